@@ -41,6 +41,8 @@ def test_each_kind_of_rubbish_is_named(tmp_path: Path) -> None:
     assert "too long" in judged(path, tone(9.0), "hello")
     assert "empty" in judged(path, np.zeros(0), "hello")
     assert "no readable" in check_clip(tmp_path / "nosuch.wav", "hello").problem
+    (tmp_path / "paper.wav").write_bytes(b"%PDF-1.4 this is no audio")
+    assert "no readable" in check_clip(tmp_path / "paper.wav", "hello").problem
 
 
 def test_spectral_flatness_is_one_for_noise_and_zero_for_a_tone() -> None:

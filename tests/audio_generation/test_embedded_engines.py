@@ -42,22 +42,14 @@ def festival() -> Iterator[Engine]:
 
 
 def say(
-    engine: Engine,
-    folder: Path,
-    voice: str,
-    settings: Mapping[str, Setting] | None = None,
-    text: str = "hey compass",
+    engine: Engine, folder: Path, voice: str, settings: Mapping[str, Setting] | None = None, text: str = "hey compass"
 ) -> GeneratedClip | FailedRequest:
     (result,) = engine.synthesize([SpeechRequest("x", text, voice, "en", settings or {})], folder)
     return result
 
 
 def sound(
-    engine: Engine,
-    folder: Path,
-    voice: str,
-    settings: Mapping[str, Setting] | None = None,
-    text: str = "hey compass",
+    engine: Engine, folder: Path, voice: str, settings: Mapping[str, Setting] | None = None, text: str = "hey compass"
 ) -> np.ndarray:
     clip = say(engine, folder, voice, settings, text)
     assert isinstance(clip, GeneratedClip), clip
@@ -147,9 +139,7 @@ def test_flite_settings_are_heard_and_leave_no_trace(flite: Engine, tmp_path: Pa
     assert np.array_equal(before, sound(flite, tmp_path, "kal16"))
 
 
-def test_flite_speaks_through_its_program_where_the_library_is_missing(
-    flite: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_flite_speaks_through_its_program_where_the_library_is_missing(flite: Engine, tmp_path: Path) -> None:
     if shutil.which("flite") is None:
         pytest.skip("the flite program is not installed: apt-get install flite")
     no_library = tmp_path / "no_library.py"  # a worker on a machine without libflite
@@ -158,9 +148,15 @@ def test_flite_speaks_through_its_program_where_the_library_is_missing(
         "def missing(voxes): raise OSError('libflite.so.1: no such file')\n"
         "worker.Library = missing\nworker.serve(worker.set_up)\n"
     )
-    program = Flite()
-    monkeypatch.setattr(program, "worker_module", lambda: "no_library")
-    monkeypatch.setattr(program, "worker_environment", lambda: {"PYTHONPATH": f"{REPOSITORY}{os.pathsep}{tmp_path}"})
+
+    class WithoutLibrary(Flite):
+        def worker_module(self) -> str:
+            return "no_library"
+
+        def worker_environment(self) -> Mapping[str, str]:
+            return {"PYTHONPATH": f"{REPOSITORY}{os.pathsep}{tmp_path}"}
+
+    program = WithoutLibrary()
     assert program.facts()["through"] == "program"
     assert len(program.voices("en")) == 4
     other = sound(program, tmp_path, "slt", {"duration_stretch": 1.2})

@@ -354,10 +354,7 @@ def test_elevenlabs_needs_a_key_speaks_and_stops_at_its_limit(
 
 
 def test_elevenlabs_says_that_a_key_is_wrong(
-    driver: Callable[[Engine], Engine],
-    service: Service,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    driver: Callable[[Engine], Engine], service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = driver(ElevenLabs())
     monkeypatch.setenv("ELEVENLABS_API_KEY", "wrong")

@@ -83,8 +83,8 @@ def test_people_with_aligned_recordings_are_voices_under_their_own_names(engine:
     assert engine.voices("de") == []
 
 
+@pytest.mark.usefixtures("engine")
 def test_a_person_of_both_kinds_is_one_voice(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inventory, "LEAST_SPEECH_S", 5.0)
     monkeypatch.setattr(inventory, "shipped_people", lambda path: [
         inventory.Person(name, name, "en-us", "CC0-1.0", "shipped") for name in ("libri-77", "libri-1")
     ])  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 
 from audio_generation.voices_pull import pull
 from core.errors import HarkError
-from tests.support.http_server import Reply, serving
+from tests.support.http_server import Reply, do_not_wait, serving
 
 FOLDER = "en/en_US/lessac/low"
 LISTING = f"/api/models/rhasspy/piper-voices/tree/main/{FOLDER}"
@@ -105,7 +105,7 @@ def test_a_file_outside_of_the_voices_folder_is_refused(hub: Hub, tmp_path: Path
 
 def test_without_a_network_it_says_so_and_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr("core.http.sleep", lambda seconds: None)
+    do_not_wait(monkeypatch)
     monkeypatch.setenv("HARK_DATA", str(tmp_path))
     with pytest.raises(HarkError) as caught:
         pull("piper", "en_US-lessac-low")
@@ -116,9 +116,7 @@ def test_without_a_network_it_says_so_and_what_to_do(monkeypatch: pytest.MonkeyP
     ("engine", "voice"),
     [("piper", "../../etc/passwd"), ("piper", "lessac"), ("kokoro", "a b"), ("suno", "x"), ("espeak", "en"), ("", "")],
 )
-def test_names_that_cannot_be_voices_never_reach_the_network(
-    engine: str, voice: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("core.http.Server.open", lambda *_, **__: pytest.fail("asked the network"))
+def test_names_that_cannot_be_voices_never_reach_the_network(hub: Hub, engine: str, voice: str) -> None:
     with pytest.raises(HarkError):
         pull(engine, voice)
+    assert hub.asked == []

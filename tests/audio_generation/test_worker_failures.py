@@ -43,15 +43,7 @@ FAILURES = {
     "wrong id": "gave an invalid answer",
     "endless": "sent endless output",
     "no file": "no readable audio file",
-    "no audio": "no readable audio file",
-    "empty": "empty file",
-    "silence": "silent",
-    "hum": "silent",
-    "noise": "noise, not speech",
-    "clipped": "clipped",
-    "not a number": "not numbers",
-    "cut off": "too short",
-    "too long": "too long",
+    "silence": "silent",  # what else the check of clips finds: test_clip_check.py
 }
 
 
@@ -207,19 +199,14 @@ def test_a_folder_that_cannot_be_made_is_explained(fake: Fake, tmp_path: Path) -
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_worker_dies_with_its_host_even_in_the_middle_of_a_hang(tmp_path: Path) -> None:
-    host = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "import sys; from pathlib import Path; from tests.support.fake_engine import Fake\n"
-            "from audio_generation.engine import SpeechRequest\n"
-            "fake = Fake(); fake.request_timeout_s = 600; fake.facts(); print(fake._worker._process.pid, flush=True)\n"
-            "list(fake.synthesize([SpeechRequest('a', 'b', 'low', 'en', {'behave': 'hang'})], Path(sys.argv[1])))",
-            str(tmp_path),
-        ],
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    program = (
+        "import sys; from pathlib import Path; from tests.support.fake_engine import Fake\n"
+        "from audio_generation.engine import SpeechRequest\n"
+        "fake = Fake(); fake.request_timeout_s = 600; fake.facts(); print(fake._worker._process.pid, flush=True)\n"
+        "list(fake.synthesize([SpeechRequest('a', 'b', 'low', 'en', {'behave': 'hang'})], Path(sys.argv[1])))"
     )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    host = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=REPOSITORY)
     assert host.stdout is not None
     worker = int(host.stdout.readline())
     time.sleep(0.3)

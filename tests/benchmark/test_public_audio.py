@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from benchmark import public_audio, synthetic, wakeword, wakeword_summary
+from benchmark import public_audio, wakeword, wakeword_summary
 from benchmark.public_audio import KITCHEN, SOURCES, fetch
 from core.errors import HarkError
 from core.events import silent_reporter
 from tests.support.http_server import Reply, serving
-from tests.support.wakeword_samples import recordings, tone_bundle
+from tests.support.wakeword_samples import recordings, speak_with, tone_bundle
 
 QUIET = silent_reporter()
 
@@ -66,9 +66,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> I
 def test_detectors_are_measured_on_audio_that_was_fetched(
     site: Path, asked: list[str], tmp_path: Path, data_dir: Path, make_choir: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(synthetic, "default_engines", lambda: {"choir": make_choir()})
-    monkeypatch.setattr(synthetic, "EMBEDDED_ENGINES", ("choir",))
-    monkeypatch.setattr(synthetic, "CONFUSABLE_TEXTS", 100)
+    speak_with(monkeypatch, {"choir": make_choir()})
     monkeypatch.setenv("HARK_SHARED", str(tmp_path / "nowhere"))
     folder = tmp_path / "audio"
     figures = wakeword.run([tone_bundle(tmp_path / "computer")], False, folder, 0, QUIET)

@@ -38,7 +38,7 @@ from model.metrics import wilson_interval
 from model.runtime.detector import Detector
 from pipeline.acoustic.data import acoustic_split
 from tests.support.untrained_bundle import keyword_hmm_bundle
-from tests.support.wakeword_samples import device_files, recordings, tone_bundle
+from tests.support.wakeword_samples import device_files, recordings, speak_with, tone_bundle
 
 
 @pytest.fixture
@@ -46,10 +46,7 @@ def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_dir: Path, make
     """Recordings to measure on, an engine that hums, and few confusables."""
     folder = recordings(tmp_path / "shared")
     monkeypatch.setenv("HARK_SHARED", str(folder))
-    monkeypatch.setattr(synthetic, "default_engines", lambda: {"choir": make_choir()})
-    monkeypatch.setattr(synthetic, "EMBEDDED_ENGINES", ("choir",))
-    monkeypatch.setattr(synthetic, "CONFUSABLE_TEXTS", 100)
-    monkeypatch.setattr(synthetic, "POSITIVE_CLIPS", 20)
+    speak_with(monkeypatch, {"choir": make_choir()})
     return folder
 
 
@@ -428,7 +425,7 @@ def test_confusables_are_spoken_by_voices_that_training_did_not_use(
     make_choir: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     choirs = {name: make_choir(name) for name in ("espeak", "flite", "festival")}
-    monkeypatch.setattr(synthetic, "default_engines", lambda: choirs)
+    speak_with(monkeypatch, choirs, synthetic.CONFUSABLE_TEXTS)
     voices = synthetic.voices_for("en", ["espeak", "flite", "festival"], "festival")
     assert len(voices["test"]["festival"]) == 12 and 1 <= len(voices["test"]["espeak"]) < 6
     assert len(voices["all"]["espeak"]) == 12

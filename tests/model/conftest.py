@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +15,10 @@ import torch
 
 from model.checkpoint import load_checkpoint, save_checkpoint
 from model.export import check_parity, quantize_weights
-from model.features import CHUNK_SAMPLES, SAMPLE_RATE, log_mel
-from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
-from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES
+from model.features import SAMPLE_RATE, log_mel
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
 from tests.support.small_crnn import small_crnn
+from tests.support.untrained_bundle import bundle_of
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -84,33 +83,6 @@ def export(model: TinyCRNN, folder: Path) -> Exported:
     return Exported(model, onnx, int8, state_size)
 
 
-def bundle_of(exported: Exported, folder: Path, **changes: Any) -> Path:
-    """Make a bundle's folder with everything the runtime reads; ``changes`` go into the manifest."""
-    folder.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(exported.model, str(folder / "model.pt"))
-    (folder / "model.onnx").write_bytes(exported.onnx.read_bytes())
-    (folder / "model.int8.onnx").write_bytes(exported.int8.read_bytes())
-    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
-    manifest = {
-        "schema": SCHEMA,
-        "phrase": "hey compass",
-        "language": "en",
-        "sample_rate": SAMPLE_RATE,
-        "chunk_samples": CHUNK_SAMPLES,
-        "score_period_s": SCORE_PERIOD_S,
-        "smoothing_frames": SMOOTHING_FRAMES,
-        "refractory_s": REFRACTORY_S,
-        "receptive_samples": exported.model.config.receptive_samples,
-        "state_size": exported.state_size,
-        "thresholds": [{"fa_per_day": f, "threshold": t} for f, t in ((1.0, 0.9), (12.0, 0.6), (48.0, 0.4))],
-        "default_fa_per_day": 12.0,
-        "files": files,
-        **changes,
-    }  # fmt: skip
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return folder
-
-
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """A lively small detector in all its forms."""
@@ -120,13 +92,23 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 @pytest.fixture(scope="session")
 def bundle(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """That detector as a bundle's folder; must not be changed."""
-    return bundle_of(exported, tmp_path_factory.mktemp("bundle"))
+    folder = tmp_path_factory.mktemp("bundle") / "bundle"
+    thresholds = [{"fa_per_day": f, "threshold": t} for f, t in ((1.0, 0.9), (12.0, 0.6), (48.0, 0.4))]
+    return bundle_of(folder, exported.model, "hey compass", 0.6, thresholds=thresholds, default_fa_per_day=12.0)
 
 
 @pytest.fixture
-def own_bundle(exported: Exported, tmp_path: Path) -> Callable[..., Path]:
-    """Make a bundle's folder for a test that damages it."""
-    return lambda **changes: bundle_of(exported, tmp_path / "bundle", **changes)
+def own_bundle(bundle: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Copy that bundle for a test that damages it; changes go into its manifest."""
+
+    def copied(**changes: Any) -> Path:
+        folder = shutil.copytree(bundle, tmp_path / "bundle")
+        manifest = json.loads((folder / "manifest.json").read_text()) | changes
+        del manifest["digest"]  # it is of the manifest before the changes
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        return folder
+
+    return copied
 
 
 @pytest.fixture

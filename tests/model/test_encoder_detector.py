@@ -21,6 +21,7 @@ from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
 from model.phones import PHONE_OUTPUTS
 from model.runtime.detector import Trigger, smooth_scores
 from model.shipped_weights import load_weights, save_weights
+from tests.support.moonshine_package import replace_package
 from tests.support.untrained_bundle import keyword_hmm_model, line
 
 needs_encoder = pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
@@ -33,9 +34,8 @@ def sound(seconds: float, seed: int = 0) -> np.ndarray:
     count = int(seconds * 16_000)
     loudness = np.interp(np.linspace(0, 1, count), np.linspace(0, 1, 30), rng.uniform(0, 0.1, 30))
     phase = 2 * np.pi * np.cumsum(np.interp(np.arange(count), [0, count], rng.uniform(90, 240, 2))) / 16_000
-    return (loudness * (sum(np.sin(k * phase) / k for k in range(1, 12)) + rng.standard_normal(count))).astype(
-        np.float32
-    )
+    voice = sum(np.sin(k * phase) / k for k in range(1, 12))
+    return (loudness * (voice + rng.standard_normal(count))).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -120,12 +120,13 @@ def test_frames_are_read_from_the_output_whose_sound_they_are() -> None:
 
 
 def test_a_missing_or_different_encoder_is_reported_plainly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(encoder_backbone, "find_spec", lambda name: None)
+    replace_package(monkeypatch, None)
     assert encoder_path() is None
-    other = tmp_path / "encoder_model.ort"
+    other = tmp_path / encoder_backbone.ENCODER_FILE
+    other.parent.mkdir(parents=True)
     other.write_bytes(b"another")
-    for found in (None, other):
-        monkeypatch.setattr(encoder_backbone, "package_file", lambda name, found=found: found)
+    for folder in (None, tmp_path):
+        replace_package(monkeypatch, folder)
         with pytest.raises(HarkError) as caught:
             encoder_backbone.package_model(encoder_backbone.ENCODER_FILE)
         assert "moonshine-voice" in caught.value.why and "--size standard" in caught.value.what_to_do

@@ -21,11 +21,12 @@ LIKE_A_GPU = (CPU, CPU)
 
 
 def test_a_gpu_that_is_asked_for_and_absent_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = [CPU]
     monkeypatch.setenv("HARK_TORCH", "cuda")
-    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [CPU])
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: there)
     assert gpu.providers() == (CPU,) and "CUDAExecutionProvider" in gpu.complaint()
     assert "onnxruntime-gpu" in gpu.complaint() and "HARK_TORCH=cpu" in gpu.complaint()
-    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [gpu.CUDA, CPU])
+    there.insert(0, gpu.CUDA)
     assert gpu.providers() == (gpu.CUDA, CPU) and gpu.complaint() == ""
     monkeypatch.setenv("HARK_TORCH", "cpu")
     assert gpu.providers() == (CPU,) and gpu.complaint() == ""

@@ -15,6 +15,7 @@ from core.data_folder import REPOSITORY
 from model.runtime import detector as run_time
 from model.runtime.detector import BundleError, Detector
 from tests.support.hostile_bundles import CHUNK, loop_bundle, slow_bundle
+from tests.support.programs import run_python
 
 LOUD = np.full(CHUNK, 0.7, np.float32)
 
@@ -52,7 +53,7 @@ try:
 except BundleError as error:
     print(error, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
-    ran = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    ran = run_python(program)
     assert "The detector's model failed." in ran.stdout and "2048 MB of memory" in ran.stdout, ran.stderr
     assert int(ran.stdout.split()[-1]) < 2500
 
@@ -68,7 +69,7 @@ try:
 except detector.BundleError as error:
     print(error)
 """
-    ran = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    ran = run_python(program)
     assert "The detector was stopped." in ran.stdout, ran.stderr
     assert ran.returncode in (0, -signal.SIGABRT)
 

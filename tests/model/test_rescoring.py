@@ -17,9 +17,10 @@ from model import decoder, decoder_tokens, encoder_backbone, rescoring
 from model.decoder import add_position_tables, shipped_decoder
 from model.decoder_tokens import BEGIN, END, FIRST_TEXT, NEXT_WORD, SPACE, spellings
 from model.encoder import loaded_backbone
-from model.encoder_backbone import ASSETS, DECODER_FILE, encoder_path, package_file
+from model.encoder_backbone import DECODER_FILE, encoder_path, package_file
 from model.onnx_graph import Nodes, tensor
 from model.rescoring import LATER_COST, LEAST_LOG_PROBABILITY, LEAST_MARGIN, MOST_MARGIN, rescoring_graph
+from tests.support.moonshine_package import replace_package
 from tests.support.untrained_bundle import said_in_quiet
 
 needs_encoder = pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
@@ -88,17 +89,11 @@ def said_by_the_decoder(states: np.ndarray, sequences: Sequence[Sequence[int]]) 
 
     def log_p(tokens: Sequence[int]) -> np.ndarray:
         inputs = {"input_ids": np.asarray([tokens], np.int64), "use_cache_branch": np.array([False])}
-        inputs |= {
-            "encoder_hidden_states": states[None],
-            "encoder_attention_mask": np.ones((1, 384 * len(states)), int),
-        }
+        mask = np.ones((1, 384 * len(states)), int)
+        inputs |= {"encoder_hidden_states": states[None], "encoder_attention_mask": mask}
         inputs |= {name: np.zeros((1, 8, 0, 36), np.float32) for name in caches}
         logits = package.run(["logits"], inputs)[0][0].astype(np.float64)
-        return (
-            logits
-            - np.log(np.exp(logits - logits.max(1, keepdims=True)).sum(1, keepdims=True))
-            - logits.max(1, keepdims=True)
-        )
+        return np.asarray(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
 
     written, fits = [BEGIN], []
     firsts = sorted({way[0] for way in sequences})
@@ -143,12 +138,12 @@ def test_the_phrase_is_more_probable_where_it_was_spoken() -> None:
 
 
 def test_a_missing_or_different_decoder_is_reported_plainly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    other = tmp_path / "decoder_model_merged.ort"
+    other = tmp_path / DECODER_FILE
+    other.parent.mkdir(parents=True)
     other.write_bytes(b"another")
-    assert ASSETS / other.name == DECODER_FILE
-    for found in (None, other):
+    for folder in (None, tmp_path):
         decoder.shipped_decoder.cache_clear()
-        monkeypatch.setattr(encoder_backbone, "package_file", lambda name, found=found: found)
+        replace_package(monkeypatch, folder)
         with pytest.raises(HarkError) as caught:
             decoder.shipped_decoder()
         assert "moonshine-voice" in caught.value.why and "requirements-alone.txt" in caught.value.what_to_do

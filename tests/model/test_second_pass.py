@@ -148,16 +148,16 @@ def test_a_verifier_of_another_version_is_refused() -> None:
 # ---- frames and streams
 
 
-def test_a_stretch_that_matches_is_asked_about_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = SecondPass.__new__(SecondPass)
-    asked._above = -3.0
+def test_a_stretch_that_matches_is_asked_about_once() -> None:
     places: list[int] = []
 
-    def gain(heard: Any, states: Any, frame: int) -> float:
-        places.append(frame)
-        return 0.25 * len(places)
+    class Asked(SecondPass):
+        def gain(self, heard: Any, states: Any, frame: int) -> float:
+            places.append(frame)
+            return 0.25 * len(places)
 
-    monkeypatch.setattr(asked, "gain", gain)
+    asked = Asked.__new__(Asked)
+    asked._above = -3.0
     match = np.full(40, -5.0, np.float32)
     match[10:14] = [-2.5, -1.0, -2.0, -2.75]
     match[30] = -2.75

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
 
@@ -18,6 +16,7 @@ from phrase_augmentation import phonemes as module
 from phrase_augmentation.distance import PhoneMatrix, exchange_cost, phone_distance
 from phrase_augmentation.phonemes import accents, phonemes, phonemes_of_words, phones_of_texts, stressed_vowel
 from tests.support.processes import has_ended
+from tests.support.programs import run_python
 from tests.support.servers import wait_for
 
 
@@ -117,7 +116,7 @@ def test_the_process_ends_with_its_parent() -> None:
         "from phrase_augmentation import phonemes as p; p.phonemes('hey');"
         "import os; print(p._phonemizer._process._process.pid, flush=True); os._exit(0)"
     )
-    pid = int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=30).stdout)
+    pid = int(run_python(code).stdout)
     wait_for(lambda: has_ended(pid), 5)
 
 

@@ -6,12 +6,9 @@ import array
 import errno
 import math
 import os
-import random
 import signal
-import struct
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from core.worker_protocol import Refused, serve, write_wav
@@ -51,7 +48,6 @@ def vowel(letter: str, pitch: float, count: int) -> list[int]:
 
 def misbehave(behave: str, path: str) -> None:
     """Fail in an engine's ways; the host finds each but "refuse" by itself."""
-    noise = random.Random(0)
     if behave == "refuse":
         raise Refused("it was told to refuse")
     if behave == "full disk":
@@ -74,29 +70,8 @@ def misbehave(behave: str, path: str) -> None:
             os.write(ANSWERS, b"x" * 65536)
     elif behave == "no file":
         pass
-    elif behave == "no audio":
-        Path(path).write_bytes(b"%PDF-1.4 this is no audio")
-    elif behave == "empty":
-        write_wav(path, b"", SAMPLE_RATE)
     elif behave == "silence":
         write_wav(path, bytes(2 * SAMPLE_RATE), SAMPLE_RATE)
-    elif behave == "hum":  # an offset with nothing on it
-        write_wav(path, struct.pack("<h", 9000) * SAMPLE_RATE, SAMPLE_RATE)
-    elif behave == "noise":
-        write_wav(
-            path, array.array("h", (int(noise.gauss(0, 4000)) for _ in range(SAMPLE_RATE))).tobytes(), SAMPLE_RATE
-        )
-    elif behave == "clipped":
-        write_wav(path, (b"\xff\x7f" * 50 + b"\x00\x80" * 50) * 160, SAMPLE_RATE)
-    elif behave == "not a number":
-        riff = b"RIFF" + struct.pack("<I", 36 + 64000) + b"WAVE"
-        float_format = b"fmt " + struct.pack("<IHHIIHH", 16, 3, 1, SAMPLE_RATE, 4 * SAMPLE_RATE, 4, 32)
-        samples = struct.pack("<f", math.nan) * 16000
-        Path(path).write_bytes(riff + float_format + b"data" + struct.pack("<I", len(samples)) + samples)
-    elif behave == "cut off":
-        write_wav(path, vowels("a", 100.0, 1.0), SAMPLE_RATE)
-    elif behave == "too long":
-        write_wav(path, 60 * vowels("hey compass", 100.0, 1.0), SAMPLE_RATE)
     else:
         raise Refused(f"fake knows no behaviour {behave!r}")
 

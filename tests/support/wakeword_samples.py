@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from benchmark import synthetic
 from core.audio_file import SAMPLE_RATE, write_audio
 from model.devices.micro_network import MicroNetwork
 from model.devices.openwakeword import OpenWakeWordDetector
@@ -125,3 +127,11 @@ def recordings(folder: Path) -> Path:
     write_audio(wav, noise(5.0))
     wav.rename(hiss)  # what a file is, its content tells
     return folder
+
+
+def speak_with(monkeypatch: pytest.MonkeyPatch, engines: Mapping[str, Any], texts: int = 100) -> None:
+    """Let these engines speak the benchmark's phrases, twenty times each, and some of so many confusables."""
+    monkeypatch.setattr(synthetic, "default_engines", lambda: engines)
+    monkeypatch.setattr(synthetic, "EMBEDDED_ENGINES", tuple(engines))
+    monkeypatch.setattr(synthetic, "CONFUSABLE_TEXTS", texts)
+    monkeypatch.setattr(synthetic, "POSITIVE_CLIPS", 20)

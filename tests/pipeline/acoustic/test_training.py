@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -133,17 +134,14 @@ def test_a_damaged_negative_set_is_refused(tmp_path: Path) -> None:
         next(negative_pieces(tmp_path / "negatives.zip", 1.0, 0))
 
 
-def test_clips_that_an_engine_could_not_speak_are_left_out_and_reported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[int] = []
+def test_clips_that_an_engine_could_not_speak_are_left_out_and_reported(tmp_path: Path) -> None:
+    asked = itertools.count(1)
 
-    def settings(voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
-        asked.append(len(asked))
-        return {"behave": "refuse"} if len(asked) % 3 == 0 else {}
+    class Refusing(Fake):
+        def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
+            return {"behave": "refuse"} if next(asked) % 3 == 0 else {}
 
-    fake = Fake()
-    monkeypatch.setattr(fake, "draw_settings", settings)
+    fake = Refusing()
     events: list[Event] = []
     try:
         made = list(
