@@ -68,14 +68,20 @@ def test_a_link_in_a_zip(tmp_path: Path) -> None:
     assert "link" in refused(path, tmp_path).why
 
 
+@pytest.mark.parametrize(
+    ("limit", "most", "files", "why"),
+    [
+        ("LARGEST_TOTAL", 1_000_000, {"zeros.wav": bytes(3_000_000)}, "has more than"),
+        ("MOST_FILES", 20, {f"{n}.txt": b"" for n in range(30)}, "has more than 20 files"),
+    ],
+    ids=["bytes", "files"],
+)
 @pytest.mark.parametrize("kind", PACKERS)
-def test_more_than_there_may_be(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    bomb = PACKERS[kind](tmp_path / "a", {"zeros.wav": bytes(3_000_000)})
-    monkeypatch.setattr("pipeline.corpora.archive.LARGEST_TOTAL", 1_000_000)
-    assert "has more than" in refused(bomb, tmp_path).why
-    many = PACKERS[kind](tmp_path / "b", {f"{n}.txt": b"" for n in range(30)})
-    monkeypatch.setattr("pipeline.corpora.archive.MOST_FILES", 20)
-    assert "has more than 20 files" in refused(many, tmp_path / "second").why
+def test_more_than_there_may_be(
+    tmp_path: Path, kind: str, limit: str, most: int, files: dict[str, bytes], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"pipeline.corpora.archive.{limit}", most)
+    assert why in refused(PACKERS[kind](tmp_path / "a", files), tmp_path).why
 
 
 def test_a_zip_that_says_less_than_it_holds(tmp_path: Path) -> None:

@@ -29,7 +29,6 @@ from pipeline.corpora.enrolment import (
     takes_in,
 )
 from pipeline.training.clips.examples import clip_table
-from pipeline.training.planning import plan as planning
 from pipeline.training.planning.config import RunConfig
 from pipeline.training.planning.plan import make_plan, run_texts
 
@@ -149,10 +148,8 @@ def test_who_hears_a_take(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def run(library: Library, make_choir: type, tiny_effort: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
+def run(library: Library, choirs: dict[str, Any], tiny_effort: Any) -> Callable[[], Any]:
     """The table of a run's clips, from the library at that moment."""
-    choirs = {name: make_choir(name, count) for name, count in (("alpha", 12), ("beta", 9))}
-    monkeypatch.setattr(planning, "all_engines", lambda: dict(choirs))
     return lambda: clip_table(make_plan(RUN, run_texts(RUN, library), "run-1", library), library)
 
 

@@ -38,6 +38,14 @@ def put(path: Path, seed: int = 0, seconds: float = 0.5) -> Path:
     return path
 
 
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The lines of the process that reads a corpus."""
+    lines: list[Any] = []
+    monkeypatch.setattr(listing, "called", lambda *arguments, **more: iter(lines))
+    return lines
+
+
 def write(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
@@ -227,7 +235,7 @@ def test_a_line_of_many_megabytes_takes_no_memory(
 
 
 @pytest.mark.parametrize(
-    "told",
+    "lines",
     [
         [],
         [["a layout"]],
@@ -236,23 +244,19 @@ def test_a_line_of_many_megabytes_takes_no_memory(
         [["a", "b", "c"], {"duration_s": [1]}],
     ],
 )
-def test_who_reads_a_corpus_is_not_believed(
-    folder: Path, library: Library, monkeypatch: pytest.MonkeyPatch, told: list[Any]
-) -> None:
+def test_who_reads_a_corpus_is_not_believed(folder: Path, library: Library, told: list[Any], lines: list[Any]) -> None:
     """As if a text of the corpus had taken over the process that reads it."""
     whole = {**asdict(Utterance(put(folder / "a.wav", 1), "x")), "audio": str(folder / "a.wav")}
-    lines = [{**whole, **line} if isinstance(line, dict) and line else line for line in told]
-    monkeypatch.setattr(listing, "called", lambda *arguments, **more: iter(lines))
+    told += [{**whole, **line} if isinstance(line, dict) and line else line for line in lines]
     with pytest.raises(HarkError, match="gave an invalid answer"):
         run(folder, library)
 
 
 def test_a_file_beyond_the_corpus_is_not_opened_wherever_it_is_named(
-    folder: Path, library: Library, secret: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, library: Library, secret: Path, told: list[Any]
 ) -> None:
     put(folder / "own.wav")
-    line = {**asdict(Utterance(secret, "x")), "audio": str(secret)}
-    monkeypatch.setattr(listing, "called", lambda *arguments, **more: iter([["a", "b", "c"], line]))
+    told += [["a", "b", "c"], {**asdict(Utterance(secret, "x")), "audio": str(secret)}]
     assert run(folder, library).skipped == {OUTSIDE: 1}
 
 

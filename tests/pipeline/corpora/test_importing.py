@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from core import environments
 from core.errors import HarkError
 from core.events import Reporter
 from db.db_api import Library
@@ -25,6 +24,7 @@ from pipeline.corpora import importing as corpus_module
 from pipeline.corpora.importing import ImportReport, corpus_name, import_corpus, import_peoples_speech
 from pipeline.corpora.layouts import LAYOUTS, layout_of
 from pipeline.corpora.licences import licence_of
+from tests.support.programs import make_environment
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -56,10 +56,8 @@ def test_librispeech(engine: str, folder: Path, library: Library) -> None:
     chapter = folder / "dev-clean" / "1272" / "128104"
     put(chapter / "1272-128104-0000.flac", 1)
     put(chapter / "1272-128104-0001.flac", 2)
-    write(
-        chapter / "1272-128104.trans.txt",
-        "1272-128104-0000 MISTER QUILTER'S MANNER\n1272-128104-0001 NOR IS HE\n1272-128104-0002 NO AUDIO\n",
-    )
+    texts = "1272-128104-0000 MISTER QUILTER'S MANNER\n1272-128104-0001 NOR IS HE\n1272-128104-0002 NO AUDIO\n"
+    write(chapter / "1272-128104.trans.txt", texts)
     write(folder / "LICENSE.TXT", "These files are under the Creative Commons Attribution 4.0 International licence.")
     report = run(folder, library)
     assert (report.layout, report.added, report.skipped) == ("LibriSpeech", 2, {"missing": 1})
@@ -85,17 +83,18 @@ def test_a_corpus_that_disappears_half_way_is_reported_and_can_be_resumed(
     away = folder.with_name("away")
     store = corpus_module.store_clips
 
+    lost: list[Path] = []
+
     def store_and_lose(*given: Any) -> None:
         store(*given)
-        if folder.exists():
-            folder.rename(away)
+        if not lost:
+            lost.append(folder.rename(away))
 
     monkeypatch.setattr(corpus_module, "store_clips", store_and_lose)
     with pytest.raises(HarkError, match="disappeared"):
         run(folder, library, limit_hours=limit_hours, own=True)
     kept = len(by_place(library))
     assert 0 < kept < 20
-    monkeypatch.setattr(corpus_module, "store_clips", store)
     away.rename(folder)
     report = run(folder, library, limit_hours=limit_hours, own=True)
     assert (report.added, report.already_there, report.skipped) == (20 - kept, kept, {})
@@ -383,12 +382,11 @@ def peoples_speech_folder(folder: Path) -> Path:
 
 
 def test_peoples_speech_up_to_a_cap(
-    peoples_speech_folder: Path, library: Library, monkeypatch: pytest.MonkeyPatch
+    peoples_speech_folder: Path, library: Library, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HARK_DATA", str(library.data_dir))
-    monkeypatch.setattr(environments, "is_enabled", lambda name: True)
-    monkeypatch.setattr(environments, "interpreter", lambda name: Path(sys.executable))
-    monkeypatch.setattr("pipeline.corpora.importing.CHUNK", 4)
+    make_environment(monkeypatch, tmp_path / "engines", "tps")
+    monkeypatch.setattr(corpus_module, "CHUNK", 4)
     reporter = Reporter(lambda event: None)
     first = import_peoples_speech(library, reporter, 3.0 / 3600, location=peoples_speech_folder)
     assert (first.added, first.skipped, first.unknown_text) == (6, {"unreadable": 1}, 1)

@@ -19,6 +19,7 @@ from pipeline.recordings.adapt_recognizer import Passage, collect, left_out, tra
 from pipeline.recordings.transcript import Segment, Transcript, save_transcript
 from pipeline.recordings.transcription.hark_engine import SHIPPED
 from pipeline.recordings.transcription.registry import choose, close_engines, with_model
+from tests.support.moonshine_package import replace_package
 
 TEXTS = ("we ship the compass on friday", "the budget is fine", "open the window", "nobody knows the way home")
 
@@ -148,7 +149,7 @@ def test_weights_that_got_better_are_what_the_engine_hears_with(
     first = recognizer_job._keep(model, folder, before=0.4, after=0.3)
     second = recognizer_job._keep(model, folder, before=0.4, after=0.2)
     assert second is not None and list(folder.iterdir()) == [second] and second != first
-    monkeypatch.setattr("pipeline.recordings.transcription.moonshine_engine.find_spec", lambda name: None)
+    replace_package(monkeypatch, None)
     engine, why = choose("auto", "en", tmp_path)
     assert engine.model == str(second) and f"hark {second.stem}" in why
     assert choose("hark", "en")[0].model == SHIPPED  # nobody else hears with them

@@ -14,6 +14,7 @@ import pytest
 from core.errors import HarkError
 from pipeline.recordings import llm
 from pipeline.recordings.llm import LlmSettings, ask, available, chat, quoted, settings
+from tests.support.http_server import do_not_wait
 from tests.support.llm_double import KEY, MODEL, Double, data_of, hang
 
 MESSAGES = [{"role": "user", "content": "hello"}]
@@ -54,7 +55,7 @@ def test_an_invalid_answer_is_reported(double: Double, chosen: LlmSettings, body
 
 
 def test_a_refused_connection_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.http.sleep", lambda seconds: None)
+    do_not_wait(monkeypatch)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with pytest.raises(HarkError, match=rf"127\.0\.0\.1:{port}"):

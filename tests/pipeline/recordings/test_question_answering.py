@@ -255,9 +255,10 @@ def pulled(model: LocalModel, folder: Path) -> None:
 
 
 @pytest.fixture
-def with_reader(reader: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def with_reader(reader: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
+    """The reader, which never says that there is nothing, as random weights might; or always, by the parameter."""
     pulled(READER, reader)
-    monkeypatch.setattr("pipeline.recordings.reader.NULL_MARGIN", -1e9)  # random weights must find something
+    monkeypatch.setattr("pipeline.recordings.reader.NULL_MARGIN", getattr(request, "param", -1e9))
     return reader
 
 
@@ -277,8 +278,8 @@ def test_the_reader_marks_a_span_of_the_passage(with_reader: Path) -> None:
     assert " ".join(citation.text for citation in found.citations).find(found.text) >= 0
 
 
-def test_the_reader_can_say_that_there_is_nothing(with_reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.recordings.reader.NULL_MARGIN", 1e9)
+@pytest.mark.parametrize("with_reader", [1e9], indirect=True)
+def test_the_reader_can_say_that_there_is_nothing(with_reader: Path) -> None:
     assert read_passages("Which form fails?", [CALL_PASSAGES[0].text]) == {} == read_passages("Which form?", [])
 
 

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import Listener
@@ -24,12 +24,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from pipeline.recordings import speech_client, speech_service
 from pipeline.recordings.speech_client import call
+from tests.support.programs import run_python
+from tests.support.servers import wait_for
 from tests.support.service_double import bug, die_once, refuse, signal_this_thread, sleep, use_model
-
-REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -44,15 +45,6 @@ def service(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     finally:
         speech_client.stop()
         shutil.rmtree(folder)
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def is_gone(pid: int) -> bool:
@@ -121,7 +113,7 @@ def test_it_ends_when_idle_and_leaves_no_socket(service: Path, monkeypatch: pyte
     monkeypatch.setattr(speech_client, "IDLE_S", 0.4)
     call(30.0, sleep, 0.8)  # being at work is not idle
     pid = speech_client._started[-1].pid
-    assert wait_until(lambda: is_gone(pid))
+    wait_for(lambda: is_gone(pid), 10.0)
     assert not service.exists()
     assert call(30.0, sleep) == "slept"  # and is started again
 
@@ -137,7 +129,7 @@ def test_it_ends_cleanly(service: Path, how: object) -> None:
         service.unlink()
     else:
         call(30.0, signal_this_thread, int(signal.SIGINT))
-    assert wait_until(lambda: is_gone(pid))
+    wait_for(lambda: is_gone(pid), 10.0)
     assert not service.exists()
 
 
@@ -300,6 +292,6 @@ ASKING = (
 def test_who_asks_needs_neither_torch_nor_django(imported: str) -> None:
     slow = {"torch", "django", "transformers", "faster_whisper", "whisper", "docx", "sumy", "nltk"}
     program = f"import sys, {imported}\nprint(*sorted({slow} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    done = run_python(program)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == ""

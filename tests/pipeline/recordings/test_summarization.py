@@ -95,7 +95,7 @@ def test_the_extractive_summary_quotes_and_cites() -> None:
     said = {"fifteenth of March", "ten thousand visitors", "privacy policy", "landing page", "went down"}
     assert sum(any(words in point.text for point in summary.key_points) for words in said) >= 4
     assert not any(word in summary.text for word in ("thank you", "Good morning", "Yeah", "?"))
-    assert all(sentence.text in MEETING for sentence in of(*summary.text.split(". ")[:1]))
+    assert summary.text.split(". ")[0] in MEETING
     assert summary.segments and summary.sentiment is not None and summary.sentiment.label == "positive"
 
 
@@ -228,16 +228,18 @@ def test_citations_go_to_what_shares_rare_words() -> None:
 
 
 def test_what_a_model_invents_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = ["The launch is in March. Elephants dance."]
+
     def writes(timeout_s: float, function: Any, engine: str, parts: list[str]) -> tuple[list[str], str]:
         assert engine == "transformers" and "privacy policy" in " ".join(parts)
-        return ["The launch is in March. Elephants dance."] * len(parts), "m"
+        return written * len(parts), "m"
 
     monkeypatch.setattr("pipeline.recordings.speech_client.call", writes)
     summary = local.LocalTransformer().summarize(TALK)
     assert summary.text == "The launch is in March." and summary.engine == "transformers m"
     assert [point.segments for point in summary.key_points] == [(7,)] and summary.segments == (7,)
     assert len(summary.action_items) == 5 and summary.sentiment is not None
-    monkeypatch.setattr("pipeline.recordings.speech_client.call", lambda *_: (["Elephants."], "m"))
+    written[:] = ["Elephants."]
     with pytest.raises(HarkError, match="wrote no summary"):
         local.LocalTransformer().summarize(TALK)
 
@@ -399,10 +401,8 @@ def test_long_recordings_are_summarized_in_parts(double: Double, monkeypatch: py
     def reply(messages: list[dict[str, str]]) -> str:
         rows = data_of(messages)
         asked.append(rows)
-        numbers = (
-            [row["segment"] for row in rows] if "segment" in rows[0] else [n for row in rows for n in row["segments"]]
-        )
-        return json.dumps(written(sorted(set(numbers))))
+        numbers = {n for row in rows for n in row.get("segments", [row.get("segment")])}
+        return json.dumps(written(sorted(numbers)))
 
     double.says(reply)
     summary = summarize(TALK, "llm")
@@ -487,11 +487,8 @@ def timed(text: str, start_s: float = 0.0) -> Segment:
 def test_polish_corrects_and_keeps_times(double: Double) -> None:
     said = timed("hello ben how are you to day"), replace(timed("KEEP me", 10.0), edited=True), timed("fine", 20.0)
     rough = Transcript(30.0, "en", "test", said)
-    double.says(
-        json.dumps(
-            {"segments": [{"segment": 2, "text": "Fine."}, {"segment": 0, "text": "Hello, Ben, how are you today?"}]}
-        )
-    )
+    corrected = [{"segment": 2, "text": "Fine."}, {"segment": 0, "text": "Hello, Ben, how are you today?"}]
+    double.says(json.dumps({"segments": corrected}))
     polished = polish(rough)
     assert [segment.text for segment in polished.segments] == ["Hello, Ben, how are you today?", "KEEP me", "Fine."]
     assert [segment.start_s for segment in polished.segments] == [0.0, 10.0, 20.0]

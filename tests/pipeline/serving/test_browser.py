@@ -11,7 +11,7 @@ import json
 import tarfile
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,7 +36,7 @@ def tarball(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             archive.addfile(member, io.BytesIO(name.encode()))
     digest = base64.b64encode(hashlib.sha512(path.read_bytes()).digest()).decode()
     monkeypatch.setattr(fetching, "INTEGRITY", f"sha512-{digest}")
-    monkeypatch.setattr(fetching.shutil, "which", lambda name: None)
+    monkeypatch.setenv("PATH", "")
     monkeypatch.setenv("NPM_CONFIG_REGISTRY", "http://127.0.0.1:9")  # where nobody is
     return path
 
@@ -99,10 +99,11 @@ def test_without_a_network_it_says_what_to_do(tarball: Path, tmp_path: Path) -> 
 
 
 def test_npm_that_fails_is_not_the_end(registry: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    npm = tmp_path / "npm"
+    npm = tmp_path / "programs" / "npm"
+    npm.parent.mkdir()
     npm.write_text("#!/bin/sh\necho 'npm error no such thing' >&2\nexit 1\n")
     npm.chmod(0o755)
-    monkeypatch.setattr(fetching.shutil, "which", lambda name: str(npm))
+    monkeypatch.setenv("PATH", str(npm.parent))
     assert web_runtime(tmp_path / "data").is_dir() and len(registry) == 1
     monkeypatch.setenv("NPM_CONFIG_REGISTRY", "http://127.0.0.1:9")
     with pytest.raises(HarkError, match="no such thing"):
@@ -130,22 +131,12 @@ def test_what_is_no_bundle(tarball: Path, tmp_path: Path) -> None:
 def test_the_command(
     bundle: Path, tarball: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import argparse
-
-    from command_line.bundle_web import register
-    from command_line.console import Screen
-    from command_line.options import Parser
+    from command_line.application import main
 
     monkeypatch.setenv("HARK_DATA", str(tmp_path / "data"))
-    parser = Parser(prog="./hark")
-    register(parser.add_subparsers(parser_class=Parser))
-    run: Callable[..., argparse.Namespace] = parser.parse_args
-    options = run(["bundle-web", str(bundle), "--to", str(tmp_path / "a page"), "--ort", str(tarball)])
-    assert options.handler(options, Screen(json_wanted=False)) == 0
+    assert main(["bundle-web", str(bundle), "--to", str(tmp_path / "a page"), "--ort", str(tarball)]) == 0
     assert f"--directory '{tmp_path / 'a page'}'" in capsys.readouterr().out
-    options = run(["bundle-web", str(bundle), "--json"])
-    with Screen(json_wanted=True) as screen:
-        assert options.handler(options, screen) == 0
+    assert main(["bundle-web", str(bundle), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"page": str(bundle.parent / "x-web" / "detect.html")}
 
 

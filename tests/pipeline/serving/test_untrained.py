@@ -9,6 +9,7 @@ from model.encoder_backbone import encoder_path
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.serving.untrained import UntrainedStream
 from pipeline.training.scoring import zero_shot
+from tests.support.moonshine_package import replace_package
 from tests.support.untrained_bundle import spoken
 
 GAP_S = 3.5  # between two utterances: longer than one stays in a window
@@ -25,7 +26,7 @@ def test_each_utterance_is_heard_once_and_near_its_end(monkeypatch: pytest.Monke
     if encoder and encoder_path() is None:
         pytest.skip("the package moonshine-voice is not installed")
     if not encoder:
-        monkeypatch.setattr(zero_shot, "encoder_path", lambda: None)
+        replace_package(monkeypatch, None)
     stream = UntrainedStream(Keyphrase("hey compass"))
     said = spoken("hey compass", 0.5, GAP_S)
     audio = np.concatenate([spoken("the weather is nice", 0.5, 0.5), said, said])

@@ -13,16 +13,16 @@ import pytest
 import soundfile
 from scipy.optimize import linear_sum_assignment
 
-from core import environments
 from core.errors import HarkError
 from core.events import Reporter
 from pipeline.recordings.diarization import acoustic, channels, pyannote_engine, speakers
 from pipeline.recordings.diarization.acoustic import diarize_audio, speech_regions
-from pipeline.recordings.diarization.channels import _delay, compare, turns_of, two_speakers
+from pipeline.recordings.diarization.channels import compare, turns_of, two_speakers
 from pipeline.recordings.diarization.clustering import unit, voices
 from pipeline.recordings.diarization.speakers import assign, assign_again, diarize
 from pipeline.recordings.diarization.turns import Diarization, Turn, with_overlaps
 from pipeline.recordings.transcript import Segment, Transcript, Word
+from tests.support.programs import make_environment
 
 RATE = 16_000
 
@@ -247,11 +247,6 @@ def test_two_people_or_one_sound_twice(
     assert two_speakers(tmp_path / "a.flac") is two
 
 
-def test_a_delay_is_found(stand_ins: None, tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "a.flac", np.stack([ALL, later(ALL, 0.15)], axis=1), RATE)
-    assert _delay(tmp_path / "a.flac") == round(0.15 * RATE)
-
-
 def test_turns_by_channels(stand_ins: None, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.flac", np.stack([ONE + 0.2 * OTHER, OTHER + 0.2 * ONE], axis=1), RATE)
     found = turns_of(compare(tmp_path / "a.flac"))
@@ -314,11 +309,7 @@ def pyannote(data_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     package = tmp_path / "packages" / "pyannote" / "audio"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(PYANNOTE_DOUBLE)
-    python = tmp_path / "python"
-    python.write_text(f'#!/bin/sh\nPYTHONPATH="$PYTHONPATH:{tmp_path}/packages" exec {sys.executable} "$@"\n')
-    python.chmod(0o755)
-    monkeypatch.setattr(environments, "interpreter", lambda name: python)
-    monkeypatch.setattr(environments, "is_enabled", lambda name: name == "pyannote")
+    make_environment(monkeypatch, tmp_path / "engines", "pyannote", tmp_path / "packages")
     pyannote_engine.own_folder().mkdir(parents=True)
     (pyannote_engine.own_folder() / "config.yaml").write_text("")
     return package / "asked.jsonl"
@@ -344,9 +335,10 @@ def test_pyannote_that_fails_costs_nothing(stand_ins: None, pyannote: Path, tmp_
 
 
 def test_pyannote_that_is_not_there(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARK_ENGINES_ENV", str(data_dir / "none"))
     assert not pyannote_engine.readiness().ok
     assert "engines enable pyannote" in pyannote_engine.readiness().how_to_enable
-    monkeypatch.setattr(environments, "is_enabled", lambda name: True)
+    make_environment(monkeypatch, data_dir / "engines", "pyannote")
     assert not pyannote_engine.readiness().ok
     assert "HF_TOKEN" in pyannote_engine.readiness().how_to_enable
 

@@ -18,7 +18,7 @@ from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from pipeline.recordings.transcription import registry
 from pipeline.recordings.transcription.openai_engine import OpenAiEndpoint, segments_of
-from tests.support.http_server import Recorder, serving
+from tests.support.http_server import Recorder, do_not_wait, serving
 from tests.support.sounds import noise
 
 KEY = "sk-a-key-that-nobody-may-see"
@@ -63,7 +63,7 @@ def endpoint(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> Iterator[Endpoi
         monkeypatch.setenv("HARK_ASR_URL", double.url)
         monkeypatch.setenv("HARK_ASR_KEY", KEY)
         monkeypatch.setenv("HARK_ASR_MODEL", "big-ears")
-        monkeypatch.setattr("core.http.sleep", lambda seconds: None)
+        do_not_wait(monkeypatch)
         yield double
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -33,6 +32,7 @@ from pipeline.recordings.transcription.moonshine_engine import (
     _words,
     _Written,
 )
+from tests.support.moonshine_package import replace_package
 from tests.support.read_speech import dev_clean
 from tests.support.untrained_bundle import spoken
 
@@ -127,7 +127,7 @@ def test_it_is_let_go_and_taken_up_again(engine: Moonshine) -> None:
 
 
 def test_without_the_package_it_says_so_and_auto_goes_on(no_recognizers: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(moonshine_engine, "find_spec", lambda name: None)
+    replace_package(monkeypatch, None)
     ready = Moonshine().available()
     assert not ready.ok and "not installed" in ready.why
     assert ready.how_to_enable == "python -m pip install --no-deps -r requirements-alone.txt"
@@ -138,14 +138,8 @@ def test_without_the_package_it_says_so_and_auto_goes_on(no_recognizers: None, m
         Moonshine().recognize(spoken(TEXT), "en")
 
 
-def package_at(folder: Path) -> ModuleSpec:
-    spec = ModuleSpec(moonshine_engine.PACKAGE, None, is_package=True)
-    spec.submodule_search_locations = [str(folder)]
-    return spec
-
-
 def test_a_package_without_weights_and_one_with_damaged_ones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(moonshine_engine, "find_spec", lambda name: package_at(tmp_path))
+    replace_package(monkeypatch, tmp_path)
     ready = Moonshine().available()
     assert not ready.ok and "encoder_model.ort" in ready.why and "requirements-alone" in ready.how_to_enable
     (tmp_path / moonshine_engine.ASSETS).mkdir(parents=True)

@@ -16,10 +16,10 @@ from core.events import Event, Reporter, silent_reporter
 from pipeline.recordings import media
 from pipeline.recordings.transcript import Segment, Transcript, from_json
 from pipeline.recordings.transcript import as_json as transcript_json
-from pipeline.recordings.transcription import registry, segmenting
+from pipeline.recordings.transcription import segmenting
 from pipeline.recordings.transcription import transcribe as module
 from pipeline.recordings.transcription.transcribe import PROGRESS_FILE, TranscribeOptions, transcribe
-from tests.support.scripted_engine import Scripted, said
+from tests.support.scripted_engine import Scripted, said, use_engines
 from tests.support.untrained_bundle import spoken
 
 ONE = "the weather will be nice tomorrow"
@@ -29,13 +29,15 @@ OTHER = "please call me when you are at home"
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> Scripted:
     """The only engine."""
-    monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
-    return install(monkeypatch, Scripted())
+    double = Scripted()
+    use_engines(monkeypatch, double)
+    return double
 
 
-def install(monkeypatch: pytest.MonkeyPatch, *made: Scripted) -> Scripted:
-    monkeypatch.setattr(registry, "_engines", lambda: {one.name: one for one in made})
-    return made[0]
+@pytest.fixture
+def two_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take any two channels for two people's."""
+    monkeypatch.setattr(module, "two_speakers", lambda path: True)
 
 
 def flac(path: Path, *channels: np.ndarray, rate: int = SAMPLE_RATE) -> Path:
@@ -140,7 +142,7 @@ def test_another_engine_model_language_or_recording_starts_again(
             engine.model = "b"
         elif change == "name":
             engine.name = "renamed"
-            install(monkeypatch, engine)
+            use_engines(monkeypatch, engine)
         elif change == "language":
             options["language"] = "de"
         else:
@@ -150,8 +152,7 @@ def test_another_engine_model_language_or_recording_starts_again(
         assert list(engine.expected[-1]) == list(options.get("words", [])), change
 
 
-def test_two_people_on_two_channels(engine: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "two_speakers", lambda path: True)
+def test_two_people_on_two_channels(engine: Scripted, tmp_path: Path, two_people: None) -> None:
     one, other = spoken(ONE, 1.5, 1.5), spoken(OTHER, 1.5, 1.5)  # pauses that part pieces
     quiet_one, quiet_other = np.zeros_like(one), np.zeros_like(other)
     left = np.concatenate([one, quiet_other, one])
@@ -163,9 +164,8 @@ def test_two_people_on_two_channels(engine: Scripted, tmp_path: Path, monkeypatc
 
 
 def test_a_voice_that_leaks_into_the_other_microphone_is_heard_once(
-    engine: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Scripted, tmp_path: Path, two_people: None
 ) -> None:
-    monkeypatch.setattr(module, "two_speakers", lambda path: True)
     one, other = spoken(ONE, 1.0, 1.0), spoken(OTHER, 1.0, 1.0)
     left = np.concatenate([one, 0.05 * other])
     right = 0.3 * np.concatenate([0.05 * one, other])  # this microphone is quieter
@@ -173,10 +173,7 @@ def test_a_voice_that_leaks_into_the_other_microphone_is_heard_once(
     assert [segment.speaker for segment in found.segments] == ["L", "R"]
 
 
-def test_one_person_on_two_channels_is_heard_once(
-    engine: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "two_speakers", lambda path: False)
+def test_one_person_on_two_channels_is_heard_once(engine: Scripted, tmp_path: Path) -> None:
     audio = spoken(ONE, 1.0, 1.0)
     found = heard(flac(tmp_path / "a.flac", audio, audio), tmp_path / "work")
     assert [segment.speaker for segment in found.segments] == [""]
@@ -285,8 +282,8 @@ def test_harks_own_engine_on_a_whole_file(tmp_path: Path, data_dir: Path, monkey
 def test_speech_of_another_language_is_refused(
     monkeypatch: pytest.MonkeyPatch, data_dir: Path, tmp_path: Path, found: list[Segment]
 ) -> None:
-    monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
-    made = install(monkeypatch, Scripted(languages=("en",)), Scripted("other", languages=None))
+    made = Scripted(languages=("en",))
+    use_engines(monkeypatch, made, Scripted("other", languages=None))
     made.write = lambda audio: list(found)
     speech = flac(tmp_path / "a.flac", spoken(ONE, 1.0, 1.0))
     with pytest.raises(HarkError, match="Choose the spoken language") as caught:

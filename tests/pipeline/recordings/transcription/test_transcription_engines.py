@@ -18,7 +18,8 @@ from pipeline.recordings.transcription.engine import RecognitionEngine, describe
 from pipeline.recordings.transcription.measured import facts, measured, size_of, source
 from pipeline.recordings.transcription.transcribe import recognize, recognize_by_name
 from pipeline.recordings.transcription.whisper_text import invented, spread, words_of
-from tests.support.scripted_engine import Scripted, said
+from tests.support.moonshine_package import replace_package
+from tests.support.scripted_engine import Scripted, said, use_engines
 from tests.support.untrained_bundle import spoken
 
 pytestmark = pytest.mark.usefixtures("no_recognizers")
@@ -46,7 +47,7 @@ def test_engines_are_made_once() -> None:
 
 
 def test_english_without_any_model_is_harks_own_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.recordings.transcription.moonshine_engine.find_spec", lambda name: None)
+    replace_package(monkeypatch, None)
     for language in (None, "en", "en-us"):
         engine, why = registry.choose("auto", language)
         assert engine.name == "hark" and "neither a Whisper model" in why and why.startswith("hark ctc")
@@ -87,13 +88,13 @@ def test_an_unknown_engine_and_one_that_is_not_ready() -> None:
 def test_auto_takes_the_best_one_that_is_ready(
     ready: set[str], language: str | None, chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stand_ins = {}
+    stand_ins = []
     for engine in registry.engines():
         double = Scripted(engine.name, "m", engine.languages())
         double.hosted = engine.hosted
         double.ready = Readiness(engine.name in ready, "" if engine.name in ready else "not here", "get it")
-        stand_ins[engine.name] = double
-    monkeypatch.setattr(registry, "_engines", lambda: stand_ins)
+        stand_ins.append(double)
+    use_engines(monkeypatch, *stand_ins)
     engine, why = registry.choose("auto", language)
     assert engine.name == chosen and why == f"{chosen} m: {engine.why}"
 
@@ -141,7 +142,7 @@ def test_a_longer_piece_than_allowed_is_refused_by_the_operation() -> None:
 
 def test_segments_survive_the_way_to_the_service_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
     double = Scripted()
-    monkeypatch.setattr(registry, "_engines", lambda: {"scripted": double})
+    use_engines(monkeypatch, double)
     expected = said("grüße an alle", 0.1, 0.9, "de")
     double.write = lambda audio: [expected]
     assert recognize(double, spoken(TEXT), "de") == [expected]

@@ -72,32 +72,20 @@ def test_the_result_does_not_depend_on_the_size_of_the_parts() -> None:
     assert len(results) == 1
 
 
-def test_guesses_come_at_most_once_a_second_and_before_the_final(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming, "monotonic", lambda: 0.0)
-    listener = Listener()
+@pytest.mark.parametrize(("takes_s", "every_s", "fewest"), [(0.0, 1.0, 2), (1.0, 2.0, 1)])
+def test_guesses_come_before_the_final_and_the_less_often_the_longer_they_take(
+    monkeypatch: pytest.MonkeyPatch, takes_s: float, every_s: float, fewest: int
+) -> None:
+    clock = itertools.count(step=takes_s)  # looked at before and after each recognition
+    monkeypatch.setattr(streaming, "monotonic", lambda: float(next(clock)))
     long = np.concatenate([spoken(ONE, 0.5, 0.1), spoken(OTHER, 0.1, 0.1), spoken(ONE, 0.1, 1.5)])
-    found = stream(StreamingTranscriber(listener), long, 1600)
+    found = stream(StreamingTranscriber(Listener()), long, 1600)
     kinds = [one.final for one in found]
     assert kinds.count(True) == 1 and kinds[-1]
     guesses = [one for one in found if not one.final]
-    assert 2 <= len(guesses) <= len(long) / SAMPLE_RATE
-    assert all(after.end_s - before.end_s >= 1.0 - 1e-6 for before, after in itertools.pairwise(guesses))
+    assert fewest <= len(guesses) <= len(long) / SAMPLE_RATE
+    assert all(after.end_s - before.end_s >= every_s - 1e-6 for before, after in itertools.pairwise(guesses))
     assert {one.start_s for one in found} == {found[-1].start_s}  # all of the same utterance
-
-
-def test_a_slow_recognizer_guesses_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 0.0
-
-    def clock() -> float:
-        nonlocal now
-        now += 1.0  # each recognition takes a second
-        return now
-
-    monkeypatch.setattr(streaming, "monotonic", clock)
-    long = np.concatenate([spoken(ONE, 0.5, 0.1), spoken(OTHER, 0.1, 0.1), spoken(ONE, 0.1, 1.5)])
-    guesses = [one for one in stream(StreamingTranscriber(Listener()), long, 1600) if not one.final]
-    assert guesses
-    assert all(after.end_s - before.end_s >= 2.0 - 1e-6 for before, after in itertools.pairwise(guesses))
 
 
 @pytest.mark.parametrize("level", [0.0, 0.05])

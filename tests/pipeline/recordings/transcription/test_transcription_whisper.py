@@ -25,6 +25,7 @@ from pipeline.recordings.transcription.whisper_text import retimed
 from pipeline.recordings.transcription.whisper_timestamped_engine import WhisperTimestamped
 from pipeline.recordings.transcription.whisper_timestamped_worker import transcribed
 from pipeline.recordings.transcription.worker_engine import segments_of
+from tests.support.programs import make_environment
 from tests.support.tiny_whisper import SAYS, tiny_whisper
 
 NOISE = (0.1 * np.random.default_rng(0).standard_normal(4 * SAMPLE_RATE)).astype(np.float32)
@@ -234,21 +235,21 @@ def test_pulling_names_what_there_is(monkeypatch: pytest.MonkeyPatch, data_dir: 
     with pytest.raises(HarkError, match="no Whisper model called 'huge'"):
         whisper_models.pull("huge", silent_reporter())
 
-    def unreachable(size: str, output_dir: str) -> None:
-        raise ConnectionError("no route to the hub")
-
-    monkeypatch.setattr(faster_whisper, "download_model", unreachable)
-    with pytest.raises(HarkError, match="no route to the hub"):
-        whisper_models.pull("tiny", silent_reporter())
+    reachable = False
 
     def download(size: str, output_dir: str) -> None:
+        if not reachable:
+            raise ConnectionError("no route to the hub")
         Path(output_dir).parent.mkdir(parents=True, exist_ok=True)
         Path(output_dir).symlink_to(converted)
 
     monkeypatch.setattr(faster_whisper, "download_model", download)
+    with pytest.raises(HarkError, match="no route to the hub"):
+        whisper_models.pull("tiny", silent_reporter())
+    reachable = True
     folder = whisper_models.pull("tiny", silent_reporter())
     assert folder == data_dir / "models" / "whisper" / "tiny" and FasterWhisper().model == "tiny"
-    monkeypatch.setattr(faster_whisper, "download_model", unreachable)
+    reachable = False
     assert whisper_models.pull("tiny", silent_reporter()) == folder  # there already
 
 
@@ -293,7 +294,7 @@ def test_funasr_is_ready_only_where_it_was_imported(tmp_path: Path, monkeypatch:
     from pipeline.recordings.transcription.funasr_engine import FunAsr
 
     monkeypatch.setenv("HARK_ENGINES_ENV", str(tmp_path))
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())  # the packages are there, as pip sees it
+    monkeypatch.setitem(sys.modules, "funasr", pytest)  # it is there, as pip sees it
     ready = FunAsr().available()
     assert not ready.ok and ready.how_to_enable == "./hark engines enable funasr"
 
@@ -330,9 +331,9 @@ def test_funasr_needs_its_packages_and_a_model(data_dir: Path, monkeypatch: pyte
     from pipeline.recordings.transcription.funasr_engine import FunAsr, own_folder
 
     engine = FunAsr()
-    monkeypatch.setattr(engine, "lacking", lambda: ["funasr"])
+    monkeypatch.setenv("HARK_ENGINES_ENV", str(data_dir / "none"))
     assert "funasr" in engine.available().why and "enable" in engine.available().how_to_enable
-    monkeypatch.setattr(engine, "lacking", list)
+    make_environment(monkeypatch, data_dir / "engines", "funasr")
     assert engine.available().how_to_enable == "./hark engines pull funasr"
     folder = own_folder() / "paraformer-zh"
     folder.mkdir(parents=True)
