@@ -11,6 +11,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from pipeline.recordings.captions import clock
 from webui.access import Owned, Things, shared_with
 from webui.accounts.storage import user_data
 from webui.jobs.models import Job
@@ -62,8 +63,6 @@ class Recording(models.Model):
 
     @property
     def minutes(self) -> str:
-        from pipeline.recordings.captions import clock
-
         return clock(self.duration_s or 0.0)
 
     @property
