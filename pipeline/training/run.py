@@ -32,11 +32,13 @@ from pipeline.corpora.alignment_methods import check_method
 from pipeline.training.clips.removed_recordings import DEVICES_FOLDER, forget_in_run
 from pipeline.training.clips.synthesis import GenerationReport, generate
 from pipeline.training.detectors.devices import DeviceDetector, NoRuntimeError, about, make_for_device
-from pipeline.training.detectors.making import hear, make, settings_of_run
+from pipeline.training.detectors.making import feature_store, make, settings_of_run
 from pipeline.training.detectors.retraining import Retraining
 from pipeline.training.detectors.teacher import make_teacher
 from pipeline.training.measuring.comparison import version_before
+from pipeline.training.measuring.report import Report, run_figures
 from pipeline.training.measuring.verdict import verdict_of
+from pipeline.training.packing.bundle import BundleFiles, bundle_contents, write_bundle
 from pipeline.training.packing.targets import HEARS_S, TITLES
 from pipeline.training.planning.advice import seconds_to_say
 from pipeline.training.planning.config import (
@@ -57,6 +59,7 @@ from pipeline.training.planning.marked import marked_audio
 from pipeline.training.planning.mining import MiningConfig, mine, mine_negatives
 from pipeline.training.planning.plan import (
     Plan,
+    PlannedRequest,
     config_of_run,
     estimated_s,
     load_plan,
@@ -137,13 +140,13 @@ def prepare(config: RunConfig) -> Prepared:
 def _refuse_too_long(config: RunConfig) -> None:
     """Raise HarkError for a phrase that takes longer than one of the devices hears at once."""
     for device in (name for name in config.devices if name in HEARS_S):
-        said_s = seconds_to_say(phonemes(config.phrase, config.language))
-        if said_s > HEARS_S[device]:
+        spoken_s = seconds_to_say(phonemes(config.phrase, config.language))
+        if spoken_s > HEARS_S[device]:
             raise HarkError(
                 worded("%(phrase)s is too long for %(device)s.", phrase=repr(config.phrase), device=TITLES[device]),
                 worded(
                     "It takes about %(said)s s to say, and a detector there processes %(heard)s s at a time.",
-                    said=round(said_s, 1), heard=HEARS_S[device],
+                    said=round(spoken_s, 1), heard=HEARS_S[device],
                 ),
                 worded("Choose a shorter phrase, or train it without that device."),
             )  # fmt: skip
@@ -185,12 +188,12 @@ def plan_summary(plan: Plan, data: Path) -> dict[str, Any]:
         return {**plan.summary(), "unfinished": None}
     from model.dataset import store_is_complete
 
-    to_hear = not store_is_complete(folder / "features")
+    needs_features = not store_is_complete(folder / "features")
     with Library(data) as library:
-        left = what_is_left(plan, library, to_hear)
+        left = what_is_left(plan, library, needs_features)
     planned = len(plan.requests)
     last = "train" if plan.config.variants else "calibrate"
-    goes_on_with = "synthesize" if left.requests else "features" if to_hear else last
+    goes_on_with = "synthesize" if left.requests else "features" if needs_features else last
     unfinished = {"planned": planned, "spoken": planned - len(left.requests), "goes_on_with": goes_on_with}
     return {**left.summary(), "unfinished": unfinished}
 
@@ -245,8 +248,8 @@ def run_training(
 def _finished_for(made_for: str, data: Path, config: RunConfig) -> Path | None:
     """Return the folder of a finished run that was made for ``made_for`` and still has its bundle; else None."""
     for folder in finished_folders(data, config) if made_for else ():
-        result = _result_for(made_for, folder)
-        if result is not None and _bundle_of(result, data).is_file():
+        bundle = data / "models" / folder.name / f"{folder.name}.zip"
+        if _result_for(made_for, folder) is not None and bundle.is_file():
             return folder
     return None
 
@@ -258,12 +261,6 @@ def _result_for(made_for: str, folder: Path) -> dict[str, Any] | None:
     except ValueError:
         return None
     return result if made_for and isinstance(result, dict) and result.get("made_for") == made_for else None
-
-
-def _bundle_of(result: Mapping[str, Any], data: Path) -> Path:
-    """Return the path of the bundle on this machine; the run may come from another one."""
-    bundle = Path(result["bundle"])
-    return data / "models" / bundle.parent.name / bundle.name
 
 
 def _remove_what_can_be_made_again(folder: Path) -> None:
@@ -287,56 +284,59 @@ class _Work:
 
 
 def _run(work: _Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
-    from model.dataset import store_is_complete
-    from pipeline.training.measuring.report import run_figures
-    from pipeline.training.packing.bundle import bundle_contents, write_bundle
-
     config, folder, clock, reporter = work.config, work.folder, work.clock, work.reporter
-    before = _retraining(work) if config.start_from else None
-    plan = _planned(work)
-    to_hear = not store_is_complete(folder / "features")
+    previous = _retraining(work) if config.start_from else None
+    plan = _load_or_make_plan(work)
     left = remaining(plan.requests, work.library)
-    outlook = RunEta(reporter, estimated_s(config, plan.clips, plan.requests, left, to_hear), plan.estimate_s)
+    eta = _eta(work, plan, left)
     with clock.stage("synthesize"):
         # An engine that has spoken all its clips need not be available any more.
         engines = ready_engines(tuple(plan.engines), config.language)[0] if left else {}
         generated = generate(plan, engines, work.library, reporter)
-    outlook.over("synthesize")
+    eta.over("synthesize")
     with clock.stage("features"):
         clips = _clips(plan, work)
-        detector, store = _heard(work, clips, before)
-    outlook.over("features")
-    settings = settings_of_run(config)
-    if settings is not None and tensorboard:
-        settings = replace(settings, tensorboard=str(folder / "tensorboard"))
-    finish = partial(before.with_anti_keywords, store=store) if before is not None else None
-    made = make(detector, store, settings, folder, config.language, reporter, finish, clock.stage)
-    compared = {"compared": before.compared(made)} if before is not None else {}
-    figures = run_figures(plan, clips, made, generated, _foundation(config, made.detector) | compared)
+        detector, store = _detector_and_features(work, clips, previous)
+    eta.over("features")
+    settings = settings_of_run(config, str(folder / "tensorboard") if tensorboard else "")
+    finish = previous.with_anti_keywords if previous else None
+    measured = make(detector, store, settings, folder, config.language, reporter, finish, clock.stage)
+    compared = {"compared": previous.compared(measured)} if previous else {}
+    figures = run_figures(plan, clips, measured, generated, _foundation(config, measured.detector) | compared)
     if config.devices:
         reporter.log(verdict_of(figures).sentence)  # detectors for devices take several more minutes
-    outlook.over("train")
-    devices, left_out = _for_devices(work, made.detector, plan, clips, generated, outlook)
+    eta.over("train")
+    devices, left_out = _for_devices(work, plan, clips, generated, measured.detector, eta)
     with clock.stage("bundle"):
         reporter.stage("bundle", worded("Exporting, and checking that all forms agree"))
-        contents, report = bundle_contents(folder, plan, clips, made, figures, devices, left_out, reporter)
+        contents, report = bundle_contents(folder, plan, clips, measured, figures, devices, left_out, reporter)
         files = write_bundle(work.data, plan.run, contents)
-    result = {
-        "phrase": config.phrase,
+    return _write_result(work, made_for, files, report)
+
+
+def _eta(work: _Work, plan: Plan, left: Sequence[PlannedRequest]) -> RunEta:
+    from model.dataset import store_is_complete
+
+    needs_features = not store_is_complete(work.folder / "features")
+    seconds = estimated_s(work.config, plan.clips, plan.requests, left, needs_features)
+    return RunEta(work.reporter, seconds, plan.estimate_s)
+
+
+def _write_result(work: _Work, made_for: str, files: BundleFiles, report: Report) -> dict[str, Any]:
+    """Write the result of the run, and return it. The run is finished then."""
+    result: dict[str, Any] = {
+        "phrase": work.config.phrase,
         "made_for": made_for,
         "bundle": str(files.bundle),
         "model_pt": str(files.model_pt),
         "report": str(files.report),
-        "seconds": clock.seconds,
-        "counts": report["counts"],
+        "seconds": work.clock.seconds,
         "metrics": report["summary"],
         "verdict": asdict(verdict_of(report)),
-        "devices": report["devices"],
-        "devices_left_out": report["devices_left_out"],
-        **compared,
+        **{name: report[name] for name in ("counts", "devices", "devices_left_out", "compared") if name in report},
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    with atomic_path(folder / RESULT) as temporary:
+    with atomic_path(work.folder / RESULT) as temporary:
         temporary.write_text(json.dumps(result, indent=1, ensure_ascii=False))
     return result
 
@@ -357,7 +357,7 @@ def _retraining(work: _Work) -> Retraining:
     return Retraining(config.start_from, detector, manifest["thresholds"], marked, work.reporter)
 
 
-def _planned(work: _Work) -> Plan:
+def _load_or_make_plan(work: _Work) -> Plan:
     """Return the run's plan; the library is mined before a new one is made."""
     file, config = work.folder / "plan.json", work.config
     plan = load_plan(file)
@@ -376,23 +376,16 @@ def _planned(work: _Work) -> Plan:
 
 
 def _for_devices(
-    work: _Work,
-    detector: Detector,
-    plan: Plan,
-    clips: pd.DataFrame,
-    generated: GenerationReport,
-    outlook: RunEta,
+    work: _Work, plan: Plan, clips: pd.DataFrame, generated: GenerationReport, detector: Detector, eta: RunEta
 ) -> tuple[dict[str, DeviceDetector], dict[str, NoRuntimeError]]:
-    """Make the detectors beside the run's own; return them, and why others could not be made, by device.
-
-    A detector of size standard comes first, since it teaches the others.
-    """
-    config, place = plan.config, work.folder / DEVICES_FOLDER
+    """Make the detectors beside the run's own; return them, and why others could not be made, by device."""
+    config, folder, reporter = work.config, work.folder / DEVICES_FOLDER, work.reporter.within("devices")
     devices: dict[str, DeviceDetector] = {}
     left_out: dict[str, NoRuntimeError] = {}
-    within = work.reporter.within("devices")
-    teacher = cache(lambda of_run: make_teacher(of_run, config, clips, work.data, place, within))
-    for number, device in enumerate(sorted(config.devices, key=lambda device: device != SMALL), 1):
+
+    @contextmanager
+    def stage(device: str) -> Iterator[None]:
+        number = 1 + len(devices) + len(left_out)
         work.reporter.stage(
             "devices",
             worded(
@@ -401,17 +394,21 @@ def _for_devices(
             ),
         )  # fmt: skip
         with work.clock.stage(device):
+            yield
+        eta.over(device)
+
+    if SMALL in config.devices:  # of size standard: it teaches the others
+        with stage(SMALL):
+            of_small = replace(work, folder=folder / SMALL, reporter=reporter)
+            detector, devices[SMALL] = _small(of_small, plan, clips, generated)
+    teacher = cache(partial(make_teacher, detector, config, clips, work.data, folder, reporter))
+    for device in (device for device in config.devices if device != SMALL):
+        with stage(device):
             try:
-                if device == SMALL:
-                    of_small = replace(work, folder=place / SMALL, reporter=within)
-                    detector, devices[device] = _small(of_small, plan, clips, generated)
-                else:
-                    taught = partial(teacher, detector)
-                    devices[device] = make_for_device(device, config, clips, work.data, place, within, taught)
+                devices[device] = make_for_device(device, config, clips, work.data, folder, reporter, teacher)
             except NoRuntimeError as error:
                 work.reporter.log(str(error), "warning")
                 left_out[device] = error
-        outlook.over(device)
     return devices, left_out
 
 
@@ -419,18 +416,16 @@ def _small(
     work: _Work, plan: Plan, clips: pd.DataFrame, generated: GenerationReport
 ) -> tuple[Detector, DeviceDetector]:
     """Make the detector of size standard beside a large one; its bundle is a folder in the large one's."""
-    from pipeline.training.measuring.report import run_figures
-    from pipeline.training.packing.bundle import bundle_contents
-
     config = replace(plan.config, size="standard", devices=(), start_from="")
     plan = replace(plan, config=config)
-    detector, store = _heard(replace(work, config=config), clips)
-    made = make(detector, store, settings_of_run(config), work.folder, config.language, work.reporter)
-    figures = run_figures(plan, clips, made, generated, _foundation(config, made.detector))
-    contents, report = bundle_contents(work.folder, plan, clips, made, figures, {}, {}, work.reporter)
+    detector, store = _detector_and_features(replace(work, config=config), clips)
+    measured = make(detector, store, settings_of_run(config), work.folder, config.language, work.reporter)
+    figures = run_figures(plan, clips, measured, generated, _foundation(config, measured.detector))
+    contents, report = bundle_contents(work.folder, plan, clips, measured, figures, {}, {}, work.reporter)
     files = {f"{SMALL}/{name}": content for name, content in contents.items()}
     sizes = {f"{SMALL}/{name}": size for name, size in report["bytes"].items()}
-    return made.detector, DeviceDetector(files, about(TITLES[SMALL], sizes, made, report["parity"]["pt_against_onnx"]))
+    off = report["parity"]["pt_against_onnx"]
+    return measured.detector, DeviceDetector(files, about(TITLES[SMALL], sizes, measured, off))
 
 
 def _mine(config: RunConfig, texts: Mapping[str, Sequence[PhraseText]], library: Library, reporter: Reporter) -> None:
@@ -467,7 +462,9 @@ def _clips(plan: Plan, work: _Work) -> pd.DataFrame:
     return pd.read_csv(table, keep_default_na=False)
 
 
-def _heard(work: _Work, clips: pd.DataFrame, before: Retraining | None = None) -> tuple[Any, FeatureStore]:
+def _detector_and_features(
+    work: _Work, clips: pd.DataFrame, previous: Retraining | None = None
+) -> tuple[Any, FeatureStore]:
     """Return the detector that a run begins with, and its features of the clips; made once in the run's folder.
 
     A retraining begins with the previous version, but a network that learns the phrase is trained from the start.
@@ -485,8 +482,8 @@ def _heard(work: _Work, clips: pd.DataFrame, before: Retraining | None = None) -
     seconds = cache(lambda: window_seconds(clips, config.phrase))  # reads hundreds of clips
     if not (start.is_file() and store_is_complete(folder / "features")):
         folder.mkdir(parents=True, exist_ok=True)
-        if before is not None and config.recipe is not Recipe.NETWORK:
-            detector = before.detector
+        if previous is not None and config.recipe is not Recipe.NETWORK:
+            detector = previous.detector
         else:
             if config.size == "large":
                 reporter.stage("features", worded("Searching real speech for matches of the phrase"))
@@ -502,7 +499,7 @@ def _heard(work: _Work, clips: pd.DataFrame, before: Retraining | None = None) -
         return plan_examples(config, clips, work.data / NOISE_FOLDER, need, phrase_s, config.variants, bitrate)
 
     pieces = negatives_of(config).pieces(detector, config.keyphrase, work.data, reporter)
-    return detector, hear(detector, examples, pieces, folder, reporter)
+    return detector, feature_store(detector, examples, pieces, folder, reporter)
 
 
 def _foundation(config: RunConfig, detector: Detector) -> dict[str, Any]:
@@ -512,11 +509,11 @@ def _foundation(config: RunConfig, detector: Detector) -> dict[str, Any]:
     from pipeline.training.negatives.negative_speech import about_negative_speech
     from pipeline.training.negatives.shipped import negatives_of
 
-    heard = {"negative_speech": about_negative_speech()} if config.devices else {}
+    of_devices = {"negative_speech": about_negative_speech()} if config.devices else {}
     if "esphome" in config.devices:
-        heard["micro_network"] = shipped_micro_network()[1]
+        of_devices["micro_network"] = shipped_micro_network()[1]
     if config.recipe is Recipe.FROM_NOTHING:
-        return heard
+        return of_devices
     passes = {"rescored": False, "verified": False}
     if isinstance(detector, EncoderDetector):
         passes = {"rescored": bool(detector.config.spellings), "verified": bool(detector.config.verifier)}
@@ -524,7 +521,7 @@ def _foundation(config: RunConfig, detector: Detector) -> dict[str, Any]:
         "backbone": {**about_front_end(config.size), **passes},
         **({"verifier": shipped_verifier()[1]} if passes["verified"] else {}),
         "negative_set": negatives_of(config).about(),
-        **heard,
+        **of_devices,
     }
 
 

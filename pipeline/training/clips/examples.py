@@ -121,15 +121,15 @@ def untrained_detector(config: RunConfig, window_s: float, rescored: bool) -> De
     torch.manual_seed(config.seed)
     if config.recipe is Recipe.FROM_NOTHING:
         return TinyCRNN(TinyCRNNConfig.for_window(window_s))
-    said = outputs_of(config.keyphrase)
+    phones = outputs_of(config.keyphrase)
     window_s += BACKBONE_DELAY_S
     if config.size == "standard":
         kind = FusedDetector if config.recipe is Recipe.NETWORK else BackboneDetector
-        return kind.of_phrase(shipped_backbone()[0], said, window_s)
+        return kind.of_phrase(shipped_backbone()[0], phones, window_s)
     if not rescored:
-        return EncoderDetector.of_phrase(said, window_s)
+        return EncoderDetector.of_phrase(phones, window_s)
     above = rescoring_threshold(NEGATIVE_SET, config.keyphrase)
-    return EncoderDetector.of_phrase(said, window_s, spellings(config.phrase), above, verifier_name())
+    return EncoderDetector.of_phrase(phones, window_s, spellings(config.phrase), above, verifier_name())
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,8 @@ def forget_in_run(folder: Path, library: Library) -> None:
     gone = {one for one in ids if not library.with_source(f"{CORPUS}-{one}")}
     if not gone:
         return
-    for made in ("features", DEVICES_FOLDER):
-        shutil.rmtree(folder / made, ignore_errors=True)
+    for name in ("features", DEVICES_FOLDER):
+        shutil.rmtree(folder / name, ignore_errors=True)
     if not (folder / RESULT).is_file():
         for path in (table, *folder.glob("*.pt")):
             path.unlink(missing_ok=True)

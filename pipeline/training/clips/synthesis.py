@@ -22,6 +22,7 @@ from db.db_api import Library
 from db.records import NewClip
 from phrase_augmentation.normalize import normalize
 from pipeline.training.planning.plan import Plan, PlannedRequest, draw_voice, remaining, run_splits
+from pipeline.training.scoring.keyword_scoring import LEAST_UNDERSTOOD, is_understood
 
 WAITING_CLIPS = 64  # clips that may wait to be stored; engines pause at this number
 
@@ -32,7 +33,6 @@ class GenerationReport:
 
     generated: Counter[str] = field(default_factory=Counter)  # by bucket
     failed: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))  # by engine: why, how often
-    seconds_of_audio: float = 0.0
 
 
 def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter: Reporter) -> GenerationReport:
@@ -186,7 +186,6 @@ class _Speaking:
             else:
                 request = left.pop(item.request_id or "")
                 self.report.generated[request.bucket] += 1
-                self.report.seconds_of_audio += len(item.audio) / 16_000
                 self.progress.advance(paces=paces.values())
                 yield item
 
@@ -195,8 +194,6 @@ def _if_understood(clip: NewClip | FailedRequest) -> NewClip | FailedRequest:
     """Return the clip if Hark's recognizer finds its text in it, else a failed request."""
     if isinstance(clip, FailedRequest):
         return clip
-    from pipeline.training.scoring.keyword_scoring import LEAST_UNDERSTOOD, is_understood
-
     if is_understood(clip.audio, clip.text, clip.language):
         return clip
     return FailedRequest(clip.request_id or "", f"could not be understood (below {LEAST_UNDERSTOOD:g})")

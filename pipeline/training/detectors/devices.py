@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from audio_augmentation.compose import compose_stream
+from core.audio_file import SAMPLE_RATE, read_audio
 from core.errors import HarkError
 from core.events import Reporter
 from core.worded import worded
 from model.runtime.detector import logit
-from pipeline.training.detectors.making import hear, learn, make, settings_of_device
-from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, Made, calibrated, threshold_at
+from pipeline.training.detectors.making import feature_store, learn, make, settings_of_device
+from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, MeasuredDetector, calibrated, threshold_at
 from pipeline.training.planning.config import EFFORTS, PACKAGES, RunConfig
 
 if TYPE_CHECKING:
@@ -114,10 +116,10 @@ def make_for_device(
 
     folder = job / device
     detector = untrained(device, config.seed)
-    store = _heard(detector, config, clips, data, folder, reporter, make_teacher)
+    store = _taught_store(detector, config, clips, data, folder, reporter, make_teacher)
     steps = max(2, round(STEP_SHARES[device] * EFFORTS[config.effort].device_steps))
 
-    def finish(detector: Any) -> Any:
+    def finish(detector: Any, store: FeatureStore) -> Any:
         if not isinstance(detector, MicroDetector):
             return detector
         small = detector.in_8_bits(_windows(store, detector, config.seed))
@@ -128,8 +130,8 @@ def make_for_device(
         return _within_8_bits(learn(small, store, again, rounded, reporter)[0], store)
 
     settings = settings_of_device(device, steps, config.seed)
-    made = make(detector, store, settings, folder, config.language, reporter, finish)
-    detector, cutoff = made.detector, made.results["default_threshold"]
+    measured = make(detector, store, settings, folder, config.language, reporter, finish)
+    detector, cutoff = measured.detector, measured.results["default_threshold"]
     name = file_name(config.phrase)
     if isinstance(detector, MicroDetector):
         files = _esphome_files(detector, config, name, cutoff)
@@ -139,7 +141,7 @@ def make_for_device(
     off = difference(detector, files, _sound(clips), cutoff)
     _refuse_difference(device, off)
     sizes = {name: len(content) for name, content in files.items()}
-    return DeviceDetector(files, about(NAMES[device], sizes, made, off) | {"taught": store.soft_logits is not None})
+    return DeviceDetector(files, about(NAMES[device], sizes, measured, off) | {"taught": store.soft_logits is not None})
 
 
 def _refuse_difference(device: str, off: float) -> None:
@@ -158,7 +160,7 @@ def _refuse_difference(device: str, off: float) -> None:
         )
 
 
-def _heard(
+def _taught_store(
     detector: TrainedDetector,
     config: RunConfig,
     clips: pd.DataFrame,
@@ -170,14 +172,14 @@ def _heard(
     """Return the feature store of a device's detector, with the teacher's logits."""
     from model.dataset import open_store, store_soft_logits
     from pipeline.training.clips.examples import ExamplePlan, device_examples, device_samples
-    from pipeline.training.negatives.negative_speech import heard_negatives
+    from pipeline.training.negatives.negative_speech import device_negatives
 
     def examples() -> ExamplePlan:
         teacher = make_teacher()
         return teacher.examples if teacher else device_examples(config, clips, data, device_samples())
 
-    negatives = heard_negatives(detector, config.keyphrase, device_samples(), data, reporter)
-    store = hear(detector, examples, negatives, folder, reporter)
+    negatives = device_negatives(detector, config.keyphrase, device_samples(), data, reporter)
+    store = feature_store(detector, examples, negatives, folder, reporter)
     if store.soft_logits is not None or (teacher := make_teacher()) is None:
         return store
     store_soft_logits(folder / "features", teacher.soft_logits(store, detector.config.stored))
@@ -249,13 +251,10 @@ def _whole_step(cutoff: float) -> int:
 
 def _sound(clips: pd.DataFrame) -> np.ndarray:
     """Return speech of the test, the phrase among it."""
-    from audio_augmentation.compose import compose_stream
-    from core.audio_file import SAMPLE_RATE, read_audio
-
     test = clips[clips["split"] == "test"]
-    said, other = (test[test["label"] == label]["path"].head(8) for label in (1, 0))
-    spoken = [read_audio(path) for pair in zip(said, other) for path in pair]
-    return compose_stream(spoken, np.random.default_rng(0))[: round(CHECKED_S * SAMPLE_RATE)]
+    phrase, other = (test[test["label"] == label]["path"].head(8) for label in (1, 0))
+    clips_in_turn = [read_audio(path) for pair in zip(phrase, other) for path in pair]
+    return compose_stream(clips_in_turn, np.random.default_rng(0))[: round(CHECKED_S * SAMPLE_RATE)]
 
 
 def difference(detector: TrainedDetector, files: Mapping[str, bytes], audio: np.ndarray, cutoff: float) -> float:
@@ -319,7 +318,7 @@ def _off_in_openwakeword(detector: Any, path: Path, audio: np.ndarray, cutoff: f
     return float(np.abs(here - np.asarray(there)[-len(here) :]).max())
 
 
-def about(title: str, sizes: Mapping[str, int], made: Made, off: float) -> dict[str, Any]:
+def about(title: str, sizes: Mapping[str, int], measured: MeasuredDetector, off: float) -> dict[str, Any]:
     """Return the figures, for the report, of a detector that a run makes beside its own.
 
     Args:
@@ -329,8 +328,8 @@ def about(title: str, sizes: Mapping[str, int], made: Made, off: float) -> dict[
     return {
         "title": title,
         "bytes": dict(sizes),
-        **made.summary(),
-        "thresholds": [dict(row) for row in made.thresholds],
-        "utterances": made.results["utterances"],
+        **measured.summary(),
+        "thresholds": [dict(row) for row in measured.thresholds],
+        "utterances": measured.results["utterances"],
         "difference": off,
     }

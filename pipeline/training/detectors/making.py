@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.events import Progress, Reporter
 from core.worded import worded
-from pipeline.training.measuring.evaluation import Made, calibrated, measure, score_split
+from pipeline.training.measuring.evaluation import MeasuredDetector, calibrated, measure, score_split
 from pipeline.training.planning.config import EFFORTS, Recipe, RunConfig
 
 if TYPE_CHECKING:
@@ -19,18 +19,20 @@ if TYPE_CHECKING:
     from pipeline.training.negatives.negative_set import NegativePiece
 
 
-def settings_of_run(config: RunConfig) -> TrainConfig | None:
-    """Return the training settings of the run's own detector; None where it is only calibrated."""
+def settings_of_run(config: RunConfig, tensorboard: str = "") -> TrainConfig | None:
+    """Return the training settings of the run's own detector, with a folder for curves; None: it is only calibrated."""
     from model.dataset import BatchRecipe
     from model.train import TrainConfig
 
     effort = EFFORTS[config.effort]
     if config.recipe is Recipe.FROM_NOTHING:
-        return TrainConfig(effort.steps, effort.batch_size, seed=config.seed)
+        return TrainConfig(effort.steps, effort.batch_size, seed=config.seed, tensorboard=tensorboard)
     if config.recipe is Recipe.CALIBRATED:
         return None
     steps, recipe = effort.network_steps, BatchRecipe(aligned_negative=0.15)
-    return TrainConfig(steps, 128, 1e-3, weight_decay=0.3, evaluations=4, recipe=recipe, seed=config.seed)
+    return TrainConfig(
+        steps, 128, 1e-3, weight_decay=0.3, evaluations=4, recipe=recipe, seed=config.seed, tensorboard=tensorboard
+    )
 
 
 def settings_of_device(device: str, steps: int, seed: int) -> TrainConfig:
@@ -43,7 +45,7 @@ def settings_of_device(device: str, steps: int, seed: int) -> TrainConfig:
     return TrainConfig(steps, size, rate, weight_decay=0.3, recipe=recipe, seed=seed)
 
 
-def hear(
+def feature_store(
     detector: Any,
     plan_examples: Callable[[], ExamplePlan],
     negatives: Iterable[NegativePiece],
@@ -93,9 +95,9 @@ def make(
     folder: Path,
     language: str,
     reporter: Reporter,
-    finish: Callable[[Any], Any] | None = None,
+    finish: Callable[[Any, FeatureStore], Any] | None = None,
     stage: Callable[[str], AbstractContextManager[None]] = lambda name: nullcontext(),
-) -> Made:
+) -> MeasuredDetector:
     """Train a detector where it learns, set its thresholds and measure it.
 
     Args:
@@ -112,8 +114,8 @@ def make(
         frames = store.where(split="validation", bucket="plain_negative")["frames"].sum()
         hours = round(float(frames) * detector.config.stored.step / 360_000, 1)
         reporter.stage("calibrate", worded("Calibrating on %(hours)s hours of speech", hours=hours))
-        detector, thresholds, validation = calibrated(finish(detector) if finish else detector, store)
+        detector, thresholds, validation = calibrated(finish(detector, store) if finish else detector, store)
     with stage("report"):
         reporter.stage("report", worded("Measuring on held-out voices"))
         results = measure(score_split(detector, store, "test"), thresholds, validation, language)
-    return Made(detector, store, thresholds, results, trained)
+    return MeasuredDetector(detector, store, thresholds, results, trained)

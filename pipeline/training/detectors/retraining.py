@@ -17,15 +17,17 @@ import numpy as np
 
 from core.events import Reporter
 from core.worded import worded
+from model.metrics import phrase_scores
 from pipeline.training.measuring.comparison import counted, is_better
 from pipeline.training.measuring.evaluation import (
     DEFAULT_FA_PER_DAY,
-    Made,
+    MeasuredDetector,
     calibrated,
     score_split,
     threshold_at,
 )
 from pipeline.training.planning.marked import Marked, fires, padded
+from pipeline.training.scoring.keyword_scoring import keyword_scores
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
@@ -82,13 +84,14 @@ class Retraining:
         self.anti_keywords = found = find_anti_keywords(detector, threshold, self.marked.false_alarms, store)
         return detector.with_anti_keywords(found.phones, found.margin)
 
-    def compared(self, made: Made) -> dict[str, Any]:
+    def compared(self, measured: MeasuredDetector) -> dict[str, Any]:
         """Compare both versions, each at its own threshold, on the same test streams and on the marked errors."""
-        old, new = (
-            counted(detector, score_split(detector, made.store, "test"), threshold_at(thresholds, DEFAULT_FA_PER_DAY),
-                    self.marked)
-            for detector, thresholds in ((self.detector, self.thresholds), (made.detector, made.thresholds))
-        )  # fmt: skip
+
+        def figures(detector: Detector, thresholds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+            test = score_split(detector, measured.store, "test")
+            return counted(detector, test, threshold_at(thresholds, DEFAULT_FA_PER_DAY), self.marked)
+
+        old, new = figures(self.detector, self.thresholds), figures(measured.detector, measured.thresholds)
         return {
             "run": self.run,
             "before": old,
@@ -107,8 +110,14 @@ def find_anti_keywords(
 
     Its utterances of the phrase must not be lost to them. ``threshold``: from this score on, one is detected.
     """
+    from model.detector import score_segments
+
     table = store.where(split="validation", label=1).reset_index(drop=True)
-    return anti_keywords_of(detector, threshold, marked, lambda with_them: _best_scores(with_them, store, table))
+
+    def best_scores(detector: HMMDetector) -> np.ndarray:
+        return phrase_scores(score_segments(detector, store, table))
+
+    return anti_keywords_of(detector, threshold, marked, best_scores)
 
 
 def anti_keywords_of(
@@ -125,26 +134,25 @@ def anti_keywords_of(
         return AntiKeywords()
     ways = detector.config.pronunciations
     marked = sorted(marked, key=lambda audio: not fires(detector, audio, threshold))  # near misses come last
-    as_heard = [_as_heard(detector, audio) for audio in marked]
-    alike = sum(phones in ways for phones in as_heard)
-    phones = tuple(dict.fromkeys(p for p in as_heard if len(p) >= SHORTEST_ANTI_KEYWORD and p not in ways))[
+    decoded = [_decode(detector, audio) for audio in marked]
+    alike = sum(phones in ways for phones in decoded)
+    phones = tuple(dict.fromkeys(p for p in decoded if len(p) >= SHORTEST_ANTI_KEYWORD and p not in ways))[
         :MOST_ANTI_KEYWORDS
     ]
-    told = AntiKeywords(marked=len(marked), alike=alike)
+    counts = AntiKeywords(marked=len(marked), alike=alike)
     if not phones:
-        return told
-    heard_before = best_scores(detector) >= threshold
+        return counts
+    detected = best_scores(detector) >= threshold
     for margin in MARGINS:
         after = best_scores(detector.with_anti_keywords(phones, margin))
-        if (heard_before & (after < threshold)).sum() <= ALLOWED_LOSS * heard_before.sum():
-            return replace(told, phones=phones, margin=margin)
-    return told
+        if (detected & (after < threshold)).sum() <= ALLOWED_LOSS * detected.sum():
+            return replace(counts, phones=phones, margin=margin)
+    return counts
 
 
-def _as_heard(detector: HMMDetector, audio: np.ndarray) -> tuple[int, ...]:
+def _decode(detector: HMMDetector, audio: np.ndarray) -> tuple[int, ...]:
     """Return the phones that the front end finds where the phrase fits best."""
     from model.asr.decoding import greedy
-    from pipeline.training.scoring.keyword_scoring import keyword_scores
 
     log_p = 2.0 * np.log(np.maximum(detector.hear(padded(audio)), 1e-4))
     best, first, last = -1.0, 0, 0
@@ -154,10 +162,3 @@ def _as_heard(detector: HMMDetector, audio: np.ndarray) -> tuple[int, ...]:
         if scores[frame] > best:
             best, first, last = float(scores[frame]), int(starts[frame]), frame
     return tuple(greedy(log_p[max(0, first - BEFORE_FRAMES) : last + 1]))
-
-
-def _best_scores(detector: HMMDetector, store: FeatureStore, table: Any) -> np.ndarray:
-    from model.detector import score_segments
-    from model.metrics import phrase_scores
-
-    return phrase_scores(score_segments(detector, store, table))

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from core.events import Reporter
-from pipeline.training.detectors.making import hear, learn, settings_of_run
+from pipeline.training.detectors.making import feature_store, learn, settings_of_run
 from pipeline.training.planning.config import Recipe, RunConfig
 
 if TYPE_CHECKING:
@@ -59,16 +59,16 @@ class Teacher:
         """
         rows: Any = store.where(split="train")
         if self._store.where(split="train")[SAME].to_numpy().tolist() != rows[SAME].to_numpy().tolist():
-            raise ValueError("teacher and student have heard different examples")
+            raise ValueError("teacher and student have different examples")
         soft_logits = np.full(len(store.frames), np.nan, np.float16)
         own = self._detector.config.stored
         for row, matches in zip(rows.itertuples(), self._matches):
             # Log-mel frames of the example that are complete at each score, and at each frame of the device's.
             first = own.lead + own.step * (own.window - own.at_once)
-            heard = first + own.step * own.chunk * np.arange(len(matches))
+            scored = first + own.step * own.chunk * np.arange(len(matches))
             ends = stored.lead + stored.step * (np.arange(1, row.frames + 1) - stored.at_once)
             if len(matches):
-                logits = np.clip(SLOPE * (np.interp(ends, heard, matches) - LEVEL), -BOUND, BOUND)
+                logits = np.clip(SLOPE * (np.interp(ends, scored, matches) - LEVEL), -BOUND, BOUND)
                 soft_logits[row.first : row.first + row.frames] = np.where(ends < first, np.nan, logits)
         return soft_logits
 
@@ -87,7 +87,7 @@ def make_teacher(
     """
     from model.fused_detector import FusedDetector
     from pipeline.training.clips.examples import device_examples, device_samples, untrained_detector, window_seconds
-    from pipeline.training.negatives.negative_speech import heard_negatives
+    from pipeline.training.negatives.negative_speech import device_negatives
 
     standard = replace(config, size="standard", devices=())
     settings = settings_of_run(standard)
@@ -100,8 +100,8 @@ def make_teacher(
         detector = untrained_detector(standard, window_seconds(clips, config.phrase)[0], rescored=False)
     examples = device_examples(config, clips, data, max(device_samples(), detector.config.receptive_samples))
     own = replace(examples, specs=tuple(s for s in examples.specs if s.columns["split"] in splits))
-    negatives = heard_negatives(detector, config.keyphrase, device_samples(), data, reporter, splits=splits)
-    store = hear(detector, lambda: own, negatives, folder, reporter)
+    negatives = device_negatives(detector, config.keyphrase, device_samples(), data, reporter, splits=splits)
+    store = feature_store(detector, lambda: own, negatives, folder, reporter)
     if not is_trained:
         detector, _ = learn(detector, store, settings, folder, reporter)
     return Teacher(detector, store, examples)

@@ -26,7 +26,7 @@ from core.lock import held
 from core.worded import worded
 from db.db_api import Library
 from db.records import Clip
-from model.metrics import det_curve
+from model.metrics import det_curve, phrase_scores
 from pipeline.corpora.enrolment import kept_takes
 from pipeline.training.measuring.evaluation import (
     DEFAULT_FA_PER_DAY,
@@ -93,14 +93,12 @@ def counted(detector: Detector, test: ScoredSplit, threshold: float, marked: Mar
 
     An utterance is in the test in several renderings (quiet, in noise): ``missed`` counts these.
     """
-    from model import metrics
-
-    said = metrics.phrase_scores(test.pick(test.positive))
+    scores = phrase_scores(test.pick(test.positive))
     return {
         **at_threshold(test, threshold),
         "utterances": test.utterances(test.positive),
-        "renderings": len(said),
-        "missed": int((said < threshold).sum()),
+        "renderings": len(scores),
+        "missed": int((scores < threshold).sum()),
         "hours": sum(stream.hours for stream in test.pick(test.ordinary)),
         "marked_fired": sum(fires(detector, audio, threshold) for audio in marked.false_alarms),
         "marked_missed": sum(not fires(detector, audio, threshold) for audio in marked.misses),

@@ -63,8 +63,8 @@ class ScoredSplit:
 
     def alarm_rate(self, mask: np.ndarray, alarms: int) -> dict[str, float | None]:
         """Return the hourly rate of so many false alarms in the selected rows; its interval counts distinct hours."""
-        heard = sum(stream.hours for stream in self.pick(mask))
-        return metrics.alarm_rate(alarms, heard, self.distinct_hours(mask)).as_dict()
+        hours = sum(stream.hours for stream in self.pick(mask))
+        return metrics.alarm_rate(alarms, hours, self.distinct_hours(mask)).as_dict()
 
     def miss_rate(self, mask: np.ndarray, threshold: float) -> dict[str, float | None]:
         """Return the missed share of the selected rows, which hold the phrase; its interval counts utterances."""
@@ -121,7 +121,7 @@ class ScoredSplit:
 
 
 @dataclass(frozen=True)
-class Made:
+class MeasuredDetector:
     """A detector and its figures.
 
     Attributes:
@@ -204,7 +204,6 @@ def calibrated(detector: Any, store: FeatureStore) -> tuple[Any, list[dict[str, 
     """
     from model.detector import as_streams, in_batches
     from model.keyword_hmm import HMMDetector
-    from model.metrics import phrase_scores
 
     if not isinstance(detector, HMMDetector):
         validation = score_split(detector, store, "validation")
@@ -227,7 +226,7 @@ def calibrated(detector: Any, store: FeatureStore) -> tuple[Any, list[dict[str, 
     level, floor = match(threshold_at(thresholds, DEFAULT_FA_PER_DAY)), detector.least
     quiet = validation.pick(validation.headline & (table["condition"] == "clean").to_numpy())
     if quiet:
-        floor = min(floor, match(float(np.quantile(phrase_scores(quiet), MOST_LOST))))
+        floor = min(floor, match(float(np.quantile(metrics.phrase_scores(quiet), MOST_LOST))))
     return scored(floor, 0.5) if level < floor else scored(level, 0.0)
 
 
@@ -296,8 +295,8 @@ def _misses_by(split: ScoredSplit, columns: list[str], threshold: float) -> list
         mask = np.zeros(len(table), bool)
         mask[group.index.to_numpy()] = True
         keys = dict(zip(columns, names if isinstance(names, tuple) else (names,)))
-        said = {"clips": len(group), "utterances": split.utterances(mask)}
-        rows.append({**keys, **said, "miss_rate": split.miss_rate(mask, threshold)})
+        counts = {"clips": len(group), "utterances": split.utterances(mask)}
+        rows.append({**keys, **counts, "miss_rate": split.miss_rate(mask, threshold)})
     return rows
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from core.errors import HarkError
 from core.worded import worded, worded_again
 from pipeline.training.clips.synthesis import GenerationReport
-from pipeline.training.measuring.evaluation import Made
+from pipeline.training.measuring.evaluation import MeasuredDetector
 from pipeline.training.measuring.report_words import (
     Interval,
     compared_in_words,
@@ -44,7 +44,11 @@ WORST_SPEAKERS = 15  # shown in the page; report.json has all
 
 
 def run_figures(
-    plan: Plan, clips: pd.DataFrame, made: Made, generated: GenerationReport, foundation: Mapping[str, Any]
+    plan: Plan,
+    clips: pd.DataFrame,
+    measured: MeasuredDetector,
+    generated: GenerationReport,
+    foundation: Mapping[str, Any],
 ) -> Report:
     """Return what a report states about the run and its own detector, as plain JSON values; enough for a verdict.
 
@@ -52,7 +56,7 @@ def run_figures(
         foundation: facts about the shipped weights that the run built on, and about the previous version:
             ``backbone``, ``verifier``, ``negative_set``, ``compared``.
     """
-    detector, trained, config = made.detector, made.trained, plan.config
+    detector, trained, config = measured.detector, measured.trained, plan.config
     training: dict[str, Any] = {"steps": 0, "best_step": None, "best_measure": None, "seconds": 0.0, "history": []}
     if trained is not None:
         training = {name: getattr(trained, name) for name in training} | {"seconds": round(trained.seconds, 1)}
@@ -69,11 +73,11 @@ def run_figures(
             "system": platform.platform(),
             "device": trained.device if trained is not None else "cpu",
         },
-        "summary": {"effort": config.effort, **made.summary()},
+        "summary": {"effort": config.effort, **measured.summary()},
         "counts": {bucket: _origins(clips[clips["bucket"] == bucket]) for bucket in BUCKETS},
         "clips": used.to_dict("records"),
-        "hours": {split: _hours(made, split) for split in ("train", "validation", "test")},
-        "shipped_hours": {split: _shipped_hours(made.store, detector, split) for split in ("validation", "test")},
+        "hours": {split: _hours(measured, split) for split in ("train", "validation", "test")},
+        "shipped_hours": {split: _shipped_hours(measured.store, detector, split) for split in ("validation", "test")},
         "engines": plan.engines,
         "engines_missing": plan.engines_missing,
         "held_out_engine": plan.held_out or None,
@@ -83,8 +87,8 @@ def run_figures(
         "training": training,
         "model": detector.config.as_dict(),
         **foundation,
-        "thresholds": [dict(row) for row in made.thresholds],
-        "results": dict(made.results),
+        "thresholds": [dict(row) for row in measured.thresholds],
+        "results": dict(measured.results),
     }
 
 
@@ -127,9 +131,9 @@ def _origins(clips: pd.DataFrame) -> dict[str, int]:
     return {"reused": reused, "mined": real, "generated": len(clips) - reused - real}
 
 
-def _hours(made: Made, split: str) -> dict[str, float]:
+def _hours(measured: MeasuredDetector, split: str) -> dict[str, float]:
     """Return the hours of a split's streams, by condition."""
-    step, rows = made.detector.config.stored.step, made.store.where(split=split).groupby("condition")
+    step, rows = measured.detector.config.stored.step, measured.store.where(split=split).groupby("condition")
     return {str(condition): round(float(group["frames"].sum()) * step / 360_000, 3) for condition, group in rows}
 
 

@@ -89,7 +89,7 @@ def verdict_of(report: Mapping[str, Any]) -> Verdict:
     state = _state(report)
     alarms = alarms_in(report["summary"]["fa_per_hour"]["value"], report["results"]["hours"])
     sentence = worded(
-        "%(heard)s; %(similar)s; %(alarms)s.", heard=_heard(report), similar=_similar(report), alarms=alarms
+        "%(heard)s; %(similar)s; %(alarms)s.", heard=_detections(report), similar=_similar(report), alarms=alarms
     )
     return Verdict(state, sentence, ADVICE[state])
 
@@ -107,29 +107,29 @@ def _state(report: Mapping[str, Any]) -> str:
     return "good" if report["results"]["people"]["utterances"] else "unproven"
 
 
-def _heard(report: Mapping[str, Any]) -> Worded:
+def _detections(report: Mapping[str, Any]) -> Worded:
     results, summary = report["results"], report["summary"]
     people = results["people"]
     if people["utterances"]:
-        heard = people["utterances"] - _times(people["miss_rate"], people["utterances"])
-        return worded("It detected %(heard)d of %(said)d recordings of people", heard=heard, said=people["utterances"])
+        hits = people["utterances"] - _times(people["miss_rate"], people["utterances"])
+        return worded("It detected %(heard)d of %(said)d recordings of people", heard=hits, said=people["utterances"])
     quiet, noisy = summary["miss_rate_clean"], summary["miss_rate_noisy"]
     if predicts_people(report) and quiet["value"] is not None and noisy["value"] is not None:
         return worded(
             "Expect it to hear %(quiet)s of %(of)d people in quiet and %(noisy)s in noise",
-            quiet=_heard_of(quiet), noisy=_heard_of(noisy), of=OF,
+            quiet=_detected_of(quiet), noisy=_detected_of(noisy), of=OF,
         )  # fmt: skip
-    said = results["utterances"]
-    if not said:
+    utterances = results["utterances"]
+    if not utterances:
         return worded("How well it detects the phrase was not measured")
     return worded(
         "It detected %(heard)d of %(said)d test utterances by synthetic voices, and how well it detects people was "
         "not measured",
-        heard=said - _times(summary["miss_rate"], said), said=said,
+        heard=utterances - _times(summary["miss_rate"], utterances), said=utterances,
     )  # fmt: skip
 
 
-def _heard_of(missed: Mapping[str, float | None]) -> str:
+def _detected_of(missed: Mapping[str, float | None]) -> str:
     """Word the number detected of :data:`OF` people: "18 to 20"."""
     expected = expected_of_people(missed)
     least, most = (OF - round((expected[name] or 0.0) * OF) for name in ("high", "low"))

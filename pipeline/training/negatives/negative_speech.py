@@ -58,7 +58,7 @@ def _renderings(row: Mapping[str, Any], split: str, seeds: np.random.Generator) 
     return [_Rendering(row, split, condition, int(seeds.integers(2**62))) for condition in conditions]
 
 
-def heard_negatives(
+def device_negatives(
     detector: Detector,
     keyphrase: Keyphrase,
     receptive_samples: int,
@@ -66,7 +66,7 @@ def heard_negatives(
     reporter: Reporter,
     splits: Sequence[str] = SPLITS,
 ) -> Iterator[NegativePiece]:
-    """Yield the negative speech for a detector that learns. The same seed gives every detector the same audio.
+    """Yield the negative speech for a device's detector or its teacher: the same audio for each of them.
 
     For training it comes twice, in rooms and noise like clips; for validation and test quiet, in noise and across a
     room.
@@ -74,7 +74,7 @@ def heard_negatives(
     Args:
         receptive_samples: the most that one score depends on, for this detector and others with the same sound.
 
-    See :func:`_heard`.
+    See :func:`_pieces`.
     """
     renderings: list[_Rendering] = []
     seeds = np.random.default_rng(0)
@@ -83,7 +83,7 @@ def heard_negatives(
     for row in table:
         renderings += _renderings(row, row["split"], seeds)
     chosen = [each for each in renderings if each.split in splits]
-    return _heard(chosen, table, detector, keyphrase, data, reporter, receptive_samples)
+    return _pieces(chosen, table, detector, keyphrase, data, reporter, receptive_samples)
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class NegativeSpeech:
                 if left[split] > 0:
                     left[split] -= archive.getinfo(row["file"]).file_size * 8 / BITRATE / 3600
                     renderings += _renderings(row, split, seeds)
-        pieces = _heard(renderings, table, detector, keyphrase, data, reporter)
+        pieces = _pieces(renderings, table, detector, keyphrase, data, reporter)
         return (piece for piece in pieces if piece.row["split"] in splits)
 
     def about(self) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def _table(archive: zipfile.ZipFile) -> list[dict[str, Any]]:
     return [row for row in rows if row["corpus"] not in KEPT_FOR_MEASURING]
 
 
-def _heard(
+def _pieces(
     renderings: Sequence[_Rendering],
     table: Sequence[Mapping[str, Any]],
     detector: Detector,
@@ -169,18 +169,18 @@ def _heard(
     folder = data / "cache" / "negative-speech" / hashlib.sha256(identity.encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
 
-    def being_heard(holder: str) -> HarkError:
+    def going_on(holder: str) -> HarkError:
         return HarkError(
             worded("The negative speech is not ready yet."),
             worded("Process %(holder)s is preparing it.", holder=holder),
             worded("Run the same command again in a few minutes; it continues from where it stopped."),
         )
 
-    with held(folder / "lock", being_heard, PATIENCE_S):
+    with held(folder / "lock", going_on, PATIENCE_S):
         if not store_is_complete(folder):
             reporter.stage("features", worded("Processing real speech (only once for this kind of detector)"))
             need = receptive_samples or detector.config.receptive_samples
-            _hear(renderings, detector, need, folder, reporter)
+            _render(renderings, detector, need, folder, reporter)
     store = open_store(folder, detector.config.stored.width)
     for row in store.segments.itertuples():
         if not left_out[str(row.text)]:
@@ -188,7 +188,7 @@ def _heard(
             yield NegativePiece(store.features(row), columns | {"text": ""})
 
 
-def _hear(renderings: Sequence[_Rendering], detector: Detector, need: int, folder: Path, reporter: Reporter) -> None:
+def _render(renderings: Sequence[_Rendering], detector: Detector, need: int, folder: Path, reporter: Reporter) -> None:
     sounds = folder / "sound"
     with _opened() as archive:
         archive.extractall(sounds, {each.row["file"] for each in renderings})

@@ -14,14 +14,16 @@ import numpy as np
 import pandas as pd
 
 from audio_augmentation.compose import compose_stream
+from core.audio_file import read_audio
 from core.data_folder import REPOSITORY, atomic_path, remove_unfinished
 from core.errors import HarkError
 from core.events import Reporter
 from core.worded import number, worded
 from model.features import CHUNK_SAMPLES, SAMPLE_RATE
+from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
 from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES, Bundle, BundleError, manifest_digest
 from pipeline.training.clips.removed_recordings import CORPUS
-from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, Made
+from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, MeasuredDetector
 from pipeline.training.measuring.report import Report, det_plot, html_report, whole_report
 from pipeline.training.measuring.report_words import device_in_words, int8_left_out
 from pipeline.training.packing.targets import readme
@@ -69,7 +71,7 @@ def bundle_contents(
     folder: Path,
     plan: Plan,
     clips: pd.DataFrame,
-    made: Made,
+    measured: MeasuredDetector,
     figures: Report,
     devices: Mapping[str, DeviceDetector],
     left_out: Mapping[str, HarkError],
@@ -91,7 +93,7 @@ def bundle_contents(
     from model.checkpoint import save_checkpoint
     from model.export import check_parity, quantize_weights
 
-    detector = made.detector
+    detector = measured.detector
     onnx_path, int8_path, pt_path = folder / "model.onnx", folder / "model.int8.onnx", folder / "model.pt"
     state_size = detector.export(onnx_path)
     small = int8_path if detector.quantizes else None
@@ -100,7 +102,7 @@ def bundle_contents(
     parity = check_parity(detector, onnx_path, small, _parity_audio(clips, plan.config.seed))
     if without_int8 := int8_left_out(parity):
         reporter.log(without_int8, "warning")
-    manifest = _manifest(plan, made, state_size, figures["created"], training_corpora(clips, figures))
+    manifest = _manifest(plan, measured, state_size, figures["created"], training_corpora(clips, figures))
     save_checkpoint(detector, str(pt_path), {"manifest": manifest})
     models = {
         path.name: path.read_bytes() for path in (pt_path, onnx_path, *([int8_path] if parity.int8_agrees else []))
@@ -117,17 +119,17 @@ def bundle_contents(
         "MODEL_CARD.md": model_card(report).encode(),
         "LICENSES.txt": licences_text(clips, report).encode(),
     }
-    measured = {name: device_in_words(about) for name, about in report["devices"].items()}
-    contents["README.md"] = readme(f"{plan.run}.zip", contents, report, measured).encode()
+    about_devices = {name: device_in_words(about) for name, about in report["devices"].items()}
+    contents["README.md"] = readme(f"{plan.run}.zip", contents, report, about_devices).encode()
     for path in (pt_path, onnx_path, int8_path):
         path.unlink(missing_ok=True)
     return _signed(manifest, contents), report
 
 
-def _manifest(plan: Plan, made: Made, state_size: int, created: str, corpora: Sequence[str]) -> dict[str, Any]:
+def _manifest(
+    plan: Plan, measured: MeasuredDetector, state_size: int, created: str, corpora: Sequence[str]
+) -> dict[str, Any]:
     """Describe the detector for the programs that run it."""
-    from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
-
     return {
         "schema": SCHEMA,
         "phrase": plan.config.phrase,
@@ -137,9 +139,9 @@ def _manifest(plan: Plan, made: Made, state_size: int, created: str, corpora: Se
         "score_period_s": SCORE_PERIOD_S,
         "smoothing_frames": SMOOTHING_FRAMES,
         "refractory_s": REFRACTORY_S,
-        "receptive_samples": made.detector.config.stream_samples,
+        "receptive_samples": measured.detector.config.stream_samples,
         "state_size": state_size,
-        "thresholds": [dict(row) for row in made.thresholds],
+        "thresholds": [dict(row) for row in measured.thresholds],
         "default_fa_per_day": DEFAULT_FA_PER_DAY,
         "created": created,
         "run": plan.run,
@@ -209,8 +211,6 @@ def programs() -> dict[str, bytes]:
 
 def _parity_audio(clips: pd.DataFrame, seed: int) -> np.ndarray:
     """Return speech of the test split, the phrase among it, to compare the model's forms on."""
-    from core.audio_file import read_audio
-
     test = clips[clips["split"] == "test"]
     phrase = test[test["label"] == 1]["path"].head(PARITY_CLIPS // 2)
     other = test[test["label"] == 0]["path"].head(PARITY_CLIPS - len(phrase))

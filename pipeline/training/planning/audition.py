@@ -16,6 +16,7 @@ from core.audio_file import read_audio
 from core.data_folder import atomic_path, storing
 from core.worded import worded
 from phrase_augmentation.keyphrase import Keyphrase
+from pipeline.training.scoring.keyword_scoring import is_understood
 
 CLIPS = 4  # an engine with fewer than half of them understood does not speak in the run
 
@@ -44,8 +45,6 @@ def cannot_say(keyphrase: Keyphrase, engines: Mapping[str, Engine], data: Path) 
 
 def _understood(keyphrase: Keyphrase, engine: Engine, data: Path) -> int:
     """Return in how many of :data:`CLIPS` clips the phrase is understood."""
-    from pipeline.training.scoring.keyword_scoring import is_understood
-
     voices = sorted(engine.voices(keyphrase.language), key=lambda voice: voice.name)
     identity = json.dumps([keyphrase.text, keyphrase.language, engine.name, sorted({voice.model for voice in voices})])
     kept = data / "cache" / "auditions" / hashlib.sha256(identity.encode()).hexdigest()[:16]

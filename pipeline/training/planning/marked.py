@@ -11,6 +11,7 @@ import numpy as np
 from core.audio_file import SAMPLE_RATE
 from db.db_api import Library
 from db.records import Clip
+from model.runtime.detector import smooth_scores
 
 if TYPE_CHECKING:
     from model.detector import Detector
@@ -58,6 +59,4 @@ def padded(audio: np.ndarray) -> np.ndarray:
 
 def fires(detector: Detector, audio: np.ndarray, threshold: float) -> bool:
     """Return whether a detector takes audio [samples] for its phrase."""
-    from model.runtime.detector import smooth_scores
-
     return bool((smooth_scores(detector.stream_scores(padded(audio))) >= threshold).any())

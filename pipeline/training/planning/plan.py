@@ -418,28 +418,28 @@ def estimated_s(
     clips: Iterable[PlannedClip],
     requests: Iterable[PlannedRequest],
     to_speak: Iterable[PlannedRequest],
-    to_hear: bool = True,
+    needs_features: bool = True,
 ) -> dict[str, float]:
     """Estimate the seconds of each stage of a run, in order.
 
-    The stages: synthesis; augmentation and features (if ``to_hear``); training or calibration; each device's detector.
+    The stages: synthesis; features, with augmentation, if needed; training or calibration; each device's detector.
     """
     effort = EFFORTS[config.effort]
     speaking: dict[str, float] = {}
     for request in to_speak:
         speaking[request.engine] = speaking.get(request.engine, 0.0) + CLIP_S.get(request.engine, 1.0)
     examples = 0
-    heard: list[PlannedClip | PlannedRequest] = [*clips, *requests]
-    for one in heard if to_hear else ():
+    used: list[PlannedClip | PlannedRequest] = [*clips, *requests]
+    for one in used if needs_features else ():
         if one.split == "train" and not config.variants:
             continue  # for devices
         once = one.bucket == "plain_negative" or (one.split != "train" and one.bucket != "positive")
         examples += 1 if once else config.variants if one.split == "train" else 2
-    hearing = examples * (LARGE_SECONDS_PER_EXAMPLE if config.size == "large" else SECONDS_PER_EXAMPLE)
+    features = examples * (LARGE_SECONDS_PER_EXAMPLE if config.size == "large" else SECONDS_PER_EXAMPLE)
     training = effort.steps * SECONDS_PER_STEP * effort.batch_size / 128
     after = training if config.recipe is Recipe.FROM_NOTHING else CALIBRATION_S[config.size]
     after += SECONDS_PER_NETWORK_STEP * effort.network_steps if config.recipe is Recipe.NETWORK else 0.0
-    stages = {"synthesize": max(speaking.values(), default=0.0), "features": hearing, "train": after}
+    stages = {"synthesize": max(speaking.values(), default=0.0), "features": features, "train": after}
     teacher_s = TEACHER_S
     for device in config.devices:
         stages[device] = DEVICE_S
@@ -449,11 +449,11 @@ def estimated_s(
     return stages
 
 
-def what_is_left(plan: Plan, library: Library, to_hear: bool) -> Plan:
+def what_is_left(plan: Plan, library: Library, needs_features: bool) -> Plan:
     """Return the remaining plan of a stopped run: clips that it has spoken are in the library and count as reused.
 
     Args:
-        to_hear: whether the features of the clips are still to be computed.
+        needs_features: whether the features of the clips are still to be computed.
     """
     left = remaining(plan.requests, library)
     rows = []
@@ -462,7 +462,7 @@ def what_is_left(plan: Plan, library: Library, to_hear: bool) -> Plan:
         by_engine = {engine: engines.count(engine) for engine in sorted(set(engines))}
         reused = row.reused + row.generate - len(engines)
         rows.append(replace(row, reused=reused, generate=len(engines), by_engine=by_engine))
-    estimate = sum(estimated_s(plan.config, plan.clips, plan.requests, left, to_hear).values())
+    estimate = sum(estimated_s(plan.config, plan.clips, plan.requests, left, needs_features).values())
     return replace(plan, buckets=tuple(rows), requests=tuple(left), estimate_s=estimate)
 
 

@@ -90,7 +90,8 @@ def keyword_scores(log_p: np.ndarray, phones: Sequence[int]) -> tuple[np.ndarray
 
 def phone_score(audio: np.ndarray, keyphrase: Keyphrase) -> float:
     """Return the best score from 0 to 1 of the phrase anywhere in audio [samples] (a synthetic positive, a cut)."""
-    return best_score(_emission(audio), outputs_of(keyphrase))
+    log_p = _emission(audio)
+    return max((float(keyword_scores(log_p, way)[0].max(initial=0.0)) for way in outputs_of(keyphrase)), default=0.0)
 
 
 def intelligible(audio: np.ndarray, text: str, language: str = "en", aligner: Aligner | None = None) -> float:
@@ -108,11 +109,6 @@ def intelligible(audio: np.ndarray, text: str, language: str = "en", aligner: Al
 def is_understood(audio: np.ndarray, text: str, language: str = "en") -> bool:
     """Return whether a clip [samples] of an engine that is not always understood may be used."""
     return intelligible(audio, text, language) >= LEAST_UNDERSTOOD
-
-
-def best_score(log_p: np.ndarray, ways: Iterable[Sequence[int]]) -> float:
-    """Return the best score from 0 to 1 of any pronunciation of a text, anywhere in an emission [time, outputs]."""
-    return max((float(keyword_scores(log_p, way)[0].max(initial=0.0)) for way in ways), default=0.0)
 
 
 def _emission(audio: np.ndarray, aligner: Aligner | None = None) -> np.ndarray:

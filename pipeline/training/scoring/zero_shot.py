@@ -71,8 +71,8 @@ class UntrainedDetector:
 
     def window_score(self, audio: np.ndarray) -> float:
         """Score the phrase ending in the last 960 ms of audio [window_samples] as a large detector does on a stream."""
-        heard = loaded_backbone().window(np.asarray(audio, np.float32), self.window_samples // FRAME_SAMPLES)
-        return float(self._detector.window_scores([heard])[0])
+        outputs = loaded_backbone().window(np.asarray(audio, np.float32), self.window_samples // FRAME_SAMPLES)
+        return float(self._detector.window_scores([outputs])[0])
 
 
 def scorer_of(keyphrase: Keyphrase, recognizer: bool = False) -> UntrainedDetector | PhoneScorer:
@@ -109,6 +109,6 @@ def window_score(phrase: str, language: str, audio: np.ndarray | None = None) ->
     samples = scorer.window_samples
     score = 0.0
     if audio is not None:
-        heard = audio[-samples:]
-        score = scorer.window_score(np.pad(heard, (samples - len(heard), 0)))
+        end = audio[-samples:]
+        score = scorer.window_score(np.pad(end, (samples - len(end), 0)))
     return score, scorer.least, samples

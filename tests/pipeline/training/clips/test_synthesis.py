@@ -53,7 +53,7 @@ def test_all_engines_speak_and_the_library_knows_who(library: Library, make_choi
     engines = {"alpha": make_choir("alpha"), "beta": make_choir("beta")}
     requests = [request(n, name, f"{name}-1/alto") for n, name in enumerate(["alpha", "beta"] * 10)]
     report, reporter = speak(requests, engines, library)
-    assert report.generated == {"positive": 20} and report.failed == {} and report.seconds_of_audio > 15
+    assert report.generated == {"positive": 20} and report.failed == {}
     assert remaining(requests, library) == [] and library.check(left_over_after_s=0).ok
     clips = list(library.iter_clips())
     assert Counter(clip.engine for clip in clips) == {"alpha": 10, "beta": 10}

@@ -31,7 +31,7 @@ from pipeline.training.detectors.devices import NoRuntimeError, make_for_device
 from pipeline.training.detectors.teacher import Teacher, make_teacher
 from pipeline.training.measuring.evaluation import FA_PER_DAY, score_split
 from pipeline.training.negatives import negative_speech
-from pipeline.training.negatives.negative_speech import TESTED, NegativeSpeech, heard_negatives
+from pipeline.training.negatives.negative_speech import TESTED, NegativeSpeech, device_negatives
 from pipeline.training.planning.config import DEVICES, EFFORTS, BucketSize, Effort, RunConfig
 from tests.support.device_runtimes import detections
 from tests.support.tiny_run import FEW_ROOMS
@@ -225,8 +225,8 @@ def test_what_holds_the_phrase_is_no_negative_and_speech_is_heard_once(
 ) -> None:
     detector = devices.untrained("esphome", 0)
     told: list[Event] = []
-    pieces = list(heard_negatives(detector, Keyphrase(PHRASE), NEED, tmp_path / "data", Reporter(told.append)))
-    again = list(heard_negatives(detector, Keyphrase("some melody"), NEED, tmp_path / "data", Reporter(told.append)))
+    pieces = list(device_negatives(detector, Keyphrase(PHRASE), NEED, tmp_path / "data", Reporter(told.append)))
+    again = list(device_negatives(detector, Keyphrase("some melody"), NEED, tmp_path / "data", Reporter(told.append)))
     assert len(again) > len(pieces) and len({event["event"] for event in told if event["event"] == "stage"}) == 1
     assert {piece.row["split"] for piece in pieces} == {"train", "validation", "test"}
     assert all(piece.frames.shape[1] == 40 and piece.row["text"] == "" for piece in pieces)
@@ -269,7 +269,9 @@ def test_damaged_negative_speech_is_reported(tmp_path: Path, monkeypatch: pytest
         if content is not None:
             broken.write_bytes(content)
         with pytest.raises(HarkError, match=r"broken\.zip cannot be read"):
-            list(heard_negatives(devices.untrained("esphome", 0), Keyphrase(PHRASE), NEED, tmp_path, silent_reporter()))
+            list(
+                device_negatives(devices.untrained("esphome", 0), Keyphrase(PHRASE), NEED, tmp_path, silent_reporter())
+            )
 
 
 @pytest.mark.parametrize(("device", "package"), [("esphome", "pymicro_features"), ("openwakeword", "pyopen_wakeword")])

@@ -26,7 +26,7 @@ from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.detectors import retraining
 from pipeline.training.detectors.retraining import AntiKeywords, Retraining, find_anti_keywords
 from pipeline.training.measuring.comparison import counted
-from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, Made, score_split
+from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, MeasuredDetector, score_split
 from pipeline.training.measuring.report_words import compared_in_words
 from pipeline.training.planning.clip_choice import real_negatives
 from pipeline.training.planning.config import RunConfig
@@ -144,7 +144,7 @@ def test_a_detector_with_anti_keywords_is_the_same_in_all_forms(model: BackboneD
 def test_what_sounds_exactly_like_the_phrase_is_no_anti_keyword(
     model: BackboneDetector, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retraining, "_as_heard", lambda model, audio: model.config.pronunciations[0])
+    monkeypatch.setattr(retraining, "_decode", lambda model, audio: model.config.pronunciations[0])
     anti_keywords = find_anti_keywords(model, THRESHOLD, [spoken("hey compass")], store)
     assert (anti_keywords.phones, anti_keywords.alike, anti_keywords.marked) == ((), 1, 1)
 
@@ -153,7 +153,7 @@ def test_an_anti_keyword_that_costs_the_phrase_is_not_used(
     scripted: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # the phrase without its first sounds is in every utterance of it
-    monkeypatch.setattr(retraining, "_as_heard", lambda model, audio: WRITTEN[2:])
+    monkeypatch.setattr(retraining, "_decode", lambda model, audio: WRITTEN[2:])
     monkeypatch.setattr(retraining, "MARGINS", (-0.5,))
     store = store_of(scripted, written(WRITTEN), tmp_path)
     assert find_anti_keywords(scripted, THRESHOLD, [written(WRITTEN)], store).phones == ()
@@ -209,7 +209,7 @@ def test_a_version_is_better_only_if_nothing_is_worse(
     marked = Marked([np.zeros(1)] * 2, [np.zeros(1)] * 3)
     found = AntiKeywords(((1, 2, 3),), marked=2)
     this = Retraining("run-1", nothing, thresholds, marked, silent_reporter(), found)
-    compared = this.compared(Made(nothing, nothing, thresholds, {}, None))
+    compared = this.compared(MeasuredDetector(nothing, nothing, thresholds, {}, None))
     assert compared["better"] is better
     words = compared_in_words(compared)
     assert all(isinstance(sentence, Worded) for sentence in words)

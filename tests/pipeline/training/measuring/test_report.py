@@ -25,7 +25,7 @@ from pipeline.training.clips.synthesis import GenerationReport
 from pipeline.training.measuring.evaluation import (
     FA_PER_DAY,
     REPORTED_FA_PER_HOUR,
-    Made,
+    MeasuredDetector,
     ScoredSplit,
     calibrate,
     measure,
@@ -125,7 +125,7 @@ def report_of(
     thresholds = [{"fa_per_day": rate, "threshold": 0.7, "extrapolated": rate < 12} for rate in FA_PER_DAY]
     generated = GenerationReport({"positive": 3}, {"flite": {"a crash": 2}})
     store = FeatureStore(np.zeros((0, 40), np.float16), segments)
-    made = Made(model, store, thresholds, results or results_of(real), trained)
+    made = MeasuredDetector(model, store, thresholds, results or results_of(real), trained)
     figures = run_figures(replace(plan, **plan_changes), pd.DataFrame(table), made, generated, {})
     return whole_report(figures, {}, {}, Parity(0.0, 0.0, None), {})
 

@@ -20,7 +20,7 @@ from model.tiny_crnn import TinyCRNN
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.negatives import negative_speech
 from pipeline.training.negatives.negative_set import NegativeSet
-from pipeline.training.negatives.negative_speech import TESTED, UNHEARD, NegativeSpeech, heard_negatives
+from pipeline.training.negatives.negative_speech import TESTED, UNHEARD, NegativeSpeech, device_negatives
 from pipeline.training.negatives.shipped import Negatives, negatives_of
 from pipeline.training.planning.config import EFFORTS, RunConfig
 from pipeline.training.planning.splits import SPLITS
@@ -97,7 +97,7 @@ def test_detectors_that_hear_different_parts_leave_out_the_same(
     monkeypatch.setattr(SoundSources.__init__, "__defaults__", FEW_ROOMS)
 
     def trained_on(phrase: str, *splits: str) -> int:
-        pieces = heard_negatives(standard(), Keyphrase(phrase), 16_000, tmp_path, silent_reporter(), splits)
+        pieces = device_negatives(standard(), Keyphrase(phrase), 16_000, tmp_path, silent_reporter(), splits)
         return sum(piece.row["split"] == "train" for piece in pieces)
 
     assert trained_on("hey compass", "train") == trained_on("hey compass", *SPLITS) > 0

@@ -25,7 +25,7 @@ from model.dataset import FeatureStore
 from model.runtime.detector import SCHEMA, Bundle, Detector
 from model.tiny_crnn import TinyCRNN
 from pipeline.training.measuring import report as reporting
-from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, FA_PER_DAY, Made
+from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, FA_PER_DAY, MeasuredDetector
 from pipeline.training.packing import bundle as bundling
 from pipeline.training.packing.bundle import (
     BundleFiles,
@@ -95,7 +95,7 @@ def write(
     monkeypatch.setattr(reporting, "in_words", lambda figures: [worded("It was measured.")])
     job = tmp_path / "job"
     job.mkdir()
-    made = Made(model, cast(FeatureStore, None), THRESHOLDS, {}, None)
+    made = MeasuredDetector(model, cast(FeatureStore, None), THRESHOLDS, {}, None)
 
     def write() -> BundleFiles:
         contents, _ = bundle_contents(job, PLAN, clips, made, figures(), {}, {}, Reporter(told.append))
