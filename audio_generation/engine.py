@@ -7,7 +7,7 @@ import hashlib
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -110,6 +110,11 @@ class Engine:
         unsure: some of its clips are unintelligible; a run uses those in which Hark's recognizer finds the text.
         clip_s: seconds per clip, by `python -m lab engines` on two cores, rounded up.
         rule_based: formant or diphone synthesis; detectors miss such voices more often than people.
+        example_voice: one that can be downloaded; "" if its voices come with it.
+        voice_list: the address of a list of those.
+        download_mb: megabytes of its packages, if the first English run installs them unasked.
+        answering_order: its place among those that speak answers; in a place, by name.
+        answering_voice: preferred for answers.
     """
 
     name: str
@@ -120,6 +125,11 @@ class Engine:
     unsure: bool = False
     clip_s: float = 1.0
     rule_based: bool = False
+    example_voice: str = ""
+    voice_list: str = ""
+    download_mb: int = 0
+    answering_order: int = 10
+    answering_voice: str = ""
     packages: tuple[str, ...] = ()  # modules that the worker imports; checked before it starts
     loads_weights: bool = False  # starting the worker is slow, so ``available`` does not start it
     requests_ahead: int = 3  # in flight, so that the worker speaks the next one while the host checks the last
@@ -145,6 +155,21 @@ class Engine:
     def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
         """Draw a random but natural way to speak with that voice (rate, pitch, scales, seed), for ``SpeechRequest``."""
         raise NotImplementedError
+
+    def source(self, voice: str) -> tuple[str, Sequence[str]]:
+        """Return the repository on Hugging Face and the patterns of the files that make up a voice.
+
+        Raises HarkError: :meth:`no_voice`.
+        """
+        raise NotImplementedError
+
+    def no_voice(self, voice: str, why: Worded) -> HarkError:
+        """Return the error for a name that no voice can have; ``why`` says how they are named."""
+        return HarkError(
+            worded("The engine %(engine)s has no voice %(voice)s to download.", engine=self.name, voice=repr(voice)),
+            why,
+            worded("Its voices: %(address)s.", address=self.voice_list),
+        )
 
     def missing(self) -> Readiness | None:
         """Return what is missing (programs, weights, a key), without starting the worker; None if nothing is."""

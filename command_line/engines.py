@@ -83,15 +83,14 @@ def run_pull(options: argparse.Namespace, screen: Screen) -> int:
     from audio_generation.registry import engines
     from pipeline.engine_setup import pull_voice
 
-    engine = _known(options.engine, engines())
     with screen.reporter() as reporter:
         files = pull_voice(options.engine, options.voice, reporter)
-    readiness = engine.available()
+    readiness = engines()[options.engine].available()
     told = {"engine": options.engine, "voice": options.voice, "files": [str(path) for path in files]}
     screen.result({**told, **_as_json(readiness)})
     for path in files:
         screen.show_line(short_path(path))
-    _show_readiness(engine.name, readiness, screen)
+    _show_readiness(options.engine, readiness, screen)
     return 0
 
 

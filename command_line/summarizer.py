@@ -17,7 +17,6 @@ from pipeline.recordings.recording_folder import RECORDINGS
 if TYPE_CHECKING:
     from pipeline.recordings.transcript import Transcript
 
-ENGINES = ("auto", "extractive", "character", "transformers", "llm")
 STDIN = "-"
 
 
@@ -33,7 +32,7 @@ def register(commands: Commands[Parser]) -> None:
 
     summarizing = add_command(group, "summarize", "FILE [options]", "summarize a text or a transcript", run_summarize)
     summarizing.add_argument("file", metavar="FILE", help="a text, a transcript.json, or - for stdin")
-    summarizing.add_argument("--engine", choices=ENGINES, default="auto", help="default: auto, the best that is ready")
+    summarizing.add_argument("--engine", default="auto", metavar="NAME", help="default: auto, the best that is ready")
     summarizing.add_argument("--language", type=language, default="en", help="language of a text; default: en")
 
 

@@ -26,6 +26,7 @@ class Espeak(Engine):
     about = worded("Rule-based voices for 100 languages, built in. They make a detector robust.")
     licence = "GPL-3.0-or-later"
     clip_s = 0.02
+    answering_order = 4
     rule_based = True
     packages = ("espeakng_loader",)
 

@@ -24,6 +24,7 @@ class Festival(Engine):
     about = worded("Two rule-based voices from Debian's package festival.")
     licence = "BSD-like (University of Edinburgh)"
     clip_s = 0.15
+    answering_order = 5
     rule_based = True
 
     def available(self) -> Readiness:

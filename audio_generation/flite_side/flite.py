@@ -20,6 +20,7 @@ class Flite(Engine):
     about = worded("Four rule-based voices from Debian's package flite.")
     licence = "BSD-4-Clause-like (CMU flite)"
     clip_s = 0.1
+    answering_order = 3
     rule_based = True
 
     def available(self) -> Readiness:

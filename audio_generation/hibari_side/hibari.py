@@ -20,6 +20,7 @@ class Hibari(Engine):
     about = worded("31 natural voices, 8 MB, 100 times faster than real time. Recommended.")
     licence = "Apache-2.0"
     clip_s = 0.1
+    download_mb = 55
     unsure = True
     packages = ("hibari", "onnxruntime")
     loads_weights = True

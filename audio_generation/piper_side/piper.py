@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,11 @@ class Piper(Engine):
     about = worded("A natural voice, 58 MB. Other voices and languages can be downloaded. Recommended.")
     licence = "GPL-3.0-or-later"
     clip_s = 0.3
+    example_voice = "en_US-lessac-medium"
+    voice_list = "https://rhasspy.github.io/piper-samples"
+    download_mb = 95
+    answering_order = 1
+    answering_voice = "en_US-kathleen-low"
     packages = ("piper",)
     loads_weights = True
     request_timeout_s = 60.0
@@ -31,9 +37,19 @@ class Piper(Engine):
 
     def models(self) -> list[Path]:
         """Return the models of all voices; a downloaded one takes precedence over a packaged one of the same name."""
-        paths = [*self.packaged().glob("*_piper_voice/data/*.onnx"), *self.folder().glob("*.onnx")]
+        paths = [*self.packaged().glob("*_piper_voice/data/*.onnx"), *self.folder().rglob("*.onnx")]
         found = {path.name: path for path in paths}
         return [path for _, path in sorted(found.items())]
+
+    def source(self, voice: str) -> tuple[str, Sequence[str]]:
+        key = re.fullmatch(r"([a-z]{2,3})_([A-Z]{2,3})-([A-Za-z0-9_]+)-(x_low|low|medium|high)", voice)
+        if key is None:
+            raise self.no_voice(
+                voice, worded("A Piper voice is named language-name-quality, such as en_US-lessac-medium.")
+            )
+        language, country, name, quality = key.groups()
+        folder = f"{language}/{language}_{country}/{name}/{quality}"
+        return "rhasspy/piper-voices", [f"{folder}/{file}" for file in ("*.onnx", "*.onnx.json", "MODEL_CARD")]
 
     def missing(self) -> Readiness | None:
         if any(path.with_suffix(".onnx.json").is_file() for path in self.models()):
@@ -83,11 +99,9 @@ class Piper(Engine):
 
 def _licence(model: Path) -> str:
     """Return the licence in the model card beside a model, ``* License: ...``."""
-    for card in (model.with_suffix(".MODEL_CARD"), model.parent / "MODEL_CARD"):
-        try:
-            found = re.search(r"licen[sc]e\s*:\s*(.+)", card.read_text(encoding="utf-8"), re.IGNORECASE)
-        except (OSError, UnicodeDecodeError):
-            continue
-        if found:
-            return found[1].strip()
-    return "unknown: see the voice's model card"
+    try:
+        card = (model.parent / "MODEL_CARD").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        card = ""
+    found = re.search(r"licen[sc]e\s*:\s*(.+)", card, re.IGNORECASE)
+    return found[1].strip() if found else "unknown: see the voice's model card"

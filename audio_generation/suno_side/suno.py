@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from audio_generation.engine import Engine, Setting, Voice, speaks
@@ -18,11 +20,19 @@ class Suno(Engine):
     about = worded("Natural voices, with breath and laughter. Slower than real time without a GPU.")
     licence = "MIT"
     clip_s = 30.0
+    example_voice = "bark-small"
+    voice_list = "https://huggingface.co/suno"
+    answering_order = 6
     by_default = False  # a minute a phrase on two cores
     packages = ("transformers", "torch")
     loads_weights = True
     start_timeout_s = 600.0
     request_timeout_s = 900.0
+
+    def source(self, voice: str) -> tuple[str, Sequence[str]]:
+        if voice not in ("bark", "bark-small"):
+            raise self.no_voice(voice, worded("Suno has the models bark and bark-small."))
+        return f"suno/{voice}", ("*.json", "vocab.txt", "pytorch_model.bin", "speaker_embeddings/v2/*.npy")
 
     def missing(self) -> Readiness | None:
         """Require the model, in the layout of the repository suno/bark-small."""

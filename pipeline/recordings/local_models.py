@@ -1,16 +1,17 @@
-"""Models on this machine: their folders, loading them, and errors of downloads."""
+"""Models on this machine: their folders, loading and downloading them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.data_folder import installation_folder, storage_error
+from core.data_folder import installation_folder
 from core.errors import HarkError
+from core.events import Reporter
+from core.hub import hub_download
 from core.readiness import Readiness
 from core.worded import worded
 
@@ -73,19 +74,16 @@ def load(folder: str, kind: str, what: str, what_to_do: str) -> tuple[Any, Any]:
     return tokenizer, model
 
 
-@contextmanager
-def pulling(name: str, target: Path) -> Iterator[None]:
-    """Turn errors while a model is downloaded into HarkErrors: a full disk, no network, or anything else."""
-    try:
-        yield
-    except Exception as error:  # the hub's client has its own errors, and those of its network library
-        if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
-            raise storage_error(error, worded("downloading %(name)s", name=name)) from error
+def pull(
+    repository: str, folder: Path, needed: Sequence[str], reporter: Reporter, patterns: Sequence[str] = ("*",)
+) -> Path:
+    """Download a model; return its folder. Raises HarkError: it failed, or one of the ``needed`` files is missing."""
+    hub_download(repository, patterns, folder, reporter)
+    lacking = [name for name in needed if not (folder / name).is_file()]
+    if lacking:
         raise HarkError(
-            worded("The model %(name)s could not be downloaded.", name=name),
-            f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else 'no details'}.",
-            worded(
-                "Check the network, set HF_ENDPOINT to a mirror, or copy the model's files into %(target)s.",
-                target=target,
-            ),
-        ) from error
+            worded("The model %(repository)s is incomplete.", repository=repository),
+            worded("%(folder)s lacks %(needed)s.", folder=str(folder), needed=lacking[0]),
+            worded("Download it again."),
+        )
+    return folder

@@ -43,11 +43,10 @@ def tools() -> Iterator[Tool]:
     """Yield all of them, the best of each kind first, without loading a model or using a network."""
     for engine in engines():
         enabled = engine.name if requirements(engine.name).is_file() and not is_enabled(engine.name) else ""
-        sizes = SIZES if engine.name == "faster-whisper" else ()
-        pulled = engine.name if engine.name in PULLED else ""
+        pulled = engine.name if engine.pulled else ""
         name, ready = described(engine), engine.available()
         known = tuple(facts(name)) if ready.ok else ()
-        yield Tool(RECOGNITION, name, engine.licence, ready, enabled, pulled, sizes, known)
+        yield Tool(RECOGNITION, name, engine.licence, ready, enabled, pulled, engine.sizes, known)
     enabled = "" if is_enabled(pyannote_engine.NAME) else pyannote_engine.NAME
     pulled = "" if pyannote_engine.is_pulled() else pyannote_engine.NAME
     licence = "MIT (program); CC-BY-4.0 (pipeline)"
@@ -62,7 +61,3 @@ def tools() -> Iterator[Tool]:
     corpus = peoples_speech.available()
     enabled = "" if corpus.ok else peoples_speech.NAME
     yield Tool(CORPORA, "The People's Speech", "Apache-2.0 (program); CC-BY (speech)", corpus, enabled)
-
-
-PULLED = ("faster-whisper", "funasr")  # engines whose models can be downloaded
-SIZES = ("small", "base", "tiny", "medium", "turbo", "large-v3")  # of Whisper; the first suits most users

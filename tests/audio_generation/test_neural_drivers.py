@@ -124,7 +124,7 @@ def test_piper_speaks_every_speaker_of_every_voice(
 ) -> None:
     engine = driver(Piper())
     monkeypatch.setattr(Piper, "packaged", staticmethod(lambda: tmp_path / "packages"))
-    folder = tmp_path / "voices" / "piper"
+    folder = tmp_path / "voices" / "piper" / "en" / "en_US" / "tiny" / "low"  # as in the repository of voices
     folder.mkdir(parents=True)
     assert "no Piper voice" in engine.available().why and "voices pull" in engine.available().how_to_enable
     make_piper_voice(folder / "en_US-tiny-low.onnx", 3)
@@ -132,7 +132,7 @@ def test_piper_speaks_every_speaker_of_every_voice(
     packaged.mkdir(parents=True)
     make_piper_voice(packaged / "en_US-alone-medium.onnx", 1)
     (packaged / "MODEL_CARD").write_text("* License: MIT\n")
-    (folder / "en_US-tiny-low.MODEL_CARD").write_text("# tiny\n* License: CC0\n")
+    (folder / "MODEL_CARD").write_text("# tiny\n* License: CC0\n")
     (folder / "en_US-broken-low.onnx.json").write_text("{")
     (folder / "en_US-broken-low.onnx").write_bytes(b"")
 

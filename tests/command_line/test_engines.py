@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from command_line.doctor import _recording_tools
+from core.events import Reporter
 from tests.support.command_line_samples import Main, Shown, as_json, error_of
 
 
@@ -27,12 +28,12 @@ def test_voices_and_engines(main: Main, capsys: Shown) -> None:
 
 
 def test_a_voice_is_pulled(main: Main, capsys: Shown, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def pull(engine: str, voice: str, progress: Callable[[str, int, int], None]) -> list[Path]:
+    def download(repository: str, patterns: Sequence[str], folder: Path, reporter: Reporter) -> list[Path]:
         for done in (0, 50, 100):
-            progress("voice.onnx", done, 100)
+            reporter.progress(done, 100)
         return [tmp_path / "voice.onnx"]
 
-    monkeypatch.setattr("audio_generation.voices_pull.pull", pull)
+    monkeypatch.setattr("pipeline.engine_setup.hub_download", download)
     result = as_json(main, capsys, "voices", "pull", "piper", "en_US-lessac-medium")
     assert result["files"] == [str(tmp_path / "voice.onnx")]
 
@@ -51,17 +52,17 @@ def test_an_engine_is_enabled(main: Main, capsys: Shown, monkeypatch: pytest.Mon
 def test_doctor_names_the_command_that_pulls_a_model(
     main: Main, capsys: Shown, monkeypatch: pytest.MonkeyPatch, data_dir: Path
 ) -> None:
-    def download(repository: str, local_dir: Path, **more: object) -> None:
+    def download(repository: str, patterns: Sequence[str], folder: Path, reporter: Reporter) -> None:
         for name in ("config.json", "model.safetensors"):
-            (local_dir / name).parent.mkdir(parents=True, exist_ok=True)
-            (local_dir / name).write_text("{}")
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text("{}")
 
     def commands() -> list[str]:
         findings = list(_recording_tools())
         wanted = [found.what_to_do for found in findings if found.name.startswith(("questions:", "summaries:"))]
         return re.findall(r"hark (engines pull \w+)", " ".join(wanted))
 
-    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    monkeypatch.setattr("pipeline.recordings.local_models.hub_download", download)
     named = commands()
     assert named == ["engines pull reader", "engines pull embedding", "engines pull summary"]
     for command in named:

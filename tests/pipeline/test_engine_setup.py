@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from audio_generation.kokoro_side.kokoro import Kokoro
+from audio_generation.piper_side.piper import Piper
+from audio_generation.registry import engines
 from core.environments import BadPackageError
 from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
-from pipeline.engine_setup import NEURAL_VOICES, PULLED_MODELS, install_voices, pull_model
+from pipeline.engine_setup import PULLED_MODELS, install_voices, pull_model, pull_voice
 from pipeline.jobs import KINDS
 from tests.support.programs import make_environment
 
-huggingface_hub = pytest.importorskip("huggingface_hub")
 Hub = Callable[..., list[str]]
 
 
 @pytest.fixture
 def hub(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
-    """Let the hub give each model these files, or fail; return the repositories that are asked for."""
+    """Let each download write these files; return the repositories that are asked for."""
 
-    def gives(*names: str, error: Exception | None = None) -> list[str]:
+    def gives(*names: str) -> list[str]:
         asked: list[str] = []
 
-        def download(repository: str, local_dir: Path, **more: Any) -> None:
+        def download(repository: str, patterns: Sequence[str], folder: Path, reporter: Reporter) -> list[Path]:
             asked.append(repository)
-            if error is not None:
-                raise error
-            local_dir.mkdir(parents=True)
-            for name in names:
-                (local_dir / name).write_text("{}")
+            files = [folder / name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
+            for file in files:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text("{}")
+            return files
 
-        monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+        for user in ("pipeline.engine_setup", "pipeline.recordings.local_models"):
+            monkeypatch.setattr(f"{user}.hub_download", download)
         return asked
 
     return gives
@@ -50,15 +54,8 @@ def test_a_model_lies_where_it_is_looked_for(data_dir: Path, hub: Hub, kind: str
     assert PULLED_MODELS[kind].readiness().ok
 
 
-def test_without_a_network_it_says_what_to_do(hub: Hub) -> None:
-    hub(error=ConnectionError("no route to the hub"))
-    with pytest.raises(HarkError, match="could not be downloaded") as error:
-        pull_model("reader", "", silent_reporter())
-    assert "no route to the hub" in error.value.why
-
-
 def test_a_model_that_came_in_part_is_not_taken_for_one(hub: Hub) -> None:
-    hub()
+    hub("config.json")
     with pytest.raises(HarkError, match="is incomplete"):
         pull_model("embedding", "", silent_reporter())
 
@@ -90,6 +87,38 @@ def test_pyannotes_pipeline_needs_a_token(hub: Hub, monkeypatch: pytest.MonkeyPa
     assert pyannote_engine.own_folder() == folder and asked == [pyannote_engine.REPOSITORY]
 
 
+def test_a_voice_is_found_where_it_is_pulled(hub: Hub) -> None:
+    piper, kokoro = Piper(), Kokoro()
+    model = "en/en_US/lessac/low/en_US-lessac-low.onnx"
+    voices = ("voices/af_heart.pt", "voices/bm_lewis.pt")
+    asked = hub(model, f"{model}.json", "config.json", "kokoro.pth", *voices)
+    assert pull_voice("piper", "en_US-lessac-low", silent_reporter())[0] in piper.models()
+    pull_voice("kokoro", "af_heart", silent_reporter())
+    assert kokoro.missing() is None and len(list((kokoro.folder() / "voices").iterdir())) == 1
+    pull_voice("kokoro", "all", silent_reporter())
+    assert len(list((kokoro.folder() / "voices").iterdir())) == 2
+    for voice in ("bark", "bark-small"):
+        pull_voice("suno", voice, silent_reporter())
+    assert asked == ["rhasspy/piper-voices", *2 * ["hexgrad/Kokoro-82M"], "suno/bark", "suno/bark-small"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "voice"),
+    [("piper", "../../etc/passwd"), ("piper", "lessac"), ("kokoro", "a b"), ("suno", "x"), ("espeak", "en"), ("", "")],
+)
+def test_names_that_cannot_be_voices_never_reach_the_network(hub: Hub, engine: str, voice: str) -> None:
+    asked = hub()
+    with pytest.raises(HarkError):
+        pull_voice(engine, voice, silent_reporter())
+    assert not asked
+
+
+def test_an_example_voice_can_be_pulled() -> None:
+    pulled = [engine for engine in engines().values() if engine.example_voice]
+    assert {engine.name for engine in pulled} == {"piper", "kokoro", "suno"}
+    assert all(engine.source(engine.example_voice) and engine.voice_list for engine in pulled)
+
+
 def test_a_portal_s_run_installs_the_voices_that_it_names(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     monkeypatch.delenv("HARK_NO_DOWNLOAD")
@@ -103,7 +132,7 @@ def test_a_portal_s_run_installs_the_voices_that_it_names(data_dir: Path, monkey
     monkeypatch.setattr("pipeline.training.run.run_training", run)
     for installs in (False, True):
         KINDS["train"].run({"phrase": "hey compass", "install_voices": installs}, data_dir, silent_reporter())
-    assert done == ["run", *NEURAL_VOICES, "run"]
+    assert done == ["run", "hibari", "kokoro_int8", "piper", "run"]
 
 
 @pytest.mark.parametrize("error", [BadPackageError, HarkError])
@@ -118,7 +147,7 @@ def test_an_altered_package_costs_no_other_engine_and_the_network_one_wait(
 
     monkeypatch.setattr("core.environments.enable", enable)
     events: list[Event] = []
-    install_voices(NEURAL_VOICES, Reporter(events.append))
+    install_voices(["hibari", "piper"], Reporter(events.append))
     said = [event["message"] for event in events if event["event"] == "log"]
-    expected = list(NEURAL_VOICES) if error is BadPackageError else list(NEURAL_VOICES)[:1]
+    expected = ["hibari", "piper"] if error is BadPackageError else ["hibari"]
     assert tried == expected and said == [f"Continuing without {name}: {name} cannot be had" for name in expected]

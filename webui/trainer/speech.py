@@ -29,9 +29,6 @@ from webui.accounts.models import User
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
 
-PULLED = {"piper": "en_US-lessac-medium", "kokoro": "af_heart", "suno": "bark-small"}  # engines with an example voice
-FIRST_VOICES = (("piper", "en_US-kathleen-low"),)  # preferred
-SPEAKING_ORDER = ("piper", "kokoro", "flite", "espeak", "festival", "suno")
 LONGEST_PIECE = 250  # characters of a request to an engine
 PAUSE_S = 0.2  # between pieces
 
@@ -55,14 +52,10 @@ def ready_engines(user: User) -> dict[str, Engine]:
 
 def voice_for(user: User, language: str) -> tuple[str, str] | None:
     """Return the engine and voice that speak answers in a language; None without one."""
-    ready = {name: engine for name, engine in ready_engines(user).items() if name != SPLICE}
-    voices = {name: [voice.name for voice in engine.voices(language)] for name, engine in ready.items()}
-    for engine, voice in FIRST_VOICES:
-        if voice in voices.get(engine, ()):
-            return engine, voice
-    for engine in (*SPEAKING_ORDER, *sorted(voices)):
-        if voices.get(engine):
-            return engine, voices[engine][0]
+    for engine in sorted(ready_engines(user).values(), key=lambda engine: (engine.answering_order, engine.name)):
+        voices = [voice.name for voice in engine.voices(language)] if engine.name != SPLICE else []
+        if voices:
+            return engine.name, engine.answering_voice if engine.answering_voice in voices else voices[0]
     return None
 
 
@@ -114,7 +107,7 @@ def enable_engine(*, user: User, engine: str) -> Job:
 
 def pull_voice(*, user: User, engine: str, voice: str) -> Job:
     """Queue the download of a voice. Raises Http404 if the engine has none or the user is not the owner."""
-    if not user.is_owner or engine not in PULLED:
+    if not user.is_owner or engine not in engines() or not engines()[engine].example_voice:
         raise Http404
     return jobs.submit(user=user, kind="pull", title=f"{engine} {voice}"[:100], spec={"engine": engine, "voice": voice})
 

@@ -193,7 +193,6 @@ def engines(request: HttpRequest) -> HttpResponse:
             "voices": len(voices),
             "speakers": len({voice.speaker for voice in voices}),
             "can_be_enabled": requirements(engine.name).is_file() and not is_enabled(engine.name),
-            "example": speech.PULLED.get(engine.name),
         }
         for engine, readiness, voices in speech.all_engines("en")
     ]

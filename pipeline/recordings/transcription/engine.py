@@ -28,6 +28,8 @@ class RecognitionEngine:
     licence: str  # SPDX identifier (or short name) of the program
     hosted = False  # sends audio to another machine; used only if the owner has configured that
     expects = True  # accepts likely words; other engines ignore them
+    pulled = False  # its model can be downloaded by ``pipeline.engine_setup.pull_model``
+    sizes: tuple[str, ...] = ()  # to choose from when it is; the first suits most users
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -39,6 +39,8 @@ class FasterWhisper(whisper_models.WhisperEngine):
     name = "faster-whisper"
     why = worded("the most accurate engine that runs here")
     licence = "MIT"
+    pulled = True
+    sizes = ("small", "base", "tiny", "medium", "turbo", "large-v3")
 
     def found(self) -> dict[str, Path]:
         return whisper_models.converted()
@@ -55,7 +57,7 @@ class FasterWhisper(whisper_models.WhisperEngine):
             )
         if self.file() is None:
             model = self.model
-            size = model if model in whisper_models.SIZES else "small"
+            size = model if model in whisper_models.SIZES else self.sizes[0]
             why = worded("No Whisper model in this engine's format is on this machine.")
             if model:
                 why = worded("The Whisper model %(name)s is not on this machine in this engine's format.", name=model)

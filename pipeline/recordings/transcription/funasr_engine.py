@@ -29,6 +29,7 @@ class FunAsr(WorkerEngine):
 
     name = "funasr"
     expects = False
+    pulled = True
     why = worded("it was made for this language")
     licence = "MIT (program); FunASR Model License (weights)"
     module = "funasr_worker"

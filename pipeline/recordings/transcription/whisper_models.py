@@ -11,10 +11,11 @@ import re
 from pathlib import Path
 
 from core.data_folder import installation_folder
-from core.errors import HarkError, no_such
+from core.errors import no_such
 from core.events import Reporter
 from core.worded import worded
-from pipeline.recordings.local_models import hub_folder, pulling
+from pipeline.recordings import local_models
+from pipeline.recordings.local_models import hub_folder
 from pipeline.recordings.transcription.engine import RecognitionEngine
 
 # From the least to the most accurate; within a size, the multilingual one ranks higher.
@@ -23,6 +24,14 @@ SIZES = (
     "medium", "large-v1", "large-v2", "distil-large-v2", "distil-large-v3", "distil-large-v3.5", "turbo",
     "large-v3-turbo", "large-v3", "large",
 )  # fmt: skip
+CONVERTED = ("model.bin", "config.json", "tokenizer.json")  # the files of CTranslate2's form that it needs
+# Where models in that form are not among Systran's.
+_REPOSITORIES = {
+    "distil-large-v3.5": "distil-whisper/distil-large-v3.5-ct2",
+    "turbo": "mobiuslabsgmbh/faster-whisper-large-v3-turbo",
+    "large-v3-turbo": "mobiuslabsgmbh/faster-whisper-large-v3-turbo",
+    "large": "Systran/faster-whisper-large-v3",
+}
 _CACHED = re.compile(r"^models--[^-]+(?:-[^-]+)*--faster-(distil-)?whisper-(.+)$")
 
 
@@ -50,7 +59,7 @@ def checkpoints() -> dict[str, Path]:
 
 def is_converted(folder: Path) -> bool:
     """Return whether a folder holds a complete CTranslate2 Whisper, with the tokenizer (or it would be downloaded)."""
-    return all((folder / name).is_file() for name in ("model.bin", "config.json", "tokenizer.json"))
+    return all((folder / name).is_file() for name in CONVERTED)
 
 
 def best(names: dict[str, Path]) -> str:
@@ -97,17 +106,8 @@ def pull(size: str, reporter: Reporter) -> Path:
     if is_converted(target):
         reporter.log(f"The model {size} is already there: {target}")
         return target
-    try:
-        from faster_whisper import download_model
-    except ImportError as error:
-        raise HarkError(
-            worded("The model %(size)s could not be downloaded.", size=size),
-            worded("The package faster-whisper is missing (%(error)s).", error=str(error)),
-            worded("python -m pip install faster-whisper -c constraints.txt"),
-        ) from error
-    reporter.stage("pull", worded("Downloading the Whisper model %(model)s", model=size))
-    with pulling(size, target):
-        download_model(size, output_dir=str(target))
-        if not is_converted(target):
-            raise ValueError("the repository does not have a complete model")
-    return target
+    kind = "faster-distil-whisper" if size.startswith("distil-") else "faster-whisper"
+    repository = _REPOSITORIES.get(size) or f"Systran/{kind}-{size.removeprefix('distil-')}"
+    return local_models.pull(
+        repository, target, CONVERTED, reporter, (*CONVERTED, "preprocessor_config.json", "vocabulary.*")
+    )

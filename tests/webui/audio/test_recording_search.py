@@ -265,16 +265,19 @@ def test_the_answer_is_spoken_by_an_engine_that_is_ready(owners: Client, recordi
 @pytest.mark.usefixtures("speaking")
 def test_kathleen_speaks_where_she_is(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     class Engine:
-        def __init__(self, *names: str) -> None:
-            self.names = names
+        answering_voice = "en_US-kathleen-low"
+
+        def __init__(self, name: str, *names: str) -> None:
+            self.name, self.names, self.answering_order = name, names, int(name == "espeak")
 
         def voices(self, language: str) -> list[Any]:
             return [type("Voice", (), {"name": name}) for name in self.names]
 
-    there = {"espeak": Engine("gmw/en"), "piper": Engine("en_US-lessac-medium", "en_US-kathleen-low")}
+    there = {"espeak": Engine("espeak", "gmw/en")}
+    there["piper"] = Engine("piper", "en_US-lessac-medium", "en_US-kathleen-low")
     monkeypatch.setattr("webui.trainer.speech.ready_engines", lambda user: there)
     assert speech.voice_for(owner, "en") == ("piper", "en_US-kathleen-low")
-    there["piper"] = Engine("en_US-lessac-medium")
+    there["piper"] = Engine("piper", "en_US-lessac-medium")
     assert speech.voice_for(owner, "en") == ("piper", "en_US-lessac-medium")
     del there["piper"]
     assert speech.voice_for(owner, "en") == ("espeak", "gmw/en")

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
-from core.events import silent_reporter
+from core.events import Reporter, silent_reporter
 from pipeline.recordings.transcript import Word
 from pipeline.recordings.transcription import registry, whisper_models
 from pipeline.recordings.transcription.faster_whisper_engine import FasterWhisper
@@ -231,25 +232,28 @@ def test_the_service_takes_the_model_that_the_client_names(converted: Path, tmp_
 
 
 def test_pulling_names_what_there_is(monkeypatch: pytest.MonkeyPatch, data_dir: Path, converted: Path) -> None:
-    faster_whisper = pytest.importorskip("faster_whisper")
     with pytest.raises(HarkError, match="no Whisper model called 'huge'"):
         whisper_models.pull("huge", silent_reporter())
+    asked = []
 
-    reachable = False
+    def download(repository: str, patterns: Sequence[str], folder: Path, reporter: Reporter) -> None:
+        asked.append(repository)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if folder.name == "tiny":
+            folder.symlink_to(converted)
 
-    def download(size: str, output_dir: str) -> None:
-        if not reachable:
-            raise ConnectionError("no route to the hub")
-        Path(output_dir).parent.mkdir(parents=True, exist_ok=True)
-        Path(output_dir).symlink_to(converted)
-
-    monkeypatch.setattr(faster_whisper, "download_model", download)
-    with pytest.raises(HarkError, match="no route to the hub"):
-        whisper_models.pull("tiny", silent_reporter())
-    reachable = True
+    monkeypatch.setattr("pipeline.recordings.local_models.hub_download", download)
+    for size in ("distil-small.en", "turbo"):
+        with pytest.raises(HarkError, match="is incomplete"):
+            whisper_models.pull(size, silent_reporter())
     folder = whisper_models.pull("tiny", silent_reporter())
     assert folder == data_dir / "models" / "whisper" / "tiny" and FasterWhisper().model == "tiny"
-    reachable = False
+    assert asked == [
+        "Systran/faster-distil-whisper-small.en",
+        "mobiuslabsgmbh/faster-whisper-large-v3-turbo",
+        "Systran/faster-whisper-tiny",
+    ]
+    monkeypatch.setattr("pipeline.recordings.local_models.hub_download", lambda *_: pytest.fail("asked the network"))
     assert whisper_models.pull("tiny", silent_reporter()) == folder  # there already
 
 
