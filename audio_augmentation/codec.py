@@ -18,12 +18,12 @@ TELEPHONE_BAND_HZ = (300.0, 3400.0)  # ITU-T G.712
 OPUS_HIGHEST, OPUS_LOWEST = 256_000, 6_000
 
 
-def mu_law(audio: np.ndarray, bits: int = 8) -> np.ndarray:
-    """Quantize ``audio`` to ``bits`` bits on the mu-law scale (ITU-T G.711 uses 8, mu = 255)."""
-    mu = 2.0**bits - 1.0
+def mu_law(audio: np.ndarray) -> np.ndarray:
+    """Quantize ``audio`` to 8 bits on the mu-law scale (ITU-T G.711)."""
+    mu = 255.0
     limited = np.clip(audio.astype(np.float32), -1.0, 1.0)
     compressed = np.sign(limited) * np.log1p(mu * np.abs(limited)) / np.log1p(mu)
-    steps = 2.0 ** (bits - 1) - 1.0  # symmetric, so that silence stays silence
+    steps = 127.0  # symmetric, so that silence stays silence
     quantized = np.round(compressed * steps) / steps
     return (np.sign(quantized) * np.expm1(np.abs(quantized) * np.log1p(mu)) / mu).astype(np.float32)
 

@@ -203,10 +203,10 @@ class NoiseLibrary:
         paths: the audio files under the folder, sorted.
     """
 
-    def __init__(self, paths: Sequence[Path], kept: int = KEPT_PIECES) -> None:
+    def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = list(paths)
         self._count = cache(lambda index: _piece_count(self.paths[index]))
-        self._piece = lru_cache(kept)(lambda index, number: _read_piece(self.paths[index], number))
+        self._piece = lru_cache(KEPT_PIECES)(lambda index, number: _read_piece(self.paths[index], number))
 
     def draw(self, samples: int, rng: np.random.Generator) -> np.ndarray:
         """Return a random segment [samples] of a random file; shorter files are repeated.

@@ -66,14 +66,14 @@ def voices_for(language: str, engines: Sequence[str] | None = None, held_out: st
     return {"all": embedded(everyone), "test": embedded(splits.voices["test"]), "kept": kept}
 
 
-def confusable_texts(phrase: str, language: str, seed: int, count: int = CONFUSABLE_CLIPS) -> list[PhraseText]:
-    """Return at most ``count`` texts that sound like the phrase: parts of it, and texts reserved for the test."""
+def confusable_texts(phrase: str, language: str, seed: int) -> list[PhraseText]:
+    """Return up to :data:`CONFUSABLE_CLIPS` texts that sound like the phrase: parts of it, and texts of the test."""
     found = confusables(Keyphrase(phrase, language), CONFUSABLE_TEXTS, seed)
     rng = np.random.default_rng((seed, 1))
     partial = [text for text in found if text.kind == "partial"]
     others = [t for t in found if t.kind != "partial" and split_of(normalize(t.text, language)) == "test"]
-    parts = [partial[i] for i in rng.permutation(len(partial))[: int(PARTIAL_SHARE * count)]]
-    return parts + [others[i] for i in rng.permutation(len(others))[: count - len(parts)]]
+    parts = [partial[i] for i in rng.permutation(len(partial))[: int(PARTIAL_SHARE * CONFUSABLE_CLIPS)]]
+    return parts + [others[i] for i in rng.permutation(len(others))[: CONFUSABLE_CLIPS - len(parts)]]
 
 
 def positive_texts(phrase: str, language: str, seed: int) -> list[PhraseText]:

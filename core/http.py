@@ -6,7 +6,7 @@ import email.utils
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -115,19 +115,15 @@ class Server:
                 sleep(wait_s)
         raise AssertionError("unreachable")
 
-    def download(
-        self, path: str, file: Path, headers: Mapping[str, str] | None = None,
-        progress: Callable[[int], None] = lambda done: None,
-    ) -> None:  # fmt: skip
-        """Write the body of an answer to a file; ``progress`` gets the bytes so far. Raises HttpError, OSError."""
+    def download(self, path: str, file: Path) -> None:
+        """Write the body of an answer to a file. Raises HttpError, OSError."""
         done = 0
-        with self.open("GET", path, headers) as response, file.open("wb") as out:
+        with self.open("GET", path) as response, file.open("wb") as out:
             for block in response.iter_bytes(BLOCK):
                 done += len(block)
                 if done > self.largest:
                     raise self._endless()
                 out.write(block)
-                progress(done)
 
     @contextmanager
     def open(

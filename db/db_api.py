@@ -796,9 +796,6 @@ def _condition(where: ClipQuery) -> tuple[str, list[Any]]:
         if value is not None:
             parts.append(condition)
             values.append(value)
-    if where.engines is not None:
-        parts.append("engine IN (SELECT value FROM json_each(?))")
-        values.append(_plain_list(where.engines))
     return " AND ".join(parts), values
 
 

@@ -85,7 +85,6 @@ class ClipQuery:
     """
 
     language: str | None = None
-    engines: tuple[str, ...] | None = None
     imported: bool | None = None
     slices: bool | None = None
     text_known: bool | None = None

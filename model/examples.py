@@ -265,13 +265,13 @@ def _each(method: str, *rows: Sequence[Any]) -> list[Any]:
 
 
 def build_examples(
-    specs: Sequence[ExampleSpec], sources: SoundSources, front_end: FrontEnd, processes: int | None = None
+    specs: Sequence[ExampleSpec], sources: SoundSources, front_end: FrontEnd
 ) -> Generator[tuple[np.ndarray, dict[str, Any]], None, None]:
     """Build examples in order, on all cores. Each depends on its seed only, not on the number of processes.
 
     The caller closes the generator; when a run is stopped, that ends the processes.
     """
-    count = processes if processes is not None else usable_cores()
+    count = usable_cores()
     where = providers() if front_end.network else (CPU,)
     compute = front_end.computer(where) if where != (CPU,) else None  # this process has the GPU
     if count <= 1 or len(specs) < 64:

@@ -21,6 +21,7 @@ MELS = 40
 F_MIN = 60.0  # Hz
 F_MAX = 7_600.0  # Hz
 POWER_FLOOR = 1e-6  # added to mel power: about the power of noise at -84 dBFS; digital silence becomes log(1e-6)
+BLOCK_FRAMES = 4096  # computed at a time
 LOG_MEL_MEAN = -4.0  # normalize a model's input: speech at -25 dBFS falls within about [-2, 2]
 LOG_MEL_SCALE = 4.0
 
@@ -79,7 +80,7 @@ def frame_count(samples: int) -> int:
     return 0 if samples < WINDOW else (samples - WINDOW) // HOP + 1
 
 
-def log_mel(audio: np.ndarray, block_frames: int = 4096) -> np.ndarray:
+def log_mel(audio: np.ndarray) -> np.ndarray:
     """Return log-mel energies [frames, MELS] float32 of mono audio [samples] in [-1, 1] at 16 kHz.
 
     The natural logarithm of power plus :data:`POWER_FLOOR`. Audio shorter than one window gives zero frames. Computed
@@ -93,8 +94,8 @@ def log_mel(audio: np.ndarray, block_frames: int = 4096) -> np.ndarray:
     if total == 0:
         return result
     frames = np.lib.stride_tricks.sliding_window_view(audio, WINDOW)[::HOP]
-    for start in range(0, total, block_frames):
-        spectrum = scipy.fft.rfft(frames[start : start + block_frames] * hann_window(), n=FFT, axis=1)
+    for start in range(0, total, BLOCK_FRAMES):
+        spectrum = scipy.fft.rfft(frames[start : start + BLOCK_FRAMES] * hann_window(), n=FFT, axis=1)
         power = spectrum.real**2 + spectrum.imag**2
-        np.log(power @ mel_filterbank() + POWER_FLOOR, out=result[start : start + block_frames])
+        np.log(power @ mel_filterbank() + POWER_FLOOR, out=result[start : start + BLOCK_FRAMES])
     return result

@@ -8,18 +8,19 @@ from torch.nn import functional
 from model.phones import PHONE_OUTPUTS
 
 ENCODER_WIDTH = 288
+WIDTH = 128
 
 
 class PhoneHead(nn.Module):
     """Maps encoder states [batch, time, 288] to phone logits [batch, time, PHONE_OUTPUTS] (CTC, blank first)."""
 
-    def __init__(self, width: int = 128, dropout: float = 0.1) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(ENCODER_WIDTH)
-        self.project = nn.Conv1d(ENCODER_WIDTH, width, 3, padding=1)
-        self.mix = nn.Conv1d(width, width, 3, padding=1)
-        self.phones = nn.Conv1d(width, PHONE_OUTPUTS, 1)
-        self.dropout = nn.Dropout(dropout)
+        self.project = nn.Conv1d(ENCODER_WIDTH, WIDTH, 3, padding=1)
+        self.mix = nn.Conv1d(WIDTH, WIDTH, 3, padding=1)
+        self.phones = nn.Conv1d(WIDTH, PHONE_OUTPUTS, 1)
+        self.dropout = nn.Dropout(0.1)
 
     def forward(self, heard: Tensor) -> Tensor:
         x = functional.gelu(self.project(self.norm(heard).transpose(1, 2)))

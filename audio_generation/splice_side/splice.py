@@ -25,11 +25,8 @@ class Splice(Engine):
     licence = "Apache-2.0"
     clip_s = 0.1
     unsure = True
+    shipped = SHIPPED
     request_timeout_s = 60.0  # the first request for a person cuts the recordings: a second or two
-
-    def __init__(self, shipped: Path = SHIPPED) -> None:
-        super().__init__()
-        self.shipped = shipped
 
     def missing(self) -> Readiness | None:
         if shipped_people(self.shipped) or library_people(data_folder()):

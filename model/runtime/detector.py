@@ -35,6 +35,7 @@ REARM = 1.0  # logits by which a score must rise above its lowest value since a 
 WINDOW_FRAMES = 35  # of a large detector's encoder: an utterance stays in it for 2.8 s after its detection
 SMOOTHING_FRAMES = 2  # a score is the mean of this many model outputs, so that a single spike does not fire
 FLUSH_S = 0.32  # silence added after the end of a recording, so that a phrase at its very end is scored
+BLOCK_S = 30.0  # seconds of a recording that are read at a time
 BLOCK_CHUNKS = 375  # model chunks a call when audio is not live: 30 s
 ROLL_OFF = 0.95  # of the lower Nyquist frequency: where resampling starts to fade out (7.6 kHz, the features' limit)
 MODEL_MEMORY = 2 << 30  # bytes that all models of a process may use together; a large one uses a tenth
@@ -433,7 +434,7 @@ class Detector:
         yield self.scores(np.zeros(flush + (-(len(self._pending) + flush)) % self.chunk, np.float32))
 
 
-def read_wav_blocks(path: Path, sample_rate: int, block_s: float = 30.0) -> Iterator[np.ndarray]:
+def read_wav_blocks(path: Path, sample_rate: int) -> Iterator[np.ndarray]:
     """Yield a recording as blocks of mono float32 at ``sample_rate``; without soundfile only PCM WAV is supported.
 
     Raises BundleError if it cannot be read or contains no samples.
@@ -450,7 +451,7 @@ def read_wav_blocks(path: Path, sample_rate: int, block_s: float = 30.0) -> Iter
         with opened(str(path)) as source:
             blocks: Iterable[np.ndarray]
             rate = source.samplerate if soundfile is not None else source.getframerate()
-            frames = int(block_s * rate)
+            frames = int(BLOCK_S * rate)
             if soundfile is not None:
                 blocks = (part.mean(axis=1) for part in source.blocks(frames, dtype="float32", always_2d=True))
             else:

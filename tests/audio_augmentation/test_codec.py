@@ -36,7 +36,6 @@ def test_mu_law_is_coarse_and_close(speech: np.ndarray) -> None:
     assert 25 < 20 * np.log10(rms(speech) / rms(coded - speech)) < 45  # G.711 gives about 38 dB
     np.testing.assert_array_equal(mu_law(np.zeros(9)), np.zeros(9))
     assert np.abs(mu_law(np.array([-3.0, -1.0, 1.0, 3.0]))).max() <= 1.0
-    assert len(np.unique(mu_law(speech, bits=4))) <= 15
 
 
 @pytest.mark.parametrize("bitrate", [6_000, 16_000, 32_000, 64_000])

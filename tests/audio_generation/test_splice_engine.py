@@ -51,18 +51,22 @@ def fill(
 def engine(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Splice]:
     """The engine without the shipped people, for which a few seconds are enough."""
     monkeypatch.setattr(inventory, "LEAST_SPEECH_S", 5.0)
-    made = Splice(shipped=data_dir / "no-such.zip")
+    made = Splice()
+    made.shipped = data_dir / "no-such.zip"
     yield made
     made.close()
 
 
-def test_without_any_recordings_it_says_why_and_what_to_do(engine: Splice, data_dir: Path) -> None:
+def test_without_any_recordings_it_says_why_and_what_to_do(
+    engine: Splice, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     readiness = engine.available()
     assert not readiness.ok and "no-such.zip" in readiness.why and readiness.how_to_enable
     assert engine.voices("en") == []
     damaged = data_dir / "damaged.zip"
     damaged.write_bytes(b"PK\x03\x04 nonsense")
-    assert not Splice(shipped=damaged).available().ok
+    monkeypatch.setattr(Splice, "shipped", damaged)
+    assert not Splice().available().ok
     with Library(data_dir) as library:
         fill(library, "unaligned", aligned=False)
     assert not engine.available().ok

@@ -179,8 +179,8 @@ def write_pcm(path: Path, audio: np.ndarray, width: int, rate: int = RATE) -> Pa
     return path
 
 
-def read(path: Path, rate: int = RATE, block_s: float = 30.0) -> np.ndarray:
-    return np.concatenate(list(read_wav_blocks(path, rate, block_s)))
+def read(path: Path, rate: int = RATE) -> np.ndarray:
+    return np.concatenate(list(read_wav_blocks(path, rate)))
 
 
 @pytest.fixture(params=["soundfile", "wave"])
@@ -201,13 +201,17 @@ def test_every_width_of_pcm(reader: str, tmp_path: Path, width: int) -> None:
     np.testing.assert_allclose(extremes, [1, -1, 0], atol=0.012 if width == 1 else 1e-4)
 
 
-def test_stereo_is_mixed_and_blocks_change_nothing(reader: str, tmp_path: Path) -> None:
+def test_stereo_is_mixed_and_blocks_change_nothing(
+    reader: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     left, right = sound(1.0), -0.5 * sound(1.0)
     path = write_pcm(tmp_path / "a.wav", np.stack([left, right], axis=1), 2)
-    np.testing.assert_allclose(read(path), (left + right) / 2, atol=1e-4)
-    blocks = list(read_wav_blocks(path, RATE, 0.1))
+    whole = read(path)
+    np.testing.assert_allclose(whole, (left + right) / 2, atol=1e-4)
+    monkeypatch.setattr("model.runtime.detector.BLOCK_S", 0.1)
+    blocks = list(read_wav_blocks(path, RATE))
     assert len(blocks) == 10
-    np.testing.assert_array_equal(np.concatenate(blocks), read(path))
+    np.testing.assert_array_equal(np.concatenate(blocks), whole)
 
 
 @pytest.mark.parametrize("rate", [8000, 11_025, 22_050, 44_100, 48_000, 96_000])

@@ -30,6 +30,7 @@ LONGEST_PHONE_S = 0.35  # on average; a path that lingers longer is not speech
 NEVER = np.float32(-1e30)
 POOL_S = 0.96  # at the end of a window: its new part, and as much of the previous one
 LEAST = 1e-6  # a lower score counts as none
+LEAST_HARD = 0.02  # a place with a lower score is not a hard negative
 LEAST_UNDERSTOOD = 0.15  # of 1: docs/results.md gives the shares of good and bad clips rejected
 
 # Audio [samples] to the score from 0 to 1 of the phrase ending at each frame, and the frame where it began.
@@ -170,16 +171,13 @@ def places(blocks: Iterable[np.ndarray], scores: FrameScores, frame_s: float, le
         yield waiting
 
 
-def hardest_in(
-    streams: Iterable[tuple[int, np.ndarray]],
-    keyphrase: Keyphrase,
-    count: int,
-    least: float = 0.02,
-) -> list[tuple[int, Guess]]:
+def hardest_in(streams: Iterable[tuple[int, np.ndarray]], keyphrase: Keyphrase, count: int) -> list[tuple[int, Guess]]:
     """Return hard negatives: places in recordings (number, audio) that sound like the phrase, the hardest first."""
     scorer = PhoneScorer(keyphrase)
     found = (
-        (number, guess) for number, audio in streams for guess in places([audio], scorer.scores, scorer.frame_s, least)
+        (number, guess)
+        for number, audio in streams
+        for guess in places([audio], scorer.scores, scorer.frame_s, LEAST_HARD)
     )
     return heapq.nlargest(count, found, key=lambda row: row[1].score)  # of equal ones the first
 
