@@ -119,7 +119,7 @@ def run_engines(options: argparse.Namespace, screen: Screen) -> int:
 
 def run_enable(options: argparse.Namespace, screen: Screen) -> int:
     from audio_generation.registry import engines
-    from audio_generation.tps_side import peoples_speech
+    from pipeline.corpora import peoples_speech
     from pipeline.engine_setup import enable_engine
     from pipeline.recordings.diarization import pyannote_engine
     from pipeline.recordings.transcription import registry

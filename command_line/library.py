@@ -136,9 +136,9 @@ def run_import(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_import_peoples(options: argparse.Namespace, screen: Screen) -> int:
-    from audio_generation.tps_side.peoples_speech import REPOSITORY
     from db.db_api import Library
     from pipeline.corpora.importing import import_peoples_speech
+    from pipeline.corpora.peoples_speech import REPOSITORY
 
     if options.location is not None and not Path(options.location).expanduser().is_dir():
         what = f"The folder {options.location} does not exist."

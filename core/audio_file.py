@@ -12,8 +12,8 @@ import numpy as np
 import soundfile
 import soxr
 
+from core.decoding import NotDecoded, decoded, have_ffmpeg
 from core.errors import HarkError
-from core.ffmpeg import NotDecoded, decoded, have_ffmpeg
 from core.worded import worded
 
 SAMPLE_RATE = 16_000  # Hz, of all audio inside Hark
@@ -91,7 +91,7 @@ def check_file(path: Path) -> None:
 
 
 def _by_libsndfile(path: Path, block_s: float, start_s: float) -> Iterator[tuple[int, np.ndarray]]:
-    """Decode by libsndfile, or by :func:`core.ffmpeg.decoded` what it cannot read."""
+    """Decode by libsndfile, or by :func:`core.decoding.decoded` what it cannot read."""
     try:
         source = soundfile.SoundFile(str(path))
         if source.format == "FLAC" and source.frames > path.stat().st_size * FLAC_FRAMES_A_BYTE:

@@ -1,7 +1,7 @@
 """Separate environments for the large optional engines, made on demand.
 
-An engine's ``internals/requirements.txt`` (for recognition and speakers:
-``pipeline/recordings/*/environments/NAME.txt``) lists what its worker needs. ``enable`` installs that into
+An engine's ``internals/requirements.txt`` (for recognition, speakers and corpora: ``environments/NAME.txt`` in their
+rooms of ``pipeline/``) lists what its worker needs. ``enable`` installs that into
 ``<data>/engines/<name>/venv`` (HARK_ENGINES_ENV replaces ``<data>/engines``) and imports the modules of the file's line
 ``# imports:``; an environment is ready when these imports worked, not when pip succeeded. Lines ``# sha256: FILE
 DIGEST`` give the digests of files in its packages (voices, models) that Hark was tested with. Until then the worker
@@ -51,9 +51,9 @@ class BadPackageError(HarkError):
 def requirements(name: str) -> Path:
     """Return the path of an engine's requirements; it exists only if the engine can have its own environment."""
     speech_engine = REPOSITORY / "audio_generation" / f"{name}_side" / "internals" / "requirements.txt"
-    parts = (REPOSITORY / "pipeline" / "recordings" / part for part in ("transcription", "diarization"))
-    recognizers = (part / "environments" / f"{name}.txt" for part in parts)
-    return next((path for path in recognizers if path.is_file()), speech_engine)
+    rooms = ("recordings/transcription", "recordings/diarization", "corpora")
+    others = (REPOSITORY / "pipeline" / room / "environments" / f"{name}.txt" for room in rooms)
+    return next((path for path in others if path.is_file()), speech_engine)
 
 
 def environment(name: str) -> Path:

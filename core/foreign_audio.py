@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from core.audio_file import SAMPLE_RATE, check_file, joined, mono_blocks
+from core.decoding import decoded
 from core.errors import HarkError
-from core.ffmpeg import decoded
 
 
 def read_foreign_audio(path: Path | str, max_seconds: float | None = None, start_s: float = 0.0) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Program that opens an untrusted file by libsndfile in a process of its own, where ffmpeg is not installed.
 
-``python -I sndfile_program.py decode FILE START SECONDS`` writes audio in Sun's format, for ``core.ffmpeg``; ``info
+``python -I sndfile_program.py decode FILE START SECONDS`` writes audio in Sun's format, for ``core.decoding``; ``info
 FILE START SECONDS`` writes JSON. SECONDS may be null.
 """
 

@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 
-from audio_generation.tps_side import peoples_speech
 from core.audio_file import SAMPLE_RATE, SILENCE_PEAK, read_audio, seconds_of_audio
 from core.errors import HarkError
 from core.events import Reporter
@@ -31,6 +30,7 @@ from db.clip_files import digest_of, to_samples
 from db.db_api import Library, source_id
 from db.records import NewClip
 from phrase_augmentation.normalize import normalize
+from pipeline.corpora import peoples_speech
 from pipeline.corpora.layouts.utterance import Utterance
 from pipeline.corpora.licences import UNKNOWN_LICENCE
 from pipeline.corpora.listing import Listing, listed_corpus

@@ -1,7 +1,7 @@
 """Uploaded recordings: checked, converted to 16 kHz FLAC, joined, drawn as waveforms.
 
 An upload is untrusted until it has been decoded. Headers are not trusted: only the output of the decoder counts
-(``core.ffmpeg``), which is stopped at a limit.
+(``core.decoding``), which is stopped at a limit.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ import soxr
 from core.audio_file import SAMPLE_RATE, in_range, missing_seconds
 from core.confined_call import nonsense
 from core.data_folder import atomic_path, storing
+from core.decoding import NotDecoded, by_libsndfile, decoded, have_ffmpeg, input_of, last_words, listened_to
 from core.errors import HarkError
 from core.events import Reporter, silent_reporter
-from core.ffmpeg import NotDecoded, by_libsndfile, decoded, have_ffmpeg, input_of, last_words, listened_to
 from core.settings_file import positive_number
 from core.untrusted_json import untrusted_json
 from core.worded import number, worded

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from audio_generation.tps_side import peoples_speech
 from core.environments import is_enabled, requirements
 from core.readiness import Readiness
 from core.worded import Worded
+from pipeline.corpora import peoples_speech
 from pipeline.recordings import reader, summarization, text_similarity
 from pipeline.recordings.diarization import acoustic, pyannote_engine
 from pipeline.recordings.summarization.transformer import SUMMARY, LocalTransformer

@@ -124,7 +124,7 @@ def test_the_secrets_of_a_portal_and_its_database_are_out_of_reach(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The portal's data folder lies at its default place, beside the code."""
-    from core.ffmpeg import listened_to
+    from core.decoding import listened_to
 
     data = tmp_path / "data"
     (data / "portal").mkdir(parents=True)
@@ -220,11 +220,11 @@ def test_it_ends_with_who_started_it() -> None:
 @pytest.mark.parametrize("by", ["ffmpeg", "libsndfile"])
 @pytest.mark.parametrize("ending", ["wav", "flac", "ogg", "mp3"])
 def test_decoding_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str, ending: str) -> None:
-    from core import ffmpeg
+    from core import decoding
 
     if by == "libsndfile":
         monkeypatch.setenv("PATH", "")
-    elif not ffmpeg.have_ffmpeg():
+    elif not decoding.have_ffmpeg():
         pytest.skip("ffmpeg is not installed")
     tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(32_000) / 16_000)
     soundfile.write(tmp_path / f"a.{ending}", tone, 16_000)

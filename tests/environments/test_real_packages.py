@@ -17,9 +17,9 @@ from audio_generation.engine import Engine, GeneratedClip, SpeechRequest
 from audio_generation.hibari_side.hibari import Hibari
 from audio_generation.kokoro_int8_side.kokoro_int8 import KokoroInt8
 from audio_generation.piper_side.piper import Piper
-from audio_generation.tps_side import peoples_speech
 from core import environments
 from core.audio_file import read_audio
+from pipeline.corpora import peoples_speech
 
 HERE = Path(__file__).parent
 NOISE = (0.1 * np.random.default_rng(0).standard_normal(8 * 16_000)).astype(np.float32)

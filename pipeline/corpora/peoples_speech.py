@@ -87,7 +87,7 @@ def _stream(location: str | Path, configuration: str) -> Iterator[tuple[dict[str
         "configuration": configuration,
         "cache": str(data_folder() / "cache" / "datasets"),
     }
-    command = [str(environments.interpreter(NAME)), "-m", "audio_generation.tps_side.worker", json.dumps(wish)]
+    command = [str(environments.interpreter(NAME)), "-m", "pipeline.corpora.peoples_speech_worker", json.dumps(wish)]
     try:
         worker = WorkerProcess(NAME, command, {}, START_TIMEOUT_S)
         try:
