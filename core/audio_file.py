@@ -126,9 +126,9 @@ def mono_blocks(
     """
     decoded_s = 0.0
     try:
-        for block, seconds in _mono(parts):
-            decoded_s += seconds
-            for piece in np.array_split(block, max(1, round(len(block) / (READ_BLOCK_S * SAMPLE_RATE)))):
+        for block, seconds in resampled(parts, 1):
+            decoded_s = seconds
+            for piece in np.array_split(block[:, 0], max(1, round(len(block) / (READ_BLOCK_S * SAMPLE_RATE)))):
                 if len(piece):
                     yield piece
     except NotDecoded as error:
@@ -150,21 +150,29 @@ def mono_blocks(
         )
 
 
-def _mono(parts: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[np.ndarray, float]]:
-    """Yield decoded blocks as mono at 16 kHz, each with its original duration in seconds."""
+def resampled(parts: Iterator[tuple[int, np.ndarray]], most_channels: int) -> Iterator[tuple[np.ndarray, float]]:
+    """Yield decoded parts at 16 kHz [frames, channels], each with the seconds that were decoded up to its end.
+
+    More channels than ``most_channels`` are mixed to one. Raises NotDecoded: an implausible sample rate.
+    """
     first = next(parts, None)
     if first is None:
         return
-    rate, parts = first[0], chain([first], parts)
+    rate, channels, parts = first[0], first[1].shape[1], chain([first], parts)
     del first  # else it would stay in memory until the file is read
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
         raise NotDecoded(worded("Its header gives a sample rate of %(rate)s Hz", rate=rate))
-    resampler = None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
+    mixed = channels > most_channels
+    channels = 1 if mixed else channels
+    resampler = None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, channels, dtype="float32")
+    frames = 0
     for _, block in parts:
-        mono = in_range(block.mean(axis=1, dtype=np.float32))  # before resampling, which would spread a NaN
-        yield mono if resampler is None else in_range(resampler.resample_chunk(mono)), len(block) / rate
+        frames += len(block)
+        # Before resampling, which would spread a NaN.
+        block = in_range(block.mean(axis=1, dtype=np.float32, keepdims=True) if mixed else block)
+        yield block if resampler is None else in_range(resampler.resample_chunk(block)), frames / rate
     if resampler is not None:
-        yield in_range(resampler.resample_chunk(np.zeros(0, np.float32), last=True)), 0.0
+        yield in_range(resampler.resample_chunk(np.zeros((0, channels), np.float32), last=True)), frames / rate
 
 
 def missing_seconds(path: Path, decoded_s: float) -> float:

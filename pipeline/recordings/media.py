@@ -20,9 +20,8 @@ from typing import IO, Any
 
 import numpy as np
 import soundfile
-import soxr
 
-from core.audio_file import SAMPLE_RATE, in_range, missing_seconds
+from core.audio_file import SAMPLE_RATE, missing_seconds, resampled
 from core.confined_call import nonsense
 from core.data_folder import atomic_path, storing
 from core.decoding import NotDecoded, by_libsndfile, decoded, have_ffmpeg, input_of, last_words, listened_to
@@ -186,30 +185,19 @@ def normalize(source: Path, target: Path, limits: MediaLimits, reporter: Reporte
 def _write_normalized(
     source: Path, temporary: Path, facts: MediaFacts, limits: MediaLimits, reporter: Reporter
 ) -> None:
-    parts: Iterator[tuple[int, np.ndarray]] = _decoded(source)
-    first = next(parts, None)
-    if first is None:
-        raise _no_sound(NO_SAMPLES)
-    rate, channels = first[0], first[1].shape[1] if first[1].shape[1] <= 2 else 1
-    parts = chain([first], parts)
-    del first  # else it would stay in memory until the file is read
-    resampler = soxr.ResampleStream(rate, SAMPLE_RATE, channels, dtype="float32", quality="HQ")
-    taken = 0
-    with _flac_writer(temporary, channels) as write:
-        for _, block in parts:
-            taken += len(block)
-            limits.check_seconds(taken / rate)
-            kept = block if channels == block.shape[1] else block.mean(axis=1, keepdims=True)
-            write(resampler.resample_chunk(in_range(kept)))
-            if facts.duration_s:
-                reporter.progress(min(taken / rate, facts.duration_s), facts.duration_s)
-        write(resampler.resample_chunk(np.zeros((0, channels), np.float32), last=True))
-
-
-def _decoded(source: Path) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the sample rate and float32 [frames, channels] of an untrusted file, in blocks."""
+    blocks: Iterator[tuple[np.ndarray, float]] = resampled(decoded(source, timeout_s=DECODE_TIMEOUT_S), 2)
     try:
-        yield from decoded(source, timeout_s=DECODE_TIMEOUT_S)
+        first = next(blocks, None)
+        if first is None:
+            raise _no_sound(NO_SAMPLES)
+        channels, blocks = first[0].shape[1], chain([first], blocks)
+        del first  # else it would stay in memory until the file is read
+        with _flac_writer(temporary, channels) as write:
+            for block, seconds in blocks:
+                limits.check_seconds(seconds)
+                write(block)
+                if facts.duration_s:
+                    reporter.progress(min(seconds, facts.duration_s), facts.duration_s)
     except NotDecoded as error:
         raise _damaged(error.why) from error
 
