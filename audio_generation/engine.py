@@ -20,7 +20,7 @@ from core import environments
 from core.data_folder import installation_folder, storage_error, storing
 from core.errors import HarkError
 from core.readiness import Readiness
-from core.worded import Worded, listed, number, worded
+from core.worded import Worded, number, worded
 from core.worker_process import WorkerGone, WorkerProcess
 
 Setting = float | int | str
@@ -205,17 +205,9 @@ class Engine:
     def available(self) -> Readiness:
         """Return whether the engine can speak here. Fast (loads no weights), never raises."""
         try:
-            lacks = environments.lacking(self.name, self.packages)
-            if lacks:
-                return Readiness(
-                    False,
-                    worded(
-                        "The Python packages of %(engine)s are not installed (%(packages)s).",
-                        engine=self.name,
-                        packages=listed(lacks),
-                    ),
-                    f"./hark engines enable {self.name}",
-                )
+            packages = environments.readiness(self.name, environments.lacking(self.name, self.packages))
+            if not packages.ok:
+                return packages
             if environments.is_enabled(self.name) and (why := environments.damaged(self.name)):
                 return Readiness(False, worded("%(why)s.", why=why), f"./hark engines enable {self.name}")
             found = self.missing()

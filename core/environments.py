@@ -23,7 +23,8 @@ from pathlib import Path
 
 from core.data_folder import REPOSITORY, installation_folder, storage_error
 from core.errors import HarkError
-from core.worded import worded
+from core.readiness import Readiness
+from core.worded import listed, worded
 
 # As ./hark does in the main environment (requirements.txt says why): without its extension torchaudio behaves like a
 # build without one, and its transforms and Kaldi features are plain torch.
@@ -77,6 +78,16 @@ def lacking(name: str, packages: Sequence[str]) -> list[str]:
     if is_enabled(name):
         return []
     return [package for package in packages if importlib.util.find_spec(package) is None]
+
+
+def readiness(name: str, lacks: Sequence[str]) -> Readiness:
+    """Return whether an engine can start, given the packages that it lacks."""
+    if not lacks:
+        return Readiness(True)
+    why = worded(
+        "The Python packages of %(engine)s are not installed (%(packages)s).", engine=name, packages=listed(lacks)
+    )
+    return Readiness(False, why, f"./hark engines enable {name}")
 
 
 def enable(name: str, report: Callable[[str], None] = lambda line: None) -> Path:

@@ -53,17 +53,17 @@ class Person:
     clips: tuple[tuple[Clip, str], ...] = field(default=(), repr=False)
 
 
-def people(shipped: Path | None, data: Path) -> list[Person]:
+def people(shipped: Path, data: Path) -> list[Person]:
     """Return everyone who can be a voice: the library's people, then others of the shipped inventory."""
     found = library_people(data)
     known = {person.speaker for person in found}
     return found + [person for person in shipped_people(shipped) if person.speaker not in known]
 
 
-def shipped_people(path: Path | None) -> list[Person]:
+def shipped_people(path: Path) -> list[Person]:
     """Return the people of a shipped inventory; empty if it is missing or unreadable."""
     try:
-        return list(_people_in(path, path.stat().st_mtime_ns)) if path is not None else []
+        return list(_people_in(path, path.stat().st_mtime_ns))
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
         return []
 
@@ -124,7 +124,7 @@ class Inventory:
     HarkError and OSError if they cannot be read.
     """
 
-    def __init__(self, shipped: Path | None, data: Path) -> None:
+    def __init__(self, shipped: Path, data: Path) -> None:
         self._shipped, self._data = shipped, data
         self._people: dict[str, Person] = {}
         self.table = lru_cache(KEPT_VOICES)(self._table)
@@ -139,7 +139,6 @@ class Inventory:
         person = self._people[name]
         if person.clips:
             return unit_table(_library_recordings(self._data, person))
-        assert self._shipped is not None
         return unit_table(shipped_recordings(self._shipped, person.speaker))
 
 

@@ -71,7 +71,7 @@ def test_without_any_recordings_it_says_why_and_what_to_do(
         fill(library, "unaligned", aligned=False)
     assert not engine.available().ok
     (data_dir / "library.sqlite3").write_bytes(b"no database at all" * 100)
-    assert people(None, data_dir) == []
+    assert people(engine.shipped, data_dir) == []
 
 
 def test_people_with_aligned_recordings_are_voices_under_their_own_names(engine: Splice, data_dir: Path) -> None:
@@ -94,7 +94,8 @@ def test_a_person_of_both_kinds_is_one_voice(data_dir: Path, monkeypatch: pytest
     ])  # fmt: skip
     with Library(data_dir) as library:
         fill(library, "libri-77")
-    assert [(p.name, bool(p.clips)) for p in people(None, data_dir)] == [("libri-77", True), ("libri-1", False)]
+    found = people(inventory.SHIPPED, data_dir)
+    assert [(p.name, bool(p.clips)) for p in found] == [("libri-77", True), ("libri-1", False)]
 
 
 def test_requests_are_answered_each_for_itself_with_their_sources(engine: Splice, data_dir: Path) -> None:

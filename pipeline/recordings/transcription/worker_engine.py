@@ -15,7 +15,7 @@ from core import environments
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.readiness import Readiness
-from core.worded import listed, worded
+from core.worded import worded
 from core.worker_process import WorkerGone, WorkerProcess
 from pipeline.recordings import worker_audio
 from pipeline.recordings.speech_client import PATIENT_THREADS
@@ -42,15 +42,7 @@ class WorkerEngine(RecognitionEngine):
         return environments.lacking(self.name, self.packages)
 
     def packages_there(self) -> Readiness:
-        lacking = self.lacking()
-        if not lacking:
-            return Readiness(True)
-        why = worded(
-            "The Python packages of %(engine)s are not installed (%(packages)s).",
-            engine=self.name,
-            packages=listed(lacking),
-        )
-        return Readiness(False, why, f"./hark engines enable {self.name}")
+        return environments.readiness(self.name, self.lacking())
 
     def load(self) -> Any:
         module = f"pipeline.recordings.transcription.{self.module}"
