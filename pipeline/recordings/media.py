@@ -175,6 +175,8 @@ def normalize(source: Path, target: Path, limits: MediaLimits, reporter: Reporte
     facts, container = _within(source, limits)
     with storing("preparing the recording"), atomic_path(target) as temporary:
         _write_normalized(source, temporary, facts, limits, reporter or silent_reporter())
+        if not temporary.stat().st_size:  # not one sample at 16 kHz
+            raise _no_sound(NO_SAMPLES)
         written = soundfile.info(str(temporary))
         if not 0 < written.frames < UNKNOWN_FRAMES:
             raise _no_sound(NO_SAMPLES)

@@ -77,6 +77,12 @@ def test_more_channels_are_mixed_evenly(decoder: str, tmp_path: Path, channels: 
     assert np.abs(found).max() == pytest.approx(0.9 / channels, rel=0.05)
 
 
+def test_less_than_one_sample_at_16_khz_is_refused(decoder: str, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "in.wav", np.full(1, 0.5), 48_000)
+    with pytest.raises(HarkError, match="no samples"):
+        normalize(tmp_path / "in.wav", tmp_path / "a.flac", MediaLimits())
+
+
 def test_progress_is_reported(decoder: str, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "in.flac", tone(20), 16_000)
     seen: list[dict[str, object]] = []
