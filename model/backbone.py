@@ -1,4 +1,4 @@
-"""The convolutional front end, trained by the acoustic model's CTC loss; a detector's lower layers."""
+"""The convolutional layers of a detector trained from scratch."""
 
 from __future__ import annotations
 
@@ -52,22 +52,11 @@ class BackboneConfig:
     channels: int = 96
     kernel: int = 3  # frames of 20 ms
     dilations: tuple[int, ...] = (1, 2, 4)  # one for each residual block
-    phones: int = 0  # outputs of the phonetic bottleneck; 0: none, the last block is the output
-    temperature: float = 1.0  # of the bottleneck's softmax: values above 1 flatten the probabilities
 
     @property
     def context(self) -> int:
         """Frames of 20 ms that the residual blocks look back."""
         return sum((self.kernel - 1) * dilation for dilation in self.dilations)
-
-    @property
-    def width(self) -> int:
-        return self.phones or self.channels
-
-    @property
-    def at_once(self) -> int:
-        """Output frames that are computed together."""
-        return 1
 
     @property
     def receptive_frames(self) -> int:
@@ -107,7 +96,6 @@ class Backbone(nn.Module):
         self.stem_out = nn.Conv1d(second * (MELS // 4), channels, 1, bias=False)
         self.stem_out_norm = nn.BatchNorm1d(channels)
         self.blocks = nn.ModuleList(BackboneBlock(channels, config.kernel, d) for d in config.dilations)
-        self.phones = nn.Conv1d(channels, config.phones, 1) if config.phones else None
         self.log_mel = LogMel()
 
     def stem_first(self, log_mel: Tensor) -> Tensor:
@@ -121,41 +109,23 @@ class Backbone(nn.Module):
         flat = y.permute(0, 1, 3, 2).flatten(1, 2)  # [batch, channels * bands, time]
         return torch.relu(self.stem_out_norm(self.stem_out(flat)))
 
-    def outputs(self, x: Tensor) -> Tensor:
-        """Map the last block's output to output frames [batch, width, time].
-
-        With a bottleneck these are square roots of tempered phone probabilities: they hide the voice, and rare phones
-        still show (docs/architecture.md).
-        """
-        if self.phones is None:
-            return x
-        return torch.softmax(self.phones(x) / self.config.temperature, dim=1).sqrt()
-
-    def hidden(self, log_mel: Tensor) -> Tensor:
-        """Map log-mel [batch, frames, MELS] to the last block's output [batch, channels, time at 20 ms]."""
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """Map log-mel [batch, receptive_frames + 2 (n - 1), MELS] to output frames [batch, n, channels]."""
         x = self.stem_second(self.stem_first(log_mel))
         for block in self.blocks:
             x = block(x)
-        return x
+        return x.transpose(1, 2)
 
-    def forward(self, log_mel: Tensor) -> Tensor:
-        """Map log-mel [batch, receptive_frames + 2 (n - 1), MELS] to output frames [batch, n, width]."""
-        return self.outputs(self.hidden(log_mel)).transpose(1, 2)
+    def hear(self, audio: Tensor, past: Past) -> Tensor:
+        """Map audio [batch, samples], whole 80 ms chunks, to output frames [batch, time at 20 ms, channels].
 
-    def hear(self, audio: Tensor, past: Past | None = None) -> Tensor:
-        """Map audio [batch, samples] to output frames [batch, time at 20 ms, width].
-
-        With a ``past`` (state of the shapes :meth:`stream_shapes`), audio consists of whole 80 ms chunks, and so does
-        the output.
+        ``past``: state of the shapes :meth:`stream_shapes`.
         """
-        if past is None:
-            heard: Tensor = self(self.log_mel(audio))
-            return heard
         x = self.stem_first(past.extended(self.log_mel(past.extended(audio, 1)), 1))
         x = self.stem_second(past.extended(x, 2))
         for block in self.blocks:
             x = block(past.extended(x, 2))
-        return self.outputs(x).transpose(1, 2)
+        return x.transpose(1, 2)
 
     def stream_shapes(self) -> list[tuple[int, ...]]:
         """Return the shapes of the state carried from chunk to chunk, in order of use."""

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from model.asr.emissions import weights_digest
-from model.backbone import STEM_STRIDE, Backbone, BackboneConfig
+from model.backbone import STEM_STRIDE
 from model.detector import scores_of_many
-from model.embedding_backbone import MEL_TAIL, EmbeddingBackbone, EmbeddingBackboneConfig
+from model.embedding_backbone import FRAMES_AT_ONCE, MEL_TAIL, EmbeddingBackbone, EmbeddingBackboneConfig
 from model.export import Carried, export_backbone, export_streaming
 from model.features import CHUNK_SAMPLES, StoredFrames, lead_in
 from model.front_end import BackboneFrontEnd
@@ -34,25 +34,21 @@ from model.keyword_hmm import (
 @dataclass(frozen=True, kw_only=True)
 class BackboneDetectorConfig(HMMConfig):
     kind = "backbone"
-    backbone: BackboneConfig | EmbeddingBackboneConfig = field(default_factory=BackboneConfig)
+    backbone: EmbeddingBackboneConfig = field(default_factory=EmbeddingBackboneConfig)
 
     @property
     def stored(self) -> StoredFrames:
-        backbone = self.backbone
-        lead, at_once = backbone.receptive_frames, backbone.at_once
-        return StoredFrames(backbone.width, STEM_STRIDE, self.window_frames, CHUNK_STEPS, lead, at_once)
+        lead = self.backbone.receptive_frames
+        return StoredFrames(self.backbone.width, STEM_STRIDE, self.window_frames, CHUNK_STEPS, lead, FRAMES_AT_ONCE)
 
     @property
     def receptive_samples(self) -> int:
         """Audio samples that one score depends on.
 
-        If several frames are computed together, whole chunks and the first one's tail, so that a recording's frames end
-        where a stream's do.
+        These are whole chunks and the first one's tail, so that a recording's frames end where a stream's do, although
+        two are computed together.
         """
-        samples = super().receptive_samples
-        if self.backbone.at_once == 1:
-            return samples
-        chunks = -(-(samples - MEL_TAIL) // CHUNK_SAMPLES)
+        chunks = -(-(super().receptive_samples - MEL_TAIL) // CHUNK_SAMPLES)
         return MEL_TAIL + chunks * CHUNK_SAMPLES
 
 
@@ -67,11 +63,10 @@ class BackboneDetector(HMMDetector):
 
     def __init__(self, config: BackboneDetectorConfig) -> None:
         super().__init__(config)
-        shape = config.backbone
-        self.backbone = EmbeddingBackbone(shape) if isinstance(shape, EmbeddingBackboneConfig) else Backbone(shape)
+        self.backbone = EmbeddingBackbone(config.backbone)
 
     @classmethod
-    def of_phrase(cls, backbone: Backbone | EmbeddingBackbone, pronunciations: Pronunciations, window_s: float) -> Self:
+    def of_phrase(cls, backbone: EmbeddingBackbone, pronunciations: Pronunciations, window_s: float) -> Self:
         """Return an uncalibrated detector for a phrase that fits into ``window_s`` seconds."""
         frames = window_frames(window_s)
         made = cls(

@@ -58,10 +58,6 @@ class EmbeddingBackboneConfig:
         return self.phones + (self.channels // FRAMES_AT_ONCE if self.states else 0)
 
     @property
-    def at_once(self) -> int:
-        return FRAMES_AT_ONCE
-
-    @property
     def receptive_mel_frames(self) -> int:
         """The embedding's mel frames that the first output frames depend on."""
         return CONVOLVED_FRAMES + STEP_FRAMES * (self.kernel - 1) * sum(self.dilations)

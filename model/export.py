@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from core.errors import HarkError
 from core.onnx import session
-from model.backbone import Backbone
 from model.detector import Detector
 from model.embedding_backbone import EmbeddingBackbone
 from model.features import CHUNK_SAMPLES, HOP
@@ -121,7 +120,7 @@ class Call(nn.Module):
         return self.function(*inputs)
 
 
-def export_backbone(backbone: Backbone | EmbeddingBackbone, path: Path) -> None:
+def export_backbone(backbone: EmbeddingBackbone, path: Path) -> None:
     """Write a backbone as ONNX, for a front end: ``audio`` [n, samples] to ``heard`` [n, time, width]."""
     axes = {"audio": {0: "batch", 1: "samples"}, "heard": {0: "batch", 1: "time"}}
     example = torch.zeros(1, (backbone.config.receptive_frames + 16) * HOP)

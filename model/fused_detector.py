@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.backbone import Backbone
 from model.backbone_detector import BackboneDetector, BackboneDetectorConfig
 from model.detector import TrainedDetector
 from model.embedding_backbone import EmbeddingBackbone
@@ -49,10 +48,8 @@ class FusedDetector(BackboneDetector, TrainedDetector):
         self.network = PhraseNetwork(config.network)
 
     @classmethod
-    def of_phrase(cls, backbone: Backbone | EmbeddingBackbone, pronunciations: Pronunciations, window_s: float) -> Self:
+    def of_phrase(cls, backbone: EmbeddingBackbone, pronunciations: Pronunciations, window_s: float) -> Self:
         """Return a detector with an untrained network, for a phrase that fits into ``window_s`` seconds."""
-        if not isinstance(backbone, EmbeddingBackbone):
-            raise TypeError("only a backbone on the speech embedding gives its states")
         frames = window_frames(window_s)
         shape = replace(backbone.config, states=True)
         network = PhraseNetworkConfig(shape.channels, frames // STEP_FRAMES, SCORE_STEPS)

@@ -59,7 +59,7 @@ class TinyCRNN(TrainedDetector):
         super().__init__()
         self.config = config
         self.backbone = Backbone(config.backbone)
-        self.bridge = nn.Conv1d(config.backbone.width, config.recurrent_input, BRIDGE_STRIDE, stride=BRIDGE_STRIDE)
+        self.bridge = nn.Conv1d(config.backbone.channels, config.recurrent_input, BRIDGE_STRIDE, stride=BRIDGE_STRIDE)
         self.dropout = nn.Dropout(config.dropout)
         self.recurrent = nn.GRU(config.recurrent_input, config.recurrent_size, batch_first=True)
         self.head = nn.Sequential(
@@ -67,7 +67,7 @@ class TinyCRNN(TrainedDetector):
         )
 
     def to_recurrent(self, x: Tensor) -> Tensor:
-        """Map the backbone's outputs [batch, width, time at 20 ms] to recurrent input [batch, time at 40 ms, size]."""
+        """Map backbone outputs [batch, channels, time at 20 ms] to recurrent input [batch, time at 40 ms, size]."""
         return torch.relu(self.bridge(x)).transpose(1, 2)
 
     def window_logits(self, windows: Tensor) -> Tensor:

@@ -6,15 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import torch
 
-from model.backbone import BackboneConfig
-from model.backbone_detector import BackboneDetector, BackboneDetectorConfig
-from model.features import log_mel
+from model.backbone_detector import BackboneDetector
 from model.phones import PHONE_OUTPUTS, phone_indices
+from model.shipped_weights import shipped_backbone
 from tests.support.untrained_bundle import line
 
-SMALL = BackboneConfig(stem_channels=(8, 8), channels=24, dilations=(1, 2), phones=PHONE_OUTPUTS)
 PHRASE = tuple(phone_indices(("s", "n", "oʊ", "b", "ɔɪ")))
 
 
@@ -26,18 +23,9 @@ def noise() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def detector() -> BackboneDetector:
-    torch.manual_seed(1)
-    model = BackboneDetector(
-        BackboneDetectorConfig(pronunciations=(PHRASE, PHRASE[:3]), window_frames=40, backbone=SMALL)
-    )
-    assert model.backbone.phones is not None
-    features = torch.from_numpy(log_mel(noise()))[None]
-    for _ in range(50):  # the norms learn the statistics of this sound, so that the backbone's outputs vary
-        model.backbone.train()(features)
+    model = BackboneDetector.of_phrase(shipped_backbone()[0], (PHRASE, PHRASE[:3]), 0.8)
     # The phrase's phones are made probable now and then: otherwise the keyword HMM stays at its floor.
-    model.backbone.phones.weight.data.mul_(3.0)
-    for phone in PHRASE:
-        model.backbone.phones.bias.data[phone] += 4.0
+    model.backbone.out.bias.data.view(-1, PHONE_OUTPUTS)[:, PHRASE] += 6.0
     return line(model, 2.0, 1.0).eval()
 
 
@@ -55,7 +43,7 @@ def test_an_anti_keyword_counts_whose_path_ends_80_ms_before_the_phrase_s() -> N
     symbols = [0] * 60 + [s for phone in PHRASE for s in (phone, 0, 0, 0)] + [0] * 60
     sound = np.full((1, len(symbols), PHONE_OUTPUTS), 1e-3, np.float32)
     sound[0, np.arange(len(symbols)), symbols] = 1.0
-    model = BackboneDetector(BackboneDetectorConfig(pronunciations=(PHRASE,), window_frames=40, backbone=SMALL))
+    model = BackboneDetector.of_phrase(shipped_backbone()[0], (PHRASE,), 0.8)
     plain, beside = (made.matches(sound) for made in (model, model.with_anti_keywords((PHRASE[:-1],), -0.5)))
     heard = plain > -0.5
     assert heard.any() and (beside[heard] < plain[heard] - 1.0).all()

@@ -15,6 +15,7 @@ from core.errors import HarkError
 from model.backbone import BackboneConfig
 from model.backbone_detector import BackboneDetectorConfig
 from model.checkpoint import config_from_dict, load_checkpoint, save_checkpoint
+from model.embedding_backbone import EmbeddingBackboneConfig
 from model.encoder_detector import EncoderDetectorConfig
 from model.shipped_weights import BACKBONE, FOLDER, HEAD, MICRO_NETWORK, RECOGNIZER, VERIFIER, load_weights
 from model.tiny_crnn import TinyCRNN
@@ -28,7 +29,10 @@ WAYS = ((5, 12, 30, 8), (5, 12, 31, 8))
     [
         replace(small_crnn(1.1), backbone=BackboneConfig(dilations=(1, 3)), dropout=0.25),
         BackboneDetectorConfig(
-            pronunciations=WAYS, backbone=BackboneConfig(phones=41), anti_keywords=WAYS[:1], anti_keyword_margin=0.05
+            pronunciations=WAYS,
+            backbone=EmbeddingBackboneConfig(states=True),
+            anti_keywords=WAYS[:1],
+            anti_keyword_margin=0.05,
         ),
         EncoderDetectorConfig(
             pronunciations=WAYS, encoder="some encoder", spellings=((3, 4), (5,)), rescore_above=-3.25

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from model.backbone import Backbone, BackboneConfig
 from model.backbone_detector import BackboneDetector
 from model.checkpoint import load_checkpoint
 from model.dataset import AudioDataset, BatchRecipe, FeatureStore, FeatureWriter, open_store
@@ -69,11 +68,6 @@ def test_its_match_is_that_of_the_hmm_and_what_the_network_adds(detector: FusedD
     np.testing.assert_allclose(super(FusedDetector, detector).matches(stored), plain)
     np.testing.assert_allclose(detector.matches(stored), expected, atol=1e-5)
     assert network_match(torch.full((1, 1, 3), 100.0)).item() == pytest.approx(NETWORK_WEIGHT * SUREST)
-
-
-def test_a_backbone_without_states_is_refused() -> None:
-    with pytest.raises(TypeError, match="speech embedding"):
-        FusedDetector.of_phrase(Backbone(BackboneConfig()), (SNOWBOY,), 1.2)
 
 
 @pytest.fixture

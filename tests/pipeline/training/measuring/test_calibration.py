@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.backbone import BackboneConfig
 from model.backbone_detector import BackboneDetector, BackboneDetectorConfig
 from model.dataset import FeatureStore, FeatureWriter, open_store
 from model.encoder_detector import EncoderDetector
@@ -24,9 +23,7 @@ WAYS = ((5, 12, 30, 8), (5, 12, 31))
 def detector_of(kind: str) -> HMMDetector:
     if kind == "encoder":
         return EncoderDetector(replace(EncoderDetector.of_phrase(WAYS, 0.5).config, spellings=((3,),)))
-    return BackboneDetector(
-        BackboneDetectorConfig(pronunciations=WAYS, window_frames=24, backbone=BackboneConfig(phones=41))
-    )
+    return BackboneDetector(BackboneDetectorConfig(pronunciations=WAYS, window_frames=24))
 
 
 def store_of(detector: HMMDetector, folder: Path, minutes: int = 60, said: int = 0, unsaid: int = 0) -> FeatureStore:
