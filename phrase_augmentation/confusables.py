@@ -98,14 +98,14 @@ def _pools(phrase: str, language: str) -> tuple[tuple[str, tuple[PhraseText, ...
         spelled=max(60, 440 // len(words)),
         spelled_pair=max(8, 30 // others),
     )
-    made: dict[str, str] = {}
+    kinds: dict[str, str] = {}
     english = base_language(language) == "en"
     for text, kind in _candidates(words, language, reach):
         text = " ".join(text.split())
         if text and text != phrase and not (english and UNSPOKEN.search(text)):
-            made.setdefault(text, kind)
-    candidates = list(made)
-    texts = [text for text, heard in zip(candidates, phrase_matcher(phrase, language).hears(candidates)) if not heard]
+            kinds.setdefault(text, kind)
+    candidates = list(kinds)
+    texts = [text for text, hit in zip(candidates, phrase_matcher(phrase, language).hears(candidates)) if not hit]
     spoken = phones_of_texts(texts, accents(language)[0])
     length = len(phones_of_texts([phrase], accents(language)[0])[0])
     skeleton = letter_skeleton(phrase)
@@ -113,7 +113,7 @@ def _pools(phrase: str, language: str) -> tuple[tuple[str, tuple[PhraseText, ...
     pools: dict[str, list[PhraseText]] = {}
     sounds: set[Phones] = set()
     for text, phones, distance in zip(texts, spoken, distances_to(phrase, texts, language)):
-        kind = made[text]
+        kind = kinds[text]
         if kind == "misspelt":
             kind = "insert" if len(phones) > length else "delete" if len(phones) < length else "substitute"
         made_up = kind not in ("vocabulary", "stem")

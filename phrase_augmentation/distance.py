@@ -163,10 +163,10 @@ class PhoneMatrix:
         longest, count = self._ids.shape
         table = self._all_left_out
         for phone in query:
-            gone = np.float32(left_out_cost(phone))
+            drop_cost = np.float32(left_out_cost(phone))
             costs = np.array([exchange_cost(phone, other) for other in self._phones] or [0.0], dtype=np.float32)
             exchanged = table[:-1] + costs[self._ids]
-            dropped = table + gone
+            dropped = table + drop_cost
             np.minimum(dropped[1:], exchanged, out=dropped[1:])
             for position in range(longest):
                 np.minimum(

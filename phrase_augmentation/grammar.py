@@ -41,8 +41,8 @@ class Grammar:
                 return subject[name]
             if form == "now":
                 form = "s" if subject["do"] == "does" else None
-            said = self._text(name, rng, subject)
-            return self._inflected(said, form) if form else said
+            expansion = self._text(name, rng, subject)
+            return self._inflected(expansion, form) if form else expansion
 
         return _REFERENCE.sub(part, text)
 

@@ -90,15 +90,15 @@ def _normalize_once(text: str, language: str) -> str:
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower()).translate(_APOSTROPHES)
     if any(character.isdecimal() for character in text):
         text = _numbers_to_words(text, language)
-    kept: list[str] = []
+    characters: list[str] = []
     for character in text:
         category = unicodedata.category(character)
         if category[0] == "L" or category in ("Mn", "Mc") or category == "Nd" or character == "'":
-            kept.append(character)
+            characters.append(character)
         elif category != "Cf":  # joiners and other invisible marks occur inside words
-            kept.append(" ")
+            characters.append(" ")
     words: list[str] = []
-    for word in "".join(kept).split():
+    for word in "".join(characters).split():
         while word and (word[0] == "'" or unicodedata.category(word[0])[0] == "M"):
             word = word[1:]
         word = re.sub(r"'{2,}", "'", word.rstrip("'"))

@@ -51,7 +51,7 @@ class _Phonemizer:
 
     def __init__(self) -> None:
         self._forget_process()
-        self._kept: dict[tuple[str, str], str] = {}
+        self._cache: dict[tuple[str, str], str] = {}
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forget_process)
 
@@ -68,20 +68,20 @@ class _Phonemizer:
     def raw(self, texts: Sequence[str], voice: str) -> list[str]:
         """Return espeak-ng's phone strings, one a text. A text that crashes espeak-ng gives an empty string."""
         with self._lock:
-            missing = list(dict.fromkeys(text for text in texts if (voice, text) not in self._kept))
-            if len(self._kept) + len(missing) > KEPT_TEXTS:
-                self._kept.clear()
+            missing = list(dict.fromkeys(text for text in texts if (voice, text) not in self._cache))
+            if len(self._cache) + len(missing) > KEPT_TEXTS:
+                self._cache.clear()
                 missing = list(dict.fromkeys(texts))
             for begin in range(0, len(missing), BATCH):
                 batch = missing[begin : begin + BATCH]
                 for text, phones in zip(batch, self._ask_surviving(batch, voice)):
-                    self._kept[voice, text] = phones
-            return [self._kept[voice, text] for text in texts]
+                    self._cache[voice, text] = phones
+            return [self._cache[voice, text] for text in texts]
 
     def remember(self, voice: str, raw: dict[str, str]) -> None:
         """Add phone strings that were stored on disk."""
         with self._lock:
-            self._kept.update({(voice, text): phones for text, phones in raw.items()})
+            self._cache.update({(voice, text): phones for text, phones in raw.items()})
 
     def _ask_surviving(self, texts: list[str], voice: str) -> list[str]:
         try:

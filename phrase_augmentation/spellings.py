@@ -71,13 +71,13 @@ def letter_skeleton(text: str) -> str:
     for word in text.split():
         for pattern, sound in _LETTERS_OF_ONE_SOUND:
             word = pattern.sub(sound, word)
-        kept = [letter for letter in word if not is_vowel_letter(letter)]
+        letters = [letter for letter in word if not is_vowel_letter(letter)]
         if word[:1] in ("y", "w", "h"):
-            kept[:0] = [word[0]] if word[0] == "y" else []
-            kept[1:] = [letter for letter in kept[1:] if letter not in "hw"]
+            letters[:0] = [word[0]] if word[0] == "y" else []
+            letters[1:] = [letter for letter in letters[1:] if letter not in "hw"]
         else:
-            kept = [letter for letter in kept if letter not in "hw"]
-        result.extend(kept)
+            letters = [letter for letter in letters if letter not in "hw"]
+        result.extend(letters)
     return "".join(result)
 
 

@@ -86,20 +86,20 @@ def inbetween(keyphrase: Keyphrase, count: int, seed: int = 0) -> list[PhraseTex
     related = [text.text for text in near if text.kind == "vocabulary"]
     rng = generator(seed, "inbetween", language, phrase)
     listener = phrase_matcher(phrase, language)
-    found: dict[str, PhraseText] = {}
+    texts: dict[str, PhraseText] = {}
     idle = 0
-    while len(found) < count and idle < PATIENCE and (parts or related):
+    while len(texts) < count and idle < PATIENCE and (parts or related):
         batch: list[PhraseText] = []
         for _ in range(BATCH):
             kind, source = ("part", parts) if parts and (not related or rng.random() < 0.5) else ("related", related)
             filler = source[int(rng.integers(len(source)))]
             batch.append(PhraseText(carried(filler, language, rng)[0], kind))
-        before = len(found)
-        for text, heard in zip(batch, listener.hears([text.text for text in batch])):
-            if not heard:
-                found.setdefault(text.text, text)
-        idle = idle + 1 if len(found) == before else 0
-    return list(found.values())[:count]
+        before = len(texts)
+        for text, matches in zip(batch, listener.hears([text.text for text in batch])):
+            if not matches:
+                texts.setdefault(text.text, text)
+        idle = idle + 1 if len(texts) == before else 0
+    return list(texts.values())[:count]
 
 
 def plain_negatives(keyphrase: Keyphrase, transcripts: Sequence[str], count: int, seed: int = 0) -> list[PhraseText]:
@@ -114,25 +114,25 @@ def plain_negatives(keyphrase: Keyphrase, transcripts: Sequence[str], count: int
     """
     language = keyphrase.language
     listener = phrase_matcher(keyphrase.text, language)
-    found: dict[str, PhraseText] = {}
+    texts: dict[str, PhraseText] = {}
     order = generator(seed, "transcripts", language).permutation(len(transcripts))
     for begin in range(0, len(order), BATCH):
-        if len(found) >= count:
+        if len(texts) >= count:
             break
         batch = [transcripts[index] for index in order[begin : begin + BATCH]]
-        _keep(batch, "transcript", listener.hears(batch), found, language)
+        _keep(batch, "transcript", listener.hears(batch), texts, language)
     rng = generator(seed, "sentences", language)
     idle = 0
-    while len(found) < count and idle < PATIENCE:
+    while len(texts) < count and idle < PATIENCE:
         batch = [generated_sentence(language, rng) for _ in range(BATCH)]
-        before = len(found)
-        _keep(batch, "generated", listener.hears(batch), found, language)
-        idle = idle + 1 if len(found) == before else 0
-    return list(found.values())[:count]
+        before = len(texts)
+        _keep(batch, "generated", listener.hears(batch), texts, language)
+        idle = idle + 1 if len(texts) == before else 0
+    return list(texts.values())[:count]
 
 
-def _keep(texts: list[str], kind: str, heard: list[bool], found: dict[str, PhraseText], language: str) -> None:
-    for text, is_heard in zip(texts, heard):
+def _keep(texts: list[str], kind: str, matches: list[bool], collected: dict[str, PhraseText], language: str) -> None:
+    for text, is_heard in zip(texts, matches):
         plain = normalize(text, language)
         if plain and not is_heard and len(plain.split()) <= LONGEST_TRANSCRIPT:
-            found.setdefault(plain, PhraseText(" ".join(text.split()), kind))
+            collected.setdefault(plain, PhraseText(" ".join(text.split()), kind))

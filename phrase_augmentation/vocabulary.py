@@ -149,9 +149,9 @@ def vocabulary(language: str = "en", count: int = WORDS) -> Vocabulary:
         _phones_through_disk(words, accent)
     phones = phones_of_texts(words, accents(language)[0])
     spoken = [index for index, word_phones in enumerate(phones) if word_phones]
-    kept = tuple(phones[index] for index in spoken)
+    sounds = tuple(phones[index] for index in spoken)
     return Vocabulary(
-        tuple(words[index] for index in spoken), frequency[np.array(spoken, dtype=np.intp)], kept, PhoneMatrix(kept)
+        tuple(words[index] for index in spoken), frequency[np.array(spoken, dtype=np.intp)], sounds, PhoneMatrix(sounds)
     )
 
 
@@ -201,9 +201,9 @@ def _phones_through_disk(words: Sequence[str], accent: str) -> None:
         return
     digest = hashlib.sha256(f"{version()}\n{accent}\n".encode() + "\n".join(words).encode()).hexdigest()
     path = installation_folder() / "cache" / f"phones-{accent}-{digest[:16]}.json"
-    kept = _read_phones(path, len(words))
-    if kept is not None:
-        remember_raw_phones(accent, dict(zip(words, kept)))
+    stored = _read_phones(path, len(words))
+    if stored is not None:
+        remember_raw_phones(accent, dict(zip(words, stored)))
         return
     raw = raw_phones(words, accent)
     try:
@@ -217,8 +217,8 @@ def _phones_through_disk(words: Sequence[str], accent: str) -> None:
 def _read_phones(path: Path, count: int) -> list[str] | None:
     """Return the phone strings in a file, or None if it is missing or damaged."""
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        stored = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    whole = isinstance(kept, list) and len(kept) == count and all(isinstance(phones, str) for phones in kept)
-    return kept if whole else None
+    whole = isinstance(stored, list) and len(stored) == count and all(isinstance(phones, str) for phones in stored)
+    return stored if whole else None

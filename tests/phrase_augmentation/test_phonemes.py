@@ -103,10 +103,10 @@ def test_without_espeak_the_error_says_what_to_install(monkeypatch: pytest.Monke
 def test_threads_and_forks_share_nothing_by_accident() -> None:
     words = [f"word{letter}{other}" for letter in "abcdefgh" for other in "klmnop"]
     expected = phones_of_texts(words, "en-us")
-    module._phonemizer._kept.clear()
+    module._phonemizer._cache.clear()
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(lambda word: phones_of_texts([word], "en-us")[0], words)) == expected
-    module._phonemizer._kept.clear()
+    module._phonemizer._cache.clear()
     with get_context("fork").Pool(2) as forked:
         assert forked.map(phonemes, words) == expected
 

@@ -22,7 +22,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def forget() -> None:
     vocabulary.cache_clear()
-    phonemes._phonemizer._kept.clear()
+    phonemes._phonemizer._cache.clear()
 
 
 def count_words(_: int) -> int:
