@@ -100,19 +100,19 @@ def change_tempo(audio: np.ndarray, factor: float) -> np.ndarray:
     source = np.pad(audio.astype(np.float32), (lead, 4 * hop + 2 * search + int(2 * hop * factor)))
     energy = np.concatenate([[0.0], np.cumsum(np.square(source, dtype=np.float64))])
     out = np.zeros((frames + 1) * hop, dtype=np.float32)
-    taken = search
+    position = search
     for k in range(frames):
         expected = round(k * hop * factor) + search
         if k:
-            wanted = source[taken + hop : taken + 2 * hop]  # the natural continuation of the previous frame
+            wanted = source[position + hop : position + 2 * hop]  # the natural continuation of the previous frame
             region = source[expected - search : expected + search + hop]
             likeness = np.correlate(region, wanted, mode="valid")
             starts = np.arange(expected - search, expected + search + 1)
             loudness = np.sqrt(np.maximum(energy[starts + hop] - energy[starts], 0.0)) + 1e-6
-            taken = expected - search + int(np.argmax(likeness / loudness)) if wanted.any() else expected
+            position = expected - search + int(np.argmax(likeness / loudness)) if wanted.any() else expected
         else:
-            taken = expected
-        out[k * hop : (k + 2) * hop] += source[taken : taken + 2 * hop] * window
+            position = expected
+        out[k * hop : (k + 2) * hop] += source[position : position + 2 * hop] * window
     return limit_peak(out[hop : hop + samples])
 
 

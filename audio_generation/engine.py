@@ -210,26 +210,26 @@ class Engine:
                 return packages
             if environments.is_enabled(self.name) and (why := environments.damaged(self.name)):
                 return Readiness(False, worded("%(why)s.", why=why), f"./hark engines enable {self.name}")
-            found = self.missing()
-            if found is None and not self.loads_weights:
+            problem = self.missing()
+            if problem is None and not self.loads_weights:
                 self.facts()
         except (WorkerGone, OSError) as reason:
             return Readiness(False, str(reason), worded("./hark doctor shows what is missing."))
-        return found or Readiness(True)
+        return problem or Readiness(True)
 
     def voices(self, language: str) -> list[Voice]:
         """Return the voices of a language ("en": every accent, "en-gb": that accent, "": every language) if ready."""
         try:
-            found = self.find_voices(language) if self.available().ok else []
+            voices = self.find_voices(language) if self.available().ok else []
         except WorkerGone as reason:
             raise HarkError(
                 worded("The engine %(name)s did not list its voices.", name=self.name),
                 f"{reason}.",
                 worded("./hark doctor shows what is missing."),
             ) from reason
-        kept = self.find_kept_voices(language) if found else []
-        self._named[language] = {voice.name: voice for voice in (*found, *kept)}
-        return found
+        reserved = self.find_kept_voices(language) if voices else []
+        self._named[language] = {voice.name: voice for voice in (*voices, *reserved)}
+        return voices
 
     def kept_voices(self, language: str) -> list[Voice]:
         """Return voices that ``voices`` omits, so that no run or training uses them: they are for measuring."""

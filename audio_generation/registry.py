@@ -26,7 +26,7 @@ RULE_BASED = frozenset(engine.name for engine in ENGINES if engine.rule_based)
 @cache
 def engines() -> dict[str, Engine]:
     """Return all engines by name, ready or not. Each is one object per process, so that workers are shared."""
-    return {made.name: made for made in (engine() for engine in ENGINES)}
+    return {instance.name: instance for instance in (engine() for engine in ENGINES)}
 
 
 def default_engines() -> dict[str, Engine]:

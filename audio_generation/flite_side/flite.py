@@ -29,7 +29,7 @@ class Flite(Engine):
 
     def find_voices(self, language: str) -> list[Voice]:
         facts = self.facts()
-        found = [
+        voices = [
             Voice(
                 engine=self.name,
                 name=name,
@@ -40,7 +40,7 @@ class Flite(Engine):
             )
             for name in facts["voices"]
         ]
-        return [voice for voice in found if speaks(voice.language, language)]
+        return [voice for voice in voices if speaks(voice.language, language)]
 
     def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
         """Draw stretch of durations, factor of the pitch (both 1: unchanged), the pitch's standard deviation in Hz."""

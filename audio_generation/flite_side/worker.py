@@ -72,8 +72,8 @@ class Library:
                 self.voices[vox.stem] = loaded
         # Each voice's own values are restored before each request, as settings persist.
         self.own = {
-            (name, key): self.flite.flite_get_param_float(found.contents.features, feature, -1.0)
-            for name, found in self.voices.items()
+            (name, key): self.flite.flite_get_param_float(pointer.contents.features, feature, -1.0)
+            for name, pointer in self.voices.items()
             for key, feature in FEATURES.items()
         }
 

@@ -38,8 +38,8 @@ class Piper(Engine):
     def models(self) -> list[Path]:
         """Return the models of all voices; a downloaded one takes precedence over a packaged one of the same name."""
         paths = [*self.packaged().glob("*_piper_voice/data/*.onnx"), *self.folder().rglob("*.onnx")]
-        found = {path.name: path for path in paths}
-        return [path for _, path in sorted(found.items())]
+        by_name = {path.name: path for path in paths}
+        return [path for _, path in sorted(by_name.items())]
 
     def source(self, voice: str) -> tuple[str, Sequence[str]]:
         key = re.fullmatch(r"([a-z]{2,3})_([A-Z]{2,3})-([A-Za-z0-9_]+)-(x_low|low|medium|high)", voice)
@@ -103,5 +103,5 @@ def _licence(model: Path) -> str:
         card = (model.parent / "MODEL_CARD").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         card = ""
-    found = re.search(r"licen[sc]e\s*:\s*(.+)", card, re.IGNORECASE)
-    return found[1].strip() if found else "unknown: see the voice's model card"
+    match = re.search(r"licen[sc]e\s*:\s*(.+)", card, re.IGNORECASE)
+    return match[1].strip() if match else "unknown: see the voice's model card"

@@ -55,9 +55,9 @@ class Person:
 
 def people(shipped: Path, data: Path) -> list[Person]:
     """Return everyone who can be a voice: the library's people, then others of the shipped inventory."""
-    found = library_people(data)
-    known = {person.speaker for person in found}
-    return found + [person for person in shipped_people(shipped) if person.speaker not in known]
+    from_library = library_people(data)
+    known = {person.speaker for person in from_library}
+    return from_library + [person for person in shipped_people(shipped) if person.speaker not in known]
 
 
 def shipped_people(path: Path) -> list[Person]:
@@ -113,8 +113,8 @@ def _library_people(library: Library) -> list[Person]:
 def phone_aligners(library: Library) -> list[str]:
     """Return the names of the aligners whose phones the library has, newest first, from their emissions' folders."""
     folder = library.data_dir / EMISSIONS_FOLDER
-    found = [path for path in folder.glob(f"{PHONE_ALIGNER}*") if path.is_dir()] if folder.is_dir() else []
-    return [path.name for path in sorted(found, key=lambda path: (-path.stat().st_mtime, path.name))]
+    folders = [path for path in folder.glob(f"{PHONE_ALIGNER}*") if path.is_dir()] if folder.is_dir() else []
+    return [path.name for path in sorted(folders, key=lambda path: (-path.stat().st_mtime, path.name))]
 
 
 class Inventory:

@@ -34,7 +34,7 @@ def join(table: UnitTable, pieces: Sequence[Piece]) -> np.ndarray:
         if fade == FADE:  # only periodic sounds have periods to align
             low += _shift(sound[len(sound) - fade :], source, low, fade)
         high = max(end + after // 2, low + fade + after + 1)
-        part = _taken(source, low, high)
+        part = _excerpt(source, low, high)
         part *= 10 ** (np.linspace(*gains[number], len(part)) / 20).astype(np.float32)
         if number:
             rising = _rise(fade)
@@ -80,7 +80,7 @@ def _fade(table: UnitTable, stretches: Sequence[Run], number: int) -> int:
     return NOISE_FADE if np.isnan(table.pitch[left]) or np.isnan(table.pitch[right]) else FADE
 
 
-def _taken(source: np.ndarray, low: int, high: int) -> np.ndarray:
+def _excerpt(source: np.ndarray, low: int, high: int) -> np.ndarray:
     """Return samples of a recording as float32; silence outside of it."""
     before = min(max(0, -low), high - low)
     part = source[max(0, low) : max(0, high)].astype(np.float32) / 32767
@@ -89,7 +89,7 @@ def _taken(source: np.ndarray, low: int, high: int) -> np.ndarray:
 
 def _shift(before: np.ndarray, source: np.ndarray, low: int, fade: int) -> int:
     """Return the shift in samples that aligns a piece with the period at the end of ``before``."""
-    region = _taken(source, low - SEARCH, low + SEARCH + fade)
+    region = _excerpt(source, low - SEARCH, low + SEARCH + fade)
     likeness = np.correlate(region, before, mode="valid")
     energy = np.concatenate([[0.0], np.cumsum(np.square(region, dtype=np.float64))])
     loudness = np.sqrt(np.maximum(energy[fade:] - energy[:-fade], 0.0)) + 1e-3
@@ -114,5 +114,5 @@ def _gains(table: UnitTable, stretches: Sequence[Run]) -> list[tuple[float, floa
 def _level(table: UnitTable, segment: int) -> float:
     """Return the level in dB around a segment's cut."""
     cut = int(table.cut[segment])
-    part = _taken(table.audio[table.recording[segment]], cut - LEVEL_WINDOW, cut + LEVEL_WINDOW)
+    part = _excerpt(table.audio[table.recording[segment]], cut - LEVEL_WINDOW, cut + LEVEL_WINDOW)
     return 10 * float(np.log10(np.mean(part**2) + 1e-7))

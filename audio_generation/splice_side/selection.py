@@ -135,15 +135,15 @@ def join_costs(table: UnitTable, left: np.ndarray, right: np.ndarray, weight: fl
 
 def runs(pieces: Sequence[Piece]) -> list[Run]:
     """Return the runs that stay as recorded, in order; joins are between them."""
-    found: list[Run] = []
+    result: list[Run] = []
     for piece in pieces:
-        goes_on = bool(found) and found[-1].last == piece.left
-        begun = found.pop() if goes_on else Run(piece.left, piece.left, False)
+        goes_on = bool(result) and result[-1].last == piece.left
+        begun = result.pop() if goes_on else Run(piece.left, piece.left, False)
         if piece.right == piece.left + 1:
-            found.append(Run(begun.first, piece.right, begun.after_border))
+            result.append(Run(begun.first, piece.right, begun.after_border))
         else:
-            found += [begun, Run(piece.right, piece.right, True)]
-    return found
+            result += [begun, Run(piece.right, piece.right, True)]
+    return result
 
 
 def _label(wanted: Wanted, index: dict[str, int]) -> int:
@@ -164,24 +164,24 @@ def _column(
     first, second = int(wanted[place]), int(wanted[place + 1])
     parts = []
     for (left, right), unlike in _like_pairs(table, first, second):
-        found = table.diphones[left, right]
-        cost = _unit_costs(table, text[place], found) + _unit_costs(table, text[place + 1], found + 1)
-        cost += _context_cost(table, wanted, place, found)
+        pairs = table.diphones[left, right]
+        cost = _unit_costs(table, text[place], pairs) + _unit_costs(table, text[place + 1], pairs + 1)
+        cost += _context_cost(table, wanted, place, pairs)
         between = text[place].ends_word
-        cost += OTHER_WORD_EDGE * (table.ends_word[found] != between)
+        cost += OTHER_WORD_EDGE * (table.ends_word[pairs] != between)
         if text[place].word is not None and not between:
             known = table.words.index(text[place].word or "") if text[place].word in table.words else NO_WORD - 1
-            cost += OTHER_WORD * (table.word[found] != known)
-        parts.append((found, cost + OTHER_PHONE * unlike + rng.uniform(0, VARIETY, len(found))))
+            cost += OTHER_WORD * (table.word[pairs] != known)
+        parts.append((pairs, cost + OTHER_PHONE * unlike + rng.uniform(0, VARIETY, len(pairs))))
     if not parts:
         return _borders(table, text, wanted, place, rng)
-    found, cost = (np.concatenate(columns) for columns in zip(*parts))
-    kept = np.argsort(cost, kind="stable")[:CANDIDATES]
-    said = _Column(found[kept], found[kept] + 1, cost[kept])
+    pairs, cost = (np.concatenate(columns) for columns in zip(*parts))
+    best = np.argsort(cost, kind="stable")[:CANDIDATES]
+    column = _Column(pairs[best], pairs[best] + 1, cost[best])
     if (first, second) in table.diphones:
-        return said
-    made = _borders(table, text, wanted, place, rng)
-    return _Column(*(np.concatenate(columns) for columns in zip(_rows(said), _rows(made))))
+        return column
+    borders = _borders(table, text, wanted, place, rng)
+    return _Column(*(np.concatenate(columns) for columns in zip(_rows(column), _rows(borders))))
 
 
 def _rows(column: _Column) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -209,20 +209,20 @@ def _unit_costs(table: UnitTable, wanted: Wanted, segments: np.ndarray) -> np.nd
     return 0.5 * cost
 
 
-def _context_cost(table: UnitTable, wanted: np.ndarray, place: int, found: np.ndarray) -> np.ndarray:
+def _context_cost(table: UnitTable, wanted: np.ndarray, place: int, pairs: np.ndarray) -> np.ndarray:
     """Return the cost of phones around a diphone that differ from the text; the nearest count most."""
-    cost = np.zeros(len(found))
+    cost = np.zeros(len(pairs))
     for sign, origin in ((-1, 0), (1, 1)):
-        alike = np.ones(len(found), bool)
+        alike = np.ones(len(pairs), bool)
         for distance in range(1, CONTEXT + 1):
             at = place + origin + sign * distance
             if not 0 <= at < len(wanted):
                 break
-            segments = found + origin + sign * distance
+            segments = pairs + origin + sign * distance
             inside = (segments >= 0) & (segments < len(table.label))
             segments = np.clip(segments, 0, len(table.label) - 1)
             alike &= (
-                inside & (table.label[segments] == wanted[at]) & (table.recording[segments] == table.recording[found])
+                inside & (table.label[segments] == wanted[at]) & (table.recording[segments] == table.recording[pairs])
             )
             cost += OTHER_CONTEXT / distance * ~alike
     return cost
@@ -243,8 +243,8 @@ def _borders(
         unlike = np.array([_unlike(other, label) for label in table.labels])
         cost = np.where(same, unlike[table.label[beside]], 1.2) + _unit_costs(table, text[place + side], segments)
         cost = cost + rng.uniform(0, VARIETY, len(segments))
-        kept = np.argsort(cost, kind="stable")[:BORDERS]
-        sides.append((segments[kept], cost[kept]))
+        best = np.argsort(cost, kind="stable")[:BORDERS]
+        sides.append((segments[best], cost[best]))
     (lefts, left_cost), (rights, right_cost) = sides
     # Levels should agree; spectra cannot, as two phones meet here.
     cost = left_cost[:, None] + right_cost[None] + NEVER_SAID

@@ -107,14 +107,14 @@ def unit_table(recordings: Sequence[Recording]) -> UnitTable:
     """
     from scipy import fft, ndimage
 
-    kept = [r for r in recordings if _usable(r)]
-    if not kept:
+    usable = [r for r in recordings if _usable(r)]
+    if not usable:
         raise ValueError("no recording with phones")
-    audios = even_out([recording.audio for recording in kept])
+    audios = even_out([recording.audio for recording in usable])
     labels: dict[str, int] = {PAUSE: 0}
     words: dict[str, int] = {}
     columns: dict[str, list[np.ndarray]] = {}
-    for number, (recording, audio) in enumerate(zip(kept, audios)):
+    for number, (recording, audio) in enumerate(zip(usable, audios)):
         rows = _segments(recording, len(audio), labels, words)
         mel = log_mel(audio)
         known = list(labels)
@@ -141,7 +141,7 @@ def unit_table(recordings: Sequence[Recording]) -> UnitTable:
     for index in follows:
         diphones.setdefault((int(joined["label"][index]), int(joined["label"][index + 1])), []).append(int(index))
     return UnitTable(
-        names=tuple(recording.name for recording in kept),
+        names=tuple(recording.name for recording in usable),
         audio=tuple(np.rint(np.clip(audio, -1, 1) * 32767).astype(np.int16) for audio in audios),
         labels=tuple(labels),
         words=tuple(words),

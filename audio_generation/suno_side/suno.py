@@ -50,12 +50,12 @@ class Suno(Engine):
         suffix = "_semantic_prompt.npy"
         presets = sorted((self.folder() / "speaker_embeddings" / "v2").glob(f"*{suffix}"))
         names = [path.name.removesuffix(suffix) for path in presets]
-        found = [
+        voices = [
             Voice(self.name, name, name[:2], f"suno-{name}", LICENCE, "bark")
             for name in names
             if speaks(name[:2], language)
         ]
-        return [*found, Voice(self.name, "random", language, "suno-random", LICENCE, "bark")] if found else []
+        return [*voices, Voice(self.name, "random", language, "suno-random", LICENCE, "bark")] if voices else []
 
     def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
         """Draw temperatures around Bark's 0.7 (semantic) and 0.7 (coarse acoustics), and a seed."""
