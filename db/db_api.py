@@ -183,13 +183,13 @@ class Library:
         self, connection: Connection, clip: NewClip, digest: str, samples: np.ndarray, texts: dict[int, str], once: bool
     ) -> int:
         """Insert a clip if it is new; return its id and put a new clip's normalized text into ``texts``."""
-        there = connection.execute(
+        existing = connection.execute(
             "SELECT id FROM clip WHERE request_id = ? UNION ALL SELECT id FROM clip WHERE source = ?"
             " UNION ALL SELECT id FROM clip WHERE sha256 = ? LIMIT 1",
             (_plain_or_none(clip.request_id), _plain_or_none(clip.source), digest if once else None),
         ).fetchone()
-        if there is not None:
-            return int(there[0])
+        if existing is not None:
+            return int(existing[0])
         # Under the write lock: a repairing check may have removed the file since it was written.
         clip_files.store(self.data_dir, digest, samples)
         row = {
@@ -364,8 +364,8 @@ class Library:
 
     def clips_of_requests(self, ids: Collection[str]) -> dict[str, Clip]:
         """Return the ready clips of request ids, by request id."""
-        found = self._select("request_id IN (SELECT value FROM json_each(?))", [_plain_list(ids)], ClipQuery())
-        return {clip.request_id or "": clip for clip in found}
+        clips = self._select("request_id IN (SELECT value FROM json_each(?))", [_plain_list(ids)], ClipQuery())
+        return {clip.request_id or "": clip for clip in clips}
 
     def request_ids_present(self, ids: Collection[str]) -> set[str]:
         query = "SELECT request_id FROM clip WHERE request_id IN (SELECT value FROM json_each(?))"
@@ -452,10 +452,10 @@ class Library:
         rows: list[tuple[int, str, int, str]] = []
         with storing("storing emissions"):
             for clip_id, matrix in emissions:
-                found = self.clips([clip_id])
-                if not found:
+                clips = self.clips([clip_id])
+                if not clips:
                     raise _no_such_clip(clip_id)
-                relative = f"{EMISSIONS_FOLDER}/{aligner}/{found[0].sha256[:2]}/{found[0].sha256}.npy"
+                relative = f"{EMISSIONS_FOLDER}/{aligner}/{clips[0].sha256[:2]}/{clips[0].sha256}.npy"
                 with atomic_path(self.data_dir / relative) as temporary:
                     np.save(temporary, np.asarray(matrix, dtype=np.uint8 if matrix.dtype == np.uint8 else np.float16))
                 rows.append((clip_id, aligner, len(matrix), relative))
@@ -571,8 +571,8 @@ class Library:
         problems = [*self._check_database(repair), *self._check_references(repair)]
         files = 0
         for prefix in range(256):
-            found, count = self._check_clip_folder(f"{prefix:02x}", repair, verify_audio, left_over_before)
-            problems += found
+            folder_problems, count = self._check_clip_folder(f"{prefix:02x}", repair, verify_audio, left_over_before)
+            problems += folder_problems
             files += count
         problems += self._check_emissions(repair, left_over_before)
         ((clips,),) = self._rows("SELECT COUNT(*) FROM clip")
@@ -582,14 +582,14 @@ class Library:
         problems: list[Problem] = []
         for check in self._database.checks:
             with self._asking(CHECKING) as connection:
-                found = check.find(connection)
-            left = found
-            if found and repair:
+                lines = check.find(connection)
+            left = lines
+            if lines and repair:
                 with self._writing(REPAIRING) as connection:
                     check.repair(connection)
                 with self._asking(CHECKING) as connection:
                     left = check.find(connection)
-            problems += [Problem(check.kind, line, not left) for line in found]
+            problems += [Problem(check.kind, line, not left) for line in lines]
         return problems
 
     def _check_references(self, repair: bool) -> list[Problem]:
@@ -626,9 +626,9 @@ class Library:
                 repaired = repair and self._remove_clips_of(path, digest, only_if_missing=True)
                 problems.append(Problem("row without file", str(path.relative_to(self.data_dir)), repaired))
         if verify_audio:
-            there = {path: digest for path, digest in expected.items() if path.is_file()}
+            existing = {path: digest for path, digest in expected.items() if path.is_file()}
             with ThreadPoolExecutor(usable_cores()) as pool:
-                for (path, digest), on_disk in zip(there.items(), pool.map(clip_files.digest_on_disk, there)):
+                for (path, digest), on_disk in zip(existing.items(), pool.map(clip_files.digest_on_disk, existing)):
                     if on_disk != digest and path.is_file():
                         repaired = repair and self._remove_clips_of(path, digest, only_if_missing=False)
                         why = "no clip can be read from it" if on_disk is None else "its audio is another one"

@@ -60,7 +60,7 @@ class Libraries:
     def replaced_by(self, staged: Path, reporter: Reporter) -> Iterator[None]:
         """Load a backup's libraries into new ones, dropped if the block raises, and delete its SQLite files."""
         files = [staged / DATABASE_NAME, *sorted(staged.glob(f"users/*/{DATABASE_NAME}"))]
-        made: dict[str, PostgresqlDatabase] = {}  # by name: the folder may be moved before a library is dropped
+        libraries: dict[str, PostgresqlDatabase] = {}  # by name: the folder may be moved before a library is dropped
         try:
             for file in files:
                 if not file.is_file():
@@ -69,13 +69,13 @@ class Libraries:
                 library = on_server(file.parent)
                 saying = _explaining(library, "The clip library cannot be filled: the backup was not restored.")
                 with saying, closing(SqliteDatabase(file).connect()) as source, source.transaction():
-                    made[library.made()] = library
+                    libraries[library.create()] = library
                     _fill(library, source)
                 for path in file.parent.glob(f"{file.name}*"):
                     path.unlink()
             yield
         except BaseException:
-            for called, library in made.items():
+            for called, library in libraries.items():
                 with suppress(HarkError):
                     library.drop(called)
             raise
@@ -131,11 +131,11 @@ def _rows(connection: Connection) -> Iterator[tuple[str, list[str], list[tuple[A
     while ids := [clip_id for (clip_id,) in connection.execute(query, (last, CLIPS)).fetchall()]:
         for table, order in ORDER.items():
             number = order.partition(",")[0]
-            found = connection.execute(
+            cursor = connection.execute(
                 f"SELECT * FROM {table} WHERE {number} > ? AND {number} <= ? ORDER BY {order}", (last, ids[-1])
             )
-            columns = [column[0] for column in found.description or ()]
-            rows = list(found.fetchall())
+            columns = [column[0] for column in cursor.description or ()]
+            rows = list(cursor.fetchall())
             if table == "clip":
                 settings = columns.index("settings")
                 rows = [(*row[:settings], as_servers_take_it(row[settings]), *row[settings + 1 :]) for row in rows]

@@ -70,24 +70,24 @@ def _translated(query: str) -> str:
 
 
 def _tables() -> str:
-    found = f"{SCHEMA.read_text(encoding='utf-8')}CREATE TABLE library (\n    version BIGINT NOT NULL\n);"
+    sql = f"{SCHEMA.read_text(encoding='utf-8')}CREATE TABLE library (\n    version BIGINT NOT NULL\n);"
     for words, instead in _TYPES.items():
-        found = re.sub(words, instead, found, flags=re.DOTALL if "*?" in words else 0)
-    return found
+        sql = re.sub(words, instead, sql, flags=re.DOTALL if "*?" in words else 0)
+    return sql
 
 
 def _words_of(texts: Sequence[str]) -> list[list[str]]:
     """Split each text into words, in order, as SQLite's full-text index does."""
     tokenizer = re.search(r'tokenize = ".*?"', SCHEMA.read_text(encoding="utf-8"))
     assert tokenizer is not None
-    found: list[list[str]] = [[] for _ in texts]
+    words: list[list[str]] = [[] for _ in texts]
     with closing(sqlite3.connect(":memory:")) as memory:
         memory.execute(f"CREATE VIRTUAL TABLE text USING fts5 (content, {tokenizer[0]})")
         memory.execute("CREATE VIRTUAL TABLE word USING fts5vocab (text, instance)")
         memory.executemany("INSERT INTO text (rowid, content) VALUES (?, ?)", enumerate(texts))
         for row, word in memory.execute("SELECT doc, term FROM word ORDER BY doc, offset"):
-            found[row].append(word[:LONGEST_WORD])
-    return found
+            words[row].append(word[:LONGEST_WORD])
+    return words
 
 
 class PostgresqlConnection:
@@ -195,15 +195,15 @@ class PostgresqlDatabase:
                 f"The file {MARKER} in the data folder says so, but {DATABASE} is not set.",
                 f"Set {DATABASE} as it was when the library was made.",
             )
-        said = {**parameters(url), "client_encoding": "utf8"}
+        arguments = {**parameters(url), "client_encoding": "utf8"}
         until, refusals = time.monotonic() + RESTARTS_S, 0
         while True:
             try:
-                return psycopg.connect(**said, autocommit=True)
+                return psycopg.connect(**arguments, autocommit=True)
             except psycopg.OperationalError:
                 # Nothing listens, or the server is starting or stopping. If it answers and refuses, it may have started
                 # in between, so it has to refuse twice.
-                ping = psycopg.pq.PGconn.ping(make_conninfo(**said).encode())
+                ping = psycopg.pq.PGconn.ping(make_conninfo(**arguments).encode())
                 refusals += ping not in (psycopg.pq.Ping.REJECT, psycopg.pq.Ping.NO_RESPONSE)
                 if time.monotonic() > until or refusals >= 2:
                     raise
@@ -211,7 +211,7 @@ class PostgresqlDatabase:
 
     def connect(self) -> PostgresqlConnection:
         """Open a connection; the first one creates the library and its tables."""
-        name = self.name() or self.made()
+        name = self.name() or self.create()
         connection = PostgresqlConnection(self, name)
         try:
             (version,) = connection.execute("SELECT version FROM library").fetchone() or (0,)
@@ -230,20 +230,20 @@ class PostgresqlDatabase:
         return connection
 
     def explained(self, error: Exception, doing: str) -> Exception:
-        said = f"PostgreSQL says: {first_line(error)}."
+        why = f"PostgreSQL says: {first_line(error)}."
         if isinstance(error, errors.LockNotAvailable):
             return in_use("it", doing)
         if isinstance(error, errors.DiskFull):
             what_to_do = "Free some space there, then run the same command again; finished work is saved."
-            return StorageFull(f"The disk of the database is full: {doing} stopped.", said, what_to_do)
+            return StorageFull(f"The disk of the database is full: {doing} stopped.", why, what_to_do)
         if isinstance(error, (errors.InsufficientPrivilege, errors.ReadOnlySqlTransaction)):
             what_to_do = f"The user of {DATABASE} must own the database, which must not be read-only."
-            return StorageError(f"Hark has no write permission: {doing} stopped.", said, what_to_do)
+            return StorageError(f"Hark has no write permission: {doing} stopped.", why, what_to_do)
         if isinstance(error, (errors.DataCorrupted, errors.IndexCorrupted)):
             what_to_do = "Restore a backup, or repair the database with PostgreSQL's own tools."
-            return HarkError(f"The clip library is damaged: {doing} stopped.", said, what_to_do)
-        gone = isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
-        if gone and (getattr(error, "sqlstate", None) or "08")[:2] in NO_ANSWER:
+            return HarkError(f"The clip library is damaged: {doing} stopped.", why, what_to_do)
+        is_connection_error = isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
+        if is_connection_error and (getattr(error, "sqlstate", None) or "08")[:2] in NO_ANSWER:
             return no_answer("PostgreSQL", DATABASE, error)
         return error
 
@@ -277,7 +277,7 @@ class PostgresqlDatabase:
             )
         return name
 
-    def made(self) -> str:
+    def create(self) -> str:
         """Create the library, then the file that names it; a kill in between leaves an unused empty one."""
         with closing(self.connected()) as raw:
             check_encoding(raw.execute("SHOW server_encoding").fetchone()[0])  # type: ignore[index]
@@ -302,7 +302,7 @@ def _differing(connection: PostgresqlConnection) -> Iterator[dict[int, str]]:
     ).fetchall():
         after = rows[-1][0]
         expected = _words_of([text for _, text, _ in rows])
-        if wrong := {clip_id: text for (clip_id, text, kept), right in zip(rows, expected) if kept != right}:
+        if wrong := {clip_id: text for (clip_id, text, stored), right in zip(rows, expected) if stored != right}:
             yield wrong
 
 

@@ -152,8 +152,8 @@ def _primary_code(error: Exception) -> int | None:
 
 
 def _damage(connection: SqliteConnection) -> list[str]:
-    said = [line for (line,) in connection.execute("PRAGMA integrity_check(20)").fetchall()]
-    return [] if said == ["ok"] else said
+    lines = [line for (line,) in connection.execute("PRAGMA integrity_check(20)").fetchall()]
+    return [] if lines == ["ok"] else lines
 
 
 def _build_indices(connection: SqliteConnection) -> None:
