@@ -69,11 +69,11 @@ class BackboneDetector(HMMDetector):
     def of_phrase(cls, backbone: EmbeddingBackbone, pronunciations: Pronunciations, window_s: float) -> Self:
         """Return an uncalibrated detector for a phrase that fits into ``window_s`` seconds."""
         frames = window_frames(window_s)
-        made = cls(
+        detector = cls(
             BackboneDetectorConfig(pronunciations=pronunciations, window_frames=frames, backbone=backbone.config)
         )
-        made.backbone.load_state_dict(backbone.state_dict())
-        return made.eval()
+        detector.backbone.load_state_dict(backbone.state_dict())
+        return detector.eval()
 
     @property
     def front_end_id(self) -> str:
@@ -87,9 +87,9 @@ class BackboneDetector(HMMDetector):
     def hear(self, audio: np.ndarray) -> np.ndarray:
         count = len(audio) // CHUNK_SAMPLES
         sound = lead_in(audio[: count * CHUNK_SAMPLES], self.config.receptive_samples)
-        heard: np.ndarray = self.backbone.eval().hear(torch.from_numpy(sound)[None])[0].numpy()
+        outputs: np.ndarray = self.backbone.eval().hear(torch.from_numpy(sound)[None])[0].numpy()
         # A stream's frames end at chunk boundaries.
-        return heard[max(0, len(heard) - self.config.window_frames - CHUNK_STEPS * (count - 1)) :]
+        return outputs[max(0, len(outputs) - self.config.window_frames - CHUNK_STEPS * (count - 1)) :]
 
     def stream_scores(self, audio: np.ndarray) -> np.ndarray:
         return scores_of_many(self, [self.hear(audio)])[0]
@@ -101,10 +101,10 @@ class BackboneDetector(HMMDetector):
         each = [((1, keyword_hmm.states), (1, pool - CHUNK_STEPS)) for keyword_hmm, pool in self.pools()]
         return [*(shape for shapes in each for shape in shapes), (1, 1)]
 
-    def stream_logits(self, heard: Tensor, carried: Carried) -> Tensor:
-        return self.logits(self.stream_match(heard.transpose(1, 2), carried))
+    def stream_logits(self, outputs: Tensor, carried: Carried) -> Tensor:
+        return self.logits(self.stream_match(outputs.transpose(1, 2), carried))
 
-    def stream_match(self, heard: Tensor, carried: Carried) -> Tensor:
+    def stream_match(self, outputs: Tensor, carried: Carried) -> Tensor:
         """Map new backbone outputs [1, time, width] to match scores [1, n]."""
         # Values are stored relative to their floor, so that a state of zeros means the start of a stream. Paths that
         # begin in the first chunk are discarded: the backbone's own past is not silence there, and a path through the
@@ -112,7 +112,7 @@ class BackboneDetector(HMMDetector):
         begun = carried.before[-1]  # 0 in a state of zeros, 1 from then on
 
         def last_frames(keyword_hmm: KeywordHMM, pool: int) -> Tensor:
-            scores, value = keyword_hmm(heard, carried.take() + self.floor)
+            scores, value = keyword_hmm(outputs, carried.take() + self.floor)
             carried.keep((value - self.floor) * begun)
             scores = carried.extended((scores - self.floor) * begun, 1) + self.floor
             starts = torch.arange(0, scores.shape[1] - pool + 1, CHUNK_STEPS)

@@ -65,11 +65,11 @@ def load_checkpoint(path: str | IO[bytes]) -> tuple[Detector, dict[str, Any]]:
     except (FileNotFoundError, PermissionError, MemoryError):
         raise
     except Exception as error:  # damage shows anywhere: in the zip, its pickled values, names and shapes
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        said = "".join(character if character.isprintable() else " " for character in said)[:300].rstrip(".")
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = "".join(character if character.isprintable() else " " for character in reason)[:300].rstrip(".")
         raise HarkError(
             worded("The detector's checkpoint cannot be loaded."),
-            worded("It is damaged: %(said)s.", said=said),
+            worded("It is damaged: %(said)s.", said=reason),
             worded("Restore it from a backup, or train the phrase again."),
         ) from error
     return detector.eval(), content

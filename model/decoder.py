@@ -94,8 +94,8 @@ class _Parts:
 
         output_layer = self.origin["logits"].input[1]
         table = self.tensors[self.origin[self.origin[EMBEDDED].input[0]].input[0]]
-        transposed, kept = numpy_helper.to_array(table).T, numpy_helper.to_array(self.tensors[output_layer])
-        assert np.array_equal(transposed, kept), "the package's digest is checked"
+        transposed, stored = numpy_helper.to_array(table).T, numpy_helper.to_array(self.tensors[output_layer])
+        assert np.array_equal(transposed, stored), "the package's digest is checked"
         add = self.of_tokens.add
         columns = add("Gather", [output_layer, "input_ids"], "columns", axis=1)
         self.again(self.of_tokens, EMBEDDED, add("Transpose", [columns], "embedded", perm=[1, 2, 0]))
@@ -151,8 +151,8 @@ class _Parts:
         scores = self.again(self.of_tokens, f"{at}MatMul_output_0", query, key)
         if causal:
             scores = add("Add", [scores, "causal"], f"{at}masked")
-        found = add("MatMul", [add("Softmax", [scores], f"{at}shares", axis=-1), value], f"{at}found")
-        joined = add("Reshape", [add("Transpose", [found], f"{at}back", perm=[0, 2, 1, 3]), "joined"], f"{at}joined")
+        context = add("MatMul", [add("Softmax", [scores], f"{at}shares", axis=-1), value], f"{at}found")
+        joined = add("Reshape", [add("Transpose", [context], f"{at}back", perm=[0, 2, 1, 3]), "joined"], f"{at}joined")
         self.again(self.of_tokens, f"{at}o_proj/MatMul_output_0", joined)
 
     def decoder(self) -> Decoder:

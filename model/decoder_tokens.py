@@ -50,8 +50,8 @@ def spellings(phrase: str) -> tuple[tuple[int, ...], ...]:
     forms = dict.fromkeys(
         " ".join(form) for form in (words, [words[0].capitalize(), *words[1:]], [word.capitalize() for word in words])
     )
-    found = [sequence for form in forms for sequence in _split((" " + form).encode().replace(b" ", SPACE), number)]
-    return tuple(dict.fromkeys(found))
+    sequences = [sequence for form in forms for sequence in _split((" " + form).encode().replace(b" ", SPACE), number)]
+    return tuple(dict.fromkeys(sequences))
 
 
 def _split(text: bytes, number: dict[bytes, int]) -> list[tuple[int, ...]]:
@@ -61,13 +61,13 @@ def _split(text: bytes, number: dict[bytes, int]) -> list[tuple[int, ...]]:
     longest = max(map(len, number), default=0)
     size = {token: len(piece) for piece, token in number.items()}
     for end in range(1, len(text) + 1):
-        found = [
+        sequences = [
             (*way, number[text[start:end]])
             for start in range(max(0, end - longest), end)
             if text[start:end] in number
             for way in ways[start]
         ]
         # Of equally short ones, prefer those that begin with long tokens.
-        found.sort(key=lambda way: (len(way), [-size[token] for token in way]))
-        ways.append(found[:SPELLINGS_A_FORM])
+        sequences.sort(key=lambda way: (len(way), [-size[token] for token in way]))
+        ways.append(sequences[:SPELLINGS_A_FORM])
     return ways[len(text)]

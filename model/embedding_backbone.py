@@ -79,8 +79,8 @@ class EmbeddingBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         steps = x.shape[1] - self.context
-        heard = torch.cat([x[:, at : at + steps] for at in range(0, self.context + 1, self.dilation)], dim=2)
-        y = self.norm(self.lin(heard).transpose(1, 2)).transpose(1, 2)
+        taps = torch.cat([x[:, at : at + steps] for at in range(0, self.context + 1, self.dilation)], dim=2)
+        y = self.norm(self.lin(taps).transpose(1, 2)).transpose(1, 2)
         return x[:, self.context :] + torch.relu(y)
 
 

@@ -63,7 +63,7 @@ def window_graph() -> onnx.ModelProto:
     encoder = package_model(ENCODER_FILE)
     probabilities = nn.Sequential(shipped_head(), nn.Softmax(dim=2)).eval()
     axes = any_time("heard", "probabilities")
-    made = to_onnx(probabilities, (torch.zeros(1, 50, ENCODER_WIDTH),), ["heard"], ["probabilities"], axes)
+    head = to_onnx(probabilities, (torch.zeros(1, 50, ENCODER_WIDTH),), ["heard"], ["probabilities"], axes)
     graph = Nodes()
     graph.add("Shape", ["audio"], "audio/shape")
     ones = numpy_helper.from_array(np.ones(1, np.int64))
@@ -71,7 +71,7 @@ def window_graph() -> onnx.ModelProto:
     graph.copy("audio", "input_values")
     graph.include(encoder.graph)
     graph.copy("last_hidden_state", "head/heard")
-    graph.include(prefixed(made.graph, "head/"))
+    graph.include(prefixed(head.graph, "head/"))
     graph.copy("head/probabilities", "probabilities")
     graph.copy("last_hidden_state", "states")
     outputs = [tensor("probabilities", [1, "time", PHONE_OUTPUTS]), tensor("states", [1, "time", ENCODER_WIDTH])]

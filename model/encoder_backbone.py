@@ -47,12 +47,12 @@ STATES_BEFORE, STATES_AFTER = 20, 7
 def package_file(name: Path) -> Path | None:
     """Return the path of a file in the installed package; None if the package is not installed or lacks it."""
     try:
-        found = find_spec(PACKAGE)
+        spec = find_spec(PACKAGE)
     except (ImportError, ValueError):
         return None
-    if found is None or not found.submodule_search_locations:
+    if spec is None or not spec.submodule_search_locations:
         return None
-    path = Path(found.submodule_search_locations[0]) / name
+    path = Path(spec.submodule_search_locations[0]) / name
     return path if path.is_file() else None
 
 
@@ -145,7 +145,7 @@ class EncoderBackbone:
     def hear_many(self, audios: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return :meth:`hear` of each recording; on a GPU, windows of equal length share a batch."""
         windows = [(number, *window) for number, audio in enumerate(audios) for window in _windows(audio)]
-        heard: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        outputs: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         by_length: dict[int, list[int]] = {}
         for place, (_, audio, _, _) in enumerate(windows):
             by_length.setdefault(len(audio), []).append(place)
@@ -157,11 +157,11 @@ class EncoderBackbone:
                 for row, place in enumerate(part):
                     _, _, frames, first_sample = windows[place]
                     read = frame_places(length, frames, first_sample)
-                    heard[place] = np.sqrt(probabilities[row, read]), states[row, read[::STATE_FRAMES]]
+                    outputs[place] = np.sqrt(probabilities[row, read]), states[row, read[::STATE_FRAMES]]
         none = tuple(np.zeros((0, int(output.shape[2])), np.float32) for output in self._session.get_outputs())
         parts: list[list[tuple[np.ndarray, ...]]] = [[none] for _ in audios]
         for place, (number, _, _, _) in enumerate(windows):
-            parts[number].append(heard[place])
+            parts[number].append(outputs[place])
         return [(np.concatenate([p for p, _ in each]), np.concatenate([s for _, s in each])) for each in parts]
 
     def window(self, audio: np.ndarray, frames: int) -> tuple[np.ndarray, np.ndarray]:
@@ -183,27 +183,27 @@ class SecondPass:
         """
         self._graph, self._above, self._before = session(graph), above, before
 
-    def gains(self, match: np.ndarray, heard: np.ndarray, states: np.ndarray) -> np.ndarray:
+    def gains(self, match: np.ndarray, roots: np.ndarray, states: np.ndarray) -> np.ndarray:
         """Return the gain added to each frame's match [frames]; a run of matching frames gets its best frame's gain.
 
         Args:
             match: score of each frame [frames].
-            heard, states: as from :meth:`EncoderBackbone.hear`.
+            roots, states: as from :meth:`EncoderBackbone.hear`.
         """
         gains = np.zeros(len(match), np.float32)
         above = np.concatenate([[False], match > self._above, [False]])
         edges = np.flatnonzero(above[1:] != above[:-1])
         for first, end in zip(edges[::2], edges[1::2]):
             frame = int(first + match[first:end].argmax())
-            gains[first:end] = self.gain(heard, states, frame)
+            gains[first:end] = self.gain(roots, states, frame)
         return gains
 
-    def gain(self, heard: np.ndarray, states: np.ndarray, frame: int) -> float:
+    def gain(self, roots: np.ndarray, states: np.ndarray, frame: int) -> float:
         """Return the gain added to a match that ends at that frame."""
         place = frame // STATE_FRAMES
         first, end = max(0, place - self._before), place + STATES_AFTER
         given = {
             "states": np.asarray(states[first:end], np.float32)[None],
-            "heard": np.asarray(heard[STATE_FRAMES * first : STATE_FRAMES * end], np.float32)[None],
+            "heard": np.asarray(roots[STATE_FRAMES * first : STATE_FRAMES * end], np.float32)[None],
         }
         return float(self._graph.run(None, given)[0][0, 0])

@@ -156,31 +156,31 @@ class EncoderDetector(HMMDetector):
         phones, gains = torch.from_numpy(stored).tensor_split([PHONE_OUTPUTS], dim=2)
         return self._matches(phones, gains.sum(dim=2))  # zeros without that column
 
-    def window_match(self, heard: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def window_match(self, roots: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return each window's best match of the phrase, its frame, and the match minus anti-keywords, each [n, 1].
 
-        ``heard`` holds windows of a stream [n, time, PHONE_OUTPUTS]. A match that only fades has ended earlier and
+        ``roots`` holds windows of a stream [n, time, PHONE_OUTPUTS]. A match that only fades has ended earlier and
         counted in previous windows, so the best is the floor here.
         """
-        followed = [keyword_hmm(heard)[0][:, None] for keyword_hmm in self.keyword_hmms]
+        followed = [keyword_hmm(roots)[0][:, None] for keyword_hmm in self.keyword_hmms]
         scores = [match[:, :, -ENCODER_POOL:] for match in followed]
         best, place = scores[0].max(dim=2)
         fades = followed[0][:, :, -ENCODER_POOL - 1] > best
         best = torch.where(fades, torch.full_like(best, self.floor), best)
-        return best, place + (heard.shape[1] - ENCODER_POOL), self.combined(scores)
+        return best, place + (roots.shape[1] - ENCODER_POOL), self.combined(scores)
 
     def window_total(self, match: Tensor, gain: Tensor) -> Tensor:
         """Return the scores of windows [n, 1] from their matches and the second pass's gains."""
         return torch.sigmoid(self.logits(match + gain))
 
     @torch.no_grad()
-    def window_scores(self, heard: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    def window_scores(self, windows: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
         """Return the scores [n] of windows, each from :meth:`model.encoder_backbone.EncoderBackbone.window`."""
-        best, frame, match = self.window_match(torch.from_numpy(np.stack([phones for phones, _ in heard])))
+        best, frame, match = self.window_match(torch.from_numpy(np.stack([phones for phones, _ in windows])))
         gain = torch.zeros_like(best)
         if self.second_pass is not None:
             for row in torch.nonzero(best[:, 0] > self.config.rescore_above)[:, 0].tolist():
-                phones, states = heard[row]
+                phones, states = windows[row]
                 gain[row] = self.second_pass.gain(phones, states, int(frame[row]))
         scores: np.ndarray = self.window_total(match, gain)[:, 0].numpy()
         return scores
@@ -215,7 +215,7 @@ class EncoderDetector(HMMDetector):
 def keyword_hmm_graph(pronunciations: Pronunciations) -> onnx.ModelProto:
     """Build a phrase's keyword HMM as ONNX: ``heard`` [1, time, PHONE_OUTPUTS] to ``match`` [1, time]."""
     keyword_hmm = KeywordHMM(pronunciations, ENCODER_MATCH_FLOOR)
-    call = Call(keyword_hmm, lambda heard: keyword_hmm(heard)[0])
+    call = Call(keyword_hmm, lambda roots: keyword_hmm(roots)[0])
     example = torch.full((1, 60, PHONE_OUTPUTS), 0.1)
     return to_onnx(call, (example,), ["heard"], ["match"], any_time("heard", "match"))
 
@@ -302,9 +302,9 @@ def _every_chunk(hear: onnx.GraphProto, window: int) -> onnx.GraphProto:
 def _new_score(detector: EncoderDetector, graph: Nodes) -> onnx.GraphProto:
     """Return the branch of ``graph`` that processes the window ``buffer_after`` and outputs ``new_score``."""
     one = torch.zeros(1, 1)
-    heard = torch.zeros(1, detector.config.window_samples // FRAME_SAMPLES, PHONE_OUTPUTS)
+    roots = torch.zeros(1, detector.config.window_samples // FRAME_SAMPLES, PHONE_OUTPUTS)
     match, score = Call(detector, detector.window_match), Call(detector, detector.window_total)
-    following = to_onnx(match, (heard,), ["heard"], ["best", "frame", "match"])
+    following = to_onnx(match, (roots,), ["heard"], ["best", "frame", "match"])
     scoring = to_onnx(score, (one, one), ["matched", "gain"], ["score"])
     ask = _second_pass_branch(detector.config, graph) if detector.config.spellings else None
     hear = Nodes(graph)

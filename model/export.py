@@ -32,14 +32,14 @@ class Carried:
     def __init__(self, state: Tensor, shapes: Sequence[tuple[int, ...]]) -> None:
         sizes = [int(np.prod(shape)) for shape in shapes]
         self.before = [part.view(shape) for part, shape in zip(state.split(sizes, dim=1), shapes)]
-        self._kept: list[Tensor] = []
+        self._after: list[Tensor] = []
 
     def take(self) -> Tensor:
         """Return the next part of the state; :meth:`keep` stores its successor."""
-        return self.before[len(self._kept)]
+        return self.before[len(self._after)]
 
     def keep(self, part: Tensor) -> None:
-        self._kept.append(part)
+        self._after.append(part)
 
     def extended(self, x: Tensor, dim: int) -> Tensor:
         """Prepend the past, the next part of the state, to ``x``, and store as many of the newest values."""
@@ -49,14 +49,14 @@ class Carried:
         return joined
 
     def state(self) -> Tensor:
-        return torch.cat([part.reshape(1, -1) for part in self._kept], dim=1)
+        return torch.cat([part.reshape(1, -1) for part in self._after], dim=1)
 
 
 class Streaming(nn.Module):
     """A detector on a backbone, chunk by chunk: (audio [1, 1280 n], state [1, size]) to (score [1, n], new state).
 
     The detector must have ``backbone``, ``stream_shapes()`` (its own state beside the backbone's) and
-    ``stream_logits(heard, carried)`` (new outputs of the backbone [1, width, time] to logits [1, n]). The flattened
+    ``stream_logits(outputs, carried)`` (new outputs of the backbone [1, width, time] to logits [1, n]). The flattened
     state holds the audio and layer inputs that the backbone still needs, and the detector's own part. Nothing else is
     carried over, so the past is forgotten.
     """
@@ -70,8 +70,8 @@ class Streaming(nn.Module):
 
     def forward(self, audio: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         carried = Carried(state, self.shapes)
-        heard = self.detector.backbone.hear(audio, carried).transpose(1, 2)
-        logits = self.detector.stream_logits(heard, carried)
+        outputs = self.detector.backbone.hear(audio, carried).transpose(1, 2)
+        logits = self.detector.stream_logits(outputs, carried)
         return torch.sigmoid(logits), carried.state()
 
 
@@ -137,7 +137,7 @@ def quantize_weights(source: Path, target: Path) -> None:
     from onnx import helper, numpy_helper
 
     proto = onnx.load(str(source))
-    nodes, kept = [], []
+    nodes, tensors = [], []
     constants = [node for node in proto.graph.node if node.op_type == "Constant" and node.attribute[0].name == "value"]
     for node in constants:
         tensor = proto.graph.initializer.add()
@@ -147,7 +147,7 @@ def quantize_weights(source: Path, target: Path) -> None:
     for tensor in proto.graph.initializer:
         values = numpy_helper.to_array(tensor)
         if values.dtype != np.float32 or values.size < INT8_MIN_VALUES or values.ndim < 2:
-            kept.append(tensor)
+            tensors.append(tensor)
             continue
         # Convolutions and transposed products have one output a row; GRU weights are [1, gates, inputs].
         axis = 1 if values.ndim == 3 and values.shape[0] == 1 else 0
@@ -157,15 +157,15 @@ def quantize_weights(source: Path, target: Path) -> None:
         shape[axis] = -1
         integers = np.clip(np.rint(values / scale.reshape(shape)), -127, 127).astype(np.int8)
         name = tensor.name
-        kept.append(numpy_helper.from_array(integers, f"{name}_int8"))
-        kept.append(numpy_helper.from_array(scale, f"{name}_scale"))
+        tensors.append(numpy_helper.from_array(integers, f"{name}_int8"))
+        tensors.append(numpy_helper.from_array(scale, f"{name}_scale"))
         nodes.append(
             helper.make_node("DequantizeLinear", [f"{name}_int8", f"{name}_scale"], [name], f"{name}_dq", axis=axis)
         )
     rest = list(proto.graph.node)
     del proto.graph.node[:], proto.graph.initializer[:]
     proto.graph.node.extend(nodes + rest)
-    proto.graph.initializer.extend(kept)
+    proto.graph.initializer.extend(tensors)
     onnx.checker.check_model(proto)
     onnx.save(proto, str(target))
 
@@ -200,8 +200,8 @@ class Parity:
         return self.int8 is not None and self.int8 <= INT8_TOLERANCE
 
     def as_dict(self) -> dict[str, float]:
-        found = {"pt_against_onnx": self.onnx, "pt_against_streaming": self.streaming, "pt_against_int8": self.int8}
-        return {name: value for name, value in found.items() if value is not None}
+        figures = {"pt_against_onnx": self.onnx, "pt_against_streaming": self.streaming, "pt_against_int8": self.int8}
+        return {name: value for name, value in figures.items() if value is not None}
 
 
 def difference(expected: np.ndarray, other: np.ndarray, shift: int = 0) -> float:
@@ -219,8 +219,8 @@ def difference(expected: np.ndarray, other: np.ndarray, shift: int = 0) -> float
         return float(np.maximum(scores - near.max(axis=1), near.min(axis=1) - scores).max())
 
     # Both ways: a peak of one that the other lacks lies outside the other's range, but not vice versa.
-    found = np.maximum(outside(expected, other), outside(other, expected))  # propagates NaN
-    return float(np.nan_to_num(found, nan=1.0))
+    largest = np.maximum(outside(expected, other), outside(other, expected))  # propagates NaN
+    return float(np.nan_to_num(largest, nan=1.0))
 
 
 def check_parity(detector: Detector, onnx_path: Path, int8_path: Path | None, audio: np.ndarray) -> Parity:

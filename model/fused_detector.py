@@ -53,19 +53,19 @@ class FusedDetector(BackboneDetector, TrainedDetector):
         frames = window_frames(window_s)
         shape = replace(backbone.config, states=True)
         network = PhraseNetworkConfig(shape.channels, frames // STEP_FRAMES, SCORE_STEPS)
-        made = cls(
+        detector = cls(
             FusedDetectorConfig(pronunciations=pronunciations, window_frames=frames, backbone=shape, network=network)
         )
-        made.backbone.load_state_dict(backbone.state_dict())
-        return made.eval()
+        detector.backbone.load_state_dict(backbone.state_dict())
+        return detector.eval()
 
     @property
     def front_end_id(self) -> str:
         return f"{super().front_end_id}+states"
 
-    def states(self, heard: Tensor) -> Tensor:
+    def states(self, outputs: Tensor) -> Tensor:
         """Join the half states in backbone outputs [batch, frames, width] to states [batch, steps, states]."""
-        return heard[:, :, PHONE_OUTPUTS:].reshape(heard.shape[0], -1, self.config.network.states)
+        return outputs[:, :, PHONE_OUTPUTS:].reshape(outputs.shape[0], -1, self.config.network.states)
 
     def forward(self, stored: Tensor) -> Tensor:
         return self.network(self.states(stored))
@@ -75,8 +75,8 @@ class FusedDetector(BackboneDetector, TrainedDetector):
         frames, step = self.config.window_frames, BLOCK_SCORES * SCORE_STEPS * STEP_FRAMES
         starts = range(0, stored.shape[1] - frames + 1, step)
         with torch.no_grad():
-            heard = torch.from_numpy(stored)
-            logits = [self(heard[:, at : at + step + frames - SCORE_STEPS * STEP_FRAMES]) for at in starts]
+            outputs = torch.from_numpy(stored)
+            logits = [self(outputs[:, at : at + step + frames - SCORE_STEPS * STEP_FRAMES]) for at in starts]
             added = network_match(torch.cat(logits, dim=1))
         result: np.ndarray = super().matches(stored) + added.numpy()
         return result
@@ -85,9 +85,9 @@ class FusedDetector(BackboneDetector, TrainedDetector):
         network = self.config.network
         return [(1, network.steps - SCORE_STEPS, network.members * network.projected), *super().stream_shapes()]
 
-    def stream_match(self, heard: Tensor, carried: Carried) -> Tensor:
-        projected = carried.extended(self.network.projected(self.states(heard)), 1)
-        return super().stream_match(heard, carried) + network_match(self.network.logits(projected))
+    def stream_match(self, outputs: Tensor, carried: Carried) -> Tensor:
+        projected = carried.extended(self.network.projected(self.states(outputs)), 1)
+        return super().stream_match(outputs, carried) + network_match(self.network.logits(projected))
 
 
 def network_match(logits: Tensor) -> Tensor:

@@ -88,8 +88,8 @@ class KeywordHMM(nn.Module):
                     skip.append(-MATCH_JUMP / len(phones) if follows else -1e4)
                     scale.append(1.0 / len(phones))
             last.append(len(symbols) - 1)
-        made = {"symbols": symbols, "first": first, "skip": skip, "scale": scale, "last": last}
-        for name, values in made.items():
+        buffers = {"symbols": symbols, "first": first, "skip": skip, "scale": scale, "last": last}
+        for name, values in buffers.items():
             self.register_buffer(name, torch.tensor(values), persistent=False)
 
     @property
@@ -101,17 +101,17 @@ class KeywordHMM(nn.Module):
         values, value = follow_states(cost, self.first, self.skip, value, self.floor)
         return values[:, :, self.last], value
 
-    def forward(self, heard: Tensor, value: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, roots: Tensor, value: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map roots of phone probabilities [batch, time, width] to scores [batch, time] <= 0 and new state values.
 
         Columns after the phones are ignored. ``value`` [batch, states] holds the state values; None: the start.
         """
-        log_p = 2.0 * torch.log(heard[:, :, :PHONE_OUTPUTS].clamp(min=MATCH_LEAST))
-        each, value = self._follow(log_p, self.start(heard) if value is None else value)
+        log_p = 2.0 * torch.log(roots[:, :, :PHONE_OUTPUTS].clamp(min=MATCH_LEAST))
+        each, value = self._follow(log_p, self.start(roots) if value is None else value)
         return each.amax(dim=2), value
 
-    def start(self, heard: Tensor) -> Tensor:
-        return heard.new_full((heard.shape[0], self.states), self.floor)
+    def start(self, roots: Tensor) -> Tensor:
+        return roots.new_full((roots.shape[0], self.states), self.floor)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,18 +176,18 @@ class HMMDetector(Detector):
 
     def centred(self, match: float) -> Self:
         """Return the detector with this match score mapped to 0.5."""
-        made = self._with(self.config)
-        made.centre(match)
-        return made
+        detector = self._with(self.config)
+        detector.centre(match)
+        return detector
 
     def with_anti_keywords(self, anti_keywords: Pronunciations, margin: float) -> Self:
         config = replace(self.config, anti_keywords=anti_keywords, anti_keyword_margin=margin)
         return self._with(replace(config, anti_keyword_pool=ANTI_KEYWORD_POOL))
 
     def _with(self, config: HMMConfig) -> Self:
-        made = type(self)(config)
-        made.load_state_dict(self.state_dict())
-        return made.eval()
+        detector = type(self)(config)
+        detector.load_state_dict(self.state_dict())
+        return detector.eval()
 
     @abstractmethod
     def hear(self, audio: np.ndarray) -> np.ndarray:

@@ -22,8 +22,8 @@ class PhoneHead(nn.Module):
         self.phones = nn.Conv1d(WIDTH, PHONE_OUTPUTS, 1)
         self.dropout = nn.Dropout(0.1)
 
-    def forward(self, heard: Tensor) -> Tensor:
-        x = functional.gelu(self.project(self.norm(heard).transpose(1, 2)))
+    def forward(self, states: Tensor) -> Tensor:
+        x = functional.gelu(self.project(self.norm(states).transpose(1, 2)))
         x = self.dropout(x)
         x = self.dropout(x + functional.gelu(self.mix(x)))
         logits: Tensor = self.phones(x).transpose(1, 2)

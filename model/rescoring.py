@@ -156,13 +156,13 @@ def _decode(graph: Nodes, prefix: str, ids: str, place: str) -> str:
 
     decoder = shipped_decoder()
     given = {"input_ids": ids}
-    made = {output for node in decoder.of_tokens for output in node.output}
+    outputs = {output for node in decoder.of_tokens for output in node.output}
 
     def copied(original: onnx.NodeProto) -> None:
         node = NodeProto()
         node.CopyFrom(original)
         for side in (node.input, node.output):
-            side[:] = [given.get(n, prefix + n if n in made else n) for n in side]
+            side[:] = [given.get(n, prefix + n if n in outputs else n) for n in side]
         graph.nodes.append(node)
 
     for original in decoder.of_tokens:

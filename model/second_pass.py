@@ -52,14 +52,14 @@ class PhraseVerifier(nn.Module):
         super().__init__()
         self.verifier = verifier
 
-    def forward(self, heard: Tensor, states: Tensor, decoder: Tensor, phones: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, roots: Tensor, states: Tensor, decoder: Tensor, phones: Tensor, lengths: Tensor) -> Tensor:
         """Return the phrase's gain [1, 1].
 
-        ``heard`` and ``states`` have a batch of one; phones [pronunciations, phones] and their lengths are as
+        ``roots`` and ``states`` have a batch of one; phones [pronunciations, phones] and their lengths are as
         :class:`model.verifier.Verifier` takes them.
         """
         ways = phones.shape[0]
-        evidence = self.verifier(heard.expand(ways, -1, -1), states.expand(ways, -1, -1), phones, lengths)[2]
+        evidence = self.verifier(roots.expand(ways, -1, -1), states.expand(ways, -1, -1), phones, lengths)[2]
         best = evidence[:, 0].argmax(dim=0, keepdim=True)
         heard_best = evidence.index_select(0, best)
         verdict = self.verifier.verdict(torch.cat([heard_best, decoder], dim=1))

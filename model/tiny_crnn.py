@@ -111,8 +111,8 @@ class TinyCRNN(TrainedDetector):
     def stream_shapes(self) -> list[tuple[int, ...]]:
         return [(1, self.config.window_frames - SCORE_STRIDE, self.config.recurrent_input)]
 
-    def stream_logits(self, heard: Tensor, carried: Carried) -> Tensor:
-        encoded = carried.extended(self.to_recurrent(heard), 1)
+    def stream_logits(self, outputs: Tensor, carried: Carried) -> Tensor:
+        encoded = carried.extended(self.to_recurrent(outputs), 1)
         window = self.config.window_frames
         starts = torch.arange(0, encoded.shape[1] - window + 1, SCORE_STRIDE)
         index = starts.unsqueeze(1) + torch.arange(window).unsqueeze(0)

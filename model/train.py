@@ -99,14 +99,14 @@ def find_hard_windows(
     order = sampler.rng.permutation(sampler.negatives)
     budget = config.mining_hours * 3600 * FRAMES_A_SECOND / stored.step
     order = order[np.cumsum(dataset.length[order]) <= budget]
-    found: list[tuple[float, int, int]] = []
+    windows: list[tuple[float, int, int]] = []
     pieces = [dataset.frames[dataset.first[i] : dataset.first[i] + dataset.length[i]] for i in order]
     for index, scores in zip(order, scores_of_many(model, pieces)):
         for position in np.argsort(scores)[::-1][: 1 + len(scores) // 12]:  # about one a second
-            found.append((float(scores[position]), int(index), int(stored.window + position * stored.chunk)))
-    found.sort(reverse=True)
-    kept = found[: config.hard_windows]
-    return np.asarray([k[1] for k in kept], np.int64), np.asarray([k[2] for k in kept], np.int64)
+            windows.append((float(scores[position]), int(index), int(stored.window + position * stored.chunk)))
+    windows.sort(reverse=True)
+    hardest = windows[: config.hard_windows]
+    return np.asarray([k[1] for k in hardest], np.int64), np.asarray([k[2] for k in hardest], np.int64)
 
 
 def train(

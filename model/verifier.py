@@ -60,30 +60,30 @@ def locate(cost: Tensor, skip: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Te
         value = torch.maximum(better, two) + cost[:, time]
         steps.append(step)
         ends.append(value.gather(1, last))
-    taken = torch.stack(steps, dim=1)
+    choices = torch.stack(steps, dim=1)
     score, end = torch.cat(ends, dim=1).max(dim=1)
     numbers = torch.arange(states, device=cost.device).unsqueeze(0)
     state = last
-    entered = torch.zeros_like(taken[:, 0])
+    entered = torch.zeros_like(choices[:, 0])
     for back in range(cost.size(1)):
         time = cost.size(1) - 1 - back
-        step = taken[:, time].gather(1, state.clamp(min=0))
+        step = choices[:, time].gather(1, state.clamp(min=0))
         step = torch.where((state >= 0) & (end.unsqueeze(1) >= time), step, torch.zeros_like(step))
         entered = torch.where((numbers == state) & (step > 0), torch.full_like(entered, time), entered)
         state = state - step
     return score, end, entered
 
 
-def located(heard: Tensor, phones: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def located(roots: Tensor, phones: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Locate the best match of phrases, as :class:`Verifier` takes them.
 
     Returns the score per phone [batch], the frame of the end [batch], and that in which each phone begins [batch,
     phones].
     """
-    log_p = 2 * torch.log(heard.clamp(min=MATCH_LEAST))
+    log_p = 2 * torch.log(roots.clamp(min=MATCH_LEAST))
     cost = log_p - MATCH_RIVAL * log_p.amax(dim=2, keepdim=True) - LEAK
     states = torch.stack([phones, torch.zeros_like(phones)], dim=2).flatten(1)
-    cost = cost.gather(2, states[:, None].expand(-1, heard.shape[1], -1))
+    cost = cost.gather(2, states[:, None].expand(-1, roots.shape[1], -1))
     follows = functional.pad((phones[:, 1:] != phones[:, :-1]).float(), (1, 0))
     skip = torch.where(follows > 0, -JUMP, -1e4)
     skip = torch.stack([skip, torch.full_like(skip, -1e4)], dim=2).flatten(1)
@@ -95,11 +95,11 @@ def _at(values: Tensor, frames: Tensor) -> Tensor:
     return values.gather(1, frames[..., None].expand(-1, -1, values.shape[2]))
 
 
-def _sureness(heard: Tensor, end: Tensor) -> Tensor:
+def _sureness(roots: Tensor, end: Tensor) -> Tensor:
     """Return the encoder's certainty before each end [batch]: the mean log-probability of its best outputs."""
-    frames = torch.arange(heard.shape[1], device=heard.device)[None]
+    frames = torch.arange(roots.shape[1], device=roots.device)[None]
     judged = ((frames > end[:, None] - JUDGED_FRAMES) & (frames <= end[:, None])).float()
-    return (2 * torch.log(heard.clamp(min=MATCH_LEAST)).amax(dim=2) * judged).sum(dim=1) / judged.sum(dim=1)
+    return (2 * torch.log(roots.clamp(min=MATCH_LEAST)).amax(dim=2) * judged).sum(dim=1) / judged.sum(dim=1)
 
 
 class Verifier(nn.Module):
@@ -133,22 +133,22 @@ class Verifier(nn.Module):
         self.register_buffer("centre", torch.zeros(EVIDENCE))  # mean of the evidence in training, and its spread
         self.register_buffer("spread", torch.ones(EVIDENCE))
 
-    def forward(self, heard: Tensor, states: Tensor, phones: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, roots: Tensor, states: Tensor, phones: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the logit that all phones are right [batch], each phone's [batch, phones], and the acoustic evidence.
 
         The evidence [batch, HEARD_EVIDENCE] is the score per phone, the encoder's certainty, the logit, the least
         phone's logit, and the logit of noise.
         """
         with torch.no_grad():
-            score, end, begins = located(heard, phones, lengths)
-        time, count = heard.shape[1], phones.shape[1]
-        log_p = 2 * torch.log(heard.clamp(min=LEAST))
+            score, end, begins = located(roots, phones, lengths)
+        time, count = roots.shape[1], phones.shape[1]
+        log_p = 2 * torch.log(roots.clamp(min=LEAST))
         beside = states.repeat_interleave(STATE_FRAMES, dim=1)[:, :time]
         x = self.read(torch.cat([beside, log_p / 4], dim=2)).transpose(1, 2)
         x = x + functional.gelu(self.first(x))
         x = (x + functional.gelu(self.second(x))).transpose(1, 2)
 
-        places = torch.arange(count, device=heard.device)[None]
+        places = torch.arange(count, device=roots.device)[None]
         is_last = places == lengths[:, None] - 1
         ends = torch.where(is_last, end[:, None] + 1, torch.cat([begins[:, 1:], begins[:, -1:]], dim=1))
         ends = torch.maximum(ends, begins + 1).clamp(max=time)
@@ -184,14 +184,14 @@ class Verifier(nn.Module):
                 dim=2,
             )
         )
-        said = places < lengths[:, None]
-        mirrored = torch.where(said, lengths[:, None] - 1 - places, places)
+        is_phone = places < lengths[:, None]
+        mirrored = torch.where(is_phone, lengths[:, None] - 1 - places, places)
         context = [self.onward(x)[0], _at(self.homeward(_at(x, mirrored))[0], mirrored)]
         each = self.phone(torch.cat([x, *context], dim=2))[..., 0]
-        any_wrong = torch.logsumexp(torch.where(said, -each, -1e4), dim=1)
+        any_wrong = torch.logsumexp(torch.where(is_phone, -each, -1e4), dim=1)
         logit = self.bias - any_wrong * functional.softplus(self.scale)
-        sure = _sureness(heard, end)
-        least = torch.where(said, each, 1e4).amin(dim=1)
+        sure = _sureness(roots, end)
+        least = torch.where(is_phone, each, 1e4).amin(dim=1)
         return logit, each, torch.stack([score, sure, logit, least, self.noisy(states)], dim=1)
 
     def noisy(self, states: Tensor) -> Tensor:

@@ -58,9 +58,9 @@ class Aligner:
             waiting.append(np.ascontiguousarray(audio, dtype=np.float32))
             seconds += len(audio) / SAMPLE_RATE
             if seconds >= 4 * BATCH_SECONDS:
-                yield from self._heard(waiting)
+                yield from self._outputs_of(waiting)
                 waiting, seconds = [], 0.0
-        yield from self._heard(waiting)
+        yield from self._outputs_of(waiting)
 
     def log_probabilities(self, audio: np.ndarray) -> np.ndarray:
         """Return natural logarithms [time, outputs] float32 for mono audio [samples] of any length at 16 kHz."""
@@ -75,7 +75,7 @@ class Aligner:
         """Return the outputs that each word consists of; empty for a word that the model cannot write."""
         return [phone_indices(phones) for phones in phonemes_of_words(words, language)]
 
-    def _heard(self, audios: Sequence[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+    def _outputs_of(self, audios: Sequence[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
         """Run windows of equal length as one batch; a result does not depend on what else is in its batch."""
         windows: dict[int, list[tuple[int, int]]] = {}  # outputs of a window: (recording, first output)
         for number, audio in enumerate(audios):
@@ -148,10 +148,10 @@ def weights_digest(model: Any) -> str:
     return digest.hexdigest()[:8]
 
 
-def pack(log_probabilities: np.ndarray, kept: int = KEPT) -> np.ndarray:
+def pack(log_probabilities: np.ndarray, count: int = KEPT) -> np.ndarray:
     """Compress [time, outputs] to uint8 [time, 2 * kept]: numbers of the most probable outputs, then their values."""
-    kept = min(kept, log_probabilities.shape[1])
-    best = np.argpartition(-log_probabilities, kept - 1, axis=1)[:, :kept]
+    count = min(count, log_probabilities.shape[1])
+    best = np.argpartition(-log_probabilities, count - 1, axis=1)[:, :count]
     values = np.take_along_axis(log_probabilities, best, axis=1)
     steps = np.clip(np.rint(-values / STEP), 0, 255)
     return np.concatenate([best, steps], axis=1).astype(np.uint8)
@@ -165,12 +165,12 @@ def unpack(packed: np.ndarray, outputs: int) -> np.ndarray:
     """
     if packed.ndim != 2 or packed.dtype != np.uint8 or packed.shape[1] % 2 or not packed.shape[1]:
         raise ValueError(f"no compact emission: {packed.dtype} {packed.shape}")
-    kept = packed.shape[1] // 2
-    numbers = packed[:, :kept].astype(np.int64)
+    count = packed.shape[1] // 2
+    numbers = packed[:, :count].astype(np.int64)
     if len(numbers) and int(numbers.max()) >= outputs:
         raise ValueError(f"output {int(numbers.max())} of {outputs}")
-    values = packed[:, kept:].astype(np.float32) * -STEP
-    left = np.clip(1.0 - np.exp(values).sum(axis=1, keepdims=True), 1e-6, None) / max(1, outputs - kept)
+    values = packed[:, count:].astype(np.float32) * -STEP
+    left = np.clip(1.0 - np.exp(values).sum(axis=1, keepdims=True), 1e-6, None) / max(1, outputs - count)
     # An output that was dropped was less probable than each stored one.
     floor = np.minimum(np.log(left), values.min(axis=1, keepdims=True))
     result = np.repeat(floor.astype(np.float32), outputs, axis=1)

@@ -101,13 +101,13 @@ class TrigramModel:
 
     def _probability(self, words: tuple[str, ...]) -> float:
         """Return log P of the first of ``words`` after the others, nearest first."""
-        found = self._known.get(words)
-        if found is None:
-            found = self._nats * self._model.prob(list(words))
-            if found < IMPOSSIBLE:
-                found = self._general.alone(words[0]) + UNLISTED
-            self._known[words] = found
-        return found
+        log_probability = self._known.get(words)
+        if log_probability is None:
+            log_probability = self._nats * self._model.prob(list(words))
+            if log_probability < IMPOSSIBLE:
+                log_probability = self._general.alone(words[0]) + UNLISTED
+            self._known[words] = log_probability
+        return log_probability
 
 
 def word_model(frequencies: dict[str, float], transcripts: Iterable[str]) -> WordModel:
@@ -192,17 +192,17 @@ class WordDecoder:
             active = [o for o in order[number].tolist() if o != BLANK and frame[o] > config.output_floor]
             beams = self._grown(beams, frame, blank, active, config)
             if len(beams) > config.beam:
-                kept = heapq.nlargest(config.beam, beams.items(), key=lambda item: item[1][0])
-                least = kept[0][1][0] - config.beam_nats
-                beams = {key: entry for key, entry in kept if entry[0] >= least}
+                best = heapq.nlargest(config.beam, beams.items(), key=lambda item: item[1][0])
+                least = best[0][1][0] - config.beam_nats
+                beams = {key: entry for key, entry in best if entry[0] >= least}
         # An unfinished word is dropped.
         finished = [entry for (_, node, _), entry in beams.items() if node == ROOT]
         _, history = max(finished or beams.values(), key=lambda entry: entry[0])
-        found: list[str] = []
+        result: list[str] = []
         while history is not None:
             history, word = history
-            found.append(word)
-        return found[::-1]
+            result.append(word)
+        return result[::-1]
 
     def _grown(
         self, beams: Beams, frame: list[float], blank: float, active: list[int], config: DecodingConfig
@@ -280,12 +280,12 @@ def decoder_for(language: str = "en", transcripts: Iterable[str] = ()) -> WordDe
 @lru_cache(maxsize=8)
 def _weak_forms(words: tuple[str, ...], language: str) -> tuple[tuple[str, Phones], ...]:
     """Return reduced pronunciations of words between others, where the neighbours' phones are unchanged."""
-    found: list[tuple[str, Phones]] = []
+    forms: list[tuple[str, Phones]] = []
     for before, after in BETWEEN:
         first, last = phonemes_of_words([before, after], language)
         whole = phonemes_of_words([f"{before} {word} {after}" for word in words], language)
         for word, phones in zip(words, whole):
             inner = phones[len(first) : len(phones) - len(last)]
             if inner and phones[: len(first)] == first and phones[len(phones) - len(last) :] == last:
-                found.append((word, inner))
-    return tuple(dict.fromkeys(found))
+                forms.append((word, inner))
+    return tuple(dict.fromkeys(forms))

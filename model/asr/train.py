@@ -258,7 +258,7 @@ def evaluate(
     for name, indices in sorted(groups.items()):
         drawn = np.random.default_rng(0).permutation(indices)[:EVALUATED]
         chosen = sorted(drawn.tolist(), key=lambda i: int(packed.length[i]))
-        found: dict[str, list[list[int]]] = {"phones": [], "characters": []}
+        outputs: dict[str, list[list[int]]] = {"phones": [], "characters": []}
         for start in range(0, len(chosen), 24):
             part = chosen[start : start + 24]
             audio = np.zeros((len(part), int(packed.length[part].max() + TAIL_S * SAMPLE_RATE)), np.float32)
@@ -269,11 +269,11 @@ def evaluate(
             logits = acoustic_logits(model, mel_of(model, augmenter, torch.from_numpy(audio).to(device) + noise))
             for target, values in logits.items():
                 log_p = values.float().log_softmax(-1).cpu().numpy()
-                found[target] += [greedy(row[:n]) for row, n in zip(log_p, output_length(samples).tolist())]
+                outputs[target] += [greedy(row[:n]) for row, n in zip(log_p, output_length(samples).tolist())]
         utterances = [packed.utterances[i] for i in chosen]
-        errors[f"per/{name}"] = error_rate([phone_indices(u.phones) for u in utterances], found["phones"])
-        if found["characters"]:
-            texts = [text_of(symbols) for symbols in found["characters"]]
+        errors[f"per/{name}"] = error_rate([phone_indices(u.phones) for u in utterances], outputs["phones"])
+        if outputs["characters"]:
+            texts = [text_of(symbols) for symbols in outputs["characters"]]
             errors[f"wer/{name}"] = error_rate([u.text.split() for u in utterances], [t.split() for t in texts])
             errors[f"cer/{name}"] = error_rate([list(u.text) for u in utterances], [list(t) for t in texts])
     return errors

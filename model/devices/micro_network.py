@@ -102,12 +102,12 @@ class MicroNetwork(_Convolutions):
 
     def hidden(self, frames: Tensor) -> Tensor:
         """Map features [batch, time, FEATURES] to the last layer's input [batch, channels, time / STRIDE]."""
-        heard = frames.transpose(1, 2)
+        x = frames.transpose(1, 2)
         for number, (layer, norm) in enumerate(zip(self.convolutions[:-1], self.norms)):
-            heard = norm(layer(functional.pad(heard, (_before(layer), 0))))
+            x = norm(layer(functional.pad(x, (_before(layer), 0))))
             if self._rectified(number):
-                heard = torch.relu(heard)
-        return heard
+                x = torch.relu(x)
+        return x
 
     @torch.no_grad()
     def quantized(self, frames: Tensor) -> QuantizedMicroNetwork:
@@ -115,8 +115,8 @@ class MicroNetwork(_Convolutions):
 
         ``frames`` [batch, time, FEATURES] set the initial ranges of its layers.
         """
-        made = QuantizedMicroNetwork(self.config)
-        for layer, norm, into in zip(self.convolutions, self.norms, made.convolutions):
+        network = QuantizedMicroNetwork(self.config)
+        for layer, norm, into in zip(self.convolutions, self.norms, network.convolutions):
             assert layer.bias is not None and into.bias is not None
             weight, bias = layer.weight, layer.bias
             if isinstance(norm, nn.BatchNorm1d):
@@ -125,9 +125,9 @@ class MicroNetwork(_Convolutions):
                 weight, bias = weight * gain[:, None, None], (bias - norm.running_mean) * gain + norm.bias
             into.weight.copy_(weight)
             into.bias.copy_(bias)
-        made.train()
-        made(frames)
-        return made.eval()
+        network.train()
+        network(frames)
+        return network.eval()
 
 
 class QuantizedMicroNetwork(_Convolutions):
@@ -145,19 +145,19 @@ class QuantizedMicroNetwork(_Convolutions):
     def forward(self, frames: Tensor) -> Tensor:
         """Map features [batch, time, FEATURES], from 0 to 26, to logits [batch, time / STRIDE]."""
         scale, zero = FEATURE_SCALE, FEATURE_ZERO
-        heard = torch.fake_quantize_per_tensor_affine(frames.transpose(1, 2), scale, zero, -128, 127)
+        x = torch.fake_quantize_per_tensor_affine(frames.transpose(1, 2), scale, zero, -128, 127)
         for number, layer in enumerate(self.convolutions):
             weight, bias = self._rounded(layer, scale)
-            heard = functional.conv1d(
-                functional.pad(heard, (_before(layer), 0)), weight, bias, layer.stride, groups=layer.groups
+            x = functional.conv1d(
+                functional.pad(x, (_before(layer), 0)), weight, bias, layer.stride, groups=layer.groups
             )
             if self._rectified(number):
-                heard = torch.relu(heard)
+                x = torch.relu(x)
             if self.training:
-                self._follow(number, heard)
+                self._follow(number, x)
             scale, zero = self._scale(number)
-            heard = torch.fake_quantize_per_tensor_affine(heard, scale, zero, -128, 127)
-        return heard[:, 0]
+            x = torch.fake_quantize_per_tensor_affine(x, scale, zero, -128, 127)
+        return x[:, 0]
 
     @torch.no_grad()
     def device_logits(self, frames: Tensor) -> Tensor:
@@ -167,22 +167,22 @@ class QuantizedMicroNetwork(_Convolutions):
         """
         scale, zero = FEATURE_SCALE, FEATURE_ZERO
         # Relative to the zero point, so that padding is 0.
-        heard = (torch.round(frames.transpose(1, 2).double() / scale) + zero).clamp(-128, 127) - zero
+        x = (torch.round(frames.transpose(1, 2).double() / scale) + zero).clamp(-128, 127) - zero
         for number, layer in enumerate(self.convolutions):
             weight, bias, steps = self._integers(layer, scale)
             # Integers below 2^53 are exact.
             total = functional.conv1d(
-                functional.pad(heard, (_before(layer), 0)), weight.double(), bias.double(), layer.stride, 0, 1,
+                functional.pad(x, (_before(layer), 0)), weight.double(), bias.double(), layer.stride, 0, 1,
                 layer.groups,
             )  # fmt: skip
             gives, zero = self._scale(number)
             # TFLite multiplies the two scales of a fully connected layer in single precision.
             both = (steps * scale).double() if self._is_last(number) else steps.double() * scale
-            heard = _requantized(total.long(), both / gives)
+            x = _requantized(total.long(), both / gives)
             lowest = 0 if self._rectified(number) else -128 - zero
-            heard = heard.clamp(lowest, 127 - zero).double()
+            x = x.clamp(lowest, 127 - zero).double()
             scale = gives
-        return (heard * scale).float()[:, 0]
+        return (x * scale).float()[:, 0]
 
     @torch.no_grad()
     def _follow(self, number: int, values: Tensor) -> None:
@@ -229,31 +229,31 @@ class QuantizedMicroNetwork(_Convolutions):
         """Return the TFLite file: int8 [1, STRIDE, FEATURES] to uint8 [1, 1], 256 times the probability."""
         from model.devices.tflite_file import Quantization, TFLiteFile
 
-        made = TFLiteFile("microWakeWord network by Hark")
-        graph, beginning = made.graph("main"), made.graph("beginning")
+        file = TFLiteFile("microWakeWord network by Hark")
+        graph, beginning = file.graph("main"), file.graph("beginning")
         known = Quantization((FEATURE_SCALE,), FEATURE_ZERO)
-        heard = graph.tensor("features", (1, STRIDE, FEATURES), "int8", known)
-        graph.inputs = (heard,)
+        value = graph.tensor("features", (1, STRIDE, FEATURES), "int8", known)
+        graph.inputs = (value,)
         graph.add("CALL_ONCE", (), (), "CallOnceOptions", InitSubgraphIndex=1)
-        heard = _reshaped(graph, "frames", heard, (1, STRIDE, 1, FEATURES), known)
+        value = _reshaped(graph, "frames", value, (1, STRIDE, 1, FEATURES), known)
         frames = STRIDE
         for number, layer in enumerate(self.convolutions):
             if before := _before(layer):
-                heard = _remembered(graph, beginning, number, heard, (before, frames, layer.in_channels), known)
-            heard, known = self._written(graph, number, layer, heard, known)
+                value = _remembered(graph, beginning, number, value, (before, frames, layer.in_channels), known)
+            value, known = self._written(graph, number, layer, value, known)
             frames = 1
         probability = Quantization((OUTPUT_SCALE,), -128)
         signed = graph.tensor("probability/signed", (1, 1), "int8", probability)
-        graph.add("LOGISTIC", (heard,), (signed,), version=2)
+        graph.add("LOGISTIC", (value,), (signed,), version=2)
         unsigned = graph.tensor("probability", (1, 1), "uint8", Quantization((OUTPUT_SCALE,), 0))
         graph.add("QUANTIZE", (signed,), (unsigned,), "QuantizeOptions")
         graph.outputs = (unsigned,)
-        return made.to_bytes()
+        return file.to_bytes()
 
     def _written(
-        self, graph: Graph, number: int, layer: nn.Conv1d, heard: int, known: Quantization
+        self, graph: Graph, number: int, layer: nn.Conv1d, value: int, known: Quantization
     ) -> tuple[int, Quantization]:
-        """Add a layer's operation on ``heard``; return its output and the output's quantization."""
+        """Add a layer's operation on ``value``; return its output and the output's quantization."""
         import tflite
 
         from model.devices.tflite_file import Quantization
@@ -270,15 +270,15 @@ class QuantizedMicroNetwork(_Convolutions):
         common = {"FusedActivationFunction": relu}
         if self._is_last(number):
             flat = layer.kernel_size[0] * layer.in_channels
-            heard = _reshaped(graph, f"{name}/flat", heard, (1, flat), known)
+            value = _reshaped(graph, f"{name}/flat", value, (1, flat), known)
             constants = (
                 graph.constant(f"{name}/weight", weight.reshape(1, flat), Quantization(each)),
                 graph.constant(f"{name}/bias", biases, in_bias),
             )
-            made = graph.tensor(name, (1, 1), "int8", gives)
-            graph.add("FULLY_CONNECTED", (heard, *constants), (made,), "FullyConnectedOptions", version=4, **common)
-            return made, gives
-        made = graph.tensor(name, (1, 1, 1, layer.out_channels), "int8", gives)
+            output = graph.tensor(name, (1, 1), "int8", gives)
+            graph.add("FULLY_CONNECTED", (value, *constants), (output,), "FullyConnectedOptions", version=4, **common)
+            return output, gives
+        output = graph.tensor(name, (1, 1, 1, layer.out_channels), "int8", gives)
         common |= {"Padding": tflite.Padding.VALID, "StrideW": 1, "DilationWFactor": 1, "DilationHFactor": 1}
         if _is_depthwise(layer):
             constants = (
@@ -286,7 +286,7 @@ class QuantizedMicroNetwork(_Convolutions):
                 graph.constant(f"{name}/bias", biases, in_bias),
             )
             graph.add(
-                "DEPTHWISE_CONV_2D", (heard, *constants), (made,), "DepthwiseConv2DOptions", version=3, StrideH=1,
+                "DEPTHWISE_CONV_2D", (value, *constants), (output,), "DepthwiseConv2DOptions", version=3, StrideH=1,
                 DepthMultiplier=1, **common,
             )  # fmt: skip
         else:
@@ -295,9 +295,9 @@ class QuantizedMicroNetwork(_Convolutions):
                 graph.constant(f"{name}/bias", biases, in_bias),
             )
             graph.add(
-                "CONV_2D", (heard, *constants), (made,), "Conv2DOptions", version=3, StrideH=layer.stride[0], **common
+                "CONV_2D", (value, *constants), (output,), "Conv2DOptions", version=3, StrideH=layer.stride[0], **common
             )
-        return made, gives
+        return output, gives
 
 
 def _requantized(total: Tensor, multiplier: Tensor) -> Tensor:
@@ -314,16 +314,16 @@ def _requantized(total: Tensor, multiplier: Tensor) -> Tensor:
     return (high >> right) + ((high & mask) > (mask >> 1) + (high < 0).long()).long()
 
 
-def _reshaped(graph: Graph, name: str, heard: int, shape: tuple[int, ...], known: Quantization) -> int:
-    made = graph.tensor(name, shape, "int8", known)
+def _reshaped(graph: Graph, name: str, value: int, shape: tuple[int, ...], known: Quantization) -> int:
+    output = graph.tensor(name, shape, "int8", known)
     graph.add(
-        "RESHAPE", (heard, graph.constant(f"{name}/shape", np.asarray(shape, np.int32))), (made,), "ReshapeOptions"
+        "RESHAPE", (value, graph.constant(f"{name}/shape", np.asarray(shape, np.int32))), (output,), "ReshapeOptions"
     )
-    return made
+    return output
 
 
 def _remembered(
-    graph: Graph, beginning: Graph, number: int, heard: int, sizes: tuple[int, int, int], known: Quantization
+    graph: Graph, beginning: Graph, number: int, value: int, sizes: tuple[int, int, int], known: Quantization
 ) -> int:
     """Prepend a layer's state to its new input, and store the newest part as the next state.
 
@@ -342,7 +342,7 @@ def _remembered(
     past = graph.tensor(f"{name}/read", shape, "int8", known)
     graph.add("READ_VARIABLE", (handle,), (past,), "ReadVariableOptions")
     both = graph.tensor(f"{name}/both", (1, before + now, 1, channels), "int8", known)
-    graph.add("CONCATENATION", (past, heard), (both,), "ConcatenationOptions", version=2, Axis=1)
+    graph.add("CONCATENATION", (past, value), (both,), "ConcatenationOptions", version=2, Axis=1)
     first, end, step = (
         graph.constant(f"{name}/{part}", np.asarray(values, np.int32))
         for part, values in (("first", (0, now, 0, 0)), ("end", (0, 0, 0, 0)), ("step", (1, 1, 1, 1)))

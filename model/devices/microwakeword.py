@@ -93,9 +93,9 @@ class MicroDetector(TrainedDetector):
     def of_people(cls) -> MicroDetector:
         """Return a detector pretrained on people, without a phrase. Raises HarkError without intact weights."""
         network, _ = shipped_micro_network()
-        made = cls(MicroConfig(network.config))
-        made.network = network
-        return made
+        detector = cls(MicroConfig(network.config))
+        detector.network = network
+        return detector
 
     def forward(self, stored: Tensor) -> Tensor:
         """Map features [batch, window + 8 (n - 1), FEATURES] to logits [batch, n] of the highest mean within 80 ms."""
@@ -120,8 +120,8 @@ class MicroDetector(TrainedDetector):
 
     def stream_scores(self, audio: np.ndarray) -> np.ndarray:
         need = self.config.receptive_samples
-        heard = micro_features()(lead_in(audio, need))
-        return scores_of_many(self, [heard])[0][-(len(audio) // (CHUNK_FRAMES * HOP)) :]
+        features = micro_features()(lead_in(audio, need))
+        return scores_of_many(self, [features])[0][-(len(audio) // (CHUNK_FRAMES * HOP)) :]
 
     def export(self, path: Path) -> int:
         assert isinstance(self.network, QuantizedMicroNetwork)
@@ -131,20 +131,20 @@ class MicroDetector(TrainedDetector):
     def in_8_bits(self, features: np.ndarray) -> MicroDetector:
         """Return the detector with the file's 8-bit numbers; ``features`` [batch, time, FEATURES] set their ranges."""
         assert isinstance(self.network, MicroNetwork)
-        made = MicroDetector(MicroConfig(self.config.shape, quantized=True))
-        made.network = self.network.eval().quantized(torch.from_numpy(features))
-        return made
+        detector = MicroDetector(MicroConfig(self.config.shape, quantized=True))
+        detector.network = self.network.eval().quantized(torch.from_numpy(features))
+        return detector
 
     @torch.no_grad()
     def lowered(self, by: float) -> MicroDetector:
         """Return the 8-bit detector with its logits lowered by ``by``."""
         assert isinstance(self.network, QuantizedMicroNetwork)
-        made = copy.deepcopy(self)
-        network = made.network
+        detector = copy.deepcopy(self)
+        network = detector.network
         assert isinstance(network, QuantizedMicroNetwork)
         bias = network.convolutions[-1].bias
         assert bias is not None
         bias -= by
         low, high = (network.ranges[-1] - by).tolist()
         network.ranges[-1] = torch.tensor([min(low, 0.0), max(high, 1e-3)])
-        return made
+        return detector

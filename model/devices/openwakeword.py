@@ -81,8 +81,8 @@ def embedding() -> Callable[[np.ndarray], np.ndarray]:
         frames = np.concatenate([*mels, np.zeros((block, MEL_BANDS), np.float32)])
         count = max(0, (len(mels) * CHUNK_FRAMES - EMBEDDED_FRAMES) // CHUNK_FRAMES + 1)
         blocks = range(0, count * CHUNK_FRAMES, BLOCK * CHUNK_FRAMES)
-        found = [embedder(frames[at : at + block]).reshape(-1, EMBEDDING) for at in blocks]
-        return np.concatenate([*found, np.zeros((0, EMBEDDING), np.float32)])[:count]
+        embeddings = [embedder(frames[at : at + block]).reshape(-1, EMBEDDING) for at in blocks]
+        return np.concatenate([*embeddings, np.zeros((0, EMBEDDING), np.float32)])[:count]
 
     return embed
 
@@ -99,14 +99,14 @@ def interpreter(library: Any, model: Any, shape: tuple[int, ...]) -> Callable[[n
     library.TfLiteInterpreterResizeInputTensor(network, whole(0), sizes, whole(len(shape)))
     library.TfLiteInterpreterAllocateTensors(network)
     given = library.TfLiteInterpreterGetInputTensor(network, whole(0))
-    made = library.TfLiteInterpreterGetOutputTensor(network, whole(0))
+    output = library.TfLiteInterpreterGetOutputTensor(network, whole(0))
 
     def run(values: np.ndarray) -> np.ndarray:
         values = np.ascontiguousarray(values, np.float32)
-        outcome = np.empty(library.TfLiteTensorByteSize(made) // 4, np.float32)
+        outcome = np.empty(library.TfLiteTensorByteSize(output) // 4, np.float32)
         library.TfLiteTensorCopyFromBuffer(given, values.ctypes.data_as(pointer), ctypes.c_size_t(values.nbytes))
         library.TfLiteInterpreterInvoke(network)
-        library.TfLiteTensorCopyToBuffer(made, outcome.ctypes.data_as(pointer), ctypes.c_size_t(outcome.nbytes))
+        library.TfLiteTensorCopyToBuffer(output, outcome.ctypes.data_as(pointer), ctypes.c_size_t(outcome.nbytes))
         return outcome
 
     return run
@@ -139,8 +139,8 @@ class OpenWakeWordDetector(TrainedDetector):
         return scores
 
     def stream_scores(self, audio: np.ndarray) -> np.ndarray:
-        heard = embedding()(lead_in(audio, self.config.receptive_samples + MEL_SAMPLES))
-        return scores_of_many(self, [heard])[0]
+        embeddings = embedding()(lead_in(audio, self.config.receptive_samples + MEL_SAMPLES))
+        return scores_of_many(self, [embeddings])[0]
 
     def export(self, path: Path) -> int:
         path.write_bytes(self.tflite())
@@ -157,10 +157,10 @@ class OpenWakeWordDetector(TrainedDetector):
 
         from model.devices.tflite_file import TFLiteFile
 
-        made = TFLiteFile("openWakeWord head by Hark")
-        graph = made.graph("main")
-        heard = graph.tensor("embeddings", (1, WINDOW, EMBEDDING), "float32")
-        graph.inputs = (heard,)
+        file = TFLiteFile("openWakeWord head by Hark")
+        graph = file.graph("main")
+        embeddings = graph.tensor("embeddings", (1, WINDOW, EMBEDDING), "float32")
+        graph.inputs = (embeddings,)
 
         def layer(name: str, given: int, weight: Tensor, bias: Tensor, rows: int = 1, last: bool = False) -> int:
             constants = [graph.constant(f"{name}/{part}", v.numpy()) for part, v in (("w", weight), ("b", bias))]
@@ -177,7 +177,7 @@ class OpenWakeWordDetector(TrainedDetector):
         hidden, last_weights, last_biases = [], [], []
         for number, (first, last) in enumerate(self.network.layers()):
             part = slice(number * shape.projected, (number + 1) * shape.projected)
-            projected = layer(f"projected{number}", heard, weight[part], bias[part], WINDOW)
+            projected = layer(f"projected{number}", embeddings, weight[part], bias[part], WINDOW)
             size = (1, WINDOW * shape.projected)
             flat = graph.tensor(f"flat{number}", size, "float32")
             graph.add(
@@ -194,4 +194,4 @@ class OpenWakeWordDetector(TrainedDetector):
         probability = graph.tensor("probability", (1, 1), "float32")
         graph.add("LOGISTIC", (logit,), (probability,))
         graph.outputs = (probability,)
-        return made.to_bytes()
+        return file.to_bytes()

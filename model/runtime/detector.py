@@ -126,12 +126,12 @@ class Trigger:
         levels = logit(scores)
         parts = [0, *(above + 1).tolist()]  # each ends with a score at or above the threshold; the last contains none
         lows = np.minimum.reduceat(levels[: parts[-1]], parts[:-1]).tolist() if len(above) else []
-        found: list[int] = []
+        indices: list[int] = []
         for index, level, low in zip(above.tolist(), levels[above].tolist(), lows):
             self._lowest = min(self._lowest, low)
             quiet = self.frames + index < self._quiet_until
             if not quiet and level >= self._lowest + REARM:
-                found.append(index)
+                indices.append(index)
                 self._quiet_at_most = self.frames + index + max(self.refractory_frames, WINDOW_FRAMES)
             elif not (quiet and level > self._highest):
                 continue
@@ -139,7 +139,7 @@ class Trigger:
             self._quiet_until = min(self.frames + index + self.refractory_frames, self._quiet_at_most)
         self._lowest = min(self._lowest, float(levels[parts[-1] :].min(initial=np.inf)))
         self.frames += len(scores)
-        return found
+        return indices
 
     def detections(self, scores: np.ndarray, score_period_s: float) -> list[Detection]:
         """Return detections with times in the stream; a score covers ``score_period_s`` seconds."""
@@ -570,16 +570,16 @@ def main(arguments: list[str] | None = None) -> int:
             for block in _microphone(detector.sample_rate, detector.chunk):
                 for hit in detector.process(block):
                     out.write(f"{hit.time_s:9.2f} s  {detector.phrase}  score {hit.score:.3f}\n")
-        found: list[dict[str, Any]] = []
+        detections: list[dict[str, Any]] = []
         for path in options.wav or []:
             for scores in detector.score_recording(read_wav_blocks(path, detector.sample_rate)):
                 for hit in detector.detections(scores):
-                    found.append({"file": str(path), "time_s": hit.time_s, "score": round(hit.score, 4)})
+                    detections.append({"file": str(path), "time_s": hit.time_s, "score": round(hit.score, 4)})
                     if not options.json:
                         out.write(f"{path}: {hit.time_s:.2f} s  {detector.phrase}  score {hit.score:.3f}\n")
         if options.json:
-            out.write(json.dumps({"detections": found, "frame_s": detector.score_period_s}) + "\n")
-        elif not found:
+            out.write(json.dumps({"detections": detections, "frame_s": detector.score_period_s}) + "\n")
+        elif not detections:
             out.write(f"{detector.phrase!r} was not detected.\n")
     except BundleError as error:
         sys.stderr.write(f"{error.what}\n  Why: {error.why}\n  What to do: {error.what_to_do}\n")

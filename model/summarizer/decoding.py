@@ -54,7 +54,7 @@ def summarize(model: Summarizer, texts: list[str]) -> list[str]:
     """Write a summary of each text, greedily; the model must be in evaluation mode."""
     config = model.config
     device = str(next(model.parameters()).device)
-    found: list[str] = []
+    summaries: list[str] = []
     for start in range(0, len(texts), BATCH):
         rows = [config.encode(text, config.longest_text) or [UNKNOWN] for text in texts[start : start + BATCH]]
         text = padded(rows, device)
@@ -69,8 +69,8 @@ def summarize(model: Summarizer, texts: list[str]) -> list[str]:
             ended |= following == END
             if bool(ended.all()):
                 break
-        found += [config.decode(row) for row in summary[:, 1:].tolist()]
-    return found
+        summaries += [config.decode(row) for row in summary[:, 1:].tolist()]
+    return summaries
 
 
 @lru_cache(maxsize=1)

@@ -19,5 +19,5 @@ def rouge_1(written: Sequence[str], wanted: Sequence[str]) -> float:
 
 def first_sentence(text: str, longest: int) -> str:
     """Return the baseline: the first sentence of a text, cut to the model's longest summary."""
-    found = _FIRST.match(text.strip())
-    return (found[0] if found else "")[:longest]
+    match = _FIRST.match(text.strip())
+    return (match[0] if match else "")[:longest]

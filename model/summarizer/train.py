@@ -88,8 +88,8 @@ def train_summarizer(
     steps = training.epochs * steps_an_epoch
     fit = Fit(model, optimizer, steps, max(1, round(training.warmup_share * steps)))
     # A resumed run must have this in common with the one that was stopped.
-    told = repr((split, shape, replace(training, save_every_s=0.0)))
-    identity = hashlib.sha256(told.encode(errors="backslashreplace")).hexdigest()
+    description = repr((split, shape, replace(training, save_every_s=0.0)))
+    identity = hashlib.sha256(description.encode(errors="backslashreplace")).hexdigest()
     last, best_path = folder / LAST, folder / BEST
     saved = fit.resume(last, identity, lambda saved: best_path.is_file() or saved["best"] == math.inf)
     best = saved.get("best", math.inf)
