@@ -124,13 +124,13 @@ def run_recognize(options: argparse.Namespace, screen: Screen) -> int:
         try:
             with screen.reporter() as reporter:
                 reporter.stage("recognize", f"Recognizing {path}")
-                found = recognize(path, aligner, decoder, options.language)
+                recognition = recognize(path, aligner, decoder, options.language)
         except HarkError as error:
             errors.append((path, error))
             screen.warn_of(error)
             continue
-        files.append({**asdict(found), "words": [_unit(unit) for unit in found.words]})
-        screen.show_line(f"{path}  {found.text or '(nothing recognized)'}")
+        files.append({**asdict(recognition), "words": [_unit(unit) for unit in recognition.words]})
+        screen.show_line(f"{path}  {recognition.text or '(nothing recognized)'}")
     return screen.results({"files": files}, errors)
 
 
@@ -140,7 +140,7 @@ def run_align(options: argparse.Namespace, screen: Screen) -> int:
 
     audio = read_foreign_audio(options.audio)
     aligner = chosen_aligner(options)
-    found = align(
+    alignment = align(
         aligner.log_probabilities(audio), _text(options.text), aligner, options.language, method=options.method
     )
     screen.result(
@@ -148,12 +148,12 @@ def run_align(options: argparse.Namespace, screen: Screen) -> int:
             "file": str(options.audio),
             "aligner": aligner.name,
             "method": options.method,
-            "confidence": found.confidence,
-            "words": [_unit(unit) for unit in found.words],
-            "phones": [_unit(unit) for unit in found.phones],
+            "confidence": alignment.confidence,
+            "words": [_unit(unit) for unit in alignment.words],
+            "phones": [_unit(unit) for unit in alignment.phones],
         }
     )
-    rows = [[u.label, f"{u.start_s:.2f}", f"{u.end_s:.2f}", f"{u.confidence:.2f}"] for u in found.words]
+    rows = [[u.label, f"{u.start_s:.2f}", f"{u.end_s:.2f}", f"{u.confidence:.2f}"] for u in alignment.words]
     screen.show(table(["word", "start s", "end s", "confidence"], rows, right=[1, 2, 3]))
     return 0
 

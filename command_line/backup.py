@@ -40,13 +40,13 @@ def run_backup(options: argparse.Namespace, screen: Screen) -> int:
         return _check(options.file, screen)
     target = options.file.absolute()
     with screen.reporter() as reporter:
-        made = back_up(data_folder(), target, reporter, _server() or Libraries(data_folder()))
-    screen.result({"file": str(target), "ok": True, **_summary(made)})
-    if made.left_out:
-        screen.note("Left out because they have disappeared or have an invalid name:", *made.left_out)
-    if made.secrets:
-        screen.note(f"It contains secrets ({', '.join(made.secrets)}): store it where nobody else can read it.")
-    screen.show(_in_words(made))
+        backup = back_up(data_folder(), target, reporter, _server() or Libraries(data_folder()))
+    screen.result({"file": str(target), "ok": True, **_summary(backup)})
+    if backup.left_out:
+        screen.note("Left out because they have disappeared or have an invalid name:", *backup.left_out)
+    if backup.secrets:
+        screen.note(f"It contains secrets ({', '.join(backup.secrets)}): store it where nobody else can read it.")
+    screen.show(_in_words(backup))
     screen.show_line(short_path(target))
     return 0
 
@@ -93,9 +93,9 @@ def _check(file: Path, screen: Screen) -> int:
     from pipeline.backup import check
 
     with screen.reporter() as reporter:
-        found = check(file, reporter)
-    screen.result({"file": str(file), "ok": True, **_summary(found)})
-    screen.show(f"The backup is in order: {_in_words(found)}")
+        backup = check(file, reporter)
+    screen.result({"file": str(file), "ok": True, **_summary(backup)})
+    screen.show(f"The backup is in order: {_in_words(backup)}")
     return 0
 
 

@@ -58,25 +58,25 @@ def run_confusables(options: argparse.Namespace, screen: Screen) -> int:
             ranked = ranked_confusables(spoken, keyphrase)
     finally:
         close_engines()
-    found: list[dict[str, Any]] = []
+    matches: list[dict[str, Any]] = []
     if options.hours and library_exists(data_folder()):
         with Library(data_folder()) as library, screen.reporter() as reporter:
             clips = _recordings(library, keyphrase, options.hours)
             if clips:
                 hours = sum(clip.duration_s for clip in clips) / 3600
                 reporter.stage("recordings", f"Searching {hours:.2g} h of the library's recordings")
-                found = _in_recordings(library, keyphrase, clips)
+                matches = _in_recordings(library, keyphrase, clips)
     screen.result(
         {
             "phrase": options.phrase,
             "voice": voice,
             "texts": [{"text": text, "score": round(score, 4)} for text, score in ranked],
-            "recordings": found,
+            "recordings": matches,
         }
     )
     screen.show(table(["spoken", "score"], [[text, f"{score:.2f}"] for text, score in ranked], right=[1]))
-    if found:
-        rows = [[row["clip"], f"{row['start_s']:.1f}", f"{row['score']:.2f}", row["text"][:60]] for row in found]
+    if matches:
+        rows = [[row["clip"], f"{row['start_s']:.1f}", f"{row['score']:.2f}", row["text"][:60]] for row in matches]
         screen.show("", table(["clip", "at s", "score", "text"], rows, right=[0, 1, 2]))
     screen.show("", f"Spoken by {voice}, scored by Hark's recognizer; 1 is the most certain.")
     return 0
@@ -111,7 +111,7 @@ def _recordings(library: Library, keyphrase: Keyphrase, hours: float) -> list[Cl
     from phrase_augmentation.matching import phrase_matcher
 
     listener = phrase_matcher(keyphrase.text, keyphrase.language)
-    found, seconds = [], 0.0
+    clips, seconds = [], 0.0
     for clip in library.iter_clips(
         ClipQuery(language=keyphrase.language, imported=True, slices=False, text_known=True)
     ):
@@ -119,8 +119,8 @@ def _recordings(library: Library, keyphrase: Keyphrase, hours: float) -> list[Cl
             break
         if not listener.hears([clip.text_normalized])[0]:
             seconds += clip.duration_s
-            found.append(clip)
-    return found
+            clips.append(clip)
+    return clips
 
 
 def _in_recordings(library: Library, keyphrase: Keyphrase, clips: Sequence[Clip]) -> list[dict[str, Any]]:

@@ -47,7 +47,7 @@ class Screen:
             if reconfigure is not None:  # a character that the terminal lacks must not end the command
                 reconfigure(errors="backslashreplace")
         self.err = _console(self._stderr)
-        self._said = False
+        self._has_result = False
         self._redirected = contextlib.ExitStack()
 
     def __enter__(self) -> Screen:
@@ -71,9 +71,9 @@ class Screen:
 
     def result(self, value: Mapping[str, Any]) -> None:
         """Write the one JSON object, if JSON is wanted."""
-        if not self.json_wanted or self._said:
+        if not self.json_wanted or self._has_result:
             return
-        self._said = True
+        self._has_result = True
         # Encodings other than UTF-8 get ASCII with escapes, which is equivalent JSON.
         utf8 = (getattr(self._stdout, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8"
         self._write(json.dumps(value, ensure_ascii=not utf8) + "\n")
@@ -106,8 +106,8 @@ class Screen:
     def results(self, value: Mapping[str, Any], errors: Sequence[tuple[object, HarkError]]) -> int:
         """Write :meth:`result` for several files, with the errors of failed ones; return the exit code, 0 or 2."""
         if errors:
-            told = [{"file": str(file), **error.as_dict()} for file, error in errors]
-            value = {**value, "error": errors[0][1].as_dict(), "errors": told}
+            rows = [{"file": str(file), **error.as_dict()} for file, error in errors]
+            value = {**value, "error": errors[0][1].as_dict(), "errors": rows}
         self.result(value)
         return 2 if errors else 0
 

@@ -29,44 +29,44 @@ def run_detect(options: argparse.Namespace, screen: Screen) -> int:
     from pipeline.serving.detection import listen, open_detector
 
     detector = open_detector(options.bundle, options.fa_per_day, options.threshold, options.int8)
-    heard: list[HeardFile] = []
+    recordings: list[HeardFile] = []
     for path in options.audio:
         with screen.reporter() as reporter:
-            heard.append(listen(detector, path, reporter, keep_scores=options.scores))
-        _show(heard[-1], detector.score_period_s, screen)
-    failed = [(one.file, one.failure) for one in heard if one.failure is not None]
+            recordings.append(listen(detector, path, reporter, keep_scores=options.scores))
+        _show(recordings[-1], detector.score_period_s, screen)
+    failed = [(one.file, one.failure) for one in recordings if one.failure is not None]
     result: dict[str, Any] = {
         "detections": [
             {"file": one.file, "time_s": hit.time_s, "score": round(hit.score, 4)}
-            for one in heard
+            for one in recordings
             for hit in one.detections
         ],
         "frame_s": detector.score_period_s,
         "phrase": detector.phrase,
         "threshold": round(detector.threshold, 6),
-        "seconds": {one.file: round(one.seconds, 3) for one in heard},
+        "seconds": {one.file: round(one.seconds, 3) for one in recordings},
     }
     if options.scores:
-        result["scores"] = {one.file: [round(score, 4) for score in one.scores] for one in heard}
+        result["scores"] = {one.file: [round(score, 4) for score in one.scores] for one in recordings}
     code = screen.results(result, failed)
     count = len(result["detections"])
     times = "not detected" if count == 0 else "detected once" if count == 1 else f"detected {count} times"
-    total = clock(sum(one.seconds for one in heard))
-    if len(failed) < len(heard):
+    total = clock(sum(one.seconds for one in recordings))
+    if len(failed) < len(recordings):
         screen.show(f'"{detector.phrase}" {times} in {total} of audio, threshold {detector.threshold:.3f}')
     return code
 
 
-def _show(heard: HeardFile, frame_s: float, screen: Screen) -> None:
+def _show(recording: HeardFile, frame_s: float, screen: Screen) -> None:
     from rich.text import Text
 
-    for number, value in enumerate(heard.scores):
-        screen.show_line(f"{heard.file}  {clock((number + 1) * frame_s, exact=True)}  {value:.4f}")
-    for hit in heard.detections:
+    for number, value in enumerate(recording.scores):
+        screen.show_line(f"{recording.file}  {clock((number + 1) * frame_s, exact=True)}  {value:.4f}")
+    for hit in recording.detections:
         screen.show(
-            Text.assemble(f"{heard.file}  ", (clock(hit.time_s, exact=True), "bold"), f"  score {hit.score:.3f}")
+            Text.assemble(f"{recording.file}  ", (clock(hit.time_s, exact=True), "bold"), f"  score {hit.score:.3f}")
         )
-    if heard.failure is not None:
-        screen.warn_of(heard.failure)
-    elif heard.silent:
-        screen.note(f"{heard.file} is silent: nothing in it is louder than -60 dB. Is it the right recording?")
+    if recording.failure is not None:
+        screen.warn_of(recording.failure)
+    elif recording.silent:
+        screen.note(f"{recording.file} is silent: nothing in it is louder than -60 dB. Is it the right recording?")

@@ -101,7 +101,7 @@ def _by_use(findings: Iterable[Finding]) -> list[tuple[str, str]]:
     for finding in findings:
         use, name = finding.name.split(" ", 1)
         names.setdefault(f"  {use.rstrip(':')}", []).append(name)
-    return [(use, ", ".join(found)) for use, found in names.items()]
+    return [(use, ", ".join(group)) for use, group in names.items()]
 
 
 def _findings() -> Iterator[Finding]:
@@ -140,12 +140,12 @@ def _packages() -> Finding:
     pins = pinned(REPOSITORY / "requirements.txt")
     for name, wanted in pins.items():
         try:
-            found = _version(name)
+            version = _version(name)
         except metadata.PackageNotFoundError:
             lacking.append(name)
             continue
-        if found.split("+")[0] != wanted:
-            others.append(f"{name} {found} (pinned: {wanted})")
+        if version.split("+")[0] != wanted:
+            others.append(f"{name} {version} (pinned: {wanted})")
     to_do = "rm -f .venv/hark-stamp, then ./hark doctor: the launcher installs what is pinned"
     needed = [name for name in lacking if name != "ctc-segmentation"]
     if needed:
@@ -175,29 +175,29 @@ def _torch() -> Finding:
         name = torch.cuda.get_device_name()
         return Finding("torch", OK, f"{torch.__version__}, trains on {name}")
     cores = usable_cores()
-    found = f"{torch.__version__}, trains on {device} ({cores} core{'s' if cores != 1 else ''})"
+    description = f"{torch.__version__}, trains on {device} ({cores} core{'s' if cores != 1 else ''})"
     if shutil.which("nvidia-smi") and torch.version.cuda is None:
-        return Finding("torch", OPTIONAL, f"{found}; an NVIDIA driver is here", "HARK_TORCH=cuda ./hark doctor")
-    return Finding("torch", OK, found)
+        return Finding("torch", OPTIONAL, f"{description}; an NVIDIA driver is here", "HARK_TORCH=cuda ./hark doctor")
+    return Finding("torch", OK, description)
 
 
 def _data_folder() -> Iterator[Finding]:
     folder = data_folder()
-    there = next(path for path in (folder, *folder.parents) if path.exists())
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
     elsewhere = "make it writable, or name another one with --data DIR or HARK_DATA"
-    if not there.is_dir():
-        yield Finding("data folder", BROKEN, f"{there} is a file", elsewhere)
+    if not existing.is_dir():
+        yield Finding("data folder", BROKEN, f"{existing} is a file", elsewhere)
         return
     try:
         # os.access returns True for root even on a read-only file system.
-        with tempfile.NamedTemporaryFile(dir=there, prefix=".hark-doctor-") as probe:
+        with tempfile.NamedTemporaryFile(dir=existing, prefix=".hark-doctor-") as probe:
             probe.write(bytes(4096))
             probe.flush()
     except OSError as error:
         yield Finding("data folder", BROKEN, f"{folder} cannot be written: {error.strerror}", elsewhere)
         return
     yield Finding("data folder", OK, f"{folder}{'' if folder.exists() else ' (will be made)'}")
-    free = shutil.disk_usage(there).free / 1e9
+    free = shutil.disk_usage(existing).free / 1e9
     if free < SPACE_FOR_A_RUN:
         to_do = f"free some space (a run needs about {SPACE_FOR_A_RUN:g} GB), or use another disk with --data DIR"
         yield Finding("disk space", OPTIONAL, f"{free:.1f} GB free", to_do)
@@ -263,11 +263,11 @@ def _confinement() -> Finding:
         return Finding(name, OPTIONAL, f"not fully confined: {missing}", to_do)
     ended = subprocess.run(confined([sys.executable, "-I", "-c", "pass"]), capture_output=True, text=True, timeout=60)
     if ended.returncode:
-        said = (ended.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        reason = (ended.stderr.strip().splitlines() or ["it said nothing"])[-1]
         return Finding(
             name,
             BROKEN,
-            f"the process that opens them cannot be started: {said}",
+            f"the process that opens them cannot be started: {reason}",
             "report this, with your system's name",
         )
     return Finding(name, OK, "opened without network, other files or privileges")
@@ -275,9 +275,9 @@ def _confinement() -> Finding:
 
 def _microphone() -> Finding:
     if importlib.util.find_spec("sounddevice") is None:
-        found = "sounddevice is not installed; detect.py --mic of a bundle needs it"
+        problem = "sounddevice is not installed; detect.py --mic of a bundle needs it"
         return Finding(
-            "microphone", OPTIONAL, found, "python -m pip install sounddevice; apt-get install libportaudio2"
+            "microphone", OPTIONAL, problem, "python -m pip install sounddevice; apt-get install libportaudio2"
         )
     return Finding("microphone", OK, "sounddevice is installed")
 
@@ -295,11 +295,11 @@ def _library() -> Finding:
     except HarkError as error:
         return Finding("library", BROKEN, f"{error.what} {error.why}", error.what_to_do)
     real = stats.hours_by_engine.get("corpus", 0.0)
-    found = f"{stats.clips} clips, {stats.hours:.2f} h, {real:.2f} h of them real speech"
+    summary = f"{stats.clips} clips, {stats.hours:.2f} h, {real:.2f} h of them real speech"
     if not report.ok:
         kinds = ", ".join(f"{count} {kind}" for kind, count in report.counts.items())
-        return Finding("library", OPTIONAL, f"{found}; {kinds}", f"{PROGRAM} library check --repair")
-    return Finding("library", OK, found)
+        return Finding("library", OPTIONAL, f"{summary}; {kinds}", f"{PROGRAM} library check --repair")
+    return Finding("library", OK, summary)
 
 
 def _given_settings() -> Iterator[Finding]:

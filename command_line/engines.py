@@ -49,20 +49,20 @@ def run_voices(options: argparse.Namespace, screen: Screen) -> int:
     from audio_generation.registry import engine_named, engines
 
     chosen = [engine_named(options.engine)] if options.engine else list(engines().values())
-    found = {engine.name: engine.voices(options.language) for engine in chosen}
-    if not any(found.values()):
+    listing = {engine.name: engine.voices(options.language) for engine in chosen}
+    if not any(listing.values()):
         raise HarkError(
             f"No voice speaks the language {options.language!r}.",
             "None of the engines that are ready here has one.",
             f"Choose another --language, or enable an engine: {PROGRAM} engines list.",
         )
-    screen.result({"language": options.language, "voices": [asdict(v) for voices in found.values() for v in voices]})
+    screen.result({"language": options.language, "voices": [asdict(v) for voices in listing.values() for v in voices]})
     if options.engine:
-        rows = [[v.name, v.language, v.speaker, v.licence] for v in found[options.engine]]
+        rows = [[v.name, v.language, v.speaker, v.licence] for v in listing[options.engine]]
         screen.show(table(["voice", "language", "speaker", "licence"], rows))
         return 0
     summary: list[list[object]] = []
-    for name, voices in found.items():
+    for name, voices in listing.items():
         if voices:
             speakers = len({voice.speaker for voice in voices})
             summary.append([name, speakers, len(voices), _sample_names(voices)])
@@ -86,8 +86,8 @@ def run_pull(options: argparse.Namespace, screen: Screen) -> int:
     with screen.reporter() as reporter:
         files = pull_voice(options.engine, options.voice, reporter)
     readiness = engines()[options.engine].available()
-    told = {"engine": options.engine, "voice": options.voice, "files": [str(path) for path in files]}
-    screen.result({**told, **_as_json(readiness)})
+    result = {"engine": options.engine, "voice": options.voice, "files": [str(path) for path in files]}
+    screen.result({**result, **_as_json(readiness)})
     for path in files:
         screen.show_line(short_path(path))
     _show_readiness(options.engine, readiness, screen)

@@ -41,19 +41,19 @@ def run_evaluate(options: argparse.Namespace, screen: Screen) -> int:
     detector = open_detector(options.bundle, int8=options.int8)
     usual = float(detector.bundle.manifest["default_fa_per_day"])
     with screen.reporter() as reporter:
-        found = evaluate(detector, options.positives, options.negatives, reporter)
-    failed = [(one.file, one.failure) for one in found.failed if one.failure is not None]
+        result = evaluate(detector, options.positives, options.negatives, reporter)
+    failed = [(one.file, one.failure) for one in result.failed if one.failure is not None]
     for _, error in failed:
         screen.warn_of(error)
-    _show(found, usual, screen)
-    return screen.results(_result(detector.phrase, found, usual), failed)
+    _show(result, usual, screen)
+    return screen.results(_result(detector.phrase, result, usual), failed)
 
 
-def _result(phrase: str, found: Evaluation, usual: float) -> dict[str, Any]:
+def _result(phrase: str, result: Evaluation, usual: float) -> dict[str, Any]:
     return {
         "phrase": phrase,
-        "positives": {"recordings": found.positives},
-        "negatives": {"recordings": found.negatives, "hours": round(found.hours, 4)},
+        "positives": {"recordings": result.positives},
+        "negatives": {"recordings": result.negatives, "hours": round(result.hours, 4)},
         "default_fa_per_day": usual,
         "thresholds": [
             {
@@ -65,25 +65,25 @@ def _result(phrase: str, found: Evaluation, usual: float) -> dict[str, Any]:
                 "false_alarms": [{"file": file, "time_s": time_s} for file, time_s in one.alarms],
                 "fa_per_hour": one.fa_per_hour.as_dict(),
             }
-            for one in found.outcomes
+            for one in result.outcomes
         ],
     }
 
 
-def _show(found: Evaluation, usual: float, screen: Screen) -> None:
+def _show(result: Evaluation, usual: float, screen: Screen) -> None:
     rows = [
         (
             f"{one.fa_per_day:g}{' (usual)' if one.fa_per_day == usual else ''}",
             f"{one.threshold:.3f}",
-            _missed(one, found.positives),
-            str(one.duplicates) if found.positives else "",
-            _alarms(one, found.hours),
+            _missed(one, result.positives),
+            str(one.duplicates) if result.positives else "",
+            _alarms(one, result.hours),
         )
-        for one in found.outcomes
+        for one in result.outcomes
     ]
     screen.show(table(("set for, a day", "threshold", "missed", "fired twice", "false alarms an hour"), rows))
-    screen.show(f"{found.positives} recordings with the phrase, {found.hours:.2f} hours without it; 95 % intervals.")
-    at_usual = next((one for one in found.outcomes if one.fa_per_day == usual), found.outcomes[0])
+    screen.show(f"{result.positives} recordings with the phrase, {result.hours:.2f} hours without it; 95 % intervals.")
+    at_usual = next((one for one in result.outcomes if one.fa_per_day == usual), result.outcomes[0])
     lines = [f"missed       {file}" for file in at_usual.missed]
     lines += [f"false alarm  {file}  {clock(time_s, exact=True)}" for file, time_s in at_usual.alarms]
     for line in lines[:LISTED]:

@@ -90,13 +90,13 @@ def run_check(options: argparse.Namespace, screen: Screen) -> int:
         if len(report.problems) > SHOWN_PROBLEMS:
             screen.show(f"... and {len(report.problems) - SHOWN_PROBLEMS} more (--json lists all)")
         screen.show("")
-    found = f"{report.clips} clips, {report.files} files"
+    summary = f"{report.clips} clips, {report.files} files"
     if report.ok:
         repaired = f", {len(report.problems)} problems repaired" if report.problems else ""
-        screen.show(f"The library is in order: {found}{repaired}.")
+        screen.show(f"The library is in order: {summary}{repaired}.")
         return 0
     left = sum(not problem.repaired for problem in report.problems)
-    screen.show(f"{found}, {left} problem{'s' if left != 1 else ''}.")
+    screen.show(f"{summary}, {left} problem{'s' if left != 1 else ''}.")
     if options.repair:
         screen.show("The remaining problems need a backup of the data folder.")
     else:

@@ -67,20 +67,20 @@ def run_mine(options: argparse.Namespace, screen: Screen) -> int:
                 "Import a corpus: ./hark library import FOLDER.",
             )
         with screen.reporter() as reporter:
-            found = mine(keyphrase, library, reporter, config, chosen_aligner(options))
-        files = {clip.id: library.file(clip) for clip in library.clips(found.clip_ids)}
+            outcome = mine(keyphrase, library, reporter, config, chosen_aligner(options))
+        files = {clip.id: library.file(clip) for clip in library.clips(outcome.clip_ids)}
         if options.export is not None:
-            _export(options.export, library, found)
-    screen.result(_as_json(found, files, options.export))
-    speakers = len({cut.speaker for cut in found.cuts})
+            _export(options.export, library, outcome)
+    screen.result(_as_json(outcome, files, options.export))
+    speakers = len({cut.speaker for cut in outcome.cuts})
     rows: list[tuple[str, object]] = [
-        ("phrase", found.phrase),
-        ("recordings", f"{found.recordings} hold it, {found.looked_into} looked into"),
-        ("kept", f"{len(found.cuts)} of {speakers} voices"),
-        *((f"not kept: {reason.rstrip('.')}", number) for reason, number in found.rejected.items()),
-        ("seconds", ", ".join(f"{name} {value}" for name, value in found.seconds.items())),
+        ("phrase", outcome.phrase),
+        ("recordings", f"{outcome.recordings} hold it, {outcome.looked_into} looked into"),
+        ("kept", f"{len(outcome.cuts)} of {speakers} voices"),
+        *((f"not kept: {reason.rstrip('.')}", number) for reason, number in outcome.rejected.items()),
+        ("seconds", ", ".join(f"{name} {value}" for name, value in outcome.seconds.items())),
     ]
-    best = sorted(found.cuts, key=lambda cut: -cut.confidence)
+    best = sorted(outcome.cuts, key=lambda cut: -cut.confidence)
     shown = [
         [cut.clip_id, cut.text, cut.speaker, f"{cut.end_s - cut.start_s:.2f}", f"{cut.confidence:.2f}"]
         for cut in best[:SHOWN_CUTS]
@@ -96,8 +96,8 @@ def run_mine(options: argparse.Namespace, screen: Screen) -> int:
     return 0
 
 
-def _as_json(found: MiningResult, files: dict[int, Path], export: Path | None) -> dict[str, Any]:
-    result: dict[str, Any] = {**asdict(found), "sampled": found.sampled}
+def _as_json(outcome: MiningResult, files: dict[int, Path], export: Path | None) -> dict[str, Any]:
+    result: dict[str, Any] = {**asdict(outcome), "sampled": outcome.sampled}
     result["clips"] = [{**cut, "file": str(files.get(cut["clip_id"], ""))} for cut in result.pop("cuts")]
     if export is not None:
         result["export"] = str(export)
@@ -115,13 +115,13 @@ def _player() -> tuple[str, ...]:
     )
 
 
-def _export(target: Path, library: Library, found: MiningResult) -> None:
+def _export(target: Path, library: Library, outcome: MiningResult) -> None:
     """Write the cuts as files, and ``manifest.jsonl`` (NeMo's JSON lines) last."""
-    clips = {clip.id: clip for clip in library.clips(found.clip_ids)}
+    clips = {clip.id: clip for clip in library.clips(outcome.clip_ids)}
     with storing("the export"):
         target.mkdir(parents=True, exist_ok=True)
         with atomic_path(target / "manifest.jsonl") as temporary, temporary.open("w", encoding="utf-8") as lines:
-            for cut in found.cuts:
+            for cut in outcome.cuts:
                 name = f"{cut.text.replace(' ', '-')}-{cut.clip_id}.flac"
                 with atomic_path(target / name) as copy:
                     shutil.copyfile(library.file(clips[cut.clip_id]), copy)

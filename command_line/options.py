@@ -163,10 +163,10 @@ per_cent = _number(float, lambda value: 0 < value <= 100, "a number above 0, at 
 
 def names(text: str) -> tuple[str, ...]:
     """Parse names separated by commas."""
-    found = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    if not found:
+    result = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not result:
         raise argparse.ArgumentTypeError("it has no name; separate names with commas")
-    return found
+    return result
 
 
 def language(text: str) -> str:

@@ -49,7 +49,7 @@ def run_record(options: argparse.Namespace, screen: Screen) -> int:
     phrase = keyphrase.text
     detector = None if options.bundle is None else open_detector(options.bundle)
     named = takes_in(options.folder)[: options.count] if options.folder else _from_microphone(phrase, options, screen)
-    kept: list[tuple[str, Take]] = []
+    saved: list[tuple[str, Take]] = []
     with Library(data_folder()) as library:
         for name, take in named:
             for words in take.words:
@@ -59,26 +59,26 @@ def run_record(options: argparse.Namespace, screen: Screen) -> int:
                     library, [take], keyphrase=keyphrase,
                     speaker=options.speaker.strip() or OWNER, role=options.role,
                 )  # fmt: skip
-                kept.append((str(name), take))
+                saved.append((str(name), take))
     takes = [
         {"file": name, "seconds": round(take.seconds, 3), "level_db": take.level_db, "problems": list(take.problems)}
-        for name, take in kept
+        for name, take in saved
     ]
-    result: dict[str, Any] = {"phrase": phrase, "role": options.role, "kept": len(kept), "takes": takes}
-    if not kept:
+    result: dict[str, Any] = {"phrase": phrase, "role": options.role, "kept": len(saved), "takes": takes}
+    if not saved:
         raise HarkError(
             f'No recording of "{phrase}" was saved.', "There was no speech in any of them.", "Check the microphone."
         )
     if detector is not None:
-        hits = heard(detector, [take.audio for _, take in kept])
+        hits = heard(detector, [take.audio for _, take in saved])
         for row, hit in zip(takes, hits):
             row["heard"] = hit
         result["heard"] = sum(hits)
     screen.result(result)
     use = "excluded from every training" if options.role == "test" else "for training from now on"
-    screen.show(f'{len(kept)} recordings of "{phrase}" are in the library, {use}.')
+    screen.show(f'{len(saved)} recordings of "{phrase}" are in the library, {use}.')
     if detector is not None:
-        screen.show(f'"{detector.phrase}" detects {result["heard"]} of {len(kept)}.')
+        screen.show(f'"{detector.phrase}" detects {result["heard"]} of {len(saved)}.')
         for row in takes:
             if not row["heard"]:
                 screen.show_line(f"  missed: {row['file']}")

@@ -61,10 +61,10 @@ def run_release(options: argparse.Namespace, screen: Screen) -> int:
                 _write_components(installed, folder / COMPONENTS)
         if options.advisories is not None:
             _python("-m", "tools.audit_pins", str(options.advisories))
-    made = sorted(path for path in folder.iterdir() if path.name != DIGESTS)
-    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}" for path in made]
+    files = sorted(path for path in folder.iterdir() if path.name != DIGESTS)
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}" for path in files]
     (folder / DIGESTS).write_text("\n".join(lines) + "\n")
-    screen.result({"version": version, "files": [path.name for path in made]})
+    screen.result({"version": version, "files": [path.name for path in files]})
     screen.show("\n".join(lines))
     return 0
 
@@ -93,8 +93,8 @@ def _version() -> str:
 def _python(*arguments: str, program: str = sys.executable) -> str:
     done = subprocess.run([program, *arguments], cwd=REPOSITORY, capture_output=True, text=True)
     if done.returncode:
-        said = (done.stdout + done.stderr).strip()[-2000:]
-        raise HarkError(f"{arguments[0]} failed.", said or "It said nothing.", "Fix that, then run the command again.")
+        text = (done.stdout + done.stderr).strip()[-2000:]
+        raise HarkError(f"{arguments[0]} failed.", text or "It said nothing.", "Fix that, then run the command again.")
     return done.stdout
 
 
@@ -104,8 +104,8 @@ def _pip(environment: Path, *arguments: str) -> None:
 
 
 def _packages(environment: Path) -> Path:
-    (found,) = environment.glob("lib/python*/site-packages")
-    return found
+    (folder,) = environment.glob("lib/python*/site-packages")
+    return folder
 
 
 def _start(environment: Path) -> None:
@@ -116,8 +116,8 @@ def _start(environment: Path) -> None:
 def third_parties(packages: Path) -> str:
     """List the packages in a folder besides Hark, with the version and licence that each declares."""
     rows = ["# Packages that Hark is installed with", "", "| package | version | licence |", "| --- | --- | --- |"]
-    found = [one.metadata for one in importlib.metadata.distributions(path=[str(packages)])]
-    for about in sorted(found, key=lambda about: str(about["Name"]).lower()):
+    distributions = [one.metadata for one in importlib.metadata.distributions(path=[str(packages)])]
+    for about in sorted(distributions, key=lambda about: str(about["Name"]).lower()):
         if about["Name"] not in ("hark", "pip", "setuptools"):
             rows.append(f"| {about['Name']} | {about['Version']} | {licence_of(about)} |")
     return "\n".join(rows) + "\n"
@@ -128,8 +128,8 @@ def licence_of(about: importlib.metadata.PackageMetadata) -> str:
     if "License-Expression" in about:
         return str(about["License-Expression"])
     named = [one.rpartition(" :: ")[2] for one in about.get_all("Classifier") or () if one.startswith("License ::")]
-    said = str(about["License"]).splitlines()[0] if "License" in about and str(about["License"]).strip() else ""
-    return ", ".join(named) or said[:80] or "not said"
+    text = str(about["License"]).splitlines()[0] if "License" in about and str(about["License"]).strip() else ""
+    return ", ".join(named) or text[:80] or "not said"
 
 
 def _write_components(environment: Path, target: Path) -> None:

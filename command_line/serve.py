@@ -40,8 +40,8 @@ STOPPING_S = 8.0  # in total, before they are killed; workers with a job give it
 
 def register(commands: Commands[Parser]) -> None:
     serve = add_command(commands, "serve", "[options]", "start the portal, to be used in a browser", run_serve)
-    said = os.environ.get("PORT", "")  # set by platforms that run containers
-    port = int(said) if said.isascii() and said.isdigit() else PORT
+    setting = os.environ.get("PORT", "")  # set by platforms that run containers
+    port = int(setting) if setting.isascii() and setting.isdigit() else PORT
     serve.add_argument(
         "--port", type=int, default=port, metavar="N", help=f"port to listen on (default: PORT, or {PORT})"
     )
@@ -198,9 +198,9 @@ def _watch(parts: list[Part], screen: Screen) -> None:
             next_recovery = time.monotonic() + RECOVERY_EVERY_S
             try:
                 if sees_to_jobs:
-                    taken = recover()
-                    if taken:
-                        screen.note(f"{taken} jobs of killed workers were recovered.")
+                    count = recover()
+                    if count:
+                        screen.note(f"{count} jobs of killed workers were recovered.")
                     adopt_runs()
                     finish_deletions()
                     remove_old_exports()
@@ -224,15 +224,15 @@ def _watch(parts: list[Part], screen: Screen) -> None:
 def _look_after(parts: list[Part], screen: Screen) -> None:
     """Restart ended parts. Raises HarkError: the web server failed at its first start, so a restart would fail too."""
     for part in parts:
-        said = part.look()
-        if said and part.name == WEB and not part.has_settled:
+        message = part.look()
+        if message and part.name == WEB and not part.has_settled:
             raise HarkError(
                 "The portal could not be started.",
                 f"Its web server ended with code {part.process.returncode}; its output is above.",
                 "Fix that, then run the same command again.",
             )
-        if said:
-            screen.note(said)
+        if message:
+            screen.note(message)
 
 
 def _stop(parts: list[Part]) -> None:

@@ -124,8 +124,8 @@ def transcribed_file(file: Path, options: argparse.Namespace, reporter: Reporter
         from pipeline.recordings.diarization.speakers import assign, diarize
 
         voices = data_folder() / voiceprints.FILE
-        found = diarize(audio, speakers=options.speakers or None, voices=voices, reporter=reporter)
-        transcript = assign(transcript, found)
+        diarization = diarize(audio, speakers=options.speakers or None, voices=voices, reporter=reporter)
+        transcript = assign(transcript, diarization)
         for speaker, name in transcript.sounds_like.items():
             reporter.log(f"{transcript.speaker_name(speaker)} sounds like {name}")
     shutil.rmtree(work, ignore_errors=True)

@@ -36,8 +36,8 @@ def run_try(options: argparse.Namespace, screen: Screen) -> int:
     for path in options.wav:
         with screen.reporter() as reporter:
             reporter.stage("try", f"Searching {path}")
-            found = list(places(foreign_audio_blocks(path), scorer.scores, scorer.frame_s, threshold))
-        rows += [{"file": str(path), **asdict(guess)} for guess in found]
+            guesses = list(places(foreign_audio_blocks(path), scorer.scores, scorer.frame_s, threshold))
+        rows += [{"file": str(path), **asdict(guess)} for guess in guesses]
     if len(rows) > options.most:
         least = sorted((row["score"] for row in rows), reverse=True)[options.most - 1]
         rows = [row for row in rows if row["score"] >= least][: options.most]

@@ -75,7 +75,7 @@ def run_watch(options: argparse.Namespace, screen: Screen) -> int:
 
 def _waiting(folder: Path, format: str) -> dict[Path, State]:
     """Return the recordings in a folder without a transcript, by name, each with size and time. Raises HarkError."""
-    found: dict[Path, State] = {}
+    recordings: dict[Path, State] = {}
     try:
         for file in sorted(folder.iterdir()):
             kind = (mimetypes.guess_type(file.name)[0] or "").partition("/")[0]
@@ -93,10 +93,10 @@ def _waiting(folder: Path, format: str) -> dict[Path, State]:
             except FileNotFoundError:  # moved away meanwhile
                 continue
             if file.is_file():
-                found[file] = facts.st_size, facts.st_mtime_ns
+                recordings[file] = facts.st_size, facts.st_mtime_ns
     except OSError as error:
         raise HarkError(f"The folder {folder} cannot be read.", f"{error.strerror}.", "Check the folder.") from error
-    return found
+    return recordings
 
 
 def _target(file: Path, options: argparse.Namespace) -> Path:
