@@ -45,7 +45,7 @@ def scores_together(
     """
     encoder, samples = loaded_backbone(), 0
     frames = window // FRAME_SAMPLES
-    found: list[list[np.ndarray]] = [[] for _ in detectors]
+    by_detector: list[list[np.ndarray]] = [[] for _ in detectors]
 
     def counted() -> Iterator[np.ndarray]:
         nonlocal samples
@@ -57,14 +57,14 @@ def scores_together(
     with ThreadPoolExecutor(usable_cores()) as pool:  # onnxruntime releases Python's lock
         windows = _windows(counted(), window)
         while part := list(islice(windows, WINDOWS_AT_ONCE)):
-            heard = list(pool.map(lambda audio: encoder.window(audio, frames), part))
-            scored = pool.map(EncoderDetector.window_scores, detectors, repeat(heard))
-            for scores, given in zip(found, scored):
+            outputs = list(pool.map(lambda audio: encoder.window(audio, frames), part))
+            scored = pool.map(EncoderDetector.window_scores, detectors, repeat(outputs))
+            for scores, given in zip(by_detector, scored):
                 scores.append(given)
     hop = ENCODER_HOP // CHUNK_SAMPLES
     before = SMOOTHING_FRAMES - 1  # scores of silence
-    raw = [np.repeat(np.concatenate(scores), hop)[1 : 1 + samples // CHUNK_SAMPLES] for scores in found]
-    return [smooth_scores(scores, np.repeat(given[0][:1], before)) for scores, given in zip(raw, found)]
+    raw = [np.repeat(np.concatenate(scores), hop)[1 : 1 + samples // CHUNK_SAMPLES] for scores in by_detector]
+    return [smooth_scores(scores, np.repeat(given[0][:1], before)) for scores, given in zip(raw, by_detector)]
 
 
 def _windows(blocks: Iterable[np.ndarray], window: int) -> Iterator[np.ndarray]:

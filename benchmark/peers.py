@@ -166,17 +166,17 @@ class PocketSphinx:
         self._pending = np.concatenate([self._pending, _in_16_bits(samples)])
         count = len(self._pending) // CHUNK_SAMPLES
         whole, self._pending = np.split(self._pending, [count * CHUNK_SAMPLES])
-        found = np.zeros((count, len(self.phrases)), np.float32)
+        scores = np.zeros((count, len(self.phrases)), np.float32)
         if not count:
-            return found
+            return scores
         self._decoder.start_utt()
         self._decoder.process_raw(whole.tobytes(), full_utt=True)
         self._decoder.end_utt()
         for segment in self._decoder.seg() or ():
             chunk = min(count - 1, segment.end_frame * HOP // CHUNK_SAMPLES)
             column = self.phrases.index(segment.word)
-            found[chunk, column] = max(found[chunk, column], segment.prob)
-        return found
+            scores[chunk, column] = max(scores[chunk, column], segment.prob)
+        return scores
 
 
 Peer = OpenWakeWord | MicroWakeWord | PocketSphinx

@@ -83,8 +83,8 @@ def fetch(folder: Path, reporter: Reporter) -> None:
         reporter.stage("fetch", f"Fetching {source.place} from {source.host}")
         with storing("fetching audio"):
             place.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder) as made:
-                archive, unpacked = Path(made, "archive"), Path(made, "unpacked")
+            with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder) as temporary:
+                archive, unpacked = Path(temporary, "archive"), Path(temporary, "unpacked")
                 _download(source, archive)
                 _unpack(source, archive, unpacked)
                 unpacked.rename(place)
@@ -94,10 +94,10 @@ def _download(source: Source, archive: Path) -> None:
     server = Server(source.host, source.host, CHECK, timeout_s=TIMEOUT_S, largest=LARGEST, redirects=True)
     server.download(source.path, archive)
     with archive.open("rb") as content:
-        found = file_digest(content, "sha256").hexdigest()
-    if source.sha256 and found != source.sha256:
+        digest = file_digest(content, "sha256").hexdigest()
+    if source.sha256 and digest != source.sha256:
         raise HarkError(
-            f"{source.host}{source.path} is not the file that Hark knows.", f"Its digest is {found[:16]}...", CHECK
+            f"{source.host}{source.path} is not the file that Hark knows.", f"Its digest is {digest[:16]}...", CHECK
         )
 
 
@@ -107,8 +107,8 @@ def _unpack(source: Source, archive: Path, folder: Path) -> None:
     texts: list[str] = []
     try:
         for name, content in _members(archive):
-            if found := re.fullmatch(source.wanted, name):
-                path = folder.joinpath(*found.groups())
+            if match := re.fullmatch(source.wanted, name):
+                path = folder.joinpath(*match.groups())
                 if path.name.endswith(".trans.txt"):
                     texts += content.read().decode().splitlines()
                     continue

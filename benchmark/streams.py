@@ -139,12 +139,12 @@ def stream_of(
 def _open(folder: Path, digest: str) -> Stream | None:
     """Return the stream in a folder, or None if it is missing or incomplete."""
     try:
-        told = json.loads((folder / "stream.json").read_text())
-        ends = tuple(int(end) for end in told["block_ends"])
+        description = json.loads((folder / "stream.json").read_text())
+        ends = tuple(int(end) for end in description["block_ends"])
         if not ends or (folder / "speech.s16").stat().st_size != 2 * ends[-1]:
             return None
-        spans = tuple((int(first), int(end)) for first, end in told["spans"])
-        return Stream(folder, digest, spans, tuple(told["about"]), ends)
+        spans = tuple((int(first), int(end)) for first, end in description["spans"])
+        return Stream(folder, digest, spans, tuple(description["about"]), ends)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

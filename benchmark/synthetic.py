@@ -56,30 +56,30 @@ def voices_for(language: str, engines: Sequence[str] | None = None, held_out: st
     def embedded(speakers: Speakers) -> Speakers:
         return {name: speakers[name] for name in EMBEDDED_ENGINES if name in speakers} or speakers
 
-    kept: dict[str, list[list[Voice]]] = {}
+    reserved: dict[str, list[list[Voice]]] = {}
     for name in had:
         people: dict[str, list[Voice]] = {}
         for voice in ready[name].kept_voices(language):
             people.setdefault(voice.speaker, []).append(voice)
         if people:
-            kept[name] = list(people.values())
-    return {"all": embedded(everyone), "test": embedded(splits.voices["test"]), "kept": kept}
+            reserved[name] = list(people.values())
+    return {"all": embedded(everyone), "test": embedded(splits.voices["test"]), "kept": reserved}
 
 
 def confusable_texts(phrase: str, language: str, seed: int) -> list[PhraseText]:
     """Return up to :data:`CONFUSABLE_CLIPS` texts that sound like the phrase: parts of it, and texts of the test."""
-    found = confusables(Keyphrase(phrase, language), CONFUSABLE_TEXTS, seed)
+    texts = confusables(Keyphrase(phrase, language), CONFUSABLE_TEXTS, seed)
     rng = np.random.default_rng((seed, 1))
-    partial = [text for text in found if text.kind == "partial"]
-    others = [t for t in found if t.kind != "partial" and split_of(normalize(t.text, language)) == "test"]
+    partial = [text for text in texts if text.kind == "partial"]
+    others = [t for t in texts if t.kind != "partial" and split_of(normalize(t.text, language)) == "test"]
     parts = [partial[i] for i in rng.permutation(len(partial))[: int(PARTIAL_SHARE * CONFUSABLE_CLIPS)]]
     return parts + [others[i] for i in rng.permutation(len(others))[: CONFUSABLE_CLIPS - len(parts)]]
 
 
 def positive_texts(phrase: str, language: str, seed: int) -> list[PhraseText]:
     """Return :data:`POSITIVE_CLIPS` texts of only the phrase, with varied punctuation."""
-    found = positives(Keyphrase(phrase, language), 3 * POSITIVE_CLIPS, seed)  # three of five are the phrase alone
-    return [text for text in found if text.kind in ("alone", "punctuated")][:POSITIVE_CLIPS]
+    texts = positives(Keyphrase(phrase, language), 3 * POSITIVE_CLIPS, seed)  # three of five are the phrase alone
+    return [text for text in texts if text.kind in ("alone", "punctuated")][:POSITIVE_CLIPS]
 
 
 def spoken(

@@ -170,7 +170,7 @@ def _fired(scores: np.ndarray, threshold: float, period_s: float) -> np.ndarray:
     return detections(scores, threshold, REFRACTORY_S * SCORE_PERIOD_S / period_s)
 
 
-def heard(scores: np.ndarray, spans: Sequence[tuple[int, int]], threshold: float, period_s: float) -> np.ndarray:
+def fires(scores: np.ndarray, spans: Sequence[tuple[int, int]], threshold: float, period_s: float) -> np.ndarray:
     """Return whether a detector with that threshold fires [clips] from the start of each clip until a second after it.
 
     It fires as in :func:`count_alarms`: a score that is still high from earlier audio is neither a hit nor an alarm.
@@ -197,25 +197,25 @@ def alarms_in(stream: Stream, scores: np.ndarray, threshold: float, period_s: fl
 
 def count_duplicates(scores: np.ndarray, spans: Sequence[tuple[int, int]], threshold: float, period_s: float) -> int:
     """Count duplicate detections: how often a detector fires on clips of the phrase beyond once for each clip."""
-    return count_alarms(scores, threshold, period_s) - int(heard(scores, spans, threshold, period_s).sum())
+    return count_alarms(scores, threshold, period_s) - int(fires(scores, spans, threshold, period_s).sum())
 
 
 def threshold_at(
-    other: np.ndarray, said: np.ndarray, spans: Sequence[tuple[int, int]], period_s: float, fa_per_hour: float
+    other: np.ndarray, phrase_scores: np.ndarray, spans: Sequence[tuple[int, int]], period_s: float, fa_per_hour: float
 ) -> float:
     """Return the lowest threshold with at most that many false alarms an hour of other speech.
 
     Args:
         other: scores of other speech [n].
-        said: scores of the clips of the phrase [m]; a second detection of a clip is a false alarm too.
+        phrase_scores: scores of the clips of the phrase [m]; a second detection of a clip is a false alarm too.
         spans: of those clips, in samples.
     """
 
     def alarms(threshold: float) -> int:
-        return count_alarms(other, threshold, period_s) + count_duplicates(said, spans, threshold, period_s)
+        return count_alarms(other, threshold, period_s) + count_duplicates(phrase_scores, spans, threshold, period_s)
 
     allowed = fa_per_hour * len(other) * period_s / 3600
-    candidates = np.unique(np.concatenate([other, said]))[::-1]
+    candidates = np.unique(np.concatenate([other, phrase_scores]))[::-1]
     low, high = 0, len(candidates) - 1  # thresholds decrease, alarms increase
     while low < high:
         middle = (low + high + 1) // 2
@@ -261,8 +261,8 @@ class EvaluationSet:
 
     def spans_saying(self, phrase: str, language: str) -> list[tuple[int, int]]:
         """Return the spans of the other speech's clips that contain the phrase."""
-        said = phrase_matcher(phrase, language).hears(self._texts)
-        return [span for span, says in zip(self.other_speech.spans, said) if says]
+        matches = phrase_matcher(phrase, language).hears(self._texts)
+        return [span for span, says in zip(self.other_speech.spans, matches) if says]
 
     def positives(self, phrase: str, language: str, speakers: Speakers) -> tuple[Stream, str]:
         """Return a stream of the phrase, and its kind: :data:`REAL`, or :data:`SYNTHESIZED` by ``speakers``."""
@@ -271,8 +271,8 @@ class EvaluationSet:
             return self._note(stream_of_files(files, self.folder, self.cache, SAID_GAP_S)), REAL
         texts = positive_texts(phrase, language, self.seed)
         name = f"positives {phrase}"
-        said = spoken(texts, speakers, language, self.seed, self.cache, name, SAID_GAP_S)
-        return self._note(said), SYNTHESIZED
+        stream = spoken(texts, speakers, language, self.seed, self.cache, name, SAID_GAP_S)
+        return self._note(stream), SYNTHESIZED
 
     def confusables(self, phrase: str, language: str, speakers: Speakers) -> Stream:
         texts = confusable_texts(phrase, language, self.seed)
@@ -281,7 +281,7 @@ class EvaluationSet:
     def scores(self, listener: Listener, stream: Stream, condition: str, seed: int, what: str) -> np.ndarray:
         """Return scores [n, phrases] of a stream of ``what`` in a condition, cached."""
         self.scores_of_large([listener], stream, condition, seed, what)
-        scores = self._kept(listener, stream, condition, seed)
+        scores = self._load(listener, stream, condition, seed)
         if scores is None:
             self.reporter.stage("measure", f"{listener.name}: {what}, {condition}")
             progress = Progress(self.reporter, len(stream.block_ends))
@@ -301,7 +301,7 @@ class EvaluationSet:
         """Cache the scores of large bundles; the encoder runs once for all with windows of one length."""
         by_window: dict[int, list[tuple[Listener, EncoderDetector]]] = {}
         for listener in listeners:
-            if not isinstance(listener.scorer, Detector) or self._kept(listener, stream, condition, seed) is not None:
+            if not isinstance(listener.scorer, Detector) or self._load(listener, stream, condition, seed) is not None:
                 continue
             if (detector := large_detector(listener.scorer.bundle)) is not None:
                 by_window.setdefault(detector.config.window_samples, []).append((listener, detector))
@@ -309,25 +309,25 @@ class EvaluationSet:
             self.reporter.stage("measure", f"{', '.join(listener.name for listener, _ in large)}: {what}, {condition}")
             progress = Progress(self.reporter, len(stream.block_ends))
             blocks = stream.blocks(condition, self.kitchen, seed)
-            found = scores_together([detector for _, detector in large], blocks, window, progress.advance)
-            for (listener, _), scores in zip(large, found):
+            results = scores_together([detector for _, detector in large], blocks, window, progress.advance)
+            for (listener, _), scores in zip(large, results):
                 self._keep(listener, stream, condition, seed, scores[:, None])
 
-    def _kept_at(self, listener: Listener, stream: Stream, condition: str, seed: int) -> Path:
+    def _scores_file(self, listener: Listener, stream: Stream, condition: str, seed: int) -> Path:
         kitchen = sha256(self.kitchen.tobytes()).hexdigest()
         identity = [listener.digest, condition, seed, SNR_DB, CLEAN_FLOOR_DB, kitchen]
         return stream.folder / f"scores-{sha256(json.dumps(identity).encode()).hexdigest()[:20]}.npy"
 
-    def _kept(self, listener: Listener, stream: Stream, condition: str, seed: int) -> np.ndarray | None:
+    def _load(self, listener: Listener, stream: Stream, condition: str, seed: int) -> np.ndarray | None:
         try:
-            scores: np.ndarray = np.load(self._kept_at(listener, stream, condition, seed))
+            scores: np.ndarray = np.load(self._scores_file(listener, stream, condition, seed))
         except (OSError, ValueError, EOFError):
             return None
         return scores
 
     def _keep(self, listener: Listener, stream: Stream, condition: str, seed: int, scores: np.ndarray) -> np.ndarray:
-        kept = self._kept_at(listener, stream, condition, seed)
-        with storing("keeping the scores of the benchmark"), atomic_path(kept) as temporary:
+        path = self._scores_file(listener, stream, condition, seed)
+        with storing("keeping the scores of the benchmark"), atomic_path(path) as temporary:
             np.save(temporary, scores)
         return scores
 
@@ -385,7 +385,7 @@ def _measure_phrase(
         missed[condition] = {}
         for rate in RATES:
             threshold = threshold_at(other, scores, positives.spans, period_s, rate)
-            lost = ~heard(scores, positives.spans, threshold, period_s)
+            lost = ~fires(scores, positives.spans, threshold, period_s)
             missed[condition][f"{rate:g}"] = lost
             at[f"{rate:g}"] = {"threshold": threshold, "miss_rate": share_of(lost).as_dict()}
         conditions[condition] = {
@@ -399,7 +399,7 @@ def _measure_phrase(
             alarms = count_alarms(other, thresholds[column], period_s) + duplicates
             conditions[condition][name] = {
                 "threshold": thresholds[column],
-                "miss_rate": share_of(~heard(scores, positives.spans, thresholds[column], period_s)).as_dict(),
+                "miss_rate": share_of(~fires(scores, positives.spans, thresholds[column], period_s)).as_dict(),
                 "fa_per_hour": poisson_interval(alarms, hours).as_dict(),
                 "duplicates": duplicates,
             }
@@ -473,12 +473,12 @@ def device_files(bundle: Bundle, folder: Path) -> dict[str, Path]:
     opened = {}
     for device in DEVICES:
         contents = {name: bundle.read(name) for name in files_for(device, bundle.manifest["files"])}
-        kept = folder / sha256(b"".join(contents.values())).hexdigest()[:20]
+        target = folder / sha256(b"".join(contents.values())).hexdigest()[:20]
         for name, content in contents.items():
-            with storing("unpacking files for devices"), atomic_path(kept / name) as temporary:
+            with storing("unpacking files for devices"), atomic_path(target / name) as temporary:
                 temporary.write_bytes(content)
         if contents:
-            opened[device] = kept / min(contents)  # of two, the manifest, which names the network beside it
+            opened[device] = target / min(contents)  # of two, the manifest, which names the network beside it
     return opened
 
 
@@ -491,17 +491,17 @@ def device_listeners(files: Mapping[str, Mapping[str, Path]], own: Mapping[str, 
         files: by the bundle's name and the device, of :func:`device_files`.
         own: the bundles' own detectors, by the bundle's name.
     """
-    found: list[DeviceListener] = []
+    listeners: list[DeviceListener] = []
     together: dict[str, list[str]] = {}
     for name, of_device in files.items():
         if "esphome" in of_device:
-            found.append(_device_listener("esphome", MicroWakeWord(of_device["esphome"]), [name], own))
+            listeners.append(_device_listener("esphome", MicroWakeWord(of_device["esphome"]), [name], own))
         if "openwakeword" in of_device:
             together.setdefault(own[name].language, []).append(name)
     for names in together.values():
         scorer = OpenWakeWord([files[name]["openwakeword"] for name in names])
-        found.append(_device_listener("openwakeword", scorer, names, own))
-    return found
+        listeners.append(_device_listener("openwakeword", scorer, names, own))
+    return listeners
 
 
 def _device_listener(device: str, scorer: Peer, names: list[str], own: Mapping[str, Listener]) -> DeviceListener:
@@ -571,11 +571,11 @@ def heard_in_training(manifest: Mapping[str, Any], phrase: str) -> dict[str, Any
     Returns:
         ``{"corpora": [...], "known": bool}``; not known: the manifest does not list them.
     """
-    told = manifest.get("training_corpora")
-    names = {folded(Path(name).name) for name in told or ()}
+    corpora = manifest.get("training_corpora")
+    names = {folded(Path(name).name) for name in corpora or ()}
     tested = (*OTHER_SPEECH, Path(KITCHEN_NOISE).name, f"keyphrases/{phrase}")
-    heard = [place for place in tested if names & {folded(part) for part in Path(place).with_suffix("").parts}]
-    return {"corpora": heard, "known": told is not None}
+    used = [place for place in tested if names & {folded(part) for part in Path(place).with_suffix("").parts}]
+    return {"corpora": used, "known": corpora is not None}
 
 
 def _measure_bundles(bundles: Mapping[str, Path], evaluation: EvaluationSet) -> dict[str, list[Measured]]:
@@ -593,8 +593,8 @@ def _measure_bundles(bundles: Mapping[str, Path], evaluation: EvaluationSet) -> 
             list(pool.map(lambda listener: _other_scores(listener, evaluation), listeners))
     measured: dict[str, list[Measured]] = {"": []}
     for name, path in bundles.items():
-        found = measure(own[name], evaluation)
-        measured[""].extend(_with_facts(one, path, own[name].language, "") for one in found)
+        results = measure(own[name], evaluation)
+        measured[""].extend(_with_facts(one, path, own[name].language, "") for one in results)
     for one in devices:
         for name, found_one in zip(one.bundles, measure(one.listener, evaluation)):
             of_device = replace(found_one, name=f"{name}, {one.device}")

@@ -118,9 +118,9 @@ def predictions(bundles: Mapping[str, Any]) -> Figures:
         for name, of in held.items():
             tested, missed = of[condition]
             others = prediction_error([pair for other in pairs if other != name for pair in pairs[other]])
-            told = expected_of_people(tested)
+            expected = expected_of_people(tested)
             words[name] = {
-                "tested": tested, "predicted": told, "missed": missed["value"], "inside": _within(missed, told),
+                "tested": tested, "predicted": expected, "missed": missed["value"], "inside": _within(missed, expected),
                 "inside_by_others": None if others is None else _within(missed, expected_of_people(tested, others)),
                 "warnings": bundles[name]["warnings"],
             }  # fmt: skip
@@ -145,9 +145,9 @@ def shipped_misses(one: Mapping[str, Any], condition: str) -> Mapping[str, float
     return missed
 
 
-def _within(missed: Mapping[str, float], told: Mapping[str, float | None]) -> bool:
+def _within(missed: Mapping[str, float], expected: Mapping[str, float | None]) -> bool:
     """Return whether a miss rate lies in the interval, in whole per cents, as in a report."""
-    return round(told["low"] or 0.0, 2) <= round(missed["value"], 2) <= round(told["high"] or 0.0, 2)
+    return round(expected["low"] or 0.0, 2) <= round(missed["value"], 2) <= round(expected["high"] or 0.0, 2)
 
 
 def prediction_error(pairs: Sequence[tuple[Mapping[str, float], Mapping[str, float]]]) -> float | None:
@@ -158,9 +158,9 @@ def prediction_error(pairs: Sequence[tuple[Mapping[str, float], Mapping[str, flo
     """
     if len(pairs) < 6:
         return None
-    found = [[_logit_with_deviation(rate) for rate in pair] for pair in pairs]
-    differences = np.array([(one - other) ** 2 for (one, _), (other, _) in found])
-    chance = np.array([one**2 + other**2 for (_, one), (_, other) in found])
+    logits = [[_logit_with_deviation(rate) for rate in pair] for pair in pairs]
+    differences = np.array([(one - other) ** 2 for (one, _), (other, _) in logits])
+    chance = np.array([one**2 + other**2 for (_, one), (_, other) in logits])
 
     def excess(error: float) -> float:
         return float((differences / (chance + error**2)).mean()) - 1.0
@@ -224,25 +224,25 @@ def table(figures: Mapping[str, Any]) -> str:
     lines += ["", "Missed at the threshold with that many false alarms per hour on the same stream, per cent."]
     lines += ["A second detection of the same utterance is a duplicate and counts as a false alarm."]
     for condition in CONDITIONS:
-        told = figures["predictions"][condition]
+        facts = figures["predictions"][condition]
         words = ", ".join(
             f"{name} {with_interval(word['predicted'])} / {percent(word['missed'])}"
-            for name, word in told["words"].items()
+            for name, word in facts["words"].items()
         )
         if words:
-            by_others = "?" if told["inside_by_others"] is None else told["inside_by_others"]
+            by_others = "?" if facts["inside_by_others"] is None else facts["inside_by_others"]
             lines.append(
                 f"Predicted by the report / missed of real people, {condition}: {words}. Inside the interval "
-                f"{told['inside']} of {len(told['words'])}, by the error of the other words' tests "
-                f"{by_others}; mean error {percent(told['mean_error'])} points, rank "
-                f"correlation {_correlation(told['rank_correlation'])}; that of the adviser's warnings "
-                f"{_correlation(told['rank_correlation_of_warnings'])}."
+                f"{facts['inside']} of {len(facts['words'])}, by the error of the other words' tests "
+                f"{by_others}; mean error {percent(facts['mean_error'])} points, rank "
+                f"correlation {_correlation(facts['rank_correlation'])}; that of the adviser's warnings "
+                f"{_correlation(facts['rank_correlation_of_warnings'])}."
             )
-    for condition, told in figures["promises"].items():
-        if told["bundles"]:
-            lost = [row["lost"] for row in told["bundles"].values() if row["lost"] is not None]
+    for condition, facts in figures["promises"].items():
+        if facts["bundles"]:
+            lost = [row["lost"] for row in facts["bundles"].values() if row["lost"] is not None]
             lines.append(
-                f"Thresholds, {condition}: {told['kept']} of {len(told['bundles'])} give the false alarms that were "
+                f"Thresholds, {condition}: {facts['kept']} of {len(facts['bundles'])} give the false alarms that were "
                 "wanted, within a factor of 2 or the interval; missed beyond the best one: "
                 + (
                     f"at most {percent(MOST_LOST)} points by {sum(share <= MOST_LOST for share in lost)} of "
@@ -252,15 +252,15 @@ def table(figures: Mapping[str, Any]) -> str:
                 )
             )
     for name, one in figures["bundles"].items():
-        heard = one["heard_in_training"]
-        if heard["corpora"]:
-            lines.append(f"USED IN TRAINING of {name}: {', '.join(heard['corpora'])}; its figures are too good.")
-        elif not heard["known"]:
+        training = one["heard_in_training"]
+        if training["corpora"]:
+            lines.append(f"USED IN TRAINING of {name}: {', '.join(training['corpora'])}; its figures are too good.")
+        elif not training["known"]:
             lines.append(f"{name} does not say which real recordings it was trained on.")
     lines += [f"not measured: {what}: {why}" for what, why in figures["not_measured"].items()]
-    kept = figures["streams"]
+    audio = figures["streams"]
     lines.append(
-        f"{kept['hours']:.1f} hours of decoded audio are stored in {kept['folder']} ({kept['mebibytes']:.0f} MiB)."
+        f"{audio['hours']:.1f} hours of decoded audio are stored in {audio['folder']} ({audio['mebibytes']:.0f} MiB)."
     )
     return "\n".join(lines)
 

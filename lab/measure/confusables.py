@@ -17,7 +17,7 @@ import numpy as np
 from benchmark import Figures, manifest_rows, shared_folder
 from benchmark.streams import CONDITIONS, SAID_GAP_S, Stream, stream_of_files
 from benchmark.synthetic import Speakers, positive_texts, spoken, voices_for
-from benchmark.wakeword import WORDS, EvaluationSet, Listener, bundle_listener, heard, names_of, share_of
+from benchmark.wakeword import WORDS, EvaluationSet, Listener, bundle_listener, fires, names_of, share_of
 from benchmark.wakeword_summary import aligned, percent, with_interval
 from core.data_folder import data_folder
 from core.events import Reporter
@@ -154,7 +154,7 @@ def _accepted(listener: Listener, said: Mapping[str, Said], evaluation: Evaluati
         for condition in CONDITIONS:
             seed = evaluation.seed + 3
             scores = evaluation.scores(listener, stream, condition, seed, f"{name} of “{phrase}”")[:, 0]
-            fired = heard(scores, stream.spans, threshold, listener.period_s)
+            fired = fires(scores, stream.spans, threshold, listener.period_s)
             parts = {"all": phones >= 0} | {str(n): phones == n for n in range(1, MORE)} | {"more": phones >= MORE}
             figures.setdefault(name, {})[condition] = {
                 part: {"clips": int(its.sum()), "texts": len({*np.array(texts)[its]}), **share_of(fired[its]).as_dict()}

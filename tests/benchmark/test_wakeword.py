@@ -23,7 +23,7 @@ from benchmark.wakeword import (
     best_scores,
     count_alarms,
     count_duplicates,
-    heard,
+    fires,
     heard_in_training,
     recordings_of,
     score_stream,
@@ -101,10 +101,10 @@ def test_a_score_that_stays_up_is_one_alarm_and_one_hit() -> None:
     scores[:20] = 0.01
     spans = [(second * SAMPLE_RATE, (second + 1) * SAMPLE_RATE) for second in (1, 6, 11, 16)]
     assert count_alarms(scores, 0.5, 0.08) == 1
-    assert heard(scores, spans, 0.5, 0.08).tolist() == [True, False, False, False]
+    assert fires(scores, spans, 0.5, 0.08).tolist() == [True, False, False, False]
     scores[200:210] = 0.3  # down and up again
-    assert heard(scores, spans, 0.5, 0.08).tolist() == [True, False, False, True]
-    assert not heard(scores, spans, 0.95, 0.08).any()
+    assert fires(scores, spans, 0.5, 0.08).tolist() == [True, False, False, True]
+    assert not fires(scores, spans, 0.95, 0.08).any()
 
 
 def test_alarms_are_traced_to_their_recordings(tmp_path: Path) -> None:
