@@ -39,20 +39,20 @@ def corpus_utterances(folder: Path) -> list[Utterance]:
     Recordings without a transcript have an empty text. A file without a speaker counts as a speaker of its own.
     """
     accent, root = accents("en")[0], folder.resolve()
-    found = [u for u in layout_of(folder).utterances(folder) if u.offset_s is None and not u.problem]
-    texts = [normalize(u.text, "en") if u.text else "" for u in found]
+    utterances = [u for u in layout_of(folder).utterances(folder) if u.offset_s is None and not u.problem]
+    texts = [normalize(u.text, "en") if u.text else "" for u in utterances]
     phones = phones_of_texts(texts, accent)
     return [
         Utterance(
             path=str(root / utterance.audio.relative_to(folder)),
             text=text,
-            phones=said if text else (),
+            phones=pronunciation if text else (),
             speaker=utterance.speaker or f"{folder.name}/{utterance.audio.stem}",
             corpus=folder.name,
             real=True,
             split=acoustic_split(utterance.speaker or f"{folder.name}/{utterance.audio.stem}"),
         )
-        for utterance, text, said in zip(found, texts, phones)
+        for utterance, text, pronunciation in zip(utterances, texts, phones)
     ]
 
 
@@ -102,7 +102,7 @@ def synthetic_utterances(
             requests.append(SpeechRequest(f"{name}-{index:06d}", text, voice.name, voice.language, settings))
         target = folder / name
         target.mkdir(parents=True, exist_ok=True)
-        said = phones_of_texts([normalize(text, language) for text in texts], accent)
+        phones = phones_of_texts([normalize(text, language) for text in texts], accent)
         failed: Counter[str] = Counter()
         for clip in engines[name].synthesize(requests, target):
             progress.advance()
@@ -115,7 +115,7 @@ def synthetic_utterances(
                 clip.path.unlink(missing_ok=True)
             index = int(clip.request_id.rsplit("-", 1)[1])
             yield Utterance(
-                str(path.relative_to(folder)), normalize(texts[index], language), said[index], clip.speaker, name,
+                str(path.relative_to(folder)), normalize(texts[index], language), phones[index], clip.speaker, name,
                 False, acoustic_split(clip.speaker),
             )  # fmt: skip
         if failed:

@@ -152,15 +152,15 @@ def train_by_ctc(
 
 def word_errors(errors: Mapping[str, float]) -> dict[str, Any]:
     """Return ``wer`` and ``cer`` from the errors by group, of people if possible; or None, and the reason."""
-    found: dict[str, Any] = {"wer": None, "cer": None, "not_measured": ""}
+    result: dict[str, Any] = {"wer": None, "cer": None, "not_measured": ""}
     for name in ("wer", "cer"):
         rates = {group: rate for group, rate in errors.items() if group.startswith(f"{name}/")}
         people = [rate for group, rate in rates.items() if group.startswith(f"{name}/real")]
         if rates:
-            found[name] = float(np.mean(people or list(rates.values())))
-    if found["wer"] is None:
-        found["not_measured"] = "no recording is left to measure on; give more, or a higher --subset."
-    return found
+            result[name] = float(np.mean(people or list(rates.values())))
+    if result["wer"] is None:
+        result["not_measured"] = "no recording is left to measure on; give more, or a higher --subset."
+    return result
 
 
 def about(name: str, packed: Packed) -> dict[str, Any]:
@@ -179,10 +179,10 @@ def _gather(run: AcousticRun, folder: Path, reporter: Reporter) -> None:
     for corpus in run.corpora:
         reporter.stage("corpora", f"Reading {corpus}")
         try:
-            found = corpus_utterances(corpus)
+            of_corpus = corpus_utterances(corpus)
         except OSError as error:
             raise disappeared(corpus) or unreadable(corpus, error) from error
-        utterances += _part(found, run)
+        utterances += _part(of_corpus, run)
     utterances = _measurable(utterances, reporter)
     ready = default_engines() if run.synthetic else {}
     speaking = sorted(set(ready) - {SPLICE, UNHEARD})
@@ -197,20 +197,20 @@ def _gather(run: AcousticRun, folder: Path, reporter: Reporter) -> None:
     reporter.stage("pack", f"Decoding {len(utterances)} recordings")
     pack(utterances, Path("/"), folder / "speech", noises, room_pool(ROOMS, run.seed))
     for corpus in run.corpora:
-        if gone := disappeared(corpus):
-            raise gone
+        if failure := disappeared(corpus):
+            raise failure
 
 
-def _part(found: list[Utterance], run: AcousticRun) -> list[Utterance]:
+def _part(utterances: list[Utterance], run: AcousticRun) -> list[Utterance]:
     """Return the wanted percentage of each split of a corpus, with and without transcripts; at least two of each."""
     if run.subset >= WHOLE:
-        return found
+        return utterances
     groups: dict[tuple[str, bool], list[int]] = {}
-    for index, utterance in enumerate(found):
+    for index, utterance in enumerate(utterances):
         groups.setdefault((utterance.split, bool(utterance.text)), []).append(index)
-    rng = np.random.default_rng((run.seed, len(found)))
+    rng = np.random.default_rng((run.seed, len(utterances)))
     chosen = [int(i) for group in groups.values() for i in rng.permutation(group)[: part_of(len(group), run.subset, 2)]]
-    return [found[i] for i in sorted(chosen)]
+    return [utterances[i] for i in sorted(chosen)]
 
 
 def _measurable(utterances: list[Utterance], reporter: Reporter) -> list[Utterance]:
@@ -233,8 +233,8 @@ def _made_noises(seed: int) -> list[np.ndarray]:
     """Generate noises, mostly crockery: recordings of noise seldom ring and clatter as a kitchen does."""
     rng = np.random.default_rng((seed, 7))
     samples = int(MADE_NOISE_S * SAMPLE_RATE)
-    made = [clatter(samples, rng) for _ in range(CLATTER)] + [ambient_noise(samples, rng) for _ in range(AMBIENT)]
-    return [_at_level(noise) for noise in made]
+    noises = [clatter(samples, rng) for _ in range(CLATTER)] + [ambient_noise(samples, rng) for _ in range(AMBIENT)]
+    return [_at_level(noise) for noise in noises]
 
 
 def _at_level(noise: np.ndarray) -> np.ndarray:

@@ -60,32 +60,32 @@ def listen(detector: Detector, file: Path | str, reporter: Reporter, keep_scores
 
     Raises HarkError: the detector itself failed, or took too much time or memory.
     """
-    heard = HeardFile(str(file))
+    result = HeardFile(str(file))
     try:
-        for scores in detector.score_recording(_watched(Path(file), heard, reporter)):
-            heard.detections += detector.detections(scores)
+        for scores in detector.score_recording(_watched(Path(file), result, reporter)):
+            result.detections += detector.detections(scores)
             if keep_scores:
-                heard.scores += scores.tolist()
+                result.scores += scores.tolist()
     except HarkError as error:
-        heard.failure = error
+        result.failure = error
     except BundleError as error:
         raise HarkError(error.what, error.why, error.what_to_do) from error
-    return heard
+    return result
 
 
-def _watched(file: Path, heard: HeardFile, reporter: Reporter) -> Iterator[np.ndarray]:
-    """Yield the blocks of a recording; count them into ``heard`` and report progress on a long one."""
+def _watched(file: Path, result: HeardFile, reporter: Reporter) -> Iterator[np.ndarray]:
+    """Yield the blocks of a recording; count them into ``result`` and report progress on a long one."""
     total = _expected_seconds(file)
     started = time.monotonic()
     if total >= PROGRESS_FROM_S:
         reporter.stage("detect", f"Processing {file.name}")
     for block in foreign_audio_blocks(file):
-        heard.seconds += len(block) / SAMPLE_RATE
-        heard.silent = heard.silent and float(np.abs(block).max(initial=0.0)) < SILENCE_PEAK
+        result.seconds += len(block) / SAMPLE_RATE
+        result.silent = result.silent and float(np.abs(block).max(initial=0.0)) < SILENCE_PEAK
         yield block
         if total >= PROGRESS_FROM_S:
-            left = (time.monotonic() - started) / heard.seconds * max(0.0, total - heard.seconds)
-            reporter.progress(min(heard.seconds, total), total, left)
+            left = (time.monotonic() - started) / result.seconds * max(0.0, total - result.seconds)
+            reporter.progress(min(result.seconds, total), total, left)
 
 
 def _expected_seconds(file: Path) -> float:

@@ -54,39 +54,39 @@ def evaluate(detector: Detector, positives: Path | None, negatives: Path | None,
     reporter.stage("evaluate", f"Scoring {len(with_phrase) + len(without)} recordings")
     progress = Progress(reporter, len(with_phrase) + len(without))
 
-    def heard(files: list[Path]) -> Iterator[HeardFile]:
+    def results_of(files: list[Path]) -> Iterator[HeardFile]:
         for file in files:
             yield listen(detector, file, silent_reporter(), keep_scores=True)
             progress.advance()
 
-    said, other = list(heard(with_phrase)), list(heard(without))
-    failed = [one for one in (*said, *other) if one.failure is not None]
-    said, other = ([one for one in many if one.failure is None] for many in (said, other))
+    utterances, other = list(results_of(with_phrase)), list(results_of(without))
+    failed = [one for one in (*utterances, *other) if one.failure is not None]
+    utterances, other = ([one for one in many if one.failure is None] for many in (utterances, other))
     hours = sum(one.seconds for one in other) / 3600
     rows = sorted(detector.bundle.manifest["thresholds"], key=lambda row: -float(row["fa_per_day"]))
-    outcomes = [_outcome(detector, row, said, other, hours) for row in rows]
-    return Evaluation(len(said), len(other), hours, outcomes, failed)
+    outcomes = [_outcome(detector, row, utterances, other, hours) for row in rows]
+    return Evaluation(len(utterances), len(other), hours, outcomes, failed)
 
 
 def _recordings(folder: Path) -> list[Path]:
-    found = [path for path in files_below(folder) if is_audio(path)]
-    if not found:
+    paths = [path for path in files_below(folder) if is_audio(path)]
+    if not paths:
         why = f"{folder} holds no audio file." if folder.is_dir() else f"The folder {folder} does not exist."
         raise HarkError("There is nothing to measure on.", why, "Choose a folder of recordings (WAV, FLAC, MP3 ...).")
-    return found
+    return paths
 
 
 def _outcome(
-    detector: Detector, row: dict[str, Any], said: list[HeardFile], other: list[HeardFile], hours: float
+    detector: Detector, row: dict[str, Any], utterances: list[HeardFile], other: list[HeardFile], hours: float
 ) -> Outcome:
     threshold = float(row["threshold"])
     refractory = round(float(detector.bundle.manifest["refractory_s"]) / detector.score_period_s)
 
-    def fired(heard: HeardFile) -> list[float]:
-        scores = np.asarray(heard.scores, np.float32)
+    def fired(recording: HeardFile) -> list[float]:
+        scores = np.asarray(recording.scores, np.float32)
         return [hit.time_s for hit in Trigger(threshold, refractory).detections(scores, detector.score_period_s)]
 
-    hits = {one.file: len(fired(one)) for one in said}
+    hits = {one.file: len(fired(one)) for one in utterances}
     missed = [file for file, count in hits.items() if not count]
     alarms = [(one.file, time_s) for one in other for time_s in fired(one)]
     return Outcome(

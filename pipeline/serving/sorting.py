@@ -55,19 +55,19 @@ def sorted_here(phrase: str, language: str, audio: np.ndarray) -> Sorted:
 
     padded = np.pad(audio, round(PADDING_S * SAMPLE_RATE))
     text = _words(padded, language)
-    said = bool(text) and can_be_heard_in(phrase, text, language)
+    contains_phrase = bool(text) and can_be_heard_in(phrase, text, language)
     # The recognizer knows only the phones of English.
     score = phone_score(padded, Keyphrase.of(phrase, language)) if is_known(language) else None
-    return Sorted(sorted_by(score, said), text)
+    return Sorted(sorted_by(score, contains_phrase), text)
 
 
-def sorted_by(score: float | None, said: bool) -> str:
+def sorted_by(score: float | None, contains_phrase: bool) -> str:
     """Classify by a phone score from 0 to 1 (None: there is none), and by whether the words contain the phrase."""
     if score is None:
-        return PHRASE if said else UNSURE
-    if score >= (CONFIRMED if said else SURE):
+        return PHRASE if contains_phrase else UNSURE
+    if score >= (CONFIRMED if contains_phrase else SURE):
         return PHRASE
-    return OTHER if score < NOT_AT_ALL and not said else UNSURE
+    return OTHER if score < NOT_AT_ALL and not contains_phrase else UNSURE
 
 
 def _words(audio: np.ndarray, language: str) -> str:
@@ -76,7 +76,7 @@ def _words(audio: np.ndarray, language: str) -> str:
         engine, _why = registry.choose(registry.AUTO, language)
         if engine.hosted:  # audio from devices is never sent to others
             return ""
-        heard = engine.recognize(audio, language)
+        segments = engine.recognize(audio, language)
     except HarkError:
         return ""
-    return " ".join(segment.text.strip() for segment in heard)[:LONGEST_TEXT]
+    return " ".join(segment.text.strip() for segment in segments)[:LONGEST_TEXT]

@@ -42,16 +42,16 @@ class UntrainedStream:
         """Return the scores [n] of 80 ms chunks completed by ``samples`` (float32, 16 kHz). Raises HarkError."""
         self._pending = np.concatenate([self._pending, samples])
         count = len(self._pending) // CHUNK
-        found = np.zeros(count, np.float32)
+        scores = np.zeros(count, np.float32)
         for number in range(count):
             chunk = self._pending[number * CHUNK : (number + 1) * CHUNK]
             self._window = np.concatenate([self._window[CHUNK:], chunk])
             self._chunks += 1
             if self._chunks % HOP_CHUNKS == 0:
                 self._score = call(TIMEOUT_S, _score, *self._phrase, self._window)[0]
-            found[number] = self._score
+            scores[number] = self._score
         self._pending = self._pending[count * CHUNK :]
-        return found
+        return scores
 
     def detections(self, scores: np.ndarray) -> list[Detection]:
         """Return the detections in scores that continue the previous ones."""

@@ -58,8 +58,8 @@ class WakeWatch:
             self._nearly, self._peak_s = Wake(NEAR_MISS, best, self._recent), self._now_s
         if self._nearly is None or self._now_s - self._peak_s < SETTLED_S:
             return []
-        found, self._nearly = self._nearly, None
-        return self._sent(found)
+        near_miss, self._nearly = self._nearly, None
+        return self._sent(near_miss)
 
     def _sent(self, wake: Wake) -> list[Wake]:
         if self._now_s < self._quiet_until_s:

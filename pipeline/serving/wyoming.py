@@ -56,7 +56,7 @@ def open_wake_words(bundles: Sequence[Path], fa_per_day: float | None = None) ->
 
     Raises HarkError: a bundle is missing, damaged, or of another kind.
     """
-    found: dict[str, Detector] = {}
+    detectors: dict[str, Detector] = {}
     for path in bundles:
         detector = open_detector(path, fa_per_day)
         if detector.sample_rate != SAMPLE_RATE:
@@ -67,11 +67,11 @@ def open_wake_words(bundles: Sequence[Path], fa_per_day: float | None = None) ->
             )
         stem = re.sub(r"\W+", "_", detector.phrase.lower()).strip("_") or "wake_word"
         name, number = stem, 1
-        while name in found:
+        while name in detectors:
             number += 1
             name = f"{stem}_{number}"
-        found[name] = detector
-    return found
+        detectors[name] = detector
+    return detectors
 
 
 def information(detectors: Mapping[str, Detector]) -> Info:
@@ -110,12 +110,12 @@ class Stream:
 
     def process(self, samples: np.ndarray) -> list[Activation]:
         """Return the detections in the next samples (float32, 16 kHz), in order of time. Raises BundleError."""
-        found = [
+        activations = [
             Activation(name, hit.time_s, hit.score)
             for name, detector in self._detectors.items()
             for hit in self._detected(name, detector, samples)
         ]
-        return sorted(found, key=lambda heard: heard.time_s)
+        return sorted(activations, key=lambda activation: activation.time_s)
 
     def _detected(self, name: str, detector: Detector, samples: np.ndarray) -> list[Hit]:
         scores = detector.scores(samples)
@@ -223,7 +223,7 @@ class WakeClient(AsyncEventHandler):
         self._stream: Stream | None = None
         self._now_ms = float(timestamp)  # start of the next chunk, unless that has its own timestamp
         self._chunk_ms = round(timestamp)  # start of the last chunk
-        self._found = False
+        self._has_detected = False
 
     async def _listen_for(self, names: Sequence[str] | None) -> None:
         wanted = {_plain(name) for name in names or ()}
@@ -231,8 +231,8 @@ class WakeClient(AsyncEventHandler):
             name: detector for name, detector in self._detectors.items() if not names or _plain(name) in wanted
         }
         if not self._wanted:
-            there = ", ".join(self._detectors)
-            await self._complain(f"This server detects {there}, not {', '.join(map(str, names or ()))}.", "no-model")
+            choices = ", ".join(self._detectors)
+            await self._complain(f"This server detects {choices}, not {', '.join(map(str, names or ()))}.", "no-model")
         self._stream = None
 
     async def _hear(self, chunk: AudioChunk) -> None:
@@ -247,17 +247,17 @@ class WakeClient(AsyncEventHandler):
     async def _end(self) -> None:
         if self._stream is not None:
             rest = self._audio.rest()
-            found = await asyncio.to_thread(self._stream.process, rest)
-            await self._tell(found + await asyncio.to_thread(self._stream.finish))
-        if not self._found:
+            activations = await asyncio.to_thread(self._stream.process, rest)
+            await self._tell(activations + await asyncio.to_thread(self._stream.finish))
+        if not self._has_detected:
             await self.write_event(NotDetected().event())
         self._begin(0)
 
-    async def _tell(self, found: Sequence[Activation]) -> None:
-        for heard in found:
-            self._found = True
-            self._heard_by(heard)
-            await self.write_event(Detection(name=heard.name, timestamp=self._chunk_ms).event())
+    async def _tell(self, activations: Sequence[Activation]) -> None:
+        for activation in activations:
+            self._has_detected = True
+            self._heard_by(activation)
+            await self.write_event(Detection(name=activation.name, timestamp=self._chunk_ms).event())
 
     async def _complain(self, text: str, code: str) -> None:
         await self.write_event(Error(text=text, code=code).event())
@@ -324,7 +324,7 @@ async def serve(
     detectors: Mapping[str, Detector],
     stopping: asyncio.Event,
     ready: Callable[[], None] = lambda: None,
-    heard_by: OnActivation = lambda heard: None,
+    heard_by: OnActivation = lambda activation: None,
     sender: WakeSender | None = None,
 ) -> None:
     """Serve clients until ``stopping`` is set (with ``stdio://``, or until stdin ends).
