@@ -79,9 +79,9 @@ class Passage:
 
 def left_out(passages: Sequence[Passage]) -> frozenset[str]:
     """Return the names of the passages to measure on: about a fifth, but never none or all."""
-    found = frozenset(passage.name for passage in passages if passage.lot % HELD_OUT == 0)
-    if 0 < len(found) < len(passages):
-        return found
+    names = frozenset(passage.name for passage in passages if passage.lot % HELD_OUT == 0)
+    if 0 < len(names) < len(passages):
+        return names
     return frozenset([min(passages, key=lambda passage: passage.lot).name])
 
 
@@ -312,7 +312,7 @@ def _pack(passages: list[Passage], measured: frozenset[str], folder: Path, repor
     phones = phones_of_texts([passage.text for passage in passages], accents(LANGUAGE)[0])
     utterances = []
     reporter.stage("cut", worded("Cutting %(n)d passages", n=len(passages)))
-    for number, (passage, said) in enumerate(zip(passages, phones)):
+    for number, (passage, sound) in enumerate(zip(passages, phones)):
         reporter.progress(number, len(passages))
         audio = folder.parent.parent / RECORDINGS / passage.recording / AUDIO
         with open_normalized(audio) as file:
@@ -320,7 +320,7 @@ def _pack(passages: list[Passage], measured: frozenset[str], folder: Path, repor
         write_audio(cuts / f"{passage.name}.flac", samples.mean(axis=1))
         utterances.append(
             Utterance(
-                f"cuts/{passage.name}.flac", passage.text, said, f"{passage.recording}/{passage.speaker}", "own", True,
+                f"cuts/{passage.name}.flac", passage.text, sound, f"{passage.recording}/{passage.speaker}", "own", True,
                 "validation" if passage.name in measured else "train",
             )
         )  # fmt: skip

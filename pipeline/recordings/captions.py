@@ -76,18 +76,18 @@ def write(transcript: Transcript, format: str, title: str = "") -> bytes:
 
 def captions(transcript: Transcript, named: bool) -> list[Caption]:
     """Return captions in order of time; ``named``: "Name: " precedes the first one after a change of speaker."""
-    found: list[Caption] = []
+    drafts: list[Caption] = []
     before = ""
     for segment in sorted(transcript.segments, key=lambda segment: segment.start_s):
         speaker = _clean(transcript.speaker_name(segment.speaker))
         lead = f"{_shortened(speaker)}: " if named and speaker and speaker != before else ""
         for caption in _captions_of(segment, speaker, lead):
-            found.append(caption)
+            drafts.append(caption)
             before = speaker
-    found.sort(key=lambda caption: caption.start_s)
+    drafts.sort(key=lambda caption: caption.start_s)
     shown: list[Caption] = []
-    for number, caption in enumerate(found):
-        following = found[number + 1].start_s if number + 1 < len(found) else float("inf")
+    for number, caption in enumerate(drafts):
+        following = drafts[number + 1].start_s if number + 1 < len(drafts) else float("inf")
         longer = min(caption.start_s + SHORTEST_S, following)
         shown.append(replace(caption, end_s=max(caption.end_s, longer, caption.start_s + 0.001)))
     return shown
@@ -260,25 +260,25 @@ class _Paragraph(NamedTuple):
 
 def _paragraphs(transcript: Transcript) -> list[_Paragraph]:
     """Return the passages of one speaker without a long pause, each at most about a minute."""
-    found: list[_Paragraph] = []
+    paragraphs: list[_Paragraph] = []
     end_s = 0.0
     for segment in transcript.segments:
         text = _clean(segment.text)
         if not text:
             continue
         speaker = _clean(transcript.speaker_name(segment.speaker))
-        last = found[-1] if found else None
+        last = paragraphs[-1] if paragraphs else None
         if (
             last is not None
             and speaker == last.speaker
             and segment.start_s - end_s <= PARAGRAPH_PAUSE_S
             and segment.start_s - last.start_s <= PARAGRAPH_S
         ):
-            found[-1] = last._replace(text=f"{last.text} {text}")
+            paragraphs[-1] = last._replace(text=f"{last.text} {text}")
         else:
-            found.append(_Paragraph(segment.start_s, speaker, text))
+            paragraphs.append(_Paragraph(segment.start_s, speaker, text))
         end_s = segment.end_s
-    return found
+    return paragraphs
 
 
 def _txt(transcript: Transcript, title: str) -> bytes:

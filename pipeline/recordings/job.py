@@ -126,8 +126,8 @@ def _with_speakers(
         # With a person on each channel, recognition has the speakers. Their voices may have names.
         if not voiceprints.names(voices):
             return transcript
-        found = diarize(audio, voices=voices, reporter=reporter).sounds_like
-        known = {side: name for side, name in found.items() if side in transcript.speakers}
+        names = diarize(audio, voices=voices, reporter=reporter).sounds_like
+        known = {side: name for side, name in names.items() if side in transcript.speakers}
         return replace(transcript, sounds_like=known)
     except HarkError as error:
         warnings.append(worded("%(what)s %(why)s %(what_to_do)s", **error.as_dict()))
@@ -142,10 +142,10 @@ def detect_speakers(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> 
     HarkError: the recording cannot be read, or speakers cannot be distinguished here.
     """
     audio = data / spec["folder"] / AUDIO
-    found = diarize(audio, speakers=spec["speakers"], voices=data / voiceprints.FILE, reporter=reporter)
+    result = diarize(audio, speakers=spec["speakers"], voices=data / voiceprints.FILE, reporter=reporter)
     return {
-        "turns": [asdict(turn) for turn in found.turns], "method": found.method, "names": dict(found.names),
-        "versions": dict(found.versions), "sounds_like": dict(found.sounds_like),
+        "turns": [asdict(turn) for turn in result.turns], "method": result.method, "names": dict(result.names),
+        "versions": dict(result.versions), "sounds_like": dict(result.sounds_like),
     }  # fmt: skip
 
 
@@ -269,16 +269,16 @@ def bring_up_to_date(data: Path, recording: str, folder: Path, transcript: Trans
         _source(recording, segment): segment for segment in transcript.segments if _is_usable(segment, transcript)
     }
     with Library(data) as library:
-        there = {str(clip.source): clip for clip in library.with_source(_prefix(recording))}
+        existing = {str(clip.source): clip for clip in library.with_source(_prefix(recording))}
         stale = [
             clip.id
-            for source, clip in there.items()
+            for source, clip in existing.items()
             if source not in wanted
             or (clip.text_original, clip.speaker) != (wanted[source].text, _speaker(recording, wanted[source]))
         ]
         library.delete_clips(stale)
-        kept = {source for source, clip in there.items() if clip.id not in stale}
-        new = {source: segment for source, segment in wanted.items() if source not in kept}
+        unchanged = {source for source, clip in existing.items() if clip.id not in stale}
+        new = {source: segment for source, segment in wanted.items() if source not in unchanged}
         if new:
             library.add_clips(_clips(recording, folder / AUDIO, transcript, new))
     return len(wanted), len(stale)

@@ -150,15 +150,15 @@ def ask(task: str, data: Iterable[Mapping[str, Any]], check: Callable[[Any], T],
     )
 
 
-def checked_text(value: Any, longest: int, said: str) -> str:
-    """Return a text of an answer on one line. Raises ValueError: missing, too long, or with a link not in ``said``."""
+def checked_text(value: Any, longest: int, source: str) -> str:
+    """Return an answer's text on one line. Raises ValueError: missing, too long, or with a link not in ``source``."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError("a text is missing")
     text = " ".join(value.split())
     if len(text) > longest:
         raise ValueError(f"a text has more than {longest} characters")
     for link in _LINK.findall(text):
-        if link.lower().rstrip(".,;") not in said.lower():
+        if link.lower().rstrip(".,;") not in source.lower():
             raise ValueError("it holds a link that is not in the data")
     return text
 

@@ -144,8 +144,8 @@ def shown_text(text: str) -> str:
 
 def suffix_of(name: str) -> str:
     """Return the suffix to store a file under: a dot and at most 8 lower-case letters or digits, or nothing."""
-    found = re.search(r"\.([A-Za-z0-9]{1,8})$", name.strip())
-    return f".{found[1].lower()}" if found else ""
+    match = re.search(r"\.([A-Za-z0-9]{1,8})$", name.strip())
+    return f".{match[1].lower()}" if match else ""
 
 
 def probe(path: Path) -> MediaFacts:
@@ -337,7 +337,7 @@ def _ffprobe(path: Path) -> tuple[MediaFacts, frozenset[str]]:
         "format=format_name,duration:stream=codec_type,sample_rate,channels,duration:stream_disposition=attached_pic"
     )
     command = ["ffprobe", "-v", "error", "-of", "json", "-show_entries", entries, *input_of(path)]
-    content, why = _told(command, path)
+    content, why = _run_probe(command, path)
     streams = content.get("streams") if content is not None else None
     if not streams:
         raise _not_audio(worded("ffmpeg: %(why)s.", why=why) if why else worded("ffmpeg finds no audio in it."))
@@ -365,14 +365,14 @@ def _number(text: object) -> float:
     return value if 0 <= value < 1e12 else 0.0
 
 
-def _told(command: list[str], path: Path) -> tuple[Any, str]:
+def _run_probe(command: list[str], path: Path) -> tuple[Any, str]:
     """Run a program on a file; return its JSON (None: invalid) and last error line. Raises HarkError: time-out."""
     started = time.monotonic()
-    with listened_to(command, path, PROBE_TIMEOUT_S) as (process, said):
+    with listened_to(command, path, PROBE_TIMEOUT_S) as (process, stderr):
         assert process.stdout is not None
         text = process.stdout.read(1_000_000)
         code = process.wait()
-        why = last_words(said)
+        why = last_words(stderr)
     if code == -signal.SIGKILL and time.monotonic() - started >= PROBE_TIMEOUT_S:
         raise HarkError(
             worded("The file was not read in time."),
@@ -389,8 +389,8 @@ def _told(command: list[str], path: Path) -> tuple[Any, str]:
 
 
 def _libsndfile_facts(path: Path) -> tuple[MediaFacts, frozenset[str]]:
-    found, why = _told(by_libsndfile("info", path), path)
-    if found is None:
+    facts, why = _run_probe(by_libsndfile("info", path), path)
+    if facts is None:
         raise _not_audio(
             worded("libsndfile: %(why)s.", why=why),
             worded(
@@ -398,7 +398,7 @@ def _libsndfile_facts(path: Path) -> tuple[MediaFacts, frozenset[str]]:
             ),
         )
     # libsndfile corrects the length by the content.
-    seconds, rate, channels = map(_number, found)
+    seconds, rate, channels = map(_number, facts)
     return MediaFacts(seconds, int(rate), int(channels)), frozenset()
 
 

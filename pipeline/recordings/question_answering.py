@@ -152,7 +152,7 @@ def passages(recording: str, transcript: Transcript) -> list[Passage]:
         if segment.text.strip()
     ]  # fmt: skip
     sizes = [_words_in(line.text) for line in lines]
-    found: list[Passage] = []
+    windows: list[Passage] = []
     first = end = 0
     while end < len(lines):
         end = first + 1
@@ -160,12 +160,12 @@ def passages(recording: str, transcript: Transcript) -> list[Passage]:
             end += 1
         names = dict.fromkeys(line.speaker for line in lines[first:end] if line.speaker)
         text = " ".join(line.text for line in lines[first:end])
-        found.append(Passage(text, ", ".join(names), tuple(lines[first:end])))
+        windows.append(Passage(text, ", ".join(names), tuple(lines[first:end])))
         middle = first + 1
         while middle < end - 1 and sum(sizes[first:middle]) < sum(sizes[first:end]) / 2:
             middle += 1
         first = middle
-    return found
+    return windows
 
 
 def _words_in(text: str) -> int:
@@ -197,30 +197,30 @@ def answer(
         ranked = index.rank(terms, MOST_COMPARED)
         best = ranked[:READ]
         coverage = {row: sum(weights[t] for t in terms if row in index.rows("passage", t)) / total for row in best}
-        said = max(coverage.values(), default=0.0) >= FLOOR_ALONE
+        is_covered = max(coverage.values(), default=0.0) >= FLOOR_ALONE
         near: list[int] = []
-        if compare is not None and (read is not None or language_model is not None or not said):
+        if compare is not None and (read is not None or language_model is not None or not is_covered):
             near = _nearest(question, passages, ranked, compare)
-        found: Answer | bool | None = None  # False: a model read the passages without success; None: none read them
+        outcome: Answer | bool | None = None  # False: a model read the passages without success; None: none read them
         note = ""
         if language_model is not None and passages:
             rows = list(dict.fromkeys([*_interleaved(ranked, near), *range(len(passages))]))[:WRITTEN_FROM]
             try:
-                found = _written(question, [line for row in rows for line in passages[row].lines], language_model)
+                outcome = _written(question, [line for row in rows for line in passages[row].lines], language_model)
             except HarkError as error:
                 note = f"{error.what} {error.why}"
-        if read is not None and found is None:
+        if read is not None and outcome is None:
             both = _interleaved([row for row in best if coverage[row] >= FLOOR_WITH_READER], near)
-            found = _read(question, [passages[row] for row in both[:READ]], read) if both else None
-        if isinstance(found, Answer):
-            return replace(found, note=note)
-        if said and found is None:
+            outcome = _read(question, [passages[row] for row in both[:READ]], read) if both else None
+        if isinstance(outcome, Answer):
+            return replace(outcome, note=note)
+        if is_covered and outcome is None:
             line, row = _best_line(question, weights, best, passages, index)
             return Answer(line.text, (line,), True, "best sentence", round(coverage[row], 3), note=note)
         lines = list(dict.fromkeys(line for row in [*near, *best] for line in passages[row].lines))
         nearest = _nearest_lines(question, weights, lines, index, compare if near else None)
-        if found is False or not nearest:
-            return Answer(NO_WORDS if found is None else NOT_FOUND, (), False, "nothing", 0.0, tuple(nearest), note)
+        if outcome is False or not nearest:
+            return Answer(NO_WORDS if outcome is None else NOT_FOUND, (), False, "nothing", 0.0, tuple(nearest), note)
         text = worded("The passage closest to the question: “%(text)s”", text=nearest[0].text)
         return Answer(text, (), False, "nearest", 0.0, tuple(nearest), note)
 
@@ -360,7 +360,7 @@ class _Index:
         self._line_row = {line: row for row, line in enumerate(lines)}
         self._insert("passage", passages)
         self._insert("line", list(lines))
-        self._found: dict[tuple[str, str], frozenset[int]] = {}
+        self._rows_by_term: dict[tuple[str, str], frozenset[int]] = {}
 
     def _insert(self, table: str, items: Sequence[Passage | Citation]) -> None:
         self._database.executemany(
@@ -378,12 +378,12 @@ class _Index:
         """Return the rows of the best passages by BM25, best first."""
         if not terms:
             return []
-        found = self._database.execute(
+        cursor = self._database.execute(
             f"SELECT rowid FROM passage WHERE passage MATCH ? ORDER BY bm25(passage, 1.0, {SPEAKER_WEIGHT}), rowid "
             "LIMIT ?",  # FTS5 ranks better ones by lower numbers
             (" OR ".join(f'"{term}"' for term in terms), n),
         )
-        return [row for (row,) in found]
+        return [row for (row,) in cursor]
 
     def weights(self, terms: Sequence[str]) -> dict[str, float]:
         """Return the weight of each term: BM25's inverse document frequency in segments, highest if it never occurs."""
@@ -397,10 +397,10 @@ class _Index:
     def rows(self, table: str, term: str) -> frozenset[int]:
         """Return the passages or segments ("passage", "line") with the term."""
         key = (table, term)
-        if key not in self._found:
-            found = self._database.execute(f"SELECT rowid FROM {table} WHERE {table} MATCH ?", (f'"{term}"',))
-            self._found[key] = frozenset(row for (row,) in found)
-        return self._found[key]
+        if key not in self._rows_by_term:
+            cursor = self._database.execute(f"SELECT rowid FROM {table} WHERE {table} MATCH ?", (f'"{term}"',))
+            self._rows_by_term[key] = frozenset(row for (row,) in cursor)
+        return self._rows_by_term[key]
 
 
 def _spaced(text: str) -> str:

@@ -35,9 +35,9 @@ def translate(transcript: Transcript, language: str, name: str) -> Transcript:
     translated = ["" for _ in transcript.segments]
     for rows in segment_rows(transcript, chosen.part_characters):
         pieces = [{**row, "segment": number} for number, row in enumerate(rows)]  # a long segment is several
-        found = llm.ask(TASK.format(language=name), pieces, _checked([row["text"] for row in rows]), chosen)
+        translations = llm.ask(TASK.format(language=name), pieces, _checked([row["text"] for row in rows]), chosen)
         for number, row in enumerate(rows):
-            translated[row["segment"]] = f"{translated[row['segment']]} {found[number]}".strip()
+            translated[row["segment"]] = f"{translated[row['segment']]} {translations[number]}".strip()
     segments = tuple(
         replace(segment, text=text, words=(), language=language)
         for segment, text in zip(transcript.segments, translated, strict=True)
@@ -50,10 +50,10 @@ def _checked(texts: list[str]) -> Callable[[Any], dict[int, str]]:
     in_order = texts_by_segment(range(len(texts)))
 
     def check(answer: Any) -> dict[int, str]:
-        found = in_order(answer)
+        translations = in_order(answer)
         for number, text in enumerate(texts):
-            if not found[number] or len(found[number]) > TIMES * len(text) + MORE:
+            if not translations[number] or len(translations[number]) > TIMES * len(text) + MORE:
                 raise ValueError(f"segment {number} is empty, or much longer than what was said")
-        return found
+        return translations
 
     return check

@@ -56,42 +56,42 @@ def learned(before: str, after: str, language: str) -> Learned:
     old, new = before.split(), after.split()
     first, second = ([_bare(word).casefold() for word in words] for words in (old, new))
     differences = difflib.SequenceMatcher(None, first, second, False).get_opcodes()
-    found: dict[str, None] = {}
+    new_words: dict[str, None] = {}
     for what, _, _, begin, end in differences:
         if what in ("replace", "insert"):
             for at in range(begin, end):
                 word = _bare(new[at])
                 begins = at == 0 or new[at - 1].endswith(_SENTENCE_END)
                 if word.casefold() not in first and _is_telling(word, begins, language):
-                    found[word] = None
+                    new_words[word] = None
     for what, start, last, begin, end in differences:
-        heard, said = ([_bare(word) for word in words] for words in (old[start:last], new[begin:end]))
-        if what == "replace" and set(said) <= set(found) and _may_be_elsewhere(heard, said, language):
-            return Learned(tuple(found), " ".join(heard), " ".join(said))
-    return Learned(tuple(found))
+        wrong, right = ([_bare(word) for word in words] for words in (old[start:last], new[begin:end]))
+        if what == "replace" and set(right) <= set(new_words) and _may_be_elsewhere(wrong, right, language):
+            return Learned(tuple(new_words), " ".join(wrong), " ".join(right))
+    return Learned(tuple(new_words))
 
 
-def _may_be_elsewhere(heard: list[str], said: list[str], language: str) -> bool:
+def _may_be_elsewhere(wrong: list[str], right: list[str], language: str) -> bool:
     """Return whether rare words were recognized for one word, or one for each, and are not a part of them."""
-    if len(said) not in (1, len(heard)) or len(heard) > MOST_MISHEARD or not all(heard):
+    if len(right) not in (1, len(wrong)) or len(wrong) > MOST_MISHEARD or not all(wrong):
         return False
-    is_rare = any(_is_telling(word.lower(), True, language) for word in heard)
-    return is_rare and not word_pattern(" ".join(heard)).search(" ".join(said))  # "Kramp" in "Kramp-Karrenbauer"
+    is_rare = any(_is_telling(word.lower(), True, language) for word in wrong)
+    return is_rare and not word_pattern(" ".join(wrong)).search(" ".join(right))  # "Kramp" in "Kramp-Karrenbauer"
 
 
 def word_pattern(words: str) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w){re.escape(words)}(?!\w)", re.IGNORECASE)
 
 
-def replace_word(text: str, heard: str, said: str) -> str:
-    """Replace ``heard`` by ``said``, in the text's capitalisation unless only one of the two is capitalised."""
+def replace_word(text: str, wrong: str, right: str) -> str:
+    """Replace ``wrong`` by ``right``, in the text's capitalisation unless only one of the two is capitalised."""
 
-    def as_there(found: re.Match[str]) -> str:
-        if heard[0].isupper() != said[0].isupper():
-            return said
-        return (said[0].upper() if found[0][0].isupper() else said[0].lower()) + said[1:]
+    def as_there(match: re.Match[str]) -> str:
+        if wrong[0].isupper() != right[0].isupper():
+            return right
+        return (right[0].upper() if match[0][0].isupper() else right[0].lower()) + right[1:]
 
-    return word_pattern(heard).sub(as_there, text)
+    return word_pattern(wrong).sub(as_there, text)
 
 
 def _bare(word: str) -> str:
@@ -112,14 +112,14 @@ def _is_telling(word: str, begins_sentence: bool, language: str) -> bool:
 def learn(file: Path, words: Iterable[str], language: str) -> None:
     """Store words of a language as the newest, dropping the oldest beyond :data:`MOST`. Raises HarkError."""
     language = base_language(language)
-    with _WORDS.to_change(file) as kept:
+    with _WORDS.to_change(file) as stored:
         for word in words:
             row = {"word": word, "language": language}
-            if row in kept:
-                kept.remove(row)
-            kept.append(row)
-        for row in [row for row in kept if row["language"] == language][:-MOST]:
-            kept.remove(row)
+            if row in stored:
+                stored.remove(row)
+            stored.append(row)
+        for row in [row for row in stored if row["language"] == language][:-MOST]:
+            stored.remove(row)
 
 
 def expected(file: Path, language: str | None) -> tuple[str, ...]:
@@ -131,5 +131,5 @@ def expected(file: Path, language: str | None) -> tuple[str, ...]:
 
 def forget(file: Path, word: str) -> None:
     """Stop expecting a word, if it is stored. The file is deleted with the last one."""
-    with _WORDS.to_change(file) as kept:
-        kept[:] = [row for row in kept if row["word"] != word]
+    with _WORDS.to_change(file) as stored:
+        stored[:] = [row for row in stored if row["word"] != word]

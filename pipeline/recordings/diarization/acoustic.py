@@ -61,15 +61,15 @@ def diarize_audio(audio: np.ndarray, speakers: int | None = None, reporter: Repo
     embeddings = _embeddings(audio, windows, reporter)
     middles = np.array([(start + end) / 2 for start, end in windows])
     even = _smoothed(embeddings, windows)
-    found = voices(even, middles, speakers)
-    turns = list(_turns(embeddings, found, windows, spoken))
+    centroids = voices(even, middles, speakers)
+    turns = list(_turns(embeddings, centroids, windows, spoken))
     order = list(dict.fromkeys(turn.speaker for turn in turns))
     names = {number: f"S{place}" for place, number in enumerate(order, 1)}
     return Diarization(
         tuple(Turn(turn.start_s, turn.end_s, names[turn.speaker], turn.overlap) for turn in turns),
         "acoustic",
         versions=versions(*PACKAGES),
-        embeddings={names[number]: tuple(round(float(x), 6) for x in found[int(number)]) for number in order},
+        embeddings={names[number]: tuple(round(float(x), 6) for x in centroids[int(number)]) for number in order},
     )
 
 
@@ -88,9 +88,9 @@ def speech_regions(
         elif speaking:
             spans[-1][1] = (number + 1) * FRAME_S
     length = len(probabilities) * FRAME_S
-    kept = [(start, end) for start, end in spans if end - start >= SHORTEST_SOUND_S]
+    sounds = [(start, end) for start, end in spans if end - start >= SHORTEST_SOUND_S]
     regions: list[tuple[float, float]] = []
-    for start, end in kept:
+    for start, end in sounds:
         before = regions[-1][1] if regions else 0.0
         regions.append((max(before, start - margin_s), min(length, end + margin_s)))
     return regions
@@ -116,13 +116,13 @@ def readiness() -> Readiness:
 
 
 def versions(*packages: str) -> dict[str, str]:
-    found = {}
+    result = {}
     for package in packages:
         try:
-            found[package] = metadata.version(package)
+            result[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             pass
-    return found
+    return result
 
 
 def _windows(regions: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -159,16 +159,16 @@ def _embeddings(audio: np.ndarray, windows: Sequence[tuple[float, float]], repor
     energy = float(sum(np.sum(np.square(part), dtype=np.float64) for part in parts))
     gain = max(1.0, LEVEL / max(1e-9, energy / max(1, sum(map(len, parts)))))
     progress = Progress(reporter, len(windows))
-    found: list[np.ndarray] = []
+    batches: list[np.ndarray] = []
     spectra: list[np.ndarray] = []
     for number, spectrum in enumerate(_spectra(audio, windows), 1):
         spectra.append(np.resize(spectrum * gain, (int(WINDOW_S * FRAMES_A_SECOND), spectrum.shape[1])))
         if len(spectra) == BATCH or number == len(windows):
             with torch.inference_mode():
-                found.append(encoder(torch.from_numpy(np.stack(spectra).astype(np.float32))).numpy())
+                batches.append(encoder(torch.from_numpy(np.stack(spectra).astype(np.float32))).numpy())
             progress.advance(len(spectra))
             spectra.clear()
-    return np.concatenate(found)
+    return np.concatenate(batches)
 
 
 def _spectra(audio: np.ndarray, windows: Sequence[tuple[float, float]]) -> Iterator[np.ndarray]:
@@ -204,12 +204,12 @@ def _smoothed(embeddings: np.ndarray, windows: Sequence[tuple[float, float]]) ->
 
 def _turns(
     embeddings: np.ndarray,
-    found: np.ndarray,
+    centroids: np.ndarray,
     windows: Sequence[tuple[float, float]],
     spoken: Sequence[tuple[float, float]],
 ) -> Iterator[Turn]:
-    """Yield the turns of the voices ``found``, numbered, in each part of the speech."""
-    cosines = embeddings @ found.T
+    """Yield the turns of the voices with these ``centroids``, numbered, in each part of the speech."""
+    cosines = embeddings @ centroids.T
     probable = np.exp(SHARPNESS * (cosines - cosines.max(axis=1, keepdims=True)))
     probable /= probable.sum(axis=1, keepdims=True)
     middles = np.array([(start + end) / 2 for start, end in windows])
@@ -217,20 +217,20 @@ def _turns(
         steps = max(1, round((end - start) / STEP_S))
         times = start + (np.arange(steps) + 0.5) * (end - start) / steps
         path = _path(_at_times(probable, middles, times) + 1e-3)
-        both = _both(_at_times(cosines, middles, times), found)
+        both = _both(_at_times(cosines, middles, times), centroids)
         changes = [0, *(np.flatnonzero(np.diff(path * 2 + both)) + 1), steps]
         edges = [round(float(start + (end - start) * change / steps), 3) for change in changes]
         for number, change in enumerate(changes[:-1]):
             yield Turn(edges[number], edges[number + 1], str(path[change]), bool(both[change]))
 
 
-def _both(cosines: np.ndarray, found: np.ndarray) -> np.ndarray:
+def _both(cosines: np.ndarray, centroids: np.ndarray) -> np.ndarray:
     """Return for each step, from its cosines [steps, voices], whether two people speak at once."""
-    if len(found) < 2:
+    if len(centroids) < 2:
         return np.zeros(len(cosines), bool)
     first, second = np.argsort(-cosines, axis=1)[:, :2].T
     steps = np.arange(len(cosines))
-    apart = np.maximum(1e-3, 1 - np.sum(found[first] * found[second], axis=1))
+    apart = np.maximum(1e-3, 1 - np.sum(centroids[first] * centroids[second], axis=1))
     between = (cosines[steps, first] - cosines[steps, second]) / apart < BETWEEN
     edges = np.flatnonzero(np.diff(np.concatenate([[False], between, [False]])))
     for begin, end in edges.reshape(-1, 2):
@@ -240,15 +240,15 @@ def _both(cosines: np.ndarray, found: np.ndarray) -> np.ndarray:
 
 def _at_times(probable: np.ndarray, middles: np.ndarray, times: np.ndarray) -> np.ndarray:
     """Return probabilities [times, voices]: the mean of the windows around each time, weighted by nearness."""
-    found = np.empty((len(times), probable.shape[1]))
+    result = np.empty((len(times), probable.shape[1]))
     for number, time in enumerate(times):
         first, last = np.searchsorted(middles, (time - WINDOW_S / 2, time + WINDOW_S / 2))
         if first == last:
             near = int(np.abs(middles - time).argmin())
             first, last = near, near + 1
         weights = np.maximum(0.05, 1 - np.abs(middles[first:last] - time) / (WINDOW_S / 2))
-        found[number] = weights @ probable[first:last] / weights.sum()
-    return found
+        result[number] = weights @ probable[first:last] / weights.sum()
+    return result
 
 
 def _path(probable: np.ndarray) -> np.ndarray:

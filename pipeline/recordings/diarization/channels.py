@@ -61,10 +61,10 @@ def compare_if_stereo(path: Path) -> ChannelComparison | None:
 
 def turns_of(comparison: ChannelComparison) -> Diarization:
     """Return the turns of "L" and "R", without speech that only leaks in from the other channel."""
-    found = {}
+    speech = {}
     for speaker, probabilities, lead in zip(NAMES, comparison.speech, (comparison.lead_db, -comparison.lead_db)):
-        found[speaker] = speech_regions(np.where(lead < -LOUDER_DB, 0.0, probabilities), *SPOKEN)
-    turns = [Turn(round(start, 3), round(end, 3), speaker) for speaker, spans in found.items() for start, end in spans]
+        speech[speaker] = speech_regions(np.where(lead < -LOUDER_DB, 0.0, probabilities), *SPOKEN)
+    turns = [Turn(round(start, 3), round(end, 3), speaker) for speaker, spans in speech.items() for start, end in spans]
     return Diarization(with_overlaps(turns), "channels", names=NAMES, versions=versions("silero-vad"))
 
 

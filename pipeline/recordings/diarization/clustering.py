@@ -89,8 +89,8 @@ def _without_small(embeddings: np.ndarray, labels: np.ndarray, fewest: int) -> n
 
 def _nearest(embeddings: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return each window's nearest group, numbered from 0; windows labelled -1 have no group yet."""
-    kept = labels >= 0
-    return (embeddings @ centroids(embeddings[kept], labels[kept]).T).argmax(axis=1)
+    labelled = labels >= 0
+    return (embeddings @ centroids(embeddings[labelled], labels[labelled]).T).argmax(axis=1)
 
 
 def _merged(labels: np.ndarray, likeness: _Likeness, least: float) -> np.ndarray:

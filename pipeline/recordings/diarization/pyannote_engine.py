@@ -59,7 +59,7 @@ def diarize_pyannote(audio_file: Path, speakers: int | None = None) -> Diarizati
         worker = WorkerProcess(NAME, [*command, str(own_folder())], {}, START_TIMEOUT_S)
         try:
             rows = worker_audio.ask(worker, audio, longest_s, "detecting speakers", speakers=speakers)
-            found = [Turn(round(start, 3), round(end, 3), label) for start, end, label in rows]
+            turns = [Turn(round(start, 3), round(end, 3), label) for start, end, label in rows]
             version = str(worker.facts.get("version", ""))
         finally:
             worker.kill()
@@ -72,7 +72,7 @@ def diarize_pyannote(audio_file: Path, speakers: int | None = None) -> Diarizati
                 folder=str(own_folder()),
             ),
         ) from error
-    found.sort(key=lambda turn: turn.start_s)
-    names = {label: f"S{place}" for place, label in enumerate(dict.fromkeys(turn.speaker for turn in found), 1)}
-    named = [Turn(turn.start_s, turn.end_s, names[turn.speaker]) for turn in found]
+    turns.sort(key=lambda turn: turn.start_s)
+    names = {label: f"S{place}" for place, label in enumerate(dict.fromkeys(turn.speaker for turn in turns), 1)}
+    named = [Turn(turn.start_s, turn.end_s, names[turn.speaker]) for turn in turns]
     return Diarization(with_overlaps(named), NAME, versions={"pyannote.audio": version})

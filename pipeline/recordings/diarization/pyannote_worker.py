@@ -30,15 +30,15 @@ def set_up() -> tuple[dict[str, Any], Speak]:
         """Write the turns [start, end, label] of one recording to the request's ``path``."""
         audio, rate = soundfile.read(request["audio"], dtype="float32")
         sound = {"waveform": torch.from_numpy(audio)[None], "sample_rate": rate}
-        found = pipeline(sound, num_speakers=request["speakers"])
-        Path(request["path"]).write_text(json.dumps(turns_of(found)), encoding="utf-8")
+        output = pipeline(sound, num_speakers=request["speakers"])
+        Path(request["path"]).write_text(json.dumps(turns_of(output)), encoding="utf-8")
 
     return {"version": __version__}, tell_apart
 
 
-def turns_of(found: Any) -> list[tuple[float, float, str]]:
+def turns_of(output: Any) -> list[tuple[float, float, str]]:
     """Return [start, end, label] of each turn in a pipeline's output."""
-    annotation = getattr(found, "speaker_diarization", found)  # version 4 wraps version 3's result
+    annotation = getattr(output, "speaker_diarization", output)  # version 4 wraps version 3's result
     return [
         (float(segment.start), float(segment.end), str(label))
         for segment, _, label in annotation.itertracks(yield_label=True)

@@ -33,37 +33,37 @@ def diarize(
     """
     reporter = reporter or silent_reporter()
     reporter.stage("speakers", worded("Detecting speakers"))
-    found = None
+    diarization = None
     if speakers in (None, 2):
         comparison = channels.compare_if_stereo(audio_file)
         if comparison is not None and comparison.two_speakers:
-            found = channels.turns_of(comparison)
-    if found is None and pyannote_engine.readiness().ok:
+            diarization = channels.turns_of(comparison)
+    if diarization is None and pyannote_engine.readiness().ok:
         try:
-            found = pyannote_engine.diarize_pyannote(audio_file, speakers)
+            diarization = pyannote_engine.diarize_pyannote(audio_file, speakers)
         except HarkError as error:
             reporter.log(
                 worded("%(what)s %(why)s Hark uses its own method.", what=error.what, why=error.why), "warning"
             )
-    if found is None:
-        found = acoustic.diarize_audio(read_audio(audio_file), speakers, reporter)
-    if voices is not None and found.turns and voiceprints.names(voices):
-        found = _compared(found, audio_file, voices)
-    return found
+    if diarization is None:
+        diarization = acoustic.diarize_audio(read_audio(audio_file), speakers, reporter)
+    if voices is not None and diarization.turns and voiceprints.names(voices):
+        diarization = _compared(diarization, audio_file, voices)
+    return diarization
 
 
-def _compared(found: Diarization, audio_file: Path, voices: Path) -> Diarization:
-    embeddings = dict(found.embeddings)
-    for speaker in found.speakers:
+def _compared(bare: Diarization, audio_file: Path, voices: Path) -> Diarization:
+    embeddings = dict(bare.embeddings)
+    for speaker in bare.speakers:
         if speaker not in embeddings:
-            spans = [(turn.start_s, turn.end_s) for turn in found.turns if turn.speaker == speaker and not turn.overlap]
-            side = list(channels.NAMES).index(speaker) if found.method == "channels" else None
+            spans = [(turn.start_s, turn.end_s) for turn in bare.turns if turn.speaker == speaker and not turn.overlap]
+            side = list(channels.NAMES).index(speaker) if bare.method == "channels" else None
             try:
                 voice = acoustic.embed(voiceprints.voice_of(audio_file, spans, side))
             except HarkError:  # too little speech, or no encoder
                 continue
             embeddings[speaker] = tuple(float(value) for value in voice)
-    return replace(found, embeddings=embeddings, sounds_like=voiceprints.match_all(voices, embeddings))
+    return replace(bare, embeddings=embeddings, sounds_like=voiceprints.match_all(voices, embeddings))
 
 
 def assign(transcript: Transcript, diarization: Diarization) -> Transcript:
@@ -96,13 +96,13 @@ def assign(transcript: Transcript, diarization: Diarization) -> Transcript:
 def assign_again(transcript: Transcript, diarization: Diarization) -> Transcript:
     """Assign another diarization's speakers; words stay, and names go to the speakers with most of the same speech."""
     bare = tuple(replace(segment, speaker="", overlap=False) for segment in transcript.segments)
-    found = assign(replace(transcript, segments=bare, speakers={}, diarization=""), diarization)
+    result = assign(replace(transcript, segments=bare, speakers={}, diarization=""), diarization)
     shares: dict[tuple[str, str], float] = {}
-    for old, new in product(transcript.segments, found.segments):
+    for old, new in product(transcript.segments, result.segments):
         shared = min(old.end_s, new.end_s) - max(old.start_s, new.start_s)
         if shared > 0 and old.speaker and new.speaker:
             shares[old.speaker, new.speaker] = shares.get((old.speaker, new.speaker), 0.0) + shared
-    names = dict(found.speakers)
+    names = dict(result.speakers)
     matched: set[str] = set()  # previous speakers
     called: set[str] = set()  # new speakers
     for before, now in sorted(shares, key=lambda pair: -shares[pair]):
@@ -115,10 +115,10 @@ def assign_again(transcript: Transcript, diarization: Diarization) -> Transcript
             names[now] = name
     unnamed = {
         who: name
-        for who, name in found.sounds_like.items()
-        if names[who] == found.speakers[who] and name not in names.values()
+        for who, name in result.sounds_like.items()
+        if names[who] == result.speakers[who] and name not in names.values()
     }
-    return replace(found, speakers=names, sounds_like=unnamed)
+    return replace(result, speakers=names, sounds_like=unnamed)
 
 
 def _in_order(segments: Iterable[Segment]) -> list[str]:

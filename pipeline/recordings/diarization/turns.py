@@ -42,7 +42,7 @@ def with_overlaps(turns: Iterable[Turn]) -> tuple[Turn, ...]:
     """Split the turns where others begin or stop speaking, and mark overlapping parts; sorted by start."""
     turns = list(turns)
     edges = sorted({edge for turn in turns for edge in (turn.start_s, turn.end_s)})
-    found: list[Turn] = []
+    result: list[Turn] = []
     for turn in turns:
         parts: list[Turn] = []
         inside = [edge for edge in edges if turn.start_s < edge < turn.end_s]
@@ -54,5 +54,5 @@ def with_overlaps(turns: Iterable[Turn]) -> tuple[Turn, ...]:
                 parts[-1] = replace(parts[-1], end_s=end)
             else:
                 parts.append(Turn(start, end, turn.speaker, overlap))
-        found += parts
-    return tuple(sorted(found, key=lambda turn: (turn.start_s, turn.end_s, turn.speaker)))
+        result += parts
+    return tuple(sorted(result, key=lambda turn: (turn.start_s, turn.end_s, turn.speaker)))

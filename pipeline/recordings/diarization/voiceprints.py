@@ -93,13 +93,13 @@ def remember(file: Path, name: str, audio: np.ndarray, *, consent: bool) -> None
             worded("Remember the voice from a recording with more speech by this person."),
         )
     embedding = np.array(speech_client.call(speech_client.TIMEOUT_S, embed, audio), np.float64)
-    with _VOICES.to_change(file) as kept:
-        before = kept.get(name)
+    with _VOICES.to_change(file) as stored:
+        before = stored.get(name)
         times = 0
         if before is not None:
             times = int(before["times"])
             embedding = unit(times * np.array(before["embedding"]) + embedding)
-        kept[name] = {
+        stored[name] = {
             "embedding": [round(float(value), 6) for value in embedding],
             "times": times + 1,
             "consent": True,
@@ -109,17 +109,17 @@ def remember(file: Path, name: str, audio: np.ndarray, *, consent: bool) -> None
 
 def match_all(file: Path, embeddings: Mapping[str, Sequence[float] | np.ndarray]) -> dict[str, str]:
     """Return names for the speakers of a recording, by their ids; each name goes only to the best match."""
-    kept = _VOICES.load(file)
+    stored = _VOICES.load(file)
     cosines = [
         (float(unit(np.asarray(embedding, np.float64)) @ unit(np.array(voice["embedding"]))), speaker, name)
         for speaker, embedding in embeddings.items()
-        for name, voice in kept.items()
+        for name, voice in stored.items()
     ]
-    found: dict[str, str] = {}
+    matches: dict[str, str] = {}
     for cosine, speaker, name in sorted(cosines, reverse=True):
-        if cosine >= SAME_PERSON and speaker not in found and name not in found.values():
-            found[speaker] = name
-    return found
+        if cosine >= SAME_PERSON and speaker not in matches and name not in matches.values():
+            matches[speaker] = name
+    return matches
 
 
 def names(file: Path) -> list[str]:
@@ -128,5 +128,5 @@ def names(file: Path) -> list[str]:
 
 def forget(file: Path, name: str) -> bool:
     """Delete a voice; return whether it was stored. The file is deleted with the last one."""
-    with _VOICES.to_change(file) as kept:
-        return kept.pop(name, None) is not None
+    with _VOICES.to_change(file) as stored:
+        return stored.pop(name, None) is not None

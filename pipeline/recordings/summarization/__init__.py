@@ -35,7 +35,7 @@ def engines() -> list[LanguageModel | LocalTransformer | Extractive | Character]
 
 def check_engine(name: str) -> None:
     """Raise HarkError if no engine of that name can write here; "auto" always can."""
-    known = {found.name: found for found in engines()}
+    known = {candidate.name: candidate for candidate in engines()}
     if name != AUTO and name not in known:
         raise no_such(worded("summary engine"), name, [AUTO, *known])
     if name != AUTO:
@@ -54,17 +54,17 @@ def summarize(transcript: Transcript, engine: str = AUTO) -> Summary:
     if not any(segment.text.strip() for segment in transcript.segments):
         return Summary(NOTHING_SAID, (), (), None, engine)
     check_engine(engine)
-    known = {found.name: found for found in engines()}
+    known = {candidate.name: candidate for candidate in engines()}
     if engine != AUTO:
         return known[engine].summarize(transcript)
     notes: list[str] = []
-    for found in known.values():
-        if found.name == "extractive" or not found.available().ok:
+    for candidate in known.values():
+        if candidate.name == "extractive" or not candidate.available().ok:
             continue
-        if found.name == "character":  # only on request: it writes headlines
+        if candidate.name == "character":  # only on request: it writes headlines
             break
         try:
-            return replace(found.summarize(transcript), note=" ".join(notes))
+            return replace(candidate.summarize(transcript), note=" ".join(notes))
         except HarkError as error:
-            notes.append(f"{found.name}: {error.what} {error.why}")
+            notes.append(f"{candidate.name}: {error.what} {error.why}")
     return replace(known["extractive"].summarize(transcript), note=" ".join(notes))

@@ -61,11 +61,11 @@ _UNWANTED = re.compile(
 
 def action_items(sentences: Sequence[Sentence]) -> tuple[Point, ...]:
     """Return sentences in which somebody will, shall or must do something, in order, at most :data:`MOST`."""
-    found: dict[str, Point] = {}
+    items: dict[str, Point] = {}
     for sentence in sentences:
         length = len(sentence.words)
         if not SHORTEST_WORDS <= length <= LONGEST_WORDS or _UNWANTED.search(sentence.text):
             continue
         if any(pattern.search(sentence.text) for pattern in _WANTED):
-            found.setdefault(sentence.text.lower(), Point(sentence.text, sentence.segments))
-    return tuple(list(found.values())[:MOST])
+            items.setdefault(sentence.text.lower(), Point(sentence.text, sentence.segments))
+    return tuple(list(items.values())[:MOST])

@@ -48,25 +48,25 @@ class Extractive:
 
     def summarize(self, transcript: Transcript) -> Summary:
         """Return the most important sentences as text, and more of them as points, in their original order."""
-        said = sentences(transcript)
-        wanted = max(FEWEST_POINTS, min(MOST_POINTS, round(math.sqrt(len(said)))))
-        chosen = most_telling(said, wanted, transcript.language)
-        order = {sentence: place for place, sentence in enumerate(said)}
+        all_sentences = sentences(transcript)
+        wanted = max(FEWEST_POINTS, min(MOST_POINTS, round(math.sqrt(len(all_sentences)))))
+        chosen = most_telling(all_sentences, wanted, transcript.language)
+        order = {sentence: place for place, sentence in enumerate(all_sentences)}
         lead = sorted(chosen[:TEXT_SENTENCES], key=order.__getitem__)
         return Summary(
             text=" ".join(_closed(sentence.text) for sentence in lead),
             key_points=tuple(Point(s.text, s.segments) for s in sorted(chosen, key=order.__getitem__)),
-            action_items=action_items(said),
-            sentiment=sentiment(said, transcript.language),
+            action_items=action_items(all_sentences),
+            sentiment=sentiment(all_sentences, transcript.language),
             engine="extractive LSA",
             segments=tuple(dict.fromkeys(number for sentence in lead for number in sentence.segments)),
         )
 
 
-def most_telling(said: Sequence[Sentence], count: int, language: str) -> list[Sentence]:
+def most_telling(all_sentences: Sequence[Sentence], count: int, language: str) -> list[Sentence]:
     """Return the ``count`` most important sentences, best first; questions and very short ones come last."""
     unlike: dict[tuple[str, ...], Sentence] = {}
-    for sentence in said:
+    for sentence in all_sentences:
         unlike.setdefault(tuple(sentence.words), sentence)
     telling = [s for s in unlike.values() if len(s.words) >= SHORTEST_WORDS and not s.text.endswith(("?", "？"))]
     candidates = telling if len(telling) >= count else list(unlike.values())

@@ -89,7 +89,7 @@ def texts_by_segment(numbers: Collection[int]) -> Callable[[Any], dict[int, str]
     return check
 
 
-def _merged(partial: Sequence[Summary], said: str, chosen: LlmSettings) -> Summary:
+def _merged(partial: Sequence[Summary], source: str, chosen: LlmSettings) -> Summary:
     if len(partial) == 1:
         return partial[0]
     rows = [
@@ -103,10 +103,10 @@ def _merged(partial: Sequence[Summary], said: str, chosen: LlmSettings) -> Summa
         }
         for number, summary in enumerate(partial, 1)
     ]
-    return llm.ask(MERGE, rows, _checked(rows, said, chosen), chosen)
+    return llm.ask(MERGE, rows, _checked(rows, source, chosen), chosen)
 
 
-def _checked(rows: Sequence[Mapping[str, Any]], said: str, chosen: LlmSettings) -> Callable[[Any], Summary]:
+def _checked(rows: Sequence[Mapping[str, Any]], source: str, chosen: LlmSettings) -> Callable[[Any], Summary]:
     """Return a check that turns an answer about these rows into a Summary; it raises ValueError for unknown sources."""
     allowed = set(_numbers(rows))
 
@@ -114,7 +114,7 @@ def _checked(rows: Sequence[Mapping[str, Any]], said: str, chosen: LlmSettings) 
         if not isinstance(value, list) or len(value) > MOST_POINTS:
             raise ValueError(f"points are a list of at most {MOST_POINTS}")
         return tuple(
-            Point(llm.checked_text(row["text"], LONGEST_POINT, said), llm.checked_numbers(row["segments"], allowed))
+            Point(llm.checked_text(row["text"], LONGEST_POINT, source), llm.checked_numbers(row["segments"], allowed))
             for row in value
         )
 
@@ -125,7 +125,7 @@ def _checked(rows: Sequence[Mapping[str, Any]], said: str, chosen: LlmSettings) 
         if feeling["label"] not in SENTIMENTS or not -1 <= float(feeling["score"]) <= 1:
             raise ValueError(f"a sentiment is one of {', '.join(SENTIMENTS)}, its score from -1 to 1")
         return Summary(
-            text=llm.checked_text(answer["summary"], LONGEST_TEXT, said),
+            text=llm.checked_text(answer["summary"], LONGEST_TEXT, source),
             key_points=points(answer["key_points"]),
             action_items=points(answer["action_items"]),
             sentiment=Sentiment(feeling["label"], round(float(feeling["score"]), 3)),

@@ -37,11 +37,11 @@ def words_of(text: str) -> list[str]:
 def sentences(transcript: Transcript) -> list[Sentence]:
     """Return all sentences in order; without punctuation, each segment is one."""
     texts = [" ".join(segment.text.split()) for segment in transcript.segments]
-    said = [number for number, text in enumerate(texts) if text]
-    punctuated = sum(bool(_ENDED.search(texts[number])) for number in said) >= PUNCTUATED * len(said)
-    found: list[Sentence] = []
+    numbers = [number for number, text in enumerate(texts) if text]
+    punctuated = sum(bool(_ENDED.search(texts[number])) for number in numbers) >= PUNCTUATED * len(numbers)
+    result: list[Sentence] = []
     open_text, open_segments = "", list[int]()
-    for number in said:
+    for number in numbers:
         segment = transcript.segments[number]
         before = transcript.segments[open_segments[-1]] if open_segments else None
         if before is not None and (
@@ -49,15 +49,15 @@ def sentences(transcript: Transcript) -> list[Sentence]:
             or segment.start_s - before.end_s > PAUSE_S
             or len(open_text.split()) > LONGEST_WORDS
         ):
-            found.append(Sentence(open_text, tuple(open_segments)))
+            result.append(Sentence(open_text, tuple(open_segments)))
             open_text, open_segments = "", []
         parts = [part for part in _BOUNDARY.split(texts[number]) if part]
         for part in parts:
             open_text = f"{open_text} {part}".strip()
             open_segments.append(number)
             if _ENDED.search(part) or not punctuated:
-                found.append(Sentence(open_text, tuple(dict.fromkeys(open_segments))))
+                result.append(Sentence(open_text, tuple(dict.fromkeys(open_segments))))
                 open_text, open_segments = "", []
     if open_text:
-        found.append(Sentence(open_text, tuple(dict.fromkeys(open_segments))))
-    return found
+        result.append(Sentence(open_text, tuple(dict.fromkeys(open_segments))))
+    return result

@@ -47,8 +47,8 @@ class Summary:
 
 def words_of(transcript: Transcript) -> str:
     """Return a digest of the words, which shows whether a summary is older than a correction."""
-    said = "\n".join(segment.text for segment in transcript.segments)
-    return hashlib.sha256(said.encode()).hexdigest()[:16]
+    text = "\n".join(segment.text for segment in transcript.segments)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def as_json(summary: Summary) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def train(
     reporter.stage("train", f"Training on {len(split.train):,} pairs ({device})")
     progress: Progress | None = None
 
-    def told(now: SummarizerProgress) -> None:
+    def report(now: SummarizerProgress) -> None:
         nonlocal progress
         if progress is None:
             progress = Progress(reporter, now.steps)
@@ -82,7 +82,7 @@ def train(
     board = curves_folder(folder)
     training = SummarizerTraining(run.epochs, run.batch_size, run.seed)
     with storing("training the summarizer"):
-        result = train_summarizer(split, shape or SummarizerConfig(), training, folder, told, device, board)
+        result = train_summarizer(split, shape or SummarizerConfig(), training, folder, report, device, board)
     reporter.artifact("weights", str(result.best))
     return {
         "weights": str(result.best),
@@ -132,5 +132,5 @@ def pairs_of(transcript: Transcript) -> Iterator[tuple[str, str]]:
     """Yield the pieces of one transcript, each with its most important sentence."""
     for piece in parts(sentences(transcript), PART_CHARACTERS["character"]):
         if len(piece) >= FEWEST_SENTENCES:
-            told = most_telling(piece, 1, transcript.language)
-            yield " ".join(sentence.text for sentence in piece), told[0].text
+            best = most_telling(piece, 1, transcript.language)
+            yield " ".join(sentence.text for sentence in piece), best[0].text

@@ -50,8 +50,8 @@ class _Local:
 
     def summarize(self, transcript: Transcript) -> Summary:
         """Summarize each part into sentences, as points; the first of each part form the text."""
-        said = sentences(transcript)
-        pieces = list(parts(said, PART_CHARACTERS[self.name]))
+        all_sentences = sentences(transcript)
+        pieces = list(parts(all_sentences, PART_CHARACTERS[self.name]))
         texts = [" ".join(sentence.text for sentence in piece) for piece in pieces]
         summaries, model = speech_client.call(speech_client.TIMEOUT_S, write, self.name, texts)
         points: list[list[Point]] = []
@@ -73,8 +73,8 @@ class _Local:
         return Summary(
             text=" ".join(point.text for point in lead),
             key_points=tuple(every[:MOST_POINTS]),
-            action_items=action_items(said),
-            sentiment=sentiment(said, transcript.language),
+            action_items=action_items(all_sentences),
+            sentiment=sentiment(all_sentences, transcript.language),
             engine=f"{self.name} {model}",
             segments=tuple(dict.fromkeys(number for point in lead for number in point.segments)),
         )
@@ -83,10 +83,10 @@ class _Local:
 def supporting(text: str, transcript: Transcript, segments: Sequence[int]) -> tuple[int, ...]:
     """Return the segments with most of the text's words, weighted by rarity; none if no such word occurs."""
     wanted = set(words_of(text)) - STOP_WORDS
-    said = {number: set(words_of(transcript.segments[number].text)) for number in segments}
-    counts = Counter(word for words in said.values() for word in words)
-    weight = {word: math.log(1 + len(said) / counts[word]) for word in wanted if counts[word]}
-    scores = {number: sum(weight[word] for word in wanted & words) for number, words in said.items()}
+    words_by_segment = {number: set(words_of(transcript.segments[number].text)) for number in segments}
+    counts = Counter(word for words in words_by_segment.values() for word in words)
+    weight = {word: math.log(1 + len(words_by_segment) / counts[word]) for word in wanted if counts[word]}
+    scores = {number: sum(weight[word] for word in wanted & words) for number, words in words_by_segment.items()}
     best = max(scores.values(), default=0.0)
     if best == 0.0:
         return ()
@@ -121,11 +121,11 @@ class Character(_Local):
         )
 
 
-def parts(said: list[Sentence], characters: int) -> Iterator[list[Sentence]]:
+def parts(all_sentences: list[Sentence], characters: int) -> Iterator[list[Sentence]]:
     """Yield groups of consecutive sentences of about this many characters."""
     part: list[Sentence] = []
     length = 0
-    for sentence in said:
+    for sentence in all_sentences:
         if part and length + len(sentence.text) > characters:
             yield part
             part, length = [], 0

@@ -129,10 +129,10 @@ class FasterWhisper(whisper_models.WhisperEngine):
             hotwords=", ".join(words) or None,
         )  # fmt: skip
         written = "en" if translate else info.language
-        found = []
+        result = []
         for segment in segments:
             if invented(segment.avg_logprob, segment.no_speech_prob, segment.compression_ratio):
                 continue
             raw = [(word.word, word.start, word.end, word.probability) for word in segment.words or ()]
-            found.append(segment_of(words_of(raw, written, len(audio) / SAMPLE_RATE), written))
-        return [segment for segment in found if segment is not None]
+            result.append(segment_of(words_of(raw, written, len(audio) / SAMPLE_RATE), written))
+        return [segment for segment in result if segment is not None]

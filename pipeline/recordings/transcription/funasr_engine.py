@@ -41,9 +41,9 @@ class FunAsr(WorkerEngine):
         return folder.name if folder else "paraformer-zh"
 
     def available(self) -> Readiness:
-        there = self.packages_there()
-        if not there.ok:
-            return there
+        readiness = self.packages_there()
+        if not readiness.ok:
+            return readiness
         if self._folder() is None:
             return Readiness(
                 False,

@@ -89,8 +89,8 @@ class HarkCtc(RecognitionEngine):
             for unit in aligned.words
             if unit.end_s > unit.start_s
         )
-        found = segment_of(placed, "en")
-        return [] if found is None else [replace(found, confidence=aligned.confidence)]
+        segment = segment_of(placed, "en")
+        return [] if segment is None else [replace(segment, confidence=aligned.confidence)]
 
 
 @lru_cache(maxsize=1)

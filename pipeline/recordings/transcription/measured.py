@@ -38,13 +38,13 @@ def facts(name: str, took_s: float | None = None) -> list[Worded]:
         took_s: seconds that a minute of audio took on this machine; None: uses the measurement on two cores.
     """
     known = measured()["models"].get(name, {})
-    found = [size] if (size := size_of(name)) is not None else []
+    sentences = [size] if (size := size_of(name)) is not None else []
     if took_s is not None:
-        found.append(worded("a minute of audio took %(seconds)s s here", seconds=_rounded(took_s)))
+        sentences.append(worded("a minute of audio took %(seconds)s s here", seconds=_rounded(took_s)))
     elif times := known.get("times_real_time"):
-        found.append(worded("a minute of audio takes about %(seconds)s s", seconds=_rounded(60 / times)))
+        sentences.append(worded("a minute of audio takes about %(seconds)s s", seconds=_rounded(60 / times)))
     if wrong := known.get("wrong"):
-        found.append(
+        sentences.append(
             worded(
                 "%(easy)d of 100 words wrong in clearly read English, %(hard)d in difficult recordings",
                 easy=round(100 * wrong[EASY]),
@@ -52,8 +52,8 @@ def facts(name: str, took_s: float | None = None) -> list[Worded]:
             )
         )
     else:
-        found.append(worded("word error rate not measured"))
-    return found
+        sentences.append(worded("word error rate not measured"))
+    return sentences
 
 
 def source() -> Worded:

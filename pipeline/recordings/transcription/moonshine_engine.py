@@ -193,12 +193,12 @@ class Moonshine(RecognitionEngine):
         sure = _sureness(written, aligned.confidence)
         if sure < LEAST_SURE:
             return []
-        found = segment_of(_placed(written, _times(spoken, aligned.words), len(audio) / SAMPLE_RATE), "en")
-        if found is None:
+        segment = segment_of(_placed(written, _times(spoken, aligned.words), len(audio) / SAMPLE_RATE), "en")
+        if segment is None:
             return []
-        if language is None and sure < LEAST_ENGLISH and found.confidence < LEAST_ENGLISH_CONFIDENCE:
-            found = replace(found, language="")
-        return [found]
+        if language is None and sure < LEAST_ENGLISH and segment.confidence < LEAST_ENGLISH_CONFIDENCE:
+            segment = replace(segment, language="")
+        return [segment]
 
 
 def _folder() -> Path | None:
@@ -221,19 +221,19 @@ class _Model:
 
     def write(self, audio: np.ndarray, expected: _Place) -> tuple[list[_Written], bool]:
         """Return the words of some audio, and whether they were cut because of a loop."""
-        heard = np.pad(audio, (0, max(0, int(LEAST_S * SAMPLE_RATE) - len(audio))))
+        padded = np.pad(audio, (0, max(0, int(LEAST_S * SAMPLE_RATE) - len(audio))))
         most = math.ceil(TOKENS_A_SECOND * len(audio) / SAMPLE_RATE) + SPARE_TOKENS
-        tokens, probabilities = self._tokens(heard, most, expected)
+        tokens, probabilities = self._tokens(padded, most, expected)
         # A greedy decoder can fall into a loop that it never leaves. The text of the first round is kept.
         surplus = _surplus(tokens)
-        kept = len(tokens) - surplus
-        return self._split(tokens[:kept], probabilities[:kept]), bool(surplus)
+        length = len(tokens) - surplus
+        return self._split(tokens[:length], probabilities[:length]), bool(surplus)
 
     def _tokens(self, audio: np.ndarray, most: int, expected: _Place) -> tuple[list[int], list[float]]:
         """Return at most ``most`` tokens, each the best one or one of an expected word, and their probabilities."""
         mask = np.ones((1, len(audio)), np.int64)
-        (heard,) = self._encoder.run(None, {"input_values": audio[None], "attention_mask": mask})
-        inputs = {"encoder_hidden_states": heard, "encoder_attention_mask": mask}
+        (hidden_states,) = self._encoder.run(None, {"input_values": audio[None], "attention_mask": mask})
+        inputs = {"encoder_hidden_states": hidden_states, "encoder_attention_mask": mask}
         inputs |= {name: np.zeros((1, HEADS, 0, HEAD_WIDTH), np.float32) for name in self._caches}
         # The decoder's cache of the encoder's outputs does not change after the first step.
         growing = [name for name in self._caches if ".decoder." in name]
@@ -284,8 +284,8 @@ class _Model:
                 words.append((b"", []))
             words[-1][1].append(probability)
             words[-1] = (words[-1][0] + text.replace(SPACE, b""), words[-1][1])
-        shown = [("".join(text.decode(errors="ignore").split()), tuple(found)) for text, found in words]
-        return [_Written(text, found) for text, found in shown if text.strip(NO_WORD)]
+        shown = [("".join(text.decode(errors="ignore").split()), tuple(values)) for text, values in words]
+        return [_Written(text, values) for text, values in shown if text.strip(NO_WORD)]
 
 
 def _surplus(tokens: Sequence[int]) -> int:

@@ -113,7 +113,7 @@ def segments_of(answer: Any, seconds: float, language: str | None) -> list[Segme
         for word in answer.get("words") or ()
     ]
     rows = answer.get("segments") or [{"start": 0.0, "end": seconds, "text": text}]
-    found = []
+    segments = []
     for number, row in enumerate(rows):
         log_p = float(row.get("avg_logprob", math.log(WORD_CONFIDENCE)))
         start, end = _time(row["start"], seconds), _time(row["end"], seconds)
@@ -130,8 +130,8 @@ def segments_of(answer: Any, seconds: float, language: str | None) -> list[Segme
         )
         segment = segment_of(timed, spoken)
         if segment is not None:
-            found.append(segment)
-    return found
+            segments.append(segment)
+    return segments
 
 
 def _time(value: Any, seconds: float) -> float:

@@ -58,14 +58,14 @@ def pieces(probabilities: np.ndarray, samples: int) -> list[Stretch]:
     runs = speech(probabilities)
     margin = round(MARGIN_S / FRAME_S)
     longest = int((PIECE_S - 2 * MARGIN_S) / FRAME_S)
-    found: list[tuple[int, int]] = []
+    spans: list[tuple[int, int]] = []
     for first, last in _parted_by_silence(runs):
-        found += _cut(runs[first:last], probabilities, longest)
+        spans += _cut(runs[first:last], probabilities, longest)
     stretches: list[Stretch] = []
-    for number, (start, end) in enumerate(found):
+    for number, (start, end) in enumerate(spans):
         # A margin reaches at most to the middle of the pause.
-        before = found[number - 1][1] if number else -2 * margin
-        after = found[number + 1][0] if number + 1 < len(found) else end + 4 * margin
+        before = spans[number - 1][1] if number else -2 * margin
+        after = spans[number + 1][0] if number + 1 < len(spans) else end + 4 * margin
         begin = max(0, start - min(margin, max(0, start - before) // 2))
         stop = end + min(margin, -(-max(0, after - end) // 2))
         stretch = Stretch(begin * FRAME, min(stop * FRAME, samples))
@@ -87,7 +87,7 @@ def _parted_by_silence(runs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]
 
 def _cut(runs: Sequence[tuple[int, int]], probabilities: np.ndarray, longest: int) -> list[tuple[int, int]]:
     """Cut runs into pieces of at most ``longest`` frames, at the longest pause, or where speech is least probable."""
-    found: list[tuple[int, int]] = []
+    spans: list[tuple[int, int]] = []
     left = list(runs)
     while left[-1][1] - (start := left[0][0]) > longest:
         # A cut in the first third would make the piece short for no reason.
@@ -101,6 +101,6 @@ def _cut(runs: Sequence[tuple[int, int]], probabilities: np.ndarray, longest: in
             _, stop, begin = max(pauses)
         else:
             stop = begin = earliest + int(np.argmin(probabilities[earliest:latest]))
-        found.append((start, stop))
+        spans.append((start, stop))
         left = [(max(first, begin), last) for first, last in left if last > begin]
-    return [*found, (left[0][0], left[-1][1])]
+    return [*spans, (left[0][0], left[-1][1])]

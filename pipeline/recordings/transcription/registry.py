@@ -45,11 +45,11 @@ def ready() -> list[RecognitionEngine]:
 
 def engine(name: str) -> RecognitionEngine:
     """Return the engine of that name, ready for use. Raises HarkError: there is none, or it cannot be used here."""
-    found = _engines().get(name)
-    if found is None:
+    candidate = _engines().get(name)
+    if candidate is None:
         raise no_such(worded("recognition engine"), name, [AUTO, *_engines()])
-    found.check()
-    return found
+    candidate.check()
+    return candidate
 
 
 def choose(
@@ -70,30 +70,30 @@ def choose(
     Raises HarkError: the engine is not ready, or does not support the language or translation; with "auto": none does.
     """
     if name != AUTO:
-        found = engine(name)
-        if translate and not found.translates:
+        candidate = engine(name)
+        if translate and not candidate.translates:
             raise _no_translator(
-                worded("The engine %(name)s transcribes in the spoken language.", name=described(found))
+                worded("The engine %(name)s transcribes in the spoken language.", name=described(candidate))
             )
-        if not knows(found, language):
+        if not knows(candidate, language):
             raise HarkError(
                 worded(
                     "The engine %(name)s does not support the language %(language)s.",
                     name=name,
                     language=repr(language),
                 ),
-                worded("It supports %(languages)s.", languages=listed(found.languages() or ())),
+                worded("It supports %(languages)s.", languages=listed(candidate.languages() or ())),
                 worded("Choose the engine %(auto)s, or another one.", auto=AUTO),
             )
-        found = _fitted(found, data)
-        return found, worded("%(engine)s, as requested", engine=described(found))
+        candidate = _fitted(candidate, data)
+        return candidate, worded("%(engine)s, as requested", engine=described(candidate))
     able = ready() if among is None else among
-    for found in able:
-        if translate and not found.translates:
+    for candidate in able:
+        if translate and not candidate.translates:
             continue
-        if knows(found, language) and (language is not None or _may_guess(found, able)):
-            found = _fitted(found, data)
-            return found, worded("%(engine)s: %(why)s", engine=described(found), why=found.why)
+        if knows(candidate, language) and (language is not None or _may_guess(candidate, able)):
+            candidate = _fitted(candidate, data)
+            return candidate, worded("%(engine)s: %(why)s", engine=described(candidate), why=candidate.why)
     if translate:
         raise _no_translator(worded("No engine that is ready here can."))
     lacking = next(one for one in engines() if knows(one, language) and not one.hosted)
@@ -150,13 +150,13 @@ def with_model(name: str, model: str, language: str | None) -> RecognitionEngine
     if kind is None or not model or _engines()[name].model == model:
         return choose(name, language)[0]
     with _holding:
-        found = _held.get(name)
-        if found is None or found.model != model:
-            if found is not None:
-                found.close()
-            found = _held[name] = kind(model)
-    found.check()
-    return found
+        instance = _held.get(name)
+        if instance is None or instance.model != model:
+            if instance is not None:
+                instance.close()
+            instance = _held[name] = kind(model)
+    instance.check()
+    return instance
 
 
 def close_engines() -> None:

@@ -27,8 +27,8 @@ def split(segment: Segment) -> list[Segment]:
             first = number
     if len(parts) == 1:
         return [segment]
-    made = [segment_of(part, segment.language) for part in parts]
-    return [replace(part, speaker=segment.speaker) for part in made if part is not None]
+    segments = [segment_of(part, segment.language) for part in parts]
+    return [replace(part, speaker=segment.speaker) for part in segments if part is not None]
 
 
 def _short(words: Sequence[Word]) -> list[Sequence[Word]]:

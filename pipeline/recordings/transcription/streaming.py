@@ -68,22 +68,22 @@ class StreamingTranscriber:
         """
         samples = np.ascontiguousarray(audio, dtype=np.float32).reshape(-1)
         samples = np.clip(np.nan_to_num(samples), -1.0, 1.0)
-        found: list[Partial] = []
+        partials: list[Partial] = []
         for first in range(0, len(samples), STEP):
-            found += self._take(samples[first : first + STEP], last=False)
-        return [*found, *self._guess()]
+            partials += self._take(samples[first : first + STEP], last=False)
+        return [*partials, *self._guess()]
 
     def finish(self) -> list[Partial]:
         """End the stream and return the open utterance, if any. Raises HarkError from ``recognize``."""
-        found = self._take(np.zeros(0, np.float32), last=True)
+        partials = self._take(np.zeros(0, np.float32), last=True)
         if self._open is not None:
-            found += self._close(self._last_speech)
-        return found
+            partials += self._close(self._last_speech)
+        return partials
 
     def _take(self, samples: np.ndarray, last: bool) -> list[Partial]:
         self._audio = np.concatenate([self._audio, samples])
         self._probabilities += self._hearing.feed(samples, last).tolist()
-        found: list[Partial] = []
+        partials: list[Partial] = []
         while self._next < self._base + len(self._probabilities):
             frame, probability = self._next, self._probabilities[self._next - self._base]
             self._next += 1
@@ -95,12 +95,12 @@ class StreamingTranscriber:
             if probability >= STILL_SPEECH:
                 self._last_speech = frame + 1
             if frame + 1 - self._last_speech >= self._pause:
-                found += self._close(self._last_speech)
+                partials += self._close(self._last_speech)
             elif frame + 1 - self._first() >= self._longest:
-                found += self._part()
+                partials += self._part()
         if self._open is None:  # keep only a possible margin of the next utterance
             self._drop(max(self._base, self._next - self._margin))
-        return found
+        return partials
 
     def _first(self) -> int:
         """Return the first frame of the open utterance's audio."""
@@ -111,13 +111,13 @@ class StreamingTranscriber:
         """Close an utterance of an engine's maximal length at its least probable frame, and continue after it."""
         begin = self._first()
         look_from = begin + 2 * self._longest // 3
-        heard = self._probabilities[look_from - self._base : self._next - self._base]
-        cut = look_from + int(np.argmin(heard))
+        probabilities = self._probabilities[look_from - self._base : self._next - self._base]
+        cut = look_from + int(np.argmin(probabilities))
         after = self._last_speech
-        found = self._close(cut, margin=0)
+        partials = self._close(cut, margin=0)
         if after > cut:
             self._open, self._last_speech, self._guessed_at = cut, after, self._next
-        return found
+        return partials
 
     def _close(self, end: int, margin: int | None = None) -> list[Partial]:
         assert self._open is not None

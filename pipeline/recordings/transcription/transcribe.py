@@ -99,10 +99,10 @@ def transcribe(
         with storing("transcription"):
             work.mkdir(parents=True, exist_ok=True)
             with _Progress(work / PROGRESS_FILE, begun) as done:
-                found = list(_recognized(recording, plan, engine, options, done, reporter))
+                raw_segments = list(_recognized(recording, plan, engine, options, done, reporter))
     if options.language is None:
-        _check_language(found, sum(piece.stretch.seconds for piece in plan), engine)
-    segments = with_overlaps(part for segment in found for part in split(segment))
+        _check_language(raw_segments, sum(piece.stretch.seconds for piece in plan), engine)
+    segments = with_overlaps(part for segment in raw_segments for part in split(segment))
     speakers = {name: SIDES[name] for name in dict.fromkeys(segment.speaker for segment in segments) if name}
     return Transcript(
         duration_s=round(seconds, 3),
@@ -168,22 +168,22 @@ def _plan(recording: soundfile.SoundFile, sides: bool, reporter: Reporter) -> li
                 frames = np.pad(audio, (0, -len(audio) % FRAME)).reshape(-1, FRAME)
                 levels[number].append(10 * np.log10(np.square(frames).mean(axis=1) + 1e-10))
         reporter.progress(done / SAMPLE_RATE, recording.frames / SAMPLE_RATE)
-    heard = [np.concatenate([np.zeros(0, np.float32), *parts]) for parts in probabilities]
+    speech = [np.concatenate([np.zeros(0, np.float32), *parts]) for parts in probabilities]
     if sides and done:
-        heard = _without_leaks(heard, [np.concatenate(parts) for parts in levels])
-    found = [
-        _Piece(speaker, stretch) for speaker, one in zip(speakers, heard) for stretch in pieces(one, recording.frames)
+        speech = _without_leaks(speech, [np.concatenate(parts) for parts in levels])
+    plan = [
+        _Piece(speaker, stretch) for speaker, one in zip(speakers, speech) for stretch in pieces(one, recording.frames)
     ]
-    return sorted(found, key=lambda piece: (piece.stretch.start, piece.speaker))
+    return sorted(plan, key=lambda piece: (piece.stretch.start, piece.speaker))
 
 
-def _without_leaks(heard: list[np.ndarray], levels: list[np.ndarray]) -> list[np.ndarray]:
+def _without_leaks(speech: list[np.ndarray], levels: list[np.ndarray]) -> list[np.ndarray]:
     """Set probabilities of speech to 0 where a channel contains only leakage from the other."""
-    frames = min(map(len, [*heard, *levels]))  # one may have an extra frame in a truncated file
+    frames = min(map(len, [*speech, *levels]))  # one may have an extra frame in a truncated file
     left, right = (level[:frames] - np.percentile(level, LOUD_PERCENTILE) for level in levels)
     return [
-        np.where(right - left > LEAK_DB, 0.0, heard[0][:frames]),
-        np.where(left - right > LEAK_DB, 0.0, heard[1][:frames]),
+        np.where(right - left > LEAK_DB, 0.0, speech[0][:frames]),
+        np.where(left - right > LEAK_DB, 0.0, speech[1][:frames]),
     ]
 
 
@@ -222,10 +222,10 @@ def _audio(recording: soundfile.SoundFile, piece: _Piece) -> np.ndarray:
     return block[:, list(SIDES).index(piece.speaker)] if piece.speaker else block.mean(axis=1)
 
 
-def _check_language(found: list[Segment], spoken_s: float, engine: RecognitionEngine) -> None:
+def _check_language(segments: list[Segment], spoken_s: float, engine: RecognitionEngine) -> None:
     """Raise HarkError if almost no speech was found in the engine's only language."""
     known = engine.languages()
-    known_s = sum(segment.end_s - segment.start_s for segment in found if segment.language)
+    known_s = sum(segment.end_s - segment.start_s for segment in segments if segment.language)
     if known is None or spoken_s < LEAST_SPOKEN_S or known_s >= LEAST_KNOWN * spoken_s:
         return
     names = {"engine": engine.name, "languages": listed(known), "seconds": rounded(spoken_s)}

@@ -42,13 +42,13 @@ def own_folder() -> Path:
 
 def converted() -> dict[str, Path]:
     """Return models in CTranslate2's form by size: Hark's own folder, then the Hugging Face cache."""
-    found: dict[str, Path] = {}
+    models: dict[str, Path] = {}
     for snapshot in sorted(hub_folder().glob("models--*/snapshots/*")):
         name = _CACHED.match(snapshot.parent.parent.name)
         if name and is_converted(snapshot):
-            found[(name[1] or "") + name[2]] = snapshot
-    found |= {folder.name: folder for folder in sorted(own_folder().glob("*")) if is_converted(folder)}
-    return found
+            models[(name[1] or "") + name[2]] = snapshot
+    models |= {folder.name: folder for folder in sorted(own_folder().glob("*")) if is_converted(folder)}
+    return models
 
 
 def checkpoints() -> dict[str, Path]:

@@ -88,13 +88,13 @@ def retimed(
         confidence: of new words; None: the lowest of those that they replace, 0 if there are none.
     """
     shown = text.split()
-    found: list[Word] = []
+    result: list[Word] = []
     # Case, and punctuation around a word, do not affect its time.
     texts = ([word.text for word in words], shown)
-    old, new = ([_EDGES.sub("", word).casefold() or word for word in said] for said in texts)
+    old, new = ([_EDGES.sub("", word).casefold() or word for word in side] for side in texts)
     for kind, i1, i2, j1, j2 in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if kind == "equal":
-            found += [replace(word, text=new) for word, new in zip(words[i1:i2], shown[j1:j2], strict=True)]
+            result += [replace(word, text=new) for word, new in zip(words[i1:i2], shown[j1:j2], strict=True)]
             continue
         if i1 < i2:
             start, end = words[i1].start_s, words[i2 - 1].end_s
@@ -102,5 +102,5 @@ def retimed(
             start = words[i1 - 1].end_s if i1 else start_s
             end = words[i1].start_s if i1 < len(words) else end_s
         sure = min((word.confidence for word in words[i1:i2]), default=0.0) if confidence is None else confidence
-        found += spread(" ".join(shown[j1:j2]), start, max(start, end), sure)
-    return tuple(found)
+        result += spread(" ".join(shown[j1:j2]), start, max(start, end), sure)
+    return tuple(result)

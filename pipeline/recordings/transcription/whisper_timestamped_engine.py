@@ -26,9 +26,9 @@ class WhisperTimestamped(whisper_models.WhisperEngine, WorkerEngine):
         return path.is_file()
 
     def available(self) -> Readiness:
-        there = self.packages_there()
-        if not there.ok:
-            return there
+        readiness = self.packages_there()
+        if not readiness.ok:
+            return readiness
         if self.file() is None:
             why = worded("There is no Whisper model in openai-whisper's format.")
             if self.model:

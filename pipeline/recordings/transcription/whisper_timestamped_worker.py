@@ -37,13 +37,13 @@ def transcribed(library: Any, model: Any, audio: Any, language: str | None, prom
     """Return a piece's language, and its segments with words, for ``worker_engine.segments_of``."""
     how = {"language": language, "condition_on_previous_text": False, "temperature": 0.0, "verbose": None}
     try:
-        found = library.transcribe(model, audio, vad=False, initial_prompt=prompt, **how)
+        result = library.transcribe(model, audio, vad=False, initial_prompt=prompt, **how)
     except (ValueError, AssertionError, IndexError, RuntimeError):
         # The attention path can fail on odd audio (dtw: "No warping path found"). The words are then placed by
         # Whisper's own segment times.
         traceback.print_exc()
-        found = model.transcribe(audio, initial_prompt=prompt, **how)
-    return {"language": found.get("language") or language or "", "segments": [_segment(s) for s in found["segments"]]}
+        result = model.transcribe(audio, initial_prompt=prompt, **how)
+    return {"language": result.get("language") or language or "", "segments": [_segment(s) for s in result["segments"]]}
 
 
 def _segment(segment: dict[str, Any]) -> dict[str, Any]:

@@ -86,11 +86,11 @@ class WorkerEngine(RecognitionEngine):
 def segments_of(answer: Mapping[str, Any], seconds: float) -> list[Segment]:
     """Parse a worker's answer into segments. Raises KeyError, TypeError or ValueError: it is invalid."""
     language = str(answer["language"])
-    found = []
+    segments = []
     for segment in answer["segments"]:
         usual = {"log_p": 0.0, "no_speech": 0.0, "compression": 1.0}
         if invented(*(float(segment.get(name, value)) for name, value in usual.items())):
             continue
         raw = [(str(text), float(start), float(end), float(p)) for text, start, end, p in segment["words"]]
-        found.append(segment_of(words_of(raw, language, seconds), language))
-    return [segment for segment in found if segment is not None]
+        segments.append(segment_of(words_of(raw, language, seconds), language))
+    return [segment for segment in segments if segment is not None]

@@ -181,7 +181,7 @@ def test_what_looks_into_a_file_may_say_anything(
     decoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str
 ) -> None:
     soundfile.write(tmp_path / "in.wav", tone(1), 16_000)
-    monkeypatch.setattr(media, "_told", lambda command, path: (json.loads(says), ""))
+    monkeypatch.setattr(media, "_run_probe", lambda command, path: (json.loads(says), ""))
     with pytest.raises(HarkError, match="gave an invalid answer"):
         normalize(tmp_path / "in.wav", tmp_path / "a.flac", MediaLimits())
 
