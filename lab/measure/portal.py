@@ -32,6 +32,7 @@ LONGEST_S = 900.0  # of the training, at most
 SHARE = {"value": 0.1, "low": 0.05, "high": 0.2}
 SUMMARY = {
     **dict.fromkeys(("miss_rate", "miss_rate_clean", "miss_rate_noisy", "fa_per_hour", "confusables_accepted"), SHARE),
+    "effort": "quick",
     "threshold": 0.5,
     "test_hours": 1.0,
     "parameters": 500_000,
