@@ -269,6 +269,21 @@ def test_times_are_those_of_the_reader(owners: Client, owner: User) -> None:
         page.get_by_text("16:04:30 Planning").wait_for()
 
 
+def test_all_of_a_long_log_is_shown(owners: Client, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webui.jobs.views.EVENTS", 2)
+    job = a_job(owner, "done", *({"event": "log", "message": f"Line {n}", "level": "info"} for n in range(5)))
+    path, events = (reverse(f"jobs:{name}", args=[job.pk]) for name in ("detail", "events"))
+    answers = [owners.get(events).json()]
+    while answers[-1]["more"]:
+        answers.append(owners.get(events, {"after": answers[-1]["last"]}).json())
+    assert [len(answer["events"]) for answer in answers] == [2, 2, 1]
+    with in_chromium(owners, {path: path}) as page:
+        page.route(f"**{events}*", lambda route: route.fulfill(json=answers.pop(0)))
+        page.goto(ADDRESS + path)
+        page.get_by_text("Line 4").wait_for()
+        assert page.locator(".log li").count() == 5 and not page.locator("progress").is_visible()
+
+
 def test_a_job_s_page_says_the_same_live_and_loaded_again(owners: Client, owner: User) -> None:
     loss = [{"event": "metric", "name": "loss", "value": value} for value in (0.058, 0.05)]
     told = {"event": "estimate", "seconds": 200, "done": 0.0, "stage_done": 1.0}

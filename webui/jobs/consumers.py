@@ -53,7 +53,7 @@ class TellsInALanguage(SignsIn, AsyncJsonWebsocketConsumer):
 
 
 class JobConsumer(TellsInALanguage):
-    """Sends what is new about one job twice a second until it has ended: ``{"job", "events", "last"}``.
+    """Sends what is new about one job twice a second until it has ended: ``{"job", "events", "last", "more"}``.
 
     It reads the database, as polling does, so it needs no message broker, and nothing is lost while it is disconnected.
     The client begins with ``{"after": N}``, which skips events up to N, and may add ``"language": "de"`` for the
@@ -83,7 +83,7 @@ class JobConsumer(TellsInALanguage):
             if said["events"] or shown != before:
                 await self.send_json(said)
             before, after = shown, said["last"]
-            if not said["job"]["going"]:
+            if not said["job"]["going"] and not said["more"]:
                 await self.close()
                 return
             await asyncio.sleep(EVERY_S)

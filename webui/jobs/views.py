@@ -21,16 +21,18 @@ EVENTS = 500  # in one answer
 
 
 def news(job_id: UUID | str, after: int) -> dict[str, Any]:
-    """Return the job and at most :data:`EVENTS` events after number ``after``. Raises Job.DoesNotExist."""
+    """Return the job and at most :data:`EVENTS` events after number ``after``; ``more``: others follow.
+
+    Raises Job.DoesNotExist.
+    """
     job = Job.objects.get(id=job_id)
-    events = list(JobEvent.objects.filter(job_id=job_id, id__gt=after)[:EVENTS])
-    snapshot = job.snapshot()
-    if len(events) == EVENTS:
-        snapshot["going"] = True  # more events follow
+    found = list(JobEvent.objects.filter(job_id=job_id, id__gt=after)[: EVENTS + 1])
+    events = found[:EVENTS]
     return {
-        "job": snapshot,
+        "job": job.snapshot(),
         "events": [_shown(event.event) for event in events],
         "last": events[-1].pk if events else after,
+        "more": len(found) > EVENTS,
     }
 
 

@@ -152,12 +152,16 @@ function connect() {
 }
 
 async function ask() {
+  let more = false;
   try {
     const answer = await fetch(`${page.dataset.events}?after=${last}`, { headers: { Accept: "application/json" } });
-    if (answer.ok) show(await answer.json());
-    else if (answer.status === 404 || answer.redirected) return;
+    if (answer.ok) {
+      const news = await answer.json();
+      show(news);
+      more = news.more;
+    } else if (answer.status === 404 || answer.redirected) return;
   } catch { /* the server is away; it may come back */ }
-  if (!ended) setTimeout(ask, 1000);
+  if (more) ask(); else if (!ended) setTimeout(ask, 1000);
 }
 
 if (ended) ask(); else connect();
