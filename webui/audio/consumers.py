@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,6 +28,7 @@ LONGEST_S = 1800.0  # of one connection
 MOST_WAITING = 60 * SAMPLE_RATE * 2  # bytes waiting for a recognizer that is slower than speech
 TOO_MUCH = 4413  # close code
 UNREADABLE = 1007
+OUR_FAULT = 1011
 
 
 T = TypeVar("T")
@@ -121,10 +123,9 @@ class TranscribeConsumer(SignsIn):
             return
         for task in self.answering:
             task.cancel()
-        if not self.working.done():
-            self.working.cancel()
-            await asyncio.gather(self.working, return_exceptions=True)
-            await self._keep(self.session)
+        self.working.cancel()
+        await asyncio.gather(self.working, return_exceptions=True)
+        await self._keep(self.session)  # unless it is saved already
 
     async def _start(self, wish: dict[str, Any]) -> bool:
         assert self.user is not None
@@ -159,6 +160,20 @@ class TranscribeConsumer(SignsIn):
         return True
 
     async def _work(self, session: live.Session) -> None:
+        """Recognize until the client stops, then save the session; a bug does not lose it."""
+        code = None
+        try:
+            await self._recognize(session)
+        except Exception:
+            logging.getLogger(__name__).warning("a live transcription broke off", exc_info=True)
+            code = OUR_FAULT
+        await self._keep(session, told=True)
+        _going.pop(self, None)  # before the message, since the next session may begin at once
+        if code is None:
+            await self.say(ended=True)
+        await self.close(code)
+
+    async def _recognize(self, session: live.Session) -> None:
         """Recognize everything received meanwhile at once, so that a slow recognizer catches up."""
         while True:
             await self.news.wait()
@@ -172,10 +187,6 @@ class TranscribeConsumer(SignsIn):
                 break
         if self.answering:
             await asyncio.wait(self.answering, timeout=30.0)
-        await self._keep(session, told=True)
-        _going.pop(self, None)  # before the message, since the next session may begin at once
-        await self.say(ended=True)
-        await self.close()
 
     async def _tell(self, news: list[dict[str, Any]]) -> None:
         for one in news:

@@ -24,7 +24,7 @@ from webui.accounts.models import User
 from webui.audio import asking, intake, uploads
 from webui.audio.models import Recording
 from webui.jobs.quota import check_minutes, check_room
-from webui.listening.services import runtime_of
+from webui.listening.services import runtime_of, scores_of
 from webui.trainer.models import Detector, Version
 from webui.translation import explained
 
@@ -109,8 +109,14 @@ class Session:
         """Process 16-bit samples; return new ``{"event"}``, ``{"partial"}``, ``{"final"}``, ``{"error"}``."""
         audio = np.frombuffer(content[: len(content) // 2 * 2], "<i2").astype(np.float32) / 32768.0
         news: list[dict[str, Any]] = []
-        for phrase, runtime in self.detectors:
-            for hit in runtime.detections(runtime.scores(audio)):
+        for phrase, runtime in list(self.detectors):
+            try:
+                hits = runtime.detections(scores_of(runtime, audio))
+            except HarkError as error:  # it would fail again; the others and the words continue
+                self.detectors.remove((phrase, runtime))
+                news.append({"error": explained(error)})
+                continue
+            for hit in hits:
                 event = {"phrase": phrase, "time_s": hit.time_s, "score": round(hit.score, 4)}
                 news.append({"event": event})
         try:

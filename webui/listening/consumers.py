@@ -16,7 +16,6 @@ from django.http import Http404
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
-from model.runtime.detector import BundleError
 from model.runtime.detector import Detector as Runtime
 from pipeline.serving.untrained import UntrainedStream
 from webui.access import to_change
@@ -80,9 +79,9 @@ class _Listens(SignsIn):
         self.samples += len(audio)
         self.heard(audio)
         try:
-            scores = await asyncio.to_thread(self.runtime.scores, audio)
-        except (BundleError, HarkError) as error:
-            await self.say(error=explained(HarkError(error.what, error.why, error.what_to_do)))
+            scores = await asyncio.to_thread(services.scores_of, self.runtime, audio)
+        except HarkError as error:
+            await self.say(error=explained(error))
             await self.close()
             return
         found = self.runtime.detections(scores)

@@ -22,6 +22,7 @@ from core.events import silent_reporter
 from core.foreign_audio import read_foreign_audio
 from db.db_api import Library, source_id
 from db.records import NewClip
+from model.runtime.detector import BundleError
 from model.runtime.detector import Detector as Runtime
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
@@ -62,6 +63,14 @@ def untrained_runtime(phrase: str, language: str) -> UntrainedStream:
             _("This phrase cannot be tried yet."), only_trained(), _("Train it first; a trial takes a minute.")
         )
     return UntrainedStream(keyphrase)
+
+
+def scores_of(runtime: Runtime | UntrainedStream, audio: np.ndarray) -> np.ndarray:
+    """Return the scores of the next samples of a stream. Raises HarkError if the detector fails."""
+    try:
+        return runtime.scores(audio)
+    except BundleError as error:
+        raise HarkError(error.what, error.why, error.what_to_do) from error
 
 
 def detect_in_file(version: Version, path: Path, fa_per_day: float | None = None) -> dict[str, Any]:
@@ -149,17 +158,18 @@ def keep_wake(*, user: User, version: Version, path: Path, kind: str, score: flo
             _("A recording from a device can last %(most)d seconds.") % {"most": LONGEST_WAKE_S},
             _("Send only the seconds around the score."),
         )
-    _count_wake(detector)
-    sample = keep_sample(
-        user=user,
-        version=version,
-        verdict="",
-        audio=audio,
-        kind=kind,
-        score=score,
-        device=device,
-        sorted_as=Sample.Sorted.UNSURE,
-    )
+    with serialized():  # a clip that is not stored does not count
+        _count_wake(detector)
+        sample = keep_sample(
+            user=user,
+            version=version,
+            verdict="",
+            audio=audio,
+            kind=kind,
+            score=score,
+            device=device,
+            sorted_as=Sample.Sorted.UNSURE,
+        )
     # It is stored already, so that nothing is lost if no recognizer answers.
     found = sort_wake(detector.phrase, detector.language, audio)
     sample.sorted_as, sample.text = found.kind, found.text
@@ -178,18 +188,17 @@ def _count_wake(detector: Detector) -> None:
             SEND_AGAIN_AFTER_S,
         )
     today = timezone.now().date()
-    with serialized():
-        intake = WakeIntake.objects.filter(detector=detector)
-        intake.exclude(day=today).update(day=today, sent=0)
-        intake.filter(day=None).update(day=today, sent=0)
-        if not intake.filter(sent__lt=settings.WAKES_PER_DAY).update(sent=F("sent") + 1):
-            raise StatusError(
-                429,
-                _("The daily limit of this detector is reached."),
-                _("It accepts %(n)d recordings a day.") % {"n": settings.WAKES_PER_DAY},
-                _("Continue tomorrow."),
-                SEND_AGAIN_AFTER_S,
-            )
+    intake = WakeIntake.objects.filter(detector=detector)
+    intake.exclude(day=today).update(day=today, sent=0)
+    intake.filter(day=None).update(day=today, sent=0)
+    if not intake.filter(sent__lt=settings.WAKES_PER_DAY).update(sent=F("sent") + 1):
+        raise StatusError(
+            429,
+            _("The daily limit of this detector is reached."),
+            _("It accepts %(n)d recordings a day.") % {"n": settings.WAKES_PER_DAY},
+            _("Continue tomorrow."),
+            SEND_AGAIN_AFTER_S,
+        )
 
 
 def confirm(*, sample: Sample, is_phrase: bool) -> None:

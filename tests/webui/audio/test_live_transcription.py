@@ -16,6 +16,8 @@ from core.audio_file import SAMPLE_RATE, read_audio
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.readiness import Readiness
+from model.runtime.detector import BundleError
+from model.runtime.detector import Detector as Runtime
 from pipeline.recordings.transcript import Segment, Word
 from tests.support.ready_recordings import ready_recording, transcript_of_words
 from tests.support.sockets import Socket
@@ -136,14 +138,40 @@ def test_questions_that_are_heard_are_answered_from_one_s_own_transcripts(owner:
     assert of_kind(talk(other, conversation), "answer") == []
 
 
-def test_the_user_s_detectors_listen_along(owner: User, other: User, portal: Path) -> None:
+@pytest.fixture
+def detector(owner: User, portal: Path) -> Detector:
     keyword_hmm_bundle(portal / "models" / "run-1" / "bundle", PHRASE, size="standard")
-    detector = Detector.objects.create(user=owner, phrase=PHRASE, language="en")
-    Version.objects.create(detector=detector, number=1, folder="models/run-1", bundle="bundle", summary={})
+    made = Detector.objects.create(user=owner, phrase=PHRASE, language="en")
+    Version.objects.create(detector=made, number=1, folder="models/run-1", bundle="bundle", summary={})
+    return made
+
+
+def test_the_user_s_detectors_listen_along(owner: User, other: User, detector: Detector) -> None:
     conversation = partial(all_of_it, detectors=[detector.pk, 999, "x", None])
     (event,) = of_kind(talk(owner, conversation), "event")
     assert event["phrase"] == PHRASE and event["score"] > 0.5
     assert of_kind(talk(other, conversation), "event") == []
+
+
+def test_a_detector_that_fails_does_not_end_the_stream(
+    owner: User, detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Runtime, audio: np.ndarray) -> np.ndarray:
+        raise BundleError("It failed.", "Because.", "Do.")
+
+    monkeypatch.setattr(Runtime, "scores", fail)
+    heard = talk(owner, partial(all_of_it, detectors=[detector.pk], save=True))
+    (error,) = of_kind(heard, "error")
+    assert error["what"] == "It failed." and of_kind(heard, "final") and of_kind(heard, "saved")
+    assert heard[-2:] == [{"ended": True}, 1000]
+
+
+def test_a_bug_ends_the_stream_but_loses_nothing(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live.Session, "finish", lambda self: 1 / 0)
+    *_heard, saved, code = talk(owner, partial(all_of_it, save=True))
+    recording = transcripts.recordings_of(owner).select_related("user").get()
+    assert saved["saved"]["recording"] == str(recording.pk) and code == 1011
+    assert len(read_audio(recording.path / "original.wav")) == len(spoken(PHRASE, 0.5, 1.5))
 
 
 @pytest.mark.parametrize("who", ["owner", "other"])  # quotas are looked up for all but the owner

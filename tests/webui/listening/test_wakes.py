@@ -94,6 +94,7 @@ def test_scope_and_owner(owner: User, other: User, version: Version, client: Cli
 
 def test_so_many_a_day_and_so_many_that_wait(owner: User, version: Version, settings: Any) -> None:
     settings.WAKES_PER_DAY = 2
+    assert send(owner, version, seconds=0.1).status_code == 422, "not stored, so not counted"
     assert [send(owner, version).status_code for _ in range(3)] == [201, 201, 429]
     WakeIntake.objects.update(day="2026-01-01")  # another day
     assert send(owner, version).status_code == 201
