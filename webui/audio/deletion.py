@@ -24,8 +24,8 @@ def remove_leftovers(job: Job) -> None:
 
 def delete(*, recording: Recording) -> None:
     """Delete a recording with everything made from it. Raises HarkError if a file cannot be removed; it stays then."""
-    going = list(Job.objects.filter(user=recording.user, spec__recording=str(recording.pk)))
-    for job in going:
+    about = Job.objects.filter(user=recording.user, spec__recording=str(recording.pk))
+    for job in about:
         jobs.cancel(job=job)
     with storing("deleting the recording"):
         remove_from_library(user_data(recording.user), str(recording.pk))
@@ -37,7 +37,5 @@ def delete(*, recording: Recording) -> None:
     with serialized():
         record(Action.RECORDING_DELETED, what=str(recording.pk), about=recording.user)
         recording.delete()
-    for job in going:
-        job.refresh_from_db()
-        if not job.is_going:
-            remove_leftovers(job)  # those of an active job when it has ended
+    for job in about.exclude(state__in=Job.GOING):  # an active one's when it has ended
+        remove_leftovers(job)

@@ -16,8 +16,9 @@ from django.utils.translation import gettext as _
 from core.data_folder import storing
 from core.errors import HarkError
 from pipeline.recordings.media import MediaLimits, clean_name, probe, suffix_of
-from pipeline.recordings.recording_folder import RECORDINGS
+from pipeline.recordings.recording_folder import GIVEN_TEXT, RECORDINGS
 from pipeline.recordings.transcription.registry import engines
+from pipeline.recordings.transcription.transcribe import PROGRESS_FILE
 from webui.accounts.models import User
 from webui.audio.corrections import expected_words
 from webui.audio.models import Recording
@@ -48,6 +49,7 @@ def create_recording(
     options: Mapping[str, Any] | None = None,
     more: Sequence[Path] = (),
     identifier: uuid.UUID | None = None,
+    text: str = "",
     even_if_full: bool = False,
 ) -> Recording:
     """Take over an audio file (it is moved, and counts in its user's quota already) and queue its transcription.
@@ -58,6 +60,7 @@ def create_recording(
       options: of :data:`DEFAULTS`; others are refused.
       more: further files, appended to ``source`` in this order (moved, too).
       identifier: of the recording; by default a new one.
+      text: the user's text of it, to train from; "": none.
       even_if_full: accept it however many jobs wait, since it cannot be recorded again.
 
     Raises HarkError: an empty or too large file, invalid options, or a full disk; webui.jobs.services.LimitReached: too
@@ -93,6 +96,9 @@ def create_recording(
         for path, kept in zip(sources, recording.originals, strict=True):
             shutil.move(path, recording.path / kept)
             undo.callback(shutil.move, recording.path / kept, path)
+        if text:
+            with storing("saving the text"):
+                (recording.path / GIVEN_TEXT).write_text(text, encoding="utf-8")
         with serialized():
             transaction.on_commit(undo.pop_all)  # first, so that the files stay whatever fails after the commit
             recording.save(force_insert=True)
@@ -159,7 +165,6 @@ def check_size(user: User, size: int) -> None:
 
 def transcribe_again(*, recording: Recording, options: Mapping[str, Any] | None = None) -> None:
     """Queue another transcription; the present one stays until then. Raises HarkError: active, or invalid options."""
-    (recording.path / "progress.jsonl").unlink(missing_ok=True)
     with serialized():
         old = Recording.objects.select_related("job").get(pk=recording.pk).job
         if old is not None and old.is_going:
@@ -174,6 +179,7 @@ def transcribe_again(*, recording: Recording, options: Mapping[str, Any] | None 
         recording.job = None
         recording.save(update_fields=["job"])
         _submit(recording, seconds=recording.duration_s or 0.0)
+        (recording.path / PROGRESS_FILE).unlink(missing_ok=True)
         if old is not None and old.pk != recording.job_id:
             jobs.forget(old)
 
@@ -184,4 +190,3 @@ def retry(*, recording: Recording) -> None:
         transcribe_again(recording=recording)
     elif recording.job.can_be_retried:
         jobs.retry(job=recording.job)
-        Recording.objects.filter(pk=recording.pk).update(state=Recording.State.WORKING)

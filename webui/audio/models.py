@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import uuid
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from django.conf import settings
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -17,6 +18,17 @@ from webui.accounts.storage import user_data
 from webui.jobs.models import Job
 
 IN_PIECES = Path("uploads") / "recordings"  # below a user's data: unfinished uploads
+
+
+class Recordings(Things["Recording"]):
+    """Recordings, with a filter by the state that pages show."""
+
+    def in_state(self, state: str) -> Self:
+        """Return those whose :attr:`Recording.now` is ``state``."""
+        going = Q(job__state__in=Job.GOING)
+        if state == Recording.State.WORKING:
+            return self.filter(going | Q(state=state))
+        return self.filter(~going, state=state)
 
 
 class Recording(models.Model):
@@ -48,7 +60,7 @@ class Recording(models.Model):
     organization = shared_with(related_name="recordings")
     created_at = models.DateTimeField(auto_now_add=True)
 
-    objects: ClassVar = Things.as_manager()
+    objects: ClassVar = Recordings.as_manager()
 
     class Meta:
         ordering = ("-created_at", "-id")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from core.errors import HarkError
 from pipeline.recordings.recording_folder import TRANSCRIPT
 from pipeline.recordings.transcript import Segment, Transcript, load_transcript
 from webui.accounts.models import User
-from webui.audio.models import Recording
+from webui.audio.models import Recording, Recordings
 from webui.audio.search import Hit, find, terms
 from webui.http.errors import StatusError
 from webui.jobs import services as jobs
@@ -26,11 +25,11 @@ class Changed(HarkError):
     text = ""
 
 
-def recordings_of(user: User) -> QuerySet[Recording]:
+def recordings_of(user: User) -> Recordings:
     return Recording.objects.owned_by(user).select_related("job")
 
 
-def recordings_seen_by(user: User) -> QuerySet[Recording]:
+def recordings_seen_by(user: User) -> Recordings:
     """Return a user's own recordings and those shared with them, newest first."""
     return Recording.objects.visible_to(user).select_related("job", "organization")
 

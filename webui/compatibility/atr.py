@@ -30,7 +30,6 @@ from pipeline.recordings.adapt_recognizer import (
     MOST_EPOCHS,
     forget_speech,
 )
-from pipeline.recordings.recording_folder import GIVEN_TEXT
 from pipeline.recordings.transcription.hark_engine import HarkCtc, own_weights
 from pipeline.recordings.transcription.registry import AUTO, choose
 from webui.accounts.models import User
@@ -109,13 +108,10 @@ def _read_text(sent: UploadedFile | None) -> str:
 
 def _keep(user: User, sound: UploadedFile, text: str, language: str | None) -> Recording:
     with received(user, sound) as (path, _facts):
-        made = intake.create_recording(
-            user=user, name=name_of(sound), source=path, options={"language": language, "session": SESSION}
-        )
-    if text.strip():
-        with storing("saving the text"), atomic_path(made.path / GIVEN_TEXT) as temporary:
-            temporary.write_text(" ".join(text.split()), encoding="utf-8")
-    return made
+        return intake.create_recording(
+            user=user, name=name_of(sound), source=path, text=" ".join(text.split()),
+            options={"language": language, "session": SESSION},
+        )  # fmt: skip
 
 
 @endpoint("POST", scopes=("train",), fields=("epochs", "batch_size", "subset", "all"), form="compatibility:training")

@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID
 
 from django.core.files.uploadedfile import UploadedFile
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404
 
@@ -16,7 +15,7 @@ from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
 from webui.api.endpoints import endpoint, number, wrong
 from webui.audio import derived, intake, transcripts
-from webui.audio.models import Recording
+from webui.audio.models import Recording, Recordings
 from webui.audio.uploads import name_of, received
 from webui.compatibility.transcribing import failure_of
 from webui.compatibility.uploads import one_by_one, sent_files
@@ -52,17 +51,16 @@ def sessions(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"sessions": found, "total": total, "limit": limit, "offset": offset})
 
 
-def _sessions(user: User) -> QuerySet[Recording]:
+def _sessions(user: User) -> Recordings:
     return transcripts.recordings_of(user).filter(options__session=SESSION)
 
 
-def _with_status(rows: QuerySet[Recording], status: str) -> QuerySet[Recording]:
-    """Filter by status; a recording in the queue is pending, whatever its own state."""
-    waiting = {"job__state": Job.State.QUEUED, "state": Recording.State.WORKING}
+def _with_status(rows: Recordings, status: str) -> Recordings:
+    """Filter by status; a recording in the queue is pending."""
+    found = rows.in_state(STATES[status])
     if status == "pending":
-        return rows.filter(state=Recording.State.UPLOADED) | rows.filter(**waiting)
-    found = rows.filter(state=STATES[status])
-    return found.exclude(**waiting) if status == "processing" else found
+        return found | rows.filter(job__state=Job.State.QUEUED)
+    return found.exclude(job__state=Job.State.QUEUED)
 
 
 def _begin(request: HttpRequest) -> HttpResponse:

@@ -190,6 +190,11 @@ def test_the_list(call: Call, world: World) -> None:
     said = call("get", "/recordings?limit=1&state=ready", headers=headers).json()
     assert said["total"] == 2 and said["items"][0]["name"] == "b.wav" and said["next"]
     assert call("get", "/recordings?state=failed", headers=headers).json()["items"] == []
+    retried = Job.objects.create(user=world.user, kind="transcribe", lane="audio", title="a", state=Job.State.RUNNING)
+    Recording.objects.filter(pk=world.recording.pk).update(job=retried)
+    said = call("get", "/recordings?state=working", headers=headers).json()["items"]
+    assert [one["state"] for one in said] == ["working"]
+    assert call("get", "/recordings?state=ready", headers=headers).json()["total"] == 1
 
 
 def test_deleting_removes_its_files(call: Call, world: World) -> None:

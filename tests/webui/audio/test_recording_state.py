@@ -35,6 +35,8 @@ def test_failed_job_makes_the_recording_failed_until_retried(owner: User, wav: P
         transcripts.transcript_of(recording)
     intake.retry(recording=recording)
     assert transcripts.recordings_of(owner).get(pk=recording.pk).now == "working"
+    found = {state: transcripts.recordings_of(owner).in_state(state).count() for state in Recording.State.values}
+    assert found == {"uploaded": 0, "working": 1, "ready": 0, "failed": 0}
 
 
 def test_page_of_a_failed_recording_shows_the_error_and_retries(owners: Client, owner: User, wav: Path) -> None:
@@ -81,16 +83,18 @@ def test_done_job_makes_the_recording_ready_and_indexed(recording: Recording) ->
 
 def test_transcribing_again_keeps_the_old_transcript_meanwhile(recording: Recording, owner: User) -> None:
     before = recording.job_id
-    (recording.path / "progress.jsonl").write_text("{}")
+    (recording.path / PROGRESS_FILE).write_text("{}")
     intake.transcribe_again(recording=recording, options={"engine": "hark", "summarize": False})
     now = transcripts.recordings_of(owner).select_related("user").get(pk=recording.pk)
     assert now.now == "working" and now.options["engine"] == "hark" and now.job_id != before
-    assert not Job.objects.filter(pk=before).exists() and not (recording.path / "progress.jsonl").exists()
+    assert not Job.objects.filter(pk=before).exists() and not (recording.path / PROGRESS_FILE).exists()
     assert transcripts.transcript_of(now).segments
     with refuses(409):
         corrections.update_segment(recording=now, number=0, text="x")
+    (recording.path / PROGRESS_FILE).write_text("{}")
     with refuses(409):
         intake.transcribe_again(recording=now)
+    assert (recording.path / PROGRESS_FILE).exists(), "the active job's"
 
 
 def test_failed_second_transcription_is_shown_with_the_old_transcript(owners: Client, recording: Recording) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import OperationalError
+from django.db import OperationalError, transaction
 from django.test import Client
 
 from core.errors import HarkError
@@ -152,6 +153,16 @@ def test_a_recording_is_deleted_while_something_writes_into_it(recording: Record
     folder = recording.path
     deletion.delete(recording=recording)
     assert not folder.exists() and not list(folder.parent.glob(".deleted-*"))
+
+
+def test_a_job_may_be_forgotten_by_its_worker_during_the_deletion(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = claimed(sharing.set_minable(recording=recording, minable=True))
+    end = partial(jobs.finish, job, Job.State.CANCELLED)
+    monkeypatch.setattr(deletion, "record", lambda *arguments, **more: transaction.on_commit(end))
+    deletion.delete(recording=recording)
+    assert not Recording.objects.exists() and not Job.objects.exists()
 
 
 def test_a_live_recording_is_stored_however_many_wait(owner: User, settings: Any, wav: Path) -> None:

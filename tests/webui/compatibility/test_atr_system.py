@@ -56,6 +56,17 @@ def test_a_transcript_can_come_with_it(client: Client, token: dict[str, str], re
     assert texts == {"a.wav": False, "b.wav": True}
 
 
+def test_a_recording_whose_text_cannot_be_stored_is_not_taken(
+    client: Client, token: dict[str, str], recording_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(path: Path, *arguments: Any, **more: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", no_room)
+    answer = send(client, token, recording_file, text="We ship it.")
+    assert answer.status_code == 507 and not Recording.objects.exists() and not Job.objects.exists()
+
+
 def test_uploads_that_make_no_sense(client: Client, token: dict[str, str], recording_file: Path) -> None:
     text = SimpleUploadedFile("alone.txt", b"nothing to hear")
     assert client.post("/upload", {"files": text}, headers=token).status_code == 422

@@ -19,6 +19,7 @@ from tests.support.sounds import upload
 from webui.accounts.models import User
 from webui.audio import transcripts
 from webui.audio.models import Recording
+from webui.compatibility.stereo import STATES
 from webui.jobs.models import Job
 
 pytestmark = pytest.mark.django_db
@@ -143,6 +144,10 @@ def test_one_that_failed_says_why(client: Client, token: dict[str, str], recordi
     Recording.objects.update(state=Recording.State.FAILED)
     said = client.get(f"{ADDRESS}/{begun['session_id']}", headers=token).json()
     assert said["status"] == "failed" and said["error"] == error
+    for state, status in ((Job.State.QUEUED, "pending"), (Job.State.RUNNING, "processing")):
+        Job.objects.update(state=state)  # retried
+        found = {name: client.get(f"{ADDRESS}?status={name}", headers=token).json()["total"] for name in STATES}
+        assert found == {**dict.fromkeys(STATES, 0), status: 1}
 
 
 def test_sessions_are_their_owner_s(

@@ -62,7 +62,7 @@ def recordings(
     """List recordings, newest first."""
     rows = transcripts.recordings_seen_by(caller(request).user).select_related("user")
     if state is not None:
-        rows = rows.filter(state=state)
+        rows = rows.in_state(state)
     return page(request, rows, paging)
 
 
