@@ -7,6 +7,7 @@ children with it: a job whose supervisor was killed must not run beside the one 
 from __future__ import annotations
 
 import json
+import operator
 import os
 import resource
 import shutil
@@ -24,7 +25,7 @@ from core.data_folder import StorageFull, atomic_path, data_folder, installation
 from core.errors import HarkError
 from core.events import Reporter, json_lines_sink
 from core.worded import worded
-from pipeline.training.planning.config import RunConfig, chosen
+from pipeline.training.planning.config import Recipe, RunConfig, chosen
 
 DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130  # exit codes, as everywhere in Hark
 NICENESS = 10  # of a job and all its children: pages that users wait for come first (python -m lab portal)
@@ -47,6 +48,22 @@ def choices_of(spec: Spec) -> dict[str, Any]:
 def run_config(spec: Spec) -> RunConfig:
     """Build the configuration from the specification of a training or a plan. Raises TypeError: an unknown name."""
     return chosen(RunConfig(""), choices_of(spec))
+
+
+def _is_same_run(spec: Spec, other: Spec) -> bool:
+    """Return whether two trainings are one run: its files are named after its configuration."""
+    return run_config(spec) == run_config(other)
+
+
+def _skipped_stages(spec: Spec) -> set[str]:
+    """Return the names of :data:`TRAINING_STAGES` that a training does not run."""
+    config = run_config(spec)
+    runs = {
+        "train": config.recipe is not Recipe.CALIBRATED,
+        "devices": config.devices,
+        "enable": spec.get("install_voices"),
+    }
+    return {name for name, does in runs.items() if not does}
 
 
 def _train(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
@@ -183,6 +200,8 @@ class Kind:
         run: does the job; its result is plain JSON.
         stages: (name, title) of stages that a page lists before they begin.
         memory_bytes: limit of the memory of the job's process; None: unlimited.
+        is_same: whether jobs of two specifications would make the same files.
+        skipped: names of the stages that a job of a specification does not run.
     """
 
     name: str
@@ -190,6 +209,8 @@ class Kind:
     run: Callable[[Spec, Path, Reporter], dict[str, Any]]
     stages: tuple[tuple[str, str], ...] = ()
     memory_bytes: int | None = None
+    is_same: Callable[[Spec, Spec], bool] = operator.eq
+    skipped: Callable[[Spec], set[str]] = lambda spec: set()
 
 
 TRAINING_STAGES = (
@@ -230,8 +251,8 @@ KINDS = {
     kind.name: kind
     for kind in (
         Kind(worded("plan"), AUDIO, _plan),
-        Kind(worded("train"), TRAINING, _train, TRAINING_STAGES),
-        Kind(worded("retrain"), TRAINING, _retrain, TRAINING_STAGES),
+        Kind(worded("train"), TRAINING, _train, TRAINING_STAGES, is_same=_is_same_run, skipped=_skipped_stages),
+        Kind(worded("retrain"), TRAINING, _retrain, TRAINING_STAGES, skipped=_skipped_stages),
         Kind(worded("compare"), TRAINING, _compare, COMPARISON_STAGES),
         Kind(
             worded("import"),

@@ -95,7 +95,7 @@ class Account:
 
     def seconds_left(self, states: Sequence[str], but: Job | None = None) -> float:
         """Return the seconds left this month, less the known lengths of jobs in these states except ``but``."""
-        jobs = Job.objects.filter(user__in=list(self.people), kind="transcribe", state__in=states)
+        jobs = Job.objects.filter(user__in=list(self.people), state__in=states)
         others = jobs if but is None else jobs.exclude(pk=but.pk)
         waiting = sum(spec.get(SECONDS, 0.0) for spec in others.values_list("spec", flat=True))
         return (self.limits.minutes_a_month or 0) * 60 - self.seconds_this_month() - waiting

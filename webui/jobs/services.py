@@ -23,8 +23,7 @@ from core.child_process import signal_group
 from core.errors import HarkError
 from core.events import Reporter
 from core.worded import worded
-from pipeline.jobs import AUDIO, KINDS, TRAINING, TRAINING_STAGES, finished_file, run_config
-from pipeline.training.planning.config import Recipe
+from pipeline.jobs import AUDIO, KINDS, TRAINING, finished_file
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.jobs.models import Job, JobEvent
@@ -72,15 +71,16 @@ def submit(
 ) -> Job:
     """Queue a job, or return the same one that is already waiting or running (a double click).
 
-    ``user``: whose data it works on; ``organization``: the number of that with which its thing is shared. Raises
-    LimitReached if too many jobs wait, StatusError if the user's jobs of today (429) or disk space (507) are used up.
+    ``user``: whose data it works on; ``organization``: the id of the one that sees what it works on, if that is shared.
+    Raises LimitReached if too many jobs wait, StatusError if the user's jobs of today (429) or disk space (507) are
+    used up.
     """
     if not even_if_full:
         check_room(user)
     with serialized():
         going = Job.objects.filter(state__in=Job.GOING)
         alike = going.filter(user=user, kind=kind).exclude(state=Job.State.CANCELLING)
-        if same := next((job for job in alike if _does_the_same(kind, job.spec, spec)), None):
+        if same := next((job for job in alike if KINDS[kind].is_same(job.spec, spec)), None):
             return same
         if not even_if_full:
             check_queue(user)
@@ -91,11 +91,6 @@ def submit(
         )  # fmt: skip
         _send_after_commit()
     return job
-
-
-def _does_the_same(kind: str, spec: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Return whether two jobs would make the same files; a training run's are named after its configuration."""
-    return spec == other if kind != "train" else run_config(spec) == run_config(other)
 
 
 def check_queue(user: User, coming: int = 0) -> None:
@@ -118,15 +113,10 @@ def check_queue(user: User, coming: int = 0) -> None:
 
 
 def stages_of(kind: str, spec: Mapping[str, Any] | None = None) -> list[tuple[str, str]]:
-    """Return names and titles of a kind's stages; with a training job's ``spec`` only those that it runs."""
-    stages = KINDS[kind].stages
-    if spec is not None and stages is TRAINING_STAGES:
-        config = run_config(spec)
-        skipped = {"train"} if config.recipe is Recipe.CALIBRATED else set()
-        skipped |= set() if config.devices else {"devices"}
-        skipped |= set() if spec.get("install_voices") else {"enable"}
-        stages = tuple(stage for stage in stages if stage[0] not in skipped)
-    return [(name, shown(title)) for name, title in stages]
+    """Return names and titles of a kind's stages; with a job's ``spec`` only those that it runs."""
+    found = KINDS[kind]
+    skipped = set() if spec is None else found.skipped(spec)
+    return [(name, shown(title)) for name, title in found.stages if name not in skipped]
 
 
 def going_of(ids: Iterable[str]) -> QuerySet[Job]:
