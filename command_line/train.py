@@ -120,7 +120,7 @@ def _config(options: argparse.Namespace) -> Prepared:
         mining_method=options.mining_method,
         from_scratch=options.from_scratch,
         engines=options.engines,
-        devices=tuple(sorted({target for target in options.targets if target in TRAINED_TARGETS})),
+        devices=tuple(target for target in options.targets if target in TRAINED_TARGETS),
         hold_out=options.hold_out,
     )
     return prepare(wanted)

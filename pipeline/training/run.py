@@ -106,7 +106,10 @@ class StageClock:
 
 
 def prepare(config: RunConfig) -> Prepared:
-    """Check the configuration, normalize its phrase and choose its size. Raises HarkError: it cannot be run."""
+    """Check the configuration, normalize it and choose its size. Raises HarkError: it cannot be run.
+
+    The order of engines and devices does not matter, so it does not make another run either.
+    """
     if config.effort not in EFFORTS:
         raise HarkError(
             worded("There is no effort called %(effort)s.", effort=repr(config.effort)),
@@ -132,7 +135,12 @@ def prepare(config: RunConfig) -> Prepared:
     else:  # the run's own detector is the small one
         config = replace(config, devices=tuple(device for device in config.devices if device != SMALL))
     check_method(config.mining_method)
-    config = replace(config, phrase=Keyphrase.of(config.phrase, config.language).text)
+    config = replace(
+        config,
+        phrase=Keyphrase.of(config.phrase, config.language).text,
+        engines=tuple(sorted(set(config.engines))),
+        devices=tuple(sorted(set(config.devices))),
+    )
     _refuse_too_long(config)
     return Prepared(config)
 

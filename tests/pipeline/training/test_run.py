@@ -72,6 +72,12 @@ def test_phrase_and_effort_are_checked() -> None:
         prepare(RunConfig("hey compass", effort="heroic"))
 
 
+def test_the_order_of_engines_and_devices_makes_no_other_run() -> None:
+    wanted = RunConfig("hey compass", engines=("flite", "espeak"), devices=("openwakeword", "esphome"))
+    more = replace(wanted, engines=("espeak", "flite", "flite"), devices=("esphome", "openwakeword", "esphome"))
+    assert prepare(more) == prepare(wanted) and prepare(more).devices == ("esphome", "openwakeword")
+
+
 def test_a_phrase_that_a_device_cannot_hear_whole_is_refused_for_it() -> None:
     long = RunConfig("please transform responsible photographers", effort="quick", devices=("esphome", "openwakeword"))
     with pytest.raises(HarkError, match=r"too long for Home Assistant: openWakeWord.* about 2\.\d s to say.* 1\.9 s"):
