@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -30,11 +27,10 @@ from phrase_augmentation.phonemes import phonemes
 from phrase_augmentation.phrase_text import PhraseText
 from pipeline.corpora.alignment_methods import check_method
 from pipeline.training.clips.removed_recordings import DEVICES_FOLDER, forget_in_run
-from pipeline.training.clips.synthesis import GenerationReport, generate
-from pipeline.training.detectors.devices import DeviceDetector, NoRuntimeError, about, make_for_device
-from pipeline.training.detectors.making import feature_store, make, settings_of_run
+from pipeline.training.clips.synthesis import generate
+from pipeline.training.detectors.making import make, settings_of_run
 from pipeline.training.detectors.retraining import Retraining
-from pipeline.training.detectors.teacher import make_teacher
+from pipeline.training.device_detectors import detectors_for_devices
 from pipeline.training.measuring.comparison import version_before
 from pipeline.training.measuring.report import Report, run_figures
 from pipeline.training.measuring.verdict import verdict_of
@@ -44,7 +40,6 @@ from pipeline.training.planning.advice import seconds_to_say
 from pipeline.training.planning.config import (
     AUTO_SIZE,
     EFFORTS,
-    NOISE_FOLDER,
     RESULT,
     SIZES,
     SMALL,
@@ -72,37 +67,10 @@ from pipeline.training.planning.plan import (
 )
 from pipeline.training.planning.splits import SPLITS
 from pipeline.training.scoring.languages import BACKBONE_LANGUAGE
-
-if TYPE_CHECKING:
-    from model.dataset import FeatureStore
-    from model.detector import Detector
+from pipeline.training.work import StageClock, Work, detector_and_features, foundation
 
 RUN_NAME = re.compile(r"\w[\w.-]*")
 MINED_NEGATIVES = MiningConfig(most=10, recordings=15)  # of each confusable: there are hundreds of them
-
-
-class StageClock:
-    """Seconds spent in each stage; stored in the job's folder, so that the sum is right after a restart."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            self.seconds: dict[str, float] = json.loads(path.read_text())
-        except (OSError, ValueError):
-            self.seconds = {}  # not there yet, or cut short by a kill
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        started = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[name] = round(self.seconds.get(name, 0.0) + time.monotonic() - started, 2)
-            try:
-                with atomic_path(self._path) as temporary:
-                    temporary.write_text(json.dumps(self.seconds))
-            except OSError:
-                pass  # a full disk is reported by the stage itself; the clock must not hide that
 
 
 def prepare(config: RunConfig) -> Prepared:
@@ -235,7 +203,7 @@ def run_training(
             folder = _finished_for(made_for, data, config) or job_folder(data, config)
             folder.mkdir(parents=True, exist_ok=True)
             with held(folder / "lock", going_on), Library(data) as library:
-                work = _Work(config, data, folder, library, StageClock(folder / "seconds.json"), reporter)
+                work = Work(config, data, folder, library, StageClock(folder / "seconds.json"), reporter)
                 try:
                     if not (folder / RESULT).is_file():
                         result = _run(work, tensorboard, made_for)
@@ -279,19 +247,7 @@ def _remove_what_can_be_made_again(folder: Path) -> None:
     shutil.rmtree(folder / DEVICES_FOLDER, ignore_errors=True)
 
 
-@dataclass(frozen=True)
-class _Work:
-    """The objects that all stages of a run share."""
-
-    config: RunConfig
-    data: Path
-    folder: Path  # the run's own, from which it resumes
-    library: Library
-    clock: StageClock
-    reporter: Reporter
-
-
-def _run(work: _Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
+def _run(work: Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
     config, folder, clock, reporter = work.config, work.folder, work.clock, work.reporter
     previous = _retraining(work) if config.start_from else None
     plan = _load_or_make_plan(work)
@@ -304,17 +260,17 @@ def _run(work: _Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
     eta.over("synthesize")
     with clock.stage("features"):
         clips = _clips(plan, work)
-        detector, store = _detector_and_features(work, clips, previous)
+        detector, store = detector_and_features(work, clips, previous)
     eta.over("features")
     settings = settings_of_run(config, str(folder / "tensorboard") if tensorboard else "")
     finish = previous.with_anti_keywords if previous else None
     measured = make(detector, store, settings, folder, config.language, reporter, finish, clock.stage)
     compared = {"compared": previous.compared(measured)} if previous else {}
-    figures = run_figures(plan, clips, measured, generated, _foundation(config, measured.detector) | compared)
+    figures = run_figures(plan, clips, measured, generated, foundation(config, measured.detector) | compared)
     if config.devices:
         reporter.log(verdict_of(figures).sentence)  # detectors for devices take several more minutes
     eta.over("train")
-    devices, left_out = _for_devices(work, plan, clips, generated, measured.detector, eta)
+    devices, left_out = detectors_for_devices(work, plan, clips, generated, measured.detector, eta)
     with clock.stage("bundle"):
         reporter.stage("bundle", worded("Exporting, and checking that all forms agree"))
         contents, report = bundle_contents(folder, plan, clips, measured, figures, devices, left_out, reporter)
@@ -322,7 +278,7 @@ def _run(work: _Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
     return _write_result(work, made_for, files, report)
 
 
-def _eta(work: _Work, plan: Plan, left: Sequence[PlannedRequest]) -> RunEta:
+def _eta(work: Work, plan: Plan, left: Sequence[PlannedRequest]) -> RunEta:
     from model.dataset import store_is_complete
 
     needs_features = not store_is_complete(work.folder / "features")
@@ -330,7 +286,7 @@ def _eta(work: _Work, plan: Plan, left: Sequence[PlannedRequest]) -> RunEta:
     return RunEta(work.reporter, seconds, plan.estimate_s)
 
 
-def _write_result(work: _Work, made_for: str, files: BundleFiles, report: Report) -> dict[str, Any]:
+def _write_result(work: Work, made_for: str, files: BundleFiles, report: Report) -> dict[str, Any]:
     """Write the result of the run, and return it. The run is finished then."""
     result: dict[str, Any] = {
         "phrase": work.config.phrase,
@@ -349,7 +305,7 @@ def _write_result(work: _Work, made_for: str, files: BundleFiles, report: Report
     return result
 
 
-def _retraining(work: _Work) -> Retraining:
+def _retraining(work: Work) -> Retraining:
     """Return the retraining that the run performs. Raises HarkError for any obstacle, before anything is made."""
     from pipeline.training.clips.examples import untrained_detector
 
@@ -365,7 +321,7 @@ def _retraining(work: _Work) -> Retraining:
     return Retraining(config.start_from, detector, manifest["thresholds"], marked, work.reporter)
 
 
-def _load_or_make_plan(work: _Work) -> Plan:
+def _load_or_make_plan(work: Work) -> Plan:
     """Return the run's plan; the library is mined before a new one is made."""
     file, config = work.folder / "plan.json", work.config
     plan = load_plan(file)
@@ -381,59 +337,6 @@ def _load_or_make_plan(work: _Work) -> Plan:
         plan = make_plan(config, texts, work.folder.name, work.library)
         save_plan(plan, file)
     return plan
-
-
-def _for_devices(
-    work: _Work, plan: Plan, clips: pd.DataFrame, generated: GenerationReport, detector: Detector, eta: RunEta
-) -> tuple[dict[str, DeviceDetector], dict[str, NoRuntimeError]]:
-    """Make the detectors beside the run's own; return them, and why others could not be made, by device."""
-    config, folder, reporter = work.config, work.folder / DEVICES_FOLDER, work.reporter.within("devices")
-    devices: dict[str, DeviceDetector] = {}
-    left_out: dict[str, NoRuntimeError] = {}
-
-    @contextmanager
-    def stage(device: str) -> Iterator[None]:
-        number = 1 + len(devices) + len(left_out)
-        work.reporter.stage(
-            "devices",
-            worded(
-                "The detector is measured. Detector %(number)s of %(all)s for devices: %(device)s",
-                number=str(number), all=str(len(config.devices)), device=TITLES[device],
-            ),
-        )  # fmt: skip
-        with work.clock.stage(device):
-            yield
-        eta.over(device)
-
-    if SMALL in config.devices:  # of size standard: it teaches the others
-        with stage(SMALL):
-            of_small = replace(work, folder=folder / SMALL, reporter=reporter)
-            detector, devices[SMALL] = _small(of_small, plan, clips, generated)
-    teacher = cache(partial(make_teacher, detector, config, clips, work.data, folder, reporter))
-    for device in (device for device in config.devices if device != SMALL):
-        with stage(device):
-            try:
-                devices[device] = make_for_device(device, config, clips, work.data, folder, reporter, teacher)
-            except NoRuntimeError as error:
-                work.reporter.log(str(error), "warning")
-                left_out[device] = error
-    return devices, left_out
-
-
-def _small(
-    work: _Work, plan: Plan, clips: pd.DataFrame, generated: GenerationReport
-) -> tuple[Detector, DeviceDetector]:
-    """Make the detector of size standard beside a large one; its bundle is a folder in the large one's."""
-    config = replace(plan.config, size="standard", devices=(), start_from="")
-    plan = replace(plan, config=config)
-    detector, store = _detector_and_features(replace(work, config=config), clips)
-    measured = make(detector, store, settings_of_run(config), work.folder, config.language, work.reporter)
-    figures = run_figures(plan, clips, measured, generated, _foundation(config, measured.detector))
-    contents, report = bundle_contents(work.folder, plan, clips, measured, figures, {}, {}, work.reporter)
-    files = {f"{SMALL}/{name}": content for name, content in contents.items()}
-    sizes = {f"{SMALL}/{name}": size for name, size in report["bytes"].items()}
-    off = report["parity"]["pt_against_onnx"]
-    return measured.detector, DeviceDetector(files, about(TITLES[SMALL], sizes, measured, off))
 
 
 def _mine(config: RunConfig, texts: Mapping[str, Sequence[PhraseText]], library: Library, reporter: Reporter) -> None:
@@ -456,7 +359,7 @@ def _mine(config: RunConfig, texts: Mapping[str, Sequence[PhraseText]], library:
     )  # fmt: skip
 
 
-def _clips(plan: Plan, work: _Work) -> pd.DataFrame:
+def _clips(plan: Plan, work: Work) -> pd.DataFrame:
     """Return the run's clips (``CLIP_COLUMNS`` of ``clips.examples``). Raises HarkError: they are too few."""
     from model.dataset import store_is_complete
     from pipeline.training.clips.examples import clip_table
@@ -468,69 +371,6 @@ def _clips(plan: Plan, work: _Work) -> pd.DataFrame:
         with atomic_path(table) as temporary:
             clips.to_csv(temporary, index=False)
     return pd.read_csv(table, keep_default_na=False)
-
-
-def _detector_and_features(
-    work: _Work, clips: pd.DataFrame, previous: Retraining | None = None
-) -> tuple[Any, FeatureStore]:
-    """Return the detector that a run begins with, and its features of the clips; made once in the run's folder.
-
-    A retraining begins with the previous version, but a network that learns the phrase is trained from the start.
-    Marked clips are among those that a detector learns from.
-    """
-    from model.checkpoint import load_checkpoint, save_checkpoint
-    from model.dataset import store_is_complete
-    from model.gpu import complaint
-    from pipeline.training.clips.examples import ExamplePlan, plan_examples, untrained_detector, window_seconds
-    from pipeline.training.negatives.negative_speech import BITRATE
-    from pipeline.training.negatives.shipped import negatives_of
-
-    config, folder, reporter = work.config, work.folder, work.reporter
-    start = folder / "start.pt"
-    seconds = cache(lambda: window_seconds(clips, config.phrase))  # reads hundreds of clips
-    if not (start.is_file() and store_is_complete(folder / "features")):
-        folder.mkdir(parents=True, exist_ok=True)
-        if previous is not None and config.recipe is not Recipe.NETWORK:
-            detector = previous.detector
-        else:
-            if config.size == "large":
-                reporter.stage("features", worded("Searching real speech for matches of the phrase"))
-            detector = untrained_detector(config, seconds()[0], rescored=True)
-        save_checkpoint(detector, str(start))
-        if config.recipe is not Recipe.FROM_NOTHING and complaint():
-            reporter.log(complaint(), "warning")
-    detector, _ = load_checkpoint(str(start))
-
-    def examples() -> ExamplePlan:
-        bitrate = BITRATE if config.recipe is Recipe.NETWORK else 0
-        need, phrase_s = detector.config.receptive_samples, seconds()[1]
-        return plan_examples(config, clips, work.data / NOISE_FOLDER, need, phrase_s, config.variants, bitrate)
-
-    pieces = negatives_of(config).pieces(detector, config.keyphrase, work.data, reporter)
-    return detector, feature_store(detector, examples, pieces, folder, reporter)
-
-
-def _foundation(config: RunConfig, detector: Detector) -> dict[str, Any]:
-    """Return the shipped weights and speech that the run built on, for the report."""
-    from model.encoder_detector import EncoderDetector
-    from model.shipped_weights import about_front_end, shipped_micro_network, shipped_verifier
-    from pipeline.training.negatives.negative_speech import about_negative_speech
-    from pipeline.training.negatives.shipped import negatives_of
-
-    of_devices = {"negative_speech": about_negative_speech()} if config.devices else {}
-    if "esphome" in config.devices:
-        of_devices["micro_network"] = shipped_micro_network()[1]
-    if config.recipe is Recipe.FROM_NOTHING:
-        return of_devices
-    passes = {"rescored": False, "verified": False}
-    if isinstance(detector, EncoderDetector):
-        passes = {"rescored": bool(detector.config.spellings), "verified": bool(detector.config.verifier)}
-    return {
-        "backbone": {**about_front_end(config.size), **passes},
-        **({"verifier": shipped_verifier()[1]} if passes["verified"] else {}),
-        "negative_set": negatives_of(config).about(),
-        **of_devices,
-    }
 
 
 def _refuse_too_little(clips: pd.DataFrame, plan: Plan) -> None:

@@ -39,7 +39,7 @@ from pipeline.training.packing import bundle
 from pipeline.training.planning import plan as planning
 from pipeline.training.planning.config import AUTO_SIZE, BUCKETS, EFFORTS, BucketSize, Effort, RunConfig, job_folder
 from pipeline.training.planning.plan import Plan, save_plan
-from pipeline.training.run import StageClock, plan_run, plan_summary, prepare, run_training
+from pipeline.training.run import plan_run, plan_summary, prepare, run_training
 from tests.support import tiny_run
 from tests.support.library_server import ENGINES
 from tests.support.processes import of_session
@@ -220,21 +220,6 @@ def test_a_run_that_another_process_has_just_finished_is_not_mistaken_for_ours(
     monkeypatch.setattr(training_pipeline, "held", slow)
     run_training(config, tmp_path, silent_reporter(), made_for="one job")
     assert begun == [f"{config.run_name}-2"]
-
-
-def test_the_clock_adds_up_over_restarts_and_failures(tmp_path: Path) -> None:
-    path = tmp_path / "seconds.json"
-    for _ in range(2):
-        clock = StageClock(path)
-        with pytest.raises(RuntimeError), clock.stage("train"):
-            time.sleep(0.03)
-            raise RuntimeError
-    assert 0.05 <= StageClock(path).seconds["train"] < 1
-
-
-def test_a_damaged_clock_does_not_stop_a_run(tmp_path: Path) -> None:
-    (tmp_path / "seconds.json").write_text("")
-    assert StageClock(tmp_path / "seconds.json").seconds == {}
 
 
 @pytest.mark.parametrize(("code", "what"), [(errno.ENOSPC, "disk is full"), (errno.EROFS, "no write permission")])

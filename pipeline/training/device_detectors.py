@@ -1,0 +1,79 @@
+"""The stage of a run that makes the detectors beside its own: a small one, and those in formats of devices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache, partial
+from typing import TYPE_CHECKING
+
+from core.events import RunEta
+from core.worded import worded
+from pipeline.training.clips.removed_recordings import DEVICES_FOLDER
+from pipeline.training.clips.synthesis import GenerationReport
+from pipeline.training.detectors.devices import DeviceDetector, NoRuntimeError, about, make_for_device
+from pipeline.training.detectors.making import make, settings_of_run
+from pipeline.training.detectors.teacher import make_teacher
+from pipeline.training.measuring.report import run_figures
+from pipeline.training.packing.bundle import bundle_contents
+from pipeline.training.packing.targets import TITLES
+from pipeline.training.planning.config import SMALL
+from pipeline.training.planning.plan import Plan
+from pipeline.training.work import Work, detector_and_features, foundation
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from model.detector import Detector
+
+
+def detectors_for_devices(
+    work: Work, plan: Plan, clips: pd.DataFrame, generated: GenerationReport, detector: Detector, eta: RunEta
+) -> tuple[dict[str, DeviceDetector], dict[str, NoRuntimeError]]:
+    """Make the detectors beside the run's own; return them, and why others could not be made, by device."""
+    config, folder, reporter = work.config, work.folder / DEVICES_FOLDER, work.reporter.within("devices")
+    devices: dict[str, DeviceDetector] = {}
+    left_out: dict[str, NoRuntimeError] = {}
+
+    @contextmanager
+    def stage(device: str) -> Iterator[None]:
+        number = 1 + len(devices) + len(left_out)
+        work.reporter.stage(
+            "devices",
+            worded(
+                "The detector is measured. Detector %(number)s of %(all)s for devices: %(device)s",
+                number=str(number), all=str(len(config.devices)), device=TITLES[device],
+            ),
+        )  # fmt: skip
+        with work.clock.stage(device):
+            yield
+        eta.over(device)
+
+    if SMALL in config.devices:  # of size standard: it teaches the others
+        with stage(SMALL):
+            of_small = replace(work, folder=folder / SMALL, reporter=reporter)
+            detector, devices[SMALL] = _small(of_small, plan, clips, generated)
+    teacher = cache(partial(make_teacher, detector, config, clips, work.data, folder, reporter))
+    for device in (device for device in config.devices if device != SMALL):
+        with stage(device):
+            try:
+                devices[device] = make_for_device(device, config, clips, work.data, folder, reporter, teacher)
+            except NoRuntimeError as error:
+                work.reporter.log(str(error), "warning")
+                left_out[device] = error
+    return devices, left_out
+
+
+def _small(work: Work, plan: Plan, clips: pd.DataFrame, generated: GenerationReport) -> tuple[Detector, DeviceDetector]:
+    """Make the detector of size standard beside a large one; its bundle is a folder in the large one's."""
+    config = replace(plan.config, size="standard", devices=(), start_from="")
+    plan = replace(plan, config=config)
+    detector, store = detector_and_features(replace(work, config=config), clips)
+    measured = make(detector, store, settings_of_run(config), work.folder, config.language, work.reporter)
+    figures = run_figures(plan, clips, measured, generated, foundation(config, measured.detector))
+    contents, report = bundle_contents(work.folder, plan, clips, measured, figures, {}, {}, work.reporter)
+    files = {f"{SMALL}/{name}": content for name, content in contents.items()}
+    sizes = {f"{SMALL}/{name}": size for name, size in report["bytes"].items()}
+    off = report["parity"]["pt_against_onnx"]
+    return measured.detector, DeviceDetector(files, about(TITLES[SMALL], sizes, measured, off))
