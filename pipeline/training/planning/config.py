@@ -142,7 +142,7 @@ class Choice:
 
     Attributes:
         about: description of the field; empty where its name is enough.
-        values: all that are allowed, for the field or for each of its entries; empty: any within the limits.
+        values: the allowed values, of the field or of each entry of a list; empty: any value within the limits.
         least: the smallest number.
         most: the largest number.
         longest: the most characters of a text, or entries of a list.
