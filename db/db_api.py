@@ -126,8 +126,9 @@ class Library:
         """Store clips and return their ids in order; a known request_id or source keeps its clip and id.
 
         With ``once``, a clip with the same samples as a stored one keeps that one's id, too, even where several
-        processes store it at the same time. The iterable is consumed in batches, in constant memory. If it raises, the clips before that are stored and the exception
-        propagates. Raises ValueError: audio that is empty, not a vector or not finite (an error in the calling code).
+        processes store it at the same time. The iterable is consumed in batches, in constant memory. If it raises, the
+        clips before that are stored and the exception propagates. Raises ValueError: audio that is empty, not a vector
+        or not finite (an error in the calling code).
         """
         ids: list[int] = []
         batch: list[tuple[NewClip, str, np.ndarray]] = []
