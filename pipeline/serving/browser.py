@@ -21,6 +21,7 @@ from core.errors import HarkError
 from core.http import HttpError, Server
 from core.worded import worded
 from model.runtime.detector import Bundle, BundleError
+from pipeline.serving.detection import as_hark_error
 from pipeline.training.packing.bundle import programs
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
@@ -118,7 +119,7 @@ def unpack_for_browser(bundle: Path, folder: Path, data: Path, tarball: Path | N
         opened = Bundle(bundle)
         contents = {name: opened.read(name) for name in opened.manifest["files"]}
     except BundleError as error:
-        raise HarkError(error.what, error.why, error.what_to_do) from error
+        raise as_hark_error(error) from error
     for name, content in programs().items():
         contents.setdefault(name, content)
     runtime = web_runtime(data, tarball)

@@ -33,6 +33,11 @@ class HeardFile:
     failure: HarkError | None = None  # the error that ended reading early, after the audio counted above
 
 
+def as_hark_error(error: BundleError) -> HarkError:
+    """Return the error for users. The runtime has its own, since it ships in bundles without the rest of Hark."""
+    return HarkError(error.what, error.why, error.what_to_do)
+
+
 def open_detector(
     bundle: Path, fa_per_day: float | None = None, threshold: float | None = None, int8: bool = False
 ) -> Detector:
@@ -43,7 +48,7 @@ def open_detector(
     try:
         return Detector(bundle, fa_per_day=fa_per_day, threshold=threshold, int8=int8)
     except BundleError as error:
-        raise HarkError(error.what, error.why, error.what_to_do) from error
+        raise as_hark_error(error) from error
     except Exception as error:
         # All parts depend on the bundle's content, so a damaged one may fail anywhere: in its numbers, in the zip's own
         # records, or in onnxruntime, whose exceptions have no common base class.
@@ -69,7 +74,7 @@ def listen(detector: Detector, file: Path | str, reporter: Reporter, keep_scores
     except HarkError as error:
         result.failure = error
     except BundleError as error:
-        raise HarkError(error.what, error.why, error.what_to_do) from error
+        raise as_hark_error(error) from error
     return result
 
 

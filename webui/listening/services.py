@@ -28,7 +28,7 @@ from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
 from pipeline.corpora.enrolment import TRAIN
 from pipeline.recordings.media import peaks
-from pipeline.serving.detection import listen, open_detector
+from pipeline.serving.detection import as_hark_error, listen, open_detector
 from pipeline.serving.sorting import sort_wake
 from pipeline.serving.untrained import UntrainedStream
 from pipeline.training.planning.marked import CORPUS, FALSE_ALARM_OF
@@ -70,7 +70,7 @@ def scores_of(runtime: Runtime | UntrainedStream, audio: np.ndarray) -> np.ndarr
     try:
         return runtime.scores(audio)
     except BundleError as error:
-        raise HarkError(error.what, error.why, error.what_to_do) from error
+        raise as_hark_error(error) from error
 
 
 def detect_in_file(version: Version, path: Path, fa_per_day: float | None = None) -> dict[str, Any]:
