@@ -82,9 +82,9 @@ def opened(seed: int, files: int, reporter: Reporter, harmful: bool = True) -> F
                 reporter.stage("hostile", f"Opening: {name}")
                 counts[name] = Count()
                 for number in range(share):
-                    made = make(Random(f"{seed} {name} {number}"), number)
-                    path = place / made.name
-                    path.write_bytes(made.content)
+                    sample = make(Random(f"{seed} {name} {number}"), number)
+                    path = place / sample.name
+                    path.write_bytes(sample.content)
                     openers[DOOR_OF.get(name, SOUND)].open(path, counts[name], LONGEST_S)
                     path.unlink()
                     progress.advance()
@@ -138,13 +138,13 @@ class _Opener:
         started = time.monotonic()
         worker.send({"id": path.name, "door": self._door, "path": str(path), "data": str(self._data)})
         try:
-            said = worker.answer(path.name, timeout_s)
+            answer = worker.answer(path.name, timeout_s)
         except WorkerGone as error:
-            said = {"why": str(error)}
+            answer = {"why": str(error)}
             worker.kill()
             self._worker, self._before_kib = None, 0
         count.seconds = round(count.seconds + time.monotonic() - started, 1)
-        defects = list(_judged(count, said))
+        defects = list(_judged(count, answer))
         if left := sorted(self._files() - before):
             count.files_left += len(left)
             defects.append(f"files left: {', '.join(left)[:300]}")
@@ -164,24 +164,24 @@ class _Opener:
 
     def _files(self) -> set[str]:
         """Return all files that may not remain after opening one: all except the library and its clips."""
-        found = (path.relative_to(self._folder) for path in self._folder.rglob("*") if path.is_file())
-        return {str(path) for path in found if not str(path).startswith(("data/library.sqlite3", "data/clips/"))}
+        paths = (path.relative_to(self._folder) for path in self._folder.rglob("*") if path.is_file())
+        return {str(path) for path in paths if not str(path).startswith(("data/library.sqlite3", "data/clips/"))}
 
     def _start(self) -> WorkerProcess:
         temporary = {"TMPDIR": str(self._temporary), "HARK_DATA": str(self._data)}
         return WorkerProcess("what opens files", list(WORKER), temporary, start_timeout_s=60.0)
 
 
-def _judged(count: Count, said: dict[str, Any]) -> Iterator[str]:
+def _judged(count: Count, answer: dict[str, Any]) -> Iterator[str]:
     """Count the outcome, and yield its defects."""
-    refused = said.get("refused")
-    if said.get("event") == "done" and refused is None:
+    refused = answer.get("refused")
+    if answer.get("event") == "done" and refused is None:
         count.used += 1
-    elif said.get("event") == "done" and refused and all(_is_sentence(refused[name]) for name in SENTENCES):
+    elif answer.get("event") == "done" and refused and all(_is_sentence(refused[name]) for name in SENTENCES):
         count.refused += 1
     else:
         count.tracebacks += 1
-        yield f"no words for people: {refused}" if refused else str(said.get("why"))
+        yield f"no words for people: {refused}" if refused else str(answer.get("why"))
 
 
 def _is_sentence(text: str) -> bool:
@@ -199,5 +199,5 @@ def table(figures: Figures) -> str:
     rows.append(("all", *("" if column == "growth_mib" else f"{total:g}" for column, total in zip(columns, totals))))
     wrong = [f"{name}, {defect}" for name, one in kinds.items() for defect in one["defects"]]
     problems = figures["library_problems"]
-    told = f"problems of the library: {len(problems)} ({figures['clips']} clips)"
-    return "\n".join([*aligned(rows), told, *problems, *wrong])
+    summary = f"problems of the library: {len(problems)} ({figures['clips']} clips)"
+    return "\n".join([*aligned(rows), summary, *problems, *wrong])

@@ -59,11 +59,11 @@ def _bundle(path: Path, data: Path) -> None:
     quiet = data / "quiet.wav"
     write_audio(quiet, np.full(16_000, 0.01, np.float32))
     try:
-        heard = listen(open_detector(path), quiet, silent_reporter())
+        result = listen(open_detector(path), quiet, silent_reporter())
     finally:
         quiet.unlink()
-    if heard.failure is not None:
-        raise heard.failure
+    if result.failure is not None:
+        raise result.failure
 
 
 def _checkpoint(path: Path, data: Path) -> None:

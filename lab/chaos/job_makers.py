@@ -24,11 +24,11 @@ CLIPS = 3  # in an import
 # Of training runs: each has its own phrase, because a second version would be compared with the first.
 PHRASES = tuple(f"hey {name}" for name in ("compass", "harbour", "lantern", "garden", "river", "silver", "morning"))
 ENGINE = "flite"  # a Debian program, and fast
-SAID = ("We meet in the harbour on Tuesday.", "Who brings the lantern?", "Anna brings the lantern and the map.")
+SENTENCES = ("We meet in the harbour on Tuesday.", "Who brings the lantern?", "Anna brings the lantern and the map.")
 
 
 @dataclass(frozen=True)
-class Made:
+class Submission:
     """A queued job, and the results that must exist once when it is done: counts by name, of which each must be 1."""
 
     job: str
@@ -40,7 +40,7 @@ def _noise(seed: int, seconds: float = 0.6) -> np.ndarray:
     return np.random.default_rng(seed).uniform(-0.2, 0.2, round(seconds * SAMPLE_RATE)).astype(np.float32)
 
 
-def _import(user: User, number: int) -> Made:
+def _import(user: User, number: int) -> Submission:
     from django.core.files.uploadedfile import SimpleUploadedFile
 
     from webui.accounts.storage import user_data
@@ -59,10 +59,10 @@ def _import(user: User, number: int) -> Made:
     job = import_archive(user=user, sent=sent, name=name, said={"language": "en", "licence": "CC0-1.0"})
 
     def results() -> dict[str, int]:
-        there = Counter(_texts(user_data(user)))
-        return {text: there[text] for text in texts}
+        counts = Counter(_texts(user_data(user)))
+        return {text: counts[text] for text in texts}
 
-    return Made(str(job.pk), "import", results)
+    return Submission(str(job.pk), "import", results)
 
 
 def _texts(data: Path) -> list[str]:
@@ -72,7 +72,7 @@ def _texts(data: Path) -> list[str]:
         return [clip.text_original for clip in library.iter_clips()]
 
 
-def _transcribe(user: User, number: int) -> Made:
+def _transcribe(user: User, number: int) -> Submission:
     from pipeline.recordings.transcript import load_transcript
     from webui.audio.intake import create_recording
     from webui.audio.models import Recording
@@ -83,14 +83,14 @@ def _transcribe(user: User, number: int) -> Made:
         recording = create_recording(user=user, name=source.name, source=source)
 
     def results() -> dict[str, int]:
-        found = Recording.objects.filter(name=recording.name, user=user, state=Recording.State.READY)
-        transcripts = [load_transcript(one.path / "transcript.json") for one in found]
-        return {"recording": found.count(), "transcript": len(transcripts)}
+        recordings = Recording.objects.filter(name=recording.name, user=user, state=Recording.State.READY)
+        transcripts = [load_transcript(one.path / "transcript.json") for one in recordings]
+        return {"recording": recordings.count(), "transcript": len(transcripts)}
 
-    return Made(str(recording.job_id), "transcribe", results)
+    return Submission(str(recording.job_id), "transcribe", results)
 
 
-def _minable(user: User, number: int) -> Made:
+def _minable(user: User, number: int) -> Submission:
     from webui.accounts.storage import user_data
     from webui.audio.sharing import set_minable
 
@@ -103,21 +103,21 @@ def _minable(user: User, number: int) -> Made:
 
         with Library(user_data(user)) as library:
             clips = list(library.with_source(f"recording-{recording.pk}"))
-        there = Counter(clip.text_original for clip in clips)
-        return {text: there[text] for text in SAID}
+        counts = Counter(clip.text_original for clip in clips)
+        return {text: counts[text] for text in SENTENCES}
 
-    return Made(str(job.pk), "minable", results)
+    return Submission(str(job.pk), "minable", results)
 
 
-def _summarize(user: User, number: int) -> Made:
+def _summarize(user: User, number: int) -> Submission:
     from webui.audio.derived import summarize_again, summary_of
 
     recording = _ready_recording(user, number)
     job = summarize_again(recording=recording)
-    return Made(str(job.pk), "summarize", lambda: {"summary": int(summary_of(recording) is not None)})
+    return Submission(str(job.pk), "summarize", lambda: {"summary": int(summary_of(recording) is not None)})
 
 
-def _train(user: User, number: int) -> Made:
+def _train(user: User, number: int) -> Submission:
     """Train a detector of the smallest size."""
     from pipeline.jobs import run_config
     from pipeline.training.planning.plan import load_plan
@@ -138,12 +138,12 @@ def _train(user: User, number: int) -> Made:
         plan = load_plan(user_data(user) / "jobs" / run / "plan.json")
         asked = [request.request_id for request in plan.requests] if plan else []
         with Library(user_data(user)) as library:
-            there = library.request_ids_present(asked)
+            ids = library.request_ids_present(asked)
         bundles = list((user_data(user) / "models").glob(f"{run}*/*.zip"))
         versions = Version.objects.filter(folder__contains=run).count()
-        return {"version": versions, "bundle": len(bundles), "clips": int(bool(asked) and len(there) == len(asked))}
+        return {"version": versions, "bundle": len(bundles), "clips": int(bool(asked) and len(ids) == len(asked))}
 
-    return Made(str(job.pk), "train", results)
+    return Submission(str(job.pk), "train", results)
 
 
 def _ready_recording(user: User, number: int) -> Any:
@@ -152,8 +152,8 @@ def _ready_recording(user: User, number: int) -> Any:
     from pipeline.recordings.transcript import Segment, Transcript, save_transcript
     from webui.audio.models import Recording
 
-    seconds = float(2 * len(SAID))
-    segments = tuple(Segment(2.0 * n, 2.0 * n + 1.5, text, 0.9, language="en") for n, text in enumerate(SAID))
+    seconds = float(2 * len(SENTENCES))
+    segments = tuple(Segment(2.0 * n, 2.0 * n + 1.5, text, 0.9, language="en") for n, text in enumerate(SENTENCES))
     recording = Recording(user=user, name=f"talk-{number}.wav", state=Recording.State.READY, duration_s=seconds)
     recording.version = 1
     recording.folder = f"{RECORDINGS}/{recording.pk}"
@@ -164,7 +164,7 @@ def _ready_recording(user: User, number: int) -> Any:
     return recording
 
 
-MAKERS: dict[str, Callable[[User, int], Made]] = {
+MAKERS: dict[str, Callable[[User, int], Submission]] = {
     "import": _import, "transcribe": _transcribe, "minable": _minable, "summarize": _summarize, "train": _train,
 }  # fmt: skip
 

@@ -24,7 +24,7 @@ from benchmark.wakeword_summary import aligned
 from core.errors import HarkError
 from core.events import Reporter
 from lab import BenchOptions
-from lab.chaos.job_makers import MAKERS, Made, data_folders, left_of, library_problems
+from lab.chaos.job_makers import MAKERS, Submission, data_folders, left_of, library_problems
 from tests.support.processes import (
     command_of,
     descendants,
@@ -90,18 +90,18 @@ def killed(data: Path, seed: int, jobs: int, reporter: Reporter) -> Figures:
         )
     rng = random.Random(seed)
     reporter.stage("kills", "Queueing jobs")
-    made = list(_submitted(jobs, seed))
+    submissions = list(_submitted(jobs, seed))
     killed: Counter[str] = Counter()
     started = time.monotonic()
     with orphans_become_children():
         server = Server(data, HARK_JOBS_LEASE_S=str(LEASE_S))
         try:
             reporter.stage("kills", "Killing what does them")
-            retried = _kill_until_all_have_ended(server, made, rng, killed, reporter)
+            retried = _kill_until_all_have_ended(server, submissions, rng, killed, reporter)
         finally:
             server.stop()
         _wait_for_ends()
-        counts = _counts(made, retried)
+        counts = _counts(submissions, retried)
         left = len(descendants(os.getpid()))
     return {
         "kinds": {kind: vars(count) for kind, count in counts.items()},
@@ -112,7 +112,7 @@ def killed(data: Path, seed: int, jobs: int, reporter: Reporter) -> Figures:
     }
 
 
-def _submitted(jobs: int, seed: int) -> Iterator[Made]:
+def _submitted(jobs: int, seed: int) -> Iterator[Submission]:
     from webui.accounts.models import User
 
     owner = User.objects.create_user("owner", password="a-good-long-password", is_owner=True)
@@ -124,7 +124,7 @@ def _submitted(jobs: int, seed: int) -> Iterator[Made]:
 
 
 def _kill_until_all_have_ended(
-    server: Server, made: list[Made], rng: random.Random, killed: Counter[str], reporter: Reporter
+    server: Server, submissions: list[Submission], rng: random.Random, killed: Counter[str], reporter: Reporter
 ) -> Counter[str]:
     """Kill until all jobs have ended; return how often each job was retried, as users do with interrupted ones."""
     from webui.jobs import services
@@ -134,23 +134,23 @@ def _kill_until_all_have_ended(
     began = next_kill = time.monotonic()
     while True:
         server.look()
-        going = list(Job.objects.filter(state__in=Job.GOING))
+        active_jobs = list(Job.objects.filter(state__in=Job.GOING))
         interrupted = list(Job.objects.filter(state=Job.State.INTERRUPTED))
-        reporter.progress(len(made) - len(going), len(made))
-        if not going and not interrupted:
+        reporter.progress(len(submissions) - len(active_jobs), len(submissions))
+        if not active_jobs and not interrupted:
             return retried
         for job in interrupted:  # killed twice
             services.retry(job=job)
             retried[str(job.id)] += 1
-        ended = len(made) - len(going) - len(interrupted)
+        ended = len(submissions) - len(active_jobs) - len(interrupted)
         # Otherwise a slow machine would only restart what was killed.
         if time.monotonic() >= next_kill and killed.total() <= ended // JOBS_A_KILL:
             next_kill = time.monotonic() + rng.uniform(*PAUSE_S)
             how = rng.choices(list(KILLS), list(KILLS.values()))[0]
-            killed[how] += _kill(how, server, [job for job in going if job.process_group is not None], rng)
+            killed[how] += _kill(how, server, [job for job in active_jobs if job.process_group is not None], rng)
         if time.monotonic() - began > LONGEST_S:
             raise HarkError(
-                "The jobs do not end.", f"{len(going)} are still queued or at work.", "See what their logs say."
+                "The jobs do not end.", f"{len(active_jobs)} are still queued or at work.", "See what their logs say."
             )
         time.sleep(0.3)
 
@@ -163,8 +163,8 @@ def _kill(how: str, server: Server, at_work: list[Job], rng: random.Random) -> i
         server.kill()
         return 1
     if how in ("waiting worker", "web"):
-        found = web_server(server.process.pid) if how == "web" else without_a_child(server.process.pid)
-        return kill_process(rng.choice(found)) if found else 0
+        candidates = web_server(server.process.pid) if how == "web" else without_a_child(server.process.pid)
+        return kill_process(rng.choice(candidates)) if candidates else 0
     if not at_work:
         return 0
     job = rng.choice(at_work)
@@ -195,11 +195,11 @@ def _wait_for_ends() -> None:
         time.sleep(0.5)
 
 
-def _counts(made: list[Made], retried: Counter[str]) -> dict[str, Count]:
+def _counts(submissions: list[Submission], retried: Counter[str]) -> dict[str, Count]:
     from webui.jobs.models import Job
 
     counts = {kind: Count() for kind in SHARES}
-    for one in made:
+    for one in submissions:
         count = counts[one.kind]
         count.jobs += 1
         count.retried += retried[one.job]
@@ -214,9 +214,9 @@ def _counts(made: list[Made], retried: Counter[str]) -> dict[str, Count]:
         if job.state == Job.State.FAILED:
             count.lost += 1
             count.wrong.append(f"{job.title}: {json.dumps(job.error)}")
-        found = one.results()
-        lost = [name for name, there in found.items() if there == 0] if job.state == Job.State.DONE else []
-        doubled = [name for name, there in found.items() if there > 1]
+        results = one.results()
+        lost = [name for name, number in results.items() if number == 0] if job.state == Job.State.DONE else []
+        doubled = [name for name, number in results.items() if number > 1]
         left = left_of(job)
         count.lost, count.doubled, count.left = (
             count.lost + len(lost), count.doubled + len(doubled), count.left + len(left)
@@ -235,9 +235,9 @@ def table(figures: Figures) -> str:
     rows += [(kind, *(str(one[column]) for column in columns)) for kind, one in kinds.items()]
     rows.append(("all", *(str(sum(one[column] for one in kinds.values())) for column in columns)))
     kills = ", ".join(f"{how} {count}" for how, count in figures["kills"].items())
-    told = [
+    summary = [
         f"killed: {kills}", f"problems of the libraries: {len(figures['library_problems'])}",
         *figures["library_problems"],
         f"processes left: {figures['processes_left']}", f"seconds: {figures['seconds']}",
     ]  # fmt: skip
-    return "\n".join([*aligned(rows), *told, *(wrong for one in kinds.values() for wrong in one["wrong"])])
+    return "\n".join([*aligned(rows), *summary, *(wrong for one in kinds.values() for wrong in one["wrong"])])

@@ -292,12 +292,12 @@ def _flood(server: Server, people: Sequence[Person], talk: np.ndarray) -> Flood:
         if answer.status_code not in (429, 503, 507) or "what_to_do" not in answer.text:
             flood.wrong.append(f"{answer.status_code}: {answer.text[:200]}")
         flood.late += "RateLimit-Limit" in answer.headers  # of requests that Django has seen, with their bodies
-    made = Recording.objects.filter(name__startswith="flood-").select_related("user")
-    for one in made:
+    rows = Recording.objects.filter(name__startswith="flood-").select_related("user")
+    for one in rows:
         original = one.path / one.originals[0]
         flood.whole += original.is_file() and hashlib.sha256(original.read_bytes()).digest() == sent[one.name]
-    if not len(made) == flood.whole == flood.statuses[201]:
-        flood.wrong.append(f"{flood.statuses[201]} were taken; there are {len(made)}, {flood.whole} of them whole")
+    if not len(rows) == flood.whole == flood.statuses[201]:
+        flood.wrong.append(f"{flood.statuses[201]} were taken; there are {len(rows)}, {flood.whole} of them whole")
     return flood
 
 
@@ -307,11 +307,11 @@ def _wait_for_jobs(reporter: Reporter) -> float:
 
     began = time.monotonic()
     most = 1
-    while going := Job.objects.filter(state__in=Job.GOING).count():
-        most = max(most, going)
-        reporter.progress(most - going, most)
+    while left := Job.objects.filter(state__in=Job.GOING).count():
+        most = max(most, left)
+        reporter.progress(most - left, most)
         if time.monotonic() - began > LONGEST_S:
-            raise HarkError("The jobs do not end.", f"{going} are still queued or at work.", "See what their logs say.")
+            raise HarkError("The jobs do not end.", f"{left} are still queued or at work.", "See what their logs say.")
         time.sleep(0.5)
     return time.monotonic() - began
 
@@ -432,7 +432,7 @@ def table(figures: Figures) -> str:
         for rate, one in figures["rates"].items()
     )
     answers = ", ".join(f"{status}: {count}" for status, count in flood["statuses"].items())
-    told = [
+    summary = [
         f"{flood['uploads']} uploads at the same moment beside a training, in {flood['seconds']} s: {answers}; "
         f"{flood['whole']} recordings whole; {flood['late']} refused after their body; web server, before, most and "
         f"after: {flood['web_mib']} MiB",
@@ -444,4 +444,4 @@ def table(figures: Figures) -> str:
           for what, times in one["wrong"].items()),
         *(f"{what} ({times} times)" for what, times in use["wrong"].items()),
     ]  # fmt: skip
-    return "\n".join([*aligned(rows), *told])
+    return "\n".join([*aligned(rows), *summary])

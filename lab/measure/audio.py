@@ -43,7 +43,7 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
     speech = shared_folder() / "speech"
     reporter.stage("bench", "Reading recordings")
     rows = {"librispeech-dev-clean": dev_clean(speech), "librispeech-test-other": other_people(speech)}
-    corpora = {name: found[:UTTERANCES] for name, found in rows.items()}
+    corpora = {name: utterances[:UTTERANCES] for name, utterances in rows.items()}
     audios = _pieces(corpora["librispeech-dev-clean"])
     # A hosted one would measure another machine.
     measured = [
@@ -120,6 +120,6 @@ def _measured(name: str, audios: Sequence[np.ndarray], corpora: dict[str, list[R
 
 def _errors(engine: RecognitionEngine, rows: Sequence[Row]) -> dict[str, Any]:
     references = [normalize(text, "en").split() for _, text in rows]
-    heard = [" ".join(segment.text for segment in engine.recognize(read_audio(path), "en")) for path, _ in rows]
-    texts = [normalize(text, "en").split() if text else [] for text in heard]
+    transcripts = [" ".join(segment.text for segment in engine.recognize(read_audio(path), "en")) for path, _ in rows]
+    texts = [normalize(text, "en").split() if text else [] for text in transcripts]
     return {"utterances": len(rows), "wer": round(error_rate(references, texts), 3)}

@@ -42,7 +42,7 @@ WORD_TAKES = 60  # of each word of Speech Commands
 WORD_PHONES = 3  # that is at most this many phones away
 WORST = 10  # texts that are listed
 
-Said = tuple[Stream, list[str]]  # clips, and the text of each
+SpokenTexts = tuple[Stream, list[str]]  # clips, and the text of each
 
 
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
@@ -77,7 +77,7 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
 def phones_apart(phrase: str, texts: Sequence[str], language: str = "en") -> list[int]:
     """Return the phone edits between each text and the phrase, the least over the accents."""
     spoken_by = (phones_of_texts([phrase, *texts], accent) for accent in accents(language))
-    ways = [[phone_indices(phones) for phones in said] for said in spoken_by]
+    ways = [[phone_indices(phones) for phones in pronunciations] for pronunciations in spoken_by]
     return [min(edit_distance(way[0], way[number]) for way in ways) for number in range(1, 1 + len(texts))]
 
 
@@ -87,10 +87,10 @@ def near_texts(phrase: str, language: str, seed: int) -> list[str]:
     Texts that no training may use come first. Homophones are excluded.
     """
     every = (text for text in confusables(Keyphrase(phrase, language), CANDIDATES, seed) if text.kind == "vocabulary")
-    found = [text.text for text in every if text.text.count(" ") <= phrase.count(" ") + 1]  # not "calm pew ter"
+    candidates = [text.text for text in every if text.text.count(" ") <= phrase.count(" ") + 1]  # not "calm pew ter"
     rng = np.random.default_rng((seed, 27))
     at: dict[int, list[str]] = defaultdict(list)
-    for text, phones in zip(found, phones_apart(phrase, found, language)):
+    for text, phones in zip(candidates, phones_apart(phrase, candidates, language)):
         at[min(phones, MORE)].append(text)
     chosen: list[str] = []
     for phones in range(1, MORE + 1):
@@ -108,20 +108,20 @@ def _voices(language: str, missing: dict[str, str]) -> Speakers:
     """
     voices = voices_for(language, VOICES)
     missing |= {f"voices of {name}": "the engine is not ready here" for name in VOICES if name not in voices["all"]}
-    kept, test = voices["kept"], voices["test"]
-    return {name: kept.get(name) or test.get(name) or speakers for name, speakers in voices["all"].items()}
+    held_out, test = voices["kept"], voices["test"]
+    return {name: held_out.get(name) or test.get(name) or speakers for name, speakers in voices["all"].items()}
 
 
-def _streams(listener: Listener, evaluation: EvaluationSet, missing: dict[str, str]) -> dict[str, Said]:
+def _streams(listener: Listener, evaluation: EvaluationSet, missing: dict[str, str]) -> dict[str, SpokenTexts]:
     """Return a bundle's clips: its phrase and confusables by the same voices, and words by people."""
     phrase, language, seed, cache = listener.phrases[0], listener.language, evaluation.seed, evaluation.cache
     evaluation.reporter.stage("bench", f"Confusables of “{phrase}”")
-    said: dict[str, Said] = {}
+    streams: dict[str, SpokenTexts] = {}
     if speakers := _voices(language, missing):
         near = [PhraseText(text, "vocabulary") for text in near_texts(phrase, language, seed) * TAKES]
         for name, texts in (("itself", positive_texts(phrase, language, seed)[:PHRASE_TAKES]), ("near", near)):
             stream = spoken(texts, speakers, language, seed, cache, f"{name} {phrase}", SAID_GAP_S)
-            said[name] = stream, [phrase if name == "itself" else str(about["text"]) for about in stream.about]
+            streams[name] = stream, [phrase if name == "itself" else str(about["text"]) for about in stream.about]
     corpus = evaluation.folder / WORDS
     if (corpus / "manifest.jsonl").is_file():
         rows = manifest_rows(corpus)
@@ -135,19 +135,19 @@ def _streams(listener: Listener, evaluation: EvaluationSet, missing: dict[str, s
                 takes[text] += 1
                 files[corpus / rows[number]["audio_filepath"]] = text
         if files:
-            said["words"] = stream_of_files(list(files), evaluation.folder, cache, SAID_GAP_S), list(files.values())
+            streams["words"] = stream_of_files(list(files), evaluation.folder, cache, SAID_GAP_S), list(files.values())
         else:
             missing[f"words of {WORDS} near “{phrase}”"] = f"none is at most {WORD_PHONES} phones away"
     else:
         missing["real words"] = f"there is no {WORDS}"
-    return said
+    return streams
 
 
-def _accepted(listener: Listener, said: Mapping[str, Said], evaluation: EvaluationSet) -> Figures:
+def _accepted(listener: Listener, streams: Mapping[str, SpokenTexts], evaluation: EvaluationSet) -> Figures:
     """Return the shares of clips at which a bundle fires, by condition and phones."""
     phrase, threshold = listener.phrases[0], listener.thresholds["as_shipped"][0]
     figures: Figures = {"phrase": phrase, "threshold": threshold, "texts": {}}
-    for name, (stream, texts) in said.items():
+    for name, (stream, texts) in streams.items():
         phones = np.array(phones_apart(phrase, texts, listener.language))
         if name != "words":
             figures[f"{name}_by_engine"] = dict(sorted(Counter(str(about["engine"]) for about in stream.about).items()))

@@ -85,9 +85,9 @@ def _openwakeword(audio: np.ndarray) -> Figures:
     frames = np.zeros((EMBEDDED_FRAMES, MEL_BANDS), np.float32)
     window = np.zeros((WINDOW, EMBEDDING), np.float32)
 
-    def push(kept: np.ndarray, new: np.ndarray) -> None:
-        kept[: -len(new)] = kept[len(new) :]
-        kept[-len(new) :] = new
+    def push(buffer: np.ndarray, new: np.ndarray) -> None:
+        buffer[: -len(new)] = buffer[len(new) :]
+        buffer[-len(new) :] = new
 
     def hear(chunk: np.ndarray) -> None:
         push(samples, np.trunc(32767 * chunk))

@@ -96,16 +96,16 @@ def clips_in(folder: Path, reporter: Reporter) -> list[Clip]:
     rows = manifest_rows(folder)
     aligner = default_aligner()
     progress = Progress(reporter, len(rows))
-    found: list[Clip] = []
-    heard = aligner.log_probabilities_of(read_audio(folder / row["audio_filepath"]) for row in rows)
-    for row, log_p in zip(rows, heard):
+    clips: list[Clip] = []
+    emissions = aligner.log_probabilities_of(read_audio(folder / row["audio_filepath"]) for row in rows)
+    for row, log_p in zip(rows, emissions):
         try:
             words = align(log_p, row["text"], aligner).words
         except NotAligned:
             words = ()
-        found += runs(words, str(row["speaker"]), str(row["audio_filepath"]))
+        clips += runs(words, str(row["speaker"]), str(row["audio_filepath"]))
         progress.advance()
-    return found
+    return clips
 
 
 def arpabet(texts: Sequence[str]) -> list[str]:
@@ -145,13 +145,13 @@ def draw_pairs(clips: Sequence[Clip], count: int, seed: int) -> list[Pair]:
     rng = np.random.default_rng((seed, 25))
     pairs: list[Pair] = []
     for words, share in SHARES.items():
-        said: dict[str, list[Clip]] = defaultdict(list)
+        by_text: dict[str, list[Clip]] = defaultdict(list)
         for clip in clips:
             if clip.text.count(" ") == words - 1:
-                said[clip.text].append(clip)
-        texts = sorted(said)
+                by_text[clip.text].append(clip)
+        texts = sorted(by_text)
         letters = arpabet(texts)
-        by_several = [n for n, text in enumerate(texts) if len({clip.speaker for clip in said[text]}) >= SPEAKERS]
+        by_several = [n for n, text in enumerate(texts) if len({clip.speaker for clip in by_text[text]}) >= SPEAKERS]
         for number in rng.permutation(np.array(by_several, int))[: round(share * count)]:
             distance = letter_distances(letters[number], letters)
             nearest = np.lexsort((rng.random(len(texts)), distance))
@@ -163,7 +163,7 @@ def draw_pairs(clips: Sequence[Clip], count: int, seed: int) -> list[Pair]:
             for kind, others in chosen.items():
                 speakers: set[str] = set()  # positives have different ones
                 for other in others:
-                    left = [c for c in said[texts[other]] if kind != "positive" or c.speaker not in speakers]
+                    left = [c for c in by_text[texts[other]] if kind != "positive" or c.speaker not in speakers]
                     if left:
                         clip = left[rng.integers(len(left))]
                         speakers.add(clip.speaker)
@@ -176,7 +176,7 @@ class LargeDetector:
 
     def __init__(self) -> None:
         self._encoder = loaded_backbone()  # torch cannot export its graph in several threads at once
-        self._heard: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
+        self._outputs: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
 
     def keyword_hmm(self, audio: np.ndarray, phrase: str) -> float:
         """Return the best match of the phrase's phones."""
@@ -184,17 +184,17 @@ class LargeDetector:
 
     def second_pass(self, audio: np.ndarray, phrase: str) -> float:
         """Return the best match with the second pass's gain, if it is above the second pass's threshold."""
-        match, heard, states = self._match(audio, phrase)
+        match, roots, states = self._match(audio, phrase)
         place, second_pass = int(match.argmax()), _detector(phrase).second_pass
         best = float(match[place])
         asked = second_pass is not None and best > RESCORE_ABOVE
-        return best + (second_pass.gain(heard, states, place) if second_pass and asked else 0.0)
+        return best + (second_pass.gain(roots, states, place) if second_pass and asked else 0.0)
 
     def _match(self, audio: np.ndarray, phrase: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         digest = sha256(audio.tobytes()).digest()
-        if digest not in self._heard:
-            self._heard[digest] = self._encoder.hear(audio)
-        roots, states = self._heard[digest]
+        if digest not in self._outputs:
+            self._outputs[digest] = self._encoder.hear(audio)
+        roots, states = self._outputs[digest]
         return _detector(phrase).follow(roots), roots, states
 
 

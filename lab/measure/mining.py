@@ -36,7 +36,7 @@ FRAME_S = 0.01  # of pocketsphinx
 CHOICES = 20  # phrases, among which another recognizer chooses
 NEAR_S = 0.2  # of the phrase's start and end, to count as the same place
 LETTERS = 11  # minimum letters of the two words of such a phrase
-HEARD_S = 600.0  # audio for timing emissions
+TIMED_S = 600.0  # audio for timing emissions
 
 
 @on_one_core()
@@ -62,17 +62,17 @@ def _emissions(speech: Path, aligner: Aligner) -> dict[str, float]:
     audios: list[np.ndarray] = []
     for row in manifest_rows(folder):
         audios.append(read_audio(folder / row["audio_filepath"]))
-        if sum(map(len, audios)) >= HEARD_S * SAMPLE_RATE:
+        if sum(map(len, audios)) >= TIMED_S * SAMPLE_RATE:
             break
     seconds = sum(map(len, audios)) / SAMPLE_RATE
     started = time.process_time()
-    made = list(aligner.log_probabilities_of(audios))
+    emissions = list(aligner.log_probabilities_of(audios))
     spent = time.process_time() - started
-    full = sum(log_p.size for log_p in made)
-    kept = sum(pack(log_p).nbytes for log_p in made)
+    full = sum(log_p.size for log_p in emissions)
+    packed_bytes = sum(pack(log_p).nbytes for log_p in emissions)
     return {
         "times_real_time_a_core": round(seconds / spent, 1),
-        "mb_an_hour": round(kept / seconds * 3600 / 1e6, 2),
+        "mb_an_hour": round(packed_bytes / seconds * 3600 / 1e6, 2),
         "mb_an_hour_all_outputs": round(full / seconds * 3600 / 1e6, 2),
     }
 
@@ -91,12 +91,12 @@ def _boundaries(speech: Path, aligner: Aligner, seed: int) -> dict[str, Any]:
         confidences = []
         starts[method] = []
         for row, log_p in zip(rows, emissions):
-            found = align(log_p, " ".join(word for word, _, _ in row["words"]), aligner, method=method, least=0.0)
-            confidences.append(found.confidence)
-            starts[method] += [unit.start_s for unit in found.words]
+            alignment = align(log_p, " ".join(word for word, _, _ in row["words"]), aligner, method=method, least=0.0)
+            confidences.append(alignment.confidence)
+            starts[method] += [unit.start_s for unit in alignment.words]
             errors += [
                 (unit.start_s - start, unit.end_s - end)
-                for unit, (_, start, end) in zip(found.words, row["words"], strict=True)
+                for unit, (_, start, end) in zip(alignment.words, row["words"], strict=True)
             ]
         figures[method] = {**_errors(np.asarray(errors)), "median_confidence": round(float(np.median(confidences)), 3)}
     apart = np.abs(np.subtract(starts[VITERBI], starts[CTC_SEGMENTATION]))
@@ -121,9 +121,9 @@ def _second_aligner(rows: list[dict[str, Any]], audios: list[np.ndarray], ours: 
         starts = list(itertools.islice(ours, len(row["words"])))
         places = _placed(decoder, [word for word, _, _ in row["words"]], audio)
         left_out += not places
-        for (found_s, found_end_s), start_s, (_, start, end) in zip(places, starts, row["words"]):
-            errors.append((found_s - start, found_end_s - end))
-            apart.append(abs(found_s - start_s))
+        for (their_start_s, their_end_s), start_s, (_, start, end) in zip(places, starts, row["words"]):
+            errors.append((their_start_s - start, their_end_s - end))
+            apart.append(abs(their_start_s - start_s))
     return {
         **_errors(np.asarray(errors)),
         "recordings_left_out": left_out,
@@ -138,14 +138,14 @@ def _placed(decoder: Any, words: list[str], audio: np.ndarray) -> list[tuple[flo
     if not all(decoder.lookup_word(word) for word in words):
         return []
     decoder.set_align_text(" ".join(words))
-    _heard_by(decoder, audio)
-    found = [unit for unit in decoder.seg() or () if unit.word[0] not in "<[("]
-    if len(found) != len(words):
+    _decode(decoder, audio)
+    units = [unit for unit in decoder.seg() or () if unit.word[0] not in "<[("]
+    if len(units) != len(words):
         return []
-    return [(unit.start_frame * FRAME_S, (unit.end_frame + 1) * FRAME_S) for unit in found]
+    return [(unit.start_frame * FRAME_S, (unit.end_frame + 1) * FRAME_S) for unit in units]
 
 
-def _heard_by(decoder: Any, audio: np.ndarray) -> None:
+def _decode(decoder: Any, audio: np.ndarray) -> None:
     decoder.start_utt()
     decoder.process_raw((audio * 32767).astype("<i2").tobytes(), full_utt=True)
     decoder.end_utt()
@@ -194,11 +194,11 @@ def _queries(speech: Path, folder: Path, aligner: Aligner, phrase: str, reporter
         emissions = _timed(phrase, library, quiet, config, aligner)
         # The same recordings, now aligned; another confidence repeats everything but the alignment.
         alignments = _timed(phrase, library, quiet, replace(config, least_confidence=0.21), aligner)
-        heard = chosen[: max(1, min(len(chosen), 60))]
+        sample = chosen[: max(1, min(len(chosen), 60))]
         started = time.perf_counter()
-        for clip in heard:
+        for clip in sample:
             align(aligner.log_probabilities(library.read_audio(clip)), clip.text_normalized, aligner)
-        nothing = (time.perf_counter() - started) / len(heard) * len(chosen)
+        nothing = (time.perf_counter() - started) / len(sample) * len(chosen)
     return {
         "phrase": phrase,
         "library_hours": round(stored, 1),
@@ -233,10 +233,10 @@ def _precision(speech: Path, folder: Path, aligner: Aligner) -> dict[str, Any]:
     phrases = [pair for pair, _ in pairs.most_common(CHOICES)]
     figures: Counter[str] = Counter()
 
-    def taken_for(phrase: str, audio: np.ndarray) -> bool:
+    def recognized_as(phrase: str, audio: np.ndarray) -> bool:
         decoder.add_jsgf_string("choice", f"#JSGF V1.0; grammar choice; public <one> = {' | '.join(phrases)};")
         decoder.activate_search("choice")
-        _heard_by(decoder, audio)
+        _decode(decoder, audio)
         return decoder.hyp() is not None and decoder.hyp().hypstr == phrase
 
     with Library(folder) as library:
@@ -253,36 +253,36 @@ def _precision(speech: Path, folder: Path, aligner: Aligner) -> dict[str, Any]:
                 (own,), (parent,) = library.clips([cut.clip_id]), library.clips([cut.parent_id])
                 audio, words = library.read_audio(parent), parent.text_normalized.split()
                 figures["cuts"] += 1
-                figures["taken_for_it"] += taken_for(phrase, library.read_audio(own))
+                figures["taken_for_it"] += recognized_as(phrase, library.read_audio(own))
                 places = _placed(decoder, words, audio)
                 if not places:
                     continue
                 figures["placed"] += 1
                 wanted = (cut.start_s + cut.phrase_start_s, cut.start_s + cut.phrase_end_s)
-                there = [
+                occurrences = [
                     (places[n][0], places[n + 1][1])
                     for n in range(len(words) - 1)
                     if words[n : n + 2] == phrase.split()
                 ]
-                start, end = min(there, key=lambda place: abs(place[0] - wanted[0]))
+                start, end = min(occurrences, key=lambda place: abs(place[0] - wanted[0]))
                 figures["in_place"] += abs(start - wanted[0]) <= NEAR_S and abs(end - wanted[1]) <= NEAR_S
                 margin = round(MARGIN_S * SAMPLE_RATE)
                 at = slice(max(0, round(start * SAMPLE_RATE) - margin), round(end * SAMPLE_RATE) + margin)
-                figures["taken_for_it_at_its_own_places"] += taken_for(phrase, audio[at])
+                figures["taken_for_it_at_its_own_places"] += recognized_as(phrase, audio[at])
     return {"phrases": CHOICES, "chance": round(1 / CHOICES, 3), **figures}
 
 
 def _repeated(library: Library, aligner: Aligner, clips: list[Any]) -> Iterator[tuple[int, np.ndarray]]:
-    made: dict[str, np.ndarray] = {}
+    emissions: dict[str, np.ndarray] = {}
     for clip in clips:
-        if clip.sha256 not in made:
-            made[clip.sha256] = pack(aligner.log_probabilities(library.read_audio(clip)))
-        yield clip.id, made[clip.sha256]
+        if clip.sha256 not in emissions:
+            emissions[clip.sha256] = pack(aligner.log_probabilities(library.read_audio(clip)))
+        yield clip.id, emissions[clip.sha256]
 
 
 def _timed(
     phrase: str, library: Library, reporter: Reporter, config: MiningConfig, aligner: Aligner
 ) -> tuple[float, MiningResult]:
     started = time.perf_counter()
-    found = mine(Keyphrase(phrase), library, reporter, config, aligner)
-    return time.perf_counter() - started, found
+    result = mine(Keyphrase(phrase), library, reporter, config, aligner)
+    return time.perf_counter() - started, result

@@ -77,7 +77,7 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
 
 def _asked_elsewhere() -> set[str]:
     """Record the other machines that this process looks up or connects to from now on."""
-    found: set[str] = set()
+    hosts: set[str] = set()
 
     def watch(event: str, values: tuple[Any, ...]) -> None:
         if event == "socket.getaddrinfo":
@@ -87,10 +87,10 @@ def _asked_elsewhere() -> set[str]:
         else:
             return
         if host and str(host) not in ("localhost", "127.0.0.1", "::1"):
-            found.add(str(host))
+            hosts.add(str(host))
 
     sys.addaudithook(watch)
-    return found
+    return hosts
 
 
 def _counted(progress: Progress, turn: int) -> bool:
@@ -111,9 +111,9 @@ def _training(data: Path) -> Iterator[Callable[[], bool]]:
     spec = {"phrase": PHRASE, "language": "en", "effort": "trial"}
     job = {"kind": "train", "spec": spec, "data": str(data / "users" / "2")}
     log = data / "training.log"
-    with log.open("wb") as said:
+    with log.open("wb") as output:
         process = subprocess.Popen(
-            [*CHILD, "bench"], stdin=subprocess.PIPE, stdout=said, stderr=subprocess.DEVNULL, cwd=REPOSITORY,
+            [*CHILD, "bench"], stdin=subprocess.PIPE, stdout=output, stderr=subprocess.DEVNULL, cwd=REPOSITORY,
             start_new_session=True,
         )  # fmt: skip
     assert process.stdin is not None

@@ -32,12 +32,12 @@ from model.shipped_weights import shipped_backbone, weights_digest
 STEP = STEP_FRAMES * HOP  # samples of the backbone's step
 TAIL_STEPS = 5  # after an item, for the last phone
 SILENCE = 1e-4  # of noise in silence: there is no digital silence
-HEARD_RMS = 0.004  # of a step that contains speech
+SPEECH_RMS = 0.004  # of a step that contains speech
 AFTER_SPEECH = 16  # steps that still depend on it
 SILENCE_WEIGHT = 0.25  # of steps without speech, in the loss
 CTC_WEIGHT = 0.1
 VALIDATED = 4  # batches
-KEPT_EVERY = 100  # updates between checkpoints; a multiple of the interval of progress reports
+CHECKPOINT_EVERY = 100  # updates between checkpoints; a multiple of the interval of progress reports
 PRECISION = torch.bfloat16  # on a GPU
 
 
@@ -97,7 +97,7 @@ def train_in_noise(
 
     The errors compare its outputs on the noisy speech of ``validation`` with the teacher's on the quiet speech: states
     relative to their variance, phones in nats (Kullback-Leibler divergence), each beside the teacher's own in noise.
-    Training resumes from ``last.pt`` in ``folder``, written every :data:`KEPT_EVERY` updates, if it has the same
+    Training resumes from ``last.pt`` in ``folder``, written every :data:`CHECKPOINT_EVERY` updates, if it has the same
     configuration.
 
     Raises:
@@ -155,7 +155,7 @@ def train_in_noise(
             return of_states + of_phones + CTC_WEIGHT * read_loss(logits, packed, batch, speech.lengths)
 
         def tell(done: int, total: int, loss: float) -> None:
-            if done % KEPT_EVERY == 0 or done == total:
+            if done % CHECKPOINT_EVERY == 0 or done == total:
                 fit.save(last, identity)
             on_progress(done, total, loss)
 
@@ -178,8 +178,8 @@ def parallel_speech(teacher: EmbeddingBackbone, augmenter: BatchAugmenter, batch
     lead = teacher.config.receptive_mel_frames * HOP + MEL_FFT
     led = functional.pad(quiet, (lead, 0))
     noisy = augmenter.in_a_room(led, lengths)[:, : led.shape[1]]
-    states, logits = _heard(teacher, led + SILENCE * torch.randn_like(led))
-    loud = quiet.reshape(len(quiet), -1, STEP).square().mean(2).sqrt() > HEARD_RMS
+    states, logits = _outputs(teacher, led + SILENCE * torch.randn_like(led))
+    loud = quiet.reshape(len(quiet), -1, STEP).square().mean(2).sqrt() > SPEECH_RMS
     after = functional.max_pool1d(functional.pad(loud.float(), (AFTER_SPEECH, 0))[:, None], AFTER_SPEECH + 1, 1)[:, 0]
     # The first step ends with the lead, each later one with a step of the item.
     steps = torch.arange(states.shape[1], device=device)[None]
@@ -190,16 +190,16 @@ def parallel_speech(teacher: EmbeddingBackbone, augmenter: BatchAugmenter, batch
 
 def losses(student: EmbeddingBackbone, speech: Parallel, deviation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return squared errors of states (in standard deviations), the phones' divergence, and the student's logits."""
-    states, logits = _heard(student, speech.noisy)
+    states, logits = _outputs(student, speech.noisy)
     weights = speech.weights
     of_states = (((states - speech.states) / deviation).square().mean(2) * weights).sum() / weights.sum()
-    told, truth = logits.log_softmax(2), speech.logits.log_softmax(2)
+    log_p, truth = logits.log_softmax(2), speech.logits.log_softmax(2)
     twice = weights.repeat_interleave(FRAMES_AT_ONCE, 1)
-    of_phones = ((truth.exp() * (truth - told)).sum(2) * twice).sum() / twice.sum()
+    of_phones = ((truth.exp() * (truth - log_p)).sum(2) * twice).sum() / twice.sum()
     return of_states, of_phones, logits
 
 
-def _heard(backbone: EmbeddingBackbone, audio: Tensor) -> tuple[Tensor, Tensor]:
+def _outputs(backbone: EmbeddingBackbone, audio: Tensor) -> tuple[Tensor, Tensor]:
     mel = backbone.mel(audio)
     with torch.autocast("cuda", PRECISION, enabled=audio.is_cuda):
         states = backbone.states(backbone.convolved(mel))

@@ -72,13 +72,13 @@ def train_head(
     Args:
         on_progress: called with steps done, total steps, and the loss (NaN while the encoder runs).
     """
-    outputs, heard = _outputs(packed, config, folder, on_progress)
+    outputs, rows = _outputs(packed, config, folder, on_progress)
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
     head = PhoneHead()
     optimizer = torch.optim.AdamW(head.parameters(), config.learning_rate, weight_decay=config.weight_decay)
     fit = Fit(head, optimizer, config.steps, max(1, config.steps // 10))
-    learned = sorted((h for h in heard if packed.utterances[h.index].split == "train"), key=lambda h: h.frames)
+    learned = sorted((h for h in rows if packed.utterances[h.index].split == "train"), key=lambda h: h.frames)
     groups = [[h for h in learned if packed.utterances[h.index].real == real] for real in (True, False)]
     groups = [group for group in groups if group]
 
@@ -87,7 +87,7 @@ def train_head(
         return _loss(head, outputs, packed, _draw(group, config.batch_frames, rng))
 
     learn(fit, loss, on_progress, tensorboard)
-    return head.eval(), _errors(head, outputs, packed, heard)
+    return head.eval(), _errors(head, outputs, packed, rows)
 
 
 def _outputs(
@@ -151,9 +151,9 @@ def _batch(outputs: np.ndarray, rows: list[EncoderOutputs]) -> tuple[Tensor, Ten
 
 def _loss(head: PhoneHead, outputs: np.ndarray, packed: Packed, rows: list[EncoderOutputs]) -> Tensor:
     batch, lengths = _batch(outputs, rows)
-    said = [phone_indices(packed.utterances[row.index].phones) for row in rows]
-    sizes = torch.tensor([len(phones) for phones in said])
-    flat = torch.tensor([phone for phones in said for phone in phones], dtype=torch.long)
+    phone_sequences = [phone_indices(packed.utterances[row.index].phones) for row in rows]
+    sizes = torch.tensor([len(phones) for phones in phone_sequences])
+    flat = torch.tensor([phone for phones in phone_sequences for phone in phones], dtype=torch.long)
     log_p = head.train()(batch).log_softmax(-1).transpose(0, 1)
     loss = functional.ctc_loss(log_p, flat, lengths, sizes, BLANK, reduction="none", zero_infinity=True)
     mean: Tensor = (loss / sizes.clamp(min=1)).mean()
@@ -161,10 +161,10 @@ def _loss(head: PhoneHead, outputs: np.ndarray, packed: Packed, rows: list[Encod
 
 
 @torch.no_grad()
-def _errors(head: PhoneHead, outputs: np.ndarray, packed: Packed, heard: list[EncoderOutputs]) -> dict[str, float]:
+def _errors(head: PhoneHead, outputs: np.ndarray, packed: Packed, all_rows: list[EncoderOutputs]) -> dict[str, float]:
     """Return greedy phone error rates ``per/<real|synthetic>/<corpus>`` of the validation split."""
     groups: dict[str, list[EncoderOutputs]] = {}
-    for row in heard:
+    for row in all_rows:
         utterance = packed.utterances[row.index]
         if utterance.split == "validation":
             name = f"per/{'real' if utterance.real else 'synthetic'}/{utterance.corpus}"
@@ -172,9 +172,9 @@ def _errors(head: PhoneHead, outputs: np.ndarray, packed: Packed, heard: list[En
     errors: dict[str, float] = {}
     for name, rows in sorted(groups.items()):
         chosen = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))[:EVALUATED]]
-        found = []
+        hypotheses = []
         for row in chosen:
             log_p = head(_batch(outputs, [row])[0])[0].log_softmax(-1).numpy()
-            found.append(greedy(log_p))
-        errors[name] = error_rate([phone_indices(packed.utterances[row.index].phones) for row in chosen], found)
+            hypotheses.append(greedy(log_p))
+        errors[name] = error_rate([phone_indices(packed.utterances[row.index].phones) for row in chosen], hypotheses)
     return errors

@@ -17,7 +17,7 @@ from audio_generation.kokoro_int8_side.kokoro_int8 import STYLES_FILE
 from core.data_folder import atomic_path
 
 ROWS, WIDTH = 510, 256
-KEPT_ROWS = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 19, 24, 30, 38, 48, 60, 80, 110, 150, 220, 350, 509)
+STYLE_ROWS = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 19, 24, 30, 38, 48, 60, 80, 110, 150, 220, 350, 509)
 
 
 def make_styles(folder: Path, path: Path = STYLES_FILE) -> list[str]:
@@ -29,11 +29,11 @@ def make_styles(folder: Path, path: Path = STYLES_FILE) -> list[str]:
     files = sorted(folder.glob("*.bin"))
     if not files:
         raise ValueError(f"{folder} holds no voice")
-    styles = np.stack([np.fromfile(file, "<f4").reshape(ROWS, WIDTH)[list(KEPT_ROWS)] for file in files])
+    styles = np.stack([np.fromfile(file, "<f4").reshape(ROWS, WIDTH)[list(STYLE_ROWS)] for file in files])
     names = [file.stem for file in files]
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
-            file, names=np.array(names), rows=np.array(KEPT_ROWS, np.int16), styles=styles.astype(np.float16)
+            file, names=np.array(names), rows=np.array(STYLE_ROWS, np.int16), styles=styles.astype(np.float16)
         )
     return names
 

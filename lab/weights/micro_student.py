@@ -75,7 +75,7 @@ class Student(nn.Module):
 
 
 @dataclass(frozen=True)
-class HeardPieces:
+class SpeechPieces:
     """Cached inputs: features [STRIDE steps, FEATURES], and the teacher's states and phones [steps, width]."""
 
     features: np.ndarray
@@ -97,8 +97,8 @@ class HeardPieces:
         features = np.stack([self.features[STRIDE * at : STRIDE * (at + length)] for at in starts])
         states = (np.stack([self.states[at : at + length] for at in starts]).astype(np.float32) - mean) / deviation
         phones = np.stack([self.phones[at : at + length] for at in starts]).astype(np.float32)
-        heard = torch.from_numpy(features.astype(np.float32) * FEATURE_SCALE)
-        return heard, torch.from_numpy(states).transpose(1, 2), torch.from_numpy(phones).transpose(1, 2)
+        inputs = torch.from_numpy(features.astype(np.float32) * FEATURE_SCALE)
+        return inputs, torch.from_numpy(states).transpose(1, 2), torch.from_numpy(phones).transpose(1, 2)
 
 
 def train_student(
@@ -120,35 +120,35 @@ def train_student(
         HarkError: too little speech.
         ImportError: pymicro-features is not installed.
     """
-    heard = _hear(packed, config, folder, on_progress)
-    long_enough = heard.steps >= config.stretch
-    learned, kept = np.flatnonzero(long_enough & ~heard.validation), np.flatnonzero(long_enough & heard.validation)
-    if not len(learned) or not len(kept):
+    data = _hear(packed, config, folder, on_progress)
+    long_enough = data.steps >= config.stretch
+    learned, holdout = np.flatnonzero(long_enough & ~data.validation), np.flatnonzero(long_enough & data.validation)
+    if not len(learned) or not len(holdout):
         raise HarkError(
             "There is too little to teach the network with.",
-            f"Of {len(heard.steps)} pieces of speech, {len(learned)} are long enough to train on and {len(kept)} to "
+            f"Of {len(data.steps)} pieces of speech, {len(learned)} are long enough to train on and {len(holdout)} to "
             "measure on.",
             "Give corpora with more speakers.",
         )
     rng = np.random.default_rng(config.seed)
     torch.manual_seed(config.seed)
-    some = heard.states[::50].astype(np.float32)
+    some = data.states[::50].astype(np.float32)
     mean, deviation = some.mean(0), some.std(0) + 1e-3
-    student = Student(MicroNetwork(), heard.states.shape[1], heard.phones.shape[1])
+    student = Student(MicroNetwork(), data.states.shape[1], data.phones.shape[1])
     optimizer = torch.optim.AdamW(student.parameters(), config.learning_rate, weight_decay=config.weight_decay)
     fit = Fit(student, optimizer, config.steps, config.warmup_steps, config.ema_decay)
     average = fit.average
-    share = heard.steps[learned] / heard.steps[learned].sum()
+    share = data.steps[learned] / data.steps[learned].sum()
 
     def loss() -> Tensor:
         pieces = rng.choice(learned, config.batch, p=share)
-        features, states, phones = heard.stretches(pieces, config.stretch, mean, deviation, rng)
+        features, states, phones = data.stretches(pieces, config.stretch, mean, deviation, rng)
         features = mask(warp_frequency(features, rng), rng, 0.0)
         of_states, of_phones = losses(student.train(), features, states, phones)
         return of_states + PHONES_WEIGHT * of_phones
 
     learn(fit, loss, on_progress, tensorboard)
-    measured = heard.stretches(kept[:VALIDATED], config.stretch, mean, deviation, np.random.default_rng(0))
+    measured = data.stretches(holdout[:VALIDATED], config.stretch, mean, deviation, np.random.default_rng(0))
     with torch.no_grad():
         of_states, of_phones = losses(average, *measured)
     return average.network, {"unexplained/states": of_states.item(), "unexplained/phones": of_phones.item()}
@@ -156,26 +156,26 @@ def train_student(
 
 def losses(student: Student, features: Tensor, states: Tensor, phones: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean squared error of states, and the Kullback-Leibler divergence of phones, of stretches."""
-    told_states, told_phones = (told[:, :, BEGINNING:] for told in student(features))
-    of_states = functional.mse_loss(told_states, states[:, :, BEGINNING:])
+    student_states, student_phones = (predicted[:, :, BEGINNING:] for predicted in student(features))
+    of_states = functional.mse_loss(student_states, states[:, :, BEGINNING:])
 
     def by_frame(values: Tensor) -> Tensor:
         return values.unflatten(1, (FRAMES_AT_ONCE, -1)).log_softmax(2)
 
-    told, truth = by_frame(told_phones), by_frame(phones[:, :, BEGINNING:])
-    return of_states, (truth.exp() * (truth - told)).sum(2).mean()
+    predicted, truth = by_frame(student_phones), by_frame(phones[:, :, BEGINNING:])
+    return of_states, (truth.exp() * (truth - predicted)).sum(2).mean()
 
 
 def _hear(
     packed: Packed, config: StudentTrainConfig, folder: Path, on_progress: Callable[[int, int, float], None]
-) -> HeardPieces:
+) -> SpeechPieces:
     folder.mkdir(parents=True, exist_ok=True)
     table = folder / "heard.json"
     sound = asdict(replace(config, steps=0, batch=0, stretch=0, learning_rate=0.0, weight_decay=0.0, warmup_steps=0))
     wanted = json.dumps({**sound, "speech": packed.digest}, sort_keys=True)
     if not table.is_file() or json.loads(table.read_text())["made"] != wanted:
         table.unlink(missing_ok=True)
-        rows = _write_heard(packed, config, folder, on_progress)
+        rows = _write_pieces(packed, config, folder, on_progress)
         with atomic_path(table) as temporary:
             temporary.write_text(json.dumps({"made": wanted, "rows": rows}))
     places = np.asarray(json.loads(table.read_text())["rows"], np.int64).reshape(-1, 2)
@@ -185,11 +185,11 @@ def _hear(
         for name, kind in FILES.items()
     )
     first = np.concatenate([[0], np.cumsum(places[:, 0])])[:-1]
-    return HeardPieces(features, states, phones, first, places[:, 0], places[:, 1].astype(bool))
+    return SpeechPieces(features, states, phones, first, places[:, 0], places[:, 1].astype(bool))
 
 
 @torch.no_grad()
-def _write_heard(
+def _write_pieces(
     packed: Packed, config: StudentTrainConfig, folder: Path, on_progress: Callable[[int, int, float], None]
 ) -> list[tuple[int, bool]]:
     """Write inputs for pieces of the pack to :data:`FILES`; return the steps of each, and if it is for validation."""
@@ -207,12 +207,12 @@ def _write_heard(
     ):
         for split, share in (("train", 0.95), ("validation", 0.05)):
             source = BatchSource(packed, packed.where(split), 160.0, rng)
-            heard_s = 0.0
-            while source and heard_s < share * total_s:
+            written_s = 0.0
+            while source and written_s < share * total_s:
                 batch = source.draw()
-                said, lengths = augmenter.change_speed(torch.from_numpy(batch.audio), torch.from_numpy(batch.lengths))
-                noisy = augmenter.in_a_room(said, lengths)
-                for clean, sound, length in zip(said, noisy, lengths.tolist()):
+                speech, lengths = augmenter.change_speed(torch.from_numpy(batch.audio), torch.from_numpy(batch.lengths))
+                noisy = augmenter.in_a_room(speech, lengths)
+                for clean, sound, length in zip(speech, noisy, lengths.tolist()):
                     features = features_of(sound[:length].numpy())
                     steps = len(features) // STRIDE
                     states, phones = taught(backbone, clean[:length], steps)
@@ -221,9 +221,9 @@ def _write_heard(
                     states.astype(np.float16).tofile(states_file)
                     phones.astype(np.float16).tofile(phones_file)
                     rows.append((steps, split == "validation"))
-                    heard_s += length / SAMPLE_RATE
-                on_progress(round(done_s + heard_s), round(total_s), float("nan"))
-            done_s += heard_s
+                    written_s += length / SAMPLE_RATE
+                on_progress(round(done_s + written_s), round(total_s), float("nan"))
+            done_s += written_s
     return rows
 
 

@@ -96,8 +96,8 @@ def make_negative_set(
         raise HarkError(
             "There is nothing to make a negative set of.", "No recording can be read.", "Name other corpora."
         )
-    said = outputs_of(Keyphrase("computer"))  # any phrase: the stored data does not depend on it
-    detector = EncoderDetector.of_phrase(said, WINDOW_S)
+    outputs = outputs_of(Keyphrase("computer"))  # any phrase: the stored data does not depend on it
+    detector = EncoderDetector.of_phrase(outputs, WINDOW_S)
     about = {
         "backbone": detector.front_end_id,
         "version": 1,

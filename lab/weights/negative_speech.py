@@ -44,19 +44,19 @@ def chosen_utterances(corpora: Mapping[str, Sequence[Utterance]], hours: float, 
     for name, utterances in corpora.items():
         for index in rng.permutation(len(utterances)):
             waiting.setdefault(name, {}).setdefault(utterances[index].speaker, []).append(utterances[index])
-    said = {name: dict.fromkeys(speakers, 0.0) for name, speakers in waiting.items()}
+    chosen_s = {name: dict.fromkeys(speakers, 0.0) for name, speakers in waiting.items()}
     chosen: list[Utterance] = []
     left_s = hours * 3600
     while left_s > 0 and waiting:
-        name = min(waiting, key=lambda corpus: sum(said[corpus].values()))
-        speaker = min(waiting[name], key=lambda person: said[name][person])
+        name = min(waiting, key=lambda corpus: sum(chosen_s[corpus].values()))
+        speaker = min(waiting[name], key=lambda person: chosen_s[name][person])
         utterance = waiting[name][speaker].pop()
         seconds = float(soundfile.info(utterance.path).duration)
         if not waiting[name][speaker]:
             del waiting[name][speaker]
         if not waiting[name]:
             del waiting[name]
-        said[name][speaker] += seconds
+        chosen_s[name][speaker] += seconds
         left_s -= seconds
         chosen.append(utterance)
     return chosen

@@ -47,10 +47,10 @@ def _constants(name: str, operator: int) -> list[Tensor]:
     file = Path(pyopen_wakeword.__file__).with_name("models") / name
     model = tflite.Model.GetRootAsModel(file.read_bytes(), 0)
     graph = model.Subgraphs(0)
-    found = []
+    constants = []
     for step in (graph.Operators(at) for at in range(graph.OperatorsLength())):
         if model.OperatorCodes(step.OpcodeIndex()).BuiltinCode() == operator:
             for tensor in (graph.Tensors(step.Inputs(at)) for at in range(1, step.InputsLength())):
                 values = np.frombuffer(model.Buffers(tensor.Buffer()).DataAsNumpy().tobytes(), np.float32)
-                found.append(torch.from_numpy(values.reshape(tensor.ShapeAsNumpy()).copy()))
-    return found
+                constants.append(torch.from_numpy(values.reshape(tensor.ShapeAsNumpy()).copy()))
+    return constants

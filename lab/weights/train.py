@@ -74,8 +74,8 @@ def _train_on_another(kind: str, run: AcousticRun, packed: Packed, out: Path, re
     model: Any
     if kind == "backbone-in-noise":
         file, further = BACKBONE, NoiseTrainConfig(batch_size=run.batch_size, seed=run.seed)
-        heard = packed.length[packed.where("train")]
-        an_epoch = len(heard) / run.batch_size if run.batch_size else heard.sum() / SAMPLE_RATE / further.batch_seconds
+        sizes = packed.length[packed.where("train")]
+        an_epoch = len(sizes) / run.batch_size if run.batch_size else sizes.sum() / SAMPLE_RATE / further.batch_seconds
         steps = max(1, round(run.epochs * float(an_epoch)))
         device = best_device()
         if device != "cuda":

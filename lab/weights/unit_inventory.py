@@ -82,8 +82,8 @@ class Speaker:
     @cached_property
     def pitch_hz(self) -> float:
         """Median pitch of the voiced places; 0 without any."""
-        found = [pitch_at(s.audio, np.arange(800, len(s.audio) - 800, 1600)) for s in self.stretches[:20]]
-        voiced = np.concatenate(found)
+        pitches = [pitch_at(s.audio, np.arange(800, len(s.audio) - 800, 1600)) for s in self.stretches[:20]]
+        voiced = np.concatenate(pitches)
         voiced = voiced[~np.isnan(voiced)]
         return float(2 ** np.median(voiced)) if len(voiced) else 0.0
 
@@ -104,7 +104,7 @@ def speakers_of(
         HarkError: no such folder, or no corpus in it.
     """
     licence, _ = licence_of(folder)
-    found: dict[str, list[Stretch]] = {}
+    people: dict[str, list[Stretch]] = {}
     utterances = [
         u
         for u in layout_of(folder).utterances(folder)
@@ -117,9 +117,9 @@ def speakers_of(
         except HarkError:
             continue
         if confidence(alignment.phones) >= LEAST_CONFIDENCE:
-            found.setdefault(utterance.speaker, []).extend(stretches(utterance.audio.stem, audio, alignment))
+            people.setdefault(utterance.speaker, []).extend(stretches(utterance.audio.stem, audio, alignment))
     own = licences or {}
-    return [Speaker(name, folder.name, own.get(name, licence), tuple(parts)) for name, parts in sorted(found.items())]
+    return [Speaker(name, folder.name, own.get(name, licence), tuple(parts)) for name, parts in sorted(people.items())]
 
 
 def stretches(name: str, audio: np.ndarray, alignment: Alignment) -> Iterator[Stretch]:
@@ -250,12 +250,12 @@ def build(
         sound, table = _laid_out(parts)
         files[f"{number}.ogg"] = codec.opus_bytes(sound, BITRATE)
         files[f"{number}.json"] = json.dumps(table, ensure_ascii=False, separators=(",", ":")).encode()
-        said = Counter(pair for part in parts for pair in part.pairs)
+        pairs = Counter(pair for part in parts for pair in part.pairs)
         rows.append(
             {
                 "speaker": speaker.name, "corpus": speaker.corpus, "licence": speaker.licence, "file": str(number),
                 "seconds": round(sum(part.seconds for part in parts), 1), "pitch_hz": round(speaker.pitch_hz),
-                "pairs": len(said), "share_of_vocabulary": round(sum(weights[p] for p in said) / weights.total(), 4),
+                "pairs": len(pairs), "share_of_vocabulary": round(sum(weights[p] for p in pairs) / weights.total(), 4),
             }
         )  # fmt: skip
     about = {

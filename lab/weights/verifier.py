@@ -94,12 +94,12 @@ class HeardSpeech:
 
 @dataclass(frozen=True)
 class Item:
-    """A stretch of speech and the pronunciations of a text; ``said``: it is the stretch's text."""
+    """A stretch of speech and the pronunciations of a text; ``is_own_text``: it is the stretch's text."""
 
-    heard: np.ndarray
+    phones: np.ndarray
     states: np.ndarray
     ways: Pronunciations
-    said: bool
+    is_own_text: bool
     text: str = ""
     noisy: bool = False
 
@@ -163,15 +163,15 @@ class Speech:
         number, first, count = stretch = self.stretches[int(np.searchsorted(self._upto, rng.random()))]
         row, text = self.rows[number], self.text(stretch)
         words, ways = row.words[first : first + count], ways_of(text)
-        heard, states = self.between(row, words[0][1] - rng.uniform(*BEFORE_S), words[-1][2] + rng.uniform(*AFTER_S))
-        if not _fit(ways) or len(heard) < 20:
+        phones, states = self.between(row, words[0][1] - rng.uniform(*BEFORE_S), words[-1][2] + rng.uniform(*AFTER_S))
+        if not _fit(ways) or len(phones) < 20:
             return []
-        items = [Item(heard, states, ways, True, text, row.noisy)]
+        items = [Item(phones, states, ways, True, text, row.noisy)]
         for _ in range(2):
             near_text, near = self._near(text, ways)
             too_near = any(phone_distance(phones_of(a), phones_of(b)) < LEAST_DISTANCE for a in ways for b in near)
             if _fit(near) and not too_near:
-                items.append(Item(heard, states, near, False, near_text, row.noisy))
+                items.append(Item(phones, states, near, False, near_text, row.noisy))
         return items
 
     def _near(self, text: str, ways: Pronunciations) -> tuple[str, Pronunciations]:
@@ -199,13 +199,13 @@ class Speech:
         while len(windows) < count:
             row = self.rows[int(rng.integers(len(self.rows)))]
             start = rng.uniform(0, max(0.0, row.frames / FRAMES_A_SECOND - WINDOW_S))
-            heard, states = self.between(row, start, start + WINDOW_S)
-            said = {word[0] for word in row.words}
+            phones, states = self.between(row, start, start + WINDOW_S)
+            spoken_words = {word[0] for word in row.words}
             texts = [self.texts[int(number)] for number in rng.integers(len(self.texts), size=TEXTS_TRIED)]
-            texts = [text for text in texts if not said & set(text.split()) and _fit(ways_of(text))]
-            if texts and len(heard) > 40:
+            texts = [text for text in texts if not spoken_words & set(text.split()) and _fit(ways_of(text))]
+            if texts and len(phones) > 40:
                 ways = tuple(ways_of(text)[0] for text in texts)
-                windows.append(Item(heard, states, ways, False, noisy=row.noisy))
+                windows.append(Item(phones, states, ways, False, noisy=row.noisy))
                 tried.append(texts)
         if not windows:
             return []
@@ -218,7 +218,7 @@ class Speech:
             place = int(end[row_of_best]) // STATE_FRAMES
             first, last = max(0, place - STATES_BEFORE - 8), place + STATES_AFTER
             window = windows[number]
-            part = window.heard[STATE_FRAMES * first : STATE_FRAMES * last]
+            part = window.phones[STATE_FRAMES * first : STATE_FRAMES * last]
             hits.append(Item(part, window.states[first:last], ways_of(text), False, text, window.noisy))
         return hits
 
@@ -379,16 +379,16 @@ class Batch:
 
 def batch_of(items: Sequence[Item]) -> Batch:
     rows = [(number, way) for number, item in enumerate(items) for way in item.ways]
-    frames = max(len(item.heard) for item in items)
-    heard = torch.zeros(len(rows), frames, PHONE_OUTPUTS)
-    heard[:, :, 0] = 1.0  # after an item: silence
+    frames = max(len(item.phones) for item in items)
+    outputs = torch.zeros(len(rows), frames, PHONE_OUTPUTS)
+    outputs[:, :, 0] = 1.0  # after an item: silence
     states = torch.zeros(len(rows), -(-frames // STATE_FRAMES), ENCODER_WIDTH)
     for row, (number, _) in enumerate(rows):
         item = items[number]
-        heard[row, : len(item.heard)] = torch.from_numpy(item.heard)
+        outputs[row, : len(item.phones)] = torch.from_numpy(item.phones)
         states[row, : len(item.states)] = torch.from_numpy(item.states)
     phones, lengths = phones_and_lengths(tuple(way for _, way in rows))
-    return Batch((heard, states, phones, lengths), np.asarray([number for number, _ in rows]))
+    return Batch((outputs, states, phones, lengths), np.asarray([number for number, _ in rows]))
 
 
 def _train(
@@ -408,12 +408,12 @@ def _train(
         batch = batch_of(items)
         with torch.no_grad():
             chosen = batch.best(located(batch.given[0], *batch.given[2:])[0])
-        said = torch.tensor([float(item.said) for item in items])
+        labels = torch.tensor([float(item.is_own_text) for item in items])
         given = batch.rows(chosen)
         logit, each, _ = verifier.train()(*given)
-        right = (torch.arange(each.shape[1])[None] < given[3][:, None]) & (said > 0)[:, None]
+        right = (torch.arange(each.shape[1])[None] < given[3][:, None]) & (labels > 0)[:, None]
         of_phones = functional.softplus(-each[right]).mean()  # each phone of a spoken text is right
-        return functional.binary_cross_entropy_with_logits(logit, said) + 0.2 * of_phones
+        return functional.binary_cross_entropy_with_logits(logit, labels) + 0.2 * of_phones
 
     learn(fit, loss, on_progress, tensorboard)
     verifier.load_state_dict(fit.average.state_dict())
@@ -438,11 +438,11 @@ def _cases(speech: Speech, count: int) -> list[tuple[Item, np.ndarray]]:
 @torch.no_grad()
 def _evidence(verifier: Verifier, items: Sequence[Item]) -> Tensor:
     """Return the acoustic evidence of items [items, HEARD_EVIDENCE], computed one by one, without padding."""
-    found = []
+    vectors = []
     for item in items:
         evidence = verifier(*batch_of([item]).given)[2]
-        found.append(evidence[evidence[:, 0].argmax()])
-    return torch.stack(found)
+        vectors.append(evidence[evidence[:, 0].argmax()])
+    return torch.stack(vectors)
 
 
 def _fit_noise(verifier: Verifier, items: Sequence[Item], config: VerifierTrainConfig) -> None:
@@ -451,11 +451,11 @@ def _fit_noise(verifier: Verifier, items: Sequence[Item], config: VerifierTrainC
     states = [torch.from_numpy(item.states) for item in items]
     known = torch.stack([torch.cat([each.mean(dim=0), each.std(dim=0, correction=0)]) for each in states])
     centre, spread = known.mean(dim=0), known.std(dim=0).clamp(min=1e-3)
-    told = nn.Linear(known.shape[1], 1)
-    _fit_logistic(told, (known - centre) / spread, noisy, config, NOISE_PENALTY)
+    layer = nn.Linear(known.shape[1], 1)
+    _fit_logistic(layer, (known - centre) / spread, noisy, config, NOISE_PENALTY)
     with torch.no_grad():
-        verifier.noise.weight.copy_(told.weight / spread)
-        verifier.noise.bias.copy_(told.bias - told.weight @ (centre / spread))
+        verifier.noise.weight.copy_(layer.weight / spread)
+        verifier.noise.bias.copy_(layer.bias - layer.weight @ (centre / spread))
 
 
 def _fit_logistic(
@@ -473,11 +473,11 @@ def _fit_judge(verifier: Verifier, cases: Sequence[tuple[Item, np.ndarray]], con
     """Fit the weights of the evidence, on speakers that nothing else was trained on."""
     items = [item for item, _ in cases]
     _fit_noise(verifier, items, config)
-    evidence = torch.cat([_evidence(verifier, items), torch.from_numpy(np.stack([told for _, told in cases]))], dim=1)
-    said = torch.tensor([float(item.said) for item in items])
+    evidence = torch.cat([_evidence(verifier, items), torch.from_numpy(np.stack([extra for _, extra in cases]))], dim=1)
+    labels = torch.tensor([float(item.is_own_text) for item in items])
     verifier.centre.copy_(evidence.mean(dim=0))
     verifier.spread.copy_(evidence.std(dim=0).clamp(min=1e-3))
-    _fit_logistic(verifier.judge, (evidence - verifier.centre) / verifier.spread, said, config)
+    _fit_logistic(verifier.judge, (evidence - verifier.centre) / verifier.spread, labels, config)
 
 
 def _errors(verifier: Verifier, speech: Speech, config: VerifierTrainConfig) -> dict[str, float]:
@@ -489,7 +489,7 @@ def _errors(verifier: Verifier, speech: Speech, config: VerifierTrainConfig) -> 
     for corpus, rows in sorted(by_corpus.items()):
         part = Speech(speech.folder, rows, np.random.default_rng(config.seed))
         items = [item for _ in range(min(400, len(part.stretches))) for item in part.drawn()]
-        if any(item.said for item in items) and not all(item.said for item in items):
-            logits, said = _evidence(verifier, items)[:, 2].numpy(), np.asarray([item.said for item in items])
-            errors[f"eer/{corpus}"] = equal_error_rate(logits[said], logits[~said])
+        if any(item.is_own_text for item in items) and not all(item.is_own_text for item in items):
+            logits, labels = _evidence(verifier, items)[:, 2].numpy(), np.asarray([item.is_own_text for item in items])
+            errors[f"eer/{corpus}"] = equal_error_rate(logits[labels], logits[~labels])
     return errors

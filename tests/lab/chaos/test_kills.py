@@ -128,7 +128,7 @@ def test_lost_and_duplicated_jobs_are_counted(
     owner: User, state: Job.State, error: dict[str, str] | None, found: dict[str, int], counted: dict[str, int]
 ) -> None:
     job = Job.objects.create(user=owner, kind="import", lane="audio", title="x", state=state, error=error)
-    counts = kills._counts([job_makers.Made(str(job.pk), "import", lambda: found)], Counter())
+    counts = kills._counts([job_makers.Submission(str(job.pk), "import", lambda: found)], Counter())
     count = vars(counts["import"])
     assert {name: count[name] for name in ("lost", "doubled", "left") if count[name]} == counted
     assert bool(count["wrong"]) == bool(counted)

@@ -28,7 +28,7 @@ def test_errors_of_boundaries() -> None:
 def test_a_corner_of_mining(shared_data: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mining, "HOURS", 0.1)
     monkeypatch.setattr(mining, "ALIGNED_CLIPS", 4)
-    monkeypatch.setattr(mining, "HEARD_S", 30.0)
+    monkeypatch.setattr(mining, "TIMED_S", 30.0)
     monkeypatch.setattr(mining, "CHOICES", 4)
     rows = mining.manifest_rows
     monkeypatch.setattr(mining, "manifest_rows", lambda folder: rows(folder)[:60])

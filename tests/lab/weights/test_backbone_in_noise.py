@@ -58,7 +58,7 @@ def test_noise_moves_less_of_what_the_trained_backbone_hears(tmp_path: Path, mon
 
         return train_in_noise(packed, config, tmp_path / "out", tell)
 
-    monkeypatch.setattr(backbone_in_noise, "KEPT_EVERY", 20)
+    monkeypatch.setattr(backbone_in_noise, "CHECKPOINT_EVERY", 20)
     with pytest.raises(KeyboardInterrupt):
         train(until=40)
     backbone, errors = train()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from audio_generation.kokoro_int8_side.kokoro_int8 import STYLES_FILE
-from lab.weights.kokoro_styles import KEPT_ROWS, ROWS, WIDTH, make_styles
+from lab.weights.kokoro_styles import ROWS, STYLE_ROWS, WIDTH, make_styles
 
 
 def test_styles_of_a_folder_are_kept_at_some_lengths(tmp_path: Path) -> None:
@@ -16,8 +16,8 @@ def test_styles_of_a_folder_are_kept_at_some_lengths(tmp_path: Path) -> None:
         vectors.tofile(tmp_path / f"{name}.bin")
     assert make_styles(tmp_path, tmp_path / "styles.npz") == ["af_a", "bm_b"]
     with np.load(tmp_path / "styles.npz") as made:
-        assert made["names"].tolist() == ["af_a", "bm_b"] and tuple(made["rows"]) == KEPT_ROWS
-        assert np.allclose(made["styles"][1], voices["bm_b"][list(KEPT_ROWS)], atol=2e-3)
+        assert made["names"].tolist() == ["af_a", "bm_b"] and tuple(made["rows"]) == STYLE_ROWS
+        assert np.allclose(made["styles"][1], voices["bm_b"][list(STYLE_ROWS)], atol=2e-3)
 
 
 def test_a_folder_without_voices_or_with_half_a_voice_is_refused(tmp_path: Path) -> None:
@@ -30,5 +30,5 @@ def test_a_folder_without_voices_or_with_half_a_voice_is_refused(tmp_path: Path)
 
 def test_the_shipped_styles_are_of_this_form() -> None:
     with np.load(STYLES_FILE) as shipped:
-        assert shipped["styles"].shape == (len(shipped["names"]), len(KEPT_ROWS), WIDTH)
-        assert np.isfinite(shipped["styles"]).all() and tuple(shipped["rows"]) == KEPT_ROWS
+        assert shipped["styles"].shape == (len(shipped["names"]), len(STYLE_ROWS), WIDTH)
+        assert np.isfinite(shipped["styles"]).all() and tuple(shipped["rows"]) == STYLE_ROWS

@@ -70,13 +70,13 @@ def test_drawn_items_are_labelled_as_spoken_or_not(packed: Packed, tmp_path: Pat
     speech = Speech(tmp_path, rows, np.random.default_rng(0))
     assert {"computer", "the computer waits", "open the window"} <= set(speech.texts)
     items = [item for _ in range(40) for item in speech.drawn()]
-    said = [item for item in items if item.said]
+    said = [item for item in items if item.is_own_text]
     assert said and all(any(item.text in sentence for sentence in SENTENCES) for item in said)
     assert all(item.ways == ways_of(item.text) for item in said)
     assert 0.4 < 1 - len(said) / len(items) < 0.7
-    assert all(-(-len(item.heard) // 4) == len(item.states) for item in items)
+    assert all(-(-len(item.phones) // 4) == len(item.states) for item in items)
     hits = speech.hits(5)
-    assert len(hits) == 5 and not any(item.said for item in hits)
+    assert len(hits) == 5 and not any(item.is_own_text for item in hits)
     batch = batch_of(items[:7])
     assert len(batch.given[0]) == sum(len(item.ways) for item in items[:7])
     scores = torch.arange(len(batch.owner), dtype=torch.float32)
