@@ -87,23 +87,23 @@ def visible(things: Things[Row], user: User, **which: Any) -> Row:
 
 def to_change(things: Things[Row], user: User, **which: Any) -> Row:
     """Return a thing for a change. Raises Http404 as :func:`visible`, StatusError (403) if it may only be read."""
-    found = visible(things, user, **which)
-    if not things.editable_by(user).filter(pk=found.pk).exists():
+    thing = visible(things, user, **which)
+    if not things.editable_by(user).filter(pk=thing.pk).exists():
         raise StatusError(
             403,
             _("You cannot change this."),
             _("It is shared with you as read-only."),
             _("Ask an owner of the organization to make you a member."),
         )
-    return found
+    return thing
 
 
 def owned(things: Things[Row], user: User, **which: Any) -> Row:
     """Return a thing for a decision of its user. Raises Http404 as :func:`visible`, StatusError (403) for others."""
-    found = visible(things, user, **which)
-    if not things.owned_by(user).filter(pk=found.pk).exists():
+    thing = visible(things, user, **which)
+    if not things.owned_by(user).filter(pk=thing.pk).exists():
         raise not_yours()
-    return found
+    return thing
 
 
 def not_yours() -> StatusError:

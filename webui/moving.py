@@ -70,7 +70,7 @@ class PortalServer(Libraries):
             super().save(name, copy)
             return
         os.close(os.open(copy, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        with _said("The database cannot be copied."), _opened(copy):
+        with _explaining("The database cannot be copied."), _opened(copy):
             migrate(FILE)
             with transaction.atomic(using=SERVER):
                 with connection.cursor() as cursor:
@@ -89,7 +89,7 @@ class PortalServer(Libraries):
         file.parent.mkdir(parents=True, exist_ok=True)
         served = connection.vendor == "postgresql"  # MariaDB and MySQL have no libraries
         libraries = super().replaced_by(staged, reporter) if served else nullcontext()
-        filling = _said("The database cannot be filled: the backup was not restored.")
+        filling = _explaining("The database cannot be filled: the backup was not restored.")
         with libraries, filling, _opened(file), transaction.atomic(using=SERVER):
             _refuse_newer()
             migrate(FILE)
@@ -118,7 +118,7 @@ def _opened(file: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _said(what: str) -> Iterator[None]:
+def _explaining(what: str) -> Iterator[None]:
     try:
         yield
     except DatabaseError as error:
@@ -138,8 +138,8 @@ def _refuse_newer() -> None:
 
 
 def _tables() -> list[type[models.Model]]:
-    found = apps.get_models(include_auto_created=True)
-    return [model for model in found if model._meta.managed and not model._meta.proxy]
+    all_models = apps.get_models(include_auto_created=True)
+    return [model for model in all_models if model._meta.managed and not model._meta.proxy]
 
 
 def _copy(source: str, target: str, progress: Progress | None = None) -> None:

@@ -30,11 +30,11 @@ def database_settings(url: str) -> dict[str, Any]:
     """Return Django's settings for DATABASE_URL. Raises HarkError if it is unusable or the driver is missing."""
     if server_of(url) == "mysql":
         return _mysql_settings(url)
-    said = parameters(url)
+    options = parameters(url)
     names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
-    found = {django: str(said.pop(driver, "") or "") for django, driver in names.items()}
+    values = {django: str(options.pop(driver, "") or "") for django, driver in names.items()}
     _take_any_text()
-    return {"ENGINE": "django.db.backends.postgresql", **found, "OPTIONS": said}
+    return {"ENGINE": "django.db.backends.postgresql", **values, "OPTIONS": options}
 
 
 def _mysql_settings(url: str) -> dict[str, Any]:
@@ -42,22 +42,22 @@ def _mysql_settings(url: str) -> dict[str, Any]:
     need("pymysql", "pymysql", DATABASE)
     try:
         parts = urlsplit(url)
-        said = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
+        options = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
         port = parts.port or 3306
     except ValueError:
         raise unusable(DATABASE, "It is malformed", MYSQL_EXAMPLE) from None
-    if not said.keys() <= MYSQL_OPTIONS:
+    if not options.keys() <= MYSQL_OPTIONS:
         raise unusable(DATABASE, f"Of parameters Hark knows {', '.join(sorted(MYSQL_OPTIONS))}", MYSQL_EXAMPLE)
     name = unquote(parts.path.removeprefix("/"))
     if not name or "/" in name:
         raise unusable(DATABASE, "It is malformed, or names no database", MYSQL_EXAMPLE)
     _take_any_json()
-    checked = {"ssl_verify_cert": True, "ssl_verify_identity": True} if "ssl_ca" in said else {}
+    checked = {"ssl_verify_cert": True, "ssl_verify_identity": True} if "ssl_ca" in options else {}
     return {
         "ENGINE": "django.db.backends.mysql", "NAME": name, "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""), "HOST": parts.hostname or "127.0.0.1", "PORT": str(port),
         "OPTIONS": {
-            "charset": "utf8mb4", "init_command": MYSQL_BEGINS, "connect_timeout": CONNECT_S, **said, **checked,
+            "charset": "utf8mb4", "init_command": MYSQL_BEGINS, "connect_timeout": CONNECT_S, **options, **checked,
         },
     }  # fmt: skip
 

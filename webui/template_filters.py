@@ -92,8 +92,8 @@ def json_attribute(options: Mapping[str, Any]) -> str:
 
 
 @register.filter
-def shown(said: str) -> str:
-    return translation.shown(said)
+def shown(message: str) -> str:
+    return translation.shown(message)
 
 
 @register.filter
@@ -106,7 +106,7 @@ def said(error: HarkError | Mapping[str, Any], which: str) -> str:
     if which == "what" or not OF_ENGINES.search(sentence):
         return sentence
     page = format_html('<a href="{}">{}</a>', reverse("trainer:engines"), _("Voices and models"))
-    return mark_safe(OF_ENGINES.sub(lambda found: page, escape(sentence)))
+    return mark_safe(OF_ENGINES.sub(lambda match: page, escape(sentence)))
 
 
 @register.filter

@@ -29,5 +29,5 @@ def serialized() -> Iterator[None]:
 
 
 def is_locked(error: BaseException | None) -> bool:
-    said = ("is locked", "Lock wait timeout")  # SQLite; MariaDB and MySQL
-    return isinstance(error, OperationalError) and any(words in str(error) for words in said)
+    messages = ("is locked", "Lock wait timeout")  # SQLite; MariaDB and MySQL
+    return isinstance(error, OperationalError) and any(words in str(error) for words in messages)

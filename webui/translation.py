@@ -26,23 +26,23 @@ TOOL_USES = (_("recognition"), _("speakers"), _("questions"), _("summaries"), _(
 SENTIMENTS = (_("negative"), _("neutral"), _("positive"))  # of summaries
 
 
-def shown(said: str | Mapping[str, Any]) -> str:
+def shown(message: str | Mapping[str, Any]) -> str:
     """Translate a message: a sentence, or the parts of a worded one from JSON; in English if it has no translation."""
-    if isinstance(said, Worded):
-        said = said.parts()
-    if isinstance(said, str):
-        return gettext(said) if said else ""  # gettext("") is the catalogue's header
-    values = {name: _shown_value(value) for name, value in said["values"].items()}
-    if said["plural"]:
-        return ngettext(said["template"], said["plural"], values["n"]) % values
-    return gettext(said["template"]) % values
+    if isinstance(message, Worded):
+        message = message.parts()
+    if isinstance(message, str):
+        return gettext(message) if message else ""  # gettext("") is the catalogue's header
+    values = {name: _shown_value(value) for name, value in message["values"].items()}
+    if message["plural"]:
+        return ngettext(message["template"], message["plural"], values["n"]) % values
+    return gettext(message["template"]) % values
 
 
 def explained(error: HarkError | Mapping[str, Any]) -> dict[str, str]:
     """Translate the three sentences of an error, raised or as a job stores it."""
-    kept = error.parts() if isinstance(error, HarkError) else error
-    said = kept.get("said", {})
-    return {name: shown(said.get(name, kept[name])) for name in ("what", "why", "what_to_do")}
+    parts = error.parts() if isinstance(error, HarkError) else error
+    worded_parts = parts.get("said", {})
+    return {name: shown(worded_parts.get(name, parts[name])) for name in ("what", "why", "what_to_do")}
 
 
 def language_of(scope: Mapping[str, Any]) -> str:

@@ -56,7 +56,7 @@ def _import(user: User, number: int) -> Submission:
             archive.writestr(f"corpus/{part}.txt", text)
     name = f"corpus-{number}.zip"
     sent = SimpleUploadedFile(name, packed.getvalue())
-    job = import_archive(user=user, sent=sent, name=name, said={"language": "en", "licence": "CC0-1.0"})
+    job = import_archive(user=user, sent=sent, name=name, options={"language": "en", "licence": "CC0-1.0"})
 
     def results() -> dict[str, int]:
         counts = Counter(_texts(user_data(user)))

@@ -27,8 +27,8 @@ AT_ONCE = 20  # of each kind; the caller has other work and calls again
 def set_retention(*, user: User, recordings_days: int | None, jobs_days: int | None) -> None:
     """Set the days after which recordings and jobs are deleted; None: never."""
     User.objects.filter(pk=user.pk).update(recordings_days=recordings_days, jobs_days=jobs_days)
-    said = f"recordings: {recordings_days or 'no limit'}, jobs: {jobs_days or 'no limit'}"
-    record(Action.RETENTION, what=said, about=user)
+    limits = f"recordings: {recordings_days or 'no limit'}, jobs: {jobs_days or 'no limit'}"
+    record(Action.RETENTION, what=limits, about=user)
 
 
 def delete_what_is_old() -> int:

@@ -59,7 +59,7 @@ def users(request: HttpRequest) -> HttpResponse:
 @owner_only
 @require_http_methods(["GET", "HEAD", "POST"])
 def user(request: HttpRequest, user_id: int) -> HttpResponse:
-    shown = get_object_or_404(services.users_there(), pk=user_id)
+    shown = get_object_or_404(services.existing_users(), pk=user_id)
     form = PersonForm(request.POST if request.method == "POST" else None, instance=shown)
     if form.is_valid():
         form.save()
@@ -85,15 +85,15 @@ def _user_page(request: HttpRequest, user_id: int, form: PersonForm, quota: Quot
 @require_POST
 def quota(request: HttpRequest, user_id: int | None = None) -> HttpResponse:
     """Set the quota of a user or, without a number, the quota of all users without one of their own."""
-    shown = None if user_id is None else get_object_or_404(services.users_there(), pk=user_id, is_owner=False)
+    shown = None if user_id is None else get_object_or_404(services.existing_users(), pk=user_id, is_owner=False)
     form = QuotaForm(None, request.POST)
     if not form.is_valid():
         if shown is None:
             return _page(request, PersonForm(), form)
         return _user_page(request, shown.pk, PersonForm(instance=shown), form)
     set_quota(shown, form.limits)
-    said = "/".join("-" if value is None else str(value) for value in astuple(form.limits))
-    record(Action.QUOTA, what=said, about=shown)
+    limits = "/".join("-" if value is None else str(value) for value in astuple(form.limits))
+    record(Action.QUOTA, what=limits, about=shown)
     messages.success(request, _("Saved."))
     return redirect("accounts:users")
 
@@ -109,17 +109,17 @@ def use(request: HttpRequest) -> HttpResponse:
 @require_POST
 def link(request: HttpRequest, user_id: int) -> HttpResponse:
     """Make a link for a new password, which the page shows once."""
-    return _show_link(request, get_object_or_404(services.users_there(), pk=user_id))
+    return _show_link(request, get_object_or_404(services.existing_users(), pk=user_id))
 
 
 @owner_only
 @require_POST
 def active(request: HttpRequest, user_id: int) -> HttpResponse:
-    shown = get_object_or_404(services.users_there(), pk=user_id)
+    shown = get_object_or_404(services.existing_users(), pk=user_id)
     wanted = request.POST.get("active") == "1"
     services.set_active(user=shown, active=wanted)
-    said = _("%(name)s can sign in.") if wanted else _("%(name)s can no longer sign in; their data is kept.")
-    messages.success(request, said % {"name": shown.username})
+    sentence = _("%(name)s can sign in.") if wanted else _("%(name)s can no longer sign in; their data is kept.")
+    messages.success(request, sentence % {"name": shown.username})
     return redirect("accounts:users")
 
 
@@ -127,7 +127,7 @@ def active(request: HttpRequest, user_id: int) -> HttpResponse:
 @require_POST
 def factor_off(request: HttpRequest, user_id: int) -> HttpResponse:
     """Turn off the second factor of a user who has lost the app and the recovery codes."""
-    shown = get_object_or_404(services.users_there(), pk=user_id)
+    shown = get_object_or_404(services.existing_users(), pk=user_id)
     second_factor.turn_off(user=shown)
     messages.success(request, _("%(name)s now signs in with the password alone.") % {"name": shown.username})
     return redirect("accounts:users")
@@ -137,7 +137,7 @@ def factor_off(request: HttpRequest, user_id: int) -> HttpResponse:
 @require_POST
 def delete(request: HttpRequest, user_id: int) -> HttpResponse:
     """Delete a user's account with all its data; the form repeats the name to prevent slips."""
-    shown = get_object_or_404(services.users_there(), pk=user_id)
+    shown = get_object_or_404(services.existing_users(), pk=user_id)
     if request.POST.get("name", "").strip() != shown.username:
         raise HarkError(
             _("The account was not deleted."),
@@ -159,7 +159,7 @@ def _show_link(request: HttpRequest, user: User) -> HttpResponse:
 
 def _page(request: HttpRequest, form: PersonForm, quota: QuotaForm | None = None) -> HttpResponse:
     content: dict[str, Any] = {
-        "users": services.users_there().order_by("-is_owner", "username"),
+        "users": services.existing_users().order_by("-is_owner", "username"),
         "form": form,
         "quota": quota or QuotaForm(Quota.objects.filter(user=None).first()),
         "made": shown_now(request, LINK),

@@ -155,10 +155,10 @@ def tokens(request: HttpRequest) -> HttpResponse:
     if form.is_valid():
         values = form.cleaned_data
         try:
-            made, text = services.create_token(
+            token, text = services.create_token(
                 user=user, name=values["name"], scopes=values["scopes"], days=values["days"] or None
             )
-            show_next(request, TOKEN, {"name": made.name, "text": text})
+            show_next(request, TOKEN, {"name": token.name, "text": text})
             return redirect("accounts:me")
         except HarkError as error:
             form.add_error("name", error.why)

@@ -13,14 +13,14 @@ IPV6_NETWORK = 64  # bits; a household can use any address of its network
 def network_of(address: str) -> str:
     """Return the address that stands for a household: an IPv6 network, or the IPv4 address itself."""
     try:
-        found = ipaddress.ip_address(address)
+        ip = ipaddress.ip_address(address)
     except ValueError:
         return address
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped:
-            return str(found.ipv4_mapped)
-        return str(ipaddress.ip_network((found, IPV6_NETWORK), strict=False))
-    return str(found)
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped:
+            return str(ip.ipv4_mapped)
+        return str(ipaddress.ip_network((ip, IPV6_NETWORK), strict=False))
+    return str(ip)
 
 
 def _without_port(text: str) -> str:

@@ -19,5 +19,5 @@ FETCHED = (
 class Backend(ModelBackend):
     def get_user(self, user_id: Any) -> User | None:
         """Return the user with ``is_alone`` set, or None if there is none or they are deactivated."""
-        found = next(iter(User.objects.raw(FETCHED, [user_id])), None)
-        return found if found is not None and self.user_can_authenticate(found) else None
+        user = next(iter(User.objects.raw(FETCHED, [user_id])), None)
+        return user if user is not None and self.user_can_authenticate(user) else None

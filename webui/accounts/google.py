@@ -65,12 +65,12 @@ class GoogleAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         """Explain a sign-in that Google refused or that was not begun here. Called by allauth."""
         if error == AuthError.CANCELLED:
             raise ImmediateHttpResponse(redirect(settings.LOGIN_URL))
-        said = HarkError(
+        problem = HarkError(
             _("Google did not sign you in."),
             _("Google could not be reached, or the sign-in took too long or was started elsewhere."),
             _("Try again, or sign in with your password."),
         )
-        raise ImmediateHttpResponse(explain(request, said, 401))
+        raise ImmediateHttpResponse(explain(request, problem, 401))
 
 
 def user_of(sociallogin: SocialLogin) -> User:

@@ -55,19 +55,19 @@ def count(limits: Mapping[str, int], now: float | None = None) -> Allowance | No
     None without limits or if Redis fails; then requests are let through.
     """
     window = int((time.time() if now is None else now) // WINDOW_S)
-    found = []
+    allowances = []
     try:
         for who, most in limits.items():
             if most:
                 key = f"{salted_hmac('hark.rate_limits', who).hexdigest()}:{window}"
                 caches["requests"].add(key, 0, 2 * WINDOW_S)
-                found.append(Allowance(most, caches["requests"].incr(key), (window + 1) * WINDOW_S))
-                if found[-1].n > most:  # a token over its limit takes nothing from the user's other tokens
+                allowances.append(Allowance(most, caches["requests"].incr(key), (window + 1) * WINDOW_S))
+                if allowances[-1].n > most:  # a token over its limit takes nothing from the user's other tokens
                     break
     except _failures() as error:
         log.warning("requests are not counted: %s", error)
         return None
-    return min(found, key=lambda allowance: allowance.most - allowance.n, default=None)
+    return min(allowances, key=lambda allowance: allowance.most - allowance.n, default=None)
 
 
 def _failures() -> tuple[type[Exception], ...]:
@@ -123,12 +123,12 @@ def _limits(request: HttpRequest) -> dict[str, int]:
     limits = {}
     if header is not None:
         try:
-            found = user_of_token(header)
+            user_and_scopes = user_of_token(header)
         except HarkError:
             pass  # the view says so
         else:
-            request.token_owner = header, found  # type: ignore[attr-defined]  # webui.api.authentication reads it
-            user = found[0]
+            request.token_owner = header, user_and_scopes  # type: ignore[attr-defined]  # webui.api.authentication reads it
+            user = user_and_scopes[0]
             limits[f"token {header.split()[-1]}"] = settings.REQUESTS_PER_TOKEN
     elif isinstance(request.user, User):
         user = request.user

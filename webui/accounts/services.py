@@ -65,7 +65,7 @@ def owner() -> User | None:
     return User.objects.filter(is_owner=True).first()
 
 
-def users_there() -> QuerySet[User]:
+def existing_users() -> QuerySet[User]:
     """Return all users, except those whose accounts are being deleted."""
     return User.objects.filter(deletion_asked_at=None)
 
@@ -73,7 +73,7 @@ def users_there() -> QuerySet[User]:
 def create_user(*, username: str, password: str | None, email: str = "") -> User:
     """Make a user, the first one as the owner. Without a password they need :func:`password_link`. Raises HarkError."""
     user = _checked_user(username, password, email)
-    with _not_taken():
+    with _new_user_transaction():
         user.validate_constraints()
         user.is_owner = password is not None and owner() is None
         user.save()
@@ -103,7 +103,7 @@ def _checked_user(username: str, password: str | None, email: str) -> User:
 
 
 @contextmanager
-def _not_taken() -> Iterator[None]:
+def _new_user_transaction() -> Iterator[None]:
     """Open a transaction. Raises HarkError if a user of the same name or address was made just now."""
     try:
         with serialized():
@@ -205,7 +205,7 @@ def use_owner_link(*, secret: str, username: str, password: str, email: str = ""
     find_link(secret=secret)
     user = _checked_user(username, password, email)
     user.is_owner = True
-    with _not_taken():
+    with _new_user_transaction():
         _use(secret, for_owner=True)
         if owner() is not None:
             raise _gone()
@@ -410,7 +410,7 @@ def _allowed(user: User, scopes: Collection[str]) -> frozenset[str]:
     return frozenset(scopes) if user.is_owner else frozenset(scopes) - {"admin"}
 
 
-def user_of_token(header: str | None, going_on: bool = False) -> tuple[User, frozenset[str]]:
+def user_of_token(header: str | None, even_if_old: bool = False) -> tuple[User, frozenset[str]]:
     """Return the sender of ``Authorization: Bearer <API token or access JWT>`` and the token's scopes.
 
     ``header`` is the header's value. With ``going_on`` an expired JWT is accepted, for a connection that was opened
@@ -423,6 +423,6 @@ def user_of_token(header: str | None, going_on: bool = False) -> tuple[User, fro
     if text.startswith(TOKEN_START):
         token = check_token(text=text)
         return token.user, _allowed(token.user, token.scopes)
-    claims = _claims(text, "access", even_if_old=going_on)
+    claims = _claims(text, "access", even_if_old=even_if_old)
     user = _user_of_claims(claims)
     return user, _allowed(user, claims["scopes"])

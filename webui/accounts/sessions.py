@@ -42,6 +42,6 @@ def sign_in_or_ask(request: HttpRequest, user: User, then: str, how: Action = Ac
     """Begin a user's session, after a code if the account has a second factor; then redirect to ``then``."""
     if request.user.is_authenticated:
         auth.logout(request)
-    told = {"how": how, "hash": user.get_session_auth_hash()}
-    response: HttpResponse = perform_login(request, user, redirect_url=resolve_url(then), signal_kwargs=told)
+    details = {"how": how, "hash": user.get_session_auth_hash()}
+    response: HttpResponse = perform_login(request, user, redirect_url=resolve_url(then), signal_kwargs=details)
     return response

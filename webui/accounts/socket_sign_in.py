@@ -178,7 +178,7 @@ class SignsIn(AsyncWebsocketConsumer):  # type: ignore[misc]
         assert self.user is not None
         try:
             if self._token is not None:
-                return user_of_token(self._token, going_on=True)[0] == self.user
+                return user_of_token(self._token, even_if_old=True)[0] == self.user
             key = getattr(self.scope.get("session"), "session_key", None)
             request = HttpRequest()
             request.session = SessionStore(key)

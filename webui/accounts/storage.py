@@ -26,7 +26,7 @@ def user_data(user: User) -> Path:
     return Path(settings.DATA) / "users" / str(user.pk)
 
 
-def note_taken(folder: Path, size: int) -> None:
+def add_bytes(folder: Path, size: int) -> None:
     """Add ``size`` bytes to the cached count of a folder."""
     at, used = _counted.get(folder, (0.0, 0))
     if folder in _counted:
@@ -38,7 +38,7 @@ def forget_count(folder: Path) -> None:
 
 
 def bytes_used(folder: Path) -> int:
-    """Return the bytes of the files in a folder, counted at most once a minute and corrected by :func:`note_taken`."""
+    """Return the bytes of the files in a folder, counted at most once a minute and corrected by :func:`add_bytes`."""
     at, used = _counted.get(folder, (0.0, 0))
     if folder not in _counted or time.monotonic() - at > COUNTED_FOR_S:
         at, used = time.monotonic(), bytes_below(folder)

@@ -66,9 +66,9 @@ def needs(*scopes: str, person: bool = False, **more: Any) -> dict[str, Any]:
 
 
 def caller(request: HttpRequest) -> Caller:
-    found = getattr(request, "auth", None)
-    assert isinstance(found, Caller)
-    return found
+    auth = getattr(request, "auth", None)
+    assert isinstance(auth, Caller)
+    return auth
 
 
 def _caller(request: HttpRequest) -> Caller:

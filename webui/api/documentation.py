@@ -59,7 +59,7 @@ def complete(schema: OpenAPISchema) -> OpenAPISchema:
     components.setdefault("securitySchemes", {})["Session"] = SESSION
     failure = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     failure["application/problem+json"]["example"] = example_of(described, known)
-    for operation in [found for methods in schema["paths"].values() for found in methods.values()]:
+    for operation in [entry for methods in schema["paths"].values() for entry in methods.values()]:
         if operation.get("security"):
             operation["security"] = [{"Token": []}, {"Session": []}]
             operation["description"] += f"\n\nScope: {' or '.join(operation['x-scopes']) or 'any'}."
@@ -81,8 +81,8 @@ def complete(schema: OpenAPISchema) -> OpenAPISchema:
 def _sent_example(schema: dict[str, Any], known: dict[str, Any]) -> Any:
     """Leave out fields with defaults, unless the schema has its own example."""
     example = example_of(schema, known)
-    found = known[schema["$ref"].rsplit("/", 1)[-1]] if "$ref" in schema else schema
-    if "example" in found or not isinstance(example, dict):
+    definition = known[schema["$ref"].rsplit("/", 1)[-1]] if "$ref" in schema else schema
+    if "example" in definition or not isinstance(example, dict):
         return example
-    required = found.get("required", [])
+    required = definition.get("required", [])
     return {name: value for name, value in example.items() if name in required} or example

@@ -88,14 +88,14 @@ def number(request: HttpRequest, name: str, usual: int, most: int) -> int:
     text = request.GET.get(name, "")
     if not text:
         return usual
-    found = whole_number(text)
-    if found is None or found > most:
+    value = whole_number(text)
+    if value is None or value > most:
         raise wrong(
             "The request does not fit this address.",
             f"{name} must be a whole number from 0 to {most:,}.",
             f"Leave {name} out, or send one.",
         )
-    return found
+    return value
 
 
 def switch(sent: Mapping[str, Any], name: str, usual: bool) -> bool:

@@ -94,8 +94,8 @@ def _document(operation: Operation) -> None:
     operation.openapi_extra = {**extra, "parameters": [*extra.get("parameters", ()), HEADER]}
 
 
-def _answer(made: Made) -> HttpResponse:
-    return _created(made.content.model_dump_json(), made.location)
+def _answer(result: Made) -> HttpResponse:
+    return _created(result.content.model_dump_json(), result.location)
 
 
 def _created(content: str, location: str) -> HttpResponse:
@@ -106,8 +106,8 @@ def _created(content: str, location: str) -> HttpResponse:
     return response
 
 
-def _purpose(kept: KeptAnswer) -> str:
-    return f"answer {kept.key_digest}"
+def _purpose(answer: KeptAnswer) -> str:
+    return f"answer {answer.key_digest}"
 
 
 def _key_digest(key: str) -> str:
@@ -144,22 +144,22 @@ def _claim(user: User, key: str, request: str) -> KeptAnswer:
         killed = Q(status=None, claimed_at__lt=now - GIVEN_UP_AFTER)
         KeptAnswer.objects.filter(killed | Q(created_at__lt=now - KEPT_FOR)).delete()
         try:
-            kept, is_new = KeptAnswer.objects.get_or_create(
+            answer, is_new = KeptAnswer.objects.get_or_create(
                 user=user, key_digest=key, defaults={"request_digest": request, "claimed_at": now}
             )
         except IntegrityError:  # the first request failed just now
             continue
         if is_new:
-            return kept
-        if kept.request_digest != request:
+            return answer
+        if answer.request_digest != request:
             raise StatusError(
                 409,
                 _("This Idempotency-Key was used for another request."),
                 _("A key identifies one request, and this request has another address or body."),
                 _("Use another key."),
             )
-        if kept.status is not None:
-            return kept
+        if answer.status is not None:
+            return answer
         if time.monotonic() > until:
             raise StatusError(
                 409,

@@ -55,10 +55,10 @@ def check_url(url: str) -> SplitResult:
         _refuse_private(parts.hostname, "127.0.0.1")
     try:
         # Includes numbers that look like names: 127.1, 0x7f000001.
-        found = socket.getaddrinfo(parts.hostname, None, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+        entries = socket.getaddrinfo(parts.hostname, None, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except (OSError, UnicodeError):
         return parts
-    for entry in found:
+    for entry in entries:
         _refuse_private(parts.hostname, str(entry[4][0]))
     return parts
 
@@ -66,18 +66,18 @@ def check_url(url: str) -> SplitResult:
 def is_public(address: str) -> bool:
     """Return whether an IP address, and the IPv4 address inside an IPv6 one, belongs to the open internet."""
     try:
-        found = ipaddress.ip_address(address.partition("%")[0])
+        ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    if isinstance(found, ipaddress.IPv6Address):
-        inside = found.ipv4_mapped or found.sixtofour or (found.teredo[1] if found.teredo else None)
-        if inside is None and (found in NAT64 or int(found) >> 32 == 0):
-            inside = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
+    if isinstance(ip, ipaddress.IPv6Address):
+        inside = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        if inside is None and (ip in NAT64 or int(ip) >> 32 == 0):
+            inside = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inside is not None:
-            found = inside
-        elif found.is_site_local:
+            ip = inside
+        elif ip.is_site_local:
             return False
-    return found.is_global and not found.is_multicast and not found.is_reserved and not found.is_unspecified
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved and not ip.is_unspecified
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
@@ -100,7 +100,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
             connection.connect()
             return _ask(connection, target, body, headers)
         except (OSError, ValueError) as error:
-            problem = _said(error)
+            problem = _reason_of(error)
         finally:
             cut.cancel()
             connection.close()
@@ -113,8 +113,8 @@ def _look_up(host: str, port: int) -> list[str]:
     The error reveals nothing about names inside this network, not even which exist; the log has the details.
     """
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in entries))
         for address in addresses:
             _refuse_private(host, address)
     except (OSError, UnicodeError, AddressRefused) as error:
@@ -164,7 +164,7 @@ def _ask(connection: _Connection, target: str, body: bytes, headers: Mapping[str
             raise TimeoutError(f"nothing whole within {WHOLE_S:.0f} s")
         response.read(READ_BYTES)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise NotSent(_("No answer: %(why)s") % {"why": _said(error)}) from error
+        raise NotSent(_("No answer: %(why)s") % {"why": _reason_of(error)}) from error
     return response.status
 
 
@@ -176,5 +176,5 @@ def _cut_off(connection: _Connection) -> None:
         pass
 
 
-def _said(error: Exception) -> str:
+def _reason_of(error: Exception) -> str:
     return f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}"[:200]

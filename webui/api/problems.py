@@ -42,11 +42,11 @@ def in_words(request: HttpRequest, error: Exception) -> tuple[HarkError, int]:
         return not_found(), 404
     if isinstance(error, PermissionDenied):
         return forbidden(), 403
-    found = known(error)
-    if found is None:
+    error_and_status = known(error)
+    if error_and_status is None:
         log.error("%s %s failed", request.method, view_of(request), exc_info=error)
         return broken(), 500
-    return found
+    return error_and_status
 
 
 def not_found() -> HarkError:
@@ -63,9 +63,9 @@ def _invalid(error: ValidationError) -> HttpResponse:
     wrong = [
         {"where": ".".join(str(part) for part in entry["loc"]), "message": str(entry["msg"])} for entry in error.errors
     ]
-    said = "; ".join(f"{entry['where']}: {entry['message']}" for entry in wrong[:NAMED])
+    mistakes = "; ".join(f"{entry['where']}: {entry['message']}" for entry in wrong[:NAMED])
     explained = HarkError(
-        _("The request does not match this address."), f"{said}.", _("Correct that; /api/docs shows examples.")
+        _("The request does not match this address."), f"{mistakes}.", _("Correct that; /api/docs shows examples.")
     )
     return problem(explained, 422, errors=wrong)
 
@@ -87,9 +87,9 @@ def explained(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRespon
             }
         else:
             why = responses.get(status, str(status))
-        said = problem(HarkError(_("That cannot be done."), why, _("See /api/docs.")), status)
+        explanation = problem(HarkError(_("That cannot be done."), why, _("See /api/docs.")), status)
         if allowed:
-            said["Allow"] = allowed
-        return said
+            explanation["Allow"] = allowed
+        return explanation
 
     return answer

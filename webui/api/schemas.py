@@ -121,12 +121,12 @@ class EngineOut(Schema):
 
 def _choices() -> dict[str, Any]:
     """Return the fields of a schema with the choices of a run: for each its type and :func:`pydantic.Field`."""
-    types, made = get_type_hints(RunConfig), {}
+    types, fields = get_type_hints(RunConfig), {}
     for name, choice in CHOICES.items():
         many, usual = get_origin(types[name]) is tuple, getattr(USUAL, name)
         of = Literal[*choice.values] if choice.values else str if many else types[name]
         default = list(usual) if many else usual
-        made[name] = (
+        fields[name] = (
             list[of] if many else of,  # type: ignore[valid-type]
             Field(
                 ... if name == "phrase" else default,
@@ -138,7 +138,7 @@ def _choices() -> dict[str, Any]:
                 pattern=choice.pattern,
             ),
         )
-    return made
+    return fields
 
 
 class RunIn(create_model("Choices", __base__=Wish, **_choices())):  # type: ignore[misc]

@@ -89,8 +89,8 @@ def _answer(request: HttpRequest, recording: Recording | None) -> dict[str, Any]
     answer["cited_whole"] = any(citation["whole"] for citation in answer["citations"])
     aloud = None
     if speech.voice_for(user, answer["language"]) is not None:
-        said = {"text": answer["text"][: asking.LONGEST_SPOKEN], "language": answer["language"]}
-        aloud = f"{reverse('audio:speak')}?{urlencode(said)}"
+        query = {"text": answer["text"][: asking.LONGEST_SPOKEN], "language": answer["language"]}
+        aloud = f"{reverse('audio:speak')}?{urlencode(query)}"
     return {"answer": answer, "aloud": aloud, "by_voice": spoken is not None}
 
 

@@ -55,23 +55,23 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
             continue  # damaged or being deleted; search the others
         language = transcript.language or language
         texts += passages(str(one.pk), transcript)
-    found = answer_from(
+    reply = answer_from(
         question,
         texts,
         read=_in_service(read_passages, READER),
         compare=_in_service(similarities, EMBEDDING),
         language_model=llm.settings() if llm.available().ok else None,
     )
-    text = found.text
-    if not found.found:  # not a quotation, so in the user's language
-        text = shown(found.text)
+    text = reply.text
+    if not reply.found:  # not a quotation, so in the user's language
+        text = shown(reply.text)
         language = (get_language() or "en").split("-")[0]
     citations, nearest = (
         [{**asdict(place), "name": asked[UUID(place.recording)].name} for place in places]
-        for places in (found.citations, found.nearest)
+        for places in (reply.citations, reply.nearest)
     )
     return {
-        **asdict(found), "question": question.strip(), "text": text, "language": language, "citations": citations,
+        **asdict(reply), "question": question.strip(), "text": text, "language": language, "citations": citations,
         "nearest": nearest,
     }  # fmt: skip
 
@@ -85,8 +85,8 @@ def _promising(user: User, question: str) -> dict[UUID, Recording]:
     if EMBEDDING.readiness().ok or llm.available().ok:
         newest = transcribed.values_list("pk", flat=True)[:MOST_RECORDINGS]
         ids = list(dict.fromkeys([*ids, *newest]))[:MOST_RECORDINGS]
-    found = {one.pk: one for one in transcripts.recordings_seen_by(user).select_related("user").filter(pk__in=ids)}
-    return {pk: found[pk] for pk in ids if pk in found}
+    recordings = {one.pk: one for one in transcripts.recordings_seen_by(user).select_related("user").filter(pk__in=ids)}
+    return {pk: recordings[pk] for pk in ids if pk in recordings}
 
 
 def _in_service(function: Callable[[str, list[str]], T], model: LocalModel) -> Callable[[str, list[str]], T] | None:

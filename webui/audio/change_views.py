@@ -38,10 +38,10 @@ def segment(request: HttpRequest, recording_id: UUID, number: int) -> JsonRespon
     last one if other passages have the replaced words too; 409 with ``version`` and ``text`` if the transcript has
     changed.
     """
-    found = recording_of(request, recording_id, to_change)
+    recording = recording_of(request, recording_id, to_change)
     try:
-        changed, version, heard, said, places = corrections.update_segment(
-            recording=found,
+        changed, version, old, new, places = corrections.update_segment(
+            recording=recording,
             number=number,
             text=request.POST.get("text", ""),
             version=whole_number(request.POST.get("version")),
@@ -54,26 +54,26 @@ def segment(request: HttpRequest, recording_id: UUID, number: int) -> JsonRespon
         shown = {"text": changed.text, "words": words}
     elsewhere = None
     if places:
-        told = ngettext(
+        offer = ngettext(
             "“%(heard)s” also occurs in %(n)d other passage. Replace it with “%(said)s” there, too?",
             "“%(heard)s” also occurs in %(n)d other passages. Replace it with “%(said)s” there, too?",
             places,
         )
-        elsewhere = {"heard": heard, "said": said, "told": told % {"heard": heard, "said": said, "n": places}}
+        elsewhere = {"heard": old, "said": new, "told": offer % {"heard": old, "said": new, "n": places}}
     return JsonResponse({"version": version, "segment": shown, "elsewhere": elsewhere})
 
 
 @require_POST
 def replace(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Replace words: ``heard``, ``said``, ``besides`` (number of a passage to skip), ``version`` that the user saw."""
-    found = recording_of(request, recording_id, to_change)
+    recording = recording_of(request, recording_id, to_change)
     asked = request.POST
     changed = corrections.replace_words(
-        recording=found, heard=asked.get("heard", ""), said=asked.get("said", ""),
+        recording=recording, old=asked.get("heard", ""), new=asked.get("said", ""),
         besides=whole_number(asked.get("besides")), version=whole_number(asked.get("version")),
     )  # fmt: skip
-    told = ngettext("Replaced in %(n)d passage.", "Replaced in %(n)d passages.", changed) % {"n": changed}
-    messages.success(request, told, extra_tags="near-said")
+    sentence = ngettext("Replaced in %(n)d passage.", "Replaced in %(n)d passages.", changed) % {"n": changed}
+    messages.success(request, sentence, extra_tags="near-said")
     return redirect(reverse("audio:recording", args=[recording_id]) + "#said")
 
 
@@ -85,7 +85,7 @@ def speakers(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     "shown", "version"}``: by id, names as stored and as displayed.
     """
     remember = request.POST.getlist("remember")
-    found = recording_of(request, recording_id, owned if remember else to_change)
+    recording = recording_of(request, recording_id, owned if remember else to_change)
     given = zip(request.POST.getlist("speaker"), request.POST.getlist("name"), strict=False)
     names = {who: name.strip() for who, name in given}
     agreed = set(request.POST.getlist("consent"))
@@ -95,15 +95,15 @@ def speakers(request: HttpRequest, recording_id: UUID) -> HttpResponse:
             _("That needs a name, and the consent of the person whose voice it is."),
             _("Ask them, then tick both boxes."),
         )
-    speaker_changes.name_speakers(recording=found, names=names, version=whole_number(request.POST.get("version")))
+    speaker_changes.name_speakers(recording=recording, names=names, version=whole_number(request.POST.get("version")))
     if request.headers.get("Accept") == "application/json":  # the name was edited in place
-        found.refresh_from_db(fields=["version"])
-        transcript = transcripts.transcript_of(found)
-        kept = {who: transcript.speaker_name(who) for who in names}
-        shown = {who: speaker_name(name) for who, name in kept.items()}
-        return JsonResponse({"names": kept, "shown": shown, "version": found.version})
+        recording.refresh_from_db(fields=["version"])
+        transcript = transcripts.transcript_of(recording)
+        stored_names = {who: transcript.speaker_name(who) for who in names}
+        shown = {who: speaker_name(name) for who, name in stored_names.items()}
+        return JsonResponse({"names": stored_names, "shown": shown, "version": recording.version})
     for who in remember:
-        speaker_changes.remember_voice(recording=found, speaker=who, name=names[who])
+        speaker_changes.remember_voice(recording=recording, speaker=who, name=names[who])
         messages.success(
             request,
             _("The name %(name)s will be offered in later recordings that contain this voice.") % {"name": names[who]},
@@ -117,8 +117,8 @@ def speakers(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 @require_POST
 def detect_speakers(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Detect the speakers again: ``speakers``, their number (empty: estimated)."""
-    found = recording_of(request, recording_id, to_change)
-    speaker_changes.detect_speakers_again(recording=found, speakers=whole_number(request.POST.get("speakers")))
+    recording = recording_of(request, recording_id, to_change)
+    speaker_changes.detect_speakers_again(recording=recording, speakers=whole_number(request.POST.get("speakers")))
     return redirect(reverse("audio:recording", args=[recording_id]) + "#who-speaks")
 
 
@@ -129,21 +129,21 @@ def assign(request: HttpRequest, recording_id: UUID, number: int) -> HttpRespons
     POST: ``speaker`` (an id, "", or ``new``), ``start`` of the passage that the user saw, ``from_word``: only from this
     word on, ``all``: in all other passages of its speaker, too.
     """
-    found = recording_of(request, recording_id, to_change)
+    recording = recording_of(request, recording_id, to_change)
     if request.method == "POST":
         who = request.POST.get("speaker", "")
         speaker_changes.assign_speaker(
-            recording=found, number=number, speaker=None if who == NEW_SPEAKER else who,
+            recording=recording, number=number, speaker=None if who == NEW_SPEAKER else who,
             start_s=request.POST.get("start", ""), from_word=whole_number(request.POST.get("from_word")) or 0,
             all_of_theirs="all" in request.POST,
         )  # fmt: skip
         return redirect(reverse("audio:recording", args=[recording_id]) + f"#passage-{number}")
-    transcript = transcripts.transcript_of(found)
+    transcript = transcripts.transcript_of(recording)
     if number >= len(transcript.segments):
         raise Http404
     passage = transcript.segments[number]
     context = {
-        "recording": found,
+        "recording": recording,
         "number": number,
         "passage": passage,
         "start": f"{passage.start_s:.3f}",
@@ -160,16 +160,16 @@ def assign(request: HttpRequest, recording_id: UUID, number: int) -> HttpRespons
 @require_POST
 def join(request: HttpRequest, recording_id: UUID, number: int) -> HttpResponse:
     """Join a passage with the next one: ``start`` of the passage that the user saw."""
-    found = recording_of(request, recording_id, to_change)
-    corrections.join_with_next(recording=found, number=number, start_s=request.POST.get("start", ""))
+    recording = recording_of(request, recording_id, to_change)
+    corrections.join_with_next(recording=recording, number=number, start_s=request.POST.get("start", ""))
     return redirect(reverse("audio:recording", args=[recording_id]) + f"#passage-{number}")
 
 
 @require_POST
 def undo(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Undo the last change of the transcript: ``version`` that the user saw."""
-    found = recording_of(request, recording_id, to_change)
-    corrections.undo(recording=found, version=whole_number(request.POST.get("version")))
+    recording = recording_of(request, recording_id, to_change)
+    corrections.undo(recording=recording, version=whole_number(request.POST.get("version")))
     messages.success(request, _("The last change was undone."), extra_tags="near-said")
     return redirect(reverse("audio:recording", args=[recording_id]) + "#said")
 
@@ -184,16 +184,16 @@ def forget_voice(request: HttpRequest) -> HttpResponse:
 @require_POST
 def forget_word(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Remove a ``word`` of the user's corrections from the expected words."""
-    found = recording_of(request, recording_id, owned)
-    corrections.forget_word(user=found.user, word=request.POST.get("word", ""))
+    recording = recording_of(request, recording_id, owned)
+    corrections.forget_word(user=recording.user, word=request.POST.get("word", ""))
     return redirect(reverse("audio:recording", args=[recording_id]) + "#expected-words")
 
 
 @require_POST
 def rename(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     name = clean_name(request.POST.get("name", ""))
-    found = recording_of(request, recording_id, to_change)
-    Recording.objects.editable_by(signed_in(request)).filter(pk=found.pk).update(name=name)
+    recording = recording_of(request, recording_id, to_change)
+    Recording.objects.editable_by(signed_in(request)).filter(pk=recording.pk).update(name=name)
     return redirect("audio:recording", recording_id)
 
 
@@ -216,18 +216,18 @@ def minable(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def share(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Make a link for ``days`` days, which the recording's page shows once. GET: that page."""
-    found = recording_of(request, recording_id, owned)
+    recording = recording_of(request, recording_id, owned)
     if request.method == "POST":
-        _made, token = sharing.share(recording=found, days=whole_number(request.POST.get("days")) or 0)
+        _share, token = sharing.share(recording=recording, days=whole_number(request.POST.get("days")) or 0)
         link = request.build_absolute_uri(reverse("audio:shared", args=[token]))
-        show_next(request, f"link of {found.pk}", {"link": link})
+        show_next(request, f"link of {recording.pk}", {"link": link})
     return redirect(reverse("audio:recording", args=[recording_id]) + "#sharing")
 
 
 @require_POST
 def revoke(request: HttpRequest, recording_id: UUID, share_id: int) -> HttpResponse:
-    found = recording_of(request, recording_id, owned)
-    sharing.revoke(share=get_object_or_404(Share, id=share_id, recording=found))
+    recording = recording_of(request, recording_id, owned)
+    sharing.revoke(share=get_object_or_404(Share, id=share_id, recording=recording))
     messages.success(request, _("The link no longer works."), extra_tags="near-sharing")
     return redirect(reverse("audio:recording", args=[recording_id]) + "#sharing")
 
@@ -244,8 +244,9 @@ def _shared(token: str) -> Recording:
 @require_GET
 def shared(request: HttpRequest, token: str) -> HttpResponse:
     """Show a recording to those who have its link, for reading and playing only."""
-    found = _shared(token)
-    context = {"recording": found, "token": token, **transcript_context(found, transcripts.transcript_of(found))}
+    recording = _shared(token)
+    transcript = transcripts.transcript_of(recording)
+    context = {"recording": recording, "token": token, **transcript_context(recording, transcript)}
     response = render(request, "audio/shared.html", context)
     response["X-Robots-Tag"] = "noindex"
     response["Referrer-Policy"] = "no-referrer"
@@ -269,5 +270,5 @@ def shared_waveform(request: HttpRequest, token: str) -> HttpResponse:
 @never_cache
 @require_GET
 def shared_words(request: HttpRequest, token: str) -> JsonResponse:
-    found = _shared(token)
-    return JsonResponse(transcript_json(found, transcripts.transcript_of(found)))
+    recording = _shared(token)
+    return JsonResponse(transcript_json(recording, transcripts.transcript_of(recording)))

@@ -34,7 +34,7 @@ OUR_FAULT = 1011
 T = TypeVar("T")
 # Separate threads: asyncio's (6 on two cores) send everybody's audio, and must not wait for a recognizer.
 _recognizing = ThreadPoolExecutor(8, "live")
-_going: dict[TranscribeConsumer, int] = {}  # the user of each active one; the web server counts on one thread
+_open_sessions: dict[TranscribeConsumer, int] = {}  # the user of each active one; the web server counts on one thread
 
 
 async def _apart(do: Callable[..., T], *arguments: Any) -> T:
@@ -62,7 +62,7 @@ class TranscribeConsumer(SignsIn):
         try:
             await super().__call__(*arguments)
         finally:
-            _going.pop(self, None)
+            _open_sessions.pop(self, None)
 
     async def may(self, user: User) -> bool:
         return True
@@ -129,12 +129,12 @@ class TranscribeConsumer(SignsIn):
 
     async def _start(self, wish: dict[str, Any]) -> bool:
         assert self.user is not None
-        if self not in _going:
-            if list(_going.values()).count(self.user.pk) >= settings.LIVE_PER_USER:
+        if self not in _open_sessions:
+            if list(_open_sessions.values()).count(self.user.pk) >= settings.LIVE_PER_USER:
                 await self.say(error=explained(live.too_many(settings.LIVE_PER_USER)))
                 await self.close(TOO_MANY)
                 return False
-            _going[self] = self.user.pk
+            _open_sessions[self] = self.user.pk
         engine, language = wish.get("engine"), wish.get("language")
         self.wish = {
             "engine": engine if isinstance(engine, str) and engine else "auto",
@@ -167,8 +167,8 @@ class TranscribeConsumer(SignsIn):
         except Exception:
             logging.getLogger(__name__).warning("a live transcription broke off", exc_info=True)
             code = OUR_FAULT
-        await self._keep(session, told=True)
-        _going.pop(self, None)  # before the message, since the next session may begin at once
+        await self._keep(session, announce=True)
+        _open_sessions.pop(self, None)  # before the message, since the next session may begin at once
         if code is None:
             await self.say(ended=True)
         await self.close(code)
@@ -200,13 +200,13 @@ class TranscribeConsumer(SignsIn):
     async def _answer(self, question: str, time_s: float) -> None:
         assert self.user is not None
         look = database_sync_to_async(live.answer, thread_sensitive=False, executor=_recognizing)
-        found = await look(user=self.user, question=question)
-        if found is not None:
-            for citation in found["citations"]:
+        answer = await look(user=self.user, question=question)
+        if answer is not None:
+            for citation in answer["citations"]:
                 citation["address"] = reverse("audio:recording", args=[citation["recording"]])
-            await self.say(answer={**found, "time_s": time_s})
+            await self.say(answer={**answer, "time_s": time_s})
 
-    async def _keep(self, session: live.Session, told: bool = False) -> None:
+    async def _keep(self, session: live.Session, announce: bool = False) -> None:
         """Make a recording of the live audio, if requested and there is any."""
         session.close()
         path: Path | None = session.path
@@ -221,9 +221,9 @@ class TranscribeConsumer(SignsIn):
                 user=self.user, path=path, engine=self.wish["engine"], language=self.wish["language"]
             )
         except HarkError as error:
-            if told:
+            if announce:
                 await self.say(error=explained(error))
             return
-        if told:
+        if announce:
             address = reverse("audio:recording", args=[recording.pk])
             await self.say(saved={"recording": str(recording.pk), "address": address})

@@ -39,13 +39,13 @@ Recited = Callable[[dict[str, Any]], dict[str, Any]]  # updates a summary's cita
 class Correction(NamedTuple):
     """The result of a correction: the segment (None: removed) and the transcript's version.
 
-    ``heard`` and ``said``: words that may be wrong in other ``places`` too.
+    ``old`` and ``new``: words that may be wrong in other ``places`` too.
     """
 
     segment: Segment | None
     version: int
-    heard: str = ""
-    said: str = ""
+    old: str = ""
+    new: str = ""
     places: int = 0
 
 
@@ -63,25 +63,23 @@ def update_segment(*, recording: Recording, number: int, text: str, version: int
     with serialized():
         recording, transcript = transcript_to_change(recording)
         segments = list(transcript.segments)
-        there = segments[number].text if number < len(segments) else ""
-        kept = _("Your text is still in its field: compare it with the new text, then save again.")
-        check_version(recording, version, kept, there)
+        current_text = segments[number].text if number < len(segments) else ""
+        advice = _("Your text is still in its field: compare it with the new text, then save again.")
+        check_version(recording, version, advice, current_text)
         before = segments_with(transcript, number)[number]
         changed = corrected(before, text) if text else None
         segments[number : number + 1] = [changed] if changed is not None else []
         recited = None if changed is not None else partial(without_segment, number=number)
         keep(recording, replace(transcript, segments=tuple(segments)), recited)
     language = before.language or recording.language
-    words, heard, said = vocabulary.learned(before.text, text, language)
+    words, old, new = vocabulary.learned(before.text, text, language)
     _learn(recording, words, language)
-    others = [one.text for place, one in enumerate(segments) if heard and place != number]
-    places = sum(vocabulary.replace_word(other, heard, said) != other for other in others)
-    return Correction(changed, recording.version, heard, said, places)
+    others = [one.text for place, one in enumerate(segments) if old and place != number]
+    places = sum(vocabulary.replace_word(other, old, new) != other for other in others)
+    return Correction(changed, recording.version, old, new, places)
 
 
-def replace_words(
-    *, recording: Recording, heard: str, said: str, besides: int | None, version: int | None = None
-) -> int:
+def replace_words(*, recording: Recording, old: str, new: str, besides: int | None, version: int | None = None) -> int:
     """Replace words in all segments as one change; return in how many. A segment that would become too long stays.
 
     Args:
@@ -90,8 +88,8 @@ def replace_words(
 
     Raises Changed if the transcript has changed meanwhile, HarkError if words are missing.
     """
-    heard, said = (" ".join(search.plain(words).split()) for words in (heard, said))
-    if not (heard and said):
+    old, new = (" ".join(search.plain(words).split()) for words in (old, new))
+    if not (old and new):
         raise HarkError(
             _("The words were not replaced."),
             _("Enter both the recognized word and the correct one."),
@@ -102,7 +100,7 @@ def replace_words(
         check_version(recording, version, _("Reload the page, then correct the word in one passage again."))
         segments, changed = [], 0
         for number, one in enumerate(transcript.segments):
-            text = one.text if number == besides else vocabulary.replace_word(one.text, heard, said)
+            text = one.text if number == besides else vocabulary.replace_word(one.text, old, new)
             if text != one.text and len(text) <= LONGEST_TEXT:
                 one, changed = corrected(one, text), changed + 1
             segments.append(one)
@@ -209,16 +207,16 @@ def _write(recording: Recording, transcript: Transcript, summary: Mapping[str, A
 @contextmanager
 def _undone_on_failure(folder: Path, *names: str) -> Iterator[None]:
     """Restore these files if the block fails, as the database does; needs no disk space."""
-    kept = [(folder / name, folder / f".{name}.before") for name in names if (folder / name).is_file()]
-    for path, before in kept:
+    copies = [(folder / name, folder / f".{name}.before") for name in names if (folder / name).is_file()]
+    for path, before in copies:
         before.unlink(missing_ok=True)
         before.hardlink_to(path)
     try:
         yield
     except BaseException:
-        for path, before in kept:
+        for path, before in copies:
             before.replace(path)
         raise
     finally:
-        for _path, before in kept:
+        for _path, before in copies:
             before.unlink(missing_ok=True)

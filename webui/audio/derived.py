@@ -92,8 +92,8 @@ def engine_that_follows(recording: Recording, summary: Mapping[str, Any]) -> str
     last = newest_job(recording, "summarize")
     if last is not None and (last.is_going or last.created_at.timestamp() > _changed_at(recording)):
         return ""
-    made_by = str(summary["engine"])
-    name = next((known.name for known in engines() if made_by.startswith(known.name)), LANGUAGE_MODEL)
+    author = str(summary["engine"])
+    name = next((known.name for known in engines() if author.startswith(known.name)), LANGUAGE_MODEL)
     if name == LANGUAGE_MODEL and (last is None or last.spec.get("engine") != LANGUAGE_MODEL):
         return ""
     return name
@@ -154,8 +154,8 @@ def translate(*, recording: Recording, language: str) -> Job:
     name = str(get_language_info(language)["name"])
     with serialized():
         current, _transcript = transcript_to_change(recording)
-        going = _("The recording is being translated.")
-        return submit_alone(current, "translate", going, language=language, name=name)
+        refusal = _("The recording is being translated.")
+        return submit_alone(current, "translate", refusal, language=language, name=name)
 
 
 def languages_of_translation() -> list[tuple[str, str]]:
@@ -169,8 +169,8 @@ def translations_of(recording: Recording) -> list[dict[str, Any]]:
     try:
         changed = (recording.path / TRANSCRIPT).stat().st_mtime
         files = sorted((recording.path / TRANSLATIONS).glob("*.json"))
-        made = {file.stem: file.stat().st_mtime for file in files}
+        times = {file.stem: file.stat().st_mtime for file in files}
     except OSError:
         return []
-    names = dict(languages_of_translation()) if made else {}
-    return [{"language": code, "name": names.get(code, code), "outdated": at < changed} for code, at in made.items()]
+    names = dict(languages_of_translation()) if times else {}
+    return [{"language": code, "name": names.get(code, code), "outdated": at < changed} for code, at in times.items()]

@@ -26,9 +26,9 @@ def divided(segment: Segment, word: int) -> tuple[Segment, Segment]:
     """Split the segment before this word (its index in ``words``, neither 0 nor beyond the last)."""
 
     def part(words: tuple[Word, ...]) -> Segment:
-        made = segment_of(words, segment.language)
-        assert made is not None
-        return replace(segment, text=made.text, words=words, confidence=made.confidence)
+        half = segment_of(words, segment.language)
+        assert half is not None
+        return replace(segment, text=half.text, words=words, confidence=half.confidence)
 
     first, second = part(segment.words[:word]), part(segment.words[word:])
     return replace(first, end_s=first.words[-1].end_s), replace(second, start_s=second.words[0].start_s)
@@ -58,12 +58,12 @@ def with_other_segments(
 ) -> dict[str, Any]:
     """Return a summary after a new segmentation: a citation becomes all segments within the time of the cited one."""
 
-    def there(cited: list[int]) -> list[int]:
+    def segments_within(cited: list[int]) -> list[int]:
         spans = [(before[n].start_s, before[n].end_s) for n in cited if n < len(before)]
         middles = enumerate((segment.start_s + segment.end_s) / 2 for segment in after)
         return [n for n, at in middles if any(start <= at <= end for start, end in spans)]
 
-    return _citing(summary, there)
+    return _citing(summary, segments_within)
 
 
 def with_joined_segments(summary: Mapping[str, Any], number: int) -> dict[str, Any]:

@@ -22,27 +22,27 @@ MOST = 50  # changes that can be undone
 
 def remember(folder: Path, version: int) -> Path:
     """Store the current files as a version, and return its folder. Raises OSError."""
-    kept = folder / FOLDER / f"{version:08d}"
-    shutil.rmtree(kept, ignore_errors=True)
-    kept.mkdir(parents=True)
+    store = folder / FOLDER / f"{version:08d}"
+    shutil.rmtree(store, ignore_errors=True)
+    store.mkdir(parents=True)
     for name in (TRANSCRIPT, SUMMARY):
         if (folder / name).is_file():
-            (kept / name).hardlink_to(folder / name)
-    for old in _kept(folder)[:-MOST]:
+            (store / name).hardlink_to(folder / name)
+    for old in _version_folders(folder)[:-MOST]:
         forget(old)
-    return kept
+    return store
 
 
 def newest(folder: Path) -> Path | None:
     """Return the folder of the version before the last change; None if nothing can be undone."""
-    return next(reversed(_kept(folder)), None)
+    return next(reversed(_version_folders(folder)), None)
 
 
-def read(kept: Path) -> tuple[Transcript, dict[str, Any] | None]:
+def read(folder: Path) -> tuple[Transcript, dict[str, Any] | None]:
     """Return the transcript and the summary in a folder of :func:`remember`. Raises HarkError if they are damaged."""
     try:
-        summary = json.loads((kept / SUMMARY).read_text(encoding="utf-8")) if (kept / SUMMARY).is_file() else None
-        return load_transcript(kept / TRANSCRIPT), summary
+        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8")) if (folder / SUMMARY).is_file() else None
+        return load_transcript(folder / TRANSCRIPT), summary
     except (HarkError, OSError, ValueError) as error:
         raise HarkError(
             worded("The change cannot be undone."),
@@ -51,8 +51,8 @@ def read(kept: Path) -> tuple[Transcript, dict[str, Any] | None]:
         ) from error
 
 
-def forget(kept: Path) -> None:
-    shutil.rmtree(kept, ignore_errors=True)
+def forget(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def forget_all(folder: Path) -> None:
@@ -60,5 +60,5 @@ def forget_all(folder: Path) -> None:
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
 
 
-def _kept(folder: Path) -> list[Path]:
+def _version_folders(folder: Path) -> list[Path]:
     return sorted((folder / FOLDER).glob("[0-9]*"))

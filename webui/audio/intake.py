@@ -93,9 +93,9 @@ def create_recording(
     with storing("saving the recording"), ExitStack() as undo:
         recording.path.mkdir(parents=True)  # fails if another request has finished the same upload
         undo.callback(shutil.rmtree, recording.path, ignore_errors=True)
-        for path, kept in zip(sources, recording.originals, strict=True):
-            shutil.move(path, recording.path / kept)
-            undo.callback(shutil.move, recording.path / kept, path)
+        for path, file_name in zip(sources, recording.originals, strict=True):
+            shutil.move(path, recording.path / file_name)
+            undo.callback(shutil.move, recording.path / file_name, path)
         if text:
             with storing("saving the text"):
                 (recording.path / GIVEN_TEXT).write_text(text, encoding="utf-8")

@@ -73,9 +73,9 @@ def seconds_a_minute() -> dict[str, float]:
         job: (engine, seconds)
         for job, engine, seconds in done.order_by("-created_at").values_list("job_id", "engine", "duration_s")[:PACED]
     }
-    found: dict[str, list[float]] = {}
+    by_engine: dict[str, list[float]] = {}
     for job, stage, began, end in stage_times(Job.objects.filter(pk__in=newest)):
         engine, seconds = newest[job.pk]
         if stage == "transcribe":
-            found.setdefault(engine, []).append(60 * (end - began) / seconds)
-    return {engine: statistics.median(times) for engine, times in found.items()}
+            by_engine.setdefault(engine, []).append(60 * (end - began) / seconds)
+    return {engine: statistics.median(times) for engine, times in by_engine.items()}

@@ -40,18 +40,18 @@ _ASKS = re.compile(
 
 def questions_in(text: str) -> list[str]:
     """Return the sentences that end with a question mark or begin with an interrogative or auxiliary verb."""
-    found = []
+    questions = []
     for sentence in _SENTENCE.findall(text):
         plain = sentence.strip()
         if len(plain.split()) >= SHORTEST_QUESTION and (plain.endswith("?") or _ASKS.match(plain)):
-            found.append(plain)
-    return found
+            questions.append(plain)
+    return questions
 
 
 def detectors_of(user: User) -> list[tuple[Detector, Version]]:
     """Return the detectors that the user may see, each with its version in use."""
-    found = Detector.objects.visible_to(user).prefetch_related("versions__detector__user")
-    return [(detector, version) for detector in found if (version := detector.current) is not None]
+    detectors = Detector.objects.visible_to(user).prefetch_related("versions__detector__user")
+    return [(detector, version) for detector in detectors if (version := detector.current) is not None]
 
 
 def chosen_versions(user: User, ids: object) -> list[Version]:
@@ -120,13 +120,13 @@ class Session:
                 event = {"phrase": phrase, "time_s": hit.time_s, "score": round(hit.score, 4)}
                 news.append({"event": event})
         try:
-            return news + [_said(result) for result in self.transcriber.feed(audio)]
+            return news + [_message_of(result) for result in self.transcriber.feed(audio)]
         except HarkError as error:  # an utterance is lost, the stream continues
             return [*news, {"error": explained(error)}]
 
     def finish(self) -> list[dict[str, Any]]:
         try:
-            return [_said(result) for result in self.transcriber.finish()]
+            return [_message_of(result) for result in self.transcriber.finish()]
         except HarkError as error:
             return [{"error": explained(error)}]
 
@@ -136,11 +136,11 @@ class Session:
             self.file = None
 
 
-def _said(result: Any) -> dict[str, Any]:
-    said = {"text": result.text, "start_s": result.start_s, "end_s": result.end_s}
+def _message_of(result: Any) -> dict[str, Any]:
+    utterance = {"text": result.text, "start_s": result.start_s, "end_s": result.end_s}
     if result.final:
-        return {"final": {**said, "segments": [asdict(segment) for segment in result.segments]}}
-    return {"partial": said}
+        return {"final": {**utterance, "segments": [asdict(segment) for segment in result.segments]}}
+    return {"partial": utterance}
 
 
 def new_file(user: User) -> Path:
@@ -162,7 +162,7 @@ def keep(*, user: User, path: Path, engine: str, language: str | None) -> Record
 def answer(*, user: User, question: str) -> dict[str, Any] | None:
     """Answer a spoken question from the user's own transcripts; None without an answer."""
     try:
-        found = asking.answer(user=user, question=question)
+        reply = asking.answer(user=user, question=question)
     except HarkError:
         return None
-    return found if found["found"] else None
+    return reply if reply["found"] else None

@@ -25,10 +25,10 @@ class Recordings(Things["Recording"]):
 
     def in_state(self, state: str) -> Self:
         """Return those whose :attr:`Recording.now` is ``state``."""
-        going = Q(job__state__in=Job.GOING)
+        active = Q(job__state__in=Job.GOING)
         if state == Recording.State.WORKING:
-            return self.filter(going | Q(state=state))
-        return self.filter(~going, state=state)
+            return self.filter(active | Q(state=state))
+        return self.filter(~active, state=state)
 
 
 class Recording(models.Model):

@@ -56,8 +56,8 @@ def index(recording: Recording, transcript: Transcript) -> None:
 
 def index_all() -> None:
     """Index the passages in the table that are not indexed yet (servers)."""
-    while made := list(Passage.objects.extra(where=["audio_passage.words IS NULL"])[:PASSAGES]):
-        _set_words(made)
+    while passages := list(Passage.objects.extra(where=["audio_passage.words IS NULL"])[:PASSAGES]):
+        _set_words(passages)
 
 
 def _set_words(passages: Iterable[Passage]) -> None:
@@ -77,12 +77,12 @@ def plain(text: str) -> str:
 
 def terms(query: str) -> list[str]:
     """Return the words of a query, and phrases in quotation marks; anything else is ignored."""
-    found = []
+    word_groups = []
     for phrase, word in _PHRASE.findall(query[:LONGEST_QUERY]):
         words = re.findall(r"\w+", phrase) if phrase else [word] if word else []
         if words:
-            found.append(" ".join(words))
-    return found[:MOST_WORDS]
+            word_groups.append(" ".join(words))
+    return word_groups[:MOST_WORDS]
 
 
 def find(user: User, wanted: Iterable[str], *, recording: Recording | None, limit: int, every: bool) -> list[Hit]:
@@ -142,11 +142,11 @@ def _find_on_server(user: User, wanted: list[str], recording: Recording | None, 
     phrases = [phrase for term in wanted if (phrase := [word for word, _begin, _end in _words(term) if word])]
     if not phrases:
         return []
-    found = Passage.objects.visible_to(user).select_related("recording")
+    passages = Passage.objects.visible_to(user).select_related("recording")
     if recording is not None:
-        found = found.filter(recording=recording)
+        passages = passages.filter(recording=recording)
     sought = _in_postgresql if connection.vendor == "postgresql" else _in_mysql
-    best = found.extra(order_by=["-rank", "id"], **sought(phrases, every))
+    best = passages.extra(order_by=["-rank", "id"], **sought(phrases, every))
     return [
         Hit(
             passage.recording_id, passage.recording.name, passage.number, passage.start_s, passage.end_s,

@@ -31,9 +31,9 @@ def share(*, recording: Recording, days: int = SHARE_DAYS) -> tuple[Share, str]:
     token = secrets.token_urlsafe(24)
     until = timezone.now() + timedelta(days=days)
     with serialized():
-        made = Share.objects.create(recording=recording, digest=digest(token), expires_at=until)
+        link = Share.objects.create(recording=recording, digest=digest(token), expires_at=until)
         record(Action.RECORDING_SHARED, what=str(recording.pk), about=recording.user)
-    return made, token
+    return link, token
 
 
 def revoke(*, share: Share) -> None:
@@ -44,15 +44,15 @@ def revoke(*, share: Share) -> None:
 
 def shared(token: str) -> Share:
     """Return the share of a token. Raises Share.DoesNotExist, or StatusError (410) if it has ended."""
-    found = Share.objects.select_related("recording__user", "recording__job").get(digest=digest(token))
-    if not found.works or not found.recording.user.is_active:
+    link = Share.objects.select_related("recording__user", "recording__job").get(digest=digest(token))
+    if not link.works or not link.recording.user.is_active:
         raise StatusError(
             410,
             _("This link no longer works."),
             _("It has expired or was revoked."),
             _("Ask the person who sent it for a new one."),
         )
-    return found
+    return link
 
 
 def set_minable(*, recording: Recording, minable: bool) -> Job | None:

@@ -136,13 +136,13 @@ def detect_speakers_again(*, recording: Recording, speakers: int | None = None) 
         return submit_alone(current, "speakers", _("The speakers are being detected."), speakers=speakers)
 
 
-def speakers_detected(recording: Recording, found: Mapping[str, Any]) -> None:
+def speakers_detected(recording: Recording, about: Mapping[str, Any]) -> None:
     """Apply the result of the job "speakers" to the current transcript."""
     if recording.now == Recording.State.WORKING:
         return  # the new transcript will have its own speakers
     before = transcript_of(recording)
-    turns = tuple(Turn(**turn) for turn in found["turns"])
-    detected = Diarization(turns, found["method"], found["names"], found["versions"], sounds_like=found["sounds_like"])
+    turns = tuple(Turn(**turn) for turn in about["turns"])
+    detected = Diarization(turns, about["method"], about["names"], about["versions"], sounds_like=about["sounds_like"])
     after = assign_again(before, detected)
     recording.speakers = len(after.speakers)
     keep(recording, after, partial(with_other_segments, before=before.segments, after=after.segments))

@@ -50,12 +50,12 @@ def transcript_of(recording: Recording) -> Transcript:
     return load_transcript(recording.path / TRANSCRIPT)
 
 
-def submit_alone(recording: Recording, kind: str, going: str, **more: str | int | None) -> Job:
-    """Queue a job about a recording. Raises StatusError (409), worded ``going``, while one of its kind is active."""
+def submit_alone(recording: Recording, kind: str, refusal: str, **more: str | int | None) -> Job:
+    """Queue a job about a recording. Raises StatusError (409), worded ``refusal``, while one of its kind is active."""
     newest = newest_job(recording, kind)
     if newest is not None and newest.is_going:
         raise StatusError(
-            409, going, _("Only one job can change a recording at a time."), _("Wait, or cancel the job.")
+            409, refusal, _("Only one job can change a recording at a time."), _("Wait, or cancel the job.")
         )
     return submit(recording, kind, False, **more)
 

@@ -40,33 +40,33 @@ def form(request: HttpRequest) -> HttpResponse:
             _("Choose at least one file."),
         )
     options = options_of(request)
-    with contextlib.ExitStack() as kept:
-        files = [kept.enter_context(uploads.kept_on_disk(user, file)) for file in sent]
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(uploads.kept_on_disk(user, file)) for file in sent]
         if "together" in request.POST and len(files) > 1:
             first, *more = files
-            made = [
+            rows = [
                 intake.create_recording(user=user, name=sent[0].name or "", source=first, options=options, more=more)
             ]
         else:
-            made = []
+            rows = []
             for file, path in zip(sent, files, strict=True):
                 try:
                     one = intake.create_recording(user=user, name=file.name or "", source=path, options=options)
-                    made.append(one)
+                    rows.append(one)
                 except LimitReached as error:
-                    if not made:
+                    if not rows:
                         raise
-                    left = ", ".join(clean_name(other.name or "") for other in sent[len(made) :])
+                    left = ", ".join(clean_name(other.name or "") for other in sent[len(rows) :])
                     messages.error(
                         request,
                         f"{shown(error.what)} {shown(error.why)} " + _("Rejected: %(names)s.") % {"names": left},
                     )
                     break
-    if len(made) == len(sent) == 1:
-        return redirect("audio:recording", made[0].pk)
+    if len(rows) == len(sent) == 1:
+        return redirect("audio:recording", rows[0].pk)
     messages.success(
         request,
-        ngettext("%(n)d recording was accepted.", "%(n)d recordings were accepted.", len(made)) % {"n": len(made)},
+        ngettext("%(n)d recording was accepted.", "%(n)d recordings were accepted.", len(rows)) % {"n": len(rows)},
     )
     return redirect("audio:index")
 
@@ -103,9 +103,9 @@ def piece(request: HttpRequest, upload_id: UUID) -> HttpResponse:
 @require_POST
 def done(request: HttpRequest, upload_id: UUID) -> JsonResponse:
     """Finish an upload: ``{"options", "with": [ids of further uploads of it]}`` to ``{"recording", "address"}``."""
-    taken = transcripts.recordings_of(signed_in(request)).filter(pk=upload_id).first()
-    if taken is not None:  # the first answer was lost
-        return _made(taken)
+    finished_recording = transcripts.recordings_of(signed_in(request)).filter(pk=upload_id).first()
+    if finished_recording is not None:  # the first answer was lost
+        return _recording_json(finished_recording)
     upload = _upload(request, upload_id)
     sent = _json(request)
     others = sent.get("with") or []
@@ -115,10 +115,10 @@ def done(request: HttpRequest, upload_id: UUID) -> JsonResponse:
         )
     more = [_upload(request, uuid_of(other)) for other in others]
     recording = uploads.finish(user=signed_in(request), upload=upload, options=sent.get("options") or {}, more=more)
-    return _made(recording)
+    return _recording_json(recording)
 
 
-def _made(recording: Recording) -> JsonResponse:
+def _recording_json(recording: Recording) -> JsonResponse:
     address = reverse("audio:recording", args=[recording.pk])
     return JsonResponse({"recording": str(recording.pk), "address": address}, status=201)
 

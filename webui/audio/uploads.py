@@ -23,7 +23,7 @@ from core.data_folder import storage_error, storing
 from core.errors import HarkError
 from pipeline.recordings.media import MediaFacts, MediaLimits, check_header, clean_name, suffix_of
 from webui.accounts.models import User
-from webui.accounts.storage import note_taken, user_data
+from webui.accounts.storage import add_bytes, user_data
 from webui.audio import intake
 from webui.audio.models import IN_PIECES, Recording, UploadInProgress
 from webui.http.body_limits import Body
@@ -92,8 +92,8 @@ def begin(*, user: User, name: str, size: int) -> UploadInProgress:
         raise HarkError(_("The recording is empty."), _("The file has 0 bytes."), _("Choose another file."))
     intake.check_size(user, size)
     check_minutes(user)
-    going = UploadInProgress.objects.owned_by(user)
-    if going.count() >= MOST_AT_ONCE:
+    active_uploads = UploadInProgress.objects.owned_by(user)
+    if active_uploads.count() >= MOST_AT_ONCE:
         raise StatusError(
             429,
             _("There are too many uploads at once."),
@@ -103,7 +103,7 @@ def begin(*, user: User, name: str, size: int) -> UploadInProgress:
     upload = UploadInProgress(user=user, name=clean_name(name), size=size)
     with storing("receiving the recording"):
         # Others' uploads may never arrive, so they do not count. If they do, pieces are refused, and none is lost.
-        promised = size + sum(one.size - offset(one) for one in going)
+        promised = size + sum(one.size - offset(one) for one in active_uploads)
         check_room(user, promised)
         _check_room(folder_of(user), promised)
         upload.path.touch()
@@ -139,22 +139,22 @@ def append(*, upload: UploadInProgress, at: int, body: IO[bytes] | Any) -> int:
     try:
         with upload.path.open("r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # the second of two identical pieces is in the wrong place
-            there = file.seek(0, os.SEEK_END)
-            if at != there:
+            length = file.seek(0, os.SEEK_END)
+            if at != length:
                 error = WrongPlace(
                     _("This part does not fit."),
                     _("The server has %(there)d bytes of the upload, but the part begins at byte %(at)d.")
-                    % {"there": there, "at": at},
-                    _("Continue from byte %(there)d.") % {"there": there},
+                    % {"there": length, "at": at},
+                    _("Continue from byte %(there)d.") % {"there": length},
                 )
-                error.offset = there
+                error.offset = length
                 raise error
-            most = min(upload.size, there + LARGEST_CHUNK)
-            _check_room(upload.path.parent, most - there)
+            most = min(upload.size, length + LARGEST_CHUNK)
+            _check_room(upload.path.parent, most - length)
             try:
-                end = _copy(body, file, there, most)
+                end = _copy(body, file, length, most)
             except BaseException:
-                file.truncate(there)
+                file.truncate(length)
                 raise
     except FileNotFoundError as error:
         raise HarkError(
@@ -162,7 +162,7 @@ def append(*, upload: UploadInProgress, at: int, body: IO[bytes] | Any) -> int:
         ) from error
     except OSError as error:
         raise storage_error(error, "receiving the recording") from error
-    note_taken(user_data(upload.user), end - there)
+    add_bytes(user_data(upload.user), end - length)
     UploadInProgress.objects.filter(pk=upload.pk).update(touched_at=timezone.now())
     return end
 
@@ -264,11 +264,11 @@ def remove_leftovers() -> None:
     pieces, which can be continued, are not among these files.
     """
     data = Path(settings.DATA)
-    found = [(path, ABANDONED_AFTER_S) for path in Path(settings.FILE_UPLOAD_TEMP_DIR).glob("*")]
+    candidates = [(path, ABANDONED_AFTER_S) for path in Path(settings.FILE_UPLOAD_TEMP_DIR).glob("*")]
     for own in (data, *(data / "users").glob("*")):
-        found += [(path, ABANDONED_AFTER_S) for path in (own / RECEIVED).glob("*")]
-        found += [(path, FORGOTTEN_AFTER.total_seconds()) for path in (own / IN_PIECES).glob("*-*")]
-    for path, after_s in found:
+        candidates += [(path, ABANDONED_AFTER_S) for path in (own / RECEIVED).glob("*")]
+        candidates += [(path, FORGOTTEN_AFTER.total_seconds()) for path in (own / IN_PIECES).glob("*-*")]
+    for path, after_s in candidates:
         try:
             # Folders there belong to training runs.
             if path.is_file() and path.stat().st_mtime < time.time() - after_s:

@@ -72,8 +72,8 @@ def rows(request: HttpRequest) -> HttpResponse:
 def _rows(request: HttpRequest) -> dict[str, Any]:
     page = page_asked_for(request, transcripts.recordings_seen_by(signed_in(request)), PAGE)
     recordings = list(page.object_list)
-    going = any(recording.now == Recording.State.WORKING for recording in recordings)
-    return {"page": page, "recordings": recordings, "going": going}
+    is_working = any(recording.now == Recording.State.WORKING for recording in recordings)
+    return {"page": page, "recordings": recordings, "going": is_working}
 
 
 def form_context() -> dict[str, Any]:
@@ -99,31 +99,32 @@ def form_context() -> dict[str, Any]:
 @require_GET
 def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Show a recording: its progress, or its transcript; a new link to it is shown once."""
-    found = recording_of(request, recording_id)
-    standing = sharing_of(found, signed_in(request))
+    recording = recording_of(request, recording_id)
+    standing = sharing_of(recording, signed_in(request))
     context: dict[str, Any]
-    if found.now == Recording.State.WORKING or found.version == 0:
-        context = {"recording": found, "job": found.job, "stages": stages_of("transcribe"), "problem": found.error}
-        context |= so_far_context(found) | {"unreadable": _is_unreadable(found.job)}
-        if found.job is None or not found.job.is_going:
+    if recording.now == Recording.State.WORKING or recording.version == 0:
+        context = {"job": recording.job, "stages": stages_of("transcribe"), "problem": recording.error}
+        context |= so_far_context(recording) | {"unreadable": _is_unreadable(recording.job)}
+        if recording.job is None or not recording.job.is_going:
             context |= form_context()
         return render(request, "audio/working.html", {**context, **standing})
-    result = (found.job.result if found.job is not None else None) or {}
+    own = standing["own"]
+    result = (recording.job.result if recording.job is not None else None) or {}
     context = {
-        "recording": found,
-        **transcript_context(found, transcripts.transcript_of(found)),
+        "recording": recording,
+        **transcript_context(recording, transcripts.transcript_of(recording)),
         **standing,
-        "shares": list(found.shares.all()) if standing["own"] else [],
+        "shares": list(recording.shares.all()) if own else [],
         "share_days": sharing.SHARE_DAYS,
         "most_share_days": sharing.MOST_SHARE_DAYS,
-        "new_link": shown_now(request, f"link of {found.pk}").get("link", ""),
+        "new_link": shown_now(request, f"link of {recording.pk}").get("link", ""),
         "warnings": result.get("warnings_said", []),
-        "expected_words": corrections.expected_words(found.user, found.language or None) if standing["own"] else [],
-        **_made_beside(found),
+        "expected_words": corrections.expected_words(recording.user, recording.language or None) if own else [],
+        **_derived_context(recording),
         "network": for_the_network(request),
-        "undoes": newest(found.path) is not None,
-        "problem": found.error,
-        "speaks": speech.voice_for(signed_in(request), found.language or "en") is not None,
+        "undoes": newest(recording.path) is not None,
+        "problem": recording.error,
+        "speaks": speech.voice_for(signed_in(request), recording.language or "en") is not None,
         **form_context(),
     }
     return render(request, "audio/recording.html", context)
@@ -136,19 +137,19 @@ def so_far(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 
 
 def so_far_context(recording: Recording) -> dict[str, Any]:
-    going = recording.now == Recording.State.WORKING
-    segments = recognized_so_far(recording.path) if going else []
-    said = [(clock(segment.start_s), segment.text) for segment in segments[-MOST_SO_FAR:]]
-    return {"recording": recording, "going": going, "said": said, "more": len(segments) > MOST_SO_FAR}
+    is_working = recording.now == Recording.State.WORKING
+    segments = recognized_so_far(recording.path) if is_working else []
+    lines = [(clock(segment.start_s), segment.text) for segment in segments[-MOST_SO_FAR:]]
+    return {"recording": recording, "going": is_working, "said": lines, "more": len(segments) > MOST_SO_FAR}
 
 
 def transcript_context(recording: Recording, transcript: Transcript) -> dict[str, Any]:
     """Return the context of a transcript's page, for its owner and for those it is shared with."""
     colours = {speaker: number % COLOURS for number, speaker in enumerate(transcript.speakers)}
-    said: dict[str, float] = {}
+    speaking_s: dict[str, float] = {}
     rows = []
     for number, segment in enumerate(transcript.segments):
-        said[segment.speaker] = said.get(segment.speaker, 0.0) + segment.end_s - segment.start_s
+        speaking_s[segment.speaker] = speaking_s.get(segment.speaker, 0.0) + segment.end_s - segment.start_s
         rows.append(
             {
                 "number": number,
@@ -165,17 +166,17 @@ def transcript_context(recording: Recording, transcript: Transcript) -> dict[str
                 "edited": segment.edited,
             }
         )
-    total = sum(said.values()) or 1.0
+    total = sum(speaking_s.values()) or 1.0
     speakers = [
         {
             "id": speaker,
             "name": name,
             "colour": colours[speaker],
-            "share": round(100 * said.get(speaker, 0.0) / total),
+            "share": round(100 * speaking_s.get(speaker, 0.0) / total),
             "sounds_like": transcript.sounds_like.get(speaker, ""),
         }
         for speaker, name in transcript.speakers.items()
-        if speaker in said  # a speaker without passages is hidden, but can be assigned some again
+        if speaker in speaking_s  # a speaker without passages is hidden, but can be assigned some again
     ]
     return {
         "transcript": transcript,
@@ -232,36 +233,36 @@ def summary_context(summary: dict[str, Any] | None, transcript: Transcript) -> d
     }
 
 
-def _made_beside(recording: Recording) -> dict[str, Any]:
+def _derived_context(recording: Recording) -> dict[str, Any]:
     """Return what the page shows of everything made from the transcript: controls, progress, results."""
     newest = transcripts.newest_jobs(recording, "summarize", "polish", "translate", "speakers")
     job, first = newest.get("summarize"), recording.job
     if job is not None and first is not None and first.created_at > job.created_at:
         del newest["summarize"]  # a later transcription made a new summary
-    going = {kind: job if job.is_going else None for kind, job in newest.items()}
+    active_jobs = {kind: job if job.is_going else None for kind, job in newest.items()}
     problems = {kind: job.error for kind, job in newest.items()}
     polishes = llm.available().ok
     polished, transcript = recording.path / POLISHED_TEXT, recording.path / TRANSCRIPT
-    there = polished.is_file() and transcript.is_file()
+    has_polished = polished.is_file() and transcript.is_file()
     summary = derived.summary_of(recording)
     follows = summary is not None and derived.engine_that_follows(recording, summary)
     return {
         "polishes": polishes,
         "translations": derived.translations_of(recording),
-        "translating": going.get("translate"),
+        "translating": active_jobs.get("translate"),
         "translation_problem": problems.get("translate"),
         "languages": [one for one in derived.languages_of_translation() if one[0] != recording.language]
         if polishes
         else [],
-        "polishing": going.get("polish"),
+        "polishing": active_jobs.get("polish"),
         "polish_problem": problems.get("polish"),
-        "polished": there,
-        "polished_before": there and polished.stat().st_mtime < transcript.stat().st_mtime,
-        "summarizing": going.get("summarize"),
+        "polished": has_polished,
+        "polished_before": has_polished and polished.stat().st_mtime < transcript.stat().st_mtime,
+        "summarizing": active_jobs.get("summarize"),
         "summary_problem": problems.get("summarize"),
         "pause_s": round(derived.FOLLOWS_AFTER_S),
         "follows_after_s": derived.debounce_left_s(recording) if follows else 0,
-        "detecting": going.get("speakers"),
+        "detecting": active_jobs.get("speakers"),
         "detecting_problem": problems.get("speakers"),
         "summary_engines": [engine.name for engine in engines() if engine.available().ok],
     }
@@ -270,19 +271,19 @@ def _made_beside(recording: Recording) -> dict[str, Any]:
 @require_http_methods(["GET", "POST"])
 def summary(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Show the summary while another is made (a fragment). POST makes one; with ``follow`` only if outdated."""
-    found = recording_of(request, recording_id, to_change if request.method == "POST" else visible)
+    recording = recording_of(request, recording_id, to_change if request.method == "POST" else visible)
     if "follow" in request.POST:
-        derived.follow_corrections(recording=found)
+        derived.follow_corrections(recording=recording)
     elif request.method == "POST":
-        derived.summarize_again(recording=found, engine=request.POST.get("engine") or "auto")
+        derived.summarize_again(recording=recording, engine=request.POST.get("engine") or "auto")
         return redirect(reverse("audio:recording", args=[recording_id]) + "#summary")
-    transcript = transcripts.transcript_of(found)
+    transcript = transcripts.transcript_of(recording)
     context = {
-        "recording": found,
-        "summary": summary_context(derived.summary_of(found), transcript),
+        "recording": recording,
+        "summary": summary_context(derived.summary_of(recording), transcript),
         "segments": transcript.segments,
-        **sharing_of(found, signed_in(request)),
-        **_made_beside(found),
+        **sharing_of(recording, signed_in(request)),
+        **_derived_context(recording),
     }
     return render(request, "audio/summary.html", context)
 
@@ -290,15 +291,15 @@ def summary(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def polished(request: HttpRequest, recording_id: UUID) -> HttpResponseBase:
     """Download the cleaned-up transcript as a text file; POST has it made."""
-    found = recording_of(request, recording_id, to_change if request.method == "POST" else visible)
+    recording = recording_of(request, recording_id, to_change if request.method == "POST" else visible)
     if request.method == "POST":
-        derived.polish(recording=found)
+        derived.polish(recording=recording)
         return redirect(reverse("audio:recording", args=[recording_id]) + "#more-title")
     try:
-        file = (found.path / POLISHED_TEXT).open("rb")
+        file = (recording.path / POLISHED_TEXT).open("rb")
     except OSError as error:
         raise _no_file(_("There is no cleaned-up transcript.")) from error
-    name = f"{derived.file_stem(found)} (polished).txt"
+    name = f"{derived.file_stem(recording)} (polished).txt"
     return FileResponse(file, as_attachment=True, filename=name, content_type="text/plain; charset=utf-8")
 
 
@@ -323,8 +324,8 @@ def transcript_json(recording: Recording, transcript: Transcript) -> dict[str, A
 
 @require_GET
 def words(request: HttpRequest, recording_id: UUID) -> JsonResponse:
-    found = recording_of(request, recording_id)
-    return JsonResponse(transcript_json(found, transcripts.transcript_of(found)))
+    recording = recording_of(request, recording_id)
+    return JsonResponse(transcript_json(recording, transcripts.transcript_of(recording)))
 
 
 @require_safe
@@ -376,21 +377,21 @@ def translate(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 @require_GET
 def original(request: HttpRequest, recording_id: UUID) -> FileResponse:
     """Download the uploaded file, or the first of several."""
-    found = recording_of(request, recording_id)
+    recording = recording_of(request, recording_id)
     try:
-        file = (found.path / found.originals[0]).open("rb")
+        file = (recording.path / recording.originals[0]).open("rb")
     except (OSError, IndexError) as error:
         raise _no_file(_("The uploaded file is missing.")) from error
     # "a.wav and 2 more" is not a file name.
-    name = found.name if len(found.originals) == 1 else found.originals[0]
+    name = recording.name if len(recording.originals) == 1 else recording.originals[0]
     return FileResponse(file, as_attachment=True, filename=name, content_type="application/octet-stream")
 
 
 @require_POST
 def retranscribe(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Transcribe the recording again with other options."""
-    found = recording_of(request, recording_id, to_change)
-    intake.transcribe_again(recording=found, options=options_of(request))
+    recording = recording_of(request, recording_id, to_change)
+    intake.transcribe_again(recording=recording, options=options_of(request))
     return redirect("audio:recording", recording_id)
 
 
@@ -421,9 +422,9 @@ def live_page(request: HttpRequest) -> HttpResponse:
 
 def delete(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Ask for confirmation, then delete."""
-    found = recording_of(request, recording_id, owned)
+    recording = recording_of(request, recording_id, owned)
     if request.method != "POST":
-        return render(request, "audio/delete.html", {"recording": found})
-    deletion.delete(recording=found)
+        return render(request, "audio/delete.html", {"recording": recording})
+    deletion.delete(recording=recording)
     messages.success(request, _("The recording was deleted."))
     return redirect("audio:index")

@@ -84,14 +84,14 @@ def upload(request: HttpRequest) -> HttpResponse:
         text = given or _read_text(texts.get(Path(name_of(sound)).stem))
         return _keep(signed_in(request), sound, text, request.POST.get("language"))
 
-    made, refused = one_by_one(sounds, take)
+    recordings, refused = one_by_one(sounds, take)
     if is_page(request):
         for one in refused:
             messages.error(request, _("Rejected: %(name)s. %(why)s") % {"name": one["filename"], "why": one["why"]})
         return redirect("compatibility:workspace")
-    files = [{"id": str(one.pk), "name": one.name, "state": str(one.now)} for one in made]
-    said = f"{len(made)} uploaded." + (f" {len(refused)} not taken." if refused else "")
-    return JsonResponse({"message": said, "files": files, "refused": refused})
+    files = [{"id": str(one.pk), "name": one.name, "state": str(one.now)} for one in recordings]
+    message = f"{len(recordings)} uploaded." + (f" {len(refused)} not taken." if refused else "")
+    return JsonResponse({"message": message, "files": files, "refused": refused})
 
 
 def _read_text(sent: UploadedFile | None) -> str:
@@ -132,11 +132,11 @@ def train_real(request: HttpRequest) -> HttpResponse:
         job = jobs.submit(user=user, kind=KIND, title="Recognizer", spec=spec)
     if is_page(request):
         return redirect("compatibility:training")
-    said = (
+    message = (
         "Your recordings are transcribed, and you can then ask about them. The recognizer is trained only if a person "
         f"has written or corrected the words of {LEAST_PASSAGES} passages."
     )
-    return JsonResponse({"message": said, "job": str(job.id), "status": job.state}, status=202)
+    return JsonResponse({"message": message, "job": str(job.id), "status": job.state}, status=202)
 
 
 def forget_cuts(sender: object, *, instance: Recording, **more: Any) -> None:
@@ -159,15 +159,15 @@ def progress_shape(user: User) -> dict[str, Any]:
     """Return the progress; its percentage is that of the whole run, ``stages`` lists all stages in order."""
     job = _runs(user).first()
     recordings = transcripts.recordings_of(user)
-    going = recordings.filter(job__state__in=Job.GOING)
-    uploads = [{"id": str(one.pk), "name": one.name, **progress_of(one.job)} for one in going if one.job is not None]
+    queue = recordings.filter(job__state__in=Job.GOING)
+    uploads = [{"id": str(one.pk), "name": one.name, **progress_of(one.job)} for one in queue if one.job is not None]
     newest = recordings.filter(options__session=SESSION).first()
     weights = own_weights(user_data(user))
     stage = ""
     if job is not None and job.is_going:  # before it begins it waits for the transcripts of earlier uploads
-        waits = jobs.going_of(job.spec.get(jobs.WAIT_FOR, ())).exists()
+        waits = jobs.active_jobs_of(job.spec.get(jobs.WAIT_FOR, ())).exists()
         stage = job.stage or ("transcribe" if waits else "")
-    said: dict[str, Any] = {
+    shape: dict[str, Any] = {
         "is_training": job is not None and job.is_going,
         "trained": weights is not None or _runs(user).filter(state=Job.State.DONE, result__has_key="steps").exists(),
         "last_uploaded": newest.name if newest is not None else None,
@@ -178,9 +178,9 @@ def progress_shape(user: User) -> dict[str, Any]:
     }
     if job is None:
         nothing = dict.fromkeys(("eta_s", "job", "error", "result"))
-        return {**said, "status": "idle", "progress": 0.0, "stage": "", "message": "", **nothing}
+        return {**shape, "status": "idle", "progress": 0.0, "stage": "", "message": "", **nothing}
     return {
-        **said,
+        **shape,
         "status": job.state,
         "progress": _percent(job),
         "stage": stage or job.stage,
@@ -198,7 +198,7 @@ def _percent(job: Job) -> float:
         return 100.0
     if job.stage not in SHARES:
         awaited = job.spec.get(jobs.WAIT_FOR, ())
-        left = sum(1 - _transcribed(one) for one in jobs.going_of(awaited))
+        left = sum(1 - _transcribed(one) for one in jobs.active_jobs_of(awaited))
         return round(SHARES["transcribe"] * (1 - left / len(awaited)), 1) if awaited else 0.0
     names = list(SHARES)
     before = sum(SHARES[name] for name in names[: names.index(job.stage)])
@@ -248,8 +248,8 @@ def interact(request: HttpRequest) -> HttpResponse:
         if not question:
             raise wrong("The question was not heard.", "No words were recognized in it.", "Speak closer, or type it.")
     answer = asking.answer(user=user, question=question)
-    told = ("question", "found", "how", "citations", "nearest", "note")
-    reply = {name: answer[name] for name in told}
+    fields = ("question", "found", "how", "citations", "nearest", "note")
+    reply = {name: answer[name] for name in fields}
     reply |= {"reply": answer["text"], "audio_url": None, "audio_problem": None}
     try:
         name = _keep_reply(user, spoken(user=user, text=answer["text"], language=answer["language"]))

@@ -47,8 +47,8 @@ FIELDS = ("audio", "file", "diarize", "speakers", "polish", "summary", "language
 def meetings(request: HttpRequest) -> HttpResponse:
     """Answer ``POST /api/meetings``: audio (several files are one meeting, in order); ``GET`` lists the caller's."""
     if request.method == "GET":
-        found = _meetings(signed_in(request))[:MOST_SHOWN]
-        return JsonResponse({"meetings": [_head(meeting) for meeting in found]})
+        newest = _meetings(signed_in(request))[:MOST_SHOWN]
+        return JsonResponse({"meetings": [_head(meeting) for meeting in newest]})
     uploads = sent_files(request, "audio", "file")
     if len(uploads) > MOST_FILES:
         raise wrong("Too many files.", f"A meeting may have {MOST_FILES}.", "Join some of them first.")
@@ -65,8 +65,8 @@ def meetings(request: HttpRequest) -> HttpResponse:
         "session": POLISHED_SESSION if polish else SESSION,
     }
     user = signed_in(request)
-    with ExitStack() as kept:
-        first, *more = [kept.enter_context(received(user, upload))[0] for upload in uploads]
+    with ExitStack() as stack:
+        first, *more = [stack.enter_context(received(user, upload))[0] for upload in uploads]
         meeting = intake.create_recording(user=user, name=name_of(uploads[0]), source=first, options=options, more=more)
     response = JsonResponse(_head(meeting), status=202)
     response["Location"] = f"/api/meetings/{meeting.pk}"
@@ -76,12 +76,12 @@ def meetings(request: HttpRequest) -> HttpResponse:
 def _count(text: str | None) -> int | None:
     if not text:
         return None
-    found = whole_number(text)
-    if found is None:
+    number = whole_number(text)
+    if number is None:
         raise wrong(
             "That is not a number of speakers.", "speakers must be a whole number.", "Leave it out, or send one."
         )
-    return found
+    return number
 
 
 def _polish_wanted(sent: QueryDict) -> bool:
@@ -103,7 +103,7 @@ def _meetings(user: User) -> QuerySet[Recording]:
 
 def _head(meeting: Recording) -> dict[str, Any]:
     status, job = meeting.now, meeting.job
-    said: dict[str, Any] = {
+    head: dict[str, Any] = {
         "meeting_id": str(meeting.pk),
         "name": meeting.name,
         "status": str(status),
@@ -112,12 +112,12 @@ def _head(meeting: Recording) -> dict[str, Any]:
     if status == Recording.State.READY and meeting.options.get("session") == POLISHED_SESSION:
         polishing = transcripts.newest_job(meeting, "polish")
         if polishing is not None and polishing.is_going:
-            said["status"], job = "polishing", polishing
+            head["status"], job = "polishing", polishing
     if job is not None and job.is_going:
-        said["progress"] = progress_of(job)
+        head["progress"] = progress_of(job)
     if status == Recording.State.FAILED:
-        said["error"] = explained(failure_of(meeting))
-    return said
+        head["error"] = explained(failure_of(meeting))
+    return head
 
 
 def progress_of(job: Job) -> dict[str, Any]:
@@ -135,30 +135,30 @@ def progress_of(job: Job) -> dict[str, Any]:
 @endpoint("GET", "DELETE", scopes=("audio",))
 def meeting(request: HttpRequest, meeting_id: UUID) -> HttpResponse:
     """Answer ``GET /api/meetings/<id>``: its progress and artefacts; ``DELETE`` removes it with all files."""
-    found = get_object_or_404(_meetings(signed_in(request)), pk=meeting_id)
+    row = get_object_or_404(_meetings(signed_in(request)), pk=meeting_id)
     if request.method == "DELETE":
-        deletion.delete(recording=found)
+        deletion.delete(recording=row)
         return HttpResponse(status=204)
-    said = _head(found)
-    polishing = transcripts.newest_job(found, "polish") if found.options.get("session") == POLISHED_SESSION else None
+    content = _head(row)
+    polishing = transcripts.newest_job(row, "polish") if row.options.get("session") == POLISHED_SESSION else None
     if polishing is not None and polishing.error is not None:
-        said["polish_error"] = explained(polishing.error)
-    said["artefacts"] = [
-        {"name": name, "url": f"/api/meetings/{found.pk}/artefacts/{name}", "bytes": (found.path / name).stat().st_size}
+        content["polish_error"] = explained(polishing.error)
+    content["artefacts"] = [
+        {"name": name, "url": f"/api/meetings/{row.pk}/artefacts/{name}", "bytes": (row.path / name).stat().st_size}
         for name in ARTEFACTS
-        if (found.path / name).is_file()
+        if (row.path / name).is_file()
     ]
-    return JsonResponse(said)
+    return JsonResponse(content)
 
 
 @endpoint("GET", scopes=("audio",))
 def artefact(request: HttpRequest, meeting_id: UUID, name: str) -> FileResponse:
     """Answer ``GET /api/meetings/<id>/artefacts/<name>``: a file that the meeting's own address lists."""
-    found = get_object_or_404(_meetings(signed_in(request)), pk=meeting_id)
+    row = get_object_or_404(_meetings(signed_in(request)), pk=meeting_id)
     if name not in ARTEFACTS:
         raise Http404
     try:
-        opened = (found.path / name).open("rb")
+        opened = (row.path / name).open("rb")
     except OSError as error:
         raise Http404 from error
     return FileResponse(opened, content_type=ARTEFACTS[name], filename=name, as_attachment=True)
@@ -168,16 +168,16 @@ def artefact(request: HttpRequest, meeting_id: UUID, name: str) -> FileResponse:
 def progress(request: HttpRequest) -> HttpResponse:
     """Answer ``GET /api/meetings/progress``: the caller's unfinished meetings, and the limits of the queue."""
     user = signed_in(request)
-    going = list(_meetings(user).filter(job__state__in=Job.GOING))
+    active_meetings = list(_meetings(user).filter(job__state__in=Job.GOING))
     polishing = {
         str(job.spec.get("recording")): job
         for job in Job.objects.owned_by(user).filter(kind="polish", state__in=Job.GOING).order_by("created_at")
     }
-    going += list(_meetings(user).filter(pk__in=polishing).exclude(job__state__in=Job.GOING))
+    active_meetings += list(_meetings(user).filter(pk__in=polishing).exclude(job__state__in=Job.GOING))
     waiting = Job.objects.filter(state=Job.State.QUEUED).count()
     return JsonResponse(
         {
-            "meetings": [_head(meeting) for meeting in going],
+            "meetings": [_head(meeting) for meeting in active_meetings],
             "queue": {
                 "waiting": waiting,
                 "most_waiting": settings.JOBS_WAITING,

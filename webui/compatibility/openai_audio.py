@@ -92,8 +92,8 @@ def _transcribed(request: HttpRequest, translate: bool) -> HttpResponseBase:
         raise Refused(400, "Timestamp granularities need response_format verbose_json.", "timestamp_granularities")
     streamed = switch(form, "stream", False)
     if streamed and (translate or wanted not in STREAMED):
-        said = "Translations are not streamed." if translate else f"What is streamed has {' or '.join(STREAMED)}."
-        raise Refused(400, said, "stream" if translate else "response_format")
+        reason = "Translations are not streamed." if translate else f"What is streamed has {' or '.join(STREAMED)}."
+        raise Refused(400, reason, "stream" if translate else "response_format")
     _number(form.get("temperature") or 0, 0.0, 1.0, "temperature")
     engine = _engine(form.get("model", ""))
     if translate:
@@ -139,7 +139,7 @@ def _usage(transcript: Transcript) -> dict[str, Any]:
 
 
 def _verbose(transcript: Transcript, granularities: list[str]) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    answer: dict[str, Any] = {
         "task": "transcribe",
         "language": _language_name(transcript.language),
         "duration": round(transcript.duration_s, 3),
@@ -147,14 +147,14 @@ def _verbose(transcript: Transcript, granularities: list[str]) -> dict[str, Any]
         "usage": _usage(transcript),
     }
     if "segment" in granularities:
-        found["segments"] = [_segment(number, segment) for number, segment in enumerate(transcript.segments)]
+        answer["segments"] = [_segment(number, segment) for number, segment in enumerate(transcript.segments)]
     if "word" in granularities:
-        found["words"] = [
+        answer["words"] = [
             {"word": word.text, "start": round(word.start_s, 3), "end": round(word.end_s, 3)}
             for segment in transcript.segments
             for word in segment.words
         ]
-    return found
+    return answer
 
 
 def _language_name(code: str) -> str:
@@ -239,12 +239,12 @@ def _speaker(request: HttpRequest, wish: dict[str, Any], language: str) -> tuple
 
 def _number(value: object, least: float, most: float, name: str) -> float:
     try:
-        found = float(str(value))
+        number = float(str(value))
     except ValueError:
-        found = math.nan
-    if not least <= found <= most:
+        number = math.nan
+    if not least <= number <= most:
         raise Refused(400, f"{name} must be a number from {least:g} to {most:g}.", name)
-    return found
+    return number
 
 
 @endpoint("GET", scopes=("read", "audio"), shape=as_openai)

@@ -50,13 +50,13 @@ def chosen_engine(user: User, name: str = "", language: str = "en") -> Engine:
 def named_voice(engine: Engine, name: str, language: str = "en") -> Voice:
     """Return the engine's voice of that name. Raises HarkError if there is none."""
     voices = engine.voices(language)
-    found = next((voice for voice in voices if voice.name == name), None)
-    if found is None:
+    match = next((voice for voice in voices if voice.name == name), None)
+    if match is None:
         few = ", ".join(voice.name for voice in voices[:12]) + (" ..." if len(voices) > 12 else "")
         raise HarkError(
             f"The voice {name[:80]!r} does not exist.", f"The engine {engine.name} has {few}.", "Name one of these."
         )
-    return found
+    return match
 
 
 def converted(wav: bytes, format_name: str, speed: float = 1.0) -> bytes:
@@ -86,6 +86,6 @@ def converted(wav: bytes, format_name: str, speed: float = 1.0) -> bytes:
         else:
             if done.returncode == 0:
                 return target.read_bytes()
-            said = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-            why = f"ffmpeg: {said[0][:200] if said else f'exit code {done.returncode}'}."
+            last_line = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+            why = f"ffmpeg: {last_line[0][:200] if last_line else f'exit code {done.returncode}'}."
     raise HarkError(f"The speech could not be written as {format_name}.", why, "Ask for another format.")

@@ -47,8 +47,8 @@ def sessions(request: HttpRequest) -> HttpResponse:
             raise wrong("That status does not exist.", f"{status[:40]!r} was sent.", f"Ask for {', '.join(STATES)}.")
         rows = _with_status(rows, status)
     total = rows.count()
-    found = [_listed(recording) for recording in rows.select_related("user")[offset : offset + limit]]
-    return JsonResponse({"sessions": found, "total": total, "limit": limit, "offset": offset})
+    listing = [_listed(recording) for recording in rows.select_related("user")[offset : offset + limit]]
+    return JsonResponse({"sessions": listing, "total": total, "limit": limit, "offset": offset})
 
 
 def _sessions(user: User) -> Recordings:
@@ -57,10 +57,10 @@ def _sessions(user: User) -> Recordings:
 
 def _with_status(rows: Recordings, status: str) -> Recordings:
     """Filter by status; a recording in the queue is pending."""
-    found = rows.in_state(STATES[status])
+    recordings = rows.in_state(STATES[status])
     if status == "pending":
-        return found | rows.filter(job__state=Job.State.QUEUED)
-    return found.exclude(job__state=Job.State.QUEUED)
+        return recordings | rows.filter(job__state=Job.State.QUEUED)
+    return recordings.exclude(job__state=Job.State.QUEUED)
 
 
 def _begin(request: HttpRequest) -> HttpResponse:
@@ -82,10 +82,10 @@ def _begin(request: HttpRequest) -> HttpResponse:
                 )
             return intake.create_recording(user=user, name=name_of(upload), source=path, options=options)
 
-    made, refused = one_by_one(uploads, take)
+    recordings, refused = one_by_one(uploads, take)
     if len(uploads) == 1:
-        return JsonResponse(_head(made[0]), status=202)
-    return JsonResponse({"sessions": [_head(one) for one in made], "refused": refused}, status=202)
+        return JsonResponse(_head(recordings[0]), status=202)
+    return JsonResponse({"sessions": [_head(one) for one in recordings], "refused": refused}, status=202)
 
 
 @endpoint("GET", scopes=("audio", "read"))
@@ -104,20 +104,20 @@ def _listed(recording: Recording) -> dict[str, Any]:
 
 def _whole(recording: Recording) -> dict[str, Any]:
     """Describe a session, with its results if completed. Raises HarkError if they cannot be read."""
-    said = _head(recording)
-    if said["status"] == "failed":
-        said["error"] = explained(failure_of(recording))
-    if said["status"] == "completed":
+    content = _head(recording)
+    if content["status"] == "failed":
+        content["error"] = explained(failure_of(recording))
+    if content["status"] == "completed":
         transcript = transcripts.transcript_of(recording)
         seconds = recording.job.seconds if recording.job is not None else None
-        said["transcript"] = {"segments": segments_of(transcript)}
-        said["summary"] = summary_shape(derived.summary_of(recording))
-        said["metadata"] = {
+        content["transcript"] = {"segments": segments_of(transcript)}
+        content["summary"] = summary_shape(derived.summary_of(recording))
+        content["metadata"] = {
             "duration": round(transcript.duration_s, 3),
             "processing_time": None if seconds is None else round(seconds, 3),
             "model_versions": dict(transcript.versions),
         }
-    return said
+    return content
 
 
 def _head(recording: Recording) -> dict[str, Any]:

@@ -52,13 +52,13 @@ class _Transcription:
 
     def _transcribe(self, wish: dict[str, Any]) -> None:
         try:
-            self.done.set_result(transcribe_upload(**wish, told=self._told))
+            self.done.set_result(transcribe_upload(**wish, on_progress_file=self._note_progress_file))
         except BaseException as error:  # raised again with the result
             self.done.set_exception(error)
         finally:
             connection.close()
 
-    def _told(self, progress: Path) -> None:
+    def _note_progress_file(self, progress: Path) -> None:
         self._progress = progress
 
     def news(self) -> list[str]:

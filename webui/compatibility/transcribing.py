@@ -47,13 +47,13 @@ def transcribe_upload(
     language: str | None = None,
     most_s: float | None = None,
     translate: bool = False,
-    told: Callable[[Path], None] = lambda progress: None,
+    on_progress_file: Callable[[Path], None] = lambda progress: None,
 ) -> Transcript:
     """Transcribe an upload of at most ``most_s`` seconds; with ``translate``, into English.
 
-    ``told`` is called with the file of finished pieces (which may not exist yet). Raises HarkError: it is not a
-    recording, is beyond the limits, or could not be transcribed; StatusError: it takes longer than this address waits
-    (504), or too many wait already (429).
+    ``on_progress_file`` is called with the file of finished pieces (which may not exist yet). Raises HarkError: it is
+    not a recording, is beyond the limits, or could not be transcribed; StatusError: it takes longer than this address
+    waits (504), or too many wait already (429).
     """
     with received(user, upload) as (path, facts), place(user):
         limits = MediaLimits.from_environment(owner=user.is_owner)
@@ -69,17 +69,17 @@ def transcribe_upload(
                     wanted = TranscribeOptions(engine, language, data=user_data(user), translate=translate)
                     check_minutes(user, measured.duration_s)
                     with tempfile.TemporaryDirectory(dir=path.parent) as work:
-                        told(Path(work) / PROGRESS_FILE)
-                        found = speech_client.call(AT_ONCE_TIMEOUT_S, transcribe, flac, wanted, Path(work))
+                        on_progress_file(Path(work) / PROGRESS_FILE)
+                        transcript = speech_client.call(AT_ONCE_TIMEOUT_S, transcribe, flac, wanted, Path(work))
                     take_minutes(user, measured.duration_s)
-                    return found
+                    return transcript
             finally:
                 flac.unlink(missing_ok=True)
         options = {"engine": engine, "language": language, "diarize": False, "summarize": False}
         recording = intake.create_recording(
             user=user, name=name_of(upload), source=path, options={**options, "translate": translate}
         )
-        told(recording.path / PROGRESS_FILE)
+        on_progress_file(recording.path / PROGRESS_FILE)
     return _waited_for(recording)
 
 
@@ -114,11 +114,11 @@ def _waited_for(recording: Recording) -> Transcript:
 
 def failure_of(recording: Recording) -> HarkError:
     """Return the reason for a missing transcript, from its job."""
-    said = (recording.job.error if recording.job is not None else None) or {}
+    error = (recording.job.error if recording.job is not None else None) or {}
     return HarkError(
-        said.get("what", "The recording could not be transcribed."),
-        said.get("why", "Its job ended before it was finished."),
-        said.get("what_to_do", "Send it again."),
+        error.get("what", "The recording could not be transcribed."),
+        error.get("why", "Its job ended before it was finished."),
+        error.get("what_to_do", "Send it again."),
     )
 
 
@@ -134,9 +134,9 @@ def summary_of_transcript(transcript: Transcript, user: User) -> Summary:
 
 def as_transcript(text: str) -> Transcript:
     """Return a plain text as a transcript with a segment for each sentence."""
-    found = [" ".join(sentence.split()) for sentence in re.split(r"(?<=[.!?…])\s+|\n+|(?<=[。！？])", text)]
+    sentences = [" ".join(sentence.split()) for sentence in re.split(r"(?<=[.!?…])\s+|\n+|(?<=[。！？])", text)]
     segments = tuple(
         Segment(number * SENTENCE_S, (number + 1) * SENTENCE_S, sentence, 1.0)
-        for number, sentence in enumerate(filter(None, found))
+        for number, sentence in enumerate(filter(None, sentences))
     )
     return Transcript(len(segments) * SENTENCE_S, "", "text", segments)

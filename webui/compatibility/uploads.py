@@ -17,35 +17,35 @@ from webui.translation import explained
 
 def sent_files(request: HttpRequest, *names: str) -> list[UploadedFile]:
     """Return the files in any of these fields, in the order of the fields. Raises StatusError without one."""
-    found = [file for name in names for file in request.FILES.getlist(name)]
-    if not found:
+    files = [file for name in names for file in request.FILES.getlist(name)]
+    if not files:
         raise wrong(
             "No recording was sent.",
             f"The form has no file in a field named {' or '.join(names)}.",
             f"Send multipart/form-data, such as curl -F {names[0]}=@recording.wav.",
         )
-    return found
+    return files
 
 
 def sent_file(request: HttpRequest, *names: str) -> UploadedFile:
     """Return the only file in these fields. Raises StatusError unless there is exactly one."""
-    found = sent_files(request, *names)
-    if len(found) > 1:
-        raise wrong("There are several files.", f"{len(found)} were sent; this address takes one.", "Send one a time.")
-    return found[0]
+    files = sent_files(request, *names)
+    if len(files) > 1:
+        raise wrong("There are several files.", f"{len(files)} were sent; this address takes one.", "Send one a time.")
+    return files[0]
 
 
 def one_by_one(
     sent: Sequence[UploadedFile], take: Callable[[UploadedFile], Recording]
 ) -> tuple[list[Recording], list[dict[str, str]]]:
     """Return the recordings made of files, and the refused files with reasons. Raises HarkError if all were refused."""
-    made: list[Recording] = []
+    recordings: list[Recording] = []
     refused: list[dict[str, str]] = []
     for number, upload in enumerate(sent):
         try:
-            made.append(take(upload))
+            recordings.append(take(upload))
         except LimitReached as error:  # so would the rest be
-            if not made:
+            if not recordings:
                 raise
             refused += [{"filename": name_of(one), **explained(error)} for one in sent[number:]]
             break
@@ -53,7 +53,7 @@ def one_by_one(
             if len(sent) == 1:
                 raise
             refused.append({"filename": name_of(upload), **explained(error)})
-    if not made:
+    if not recordings:
         why = " ".join(f"{one['filename']}: {one['what']} {one['why']}" for one in refused)
         raise wrong("None of the recordings was taken.", why, "Send others.")
-    return made, refused
+    return recordings, refused

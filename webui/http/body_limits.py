@@ -71,7 +71,7 @@ class LimitBodies:
             if request.answered:
                 raise
             refused = storage_error(error, "receiving the request") if isinstance(error, OSError) else error
-            unread = receive if request.going_on and request.read <= self.for_all else None
+            unread = receive if request.has_more and request.read <= self.for_all else None
             await _refuse(scope, unread, send, refused)
         finally:
             if request.body is not None:
@@ -86,15 +86,15 @@ class _Request:
         self.most = limits.largest(scope)
         self.body: Body | None = None  # of a user
         self.read = self.looked_at = 0
-        self.going_on, self.answered = True, False
+        self.has_more, self.answered = True, False
         self.waited_s, self.came = 0.0, 0  # since the last LEAST bytes
 
     async def admit(self) -> None:
         """Raise HarkError if the body may not arrive."""
-        said = dict(self.scope["headers"]).get(b"content-length", b"")
-        if len(said) > LONGEST_NUMBER:
+        length = dict(self.scope["headers"]).get(b"content-length", b"")
+        if len(length) > LONGEST_NUMBER:
             raise too_large()
-        size = int(said) if said.isdigit() else 0
+        size = int(length) if length.isdigit() else 0
         if self.most > self.limits.for_all:
             user = await self.limits.user_of(self.scope)
             if user is None:
@@ -110,11 +110,11 @@ class _Request:
         """Return the next message. Raises HarkError if the body stalls, is too long, or no longer has room."""
         began = time.monotonic()
         try:
-            message = await asyncio.wait_for(self._receive(), PIECE_S - self.waited_s if self.going_on else None)
+            message = await asyncio.wait_for(self._receive(), PIECE_S - self.waited_s if self.has_more else None)
         except TimeoutError as error:
             why = "Next to nothing came for a minute."
             raise StatusError(408, "The request was cut off.", why, "Send it again.") from error
-        self.going_on = message.get("more_body", False)
+        self.has_more = message.get("more_body", False)
         new = len(message.get("body", b""))
         self.read += new
         self.waited_s, self.came = self.waited_s + time.monotonic() - began, self.came + new
@@ -123,7 +123,7 @@ class _Request:
         if self.read > self.most:
             raise too_large()
         if self.body is not None:
-            self.body.size, self.body.is_whole = max(self.body.size, self.read), not self.going_on
+            self.body.size, self.body.is_whole = max(self.body.size, self.read), not self.has_more
             if self.read - self.looked_at >= LOOK_EVERY:
                 self.looked_at = self.read
                 await self.limits.check(self.body, self.limits.coming[: self.limits.coming.index(self.body)])
@@ -142,10 +142,10 @@ async def _refuse(scope: Scope, receive: Receive | None, send: Send, error: Hark
         problem = {"title": error.what, "status": status, **error.as_dict()}
         kind, answer = b"application/problem+json", json.dumps(problem).encode()
     length = str(len(answer)).encode()
-    said = [(b"content-type", kind), (b"content-length", length), (b"connection", b"close")]
+    answer_headers = [(b"content-type", kind), (b"content-length", length), (b"connection", b"close")]
     if status in (429, 503):
-        said.append((b"retry-after", str(getattr(error, "wait_s", None) or 30).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": said})
+        answer_headers.append((b"retry-after", str(getattr(error, "wait_s", None) or 30).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": answer_headers})
     await send({"type": "http.response.body", "body": answer, "more_body": True})
     if receive is not None and b"expect" not in headers:
         with suppress(TimeoutError):

@@ -51,8 +51,8 @@ def explain(request: HttpRequest, error: HarkError, status: int) -> HttpResponse
 def problem(error: HarkError, /, status: int | None = None, **more: Any) -> HttpResponse:
     """Return the error as problem details (RFC 9457); ``more`` are further members."""
     status = status or getattr(error, "status", 422)
-    said = explained(error)
-    content = {"type": "about:blank", "title": said["what"], "status": status, **said, **more}
+    sentences = explained(error)
+    content = {"type": "about:blank", "title": sentences["what"], "status": status, **sentences, **more}
     response = with_wait(error, JsonResponse(content, status=status, content_type=PROBLEM))
     if status == 401:
         response["WWW-Authenticate"] = 'Bearer realm="Hark"'
@@ -142,8 +142,8 @@ class InALine(logging.Filter):
         error = record.exc_info[1] if record.exc_info else None
         if is_full(error) or is_locked(error) or isinstance(error, SuspiciousOperation):
             record.exc_info, record.exc_text = None, None
-            said, why = record.getMessage(), str(error)
-            record.msg, record.args = (said if why in said else f"{said}: {why}")[:LONGEST_LINE], ()
+            message, why = record.getMessage(), str(error)
+            record.msg, record.args = (message if why in message else f"{message}: {why}")[:LONGEST_LINE], ()
         if getattr(record, "status_code", None) == 503:
             record.levelno, record.levelname = logging.WARNING, "WARNING"
         return True
@@ -160,8 +160,8 @@ class ExplainErrorsMiddleware(Middleware):
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        found = known(exception)
-        return None if found is None else explain(request, *found)
+        error_and_status = known(exception)
+        return None if error_and_status is None else explain(request, *error_and_status)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -202,7 +202,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 def bug(request: HttpRequest) -> HttpResponse:
     """Answer 500, whose traceback Django has logged, or an error outside of views, as of a session on a full disk."""
-    found = known(sys.exception())
-    if found is not None:
-        return explain(request, *found)
+    error_and_status = known(sys.exception())
+    if error_and_status is not None:
+        return explain(request, *error_and_status)
     return explain(request, broken(), 500)

@@ -38,10 +38,10 @@ def on_disk(upload: UploadedFile, folder: Path | None = None) -> Iterator[Path]:
     try:
         with storing("receiving the recording"):
             folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=folder, suffix=suffix_of(name), delete=False) as kept:
-                path = Path(kept.name)
+            with tempfile.NamedTemporaryFile(dir=folder, suffix=suffix_of(name), delete=False) as file:
+                path = Path(file.name)
                 for chunk in upload.chunks():
-                    kept.write(chunk)
+                    file.write(chunk)
         yield path
     except HarkError as error:
         if path is None or str(path) not in str(error):

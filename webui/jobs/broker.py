@@ -36,7 +36,7 @@ class OneAtATime(Broker):
     """
 
     away: tuple[type[Exception], ...] = (DatabaseError,)  # raised if a server does not answer
-    _taken: tuple[str, datetime, float] | None = None  # the last job, when sent, when taken
+    _last_task: tuple[str, datetime, float] | None = None  # the last job, when sent, when taken
 
     def dequeue(self) -> Tasks | None:
         """Return the next task; None if none arrives for a while."""
@@ -46,8 +46,8 @@ class OneAtATime(Broker):
             if not self._wants_more():
                 time.sleep(Conf.POLL)
                 return None
-            found = super().dequeue()
-            for _number, package in found or ():
+            tasks = super().dequeue()
+            for _number, package in tasks or ():
                 try:
                     job_id = SignedPackage.loads(package)["args"][0]
                 except BadSignature:  # signed before a key rotation; django-q drops it, and it is sent again
@@ -55,8 +55,8 @@ class OneAtATime(Broker):
                 sent_at = (
                     Job.objects.filter(id=job_id, state=Job.State.QUEUED).values_list("sent_at", flat=True).first()
                 )
-                self._taken = (job_id, sent_at, time.monotonic()) if sent_at else None
-            return found
+                self._last_task = (job_id, sent_at, time.monotonic()) if sent_at else None
+            return tasks
         except self.away as error:
             log.warning("the workers for %s cannot ask for tasks: %s", Conf.CLUSTER_NAME, error)
             connection.close()
@@ -65,24 +65,24 @@ class OneAtATime(Broker):
 
     def _wants_more(self) -> bool:
         close_old_connections()
-        if self._taken is not None:
-            job_id, sent_at, at = self._taken
+        if self._last_task is not None:
+            job_id, sent_at, at = self._last_task
             if Job.objects.filter(id=job_id, state=Job.State.QUEUED, sent_at=sent_at).exists():
                 self._end_if_stuck(job_id, at)
                 return False
-            self._taken = None
+            self._last_task = None
         return self._busy() < Conf.WORKERS
 
     def _busy(self) -> int:
         return Job.objects.filter(cluster=this_cluster(), state__in=Job.WORKING).count()
 
-    def _end_if_stuck(self, job_id: str, taken_at: float) -> None:
+    def _end_if_stuck(self, job_id: str, since: float) -> None:
         """End this cluster if a worker was killed while it waited for a task.
 
         Such a worker keeps the lock of their queue, so no other gets a task. The process that started the cluster
         restarts it.
         """
-        if time.monotonic() - taken_at > 2 * settings.JOBS_LEASE_S and self._busy() < Conf.WORKERS:
+        if time.monotonic() - since > 2 * settings.JOBS_LEASE_S and self._busy() < Conf.WORKERS:
             log.error("The workers for %s take no jobs.", Conf.CLUSTER_NAME)
             Job.objects.filter(id=job_id, state=Job.State.QUEUED).update(sent_at=None)
             signal_group(os.getpgrp(), signal.SIGKILL)

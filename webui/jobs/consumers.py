@@ -75,15 +75,15 @@ class JobConsumer(TellsInALanguage):
         before = None
         while True:
             try:
-                said = await self._news(after)
+                message = await self._news(after)
             except Job.DoesNotExist:
                 await self.close(NOT_YOURS)
                 return
-            shown = {**said["job"], "seconds": None}
-            if said["events"] or shown != before:
-                await self.send_json(said)
-            before, after = shown, said["last"]
-            if not said["job"]["going"] and not said["more"]:
+            shown = {**message["job"], "seconds": None}
+            if message["events"] or shown != before:
+                await self.send_json(message)
+            before, after = shown, message["last"]
+            if not message["job"]["going"] and not message["more"]:
                 await self.close()
                 return
             await asyncio.sleep(EVERY_S)
@@ -113,25 +113,25 @@ class JobsConsumer(TellsInALanguage):
         self.following = asyncio.create_task(self._follow())
 
     async def _follow(self) -> None:
-        told: dict[str, dict[str, Any]] = {}
+        sent_jobs: dict[str, dict[str, Any]] = {}
         first = True
         while True:
-            jobs, newest = await self._jobs(list(told))
+            jobs, newest = await self._jobs(list(sent_jobs))
             shown = {job["id"]: {**job, "seconds": None} for job in jobs}
-            changed = [job for job in jobs if told.get(job["id"]) != shown[job["id"]]]
-            gone = [name for name in told if name not in shown]
+            changed = [job for job in jobs if sent_jobs.get(job["id"]) != shown[job["id"]]]
+            gone = [name for name in sent_jobs if name not in shown]
             if first or changed or gone:
                 await self.send_json({"jobs": changed, "gone": gone})
-            told = {name: job for name, job in shown.items() if job["going"] or name in newest}
+            sent_jobs = {name: job for name, job in shown.items() if job["going"] or name in newest}
             first = False
             await asyncio.sleep(EVERY_S)
 
     @database_sync_to_async
-    def _jobs(self, told: list[str]) -> tuple[list[dict[str, Any]], set[str]]:
+    def _jobs(self, sent_ids: list[str]) -> tuple[list[dict[str, Any]], set[str]]:
         """Return active, newest and previously sent jobs, newest first, and the ids of the newest."""
         assert self.user is not None
         mine = Job.objects.owned_by(self.user)
         newest = {str(pk) for pk in mine.values_list("pk", flat=True)[:NEWEST]}
-        found = mine.filter(Q(state__in=Job.GOING) | Q(pk__in=newest.union(told)))
+        rows = mine.filter(Q(state__in=Job.GOING) | Q(pk__in=newest.union(sent_ids)))
         with translation.override(self.language):
-            return [{**job.snapshot(), "recording": job.spec.get("recording")} for job in found], newest
+            return [{**job.snapshot(), "recording": job.spec.get("recording")} for job in rows], newest

@@ -25,10 +25,10 @@ class QuotaForm(forms.Form):
     )
 
     def __init__(self, quota: Quota | Organization | None, sent: Any = None) -> None:
-        said = {} if quota is None else {name: getattr(quota, name) for name in ("jobs_a_day", "minutes_a_month")}
+        initial = {} if quota is None else {name: getattr(quota, name) for name in ("jobs_a_day", "minutes_a_month")}
         if quota is not None and quota.disk_bytes is not None:
-            said["disk_gb"] = (Decimal(quota.disk_bytes) / 10**9).normalize()
-        super().__init__(sent, initial=said)
+            initial["disk_gb"] = (Decimal(quota.disk_bytes) / 10**9).normalize()
+        super().__init__(sent, initial=initial)
 
     @property
     def limits(self) -> Limits:

@@ -12,7 +12,7 @@ from webui.http.errors import StatusError
 
 MOST_AT_ONCE, MOST_OF_A_USER = 8, 4
 
-_going: Counter[int] = Counter()  # waiting requests by user; the web server is one process
+_requests: Counter[int] = Counter()  # waiting requests by user; the web server is one process
 _counting = threading.Lock()
 
 
@@ -20,16 +20,16 @@ _counting = threading.Lock()
 def place(user: User) -> Iterator[None]:
     """Hold a place among the waiting requests during the block. Raises StatusError (429) if there is none left."""
     with _counting:
-        if _going[user.pk] >= MOST_OF_A_USER:
+        if _requests[user.pk] >= MOST_OF_A_USER:
             raise _busy(f"{MOST_OF_A_USER} of your own requests are in progress.")
-        if _going.total() >= MOST_AT_ONCE:
+        if _requests.total() >= MOST_AT_ONCE:
             raise _busy(f"{MOST_AT_ONCE} requests of others are in progress.")
-        _going[user.pk] += 1
+        _requests[user.pk] += 1
     try:
         yield
     finally:
         with _counting:
-            _going[user.pk] -= 1
+            _requests[user.pk] -= 1
 
 
 def _busy(why: str) -> StatusError:

@@ -19,7 +19,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from webui.accounts.models import User
-from webui.accounts.storage import bytes_used, forget_count, note_taken, user_data
+from webui.accounts.storage import add_bytes, bytes_used, forget_count, user_data
 from webui.http.errors import StatusError
 from webui.jobs.models import Job, Quota, Usage
 from webui.organizations.models import Organization
@@ -51,9 +51,9 @@ def limits_of(user: User) -> Limits:
     rows = {quota.user_id: quota for quota in Quota.objects.filter(user=user) | Quota.objects.filter(user=None)}
 
     def limit(name: str, default: int | None = None) -> int | None:
-        said = [getattr(rows[who], name) for who in (user.pk, None) if who in rows]
-        found = next((number for number in said if number is not None), default)
-        return found or None
+        values = [getattr(rows[who], name) for who in (user.pk, None) if who in rows]
+        value = next((number for number in values if number is not None), default)
+        return value or None
 
     disk = limit("disk_bytes", settings.USER_MAX_BYTES)
     return Limits(disk, limit("jobs_a_day"), limit("minutes_a_month"))
@@ -135,18 +135,18 @@ def _check_room_in(account: Account, size: int) -> None:
     used = sum(map(bytes_used, folders))
     if used + size < most:
         return
-    said = {"name": account.name, "used": _gigabytes(used), "most": _gigabytes(most)}
+    values = {"name": account.name, "used": _gigabytes(used), "most": _gigabytes(most)}
     if not account.name:
         raise StatusError(
             507,
             _("Your storage quota is used up."),
-            _("Your recordings, clips and detectors use %(used)s GB; your quota is %(most)s GB.") % said,
+            _("Your recordings, clips and detectors use %(used)s GB; your quota is %(most)s GB.") % values,
             _("Delete what you do not need, or ask the administrator of this server."),
         )
     raise StatusError(
         507,
         _("The storage quota of your organization is used up."),
-        _("The members of %(name)s use %(used)s GB; its quota is %(most)s GB.") % said,
+        _("The members of %(name)s use %(used)s GB; its quota is %(most)s GB.") % values,
         _("Delete what you do not need, or ask one of its owners."),
     )
 
@@ -154,7 +154,7 @@ def _check_room_in(account: Account, size: int) -> None:
 def take_room(user: User, size: int) -> None:
     """Reserve ``size`` bytes for a file that is about to be written. Raises StatusError (507) as :func:`check_room`."""
     check_room(user, size)
-    note_taken(user_data(user), size)
+    add_bytes(user_data(user), size)
 
 
 def _gigabytes(size: int) -> str:
@@ -185,7 +185,7 @@ def take_minutes(user: User, seconds: float, speakers: int = 0) -> None:
 
 
 def _add(user: User, **more: float) -> None:
-    row, _made = Usage.objects.get_or_create(user=user, day=_today())
+    row, _is_new = Usage.objects.get_or_create(user=user, day=_today())
     Usage.objects.filter(pk=row.pk).update(**{name: F(name) + number for name, number in more.items()})
 
 
@@ -216,19 +216,19 @@ def check_minutes(user: User, seconds: float = 0.0) -> None:
         most = account.limits.minutes_a_month
         if not most or ((left := account.seconds_left(Job.GOING)) > 0 and seconds <= left):
             continue
-        said = {"name": account.name, "most": most, "left": max(0, int(left // 60))}
+        values = {"name": account.name, "most": most, "left": max(0, int(left // 60))}
         if not account.name:
             raise StatusError(
                 429,
                 _("You have used all your recording minutes."),
-                _("You can have %(most)d minutes transcribed a month; %(left)d are left.") % said,
+                _("You can have %(most)d minutes transcribed a month; %(left)d are left.") % values,
                 _("Wait for the first of the month (UTC), or ask the owner for more."),
             )
         raise StatusError(
             429,
             _("Your organization has used all its recording minutes."),
             _("The members of %(name)s can have %(most)d minutes transcribed a month in total; %(left)d are left.")
-            % said,
+            % values,
             _("Wait for the first of the month (UTC), or ask one of its owners for more."),
         )
 

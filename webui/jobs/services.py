@@ -78,8 +78,8 @@ def submit(
     if not even_if_full:
         check_room(user)
     with serialized():
-        going = Job.objects.filter(state__in=Job.GOING)
-        alike = going.filter(user=user, kind=kind).exclude(state=Job.State.CANCELLING)
+        active_jobs = Job.objects.filter(state__in=Job.GOING)
+        alike = active_jobs.filter(user=user, kind=kind).exclude(state=Job.State.CANCELLING)
         if same := next((job for job in alike if KINDS[kind].is_same(job.spec, spec)), None):
             return same
         if not even_if_full:
@@ -114,12 +114,12 @@ def check_queue(user: User, coming: int = 0) -> None:
 
 def stages_of(kind: str, spec: Mapping[str, Any] | None = None) -> list[tuple[str, str]]:
     """Return names and titles of a kind's stages; with a job's ``spec`` only those that it runs."""
-    found = KINDS[kind]
-    skipped = set() if spec is None else found.skipped(spec)
-    return [(name, shown(title)) for name, title in found.stages if name not in skipped]
+    details = KINDS[kind]
+    skipped = set() if spec is None else details.skipped(spec)
+    return [(name, shown(title)) for name, title in details.stages if name not in skipped]
 
 
-def going_of(ids: Iterable[str]) -> QuerySet[Job]:
+def active_jobs_of(ids: Iterable[str]) -> QuerySet[Job]:
     return Job.objects.filter(pk__in=list(ids), state__in=Job.GOING)
 
 
@@ -134,7 +134,7 @@ def send_waiting() -> None:
             by_user[lane, user_id] += 1
         waits: list[UUID] = []
         while job := _next_waiting(by_lane, by_user, waits):
-            if going_of(job.spec.get(WAIT_FOR, ())).exists():
+            if active_jobs_of(job.spec.get(WAIT_FOR, ())).exists():
                 waits.append(job.id)
                 continue
             by_lane[job.lane] += 1
@@ -186,17 +186,17 @@ def renew(job: Job) -> str:
     lease = timedelta(seconds=settings.JOBS_LEASE_S)
     until = timezone.now() + lease
     mine = Job.objects.filter(id=job.id, lease=job.lease, state__in=Job.WORKING)
-    found = mine.values_list("state", "lease_until").first()
-    if found is None:
+    row = mine.values_list("state", "lease_until").first()
+    if row is None:
         return ""
-    state, lasts = found
+    state, lasts = row
     fresh = lasts is not None and until - lease / 6 < lasts <= until  # later: written before the clock was set back
     return str(state) if fresh or mine.update(lease_until=until) else ""
 
 
 def record(job: Job, events: Iterable[dict[str, Any]]) -> None:
     """Store the events of a job in one transaction."""
-    kept: list[JobEvent] = []
+    rows: list[JobEvent] = []
     fields: dict[str, Any] = {}
     for event in events:
         kind = event.get("event")
@@ -212,11 +212,11 @@ def record(job: Job, events: Iterable[dict[str, Any]]) -> None:
         elif kind == "error":
             sentences = ("what", "why", "what_to_do", "said", "reason")
             fields["error"] = {name: event[name] for name in sentences if name in event}
-        kept.append(JobEvent(job=job, event=event))
+        rows.append(JobEvent(job=job, event=event))
     with transaction.atomic():  # only this job's rows, so nobody has to wait
         if fields and not Job.objects.filter(id=job.id, lease=job.lease).update(**fields):
             return  # another worker has it
-        JobEvent.objects.bulk_create(kept)
+        JobEvent.objects.bulk_create(rows)
 
 
 def finish(job: Job, state: str, error: HarkError | None = None) -> None:
@@ -326,7 +326,7 @@ def recover() -> int:
     # Live workers could not renew their leases while the database was locked, and do so now.
     renewed = _locked_until is None or time.monotonic() - _locked_until > settings.JOBS_LEASE_S / 2
     lost = list(Job.objects.filter(state__in=Job.WORKING, lease_until__lt=now)) if renewed else []
-    taken = 0
+    count = 0
     for job in lost:
         mine = Job.objects.filter(id=job.id, lease=job.lease, state=job.state, lease_until__lt=now)
         if job.state == Job.State.CANCELLING:
@@ -339,7 +339,7 @@ def recover() -> int:
         with serialized():
             if not mine.update(**{**NO_WORKER, **change}):
                 continue
-            taken += 1
+            count += 1
             goes_on = change["state"] == Job.State.QUEUED
             if goes_on:
                 _warn(job, worded("The worker was killed. The job continues from where it stopped."))
@@ -353,7 +353,7 @@ def recover() -> int:
     unseen = Q(sent_at__lt=now - 4 * lease) | Q(sent_at__gt=now + lease)
     Job.objects.filter(unseen, state=Job.State.QUEUED).update(sent_at=None)
     send_waiting()
-    return taken
+    return count
 
 
 def forget_results() -> None:

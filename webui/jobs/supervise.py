@@ -67,9 +67,9 @@ def _span(job: Job) -> Iterator[None]:
     from opentelemetry.trace import SpanKind, Status, StatusCode
 
     tracer = tracing.provider().get_tracer(__name__)
-    told = {"hark.job.id": str(job.pk), "hark.job.kind": job.kind, "hark.job.queue": job.lane}
+    attributes = {"hark.job.id": str(job.pk), "hark.job.kind": job.kind, "hark.job.queue": job.lane}
     parent = tracing.context_of(job.traceparent)
-    with tracer.start_as_current_span(f"job {job.kind}", parent, SpanKind.CONSUMER, told) as span:
+    with tracer.start_as_current_span(f"job {job.kind}", parent, SpanKind.CONSUMER, attributes) as span:
         yield
         job.refresh_from_db(fields=["state"])
         span.set_attribute("hark.job.state", job.state)
@@ -105,14 +105,14 @@ def _supervise(job: Job) -> None:
     try:
         log_file = services.log_of(job)
         log_file.parent.mkdir(parents=True, exist_ok=True)
-        said_beside = log_file.open("ab")
+        log_stream = log_file.open("ab")
     except OSError as error:
         services.finish(job, Job.State.FAILED, storage_error(error, "the job"))
         return
-    with said_beside:
+    with log_stream:
         process = subprocess.Popen(
             [*CHILD, str(job.id)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said_beside, cwd=REPOSITORY, start_new_session=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log_stream, cwd=REPOSITORY, start_new_session=True,
         )  # fmt: skip
     assert process.stdin is not None and process.stdout is not None
     try:
@@ -126,12 +126,12 @@ def _supervise(job: Job) -> None:
             process.stdin.close()
         except BrokenPipeError:
             pass  # it has ended already, and its exit code says how
-        said: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        reader = threading.Thread(target=_read, args=(process.stdout, said), daemon=True)
+        event_queue: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        reader = threading.Thread(target=_read, args=(process.stdout, event_queue), daemon=True)
         reader.start()
         asked_at = 0.0
         while process.poll() is None:
-            _retry_on_disconnect(partial(services.record, job, _drain(said)))
+            _retry_on_disconnect(partial(services.record, job, _drain(event_queue)))
             _keep_small(log_file)
             state = _retry_on_disconnect(partial(services.renew, job))
             if state == "":
@@ -148,7 +148,7 @@ def _supervise(job: Job) -> None:
             except subprocess.TimeoutExpired:
                 pass
         reader.join(GRACE_S)
-        _retry_on_disconnect(partial(services.record, job, _drain(said)))
+        _retry_on_disconnect(partial(services.record, job, _drain(event_queue)))
     finally:
         _end(process)
         _keep_small(log_file)
@@ -209,20 +209,20 @@ def _conclude(job: Job, exit_code: int) -> None:
         services.finish(job, Job.State.INTERRUPTED, services.interrupted(why))
 
 
-def _read(stream: IO[bytes], said: queue.SimpleQueue[dict[str, Any]]) -> None:
+def _read(stream: IO[bytes], event_queue: queue.SimpleQueue[dict[str, Any]]) -> None:
     for line in stream:
         try:
             event = json.loads(line)
         except ValueError:
             continue  # the last line of a process that was killed
         if isinstance(event, dict):
-            said.put(event)
+            event_queue.put(event)
 
 
-def _drain(said: queue.SimpleQueue[dict[str, Any]]) -> list[dict[str, Any]]:
+def _drain(event_queue: queue.SimpleQueue[dict[str, Any]]) -> list[dict[str, Any]]:
     events = []
-    while not said.empty():
-        events.append(said.get())
+    while not event_queue.empty():
+        events.append(event_queue.get())
     return events
 
 

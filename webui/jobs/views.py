@@ -26,21 +26,21 @@ def news(job_id: UUID | str, after: int) -> dict[str, Any]:
     Raises Job.DoesNotExist.
     """
     job = Job.objects.get(id=job_id)
-    found = list(JobEvent.objects.filter(job_id=job_id, id__gt=after)[: EVENTS + 1])
-    events = found[:EVENTS]
+    rows = list(JobEvent.objects.filter(job_id=job_id, id__gt=after)[: EVENTS + 1])
+    events = rows[:EVENTS]
     return {
         "job": job.snapshot(),
         "events": [_shown(event.event) for event in events],
         "last": events[-1].pk if events else after,
-        "more": len(found) > EVENTS,
+        "more": len(rows) > EVENTS,
     }
 
 
 def _shown(event: dict[str, Any]) -> dict[str, Any]:
     if event["event"] == "error":
         return {**event, **explained(event)}
-    said = event.get("said") or event.get("message")
-    return {**event, "message": shown(said)} if said else event
+    message = event.get("said") or event.get("message")
+    return {**event, "message": shown(message)} if message else event
 
 
 @require_GET

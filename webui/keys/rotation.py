@@ -54,10 +54,10 @@ def rotate_key(days: int) -> datetime | None:
     with serialized():
         for hook in Webhook.objects.all():
             Webhook.objects.filter(pk=hook.pk).update(sealed_secret=reseal(hook.sealed_secret, WEBHOOK))
-        for kept in Authenticator.objects.all():
-            for name in {"secret", "seed"} & kept.data.keys():
-                kept.data[name] = reseal(kept.data[name], SECOND_FACTOR)
-            kept.save(update_fields=["data"])
+        for factor in Authenticator.objects.all():
+            for name in {"secret", "seed"} & factor.data.keys():
+                factor.data[name] = reseal(factor.data[name], SECOND_FACTOR)
+            factor.save(update_fields=["data"])
     # Their tasks are signed with the previous key, which workers refuse.
     Job.objects.filter(state=Job.State.QUEUED).update(sent_at=None)
     send_waiting()

@@ -75,8 +75,8 @@ def rotate(path: Path, until: datetime) -> None:
     key = secret_key(path)
     with storing("rotating the secret key"):
         now = datetime.now(UTC)
-        kept = [(key, until), *((old, end) for old, end in _read(path)[1] if end > now)]
-        lines = (_new_key(), *(f"{old} {end.astimezone(UTC).isoformat(timespec='seconds')}" for old, end in kept))
+        keys = [(key, until), *((old, end) for old, end in _read(path)[1] if end > now)]
+        lines = (_new_key(), *(f"{old} {end.astimezone(UTC).isoformat(timespec='seconds')}" for old, end in keys))
         with atomic_path(path, mode=0o600) as temporary:
             temporary.write_text("\n".join(lines))
 
@@ -96,9 +96,9 @@ def _read(path: Path) -> tuple[str, list[tuple[str, datetime]]]:
     try:
         key, *lines = path.read_bytes().decode("ascii", "replace").strip().split("\n")
         earlier = [line.rsplit(" ", 1) for line in lines]
-        found = key.strip(), [(old, datetime.fromisoformat(end)) for old, end in earlier]
-        if all(len(text) >= SHORTEST and text.isascii() and text.isprintable() for text in (found[0], *dict(found[1]))):
-            return found
+        keys = key.strip(), [(old, datetime.fromisoformat(end)) for old, end in earlier]
+        if all(len(text) >= SHORTEST and text.isascii() and text.isprintable() for text in (keys[0], *dict(keys[1]))):
+            return keys
     except FileNotFoundError:
         return "", []
     except ValueError:

@@ -58,7 +58,7 @@ def folder(request: HttpRequest) -> HttpResponse:
     if not user.is_owner:
         raise PermissionDenied
     path = allowed_folder(request.POST.get("folder", ""), settings.IMPORT_FOLDERS)
-    job = jobs.submit(user=user, kind="import", title=path.name, spec={"folder": str(path), **_said(request)})
+    job = jobs.submit(user=user, kind="import", title=path.name, spec={"folder": str(path), **_options_of(request)})
     return redirect("jobs:detail", job.id)
 
 
@@ -84,24 +84,24 @@ def upload(request: HttpRequest) -> HttpResponse:
             % {"mb": round(sent.size / 1e6), "most": round(LARGEST_UPLOAD / 1e6)},
             _("Import it from a folder of the server, or split it."),
         )
-    job = import_archive(user=user, sent=sent, name=name, said=_said(request))
+    job = import_archive(user=user, sent=sent, name=name, options=_options_of(request))
     return redirect("jobs:detail", job.id)
 
 
-def import_archive(*, user: User, sent: UploadedFile, name: str, said: dict[str, Any]) -> Job:
+def import_archive(*, user: User, sent: UploadedFile, name: str, options: dict[str, Any]) -> Job:
     """Store an upload and import it; each upload has its own folder, so that no two imports share one.
 
     If the same archive is already waiting or running, under the same name and with the same answers, that job is
     returned: a double click is one import.
     """
     archive, digest = keep_archive(user, sent, name)
-    spec = {"archive": archive, "digest": digest, **said}
+    spec = {"archive": archive, "digest": digest, **options}
     job = None
     try:
         with serialized():
-            going = Job.objects.owned_by(user).filter(kind="import", title=name, state__in=Job.GOING)
-            going = going.exclude(state=Job.State.CANCELLING)
-            job = next((one for one in going if {**one.spec, "archive": archive} == spec), None) or jobs.submit(
+            imports = Job.objects.owned_by(user).filter(kind="import", title=name, state__in=Job.GOING)
+            imports = imports.exclude(state=Job.State.CANCELLING)
+            job = next((one for one in imports if {**one.spec, "archive": archive} == spec), None) or jobs.submit(
                 user=user, kind="import", title=name, spec=spec
             )
     finally:
@@ -110,7 +110,7 @@ def import_archive(*, user: User, sent: UploadedFile, name: str, said: dict[str,
     return job
 
 
-def _said(request: HttpRequest) -> dict[str, Any]:
+def _options_of(request: HttpRequest) -> dict[str, Any]:
     language = request.POST.get("language", "").strip().lower() or "en"
     if not LANGUAGE.fullmatch(language):
         why = _("A language is a code such as en, de or pt-br.")
@@ -165,10 +165,10 @@ def keep_archive(user: User, sent: UploadedFile, name: str) -> tuple[str, str]:
         digest = hashlib.sha256()
         place = Path(tempfile.mkdtemp(dir=uploads))
         try:
-            with (place / name).open("wb") as kept:
+            with (place / name).open("wb") as file:
                 for chunk in sent.chunks():
                     digest.update(chunk)
-                    kept.write(chunk)
+                    file.write(chunk)
         except BaseException:
             shutil.rmtree(place, ignore_errors=True)
             raise
@@ -185,8 +185,8 @@ def forget_upload(job: Job, **kwargs: Any) -> None:
 
 def _forget_old(user: User, uploads: Path) -> None:
     """Remove the archives of imports that were interrupted or failed a day ago."""
-    going = Job.objects.owned_by(user).filter(kind="import", state__in=Job.GOING).values_list("spec", flat=True)
-    needed = {str(spec["archive"]).split("/")[-2] for spec in going if spec.get("archive")}
+    specs = Job.objects.owned_by(user).filter(kind="import", state__in=Job.GOING).values_list("spec", flat=True)
+    needed = {str(spec["archive"]).split("/")[-2] for spec in specs if spec.get("archive")}
     for place in uploads.iterdir():
         try:
             written = place.stat().st_mtime

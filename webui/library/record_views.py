@@ -140,16 +140,16 @@ def own_voice(request: HttpRequest) -> HttpResponse:
     version = next((each for each in versions if each.number == number), None)
     context: dict[str, Any] = {"phrase": phrase, "language": language}
     if version is not None and services.has_library(user):
-        found = _results(_takes(user, phrase, language, version, enrolment.TEST))
-        context["result"] = found[0] if found else None
+        results = _results(_takes(user, phrase, language, version, enrolment.TEST))
+        context["result"] = results[0] if results else None
     return render(request, "library/own_voice.html", context)
 
 
 def _versions(user: User, phrase: str, language: str, detector: int | None = None) -> list[Version]:
     """Return the versions of the user's own detector of a phrase, or of the visible one with that number."""
     known = Version.objects.select_related("detector__user")
-    found = known.owned_by(user) if detector is None else known.visible_to(user).filter(detector__id=detector)
-    return list(found.filter(detector__phrase=phrase, detector__language=language))
+    versions = known.owned_by(user) if detector is None else known.visible_to(user).filter(detector__id=detector)
+    return list(versions.filter(detector__phrase=phrase, detector__language=language))
 
 
 def _takes(
@@ -161,8 +161,8 @@ def _takes(
         clips = [clip for clip in clips if role in (None, clip.settings["role"])][-MOST_TRIED:]
         if version is None or not clips:
             return [{"clip": clip, "heard": None} for clip in clips]
-        found = enrolment.heard(runtime_of(version), [library.read_audio(clip) for clip in clips])
-        return [{"clip": clip, "heard": heard} for clip, heard in zip(clips, found)]
+        outcomes = enrolment.heard(runtime_of(version), [library.read_audio(clip) for clip in clips])
+        return [{"clip": clip, "heard": outcome} for clip, outcome in zip(clips, outcomes)]
 
 
 def _with_role(clips: list[Clip], role: str) -> int:
@@ -171,18 +171,18 @@ def _with_role(clips: list[Clip], role: str) -> int:
 
 def _results(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Count the detected takes, those for the test and those for training separately."""
-    found = []
+    results = []
     for role in enrolment.ROLES:
         of_role = [row["heard"] for row in rows if row["clip"].settings["role"] == role]
         if of_role:
             interval = wilson_interval(sum(of_role), len(of_role))
-            found.append(
+            results.append(
                 {
                     "role": role, "heard": sum(of_role), "of": len(of_role),
                     "low": round(100 * interval.low), "high": round(100 * interval.high),
                 }
             )  # fmt: skip
-    return found
+    return results
 
 
 @require_POST

@@ -52,10 +52,10 @@ def clip_of(user: User, clip_id: int) -> Iterator[tuple[Library, Clip]]:
     if clip_id > LARGEST or not has_library(user):
         raise Http404
     with library_of(user) as library:
-        found = library.clips([clip_id])
-        if not found:
+        clips = library.clips([clip_id])
+        if not clips:
             raise Http404
-        yield library, found[0]
+        yield library, clips[0]
 
 
 def audio_response(user: User, clip_id: int) -> FileResponse:
@@ -185,14 +185,14 @@ def _no_part(why: str) -> HarkError:
 
 def change(library: Library, ids: Collection[int], action: str) -> int:
     """Apply ``reject``, ``restore`` or ``delete`` to clips; return how many existed."""
-    there = [clip.id for clip in library.clips(ids)]
+    existing = [clip.id for clip in library.clips(ids)]
     if action == "delete":
-        library.delete_clips(there)
-        if there:
-            record(Action.CLIPS_DELETED, what=str(len(there)))
+        library.delete_clips(existing)
+        if existing:
+            record(Action.CLIPS_DELETED, what=str(len(existing)))
     else:
-        library.set_state(there, {"reject": "rejected", "restore": "ready"}[action])
-    return len(there)
+        library.set_state(existing, {"reject": "rejected", "restore": "ready"}[action])
+    return len(existing)
 
 
 def anywhere(filters: LibrarySearch) -> bool:

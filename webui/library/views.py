@@ -43,7 +43,7 @@ def index(request: HttpRequest) -> HttpResponse:
         before, after = (whole_number(request.GET.get(name)) for name in ("before", "after"))
         page = services.page(library, filters, before, after)
         count = library.count(filters, services.MOST_COUNTED + 1)
-    kept = {name: value for name in FIELDS if (value := request.GET.get(name, ""))}
+    query = {name: value for name in FIELDS if (value := request.GET.get(name, ""))}
     context = {
         "empty": not engines,
         "page": page,
@@ -56,10 +56,10 @@ def index(request: HttpRequest) -> HttpResponse:
         "languages": languages,
         "origins": ORIGIN_WORDS.items(),
         "states": STATE_WORDS.items(),
-        "here": urlencode({**kept, **({"before": before} if before else {"after": after} if after else {})}),
-        "newer": urlencode({**kept, "after": page.newer}) if page.newer else "",
-        "older": urlencode({**kept, "before": page.older}) if page.older else "",
-        "first": urlencode(kept),
+        "here": urlencode({**query, **({"before": before} if before else {"after": after} if after else {})}),
+        "newer": urlencode({**query, "after": page.newer}) if page.newer else "",
+        "older": urlencode({**query, "before": page.older}) if page.older else "",
+        "first": urlencode(query),
     }
     return render(request, "library/index.html", context)
 
@@ -102,28 +102,28 @@ def space(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def clip(request: HttpRequest, clip_id: int) -> HttpResponse:
-    with services.clip_of(signed_in(request), clip_id) as (library, found):
-        parent = library.clips([found.parent_id]) if found.parent_id else []
-        cuts = library.cuts_of([found.id])
+    with services.clip_of(signed_in(request), clip_id) as (library, clip):
+        parent = library.clips([clip.parent_id]) if clip.parent_id else []
+        cuts = library.cuts_of([clip.id])
     context = {
-        "clip": found,
+        "clip": clip,
         "parent": parent[0] if parent else None,
         "cuts": cuts,
-        "seconds": f"{found.duration_s:.3f}",
+        "seconds": f"{clip.duration_s:.3f}",
     }
     return render(request, "library/clip.html", context)
 
 
 @require_GET
 def outline(request: HttpRequest, clip_id: int) -> JsonResponse:
-    with services.clip_of(signed_in(request), clip_id) as (library, found):
-        return JsonResponse(services.outline(library, found))
+    with services.clip_of(signed_in(request), clip_id) as (library, clip):
+        return JsonResponse(services.outline(library, clip))
 
 
 @require_POST
 def text(request: HttpRequest, clip_id: int) -> HttpResponse:
-    with services.clip_of(signed_in(request), clip_id) as (library, found):
-        services.relabel(library, found, request.POST.get("text", ""))
+    with services.clip_of(signed_in(request), clip_id) as (library, clip):
+        services.relabel(library, clip, request.POST.get("text", ""))
     messages.success(request, _("The transcript was changed."))
     return redirect("library:clip", clip_id)
 
@@ -132,14 +132,14 @@ def text(request: HttpRequest, clip_id: int) -> HttpResponse:
 def trim(request: HttpRequest, clip_id: int) -> HttpResponse:
     """Make a new clip of a part; the whole one is excluded unless it shall stay."""
     put_aside = "put_aside" in request.POST
-    with services.clip_of(signed_in(request), clip_id) as (library, found):
+    with services.clip_of(signed_in(request), clip_id) as (library, clip):
         try:
             start_s, end_s = float(request.POST["start_s"]), float(request.POST["end_s"])
         except (KeyError, ValueError) as error:
             why = gettext("The selection has no start or no end.")
             raise HarkError(gettext("The request could not be read."), why, gettext("Choose both.")) from error
         trimmed = services.trim(
-            library, found, start_s=start_s, end_s=end_s, text=request.POST.get("text", ""), put_aside=put_aside
+            library, clip, start_s=start_s, end_s=end_s, text=request.POST.get("text", ""), put_aside=put_aside
         )
     words = _("This is the part; the whole clip is excluded.") if put_aside else _("This is the part.")
     messages.success(request, words)

@@ -69,29 +69,29 @@ class _Listens(SignsIn):
                 wish = json_object(text_data)
             except ValueError:
                 return
-            await self.told(wish)
+            await self.handle(wish)
 
-    async def told(self, wish: dict[str, Any]) -> None:
+    async def handle(self, wish: dict[str, Any]) -> None:
         """Handle a text message."""
 
     async def _score(self, audio: np.ndarray) -> None:
         assert self.runtime is not None
         self.samples += len(audio)
-        self.heard(audio)
+        self.receive_audio(audio)
         try:
             scores = await asyncio.to_thread(services.scores_of, self.runtime, audio)
         except HarkError as error:
             await self.say(error=explained(error))
             await self.close()
             return
-        found = self.runtime.detections(scores)
+        detections = self.runtime.detections(scores)
         await self.say(
             time_s=round(self.samples / SAMPLE_RATE, 3),
             scores=[round(float(score), 4) for score in scores],
-            detections=[{"time_s": hit.time_s, "score": round(hit.score, 4)} for hit in found],
+            detections=[{"time_s": hit.time_s, "score": round(hit.score, 4)} for hit in detections],
         )
 
-    def heard(self, audio: np.ndarray) -> None:
+    def receive_audio(self, audio: np.ndarray) -> None:
         """Receive all audio [samples]."""
 
 
@@ -132,10 +132,10 @@ class ListenConsumer(_Listens):
     def loaded(self) -> Runtime:
         return services.runtime_of(self.version)
 
-    def heard(self, audio: np.ndarray) -> None:
+    def receive_audio(self, audio: np.ndarray) -> None:
         self.recent = np.concatenate([self.recent, audio])[-round(KEPT_S * SAMPLE_RATE) :]
 
-    async def told(self, wish: dict[str, Any]) -> None:
+    async def handle(self, wish: dict[str, Any]) -> None:
         if "fa_per_day" in wish:
             await self._turn(wish)
         else:
@@ -162,14 +162,14 @@ class ListenConsumer(_Listens):
         end = min(len(self.recent), len(self.recent) - self.samples + round(time_s * SAMPLE_RATE))
         audio = self.recent[max(0, end - round(BEFORE_ALARM_S * SAMPLE_RATE)) : max(0, end)]
         try:
-            sample = await self._kept(verdict, audio)
+            sample = await self._stored_sample(verdict, audio)
         except HarkError as error:
             await self.say(error=explained(error))
             return
         await self.say(kept={"id": sample.pk, "mark": verdict, "time_s": time_s})
 
     @database_sync_to_async
-    def _kept(self, verdict: str, audio: np.ndarray) -> Sample:
+    def _stored_sample(self, verdict: str, audio: np.ndarray) -> Sample:
         assert self.user is not None
         version = version_of(self.user, self.version.detector_id, self.version.number, to_change)
         return services.keep_sample(user=self.user, version=version, verdict=verdict, audio=audio)

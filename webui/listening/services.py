@@ -83,17 +83,17 @@ def detect_in_file(version: Version, path: Path, fa_per_day: float | None = None
             _("Cut it, and try the parts."),
         )
     detector = runtime_of(version, fa_per_day)
-    found = listen(detector, path, silent_reporter(), keep_scores=True)
-    if found.failure is not None:
-        raise found.failure
+    result = listen(detector, path, silent_reporter(), keep_scores=True)
+    if result.failure is not None:
+        raise result.failure
     return {
         "seconds": round(len(audio) / SAMPLE_RATE, 3),
         "frame_s": detector.score_period_s,
         "threshold": detector.threshold,
-        "scores": [round(score, 4) for score in found.scores],
-        "detections": [{"time_s": hit.time_s, "score": round(hit.score, 4)} for hit in found.detections],
+        "scores": [round(score, 4) for score in result.scores],
+        "detections": [{"time_s": hit.time_s, "score": round(hit.score, 4)} for hit in result.detections],
         "peaks": peaks(audio, PEAKS),
-        "silent": found.silent,
+        "silent": result.silent,
     }
 
 
@@ -171,9 +171,9 @@ def keep_wake(*, user: User, version: Version, path: Path, kind: str, score: flo
             sorted_as=Sample.Sorted.UNSURE,
         )
     # It is stored already, so that nothing is lost if no recognizer answers.
-    found = sort_wake(detector.phrase, detector.language, audio)
-    sample.sorted_as, sample.text = found.kind, found.text
-    Sample.objects.filter(pk=sample.pk).update(sorted_as=found.kind, text=found.text)
+    verdict = sort_wake(detector.phrase, detector.language, audio)
+    sample.sorted_as, sample.text = verdict.kind, verdict.text
+    Sample.objects.filter(pk=sample.pk).update(sorted_as=verdict.kind, text=verdict.text)
     return sample
 
 
@@ -230,7 +230,7 @@ class Retrainable:
 
 def retrainable(user: User) -> list[Retrainable]:
     """Return the detectors with samples that no training has used yet, and those that are being retrained."""
-    found = []
+    rows = []
     detectors = Detector.objects.owned_by(user).filter(samples__taken_at__isnull=False).distinct()
     for detector in detectors.prefetch_related("versions__job"):
         versions, in_use = list(detector.versions.all()), detector.current
@@ -238,14 +238,14 @@ def retrainable(user: User) -> list[Retrainable]:
             continue
         about = {"spec__phrase": detector.phrase, "spec__language": detector.language}
         last = Job.objects.filter(user=user, kind="retrain", **about).order_by("created_at").last()
-        going = last if last is not None and last.is_going else None
+        active_job = last if last is not None and last.is_going else None
         begun = [(each.job or each).created_at for each in versions]
-        if last is not None and (going or last.state == Job.State.DONE):
+        if last is not None and (active_job or last.state == Job.State.DONE):
             begun.append(last.created_at)
         recordings = detector.samples.filter(taken_at__gt=max(begun)).count()
-        if recordings or going:
-            found.append(Retrainable(in_use, recordings, going))
-    return found
+        if recordings or active_job:
+            rows.append(Retrainable(in_use, recordings, active_job))
+    return rows
 
 
 def keep_stretch(*, user: User, version: Version, path: Path, verdict: str, start_s: float, end_s: float) -> Sample:

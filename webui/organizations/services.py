@@ -70,15 +70,15 @@ def administers(user: User, organization: Organization) -> bool:
 
 def owned(user: User, number: int, may: Callable[[User, Organization], bool] = manages) -> Organization:
     """Return an organization that the user owns. Raises Http404 if unseen, StatusError (403) if not an owner."""
-    found = visible(user, number)
-    if not may(user, found):
+    organization = visible(user, number)
+    if not may(user, organization):
         raise StatusError(
             403,
             _("Only an owner of the organization can do that."),
             _("You are a member or a viewer of it, or not in it at all."),
             _("Ask one of its owners; its page names them."),
         )
-    return found
+    return organization
 
 
 def administered(user: User, number: int) -> Organization:
@@ -91,12 +91,12 @@ def create(*, user: User, name: str) -> Organization:
     name = _checked_name(name)
     with serialized():
         _check_number(user)
-        made = Organization(name=name)
-        _check_free(made)
-        made.save()
-        Membership.objects.create(organization=made, user=user, role=Role.OWNER)
-        record(Action.ORGANIZATION_MADE, what=name, about=user, organization=made.pk)
-    return made
+        organization = Organization(name=name)
+        _check_free(organization)
+        organization.save()
+        Membership.objects.create(organization=organization, user=user, role=Role.OWNER)
+        record(Action.ORGANIZATION_MADE, what=name, about=user, organization=organization.pk)
+    return organization
 
 
 def rename(*, organization: Organization, name: str) -> None:
@@ -164,12 +164,12 @@ def invite(*, organization: Organization, by: User, role: str, base_url: str) ->
                 _("%(most)d invitations are open.") % {"most": MOST_OPEN},
                 _("Revoke some of them first."),
             )
-        made = Invitation.objects.create(
+        invitation = Invitation.objects.create(
             organization=organization, role=role, invited_by=by, digest=digest(secret),
             expires_at=timezone.now() + LINK_LIFE,
         )  # fmt: skip
         record(Action.INVITED, what=f"{organization.name}: {role}", organization=organization.pk)
-    return made, base_url.rstrip("/") + reverse("organizations:join", args=[secret])
+    return invitation, base_url.rstrip("/") + reverse("organizations:join", args=[secret])
 
 
 def _no_role() -> HarkError:
@@ -193,14 +193,14 @@ def _working() -> QuerySet[Invitation]:
 
 def find_invitation(*, secret: str) -> Invitation:
     """Return the invitation of a link. Raises LinkGone if it does not work, or no longer."""
-    found = _working().select_related("organization", "invited_by").filter(digest=digest(secret)).first()
-    if found is None:
+    invitation = _working().select_related("organization", "invited_by").filter(digest=digest(secret)).first()
+    if invitation is None:
         raise LinkGone(
             _("This invitation no longer works."),
             _("It was used, was revoked, has expired after a week, or the link is incomplete."),
             _("Ask an owner of the organization for a new one."),
         )
-    return found
+    return invitation
 
 
 def join(*, user: User, secret: str) -> Organization:
@@ -354,8 +354,8 @@ def _jobs_about(thing: Thing) -> QuerySet[Job]:
 def set_retention(*, organization: Organization, recordings_days: int | None) -> None:
     """Set for how many days recordings stay shared after they were made; None: until somebody withdraws them."""
     Organization.objects.filter(pk=organization.pk).update(recordings_days=recordings_days)
-    said = f"{organization.name}: {recordings_days or 'no limit'}"
-    record(Action.ORGANIZATION_RETENTION, what=said, organization=organization.pk)
+    limit = f"{organization.name}: {recordings_days or 'no limit'}"
+    record(Action.ORGANIZATION_RETENTION, what=limit, organization=organization.pk)
 
 
 def withdraw_what_is_old() -> int:
@@ -400,8 +400,8 @@ def set_quota(*, organization: Organization, limits: Limits, by: User) -> None:
         Organization.objects.filter(pk=organization.pk).update(
             disk_bytes=disk, jobs_a_day=jobs, minutes_a_month=minutes, quota_is_fixed=fixed
         )
-        said = "/".join("-" if value is None else str(value) for value in (disk, jobs, minutes))
-        record(Action.ORGANIZATION_QUOTA, what=f"{organization.name}: {said}", organization=organization.pk)
+        figures = "/".join("-" if value is None else str(value) for value in (disk, jobs, minutes))
+        record(Action.ORGANIZATION_QUOTA, what=f"{organization.name}: {figures}", organization=organization.pk)
     organization.refresh_from_db()
 
 

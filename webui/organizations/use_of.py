@@ -47,9 +47,9 @@ def first_week() -> date:
 
 def weeks(rows: Iterable[tuple[str, Usage]]) -> list[dict[str, Any]]:
     """Sum the use of days by week and by the name beside each row."""
-    found: dict[date, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(float)))
+    by_week: dict[date, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(float)))
     for name, row in rows:
-        person = found[row.day - timedelta(days=row.day.weekday())][name]
+        person = by_week[row.day - timedelta(days=row.day.weekday())][name]
         person["hours"] += row.seconds / 3600
         person["speakers"] += row.speakers
         person["jobs"] += row.jobs
@@ -59,7 +59,7 @@ def weeks(rows: Iterable[tuple[str, Usage]]) -> list[dict[str, Any]]:
             **{what: sum(person[what] for person in people.values()) for what in ("hours", "speakers", "jobs")},
             "people": [{"name": name, **person} for name, person in sorted(people.items())],
         }
-        for week, people in sorted(found.items(), reverse=True)
+        for week, people in sorted(by_week.items(), reverse=True)
     ]
 
 

@@ -39,8 +39,8 @@ def index(request: HttpRequest) -> HttpResponse:
     form = NameForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
         try:
-            made = services.create(user=user, name=form.cleaned_data["name"])
-            return redirect("organizations:organization", made.pk)
+            organization = services.create(user=user, name=form.cleaned_data["name"])
+            return redirect("organizations:organization", organization.pk)
         except HarkError as error:
             form.add_error("name", error.why)
     roles = dict(user.memberships.values_list("organization", "role"))
@@ -87,11 +87,11 @@ def _page(request: HttpRequest, organization_id: int, status: int = 200, **more:
 
 @require_POST
 def rename(request: HttpRequest, organization_id: int) -> HttpResponse:
-    found = services.owned(signed_in(request), organization_id)
+    organization = services.owned(signed_in(request), organization_id)
     form = NameForm(request.POST)
     if form.is_valid():
         try:
-            services.rename(organization=found, name=form.cleaned_data["name"])
+            services.rename(organization=organization, name=form.cleaned_data["name"])
             messages.success(request, _("Saved."))
             return redirect("organizations:organization", organization_id)
         except HarkError as error:
@@ -102,15 +102,15 @@ def rename(request: HttpRequest, organization_id: int) -> HttpResponse:
 @require_POST
 def delete(request: HttpRequest, organization_id: int) -> HttpResponse:
     """Delete the organization; the form repeats its name to prevent slips."""
-    found = services.administered(signed_in(request), organization_id)
-    if request.POST.get("name", "").strip() != found.name:
+    organization = services.administered(signed_in(request), organization_id)
+    if request.POST.get("name", "").strip() != organization.name:
         raise HarkError(
             _("The organization was not deleted."),
-            _("The name you typed is not %(name)s.") % {"name": found.name},
+            _("The name you typed is not %(name)s.") % {"name": organization.name},
             _("Go back and type its name."),
         )
-    services.delete(organization=found)
-    messages.success(request, _("The organization %(name)s was deleted.") % {"name": found.name})
+    services.delete(organization=organization)
+    messages.success(request, _("The organization %(name)s was deleted.") % {"name": organization.name})
     return redirect("organizations:index")
 
 
@@ -120,22 +120,22 @@ def delete(request: HttpRequest, organization_id: int) -> HttpResponse:
 @require_POST
 def invite(request: HttpRequest, organization_id: int) -> HttpResponse:
     """Make an invitation, whose link the page shows once."""
-    found = services.owned(signed_in(request), organization_id)
+    organization = services.owned(signed_in(request), organization_id)
     form = InvitationForm(request.POST)
     if not form.is_valid():
         return _page(request, organization_id, INVALID, invitation=form)
     address = request.build_absolute_uri("/")
-    _made, link = services.invite(
-        organization=found, by=signed_in(request), role=form.cleaned_data["role"], base_url=address
+    _invitation, link = services.invite(
+        organization=organization, by=signed_in(request), role=form.cleaned_data["role"], base_url=address
     )
-    show_next(request, f"{LINK} {found.pk}", {"link": link})
+    show_next(request, f"{LINK} {organization.pk}", {"link": link})
     return redirect("organizations:organization", organization_id)
 
 
 @require_POST
 def revoke(request: HttpRequest, organization_id: int, invitation_id: int) -> HttpResponse:
-    found = services.owned(signed_in(request), organization_id)
-    services.revoke_invitation(invitation=get_object_or_404(Invitation, pk=invitation_id, organization=found))
+    organization = services.owned(signed_in(request), organization_id)
+    services.revoke_invitation(invitation=get_object_or_404(Invitation, pk=invitation_id, organization=organization))
     messages.success(request, _("The invitation no longer works."))
     return redirect("organizations:organization", organization_id)
 
@@ -165,8 +165,8 @@ def remove(request: HttpRequest, organization_id: int, user_id: int) -> HttpResp
     """Remove a person; what they shared is theirs alone again."""
     membership = _person(request, organization_id, user_id)
     services.remove(membership=membership, by=signed_in(request))
-    said = _("%(name)s was removed; what they have shared is private again.")
-    messages.success(request, said % {"name": membership.user.username})
+    sentence = _("%(name)s was removed; what they have shared is private again.")
+    messages.success(request, sentence % {"name": membership.user.username})
     if membership.user == signed_in(request):
         return redirect("organizations:index")
     return redirect("organizations:organization", organization_id)
@@ -192,22 +192,22 @@ def leave(request: HttpRequest, organization_id: int) -> HttpResponse:
 @require_POST
 def quota(request: HttpRequest, organization_id: int) -> HttpResponse:
     user = signed_in(request)
-    found = services.visible(user, organization_id)
+    organization = services.visible(user, organization_id)
     form = QuotaForm(None, request.POST)
     if not form.is_valid():
         return _page(request, organization_id, INVALID, quota=form)
-    services.set_quota(organization=found, limits=form.limits, by=user)
+    services.set_quota(organization=organization, limits=form.limits, by=user)
     messages.success(request, _("Saved."))
     return redirect("organizations:organization", organization_id)
 
 
 @require_POST
 def retention(request: HttpRequest, organization_id: int) -> HttpResponse:
-    found = services.owned(signed_in(request), organization_id)
+    organization = services.owned(signed_in(request), organization_id)
     form = SharedForm(request.POST)
     if not form.is_valid():
         return _page(request, organization_id, INVALID, kept=form)
-    services.set_retention(organization=found, **form.cleaned_data)
+    services.set_retention(organization=organization, **form.cleaned_data)
     messages.success(request, _("Saved."))
     return redirect("organizations:organization", organization_id)
 
@@ -215,27 +215,27 @@ def retention(request: HttpRequest, organization_id: int) -> HttpResponse:
 @require_safe
 def log(request: HttpRequest, organization_id: int) -> HttpResponse:
     """Show the audit log of the organization, without addresses."""
-    found = services.administered(signed_in(request), organization_id)
-    page = page_asked_for(request, entries_of_organization(found.pk), PAGE)
-    return render(request, "organizations/log.html", {"organization": found, "page": page})
+    organization = services.administered(signed_in(request), organization_id)
+    page = page_asked_for(request, entries_of_organization(organization.pk), PAGE)
+    return render(request, "organizations/log.html", {"organization": organization, "page": page})
 
 
 @require_safe
 def use(request: HttpRequest, organization_id: int) -> HttpResponse:
-    found = services.administered(signed_in(request), organization_id)
-    content = {"organization": found, "weeks": use_of.by_week(found), "most": use_of.WEEKS}
+    organization = services.administered(signed_in(request), organization_id)
+    content = {"organization": organization, "weeks": use_of.by_week(organization), "most": use_of.WEEKS}
     return render(request, "organizations/use.html", content)
 
 
 @require_safe
 def export(request: HttpRequest, organization_id: int) -> HttpResponse:
     """Download the organization's data as JSON; shared things are in the exports of their users."""
-    found = services.owned(signed_in(request), organization_id)
-    rows = use_of.rows_of(found)
-    record(Action.ORGANIZATION_EXPORTED, what=found.name, organization=found.pk)
+    organization = services.owned(signed_in(request), organization_id)
+    rows = use_of.rows_of(organization)
+    record(Action.ORGANIZATION_EXPORTED, what=organization.name, organization=organization.pk)
     content = json.dumps(rows, cls=DjangoJSONEncoder, ensure_ascii=False, indent=1)
     response = HttpResponse(content, content_type="application/json")
-    response["Content-Disposition"] = f'attachment; filename="organization-{found.pk}.json"'
+    response["Content-Disposition"] = f'attachment; filename="organization-{organization.pk}.json"'
     return response
 
 

@@ -31,14 +31,14 @@ def device_file(
     Every request is revalidated, so that a revoked address stops working at once.
     """
     version = services.served_version(detector_id=detector_id, number=number, key=key)
-    found = version_files.device_file(version, f"{device}/{name}")
-    response = HttpResponse(found.content, content_type=CONTENT_TYPES[found.suffix])
-    response["ETag"] = quote_etag(found.digest)
-    response["Last-Modified"] = http_date(found.modified)
+    file = version_files.device_file(version, f"{device}/{name}")
+    response = HttpResponse(file.content, content_type=CONTENT_TYPES[file.suffix])
+    response["ETag"] = quote_etag(file.digest)
+    response["Last-Modified"] = http_date(file.modified)
     public = version.served == Version.Served.PUBLIC
     response["Cache-Control"] = f"{'public' if public else 'private'}, no-cache"
     response["X-Robots-Tag"] = "noindex"
-    answer = get_conditional_response(request, etag=response["ETag"], last_modified=found.modified, response=response)
+    answer = get_conditional_response(request, etag=response["ETag"], last_modified=file.modified, response=response)
     assert answer is not None
     return answer
 

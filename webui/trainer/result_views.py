@@ -53,7 +53,7 @@ def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
     chosen = next((point for point in points if point.rate == request.GET.get("fa_per_day")), default)
     by_condition = ((name, words, report, name) for name, words in _conditions())
     voices = results.speakers(report)
-    taken = (shown.job.result or {}).get("seconds", {}) if shown.job else {}
+    seconds = (shown.job.result or {}).get("seconds", {}) if shown.job else {}
     versions = list(_versions(shown.detector))
     of_phrase = urlencode({"phrase": shown.detector.phrase, "language": shown.detector.language})
     comparison, _outdated = services.comparison_of(versions)
@@ -67,7 +67,7 @@ def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
         "in_use": in_use_of(versions),
         "before": before_in_use(versions),
         "together": together,
-        "comparing": services.going_comparison(shown.detector) if len(versions) > 1 else None,
+        "comparing": services.active_comparison(shown.detector) if len(versions) > 1 else None,
         "expected": results.expected(report),
         "verdict": results.verdict(shown, report, results.winner_over(shown, report, versions, together)),
         "own_voice": f"{reverse('library:own_voice')}?{of_phrase}&version={number}&detector={detector_id}",
@@ -88,7 +88,7 @@ def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
         "wakes_per_day": settings.WAKES_PER_DAY,
         "bundle_bytes": version_files.bundle_size(shown),
         "downloads": version_files.downloads(shown),
-        "stages": [(words, taken[stage]) for stage, words in stages_of("train") if stage in taken],
+        "stages": [(words, seconds[stage]) for stage, words in stages_of("train") if stage in seconds],
     }
     return render(request, "trainer/version.html", context)
 
@@ -202,15 +202,15 @@ def _changed(request: HttpRequest, versions: list[Version], together: list[dict[
     before = by_number.get(request.GET.get("before", ""), older)
     if before == after:
         return None
-    found: dict[str, Any] = {"before": before, "after": after, "figures": []}
+    changes: dict[str, Any] = {"before": before, "after": after, "figures": []}
     try:
-        found["rows"] = results.changes(before, after)
+        changes["rows"] = results.changes(before, after)
     except HarkError as error:
-        return {**found, "problem": error}
+        return {**changes, "problem": error}
     measured = {row["version"]: row["found"] for row in together}
     if before in measured and after in measured:
-        found["figures"] = results.changed_figures(measured[before], measured[after])
-    return found
+        changes["figures"] = results.changed_figures(measured[before], measured[after])
+    return changes
 
 
 @require_safe
@@ -232,10 +232,10 @@ def bundle(request: HttpRequest, detector_id: int, number: int) -> FileResponse:
 @require_safe
 def file(request: HttpRequest, detector_id: int, number: int, name: str) -> FileResponse:
     """Download a file of a version; its report in the reader's language."""
-    found = services.version_of(signed_in(request), detector_id, number)
-    page = _translated_report(found, get_language() or "en") if name == REPORT else None
+    version = services.version_of(signed_in(request), detector_id, number)
+    page = _translated_report(version, get_language() or "en") if name == REPORT else None
     if page is None:
-        return version_files.file_response(found, name, signed_in(request))
+        return version_files.file_response(version, name, signed_in(request))
     return FileResponse(io.BytesIO(page.encode()), as_attachment=True, filename=name)
 
 

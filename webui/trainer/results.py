@@ -66,7 +66,7 @@ def verdict(version: Version, report: Report, winner: Version | None = None) -> 
 
     If it lost to ``winner``, the sentence says so, and ``own`` is the verdict of its own test.
     """
-    found, detector = verdict_of(report), version.detector
+    judgement, detector = verdict_of(report), version.detector
     phrase = {"phrase": detector.phrase, "language": detector.language}
     colour, address, words = {
         "useless": ("bad", retrain_address(version, report, "thorough"), _("Train it with more effort")),
@@ -75,17 +75,17 @@ def verdict(version: Version, report: Report, winner: Version | None = None) -> 
         "alike": ("warning", "#where", _("Put it on a device")),
         "unproven": ("unproven", f"{reverse('library:record')}?{urlencode(phrase)}", _("Record yourself")),
         "good": ("good", "#where", _("Put it on a device")),
-    }[found.state]
-    said = {"sentence": shown(found.sentence), "advice": shown(found.advice), "own": ""}
+    }[judgement.state]
+    texts = {"sentence": shown(judgement.sentence), "advice": shown(judgement.advice), "own": ""}
     if winner is not None:
         number = {"number": winner.number}
-        said["own"] = said["sentence"]
-        said["sentence"] = _("On the same audio it is not better than version %(number)d.") % number
-        said["advice"] = _("Use version %(number)d.") % number
+        texts["own"] = texts["sentence"]
+        texts["sentence"] = _("On the same audio it is not better than version %(number)d.") % number
+        texts["advice"] = _("Use version %(number)d.") % number
         colour = "bad" if colour == "bad" else "warning"
         address = reverse("trainer:version", args=[detector.pk, winner.number])
         words = _("Open version %(number)d") % number
-    return {**said, "state": found.state, "colour": colour, "next": address, "next_words": words}
+    return {**texts, "state": judgement.state, "colour": colour, "next": address, "next_words": words}
 
 
 def retrain_address(version: Version, report: Report, effort: str) -> str:
@@ -275,9 +275,7 @@ def reports(versions: Iterable[Version]) -> list[dict[str, Any]]:
 def same_stream(comparison: Report, versions: Sequence[Version]) -> list[dict[str, Any]]:
     """Return the versions in a comparison, in its order, each with its figures (``found``) on the common stream."""
     by_run = {version.path.name: version for version in versions}
-    return [
-        {"version": by_run[found["run"]], "found": found} for found in comparison["versions"] if found["run"] in by_run
-    ]
+    return [{"version": by_run[row["run"]], "found": row} for row in comparison["versions"] if row["run"] in by_run]
 
 
 def changes(before: Version, after: Version) -> list[dict[str, str]]:
@@ -285,8 +283,8 @@ def changes(before: Version, after: Version) -> list[dict[str, str]]:
 
     Raises HarkError if a report is gone.
     """
-    old, new = _made_of(before), _made_of(after)
-    found = [
+    old, new = _settings_of(before), _settings_of(after)
+    rows = [
         {"what": what, "before": old.get(what, _("none")), "after": new.get(what, _("none"))}
         for what in dict.fromkeys((*new, *old))
         if old.get(what) != new.get(what)
@@ -294,29 +292,29 @@ def changes(before: Version, after: Version) -> list[dict[str, str]]:
     clips_before, clips = _clip_ids(before), _clip_ids(after)
     if clips_before is not None and clips is not None and clips != clips_before:
         counts = {"n": len(clips), "new": len(clips - clips_before), "gone": len(clips_before - clips)}
-        said = _("%(n)d (%(new)d new, %(gone)d removed)") % counts
-        found.append({"what": _("Clips"), "before": number_format(len(clips_before)), "after": said})
-    return found
+        count = _("%(n)d (%(new)d new, %(gone)d removed)") % counts
+        rows.append({"what": _("Clips"), "before": number_format(len(clips_before)), "after": count})
+    return rows
 
 
 def changed_figures(before: Report, after: Report) -> list[dict[str, Any]]:
     """Return two versions' figures (:func:`same_stream`) as ``what``, ``before`` and ``after`` (:class:`Figure`)."""
     read: dict[str, Callable[[Report], Figure]] = {
-        _("Missed"): lambda found: share(found["miss_rate"]["all"]),
-        _("Confusable phrases accepted"): lambda found: share(found["confusables"]),
-        _("FA/h"): lambda found: rate(found["fa_per_hour"]),
-        _("Marked false alarms that trigger it"): lambda found: Figure(str(found["marked_fired"]), ""),
-        _("Marked misses that it misses"): lambda found: Figure(str(found["marked_missed"]), ""),
+        _("Missed"): lambda figures: share(figures["miss_rate"]["all"]),
+        _("Confusable phrases accepted"): lambda figures: share(figures["confusables"]),
+        _("FA/h"): lambda figures: rate(figures["fa_per_hour"]),
+        _("Marked false alarms that trigger it"): lambda figures: Figure(str(figures["marked_fired"]), ""),
+        _("Marked misses that it misses"): lambda figures: Figure(str(figures["marked_missed"]), ""),
     }
     return [{"what": what, "before": figure(before), "after": figure(after)} for what, figure in read.items()]
 
 
-def _made_of(version: Version) -> dict[str, str]:
+def _settings_of(version: Version) -> dict[str, str]:
     """Describe by name how a version was made, without what it lacks."""
     report = version.report()
     backbone, verifier, compared = (report.get(part) or {} for part in ("backbone", "verifier", "compared"))
     anti_keywords = report["model"].get("anti_keywords", ())
-    made = {
+    settings = {
         _("Effort"): _(report["effort"]),
         _("Seed"): str(report["seed"]),
         _("Engines"): ", ".join(sorted(report["engines"])),
@@ -330,7 +328,7 @@ def _made_of(version: Version) -> dict[str, str]:
         _("Anti-keywords"): "; ".join(" ".join(phones_of(phones)) for phones in anti_keywords),
         _("For devices"): ", ".join(report["devices"]),
     }
-    return {what: said for what, said in made.items() if said}
+    return {what: value for what, value in settings.items() if value}
 
 
 def _clip_ids(version: Version) -> set[str] | None:
@@ -342,10 +340,10 @@ def _clip_ids(version: Version) -> set[str] | None:
         return None
 
 
-def as_report(comparison: Report, found: Report) -> dict[str, Any]:
+def as_report(comparison: Report, figures: Report) -> dict[str, Any]:
     """Return as much of a report as :func:`plot` needs, from a version's figures in a comparison."""
     hours = comparison["stream"]["hours"]
-    return {"results": {"hours": hours, "det": {"all": found["det"]}, "at_thresholds": [found]}}
+    return {"results": {"hours": hours, "det": {"all": figures["det"]}, "at_thresholds": [figures]}}
 
 
 def targets(version: Version, report: Report, address: str) -> list[dict[str, Any]]:
@@ -356,12 +354,12 @@ def targets(version: Version, report: Report, address: str) -> list[dict[str, An
     sizes = sizes_in_bundle(version)
     chosen = _chosen(version, report)
 
-    def found(address: str) -> dict[str, Target]:
+    def targets_at(address: str) -> dict[str, Target]:
         return targets_of(version.bundle, sizes, is_small(report), report["devices_left_out"], address)
 
-    from_bundle = found("")
+    from_bundle = targets_at("")
     rows = []
-    for name, target in found(address).items():
+    for name, target in targets_at(address).items():
         served = address if name in DEVICES else ""
         rows.append(
             {
@@ -386,15 +384,15 @@ def _device_summary(about: Mapping[str, Any] | None) -> str:
         return ""
     quiet, noisy = (1.0 - share for share in missed)
     accepted = about["confusables_accepted"]["value"]
-    said = _("Its own detector detected %(quiet)s %% of the test voices close and quiet, %(noisy)s %% in noise.") % {
+    summary = _("Its own detector detected %(quiet)s %% of the test voices close and quiet, %(noisy)s %% in noise.") % {
         "quiet": round(100 * quiet), "noisy": round(100 * noisy),
     }  # fmt: skip
     if accepted is not None:
-        said += " " + _("%(accepted)s %% of confusable phrases trigger it.") % {"accepted": round(100 * accepted)}
+        summary += " " + _("%(accepted)s %% of confusable phrases trigger it.") % {"accepted": round(100 * accepted)}
     if about["test_hours"]:
         alarms = shown(alarms_in(about["fa_per_hour"]["value"], about["test_hours"]))
-        said += " " + _("It had %(alarms)s.") % {"alarms": alarms}
-    return said
+        summary += " " + _("It had %(alarms)s.") % {"alarms": alarms}
+    return summary
 
 
 def qr_code(address: str) -> str:

@@ -70,10 +70,10 @@ def version_of(user: User, detector_id: int, number: int, who: Callable[..., Ver
 def served_version(*, detector_id: int, number: int, key: str) -> Version:
     """Return the version whose files for devices the key opens. Raises Http404 if there is none."""
     versions = Version.objects.select_related("detector__user")
-    found = versions.filter(detector__id=detector_id, number=number, detector__user__is_active=True).first()
-    if found is None or not found.opens_with(key):
+    version = versions.filter(detector__id=detector_id, number=number, detector__user__is_active=True).first()
+    if version is None or not version.opens_with(key):
         raise Http404
-    return found
+    return version
 
 
 def serve(*, version: Version, to: Version.Served) -> None:
@@ -108,10 +108,10 @@ def train(*, user: User, config: RunConfig, install_voices: bool = False, target
     return jobs.submit(user=user, kind="train", title=config.phrase, spec=spec)
 
 
-def going_training(plan: Job) -> Job | None:
+def active_training(plan: Job) -> Job | None:
     """Return the active training of a plan, if any."""
-    going = Job.objects.filter(user=plan.user, kind="train", state__in=Job.GOING)
-    return next((job for job in going if plan.spec.items() <= job.spec.items()), None)
+    active_jobs = Job.objects.filter(user=plan.user, kind="train", state__in=Job.GOING)
+    return next((job for job in active_jobs if plan.spec.items() <= job.spec.items()), None)
 
 
 def retrain(*, version: Version) -> Job:
@@ -170,8 +170,8 @@ def compared(job: Job) -> None:
     in_use = None if new is None else new.detector.current
     if new is None or in_use is None or in_use.number >= new.number:
         return
-    found = {figures["run"]: figures for figures in job.result["versions"]}
-    figures = [found.get(Path(version.folder).name) for version in (new, in_use)]
+    by_run = {figures["run"]: figures for figures in job.result["versions"]}
+    figures = [by_run.get(Path(version.folder).name) for version in (new, in_use)]
     if figures[0] and figures[1] and is_better(figures[0], figures[1]):
         use(version=new)
 
@@ -190,17 +190,17 @@ def comparison_of(versions: Sequence[Version]) -> tuple[dict[str, Any] | None, b
 
     for version in versions:
         try:
-            found: dict[str, Any] = json.loads((version.path / COMPARISON).read_text("utf-8"))
+            comparison: dict[str, Any] = json.loads((version.path / COMPARISON).read_text("utf-8"))
         except (OSError, ValueError):
             continue
-        return found, found["asked"] != runs_to_compare(versions)
+        return comparison, comparison["asked"] != runs_to_compare(versions)
     return None, True
 
 
-def going_comparison(detector: Detector) -> Job | None:
+def active_comparison(detector: Detector) -> Job | None:
     """Return the active job that compares the versions of a detector, if any."""
-    going = Job.objects.filter(user=detector.user, kind="compare", state__in=Job.GOING)
-    return going.filter(spec__detector=detector.pk).first()
+    active_jobs = Job.objects.filter(user=detector.user, kind="compare", state__in=Job.GOING)
+    return active_jobs.filter(spec__detector=detector.pk).first()
 
 
 def trained(job: Job) -> None:
@@ -226,7 +226,7 @@ def in_use(detectors: Iterable[Detector]) -> dict[int, Version]:
     theirs: dict[int, list[Version]] = {}
     for version in shown:
         theirs.setdefault(version.detector_id, []).append(version)
-    return {detector: found for detector, versions in theirs.items() if (found := in_use_of(versions))}
+    return {detector: current for detector, versions in theirs.items() if (current := in_use_of(versions))}
 
 
 def adopt_runs() -> int:
@@ -359,5 +359,5 @@ def clips_of_run(job: Job, most: int) -> list[Clip]:
         return []
     run = Path(job.result["bundle"]).stem if job.result else job_folder(data, run_config(job.spec)).name
     with Library(data) as library:
-        found = [*library.generated_by(f"{run}:positive", most // 2), *library.generated_by(run, most)]
-    return list({clip.id: clip for clip in found}.values())[:most]
+        clips = [*library.generated_by(f"{run}:positive", most // 2), *library.generated_by(run, most)]
+    return list({clip.id: clip for clip in clips}.values())[:most]

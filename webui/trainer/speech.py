@@ -61,8 +61,8 @@ def voice_for(user: User, language: str) -> tuple[str, str] | None:
 
 def all_engines(language: str) -> list[tuple[Engine, Readiness, list[Voice]]]:
     """List every speech engine, its readiness, and its voices of the language; ready ones first."""
-    found = [(engine, engine.available()) for engine in engines().values()]
-    rows = [(engine, ready, engine.voices(language) if ready.ok else []) for engine, ready in found]
+    readiness = [(engine, engine.available()) for engine in engines().values()]
+    rows = [(engine, ready, engine.voices(language) if ready.ok else []) for engine, ready in readiness]
     return sorted(rows, key=lambda row: (not row[1].ok, row[0].name))
 
 
@@ -124,10 +124,10 @@ def pull_model(*, user: User, kind: str, size: str) -> Job:
 def speak(*, user: User, engine: str, voice: str, text: str, language: str) -> bytes:
     """Synthesize a text as a WAV file, except with paid engines. Raises Http404: no such voice; HarkError: failure."""
     speaker = engine_named(engine)
-    found = next((v for v in speaker.voices(language) if v.name == voice), None)
-    if found is None or not text.strip() or engine not in free_engines(language, user):
+    match = next((v for v in speaker.voices(language) if v.name == voice), None)
+    if match is None or not text.strip() or engine not in free_engines(language, user):
         raise Http404
-    return spoken(speaker, found, text)
+    return spoken(speaker, match, text)
 
 
 def spoken(engine: Engine, voice: Voice, text: str) -> bytes:
@@ -154,5 +154,5 @@ def spoken(engine: Engine, voice: Voice, text: str) -> bytes:
 def _pieces(text: str) -> list[str]:
     """Split a text into sentences, long ones further; pieces without letters or digits are left out."""
     sentences = re.split(r"(?<=[.!?;:…])\s+|\n+", text)
-    found = [piece for sentence in sentences for piece in textwrap.wrap(sentence, LONGEST_PIECE)]
-    return [piece for piece in found if any(character.isalnum() for character in piece)]
+    pieces = [piece for sentence in sentences for piece in textwrap.wrap(sentence, LONGEST_PIECE)]
+    return [piece for piece in pieces if any(character.isalnum() for character in piece)]

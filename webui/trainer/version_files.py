@@ -54,7 +54,7 @@ class DeviceFile:
 def downloads(version: Version) -> list[dict[str, Any]]:
     """List the existing files with descriptions and sizes [bytes]."""
     sizes = sizes_in_bundle(version)
-    found = []
+    rows = []
     for name, words in FILES.items():
         path = dataset_table(version) if name == DATASET else version.path / name
         if path.is_file():
@@ -63,8 +63,8 @@ def downloads(version: Version) -> list[dict[str, Any]]:
             size = sizes[name]
         else:
             continue
-        found.append({"name": name, "words": words, "bytes": size})
-    return found
+        rows.append({"name": name, "words": words, "bytes": size})
+    return rows
 
 
 def bundle_size(version: Version) -> int | None:

@@ -71,23 +71,23 @@ def advice(request: HttpRequest) -> HttpResponse:
     if not phrase:
         return render(request, "trainer/advice.html")
     try:
-        found = advise(phrase, language)
+        check = advise(phrase, language)
     except HarkError as error:
         other_language = isinstance(error, OtherScript)
         return render(request, "trainer/advice.html", {"problem": error, "other_language": other_language})
     of_phrase = urlencode({"phrase": phrase, "language": language})
-    known = Detector.objects.visible_to(signed_in(request)).filter(phrase=found.normalized, language=language)
+    known = Detector.objects.visible_to(signed_in(request)).filter(phrase=check.normalized, language=language)
     context = {
-        "advice": found,
+        "advice": check,
         "trained": known.filter(versions__isnull=False).first(),
         "hear": _spoken_at(request, phrase, language),
         "trying": f"/ws/try?{of_phrase}" if is_known(language) else "",
         "ready": f"{reverse('listening:ready')}?{of_phrase}",
         "only_trained": services.only_trained(),
-        "notes": [(*SEVERITY[note.level], shown(note.message)) for note in found.notes],
+        "notes": [(*SEVERITY[note.level], shown(note.message)) for note in check.notes],
         "language": language,
         "suggestions": [
-            (shown(suggestion), getattr(suggestion, "values", {}).get("phrase", "")) for suggestion in found.suggestions
+            (shown(suggestion), getattr(suggestion, "values", {}).get("phrase", "")) for suggestion in check.suggestions
         ],
     }
     return render(request, "trainer/advice.html", context)
@@ -95,9 +95,9 @@ def advice(request: HttpRequest) -> HttpResponse:
 
 def _spoken_at(request: HttpRequest, phrase: str, language: str) -> str:
     """Return the address of the phrase spoken by the best voice; "" if nothing here speaks the language."""
-    if (found := speech.voice_for(signed_in(request), language)) is None:
+    if (engine_and_voice := speech.voice_for(signed_in(request), language)) is None:
         return ""
-    asked = {"engine": found[0], "voice": found[1], "text": phrase, "language": language}
+    asked = {"engine": engine_and_voice[0], "voice": engine_and_voice[1], "text": phrase, "language": language}
     return f"{reverse('trainer:speak')}?{urlencode(asked)}"
 
 
@@ -109,20 +109,20 @@ def plan(request: HttpRequest, job_id: UUID) -> HttpResponse:
         return render(request, "trainer/planning.html", {"job": job})
     if request.headers.get("HX-Request"):  # the waiting page, which may go on now
         return HttpResponse(headers={"HX-Refresh": "true"})
-    found = job.result or {}
+    plan = job.result or {}
     context = {
         "job": job,
-        "plan": found,
-        "missing": found.get("engines_missing_said", {}),
-        "rows": [_plan_row(name, row, found, job.spec["language"]) for name, row in found.get("buckets", {}).items()],
-        "minutes": max(1, round(found.get("estimate_s", 0) / 60)),
+        "plan": plan,
+        "missing": plan.get("engines_missing_said", {}),
+        "rows": [_plan_row(name, row, plan, job.spec["language"]) for name, row in plan.get("buckets", {}).items()],
+        "minutes": max(1, round(plan.get("estimate_s", 0) / 60)),
         "form": RunForm(engines=speech.free_engines(job.spec["language"], signed_in(request))),
-        "going": services.going_training(job),
-        "to_install": sorted(found.get("to_install_mb", {})),
-        "megabytes": sum(found.get("to_install_mb", {}).values()),
-        "clips": sum(row["target"] for row in found.get("buckets", {}).values()),
-        "to_speak": sum(row["generate"] for row in found.get("buckets", {}).values()),
-        "voices": sum(found.get("engines", {}).values()),
+        "going": services.active_training(job),
+        "to_install": sorted(plan.get("to_install_mb", {})),
+        "megabytes": sum(plan.get("to_install_mb", {}).values()),
+        "clips": sum(row["target"] for row in plan.get("buckets", {}).values()),
+        "to_speak": sum(row["generate"] for row in plan.get("buckets", {}).values()),
+        "voices": sum(plan.get("engines", {}).values()),
         "devices": [TITLES[name] for name in job.spec.get("targets", ())],
     }
     return render(request, "trainer/plan.html", context)

@@ -106,7 +106,7 @@ class Installation(Collector):
     def collect(self) -> Iterator[Metric]:
         since = timezone.now() - LOOKED_BACK
         yield from _queues()
-        yield _kept_jobs()
+        yield _stored_jobs()
         yield _stages(since)
         yield _memory(since)
         yield _failures(since)
@@ -141,10 +141,10 @@ def _queues() -> Iterator[Metric]:
     yield _gauge("hark_worker_seen_seconds", "Time since a worker of a queue last reported.", ("queue",), seen)
 
 
-def _kept_jobs() -> Metric:
+def _stored_jobs() -> Metric:
     rows = Job.objects.values("kind", "state").order_by().annotate(n=Count("id"))
-    kept: Values = {(row["kind"], row["state"]): row["n"] for row in rows}
-    return _gauge("hark_jobs_kept", "All jobs in the database.", ("kind", "state"), kept)
+    counts: Values = {(row["kind"], row["state"]): row["n"] for row in rows}
+    return _gauge("hark_jobs_kept", "All jobs in the database.", ("kind", "state"), counts)
 
 
 def _stages(since: datetime) -> Metric:
@@ -157,8 +157,8 @@ def _stages(since: datetime) -> Metric:
 
 def _memory(since: datetime) -> Metric:
     most: dict[tuple[str, ...], int] = defaultdict(int)
-    said = JobEvent.objects.filter(job__finished_at__gte=since, event__event="memory")
-    for kind, event in said.values_list("job__kind", "event").order_by():
+    events = JobEvent.objects.filter(job__finished_at__gte=since, event__event="memory")
+    for kind, event in events.values_list("job__kind", "event").order_by():
         most[(kind,)] = max(most[(kind,)], event["bytes"])
     about = "The most that a process of the jobs that ended in the last hour held."
     return _gauge("hark_job_memory_bytes", about, ("kind",), most)

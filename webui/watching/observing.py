@@ -142,22 +142,22 @@ def live(request: HttpRequest) -> HttpResponse:
 @endpoint("GET")
 def ready(request: HttpRequest) -> HttpResponse:
     """Answer ``GET /ready``: 200 if jobs are accepted and processed, else 503; each part has "ok" or the reason."""
-    found = parts()
-    good = all(found[name] == OK for name in NEEDED)
-    content = {"status": "ready" if good else "not ready", **_shown(found)}
+    states = parts()
+    good = all(states[name] == OK for name in NEEDED)
+    content = {"status": "ready" if good else "not ready", **_shown(states)}
     return JsonResponse(content, status=200 if good else 503)
 
 
 @endpoint("GET")
 def health(request: HttpRequest) -> HttpResponse:
     """Answer ``GET /api/v1/health``: always 200; optional parts count too."""
-    found = parts()
-    good = all(said == OK for said in found.values())
-    return JsonResponse({"status": "healthy" if good else "degraded", **_shown(found)})
+    states = parts()
+    good = all(state == OK for state in states.values())
+    return JsonResponse({"status": "healthy" if good else "degraded", **_shown(states)})
 
 
-def _shown(found: dict[str, str]) -> dict[str, dict[str, bool] | dict[str, str]]:
-    return {"checks": {name: said == OK for name, said in found.items()}, "parts": found}
+def _shown(states: dict[str, str]) -> dict[str, dict[str, bool] | dict[str, str]]:
+    return {"checks": {name: state == OK for name, state in states.items()}, "parts": states}
 
 
 @endpoint("GET")
@@ -201,10 +201,10 @@ def _registry(*figures: Collector) -> CollectorRegistry:
     """Register the checks of the parts, and ``figures`` if the database can be used."""
     registry = CollectorRegistry()
     gauge = Gauge("hark_check", "Whether a part is in order.", ("part",), registry=registry)
-    found = parts()
-    for name, said in found.items():
-        gauge.labels(name).set(said == OK)
-    if found["database"] == OK:
+    states = parts()
+    for name, state in states.items():
+        gauge.labels(name).set(state == OK)
+    if states["database"] == OK:
         for collector in figures:
             registry.register(collector)
     return registry

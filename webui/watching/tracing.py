@@ -48,9 +48,9 @@ def provider() -> TracerProvider:
             f".venv/bin/python -m pip install {PACKAGES} -c constraints.txt, or remove the setting.",
         ) from error
     os.environ.setdefault("OTEL_SERVICE_NAME", "hark")
-    made = TracerProvider()
-    made.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    return made
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return provider
 
 
 class TraceRequests(Middleware):

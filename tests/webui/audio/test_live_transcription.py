@@ -275,7 +275,7 @@ def test_a_user_has_so_many_sessions_at_once_and_no_more(
         await gone(theirs)
 
     asyncio.run(conversation())
-    assert not consumers._going
+    assert not consumers._open_sessions
 
 
 @pytest.mark.parametrize(("said", "code"), [("{", 1007), ("[]", 1007), (b"\0" * 100_000, 4413)])

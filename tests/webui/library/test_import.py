@@ -209,7 +209,7 @@ answers, barrier = [], threading.Barrier(6)
 def send():
     sent = SimpleUploadedFile("mine.zip", written.getvalue())
     barrier.wait()
-    answers.append(import_archive(user=user, sent=sent, name="mine.zip", said={"language": "en", "licence": ""}).id)
+    answers.append(import_archive(user=user, sent=sent, name="mine.zip", options={"language": "en", "licence": ""}).id)
     connection.close()
 
 threads = [threading.Thread(target=send) for _ in range(6)]

@@ -132,7 +132,7 @@ def test_a_retrained_version_comes_into_use_if_it_is_better_on_the_streams(
     detector = Detector.objects.get()
     assert detector.versions.count() == 2 and detector.current.number == 1  # type: ignore[union-attr]
     job = Job.objects.get(kind="compare")
-    assert job.spec["runs"] == ["run-2", "run-1"] and services.going_comparison(detector) == job
+    assert job.spec["runs"] == ["run-2", "run-1"] and services.active_comparison(detector) == job
     figures = [{"run": "run-2", **FIGURES, "missed": missed}, {"run": "run-1", **FIGURES}]
     job.result = {"versions": figures}
     services.compared(job)

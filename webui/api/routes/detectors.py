@@ -100,8 +100,8 @@ def versions(request: HttpRequest, detector_id: int, paging: Query[Paging]) -> d
     """List its versions with their figures, newest first."""
     seen = services.detector_of(caller(request).user, detector_id)
     rows = seen.versions.select_related("detector__user").order_by("-number")
-    found, in_use = page(request, rows, paging), seen.current
-    return {**found, "items": [_version_out(version, in_use) for version in found["items"]]}
+    listing, in_use = page(request, rows, paging), seen.current
+    return {**listing, "items": [_version_out(version, in_use) for version in listing["items"]]}
 
 
 @router.get(
@@ -110,8 +110,8 @@ def versions(request: HttpRequest, detector_id: int, paging: Query[Paging]) -> d
 def comparison(request: HttpRequest, detector_id: int) -> ComparisonOut:
     """Return the last measurement of its versions on one stream on which none of them was trained."""
     versions = list(services.detector_of(caller(request).user, detector_id).versions.select_related("detector__user"))
-    found, outdated = services.comparison_of(versions)
-    return ComparisonOut(outdated=outdated, comparison=found)
+    newest, outdated = services.comparison_of(versions)
+    return ComparisonOut(outdated=outdated, comparison=newest)
 
 
 @router.post(
@@ -135,16 +135,16 @@ def retrain(request: HttpRequest, detector_id: int, number: int) -> Made:
 @router.get(VERSION, response=VersionOut, summary="A version", **needs("read"))
 def version(request: HttpRequest, detector_id: int, number: int) -> VersionOut:
     """Return its figures, and the name and size of its bundle."""
-    found = a_version(request, detector_id, number)
-    return _version_out(found, found.detector.current)
+    version = a_version(request, detector_id, number)
+    return _version_out(version, version.detector.current)
 
 
 @router.patch(VERSION, response=VersionOut, summary="Note something about a version", **needs("train"))
 def set_note(request: HttpRequest, detector_id: int, number: int, sent: NoteIn) -> VersionOut:
     """Store a note of your own."""
-    found = a_version(request, detector_id, number, to_change)
-    services.set_note(version=found, note=sent.note)
-    return _version_out(found, found.detector.current)
+    version = a_version(request, detector_id, number, to_change)
+    services.set_note(version=version, note=sent.note)
+    return _version_out(version, version.detector.current)
 
 
 @router.delete(VERSION, response={204: None}, summary="Delete a version", **needs("train"))
@@ -184,10 +184,10 @@ def report(request: HttpRequest, detector_id: int, number: int) -> dict[str, Any
 )
 def thresholds(request: HttpRequest, detector_id: int, number: int) -> list[ThresholdOut]:
     """List the threshold and misses of each rate of false alarms a day, the lowest rate first."""
-    found = a_version(request, detector_id, number).report()
-    points = results.operating_points(found)
-    shipped = results.shipped_with(found, points)
-    rows = sorted(found["thresholds"], key=lambda row: row["fa_per_day"])
+    report = a_version(request, detector_id, number).report()
+    points = results.operating_points(report)
+    shipped = results.shipped_with(report, points)
+    rows = sorted(report["thresholds"], key=lambda row: row["fa_per_day"])
     return [
         ThresholdOut(
             fa_per_day=row["fa_per_day"],
@@ -205,7 +205,7 @@ def thresholds(request: HttpRequest, detector_id: int, number: int) -> list[Thre
 @router.get(VERSION + "/files", response=list[FileOut], summary="Files of a version", **needs("read"))
 def files(request: HttpRequest, detector_id: int, number: int) -> list[FileOut]:
     """List the files that can be downloaded beside the bundle."""
-    found = a_version(request, detector_id, number)
+    version = a_version(request, detector_id, number)
     return [
         FileOut(
             name=row["name"],
@@ -213,7 +213,7 @@ def files(request: HttpRequest, detector_id: int, number: int) -> list[FileOut]:
             bytes=row["bytes"],
             href=f"/api/v1/detectors/{detector_id}/versions/{number}/files/{row['name']}",
         )
-        for row in version_files.downloads(found)
+        for row in version_files.downloads(version)
     ]
 
 
@@ -255,10 +255,10 @@ def detect(
     """Return where the phrase occurs in a recording. The recording is not stored."""
     seen = a_version(request, detector_id, number)
     with place(caller(request).user), on_disk(audio) as path:
-        found = listening.detect_in_file(seen, path, fa_per_day)
+        result = listening.detect_in_file(seen, path, fa_per_day)
     if not scores:
-        found["scores"] = found["peaks"] = None
-    return HeardOut(**found)
+        result["scores"] = result["peaks"] = None
+    return HeardOut(**result)
 
 
 @router.put(
@@ -293,10 +293,10 @@ def add_wake(
     if in_use is None:
         raise Http404
     with on_disk(audio) as path:
-        made = listening.keep_wake(
+        sample = listening.keep_wake(
             user=caller(request).user, version=in_use, path=path, kind=kind, score=score, device=device
         )
-    return Made(SampleOut.from_orm(made), f"/api/v1/inbox/{made.pk}")
+    return Made(SampleOut.from_orm(sample), f"/api/v1/inbox/{sample.pk}")
 
 
 @router.post(VERSION + "/samples", response={201: SampleOut}, summary="Mark an error of the detector", **needs("audio"))
@@ -313,7 +313,7 @@ def add_sample(
     """Put 0.3 to 10 seconds into the inbox. Sending them is the consent to store them."""
     changed = a_version(request, detector_id, number, to_change)
     with place(caller(request).user), on_disk(audio) as path:
-        made = listening.keep_stretch(
+        sample = listening.keep_stretch(
             user=caller(request).user,
             version=changed,
             path=path,
@@ -321,4 +321,4 @@ def add_sample(
             start_s=start_s,
             end_s=math.inf if end_s is None else end_s,
         )
-    return Made(SampleOut.from_orm(made), f"/api/v1/inbox/{made.pk}")
+    return Made(SampleOut.from_orm(sample), f"/api/v1/inbox/{sample.pk}")

@@ -62,11 +62,11 @@ def take(
     ),
 ) -> Sample:
     """Make it a clip of the library, for the next training. ``phrase`` confirms a clip from a device."""
-    found = _sample(request, sample_id, to_change)
-    if phrase is None or not found.kind:
-        services.take(sample=found)
+    sample = _sample(request, sample_id, to_change)
+    if phrase is None or not sample.kind:
+        services.take(sample=sample)
     else:
-        services.confirm(sample=found, is_phrase=phrase)
+        services.confirm(sample=sample, is_phrase=phrase)
     return _sample(request, sample_id)
 
 

@@ -113,8 +113,8 @@ def jobs(
         seen = seen.filter(state=state)
     if kind is not None:
         seen = seen.filter(kind=kind)
-    found = page(request, seen.order_by("-created_at", "id"), paging)
-    return {**found, "items": [job_out(job, caller(request).user) for job in found["items"]]}
+    listing = page(request, seen.order_by("-created_at", "id"), paging)
+    return {**listing, "items": [job_out(job, caller(request).user) for job in listing["items"]]}
 
 
 @router.get("/jobs/{uuid:job_id}", response=JobOut, summary="A job", **needs("read"))
@@ -132,11 +132,11 @@ def events(
     limit: int = Query(MOST_EVENTS, ge=1, le=MOST_EVENTS, examples=[MOST_EVENTS]),
 ) -> EventsOut:
     """Return its events after a number, and its state. Poll each second, or use the WebSocket ``/ws/jobs/{id}``."""
-    found = a_job(caller(request).user, job_id)
-    rows = list(JobEvent.objects.filter(job=found, id__gt=after).order_by("id")[: limit + 1])
+    job = a_job(caller(request).user, job_id)
+    rows = list(JobEvent.objects.filter(job=job, id__gt=after).order_by("id")[: limit + 1])
     shown = rows[:limit]
     return EventsOut(
-        job=job_out(found, caller(request).user),
+        job=job_out(job, caller(request).user),
         events=[_event(row.event) for row in shown],
         last=shown[-1].pk if shown else after,
         more=len(rows) > limit,
@@ -158,29 +158,29 @@ def cancel(request: HttpRequest, job_id: UUID) -> JobOut:
 @router.post("/jobs/{uuid:job_id}/retry", response=JobOut, summary="Try a job again", **needs("train", "audio"))
 def retry(request: HttpRequest, job_id: UUID) -> JobOut:
     """Queue a cancelled, failed or interrupted job again; it continues where it stopped."""
-    found = _to_change(request, job_id)
-    if not found.can_be_retried:
+    row = _to_change(request, job_id)
+    if not row.can_be_retried:
         raise StatusError(
             409,
             _("The job cannot be retried."),
-            _("It is %(state)s; only a cancelled, failed or interrupted job can be retried.") % {"state": found.state},
+            _("It is %(state)s; only a cancelled, failed or interrupted job can be retried.") % {"state": row.state},
             _("Check its state first."),
         )
-    services.retry(job=found)
+    services.retry(job=row)
     return job(request, job_id)
 
 
 @router.get("/jobs/{uuid:job_id}/clips", response=list[ClipOut], summary="Clips of a run", **needs("read"))
 def clips(request: HttpRequest, job_id: UUID) -> list[Clip]:
     """List the newest clips that a training run has synthesized so far, for listening."""
-    found = a_job(caller(request).user, job_id, owned)
-    return trainer.clips_of_run(found, SAMPLES)
+    job = a_job(caller(request).user, job_id, owned)
+    return trainer.clips_of_run(job, SAMPLES)
 
 
 def _to_change(request: HttpRequest, job_id: UUID) -> Job:
     allowed = caller(request)
-    found = a_job(allowed.user, job_id, to_change)
-    scope = "train" if found.kind in OF_SCOPE_TRAIN else "audio"
+    job = a_job(allowed.user, job_id, to_change)
+    scope = "train" if job.kind in OF_SCOPE_TRAIN else "audio"
     if scope not in allowed.scopes:
         raise missing_scope(scope)
-    return found
+    return job

@@ -45,28 +45,28 @@ def clips(
         return ClipsOut(items=[], next=None)
     filters = LibrarySearch(phrase=phrase, engine=engine, voice=voice, language=language, origin=origin, state=state)
     with services.library_of(user) as library:
-        found = library.page(filters, limit + 1, after_id=after)[::-1]
+        rows = library.page(filters, limit + 1, after_id=after)[::-1]
     following = None
-    if len(found) > limit:
+    if len(rows) > limit:
         query = request.GET.copy()
-        query["after"] = str(found[limit - 1].id)
+        query["after"] = str(rows[limit - 1].id)
         following = f"{request.path}?{query.urlencode()}"
-    return ClipsOut(items=[ClipOut.from_orm(clip) for clip in found[:limit]], next=following)
+    return ClipsOut(items=[ClipOut.from_orm(clip) for clip in rows[:limit]], next=following)
 
 
 @router.get("/clips/{int:clip_id}", response=ClipOut, summary="A clip", **needs("read"))
 def clip(request: HttpRequest, clip_id: int) -> Clip:
     """Return its text and speaker."""
-    with services.clip_of(caller(request).user, clip_id) as (_library, found):
-        return found
+    with services.clip_of(caller(request).user, clip_id) as (_library, clip):
+        return clip
 
 
 @router.patch("/clips/{int:clip_id}", response=ClipOut, summary="Correct a clip", **needs("train"))
 def change(request: HttpRequest, clip_id: int, wish: ClipChangeIn) -> Clip:
     """Change its text, which deletes segments mined by the old one, or reject it: it is stored but no longer used."""
-    with services.clip_of(caller(request).user, clip_id) as (library, found):
+    with services.clip_of(caller(request).user, clip_id) as (library, clip):
         if wish.text is not None:
-            services.relabel(library, found, wish.text)
+            services.relabel(library, clip, wish.text)
         if wish.state is not None:
             library.set_state([clip_id], wish.state)
         return library.clips([clip_id])[0]
@@ -75,7 +75,7 @@ def change(request: HttpRequest, clip_id: int, wish: ClipChangeIn) -> Clip:
 @router.delete("/clips/{int:clip_id}", response={204: None}, summary="Delete a clip", **needs("train"))
 def delete(request: HttpRequest, clip_id: int) -> Status:
     """Delete it, and its audio unless another clip has the same."""
-    with services.clip_of(caller(request).user, clip_id) as (library, _found):
+    with services.clip_of(caller(request).user, clip_id) as (library, _clip):
         services.change(library, [clip_id], "delete")
     return Status(204, None)
 

@@ -55,17 +55,17 @@ def _all_out(request: HttpRequest, rows: QuerySet[Organization]) -> list[Organiz
 @router.get("/organizations", response=Page[OrganizationOut], summary="All organizations", **needs("read"))
 def organizations(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
     """List the caller's organizations; the owner of Hark sees all."""
-    found = page(request, services.seen_by(caller(request).user), paging)
-    rows = Organization.objects.filter(pk__in=[row.pk for row in found["items"]])
-    return {**found, "items": _all_out(request, rows)}
+    listing = page(request, services.seen_by(caller(request).user), paging)
+    rows = Organization.objects.filter(pk__in=[row.pk for row in listing["items"]])
+    return {**listing, "items": _all_out(request, rows)}
 
 
 @router.post("/organizations", response={201: OrganizationOut}, summary="Make an organization", **needs(person=True))
 @creation()
 def add(request: HttpRequest, wish: OrganizationIn) -> Made:
     """Make an organization whose owner is the caller."""
-    made = services.create(user=caller(request).user, name=wish.name)
-    return Made(_out(request, made), f"/api/v1/organizations/{made.pk}")
+    organization = services.create(user=caller(request).user, name=wish.name)
+    return Made(_out(request, organization), f"/api/v1/organizations/{organization.pk}")
 
 
 @router.post("/organizations/join", response=OrganizationOut, summary="Join an organization", **needs(person=True))
@@ -83,9 +83,9 @@ def organization(request: HttpRequest, organization_id: int) -> OrganizationOut:
 @router.patch(ONE, response=OrganizationOut, summary="Rename an organization", **needs(person=True))
 def rename(request: HttpRequest, organization_id: int, wish: OrganizationIn) -> OrganizationOut:
     """Rename it; for its owners."""
-    found = services.owned(caller(request).user, organization_id)
-    services.rename(organization=found, name=wish.name)
-    return _out(request, found)
+    organization = services.owned(caller(request).user, organization_id)
+    services.rename(organization=organization, name=wish.name)
+    return _out(request, organization)
 
 
 @router.delete(ONE, response={204: None}, summary="Delete an organization", **needs(person=True))
@@ -101,16 +101,16 @@ def delete(request: HttpRequest, organization_id: int) -> Status:
 @router.get(ONE + "/members", response=Page[MemberOut], summary="Who is in it", **needs("read"))
 def members(request: HttpRequest, organization_id: int, paging: Query[Paging]) -> dict[str, Any]:
     """List its people in the order in which they joined."""
-    found = services.visible(caller(request).user, organization_id)
-    return page(request, found.memberships.select_related("user"), paging)
+    organization = services.visible(caller(request).user, organization_id)
+    return page(request, organization.memberships.select_related("user"), paging)
 
 
 @router.patch(MEMBER, response=MemberOut, summary="Change a role", **needs(person=True))
 def change(request: HttpRequest, organization_id: int, user_id: int, wish: RoleIn) -> Membership:
     """Make a person owner, member or viewer. Its owners and the owner of Hark may; one owner must remain."""
-    found = services.member(services.administered(caller(request).user, organization_id), user_id)
-    services.set_role(membership=found, role=wish.role)
-    return found
+    membership = services.member(services.administered(caller(request).user, organization_id), user_id)
+    services.set_role(membership=membership, role=wish.role)
+    return membership
 
 
 @router.delete(MEMBER, response={204: None}, summary="Remove somebody, or leave", **needs(person=True))
@@ -125,8 +125,8 @@ def remove(request: HttpRequest, organization_id: int, user_id: int) -> Status:
 @router.get(ONE + "/invitations", response=Page[InvitationOut], summary="Invitations that wait", **needs("read"))
 def invitations(request: HttpRequest, organization_id: int, paging: Query[Paging]) -> dict[str, Any]:
     """List open invitations, newest first; for its owners."""
-    found = services.owned(caller(request).user, organization_id)
-    return page(request, services.open_invitations(found), paging)
+    organization = services.owned(caller(request).user, organization_id)
+    return page(request, services.open_invitations(organization), paging)
 
 
 @router.post(ONE + "/invitations", response={201: InvitationMadeOut}, summary="Invite somebody", **needs(person=True))
@@ -134,11 +134,11 @@ def invitations(request: HttpRequest, organization_id: int, paging: Query[Paging
 def invite(request: HttpRequest, organization_id: int, wish: RoleIn) -> Made:
     """Make a link with which a signed-in user joins, once within a week; for its owners."""
     user = caller(request).user
-    made, link = services.invite(
+    invitation, link = services.invite(
         organization=services.owned(user, organization_id), by=user, role=wish.role,
         base_url=request.build_absolute_uri("/"),
     )  # fmt: skip
-    shown = InvitationOut.from_orm(made).model_dump()
+    shown = InvitationOut.from_orm(invitation).model_dump()
     return Made(InvitationMadeOut(**shown, link=link), f"/api/v1/organizations/{organization_id}/invitations")
 
 
@@ -147,8 +147,8 @@ def invite(request: HttpRequest, organization_id: int, wish: RoleIn) -> Made:
 )
 def revoke(request: HttpRequest, organization_id: int, invitation_id: int) -> Status:
     """Revoke its link; for the organization's owners."""
-    found = services.owned(caller(request).user, organization_id)
-    services.revoke_invitation(invitation=get_object_or_404(Invitation, pk=invitation_id, organization=found))
+    organization = services.owned(caller(request).user, organization_id)
+    services.revoke_invitation(invitation=get_object_or_404(Invitation, pk=invitation_id, organization=organization))
     return Status(204, None)
 
 
@@ -197,8 +197,8 @@ def _share(request: HttpRequest, organization_id: int, thing: services.Thing) ->
 
 def _withdraw(request: HttpRequest, organization_id: int, thing: services.Thing) -> Status:
     user = caller(request).user
-    found = services.visible(user, organization_id)
-    if thing.organization == found:
+    organization = services.visible(user, organization_id)
+    if thing.organization == organization:
         services.share(thing=thing, organization=None, by=user)
     return Status(204, None)
 
@@ -210,27 +210,27 @@ def _withdraw(request: HttpRequest, organization_id: int, thing: services.Thing)
 def quota(request: HttpRequest, organization_id: int, wish: QuotaIn) -> OrganizationOut:
     """Set the quota of all its people together, shared or not. Its owners may, until the owner of Hark has set one."""
     user = caller(request).user
-    found = services.visible(user, organization_id)
+    organization = services.visible(user, organization_id)
     limits = Limits(wish.disk_bytes, wish.jobs_a_day, wish.minutes_a_month)
-    services.set_quota(organization=found, limits=limits, by=user)
-    return _out(request, found)
+    services.set_quota(organization=organization, limits=limits, by=user)
+    return _out(request, organization)
 
 
 @router.get(ONE + "/use", response=UseOut, summary="What was used", **needs("read"))
 def use(request: HttpRequest, organization_id: int) -> dict[str, Any]:
     """Return the use of its quota, and that by week and person. For its owners and the owner of Hark."""
-    found = services.administered(caller(request).user, organization_id)
-    used = usage_of(found)
+    organization = services.administered(caller(request).user, organization_id)
+    used = usage_of(organization)
     return {
         "disk_bytes": round(used["disk_gb"] * 1e9),
         "jobs_today": used["jobs"],
         "minutes_this_month": used["minutes"],
-        "weeks": use_of.by_week(found),
+        "weeks": use_of.by_week(organization),
     }
 
 
 @router.get(ONE + "/log", response=Page[EntryOut], summary="The audit log", **needs("read"))
 def log(request: HttpRequest, organization_id: int, paging: Query[Paging]) -> dict[str, Any]:
     """List what was done in it, newest first. For its owners and the owner of Hark."""
-    found = services.administered(caller(request).user, organization_id)
-    return page(request, entries_of_organization(found.pk), paging)
+    organization = services.administered(caller(request).user, organization_id)
+    return page(request, entries_of_organization(organization.pk), paging)

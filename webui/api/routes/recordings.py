@@ -84,8 +84,8 @@ def create(
         "engine": engine, "language": language, "speakers": speakers, "diarize": diarize, "summarize": summarize,
     }  # fmt: skip
     with received(user, audio) as (path, _facts):
-        made = intake.create_recording(user=user, name=name_of(audio), source=path, options=options)
-    return Made(RecordingOut.from_orm(made), f"/api/v1/recordings/{made.pk}")
+        recording = intake.create_recording(user=user, name=name_of(audio), source=path, options=options)
+    return Made(RecordingOut.from_orm(recording), f"/api/v1/recordings/{recording.pk}")
 
 
 @router.get("/recordings/search", response=HitsOut, summary="Search transcripts", **needs("read"))
@@ -113,8 +113,8 @@ def search(
 def ask(request: HttpRequest, wish: QuestionIn) -> AnswerOut:
     """Answer with citations of speaker, place and time; by the language model if the owner has set one up."""
     one = a_recording(request, wish.recording) if wish.recording is not None else None
-    found = asking.answer(user=caller(request).user, question=wish.question, recording=one)
-    return AnswerOut(**{name: found[name] for name in AnswerOut.model_fields})
+    answer = asking.answer(user=caller(request).user, question=wish.question, recording=one)
+    return AnswerOut(**{name: answer[name] for name in AnswerOut.model_fields})
 
 
 @router.get(ONE, response=RecordingOut, summary="A recording", **needs("read"))
@@ -134,10 +134,10 @@ def delete(request: HttpRequest, recording_id: UUID) -> Status:
 def transcript(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
     """Return words, times and speakers. 409 without a transcript. Only its user sees ``sounds_like``."""
     one = a_recording(request, recording_id)
-    found = as_json(transcripts.transcript_of(one))
+    content = as_json(transcripts.transcript_of(one))
     if one.user != caller(request).user:
-        found["sounds_like"] = {}
-    return {name: value for name, value in found.items() if name != "schema"}
+        content["sounds_like"] = {}
+    return {name: value for name, value in content.items() if name != "schema"}
 
 
 @router.post(ONE + "/speakers", response={201: JobOut}, summary="Detect speakers again", **needs("audio"))
@@ -261,12 +261,12 @@ def summary(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
     """Return text, key points and action items, each with its segments, and sentiment. 409 without a summary."""
     mine = a_recording(request, recording_id)
     transcripts.transcript_of(mine)
-    found = derived.summary_of(mine)
-    if found is None:
+    content = derived.summary_of(mine)
+    if content is None:
         raise StatusError(
             409,
             _("There is no summary."),
             _("None was requested, the recording has no speech, or no engine could write one."),
             _("Have it summarized (POST), or look at the job of the recording."),
         )
-    return found
+    return content

@@ -46,8 +46,8 @@ def add(request: HttpRequest, wish: TokenIn) -> Made:
     beyond = set(wish.scopes) - allowed.scopes
     if beyond:
         raise missing_scope(*beyond)
-    made, text = services.create_token(user=allowed.user, name=wish.name, scopes=wish.scopes, days=wish.days)
-    return Made(TokenMadeOut(**TokenOut.from_orm(made).model_dump(), token=text), f"/api/v1/tokens/{made.pk}")
+    token, text = services.create_token(user=allowed.user, name=wish.name, scopes=wish.scopes, days=wish.days)
+    return Made(TokenMadeOut(**TokenOut.from_orm(token).model_dump(), token=text), f"/api/v1/tokens/{token.pk}")
 
 
 @router.get("/tokens/{int:token_id}", response=TokenOut, summary="A token", **needs("read"))

@@ -22,35 +22,35 @@ router = Router(tags=["Users"])
 @router.get("/users", response=Page[UserOut], summary="All users", **needs("admin"))
 def users(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
     """List users, the owner first."""
-    return page(request, services.users_there().order_by("-is_owner", "username"), paging)
+    return page(request, services.existing_users().order_by("-is_owner", "username"), paging)
 
 
 @router.post("/users", response={201: UserOut}, summary="Add a user", **needs("admin"))
 @creation()
 def add(request: HttpRequest, wish: UserIn) -> Made:
     """Add a user, who chooses a password with a link; make that link next."""
-    made = services.create_user(username=wish.name, password=None, email=wish.email)
-    return Made(UserOut.from_orm(made), f"/api/v1/users/{made.pk}")
+    user = services.create_user(username=wish.name, password=None, email=wish.email)
+    return Made(UserOut.from_orm(user), f"/api/v1/users/{user.pk}")
 
 
 @router.get("/users/{int:user_id}", response=UserOut, summary="A user", **needs("admin"))
 def user(request: HttpRequest, user_id: int) -> User:
     """Return name, address, and whether they may sign in."""
-    return get_object_or_404(services.users_there(), pk=user_id)
+    return get_object_or_404(services.existing_users(), pk=user_id)
 
 
 @router.patch("/users/{int:user_id}", response=UserOut, summary="Activate or deactivate a user", **needs("admin"))
 def change(request: HttpRequest, user_id: int, wish: UserChangeIn) -> User:
     """Activate or deactivate a user (not the owner). Deactivation ends sign-ins and tokens; the data stays."""
-    found = get_object_or_404(services.users_there(), pk=user_id)
-    services.set_active(user=found, active=wish.is_active)
-    return found
+    user = get_object_or_404(services.existing_users(), pk=user_id)
+    services.set_active(user=user, active=wish.is_active)
+    return user
 
 
 @router.delete("/users/{int:user_id}", response={204: None}, summary="Delete a user", **needs("admin"))
 def delete(request: HttpRequest, user_id: int) -> Status:
     """Delete a user with all data, for good. The owner cannot be deleted."""
-    delete_account(user=get_object_or_404(services.users_there(), pk=user_id))
+    delete_account(user=get_object_or_404(services.existing_users(), pk=user_id))
     return Status(204, None)
 
 
@@ -58,5 +58,5 @@ def delete(request: HttpRequest, user_id: int) -> Status:
 @creation()
 def link(request: HttpRequest, user_id: int) -> Made:
     """Make a link with which the user chooses a password, once within a week; their older links stop working."""
-    found = get_object_or_404(services.users_there(), pk=user_id)
-    return Made(LinkOut(link=services.password_link(user=found, base_url=request.build_absolute_uri("/"))))
+    user = get_object_or_404(services.existing_users(), pk=user_id)
+    return Made(LinkOut(link=services.password_link(user=user, base_url=request.build_absolute_uri("/"))))

@@ -56,8 +56,8 @@ def remove(request: HttpRequest, webhook_id: int) -> Status:
 @creation()
 def ping(request: HttpRequest, webhook_id: int) -> Made:
     """Send a message of the event ``ping``; the deliveries show its outcome."""
-    made = webhooks.ping(webhook=_own(request, webhook_id))
-    return Made(DeliveryOut.from_orm(made), f"/api/v1/webhooks/{webhook_id}/deliveries")
+    delivery = webhooks.ping(webhook=_own(request, webhook_id))
+    return Made(DeliveryOut.from_orm(delivery), f"/api/v1/webhooks/{webhook_id}/deliveries")
 
 
 @router.get(

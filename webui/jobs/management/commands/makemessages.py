@@ -32,7 +32,7 @@ class Command(makemessages.Command):
         """Return the files of the portal, and the Python files and page templates of the packages below it."""
         below = sorted(path for package in SAYING for path in Path("..", package).rglob("*.py"))
         below += [Path("..", template) for template in TEMPLATES]
-        made = self.translatable_file_class
+        file_class = self.translatable_file_class
         return super().find_files(root) + [
-            made(str(path.parent), path.name, self.default_locale_path) for path in below
+            file_class(str(path.parent), path.name, self.default_locale_path) for path in below
         ]
