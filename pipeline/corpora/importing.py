@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import zlib
+from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 
 from core.audio_file import SAMPLE_RATE, SILENCE_PEAK, read_audio, seconds_of_audio
+from core.data_folder import storing
 from core.errors import HarkError
 from core.events import Reporter
 from core.foreign_audio import read_foreign_audio, seconds_of
@@ -110,14 +114,7 @@ def import_corpus(
     listing = listed_corpus(folder, own)
     report = report_of(folder, listing, licence, reporter)
     utterances = partial(utterances_of, folder, listing, own, lengths={})
-    parts: Iterable[tuple[str, Utterance]] = utterances()
-    if limit_hours is not None:
-        parts = (
-            (source, utterance)
-            for part in range(SPREAD)
-            for source, utterance in utterances()
-            if zlib.crc32(source.encode("utf-8", "backslashreplace")) % SPREAD == part
-        )
+    parts = utterances() if limit_hours is None else _interleaved(utterances())
     with reading(folder):
         total = sum(1 for _ in utterances()) if limit_hours is None else 0
         _import(parts, partial(_decode, own=own), library, language, limit_hours, report, reporter, total)
@@ -147,6 +144,20 @@ def utterances_of(
     for utterance in listing.utterances():
         for piece in _pieces(utterance, lengths, own):
             yield source_id(corpus, _place(folder, piece)), piece
+
+
+def _interleaved(utterances: Iterable[tuple[str, Utterance]]) -> Iterator[tuple[str, Utterance]]:
+    """Yield the utterances of each part in turn, from a temporary file, so that memory does not grow with them."""
+    places = [array("Q") for _ in range(SPREAD)]  # of each part's utterances in the file
+    with TemporaryFile() as file:
+        for source, utterance in utterances:
+            places[zlib.crc32(source.encode("utf-8", "backslashreplace")) % SPREAD].append(file.tell())
+            with storing("saving clips"):
+                pickle.dump((source, utterance), file)
+                file.flush()
+        for place in chain.from_iterable(places):
+            file.seek(place)
+            yield pickle.load(file)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from core.confined_call import called
 from core.errors import HarkError
 from core.events import Reporter
 from db.db_api import Library
@@ -259,6 +261,21 @@ def test_a_limit_is_spread_over_the_corpus_and_counts_what_is_there(folder: Path
     assert again.added == 0 and again.limit_reached
     rest = run(folder, library, own=True)
     assert report.added + rest.added == 96 and rest.already_there == report.added
+
+
+def test_with_a_limit_a_corpus_is_listed_once(folder: Path, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def counted(place: str, *arguments: Any, **options: Any) -> Iterator[Any]:
+        calls.append(place)
+        return called(place, *arguments, **options)
+
+    monkeypatch.setattr("pipeline.corpora.listing.called", counted)
+    for number in range(3):
+        put(folder / "wavs" / f"{number}.wav", number)
+    write(folder / "metadata.csv", "".join(f"{number}|One.|One.\n" for number in range(3)))
+    assert run(folder, library, limit_hours=1.0).added == 3
+    assert len(calls) == 2, "one for the layout and the licence, one for the utterances"
 
 
 def test_progress_is_reported(folder: Path, library: Library) -> None:
