@@ -7,7 +7,6 @@ the full-text index, ``clip_fts`` holds the words of each text, as split by SQLi
 from __future__ import annotations
 
 import re
-import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -26,10 +25,10 @@ from core.earlier_settings import taken
 from core.errors import HarkError
 from db import database
 from db.database import FULL_TEXT_DIFFERS, MARKER, SCHEMA, SCHEMA_VERSION, Check, in_use, newer
+from db.full_text import words_of
 
 KEY = 0x4841524C  # "HARL", for advisory locks; the writers of each library share one, keyed by its schema
 MAKING = 0  # key of the lock for making a library
-LONGEST_WORD = 500  # letters: an entry of PostgreSQL's index has at most 2.7 kB
 PAGE_ROWS = 1000  # rows whose words are compared at a time
 RESTARTS_S, AGAIN_AFTER_S = 20.0, 0.5  # a server that is away may be restarting
 NO_ANSWER = {"08", "28", "3D", "53", "57"}  # SQLSTATE classes: connection, sign-in, database, resources, shutdown
@@ -77,17 +76,9 @@ def _tables() -> str:
 
 
 def _words_of(texts: Sequence[str]) -> list[list[str]]:
-    """Split each text into words, in order, as SQLite's full-text index does."""
-    tokenizer = re.search(r'tokenize = ".*?"', SCHEMA.read_text(encoding="utf-8"))
+    tokenizer = re.search(r'tokenize = "(.*?)"', SCHEMA.read_text(encoding="utf-8"))
     assert tokenizer is not None
-    words: list[list[str]] = [[] for _ in texts]
-    with closing(sqlite3.connect(":memory:")) as memory:
-        memory.execute(f"CREATE VIRTUAL TABLE text USING fts5 (content, {tokenizer[0]})")
-        memory.execute("CREATE VIRTUAL TABLE word USING fts5vocab (text, instance)")
-        memory.executemany("INSERT INTO text (rowid, content) VALUES (?, ?)", enumerate(texts))
-        for row, word in memory.execute("SELECT doc, term FROM word ORDER BY doc, offset"):
-            words[row].append(word[:LONGEST_WORD])
-    return words
+    return words_of(texts, tokenizer[1])
 
 
 class PostgresqlConnection:

@@ -1,4 +1,4 @@
-"""Full-text search in transcripts: SQLite's FTS5, PostgreSQL's tsvector, on MariaDB and MySQL ``instr``."""
+"""Full-text search in transcripts, by SQLite's FTS5; on servers, the words that it splits are in a column."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from uuid import UUID
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connection
+from django.db.models import QuerySet
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
+from db.full_text import indexed, words_of
 from pipeline.recordings.transcript import Transcript
 from webui.accounts.models import User
 from webui.audio.models import Passage, Recording
@@ -22,8 +24,7 @@ MOST_WORDS = 32  # of a query
 LONGEST_QUERY = 400  # letters
 BEGIN, END = "\x02", "\x03"  # around matches; no text contains them
 PASSAGES = 2000  # at a time
-LONGEST_WORD = 200  # letters; longer words are truncated
-_WORD = re.compile(r"[^\W_]+")
+TOKENIZER = "unicode61 remove_diacritics 2"  # as in the migration 0002_search
 _PHRASE = re.compile(r'"([^"]*)"|(\w+)')
 
 
@@ -60,13 +61,13 @@ def index_all() -> None:
         _set_words(passages)
 
 
-def _set_words(passages: Iterable[Passage]) -> None:
+def _set_words(passages: QuerySet[Passage] | list[Passage]) -> None:
     if connection.vendor != "sqlite":
-        value, stored = ("%s::tsvector", _vector) if connection.vendor == "postgresql" else ("%s", _line)
+        words = words_of([passage.text for passage in passages], TOKENIZER)
         with connection.cursor() as cursor:
             cursor.executemany(
-                f"UPDATE audio_passage SET words = {value} WHERE id = %s",
-                [(stored(passage.text), passage.pk) for passage in passages],
+                "UPDATE audio_passage SET words = %s WHERE id = %s",
+                [(" ".join(["", *of_text, ""]), passage.pk) for passage, of_text in zip(passages, words)],
             )
 
 
@@ -90,11 +91,11 @@ def find(user: User, wanted: Iterable[str], *, recording: Recording | None, limi
     wanted = list(wanted)
     if not wanted:
         return []
-    if connection.vendor != "sqlite":
-        return _find_on_server(user, wanted, recording, limit, every)
     expression = (" AND " if every else " OR ").join(f'"{term}"' for term in wanted)
     if every:
         expression += " *"  # the last word may be incomplete
+    if connection.vendor != "sqlite":
+        return _find_on_server(user, wanted, expression, recording, limit, every)
     condition, values = ("AND p.recording_id = %s", [recording.pk.hex]) if recording is not None else ("", [])
     try:
         seen, of_user = Recording.objects.visible_to(user).order_by().values("pk").query.sql_with_params()
@@ -116,86 +117,47 @@ def find(user: User, wanted: Iterable[str], *, recording: Recording | None, limi
         ]
 
 
-# Servers: words are separated here, not by their parsers, so that results do not depend on the server's locale.
-
-
-def _words(text: str) -> list[tuple[str, int, int]]:
-    """Return each word as compared (lower case, no diacritics), with its start and end [letters]."""
-    return [(_compared(match[0]), match.start(), match.end()) for match in _WORD.finditer(text)]
-
-
-def _compared(word: str) -> str:
-    apart = unicodedata.normalize("NFKD", word.casefold())
-    return "".join(letter for letter in apart if unicodedata.category(letter) != "Mn")[:LONGEST_WORD]
-
-
-def _vector(text: str) -> str:
-    """Return a tsvector. Words hold letters and digits only, so nothing needs escaping."""
-    return " ".join(f"'{word}':{place}" for place, (word, _begin, _end) in enumerate(_words(text), 1) if word)
-
-
-def _line(text: str) -> str:
-    return " ".join(["", *(word for word, _begin, _end in _words(text) if word), ""])
-
-
-def _find_on_server(user: User, wanted: list[str], recording: Recording | None, limit: int, every: bool) -> list[Hit]:
-    phrases = [phrase for term in wanted if (phrase := [word for word, _begin, _end in _words(term) if word])]
+def _find_on_server(
+    user: User, wanted: list[str], expression: str, recording: Recording | None, limit: int, every: bool
+) -> list[Hit]:
+    phrases = [phrase for phrase in words_of(wanted, TOKENIZER) if phrase]
     if not phrases:
         return []
     passages = Passage.objects.visible_to(user).select_related("recording")
     if recording is not None:
         passages = passages.filter(recording=recording)
-    sought = _in_postgresql if connection.vendor == "postgresql" else _in_mysql
-    best = passages.extra(order_by=["-rank", "id"], **sought(phrases, every))
+    best = passages.extra(order_by=["rank", "id"], **_sought(phrases, every))[:limit]
+    with indexed([passage.text for passage in best], TOKENIZER) as memory:
+        query = "SELECT rowid, highlight(indexed, 0, ?, ?) FROM indexed WHERE indexed MATCH ?"
+        marked = dict(memory.execute(query, (BEGIN, END, expression)))
     return [
         Hit(
             passage.recording_id, passage.recording.name, passage.number, passage.start_s, passage.end_s,
-            passage.speaker, passage.text, mark_safe(_as_html(_marked(passage.text, phrases, every))),
+            passage.speaker, passage.text, mark_safe(_as_html(marked[row])),
         )
-        for passage in best[:limit]
+        for row, passage in enumerate(best) if row in marked  # a collation may find more
     ]  # fmt: skip
 
 
-def _in_postgresql(phrases: list[list[str]], every: bool) -> dict[str, Any]:
-    alternatives = ["(" + " <-> ".join(f"'{word}'" for word in phrase) + ")" for phrase in phrases]
-    expression = (" & " if every else " | ").join(alternatives)
+def _sought(phrases: list[list[str]], every: bool) -> dict[str, Any]:
+    """Return the condition, and the rank: the share of letters that do not match.
+
+    MariaDB and MySQL scan all visible passages, as InnoDB's index omits short words.
+    """
+    sought = [f" {' '.join(phrase)} " for phrase in phrases]
     if every:
-        expression = f"{expression[:-1]}:*)"  # the last word may be incomplete
+        sought[-1] = sought[-1].rstrip()  # the last word may be incomplete
+    conditions = (" AND " if every else " OR ").join(["POSITION(%s IN audio_passage.words) > 0"] * len(sought))
+    where, values = [conditions], sought
+    if connection.vendor == "postgresql":
+        alternatives = (" & " if every else " | ").join(f"({' & '.join(phrase)})" for phrase in phrases)
+        where.append("audio_passage.words::tsvector @@ %s::tsquery")  # the index
+        values = [*sought, f"{alternatives[:-1]}:*)" if every else alternatives]
+    left = "REPLACE(" * len(sought) + "audio_passage.words" + ", %s, '')" * len(sought)
     return {
-        "where": ["audio_passage.words @@ %s::tsquery"], "params": [expression],
-        "select": {"rank": "ts_rank(audio_passage.words, %s::tsquery)"}, "select_params": [expression],
+        "where": where, "params": values,
+        "select": {"rank": f"1.0 * CHAR_LENGTH({left}) / CHAR_LENGTH(audio_passage.words)"}, "select_params": sought,
     }  # fmt: skip
-
-
-def _in_mysql(phrases: list[list[str]], every: bool) -> dict[str, Any]:
-    """Scan all visible passages, as InnoDB's index omits short words; rank by the share of matching letters."""
-    lines = [f" {' '.join(phrase)} " for phrase in phrases]
-    if every:
-        lines[-1] = lines[-1].rstrip()  # the last word may be incomplete
-    left = "REPLACE(" * len(lines) + "audio_passage.words" + ", %s, '')" * len(lines)
-    return {
-        "where": [(" AND " if every else " OR ").join(["instr(audio_passage.words, %s) > 0"] * len(lines))],
-        "params": lines,
-        "select": {"rank": f"1 - CHAR_LENGTH({left}) / CHAR_LENGTH(audio_passage.words)"}, "select_params": lines,
-    }  # fmt: skip
-
-
-def _marked(text: str, phrases: list[list[str]], last_may_go_on: bool) -> str:
-    """Return the text with BEGIN and END around the matches of these words and phrases."""
-    words = _words(text)
-    inside: set[int] = set()  # letters
-    for number, phrase in enumerate(phrases):
-        goes_on = last_may_go_on and number == len(phrases) - 1
-        for at in range(len(words) - len(phrase) + 1):
-            here = [word for word, _begin, _end in words[at : at + len(phrase)]]
-            if here == phrase or (goes_on and here[:-1] == phrase[:-1] and here[-1].startswith(phrase[-1])):
-                inside.update(range(words[at][1], words[at + len(phrase) - 1][2]))
-    return "".join(
-        (BEGIN if at in inside and at - 1 not in inside else "")
-        + letter
-        + (END if at in inside and at + 1 not in inside else "")
-        for at, letter in enumerate(text)
-    )
 
 
 def _as_html(text: str) -> str:

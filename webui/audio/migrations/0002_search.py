@@ -30,8 +30,8 @@ TAKE_AWAY["sqlite"] = (
     "DROP TABLE audio_passage_words",
 )
 MAKE["postgresql"] = (
-    "ALTER TABLE audio_passage ADD COLUMN words tsvector",
-    "CREATE INDEX audio_passage_words ON audio_passage USING gin (words)",
+    "ALTER TABLE audio_passage ADD COLUMN words text",
+    "CREATE INDEX audio_passage_words ON audio_passage USING gin ((words::tsvector))",
 )
 TAKE_AWAY["postgresql"] = ("ALTER TABLE audio_passage DROP COLUMN words",)
 MAKE["mysql"] = ("ALTER TABLE audio_passage ADD COLUMN words LONGTEXT",)
