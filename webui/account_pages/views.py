@@ -38,7 +38,7 @@ from webui.accounts.sign_in import forgive, sender, sign_in
 from webui.accounts.signed_in import signed_in
 from webui.api import webhooks as outgoing
 from webui.api.models import Webhook
-from webui.http.errors import with_wait
+from webui.http.errors import with_headers
 from webui.http.parameters import INVALID, safe_address
 from webui.jobs.quota import usage_of
 from webui.keys.sealing import show_next, shown_now
@@ -79,7 +79,7 @@ def login(request: HttpRequest) -> HttpResponse:
         "nobody": services.owner() is None,
     }
     status = getattr(problem, "status", INVALID if form.errors else 200)
-    return with_wait(problem, render(request, "accounts/login.html", content, status=status))
+    return with_headers(problem, render(request, "accounts/login.html", content, status=status))
 
 
 @login_not_required

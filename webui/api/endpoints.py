@@ -15,12 +15,10 @@ from django.views.decorators.csrf import csrf_exempt
 from core.errors import HarkError
 from webui.api.authentication import Token
 from webui.api.problems import in_words
-from webui.http.errors import StatusError, problem
+from webui.http.errors import StatusError, problem, with_headers
 from webui.http.parameters import is_page, json_object, whole_number
 
 Shape = Callable[[HarkError, int], HttpResponse]  # an error and its status as an answer
-
-HEADERS = {"Retry-After", "WWW-Authenticate"}  # copied to a page about the error
 
 
 def endpoint(
@@ -42,13 +40,9 @@ def endpoint(
     allowed = [*methods, *(["HEAD"] if "GET" in methods else [])]
 
     def failed(request: HttpRequest, error: HarkError, status: int) -> HttpResponse:
-        response = shape(error, status)
-        if shape is not problem or not is_page(request):
-            return response
-        page = render(request, "problem.html", {"problem": error}, status=status)
-        for name in HEADERS.intersection(response.headers):
-            page[name] = response[name]
-        return page
+        if shape is problem and is_page(request):
+            return with_headers(error, render(request, "problem.html", {"problem": error}, status=status))
+        return shape(error, status)
 
     def decorate(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
         @csrf_exempt  # Token checks it for a caller with a session

@@ -21,7 +21,7 @@ from webui.compatibility import speaking
 from webui.compatibility.streaming import stream
 from webui.compatibility.transcribing import text_of, transcribe_upload
 from webui.compatibility.uploads import sent_file
-from webui.http.errors import StatusError, with_wait
+from webui.http.errors import StatusError, with_headers
 from webui.http.parameters import json_object
 from webui.jobs.places import place
 from webui.trainer.speech import free_engines, spoken
@@ -63,7 +63,7 @@ def as_openai(error: HarkError, status: int) -> HttpResponse:
     response = JsonResponse({"error": content}, status=status)
     if status == 504:  # a retry would only begin a second transcription
         response["x-should-retry"] = "false"
-    return with_wait(error, response)
+    return with_headers(error, response)
 
 
 @endpoint("POST", scopes=("audio",), shape=as_openai, fields=HEARD_WITH)

@@ -7,16 +7,17 @@ is checked before a body arrives and while it does.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.http import HttpResponse
+
 from core.data_folder import storage_error
 from core.errors import HarkError
-from webui.http.errors import StatusError, too_large
+from webui.http.errors import StatusError, problem, too_large, with_headers
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -136,17 +137,16 @@ class _Request:
 
 async def _refuse(scope: Scope, receive: Receive | None, send: Send, error: HarkError) -> None:
     headers = dict(scope["headers"])
-    status = int(getattr(error, "status", 422))
-    kind, answer = b"text/plain; charset=utf-8", f"{error.what} {error.why} {error.what_to_do}".encode()
     if scope["path"].startswith(("/api/", "/v1/")) or b"application/json" in headers.get(b"accept", b""):
-        problem = {"title": error.what, "status": status, **error.as_dict()}
-        kind, answer = b"application/problem+json", json.dumps(problem).encode()
-    length = str(len(answer)).encode()
-    answer_headers = [(b"content-type", kind), (b"content-length", length), (b"connection", b"close")]
-    if status in (429, 503):
-        answer_headers.append((b"retry-after", str(getattr(error, "wait_s", None) or 30).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": answer_headers})
-    await send({"type": "http.response.body", "body": answer, "more_body": True})
+        answer = problem(error)
+    else:
+        status = getattr(error, "status", 422)
+        text = HttpResponse(str(error), content_type="text/plain; charset=utf-8", status=status)
+        answer = with_headers(error, text)
+    answer["Content-Length"], answer["Connection"] = len(answer.content), "close"
+    answer_headers = [(name.lower().encode(), value.encode()) for name, value in answer.items()]
+    await send({"type": "http.response.start", "status": answer.status_code, "headers": answer_headers})
+    await send({"type": "http.response.body", "body": answer.content, "more_body": True})
     if receive is not None and b"expect" not in headers:
         with suppress(TimeoutError):
             async with asyncio.timeout(READ_ON_S):

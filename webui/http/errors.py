@@ -23,7 +23,7 @@ from webui.translation import explained
 log = logging.getLogger(__name__)
 
 PROBLEM = "application/problem+json"
-BUSY_WAIT_S = 30  # until the next attempt, for a 429 without a time of its own
+BUSY_WAIT_S = 30  # until the next attempt, for an error without a time of its own
 LONGEST_LINE = 500  # characters in the log about a malformed request
 LONGEST_NAME = 80  # characters of a host name that a page repeats
 
@@ -41,11 +41,11 @@ def explain(request: HttpRequest, error: HarkError, status: int) -> HttpResponse
     if "application/json" in request.headers.get("Accept", "") or request.path.startswith("/api/"):
         return problem(error, status)
     template = "fragments/problem.html" if getattr(request, "htmx", False) else "problem.html"
-    response = render(request, template, {"problem": error, "status": status, "back": _form_of(request)}, status=status)
+    response = render(request, template, {"problem": error, "back": _form_of(request)}, status=status)
     if getattr(request, "htmx", False):
         response["HX-Retarget"] = "#problems"
         response["HX-Reswap"] = "innerHTML"
-    return with_wait(error, response)
+    return with_headers(error, response)
 
 
 def problem(error: HarkError, /, status: int | None = None, **more: Any) -> HttpResponse:
@@ -53,17 +53,16 @@ def problem(error: HarkError, /, status: int | None = None, **more: Any) -> Http
     status = status or getattr(error, "status", 422)
     sentences = explained(error)
     content = {"type": "about:blank", "title": sentences["what"], "status": status, **sentences, **more}
-    response = with_wait(error, JsonResponse(content, status=status, content_type=PROBLEM))
-    if status == 401:
-        response["WWW-Authenticate"] = 'Bearer realm="Hark"'
-    return response
+    return with_headers(error, JsonResponse(content, status=status, content_type=PROBLEM))
 
 
-def with_wait(error: BaseException | None, response: HttpResponse) -> HttpResponse:
-    """Set Retry-After to the error's ``wait_s``, or to a default if the status is 429."""
-    wait_s = getattr(error, "wait_s", None) or (BUSY_WAIT_S if response.status_code == 429 else None)
+def with_headers(error: HarkError | None, response: HttpResponse) -> HttpResponse:
+    """Set Retry-After to the error's ``wait_s``, for 429 and 503 at least to a default; for 401 WWW-Authenticate."""
+    wait_s = getattr(error, "wait_s", None) or (BUSY_WAIT_S if response.status_code in (429, 503) else None)
     if wait_s:
         response["Retry-After"] = str(wait_s)
+    if response.status_code == 401:
+        response["WWW-Authenticate"] = 'Bearer realm="Hark"'
     return response
 
 
@@ -100,7 +99,6 @@ def known(error: BaseException | None) -> tuple[HarkError, int] | None:
             _("Hark is busy."),
             _("Its database was locked by another process for half a minute."),
             _("Send the request again in a moment."),
-            wait_s=30,
         )
         return busy, 503
     return None

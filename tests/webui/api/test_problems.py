@@ -83,7 +83,7 @@ def test_bodies_are_counted_before_anything_reads_them() -> None:
 
     start, body, _end = asyncio.run(ask("/api/v1/plans", 3_000_000))
     assert start["status"] == 413 and (b"content-type", b"application/problem+json") in start["headers"]
-    assert set(json.loads(body["body"])) == {"title", "status", "what", "why", "what_to_do"}
+    assert set(json.loads(body["body"])) == {"type", "title", "status", "what", "why", "what_to_do"}
     start, *_body = asyncio.run(ask("/api/v1/detectors/1/versions/1/detect", 300_000_000))
     assert start["status"] == 413
 
