@@ -366,6 +366,7 @@ LOGGING = {
     "loggers": {
         "django-q": {"level": "WARNING"},
         "django.request": {"level": "ERROR"},
+        "httpx2": {"level": "WARNING"},  # at INFO it logs full addresses, which can hold a secret
         "webui.watching.logs": {"level": _MORE},
         "webui.jobs.supervise": {"level": _MORE},
         # Its own handler writes plain lines.

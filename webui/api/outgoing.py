@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import http.client
+import asyncio
 import ipaddress
 import logging
 import socket
 import ssl
-import threading
 from collections.abc import Mapping
 from urllib.parse import SplitResult, urlsplit
 
+import httpx2
 from django.conf import settings
 from django.utils.translation import gettext as _
 
@@ -22,7 +22,6 @@ CONNECT_S, ANSWER_S = 5.0, 10.0  # at most for each step
 WHOLE_S = 20.0  # for one address of a name; a server that sends a byte now and then is cut off
 MOST_ADDRESSES = 2  # tried of a name
 LONGEST_S = 30.0 + MOST_ADDRESSES * WHOLE_S  # in all, with the look-up of the name
-READ_BYTES = 2_000  # of an answer
 LONGEST_URL = 500
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
@@ -87,24 +86,35 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
     connection, no answer in time, or none in HTTP.
     """
     parts = check_url(url)
-    host = parts.hostname or ""
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     problem = ""
     for address in _look_up(host, port)[:MOST_ADDRESSES]:
-        connection = _Connection(host, port, address, secure=parts.scheme == "https")
-        cut = threading.Timer(WHOLE_S, _cut_off, [connection])
-        cut.daemon = True
-        cut.start()
         try:
-            connection.connect()
-            return _ask(connection, target, body, headers)
-        except (OSError, ValueError) as error:
+            return asyncio.run(_post_to(address, url, body, headers))
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.InvalidURL, ValueError) as error:
             problem = _reason_of(error)
-        finally:
-            cut.cancel()
-            connection.close()
+        except httpx2.HTTPError as error:
+            raise NotSent(_("No answer: %(why)s") % {"why": _reason_of(error)}) from error
+        except TimeoutError as error:
+            why = f"TimeoutError: nothing whole within {WHOLE_S:.0f} s"
+            raise NotSent(_("No answer: %(why)s") % {"why": why}) from error
     raise NotSent(_("No connection: %(why)s") % {"why": problem})
+
+
+async def _post_to(address: str, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+    """Send ``body`` to one checked address, with the name and certificate of the host; nothing is looked up again."""
+    to = httpx2.URL(url)
+    async with (
+        asyncio.timeout(WHOLE_S),
+        httpx2.AsyncClient(
+            verify=ssl.create_default_context(), trust_env=False, timeout=httpx2.Timeout(ANSWER_S, connect=CONNECT_S)
+        ) as client,
+        client.stream(
+            "POST", to.copy_with(host=address), content=body, headers={"Host": to.netloc.decode(), **headers},
+            extensions={"sni_hostname": to.raw_host.decode()},
+        ) as response,
+    ):  # fmt: skip
+        return response.status_code  # the body is not read
 
 
 def _look_up(host: str, port: int) -> list[str]:
@@ -137,44 +147,8 @@ def _refused(why: str, to_do: str = "") -> AddressRefused:
     )
 
 
-class _Connection(http.client.HTTPConnection):
-    """A connection to one checked address, with the name and certificate of the host."""
-
-    def __init__(self, host: str, port: int, address: str, secure: bool) -> None:
-        super().__init__(host, port, timeout=CONNECT_S)
-        self.default_port = 443 if secure else 80  # omitted in Host
-        self._address, self._secure = address, secure
-        self.was_cut_off = False
-
-    def connect(self) -> None:
-        self.sock = socket.create_connection((self._address, self.port), CONNECT_S)
-        self.sock.settimeout(ANSWER_S)
-        if self._secure:
-            context = ssl.create_default_context()
-            secured = context.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
-            self.sock = secured  # before the handshake, so that it can be cut off
-            secured.do_handshake()
-
-
-def _ask(connection: _Connection, target: str, body: bytes, headers: Mapping[str, str]) -> int:
-    try:
-        connection.request("POST", target, body, dict(headers))
-        response = connection.getresponse()  # takes truncated headers for complete ones
-        if connection.was_cut_off:
-            raise TimeoutError(f"nothing whole within {WHOLE_S:.0f} s")
-        response.read(READ_BYTES)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise NotSent(_("No answer: %(why)s") % {"why": _reason_of(error)}) from error
-    return response.status
-
-
-def _cut_off(connection: _Connection) -> None:
-    connection.was_cut_off = True
-    try:
-        connection.sock.shutdown(socket.SHUT_RDWR)
-    except (OSError, AttributeError):
-        pass
-
-
-def _reason_of(error: Exception) -> str:
-    return f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}"[:200]
+def _reason_of(error: BaseException) -> str:
+    """Return the first cause of an error; that of a timeout says nothing."""
+    while not isinstance(error, httpx2.TimeoutException) and (cause := error.__cause__ or error.__context__):
+        error = cause
+    return f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}".removesuffix(": ")[:200]

@@ -303,12 +303,12 @@ def looked_up(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[Any]:
             return real(host, port, *arguments, **options)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
 
-    def connect(address: Any, timeout: float) -> Any:
+    def connect(raw: socket.socket, address: Any) -> None:
         tried.append(address)
         raise ConnectionRefusedError(111, "Connection refused")
 
     monkeypatch.setattr("webui.api.outgoing.socket.getaddrinfo", look_up)
-    monkeypatch.setattr("webui.api.outgoing.socket.create_connection", connect)
+    monkeypatch.setattr(socket.socket, "connect", connect)
     return tried
 
 
