@@ -19,6 +19,7 @@ from tests.support.sounds import tone
 from tests.support.untrained_bundle import spoken
 from webui.translation import shown
 
+pytestmark = pytest.mark.usefixtures("data_dir")
 OPTIONS = {"engine": "auto", "language": None, "speakers": None, "diarize": True, "summarize": True}
 
 
