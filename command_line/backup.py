@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from command_line.console import PROGRAM, Screen, short_path
 from command_line.options import Commands, Parser, add_command, folder
 from core.data_folder import data_folder
-from core.earlier_settings import taken
+from core.settings import setting
 from core.settings_file import NAME, values_of
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ def run_restore(options: argparse.Namespace, screen: Screen) -> int:
     screen.show(f"Restored: {_in_words(restored)}")
     screen.show_line(str(data_folder()))
     files = [folder / NAME for folder in (data_folder(), aside) if folder is not None]
-    named = [taken("DATABASE_URL", values_of(file) if file.is_file() else {}) for file in files]
-    if any(named) and named[0] != taken("DATABASE_URL"):
+    named = [setting("DATABASE_URL", values_of(file) if file.is_file() else {}) for file in files]
+    if any(named) and named[0] != setting("DATABASE_URL"):
         screen.note(
             f"The restored settings file ({NAME}) does not name the database that was filled, or names another one: "
             "check DATABASE_URL before you start Hark."
@@ -77,7 +77,7 @@ def run_restore(options: argparse.Namespace, screen: Screen) -> int:
 
 def _server() -> Libraries | None:
     """Return the databases at DATABASE_URL; None if it is not set."""
-    if not taken("DATABASE_URL"):
+    if not setting("DATABASE_URL"):
         return None
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webui.settings")
     os.environ.setdefault("HARK_SECRET_KEY", token_hex())  # else Django creates one in the data folder

@@ -308,12 +308,12 @@ def _given_settings() -> Iterator[Finding]:
         check_given_secrets()
     except HarkError as error:
         yield Finding("secrets", BROKEN, f"{error.what} {error.why}", error.what_to_do)
-    for setting in earlier_settings.found():
+    for setting in earlier_settings.checked():
         name = f"setting {setting.name}"
-        if setting.taken:
-            yield Finding(name, OK, setting.said)
+        if setting.refused:
+            yield Finding(name, OPTIONAL, f"not taken: {setting.effect}", setting.what_to_do)
         else:
-            yield Finding(name, OPTIONAL, f"not taken: {setting.said}", setting.what_to_do)
+            yield Finding(name, OK, setting.effect)
 
 
 def _suggestions(findings: list[Finding]) -> Iterator[str]:

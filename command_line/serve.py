@@ -81,9 +81,9 @@ def run_worker(options: argparse.Namespace, screen: Screen) -> int:
 @contextmanager
 def _data_in_use(screen: Screen) -> Iterator[None]:
     """Load Django for the data folder, and lock it as being served."""
-    for setting in earlier_settings.found():
-        if not setting.taken:
-            screen.note(f"{setting.name} is not supported: {setting.said} {setting.what_to_do}")
+    for setting in earlier_settings.checked():
+        if setting.refused:
+            screen.note(f"{setting.name} is not supported: {setting.effect} {setting.what_to_do}")
     os.environ["HARK_DATA"] = str(data_folder())  # the children inherit it
     with ExitStack() as lock:
         with storing("starting the portal"):

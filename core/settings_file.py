@@ -14,9 +14,9 @@ import re
 from pathlib import Path
 
 from core.data_folder import REPOSITORY, data_folder
-from core.earlier_settings import NAMES as EARLIER
-from core.earlier_settings import adopt
+from core.earlier_settings import ALIASES, adopt
 from core.errors import HarkError
+from core.settings import RULES
 
 NAME = ".env"
 CHOSEN = "HARK_SETTINGS_FILE"
@@ -25,7 +25,7 @@ PLACE = "HARK_DATA"  # the data folder; the file beside the code may set it
 _HARMLESS = re.compile(
     r"HARK_(?!(FLITE_PROGRAM|ENGINES_ENV|TORCH|TORCH_INDEX|SETTINGS_FILE|PYANNOTE_\w+|FUNASR_\w+)$)[A-Z_]+|"
     r"(DATABASE|REDIS)_URL|(GOOGLE|OPENAI|ELEVENLABS)_[A-Z_]+|HF_(TOKEN|HOME|HUB_OFFLINE|HUB_CACHE)|"
-    rf"OTEL_(EXPORTER_OTLP_[A-Z_]+|SERVICE_NAME)|{'|'.join(EARLIER)}"
+    rf"OTEL_(EXPORTER_OTLP_[A-Z_]+|SERVICE_NAME)|{'|'.join([*RULES, *ALIASES])}"
 )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.database_url import DATABASE, need, server_of
-from core.earlier_settings import taken
+from core.settings import setting
 from db.database import DATABASE_NAME, MARKER
 from db.sqlite import SqliteConnection, SqliteDatabase
 
@@ -22,7 +22,7 @@ def database_of(folder: Path) -> Database:
     file = folder / DATABASE_NAME
     if file.is_file():
         return SqliteDatabase(file)
-    url = taken(DATABASE)
+    url = setting(DATABASE)
     served = is_on_server(folder) or (url and server_of(url) == "postgresql")
     return on_server(folder) if served else SqliteDatabase(file)
 

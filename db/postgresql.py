@@ -21,8 +21,8 @@ from psycopg.conninfo import make_conninfo
 
 from core.data_folder import StorageError, StorageFull, atomic_path, storing
 from core.database_url import DATABASE, check_encoding, first_line, no_answer, parameters
-from core.earlier_settings import taken
 from core.errors import HarkError
+from core.settings import setting
 from db import database
 from db.database import FULL_TEXT_DIFFERS, MARKER, SCHEMA, SCHEMA_VERSION, Check, in_use, newer
 from db.full_text import words_of
@@ -180,7 +180,7 @@ class PostgresqlDatabase:
         ]
 
     def connected(self) -> psycopg.Connection:
-        if not (url := taken(DATABASE)):
+        if not (url := setting(DATABASE)):
             raise HarkError(
                 "The clip library is on PostgreSQL.",
                 f"The file {MARKER} in the data folder says so, but {DATABASE} is not set.",

@@ -25,10 +25,11 @@ HARK_METRICS_TOKEN  the bearer token for /metrics (default: only the owner, sign
 OTEL_EXPORTER_OTLP_ENDPOINT    where traces are sent, by OTLP over HTTP (default: nowhere; docs/operating.md)
 HARK_LOG_JSON       1: log JSON lines with the ids of the request and of the job (docs/operating.md)
 GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET    sign-in with Google, off unless both are set
-ACCESS_TOKEN_EXPIRE_MINUTES  minutes that an access token works (15); this and other names of an earlier system's
-                    settings: core/earlier_settings.py
+ACCESS_TOKEN_EXPIRE_MINUTES  minutes that an access token works (15)
 CORS_ORIGINS        origins whose pages may call Hark, separated by commas (default: none)
 HARK_OPEN_SIGN_UP   1: anybody with a Google account gets an account; otherwise only users added by the owner
+
+Names of earlier systems stand in for some of these: core/earlier_settings.py.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ from django.utils.functional import lazy
 from django.utils.translation import gettext_lazy as _
 
 from core.data_folder import data_folder
-from core.earlier_settings import taken
 from core.given_secrets import check_given_secrets
+from core.settings import setting
 from core.settings_file import read_settings_files
 from webui.keys.secret import NAME as KEY_FILE
 from webui.keys.secret import EarlierKeys, secret_key
@@ -170,8 +171,8 @@ CACHES = {
     "requests": request_cache() or {**IN_MEMORY, "LOCATION": "requests", "OPTIONS": {"MAX_ENTRIES": 100_000}},
 }
 DATABASES = {
-    "default": database_settings(taken("DATABASE_URL"))
-    if taken("DATABASE_URL")
+    "default": database_settings(setting("DATABASE_URL"))
+    if setting("DATABASE_URL")
     else {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": PORTAL_DATA / "portal.sqlite3",
@@ -199,7 +200,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "webui.accounts.validators.MoreThanTheName"},
 ]
-ACCESS_TOKEN_MINUTES = int(taken("ACCESS_TOKEN_EXPIRE_MINUTES") or 15)
+ACCESS_TOKEN_MINUTES = int(setting("ACCESS_TOKEN_EXPIRE_MINUTES") or 15)
 ACCOUNT_ADAPTER = "webui.accounts.adapters.AccountAdapter"
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_FORMS = {"change_password": "webui.account_pages.forms.ChangePasswordForm"}
@@ -319,7 +320,7 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 # Pages of other origins: only those that the owner lists, which may also send cookies.
-CORS_ALLOWED_ORIGINS = [origin for origin in taken("CORS_ORIGINS").split(",") if origin]
+CORS_ALLOWED_ORIGINS = [origin for origin in setting("CORS_ORIGINS").split(",") if origin]
 CORS_ALLOW_CREDENTIALS = True
 CORS_ALLOW_HEADERS = (*default_headers, "idempotency-key")
 CORS_EXPOSE_HEADERS = (
@@ -358,7 +359,7 @@ LOGGING = {
         "stderr": {
             "class": "logging.StreamHandler",
             "formatter": "json" if LOG_JSON else "plain",
-            "level": taken("LOG_LEVEL") or "INFO",
+            "level": setting("LOG_LEVEL") or "INFO",
             "filters": ["in a line", "no address"],
         }
     },

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from core import earlier_settings
-from core.earlier_settings import adopt, found, taken
+from core.earlier_settings import ALIASES, adopt, checked
+from core.settings import RULES, setting
 from core.settings_file import read_settings_files
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -47,9 +47,9 @@ def test_each_name_is_taken_under_hark_s_own() -> None:
     environment = GOOD | BESIDE
     adopt(environment)
     assert environment == {**GOOD, **BESIDE, **OWN}
-    assert {setting.name for setting in found(environment) if setting.taken} == set(GOOD)
-    assert taken("CORS_ORIGINS", environment) == "https://app.example.org,http://localhost:3000"
-    assert taken("ACCESS_TOKEN_EXPIRE_MINUTES", environment) == "60"
+    assert {one.name for one in checked(environment) if not one.refused} == set(GOOD)
+    assert setting("CORS_ORIGINS", environment) == "https://app.example.org,http://localhost:3000"
+    assert setting("ACCESS_TOKEN_EXPIRE_MINUTES", environment) == "60"
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,9 @@ def test_what_cannot_be_is_refused_in_words(name: str, value: str, why: str) -> 
     environment = {name: value}
     adopt(environment)
     assert environment == {name: value}, "nothing of it counts"
-    (setting,) = found(environment)
-    assert (setting.name, setting.taken) == (name, False) and why in setting.said and setting.what_to_do
-    assert "somebody" not in setting.said + setting.what_to_do
+    (one,) = checked(environment)
+    assert (one.name, one.refused) == (name, True) and why in one.effect and one.what_to_do
+    assert "somebody" not in one.effect + one.what_to_do
 
 
 @pytest.mark.parametrize(
@@ -88,24 +88,24 @@ def test_what_cannot_be_is_refused_in_words(name: str, value: str, why: str) -> 
     [("GOOGLE_CLIENT_IDS", "GOOGLE_CLIENT_SECRET"), ("OPENAI_MODEL_NAME", "OPENAI_API_KEY or OPENAI_BASE_URL")],
 )
 def test_a_setting_without_effect_of_its_own_is_not_listed_as_taken(name: str, needed: str) -> None:
-    (setting,) = found({name: GOOD[name]})
-    assert not setting.taken and f"without {needed}" in setting.said and needed in setting.what_to_do
+    (one,) = checked({name: GOOD[name]})
+    assert one.refused and f"without {needed}" in one.effect and needed in one.what_to_do
 
 
 def test_lists_may_be_json() -> None:
-    assert taken("CORS_ORIGINS", {"CORS_ORIGINS": '["https://a.example"]'}) == "https://a.example"
+    assert setting("CORS_ORIGINS", {"CORS_ORIGINS": '["https://a.example"]'}) == "https://a.example"
 
 
 def test_hark_s_own_name_counts_more() -> None:
     environment = {"JOB_QUEUE_MAX_SIZE": "20", "HARK_JOBS_WAITING": "7"}
     adopt(environment)
     assert environment["HARK_JOBS_WAITING"] == "7"
-    (setting,) = found(environment)
-    assert not setting.taken and "HARK_JOBS_WAITING is also set" in setting.said
+    (one,) = checked(environment)
+    assert one.refused and "HARK_JOBS_WAITING is also set" in one.effect
 
 
 def test_no_name_of_the_table_is_forgotten() -> None:
-    listed = {name for name in earlier_settings.NAMES if not name.startswith("JOB_QUEUE_MAX_")}
+    listed = {name for name in (*RULES, *ALIASES) if not name.startswith("JOB_QUEUE_MAX_")}
     assert listed == {"GPU_MEMORY_FRACTION"} | {name for name in GOOD if not name.startswith("JOB_QUEUE_MAX_")}
 
 

@@ -1,0 +1,93 @@
+"""Hark's settings without a prefix, as other programs name them: a value that is refused counts as none."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+LONGEST_MINUTES = 14 * 24 * 60  # of an access token: as long as a refresh token works
+_ORIGIN = re.compile(r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """``check`` returns the value in Hark's form, or raises ValueError with the reason for refusing it.
+
+    If ``needs`` names any settings, one of them must be set too: without it the value has no effect.
+    """
+
+    use: str
+    check: Callable[[str], str]
+    what_to_do: str
+    own: str = ""  # Hark's name for it, if different
+    needs: tuple[str, ...] = ()
+
+    def value(self, text: str) -> str:
+        """Return the value in Hark's form; "" if it is empty, or refused."""
+        try:
+            return self.check(text.strip()) if text.strip() else ""
+        except ValueError:
+            return ""
+
+
+def whole(most: int) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= most):
+            raise ValueError(f"it must be a whole number from 1 to {most:,}")
+        return text
+
+    return check
+
+
+def names_in(text: str) -> list[str]:
+    """Split names that are separated by commas, or given as JSON. Raises ValueError for other JSON."""
+    if not text.startswith("["):
+        names: object = text.split(",")
+    else:
+        try:
+            names = json.loads(text)
+        except (ValueError, RecursionError):
+            names = None
+    if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
+        raise ValueError("it is not a list: use names separated by commas, or JSON")
+    return [one.strip() for one in names if one.strip()]
+
+
+def _origins(text: str) -> str:
+    origins = [one.rstrip("/").lower() for one in names_in(text)]
+    for one in origins:
+        if not _ORIGIN.fullmatch(one):
+            raise ValueError(f"{one[:80]!r} is not an origin such as https://app.example.org (* is not one: list each)")
+    return ",".join(origins)
+
+
+def _no_file(text: str) -> str:
+    """Refuse SQLite files; ``core.database_url`` checks all else."""
+    if text.startswith("sqlite"):
+        raise ValueError("an SQLite file needs no name: it is in the data folder")
+    return text
+
+
+def _level(text: str) -> str:
+    if text.upper() not in ("INFO", "WARNING", "ERROR", "CRITICAL"):
+        raise ValueError("it is not one of INFO, WARNING, ERROR and CRITICAL; more detail would hold tokens")
+    return text.upper()
+
+
+RULES = {
+    "ACCESS_TOKEN_EXPIRE_MINUTES": Rule(
+        "how long an access token works", whole(LONGEST_MINUTES), "Correct it; the default is 15 minutes."
+    ),
+    "HF_TOKEN": Rule("lets models be fetched from Hugging Face that ask for it", str, ""),
+    "CORS_ORIGINS": Rule("pages of these origins can call Hark", _origins, "List origins, separated by commas."),
+    "DATABASE_URL": Rule("accounts, jobs and new clip libraries are in this database", _no_file, "Take it out."),
+    "LOG_LEVEL": Rule("less important messages are not logged", _level, "Set one, or remove it."),
+}
+
+
+def setting(name: str, environment: Mapping[str, str] = os.environ) -> str:
+    """Return the value of one of :data:`RULES` in Hark's form; "" if it is not set, or refused."""
+    return RULES[name].value(environment.get(name, ""))
