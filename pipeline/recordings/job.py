@@ -6,7 +6,7 @@ Every step can be repeated: finished results lie beside the audio and are found 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,24 +17,17 @@ from core.data_folder import atomic_path, remove_unfinished, storing
 from core.errors import HarkError
 from core.events import Reporter
 from core.worded import Worded, worded
-from db.db_api import Library, library_exists, source_id
-from db.records import NewClip
-from phrase_augmentation.normalize import normalize as normalized
-from pipeline.corpora.importing import ENGINE, LONGEST_S, SHORTEST_S
 from pipeline.recordings.captions import write
 from pipeline.recordings.diarization import voiceprints
 from pipeline.recordings.diarization.speakers import assign, diarize
-from pipeline.recordings.media import MediaLimits, merge, normalize, open_normalized, read_part, waveform
+from pipeline.recordings.library_clips import bring_up_to_date, remove_from_library
+from pipeline.recordings.media import MediaLimits, merge, normalize, waveform
 from pipeline.recordings.recording_folder import AUDIO, POLISHED, POLISHED_TEXT, SUMMARY, TEXT, TRANSCRIPT, WAVEFORM
 from pipeline.recordings.summarization import Summary, save_summary, summarize, words_of
 from pipeline.recordings.summarization.polish import polish
-from pipeline.recordings.transcript import Segment, Transcript, load_transcript, save_transcript
+from pipeline.recordings.transcript import Transcript, load_transcript, save_transcript
 from pipeline.recordings.transcription.transcribe import TranscribeOptions, transcribe
 from pipeline.recordings.translation import translate, translation_file
-from pipeline.training.clips.removed_recordings import CORPUS, forget_in_runs
-
-LICENCE = "private"
-AROUND_S = 0.1  # margin around a segment: boundaries are never exact
 
 
 def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
@@ -245,9 +238,6 @@ def _keep(transcript: Transcript, file: Path, text_file: Path, title: str = "") 
         save_transcript(transcript, file)
 
 
-# ---- segments of recordings as clips of the library, for mining phrases
-
-
 def make_minable(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
     """Run the job "minable" of a ``recording`` in a ``folder``: add its segments to the library, or remove them."""
     if not spec["minable"]:
@@ -257,71 +247,3 @@ def make_minable(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dic
     folder = data / spec["folder"]
     clips, removed = bring_up_to_date(data, spec["recording"], folder, load_transcript(folder / TRANSCRIPT))
     return {"clips": clips, "removed": removed}
-
-
-def bring_up_to_date(data: Path, recording: str, folder: Path, transcript: Transcript) -> tuple[int, int]:
-    """Match a recording's clips to its transcript; return the number of clips, and of removed ones.
-
-    Unchanged segments keep their clip; one with other words or another speaker becomes a new clip, and cuts of the old
-    one are deleted with it.
-    """
-    wanted = {
-        _source(recording, segment): segment for segment in transcript.segments if _is_usable(segment, transcript)
-    }
-    with Library(data) as library:
-        existing = {str(clip.source): clip for clip in library.with_source(_prefix(recording))}
-        stale = [
-            clip.id
-            for source, clip in existing.items()
-            if source not in wanted
-            or (clip.text_original, clip.speaker) != (wanted[source].text, _speaker(recording, wanted[source]))
-        ]
-        library.delete_clips(stale)
-        unchanged = {source for source, clip in existing.items() if clip.id not in stale}
-        new = {source: segment for source, segment in wanted.items() if source not in unchanged}
-        if new:
-            library.add_clips(_clips(recording, folder / AUDIO, transcript, new))
-    return len(wanted), len(stale)
-
-
-def remove_from_library(data: Path, recording: str) -> int:
-    """Remove all clips of a recording, and their cuts, from the library and the runs; return the number of clips."""
-    if not library_exists(data):
-        return 0
-    with Library(data) as library:
-        clips = library.with_source(_prefix(recording))
-        library.delete_clips([clip.id for clip in clips])
-        forget_in_runs(data, library)
-    return len(clips)
-
-
-def _prefix(recording: str) -> str:
-    return f"{CORPUS}-{recording}"
-
-
-def _source(recording: str, segment: Segment) -> str:
-    return source_id(_prefix(recording), f"{round(1000 * segment.start_s)}-{round(1000 * segment.end_s)}")
-
-
-def _speaker(recording: str, segment: Segment) -> str:
-    return f"{recording}-{segment.speaker}" if segment.speaker else recording
-
-
-def _is_usable(segment: Segment, transcript: Transcript) -> bool:
-    language = segment.language or transcript.language or "en"
-    seconds = segment.end_s - segment.start_s
-    return not segment.overlap and SHORTEST_S <= seconds <= LONGEST_S and bool(normalized(segment.text, language))
-
-
-def _clips(recording: str, audio: Path, transcript: Transcript, wanted: Mapping[str, Segment]) -> Iterator[NewClip]:
-    with open_normalized(audio) as file:
-        for source, segment in wanted.items():
-            samples = read_part(file, segment.start_s - AROUND_S, segment.end_s + AROUND_S).mean(axis=1)
-            if not len(samples):
-                continue
-            language = segment.language or transcript.language or "en"
-            yield NewClip(
-                audio=samples, text=segment.text, text_normalized=normalized(segment.text, language),
-                language=language, engine=ENGINE, speaker=_speaker(recording, segment), licence=LICENCE, source=source,
-                settings={"recording": recording},
-            )  # fmt: skip

@@ -55,7 +55,10 @@ def ready_recording(user: User, name: str = "meeting.wav", transcript: Transcrip
     recording.options = intake.checked_options({})
     recording.job = Job.objects.create(
         user=user, kind="transcribe", lane="audio", title=name, state=Job.State.DONE, spec=spec,
-        result={"channels": 1, "words": 18, "warnings": []},
+        result={
+            "duration_s": transcript.duration_s, "language": transcript.language, "engine": transcript.engine,
+            "speakers": len(transcript.speakers), "channels": 1, "words": 18, "warnings": [],
+        },
     )  # fmt: skip
     recording.save(force_insert=True)
     job_results.transcribed(recording.job)

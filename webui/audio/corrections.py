@@ -17,7 +17,7 @@ from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 from pipeline.recordings import vocabulary
 from pipeline.recordings.captions import write
-from pipeline.recordings.job import bring_up_to_date
+from pipeline.recordings.library_clips import bring_up_to_date
 from pipeline.recordings.recording_folder import SUMMARY, TEXT, TRANSCRIPT
 from pipeline.recordings.transcript import Segment, Transcript, save_transcript
 from webui.accounts.models import User

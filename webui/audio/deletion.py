@@ -6,7 +6,7 @@ import secrets
 import shutil
 
 from core.data_folder import storing
-from pipeline.recordings.job import remove_from_library
+from pipeline.recordings.library_clips import remove_from_library
 from webui.accounts.audit import Action, record
 from webui.accounts.storage import user_data
 from webui.audio.models import Recording

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def transcribed(job: Job) -> None:
-    assert job.result is not None
+    result = job.result or {}
     recording = Recording.objects.select_related("user").filter(pk=job.spec["recording"]).first()
     if recording is None:
         return  # deleted meanwhile
@@ -35,13 +35,13 @@ def transcribed(job: Job) -> None:
         Recording.objects.filter(pk=recording.pk).update(state=Recording.State.FAILED)
         return
     recording.state = Recording.State.READY
-    recording.duration_s, recording.language = transcript.duration_s, transcript.language[:20]
-    recording.engine, recording.speakers = transcript.engine[:200], len(transcript.speakers)
-    recording.channels, recording.words = job.result["channels"], job.result["words"]
+    recording.duration_s, recording.language = result["duration_s"], result["language"][:20]
+    recording.engine, recording.speakers = result["engine"][:200], result["speakers"]
+    recording.channels, recording.words = result["channels"], result["words"]
     recording.version += 1
     recording.save()
     history.forget_all(recording.path)
-    take_minutes(recording.user, transcript.duration_s, len(transcript.speakers))
+    take_minutes(recording.user, recording.duration_s, recording.speakers)
     search.index(recording, transcript)
     if recording.minable:
         bring_library_up_to_date(recording)

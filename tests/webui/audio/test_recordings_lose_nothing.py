@@ -16,7 +16,7 @@ from core.errors import HarkError
 from core.events import silent_reporter
 from db.db_api import Library
 from pipeline.recordings import job as recording_job
-from pipeline.recordings import recording_folder
+from pipeline.recordings import library_clips, recording_folder
 from pipeline.recordings.transcript import load_transcript
 from tests.support.refusals import refuses
 from webui.accounts.models import User
@@ -67,14 +67,14 @@ def test_what_was_switched_last_counts_whatever_ended_last(recording: Recording)
 
 def test_clips_that_were_added_after_a_deletion_go_too(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
     job = claimed(sharing.set_minable(recording=recording, minable=True))
-    real = recording_job._clips
+    real = library_clips._clips
 
     def deleted_meanwhile(*arguments: Any) -> Iterator[Any]:
         found = list(real(*arguments))
         deletion.delete(recording=recording)
         yield from found
 
-    monkeypatch.setattr(recording_job, "_clips", deleted_meanwhile)
+    monkeypatch.setattr(library_clips, "_clips", deleted_meanwhile)
     ended(job)
     assert not Recording.objects.exists() and not Job.objects.filter(kind="minable").exists()
     assert clips_of(recording) == 0
@@ -110,7 +110,7 @@ def test_a_full_queue_keeps_no_recording_from_its_end(recording: Recording, owne
     job = claimed(Job.objects.get(kind="transcribe", state=Job.State.QUEUED))
     settings.JOBS_WAITING = 1
     jobs.submit(user=owner, kind="plan", title="waits", spec={})
-    Job.objects.filter(pk=job.pk).update(result={"channels": 1, "words": 3})
+    Job.objects.filter(pk=job.pk).update(result=recording.job.result)
     jobs.finish(job, Job.State.DONE)
     assert Job.objects.get(pk=job.pk).state == Job.State.DONE
     assert Job.objects.filter(kind="minable", state=Job.State.QUEUED).count() == 1

@@ -62,7 +62,7 @@ def finish() -> Finish:
         write_results(recording, transcript_of(diarization=diarization), summary)
         job = recording.job
         assert job is not None
-        result = {"channels": 2, "words": 11, "duration_s": 4.0}
+        result = {"channels": 2, "words": 11, "duration_s": 4.0, "language": "en", "engine": "double 1", "speakers": 2}
         Job.objects.filter(pk=job.pk).update(state=Job.State.DONE, result=result)
         job.refresh_from_db()
         job_results.transcribed(job)

@@ -176,7 +176,8 @@ def test_a_transcription_gets_the_remaining_quota_and_counts_when_done(other: Us
     from pipeline.recordings.transcript import Transcript, save_transcript
 
     save_transcript(Transcript(90.0, "en", "x", ()), recording.path / "transcript.json")
-    job_results.transcribed(Job(spec=recording.job.spec, result={"channels": 1, "words": 0}))
+    result = {"duration_s": 90.0, "language": "en", "engine": "x", "speakers": 0, "channels": 1, "words": 0}
+    job_results.transcribed(Job(spec=recording.job.spec, result=result))
     deletion.delete(recording=recording)
     assert usage_of(other)["minutes"] == pytest.approx(9.5)
 

@@ -11,7 +11,7 @@ from core.errors import HarkError
 from core.lock import held
 from db.db_api import Library
 from db.records import NewClip
-from pipeline.recordings.job import remove_from_library
+from pipeline.recordings.library_clips import remove_from_library
 from pipeline.training.clips.removed_recordings import forget_in_run
 from pipeline.training.planning.config import RESULT
 
