@@ -89,10 +89,10 @@ class RunForm(forms.Form):
         values = super().clean() or {}
         if "phrase" in values and "effort" in values:
             try:
-                targets, engines = (set(values.get(name) or ()) for name in ("targets", "engines"))
+                targets, engines = (values.get(name) or [] for name in ("targets", "engines"))
                 chosen = {k: value for k, value in values.items() if k != "targets" and value not in (None, "", [])}
-                chosen["engines"] = sorted(engines if engines != self.usual else ())
-                chosen["devices"] = sorted(targets & set(TRAINED_TARGETS))
+                chosen["engines"] = [] if set(engines) == self.usual else engines
+                chosen["devices"] = [target for target in targets if target in TRAINED_TARGETS]
                 self.config: RunConfig = configuration(**chosen)
             except HarkError as error:
                 self.other_language = isinstance(error, OtherScript)

@@ -59,8 +59,7 @@ def a_job(user: User, job_id: UUID, who: Callable[..., Job] = visible) -> Job:
 
 def configuration(user: User, chosen: dict[str, Any]) -> RunConfig:
     """Return the configuration of a requested run. Raises HarkError for an unusable phrase or engine."""
-    engines = tuple(sorted(set(chosen.get("engines") or ())))
-    if engines:
+    if engines := chosen.get("engines"):
         free = free_engines(chosen["language"], user)
         unknown = [engine for engine in engines if engine not in free]
         if unknown:
@@ -69,7 +68,7 @@ def configuration(user: User, chosen: dict[str, Any]) -> RunConfig:
                 _("It is unknown, not ready, costs money, or has no voice for the language."),
                 _("Choose from these, or leave it out: %(names)s.") % {"names": ", ".join(free)},
             )
-    return trainer.configuration(**{**chosen, "engines": engines})
+    return trainer.configuration(**chosen)
 
 
 @router.post("/jobs", response={201: JobOut}, summary="Train a detector", **needs("train"))
