@@ -44,9 +44,8 @@ def whole(most: int) -> Callable[[str], str]:
 
 def names_in(text: str) -> list[str]:
     """Split names that are separated by commas, or given as JSON. Raises ValueError for other JSON."""
-    if not text.startswith("["):
-        names: object = text.split(",")
-    else:
+    names: object = text.split(",")
+    if text.startswith("["):
         try:
             names = json.loads(text)
         except (ValueError, RecursionError):

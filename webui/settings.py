@@ -28,7 +28,6 @@ GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET    sign-in with Google, off unless both a
 ACCESS_TOKEN_EXPIRE_MINUTES  minutes that an access token works (15)
 CORS_ORIGINS        origins whose pages may call Hark, separated by commas (default: none)
 HARK_OPEN_SIGN_UP   1: anybody with a Google account gets an account; otherwise only users added by the owner
-
 Names of earlier systems stand in for some of these: core/earlier_settings.py.
 """
 

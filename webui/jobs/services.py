@@ -28,15 +28,7 @@ from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.jobs.models import Job, JobEvent
 from webui.jobs.queue import enqueue, this_cluster
-from webui.jobs.quota import (
-    MOST_S,
-    SECONDS,
-    check_jobs,
-    check_minutes,
-    check_room,
-    seconds_left,
-    take_job,
-)
+from webui.jobs.quota import MOST_S, SECONDS, check_jobs, check_minutes, check_room, seconds_left, take_job
 from webui.transactions import serialized
 from webui.translation import shown
 from webui.watching import tracing

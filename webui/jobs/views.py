@@ -57,11 +57,7 @@ def detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
     version = getattr(job, "version", None)
     stages = services.stages_of(job.kind, job.spec)
     mine = job.user_id == signed_in(request).pk
-    recording = job.spec.get("recording")  # one that it changes
-    if job.kind == "transcribe":  # one that it makes
-        recording = getattr(getattr(job, "recording", None), "pk", None)
-    content = {"job": job, "version": version, "recording": recording, "stages": stages, "mine": mine}
-    return render(request, "jobs/detail.html", content)
+    return render(request, "jobs/detail.html", {"job": job, "version": version, "stages": stages, "mine": mine})
 
 
 @require_GET
