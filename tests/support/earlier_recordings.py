@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
+from django.test import Client
 
 from core.audio_file import SAMPLE_RATE
 from pipeline.recordings.summarization import words_of
@@ -46,6 +47,11 @@ def transcript_of(seconds: float = 4.0, diarization: str = "") -> Transcript:
 def token_text(user: User, *scopes: str) -> str:
     """A new API token."""
     return create_token(user=user, name="test", scopes=scopes or ("read", "train", "audio"))[1]
+
+
+def program_of(user: User, *scopes: str) -> Client:
+    """Return a program with a new token."""
+    return Client(headers={"Authorization": f"Bearer {token_text(user, *scopes)}"})
 
 
 def ready_recording(user: User, name: str = "meeting.mp3") -> Recording:

@@ -15,7 +15,7 @@ from django.urls import reverse
 from db.db_api import Library
 from db.records import NewClip
 from tests.support.detector_versions import address, make_comparison, make_report, make_version
-from tests.support.portal_password import PASSWORD
+from tests.support.portal_users import PASSWORD
 from tests.support.ready_recordings import SAID, ready_recording, transcript_of_words
 from webui.accounts import services
 from webui.accounts.models import User

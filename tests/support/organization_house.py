@@ -10,6 +10,7 @@ from typing import Any
 from django.core import serializers
 from django.test import Client
 
+from tests.support.portal_users import browser_of
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.audio.models import Passage, Recording, Share
@@ -34,16 +35,22 @@ class House:
     invitation: int
     people: dict[str, User] = field(default_factory=dict)
 
+    def __getitem__(self, name: str) -> User:
+        """Return the person of that name."""
+        return self.people[name]
+
+    def membership(self, name: str) -> Membership:
+        """Return the person's membership of the house, as it is now."""
+        return Membership.objects.select_related("user", "organization").get(user=self[name])
+
     def client(self, name: str) -> Client:
         """Return a browser with that person's session."""
-        client = Client()
-        client.force_login(self.people[name])
-        return client
+        return browser_of(self[name])
 
     @property
     def sam(self) -> User:
         """The user of everything."""
-        return self.people["sam"]
+        return self["sam"]
 
     def ids(self) -> dict[str, str]:
         """Return a value for each kind of id in an address."""
@@ -51,7 +58,7 @@ class House:
         return {
             "organization_id": str(self.organization.pk),
             "invitation_id": str(self.invitation),
-            "user_id": str(self.people["mia"].pk),
+            "user_id": str(self["mia"].pk),
             "detector_id": str(self.version.detector_id),
             "number": "1",
             "recording_id": str(self.recording.pk),

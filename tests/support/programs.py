@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from subprocess import PIPE
+from typing import Any
 
 import pytest
 
@@ -33,6 +38,23 @@ def run_python(program: str, said: str | None = None, **settings: str) -> subpro
         [sys.executable, "-c", program], cwd=REPOSITORY, env={**os.environ, **settings}, input=said,
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
+
+
+@contextmanager
+def answering(program: str, **settings: str) -> Iterator[Callable[[Any], Any]]:
+    """Run a program that answers each line of JSON with another one; yield the function that asks it."""
+    environment = {**os.environ, **settings}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=REPOSITORY, env=environment, stdin=PIPE, stdout=PIPE, text=True
+    ) as process:
+
+        def ask(value: Any = None) -> Any:
+            process.stdin.write(json.dumps(value) + "\n")
+            process.stdin.flush()
+            return json.loads(process.stdout.readline())
+
+        yield ask
+        process.stdin.close()
 
 
 def prepared(data: Path, **settings: str) -> str:

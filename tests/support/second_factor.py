@@ -9,7 +9,7 @@ from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, hotp_value
 from django.test import Client
 
-from tests.support.portal_password import PASSWORD
+from tests.support.portal_users import PASSWORD
 from webui.accounts.models import User
 
 PAGE = "/account/second-factor"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from asgiref.testing import ApplicationCommunicator
+from django.test import Client
 
 from webui.accounts.models import User
 from webui.accounts.services import create_token
@@ -19,10 +20,12 @@ WAIT_S = 20.0  # for a message, on busy cores
 class Socket:
     """A program's end of a socket."""
 
-    def __init__(self, path: str, origin: str | None = None, host: str = "localhost") -> None:
+    def __init__(self, path: str, origin: str = "", host: str = "localhost", browser: Client | None = None) -> None:
         from webui.asgi import application
 
         headers = [(b"host", host.encode())] + ([(b"origin", origin.encode())] if origin else [])
+        if browser is not None:  # whose session it is
+            headers.append((b"cookie", f"sessionid={browser.cookies['sessionid'].value}".encode()))
         path, _, query = path.partition("?")
         asked = {"path": path, "query_string": query.encode()}
         scope = {"type": "websocket", **asked, "headers": headers, "subprotocols": []}
@@ -60,11 +63,17 @@ def no_socket_is_left() -> Iterator[None]:
         _runners.pop().close()
 
 
+@pytest.fixture
+def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let sockets look often whether what opened them still counts."""
+    monkeypatch.setattr("webui.accounts.socket_sign_in.LOOK_EVERY_S", 0.1)
+
+
 class Program:
     """The same for sequential programs."""
 
-    def __init__(self, path: str, origin: str | None = None, host: str = "localhost") -> None:
-        self._socket = Socket(path, origin, host)
+    def __init__(self, path: str, origin: str = "", host: str = "localhost", browser: Client | None = None) -> None:
+        self._socket = Socket(path, origin, host, browser)
         self.end = self._socket.end
 
     def open(self) -> bool:

@@ -10,7 +10,7 @@ from django.core.cache import cache, caches
 from django.test import Client
 
 from tests.support.detector_versions import make_version
-from tests.support.portal_password import PASSWORD
+from tests.support.portal_users import PASSWORD, browser_of
 from webui.accounts.models import User
 from webui.trainer.models import Version
 
@@ -47,6 +47,12 @@ def owners(client: Client, owner: User) -> Client:
     """A browser with the owner's session."""
     client.force_login(owner)
     return client
+
+
+@pytest.fixture
+def others(other: User) -> Client:
+    """A browser with the other user's session."""
+    return browser_of(other)
 
 
 @pytest.fixture

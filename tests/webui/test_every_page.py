@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from django.test import Client
 from django.utils import timezone
 
 from tests.support.addresses import ADDRESSES, filled
-from tests.support.portal_password import PASSWORD
+from tests.support.detector_versions import make_report
+from tests.support.portal_users import PASSWORD, browser_of
 from tests.support.programs import run_python
 from webui.accounts.models import User
 from webui.audio.models import Recording, Share, UploadInProgress
@@ -19,32 +21,11 @@ from webui.trainer.models import Detector, Version
 from webui.trainer.services import as_spec, configuration
 
 SHARED = {f"audio:shared{rest}" for rest in ("", "_audio", "_waveform", "_words")}  # with a token that nobody can guess
-OPEN = {
-    "compatibility:docs",
-    "compatibility:health",
-    "compatibility:nothing",
-    "compatibility:token",
-    ":live",
-    ":metrics",
-}
-PUBLIC = {
-    "accounts:login",
-    ":account_login",
-    "accounts:setup",
-    "trainer:device_file",
-    *SHARED,
-    *OPEN,
-}  # and what allauth brings, which is under sign-in/
+OPEN = {":live", ":metrics", *(f"compatibility:{name}" for name in ("docs", "health", "nothing", "token"))}
+# And what allauth brings, which is under sign-in/.
+PUBLIC = {"accounts:login", ":account_login", "accounts:setup", "trainer:device_file"} | SHARED | OPEN
 
-
-SHARE = {"value": 0.1, "low": 0.0, "high": 0.2}
-SUMMARY = {
-    **dict.fromkeys(("miss_rate", "miss_rate_clean", "miss_rate_noisy", "fa_per_hour", "confusables_accepted"), SHARE),
-    "effort": "quick",
-    "threshold": 0.5,
-    "test_hours": 1.0,
-    "parameters": 1000,
-}
+SUMMARY = make_report()["summary"]
 
 
 @pytest.fixture
@@ -84,7 +65,7 @@ def test_nothing_inline_and_nothing_from_elsewhere(owners: Client, things: dict[
         policy = answer.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy and "unsafe" not in policy
         if answer["Content-Type"].startswith("text/html"):
-            page = answer.content.decode()
+            page = answer.text
             assert not re.search(r"<(script|style)(?![^>]*(src=|application/json))[^>]*>", page), route
             assert not re.search(r"\s(on\w+|style)=", page), route
             assert not re.search(r"(src|href)=\"(https?:)?//", page), route
@@ -104,7 +85,7 @@ def test_other_hosts_and_frames_of_other_pages_get_nothing(owners: Client, clien
 
 @pytest.mark.parametrize("number", [1, 30])
 def test_lists_ask_the_database_a_constant_number_of_times(
-    owners: Client, owner: User, number: int, django_assert_max_num_queries: object
+    owners: Client, owner: User, number: int, django_assert_max_num_queries: Any
 ) -> None:
     for index in range(number):
         detector = Detector.objects.create(user=owner, phrase=f"phrase {index}", language="en")
@@ -113,18 +94,27 @@ def test_lists_ask_the_database_a_constant_number_of_times(
         Sample.objects.create(user=owner, detector=detector, verdict="missed", file="x", seconds=1.0, version=1)
         Recording.objects.create(user=owner, name="r", folder="f", job=job)
     for address in ("/", "/jobs/", "/inbox", "/recordings/"):
-        with django_assert_max_num_queries(10):  # type: ignore[operator]
+        with django_assert_max_num_queries(10):
             assert owners.get(address).status_code == 200
+
+
+def test_a_form_of_another_site_changes_nothing(owner: User, things: dict[str, str]) -> None:
+    strict = browser_of(owner, enforce_csrf_checks=True)
+    for name, route in ADDRESSES:
+        if name not in ("compatibility:token", "compatibility:nothing"):  # which use no session
+            for send in (strict.post, strict.put, strict.patch, strict.delete):
+                assert send(filled(route, things)).status_code in (403, 405), name
+    assert Job.objects.count() == 1 and Recording.objects.count() == 1 and User.objects.count() == 1
 
 
 def test_a_phrase_is_text_wherever_it_is_shown(owners: Client, owner: User) -> None:
     bad = "<script>alert(1)</script>"
     Job.objects.create(user=owner, kind="train", lane="training", title=bad, message=bad, spec={}, state="running")
     for address in ("/", "/jobs/"):
-        page = owners.get(address).content.decode()
+        page = owners.get(address).text
         assert bad not in page and "&lt;script&gt;" in page
     answer = owners.post("/new", {"phrase": bad + " \x00\u202e", "language": "en", "effort": "trial"}, follow=True)
-    assert bad not in answer.content.decode()
+    assert bad not in answer.text
 
 
 def test_the_addresses_load_nothing_that_is_slow() -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import OperationalError
 from django.test import Client
 
 from tests.support.api_calls import a_token
 from tests.support.detector_versions import make_version
 from tests.support.earlier_recordings import token_text
+from tests.support.failing_database import FULL, LOCKED, database_fails
+from tests.support.portal_users import PASSWORD
+from tests.support.sounds import noise, upload
 from webui.accounts.models import User
 from webui.http.errors import InALine
 from webui.jobs.models import Job
@@ -45,8 +47,8 @@ def test_json_that_is_nested_too_deep_or_holds_no_number(browser: Client, owner:
 
 def test_a_name_that_the_portal_does_not_go_by_is_explained(browser: Client) -> None:
     answer = browser.get("/", headers={**JSON, "Host": "<b>kitchen.local"})
-    assert answer.status_code == 400 and "malformed" not in answer.content.decode()
-    page = browser.get("/", headers={"Host": "kitchen.local"}).content.decode()
+    assert answer.status_code == 400 and "malformed" not in answer.text
+    page = browser.get("/", headers={"Host": "kitchen.local"}).text
     assert "opened as “kitchen.local”, which is not one of the names" in page
 
 
@@ -64,17 +66,7 @@ def test_forms_without_a_boundary_and_names_without_an_end(browser: Client, owne
 @pytest.mark.parametrize(("start", "end"), [("1e308", "1"), ("0", "1e308"), ("inf", "1"), ("-1e308", "1e308")])
 def test_times_beyond_all_recordings(browser: Client, owner: User, portal: Path, start: str, end: str) -> None:
     version = make_version(owner, portal)
-    import io
-
-    import soundfile
-
-    from tests.support.sounds import noise
-
-    kept = io.BytesIO()
-    soundfile.write(kept, noise(1.0), 16_000, format="WAV")
-    sent = {
-        "audio": SimpleUploadedFile("a.wav", kept.getvalue()), "start_s": start, "end_s": end, "verdict": "missed",
-    }  # fmt: skip
+    sent = {"audio": upload(noise(1.0)), "start_s": start, "end_s": end, "verdict": "missed"}
     answer = browser.post(f"/detectors/{version.detector_id}/1/try/mark", sent, headers=JSON)
     assert answer.status_code in (200, 422), answer.content
 
@@ -86,53 +78,38 @@ def test_a_number_of_five_thousand_digits(browser: Client, owner: User) -> None:
 
 
 @pytest.mark.parametrize("address", ["/", "/recordings/", "/api/v1/jobs", "/api/meetings"])
-def test_a_full_disk_under_the_database_is_explained(
-    browser: Client, owner: User, monkeypatch: pytest.MonkeyPatch, address: str
-) -> None:
-    from django.db.models.query import QuerySet
-
-    def full(*_: object, **__: object) -> None:
-        raise OperationalError("database or disk is full")
-
+def test_a_full_disk_under_the_database_is_explained(browser: Client, owner: User, address: str) -> None:
     headers = {**JSON, **a_token(owner)}
     browser.get("/")  # what is made once is made
-    monkeypatch.setattr(QuerySet, "_fetch_all", full)
-    answer = browser.get(address, headers=headers)
+    with database_fails(FULL, "SELECT"):
+        answer = browser.get(address, headers=headers)
     assert answer.status_code == 507 and answer.json()["what"] == "The disk of this server is full."
 
 
-def test_a_full_disk_under_a_session(client: Client, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sessions are written after the view, beyond the middleware."""
-    from django.contrib.sessions.backends.db import SessionStore
+SIGN_IN = {"name": "olivia", "password": PASSWORD}
+NEW_SESSION = 'INSERT INTO "django_session"'
 
-    def full(*_: object, **__: object) -> None:
-        raise OperationalError("database or disk is full")
 
+def test_a_full_disk_under_a_session(client: Client, owner: User) -> None:
     client.raise_request_exception = False
-    monkeypatch.setattr(SessionStore, "save", full)
-    answer = client.post("/account/login", {"name": "olivia", "password": "a-good-long-password"}, headers=JSON)
+    with database_fails(FULL, NEW_SESSION):
+        answer = client.post("/account/login", SIGN_IN, headers=JSON)
     assert answer.status_code == 507, answer.content
 
 
 @pytest.mark.parametrize("address", ["/account/login", "/api/v1/jobs", "/recordings/"])
 def test_a_locked_database_is_reported_with_when_to_try_again(
-    client: Client, owner: User, monkeypatch: pytest.MonkeyPatch, address: str, caplog: pytest.LogCaptureFixture
+    client: Client, owner: User, address: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from django.contrib.sessions.backends.db import SessionStore
-    from django.db.models.query import QuerySet
-
-    def locked(*_: object, **__: object) -> None:
-        raise OperationalError("database is locked")
-
     client.raise_request_exception = False
     if address == "/account/login":
-        monkeypatch.setattr(SessionStore, "save", locked)
-        answer = client.post(address, {"name": "olivia", "password": "a-good-long-password"}, headers=JSON)
+        with database_fails(LOCKED, NEW_SESSION):
+            answer = client.post(address, SIGN_IN, headers=JSON)
     else:
         client.force_login(owner)
         headers = {**JSON, **a_token(owner)}
-        monkeypatch.setattr(QuerySet, "_fetch_all", locked)
-        answer = client.get(address, headers=headers)
+        with database_fails(LOCKED, "SELECT"):
+            answer = client.get(address, headers=headers)
     assert answer.status_code == 503 and answer.headers["Retry-After"] == "30", answer.content
     assert all(InALine().filter(record) and record.exc_info is None for record in caplog.records)
     assert "ERROR" not in {record.levelname for record in caplog.records}
@@ -151,18 +128,12 @@ def test_what_is_logged_of_them_is_a_line(client: Client, caplog: pytest.LogCapt
     answer = client.get("/", headers={"Host": "evil.example"})
     assert answer.status_code == 400
     (record,) = [one for one in caplog.records if one.name == "django.security.DisallowedHost"]
-    assert InALine().filter(record)
+    (stderr,) = (handler for handler in logging.getLogger().handlers if handler.name == "stderr")
+    assert stderr.filter(record)
     text = logging.Formatter("{message}", style="{").format(record)
     assert "evil.example" in text and "Traceback" not in text and "\n" not in text
     client.get("/", headers={"Host": "evil.example" * 1000})
-    assert InALine().filter(caplog.records[-1]) and len(caplog.records[-1].getMessage()) <= 500
-
-
-def test_the_log_is_filtered() -> None:
-    from webui import settings
-
-    assert settings.LOGGING["handlers"]["stderr"]["filters"] == ["in a line", "no address"]  # type: ignore[index]
-    assert settings.LOGGING["filters"]["in a line"]["()"] == "webui.http.errors.InALine"  # type: ignore[index]
+    assert stderr.filter(caplog.records[-1]) and len(caplog.records[-1].getMessage()) <= 500
 
 
 def test_a_fault_of_harks_own_keeps_its_traceback() -> None:

@@ -56,7 +56,8 @@ def test_a_damaged_database_names_what_can_be_done(tmp_path: Path) -> None:
     (tmp_path / "portal").mkdir()
     (tmp_path / "portal" / "portal.sqlite3").write_bytes(b"no database at all" * 1000)
     said = prepared(tmp_path)
-    assert "cannot be used" in said and "a copy of the data folder" in said
+    assert "The portal's database cannot be used." in said and "portal.sqlite3" in said
+    assert "a copy of the data folder" in said
 
 
 ASK = """

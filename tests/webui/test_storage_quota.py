@@ -23,14 +23,13 @@ JSON = {"Accept": "application/json"}
 
 
 @pytest.fixture
-def full(client: Client, other: User, portal: Path, settings: Any) -> Client:
+def full(others: Client, other: User, portal: Path, settings: Any) -> Client:
     """A browser of a user whose quota is used up."""
     folder = portal / "users" / str(other.pk)
     folder.mkdir(parents=True)
     (folder / "much").write_bytes(bytes(2000))
     settings.USER_MAX_BYTES = 1000
-    client.force_login(other)
-    return client
+    return others
 
 
 def uploads(client: Client) -> dict[str, Any]:

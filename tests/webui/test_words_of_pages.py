@@ -57,15 +57,14 @@ def said_to_nobody(page: str) -> list[str]:
 
 @pytest.mark.parametrize("language", ["en", "de"])
 def test_pages_say_nothing_of_commands_settings_and_the_server(
-    client: Client, owner: User, other: User, portal: Path, language: str
+    others: Client, owner: User, other: User, portal: Path, language: str
 ) -> None:
-    client.force_login(other)
     pages = every_page(other)
     found = {}
-    for name, path in {**pages, **fragments(client, pages)}.items():
-        answer = client.get(path, headers={"Accept-Language": language})
+    for name, path in {**pages, **fragments(others, pages)}.items():
+        answer = others.get(path, headers={"Accept-Language": language})
         assert answer.status_code in (200, 204), (name, answer.status_code)
-        page = answer.content.decode()
+        page = answer.text
         assert str(portal) not in page, name
         if bad := said_to_nobody(page) + re.findall(re.escape(str(portal)) + r"\S*", page):
             found[name] = bad
@@ -74,7 +73,7 @@ def test_pages_say_nothing_of_commands_settings_and_the_server(
 
 def test_anonymous_visitors_pages_say_nothing_of_it_either(owner: User, other: User) -> None:
     pages = pages_of_strangers(owner, other)
-    assert {name: bad for name, page in pages.items() if (bad := said_to_nobody(page.content.decode()))} == {}
+    assert {name: bad for name, page in pages.items() if (bad := said_to_nobody(page.text))} == {}
 
 
 def test_no_sentence_of_the_portal_speaks_of_it_but_to_those_who_run_hark() -> None:
@@ -97,15 +96,14 @@ def test_what_is_found_there() -> None:
     assert not said_to_nobody(f"<pre>{bad}</pre><p>24/7 and/or README.md – pages like /inbox, a--b")
 
 
-def test_an_error_names_the_page_in_place_of_a_command(client: Client, other: User) -> None:
-    client.force_login(other)
+def test_an_error_names_the_page_in_place_of_a_command(others: Client, other: User) -> None:
     error = HarkError(
         "No engine <b> can speak.", "None is ready.", "Enable one (./hark engines enable piper), or wait."
     )
     job = Job.objects.create(
         user=other, kind="train", lane="training", title="p", spec={}, state=Job.State.FAILED, error=error.parts()
     )
-    page = client.get(reverse("jobs:detail", args=[job.pk])).text
+    page = others.get(reverse("jobs:detail", args=[job.pk])).text
     assert 'Enable one (<a href="/engines">Voices and models</a>), or wait.' in page
     assert "No engine &lt;b&gt; can speak." in page and not said_to_nobody(page)
     for sentence in ("See ./hark engines.", "./hark voices pull kokoro all", "Run ./hark engines enable tps again."):

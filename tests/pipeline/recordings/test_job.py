@@ -34,21 +34,30 @@ def spec(tmp_path: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+class Engine:
     """A recognizer that records its calls."""
-    asked: list[Any] = []
 
-    def transcribe(audio: Path, options: Any, work: Path, reporter: Reporter) -> Transcript:
-        asked.append((audio, options, work))
-        alone = tuple(replace(segment, speaker="") for segment in transcript_of_words().segments)
-        return replace(transcript_of_words(), segments=alone, speakers={}, diarization="")
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+        self.segments = tuple(replace(segment, speaker="") for segment in transcript_of_words().segments)
 
-    monkeypatch.setattr("pipeline.recordings.job.transcribe", transcribe)
-    return asked
+    def transcribe(self, audio: Path, options: Any, work: Path, reporter: Reporter) -> Transcript:
+        self.asked.append((audio, options, work))
+        return replace(transcript_of_words(), segments=self.segments, speakers={}, diarization="")
 
 
-def test_all_files_of_a_recording_are_made(spec: dict[str, Any], engine: list[Any], tmp_path: Path) -> None:
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
+    engine = Engine()
+    monkeypatch.setattr("pipeline.recordings.job.transcribe", engine.transcribe)
+    return engine
+
+
+def transcribed(spec: dict[str, Any], data: Path) -> dict[str, Any]:
+    return recording_job.transcribe_recording(spec, data, silent_reporter())
+
+
+def test_all_files_of_a_recording_are_made(spec: dict[str, Any], engine: Engine, tmp_path: Path) -> None:
     events: list[Event] = []
     spec["options"] = {**spec["options"], "engine": "hark", "language": "en"}
     killed = tmp_path / spec["folder"] / ".audio-85cdnc0o.flac"  # while it was written
@@ -59,102 +68,94 @@ def test_all_files_of_a_recording_are_made(spec: dict[str, Any], engine: list[An
     assert len(read_audio(folder / "audio.flac")) == 3 * SAMPLE_RATE
     assert 1 < len(json.loads((folder / "waveform.json").read_text())) <= 1600
     assert load_transcript(folder / "transcript.json").segments[0].text == "We meet in the harbour on Tuesday"
-    assert (
-        "harbour" in (folder / "transcript.txt").read_text()
-        and "meeting.wav" in (folder / "transcript.txt").read_text()
-    )
+    text = (folder / "transcript.txt").read_text()
+    assert "harbour" in text and "meeting.wav" in text
     assert json.loads((folder / "summary.json").read_text())["engine"]
     assert result == {
         "duration_s": 3.0, "channels": 1, "language": "en", "engine": "test engine", "speakers": 0, "words": 18,
         "warnings": [], "warnings_said": [],
     }  # fmt: skip
-    ((audio, options, work),) = engine
+    ((audio, options, work),) = engine.asked
     assert (audio, options.engine, options.language, work) == (folder / "audio.flac", "hark", "en", folder)
     assert [event["name"] for event in events if event["event"] == "stage"] == ["normalize", "summarize"]
     assert {path.suffix for path in folder.iterdir()} == {".wav", ".flac", ".json", ".txt"}
 
 
-def test_what_is_finished_is_not_done_again(
-    spec: dict[str, Any], engine: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recording_job.transcribe_recording(spec, tmp_path, silent_reporter())
+def test_what_is_finished_is_not_done_again(spec: dict[str, Any], engine: Engine, tmp_path: Path) -> None:
+    transcribed(spec, tmp_path)
     before = (tmp_path / "audio/r/audio.flac").stat().st_mtime_ns
     (tmp_path / "audio/r/original.wav").unlink()  # it is not needed any more
-    recording_job.transcribe_recording(spec, tmp_path, silent_reporter())
-    assert (tmp_path / "audio/r/audio.flac").stat().st_mtime_ns == before and len(engine) == 2
+    transcribed(spec, tmp_path)
+    assert (tmp_path / "audio/r/audio.flac").stat().st_mtime_ns == before and len(engine.asked) == 2
 
 
-def test_files_that_belong_together_follow_each_other(spec: dict[str, Any], engine: list[Any], tmp_path: Path) -> None:
+def test_files_that_belong_together_follow_each_other(spec: dict[str, Any], engine: Engine, tmp_path: Path) -> None:
     folder = tmp_path / "audio" / "r"
     write_audio(folder / "second.wav", tone(2.0))
     spec["originals"].append("second.wav")
-    recording_job.transcribe_recording(spec, tmp_path, silent_reporter())
+    transcribed(spec, tmp_path)
     assert 5.0 <= len(read_audio(folder / "audio.flac")) / SAMPLE_RATE < 7.0
     assert not list(folder.glob("part-*"))
 
 
-def test_a_recording_that_is_gone_says_so(spec: dict[str, Any], engine: list[Any], tmp_path: Path) -> None:
+def test_a_recording_that_is_gone_says_so(spec: dict[str, Any], engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "audio/r/original.wav").unlink()
     with pytest.raises(HarkError, match="no longer exists"):
-        recording_job.transcribe_recording(spec, tmp_path, silent_reporter())
+        transcribed(spec, tmp_path)
 
 
 @pytest.mark.parametrize(("owner", "remedy"), [(True, "set HARK_UPLOAD_MAX_SECONDS"), (False, "ask the owner")])
 def test_one_that_is_too_long_says_what_its_reader_can_do(
-    spec: dict[str, Any], engine: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: bool, remedy: str
+    spec: dict[str, Any], engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: bool, remedy: str
 ) -> None:
     monkeypatch.setenv("HARK_UPLOAD_MAX_SECONDS", "2")
     with pytest.raises(HarkError, match="too long") as error:
-        recording_job.transcribe_recording({**spec, "owner": owner}, tmp_path, silent_reporter())
+        transcribed({**spec, "owner": owner}, tmp_path)
     assert remedy in error.value.what_to_do
 
 
-def test_what_is_no_recording_says_so(spec: dict[str, Any], engine: list[Any], tmp_path: Path) -> None:
+def test_what_is_no_recording_says_so(spec: dict[str, Any], engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "audio/r/original.wav").write_bytes(b"%PDF-1.7 a letter")
     with pytest.raises(HarkError):
-        recording_job.transcribe_recording(spec, tmp_path, silent_reporter())
-    assert not (tmp_path / "audio/r/audio.flac").exists() and engine == []
+        transcribed(spec, tmp_path)
+    assert not (tmp_path / "audio/r/audio.flac").exists() and engine.asked == []
 
 
-def test_silence_gives_a_transcript_without_words(
-    spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    nothing = replace(transcript_of_words(), segments=(), speakers={}, diarization="")
-    monkeypatch.setattr("pipeline.recordings.job.transcribe", lambda *given: nothing)
+def test_silence_gives_a_transcript_without_words(spec: dict[str, Any], engine: Engine, tmp_path: Path) -> None:
+    engine.segments = ()
     spec["options"]["diarize"] = True
-    result = recording_job.transcribe_recording(spec, tmp_path, silent_reporter())
+    result = transcribed(spec, tmp_path)
     assert result["words"] == 0 and not (tmp_path / "audio/r/summary.json").exists()
 
 
 def test_without_a_summary_the_transcript_is_there(
-    spec: dict[str, Any], engine: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spec: dict[str, Any], engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*given: Any, **more: Any) -> Any:
         raise HarkError("It cannot be summarized.", "Because.", "Do.")
 
     monkeypatch.setattr("pipeline.recordings.job.summarize", fail)
-    result = recording_job.transcribe_recording(spec, tmp_path, silent_reporter())
+    result = transcribed(spec, tmp_path)
     assert result["warnings"] == ["It cannot be summarized. Because. Do."]
     assert [shown(parts) for parts in result["warnings_said"]] == result["warnings"]
     assert (tmp_path / "audio/r/transcript.json").is_file()
 
 
-def test_a_summary_that_nobody_wants_is_not_made(spec: dict[str, Any], engine: list[Any], tmp_path: Path) -> None:
-    recording_job.transcribe_recording(spec, tmp_path, silent_reporter())
+def test_a_summary_that_nobody_wants_is_not_made(spec: dict[str, Any], engine: Engine, tmp_path: Path) -> None:
+    transcribed(spec, tmp_path)
     spec["options"]["summarize"] = False
-    recording_job.transcribe_recording(spec, tmp_path, silent_reporter())
+    transcribed(spec, tmp_path)
     assert not (tmp_path / "audio/r/summary.json").exists()  # nor left over from the transcript before
 
 
 def test_real_speech_from_the_file_to_the_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
-    monkeypatch.setenv("HARK_DATA", str(tmp_path))
     folder = tmp_path / "audio" / "r"
     folder.mkdir(parents=True)
     write_audio(folder / "original.wav", spoken("the house is near the river and the children play in the garden"))
     spec = {"recording": "r", "folder": "audio/r", "originals": ["original.wav"], "name": "a",
             "options": {**OPTIONS, "engine": "hark"}}  # fmt: skip
-    result = recording_job.transcribe_recording(spec, tmp_path, silent_reporter())
+    result = transcribed(spec, tmp_path)
     transcript = load_transcript(folder / "transcript.json")
     assert result["engine"].startswith("hark") and result["language"] == "en" and result["warnings"] == []
     words = transcript.text.lower().split()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from tests.support.portal_password import PASSWORD
+from tests.support.portal_users import PASSWORD
 from tests.support.refusals import refuses
 from webui.accounts.models import User
 from webui.accounts.services import create_token, issue_pair, user_of_token

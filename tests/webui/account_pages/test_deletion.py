@@ -14,7 +14,7 @@ from django.utils import timezone
 from db.db_api import Library
 from tests.support.detector_versions import make_version
 from tests.support.library_server import LibraryServer
-from tests.support.portal_password import PASSWORD
+from tests.support.portal_users import PASSWORD
 from webui.account_pages.deletion import delete_account, finish_deletions
 from webui.accounts.models import AuditEntry, User
 from webui.accounts.services import create_token, create_user, issue_pair

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from django.test import Client
@@ -62,7 +61,7 @@ def test_recordings_go_when_they_are_old_enough(other: User) -> None:
     assert delete_what_is_old() == 1
 
 
-def test_jobs_go_with_their_logs_unless_something_comes_of_them(other: User, portal: Path) -> None:
+def test_jobs_go_with_their_logs_unless_something_comes_of_them(other: User) -> None:
     old, young, trained, transcribed = (ended(other, title=title) for title in "abcd")
     going = ended(other, state=Job.State.RUNNING)
     version = make_version(other, user_data(other))
@@ -100,19 +99,18 @@ def test_what_cannot_be_deleted_is_tried_again(other: User, monkeypatch: pytest.
     assert delete_what_is_old() == 1
 
 
-def test_the_page(client: Client, other: User) -> None:
-    client.force_login(other)
-    assert 'name="kept-recordings_days"' in client.get("/account/").content.decode()
-    assert client.post(PAGE, {"kept-recordings_days": "90", "kept-jobs_days": ""}).status_code == 302
+def test_the_page(others: Client, other: User) -> None:
+    assert 'name="kept-recordings_days"' in others.get("/account/").text
+    assert others.post(PAGE, {"kept-recordings_days": "90", "kept-jobs_days": ""}).status_code == 302
     other.refresh_from_db()
     assert (other.recordings_days, other.jobs_days) == (90, None)
-    assert 'value="90"' in client.get("/account/").content.decode()
+    assert 'value="90"' in others.get("/account/").text
     for wrong in ("0", "-1", "soon", "40000"):
-        assert client.post(PAGE, {"kept-recordings_days": wrong}).status_code == 422
-    assert client.get(PAGE).status_code == 405
+        assert others.post(PAGE, {"kept-recordings_days": wrong}).status_code == 422
+    assert others.get(PAGE).status_code == 405
     other.refresh_from_db()
     assert other.recordings_days == 90
     assert AuditEntry.objects.get(action="retention").what == "recordings: 90, jobs: no limit"
-    client.post(PAGE, {"kept-recordings_days": "", "kept-jobs_days": ""})
+    others.post(PAGE, {"kept-recordings_days": "", "kept-jobs_days": ""})
     other.refresh_from_db()
     assert other.recordings_days is None

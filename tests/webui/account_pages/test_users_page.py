@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from django.test import Client
 
-from tests.support.portal_password import PASSWORD
+from tests.support.portal_users import PASSWORD
 from webui.accounts.models import OneTimeLink, User
 from webui.accounts.services import create_token
 

@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
 
-from tests.support.portal_password import PASSWORD
+from tests.support.portal_users import PASSWORD
 from webui.accounts.audit import Action, record
 from webui.accounts.models import AuditEntry, User
 from webui.accounts.services import create_token, create_user

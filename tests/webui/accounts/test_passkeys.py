@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 from django.test import Client
 
 from tests.support.authenticator import ORIGIN, Authenticator
-from tests.support.portal_password import PASSWORD
+from tests.support.portal_users import PASSWORD
 from tests.support.second_factor import CODES, PAGE, code_of, confirmed, is_signed_in, turned_on
 from webui.accounts import second_factor
 from webui.accounts.models import AuditEntry, SignInFailure, User

@@ -14,7 +14,7 @@ from django.db import connection
 from django.db.models import F, QuerySet
 from django.test import Client
 
-from tests.support.portal_password import PASSWORD
+from tests.support.portal_users import PASSWORD
 from tests.support.second_factor import CODES, PAGE, SECRET, code_of, confirmed, is_signed_in, password_step, turned_on
 from webui.accounts import second_factor
 from webui.accounts.models import AuditEntry, SignInFailure, User

@@ -10,7 +10,7 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 
-from tests.support.portal_password import PASSWORD
+from tests.support.portal_users import PASSWORD
 from webui.accounts.models import User
 from webui.accounts.sessions import BEGAN, USED
 

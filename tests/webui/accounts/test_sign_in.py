@@ -16,7 +16,7 @@ from django.utils import timezone
 
 import webui.settings
 from core.errors import HarkError
-from tests.support.portal_password import PASSWORD
+from tests.support.portal_users import PASSWORD
 from webui.accounts import hashing
 from webui.accounts.addresses import client_address
 from webui.accounts.models import SignInFailure, User

@@ -35,34 +35,22 @@ def world(owner: User, portal: Path) -> World:
     version = make_version(owner, portal)
     allow_wakes(detector=version.detector, allowed=True)
     make_version(owner, portal, 2)  # so that there is something to compare
-    assert version.job is not None
     Job.objects.filter(pk=version.job_id).update(result={"bundle": str(version.path / version.bundle)})
     spec = {"phrase": "hey compass", "language": "en", "effort": "quick", "engines": []}
-    done, failed = Job.State.DONE, Job.State.FAILED
-    plan = Job.objects.create(
-        user=owner, kind="plan", lane="audio", title="hey compass", spec=spec, state=done, result={"buckets": {}}
-    )
+    job = {"user": owner, "title": "hey compass", "spec": spec}
+    plan = Job.objects.create(**job, kind="plan", lane="audio", state=Job.State.DONE, result={"buckets": {}})
     error = {"what": "A.", "why": "B.", "what_to_do": "C."}
-    other = Job.objects.create(
-        user=owner, kind="train", lane="training", title="hey compass", spec=spec, state=failed, error=error
-    )
+    other = Job.objects.create(**job, kind="train", lane="training", state=Job.State.FAILED, error=error)
     JobEvent.objects.create(job=other, event={"event": "artifact", "time": 1.0, "kind": "log", "path": "/srv/hark/log"})
     sample = keep_sample(user=owner, version=version, verdict="missed", audio=noise(1.0))
     with Library(portal) as library:
-        clip = NewClip(
-            audio=noise(0.5), text="Hey, compass!", text_normalized="hey compass", language="en", engine="espeak"
-        )
-        (clip_id,) = library.add_clips([clip])
+        (clip_id,) = library.add_clips([NewClip(noise(0.5), "Hey, compass!", "hey compass", "en", "espeak")])
     token, text = create_token(user=owner, name="of the world", scopes=["read"])
     hook, _secret = webhooks.add(user=owner, url="https://example.org/hark", events=["job.done"])
     guest = User.objects.create_user("greta", "", None)
     recording = ready_recording(owner)
-    voice = {
-        "embedding": [1.0] + 255 * [0.0],
-        "times": 1,
-        "consent": True,
-        "remembered_at": "2026-01-02T03:04:05+00:00",
-    }
+    voice = {"embedding": [1.0] + 255 * [0.0], "times": 1, "consent": True}
+    voice["remembered_at"] = "2026-01-02T03:04:05+00:00"
     (portal / "voices.json").write_text(json.dumps({"schema": 1, "voices": {"Anna": voice}}))
     organization, invitation = _organizations(owner, guest, version.detector, recording)
     return World(

@@ -32,7 +32,7 @@ def test_token_has_no_more_scopes_than_its_maker(call: Call, other: User, owner:
 
 
 def test_pair_is_refreshed_once_and_ended(call: Call, owner: User) -> None:
-    from tests.support.portal_password import PASSWORD
+    from tests.support.portal_users import PASSWORD
 
     body = {"name": "olivia", "password": PASSWORD, "scopes": ["read"]}
     first = call("post", "/pairs", body=body).json()

@@ -10,6 +10,7 @@ from core.audio_file import write_audio
 from tests.support.ready_recordings import ready_recording
 from tests.support.sounds import tone
 from webui.accounts.models import User
+from webui.audio import intake
 from webui.audio.models import Recording
 
 
@@ -20,11 +21,23 @@ def recording(owner: User) -> Recording:
 
 
 @pytest.fixture
+def at(recording: Recording) -> str:
+    """The address of the recording's page, with which its others begin."""
+    return f"/recordings/{recording.pk}"
+
+
+@pytest.fixture
 def wav(tmp_path: Path) -> Path:
     """A file for upload: a second of a tone."""
     path = tmp_path / "upload.wav"
     write_audio(path, tone(level=0.1))
     return path
+
+
+@pytest.fixture
+def waiting(owner: User, wav: Path) -> Recording:
+    """The owner's recording whose transcription has not begun."""
+    return intake.create_recording(user=owner, name="a.wav", source=wav)
 
 
 @pytest.fixture

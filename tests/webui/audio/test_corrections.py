@@ -14,8 +14,8 @@ from webui.audio.editing import corrected, without_segment
 from webui.audio.models import Recording
 
 
-def test_correction_is_stored_indexed_and_counted(owners: Client, recording: Recording, owner: User) -> None:
-    address = f"/recordings/{recording.pk}/segments/0"
+def test_correction_is_stored_indexed_and_counted(owners: Client, recording: Recording, at: str, owner: User) -> None:
+    address = f"{at}/segments/0"
     answer = owners.post(address, {"text": " We meet at the\nlighthouse\x00 ", "version": "1"})
     assert answer.json()["version"] == 2 and answer.json()["segment"]["text"] == "We meet at the lighthouse"
     now = transcripts.transcript_of(Recording.objects.get(pk=recording.pk))
@@ -25,8 +25,8 @@ def test_correction_is_stored_indexed_and_counted(owners: Client, recording: Rec
     assert transcripts.search(user=owner, query="harbour") == []
 
 
-def test_outdated_version_gets_409(owners: Client, recording: Recording) -> None:
-    address = f"/recordings/{recording.pk}/segments/0"
+def test_outdated_version_gets_409(owners: Client, at: str) -> None:
+    address = f"{at}/segments/0"
     owners.post(address, {"text": "first", "version": "1"})
     answer = owners.post(address, {"text": "second", "version": "1"})
     assert answer.status_code == 409
@@ -35,48 +35,46 @@ def test_outdated_version_gets_409(owners: Client, recording: Recording) -> None
 
 
 def test_empty_text_removes_the_segment_and_renumbers_the_summary(
-    owners: Client, owner: User, recording: Recording
+    owners: Client, owner: User, recording: Recording, at: str
 ) -> None:
-    answer = owners.post(f"/recordings/{recording.pk}/segments/1", {"text": " ", "version": "1"})
+    answer = owners.post(f"{at}/segments/1", {"text": " ", "version": "1"})
     assert answer.json()["segment"] is None
     recording = Recording.objects.get(pk=recording.pk)
     assert [s.text.split()[0] for s in transcripts.transcript_of(recording).segments] == ["We", "Anna"]
     summary = derived.summary_of(recording)
-    assert summary is not None
     assert [point["segments"] for point in summary["key_points"]] == [[0]]
     assert summary["action_items"][0]["segments"] == [1] and summary["segments"] == [0, 1]
     assert [hit.number for hit in transcripts.search(user=owner, query="map")] == [1]
-    assert owners.post(f"/recordings/{recording.pk}/segments/7", {"text": "x"}).status_code == 422
+    assert owners.post(f"{at}/segments/7", {"text": "x"}).status_code == 422
 
 
 def test_names_of_corrections_are_expected_by_the_next_transcript(
-    owners: Client, client: Client, other: User, recording: Recording
+    owners: Client, client: Client, other: User, recording: Recording, at: str
 ) -> None:
-    address = f"/recordings/{recording.pk}"
-    assert b"Words from your corrections" not in owners.get(address).content
-    owners.post(f"{address}/segments/2", {"text": "Siobhan brings the lantern and the Grafana map", "version": "1"})
-    page = owners.get(address).content.decode()
+    assert b"Words from your corrections" not in owners.get(at).content
+    owners.post(f"{at}/segments/2", {"text": "Siobhan brings the lantern and the Grafana map", "version": "1"})
+    page = owners.get(at).text
     assert "Words from your corrections" in page and "Remove Siobhan" in page and "Remove Grafana" in page
-    assert owners.post(f"{address}/words/forget", {"word": "Grafana"})["Location"] == f"{address}#expected-words"
-    assert "Remove Grafana" not in owners.get(address).content.decode()
-    owners.post(f"{address}/again", {"engine": "auto", "language": "en"})
+    assert owners.post(f"{at}/words/forget", {"word": "Grafana"})["Location"] == f"{at}#expected-words"
+    assert "Remove Grafana" not in owners.get(at).text
+    owners.post(f"{at}/again", {"engine": "auto", "language": "en"})
     job = Recording.objects.get(pk=recording.pk).job
-    assert job is not None and job.spec["words"] == ["Siobhan"]
+    assert job.spec["words"] == ["Siobhan"]
     assert corrections.expected_words(other, None) == []
     client.force_login(other)
-    assert client.post(f"{address}/words/forget", {"word": "Siobhan"}).status_code == 404
+    assert client.post(f"{at}/words/forget", {"word": "Siobhan"}).status_code == 404
     assert corrections.expected_words(recording.user, "en") == ["Siobhan"]
 
 
-def test_a_correction_stands_although_its_words_cannot_be_kept(owners: Client, recording: Recording) -> None:
+def test_a_correction_stands_although_its_words_cannot_be_kept(owners: Client, recording: Recording, at: str) -> None:
     (user_data(recording.user) / "words.json").write_text("{")
-    answer = owners.post(f"/recordings/{recording.pk}/segments/0", {"text": "We meet Siobhan", "version": "1"})
+    answer = owners.post(f"{at}/segments/0", {"text": "We meet Siobhan", "version": "1"})
     assert answer.status_code == 200
     assert transcripts.transcript_of(Recording.objects.get(pk=recording.pk)).segments[0].text == "We meet Siobhan"
-    assert owners.get(f"/recordings/{recording.pk}").status_code == 200
-    owners.post(f"/recordings/{recording.pk}/again", {"engine": "auto", "language": "en"})
+    assert owners.get(at).status_code == 200
+    owners.post(f"{at}/again", {"engine": "auto", "language": "en"})
     job = Recording.objects.get(pk=recording.pk).job
-    assert job is not None and job.spec["words"] == []
+    assert job.spec["words"] == []
 
 
 def test_misheard_words_are_replaced_in_other_passages_and_restored_together(owners: Client, owner: User) -> None:
@@ -89,7 +87,7 @@ def test_misheard_words_are_replaced_in_other_passages_and_restored_together(own
     wish = {"heard": "Karpati", "said": "Karpathy", "besides": 0, "version": told["version"]}
     assert owners.post(f"{place}/replace", {**wish, "version": 1}).status_code == 409  # somebody changed it meanwhile
     assert owners.post(f"{place}/replace", {**wish, "said": " "}).status_code == 422
-    page = owners.post(f"{place}/replace", wish, follow=True).content.decode()
+    page = owners.post(f"{place}/replace", wish, follow=True).text
     assert "Replaced in 1 passage." in page
     texts = ["Karpathy met Karpati", "karpathy's lantern (Karpathy)", "Karpatinger"]
     assert [one.text for one in transcripts.transcript_of(recording).segments] == texts

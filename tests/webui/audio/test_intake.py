@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -34,8 +35,8 @@ def test_several_files_keep_their_order(owner: User, wav: Path, tmp_path: Path) 
     assert (recording.path / "original-2.mp3").read_bytes() == b"not looked into here"
 
 
-def test_full_queue_leaves_the_file_in_place(owner: User, wav: Path, portal: Path, settings: object) -> None:
-    settings.JOBS_WAITING = 0  # type: ignore[attr-defined]
+def test_full_queue_leaves_the_file_in_place(owner: User, wav: Path, portal: Path, settings: Any) -> None:
+    settings.JOBS_WAITING = 0
     with pytest.raises(jobs.LimitReached):
         intake.create_recording(user=owner, name="a.wav", source=wav)
     assert wav.is_file() and not Recording.objects.exists() and not list((portal / "audio").iterdir())
@@ -61,10 +62,10 @@ def test_file_above_the_limit_gets_413(owner: User, wav: Path, monkeypatch: pyte
 def test_limits_are_on_the_form_and_in_the_refusal(
     owners: Client, owner: User, other: User, wav: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = owners.get("/recordings/").content.decode()
+    page = owners.get("/recordings/").text
     assert "up to 4 hours and 1000 MB each" in page and 'data-most-seconds="14400"' in page
     monkeypatch.setenv("HARK_UPLOAD_MAX_SECONDS", "2700")
-    assert "up to 45 minutes" in owners.get("/recordings/").content.decode()
+    assert "up to 45 minutes" in owners.get("/recordings/").text
     monkeypatch.setenv("HARK_UPLOAD_MAX_BYTES", "100")
     for user, remedy in ((owner, "set HARK_UPLOAD_MAX_BYTES"), (other, "ask the owner")):
         with pytest.raises(HarkError, match="too large") as error:
@@ -72,4 +73,4 @@ def test_limits_are_on_the_form_and_in_the_refusal(
         assert remedy in error.value.what_to_do
     monkeypatch.delenv("HARK_UPLOAD_MAX_BYTES")
     made = intake.create_recording(user=other, name="a.wav", source=wav)
-    assert made.job is not None and made.job.spec["owner"] is False
+    assert made.job.spec["owner"] is False

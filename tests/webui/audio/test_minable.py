@@ -10,13 +10,12 @@ from django.test import Client
 from core.events import silent_reporter
 from db.db_api import Library
 from pipeline.recordings import job as recording_job
-from webui.accounts.models import User
 from webui.audio.models import Recording
 from webui.jobs.models import Job
 
 
-def test_clips_are_added_updated_and_removed(owners: Client, owner: User, recording: Recording, portal: Path) -> None:
-    owners.post(f"/recordings/{recording.pk}/minable", {"minable": "on"})
+def test_clips_are_added_updated_and_removed(owners: Client, recording: Recording, at: str, portal: Path) -> None:
+    owners.post(f"{at}/minable", {"minable": "on"})
     job = Job.objects.get(kind="minable")
     assert job.spec["minable"] is True
     assert recording_job.make_minable(job.spec, portal, silent_reporter()) == {"clips": 3, "removed": 0}
@@ -27,14 +26,14 @@ def test_clips_are_added_updated_and_removed(owners: Client, owner: User, record
     assert recording_job.make_minable(job.spec, portal, silent_reporter()) == {"clips": 3, "removed": 0}
     # a correction reaches the library at once
     Job.objects.update(state=Job.State.DONE)
-    owners.post(f"/recordings/{recording.pk}/segments/0", {"text": "We meet on the pier"})
+    owners.post(f"{at}/segments/0", {"text": "We meet on the pier"})
     with Library(portal) as library:
         assert library.search("harbour", 10) == [] and len(library.search("the pier", 10)) == 1
     # and so does who says it: splits are by speaker
-    owners.post(f"/recordings/{recording.pk}/segments/0/speaker", {"speaker": "S2"})
+    owners.post(f"{at}/segments/0/speaker", {"speaker": "S2"})
     with Library(portal) as library:
         assert [clip.speaker for clip in library.search("the pier", 10)] == [f"{recording.pk}-S2"]
-    owners.post(f"/recordings/{recording.pk}/minable", {})
+    owners.post(f"{at}/minable", {})
     assert Recording.objects.get().minable is False
     job = Job.objects.filter(kind="minable", spec__minable=False).get()
     assert recording_job.make_minable(job.spec, portal, silent_reporter()) == {"clips": 0, "removed": 3}

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 
 from django.test import Client
-from django.utils import timezone
 
 from core.data_folder import storage_error
 from core.errors import HarkError
 from pipeline.recordings.transcription.transcribe import PROGRESS_FILE
+from tests.support.portal_jobs import claimed
 from tests.support.ready_recordings import transcript_of_words
 from tests.support.refusals import refuses
 from webui.accounts.models import User
@@ -21,15 +20,14 @@ from webui.jobs import services as jobs
 from webui.jobs.models import Job
 
 
-def test_failed_job_makes_the_recording_failed_until_retried(owner: User, wav: Path) -> None:
-    recording = intake.create_recording(user=owner, name="a.wav", source=wav)
-    job = recording.job
-    assert job is not None
-    Job.objects.filter(pk=job.pk).update(sent_at=timezone.now())
-    job = jobs.claim(job.pk)
-    assert job is not None
-    jobs.finish(job, Job.State.FAILED, HarkError("It failed.", "Because.", "Do."))
-    recording = transcripts.recordings_of(owner).get(pk=recording.pk)
+def fails(recording: Recording, what: str, stage: str = "") -> None:
+    error = {"what": what, "why": "Because.", "what_to_do": "Do."}
+    Job.objects.filter(pk=recording.job_id).update(state=Job.State.FAILED, stage=stage, error=error)
+
+
+def test_failed_job_makes_the_recording_failed_until_retried(owner: User, waiting: Recording) -> None:
+    jobs.finish(claimed(waiting.job), Job.State.FAILED, HarkError("It failed.", "Because.", "Do."))
+    recording = transcripts.recordings_of(owner).get(pk=waiting.pk)
     assert recording.state == "failed" and recording.now == "failed"
     with refuses(409, match="no transcript"):
         transcripts.transcript_of(recording)
@@ -39,40 +37,37 @@ def test_failed_job_makes_the_recording_failed_until_retried(owner: User, wav: P
     assert found == {"uploaded": 0, "working": 1, "ready": 0, "failed": 0}
 
 
-def test_page_of_a_failed_recording_shows_the_error_and_retries(owners: Client, owner: User, wav: Path) -> None:
-    recording = intake.create_recording(user=owner, name="a.wav", source=wav)
-    error = {"what": "It is <silent>.", "why": "Because.", "what_to_do": "Do."}
-    Job.objects.filter(pk=recording.job_id).update(state=Job.State.FAILED, error=error)
-    page = owners.get(f"/recordings/{recording.pk}").content.decode()
+def test_page_of_a_failed_recording_shows_the_error_and_retries(
+    owners: Client, owner: User, waiting: Recording
+) -> None:
+    at = f"/recordings/{waiting.pk}"
+    fails(waiting, "It is <silent>.")
+    page = owners.get(at).text
     assert "It is &lt;silent&gt;." in page and "Try again" in page
-    assert owners.post(f"/recordings/{recording.pk}/retry").status_code == 302
-    assert transcripts.recordings_of(owner).get(pk=recording.pk).now == "working"
-    assert b"Waiting for its turn" in owners.get(f"/recordings/{recording.pk}").content
+    assert owners.post(f"{at}/retry").status_code == 302
+    assert transcripts.recordings_of(owner).get(pk=waiting.pk).now == "working"
+    assert b"Waiting for its turn" in owners.get(at).content
 
 
-def test_a_failed_recording_can_be_given_a_language(owners: Client, owner: User, wav: Path) -> None:
-    recording = intake.create_recording(user=owner, name="a.wav", source=wav)
-    assert 'name="language"' not in owners.get(f"/recordings/{recording.pk}").content.decode()
-    error = {"what": "The speech was not recognized.", "why": "Because.", "what_to_do": "Name the language."}
-    Job.objects.filter(pk=recording.job_id).update(state=Job.State.FAILED, error=error)
-    page = owners.get(f"/recordings/{recording.pk}").content.decode()
-    assert 'name="language"' in page and f"/recordings/{recording.pk}/again" in page
-    owners.post(f"/recordings/{recording.pk}/again", {"language": "en", "speakers": ""})
-    job = transcripts.recordings_of(owner).get(pk=recording.pk).job
-    assert job is not None and job.spec["options"]["language"] == "en"
+def test_a_failed_recording_can_be_given_a_language(owners: Client, owner: User, waiting: Recording) -> None:
+    at = f"/recordings/{waiting.pk}"
+    assert 'name="language"' not in owners.get(at).text
+    fails(waiting, "The speech was not recognized.")
+    page = owners.get(at).text
+    assert 'name="language"' in page and f"{at}/again" in page
+    owners.post(f"{at}/again", {"language": "en", "speakers": ""})
+    assert transcripts.recordings_of(owner).get(pk=waiting.pk).job.spec["options"]["language"] == "en"
 
 
-def test_who_sent_a_file_that_cannot_be_read_is_asked_for_another(owners: Client, owner: User, wav: Path) -> None:
-    recording = intake.create_recording(user=owner, name="a.wav", source=wav)
-    error = {"what": "The file is no recording.", "why": "Because.", "what_to_do": "Do."}
-    jobs_of_it = Job.objects.filter(pk=recording.job_id)
+def test_who_sent_a_file_that_cannot_be_read_is_asked_for_another(owners: Client, waiting: Recording) -> None:
+    at = f"/recordings/{waiting.pk}"
     for stage, offered in (("normalize", True), ("transcribe", False)):
-        jobs_of_it.update(state=Job.State.FAILED, stage=stage, error=error)
-        page = owners.get(f"/recordings/{recording.pk}").content.decode()
+        fails(waiting, "The file is no recording.", stage)
+        page = owners.get(at).text
         assert ("Upload another file" in page) is offered and "Try again" in page
     ours = storage_error(PermissionError(13, "No permission", "/data/x"), "it")
-    jobs_of_it.update(stage="normalize", error=ours.parts())
-    assert "Upload another file" not in owners.get(f"/recordings/{recording.pk}").content.decode()
+    Job.objects.filter(pk=waiting.job_id).update(stage="normalize", error=ours.parts())
+    assert "Upload another file" not in owners.get(at).text
 
 
 def test_done_job_makes_the_recording_ready_and_indexed(recording: Recording) -> None:
@@ -97,13 +92,14 @@ def test_transcribing_again_keeps_the_old_transcript_meanwhile(recording: Record
     assert (recording.path / PROGRESS_FILE).exists(), "the active job's"
 
 
-def test_failed_second_transcription_is_shown_with_the_old_transcript(owners: Client, recording: Recording) -> None:
+def test_failed_second_transcription_is_shown_with_the_old_transcript(
+    owners: Client, recording: Recording, at: str
+) -> None:
     intake.transcribe_again(recording=recording)
-    error = {"what": "The engine broke.", "why": "", "what_to_do": ""}
     recording.refresh_from_db()
-    Job.objects.filter(pk=recording.job_id).update(state=Job.State.FAILED, error=error)
+    fails(recording, "The engine broke.")
     Recording.objects.update(state=Recording.State.FAILED)
-    page = owners.get(f"/recordings/{recording.pk}").content.decode()
+    page = owners.get(at).text
     assert "The engine broke." in page and "this is the previous transcript" in page and "We meet in" in page
 
 
@@ -113,33 +109,31 @@ def begun(recording: Recording, *said: str, rest: bytes = b"") -> None:
     rows = [{"schema": 1}, {"piece": ["", 0, 1], "segments": [asdict(segment) for segment in words.segments]}]
     lines = b"".join(json.dumps(row).encode() + b"\n" for row in rows)
     (recording.path / PROGRESS_FILE).write_bytes(lines + rest)
-    assert recording.job is not None
     Job.objects.filter(pk=recording.job.pk).update(state=Job.State.RUNNING)
     Recording.objects.filter(pk=recording.pk).update(state=Recording.State.WORKING, version=0)
 
 
-def test_words_are_shown_while_the_recording_is_transcribed(owners: Client, recording: Recording) -> None:
-    page = f"/recordings/{recording.pk}"
+def test_words_are_shown_while_the_recording_is_transcribed(owners: Client, recording: Recording, at: str) -> None:
     begun(recording, "We meet <b>here</b>", "who brings it", rest=b'{"piece": ["", 1, 2], "segm')
-    for address in (page, f"{page}/so-far"):
-        shown = owners.get(address).content.decode()
+    for address in (at, f"{at}/so-far"):
+        shown = owners.get(address).text
         assert "We meet &lt;b&gt;here&lt;/b&gt;" in shown and "who brings it" in shown
-        assert f'hx-get="{page}/so-far"' in shown
+        assert f'hx-get="{at}/so-far"' in shown
 
 
-def test_nothing_is_shown_before_there_are_words(owners: Client, recording: Recording) -> None:
+def test_nothing_is_shown_before_there_are_words(owners: Client, recording: Recording, at: str) -> None:
     begun(recording)
     (recording.path / PROGRESS_FILE).unlink()
-    shown = owners.get(f"/recordings/{recording.pk}/so-far").content.decode()
+    shown = owners.get(f"{at}/so-far").text
     assert "hidden" in shown and "hx-get" in shown
 
 
-def test_of_a_long_recording_the_end_is_shown(owners: Client, recording: Recording) -> None:
+def test_of_a_long_recording_the_end_is_shown(owners: Client, recording: Recording, at: str) -> None:
     begun(recording, *(f"number {number}" for number in range(45)))
-    shown = owners.get(f"/recordings/{recording.pk}/so-far").content.decode()
+    shown = owners.get(f"{at}/so-far").text
     assert "number 44<" in shown and "number 5<" in shown and "number 4<" not in shown and "…" in shown
 
 
-def test_a_transcript_that_is_there_is_on_its_own_page(owners: Client, recording: Recording) -> None:
-    shown = owners.get(f"/recordings/{recording.pk}/so-far").content.decode()
+def test_a_transcript_that_is_there_is_on_its_own_page(owners: Client, at: str) -> None:
+    shown = owners.get(f"{at}/so-far").text
     assert "hx-get" not in shown and "hidden" in shown

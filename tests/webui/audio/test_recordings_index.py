@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.cache import cache
+from django.db import connection
 from django.test import Client
-from django.utils import timezone
 
 from core.events import silent_reporter
 from db.db_api import Library
 from pipeline.recordings import job as recording_job
+from tests.support.portal_jobs import claimed
 from tests.support.ready_recordings import ready_recording
 from tests.support.rendered_pages import flat
 from webui.accounts.models import User
 from webui.audio import deletion, intake, job_results, sharing, transcripts
 from webui.audio.models import Passage, Recording
-from webui.jobs import services as jobs
 from webui.jobs.models import Job, JobEvent
 
 
@@ -26,12 +27,12 @@ def test_list_shows_state_and_progress(owners: Client, owner: User, recording: R
     assert b"every 2s" not in owners.get("/recordings/").content
     going = intake.create_recording(user=owner, name="going.wav", source=wav)
     Job.objects.filter(pk=going.job_id).update(state="running", done=3.0, total=10.0, message="Writing it down")
-    page = owners.get("/recordings/").content.decode()
+    page = owners.get("/recordings/").text
     assert "every 2s" in page and 'value="3.000"' in page and "Writing it down" in page
-    assert "meeting.wav" in owners.get("/recordings/rows").content.decode()
+    assert "meeting.wav" in owners.get("/recordings/rows").text
 
 
-def test_empty_pages_explain_what_they_are_for(owners: Client, owner: User) -> None:
+def test_empty_pages_explain_what_they_are_for(owners: Client) -> None:
     assert b"Who said what, and when" in owners.get("/recordings/").content
     assert b"You have no recordings yet" in owners.get("/recordings/search").content
     assert b"Transcribe while you speak" in owners.get("/recordings/live").content
@@ -39,14 +40,14 @@ def test_empty_pages_explain_what_they_are_for(owners: Client, owner: User) -> N
 
 @pytest.mark.parametrize("number", [1, 20])
 def test_number_of_queries_is_constant(
-    owners: Client, owner: User, number: int, django_assert_max_num_queries: object
+    owners: Client, owner: User, number: int, django_assert_max_num_queries: Any
 ) -> None:
     for index in range(number):
         one = ready_recording(owner, f"{index}.wav")
     for _ in range(number):
         sharing.share(recording=one)
     for address in ("/recordings/", "/recordings/search?q=lantern", f"/recordings/{one.pk}"):
-        with django_assert_max_num_queries(10):  # type: ignore[operator]
+        with django_assert_max_num_queries(10):
             assert owners.get(address).status_code == 200
 
 
@@ -57,7 +58,7 @@ def test_menu_marks_the_current_page(owners: Client, recording: Recording) -> No
 
 
 def test_who_chooses_a_recognizer_sees_its_size_time_and_errors(owners: Client, owner: User) -> None:
-    page = owners.get("/recordings/").content.decode()
+    page = owners.get("/recordings/").text
     assert "<b>moonshine tiny-en</b> · 42 MB · a minute of audio takes about 4 s · 6 of 100 words wrong" in page
     assert "749 words of LibriSpeech dev-clean" in page
     for seconds in (30, 50, 90):
@@ -68,12 +69,12 @@ def test_who_chooses_a_recognizer_sees_its_size_time_and_errors(owners: Client, 
         for name, at in (("listen", 0.0), ("transcribe", 200.0), ("speakers", 200.0 + seconds), ("summarize", 900.0)):
             JobEvent.objects.create(job_id=made.job_id, event={"event": "stage", "name": name, "time": at})
     cache.clear()  # for a minute it would say what it said
-    page = owners.get("/recordings/").content.decode()
+    page = owners.get("/recordings/").text
     assert "<b>moonshine tiny-en</b> · 42 MB · a minute of audio took 10 s here" in page
 
 
 def test_files_index_clips_jobs_and_logs_are_removed(
-    owners: Client, owner: User, recording: Recording, portal: Path
+    owners: Client, owner: User, recording: Recording, at: str, portal: Path
 ) -> None:
     spec = {"recording": str(recording.pk), "folder": recording.folder, "minable": True}
     recording_job.make_minable(spec, portal, silent_reporter())
@@ -81,8 +82,8 @@ def test_files_index_clips_jobs_and_logs_are_removed(
     log.parent.mkdir()
     log.write_text("what was said")
     sharing.share(recording=recording)
-    assert b"permanently" in owners.get(f"/recordings/{recording.pk}/delete").content
-    assert owners.post(f"/recordings/{recording.pk}/delete").status_code == 302
+    assert b"permanently" in owners.get(f"{at}/delete").content
+    assert owners.post(f"{at}/delete").status_code == 302
     assert not Recording.objects.exists() and not Passage.objects.exists() and not Job.objects.exists()
     assert not recording.path.exists() and not log.exists()
     assert transcripts.search(user=owner, query="lantern") == []
@@ -91,18 +92,13 @@ def test_files_index_clips_jobs_and_logs_are_removed(
     assert not list((portal / "clips").rglob("*.flac"))
 
 
-def test_deleting_cancels_the_job_and_removes_what_it_writes_later(owner: User, wav: Path) -> None:
-    recording = intake.create_recording(user=owner, name="a.wav", source=wav)
-    Job.objects.filter(pk=recording.job_id).update(sent_at=timezone.now())
-    job = jobs.claim(recording.job_id or "")
-    assert job is not None
-    deletion.delete(recording=recording)
+def test_deleting_cancels_the_job_and_removes_what_it_writes_later(waiting: Recording) -> None:
+    job = claimed(waiting.job)
+    deletion.delete(recording=waiting)
     assert Job.objects.get(pk=job.pk).state == Job.State.CANCELLING
-    recording.path.mkdir(parents=True)
-    (recording.path / "audio.flac").write_bytes(b"written before the job saw that it shall end")
+    waiting.path.mkdir(parents=True)
+    (waiting.path / "audio.flac").write_bytes(b"written before the job saw that it shall end")
     job_results.job_has_ended(Job, job)
-    from django.db import connection
-
     for _ids, callback, _robust in connection.run_on_commit:
         callback()
-    assert not recording.path.exists()
+    assert not waiting.path.exists()

@@ -18,24 +18,16 @@ from db.db_api import Library
 from pipeline.recordings import job as recording_job
 from pipeline.recordings import library_clips, recording_folder
 from pipeline.recordings.transcript import load_transcript
+from tests.support.portal_jobs import claimed
 from tests.support.refusals import refuses
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
-from webui.audio import corrections, deletion, intake, live, search, sharing
+from webui.audio import corrections, deletion, intake, live, sharing
 from webui.audio.models import Recording
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def claimed(job: Job | None) -> Job:
-    """Claim a job as a worker does."""
-    assert job is not None
-    Job.objects.filter(pk=job.pk).update(sent_at=job.created_at)
-    mine = jobs.claim(job.pk)
-    assert mine is not None
-    return mine
 
 
 def ended(job: Job) -> None:
@@ -80,24 +72,23 @@ def test_clips_that_were_added_after_a_deletion_go_too(recording: Recording, mon
     assert clips_of(recording) == 0
 
 
-@pytest.mark.parametrize("full", ["text", "index"])
+@pytest.mark.parametrize(
+    ("fails", "error"),
+    [
+        ("corrections.write", OSError(28, "No space left on device")),
+        ("search.index", HarkError("The disk is full.", "No space left.", "Free some.")),
+    ],
+)
 def test_a_correction_that_fails_changes_nothing(
-    recording: Recording, monkeypatch: pytest.MonkeyPatch, full: str
+    recording: Recording, monkeypatch: pytest.MonkeyPatch, fails: str, error: Exception
 ) -> None:
     def no_room(*arguments: Any, **more: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    def no_room_said(*arguments: Any, **more: Any) -> None:
-        raise HarkError("The disk is full.", "No space left.", "Free some.")
+        raise error
 
     before = texts_of(recording)
-    with monkeypatch.context() as patched:
-        if full == "text":
-            patched.setattr(corrections, "write", no_room)
-        else:
-            patched.setattr(search, "index", no_room_said)
-        with pytest.raises(HarkError):
-            corrections.update_segment(recording=recording, number=0, text="", version=1)
+    with monkeypatch.context() as patched, pytest.raises(HarkError):
+        patched.setattr(f"webui.audio.{fails}", no_room)
+        corrections.update_segment(recording=recording, number=0, text="", version=1)
     assert texts_of(recording) == before
     assert not list(recording.path.glob("*.before"))
     corrections.update_segment(recording=Recording.objects.get(), number=0, text="", version=1)
@@ -116,25 +107,22 @@ def test_a_full_queue_keeps_no_recording_from_its_end(recording: Recording, owne
     assert Job.objects.filter(kind="minable", state=Job.State.QUEUED).count() == 1
 
 
-def test_a_form_says_which_files_were_not_taken(owners: Client, owner: User, settings: Any, wav: Path) -> None:
+def test_a_form_says_which_files_were_not_taken(owners: Client, settings: Any, wav: Path) -> None:
     settings.JOBS_WAITING, settings.JOBS_RUNNING, settings.JOBS_RUNNING_PER_USER = 3, 1, 1
     files = [SimpleUploadedFile(f"talk-{n}.wav", wav.read_bytes()) for n in range(6)]
     answer = owners.post("/recordings/upload", {"audio": files, "summarize": "1"}, follow=True)
     kept = {recording.name for recording in Recording.objects.all()}
     assert 0 < len(kept) < 6
-    page = answer.content.decode()
+    page = answer.text
     assert all((f"talk-{n}.wav" in page) for n in range(6))
     assert "Rejected:" in page and Job.objects.count() == len(kept)
 
 
 def test_an_upload_whose_last_answer_got_lost_is_one_recording(owners: Client, wav: Path) -> None:
     content = wav.read_bytes()
-    begun = owners.post(
-        "/recordings/uploads", {"name": "a.wav", "size": len(content)}, content_type="application/json"
-    ).json()
-    owners.patch(f"{begun['address']}?offset=0", content, content_type="application/octet-stream")
-    first = owners.post(f"{begun['address']}/done", {}, content_type="application/json")
-    second = owners.post(f"{begun['address']}/done", {}, content_type="application/json")
+    begun = owners.post("/recordings/uploads", {"name": "a.wav", "size": len(content)}, "application/json").json()
+    owners.patch(f"{begun['address']}?offset=0", content, "application/octet-stream")
+    first, second = (owners.post(f"{begun['address']}/done", {}, "application/json") for _ in range(2))
     assert first.status_code == second.status_code == 201
     assert first.json()["recording"] == second.json()["recording"]
     assert Recording.objects.count() == Job.objects.count() == 1

@@ -18,55 +18,54 @@ from webui.audio.models import Recording, Share
 @pytest.fixture
 def link(owners: Client, recording: Recording) -> str:
     """Make a link on the page; return its path."""
-    page = owners.post(f"/recordings/{recording.pk}/share", {"days": "7"}, follow=True).content.decode()
+    page = owners.post(f"/recordings/{recording.pk}/share", {"days": "7"}, follow=True).text
     found = re.search(r'value="http://testserver(/recordings/shared/[\w-]+)"', page)
-    assert found is not None
     return found[1]
 
 
 def test_anybody_with_the_link_reads_and_listens(recording: Recording, link: str) -> None:
     visitor = Client()
     answer = visitor.get(link)
-    page = answer.content.decode()
+    page = answer.text
     assert answer.status_code == 200 and "We meet in the harbour" in page and "Anna brings the lantern." in page
     assert answer["X-Robots-Tag"] == "noindex" and "no-store" in answer["Cache-Control"]
     part = visitor.get(f"{link}/audio", headers={"Range": "bytes=0-3"})
-    assert part.status_code == 206 and b"".join(part.streaming_content) == b"fLaC"  # type: ignore[attr-defined]
+    assert part.status_code == 206 and part.getvalue() == b"fLaC"
     assert visitor.get(f"{link}/words").json()["segments"] and visitor.get(f"{link}/waveform").json()["peaks"]
 
 
-def test_who_reads_cannot_change_anything(recording: Recording, link: str) -> None:
+def test_who_reads_cannot_change_anything(recording: Recording, at: str, link: str) -> None:
     visitor = Client()
-    page = visitor.get(link).content.decode()
+    page = visitor.get(link).text
     for word in ("data-edit", "data-change", "Rename", "Delete", "/ask", "export", str(recording.pk)):
         assert word not in page.replace("data-edited", ""), word
     assert visitor.post(link).status_code == 405
-    answer = visitor.post(f"/recordings/{recording.pk}/segments/0", {"text": "x"})
+    answer = visitor.post(f"{at}/segments/0", {"text": "x"})
     assert answer.status_code == 303 and answer["Location"].startswith("/account/login")
 
 
-def test_the_token_is_shown_once_and_kept_as_a_digest(owners: Client, recording: Recording, link: str) -> None:
+def test_the_token_is_shown_once_and_kept_as_a_digest(owners: Client, at: str, link: str) -> None:
     token = link.rsplit("/", 1)[1]
     assert len(token) >= 32 and Share.objects.get().digest == digest(token)
-    assert token not in owners.get(f"/recordings/{recording.pk}").content.decode()
+    assert token not in owners.get(at).text
 
 
-def test_reloading_the_page_with_the_link_makes_no_other(owners: Client, recording: Recording) -> None:
-    answer = owners.post(f"/recordings/{recording.pk}/share", {"days": "7"})
-    assert answer.status_code == 302 and answer["Location"] == f"/recordings/{recording.pk}#sharing"
-    shown = owners.get(f"/recordings/{recording.pk}")
+def test_reloading_the_page_with_the_link_makes_no_other(owners: Client, at: str) -> None:
+    answer = owners.post(f"{at}/share", {"days": "7"})
+    assert answer.status_code == 302 and answer["Location"] == f"{at}#sharing"
+    shown = owners.get(at)
     assert b'id="new-link"' in shown.content and "no-store" in shown["Cache-Control"]
-    assert b'id="new-link"' not in owners.get(f"/recordings/{recording.pk}").content
+    assert b'id="new-link"' not in owners.get(at).content
     assert Share.objects.count() == 1
 
 
-def test_a_link_that_is_taken_back_works_no_more(owners: Client, recording: Recording, link: str) -> None:
+def test_a_link_that_is_taken_back_works_no_more(owners: Client, at: str, link: str) -> None:
     share = Share.objects.get()
-    assert owners.post(f"/recordings/{recording.pk}/share/{share.pk}/revoke").status_code == 302
+    assert owners.post(f"{at}/share/{share.pk}/revoke").status_code == 302
     for rest in ("", "/audio", "/words", "/waveform"):
         answer = Client().get(link + rest)
         assert answer.status_code == 410 and b"harbour" not in answer.content
-    assert b"revoked" in owners.get(f"/recordings/{recording.pk}").content
+    assert b"revoked" in owners.get(at).content
 
 
 def test_a_link_runs_out(recording: Recording, link: str) -> None:
@@ -89,17 +88,19 @@ def test_a_token_that_was_never_given_is_not_there(db: None, token: str) -> None
 
 
 @pytest.mark.parametrize("days", ["", "0", "91", "-1", "x", "99999999"])
-def test_links_do_not_work_for_ever(owners: Client, recording: Recording, days: str) -> None:
-    assert owners.post(f"/recordings/{recording.pk}/share", {"days": days}).status_code == 422
+def test_links_do_not_work_for_ever(owners: Client, at: str, days: str) -> None:
+    assert owners.post(f"{at}/share", {"days": days}).status_code == 422
     assert not Share.objects.exists()
 
 
-def test_words_that_were_corrected_are_not_shown_in_a_summary_from_before(owners: Client, recording: Recording) -> None:
+def test_words_that_were_corrected_are_not_shown_in_a_summary_from_before(
+    owners: Client, recording: Recording, at: str
+) -> None:
     token = sharing.share(recording=recording)[1]
     shared = f"/recordings/shared/{token}"
-    assert "Tuesday, in the harbour." in Client().get(shared).content.decode()
-    owners.post(f"/recordings/{recording.pk}/segments/0", {"text": "We meet on the pier"})
-    page = Client().get(shared).content.decode()
+    assert "Tuesday, in the harbour." in Client().get(shared).text
+    owners.post(f"{at}/segments/0", {"text": "We meet on the pier"})
+    page = Client().get(shared).text
     assert "We meet on the pier" in page and "harbour" not in page
-    own = owners.get(f"/recordings/{recording.pk}").content.decode()
+    own = owners.get(at).text
     assert "Tuesday, in the harbour." in own and "so people with a link do not see it." in own

@@ -16,17 +16,17 @@ from webui.jobs.models import Job
 from webui.jobs.services import job_ended
 
 
-def test_rename_speaker(owners: Client, owner: User, recording: Recording) -> None:
-    answer = owners.post(f"/recordings/{recording.pk}/speakers", {"speaker": "S2", "name": " Böhm <i> "})
+def test_rename_speaker(owners: Client, owner: User, at: str) -> None:
+    answer = owners.post(f"{at}/speakers", {"speaker": "S2", "name": " Böhm <i> "})
     assert answer.status_code == 302
-    page = owners.get(f"/recordings/{recording.pk}").content.decode()
+    page = owners.get(at).text
     assert "Böhm &lt;i&gt;" in page
     assert transcripts.search(user=owner, query="lantern who")[0].speaker == "Böhm <i>"
-    assert owners.post(f"/recordings/{recording.pk}/speakers", {"speaker": "S9", "name": "x"}).status_code == 422
+    assert owners.post(f"{at}/speakers", {"speaker": "S9", "name": "x"}).status_code == 422
 
 
-def test_all_names_are_kept_at_once_or_none(owners: Client, recording: Recording) -> None:
-    place = f"/recordings/{recording.pk}/speakers"
+def test_all_names_are_kept_at_once_or_none(owners: Client, recording: Recording, at: str) -> None:
+    place = f"{at}/speakers"
     assert owners.post(place, {"speaker": ["S1", "S2"], "name": ["Anna", "Ben"]}).status_code == 302
     assert transcripts.transcript_of(recording).speakers == {"S1": "Anna", "S2": "Ben"}
     assert owners.post(place, {"speaker": ["S1", "S2"], "name": ["Ben", "Anna"]}).status_code == 302  # swapped
@@ -37,7 +37,7 @@ def test_all_names_are_kept_at_once_or_none(owners: Client, recording: Recording
         {"speaker": ["S1", "S2"], "name": ["Cleo", "cleo"]},
         headers={"Referer": "http://testserver/recordings/x"},
     )
-    assert twice.status_code == 422 and 'href="http://testserver/recordings/x"' in twice.content.decode()
+    assert twice.status_code == 422 and 'href="http://testserver/recordings/x"' in twice.text
     assert owners.post(place, {"speaker": ["S1", "S9"], "name": ["Cleo", "Dora"]}).status_code == 422
     assert owners.post(place, {"speaker": ["S1", "S2"], "name": ["Ben", "Anna"]}).status_code == 302  # nothing is new
     assert transcripts.transcript_of(recording).speakers == {"S1": "Ben", "S2": "Anna"}
@@ -52,10 +52,10 @@ def who_says(recording: Recording) -> list[str]:
     return [segment.speaker for segment in transcripts.transcript_of(recording).segments]
 
 
-def test_assign_segment_to_another_speaker_and_back(owners: Client, owner: User, recording: Recording) -> None:
-    owners.post(f"/recordings/{recording.pk}/segments/0", {"text": "We meet on the pier"})  # a correction
-    address = f"/recordings/{recording.pk}/segments/0/speaker"
-    page = flat(owners.get(f"/recordings/{recording.pk}"))
+def test_assign_segment_to_another_speaker_and_back(owners: Client, owner: User, recording: Recording, at: str) -> None:
+    owners.post(f"{at}/segments/0", {"text": "We meet on the pier"})  # a correction
+    address = f"{at}/segments/0/speaker"
+    page = flat(owners.get(at))
     assert f'href="{address}"' in page  # without scripts, too
     form = flat(owners.get(address))
     assert "<html" in form and "We meet on the pier" in form and 'value="S1" checked' in form
@@ -67,9 +67,9 @@ def test_assign_segment_to_another_speaker_and_back(owners: Client, owner: User,
     assert segment.text == "We meet on the pier" and segment.edited
     # what is made of it follows
     speaker_changes.name_speakers(recording=recording, names={"S2": "Ben"})
-    assert b"Ben: We meet on the pier" in owners.get(f"/recordings/{recording.pk}/export?format=txt").getvalue()
+    assert b"Ben: We meet on the pier" in owners.get(f"{at}/export?format=txt").getvalue()
     assert transcripts.search(user=owner, query="pier")[0].speaker == "Ben"
-    summary = flat(owners.get(f"/recordings/{recording.pk}/summary"))
+    summary = flat(owners.get(f"{at}/summary"))
     assert "Ben</span> 0:00" in summary
     token = sharing.share(recording=recording)[1]
     assert "Ben" in flat(Client().get(f"/recordings/shared/{token}"))
@@ -78,8 +78,8 @@ def test_assign_segment_to_another_speaker_and_back(owners: Client, owner: User,
     assert who_says(recording) == ["S1", "S2", "S1"]
 
 
-def test_assign_to_a_new_speaker_and_merge_two(owners: Client, owner: User, recording: Recording) -> None:
-    address = f"/recordings/{recording.pk}/segments/{{}}/speaker"
+def test_assign_to_a_new_speaker_and_merge_two(owners: Client, owner: User, recording: Recording, at: str) -> None:
+    address = f"{at}/segments/{{}}/speaker"
     owners.post(address.format(2), {"speaker": "new"})
     assert who_says(recording) == ["S1", "S2", "S3"]
     assert transcripts.transcript_of(recording).speakers["S3"] == "Speaker 3"
@@ -87,17 +87,19 @@ def test_assign_to_a_new_speaker_and_merge_two(owners: Client, owner: User, reco
     owners.post(address.format(2), {"speaker": "S2", "all": "on"})
     owners.post(address.format(1), {"speaker": "S1", "all": "on"})
     assert who_says(recording) == ["S1", "S1", "S1"] and transcripts.recordings_of(owner).get().speakers == 1
-    page = owners.get(f"/recordings/{recording.pk}").content.decode()
+    page = owners.get(at).text
     assert 'name="speaker" value="S1"' in page and 'name="speaker" value="S2"' not in page
-    assert 'value="S2"' in owners.get(address.format(1)).content.decode()  # can be given back
+    assert 'value="S2"' in owners.get(address.format(1)).text  # can be given back
     owners.post(address.format(1), {"speaker": ""})
     assert who_says(recording) == ["S1", "", "S1"]
 
 
-def test_a_passage_of_two_speakers_is_divided_at_a_word(owners: Client, owner: User, recording: Recording) -> None:
-    owners.post(f"/recordings/{recording.pk}/segments/0", {"text": "We meet at the pier on Tuesday"})  # a correction
-    address = f"/recordings/{recording.pk}/segments/0/speaker"
-    assert '<option value="2">… at</option>' in owners.get(address).content.decode()
+def test_a_passage_of_two_speakers_is_divided_at_a_word(
+    owners: Client, owner: User, recording: Recording, at: str
+) -> None:
+    owners.post(f"{at}/segments/0", {"text": "We meet at the pier on Tuesday"})  # a correction
+    address = f"{at}/segments/0/speaker"
+    assert '<option value="2">… at</option>' in owners.get(address).text
     before = transcripts.transcript_of(recording)
     answer = owners.post(address, {"speaker": "S2", "start": "0.000", "from_word": "2", "all": "on"})
     assert answer.status_code == 302
@@ -109,10 +111,10 @@ def test_a_passage_of_two_speakers_is_divided_at_a_word(owners: Client, owner: U
     assert (first.start_s, second.end_s) == (before.segments[0].start_s, before.segments[0].end_s)
     assert first.end_s <= second.start_s
     summary = derived.summary_of(recording)
-    assert summary is not None and summary["key_points"][0]["segments"] == [0, 1]
+    assert summary["key_points"][0]["segments"] == [0, 1]
     assert [point["segments"] for point in summary["action_items"]] == [[3]]
     assert transcripts.search(user=owner, query="pier")[0].start_s == second.start_s
-    page = owners.get(f"/recordings/{recording.pk}").content.decode()
+    page = owners.get(at).text
     assert 'id="passage-3"' in page and "We meet" in page
 
 
@@ -126,11 +128,11 @@ def test_a_passage_of_two_speakers_is_divided_at_a_word(owners: Client, owner: U
     ],
 )
 def test_unknown_speaker_or_segment_changes_nothing(
-    owners: Client, recording: Recording, number: int, form: dict[str, str]
+    owners: Client, recording: Recording, at: str, number: int, form: dict[str, str]
 ) -> None:
-    assert owners.post(f"/recordings/{recording.pk}/segments/{number}/speaker", form).status_code == 422
+    assert owners.post(f"{at}/segments/{number}/speaker", form).status_code == 422
     assert who_says(recording) == ["S1", "S2", "S1"] and Recording.objects.get().version == 1
-    assert owners.get(f"/recordings/{recording.pk}/segments/7/speaker").status_code == 404
+    assert owners.get(f"{at}/segments/7/speaker").status_code == 404
 
 
 def found(job: Job, *turns: tuple[float, float, str], sounds_like: dict[str, str] | None = None) -> None:
@@ -145,18 +147,19 @@ def found(job: Job, *turns: tuple[float, float, str], sounds_like: dict[str, str
     job_ended.send(sender=Job, job=job)
 
 
-def test_speakers_detected_again_keep_corrections_and_names(owners: Client, owner: User, recording: Recording) -> None:
-    place = f"/recordings/{recording.pk}"
-    owners.post(f"{place}/segments/0", {"text": "We meet on the pier"})  # a correction
+def test_speakers_detected_again_keep_corrections_and_names(
+    owners: Client, owner: User, recording: Recording, at: str
+) -> None:
+    owners.post(f"{at}/segments/0", {"text": "We meet on the pier"})  # a correction
     speaker_changes.name_speakers(recording=recording, names={"S1": "Anna"})
-    assert owners.post(f"{place}/speakers/detect", {"speakers": "3"}).status_code == 302
+    assert owners.post(f"{at}/speakers/detect", {"speakers": "3"}).status_code == 302
     job = transcripts.newest_job(recording, "speakers")
-    assert job is not None and job.spec["speakers"] == 3
-    page = flat(owners.get(place))
+    assert job.spec["speakers"] == 3
+    page = flat(owners.get(at))
     assert "The speakers are being detected." in page and f'hx-get="/jobs/{job.pk}/over"' in page
     assert owners.get(f"/jobs/{job.pk}/over").status_code == 204
-    assert owners.post(f"{place}/speakers/detect", {"speakers": "2"}).status_code == 409
-    owners.post(f"{place}/segments/1", {"text": "Who brings a lantern"})  # while the job is at work
+    assert owners.post(f"{at}/speakers/detect", {"speakers": "2"}).status_code == 409
+    owners.post(f"{at}/segments/1", {"text": "Who brings a lantern"})  # while the job is at work
     found(job, (0, 0.9, "x"), (1, 1.9, "y"), (2, 2.4, "x"), (2.4, 2.9, "z"))
     after = transcripts.transcript_of(recording)
     assert [(one.speaker, one.text, one.edited) for one in after.segments] == [
@@ -168,12 +171,12 @@ def test_speakers_detected_again_keep_corrections_and_names(owners: Client, owne
     assert after.speakers["S1"] == "Anna" and after.speakers["S3"] == "Speaker 3"
     assert transcripts.recordings_of(owner).get().speakers == 3
     summary = derived.summary_of(recording)
-    assert summary is not None and [point["segments"] for point in summary["action_items"]] == [[2, 3]]
+    assert [point["segments"] for point in summary["action_items"]] == [[2, 3]]
     assert transcripts.search(user=owner, query="map")[0].speaker == "Speaker 3"
-    assert "The speakers are being detected." not in flat(owners.get(place))
+    assert "The speakers are being detected." not in flat(owners.get(at))
     over = owners.get(f"/jobs/{job.pk}/over")
     assert over.headers["HX-Trigger"] == "job-over" and "Show it" in flat(over)
-    assert f'href="{place}">See the recording' in flat(owners.get(f"/jobs/{job.pk}"))
+    assert f'href="{at}">See the recording' in flat(owners.get(f"/jobs/{job.pk}"))
 
 
 def test_who_watched_a_job_that_failed_stays_with_its_error(owners: Client, recording: Recording) -> None:
@@ -181,57 +184,54 @@ def test_who_watched_a_job_that_failed_stays_with_its_error(owners: Client, reco
     page = f"/jobs/{job.pk}"
     for state, leads_on in ((Job.State.DONE, True), (Job.State.FAILED, False), (Job.State.CANCELLED, False)):
         Job.objects.filter(pk=job.pk).update(state=state)
-        content = owners.get(page).content.decode()
+        content = owners.get(page).text
         assert "See the recording" in content and ("data-result" in content) == leads_on
 
 
-def test_another_number_of_speakers_than_there_can_be_is_refused(owners: Client, recording: Recording) -> None:
-    assert owners.post(f"/recordings/{recording.pk}/speakers/detect", {"speakers": "21"}).status_code == 422
+def test_another_number_of_speakers_than_there_can_be_is_refused(owners: Client, recording: Recording, at: str) -> None:
+    assert owners.post(f"{at}/speakers/detect", {"speakers": "21"}).status_code == 422
     assert transcripts.newest_job(recording, "speakers") is None
 
 
-def test_renaming_in_place_answers_with_the_name_that_is_shown(owners: Client, recording: Recording) -> None:
+def test_renaming_in_place_answers_with_the_name_that_is_shown(owners: Client, at: str) -> None:
     headers = {"Accept": "application/json"}
-    place = f"/recordings/{recording.pk}/speakers"
+    place = f"{at}/speakers"
     assert owners.post(place, {"speaker": "S2", "name": " Ben "}, headers=headers).json()["names"] == {"S2": "Ben"}
     assert owners.post(place, {"speaker": "S2", "name": ""}, headers=headers).json()["names"] == {"S2": "Speaker 2"}
     assert owners.post(place, {"speaker": "S9", "name": "x"}, headers=headers).status_code == 422
 
 
-def test_a_voice_that_is_known_is_offered_and_one_click_names_it(
-    owners: Client, owner: User, recording: Recording
-) -> None:
-    place = f"/recordings/{recording.pk}"
-    owners.post(f"{place}/speakers/detect", {"speakers": "2"})
+def test_a_voice_that_is_known_is_offered_and_one_click_names_it(owners: Client, recording: Recording, at: str) -> None:
+    owners.post(f"{at}/speakers/detect", {"speakers": "2"})
     job = transcripts.newest_job(recording, "speakers")
     assert job is not None
     found(job, (0, 0.9, "x"), (1, 1.9, "y"), (2, 2.9, "x"), sounds_like={"x": "Anna", "y": "Ben"})
     said = transcripts.transcript_of(Recording.objects.get())
     assert said.speakers == {"S1": "Speaker 1", "S2": "Speaker 2"} and said.sounds_like == {"S1": "Anna", "S2": "Ben"}
-    page = owners.get(place).content.decode()
+    page = owners.get(at).text
     assert "Speaker 1 sounds like Anna." in page and "Yes, name this speaker Anna" in page and "like Ben." in page
     _, token = sharing.share(recording=recording)
-    assert "sounds like" not in owners.get(f"/recordings/shared/{token}").content.decode()
-    owners.post(f"{place}/speakers", {"speaker": "S1", "name": "Anna"})
+    assert "sounds like" not in owners.get(f"/recordings/shared/{token}").text
+    owners.post(f"{at}/speakers", {"speaker": "S1", "name": "Anna"})
     said = transcripts.transcript_of(Recording.objects.get())
     assert said.speakers == {"S1": "Anna", "S2": "Speaker 2"} and said.sounds_like == {"S2": "Ben"}
-    page = owners.get(place).content.decode()
+    page = owners.get(at).text
     assert "like Anna." not in page and "Speaker 2 sounds like Ben." in page
 
 
-def test_voice_is_remembered_with_consent_only(owners: Client, recording: Recording) -> None:
+def test_voice_is_remembered_with_consent_only(owners: Client, recording: Recording, at: str) -> None:
     form = {"speaker": "S1", "name": "Anna", "remember": "S1"}
-    answer = owners.post(f"/recordings/{recording.pk}/speakers", form)
+    answer = owners.post(f"{at}/speakers", form)
     assert answer.status_code == 422 and b"consent" in answer.content
     unnamed = {"speaker": "S1", "name": "Speaker 1", "remember": "S1", "consent": "S1"}
-    assert owners.post(f"/recordings/{recording.pk}/speakers", unnamed).status_code == 422
+    assert owners.post(f"{at}/speakers", unnamed).status_code == 422
     two = {"speaker": ["S1", "S2"], "name": ["Anna", "Ben"], "remember": ["S1", "S2"], "consent": "S2"}
-    assert owners.post(f"/recordings/{recording.pk}/speakers", two).status_code == 422
+    assert owners.post(f"{at}/speakers", two).status_code == 422
     assert transcripts.transcript_of(recording).speakers["S1"] == "S1"
 
 
 def test_remembered_voice_can_be_forgotten(
-    owners: Client, owner: User, recording: Recording, portal: Path, monkeypatch: pytest.MonkeyPatch
+    owners: Client, owner: User, at: str, portal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[Path, str, int, bool]] = []
     monkeypatch.setattr(
@@ -239,7 +239,7 @@ def test_remembered_voice_can_be_forgotten(
         lambda file, name, audio, consent: asked.append((file, name, len(audio), consent)),
     )
     form = {"speaker": "S1", "name": "Anna", "remember": "S1", "consent": "S1"}
-    assert owners.post(f"/recordings/{recording.pk}/speakers", form).status_code == 302
+    assert owners.post(f"{at}/speakers", form).status_code == 302
     ((file, name, samples, consent),) = asked
     assert (file, name, consent) == (portal / "voices.json", "Anna", True)
     assert samples == pytest.approx(1.8 * 16000, abs=2)  # what she says, and nobody else
@@ -250,27 +250,26 @@ def test_remembered_voice_can_be_forgotten(
     assert speaker_changes.voices_of(owner) == [] and not (portal / "voices.json").exists()
 
 
-def test_message_about_a_name_is_shown_once_beside_the_speakers(owners: Client, recording: Recording) -> None:
+def test_message_about_a_name_is_shown_once_beside_the_speakers(owners: Client, at: str) -> None:
     form = {"speaker": "S1", "name": "Anna"}
-    page = owners.post(f"/recordings/{recording.pk}/speakers", form, follow=True).content.decode()
+    page = owners.post(f"{at}/speakers", form, follow=True).text
     assert page.count("The names are saved.") == 1
     assert page.index('id="who-speaks"') < page.index("The names are saved.") < page.index('id="sharing"')
-    assert "The names are saved." not in owners.get(f"/recordings/{recording.pk}").content.decode()
+    assert "The names are saved." not in owners.get(at).text
 
 
-def test_unnamed_speakers_are_called_in_the_reader_s_language(owners: Client, recording: Recording) -> None:
-    place = f"/recordings/{recording.pk}"
-    owners.post(f"{place}/segments/2/speaker", {"speaker": "new"})
+def test_unnamed_speakers_are_called_in_the_reader_s_language(owners: Client, at: str) -> None:
+    owners.post(f"{at}/segments/2/speaker", {"speaker": "new"})
     german = {"Accept-Language": "de"}
-    for page in (place, f"{place}/segments/2/speaker"):
-        said = owners.get(page, headers=german).content.decode()
+    for page in (at, f"{at}/segments/2/speaker"):
+        said = owners.get(page, headers=german).text
         assert "Sprecher 3" in said and "Speaker 3</" not in said
-        assert "Speaker 3" in owners.get(page).content.decode()
-    assert b"Speaker 3" in owners.get(f"{place}/export?format=txt", headers=german).getvalue(), "as it is kept"
+        assert "Speaker 3" in owners.get(page).text
+    assert b"Speaker 3" in owners.get(f"{at}/export?format=txt", headers=german).getvalue(), "as it is kept"
 
 
-def test_a_name_keeps_its_signs_and_is_given_once(owners: Client, recording: Recording) -> None:
-    place, headers = f"/recordings/{recording.pk}/speakers", {"Accept": "application/json"}
+def test_a_name_keeps_its_signs_and_is_given_once(owners: Client, recording: Recording, at: str) -> None:
+    place, headers = f"{at}/speakers", {"Accept": "application/json"}
     given = owners.post(place, {"speaker": "S1", "name": "Anna / Peter"}, headers=headers)
     assert given.json()["names"]["S1"] == "Anna / Peter"
     twice = owners.post(place, {"speaker": "S2", "name": "anna / peter"}, headers=headers)

@@ -22,15 +22,14 @@ def undo(client: Client, recording: Recording, version: int | str = "") -> int:
     return client.post(f"/recordings/{recording.pk}/undo", {"version": version}).status_code
 
 
-def test_changes_are_taken_back_one_after_another(owners: Client, owner: User, recording: Recording) -> None:
+def test_changes_are_taken_back_one_after_another(owners: Client, owner: User, recording: Recording, at: str) -> None:
     before = transcripts.transcript_of(recording), derived.summary_of(recording)
-    page = f"/recordings/{recording.pk}"
-    assert "data-undo hidden" in flat(owners.get(page))
-    owners.post(f"{page}/segments/1", {"text": ""})  # the passage goes, and the point that rests on it
-    owners.post(f"{page}/segments/0/speaker", {"speaker": "new"})
+    assert "data-undo hidden" in flat(owners.get(at))
+    owners.post(f"{at}/segments/1", {"text": ""})  # the passage goes, and the point that rests on it
+    owners.post(f"{at}/segments/0/speaker", {"speaker": "new"})
     speaker_changes.name_speakers(recording=recording, names={"S1": "Anna"})
     assert said(recording)[0][0] == "S3" and len(said(recording)) == 2
-    assert "data-undo>" in flat(owners.get(page))
+    assert "data-undo>" in flat(owners.get(at))
     assert undo(owners, recording) == 302
     assert transcripts.transcript_of(recording).speakers["S1"] == "S1" and said(recording)[0][0] == "S3"
     assert undo(owners, recording) == 302 and said(recording)[0][0] == "S1"
@@ -40,11 +39,11 @@ def test_changes_are_taken_back_one_after_another(owners: Client, owner: User, r
     assert b"S2" in (recording.path / "transcript.txt").read_bytes()
     recording.refresh_from_db()
     assert recording.version == 7 and recording.speakers == 2
-    assert undo(owners, recording) == 422 and "data-undo hidden" in flat(owners.get(page))
+    assert undo(owners, recording) == 422 and "data-undo hidden" in flat(owners.get(at))
 
 
-def test_a_change_that_the_page_has_not_seen_is_not_taken_back(owners: Client, recording: Recording) -> None:
-    answer = owners.post(f"/recordings/{recording.pk}/segments/0", {"text": "We meet on the pier"})
+def test_a_change_that_the_page_has_not_seen_is_not_taken_back(owners: Client, recording: Recording, at: str) -> None:
+    answer = owners.post(f"{at}/segments/0", {"text": "We meet on the pier"})
     seen = json.loads(answer.content)["version"]
     speaker_changes.name_speakers(recording=recording, names={"S1": "Anna"})
     assert undo(owners, recording, seen) == 409
@@ -52,16 +51,16 @@ def test_a_change_that_the_page_has_not_seen_is_not_taken_back(owners: Client, r
     assert undo(owners, recording, seen + 1) == 302
 
 
-def test_a_name_that_was_changed_on_the_page_tells_the_version(owners: Client, recording: Recording) -> None:
-    address, named = f"/recordings/{recording.pk}", {"speaker": "S1", "name": "Anna"}
+def test_a_name_that_was_changed_on_the_page_tells_the_version(owners: Client, at: str) -> None:
+    address, named = at, {"speaker": "S1", "name": "Anna"}
     told = owners.post(f"{address}/speakers", named, headers={"Accept": "application/json"}).json()
     assert told == {"names": {"S1": "Anna"}, "shown": {"S1": "Anna"}, "version": 2}
     answer = owners.post(f"{address}/segments/0", {"text": "We meet", "version": told["version"]})
     assert answer.status_code == 200
 
 
-def test_a_new_transcript_forgets_what_was_before(owners: Client, recording: Recording) -> None:
-    owners.post(f"/recordings/{recording.pk}/segments/0", {"text": "We meet on the pier"})
+def test_a_new_transcript_forgets_what_was_before(owners: Client, recording: Recording, at: str) -> None:
+    owners.post(f"{at}/segments/0", {"text": "We meet on the pier"})
     assert history.newest(recording.path) is not None and recording.job is not None
     job_results.transcribed(recording.job)
     assert undo(owners, recording) == 422
@@ -73,8 +72,8 @@ def test_only_so_many_changes_are_kept(recording: Recording) -> None:
     assert len(list((recording.path / history.FOLDER).iterdir())) == history.MOST
 
 
-def test_what_was_before_is_damaged(owners: Client, recording: Recording) -> None:
-    owners.post(f"/recordings/{recording.pk}/segments/0", {"text": "We meet on the pier"})
+def test_what_was_before_is_damaged(owners: Client, recording: Recording, at: str) -> None:
+    owners.post(f"{at}/segments/0", {"text": "We meet on the pier"})
     kept = history.newest(recording.path)
     assert kept is not None
     (kept / TRANSCRIPT).write_text("{")
@@ -85,8 +84,8 @@ def test_two_passages_become_one(owners: Client, owner: User) -> None:
     words = (("S1", "We meet", 0.9), ("S1", "in the harbour", 0.6), ("S2", "who brings it", 0.3))
     recording = ready_recording(owner, transcript=transcript_of_words(words))
     page = f"/recordings/{recording.pk}/segments"
-    assert f"{page}/0/join" in owners.get(f"{page}/0/speaker").content.decode()
-    assert f"{page}/1/join" not in owners.get(f"{page}/1/speaker").content.decode()
+    assert f"{page}/0/join" in owners.get(f"{page}/0/speaker").text
+    assert f"{page}/1/join" not in owners.get(f"{page}/1/speaker").text
     assert owners.post(f"{page}/1/join").status_code == 422  # somebody else says what is next
     assert owners.post(f"{page}/2/join").status_code == 422  # nothing is next
     assert owners.post(f"{page}/0/join", {"start": "0.500"}).status_code == 422  # another one was seen
@@ -95,7 +94,6 @@ def test_two_passages_become_one(owners: Client, owner: User) -> None:
     assert (first.start_s, first.end_s, first.text) == (0.0, 1.9, "We meet in the harbour")
     assert len(first.words) == 5 and first.confidence == 0.72 and second.speaker == "S2"
     summary = derived.summary_of(recording)
-    assert summary is not None
     assert [point["segments"] for point in summary["key_points"]] == [[0], [0]]
     assert summary["action_items"][0]["segments"] == [1]
     assert undo(owners, recording) == 302 and len(said(recording)) == 3

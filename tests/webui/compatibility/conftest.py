@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from django.test import Client
 
 from core.audio_file import SAMPLE_RATE
 from pipeline.recordings.summarization import Summary, summarize
 from pipeline.recordings.transcript import Transcript
 from pipeline.recordings.transcription.transcribe import transcribe
-from tests.support.earlier_recordings import SUMMARY, Finish, token_text, transcript_of, write_results
+from tests.support.earlier_recordings import SUMMARY, Finish, program_of, token_text, transcript_of, write_results
 from webui.accounts.models import User
 from webui.audio import job_results
 from webui.audio.models import Recording
@@ -27,12 +28,24 @@ def token(owner: User) -> dict[str, str]:
 
 
 @pytest.fixture
+def program(owner: User) -> Client:
+    """A program of the owner's, whose token has all scopes but admin."""
+    return program_of(owner)
+
+
+@pytest.fixture
 def recording_file(tmp_path: Path) -> Path:
     """Two seconds of noise in two channels, at 44.1 kHz."""
     noise = 0.05 * np.random.default_rng(0).standard_normal((88200, 2))
     path = tmp_path / "call.wav"
     soundfile.write(path, noise, 44100)
     return path
+
+
+@pytest.fixture
+def by_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a job of each recording, although it is short."""
+    monkeypatch.setattr("webui.compatibility.transcribing.AT_ONCE_S", 0.5)
 
 
 @pytest.fixture
@@ -61,7 +74,6 @@ def finish() -> Finish:
     def do(recording: Recording, diarization: str = "acoustic", summary: dict[str, Any] | None = SUMMARY) -> Recording:
         write_results(recording, transcript_of(diarization=diarization), summary)
         job = recording.job
-        assert job is not None
         result = {"channels": 2, "words": 11, "duration_s": 4.0, "language": "en", "engine": "double 1", "speakers": 2}
         Job.objects.filter(pk=job.pk).update(state=Job.State.DONE, result=result)
         job.refresh_from_db()

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.support.job_child import child
+from tests.support.portal_jobs import child
 
 __all__ = ["child"]  # fixtures

@@ -22,7 +22,7 @@ from core.errors import HarkError
 from core.events import silent_reporter
 from pipeline import jobs
 from pipeline.jobs import KINDS, NICENESS
-from tests.support.job_child import Child
+from tests.support.portal_jobs import Child
 from tests.support.processes import has_ended
 from tests.support.programs import run_python
 from tests.support.servers import wait_for

@@ -6,8 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from django.utils.functional import lazy
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from tests.support.detector_versions import make_version
+from tests.support.programs import answering
 from tests.support.refusals import refuses
 from tests.support.second_factor import SECRET, code_of, is_signed_in, password_step, turned_on
 from webui.accounts.models import AuditEntry, User
@@ -56,7 +55,7 @@ def test_sessions_go_on_under_the_same_name(client: Client, other: User, key_fil
     assert is_signed_in(client)  # it is of the new key
 
 
-def test_what_is_derived_from_a_key_ends_with_it(client: Client, other: User, key_file: Path, portal: Path) -> None:
+def test_what_is_derived_from_a_key_ends_with_it(other: User, key_file: Path, portal: Path) -> None:
     pair = issue_pair(user=other)
     version = make_version(other, portal)
     address, sealed, cookie = version.token, seal("text", "a purpose"), signing.dumps("known")
@@ -158,43 +157,26 @@ def test_a_key_of_the_environment_is_rotated_there(other: User, settings: Any, m
     assert len(Authenticator.objects.get(user=other, type="recovery_codes").wrap().get_unused_codes()) == 10
 
 
-# Signs, and reads what was signed, as long as it is asked to.
+# Signs "x", or reads what was signed, as long as it is asked to.
 PROCESS = """
 import json, sys
 import django
 django.setup()
 from django.core import signing
 for line in sys.stdin:
+    signed = json.loads(line)
     try:
-        print(json.dumps(signing.dumps("x") if line == "\\n" else signing.loads(json.loads(line))), flush=True)
+        print(json.dumps(signing.dumps("x") if signed is None else signing.loads(signed)), flush=True)
     except signing.BadSignature:
         print("null", flush=True)
 """
 
 
-@contextmanager
-def portal_process(data: Path) -> Iterator[Any]:
-    environment = {**os.environ, "HARK_DATA": str(data), "DJANGO_SETTINGS_MODULE": "webui.settings"}
-    with subprocess.Popen(
-        [sys.executable, "-c", PROCESS], cwd=REPOSITORY, env=environment, text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    ) as process:  # fmt: skip
-        assert process.stdin is not None and process.stdout is not None
-        asked, told = process.stdin, process.stdout
-
-        def ask(text: str | None = None) -> Any:
-            asked.write("\n" if text is None else json.dumps(text) + "\n")
-            asked.flush()
-            return json.loads(told.readline())
-
-        yield ask
-        asked.close()
-
-
 def test_all_processes_have_the_new_key_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HARK_SECRET_KEY", raising=False)
     data = tmp_path / "data"
-    with portal_process(data) as web, portal_process(data) as worker:
+    portal = {"HARK_DATA": str(data), "DJANGO_SETTINGS_MODULE": "webui.settings"}
+    with answering(PROCESS, **portal) as web, answering(PROCESS, **portal) as worker:
         before = web()
         assert worker(before) == "x"
         done = subprocess.run(

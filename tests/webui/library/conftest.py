@@ -21,7 +21,7 @@ def make() -> Make:
     def new_clip(text: str, seed: int = 0, seconds: float = 0.5, **fields: object) -> NewClip:
         noise = np.random.default_rng(seed).standard_normal(round(16000 * seconds))
         values: dict[str, object] = {"audio": (0.1 * noise).astype(np.float32), "text": text, "text_normalized": text}
-        return NewClip(**(values | {"language": "en", "engine": "espeak", "voice": "en-us"} | fields))  # type: ignore[arg-type]
+        return NewClip(**(values | {"language": "en", "engine": "espeak", "voice": "en-us"} | fields))
 
     return new_clip
 

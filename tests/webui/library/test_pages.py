@@ -19,7 +19,7 @@ Make = Callable[..., NewClip]
 
 def text_of(answer: Any) -> str:
     assert answer.status_code == 200
-    return str(answer.content.decode())
+    return str(answer.text)
 
 
 def test_the_empty_page_teaches_and_makes_nothing(owners: Client, portal: Path) -> None:
@@ -72,7 +72,7 @@ def test_pages_follow_each_other_and_huge_numbers_are_no_pages(
         address = "/library/" + older.group(1).replace("&amp;", "&") if older else ""
     assert seen == sorted(ids, reverse=True) and not address
     newer = re.search(r'href="(\?[^"]*after=[^"]*)"', page)
-    assert newer is not None and "voice=EN" in newer.group(1)
+    assert "voice=EN" in newer.group(1)
     middle = text_of(owners.get("/library/" + newer.group(1).replace("&amp;", "&")))
     assert f'value="{ids[69]}"' in middle and "before=" in middle and "after=" in middle
     for number in ("99999999999999999999999", "-1", "0", "x", "9" * 5000, "²", "1.5", "9223372036854775808"):
@@ -91,24 +91,23 @@ def test_html_in_a_transcript_is_text(owners: Client, library: Library, make: Ma
 
 
 def test_another_user_s_library_is_another_library(
-    client: Client, owner: User, other: User, library: Library, make: Make
+    others: Client, owner: User, other: User, library: Library, make: Make
 ) -> None:
     (clip_id,) = library.add_clips([make("secret words", 1)])
-    client.force_login(other)
-    assert "secret" not in text_of(client.get("/library/"))
+    assert "secret" not in text_of(others.get("/library/"))
     # With a library of their own in which the same id is another clip, and without that id in it.
     for address in ("", "/outline"):
-        assert client.get(f"/library/{clip_id}{address}").status_code == 404
+        assert others.get(f"/library/{clip_id}{address}").status_code == 404
     for address, fields in (("/text", {"text": "mine"}), ("/trim", {"start_s": "0.1", "end_s": "0.4"})):
-        assert client.post(f"/library/{clip_id}{address}", fields).status_code == 404
+        assert others.post(f"/library/{clip_id}{address}", fields).status_code == 404
     for action in ("reject", "delete"):
-        answer = client.post("/library/act", {"clip": clip_id, "action": action, "sure": 1})
+        answer = others.post("/library/act", {"clip": clip_id, "action": action, "sure": 1})
         assert answer.status_code == 404
     with Library(library.data_dir / "users" / str(other.pk)) as theirs:
         theirs.add_clips([make("their words", 2)])
-    client.post("/library/act", {"clip": clip_id, "action": "delete", "sure": 1})
+    others.post("/library/act", {"clip": clip_id, "action": "delete", "sure": 1})
     assert [clip.text_original for clip in library.iter_clips()] == ["secret words"]
-    assert "secret" not in text_of(client.get("/library/"))
+    assert "secret" not in text_of(others.get("/library/"))
 
 
 def test_putting_aside_and_back_and_deleting_several(engine: str, owners: Client, library: Library, make: Make) -> None:
@@ -137,14 +136,6 @@ def test_putting_aside_and_back_and_deleting_several(engine: str, owners: Client
     for elsewhere in ("//evil.example", "https://evil.example", "\r\nLocation: https://evil.example"):
         answer = owners.post("/library/act", {"clip": ids[3], "action": "restore", "back": elsewhere})
         assert answer["Location"].startswith("/library/") and "\n" not in answer["Location"]
-
-
-def test_a_form_without_its_token_changes_nothing(owner: User, library: Library, make: Make) -> None:
-    (clip_id,) = library.add_clips([make("words", 1)])
-    strict = Client(enforce_csrf_checks=True)
-    strict.force_login(owner)
-    assert strict.post("/library/act", {"clip": clip_id, "action": "delete", "sure": 1}).status_code == 403
-    assert library.stats().clips == 1
 
 
 def test_deleting_leaves_audio_that_another_clip_has_too(owners: Client, library: Library, make: Make) -> None:
@@ -185,7 +176,7 @@ def test_what_is_no_part_is_refused_in_words(
 ) -> None:
     (clip_id,) = library.add_clips([make("hey compass", 1)])
     answer = owners.post(f"/library/{clip_id}/trim", {"start_s": start, "end_s": end, "put_aside": "on"})
-    assert answer.status_code == 422 and 'role="alert"' in answer.content.decode()
+    assert answer.status_code == 422 and 'role="alert"' in answer.text
     assert library.stats().clips == 1 and library.clips([clip_id])[0].state == "ready"
 
 
@@ -238,33 +229,15 @@ def test_the_portal_s_database_is_asked_a_constant_number_of_times(
 
 
 def test_ten_thousand_clips_are_fast(owners: Client, library: Library, make: Make) -> None:
-    columns = "path, sha256, duration_s, sample_rate, text_original, text_normalized, text_known, language, engine, "
-    columns += "model, voice, speaker, licence, settings, created_at, state"
-    rows = [
-        (
-            f"p{n}",
-            f"{n:064x}",
-            1.0,
-            16000,
-            text,
-            text,
-            1,
-            "en",
-            "espeak",
-            "",
-            f"v{n % 90}",
-            "s",
-            "CC0",
-            "{}",
-            "",
-            "ready",
-        )
-        for n in range(10_000)
-        for text in [f"hey compass {n}" if n % 2 else f"sentence number {n}"]
-    ]
+    texts = (f"hey compass {n}" if n % 2 else f"sentence number {n}" for n in range(10_000))
+    rows = [(f"p{n}", f"{n:064x}", text, text, f"v{n % 90}") for n, text in enumerate(texts)]
     with library._writing("filling the test's library") as connection:
-        marks = ", ".join("?" * len(columns.split(", ")))
-        connection.executemany(f"INSERT INTO clip ({columns}) VALUES ({marks})", rows)
+        connection.executemany(
+            "INSERT INTO clip (path, sha256, text_original, text_normalized, voice, duration_s, sample_rate, "
+            "text_known, language, engine, model, speaker, licence, settings, created_at, state) "
+            "VALUES (?, ?, ?, ?, ?, 1.0, 16000, 1, 'en', 'espeak', '', 's', 'CC0', '{}', '', 'ready')",
+            rows,
+        )
     for address in ("/library/", "/library/?q=hey+compass", "/library/?q=hey+compass&before=60", "/library/?voice=v77"):
         owners.get(address)
         took = []  # of this process alone: the machine may be busy with other things

@@ -43,6 +43,10 @@ def recording(tmp_path: Path) -> Path:
     return path
 
 
+def sound_of(recording: Path, name: str = "a.wav") -> SimpleUploadedFile:
+    return SimpleUploadedFile(name, recording.read_bytes())
+
+
 def test_a_recording_is_heard_whole(version: Version, recording: Path) -> None:
     heard = services.detect_in_file(version, recording)
     assert len(heard["detections"]) == 1
@@ -59,10 +63,9 @@ def test_what_is_no_recording_says_so(version: Version, tmp_path: Path) -> None:
         services.detect_in_file(version, bad)
 
 
-def test_a_long_recording_is_refused(version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(services, "LONGEST_FILE_S", 1.0)
+def test_a_long_recording_is_refused(version: Version, tmp_path: Path) -> None:
     path = tmp_path / "long.wav"
-    write_audio(path, np.zeros(3 * SAMPLE_RATE, np.float32))
+    write_audio(path, np.zeros(int(services.LONGEST_FILE_S + 1) * SAMPLE_RATE, np.float32))
     with pytest.raises(HarkError, match="too long"):
         services.detect_in_file(version, path)
 
@@ -72,31 +75,25 @@ def test_the_page_hears_an_upload_and_keeps_a_marked_stretch(
 ) -> None:
     address = f"/detectors/{version.detector_id}/1/try"
     assert owners.get(address).status_code == 200
-    answer = owners.post(f"{address}/file", {"audio": SimpleUploadedFile("a.wav", recording.read_bytes())})
+    answer = owners.post(f"{address}/file", {"audio": sound_of(recording)})
     hit = answer.json()["detections"][0]["time_s"]
-    answer = owners.post(
-        f"{address}/mark",
-        {
-            "audio": SimpleUploadedFile("../../a.wav", recording.read_bytes()),
-            "verdict": "false_alarm", "start_s": hit - 1.5, "end_s": hit,
-        },
-    )  # fmt: skip
+    marked = {"verdict": "false_alarm", "start_s": hit - 1.5, "end_s": hit}
+    answer = owners.post(f"{address}/mark", {"audio": sound_of(recording, "../../a.wav"), **marked})
     sample = Sample.objects.get(id=answer.json()["kept"]["id"])
     assert sample.path.is_file() and sample.path.parent == portal / "inbox"
     assert sample.seconds == pytest.approx(1.5, abs=0.1)
     assert list((portal / "tmp").iterdir()) == []
     played = owners.get(f"/inbox/{sample.pk}.flac")
-    assert b"".join(played.streaming_content)[:4] == b"fLaC"  # type: ignore[attr-defined]
+    assert played.getvalue()[:4] == b"fLaC"
 
 
 def test_a_recording_is_tried_at_the_rate_of_the_dial(owners: Client, version: Version, recording: Path) -> None:
     address = f"/detectors/{version.detector_id}/1/try"
-    page = owners.get(f"{address}?fa_per_day=240").content.decode()
+    page = owners.get(f"{address}?fa_per_day=240").text
     assert f'data-file="{address}/file?fa_per_day=240"' in page and 'data-rate="240"' in page
 
     def threshold(query: str) -> float:
-        upload = SimpleUploadedFile("a.wav", recording.read_bytes())
-        return float(owners.post(f"{address}/file{query}", {"audio": upload}).json()["threshold"])
+        return float(owners.post(f"{address}/file{query}", {"audio": sound_of(recording)}).json()["threshold"])
 
     bundle = services.runtime_of(version).bundle
     assert threshold("?fa_per_day=240") == pytest.approx(bundle.threshold(240.0))
@@ -108,13 +105,8 @@ def test_a_recording_is_tried_at_the_rate_of_the_dial(owners: Client, version: V
 def test_a_stretch_that_makes_no_sense_is_refused(
     owners: Client, version: Version, recording: Path, changes: dict[str, str]
 ) -> None:
-    fields = {"verdict": "missed", "start_s": "0", "end_s": "1", **changes}
-    upload = SimpleUploadedFile("a.wav", recording.read_bytes())
-    answer = owners.post(
-        f"/detectors/{version.detector_id}/1/try/mark",
-        {**fields, "audio": upload},
-        headers={"Accept": "application/json"},
-    )
+    sent = {"audio": sound_of(recording), "verdict": "missed", "start_s": "0", "end_s": "1", **changes}
+    answer = owners.post(f"/detectors/{version.detector_id}/1/try/mark", sent, headers={"Accept": "application/json"})
     assert answer.status_code == 422 and set(answer.json()) >= {"what", "why", "what_to_do"}
     assert Sample.objects.count() == 0
 
@@ -154,7 +146,7 @@ def test_retrain_is_one_job_however_often_it_is_pressed(owners: Client, version:
     assert (job.kind, job.spec["run"], job.lane) == ("retrain", "run-1", "training")
 
 
-def test_a_version_that_is_no_better_is_kept_but_not_offered(owners: Client, owner: User, version: Version) -> None:
+def test_a_version_that_is_no_better_is_kept_but_not_offered(owners: Client, version: Version) -> None:
     summary = version.summary
     Version.objects.create(detector=version.detector, number=2, folder="f", bundle="b", summary=summary, offered=False)
     assert owners.get(f"/detectors/{version.detector_id}")["Location"].endswith("/1")
@@ -172,7 +164,7 @@ def test_listening_to_files_has_places(client: Client, owner: User, version: Ver
         more = {"verdict": "missed", "start_s": "0", "end_s": "1"}
         found = []
         for address in (f"{page}/file", f"{page}/mark", f"{api}/detect", f"{api}/samples"):
-            sent = {"audio": SimpleUploadedFile("a.wav", recording.read_bytes()), **more}
+            sent = {"audio": sound_of(recording), **more}
             headers = by_token if "api" in address else {"Accept": "application/json"}
             found.append(client.post(address, sent, headers=headers).status_code)
         return found

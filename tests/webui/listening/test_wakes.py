@@ -16,10 +16,10 @@ from core.data_folder import REPOSITORY
 from db.db_api import Library
 from pipeline.serving.sorting import Sorted
 from pipeline.training.planning.marked import marked_audio
+from tests.support.api_calls import a_token
 from tests.support.detector_versions import address, make_version
 from tests.support.sounds import noise, upload
 from webui.accounts.models import User
-from webui.accounts.services import SCOPES, create_token
 from webui.jobs.models import Job
 from webui.listening import services
 from webui.listening.models import Sample, WakeIntake
@@ -46,14 +46,9 @@ def version(owner: User, portal: Path) -> Version:
 
 def send(user: User, version: Version, seconds: float = 1.5, scopes: tuple[str, ...] = ("wakes",), **more: Any) -> Any:
     """Send a clip as a device does, with only a token."""
-    count = user.api_tokens.count()
-    token = create_token(user=user, name=f"kitchen {count}", scopes=scopes)[1]
-    fields = {"kind": "wake", "score": "0.93", "device": "kitchen", **more}
-    return Client().post(
-        f"/api/v1/detectors/{version.detector_id}/wakes",
-        {**fields, "audio": upload(noise(seconds))},
-        headers={"Authorization": f"Bearer {token}"},
-    )
+    sent = {"kind": "wake", "score": "0.93", "device": "kitchen", "audio": upload(noise(seconds)), **more}
+    device = Client(headers=a_token(user, *scopes))
+    return device.post(f"/api/v1/detectors/{version.detector_id}/wakes", sent)
 
 
 def test_it_is_off_until_the_owner_switches_it_on(owners: Client, owner: User, portal: Path) -> None:
@@ -61,12 +56,12 @@ def test_it_is_off_until_the_owner_switches_it_on(owners: Client, owner: User, p
     refused = send(owner, version)
     assert refused.status_code == 403 and "has not enabled that" in refused.json()["why"]
     assert Sample.objects.count() == 0
-    page = owners.get(address("version", version)).content.decode()
+    page = owners.get(address("version", version)).text
     assert "send nothing" in page
     switch = f"/detectors/{version.detector_id}/wakes"
     owners.post(switch, {"allowed": "1"})
     assert send(owner, version).status_code == 201
-    assert f"/api/v1/detectors/{version.detector_id}/wakes" in owners.get(address("version", version)).content.decode()
+    assert f"/api/v1/detectors/{version.detector_id}/wakes" in owners.get(address("version", version)).text
     owners.post(switch)
     assert send(owner, version).status_code == 403
 
@@ -80,16 +75,14 @@ def test_what_came_is_kept_and_sorted(owner: User, version: Version, sorter: dic
     assert (said["sorted_as"], said["text"], said["verdict"], said["state"]) == ("other", "Hey, campus!", "", "new")
 
 
-def test_scope_and_owner(owner: User, other: User, version: Version, client: Client) -> None:
+def test_scope_and_owner(owner: User, other: User, version: Version, others: Client) -> None:
     assert send(owner, version, scopes=("read", "train")).status_code == 403
     assert send(other, version).status_code == 404
     assert send(owner, version, kind="something").status_code == 422
     assert send(owner, version, seconds=7.0).status_code == 422
     assert Sample.objects.count() == 0
-    client.force_login(other)
-    assert client.post(f"/detectors/{version.detector_id}/wakes", {"allowed": "1"}).status_code == 404
-    token = create_token(user=owner, name="only wakes", scopes=["wakes"])[1]
-    assert Client().get("/api/v1/inbox", headers={"Authorization": f"Bearer {token}"}).status_code == 403
+    assert others.post(f"/detectors/{version.detector_id}/wakes", {"allowed": "1"}).status_code == 404
+    assert Client(headers=a_token(owner, "wakes")).get("/api/v1/inbox").status_code == 403
 
 
 def test_so_many_a_day_and_so_many_that_wait(owner: User, version: Version, settings: Any) -> None:
@@ -107,7 +100,7 @@ def test_so_many_a_day_and_so_many_that_wait(owner: User, version: Version, sett
 
 def test_a_person_confirms_and_retraining_hears_it(owners: Client, owner: User, version: Version, portal: Path) -> None:
     heard, missed, wrong = (send(owner, version, kind=kind).json()["id"] for kind in ("wake", "near_miss", "wake"))
-    page = owners.get("/inbox").content.decode()
+    page = owners.get("/inbox").text
     assert page.count("device activation") == 2 and page.count("near miss on a device") == 1
     assert "Hey, campus!" in page and "The phrase" in page and "Confirm these" not in page, "none is sure"
     owners.post(f"/inbox/{wrong}", {"decision": "take"}, headers={"Accept": "application/json"})
@@ -126,18 +119,18 @@ def test_all_that_are_sure_at_once(
     for kind in ("phrase", "other", "other", "unsure"):
         sorter["kind"] = kind
         send(owner, version)
-    assert "1 are the phrase, 2 are not" in owners.get("/inbox").content.decode()
+    assert "1 are the phrase, 2 are not" in owners.get("/inbox").text
     owners.post("/inbox/confirm")
     assert Sample.objects.get(state="new").sorted_as == "unsure"
     with Library(portal) as library:
         marked = marked_audio(library, PHRASE, "en")
     assert (len(marked.misses), len(marked.false_alarms)) == (1, 2)
-    assert "Confirm these" not in owners.get("/inbox").content.decode()
+    assert "Confirm these" not in owners.get("/inbox").text
 
 
 def test_programs_allow_and_confirm(owner: User, portal: Path, sorter: dict[str, str]) -> None:
     version = make_version(owner, portal)
-    programs = Client(headers={"Authorization": f"Bearer {create_token(user=owner, name='p', scopes=SCOPES[:3])[1]}"})
+    programs = Client(headers=a_token(owner))
     switch = f"/api/v1/detectors/{version.detector_id}/wakes"
     allowed = programs.put(switch, {"allowed": True}, content_type="application/json")
     assert allowed.status_code == 200 and allowed.json()["takes_wakes"]
@@ -154,13 +147,12 @@ def test_programs_allow_and_confirm(owner: User, portal: Path, sorter: dict[str,
     assert not forbidden.json()["takes_wakes"] and send(owner, version).status_code == 403
 
 
-def test_others_confirm_nothing_of_mine(client: Client, owner: User, other: User, version: Version) -> None:
+def test_others_confirm_nothing_of_mine(others: Client, owner: User, version: Version) -> None:
     sample = send(owner, version).json()["id"]
     Sample.objects.update(sorted_as="other")
-    client.force_login(other)
-    assert client.post(f"/inbox/{sample}", {"decision": "phrase"}).status_code == 404
-    client.post("/inbox/confirm")
-    client.post("/api/v1/inbox/confirm")
+    assert others.post(f"/inbox/{sample}", {"decision": "phrase"}).status_code == 404
+    others.post("/inbox/confirm")
+    others.post("/api/v1/inbox/confirm")
     assert Sample.objects.get().state == "new"
 
 
@@ -170,22 +162,22 @@ def test_what_was_confirmed_can_be_trained_with_right_there(
     sorter["kind"] = "phrase"
     for _ in range(2):
         send(owner, version)
-    assert "data-retrain" not in owners.get("/inbox").content.decode(), "nobody has confirmed it"
-    shown = owners.post("/inbox/confirm", follow=True).content.decode()
+    assert "data-retrain" not in owners.get("/inbox").text, "nobody has confirmed it"
+    shown = owners.post("/inbox/confirm", follow=True).text
     retrain = address("version", version) + "/retrain"
     assert f'action="{retrain}"' in shown and "2 recordings are new for “hey compass”." in shown
     answer = owners.post(retrain)
     job = Job.objects.get(kind="retrain")
     assert answer["Location"] == f"/jobs/{job.pk}" and job.spec["phrase"] == PHRASE
-    shown = owners.get("/inbox").content.decode()
+    shown = owners.get("/inbox").text
     assert "is being retrained" in shown and "Retrain with it" not in shown
     Job.objects.filter(pk=job.pk).update(state=Job.State.FAILED)
-    assert "2 recordings are new" in owners.get("/inbox").content.decode(), "no version has heard them"
+    assert "2 recordings are new" in owners.get("/inbox").text, "no version has heard them"
     Job.objects.filter(pk=job.pk).update(state=Job.State.DONE)
-    assert "data-retrain" not in owners.get("/inbox").content.decode()
+    assert "data-retrain" not in owners.get("/inbox").text
     send(owner, version)
     owners.post(f"/inbox/{Sample.objects.latest('id').pk}", {"decision": "phrase"})
-    assert "1 recording is new" in owners.get("/inbox").content.decode()
+    assert "1 recording is new" in owners.get("/inbox").text
 
 
 AROUND = """
@@ -232,10 +224,8 @@ def test_what_the_documents_have_an_esphome_device_send_is_taken(owner: User, ve
     sent = subprocess.run([str(tmp_path / "device")], check=True, capture_output=True, timeout=30).stdout
     (url,) = re.findall(r"url: https://[^/]*(/.*)", yaml)
     (kind,) = re.findall(r"Content-Type: (.*)", yaml)
-    token = create_token(user=owner, name="device", scopes=["wakes"])[1]
-    address = url.replace("/1/", f"/{version.detector_id}/")
-    headers = {"Authorization": f"Bearer {token}"}
-    answer = Client().post(address, sent, content_type=kind, headers=headers)
+    device = Client(headers=a_token(owner, "wakes"))
+    answer = device.post(url.replace("/1/", f"/{version.detector_id}/"), sent, content_type=kind)
     assert answer.status_code == 201, answer.content
     sample = Sample.objects.get()
     assert (sample.kind, sample.device, sample.seconds) == ("wake", "kitchen", 2.5)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -21,7 +19,7 @@ INSIDE = {"ada": Role.OWNER, "mia": Role.MEMBER, "sam": Role.MEMBER, "vera": Rol
 
 
 @pytest.fixture
-def house(owner: User, portal: Path) -> House:
+def house(owner: User) -> House:
     """The house, with the installation's owner, who is in no organization."""
     people = {name: person(name) for name in (*INSIDE, "rita", "otto")}
     organization = services.create(user=people["ada"], name="Harbour")

@@ -16,7 +16,6 @@ from webui.accounts.storage import user_data
 from webui.audio.models import Recording
 from webui.jobs.models import Job
 from webui.listening.services import keep_sample
-from webui.organizations.models import Membership
 from webui.organizations.services import remove
 
 pytestmark = pytest.mark.django_db
@@ -56,8 +55,7 @@ SENT = {  # what would be a good form; other fields are ignored
 
 
 def ask(client: Client, house: House, method: str, route: str) -> Any:
-    answer = getattr(client, method)(filled(route, house.ids()), SENT if method == "post" else {})
-    return answer
+    return getattr(client, method)(filled(route, house.ids()), SENT if method == "post" else {})
 
 
 def text(answer: Any) -> bytes:
@@ -93,8 +91,7 @@ def test_for_who_is_not_in_it_nothing_exists(house: House, who: str, method: str
 
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_who_is_deactivated_is_nobody(house: House, method: str) -> None:
-    before, client = state(house), Client()
-    client.force_login(house.people["dora"])
+    before, client = state(house), house.client("dora")
     for name, route in WITH_ID:
         answer = ask(client, house, method, route)
         asked = answer.status_code in (302, 303) and answer["Location"].startswith("/account/login")
@@ -120,7 +117,7 @@ def test_who_is_in_it_reads(house: House, who: str) -> None:
             answer = ask(client, house, "get", route)
             assert answer.status_code == 200 or name == "trainer:detector", (name, answer.status_code)
     assert state(house) == before
-    home = client.get("/").content.decode()
+    home = client.get("/").text
     assert f'href="/detectors/{house.version.detector_id}"' in home and "Harbour" in home
     assert b"meeting.wav" in client.get("/recordings/").content and b"Harbour" in client.get("/recordings/").content
     assert b"lantern" in client.get("/recordings/search?q=lantern").content
@@ -165,29 +162,29 @@ def test_what_only_its_user_sees_is_not_on_the_pages(house: House) -> None:
     address = f"/detectors/{version.detector_id}/1"
     for name in ("vera", "mia", "ada"):
         client = house.client(name)
-        page = client.get(address).content.decode()
+        page = client.get(address).text
         assert version.token not in page, "the address for devices works for who is removed, too"
         assert f"/detectors/{version.detector_id}/delete" not in page and "/wakes" not in page
         assert ("/retrain" in page) == (name != "vera")
-        page = client.get(f"/recordings/{house.recording.pk}").content.decode()
+        page = client.get(f"/recordings/{house.recording.pk}").text
         assert "/minable" not in page and "/delete" not in page and "/share" not in page.replace("/shared", "")
         assert ("data-change" in page and "/again" in page) == (name != "vera")
-    page = own.get(address).content.decode()
+    page = own.get(address).text
     assert f"/detectors/{version.detector_id}/delete" in page and "/wakes" in page and "/retrain" in page
-    page = own.get(f"/recordings/{house.recording.pk}").content.decode()
+    page = own.get(f"/recordings/{house.recording.pk}").text
     assert "/minable" in page and "/delete" in page and "/share" in page and "data-change" in page
 
 
 def test_a_mark_is_in_the_inbox_of_both_and_gone_with_the_membership(house: House) -> None:
-    mia = house.people["mia"]
+    mia = house["mia"]
     mark = keep_sample(user=mia, version=house.version, verdict="missed", audio=np.full(16_000, 0.1, np.float32))
     assert mark.user == house.sam and mark.path.is_relative_to(user_data(house.sam))
     client = house.client("mia")
-    assert f"/inbox/{mark.pk}" in client.get("/inbox").content.decode()
+    assert f"/inbox/{mark.pk}" in client.get("/inbox").text
     assert client.get(f"/api/v1/inbox/{mark.pk}").status_code == 200
     assert client.get(f"/api/v1/inbox/{house.sample.pk}").status_code == 404, "others' marks are not shared"
     assert house.client("sam").get("/api/v1/inbox").json()["total"] == 2
-    remove(membership=Membership.objects.select_related("user", "organization").get(user=mia), by=mia)
+    remove(membership=house.membership("mia"), by=mia)
     assert client.get(f"/api/v1/inbox/{mark.pk}").status_code == 404
     assert house.client("sam").get("/api/v1/inbox").json()["total"] == 2
 

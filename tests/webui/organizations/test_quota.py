@@ -36,22 +36,22 @@ def a_job(user: User, number: int = 0) -> Job:
 
 def test_jobs_of_all_count_together(house: House, owner: User) -> None:
     limit(house, jobs=2)
-    a_job(house.people["mia"])
-    a_job(house.people["vera"])
+    a_job(house["mia"])
+    a_job(house["vera"])
     for name in ("mia", "ada", "sam"):
         with refuses(429, match="Your organization has used all its jobs") as caught:
-            a_job(house.people[name], 2)
+            a_job(house[name], 2)
         assert caught.value.status == 429 and "Harbour" in caught.value.why
-    a_job(house.people["otto"], 2)
+    a_job(house["otto"], 2)
     a_job(owner, 2)
     Usage.objects.update(day=timezone.now().date() - timedelta(days=1))
-    a_job(house.people["mia"], 3)
+    a_job(house["mia"], 3)
 
 
 def test_minutes_of_all_count_together_beside_one_s_own(house: House) -> None:
     limit(house, minutes=10)
-    mia = house.people["mia"]
-    take_minutes(house.people["vera"], 8 * 60)
+    mia = house["mia"]
+    take_minutes(house["vera"], 8 * 60)
     assert seconds_left(mia) == pytest.approx(120 - 3), "sam's recording has three seconds"
     check_minutes(mia, 60)
     with refuses(429, match="10 minutes transcribed a month in total; 1 are left"):
@@ -64,25 +64,25 @@ def test_minutes_of_all_count_together_beside_one_s_own(house: House) -> None:
     assert (
         answer.status_code == 429 and answer.json()["what"] == "Your organization has used all its recording minutes."
     )
-    assert seconds_left(house.people["otto"]) is None
+    assert seconds_left(house["otto"]) is None
 
 
 def test_disk_of_all_counts_together(house: House) -> None:
     limit(house, disk=50_000_000)
-    check_room(house.people["mia"], 1_000_000)
-    file = user_data(house.people["vera"]) / "audio" / "x"
+    check_room(house["mia"], 1_000_000)
+    file = user_data(house["vera"]) / "audio" / "x"
     file.parent.mkdir(parents=True)
     file.write_bytes(b"x" * 100_000)
     with refuses(507, match="storage quota of your organization"):
-        check_room(house.people["mia"], 49_900_000)
+        check_room(house["mia"], 49_900_000)
     limit(house, disk=60_000)
     with refuses(507):
-        check_room(house.people["ada"])
-    check_room(house.people["otto"], 49_900_000)
+        check_room(house["ada"])
+    check_room(house["otto"], 49_900_000)
 
 
 def test_what_was_before_one_joined_does_not_count(house: House) -> None:
-    otto = house.people["otto"]
+    otto = house["otto"]
     Usage.objects.create(user=otto, day=timezone.now().date() - timedelta(days=1), jobs=5, seconds=3600)
     joined = Membership.objects.create(organization=house.organization, user=otto, role="member")
     assert not [row for row in use_of.by_week(house.organization) for p in row["people"] if p["name"] == "otto"]
@@ -92,10 +92,10 @@ def test_what_was_before_one_joined_does_not_count(house: House) -> None:
 
 
 def test_who_sets_it(house: House, owner: User) -> None:
-    ada, organization = house.people["ada"], house.organization
+    ada, organization = house["ada"], house.organization
     for name in ("mia", "vera", "otto"):
         with refuses(403):
-            services.set_quota(organization=organization, limits=Limits(1, 2, 3), by=house.people[name])
+            services.set_quota(organization=organization, limits=Limits(1, 2, 3), by=house[name])
     services.set_quota(organization=organization, limits=Limits(0, 5, None), by=ada)
     assert (organization.disk_bytes, organization.jobs_a_day, organization.quota_is_fixed) == (None, 5, False)
     services.set_quota(organization=organization, limits=Limits(None, 3, None), by=owner)
@@ -112,21 +112,21 @@ def test_on_the_page(house: House, owners: Client) -> None:
     ada = house.client("ada")
     sent = {"disk_gb": "2.5", "jobs_a_day": "20", "minutes_a_month": ""}
     assert ada.post(f"{at}/quota", sent).status_code == 302
-    page = ada.get(at).content.decode()
+    page = ada.get(at).text
     assert 'value="2.5"' in page and 'value="20"' in page and "Used by all members" in page
     assert ada.post(f"{at}/quota", {"jobs_a_day": "-1"}).status_code == 422
     assert owners.post(f"{at}/quota", sent).status_code == 302
-    page = ada.get(at).content.decode()
+    page = ada.get(at).text
     assert "The owner of Hark has set this quota." in page and f'action="{at}/quota"' not in page
     assert ada.post(f"{at}/quota", sent).status_code == 403
-    assert "Used by all members" not in house.client("mia").get(at).content.decode()
+    assert "Used by all members" not in house.client("mia").get(at).text
 
 
 def test_what_was_done_by_week(house: House) -> None:
-    take_minutes(house.people["vera"], 5400, 3)
-    a_job(house.people["mia"])
+    take_minutes(house["vera"], 5400, 3)
+    a_job(house["mia"])
     old = timezone.now().date() - timedelta(weeks=use_of.WEEKS + 1)
-    Usage.objects.create(user=house.people["ada"], day=old, jobs=7)
+    Usage.objects.create(user=house["ada"], day=old, jobs=7)
     Membership.objects.update(joined_at=timezone.now() - timedelta(days=365))
     (week,) = use_of.by_week(house.organization)
     today = timezone.now().date()
@@ -134,18 +134,18 @@ def test_what_was_done_by_week(house: House) -> None:
     people = {row["name"]: row for row in week["people"]}
     assert people["vera"]["hours"] == 1.5 and people["vera"]["speakers"] == 3 and people["mia"]["jobs"] == 1
     assert week["speakers"] == 3 + 2, "two speak in sam's recording"
-    page = house.client("ada").get(f"/organizations/{house.organization.pk}/use").content.decode()
+    page = house.client("ada").get(f"/organizations/{house.organization.pk}/use").text
     assert "vera" in page and "1.50" in page
     assert (
         "1,50"
         in house.client("ada")
         .get(f"/organizations/{house.organization.pk}/use", headers={"Accept-Language": "de"})
-        .content.decode()
+        .text
     )
 
 
 def test_the_owner_of_the_installation_sees_all_by_week_and_organization(house: House, owners: Client) -> None:
-    take_minutes(house.people["otto"], 3600)
-    page = owners.get("/account/users/use").content.decode()
+    take_minutes(house["otto"], 3600)
+    page = owners.get("/account/users/use").text
     assert "Harbour" in page and "Elsewhere" in page and "otto" in page and "1.00" in page
     assert house.client("ada").get("/account/users/use").status_code == 403

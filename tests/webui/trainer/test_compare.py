@@ -20,32 +20,32 @@ from webui.trainer.models import Version
 def test_versions_on_the_test_of_each(owners: Client, owner: User, version: Version, portal: Path) -> None:
     for number in range(2, 9):
         make_version(owner, portal, number)
-    page = owners.get(address("compare", version)).content.decode()
+    page = owners.get(address("compare", version)).text
     assert "test sets differ in voices" in page
     assert page.count('class="c0"') == 1 and page.count("checked") == results.CURVES_COMPARED
-    page = owners.get(address("compare", version), {"v": ["1", "3", "x"]}).content.decode()
+    page = owners.get(address("compare", version), {"v": ["1", "3", "x"]}).text
     assert page.count("checked") == 2 and ">Version 8</a>" in page
 
 
 def test_versions_on_one_stream(owners: Client, owner: User, version: Version, portal: Path) -> None:
-    page = owners.get(address("compare", version)).content.decode()
+    page = owners.get(address("compare", version)).text
     assert "On the same audio" not in page, "there is one version"
     second, third = make_version(owner, portal, 2), make_version(owner, portal, 3)
-    page = owners.get(address("compare", version)).content.decode()
+    page = owners.get(address("compare", version)).text
     assert "Compare on the same audio" in page and "DET curves, each on its own test set" in page
     make_comparison(third, second, left_out={version.path.name: "Its model is missing."})
-    page = owners.get(address("compare", version)).content.decode()
+    page = owners.get(address("compare", version)).text
     assert "Compare again" in page and "have changed since this comparison" not in page
     assert "50 utterances by 9 voices, 7 of them by people" in page and "1.25 h come from the negative set" in page
     assert "10.0 %" in page and "4.3 to 21.4 %" in page and "20.0 %" in page, "with Wilson's intervals"
     assert "0.01 to 1.86" in page and "Marked false alarms that trigger it, of 2" in page
     assert "Marked misses still missed, of 3" in page and "Version 1 is left out: Its model is missing." in page
     assert "DET curves on the same audio" in page and page.count("checked") == 2, "what was left out has no curve"
-    drawn = json.loads(re.search(r'<script id="det-data"[^>]*>(.*?)</script>', page, re.S).group(1))  # type: ignore[union-attr]
+    drawn = json.loads(re.search(r'<script id="det-data"[^>]*>(.*?)</script>', page, re.S).group(1))
     assert [curve["label"] for curve in drawn["curves"]] == ["Version 3", "Version 2"]
     assert page.count('<span class="faint small">in use') == 1
     make_version(owner, portal, 4)
-    page = owners.get(address("compare", version)).content.decode()
+    page = owners.get(address("compare", version)).text
     assert "have changed since this comparison" in page and "Compare on the same audio" in page
 
 
@@ -70,7 +70,7 @@ def test_post_queues_a_job_that_leads_back(owners: Client, owner: User, version:
 def test_damaged_comparison_is_ignored(owners: Client, owner: User, version: Version, portal: Path) -> None:
     newer = make_version(owner, portal, 2)
     (newer.path / "comparison.json").write_text('{"asked": [')
-    assert "Compare on the same audio" in owners.get(address("compare", version)).content.decode()
+    assert "Compare on the same audio" in owners.get(address("compare", version)).text
 
 
 def rows_of(page: str) -> dict[str, tuple[str, str]]:
@@ -92,7 +92,7 @@ def test_what_changed_between_two_versions(owners: Client, owner: User, version:
     table = portal / "jobs" / second.path.name / "clips.csv"
     table.write_text(table.read_text().replace("\n7,", "\n8,"))
     make_comparison(second, version)
-    assert rows_of(owners.get(address("compare", version)).content.decode()) == {
+    assert rows_of(owners.get(address("compare", version)).text) == {
         "Effort": ("quick", "thorough"),
         "Shipped threshold": ("0.600", "0.710"),
         "Marked false alarms": ("0", "4"),
@@ -104,11 +104,11 @@ def test_what_changed_between_two_versions(owners: Client, owner: User, version:
         "Marked false alarms that trigger it, on the same audio": ("1", "0"),
         "Marked misses that it misses, on the same audio": ("1", "0"),
     }
-    other_way = rows_of(owners.get(address("compare", version), {"before": "2", "after": "1"}).content.decode())
+    other_way = rows_of(owners.get(address("compare", version), {"before": "2", "after": "1"}).text)
     assert other_way["Anti-keywords"] == ("z eɪ k", "none")
-    same = owners.get(address("compare", version), {"before": "2", "after": "2"}).content.decode()
+    same = owners.get(address("compare", version), {"before": "2", "after": "2"}).text
     assert "Choose two different versions." in same
     listed = owners.get(f"/api/v1/detectors/{version.detector_id}/versions/2/changes?since=1").json()
     assert {"what": "Effort", "before": "quick", "after": "thorough"} in listed
     (version.path / "report.json").unlink()
-    assert "The report of this version cannot be read." in owners.get(address("compare", version)).content.decode()
+    assert "The report of this version cannot be read." in owners.get(address("compare", version)).text

@@ -35,38 +35,33 @@ def test_unknown_ids_get_404(owners: Client, name: str) -> None:
 def test_phrase_is_escaped(owners: Client, owner: User, portal: Path) -> None:
     odd = make_version(owner, portal, phrase="</script><img src=x onerror=alert(1)>")
     for name in ("version", "compare", "use"):
-        page = owners.get(address(name, odd)).content.decode()
+        page = owners.get(address(name, odd)).text
         assert "<img src=x" not in page and "&lt;img src=x" in page
 
 
 def test_no_inline_script_or_style(owners: Client, version: Version) -> None:
     for name in ("version", "compare", "use"):
-        page = owners.get(address(name, version)).content.decode()
+        page = owners.get(address(name, version)).text
         assert not re.search(r"\sstyle=|<style|\son\w+=|javascript:", page)
-        assert set(re.findall(r"<script(?![^>]* src=)[^>]*>", page)) <= {
-            '<script id="det-data" type="application/json">'
-        }
+        data = '<script id="det-data" type="application/json">'
+        assert set(re.findall(r"<script(?![^>]* src=)[^>]*>", page)) <= {data}
 
 
 def test_missing_files_get_410(owners: Client, version: Version) -> None:
     (version.path / version.bundle).unlink()
-    for gone in (
-        address("bundle", version),
-        address("bundle", version) + "?fa_per_day=2",
-        address("use", version),
-        address("file", version, "model.onnx"),
-    ):
+    bundle = address("bundle", version)
+    for gone in (bundle, f"{bundle}?fa_per_day=2", address("use", version), address("file", version, "model.onnx")):
         answer = owners.get(gone)
-        assert answer.status_code == 410 and "is missing" in answer.content.decode()
-    page = owners.get(address("version", version)).content.decode()
+        assert answer.status_code == 410 and "is missing" in answer.text
+    page = owners.get(address("version", version)).text
     assert "model.onnx" not in page and address("file", version, "report.json") in page
     shutil.rmtree(version.path.parents[1] / "jobs")
     assert owners.get(address("file", version, "dataset.jsonl")).status_code == 410
     shutil.rmtree(version.path)
     for name in ("version", "bundle"):
         answer = owners.get(address(name, version))
-        assert answer.status_code in (410, 422) and "again" in answer.content.decode()
-    assert "its report is missing" in owners.get(address("compare", version)).content.decode()
+        assert answer.status_code in (410, 422) and "again" in answer.text
+    assert "its report is missing" in owners.get(address("compare", version)).text
 
 
 def test_damaged_bundle_gets_an_explained_error(owners: Client, version: Version) -> None:
@@ -103,7 +98,7 @@ def test_deleting_asks_first_and_keeps_clips_and_jobs(
     )
     (portal / "clips").mkdir()
     assert owners.get(address("delete", version)).status_code == 405
-    assert "<details" in owners.get(address("version", version)).content.decode()
+    assert "<details" in owners.get(address("version", version)).text
     answer = owners.post(address("delete", version))
     assert answer.status_code == 302 and answer["Location"] == reverse("home")
     assert list(Detector.objects.all()) == [kept.detector]

@@ -19,6 +19,7 @@ from tests.support.detector_versions import address, make_bundle, make_version
 from tests.support.rendered_pages import flat
 from tests.support.wakeword_samples import device_files
 from webui.accounts.models import User
+from webui.jobs.models import Job
 from webui.trainer import results
 from webui.trainer.models import Version
 
@@ -43,9 +44,8 @@ def visitor(db: None) -> Client:
 
 def served_at(client: Client, version: Version) -> str:
     """Return the manifest's path, as in the page's YAML."""
-    page = html.unescape(client.get(address("version", version)).content.decode())
+    page = html.unescape(client.get(address("version", version)).text)
     found = re.search(r"micro_wake_word:\n  models:\n    - model: (\S+\.json)", page)
-    assert found is not None
     return urlsplit(found[1]).path
 
 
@@ -73,29 +73,21 @@ def test_a_token_opens_the_device_files_of_its_version_only(
     renewed = make_version(owner, portal, number=3)
     old = renewed.token
     choose(owners, renewed, renew="")
-    keys = (
-        "public",
-        later.token,
-        old,
-        version.token[:-1],
-        version.token + "x",
-        version.token.swapcase(),
-        "x" * 32,
-        "%00",
-    )
+    token = version.token
+    keys = ("public", later.token, old, token[:-1], token + "x", token.swapcase(), "x" * 32, "%00")
     names = (
         *FILES, "model.onnx", "x/model.onnx", "esphome/model.onnx", "openwakeword/x.tflite", "esphome/", "esphome/..",
         "esphome/..%2Fmodel.onnx", "..%2F..%2Fmodels/hey_compass.json", "esphome/%2Fetc%2Fpasswd", "esphome/%00",
         "esphome/hey_compass.json%00.tflite", "ESPHOME/hey_compass.json", "esphome/hey_compass.json/",
         "esphome/manifest.json", "esphome/report.json", "esphome/dataset.jsonl", "esphome/*",
     )  # fmt: skip
-    for key in (version.token, *keys):
+    for key in (token, *keys):
         for name in names:
-            opens = key == version.token and name in FILES
+            opens = key == token and name in FILES
             for method in (visitor.get, visitor.head):
                 answer = method(f"/models/{version.detector_id}/1/{key}/{name}")
                 assert answer.status_code == (200 if opens else 404), (key, name)
-    manifest = f"/models/{version.detector_id}/1/{version.token}/{MANIFEST}"
+    manifest = f"/models/{version.detector_id}/1/{token}/{MANIFEST}"
     for method in (visitor.post, visitor.put, visitor.patch, visitor.delete, visitor.options):
         assert method(manifest).status_code == 405
 
@@ -153,15 +145,16 @@ def test_public_by_choice(owners: Client, version: Version, visitor: Client) -> 
 def test_taken_back_and_made_again(owners: Client, version: Version, visitor: Client) -> None:
     first = served_at(owners, version)
     assert choose(owners, version, renew="").status_code == 302
-    told = owners.get(address("version", version)).content.decode()
+    told = owners.get(address("version", version)).text
     assert "The secret address has changed: copy the new one to your devices." in told
     second = served_at(owners, version)
     assert visitor.get(first).status_code == 404 and visitor.get(second).status_code == 200
     choose(owners, version, served="nobody")
     assert visitor.get(second).status_code == 404
-    page = owners.get(address("version", version)).content.decode()
+    page = owners.get(address("version", version)).text
     assert "- model: hey_compass.json" in page and "/models/" not in page
-    choose(owners, version, served="link")
+    page = owners.post(address("address", version), {"served": "link"}, follow=True).text
+    assert "The secret address has changed" in page
     assert visitor.get(second).status_code == 404, "a token that was taken back is never valid again"
     assert visitor.get(served_at(owners, version)).status_code == 200
     assert choose(owners, version, served="x").status_code == 422
@@ -177,17 +170,17 @@ def test_a_bundle_that_is_gone_is_reported(owners: Client, version: Version, vis
     manifest = served_at(owners, version)
     (version.path / version.bundle).unlink()
     answer = visitor.get(manifest, headers={"Accept": "application/json"})
-    assert answer.status_code == 410 and str(version.path) not in answer.content.decode()
+    assert answer.status_code == 410 and str(version.path) not in answer.text
 
 
 def test_each_device_has_its_card(owners: Client, version: Version) -> None:
-    page = html.unescape(owners.get(address("version", version)).content.decode())
+    page = html.unescape(owners.get(address("version", version)).text)
     for device in ("esphome", "openwakeword", "browser", "pi", "python"):
         assert f'id="target-{device}"' in page and f'data-copy="code-{device}-1"' in page
     assert f"wget -O /share/openwakeword/hey_compass.tflite http://testserver/models/{version.detector_id}/1/" in page
     assert f"./hark wyoming --uri tcp://0.0.0.0:10400 {version.bundle}" in page
     assert "opened as localhost" not in page
-    here = owners.get(address("version", version), headers={"Host": "localhost:8000"}).content.decode()
+    here = owners.get(address("version", version), headers={"Host": "localhost:8000"}).text
     assert "opened as localhost" in here
     name = socket.gethostname().lower()
     assert f"HARK_ALLOWED_HOSTS={name} ./hark serve --host 0.0.0.0 --port 8000" in here
@@ -196,13 +189,11 @@ def test_each_device_has_its_card(owners: Client, version: Version) -> None:
 
 
 def test_the_browser_s_card_has_an_address_for_a_telephone(owners: Client, version: Version) -> None:
-    page = owners.get(address("version", version)).content.decode()
+    page = owners.get(address("version", version)).text
     path = reverse("listening:try", args=[version.detector_id, 1])
     assert page.split("<main")[1].count("<svg") == 3 and 'fill="#fff"' in page, "the code is read in the dark, too"
     assert f'href="http://testserver{path}"' in page and "only on pages opened over https" in page
-    assert (
-        "only on pages opened over https" not in owners.get(address("version", version), secure=True).content.decode()
-    )
+    assert "only on pages opened over https" not in owners.get(address("version", version), secure=True).text
     assert results.qr_code("http://a") != results.qr_code("http://b")
 
 
@@ -213,7 +204,6 @@ def test_a_device_without_a_file_says_how_to_get_it(owners: Client, owner: User,
     page = html.unescape(flat(owners.get(address("version", version))))
     assert "The package pymicro-wakeword was not installed." in page and "--for" not in page
     again = re.search(r'href="(/new\?[^"]*targets=openwakeword)"', page)
-    assert again is not None
     form = flat(owners.get(again[1]))
     assert 'value="openwakeword" checked' in form and 'value="esphome" checked' not in form
     assert re.search(r'value="quick"[^>]* checked', form), "the effort of this version"
@@ -223,9 +213,7 @@ def test_a_device_without_a_file_says_how_to_get_it(owners: Client, owner: User,
     assert "Who can download" not in page
 
 
-def test_devices_are_chosen_on_the_form(owners: Client, owner: User) -> None:
-    from webui.jobs.models import Job
-
+def test_devices_are_chosen_on_the_form(owners: Client) -> None:
     wish = {"phrase": "hey compass", "language": "en", "effort": "trial", "mining": "on"}
     owners.post("/new", {**wish, "targets": ["pi", "esphome"]})
     plan = Job.objects.get()
@@ -240,9 +228,8 @@ def test_devices_are_chosen_on_the_form(owners: Client, owner: User) -> None:
 
 
 def test_what_was_chosen_comes_first(owners: Client, version: Version) -> None:
-    assert version.job is not None
     version.job.spec = {"targets": ["python"]}
     version.job.save()
-    page = owners.get(address("version", version)).content.decode()
+    page = owners.get(address("version", version)).text
     order = re.findall(r'<h3 id="target-(\w+)"', page)
     assert order == ["python", "esphome", "openwakeword", "small", "browser", "pi"]

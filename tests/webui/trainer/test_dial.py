@@ -54,7 +54,7 @@ def test_rate_in_the_address_sets_the_dial(owners: Client, version: Version) -> 
 
 @pytest.mark.parametrize("wish", ["", "7", "x", "<script>"])
 def test_unknown_rate_sets_the_default(owners: Client, version: Version, wish: str) -> None:
-    page = owners.get(address("version", version), {"fa_per_day": wish}).content.decode()
+    page = owners.get(address("version", version), {"fa_per_day": wish}).text
     assert '<option value="12" selected>' in page and "<script>" not in page
 
 
@@ -70,7 +70,7 @@ def test_operating_points_have_what_was_measured_there() -> None:
 
 
 def test_plot_has_curves_and_words_of_each_setting(owners: Client, version: Version) -> None:
-    page = owners.get(address("version", version)).content.decode()
+    page = owners.get(address("version", version)).text
     found = re.search(r'<script id="det-data" type="application/json">(.*?)</script>', page, re.DOTALL)
     assert found
     data = json.loads(found[1])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.test import Client
 
@@ -12,7 +14,7 @@ from webui.jobs.models import Job
 
 
 def test_the_owner_enables_an_engine_as_a_job(owners: Client) -> None:
-    page = owners.get("/engines").content.decode()
+    page = owners.get("/engines").text
     assert "espeak" in page
     answer = owners.post("/engines/kokoro/enable")
     job = Job.objects.get()
@@ -33,7 +35,7 @@ def test_the_owner_downloads_a_voice_as_a_job(owners: Client) -> None:
 
 
 def test_what_is_no_voice_is_enabled_and_downloaded_too(owners: Client) -> None:
-    page = owners.get("/engines").content.decode()
+    page = owners.get("/engines").text
     for engine in ("pyannote", "tps", "funasr"):
         assert f"/engines/{engine}/enable" in page
         owners.post(f"/engines/{engine}/enable")
@@ -47,15 +49,14 @@ def test_what_comes_with_hark_needs_no_enabling(owners: Client, address: str) ->
     assert owners.post(address, {"voice": "x"}).status_code == 404
 
 
-def test_nobody_else_changes_the_installation(client: Client, owner: User, other: User) -> None:
-    client.force_login(other)
-    assert client.post("/engines/kokoro/enable").status_code == 404
-    assert client.post("/engines/piper/pull", {"voice": "en_US-lessac-medium"}).status_code == 404
+def test_nobody_else_changes_the_installation(others: Client, owner: User) -> None:
+    assert others.post("/engines/kokoro/enable").status_code == 404
+    assert others.post("/engines/piper/pull", {"voice": "en_US-lessac-medium"}).status_code == 404
     assert not Job.objects.exists()
-    assert "Enable kokoro" not in client.get("/engines").content.decode()
+    assert "Enable kokoro" not in others.get("/engines").text
 
 
-def test_models_for_recordings_are_downloaded_as_jobs(owners: Client, client: Client) -> None:
+def test_models_for_recordings_are_downloaded_as_jobs(owners: Client) -> None:
     page = flat(owners.get("/engines"))
     assert "For recordings" in page and '<option value="small">small · 486 MB</option>' in page
     assert "42 MB · a minute of audio takes about 4 s · 6 of 100 words wrong in clearly read English" in page
@@ -73,15 +74,7 @@ def test_models_for_recordings_are_downloaded_as_jobs(owners: Client, client: Cl
 def test_missing_parts_are_reported_in_german_too(owners: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HARK_ASR_URL", "HARK_LLM_URL", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
-    page = owners.get("/engines", headers={"Accept-Language": "de"}).content.decode()
+    page = owners.get("/engines", headers={"Accept-Language": "de"}).text
     for said in ("Es ist kein Endpunkt eingerichtet.", "siehe Anbieter", "Es ist kein Sprachmodell eingerichtet."):
         assert said in page
-    for said in (
-        "are not installed",
-        "is not installed",
-        "No endpoint",
-        "see the provider",
-        "There is no",
-        "does not exist yet",
-    ):
-        assert said not in page
+    assert not re.search("(are|is) not installed|No endpoint|see the provider|There is no|does not exist yet", page)

@@ -15,16 +15,16 @@ from webui.trainer.models import Detector
 
 
 def test_who_has_no_detector_is_offered_phrases(owners: Client, owner: User, portal: Path) -> None:
-    page = owners.get(reverse("home")).content.decode()
+    page = owners.get(reverse("home")).text
     assert f'href="{reverse("trainer:new")}?phrase=hey%20lantern"' in page
     make_version(owner, portal)
-    assert "?phrase=" not in owners.get(reverse("home")).content.decode()
+    assert "?phrase=" not in owners.get(reverse("home")).text
 
 
 def test_many_detectors_have_pages(owners: Client, owner: User) -> None:
     for number in range(PAGE + 1):
         Detector.objects.create(user=owner, phrase=f"phrase {number:02}", language="en")
-    first, second = (owners.get(reverse("home"), {"page": number}).content.decode() for number in (1, 2))
+    first, second = (owners.get(reverse("home"), {"page": number}).text for number in (1, 2))
     assert f"phrase {PAGE:02}" in first and "phrase 00" not in first and "?page=2" in first
     assert "phrase 00" in second and f"phrase {PAGE:02}" not in second
 

@@ -13,7 +13,6 @@ from audio_generation.registry import engines
 from core.events import silent_reporter
 from pipeline.jobs import _plan
 from tests.support.rendered_pages import flat
-from webui.accounts.models import User
 from webui.jobs.models import Job
 from webui.trainer import speech
 from webui.trainer.models import Version
@@ -24,12 +23,11 @@ NIHAO = "你好世界"
 def offered(page: str) -> dict[str, str]:
     """Return code and name of the menu's languages."""
     menu = re.search(r'<select id="id_language".*?</select>', page, re.DOTALL)
-    assert menu is not None
     return dict(re.findall(r'<option value="([^"]*)"[^>]*>([^<]*)</option>', menu[0]))
 
 
 def test_the_menu_has_every_language_that_is_spoken_here_and_can_be_trained(owners: Client) -> None:
-    found = offered(owners.get(reverse("trainer:new")).content.decode())
+    found = offered(owners.get(reverse("trainer:new")).text)
     assert next(iter(found)) == "en"
     assert (found["de"], found["es"], found["fr"], found["cmn"]) == ("German", "Spanish", "French", "Mandarin Chinese")
     assert all(any(engine.voices(code) for engine in engines().values()) for code in found)
@@ -38,7 +36,7 @@ def test_the_menu_has_every_language_that_is_spoken_here_and_can_be_trained(owne
 
 
 def test_languages_are_named_in_the_reader_s_own(owners: Client) -> None:
-    page = owners.get(reverse("trainer:new"), headers={"Accept-Language": "de"}).content.decode()
+    page = owners.get(reverse("trainer:new"), headers={"Accept-Language": "de"}).text
     assert offered(page)["de"] == "Deutsch" and offered(page)["fr"] == "Französisch"
 
 
@@ -50,8 +48,8 @@ def test_a_phrase_from_a_transcript_brings_its_language(owners: Client, wanted: 
     assert f'<option value="{chosen}" selected>' in page
 
 
-def test_a_german_phrase_is_planned(owners: Client, owner: User, portal: Path) -> None:
-    page = owners.get(reverse("trainer:new")).content.decode()
+def test_a_german_phrase_is_planned(owners: Client, portal: Path) -> None:
+    page = owners.get(reverse("trainer:new")).text
     assert "de" in offered(page)
     sent = {"phrase": "Hallo Kompass", "language": "de", "effort": "trial", "mining": "on"}  # as the form has it
     answer = owners.post(reverse("trainer:new"), sent)
@@ -64,15 +62,13 @@ def test_a_german_phrase_is_planned(owners: Client, owner: User, portal: Path) -
     assert spoken and {sample["voice"] for sample in spoken} <= german
 
 
-def test_letters_of_another_script_lead_to_the_menu(owners: Client, owner: User) -> None:
+def test_letters_of_another_script_lead_to_the_menu(owners: Client) -> None:
     refused = owners.post(reverse("trainer:new"), {"phrase": NIHAO, "language": "en", "effort": "trial"})
     advice = owners.get(reverse("trainer:advice"), {"phrase": NIHAO, "language": "en"})
-    for page in (refused.content.decode(), advice.content.decode()):
+    for page in (refused.text, advice.text):
         assert 'href="#id_language"' in page and "--language" not in page
-    assert refused.status_code == 422 and 'id="id_language"' in refused.content.decode()
-    assert (
-        "#id_language" not in owners.get(reverse("trainer:advice"), {"phrase": "x", "language": "en"}).content.decode()
-    )
+    assert refused.status_code == 422 and 'id="id_language"' in refused.text
+    assert "#id_language" not in owners.get(reverse("trainer:advice"), {"phrase": "x", "language": "en"}).text
     assert (
         owners.post(reverse("trainer:new"), {"phrase": NIHAO, "language": "cmn", "effort": "trial"}).status_code == 302
     )
@@ -83,11 +79,11 @@ def test_a_language_without_a_name_is_its_code() -> None:
 
 
 def test_severities_are_those_of_the_command_line(owners: Client) -> None:
-    said = owners.get(reverse("trainer:advice"), {"phrase": "go"}).content.decode()
+    said = owners.get(reverse("trainer:advice"), {"phrase": "go"}).text
     assert '<p class="note bad">✗ It is too short' in said
-    said = owners.get(reverse("trainer:advice"), {"phrase": "xqzt"}).content.decode()
+    said = owners.get(reverse("trainer:advice"), {"phrase": "xqzt"}).text
     assert '<p class="note warning">! We do not know how common it is' in said
-    said = owners.get(reverse("trainer:advice"), {"phrase": "hey compass"}).content.decode()
+    said = owners.get(reverse("trainer:advice"), {"phrase": "hey compass"}).text
     assert '<p class="note good">✓ Good length' in said
 
 
@@ -96,23 +92,21 @@ def test_a_bad_phrase_is_refused_once(owners: Client) -> None:
     page = flat(answer)
     assert answer.status_code == 422 and page.count('class="error"') == 1
     trigger = re.search(r'hx-trigger="([^"]*)" hx-target="#advice"', page)
-    assert trigger is not None and "load" not in trigger[1] and "input changed" in trigger[1]
+    assert "load" not in trigger[1] and "input changed" in trigger[1]
     page = flat(owners.get(reverse("trainer:new"), {"phrase": "hey compass"}))
     assert 'hx-trigger="load, input' in page
 
 
 def test_a_length_is_given_in_one_way(owners: Client) -> None:
-    said = owners.get(reverse("trainer:advice"), {"phrase": "hey compass"}).content.decode()
+    said = owners.get(reverse("trainer:advice"), {"phrase": "hey compass"}).text
     (first, second) = re.findall(r"about ([\d.]+) s", said)
     assert first == second
 
 
-def test_a_phrase_that_was_trained_before_leads_to_its_detector(owners: Client, version: Version, other: User) -> None:
+def test_a_phrase_trained_before_leads_to_its_detector(owners: Client, version: Version, others: Client) -> None:
     def said(client: Client, phrase: str) -> str:
-        return client.get(reverse("trainer:advice"), {"phrase": phrase}).content.decode()
+        return client.get(reverse("trainer:advice"), {"phrase": phrase}).text
 
     place = f'href="{reverse("trainer:detector", args=[version.detector_id])}"'
     assert place in said(owners, "Hey, compass!") and place not in said(owners, "hey lantern")
-    others = Client()
-    others.force_login(other)
     assert place not in said(others, "hey compass")

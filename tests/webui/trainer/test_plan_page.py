@@ -43,7 +43,7 @@ def test_a_stopped_run_is_reported_and_counted(
     for unfinished in ({"planned": 20, "spoken": spoken, "goes_on_with": goes_on_with}, None):
         job.result = {**PLAN, "unfinished": unfinished}
         job.save()
-        page = client.get(f"/plans/{job.id}").content.decode()
+        page = client.get(f"/plans/{job.id}").text
         assert "Start training" in page
         assert (f"An unfinished run is here: {spoken} of 20 clips are synthesized." in page) == bool(unfinished)
         assert (said in page) == bool(unfinished)
@@ -60,7 +60,7 @@ def test_the_owner_s_run_installs_missing_neural_voices_unless_it_is_opted_out(
         job = Job.objects.create(user=user, kind="plan", lane="audio", title="hey compass", spec=spec, state="done")
         job.result = result
         job.save()
-        page = client.get(f"/plans/{job.id}").content.decode()
+        page = client.get(f"/plans/{job.id}").text
         assert ("Install neural voices first (hibari, piper; 150 MB, once)" in page) == (user == owner)
         client.post(reverse("trainer:start"), {"plan": job.id, **({"install_voices": "on"} if asked else {})})
         run = Job.objects.get(kind="train", user=user, state="queued")

@@ -96,4 +96,4 @@ def test_bundle_of_another_rate_is_valid(owners: Client, version: Version, tmp_p
 @pytest.mark.parametrize("rate", ["", "x", "nan", "inf", "-1", "0", "0.1", "1e9"])
 def test_invalid_rate_gets_422(owners: Client, version: Version, rate: str) -> None:
     answer = owners.get(address("bundle", version), {"fa_per_day": rate})
-    assert answer.status_code == 422 and re.search("false.alarm", answer.content.decode())
+    assert answer.status_code == 422 and re.search("false.alarm", answer.text)

@@ -22,8 +22,13 @@ from webui.accounts.models import User
 from webui.trainer.models import Version
 
 
+def page_with(report: dict[str, Any], client: Client, version: Version) -> str:
+    (version.path / "report.json").write_text(json.dumps(report))
+    return client.get(address("version", version)).text
+
+
 def test_figures_with_their_sample_sizes(owners: Client, version: Version) -> None:
-    page = owners.get(address("version", version)).content.decode()
+    page = owners.get(address("version", version)).text
     assert "15.0 %" in page and "7.1 to 29.1 %" in page, "the miss rate with Wilson's interval"
     assert "of 40 utterances by 12 voices, all synthetic" in page and "of 20 utterances at 10 dB" in page
     assert "not measured" in page and ">no recording of a person saying it was available" in page
@@ -41,21 +46,20 @@ def test_figures_with_their_sample_sizes(owners: Client, version: Version) -> No
 def test_the_tile_expects_of_people_what_the_verdict_does(owners: Client, version: Version) -> None:
     report = make_report() | {"model": {"kind": "encoder"}}
     report["results"]["by_engine"][0]["engine"] = "piper"  # not only rule-based voices
-    (version.path / "report.json").write_text(json.dumps(report))
-    page = owners.get(address("version", version)).content.decode()
+    page = page_with(report, owners, version)
     assert "Expect it to hear 11 to 20 of 20 people in quiet" in page
     assert "1 to 45 %" in page and "1 to 24 %" not in page and "expected, close and quiet" in page
 
 
 def test_detector_that_misses_most_is_not_for_use(owners: Client, version: Version) -> None:
     pages = ("/", f"/detectors/{version.detector_id}/{version.number}")
-    assert not any("do not use it" in owners.get(page).content.decode() for page in pages)
+    assert not any("do not use it" in owners.get(page).text for page in pages)
     version.summary["miss_rate_clean"] = {"value": 0.9, "low": 0.8, "high": 0.95}
     version.save()
     report = make_report()
     report["summary"] = version.summary
     (version.path / "report.json").write_text(json.dumps(report))
-    assert all("do not use it" in owners.get(page).content.decode() for page in pages)
+    assert all("do not use it" in owners.get(page).text for page in pages)
 
 
 @pytest.mark.parametrize(
@@ -77,13 +81,12 @@ def test_a_verdict_has_one_colour_and_one_next_step(
     report["summary"]["confusables_accepted"] = a_share(changes.get("alike", 0), 10)
     report["summary"]["fa_per_hour"] = {"value": changes.get("alarms", 0.0), "low": 0.0, "high": 99.0}
     report["summary"]["miss_rate_clean"] = a_share(changes.get("misses", 0), 10)
-    (version.path / "report.json").write_text(json.dumps(report))
-    page = html.unescape(owners.get(address("version", version)).content.decode())
+    page = html.unescape(page_with(report, owners, version))
     assert f'class="card verdict {colour}"' in page and f'<a class="button" href="{step}">' in page
     assert page.count('<a class="button"') == 1 and page.index("verdict") < page.index('id="det"')
     assert ("It detected 10 of 19 recordings of people" if people else "synthetic voices") in page
     if step.startswith("/new?"):
-        form = owners.get(step).content.decode()
+        form = owners.get(step).text
         effort = step.rpartition("=")[2]
         assert f'value="{effort}" checked' in form and 'value="hey compass"' in form
 
@@ -111,7 +114,7 @@ def test_the_verdict_on_a_version_that_lost_says_so_first(
         compared = {"run": versions[0].path.name, "better": "better" in by, "before": figures, "after": figures}
         report = make_report(people=19) | {"compared": {**compared, "marked": 0, "anti_keywords": {"phones": []}}}
         (versions[1].path / "report.json").write_text(json.dumps(report))
-    page = html.unescape(owners.get(address("version", versions[number - 1])).content.decode())
+    page = html.unescape(owners.get(address("version", versions[number - 1])).text)
     verdict = page[page.index("card verdict") :].split("</section>")[0]
     if lost_to is None:
         assert "card verdict good" in verdict and "It is ready for a device." in verdict
@@ -123,7 +126,7 @@ def test_the_verdict_on_a_version_that_lost_says_so_first(
 
 
 def test_a_result_can_be_heard_live_beside_its_dial(owners: Client, version: Version) -> None:
-    page = owners.get(address("version", version)).content.decode()
+    page = owners.get(address("version", version)).text
     assert f'data-socket="/ws/listen/{version.detector_id}/1"' in page
     assert page.index("live.js") < page.index("det.js"), "the dial is heard from its first place on"
     own_voice = f"{reverse('library:own_voice')}?phrase=hey+compass&amp;language=en&amp;version=1"
@@ -131,9 +134,9 @@ def test_a_result_can_be_heard_live_beside_its_dial(owners: Client, version: Ver
 
 
 def test_real_people_are_counted_separately_from_synthetic_voices(owners: Client, owner: User, portal: Path) -> None:
-    some = owners.get(address("version", make_version(owner, portal, people=10))).content.decode()
+    some = owners.get(address("version", make_version(owner, portal, people=10))).text
     assert "synthetic and real" in some and "of 10 utterances" in some and "50.0 %" in some
-    every = owners.get(address("version", make_version(owner, portal, 2, people=40))).content.decode()
+    every = owners.get(address("version", make_version(owner, portal, 2, people=40))).text
     assert "all by real people" in every
 
 
@@ -143,24 +146,21 @@ def test_detector_trained_from_scratch(owners: Client, version: Version) -> None
     report["held_out_engine"] = None
     report["results"]["confusables"]["worst"] = []
     report["results"]["by_engine"][0]["miss_rate"] = a_share(0, 0)
-    (version.path / "report.json").write_text(json.dumps(report))
-    page = owners.get(address("version", version)).content.decode()
+    page = page_with(report, owners, version)
     assert "none: trained from scratch" in page and "not measured" in page
     assert "No confusable phrase of the test triggered it" in page and "in the test only" not in page
     assert owners.get(address("compare", version)).status_code == 200
 
 
 def test_calibrated_detector_has_no_training_curve(owners: Client, version: Version) -> None:
-    assert "60 steps in" in owners.get(address("version", version)).content.decode()
+    assert "60 steps in" in owners.get(address("version", version)).text
     report = make_report()
     report["training"] = {"steps": 0, "best_step": None, "best_measure": None, "seconds": 0.0, "history": []}
-    (version.path / "report.json").write_text(json.dumps(report))
-    page = owners.get(address("version", version)).content.decode()
+    page = page_with(report, owners, version)
     assert "none: only the threshold was set" in page and "Training curve" not in page
 
 
 def test_version_without_its_job(owners: Client, version: Version) -> None:
-    assert version.job is not None
     version.job.delete()
     assert owners.get(address("version", version)).status_code == 200
     assert owners.get(address("compare", version)).status_code == 200
@@ -174,7 +174,7 @@ def test_confusables_have_clips_to_play(owners: Client, version: Version, portal
             )
             for n in range(5)
         )
-    page = owners.get(address("version", version)).content.decode()
+    page = owners.get(address("version", version)).text
     assert [f'data-play="{reverse("clip", args=[n])}"' in page for n in ids] == [True] * 3 + [False] * 2
     assert owners.get(reverse("clip", args=[ids[0]])).status_code == 200
 
@@ -183,8 +183,7 @@ def test_utterances_are_counted_not_renderings(owners: Client, version: Version)
     report = make_report()
     report["results"] |= {"positives": 40, "utterances": 20}
     report["results"]["by_speaker"][0] |= {"clips": 77_177, "utterances": 54_321}
-    (version.path / "report.json").write_text(json.dumps(report))
-    page = owners.get(address("version", version)).content.decode()
+    page = page_with(report, owners, version)
     assert "of 20 utterances by 12 voices" in page and "54321" in page and "77177" not in page
 
 
@@ -192,18 +191,18 @@ def test_the_sentences_of_the_report_are_in_the_reader_s_language(owners: Client
     report = make_report()
     report["in_words_said"] = [worded("The engine %(engine)s is in the test only.", engine="festival").parts()]
     (version.path / "report.json").write_text(json.dumps(report))
-    german = owners.get(address("version", version), headers={"Accept-Language": "de"}).content.decode()
+    german = owners.get(address("version", version), headers={"Accept-Language": "de"}).text
     assert "<p>Die Engine festival kommt nur im Test vor.</p>" in german
-    assert "<p>The engine festival is in the test only.</p>" in owners.get(address("version", version)).content.decode()
+    assert "<p>The engine festival is in the test only.</p>" in owners.get(address("version", version)).text
 
 
 def test_programs_name_this_bundle(owners: Client, version: Version) -> None:
-    page = html.unescape(owners.get(address("use", version)).content.decode())
+    page = html.unescape(owners.get(address("use", version)).text)
     assert f"./hark detect {RUN}.zip recording.wav" in page and f'Detector("{RUN}.zip"' in page
     assert f'href="{address("version", version)}#where"' in page
 
 
 def test_the_programs_can_be_copied(owners: Client, version: Version) -> None:
-    page = html.unescape(owners.get(address("use", version)).content.decode())
+    page = html.unescape(owners.get(address("use", version)).text)
     programs = re.findall(r"<textarea[^>]*>((?:from|import) .*?)</textarea>", page, re.S)
     assert [len(ast.parse(program).body) for program in programs] == [3, 10]

@@ -15,10 +15,10 @@ from django.urls import reverse
 from db.db_api import Library
 from db.records import NewClip
 from pipeline.training.planning.config import job_folder
+from tests.support.api_calls import a_token
 from tests.support.detector_versions import address, make_version
 from tests.support.rendered_pages import flat
 from webui.accounts.models import User
-from webui.accounts.services import create_token
 from webui.jobs.models import Job
 from webui.trainer import services, speech
 from webui.trainer.models import Detector, Version
@@ -57,10 +57,10 @@ def test_runs_of_the_command_line_are_the_owner_s_versions(owner: User, other: U
     ]
 
 
-def test_a_trial_of_the_command_line_is_shown_as_one(owners: Client, owner: User, portal: Path) -> None:
+def test_a_trial_of_the_command_line_is_shown_as_one(owners: Client, portal: Path) -> None:
     finished_run(portal, "hey-compass-trial-1", metrics={"miss_rate": SHARE, "effort": "trial"})
     services.adopt_runs()
-    assert "This was only a trial: train it properly before you use it." in owners.get("/").content.decode()
+    assert "This was only a trial: train it properly before you use it." in owners.get("/").text
 
 
 def test_what_is_damaged_or_elsewhere_is_left_alone(owner: User, portal: Path) -> None:
@@ -87,8 +87,7 @@ def test_a_run_of_the_portal_is_one_version(owner: User, portal: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("came_from", "better", "in_use"),
-    [("run-2", True, 3), ("run-2", False, 2), ("run-1", True, 2)],
+    ("came_from", "better", "in_use"), [("run-2", True, 3), ("run-2", False, 2), ("run-1", True, 2)]
 )
 def test_a_retrained_version_is_in_use_if_it_is_better_than_the_one_in_use(
     owner: User, portal: Path, came_from: str, better: bool, in_use: int
@@ -102,7 +101,7 @@ def test_a_retrained_version_is_in_use_if_it_is_better_than_the_one_in_use(
     job.result = finished_run(portal, "run-3", compared={"better": better, "run": came_from})
     services.trained(job)
     current = Detector.objects.get().current
-    assert current is not None and current.number == in_use
+    assert current.number == in_use
     assert Version.objects.count() == 3
 
 
@@ -130,13 +129,13 @@ def test_a_retrained_version_comes_into_use_if_it_is_better_on_the_streams(
         finished_run(portal, "run-2")
         services.adopt_runs()
     detector = Detector.objects.get()
-    assert detector.versions.count() == 2 and detector.current.number == 1  # type: ignore[union-attr]
+    assert detector.versions.count() == 2 and detector.current.number == 1
     job = Job.objects.get(kind="compare")
     assert job.spec["runs"] == ["run-2", "run-1"] and services.active_comparison(detector) == job
     figures = [{"run": "run-2", **FIGURES, "missed": missed}, {"run": "run-1", **FIGURES}]
     job.result = {"versions": figures}
     services.compared(job)
-    assert detector.current.number == in_use  # type: ignore[union-attr]
+    assert detector.current.number == in_use
 
 
 def test_somebody_s_choice_stays_until_a_new_version_is_better(owner: User, portal: Path) -> None:
@@ -167,26 +166,24 @@ def test_a_version_is_chosen_on_its_page_and_by_programs(owners: Client, owner: 
     assert owners.post(f"{address}/make-current")["Location"] == address
     page = flat(owners.get(address))
     assert "Use this version" not in page and "Version 2 (in use)" in page
-    token = create_token(user=owner, name="ci", scopes=["train", "read"])[1]
-    program = {"Authorization": f"Bearer {token}"}
+    program = Client(headers=a_token(owner, "train", "read"))
     versions = f"/api/v1/detectors/{second.detector_id}/versions"
-    assert owners.post(f"{versions}/1/use", headers=program).json()["in_use"] is True
-    listed = owners.get(versions, headers=program).json()["items"]
+    assert program.post(f"{versions}/1/use").json()["in_use"] is True
+    listed = program.get(versions).json()["items"]
     assert [(row["number"], row["in_use"]) for row in listed] == [(2, False), (1, True)]
 
 
 def test_one_click_goes_back_to_what_was_in_use_before(owners: Client, owner: User, portal: Path) -> None:
     made = [make_version(owner, portal, number) for number in (1, 2, 3)]
     Version.objects.filter(pk=made[1].pk).update(offered=False)  # never was in use
-    page = owners.get(address("version", made[2])).content.decode()
+    page = owners.get(address("version", made[2])).text
     assert "Go back to version 1" in page and "before=1&amp;after=3#changed" in page
     back = re.search(r'<form method="post" action="([^"]+)"[^>]*>(?:(?!</form>).)*Go back', page, re.S)
-    assert back is not None
     owners.post(back[1])
     detector = Detector.objects.get()
     assert detector.current == made[0]
-    assert "Go back" not in owners.get(address("version", made[0])).content.decode(), "nothing was before it"
-    assert "Use this version" in owners.get(address("version", made[2])).content.decode(), "it is kept"
+    assert "Go back" not in owners.get(address("version", made[0])).text, "nothing was before it"
+    assert "Use this version" in owners.get(address("version", made[2])).text, "it is kept"
 
 
 def test_same_stream_figures_come_first(owners: Client, owner: User, portal: Path) -> None:
@@ -198,7 +195,7 @@ def test_same_stream_figures_come_first(owners: Client, owner: User, portal: Pat
     asked = [second.path.name, first.path.name]
     comparison = {"asked": asked, "versions": [{"run": run, **figures} for run in asked], "left_out": {}}
     (second.path / "comparison.json").write_text(json.dumps(comparison))
-    page = owners.get(f"/detectors/{second.detector_id}/2").content.decode()
+    page = owners.get(f"/detectors/{second.detector_id}/2").text
     places = [
         page.index(text) for text in ("Version 1 is in use.", "On the same audio<", "In the test of its own run<")
     ]
@@ -213,14 +210,14 @@ def test_only_the_owner_speaks_with_the_people_of_the_owner_s_library(owner: Use
 
 def test_a_version_is_deleted_alone(owners: Client, owner: User, version: Version, portal: Path) -> None:
     second, third = (make_version(owner, portal, number) for number in (2, 3))
-    page = owners.get(address("version", third)).content.decode()
+    page = owners.get(address("version", third)).text
     assert "Delete version 3" in page and "Version 2 is in use then." in page
     assert owners.get(address("delete_version", third)).status_code == 405
     assert owners.post(address("delete_version", third)).status_code == 302
     assert not third.path.exists() and second.path.exists() and version.path.exists()
     assert version.detector.current == second and services.adopt_runs() == 0
     assert owners.post(address("delete_version", version)).status_code == 302
-    assert "Delete version 2" not in owners.get(address("version", second)).content.decode()
+    assert "Delete version 2" not in owners.get(address("version", second)).text
     assert owners.post(address("delete_version", second)).status_code == 422
     assert second.path.exists() and list(Version.objects.all()) == [second]
 
@@ -229,17 +226,15 @@ def test_a_version_has_a_note(owners: Client, owner: User, version: Version, por
     make_version(owner, portal, 2)
     assert owners.post(address("note", version), {"note": "  with <b>May's</b>\n recordings "}).status_code == 302
     for page in ("version", "compare"):
-        assert "with &lt;b&gt;May&#x27;s&lt;/b&gt; recordings" in owners.get(address(page, version)).content.decode()
+        assert "with &lt;b&gt;May&#x27;s&lt;/b&gt; recordings" in owners.get(address(page, version)).text
     assert owners.post(address("note", version), {"note": "x" * 201}).status_code == 422
-    token = create_token(user=owner, name="notes", scopes=("read", "train"))[1]
-    at = f"/api/v1/detectors/{version.detector_id}/versions/1"
-    headers = {"authorization": f"Bearer {token}"}
-    assert owners.get(at, headers=headers).json()["note"] == "with <b>May's</b> recordings"
-    said = owners.patch(at, {"note": ""}, content_type="application/json", headers=headers)
+    at, program = f"/api/v1/detectors/{version.detector_id}/versions/1", Client(headers=a_token(owner, "read", "train"))
+    assert program.get(at).json()["note"] == "with <b>May's</b> recordings"
+    said = program.patch(at, {"note": ""}, "application/json")
     assert said.status_code == 200 and said.json()["note"] == ""
-    assert owners.patch(at, {"note": "x" * 201}, content_type="application/json", headers=headers).status_code == 422
-    assert owners.delete(at, headers=headers).status_code == 204
-    assert owners.get(at, headers=headers).status_code == 404
+    assert program.patch(at, {"note": "x" * 201}, "application/json").status_code == 422
+    assert program.delete(at).status_code == 204
+    assert program.get(at).status_code == 404
 
 
 def test_the_phrase_is_among_them_however_much_else_was_spoken_since(owners: Client, owner: User, portal: Path) -> None:

@@ -11,7 +11,7 @@ from django.test import Client
 
 from core.errors import HarkError
 from tests.support.http_server import Reply, serving
-from tests.support.job_child import Child, child
+from tests.support.portal_jobs import Child, child
 from tests.support.programs import run_python
 from webui.accounts.models import User
 from webui.jobs import supervise

@@ -1,4 +1,4 @@
-"""Jobs whose child process does what a test says."""
+"""Jobs as a worker has them: claimed, or with a child process that does what a test says."""
 
 from __future__ import annotations
 
@@ -7,8 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from django.utils import timezone
+
+from webui.jobs import services
+from webui.jobs.models import Job
 
 Child = Callable[[str], None]
+
+
+def claimed(job: Job) -> Job:
+    """Claim a waiting job as a worker does, whether or not it was sent to the queue."""
+    Job.objects.filter(pk=job.pk).update(sent_at=timezone.now())
+    mine = services.claim(job.pk)
+    assert mine is not None
+    return mine
 
 
 @pytest.fixture
