@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command_line_samples import REPOSITORY, Run
+from tests.support.command_line_samples import REPOSITORY, Cli, Run, Shown
 
 
 @pytest.fixture
@@ -31,11 +31,9 @@ def hark(tmp_path: Path) -> Run:
 
 
 @pytest.fixture
-def main(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> Callable[..., int]:
+def cli(capsys: Shown, data_dir: Path) -> Cli:
     """Run the command line in the test's own process and data folder, for stubs and for speed."""
-    from command_line import application
-
-    return lambda *arguments: application.main(arguments)
+    return Cli(capsys)
 
 
 @pytest.fixture

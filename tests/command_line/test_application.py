@@ -17,7 +17,7 @@ import pytest
 
 from command_line import application
 from core.errors import HarkError
-from tests.support.command_line_samples import REPOSITORY, Main, Run, Shown, assert_fixable, error_of
+from tests.support.command_line_samples import REPOSITORY, Cli, Run, assert_fixable, error_of
 from tests.support.programs import run_python
 from tests.support.terminal import at_terminal, brief_command, slow_command
 
@@ -77,9 +77,8 @@ def test_help_shows_every_command_once_and_fits_a_terminal() -> None:
 
 
 @pytest.mark.parametrize("command", ["train", "library", "library import", "voices pull", "bench", "test"])
-def test_every_command_explains_itself(main: Main, capsys: Shown, command: str) -> None:
-    assert main(*command.split(), "--help") == 0
-    assert capsys.readouterr().out.startswith(f"usage: ./hark {command}")
+def test_every_command_explains_itself(cli: Cli, command: str) -> None:
+    assert cli(*command.split(), "--help").startswith(f"usage: ./hark {command}")
 
 
 @pytest.mark.parametrize(
@@ -109,19 +108,16 @@ def test_every_command_explains_itself(main: Main, capsys: Shown, command: str) 
         (["bench", "nothing"], "has no command 'nothing'"),
     ],
 )
-def test_a_command_line_that_makes_no_command(main: Main, capsys: Shown, words: list[str], said: str) -> None:
-    assert main(*words) == 2
-    shown = capsys.readouterr()
-    assert said in shown.err and "usage: ./hark" in shown.err and len(shown.err.splitlines()) <= 4
-    assert shown.out == ""
-    assert main(*words, "--json") == 2
-    assert said.strip() in error_of(capsys.readouterr().out)["what"]
+def test_a_command_line_that_makes_no_command(cli: Cli, words: list[str], said: str) -> None:
+    cli(*words, code=2)
+    assert said in cli.err and "usage: ./hark" in cli.err and len(cli.err.splitlines()) <= 4
+    assert cli.out == ""
+    assert said.strip() in cli.refused(*words)["what"]
 
 
-def test_a_group_alone_lists(main: Main, capsys: Shown) -> None:
+def test_a_group_alone_lists(cli: Cli) -> None:
     for group, key in (("voices", "voices"), ("engines", "engines"), ("library", "clips")):
-        assert main(group, "--json") == 0
-        assert key in json.loads(capsys.readouterr().out)
+        assert key in cli.json(group)
 
 
 def test_without_a_command_and_without_a_terminal(hark: Run) -> None:
@@ -147,28 +143,24 @@ def test_what_is_piped_in_is_the_answer(tmp_path: Path, hark: Run) -> None:
         assert refused.returncode == 2 and said in refused.stderr.decode()
 
 
-def test_data_may_stand_before_or_after_the_command(main: Main, tmp_path: Path) -> None:
+def test_data_may_stand_before_or_after_the_command(cli: Cli, tmp_path: Path) -> None:
     for number, words in enumerate([("--data", "{}", "library", "stats"), ("library", "stats", "--data", "{}")]):
         folder = tmp_path / str(number)
-        assert main(*(word.format(folder) for word in words)) == 0
+        cli(*(word.format(folder) for word in words))
         assert (folder / "library.sqlite3").is_file()
         assert os.environ["HARK_DATA"] == str(folder)
 
 
-def test_a_bug_is_one_sentence_and_a_traceback_in_the_log(
-    main: Main, capsys: Shown, handled: Handled, data_dir: Path
-) -> None:
+def test_a_bug_is_one_sentence_and_a_traceback_in_the_log(cli: Cli, handled: Handled, data_dir: Path) -> None:
     handled(ZeroDivisionError("by nothing"))
-    assert main("library", "stats", "--json") == 1
-    shown = capsys.readouterr()
-    error = json.loads(shown.out)["error"]
+    error = cli.json("library", "stats", code=1)["error"]
     log = (data_dir / "logs" / "hark.log").read_text()
-    assert error["id"] in log and error["id"] in shown.err and "ZeroDivisionError: by nothing" in log
-    assert "Traceback" not in shown.err and len(shown.err.splitlines()) == 1
+    assert error["id"] in log and error["id"] in cli.err and "ZeroDivisionError: by nothing" in log
+    assert "Traceback" not in cli.err and len(cli.err.splitlines()) == 1
 
 
 def test_a_bug_where_no_log_can_be_written(
-    main: Main, capsys: Shown, handled: Handled, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    cli: Cli, handled: Handled, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("no folder")
@@ -176,33 +168,30 @@ def test_a_bug_where_no_log_can_be_written(
     said = []
     for temporary in (tmp_path, blocked):
         monkeypatch.setattr("tempfile.tempdir", str(temporary))
-        assert main("library", "stats", "--data", str(blocked)) == 1
-        said.append(capsys.readouterr().err)
+        cli("library", "stats", "--data", str(blocked), code=1)
+        said.append(cli.err)
     (log,) = tmp_path.glob("hark-*.log")
     assert log.name in said[0] and "ZeroDivisionError" in log.read_text()
     assert "ZeroDivisionError: by nothing" in said[1]
 
 
-def test_a_missing_package(main: Main, capsys: Shown, handled: Handled, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package(cli: Cli, handled: Handled, monkeypatch: pytest.MonkeyPatch) -> None:
     handled(ModuleNotFoundError("No module named 'torch'"))
-    assert main("library", "stats", "--json") == 2
-    assert "'torch'" in error_of(capsys.readouterr().out)["why"]
+    assert "'torch'" in cli.refused("library", "stats")["why"]
     monkeypatch.setitem(sys.modules, "rich.console", None)  # as where rich is not installed
-    assert main("library", "stats") == 2
-    assert "  What to do: ./hark installs" in capsys.readouterr().err
+    cli("library", "stats", code=2)
+    assert "  What to do: ./hark installs" in cli.err
 
 
-def test_a_failure_that_can_be_fixed(main: Main, capsys: Shown, handled: Handled) -> None:
+def test_a_failure_that_can_be_fixed(cli: Cli, handled: Handled) -> None:
     error = HarkError("It broke [here].", "It was old.", "Take a new one.")
     handled(error)
-    assert main("library", "stats") == 2
-    shown = capsys.readouterr()
-    assert shown.err.splitlines() == ["It broke [here].", "  Why: It was old.", "  What to do: Take a new one."]
-    assert main("library", "stats", "--json") == 2
-    assert json.loads(capsys.readouterr().out) == {"error": error.as_dict()}
+    cli("library", "stats", code=2)
+    assert cli.err.splitlines() == ["It broke [here].", "  Why: It was old.", "  What to do: Take a new one."]
+    assert cli.json("library", "stats", code=2) == {"error": error.as_dict()}
 
 
-def test_what_a_library_prints_is_not_the_json(main: Main, capsys: Shown, handled: Handled) -> None:
+def test_what_a_library_prints_is_not_the_json(cli: Cli, handled: Handled) -> None:
     def noisy(options: argparse.Namespace, screen: object) -> int:
         print("downloading ...")
         import logging
@@ -216,10 +205,8 @@ def test_what_a_library_prints_is_not_the_json(main: Main, capsys: Shown, handle
     handled(noisy)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("warnings.filters", [("always", None, Warning, None, 0)])
-        assert main("library", "stats", "--json") == 0
-    shown = capsys.readouterr()
-    assert json.loads(shown.out) == {"fine": "ä"}
-    assert shown.err == "downloading ...\n"
+        assert cli.json("library", "stats") == {"fine": "ä"}
+    assert cli.err == "downloading ...\n"
     log = (Path(os.environ["HARK_DATA"]) / "logs" / "hark.log").read_text()
     assert "hear me" in log and "this is old" in log
 
@@ -268,12 +255,12 @@ except KeyboardInterrupt:
     assert (done.stdout, done.stderr) == ("interrupted\n", "")
 
 
-def test_an_interrupt_that_an_import_tells_of_is_no_bug(main: Main, capsys: Shown, handled: Handled) -> None:
+def test_an_interrupt_that_an_import_tells_of_is_no_bug(cli: Cli, handled: Handled) -> None:
     error = ImportError("initialization failed")  # pybind11's words, whatever interrupted it
     error.__cause__ = KeyboardInterrupt()
     handled(error)
-    assert main("library", "stats") == application.INTERRUPTED == 130
-    assert "stopped; run the same command again" in capsys.readouterr().err
+    cli("library", "stats", code=application.INTERRUPTED)
+    assert application.INTERRUPTED == 130 and "stopped; run the same command again" in cli.err
 
 
 def test_under_nohup_a_closed_terminal_stops_nothing(tmp_path: Path) -> None:

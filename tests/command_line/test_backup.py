@@ -13,7 +13,7 @@ import pytest
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.events import silent_reporter
-from tests.support.command_line_samples import Main, Run, Shown, as_json, assert_fixable, error_of
+from tests.support.command_line_samples import Cli, Run, assert_fixable, error_of
 
 
 def test_the_accounts_of_a_portal_come_back(hark: Run, tmp_path: Path) -> None:
@@ -38,16 +38,14 @@ def test_the_accounts_of_a_portal_come_back(hark: Run, tmp_path: Path) -> None:
     assert (Path(replaced["before"]) / "portal" / "portal.sqlite3").is_file()
 
 
-def test_errors_are_three_sentences(main: Main, capsys: Shown, tmp_path: Path) -> None:
+def test_errors_are_three_sentences(cli: Cli, tmp_path: Path) -> None:
     for words in (("backup", "hark.zip"), ("backup", "hark.zip", "--check"), ("restore", "hark.zip")):
-        assert main(*words, "--json", "--data", str(tmp_path / "none")) == 2
-        error_of(capsys.readouterr().out)
-    assert main("restore", "hark.zip", "--replace", "--verify") == 2
+        error_of(cli(*words, "--json", "--data", str(tmp_path / "none"), code=2))
+    cli("restore", "hark.zip", "--replace", "--verify", code=2)
 
 
 def test_serve_and_restore_keep_each_other_out(
-    main: Main,
-    capsys: Shown,
+    cli: Cli,
     data_dir: Path,
     tmp_path_factory: pytest.TempPathFactory,
     before_the_portal: list[Callable[[], None]],
@@ -58,7 +56,7 @@ def test_serve_and_restore_keep_each_other_out(
     folder = tmp_path_factory.mktemp("elsewhere")
     (data_dir / "noise").mkdir()
     (data_dir / "noise" / "a.wav").write_bytes(b"noise")
-    as_json(main, capsys, "backup", str(folder / "hark.zip"))
+    cli.json("backup", str(folder / "hark.zip"))
     while_serving: list[str] = []
 
     def while_it_starts() -> None:
@@ -67,8 +65,8 @@ def test_serve_and_restore_keep_each_other_out(
         while_serving.append(refused.value.what)
 
     before_the_portal.append(while_it_starts)
-    said = as_json(main, capsys, "serve", "--port", "18765", code=2)
+    said = cli.json("serve", "--port", "18765", code=2)
     assert said["error"]["what"] == "No further." and while_serving == ["The portal is running on that data folder."]
     with held(data_dir / SERVING_LOCK, lambda process: HarkError(process, "", "")):  # as restore has it
-        said = as_json(main, capsys, "serve", "--port", "18765", code=2)
+        said = cli.json("serve", "--port", "18765", code=2)
     assert said["error"]["what"] == "The portal cannot start now."

@@ -11,10 +11,10 @@ import pytest
 
 from benchmark import commit, wakeword, wakeword_summary
 from command_line import bench
-from tests.support.command_line_samples import Main, Shown, as_json, error_of
+from tests.support.command_line_samples import Cli, Shown
 
 
-def test_bench_says_what_was_measured_where(main: Main, capsys: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bench_says_what_was_measured_where(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[Any, ...]] = []
 
     def measured(*given: Any) -> dict[str, object]:
@@ -23,17 +23,16 @@ def test_bench_says_what_was_measured_where(main: Main, capsys: Shown, monkeypat
 
     monkeypatch.setattr(wakeword, "run", measured)
     monkeypatch.setattr(wakeword_summary, "table", lambda figures: f"a table of {len(figures)}")
-    result = as_json(main, capsys, "bench", "wakeword", "a.zip", "--engines", "all", "--seed", "3", "--fetch", "audio")
+    result = cli.json("bench", "wakeword", "a.zip", "--engines", "all", "--seed", "3", "--fetch", "audio")
     assert asked == [([Path("a.zip")], True, Path("audio"), 3)]
     assert set(result) == {"name", "command", "commit", "machine", "figures"}
     assert result["command"] == "./hark bench wakeword a.zip --engines all --fetch audio --seed 3"
     assert result["machine"]["cores"] >= 1 and result["commit"] == commit()
-    assert main("bench", "wakeword", "a.zip") == 0
-    shown = capsys.readouterr().out
+    shown = cli("bench", "wakeword", "a.zip")
     assert "a table of 1" in shown and "./hark bench wakeword a.zip" in shown
 
 
-def test_figures_without_a_table_are_listed(main: Main, capsys: Shown) -> None:
+def test_figures_without_a_table_are_listed(capsys: Shown) -> None:
     from command_line.console import Screen
 
     with Screen(json_wanted=False) as screen:
@@ -45,23 +44,20 @@ def test_figures_without_a_table_are_listed(main: Main, capsys: Shown) -> None:
     "words", [["confusables", "a b.zip", "--anchors", "9", "--json"], ["mining", "--phrase", "the sea"]]
 )
 def test_what_the_lab_measures_is_asked_of_the_lab(
-    main: Main, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str]
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str]
 ) -> None:
     (tmp_path / "lab.py").write_text(
         "import json, os, sys\njson.dump([sys.argv[1:], os.environ['PYTHONPATH']], open('asked', 'w'))\nsys.exit(7)\n"
     )
     monkeypatch.chdir(tmp_path)  # where Python looks for it first
-    assert main("bench", *words) == 7
+    cli("bench", *words, code=7)
     asked, places = json.loads((tmp_path / "asked").read_text())
     assert asked == words and str(bench.REPOSITORY) in places.split(os.pathsep)
 
 
-def test_without_the_lab_it_is_explained(
-    main: Main, capsys: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_lab_it_is_explained(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "REPOSITORY", tmp_path)
-    assert main("bench", "detector", "--json") == 2
-    assert "not part of an installed Hark" in error_of(capsys.readouterr().out)["what"]
+    assert "not part of an installed Hark" in cli.refused("bench", "detector")["what"]
 
 
 @pytest.mark.parametrize(
@@ -74,6 +70,5 @@ def test_without_the_lab_it_is_explained(
         ["bench", "wakeword", "--engines", "espeak"],
     ],
 )
-def test_what_cannot_be_done_is_explained(main: Main, capsys: Shown, words: list[str]) -> None:
-    assert main(*words, "--json") == 2
-    error_of(capsys.readouterr().out)
+def test_what_cannot_be_done_is_explained(cli: Cli, words: list[str]) -> None:
+    cli.refused(*words)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -11,25 +10,23 @@ import pytest
 from command_line.doctor import _confinement, pinned
 from core.confined import not_held
 from core.data_folder import REPOSITORY
-from tests.support.command_line_samples import Main, Shown
+from tests.support.command_line_samples import Cli
 
 
-def test_doctor(main: Main, capsys: Shown, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor(cli: Cli, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "sqlite:///meetings.db")
     monkeypatch.setenv("HF_TOKEN", "hf_x")
     monkeypatch.setenv("HARK_SECRET_KEY", "change-me")
-    code = main("doctor", "--json")
-    result = json.loads(capsys.readouterr().out)
+    result = cli.json("doctor", code=2)
     found = {finding["name"]: finding for finding in result["findings"]}
-    assert code == (0 if result["ok"] else 2)
+    assert not result["ok"]
     assert found["python"]["status"] == "ok" and found["data folder"]["status"] == "ok"
     assert found["engine espeak"]["status"] == "ok" and found["library"]["status"] == "ok"
     assert all(f["what_to_do"] for f in result["findings"] if f["status"] != "ok")
     assert found["setting HF_TOKEN"]["status"] == "ok" and "data folder" in found["setting DATABASE_URL"]["found"]
     assert found["secrets"]["status"] == "broken" and "HARK_SECRET_KEY" in found["secrets"]["found"]
     assert not (data_dir / "library.sqlite3").exists(), "looking changes nothing"
-    main("doctor")
-    assert capsys.readouterr().out.startswith("Hark can"), "the verdict comes first"
+    assert cli("doctor", code=2).startswith("Hark can"), "the verdict comes first"
 
 
 def test_doctor_says_whether_untrusted_files_are_confined(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,40 +43,34 @@ def test_doctor_says_whether_untrusted_files_are_confined(monkeypatch: pytest.Mo
     assert finding.status == "broken" and "no" in finding.found
 
 
-def test_doctor_names_what_could_be_added_and_explains_it_with_all(main: Main, capsys: Shown) -> None:
-    main("doctor", "--json")
-    findings = json.loads(capsys.readouterr().out)["findings"]
-    absent = [finding for finding in findings if finding["extra"] and finding["status"] == "optional"]
+def test_doctor_names_what_could_be_added_and_explains_it_with_all(cli: Cli) -> None:
+    absent = [
+        finding
+        for finding in cli.json("doctor", code=None)["findings"]
+        if finding["extra"] and finding["status"] == "optional"
+    ]
     assert "engine elevenlabs" in {finding["name"] for finding in absent}
-    main("doctor")
-    shown = capsys.readouterr().out
-    main("doctor", "--all")
-    everything = capsys.readouterr().out
+    shown, everything = cli("doctor", code=None), cli("doctor", "--all", code=None)
     assert "doctor --all" in shown and "doctor --all" not in everything
     for finding in absent:
         assert finding["name"].split(" ", 1)[1] in shown
         assert finding["what_to_do"] in everything and finding["found"] not in shown
 
 
-def test_doctor_says_what_each_method_of_mining_is_for(
-    main: Main, capsys: Shown, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    main("doctor", "--json")
-    found = {finding["name"]: finding for finding in json.loads(capsys.readouterr().out)["findings"]}
+def test_doctor_says_what_each_method_of_mining_is_for(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {finding["name"]: finding for finding in cli.json("doctor", code=None)["findings"]}
     assert found["mining: viterbi"]["status"] == "ok" and "always available" in found["mining: viterbi"]["found"]
     assert "comparison" in found["mining: ctc-segmentation"]["found"]
     monkeypatch.setitem(sys.modules, "ctc_segmentation", None)  # as where it could not be compiled
-    assert main("doctor", "--json") in (0, 2)
-    found = {finding["name"]: finding for finding in json.loads(capsys.readouterr().out)["findings"]}
+    found = {finding["name"]: finding for finding in cli.json("doctor", code=None)["findings"]}
     assert found["mining: viterbi"]["status"] == "ok"
     assert found["mining: ctc-segmentation"]["status"] == "optional"
     assert "viterbi" in found["mining: ctc-segmentation"]["what_to_do"]
 
 
-def test_doctor_says_which_packages_are_missing(main: Main, capsys: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_says_which_packages_are_missing(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     pins = {**pinned(REPOSITORY / "requirements.txt"), "no-such-package": "1.0"}
     assert pins["numpy"]
     monkeypatch.setattr("command_line.doctor.pinned", lambda path: pins)
-    assert main("doctor") == 2
-    shown = capsys.readouterr().out
+    shown = cli("doctor", code=2)
     assert "missing: no-such-package" in shown and shown.startswith("Hark cannot train here yet: packages.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 
 from core.audio_file import SAMPLE_RATE, write_audio
 from model.metrics import poisson_interval, wilson_interval
-from tests.support.command_line_samples import Main, Shown, as_json, error_of
+from tests.support.command_line_samples import Cli
 from tests.support.sounds import tone
 from tests.support.wakeword_samples import tone_bundle
 
@@ -46,11 +45,9 @@ def negatives(tmp_path: Path) -> Path:
     return folder
 
 
-def test_misses_and_false_alarms_at_each_threshold(
-    main: Main, capsys: Shown, bundle: Path, positives: Path, negatives: Path
-) -> None:
+def test_misses_and_false_alarms_at_each_threshold(cli: Cli, bundle: Path, positives: Path, negatives: Path) -> None:
     given = ("evaluate", str(bundle), "--positives", str(positives), "--negatives", str(negatives))
-    result = as_json(main, capsys, *given)
+    result = cli.json(*given)
     assert result["phrase"] == "computer" and result["positives"] == {"recordings": 4}
     assert result["negatives"] == {"recordings": 1, "hours": round(1 / 60, 4)} and result["default_fa_per_day"] == 12.0
     usual, strict = result["thresholds"]
@@ -61,20 +58,18 @@ def test_misses_and_false_alarms_at_each_threshold(
     (alarm,) = usual["false_alarms"]
     assert alarm["file"] == str(negatives / "talk.flac") and alarm["time_s"] == pytest.approx(30.16, abs=0.09)
     assert len(strict["missed"]) == 2 and strict["false_alarms"] == [] and strict["fa_per_hour"]["value"] == 0
-    assert main(*given) == 0
-    shown = capsys.readouterr().out
+    shown = cli(*given)
     assert "12 (usual)" in shown and "1: 25.0 % (4.6 – 69.9)" in shown and "1: 60.00" in shown
     assert "missed       " in shown and "false alarm  " in shown
 
 
 def test_one_folder_is_enough_and_an_unreadable_file_is_reported(
-    main: Main, capsys: Shown, bundle: Path, positives: Path, negatives: Path
+    cli: Cli, bundle: Path, positives: Path, negatives: Path
 ) -> None:
-    result = as_json(main, capsys, "evaluate", str(bundle), "--negatives", str(negatives))
+    result = cli.json("evaluate", str(bundle), "--negatives", str(negatives))
     assert result["positives"] == {"recordings": 0} and result["thresholds"][0]["miss_rate"]["value"] is None
     (positives / "broken.wav").write_bytes(b"no audio")
-    assert main("evaluate", str(bundle), "--positives", str(positives), "--json") == 2
-    result = json.loads(capsys.readouterr().out)
+    result = cli.json("evaluate", str(bundle), "--positives", str(positives), code=2)
     assert [Path(error["file"]).name for error in result["errors"]] == ["broken.wav"]
     assert result["positives"] == {"recordings": 4} and result["thresholds"][0]["fa_per_hour"]["value"] is None
 
@@ -88,8 +83,8 @@ def test_one_folder_is_enough_and_an_unreadable_file_is_reported(
     ],
 )
 def test_what_cannot_be_measured_is_explained(
-    main: Main, capsys: Shown, bundle: Path, tmp_path: Path, words: list[str], why: str
+    cli: Cli, bundle: Path, tmp_path: Path, words: list[str], why: str
 ) -> None:
     (tmp_path / "empty").mkdir()
-    assert main("evaluate", str(bundle), *(word.format(empty=tmp_path / "empty") for word in words), "--json") == 2
-    assert why in error_of(capsys.readouterr().out)["why"]
+    given = (word.format(empty=tmp_path / "empty") for word in words)
+    assert why in cli.refused("evaluate", str(bundle), *given)["why"]

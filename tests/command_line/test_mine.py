@@ -16,7 +16,7 @@ from core.data_folder import REPOSITORY
 from db.db_api import Library
 from model.encoder_backbone import encoder_path
 from model.shipped_weights import save_weights, shipped_recognizer
-from tests.support.command_line_samples import Main, Shown, as_json, error_of
+from tests.support.command_line_samples import Cli
 from tests.support.spoken_words import by_espeak
 
 SENTENCE = "please open the big window before seven"
@@ -33,33 +33,30 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_an_imported_corpus_can_be_mined_at_once(main: Main, capsys: Shown, spoken: Path, data_dir: Path) -> None:
-    assert main("library", "import", str(spoken)) == 0
-    capsys.readouterr()
+def test_an_imported_corpus_can_be_mined_at_once(cli: Cli, spoken: Path, data_dir: Path) -> None:
+    cli("library", "import", str(spoken))
     target = data_dir / "out"
-    result = as_json(main, capsys, "mine", "big window", "--export", str(target))
+    result = cli.json("mine", "big window", "--export", str(target))
     assert (result["recordings"], result["looked_into"], result["sampled"]) == (1, 1, False)
     (cut,) = result["clips"]
     assert cut["text"] == "big window" and Path(cut["file"]).is_file() and cut["confidence"] > 0.2
     (line,) = (target / "manifest.jsonl").read_text().splitlines()
     row = json.loads(line)
     assert (target / row["audio_filepath"]).is_file() and row["speaker"] == "ann"
-    again = as_json(main, capsys, "mine", "big window")
+    again = cli.json("mine", "big window")
     assert [row["clip_id"] for row in again["clips"]] == [cut["clip_id"]]
-    assert main("mine", "big window") == 0
-    assert "big window" in capsys.readouterr().out
-    assert as_json(main, capsys, "mine", "small door")["clips"] == []
+    assert "big window" in cli("mine", "big window")
+    assert cli.json("mine", "small door")["clips"] == []
     with Library(data_dir) as library:
         assert library.stats().slices == 1
 
 
-def test_the_method_is_chosen(main: Main, capsys: Shown, spoken: Path, data_dir: Path) -> None:
+def test_the_method_is_chosen(cli: Cli, spoken: Path, data_dir: Path) -> None:
     pytest.importorskip("ctc_segmentation")
-    assert main("library", "import", str(spoken)) == 0
-    capsys.readouterr()
+    cli("library", "import", str(spoken))
     cuts = {}
     for method in ("viterbi", "ctc-segmentation"):
-        (cuts[method],) = as_json(main, capsys, "mine", "big window", "--method", method)["clips"]
+        (cuts[method],) = cli.json("mine", "big window", "--method", method)["clips"]
     own, other = cuts["viterbi"], cuts["ctc-segmentation"]
     assert own["clip_id"] != other["clip_id"], "each method's cuts are its own"
     assert other["start_s"] == pytest.approx(own["start_s"], abs=0.1)
@@ -67,97 +64,89 @@ def test_the_method_is_chosen(main: Main, capsys: Shown, spoken: Path, data_dir:
     with Library(data_dir) as library:
         made_by = [clip.settings["aligner"] for clip in library.clips([own["clip_id"], other["clip_id"]])]
     assert made_by[1] == f"{made_by[0]}-ctc-segmentation"
-    assert main("mine", "big window", "--method", "guess") == 2
+    cli("mine", "big window", "--method", "guess", code=2)
 
 
-def test_cuts_are_played(
-    main: Main, capsys: Shown, spoken: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    assert main("library", "import", str(spoken)) == 0
+def test_cuts_are_played(cli: Cli, spoken: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    cli("library", "import", str(spoken))
     program, played = tmp_path / "programs" / "play", tmp_path / "played"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\necho "$@" >>{played}\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent))
-    assert main("mine", "window", "--play") == 0
+    cli("mine", "window", "--play")
     (line,) = played.read_text().splitlines()
     assert line.startswith("-q ") and line.endswith(".flac")
     program.unlink()
-    assert main("mine", "window", "--play") == 2
-    assert "--export" in capsys.readouterr().err
+    cli("mine", "window", "--play", code=2)
+    assert "--export" in cli.err
 
 
-def test_a_phrase_is_found_without_training(main: Main, capsys: Shown, spoken: Path) -> None:
+def test_a_phrase_is_found_without_training(cli: Cli, spoken: Path) -> None:
     wav = str(spoken / "a.wav")
-    result = as_json(main, capsys, "try", "big window", "--wav", wav)
+    result = cli.json("try", "big window", "--wav", wav)
     (hit,) = result["detections"]
     assert 0.5 < hit["start_s"] < hit["end_s"] < 3.5 and hit["score"] > 0.1 and result["seconds"] < 60
-    assert as_json(main, capsys, "try", "purple elephant", "--wav", wav)["detections"] == []
+    assert cli.json("try", "purple elephant", "--wav", wav)["detections"] == []
     assert result["model"].startswith("moonshine") == (encoder_path() is not None)
-    by_recognizer = as_json(main, capsys, "try", "big window", "--wav", wav, "--recognizer")
+    by_recognizer = cli.json("try", "big window", "--wav", wav, "--recognizer")
     assert by_recognizer["model"].startswith("recognizer-")
-    assert main("try", "big window", "--wav", wav) == 0
-    assert "detected once" in capsys.readouterr().out
+    assert "detected once" in cli("try", "big window", "--wav", wav)
 
 
-def test_what_the_ear_mixes_up_is_shown(main: Main, capsys: Shown, spoken: Path) -> None:
-    assert main("library", "import", str(spoken)) == 0
-    capsys.readouterr()
-    result = as_json(main, capsys, "confusables", "big winter", "--texts", "12")
+def test_what_the_ear_mixes_up_is_shown(cli: Cli, spoken: Path) -> None:
+    cli("library", "import", str(spoken))
+    result = cli.json("confusables", "big winter", "--texts", "12")
     scores = [row["score"] for row in result["texts"]]
     assert len(scores) == 13 and scores == sorted(scores, reverse=True) and scores[-1] < 0.3
     assert result["texts"][0]["text"] == "big winter" and scores[0] > 0.4
     place = result["recordings"][0]
     assert place["text"] == SENTENCE and 0.5 < place["start_s"] < 3.5, "the big window"
-    said = as_json(main, capsys, "confusables", "big window", "--texts", "3")
+    said = cli.json("confusables", "big window", "--texts", "3")
     assert said["recordings"] == [], "where the phrase itself is spoken, it is not a confusable"
-    assert main("confusables", "big winter", "--texts", "3") == 0
-    shown = capsys.readouterr()
-    assert "scored by Hark's recognizer" in shown.out
-    assert "Synthesizing “big winter” and 3 similar texts" in shown.err
-    heard = re.search(r"Searching ([\d.e-]+) h of the library's recordings", shown.err)
+    cli("confusables", "big winter", "--texts", "3")
+    assert "scored by Hark's recognizer" in cli.out
+    assert "Synthesizing “big winter” and 3 similar texts" in cli.err
+    heard = re.search(r"Searching ([\d.e-]+) h of the library's recordings", cli.err)
     assert heard is not None and float(heard[1]) < 0.1, "there are some seconds"
-    assert main("confusables", "big window", "--texts", "3") == 0
-    assert "Searching" not in capsys.readouterr().err, "there is nothing to listen to"
-    assert main("confusables", "big winter", "--texts", "3", "--hours", "0") == 0
+    cli("confusables", "big window", "--texts", "3")
+    assert "Searching" not in cli.err, "there is nothing to listen to"
+    cli("confusables", "big winter", "--texts", "3", "--hours", "0")
 
 
-def test_words_are_recognized_and_aligned(main: Main, capsys: Shown, spoken: Path) -> None:
+def test_words_are_recognized_and_aligned(cli: Cli, spoken: Path) -> None:
     wav = str(spoken / "a.wav")
-    (found,) = as_json(main, capsys, "asr", "recognize", wav)["files"]
+    (found,) = cli.json("asr", "recognize", wav)["files"]
     words = found["text"].split()
     assert len(set(words) & set(SENTENCE.split())) >= 4
     assert [unit["label"] for unit in found["words"]] == words
-    aligned = as_json(main, capsys, "asr", "align", wav, SENTENCE)
+    aligned = cli.json("asr", "align", wav, SENTENCE)
     assert [unit["label"] for unit in aligned["words"]] == SENTENCE.split() and aligned["confidence"] > 0.3
     (spoken / "text.txt").write_text(SENTENCE)
-    assert as_json(main, capsys, "asr", "align", wav, str(spoken / "text.txt")) == aligned
+    assert cli.json("asr", "align", wav, str(spoken / "text.txt")) == aligned
 
 
-def test_weights_of_ones_own_are_used(main: Main, capsys: Shown, spoken: Path, data_dir: Path) -> None:
+def test_weights_of_ones_own_are_used(cli: Cli, spoken: Path, data_dir: Path) -> None:
     wav, own = str(spoken / "a.wav"), str(data_dir / "own.safetensors")
     recognizer, about = shipped_recognizer()
     changed = copy.deepcopy(recognizer)
     with torch.no_grad():
         changed.phones.bias[0] += 0.5
     save_weights(changed, Path(own), about)
-    shipped = as_json(main, capsys, "asr", "align", wav, SENTENCE)
-    aligned = as_json(main, capsys, "asr", "align", wav, SENTENCE, "--weights", own)
+    shipped = cli.json("asr", "align", wav, SENTENCE)
+    aligned = cli.json("asr", "align", wav, SENTENCE, "--weights", own)
     assert aligned["aligner"] != shipped["aligner"]
-    assert as_json(main, capsys, "asr", "recognize", wav, "--weights", own)["files"][0]["text"]
-    assert main("library", "import", str(spoken)) == 0
-    capsys.readouterr()
-    (cut,) = as_json(main, capsys, "mine", "big window", "--weights", own)["clips"]
+    assert cli.json("asr", "recognize", wav, "--weights", own)["files"][0]["text"]
+    cli("library", "import", str(spoken))
+    (cut,) = cli.json("mine", "big window", "--weights", own)["clips"]
     with Library(data_dir) as library:
         assert library.clips([cut["clip_id"]])[0].settings["aligner"] == aligned["aligner"]
 
 
-def test_the_librarys_people_become_voices(main: Main, capsys: Shown, spoken: Path) -> None:
-    assert main("library", "import", str(spoken)) == 0
-    capsys.readouterr()
-    assert as_json(main, capsys, "library", "voices") == {"people": []}, "nobody says enough"
-    assert main("library", "voices") == 0
-    assert "No speaker in the library has 2 minutes" in capsys.readouterr().out
+def test_the_librarys_people_become_voices(cli: Cli, spoken: Path) -> None:
+    cli("library", "import", str(spoken))
+    assert cli.json("library", "voices") == {"people": []}, "nobody says enough"
+    assert "No speaker in the library has 2 minutes" in cli("library", "voices")
 
 
 @pytest.mark.parametrize(
@@ -179,6 +168,5 @@ def test_the_librarys_people_become_voices(main: Main, capsys: Shown, spoken: Pa
         ["asr", "train", "{wav}", "--subset", "1.5"],
     ],
 )
-def test_what_cannot_be_done_is_explained(main: Main, capsys: Shown, spoken: Path, words: list[str]) -> None:
-    assert main(*(word.format(wav=spoken / "a.wav") for word in words), "--json") == 2
-    error_of(capsys.readouterr().out)
+def test_what_cannot_be_done_is_explained(cli: Cli, spoken: Path, words: list[str]) -> None:
+    cli.refused(*(word.format(wav=spoken / "a.wav") for word in words))

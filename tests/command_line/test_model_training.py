@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from core.events import Reporter
 from pipeline.acoustic.training import AcousticRun
 from pipeline.recordings.summarization.training import SummarizerRun
 from pipeline.recordings.summarization.transformer import character_file
-from tests.support.command_line_samples import Main, Shown, error_of
+from tests.support.command_line_samples import Cli
 
 
 @pytest.fixture
@@ -42,17 +41,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 @pytest.mark.parametrize("batch", ["--batch_size", "--batch-size"])
 def test_epochs_batches_of_utterances_and_a_part_in_per_cent(
-    main: Main, capsys: Shown, asked: list[Any], tmp_path: Path, batch: str
+    cli: Cli, asked: list[Any], tmp_path: Path, batch: str
 ) -> None:
     words = ["--epochs", "2", batch, "8", "--subset", "2"]
-    assert main("asr", "train", "corpus", *words) == 0
-    said = capsys.readouterr().out
+    said = cli("asr", "train", "corpus", *words)
     assert "WER      25.0 %" in said and "CER      12.5 %" in said and "loss     1.500 after 3 steps" in said
     assert "curves   not written" in said and "pip install tensorboard" in said
-    assert main("asr", "train", "corpus", "--seed", "1", *words) == 0
-    assert "WER, CER not measured: no recording is left" in capsys.readouterr().out
-    assert main("summarizer", "train", "pairs", *words) == 0
-    said = capsys.readouterr().out
+    assert "WER, CER not measured: no recording is left" in cli("asr", "train", "corpus", "--seed", "1", *words)
+    said = cli("summarizer", "train", "pairs", *words)
     assert "curves   tensorboard --logdir runs" in said and "loss     2.500" in said and "ROUGE-1" in said
     assert "WER, CER not measured" in said
     assert asked == [
@@ -64,19 +60,17 @@ def test_epochs_batches_of_utterances_and_a_part_in_per_cent(
 
 @pytest.mark.parametrize("group", ["asr", "summarizer"])
 @pytest.mark.parametrize("words", [["--subset", "0"], ["--subset", "101"], ["--batch_size", "0"], ["--epochs", "0"]])
-def test_what_is_no_part_and_no_number_is_refused(
-    main: Main, capsys: Shown, asked: list[Any], group: str, words: list[str]
-) -> None:
-    assert main(group, "train", "corpus", *words, "--json") == 2
-    assert words[0] in error_of(capsys.readouterr().out)["what"] and asked == []
+def test_what_is_no_part_and_no_number_is_refused(cli: Cli, asked: list[Any], group: str, words: list[str]) -> None:
+    assert words[0] in cli.refused(group, "train", "corpus", *words)["what"] and asked == []
 
 
 @pytest.mark.parametrize("group", ["asr", "summarizer"])
 def test_asking_for_curves_explains_how_to_get_tensorboard(
-    main: Main, capsys: Shown, asked: list[Any], group: str, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, asked: list[Any], group: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)  # as where it is not installed
-    assert main(group, "train", "corpus", "--tensorboard", "--json") == 2
-    assert "pip install tensorboard" in json.loads(capsys.readouterr().out)["error"]["what_to_do"] and asked == []
+    wish = (group, "train", "corpus", "--tensorboard")
+    assert "pip install tensorboard" in cli.refused(*wish)["what_to_do"] and asked == []
     monkeypatch.setitem(sys.modules, "tensorboard", pytest)  # it seems to be installed
-    assert main(group, "train", "corpus", "--tensorboard", "--json") == 0 and len(asked) == 1
+    cli.json(*wish)
+    assert len(asked) == 1

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +11,10 @@ import numpy as np
 import pytest
 
 from command_line import record as recording
-from command_line.console import Screen
-from command_line.options import Parser, UsageError
 from core.audio_file import write_audio
-from core.errors import HarkError
 from db.db_api import Library
-from tests.support.command_line_samples import Shown
+from tests.support.command_line_samples import Cli
 from tests.support.untrained_bundle import keyword_hmm_bundle, spoken
-
-
-def parsed(*arguments: str) -> argparse.Namespace:
-    parser = Parser()
-    recording.register(parser.add_subparsers(parser_class=Parser))
-    return parser.parse_args(["record", *arguments])
-
-
-@pytest.fixture
-def record(data_dir: Path, capsys: Shown) -> Callable[..., dict[str, Any]]:
-    """Run the command; return its JSON object."""
-
-    def run(*arguments: str) -> dict[str, Any]:
-        options = parsed(*arguments, "--json")
-        with Screen(json_wanted=True) as screen:
-            assert recording.run_record(options, screen) == 0
-        result: dict[str, Any] = json.loads(capsys.readouterr().out)
-        return result
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -53,16 +28,14 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield folder
 
 
-def test_a_folder_is_kept_as_a_test_and_tried(
-    record: Callable[..., dict[str, Any]], recordings: Path, data_dir: Path, tmp_path: Path
-) -> None:
+def test_a_folder_is_kept_as_a_test_and_tried(cli: Cli, recordings: Path, data_dir: Path, tmp_path: Path) -> None:
     bundle = keyword_hmm_bundle(tmp_path / "bundle", "smart mirror", threshold=0.2)
-    result = record("Smart", "Mirror", "--from", str(recordings), "--bundle", str(bundle))
+    result = cli.json("record", "Smart", "Mirror", "--from", str(recordings), "--bundle", str(bundle))
     assert (result["phrase"], result["role"], result["kept"], result["heard"]) == ("smart mirror", "test", 3, 2)
     assert {Path(row["file"]).name: row["heard"] for row in result["takes"]} == {
         "one.wav": True, "two.wav": True, "wrong.wav": False
     }  # fmt: skip
-    again = record("smart mirror", "--from", str(recordings))
+    again = cli.json("record", "smart mirror", "--from", str(recordings))
     assert again["kept"] == 3 and "heard" not in again
     with Library(data_dir) as library:
         clips = list(library.iter_clips())
@@ -70,12 +43,9 @@ def test_a_folder_is_kept_as_a_test_and_tried(
     assert {(clip.speaker, clip.settings["role"], clip.licence) for clip in clips} == {("user-1", "test", "private")}
 
 
-def test_count_role_and_speaker_are_options(
-    record: Callable[..., dict[str, Any]], recordings: Path, data_dir: Path
-) -> None:
-    result = record(
-        "smart mirror", "--from", str(recordings), "--count", "1", "--role", "train", "--speaker", "Ada Lovelace"
-    )
+def test_count_role_and_speaker_are_options(cli: Cli, recordings: Path, data_dir: Path) -> None:
+    words = ["--count", "1", "--role", "train", "--speaker", "Ada Lovelace"]
+    result = cli.json("record", "smart mirror", "--from", str(recordings), *words)
     assert result["kept"] == 1
     with Library(data_dir) as library:
         (clip,) = library.iter_clips()
@@ -93,28 +63,21 @@ def test_count_role_and_speaker_are_options(
     ],
 )
 def test_what_cannot_be_done_is_explained(
-    record: Callable[..., dict[str, Any]], recordings: Path, tmp_path: Path, arguments: tuple[str, ...]
+    cli: Cli, recordings: Path, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
     (tmp_path / "empty").mkdir()
     write_audio(tmp_path / "silent.wav", np.zeros(32000, np.float32))
     places = {"EMPTY": str(tmp_path / "empty"), "SILENT": str(tmp_path), "RECORDINGS": str(recordings)}
-    with pytest.raises(HarkError) as raised:
-        record(*(places.get(word, word) for word in arguments))
-    assert raised.value.what_to_do
+    cli.refused("record", *(places.get(word, word) for word in arguments))
 
 
-def test_without_sounddevice_the_way_to_it_is_shown(
-    record: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_sounddevice_the_way_to_it_is_shown(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", None)  # as where it is not installed
-    with pytest.raises(HarkError) as raised:
-        record("smart mirror")
-    assert "sounddevice" in raised.value.what_to_do and "--from" in raised.value.what_to_do
+    advice = cli.refused("record", "smart mirror")["what_to_do"]
+    assert "sounddevice" in advice and "--from" in advice
 
 
-def test_the_microphone_is_asked_as_often_as_wanted(
-    record: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch, data_dir: Path
-) -> None:
+def test_the_microphone_is_asked_as_often_as_wanted(cli: Cli, monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> None:
     asked: list[int] = []
 
     class Device:
@@ -134,16 +97,13 @@ def test_the_microphone_is_asked_as_often_as_wanted(
 
     monkeypatch.setitem(sys.modules, "sounddevice", Device())  # type: ignore[arg-type]
     monkeypatch.setattr(recording, "WALK_S", 0.0)
-    with pytest.raises(HarkError) as raised:
-        record("smart mirror", "--count", "3")
-    assert "terminal" in raised.value.why
+    assert "terminal" in cli.refused("record", "smart mirror", "--count", "3")["why"]
     monkeypatch.setattr(sys, "stdin", Terminal())
-    assert record("smart mirror", "--count", "3")["kept"] == 3 and len(asked) == 3
+    assert cli.json("record", "smart mirror", "--count", "3")["kept"] == 3 and len(asked) == 3
     with Library(data_dir) as library:
         assert len({clip.settings["hint"] for clip in library.iter_clips()}) == 3
 
 
 @pytest.mark.parametrize("wrong", [("--count", "0"), ("--count", "many"), ("--role", "both"), ()])
-def test_words_that_make_no_command(wrong: tuple[str, ...]) -> None:
-    with pytest.raises(UsageError):
-        parsed(*(("smart mirror", *wrong) if wrong else ()))
+def test_words_that_make_no_command(cli: Cli, wrong: tuple[str, ...]) -> None:
+    cli.refused("record", *(("smart mirror", *wrong) if wrong else ()))

@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 
 from command_line.serve import _open_when_up
-from tests.support.command_line_samples import Main, Notes, Shown
+from tests.support.command_line_samples import Cli, Notes
 
 
 def test_settings_of_another_system_that_are_not_taken_are_reported(
-    main: Main,
-    capsys: Shown,
+    cli: Cli,
     monkeypatch: pytest.MonkeyPatch,
     before_the_portal: list[Callable[[], None]],
 ) -> None:
@@ -23,8 +22,8 @@ def test_settings_of_another_system_that_are_not_taken_are_reported(
         monkeypatch.setenv(name, value)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    assert main("serve", "--port", str(port)) == 2
-    said = " ".join(capsys.readouterr().err.split())
+    cli("serve", "--port", str(port), code=2)
+    said = " ".join(cli.err.split())
     assert "DATABASE_URL is not supported: an SQLite file" in said and "HF_TOKEN" not in said
     assert "ALGORITHM is not supported: Hark signs with HS256" in said
 
@@ -70,7 +69,7 @@ def test_lanes_of_the_command_line_are_those_of_the_portal() -> None:
     assert ALL_LANES == LANES
 
 
-def test_workers_that_cannot_be_are_refused(main: Main, capsys: Shown) -> None:
-    assert main("worker", "--workers", "0") == 2
-    assert "above 0" in capsys.readouterr().err
-    assert main("worker", "--lane", "tpu") == 2
+def test_workers_that_cannot_be_are_refused(cli: Cli) -> None:
+    cli("worker", "--workers", "0", code=2)
+    assert "above 0" in cli.err
+    cli("worker", "--lane", "tpu", code=2)

@@ -15,14 +15,14 @@ from command_line import server_part
 from command_line.server_part import Part
 from core.errors import HarkError
 from tests.support.command_line_samples import Notes
+from tests.support.constants import replace_in
 
 LASTING = [sys.executable, "-c", "import time; time.sleep(60)"]
 
 
 @pytest.fixture
 def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Part]:
-    monkeypatch.setattr(server_part, "FIRST_WAIT_S", 0.1)
-    monkeypatch.setattr(server_part, "SETTLED_S", 0.5)
+    replace_in(server_part, monkeypatch, FIRST_WAIT_S=0.1, SETTLED_S=0.5)
     part = Part(serving.WEB, LASTING)
     yield part
     part.kill()
@@ -66,8 +66,7 @@ def test_workers_that_end_at_once_do_not_end_serve() -> None:
 def limits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """The limits of open files, soft and hard; the last are in force."""
     given = [(256, 4096)]
-    monkeypatch.setattr(resource, "getrlimit", lambda _what: given[-1])
-    monkeypatch.setattr(resource, "setrlimit", lambda _what, new: given.append(new))
+    replace_in(resource, monkeypatch, getrlimit=lambda _what: given[-1], setrlimit=lambda _what, new: given.append(new))
     return given
 
 

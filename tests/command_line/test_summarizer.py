@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.recordings.transcript import Segment, Transcript, save_transcript
-from tests.support.command_line_samples import Main, Shown, as_json, error_of
+from tests.support.command_line_samples import Cli
 
 TEXT = """We moved to bigger servers, and the load test handled ten thousand visitors.
 The lawyers asked for the privacy policy twice. I'll write the policy by Friday.
@@ -23,22 +23,21 @@ def no_models(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_a_text_is_summarized(main: Main, capsys: Shown, tmp_path: Path) -> None:
+def test_a_text_is_summarized(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text(TEXT)
-    summary = as_json(main, capsys, "summarizer", "summarize", str(tmp_path / "notes.txt"))
+    summary = cli.json("summarizer", "summarize", str(tmp_path / "notes.txt"))
     assert summary["engine"] == "extractive LSA" and len(summary["key_points"]) == 3
     assert [point["text"] for point in summary["action_items"]] == ["I'll write the policy by Friday."]
-    assert main("summarizer", "summarize", str(tmp_path / "notes.txt"), "--language", "de") == 0
-    shown = capsys.readouterr()
-    assert "To do\n  I'll write the policy by Friday.  [2]" in shown.out and "sounds" not in shown.out
-    assert "extractive LSA" in shown.err
+    cli("summarizer", "summarize", str(tmp_path / "notes.txt"), "--language", "de")
+    assert "To do\n  I'll write the policy by Friday.  [2]" in cli.out and "sounds" not in cli.out
+    assert "extractive LSA" in cli.err
 
 
-def test_a_transcript_is_summarized(main: Main, capsys: Shown, tmp_path: Path) -> None:
+def test_a_transcript_is_summarized(cli: Cli, tmp_path: Path) -> None:
     lines = TEXT.splitlines()
     said = tuple(Segment(float(n), n + 1.0, line, 0.9) for n, line in enumerate(lines))
     save_transcript(Transcript(9.0, "en", "test", said), tmp_path / "transcript.json")
-    summary = as_json(main, capsys, "summarizer", "summarize", str(tmp_path / "transcript.json"))
+    summary = cli.json("summarizer", "summarize", str(tmp_path / "transcript.json"))
     assert summary["action_items"] == [{"text": "I'll write the policy by Friday.", "segments": [1]}]
     assert summary["sentiment"]["label"] in ("negative", "neutral", "positive")
 
@@ -61,18 +60,15 @@ def test_a_transcript_is_summarized(main: Main, capsys: Shown, tmp_path: Path) -
         ["summarizer", "summarize", "a.txt", "--engine", "llm"],
     ],
 )
-def test_mistakes_are_explained(
-    main: Main, capsys: Shown, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mistakes_are_explained(cli: Cli, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.txt").write_text(TEXT)
-    assert main(*words, "--json") == 2
-    assert error_of(capsys.readouterr().out)
+    assert cli.refused(*words)
 
 
-def test_nothing_to_summarize_is_reported(main: Main, capsys: Shown, tmp_path: Path) -> None:
+def test_nothing_to_summarize_is_reported(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_text("\n \n")
-    assert "Nothing was said" in as_json(main, capsys, "summarizer", "summarize", str(tmp_path / "empty.txt"))["text"]
+    assert "Nothing was said" in cli.json("summarizer", "summarize", str(tmp_path / "empty.txt"))["text"]
     transcript = Transcript(0.0, "en", "")
     save_transcript(replace(transcript, duration_s=1.0), tmp_path / "transcript.json")
-    assert as_json(main, capsys, "summarizer", "summarize", str(tmp_path / "transcript.json"))["key_points"] == []
+    assert cli.json("summarizer", "summarize", str(tmp_path / "transcript.json"))["key_points"] == []

@@ -11,7 +11,9 @@ import pytest
 
 from command_line import test as testing
 from tests.support import slow_tests
-from tests.support.command_line_samples import Main, Run, Shown
+from tests.support.command_line_samples import Cli, Run
+
+EndsWith = Callable[[int], list[list[str]]]
 
 
 def test_pytest_runs_the_tests(hark: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,7 +32,7 @@ def test_pytest_runs_the_tests(hark: Run, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.fixture
-def ends_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[list[str]]]:
+def ends_with(monkeypatch: pytest.MonkeyPatch) -> EndsWith:
     """Let pytest end with a code; return the commands that start it."""
 
     def end(code: int) -> list[list[str]]:
@@ -63,10 +65,10 @@ def ends_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[list[str]
     ],
 )
 def test_slow_tests_run_only_where_they_are_asked_for(
-    main: Main, ends_with: Callable[[int], list[list[str]]], asked: tuple[str, ...], left_out: bool
+    cli: Cli, ends_with: EndsWith, asked: tuple[str, ...], left_out: bool
 ) -> None:
     begun = ends_with(0)
-    assert main("test", *asked) == 0
+    cli("test", *asked)
     assert begun[0][len(begun[0]) - len(asked) :] == list(asked)
     assert ("not slow" in begun[0]) == left_out
 
@@ -114,12 +116,12 @@ def test_journeys_are_listed_and_part_of_every_run() -> None:
 
 
 @pytest.mark.parametrize("code", [0, 1, 2, 5])
-def test_the_exit_code_is_pytests(main: Main, ends_with: Callable[[int], list[list[str]]], code: int) -> None:
+def test_the_exit_code_is_pytests(cli: Cli, ends_with: EndsWith, code: int) -> None:
     ends_with(code)
-    assert main("test", "-k", "some") == code
+    cli("test", "-k", "some", code=code)
 
 
-def test_without_pytest(main: Main, capsys: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pytest(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pytest", None)  # as where it is not installed
-    assert main("test") == 2
-    assert "pytest is not installed" in capsys.readouterr().err
+    cli("test", code=2)
+    assert "pytest is not installed" in cli.err

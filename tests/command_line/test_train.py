@@ -21,17 +21,18 @@ from db.records import NewClip
 from pipeline.training.planning.config import RunConfig, job_folder, size_for
 from pipeline.training.planning.plan import save_plan
 from pipeline.training.run import plan_run
-from tests.support.command_line_samples import Main, Run, Shown, assert_fixable, error_of
+from tests.support.command_line_samples import Cli, Run, assert_fixable, error_of
 from tests.support.mounting import mount
 from tests.support.terminal import SLOW_TRAINING, at_terminal, brief_command, slow_command
 
+Asked = list[tuple[RunConfig, bool]]
 INTERVAL = {"value": 0.031, "low": 0.015, "high": 0.06}
 
 
 @pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> list[tuple[RunConfig, bool]]:
+def trained(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> Asked:
     """A stub for training that records its arguments."""
-    asked: list[tuple[RunConfig, bool]] = []
+    asked: Asked = []
 
     def run_training(config: RunConfig, data: Path, reporter: Reporter, tensorboard: bool = False) -> dict[str, Any]:
         assert data == data_dir
@@ -64,24 +65,20 @@ def trained(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> list[tuple[RunCo
     return asked
 
 
-def test_train_as_json(main: Main, capsys: Shown, trained: list[tuple[RunConfig, bool]]) -> None:
-    assert main("train", "Hey, Compass!", "--json") == 0
-    shown = capsys.readouterr()
-    result = json.loads(shown.out)
+def test_train_as_json(cli: Cli, trained: Asked) -> None:
+    result = cli.json("train", "Hey, Compass!")
     assert set(result) >= {"phrase", "bundle", "model_pt", "report", "seconds", "counts", "metrics"}
     assert trained == [(RunConfig("hey compass", size=size_for(RunConfig("hey compass"))), False)]
-    assert "Training" in shown.err
+    assert "Training" in cli.err
 
 
-def test_every_option_reaches_the_run(
-    main: Main, trained: list[tuple[RunConfig, bool]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_option_reaches_the_run(cli: Cli, trained: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", pytest)  # it seems to be installed
     options = (
         "--effort quick --seed 7 --size standard --from-scratch --no-mining --engines espeak,flite --hold-out flite"
         " --mining-method ctc-segmentation"
     )
-    assert main("train", "hey", "compass", *options.split(), "--language", "EN_gb", "--tensorboard", "--json") == 0
+    cli("train", "hey", "compass", *options.split(), "--language", "EN_gb", "--tensorboard", "--json")
     expected = RunConfig(
         "hey compass", "en-gb", "quick", 7, "standard", mining=False, mining_method="ctc-segmentation",
         from_scratch=True, engines=("espeak", "flite"), hold_out="flite",
@@ -89,9 +86,7 @@ def test_every_option_reaches_the_run(
     assert trained == [(expected, True)]
 
 
-def test_where_it_shall_run_is_answered(
-    main: Main, capsys: Shown, trained: list[tuple[RunConfig, bool]], data_dir: Path
-) -> None:
+def test_where_it_shall_run_is_answered(cli: Cli, trained: Asked, data_dir: Path) -> None:
     bundle = data_dir / "models" / "run" / "run.zip"
     bundle.parent.mkdir(parents=True)
     with zipfile.ZipFile(bundle, "w") as archive:
@@ -99,25 +94,22 @@ def test_where_it_shall_run_is_answered(
             archive.writestr(name, "")
         archive.writestr("report.json", json.dumps({"model": {"kind": "encoder"}}))
     wish = ("train", "hey compass", "--no-download", *["--for", "pi", "--for", "esphome", "--for", "openwakeword"])
-    assert main(*wish) == 0
-    shown = capsys.readouterr().out
+    shown = cli(*wish)
     assert trained[-1][0].devices == ("esphome", "openwakeword"), "the others take the run's own detector"
     assert "venv/bin/python detect.py --mic" in shown and "wyoming --uri tcp://0.0.0.0:10400" in shown
     assert "cp openwakeword/hey_compass.tflite /share/openwakeword" in shown and "--for esphome)" in shown
     assert "bundle-web" not in shown
-    assert main(*wish, "--json") == 0
-    said = json.loads(capsys.readouterr().out)["for"]
+    said = cli.json(*wish)["for"]
     assert set(said) == {"esphome", "openwakeword", "pi"} and said["pi"]["files"] == ["detect.py", "model.onnx"]
     assert said["esphome"]["files"] == [] and said["esphome"]["missing"]
 
 
-def test_a_phrase_in_another_script_is_planned(main: Main, capsys: Shown, data_dir: Path) -> None:
-    assert main("plan", "Привет Компас", "--language", "ru", "--effort", "trial") == 0
-    assert "Plan for привет компас" in capsys.readouterr().out
+def test_a_phrase_in_another_script_is_planned(cli: Cli, data_dir: Path) -> None:
+    assert "Plan for привет компас" in cli("plan", "Привет Компас", "--language", "ru", "--effort", "trial")
 
 
 def test_missing_neural_voices_are_installed_first_unless_opted_out(
-    main: Main, capsys: Shown, trained: list[tuple[RunConfig, bool]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    cli: Cli, trained: Asked, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("HARK_NO_DOWNLOAD")
     monkeypatch.setenv("HARK_ENGINES_ENV", str(tmp_path / "engines"))
@@ -128,66 +120,55 @@ def test_missing_neural_voices_are_installed_first_unless_opted_out(
         raise HarkError(f"The environment of {name} could not be made.", "The disk is full.", "Free some space.")
 
     monkeypatch.setattr("core.environments.enable", enable)
-    assert main("plan", "hey compass") == 0
-    planned = " ".join(capsys.readouterr().out.split())
+    planned = " ".join(cli("plan", "hey compass").split())
     assert "hibari 55 MB, kokoro_int8 80 MB, piper 95 MB" in planned and "--no-download" in planned and not asked
     for options in ("--no-download", "--engines fake", "--effort trial", "--language de"):
-        assert main("train", "hey compass", *options.split(), "--json") == 0
-        capsys.readouterr()
+        cli("train", "hey compass", *options.split(), "--json")
     assert not asked
-    assert main("train", "hey compass") == 0, "the run goes on without them"
-    said = capsys.readouterr().err
-    assert asked == ["hibari"] and "Continuing without hibari: The disk is full." in said and len(trained) == 5
-    assert main("train", "hey compass", "--hold-out", "hibari") == 2 and len(asked) == 2, "not before it was tried"
+    cli("train", "hey compass")  # the run goes on without them
+    assert asked == ["hibari"] and "Continuing without hibari: The disk is full." in cli.err and len(trained) == 5
+    cli("train", "hey compass", "--hold-out", "hibari", code=2)
+    assert len(asked) == 2, "not before it was tried"
 
 
-def test_curves_need_tensorboard(main: Main, capsys: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_curves_need_tensorboard(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)  # as where it is not installed
-    assert main("train", "hey compass", "--tensorboard", "--json") == 2
-    assert "pip install tensorboard" in error_of(capsys.readouterr().out)["what_to_do"]
+    assert "pip install tensorboard" in cli.refused("train", "hey compass", "--tensorboard")["what_to_do"]
 
 
-def test_what_people_see_of_a_run(
-    main: Main, capsys: Shown, trained: list[tuple[RunConfig, bool]], data_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_people_see_of_a_run(cli: Cli, trained: Asked, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(data_dir)
-    assert main("train", "hey compass", "--effort", "quick", "--engines", "espeak") == 0
-    shown = capsys.readouterr()
-    assert "Plan for hey compass" in shown.out and "plain negative" in shown.out
-    assert "3.1 %" in shown.out and "1.5 % to 6.0 %" in shown.out and "0.10 to 1.20" in shown.out
-    assert "2 min 41 s (synthesize 1 min 1 s, train 1 min 40 s)" in shown.out
-    assert "✓ hey compass has its detector\nIt heard 9 of 10 people.\nIt is ready.\n" in shown.out
-    assert re.search('triggered by, for example +"hey campus", "a compass"', shown.out)
-    lines = shown.out.splitlines()
+    cli("train", "hey compass", "--effort", "quick", "--engines", "espeak")
+    assert "Plan for hey compass" in cli.out and "plain negative" in cli.out
+    assert "3.1 %" in cli.out and "1.5 % to 6.0 %" in cli.out and "0.10 to 1.20" in cli.out
+    assert "2 min 41 s (synthesize 1 min 1 s, train 1 min 40 s)" in cli.out
+    assert "✓ hey compass has its detector\nIt heard 9 of 10 people.\nIt is ready.\n" in cli.out
+    assert re.search('triggered by, for example +"hey campus", "a compass"', cli.out)
+    lines = cli.out.splitlines()
     assert str(data_dir / "models" / "run" / "run.zip") in lines
     assert str(data_dir / "models" / "run" / "model.pt") in lines
     assert lines[-1].endswith("hark detect models/run/run.zip 'clip 1.flac'"), "a command to try, on an unheard voice"
-    assert "Traceback" not in shown.err
+    assert "Traceback" not in cli.err
 
 
-def test_a_detector_that_misses_most_has_no_tick(
-    main: Main, capsys: Shown, trained: list[tuple[RunConfig, bool]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_detector_that_misses_most_has_no_tick(cli: Cli, trained: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(INTERVAL, "value", 0.97)
-    assert main("train", "hey compass") == 0
-    shown = capsys.readouterr().out
+    shown = cli("train", "hey compass")
     assert "✓" not in shown and "✗ hey compass has a detector that misses 97.0 % of it in quiet: do not use it" in shown
     assert "Try it" not in shown and "run.zip" in shown
 
 
 @pytest.mark.parametrize("command", ["train", "plan", "advise"])
-def test_a_bad_phrase(main: Main, capsys: Shown, trained: list[tuple[RunConfig, bool]], command: str) -> None:
-    assert main(command, "hey компас", "--json") == 2
-    error_of(capsys.readouterr().out)
-    assert main(command, "") == 2
-    shown = capsys.readouterr()
-    assert shown.out == "" and "  What to do: " in shown.err
+def test_a_bad_phrase(cli: Cli, trained: Asked, command: str) -> None:
+    cli.refused(command, "hey компас")
+    cli(command, "", code=2)
+    assert cli.out == "" and "  What to do: " in cli.err
     assert trained == []
 
 
-def test_an_odd_phrase_is_only_a_text(main: Main, capsys: Shown, trained: list[tuple[RunConfig, bool]]) -> None:
-    assert main("train", "--", "-- hey [bold]compass[/bold]; $(reboot)") == 0
-    assert trained[0][0].phrase == "hey bold compass bold reboot" in capsys.readouterr().out
+def test_an_odd_phrase_is_only_a_text(cli: Cli, trained: Asked) -> None:
+    shown = cli("train", "--", "-- hey [bold]compass[/bold]; $(reboot)")
+    assert trained[0][0].phrase == "hey bold compass bold reboot" in shown
 
 
 @pytest.mark.parametrize("command", ["train", "plan"])
@@ -201,25 +182,20 @@ def test_an_odd_phrase_is_only_a_text(main: Main, capsys: Shown, trained: list[t
         (["--language", "qqq"], "qqq"),
     ],
 )
-def test_what_a_run_cannot_be_made_of(main: Main, capsys: Shown, command: str, options: list[str], said: str) -> None:
-    assert main(command, "hey compass", *options, "--json") == 2
-    assert said in error_of(capsys.readouterr().out)["what"]
+def test_what_a_run_cannot_be_made_of(cli: Cli, command: str, options: list[str], said: str) -> None:
+    assert said in cli.refused(command, "hey compass", *options)["what"]
 
 
-def test_plan(main: Main, capsys: Shown, data_dir: Path) -> None:
+def test_plan(cli: Cli, data_dir: Path) -> None:
     words = ("plan", "hey compass", "--effort", "quick", "--engines", "espeak")
-    assert main(*words, "--json") == 0
-    plan = json.loads(capsys.readouterr().out)
+    plan = cli.json(*words)
     assert set(plan["buckets"]) == {"positive", "confusable", "inbetween", "plain_negative"}
     assert plan["buckets"]["positive"]["by_engine"] == {"espeak": plan["buckets"]["positive"]["generate"]}
-    assert main(*words) == 0
-    assert "estimate" in capsys.readouterr().out
+    assert "estimate" in cli(*words)
     assert not (data_dir / "jobs").exists(), "a plan makes nothing"
 
 
-def test_a_plan_of_a_run_that_was_stopped_counts_what_is_there(
-    main: Main, capsys: Shown, data_dir: Path, trained: list[tuple[RunConfig, bool]]
-) -> None:
+def test_a_plan_of_a_run_that_was_stopped_counts_what_is_there(cli: Cli, data_dir: Path, trained: Asked) -> None:
     words = ("hey compass", "--effort", "quick", "--engines", "espeak")
     config = RunConfig("hey compass", effort="quick", engines=("espeak",), size=size_for(RunConfig("hey compass")))
     plan = plan_run(config, data_dir, silent_reporter())
@@ -233,16 +209,13 @@ def test_a_plan_of_a_run_that_was_stopped_counts_what_is_there(
     planned = len(plan.requests)
     said = f"An unfinished run is here: 30 of {planned} clips are synthesized; it continues by synthesizing the rest."
     for command in ("plan", "train"):
-        assert main(command, *words) == 0
-        assert said in capsys.readouterr().out
+        assert said in cli(command, *words)
 
 
-def test_advise(main: Main, capsys: Shown) -> None:
-    assert main("advise", "Hey", "Compass!", "--json") == 0
-    advice = json.loads(capsys.readouterr().out)
+def test_advise(cli: Cli) -> None:
+    advice = cli.json("advise", "Hey", "Compass!")
     assert advice["normalized"] == "hey compass" and advice["notes"][0]["level"] == "good"
-    assert main("advise", "okay") == 0
-    said = capsys.readouterr().out
+    said = cli("advise", "okay")
     assert "It is" in said and "[" in said and "→" in said
 
 
@@ -305,9 +278,7 @@ def test_a_disk_that_is_full_from_the_start(hark: Run, small_disk: Path) -> None
         assert "disk is full" in done.stderr
 
 
-def test_a_read_only_data_folder(
-    hark: Run, main: Main, capsys: Shown, small_disk: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_read_only_data_folder(hark: Run, cli: Cli, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert mount("-o", "remount,ro", str(small_disk))
     monkeypatch.setenv("HARK_DATA", str(small_disk))
     try:
@@ -315,21 +286,20 @@ def test_a_read_only_data_folder(
         assert_fixable(done)
         assert "no write permission" in done.stderr
         for command in (("library", "stats"), ("plan", "hey compass")):
-            assert main(*command) == 2
-            said = capsys.readouterr().err
+            cli(*command, code=2)
+            said = cli.err
             assert "  Why: " in said and "  What to do: " in said and "no write permission" in said
-        assert main("doctor", "--json") == 2
-        found = {finding["name"]: finding for finding in json.loads(capsys.readouterr().out)["findings"]}
+        found = {finding["name"]: finding for finding in cli.json("doctor", code=2)["findings"]}
         assert found["data folder"]["status"] == "broken"
     finally:
         mount("-o", "remount,rw", str(small_disk))
 
 
-def test_a_data_folder_that_is_a_file(main: Main, capsys: Shown, tmp_path: Path) -> None:
+def test_a_data_folder_that_is_a_file(cli: Cli, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("no folder")
     for command in (TRAIN, ("library", "stats")):
-        assert main(*command, "--data", str(blocked)) == 2
-        said = capsys.readouterr().err
+        cli(*command, "--data", str(blocked), code=2)
+        said = cli.err
         assert "  Why: " in said and "  What to do: " in said
-    assert main("doctor", "--data", str(blocked)) == 2
+    cli("doctor", "--data", str(blocked), code=2)

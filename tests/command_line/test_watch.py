@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,19 +9,12 @@ from pathlib import Path
 import pytest
 
 from command_line import watch as watching
-from command_line.console import Screen
-from command_line.options import Parser
 from core.audio_file import write_audio
-from core.errors import HarkError
-from tests.support.command_line_samples import Shown
+from tests.support.command_line_samples import Cli
 from tests.support.scripted_engine import Scripted, use_engines
 from tests.support.untrained_bundle import spoken
 
 TEXT = "the weather will be nice tomorrow"
-
-
-class Stopped(KeyboardInterrupt):
-    """Ctrl-C."""
 
 
 Meanwhile = list[Callable[[], None]]
@@ -44,41 +36,31 @@ def folder(monkeypatch: pytest.MonkeyPatch, data_dir: Path, tmp_path: Path, mean
     return made
 
 
-def run(folder: Path, *words: str) -> int:
-    parser = Parser(prog="./hark")
-    watching.register(parser.add_subparsers(parser_class=Parser))
-    options = parser.parse_args(["watch", str(folder), *words])
-    with Screen(getattr(options, "json", False)) as screen:
-        return options.handler(options, screen)
-
-
-def test_transcripts_lie_beside_the_recordings_and_stay(folder: Path, capsys: Shown) -> None:
+def test_transcripts_lie_beside_the_recordings_and_stay(folder: Path, cli: Cli) -> None:
     write_audio(folder / "talk.wav", spoken(TEXT))
     (folder / "talk.doc").write_text("no recording")
     (folder / ".hidden.wav").write_text("no recording")
-    assert run(folder, "--once") == 0
+    cli("watch", str(folder), "--once")
     assert "piece 1" in (folder / "talk.wav.txt").read_text()
     assert sorted(path.name for path in folder.iterdir()) == [".hidden.wav", "talk.doc", "talk.wav", "talk.wav.txt"]
     (folder / "talk.wav.txt").write_text("corrected by hand")
-    capsys.readouterr()
-    assert run(folder, "--once") == 0, "after a restart"
-    assert capsys.readouterr().out == "" and (folder / "talk.wav.txt").read_text() == "corrected by hand"
-    assert run(folder, "--once", "--format", "srt") == 0
+    assert cli("watch", str(folder), "--once") == "", "after a restart"
+    assert (folder / "talk.wav.txt").read_text() == "corrected by hand"
+    cli("watch", str(folder), "--once", "--format", "srt")
     assert "00:00:0" in (folder / "talk.wav.srt").read_text()
 
 
-def test_links_are_skipped_and_names_steer_no_terminal(folder: Path, capsys: Shown, tmp_path: Path) -> None:
+def test_links_are_skipped_and_names_steer_no_terminal(folder: Path, cli: Cli, tmp_path: Path) -> None:
     write_audio(tmp_path / "private.wav", spoken(TEXT))
     (folder / "link.wav").symlink_to(tmp_path / "private.wav")
     write_audio(folder / "a\x1b]0;title\x07.wav", spoken(TEXT))
     (folder / "b\x1b[2J.wav").write_text("no sound")
-    assert run(folder, "--once") == 2
+    cli("watch", str(folder), "--once", code=2)
     assert not (folder / "link.wav.txt").exists() and (folder / "a\x1b]0;title\x07.wav.txt").exists()
-    said = capsys.readouterr()
-    assert "\x1b" not in said.out + said.err and "\\x1b]0;title" in said.out
+    assert "\x1b" not in cli.out + cli.err and "\\x1b]0;title" in cli.out
 
 
-def test_a_file_that_is_still_written_is_waited_for(folder: Path, meanwhile: Meanwhile) -> None:
+def test_a_file_that_is_still_written_is_waited_for(folder: Path, meanwhile: Meanwhile, cli: Cli) -> None:
     write_audio(folder / "whole.wav", spoken(TEXT))
     content = (folder / "whole.wav").read_bytes()
     (folder / "whole.wav").unlink()
@@ -94,11 +76,11 @@ def test_a_file_that_is_still_written_is_waited_for(folder: Path, meanwhile: Mea
 
     growing.write_bytes(content[:10])
     meanwhile.append(pass_time)
-    assert run(folder, "--once") == 0
+    cli("watch", str(folder), "--once")
     assert len(looks) == 5 and "piece 1" in (folder / "growing.wav.txt").read_text()
 
 
-def test_a_failure_is_reported_once_and_stops_nothing(folder: Path, meanwhile: Meanwhile, capsys: Shown) -> None:
+def test_a_failure_is_reported_once_and_stops_nothing(folder: Path, meanwhile: Meanwhile, cli: Cli) -> None:
     (folder / "a broken.wav").write_bytes(b"no sound at all")
     looks: list[int] = []
 
@@ -110,20 +92,16 @@ def test_a_failure_is_reported_once_and_stops_nothing(folder: Path, meanwhile: M
             write_audio(folder / "a broken.wav", spoken(TEXT))  # repaired
             os.utime(folder / "a broken.wav", ns=(1, 1))
         if len(looks) == 9:
-            raise Stopped
+            raise KeyboardInterrupt
 
     meanwhile.append(pass_time)
-    with pytest.raises(Stopped):
-        run(folder)
-    shown = capsys.readouterr()
-    assert [Path(line).name for line in shown.out.splitlines()] == ["later.wav.txt", "a broken.wav.txt"]
-    assert shown.err.count("What to do:") == 1
+    cli("watch", str(folder), code=130)
+    assert [Path(line).name for line in cli.out.splitlines()] == ["later.wav.txt", "a broken.wav.txt"]
+    assert cli.err.count("What to do:") == 1
 
 
-def test_failures_are_in_the_exit_code_and_the_json(folder: Path, capsys: Shown) -> None:
+def test_failures_are_in_the_exit_code_and_the_json(folder: Path, cli: Cli) -> None:
     (folder / "broken.wav").write_bytes(b"no sound at all")
-    assert run(folder, "--once", "--json") == 2
-    content = json.loads(capsys.readouterr().out)
+    content = cli.json("watch", str(folder), "--once", code=2)
     assert content["written"] == [] and content["errors"][0]["file"].endswith("broken.wav")
-    with pytest.raises(HarkError, match="does not exist"):
-        run(folder / "missing", "--once")
+    assert "does not exist" in cli.refused("watch", str(folder / "missing"), "--once")["what"]

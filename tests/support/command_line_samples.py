@@ -14,7 +14,6 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-Main = Callable[..., int]  # the command line in this process: words to exit code
 Shown = pytest.CaptureFixture[str]
 
 
@@ -28,19 +27,38 @@ class Notes:
         self.said.append(text)
 
 
-def as_json(main: Main, capsys: Shown, *arguments: str, code: int = 0) -> dict[str, Any]:
-    """Return the JSON object that a command printed."""
-    assert main(*arguments, "--json") == code
-    result: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return result
-
-
 def error_of(output: str) -> dict[str, str]:
     """Return the three sentences in the one JSON object on stdout."""
     error = json.loads(output)["error"]
     assert all(error[name].strip() for name in ("what", "why", "what_to_do"))
     assert isinstance(error, dict)
     return error
+
+
+class Cli:
+    """The command line in the test's own process; ``out`` and ``err`` hold what the last command printed."""
+
+    def __init__(self, capsys: Shown) -> None:
+        self.capsys = capsys
+        self.out = self.err = ""
+
+    def __call__(self, *words: str, code: int | None = 0) -> str:
+        """Run a command, check its exit code (None: it depends on the machine) and return its stdout."""
+        from command_line import application
+
+        ended = application.main(words)
+        self.out, self.err = self.capsys.readouterr()
+        assert code in (ended, None), (words, ended, self.err)
+        return self.out
+
+    def json(self, *words: str, code: int | None = 0) -> dict[str, Any]:
+        """Return the JSON object that a command printed."""
+        result: dict[str, Any] = json.loads(self(*words, "--json", code=code))
+        return result
+
+    def refused(self, *words: str) -> dict[str, str]:
+        """Return the error of a command that cannot be done."""
+        return error_of(self(*words, "--json", code=2))
 
 
 def assert_fixable(done: subprocess.CompletedProcess[str]) -> None:
