@@ -18,6 +18,8 @@ from audio_generation.flite_side.flite import Flite
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.data_folder import REPOSITORY
 
+Settings = Mapping[str, Setting] | None
+
 
 def ready(engine: Engine) -> Iterator[Engine]:
     if not engine.available().ok:
@@ -42,15 +44,13 @@ def festival() -> Iterator[Engine]:
 
 
 def say(
-    engine: Engine, folder: Path, voice: str, settings: Mapping[str, Setting] | None = None, text: str = "hey compass"
+    engine: Engine, folder: Path, voice: str, settings: Settings = None, text: str = "hey compass"
 ) -> GeneratedClip | FailedRequest:
     (result,) = engine.synthesize([SpeechRequest("x", text, voice, "en", settings or {})], folder)
     return result
 
 
-def sound(
-    engine: Engine, folder: Path, voice: str, settings: Mapping[str, Setting] | None = None, text: str = "hey compass"
-) -> np.ndarray:
+def sound(engine: Engine, folder: Path, voice: str, settings: Settings = None, text: str = "hey compass") -> np.ndarray:
     clip = say(engine, folder, voice, settings, text)
     assert isinstance(clip, GeneratedClip), clip
     return read_audio(clip.path)

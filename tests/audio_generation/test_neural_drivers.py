@@ -29,9 +29,11 @@ from core.audio_file import read_audio
 from core.data_folder import data_folder
 from tests.support.http_server import Reply, serving
 
+Driver = Callable[[Engine], Engine]
+
 
 @pytest.fixture
-def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Engine], Engine]]:
+def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
     """Return an engine with a temporary data folder but its real environment; skip the test without one."""
     monkeypatch.setenv("HARK_ENGINES_ENV", os.environ.get("HARK_ENGINES_ENV") or str(data_folder() / "engines"))
     monkeypatch.setenv("HARK_DATA", str(tmp_path))
@@ -120,7 +122,7 @@ def make_piper_voice(path: Path, speakers: int) -> None:
 
 
 def test_piper_speaks_every_speaker_of_every_voice(
-    driver: Callable[[Engine], Engine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = driver(Piper())
     monkeypatch.setattr(Piper, "packaged", staticmethod(lambda: tmp_path / "packages"))
@@ -196,9 +198,7 @@ for name in ("af_one", "af_two", "am_three", "bf_four"):
 """
 
 
-def test_kokoro_speaks_voices_and_blends(
-    driver: Callable[[Engine], Engine], any_sound_passes: None, tmp_path: Path
-) -> None:
+def test_kokoro_speaks_voices_and_blends(driver: Driver, any_sound_passes: None, tmp_path: Path) -> None:
     engine = driver(Kokoro())
     folder = tmp_path / "voices" / "kokoro"
     assert "no *.pth" in engine.available().why
@@ -268,7 +268,7 @@ np.save(presets / "en_speaker_0_fine_prompt.npy", rng.integers(0, 1024, (8, 120)
 """
 
 
-def test_bark_speaks_its_presets(driver: Callable[[Engine], Engine], any_sound_passes: None, tmp_path: Path) -> None:
+def test_bark_speaks_its_presets(driver: Driver, any_sound_passes: None, tmp_path: Path) -> None:
     engine = driver(Suno())
     folder = tmp_path / "voices" / "suno"
     assert "no Bark model" in engine.available().why
@@ -325,9 +325,7 @@ def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Service
         yield service
 
 
-def test_elevenlabs_needs_a_key_speaks_and_stops_at_its_limit(
-    driver: Callable[[Engine], Engine], service: Service, tmp_path: Path
-) -> None:
+def test_elevenlabs_needs_a_key_speaks_and_stops_at_its_limit(driver: Driver, service: Service, tmp_path: Path) -> None:
     engine = driver(ElevenLabs())
     assert isinstance(engine, ElevenLabs) and engine.paid and not engine.by_default
     assert "no key" in engine.available().why
@@ -354,7 +352,7 @@ def test_elevenlabs_needs_a_key_speaks_and_stops_at_its_limit(
 
 
 def test_elevenlabs_says_that_a_key_is_wrong(
-    driver: Callable[[Engine], Engine], service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    driver: Driver, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = driver(ElevenLabs())
     monkeypatch.setenv("ELEVENLABS_API_KEY", "wrong")

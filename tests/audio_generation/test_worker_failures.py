@@ -69,24 +69,20 @@ def test_now_and_then_a_crash_among_many_clips_is_forgiven(fake: Fake, tmp_path:
     assert sum(isinstance(result, GeneratedClip) for result in results) == 234
 
 
-def starting(fake: Fake, monkeypatch: pytest.MonkeyPatch, *starts: str) -> None:
+def starting(fake: Fake, *starts: str) -> None:
     """Let the starts of the worker take these values of HARK_FAKE_START in turn, later ones the last."""
     left = [{"HARK_FAKE_START": start} for start in starts]
-    monkeypatch.setattr(fake, "worker_environment", lambda: left.pop(0) if len(left) > 1 else left[0])
+    fake.worker_environment = lambda: left.pop(0) if len(left) > 1 else left[0]
 
 
-def test_a_restart_that_fails_is_tried_again_and_costs_one_request(
-    fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    starting(fake, monkeypatch, "", "crash", "unavailable", "")
+def test_a_restart_that_fails_is_tried_again_and_costs_one_request(fake: Fake, tmp_path: Path) -> None:
+    starting(fake, "", "crash", "unavailable", "")
     results = list(fake.synthesize([request(n, "crash" if n == 5 else "") for n in range(30)], tmp_path))
     assert [n for n, result in enumerate(results) if isinstance(result, FailedRequest)] == [5]
 
 
-def test_a_restart_that_always_fails_gives_the_engine_up(
-    fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    starting(fake, monkeypatch, "", "crash")
+def test_a_restart_that_always_fails_gives_the_engine_up(fake: Fake, tmp_path: Path) -> None:
+    starting(fake, "", "crash")
     results = list(fake.synthesize([request(n, "crash" if n == 1 else "") for n in range(5)], tmp_path))
     assert [type(result) for result in results] == [GeneratedClip] + 4 * [FailedRequest]
     why = results[-1].why  # type: ignore[union-attr]

@@ -8,7 +8,6 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,6 +15,7 @@ from benchmark import public_audio, wakeword, wakeword_summary
 from benchmark.public_audio import KITCHEN, SOURCES, fetch
 from core.errors import HarkError
 from core.events import silent_reporter
+from tests.support.choir import Choir
 from tests.support.http_server import Reply, serving
 from tests.support.wakeword_samples import recordings, speak_with, tone_bundle
 
@@ -64,9 +64,9 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> I
 
 
 def test_detectors_are_measured_on_audio_that_was_fetched(
-    site: Path, asked: list[str], tmp_path: Path, data_dir: Path, make_choir: Any, monkeypatch: pytest.MonkeyPatch
+    site: Path, asked: list[str], tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    speak_with(monkeypatch, {"choir": make_choir()})
+    speak_with(monkeypatch, {"choir": Choir()})
     monkeypatch.setenv("HARK_SHARED", str(tmp_path / "nowhere"))
     folder = tmp_path / "audio"
     figures = wakeword.run([tone_bundle(tmp_path / "computer")], False, folder, 0, QUIET)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -37,16 +36,17 @@ from core.events import Event, Reporter
 from model.metrics import wilson_interval
 from model.runtime.detector import Detector
 from pipeline.acoustic.data import acoustic_split
+from tests.support.choir import Choir
 from tests.support.untrained_bundle import keyword_hmm_bundle
 from tests.support.wakeword_samples import device_files, recordings, speak_with, tone_bundle
 
 
 @pytest.fixture
-def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_dir: Path, make_choir: Any) -> Path:
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> Path:
     """Recordings to measure on, an engine that hums, and few confusables."""
     folder = recordings(tmp_path / "shared")
     monkeypatch.setenv("HARK_SHARED", str(folder))
-    speak_with(monkeypatch, {"choir": make_choir()})
+    speak_with(monkeypatch, {"choir": Choir()})
     return folder
 
 
@@ -332,11 +332,7 @@ def test_peers_score_the_same_streams_once(shared: Path, tmp_path: Path, monkeyp
     assert robot["conditions"]["clean"]["hours"] == pytest.approx(hours, abs=1e-3)
     assert robot["conditions"]["kitchen"]["at_half"]["threshold"] == 0.5
     assert "openWakeWord: hey robot" in table(figures)
-
-    def not_again(*arguments: object) -> Iterator[np.ndarray]:
-        raise AssertionError("scored again")
-
-    monkeypatch.setattr(wakeword, "score_stream", not_again)
+    monkeypatch.setattr(wakeword, "score_stream", lambda *arguments: pytest.fail("scored again"))
     assert bench_wakeword([], peers=True)["peers"] == {"openWakeWord: hey robot": robot}
 
 
@@ -422,9 +418,9 @@ def test_the_table_says_what_was_heard_in_training(shared: Path, tmp_path: Path)
 
 
 def test_confusables_are_spoken_by_voices_that_training_did_not_use(
-    make_choir: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    choirs = {name: make_choir(name) for name in ("espeak", "flite", "festival")}
+    choirs = {name: Choir(name) for name in ("espeak", "flite", "festival")}
     speak_with(monkeypatch, choirs, synthetic.CONFUSABLE_TEXTS)
     voices = synthetic.voices_for("en", ["espeak", "flite", "festival"], "festival")
     assert len(voices["test"]["festival"]) == 12 and 1 <= len(voices["test"]["espeak"]) < 6

@@ -10,6 +10,7 @@ from core import confined_call
 from core.confined import not_held
 from core.confined_call import called
 from core.errors import HarkError
+from tests.support.constants import replace_in
 
 PROGRAM = """
 import os, signal
@@ -58,9 +59,7 @@ def functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = tmp_path / "core" / "confined_call.py"
     copy.write_text(copy.read_text().replace('"pipeline")', '"untrusted")'))
     (tmp_path / "untrusted" / "__init__.py").write_text(PROGRAM)
-    monkeypatch.setattr(confined_call, "__file__", str(copy))
-    monkeypatch.setattr(confined_call, "REPOSITORY", tmp_path)
-    monkeypatch.setattr(confined_call, "CODE", ("core", "untrusted"))
+    replace_in(confined_call, monkeypatch, __file__=str(copy), REPOSITORY=tmp_path, CODE=("core", "untrusted"))
 
 
 def test_values_come_one_after_the_other_and_errors_as_they_were() -> None:

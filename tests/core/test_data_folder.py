@@ -37,6 +37,9 @@ def test_a_file_appears_whole_and_with_its_folders(tmp_path: Path) -> None:
     assert len(read_audio(target)) == 1_000
     assert target.stat().st_mode & 0o777 == 0o644
     assert list(target.parent.iterdir()) == [target]
+    with atomic_path(target, 0o600) as temporary:
+        temporary.write_text("secret")
+    assert target.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ from tests.support.library_server import LibraryServer
 QUIET = silent_reporter()
 TEXTS = ("hey compass", "don't go", "Über uns — 東京", "今日は天気")
 
+Archived = tuple[Path, set[str], list[object]]
+
 
 @pytest.fixture(autouse=True)
 def some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,13 +97,19 @@ def test_libraries_go_to_a_server_and_back(
     assert not (tmp_path / "c.zip").exists(), "no backup without its library"
 
 
-def test_a_library_that_is_replaced_is_an_sqlite_file_of_the_folder_moved_aside(
-    tmp_path: Path, on_server: LibraryServer
-) -> None:
+@pytest.fixture
+def archived(tmp_path: Path, on_server: LibraryServer) -> Archived:
+    """A library on the server of which there is a backup; the server's other libraries; and its content."""
     data, others = tmp_path / "data", on_server.libraries()
     fill(data, 0)
-    before = content(data)
     back_up(data, tmp_path / "a.zip", QUIET, Libraries(data))
+    return data, others, content(data)
+
+
+def test_a_library_that_is_replaced_is_an_sqlite_file_of_the_folder_moved_aside(
+    tmp_path: Path, on_server: LibraryServer, archived: Archived
+) -> None:
+    data, others, before = archived
     with Library(data) as library:
         library.set_texts({1: ("Later.", "later")})
     assert len(on_server.libraries() - others) == 1
@@ -114,11 +122,10 @@ def test_a_library_that_is_replaced_is_an_sqlite_file_of_the_folder_moved_aside(
     assert on_server.libraries() == others
 
 
-def test_a_library_that_cannot_be_carried_changes_nothing(tmp_path: Path, on_server: LibraryServer) -> None:
-    data, others = tmp_path / "data", on_server.libraries()
-    fill(data, 0)
-    before = content(data)
-    back_up(data, tmp_path / "a.zip", QUIET, Libraries(data))
+def test_a_library_that_cannot_be_carried_changes_nothing(
+    tmp_path: Path, on_server: LibraryServer, archived: Archived
+) -> None:
+    data, others, before = archived
     with ZipFile(tmp_path / "a.zip") as archive:
         archive.extract(DATABASE_NAME, tmp_path / "staged" / "users" / "1")
         archive.extract(DATABASE_NAME, tmp_path / "staged" / "users" / "2")
@@ -130,10 +137,10 @@ def test_a_library_that_cannot_be_carried_changes_nothing(tmp_path: Path, on_ser
     assert len(on_server.libraries() - others) == 1 and content(data) == before
 
 
-def test_a_restore_that_fails_at_its_end_leaves_no_rows_on_the_server(tmp_path: Path, on_server: LibraryServer) -> None:
-    data, others = tmp_path / "data", on_server.libraries()
-    fill(data, 0)
-    back_up(data, tmp_path / "a.zip", QUIET, Libraries(data))
+def test_a_restore_that_fails_at_its_end_leaves_no_rows_on_the_server(
+    tmp_path: Path, on_server: LibraryServer, archived: Archived
+) -> None:
+    data, others, before = archived
     with ZipFile(tmp_path / "a.zip") as archive:
         archive.extract(DATABASE_NAME, tmp_path / "staged")
     with (
@@ -143,7 +150,7 @@ def test_a_restore_that_fails_at_its_end_leaves_no_rows_on_the_server(tmp_path: 
         assert len(on_server.libraries() - others) == 2
         (tmp_path / "staged").rename(tmp_path / "placed")
         raise RuntimeError("it could not be committed")
-    assert len(on_server.libraries() - others) == 1 and content(data)
+    assert len(on_server.libraries() - others) == 1 and content(data) == before
 
 
 def test_a_library_that_goes_while_it_is_backed_up_is_left_out(tmp_path: Path, on_server: LibraryServer) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from model.embedding_backbone import EmbeddingBackboneConfig
 from model.encoder_detector import EncoderDetectorConfig
 from model.shipped_weights import BACKBONE, FOLDER, HEAD, MICRO_NETWORK, RECOGNIZER, VERIFIER, load_weights
 from model.tiny_crnn import TinyCRNN
-from tests.support.small_crnn import small_crnn
+from tests.support.small_crnn import lively_model, small_crnn
 
 WAYS = ((5, 12, 30, 8), (5, 12, 31, 8))
 
@@ -45,8 +44,8 @@ def test_a_configuration_survives_json(config: Any) -> None:
     assert config_from_dict({**values, "of_a_later_version": 1}) == config
 
 
-def test_a_checkpoint_holds_what_belongs_to_it(tmp_path: Path, make_model: Callable[..., TinyCRNN]) -> None:
-    model = make_model()
+def test_a_checkpoint_holds_what_belongs_to_it(tmp_path: Path) -> None:
+    model = lively_model()
     save_checkpoint(model, str(tmp_path / "model.pt"), {"manifest": {"phrase": "hey compass"}})
     loaded, extra = load_checkpoint(str(tmp_path / "model.pt"))
     assert isinstance(loaded, TinyCRNN) and loaded.config == model.config and not loaded.training
@@ -57,11 +56,9 @@ def test_a_checkpoint_holds_what_belongs_to_it(tmp_path: Path, make_model: Calla
 
 
 @pytest.mark.parametrize("injury", ["cut off", "other bytes", "no zip", "other values", "no configuration"])
-def test_a_damaged_checkpoint_is_refused_in_words(
-    tmp_path: Path, make_model: Callable[..., TinyCRNN], injury: str
-) -> None:
+def test_a_damaged_checkpoint_is_refused_in_words(tmp_path: Path, injury: str) -> None:
     path = tmp_path / "model.pt"
-    save_checkpoint(make_model(), str(path))
+    save_checkpoint(lively_model(), str(path))
     content = path.read_bytes()
     if injury == "no configuration":
         torch.save({"weights": {}}, path)

@@ -20,7 +20,9 @@ import soundfile
 
 from model.runtime import detector as runtime
 from model.runtime.detector import Bundle, BundleError, Detector, read_wav_blocks
+from tests.support.sounds import speech
 
+OwnBundle = Callable[..., Path]
 RATE = 16_000
 
 
@@ -42,9 +44,7 @@ def refused(path: Path, int8: bool = False) -> BundleError:
 # Bundles.
 
 
-def test_a_zip_and_its_folder_are_the_same_detector(
-    bundle: Path, tmp_path: Path, speech: Callable[..., np.ndarray]
-) -> None:
+def test_a_zip_and_its_folder_are_the_same_detector(bundle: Path, tmp_path: Path) -> None:
     audio = speech(2.0)
     scores = [Detector(path).scores(audio) for path in (bundle, zipped(bundle, tmp_path / "b.zip"), str(bundle))]
     np.testing.assert_array_equal(scores[0], scores[1])
@@ -64,7 +64,7 @@ def test_a_file_that_is_no_zip(tmp_path: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "model.onnx"])
-def test_a_missing_file_is_named(own_bundle: Callable[..., Path], tmp_path: Path, name: str) -> None:
+def test_a_missing_file_is_named(own_bundle: OwnBundle, tmp_path: Path, name: str) -> None:
     folder = own_bundle()
     (folder / name).unlink()
     for path in (folder, zipped(folder, tmp_path / "b.zip")):
@@ -73,26 +73,24 @@ def test_a_missing_file_is_named(own_bundle: Callable[..., Path], tmp_path: Path
 
 
 @pytest.mark.parametrize("schema", [0, 2, "1", None])
-def test_another_schema_is_refused(own_bundle: Callable[..., Path], schema: Any) -> None:
+def test_another_schema_is_refused(own_bundle: OwnBundle, schema: Any) -> None:
     assert repr(schema) in refused(own_bundle(schema=schema)).why
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '"schema"', '{"schema": 1}', "\x00\xff"])
-def test_a_damaged_manifest_is_refused(own_bundle: Callable[..., Path], text: str) -> None:
+def test_a_damaged_manifest_is_refused(own_bundle: OwnBundle, text: str) -> None:
     folder = own_bundle()
     (folder / "manifest.json").write_text(text)
     assert "damaged manifest" in refused(folder).what
 
 
 @pytest.mark.parametrize("changes", [{"files": []}, {"thresholds": []}])
-def test_a_manifest_without_digests_or_thresholds_is_refused(
-    own_bundle: Callable[..., Path], changes: dict[str, Any]
-) -> None:
+def test_a_manifest_without_digests_or_thresholds_is_refused(own_bundle: OwnBundle, changes: dict[str, Any]) -> None:
     assert "damaged manifest" in refused(own_bundle(**changes)).what
 
 
 @pytest.mark.parametrize("int8", [False, True])
-def test_a_changed_byte_in_a_model_is_refused(own_bundle: Callable[..., Path], tmp_path: Path, int8: bool) -> None:
+def test_a_changed_byte_in_a_model_is_refused(own_bundle: OwnBundle, tmp_path: Path, int8: bool) -> None:
     folder = own_bundle()
     path = folder / ("model.int8.onnx" if int8 else "model.onnx")
     content = bytearray(path.read_bytes())
@@ -104,7 +102,7 @@ def test_a_changed_byte_in_a_model_is_refused(own_bundle: Callable[..., Path], t
         Detector(damaged, int8=not int8)  # the other model is whole
 
 
-def test_a_file_that_the_manifest_does_not_know_is_refused(own_bundle: Callable[..., Path]) -> None:
+def test_a_file_that_the_manifest_does_not_know_is_refused(own_bundle: OwnBundle) -> None:
     folder = own_bundle()
     (folder / "more.txt").write_text("x")
     with pytest.raises(BundleError, match="changed or damaged"):
@@ -133,7 +131,7 @@ def test_no_damage_to_a_zip_is_a_traceback(bundle: Path, tmp_path: Path) -> None
     assert read < 120
 
 
-def test_a_model_that_onnxruntime_cannot_load_is_explained(own_bundle: Callable[..., Path]) -> None:
+def test_a_model_that_onnxruntime_cannot_load_is_explained(own_bundle: OwnBundle) -> None:
     nonsense = b"no model"
     folder = own_bundle(files={"model.onnx": hashlib.sha256(nonsense).hexdigest()})
     (folder / "model.onnx").write_bytes(nonsense)
@@ -310,7 +308,7 @@ def run(bundle: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str
     )
 
 
-def test_the_command_line(own_bundle: Callable[..., Path], tmp_path: Path, speech: Callable[..., np.ndarray]) -> None:
+def test_the_command_line(own_bundle: OwnBundle, tmp_path: Path) -> None:
     folder = own_bundle(phrase="où est-il")
     recording = write_pcm(tmp_path / "a.wav", np.clip(speech(8.0, 5), -1, 1), 2)
     audio = read(recording)
@@ -328,7 +326,7 @@ def test_the_command_line(own_bundle: Callable[..., Path], tmp_path: Path, speec
     assert none.returncode == 0 and "was not detected" in none.stdout
 
 
-def test_an_error_that_the_user_can_fix_has_exit_code_2(own_bundle: Callable[..., Path], tmp_path: Path) -> None:
+def test_an_error_that_the_user_can_fix_has_exit_code_2(own_bundle: OwnBundle, tmp_path: Path) -> None:
     folder = own_bundle()
     for arguments in (
         ("--wav", tmp_path / "none.wav"),

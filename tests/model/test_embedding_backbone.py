@@ -17,12 +17,13 @@ from model.embedding_backbone import FLOOR, SLOPE, EmbeddingBackbone, EmbeddingB
 from model.export import Carried
 from model.features import CHUNK_FRAMES, CHUNK_SAMPLES, FFT, HOP
 from model.phones import phone_indices
+from tests.support.sounds import speech
 
 SNOWBOY = tuple(phone_indices(("s", "n", "oʊ", "b", "ɔɪ")))
 
 
 @pytest.fixture(scope="module")
-def audio(speech: Callable[..., np.ndarray]) -> np.ndarray:
+def audio() -> np.ndarray:
     return speech(6.0, 5)[: 70 * CHUNK_SAMPLES]
 
 

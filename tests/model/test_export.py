@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,31 +24,24 @@ from model.export import (
 )
 from model.features import CHUNK_SAMPLES
 from model.runtime.detector import smooth_scores
-from model.tiny_crnn import TinyCRNN
+from tests.support.small_crnn import export_forms, lively_model
+from tests.support.sounds import speech
 
 
 @pytest.fixture(scope="module")
-def audio(speech: Callable[..., np.ndarray]) -> np.ndarray:
+def audio() -> np.ndarray:
     return speech(12.0, 3)
 
 
 @pytest.mark.parametrize(("size", "window_s"), [("standard", 1.6), ("small", 0.8)])
-def test_all_forms_agree(
-    size: str,
-    window_s: float,
-    audio: np.ndarray,
-    make_model: Callable[..., TinyCRNN],
-    make_export: Callable[..., Any],
-    tmp_path: Path,
-) -> None:
-    made = make_export(make_model(size, window_s), tmp_path)
+def test_all_forms_agree(size: str, window_s: float, audio: np.ndarray, tmp_path: Path) -> None:
+    made = export_forms(lively_model(size, window_s), tmp_path)
     scores = made.model.stream_scores(audio)
     assert len(scores) == len(audio) // CHUNK_SAMPLES
     assert scores.std() > 0.1, "the scores go up and down, or agreeing would mean nothing"
     parity = check_parity(made.model, made.onnx, made.int8, audio)
     assert parity.onnx < 1e-4 and parity.streaming < 1e-4
     assert parity.int8_agrees and 0 < parity.int8 < 0.1
-    assert parity.as_dict().keys() == {"pt_against_onnx", "pt_against_streaming", "pt_against_int8"}
 
 
 @pytest.mark.parametrize("form", ["onnx", "streaming", "int8"])
@@ -100,11 +92,9 @@ def test_a_shifted_difference_forgives_a_moved_edge_but_not_a_missing_peak() -> 
         assert difference(scores, broken) == difference(broken, scores, shift=1) == 1.0
 
 
-def test_a_model_that_was_changed_after_export_is_found(
-    exported: Any, audio: np.ndarray, make_model: Callable[..., TinyCRNN]
-) -> None:
+def test_a_model_that_was_changed_after_export_is_found(exported: Any, audio: np.ndarray) -> None:
     with pytest.raises(HarkError, match="not exported"):
-        check_parity(make_model(seed=1), exported.onnx, exported.int8, audio)
+        check_parity(lively_model(seed=1), exported.onnx, exported.int8, audio)
 
 
 def test_the_graph_says_what_goes_in_and_out(exported: Any) -> None:
@@ -137,10 +127,8 @@ def test_large_weights_are_8_bit_with_a_scale_a_row(exported: Any) -> None:
     assert exported.int8.stat().st_size < 0.6 * exported.onnx.stat().st_size
 
 
-def test_zero_weights_are_no_division_by_zero(
-    tmp_path: Path, make_model: Callable[..., TinyCRNN], audio: np.ndarray
-) -> None:
-    model = make_model()
+def test_zero_weights_are_no_division_by_zero(tmp_path: Path, audio: np.ndarray) -> None:
+    model = lively_model()
     model.bridge.weight.data.zero_()
     model.export(tmp_path / "m.onnx")
     quantize_weights(tmp_path / "m.onnx", tmp_path / "q.onnx")
@@ -148,10 +136,7 @@ def test_zero_weights_are_no_division_by_zero(
 
 
 def test_parity_has_plain_values() -> None:
-    assert Parity(0.1, 0.2, 0.3).as_dict() == {
-        "pt_against_onnx": 0.1,
-        "pt_against_streaming": 0.2,
-        "pt_against_int8": 0.3,
-    }
+    values = {"pt_against_onnx": 0.1, "pt_against_streaming": 0.2, "pt_against_int8": 0.3}
+    assert Parity(0.1, 0.2, 0.3).as_dict() == values
     assert Parity(0.0, 0.0, 0.25).int8_agrees
     assert not Parity(0.0, 0.0, 0.26).int8_agrees and not Parity(0.0, 0.0, None).int8_agrees

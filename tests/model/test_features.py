@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
@@ -26,6 +24,7 @@ from model.features import (
     mel_filterbank,
     mel_to_hz,
 )
+from tests.support.sounds import speech
 
 
 def golden_audio() -> np.ndarray:
@@ -53,14 +52,14 @@ def plain_log_mel(audio: np.ndarray) -> np.ndarray:
     return np.array(rows)
 
 
-def test_it_is_the_plain_definition(speech: Callable[..., np.ndarray]) -> None:
+def test_it_is_the_plain_definition() -> None:
     audio = speech(0.5)
     np.testing.assert_allclose(log_mel(audio), plain_log_mel(audio), atol=2e-3)
     quiet = audio * 1e-3
     np.testing.assert_allclose(log_mel(quiet), plain_log_mel(quiet), atol=2e-3)
 
 
-def test_it_is_what_torchaudio_gives_here(speech: Callable[..., np.ndarray]) -> None:
+def test_it_is_what_torchaudio_gives_here() -> None:
     transform = torchaudio.transforms.MelSpectrogram(
         sample_rate=SAMPLE_RATE, n_fft=FFT, win_length=WINDOW, hop_length=HOP, f_min=F_MIN, f_max=F_MAX, n_mels=MELS,
         power=2.0, center=False, mel_scale="htk", norm=None,
@@ -78,7 +77,7 @@ def test_only_whole_frames_count(samples: int) -> None:
     assert frame_count(samples) == len(range(0, samples - WINDOW + 1, HOP))
 
 
-def test_a_frame_holds_its_own_samples_and_no_others(speech: Callable[..., np.ndarray]) -> None:
+def test_a_frame_holds_its_own_samples_and_no_others() -> None:
     audio = speech(0.5)
     before = log_mel(audio)
     for position in (HOP * 20 - 1, HOP * 20 + 1, HOP * 20 + WINDOW - 1, HOP * 20 + WINDOW):
@@ -89,14 +88,14 @@ def test_a_frame_holds_its_own_samples_and_no_others(speech: Callable[..., np.nd
         assert np.flatnonzero(differs).tolist() == holds
 
 
-def test_more_audio_at_either_end_changes_no_frame(speech: Callable[..., np.ndarray]) -> None:
+def test_more_audio_at_either_end_changes_no_frame() -> None:
     audio = speech(0.5)
     padded = np.concatenate([np.zeros(7 * HOP, np.float32), audio, np.ones(1000, np.float32)])
     expected = log_mel(audio)
     np.testing.assert_allclose(log_mel(padded)[7 : 7 + len(expected)], expected, atol=1e-5)
 
 
-def test_blocks_change_nothing_but_memory(speech: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_change_nothing_but_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     audio = speech(1.0)
     whole = log_mel(audio)
     monkeypatch.setattr("model.features.BLOCK_FRAMES", 7)
@@ -119,7 +118,7 @@ def test_filters_and_window() -> None:
     np.testing.assert_allclose(mel_to_hz(hz_to_mel(np.array([0.0, 440.0, 7600.0]))), [0, 440, 7600], atol=1e-9)
 
 
-def test_the_graph_computes_the_same(speech: Callable[..., np.ndarray]) -> None:
+def test_the_graph_computes_the_same() -> None:
     for audio in (speech(1.3), golden_audio(), np.zeros(2000, np.float32), speech(1.0) * 1e-4):
         graph = LogMel()(torch.from_numpy(audio)[None])[0].numpy()
         assert graph.shape == log_mel(audio).shape

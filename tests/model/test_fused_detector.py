@@ -19,13 +19,14 @@ from model.fused_detector import NETWORK_WEIGHT, SUREST, FusedDetector, network_
 from model.phones import PHONE_OUTPUTS, phone_indices
 from model.shipped_weights import shipped_backbone
 from model.train import TrainConfig, train
+from tests.support.sounds import speech
 
 SNOWBOY = tuple(phone_indices(("s", "n", "oʊ", "b", "ɔɪ")))
 FRAMES = 120  # of 20 ms in a segment
 
 
 @pytest.fixture(scope="module")
-def audio(speech: Callable[..., np.ndarray]) -> np.ndarray:
+def audio() -> np.ndarray:
     return speech(8.0, 5)[: 90 * CHUNK_SAMPLES]
 
 

@@ -16,13 +16,14 @@ from model.export import Streaming
 from model.features import CHUNK_SAMPLES, log_mel
 from model.keyword_hmm import MATCH_POOL
 from model.runtime.detector import SMOOTHING_FRAMES, Detector, smooth_scores
+from tests.support.sounds import speech
 from tests.support.untrained_bundle import keyword_hmm_model
 
 TOLERANCE = 1e-5  # of a score: the order in which a library adds up products
 
 
 @pytest.fixture(scope="module")
-def audio(speech: Callable[..., np.ndarray]) -> np.ndarray:
+def audio() -> np.ndarray:
     return speech(6.0, 5)[: 70 * CHUNK_SAMPLES]
 
 
@@ -68,7 +69,7 @@ def test_silence_before_it_changes_no_score(detector: Detector, audio: np.ndarra
 
 
 def test_other_sound_before_it_changes_no_score_after_the_receptive_field(
-    detector: Detector, audio: np.ndarray, speech: Callable[..., np.ndarray]
+    detector: Detector, audio: np.ndarray
 ) -> None:
     expected = detector.scores(audio)
     start = settled(detector)
@@ -88,9 +89,7 @@ def test_sound_that_is_no_number_is_silence(detector: Detector, audio: np.ndarra
 
 
 @pytest.mark.parametrize("int8", [False, True])
-def test_an_hour_of_speech_before_it_changes_no_score(
-    bundle: Path, audio: np.ndarray, int8: bool, speech: Callable[..., np.ndarray]
-) -> None:
+def test_an_hour_of_speech_before_it_changes_no_score(bundle: Path, audio: np.ndarray, int8: bool) -> None:
     detector = Detector(bundle, int8=int8)
     expected = detector.scores(audio)
     detector.reset()
@@ -163,9 +162,7 @@ def test_nothing_of_the_phrase_is_heard_in_what_a_stream_begins_with() -> None:
         assert state[0, carried].any()
 
 
-def test_blocks_change_no_score(
-    exported: Any, speech: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_blocks_change_no_score(exported: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     frames = log_mel(speech(12.0, 3))
     (whole,) = scores_of_many(exported.model, [frames])
     assert len(whole) == (len(frames) - exported.model.config.receptive_frames) // 8 + 1
@@ -174,7 +171,7 @@ def test_blocks_change_no_score(
         np.testing.assert_allclose(scores_of_many(exported.model, [frames])[0], whole, atol=1e-5)
 
 
-def test_batches_change_no_score(exported: Any, speech: Callable[..., np.ndarray]) -> None:
+def test_batches_change_no_score(exported: Any) -> None:
     audio = speech(12.0, 3)
     backbone = keyword_hmm_model("computer")
     for model, frames in ((exported.model, log_mel(audio)), (backbone, backbone.hear(audio))):

@@ -115,14 +115,10 @@ def test_weights_that_were_taken_away_are_made_again(tmp_path: Path) -> None:
     assert same(weights(train_summarizer(ALL, TINY, SHORT, tmp_path, silent).best), before)
 
 
-def test_the_shape_is_that_of_the_design() -> None:
-    model = Summarizer(SummarizerConfig())
-    assert len(model.encoder.layers) == len(model.decoder.layers) == 4
-    assert model.encoder.layers[0].self_attn.num_heads == 8 and model.config.width == 256
-    assert 7e6 < sum(parameter.numel() for parameter in model.parameters()) < 9e6
+def test_positions_are_waves() -> None:
     positions = sinusoids(10, 8)
     assert torch.allclose(positions[0], torch.tensor([0.0, 1.0] * 4))
-    assert torch.allclose(positions[3, :2], torch.tensor([3.0]).sin().new_tensor([0.14112, -0.98999]), atol=1e-4)
+    assert torch.allclose(positions[3, :2], torch.tensor([0.14112, -0.98999]), atol=1e-4)
 
 
 def test_padding_and_the_future_change_nothing() -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +11,7 @@ from torch import Tensor
 
 from model.features import CHUNK_FRAMES, CHUNK_SAMPLES, HOP, MELS, WINDOW, log_mel
 from model.tiny_crnn import TinyCRNN
+from tests.support.small_crnn import export_forms, lively_model
 
 SIZES = [("standard", 1.6), ("small", 0.5), ("small", 3.0)]
 
@@ -23,10 +22,8 @@ def logits_of(model: TinyCRNN, audio: np.ndarray) -> Tensor:
 
 
 @pytest.mark.parametrize(("size", "window_s"), SIZES)
-def test_a_logit_depends_on_exactly_its_receptive_field(
-    size: str, window_s: float, make_model: Callable[..., TinyCRNN]
-) -> None:
-    model = make_model(size, window_s).double()
+def test_a_logit_depends_on_exactly_its_receptive_field(size: str, window_s: float) -> None:
+    model = lively_model(size, window_s).double()
     need = model.config.receptive_frames
     rng = np.random.default_rng(1)
     features = torch.from_numpy(rng.normal(-5, 2, (1, need + 2 * CHUNK_FRAMES, MELS))).requires_grad_()
@@ -39,25 +36,23 @@ def test_a_logit_depends_on_exactly_its_receptive_field(
 
 
 @pytest.mark.parametrize("samples_more", [0, 1, CHUNK_SAMPLES - 1, CHUNK_SAMPLES, 5 * CHUNK_SAMPLES])
-def test_one_logit_every_80_ms(samples_more: int, make_model: Callable[..., TinyCRNN]) -> None:
-    model = make_model()
+def test_one_logit_every_80_ms(samples_more: int) -> None:
+    model = lively_model()
     audio = np.zeros(model.config.receptive_samples + samples_more, np.float32)
     assert len(logits_of(model, audio)) == 1 + samples_more // CHUNK_SAMPLES
     assert model.config.receptive_samples == (model.config.receptive_frames - 1) * HOP + WINDOW
 
 
 @pytest.mark.parametrize("window_s", [0.8, 3.0])
-def test_the_size_keeps_its_limits(
-    window_s: float, make_model: Callable[..., TinyCRNN], make_export: Callable[..., Any], tmp_path: Path
-) -> None:
-    standard = make_model("standard", window_s)
+def test_the_size_keeps_its_limits(window_s: float, tmp_path: Path) -> None:
+    standard = lively_model("standard", window_s)
     assert standard.parameter_count() <= 600_000
-    assert make_export(standard, tmp_path / "standard").int8.stat().st_size < 900_000
+    assert export_forms(standard, tmp_path / "standard").int8.stat().st_size < 900_000
     assert abs(standard.config.window_frames * 0.04 - window_s) <= 0.02
 
 
-def test_dropout_is_off_in_evaluation_and_gradients_reach_every_parameter(make_model: Callable[..., TinyCRNN]) -> None:
-    model = make_model()
+def test_dropout_is_off_in_evaluation_and_gradients_reach_every_parameter() -> None:
+    model = lively_model()
     features = torch.randn(4, model.config.receptive_frames, MELS)
     assert torch.equal(model(features), model(features))
     model.train()

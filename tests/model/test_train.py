@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -86,18 +86,20 @@ def silent(progress: TrainProgress) -> None:
     """Report nothing."""
 
 
+class Trained(NamedTuple):
+    folder: Path
+    result: TrainResult
+    told: list[TrainProgress]
+
+
 @pytest.fixture(scope="module")
-def trained(
-    store: FeatureStore, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, TrainResult, list[TrainProgress]]:
+def trained(store: FeatureStore, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("trained")
     told: list[TrainProgress] = []
-    return folder, train(store, untrained(), STEPS, folder, told.append), told
+    return Trained(folder, train(store, untrained(), STEPS, folder, told.append), told)
 
 
-def test_a_small_detector_learns_a_melody_in_seconds(
-    store: FeatureStore, trained: tuple[Path, TrainResult, list[TrainProgress]]
-) -> None:
+def test_a_small_detector_learns_a_melody_in_seconds(store: FeatureStore, trained: Trained) -> None:
     folder, result, told = trained
     assert told[-1].loss < 0.75 * told[0].loss
     assert [p.step for p in told] == list(range(1, result.history[-1]["step"] + 1))
@@ -117,11 +119,11 @@ def test_a_small_detector_learns_a_melody_in_seconds(
     assert ranked > 0.9, "the melody scores above the same notes in another order; 0.5 is chance"
 
 
-def test_checkpoints_load_without_running_code(trained: tuple[Path, TrainResult, list[TrainProgress]]) -> None:
-    folder = trained[0]
+def test_checkpoints_load_without_running_code(trained: Trained) -> None:
+    folder = trained.folder
     assert set(torch.load(folder / "best.pt", weights_only=True)) == {"config", "weights", "step"}
     last = torch.load(folder / "last.pt", weights_only=True)
-    assert last["step"] == trained[1].history[-1]["step"]
+    assert last["step"] == trained.result.history[-1]["step"]
     assert not list(folder.glob(".*")), "no temporary file stays"
 
 
@@ -158,10 +160,8 @@ def test_training_goes_on_from_where_it_was_stopped(store: FeatureStore, tmp_pat
     assert nothing == [] and finished.history == result.history and finished.best_step == result.best_step
 
 
-def test_another_configuration_starts_again(
-    store: FeatureStore, trained: tuple[Path, TrainResult, list[TrainProgress]], tmp_path: Path
-) -> None:
-    (tmp_path / "last.pt").write_bytes((trained[0] / "last.pt").read_bytes())
+def test_another_configuration_starts_again(store: FeatureStore, trained: Trained, tmp_path: Path) -> None:
+    (tmp_path / "last.pt").write_bytes((trained.folder / "last.pt").read_bytes())
     told: list[TrainProgress] = []
     other = TrainConfig(steps=4, batch_size=8, evaluations=1, seed=2)
     train(store, untrained(), other, tmp_path, told.append)
@@ -180,10 +180,8 @@ def test_it_stops_when_nothing_gets_better(
     assert again.history == result.history, "nor does it go on when it is called again"
 
 
-def test_scored_segments_know_when_the_phrase_ended(
-    store: FeatureStore, trained: tuple[Path, TrainResult, list[TrainProgress]]
-) -> None:
-    model, _ = load_checkpoint(str(trained[0] / "best.pt"))
+def test_scored_segments_know_when_the_phrase_ended(store: FeatureStore, trained: Trained) -> None:
+    model, _ = load_checkpoint(str(trained.folder / "best.pt"))
     positives = store.where(split="validation", label=1)
     for stream, row in zip(score_segments(model, store, positives), positives.itertuples()):
         assert len(stream.scores) == (row.frames - NEED) // CHUNK_FRAMES + 1
@@ -195,10 +193,8 @@ def test_scored_segments_know_when_the_phrase_ended(
     assert all(len(s.phrase_end_s) == 0 for s in score_segments(model, store, store.where(bucket="plain_negative")))
 
 
-def test_hard_windows_are_where_the_detector_comes_nearest_to_firing(
-    store: FeatureStore, trained: tuple[Path, TrainResult, list[TrainProgress]]
-) -> None:
-    model, _ = load_checkpoint(str(trained[0] / "best.pt"))
+def test_hard_windows_are_where_the_detector_comes_nearest_to_firing(store: FeatureStore, trained: Trained) -> None:
+    model, _ = load_checkpoint(str(trained.folder / "best.pt"))
     segments = store.where(split="train")
     dataset = AudioDataset(segments, store.frames, CONFIG.stored)
     sampler = BatchSampler(dataset, BatchRecipe(), 32, np.random.default_rng(0))

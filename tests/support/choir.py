@@ -87,10 +87,13 @@ class Choir:
         self.closed += 1
 
 
-@pytest.fixture
-def make_choir() -> type[Choir]:
-    """The class of stand-in engines."""
-    return Choir
+def new_clip(
+    text: str, speaker: str = "someone", engine: str = "choir", seconds: float = 0.8, **more: object
+) -> NewClip:
+    """Make a clip for the library."""
+    audio = tone(f"{text}|{speaker}|{sorted(more.items())}", seconds)
+    words = {"text_normalized": normalize(text, "en"), "language": "en", "voice": speaker, "licence": "CC0-1.0"}
+    return NewClip(**{"audio": audio, "text": text, "engine": engine, "speaker": speaker, **words, **more})  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -99,20 +102,6 @@ def choirs(monkeypatch: pytest.MonkeyPatch) -> dict[str, Choir]:
     engines = {name: Choir(name, count) for name, count in (("alpha", 12), ("beta", 9), ("gamma", 4))}
     monkeypatch.setattr("pipeline.training.planning.plan.all_engines", lambda: dict(engines))
     return engines
-
-
-@pytest.fixture
-def new_clip() -> Callable[..., NewClip]:
-    """Make a clip for the library: text, speaker, engine, and other fields."""
-
-    def make(
-        text: str, speaker: str = "someone", engine: str = "choir", seconds: float = 0.8, **more: object
-    ) -> NewClip:
-        audio = tone(f"{text}|{speaker}|{sorted(more.items())}", seconds)
-        words = {"text_normalized": normalize(text, "en"), "language": "en", "voice": speaker, "licence": "CC0-1.0"}
-        return NewClip(**{"audio": audio, "text": text, "engine": engine, "speaker": speaker, **words, **more})  # type: ignore[arg-type]
-
-    return make
 
 
 @pytest.fixture

@@ -21,6 +21,22 @@ def noise(seconds: float = 1.0, seed: int = 0, level: float = 0.1, rate: int = S
     return (level * np.random.default_rng(seed).standard_normal(round(seconds * rate))).astype(np.float32)
 
 
+def speech(seconds: float, seed: int = 0) -> np.ndarray:
+    """Return audio [samples] with the dynamics of speech: harmonics of a wandering pitch, syllable-like envelope."""
+    rng = np.random.default_rng(seed)
+    samples = int(seconds * SAMPLE_RATE)
+    knots = max(4, int(seconds * 5) + 2)
+    grid = np.linspace(0, knots - 1, samples)
+
+    def wander(low: float, high: float) -> np.ndarray:
+        return np.interp(grid, np.arange(knots), rng.uniform(low, high, knots))
+
+    phase = 2 * np.pi * np.cumsum(wander(90.0, 250.0)) / SAMPLE_RATE
+    tone = sum(wander(0.0, 1.0) * np.sin(k * phase) for k in (1, 2, 3, 5, 8, 13))
+    noise = rng.standard_normal(samples, dtype=np.float32) * wander(0.0, 0.5)
+    return np.asarray(0.08 * wander(0.0, 1.5) * (tone + noise), np.float32)
+
+
 def wav(audio: np.ndarray, rate: int = SAMPLE_RATE) -> bytes:
     """Return the WAV file of [samples] or [samples, channels]."""
     written = io.BytesIO()

@@ -19,6 +19,7 @@ from core.audio_file import SAMPLE_RATE, write_audio
 from model.devices.micro_network import MicroNetwork
 from model.devices.openwakeword import OpenWakeWordDetector
 from model.runtime.detector import manifest_digest
+from tests.support.constants import replace_in
 from tests.support.sounds import noise, tone
 
 CHUNK = 1280
@@ -131,7 +132,5 @@ def recordings(folder: Path) -> Path:
 
 def speak_with(monkeypatch: pytest.MonkeyPatch, engines: Mapping[str, Any], texts: int = 100) -> None:
     """Let these engines speak the benchmark's phrases, twenty times each, and some of so many confusables."""
-    monkeypatch.setattr(synthetic, "default_engines", lambda: engines)
-    monkeypatch.setattr(synthetic, "EMBEDDED_ENGINES", tuple(engines))
-    monkeypatch.setattr(synthetic, "CONFUSABLE_TEXTS", texts)
-    monkeypatch.setattr(synthetic, "POSITIVE_CLIPS", 20)
+    replace_in(synthetic, monkeypatch, default_engines=lambda: engines, EMBEDDED_ENGINES=tuple(engines))
+    replace_in(synthetic, monkeypatch, CONFUSABLE_TEXTS=texts, POSITIVE_CLIPS=20)

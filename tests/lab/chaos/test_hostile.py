@@ -57,6 +57,12 @@ serve(lambda: ({}, open_it))
 """
 
 
+@pytest.fixture
+def door(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Open files in a process that behaves as their names say."""
+    monkeypatch.setattr(hostile, "WORKER", (sys.executable, "-c", DOOR))
+
+
 @pytest.mark.parametrize(
     ("name", "counted"),
     [
@@ -69,9 +75,8 @@ serve(lambda: ({}, open_it))
     ],
 )
 def test_what_must_not_happen_is_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, counted: str
+    door: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, counted: str
 ) -> None:
-    monkeypatch.setattr(hostile, "WORKER", (sys.executable, "-c", DOOR))
     monkeypatch.setattr("core.worker_process.crowding", lambda: 1.0)
     count = hostile.Count()
     with hostile.orphans_become_children(), hostile._Opener(tmp_path, "any") as opener:
@@ -83,8 +88,7 @@ def test_what_must_not_happen_is_counted(
     )
 
 
-def test_growing_memory_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hostile, "WORKER", (sys.executable, "-c", DOOR))
+def test_growing_memory_is_seen(door: None, tmp_path: Path) -> None:
     count = hostile.Count()
     with hostile._Opener(tmp_path, "any") as opener:
         for _ in range(hostile.WARM_UP + 3):

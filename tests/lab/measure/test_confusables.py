@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,12 +19,14 @@ from core.events import silent_reporter
 from lab import BenchOptions, run_measurement
 from lab.measure import confusables
 from lab.measure.confusables import near_texts, phones_apart, table
+from tests.support.choir import Choir
+from tests.support.constants import replace_in
 from tests.support.sounds import tone
 from tests.support.wakeword_samples import recordings, tone_bundle
 
 
 @pytest.fixture
-def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_dir: Path, make_choir: Any) -> Path:
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> Path:
     """Recordings, among them words near "computer" that sound as the detector likes; and a humming engine."""
     folder = recordings(tmp_path / "shared")
     corpus = folder / confusables.WORDS
@@ -36,11 +37,8 @@ def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_dir: Path, make
         rows.append({"audio_filepath": f"{number}.wav", "text": text, "speaker": "anna"})
     (corpus / "manifest.jsonl").write_text("\n".join(map(json.dumps, rows)))
     monkeypatch.setenv("HARK_SHARED", str(folder))
-    monkeypatch.setattr(synthetic, "default_engines", lambda: {"choir": make_choir()})
-    monkeypatch.setattr(confusables, "VOICES", ("choir", "mute"))
-    monkeypatch.setattr(confusables, "TEXTS", 12)
-    monkeypatch.setattr(confusables, "CANDIDATES", 400)
-    monkeypatch.setattr(confusables, "PHRASE_TAKES", 5)
+    monkeypatch.setattr(synthetic, "default_engines", lambda: {"choir": Choir()})
+    replace_in(confusables, monkeypatch, VOICES=("choir", "mute"), TEXTS=12, CANDIDATES=400, PHRASE_TAKES=5)
     return folder
 
 
@@ -91,17 +89,15 @@ def test_missing_data_are_reported(shared: Path, tmp_path: Path, monkeypatch: py
         run_measurement("confusables", BenchOptions(), silent_reporter())
 
 
-def test_voices_that_are_kept_to_measure_on_speak_first(
-    monkeypatch: pytest.MonkeyPatch, data_dir: Path, make_choir: Any
-) -> None:
-    choir = make_choir()
+def test_voices_that_are_kept_to_measure_on_speak_first(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> None:
+    choir = Choir()
     monkeypatch.setattr(synthetic, "default_engines", lambda: {"choir": choir})
     monkeypatch.setattr(confusables, "VOICES", ("choir",))
     listed = [voice.name for one in confusables._voices("en", {})["choir"] for voice in one]
     kept = [
         replace(voice, name=f"kept {voice.name}", speaker=f"kept {n}") for n, voice in enumerate(choir.voices("en"))
     ]
-    monkeypatch.setattr(choir, "kept_voices", lambda language: kept)
+    choir.kept_voices = lambda language: kept
     found = confusables._voices("en", {})["choir"]
     assert listed and all(not name.startswith("kept") for name in listed)
     assert sorted(voice.name for one in found for voice in one) == sorted(voice.name for voice in kept)

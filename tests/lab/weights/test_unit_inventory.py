@@ -18,9 +18,11 @@ from db.records import AlignedUnit, NewClip
 from lab.weights import unit_inventory as unit_inventory
 from lab.weights.unit_inventory import Speaker, Stretch, build, chosen_stretches, pairs_of_vocabulary, stretches
 from model.asr.emissions import Aligner
+from pipeline.corpora import alignment
 from pipeline.corpora.alignment import Alignment, align, align_people
 from pipeline.training.planning.splits import real_speaker
 from pipeline.training.scoring.keyword_scoring import intelligible
+from tests.support.constants import replace_in
 from tests.support.sounds import noise
 from tests.support.spoken_words import joined, say
 
@@ -117,8 +119,7 @@ def test_a_text_is_found_where_it_was_spoken_and_no_other(aligner: Aligner) -> N
 def test_the_librarys_people_are_aligned_as_far_as_is_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aligner: Aligner
 ) -> None:
-    monkeypatch.setattr("pipeline.corpora.alignment.LEAST_SPEECH_S", 3.0)
-    monkeypatch.setattr("pipeline.corpora.alignment.MOST_SPEECH_S", 3.0)
+    replace_in(alignment, monkeypatch, LEAST_SPEECH_S=3.0, MOST_SPEECH_S=3.0)
     words = ["please", "open", "the", "big", "window", "before", "seven"]
     audio, _ = joined(words)
     text = " ".join(words)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from audio_augmentation.silence import speech_bounds
 from core.audio_file import SAMPLE_RATE, write_audio
 from core.errors import HarkError
 from db.db_api import Library
@@ -31,6 +32,7 @@ from pipeline.corpora.enrolment import (
 from pipeline.training.clips.examples import clip_table
 from pipeline.training.planning.config import RunConfig
 from pipeline.training.planning.plan import make_plan, run_texts
+from tests.support.choir import new_clip
 
 
 def speechlike(seconds: float = 0.8, level: float = 0.1, around_s: float = 1.0, seed: int = 0) -> np.ndarray:
@@ -46,8 +48,6 @@ def speechlike(seconds: float = 0.8, level: float = 0.1, around_s: float = 1.0, 
 @pytest.fixture(autouse=True)
 def by_energy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Find speech by energy: the speech detector rejects a hum."""
-    from audio_augmentation.silence import speech_bounds
-
     monkeypatch.setattr(enrolment, "speech_bounds", lambda audio, method: speech_bounds(audio, "energy"))
 
 
@@ -167,32 +167,24 @@ def kept_by_all(library: Library, role: str, phrase: str = "hey compass") -> set
     }
 
 
-def test_a_test_is_never_trained_on_and_counts_among_people(library: Library, run: Callable[[], Any]) -> None:
-    kept = kept_by_all(library, TEST)
+@pytest.mark.parametrize("role", [TEST, TRAIN])
+def test_takes_are_in_the_split_of_their_role_and_count_among_people(
+    library: Library, run: Callable[[], Any], role: str
+) -> None:
+    kept = kept_by_all(library, role)
     table = run()
     mine = table[table["clip_id"].isin(kept)]
-    assert set(mine["clip_id"]) == kept and set(mine["split"]) == {"test"}
+    assert set(mine["clip_id"]) == kept and set(mine["split"]) == {role}
     assert set(mine["bucket"]) == {"positive"} and set(mine["engine"]) == {"corpus"}, "what a report calls people"
 
 
-def test_what_is_given_for_training_is_trained_on(library: Library, run: Callable[[], Any]) -> None:
-    kept = kept_by_all(library, TRAIN)
-    table = run()
-    mine = table[table["clip_id"].isin(kept)]
-    assert set(mine["clip_id"]) == kept and set(mine["split"]) == {"train"} and set(mine["bucket"]) == {"positive"}
-
-
-def test_takes_are_not_crowded_out_by_a_library_that_has_grown(
-    library: Library, run: Callable[[], Any], new_clip: Callable[..., Any]
-) -> None:
+def test_takes_are_not_crowded_out_by_a_library_that_has_grown(library: Library, run: Callable[[], Any]) -> None:
     kept = kept_by_all(library, TEST)
     library.add_clips(new_clip("hey compass", f"alpha-{n % 12}", "alpha", 0.2, request_id=f"o:{n}") for n in range(300))
     assert kept <= set(run()["clip_id"])
 
 
-def test_nobody_is_heard_in_training_and_in_the_test(
-    library: Library, run: Callable[[], Any], new_clip: Callable[..., Any]
-) -> None:
+def test_nobody_is_heard_in_training_and_in_the_test(library: Library, run: Callable[[], Any]) -> None:
     tests = kept_by_all(library, TEST)
     given = {
         keep_one(library, examine(speechlike(seed=7000 + n)), speaker=speaker, role=TRAIN)
@@ -209,7 +201,7 @@ def test_nobody_is_heard_in_training_and_in_the_test(
 
 
 def test_a_test_of_another_phrase_and_cuts_of_tests_stay_out_of_training(
-    library: Library, run: Callable[[], Any], new_clip: Callable[..., Any]
+    library: Library, run: Callable[[], Any]
 ) -> None:
     others = kept_by_all(library, TEST, "good evening everybody")
     cuts = library.add_clips(
@@ -224,9 +216,7 @@ def test_a_test_of_another_phrase_and_cuts_of_tests_stay_out_of_training(
     assert len(found) and set(found["split"]) == {"test"}
 
 
-def test_a_rejected_clip_is_not_used_even_if_it_was_planned(
-    library: Library, run: Callable[[], Any], new_clip: Callable[..., Any]
-) -> None:
+def test_a_rejected_clip_is_not_used_even_if_it_was_planned(library: Library, run: Callable[[], Any]) -> None:
     parents = library.add_clips(
         new_clip(f"he said hey compass {n}", f"reader {n}", "corpus", 4.0, source=f"r:{n}") for n in range(6)
     )

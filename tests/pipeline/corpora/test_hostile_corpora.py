@@ -11,16 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import soundfile
 
 from core.errors import HarkError
-from core.events import Reporter
 from db.db_api import Library
 from pipeline.acoustic.data import corpus_utterances
 from pipeline.corpora import listing
-from pipeline.corpora.importing import ImportReport, import_corpus
 from pipeline.corpora.layouts.utterance import Utterance
-from tests.support.sounds import noise
+from tests.support.small_corpora import put, run, write
 
 OUTSIDE = "outside of the corpus"
 UNREADABLE_TEXT = "text unreadable or too long"
@@ -32,28 +29,12 @@ def secret(tmp_path: Path) -> Path:
     return put(tmp_path / "alice" / "audio.flac", 7)
 
 
-def put(path: Path, seed: int = 0, seconds: float = 0.5) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, noise(seconds, seed), 16000)
-    return path
-
-
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The lines of the process that reads a corpus."""
     lines: list[Any] = []
     monkeypatch.setattr(listing, "called", lambda *arguments, **more: iter(lines))
     return lines
-
-
-def write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def run(folder: Path, library: Library, own: bool = False) -> ImportReport:
-    return import_corpus(folder, library, "en", Reporter(lambda event: None), own=own)
 
 
 def manifest(folder: Path, name: str) -> None:

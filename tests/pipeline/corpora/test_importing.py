@@ -19,35 +19,19 @@ import soundfile
 
 from core.confined_call import called
 from core.errors import HarkError
-from core.events import Reporter
+from core.events import Reporter, silent_reporter
 from db.db_api import Library
 from db.records import Clip, ClipQuery, NewClip
 from pipeline.corpora import importing as corpus_module
-from pipeline.corpora.importing import ImportReport, corpus_name, import_corpus, import_peoples_speech
+from pipeline.corpora.importing import corpus_name, import_corpus, import_peoples_speech
 from pipeline.corpora.layouts import LAYOUTS, layout_of
 from pipeline.corpora.licences import licence_of
+from tests.support.constants import replace_in
 from tests.support.programs import make_environment
+from tests.support.small_corpora import put, run, write
+from tests.support.sounds import noise
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
-def speech(seed: int, seconds: float = 0.5, rate: int = 16000) -> np.ndarray:
-    return (0.1 * np.random.default_rng(seed).standard_normal(int(rate * seconds))).astype(np.float32)
-
-
-def put(path: Path, seed: int = 0, seconds: float = 0.5, rate: int = 16000) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(str(path), speech(seed, seconds, rate), rate)
-    return path
-
-
-def write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-
-
-def run(folder: Path, library: Library, **options: Any) -> ImportReport:
-    return import_corpus(folder, library, "en", Reporter(lambda event: None), **options)
 
 
 def by_place(library: Library) -> dict[str, Clip]:
@@ -68,15 +52,14 @@ def test_librispeech(engine: str, folder: Path, library: Library) -> None:
     assert (clip.text_normalized, clip.speaker, clip.licence) == ("mister quilter's manner", "libri-1272", "CC-BY-4.0")
     assert (clip.engine, clip.language, clip.text_known) == ("corpus", "en", True)
     assert [found.id for found in library.search("quilter's manner", 5)] == [clip.id]
-    assert np.abs(library.read_audio(clip) - speech(1)).max() < 1e-3
+    assert np.abs(library.read_audio(clip) - noise(0.5, 1)).max() < 1e-3
 
 
 @pytest.mark.parametrize("limit_hours", [None, 1.0])
 def test_a_corpus_that_disappears_half_way_is_reported_and_can_be_resumed(
     engine: str, folder: Path, library: Library, monkeypatch: pytest.MonkeyPatch, limit_hours: float | None
 ) -> None:
-    monkeypatch.setattr(corpus_module, "CHUNK", 4)
-    monkeypatch.setattr(corpus_module, "usable_cores", lambda: 1)  # the more there are, the later it stores
+    replace_in(corpus_module, monkeypatch, CHUNK=4, usable_cores=lambda: 1)  # on more cores it stores later
     rows = []
     for number in range(20):
         put(folder / "wavs" / f"{number}.wav", number)
@@ -316,7 +299,10 @@ def test_licences_are_read_from_the_corpus(folder: Path, text: str, licence: str
 
 def test_an_export_can_be_imported(folder: Path, library: Library, tmp_path: Path) -> None:
     library.add_clips(
-        [NewClip(speech(n), f"Text {n}!", f"text {n}", "en", "espeak", speaker="s", licence="MIT") for n in range(3)]
+        [
+            NewClip(noise(0.5, n), f"Text {n}!", f"text {n}", "en", "espeak", speaker="s", licence="MIT")
+            for n in range(3)
+        ]
     )
     library.export(folder, ClipQuery())
     with Library(tmp_path / "other") as other:
@@ -366,7 +352,7 @@ def test_an_import_goes_on_after_a_kill(folder: Path, tmp_path: Path) -> None:
 
 def encoded(seed: int, rate: int = 16000) -> bytes:
     buffer = io.BytesIO()
-    soundfile.write(buffer, speech(seed, 0.5, rate), rate, format="FLAC")
+    soundfile.write(buffer, noise(0.5, seed, rate=rate), rate, format="FLAC")
     return buffer.getvalue()
 
 
@@ -404,7 +390,7 @@ def test_peoples_speech_up_to_a_cap(
     monkeypatch.setenv("HARK_DATA", str(library.data_dir))
     make_environment(monkeypatch, tmp_path / "engines", "tps")
     monkeypatch.setattr(corpus_module, "CHUNK", 4)
-    reporter = Reporter(lambda event: None)
+    reporter = silent_reporter()
     first = import_peoples_speech(library, reporter, 3.0 / 3600, location=peoples_speech_folder)
     assert (first.added, first.skipped, first.unknown_text) == (6, {"unreadable": 1}, 1)
     assert first.limit_reached and first.licence == "CC-BY-4.0"
@@ -414,19 +400,19 @@ def test_peoples_speech_up_to_a_cap(
     clips = by_place(library)
     assert clips["talk_1/2.flac"].text_normalized == "hello number two of one"
     assert clips["talk_1/2.flac"].licence == "CC-BY-3.0" and not clips["talk_0/4.flac"].text_known
-    assert np.abs(library.read_audio(clips["talk_1/2.flac"]) - speech(102)).max() < 1e-3
+    assert np.abs(library.read_audio(clips["talk_1/2.flac"]) - noise(0.5, 102)).max() < 1e-3
     assert library.check(left_over_after_s=0).problems == ()
 
 
 def test_peoples_speech_in_a_folder_without_it(folder: Path, library: Library) -> None:
     with pytest.raises(HarkError):
-        import_peoples_speech(library, Reporter(lambda event: None), 1.0, location=folder)
+        import_peoples_speech(library, silent_reporter(), 1.0, location=folder)
 
 
 def test_peoples_speech_without_the_package(folder: Path, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_ENGINES_ENV", str(folder / "no environments"))
     with pytest.raises(HarkError) as raised:
-        import_peoples_speech(library, Reporter(lambda event: None), 1.0, location=folder)
+        import_peoples_speech(library, silent_reporter(), 1.0, location=folder)
     assert "datasets" in raised.value.why and "engines enable tps" in raised.value.what_to_do
 
 

@@ -19,6 +19,7 @@ from pipeline.recordings.adapt_recognizer import Passage, collect, left_out, tra
 from pipeline.recordings.transcript import Segment, Transcript, save_transcript
 from pipeline.recordings.transcription.hark_engine import SHIPPED
 from pipeline.recordings.transcription.registry import choose, close_engines, with_model
+from tests.support.constants import replace_in
 from tests.support.moonshine_package import replace_package
 
 TEXTS = ("we ship the compass on friday", "the budget is fine", "open the window", "nobody knows the way home")
@@ -99,9 +100,7 @@ def spoken(tmp_path: Path) -> tuple[list[np.ndarray], list[str]]:
 
 
 def test_a_whole_run_trains_and_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recognizer_job, "SYNTHETIC", 4)
-    monkeypatch.setattr(recognizer_job, "FEWEST_STEPS", 4)
-    monkeypatch.setattr(recognizer_job, "BATCH_S", 8.0)
+    replace_in(recognizer_job, monkeypatch, SYNTHETIC=4, FEWEST_STEPS=4, BATCH_S=8.0)
     pause = np.zeros(SAMPLE_RATE // 2, np.float32)
     clips, texts = spoken(tmp_path / "said")
     parts, segments, place = [], [], 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -48,6 +49,13 @@ def fake_ffmpeg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[...
     return make
 
 
+def normalized(folder: Path, sound: np.ndarray, rate: int = 16_000) -> tuple[MediaFacts, np.ndarray]:
+    """Write a recording, and return what becomes of it."""
+    soundfile.write(folder / "in.wav", sound, rate)
+    facts = normalize(folder / "in.wav", folder / "a.flac", MediaLimits())
+    return facts, soundfile.read(folder / "a.flac")[0]
+
+
 def test_one_channel_is_kept_and_resampled(decoder: str, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "in.wav", tone(2, rate=44_100), 44_100)
     facts = normalize(tmp_path / "in.wav", tmp_path / "out" / "audio.flac", MediaLimits())
@@ -61,9 +69,8 @@ def test_one_channel_is_kept_and_resampled(decoder: str, tmp_path: Path) -> None
 
 
 def test_two_channels_stay_separate(decoder: str, tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "in.wav", np.stack([tone(1, hertz=300), tone(1, hertz=700)], axis=1), 16_000)
-    assert normalize(tmp_path / "in.wav", tmp_path / "a.flac", MediaLimits()).channels == 2
-    found, _ = soundfile.read(tmp_path / "a.flac")
+    facts, found = normalized(tmp_path, np.stack([tone(1, hertz=300), tone(1, hertz=700)], axis=1))
+    assert facts.channels == 2
     assert [int(np.abs(np.fft.rfft(found[:, side])).argmax()) for side in (0, 1)] == [300, 700]
 
 
@@ -71,16 +78,14 @@ def test_two_channels_stay_separate(decoder: str, tmp_path: Path) -> None:
 def test_more_channels_are_mixed_evenly(decoder: str, tmp_path: Path, channels: int) -> None:
     sounds = np.zeros((16_000, channels))
     sounds[:, channels - 1] = tone(1, level=0.9)  # ffmpeg's own mixing would leave some channels out
-    soundfile.write(tmp_path / "in.wav", sounds, 16_000)
-    assert normalize(tmp_path / "in.wav", tmp_path / "a.flac", MediaLimits()).channels == 1
-    found, _ = soundfile.read(tmp_path / "a.flac")
+    facts, found = normalized(tmp_path, sounds)
+    assert facts.channels == 1
     assert np.abs(found).max() == pytest.approx(0.9 / channels, rel=0.05)
 
 
 def test_less_than_one_sample_at_16_khz_is_refused(decoder: str, tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "in.wav", np.full(1, 0.5), 48_000)
     with pytest.raises(HarkError, match="no samples"):
-        normalize(tmp_path / "in.wav", tmp_path / "a.flac", MediaLimits())
+        normalized(tmp_path, np.full(1, 0.5), 48_000)
 
 
 def test_progress_is_reported(decoder: str, tmp_path: Path) -> None:
@@ -93,8 +98,6 @@ def test_progress_is_reported(decoder: str, tmp_path: Path) -> None:
 
 @needs_ffmpeg
 def test_video_with_sound(tmp_path: Path) -> None:
-    import subprocess
-
     soundfile.write(tmp_path / "in.wav", tone(1), 16_000)
     command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=duration=1:size=64x64:rate=5"]
     command += ["-i", str(tmp_path / "in.wav"), "-shortest", str(tmp_path / "in.mkv")]
@@ -152,12 +155,11 @@ def files_in(folder: Path) -> list[str]:
 def test_ffmpeg_that_is_killed_or_hangs(
     tmp_path: Path, fake_ffmpeg: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
-    soundfile.write(tmp_path / "in.wav", tone(1), 16_000)
     fake_ffmpeg(script)
     monkeypatch.setattr(media, "DECODE_TIMEOUT_S", 0.3)
     started = time.monotonic()
     with pytest.raises(HarkError, match="SIGKILL"):
-        normalize(tmp_path / "in.wav", tmp_path / "a.flac", MediaLimits())
+        normalized(tmp_path, tone(1))
     assert time.monotonic() - started < 10
     assert files_in(tmp_path) == ["in.wav"]
 
@@ -166,11 +168,10 @@ def test_ffmpeg_that_is_killed_or_hangs(
 def test_a_busy_machine_says_nothing_of_the_file(
     tmp_path: Path, fake_ffmpeg: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    soundfile.write(tmp_path / "in.wav", tone(1), 16_000)
     fake_ffmpeg("exec sleep 60", "ffprobe")
     monkeypatch.setattr(media, "PROBE_TIMEOUT_S", 0.3)
     with pytest.raises(HarkError, match="not read in time") as refused:
-        normalize(tmp_path / "in.wav", tmp_path / "a.flac", MediaLimits())
+        normalized(tmp_path, tone(1))
     assert "ffprobe" in refused.value.why and "machine is busy" in refused.value.why
 
 
@@ -180,19 +181,17 @@ def test_a_busy_machine_says_nothing_of_the_file(
 def test_what_looks_into_a_file_may_say_anything(
     decoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str
 ) -> None:
-    soundfile.write(tmp_path / "in.wav", tone(1), 16_000)
     monkeypatch.setattr(media, "_run_probe", lambda command, path: (json.loads(says), ""))
     with pytest.raises(HarkError, match="gave an invalid answer"):
-        normalize(tmp_path / "in.wav", tmp_path / "a.flac", MediaLimits())
+        normalized(tmp_path, tone(1))
 
 
 @needs_ffmpeg
 def test_ffmpeg_has_little_memory(tmp_path: Path, fake_ffmpeg: Callable[[str], None]) -> None:
-    soundfile.write(tmp_path / "in.wav", tone(1), 16_000)
     limits = "resource.getrlimit(resource.RLIMIT_AS)[0], resource.getrlimit(resource.RLIMIT_CORE)[0]"
     fake_ffmpeg(f"exec {sys.executable} -I -c 'import resource, sys; sys.exit(f\"Cannot allocate, of {{{limits}}}\")'")
     with pytest.raises(HarkError, match=rf"Cannot allocate, of \({MEMORY_BYTES}, 0\)"):
-        normalize(tmp_path / "in.wav", tmp_path / "a.flac", MediaLimits())
+        normalized(tmp_path, tone(1))
 
 
 def test_a_full_disk(decoder: str, tmp_path: Path, small_disk: Path) -> None:

@@ -9,9 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -375,18 +375,23 @@ def test_bundles_that_are_none(bundles: list[Path], tmp_path: Path) -> None:
         open_wake_words([tmp_path / "odd.zip"])
 
 
-def command(*arguments: str, **settings: object) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "main.py", "wyoming", *arguments], cwd=REPOSITORY, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"}, **settings,
-    )  # fmt: skip
+@contextmanager
+def command(*arguments: str, stdin: int = subprocess.DEVNULL) -> Iterator[subprocess.Popen]:
+    """Run the command; end it if it has not ended."""
+    with subprocess.Popen(
+        [sys.executable, "main.py", "wyoming", *arguments], cwd=REPOSITORY, stdin=stdin, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    ) as process:  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_serves_until_it_is_ended(bundles: list[Path], number: signal.Signals) -> None:
     port = free_port()
-    process = command("--json", "--uri", f"tcp://127.0.0.1:{port}", *map(str, bundles), stdin=subprocess.DEVNULL)
-    try:
+    with command("--json", "--uri", f"tcp://127.0.0.1:{port}", *map(str, bundles)) as process:
         assert process.stdout is not None
         line = json.loads(process.stdout.readline())
         assert line["wake_words"] == {"hey_compass": "hey compass", "smart_mirror": "smart mirror"}
@@ -399,16 +404,12 @@ def test_the_command_serves_until_it_is_ended(bundles: list[Path], number: signa
 
         in_a_loop(talk())
         out, err = process.communicate(timeout=WAIT_S)
-    finally:
-        process.kill()
-        process.communicate()
     assert process.returncode == 130 and not out and b"Traceback" not in err and b"never retrieved" not in err, err
     assert b"Listening on" in err and b"hey_compass  score" in err
 
 
 def test_the_command_over_stdin_and_stdout(bundles: list[Path], tmp_path: Path) -> None:
-    process = command("--uri", "stdio://", str(bundles[0]), stdin=subprocess.PIPE)
-    try:
+    with command("--uri", "stdio://", str(bundles[0]), stdin=subprocess.PIPE) as process:
         assert process.stdin is not None and process.stdout is not None
         process.stdin.write(b'{"type": "describe"}\n')
         process.stdin.flush()
@@ -416,9 +417,6 @@ def test_the_command_over_stdin_and_stdout(bundles: list[Path], tmp_path: Path) 
         info = json.loads(process.stdout.read(header["data_length"]))
         assert info["wake"][0]["models"][0]["phrase"] == "hey compass"
         out, err = process.communicate(timeout=WAIT_S)  # which closes stdin
-    finally:
-        process.kill()
-        process.communicate()
     assert process.returncode == 0 and not out and b"Traceback" not in err, err
 
 
@@ -432,8 +430,8 @@ def test_the_command_explains_itself(bundles: list[Path], tmp_path: Path) -> Non
             ((str(bundles[0]), "--uri", "stdio://"), "cannot listen"),  # stdin is not a pipe
             ((str(bundles[0]), "--uri", "stdio://", "--json"), "cannot be combined"),
         ):
-            process = command(*arguments, stdin=subprocess.DEVNULL)
-            _, err = process.communicate(timeout=WAIT_S)
+            with command(*arguments) as process:
+                _, err = process.communicate(timeout=WAIT_S)
             text = err.decode()
             assert process.returncode == 2 and message in text and "What to do:" in text, text
             assert "Traceback" not in text

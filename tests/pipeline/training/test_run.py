@@ -11,7 +11,7 @@ import sys
 import time
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,23 +27,22 @@ from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
 from db.db_api import Library
-from db.records import NewClip
 from model import encoder_backbone
 from model.dataset import FeatureWriter
 from model.encoder_backbone import encoder_path
-from model.examples import SoundSources
 from model.runtime.detector import Detector
 from pipeline.training import run as training_pipeline
 from pipeline.training.negatives import negative_set
 from pipeline.training.packing import bundle
-from pipeline.training.planning import plan as planning
 from pipeline.training.planning.config import AUTO_SIZE, BUCKETS, EFFORTS, BucketSize, Effort, RunConfig, job_folder
 from pipeline.training.planning.plan import Plan, save_plan
 from pipeline.training.run import plan_run, plan_summary, prepare, run_training
 from tests.support import tiny_run
+from tests.support.choir import Choir, new_clip
+from tests.support.constants import replace_in
 from tests.support.library_server import ENGINES
 from tests.support.processes import of_session
-from tests.support.tiny_run import FEW_ROOMS, TINY
+from tests.support.tiny_run import TINY
 
 # Where the run is killed, in this order: each run goes on from what the one before has left.
 KILLS = ("plan:0", "synthesize:2", "features:2", "train:1", "calibrate:0", "report:0", "bundle:0", "zip:3")
@@ -101,26 +100,28 @@ def test_the_size_that_hears_best_is_taken_where_it_can_be_had(monkeypatch: pyte
         prepare(replace(auto, size="huge"))
 
 
-def test_the_plan_alone_makes_nothing(
-    tmp_path: Path, make_choir: type, tiny_effort: Effort, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    choir = make_choir("alpha")
-    monkeypatch.setattr(planning, "all_engines", lambda: {"alpha": choir})
+def test_the_plan_alone_makes_nothing(tmp_path: Path, tiny_effort: Effort, choirs: dict[str, Choir]) -> None:
     plan = plan_run(CONFIG, tmp_path, silent_reporter())
-    assert plan.requests and choir.spoken == [] and not (tmp_path / "jobs").exists()
+    assert plan.requests and not any(choir.spoken for choir in choirs.values()) and not (tmp_path / "jobs").exists()
     assert plan_run(CONFIG, tmp_path, silent_reporter()) == plan
 
 
 @pytest.fixture
-def plan(tmp_path: Path, make_choir: type, tiny_effort: Effort, monkeypatch: pytest.MonkeyPatch) -> Plan:
-    """The plan of a run spoken by a choir."""
-    monkeypatch.setattr(planning, "all_engines", lambda: {"alpha": make_choir("alpha")})
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the runs that have begun; each ends at once."""
+    names: list[str] = []
+    made = {"bundle": "compass.zip", "report": "report.html"}
+    monkeypatch.setattr(training_pipeline, "_run", lambda work, *rest: names.append(work.folder.name) or made)
+    return names
+
+
+@pytest.fixture
+def plan(tmp_path: Path, tiny_effort: Effort, choirs: dict[str, Choir]) -> Plan:
+    """The plan of a run spoken by choirs."""
     return plan_run(CONFIG, tmp_path, silent_reporter())
 
 
-def test_the_plan_of_a_run_that_was_stopped_says_how_far_it_is(
-    plan: Plan, tmp_path: Path, new_clip: Callable[..., NewClip]
-) -> None:
+def test_the_plan_of_a_run_that_was_stopped_says_how_far_it_is(plan: Plan, tmp_path: Path) -> None:
     fresh = plan_summary(plan, tmp_path)
     assert fresh == {**plan.summary(), "unfinished": None}
     folder = job_folder(tmp_path, CONFIG)
@@ -148,16 +149,16 @@ def test_the_plan_of_a_run_that_was_stopped_says_how_far_it_is(
 
 
 def test_a_run_that_has_spoken_all_needs_no_engines_any_more(
-    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new_clip: Callable[..., NewClip]
+    plan: Plan, choirs: dict[str, Choir], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_plan(plan, job_folder(tmp_path, CONFIG) / "plan.json")
-    monkeypatch.setattr(planning, "all_engines", dict)
+    choirs.clear()
 
     def features(*given: object) -> None:
         raise HarkError("It came to the features.", "", "")
 
     monkeypatch.setattr(training_pipeline, "_clips", features)
-    for spoken, becomes in ((plan.requests[1:], "no speech engine called 'alpha'"), (plan.requests, "to the features")):
+    for spoken, becomes in ((plan.requests[1:], "no speech engine called"), (plan.requests, "to the features")):
         with Library(tmp_path) as library:
             library.add_clips(new_clip(r.text, "s", r.engine, 0.2, request_id=r.request_id) for r in spoken)
         with pytest.raises(HarkError, match=becomes):
@@ -204,17 +205,14 @@ def test_what_was_made_for_a_job_is_not_made_again(tmp_path: Path, monkeypatch: 
 
 
 def test_a_run_that_another_process_has_just_finished_is_not_mistaken_for_ours(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    begun: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = prepare(replace(CONFIG, effort="quick"))
-    begun: list[str] = []
-    made = {"bundle": "compass.zip", "report": "report.html"}
-    monkeypatch.setattr(training_pipeline, "_run", lambda work, *rest: begun.append(work.folder.name) or made)
 
     @contextmanager
     def slow(path: Path, refusal: object) -> Iterator[None]:
         if path.parent.name == config.run_name:  # it is finished while one waits
-            (path.parent / "result.json").write_text(json.dumps({**made, "made_for": "another job"}))
+            (path.parent / "result.json").write_text('{"bundle": "", "report": "", "made_for": "another job"}')
         yield
 
     monkeypatch.setattr(training_pipeline, "held", slow)
@@ -424,17 +422,7 @@ def test_the_bundle_runs_without_hark_and_without_torch(attempts: tuple[Path, li
         for scores in expected.score_recording([soundfile.read(tmp_path / "a.wav", dtype="float32")[0]])
         for hit in expected.detections(scores)
     ]
-    command = [
-        sys.executable,
-        "-I",
-        "-c",
-        WITHOUT_HARK,
-        "--wav",
-        str(tmp_path / "a.wav"),
-        "--json",
-        "--threshold",
-        "0.3",
-    ]
+    command = [sys.executable, "-I", "-c", WITHOUT_HARK, "--wav", "../a.wav", "--json", "--threshold=0.3"]
     for more in ([], ["--int8"]):
         done = subprocess.run([*command, *more], cwd=tmp_path / "unpacked", capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
@@ -443,11 +431,15 @@ def test_the_bundle_runs_without_hark_and_without_torch(attempts: tuple[Path, li
             assert [found["time_s"] for found in answer["detections"]] == wanted
 
 
-def test_a_detector_is_trained_from_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engines: tuple[str, ...]
-) -> None:
+@pytest.fixture
+def tinier(few_rooms: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the effort "tiny" that of a run in this process."""
     monkeypatch.setitem(EFFORTS, "tiny", replace(TINY, positive=BucketSize(5, 10), **FEW))
-    monkeypatch.setattr(SoundSources.__init__, "__defaults__", FEW_ROOMS)
+
+
+def test_a_detector_is_trained_from_nothing(
+    tinier: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engines: tuple[str, ...]
+) -> None:
     monkeypatch.setitem(sys.modules, "pymicro_features", None)  # what ESPHome's detector hears with is not installed
     told: list[Event] = []
     config = replace(CONFIG, from_scratch=True, engines=engines, devices=("esphome",))
@@ -479,16 +471,14 @@ def test_a_detector_is_trained_from_nothing(
 
 @pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
 def test_a_large_detector_is_trained_and_hears_its_phrase(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engines: tuple[str, ...]
+    tinier: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engines: tuple[str, ...]
 ) -> None:
-    monkeypatch.setitem(EFFORTS, "tiny", replace(TINY, positive=BucketSize(5, 10), **FEW))
-    monkeypatch.setattr(SoundSources.__init__, "__defaults__", FEW_ROOMS)
-    monkeypatch.setattr(negative_set, "RESCORED_AN_HOUR", 5)  # not a hundred, which takes a minute
-    monkeypatch.setattr(bundle, "PARITY_CLIPS", 4)
     pieces = negative_set.negative_pieces
-    monkeypatch.setattr(
-        negative_set, "negative_pieces", lambda path, hours, *rest: pieces(path, min(hours, 0.3), *rest)
-    )
+    replace_in(
+        negative_set, monkeypatch, RESCORED_AN_HOUR=5,  # not a hundred, which takes a minute
+        negative_pieces=lambda path, hours, *rest: pieces(path, min(hours, 0.3), *rest),
+    )  # fmt: skip
+    monkeypatch.setattr(bundle, "PARITY_CLIPS", 4)
     monkeypatch.setitem(EFFORTS, "tiny", replace(EFFORTS["tiny"], network_steps=0))
     wanted = replace(CONFIG, size="large", engines=engines, devices=("small",))
     result = run_training(wanted, tmp_path, silent_reporter())
@@ -519,17 +509,16 @@ def test_a_decoder_of_another_version_is_reported_before_anything_slow(
 ) -> None:
     for name in (encoder_backbone.ENCODER_FILE, encoder_backbone.DECODER_FILE, encoder_backbone.TOKENIZER_FILE):
         (tmp_path / name.name).write_bytes(b"of another version")
-    monkeypatch.setattr(encoder_backbone, "package_file", lambda name: tmp_path / name.name)
-    monkeypatch.setattr(encoder_backbone, "DIGESTS", {encoder_backbone.DECODER_FILE: "0" * 64})
+    digests = {encoder_backbone.DECODER_FILE: "0" * 64}
+    replace_in(encoder_backbone, monkeypatch, package_file=lambda name: tmp_path / name.name, DIGESTS=digests)
     encoder_backbone.check_package.cache_clear()
     with pytest.raises(HarkError, match=r"decoder_model_merged\.ort, which large detectors need, is missing"):
         prepare(RunConfig("hey compass", effort="quick", size="large"))
 
 
-def test_two_processes_do_not_work_on_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun: list[Path] = []
-    made = {"bundle": "compass.zip", "report": "report.html"}
-    monkeypatch.setattr(training_pipeline, "_run", lambda work, *rest: begun.append(work.folder) or made)
+def test_two_processes_do_not_work_on_one_run(
+    begun: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = replace(CONFIG, effort="quick")
     folder = job_folder(tmp_path, config)
     folder.mkdir(parents=True)
@@ -543,4 +532,4 @@ def test_two_processes_do_not_work_on_one_run(tmp_path: Path, monkeypatch: pytes
             run_training(config, tmp_path, silent_reporter())
         assert folder.name in raised.value.what and str(os.getpid()) in raised.value.why and not begun
     run_training(config, tmp_path, silent_reporter())
-    assert begun == [folder]
+    assert begun == [folder.name]

@@ -15,13 +15,15 @@ from scipy.optimize import linear_sum_assignment
 
 from core.errors import HarkError
 from core.events import Reporter
-from pipeline.recordings.diarization import acoustic, channels, pyannote_engine, speakers
+from pipeline.recordings.diarization import acoustic, channels, pyannote_engine
 from pipeline.recordings.diarization.acoustic import diarize_audio, speech_regions
 from pipeline.recordings.diarization.channels import compare, turns_of, two_speakers
 from pipeline.recordings.diarization.clustering import unit, voices
 from pipeline.recordings.diarization.speakers import assign, assign_again, diarize
 from pipeline.recordings.diarization.turns import Diarization, Turn, with_overlaps
+from pipeline.recordings.diarization.voiceprints import remember
 from pipeline.recordings.transcript import Segment, Transcript, Word
+from tests.support.constants import replace_in
 from tests.support.programs import make_environment
 
 RATE = 16_000
@@ -139,10 +141,11 @@ def by_pitch(audio: np.ndarray, windows: Sequence[tuple[float, float]], reporter
 @pytest.fixture
 def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channels, "SpeechProbability", LoudnessAsSpeech)
-    monkeypatch.setattr(
-        acoustic, "speech_probabilities", lambda blocks: LoudnessAsSpeech().feed(np.concatenate(blocks))
-    )
-    monkeypatch.setattr(acoustic, "_embeddings", by_pitch)
+
+    def loudness(blocks: list[np.ndarray]) -> np.ndarray:
+        return LoudnessAsSpeech().feed(np.concatenate(blocks))
+
+    replace_in(acoustic, monkeypatch, speech_probabilities=loudness, _embeddings=by_pitch)
 
 
 def hum(seconds: float, hertz: float) -> np.ndarray:
@@ -241,15 +244,19 @@ def later(sound: np.ndarray, seconds: float) -> np.ndarray:
 def test_two_people_or_one_sound_twice(
     stand_ins: None, tmp_path: Path, left: np.ndarray, right: np.ndarray, two: bool
 ) -> None:
-    soundfile.write(tmp_path / "a.flac", np.stack([left, right], axis=1), RATE)
-    found = compare(tmp_path / "a.flac")
+    path = stereo(tmp_path / "a.flac", left, right)
+    found = compare(path)
     assert found.two_speakers is two, (found.left_s, found.right_s)
-    assert two_speakers(tmp_path / "a.flac") is two
+    assert two_speakers(path) is two
+
+
+def stereo(path: Path, left: np.ndarray, right: np.ndarray) -> Path:
+    soundfile.write(path, np.stack([left, right], axis=1), RATE)
+    return path
 
 
 def test_turns_by_channels(stand_ins: None, tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "a.flac", np.stack([ONE + 0.2 * OTHER, OTHER + 0.2 * ONE], axis=1), RATE)
-    found = turns_of(compare(tmp_path / "a.flac"))
+    found = turns_of(compare(stereo(tmp_path / "a.flac", ONE + 0.2 * OTHER, OTHER + 0.2 * ONE)))
     truth = [Turn(0.5, 4, "L"), Turn(9, 13, "L"), Turn(17, 19, "L"), Turn(4.5, 8.5, "R"), Turn(12.5, 16, "R")]
     assert found.method == "channels" and set(found.speakers) == {"L", "R"}
     assert error_rate(truth, found.turns) < 0.05
@@ -320,8 +327,7 @@ def test_pyannote_where_it_is_set_up(stand_ins: None, pyannote: Path, tmp_path: 
     soundfile.write(tmp_path / "a.flac", ALL, RATE)
     found = diarize(tmp_path / "a.flac", speakers=number)
     assert found.method == "pyannote"
-    expected = (Turn(0, 2, "S1"), Turn(2, 3, "S1", True), Turn(2, 3, "S2", True), Turn(3, 5, "S2"))
-    assert found.turns == expected
+    assert found.turns == (Turn(0, 2, "S1"), Turn(2, 3, "S1", True), Turn(2, 3, "S2", True), Turn(3, 5, "S2"))
     asked = [json.loads(line) for line in pyannote.read_text().splitlines()]
     assert asked == [str(pyannote_engine.own_folder()), [[1, len(ALL)], RATE, number]]
 
@@ -344,25 +350,25 @@ def test_pyannote_that_is_not_there(data_dir: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_two_channels_go_before_everything(stand_ins: None, pyannote: Path, tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "a.flac", np.stack([ONE, OTHER], axis=1), RATE)
-    assert diarize(tmp_path / "a.flac").method == "channels"
-    assert diarize(tmp_path / "a.flac", speakers=3).method == "pyannote"  # more people than channels
-    soundfile.write(tmp_path / "b.flac", np.stack([ALL, ALL], axis=1), RATE)
-    assert diarize(tmp_path / "b.flac").method == "pyannote"
+    path = stereo(tmp_path / "a.flac", ONE, OTHER)
+    assert diarize(path).method == "channels"
+    assert diarize(path, speakers=3).method == "pyannote"  # more people than channels
+    assert diarize(stereo(tmp_path / "b.flac", ALL, ALL)).method == "pyannote"
 
 
 def test_remembered_voices_are_offered_and_not_applied(
     stand_ins: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(speakers.voiceprints, "names", lambda file: ["Ann"])
-    monkeypatch.setattr(speakers.voiceprints, "match_all", lambda file, embeddings: {sorted(embeddings)[-1]: "Ann"})
+    monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
+    voices = tmp_path / "voices.json"
+    for name, voice in (("Ann", hum(5, 2500)), ("Bob", OTHER.astype(np.float32))):
+        remember(voices, name, voice, consent=True)
     soundfile.write(tmp_path / "a.flac", np.concatenate([hum(6, 700), silence(1), hum(5, 2500)]), RATE)
-    found = diarize(tmp_path / "a.flac", voices=tmp_path / "voices.json")
+    found = diarize(tmp_path / "a.flac", voices=voices)
     assert found.sounds_like == {"S2": "Ann"} and found.names == {}
-    soundfile.write(tmp_path / "b.flac", np.stack([ONE, OTHER], axis=1), RATE)
-    found = diarize(tmp_path / "b.flac", voices=tmp_path / "voices.json")
+    found = diarize(stereo(tmp_path / "b.flac", ONE, OTHER), voices=voices)
     assert found.names == {"L": "Left speaker", "R": "Right speaker"} and set(found.embeddings) == {"L", "R"}
-    assert found.sounds_like == {"R": "Ann"}
+    assert list(found.sounds_like.values()) == ["Bob"]  # both are noise, and a name goes to one
 
 
 # ---- whose words they are

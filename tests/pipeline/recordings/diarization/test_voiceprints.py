@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from core.audio_file import read_audio
 from core.errors import HarkError
 from core.user_file import UserFile
 from pipeline.recordings import speech_client
@@ -145,8 +146,6 @@ def test_the_audio_of_a_speaker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_real_people(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("resemblyzer")
-    from core.audio_file import read_audio
-    from pipeline.recordings.diarization.acoustic import embed
     from tests.support.labelled_mix import utterances_by_speaker
 
     monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")

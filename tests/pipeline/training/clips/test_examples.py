@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import pandas as pd
 import pytest
 
 from db.db_api import Library
-from db.records import NewClip
 from model.backbone_detector import BackboneDetector
 from model.encoder_detector import EncoderDetector
 from model.fused_detector import FusedDetector
@@ -28,6 +26,7 @@ from pipeline.training.clips.examples import (
 from pipeline.training.planning.config import BUCKETS, EFFORTS, Effort, Recipe, RunConfig
 from pipeline.training.planning.plan import Plan, make_plan, run_splits, run_texts
 from pipeline.training.planning.splits import split_of
+from tests.support.choir import new_clip
 
 CONFIG = RunConfig("hey compass", effort="tiny", growth_constant=5, from_scratch=True)
 RECEPTIVE, PHRASE_S = 32_000, 0.8
@@ -43,7 +42,7 @@ def speaker_of(voice: str) -> str:
 
 
 @pytest.fixture
-def planned(library: Library, choirs: dict[str, Any], tiny_effort: Effort, new_clip: Callable[..., NewClip]) -> Plan:
+def plan(library: Library, choirs: dict[str, Any], tiny_effort: Effort) -> Plan:
     """A completed plan, over a library with eight real recordings."""
     library.add_clips(new_clip(f"a sentence {n}", f"reader {n}", "corpus", 4.0, source=f"corpus:{n}") for n in range(8))
     plan = make_plan(CONFIG, run_texts(CONFIG, library), "run-1", library)
@@ -53,25 +52,26 @@ def planned(library: Library, choirs: dict[str, Any], tiny_effort: Effort, new_c
     return plan
 
 
-def test_the_table_has_every_clip_once_with_its_row(planned: Plan, library: Library) -> None:
-    plan = planned
-    table = clip_table(plan, library)
-    assert tuple(table.columns) == CLIP_COLUMNS and table["clip_id"].is_unique
-    assert len(table) == len(plan.requests) + len(plan.clips)
-    assert set(table["bucket"]) == set(BUCKETS)
-    assert (table["label"] == (table["bucket"] == "positive")).all()
-    assert all(Path(path).is_file() for path in table["path"])
-    assert (table[table["engine"] != "corpus"]["reused"] == 0).all()
+@pytest.fixture
+def clips(plan: Plan, library: Library) -> pd.DataFrame:
+    return clip_table(plan, library)
 
 
-def test_neither_a_voice_nor_a_confusable_is_on_both_sides(planned: Plan, library: Library) -> None:
-    plan = planned
-    table = clip_table(plan, library)
-    assert (table.groupby("speaker")["split"].nunique() == 1).all()
-    negatives = table[(table["bucket"] != "positive") & (table["engine"] != "corpus")]
+def test_the_table_has_every_clip_once_with_its_row(plan: Plan, clips: pd.DataFrame) -> None:
+    assert tuple(clips.columns) == CLIP_COLUMNS and clips["clip_id"].is_unique
+    assert len(clips) == len(plan.requests) + len(plan.clips)
+    assert set(clips["bucket"]) == set(BUCKETS)
+    assert (clips["label"] == (clips["bucket"] == "positive")).all()
+    assert all(Path(path).is_file() for path in clips["path"])
+    assert (clips[clips["engine"] != "corpus"]["reused"] == 0).all()
+
+
+def test_neither_a_voice_nor_a_confusable_is_on_both_sides(plan: Plan, clips: pd.DataFrame) -> None:
+    assert (clips.groupby("speaker")["split"].nunique() == 1).all()
+    negatives = clips[(clips["bucket"] != "positive") & (clips["engine"] != "corpus")]
     assert (negatives["split"] == negatives["text"].map(split_of)).all()
-    assert (table[table["engine"] == plan.held_out]["split"] == "test").all()
-    assert set(table[table["bucket"] == "positive"]["split"]) == {"train", "validation", "test"}
+    assert (clips[clips["engine"] == plan.held_out]["split"] == "test").all()
+    assert set(clips[clips["bucket"] == "positive"]["split"]) == {"train", "validation", "test"}
 
 
 def again(plan: Plan, library: Library, **changed: Any) -> pd.DataFrame:
@@ -82,13 +82,13 @@ def again(plan: Plan, library: Library, **changed: Any) -> pd.DataFrame:
 
 
 def test_clips_of_the_wrong_side_or_of_no_engine_of_the_run_stay_out(
-    planned: Plan, library: Library, choirs: dict[str, Any], new_clip: Callable[..., NewClip]
+    plan: Plan, library: Library, choirs: dict[str, Any]
 ) -> None:
-    splits = run_splits(planned, choirs)
-    negative = next(r for r in planned.requests if r.bucket == "confusable")
+    splits = run_splits(plan, choirs)
+    negative = next(r for r in plan.requests if r.bucket == "confusable")
     visitor = next(
         speaker for speaker, split in splits.speaker_split.items()
-        if split != negative.split and not speaker.startswith(planned.held_out)
+        if split != negative.split and not speaker.startswith(plan.held_out)
     )  # fmt: skip
     wrong, gone = library.add_clips(
         [
@@ -96,13 +96,11 @@ def test_clips_of_the_wrong_side_or_of_no_engine_of_the_run_stay_out(
             new_clip("hey compass", "x", "an engine that is gone", request_id="other:2"),
         ]
     )
-    table = again(planned, library)
+    table = again(plan, library)
     assert not set(table["clip_id"]) & {wrong, gone} and (table["reused"] == 1).all() and len(table) > 50
 
 
-def test_cuts_of_real_recordings_take_part_with_their_place(
-    planned: Plan, library: Library, new_clip: Callable[..., NewClip]
-) -> None:
+def test_cuts_of_real_recordings_take_part_with_their_place(plan: Plan, library: Library) -> None:
     parents = library.add_clips(
         new_clip(f"he said hey compass {n}", f"reader {n}", "corpus", 2.0, source=f"readers:{n}.wav") for n in range(12)
     )
@@ -111,51 +109,45 @@ def test_cuts_of_real_recordings_take_part_with_their_place(
         new_clip("hey compass", f"reader {n}", "mined", 0.7, parent_id=parent, settings=settings)
         for n, parent in enumerate(parents)
     )
-    plan = make_plan(planned.config, run_texts(planned.config, library), "run-2", library)
-    table = clip_table(plan, library)
+    new = make_plan(plan.config, run_texts(plan.config, library), "run-2", library)
+    table = clip_table(new, library)
     cuts = table[table["engine"] == "mined"]
     assert len(cuts) >= 10 and (cuts["bucket"] == "positive").all() and (cuts["label"] == 1).all()
     assert (cuts["split"] == cuts["speaker"].map(split_of)).all() and (cuts["corpus"] == "readers").all()
     assert (cuts["phrase_end_s"] == 0.6).all() and (table[table["engine"] != "mined"]["phrase_end_s"] == -1.0).all()
-    assert plan.bucket("positive").mined == len(cuts), "mined before they are planned, they save what engines would say"
-    examples = examples_of(plan, table)
+    assert new.bucket("positive").mined == len(cuts), "mined before they are planned, they save what engines would say"
+    examples = examples_of(new, table)
     places = {spec.clips[0]: spec.place_s for spec in examples.specs if spec.aligned}
     assert {places[path] for path in cuts["path"]} == {(0.1, 0.6)}
     assert {place for path, place in places.items() if path not in set(cuts["path"])} == {None}
-    assert not (again(planned, library, mining=False)["engine"] == "mined").any()
+    assert not (again(plan, library, mining=False)["engine"] == "mined").any()
 
 
-def test_a_library_that_has_grown_does_not_make_the_run_longer(
-    planned: Plan, library: Library, new_clip: Callable[..., NewClip]
-) -> None:
+def test_a_library_that_has_grown_does_not_make_the_run_longer(plan: Plan, library: Library) -> None:
     library.add_clips(
         new_clip("hey compass", f"alpha-{n % 12}", "alpha", 0.2, request_id=f"other:{n}") for n in range(100)
     )
-    table = again(planned, library)
-    positive = planned.bucket("positive")
+    table = again(plan, library)
+    positive = plan.bucket("positive")
     assert (table["bucket"] == "positive").sum() <= positive.target
-    pd.testing.assert_frame_equal(table, again(planned, library))
+    pd.testing.assert_frame_equal(table, again(plan, library))
 
 
-def test_one_more_recording_of_a_text_never_leaves_fewer_of_them_in_the_run(
-    planned: Plan, library: Library, new_clip: Callable[..., NewClip]
-) -> None:
+def test_one_more_recording_of_a_text_never_leaves_fewer_of_them_in_the_run(plan: Plan, library: Library) -> None:
     library.add_clips(
         new_clip("hey compass", f"alpha-{n % 12}", "alpha", 0.2, request_id=f"other:{n}") for n in range(60)
     )
     used = 0
     for number in range(12):
         library.add_clips([new_clip("hey compass", f"reader {number}", "corpus", 0.5, source=f"words:{number}.wav")])
-        table = again(planned, library)
+        table = again(plan, library)
         real = int(((table["engine"] == "corpus") & (table["bucket"] == "positive")).sum())
         assert real >= used, f"recording {number + 1} has pushed out others"
         used = real
     assert used > 3
 
 
-def test_examples_are_built_of_clips_of_their_own_split(planned: Plan, library: Library, tmp_path: Path) -> None:
-    plan = planned
-    clips = clip_table(plan, library)
+def test_examples_are_built_of_clips_of_their_own_split(plan: Plan, clips: pd.DataFrame, tmp_path: Path) -> None:
     examples = examples_of(plan, clips, tmp_path / "no such folder")
     split_of_path = dict(zip(clips["path"], clips["split"]))
     seeds = [spec.seed for spec in examples.specs]
@@ -178,9 +170,7 @@ def test_examples_are_built_of_clips_of_their_own_split(planned: Plan, library: 
     assert babble <= {"train"} and examples.sources.noise_folder == ""
 
 
-def test_every_clip_becomes_its_examples(planned: Plan, library: Library, tiny_effort: Effort) -> None:
-    plan = planned
-    clips = clip_table(plan, library)
+def test_every_clip_becomes_its_examples(plan: Plan, clips: pd.DataFrame, tiny_effort: Effort) -> None:
     specs = examples_of(plan, clips).specs
     aligned = clips[clips["bucket"] != "plain_negative"]
     carried = (aligned["bucket"] == "positive") & (aligned["text"] != "hey compass")
@@ -211,16 +201,13 @@ def test_every_clip_becomes_its_examples(planned: Plan, library: Library, tiny_e
     assert all(len({engine_of[path] for path in spec.clips}) <= 1 for spec in specs)
 
 
-def test_the_same_clips_give_the_same_examples(planned: Plan, library: Library) -> None:
-    plan = planned
-    clips = clip_table(plan, library)
+def test_the_same_clips_give_the_same_examples(plan: Plan, clips: pd.DataFrame) -> None:
     assert examples_of(plan, clips) == examples_of(plan, clips)
 
 
 def test_draws_do_not_depend_on_the_order_of_engines_or_on_one_clip(
-    planned: Plan, library: Library, new_clip: Callable[..., NewClip], tmp_path: Path
+    plan: Plan, library: Library, tmp_path: Path
 ) -> None:
-    plan = planned
     apart = next(request.request_id for request in plan.requests if request.bucket == "plain_negative")
     with Library(tmp_path / "again") as second:
         second.add_clips(
@@ -239,9 +226,7 @@ def test_draws_do_not_depend_on_the_order_of_engines_or_on_one_clip(
     assert drawn[0] == drawn[1]
 
 
-def test_the_window_holds_the_phrase(planned: Plan, library: Library) -> None:
-    plan = planned
-    clips = clip_table(plan, library)
+def test_the_window_holds_the_phrase(clips: pd.DataFrame) -> None:
     window, phrase = window_seconds(clips, "hey compass")
     assert WINDOW_S[0] <= window <= WINDOW_S[1] and 0.3 < phrase <= window
     nobody = window_seconds(clips[clips["bucket"] != "positive"], "hey compass")

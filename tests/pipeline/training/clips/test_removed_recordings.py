@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from core.errors import HarkError
 from core.lock import held
 from db.db_api import Library
-from db.records import NewClip
 from pipeline.recordings.library_clips import remove_from_library
 from pipeline.training.clips.removed_recordings import forget_in_run
 from pipeline.training.planning.config import RESULT
+from tests.support.choir import new_clip
 
 GONE, STAYS = "0f8fad5b-d9cb-469f-a165-70867728950e", "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 HEAD = ("clip_id", "engine", "speaker", "text", "corpus")
@@ -39,13 +38,13 @@ def make_run(data: Path, name: str, finished: bool) -> Path:
     return folder
 
 
-def library_of(data: Path, new_clip: Callable[..., NewClip]) -> None:
+def library_of(data: Path) -> None:
     with Library(data) as library:
         library.add_clips([new_clip("x", source=f"recording-{one}:0-900") for one in (GONE, STAYS)])
 
 
-def test_a_finished_run_keeps_no_words_of_it(tmp_path: Path, new_clip: Callable[..., NewClip]) -> None:
-    library_of(tmp_path, new_clip)
+def test_a_finished_run_keeps_no_words_of_it(tmp_path: Path) -> None:
+    library_of(tmp_path)
     folder = make_run(tmp_path, "done", finished=True)
     assert remove_from_library(tmp_path, GONE) == 1
     with (folder / "clips.csv").open(newline="") as table:
@@ -56,16 +55,16 @@ def test_a_finished_run_keeps_no_words_of_it(tmp_path: Path, new_clip: Callable[
     assert not (folder / "features").exists()
 
 
-def test_a_run_that_was_stopped_makes_its_tables_again(tmp_path: Path, new_clip: Callable[..., NewClip]) -> None:
-    library_of(tmp_path, new_clip)
+def test_a_run_that_was_stopped_makes_its_tables_again(tmp_path: Path) -> None:
+    library_of(tmp_path)
     folder = make_run(tmp_path, "stopped", finished=False)
     (folder / "plan.json").touch()
     remove_from_library(tmp_path, GONE)
     assert {path.name for path in folder.iterdir()} == {"lock", "plan.json"}
 
 
-def test_a_run_that_goes_on_forgets_it_at_its_end(tmp_path: Path, new_clip: Callable[..., NewClip]) -> None:
-    library_of(tmp_path, new_clip)
+def test_a_run_that_goes_on_forgets_it_at_its_end(tmp_path: Path) -> None:
+    library_of(tmp_path)
     folder = make_run(tmp_path, "going", finished=True)
     with held(folder / "lock", lambda holder: HarkError(holder, "", "")):
         remove_from_library(tmp_path, GONE)

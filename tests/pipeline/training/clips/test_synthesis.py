@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from core.events import Event, Pace, Reporter
 from db.db_api import Library
 from pipeline.training.clips.synthesis import GenerationReport, generate
 from pipeline.training.planning.plan import PlannedRequest, remaining, run_splits
+from tests.support.choir import Choir
+from tests.support.constants import replace_in
 from tests.support.fake_engine import Fake
 from tests.support.planned_speech import plan_of, request
 
@@ -49,8 +51,8 @@ def speak(
     return generate(plan_of(requests, engines), engines, library, reporter), reporter
 
 
-def test_all_engines_speak_and_the_library_knows_who(library: Library, make_choir: type) -> None:
-    engines = {"alpha": make_choir("alpha"), "beta": make_choir("beta")}
+def test_all_engines_speak_and_the_library_knows_who(library: Library) -> None:
+    engines = {"alpha": Choir("alpha"), "beta": Choir("beta")}
     requests = [request(n, name, f"{name}-1/alto") for n, name in enumerate(["alpha", "beta"] * 10)]
     report, reporter = speak(requests, engines, library)
     assert report.generated == {"positive": 20} and report.failed == {}
@@ -67,12 +69,9 @@ def test_all_engines_speak_and_the_library_knows_who(library: Library, make_choi
     assert again.generated == {} and len(engines["alpha"].spoken) == 10
 
 
-def test_a_slow_engine_is_named_while_others_wait(
-    library: Library, make_choir: type, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Pace, "steady_after_s", 0.0)
-    monkeypatch.setattr(Pace, "steady_after", 1)
-    engines = {"quick": make_choir("quick"), "slow": make_choir("slow")}
+def test_a_slow_engine_is_named_while_others_wait(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace_in(Pace, monkeypatch, steady_after_s=0.0, steady_after=1)
+    engines = {"quick": Choir("quick"), "slow": Choir("slow")}
     engines["slow"].fails = lambda r: time.sleep(0.3)
     requests = [request(n, name, f"{name}-1/alto") for n, name in enumerate(["quick", "slow"] * 4)]
     _, reporter = speak(requests, engines, library)
@@ -83,8 +82,8 @@ def test_a_slow_engine_is_named_while_others_wait(
     assert left_s[-1] == 0 and max(known) > 0.5, "by the slow one's pace"
 
 
-def test_other_engines_speak_what_one_could_not(library: Library, make_choir: type) -> None:
-    good, bad = make_choir("good"), make_choir("bad")
+def test_other_engines_speak_what_one_could_not(library: Library) -> None:
+    good, bad = Choir("good"), Choir("bad")
     bad.fails = lambda r: "it has a cold" if r.request_id.endswith(("1", "3")) else None
     requests = [request(n, ("good", "bad")[n % 2], ("good", "bad")[n % 2] + "-1/bass") for n in range(20)]
     report, reporter = speak(requests, {"good": good, "bad": bad}, library)
@@ -98,10 +97,8 @@ def test_other_engines_speak_what_one_could_not(library: Library, make_choir: ty
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), FileNotFoundError(errno.ENOENT, "no such program", "bad")])
-def test_an_engine_that_stops_altogether_does_not_end_the_run(
-    library: Library, make_choir: type, error: Exception
-) -> None:
-    good, bad = make_choir("good"), make_choir("bad")
+def test_an_engine_that_stops_altogether_does_not_end_the_run(library: Library, error: Exception) -> None:
+    good, bad = Choir("good"), Choir("bad")
     bad.fails = lambda r: error if r.request_id.endswith("5") else None
     requests = [request(n, ("good", "bad")[n % 2], ("good", "bad")[n % 2] + "-1/bass") for n in range(20)]
     report, reporter = speak(requests, {"good": good, "bad": bad}, library)
@@ -112,15 +109,15 @@ def test_an_engine_that_stops_altogether_does_not_end_the_run(
 
 
 @pytest.mark.parametrize("wrong", ["run:positive:99", "run:positive:1"])
-def test_a_clip_that_nobody_asked_for_is_its_engines_error(library: Library, make_choir: type, wrong: str) -> None:
-    class Confused(make_choir):  # type: ignore[misc]
+def test_a_clip_that_nobody_asked_for_is_its_engines_error(library: Library, wrong: str) -> None:
+    class Confused(Choir):
         """Its sixth clip has the id of none of its requests, or that of its first."""
 
         def synthesize(self, requests: Any, folder: Path) -> Iterator[Any]:
             for number, clip in enumerate(super().synthesize(requests, folder)):
                 yield replace(clip, request_id=wrong) if number == 5 else clip
 
-    good, confused = make_choir("good"), Confused("confused")
+    good, confused = Choir("good"), Confused("confused")
     engines = {"good": good, "confused": confused}
     requests = [request(n, *(("good", "good-1/bass"), ("confused", "confused-1/bass"))[n % 2]) for n in range(20)]
     report, reporter = speak(requests, engines, library)
@@ -130,9 +127,9 @@ def test_a_clip_that_nobody_asked_for_is_its_engines_error(library: Library, mak
     assert f"confused answered the request {wrong!r}" in why and f"{wrong!r}" in reporter.warnings
 
 
-def test_a_voice_of_another_split_never_helps_out(library: Library, make_choir: type) -> None:
+def test_a_voice_of_another_split_never_helps_out(library: Library) -> None:
     """The only other engine is in the test only, so failures in training stay unspoken."""
-    good, bad = make_choir("good"), make_choir("bad")
+    good, bad = Choir("good"), Choir("bad")
     plan = plan_of([], {"good": good, "bad": bad})
     splits = run_splits(plan, {"good": good, "bad": bad})
     bad.fails = lambda r: "no"
@@ -147,8 +144,8 @@ def test_a_voice_of_another_split_never_helps_out(library: Library, make_choir: 
     assert all(splits.split_of_speaker(clip.speaker) == split_of_id[str(clip.request_id)] for clip in clips)
 
 
-def test_where_no_engine_can_speak_the_reason_is_reported(library: Library, make_choir: type) -> None:
-    engines = {"alpha": make_choir("alpha"), "beta": make_choir("beta", speakers=1)}
+def test_where_no_engine_can_speak_the_reason_is_reported(library: Library) -> None:
+    engines = {"alpha": Choir("alpha"), "beta": Choir("beta", speakers=1)}
     for engine in engines.values():
         engine.fails = lambda r: "there is no voice in it"
     # Nobody but alpha has a voice for the validation split, so not even a second try is made there.
@@ -160,8 +157,8 @@ def test_where_no_engine_can_speak_the_reason_is_reported(library: Library, make
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
-def test_a_full_or_read_only_disk_ends_the_run(library: Library, make_choir: type, code: int) -> None:
-    good, bad = make_choir("good"), make_choir("bad")
+def test_a_full_or_read_only_disk_ends_the_run(library: Library, code: int) -> None:
+    good, bad = Choir("good"), Choir("bad")
     bad.fails = lambda r: OSError(code, os.strerror(code), "clips") if r.request_id.endswith("5") else None
     requests = [request(n, ("good", "bad")[n % 2], ("good", "bad")[n % 2] + "-1/bass") for n in range(20)]
     with pytest.raises(HarkError) as raised:
@@ -174,11 +171,11 @@ def test_a_full_or_read_only_disk_ends_the_run(library: Library, make_choir: typ
     assert remaining(requests, library) == [] and len(list(library.iter_clips())) == 20
 
 
-def test_a_disk_that_fills_up_keeps_what_was_made(small_disk: Path, make_choir: type) -> None:
+def test_a_disk_that_fills_up_keeps_what_was_made(small_disk: Path) -> None:
     requests = [request(n, "alpha", "alpha-1/alto") for n in range(200)]
     with Library(small_disk) as library:
         with pytest.raises(HarkError, match="disk is full"):
-            speak(requests, {"alpha": make_choir("alpha")}, library)
+            speak(requests, {"alpha": Choir("alpha")}, library)
         assert library.check(left_over_after_s=0).ok
         assert not list((small_disk / "tmp").iterdir())
 
@@ -240,9 +237,7 @@ with Library(Path({data!r})) as library:
 """
 
 
-def test_killed_in_the_middle_nothing_is_generated_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_choir: Callable[..., Any]
-) -> None:
+def test_killed_in_the_middle_nothing_is_generated_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = tmp_path / "data"
     code = KILLED.format(data=str(data), after=20)
     # Progress is reported at most a few times a second; the kill comes with the first event after 20 clips.
@@ -252,7 +247,7 @@ def test_killed_in_the_middle_nothing_is_generated_twice(
     with Library(data) as library:
         todo = remaining(requests, library)
         assert 0 < len(todo) < 60, "some were kept and some were not"
-        second = make_choir("fake", people=["low"])
+        second = Choir("fake", people=["low"])
         second.voices = lambda language: [Voice("fake", "low", "en", "fake-low", "CC0-1.0", "fake")]
         spoken, _ = speak(requests, {"fake": second}, library)
         assert sorted(second.spoken) == sorted(r.request_id for r in todo), "only what was missing"
@@ -265,9 +260,9 @@ def test_killed_in_the_middle_nothing_is_generated_twice(
 
 
 def test_what_an_unsure_engine_says_is_kept_only_if_it_is_understood(
-    library: Library, make_choir: type, monkeypatch: pytest.MonkeyPatch
+    library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    choir = make_choir("alpha")
+    choir = Choir("alpha")
     choir.unsure = True
     scores = iter([0.9, 0.05, 0.5, 0.1])
     monkeypatch.setattr(

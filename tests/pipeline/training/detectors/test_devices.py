@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,6 @@ import pytest
 from core.audio_file import SAMPLE_RATE, write_audio
 from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
-from lab.weights.negative_speech import write_negative_speech
 from model.asr.packed import Utterance
 from model.dataset import FeatureStore, open_store
 from model.detector import as_streams
@@ -34,7 +34,6 @@ from pipeline.training.negatives import negative_speech
 from pipeline.training.negatives.negative_speech import TESTED, NegativeSpeech, device_negatives
 from pipeline.training.planning.config import DEVICES, EFFORTS, BucketSize, Effort, RunConfig
 from tests.support.device_runtimes import detections
-from tests.support.tiny_run import FEW_ROOMS
 
 PHRASE = "hey compass"
 MELODY = (600.0, 1500.0, 900.0)  # Hz: how the phrase sounds here
@@ -82,7 +81,7 @@ def clips(tmp_path: Path) -> pd.DataFrame:
 
 
 @pytest.fixture
-def speech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def speech(tmp_path: Path, ship_speech: Callable[..., dict[str, float]]) -> None:
     """Melodies of fifteen singers instead of the shipped real speech; one of them sings the phrase."""
     rng = np.random.default_rng(1)
     utterances = []
@@ -91,24 +90,19 @@ def speech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         text = "well hey compass" if number == 7 else f"melody {number}"
         write_audio(path, np.concatenate([sung(MELODY if number == 7 else others(rng), rng) for _ in range(3)]))
         utterances.append(Utterance(str(path), text, (), singer, "songs", True, ""))
-    made = tmp_path / "negative-speech.zip"
-    hours = write_negative_speech(utterances, made, {"licences": {"songs": "CC0-1.0"}})
-    assert set(hours) == {"train", "validation", "test"}
-    monkeypatch.setattr(negative_speech, "NEGATIVE_SPEECH", made)
-    return made
+    assert set(ship_speech(utterances, songs="CC0-1.0")) == {"train", "validation", "test"}
 
 
 @pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch) -> Effort:
+def tiny(few_rooms: None, monkeypatch: pytest.MonkeyPatch) -> Effort:
     effort = replace(EFFORTS["quick"], name="tiny", small_buckets=(BucketSize(4, 4),) * 4, device_steps=400)
     monkeypatch.setitem(EFFORTS, "tiny", effort)
-    monkeypatch.setattr(SoundSources.__init__, "__defaults__", FEW_ROOMS)
     return effort
 
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_the_file_hears_the_phrase_in_the_devices_own_runtime(
-    device: str, clips: pd.DataFrame, speech: Path, tiny: Effort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    device: str, clips: pd.DataFrame, speech: None, tiny: Effort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Some minutes of melodies do not say which threshold gives one false alarm in two hours.
     half = [{"fa_per_day": rate, "threshold": 0.5, "extrapolated": False} for rate in FA_PER_DAY]
@@ -190,7 +184,7 @@ def test_the_teacher_s_targets_are_of_the_same_moment() -> None:
 
 
 def test_a_large_detectors_run_trains_the_teacher(
-    clips: pd.DataFrame, speech: Path, tiny: Effort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clips: pd.DataFrame, speech: None, tiny: Effort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(EFFORTS, "tiny", replace(tiny, device_steps=60, network_steps=120))
     job, events = tmp_path / "job", list[Event]()
@@ -221,7 +215,7 @@ def test_a_large_detectors_run_trains_the_teacher(
 
 
 def test_what_holds_the_phrase_is_no_negative_and_speech_is_heard_once(
-    speech: Path, tiny: Effort, tmp_path: Path
+    speech: None, tiny: Effort, tmp_path: Path
 ) -> None:
     detector = devices.untrained("esphome", 0)
     told: list[Event] = []
@@ -243,7 +237,7 @@ def test_thresholds_are_of_scores_as_the_device_compares_them(device: str) -> No
     assert stream.scores.tolist() == spike.tolist()
 
 
-def test_who_is_learned_from_sets_no_threshold(speech: Path, tiny: Effort, tmp_path: Path) -> None:
+def test_who_is_learned_from_sets_no_threshold(speech: None, tiny: Effort, tmp_path: Path) -> None:
     detector = devices.untrained("esphome", 0)
 
     def heard(learns: bool) -> dict[str, set[tuple[str, str]]]:
@@ -288,7 +282,7 @@ def test_a_missing_runtime_is_reported_before_anything_is_made(
 
 
 def test_a_file_that_says_something_else_is_not_handed_out(
-    clips: pd.DataFrame, speech: Path, tiny: Effort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clips: pd.DataFrame, speech: None, tiny: Effort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def other(*arguments: Any) -> float:
         return 0.2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from core.errors import HarkError
 from core.events import silent_reporter
 from core.worded import Worded
 from db.db_api import Library, source_id
-from db.records import NewClip
 from model.backbone_detector import BackboneDetector
 from model.dataset import FeatureStore, FeatureWriter, open_store
 from model.export import check_parity, quantize_weights
@@ -33,6 +32,8 @@ from pipeline.training.planning.config import RunConfig
 from pipeline.training.planning.marked import CORPUS, FALSE_ALARM_OF, Marked, marked_audio, marked_false_alarms
 from pipeline.training.planning.plan import Plan, save_plan
 from pipeline.training.run import retraining_of
+from tests.support.choir import new_clip
+from tests.support.constants import replace_in
 from tests.support.untrained_bundle import keyword_hmm_model, lenient, spoken
 
 THRESHOLD = 0.5
@@ -153,8 +154,7 @@ def test_an_anti_keyword_that_costs_the_phrase_is_not_used(
     scripted: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # the phrase without its first sounds is in every utterance of it
-    monkeypatch.setattr(retraining, "_decode", lambda model, audio: WRITTEN[2:])
-    monkeypatch.setattr(retraining, "MARGINS", (-0.5,))
+    replace_in(retraining, monkeypatch, _decode=lambda model, audio: WRITTEN[2:], MARGINS=(-0.5,))
     store = store_of(scripted, written(WRITTEN), tmp_path)
     assert find_anti_keywords(scripted, THRESHOLD, [written(WRITTEN)], store).phones == ()
 
@@ -172,8 +172,8 @@ def test_the_cost_of_anti_keywords_is_reported_by_a_calibrated_detector(
         return AntiKeywords((WRITTEN_NEAR,), 0.1)
 
     thresholds = [{"fa_per_day": DEFAULT_FA_PER_DAY, "threshold": 0.625}]
-    monkeypatch.setattr(retraining, "calibrated", lambda *given: (calibrated, thresholds, None))
-    monkeypatch.setattr(retraining, "find_anti_keywords", find)
+    found = (calibrated, thresholds, None)
+    replace_in(retraining, monkeypatch, calibrated=lambda *given: found, find_anti_keywords=find)
     this = Retraining("run-1", scripted, thresholds, Marked(), silent_reporter())
     made = this.with_anti_keywords(scripted, store)
     assert asked == [(calibrated, 0.625)]
@@ -202,8 +202,7 @@ def test_a_version_is_better_only_if_nothing_is_worse(
     old = {"utterances": 50, "renderings": 100, "missed": 10, "hours": 1.0, "false_alarms": 3, "threshold": 0.5}
     old |= {"marked_fired": 2, "marked_missed": 1}
     counted = iter([old, {**old, **after}])
-    monkeypatch.setattr(retraining, "score_split", lambda *arguments: None)
-    monkeypatch.setattr(retraining, "counted", lambda *arguments: next(counted))
+    replace_in(retraining, monkeypatch, score_split=lambda *given: None, counted=lambda *given: next(counted))
     thresholds = [{"fa_per_day": 12.0, "threshold": 0.5}]
     nothing: Any = None
     marked = Marked([np.zeros(1)] * 2, [np.zeros(1)] * 3)
@@ -219,7 +218,7 @@ def test_a_version_is_better_only_if_nothing_is_worse(
 
 
 def test_what_was_marked_is_counted_for_each_version(
-    model: BackboneDetector, store: FeatureStore, tmp_path: Path, new_clip: Callable[..., NewClip]
+    model: BackboneDetector, store: FeatureStore, tmp_path: Path
 ) -> None:
     taken = {"source": source_id(CORPUS, "a.flac"), "engine": "corpus", "speaker": "user-1"}
     with Library(tmp_path) as library:
@@ -241,9 +240,7 @@ def test_what_was_marked_is_counted_for_each_version(
     assert (deaf["marked_missed"], deaf["marked_fired"], deaf["missed"]) == (2, 0, 6)
 
 
-def test_marked_clips_are_anti_keywords_of_their_phrase_never_ordinary_speech(
-    tmp_path: Path, new_clip: Callable[..., NewClip]
-) -> None:
+def test_marked_clips_are_anti_keywords_of_their_phrase_never_ordinary_speech(tmp_path: Path) -> None:
     with Library(tmp_path) as library:
         marked = new_clip("", "user-1", "corpus", 2.0, source=source_id(CORPUS, "a.flac"))
         marked = replace(

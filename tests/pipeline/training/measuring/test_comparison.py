@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from pipeline.training.negatives.negative_speech import NegativeSpeech
 from pipeline.training.planning.config import BUCKETS, RunConfig
 from pipeline.training.planning.marked import CORPUS, FALSE_ALARM_OF
 from pipeline.training.planning.plan import BucketPlan, Plan, save_plan
+from tests.support.choir import new_clip
 from tests.support.untrained_bundle import spoken
 
 PHRASE = "hey compass"
@@ -56,7 +57,7 @@ def version(library: Library, run: str, splits: dict[int, str]) -> Trained:
     return Trained(run, nothing, 0.5, table_of(library, splits), plan_of(run), {})
 
 
-def test_only_what_no_version_was_trained_on_is_heard(tmp_path: Path, new_clip: Callable[..., NewClip]) -> None:
+def test_only_what_no_version_was_trained_on_is_heard(tmp_path: Path) -> None:
     def take(name: str, speaker: str, role: str) -> NewClip:
         source = source_id("recorded", name)
         return new_clip(PHRASE, speaker, "corpus", source=source, settings={"role": role})
@@ -92,7 +93,7 @@ def test_only_what_no_version_was_trained_on_is_heard(tmp_path: Path, new_clip: 
 class Runs:
     """Finished runs of one phrase in a data folder, whose detectors know only the phrase's phones."""
 
-    def __init__(self, data: Path, new_clip: Callable[..., NewClip]) -> None:
+    def __init__(self, data: Path) -> None:
         self.data = data
         self.backbone, _ = shipped_backbone()
         with Library(data) as library:
@@ -101,14 +102,14 @@ class Runs:
                     replace(new_clip(PHRASE, "tester"), audio=spoken(PHRASE)),
                     replace(new_clip("a river", "tester", seconds=3.0), audio=spoken("the river runs to the sea")),
                     replace(new_clip(PHRASE, "trained"), audio=spoken(PHRASE, 0.5)),
-                    self.marked(new_clip, PHRASE, "a", {"role": "train"}),
-                    self.marked(new_clip, "", "b", {FALSE_ALARM_OF: PHRASE}, NEAR),
+                    self.marked(PHRASE, "a", {"role": "train"}),
+                    self.marked("", "b", {FALSE_ALARM_OF: PHRASE}, NEAR),
                 ]
             )
 
     @staticmethod
-    def marked(make: Callable[..., NewClip], text: str, name: str, settings: Any, said: str = PHRASE) -> NewClip:
-        clip = make(text, "user-1", "corpus", source=source_id(CORPUS, name), settings=settings)
+    def marked(text: str, name: str, settings: Any, said: str = PHRASE) -> NewClip:
+        clip = new_clip(text, "user-1", "corpus", source=source_id(CORPUS, name), settings=settings)
         return replace(clip, audio=spoken(said))
 
     def add(
@@ -131,10 +132,10 @@ class Runs:
 
 
 @pytest.fixture
-def runs(tmp_path: Path, new_clip: Callable[..., NewClip], monkeypatch: pytest.MonkeyPatch) -> Runs:
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
     monkeypatch.setattr("pipeline.training.clips.examples.NOISE_BLOCKS", 4)
     monkeypatch.setattr("model.examples.room_pool", lambda count, seed: [np.eye(1, 8, dtype=np.float32)[0]])
-    return Runs(tmp_path, new_clip)
+    return Runs(tmp_path)
 
 
 def figures_of(result: dict[str, Any]) -> dict[str, Any]:

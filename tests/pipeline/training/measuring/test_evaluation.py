@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from pipeline.training.measuring.evaluation import (
     threshold_at,
 )
 from tests.support.scored_split import MINUTE, split_of
+
+Measured = Callable[[pd.DataFrame], dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +78,14 @@ def test_a_stricter_setting_is_stricter(validation: ScoredSplit, least: float) -
 
 
 @pytest.fixture(scope="module")
-def results(validation: ScoredSplit, test: ScoredSplit, thresholds: list[dict[str, Any]]) -> dict[str, Any]:
-    return measure(test, thresholds, validation)
+def measured(validation: ScoredSplit, test: ScoredSplit, thresholds: list[dict[str, Any]]) -> Measured:
+    """Measure the test's streams with another table."""
+    return lambda table: measure(ScoredSplit(table, test.streams), thresholds, validation)
+
+
+@pytest.fixture(scope="module")
+def results(test: ScoredSplit, measured: Measured) -> dict[str, Any]:
+    return measured(test.table)
 
 
 def test_results_come_from_the_test_at_the_bundles_thresholds(
@@ -105,7 +114,7 @@ def test_results_come_from_the_test_at_the_bundles_thresholds(
 
 
 def test_an_utterance_that_is_heard_twice_is_one_trial(
-    validation: ScoredSplit, test: ScoredSplit, thresholds: list[dict[str, Any]], results: dict[str, Any]
+    test: ScoredSplit, measured: Measured, results: dict[str, Any]
 ) -> None:
     """40 utterances quiet and in noise: the mean of 80 renderings, with the interval of 40 trials."""
     table = test.table.copy()
@@ -113,7 +122,7 @@ def test_an_utterance_that_is_heard_twice_is_one_trial(
     table.loc[positive, "clip_id"] = [1000 + place // 4 * 2 + place % 2 for place in range(len(positive))]
     confusing = np.flatnonzero(test.confusables)
     table.loc[confusing, "clip_id"] = [2000 + place // 2 for place in range(len(confusing))]
-    twice = measure(ScoredSplit(table, test.streams), thresholds, validation)
+    twice = measured(table)
     assert (twice["positives"], twice["utterances"]) == (80, 40) and results["utterances"] == 80
     for rate, before in zip(twice["at_rates"], results["at_rates"]):
         new, old = rate["miss_rate"]["all"], before["miss_rate"]["all"]
@@ -146,13 +155,13 @@ def test_an_hour_that_is_heard_in_three_conditions_is_one_hour() -> None:
 
 
 def test_misses_are_of_the_voices_nearest_to_people(
-    validation: ScoredSplit, test: ScoredSplit, thresholds: list[dict[str, Any]], results: dict[str, Any]
+    test: ScoredSplit, measured: Measured, results: dict[str, Any]
 ) -> None:
     assert results["rule_based"]["utterances"] == results["utterances"] == 80, "there are no others"
     table = test.table.copy()
     neural = test.positive & (table["engine"] == "flite").to_numpy()
     table.loc[neural, "engine"] = "hibari"
-    found = measure(ScoredSplit(table, test.streams), thresholds, validation)
+    found = measured(table)
     assert (found["utterances"], found["rule_based"]["utterances"]) == (40, 40)
     assert found["clips"] == {"all": 40, "clean": 20, "noisy": 20}
     own = {row["condition"]: row["miss_rate"] for row in found["by_engine"] if row["engine"] == "hibari"}
@@ -161,18 +170,16 @@ def test_misses_are_of_the_voices_nearest_to_people(
             assert row["miss_rate"]["clean"] == own["clean"] and row["miss_rate"]["noisy"] == own["noisy"]
     assert found["far"]["utterances"] == 0 and found["far"]["miss_rate"]["value"] is None
     table.loc[np.flatnonzero(neural)[:10], "condition"] = "far"
-    apart = measure(ScoredSplit(table, test.streams), thresholds, validation)
+    apart = measured(table)
     assert (apart["utterances"], apart["far"]["utterances"], apart["rule_based"]["utterances"]) == (30, 10, 40)
 
 
-def test_a_report_names_nobody(
-    validation: ScoredSplit, test: ScoredSplit, thresholds: list[dict[str, Any]], results: dict[str, Any]
-) -> None:
+def test_a_report_names_nobody(test: ScoredSplit, measured: Measured, results: dict[str, Any]) -> None:
     table = test.table.copy()
     voices = sorted(set(table["speaker"][test.positive]))
     for name, engine, speaker in zip(voices, ("corpus", "mined", "corpus"), ("anna", "anna", "ben")):
         table.loc[table["speaker"] == name, ["engine", "speaker"]] = engine, speaker
-    found = measure(ScoredSplit(table, test.streams), thresholds, validation)["by_speaker"]
+    found = measured(table)["by_speaker"]
     people = {(row["engine"], row["speaker"]) for row in found}
     assert {("corpus", "#1"), ("corpus", "#2"), ("mined", "#1")} < people and len(people) == len(results["by_speaker"])
     assert voices[3] in {speaker for _engine, speaker in people}

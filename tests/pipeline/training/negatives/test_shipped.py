@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,29 +11,27 @@ import pytest
 
 from core.audio_file import write_audio
 from core.events import Event, Reporter, silent_reporter
-from lab.weights.negative_speech import split_of, write_negative_speech
+from lab.weights.negative_speech import split_of
 from model.asr.packed import Utterance
 from model.backbone_detector import BackboneDetector
-from model.examples import SoundSources
 from model.phones import outputs_of
 from model.shipped_weights import shipped_backbone
 from model.tiny_crnn import TinyCRNN
 from phrase_augmentation.keyphrase import Keyphrase
-from pipeline.training.negatives import negative_speech
 from pipeline.training.negatives.negative_set import NegativeSet
 from pipeline.training.negatives.negative_speech import TESTED, UNHEARD, NegativeSpeech, device_negatives
 from pipeline.training.negatives.shipped import Negatives, negatives_of
 from pipeline.training.planning.config import EFFORTS, RunConfig
 from pipeline.training.planning.splits import SPLITS
 from tests.support.small_crnn import small_crnn
-from tests.support.tiny_run import FEW_ROOMS
 
+ShipSpeech = Callable[..., dict[str, float]]
 PHRASE = Keyphrase("hey compass")
 TEXTS = ("the tea is cold", "well hey compass", "nobody has a compass", "it rains")
 
 
 @pytest.fixture
-def speech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def speech(tmp_path: Path, ship_speech: ShipSpeech) -> None:
     """Four people of a corpus that a backbone was trained on, and four of another, instead of the shipped ones."""
     rng = np.random.default_rng(0)
     utterances = []
@@ -41,11 +40,7 @@ def speech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             path = tmp_path / f"{corpus}-{number}.wav"
             write_audio(path, (0.1 * rng.standard_normal(64_000)).astype(np.float32))
             utterances.append(Utterance(str(path), text, (), f"{corpus} {number}", corpus, True, ""))
-    made = tmp_path / "negative-speech.zip"
-    write_negative_speech(utterances, made, {"licences": {"heard": "CC0-1.0", UNHEARD[0]: "MIT"}})
-    monkeypatch.setattr(negative_speech, "NEGATIVE_SPEECH", made)
-    monkeypatch.setattr(SoundSources.__init__, "__defaults__", FEW_ROOMS)
-    return made
+    ship_speech(utterances, **{"heard": "CC0-1.0", UNHEARD[0]: "MIT"})
 
 
 def standard() -> BackboneDetector:
@@ -76,9 +71,7 @@ def test_as_much_as_is_asked_for(tmp_path: Path) -> None:
     assert len(pieces) < 2 * len(TEXTS) * len(TESTED)
 
 
-def test_detectors_that_hear_different_parts_leave_out_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_detectors_that_hear_different_parts_leave_out_the_same(tmp_path: Path, ship_speech: ShipSpeech) -> None:
     """The phrase is known to occur in the test only, so it may occur anywhere in speech without a transcript."""
     rng = np.random.default_rng(0)
     utterances, said = [], set()
@@ -91,10 +84,7 @@ def test_detectors_that_hear_different_parts_leave_out_the_same(
         said.add((split_of(speaker), text))
         utterances.append(Utterance(str(path), text, (), speaker, "heard", True, ""))
     assert {("train", ""), ("train", "it rains"), ("test", "well hey compass")} <= said
-    made = tmp_path / "negative-speech.zip"
-    write_negative_speech(utterances, made, {"licences": {"heard": "CC0-1.0"}})
-    monkeypatch.setattr(negative_speech, "NEGATIVE_SPEECH", made)
-    monkeypatch.setattr(SoundSources.__init__, "__defaults__", FEW_ROOMS)
+    ship_speech(utterances, heard="CC0-1.0")
 
     def trained_on(phrase: str, *splits: str) -> int:
         pieces = device_negatives(standard(), Keyphrase(phrase), 16_000, tmp_path, silent_reporter(), splits)

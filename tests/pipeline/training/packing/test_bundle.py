@@ -37,8 +37,10 @@ from pipeline.training.packing.bundle import (
 )
 from pipeline.training.planning.config import RunConfig
 from pipeline.training.planning.plan import Plan
+from tests.support.constants import replace_in
 from tests.support.small_crnn import small_crnn
 
+Write = Callable[[], BundleFiles]
 THRESHOLDS = [
     {"fa_per_day": rate, "threshold": 0.9 - 0.1 * n, "extrapolated": n < 2} for n, rate in enumerate(FA_PER_DAY)
 ]
@@ -88,10 +90,10 @@ def told() -> list[Event]:
 @pytest.fixture
 def write(
     tmp_path: Path, clips: pd.DataFrame, model: TinyCRNN, monkeypatch: pytest.MonkeyPatch, told: list[Event]
-) -> Callable[[], BundleFiles]:
+) -> Write:
     """Write the bundle; the pictures, the page and the sentences have their own tests."""
-    monkeypatch.setattr(bundling, "det_plot", lambda report, image_format: b"\x89PNG picture")
-    monkeypatch.setattr(bundling, "html_report", lambda report: "<!doctype html>page")
+    page = "<!doctype html>page"
+    replace_in(bundling, monkeypatch, det_plot=lambda *given: b"\x89PNG picture", html_report=lambda *given: page)
     monkeypatch.setattr(reporting, "in_words", lambda figures: [worded("It was measured.")])
     job = tmp_path / "job"
     job.mkdir()
@@ -104,7 +106,7 @@ def write(
     return write
 
 
-def test_a_bundle_is_whole_and_every_digest_holds(write: Callable[[], BundleFiles], tmp_path: Path) -> None:
+def test_a_bundle_is_whole_and_every_digest_holds(write: Write, tmp_path: Path) -> None:
     files = write()
     assert files.bundle == tmp_path / "models" / "hey-compass-run" / "hey-compass-run.zip"
     assert not list((tmp_path / "job").iterdir()), "what was exported lies in the bundle, not in the job"
@@ -132,7 +134,7 @@ def test_a_bundle_is_whole_and_every_digest_holds(write: Callable[[], BundleFile
         assert path.read_bytes() == contents[name]
 
 
-def test_half_a_bundle_of_a_killed_run_is_removed(write: Callable[[], BundleFiles], tmp_path: Path) -> None:
+def test_half_a_bundle_of_a_killed_run_is_removed(write: Write, tmp_path: Path) -> None:
     folder = tmp_path / "models" / "hey-compass-run"
     folder.mkdir(parents=True)
     (folder / ".hey-compass-run-8m3bfd24.zip").write_bytes(b"PK")
@@ -141,13 +143,13 @@ def test_half_a_bundle_of_a_killed_run_is_removed(write: Callable[[], BundleFile
     assert not list(folder.glob(".*"))
 
 
-def test_the_same_model_gives_the_same_bundle(write: Callable[[], BundleFiles], tmp_path: Path) -> None:
+def test_the_same_model_gives_the_same_bundle(write: Write, tmp_path: Path) -> None:
     first = write().bundle.read_bytes()
     assert write().bundle.read_bytes() == first
 
 
 def test_the_run_time_takes_it_and_the_checkpoint_carries_the_manifest(
-    write: Callable[[], BundleFiles], model: TinyCRNN, tmp_path: Path
+    write: Write, model: TinyCRNN, tmp_path: Path
 ) -> None:
     files = write()
     detector = Detector(files.bundle)
@@ -163,9 +165,7 @@ def test_the_run_time_takes_it_and_the_checkpoint_carries_the_manifest(
     assert Detector(tmp_path / "unpacked").threshold == detector.threshold
 
 
-def test_a_bundle_at_another_rate_differs_in_its_default_alone(
-    write: Callable[[], BundleFiles], tmp_path: Path
-) -> None:
+def test_a_bundle_at_another_rate_differs_in_its_default_alone(write: Write, tmp_path: Path) -> None:
     original, changed = write().bundle, tmp_path / "changed.zip"
     with changed.open("wb") as out:
         bundle_at(original, 2, out)
@@ -187,15 +187,13 @@ def test_a_bundle_at_another_rate_differs_in_its_default_alone(
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, 0.4, 241.0, float("nan"), float("inf")])
-def test_a_rate_that_was_not_calibrated_is_refused(
-    write: Callable[[], BundleFiles], tmp_path: Path, rate: float
-) -> None:
+def test_a_rate_that_was_not_calibrated_is_refused(write: Write, tmp_path: Path, rate: float) -> None:
     with (tmp_path / "out").open("wb") as out, pytest.raises(HarkError, match="no threshold"):
         bundle_at(write().bundle, rate, out)
     assert (tmp_path / "out").stat().st_size == 0
 
 
-def test_a_damaged_bundle_is_not_signed_again(write: Callable[[], BundleFiles], tmp_path: Path) -> None:
+def test_a_damaged_bundle_is_not_signed_again(write: Write, tmp_path: Path) -> None:
     original, damaged = write().bundle, tmp_path / "damaged.zip"
     with zipfile.ZipFile(original) as source, zipfile.ZipFile(damaged, "w") as target:
         for name in source.namelist():
@@ -207,9 +205,7 @@ def test_a_damaged_bundle_is_not_signed_again(write: Callable[[], BundleFiles], 
     assert (tmp_path / "out").stat().st_size == 0
 
 
-def test_forms_that_disagree_leave_no_bundle(
-    write: Callable[[], BundleFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_forms_that_disagree_leave_no_bundle(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from model import export
 
     honest = export.onnx_scores
@@ -221,7 +217,7 @@ def test_forms_that_disagree_leave_no_bundle(
 
 @pytest.mark.parametrize("wrong", [0.3, np.nan])
 def test_inaccurate_8_bit_weights_are_left_out_and_reported(
-    write: Callable[[], BundleFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[Event], wrong: float
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[Event], wrong: float
 ) -> None:
     from model import export
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from audio_generation.engine import Voice
 from core.errors import HarkError
+from core.readiness import Readiness
 from db.db_api import Library
 from db.records import Clip, NewClip
 from phrase_augmentation.matching import can_be_heard_in
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
-from pipeline.training.planning import plan as planning
 from pipeline.training.planning.clip_choice import PlannedClip, real_negatives
 from pipeline.training.planning.config import BUCKETS, Effort, RunConfig
 from pipeline.training.planning.plan import (
@@ -42,6 +42,9 @@ from pipeline.training.planning.plan import (
     texts_of_splits,
 )
 from pipeline.training.planning.splits import SPLITS, split_of, split_voices
+from tests.support.choir import Choir, new_clip
+
+pytestmark = pytest.mark.usefixtures("choirs", "tiny_effort")
 
 GROWTH = 5
 CONFIG = RunConfig("hey compass", effort="tiny", growth_constant=GROWTH, from_scratch=True)
@@ -52,16 +55,14 @@ def plan_of(library: Library, config: RunConfig = CONFIG, run: str = "run-1") ->
     return make_plan(config, run_texts(config, library), run, library)
 
 
-def speak(plan: Plan, library: Library, new_clip: Callable[..., NewClip]) -> None:
+def speak(plan: Plan, library: Library) -> None:
     """Store the plan's clips as if engines had spoken them."""
     library.add_clips(
         new_clip(r.text, r.voice.split("/")[0], r.engine, 0.3, request_id=r.request_id) for r in plan.requests
     )
 
 
-def test_an_empty_library_gets_all_that_the_effort_asks_for(
-    library: Library, choirs: dict[str, object], tiny_effort: Effort
-) -> None:
+def test_an_empty_library_gets_all_that_the_effort_asks_for(library: Library, tiny_effort: Effort) -> None:
     plan = plan_of(library)
     assert [row.bucket for row in plan.buckets] == list(BUCKETS)
     for row in plan.buckets:
@@ -78,27 +79,21 @@ def test_an_empty_library_gets_all_that_the_effort_asks_for(
     assert plan.estimate_s > 0
 
 
-def test_request_ids_are_unique_and_name_run_and_bucket(
-    library: Library, choirs: dict[str, object], tiny_effort: Effort
-) -> None:
+def test_request_ids_are_unique_and_name_run_and_bucket(library: Library) -> None:
     plan = plan_of(library, run="some-run")
     ids = [request.request_id for request in plan.requests]
     assert len(set(ids)) == len(ids) > 50
     assert all(request.request_id.startswith(f"some-run:{request.bucket}:") for request in plan.requests)
 
 
-def test_the_same_run_is_planned_the_same_and_another_seed_is_not(
-    library: Library, choirs: dict[str, object], tiny_effort: Effort
-) -> None:
+def test_the_same_run_is_planned_the_same_and_another_seed_is_not(library: Library) -> None:
     assert plan_of(library) == plan_of(library)
     assert plan_of(library).requests != plan_of(library, replace(CONFIG, seed=1)).requests
 
 
-def test_voices_and_texts_belong_to_the_same_split(
-    library: Library, choirs: dict[str, object], tiny_effort: Effort
-) -> None:
+def test_voices_and_texts_belong_to_the_same_split(library: Library, choirs: dict[str, Choir]) -> None:
     plan = plan_of(library)
-    splits = run_splits(plan, choirs)  # type: ignore[arg-type]
+    splits = run_splits(plan, choirs)
     for request in plan.requests:
         assert splits.split_of_speaker(request.voice.split("/")[0]) == request.split
         if request.bucket != "positive":
@@ -108,7 +103,7 @@ def test_voices_and_texts_belong_to_the_same_split(
     assert {request.split for request in plan.requests if request.bucket == "positive"} == set(SPLITS)
 
 
-def test_few_plain_negatives_leave_no_split_empty(choirs: dict[str, Any], tiny_effort: Effort) -> None:
+def test_few_plain_negatives_leave_no_split_empty(choirs: dict[str, Choir]) -> None:
     voices = {name: engine.voices("en") for name, engine in choirs.items()}
     named = [f"sentence {n}" for n in range(40)]
     texts = [PhraseText(text, "generated") for text in named if split_of(text) == "train"][:4]
@@ -119,21 +114,19 @@ def test_few_plain_negatives_leave_no_split_empty(choirs: dict[str, Any], tiny_e
 
 
 def test_what_learns_nothing_of_clips_asks_for_those_of_its_test(
-    library: Library, choirs: dict[str, object], tiny_effort: Effort
+    library: Library, choirs: dict[str, Choir], tiny_effort: Effort
 ) -> None:
     plan = plan_of(library, CALIBRATED)
     asked = Counter((request.bucket, request.split) for request in plan.requests)
     assert asked["positive", "test"] == tiny_effort.test_clips
     assert {split for bucket, split in asked if bucket != "plain_negative"} == {"test"}
     assert {split for bucket, split in asked if bucket == "plain_negative"} == {"validation", "test"}
-    voices = run_splits(plan, choirs).voices  # type: ignore[arg-type]
+    voices = run_splits(plan, choirs).voices
     assert not voices["train"] and set(voices["test"]) == {"alpha", "beta", "gamma"}
     assert sum(asked.values()) < len(plan_of(library).requests)
 
 
-def test_some_of_the_phrase_says_what_a_floor_costs_a_large_detector(
-    library: Library, choirs: dict[str, object], tiny_effort: Effort
-) -> None:
+def test_some_of_the_phrase_says_what_a_floor_costs_a_large_detector(library: Library, tiny_effort: Effort) -> None:
     plan = plan_of(library, replace(CALIBRATED, size="large"))
     asked = Counter((request.bucket, request.split) for request in plan.requests)
     assert asked["positive", "test"] + asked["positive", "validation"] == tiny_effort.test_clips
@@ -141,9 +134,7 @@ def test_some_of_the_phrase_says_what_a_floor_costs_a_large_detector(
     assert {split for bucket, split in asked if bucket in ("confusable", "inbetween")} == {"test"}
 
 
-def test_a_device_detector_learns_from_voices_that_are_not_in_the_test(
-    library: Library, choirs: dict[str, object], tiny_effort: Effort
-) -> None:
+def test_a_device_detector_learns_from_voices_that_are_not_in_the_test(library: Library, tiny_effort: Effort) -> None:
     plan = plan_of(library, replace(CALIBRATED, devices=("esphome",)))
     for bucket, size in zip(BUCKETS, tiny_effort.small_buckets):
         assert plan.bucket(bucket).target <= size.target
@@ -154,7 +145,7 @@ def test_a_device_detector_learns_from_voices_that_are_not_in_the_test(
 
 
 def test_a_retraining_keeps_some_of_the_phrase_to_say_what_anti_keywords_cost(
-    library: Library, choirs: dict[str, object], tiny_effort: Effort
+    library: Library, tiny_effort: Effort
 ) -> None:
     plan = plan_of(library, replace(CALIBRATED, start_from="an earlier run"))
     splits = Counter(request.split for request in plan.requests if request.bucket == "positive")
@@ -162,7 +153,7 @@ def test_a_retraining_keeps_some_of_the_phrase_to_say_what_anti_keywords_cost(
 
 
 def test_a_calibrated_detector_is_tested_on_people_but_not_on_its_own_errors(
-    library: Library, choirs: dict[str, object], tiny_effort: Effort, new_clip: Callable[..., NewClip]
+    library: Library, tiny_effort: Effort
 ) -> None:
     take = {"recorded": True, "role": "train"}
     one, _missed, two = library.add_clips(
@@ -178,11 +169,9 @@ def test_a_calibrated_detector_is_tested_on_people_but_not_on_its_own_errors(
     assert (row.reused, row.mined, row.generate) == (0, 2, tiny_effort.test_clips - 2)
 
 
-def test_what_is_there_is_reused_and_a_few_new_clips_are_always_made(
-    library: Library, choirs: dict[str, object], tiny_effort: Effort, new_clip: Callable[..., NewClip]
-) -> None:
+def test_what_is_there_is_reused_and_a_few_new_clips_are_always_made(library: Library) -> None:
     first = plan_of(library)
-    speak(first, library, new_clip)
+    speak(first, library)
     second = plan_of(library, run="run-2")
     for before, now in zip(first.buckets, second.buckets):
         assert now.texts == before.texts
@@ -190,10 +179,8 @@ def test_what_is_there_is_reused_and_a_few_new_clips_are_always_made(
     assert not {r.request_id for r in first.requests} & {r.request_id for r in second.requests}
 
 
-def test_a_second_phrase_reuses_the_first_ones_plain_negatives(
-    library: Library, choirs: dict[str, object], tiny_effort: Effort, new_clip: Callable[..., NewClip]
-) -> None:
-    speak(plan_of(library), library, new_clip)
+def test_a_second_phrase_reuses_the_first_ones_plain_negatives(library: Library) -> None:
+    speak(plan_of(library), library)
     other = plan_of(library, replace(CONFIG, phrase="open sesame"), "run-2")
     plain = other.bucket("plain_negative")
     assert other.bucket("positive").reused == 0
@@ -201,15 +188,13 @@ def test_a_second_phrase_reuses_the_first_ones_plain_negatives(
     assert plain.generate == max(GROWTH, plain.target - plain.reused) < plain.target
 
 
-def test_clips_that_the_run_will_not_use_are_not_counted_as_reused(
-    library: Library, choirs: dict[str, object], tiny_effort: Effort, new_clip: Callable[..., NewClip]
-) -> None:
+def test_clips_that_the_run_will_not_use_are_not_counted_as_reused(library: Library) -> None:
     library.add_clips(new_clip("hey compass", f"s{n}", "an engine that is gone", 0.3) for n in range(50))
     positive = plan_of(library).bucket("positive")
     assert positive.reused == 0 and positive.generate == positive.target
 
 
-def test_texts_with_few_clips_come_first(choirs: dict[str, Any]) -> None:
+def test_texts_with_few_clips_come_first(choirs: dict[str, Choir]) -> None:
     splits = split_voices({name: engine.voices("en") for name, engine in choirs.items()})
     existing = {"one": 5, "two": 1, "three": 0, "four": 2}
     rng = np.random.default_rng(0)
@@ -218,9 +203,7 @@ def test_texts_with_few_clips_come_first(choirs: dict[str, Any]) -> None:
     assert counts == {"one": 5, "two": 4, "three": 4, "four": 3}
 
 
-def test_the_plan_survives_its_file(
-    library: Library, choirs: dict[str, object], tiny_effort: Effort, tmp_path: Path
-) -> None:
+def test_the_plan_survives_its_file(library: Library, tmp_path: Path) -> None:
     plan = plan_of(library, replace(CONFIG, engines=("alpha", "beta")))
     save_plan(plan, tmp_path / "plan.json")
     assert load_plan(tmp_path / "plan.json") == plan
@@ -236,9 +219,7 @@ def test_a_plan_of_an_earlier_version_still_says_what_was_asked_for(tmp_path: Pa
     assert load_plan(tmp_path / "plan.json") is None and config_of_run(tmp_path) == CONFIG
 
 
-def test_what_is_left_to_do(
-    library: Library, choirs: dict[str, object], tiny_effort: Effort, new_clip: Callable[..., NewClip]
-) -> None:
+def test_what_is_left_to_do(library: Library) -> None:
     plan = plan_of(library)
     assert remaining(plan.requests, library) == list(plan.requests)
     done = plan.requests[:7]
@@ -249,14 +230,12 @@ def test_what_is_left_to_do(
 # Real recordings.
 
 
-def imported(new_clip: Callable[..., NewClip], number: int, speaker: str, text: str, **more: object) -> NewClip:
+def imported(number: int, speaker: str, text: str, **more: object) -> NewClip:
     return new_clip(text, speaker, "corpus", 10.0, source=f"corpus:{number}", **more)
 
 
-def test_real_speech_takes_the_place_of_at_most_half(
-    library: Library, choirs: dict[str, object], tiny_effort: Effort, new_clip: Callable[..., NewClip]
-) -> None:
-    library.add_clips(imported(new_clip, n, f"s{n % 9}", f"sentence number {n}") for n in range(40))
+def test_real_speech_takes_the_place_of_at_most_half(library: Library, tiny_effort: Effort) -> None:
+    library.add_clips(imported(n, f"s{n % 9}", f"sentence number {n}") for n in range(40))
     plan = plan_of(library)
     plain = plan.bucket("plain_negative")
     real = [clip for clip in plan.clips if clip.bucket == "plain_negative"]
@@ -268,13 +247,11 @@ def test_real_speech_takes_the_place_of_at_most_half(
     assert without.clips == () and without.bucket("plain_negative").mined == 0
 
 
-def test_real_speech_never_holds_the_phrase_and_no_speaker_dominates(
-    library: Library, choirs: dict[str, object], tiny_effort: Effort, new_clip: Callable[..., NewClip]
-) -> None:
-    library.add_clips(imported(new_clip, n, "talker", f"sentence number {n}") for n in range(30))
-    library.add_clips(imported(new_clip, 100 + n, f"s{n}", f"hey compass {n}") for n in range(5))
-    library.add_clips([imported(new_clip, 200, "unknown", "", text_known=False)])
-    library.add_clips(imported(new_clip, 300 + n, f"other {n % 3}", f"another sentence {n}") for n in range(12))
+def test_real_speech_never_holds_the_phrase_and_no_speaker_dominates(library: Library) -> None:
+    library.add_clips(imported(n, "talker", f"sentence number {n}") for n in range(30))
+    library.add_clips(imported(100 + n, f"s{n}", f"hey compass {n}") for n in range(5))
+    library.add_clips([imported(200, "unknown", "", text_known=False)])
+    library.add_clips(imported(300 + n, f"other {n % 3}", f"another sentence {n}") for n in range(12))
     clips, hours = real_negatives(library, CONFIG)
     assert clips and hours == pytest.approx(sum(c.duration_s for c in clips) / 3600)
     assert not any("hey compass" in clip.text_normalized for clip in clips)
@@ -284,10 +261,13 @@ def test_real_speech_never_holds_the_phrase_and_no_speaker_dominates(
     assert any(clip.speaker == "unknown" for clip in clips)
 
 
+Rows = list[tuple[str, str, float]]
+
+
 class Recordings:
     """A library of real recordings alone, by speaker ("" for unknown), corpus and seconds; it holds no audio."""
 
-    def __init__(self, recordings: list[tuple[str, str, float]]) -> None:
+    def __init__(self, recordings: Rows) -> None:
         self.clips = [
             Clip(
                 number, f"{number}.flac", str(number), seconds, 16_000, "words", "words", bool(speaker), "en", "corpus",
@@ -300,15 +280,15 @@ class Recordings:
         return self.clips
 
 
-def used_of(recordings: list[tuple[str, str, float]], seed: int = 0) -> list[Clip]:
+def used_of(recordings: Rows, seed: int = 0) -> list[Clip]:
     return real_negatives(Recordings(recordings), replace(CONFIG, effort="trial", seed=seed))[0]  # type: ignore[arg-type]
 
 
-def people(count: int, each: int, seconds: float, corpus: str = "people") -> list[tuple[str, str, float]]:
+def people(count: int, each: int, seconds: float, corpus: str = "people") -> Rows:
     return [(f"{corpus}-{person}", corpus, seconds) for person in range(count) for _ in range(each)]
 
 
-def nobodies(count: int, seconds: float, corpus: str = "found") -> list[tuple[str, str, float]]:
+def nobodies(count: int, seconds: float, corpus: str = "found") -> Rows:
     return [("", corpus, seconds)] * count
 
 
@@ -325,9 +305,7 @@ LIMIT_S = 0.3 * 3600  # of a trial
     [people(1, 500, 5.0, "lj"), people(1, 100, 5.0, "lj"), people(5, 30, 5.0, "few"), nobodies(500, 5.0, "radio")],
     ids=["more than enough of one", "little of one", "little of five", "unlabelled"],
 )
-def test_an_import_never_lowers_how_many_real_clips_are_used(
-    there: list[tuple[str, str, float]], added: list[tuple[str, str, float]]
-) -> None:
+def test_an_import_never_lowers_how_many_real_clips_are_used(there: Rows, added: Rows) -> None:
     before, after = used_of(there), used_of([*there, *added])
     assert len(after) >= len(before)
     assert len(after) == min(len(there) + len(added), LIMIT_S / 5.0)
@@ -338,9 +316,7 @@ REAL = st.lists(st.tuples(st.sampled_from(["", "", *"abcdefgh"]), st.sampled_fro
 
 @settings(max_examples=300, deadline=None)
 @given(REAL, REAL, st.sampled_from([1, 10, 60]), st.integers(0, 3))
-def test_real_hours_are_full_or_hold_all_there_is(
-    there: list[tuple[str, str, float]], added: list[tuple[str, str, float]], times: int, seed: int
-) -> None:
+def test_real_hours_are_full_or_hold_all_there_is(there: Rows, added: Rows, times: int, seed: int) -> None:
     before, after = used_of(there * times, seed), used_of([*there * times, *added], seed)
     for library, used in ((there * times, before), ([*there * times, *added], after)):
         seconds = sum(clip.duration_s for clip in used)
@@ -362,23 +338,14 @@ def test_many_files_without_a_name_leave_speakers_their_share() -> None:
 # Engines.
 
 
-def test_missing_engines_are_reported_and_those_that_were_named_are_required(
-    choirs: dict[str, object], make_choir: type, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from core.readiness import Readiness
-
-    broken = make_choir("broken")
-    broken.available = lambda: Readiness(False, "it has no weights.", "./hark engines enable broken")
-    paid = make_choir("paid")
-    paid.by_default = False
-    monkeypatch.setattr(planning, "all_engines", lambda: {**choirs, "broken": broken, "paid": paid})
+def test_missing_engines_are_reported_and_those_that_were_named_are_required(choirs: dict[str, Choir]) -> None:
+    choirs |= {"broken": Choir("broken"), "paid": Choir("paid")}
+    choirs["broken"].available = lambda: Readiness(False, "it has no weights.", "./hark engines enable broken")
+    choirs["paid"].by_default = False
     ready, missing = ready_engines((), "en")
-    assert set(ready) == set(choirs) and missing == {"broken": "it has no weights."}
+    assert set(ready) == {"alpha", "beta", "gamma"} and missing == {"broken": "it has no weights."}
     assert set(ready_engines(("paid", "alpha"), "en")[0]) == {"paid", "alpha"}
-    for name, why in (
-        ("broken", "no weights"),
-        ("nobody", "Hark has"),
-    ):
+    for name, why in (("broken", "no weights"), ("nobody", "Hark has")):
         with pytest.raises(HarkError) as raised:
             ready_engines((name,), "en")
         assert why in raised.value.why and raised.value.what_to_do
@@ -388,10 +355,9 @@ def test_missing_engines_are_reported_and_those_that_were_named_are_required(
         ready_engines(("alpha",), "tlh")
 
 
-def test_too_few_voices_are_refused_before_anything_is_made(
-    library: Library, make_choir: type, monkeypatch: pytest.MonkeyPatch, tiny_effort: Effort
-) -> None:
-    monkeypatch.setattr(planning, "all_engines", lambda: {"alpha": make_choir("alpha", 2)})
+def test_too_few_voices_are_refused_before_anything_is_made(library: Library, choirs: dict[str, Choir]) -> None:
+    choirs.clear()
+    choirs["alpha"] = Choir("alpha", 2)
     with pytest.raises(HarkError, match="cannot be trained") as raised:
         plan_of(library)
     assert "validation" in raised.value.why
@@ -401,7 +367,7 @@ class TestAudition:
     """Engines that are not always understood speak the phrase first."""
 
     @pytest.fixture(autouse=True)
-    def hears(self, choirs: dict[str, Any], tiny_effort: Effort, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hears(self, choirs: dict[str, Choir], monkeypatch: pytest.MonkeyPatch) -> None:
         """The recognizer understands gamma, and one clip of beta."""
         choirs["beta"].unsure = choirs["gamma"].unsure = True
         self.heard: list[float] = []
@@ -412,10 +378,11 @@ class TestAudition:
             return 0.9 if not by_beta or len(self.heard) == 1 else 0.01
 
         monkeypatch.setattr("pipeline.training.scoring.keyword_scoring.intelligible", intelligible)
-        monkeypatch.setattr("pipeline.training.planning.audition.ThreadPoolExecutor", OneByOne)
+        one_by_one = nullcontext(SimpleNamespace(map=map))
+        monkeypatch.setattr("pipeline.training.planning.audition.ThreadPoolExecutor", lambda workers: one_by_one)
 
     def test_one_that_cannot_say_the_phrase_is_left_out_and_the_plan_says_why(
-        self, library: Library, choirs: dict[str, Any]
+        self, library: Library, choirs: dict[str, Choir]
     ) -> None:
         plan = plan_of(library)
         assert set(plan.engines) == {"alpha", "gamma"}
@@ -426,40 +393,23 @@ class TestAudition:
         assert choirs["alpha"].spoken == [], "it is sure"
         assert not list((library.data_dir / "tmp").iterdir()) and choirs["beta"].closed == 1
 
-    def test_it_is_heard_once(self, library: Library, choirs: dict[str, Any]) -> None:
+    def test_it_is_heard_once(self, library: Library) -> None:
         first = plan_of(library)
         assert len(self.heard) == 8
         assert plan_of(library).engines_missing == first.engines_missing and len(self.heard) == 8
         plan_of(library, replace(CONFIG, phrase="hey compact"))
         assert len(self.heard) == 16, "another phrase is another matter"
 
-    def test_one_that_fails_is_not_judged(self, library: Library, choirs: dict[str, Any]) -> None:
+    def test_one_that_fails_is_not_judged(self, library: Library, choirs: dict[str, Choir]) -> None:
         choirs["beta"].fails = lambda request: "it crashed"
         assert set(plan_of(library).engines) == {"alpha", "beta", "gamma"}
         choirs["beta"].fails, choirs["beta"].closed = (lambda request: None), 0
         assert "beta" not in plan_of(library).engines, "nor is that remembered"
 
-    def test_where_nobody_can_say_it_there_is_no_plan(
-        self, library: Library, choirs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("pipeline.training.scoring.keyword_scoring.intelligible", lambda *given: 0.0)
+    def test_where_nobody_can_say_it_there_is_no_plan(self, library: Library) -> None:
         with pytest.raises(HarkError, match="No speech engine can say 'hey compass'") as raised:
             plan_of(library, replace(CONFIG, engines=("beta",)))
         assert "beta: it cannot say" in raised.value.why
-
-
-class OneByOne:
-    """An executor that runs tasks one after the other."""
-
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
-
-    def __enter__(self) -> OneByOne:
-        return self
-
-    def __exit__(self, *raised: object) -> None: ...
-
-    map = staticmethod(map)
 
 
 def test_engines_with_many_voices_speak_more_rule_based_and_slow_ones_less() -> None:

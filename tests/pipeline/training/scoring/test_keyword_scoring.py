@@ -19,13 +19,8 @@ from pipeline.training.scoring.keyword_scoring import (
     ranked_confusables,
 )
 from pipeline.training.scoring.zero_shot import UntrainedDetector
+from tests.support.emissions import emission
 from tests.support.spoken_words import joined, say
-
-
-def emission(path: list[int], outputs: int = 6, sure: float = 0.9) -> np.ndarray:
-    p = np.full((len(path), outputs), (1 - sure) / (outputs - 1))
-    p[np.arange(len(path)), path] = sure
-    return np.log(p).astype(np.float32)
 
 
 def test_scores_of_a_known_emission() -> None:

@@ -68,7 +68,7 @@ def test_faster_whisper_translates(converted: Path, monkeypatch: pytest.MonkeyPa
         tasks.append(how["task"])
         return hears(audio, **how)
 
-    monkeypatch.setattr(model, "transcribe", watched)
+    model.transcribe = watched
     monkeypatch.setattr(engine, "_loaded", model)
     (segment,) = recognize(engine, NOISE, "de", translate=True)
     assert tasks == ["translate"] and segment.text == SAYS and segment.language == "en"
@@ -92,7 +92,7 @@ def test_whisper_is_given_the_words_to_expect(converted: Path, monkeypatch: pyte
         prompts.append(writes(*given, **how))
         return prompts[-1]
 
-    monkeypatch.setattr(model, "get_prompt", watched)
+    model.get_prompt = watched
     monkeypatch.setattr(engine, "_loaded", model)
     assert recognize(engine, NOISE, "en")[0].text == SAYS
     recognize(engine, NOISE, "en", words=("Siobhan", "Grafana"))  # after which this one says other things

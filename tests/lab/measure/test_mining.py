@@ -11,6 +11,7 @@ from core.errors import HarkError
 from core.events import silent_reporter
 from lab import BenchOptions, run_measurement
 from lab.measure import mining
+from tests.support.constants import replace_in
 
 
 @pytest.mark.parametrize("name", ["audio", "mining"])
@@ -26,12 +27,9 @@ def test_errors_of_boundaries() -> None:
 
 
 def test_a_corner_of_mining(shared_data: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mining, "HOURS", 0.1)
-    monkeypatch.setattr(mining, "ALIGNED_CLIPS", 4)
-    monkeypatch.setattr(mining, "TIMED_S", 30.0)
-    monkeypatch.setattr(mining, "CHOICES", 4)
     rows = mining.manifest_rows
-    monkeypatch.setattr(mining, "manifest_rows", lambda folder: rows(folder)[:60])
+    replace_in(mining, monkeypatch, HOURS=0.1, ALIGNED_CLIPS=4, TIMED_S=30.0, CHOICES=4)
+    replace_in(mining, monkeypatch, manifest_rows=lambda folder: rows(folder)[:60])
     figures = run_measurement("mining", BenchOptions(phrase="the"), silent_reporter())
     assert figures["emissions"]["times_real_time_a_core"] > 10
     assert figures["boundaries"]["viterbi"]["start_median_ms"] < 40

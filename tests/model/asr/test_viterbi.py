@@ -9,13 +9,7 @@ import pytest
 
 from model.asr.viterbi import fits, token_path
 from model.phones import BLANK
-
-
-def emission(path: list[int], outputs: int = 6, sure: float = 0.9) -> np.ndarray:
-    """Log-probabilities [time, outputs] in which ``path`` is the most probable output of each frame."""
-    p = np.full((len(path), outputs), (1 - sure) / (outputs - 1))
-    p[np.arange(len(path)), path] = sure
-    return np.log(p).astype(np.float32)
+from tests.support.emissions import emission
 
 
 def test_tokens_are_found_where_they_are() -> None:

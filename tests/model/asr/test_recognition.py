@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 
 from model.asr.recognition import UNLISTED, DecodingConfig, TrigramModel, WordDecoder, WordModel, word_model
+from tests.support.emissions import emission as support_emission
 
 A, B, C = 1, 2, 3
-
-
-def emission(path: list[int], outputs: int = 5, sure: float = 0.8) -> np.ndarray:
-    p = np.full((len(path), outputs), (1 - sure) / (outputs - 1))
-    p[np.arange(len(path)), path] = sure
-    return np.log(p).astype(np.float32)
+emission = partial(support_emission, outputs=5, sure=0.8)
 
 
 def model(words: dict[str, float], transcripts: list[str] | None = None) -> WordModel:

@@ -147,12 +147,8 @@ ALL += ["tps", "funasr", "whisper-timestamped", "pyannote"]
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_every_environment_says_what_must_be_imported(name: str) -> None:
+def test_every_requirement_is_pinned_and_every_environment_says_what_must_be_imported(name: str) -> None:
     assert environments.imports(name)
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_every_requirement_is_pinned(name: str) -> None:
     lines = environments.requirements(name).read_text().splitlines()
     pins = [line for line in lines if line and not line.startswith("#")]
     assert pins and all("==" in line for line in pins)
