@@ -114,6 +114,14 @@ def launcher(tmp_path: Path) -> Launcher:
     return launcher
 
 
+@pytest.fixture
+def installed(launcher: Launcher) -> Launcher:
+    """The launcher after its first run."""
+    launcher.run()
+    launcher.pip_calls()
+    return launcher
+
+
 def test_the_scripts_are_valid_and_executable() -> None:
     for script, shell in (("hark", "sh"), (".ci/run", "bash")):
         path = REPOSITORY / script
@@ -160,24 +168,20 @@ def test_some_packages_are_installed_without_what_they_declare(launcher: Launche
 
 
 @pytest.mark.parametrize("name", ["requirements.txt", "requirements-alone.txt", "constraints.txt"])
-def test_installs_again_when_a_pin_changed(launcher: Launcher, name: str) -> None:
-    launcher.run()
-    launcher.pip_calls()
-    with (launcher.folder / name).open("a") as file:
+def test_installs_again_when_a_pin_changed(installed: Launcher, name: str) -> None:
+    with (installed.folder / name).open("a") as file:
         file.write("one-more==1.0\n")
-    assert launcher.run()[0] == 0
-    assert len(launcher.pip_calls()) == 1
+    assert installed.run()[0] == 0
+    assert len(installed.pip_calls()) == 1
 
 
-def test_makes_the_environment_again_when_its_python_was_replaced(launcher: Launcher) -> None:
-    launcher.run()
-    launcher.pip_calls()
-    (site,) = launcher.venv.glob("lib/python*/site-packages")
+def test_makes_the_environment_again_when_its_python_was_replaced(installed: Launcher) -> None:
+    (site,) = installed.venv.glob("lib/python*/site-packages")
     site.parent.rename(site.parents[1] / "python3.5")
-    (launcher.venv / "hark-stamp").write_text("python 3 5\n")
-    assert launcher.run()[0] == 0
-    assert len(launcher.pip_calls()) == 1
-    assert site.is_dir() and not (launcher.venv / "lib" / "python3.5").exists()
+    (installed.venv / "hark-stamp").write_text("python 3 5\n")
+    assert installed.run()[0] == 0
+    assert len(installed.pip_calls()) == 1
+    assert site.is_dir() and not (installed.venv / "lib" / "python3.5").exists()
 
 
 def test_the_tests_requirements_have_a_stamp_of_their_own(launcher: Launcher) -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from command_line import doctor
 from command_line.doctor import _confinement, pinned
 from core.confined import not_held
 from core.data_folder import REPOSITORY
 from tests.support.command_line_samples import Cli
+from tests.support.constants import replace_in
 
 
 def test_doctor(cli: Cli, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,10 +37,8 @@ def test_doctor_says_whether_untrusted_files_are_confined(monkeypatch: pytest.Mo
     monkeypatch.setattr("command_line.doctor.not_held", lambda: "it can access the network (x)")
     finding = _confinement()
     assert finding.status == "optional" and "the network" in finding.found and finding.what_to_do
-    monkeypatch.setattr("command_line.doctor.not_held", lambda: "")
-    monkeypatch.setattr(
-        "command_line.doctor.confined", lambda program: [sys.executable, "-c", "raise SystemExit('no')"]
-    )
+    program = [sys.executable, "-c", "raise SystemExit('no')"]
+    replace_in(doctor, monkeypatch, not_held=lambda: "", confined=lambda _: program)
     finding = _confinement()
     assert finding.status == "broken" and "no" in finding.found
 

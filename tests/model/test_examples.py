@@ -102,10 +102,10 @@ def test_the_beginning_of_a_phrase_is_only_its_beginning(builder: ExampleBuilder
 
 def test_the_number_of_processes_changes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     specs = [aligned(folder, ("train", "noisy")[seed % 2], seed) for seed in range(70)]
-    monkeypatch.setattr("model.examples.usable_cores", lambda: 1)
-    alone = list(build_examples(specs, SOURCES, LOG_MEL))
-    monkeypatch.setattr("model.examples.usable_cores", lambda: 2)
-    together = list(build_examples(specs, SOURCES, LOG_MEL))
-    for (features, row), (features_2, row_2) in zip(alone, together, strict=True):
+    built = []
+    for cores in (1, 2):
+        monkeypatch.setattr("model.examples.usable_cores", lambda cores=cores: cores)
+        built.append(list(build_examples(specs, SOURCES, LOG_MEL)))
+    for (features, row), (features_2, row_2) in zip(*built, strict=True):
         np.testing.assert_array_equal(features, features_2)
         assert row == row_2

@@ -26,8 +26,16 @@ from tests.support.wakeword_samples import recordings, tone_bundle
 
 
 @pytest.fixture
-def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> Path:
-    """Recordings, among them words near "computer" that sound as the detector likes; and a humming engine."""
+def engines(monkeypatch: pytest.MonkeyPatch) -> dict[str, Choir]:
+    """The engines that speak: one that hums."""
+    found = {"choir": Choir()}
+    monkeypatch.setattr(synthetic, "default_engines", lambda: found)
+    return found
+
+
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_dir: Path, engines: dict[str, Choir]) -> Path:
+    """Recordings, among them words near "computer" that sound as the detector likes."""
     folder = recordings(tmp_path / "shared")
     corpus = folder / confusables.WORDS
     corpus.mkdir(parents=True)
@@ -37,7 +45,6 @@ def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> P
         rows.append({"audio_filepath": f"{number}.wav", "text": text, "speaker": "anna"})
     (corpus / "manifest.jsonl").write_text("\n".join(map(json.dumps, rows)))
     monkeypatch.setenv("HARK_SHARED", str(folder))
-    monkeypatch.setattr(synthetic, "default_engines", lambda: {"choir": Choir()})
     replace_in(confusables, monkeypatch, VOICES=("choir", "mute"), TEXTS=12, CANDIDATES=400, PHRASE_TAKES=5)
     return folder
 
@@ -76,8 +83,10 @@ def test_a_bundle_is_measured(shared: Path, tmp_path: Path) -> None:
     json.dumps(figures, allow_nan=False)
 
 
-def test_missing_data_are_reported(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(synthetic, "default_engines", dict)
+def test_missing_data_are_reported(
+    shared: Path, engines: dict[str, Choir], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines.clear()
     (shared / confusables.WORDS / "manifest.jsonl").unlink()
     figures = run_measurement(
         "confusables", BenchOptions(bundles=(tone_bundle(tmp_path / "a"),), anchors=0), silent_reporter()
@@ -89,9 +98,10 @@ def test_missing_data_are_reported(shared: Path, tmp_path: Path, monkeypatch: py
         run_measurement("confusables", BenchOptions(), silent_reporter())
 
 
-def test_voices_that_are_kept_to_measure_on_speak_first(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> None:
-    choir = Choir()
-    monkeypatch.setattr(synthetic, "default_engines", lambda: {"choir": choir})
+def test_voices_that_are_kept_to_measure_on_speak_first(
+    engines: dict[str, Choir], monkeypatch: pytest.MonkeyPatch, data_dir: Path
+) -> None:
+    choir = engines["choir"]
     monkeypatch.setattr(confusables, "VOICES", ("choir",))
     listed = [voice.name for one in confusables._voices("en", {})["choir"] for voice in one]
     kept = [

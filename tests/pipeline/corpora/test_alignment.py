@@ -29,6 +29,12 @@ def aligner() -> Aligner:
     return Aligner()
 
 
+@pytest.fixture(scope="module")
+def log_p(aligner: Aligner) -> np.ndarray:
+    """The emission of the words."""
+    return aligner.log_probabilities(joined(WORDS)[0])
+
+
 def add(library: Library, text: str, audio: np.ndarray, **more: Any) -> Clip:
     known = {"engine": "corpus", "speaker": "someone", "source": f"c:{text}", **more}
     (clip_id,) = library.add_clips([NewClip(audio, text, text, "en", **known)])
@@ -36,22 +42,23 @@ def add(library: Library, text: str, audio: np.ndarray, **more: Any) -> Clip:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_boundaries_of_words_are_where_they_were_spoken(aligner: Aligner, method: str) -> None:
+def test_boundaries_of_words_are_where_they_were_spoken(aligner: Aligner, log_p: np.ndarray, method: str) -> None:
     if method == "ctc-segmentation":
         pytest.importorskip("ctc_segmentation")
-    audio, times = joined(WORDS)
-    found = align(aligner.log_probabilities(audio), " ".join(WORDS), aligner, method=method)
+    found = align(log_p, " ".join(WORDS), aligner, method=method)
     assert [unit.label for unit in found.words] == WORDS
-    errors = [(unit.start_s - start, unit.end_s - end) for unit, (start, end) in zip(found.words, times, strict=True)]
+    errors = [
+        (unit.start_s - start, unit.end_s - end)
+        for unit, (start, end) in zip(found.words, joined(WORDS)[1], strict=True)
+    ]
     assert np.median(np.abs(errors)) < 0.04
     assert found.confidence > 0.4
     starts = [unit.start_s for unit in found.words]
     assert starts == sorted(starts) and all(unit.start_s < unit.end_s for unit in found.words)
 
 
-def test_phones_lie_inside_of_their_words(aligner: Aligner) -> None:
-    audio, _ = joined(WORDS)
-    found = align(aligner.log_probabilities(audio), " ".join(WORDS), aligner)
+def test_phones_lie_inside_of_their_words(aligner: Aligner, log_p: np.ndarray) -> None:
+    found = align(log_p, " ".join(WORDS), aligner)
     of_words = aligner.tokens(WORDS, "en")
     assert [unit.label for unit in found.phones] == [aligner.vocabulary[i] for word in of_words for i in word]
     position = 0
@@ -62,10 +69,8 @@ def test_phones_lie_inside_of_their_words(aligner: Aligner) -> None:
         assert all(a.end_s == b.start_s for a, b in pairwise(phones))
 
 
-def test_a_long_recording_is_aligned_piece_by_piece(aligner: Aligner) -> None:
-    audio, times = joined(WORDS)
-    log_p = aligner.log_probabilities(audio)
-    frames = len(log_p)
+def test_a_long_recording_is_aligned_piece_by_piece(aligner: Aligner, log_p: np.ndarray) -> None:
+    times, frames = joined(WORDS)[1], len(log_p)
     copies = 3000 // frames * 3  # three pieces
     found = align(np.tile(log_p, (copies, 1)), " ".join(WORDS * copies), aligner)
     assert len(found.words) == len(WORDS) * copies
@@ -85,9 +90,7 @@ def test_silence_in_a_long_recording_takes_no_words(aligner: Aligner) -> None:
     assert np.median(np.abs(errors)) < 0.04
 
 
-def test_words_that_are_not_spoken_are_not_aligned(aligner: Aligner) -> None:
-    audio, _ = joined(WORDS)
-    log_p = aligner.log_probabilities(audio)
+def test_words_that_are_not_spoken_are_not_aligned(aligner: Aligner, log_p: np.ndarray) -> None:
     silence = aligner.log_probabilities(np.zeros(16_000 * 4, np.float32))
     noise = aligner.log_probabilities((0.1 * np.random.default_rng(0).standard_normal(64_000)).astype(np.float32))
     time = np.arange(64_000) / 16_000
@@ -153,10 +156,8 @@ def test_what_mining_would_have_to_hear(library: Library, aligner: Aligner, monk
     assert unaligned(library, aligner) == [second.id]
 
 
-def test_a_broken_or_foreign_emission_is_made_again(library: Library, aligner: Aligner) -> None:
-    audio, _ = joined(WORDS)
-    clip = add(library, " ".join(WORDS), audio)
-    log_p = aligner.log_probabilities(audio)
+def test_a_broken_or_foreign_emission_is_made_again(library: Library, aligner: Aligner, log_p: np.ndarray) -> None:
+    clip = add(library, " ".join(WORDS), joined(WORDS)[0])
     library.add_emissions("another", [(clip.id, pack(log_p))])
     assert stored_emission(library, clip, aligner) is None
     for wrong in (pack(log_p)[: len(log_p) // 2], log_p, np.full((len(log_p), 16), 200, np.uint8)):
@@ -172,9 +173,8 @@ def test_a_broken_or_foreign_emission_is_made_again(library: Library, aligner: A
     assert stored_emission(library, clip, aligner) is not None
 
 
-def test_confidence_of_words_together(aligner: Aligner) -> None:
-    audio, _ = joined(WORDS)
-    words = align(aligner.log_probabilities(audio), " ".join(WORDS), aligner).words
+def test_confidence_of_words_together(aligner: Aligner, log_p: np.ndarray) -> None:
+    words = align(log_p, " ".join(WORDS), aligner).words
     joint = joint_confidence(words[:3], [3, 4, 2])
     assert min(w.confidence for w in words[:3]) <= joint <= max(w.confidence for w in words[:3])
 
