@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from core.data_folder import REPOSITORY
+from tests.support.programs import output_of
 from tests.support.repository import repository_files
 
 # A package, a room of pipeline or webui, or a module named here imports only from layers below its own: those of one
@@ -210,9 +211,7 @@ for module in pkgutil.walk_packages(model.runtime.__path__, "model.runtime."):
     importlib.import_module(module.name)
 print(*sorted({"torch", "django", "onnx", "pandas", "scipy", "matplotlib"} & set(sys.modules)))
 """
-    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == ""
+    assert output_of(program) == ""
 
 
 def test_no_path_of_one_machine() -> None:

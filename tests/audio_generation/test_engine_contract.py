@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from core.audio_file import read_audio
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from tests.support.fake_engine import Fake
+from tests.support.programs import output_of
 
 ALL = {**engines(), Fake.name: Fake()}
 TEXTS = ("hey compass", "turn off the kitchen lights, please!", "Six.")
@@ -129,7 +128,7 @@ assert not maps.exists() or "espeak" not in maps.read_text()
 
 
 def test_gpl_code_stays_out_of_the_process_that_uses_the_engines() -> None:
-    subprocess.run([sys.executable, "-c", GPL_CHECK], check=True, env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
+    output_of(GPL_CHECK)
 
 
 def test_paid_engines_are_never_used_by_default() -> None:

@@ -5,14 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from benchmark.listening_together import large_detector, scores_together
-from model.encoder_backbone import encoder_path
 from model.runtime.detector import Bundle, Detector
+from tests.support.moonshine_package import needs_encoder
 from tests.support.untrained_bundle import bundle_of, keyword_hmm_model, line, said_in_quiet
-
-needs_encoder = pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
 
 
 def large_bundle(folder: Path, phrase: str, size: str = "large") -> Path:

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.support.command_line_samples import REPOSITORY, Cli, babble
+from tests.support.command_line_samples import REPOSITORY, Cli
+from tests.support.sounds import noise
 
 
 @pytest.fixture
 def recording(tmp_path: Path) -> str:
     path = tmp_path / "a [strange] näme.flac"
-    soundfile.write(path, babble(10), 16_000)
+    soundfile.write(path, noise(10), 16_000)
     return str(path)
 
 
@@ -65,7 +66,7 @@ def test_bad_recordings_are_explained_and_the_others_read(
     cli: Cli, bundle: Path, recording: str, tmp_path: Path
 ) -> None:
     truncated, document, missing = (str(tmp_path / f"{name}.wav") for name in ("truncated", "document", "missing"))
-    soundfile.write(truncated, babble(3), 16_000)
+    soundfile.write(truncated, noise(3), 16_000)
     Path(truncated).write_bytes(Path(truncated).read_bytes()[:50_000])
     Path(document).write_bytes(b"%PDF-1.7\n" + bytes(range(256)) * 50)
     files = [truncated, document, missing]
@@ -99,7 +100,7 @@ def test_memory_does_not_grow_with_the_length(bundle: Path, tmp_path: Path) -> N
     for minutes in (1, 20):
         path = tmp_path / f"{minutes}.wav"
         with soundfile.SoundFile(path, "w", 44_100, 2, subtype="PCM_16") as target:
-            minute = np.stack([babble(60, 44_100)] * 2, axis=1)
+            minute = np.stack([noise(60, rate=44_100)] * 2, axis=1)
             for _ in range(minutes):
                 target.write(minute)
         command = [sys.executable, str(REPOSITORY / "main.py"), "detect", str(bundle), str(path), "--scores", "--json"]

@@ -21,8 +21,9 @@ import audio_generation.engine
 from command_line.application import build_parser, main
 from command_line.options import UsageError
 from core import worker_protocol
-from core.audio_file import SAMPLE_RATE, read_audio, write_audio
+from core.audio_file import read_audio, write_audio
 from core.data_folder import REPOSITORY
+from tests.support.sounds import noise
 
 BLOCK = re.compile(r"^ *```(?:sh|bash|shell)\b[^\n]*\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 OPENED = re.compile(r"^ *```(?:sh|bash|shell|console|zsh|python|py)\b.*$", re.MULTILINE)
@@ -108,8 +109,7 @@ def said(tmp_path: Path) -> dict[str, str]:
     """Return replacements for names in documents that each reader substitutes."""
     corpus = tmp_path / "corpus"
     corpus.mkdir()
-    noise = 0.1 * np.random.default_rng(0).standard_normal(2 * SAMPLE_RATE).astype(np.float32)
-    write_audio(corpus / "one.wav", noise)
+    write_audio(corpus / "one.wav", noise(2.0))
     (corpus / "one.txt").write_text("hey compass")
     return {"FOLDER": str(corpus), "/mnt/disk/hark.zip": str(tmp_path / "hark.zip")}
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import soundfile
 
-from tests.support.command_line_samples import Cli, babble
+from tests.support.command_line_samples import Cli
+from tests.support.sounds import noise
 
 
 @pytest.fixture
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recordings")
     for number in range(3):
-        audio = np.roll(babble(1.0 + number), number)
-        soundfile.write(folder / f"{number}.wav", audio, 16_000)
+        soundfile.write(folder / f"{number}.wav", noise(1.0 + number, number), 16_000)
         (folder / f"{number}.txt").write_text(f"this is sentence number {number}")
     (folder / "broken.wav").write_bytes(b"RIFF")
     (folder / "LICENSE").write_text("CC-BY-4.0")

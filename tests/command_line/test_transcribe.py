@@ -68,7 +68,7 @@ def test_a_run_that_failed_goes_on(engine: Scripted, cli: Cli) -> None:
 
 
 def test_what_is_refused(engine: Scripted, cli: Cli) -> None:
-    assert "No file was given" in cli.refused("transcribe")["what"]
+    assert "No file was given" in cli.refused("transcribe")["why"]
     assert "no recognition engine" in cli.refused("transcribe", "talk.wav", "--engine", "siri")["what"]
     for words in (["--speakers", "-1"], ["--speakers", "99"], ["--speakers", "two"], ["--format", "pdf"]):
         cli.refused("transcribe", "talk.wav", *words)

@@ -104,4 +104,4 @@ def test_failures_are_in_the_exit_code_and_the_json(folder: Path, cli: Cli) -> N
     (folder / "broken.wav").write_bytes(b"no sound at all")
     content = cli.json("watch", str(folder), "--once", code=2)
     assert content["written"] == [] and content["errors"][0]["file"].endswith("broken.wav")
-    assert "does not exist" in cli.refused("watch", str(folder / "missing"), "--once")["what"]
+    assert "does not exist" in cli.refused("watch", str(folder / "missing"), "--once")["why"]

@@ -12,7 +12,7 @@ import pytest
 
 from core.data_folder import REPOSITORY
 from core.processors import MOST_CROWDING, crowding
-from tests.support.programs import run_python
+from tests.support.programs import output_of
 
 PRINT_CORES = "from core.processors import usable_cores; print(usable_cores())"
 
@@ -20,7 +20,7 @@ PRINT_CORES = "from core.processors import usable_cores; print(usable_cores())"
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system keeps no process to some processors")
 def test_a_process_that_is_kept_to_one_processor_counts_one() -> None:
     one = f"import os; os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1]); {PRINT_CORES}"
-    assert run_python(one).stdout.split() == ["1"]
+    assert output_of(one) == "1"
 
 
 @pytest.mark.parametrize(("waiting", "times"), [(0.0, 1.0), (0.9, 1.0), (2.5, 2.5), (400.0, MOST_CROWDING)])

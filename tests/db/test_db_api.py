@@ -19,7 +19,7 @@ from core.errors import HarkError
 from db import clip_files
 from db.db_api import Library, source_id
 from db.records import AlignedUnit, ClipQuery, NewClip
-from tests.support.library_clips import Run, new_clip
+from tests.support.library_clips import Run, new_clip, numbered_clip
 from tests.support.sounds import noise
 
 
@@ -274,7 +274,7 @@ def age(path: Path) -> None:
 def test_check_finds_and_repairs_each_kind(
     library: Library, engine: str, behind: Callable[[Path], AbstractContextManager[Run]]
 ) -> None:
-    ids = library.add_clips([new_clip(f"t{n}", n, request_id=f"r{n}") for n in range(6)])
+    ids = library.add_clips([numbered_clip(n) for n in range(6)])
     lost, empty, swapped, _, child_of_lost, fine = library.clips(ids)
     with behind(library.data_dir) as run:
         run("UPDATE clip SET parent_id = ? WHERE id = ?", (lost.id, child_of_lost.id))

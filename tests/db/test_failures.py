@@ -8,32 +8,26 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from core.errors import HarkError
 from db.database import SCHEMA_VERSION
 from db.db_api import Library
-from db.records import NewClip
+from tests.support.library_clips import numbered_clip
 from tests.support.mounting import mount
-
-
-def noise_clip(number: int, seconds: float = 1.0) -> NewClip:
-    audio = (0.1 * np.random.default_rng(number).standard_normal(int(16000 * seconds))).astype(np.float32)
-    return NewClip(audio, f"t{number}", f"t{number}", "en", "fake", request_id=f"r{number}")
 
 
 def test_a_full_disk_keeps_what_was_finished(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("db.db_api.BATCH_CLIPS", 4)
     with Library(small_disk) as library:
         with pytest.raises(HarkError, match="disk is full"):
-            library.add_clips(noise_clip(number) for number in range(200))
+            library.add_clips(numbered_clip(number, seconds=1) for number in range(200))
         kept = library.stats().clips
         assert 4 <= kept < 100 and kept % 4 == 0
         report = library.check(left_over_after_s=0)
         assert report.problems == (), "the failed batch took its files away again"
         with pytest.raises(HarkError):
-            library.add_clips(noise_clip(number, seconds=10) for number in range(200, 203))
+            library.add_clips(numbered_clip(number, seconds=10) for number in range(200, 203))
         assert library.check(left_over_after_s=0).problems == ()
     with Library(small_disk) as again:
         assert again.stats().clips == kept
@@ -45,23 +39,23 @@ def test_a_disk_that_is_full_from_the_start(small_disk: Path) -> None:
         Library(small_disk / "data")
     (small_disk / "ballast").unlink()
     with Library(small_disk / "data") as library:
-        library.add_clips([noise_clip(1)])
+        library.add_clips([numbered_clip(1)])
         assert library.check(left_over_after_s=0).problems == ()
 
 
 def test_a_read_only_folder(small_disk: Path) -> None:
     with Library(small_disk) as library:
-        library.add_clips([noise_clip(1)])
+        library.add_clips([numbered_clip(1)])
         library.close()
         assert mount("-o", "remount,ro", str(small_disk))
         with pytest.raises(HarkError, match="no write permission"):
-            library.add_clips([noise_clip(2)])
+            library.add_clips([numbered_clip(2)])
     for folder in (small_disk, small_disk / "new"):
         with pytest.raises(HarkError, match="no write permission"):
             Library(folder)
     assert mount("-o", "remount,rw", str(small_disk))
     with Library(small_disk) as library:
-        library.add_clips([noise_clip(2)])
+        library.add_clips([numbered_clip(2)])
         assert library.stats().clips == 2 and library.check(left_over_after_s=0).problems == ()
 
 
@@ -76,12 +70,12 @@ def test_a_file_that_is_no_database(tmp_path: Path, content: bytes) -> None:
 
 def test_a_database_with_overwritten_pages(tmp_path: Path) -> None:
     with Library(tmp_path) as library:
-        library.add_clips(noise_clip(number, 0.01) for number in range(300))
+        library.add_clips(numbered_clip(number, 0.01) for number in range(300))
     pages = bytearray((tmp_path / "library.sqlite3").read_bytes())
     pages[4096:] = b"\xa5" * (len(pages) - 4096)
     (tmp_path / "library.sqlite3").write_bytes(bytes(pages))
     with pytest.raises(HarkError, match="damaged"), Library(tmp_path) as library:
-        library.add_clips([noise_clip(1000)])
+        library.add_clips([numbered_clip(1000)])
     with pytest.raises(HarkError), Library(tmp_path) as library:
         library.check()
 
@@ -107,7 +101,7 @@ def test_a_library_that_stays_locked(tmp_path: Path, locked: Callable[[Path], Ab
     with Library(tmp_path) as library:
         with locked(tmp_path):
             with pytest.raises(HarkError, match="in use"):
-                library.add_clips([noise_clip(1)])
+                library.add_clips([numbered_clip(1)])
             assert library.stats().clips == 0, "who reads need not wait"
-        library.add_clips([noise_clip(1)])
+        library.add_clips([numbered_clip(1)])
         assert library.check(left_over_after_s=0).problems == ()

@@ -9,7 +9,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,24 +17,20 @@ from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from db.database import DATABASE_NAME, MARKER, SCHEMA_VERSION
 from db.db_api import Library, library_exists, remove_rows
-from db.records import NewClip
+from tests.support.library_clips import new_clip
 from tests.support.library_server import LibraryServer
 from tests.support.servers import PASSWORD, free_port
-
-
-def clip(text: str, **fields: Any) -> NewClip:
-    return NewClip(np.full(160, 0.1, np.float32), text, text, "en", "fake", **fields)
 
 
 def test_libraries_are_separate_and_one_with_a_file_keeps_it(
     tmp_path: Path, server: LibraryServer, monkeypatch: Any
 ) -> None:
     with Library(tmp_path / "old") as old:
-        old.add_clips([clip("of old")])
+        old.add_clips([new_clip("of old")])
     monkeypatch.setenv("DATABASE_URL", server.url)
     assert not library_exists(tmp_path / "a")
     with Library(tmp_path / "a") as a, Library(tmp_path / "b") as b, Library(tmp_path / "old") as old:
-        assert a.add_clips([clip("a"), clip("again")]) == [1, 2] and b.add_clips([clip("b")]) == [1]
+        assert a.add_clips([new_clip("a"), new_clip("again")]) == [1, 2] and b.add_clips([new_clip("b")]) == [1]
         assert [c.text_normalized for c in a.iter_clips()] == ["a", "again"]
         assert [c.text_normalized for c in b.iter_clips()] == ["b"]
         assert [c.text_normalized for c in old.iter_clips()] == ["of old"]
@@ -55,7 +50,7 @@ TEXTS = st.text(alphabet=st.sampled_from("aA bBé'’-.ßİıΣς ⅷ²9_\u0301\
 def test_it_finds_what_sqlite_finds(two: tuple[Library, Library], texts: list[str], phrases: list[str]) -> None:
     for library in two:
         library.delete_clips([c.id for c in library.iter_clips()])
-        library.add_clips([clip(text) for text in texts])
+        library.add_clips([new_clip(text) for text in texts])
     found = [
         [[c.text_normalized for c in library.search(phrase, 99)] for phrase in (*phrases, *texts)] for library in two
     ]
@@ -75,7 +70,7 @@ def test_texts_of_any_length_are_found(two: tuple[Library, Library]) -> None:
     words = " ".join(f"word{number}" for number in range(30_000))
     for library in two:
         library.add_clips(
-            [clip(f"{words} hey compass {'the ' * 500} end"), clip(f"{'x' * 5000} y"), clip("hey the end")]
+            [new_clip(f"{words} hey compass {'the ' * 500} end"), new_clip(f"{'x' * 5000} y"), new_clip("hey the end")]
         )
         assert [c.id for c in library.search("hey compass", 9)] == [1]
         assert [c.id for c in library.search("the end", 9)] == [1, 3]
@@ -86,12 +81,11 @@ def test_texts_of_any_length_are_found(two: tuple[Library, Library]) -> None:
 FIRST = """
 import sys
 from pathlib import Path
-import numpy as np
 from db.db_api import Library
-from db.records import NewClip
+from tests.support.library_clips import new_clip
 sys.stdin.readline()
 with Library(Path(sys.argv[1])) as library:
-    library.add_clips([NewClip(np.full(160, 0.1), "t", "t", "en", "fake", request_id=sys.argv[2])])
+    library.add_clips([new_clip("t", request_id=sys.argv[2])])
 """
 
 
@@ -115,7 +109,7 @@ def test_processes_that_open_a_new_library_at_once_have_the_same(tmp_path: Path,
 def test_a_connection_that_the_server_has_ended_is_made_again(tmp_path: Path, on_server: LibraryServer) -> None:
     with Library(tmp_path) as library:
         on_server.end_connections()
-        assert library.add_clips([clip("a")]) == [1]
+        assert library.add_clips([new_clip("a")]) == [1]
         on_server.end_connections()
         assert library.stats().clips == 1
 
@@ -125,7 +119,7 @@ def test_a_connection_that_the_server_has_ended_is_made_again(tmp_path: Path, on
             on_server.end_connections()
             connection.execute("SELECT 1")
         assert library.stats().rejected == 0, "half a transaction is none"
-        assert library.add_clips([clip("c")]) and library.check(left_over_after_s=0).problems == ()
+        assert library.add_clips([new_clip("c")]) and library.check(left_over_after_s=0).problems == ()
 
 
 def test_a_server_that_restarts_is_waited_for(
@@ -140,7 +134,7 @@ def test_a_server_that_restarts_is_waited_for(
                 again.start()
                 assert library.stats().clips == ids[0] - 1
                 with Library(tmp_path) as another:
-                    assert another.add_clips([clip("a")]) == ids
+                    assert another.add_clips([new_clip("a")]) == ids
                 again.join()
 
 
@@ -160,12 +154,12 @@ def test_a_server_that_has_begun_meanwhile_is_asked_again(
 
     monkeypatch.setattr(psycopg, "connect", connected)
     with Library(tmp_path) as library:
-        assert library.add_clips([clip("a")]) == [1] and len(tries) >= 2
+        assert library.add_clips([new_clip("a")]) == [1] and len(tries) >= 2
 
 
 def test_a_forked_process_has_a_connection_of_its_own(tmp_path: Path, on_server: LibraryServer) -> None:
     with Library(tmp_path) as library:
-        library.add_clips([clip("a")])
+        library.add_clips([new_clip("a")])
         with library._writing("writing") as connection:
             connection.execute("UPDATE clip SET state = 'rejected'")
             child = os.fork()
@@ -212,13 +206,13 @@ def test_the_message_on_a_library_that_cannot_be_opened(
 def test_mariadb_and_mysql_have_no_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "mysql://hark@db/hark")
     with Library(tmp_path) as library:
-        assert library.add_clips([clip("a")]) == [1]
+        assert library.add_clips([new_clip("a")]) == [1]
     assert (tmp_path / DATABASE_NAME).is_file()
 
 
 def test_rows_are_removed_for_good(tmp_path: Path, on_server: LibraryServer) -> None:
     with Library(tmp_path) as library:
-        library.add_clips([clip("a")])
+        library.add_clips([new_clip("a")])
     called = on_server.called(tmp_path)
     remove_rows(tmp_path)
     remove_rows(tmp_path)

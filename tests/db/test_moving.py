@@ -19,6 +19,7 @@ from db.moving import Libraries
 from db.records import AlignedUnit, Clip, LibrarySearch, NewClip
 from pipeline.backup import back_up, restore
 from tests.support.library_server import LibraryServer
+from tests.support.sounds import noise
 
 QUIET = silent_reporter()
 TEXTS = ("hey compass", "don't go", "Über uns — 東京", "今日は天気")
@@ -36,7 +37,7 @@ def fill(folder: Path, first: int) -> None:
     with Library(folder) as library:
         ids = library.add_clips(
             NewClip(
-                (0.1 * np.random.default_rng(first + n).standard_normal(1600)).astype(np.float32),
+                noise(0.1, first + n),
                 text.upper(), text, "en", "corpus", source=f"c:{n}", settings={"said": "a\0b", "n": n / 3},
             )
             for n, text in enumerate(TEXTS * 12)

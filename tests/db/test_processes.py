@@ -8,17 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+from core.data_folder import REPOSITORY
 from db.db_api import Library
-
-ROOT = Path(__file__).resolve().parents[2]
 
 # Prints each request id after the library has said that it is stored.
 WRITER = """
 import sys
 from pathlib import Path
-import numpy as np
 import db.db_api as db_api
-from db.records import NewClip
+from tests.support.library_clips import new_clip
 
 folder, worker, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 db_api.BATCH_CLIPS = 5
@@ -26,8 +24,7 @@ db_api.BATCH_CLIPS = 5
 def clip(number):
     # Every third clip is the same in all workers: one file, four rows.
     seed = number if number % 3 == 0 else hash((worker, number)) % 2**32
-    audio = (0.1 * np.random.default_rng(seed).standard_normal(1600)).astype(np.float32)
-    return NewClip(audio, f"t{number}", f"t{number}", "en", "fake", request_id=f"{worker}/{number}")
+    return new_clip(f"t{number}", seed, request_id=f"{worker}/{number}")
 
 with db_api.Library(folder) as library:
     print("ready", flush=True)
@@ -39,7 +36,7 @@ with db_api.Library(folder) as library:
 
 
 def start(folder: Path, worker: int, count: int) -> subprocess.Popen[str]:
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0"}
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONHASHSEED": "0"}
     command = [sys.executable, "-c", WRITER, str(folder), str(worker), str(count)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 

@@ -20,9 +20,10 @@ from audio_generation.piper_side.piper import Piper
 from core import environments
 from core.audio_file import read_audio
 from pipeline.corpora import peoples_speech
+from tests.support.sounds import noise
 
 HERE = Path(__file__).parent
-NOISE = (0.1 * np.random.default_rng(0).standard_normal(8 * 16_000)).astype(np.float32)
+NOISE = noise(8.0)
 
 
 def python_of(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +9,18 @@ import pytest
 import torch
 
 from core.audio_file import SAMPLE_RATE, read_audio
-from core.data_folder import REPOSITORY
 from core.errors import HarkError
-from model import encoder, encoder_backbone
-from model.encoder_backbone import FRAME_SAMPLES, STATE_FRAMES, EncoderBackbone, encoder_path, frame_places
+from model import encoder
+from model.encoder_backbone import (
+    DECODER_FILE,
+    ENCODER_FILE,
+    FRAME_SAMPLES,
+    STATE_FRAMES,
+    EncoderBackbone,
+    encoder_path,
+    frame_places,
+    package_model,
+)
 from model.encoder_detector import ENCODER_HOP, EncoderDetector
 from model.export import check_parity, onnx_scores
 from model.features import CHUNK_SAMPLES, HOP
@@ -21,10 +28,9 @@ from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
 from model.phones import PHONE_OUTPUTS
 from model.runtime.detector import Trigger, smooth_scores
 from model.shipped_weights import load_weights, save_weights
-from tests.support.moonshine_package import replace_package
+from tests.support.moonshine_package import needs_encoder, replace_package
 from tests.support.untrained_bundle import keyword_hmm_model, line
 
-needs_encoder = pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
 PHRASE = ((5, 12, 30, 8),)
 
 
@@ -119,17 +125,21 @@ def test_frames_are_read_from_the_output_whose_sound_they_are() -> None:
     assert places.max() == ((16_000 - 127) // 64 + 1 - 7) // 3 // 2 - 1, "never beyond the last"
 
 
-def test_a_missing_or_different_encoder_is_reported_plainly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", [ENCODER_FILE, DECODER_FILE], ids=["encoder", "decoder"])
+def test_a_missing_or_different_model_is_reported_plainly(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: Path
+) -> None:
     replace_package(monkeypatch, None)
     assert encoder_path() is None
-    other = tmp_path / encoder_backbone.ENCODER_FILE
+    other = tmp_path / file
     other.parent.mkdir(parents=True)
     other.write_bytes(b"another")
     for folder in (None, tmp_path):
         replace_package(monkeypatch, folder)
         with pytest.raises(HarkError) as caught:
-            encoder_backbone.package_model(encoder_backbone.ENCODER_FILE)
-        assert "moonshine-voice" in caught.value.why and "--size standard" in caught.value.what_to_do
+            package_model(file)
+        assert "moonshine-voice" in caught.value.why
+        assert "requirements-alone.txt" in caught.value.what_to_do and "--size standard" in caught.value.what_to_do
 
 
 def test_a_head_is_kept_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
@@ -148,14 +158,12 @@ def test_a_head_is_kept_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
 
 CLIPS = 12
 APART = 3 * SAMPLE_RATE
-RECORDINGS = Path(os.environ.get("HARK_SHARED") or REPOSITORY.parent / "shared" / "data") / "keyphrases"
 
 
-@pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
-@pytest.mark.skipif(not RECORDINGS.is_dir(), reason="the real recordings are not here")
+@needs_encoder
 @pytest.mark.parametrize("phrase", ["computer", "snowboy"])
-def test_a_real_utterance_is_detected_once(phrase: str) -> None:
-    files = sorted((RECORDINGS / phrase).glob("*.ogg"))[:CLIPS]
+def test_a_real_utterance_is_detected_once(shared_data: Path, phrase: str) -> None:
+    files = sorted((shared_data / "keyphrases" / phrase).glob("*.ogg"))[:CLIPS]
     audio = np.concatenate([np.pad(read_audio(file), (0, APART)) for file in files])
     scores = smooth_scores(keyword_hmm_model(phrase, "large").stream_scores(audio))
     fired = Trigger(0.5, round(REFRACTORY_S / SCORE_PERIOD_S)).fired(scores)

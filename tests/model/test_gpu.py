@@ -10,9 +10,10 @@ import pytest
 
 from core.onnx import CPU, session
 from model import examples, gpu
-from model.encoder_backbone import EncoderBackbone, encoder_path
+from model.encoder_backbone import EncoderBackbone
 from model.examples import build_examples
 from tests.support.hummed_clips import SOURCES, aligned, folder
+from tests.support.moonshine_package import needs_encoder
 from tests.support.untrained_bundle import keyword_hmm_model
 
 __all__ = ["folder"]  # a fixture
@@ -47,7 +48,7 @@ def test_a_backbone_hears_the_same_in_batches(
         assert row == other_row
 
 
-@pytest.mark.skipif(encoder_path() is None, reason="moonshine-voice is not installed")
+@needs_encoder
 def test_an_encoder_hears_nearly_the_same_in_floats_and_batches() -> None:
     from model.encoder import window_graph
 

@@ -5,25 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
-from core.errors import HarkError
 from core.onnx import session
-from model import decoder, decoder_tokens, encoder_backbone, rescoring
+from model import decoder_tokens, encoder_backbone, rescoring
 from model.decoder import add_position_tables, shipped_decoder
 from model.decoder_tokens import BEGIN, END, FIRST_TEXT, NEXT_WORD, SPACE, spellings
 from model.encoder import loaded_backbone
-from model.encoder_backbone import DECODER_FILE, encoder_path, package_file
+from model.encoder_backbone import DECODER_FILE, package_file
 from model.onnx_graph import Nodes, tensor
 from model.rescoring import LATER_COST, LEAST_LOG_PROBABILITY, LEAST_MARGIN, MOST_MARGIN, rescoring_graph
-from tests.support.moonshine_package import replace_package
+from tests.support.moonshine_package import needs_encoder
 from tests.support.untrained_bundle import said_in_quiet
 
-needs_encoder = pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
 PHRASE = "computer"
 
 
@@ -135,19 +132,6 @@ def test_the_phrase_is_more_probable_where_it_was_spoken() -> None:
     assert asked("ask computer", "computer") > 0.6, "other words may be before it"
     assert asked("computer", "computer") > asked("commuter", "computer") > asked("banana", "computer")
     assert asked("banana", "banana") > asked("computer", "banana") + 0.2
-
-
-def test_a_missing_or_different_decoder_is_reported_plainly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    other = tmp_path / DECODER_FILE
-    other.parent.mkdir(parents=True)
-    other.write_bytes(b"another")
-    for folder in (None, tmp_path):
-        decoder.shipped_decoder.cache_clear()
-        replace_package(monkeypatch, folder)
-        with pytest.raises(HarkError) as caught:
-            decoder.shipped_decoder()
-        assert "moonshine-voice" in caught.value.why and "requirements-alone.txt" in caught.value.what_to_do
-    decoder.shipped_decoder.cache_clear()
 
 
 @needs_encoder

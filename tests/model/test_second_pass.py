@@ -16,7 +16,7 @@ from core.onnx import session
 from model import encoder_backbone
 from model.decoder_tokens import spellings
 from model.encoder import loaded_backbone
-from model.encoder_backbone import STATE_FRAMES, STATES_AFTER, STATES_BEFORE, SecondPass, encoder_path
+from model.encoder_backbone import STATE_FRAMES, STATES_AFTER, STATES_BEFORE, SecondPass
 from model.encoder_detector import EncoderDetector
 from model.export import check_parity
 from model.features import CHUNK_SAMPLES
@@ -37,9 +37,9 @@ from model.second_pass import (
 )
 from model.verifier import NOISE, located
 from phrase_augmentation.keyphrase import Keyphrase
+from tests.support.moonshine_package import needs_encoder
 from tests.support.untrained_bundle import large_detector, line, said_in_quiet
 
-needs_encoder = pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
 PHRASE = "computer"
 SLOPE = 0.2
 BOUNDS = [VERDICT_WEIGHT * verdict + NOISE_WEIGHT * noise for verdict, noise in zip(VERDICTS, NOISE, strict=True)]

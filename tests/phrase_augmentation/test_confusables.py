@@ -12,7 +12,7 @@ from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phonemes import phones_of_texts
 from phrase_augmentation.phrase_text import PhraseText
 from phrase_augmentation.vocabulary import vocabulary
-from tests.support.programs import run_python
+from tests.support.programs import output_of
 
 KINDS = {"substitute", "insert", "delete", "vocabulary", "partial", "repeated", "reordered", "joined"}
 
@@ -87,8 +87,7 @@ def test_the_same_in_another_process() -> None:
         "from phrase_augmentation.keyphrase import Keyphrase;"
         "print(hashlib.sha256(repr(confusables(Keyphrase('smart mirror'), 400)).encode()).hexdigest())"
     )
-    one, other = (run_python(code) for _ in range(2))
-    assert one.stdout == other.stdout != "" and one.returncode == 0
+    assert output_of(code) == output_of(code) != ""
 
 
 @pytest.mark.parametrize(

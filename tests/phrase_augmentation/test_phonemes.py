@@ -16,7 +16,7 @@ from phrase_augmentation import phonemes as module
 from phrase_augmentation.distance import PhoneMatrix, exchange_cost, phone_distance
 from phrase_augmentation.phonemes import accents, phonemes, phonemes_of_words, phones_of_texts, stressed_vowel
 from tests.support.processes import has_ended
-from tests.support.programs import run_python
+from tests.support.programs import output_of
 from tests.support.servers import wait_for
 
 
@@ -116,7 +116,7 @@ def test_the_process_ends_with_its_parent() -> None:
         "from phrase_augmentation import phonemes as p; p.phonemes('hey');"
         "import os; print(p._phonemizer._process._process.pid, flush=True); os._exit(0)"
     )
-    pid = int(run_python(code).stdout)
+    pid = int(output_of(code))
     wait_for(lambda: has_ended(pid), 5)
 
 

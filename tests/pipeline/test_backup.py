@@ -18,24 +18,18 @@ from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
 import pytest
 
 from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
 from db.db_api import Library
-from db.records import NewClip
 from pipeline import backup
 from pipeline.backup import MANIFEST, back_up, check, is_kept, restore, serving
 from tests.support.detector_versions import RUN
+from tests.support.library_clips import numbered_clip
 from tests.support.small_data import CLIPS, make_data
 
 QUIET = silent_reporter()
-
-
-def clip(number: int) -> NewClip:
-    audio = (0.1 * np.random.default_rng(number).standard_normal(1600)).astype(np.float32)
-    return NewClip(audio, f"t{number}", f"t{number}", "en", "fake", request_id=f"r{number}")
 
 
 def put(data: Path, name: str, content: bytes) -> None:
@@ -56,7 +50,7 @@ def data(small: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "data"
     shutil.copytree(small, folder)
     with Library(folder / "users" / "2") as library:
-        library.add_clips([clip(1), clip(2)])
+        library.add_clips([numbered_clip(1), numbered_clip(2)])
     put(folder, "portal/secret.key", b"k" * 60)
     put(folder, ".env", b"HARK_HTTPS=1\n")
     put(folder, "audio/7/audio.flac", b"recording")
@@ -197,7 +191,7 @@ def test_while_another_writes(data: Path, tmp_path: Path) -> None:
         with Library(data) as library:
             number = 100
             while not stop.is_set():
-                written.extend(library.add_clips([clip(number)]))
+                written.extend(library.add_clips([numbered_clip(number)]))
                 number += 1
 
     writer = threading.Thread(target=write)

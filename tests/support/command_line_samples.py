@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -65,8 +64,3 @@ def assert_fixable(done: subprocess.CompletedProcess[str]) -> None:
     """Check for exit code 2, and on stderr what happened, why and what to do."""
     assert done.returncode == 2, done.stderr
     assert "  Why: " in done.stderr and "  What to do: " in done.stderr
-
-
-def babble(seconds: float, rate: int = 16_000, level: float = 0.1) -> np.ndarray:
-    """Return float32 noise [samples], the same every time."""
-    return (level * np.random.default_rng(0).standard_normal(int(seconds * rate))).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The package moonshine-voice, replaced."""
+"""The package moonshine-voice, needed or replaced."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from types import ModuleType
 
 import pytest
 
-from model.encoder_backbone import PACKAGE
+from model.encoder_backbone import PACKAGE, encoder_path
+
+needs_encoder = pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
 
 
 def replace_package(monkeypatch: pytest.MonkeyPatch, folder: Path | None) -> None:

@@ -57,6 +57,13 @@ def answering(program: str, **settings: str) -> Iterator[Callable[[Any], Any]]:
         process.stdin.close()
 
 
+def output_of(program: str) -> str:
+    """Run a program that succeeds; return what it prints."""
+    done = run_python(program)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
 def prepared(data: Path, **settings: str) -> str:
     """Return the output of ``ready()``, with which every command of the portal begins."""
     done = run_python(READY, HARK_DATA=str(data), **settings)

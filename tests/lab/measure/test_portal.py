@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from core.data_folder import REPOSITORY
+from tests.support.programs import output_of
 
 # A portal with hardly any data, and a job that reports its beginning and then works for the given time.
 PROGRAM = """
@@ -63,8 +64,7 @@ for host in ("127.0.0.1", "192.0.2.7", "name.invalid"):
         socket.create_connection((host, 9), 0.01)
 assert found == {"192.0.2.7", "name.invalid"}, found
 """
-    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
+    output_of(program)
 
 
 def test_a_training_that_fails_is_no_measurement(tmp_path: Path) -> None:

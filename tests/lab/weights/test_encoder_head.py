@@ -2,18 +2,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from lab.weights.encoder_head import HeadTrainConfig, train_head
 from model.asr.augmentation import SpeechAugmentation
 from model.asr.packed import Packed
-from model.encoder_backbone import encoder_path
+from tests.support.moonshine_package import needs_encoder
 from tests.support.packed_speech import packed
 
 __all__ = ["packed"]
 
 
-@pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
+@needs_encoder
 def test_phone_outputs_learn_on_an_encoder_that_hears_once(packed: Packed, tmp_path: Path) -> None:
     seen: list[tuple[int, int, float]] = []
     quiet = SpeechAugmentation(noise_share=0.0, room_share=0.0)

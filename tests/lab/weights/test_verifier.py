@@ -14,12 +14,12 @@ from core.errors import HarkError
 from lab.weights import verifier as verifier_training
 from lab.weights.verifier import Speech, VerifierTrainConfig, batch_of, near_words, train_verifier, ways_of
 from model.asr.packed import Packed, Utterance, open_pack, pack
-from model.encoder_backbone import encoder_path
 from model.shipped_weights import load_weights, save_weights
 from model.verifier import EVIDENCE, Verifier
+from tests.support.moonshine_package import needs_encoder
+from tests.support.sounds import noise
 from tests.support.untrained_bundle import spoken
 
-needs_encoder = pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
 SENTENCES = ("the computer waits for them in the kitchen", "we walked home along the river", "open the window")
 CONFIG = VerifierTrainConfig(steps=3, batch=10, cases=10, judge_steps=20)
 
@@ -34,8 +34,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Packed:
             utterances.append(Utterance(f"{number}.wav", text, ("s",), speaker, "said", True, split))
     write_audio(folder / "other.wav", spoken("something else is said here", 0.4, 0.4))
     utterances.append(Utterance("other.wav", "not a word of this was said", ("s",), "learned", "said", True, "train"))
-    noise = [(0.01 * np.random.default_rng(0).standard_normal(8000)).astype(np.float32)]
-    pack(utterances, folder, folder / "pack", noise, [np.ones(1, np.float32)])
+    pack(utterances, folder, folder / "pack", [noise(0.5, level=0.01)], [np.ones(1, np.float32)])
     return open_pack(folder / "pack")
 
 

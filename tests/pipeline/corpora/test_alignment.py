@@ -18,6 +18,7 @@ from db.records import Clip, NewClip
 from model.asr.emissions import Aligner, pack
 from pipeline.corpora.alignment import NotAligned, align, align_clips, joint_confidence, stored_emission, unaligned
 from pipeline.corpora.alignment_methods import METHODS
+from tests.support.sounds import noise
 from tests.support.spoken_words import joined, say
 
 WORDS = ["please", "open", "the", "big", "window", "before", "seven"]
@@ -92,14 +93,14 @@ def test_silence_in_a_long_recording_takes_no_words(aligner: Aligner) -> None:
 
 def test_words_that_are_not_spoken_are_not_aligned(aligner: Aligner, log_p: np.ndarray) -> None:
     silence = aligner.log_probabilities(np.zeros(16_000 * 4, np.float32))
-    noise = aligner.log_probabilities((0.1 * np.random.default_rng(0).standard_normal(64_000)).astype(np.float32))
+    hiss = aligner.log_probabilities(noise(4.0))
     time = np.arange(64_000) / 16_000
     music = sum(np.sin(2 * np.pi * f * time) * (1 + np.sin(2 * np.pi * 2 * time + f)) for f in (220, 277, 330, 440))
     tune = aligner.log_probabilities((0.05 * music).astype(np.float32))
     for text, emission in [
         ("he asked nobody for food although nothing else was left on his ship", log_p),
         ("hello there", silence),
-        ("hello there", noise),
+        ("hello there", hiss),
         ("please open the window", tune),
         ("", log_p),
         ("...", log_p),

@@ -28,7 +28,7 @@ from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from pipeline.recordings import speech_client, speech_service
 from pipeline.recordings.speech_client import call
-from tests.support.programs import run_python
+from tests.support.programs import output_of
 from tests.support.servers import wait_for
 from tests.support.service_double import bug, die_once, refuse, signal_this_thread, sleep, use_model
 
@@ -292,6 +292,4 @@ ASKING = (
 def test_who_asks_needs_neither_torch_nor_django(imported: str) -> None:
     slow = {"torch", "django", "transformers", "faster_whisper", "whisper", "docx", "sumy", "nltk"}
     program = f"import sys, {imported}\nprint(*sorted({slow} & set(sys.modules)))"
-    done = run_python(program)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == ""
+    assert output_of(program) == ""

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import base64
-import functools
 import hashlib
-import http.server
 import io
 import json
 import tarfile
-import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +18,7 @@ from core.errors import HarkError
 from model.runtime.detector import Bundle
 from pipeline.serving import browser as fetching
 from pipeline.serving.browser import FILES, PACKAGE, VERSION, is_pinned, unpack_for_browser, web_runtime
+from tests.support.http_server import Reply, serving
 from tests.support.untrained_bundle import bundle_of
 
 
@@ -46,16 +44,13 @@ def registry(tmp_path: Path, tarball: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """A registry with that package; the list records requests."""
     asked: list[str] = []
 
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *arguments: object) -> None:
-            asked.append(self.path)
+    def answer(path: str, headers: dict[str, str], body: bytes) -> Reply:
+        asked.append(path)
+        return 200, {}, (tmp_path / "registry" / path.removeprefix("/")).read_bytes()
 
-    handler = functools.partial(Handler, directory=str(tmp_path / "registry"))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("NPM_CONFIG_REGISTRY", f"http://127.0.0.1:{server.server_port}/")
-    yield asked
-    server.shutdown()
+    with serving(answer) as url:
+        monkeypatch.setenv("NPM_CONFIG_REGISTRY", f"{url}/")
+        yield asked
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,6 @@ from core.events import Event, Reporter, silent_reporter
 from db.db_api import Library
 from model import encoder_backbone
 from model.dataset import FeatureWriter
-from model.encoder_backbone import encoder_path
 from model.runtime.detector import Detector
 from pipeline.training import run as training_pipeline
 from pipeline.training.negatives import negative_set
@@ -41,6 +40,7 @@ from tests.support import tiny_run
 from tests.support.choir import Choir, new_clip
 from tests.support.constants import replace_in
 from tests.support.library_server import ENGINES
+from tests.support.moonshine_package import needs_encoder
 from tests.support.processes import of_session
 from tests.support.tiny_run import TINY
 
@@ -469,7 +469,7 @@ def test_a_detector_is_trained_from_nothing(
     assert shares[0][0] == 0.0 and shares[-1] == (1.0, 1.0)
 
 
-@pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
+@needs_encoder
 def test_a_large_detector_is_trained_and_hears_its_phrase(
     tinier: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engines: tuple[str, ...]
 ) -> None:

@@ -20,6 +20,7 @@ from pipeline.recordings.transcription.transcribe import recognize, recognize_by
 from pipeline.recordings.transcription.whisper_text import invented, spread, words_of
 from tests.support.moonshine_package import replace_package
 from tests.support.scripted_engine import Scripted, said, use_engines
+from tests.support.sounds import noise
 from tests.support.untrained_bundle import spoken
 
 pytestmark = pytest.mark.usefixtures("no_recognizers")
@@ -130,8 +131,7 @@ def test_harks_own_engine_hears_words_with_times() -> None:
 
 
 def test_noise_alone_is_little_or_nothing() -> None:
-    noise = (0.05 * np.random.default_rng(0).standard_normal(2 * SAMPLE_RATE)).astype(np.float32)
-    found = registry.engine("hark").recognize(noise, "en")
+    found = registry.engine("hark").recognize(noise(2.0, level=0.05), "en")
     assert sum(len(segment.words) for segment in found) <= 2
 
 

@@ -34,6 +34,7 @@ from pipeline.recordings.transcription.moonshine_engine import (
 )
 from tests.support.moonshine_package import replace_package
 from tests.support.read_speech import dev_clean
+from tests.support.sounds import noise, tone
 from tests.support.untrained_bundle import spoken
 
 UTTERANCES = 15
@@ -105,15 +106,12 @@ def test_times_are_where_the_words_are(engine: Moonshine) -> None:
 @pytest.mark.parametrize("level", [0.0, 1e-4, 0.01, 0.2])
 @pytest.mark.parametrize("seconds", [0.01, 0.5, 3.0])
 def test_silence_and_noise_give_nothing(engine: Moonshine, level: float, seconds: float) -> None:
-    noise = level * np.random.default_rng(0).standard_normal(round(seconds * SAMPLE_RATE))
-    assert engine.recognize(noise.astype(np.float32), "en") == []
+    assert engine.recognize(noise(seconds, level=level), "en") == []
 
 
 def test_a_hum_and_a_long_noise_give_nothing(engine: Moonshine) -> None:
-    time = np.arange(4 * SAMPLE_RATE) / SAMPLE_RATE
-    assert engine.recognize((0.1 * np.sin(2 * np.pi * 100 * time)).astype(np.float32), None) == []
-    noise = 0.05 * np.random.default_rng(0).standard_normal(30 * SAMPLE_RATE)
-    assert engine.recognize(noise.astype(np.float32), None) == []
+    assert engine.recognize(tone(4.0, 100, 0.1), None) == []
+    assert engine.recognize(noise(30.0, level=0.05), None) == []
 
 
 def test_it_is_let_go_and_taken_up_again(engine: Moonshine) -> None:

@@ -10,6 +10,7 @@ import pytest
 from core.audio_file import SAMPLE_RATE
 from core.voice_activity import FRAME, FRAME_S, speech_probabilities
 from pipeline.recordings.transcription.pieces import LONGEST_PAUSE_S, MARGIN_S, pieces
+from tests.support.sounds import noise
 from tests.support.untrained_bundle import spoken
 
 TEXT = "the weather will be nice tomorrow"
@@ -39,8 +40,8 @@ def test_a_sentence_in_silence_is_one_piece_with_small_margins() -> None:
 
 @pytest.mark.parametrize("level", [0.0, 1e-4, 0.02, 0.3])
 def test_silence_and_noise_give_no_pieces(level: float) -> None:
-    noise = (level * np.random.default_rng(1).standard_normal(20 * SAMPLE_RATE)).astype(np.float32)
-    assert pieces(speech_probabilities([noise]), len(noise)) == []
+    audio = noise(20.0, level=level)
+    assert pieces(speech_probabilities([audio]), len(audio)) == []
 
 
 def test_nothing_gives_nothing() -> None:

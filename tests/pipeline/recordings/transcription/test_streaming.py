@@ -12,6 +12,7 @@ from core.errors import HarkError
 from pipeline.recordings.transcript import Segment, Word
 from pipeline.recordings.transcription import streaming
 from pipeline.recordings.transcription.streaming import Partial, StreamingTranscriber
+from tests.support.sounds import noise
 from tests.support.untrained_bundle import spoken
 
 ONE = "the weather will be nice tomorrow"
@@ -91,8 +92,7 @@ def test_guesses_come_before_the_final_and_the_less_often_the_longer_they_take(
 @pytest.mark.parametrize("level", [0.0, 0.05])
 def test_silence_and_noise_say_nothing(level: float) -> None:
     listener = Listener()
-    noise = (level * np.random.default_rng(0).standard_normal(30 * SAMPLE_RATE)).astype(np.float32)
-    assert stream(StreamingTranscriber(listener), noise, 4000) == []
+    assert stream(StreamingTranscriber(listener), noise(30.0, level=level), 4000) == []
     assert listener.pieces == []
 
 

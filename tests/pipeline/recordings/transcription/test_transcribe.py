@@ -20,6 +20,7 @@ from pipeline.recordings.transcription import segmenting
 from pipeline.recordings.transcription import transcribe as module
 from pipeline.recordings.transcription.transcribe import PROGRESS_FILE, TranscribeOptions, transcribe
 from tests.support.scripted_engine import Scripted, said, use_engines
+from tests.support.sounds import noise
 from tests.support.untrained_bundle import spoken
 
 ONE = "the weather will be nice tomorrow"
@@ -70,8 +71,7 @@ def test_pieces_become_segments_at_their_places(engine: Scripted, tmp_path: Path
 
 def test_silence_and_noise_are_never_given_to_an_engine(engine: Scripted, tmp_path: Path) -> None:
     for name, level in (("silence", 0.0), ("noise", 0.05)):
-        noise = (level * np.random.default_rng(0).standard_normal(20 * SAMPLE_RATE)).astype(np.float32)
-        found = heard(flac(tmp_path / f"{name}.flac", noise), tmp_path / name)
+        found = heard(flac(tmp_path / f"{name}.flac", noise(20.0, level=level)), tmp_path / name)
         assert found.segments == () and found.text == ""
     assert engine.heard == []
 

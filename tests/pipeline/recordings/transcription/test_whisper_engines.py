@@ -27,9 +27,10 @@ from pipeline.recordings.transcription.whisper_timestamped_engine import Whisper
 from pipeline.recordings.transcription.whisper_timestamped_worker import transcribed
 from pipeline.recordings.transcription.worker_engine import segments_of
 from tests.support.programs import make_environment
+from tests.support.sounds import noise
 from tests.support.tiny_whisper import SAYS, tiny_whisper
 
-NOISE = (0.1 * np.random.default_rng(0).standard_normal(4 * SAMPLE_RATE)).astype(np.float32)
+NOISE = noise(4.0)
 
 
 @pytest.fixture(scope="module")

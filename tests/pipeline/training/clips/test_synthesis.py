@@ -7,8 +7,6 @@ import os
 import re
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -20,7 +18,6 @@ import pytest
 
 from audio_generation.engine import Engine, Voice
 from audio_generation.espeak_side.espeak import Espeak
-from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.events import Event, Pace, Reporter
 from db.db_api import Library
@@ -30,6 +27,7 @@ from tests.support.choir import Choir
 from tests.support.constants import replace_in
 from tests.support.fake_engine import Fake
 from tests.support.planned_speech import plan_of, request
+from tests.support.programs import run_python
 
 
 class Watched(Reporter):
@@ -240,7 +238,7 @@ def test_killed_in_the_middle_nothing_is_generated_twice(tmp_path: Path, monkeyp
     data = tmp_path / "data"
     code = KILLED.format(data=str(data), after=20)
     # Progress is reported at most a few times a second; the kill comes with the first event after 20 clips.
-    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    done = run_python(code)
     requests = [request(n, "fake", "low") for n in range(60)]
     assert done.returncode == -signal.SIGKILL, done.stderr
     with Library(data) as library:

@@ -13,7 +13,7 @@ from core.events import Event, Reporter, silent_reporter
 from lab.weights.negative_set import build_negative_set
 from model import encoder
 from model.asr.packed import Utterance
-from model.encoder_backbone import STATE_FRAMES, encoder_path
+from model.encoder_backbone import STATE_FRAMES
 from model.encoder_detector import EncoderDetector
 from model.examples import SoundSources
 from model.phones import PHONE_OUTPUTS
@@ -27,9 +27,10 @@ from pipeline.training.negatives.negative_set import (
     rescoring_threshold,
 )
 from pipeline.training.planning.config import NEGATIVE_SET
+from tests.support.moonshine_package import needs_encoder
 from tests.support.untrained_bundle import large_detector, spoken
 
-pytestmark = pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
+pytestmark = needs_encoder
 PHRASES = ("computer", "evening is over", "kettle", "hey compass", "the")
 SENTENCE = "please ask the computer for another cup of tea before the long winter evening is over "
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Sequence
 
 import pytest
@@ -12,8 +10,8 @@ from hypothesis import strategies as st
 
 from audio_generation.engine import Voice
 from audio_generation.splice_side import LIBRARY_MODEL
-from core.data_folder import REPOSITORY
 from pipeline.training.planning.splits import SPLITS, VoiceSplits, held_out_engine, split_of, split_voices
+from tests.support.programs import output_of
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=4)
 ENGINES = st.dictionaries(
@@ -157,5 +155,4 @@ def test_a_name_keeps_its_split_for_ever() -> None:
     golden = {"hey compass": "test", "slt": "test", "rms": "validation", "awb": "train", "LibriSpeech 1272": "train"}
     assert {name: split_of(name) for name in golden} == golden
     code = "from pipeline.training.planning.splits import split_of; print(split_of('hey compass'))"
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
-    assert other.stdout.strip() == "test", "no process has a hash of its own"
+    assert output_of(code) == "test", "no process has a hash of its own"

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from core.audio_file import read_audio
-from model.encoder_backbone import encoder_path
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.scoring.keyword_scoring import (
     PhoneScorer,
@@ -20,6 +19,7 @@ from pipeline.training.scoring.keyword_scoring import (
 )
 from pipeline.training.scoring.zero_shot import UntrainedDetector
 from tests.support.emissions import emission
+from tests.support.moonshine_package import needs_encoder
 from tests.support.spoken_words import joined, say
 
 
@@ -81,9 +81,6 @@ def test_real_recordings_of_a_phrase(shared_data: Path) -> None:
     files = sorted((shared_data / "keyphrases" / "smart_mirror").glob("*.ogg"))[:40]
     scores = [phone_score(read_audio(file), Keyphrase("smart mirror")) for file in files]
     assert np.mean(np.asarray(scores) > 0.1) > 0.9
-
-
-needs_encoder = pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
 
 
 @needs_encoder
