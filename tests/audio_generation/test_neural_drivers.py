@@ -121,11 +121,9 @@ def make_piper_voice(path: Path, speakers: int) -> None:
     path.with_suffix(".onnx.json").write_text(json.dumps(config))
 
 
-def test_piper_speaks_every_speaker_of_every_voice(
-    driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_piper_speaks_every_speaker_of_every_voice(driver: Driver, tmp_path: Path) -> None:
     engine = driver(Piper())
-    monkeypatch.setattr(Piper, "packaged", staticmethod(lambda: tmp_path / "packages"))
+    engine.packaged = lambda: tmp_path / "packages"
     folder = tmp_path / "voices" / "piper" / "en" / "en_US" / "tiny" / "low"  # as in the repository of voices
     folder.mkdir(parents=True)
     assert "no Piper voice" in engine.available().why and "voices pull" in engine.available().how_to_enable

@@ -57,16 +57,14 @@ def engine(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Splice]:
     made.close()
 
 
-def test_without_any_recordings_it_says_why_and_what_to_do(
-    engine: Splice, data_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_any_recordings_it_says_why_and_what_to_do(engine: Splice, data_dir: Path) -> None:
     readiness = engine.available()
     assert not readiness.ok and "no-such.zip" in readiness.why and readiness.how_to_enable
     assert engine.voices("en") == []
-    damaged = data_dir / "damaged.zip"
-    damaged.write_bytes(b"PK\x03\x04 nonsense")
-    monkeypatch.setattr(Splice, "shipped", damaged)
-    assert not Splice().available().ok
+    damaged = Splice()
+    damaged.shipped = data_dir / "damaged.zip"
+    damaged.shipped.write_bytes(b"PK\x03\x04 nonsense")
+    assert not damaged.available().ok
     with Library(data_dir) as library:
         fill(library, "unaligned", aligned=False)
     assert not engine.available().ok
