@@ -248,7 +248,7 @@ def load_noise_folder(folder: Path) -> NoiseLibrary:
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file())
     if not paths:
         raise HarkError(
-            worded("The noise folder %(folder)s holds no audio.", folder=str(folder)),
+            worded("The noise folder %(folder)s contains no audio.", folder=str(folder)),
             worded("No file in it ends in %(audio_suffixes)s.", audio_suffixes=listed(AUDIO_SUFFIXES)),
             worded("Put recordings of noise there, or run without a noise folder: Hark then makes its own noise."),
         )

@@ -118,7 +118,7 @@ def _unpack(source: Source, archive: Path, folder: Path) -> None:
         raise HarkError(f"{source.host}{source.path} cannot be unpacked.", f"{error}.", CHECK) from error
     if not any(folder.iterdir()):
         raise HarkError(
-            f"{source.host}{source.path} has no audio.", "None of the files that Hark knows is in it.", CHECK
+            f"{source.host}{source.path} has no audio.", "It contains none of the files that Hark needs.", CHECK
         )
     if texts:
         rows = sorted(text.partition(" ")[::2] for text in texts)

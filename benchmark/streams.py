@@ -77,7 +77,7 @@ class Stream:
         people do not speak equally loudly into their microphones.
         """
         if condition not in CONDITIONS:
-            raise ValueError(f"{condition!r} is none of {CONDITIONS}")
+            raise ValueError(f"{condition!r} is not one of {CONDITIONS}")
         rng = np.random.default_rng(seed)
         borders = [(end + first) // 2 for (_, end), (first, _) in pairwise(self.spans)]
         start = 0

@@ -56,7 +56,9 @@ def run_wakeword(options: argparse.Namespace, screen: Screen) -> int:
 
     if options.engines not in ((), ALL):
         raise HarkError(
-            f"The benchmark takes no --engines {','.join(options.engines)}.", "It takes all, or none.", "Leave it out."
+            f"The benchmark does not accept --engines {','.join(options.engines)}.",
+            "It can measure all other projects' detectors, or none.",
+            "Use --engines all, or leave the option out.",
         )
     with screen.reporter() as reporter:
         figures = wakeword.run(options.bundles, bool(options.engines), options.fetch, options.seed, reporter)

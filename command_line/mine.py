@@ -31,7 +31,7 @@ def register(commands: Commands[Parser]) -> None:
     mining.add_argument("phrase", metavar="PHRASE")
     mining.add_argument("--most", type=count, metavar="N", help="cut out at most this many (default: 300)")
     mining.add_argument("--recordings", type=count, metavar="N", help="search at most this many (default: 1200)")
-    mining.add_argument("--least-confidence", type=score, metavar="X", help="of a match, 0 to 1 (default: 0.2)")
+    mining.add_argument("--least-confidence", type=score, metavar="X", help="of a match, from 0 to 1 (default: 0.2)")
     mining.add_argument("--speaker-share", type=score, metavar="X", help="largest share of one voice (default: 1)")
     mining.add_argument("--word-forms", action="store_true", help="also accept an ending on the last word")
     mining.add_argument("--synthetic", action="store_true", help="also search clips of speech engines")

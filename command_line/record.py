@@ -26,7 +26,9 @@ def register(commands: Commands[Parser]) -> None:
     parser = add_command(commands, "record", "PHRASE [options]", "record the phrase yourself", run_record)
     parser.add_argument("phrase", nargs="+", metavar="PHRASE", help='the keyphrase, such as "hey compass"')
     parser.add_argument("--from", dest="folder", type=folder, metavar="FOLDER", help="use this folder's recordings")
-    parser.add_argument("--count", type=whole(1, MOST), default=COUNT, metavar="N", help=f"takes (default: {COUNT})")
+    parser.add_argument(
+        "--count", type=whole(1, MOST), default=COUNT, metavar="N", help=f"number of takes (default: {COUNT})"
+    )
     parser.add_argument(
         "--role",
         choices=ROLES,

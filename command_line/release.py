@@ -30,7 +30,7 @@ def register(commands: Commands[Parser]) -> None:
         "--no-sbom", action="store_true", help="leave out the list of components; pip fetches its generator"
     )
     command.add_argument(
-        "--advisories", type=Path, metavar="PLACE", help="audit the pins with these (docs/security.md)"
+        "--advisories", type=Path, metavar="PLACE", help="audit the pinned packages against these (docs/security.md)"
     )
 
 
@@ -84,8 +84,8 @@ def _version() -> str:
     if not re.search(rf"^## {re.escape(version)}\b", changelog, re.MULTILINE):
         raise HarkError(
             f"Version {version} is not in the changelog.",
-            "CHANGELOG.md has no section of that name.",
-            "Write what users notice of it, or change the version in pyproject.toml.",
+            "CHANGELOG.md has no section with that name.",
+            "Add a section that says what users will notice, or change the version in pyproject.toml.",
         )
     return version
 

@@ -84,7 +84,7 @@ def _token(file: Path | None) -> str:
     if not text or not text.isascii() or not text.isprintable() or " " in text:
         raise HarkError(
             "The token is missing.",
-            f"{file} holds none." if file else "HARK_TOKEN is not set.",
+            f"{file} contains no token." if file else "HARK_TOKEN is not set.",
             "Create one on your account page, or on the portal's machine with ./hark admin token --name NAME.",
         )
     return text

@@ -84,7 +84,7 @@ def check_file(path: Path) -> None:
         )
     if path.stat().st_size == 0:
         raise HarkError(
-            worded("%(path)s holds no audio.", path=str(path)),
+            worded("%(path)s contains no audio.", path=str(path)),
             worded("The file is empty (0 bytes)."),
             worded("Choose another file."),
         )
@@ -137,7 +137,7 @@ def mono_blocks(
         raise not_audio(path, error.why) from error
     if not decoded_s and not start_s:
         raise HarkError(
-            worded("%(path)s holds no audio.", path=str(path)),
+            worded("%(path)s contains no audio.", path=str(path)),
             worded("Its header is valid, but it has no samples."),
             worded("Choose another file."),
         )
@@ -235,6 +235,6 @@ def write_audio(path: Path, audio: np.ndarray, sample_rate: int = SAMPLE_RATE) -
     encoded = io.BytesIO()
     format_name = path.suffix.removeprefix(".").upper()
     if not soundfile.check_format(format_name, "PCM_16"):
-        raise ValueError(f"{path.suffix or 'no suffix'!r} names no format that holds 16-bit PCM")
+        raise ValueError(f"{path.suffix or 'no suffix'!r} is not the suffix of a format for 16-bit PCM")
     soundfile.write(encoded, in_range(audio), sample_rate, subtype="PCM_16", format=format_name)
     path.write_bytes(encoded.getbuffer())

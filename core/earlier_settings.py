@@ -43,7 +43,7 @@ def _algorithm(text: str) -> str:
 def _one_client(text: str) -> str:
     clients = names_in(text)
     if len(clients) != 1:
-        raise ValueError("Hark signs in with one client of Google's, by its id and its secret")
+        raise ValueError("Hark uses one Google client, with its id and its secret")
     return clients[0]
 
 

@@ -126,7 +126,7 @@ def enable(name: str, report: Callable[[str], None] = lambda line: None) -> Path
                 f"{why}.",
                 worded(
                     "Run ./hark engines enable %(name)s again; if it fails again, the package index delivers "
-                    "another file.",
+                    "a wrong file.",
                     name=name,
                 ),
             )

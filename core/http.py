@@ -133,7 +133,7 @@ class Server:
         sent = {"User-Agent": "hark", "Accept-Encoding": "identity", **(headers or {})}
         if not (self.key.isascii() and self.key.isprintable()):  # httpx would refuse it with a message that repeats it
             raise HttpError(
-                worded("%(name)s was not called.", name=self.name),
+                worded("No request was sent to %(name)s.", name=self.name),
                 worded("The key has characters that are not allowed in a key."),
                 self.check,
             )

@@ -29,7 +29,11 @@ def hub_download(repository: str, patterns: Sequence[str], folder: Path, reporte
         files = [entry for entry in hub.list_repo_tree(repository, recursive=True) if isinstance(entry, RepoFile)]
         wanted = [file for file in files if any(fnmatch(file.path, pattern) for pattern in patterns)]
         if not wanted:
-            raise _failed(repository, folder, worded("%(repository)s has no such files.", repository=repository))
+            raise _failed(
+                repository,
+                folder,
+                worded("%(repository)s does not have the files that Hark needs.", repository=repository),
+            )
         for file in wanted:
             mb = round(file.size / 1e6)
             reporter.stage("pull", worded("Downloading %(file)s (%(mb)d MB)", file=Path(file.path).name, mb=mb))

@@ -72,7 +72,7 @@ def _no_file(text: str) -> str:
 
 def _level(text: str) -> str:
     if text.upper() not in ("INFO", "WARNING", "ERROR", "CRITICAL"):
-        raise ValueError("it is not one of INFO, WARNING, ERROR and CRITICAL; more detail would hold tokens")
+        raise ValueError("it is not one of INFO, WARNING, ERROR and CRITICAL; a more detailed log would contain tokens")
     return text.upper()
 
 

@@ -12,13 +12,13 @@ def untrusted_json(text: str | bytes) -> Any:
     try:
         return json.loads(text, parse_float=_finite, parse_constant=_refuse)
     except RecursionError as error:
-        raise ValueError("nested too deep") from error
+        raise ValueError("it is nested too deeply") from error
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text[:40]} is beyond all numbers")
+        raise ValueError(f"{text[:40]} is too large a number")
     return number
 
 

@@ -49,7 +49,7 @@ def worded_again(parts: Mapping[str, Any]) -> Worded:
     """Rebuild a sentence from untrusted JSON. Raises ValueError, TypeError or KeyError: invalid parts."""
     template, plural = str(parts["template"]), str(parts["plural"])
     if not (PLAIN.fullmatch(template) and PLAIN.fullmatch(plural)):
-        raise ValueError("a placeholder is none of Hark's")
+        raise ValueError("a placeholder is not one of Hark's")
     values = {
         str(name): worded_again(value) if isinstance(value, Mapping) else value
         for name, value in parts["values"].items()

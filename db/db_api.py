@@ -75,7 +75,7 @@ _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3
 def source_id(corpus: str, relative: str) -> str:
     """Return the ``source`` of an imported clip: the corpus's name (without a colon), a colon, its path there."""
     if ":" in corpus or not corpus:
-        raise ValueError(f"a corpus's name is not empty and has no colon: {corpus!r}")
+        raise ValueError(f"a corpus needs a name without a colon, not {corpus!r}")
     return f"{_plain(corpus)}:{_plain(relative)}"
 
 

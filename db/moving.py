@@ -119,7 +119,7 @@ def _fill(database: Database, source: Connection) -> None:
         if given.digest() != arrived.digest():
             raise HarkError(
                 "The copy of the clip library differs from what was copied.",
-                "Rows are missing in it, or have other contents.",
+                "Some of its rows are missing or different.",
                 "Nothing was changed. Check the disk, then run the same command again.",
             )
 

@@ -184,7 +184,7 @@ class PostgresqlDatabase:
             raise HarkError(
                 "The clip library is on PostgreSQL.",
                 f"The file {MARKER} in the data folder says so, but {DATABASE} is not set.",
-                f"Set {DATABASE} as it was when the library was made.",
+                f"Set {DATABASE} to the value that it had when the library was created.",
             )
         arguments = {**parameters(url), "client_encoding": "utf8"}
         until, refusals = time.monotonic() + RESTARTS_S, 0
@@ -215,8 +215,8 @@ class PostgresqlDatabase:
             # It is not created again: check --repair would then delete all clip files as left over.
             raise HarkError(
                 "The database does not have this clip library.",
-                f"{MARKER} in the data folder names the schema {name}, which is not there.",
-                f"Set {DATABASE} to the database where it was made, or restore a backup.",
+                f"{MARKER} in the data folder names the schema {name}, which does not exist there.",
+                f"Set {DATABASE} to the database where the library was created, or restore a backup.",
             ) from None
         return connection
 
@@ -263,7 +263,7 @@ class PostgresqlDatabase:
         if not _NAME.fullmatch(name):
             raise HarkError(
                 "The clip library cannot be opened.",
-                f"{self._marker} does not contain the name of a schema of Hark's.",
+                f"{self._marker} does not contain the name of one of Hark's schemas.",
                 "Restore that file from a copy of the data folder.",
             )
         return name

@@ -79,7 +79,7 @@ def _number(values: Mapping[str, object], name: str, otherwise: float, above: fl
     if not above < value <= most:
         raise HarkError(
             f"{name} cannot be {str(given)[:40]!r}.",
-            f"It is a number, at most {most:g}.",
+            f"It must be a number up to {most:g}.",
             "Leave it out, or send another.",
         )
     return value

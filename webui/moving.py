@@ -131,7 +131,7 @@ def _refuse_newer() -> None:
     ours = {app.label for app in apps.get_app_configs() if app.name.startswith("webui.")}
     if any(app in ours and (app, name) not in loader.disk_migrations for app, name in loader.applied_migrations):
         raise HarkError(
-            "The backup is of a newer Hark.",
+            "The backup was made by a newer Hark.",
             "Its database has tables or columns that this one does not know.",
             "Update Hark, then run the same command again.",
         )
@@ -186,7 +186,8 @@ def _copy_table(model: type[models.Model], source: str, target: str) -> None:
     if (given.count, given.sum) != (arrived.count, arrived.sum):
         raise HarkError(
             "The copy of the database differs from what was copied.",
-            f"The table {model._meta.db_table} had {given.count:,} rows and has {arrived.count:,}, or other contents.",
+            f"The table {model._meta.db_table} had {given.count:,} rows and has {arrived.count:,}, or their contents "
+            "differ.",
             "Nothing was changed. Check the disk, then run the same command again.",
         )
 

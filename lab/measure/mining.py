@@ -99,8 +99,8 @@ def _boundaries(speech: Path, aligner: Aligner, seed: int) -> dict[str, Any]:
                 for unit, (_, start, end) in zip(alignment.words, row["words"], strict=True)
             ]
         figures[method] = {**_errors(np.asarray(errors)), "median_confidence": round(float(np.median(confidences)), 3)}
-    apart = np.abs(np.subtract(starts[VITERBI], starts[CTC_SEGMENTATION]))
-    figures["methods_agree_within_50_ms"] = round(float((apart <= 0.05).mean()), 4)
+    off_s = np.abs(np.subtract(starts[VITERBI], starts[CTC_SEGMENTATION]))
+    figures["methods_agree_within_50_ms"] = round(float((off_s <= 0.05).mean()), 4)
     figures["pocketsphinx"] = _second_aligner(rows, audios, iter(starts[VITERBI]))
     return figures
 
@@ -115,7 +115,7 @@ def _second_aligner(rows: list[dict[str, Any]], audios: list[np.ndarray], ours: 
 
     decoder = pocketsphinx.Decoder(samprate=SAMPLE_RATE, lm=None, loglevel="FATAL")
     errors: list[tuple[float, float]] = []
-    apart: list[float] = []
+    off_s: list[float] = []
     left_out = 0
     for row, audio in zip(rows, audios):
         starts = list(itertools.islice(ours, len(row["words"])))
@@ -123,13 +123,13 @@ def _second_aligner(rows: list[dict[str, Any]], audios: list[np.ndarray], ours: 
         left_out += not places
         for (their_start_s, their_end_s), start_s, (_, start, end) in zip(places, starts, row["words"]):
             errors.append((their_start_s - start, their_end_s - end))
-            apart.append(abs(their_start_s - start_s))
+            off_s.append(abs(their_start_s - start_s))
     return {
         **_errors(np.asarray(errors)),
         "recordings_left_out": left_out,
-        "from_hark_median_ms": round(1000 * float(np.median(apart)), 1),
-        "agrees_with_hark_within_50_ms": round(float((np.asarray(apart) <= 0.05).mean()), 4),
-        "agrees_with_hark_within_100_ms": round(float((np.asarray(apart) <= 0.1).mean()), 4),
+        "from_hark_median_ms": round(1000 * float(np.median(off_s)), 1),
+        "agrees_with_hark_within_50_ms": round(float((np.asarray(off_s) <= 0.05).mean()), 4),
+        "agrees_with_hark_within_100_ms": round(float((np.asarray(off_s) <= 0.1).mean()), 4),
     }
 
 

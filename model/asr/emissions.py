@@ -164,7 +164,7 @@ def unpack(packed: np.ndarray, outputs: int) -> np.ndarray:
         ValueError: not a compact form over that many outputs (truncated, or from another aligner).
     """
     if packed.ndim != 2 or packed.dtype != np.uint8 or packed.shape[1] % 2 or not packed.shape[1]:
-        raise ValueError(f"no compact emission: {packed.dtype} {packed.shape}")
+        raise ValueError(f"not compact emissions: {packed.dtype} {packed.shape}")
     count = packed.shape[1] // 2
     numbers = packed[:, :count].astype(np.int64)
     if len(numbers) and int(numbers.max()) >= outputs:

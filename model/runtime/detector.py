@@ -466,7 +466,7 @@ def read_wav_blocks(path: Path, sample_rate: int) -> Iterator[np.ndarray]:
             "Give a PCM WAV file" + (", or pip install soundfile." if soundfile is None else " or another format."),
         ) from error
     if not samples:
-        raise BundleError(f"{path} holds no audio.", "It has no samples.", "Give another recording.")
+        raise BundleError(f"{path} contains no audio.", "It has no samples.", "Give another recording.")
 
 
 def _wave_blocks(source: wave.Wave_read, frames: int) -> Iterator[np.ndarray]:

@@ -32,7 +32,7 @@ def load_summarizer(path: Path, device: str = "cpu") -> Summarizer:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         if content["kind"] != KIND:
-            raise ValueError(f"it holds a {content['kind']}")
+            raise ValueError(f"it contains a {content['kind']}")
         model = Summarizer(SummarizerConfig(**content["config"]))
         model.load_state_dict(content["weights"])
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:

@@ -55,7 +55,7 @@ def read_pairs(path: Path) -> list[Pair]:
             except (ValueError, KeyError, TypeError) as error:
                 raise HarkError(
                     "The training data cannot be read.",
-                    f'Line {number} of {file} is no {{"text": ..., "summary": ...}} ({error}).',
+                    f'Line {number} of {file} is not {{"text": ..., "summary": ...}} ({error}).',
                     "Correct the line, or remove it.",
                 ) from error
             if text.strip() and summary.strip():
@@ -86,7 +86,7 @@ def split_pairs(pairs: Sequence[Pair], seed: int, subset: int = 0) -> Split:
     if len(unlike) < FEWEST:
         raise HarkError(
             "There is too little to learn from.",
-            f"There are {len(unlike)} different texts with a summary; {FEWEST} are needed, and thousands help.",
+            f"There are {len(unlike)} different texts with a summary; at least {FEWEST} are needed, better thousands.",
             "Give more data.",
         )
     held = max(1, round(HELD_OUT_SHARE * len(unlike)))

@@ -115,7 +115,7 @@ def train_summarizer(
     if best == math.inf:
         raise HarkError(
             "The training failed.",
-            "The loss is not a number at the end of any epoch.",
+            "At the end of each epoch, the loss was not a number.",
             "Train again with another --seed, or look for texts in the data that are not language.",
         )
     measured = split.test[:MEASURED]

@@ -145,8 +145,8 @@ def takes_in(folder: Path) -> list[tuple[Path, Take]]:
     files = [path for path in files_below(folder) if is_audio(path)]
     if not files:
         raise HarkError(
-            worded("%(folder)s has no recording.", folder=str(folder)),
-            worded("No file in it is audio."),
+            worded("%(folder)s contains no recordings.", folder=str(folder)),
+            worded("It has no audio files."),
             worded("Choose a folder with WAV files."),
         )
     return [

@@ -110,7 +110,7 @@ def _stream(location: str | Path, configuration: str) -> Iterator[tuple[dict[str
             "The People's Speech could not be read.",
             f"{location}: {error}",
             "Check the network and the dataset's name, or give a folder with its parquet files; "
-            "what was imported is kept, and the same command goes on from there.",
+            "what was imported is kept, and the same command continues from there.",
         ) from error
 
 
@@ -119,8 +119,8 @@ def _parquet_files(folder: Path, configuration: str) -> list[str]:
     files = sorted(folder.rglob("*.parquet"))
     if not files:
         raise HarkError(
-            "That folder does not have the People's Speech.",
-            f"{folder} has no .parquet file.",
+            "That folder does not contain the People's Speech.",
+            f"{folder} has no .parquet files.",
             "Use the folder of a local copy of the corpus.",
         )
     chosen = [path for path in files if path.parent.name == configuration and path.name.startswith("train")]

@@ -159,7 +159,7 @@ def checked_text(value: Any, longest: int, source: str) -> str:
         raise ValueError(f"a text has more than {longest} characters")
     for link in _LINK.findall(text):
         if link.lower().rstrip(".,;") not in source.lower():
-            raise ValueError("it holds a link that is not in the data")
+            raise ValueError("it contains a link that is not in the data")
     return text
 
 
@@ -197,5 +197,5 @@ def chat(messages: list[dict[str, str]], chosen: LlmSettings) -> str:
             raise ValueError("its message is empty")
         return content
     except (ValueError, KeyError, IndexError, TypeError) as error:
-        why = f"{chosen.server.host} sent no message of a model ({str(error)[:200]})."
+        why = f"{chosen.server.host} sent an answer without a message ({str(error)[:200]})."
         raise HarkError(worded("The language model gave no answer."), why, chosen.server.check) from error

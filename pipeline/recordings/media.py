@@ -394,7 +394,8 @@ def _libsndfile_facts(path: Path) -> tuple[MediaFacts, frozenset[str]]:
         raise _not_audio(
             worded("libsndfile: %(why)s.", why=why),
             worded(
-                "Convert it to WAV, FLAC, Ogg or MP3, or install ffmpeg (apt-get install ffmpeg), which reads more."
+                "Convert it to WAV, FLAC, Ogg or MP3, or install ffmpeg (apt-get install ffmpeg), which reads more "
+                "formats."
             ),
         )
     # libsndfile corrects the length by the content.

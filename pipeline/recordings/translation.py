@@ -53,7 +53,7 @@ def _checked(texts: list[str]) -> Callable[[Any], dict[int, str]]:
         translations = in_order(answer)
         for number, text in enumerate(texts):
             if not translations[number] or len(translations[number]) > TIMES * len(text) + MORE:
-                raise ValueError(f"segment {number} is empty, or much longer than what was said")
+                raise ValueError(f"segment {number} is empty, or much longer than the original")
         return translations
 
     return check

@@ -53,8 +53,8 @@ def web_runtime(data: Path, tarball: Path | None = None) -> Path:
     if not is_pinned(content):
         raise HarkError(
             f"{PACKAGE} was rejected.",
-            f"{tarball or 'What npm gave'} does not have the digest of version {VERSION}.",
-            f"Try again later, or fetch it by hand: npm pack {PACKAGE}@{VERSION}; then --ort with that file.",
+            f"{tarball or 'What npm delivered'} does not have the digest of version {VERSION}.",
+            f"Try again later, or download it by hand: npm pack {PACKAGE}@{VERSION}. Then use --ort with that file.",
         )
     _unpack(content, folder)
     return folder
@@ -91,8 +91,8 @@ def _fetched() -> bytes:
     raise HarkError(
         f"{PACKAGE} could not be downloaded.",
         f"{'; '.join(failures).rstrip('.')}.",
-        f"Connect to the network and try again, or on another machine run npm pack {PACKAGE}@{VERSION}, bring the file "
-        "here and give it with --ort.",
+        f"Connect to the network and try again. Or run npm pack {PACKAGE}@{VERSION} on another machine, copy the file "
+        "here, and use --ort with it.",
     )
 
 

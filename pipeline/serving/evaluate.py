@@ -71,7 +71,7 @@ def evaluate(detector: Detector, positives: Path | None, negatives: Path | None,
 def _recordings(folder: Path) -> list[Path]:
     paths = [path for path in files_below(folder) if is_audio(path)]
     if not paths:
-        why = f"{folder} holds no audio file." if folder.is_dir() else f"The folder {folder} does not exist."
+        why = f"{folder} contains no audio file." if folder.is_dir() else f"The folder {folder} does not exist."
         raise HarkError("There is nothing to measure on.", why, "Choose a folder of recordings (WAV, FLAC, MP3 ...).")
     return paths
 

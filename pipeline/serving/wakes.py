@@ -79,8 +79,8 @@ class WakeSender:
         if web_address(address) is None:
             raise HarkError(
                 f"{address} is not an address to send to.",
-                "It is not one of http or https.",
-                "Copy it from the detector's page, with the portal's address before it.",
+                "It begins with neither http:// nor https://.",
+                "Copy it from the detector's page, and put the portal's address before it.",
             )
         self._server = Server(address, "The portal", "Check address and token.", token, TIMEOUT_S)
         self._waiting: queue.Queue[Wake] = queue.Queue(MOST_WAITING)

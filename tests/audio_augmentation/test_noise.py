@@ -159,7 +159,7 @@ def test_draws_do_not_depend_on_what_was_drawn_before(noise_folder: Path, monkey
 def test_a_folder_without_noise_is_refused(tmp_path: Path, rng: np.random.Generator) -> None:
     with pytest.raises(HarkError, match="no folder"):
         load_noise_folder(tmp_path / "missing")
-    with pytest.raises(HarkError, match="holds no audio"):
+    with pytest.raises(HarkError, match="contains no audio"):
         load_noise_folder(tmp_path)
     (tmp_path / "a.wav").write_bytes(b"nonsense")
     with pytest.raises(HarkError, match="No noise file could be read"):

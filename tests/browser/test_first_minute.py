@@ -49,7 +49,7 @@ def test_from_the_link_to_a_phrase_that_is_heard(tmp_path: Path, viewport: dict[
         page.locator("[data-hits] li").first.wait_for(timeout=MOST_S * 1000)
         took = time.monotonic() - began
         assert spoken_now.value.status in (200, 206)
-        page.locator("[data-lamp].hit", has_text="Heard!").wait_for()
+        page.locator("[data-lamp].hit", has_text="Detected!").wait_for()
         comes_true(page, "document.querySelector('[data-level]').value > 10")
         problems += axe(page)
         page.get_by_role("button", name="Stop").click()

@@ -78,7 +78,7 @@ def test_one_folder_is_enough_and_an_unreadable_file_is_reported(
     ("words", "why"),
     [
         ([], "Neither recordings"),
-        (["--positives", "{empty}"], "holds no audio"),
+        (["--positives", "{empty}"], "contains no audio"),
         (["--negatives", "{empty}/gone"], "does not exist"),
     ],
 )

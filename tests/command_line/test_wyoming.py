@@ -17,5 +17,5 @@ def test_sending_is_for_one_detector_and_wants_a_token(
     assert cli.refused("wyoming", "a.zip", "b.zip", *send)["what"] == "--send is for one detector."
     assert "HARK_TOKEN is not set." in str(cli.refused("wyoming", "a.zip", *send))
     (tmp_path / "token").write_text("two words\n")
-    for name, words in (("token", "holds none."), ("gone", "could not be read.")):
+    for name, words in (("token", "contains no token."), ("gone", "could not be read.")):
         assert words in str(cli.refused("wyoming", "a.zip", *send, "--token-file", str(tmp_path / name)))

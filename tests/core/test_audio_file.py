@@ -134,7 +134,7 @@ def test_an_empty_file(tmp_path: Path) -> None:
     (tmp_path / "a.wav").touch()
     with pytest.raises(HarkError) as caught:
         read_audio(tmp_path / "a.wav")
-    assert_three_sentences(caught.value, "holds no audio", "0 bytes")
+    assert_three_sentences(caught.value, "contains no audio", "0 bytes")
 
 
 def test_a_header_without_samples(tmp_path: Path) -> None:

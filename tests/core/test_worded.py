@@ -50,12 +50,12 @@ def test_who_sends_a_sentence_cannot_have_it_grow(template: str) -> None:
 
 def test_a_name_is_replaced_in_its_values() -> None:
     said = worded(
-        "%(path)s holds no audio: %(why)s", path="/tmp/x/a.wav", why=worded("see %(path)s", path="/tmp/x/a.wav")
+        "%(path)s contains no audio: %(why)s", path="/tmp/x/a.wav", why=worded("see %(path)s", path="/tmp/x/a.wav")
     )
     other = said.replace("/tmp/x/a.wav", "mine.wav")
-    assert other == "mine.wav holds no audio: see mine.wav" and isinstance(other, Worded)
+    assert other == "mine.wav contains no audio: see mine.wav" and isinstance(other, Worded)
     assert other.parts()["values"]["path"] == "mine.wav"
-    assert said.replace("holds no", "has") == "/tmp/x/a.wav has audio: see /tmp/x/a.wav"
+    assert said.replace("contains no", "has") == "/tmp/x/a.wav has audio: see /tmp/x/a.wav"
 
 
 def test_values() -> None:

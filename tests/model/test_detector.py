@@ -247,7 +247,7 @@ def test_frequencies_that_do_not_fit_are_taken_out() -> None:
 
 def test_an_empty_recording_is_refused(reader: str, tmp_path: Path) -> None:
     for rate in (RATE, 44_100):
-        with pytest.raises(BundleError, match="holds no audio"):
+        with pytest.raises(BundleError, match="contains no audio"):
             read(write_pcm(tmp_path / "a.wav", np.zeros(0), 2, rate))
 
 

@@ -428,7 +428,7 @@ def test_the_dial_moves_the_threshold_of_the_microphone_and_a_hit_is_heard(owner
         page.get_by_role("slider").press("End")
         shown.get_by_text("threshold 0.20").wait_for()
         page.locator("[data-hits] li").wait_for()
-        assert page.locator("[data-lamp]").inner_text() == "Heard!" and page.evaluate("window.beeps") == 1
+        assert page.locator("[data-lamp]").inner_text() == "Detected!" and page.evaluate("window.beeps") == 1
         page.get_by_role("button", name="Stop", exact=True).click()
         page.get_by_label("Sound at a detection").uncheck()
         page.get_by_role("button", name="Listen", exact=True).click()

@@ -215,7 +215,9 @@ def test_from_sqlite_under_use_to_a_server_and_back(
             "from django.db import connection; R(connection).record_applied('jobs', '9999_of_a_newer_hark')"
         )
         newer.hark("backup", str(tmp_path / "newer.zip"))
-        assert "The backup is of a newer Hark." in second.refused("restore", str(tmp_path / "newer.zip"), "--replace")
+        assert "The backup was made by a newer Hark." in second.refused(
+            "restore", str(tmp_path / "newer.zip"), "--replace"
+        )
         third.python(f"{BEGIN}Job.objects.filter(title='meanwhile').update(title='long' * 1000)")
         third.hark("backup", str(tmp_path / "long.zip"))
         said = second.refused("restore", str(tmp_path / "long.zip"), "--replace")

@@ -146,10 +146,10 @@ class AuditEntries(models.QuerySet["AuditEntry"]):
         super(AuditEntries, self.filter(at__lt=time)).delete()
 
     def update(self, **values: Any) -> NoReturn:
-        raise TypeError("entries of the audit log are not changed")
+        raise TypeError("entries of the audit log cannot be changed")
 
     def delete(self) -> NoReturn:
-        raise TypeError("entries of the audit log are not deleted")
+        raise TypeError("entries of the audit log cannot be deleted")
 
 
 class AuditEntry(models.Model):
@@ -235,8 +235,8 @@ class AuditEntry(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         if self.pk is not None:
-            raise TypeError("entries of the audit log are not changed")
+            raise TypeError("entries of the audit log cannot be changed")
         super().save(*args, **kwargs)
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise TypeError("entries of the audit log are not deleted")
+        raise TypeError("entries of the audit log cannot be deleted")

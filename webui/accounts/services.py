@@ -187,7 +187,7 @@ def _works(secret: str) -> Q:
 def _gone() -> LinkGone:
     return LinkGone(
         _("This link no longer works."),
-        _("It was used, replaced by a newer one, has expired after a week, or is incomplete."),
+        _("It was used, was replaced by a newer one, expired after a week, or is incomplete."),
         _("Ask the owner for a new one.")
         if owner()
         else _("To create one on the machine that runs Hark: ./hark admin link."),

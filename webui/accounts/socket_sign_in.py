@@ -202,14 +202,16 @@ class SignsIn(AsyncWebsocketConsumer):  # type: ignore[misc]
             return
         if self.needed_scope not in scopes:
             lacking = HarkError(
-                "The token may not do this.", f"It lacks the scope {self.needed_scope}.", "Make one with that scope."
+                "The token does not permit this.",
+                f"It lacks the scope {self.needed_scope}.",
+                "Create a token with that scope on your account page.",
             )
             await self._refuse(lacking, MAY_NOT)
         elif not await self.may(user):
             await self.close(NOT_YOURS)
         elif not self._is_counted(user):
             many = HarkError(
-                "Too many sockets at once.", f"{MOST_OF_A_USER} of one user may be open.", "Close one, then try again."
+                "Too many sockets are open.", f"A user can have {MOST_OF_A_USER}.", "Close one, then try again."
             )
             await self._refuse(many, TOO_MANY)
         else:

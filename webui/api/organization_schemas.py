@@ -42,7 +42,7 @@ class OrganizationOut(Schema):
     )
     people: int = Field(examples=[4])
     created_at: datetime = Field(examples=[WHEN])
-    disk_bytes: int | None = Field(description="Its quota, as the next two.", examples=[None])
+    disk_bytes: int | None = Field(description="Disk quota of all members together; null: no limit.", examples=[None])
     jobs_a_day: int | None = Field(examples=[100])
     minutes_a_month: int | None = Field(examples=[6000])
     quota_is_fixed: bool = Field(description="The owner of Hark has set it.", examples=[False])
@@ -90,8 +90,8 @@ class DoneOut(Schema):
     """The use by everybody, or by one person."""
 
     hours: float = Field(description="Transcribed recordings.", examples=[3.5])
-    speakers: int = Field(description="In them.", examples=[9])
-    jobs: int = Field(description="That were begun.", examples=[12])
+    speakers: int = Field(description="Speakers in these recordings.", examples=[9])
+    jobs: int = Field(description="Jobs that were started.", examples=[12])
 
 
 class PersonDoneOut(DoneOut):
@@ -103,7 +103,7 @@ class PersonDoneOut(DoneOut):
 class WeekOut(DoneOut):
     """The use in a week."""
 
-    week: date = Field(description="Its Monday, UTC.", examples=["2026-11-16"])
+    week: date = Field(description="The Monday on which the week begins, UTC.", examples=["2026-11-16"])
     people: list[PersonDoneOut]
 
 

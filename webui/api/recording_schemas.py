@@ -47,7 +47,7 @@ class RecordingOut(Schema):
     options: dict[str, Any] = Field(examples=[{"engine": "auto", "language": None, "diarize": True}])
     job: UUID | None = Field(validation_alias=AliasChoices("job_id", "job"), examples=[JOB_ID])
     error: Explained | None = Field(description="Why the transcript is missing.", examples=[None])
-    user: str = Field(description="Whose it is.", examples=["olivia"])
+    user: str = Field(description="The user who owns it.", examples=["olivia"])
     organization: int | None = Field(
         validation_alias=AliasChoices("organization_id", "organization"),
         description="The organization that it is shared with.",
@@ -143,7 +143,7 @@ class RecordingSummaryOut(Schema):
     action_items: list[PointOut]
     sentiment: SentimentOut | None = Field(description="null where it is unknown.")
     engine: str = Field(examples=["extractive LexRank"])
-    note: str = Field(description="How it was written, where that matters.", examples=[""])
+    note: str = Field(description="How the answer was written, if that matters.", examples=[""])
 
 
 class HitOut(Schema):
@@ -168,7 +168,7 @@ class QuestionIn(Wish):
     """A question about one recording or all."""
 
     question: str = Field(max_length=4000, examples=["When do we ship the compass?"])
-    recording: UUID | None = Field(None, description="None: all of yours.", examples=[None])
+    recording: UUID | None = Field(None, description="null: all of your recordings.", examples=[None])
 
 
 class AnswerOut(Schema):

@@ -217,7 +217,7 @@ class DetectorOut(Schema):
     phrase: str = Field(examples=[PHRASE])
     language: str = Field(examples=["en"])
     created_at: datetime = Field(examples=[WHEN])
-    user: str = Field(description="Whose it is.", examples=["olivia"])
+    user: str = Field(description="The user who owns it.", examples=["olivia"])
     organization: int | None = Field(
         validation_alias=AliasChoices("organization_id", "organization"),
         description="The organization that it is shared with.",
@@ -241,7 +241,7 @@ class VersionOut(Schema):
     created_at: datetime = Field(examples=[WHEN])
     job: UUID | None = Field(examples=[JOB_ID])
     bundle: str = Field(description="Name of the bundle.", examples=["hey-compass-quick-1a2b3c4d.zip"])
-    bundle_bytes: int | None = Field(description="null: it is gone.", examples=[4_800_000])
+    bundle_bytes: int | None = Field(description="null: the bundle is gone.", examples=[4_800_000])
     metrics: dict[str, Any] = Field(examples=[{"miss_rate": INTERVAL, "fa_per_hour": INTERVAL, "threshold": 0.62}])
     in_use: bool = Field(description="The detector's page and live listening use this version.", examples=[True])
     note: str = Field(description="The user's own words.", examples=["with the recordings of May"])
@@ -291,10 +291,10 @@ class ThresholdOut(Schema):
     fa_per_day: float = Field(description="The false-alarm rate that it is set for.", examples=[2.0])
     threshold: float = Field(examples=[0.62])
     extrapolated: bool = Field(description="Too rare to be observed: an estimate.", examples=[False])
-    default: bool = Field(description="The bundle is shipped with it.", examples=[True])
+    default: bool = Field(description="The bundle's default.", examples=[True])
     miss_rate: MissRates
-    fa_per_hour: float = Field(description="In the test.", examples=[0.08])
-    false_alarms: int = Field(description="In the test.", examples=[1])
+    fa_per_hour: float = Field(description="Rate in the test.", examples=[0.08])
+    false_alarms: int = Field(description="Number in the test.", examples=[1])
 
 
 class FileOut(Schema):
@@ -335,7 +335,7 @@ class SampleOut(Schema):
     detector: int = Field(validation_alias=AliasChoices("detector_id", "detector"), examples=[1])
     version: int = Field(examples=[1])
     verdict: str = Field(
-        description="false_alarm or missed; what a device sent is not the phrase, or is; empty until confirmed.",
+        description="false_alarm or missed (from a device: not the phrase, the phrase); empty until confirmed.",
         examples=["false_alarm"],
     )
     kind: str = Field(description="wake or near_miss: a device sent it; empty: a person marked it.", examples=["wake"])
@@ -414,7 +414,7 @@ class MeOut(Schema):
 class TokenIn(Wish):
     """A new API token."""
 
-    name: str = Field(max_length=100, description="What it is for.", examples=["home assistant"])
+    name: str = Field(max_length=100, description="What the token is for.", examples=["home assistant"])
     scopes: list[Scope] = Field(examples=[["read", "train"]])
     days: int | None = Field(
         90, ge=1, le=3650, description="Days that it is valid; null: until it is revoked.", examples=[90]
@@ -446,7 +446,7 @@ class PairIn(Wish):
     name: str = Field(max_length=254, examples=["olivia"])
     password: str = Field(max_length=4096, examples=["a-good-long-password"])
     scopes: list[Scope] | None = Field(
-        None, description="None: all that the user can have.", examples=[["read", "train"]]
+        None, description="null: all that the user can have.", examples=[["read", "train"]]
     )
 
 

@@ -55,8 +55,8 @@ def segment(request: HttpRequest, recording_id: UUID, number: int) -> JsonRespon
     elsewhere = None
     if places:
         offer = ngettext(
-            "“%(heard)s” also occurs in %(n)d other passage. Replace it with “%(said)s” there, too?",
-            "“%(heard)s” also occurs in %(n)d other passages. Replace it with “%(said)s” there, too?",
+            "“%(heard)s” also occurs in %(n)d other passage. Replace it with “%(said)s” there too?",
+            "“%(heard)s” also occurs in %(n)d other passages. Replace it with “%(said)s” there too?",
             places,
         )
         elsewhere = {"heard": old, "said": new, "told": offer % {"heard": old, "said": new, "n": places}}

@@ -37,7 +37,7 @@ _recognizing = ThreadPoolExecutor(8, "live")
 _open_sessions: dict[TranscribeConsumer, int] = {}  # the user of each active one; the web server counts on one thread
 
 
-async def _apart(do: Callable[..., T], *arguments: Any) -> T:
+async def _in_thread(do: Callable[..., T], *arguments: Any) -> T:
     """Run ``do`` in one of those threads and return its result."""
     return await asyncio.get_running_loop().run_in_executor(_recognizing, do, *arguments)
 
@@ -148,7 +148,7 @@ class TranscribeConsumer(SignsIn):
             versions = await database_sync_to_async(live.chosen_versions)(self.user, wish.get("detectors"))
             self.detectors = [version.detector_id for version in versions]
             path = await database_sync_to_async(live.new_file)(self.user) if self.wish["save"] else None
-            self.session = await _apart(
+            self.session = await _in_thread(
                 live.Session, self.wish["engine"], self.wish["language"], versions, path, user_data(self.user)
             )
         except HarkError as error:
@@ -181,9 +181,9 @@ class TranscribeConsumer(SignsIn):
             content, last = bytes(self.waiting), self.stopping
             self.waiting.clear()
             if content:
-                await self._tell(await _apart(session.feed, content))
+                await self._tell(await _in_thread(session.feed, content))
             if last:
-                await self._tell(await _apart(session.finish))
+                await self._tell(await _in_thread(session.finish))
                 break
         if self.answering:
             await asyncio.wait(self.answering, timeout=30.0)

@@ -219,15 +219,15 @@ def _outcome(user: User, result: dict[str, Any]) -> str:
     """Describe the result of a run, and what uses it."""
     if "steps" not in result:
         return _(
-            "You can ask your recordings. The recognizer was not trained: a person has written or corrected the "
-            "words of %(n)s passages, and it needs %(least)s."
+            "You can now ask about your recordings. The recognizer was not trained: people have written or corrected "
+            "the words of %(n)s passages, and training needs %(least)s."
         ) % {"n": result["segments"], "least": LEAST_PASSAGES}
     if not result.get("better"):
-        return _("The trained recognizer makes no fewer word errors, so it was discarded.")
+        return _("The trained recognizer does not make fewer word errors, so it was discarded.")
     engine, _why = choose(AUTO, LANGUAGE, user_data(user))
     if engine.name == HarkCtc.name:
         return _("The trained recognizer now transcribes your recordings.")
-    return _("The trained recognizer transcribes where you choose the engine hark; %(engine)s is preferred to it.") % {
+    return _("The trained recognizer is used if you choose the engine hark; otherwise Hark uses %(engine)s.") % {
         "engine": engine.name
     }
 

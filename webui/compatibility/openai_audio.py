@@ -130,7 +130,9 @@ def _engine(model: str) -> str:
         if not model:
             raise Refused(400, "you must provide a model parameter", "model")
         known = ", ".join((*ANY_MODEL, *names))
-        raise Refused(404, f"The model {model[:80]!r} does not exist; here are {known}.", "model", "model_not_found")
+        raise Refused(
+            404, f"The model {model[:80]!r} does not exist; choose one of {known}.", "model", "model_not_found"
+        )
     return model
 
 
@@ -190,7 +192,9 @@ def speech(request: HttpRequest) -> HttpResponse:
     if not isinstance(text, str) or not text.strip():
         raise Refused(400, "There is nothing to say: input must be a text.", "input")
     if len(text) > speaking.LONGEST_TEXT:
-        raise Refused(400, f"input may have {speaking.LONGEST_TEXT} characters.", "input", "string_above_max_length")
+        raise Refused(
+            400, f"input can have at most {speaking.LONGEST_TEXT} characters.", "input", "string_above_max_length"
+        )
     wanted = wish.get("response_format") or "mp3"
     if not isinstance(wanted, str) or wanted not in speaking.FORMATS:
         raise Refused(400, f"response_format must be one of {', '.join(speaking.FORMATS)}.", "response_format")
@@ -226,7 +230,9 @@ def _speaker(request: HttpRequest, wish: dict[str, Any], language: str) -> tuple
         raise Refused(400, "you must provide a voice parameter", "voice")
     if model not in ANY_SPEAKER and model not in engines():
         known = ", ".join((*ANY_SPEAKER, *engines()))
-        raise Refused(404, f"The model {model[:80]!r} does not exist; here are {known}.", "model", "model_not_found")
+        raise Refused(
+            404, f"The model {model[:80]!r} does not exist; choose one of {known}.", "model", "model_not_found"
+        )
     engine = speaking.chosen_engine(signed_in(request), "" if model in ANY_SPEAKER else model, language)
     if name in VOICES:
         voices = engine.voices(language)
@@ -259,4 +265,4 @@ def models(request: HttpRequest) -> HttpResponse:
 @endpoint("GET", "POST", "DELETE", "PUT", "PATCH", shape=as_openai)
 def nothing(request: HttpRequest, rest: str) -> HttpResponse:
     """Refuse everything else of OpenAI's API."""
-    raise Refused(404, f"Unknown request URL: {request.method} /v1/{rest[:80]}. Only the audio API is here.", None)
+    raise Refused(404, f"Unknown request URL: {request.method} /v1/{rest[:80]}. Hark has the audio API only.", None)

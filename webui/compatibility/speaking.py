@@ -34,14 +34,14 @@ def chosen_engine(user: User, name: str = "", language: str = "en") -> Engine:
     if not name:
         answering = voice_for(user, language)
         if answering is None:
-            why = "No engine that is ready has a voice for it."
-            raise HarkError(f"Nothing here speaks {language!r}.", why, "Add a voice: ./hark voices.")
+            why = "None that is ready has a voice for it."
+            raise HarkError(f"No engine here speaks {language!r}.", why, "Add a voice: ./hark voices.")
         return engine_named(answering[0])
     engine, free = engine_named(name), free_engines(language, user)
     if name not in free:
         raise HarkError(
             f"The engine {name} cannot be used here.",
-            f"It costs money, is the owner's alone, or has no voice for {language!r}.",
+            f"It costs money, only the owner can use it, or it has no voice for {language!r}.",
             f"Name one of these: {', '.join(free)}." if free else "Add a voice: ./hark voices.",
         )
     return engine

@@ -107,8 +107,8 @@ def _waited_for(recording: Recording) -> Transcript:
     raise StatusError(
         504,
         "The recording takes longer than this address waits.",
-        f"It is longer than {AT_ONCE_S / 60:.0f} minutes or many wait before it; it is still being transcribed.",
-        f"Ask GET /api/v1/recordings/{recording.pk} for it, and then its /transcript.",
+        f"It is longer than {AT_ONCE_S / 60:.0f} minutes, or many others are waiting. It is still being transcribed.",
+        f"Ask GET /api/v1/recordings/{recording.pk} for its state, and then get its /transcript.",
     )
 
 

@@ -181,7 +181,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if isinstance(exception, DisallowedHost):
         host = request.META.get("HTTP_HOST", "")[:LONGEST_NAME]
         error = HarkError(
-            _("This portal is not known by that name."),
+            _("This portal does not answer to that name."),
             _("It was opened as “%(host)s”, which is not one of the names it was started with.") % {"host": host},
             _("Open it under its own name, or restart it with this name added."),
         )

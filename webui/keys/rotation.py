@@ -47,7 +47,7 @@ def rotate_key(days: int) -> datetime | None:
             "The secret key was not rotated.",
             f"It is in {FROM_ENVIRONMENT}, which this command cannot change.",
             f"Set {FROM_ENVIRONMENT} to a new key and {FROM_ENVIRONMENT}_FALLBACKS to the current one, restart Hark, "
-            "and run this command again: it seals with the new one.",
+            "and run this command again: it then seals stored secrets with the new key.",
         )
     record(Action.SECRET_KEY)
     _move_sessions()

@@ -50,7 +50,7 @@ def _opened(opens: Callable[[bytes], bytes], text: str) -> str:
         return opens(text.encode()).decode()
     except InvalidToken as error:
         raise HarkError(
-            "A secret cannot be read any more.", "The portal's key has changed.", "Create it again."
+            "A stored secret can no longer be read.", "The portal's key has changed.", "Create it again."
         ) from error
 
 

@@ -105,7 +105,7 @@ def _read(path: Path) -> tuple[str, list[tuple[str, datetime]]]:
         pass
     raise HarkError(
         "The portal's secret key is damaged.",
-        f"{path} holds no key: it is empty, cut off, or no text.",
-        "Put back a copy of that file. Without one, delete it: a new one is made; then everybody "
-        "has to sign in again, and webhooks and second factors have to be created again.",
+        f"{path} does not contain a key: it is empty, truncated, or not text.",
+        "Restore a copy of that file. If you have none, delete it, and Hark creates a new key: then all users must "
+        "sign in again, and set up their webhooks and second factors again.",
     )

@@ -156,7 +156,7 @@ def keep_wake(*, user: User, version: Version, path: Path, kind: str, score: flo
         raise HarkError(
             _("The recording is too long."),
             _("A recording from a device can last %(most)d seconds.") % {"most": LONGEST_WAKE_S},
-            _("Send only the seconds around the score."),
+            _("Send only the seconds around the detection."),
         )
     with serialized():  # a clip that is not stored does not count
         _count_wake(detector)

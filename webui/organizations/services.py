@@ -197,7 +197,7 @@ def find_invitation(*, secret: str) -> Invitation:
     if invitation is None:
         raise LinkGone(
             _("This invitation no longer works."),
-            _("It was used, was revoked, has expired after a week, or the link is incomplete."),
+            _("It was used or revoked, expired after a week, or is incomplete."),
             _("Ask an owner of the organization for a new one."),
         )
     return invitation

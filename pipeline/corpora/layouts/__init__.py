@@ -29,7 +29,7 @@ def layout_of(folder: Path) -> Layout:
             return layout
     names = ", ".join(layout.name for layout in LAYOUTS)
     raise HarkError(
-        worded("%(name)s has no corpus that Hark can read.", name=folder.name),
-        worded("It has no audio in one of the known layouts: %(names)s.", names=names),
+        worded("%(name)s contains no corpus that Hark can read.", name=folder.name),
+        worded("Its layout is none of these: %(names)s.", names=names),
         worded("Choose the folder with the audio and its transcripts."),
     )

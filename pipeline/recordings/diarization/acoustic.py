@@ -230,8 +230,8 @@ def _both(cosines: np.ndarray, centroids: np.ndarray) -> np.ndarray:
         return np.zeros(len(cosines), bool)
     first, second = np.argsort(-cosines, axis=1)[:, :2].T
     steps = np.arange(len(cosines))
-    apart = np.maximum(1e-3, 1 - np.sum(centroids[first] * centroids[second], axis=1))
-    between = (cosines[steps, first] - cosines[steps, second]) / apart < BETWEEN
+    distance = np.maximum(1e-3, 1 - np.sum(centroids[first] * centroids[second], axis=1))
+    between = (cosines[steps, first] - cosines[steps, second]) / distance < BETWEEN
     edges = np.flatnonzero(np.diff(np.concatenate([[False], between, [False]])))
     for begin, end in edges.reshape(-1, 2):
         between[begin:end] = end - begin >= SHORTEST_OVERLAP_STEPS

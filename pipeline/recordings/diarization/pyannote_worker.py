@@ -26,14 +26,14 @@ def set_up() -> tuple[dict[str, Any], Speak]:
     if torch.cuda.is_available():
         pipeline.to(torch.device("cuda"))
 
-    def tell_apart(request: dict[str, Any]) -> None:
+    def find_turns(request: dict[str, Any]) -> None:
         """Write the turns [start, end, label] of one recording to the request's ``path``."""
         audio, rate = soundfile.read(request["audio"], dtype="float32")
         sound = {"waveform": torch.from_numpy(audio)[None], "sample_rate": rate}
         output = pipeline(sound, num_speakers=request["speakers"])
         Path(request["path"]).write_text(json.dumps(turns_of(output)), encoding="utf-8")
 
-    return {"version": __version__}, tell_apart
+    return {"version": __version__}, find_turns
 
 
 def turns_of(output: Any) -> list[tuple[float, float, str]]:

@@ -112,7 +112,7 @@ def _checked(rows: Sequence[Mapping[str, Any]], source: str, chosen: LlmSettings
 
     def points(value: Any) -> tuple[Point, ...]:
         if not isinstance(value, list) or len(value) > MOST_POINTS:
-            raise ValueError(f"points are a list of at most {MOST_POINTS}")
+            raise ValueError(f"points must be a list of at most {MOST_POINTS}")
         return tuple(
             Point(llm.checked_text(row["text"], LONGEST_POINT, source), llm.checked_numbers(row["segments"], allowed))
             for row in value
@@ -120,10 +120,10 @@ def _checked(rows: Sequence[Mapping[str, Any]], source: str, chosen: LlmSettings
 
     def check(answer: Any) -> Summary:
         if not isinstance(answer, dict):
-            raise ValueError("the answer is no JSON object")
+            raise ValueError("the answer is not a JSON object")
         feeling = answer["sentiment"]
         if feeling["label"] not in SENTIMENTS or not -1 <= float(feeling["score"]) <= 1:
-            raise ValueError(f"a sentiment is one of {', '.join(SENTIMENTS)}, its score from -1 to 1")
+            raise ValueError(f"a sentiment must be one of {', '.join(SENTIMENTS)}, with a score from -1 to 1")
         return Summary(
             text=llm.checked_text(answer["summary"], LONGEST_TEXT, source),
             key_points=points(answer["key_points"]),

@@ -59,9 +59,9 @@ def train(
     if not pairs:
         raise HarkError(
             "There is nothing to learn from.",
-            f"{run.data} holds neither JSON lines with text and summary (*.jsonl) nor transcripts (transcript.json, "
-            "LibriSpeech's *.trans.txt, a NeMo manifest) of three sentences and more.",
-            "Name a file or folder with one of them: ./hark summarizer train PAIRS.",
+            f"{run.data} contains neither JSON lines with text and summary (*.jsonl) nor transcripts (transcript.json, "
+            "LibriSpeech's *.trans.txt, a NeMo manifest) of at least three sentences.",
+            "Name a file or folder with one of these: ./hark summarizer train PAIRS.",
         )
     split = split_pairs(pairs, run.seed, part_of(len(pairs), run.subset, least=FEWEST))
     device = "cuda" if torch.cuda.is_available() else "cpu"

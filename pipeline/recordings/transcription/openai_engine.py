@@ -105,7 +105,7 @@ def segments_of(answer: Any, seconds: float, language: str | None) -> list[Segme
     """Parse a ``verbose_json`` answer into segments. Raises ValueError, KeyError or TypeError: it is invalid."""
     text = answer["text"]
     if not isinstance(text, str) or len(text) > LONGEST_TEXT_A_SECOND * (seconds + 5):
-        raise ValueError("no text that can have been said")
+        raise ValueError("its text cannot have been spoken in that time")
     named = str(answer.get("language") or "").lower()
     spoken = base_language(language) if language else _CODES.get(named, named if len(named) == 2 else "")
     words = [

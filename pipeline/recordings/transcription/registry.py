@@ -73,7 +73,7 @@ def choose(
         candidate = engine(name)
         if translate and not candidate.translates:
             raise _no_translator(
-                worded("The engine %(name)s transcribes in the spoken language.", name=described(candidate))
+                worded("The engine %(name)s transcribes, but does not translate.", name=described(candidate))
             )
         if not knows(candidate, language):
             raise HarkError(
@@ -95,7 +95,7 @@ def choose(
             candidate = _fitted(candidate, data)
             return candidate, worded("%(engine)s: %(why)s", engine=described(candidate), why=candidate.why)
     if translate:
-        raise _no_translator(worded("No engine that is ready here can."))
+        raise _no_translator(worded("No engine that is ready here translates."))
     lacking = next(one for one in engines() if knows(one, language) and not one.hosted)
     readiness = lacking.available()
     raise HarkError(
@@ -117,8 +117,8 @@ def _no_translator(why: str) -> HarkError:
         worded("Speech cannot be translated."),
         why,
         worded(
-            "A Whisper model of several languages translates into English (./hark transcribe --pull "
-            "small), and so does an endpoint with OpenAI's audio API (HARK_ASR_URL)."
+            "Download a multilingual Whisper model (./hark transcribe --pull small), or set HARK_ASR_URL to an "
+            "endpoint with OpenAI's audio API: both translate into English."
         ),
     )
 

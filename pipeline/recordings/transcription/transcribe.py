@@ -232,7 +232,7 @@ def _check_language(segments: list[Segment], spoken_s: float, engine: Recognitio
     raise HarkError(
         worded("The speech was not recognized."),
         worded(
-            "%(engine)s supports the language %(languages)s only, and recognized hardly a word in %(seconds)s s.",
+            "%(engine)s supports only the language %(languages)s, and recognized hardly a word in %(seconds)s s.",
             **names,
         ),
         worded(

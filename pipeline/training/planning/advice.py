@@ -264,9 +264,7 @@ def _note_on_commonness(per_million: float, known: bool, unknown_word: bool) -> 
             if hours < 0.7
             else worded("once in %(hours)d h", hours=round(max(1.0, hours)))
         )
-        text = worded(
-            "People say this all the time: in conversation it may occur %(often)s without being meant.", often=often
-        )
+        text = worded("People say this all the time: in conversation it may occur %(often)s by chance.", often=often)
         return Note("warning", text)
     if per_million >= COMMON_PER_MILLION:
         text = worded("It occurs in ordinary conversation, perhaps once in %(hours)d h.", hours=round(hours))
@@ -300,8 +298,8 @@ def _notes_on_words(phrase: str, commonness: tuple[WordCommonness, ...], known: 
     unknown = [common.word for common in commonness if common.zipf == 0.0]
     if unknown and known:
         text = worded(
-            "Not in the dictionary: %(words)s. Voices may pronounce that in different ways: listen to a few clips, "
-            "and where they are wrong, spell it as it sounds.",
+            "Not in the dictionary: %(words)s. Voices may pronounce this in different ways: listen to a few clips, "
+            "and if they are wrong, spell it as it sounds.",
             words=_listed(unknown),
         )
         notes.append(Note("caution", text))

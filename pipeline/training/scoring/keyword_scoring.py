@@ -206,8 +206,8 @@ def _overlapping(blocks: Iterable[np.ndarray]) -> Iterator[tuple[float, np.ndarr
         yield start / SAMPLE_RATE, np.pad(held, (0, int(0.3 * SAMPLE_RATE)))
 
 
-def peaks(scores: np.ndarray, least: float, apart: int) -> list[int]:
-    """Return the frames of the highest scores from ``least`` up, at least ``apart`` from each other, in order."""
+def peaks(scores: np.ndarray, least: float, least_gap: int) -> list[int]:
+    """Return the frames of the highest scores from ``least`` up, at least ``least_gap`` from each other, in order."""
     found: list[int] = []
     taken = np.zeros(len(scores), bool)
     for frame in np.argsort(-scores, kind="stable"):
@@ -215,5 +215,5 @@ def peaks(scores: np.ndarray, least: float, apart: int) -> list[int]:
             break
         if not taken[frame]:
             found.append(int(frame))
-            taken[max(0, frame - apart + 1) : frame + apart] = True
+            taken[max(0, frame - least_gap + 1) : frame + least_gap] = True
     return sorted(found)

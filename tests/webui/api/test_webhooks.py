@@ -204,7 +204,7 @@ def test_an_answer_whose_headers_were_cut_off_is_none(monkeypatch: pytest.Monkey
             connection.close()
 
         threading.Thread(target=half, daemon=True).start()
-        with pytest.raises(outgoing.NotSent, match="nothing whole within"):
+        with pytest.raises(outgoing.NotSent, match="no complete answer within"):
             outgoing.post(f"http://127.0.0.1:{listener.getsockname()[1]}/", b"{}", {})
 
 

@@ -82,7 +82,7 @@ def test_misheard_words_are_replaced_in_other_passages_and_restored_together(own
     recording = ready_recording(owner, transcript=transcript_of_words(said))
     place = f"/recordings/{recording.pk}"
     told = owners.post(f"{place}/segments/0", {"text": "Karpathy met Karpati", "version": 1}).json()
-    asked = "“Karpati” also occurs in 1 other passage. Replace it with “Karpathy” there, too?"
+    asked = "“Karpati” also occurs in 1 other passage. Replace it with “Karpathy” there too?"
     assert told["elsewhere"] == {"heard": "Karpati", "said": "Karpathy", "told": asked}
     wish = {"heard": "Karpati", "said": "Karpathy", "besides": 0, "version": told["version"]}
     assert owners.post(f"{place}/replace", {**wish, "version": 1}).status_code == 409  # somebody changed it meanwhile

@@ -193,7 +193,7 @@ def test_unchecked_transcripts_are_not_trained_on(
     Job.objects.filter(pk=job.pk).update(state="done", result=result)
     said = client.get("/progress", headers=token).json()
     assert (said["is_training"], said["trained"], said["progress"]) == (False, False, 100.0)
-    assert said["message"].startswith("You can ask your recordings. The recognizer was not trained:")
+    assert said["message"].startswith("You can now ask about your recordings. The recognizer was not trained:")
     assert "was not trained" in owners.get("/workspace/training").content.decode()
 
 

@@ -211,7 +211,7 @@ def test_only_the_owner_speaks_with_the_people_of_the_owner_s_library(owner: Use
 def test_a_version_is_deleted_alone(owners: Client, owner: User, version: Version, portal: Path) -> None:
     second, third = (make_version(owner, portal, number) for number in (2, 3))
     page = owners.get(address("version", third)).text
-    assert "Delete version 3" in page and "Version 2 is in use then." in page
+    assert "Delete version 3" in page and "Version 2 will then be in use." in page
     assert owners.get(address("delete_version", third)).status_code == 405
     assert owners.post(address("delete_version", third)).status_code == 302
     assert not third.path.exists() and second.path.exists() and version.path.exists()

@@ -79,13 +79,13 @@ def detectors(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
 
 @router.get("/detectors/{int:detector_id}", response=DetectorOut, summary="A detector", **needs("read"))
 def detector(request: HttpRequest, detector_id: int) -> Detector:
-    """Return its phrase and the number of its versions."""
+    """Return the detector's phrase and number of versions."""
     return get_object_or_404(_detectors(caller(request).user), id=detector_id)
 
 
 @router.delete("/detectors/{int:detector_id}", response={204: None}, summary="Delete a detector", **needs("train"))
 def delete(request: HttpRequest, detector_id: int) -> Status:
-    """Delete it with all versions and their files. Its clips stay in the library, and a running training continues."""
+    """Delete the detector with all versions and files. Its clips stay in the library; a running training continues."""
     services.remove_detector(detector=services.detector_of(caller(request).user, detector_id, owned))
     return Status(204, None)
 
@@ -97,7 +97,7 @@ def delete(request: HttpRequest, detector_id: int) -> Status:
     **needs("read"),
 )
 def versions(request: HttpRequest, detector_id: int, paging: Query[Paging]) -> dict[str, Any]:
-    """List its versions with their figures, newest first."""
+    """List the detector's versions with their figures, newest first."""
     seen = services.detector_of(caller(request).user, detector_id)
     rows = seen.versions.select_related("detector__user").order_by("-number")
     listing, in_use = page(request, rows, paging), seen.current
@@ -105,10 +105,10 @@ def versions(request: HttpRequest, detector_id: int, paging: Query[Paging]) -> d
 
 
 @router.get(
-    "/detectors/{int:detector_id}/comparison", response=ComparisonOut, summary="Versions side by side", **needs("read")
+    "/detectors/{int:detector_id}/comparison", response=ComparisonOut, summary="Comparison of versions", **needs("read")
 )
 def comparison(request: HttpRequest, detector_id: int) -> ComparisonOut:
-    """Return the last measurement of its versions on one stream on which none of them was trained."""
+    """Return the last measurement of all versions on the same audio, on which none of them was trained."""
     versions = list(services.detector_of(caller(request).user, detector_id).versions.select_related("detector__user"))
     newest, outdated = services.comparison_of(versions)
     return ComparisonOut(outdated=outdated, comparison=newest)
@@ -119,7 +119,7 @@ def comparison(request: HttpRequest, detector_id: int) -> ComparisonOut:
 )
 @creation()
 def compare(request: HttpRequest, detector_id: int) -> Made:
-    """Queue a job that measures its versions on one stream and stores the comparison."""
+    """Queue a job that measures all versions on the same audio and stores the comparison."""
     job = services.compare(detector=services.detector_of(caller(request).user, detector_id, to_change))
     return Made(job_out(job, caller(request).user), f"/api/v1/jobs/{job.id}")
 
@@ -134,12 +134,12 @@ def retrain(request: HttpRequest, detector_id: int, number: int) -> Made:
 
 @router.get(VERSION, response=VersionOut, summary="A version", **needs("read"))
 def version(request: HttpRequest, detector_id: int, number: int) -> VersionOut:
-    """Return its figures, and the name and size of its bundle."""
+    """Return the version's figures, and the name and size of its bundle."""
     version = a_version(request, detector_id, number)
     return _version_out(version, version.detector.current)
 
 
-@router.patch(VERSION, response=VersionOut, summary="Note something about a version", **needs("train"))
+@router.patch(VERSION, response=VersionOut, summary="Add a note to a version", **needs("train"))
 def set_note(request: HttpRequest, detector_id: int, number: int, sent: NoteIn) -> VersionOut:
     """Store a note of your own."""
     version = a_version(request, detector_id, number, to_change)
@@ -149,14 +149,14 @@ def set_note(request: HttpRequest, detector_id: int, number: int, sent: NoteIn) 
 
 @router.delete(VERSION, response={204: None}, summary="Delete a version", **needs("train"))
 def delete_version(request: HttpRequest, detector_id: int, number: int) -> Status:
-    """Delete it with its files; their addresses for devices stop working. A detector's only version must stay."""
+    """Delete the version and its files; their addresses for devices stop working. The only version must stay."""
     services.remove_version(version=a_version(request, detector_id, number, owned))
     return Status(204, None)
 
 
 @router.post(VERSION + "/use", response=VersionOut, summary="Use a version", **needs("train"))
 def use(request: HttpRequest, detector_id: int, number: int) -> VersionOut:
-    """Make it the version in use. A newer one replaces it once it has proved better on the same streams."""
+    """Put the version into use. A newer one replaces it only if it is better on the same audio."""
     chosen = a_version(request, detector_id, number, to_change)
     services.use(version=chosen)
     return _version_out(chosen, chosen)
@@ -169,13 +169,13 @@ def changes(
     number: int,
     since: int = Query(..., ge=1, le=2**31 - 1, description="The version to compare it with.", examples=[1]),
 ) -> list[dict[str, str]]:
-    """Describe the differences in how two versions were made. For their figures on one stream see the comparison."""
+    """Describe how two versions were made differently. The comparison has their figures on the same audio."""
     return results.changes(a_version(request, detector_id, since), a_version(request, detector_id, number))
 
 
-@router.get(VERSION + "/report", response=dict[str, Any], summary="The whole report", **needs("read"))
+@router.get(VERSION + "/report", response=dict[str, Any], summary="The full report", **needs("read"))
 def report(request: HttpRequest, detector_id: int, number: int) -> dict[str, Any]:
-    """Return the file report.json: how and on what it was measured, and all results."""
+    """Return report.json: how and on what the version was measured, and all results."""
     return a_version(request, detector_id, number).report()
 
 
@@ -183,7 +183,7 @@ def report(request: HttpRequest, detector_id: int, number: int) -> dict[str, Any
     VERSION + "/thresholds", response=list[ThresholdOut], summary="Operating points of the version", **needs("read")
 )
 def thresholds(request: HttpRequest, detector_id: int, number: int) -> list[ThresholdOut]:
-    """List the threshold and misses of each rate of false alarms a day, the lowest rate first."""
+    """List the threshold and the misses for each rate of false alarms a day, the lowest rate first."""
     report = a_version(request, detector_id, number).report()
     points = results.operating_points(report)
     shipped = results.shipped_with(report, points)
@@ -239,11 +239,11 @@ def bundle(
         None, gt=0, le=1e6, description="Another default rate for the bundle.", examples=[2.0]
     ),
 ) -> FileResponse:
-    """Download the zip that runs wherever onnxruntime does; with ``fa_per_day`` that rate is its default."""
+    """Download the zip that runs wherever onnxruntime does; ``fa_per_day`` sets its default rate of false alarms."""
     return version_files.bundle_response(a_version(request, detector_id, number), fa_per_day)
 
 
-@router.post(VERSION + "/detect", response=HeardOut, summary="Listen to a recording", **needs("audio"))
+@router.post(VERSION + "/detect", response=HeardOut, summary="Play a recording", **needs("audio"))
 def detect(
     request: HttpRequest,
     detector_id: int,
@@ -268,7 +268,7 @@ def detect(
     **needs("train"),
 )
 def allow_wakes(request: HttpRequest, detector_id: int, sent: WakesIn) -> Detector:
-    """Allow or forbid it; only its user may. Earlier clips stay."""
+    """Let devices send recordings, or refuse them; for the detector's user only. Earlier recordings stay."""
     listening.allow_wakes(detector=services.detector_of(caller(request).user, detector_id, owned), allowed=sent.allowed)
     return detector(request, detector_id)
 
@@ -288,7 +288,7 @@ def add_wake(
     score: float = Form(..., ge=0, le=1, examples=[0.93]),
     device: str = Form("", max_length=60, description="The name that the device gives itself.", examples=["kitchen"]),
 ) -> Made:
-    """Put a device's clip into the inbox, sorted by a recognizer; the detector's user must have allowed it."""
+    """Put a device's recording into the inbox, sorted by a recognizer. The detector's user must have allowed this."""
     in_use = services.detector_of(caller(request).user, detector_id, to_change).current
     if in_use is None:
         raise Http404
@@ -310,7 +310,7 @@ def add_sample(
     start_s: float = Form(0.0, ge=0, examples=[0.0]),
     end_s: float | None = Form(None, ge=0, description="The end of the sample; none: the end of the recording."),
 ) -> Made:
-    """Put 0.3 to 10 seconds into the inbox. Sending them is the consent to store them."""
+    """Put 0.3 to 10 seconds of audio into the inbox. By sending them you consent to their storage."""
     changed = a_version(request, detector_id, number, to_change)
     with place(caller(request).user), on_disk(audio) as path:
         sample = listening.keep_stretch(

@@ -30,7 +30,7 @@ def inbox(
     state: Literal["new", "taken"] | None = None,
     detector: int | None = Query(None, ge=1, le=2**62, examples=[1]),
 ) -> dict[str, Any]:
-    """List samples, newest first; of shared detectors those that the caller has marked."""
+    """List samples, newest first; of shared detectors only those that the caller has marked."""
     rows = Sample.objects.visible_to(caller(request).user)
     if state is not None:
         rows = rows.filter(state=state)
@@ -46,14 +46,14 @@ def sample(request: HttpRequest, sample_id: int) -> Sample:
 
 
 @router.get(
-    "/inbox/{int:sample_id}/audio", response=None, summary="Hear a sample", **needs("read", **file_of("audio/flac"))
+    "/inbox/{int:sample_id}/audio", response=None, summary="Play a sample", **needs("read", **file_of("audio/flac"))
 )
 def audio(request: HttpRequest, sample_id: int) -> FileResponse:
-    """Return its audio as a FLAC file."""
+    """Return the sample's audio as a FLAC file."""
     return services.audio_response(_sample(request, sample_id))
 
 
-@router.post("/inbox/{int:sample_id}/take", response=SampleOut, summary="Take a sample", **needs("audio"))
+@router.post("/inbox/{int:sample_id}/take", response=SampleOut, summary="Add a sample to the library", **needs("audio"))
 def take(
     request: HttpRequest,
     sample_id: int,
@@ -61,7 +61,7 @@ def take(
         None, description="For a recording from a device: whether it is the phrase.", examples=[True]
     ),
 ) -> Sample:
-    """Make it a clip of the library, for the next training. ``phrase`` confirms a clip from a device."""
+    """Make the sample a clip of the library, for the next training. ``phrase`` confirms a recording from a device."""
     sample = _sample(request, sample_id, to_change)
     if phrase is None or not sample.kind:
         services.take(sample=sample)
@@ -72,13 +72,13 @@ def take(
 
 @router.post("/inbox/confirm", response={204: None}, summary="Confirm the sorted recordings", **needs("audio"))
 def confirm_sorted(request: HttpRequest) -> Status:
-    """Accept all clips from devices of which a recognizer is sure, with its verdict."""
+    """Confirm all recordings from devices about which a recognizer is sure, with its verdict."""
     services.confirm_sorted(user=caller(request).user)
     return Status(204, None)
 
 
 @router.delete("/inbox/{int:sample_id}", response={204: None}, summary="Discard a sample", **needs("audio"))
 def discard(request: HttpRequest, sample_id: int) -> Status:
-    """Delete it with its audio. A clip made from it stays."""
+    """Delete the sample with its audio. A clip made from it stays."""
     services.discard(sample=_sample(request, sample_id, to_change))
     return Status(204, None)

@@ -118,19 +118,19 @@ def jobs(
 
 @router.get("/jobs/{uuid:job_id}", response=JobOut, summary="A job", **needs("read"))
 def job(request: HttpRequest, job_id: UUID) -> JobOut:
-    """Return its state and progress."""
+    """Return the job's state and progress."""
     reader = caller(request).user
     return job_out(a_job(reader, job_id), reader)
 
 
-@router.get("/jobs/{uuid:job_id}/events", response=EventsOut, summary="What a job says", **needs("read"))
+@router.get("/jobs/{uuid:job_id}/events", response=EventsOut, summary="Events of a job", **needs("read"))
 def events(
     request: HttpRequest,
     job_id: UUID,
     after: int = Query(0, ge=0, le=2**62, description="The last number that you already have.", examples=[0]),
     limit: int = Query(MOST_EVENTS, ge=1, le=MOST_EVENTS, examples=[MOST_EVENTS]),
 ) -> EventsOut:
-    """Return its events after a number, and its state. Poll each second, or use the WebSocket ``/ws/jobs/{id}``."""
+    """Return the job's state and its events after a number. Poll each second, or use ``/ws/jobs/{id}``."""
     job = a_job(caller(request).user, job_id)
     rows = list(JobEvent.objects.filter(job=job, id__gt=after).order_by("id")[: limit + 1])
     shown = rows[:limit]
@@ -149,12 +149,12 @@ def _event(event: dict[str, Any]) -> dict[str, Any]:
 
 @router.post("/jobs/{uuid:job_id}/cancel", response=JobOut, summary="Cancel a job", **needs("train", "audio"))
 def cancel(request: HttpRequest, job_id: UUID) -> JobOut:
-    """Cancel a waiting job at once, a running one within seconds. An ended job stays as it is."""
+    """Cancel a waiting job at once, a running one within seconds. A job that has ended does not change."""
     services.cancel(job=_to_change(request, job_id))
     return job(request, job_id)
 
 
-@router.post("/jobs/{uuid:job_id}/retry", response=JobOut, summary="Try a job again", **needs("train", "audio"))
+@router.post("/jobs/{uuid:job_id}/retry", response=JobOut, summary="Retry a job", **needs("train", "audio"))
 def retry(request: HttpRequest, job_id: UUID) -> JobOut:
     """Queue a cancelled, failed or interrupted job again; it continues where it stopped."""
     row = _to_change(request, job_id)

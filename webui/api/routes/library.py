@@ -19,7 +19,7 @@ router = Router(tags=["Clip library"])
 
 @router.get("/library", response=LibraryOut, summary="Contents of the library", **needs("read"))
 def figures(request: HttpRequest) -> LibraryStats:
-    """Return counts and hours."""
+    """Return numbers of clips and hours."""
     user = caller(request).user
     if not services.has_library(user):
         return LibraryStats(0, 0.0, 0, 0, 0, 0, 0, {}, {}, {}, {})
@@ -39,7 +39,7 @@ def clips(
     after: int = Query(0, ge=0, le=2**62, description="The last id that you already have.", examples=[0]),
     limit: int = Query(USUAL, ge=1, le=MOST, examples=[USUAL]),
 ) -> ClipsOut:
-    """List clips in order of their ids; ``next`` leads on."""
+    """List clips in the order of their ids; ``next`` is the address of the next page."""
     user = caller(request).user
     if not services.has_library(user):
         return ClipsOut(items=[], next=None)
@@ -56,14 +56,14 @@ def clips(
 
 @router.get("/clips/{int:clip_id}", response=ClipOut, summary="A clip", **needs("read"))
 def clip(request: HttpRequest, clip_id: int) -> Clip:
-    """Return its text and speaker."""
+    """Return the clip's text and speaker."""
     with services.clip_of(caller(request).user, clip_id) as (_library, clip):
         return clip
 
 
 @router.patch("/clips/{int:clip_id}", response=ClipOut, summary="Correct a clip", **needs("train"))
 def change(request: HttpRequest, clip_id: int, wish: ClipChangeIn) -> Clip:
-    """Change its text, which deletes segments mined by the old one, or reject it: it is stored but no longer used."""
+    """Change the clip's text, which deletes segments mined with the old one; or exclude the clip from training."""
     with services.clip_of(caller(request).user, clip_id) as (library, clip):
         if wish.text is not None:
             services.relabel(library, clip, wish.text)
@@ -74,15 +74,15 @@ def change(request: HttpRequest, clip_id: int, wish: ClipChangeIn) -> Clip:
 
 @router.delete("/clips/{int:clip_id}", response={204: None}, summary="Delete a clip", **needs("train"))
 def delete(request: HttpRequest, clip_id: int) -> Status:
-    """Delete it, and its audio unless another clip has the same."""
+    """Delete the clip, and its audio unless another clip has the same."""
     with services.clip_of(caller(request).user, clip_id) as (library, _clip):
         services.change(library, [clip_id], "delete")
     return Status(204, None)
 
 
 @router.get(
-    "/clips/{int:clip_id}/audio", response=None, summary="Hear a clip", **needs("read", **file_of("audio/flac"))
+    "/clips/{int:clip_id}/audio", response=None, summary="Play a clip", **needs("read", **file_of("audio/flac"))
 )
 def audio(request: HttpRequest, clip_id: int) -> FileResponse:
-    """Return its audio as a FLAC (or WAV) file."""
+    """Return the clip's audio as a FLAC (or WAV) file."""
     return services.audio_response(caller(request).user, clip_id)

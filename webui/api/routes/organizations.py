@@ -60,29 +60,29 @@ def organizations(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]
     return {**listing, "items": _all_out(request, rows)}
 
 
-@router.post("/organizations", response={201: OrganizationOut}, summary="Make an organization", **needs(person=True))
+@router.post("/organizations", response={201: OrganizationOut}, summary="Create an organization", **needs(person=True))
 @creation()
 def add(request: HttpRequest, wish: OrganizationIn) -> Made:
-    """Make an organization whose owner is the caller."""
+    """Create an organization, with the caller as its owner."""
     organization = services.create(user=caller(request).user, name=wish.name)
     return Made(_out(request, organization), f"/api/v1/organizations/{organization.pk}")
 
 
 @router.post("/organizations/join", response=OrganizationOut, summary="Join an organization", **needs(person=True))
 def join(request: HttpRequest, wish: JoinIn) -> OrganizationOut:
-    """Join with the end of an invitation's link, which works once. 410 if it does not work, or no longer."""
+    """Join with the last part of an invitation's link, which works once. 410 if the link does not work."""
     return _out(request, services.join(user=caller(request).user, secret=wish.secret))
 
 
 @router.get(ONE, response=OrganizationOut, summary="An organization", **needs("read"))
 def organization(request: HttpRequest, organization_id: int) -> OrganizationOut:
-    """Return its name and quota, and the caller's role."""
+    """Return the organization's name and quota, and the caller's role."""
     return _out(request, services.visible(caller(request).user, organization_id))
 
 
 @router.patch(ONE, response=OrganizationOut, summary="Rename an organization", **needs(person=True))
 def rename(request: HttpRequest, organization_id: int, wish: OrganizationIn) -> OrganizationOut:
-    """Rename it; for its owners."""
+    """Rename the organization; for its owners."""
     organization = services.owned(caller(request).user, organization_id)
     services.rename(organization=organization, name=wish.name)
     return _out(request, organization)
@@ -90,7 +90,7 @@ def rename(request: HttpRequest, organization_id: int, wish: OrganizationIn) -> 
 
 @router.delete(ONE, response={204: None}, summary="Delete an organization", **needs(person=True))
 def delete(request: HttpRequest, organization_id: int) -> Status:
-    """Delete it, but nothing that was shared with it. Its owners and the owner of Hark may."""
+    """Delete the organization, but nothing that is shared with it. For its owners and the owner of Hark."""
     services.delete(organization=services.administered(caller(request).user, organization_id))
     return Status(204, None)
 
@@ -98,41 +98,43 @@ def delete(request: HttpRequest, organization_id: int) -> Status:
 # ---- people
 
 
-@router.get(ONE + "/members", response=Page[MemberOut], summary="Who is in it", **needs("read"))
+@router.get(ONE + "/members", response=Page[MemberOut], summary="Members of an organization", **needs("read"))
 def members(request: HttpRequest, organization_id: int, paging: Query[Paging]) -> dict[str, Any]:
-    """List its people in the order in which they joined."""
+    """List the members in the order in which they joined."""
     organization = services.visible(caller(request).user, organization_id)
     return page(request, organization.memberships.select_related("user"), paging)
 
 
-@router.patch(MEMBER, response=MemberOut, summary="Change a role", **needs(person=True))
+@router.patch(MEMBER, response=MemberOut, summary="Change the role of a member", **needs(person=True))
 def change(request: HttpRequest, organization_id: int, user_id: int, wish: RoleIn) -> Membership:
-    """Make a person owner, member or viewer. Its owners and the owner of Hark may; one owner must remain."""
+    """Make a person owner, member or viewer; one owner must remain. For its owners and the owner of Hark."""
     membership = services.member(services.administered(caller(request).user, organization_id), user_id)
     services.set_role(membership=membership, role=wish.role)
     return membership
 
 
-@router.delete(MEMBER, response={204: None}, summary="Remove somebody, or leave", **needs(person=True))
+@router.delete(MEMBER, response={204: None}, summary="Remove a member, or leave", **needs(person=True))
 def remove(request: HttpRequest, organization_id: int, user_id: int) -> Status:
-    """Remove a person; what they shared is theirs alone again. Everybody may leave, except the last owner."""
+    """Remove a person; what they shared is private again. Everybody can leave, except the last owner."""
     user = caller(request).user
     find = services.visible if user_id == user.pk else services.administered
     services.remove(membership=services.member(find(user, organization_id), user_id), by=user)
     return Status(204, None)
 
 
-@router.get(ONE + "/invitations", response=Page[InvitationOut], summary="Invitations that wait", **needs("read"))
+@router.get(ONE + "/invitations", response=Page[InvitationOut], summary="Open invitations", **needs("read"))
 def invitations(request: HttpRequest, organization_id: int, paging: Query[Paging]) -> dict[str, Any]:
     """List open invitations, newest first; for its owners."""
     organization = services.owned(caller(request).user, organization_id)
     return page(request, services.open_invitations(organization), paging)
 
 
-@router.post(ONE + "/invitations", response={201: InvitationMadeOut}, summary="Invite somebody", **needs(person=True))
+@router.post(
+    ONE + "/invitations", response={201: InvitationMadeOut}, summary="Create an invitation", **needs(person=True)
+)
 @creation()
 def invite(request: HttpRequest, organization_id: int, wish: RoleIn) -> Made:
-    """Make a link with which a signed-in user joins, once within a week; for its owners."""
+    """Create a link with which one signed-in user can join within a week; for the organization's owners."""
     user = caller(request).user
     invitation, link = services.invite(
         organization=services.owned(user, organization_id), by=user, role=wish.role,
@@ -146,7 +148,7 @@ def invite(request: HttpRequest, organization_id: int, wish: RoleIn) -> Made:
     ONE + "/invitations/{int:invitation_id}", response={204: None}, summary="Revoke an invitation", **needs(person=True)
 )
 def revoke(request: HttpRequest, organization_id: int, invitation_id: int) -> Status:
-    """Revoke its link; for the organization's owners."""
+    """Revoke the link; for the organization's owners."""
     organization = services.owned(caller(request).user, organization_id)
     services.revoke_invitation(invitation=get_object_or_404(Invitation, pk=invitation_id, organization=organization))
     return Status(204, None)
@@ -157,7 +159,7 @@ def revoke(request: HttpRequest, organization_id: int, invitation_id: int) -> St
 
 @router.put(ONE + "/detectors/{int:detector_id}", response={204: None}, summary="Share a detector", **needs("train"))
 def share_detector(request: HttpRequest, organization_id: int, detector_id: int) -> Status:
-    """Share it with all versions, with one organization at a time; for its user, as a member or an owner."""
+    """Share a detector, with all versions, with one organization at a time; for its user, as a member or an owner."""
     return _share(request, organization_id, detector_of(caller(request).user, detector_id))
 
 
@@ -173,7 +175,7 @@ def withdraw_detector(request: HttpRequest, organization_id: int, detector_id: i
     ONE + "/recordings/{uuid:recording_id}", response={204: None}, summary="Share a recording", **needs("audio")
 )
 def share_recording(request: HttpRequest, organization_id: int, recording_id: UUID) -> Status:
-    """Share it, with one organization at a time; for its user, as a member or an owner."""
+    """Share a recording with one organization at a time; for its user, as a member or an owner."""
     return _share(request, organization_id, _recording(request, recording_id))
 
 
@@ -208,7 +210,7 @@ def _withdraw(request: HttpRequest, organization_id: int, thing: services.Thing)
 
 @router.put(ONE + "/quota", response=OrganizationOut, summary="Set the quota", **needs(person=True))
 def quota(request: HttpRequest, organization_id: int, wish: QuotaIn) -> OrganizationOut:
-    """Set the quota of all its people together, shared or not. Its owners may, until the owner of Hark has set one."""
+    """Set the quota of all members together. For its owners, unless the owner of Hark has set one."""
     user = caller(request).user
     organization = services.visible(user, organization_id)
     limits = Limits(wish.disk_bytes, wish.jobs_a_day, wish.minutes_a_month)
@@ -216,9 +218,9 @@ def quota(request: HttpRequest, organization_id: int, wish: QuotaIn) -> Organiza
     return _out(request, organization)
 
 
-@router.get(ONE + "/use", response=UseOut, summary="What was used", **needs("read"))
+@router.get(ONE + "/use", response=UseOut, summary="Usage of an organization", **needs("read"))
 def use(request: HttpRequest, organization_id: int) -> dict[str, Any]:
-    """Return the use of its quota, and that by week and person. For its owners and the owner of Hark."""
+    """Return the use of the quota, in all and by week and person. For its owners and the owner of Hark."""
     organization = services.administered(caller(request).user, organization_id)
     used = usage_of(organization)
     return {
@@ -231,6 +233,6 @@ def use(request: HttpRequest, organization_id: int) -> dict[str, Any]:
 
 @router.get(ONE + "/log", response=Page[EntryOut], summary="The audit log", **needs("read"))
 def log(request: HttpRequest, organization_id: int, paging: Query[Paging]) -> dict[str, Any]:
-    """List what was done in it, newest first. For its owners and the owner of Hark."""
+    """List what was done in the organization, newest first. For its owners and the owner of Hark."""
     organization = services.administered(caller(request).user, organization_id)
     return page(request, entries_of_organization(organization.pk), paging)

@@ -31,13 +31,13 @@ def advice(
     phrase: str = Query(..., max_length=300, examples=["hey compass"]),
     language: str = Query("en", max_length=20, examples=["en"]),
 ) -> AdviceOut:
-    """Check whether a phrase is too short, too common or too similar to others. Takes milliseconds; nothing is made."""
+    """Check whether a phrase is too short, too common or too similar to others. Takes milliseconds."""
     return AdviceOut.model_validate(advise(phrase, language).as_dict())
 
 
 @router.get("/engines", response=list[EngineOut], summary="Speech engines", **needs("read"))
 def engines(request: HttpRequest, language: str = Query("en", max_length=20, examples=["en"])) -> list[EngineOut]:
-    """List ready engines and others. Only the owner sees how to enable one, as that may name folders."""
+    """List all engines. Only the owner sees how to enable one, since that may name folders."""
     tells = caller(request).user.is_owner
     return [
         EngineOut(
@@ -53,7 +53,7 @@ def engines(request: HttpRequest, language: str = Query("en", max_length=20, exa
     ]
 
 
-@router.get("/speech", response=None, summary="Hear a voice", **needs("train", **file_of("audio/wav")))
+@router.get("/speech", response=None, summary="Play a voice", **needs("train", **file_of("audio/wav")))
 def speech(
     request: HttpRequest,
     engine: str = Query(..., max_length=40, examples=["espeak"]),
@@ -68,10 +68,10 @@ def speech(
     )
 
 
-@router.post("/plans", response={201: PlanOut}, summary="Make a plan", **needs("train"))
+@router.post("/plans", response={201: PlanOut}, summary="Create a plan", **needs("train"))
 @creation()
 def add_plan(request: HttpRequest, wish: RunIn) -> Made:
-    """Work out what training would reuse, synthesize and cost, and nothing else. A job takes seconds: poll the plan."""
+    """Plan what training would reuse, synthesize and cost, without training. The job takes seconds: poll the plan."""
     job = services.plan(user=caller(request).user, config=configuration(caller(request).user, wish.model_dump()))
     return Made(_plan(job), f"/api/v1/plans/{job.id}")
 

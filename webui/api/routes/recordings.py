@@ -77,7 +77,7 @@ def create(
     diarize: bool = Form(True, description="Detect the speakers.", examples=[True]),
     summarize: bool = Form(True, examples=[True]),
 ) -> Made:
-    """Store it and queue its transcription; its ``state`` is ready once the transcript exists."""
+    """Store a recording and queue its transcription; its ``state`` is ready once the transcript exists."""
     only_known([*request.POST, *request.FILES], ("audio", "engine", "language", "speakers", "diarize", "summarize"))
     user = caller(request).user
     options = {
@@ -95,7 +95,7 @@ def search(
     recording: UUID | None = IN_ONE,
     limit: int = Query(USUAL_HITS, ge=1, le=MOST_HITS, examples=[USUAL_HITS]),
 ) -> HitsOut:
-    """List segments that contain all of the words, best first."""
+    """List segments that contain all the words, best first."""
     one = a_recording(request, recording) if recording is not None else None
     hits = transcripts.search(user=caller(request).user, query=q, recording=one, limit=limit)
     return HitsOut(
@@ -109,9 +109,9 @@ def search(
     )  # fmt: skip
 
 
-@router.post("/recordings/ask", response=AnswerOut, summary="Ask the recordings", **needs("read"))
+@router.post("/recordings/ask", response=AnswerOut, summary="Ask a question about recordings", **needs("read"))
 def ask(request: HttpRequest, wish: QuestionIn) -> AnswerOut:
-    """Answer with citations of speaker, place and time; by the language model if the owner has set one up."""
+    """Answer a question, citing speaker, recording and time; with the language model if the owner has set one up."""
     one = a_recording(request, wish.recording) if wish.recording is not None else None
     answer = asking.answer(user=caller(request).user, question=wish.question, recording=one)
     return AnswerOut(**{name: answer[name] for name in AnswerOut.model_fields})
@@ -119,13 +119,13 @@ def ask(request: HttpRequest, wish: QuestionIn) -> AnswerOut:
 
 @router.get(ONE, response=RecordingOut, summary="A recording", **needs("read"))
 def recording(request: HttpRequest, recording_id: UUID) -> Recording:
-    """Return its state, and why it failed if it did."""
+    """Return the recording's state and, if it failed, why."""
     return a_recording(request, recording_id)
 
 
 @router.delete(ONE, response={204: None}, summary="Delete a recording", **needs("audio"))
 def delete(request: HttpRequest, recording_id: UUID) -> Status:
-    """Delete it with everything made from it: files, text, links, clips in the library."""
+    """Delete the recording with everything made from it: files, text, links, clips in the library."""
     deletion.delete(recording=a_recording(request, recording_id, owned))
     return Status(204, None)
 
@@ -143,7 +143,7 @@ def transcript(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
 @router.post(ONE + "/speakers", response={201: JobOut}, summary="Detect speakers again", **needs("audio"))
 @creation()
 def detect_speakers(request: HttpRequest, recording_id: UUID, wish: SpeakersIn) -> Made:
-    """Queue it; words, corrections and names stay. 409 while the recording or its speakers are processed."""
+    """Queue a new detection of speakers; words, corrections and names stay. 409 while the recording is processed."""
     mine = a_recording(request, recording_id, to_change)
     job = speaker_changes.detect_speakers_again(recording=mine, speakers=wish.speakers)
     return Made(job_out(job, caller(request).user), f"/api/v1/jobs/{job.id}")
@@ -181,7 +181,7 @@ def voices(request: HttpRequest) -> dict[str, Any]:
 
 @router.delete("/remembered-voices/{person}", response={204: None}, summary="Forget a voice", **needs("audio"))
 def forget_voice(request: HttpRequest, person: str) -> Status[None]:
-    """Delete it; names in transcripts stay."""
+    """Delete a remembered voice; names in transcripts stay."""
     if not speaker_changes.forget_voice(user=caller(request).user, name=person):
         raise Http404
     return Status(204, None)
@@ -228,7 +228,7 @@ def export(
         "", max_length=20, description="The language of a translation; without it, the transcript.", examples=[""]
     ),
 ) -> FileResponse:
-    """Export it as text, captions (SRT, VTT), JSON, table (CSV) or document (DOCX). 409 without such a translation."""
+    """Export as text, captions (SRT, VTT), JSON, table (CSV) or document (DOCX). 409 without such a translation."""
     return derived.export(a_recording(request, recording_id), format, language)
 
 

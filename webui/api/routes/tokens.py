@@ -21,7 +21,7 @@ from webui.api.schemas import MeOut, PairIn, PairOut, RefreshIn, TokenIn, TokenM
 router = Router(tags=["Tokens"])
 
 
-@router.get("/me", response=MeOut, summary="Who am I", **needs())
+@router.get("/me", response=MeOut, summary="The current user", **needs())
 def me(request: HttpRequest) -> MeOut:
     """Return the token's user and scopes."""
     allowed = caller(request)
@@ -35,12 +35,12 @@ def tokens(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
     return page(request, ApiToken.objects.filter(user=caller(request).user), paging)
 
 
-@router.post("/tokens", response={201: TokenMadeOut}, summary="Make a token", **needs(person=True))
+@router.post("/tokens", response={201: TokenMadeOut}, summary="Create a token", **needs(person=True))
 @creation()
 def add(request: HttpRequest, wish: TokenIn) -> Made:
-    """Make a token, whose text is shown once. It has no more scopes than its maker, who must have signed in.
+    """Create a token, whose text is shown once. Its scopes must be among the caller's.
 
-    API tokens, except those with the scope admin, cannot make tokens.
+    The caller must have signed in, or use an API token with the scope admin.
     """
     allowed = caller(request)
     beyond = set(wish.scopes) - allowed.scopes
@@ -52,13 +52,13 @@ def add(request: HttpRequest, wish: TokenIn) -> Made:
 
 @router.get("/tokens/{int:token_id}", response=TokenOut, summary="A token", **needs("read"))
 def token(request: HttpRequest, token_id: int) -> ApiToken:
-    """Return its scopes and last use."""
+    """Return the token's scopes and last use."""
     return get_object_or_404(ApiToken, id=token_id, user=caller(request).user)
 
 
 @router.delete("/tokens/{int:token_id}", response={204: None}, summary="Revoke a token", **needs(person=True))
 def revoke(request: HttpRequest, token_id: int) -> Status:
-    """Revoke it at once."""
+    """Revoke the token at once."""
     services.revoke_token(token=get_object_or_404(ApiToken, id=token_id, user=caller(request).user))
     return Status(204, None)
 
@@ -70,7 +70,7 @@ def sign_in_for_pair(request: HttpRequest, wish: PairIn) -> Status:
     return Status(201, services.issue_pair(user=user, scopes=SCOPES if wish.scopes is None else wish.scopes))
 
 
-@router.post("/pairs/refresh", response={201: PairOut}, summary="Refresh a pair", auth=None)
+@router.post("/pairs/refresh", response={201: PairOut}, summary="Refresh a pair of tokens", auth=None)
 def refresh(request: HttpRequest, wish: RefreshIn) -> Status:
     """Exchange the refresh token for a new pair. If it is used twice, all tokens of the same sign-in are revoked."""
     return Status(201, services.rotate_pair(refresh=wish.refresh))

@@ -28,7 +28,7 @@ def users(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
 @router.post("/users", response={201: UserOut}, summary="Add a user", **needs("admin"))
 @creation()
 def add(request: HttpRequest, wish: UserIn) -> Made:
-    """Add a user, who chooses a password with a link; make that link next."""
+    """Add a user. Then create the link with which they choose a password."""
     user = services.create_user(username=wish.name, password=None, email=wish.email)
     return Made(UserOut.from_orm(user), f"/api/v1/users/{user.pk}")
 
@@ -57,6 +57,6 @@ def delete(request: HttpRequest, user_id: int) -> Status:
 @router.post("/users/{int:user_id}/link", response={201: LinkOut}, summary="A link for a password", **needs("admin"))
 @creation()
 def link(request: HttpRequest, user_id: int) -> Made:
-    """Make a link with which the user chooses a password, once within a week; their older links stop working."""
+    """Create a link with which the user can choose a password, once within a week; older links stop working."""
     user = get_object_or_404(services.existing_users(), pk=user_id)
     return Made(LinkOut(link=services.password_link(user=user, base_url=request.build_absolute_uri("/"))))

@@ -33,7 +33,7 @@ def all_webhooks(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
 def add(request: HttpRequest, wish: WebhookIn) -> Made:
     """Add a webhook, whose secret is shown once. Each message is a POST with ``Hark-Signature: t=...,v1=...``.
 
-    That header holds the time and the HMAC-SHA256, by the secret, of the time, a full stop and the body.
+    The header has the time, and the HMAC-SHA256 with the secret over the time, a full stop and the body.
     """
     hook, secret = webhooks.add(user=caller(request).user, url=wish.url, events=wish.events)
     return Made(WebhookMadeOut(**WebhookOut.from_orm(hook).model_dump(), secret=secret), f"/api/v1/webhooks/{hook.pk}")
@@ -41,18 +41,18 @@ def add(request: HttpRequest, wish: WebhookIn) -> Made:
 
 @router.get("/webhooks/{int:webhook_id}", response=WebhookOut, summary="A webhook", **needs("read"))
 def webhook(request: HttpRequest, webhook_id: int) -> Webhook:
-    """Return its address and events."""
+    """Return the webhook's address and events."""
     return _own(request, webhook_id)
 
 
 @router.delete("/webhooks/{int:webhook_id}", response={204: None}, summary="Delete a webhook", **needs("train"))
 def remove(request: HttpRequest, webhook_id: int) -> Status:
-    """Delete it with its unsent messages."""
+    """Delete the webhook with its unsent messages."""
     webhooks.remove(webhook=_own(request, webhook_id))
     return Status(204, None)
 
 
-@router.post("/webhooks/{int:webhook_id}/ping", response={201: DeliveryOut}, summary="Try a webhook", **needs("train"))
+@router.post("/webhooks/{int:webhook_id}/ping", response={201: DeliveryOut}, summary="Test a webhook", **needs("train"))
 @creation()
 def ping(request: HttpRequest, webhook_id: int) -> Made:
     """Send a message of the event ``ping``; the deliveries show its outcome."""
@@ -61,7 +61,10 @@ def ping(request: HttpRequest, webhook_id: int) -> Made:
 
 
 @router.get(
-    "/webhooks/{int:webhook_id}/deliveries", response=Page[DeliveryOut], summary="What was sent", **needs("read")
+    "/webhooks/{int:webhook_id}/deliveries",
+    response=Page[DeliveryOut],
+    summary="Deliveries of a webhook",
+    **needs("read"),
 )
 def deliveries(request: HttpRequest, webhook_id: int, paging: Query[Paging]) -> dict[str, Any]:
     """List the last 50 messages and their state, newest first."""

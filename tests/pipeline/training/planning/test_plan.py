@@ -265,7 +265,7 @@ Rows = list[tuple[str, str, float]]
 
 
 class Recordings:
-    """A library of real recordings alone, by speaker ("" for unknown), corpus and seconds; it holds no audio."""
+    """A library of real recordings alone, by speaker ("" for unknown), corpus and seconds; it contains no audio."""
 
     def __init__(self, recordings: Rows) -> None:
         self.clips = [
