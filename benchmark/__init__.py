@@ -25,8 +25,8 @@ def shared_folder() -> Path:
         raise HarkError(
             "The real recordings for this benchmark are missing.",
             f"The folder {folder} does not exist.",
-            "Point HARK_SHARED at a folder laid out like it (keyphrases/<phrase>/*.ogg, speech/, noise/); "
-            "./hark bench wakeword --fetch FOLDER makes one.",
+            "Set HARK_SHARED to a folder with keyphrases/<phrase>/*.ogg, speech/ and noise/; "
+            "./hark bench wakeword --fetch FOLDER creates one.",
         )
     return folder
 

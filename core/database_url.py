@@ -51,7 +51,7 @@ def parameters(url: str) -> dict[str, Any]:
 
 
 def as_servers_take_it(document: str) -> str:
-    """Replace the character 0 and half surrogates in JSON by U+FFFD."""
+    """Replace the character 0 and lone surrogates in JSON by U+FFFD."""
     return _REFUSED_IN_JSON.sub(r"\1\\ufffd", document)
 
 

@@ -139,7 +139,7 @@ class EncoderBackbone:
         self._session = session(graph, providers=providers)
 
     def hear(self, audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return roots of phone probabilities [samples // 320, width] and states [one for every 4 of them, 288]."""
+        """Return square roots of phone probabilities [samples // 320, width] and states [a fourth as many, 288]."""
         return self.hear_many([audio])[0]
 
     def hear_many(self, audios: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:

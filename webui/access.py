@@ -25,7 +25,7 @@ Row = TypeVar("Row", bound=models.Model)
 
 
 def shared_with(**more: Any) -> models.ForeignKey[Any, Any]:
-    """Make the field for the organization that a thing is shared with; None until its user shares it."""
+    """Make the field for the organization that an object is shared with; None until its user shares it."""
     return models.ForeignKey(Organization, on_delete=models.SET_NULL, null=True, blank=True, **more)
 
 
@@ -81,12 +81,12 @@ class Things(Owned[Row]):
 
 
 def visible(things: Things[Row], user: User, **which: Any) -> Row:
-    """Return a thing for reading. Raises Http404 if there is none that the user may see."""
+    """Return an object to read. Raises Http404 if the user may see none with these values."""
     return get_object_or_404(things.visible_to(user), **which)
 
 
 def to_change(things: Things[Row], user: User, **which: Any) -> Row:
-    """Return a thing for a change. Raises Http404 as :func:`visible`, StatusError (403) if it may only be read."""
+    """Return an object to change. Raises Http404 as :func:`visible`, StatusError (403) if it may only be read."""
     thing = visible(things, user, **which)
     if not things.editable_by(user).filter(pk=thing.pk).exists():
         raise StatusError(
@@ -99,7 +99,7 @@ def to_change(things: Things[Row], user: User, **which: Any) -> Row:
 
 
 def owned(things: Things[Row], user: User, **which: Any) -> Row:
-    """Return a thing for a decision of its user. Raises Http404 as :func:`visible`, StatusError (403) for others."""
+    """Return an object that the user owns. Raises Http404 as :func:`visible`, StatusError (403) for other users."""
     thing = visible(things, user, **which)
     if not things.owned_by(user).filter(pk=thing.pk).exists():
         raise not_yours()
@@ -116,7 +116,7 @@ def not_yours() -> StatusError:
 
 
 def sharing_of(thing: Any, user: User) -> dict[str, Any]:
-    """Return what a page shows of a thing's sharing; ``share_with``: the organizations to choose from."""
+    """Return what a page shows about sharing an object; ``share_with``: the organizations to choose from."""
     own = thing.user_id == user.pk
     organization = thing.organization
     membership = None if organization is None else membership_of(user, organization)

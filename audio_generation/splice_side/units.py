@@ -301,7 +301,7 @@ def _words_of(recording: Recording) -> list[int]:
 
 
 def _cuts(rows: dict[str, np.ndarray], labels: Sequence[str], mel: np.ndarray) -> np.ndarray:
-    """Return the cut of each segment [samples], ascending."""
+    """Return the sample at which each segment is cut, in ascending order."""
     from scipy import ndimage
 
     level = np.logaddexp.reduce(mel, axis=1)

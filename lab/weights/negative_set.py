@@ -93,9 +93,7 @@ def make_negative_set(
 
     utterances = negative_utterances(training, held_out, hours, seed)
     if not utterances:
-        raise HarkError(
-            "There is nothing to make a negative set of.", "No recording can be read.", "Name other corpora."
-        )
+        raise HarkError("There is no speech for a negative set.", "No recording can be read.", "Name other corpora.")
     outputs = outputs_of(Keyphrase("computer"))  # any phrase: the stored data does not depend on it
     detector = EncoderDetector.of_phrase(outputs, WINDOW_S)
     about = {

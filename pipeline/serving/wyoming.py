@@ -150,7 +150,7 @@ class MonoAudio:
         form = (chunk.rate, chunk.width, chunk.channels)
         if form != self._form:
             if chunk.rate not in RATES or chunk.channels not in CHANNELS or chunk.width not in (1, 2, 3, 4):
-                raise ValueError(f"audio of rate {chunk.rate}, width {chunk.width}, channels {chunk.channels}")
+                raise ValueError(f"unsupported rate {chunk.rate}, width {chunk.width} or channels {chunk.channels}")
             self._form = form
             other = chunk.rate != SAMPLE_RATE
             self._resampler = soxr.ResampleStream(chunk.rate, SAMPLE_RATE, 1, dtype="float32") if other else None

@@ -32,7 +32,7 @@ def set_retention(*, user: User, recordings_days: int | None, jobs_days: int | N
 
 
 def delete_what_is_old() -> int:
-    """Delete what is older than its user's retention; return how many things. Called every few seconds."""
+    """Delete what is older than its user's retention; return the number deleted. Called every few seconds."""
     gone = 0
     for user in User.objects.filter(~Q(recordings_days=None) | ~Q(jobs_days=None), is_active=True):
         if user.recordings_days is not None:

@@ -233,7 +233,7 @@ def use_password_link(*, secret: str, password: str) -> User:
 
 
 def create_token(*, user: User, name: str, scopes: Collection[str], days: int | None = None) -> tuple[ApiToken, str]:
-    """Return a new API token and its text, shown only now. ``days``: its life (None: for ever). Raises HarkError."""
+    """Return a new API token and its text, shown only once. It ends after ``days`` (None: never). Raises HarkError."""
     name = name.strip()
     if not name or len(name) > 100 or any(unicodedata.category(letter)[0] == "C" for letter in name):
         raise _no_token(_("Its name must have 1 to 100 characters, without control characters."))

@@ -50,7 +50,7 @@ def in_words(request: HttpRequest, error: Exception) -> tuple[HarkError, int]:
 
 
 def not_found() -> HarkError:
-    """Make the error 404, also for things of other users, so that ids reveal nothing."""
+    """Make the error 404, also for other users' objects, so that ids reveal nothing."""
     return HarkError(
         _("Not found."),
         _("The id is wrong, or the item was deleted or belongs to another user."),

@@ -163,7 +163,7 @@ class ExplainErrorsMiddleware(Middleware):
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer 404, also for things of other users, so that ids reveal nothing."""
+    """Answer 404, also for other users' objects, so that ids reveal nothing."""
     error = HarkError(
         _("Not found."),
         _("The address is wrong, or the item was deleted or belongs to another user."),

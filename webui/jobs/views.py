@@ -45,7 +45,7 @@ def _shown(event: dict[str, Any]) -> dict[str, Any]:
 
 @require_GET
 def index(request: HttpRequest) -> HttpResponse:
-    """List the user's jobs and those about things shared with them, newest first."""
+    """List the user's jobs and those of objects shared with them, newest first."""
     jobs = Job.objects.visible_to(signed_in(request)).select_related("organization")
     return render(request, "jobs/index.html", {"page": page_asked_for(request, jobs, PAGE)})
 

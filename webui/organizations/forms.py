@@ -12,7 +12,7 @@ MOST_DAYS = 36_500
 
 
 class NameForm(forms.Form):
-    """The name of an organization, which :mod:`webui.organizations.services` checks."""
+    """The form for an organization's name, which :mod:`webui.organizations.services` checks."""
 
     name = forms.CharField(
         label=_("Name"), max_length=LONGEST_NAME, widget=forms.TextInput(attrs={"autocomplete": "off"})

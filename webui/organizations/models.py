@@ -17,7 +17,7 @@ class Role(models.TextChoices):
 
 
 class Organization(models.Model):
-    """People who share detectors and recordings. Shared things stay their users', in those users' folders."""
+    """People who share detectors and recordings. What they share stays theirs, in their folders."""
 
     name = models.CharField(_("name"), max_length=100)
     created_at = models.DateTimeField(auto_now_add=True)

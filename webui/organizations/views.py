@@ -52,7 +52,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def organization(request: HttpRequest, organization_id: int) -> HttpResponse:
-    """Show people and shared things; for its owners also invitations, quota and settings."""
+    """Show members and what they share; to its owners also invitations, quota and settings."""
     return _page(request, organization_id)
 
 
@@ -229,7 +229,7 @@ def use(request: HttpRequest, organization_id: int) -> HttpResponse:
 
 @require_safe
 def export(request: HttpRequest, organization_id: int) -> HttpResponse:
-    """Download the organization's data as JSON; shared things are in the exports of their users."""
+    """Download the organization's data as JSON; what is shared is in the exports of its users."""
     organization = services.owned(signed_in(request), organization_id)
     rows = use_of.rows_of(organization)
     record(Action.ORGANIZATION_EXPORTED, what=organization.name, organization=organization.pk)
@@ -256,7 +256,7 @@ def share_recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 
 
 def _share(request: HttpRequest, thing: services.Thing, page: str, pages: str) -> HttpResponse:
-    """Share or withdraw a thing, then show its page, or the list if it is no longer visible."""
+    """Share or withdraw an object, then show its page, or the list if it is no longer visible."""
     user = signed_in(request)
     chosen = request.POST.get("organization", "")
     organization = services.visible(user, whole_number(chosen) or 0) if chosen else None

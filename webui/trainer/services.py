@@ -96,7 +96,7 @@ def _numbers(version: Version) -> str:
 
 
 def plan(*, user: User, config: RunConfig, targets: Sequence[str] = ()) -> Job:
-    """Queue a job that works out what training would do; ``targets``: the chosen devices, for its page."""
+    """Queue a job that plans a training; its page shows ``targets``, the chosen devices."""
     spec = {**as_spec(config), "targets": list(targets)}
     return jobs.submit(user=user, kind="plan", title=config.phrase, spec=spec)
 
