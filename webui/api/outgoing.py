@@ -96,7 +96,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
         except httpx2.HTTPError as error:
             raise NotSent(_("No answer: %(why)s") % {"why": _reason_of(error)}) from error
         except TimeoutError as error:
-            why = f"TimeoutError: nothing whole within {WHOLE_S:.0f} s"
+            why = f"TimeoutError: no complete answer within {WHOLE_S:.0f} s"
             raise NotSent(_("No answer: %(why)s") % {"why": why}) from error
     raise NotSent(_("No connection: %(why)s") % {"why": problem})
 
