@@ -64,7 +64,7 @@ def test_each_name_is_taken_under_hark_s_own() -> None:
         ("CORS_ORIGINS", "*", "origin"),
         ("CORS_ORIGINS", "https://a.example, https://b.example/page", "origin"),
         ("CORS_ORIGINS", '["https://a.example"', "list"),
-        ("GOOGLE_CLIENT_IDS", "one,two", "one client"),
+        ("GOOGLE_CLIENT_IDS", "one,two", "one Google client"),
         ("WHISPER_MODEL", "openai/whisper-large-v3", "neither a size"),
         ("MAX_AUDIO_LENGTH", "30m", "whole number"),
         ("GPU_MEMORY_FRACTION", "0.8", "memory of a GPU"),

@@ -109,7 +109,7 @@ def test_a_file_with_a_wrong_digest_is_not_kept(hub: Hub, tmp_path: Path, broken
 def test_what_the_hub_does_not_have_is_named(hub: Hub, tmp_path: Path) -> None:
     with pytest.raises(HarkError, match="404"):
         hub_download("rhasspy/nothing", ["*"], tmp_path, silent_reporter())
-    with pytest.raises(HarkError, match="no such files"):
+    with pytest.raises(HarkError, match="does not have the files"):
         hub_download(VOICES, ["en/nobody/*.onnx"], tmp_path, silent_reporter())
 
 
