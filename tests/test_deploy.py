@@ -113,7 +113,7 @@ def test_nothing_secret_and_nothing_built_goes_into_an_image() -> None:
 
 
 @pytest.mark.parametrize("name", COMPOSES)
-def test_what_compose_names_is_there(name: str) -> None:
+def test_files_that_compose_names_exist(name: str) -> None:
     loaded = compose(name)
     networks, volumes, secrets = (set(loaded.get(kind, {})) for kind in ("networks", "volumes", "secrets"))
     for service, said in loaded["services"].items():
@@ -270,7 +270,7 @@ def small_dns(*addresses: str) -> Iterator[tuple[int, list[str]]]:
         server.shutdown()
 
 
-def test_what_systemd_starts_are_commands_of_hark() -> None:
+def test_systemd_starts_commands_of_hark() -> None:
     for unit in sorted((DEPLOY / "systemd").glob("*.service")):
         (start,) = re.findall(r"^ExecStart=(?:/bin/sh -c 'exec )?(.*?)'?$", unit.read_text(), re.MULTILINE)
         python, main, *command = start.replace("`date +%%u`", "1").split()
@@ -360,7 +360,7 @@ def test_pods_of_several_nodes_mount_the_data_folder() -> None:
         assert one["spec"]["selector"]["matchLabels"].items() <= labels.items()
 
 
-def test_what_kubernetes_names_is_there() -> None:
+def test_files_that_kubernetes_names_exist() -> None:
     deployments, services = of_kind("Deployment"), of_kind("Service")
     (web,) = services.values()
     assert web["spec"]["selector"] == deployments["hark-web"]["spec"]["selector"]["matchLabels"]

@@ -222,7 +222,7 @@ def test_a_failed_installation_says_why_and_is_taken_up_again(launcher: Launcher
     assert len(launcher.pip_calls()) == 1
 
 
-def test_goes_on_without_what_cannot_be_compiled(launcher: Launcher) -> None:
+def test_continues_without_packages_that_cannot_be_compiled(launcher: Launcher) -> None:
     code, out, err = launcher.run("train", **launcher.pip_fails("  ERROR: Failed building wheel for ctc-segmentation"))
     assert (code, out) == (0, "main:train\n")
     assert "apt-get install gcc python3-dev" in err
@@ -235,7 +235,7 @@ def test_goes_on_without_what_cannot_be_compiled(launcher: Launcher) -> None:
 NO_WHEEL = "ERROR: No matching distribution found for moonshine-voice==0.0.73"
 
 
-def test_goes_on_without_what_is_not_made_for_this_system(launcher: Launcher) -> None:
+def test_continues_without_packages_that_do_not_exist_for_this_system(launcher: Launcher) -> None:
     code, out, err = launcher.run("train", **launcher.pip_fails(NO_WHEEL, at="-alone.txt"))
     assert (code, out) == (0, "main:train\n")
     assert "without moonshine-voice" in err
@@ -270,7 +270,7 @@ def test_two_starts_at_once_install_once(launcher: Launcher) -> None:
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_installation_ends_pip_and_says_so(launcher: Launcher, kind: signal.Signals) -> None:
+def test_an_interrupted_installation_ends_pip_and_reports_it(launcher: Launcher, kind: signal.Signals) -> None:
     process = launcher.start("train", PIP_SLEEPS="30")
     wait_for((launcher.folder / "calls").exists, 30)
     os.killpg(process.pid, kind)
@@ -327,7 +327,7 @@ def test_an_unknown_build_of_torch_is_refused(launcher: Launcher) -> None:
     assert "HARK_TORCH=rocm" in err and "cpu or cuda" in err
 
 
-def test_names_the_missing_debian_packages_and_goes_on(launcher: Launcher) -> None:
+def test_names_the_missing_debian_packages_and_continues(launcher: Launcher) -> None:
     launcher.program("apt-get", "echo apt-get must not run; exit 1")
     code, out, err = launcher.run(HARK_NO_APT="1")
     assert (code, out) == (0, "main:\n")

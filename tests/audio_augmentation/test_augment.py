@@ -95,7 +95,7 @@ def test_the_same_generator_gives_the_same_audio(augmenter: Augmenter, speech: n
     assert len(set(results)) == len(results)
 
 
-def test_the_input_is_left_alone(augmenter: Augmenter, speech: np.ndarray, rng: np.random.Generator) -> None:
+def test_the_input_is_not_changed(augmenter: Augmenter, speech: np.ndarray, rng: np.random.Generator) -> None:
     before = speech.copy()
     for _ in range(30):
         augmenter(speech, rng)

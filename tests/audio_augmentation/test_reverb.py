@@ -47,7 +47,7 @@ def test_the_direct_path_is_where_geometry_puts_it(rng: np.random.Generator) -> 
     assert direct_path(rir) == pytest.approx(metres / 343.0 * SAMPLE_RATE + reverb.SINC_DELAY, abs=1.5)
 
 
-def test_the_diffuse_tail_goes_on_where_the_reflections_end() -> None:
+def test_the_diffuse_tail_begins_where_the_reflections_end() -> None:
     # Averaged over rooms, the level falls steadily: no step where simulated reflections give way to noise.
     rooms = [room for room in room_pool(60, seed=2) if reverberation_time(room) > 0.3]
     levels = np.mean(

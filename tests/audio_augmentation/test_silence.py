@@ -41,7 +41,7 @@ def test_silence_has_no_speech(method: silence.Method, length: int) -> None:
     assert not len(trim_silence(np.zeros(length, dtype=np.float32), 0.05))
 
 
-def test_audio_that_is_all_speech_stays_whole(word: np.ndarray) -> None:
+def test_audio_that_is_all_speech_is_not_trimmed(word: np.ndarray) -> None:
     assert speech_bounds(word) == (0, len(word))
 
 

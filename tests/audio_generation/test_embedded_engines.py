@@ -90,7 +90,7 @@ def test_espeak_gives_the_same_samples_in_every_run(espeak: Engine, tmp_path: Pa
     assert all(np.array_equal(one, two) for one, two in zip(*runs))
 
 
-def test_espeak_settings_are_heard(espeak: Engine, tmp_path: Path) -> None:
+def test_espeak_settings_change_the_audio(espeak: Engine, tmp_path: Path) -> None:
     slow, fast = (len(sound(espeak, tmp_path, "gmw/en-US", {"rate": rate})) for rate in (120, 240))
     assert slow > 1.5 * fast
     low, high = (pitch_hz(sound(espeak, tmp_path, "gmw/en-US", {"pitch": pitch})) for pitch in (20, 80))
@@ -128,7 +128,7 @@ def test_odd_texts_are_answered_by_each_engine(
         assert isinstance(say(engine, tmp_path, voice), GeneratedClip)
 
 
-def test_flite_settings_are_heard_and_leave_no_trace(flite: Engine, tmp_path: Path) -> None:
+def test_flite_settings_change_the_audio_of_their_request_only(flite: Engine, tmp_path: Path) -> None:
     before = sound(flite, tmp_path, "kal16")
     slow = sound(flite, tmp_path, "slt", {"duration_stretch": 1.5})
     fast = sound(flite, tmp_path, "slt", {"duration_stretch": 0.75})
@@ -184,7 +184,7 @@ def test_flite_reads_voices_of_the_users_own(flite: Engine, tmp_path: Path, monk
     engine.close()
 
 
-def test_festival_settings_are_heard_and_leave_no_trace(festival: Engine, tmp_path: Path) -> None:
+def test_festival_settings_change_the_audio_of_their_request_only(festival: Engine, tmp_path: Path) -> None:
     names = [voice.name for voice in festival.voices("en")]
     for voice in names:
         before = sound(festival, tmp_path, voice)

@@ -139,7 +139,7 @@ def test_hibari_is_men_women_and_children(hibari: Hibari, tmp_path: Path) -> Non
     assert lowest_hz(low) < lowest_hz(high)
 
 
-def test_hibari_settings_are_heard_and_the_same_seed_is_the_same_clip(hibari: Hibari, tmp_path: Path) -> None:
+def test_hibari_settings_change_the_audio_and_the_same_seed_gives_the_same_clip(hibari: Hibari, tmp_path: Path) -> None:
     one, again, other, quick, low = sounds(
         spoken(hibari, tmp_path, ["woman-3"], {"seed": 1}, {"seed": 1}, {"seed": 2}, {"speed": 2.0}, {"pitch": 0.8})
     )

@@ -49,7 +49,7 @@ def words_taken(table: UnitTable, pieces: list[Piece]) -> list[list[str]]:
     return result
 
 
-def test_a_wanted_text_that_was_spoken_whole_is_taken_whole(table: UnitTable) -> None:
+def test_a_text_that_was_recorded_in_one_piece_is_used_in_one_piece(table: UnitTable) -> None:
     for text in (SENTENCES[0], SENTENCES[2]):
         pieces = chosen(table, text)
         assert len(runs(pieces)) == 1
@@ -67,14 +67,14 @@ def test_whole_words_are_preferred_to_pieces_of_others(table: UnitTable) -> None
     assert len(runs(pieces)) <= 6
 
 
-def test_each_piece_is_the_sound_that_is_wanted(table: UnitTable) -> None:
+def test_each_piece_has_the_requested_phones(table: UnitTable) -> None:
     text = wanted_phones("yellow computer", "en-us")
     pieces = chosen(table, "yellow computer")
     assert [table.labels[table.label[p.left]] for p in pieces] == [w.label for w in text[:-1]]
     assert table.labels[table.label[pieces[-1].right]] == ""
 
 
-def test_joins_make_no_click(table: UnitTable) -> None:
+def test_joins_do_not_click(table: UnitTable) -> None:
     for seed, text in enumerate(("smart mirror", "computer compass", "yellow birds saw you", "hey window")):
         pieces = chosen(table, text, seed)
         assert len(runs(pieces)) > 1
@@ -103,7 +103,7 @@ def test_the_same_seed_gives_the_same_clip_and_others_differ(table: UnitTable) -
     assert len({clip.sources for clip in spoken}) > 1
 
 
-def test_speed_and_pitch_are_heard(table: UnitTable) -> None:
+def test_speed_and_pitch_change_the_audio(table: UnitTable) -> None:
     plain, fast, high = (
         speak(table, "turn the mirror", "en-us", {"seed": 1, **more}).audio
         for more in ({}, {"speed": 1.25}, {"pitch": 1.12})
@@ -144,7 +144,7 @@ def test_punctuation_is_a_pause() -> None:
     assert stressed == ["u"]
 
 
-def test_of_a_long_pause_little_is_taken() -> None:
+def test_a_long_pause_is_shortened() -> None:
     first, second = sung("see me", "a"), sung("may", "b")
     gap = np.random.default_rng(0).standard_normal(3 * SAMPLE_RATE).astype(np.float32) * 1e-4
     shift = (len(first.audio) + len(gap)) / SAMPLE_RATE
@@ -173,7 +173,7 @@ def test_recordings_are_brought_to_one_level_and_spectrum() -> None:
     assert abs(tilt(quiet) - tilt(loud)) < 0.4 * abs(tilt(noise) - tilt(dull))
 
 
-def test_odd_recordings_are_no_trouble() -> None:
+def test_unusual_recordings_do_not_fail() -> None:
     silent = Recording("s", np.zeros(8000, np.float32), (phone("m", 0.1, 0.3),), ())
     short = Recording("t", np.zeros(800, np.float32), (phone("m", 0.0, 0.05),), ())
     late = Recording("u", sung("may", "x").audio, (phone("m", 0.2, 0.4), phone("eɪ", 9.0, 9.5)), ())

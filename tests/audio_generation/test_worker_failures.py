@@ -48,7 +48,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("behave", list(FAILURES))
-def test_a_failure_of_one_request_is_named_and_ends_no_other(fake: Fake, tmp_path: Path, behave: str) -> None:
+def test_a_failed_request_is_named_and_the_others_continue(fake: Fake, tmp_path: Path, behave: str) -> None:
     results = list(fake.synthesize([request(0), request(1, behave), request(2), request(3)], tmp_path))
     assert [result.request_id for result in results] == ["r0", "r1", "r2", "r3"]
     assert [type(result) for result in results] == [GeneratedClip, FailedRequest, GeneratedClip, GeneratedClip]
@@ -170,7 +170,7 @@ def test_a_call_within_another_is_refused_and_a_closed_engine_starts_again(fake:
     assert all(isinstance(result, GeneratedClip) for result in rest[1:]) and len(rest) == 8
 
 
-def test_a_worker_that_died_while_idle_costs_no_request(fake: Fake, tmp_path: Path) -> None:
+def test_a_worker_that_died_while_idle_loses_no_request(fake: Fake, tmp_path: Path) -> None:
     list(fake.synthesize([request(0)], tmp_path))
     assert fake._worker is not None
     fake._worker._process.kill()

@@ -17,7 +17,7 @@ def large_bundle(folder: Path, phrase: str, size: str = "large") -> Path:
 
 
 @needs_encoder
-def test_the_scores_are_those_of_each_alone(tmp_path: Path) -> None:
+def test_the_scores_equal_those_of_each_bundle_alone(tmp_path: Path) -> None:
     bundles = [Bundle(large_bundle(tmp_path / phrase, phrase)) for phrase in ("computer", "river")]
     detectors = [found for bundle in bundles if (found := large_detector(bundle)) is not None]
     assert len(detectors) == 2
@@ -34,5 +34,5 @@ def test_the_scores_are_those_of_each_alone(tmp_path: Path) -> None:
     assert scores_together(detectors, [], detectors[0].config.window_samples)[0].shape == (0,)
 
 
-def test_other_bundles_listen_alone(tmp_path: Path) -> None:
+def test_other_bundles_are_scored_separately(tmp_path: Path) -> None:
     assert large_detector(Bundle(large_bundle(tmp_path / "small", "computer", "standard"))) is None

@@ -76,7 +76,7 @@ def test_a_damaged_stream_is_made_again(tmp_path: Path, harm: str) -> None:
     np.testing.assert_array_equal(again.speech(0, again.block_ends[-1]), before)
 
 
-def test_what_breaks_off_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_an_interrupted_stream_leaves_no_files(tmp_path: Path) -> None:
     def breaking() -> Iterator[StreamClip]:
         yield from clips(1)
         raise HarkError("That is no audio.", "It is damaged.", "Get another.")

@@ -144,7 +144,7 @@ def test_a_word_is_spoken_by_people_that_no_weights_were_trained_on(tmp_path: Pa
     assert recordings_of("write", tmp_path) == []
 
 
-def test_what_reports_predict_is_held_against_people() -> None:
+def test_predictions_of_reports_are_compared_with_people() -> None:
     def bundle(told: float | None, missed: float, positives: str = REAL) -> dict[str, Any]:
         interval = asdict(wilson_interval(round(400 * missed), 400))
         conditions = {name: {"as_shipped": {"miss_rate": interval}} for name in ("clean", "kitchen")}
@@ -171,7 +171,7 @@ def test_what_reports_predict_is_held_against_people() -> None:
     ("got", "kept"),
     [((0.5, 0.2, 1.0), True), ((0.26, 0.25, 0.27), True), ((0.0, 0.0, 0.9), True), ((1.4, 0.7, 2.5), False)],
 )
-def test_false_alarms_are_held_against_those_that_were_wanted(got: tuple[float, float, float], kept: bool) -> None:
+def test_false_alarms_are_compared_with_the_accepted_rate(got: tuple[float, float, float], kept: bool) -> None:
     shipped = {"fa_per_hour": dict(zip(("value", "low", "high"), got)), "miss_rate": {"value": 0.3}}
     condition = {"as_shipped": shipped, "at_fa_per_hour": {"0.5": {"miss_rate": {"value": 0.1}}}}
     bundle = {"wanted_fa_per_hour": 0.5, "conditions": {"clean": condition, "kitchen": condition}}
@@ -180,7 +180,7 @@ def test_false_alarms_are_held_against_those_that_were_wanted(got: tuple[float, 
     assert told["bundles"]["one"]["lost"] == pytest.approx(0.2)
 
 
-def test_to_detect_the_phrase_in_other_speech_is_no_false_alarm(shared: Path, tmp_path: Path) -> None:
+def test_the_phrase_in_other_speech_does_not_count_as_a_false_alarm(shared: Path, tmp_path: Path) -> None:
     corpus, tsv = shared / "speech" / "librispeech-dev-clean", shared / "speech" / "commonvoice-mini"
     files = audio_files(corpus)
     texts = ["two supercomputers", *["it is late"] * (len(files) - 1)]
@@ -199,7 +199,7 @@ def test_to_detect_the_phrase_in_other_speech_is_no_false_alarm(shared: Path, tm
     assert without(scores, evaluation.spans_saying("kettle", "en"), 0.08).all()
 
 
-def test_a_bundle_is_measured_and_measured_again_from_what_is_kept(
+def test_a_bundle_is_measured_again_from_stored_audio(
     shared: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = tone_bundle(tmp_path / "computer-quick-1", report={"engines": {"choir": 12}, "seed": 4})
@@ -242,7 +242,7 @@ def test_a_bundle_is_measured_and_measured_again_from_what_is_kept(
             bench_wakeword([changed])
 
 
-def test_scores_of_a_kept_stream_are_those_of_its_files(shared: Path, data_dir: Path, tmp_path: Path) -> None:
+def test_scores_of_a_stored_stream_equal_those_of_its_files(shared: Path, data_dir: Path, tmp_path: Path) -> None:
     files = sorted((shared / "keyphrases" / "computer").glob("*.wav"))
     stream = stream_of_files(files, shared, tmp_path / "cache")
     detector = Detector(tone_bundle(tmp_path / "bundle"))
@@ -271,7 +271,7 @@ def test_bundles_of_one_phrase_are_pooled(shared: Path, tmp_path: Path) -> None:
     assert all(len(line) < 200 for line in text.splitlines())
 
 
-def test_several_bundles_get_the_figures_that_each_gets_alone(
+def test_several_bundles_get_the_same_figures_as_each_alone(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundles = [keyword_hmm_bundle(tmp_path / "keyword_hmm", "computer"), tone_bundle(tmp_path / "tone")]
@@ -283,7 +283,7 @@ def test_several_bundles_get_the_figures_that_each_gets_alone(
         assert bench_wakeword([bundle])["bundles"] == {bundle.name: both[bundle.name]}
 
 
-def test_a_phrase_without_recordings_is_synthesized_and_says_so(shared: Path, tmp_path: Path) -> None:
+def test_a_phrase_without_recordings_is_synthesized_and_marked(shared: Path, tmp_path: Path) -> None:
     figures = bench_wakeword([tone_bundle(tmp_path / "hey-compass", "hey compass")])
     one = figures["bundles"]["hey-compass"]
     assert one["positives"] == "synthesized"
@@ -306,7 +306,7 @@ def test_files_for_devices_are_measured_in_their_runtimes(shared: Path, tmp_path
         assert f"average of 1 phrases ({device})" in table(figures)
 
 
-def test_openwakeword_s_files_listen_together_as_each_alone(shared: Path, tmp_path: Path) -> None:
+def test_openwakeword_s_files_score_together_as_each_alone(shared: Path, tmp_path: Path) -> None:
     bundles = [
         tone_bundle(tmp_path / "computer", files=device_files()),
         tone_bundle(tmp_path / "snowboy", "snowboy", files=device_files("snowboy", seed=1)),
@@ -336,7 +336,7 @@ def test_peers_score_the_same_streams_once(shared: Path, tmp_path: Path, monkeyp
     assert bench_wakeword([], peers=True)["peers"] == {"openWakeWord: hey robot": robot}
 
 
-def test_nothing_to_measure_is_explained(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_benchmark_without_audio_is_explained(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(HarkError, match="nothing to measure"):
         bench_wakeword([])
     with pytest.raises(HarkError, match="cannot be found"):
@@ -360,7 +360,7 @@ def measured(name: str, phrase: str, missed: list[list[bool]], positives: str = 
     return [Measured(f"{name} {i}", phrase, figures, {"clean": at, "kitchen": at}) for i, at in enumerate(rates)]
 
 
-def test_the_interval_of_several_bundles_knows_that_they_heard_the_same_clips() -> None:
+def test_the_interval_of_several_bundles_counts_their_common_clips_once() -> None:
     rng = np.random.default_rng(0)
     clips = 400
     same = (rng.random(clips) < 0.3).tolist()
@@ -405,11 +405,11 @@ def test_phrases_count_alike_in_the_average_and_synthesized_ones_do_not() -> Non
         ({"training_corpora": ["smart_mirror"]}, ["keyphrases/smart mirror"], True),
     ],
 )
-def test_what_was_heard_in_training_is_found(manifest: dict[str, Any], heard: list[str], known: bool) -> None:
+def test_recordings_used_in_training_are_found(manifest: dict[str, Any], heard: list[str], known: bool) -> None:
     assert heard_in_training(manifest, "smart mirror") == {"corpora": heard, "known": known}
 
 
-def test_the_table_says_what_was_heard_in_training(shared: Path, tmp_path: Path) -> None:
+def test_the_table_names_recordings_used_in_training(shared: Path, tmp_path: Path) -> None:
     guilty = tone_bundle(tmp_path / "guilty", training_corpora=["speech/librispeech-dev-clean"])
     silent = tone_bundle(tmp_path / "silent")
     text = table(bench_wakeword([guilty, silent]))

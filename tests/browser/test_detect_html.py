@@ -114,7 +114,7 @@ def test_the_page_has_the_thresholds_of_detect_py() -> None:
 
 
 @pytest.mark.parametrize("rate", [48_000, 44_100, 16_000, 8_000])
-def test_a_microphone_of_any_rate_is_heard_at_16_khz(rate: int) -> None:
+def test_a_microphone_of_any_rate_is_resampled_to_16_khz(rate: int) -> None:
     """Tones within the band of 16 kHz pass unchanged, however the sound is cut into pieces; higher ones are removed."""
     seconds = 0.5
     time = np.arange(int(seconds * rate)) / rate
@@ -281,7 +281,7 @@ def test_the_phrase_at_the_microphone(page: Any, served: Path, microphone: Path)
 
 
 @pytest.mark.parametrize("model", ["model.onnx", "model.int8.onnx"])
-def test_a_recording_is_heard_as_by_detect_py(page: Any, served: Path, microphone: Path, model: str) -> None:
+def test_a_recording_is_scored_as_by_detect_py(page: Any, served: Path, microphone: Path, model: str) -> None:
     heard_alike(page, served, microphone, model)
 
 

@@ -108,7 +108,7 @@ def test_every_command_explains_itself(cli: Cli, command: str) -> None:
         (["bench", "nothing"], "has no command 'nothing'"),
     ],
 )
-def test_a_command_line_that_makes_no_command(cli: Cli, words: list[str], said: str) -> None:
+def test_command_lines_that_are_invalid(cli: Cli, words: list[str], said: str) -> None:
     cli(*words, code=2)
     assert said in cli.err and "usage: ./hark" in cli.err and len(cli.err.splitlines()) <= 4
     assert cli.out == ""
@@ -127,7 +127,7 @@ def test_without_a_command_and_without_a_terminal(hark: Run) -> None:
     assert "train" in error_of(done.stdout)["what_to_do"]
 
 
-def test_what_is_piped_in_is_the_answer(tmp_path: Path, hark: Run) -> None:
+def test_piped_text_is_the_answer(tmp_path: Path, hark: Run) -> None:
     """Runs `echo "hey compass" | python main.py`."""
     command = brief_command(tmp_path)
     environment = {**os.environ, "HARK_DATA": str(tmp_path / "data")}
@@ -191,7 +191,7 @@ def test_a_failure_that_can_be_fixed(cli: Cli, handled: Handled) -> None:
     assert cli.json("library", "stats", code=2) == {"error": error.as_dict()}
 
 
-def test_what_a_library_prints_is_not_the_json(cli: Cli, handled: Handled) -> None:
+def test_output_of_libraries_is_not_part_of_the_json(cli: Cli, handled: Handled) -> None:
     def noisy(options: argparse.Namespace, screen: object) -> int:
         print("downloading ...")
         import logging
@@ -255,7 +255,7 @@ except KeyboardInterrupt:
     assert (done.stdout, done.stderr) == ("interrupted\n", "")
 
 
-def test_an_interrupt_that_an_import_tells_of_is_no_bug(cli: Cli, handled: Handled) -> None:
+def test_an_interrupt_during_an_import_is_not_reported_as_a_bug(cli: Cli, handled: Handled) -> None:
     error = ImportError("initialization failed")  # pybind11's words, whatever interrupted it
     error.__cause__ = KeyboardInterrupt()
     handled(error)

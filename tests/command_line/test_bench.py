@@ -43,7 +43,7 @@ def test_figures_without_a_table_are_listed(capsys: Shown) -> None:
 @pytest.mark.parametrize(
     "words", [["confusables", "a b.zip", "--anchors", "9", "--json"], ["mining", "--phrase", "the sea"]]
 )
-def test_what_the_lab_measures_is_asked_of_the_lab(
+def test_measurements_of_the_lab_are_run_by_the_lab(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str]
 ) -> None:
     (tmp_path / "lab.py").write_text(
@@ -70,5 +70,5 @@ def test_without_the_lab_it_is_explained(cli: Cli, tmp_path: Path, monkeypatch: 
         ["bench", "wakeword", "--engines", "espeak"],
     ],
 )
-def test_what_cannot_be_done_is_explained(cli: Cli, words: list[str]) -> None:
+def test_impossible_requests_are_explained(cli: Cli, words: list[str]) -> None:
     cli.refused(*words)

@@ -48,7 +48,7 @@ def test_the_small_model_and_an_unpacked_bundle(cli: Cli, bundle: Path, recordin
     assert np.allclose(full["scores"][recording], small["scores"][recording], atol=0.05)
 
 
-def test_what_people_see(cli: Cli, bundle: Path, recording: str) -> None:
+def test_the_output_for_people(cli: Cli, bundle: Path, recording: str) -> None:
     lines = cli("detect", str(bundle), recording, "--threshold", "0").splitlines()
     assert lines[0].startswith(f"{recording}  0:00.08  score 0.")
     assert lines[-1].startswith('"hey compass" detected ') and lines[-1].endswith(" in 0:10 of audio, threshold 0.000")

@@ -66,13 +66,13 @@ def refused(words: list[str]) -> str:
     return f"unknown: {unknown}" if unknown else ""
 
 
-def test_what_the_documents_tell_to_type_is_taken_by_the_parser() -> None:
+def test_the_parser_accepts_the_commands_in_documents() -> None:
     lines = list(typed())
     assert len(lines) > 30 and {"tutorial.md", "README.md", "operating.md", "devices.md"} <= {page for page, _ in lines}
     assert not [f"{page}: ./hark {' '.join(words)}: {why}" for page, words in lines if (why := refused(words))]
 
 
-def test_what_sentences_name_is_taken_by_the_parser() -> None:
+def test_the_parser_accepts_the_commands_in_sentences() -> None:
     named = [(page.name, said) for page in documents() for said in NAMED.findall(page.read_text(encoding="utf-8"))]
     assert len(named) > 100
     wrong = [(page, said, refused(shlex.split(said))) for page, said in named]
@@ -163,7 +163,7 @@ def test_the_engine_that_is_an_example_speaks(tmp_path: Path, monkeypatch: pytes
         speak({"text": "hey", "voice": "ida", "settings": {}, "path": str(tmp_path / "b.wav")})
 
 
-def test_what_takes_a_second_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_that_take_a_second_are_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_DATA", str(tmp_path))
     cheap = [words for words in dict.fromkeys(tuple(words) for _, words in typed()) if is_cheap(words)]
     assert ("advise", "hey compass") in cheap and ("doctor",) in cheap

@@ -77,5 +77,5 @@ def test_doctor_names_the_command_that_pulls_a_model(cli: Cli, monkeypatch: pyte
         ["engines", "enable", "espeak"],
     ],
 )
-def test_what_cannot_be_done_is_explained(cli: Cli, words: list[str]) -> None:
+def test_impossible_requests_are_explained(cli: Cli, words: list[str]) -> None:
     cli.refused(*words)

@@ -82,7 +82,7 @@ def test_one_folder_is_enough_and_an_unreadable_file_is_reported(
         (["--negatives", "{empty}/gone"], "does not exist"),
     ],
 )
-def test_what_cannot_be_measured_is_explained(
+def test_recordings_that_cannot_be_measured_are_explained(
     cli: Cli, bundle: Path, tmp_path: Path, words: list[str], why: str
 ) -> None:
     (tmp_path / "empty").mkdir()

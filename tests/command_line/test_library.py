@@ -70,7 +70,7 @@ def test_a_damaged_library(cli: Cli, data_dir: Path) -> None:
         ["library", "import-peoples-speech", "--from", "nowhere"],
     ],
 )
-def test_what_cannot_be_done_is_explained(cli: Cli, tmp_path: Path, words: list[str]) -> None:
+def test_impossible_requests_are_explained(cli: Cli, tmp_path: Path, words: list[str]) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     cli.refused(*(word.format(empty=empty) for word in words))

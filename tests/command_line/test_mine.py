@@ -94,7 +94,7 @@ def test_a_phrase_is_found_without_training(cli: Cli, spoken: Path) -> None:
     assert "detected once" in cli("try", "big window", "--wav", wav)
 
 
-def test_what_the_ear_mixes_up_is_shown(cli: Cli, spoken: Path) -> None:
+def test_confusables_in_texts_and_recordings_are_shown(cli: Cli, spoken: Path) -> None:
     cli("library", "import", str(spoken))
     result = cli.json("confusables", "big winter", "--texts", "12")
     scores = [row["score"] for row in result["texts"]]
@@ -168,5 +168,5 @@ def test_the_librarys_people_become_voices(cli: Cli, spoken: Path) -> None:
         ["asr", "train", "{wav}", "--subset", "1.5"],
     ],
 )
-def test_what_cannot_be_done_is_explained(cli: Cli, spoken: Path, words: list[str]) -> None:
+def test_impossible_requests_are_explained(cli: Cli, spoken: Path, words: list[str]) -> None:
     cli.refused(*(word.format(wav=spoken / "a.wav") for word in words))

@@ -60,7 +60,7 @@ def test_epochs_batches_of_utterances_and_a_part_in_per_cent(
 
 @pytest.mark.parametrize("group", ["asr", "summarizer"])
 @pytest.mark.parametrize("words", [["--subset", "0"], ["--subset", "101"], ["--batch_size", "0"], ["--epochs", "0"]])
-def test_what_is_no_part_and_no_number_is_refused(cli: Cli, asked: list[Any], group: str, words: list[str]) -> None:
+def test_invalid_subsets_and_numbers_are_refused(cli: Cli, asked: list[Any], group: str, words: list[str]) -> None:
     assert words[0] in cli.refused(group, "train", "corpus", *words)["what"] and asked == []
 
 

@@ -28,7 +28,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield folder
 
 
-def test_a_folder_is_kept_as_a_test_and_tried(cli: Cli, recordings: Path, data_dir: Path, tmp_path: Path) -> None:
+def test_a_folder_is_stored_as_a_test_and_scored(cli: Cli, recordings: Path, data_dir: Path, tmp_path: Path) -> None:
     bundle = keyword_hmm_bundle(tmp_path / "bundle", "smart mirror", threshold=0.2)
     result = cli.json("record", "Smart", "Mirror", "--from", str(recordings), "--bundle", str(bundle))
     assert (result["phrase"], result["role"], result["kept"], result["heard"]) == ("smart mirror", "test", 3, 2)
@@ -62,7 +62,7 @@ def test_count_role_and_speaker_are_options(cli: Cli, recordings: Path, data_dir
         ("smart mirror", "--from", "RECORDINGS", "--bundle", "none.zip"),
     ],
 )
-def test_what_cannot_be_done_is_explained(
+def test_impossible_requests_are_explained(
     cli: Cli, recordings: Path, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
     (tmp_path / "empty").mkdir()
@@ -105,5 +105,5 @@ def test_the_microphone_is_asked_as_often_as_wanted(cli: Cli, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("wrong", [("--count", "0"), ("--count", "many"), ("--role", "both"), ()])
-def test_words_that_make_no_command(cli: Cli, wrong: tuple[str, ...]) -> None:
+def test_invalid_options_are_refused(cli: Cli, wrong: tuple[str, ...]) -> None:
     cli.refused("record", *(("smart mirror", *wrong) if wrong else ()))

@@ -53,7 +53,7 @@ def test_the_browser_is_opened_when_the_portal_answers(programs: Path, monkeypat
 
 
 @pytest.mark.parametrize("browser", ["", "lynx"])  # none, and one that would take over the terminal
-def test_where_no_browser_is_the_address_is_enough(programs: Path, browser: str) -> None:
+def test_without_a_browser_the_address_is_shown(programs: Path, browser: str) -> None:
     if browser:
         (programs / browser).touch(0o755)
     notes = Notes()

@@ -48,7 +48,7 @@ def test_a_web_server_that_was_up_is_started_again_however_often_it_ends(web: Pa
     assert "started again in" in notes.said[2] and web._wait_s == pytest.approx(0.8)  # longer from time to time
 
 
-def test_one_that_never_came_up_ends_serve() -> None:
+def test_a_web_server_that_never_starts_ends_serve() -> None:
     part = Part(serving.WEB, [sys.executable, "-c", "raise SystemExit(3)"])
     with pytest.raises(HarkError, match="ended with code 3"):
         look_for(10.0, part, Notes())

@@ -64,9 +64,7 @@ def ends_with(monkeypatch: pytest.MonkeyPatch) -> EndsWith:
         (("tests/test_launcher.py::test_none",), False),
     ],
 )
-def test_slow_tests_run_only_where_they_are_asked_for(
-    cli: Cli, ends_with: EndsWith, asked: tuple[str, ...], left_out: bool
-) -> None:
+def test_slow_tests_run_only_on_request(cli: Cli, ends_with: EndsWith, asked: tuple[str, ...], left_out: bool) -> None:
     begun = ends_with(0)
     cli("test", *asked)
     assert begun[0][len(begun[0]) - len(asked) :] == list(asked)

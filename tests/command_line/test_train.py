@@ -86,7 +86,7 @@ def test_every_option_reaches_the_run(cli: Cli, trained: Asked, monkeypatch: pyt
     assert trained == [(expected, True)]
 
 
-def test_where_it_shall_run_is_answered(cli: Cli, trained: Asked, data_dir: Path) -> None:
+def test_the_devices_are_named_at_the_end(cli: Cli, trained: Asked, data_dir: Path) -> None:
     bundle = data_dir / "models" / "run" / "run.zip"
     bundle.parent.mkdir(parents=True)
     with zipfile.ZipFile(bundle, "w") as archive:
@@ -136,7 +136,9 @@ def test_curves_need_tensorboard(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> N
     assert "pip install tensorboard" in cli.refused("train", "hey compass", "--tensorboard")["what_to_do"]
 
 
-def test_what_people_see_of_a_run(cli: Cli, trained: Asked, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_output_of_a_run_for_people(
+    cli: Cli, trained: Asked, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(data_dir)
     cli("train", "hey compass", "--effort", "quick", "--engines", "espeak")
     assert "Plan for hey compass" in cli.out and "plain negative" in cli.out
@@ -151,7 +153,9 @@ def test_what_people_see_of_a_run(cli: Cli, trained: Asked, data_dir: Path, monk
     assert "Traceback" not in cli.err
 
 
-def test_a_detector_that_misses_most_has_no_tick(cli: Cli, trained: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_detector_that_misses_most_utterances_has_no_tick(
+    cli: Cli, trained: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(INTERVAL, "value", 0.97)
     shown = cli("train", "hey compass")
     assert "✓" not in shown and "✗ hey compass has a detector that misses 97.0 % of it in quiet: do not use it" in shown
@@ -182,7 +186,7 @@ def test_an_odd_phrase_is_only_a_text(cli: Cli, trained: Asked) -> None:
         (["--language", "qqq"], "qqq"),
     ],
 )
-def test_what_a_run_cannot_be_made_of(cli: Cli, command: str, options: list[str], said: str) -> None:
+def test_runs_that_cannot_be_made_are_refused(cli: Cli, command: str, options: list[str], said: str) -> None:
     assert said in cli.refused(command, "hey compass", *options)["what"]
 
 
@@ -236,14 +240,14 @@ def test_a_long_run_is_asked_for_at_a_terminal(tmp_path: Path) -> None:
         assert "it has begun" in said and "Train now?" not in said
 
 
-def test_a_short_run_is_not_asked_for(tmp_path: Path) -> None:
+def test_a_short_run_needs_no_confirmation(tmp_path: Path) -> None:
     script = SLOW_TRAINING.replace("time.sleep(100)", "raise KeyboardInterrupt").replace("RUN_S = 0", "RUN_S = 1e9")
     command = [*slow_command(tmp_path, script), "train", "hey compass"]
     _, said = at_terminal(command, {"HARK_DATA": str(tmp_path / "data")}, [])
     assert "it has begun" in said and "Train now?" not in said
 
 
-def test_a_download_is_asked_for(tmp_path: Path) -> None:
+def test_a_download_needs_confirmation(tmp_path: Path) -> None:
     environment = {
         "HARK_DATA": str(tmp_path / "data"), "HARK_ENGINES_ENV": str(tmp_path / "engines"), "HARK_NO_DOWNLOAD": ""
     }  # fmt: skip

@@ -59,7 +59,7 @@ def test_silence_says_that_nothing_was_spoken(engine: Scripted, cli: Cli) -> Non
     assert cli.out == "" and "has no speech" in cli.err
 
 
-def test_a_run_that_failed_goes_on(engine: Scripted, cli: Cli) -> None:
+def test_a_failed_run_continues(engine: Scripted, cli: Cli) -> None:
     write_audio(Path("talk.wav"), np.concatenate([spoken(TEXT, 1.0, 3.0), spoken(TEXT, 1.0, 1.0)]))
     engine.fails_at = 2
     cli("transcribe", "talk.wav", code=2)

@@ -50,7 +50,7 @@ def test_transcripts_lie_beside_the_recordings_and_stay(folder: Path, cli: Cli) 
     assert "00:00:0" in (folder / "talk.wav.srt").read_text()
 
 
-def test_links_are_skipped_and_names_steer_no_terminal(folder: Path, cli: Cli, tmp_path: Path) -> None:
+def test_links_are_skipped_and_names_cannot_control_the_terminal(folder: Path, cli: Cli, tmp_path: Path) -> None:
     write_audio(tmp_path / "private.wav", spoken(TEXT))
     (folder / "link.wav").symlink_to(tmp_path / "private.wav")
     write_audio(folder / "a\x1b]0;title\x07.wav", spoken(TEXT))

@@ -39,7 +39,7 @@ def assert_three_sentences(error: HarkError, *words: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".aiff"])
-def test_what_was_written_is_read(tmp_path: Path, suffix: str) -> None:
+def test_written_audio_is_read_back(tmp_path: Path, suffix: str) -> None:
     audio = tone(1.0)
     write_audio(tmp_path / f"a{suffix}", audio)
     read = read_audio(tmp_path / f"a{suffix}")
@@ -158,7 +158,7 @@ def test_a_renamed_pdf(tmp_path: Path, ffmpeg: bool, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".aiff"])
 @pytest.mark.parametrize("kept", [0.3, 0.6, 0.95])
-def test_a_file_that_was_cut_off_says_so(tmp_path: Path, suffix: str, kept: float) -> None:
+def test_a_truncated_file_is_reported(tmp_path: Path, suffix: str, kept: float) -> None:
     path = tmp_path / f"a{suffix}"
     write_audio(path, tone(3.0) + noise(3.0, level=0.05))
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
@@ -167,7 +167,7 @@ def test_a_file_that_was_cut_off_says_so(tmp_path: Path, suffix: str, kept: floa
     assert_three_sentences(caught.value, "ends prematurely after", "cut off")
 
 
-def test_what_a_cut_off_file_still_holds_comes_before_the_error(tmp_path: Path) -> None:
+def test_the_audio_of_a_truncated_file_comes_before_the_error(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     write_audio(path, tone(3.0))
     path.write_bytes(path.read_bytes()[: 44 + 2 * SAMPLE_RATE * 2])
@@ -208,7 +208,7 @@ def test_a_nonsense_sample_rate_is_refused(tmp_path: Path, rate: int) -> None:
 
 @pytest.mark.parametrize("rate", [SAMPLE_RATE, 44_100])
 @pytest.mark.parametrize("seconds", [0.999, 1.0, 2.0, 2.0001])
-def test_blocks_join_to_the_whole(tmp_path: Path, rate: int, seconds: float) -> None:
+def test_blocks_join_to_the_complete_audio(tmp_path: Path, rate: int, seconds: float) -> None:
     soundfile.write(tmp_path / "a.wav", tone(seconds, rate=rate), rate)
     whole = read_audio(tmp_path / "a.wav")
     blocks = list(read_audio_blocks(tmp_path / "a.wav", block_s=0.25))

@@ -232,7 +232,7 @@ def test_decoding_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
     assert abs(len(audio) - 32_000) < 3_000 and 0.25 < np.abs(audio[4_000:-4_000]).max() < 0.35
 
 
-def test_a_kernel_without_it_is_reported_once_and_decoding_goes_on(
+def test_a_kernel_without_it_is_reported_once_and_decoding_continues(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     replace_in(module, monkeypatch, _landlock_version=lambda: -1, _can_filter=lambda: False)

@@ -80,7 +80,7 @@ def test_an_answer_that_is_none_is_explained() -> None:
             confined_call._value(line)
 
 
-def test_who_stops_listening_stops_it() -> None:
+def test_closing_the_pipe_stops_it() -> None:
     values = called("untrusted:counts", [10**12])
     assert next(values) == 0
     values.close()

@@ -62,7 +62,7 @@ def test_a_block_that_removes_its_file_fails_without_a_trace(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac"])
-def test_a_full_disk_gives_enospc_and_leaves_nothing(small_disk: Path, suffix: str) -> None:
+def test_a_full_disk_raises_enospc_and_leaves_no_file(small_disk: Path, suffix: str) -> None:
     noise = np.random.default_rng(0).uniform(-1, 1, 800_000)
     with pytest.raises(OSError) as caught, atomic_path(small_disk / f"clip{suffix}") as temporary:
         write_audio(temporary, noise)

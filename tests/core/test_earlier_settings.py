@@ -74,7 +74,7 @@ def test_each_name_is_taken_under_hark_s_own() -> None:
         ("DATABASE_URL", "sqlite:////srv/somebody/meetings.db", "data folder"),
     ],
 )
-def test_what_cannot_be_is_refused_in_words(name: str, value: str, why: str) -> None:
+def test_invalid_settings_are_refused_with_a_message(name: str, value: str, why: str) -> None:
     environment = {name: value}
     adopt(environment)
     assert environment == {name: value}, "nothing of it counts"

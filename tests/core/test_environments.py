@@ -114,7 +114,7 @@ def test_a_voice_that_is_missing_cut_off_or_altered_is_not_used(requirements: Pa
     assert not environments.environment("hibari").exists(), "what is half made takes no room"
 
 
-def test_a_full_disk_leaves_nothing_half_made(requirements: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_no_incomplete_environment(requirements: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(command: list[str], name: str, report: object) -> None:
         environments.environment(name).mkdir(parents=True)
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -63,7 +63,7 @@ def estimates(told: list[Event]) -> list[tuple[float, float, float]]:
     return [(event["seconds"], event["done"], event["stage_done"]) for event in told]
 
 
-def test_what_is_left_takes_as_much_longer_as_what_is_over(clock: list[float]) -> None:
+def test_the_time_left_is_scaled_by_the_time_spent(clock: list[float]) -> None:
     told: list[Event] = []
     outlook = RunEta(Reporter(told.append), {"speak": 120.0, "hear": 180.0, "train": 300.0}, 600.0)
     assert estimates(told) == [(600, 0.0, 0.2)]
@@ -76,7 +76,7 @@ def test_what_is_left_takes_as_much_longer_as_what_is_over(clock: list[float]) -
     assert estimates(told)[1:] == [(960, 0.2, 0.5), (650, 0.5, 1.0), (0, 1.0, 1.0)]
 
 
-def test_a_quick_beginning_promises_nothing(clock: list[float]) -> None:
+def test_a_quick_stage_does_not_shorten_the_others(clock: list[float]) -> None:
     told: list[Event] = []
     outlook = RunEta(Reporter(told.append), {"speak": 300.0, "train": 300.0}, 600.0)
     clock[0] += 10
@@ -84,7 +84,7 @@ def test_a_quick_beginning_promises_nothing(clock: list[float]) -> None:
     assert told[-1]["seconds"] == 300
 
 
-def test_a_run_that_goes_on_has_done_a_part(clock: list[float]) -> None:
+def test_a_continued_run_counts_its_finished_part(clock: list[float]) -> None:
     told: list[Event] = []
     RunEta(Reporter(told.append), {"speak": 0.0, "train": 150.0}, 600.0)
     assert estimates(told) == [(150, 0.75, 0.75)]

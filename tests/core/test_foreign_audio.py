@@ -34,7 +34,7 @@ def flac_that_promises(path: Path, seconds: float, frames: int) -> Path:
 
 @needs_ffmpeg
 @pytest.mark.parametrize("frames", [0, ALL_ONES])
-def test_a_flac_of_unknown_length_is_whole(tmp_path: Path, frames: int) -> None:
+def test_a_flac_of_unknown_length_is_read_completely(tmp_path: Path, frames: int) -> None:
     path = flac_that_promises(tmp_path / "a.flac", 2.0, frames)
     assert len(read_foreign_audio(path)) == sum(map(len, foreign_audio_blocks(path))) == 2 * SAMPLE_RATE
     assert seconds_of(path) == 2.0 and len(read_audio(path)) == 2 * SAMPLE_RATE
@@ -53,7 +53,7 @@ def test_a_flac_out_of_a_pipe(tmp_path: Path) -> None:
 
 
 @needs_ffmpeg
-def test_a_flac_that_was_cut_off_says_so(tmp_path: Path) -> None:
+def test_a_truncated_flac_is_reported(tmp_path: Path) -> None:
     path = flac_that_promises(tmp_path / "a.flac", 1.0, 5 * SAMPLE_RATE)
     with pytest.raises(HarkError, match=r"ends prematurely after 1\.0 s"):
         read_foreign_audio(path)
@@ -116,7 +116,7 @@ def test_no_page_and_no_import_opens_an_upload_directly() -> None:
     "text",
     ["", "{", "[" * 200_000, '{"a":' * 200_000, "1e999", '{"a": -1e999}', "NaN", "[Infinity]", "9" * 5000, b"\xff"],
 )
-def test_what_is_no_json_or_too_much(text: str | bytes) -> None:
+def test_invalid_and_oversized_json_is_refused(text: str | bytes) -> None:
     with pytest.raises(ValueError):
         untrusted_json(text)
 

@@ -107,7 +107,7 @@ def test_an_answer_that_drips_in_ends(waits: list[float]) -> None:
     listener.close()
 
 
-def test_what_is_too_long_is_not_read(double: Recorder, tmp_path: Path) -> None:
+def test_too_long_answers_are_not_read(double: Recorder, tmp_path: Path) -> None:
     double.replies = [(200, {}, b"x" * 5000)]
     with pytest.raises(HttpError, match="more than 1,000 bytes"):
         server(double.url, largest=1000).ask("GET", "/")
@@ -177,7 +177,7 @@ def test_the_key_is_nowhere(double: Recorder, waits: list[float], caplog: pytest
     assert "a-password" not in caplog.text
 
 
-def test_what_is_no_json(double: Recorder) -> None:
+def test_an_answer_that_is_not_json(double: Recorder) -> None:
     for body in (b"", b"<html>", b"\xff\xfe", b"[" * 100_000):
         double.replies = [(200, {}, body)]
         with pytest.raises(ValueError):

@@ -99,14 +99,14 @@ def test_files_are_downloaded_with_progress_and_only_once(hub: Hub, tmp_path: Pa
 
 
 @pytest.mark.parametrize("broken", ["changed", "cut off"])
-def test_a_file_with_a_wrong_digest_is_not_kept(hub: Hub, tmp_path: Path, broken: str) -> None:
+def test_a_file_with_a_wrong_digest_is_deleted(hub: Hub, tmp_path: Path, broken: str) -> None:
     hub.broken = broken
     with pytest.raises(HarkError):
         hub_download(VOICES, [WEIGHTS], tmp_path, silent_reporter())
     assert not list(tmp_path.rglob("*.onnx"))
 
 
-def test_what_the_hub_does_not_have_is_named(hub: Hub, tmp_path: Path) -> None:
+def test_files_that_the_hub_lacks_are_named(hub: Hub, tmp_path: Path) -> None:
     with pytest.raises(HarkError, match="404"):
         hub_download("rhasspy/nothing", ["*"], tmp_path, silent_reporter())
     with pytest.raises(HarkError, match="does not have the files"):
@@ -120,7 +120,7 @@ def test_a_file_outside_of_the_folder_is_refused(hub: Hub, tmp_path: Path) -> No
     assert not hub.fetched
 
 
-def test_a_full_disk_and_a_missing_network_are_told_apart(
+def test_a_full_disk_and_a_missing_network_have_different_messages(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*where: object, **more: object) -> None:

@@ -57,7 +57,7 @@ def test_patience_has_an_end_and_the_error_names_the_holder(tmp_path: Path) -> N
         process.wait()
 
 
-def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
+def test_a_killed_process_releases_its_lock(tmp_path: Path) -> None:
     process = start_holder(tmp_path / "lock", 60.0)
     process.send_signal(signal.SIGKILL)
     process.wait()

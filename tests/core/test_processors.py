@@ -18,7 +18,7 @@ PRINT_CORES = "from core.processors import usable_cores; print(usable_cores())"
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system keeps no process to some processors")
-def test_a_process_that_is_kept_to_one_processor_counts_one() -> None:
+def test_a_process_limited_to_one_processor_counts_one() -> None:
     one = f"import os; os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1]); {PRINT_CORES}"
     assert output_of(one) == "1"
 

@@ -66,7 +66,7 @@ def test_values_are_taken_as_they_are(places: tuple[Path, Path]) -> None:
     assert "HARK_LLM_URL" not in os.environ  # a name alone says nothing
 
 
-def test_no_file_is_no_failure() -> None:
+def test_a_missing_file_is_not_an_error() -> None:
     assert read_settings_files() == []
 
 
@@ -121,7 +121,7 @@ def test_the_start_refuses_a_placeholder_in_words(tmp_path: Path) -> None:
         ("HARK_SECRET_KEY_FALLBACKS", "hunter2," + "0123456789abcdef" * 4),
     ],
 )
-def test_what_can_be_guessed_is_refused(name: str, value: str) -> None:
+def test_secrets_that_can_be_guessed_are_refused(name: str, value: str) -> None:
     with pytest.raises(HarkError, match=f"{name} can be guessed"):
         check_given_secrets({name: value})
 
@@ -130,7 +130,7 @@ def test_what_is_shipped_has_all_of_them() -> None:
     assert len(SHIPPED) == 4
 
 
-def test_real_secrets_are_taken() -> None:
+def test_random_secrets_are_accepted() -> None:
     for make in (secrets.token_hex, secrets.token_urlsafe):
         for _ in range(1000):
             check_given_secrets({"HARK_SECRET_KEY": make(32), "DATABASE_URL": f"postgresql://hark:{make(24)}@db/hark"})

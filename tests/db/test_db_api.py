@@ -23,7 +23,7 @@ from tests.support.library_clips import Run, new_clip, numbered_clip
 from tests.support.sounds import noise
 
 
-def test_a_clip_comes_back_as_it_was_given(library: Library) -> None:
+def test_a_clip_is_read_back_unchanged(library: Library) -> None:
     (parent,) = library.add_clips([new_clip("a long sentence with hey compass in it", seed=1, source="c:1.wav")])
     given_clip = NewClip(
         audio=noise(0.1, 2),
@@ -96,7 +96,7 @@ def test_what_was_given_before_an_interruption_is_stored(library: Library) -> No
 @pytest.mark.parametrize(
     "audio", [np.zeros(0, np.float32), np.zeros((2, 5), np.float32), np.array([np.nan], np.float32)]
 )
-def test_audio_that_is_no_clip_is_refused(library: Library, audio: np.ndarray) -> None:
+def test_audio_of_a_wrong_shape_is_refused(library: Library, audio: np.ndarray) -> None:
     with pytest.raises(ValueError, match="clip"):
         library.add_clips([new_clip("a", audio=audio)])
     assert library.stats().clips == 0

@@ -60,7 +60,7 @@ def test_a_read_only_folder(small_disk: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"this is no database at all" * 100, b"SQLite format 3\x00" + b"\xff" * 4096])
-def test_a_file_that_is_no_database(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_database(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "library.sqlite3").write_bytes(content)
     with pytest.raises(HarkError) as raised:
         Library(tmp_path)

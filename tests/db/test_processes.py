@@ -41,7 +41,7 @@ def start(folder: Path, worker: int, count: int) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
 
-def test_four_writers_and_a_kill_lose_nothing(tmp_path: Path, engine: str) -> None:
+def test_four_writers_and_a_kill_lose_no_clip(tmp_path: Path, engine: str) -> None:
     count = 150 if engine == "sqlite" else 100
     writers = [start(tmp_path, worker, count) for worker in range(4)]
     stored: set[str] = set()

@@ -75,6 +75,6 @@ def test_memory_of_a_process() -> None:
 @pytest.mark.parametrize(
     "words", [["engines", "--engines", "nobody"], ["engines", "--seed", "🦜"], ["kills", "--servers"], ["nothing"]]
 )
-def test_what_cannot_be_done_is_explained(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+def test_impossible_requests_are_explained(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
     assert run(*words, "--json") == 2
     error_of(capsys.readouterr().out)

@@ -110,7 +110,7 @@ def test_a_window_of_a_short_segment_takes_nothing_from_its_neighbour(tmp_path: 
         assert set(window[:, 0].tolist()) <= {float(number), 0.0}
 
 
-def test_prefixes_end_before_the_phrase_has_been_heard(store: FeatureStore) -> None:
+def test_prefixes_end_before_the_phrase_is_complete(store: FeatureStore) -> None:
     positives = store.where(label=1)
     dataset = AudioDataset(positives, store.frames, STORED)
     index = np.repeat(np.arange(len(positives)), 50)
@@ -178,7 +178,7 @@ def test_a_teacher_tells_of_the_end_of_each_window(store: FeatureStore, tmp_path
     assert logits.shape == (64,) and 0 < int(logits.isnan().sum()) < 32
 
 
-def test_there_may_be_no_confusables(store: FeatureStore) -> None:
+def test_a_store_without_confusables_works(store: FeatureStore) -> None:
     dataset = AudioDataset(store.segments[store.segments["bucket"] != "confusable"], store.frames, STORED)
     batch, labels, _ = BatchSampler(dataset, RECIPE, 32, np.random.default_rng(0)).draw()
     assert len(batch) == 32 and labels.sum() == 8

@@ -52,12 +52,12 @@ def test_a_zip_and_its_folder_are_the_same_detector(bundle: Path, tmp_path: Path
     assert Detector(bundle).phrase == "hey compass"
 
 
-def test_a_path_that_names_nothing(tmp_path: Path) -> None:
+def test_a_path_that_does_not_exist(tmp_path: Path) -> None:
     assert "cannot be found" in refused(tmp_path / "none.zip").what
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut", b"%PDF-1.4 no zip", bytes(5000)])
-def test_a_file_that_is_no_zip(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_zip(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "b.zip"
     path.write_bytes(content)
     assert "not a bundle" in refused(path).what
@@ -199,7 +199,7 @@ def test_every_width_of_pcm(reader: str, tmp_path: Path, width: int) -> None:
     np.testing.assert_allclose(extremes, [1, -1, 0], atol=0.012 if width == 1 else 1e-4)
 
 
-def test_stereo_is_mixed_and_blocks_change_nothing(
+def test_stereo_is_mixed_and_block_sizes_do_not_matter(
     reader: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left, right = sound(1.0), -0.5 * sound(1.0)
@@ -223,7 +223,7 @@ def test_other_sample_rates(reader: str, tmp_path: Path, rate: int) -> None:
 
 
 @pytest.mark.parametrize("rate", [8000, 44_100, 48_000])
-def test_nothing_is_heard_of_the_seams_between_resampled_blocks(rate: int) -> None:
+def test_blocks_are_resampled_without_seams(rate: int) -> None:
     time = np.arange(int(75.3 * rate)) / rate
     audio = (0.5 * np.sin(2 * np.pi * 1000 * time + 1) + 0.2 * np.sin(2 * np.pi * 3000 * time)).astype(np.float32)
     wanted = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(int(75.3 * RATE)) / RATE + 1)
@@ -256,7 +256,7 @@ def test_a_single_sample_is_a_recording(reader: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"RIFF", b"%PDF-1.4 " * 100, b"RIFF\x00\x00\x00\x00WAVEfmt "])
-def test_what_is_no_recording_is_refused(reader: str, tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_recording_is_refused(reader: str, tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(content)
     with pytest.raises(BundleError) as raised:
@@ -266,7 +266,7 @@ def test_what_is_no_recording_is_refused(reader: str, tmp_path: Path, content: b
         read(tmp_path / "none.wav")
 
 
-def test_a_recording_that_breaks_off_is_read_as_far_as_it_goes(reader: str, tmp_path: Path) -> None:
+def test_a_truncated_recording_is_read_up_to_its_end(reader: str, tmp_path: Path) -> None:
     whole = write_pcm(tmp_path / "a.wav", np.stack([sound(1.0)] * 2, axis=1), 2).read_bytes()
     (tmp_path / "b.wav").write_bytes(whole[: len(whole) // 2 + 1])
     heard = read(tmp_path / "b.wav")
@@ -283,7 +283,7 @@ def test_other_formats_need_soundfile(tmp_path: Path, monkeypatch: pytest.Monkey
         read(path)
 
 
-def test_odd_headers_are_no_traceback(reader: str, tmp_path: Path) -> None:
+def test_odd_headers_give_an_error_without_a_traceback(reader: str, tmp_path: Path) -> None:
     whole = write_pcm(tmp_path / "a.wav", sound(0.1), 2).read_bytes()
     for offset, value in ((22, 0), (22, 200), (24, 0), (24, 2**31), (34, 0), (34, 12), (34, 64)):
         content = bytearray(whole)

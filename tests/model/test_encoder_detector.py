@@ -104,7 +104,7 @@ def test_nothing_older_than_the_receptive_field_matters(detector: EncoderDetecto
 
 
 @needs_encoder
-def test_a_recording_is_heard_alike_in_one_piece_and_in_several(detector: EncoderDetector) -> None:
+def test_a_recording_scores_alike_in_one_piece_and_in_several(detector: EncoderDetector) -> None:
     audio = sound(9.0, 5)
     heard = detector.hear(audio)
     assert heard.shape == (len(audio) // FRAME_SAMPLES, PHONE_OUTPUTS)
@@ -142,7 +142,7 @@ def test_a_missing_or_different_model_is_reported_plainly(
         assert "requirements-alone.txt" in caught.value.what_to_do and "--size standard" in caught.value.what_to_do
 
 
-def test_a_head_is_kept_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
+def test_a_head_is_stored_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
     torch.manual_seed(0)
     made = encoder.PhoneHead().eval()
     path = tmp_path / "head.safetensors"

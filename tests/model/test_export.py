@@ -127,7 +127,7 @@ def test_large_weights_are_8_bit_with_a_scale_a_row(exported: Any) -> None:
     assert exported.int8.stat().st_size < 0.6 * exported.onnx.stat().st_size
 
 
-def test_zero_weights_are_no_division_by_zero(tmp_path: Path, audio: np.ndarray) -> None:
+def test_zero_weights_do_not_divide_by_zero(tmp_path: Path, audio: np.ndarray) -> None:
     model = lively_model()
     model.bridge.weight.data.zero_()
     model.export(tmp_path / "m.onnx")

@@ -60,7 +60,7 @@ def test_masks_are_as_wide_as_they_may_be_and_change_half_of_the_windows() -> No
     assert 0.4 < ((frames > 0) | (bands > 0)).float().mean() < 0.55
 
 
-def test_masks_leave_the_generator_of_torch_alone() -> None:
+def test_masks_do_not_use_torch_s_random_generator() -> None:
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)

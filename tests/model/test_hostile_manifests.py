@@ -47,7 +47,7 @@ def test_a_value_that_no_detector_has(own_bundle: OwnBundle, key: str, value: An
     assert key in caught.value.why and str(caught.value).isprintable()
 
 
-def test_what_a_bundle_says_never_steers_a_terminal(own_bundle: OwnBundle) -> None:
+def test_texts_of_a_bundle_cannot_control_a_terminal(own_bundle: OwnBundle) -> None:
     with pytest.raises(BundleError) as caught:
         Detector(own_bundle(schema="\x1b[2J\x1b]0;owned\x07"))
     assert str(caught.value).isprintable() and "owned" in caught.value.why

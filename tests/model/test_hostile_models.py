@@ -30,7 +30,7 @@ def test_a_graph_that_never_ends_is_stopped_when_it_is_opened(tmp_path: Path) ->
         Detector(loop_bundle(tmp_path / "bundle"))
 
 
-def test_a_graph_that_never_ends_is_stopped_mid_stream_and_the_stream_goes_on(tmp_path: Path) -> None:
+def test_a_graph_that_never_ends_is_stopped_and_the_stream_continues(tmp_path: Path) -> None:
     detector = Detector(loop_bundle(tmp_path / "bundle", from_level=0.5))
     assert detector.process(np.full(CHUNK, 0.2, np.float32)) == []
     with pytest.raises(BundleError, match="stopped"):

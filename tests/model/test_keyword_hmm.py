@@ -56,7 +56,7 @@ def test_repeated_phones_need_a_blank_between() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_what_is_older_than_the_memory_changes_nothing(seed: int) -> None:
+def test_audio_older_than_the_memory_has_no_effect(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     keyword_hmm = KeywordHMM((PHRASE,))
     noise = torch.softmax(4 * torch.randn(1, MATCH_MEMORY + 60, PHONE_OUTPUTS, generator=generator), dim=2).sqrt()

@@ -66,7 +66,7 @@ def test_poisson_is_exact(events: int, hours: float) -> None:
         assert interval.low == 0
 
 
-def test_nothing_measured_is_no_number_and_still_json() -> None:
+def test_unmeasured_figures_are_null_in_json() -> None:
     nothing, no_time = wilson_interval(0, 0), poisson_interval(0, 0.0)
     assert np.isnan(nothing.value) and (nothing.low, nothing.high) == (0, 1)
     assert no_time.high == float("inf")

@@ -29,7 +29,7 @@ def test_more_bytes_lose_less(vectors: np.ndarray) -> None:
     assert eight < 0.02 < two < 0.35
 
 
-def test_what_is_kept_makes_the_same_again(vectors: np.ndarray) -> None:
+def test_stored_codes_give_the_same_vectors_again(vectors: np.ndarray) -> None:
     made = ProductQuantizer.fitted(vectors, 4, 1)
     again = ProductQuantizer(**{name: array.astype(np.float32) for name, array in made.arrays().items()})
     codes = made.encode(vectors[:50])

@@ -60,7 +60,7 @@ def test_a_long_phrase_is_spelled_at_once() -> None:
 
 
 @needs_encoder
-def test_what_the_tokens_cannot_write_has_no_spelling(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_phrase_outside_the_tokens_has_no_spelling(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoder_tokens, "tokens", lambda: (b"", b"", b"", SPACE + b"a", b"b"))
     assert spellings("ab") == ((3, 4),)
     assert spellings("ac") == ()

@@ -92,7 +92,7 @@ def test_a_phrase_is_located_as_the_keyword_hmm_finds_it() -> None:
         assert float(match.max()) == pytest.approx(float(score[row]), abs=0.1), "their leaks differ"
 
 
-def test_what_is_behind_a_phrase_in_a_batch_changes_nothing() -> None:
+def test_padding_behind_a_phrase_in_a_batch_has_no_effect() -> None:
     verifier, rng = shipped_verifier(), np.random.default_rng(0)
     heard = torch.from_numpy(np.sqrt(rng.dirichlet(np.full(PHONE_OUTPUTS, 0.05), (2, 80)))).float()
     states = torch.from_numpy(rng.standard_normal((2, 20, 288))).float()
@@ -170,7 +170,7 @@ def test_a_stretch_that_matches_is_asked_about_once() -> None:
     assert asked.gains(np.zeros(0, np.float32), none, none).shape == (0,)
 
 
-def test_as_much_is_heard_as_was_read() -> None:
+def test_the_second_pass_uses_all_audio_that_was_read() -> None:
     asked = SecondPass.__new__(SecondPass)
     asked._before = STATES_BEFORE
     shapes: list[tuple[int, int]] = []

@@ -79,7 +79,7 @@ def test_other_sound_before_it_changes_no_score_after_the_receptive_field(
         np.testing.assert_allclose(detector.scores(audio)[start:], expected[start:], atol=TOLERANCE)
 
 
-def test_sound_that_is_no_number_is_silence(detector: Detector, audio: np.ndarray) -> None:
+def test_samples_that_are_not_numbers_count_as_silence(detector: Detector, audio: np.ndarray) -> None:
     silent = detector.scores(np.zeros(3 * CHUNK_SAMPLES, np.float32))
     expected = detector.scores(audio)
     detector.reset()
@@ -102,7 +102,9 @@ def test_an_hour_of_speech_before_it_changes_no_score(bundle: Path, audio: np.nd
     np.testing.assert_allclose(after[start:], expected[start:], atol=TOLERANCE)
 
 
-def test_a_recording_is_scored_to_its_end_and_the_next_begins_fresh(detector: Detector, audio: np.ndarray) -> None:
+def test_a_recording_is_scored_to_its_end_and_the_next_starts_from_a_new_state(
+    detector: Detector, audio: np.ndarray
+) -> None:
     odd = audio[:-500]
     blocks = [odd[start : start + 7000] for start in range(0, len(odd), 7000)]
     first = np.concatenate(list(detector.score_recording(blocks)))
@@ -147,7 +149,7 @@ def test_the_manifest_says_how_scores_are_smoothed(
     np.testing.assert_allclose(Detector(bundle).scores(audio)[1:], smooth_scores(raw)[1:], atol=TOLERANCE)
 
 
-def test_nothing_of_the_phrase_is_heard_in_what_a_stream_begins_with() -> None:
+def test_the_initial_state_of_a_stream_does_not_match_the_phrase() -> None:
     """To the backbone a state of zeros is not silence; a path that began in it once waited for the phrase's rest."""
     model = keyword_hmm_model("okay garden", "standard")
     streaming = Streaming(model)

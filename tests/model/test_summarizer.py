@@ -66,7 +66,7 @@ class Stopped(Exception):
 
 
 @pytest.mark.parametrize("stop_at", [2, 6, 7])
-def test_a_run_that_goes_on_ends_with_the_same_weights(tmp_path: Path, stop_at: int) -> None:
+def test_a_continued_run_ends_with_the_same_weights(tmp_path: Path, stop_at: int) -> None:
     shape = replace(TINY, dropout=0.2)  # whose random numbers must be the same too
     training = replace(SHORT, save_every_s=0.0)
     whole = train_summarizer(ALL, shape, training, tmp_path / "whole", silent)
@@ -156,7 +156,7 @@ def test_a_summary_is_text_whatever_it_is_given(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"", b"half a file", b"pickle"])
-def test_a_file_that_is_no_summarizer_says_so(tmp_path: Path, content: bytes | None) -> None:
+def test_a_file_that_is_not_a_summarizer_is_refused(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "best.pt"
     if content == b"pickle":
         torch.save({"kind": "Recognizer", "config": {}, "weights": {}}, path)
@@ -188,7 +188,7 @@ def test_pairs_are_read_and_split_without_overlap(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", ["no json", '{"text": "a"}', '{"text": 1, "summary": "a"}', "[1]", '"x"'])
-def test_a_line_that_is_no_pair_is_named(tmp_path: Path, line: str) -> None:
+def test_an_invalid_line_is_named(tmp_path: Path, line: str) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "a", "summary": "b"}\n' + line)
     with pytest.raises(HarkError, match="Line 2 of"):
         read_pairs(tmp_path / "a.jsonl")

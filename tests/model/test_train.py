@@ -142,7 +142,7 @@ class Stopped(Exception):
     """Raised by a watcher to stop training."""
 
 
-def test_training_goes_on_from_where_it_was_stopped(store: FeatureStore, tmp_path: Path) -> None:
+def test_training_continues_where_it_stopped(store: FeatureStore, tmp_path: Path) -> None:
     def stop_at_12(progress: TrainProgress) -> None:
         if progress.step == 12:
             raise Stopped
@@ -221,7 +221,7 @@ def test_it_trains_on_a_gpu_too(store: FeatureStore, tmp_path: Path) -> None:
     assert isinstance(model, TinyCRNN) and next(model.parameters()).device.type == "cpu"
 
 
-def test_what_a_teacher_tells_counts_in_place_of_labels() -> None:
+def test_a_teacher_s_scores_replace_the_labels() -> None:
     logits, labels = torch.tensor([1.0, -2.0, 6.0]), torch.tensor([0.0, 1.0, 1.0])
     assert float(detection_loss(logits, labels, torch.tensor([1.0, -2.0, float("nan")]))) == 0
     assert float(detection_loss(logits, labels, torch.tensor([1.0, -2.0, 4.0]))) == pytest.approx(4 / 3)
@@ -252,7 +252,7 @@ def test_the_learning_rate_goes_up_and_down_and_an_overflow_changes_nothing() ->
     assert rates[9:] == sorted(rates[9:], reverse=True)
 
 
-def test_what_is_absent_is_as_by_default() -> None:
+def test_absent_options_have_their_defaults() -> None:
     assert (
         training_options({}) == training_options({"epochs": "", "batch_size": None, "all": True}) == TrainingOptions()
     )
@@ -271,7 +271,7 @@ def test_what_is_absent_is_as_by_default() -> None:
         {"subset": "nan"},
     ],
 )
-def test_what_is_out_of_range_is_refused(values: dict[str, object]) -> None:
+def test_options_out_of_range_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(HarkError, match=next(iter(values))):
         training_options(values, most_epochs=50)
 

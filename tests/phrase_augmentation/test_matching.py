@@ -29,7 +29,7 @@ from phrase_augmentation.vocabulary import vocabulary
         ("你好", "你好吗"),
     ],
 )
-def test_heard(phrase: str, text: str) -> None:
+def test_texts_that_contain_the_phrase(phrase: str, text: str) -> None:
     assert can_be_heard_in(phrase, text, "zh" if ord(phrase[0]) > 0x4E00 else "en")
 
 
@@ -49,7 +49,7 @@ def test_heard(phrase: str, text: str) -> None:
         ("flower", "flow"),
     ],
 )
-def test_not_heard(phrase: str, text: str) -> None:
+def test_texts_that_do_not_contain_the_phrase(phrase: str, text: str) -> None:
     assert not can_be_heard_in(phrase, text)
 
 
@@ -58,7 +58,7 @@ WORDS = st.integers(0, 4000).map(lambda index: vocabulary().words[index])
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(WORDS, min_size=1, max_size=3), st.lists(WORDS, max_size=3), st.lists(WORDS, max_size=3))
-def test_a_text_that_holds_the_phrase_is_always_heard(phrase: list[str], before: list[str], after: list[str]) -> None:
+def test_a_text_that_contains_the_phrase_always_matches(phrase: list[str], before: list[str], after: list[str]) -> None:
     assert can_be_heard_in(" ".join(phrase), " ".join([*before, *phrase, *after]))
     assert can_be_heard_in(" ".join(phrase), f"{' '.join(before)}. {', '.join(phrase).upper()}! {' '.join(after)}")
 

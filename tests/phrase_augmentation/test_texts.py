@@ -123,7 +123,7 @@ def test_a_language_without_words_runs_out_quietly() -> None:
     ]
 
 
-def test_a_phrase_heard_in_nearly_everything() -> None:
+def test_a_phrase_that_nearly_every_text_contains() -> None:
     texts = plain_negatives(Keyphrase("uh"), [], 50)
     assert not [text for text in texts if can_be_heard_in("uh", text.text)]
 

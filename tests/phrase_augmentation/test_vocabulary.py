@@ -47,7 +47,7 @@ def test_zipf() -> None:
     assert zipf("habari", "sw") == 0.0
 
 
-def test_phones_are_kept_on_disk_and_a_damaged_file_is_made_again(small: Path) -> None:
+def test_phones_are_cached_on_disk_and_a_damaged_file_is_rebuilt(small: Path) -> None:
     first = vocabulary("en", 300)
     files = sorted((small / "cache").glob("phones-*.json"))
     assert len(files) == 2  # one an accent

@@ -141,7 +141,7 @@ def test_everything_comes_back(data: Path, archive: Path, tmp_path: Path) -> Non
         assert library.check(left_over_after_s=0).problems == () and library.stats().clips == 2
 
 
-def test_nothing_in_it_runs_once_it_is_restored(data: Path, tmp_path: Path) -> None:
+def test_nothing_in_a_restored_backup_is_run(data: Path, tmp_path: Path) -> None:
     settings = b"# keys\nHARK_HTTPS=1\nexport LD_PRELOAD='a\nb'\nOPENAI_API_KEY=k\nHARK_ENGINES_ENV=/x\nodd line\n"
     put(data, ".env", settings)
     again = "webui.api.webhooks.deliver"
@@ -161,7 +161,7 @@ def test_nothing_in_it_runs_once_it_is_restored(data: Path, tmp_path: Path) -> N
         assert portal.execute("SELECT count(*) FROM django_q_ormq").fetchall() == [(0,)]
 
 
-def test_nobody_else_may_read_it(archive: Path, tmp_path: Path) -> None:
+def test_only_its_user_can_read_a_backup(archive: Path, tmp_path: Path) -> None:
     restore(archive, tmp_path / "new", QUIET)
     restored = (tmp_path / "new" / name for name in (".env", "portal/secret.key", "portal/portal.sqlite3"))
     for path in (archive, *restored):
@@ -309,7 +309,7 @@ def test_an_earlier_backup_is_replaced_only_at_the_end(data: Path, archive: Path
     assert check(archive, QUIET) == made and archive.read_bytes() != before
 
 
-def test_a_full_disk_leaves_nothing(data: Path, small_disk: Path, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_no_file(data: Path, small_disk: Path, tmp_path: Path) -> None:
     put(data, "audio/8/audio.flac", os.urandom(2_000_000))
     archive = tmp_path / "hark.zip"
     back_up(data, archive, QUIET)
@@ -516,7 +516,7 @@ def test_manifests_that_make_no_sense(archive: Path, tmp_path: Path, change: Cal
     assert_refused(other, tmp_path, "damaged|cannot be used")
 
 
-def test_what_is_no_backup(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_backup(tmp_path: Path) -> None:
     assert_refused(tmp_path / "nothing.zip", tmp_path, "does not exist")
     (tmp_path / "text.zip").write_text("no zip")
     assert_refused(tmp_path / "text.zip", tmp_path, "damaged")

@@ -44,12 +44,12 @@ def test_a_range_begins_and_ends(version: str, inside: bool) -> None:
     assert holds(version, {"ranges": [{"type": "ECOSYSTEM", "events": events}]}) is inside
 
 
-def test_commits_are_no_versions_and_a_list_of_versions_is_enough() -> None:
+def test_commits_are_not_versions_and_a_list_of_versions_is_enough() -> None:
     commits = {"ranges": [{"type": "GIT", "events": [{"introduced": "0"}, {"fixed": "abc"}]}]}
     assert not holds("2.10", commits) and holds("2.10", {**commits, "versions": ["2.10"]})
 
 
-def test_what_holds_is_found() -> None:
+def test_advisories_that_apply_are_found() -> None:
     known = [
         advisory("Jinja2", {"introduced": "0"}, {"fixed": "2.11.3"}),
         advisory("django", {"introduced": "0"}, {"fixed": "5.2.1"}),
@@ -75,6 +75,6 @@ def test_a_folder_of_yaml_and_a_zip_of_json_say_the_same(tmp_path: Path, capsys:
     assert "jinja2 2.10: X-jinja2, fixed in no version" in said
 
 
-def test_what_is_behind_is_found() -> None:
+def test_outdated_pins_are_found() -> None:
     newest = "name\tversion\tmonth\njinja2\t3.2\t2026-11\nDjango\t5.2.19\t2026-11\nPyYAML\tlatest\t2026-11\nother\t2\n"
     assert behind(pins(PINS), newest) == {"jinja2": ("2.10", "3.2")}

@@ -25,7 +25,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return build(tmp_path_factory.mktemp("built"))
 
 
-def test_what_is_in_them(built: tuple[Path, Path]) -> None:
+def test_the_contents_of_the_wheels(built: tuple[Path, Path]) -> None:
     wheel, source = built
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())

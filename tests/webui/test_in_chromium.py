@@ -257,7 +257,7 @@ def a_job(user: User, state: str, *events: dict[str, Any], **fields: Any) -> Job
     return job
 
 
-def test_times_are_those_of_the_reader(owners: Client, owner: User) -> None:
+def test_times_are_in_the_reader_s_time_zone(owners: Client, owner: User) -> None:
     job = a_job(owner, "done", {"event": "stage", "name": "plan", "message": "Planning"})
     assert "2026-01-02 21:04 UTC" in owners.get("/jobs/").content.decode(), "without scripts"
     events = reverse("jobs:events", args=[job.pk])
@@ -397,7 +397,7 @@ def test_a_live_recording_can_still_be_stored_after_stop(owners: Client, portal:
     assert len(read_audio(wav)) > 0.3 * SAMPLE_RATE and np.abs(read_audio(wav)).max() > 0.01
 
 
-def test_the_dial_moves_the_threshold_of_the_microphone_and_a_hit_is_heard(owners: Client, version: Version) -> None:
+def test_the_dial_moves_the_threshold_of_the_microphone_and_a_detection_beeps(owners: Client, version: Version) -> None:
     path, wishes = address("version", version), []
 
     def listen(socket: WebSocketRoute) -> None:
@@ -467,7 +467,7 @@ def test_a_correction_begins_with_its_first_words_and_buttons_keep_a_distance(ow
         assert page.evaluate(leaves)
 
 
-def test_a_recorded_utterance_is_sent_whole(owners: Client, portal: Path) -> None:
+def test_a_recorded_utterance_is_sent_completely(owners: Client, portal: Path) -> None:
     path, sent = "/library/record", []
 
     def check(route: Route) -> None:

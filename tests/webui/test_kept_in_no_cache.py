@@ -31,7 +31,7 @@ def test_what_a_program_gets(client: Client, owner: User) -> None:
         assert answer.status_code == 200 and "no-store" in answer["Cache-Control"], address
 
 
-def test_what_says_itself_how_long_it_may_be_kept_is_let_be(owners: Client, owner: User) -> None:
+def test_responses_with_their_own_cache_time_are_not_changed(owners: Client, owner: User) -> None:
     recording = ready_recording(owner)
     assert "no-store" not in owners.get(f"/recordings/{recording.pk}/audio")["Cache-Control"]  # it is jumped about in
     assert "no-store" not in owners.get("/static/hark/hark.css").get("Cache-Control", "")

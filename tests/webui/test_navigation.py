@@ -63,7 +63,7 @@ def test_on_every_page_one_thing_of_the_menus_is_lit(owners: Client, owner: User
         assert len(re.findall(r"<(?:a|summary)[^>]* aria-current", closed)) == 1, name
 
 
-def test_a_theme_is_remembered_by_the_browser_and_taken_back(owners: Client) -> None:
+def test_a_theme_is_remembered_by_the_browser_and_can_be_reset(owners: Client) -> None:
     assert "data-theme" not in owners.get("/").text
     answer = owners.post("/account/theme", {"theme": "dark", "next": "/jobs/?page=2"})
     assert (answer.status_code, answer["Location"]) == (303, "/jobs/?page=2")

@@ -19,7 +19,7 @@ from tests.support.servers import free_port
 from webui.keys.secret import secret_key
 
 
-def test_nobody_else_looks_into_the_data(tmp_path: Path) -> None:
+def test_the_data_folder_is_private(tmp_path: Path) -> None:
     data = tmp_path / "data"
     (data / "users").mkdir(parents=True)
     data.chmod(0o755)  # as an earlier version left it
@@ -27,7 +27,7 @@ def test_nobody_else_looks_into_the_data(tmp_path: Path) -> None:
     assert data.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_folder_of_somebody_elses_is_let_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_another_user_is_not_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tmp_path.chmod(0o755)
     monkeypatch.setattr(os, "getuid", lambda: 12345)
     keep_private(tmp_path)

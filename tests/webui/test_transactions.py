@@ -9,7 +9,7 @@ from core.data_folder import REPOSITORY
 from webui.transactions import serialized
 
 
-def test_what_fails_in_one_is_taken_back(transactional_db: None) -> None:
+def test_a_failure_in_a_transaction_is_rolled_back(transactional_db: None) -> None:
     from webui.jobs.heartbeat import beat
     from webui.jobs.models import Heartbeat
 

@@ -74,7 +74,7 @@ def door(monkeypatch: pytest.MonkeyPatch) -> None:
         ("leaves a process", "processes_left"),
     ],
 )
-def test_what_must_not_happen_is_counted(
+def test_forbidden_outcomes_are_counted(
     door: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, counted: str
 ) -> None:
     monkeypatch.setattr("core.worker_process.crowding", lambda: 1.0)

@@ -98,7 +98,7 @@ def test_missing_data_are_reported(
         run_measurement("confusables", BenchOptions(), silent_reporter())
 
 
-def test_voices_that_are_kept_to_measure_on_speak_first(
+def test_voices_reserved_for_measuring_speak_first(
     engines: dict[str, Choir], monkeypatch: pytest.MonkeyPatch, data_dir: Path
 ) -> None:
     choir = engines["choir"]
@@ -114,7 +114,7 @@ def test_voices_that_are_kept_to_measure_on_speak_first(
 
 
 @pytest.mark.parametrize("engine", [Hibari(), KokoroInt8()])
-def test_no_run_hears_a_kept_voice(engine: Engine) -> None:
+def test_no_run_uses_a_reserved_voice(engine: Engine) -> None:
     listed, kept = engine.find_voices("en"), engine.find_kept_voices("en")
     assert len({voice.speaker for voice in kept}) >= 12
     assert not {voice.name for voice in kept} & {voice.name for voice in listed}

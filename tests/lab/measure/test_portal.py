@@ -67,6 +67,6 @@ assert found == {"192.0.2.7", "name.invalid"}, found
     output_of(program)
 
 
-def test_a_training_that_fails_is_no_measurement(tmp_path: Path) -> None:
+def test_a_failed_training_is_not_measured(tmp_path: Path) -> None:
     done = bench(tmp_path, 6.0, 2)
     assert done.returncode != 0 and "No engine is here." in done.stderr

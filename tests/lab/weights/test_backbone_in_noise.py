@@ -77,7 +77,7 @@ def test_only_what_has_a_transcript_counts_as_read(tmp_path: Path) -> None:
     assert read_loss(logits, silent, batch, lengths) == 0.0
 
 
-def test_the_same_sound_is_heard_at_the_same_steps(tmp_path: Path) -> None:
+def test_the_same_sound_has_the_same_steps(tmp_path: Path) -> None:
     packed = packed_of(tmp_path, 6)
     teacher, _ = shipped_backbone()
     batch = BatchSource(packed, packed.where("train"), 8.0, np.random.default_rng(0)).draw()
@@ -92,6 +92,6 @@ def test_the_same_sound_is_heard_at_the_same_steps(tmp_path: Path) -> None:
     assert float(of_states) < 0.3 * float(of_later)
 
 
-def test_without_people_to_measure_on_it_says_so(tmp_path: Path) -> None:
+def test_without_held_out_people_it_explains_why(tmp_path: Path) -> None:
     with pytest.raises(HarkError, match="too little"):
         train_in_noise(packed_of(tmp_path, 1), NoiseTrainConfig(steps=1), tmp_path, lambda done, total, loss: None)

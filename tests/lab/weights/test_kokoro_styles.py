@@ -9,7 +9,7 @@ from audio_generation.kokoro_int8_side.kokoro_int8 import STYLES_FILE
 from lab.weights.kokoro_styles import ROWS, STYLE_ROWS, WIDTH, make_styles
 
 
-def test_styles_of_a_folder_are_kept_at_some_lengths(tmp_path: Path) -> None:
+def test_styles_of_a_folder_are_stored_at_some_lengths(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     voices = {name: rng.normal(size=(ROWS, WIDTH)).astype("<f4") for name in ("bm_b", "af_a")}
     for name, vectors in voices.items():

@@ -26,7 +26,7 @@ def corpus(folder: Path, speakers: int) -> Path:
     return folder
 
 
-def test_who_is_heard_for_what(tmp_path: Path) -> None:
+def test_which_speakers_are_used_for_which_part(tmp_path: Path) -> None:
     heard, unheard = corpus(tmp_path / "heard", 5), corpus(tmp_path / "unheard", 12)
     found = negative_utterances([heard], [unheard], 6 / 3600, 0)
     assert [u.split for u in found if u.corpus == "heard"] == ["train"] * 3, "two seconds each"

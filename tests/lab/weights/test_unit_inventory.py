@@ -67,7 +67,7 @@ def test_stretches_with_pairs_that_are_not_there_yet_come_first() -> None:
     assert vocabulary["ð", "ə"] > 0 and vocabulary["", "s"] > vocabulary["", "ʒ"]
 
 
-def test_what_is_built_is_read_back_with_its_people_and_times(
+def test_an_inventory_is_read_back_with_its_speakers_and_times(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aligner: Aligner
 ) -> None:
     people = [

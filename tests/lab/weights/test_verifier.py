@@ -82,7 +82,7 @@ def test_drawn_items_are_labelled_as_spoken_or_not(packed: Packed, tmp_path: Pat
     assert batch.best(scores).tolist() == [int(np.flatnonzero(batch.owner == n)[-1]) for n in range(7)]
 
 
-def test_near_words_sound_like_it_and_not_the_same() -> None:
+def test_near_words_sound_similar_but_not_the_same() -> None:
     near = near_words("computer")
     assert "commuter" in near and "computer" not in near
     assert near_words("") == [] and ways_of("") == ()

@@ -27,7 +27,7 @@ def test_log_probabilities_of_any_length(small: Recognizer) -> None:
     assert next(Aligner(small).both([noise(1)]))["characters"].shape == (50, CHARACTER_OUTPUTS)
 
 
-def test_long_audio_is_heard_in_windows_that_agree(small: Recognizer) -> None:
+def test_long_audio_is_processed_in_windows_that_agree(small: Recognizer) -> None:
     aligner = Aligner(small)
     audio = noise(65)
     log_p = aligner.log_probabilities(audio)
@@ -46,7 +46,7 @@ def test_no_output_is_left_out_at_the_edges_of_windows(small: Recognizer, extra:
     assert np.allclose(np.exp(log_p).sum(axis=1), 1, atol=1e-4)
 
 
-def test_a_batch_says_the_same_as_each_alone(small: Recognizer) -> None:
+def test_a_batch_gives_the_same_outputs_as_each_recording_alone(small: Recognizer) -> None:
     aligner = Aligner(small)
     audios = [noise(seconds, number) for number, seconds in enumerate((0.5, 3.0, 0.6, 25.0, 3.1))]
     for audio, log_p in zip(audios, aligner.log_probabilities_of(iter(audios)), strict=True):
@@ -78,7 +78,7 @@ def test_the_compact_form_keeps_what_is_probable() -> None:
     assert (back <= 1e-6).all() and np.isfinite(back).all()
 
 
-def test_what_is_no_compact_form_is_refused() -> None:
+def test_invalid_compact_forms_are_refused() -> None:
     packed = pack(np.log(np.full((5, 41), 1 / 41, np.float32)))
     for wrong in (packed.astype(np.float16), packed[:, :3], packed[0]):
         with pytest.raises(ValueError):

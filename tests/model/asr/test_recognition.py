@@ -31,7 +31,7 @@ def test_the_vocabulary_makes_words(decoder: WordDecoder) -> None:
     assert decoder.words(emission([0, 0, 0, 0])) == []
 
 
-def test_a_misheard_phone_is_put_right(decoder: WordDecoder) -> None:
+def test_a_misrecognized_phone_is_corrected(decoder: WordDecoder) -> None:
     assert decoder.words(emission([0, A, 0, 4, 0, C, 0])) in (["abc"], ["ab", "c"])
 
 

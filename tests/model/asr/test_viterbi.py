@@ -54,7 +54,7 @@ def test_a_free_end_aligns_as_many_tokens_as_were_spoken() -> None:
     assert path.first.tolist() == [1, 3, -1, -1]
 
 
-def test_what_cannot_be_written_is_refused() -> None:
+def test_tokens_that_do_not_fit_the_frames_are_refused() -> None:
     assert fits([1, 2, 3], 3) and not fits([1, 1], 2) and fits([1, 1], 3)
     with pytest.raises(ValueError, match="do not fit"):
         token_path(emission([0, 1]), [1, 2, 3])

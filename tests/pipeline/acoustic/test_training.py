@@ -81,7 +81,7 @@ def test_a_corpus_that_disappears_while_it_is_packed_is_not_taken_for_all_of_it(
     assert not (tmp_path / "asr" / "speech" / "made_from.json").exists()
 
 
-def test_without_transcripts_it_says_so(tmp_path: Path) -> None:
+def test_without_transcripts_it_explains_why(tmp_path: Path) -> None:
     with pytest.raises(HarkError, match="nothing to learn from"):
         train_acoustic_model(AcousticRun((corpus(tmp_path, False),), synthetic=0), tmp_path / "asr", silent_reporter())
 

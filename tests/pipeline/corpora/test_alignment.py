@@ -123,7 +123,9 @@ def test_without_ctc_segmentation_the_other_method_serves(aligner: Aligner, monk
     assert "viterbi" in caught.value.what_to_do
 
 
-def test_clips_are_heard_and_aligned_once(library: Library, aligner: Aligner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clips_are_processed_and_aligned_once(
+    library: Library, aligner: Aligner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     heard: list[int] = []
     listen = aligner.log_probabilities_of
 
@@ -148,7 +150,9 @@ def test_clips_are_heard_and_aligned_once(library: Library, aligner: Aligner, mo
     assert again.aligned == {good.id} and heard == [3], "emissions are kept, of what failed too"
 
 
-def test_what_mining_would_have_to_hear(library: Library, aligner: Aligner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_which_recordings_mining_would_process(
+    library: Library, aligner: Aligner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("pipeline.corpora.alignment.LOOKED_UP", 2)
     first, second, third = (add(library, "window", say("window"), source=f"c:{n}") for n in range(3))
     add(library, "", say("window"), text_known=False, source="c:x")

@@ -19,7 +19,7 @@ FILES = {"corpus/a.wav": b"sound", "corpus/deep/b.txt": "grüß dich".encode(), 
 
 
 @pytest.mark.parametrize("kind", PACKERS)
-def test_what_goes_in_comes_out(tmp_path: Path, kind: str) -> None:
+def test_the_content_is_read_back_unchanged(tmp_path: Path, kind: str) -> None:
     archive = PACKERS[kind](tmp_path / "a", FILES)
     assert unpack(archive, tmp_path / "out") == 3
     assert {str(p.relative_to(tmp_path / "out")): p.read_bytes() for p in (tmp_path / "out").rglob("*.*")} == FILES
@@ -118,7 +118,7 @@ def test_names_that_are_one_on_other_disks_and_files_that_are_folders(tmp_path: 
 
 
 @pytest.mark.parametrize("kind", PACKERS)
-def test_what_is_damaged_is_refused_in_words(tmp_path: Path, kind: str) -> None:
+def test_damaged_archives_are_refused_with_a_message(tmp_path: Path, kind: str) -> None:
     whole = PACKERS[kind](tmp_path / "whole", FILES | {"noise": random.Random(0).randbytes(50_000)}).read_bytes()
     draw = random.Random(1)
     for number in range(60):
@@ -133,7 +133,7 @@ def test_what_is_damaged_is_refused_in_words(tmp_path: Path, kind: str) -> None:
             pass  # any other exception fails the test
 
 
-def test_what_is_no_archive(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_archive(tmp_path: Path) -> None:
     for number, content in enumerate((b"", b"hello", b"PK", b"\x1f\x8b", b"BZh9")):
         path = tmp_path / str(number)
         path.write_bytes(content)

@@ -87,7 +87,7 @@ def test_the_hints_vary() -> None:
     assert set(asked) == set(HINTS) and not asked[0].away
 
 
-def test_a_take_is_kept_once_with_all_that_is_known_of_it(library: Library) -> None:
+def test_a_take_is_stored_once_with_all_its_facts(library: Library) -> None:
     take = examine(speechlike(), "two metres away", "0b6f3f6e-0000-4000-8000-000000000001")
     first = keep_one(library, take, "Hey, Compass!")
     assert keep_one(library, take) == first
@@ -103,7 +103,7 @@ def test_the_same_recording_without_an_id_is_one_take(library: Library) -> None:
     assert keep_one(library, examine(speechlike(seed=1))) != keep_one(library, examine(speechlike()))
 
 
-def test_what_is_no_take_is_refused(library: Library) -> None:
+def test_an_invalid_take_is_refused(library: Library) -> None:
     with pytest.raises(HarkError):
         keep_one(library, examine(np.zeros(16000, np.float32)))
     with pytest.raises(HarkError):
@@ -137,7 +137,7 @@ def test_a_folder_of_recordings(tmp_path: Path) -> None:
             takes_in(folder)
 
 
-def test_who_hears_a_take(tmp_path: Path) -> None:
+def test_takes_are_tried_with_a_detector(tmp_path: Path) -> None:
     from pipeline.serving.detection import open_detector
     from tests.support.untrained_bundle import keyword_hmm_bundle, spoken
 
@@ -184,7 +184,7 @@ def test_takes_are_not_crowded_out_by_a_library_that_has_grown(library: Library,
     assert kept <= set(run()["clip_id"])
 
 
-def test_nobody_is_heard_in_training_and_in_the_test(library: Library, run: Callable[[], Any]) -> None:
+def test_nobody_is_in_both_training_and_test(library: Library, run: Callable[[], Any]) -> None:
     tests = kept_by_all(library, TEST)
     given = {
         keep_one(library, examine(speechlike(seed=7000 + n)), speaker=speaker, role=TRAIN)

@@ -225,7 +225,9 @@ def test_a_line_of_many_megabytes_takes_no_memory(
         [["a", "b", "c"], {"duration_s": [1]}],
     ],
 )
-def test_who_reads_a_corpus_is_not_believed(folder: Path, library: Library, told: list[Any], lines: list[Any]) -> None:
+def test_answers_of_the_reading_process_are_checked(
+    folder: Path, library: Library, told: list[Any], lines: list[Any]
+) -> None:
     """As if a text of the corpus had taken over the process that reads it."""
     whole = {**asdict(Utterance(put(folder / "a.wav", 1), "x")), "audio": str(folder / "a.wav")}
     told += [{**whole, **line} if isinstance(line, dict) and line else line for line in lines]

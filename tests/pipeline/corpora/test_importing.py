@@ -327,7 +327,7 @@ with Library(Path(sys.argv[2])) as library:
 """
 
 
-def test_an_import_goes_on_after_a_kill(folder: Path, tmp_path: Path) -> None:
+def test_an_import_continues_after_a_kill(folder: Path, tmp_path: Path) -> None:
     for number in range(32):
         put(folder / f"{number}.wav", number)
         write(folder / f"{number}.txt", f"text {number}")

@@ -44,7 +44,7 @@ def segment(number: int, text: str, *, edited: bool = False, confidence: float =
     return Segment(3.0 * number, 3.0 * number + 2.0, text, confidence, edited=edited, speaker="S1")
 
 
-def test_what_somebody_has_checked_is_learned_from(tmp_path: Path) -> None:
+def test_checked_passages_are_learned_from(tmp_path: Path) -> None:
     segments = [
         segment(0, "Checked, by a person!", edited=True),
         segment(1, "only heard"),
@@ -60,7 +60,7 @@ def test_what_somebody_has_checked_is_learned_from(tmp_path: Path) -> None:
     assert [(one.text, one.recording) for one in found] == [("checked by a person", "a")]
 
 
-def test_what_is_left_out_is_the_same_for_ever() -> None:
+def test_the_held_out_passages_never_change() -> None:
     passages = [Passage("a", float(n), n + 1.0, f"text {n}", "S1") for n in range(500)]
     found = left_out(passages)
     assert 60 < len(found) < 140

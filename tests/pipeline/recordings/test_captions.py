@@ -130,7 +130,7 @@ def test_languages_without_spaces_and_very_long_words_fit() -> None:
     assert "".join(line for caption in endless for line in caption.lines) == "x" * 200
 
 
-def test_times_that_make_no_sense_do_no_harm() -> None:
+def test_invalid_times_do_not_fail() -> None:
     words = (Word("back", 5, 4, 1), Word("in", 3, 2, 1), Word("time", -7, 60, 1))
     later = Segment(3, 3, "at once", 1.0)
     found = captions(transcript(Segment(5, 4, "back in time", 1.0, words), later), named=True)

@@ -98,7 +98,7 @@ def test_files_that_belong_together_follow_each_other(spec: dict[str, Any], engi
     assert not list(folder.glob("part-*"))
 
 
-def test_a_recording_that_is_gone_says_so(spec: dict[str, Any], engine: Engine, tmp_path: Path) -> None:
+def test_a_deleted_recording_is_explained(spec: dict[str, Any], engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "audio/r/original.wav").unlink()
     with pytest.raises(HarkError, match="no longer exists"):
         transcribed(spec, tmp_path)
@@ -114,7 +114,7 @@ def test_one_that_is_too_long_says_what_its_reader_can_do(
     assert remedy in error.value.what_to_do
 
 
-def test_what_is_no_recording_says_so(spec: dict[str, Any], engine: Engine, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_recording_is_explained(spec: dict[str, Any], engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "audio/r/original.wav").write_bytes(b"%PDF-1.7 a letter")
     with pytest.raises(HarkError):
         transcribed(spec, tmp_path)
@@ -141,7 +141,7 @@ def test_without_a_summary_the_transcript_is_there(
     assert (tmp_path / "audio/r/transcript.json").is_file()
 
 
-def test_a_summary_that_nobody_wants_is_not_made(spec: dict[str, Any], engine: Engine, tmp_path: Path) -> None:
+def test_an_unrequested_summary_is_not_made(spec: dict[str, Any], engine: Engine, tmp_path: Path) -> None:
     transcribed(spec, tmp_path)
     spec["options"]["summarize"] = False
     transcribed(spec, tmp_path)

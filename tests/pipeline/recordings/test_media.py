@@ -56,7 +56,7 @@ def normalized(folder: Path, sound: np.ndarray, rate: int = 16_000) -> tuple[Med
     return facts, soundfile.read(folder / "a.flac")[0]
 
 
-def test_one_channel_is_kept_and_resampled(decoder: str, tmp_path: Path) -> None:
+def test_one_channel_stays_one_and_is_resampled(decoder: str, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "in.wav", tone(2, rate=44_100), 44_100)
     facts = normalize(tmp_path / "in.wav", tmp_path / "out" / "audio.flac", MediaLimits())
     found, rate = soundfile.read(tmp_path / "out" / "audio.flac")
@@ -178,7 +178,7 @@ def test_a_busy_machine_says_nothing_of_the_file(
 @pytest.mark.parametrize(
     "says", ['{"streams": [1]}', '{"streams": [{"codec_type": "audio"}], "format": []}', "5", "[1]"]
 )
-def test_what_looks_into_a_file_may_say_anything(
+def test_answers_of_the_probing_process_are_checked(
     decoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str
 ) -> None:
     monkeypatch.setattr(media, "_run_probe", lambda command, path: (json.loads(says), ""))

@@ -145,7 +145,7 @@ def test_the_nearest_passage_is_found_by_meaning_where_a_model_can() -> None:
 
 
 @pytest.mark.parametrize("question", ["", "   \n", "?!", "why " * 10_000, "x" * 5000])
-def test_a_question_that_is_none_says_so(question: str) -> None:
+def test_empty_and_too_long_questions_are_explained(question: str) -> None:
     for found in (CALL_PASSAGES, []):
         with pytest.raises(HarkError) as caught:
             answer(question, found)
@@ -321,7 +321,7 @@ def test_where_the_reader_is_looked_for(
     assert READER.folder() == data_dir / READER.place
 
 
-def test_a_damaged_reader_says_so(reader: Path, data_dir: Path, tmp_path: Path) -> None:
+def test_a_damaged_reader_is_explained(reader: Path, data_dir: Path, tmp_path: Path) -> None:
     for path in reader.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes()[: 3000 if path.suffix == ".safetensors" else None])
     pulled(READER, tmp_path)
@@ -369,7 +369,7 @@ def test_without_an_encoder_words_decide(data_dir: Path, tmp_path: Path, monkeyp
     assert answer("Which form fails on old browsers?", CALL_PASSAGES, reader, similarities) == plain
 
 
-def test_what_is_near_is_read_though_its_words_are_others() -> None:
+def test_passages_close_in_meaning_are_read_despite_other_words() -> None:
     asked: list[str] = []
 
     def compare(question: str, texts: list[str]) -> list[float]:

@@ -199,7 +199,7 @@ def test_a_call_that_takes_too_long_is_reported(service: Path) -> None:
         call(0.3, sleep, 3.0)
 
 
-def test_one_that_is_started_too_late_is_no_fault_of_the_disk(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_start_is_a_timeout_and_not_a_disk_error(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     @contextmanager
     def late(*lock: object) -> Iterator[None]:
         time.sleep(0.2)
@@ -232,7 +232,7 @@ def test_nonsense_on_the_socket_ends_nothing(service: Path, raw: bytes) -> None:
     assert call(30.0, sleep) == "slept"
 
 
-def test_a_service_that_cannot_start_says_so(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_that_cannot_start_explains_why(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speech_client, "SERVICE", ("-c", "raise SystemExit(7)"))
     with pytest.raises(HarkError, match="could not be started") as caught:
         call(30.0, sleep)
@@ -289,7 +289,7 @@ ASKING = (
 
 
 @pytest.mark.parametrize("imported", [CLIENT, ASKING])
-def test_who_asks_needs_neither_torch_nor_django(imported: str) -> None:
+def test_clients_need_neither_torch_nor_django(imported: str) -> None:
     slow = {"torch", "django", "transformers", "faster_whisper", "whisper", "docx", "sumy", "nltk"}
     program = f"import sys, {imported}\nprint(*sorted({slow} & set(sys.modules)))"
     assert output_of(program) == ""

@@ -69,7 +69,7 @@ def of(*texts: str) -> list[Sentence]:
     return [Sentence(text, (number,)) for number, text in enumerate(texts)]
 
 
-def test_sentences_go_on_over_segments_and_know_them() -> None:
+def test_sentences_span_segments_and_name_them() -> None:
     said = (
         Segment(0, 1, "First one. And the", 1.0, speaker="A"), Segment(1, 2, "second goes", 1.0, speaker="A"),
         Segment(2, 3, "on until here. Third by Dr. J. Smith!", 1.0, speaker="A"), Segment(3, 4, "  ", 1.0),
@@ -123,7 +123,7 @@ def test_action_items_of_a_meeting() -> None:
         "Das brauchen wir bis zum Ende der Woche.",
     ],
 )
-def test_what_is_to_be_done_is_found(text: str) -> None:
+def test_action_items_are_found(text: str) -> None:
     assert action_items(of(text)) == (Point(text, (0,)),)
 
 
@@ -143,7 +143,7 @@ def test_what_is_to_be_done_is_found(text: str) -> None:
         "",
     ],
 )
-def test_what_is_not_to_be_done_is_not(text: str) -> None:
+def test_negated_actions_are_not_action_items(text: str) -> None:
     assert action_items(of(text)) == ()
 
 
@@ -200,7 +200,7 @@ def test_the_first_of_equals_is_taken() -> None:
     assert most_telling(alike, 2, "en") == [alike[0], alike[2]]
 
 
-def test_a_summary_is_kept_as_json(tmp_path: Path) -> None:
+def test_a_summary_is_stored_as_json(tmp_path: Path) -> None:
     summary = replace(summarize(TALK), note="noted")
     save_summary(summary, tmp_path / "summary.json")
     assert json.loads((tmp_path / "summary.json").read_text()) == json.loads(json.dumps(as_json(summary)))
@@ -227,7 +227,7 @@ def test_citations_go_to_what_shares_rare_words() -> None:
     assert supporting("Elephants dance.", TALK, everything) == () == supporting("It is the.", TALK, everything)
 
 
-def test_what_a_model_invents_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_points_that_a_model_invents_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     written = ["The launch is in March. Elephants dance."]
 
     def writes(timeout_s: float, function: Any, engine: str, parts: list[str]) -> tuple[list[str], str]:
@@ -465,7 +465,7 @@ def obedient(messages: list[dict[str, str]]) -> str:
     return json.dumps(written(numbers, text.replace("evil", "other")))
 
 
-def test_a_recording_gives_no_orders(double: Double) -> None:
+def test_a_recording_cannot_give_instructions_to_the_model(double: Double) -> None:
     evil = transcript(f"Anna: Hello there.\nMallory: {INJECTION}\nAnna: Good bye then.")
     double.says(obedient)
     with pytest.raises(HarkError, match="no usable answer"):

@@ -24,7 +24,7 @@ from pipeline.recordings.vocabulary import FILE, MOST, expected, forget, learn, 
         ("四十", "四百", "zh", []),
     ],
 )
-def test_names_and_rare_words_are_kept(before: str, after: str, language: str, words: list[str]) -> None:
+def test_names_and_rare_words_are_stored(before: str, after: str, language: str, words: list[str]) -> None:
     assert list(learned(before, after, language).words) == words
 
 
@@ -47,7 +47,7 @@ def test_names_and_rare_words_are_kept(before: str, after: str, language: str, w
         ("四十", "四百", "zh", ("", "")),
     ],
 )
-def test_what_may_be_misheard_elsewhere(before: str, after: str, language: str, pair: tuple[str, str]) -> None:
+def test_passages_with_the_same_misrecognition(before: str, after: str, language: str, pair: tuple[str, str]) -> None:
     assert learned(before, after, language)[1:] == pair
 
 
@@ -64,7 +64,7 @@ def test_words_are_put_in_place_of_others(text: str, heard: str, said: str, now:
     assert replace_word(text, heard, said) == now
 
 
-def test_words_are_kept_by_language_the_newest_first(tmp_path: Path) -> None:
+def test_words_are_stored_by_language_the_newest_first(tmp_path: Path) -> None:
     file = tmp_path / "user" / FILE
     learn(file, ["Katie", "Kubernetes"], "en-us")
     learn(file, ["Ximenez"], "de")

@@ -77,7 +77,7 @@ def test_it_is_fetched_once(registry: list[str], tmp_path: Path) -> None:
     assert web_runtime(tmp_path / "data") == folder and len(registry) == 1
 
 
-def test_what_is_not_pinned_is_not_taken(registry: list[str], tarball: Path, tmp_path: Path) -> None:
+def test_a_tarball_that_is_not_pinned_is_refused(registry: list[str], tarball: Path, tmp_path: Path) -> None:
     tarball.write_bytes(tarball.read_bytes() + b"more")
     with pytest.raises(HarkError, match="does not have the digest"):
         web_runtime(tmp_path / "data")
@@ -116,7 +116,7 @@ def test_a_bundle_becomes_a_folder_for_a_web_server(bundle: Path, tarball: Path,
     assert unpack_for_browser(page.parent, page.parent, tmp_path / "data") == page, "an unpacked one, in its place"
 
 
-def test_what_is_no_bundle(tarball: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_bundle(tarball: Path, tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_bytes(b"no zip")
     with pytest.raises(HarkError):
         unpack_for_browser(tmp_path / "x.zip", tmp_path / "page", tmp_path / "data", tarball)

@@ -22,7 +22,7 @@ def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("encoder", [True, False], ids=["encoder", "recognizer"])
-def test_each_utterance_is_heard_once_and_near_its_end(monkeypatch: pytest.MonkeyPatch, encoder: bool) -> None:
+def test_each_utterance_is_detected_once_and_near_its_end(monkeypatch: pytest.MonkeyPatch, encoder: bool) -> None:
     if encoder and encoder_path() is None:
         pytest.skip("the package moonshine-voice is not installed")
     if not encoder:

@@ -86,7 +86,7 @@ def test_a_dead_address_disturbs_nothing(detectors: dict[str, Detector], caplog:
     assert "hark_secret" not in caplog.text
 
 
-def test_what_is_no_address_is_refused_at_the_start(tmp_path: Path) -> None:
+def test_an_invalid_address_is_refused_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(HarkError, match="not an address to send to"):
         WakeSender("kitchen", "x")
 

@@ -169,7 +169,7 @@ def test_describe(detectors: dict[str, Detector]) -> None:
     with_client(detectors, talk)
 
 
-def test_a_phrase_that_nobody_trained_is_heard_where_it_is(detectors: dict[str, Detector]) -> None:
+def test_an_untrained_phrase_is_detected_where_it_is(detectors: dict[str, Detector]) -> None:
     audio = said("a lovely day in the park", "hey compass", "a lovely day in the park")
     end_ms = 1000 * (len(spoken("a lovely day in the park")) + len(spoken("hey compass")) - RATE) / RATE
 
@@ -247,7 +247,7 @@ def test_other_forms_of_audio(detectors: dict[str, Detector], rate: int, width: 
     with_client(detectors, talk)
 
 
-def test_a_phrase_at_the_very_end_is_heard(detectors: dict[str, Detector]) -> None:
+def test_a_phrase_at_the_very_end_is_detected(detectors: dict[str, Detector]) -> None:
     async def talk(client: AsyncClient) -> None:
         audio = spoken("hey compass", tail_s=0.0)
         assert [one.name for one in await heard(client, audio)] == ["hey_compass"]
@@ -266,7 +266,9 @@ def test_a_phrase_at_the_very_end_is_heard(detectors: dict[str, Detector]) -> No
         Event("detect", {"names": 7}),
     ],
 )
-def test_an_odd_client_gets_an_error_and_harms_no_other(detectors: dict[str, Detector], event: Event) -> None:
+def test_an_invalid_client_gets_an_error_and_does_not_affect_others(
+    detectors: dict[str, Detector], event: Event
+) -> None:
     async def odd(client: AsyncClient) -> None:
         await client.write_event(event)
         answer = await client.read_event()

@@ -175,7 +175,7 @@ def test_a_finished_run_is_followed_by_a_new_one(tmp_path: Path) -> None:
     assert job_folder(tmp_path, replace(CONFIG, seed=1)) not in (first, job_folder(tmp_path, CONFIG))
 
 
-def test_what_was_made_for_a_job_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_of_a_job_are_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(work: Any, tensorboard: bool, made_for: str) -> dict[str, Any]:
         folder = work.folder
         bundle = work.data / "models" / folder.name / f"{folder.name}.zip"

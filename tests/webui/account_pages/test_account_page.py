@@ -60,7 +60,9 @@ def test_name_and_address(client: Client, other: User) -> None:
         ({"username": "a\x00b", "email": ""}, "Null characters"),
     ],
 )
-def test_what_cannot_be_taken(client: Client, owner: User, other: User, sent: dict[str, str], said: str) -> None:
+def test_names_and_addresses_that_are_refused(
+    client: Client, owner: User, other: User, sent: dict[str, str], said: str
+) -> None:
     client.force_login(other)
     answer = client.post("/account/", sent)
     text = answer.content.decode()
@@ -113,7 +115,7 @@ def test_a_password_that_is_not_changed(client: Client, other: User, sent: dict[
     assert other.check_password(PASSWORD)
 
 
-def test_an_open_browser_is_no_place_to_guess(client: Client, other: User) -> None:
+def test_a_change_of_the_password_limits_wrong_passwords(client: Client, other: User) -> None:
     client.force_login(other)
     for number in range(5):
         change(client, old=f"guess {number}")

@@ -48,7 +48,7 @@ def folder(other: User, portal: Path) -> Path:
     return folder
 
 
-def test_what_ends_at_once_and_what_is_gone_then(client: Client, owner: User, other: User, folder: Path) -> None:
+def test_what_deletion_ends_at_once_and_removes_later(client: Client, owner: User, other: User, folder: Path) -> None:
     _token, text = create_token(user=other, name="ci", scopes=["read"])
     access = issue_pair(user=other).access
     elsewhere = Client()

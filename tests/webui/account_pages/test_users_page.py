@@ -49,7 +49,7 @@ def test_reloading_the_page_with_the_link_makes_no_other(owners: Client, other: 
         ({}, "required"),
     ],
 )
-def test_who_cannot_be_added(owners: Client, other: User, sent: dict[str, str], said: str) -> None:
+def test_users_that_cannot_be_added(owners: Client, other: User, sent: dict[str, str], said: str) -> None:
     answer = owners.post("/account/users", sent)
     text = answer.content.decode()
     assert answer.status_code == 422 and said in text and not LINK.search(text) and "<script>" not in text
@@ -94,7 +94,7 @@ def test_name_and_address_of_somebody(owners: Client, owner: User, other: User) 
     assert (other.username, other.email, other.is_owner) == ("oskar", "o@example.org", False)
 
 
-def test_it_is_the_owners_alone(client: Client, owner: User, other: User) -> None:
+def test_the_page_is_for_the_owner_only(client: Client, owner: User, other: User) -> None:
     client.force_login(other)
     assert "/account/users" not in client.get("/account/").content.decode()
     requests = [
@@ -114,7 +114,7 @@ def test_changes_are_posts(owners: Client, other: User, path: str) -> None:
     assert owners.get(f"/account/users/{other.pk}/{path}").status_code == 405
 
 
-def test_nobody_by_that_number(owners: Client) -> None:
+def test_a_user_that_does_not_exist(owners: Client) -> None:
     assert owners.get("/account/users/999").status_code == 404
     assert owners.post("/account/users/999/link").status_code == 404
 

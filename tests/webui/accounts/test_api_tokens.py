@@ -102,7 +102,7 @@ def test_revoked_expired_deactivated(owner: User, other: User) -> None:
         ("days", [0, -1, 3651], "1 to 3650"),
     ],
 )
-def test_what_no_token_can_have(other: User, field: str, values: list[Any], why: str) -> None:
+def test_names_and_scopes_that_no_token_can_have(other: User, field: str, values: list[Any], why: str) -> None:
     for value in values:
         with pytest.raises(HarkError, match=why):
             create_token(user=other, **{"name": "ci", "scopes": ["read"], field: value})
@@ -155,7 +155,7 @@ def test_the_page_says_what_is_wrong(client: Client, other: User, change: dict[s
     assert not ApiToken.objects.exists()
 
 
-def test_one_revokes_ones_own_only(client: Client, owner: User, other: User) -> None:
+def test_users_revoke_only_their_own_tokens(client: Client, owner: User, other: User) -> None:
     mine, text = create_token(user=other, name="ci", scopes=["read"])
     theirs, _ = create_token(user=owner, name="ci", scopes=["read"])
     client.force_login(other)

@@ -98,7 +98,7 @@ def test_a_command_on_the_server(other: User) -> None:
     assert (entry.by_name, entry.about_name, entry.address) == ("", "nora", "machine")
 
 
-def test_it_holds_no_secrets(client: Client, other: User) -> None:
+def test_it_contains_no_secrets(client: Client, other: User) -> None:
     client.post("/account/login", {"name": PASSWORD, "password": "wrong"})
     client.force_login(other)
     token, text = create_token(user=other, name="ci", scopes=["read"])
@@ -139,7 +139,7 @@ def test_a_long_log_has_pages(owners: Client, owner: User, django_assert_max_num
     assert "token-069" in owners.get("/account/log?page=2").content.decode()
 
 
-def test_nobody_changes_it(other: User) -> None:
+def test_entries_cannot_be_changed(other: User) -> None:
     record(Action.TOKEN_MADE, what="ci", by=other)
     entry = AuditEntry.objects.get()
     entry.what = "nothing"

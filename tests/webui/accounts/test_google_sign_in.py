@@ -187,7 +187,7 @@ def test_it_begins_with_a_post(client: Client, db: None, google: Google) -> None
 
 
 @pytest.mark.parametrize("path", [BEGIN, BACK])
-def test_where_it_is_off_it_is_not_there(client: Client, db: None, path: str) -> None:
+def test_without_settings_google_sign_in_does_not_exist(client: Client, db: None, path: str) -> None:
     assert (client.post if path == BEGIN else client.get)(path).status_code == 404
 
 

@@ -95,7 +95,7 @@ def test_each_kind_is_good_for_its_own_use(other: User) -> None:
         rotate_pair(refresh=text)
 
 
-def test_refreshing(other: User) -> None:
+def test_a_refresh_token_is_exchanged_for_a_new_pair(other: User) -> None:
     first = issue_pair(user=other, scopes=["read"])
     second = rotate_pair(refresh=first.refresh)
     third = rotate_pair(refresh=second.refresh)
@@ -103,7 +103,7 @@ def test_refreshing(other: User) -> None:
     assert len({claims_of(pair.refresh)["jti"] for pair in (first, second, third)}) == 3
 
 
-def test_one_used_twice_ends_the_family(other: User) -> None:
+def test_using_a_refresh_token_twice_ends_its_family(other: User) -> None:
     stolen = issue_pair(user=other)
     apart = issue_pair(user=other)
     fresh = rotate_pair(refresh=stolen.refresh)

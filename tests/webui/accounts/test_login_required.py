@@ -46,7 +46,7 @@ def is_api(pattern: URLPattern) -> bool:
     return getattr(pattern.callback, "__module__", "").startswith("ninja")
 
 
-def test_these_pages_and_no_others_are_for_everybody() -> None:
+def test_only_these_pages_need_no_account() -> None:
     every = [(name, pattern) for name, pattern in patterns(get_resolver()) if not is_api(pattern)]
     assert len(every) > 15
     # Those for programs ask for a token or a session themselves.

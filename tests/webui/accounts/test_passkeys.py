@@ -125,7 +125,7 @@ def test_nobody_removes_those_of_others(owner: User, other: User) -> None:
     assert passkeys_of(other).exists()
 
 
-def test_what_is_no_passkey_opens_nothing(other: User) -> None:
+def test_an_invalid_passkey_does_not_sign_in(other: User) -> None:
     client, phone = browser(), Authenticator()
     client.force_login(other)
     add(client, phone)

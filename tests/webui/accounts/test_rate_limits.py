@@ -96,7 +96,7 @@ def test_a_new_minute_starts_the_count_again_and_0_sets_no_limit(client: Client,
     assert {answer.status_code for answer in answers} == {200} and "RateLimit-Limit" not in answers[0]
 
 
-def test_where_redis_does_not_answer_nobody_is_refused(client: Client, settings: Any) -> None:
+def test_without_an_answer_of_redis_no_request_is_refused(client: Client, settings: Any) -> None:
     away = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": f"redis://127.0.0.1:{free_port()}"}
     settings.CACHES, settings.REDIS = {**settings.CACHES, "requests": away}, True
     assert [client.get("/health").status_code for _ in range(PER_ADDRESS + 1)] == [200] * (PER_ADDRESS + 1)

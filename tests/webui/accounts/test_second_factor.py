@@ -106,7 +106,7 @@ def test_guesses_from_many_addresses_wait_longer_and_are_reported(client: Client
     assert answer.status_code == 200 and "14 wrong codes were entered with your password" in answer.content.decode()
 
 
-def test_the_code_alone_opens_nothing(client: Client, other: User) -> None:
+def test_the_code_alone_does_not_sign_in(client: Client, other: User) -> None:
     turned_on(other)
     assert client.post("/account/code", {"code": code_of(SECRET)})["Location"] == "/account/login"
     password_step(client)

@@ -93,7 +93,7 @@ def test_a_session_is_over_at_its_time_and_when_it_is_deleted(client: Client, ot
         assert client.get("/")["Location"] == f"{LOGIN}?next=/"
 
 
-def test_a_session_from_before_the_portal_had_a_backend_of_its_own_goes_on(client: Client, other: User) -> None:
+def test_a_session_of_the_earlier_backend_stays_valid(client: Client, other: User) -> None:
     client.force_login(other, backend="django.contrib.auth.backends.ModelBackend")
     assert client.get("/").status_code == 200
 
@@ -187,7 +187,7 @@ def test_unknown_names_are_counted_too(client: Client, db: None) -> None:
     assert attempt(client, "Nobody", "wrong").status_code == 429
 
 
-def test_what_was_typed_as_a_name_is_not_kept(client: Client, db: None) -> None:
+def test_a_typed_name_is_not_stored(client: Client, db: None) -> None:
     attempt(client, "my-secret-password", "oops")
     assert SignInFailure.objects.count() == 1
     assert "my-secret-password" not in "\n".join(connection.connection.iterdump())
@@ -247,7 +247,7 @@ def test_the_proxy_says_where_a_request_came_from(rf: RequestFactory, settings: 
         ("2001:db8::1", "2001:db8::1"), ("unknown", "127.0.0.1"), ("_hidden:7", "127.0.0.1"), ("", "127.0.0.1"),
     ],
 )  # fmt: skip
-def test_a_proxy_may_name_ports_and_what_is_no_address_is_its_own(
+def test_a_forwarded_address_may_have_a_port_and_an_invalid_one_is_replaced(
     rf: RequestFactory, settings: Any, said: str, meant: str
 ) -> None:
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -315,12 +315,12 @@ def test_an_older_name_of_another_alphabet_signs_in(client: Client) -> None:
 
 
 @pytest.mark.parametrize("password", ["carolcarol", "carolcarolcarol", "CarolCAROL12", "-carol-carol"])
-def test_a_name_twice_is_no_password(password: str) -> None:
+def test_a_repeated_name_is_not_a_valid_password(password: str) -> None:
     with pytest.raises(HarkError, match="your name alone"):
         create_user(username="Carol", password=password)
 
 
-def test_one_has_twelve_letters_at_least() -> None:
+def test_a_password_has_at_least_twelve_characters() -> None:
     with pytest.raises(HarkError, match="12 characters"):
         create_user(username="carol", password="compass-sea")
     assert create_user(username="carol", password="compass-seas").pk

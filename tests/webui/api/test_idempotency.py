@@ -26,7 +26,7 @@ def with_key(headers: dict[str, str], key: str = "one") -> dict[str, str]:
     return {**headers, "Idempotency-Key": key}
 
 
-def test_the_same_is_answered_not_made(call: Call, owner: User) -> None:
+def test_a_repeated_request_gets_the_stored_answer(call: Call, owner: User) -> None:
     headers = with_key(a_pair(owner))
     wish = {"name": "t", "scopes": ["read"]}
     first, again = (call("post", "/tokens", body=wish, headers=headers) for _ in range(2))
@@ -38,7 +38,7 @@ def test_the_same_is_answered_not_made(call: Call, owner: User) -> None:
     assert ApiToken.objects.count() == 2
 
 
-def test_what_is_kept_cannot_be_read_in_the_database(call: Call, owner: User) -> None:
+def test_stored_responses_cannot_be_read_in_the_database(call: Call, owner: User) -> None:
     said = call("post", "/tokens", body={"name": "t", "scopes": ["read"]}, headers=with_key(a_pair(owner), "my key"))
     dump = "\n".join(connection.connection.iterdump())
     assert said.json()["token"] not in dump and "my key" not in dump
@@ -108,7 +108,7 @@ def test_one_that_was_killed_half_way_blocks_nobody_for_long(
     assert call("post", "/plans", body=BODY, headers=headers).status_code == 201
 
 
-def test_of_many_at_once_one_is_made(tmp_path: Path) -> None:
+def test_of_many_simultaneous_requests_one_is_carried_out(tmp_path: Path) -> None:
     """Threads against a database on the disk, as the portal has it."""
     program = """
 import sys, threading

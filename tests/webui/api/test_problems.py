@@ -88,7 +88,7 @@ def test_bodies_are_counted_before_anything_reads_them() -> None:
     assert start["status"] == 413
 
 
-def test_a_bug_tells_nothing(call: Call, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_reveals_nothing(call: Call, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(**_: object) -> None:
         raise RuntimeError("the secret")
 

@@ -118,7 +118,7 @@ def test_exports(call: Call, world: World) -> None:
     problem_of(call("get", f"/recordings/{world.recording.pk}/export?format=exe", headers=headers), 422)
 
 
-def test_what_is_not_ready_says_so(call: Call, owner: User, recording: Path) -> None:
+def test_unfinished_recordings_say_so(call: Call, owner: User, recording: Path) -> None:
     headers = a_token(owner)
     made = upload(call, headers, recording).json()
     for what in ("transcript", "summary", "export"):

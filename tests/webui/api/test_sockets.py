@@ -94,7 +94,7 @@ def test_a_page_hears_of_a_job_in_its_own_language(world: World) -> None:
         assert heard["job"]["message"] == heard["events"][-1]["message"] == (message or "Synthesizing 3 clips")
 
 
-def test_who_says_nothing_is_sent_away(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_client_is_disconnected(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webui.accounts.socket_sign_in.WAIT_S", 0.2)
     for path in (f"/ws/jobs/{world.failed.id}", f"/ws/listen/{world.version.detector_id}/1"):
         socket = Program(path)
@@ -107,7 +107,7 @@ def test_who_says_nothing_is_sent_away(world: World, monkeypatch: pytest.MonkeyP
     ['{"after": 0}', "{", "[]", '{"token": 7}', '{"token": ""}', '{"token": "hark_x"}', b"\x00\x00", '{"mark": "x"}',
      json.dumps({"token": "x" * 9000})],
 )  # fmt: skip
-def test_who_begins_with_anything_else_is_sent_away(world: World, first: Any) -> None:
+def test_a_client_without_a_token_is_disconnected(world: World, first: Any) -> None:
     for path in (f"/ws/jobs/{world.failed.id}", f"/ws/listen/{world.version.detector_id}/1"):
         socket = Program(path)
         assert socket.open()
@@ -127,7 +127,7 @@ def test_ended_tokens_and_other_scopes_are_refused(world: World) -> None:
         assert socket.hear() == code
 
 
-def test_others_find_nothing(world: World, other: User) -> None:
+def test_other_users_get_404(world: World, other: User) -> None:
     text = token_of(other)
     for path in (f"/ws/jobs/{world.failed.id}", f"/ws/listen/{world.version.detector_id}/1"):
         socket = signed_in(path, text)

@@ -159,7 +159,9 @@ def test_redirects_are_not_followed(owner: User, double: Recorder) -> None:
     assert Delivery.objects.get().answer_status == 302 and Delivery.objects.get().state == "waiting"
 
 
-def test_who_does_not_answer_is_not_waited_for(owner: User, double: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_receiver_that_does_not_answer_is_given_up(
+    owner: User, double: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(outgoing, "ANSWER_S", 0.3)
     webhooks.add(user=owner, url=double.url, events=["job.done"])
     double.hangs_s = 2.0
@@ -170,7 +172,7 @@ def test_who_does_not_answer_is_not_waited_for(owner: User, double: Recorder, mo
     assert "No answer" in Delivery.objects.get().problem
 
 
-def test_who_answers_drop_by_drop_is_cut_off(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+def test_a_receiver_that_answers_too_slowly_is_cut_off(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     settings.WEBHOOKS_PRIVATE = True
     monkeypatch.setattr(outgoing, "WHOLE_S", 0.6)
     listener = socket.create_server(("127.0.0.1", 0))
@@ -218,7 +220,7 @@ def test_only_so_many_pings_wait(call: Call, owner: User, other: User) -> None:
     assert webhooks.ping(webhook=theirs).state == "waiting"
 
 
-def test_of_too_many_that_wait_the_oldest_is_given_up(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_if_too_many_messages_wait_the_oldest_is_dropped(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhooks, "MOST_WAITING", 3)
     hooks = [webhooks.add(user=owner, url=f"https://example.org/{n}", events=["job.done"])[0] for n in range(2)]
     sent = [webhooks.send(webhook=hooks[n % 2], event="job.done", content={}) for n in range(5)]
@@ -253,7 +255,7 @@ def test_deliveries_that_nobody_tries_are_seen(owner: User, double: Recorder, se
     assert not webhooks.stuck()
 
 
-def test_nobody_there(owner: User, settings: Any) -> None:
+def test_a_server_that_does_not_answer(owner: User, settings: Any) -> None:
     settings.WEBHOOKS_PRIVATE = True
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
@@ -346,7 +348,7 @@ def test_the_address_that_was_checked_is_the_one_that_is_connected_to(monkeypatc
     assert tried == [("93.184.216.34", 443), ("1.1.1.1", 443)]
 
 
-def test_the_last_fifty_deliveries_are_kept(owner: User) -> None:
+def test_the_last_fifty_deliveries_are_stored(owner: User) -> None:
     hook, _secret = webhooks.add(user=owner, url="https://example.org/", events=["job.done"])
     for number in range(webhooks.KEPT + 3):
         webhooks.send(webhook=hook, event="ping", content={"number": number})

@@ -66,7 +66,7 @@ def test_names_of_corrections_are_expected_by_the_next_transcript(
     assert corrections.expected_words(recording.user, "en") == ["Siobhan"]
 
 
-def test_a_correction_stands_although_its_words_cannot_be_kept(owners: Client, recording: Recording, at: str) -> None:
+def test_a_correction_stands_even_if_its_words_cannot_be_stored(owners: Client, recording: Recording, at: str) -> None:
     (user_data(recording.user) / "words.json").write_text("{")
     answer = owners.post(f"{at}/segments/0", {"text": "We meet Siobhan", "version": "1"})
     assert answer.status_code == 200
@@ -77,7 +77,7 @@ def test_a_correction_stands_although_its_words_cannot_be_kept(owners: Client, r
     assert job.spec["words"] == []
 
 
-def test_misheard_words_are_replaced_in_other_passages_and_restored_together(owners: Client, owner: User) -> None:
+def test_misrecognized_words_are_replaced_in_other_passages_and_restored_together(owners: Client, owner: User) -> None:
     said = (("S1", "Karpati met Karpati", 0.9), ("S2", "karpati's lantern (Karpati)", 0.9), ("S1", "Karpatinger", 0.9))
     recording = ready_recording(owner, transcript=transcript_of_words(said))
     place = f"/recordings/{recording.pk}"

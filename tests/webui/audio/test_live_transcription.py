@@ -122,7 +122,7 @@ def test_the_messages_are_in_the_documents(owner: User) -> None:
     assert documented == said | {"start", "stop", "partial", "event", "error"}
 
 
-def test_samples_may_come_without_a_word(owner: User) -> None:
+def test_samples_may_come_without_a_start_message(owner: User) -> None:
     async def conversation(socket: Socket) -> list[Any]:
         for message in sound():
             await socket.say(message)
@@ -132,7 +132,7 @@ def test_samples_may_come_without_a_word(owner: User) -> None:
     assert of_kind(talk(owner, conversation), "final")
 
 
-def test_questions_that_are_heard_are_answered_from_one_s_own_transcripts(owner: User, other: User) -> None:
+def test_spoken_questions_are_answered_from_the_user_s_own_transcripts(owner: User, other: User) -> None:
     ready_recording(owner)
     conversation = partial(all_of_it, answer=True)
     (answer,) = of_kind(talk(owner, conversation), "answer")
@@ -178,7 +178,7 @@ def test_a_bug_ends_the_stream_but_loses_nothing(owner: User, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("who", ["owner", "other"])  # quotas are looked up for all but the owner
-def test_what_was_heard_is_kept_where_that_is_wished(who: str, request: pytest.FixtureRequest, owner: User) -> None:
+def test_the_session_is_stored_if_requested(who: str, request: pytest.FixtureRequest, owner: User) -> None:
     user = request.getfixturevalue(who)
     (saved,) = of_kind(talk(user, partial(all_of_it, save=True)), "saved")
     recording = transcripts.recordings_of(user).select_related("user").get()
@@ -202,7 +202,7 @@ def test_a_connection_that_breaks_loses_nothing(owner: User) -> None:
     assert len(read_audio(recording.path / "original.wav")) == len(spoken(PHRASE, 0.5, 1.5))
 
 
-def test_nothing_is_kept_of_a_session_without_sound(owner: User, portal: Path) -> None:
+def test_nothing_is_stored_of_a_session_without_sound(owner: User, portal: Path) -> None:
     async def conversation(socket: Socket) -> list[Any]:
         await socket.say({"start": {"save": True}})
         await socket.say({"stop": True})
@@ -284,7 +284,7 @@ def test_nonsense_ends_it(owner: User, said: Any, code: int) -> None:
     assert talk(owner, conversation)[-1] == code
 
 
-def test_it_does_not_go_on_for_ever(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_longer_than_the_limit_is_closed(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(consumers, "LONGEST_S", 0.5)
     assert talk(owner, all_of_it)[-1] == 4413
 

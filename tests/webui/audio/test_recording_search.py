@@ -219,7 +219,7 @@ def test_a_question_may_be_spoken(owners: Client, at: str, wav: Path, monkeypatc
     )
 
 
-def test_each_user_is_heard_with_the_weights_that_they_trained(
+def test_each_user_s_questions_use_the_weights_that_they_trained(
     owner: User, other: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = user_data(other) / OWN_FOLDER / "own-1.safetensors"
@@ -241,7 +241,7 @@ def test_each_user_is_heard_with_the_weights_that_they_trained(
     assert heard == [SHIPPED, SHIPPED, str(weights), str(weights)]
 
 
-def test_a_question_in_which_nothing_is_heard_says_so(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_question_without_words_is_explained(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webui.audio.asking.recognize", lambda *given: [])
     with pytest.raises(HarkError, match="not recognized"):
         asking.question_of(owner, np.zeros(SAMPLE_RATE, np.float32))

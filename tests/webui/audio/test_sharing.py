@@ -34,7 +34,7 @@ def test_anybody_with_the_link_reads_and_listens(recording: Recording, link: str
     assert visitor.get(f"{link}/words").json()["segments"] and visitor.get(f"{link}/waveform").json()["peaks"]
 
 
-def test_who_reads_cannot_change_anything(recording: Recording, at: str, link: str) -> None:
+def test_readers_cannot_change_anything(recording: Recording, at: str, link: str) -> None:
     visitor = Client()
     page = visitor.get(link).text
     for word in ("data-edit", "data-change", "Rename", "Delete", "/ask", "export", str(recording.pk)):
@@ -44,7 +44,7 @@ def test_who_reads_cannot_change_anything(recording: Recording, at: str, link: s
     assert answer.status_code == 303 and answer["Location"].startswith("/account/login")
 
 
-def test_the_token_is_shown_once_and_kept_as_a_digest(owners: Client, at: str, link: str) -> None:
+def test_the_token_is_shown_once_and_stored_as_a_digest(owners: Client, at: str, link: str) -> None:
     token = link.rsplit("/", 1)[1]
     assert len(token) >= 32 and Share.objects.get().digest == digest(token)
     assert token not in owners.get(at).text
@@ -59,7 +59,7 @@ def test_reloading_the_page_with_the_link_makes_no_other(owners: Client, at: str
     assert Share.objects.count() == 1
 
 
-def test_a_link_that_is_taken_back_works_no_more(owners: Client, at: str, link: str) -> None:
+def test_a_revoked_link_no_longer_works(owners: Client, at: str, link: str) -> None:
     share = Share.objects.get()
     assert owners.post(f"{at}/share/{share.pk}/revoke").status_code == 302
     for rest in ("", "/audio", "/words", "/waveform"):

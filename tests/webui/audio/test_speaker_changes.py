@@ -25,7 +25,7 @@ def test_rename_speaker(owners: Client, owner: User, at: str) -> None:
     assert owners.post(f"{at}/speakers", {"speaker": "S9", "name": "x"}).status_code == 422
 
 
-def test_all_names_are_kept_at_once_or_none(owners: Client, recording: Recording, at: str) -> None:
+def test_either_all_names_are_saved_or_none(owners: Client, recording: Recording, at: str) -> None:
     place = f"{at}/speakers"
     assert owners.post(place, {"speaker": ["S1", "S2"], "name": ["Anna", "Ben"]}).status_code == 302
     assert transcripts.transcript_of(recording).speakers == {"S1": "Anna", "S2": "Ben"}

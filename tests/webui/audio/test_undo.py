@@ -22,7 +22,7 @@ def undo(client: Client, recording: Recording, version: int | str = "") -> int:
     return client.post(f"/recordings/{recording.pk}/undo", {"version": version}).status_code
 
 
-def test_changes_are_taken_back_one_after_another(owners: Client, owner: User, recording: Recording, at: str) -> None:
+def test_changes_are_undone_one_after_another(owners: Client, owner: User, recording: Recording, at: str) -> None:
     before = transcripts.transcript_of(recording), derived.summary_of(recording)
     assert "data-undo hidden" in flat(owners.get(at))
     owners.post(f"{at}/segments/1", {"text": ""})  # the passage goes, and the point that rests on it
@@ -42,7 +42,7 @@ def test_changes_are_taken_back_one_after_another(owners: Client, owner: User, r
     assert undo(owners, recording) == 422 and "data-undo hidden" in flat(owners.get(at))
 
 
-def test_a_change_that_the_page_has_not_seen_is_not_taken_back(owners: Client, recording: Recording, at: str) -> None:
+def test_a_change_that_the_page_has_not_seen_is_not_undone(owners: Client, recording: Recording, at: str) -> None:
     answer = owners.post(f"{at}/segments/0", {"text": "We meet on the pier"})
     seen = json.loads(answer.content)["version"]
     speaker_changes.name_speakers(recording=recording, names={"S1": "Anna"})
@@ -66,7 +66,7 @@ def test_a_new_transcript_forgets_what_was_before(owners: Client, recording: Rec
     assert undo(owners, recording) == 422
 
 
-def test_only_so_many_changes_are_kept(recording: Recording) -> None:
+def test_only_the_newest_changes_are_stored(recording: Recording) -> None:
     for number in range(history.MOST + 3):
         speaker_changes.name_speakers(recording=recording, names={"S1": f"Anna {number}"})
     assert len(list((recording.path / history.FOLDER).iterdir())) == history.MOST

@@ -67,7 +67,7 @@ def test_a_recording_whose_text_cannot_be_stored_is_not_taken(
     assert answer.status_code == 507 and not Recording.objects.exists() and not Job.objects.exists()
 
 
-def test_uploads_that_make_no_sense(client: Client, token: dict[str, str], recording_file: Path) -> None:
+def test_invalid_uploads_are_refused(client: Client, token: dict[str, str], recording_file: Path) -> None:
     text = SimpleUploadedFile("alone.txt", b"nothing to hear")
     assert client.post("/upload", {"files": text}, headers=token).status_code == 422
     assert client.post("/upload", {"text": "no file"}, headers=token).status_code == 422
@@ -79,7 +79,7 @@ def test_uploads_that_make_no_sense(client: Client, token: dict[str, str], recor
     assert not Recording.objects.exists()
 
 
-def test_of_several_files_those_that_are_no_sound_are_named(
+def test_of_several_files_those_without_audio_are_named(
     client: Client, owners: Client, token: dict[str, str], recording_file: Path
 ) -> None:
     def files() -> list[SimpleUploadedFile]:

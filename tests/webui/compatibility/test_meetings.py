@@ -129,7 +129,7 @@ def test_progress_is_each_caller_s_own(
 
 
 @pytest.mark.parametrize("options", [{"speakers": "many"}, {"speakers": "99"}, {"engine": "ears"}, {"language": "!"}])
-def test_options_that_make_no_sense(
+def test_invalid_options_are_explained(
     client: Client, token: dict[str, str], recording_file: Path, options: dict[str, str]
 ) -> None:
     answer = send(client, token, recording_file, **options)

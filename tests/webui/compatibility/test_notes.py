@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 Asked = list[tuple[str, dict[str, Any]]]
 
 
-def test_health_is_for_everybody(client: Client) -> None:
+def test_health_needs_no_account(client: Client) -> None:
     answer = client.get("/health")
     assert answer.status_code == 200
     assert answer.json() == {"status": "ok", "asr_loaded": True, "nlp_loaded": True}
@@ -66,7 +66,7 @@ def test_audio_to_notes(client: Client, token: dict[str, str], recording_file: P
 
 
 @pytest.mark.parametrize("content", [b"", b"no audio at all, whatever its name says"])
-def test_what_is_no_recording_is_explained(
+def test_a_file_that_is_not_a_recording_is_explained(
     client: Client, token: dict[str, str], tmp_path: Path, asked: Asked, content: bytes
 ) -> None:
     path = tmp_path / "letter.wav"
@@ -79,7 +79,7 @@ def test_what_is_no_recording_is_explained(
 
 
 @pytest.mark.parametrize("body", ["[]", "no json", '{"text": 1}', '{"text": "  "}'])
-def test_a_body_that_makes_no_sense(client: Client, token: dict[str, str], body: str) -> None:
+def test_an_invalid_body_is_refused(client: Client, token: dict[str, str], body: str) -> None:
     answer = client.post("/api/nlp/summarize", body, content_type="application/json", headers=token)
     assert answer.status_code in (400, 422) and answer["Content-Type"] == "application/problem+json"
 
@@ -145,7 +145,7 @@ def test_a_job_that_fails_says_why(
     assert answer.status_code == 422 and answer.json()["what_to_do"] == "Get one."
 
 
-def test_a_question_is_heard_for_its_user(
+def test_a_question_is_recognized_for_its_user(
     client: Client, token: dict[str, str], recording_file: Path, asked: Asked, portal: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip

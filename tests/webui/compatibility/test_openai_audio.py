@@ -94,7 +94,7 @@ def test_streamed(api: Any, recording_file: Path, asked: Any) -> None:
 PIECE = '{"piece": ["", 0, 1], "segments": [{"text": "%s"}]}\n'
 
 
-def test_words_are_sent_while_the_rest_is_heard(
+def test_words_are_sent_while_the_rest_is_recognized(
     owner: User, recording_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first_was_sent = threading.Event()
@@ -171,7 +171,7 @@ def test_what_cannot_be_translated(api: Any, recording_file: Path, asked: Any, m
     assert not asked
 
 
-def test_what_a_program_did_wrong(api: Any, recording_file: Path, asked: Any) -> None:
+def test_errors_of_a_program_are_explained(api: Any, recording_file: Path, asked: Any) -> None:
     with pytest.raises(openai.NotFoundError) as raised:
         api.audio.transcriptions.create(model="whisper-9", file=recording_file)
     assert raised.value.code == "model_not_found" and raised.value.param == "model"

@@ -58,7 +58,7 @@ def heard(text: str) -> int:
     return len(set(SAID.lower().rstrip(".").split()) & set(text.lower().split()))
 
 
-def test_audio_is_heard_and_summarized(client: Client, token: dict[str, str], service: None) -> None:
+def test_audio_is_recognized_and_summarized(client: Client, token: dict[str, str], service: None) -> None:
     sound = speech("flite", SAID)
     files = {"file": upload(sound, "said.wav"), "model": "hark", "response_format": "verbose_json"}
     said = client.post("/v1/audio/transcriptions", files, headers=token).json()

@@ -135,7 +135,7 @@ def test_nor_is_one_that_comes_letter_by_letter(port: int) -> None:
                 time.sleep(0.05)
 
 
-def test_who_sends_requests_is_let_be(port: int) -> None:
+def test_clients_that_send_requests_stay_connected(port: int) -> None:
     with connected(port) as connection:
         for _request in range(4):
             assert b"200" in ask(connection)
@@ -169,7 +169,7 @@ def test_more_connections_than_there_may_be_are_ended_at_once(port: int) -> None
             connection.close()
 
 
-def test_connections_beyond_all_files_are_no_flood_of_log() -> None:
+def test_connections_beyond_the_file_limit_do_not_flood_the_log() -> None:
     files = 320
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

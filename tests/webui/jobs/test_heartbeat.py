@@ -44,7 +44,7 @@ def test_workers_killed_before_the_clock_was_set_back_do_not_seem_alive(db: None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="process groups")
-def test_workers_are_heard_of_until_they_are_killed(portal: Path) -> None:
+def test_workers_send_heartbeats_until_they_are_killed(portal: Path) -> None:
     environment = {**os.environ, "HARK_DATA": str(portal), "HARK_JOBS_LEASE_S": "6", "Q_CLUSTER_NAME": "webhooks"}
     (portal / "portal").mkdir()
     migrate = [sys.executable, "webui/manage.py", "migrate", "-v0"]

@@ -119,7 +119,7 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     assert "Traceback" not in running.log.read_text(), running.log.read_text()
 
 
-def test_a_job_goes_on_where_postgresql_restarts(portal: Portal) -> None:
+def test_a_job_continues_after_postgresql_restarts(portal: Portal) -> None:
     (job,) = portal.submit({"kind": "train", "spec": {**TRAIN, "seed": 1}})
     wait_for(lambda: portal.at_work(job), STARTS_S)
     process = portal.at_work(job)
@@ -131,7 +131,7 @@ def test_a_job_goes_on_where_postgresql_restarts(portal: Portal) -> None:
     assert portal.job(job)[2] == 0
 
 
-def test_what_redis_forgets_is_sent_again(portal: Portal) -> None:
+def test_tasks_that_redis_lost_are_sent_again(portal: Portal) -> None:
     import redis
 
     plans = [{"kind": "plan", "spec": {**TRAIN, "seed": number}} for number in range(3)]
@@ -154,7 +154,7 @@ def test_ready_says_that_redis_is_away_and_jobs_wait_for_it(portal: Portal) -> N
     wait_for(lambda: portal.is_done(job), DONE_S)
 
 
-def test_sigterm_gives_jobs_back_and_the_next_start_goes_on(portal: Portal) -> None:
+def test_sigterm_returns_jobs_and_the_next_start_continues_them(portal: Portal) -> None:
     (job,) = portal.submit({"kind": "train", "spec": {**TRAIN, "seed": 2}})
     wait_for(lambda: portal.at_work(job), STARTS_S)
     process = portal.at_work(job)

@@ -218,7 +218,7 @@ def test_a_killed_worker_s_job_is_taken_up_once(owner: User) -> None:
     assert [event.event["level"] for event in again.events.all()] == ["warning", "warning"]
 
 
-def test_a_clock_that_is_set_back_keeps_no_job(owner: User, other: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_is_set_back_does_not_hold_jobs(owner: User, other: User, monkeypatch: pytest.MonkeyPatch) -> None:
     users = owner, owner, other
     dead, alive, unseen = (
         services.submit(user=user, kind="plan", title="p", spec={"n": n}) for n, user in enumerate(users)

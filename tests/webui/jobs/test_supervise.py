@@ -54,7 +54,7 @@ def run_beside(job: Job, act: Callable[[], object]) -> None:
     thread.join()
 
 
-def test_what_the_child_says_is_kept(job: Job, child: Child, portal: Path) -> None:
+def test_the_child_s_output_is_stored(job: Job, child: Child, portal: Path) -> None:
     child("say('stage', name='plan', message='Planning')\nsay('log', message='m', level='info')\n"
           "print('what a library prints')\nprint('noise', file=sys.stderr)\nsay('result', result=job)")  # fmt: skip
     run(job)
@@ -166,7 +166,7 @@ def test_who_lost_the_lease_at_the_very_end_changes_nothing(
     assert job.state == Job.State.RUNNING and job.lease == "somebody else's"
 
 
-def test_who_has_lost_the_lease_stops(job: Job, child: Child, tmp_path: Path) -> None:
+def test_a_worker_that_lost_its_lease_stops(job: Job, child: Child, tmp_path: Path) -> None:
     child(f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)")
 
     def steal() -> None:
@@ -179,7 +179,7 @@ def test_who_has_lost_the_lease_stops(job: Job, child: Child, tmp_path: Path) ->
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
-def test_a_job_that_is_not_waiting_is_left_alone(job: Job, child: Child) -> None:
+def test_a_job_that_is_not_waiting_is_not_changed(job: Job, child: Child) -> None:
     child("say('result', result={})")
     services.cancel(job=job)
     assert run(job).state == Job.State.CANCELLED

@@ -46,7 +46,7 @@ def drop_earlier(path: Path) -> None:
     path.write_text(path.read_text().split("\n")[0])
 
 
-def test_sessions_go_on_under_the_same_name(client: Client, other: User, key_file: Path) -> None:
+def test_sessions_continue_under_the_same_name(client: Client, other: User, key_file: Path) -> None:
     client.force_login(other)
     cookie = client.cookies["sessionid"].value
     rotate_key(30)

@@ -229,14 +229,14 @@ print(len(answers), set(answers) == {job.id}, len(places), whole)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_where_no_more_jobs_may_wait_nothing_is_kept(owners: Client, portal: Path, settings: Any) -> None:
+def test_if_the_queue_is_full_no_upload_is_stored(owners: Client, portal: Path, settings: Any) -> None:
     settings.JOBS_WAITING = 0
     assert owners.post(ASGI_UPLOAD, {"archive": archive(corpus_files())}).status_code == 429
     assert not list((portal / "uploads/imports").iterdir())
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_hostile_archive_harms_nobody(owners: Client, portal: Path) -> None:
+def test_a_hostile_archive_does_no_damage(owners: Client, portal: Path) -> None:
     before = sorted(path.name for path in portal.parent.iterdir())
     for number, name in enumerate(("../../../../escaped.wav", "/tmp/escaped-by-hark.wav")):
         owners.post(ASGI_UPLOAD, {"archive": archive({name: wav(noise())}, f"evil{number}.zip")})
@@ -248,7 +248,7 @@ def test_a_hostile_archive_harms_nobody(owners: Client, portal: Path) -> None:
     assert not list((portal / "uploads/imports").iterdir())
 
 
-def test_what_is_no_archive_is_refused_before_it_is_kept(owners: Client, portal: Path) -> None:
+def test_a_file_that_is_not_an_archive_is_refused_before_it_is_stored(owners: Client, portal: Path) -> None:
     for sent in (
         None,
         SimpleUploadedFile("a.zip", b""),
@@ -262,7 +262,7 @@ def test_what_is_no_archive_is_refused_before_it_is_kept(owners: Client, portal:
     assert not (portal / "uploads/imports").exists() and not Job.objects.exists()
 
 
-def test_a_name_of_an_upload_is_no_path(owners: Client, portal: Path) -> None:
+def test_the_name_of_an_upload_is_not_used_as_a_path(owners: Client, portal: Path) -> None:
     sent = archive({"a.wav": wav(noise(seed=1))})
     sent._name = "..\\..\\so me/ü<b>.tar.zip"  # type: ignore[attr-defined]  # past the check that Django makes itself
     owners.post(ASGI_UPLOAD, {"archive": sent})
@@ -302,7 +302,7 @@ def test_nothing_is_left_of_an_import_that_was_cancelled(client: Client, other: 
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError(), StorageFull("The disk is full.", "No room.", "Free some.")])
-def test_an_archive_that_is_not_at_fault_is_kept_for_another_try(
+def test_an_archive_stays_for_another_try_after_an_unrelated_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def fail(*given: Any) -> None:

@@ -57,7 +57,7 @@ def test_search_and_filters(engine: str, owners: Client, library: Library, make:
         assert found in page and not_found not in page.split("<table")[-1], query
 
 
-def test_pages_follow_each_other_and_huge_numbers_are_no_pages(
+def test_pages_follow_each_other_and_huge_page_numbers_do_not_exist(
     engine: str, owners: Client, library: Library, make: Make
 ) -> None:
     import re
@@ -147,7 +147,7 @@ def test_deleting_leaves_audio_that_another_clip_has_too(owners: Client, library
     assert not file.exists()
 
 
-def test_a_part_takes_the_place_of_the_whole(engine: str, owners: Client, library: Library, make: Make) -> None:
+def test_a_part_replaces_the_complete_clip(engine: str, owners: Client, library: Library, make: Make) -> None:
     (clip_id,) = library.add_clips(
         [make("hey compass", 1, 1.0, engine="corpus", voice="", speaker="reader", source="c:1.wav", licence="CC0-1.0")]
     )
@@ -171,7 +171,7 @@ def test_a_part_takes_the_place_of_the_whole(engine: str, owners: Client, librar
     ("start", "end"),
     [("0", "0.5"), ("0.3", "0.31"), ("0.4", "0.1"), ("nan", "0.3"), ("0", "inf"), ("x", "1"), ("", ""), ("9", "10")],
 )
-def test_what_is_no_part_is_refused_in_words(
+def test_an_invalid_part_is_refused_with_a_message(
     owners: Client, library: Library, make: Make, start: str, end: str
 ) -> None:
     (clip_id,) = library.add_clips([make("hey compass", 1)])

@@ -64,7 +64,7 @@ def test_a_take_is_judged_and_not_stored(owners: Client, portal: Path) -> None:
     assert not (portal / "library.sqlite3").exists() and not list((portal / "tmp").iterdir())
 
 
-def test_what_is_no_take_is_explained(owners: Client, portal: Path) -> None:
+def test_an_invalid_take_is_explained(owners: Client, portal: Path) -> None:
     for content in (None, b"", b"not audio at all", bytes(2_100_000)):
         for address in ("check", "keep"):
             values = {"phrase": "hey compass", "take": str(uuid.uuid4())}
@@ -78,7 +78,7 @@ def test_what_is_no_take_is_explained(owners: Client, portal: Path) -> None:
     assert not (portal / "library.sqlite3").exists() or Library(portal).stats().clips == 0
 
 
-def test_a_kept_take_is_the_user_s_own_clip_and_a_test(owners: Client, owner: User, library: Library) -> None:
+def test_a_stored_take_is_the_user_s_own_clip_and_a_test(owners: Client, owner: User, library: Library) -> None:
     take = str(uuid.uuid4())
     first, again = (keep(owners, take=take).json()["kept"]["id"] for _ in range(2))
     assert first == again

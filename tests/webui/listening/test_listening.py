@@ -47,7 +47,7 @@ def sound_of(recording: Path, name: str = "a.wav") -> SimpleUploadedFile:
     return SimpleUploadedFile(name, recording.read_bytes())
 
 
-def test_a_recording_is_heard_whole(version: Version, recording: Path) -> None:
+def test_a_recording_is_scored_completely(version: Version, recording: Path) -> None:
     heard = services.detect_in_file(version, recording)
     assert len(heard["detections"]) == 1
     assert heard["seconds"] == pytest.approx(len(spoken(PHRASE)) / SAMPLE_RATE, abs=0.01)
@@ -56,7 +56,7 @@ def test_a_recording_is_heard_whole(version: Version, recording: Path) -> None:
     json.dumps(heard)
 
 
-def test_what_is_no_recording_says_so(version: Version, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_recording_is_explained(version: Version, tmp_path: Path) -> None:
     bad = tmp_path / "letter.wav"
     bad.write_bytes(b"%PDF-1.4 no audio")
     with pytest.raises(HarkError):
@@ -111,7 +111,7 @@ def test_a_stretch_that_makes_no_sense_is_refused(
     assert Sample.objects.count() == 0
 
 
-def test_a_false_alarm_that_is_taken_is_no_clip_of_the_phrase(owner: User, version: Version, portal: Path) -> None:
+def test_a_confirmed_false_alarm_is_not_a_clip_of_the_phrase(owner: User, version: Version, portal: Path) -> None:
     sample = services.keep_sample(user=owner, version=version, verdict="false_alarm", audio=spoken("hay come past"))
     services.take(sample=sample)
     services.take(sample=sample)
@@ -146,7 +146,7 @@ def test_retrain_is_one_job_however_often_it_is_pressed(owners: Client, version:
     assert (job.kind, job.spec["run"], job.lane) == ("retrain", "run-1", "training")
 
 
-def test_a_version_that_is_no_better_is_kept_but_not_offered(owners: Client, version: Version) -> None:
+def test_a_version_that_is_not_better_is_stored_but_not_offered(owners: Client, version: Version) -> None:
     summary = version.summary
     Version.objects.create(detector=version.detector, number=2, folder="f", bundle="b", summary=summary, offered=False)
     assert owners.get(f"/detectors/{version.detector_id}")["Location"].endswith("/1")

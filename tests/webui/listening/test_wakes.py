@@ -66,7 +66,7 @@ def test_it_is_off_until_the_owner_switches_it_on(owners: Client, owner: User, p
     assert send(owner, version).status_code == 403
 
 
-def test_what_came_is_kept_and_sorted(owner: User, version: Version, sorter: dict[str, str]) -> None:
+def test_received_recordings_are_stored_and_sorted(owner: User, version: Version, sorter: dict[str, str]) -> None:
     sorter["kind"] = "other"
     said = send(owner, version, kind="near_miss", score="0.41").json()
     sample = Sample.objects.get(pk=said["id"])
@@ -128,7 +128,9 @@ def test_all_that_are_sure_at_once(
     assert "Confirm these" not in owners.get("/inbox").text
 
 
-def test_programs_allow_and_confirm(owner: User, portal: Path, sorter: dict[str, str]) -> None:
+def test_programs_allow_recordings_from_devices_and_confirm_them(
+    owner: User, portal: Path, sorter: dict[str, str]
+) -> None:
     version = make_version(owner, portal)
     programs = Client(headers=a_token(owner))
     switch = f"/api/v1/detectors/{version.detector_id}/wakes"

@@ -90,7 +90,7 @@ def test_for_who_is_not_in_it_nothing_exists(house: House, who: str, method: str
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_who_is_deactivated_is_nobody(house: House, method: str) -> None:
+def test_a_deactivated_member_sees_nothing(house: House, method: str) -> None:
     before, client = state(house), house.client("dora")
     for name, route in WITH_ID:
         answer = ask(client, house, method, route)
@@ -110,7 +110,7 @@ def test_the_owner_of_the_installation_sees_the_organization_and_nothing_in_it(h
 
 
 @pytest.mark.parametrize("who", ["vera", "mia", "ada"])
-def test_who_is_in_it_reads(house: House, who: str) -> None:
+def test_members_can_read(house: House, who: str) -> None:
     before, client = state(house), house.client(who)
     for name, route in WITH_ID:
         if name in READ:

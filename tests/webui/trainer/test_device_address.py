@@ -142,7 +142,7 @@ def test_public_by_choice(owners: Client, version: Version, visitor: Client) -> 
     assert visitor.get(public).status_code == 404 and visitor.get(secret).status_code == 200
 
 
-def test_taken_back_and_made_again(owners: Client, version: Version, visitor: Client) -> None:
+def test_an_address_is_revoked_and_created_again(owners: Client, version: Version, visitor: Client) -> None:
     first = served_at(owners, version)
     assert choose(owners, version, renew="").status_code == 302
     told = owners.get(address("version", version)).text

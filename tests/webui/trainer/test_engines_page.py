@@ -34,7 +34,7 @@ def test_the_owner_downloads_a_voice_as_a_job(owners: Client) -> None:
     assert Job.objects.get().spec == {"engine": "piper", "voice": "en_US-lessac-medium"}
 
 
-def test_what_is_no_voice_is_enabled_and_downloaded_too(owners: Client) -> None:
+def test_tools_without_voices_are_enabled_and_downloaded_too(owners: Client) -> None:
     page = owners.get("/engines").text
     for engine in ("pyannote", "tps", "funasr"):
         assert f"/engines/{engine}/enable" in page

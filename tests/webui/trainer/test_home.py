@@ -14,7 +14,7 @@ from webui.navigation import EXAMPLES, PAGE
 from webui.trainer.models import Detector
 
 
-def test_who_has_no_detector_is_offered_phrases(owners: Client, owner: User, portal: Path) -> None:
+def test_users_without_detectors_are_offered_phrases(owners: Client, owner: User, portal: Path) -> None:
     page = owners.get(reverse("home")).text
     assert f'href="{reverse("trainer:new")}?phrase=hey%20lantern"' in page
     make_version(owner, portal)

@@ -69,7 +69,7 @@ def test_the_owner_s_run_installs_missing_neural_voices_unless_it_is_opted_out(
         run.delete()
 
 
-def test_a_plan_that_is_being_trained_says_so(client: Client, owner: User) -> None:
+def test_a_plan_in_training_is_marked(client: Client, owner: User) -> None:
     client.force_login(owner)
     config = configuration(phrase="hey compass", effort="trial")
     planned = plan(user=owner, config=config, targets=["esphome"])
@@ -99,7 +99,7 @@ def test_the_method_of_mining_is_chosen(owners: Client) -> None:
     assert owners.post("/new", {**wish, "mining_method": "guess"}).status_code == 422
 
 
-def test_the_usual_voices_are_no_choice(owners: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_voices_are_not_a_choice(owners: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """A plan that is changed without touching its voices still installs missing ones."""
     engines = {
         name: SimpleNamespace(by_default=usual, languages=lambda: ["en"])

@@ -125,7 +125,7 @@ def test_the_verdict_on_a_version_that_lost_says_so_first(
         assert "It detected 10 of 19 recordings of people" in verdict
 
 
-def test_a_result_can_be_heard_live_beside_its_dial(owners: Client, version: Version) -> None:
+def test_a_result_can_be_tried_live_beside_its_dial(owners: Client, version: Version) -> None:
     page = owners.get(address("version", version)).text
     assert f'data-socket="/ws/listen/{version.detector_id}/1"' in page
     assert page.index("live.js") < page.index("det.js"), "the dial is heard from its first place on"

@@ -63,7 +63,7 @@ def test_a_trial_of_the_command_line_is_shown_as_one(owners: Client, portal: Pat
     assert "This was only a trial: train it properly before you use it." in owners.get("/").text
 
 
-def test_what_is_damaged_or_elsewhere_is_left_alone(owner: User, portal: Path) -> None:
+def test_damaged_or_foreign_versions_are_not_changed(owner: User, portal: Path) -> None:
     finished_run(portal, "cut")
     (portal / "jobs/cut/result.json").write_text('{"phrase": "hey')
     finished_run(portal, "gone")

@@ -53,7 +53,7 @@ def told(span: Any) -> dict[str, Any]:
     return {each.key: each.value.string_value or each.value.int_value for each in span.attributes}
 
 
-def test_the_trace_of_a_request_goes_on_in_its_job(
+def test_the_trace_of_a_request_continues_in_its_job(
     client: Client, other: User, collector: list[Any], child: Child
 ) -> None:
     client.force_login(other)

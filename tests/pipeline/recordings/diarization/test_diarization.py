@@ -167,7 +167,7 @@ def test_turns_by_voices(stand_ins: None) -> None:
     assert {"silero-vad"} <= set(found.versions)
 
 
-def test_one_voice_is_one_speaker_and_silence_is_nobody(stand_ins: None) -> None:
+def test_one_voice_is_one_speaker_and_silence_is_none(stand_ins: None) -> None:
     assert diarize_audio(np.concatenate([hum(8, 700), silence(1), hum(8, 700)])).speakers == ("S1",)
     assert diarize_audio(silence(5)).turns == ()
     assert diarize_audio(np.zeros(0, np.float32)).turns == ()
@@ -419,7 +419,7 @@ def test_words_in_nobodys_turn_go_to_the_nearest() -> None:
     assert [part.speaker for part in nobody.segments] == [""] and nobody.speakers == {}
 
 
-def test_segments_without_words_or_edited_stay_whole() -> None:
+def test_segments_without_words_or_edited_are_not_split() -> None:
     turns = (Turn(0, 2.4, "A"), Turn(2.4, 9, "B"))
     bare = Segment(1, 5, "words without times", 0.5)
     edited = said("a b c d e f", 1, edited=True)

@@ -93,7 +93,7 @@ def test_hearing_somebody_again_makes_the_mean(tmp_path: Path, heard: list[np.nd
     assert np.linalg.norm(kept["embedding"]) == pytest.approx(1, abs=1e-3)
 
 
-def test_voices_remembered_at_once_are_all_kept(
+def test_voices_remembered_at_the_same_time_are_all_stored(
     tmp_path: Path, heard: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, real = tmp_path / "voices.json", UserFile.load

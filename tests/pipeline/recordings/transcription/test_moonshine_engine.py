@@ -124,7 +124,9 @@ def test_it_is_let_go_and_taken_up_again(engine: Moonshine) -> None:
 # ---- without them
 
 
-def test_without_the_package_it_says_so_and_auto_goes_on(no_recognizers: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package_it_says_so_and_auto_chooses_another(
+    no_recognizers: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     replace_package(monkeypatch, None)
     ready = Moonshine().available()
     assert not ready.ok and "not installed" in ready.why
@@ -180,7 +182,7 @@ class Scripted(_Model):
         return tokens, [0.5] * len(tokens)
 
 
-def test_what_runs_in_circles_is_heard_in_halves() -> None:
+def test_a_repeating_piece_is_recognized_in_halves() -> None:
     audio = np.ones(20 * SAMPLE_RATE, np.float32)
     audio[9 * SAMPLE_RATE : 10 * SAMPLE_RATE] = 0  # where it is parted
     model = Scripted({20: [7, *[8, 9] * 4], 9: [10, 11], 11: [12, 13]})

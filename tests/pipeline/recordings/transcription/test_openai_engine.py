@@ -104,7 +104,7 @@ def test_it_is_given_the_words_to_expect(endpoint: Endpoint) -> None:
     assert "prompt" not in endpoint.fields()
 
 
-def test_it_says_which_language_was_heard(endpoint: Endpoint) -> None:
+def test_it_names_the_detected_language(endpoint: Endpoint) -> None:
     endpoint.says({**GOOD, "language": "german"})
     assert {segment.language for segment in OpenAiEndpoint().recognize(AUDIO, None)} == {"de"}
     assert "language" not in endpoint.fields()
@@ -118,7 +118,7 @@ def test_a_text_alone_is_enough(endpoint: Endpoint) -> None:
     assert OpenAiEndpoint().recognize(AUDIO, None) == []
 
 
-def test_what_it_invents_in_silence_is_left_out(endpoint: Endpoint) -> None:
+def test_words_invented_in_silence_are_left_out(endpoint: Endpoint) -> None:
     rows = [{**GOOD["segments"][0], "no_speech_prob": 0.95, "avg_logprob": -1.2}, GOOD["segments"][1]]
     endpoint.says({**GOOD, "segments": rows})
     assert [segment.text for segment in OpenAiEndpoint().recognize(AUDIO, None)] == ["Bye."]
@@ -129,7 +129,7 @@ def test_silence_is_not_sent_at_all(endpoint: Endpoint) -> None:
     assert endpoint.asked == []
 
 
-def test_no_key_is_no_header(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_key_no_header_is_sent(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HARK_ASR_KEY")
     endpoint.says(GOOD)
     OpenAiEndpoint().recognize(AUDIO, None)
@@ -163,7 +163,7 @@ def test_refusals_are_explained(endpoint: Endpoint, status: int, why: str) -> No
         b"[" * 100_000,
     ],
 )  # fmt: skip
-def test_an_invalid_answer_is_an_error_that_says_so(endpoint: Endpoint, body: object) -> None:
+def test_an_invalid_answer_is_explained(endpoint: Endpoint, body: object) -> None:
     endpoint.says(body)
     with pytest.raises(HarkError, match="invalid answer"):
         OpenAiEndpoint().recognize(AUDIO, None)
@@ -179,7 +179,7 @@ def test_times_outside_of_the_piece_are_put_inside() -> None:
     assert [(word.start_s, word.end_s) for word in segment.words] == [(0.0, 1.0), (3.0, 3.0)]
 
 
-def test_nobody_there(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_answer(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_ASR_URL", "http://127.0.0.1:1/v1")
     with pytest.raises(HarkError, match="cannot be reached"):
         OpenAiEndpoint().recognize(AUDIO, None)

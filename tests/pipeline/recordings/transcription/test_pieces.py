@@ -48,7 +48,7 @@ def test_nothing_gives_nothing() -> None:
     assert pieces(np.zeros(0, np.float32), 0) == []
 
 
-def test_short_pauses_are_kept_inside_and_long_ones_part() -> None:
+def test_short_pauses_stay_inside_a_piece_and_long_ones_separate_pieces() -> None:
     found = cut(talk((2, 1.0), (2, LONGEST_PAUSE_S + 1), (2, 0.5)))
     assert len(found) == 2
     assert found[0] == pytest.approx((0.0, 5.0 + MARGIN_S), abs=0.1)

@@ -134,7 +134,7 @@ def test_a_failure_ends_the_utterance_and_not_the_stream(no_guesses: None) -> No
     assert len(found) == 1 and found[0].final
 
 
-def test_what_is_no_number_and_what_is_too_loud_is_no_fault(no_guesses: None) -> None:
+def test_invalid_and_too_loud_samples_do_not_fail(no_guesses: None) -> None:
     audio = conversation() * 50
     audio[100:200] = np.nan
     audio[300:400] = np.inf

@@ -95,7 +95,7 @@ def test_progress_counts_seconds_and_says_what_is_left(engine: Scripted, tmp_pat
     assert steps[1]["eta_s"] is not None and steps[-1]["eta_s"] == pytest.approx(0.0, abs=0.1)
 
 
-def test_it_goes_on_where_it_failed(engine: Scripted, tmp_path: Path) -> None:
+def test_it_continues_where_it_failed(engine: Scripted, tmp_path: Path) -> None:
     path, work = flac(tmp_path / "a.flac", three_sentences()), tmp_path / "work"
     engine.fails_at = 3
     with pytest.raises(HarkError, match="It failed"):
@@ -107,7 +107,7 @@ def test_it_goes_on_where_it_failed(engine: Scripted, tmp_path: Path) -> None:
     assert heard(path, work) == found and len(engine.heard) == 4  # and once more: nothing is left to do
 
 
-def test_a_line_that_was_cut_off_is_heard_again(engine: Scripted, tmp_path: Path) -> None:
+def test_a_truncated_line_is_recognized_again(engine: Scripted, tmp_path: Path) -> None:
     path, work = flac(tmp_path / "a.flac", three_sentences()), tmp_path / "work"
     whole = heard(path, work)
     raw = (work / PROGRESS_FILE).read_bytes()
@@ -163,7 +163,7 @@ def test_two_people_on_two_channels(engine: Scripted, tmp_path: Path, two_people
     assert found.speakers == {"L": "Left", "R": "Right"} and found.diarization == "channels"
 
 
-def test_a_voice_that_leaks_into_the_other_microphone_is_heard_once(
+def test_a_voice_that_leaks_into_the_other_microphone_is_transcribed_once(
     engine: Scripted, tmp_path: Path, two_people: None
 ) -> None:
     one, other = spoken(ONE, 1.0, 1.0), spoken(OTHER, 1.0, 1.0)
@@ -173,7 +173,7 @@ def test_a_voice_that_leaks_into_the_other_microphone_is_heard_once(
     assert [segment.speaker for segment in found.segments] == ["L", "R"]
 
 
-def test_one_person_on_two_channels_is_heard_once(engine: Scripted, tmp_path: Path) -> None:
+def test_one_person_on_two_channels_is_transcribed_once(engine: Scripted, tmp_path: Path) -> None:
     audio = spoken(ONE, 1.0, 1.0)
     found = heard(flac(tmp_path / "a.flac", audio, audio), tmp_path / "work")
     assert [segment.speaker for segment in found.segments] == [""]
@@ -211,7 +211,7 @@ def test_two_languages_in_one_file(engine: Scripted, tmp_path: Path) -> None:
     assert named.language == "en" and engine.heard[-1][2] == "en-gb"
 
 
-def test_files_that_cannot_be_heard(engine: Scripted, tmp_path: Path) -> None:
+def test_files_that_cannot_be_transcribed(engine: Scripted, tmp_path: Path) -> None:
     (tmp_path / "text.flac").write_text("no sound")
     (tmp_path / "empty.flac").write_bytes(b"")
     whole = flac(tmp_path / "whole.flac", three_sentences()).read_bytes()

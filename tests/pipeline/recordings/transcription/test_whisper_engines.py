@@ -156,7 +156,7 @@ def test_a_worker_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest
     assert engine._loaded is None
 
 
-def test_a_damaged_model_says_so(converted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_model_is_explained(converted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     damaged = tmp_path / "damaged"
     damaged.mkdir()
     for path in converted.iterdir():

@@ -63,7 +63,7 @@ def test_a_run_that_was_stopped_makes_its_tables_again(tmp_path: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {"lock", "plan.json"}
 
 
-def test_a_run_that_goes_on_forgets_it_at_its_end(tmp_path: Path) -> None:
+def test_a_continued_run_forgets_it_at_its_end(tmp_path: Path) -> None:
     library_of(tmp_path)
     folder = make_run(tmp_path, "going", finished=True)
     with held(folder / "lock", lambda holder: HarkError(holder, "", "")):

@@ -142,7 +142,7 @@ def test_a_voice_of_another_split_never_helps_out(library: Library) -> None:
     assert all(splits.split_of_speaker(clip.speaker) == split_of_id[str(clip.request_id)] for clip in clips)
 
 
-def test_where_no_engine_can_speak_the_reason_is_reported(library: Library) -> None:
+def test_if_no_engine_can_speak_the_reason_is_reported(library: Library) -> None:
     engines = {"alpha": Choir("alpha"), "beta": Choir("beta", speakers=1)}
     for engine in engines.values():
         engine.fails = lambda r: "there is no voice in it"
@@ -256,7 +256,7 @@ def test_killed_in_the_middle_nothing_is_generated_twice(tmp_path: Path, monkeyp
     assert len(counts) == 60 and all(count == 1 for _, count in counts)
 
 
-def test_what_an_unsure_engine_says_is_kept_only_if_it_is_understood(
+def test_clips_of_an_unsure_engine_are_stored_only_if_they_are_intelligible(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choir = Choir("alpha")

@@ -214,7 +214,7 @@ def test_a_large_detectors_run_trains_the_teacher(
     assert make_teacher(None, replace(large, language="de"), clips, tmp_path / "data", job, silent_reporter()) is None
 
 
-def test_what_holds_the_phrase_is_no_negative_and_speech_is_heard_once(
+def test_speech_with_the_phrase_is_not_a_negative_and_speech_is_processed_once(
     speech: None, tiny: Effort, tmp_path: Path
 ) -> None:
     detector = devices.untrained("esphome", 0)
@@ -237,7 +237,7 @@ def test_thresholds_are_of_scores_as_the_device_compares_them(device: str) -> No
     assert stream.scores.tolist() == spike.tolist()
 
 
-def test_who_is_learned_from_sets_no_threshold(speech: None, tiny: Effort, tmp_path: Path) -> None:
+def test_speakers_of_training_do_not_set_thresholds(speech: None, tiny: Effort, tmp_path: Path) -> None:
     detector = devices.untrained("esphome", 0)
 
     def heard(learns: bool) -> dict[str, set[tuple[str, str]]]:
@@ -281,7 +281,7 @@ def test_a_missing_runtime_is_reported_before_anything_is_made(
     assert devices.NAMES[device] in raised.value.what and devices.PACKAGES[device] in raised.value.what_to_do
 
 
-def test_a_file_that_says_something_else_is_not_handed_out(
+def test_a_file_with_other_scores_is_left_out(
     clips: pd.DataFrame, speech: None, tiny: Effort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def other(*arguments: Any) -> float:

@@ -142,7 +142,7 @@ def test_a_detector_with_anti_keywords_is_the_same_in_all_forms(model: BackboneD
     assert max(parity.onnx, parity.streaming) < 1e-4 and parity.int8_agrees
 
 
-def test_what_sounds_exactly_like_the_phrase_is_no_anti_keyword(
+def test_a_text_that_sounds_exactly_like_the_phrase_does_not_become_an_anti_keyword(
     model: BackboneDetector, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retraining, "_decode", lambda model, audio: model.config.pronunciations[0])
@@ -217,9 +217,7 @@ def test_a_version_is_better_only_if_nothing_is_worse(
     assert f"Of 3 marked misses it misses {compared['after']['marked_missed']} (previously: 1)" in words[2]
 
 
-def test_what_was_marked_is_counted_for_each_version(
-    model: BackboneDetector, store: FeatureStore, tmp_path: Path
-) -> None:
+def test_marks_are_counted_for_each_version(model: BackboneDetector, store: FeatureStore, tmp_path: Path) -> None:
     taken = {"source": source_id(CORPUS, "a.flac"), "engine": "corpus", "speaker": "user-1"}
     with Library(tmp_path) as library:
         said = replace(new_clip("hey compass", settings={"role": "train"}, **taken), audio=spoken("hey compass"))
@@ -252,7 +250,7 @@ def test_marked_clips_are_anti_keywords_of_their_phrase_never_ordinary_speech(tm
         assert real_negatives(library, RunConfig("computer"))[0] == []
 
 
-def test_what_was_not_made_here_cannot_be_retrained(tmp_path: Path) -> None:
+def test_a_detector_from_elsewhere_cannot_be_retrained(tmp_path: Path) -> None:
     with pytest.raises(HarkError, match="cannot be retrained here"):
         retraining_of(tmp_path, "some-run")
 

@@ -57,7 +57,7 @@ def version(library: Library, run: str, splits: dict[int, str]) -> Trained:
     return Trained(run, nothing, 0.5, table_of(library, splits), plan_of(run), {})
 
 
-def test_only_what_no_version_was_trained_on_is_heard(tmp_path: Path) -> None:
+def test_only_recordings_that_no_version_was_trained_on_are_scored(tmp_path: Path) -> None:
     def take(name: str, speaker: str, role: str) -> NewClip:
         source = source_id("recorded", name)
         return new_clip(PHRASE, speaker, "corpus", source=source, settings={"role": role})
@@ -165,7 +165,9 @@ def test_each_version_hears_the_same_at_its_own_threshold(runs: Runs) -> None:
     assert {event["name"] for event in events if event["event"] == "stage"} == {"gather", "listen"}
 
 
-def test_the_negative_set_is_heard_where_all_stand_on_its_backbone(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_negative_set_is_scored_if_all_versions_use_its_backbone(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     about = NegativeSpeech().about()
     runs.add("old", 0.5, about)
     runs.add("new", 0.5, about)
@@ -206,7 +208,7 @@ def test_versions_on_different_backbones_hear_the_same_sound(runs: Runs) -> None
 
 
 @pytest.mark.parametrize(("asked", "what"), [(["new"], "needs two versions"), (["new", "other"], "needs two versions")])
-def test_one_version_is_nothing_to_compare(runs: Runs, asked: Sequence[str], what: str) -> None:
+def test_one_version_cannot_be_compared(runs: Runs, asked: Sequence[str], what: str) -> None:
     runs.add("new", 0.5)
     with pytest.raises(HarkError, match=what):
         compare_versions(asked, runs.data, silent_reporter())

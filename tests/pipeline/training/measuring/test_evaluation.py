@@ -113,7 +113,7 @@ def test_results_come_from_the_test_at_the_bundles_thresholds(
     json.dumps(results, allow_nan=False)
 
 
-def test_an_utterance_that_is_heard_twice_is_one_trial(
+def test_an_utterance_that_is_scored_twice_is_one_trial(
     test: ScoredSplit, measured: Measured, results: dict[str, Any]
 ) -> None:
     """40 utterances quiet and in noise: the mean of 80 renderings, with the interval of 40 trials."""
@@ -135,7 +135,7 @@ def test_an_utterance_that_is_heard_twice_is_one_trial(
     assert all(row["utterances"] <= row["clips"] for row in twice["by_speaker"])
 
 
-def test_an_hour_that_is_heard_in_three_conditions_is_one_hour() -> None:
+def test_an_hour_in_three_conditions_counts_once() -> None:
     """Its false alarms are not independent: the interval is that of one hour, the rate that of all."""
     quiet = np.full(60 * MINUTE, 0.1, np.float32)
     loud = quiet.copy()
@@ -174,7 +174,7 @@ def test_misses_are_of_the_voices_nearest_to_people(
     assert (apart["utterances"], apart["far"]["utterances"], apart["rule_based"]["utterances"]) == (30, 10, 40)
 
 
-def test_a_report_names_nobody(test: ScoredSplit, measured: Measured, results: dict[str, Any]) -> None:
+def test_a_report_names_no_speakers(test: ScoredSplit, measured: Measured, results: dict[str, Any]) -> None:
     table = test.table.copy()
     voices = sorted(set(table["speaker"][test.positive]))
     for name, engine, speaker in zip(voices, ("corpus", "mined", "corpus"), ("anna", "anna", "ben")):
@@ -221,7 +221,7 @@ def test_what_people_say_comes_first_of_what_fooled_it(test: ScoredSplit) -> Non
     assert found["worst"][0] == {"text": "hey compost", "accepted": 1, "said": 1}, "a phrase before any sentence"
 
 
-def test_no_confusables_and_no_noisy_positives_are_no_numbers(
+def test_without_confusables_and_noisy_positives_the_figures_are_missing(
     validation: ScoredSplit, test: ScoredSplit, thresholds: list[dict[str, Any]]
 ) -> None:
     keep = ~test.confusables & ~(test.positive & (test.table["condition"] == "noisy").to_numpy())

@@ -212,7 +212,7 @@ def test_the_report_is_plain_json_and_its_counts_add_up() -> None:
     assert report["created"].endswith("+00:00")
 
 
-def test_a_report_without_training_says_so() -> None:
+def test_a_report_without_training_states_it() -> None:
     assert "No network learned" not in words(report_of())
     report = report_of(trained=None)
     assert set(report["training"]) == set(report_of()["training"])

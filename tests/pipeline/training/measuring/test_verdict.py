@@ -23,7 +23,7 @@ def of_a_large_one(report: dict[str, Any]) -> dict[str, Any]:
     return report
 
 
-def test_a_verdict_without_people_says_so() -> None:
+def test_a_verdict_without_people_states_it() -> None:
     said = str(verdict_of(a_report()).sentence)
     assert said == (
         "It detected 34 of 40 test utterances by synthetic voices, and how well it detects people was not "

@@ -67,7 +67,7 @@ def negatives(detector: EncoderDetector, tmp_path_factory: pytest.TempPathFactor
     return folder / "negatives.zip"
 
 
-def test_what_goes_in_comes_out(negatives: Path) -> None:
+def test_the_content_is_read_back_unchanged(negatives: Path) -> None:
     assert about_negatives(negatives)["name"] == "a small one"
     pieces = list(negative_pieces(negatives, np.inf, 0))
     assert sorted(piece.row["split"] for piece in pieces) == ["test", "test", "validation", "validation", "validation"]

@@ -110,7 +110,7 @@ def test_the_kind_of_detector_decides() -> None:
     assert negatives_of(RunConfig("hey compass", effort="trial"), 7.0) == NegativeSpeech(7.0, learns=False)
 
 
-def test_what_ships_says_who_speaks_and_for_how_long() -> None:
+def test_shipped_speech_names_its_speakers_and_hours() -> None:
     about = NegativeSpeech().about()
     assert set(UNHEARD) < set(about["licences"]) == set(about["training_corpora"])
     assert "librispeech-dev-clean" not in about["licences"], "kept for the evaluation set"

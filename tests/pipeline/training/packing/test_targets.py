@@ -52,7 +52,7 @@ def test_a_missing_file_is_reported_with_the_way_to_it() -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_what_is_typed_is_there(target: str) -> None:
+def test_the_commands_to_type_exist(target: str) -> None:
     """The commands of Hark in a step are parsed as written."""
     parser = build_parser()
     code = "\n".join(step.code for step in found(*USUAL, *OF_DEVICES, *SMALL)[target].steps)

@@ -95,6 +95,6 @@ def test_json() -> None:
 
 
 @pytest.mark.parametrize(("phrase", "language"), [("", "en"), ("😀", "en"), ("hello", "ru"), ("hello", "xx")])
-def test_what_is_no_phrase(phrase: str, language: str, tmp_path: Path) -> None:
+def test_texts_that_are_not_phrases(phrase: str, language: str, tmp_path: Path) -> None:
     with pytest.raises(HarkError):
         advise(phrase, language)

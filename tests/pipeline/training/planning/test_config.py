@@ -14,7 +14,7 @@ def test_a_users_choices_are_taken() -> None:
 
 
 @pytest.mark.parametrize("name", ["growth_constant", "start_from", "hold_out", "size ", "colour"])
-def test_what_a_user_cannot_choose_is_refused(name: str) -> None:
+def test_options_that_users_cannot_choose_are_refused(name: str) -> None:
     assert name not in CHOICES
     with pytest.raises(TypeError, match=name):
         chosen(USUAL, {"phrase": "hey compass", name: 1})

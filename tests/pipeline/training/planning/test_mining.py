@@ -138,7 +138,7 @@ def test_a_transcript_that_is_wrong_gives_no_cut(library: Library) -> None:
     assert len(library.clips_with_texts(["the big window is red"], "en")) == 1, "the recording stays"
 
 
-def test_what_was_mined_with_less_confidence_is_no_example(library: Library) -> None:
+def test_a_segment_mined_with_less_confidence_is_not_an_example(library: Library) -> None:
     library.add_clips([recording("the pig winter is red", said="the big window is red")])
     assert not mine(Keyphrase("pig winter"), library, silent_reporter()).cuts
     (cut,) = mine(Keyphrase("pig winter"), library, silent_reporter(), MiningConfig(least_confidence=0.0)).cuts
@@ -237,7 +237,7 @@ def test_loudness_of_a_cut() -> None:
     assert len(faded(loud[:1])) == 1
 
 
-def test_a_clip_of_the_phrase_alone_is_mined_whole(library: Library) -> None:
+def test_a_clip_of_the_phrase_alone_is_mined_completely(library: Library) -> None:
     audio = say("hey compass")
     library.add_clips([NewClip(audio, "hey compass", "hey compass", "en", "corpus", speaker="x", source="c:1")])
     (cut,) = mine(Keyphrase("hey compass"), library, silent_reporter()).cuts

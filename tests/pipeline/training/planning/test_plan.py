@@ -219,7 +219,7 @@ def test_a_plan_of_an_earlier_version_still_says_what_was_asked_for(tmp_path: Pa
     assert load_plan(tmp_path / "plan.json") is None and config_of_run(tmp_path) == CONFIG
 
 
-def test_what_is_left_to_do(library: Library) -> None:
+def test_the_remaining_work_of_a_plan(library: Library) -> None:
     plan = plan_of(library)
     assert remaining(plan.requests, library) == list(plan.requests)
     done = plan.requests[:7]
@@ -393,20 +393,20 @@ class TestAudition:
         assert choirs["alpha"].spoken == [], "it is sure"
         assert not list((library.data_dir / "tmp").iterdir()) and choirs["beta"].closed == 1
 
-    def test_it_is_heard_once(self, library: Library) -> None:
+    def test_it_is_scored_once(self, library: Library) -> None:
         first = plan_of(library)
         assert len(self.heard) == 8
         assert plan_of(library).engines_missing == first.engines_missing and len(self.heard) == 8
         plan_of(library, replace(CONFIG, phrase="hey compact"))
         assert len(self.heard) == 16, "another phrase is another matter"
 
-    def test_one_that_fails_is_not_judged(self, library: Library, choirs: dict[str, Choir]) -> None:
+    def test_an_engine_that_fails_is_not_judged(self, library: Library, choirs: dict[str, Choir]) -> None:
         choirs["beta"].fails = lambda request: "it crashed"
         assert set(plan_of(library).engines) == {"alpha", "beta", "gamma"}
         choirs["beta"].fails, choirs["beta"].closed = (lambda request: None), 0
         assert "beta" not in plan_of(library).engines, "nor is that remembered"
 
-    def test_where_nobody_can_say_it_there_is_no_plan(self, library: Library) -> None:
+    def test_without_a_voice_that_can_speak_it_planning_fails(self, library: Library) -> None:
         with pytest.raises(HarkError, match="No speech engine can say 'hey compass'") as raised:
             plan_of(library, replace(CONFIG, engines=("beta",)))
         assert "beta: it cannot say" in raised.value.why

@@ -52,7 +52,7 @@ def test_no_speaker_is_in_two_splits(speakers: dict[str, list[str]], hold_out: s
 
 @settings(deadline=None)
 @given(ENGINES)
-def test_the_held_out_engine_is_heard_in_the_test_only(speakers: dict[str, list[str]]) -> None:
+def test_the_held_out_engine_is_in_the_test_only(speakers: dict[str, list[str]]) -> None:
     splits = split_voices(voices_of(speakers))
     own = {
         name: set(people) - {who for other, them in speakers.items() if other != name for who in them}
