@@ -75,7 +75,8 @@ class FeatureStore:
     """Features of all segments: ``frames`` [total, width] float16 (memory map) and the ``segments`` table.
 
     Attributes:
-        told: a teacher's logit [total] float16 for the window that ends with each frame; NaN: none. None: no teacher.
+        soft_logits: a teacher's logit [total] float16 for the window that ends with each frame; NaN: none.
+            None: no teacher.
     """
 
     frames: np.ndarray

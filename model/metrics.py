@@ -6,6 +6,7 @@ the same refractory time.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -124,9 +125,8 @@ def false_alarm_peaks(streams: list[ScoredStream]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Operating:
-    """A threshold for a target false-alarm rate; ``extrapolated``: from the peaks' tail, not observed."""
+    """A threshold for a false-alarm rate; ``extrapolated``: from the peaks' tail, not observed."""
 
-    fa_per_hour: float
     threshold: float
     extrapolated: bool
 
@@ -143,19 +143,13 @@ def threshold_for(streams: list[ScoredStream], fa_per_hour: float) -> Operating:
     if allowed >= 3:
         # Just above each peak, ascending; in the scores' own precision, or it would be rounded back onto the peak.
         candidates = np.nextafter(np.unique(peaks).astype(np.float32), np.float32(2.0))
-        low, high = 0, len(candidates) - 1
-        while low < high:
-            middle = (low + high) // 2
-            if count_false_alarms(streams, float(candidates[middle])) <= allowed:
-                high = middle
-            else:
-                low = middle + 1
-        return Operating(fa_per_hour, min(1.0, float(candidates[low])), False)
+        low = bisect_left(candidates[:-1], True, key=lambda level: count_false_alarms(streams, float(level)) <= allowed)
+        return Operating(min(1.0, float(candidates[low])), False)
     top = logit(peaks[: max(10, min(TAIL_PEAKS, len(peaks) // 10))])
     if len(top) < 2 or hours == 0:
-        return Operating(fa_per_hour, 0.5, True)
+        return Operating(0.5, True)
     height = _tail_height(top, len(top) / hours / fa_per_hour)
-    return Operating(fa_per_hour, float(1.0 / (1.0 + np.exp(-min(height, 18.0)))), True)
+    return Operating(float(1.0 / (1.0 + np.exp(-min(height, 18.0)))), True)
 
 
 def _tail_height(peaks: np.ndarray, rarer: float) -> float:

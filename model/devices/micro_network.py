@@ -268,35 +268,31 @@ class QuantizedMicroNetwork(_Convolutions):
         in_bias = Quantization(tuple((steps * known.scale[0]).tolist()))
         relu = tflite.ActivationFunctionType.RELU if self._rectified(number) else tflite.ActivationFunctionType.NONE
         common = {"FusedActivationFunction": relu}
+
+        def constants(weight: np.ndarray, axis: int = 0) -> tuple[int, int]:
+            return (
+                graph.constant(f"{name}/weight", weight, Quantization(each, 0, axis)),
+                graph.constant(f"{name}/bias", biases, in_bias),
+            )
+
         if self._is_last(number):
             flat = layer.kernel_size[0] * layer.in_channels
             value = _reshaped(graph, f"{name}/flat", value, (1, flat), known)
-            constants = (
-                graph.constant(f"{name}/weight", weight.reshape(1, flat), Quantization(each)),
-                graph.constant(f"{name}/bias", biases, in_bias),
-            )
+            given = (value, *constants(weight.reshape(1, flat)))
             output = graph.tensor(name, (1, 1), "int8", gives)
-            graph.add("FULLY_CONNECTED", (value, *constants), (output,), "FullyConnectedOptions", version=4, **common)
+            graph.add("FULLY_CONNECTED", given, (output,), "FullyConnectedOptions", version=4, **common)
             return output, gives
         output = graph.tensor(name, (1, 1, 1, layer.out_channels), "int8", gives)
         common |= {"Padding": tflite.Padding.VALID, "StrideW": 1, "DilationWFactor": 1, "DilationHFactor": 1}
         if _is_depthwise(layer):
-            constants = (
-                graph.constant(f"{name}/weight", weight.transpose(3, 1, 2, 0), Quantization(each, 0, 3)),
-                graph.constant(f"{name}/bias", biases, in_bias),
-            )
+            given = (value, *constants(weight.transpose(3, 1, 2, 0), 3))
             graph.add(
-                "DEPTHWISE_CONV_2D", (value, *constants), (output,), "DepthwiseConv2DOptions", version=3, StrideH=1,
+                "DEPTHWISE_CONV_2D", given, (output,), "DepthwiseConv2DOptions", version=3, StrideH=1,
                 DepthMultiplier=1, **common,
             )  # fmt: skip
         else:
-            constants = (
-                graph.constant(f"{name}/weight", weight, Quantization(each)),
-                graph.constant(f"{name}/bias", biases, in_bias),
-            )
-            graph.add(
-                "CONV_2D", (value, *constants), (output,), "Conv2DOptions", version=3, StrideH=layer.stride[0], **common
-            )
+            given = (value, *constants(weight))
+            graph.add("CONV_2D", given, (output,), "Conv2DOptions", version=3, StrideH=layer.stride[0], **common)
         return output, gives
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from audio_augmentation.compose import compose_stream
 from audio_generation.registry import RULE_BASED
+from core.audio_file import read_audio
 from model import metrics
 from model.metrics import ScoredStream
 from model.runtime.detector import logit
@@ -162,6 +164,14 @@ def score_split(detector: Detector, store: FeatureStore, split: str) -> ScoredSp
     return ScoredSplit(table, score_segments(detector, store, table))
 
 
+def speech_of_test(clips: pd.DataFrame, pairs: int, seed: int) -> np.ndarray:
+    """Return audio [samples] to compare a detector's forms on: clips of the test, every other one with the phrase."""
+    test = clips[clips["split"] == "test"]
+    phrase, other = (test[test["label"] == label]["path"].head(pairs) for label in (1, 0))
+    clips_in_turn = [read_audio(path) for pair in zip(phrase, other) for path in pair]
+    return compose_stream(clips_in_turn, np.random.default_rng(seed))
+
+
 def calibrate(validation: ScoredSplit, rates: Sequence[float] = FA_PER_DAY, least: float = 0.0) -> list[dict[str, Any]]:
     """Return thresholds for ``rates`` (false alarms a day, ascending), from the validation split's ordinary sound.
 
@@ -175,9 +185,7 @@ def calibrate(validation: ScoredSplit, rates: Sequence[float] = FA_PER_DAY, leas
     streams = validation.pick(validation.ordinary)
     rows: list[dict[str, Any]] = []
     for rate in sorted(rates, reverse=True):
-        operating = metrics.threshold_for(streams, rate / 24)
-        row: dict[str, Any] = {"fa_per_day": rate, "threshold": operating.threshold}
-        row["extrapolated"] = operating.extrapolated
+        row: dict[str, Any] = {"fa_per_day": rate, **asdict(metrics.threshold_for(streams, rate / 24))}
         lowest = max(rows[-1]["threshold"] if rows else 0.0, least if rate <= DEFAULT_FA_PER_DAY else 0.0)
         if rate < DEFAULT_FA_PER_DAY and row["threshold"] <= lowest:
             height = float(logit(lowest)) + CONFUSABLE_SCALE * math.log(rows[-1]["fa_per_day"] / rate)
@@ -254,13 +262,10 @@ def measure(
     negatives = test.pick(test.ordinary)
     hours = sum(s.hours for s in negatives)
     condition = test.table["condition"].to_numpy()
-    results: list[dict[str, Any]] = []
     # The same rule as for the bundle's thresholds, so that a rate that is in both has one threshold.
     threshold = threshold_at(thresholds, DEFAULT_FA_PER_DAY)
     rates = sorted({*FA_PER_DAY, *(24 * rate for rate in REPORTED_FA_PER_HOUR)})
-    calibrated = calibrate(validation, rates, threshold)
-    for rate in REPORTED_FA_PER_HOUR:
-        results.append({"fa_per_hour_wanted": rate, **at_threshold(test, threshold_at(calibrated, 24 * rate))})
+    rows = calibrate(validation, rates, threshold)
     return {
         **{
             name: {"utterances": test.utterances(mask), "miss_rate": test.miss_rate(mask, threshold)}
@@ -272,7 +277,10 @@ def measure(
         "utterances": test.utterances(test.headline),
         "clips": {name: int((test.headline & mask).sum()) for name, mask in _conditions(condition)},
         "voices": int(test.table["speaker"][test.headline].nunique()),
-        "at_rates": results,
+        "at_rates": [
+            {"fa_per_hour_wanted": rate, **at_threshold(test, threshold_at(rows, 24 * rate))}
+            for rate in REPORTED_FA_PER_HOUR
+        ],
         "at_thresholds": [at_threshold(test, level) for level in sorted({row["threshold"] for row in thresholds})],
         "default_threshold": threshold,
         "by_engine": _misses_by(test, ["engine", "condition"], threshold),
