@@ -180,7 +180,7 @@ def _ask(config: Prepared, screen: Screen, to_install: Mapping[str, int]) -> Pre
     if plan["estimate_s"] < LONG_RUN_S and not to_install:
         return config
     clips = sum(bucket["generate"] for bucket in plan["buckets"].values())
-    cost = [_about(plan["estimate_s"]), f"{clips} clips to synthesize"]
+    cost = [_about(plan["estimate_s"]), f"up to {clips} clips to synthesize"]
     if to_install:
         cost.append(f"{sum(to_install.values())} MB of neural voices to download, once")
     shorter = config.effort in SHORTENED and not config.start_from

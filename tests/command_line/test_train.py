@@ -229,7 +229,9 @@ def test_a_long_run_is_asked_for_at_a_terminal(tmp_path: Path) -> None:
         return at_terminal(command, {"HARK_DATA": str(tmp_path / "data")}, answers)
 
     code, said = at(["n\n"])
-    question = re.search(r"Train now\? about \d+ min, \d+ clips to synthesize; quick: [^[]+\[y/n/quick\]", flat(said))
+    question = re.search(
+        r"Train now\? about \d+ min, up to \d+ clips to synthesize; quick: [^[]+\[y/n/quick\]", flat(said)
+    )
     assert question and code == 130 and "Nothing was begun." in said and "it has begun" not in said
     assert "it has begun, hey compass, standard" in at(["\n"])[1]
     code, said = at(["maybe\n", "quick\n"])
