@@ -17,7 +17,7 @@ from core.environments import is_enabled, requirements
 from core.errors import HarkError
 from phrase_augmentation.keyphrase import OtherScript
 from phrase_augmentation.normalize import base_language
-from pipeline.jobs import choices_of
+from pipeline.jobs import run_config
 from pipeline.recordings.tools import tools
 from pipeline.recordings.transcription.measured import source
 from pipeline.training.packing.targets import TITLES
@@ -149,10 +149,9 @@ def _plan_row(bucket: str, row: dict[str, Any], plan: dict[str, Any], language: 
 def start(request: HttpRequest) -> HttpResponse:
     """Train the plan of the page."""
     job = owned(Job.objects.all(), signed_in(request), id=uuid_of(request.POST.get("plan", "")), kind="plan")
-    config = services.configuration(**choices_of(job.spec))
     run = services.train(
         user=signed_in(request),
-        config=config,
+        config=run_config(job.spec),
         install_voices="install_voices" in request.POST,
         targets=job.spec.get("targets", ()),
     )
