@@ -12,7 +12,6 @@ from core.errors import HarkError, no_such
 from core.events import Reporter
 from core.hub import hub_download
 from core.worded import listed, worded
-from phrase_augmentation.normalize import base_language
 from pipeline.recordings.diarization import pyannote_engine
 from pipeline.recordings.local_models import pull
 from pipeline.recordings.reader import READER
@@ -21,7 +20,7 @@ from pipeline.recordings.text_similarity import EMBEDDING
 from pipeline.recordings.transcription import funasr_engine as funasr
 from pipeline.recordings.transcription import whisper_models
 from pipeline.training.planning.config import RunConfig
-from pipeline.training.scoring.languages import BACKBONE_LANGUAGE
+from pipeline.training.scoring.languages import is_known
 
 # The lines of pip's output that show its progress.
 INTERESTING = ("Collecting ", "Building ", "Installing ")
@@ -32,7 +31,7 @@ def voices_to_install(config: RunConfig) -> dict[str, int]:
 
     There are none if the run names its engines, is a trial or has another language, or if HARK_NO_DOWNLOAD is set.
     """
-    usual = not config.engines and config.effort != "trial" and base_language(config.language) == BACKBONE_LANGUAGE
+    usual = not config.engines and config.effort != "trial" and is_known(config.language)
     if not usual or os.environ.get("HARK_NO_DOWNLOAD"):
         return {}
     neural = {engine.name: engine.download_mb for engine in engines().values() if engine.download_mb}

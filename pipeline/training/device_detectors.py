@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from typing import TYPE_CHECKING
 
 from core.events import RunEta
@@ -13,8 +11,8 @@ from core.worded import worded
 from pipeline.training.clips.removed_recordings import DEVICES_FOLDER
 from pipeline.training.clips.synthesis import GenerationReport
 from pipeline.training.detectors.devices import DeviceDetector, NoRuntimeError, about, make_for_device
-from pipeline.training.detectors.making import make, settings_of_run
-from pipeline.training.detectors.teacher import make_teacher
+from pipeline.training.detectors.making import learn, measure_detector, set_thresholds, settings_of_run
+from pipeline.training.detectors.teacher import Teacher, make_teacher
 from pipeline.training.measuring.report import run_figures
 from pipeline.training.packing.bundle import bundle_contents
 from pipeline.training.packing.targets import TITLES
@@ -36,9 +34,12 @@ def detectors_for_devices(
     devices: dict[str, DeviceDetector] = {}
     left_out: dict[str, NoRuntimeError] = {}
 
-    @contextmanager
-    def stage(device: str) -> Iterator[None]:
-        number = 1 + len(devices) + len(left_out)
+    @cache
+    def teacher() -> Teacher | None:
+        return make_teacher(detector, config, clips, work.data, folder, reporter)
+
+    # The small one is first: of size standard, it is the teacher of the others.
+    for number, device in enumerate(sorted(config.devices, key=lambda device: device != SMALL), 1):
         work.reporter.stage(
             "devices",
             worded(
@@ -47,32 +48,30 @@ def detectors_for_devices(
             ),
         )  # fmt: skip
         with work.clock.stage(device):
-            yield
-        eta.over(device)
-
-    if SMALL in config.devices:  # of size standard: it teaches the others
-        with stage(SMALL):
-            of_small = replace(work, folder=folder / SMALL, reporter=reporter)
-            detector, devices[SMALL] = _small(of_small, plan, clips, generated)
-    teacher = cache(partial(make_teacher, detector, config, clips, work.data, folder, reporter))
-    for device in (device for device in config.devices if device != SMALL):
-        with stage(device):
             try:
-                devices[device] = make_for_device(device, config, clips, work.data, folder, reporter, teacher)
+                if device == SMALL:
+                    of_small = replace(work, folder=folder / SMALL, reporter=reporter)
+                    detector, devices[SMALL] = _small(of_small, plan, clips, generated)
+                else:
+                    devices[device] = make_for_device(device, config, clips, work.data, folder, reporter, teacher)
             except NoRuntimeError as error:
                 work.reporter.log(str(error), "warning")
                 left_out[device] = error
+        eta.over(device)
     return devices, left_out
 
 
 def _small(work: Work, plan: Plan, clips: pd.DataFrame, generated: GenerationReport) -> tuple[Detector, DeviceDetector]:
     """Make the detector of size standard beside a large one; its bundle is a folder in the large one's."""
-    config = replace(plan.config, size="standard", devices=(), start_from="")
+    reporter, config = work.reporter, replace(plan.config, size="standard", devices=(), start_from="")
     plan = replace(plan, config=config)
     detector, store = detector_and_features(replace(work, config=config), clips)
-    measured = make(detector, store, settings_of_run(config), work.folder, config.language, work.reporter)
+    settings, trained = settings_of_run(config), None
+    if settings is not None:
+        detector, trained = learn(detector, store, settings, work.folder, reporter)
+    measured = measure_detector(*set_thresholds(detector, store, reporter), store, trained, config.language, reporter)
     figures = run_figures(plan, clips, measured, generated, foundation(config, measured.detector))
-    contents, report = bundle_contents(work.folder, plan, clips, measured, figures, {}, {}, work.reporter)
+    contents, report = bundle_contents(work.folder, plan, clips, measured, figures, {}, {}, reporter)
     files = {f"{SMALL}/{name}": content for name, content in contents.items()}
     sizes = {f"{SMALL}/{name}": size for name, size in report["bytes"].items()}
     off = report["parity"]["pt_against_onnx"]

@@ -22,18 +22,17 @@ from db.db_api import Library
 from db.records import ClipQuery
 from model.encoder_backbone import check_package
 from phrase_augmentation.keyphrase import Keyphrase
-from phrase_augmentation.normalize import base_language
 from phrase_augmentation.phonemes import phonemes
 from phrase_augmentation.phrase_text import PhraseText
 from pipeline.corpora.alignment_methods import check_method
 from pipeline.training.clips.removed_recordings import DEVICES_FOLDER, forget_in_run
 from pipeline.training.clips.synthesis import generate
-from pipeline.training.detectors.making import make, settings_of_run
+from pipeline.training.detectors.making import learn, measure_detector, set_thresholds, settings_of_run
 from pipeline.training.detectors.retraining import Retraining
 from pipeline.training.device_detectors import detectors_for_devices
 from pipeline.training.measuring.comparison import version_before
 from pipeline.training.measuring.report import Report, run_figures
-from pipeline.training.measuring.verdict import verdict_of
+from pipeline.training.measuring.verdict import Verdict, verdict_of
 from pipeline.training.packing.bundle import BundleFiles, bundle_contents, write_bundle
 from pipeline.training.packing.targets import HEARS_S, TITLES
 from pipeline.training.planning.advice import seconds_to_say
@@ -66,7 +65,7 @@ from pipeline.training.planning.plan import (
     what_is_left,
 )
 from pipeline.training.planning.splits import SPLITS
-from pipeline.training.scoring.languages import BACKBONE_LANGUAGE
+from pipeline.training.scoring.languages import is_known
 from pipeline.training.work import StageClock, Work, detector_and_features, foundation
 
 RUN_NAME = re.compile(r"\w[\w.-]*")
@@ -144,7 +143,7 @@ def retraining_of(data: Path, run: str) -> Prepared:
 def plan_run(config: Prepared, data: Path, reporter: Reporter) -> Plan:
     """Plan the run that :func:`run_training` would start or continue, without making clips.
 
-    Nothing is mined either, so the run may have to synthesize fewer clips than the plan says.
+    Nothing is mined either, so it says at most how many clips the run has to synthesize.
     """
     folder = job_folder(data, config)
     reporter.stage("plan", worded("Planning “%(phrase)s”", phrase=config.phrase))
@@ -263,19 +262,28 @@ def _run(work: Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
         detector, store = detector_and_features(work, clips, previous)
     eta.over("features")
     settings = settings_of_run(config, str(folder / "tensorboard") if tensorboard else "")
-    finish = previous.with_anti_keywords if previous else None
-    measured = make(detector, store, settings, folder, config.language, reporter, finish, clock.stage)
+    trained = None
+    if settings is not None:
+        with clock.stage("train"):
+            detector, trained = learn(detector, store, settings, folder, reporter)
+    with clock.stage("calibrate"):
+        if previous is not None:
+            detector = previous.with_anti_keywords(detector, store)
+        calibrated = set_thresholds(detector, store, reporter)
+    with clock.stage("report"):
+        measured = measure_detector(*calibrated, store, trained, config.language, reporter)
     compared = {"compared": previous.compared(measured)} if previous else {}
     figures = run_figures(plan, clips, measured, generated, foundation(config, measured.detector) | compared)
+    verdict = verdict_of(figures)
     if config.devices:
-        reporter.log(verdict_of(figures).sentence)  # detectors for devices take several more minutes
+        reporter.log(verdict.sentence)  # detectors for devices take several more minutes
     eta.over("train")
     devices, left_out = detectors_for_devices(work, plan, clips, generated, measured.detector, eta)
     with clock.stage("bundle"):
         reporter.stage("bundle", worded("Exporting, and checking that all forms agree"))
         contents, report = bundle_contents(folder, plan, clips, measured, figures, devices, left_out, reporter)
         files = write_bundle(work.data, plan.run, contents)
-    return _write_result(work, made_for, files, report)
+    return _write_result(work, made_for, files, report, verdict)
 
 
 def _eta(work: Work, plan: Plan, left: Sequence[PlannedRequest]) -> RunEta:
@@ -286,7 +294,7 @@ def _eta(work: Work, plan: Plan, left: Sequence[PlannedRequest]) -> RunEta:
     return RunEta(work.reporter, seconds, plan.estimate_s)
 
 
-def _write_result(work: Work, made_for: str, files: BundleFiles, report: Report) -> dict[str, Any]:
+def _write_result(work: Work, made_for: str, files: BundleFiles, report: Report, verdict: Verdict) -> dict[str, Any]:
     """Write the result of the run, and return it. The run is finished then."""
     result: dict[str, Any] = {
         "phrase": work.config.phrase,
@@ -296,7 +304,7 @@ def _write_result(work: Work, made_for: str, files: BundleFiles, report: Report)
         "report": str(files.report),
         "seconds": work.clock.seconds,
         "metrics": report["summary"],
-        "verdict": asdict(verdict_of(report)),
+        "verdict": asdict(verdict),
         **{name: report[name] for name in ("counts", "devices", "devices_left_out", "compared") if name in report},
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -341,7 +349,7 @@ def _load_or_make_plan(work: Work) -> Plan:
 
 def _mine(config: RunConfig, texts: Mapping[str, Sequence[PhraseText]], library: Library, reporter: Reporter) -> None:
     """Cut the phrase, and what resembles it, out of the library's recordings of people, where the plan finds them."""
-    if not config.mining or base_language(config.language) != BACKBONE_LANGUAGE:
+    if not config.mining or not is_known(config.language):
         return  # the aligner, too, was trained on English only
     where = ClipQuery(language=config.language, imported=True, slices=False, text_known=True)
     if next(library.iter_clips(where), None) is None:

@@ -17,14 +17,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from audio_augmentation.compose import compose_stream
-from core.audio_file import SAMPLE_RATE, read_audio
+from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.events import Reporter
 from core.worded import worded
 from model.runtime.detector import logit
-from pipeline.training.detectors.making import feature_store, learn, make, settings_of_device
-from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, MeasuredDetector, calibrated, threshold_at
+from pipeline.training.detectors.making import feature_store, learn, measure_detector, set_thresholds
+from pipeline.training.measuring.evaluation import (
+    DEFAULT_FA_PER_DAY,
+    MeasuredDetector,
+    calibrated,
+    speech_of_test,
+    threshold_at,
+)
 from pipeline.training.planning.config import EFFORTS, PACKAGES, RunConfig
 
 if TYPE_CHECKING:
@@ -41,7 +46,7 @@ HIGHEST_CUTOFF = 0.97
 TOLERANCE = {"esphome": 1.5 / 256, "openwakeword": 1e-3}  # between a file in its device's runtime and the detector here
 ARENA = 30_000  # bytes of memory that a device reserves for the network
 KERNEL_STEPS = 4  # of a logit's 8 bits: a computer's kernels differ this much from the reference, which devices run
-CHECKED_S = 20.0  # of sound
+CHECKED_PAIRS, CHECKED_S = 8, 20.0  # of clips of the test, and seconds of them, at most
 
 
 class NoRuntimeError(HarkError):
@@ -111,26 +116,26 @@ def make_for_device(
         NoRuntimeError: a package that the device's files need is missing.
         HarkError: the file gives other scores than the detector.
     """
+    from model.dataset import BatchRecipe
     from model.devices.microwakeword import MicroDetector
     from model.devices.openwakeword import OpenWakeWordDetector
+    from model.train import TrainConfig
 
     folder = job / device
     detector = untrained(device, config.seed)
     store = _taught_store(detector, config, clips, data, folder, reporter, make_teacher)
     steps = max(2, round(STEP_SHARES[device] * EFFORTS[config.effort].device_steps))
-
-    def finish(detector: Any, store: FeatureStore) -> Any:
-        if not isinstance(detector, MicroDetector):
-            return detector
-        small = detector.in_8_bits(_windows(store, detector, config.seed))
-        again = settings_of_device(device, max(2, round(EIGHT_BIT_SHARE * steps)), config.seed)
-        again = replace(again, learning_rate=again.learning_rate / 10)
+    size, rate = (128, 1e-3) if device == "openwakeword" else (96, 3e-3)
+    recipe = BatchRecipe(aligned_negative=0.05)  # with more confusables in a batch, it would miss people
+    settings = TrainConfig(steps, size, rate, weight_decay=0.3, recipe=recipe, seed=config.seed)
+    detector, trained = learn(detector, store, settings, folder, reporter)
+    if isinstance(detector, MicroDetector):
+        detector = detector.in_8_bits(_windows(store, detector, config.seed))
+        settings = replace(settings, steps=max(2, round(EIGHT_BIT_SHARE * steps)), learning_rate=rate / 10)
         rounded = folder / "8-bit"
         rounded.mkdir(exist_ok=True)
-        return _within_8_bits(learn(small, store, again, rounded, reporter)[0], store)
-
-    settings = settings_of_device(device, steps, config.seed)
-    measured = make(detector, store, settings, folder, config.language, reporter, finish)
+        detector = _within_8_bits(learn(detector, store, settings, rounded, reporter)[0], store)
+    measured = measure_detector(*set_thresholds(detector, store, reporter), store, trained, config.language, reporter)
     detector, cutoff = measured.detector, measured.results["default_threshold"]
     name = file_name(config.phrase)
     if isinstance(detector, MicroDetector):
@@ -138,7 +143,8 @@ def make_for_device(
     else:
         assert isinstance(detector, OpenWakeWordDetector)
         files = {f"openwakeword/{name}.tflite": detector.tflite(float(logit(cutoff)))}
-    off = difference(detector, files, _sound(clips), cutoff)
+    audio = speech_of_test(clips, CHECKED_PAIRS, 0)[: round(CHECKED_S * SAMPLE_RATE)]
+    off = difference(detector, files, audio, cutoff)
     _refuse_difference(device, off)
     sizes = {name: len(content) for name, content in files.items()}
     return DeviceDetector(files, about(NAMES[device], sizes, measured, off) | {"taught": store.soft_logits is not None})
@@ -247,14 +253,6 @@ def _whole_step(cutoff: float) -> int:
     from model.devices.microwakeword import AVERAGED
 
     return math.ceil(256 * cutoff - 1 / AVERAGED)
-
-
-def _sound(clips: pd.DataFrame) -> np.ndarray:
-    """Return speech of the test, the phrase among it."""
-    test = clips[clips["split"] == "test"]
-    phrase, other = (test[test["label"] == label]["path"].head(8) for label in (1, 0))
-    clips_in_turn = [read_audio(path) for pair in zip(phrase, other) for path in pair]
-    return compose_stream(clips_in_turn, np.random.default_rng(0))[: round(CHECKED_S * SAMPLE_RATE)]
 
 
 def difference(detector: TrainedDetector, files: Mapping[str, bytes], audio: np.ndarray, cutoff: float) -> float:

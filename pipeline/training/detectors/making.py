@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.events import Progress, Reporter
 from core.worded import worded
-from pipeline.training.measuring.evaluation import MeasuredDetector, calibrated, measure, score_split
+from pipeline.training.measuring.evaluation import MeasuredDetector, ScoredSplit, calibrated, measure, score_split
 from pipeline.training.planning.config import EFFORTS, Recipe, RunConfig
 
 if TYPE_CHECKING:
@@ -33,16 +32,6 @@ def settings_of_run(config: RunConfig, tensorboard: str = "") -> TrainConfig | N
     return TrainConfig(
         steps, 128, 1e-3, weight_decay=0.3, evaluations=4, recipe=recipe, seed=config.seed, tensorboard=tensorboard
     )
-
-
-def settings_of_device(device: str, steps: int, seed: int) -> TrainConfig:
-    """Return the training settings of a device's detector. With more confusables in a batch, it would miss people."""
-    from model.dataset import BatchRecipe
-    from model.train import TrainConfig
-
-    recipe = BatchRecipe(aligned_negative=0.05)
-    size, rate = (128, 1e-3) if device == "openwakeword" else (96, 3e-3)
-    return TrainConfig(steps, size, rate, weight_decay=0.3, recipe=recipe, seed=seed)
 
 
 def feature_store(
@@ -88,34 +77,26 @@ def learn(
     return load_checkpoint(str(folder / "best.pt"))[0], result
 
 
-def make(
+def set_thresholds(
+    detector: Any, store: FeatureStore, reporter: Reporter
+) -> tuple[Any, list[dict[str, Any]], ScoredSplit]:
+    """Report on how much speech a detector is calibrated; return it, its thresholds and the validation split."""
+    frames = store.where(split="validation", bucket="plain_negative")["frames"].sum()
+    hours = round(float(frames) * detector.config.stored.step / 360_000, 1)
+    reporter.stage("calibrate", worded("Calibrating on %(hours)s hours of speech", hours=hours))
+    return calibrated(detector, store)
+
+
+def measure_detector(
     detector: Any,
+    thresholds: list[dict[str, Any]],
+    validation: ScoredSplit,
     store: FeatureStore,
-    settings: TrainConfig | None,
-    folder: Path,
+    trained: TrainResult | None,
     language: str,
     reporter: Reporter,
-    finish: Callable[[Any, FeatureStore], Any] | None = None,
-    stage: Callable[[str], AbstractContextManager[None]] = lambda name: nullcontext(),
 ) -> MeasuredDetector:
-    """Train a detector where it learns, set its thresholds and measure it.
-
-    Args:
-        settings: of the training; None: it is only calibrated.
-        folder: for checkpoints.
-        finish: changes the detector after its training, before its thresholds are set.
-        stage: counts the seconds of "train", "calibrate" and "report".
-    """
-    trained = None
-    if settings is not None:
-        with stage("train"):
-            detector, trained = learn(detector, store, settings, folder, reporter)
-    with stage("calibrate"):
-        frames = store.where(split="validation", bucket="plain_negative")["frames"].sum()
-        hours = round(float(frames) * detector.config.stored.step / 360_000, 1)
-        reporter.stage("calibrate", worded("Calibrating on %(hours)s hours of speech", hours=hours))
-        detector, thresholds, validation = calibrated(finish(detector, store) if finish else detector, store)
-    with stage("report"):
-        reporter.stage("report", worded("Measuring on held-out voices"))
-        results = measure(score_split(detector, store, "test"), thresholds, validation, language)
+    """Measure a detector with its thresholds; ``trained``: result of its training, None where it learned nothing."""
+    reporter.stage("report", worded("Measuring on held-out voices"))
+    results = measure(score_split(detector, store, "test"), thresholds, validation, language)
     return MeasuredDetector(detector, store, thresholds, results, trained)

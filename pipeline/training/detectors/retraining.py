@@ -9,7 +9,7 @@ so that the phrase itself is hardly ever lost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -78,8 +78,8 @@ class Retraining:
 
         if not isinstance(detector, HMMDetector):
             return detector
-        detector, thresholds, _ = calibrated(detector, store)
         self.reporter.stage("calibrate", worded("Making anti-keywords from marked false alarms"))
+        detector, thresholds, _ = calibrated(detector, store)
         threshold = threshold_at(thresholds, DEFAULT_FA_PER_DAY)
         self.anti_keywords = found = find_anti_keywords(detector, threshold, self.marked.false_alarms, store)
         return detector.with_anti_keywords(found.phones, found.margin)
@@ -112,24 +112,6 @@ def find_anti_keywords(
     """
     from model.detector import score_segments
 
-    table = store.where(split="validation", label=1).reset_index(drop=True)
-
-    def best_scores(detector: HMMDetector) -> np.ndarray:
-        return phrase_scores(score_segments(detector, store, table))
-
-    return anti_keywords_of(detector, threshold, marked, best_scores)
-
-
-def anti_keywords_of(
-    detector: HMMDetector,
-    threshold: float,
-    marked: Sequence[np.ndarray],
-    best_scores: Callable[[HMMDetector], np.ndarray],
-) -> AntiKeywords:
-    """Return anti-keywords as :func:`find_anti_keywords` does.
-
-    ``best_scores`` returns a detector's scores [utterances] of the utterances that must not be lost.
-    """
     if not marked:
         return AntiKeywords()
     ways = detector.config.pronunciations
@@ -142,6 +124,11 @@ def anti_keywords_of(
     counts = AntiKeywords(marked=len(marked), alike=alike)
     if not phones:
         return counts
+    table = store.where(split="validation", label=1).reset_index(drop=True)
+
+    def best_scores(detector: HMMDetector) -> np.ndarray:
+        return phrase_scores(score_segments(detector, store, table))
+
     detected = best_scores(detector) >= threshold
     for margin in MARGINS:
         after = best_scores(detector.with_anti_keywords(phones, margin))

@@ -10,11 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
-from audio_augmentation.compose import compose_stream
-from core.audio_file import read_audio
 from core.data_folder import REPOSITORY, atomic_path, remove_unfinished
 from core.errors import HarkError
 from core.events import Reporter
@@ -23,7 +20,7 @@ from model.features import CHUNK_SAMPLES, SAMPLE_RATE
 from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
 from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES, Bundle, BundleError, manifest_digest
 from pipeline.training.clips.removed_recordings import CORPUS
-from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, MeasuredDetector
+from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, MeasuredDetector, speech_of_test
 from pipeline.training.measuring.report import Report, det_plot, html_report, whole_report
 from pipeline.training.measuring.report_words import device_in_words, int8_left_out
 from pipeline.training.packing.targets import readme
@@ -35,7 +32,7 @@ if TYPE_CHECKING:
 
 # Parts of a report that describe shipped real speech behind a detector by `training_corpora` and `licences`.
 SHIPPED_SPEECH = ("backbone", "verifier", "negative_set", "negative_speech", "micro_network")
-PARITY_CLIPS = 12  # of the test, spoken one after the other
+PARITY_PAIRS = 6  # of clips of the test, one with the phrase and one without
 KINDS = {  # names of detectors, by the kind of their configuration
     "crnn": "A TinyCRNN",
     "backbone": "A keyword HMM of phones on a convolutional network",
@@ -99,7 +96,8 @@ def bundle_contents(
     small = int8_path if detector.quantizes else None
     if small is not None:
         quantize_weights(onnx_path, small)
-    parity = check_parity(detector, onnx_path, small, _parity_audio(clips, plan.config.seed))
+    audio = speech_of_test(clips, PARITY_PAIRS, plan.config.seed)
+    parity = check_parity(detector, onnx_path, small, audio)
     if without_int8 := int8_left_out(parity):
         reporter.log(without_int8, "warning")
     manifest = _manifest(plan, measured, state_size, figures["created"], training_corpora(clips, figures))
@@ -207,15 +205,6 @@ def programs() -> dict[str, bytes]:
         "detect.html": (runtime / "detect.html").read_bytes(),
         "detect.js": (runtime / "detect.js").read_bytes(),
     }
-
-
-def _parity_audio(clips: pd.DataFrame, seed: int) -> np.ndarray:
-    """Return speech of the test split, the phrase among it, to compare the model's forms on."""
-    test = clips[clips["split"] == "test"]
-    phrase = test[test["label"] == 1]["path"].head(PARITY_CLIPS // 2)
-    other = test[test["label"] == 0]["path"].head(PARITY_CLIPS - len(phrase))
-    clips_in_turn = [read_audio(path) for pair in zip(phrase, other) for path in pair]
-    return compose_stream(clips_in_turn, np.random.default_rng(seed))
 
 
 def training_corpora(clips: pd.DataFrame, report: Mapping[str, Any]) -> list[str]:

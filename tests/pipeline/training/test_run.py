@@ -478,7 +478,7 @@ def test_a_large_detector_is_trained_and_hears_its_phrase(
         negative_set, monkeypatch, RESCORED_AN_HOUR=5,  # not a hundred, which takes a minute
         negative_pieces=lambda path, hours, *rest: pieces(path, min(hours, 0.3), *rest),
     )  # fmt: skip
-    monkeypatch.setattr(bundle, "PARITY_CLIPS", 4)
+    monkeypatch.setattr(bundle, "PARITY_PAIRS", 2)
     monkeypatch.setitem(EFFORTS, "tiny", replace(EFFORTS["tiny"], network_steps=0))
     wanted = replace(CONFIG, size="large", engines=engines, devices=("small",))
     result = run_training(wanted, tmp_path, silent_reporter())
