@@ -8,7 +8,6 @@ import re
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
-from types import SimpleNamespace
 from typing import IO, Any, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webui.settings")
@@ -21,8 +20,6 @@ from channels.auth import AuthMiddlewareStack
 from channels.db import database_sync_to_async
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.conf import settings
-from django.contrib.auth import get_user
-from django.contrib.sessions.backends.db import SessionStore
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest, parse_cookie
@@ -33,6 +30,7 @@ from core.errors import HarkError
 from pipeline.recordings.media import MediaLimits
 from webui.accounts.models import User
 from webui.accounts.services import user_of_token
+from webui.accounts.sessions import user_of_session
 from webui.accounts.socket_sign_in import NothingHere, OwnPagesAndPrograms
 from webui.audio.consumers import TranscribeConsumer
 from webui.audio.uploads import LARGE, LARGEST_CHUNK, QUEUED, WHOLE, check_body
@@ -68,9 +66,8 @@ def user_of(scope: Scope) -> User | None:
             return user_of_token(headers[b"authorization"].decode("latin-1"))[0]
         except HarkError:
             return None
-    key = parse_cookie(headers.get(b"cookie", b"").decode("latin-1")).get(settings.SESSION_COOKIE_NAME)
-    user = get_user(cast(HttpRequest, SimpleNamespace(session=SessionStore(key)))) if key else None
-    return user if isinstance(user, User) else None
+    cookies = parse_cookie(headers.get(b"cookie", b"").decode("latin-1"))
+    return user_of_session(cookies.get(settings.SESSION_COOKIE_NAME))
 
 
 class Pages(ASGIHandler):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import astuple
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
@@ -92,8 +91,7 @@ def quota(request: HttpRequest, user_id: int | None = None) -> HttpResponse:
             return _page(request, PersonForm(), form)
         return _user_page(request, shown.pk, PersonForm(instance=shown), form)
     set_quota(shown, form.limits)
-    limits = "/".join("-" if value is None else str(value) for value in astuple(form.limits))
-    record(Action.QUOTA, what=limits, about=shown)
+    record(Action.QUOTA, what=str(form.limits), about=shown)
     messages.success(request, _("Saved."))
     return redirect("accounts:users")
 

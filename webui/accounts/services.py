@@ -388,11 +388,10 @@ def _claims(text: str, kind: str, even_if_old: bool = False) -> dict[str, Any]:
 
 def _signed_claims(text: str, options: Any) -> dict[str, Any]:
     """Return the claims of a token that the current secret key or a previous one signed. Raises what PyJWT raises."""
-    *newer, oldest = all_keys()
-    for secret in newer:
+    for secret in all_keys():
         with suppress(jwt.InvalidSignatureError):
             return jwt.decode(text, _jwt_key(secret), algorithms=["HS256"], audience=AUDIENCE, options=options)
-    return jwt.decode(text, _jwt_key(oldest), algorithms=["HS256"], audience=AUDIENCE, options=options)
+    raise jwt.InvalidSignatureError
 
 
 def _user_of_claims(claims: dict[str, Any]) -> User:
@@ -413,7 +412,7 @@ def _allowed(user: User, scopes: Collection[str]) -> frozenset[str]:
 def user_of_token(header: str | None, even_if_old: bool = False) -> tuple[User, frozenset[str]]:
     """Return the sender of ``Authorization: Bearer <API token or access JWT>`` and the token's scopes.
 
-    ``header`` is the header's value. With ``going_on`` an expired JWT is accepted, for a connection that was opened
+    ``header`` is the header's value. With ``even_if_old`` an expired JWT is accepted, for a connection that was opened
     while it was valid. Raises StatusError (401) if the token belongs to nobody.
     """
     scheme, _space, text = (header or "").strip().partition(" ")

@@ -10,6 +10,7 @@ from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib import auth
 from django.contrib.sessions.backends.base import SessionBase
+from django.contrib.sessions.backends.db import SessionStore
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import resolve_url
 from django.utils import timezone
@@ -36,6 +37,14 @@ def note_use(session: SessionBase) -> None:
     session[BEGAN], session[USED] = began, now
     session.set_expiry(max(1, round(min(settings.SESSION_COOKIE_AGE, began + LONGEST_S - now))))
     UserSession.objects.filter(session_key=session.session_key).update(last_seen_at=timezone.now())
+
+
+def user_of_session(key: str | None) -> User | None:
+    """Return the user of a session; None without one."""
+    request = HttpRequest()
+    request.session = SessionStore(key)
+    user = auth.get_user(request)
+    return user if isinstance(user, User) else None
 
 
 def sign_in_or_ask(request: HttpRequest, user: User, then: str, how: Action = Action.SIGNED_IN) -> HttpResponse:

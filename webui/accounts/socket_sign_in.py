@@ -12,15 +12,13 @@ from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.security.websocket import OriginValidator, WebsocketDenier
 from django.conf import settings
-from django.contrib.auth import get_user
-from django.contrib.sessions.backends.db import SessionStore
 from django.db import DatabaseError
-from django.http import HttpRequest
 from django.utils.translation import activate
 
 from core.errors import HarkError
 from webui.accounts.models import User
 from webui.accounts.services import user_of_token
+from webui.accounts.sessions import user_of_session
 from webui.http.parameters import json_object
 from webui.translation import explained, language_of
 
@@ -179,10 +177,7 @@ class SignsIn(AsyncWebsocketConsumer):  # type: ignore[misc]
         try:
             if self._token is not None:
                 return user_of_token(self._token, even_if_old=True)[0] == self.user
-            key = getattr(self.scope.get("session"), "session_key", None)
-            request = HttpRequest()
-            request.session = SessionStore(key)
-            return bool(get_user(request) == self.user)
+            return user_of_session(getattr(self.scope.get("session"), "session_key", None)) == self.user
         except DatabaseError:  # a moment's trouble
             return True
         except HarkError:

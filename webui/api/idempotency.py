@@ -71,10 +71,10 @@ def creation(in_transaction: bool = True) -> Callable[..., Any]:
             try:
                 with serialized() if in_transaction else nullcontext():
                     answer = _answer(view(request, *args, **kwargs))
-                    mine.status, mine.location = answer.status_code, answer.get("Location", "")
-                    mine.sealed_answer = seal(answer.content.decode(), _purpose(mine))
                     KeptAnswer.objects.filter(pk=mine.pk).update(
-                        status=mine.status, location=mine.location, sealed_answer=mine.sealed_answer
+                        status=answer.status_code,
+                        location=answer.get("Location", ""),
+                        sealed_answer=seal(answer.content.decode(), _purpose(mine)),
                     )
             except BaseException:
                 KeptAnswer.objects.filter(pk=mine.pk).delete()

@@ -200,7 +200,4 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 def bug(request: HttpRequest) -> HttpResponse:
     """Answer 500, whose traceback Django has logged, or an error outside of views, as of a session on a full disk."""
-    error_and_status = known(sys.exception())
-    if error_and_status is not None:
-        return explain(request, *error_and_status)
-    return explain(request, broken(), 500)
+    return explain(request, *(known(sys.exception()) or (broken(), 500)))

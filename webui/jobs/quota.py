@@ -8,7 +8,7 @@ except the owner of the installation.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from datetime import date
 from typing import Any
 
@@ -42,6 +42,9 @@ class Limits:
     disk_bytes: int | None
     jobs_a_day: int | None
     minutes_a_month: int | None
+
+    def __str__(self) -> str:
+        return "/".join("-" if value is None else str(value) for value in astuple(self))
 
 
 def limits_of(user: User) -> Limits:

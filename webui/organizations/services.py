@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import unicodedata
 from collections.abc import Callable
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 from datetime import timedelta
 from typing import cast
 
@@ -386,8 +386,8 @@ def set_quota(*, organization: Organization, limits: Limits, by: User) -> None:
     A quota from the owner of the installation can no longer be changed by the organization's owners until it is
     removed. Raises StatusError (403) if the user may not set it.
     """
-    disk, jobs, minutes = (value or None for value in astuple(limits))
-    fixed = by.is_owner and any((disk, jobs, minutes))
+    limits = Limits(*(value or None for value in astuple(limits)))
+    fixed = by.is_owner and any(astuple(limits))
     with serialized():
         organization.refresh_from_db()
         if not may_set_quota(by, organization):
@@ -397,11 +397,8 @@ def set_quota(*, organization: Organization, limits: Limits, by: User) -> None:
                 _("The owner of the installation has set it, or you are not an owner of the organization."),
                 _("Ask the owner of the installation."),
             )
-        Organization.objects.filter(pk=organization.pk).update(
-            disk_bytes=disk, jobs_a_day=jobs, minutes_a_month=minutes, quota_is_fixed=fixed
-        )
-        figures = "/".join("-" if value is None else str(value) for value in (disk, jobs, minutes))
-        record(Action.ORGANIZATION_QUOTA, what=f"{organization.name}: {figures}", organization=organization.pk)
+        Organization.objects.filter(pk=organization.pk).update(**asdict(limits), quota_is_fixed=fixed)
+        record(Action.ORGANIZATION_QUOTA, what=f"{organization.name}: {limits}", organization=organization.pk)
     organization.refresh_from_db()
 
 

@@ -14,10 +14,11 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.errors import HarkError
-from webui.access import membership_of, visible
+from webui.access import membership_of
 from webui.accounts.audit import Action, entries_of_organization, record
 from webui.accounts.signed_in import signed_in
 from webui.audio.models import Recording
+from webui.audio.views import recording_of
 from webui.http.parameters import INVALID, page_asked_for, whole_number
 from webui.jobs.forms import QuotaForm
 from webui.jobs.quota import usage_of
@@ -179,8 +180,7 @@ def _person(request: HttpRequest, organization_id: int, user_id: int) -> Members
 @require_POST
 def leave(request: HttpRequest, organization_id: int) -> HttpResponse:
     user = signed_in(request)
-    people = Membership.objects.select_related("user", "organization")
-    membership = get_object_or_404(people, organization_id=organization_id, user=user)
+    membership = services.member(services.visible(user, organization_id), user.pk)
     services.remove(membership=membership, by=user)
     messages.success(request, _("You have left %(name)s.") % {"name": membership.organization.name})
     return redirect("organizations:index")
@@ -251,8 +251,7 @@ def share_detector(request: HttpRequest, detector_id: int) -> HttpResponse:
 
 @require_POST
 def share_recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    thing = visible(Recording.objects.select_related("user", "organization"), signed_in(request), id=recording_id)
-    return _share(request, thing, "audio:recording", "audio:index")
+    return _share(request, recording_of(request, recording_id), "audio:recording", "audio:index")
 
 
 def _share(request: HttpRequest, thing: services.Thing, page: str, pages: str) -> HttpResponse:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from ninja import Query, Router, Status
 
-from webui.access import visible
 from webui.accounts.audit import entries_of_organization
 from webui.api.authentication import caller, needs
 from webui.api.idempotency import Made, creation
@@ -27,7 +26,7 @@ from webui.api.organization_schemas import (
     UseOut,
 )
 from webui.api.paging import Page, Paging, page
-from webui.audio.models import Recording
+from webui.api.routes.recordings import a_recording
 from webui.jobs.quota import Limits, usage_of
 from webui.organizations import services, use_of
 from webui.organizations.models import Invitation, Membership, Organization
@@ -39,25 +38,21 @@ ONE = "/organizations/{int:organization_id}"
 MEMBER = ONE + "/members/{int:user_id}"
 
 
+def _seen(request: HttpRequest) -> QuerySet[Organization]:
+    """Return the organizations that the caller sees, with the number of people and the caller's role."""
+    user = caller(request).user
+    own = Membership.objects.filter(organization=OuterRef("pk"), user=user)
+    return services.with_counts(services.seen_by(user)).annotate(role=Subquery(own.values("role")))
+
+
 def _out(request: HttpRequest, organization: Organization) -> OrganizationOut:
-    return _all_out(request, Organization.objects.filter(pk=organization.pk))[0]
-
-
-def _all_out(request: HttpRequest, rows: QuerySet[Organization]) -> list[OrganizationOut]:
-    roles = dict(caller(request).user.memberships.values_list("organization", "role"))
-    fields = [name for name in OrganizationOut.model_fields if name != "role"]
-    return [
-        OrganizationOut(role=roles.get(row.pk), **{name: getattr(row, name) for name in fields})
-        for row in services.with_counts(rows)
-    ]
+    return OrganizationOut.from_orm(_seen(request).get(pk=organization.pk))
 
 
 @router.get("/organizations", response=Page[OrganizationOut], summary="All organizations", **needs("read"))
 def organizations(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
     """List the caller's organizations; the owner of Hark sees all."""
-    listing = page(request, services.seen_by(caller(request).user), paging)
-    rows = Organization.objects.filter(pk__in=[row.pk for row in listing["items"]])
-    return {**listing, "items": _all_out(request, rows)}
+    return page(request, _seen(request), paging)
 
 
 @router.post("/organizations", response={201: OrganizationOut}, summary="Create an organization", **needs(person=True))
@@ -176,7 +171,7 @@ def withdraw_detector(request: HttpRequest, organization_id: int, detector_id: i
 )
 def share_recording(request: HttpRequest, organization_id: int, recording_id: UUID) -> Status:
     """Share a recording with one organization at a time; for its user, as a member or an owner."""
-    return _share(request, organization_id, _recording(request, recording_id))
+    return _share(request, organization_id, a_recording(request, recording_id))
 
 
 @router.delete(
@@ -184,11 +179,7 @@ def share_recording(request: HttpRequest, organization_id: int, recording_id: UU
 )
 def withdraw_recording(request: HttpRequest, organization_id: int, recording_id: UUID) -> Status:
     """Withdraw it; for its user and owners of the organization."""
-    return _withdraw(request, organization_id, _recording(request, recording_id))
-
-
-def _recording(request: HttpRequest, recording_id: UUID) -> Recording:
-    return visible(Recording.objects.select_related("user", "organization"), caller(request).user, id=recording_id)
+    return _withdraw(request, organization_id, a_recording(request, recording_id))
 
 
 def _share(request: HttpRequest, organization_id: int, thing: services.Thing) -> Status:
