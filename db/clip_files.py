@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
 from core.audio_file import SAMPLE_RATE
+from core.data_folder import atomic_path
 
 CLIPS_FOLDER = "clips"
-TEMPORARY_SUFFIX = ".tmp"
 FULL_SCALE = 32768.0  # of 16-bit samples, as in soundfile, so reading and storing a clip again changes nothing
 
 
@@ -54,20 +52,10 @@ def store(data_dir: Path, digest: str, samples: np.ndarray) -> bool:
     target = data_dir / relative_path(digest)
     if target.is_file():
         return False
-    target.parent.mkdir(parents=True, exist_ok=True)
     encoded = io.BytesIO()
     soundfile.write(encoded, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-    handle, name = tempfile.mkstemp(prefix=f".{digest[:16]}-", suffix=TEMPORARY_SUFFIX, dir=target.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(encoded.getbuffer())
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(encoded.getbuffer())
     return True
 
 

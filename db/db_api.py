@@ -658,7 +658,7 @@ class Library:
         for path, modified in files.items():
             if path in expected:
                 continue
-            temporary = path.suffix == clip_files.TEMPORARY_SUFFIX
+            temporary = path.name.startswith(".")  # of atomic_path
             # A writer survives the loss of a finished file (it checks again), but not that of its temporary one.
             if modified > min(before, time.time() - LEFT_OVER_AFTER_S if temporary else math.inf):
                 continue
