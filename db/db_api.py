@@ -21,7 +21,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,10 +63,7 @@ WRITE_THREADS = 8  # syncing waits for the disk; waits overlap
 PAGE_ROWS = 1000  # rows fetched at a time by iterators
 LEFT_OVER_AFTER_S = 600.0  # a younger file without a row may belong to a running writer
 
-_COLUMNS = (
-    "id, path, sha256, duration_s, sample_rate, text_original, text_normalized, text_known, language, engine, model, "
-    "voice, speaker, licence, settings, request_id, source, parent_id, start_s, end_s, created_at, state"
-)
+_COLUMNS = [field.name for field in fields(Clip)]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # Scripts written without spaces (Thai to Myanmar, Khmer, kana, CJK): the full-text index takes a whole run as one word.
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]")
@@ -319,7 +316,7 @@ class Library:
             if bound is not None:
                 condition += f" AND {number} {sign} ?"
                 values.append(bound)
-        columns = ", ".join(f"clip.{name}" for name in _COLUMNS.split(", "))
+        columns = ", ".join(f"clip.{name}" for name in _COLUMNS)
         upward = after_id is not None
         query = (
             f"SELECT {columns} FROM {source} WHERE {condition} ORDER BY {number} {'ASC' if upward else 'DESC'} LIMIT ?"
@@ -701,7 +698,7 @@ class Library:
         self, condition: str, values: Sequence[Any], where: ClipQuery | None = None, limit: int | None = None
     ) -> list[Clip]:
         more, more_values = _condition(where or ClipQuery(state=None))
-        query = f"SELECT {_COLUMNS} FROM clip WHERE {condition} AND {more} ORDER BY id"
+        query = f"SELECT {', '.join(_COLUMNS)} FROM clip WHERE {condition} AND {more} ORDER BY id"
         values = [*values, *more_values]
         if limit is not None:
             query, values = f"{query} LIMIT ?", [*values, limit]
@@ -777,7 +774,7 @@ class Library:
 
 
 def _clip(row: Sequence[Any]) -> Clip:
-    values = dict(zip(_COLUMNS.split(", "), row))
+    values = dict(zip(_COLUMNS, row))
     values["settings"] = json.loads(values["settings"])
     values["text_known"] = bool(values["text_known"])
     return Clip(**values)
