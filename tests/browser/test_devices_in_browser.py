@@ -38,8 +38,7 @@ def copied(page: Any, card: Any) -> str:
     """Return what the card's first button copies to the clipboard."""
     card.get_by_role("button", name="Copy").first.click()
     card.get_by_role("button", name="Copied").first.wait_for()
-    text: str = page.evaluate("navigator.clipboard.readText()")
-    return text
+    return page.evaluate("navigator.clipboard.readText()")
 
 
 @pytest.mark.parametrize(
@@ -87,7 +86,6 @@ def test_a_device_loads_what_the_portal_serves(trains: bool, tmp_path: Path) -> 
         # the command leads to the head
         card = page.get_by_role("region", name=re.compile("^Home Assistant"))
         command = re.search(r"wget -O /share/openwakeword/hey_compass\.tflite (\S+)$", copied(page, card))
-        assert command is not None
         (tmp_path / "head.tflite").write_bytes(fetched(command[1]))
         _openwakeword_hears(tmp_path / "head.tflite")
         problems += axe(page)

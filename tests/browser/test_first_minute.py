@@ -25,11 +25,7 @@ def test_from_the_link_to_a_detected_phrase(tmp_path: Path, viewport: dict[str, 
     write_audio(said, np.concatenate([spoken(PHRASE, 0.5, 0.5), np.zeros(2 * SAMPLE_RATE, np.float32)]))
     clicks = 0
     problems: list[str] = []
-    with (
-        served(data) as portal,
-        chromium_running(said) as browser,
-        watched(browser, viewport=viewport) as page,
-    ):
+    with served(data) as portal, chromium_running(said) as browser, watched(browser, viewport=viewport) as page:
 
         def press(name: str) -> None:
             nonlocal clicks

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.test import Client
@@ -68,9 +67,7 @@ CUT_OFF = """() => {
 }"""
 
 
-def test_every_page_fits_can_be_read_and_has_one_filled_button(
-    owners: Client, owner: User, other: User, portal: Path
-) -> None:
+def test_every_page_fits_can_be_read_and_has_one_filled_button(owners: Client, owner: User, other: User) -> None:
     pages = every_page(owner)
     shown: dict[str, Any] = {f"/en/{name.replace(' ', '-')}": path for name, path in pages.items()}
     for name, answer in pages_of_strangers(owner, other).items():

@@ -194,9 +194,7 @@ def test_what_a_job_changed_is_shown_and_the_tab_stays(owners: Client, owner: Us
         assert page.get_by_label("Text of the passage").input_value() == "what was typed"
 
 
-def test_files_are_listed_ordered_and_recorded_before_they_are_sent(
-    owners: Client, owner: User, tmp_path: Path
-) -> None:
+def test_files_are_listed_ordered_and_recorded_before_they_are_sent(owners: Client, tmp_path: Path) -> None:
     files = [tmp_path / f"{name}.wav" for name in ("one", "two", "three")]
     for seconds, file in enumerate(files, 1):
         write_audio(file, np.zeros(seconds * SAMPLE_RATE, np.float32))
@@ -259,7 +257,7 @@ def a_job(user: User, state: str, *events: dict[str, Any], **fields: Any) -> Job
 
 def test_times_are_in_the_reader_s_time_zone(owners: Client, owner: User) -> None:
     job = a_job(owner, "done", {"event": "stage", "name": "plan", "message": "Planning"})
-    assert "2026-01-02 21:04 UTC" in owners.get("/jobs/").content.decode(), "without scripts"
+    assert "2026-01-02 21:04 UTC" in owners.get("/jobs/").text, "without scripts"
     events = reverse("jobs:events", args=[job.pk])
     paths = {"/jobs/": "/jobs/", f"/jobs/{job.pk}": reverse("jobs:detail", args=[job.pk]), events: events}
     with in_chromium(owners, paths, timezone_id="America/New_York", locale="en-US") as page:
@@ -313,7 +311,7 @@ def test_a_job_s_page_says_the_same_live_and_loaded_again(owners: Client, owner:
         )
         assert 25 <= int(page.title().split(" %")[0]) < 50
         figure = page.locator("figure:visible")
-        assert figure.count() == 1 and figure.bounding_box()["width"] < 520  # type: ignore[index]
+        assert figure.count() == 1 and figure.bounding_box()["width"] < 520
         most, axis = figure.locator("text").first.bounding_box(), figure.locator(".axis").bounding_box()
         assert most and axis and most["x"] >= 0 and most["x"] + most["width"] < axis["x"]
         page.goto(ADDRESS + reverse("jobs:detail", args=[outlived.pk]))
@@ -438,9 +436,9 @@ def test_the_dial_moves_the_threshold_of_the_microphone_and_a_detection_beeps(ow
 
 
 def test_no_answer_is_spoken_unasked(owners: Client, owner: User) -> None:
-    page = owners.get(reverse("audio:recording", args=[ready_recording(owner).pk])).content.decode()
+    page = owners.get(reverse("audio:recording", args=[ready_recording(owner).pk])).text
     box = re.search(r"<input[^>]*data-speak-answer[^>]*>", page)
-    assert box is not None and "checked" not in box[0]
+    assert "checked" not in box[0]
 
 
 def test_a_correction_begins_with_its_first_words_and_buttons_keep_a_distance(owners: Client, owner: User) -> None:
@@ -489,7 +487,7 @@ def test_a_recorded_utterance_is_sent_completely(owners: Client, portal: Path) -
 @pytest.mark.parametrize("viewport", [{"width": 1280, "height": 800}, PHONE], ids=["wide", "phone"])
 def test_advice_does_not_move_the_form(owners: Client, viewport: dict[str, int]) -> None:
     new, advice = reverse("trainer:new"), reverse("trainer:advice")
-    answers = {phrase: owners.get(advice, {"phrase": phrase}).content.decode() for phrase in ("", "hey compass")}
+    answers = {phrase: owners.get(advice, {"phrase": phrase}).text for phrase in ("", "hey compass")}
 
     def advise(route: Route) -> None:
         phrase = parse_qs(urlsplit(route.request.url).query).get("phrase", [""])[0]

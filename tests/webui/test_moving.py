@@ -84,7 +84,7 @@ from django.test import Client
 from webui.trainer.models import Version
 def body(response):
     assert response.status_code == 200, response.status_code
-    return b"".join(response.streaming_content) if response.streaming else response.content
+    return response.getvalue()
 client = Client(HTTP_HOST="127.0.0.1")
 client.force_login(User.objects.get(is_owner=True), backend="django.contrib.auth.backends.ModelBackend")
 version = Version.objects.get()
@@ -156,7 +156,7 @@ def test_from_sqlite_under_use_to_a_server_and_back(
             [sys.executable, "-c", WRITE], cwd=REPOSITORY, env=first.settings, stdout=subprocess.PIPE, text=True
         )
         try:
-            assert writer.stdout is not None and writer.stdout.readline() == "wrote\n"
+            assert writer.stdout.readline() == "wrote\n"
             made = first.hark("backup", str(tmp_path / "used.zip"))
         finally:
             writer.kill()  # SIGTERM may be ignored where tests have run before

@@ -14,7 +14,8 @@ from django.utils import timezone
 from db.db_api import Library
 from tests.support.detector_versions import make_version
 from tests.support.library_server import LibraryServer
-from tests.support.portal_users import PASSWORD
+from tests.support.portal_jobs import claimed
+from tests.support.portal_users import PASSWORD, browser_of
 from webui.account_pages.deletion import delete_account, finish_deletions
 from webui.accounts.models import AuditEntry, User
 from webui.accounts.services import create_token, create_user, issue_pair
@@ -48,21 +49,19 @@ def folder(other: User, portal: Path) -> Path:
     return folder
 
 
-def test_what_deletion_ends_at_once_and_removes_later(client: Client, owner: User, other: User, folder: Path) -> None:
+def test_what_deletion_ends_at_once_and_removes_later(others: Client, owner: User, other: User, folder: Path) -> None:
     _token, text = create_token(user=other, name="ci", scopes=["read"])
     access = issue_pair(user=other).access
-    elsewhere = Client()
-    elsewhere.force_login(other)
-    client.force_login(other)
+    elsewhere = browser_of(other)
     version = Version.objects.get(detector__user=other)
     key: dict[str, Any] = {"detector_id": version.detector_id, "number": version.number, "key": version.token}
     assert served_version(**key) == version
-    answer = client.post("/account/delete", {"delete-password": PASSWORD})
+    answer = others.post("/account/delete", {"delete-password": PASSWORD})
     assert answer.status_code == 302 and answer["Location"] == "/account/login"
-    assert client.get("/account/").status_code == 302 and elsewhere.get("/account/").status_code == 302
+    assert others.get("/account/").status_code == 302 and elsewhere.get("/account/").status_code == 302
     for bearer in (text, access):
         assert Client().get("/api/v1/me", headers={"Authorization": f"Bearer {bearer}"}).status_code == 401
-    assert client.post("/account/login", {"name": "oscar", "password": PASSWORD}).status_code == 401
+    assert others.post("/account/login", {"name": "oscar", "password": PASSWORD}).status_code == 401
     assert Client().get("/recordings/shared/token").status_code == 410
     with pytest.raises(Http404):
         served_version(**key)
@@ -96,9 +95,7 @@ def test_rows_of_a_library_on_a_server_go_too(
 
 
 def test_a_running_job_ends_first(owner: User, other: User, folder: Path) -> None:
-    jobs.send_waiting()
-    job = jobs.claim(Job.objects.get(user=other, kind="plan").pk)
-    assert job is not None
+    job = claimed(Job.objects.get(user=other, kind="plan"))
     delete_account(user=other)
     wait_over()
     assert finish_deletions() == 0 and folder.exists()
@@ -108,25 +105,22 @@ def test_a_running_job_ends_first(owner: User, other: User, folder: Path) -> Non
     assert finish_deletions() == 1 and not folder.exists()
 
 
-def test_the_password_is_asked_for_and_guesses_are_counted(client: Client, other: User) -> None:
-    client.force_login(other)
+def test_the_password_is_asked_for_and_guesses_are_counted(others: Client, other: User) -> None:
     for _ in range(5):
-        answer = client.post("/account/delete", {"delete-password": "wrong"})
-        assert answer.status_code == 422 and "The password is wrong." in answer.content.decode()
-    answer = client.post("/account/delete", {"delete-password": PASSWORD})
-    assert answer.status_code == 429 and "Too many failed sign-ins." in answer.content.decode()
+        answer = others.post("/account/delete", {"delete-password": "wrong"})
+        assert answer.status_code == 422 and "The password is wrong." in answer.text
+    answer = others.post("/account/delete", {"delete-password": PASSWORD})
+    assert answer.status_code == 429 and "Too many failed sign-ins." in answer.text
     other.refresh_from_db()
     assert other.is_active and other.deletion_asked_at is None
 
 
-def test_the_owner_deletes_users_and_nobody_the_owner(owners: Client, owner: User, other: User) -> None:
+def test_the_owner_deletes_users_and_nobody_the_owner(owners: Client, owner: User, others: Client, other: User) -> None:
     address = f"/account/users/{other.pk}/delete"
     assert owners.post(address, {"name": "olivia"}).status_code == 422
-    theirs = Client()
-    theirs.force_login(other)
-    assert theirs.post(address, {"name": "oscar"}).status_code == 403
+    assert others.post(address, {"name": "oscar"}).status_code == 403
     assert owners.post(address, {"name": "oscar"}).status_code == 302
-    assert "deleted" not in owners.get("/account/users").content.decode().split("<table")[1]
+    assert "deleted" not in owners.get("/account/users").text.split("<table")[1]
     for again in (f"/account/users/{other.pk}/link", f"/account/users/{other.pk}/active", address):
         assert owners.post(again, {"name": "oscar", "active": "1"}).status_code == 404
     for answer in (
@@ -134,7 +128,7 @@ def test_the_owner_deletes_users_and_nobody_the_owner(owners: Client, owner: Use
         owners.post("/account/delete", {"delete-password": PASSWORD}),
         owners.delete(f"/api/v1/users/{owner.pk}"),
     ):
-        assert answer.status_code == 422 and "cannot be deleted" in answer.content.decode()
+        assert answer.status_code == 422 and "cannot be deleted" in answer.text
     owner.refresh_from_db()
     assert owner.is_active
 

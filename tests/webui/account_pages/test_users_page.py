@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -17,7 +18,7 @@ LINK = re.compile(r'value="(http://testserver/account/setup/[\w-]+)" readonly')
 
 def test_adding_somebody(owners: Client) -> None:
     answer = owners.post("/account/users", {"username": "nora", "email": "nora@example.org"}, follow=True)
-    found = LINK.search(answer.content.decode())
+    found = LINK.search(answer.text)
     assert answer.status_code == 200 and found and "no-store" in answer["Cache-Control"]
     nora = User.objects.get(username="nora")
     assert not nora.is_owner and not nora.has_usable_password()
@@ -25,7 +26,7 @@ def test_adding_somebody(owners: Client) -> None:
     sent = {"new_password1": "a password of hers", "new_password2": "a password of hers"}
     assert theirs.post(urlsplit(found[1]).path, sent).status_code == 302
     assert theirs.get("/account/").status_code == 200
-    assert not LINK.search(owners.get("/account/users").content.decode())
+    assert not LINK.search(owners.get("/account/users").text)
 
 
 def test_reloading_the_page_with_the_link_makes_no_other(owners: Client, other: User) -> None:
@@ -33,7 +34,7 @@ def test_reloading_the_page_with_the_link_makes_no_other(owners: Client, other: 
         answer = owners.post(path, sent)
         assert answer.status_code == 302 and answer["Location"] == "/account/users"
         links = set(OneTimeLink.objects.values_list("digest", flat=True))
-        found = LINK.search(owners.get(answer["Location"]).content.decode())
+        found = LINK.search(owners.get(answer["Location"]).text)
         assert found and Client().get(urlsplit(found[1]).path).status_code == 200
         assert owners.get(answer["Location"]).status_code == 200
         assert set(OneTimeLink.objects.values_list("digest", flat=True)) == links
@@ -51,26 +52,24 @@ def test_reloading_the_page_with_the_link_makes_no_other(owners: Client, other: 
 )
 def test_users_that_cannot_be_added(owners: Client, other: User, sent: dict[str, str], said: str) -> None:
     answer = owners.post("/account/users", sent)
-    text = answer.content.decode()
+    text = answer.text
     assert answer.status_code == 422 and said in text and not LINK.search(text) and "<script>" not in text
     assert User.objects.count() == 2 and not OneTimeLink.objects.exists()
 
 
 def test_a_forgotten_password(owners: Client, other: User) -> None:
     answer = owners.post(f"/account/users/{other.pk}/link", follow=True)
-    found = LINK.search(answer.content.decode())
+    found = LINK.search(answer.text)
     assert found
     assert other.check_password(PASSWORD)  # until the link is used
-    assert "oscar" in Client().get(urlsplit(found[1]).path).content.decode()
+    assert "oscar" in Client().get(urlsplit(found[1]).path).text
 
 
-def test_out_and_in_again(owners: Client, other: User) -> None:
-    theirs = Client()
-    theirs.force_login(other)
+def test_out_and_in_again(owners: Client, others: Client, other: User) -> None:
     create_token(user=other, name="ci", scopes=["read"])
     assert owners.post(f"/account/users/{other.pk}/active", {"active": "0"}).status_code == 302
-    assert theirs.get("/account/").status_code == 302
-    assert "deactivated" in owners.get("/account/users").content.decode()
+    assert others.get("/account/").status_code == 302
+    assert "deactivated" in owners.get("/account/users").text
     assert owners.post(f"/account/users/{other.pk}/link").status_code == 422
     assert owners.post(f"/account/users/{other.pk}/active", {"active": "1"}).status_code == 302
     other.refresh_from_db()
@@ -79,31 +78,30 @@ def test_out_and_in_again(owners: Client, other: User) -> None:
 
 def test_the_owner_stays(owners: Client, owner: User) -> None:
     answer = owners.post(f"/account/users/{owner.pk}/active", {"active": "0"})
-    assert answer.status_code == 422 and "cannot be deactivated" in answer.content.decode()
+    assert answer.status_code == 422 and "cannot be deactivated" in answer.text
     owner.refresh_from_db()
     assert owner.is_active
 
 
-def test_name_and_address_of_somebody(owners: Client, owner: User, other: User) -> None:
+def test_name_and_address_of_somebody(owners: Client, other: User) -> None:
     address = f"/account/users/{other.pk}"
-    assert 'value="oscar"' in owners.get(address).content.decode()
+    assert 'value="oscar"' in owners.get(address).text
     answer = owners.post(address, {"username": "olivia", "email": ""})
-    assert answer.status_code == 422 and "<h1>oscar</h1>" in answer.content.decode()
+    assert answer.status_code == 422 and "<h1>oscar</h1>" in answer.text
     assert owners.post(address, {"username": "oskar", "email": "o@example.org", "is_owner": "on"}).status_code == 302
     other.refresh_from_db()
     assert (other.username, other.email, other.is_owner) == ("oskar", "o@example.org", False)
 
 
-def test_the_page_is_for_the_owner_only(client: Client, owner: User, other: User) -> None:
-    client.force_login(other)
-    assert "/account/users" not in client.get("/account/").content.decode()
+def test_the_page_is_for_the_owner_only(others: Client, owner: User, other: User) -> None:
+    assert "/account/users" not in others.get("/account/").text
     requests = [
-        client.get("/account/users"),
-        client.post("/account/users", {"username": "eve", "email": ""}),
-        client.get(f"/account/users/{owner.pk}"),
-        client.post(f"/account/users/{owner.pk}", {"username": "eve", "email": ""}),
-        client.post(f"/account/users/{owner.pk}/link"),
-        client.post(f"/account/users/{other.pk}/active", {"active": "0"}),
+        others.get("/account/users"),
+        others.post("/account/users", {"username": "eve", "email": ""}),
+        others.get(f"/account/users/{owner.pk}"),
+        others.post(f"/account/users/{owner.pk}", {"username": "eve", "email": ""}),
+        others.post(f"/account/users/{owner.pk}/link"),
+        others.post(f"/account/users/{other.pk}/active", {"active": "0"}),
     ]
     assert [answer.status_code for answer in requests] == [403] * 6
     assert not User.objects.filter(username="eve").exists() and not OneTimeLink.objects.exists()
@@ -119,8 +117,8 @@ def test_a_user_that_does_not_exist(owners: Client) -> None:
     assert owners.post("/account/users/999/link").status_code == 404
 
 
-def test_its_queries_do_not_grow_with_the_users(owners: Client, django_assert_max_num_queries: object) -> None:
+def test_its_queries_do_not_grow_with_the_users(owners: Client, django_assert_max_num_queries: Any) -> None:
     for number in range(30):
         User.objects.create_user(f"user{number}")
-    with django_assert_max_num_queries(6):  # type: ignore[operator]
+    with django_assert_max_num_queries(6):
         owners.get("/account/users")

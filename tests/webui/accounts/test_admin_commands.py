@@ -18,7 +18,9 @@ from typing import Any
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+from core.data_folder import REPOSITORY
+from tests.support.programs import answering, run_python
+
 PASSWORD = "correct horse battery"
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -45,22 +47,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def hark(data: Path) -> Iterator[Run]:
     """Do what ``./hark admin ARGUMENTS`` does, with this stdin."""
-    with subprocess.Popen(
-        [sys.executable, "-c", COMMANDS], cwd=REPOSITORY, env={**os.environ, "HARK_DATA": str(data)},
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-        assert process.stdin is not None and process.stdout is not None
-        asked, told = process.stdin, process.stdout
+    with answering(COMMANDS, HARK_DATA=str(data)) as ask:
 
         def run(*arguments: str, says: str = "") -> subprocess.CompletedProcess[str]:
-            asked.write(json.dumps([arguments, says]) + "\n")
-            asked.flush()
-            done = subprocess.CompletedProcess[str](arguments, *json.loads(told.readline()))
+            done = subprocess.CompletedProcess[str](arguments, *ask([arguments, says]))
             assert "Traceback" not in done.stderr + done.stdout, done.stderr
             return done
 
         yield run
-        asked.close()
 
 
 @pytest.fixture
@@ -86,8 +80,7 @@ def result(done: subprocess.CompletedProcess[str]) -> Any:
 
 def error(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
     assert done.returncode == 2, done.stderr
-    said: dict[str, str] = json.loads(done.stdout)["error"]
-    return said
+    return json.loads(done.stdout)["error"]
 
 
 def create(hark: Run, name: str, *more: str) -> subprocess.CompletedProcess[str]:
@@ -185,19 +178,8 @@ def prepare(number):
 
 sys.exit(not race(prepare))
 """
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program], cwd=REPOSITORY, text=True, timeout=120, capture_output=True,
-        env={**os.environ, "HARK_DATA": str(tmp_path), "DJANGO_SETTINGS_MODULE": "webui.settings"},
-    )  # fmt: skip
+    done = run_python(program, HARK_DATA=str(tmp_path), DJANGO_SETTINGS_MODULE="webui.settings")
     assert (done.returncode, done.stdout) == (0, 4 * "None\n"), done.stderr
-
-
-def test_a_database_that_is_none(alone: Run, tmp_path: Path) -> None:
-    folder = tmp_path / "data" / "portal"
-    folder.mkdir(parents=True)
-    (folder / "portal.sqlite3").write_bytes(b"this is no database, and long enough to be looked at" * 50)
-    said = error(alone("--json"))
-    assert said["what"] == "The portal's database cannot be used." and "portal.sqlite3" in said["why"]
 
 
 def test_a_data_folder_that_is_a_file(alone: Run, tmp_path: Path) -> None:

@@ -44,15 +44,14 @@ def test_signing_in_and_out(client: Client, other: User) -> None:
     assert timezone.now() - AuditEntry.objects.order_by("pk")[0].at < timedelta(minutes=1)
 
 
-def test_what_one_does_to_one_s_account(client: Client, other: User) -> None:
-    client.force_login(other)
-    client.post("/account/tokens", {"name": "ci", "scopes": ["read", "audio"], "days": "30"})
-    client.post(f"/account/tokens/{other.api_tokens.get().pk}/revoke")
+def test_what_one_does_to_one_s_account(others: Client, other: User) -> None:
+    others.post("/account/tokens", {"name": "ci", "scopes": ["read", "audio"], "days": "30"})
+    others.post(f"/account/tokens/{other.api_tokens.get().pk}/revoke")
     hook = {"url": "https://example.org/hark?key=hidden", "events": ["job.done"]}
-    client.post("/account/webhooks", hook)
-    client.post(f"/account/webhooks/{Webhook.objects.get().pk}/remove")
-    client.post("/account/", {"username": "oskar", "email": ""})
-    client.post("/account/password", {"oldpassword": PASSWORD, "password1": NEW, "password2": NEW})
+    others.post("/account/webhooks", hook)
+    others.post(f"/account/webhooks/{Webhook.objects.get().pk}/remove")
+    others.post("/account/", {"username": "oskar", "email": ""})
+    others.post("/account/password", {"oldpassword": PASSWORD, "password1": NEW, "password2": NEW})
     assert log() == [
         ("oscar", "token_made", "ci: read, audio", "oscar"),
         ("oscar", "token_revoked", "ci", "oscar"),
@@ -118,13 +117,13 @@ def test_everybody_sees_their_own_and_the_owner_all(client: Client, owner: User,
     record(Action.USER_ACTIVATED, what="by-olivia-to-oscar", by=owner, about=other)
     client.force_login(other)
     for address in ("/account/log", "/account/"):
-        page = client.get(address).content.decode()
+        page = client.get(address).text
         assert "of-oscar" in page and "by-olivia-to-oscar" in page and "of-olivia" not in page
     assert client.get("/account/users/log").status_code == 403
     client.force_login(owner)
-    page = client.get("/account/users/log").content.decode()
+    page = client.get("/account/users/log").text
     assert "of-oscar" in page and "of-olivia" in page and "kept for 365 days" in page
-    page = client.get(f"/account/users/log?user={other.pk}").content.decode()
+    page = client.get(f"/account/users/log?user={other.pk}").text
     assert "of-oscar" in page and "of-olivia" not in page
     assert client.get("/account/users/log?user=99").status_code == 404
     assert client.post("/account/users/log").status_code == 405
@@ -134,9 +133,9 @@ def test_a_long_log_has_pages(owners: Client, owner: User, django_assert_max_num
     for number in range(120):
         record(Action.TOKEN_MADE, what=f"token-{number:03d}", by=owner)
     with django_assert_max_num_queries(6):
-        first = owners.get("/account/log").content.decode()
+        first = owners.get("/account/log").text
     assert "token-119" in first and "token-069" not in first and "?page=2" in first
-    assert "token-069" in owners.get("/account/log?page=2").content.decode()
+    assert "token-069" in owners.get("/account/log?page=2").text
 
 
 def test_entries_cannot_be_changed(other: User) -> None:

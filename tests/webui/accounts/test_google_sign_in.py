@@ -67,7 +67,7 @@ def signed_in_as(client: Client) -> str:
 
 
 def test_the_user_that_a_verified_address_belongs_to(client: Client, other: User, google: Google) -> None:
-    assert "Sign in with Google" in client.get("/account/login").content.decode()
+    assert "Sign in with Google" in client.get("/account/login").text
     google.says("OSCAR@example.org")
     answer = go(client, "/jobs/")
     assert answer.status_code == 302 and answer["Location"] == "/jobs/"
@@ -105,7 +105,7 @@ def test_the_way_on_stays_in_the_portal(client: Client, other: User, google: Goo
 def test_nobody_else(client: Client, other: User, google: Google, email: str, verified: bool, said: str) -> None:
     google.says(email, verified)
     answer = go(client)
-    assert answer.status_code == 403 and said in answer.content.decode()
+    assert answer.status_code == 403 and said in answer.text
     assert not signed_in_as(client)
     assert User.objects.count() == 1 and not SocialAccount.objects.exists()
 
@@ -115,7 +115,7 @@ def test_nobody_who_is_deactivated(client: Client, owner: User, other: User, goo
     go(client)
     set_active(user=other, active=False)
     answer = go(Client())
-    assert answer.status_code == 403 and "deactivated" in answer.content.decode()
+    assert answer.status_code == 403 and "deactivated" in answer.text
 
 
 def test_users_without_an_address_are_nobodys(client: Client, google: Google, db: None) -> None:
@@ -130,7 +130,7 @@ def test_an_address_that_google_gave_to_somebody_else(client: Client, other: Use
     google.says("oscar@example.org", sub="2002")
     later = Client()
     answer = go(later)
-    assert answer.status_code == 403 and "another Google account before" in answer.content.decode()
+    assert answer.status_code == 403 and "another Google account before" in answer.text
     assert not signed_in_as(later)
 
 
@@ -159,7 +159,7 @@ def test_new_users_only_where_sign_up_is_open(client: Client, other: User, googl
 @pytest.mark.parametrize("query", [{}, {"state": "made-up", "code": "a-code"}, {"error": "server_error"}])
 def test_a_way_back_that_was_not_begun_here(client: Client, db: None, google: Google, query: dict[str, str]) -> None:
     answer = client.get(BACK, query)
-    assert answer.status_code == 401 and "Google did not sign you in" in answer.content.decode()
+    assert answer.status_code == 401 and "Google did not sign you in" in answer.text
 
 
 def test_a_state_is_good_for_its_own_browser(client: Client, other: User, google: Google) -> None:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 import webui.settings
-from core.data_folder import REPOSITORY
 from core.errors import HarkError
+from tests.support.portal_users import browser_of
+from tests.support.programs import run_python
 from webui.accounts import services
 from webui.accounts.models import OneTimeLink, User
 
@@ -38,7 +37,7 @@ def test_the_link_makes_the_owner_and_signs_in(client: Client, settings: Any) ->
     address = path_of(services.owner_link(base_url=BASE))
     page = client.get(address)
     assert page.status_code == 200 and "no-store" in page["Cache-Control"]
-    text = page.content.decode()
+    text = page.text
     assert 'autocomplete="new-password"' in text and 'autocomplete="username"' in text
     assert client.post(address, FORM).status_code == 302
     user = User.objects.get()
@@ -53,7 +52,7 @@ def test_it_works_once(client: Client) -> None:
     again = Client()
     for answer in (again.get(address), again.post(address, {**FORM, "username": "eve", "email": ""})):
         assert answer.status_code == 410
-        assert "no longer works" in answer.content.decode()
+        assert "no longer works" in answer.text
     assert User.objects.count() == 1
     with pytest.raises(HarkError, match="already has an owner"):
         services.owner_link(base_url=BASE)
@@ -95,7 +94,7 @@ def test_a_wrong_link(client: Client, secret: str) -> None:
 def test_an_unusable_value_is_reported_beside_its_field(client: Client, change: dict[str, str], said: str) -> None:
     address = path_of(services.owner_link(base_url=BASE))
     answer = client.post(address, {**FORM, **change})
-    text = answer.content.decode()
+    text = answer.text
     assert answer.status_code == 422
     assert said in text
     assert 'aria-invalid="true"' in text and re.search(r'aria-describedby="[^"]*_error"', text)
@@ -105,14 +104,11 @@ def test_an_unusable_value_is_reported_beside_its_field(client: Client, change: 
 
 
 def test_the_link_itself_is_not_in_the_database() -> None:
-    from django.db import connection
-
     secret = services.owner_link(base_url=BASE).rpartition("/")[2]
     assert secret not in "\n".join(connection.connection.iterdump())
 
 
 RACE = """
-import sys
 from webui.setup import ready
 ready()
 from django.db import connection
@@ -125,7 +121,8 @@ connection.close()  # each racer opens its own
 
 def use(number):
     try:
-        return services.use_owner_link(secret=secret, username=f"racer-{number}", password=sys.argv[1]).username
+        name = f"racer-{number}"
+        return services.use_owner_link(secret=secret, username=name, password="correct horse battery").username
     except HarkError as error:
         return type(error).__name__
 
@@ -135,11 +132,7 @@ print(*User.objects.values_list("username", "is_owner"))
 
 
 def test_of_several_who_set_up_at_once_one_becomes_the_owner(tmp_path: Path) -> None:
-    environment = {**os.environ, "HARK_DATA": str(tmp_path), "DJANGO_SETTINGS_MODULE": "webui.settings"}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", RACE, PASSWORD],
-        cwd=REPOSITORY, env=environment, text=True, capture_output=True, timeout=120,
-    )  # fmt: skip
+    done = run_python(RACE, HARK_DATA=str(tmp_path), DJANGO_SETTINGS_MODULE="webui.settings")
     *answers, users = done.stdout.splitlines()
     won = [answer for answer in answers if answer.startswith("racer-")]
     assert len(won) == 1 and answers.count("LinkGone") == 3, (answers, done.stderr)
@@ -155,11 +148,10 @@ def test_the_first_user_becomes_the_owner_and_no_other() -> None:
 
 
 def test_a_password_link_ends_the_sessions_and_works_once(client: Client, other: User) -> None:
-    elsewhere = Client()
-    elsewhere.force_login(other)
+    elsewhere = browser_of(other)
     assert elsewhere.get(reverse("accounts:me")).status_code == 200
     address = path_of(services.password_link(user=other, base_url=BASE))
-    assert "oscar" in client.get(address).content.decode()
+    assert "oscar" in client.get(address).text
     sent = {"new_password1": PASSWORD, "new_password2": PASSWORD}
     assert client.post(address, sent).status_code == 302
     assert client.session["_auth_user_id"] == str(other.pk)

@@ -14,7 +14,7 @@ from django.db import connection
 from django.db.models import F, QuerySet
 from django.test import Client
 
-from tests.support.portal_users import PASSWORD
+from tests.support.portal_users import PASSWORD, browser_of
 from tests.support.second_factor import CODES, PAGE, SECRET, code_of, confirmed, is_signed_in, password_step, turned_on
 from webui.accounts import second_factor
 from webui.accounts.models import AuditEntry, SignInFailure, User
@@ -30,20 +30,19 @@ def test_codes_are_those_of_the_standard(at: int, code: str) -> None:
 
 def test_from_the_page_to_signing_in(client: Client, other: User) -> None:
     access = issue_pair(user=other).access
-    elsewhere = Client()
-    elsewhere.force_login(other)
+    elsewhere = browser_of(other)
     password_step(client)
     assert client.get(APP)["Location"] == f"/account/again?next={quote(APP, '')}"
     assert confirmed(client, "wrong").status_code == 422 and client.get(APP).status_code == 302
     confirmed(client)
-    page = client.get(APP).content.decode()
+    page = client.get(APP).text
     found = re.search(r'<code class="break">([A-Z2-7]{32})</code>', page)
     assert found and 'src="data:image/svg+xml;base64,' in page
     secret = found[1]
     assert client.post(APP, {"code": "000000"}).status_code == 422 and not second_factor.is_on(other)
-    page = client.post(APP, {"code": code_of(secret, -1)}, follow=True).content.decode()
+    page = client.post(APP, {"code": code_of(secret, -1)}, follow=True).text
     codes = re.findall(r"<li><code>(\d{10})</code></li>", page)
-    assert len(codes) == 10 and codes[0] not in client.get(CODES).content.decode()
+    assert len(codes) == 10 and codes[0] not in client.get(CODES).text
     assert is_signed_in(client) and not is_signed_in(elsewhere)
     assert client.get("/api/v1/me", headers={"Authorization": f"Bearer {access}"}).status_code == 401
     assert secret not in "\n".join(connection.connection.iterdump())
@@ -78,7 +77,7 @@ def test_codes_are_not_guessed(client: Client, other: User) -> None:
     assert client.post("/account/code", {"code": code_of(SECRET)}).status_code == 302
 
 
-def test_guesses_from_many_addresses_wait_longer_and_are_reported(client: Client, other: User) -> None:
+def test_guesses_from_many_addresses_wait_longer_and_are_reported(other: User) -> None:
     turned_on(other)
     known = Client()
     password_step(known)
@@ -103,7 +102,7 @@ def test_guesses_from_many_addresses_wait_longer_and_are_reported(client: Client
     known.post("/account/logout")
     password_step(known)
     answer = known.post("/account/code", {"code": code_of(SECRET, 1)}, follow=True)
-    assert answer.status_code == 200 and "14 wrong codes were entered with your password" in answer.content.decode()
+    assert answer.status_code == 200 and "14 wrong codes were entered with your password" in answer.text
 
 
 def test_the_code_alone_does_not_sign_in(client: Client, other: User) -> None:
@@ -142,7 +141,7 @@ def test_off_and_new_recovery_codes_ask_for_the_password(client: Client, other: 
         assert client.post(change)["Location"] == f"/account/again?next={quote(change, '')}"
     assert confirmed(client, "wrong").status_code == 422 and second_factor.is_on(other)
     confirmed(client)
-    page = client.post(f"{CODES}/new", follow=True).content.decode()
+    page = client.post(f"{CODES}/new", follow=True).text
     new = re.findall(r"<li><code>(\d{10})</code></li>", page)
     assert len(new) == 10 and not set(new) & set(codes)
     client.post(f"{APP}/remove")
@@ -152,10 +151,9 @@ def test_off_and_new_recovery_codes_ask_for_the_password(client: Client, other: 
 def test_the_owner_turns_off_a_lost_one(owners: Client, other: User) -> None:
     turned_on(other)
     address = f"/account/users/{other.pk}/factor"
-    theirs = Client()
-    theirs.force_login(other)
+    theirs = browser_of(other)
     assert theirs.post(address).status_code == 403
-    assert "lost the app" in owners.get(f"/account/users/{other.pk}").content.decode()
+    assert "lost the app" in owners.get(f"/account/users/{other.pk}").text
     assert owners.post(address).status_code == 302 and not second_factor.is_on(other)
     entry = AuditEntry.objects.get(action="factor_off")
     assert (entry.by_name, entry.about_name) == ("olivia", "oscar")

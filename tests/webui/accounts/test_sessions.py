@@ -41,14 +41,14 @@ def test_they_are_listed_and_end_one_by_one(other: User, owner: User) -> None:
     )
     for browser, name in ((here, "oscar"), (phone, "oscar"), (visitor, "olivia")):
         assert browser.post("/account/login", {"name": name, "password": PASSWORD}).status_code == 302
-    page = here.get("/account/sessions").content.decode()
+    page = here.get("/account/sessions").text
     assert all(said in page for said in ("Desk", "192.0.2.1", "Phone &lt;b&gt;", "192.0.2.2")) and "Strange" not in page
     assert not any(browser.session.session_key in page for browser in (here, phone))
     (end,) = re.findall(r'action="(/account/sessions/\w+/end)"', page)  # not of this one
     assert visitor.post(end).status_code == 404 and phone.get("/account/").status_code == 200
     assert here.post(end).status_code == 302
     assert phone.get("/account/").status_code == 302 and here.get("/account/").status_code == 200
-    assert "Phone" not in here.get("/account/sessions").content.decode()
+    assert "Phone" not in here.get("/account/sessions").text
     phone.post("/account/login", {"name": "oscar", "password": PASSWORD})
     here.post("/account/sessions")
     assert phone.get("/account/").status_code == 302 and here.get("/account/").status_code == 200

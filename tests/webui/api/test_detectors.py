@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from core.audio_file import read_audio
 from core.readiness import Readiness
+from db.db_api import Library
+from db.records import NewClip
 from tests.support.api_calls import Call, World, a_pair, a_token, problem_of
+from tests.support.sounds import noise
 from webui.accounts.models import User
 
 pytestmark = pytest.mark.django_db
@@ -24,12 +30,9 @@ def test_thresholds_are_sorted_numbers(call: Call, world: World) -> None:
 
 
 def test_bundle_with_another_default_rate(call: Call, world: World) -> None:
-    import io
-    import zipfile
-
     place = f"/detectors/{world.version.detector_id}/versions/1/bundle"
     response = call("get", f"{place}?fa_per_day=2", headers=a_token(world.user, "read"))
-    with zipfile.ZipFile(io.BytesIO(b"".join(response.streaming_content))) as archive:
+    with zipfile.ZipFile(io.BytesIO(response.getvalue())) as archive:
         assert json.loads(archive.read("manifest.json"))["default_fa_per_day"] == 2
     stem = world.version.bundle.removesuffix(".zip")
     assert f"{stem}-2-a-day.zip" in response["Content-Disposition"]
@@ -55,8 +58,6 @@ def test_sample_goes_into_the_inbox_and_the_library(call: Call, world: World, re
 def test_error_about_audio_names_the_uploaded_file(
     call: Call, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from core.audio_file import read_audio
-
     monkeypatch.setattr("webui.listening.services.detect_in_file", lambda version, path, rate: read_audio(path))
     path = tmp_path / "letter.wav"
     path.write_text("Dear Sir")
@@ -88,17 +89,8 @@ def test_ids_beyond_the_database_get_404(call: Call, owner: User, path: str) -> 
 
 
 def test_search_is_paged(call: Call, world: World, portal: Path) -> None:
-    from db.db_api import Library
-    from db.records import NewClip
-    from tests.support.sounds import noise
-
     with Library(portal) as library:
-        library.add_clips(
-            NewClip(
-                audio=noise(0.1 + n / 100), text="compass", text_normalized="compass", language="en", engine="flite"
-            )
-            for n in range(3)
-        )
+        library.add_clips(NewClip(noise(0.1 + n / 100), "compass", "compass", "en", "flite") for n in range(3))
     headers = a_token(world.user, "read")
     first = call("get", "/clips?phrase=compass&limit=3", headers=headers).json()
     then = call("get", first["next"], headers=headers).json()
@@ -107,7 +99,7 @@ def test_search_is_paged(call: Call, world: World, portal: Path) -> None:
     assert call("get", "/clips?phrase=nothing", headers=headers).json()["items"] == []
 
 
-def test_change_and_delete(call: Call, world: World, portal: Path) -> None:
+def test_change_and_delete(call: Call, world: World) -> None:
     headers = a_token(world.user, "train", "read")
     place = f"/clips/{world.clip}"
     said = call("patch", place, body={"text": "Hey campus.", "state": "rejected"}, headers=headers).json()

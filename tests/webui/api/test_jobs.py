@@ -59,7 +59,7 @@ def test_done_job_names_its_version(call: Call, world: World) -> None:
     assert said["result"] == {"detector": world.version.detector_id, "version": 1}
 
 
-def test_paid_and_unknown_engines_are_refused(call: Call, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paid_and_unknown_engines_are_refused(call: Call, owner: User) -> None:
     headers = a_token(owner, "train")
     for engine in ("elevenlabs", "unknown"):
         said = problem_of(

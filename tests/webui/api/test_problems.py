@@ -7,9 +7,9 @@ import json
 from typing import Any
 
 import pytest
-from django.test import Client
 
 from tests.support.api_calls import Call, World, a_token, problem_of
+from tests.support.portal_users import browser_of
 from webui.accounts.models import User
 
 pytestmark = pytest.mark.django_db
@@ -106,8 +106,7 @@ def test_when_the_queue_is_full(call: Call, world: World, settings: Any) -> None
 
 
 def test_a_session_needs_the_token_of_its_form(owner: User) -> None:
-    browser = Client(enforce_csrf_checks=True)
-    browser.force_login(owner)
+    browser = browser_of(owner, enforce_csrf_checks=True)
     assert browser.get("/api/v1/jobs").status_code == 200
     body = {"phrase": "hey compass"}
     problem_of(browser.post("/api/v1/plans", body, content_type="application/json"), 403)

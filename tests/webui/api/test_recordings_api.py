@@ -107,7 +107,7 @@ def test_exports(call: Call, world: World) -> None:
     headers = a_token(world.user, "read")
     for name in ("txt", "srt", "vtt", "json", "csv", "docx"):
         answer = call("get", f"/recordings/{world.recording.pk}/export?format={name}", headers=headers)
-        content = b"".join(answer.streaming_content)
+        content = answer.getvalue()
         assert f"meeting.{name}" in answer["Content-Disposition"]
         if name == "docx":
             assert zipfile.is_zipfile(io.BytesIO(content))

@@ -19,22 +19,51 @@ from core.worded import worded
 from pipeline.serving.detection import open_detector
 from tests.support.api_calls import World
 from tests.support.hostile_bundles import loop_bundle
-from tests.support.sockets import WAIT_S, Program, Socket, no_socket_is_left, run, signed_in, token_of
+from tests.support.portal_users import browser_of
+from tests.support.sockets import WAIT_S, Program, Socket, no_socket_is_left, run, signed_in, token_of, watchful
 from webui.accounts.models import ApiToken, User
 from webui.accounts.services import create_token, end_pair, issue_pair, revoke_token, set_active
 from webui.jobs.models import Job, JobEvent
 from webui.listening.models import Sample
 
-__all__ = ["no_socket_is_left"]  # fixtures
+__all__ = ["no_socket_is_left", "watchful"]  # fixtures
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+class Bundle:
+    def threshold(self, fa_per_day: float) -> float:
+        return fa_per_day / 100
+
+
+class Runtime:
+    threshold, score_period_s = 0.5, 0.08
+    bundle = Bundle()
+
+    def scores(self, audio: np.ndarray) -> list[float]:
+        return [0.25]
+
+    def detections(self, scores: list[float]) -> list[Any]:
+        return []
+
+
+@pytest.fixture
+def runtime(monkeypatch: pytest.MonkeyPatch) -> Runtime:
+    """The runtime of each detector, with the same score for any sound."""
+    runtime = Runtime()
+    monkeypatch.setattr("webui.listening.services.runtime_of", lambda version: runtime)
+    return runtime
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let sockets wait a moment for their token."""
+    monkeypatch.setattr("webui.accounts.socket_sign_in.WAIT_S", 0.2)
+
+
 def test_a_program_follows_a_job(world: World) -> None:
     JobEvent.objects.create(job=world.failed, event={"event": "log", "time": 2.0, "message": "m", "level": "info"})
-    text = token_of(world.user, "read")
-    access = issue_pair(user=world.user).access
-    for token in (text, access):
+    for token in (token_of(world.user, "read"), issue_pair(user=world.user).access):
         socket = signed_in(f"/ws/jobs/{world.failed.id}", token)
         socket.say({"after": 0})
         said = socket.hear()
@@ -48,10 +77,7 @@ def test_one_socket_tells_a_user_of_all_their_jobs_and_of_nobody_else_s(world: W
     own = Job.objects.create(user=world.user, title="mine", **made)
     foreign = Job.objects.create(user=other, title="theirs", **made)
     expected = {str(job.pk) for job in Job.objects.filter(user=world.user)}
-    first, second = Program("/ws/jobs"), Program("/ws/jobs")
-    for socket, token in ((first, mine), (second, theirs)):
-        socket.open()
-        socket.say({"token": token})
+    first, second = signed_in("/ws/jobs", mine), signed_in("/ws/jobs", theirs)
     assert {job["id"] for job in first.hear()["jobs"]} == expected
     assert [job["id"] for job in second.hear()["jobs"]] == [str(foreign.pk)]
     Job.objects.filter(pk=own.pk).update(stage="transcribe", done=1.0, total=4.0)
@@ -70,14 +96,12 @@ def test_one_socket_tells_a_user_of_all_their_jobs_and_of_nobody_else_s(world: W
     assert first.hear() == 1007
 
 
-def test_the_socket_of_all_jobs_is_for_those_who_sign_in(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webui.accounts.socket_sign_in.WAIT_S", 0.2)
+def test_the_socket_of_all_jobs_is_for_those_who_sign_in(world: World, impatient: None) -> None:
     only_train = token_of(world.user, "train")
-    silent, without_scope = Program("/ws/jobs"), Program("/ws/jobs")
+    silent = Program("/ws/jobs")
     silent.open()
     assert silent.hear() == 4401
-    without_scope.open()
-    without_scope.say({"token": only_train})
+    without_scope = signed_in("/ws/jobs", only_train)
     assert "scope" in without_scope.hear()["error"]["why"] and without_scope.hear() == 4403
 
 
@@ -94,8 +118,7 @@ def test_a_page_hears_of_a_job_in_its_own_language(world: World) -> None:
         assert heard["job"]["message"] == heard["events"][-1]["message"] == (message or "Synthesizing 3 clips")
 
 
-def test_a_silent_client_is_disconnected(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webui.accounts.socket_sign_in.WAIT_S", 0.2)
+def test_a_silent_client_is_disconnected(world: World, impatient: None) -> None:
     for path in (f"/ws/jobs/{world.failed.id}", f"/ws/listen/{world.version.detector_id}/1"):
         socket = Program(path)
         assert socket.open()
@@ -158,29 +181,10 @@ def test_behind_a_proxy_with_tls_no_page_without_it_is_taken_for_the_portal_s(wo
         assert socket.open() == opens, origin
 
 
-def test_a_token_in_the_address_is_not_looked_at(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webui.accounts.socket_sign_in.WAIT_S", 0.2)
-    text = token_of(world.user)
-    socket = Program(f"/ws/jobs/{world.failed.id}")
-    socket.end.scope["query_string"] = f"token={text}".encode()
+def test_a_token_in_the_address_is_not_looked_at(world: World, impatient: None) -> None:
+    socket = Program(f"/ws/jobs/{world.failed.id}?token={token_of(world.user)}")
     assert socket.open()
     assert socket.hear() == 4401
-
-
-class Bundle:
-    def threshold(self, fa_per_day: float) -> float:
-        return fa_per_day / 100
-
-
-class Runtime:
-    threshold, score_period_s = 0.5, 0.08
-    bundle = Bundle()
-
-    def scores(self, audio: np.ndarray) -> list[float]:
-        return [0.25]
-
-    def detections(self, scores: list[float]) -> list[Any]:
-        return []
 
 
 def listening(world: World) -> Program:
@@ -189,8 +193,7 @@ def listening(world: World) -> Program:
     return socket
 
 
-def test_a_program_listens(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webui.listening.services.runtime_of", lambda version: Runtime())
+def test_a_program_listens(world: World, runtime: Runtime) -> None:
     socket = listening(world)
     socket.say(bytes(2 * 1280))
     assert socket.hear() == {"time_s": 0.08, "scores": [0.25], "detections": []}
@@ -209,9 +212,8 @@ def test_a_model_that_never_ends_is_stopped_and_the_page_informed(
 
 
 def test_what_is_sent_wrong_closes_the_socket_with_a_code(
-    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    world: World, runtime: Runtime, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("webui.listening.services.runtime_of", lambda version: Runtime())
     token = token_of(world.user)
     place = f"/ws/listen/{world.version.detector_id}/{world.version.number}"
     deep = "[" * 7000
@@ -246,15 +248,11 @@ def test_one_user_s_sockets_leave_room_for_the_others(
 ) -> None:
     monkeypatch.setattr("webui.accounts.socket_sign_in.MOST_OF_A_USER", 2, raising=False)
     token, another = token_of(world.user), token_of(other)
-    browser = Client()
-    browser.force_login(world.user)
-    session = (b"cookie", f"sessionid={browser.cookies['sessionid'].value}".encode())
+    page = Program("/ws/jobs", browser=browser_of(world.user))
     first, second = signed_in("/ws/jobs", token), signed_in("/ws/jobs", token)
     assert "jobs" in first.hear() and "jobs" in second.hear()
     third = signed_in("/ws/jobs", token)
     assert "error" in third.hear() and third.hear() == 4429
-    page = Program("/ws/jobs")
-    page.end.scope["headers"].append(session)
     assert not page.open()
     assert "jobs" in signed_in("/ws/jobs", another).hear()
     run(first.end.send_input({"type": "websocket.disconnect", "code": 1000}))
@@ -262,47 +260,38 @@ def test_one_user_s_sockets_leave_room_for_the_others(
     assert "jobs" in signed_in("/ws/jobs", token).hear()
 
 
+def running(user: User) -> Job:
+    return Job.objects.create(user=user, kind="plan", lane="audio", title="t", spec={}, state="running")
+
+
 @pytest.mark.parametrize("ended", ["token", "user", "pair", "session"])
-def test_a_socket_ends_with_what_opened_it(
-    world: World, other: User, monkeypatch: pytest.MonkeyPatch, ended: str
-) -> None:
-    monkeypatch.setattr("webui.accounts.socket_sign_in.LOOK_EVERY_S", 0.2, raising=False)
-    job = Job.objects.create(user=other, kind="plan", lane="audio", title="t", spec={}, state="running")
+def test_a_socket_ends_with_what_opened_it(other: User, others: Client, watchful: None, ended: str) -> None:
+    address = f"/ws/jobs/{running(other).id}"
     made, text = create_token(user=other, name="socket", scopes=["read"])
     pair = issue_pair(user=other)
-    browser = Client()
-    browser.force_login(other)
-
-    def end() -> None:
-        if ended == "token":
-            revoke_token(token=made)
-        elif ended == "pair":
-            end_pair(refresh=pair.refresh)
-        elif ended == "user":
-            set_active(user=other, active=False)
-            set_active(user=other, active=True)  # meanwhile: what ended then stays ended
-        else:
-            browser.post("/account/logout")
-
-    socket = Program(f"/ws/jobs/{job.id}")
     if ended == "session":
-        socket.end.scope["headers"].append((b"cookie", f"sessionid={browser.cookies['sessionid'].value}".encode()))
-    assert socket.open()
-    if ended != "session":
-        socket.say({"token": pair.access if ended == "pair" else text})
+        socket = Program(address, browser=others)
+        assert socket.open()
+    else:
+        socket = signed_in(address, pair.access if ended == "pair" else text)
     socket.say({"after": 0})
     assert socket.hear()["job"]["state"] == "running"
     run(asyncio.sleep(0.5))  # it goes on as long as nothing ends
-    end()
+    if ended == "token":
+        revoke_token(token=made)
+    elif ended == "pair":
+        end_pair(refresh=pair.refresh)
+    elif ended == "user":
+        set_active(user=other, active=False)
+        set_active(user=other, active=True)  # meanwhile: what ended then stays ended
+    else:
+        others.post("/account/logout")
     assert socket.hear() == 4401
 
 
-def test_a_client_that_goes_as_its_socket_is_closed_leaves_no_traceback(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("webui.accounts.socket_sign_in.LOOK_EVERY_S", 0.1, raising=False)
-    job = Job.objects.create(user=world.user, kind="plan", lane="audio", title="t", spec={}, state="running")
-    made, text = create_token(user=world.user, name="socket", scopes=["read"])
+def test_a_client_that_goes_as_its_socket_is_closed_leaves_no_traceback(other: User, watchful: None) -> None:
+    job = running(other)
+    made, text = create_token(user=other, name="socket", scopes=["read"])
 
     async def conversation() -> None:
         socket = Socket(f"/ws/jobs/{job.id}")
@@ -332,28 +321,21 @@ def test_a_client_that_goes_as_its_socket_is_closed_leaves_no_traceback(
     run(conversation())
 
 
-def test_an_access_token_that_expires_meanwhile_ends_no_socket(
-    world: World, other: User, settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("webui.accounts.socket_sign_in.LOOK_EVERY_S", 0.2, raising=False)
-    job = Job.objects.create(user=other, kind="plan", lane="audio", title="t", spec={}, state="running")
+def test_an_access_token_that_expires_meanwhile_ends_no_socket(other: User, settings: Any, watchful: None) -> None:
+    address = f"/ws/jobs/{running(other).id}"
     settings.ACCESS_TOKEN_MINUTES = 2 / 60
     access = issue_pair(user=other).access
-    first, second = Program(f"/ws/jobs/{job.id}"), Program(f"/ws/jobs/{job.id}")
-    assert first.open()
-    first.say({"token": access})
+    first = signed_in(address, access)
     first.say({"after": 0})
     assert first.hear()["job"]["state"] == "running"
     run(asyncio.sleep(2.5))
-    assert second.open()
-    second.say({"token": access})
+    second = signed_in(address, access)
     assert "expired" in second.hear()["error"]["why"] and second.hear() == 4401
     Job.objects.update(message="on it")
     assert first.hear()["job"]["message"] == "on it"
 
 
-def test_a_token_that_was_revoked_marks_nothing_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webui.listening.services.runtime_of", lambda version: Runtime())
+def test_a_token_that_was_revoked_marks_nothing_more(world: World, runtime: Runtime) -> None:
     made, text = create_token(user=world.user, name="socket", scopes=["audio"])
     samples = Sample.objects.count()
     socket = signed_in(f"/ws/listen/{world.version.detector_id}/1", text)
@@ -374,8 +356,7 @@ def test_a_program_tries_a_phrase_that_nothing_was_trained_for(world: World, mon
         return Runtime()
 
     monkeypatch.setattr("webui.listening.services.untrained_runtime", untrained)
-    text = token_of(world.user, "audio")
-    socket = signed_in("/ws/try?phrase=hey+compass&language=en-GB", text)
+    socket = signed_in("/ws/try?phrase=hey+compass&language=en-GB", token_of(world.user, "audio"))
     assert socket.hear()["threshold"] == 0.5
     for nothing in ('{"mark": "missed", "time_s": 0}', '{"fa_per_day": 2}'):  # there is no detector yet
         socket.say(nothing)
@@ -386,16 +367,13 @@ def test_a_program_tries_a_phrase_that_nothing_was_trained_for(world: World, mon
 
 @pytest.mark.parametrize(("address", "what"), [("language=de&phrase=hallo", "tried yet"), ("phrase=", "phrase")])
 def test_a_detector_that_cannot_be_tried_is_reported(world: World, address: str, what: str) -> None:
-    text = token_of(world.user, "audio")
-    socket = signed_in(f"/ws/try?{address}", text)
+    socket = signed_in(f"/ws/try?{address}", token_of(world.user, "audio"))
     said = socket.hear()["error"]
     assert what in said["what"] and said["why"] and said["what_to_do"]
     assert socket.hear() == 1000
 
 
-def test_the_dial_moves_the_threshold_while_it_listens(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    runtime = Runtime()
-    monkeypatch.setattr("webui.listening.services.runtime_of", lambda version: runtime)
+def test_the_dial_moves_the_threshold_while_it_listens(world: World, runtime: Runtime) -> None:
     socket = listening(world)
     for nonsense in ("0", '"x"', "-1", "1e999", "[]"):
         socket.say(f'{{"fa_per_day": {nonsense}}}')

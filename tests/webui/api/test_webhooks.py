@@ -8,17 +8,20 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 
 from core.errors import HarkError
 from tests.support.api_calls import Call, a_token, problem_of
 from tests.support.http_server import Recorder, serving
+from tests.support.portal_jobs import claimed
 from webui.accounts.models import User
 from webui.accounts.services import set_active
 from webui.api import outgoing, webhooks
@@ -42,19 +45,16 @@ def double(settings: Any) -> Iterator[Recorder]:
 
 def ended(user: User, state: str, error: HarkError | None = None) -> Job:
     """Make a job of the user's that has just ended in that state."""
-    job = Job.objects.create(user=user, kind="plan", lane="audio", title="hey compass", spec={}, sent_at=timezone.now())
-    claimed = services.claim(job.id)
-    assert claimed is not None
-    services.finish(claimed, state, error)
-    return claimed
+    job = claimed(Job.objects.create(user=user, kind="plan", lane="audio", title="hey compass", spec={}))
+    services.finish(job, state, error)
+    return job
 
 
 def work() -> int:
     """Do the tasks in the queue, as a worker does; return how many."""
     tasks = list(OrmQ.objects.filter(key="webhooks"))
     OrmQ.objects.all().delete()
-    done = [webhooks.deliver(*row.task["args"]) for row in tasks if row.task["func"] == webhooks.TASK]
-    return len(done)
+    return len([webhooks.deliver(*row.task["args"]) for row in tasks if row.task["func"] == webhooks.TASK])
 
 
 def work_later() -> int:
@@ -65,6 +65,14 @@ def work_later() -> int:
         assert row.func == webhooks.TASK and row.cluster == "webhooks"
         webhooks.deliver(*eval(row.args))
     return len(rows)
+
+
+def delivered(user: User, url: str) -> Delivery:
+    """End a job of a user with a webhook; return its delivery after a worker's first try."""
+    webhooks.add(user=user, url=url, events=["job.done"])
+    ended(user, Job.State.DONE)
+    work()
+    return Delivery.objects.get()
 
 
 def test_a_message_is_signed_with_its_time(owner: User, double: Recorder) -> None:
@@ -101,27 +109,19 @@ def test_each_way_to_end_is_an_event(owner: User, other: User, double: Recorder,
 def test_a_cancelled_waiting_job_and_one_whose_worker_died_are_delivered(owner: User, double: Recorder) -> None:
     webhooks.add(user=owner, url=double.url, events=webhooks.EVENTS)
     services.cancel(job=Job.objects.create(user=owner, kind="plan", lane="audio", title="a", spec={}))
-    queued = Job.objects.create(
-        user=owner, kind="plan", lane="audio", title="b", spec={}, takeovers=1, sent_at=timezone.now()
-    )
-    job = services.claim(queued.id)
-    assert job is not None
+    job = claimed(Job.objects.create(user=owner, kind="plan", lane="audio", title="b", spec={}, takeovers=1))
     Job.objects.filter(id=job.id).update(lease_until=timezone.now() - timedelta(seconds=1))
     services.recover()
     assert sorted(Delivery.objects.values_list("event", flat=True)) == ["job.cancelled", "job.interrupted"]
 
 
 def test_it_is_tried_again_later_and_later_then_given_up(owner: User, double: Recorder) -> None:
-    webhooks.add(user=owner, url=double.url, events=["job.done"])
     double.replies = [(503, {}, b"")]
-    ended(owner, Job.State.DONE)
-    work()
-    delivery = Delivery.objects.get()
+    delivery = delivered(owner, double.url)
     assert (delivery.state, delivery.answer_status) == ("waiting", 503) and "503" in delivery.problem
     waits = []
     while Schedule.objects.exists():
         delivery.refresh_from_db()
-        assert delivery.next_try_at is not None and delivery.tried_at is not None
         waits.append(delivery.next_try_at - delivery.tried_at)
         work_later()
     assert waits == list(webhooks.AGAIN_AFTER)
@@ -151,63 +151,47 @@ def test_a_worker_that_was_killed_before_it_began_loses_nothing(owner: User, dou
 
 
 def test_redirects_are_not_followed(owner: User, double: Recorder) -> None:
-    webhooks.add(user=owner, url=double.url, events=["job.done"])
     double.replies = [(302, {"Location": "/elsewhere"}, b"")]
-    ended(owner, Job.State.DONE)
-    work()
+    delivery = delivered(owner, double.url)
     assert [path for path, _headers, _body in double.asked] == ["/hook?for=hark"]
-    assert Delivery.objects.get().answer_status == 302 and Delivery.objects.get().state == "waiting"
+    assert delivery.answer_status == 302 and delivery.state == "waiting"
 
 
 def test_a_receiver_that_does_not_answer_is_given_up(
     owner: User, double: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outgoing, "ANSWER_S", 0.3)
-    webhooks.add(user=owner, url=double.url, events=["job.done"])
     double.hangs_s = 2.0
-    ended(owner, Job.State.DONE)
     began = time.monotonic()
-    work()
+    assert "No answer" in delivered(owner, double.url).problem
     assert time.monotonic() - began < 1.5
-    assert "No answer" in Delivery.objects.get().problem
 
 
-def test_a_receiver_that_answers_too_slowly_is_cut_off(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
-    settings.WEBHOOKS_PRIVATE = True
-    monkeypatch.setattr(outgoing, "WHOLE_S", 0.6)
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def drip() -> None:
-        connection, _address = listener.accept()
-        try:
-            for letter in b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 200:
-                connection.sendall(bytes([letter]))
-                time.sleep(0.1)
-        except OSError:
-            pass
-
-    threading.Thread(target=drip, daemon=True).start()
-    began = time.monotonic()
-    with pytest.raises(outgoing.NotSent):
-        outgoing.post(f"http://127.0.0.1:{listener.getsockname()[1]}/", b"{}", {})
-    assert time.monotonic() - began < 3
-    listener.close()
+def drip(connection: socket.socket) -> None:
+    with suppress(OSError):
+        for letter in b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 200:
+            connection.sendall(bytes([letter]))
+            time.sleep(0.1)
 
 
-def test_an_answer_whose_headers_were_cut_off_is_none(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+def half(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nX-Half: yes\r\n")
+    time.sleep(2)
+    connection.close()
+
+
+@pytest.mark.parametrize("answer", [drip, half])
+def test_a_receiver_that_answers_too_slowly_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch, settings: Any, answer: Callable[[socket.socket], None]
+) -> None:
     settings.WEBHOOKS_PRIVATE = True
     monkeypatch.setattr(outgoing, "WHOLE_S", 0.6)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def half() -> None:
-            connection, _address = listener.accept()
-            connection.sendall(b"HTTP/1.1 200 OK\r\nX-Half: yes\r\n")
-            time.sleep(2)
-            connection.close()
-
-        threading.Thread(target=half, daemon=True).start()
+        threading.Thread(target=lambda: answer(listener.accept()[0]), daemon=True).start()
+        began = time.monotonic()
         with pytest.raises(outgoing.NotSent, match="no complete answer within"):
             outgoing.post(f"http://127.0.0.1:{listener.getsockname()[1]}/", b"{}", {})
+        assert time.monotonic() - began < 3
 
 
 def test_only_so_many_pings_wait(call: Call, owner: User, other: User) -> None:
@@ -220,12 +204,11 @@ def test_only_so_many_pings_wait(call: Call, owner: User, other: User) -> None:
     assert webhooks.ping(webhook=theirs).state == "waiting"
 
 
-def test_if_too_many_messages_wait_the_oldest_is_dropped(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhooks, "MOST_WAITING", 3)
+def test_if_too_many_messages_wait_the_oldest_is_dropped(owner: User) -> None:
     hooks = [webhooks.add(user=owner, url=f"https://example.org/{n}", events=["job.done"])[0] for n in range(2)]
-    sent = [webhooks.send(webhook=hooks[n % 2], event="job.done", content={}) for n in range(5)]
+    sent = [webhooks.send(webhook=hooks[n % 2], event="job.done", content={}) for n in range(webhooks.MOST_WAITING + 2)]
     states = {delivery.pk: delivery.state for delivery in Delivery.objects.all()}
-    assert [states[one.pk] for one in sent] == ["failed", "failed", "waiting", "waiting", "waiting"]
+    assert [states[one.pk] for one in sent] == 2 * ["failed"] + webhooks.MOST_WAITING * ["waiting"]
 
 
 def test_a_users_slow_server_leaves_workers_for_the_others(owner: User, other: User, double: Recorder) -> None:
@@ -244,7 +227,7 @@ def test_a_users_slow_server_leaves_workers_for_the_others(owner: User, other: U
     assert Delivery.objects.get(pk=theirs.pk).state == "delivered"
 
 
-def test_deliveries_that_nobody_tries_are_seen(owner: User, double: Recorder, settings: Any) -> None:
+def test_deliveries_that_nobody_tries_are_seen(owner: User, double: Recorder) -> None:
     hook, _secret = webhooks.add(user=owner, url=double.url, events=["job.done"])
     assert not webhooks.stuck()
     old, new = (webhooks.send(webhook=hook, event="ping", content={}) for _number in range(2))
@@ -259,10 +242,7 @@ def test_a_server_that_does_not_answer(owner: User, settings: Any) -> None:
     settings.WEBHOOKS_PRIVATE = True
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    webhooks.add(user=owner, url=f"http://127.0.0.1:{port}/", events=["job.done"])
-    ended(owner, Job.State.DONE)
-    work()
-    assert "No connection" in Delivery.objects.get().problem
+    assert "No connection" in delivered(owner, f"http://127.0.0.1:{port}/").problem
 
 
 PRIVATE = [
@@ -316,10 +296,7 @@ def looked_up(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[Any]:
 
 def test_a_name_that_stands_for_this_network_gets_nothing(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = looked_up(monkeypatch, "93.184.216.34", "192.168.1.1")
-    webhooks.add(user=owner, url="https://inside.example/", events=["job.done"])
-    ended(owner, Job.State.DONE)
-    work()
-    delivery = Delivery.objects.get()
+    delivery = delivered(owner, "https://inside.example/")
     assert delivery.state == "waiting" and tried == []
     assert "inside.example does not resolve to a public address" in delivery.problem
     assert "192.168.1.1" not in delivery.problem
@@ -353,7 +330,7 @@ def test_the_last_fifty_deliveries_are_stored(owner: User) -> None:
     for number in range(webhooks.KEPT + 3):
         webhooks.send(webhook=hook, event="ping", content={"number": number})
     assert Delivery.objects.count() == webhooks.KEPT == Schedule.objects.count()
-    assert json.loads(Delivery.objects.first().body)["number"] == webhooks.KEPT + 2  # type: ignore[union-attr]
+    assert json.loads(Delivery.objects.first().body)["number"] == webhooks.KEPT + 2
 
 
 def test_a_job_ends_even_where_telling_fails(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,8 +344,6 @@ def test_a_job_ends_even_where_telling_fails(owner: User, monkeypatch: pytest.Mo
 
 
 def test_the_secret_is_shown_once_and_not_readable_in_the_database(call: Call, owner: User, double: Recorder) -> None:
-    from django.db import connection
-
     headers = a_token(owner, "train", "read")
     made = call("post", "/webhooks", body={"url": double.url, "events": ["job.done"]}, headers=headers).json()
     assert made["secret"].startswith("whsec_")

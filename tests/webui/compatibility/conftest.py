@@ -14,17 +14,11 @@ from core.audio_file import SAMPLE_RATE
 from pipeline.recordings.summarization import Summary, summarize
 from pipeline.recordings.transcript import Transcript
 from pipeline.recordings.transcription.transcribe import transcribe
-from tests.support.earlier_recordings import SUMMARY, Finish, program_of, token_text, transcript_of, write_results
+from tests.support.earlier_recordings import SUMMARY, Finish, program_of, transcript_of, write_results
 from webui.accounts.models import User
 from webui.audio import job_results
 from webui.audio.models import Recording
 from webui.jobs.models import Job
-
-
-@pytest.fixture
-def token(owner: User) -> dict[str, str]:
-    """The header of a program whose token has all scopes but admin."""
-    return {"Authorization": f"Bearer {token_text(owner)}"}
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import uuid
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,12 @@ from django.test import Client
 
 from core.events import silent_reporter
 from pipeline.jobs import KINDS
-from tests.support.earlier_recordings import SAID, Finish, token_text
+from tests.support.earlier_recordings import SAID, Finish, program_of
 from tests.support.rendered_pages import flat
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.audio import transcripts
 from webui.audio.models import Recording
-from webui.compatibility import atr
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
 
@@ -28,21 +28,21 @@ pytestmark = pytest.mark.django_db
 PAGE = {"Accept": "text/html,application/xhtml+xml"}
 
 
-def send(client: Client, token: dict[str, str], path: Path, **more: Any) -> Any:
+def send(program: Client, path: Path, **more: Any) -> Any:
     with path.open("rb") as file:
-        return client.post("/upload", {"file": file, **more}, headers=token)
+        return program.post("/upload", {"file": file, **more})
 
 
-def test_upload(client: Client, token: dict[str, str], recording_file: Path) -> None:
-    answer = send(client, token, recording_file)
+def test_upload(program: Client, recording_file: Path) -> None:
+    answer = send(program, recording_file)
     (row,) = answer.json()["files"]
     made = Recording.objects.get()
     assert answer.status_code == 200 and row == {"id": str(made.pk), "name": "call.wav", "state": "working"}
-    assert made.job is not None and made.job.kind == "transcribe" and not (made.path / "given.txt").exists()
+    assert made.job.kind == "transcribe" and not (made.path / "given.txt").exists()
 
 
-def test_a_transcript_can_come_with_it(client: Client, token: dict[str, str], recording_file: Path) -> None:
-    send(client, token, recording_file, text=" We  ship it. ")
+def test_a_transcript_can_come_with_it(program: Client, recording_file: Path) -> None:
+    send(program, recording_file, text=" We  ship it. ")
     assert (Recording.objects.get().path / "given.txt").read_text() == "We ship it."
     Recording.objects.all().delete()
     content = recording_file.read_bytes()
@@ -51,37 +51,35 @@ def test_a_transcript_can_come_with_it(client: Client, token: dict[str, str], re
         SimpleUploadedFile("b.wav", content),
         SimpleUploadedFile("b.txt", "Über b.".encode()),
     ]
-    assert len(client.post("/upload", {"files": files}, headers=token).json()["files"]) == 2
+    assert len(program.post("/upload", {"files": files}).json()["files"]) == 2
     texts = {one.name: (one.path / "given.txt").is_file() for one in Recording.objects.all()}
     assert texts == {"a.wav": False, "b.wav": True}
 
 
 def test_a_recording_whose_text_cannot_be_stored_is_not_taken(
-    client: Client, token: dict[str, str], recording_file: Path, monkeypatch: pytest.MonkeyPatch
+    program: Client, recording_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_room(path: Path, *arguments: Any, **more: Any) -> int:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", no_room)
-    answer = send(client, token, recording_file, text="We ship it.")
+    answer = send(program, recording_file, text="We ship it.")
     assert answer.status_code == 507 and not Recording.objects.exists() and not Job.objects.exists()
 
 
-def test_invalid_uploads_are_refused(client: Client, token: dict[str, str], recording_file: Path) -> None:
+def test_invalid_uploads_are_refused(program: Client, recording_file: Path) -> None:
     text = SimpleUploadedFile("alone.txt", b"nothing to hear")
-    assert client.post("/upload", {"files": text}, headers=token).status_code == 422
-    assert client.post("/upload", {"text": "no file"}, headers=token).status_code == 422
+    assert program.post("/upload", {"files": text}).status_code == 422
+    assert program.post("/upload", {"text": "no file"}).status_code == 422
     content = recording_file.read_bytes()
     two = [SimpleUploadedFile("a.wav", content), SimpleUploadedFile("b.wav", content)]
-    assert client.post("/upload", {"files": two, "text": "which?"}, headers=token).status_code == 422
+    assert program.post("/upload", {"files": two, "text": "which?"}).status_code == 422
     latin = [SimpleUploadedFile("a.wav", content), SimpleUploadedFile("a.txt", "é".encode("latin-1"))]
-    assert "UTF-8" in client.post("/upload", {"files": latin}, headers=token).json()["why"]
+    assert "UTF-8" in program.post("/upload", {"files": latin}).json()["why"]
     assert not Recording.objects.exists()
 
 
-def test_of_several_files_those_without_audio_are_named(
-    client: Client, owners: Client, token: dict[str, str], recording_file: Path
-) -> None:
+def test_of_several_files_those_without_audio_are_named(program: Client, owners: Client, recording_file: Path) -> None:
     def files() -> list[SimpleUploadedFile]:
         return [
             SimpleUploadedFile("a.wav", recording_file.read_bytes()),
@@ -89,53 +87,50 @@ def test_of_several_files_those_without_audio_are_named(
             SimpleUploadedFile("c.wav", recording_file.read_bytes()),
         ]
 
-    said = client.post("/upload", {"files": files()}, headers=token).json()
+    said = program.post("/upload", {"files": files()}).json()
     assert [one["name"] for one in said["files"]] == ["a.wav", "c.wav"]
     assert [one["filename"] for one in said["refused"]] == ["b.wav"] and "PDF" in said["refused"][0]["why"]
-    page = owners.post("/upload", {"files": files()}, headers=PAGE, follow=True).content.decode()
+    page = owners.post("/upload", {"files": files()}, headers=PAGE, follow=True).text
     assert "Rejected: b.wav." in page
-    alone = client.post("/upload", {"files": files()[1]}, headers=token)
+    alone = program.post("/upload", {"files": files()[1]})
     assert alone.status_code == 422 and Recording.objects.count() == 4
 
 
-def test_training_and_its_progress(
-    client: Client, token: dict[str, str], recording_file: Path, finish: Finish, other: User
-) -> None:
-    idle = client.get("/progress", headers=token).json()
+def test_training_and_its_progress(program: Client, recording_file: Path, finish: Finish, other: User) -> None:
+    idle = program.get("/progress").json()
     assert idle["status"] == "idle"
-    assert client.post("/train-real", headers=token).status_code == 409
-    send(client, token, recording_file)
-    uploading = client.get("/progress", headers=token).json()["uploads"]
+    assert program.post("/train-real").status_code == 409
+    send(program, recording_file)
+    uploading = program.get("/progress").json()["uploads"]
     assert [row["name"] for row in uploading] == ["call.wav"]
     finish(Recording.objects.get())
-    begun = client.post("/train-real", {"epochs": "3", "batch_size": "8", "subset": "50"}, headers=token)
+    begun = program.post("/train-real", {"epochs": "3", "batch_size": "8", "subset": "50"})
     assert begun.status_code == 202
     job = Job.objects.get(kind="train-recognizer")
     assert begun.json()["job"] == str(job.id) and job.lane == "training" and job.spec["epochs"] == 3
     assert (job.spec["batch_size"], job.spec["subset"]) == (8, 50)
-    again = client.post("/train-real", {"epochs": "9"}, headers=token).json()
+    again = program.post("/train-real", {"epochs": "9"}).json()
     assert again["job"] == str(job.id), "one at a time"
     Job.objects.filter(pk=job.pk).update(state="running", stage="train", message="Training", done=50, total=200)
-    said = client.get("/progress", headers=token).json()
+    said = program.get("/progress").json()
     assert (said["status"], said["progress"], said["stage"]) == ("running", 56.0, "train") and not said["uploads"]
     assert said["stages"].index("train") > 0 and set(said) == set(idle), "the same fields before the first run"
-    theirs = {"Authorization": f"Bearer {token_text(other)}"}
-    assert client.get("/progress", headers=theirs).json()["status"] == "idle"
+    assert program_of(other).get("/progress").json()["status"] == "idle"
     result = {"weights": "/srv/x", "segments": 9, "before": 0.5, "after": 0.4}
     Job.objects.filter(pk=job.pk).update(state="done", result=result)
-    said = client.get("/progress", headers=token).json()
+    said = program.get("/progress").json()
     assert said["progress"] == 100.0 and said["result"]["after"] == 0.4 and "/srv" not in str(said)
 
 
 def test_training_begins_automatically_when_plain_uploads_are_transcribed(
-    client: Client, token: dict[str, str], recording_file: Path, finish: Finish
+    program: Client, recording_file: Path, finish: Finish
 ) -> None:
-    said = client.get("/progress", headers=token).json()
+    said = program.get("/progress").json()
     assert (said["is_training"], said["trained"], said["last_uploaded"]) == (False, False, None)
     assert (said["artifact"], said["current_stage"]) == (None, "idle")
     for _number in range(2):
-        send(client, token, recording_file)
-    assert client.post("/train-real", headers=token).status_code == 202
+        send(program, recording_file)
+    assert program.post("/train-real").status_code == 202
     first, second = Recording.objects.all()
     job = Job.objects.get(kind="train-recognizer")
     assert set(job.spec["wait_for"]) == {str(first.job_id), str(second.job_id)}
@@ -144,7 +139,7 @@ def test_training_begins_automatically_when_plain_uploads_are_transcribed(
     seen = []
 
     def look() -> dict[str, Any]:
-        said: dict[str, Any] = client.get("/progress", headers=token).json()
+        said: dict[str, Any] = program.get("/progress").json()
         seen.append(said["progress"])
         return said
 
@@ -170,118 +165,107 @@ def test_training_begins_automatically_when_plain_uploads_are_transcribed(
     assert said["artifact"] == "own-1.safetensors" and said["progress"] == 100.0
 
 
-def test_a_transcription_that_fails_does_not_hold_up_the_training(
-    client: Client, token: dict[str, str], recording_file: Path
-) -> None:
-    send(client, token, recording_file)
-    client.post("/train-real", headers=token)
+def test_a_transcription_that_fails_does_not_hold_up_the_training(program: Client, recording_file: Path) -> None:
+    send(program, recording_file)
+    program.post("/train-real")
     Job.objects.filter(kind="transcribe").update(state="failed")
     jobs.send_waiting()
     assert Job.objects.get(kind="train-recognizer").sent_at is not None
 
 
 def test_unchecked_transcripts_are_not_trained_on(
-    client: Client, owners: Client, token: dict[str, str], recording_file: Path, finish: Finish, portal: Path
+    program: Client, owners: Client, recording_file: Path, finish: Finish
 ) -> None:
-    send(client, token, recording_file)
-    refused = client.post("/train-real", {"all": "1"}, headers=token)
+    send(program, recording_file)
+    refused = program.post("/train-real", {"all": "1"})
     assert refused.status_code == 422 and "wrote itself" in refused.json()["why"]
-    assert "you can then ask about them" in client.post("/train-real", headers=token).json()["message"]
+    assert "you can then ask about them" in program.post("/train-real").json()["message"]
     finish(Recording.objects.get())
     job = Job.objects.get(kind="train-recognizer")
     result = KINDS["train-recognizer"].run(job.spec, user_data(job.user), silent_reporter())
     Job.objects.filter(pk=job.pk).update(state="done", result=result)
-    said = client.get("/progress", headers=token).json()
+    said = program.get("/progress").json()
     assert (said["is_training"], said["trained"], said["progress"]) == (False, False, 100.0)
     assert said["message"].startswith("You can now ask about your recordings. The recognizer was not trained:")
-    assert "was not trained" in owners.get("/workspace/training").content.decode()
+    assert "was not trained" in owners.get("/workspace/training").text
 
 
 def test_a_training_says_what_uses_its_weights(
-    client: Client, token: dict[str, str], recording_file: Path, finish: Finish, monkeypatch: pytest.MonkeyPatch
+    program: Client, recording_file: Path, finish: Finish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send(client, token, recording_file)
+    send(program, recording_file)
     finish(Recording.objects.get())
-    client.post("/train-real", headers=token)
+    program.post("/train-real")
     for better, moonshine, said in (
         (False, True, "was discarded"), (True, True, "moonshine is preferred to it"), (True, False, "now transcribes"),
     ):  # fmt: skip
         Job.objects.filter(kind="train-recognizer").update(state="done", result={"steps": 9, "better": better})
         if not moonshine:
             monkeypatch.setattr("pipeline.recordings.transcription.moonshine_engine.find_spec", lambda name: None)
-        answer = client.get("/progress", headers=token).json()
+        answer = program.get("/progress").json()
         assert answer["trained"] and said in answer["message"]
 
 
 def test_the_question_can_be_recorded_on_the_page(owners: Client) -> None:
-    page = owners.get("/workspace/interact").content.decode()
+    page = owners.get("/workspace/interact").text
     assert "data-ask" in page and "data-stop=" in page and ">Record</button>" in page
     assert "microphone.js" in page and "audio-ask.js" in page and "data-spoken-question" in page
 
 
 @pytest.mark.parametrize("epochs", ["0", "51", "x", "-1"])
-def test_a_number_of_epochs_that_is_none(client: Client, token: dict[str, str], epochs: str) -> None:
-    assert client.post("/train-real", {"epochs": epochs}, headers=token).status_code == 422
+def test_a_number_of_epochs_that_is_none(program: Client, epochs: str) -> None:
+    assert program.post("/train-real", {"epochs": epochs}).status_code == 422
 
 
-def test_a_typed_question_is_answered_and_spoken(
-    client: Client, token: dict[str, str], recording_file: Path, finish: Finish
-) -> None:
-    send(client, token, recording_file)
+def test_a_typed_question_is_answered_and_spoken(program: Client, recording_file: Path, finish: Finish) -> None:
+    send(program, recording_file)
     finish(Recording.objects.get())
     ask = {"text": "When do we ship the compass?"}
-    said = client.post("/interact", ask, content_type="application/json", headers=token).json()
+    said = program.post("/interact", ask, content_type="application/json").json()
     assert said["found"] and SAID[0] in said["reply"] and said["citations"][0]["start_s"] == 0.5
-    answer = client.get(said["audio_url"], headers=token)
+    answer = program.get(said["audio_url"])
     assert answer["Content-Type"] == "audio/wav"
-    assert soundfile.info(io.BytesIO(b"".join(answer.streaming_content))).duration > 0.5
+    assert soundfile.info(io.BytesIO(answer.getvalue())).duration > 0.5
 
 
-def test_a_recorded_question(
-    client: Client, token: dict[str, str], recording_file: Path, finish: Finish, asked: Any
-) -> None:
-    send(client, token, recording_file)
+def test_a_recorded_question(program: Client, recording_file: Path, finish: Finish, asked: Any) -> None:
+    send(program, recording_file)
     finish(Recording.objects.get())
     with recording_file.open("rb") as audio:
-        said = client.post("/interact", {"audio": audio}, headers=token).json()
+        said = program.post("/interact", {"audio": audio}).json()
     assert said["question"] == " ".join(SAID) and said["found"] and said["audio_url"]
     assert Recording.objects.count() == 1, "the question is not kept"
 
 
-def test_not_in_the_recordings_is_an_answer(client: Client, token: dict[str, str]) -> None:
-    said = client.post("/interact", {"text": "Who painted the elephant?"}, headers=token).json()
+def test_not_in_the_recordings_is_an_answer(program: Client) -> None:
+    said = program.post("/interact", {"text": "Who painted the elephant?"}).json()
     assert not said["found"] and said["reply"] == "No passage was found with the words of this question."
     assert said["audio_url"] and said["citations"] == said["nearest"] == []
 
 
-def test_an_answer_that_nobody_can_speak_is_still_an_answer(
-    client: Client, token: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_answer_that_nobody_can_speak_is_still_an_answer(program: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webui.trainer.speech.voice_for", lambda user, language: None)
-    said = client.post("/interact", {"text": "Who painted it?"}, headers=token).json()
+    said = program.post("/interact", {"text": "Who painted it?"}).json()
     assert said["reply"] and said["audio_url"] is None and said["audio_problem"]["what_to_do"]
 
 
-def test_questions_that_are_none(client: Client, token: dict[str, str], recording_file: Path, asked: Any) -> None:
+def test_questions_that_are_none(program: Client, recording_file: Path, asked: Any) -> None:
     for wish in ({}, {"text": "  "}, {"text": "word " * 10_000}):
-        assert client.post("/interact", wish, headers=token).status_code == 422
+        assert program.post("/interact", wish).status_code == 422
     body = '{"text": ["a"]}'
-    assert client.post("/interact", body, content_type="application/json", headers=token).status_code == 422
+    assert program.post("/interact", body, content_type="application/json").status_code == 422
 
 
-def test_spoken_answers_are_their_asker_s_and_go_after_an_hour(
-    client: Client, token: dict[str, str], other: User, portal: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place = client.post("/interact", {"text": "Who painted it?"}, headers=token).json()["audio_url"]
-    theirs = {"Authorization": f"Bearer {token_text(other)}"}
-    assert client.get(place, headers=theirs).status_code == 404 and client.get(place).status_code == 401
-    assert client.get(f"/interact/{uuid.uuid4()}.wav", headers=token).status_code == 404
-    assert client.get(place, headers=token).status_code == 200
-    monkeypatch.setattr(atr, "REPLY_KEPT_S", -1.0)
-    assert client.get(place, headers=token).status_code == 404
-    client.post("/interact", {"text": "Who painted it?"}, headers=token)
-    assert client.get(place, headers=token).status_code == 404
-    assert len(list(portal.rglob("replies/*.wav"))) == 1
+def test_spoken_answers_are_their_asker_s_and_go_after_an_hour(program: Client, other: User, portal: Path) -> None:
+    place = program.post("/interact", {"text": "Who painted it?"}).json()["audio_url"]
+    assert program_of(other).get(place).status_code == 404 and Client().get(place).status_code == 401
+    assert program.get(f"/interact/{uuid.uuid4()}.wav").status_code == 404
+    assert program.get(place).status_code == 200
+    (reply,) = portal.rglob("replies/*.wav")
+    os.utime(reply, (1, 1))
+    assert program.get(place).status_code == 404
+    program.post("/interact", {"text": "Who painted it?"})
+    assert not reply.exists() and len(list(portal.rglob("replies/*.wav"))) == 1
 
 
 def test_the_tabs(owners: Client, owner: User, recording_file: Path, finish: Finish) -> None:
@@ -302,10 +286,10 @@ def test_the_tabs(owners: Client, owner: User, recording_file: Path, finish: Fin
     assert SAID[0] in page and '<audio controls src="/interact/' in page
 
 
-def test_a_browser_gets_pages_of_errors_and_a_program_does_not(owners: Client, owner: User) -> None:
+def test_a_browser_gets_pages_of_errors_and_a_program_does_not(owners: Client) -> None:
     page = owners.post("/upload", {"text": "no file"}, headers=PAGE)
     assert page.status_code == 422 and page["Content-Type"].startswith("text/html")
-    assert 'role="alert"' in page.content.decode()
+    assert 'role="alert"' in page.text
     assert owners.post("/upload", {"text": "no file"}).json()["status"] == 422
     assert owners.post("/progress", headers=PAGE)["Allow"] == "GET, HEAD"
     visitor = Client().get("/progress", headers=PAGE)

@@ -14,7 +14,8 @@ from django.urls import resolve
 from db.database import DATABASE_NAME
 from pipeline.recordings.transcription.registry import ENGINES
 from tests.support.compatibility_page import PAGE, ROWS, expected_of_nobody, filled
-from tests.support.earlier_recordings import token_text
+from tests.support.earlier_recordings import program_of, token_text
+from tests.support.portal_users import browser_of
 from tests.support.sounds import sound
 from webui.accounts.models import User
 from webui.accounts.services import SCOPES
@@ -46,8 +47,7 @@ def test_it_answers_the_users_that_it_names(
         others = [scope for scope in SCOPES if scope not in re.findall(r"\w+", scopes)]
         refused = ask(headers={"Authorization": f"Bearer {token_text(owner, *others)}"})
         assert refused.status_code == 403 and (address.startswith("/v1/") or scopes[:5] in refused.json()["why"])
-        strict = Client(enforce_csrf_checks=True)
-        strict.force_login(owner)
+        strict = browser_of(owner, enforce_csrf_checks=True)
         form = getattr(strict, method.lower())(filled(address))
         assert (form.status_code == 403) == (method != "GET"), "a form from elsewhere"
 
@@ -65,14 +65,13 @@ FULL = {
 @pytest.mark.parametrize(("address", "field"), TAKEN.items())
 @pytest.mark.parametrize("full", FULL)
 def test_what_has_no_place_is_refused_in_words_at_every_address(
-    client: Client, other: User, portal: Path, settings: Any, monkeypatch: pytest.MonkeyPatch, full: str,
+    other: User, portal: Path, by_job: None, settings: Any, monkeypatch: pytest.MonkeyPatch, full: str,
     address: str, field: str,
 ) -> None:  # fmt: skip
     def heard(*asked: object, **more: object) -> None:
         raise AssertionError("nothing may be transcribed")
 
     monkeypatch.setattr("pipeline.recordings.speech_client.call", heard)
-    monkeypatch.setattr("webui.compatibility.transcribing.AT_ONCE_S", 0.5)  # a second is a job
     if full == "minutes":
         set_quota(other, Limits(None, None, 1))
         take_minutes(other, 60)
@@ -85,9 +84,9 @@ def test_what_has_no_place_is_refused_in_words_at_every_address(
     else:
         monkeypatch.setenv("HARK_UPLOAD_MAX_BYTES", "1000")
     sent = {field: sound(channels=2), **({"model": "whisper-1"} if address.startswith("/v1/") else {})}
-    answer = client.post(address, sent, headers={"Authorization": f"Bearer {token_text(other, 'audio')}"})
+    answer = program_of(other, "audio").post(address, sent)
     status, words = FULL[full]
-    assert answer.status_code == status and words in answer.content.decode(), answer.content
+    assert answer.status_code == status and words in answer.text, answer.content
     assert full != "queue" or address.startswith("/v1/") or answer["Retry-After"]
     assert not Recording.objects.exists() and not list((portal / "users").rglob("*.wav"))
 
@@ -118,19 +117,17 @@ FORMS = (
 
 
 @pytest.mark.parametrize("address", [*FORMS, *JSON])
-def test_an_option_that_is_unknown_is_named(
-    client: Client, token: dict[str, str], recording_file: Path, address: str
-) -> None:
+def test_an_option_that_is_unknown_is_named(program: Client, recording_file: Path, address: str) -> None:
     if address in JSON:
         text = "input" if address.startswith("/v1/") else "text"
         sent = {text: "Hello.", "num_speakers": "3"}
-        answer = client.post(address, sent, content_type="application/json", headers=token)
+        answer = program.post(address, sent, content_type="application/json")
     else:
         with recording_file.open("rb") as audio:
             field = {"/v1": "file", "/tr": "epochs"}.get(address[:3], "audio")
-            answer = client.post(address, {field: audio, "num_speakers": "3"}, headers=token)
+            answer = program.post(address, {field: audio, "num_speakers": "3"})
     assert answer.status_code == (400 if address.startswith("/v1/") else 422), answer.content
-    shown = answer.content.decode()
+    shown = answer.text
     assert "'num_speakers' does not exist" in shown and "this address takes" in shown
     assert not Recording.objects.exists() and not Job.objects.exists()
 
@@ -146,10 +143,10 @@ def test_an_option_that_is_unknown_is_named(
     ],
 )
 def test_a_value_without_an_effect_is_refused(
-    client: Client, token: dict[str, str], recording_file: Path, address: str, sent: dict[str, str]
+    program: Client, recording_file: Path, address: str, sent: dict[str, str]
 ) -> None:
     with recording_file.open("rb") as audio:
         field = "file" if address.startswith("/v1/") else "audio"
-        answer = client.post(address, {field: audio, **sent}, headers=token)
-    assert answer.status_code in (400, 422) and [*sent][-1] in answer.content.decode(), answer.content
+        answer = program.post(address, {field: audio, **sent})
+    assert answer.status_code in (400, 422) and [*sent][-1] in answer.text, answer.content
     assert not Recording.objects.exists()

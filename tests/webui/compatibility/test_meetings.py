@@ -11,7 +11,7 @@ from django.test import Client
 
 from core.events import silent_reporter
 from pipeline.jobs import KINDS as DONE_BY
-from tests.support.earlier_recordings import SAID, Finish, token_text
+from tests.support.earlier_recordings import SAID, Finish, program_of
 from tests.support.llm_double import in_capitals, unset
 from webui.accounts.models import User
 from webui.audio.models import Recording
@@ -32,42 +32,40 @@ def llm(monkeypatch: pytest.MonkeyPatch) -> None:
     in_capitals(monkeypatch)
 
 
-def send(client: Client, token: dict[str, str], path: Path, **options: Any) -> Any:
+def send(program: Client, path: Path, **options: Any) -> Any:
     with path.open("rb") as audio:
-        return client.post(ADDRESS, {"audio": audio, **options}, headers=token)
+        return program.post(ADDRESS, {"audio": audio, **options})
 
 
-def test_from_audio_to_artefacts(
-    client: Client, token: dict[str, str], recording_file: Path, finish: Finish, portal: Path
-) -> None:
-    answer = send(client, token, recording_file, speakers="2", language="en", summary="1")
+def test_from_audio_to_artefacts(program: Client, recording_file: Path, finish: Finish) -> None:
+    answer = send(program, recording_file, speakers="2", language="en", summary="1")
     assert answer.status_code == 202 and answer["Location"] == f"{ADDRESS}/{answer.json()['meeting_id']}"
     meeting = Recording.objects.get()
     assert meeting.options["speakers"] == 2 and meeting.options["diarize"] and meeting.options["summarize"]
-    going = client.get(answer["Location"], headers=token).json()
+    going = program.get(answer["Location"]).json()
     assert going["status"] == "working" and going["progress"]["state"] == "queued" and going["artefacts"] == []
     assert "error" not in going
     finish(meeting)
-    said = client.get(answer["Location"], headers=token).json()
+    said = program.get(answer["Location"]).json()
     assert said["status"] == "ready" and "error" not in said
     files = {row["name"]: row["url"] for row in said["artefacts"]}
     assert set(files) == {"transcript.txt", "transcript.json", "summary.json"}
-    text = b"".join(client.get(files["transcript.txt"], headers=token).streaming_content).decode()
+    text = program.get(files["transcript.txt"]).getvalue().decode()
     assert SAID[0] in text
-    content = json.loads(b"".join(client.get(files["transcript.json"], headers=token).streaming_content))
+    content = json.loads(program.get(files["transcript.json"]).getvalue())
     assert [segment["speaker"] for segment in content["segments"]] == ["S1", "S2"]
-    assert client.get(f"{answer['Location']}/artefacts/audio.flac", headers=token).status_code == 404
-    assert client.get(ADDRESS, headers=token).json()["meetings"][0]["meeting_id"] == str(meeting.pk)
+    assert program.get(f"{answer['Location']}/artefacts/audio.flac").status_code == 404
+    assert program.get(ADDRESS).json()["meetings"][0]["meeting_id"] == str(meeting.pk)
     Recording.objects.update(state=Recording.State.FAILED)
-    assert client.get(ADDRESS, headers=token).json()["meetings"][0]["error"]["why"]
-    assert client.delete(answer["Location"], headers=token).status_code == 204
-    assert not meeting.path.exists() and client.get(answer["Location"], headers=token).status_code == 404
+    assert program.get(ADDRESS).json()["meetings"][0]["error"]["why"]
+    assert program.delete(answer["Location"]).status_code == 204
+    assert not meeting.path.exists() and program.get(answer["Location"]).status_code == 404
 
 
 def test_it_is_polished_where_a_language_model_is_set_up(
-    client: Client, token: dict[str, str], recording_file: Path, finish: Finish, llm: None, portal: Path
+    program: Client, recording_file: Path, finish: Finish, llm: None, portal: Path
 ) -> None:
-    place = send(client, token, recording_file)["Location"]
+    place = send(program, recording_file)["Location"]
     meeting = Recording.objects.get()
     assert meeting.job is not None
     Job.objects.filter(pk=meeting.job_id).update(state=Job.State.RUNNING, lease="mine", sent_at=meeting.created_at)
@@ -78,23 +76,23 @@ def test_it_is_polished_where_a_language_model_is_set_up(
     polishing = Job.objects.get(kind="polish")
     assert polishing.lane == "audio"
     meeting.refresh_from_db()
-    assert client.get(place, headers=token).json()["status"] == "polishing"
-    waiting = client.get(f"{ADDRESS}/progress", headers=token).json()["meetings"]
+    assert program.get(place).json()["status"] == "polishing"
+    waiting = program.get(f"{ADDRESS}/progress").json()["meetings"]
     assert [row["status"] for row in waiting] == ["polishing"]
     assert DONE_BY["polish"].run(polishing.spec, portal, silent_reporter()) == {"segments": 2}
     Job.objects.filter(pk=polishing.pk).update(state=Job.State.DONE)
-    said = client.get(place, headers=token).json()
+    said = program.get(place).json()
     assert {"polished.txt", "polished.json"} <= {row["name"] for row in said["artefacts"]}
-    text = b"".join(client.get(f"{place}/artefacts/polished.txt", headers=token).streaming_content).decode()
+    text = program.get(f"{place}/artefacts/polished.txt").getvalue().decode()
     assert SAID[0].upper() in text
     assert SAID[0] in (meeting.path / "transcript.txt").read_text(), "and what was recognized is there still"
 
 
-def test_polish_is_refused_where_nobody_can(client: Client, token: dict[str, str], recording_file: Path) -> None:
-    answer = send(client, token, recording_file, polish="1")
+def test_polish_is_refused_where_nobody_can(program: Client, recording_file: Path) -> None:
+    answer = send(program, recording_file, polish="1")
     assert answer.status_code == 422 and "HARK_LLM_URL" in answer.json()["what_to_do"]
     assert not Recording.objects.exists()
-    assert send(client, token, recording_file, polish="0").status_code == 202
+    assert send(program, recording_file, polish="0").status_code == 202
     assert Recording.objects.get().options["session"] == "meeting"
 
 
@@ -106,39 +104,34 @@ def test_a_polish_after_the_meeting_was_deleted_leaves_nothing(portal: Path, llm
     assert not (portal / "audio").exists()
 
 
-def test_several_files_are_one_meeting(client: Client, token: dict[str, str], recording_file: Path) -> None:
+def test_several_files_are_one_meeting(program: Client, recording_file: Path) -> None:
     with recording_file.open("rb") as first, recording_file.open("rb") as second:
-        answer = client.post(ADDRESS, {"audio": [first, second]}, headers=token)
+        answer = program.post(ADDRESS, {"audio": [first, second]})
     assert answer.status_code == 202
     assert len(Recording.objects.get().originals) == 2
 
 
-def test_progress_is_each_caller_s_own(
-    client: Client, token: dict[str, str], recording_file: Path, other: User, settings: Any
-) -> None:
-    send(client, token, recording_file)
+def test_progress_is_each_caller_s_own(program: Client, recording_file: Path, other: User, settings: Any) -> None:
+    send(program, recording_file)
     Job.objects.update(state=Job.State.RUNNING, stage="transcribe", message="Writing", done=3, total=12, eta_s=9.0)
-    said = client.get(f"{ADDRESS}/progress", headers=token).json()
+    said = program.get(f"{ADDRESS}/progress").json()
     (row,) = said["meetings"]
     assert row["progress"]["percent"] == 25.0 and row["progress"]["stage"] == "transcribe"
     assert said["queue"]["most_waiting"] == settings.JOBS_WAITING and said["queue"]["accepts"]
-    theirs = {"Authorization": f"Bearer {token_text(other)}"}
-    assert client.get(f"{ADDRESS}/progress", headers=theirs).json()["meetings"] == []
+    assert program_of(other).get(f"{ADDRESS}/progress").json()["meetings"] == []
     settings.JOBS_WAITING = 0
-    assert not client.get(f"{ADDRESS}/progress", headers=token).json()["queue"]["accepts"]
+    assert not program.get(f"{ADDRESS}/progress").json()["queue"]["accepts"]
 
 
 @pytest.mark.parametrize("options", [{"speakers": "many"}, {"speakers": "99"}, {"engine": "ears"}, {"language": "!"}])
-def test_invalid_options_are_explained(
-    client: Client, token: dict[str, str], recording_file: Path, options: dict[str, str]
-) -> None:
-    answer = send(client, token, recording_file, **options)
+def test_invalid_options_are_explained(program: Client, recording_file: Path, options: dict[str, str]) -> None:
+    answer = send(program, recording_file, **options)
     assert answer.status_code == 422 and answer.json()["what_to_do"] and not Recording.objects.exists()
 
 
-def test_others_find_no_meeting(client: Client, token: dict[str, str], recording_file: Path, other: User) -> None:
-    place = send(client, token, recording_file)["Location"]
-    theirs = {"Authorization": f"Bearer {token_text(other)}"}
+def test_others_find_no_meeting(program: Client, recording_file: Path, other: User) -> None:
+    place = send(program, recording_file)["Location"]
+    others = program_of(other)
     for method, address in (("get", place), ("delete", place), ("get", f"{place}/artefacts/transcript.txt")):
-        assert getattr(client, method)(address, headers=theirs).status_code == 404
+        assert getattr(others, method)(address).status_code == 404
     assert Recording.objects.count() == 1

@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 
 from pipeline.recordings.speech_client import ServiceBusy
-from tests.support.earlier_recordings import SAID
+from tests.support.earlier_recordings import SAID, Finish
 from webui.accounts.models import User
 from webui.audio.models import Recording
 from webui.compatibility import transcribing
@@ -20,6 +20,11 @@ from webui.jobs.models import Job
 
 pytestmark = pytest.mark.django_db
 Asked = list[tuple[str, dict[str, Any]]]
+
+
+def send(program: Client, path: Path, address: str = "/api/asr/transcribe", field: str = "audio", **more: str) -> Any:
+    with path.open("rb") as audio:
+        return program.post(address, {field: audio, **more})
 
 
 def test_health_needs_no_account(client: Client) -> None:
@@ -33,62 +38,58 @@ def test_without_an_engine_it_says_so(client: Client, monkeypatch: pytest.Monkey
     assert client.get("/health").json() == {"status": "degraded", "asr_loaded": False, "nlp_loaded": True}
 
 
-def test_audio_to_a_transcript(client: Client, token: dict[str, str], recording_file: Path, asked: Asked) -> None:
-    with recording_file.open("rb") as audio:
-        answer = client.post("/api/asr/transcribe", {"audio": audio}, headers=token)
+def test_audio_to_a_transcript(program: Client, recording_file: Path, asked: Asked) -> None:
+    answer = send(program, recording_file)
     assert answer.status_code == 200 and answer.json() == {"transcript": " ".join(SAID)}
     assert asked[0][1]["engine"] == "auto"
     assert not Recording.objects.exists(), "and nothing is kept"
     assert not Path(asked[0][1]["audio_file"]).exists()
 
 
-def test_a_text_to_a_summary(client: Client, token: dict[str, str], asked: Asked) -> None:
+def test_a_text_to_a_summary(program: Client, asked: Asked) -> None:
     text = "The compass ships on Friday. Nobody minds.\nThe budget is fine!"
-    answer = client.post("/api/nlp/summarize", {"text": text}, content_type="application/json", headers=token)
+    answer = program.post("/api/nlp/summarize", {"text": text}, content_type="application/json")
     assert answer.status_code == 200 and answer.json() == {"summary": "The compass ships on Friday."}
     said = [segment.text for segment in asked[0][1]["transcript"].segments]
     assert said == ["The compass ships on Friday.", "Nobody minds.", "The budget is fine!"]
 
 
-def test_a_text_has_a_largest_size(client: Client, token: dict[str, str], asked: list[Any]) -> None:
-    assert LONGEST_TEXT == 300_000
+def test_a_text_has_a_largest_size(program: Client, asked: list[Any]) -> None:
     for text, status in (("a" * LONGEST_TEXT, 200), ("a" * (LONGEST_TEXT + 1), 413)):
-        answer = client.post("/api/nlp/summarize", {"text": text}, content_type="application/json", headers=token)
+        answer = program.post("/api/nlp/summarize", {"text": text}, content_type="application/json")
         assert answer.status_code == status
     assert "300,000 characters" in answer.json()["why"] and len(asked) == 1
 
 
-def test_audio_to_notes(client: Client, token: dict[str, str], recording_file: Path, asked: Asked) -> None:
-    with recording_file.open("rb") as audio:
-        answer = client.post("/api/voice-to-notes", {"audio": audio, "language": "en"}, headers=token)
+def test_audio_to_notes(program: Client, recording_file: Path, asked: Asked) -> None:
+    answer = send(program, recording_file, "/api/voice-to-notes", language="en")
     assert answer.json() == {"transcript": " ".join(SAID), "summary": SAID[0]}
     assert [operation for operation, _ in asked] == ["transcribe", "summarize"] and asked[0][1]["language"] == "en"
 
 
 @pytest.mark.parametrize("content", [b"", b"no audio at all, whatever its name says"])
 def test_a_file_that_is_not_a_recording_is_explained(
-    client: Client, token: dict[str, str], tmp_path: Path, asked: Asked, content: bytes
+    program: Client, tmp_path: Path, asked: Asked, content: bytes
 ) -> None:
     path = tmp_path / "letter.wav"
     path.write_bytes(content)
-    with path.open("rb") as audio:
-        answer = client.post("/api/asr/transcribe", {"audio": audio}, headers=token)
+    answer = send(program, path)
     assert answer.status_code in (400, 422) and all(answer.json()[name] for name in ("what", "why", "what_to_do"))
-    assert str(tmp_path) not in answer.content.decode() and not asked
+    assert str(tmp_path) not in answer.text and not asked
     assert not list((tmp_path / "uploads").rglob("*.wav")), "and nothing of it is left"
 
 
 @pytest.mark.parametrize("body", ["[]", "no json", '{"text": 1}', '{"text": "  "}'])
-def test_an_invalid_body_is_refused(client: Client, token: dict[str, str], body: str) -> None:
-    answer = client.post("/api/nlp/summarize", body, content_type="application/json", headers=token)
+def test_an_invalid_body_is_refused(program: Client, body: str) -> None:
+    answer = program.post("/api/nlp/summarize", body, content_type="application/json")
     assert answer.status_code in (400, 422) and answer["Content-Type"] == "application/problem+json"
 
 
-class _Clock:
-    """A clock that advances with every wait."""
+class Clock:
+    """A clock that advances with every wait, when ``at_each`` happens, too."""
 
-    def __init__(self, at_each: Any) -> None:
-        self.now, self.at_each = 0.0, at_each
+    def __init__(self) -> None:
+        self.now, self.at_each = 0.0, lambda: None
 
     def monotonic(self) -> float:
         return self.now
@@ -99,99 +100,86 @@ class _Clock:
 
 
 @pytest.fixture
-def long_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Treat two seconds as too long for an answer without a job."""
-    monkeypatch.setattr(transcribing, "AT_ONCE_S", 1.0)
+def clock(by_job: None, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock by which a request waits for its job."""
+    clock = Clock()
+    monkeypatch.setattr(transcribing, "time", clock)
+    return clock
 
 
 def test_a_longer_one_is_a_job_that_is_waited_for(
-    client: Client,
-    token: dict[str, str],
-    recording_file: Path,
-    long_ones: None,
-    finish: Any,
-    monkeypatch: pytest.MonkeyPatch,
+    program: Client, recording_file: Path, clock: Clock, finish: Finish
 ) -> None:
-    monkeypatch.setattr(transcribing, "time", _Clock(lambda: finish(Recording.objects.get())))
-    with recording_file.open("rb") as audio:
-        answer = client.post("/api/asr/transcribe", {"audio": audio}, headers=token)
+    clock.at_each = lambda: finish(Recording.objects.get())
+    answer = send(program, recording_file)
     assert answer.json() == {"transcript": " ".join(SAID)}
     assert not Recording.objects.exists(), "it is removed when it has been answered"
 
 
 def test_a_request_that_waits_too_long_is_given_the_address_of_its_result(
-    client: Client, token: dict[str, str], recording_file: Path, long_ones: None, monkeypatch: pytest.MonkeyPatch
+    program: Client, recording_file: Path, clock: Clock
 ) -> None:
-    monkeypatch.setattr(transcribing, "LONGEST_WAIT_S", 3.0)
-    monkeypatch.setattr(transcribing, "time", _Clock(lambda: None))
-    with recording_file.open("rb") as audio:
-        answer = client.post("/api/asr/transcribe", {"audio": audio}, headers=token)
+    answer = send(program, recording_file)
     kept = Recording.objects.get()
     assert answer.status_code == 504 and str(kept.pk) in answer.json()["what_to_do"]
-    assert kept.job is not None and kept.job.is_going
+    assert kept.job.is_going
 
 
-def test_a_job_that_fails_says_why(
-    client: Client, token: dict[str, str], recording_file: Path, long_ones: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_job_that_fails_says_why(program: Client, recording_file: Path, clock: Clock) -> None:
     def fail() -> None:
         error = {"what": "No engine.", "why": "None is ready.", "what_to_do": "Get one."}
         Job.objects.update(state=Job.State.FAILED, error=error)
         Recording.objects.update(state=Recording.State.FAILED)
 
-    monkeypatch.setattr(transcribing, "time", _Clock(fail))
-    with recording_file.open("rb") as audio:
-        answer = client.post("/api/asr/transcribe", {"audio": audio}, headers=token)
+    clock.at_each = fail
+    answer = send(program, recording_file)
     assert answer.status_code == 422 and answer.json()["what_to_do"] == "Get one."
 
 
 def test_a_question_is_recognized_for_its_user(
-    client: Client, token: dict[str, str], recording_file: Path, asked: Asked, portal: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    with recording_file.open("rb") as audio:
-        client.post("/api/asr/transcribe", {"audio": audio}, headers=token)
+    program: Client, recording_file: Path, asked: Asked, portal: Path
+) -> None:
+    send(program, recording_file)
     ((_operation, request),) = asked
     assert request["data"] == portal
 
 
 def test_busy_models_are_reported_as_busy(
-    client: Client, token: dict[str, str], recording_file: Path, monkeypatch: pytest.MonkeyPatch
+    program: Client, recording_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def busy(*arguments: Any, **more: Any) -> Any:
         raise ServiceBusy("The speech service is busy.", "32 requests are being served.", "Try again in a minute.")
 
     monkeypatch.setattr("pipeline.recordings.speech_client.call", busy)
-    for address in ("/api/asr/transcribe", "/v1/audio/transcriptions"):
-        with recording_file.open("rb") as audio:
-            sent = {"audio": audio} if address.startswith("/api/") else {"file": audio, "model": "whisper-1"}
-            answer = client.post(address, sent, headers=token)
+    for address, field, more in (
+        ("/api/asr/transcribe", "audio", {}),
+        ("/v1/audio/transcriptions", "file", {"model": "whisper-1"}),
+    ):
+        answer = send(program, recording_file, address, field, **more)
         assert answer.status_code == 503 and answer["Retry-After"] == "30" and b"is busy" in answer.content
     assert answer.json()["error"]["type"] == "server_error"
     monkeypatch.setattr("webui.audio.asking.answer", busy)
     wish = {"question": "When?"}
-    answer = client.post("/api/v1/recordings/ask", wish, content_type="application/json", headers=token)
+    answer = program.post("/api/v1/recordings/ask", wish, content_type="application/json")
     assert answer.status_code == 503 and answer["Retry-After"] == "30"
 
 
 @pytest.mark.parametrize("whose", ["others", "own"])
 def test_only_so_many_wait_at_once(
-    client: Client, owner: User, token: dict[str, str], recording_file: Path, asked: Asked, whose: str
+    program: Client, owner: User, recording_file: Path, asked: Asked, whose: str
 ) -> None:
     most = places.MOST_OF_A_USER if whose == "own" else places.MOST_AT_ONCE
     assert places.MOST_OF_A_USER < places.MOST_AT_ONCE  # one user leaves places for the others
     with ExitStack() as taken:
         for n in range(most):
             taken.enter_context(places.place(owner if whose == "own" else User(pk=1000 + n)))
-        with recording_file.open("rb") as audio:
-            answer = client.post("/api/asr/transcribe", {"audio": audio}, headers=token)
+        answer = send(program, recording_file)
         assert answer.status_code == 429 and answer["Retry-After"] == "5"
         for address, wish in (
             ("/api/nlp/summarize", {"text": "The compass ships on Friday."}),
             ("/v1/audio/speech", {"input": "Hello.", "model": "tts-1", "voice": "alloy"}),
         ):
-            answer = client.post(address, wish, content_type="application/json", headers=token)
+            answer = program.post(address, wish, content_type="application/json")
             assert answer.status_code == 429, answer.content
         assert not asked
-    with recording_file.open("rb") as audio:
-        assert client.post("/api/asr/transcribe", {"audio": audio}, headers=token).status_code == 200
+    assert send(program, recording_file).status_code == 200

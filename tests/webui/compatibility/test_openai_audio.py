@@ -111,7 +111,7 @@ def test_words_are_sent_while_the_rest_is_recognized(
 
     async def events() -> list[dict[str, Any]]:
         found = []
-        async for part in (await _streamed(owner, recording_file)).streaming_content:  # type: ignore[attr-defined]
+        async for part in (await _streamed(owner, recording_file)).streaming_content:
             found.append(json.loads(part.decode().partition("data: ")[2]))
             first_was_sent.set()
         return found
@@ -204,9 +204,8 @@ def test_a_key_that_lets_nobody_in(live_server: Any, owner: User, recording_file
 
 
 def test_a_full_queue_is_a_rate_limit(
-    api: Any, recording_file: Path, settings: Any, monkeypatch: pytest.MonkeyPatch, portal: Path
+    api: Any, recording_file: Path, by_job: None, settings: Any, portal: Path
 ) -> None:
-    monkeypatch.setattr("webui.compatibility.transcribing.AT_ONCE_S", 1.0)
     settings.JOBS_WAITING = 0
     with pytest.raises(openai.RateLimitError) as raised:
         api.audio.transcriptions.create(model="whisper-1", file=recording_file)

@@ -58,55 +58,49 @@ def heard(text: str) -> int:
     return len(set(SAID.lower().rstrip(".").split()) & set(text.lower().split()))
 
 
-def test_audio_is_recognized_and_summarized(client: Client, token: dict[str, str], service: None) -> None:
+def test_audio_is_recognized_and_summarized(program: Client, service: None) -> None:
     sound = speech("flite", SAID)
     files = {"file": upload(sound, "said.wav"), "model": "hark", "response_format": "verbose_json"}
-    said = client.post("/v1/audio/transcriptions", files, headers=token).json()
+    said = program.post("/v1/audio/transcriptions", files).json()
     assert heard(said["text"]) >= 4, said
     assert 0 <= said["segments"][0]["start"] < said["segments"][-1]["end"] <= said["duration"] + 0.01
-    notes = client.post("/api/voice-to-notes", {"audio": upload(sound, "said.wav"), "engine": "hark"}, headers=token)
+    notes = program.post("/api/voice-to-notes", {"audio": upload(sound, "said.wav"), "engine": "hark"})
     assert heard(notes.json()["transcript"]) >= 4 and heard(notes.json()["summary"]) >= 4
     quiet = upload(np.zeros(32_000, np.float32), "quiet.wav")
-    silence = client.post("/api/asr/transcribe", {"audio": quiet, "engine": "hark"}, headers=token)
+    silence = program.post("/api/asr/transcribe", {"audio": quiet, "engine": "hark"})
     assert silence.json() == {"transcript": ""}, "nothing is invented"
 
 
-def test_a_call_with_a_person_on_each_channel(
-    client: Client, token: dict[str, str], service: None, portal: Path
-) -> None:
+def test_a_call_with_a_person_on_each_channel(program: Client, service: None, portal: Path) -> None:
     left, right = speech("flite", SAID), speech("flite", "Please open the door of the house.")
     gap = np.zeros(8_000, np.float32)
     call = np.zeros((len(left) + len(right) + len(gap), 2), np.float32)
     call[: len(left), 0] = left
     call[len(left) + len(gap) :, 1] = right
     call += 1e-4 * np.random.default_rng(0).standard_normal(call.shape).astype(np.float32)
-    answer: Any = client.post("/api/v1/transcribe", {"file": upload(call, "call.wav"), "engine": "hark"}, headers=token)
+    answer: Any = program.post("/api/v1/transcribe", {"file": upload(call, "call.wav"), "engine": "hark"})
     assert answer.status_code == 202
     recording = Recording.objects.get()
     job = recording.job
-    assert job is not None
     result = KINDS[job.kind].run(job.spec, portal, silent_reporter())
     Job.objects.filter(pk=job.pk).update(state=Job.State.DONE, result=result)
     job.refresh_from_db()
     job_results.transcribed(job)
-    said = client.get(f"/api/v1/transcribe/{recording.pk}", headers=token).json()
+    said = program.get(f"/api/v1/transcribe/{recording.pk}").json()
     assert said["status"] == "completed"
     sides = [segment["speaker"] for segment in said["transcript"]["segments"]]
     assert set(sides) == {"left", "right"} and sides[0] == "left" and sides[-1] == "right", said
     assert said["summary"]["text"] and said["metadata"]["model_versions"]
 
 
-def test_german_without_a_language_is_refused_at_every_door(
-    client: Client, token: dict[str, str], service: None, portal: Path
-) -> None:
+def test_german_without_a_language_is_refused_at_every_door(program: Client, service: None, portal: Path) -> None:
     sound = speech("espeak", "Guten Morgen. Heute ist das Wetter schön, und wir gehen zusammen in den Garten.", "de")
-    said = client.post("/api/asr/transcribe", {"audio": upload(sound, "de.wav")}, headers=token)
+    said = program.post("/api/asr/transcribe", {"audio": upload(sound, "de.wav")})
     assert said.status_code == 422 and "Choose the spoken language" in said.json()["what_to_do"]
     form = {"file": upload(sound, "de.wav"), "model": "whisper-1"}
-    said = client.post("/v1/audio/transcriptions", form, headers=token)
+    said = program.post("/v1/audio/transcriptions", form)
     assert said.status_code == 400 and "Choose the spoken language" in said.json()["error"]["message"]
-    assert client.post("/upload", {"file": upload(sound, "de.wav")}, headers=token).status_code == 200
+    assert program.post("/upload", {"file": upload(sound, "de.wav")}).status_code == 200
     job = Recording.objects.get().job
-    assert job is not None
     with pytest.raises(HarkError, match="Choose the spoken language"):  # which the page and API v1 show
         KINDS[job.kind].run(job.spec, portal, silent_reporter())

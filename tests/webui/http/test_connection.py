@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,7 +28,7 @@ from command_line import serve as serving
 from core.data_folder import REPOSITORY
 from tests.support.portal_driver import served
 from tests.support.ready_recordings import ready_recording
-from tests.support.servers import wait_for
+from tests.support.servers import free_port, wait_for
 from webui.accounts.models import User
 from webui.http import connection
 
@@ -43,21 +43,26 @@ async def hello(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"hello"})
 
 
-@pytest.fixture
-def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    monkeypatch.setattr(connection, "HEAD_S", 0.5, raising=False)
-    config = uvicorn.Config(
-        hello, port=0, http="webui.http.connection:Connection", lifespan="off", log_level="error",
-        limit_concurrency=MOST, ws="none",
-    )  # fmt: skip
-    server = uvicorn.Server(config)
+@contextmanager
+def running(application: Any, **options: Any) -> Iterator[int]:
+    """Run an application in a web server of this process; yield its port."""
+    server = uvicorn.Server(uvicorn.Config(application, port=0, lifespan="off", log_level="error", **options))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.01)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    thread.join(5)
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join(5)
+
+
+@pytest.fixture
+def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    monkeypatch.setattr(connection, "HEAD_S", 0.5)
+    with running(hello, http="webui.http.connection:Connection", limit_concurrency=MOST, ws="none") as port:
+        yield port
 
 
 async def hears(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -74,23 +79,13 @@ def test_a_message_of_a_socket_has_256_kilobytes() -> None:
     taken: dict[str, Any] = {name: command[command.index(option) + 1] for option, name in options.items()}
     most = taken["ws_max_size"] = int(taken["ws_max_size"])
     assert most == 256 * 1024
-    server = uvicorn.Server(uvicorn.Config(hears, port=0, lifespan="off", log_level="error", **taken))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    address = f"ws://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
-    try:
-        with connect(address) as heard:
-            heard.send(bytes(most))
-            assert heard.recv(10) == str(most)
-            heard.send(bytes(most + 1))
-            with pytest.raises(ConnectionClosedError) as closed:
-                heard.recv(10)
-            assert closed.value.rcvd is not None and closed.value.rcvd.code == 1009  # too big
-    finally:
-        server.should_exit = True
-        thread.join(5)
+    with running(hears, **taken) as port, connect(f"ws://127.0.0.1:{port}/") as heard:
+        heard.send(bytes(most))
+        assert heard.recv(10) == str(most)
+        heard.send(bytes(most + 1))
+        with pytest.raises(ConnectionClosedError) as closed:
+            heard.recv(10)
+        assert closed.value.rcvd.code == 1009  # too big
 
 
 def connected(port: int) -> socket.socket:
@@ -170,10 +165,7 @@ def test_more_connections_than_there_may_be_are_ended_at_once(port: int) -> None
 
 
 def test_connections_beyond_the_file_limit_do_not_flood_the_log() -> None:
-    files = 320
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    files, port = 320, free_port()
     command = serving._web(argparse.Namespace(host="127.0.0.1", port=port), files)
     command = [f"{Path(__file__).stem}:hello" if part == "webui.asgi:application" else part for part in command]
     server = subprocess.Popen(

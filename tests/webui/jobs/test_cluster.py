@@ -45,7 +45,6 @@ def test_workers_that_cannot_end_are_ended_when_their_server_was_killed(portal: 
     (portal / "portal").mkdir()
     subprocess.run(migrated, cwd=REPOSITORY, env=environment, check=True, timeout=120)
     starter = subprocess.Popen([sys.executable, "-c", STARTER], cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE)
-    assert starter.stdout is not None
     leader = int(starter.stdout.readline())
     try:
         wait_for(lambda: len(_group(leader)) >= 5, 60)  # cluster, sentinel, monitor, pusher, workers

@@ -57,8 +57,7 @@ def test_workers_send_heartbeats_until_they_are_killed(portal: Path) -> None:
     def heard_of() -> dict[str, float]:
         asking = {**environment, "DJANGO_SETTINGS_MODULE": "webui.settings", "Q_CLUSTER_NAME": ""}
         said = subprocess.run([sys.executable, "-c", ask], cwd=REPOSITORY, env=asking, capture_output=True, check=True)
-        found: dict[str, float] = json.loads(said.stdout)
-        return found
+        return json.loads(said.stdout)
 
     workers = subprocess.Popen(
         [sys.executable, "-m", "webui.jobs.cluster"], cwd=REPOSITORY, env=environment, start_new_session=True

@@ -16,6 +16,7 @@ from core.errors import HarkError
 from core.events import silent_reporter
 from pipeline.jobs import KINDS
 from tests.support.hostile_files import flac_that_lies
+from tests.support.portal_jobs import claimed
 from tests.support.refusals import refuses
 from tests.support.rendered_pages import flat
 from tests.support.sounds import sound
@@ -95,35 +96,33 @@ def test_minutes_of_a_month(other: User) -> None:
     check_minutes(other, 90)
 
 
-def test_each_way_in_refuses_recordings_without_minutes(client: Client, other: User) -> None:
+def test_each_way_in_refuses_recordings_without_minutes(others: Client, other: User) -> None:
     set_quota(other, Limits(None, None, 1))
     take_minutes(other, 60)
-    client.force_login(other)
     begin = {"name": "a.wav", "size": 500}
     answers = [
-        client.post("/recordings/upload", {"audio": sound()}, headers=JSON),
-        client.post("/recordings/uploads", begin, content_type="application/json", headers=JSON),
-        client.post("/api/v1/recordings", {"audio": sound()}),
+        others.post("/recordings/upload", {"audio": sound()}, headers=JSON),
+        others.post("/recordings/uploads", begin, content_type="application/json", headers=JSON),
+        others.post("/api/v1/recordings", {"audio": sound()}),
     ]
     said = {(answer.status_code, answer.json()["what"]) for answer in answers}
     assert said == {(429, "You have used all your recording minutes.")}
     assert not Recording.objects.exists()
 
 
-def test_what_failed_is_not_tried_again_without_minutes(client: Client, other: User, portal: Any) -> None:
+def test_what_failed_is_not_tried_again_without_minutes(others: Client, other: User, portal: Any) -> None:
     source = portal / "a.wav"
     source.write_bytes(sound().read())
     recording = intake.create_recording(user=other, name="a.wav", source=source)
     Job.objects.update(state=Job.State.FAILED)
     set_quota(other, Limits(None, None, 1))
     take_minutes(other, 60)
-    client.force_login(other)
-    answer = client.post(f"/jobs/{recording.job_id}/retry", headers=JSON)
-    assert answer.status_code == 429 and "used all" in answer.content.decode()
+    answer = others.post(f"/jobs/{recording.job_id}/retry", headers=JSON)
+    assert answer.status_code == 429 and "used all" in answer.text
     assert Job.objects.get().state == Job.State.FAILED
 
 
-def test_what_failed_is_not_tried_again_without_room(client: Client, other: User, portal: Any) -> None:
+def test_what_failed_is_not_tried_again_without_room(others: Client, other: User) -> None:
     job = submit(other)
     Job.objects.update(state=Job.State.FAILED)
     folder = user_data(other)
@@ -131,8 +130,7 @@ def test_what_failed_is_not_tried_again_without_room(client: Client, other: User
     (folder / "clip.flac").write_bytes(bytes(2000))
     forget_count(folder)
     set_quota(other, Limits(1000, None, None))
-    client.force_login(other)
-    answer = client.post(f"/jobs/{job.pk}/retry", headers=JSON)
+    answer = others.post(f"/jobs/{job.pk}/retry", headers=JSON)
     assert answer.status_code == 507 and Job.objects.get().state == Job.State.FAILED
 
 
@@ -149,11 +147,8 @@ def test_minutes_count_what_waits_and_runs(other: User, portal: Any) -> None:
         sent(50)
     assert first and second and sent(10)
     take_minutes(other, 40)  # meanwhile, by another way
-    Job.objects.update(sent_at=timezone.now())
-    begun = services.claim(first.pk)
-    assert begun is not None and begun.spec["most_s"] == 80.0
-    begun = services.claim(second.pk)
-    assert begun is not None and begun.spec["most_s"] == 30.0, "the first may take fifty"
+    assert claimed(first).spec["most_s"] == 80.0
+    assert claimed(second).spec["most_s"] == 30.0, "the first may take fifty"
 
 
 def test_a_header_that_lies_gives_no_minutes(other: User, portal: Any) -> None:
@@ -161,7 +156,7 @@ def test_a_header_that_lies_gives_no_minutes(other: User, portal: Any) -> None:
     source = portal / "a.flac"
     source.write_bytes(flac_that_lies(seconds=90, claimed_s=5))
     recording = intake.create_recording(user=other, name="a.flac", source=source)
-    assert recording.job is not None and recording.job.spec["most_s"] == 60.0
+    assert recording.job.spec["most_s"] == 60.0
     with pytest.raises(HarkError, match=r"all your recording minutes.*longer than the 1 minutes that are left"):
         KINDS["transcribe"].run(recording.job.spec, user_data(other), silent_reporter())
 
@@ -172,7 +167,7 @@ def test_a_transcription_gets_the_remaining_quota_and_counts_when_done(other: Us
     source = portal / "a.wav"
     source.write_bytes(b"RIFF")
     recording = intake.create_recording(user=other, name="a.wav", source=source)
-    assert recording.job is not None and recording.job.spec["most_s"] == 120.0
+    assert recording.job.spec["most_s"] == 120.0
     from pipeline.recordings.transcript import Transcript, save_transcript
 
     save_transcript(Transcript(90.0, "en", "x", ()), recording.path / "transcript.json")

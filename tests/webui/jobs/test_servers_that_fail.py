@@ -17,10 +17,7 @@ import pytest
 from core.data_folder import REPOSITORY
 from tests.support.servers import Server, answers, free_port, postgresql_server, redis_and_its_server, wait_for
 
-pytestmark = [
-    pytest.mark.topology,
-    pytest.mark.timeout(1800),
-]
+pytestmark = [pytest.mark.topology, pytest.mark.timeout(1800)]
 
 STARTS_S, DONE_S = 300.0, 900.0  # on two busy cores
 LEASE_S = 12

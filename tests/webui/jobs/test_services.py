@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -11,10 +12,11 @@ import pytest
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from core.errors import HarkError
 from pipeline.jobs import TRAINING_STAGES, finished_file
+from tests.support.portal_jobs import claimed
+from tests.support.refusals import refuses
 from webui.accounts.models import User
-from webui.accounts.storage import user_data
+from webui.accounts.storage import forget_count, user_data
 from webui.jobs import services
 from webui.jobs.models import Job
 from webui.jobs.quota import check_room
@@ -60,6 +62,12 @@ def test_sent_twice_it_is_one_job(owner: User, other: User) -> None:
     assert Job.objects.count() == 2
 
 
+def written(files: list[Path]) -> None:
+    files[0].parent.mkdir(parents=True, exist_ok=True)
+    for path in files:
+        path.write_text("{}")
+
+
 def test_what_a_worker_left_that_was_killed_at_the_very_end_is_removed(owner: User) -> None:
     left = []
     for number, state in enumerate((Job.State.DONE, Job.State.CANCELLED, Job.State.FAILED, Job.State.RUNNING)):
@@ -68,9 +76,7 @@ def test_what_a_worker_left_that_was_killed_at_the_very_end_is_removed(owner: Us
         left.append(finished_file(user_data(owner), str(job.id)))
     left.append(finished_file(user_data(owner), str(uuid4())))  # of a part, which goes with its whole
     left.append(finished_file(user_data(owner), "bench"))  # of nobody's
-    left[0].parent.mkdir(parents=True, exist_ok=True)
-    for path in left:
-        path.write_text("{}")
+    written(left)
     services.forget_results()
     assert [path.exists() for path in left] == [False, False, True, True, False, True], "who goes on has what was done"
 
@@ -78,12 +84,8 @@ def test_what_a_worker_left_that_was_killed_at_the_very_end_is_removed(owner: Us
 def test_a_cancelled_job_leaves_no_result(owner: User, django_capture_on_commit_callbacks: Any) -> None:
     waiting, lost = submit(owner, 1), submit(owner, 2)  # both were taken up again, or will not be
     left = [finished_file(user_data(owner), str(job.id)) for job in (waiting, lost)]
-    left[0].parent.mkdir(parents=True, exist_ok=True)
-    for path in left:
-        path.write_text("{}")
-    claimed = services.claim(lost.id)
-    assert claimed is not None
-    lapse(claimed)
+    written(left)
+    lapse(claimed(lost))
     with django_capture_on_commit_callbacks(execute=True):
         services.cancel(job=waiting)
         services.cancel(job=lost)
@@ -109,9 +111,7 @@ def test_only_so_many_run(owner: User, other: User, settings: Any) -> None:
     assert OrmQ.objects.count() == settings.JOBS_RUNNING_PER_USER + 1
     submit(other, 10)
     assert OrmQ.objects.count() == settings.JOBS_RUNNING
-    claimed = services.claim(first[0].id)
-    assert claimed is not None
-    services.finish(claimed, Job.State.CANCELLED)
+    services.finish(claimed(first[0]), Job.State.CANCELLED)
     # its place goes to the oldest that may have it
     assert Job.objects.get(id=first[2].id).sent_at is not None
     assert Job.objects.get(id=first[3].id).sent_at is None
@@ -140,18 +140,17 @@ def test_one_user_does_not_fill_the_queue_for_all(owner: User, other: User, sett
     assert Job.objects.get(id=mine[0].id).state == Job.State.CANCELLED
 
 
-def test_a_users_share_of_the_disk(owner: User, other: User, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webui.accounts.storage.COUNTED_FOR_S", 0.0)
+def test_a_users_share_of_the_disk(owner: User, other: User, settings: Any) -> None:
     settings.USER_MAX_BYTES = 1000
     folder = user_data(other)
     (folder / "clips").mkdir(parents=True)
     check_room(other, 900)
-    with pytest.raises(HarkError, match=r"quota is used up") as caught:
+    with refuses(507, match="quota is used up"):
         check_room(other, 2000)
-    assert getattr(caught.value, "status", 0) == 507
     check_room(owner, 2000)  # it is their disk
     (folder / "clips" / "a.flac").write_bytes(bytes(1000))
-    with pytest.raises(HarkError, match="quota is used up"):
+    forget_count(folder)
+    with refuses(507, match="quota is used up"):
         submit(other)
     (folder / "clips" / "a.flac").unlink()  # room is there again at once
     assert submit(other).state == Job.State.QUEUED
@@ -175,8 +174,7 @@ def test_a_waiting_job_is_cancelled_at_once_and_not_done(owner: User) -> None:
 
 
 def test_a_running_job_is_asked_to_end(owner: User) -> None:
-    job = services.claim(submit(owner).id)
-    assert job is not None
+    job = claimed(submit(owner))
     services.cancel(job=job)
     assert services.renew(job) == Job.State.CANCELLING
     services.cancel(job=job)  # twice does no harm
@@ -185,8 +183,7 @@ def test_a_running_job_is_asked_to_end(owner: User) -> None:
 
 
 def test_a_lease_that_a_lock_let_lapse_may_still_be_renewed(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = services.claim(submit(owner).id)
-    assert job is not None
+    job = claimed(submit(owner))
     lapse(job)
     monkeypatch.setattr(services, "LOCKED_S", -1.0)  # every write has waited for longer
     monkeypatch.setattr(services, "_locked_until", None)
@@ -199,14 +196,13 @@ def test_a_lease_that_a_lock_let_lapse_may_still_be_renewed(owner: User, monkeyp
 
 
 def test_a_killed_worker_s_job_is_taken_up_once(owner: User) -> None:
-    job = services.claim(submit(owner).id)
-    assert job is not None
+    job = claimed(submit(owner))
     assert services.recover() == 0  # its lease is good
     lapse(job)
     assert services.recover() == 1
     assert services.recover() == 0
     again = services.claim(job.id)
-    assert again is not None and again.takeovers == 1
+    assert again.takeovers == 1
     assert services.renew(job) == ""  # the first one, should it live after all, has lost it
     services.finish(job, Job.State.DONE)
     again.refresh_from_db()
@@ -223,24 +219,23 @@ def test_a_clock_that_is_set_back_does_not_hold_jobs(owner: User, other: User, m
     dead, alive, unseen = (
         services.submit(user=user, kind="plan", title="p", spec={"n": n}) for n, user in enumerate(users)
     )
-    worked = [services.claim(job.id) for job in (dead, alive)]
-    assert all(worked) and worked[1] is not None
+    claimed(dead)
+    working = claimed(alive)
     real = timezone.now
     monkeypatch.setattr("django.utils.timezone.now", lambda: real() - timedelta(hours=1))
-    assert services.renew(worked[1]) == Job.State.RUNNING  # as a worker does twice a second
+    assert services.renew(working) == Job.State.RUNNING  # as a worker does twice a second
     Job.objects.filter(id=unseen.id).update(sent_at=real())
     OrmQ.objects.all().delete()
     assert services.recover() == 0 and OrmQ.objects.count() == 1, "what was sent is sent again"
     monkeypatch.setattr("django.utils.timezone.now", lambda: real() - timedelta(hours=1) + timedelta(seconds=40))
-    assert services.renew(worked[1]) == Job.State.RUNNING
+    assert services.renew(working) == Job.State.RUNNING
     assert services.recover() == 1
     states = {str(job.id): job.takeovers for job in Job.objects.all()}
     assert states == {str(dead.id): 1, str(alive.id): 0, str(unseen.id): 0}
 
 
 def test_what_was_being_cancelled_when_its_worker_was_killed_is_cancelled(owner: User) -> None:
-    job = services.claim(submit(owner).id)
-    assert job is not None
+    job = claimed(submit(owner))
     services.cancel(job=job)
     lapse(job)
     services.recover()
@@ -290,8 +285,7 @@ def test_an_old_task_starts_nothing_that_limits_keep_waiting(owner: User) -> Non
 
 
 def test_events_are_written_by_the_lease_holder_only(owner: User) -> None:
-    job = services.claim(submit(owner).id)
-    assert job is not None
+    job = claimed(submit(owner))
     stage = {"event": "stage", "time": 1.0, "name": "train", "message": "Training"}
     services.record(job, [stage, {"event": "progress", "time": 2.0, "done": 3, "total": 10, "eta_s": 4.0}])
     job.refresh_from_db()

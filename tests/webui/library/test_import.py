@@ -6,8 +6,6 @@ import errno
 import io
 import os
 import signal
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,11 +15,13 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
 
-from core.data_folder import REPOSITORY, StorageFull, storage_error
+from core.data_folder import StorageFull, storage_error
 from core.events import Reporter
 from db.db_api import Library
 from db.records import NewClip
 from pipeline import jobs as run_job
+from tests.support.portal_jobs import claimed
+from tests.support.programs import run_python
 from tests.support.sounds import noise, wav
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
@@ -65,11 +65,11 @@ def corpora(tmp_path_factory: pytest.TempPathFactory, settings: Any) -> Path:
 
 def test_the_page_says_how_to_allow_a_folder(owners: Client, settings: Any, client: Client, other: User) -> None:
     settings.IMPORT_FOLDERS = []
-    assert "HARK_IMPORT_FOLDERS=" in owners.get("/library/import").content.decode()
+    assert "HARK_IMPORT_FOLDERS=" in owners.get("/library/import").text
     settings.IMPORT_FOLDERS = [Path("/srv/corpora")]
-    assert "/srv/corpora" in owners.get("/library/import").content.decode()
+    assert "/srv/corpora" in owners.get("/library/import").text
     client.force_login(other)
-    page = client.get("/library/import").content.decode()
+    page = client.get("/library/import").text
     assert "/srv/corpora" not in page and "folder on this server" not in page
 
 
@@ -97,14 +97,13 @@ def test_folders_that_nobody_allowed(owners: Client, corpora: Path, tmp_path_fac
     ):  # fmt: skip
         answer = owners.post("/library/import/folder", {"folder": path})
         assert answer.status_code == 422, path
-        assert "HARK_IMPORT_FOLDERS" in answer.content.decode()
+        assert "HARK_IMPORT_FOLDERS" in answer.text
     assert owners.post("/library/import/folder", {"folder": str(corpora), "language": "../x"}).status_code == 422
     assert not Job.objects.exists()
 
 
-def test_only_the_owner_imports_folders(client: Client, other: User, corpora: Path) -> None:
-    client.force_login(other)
-    assert client.post("/library/import/folder", {"folder": str(corpora)}).status_code == 403
+def test_only_the_owner_imports_folders(others: Client, corpora: Path) -> None:
+    assert others.post("/library/import/folder", {"folder": str(corpora)}).status_code == 403
     assert not Job.objects.exists()
 
 
@@ -121,13 +120,12 @@ def finished_part(job: Job) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_archive_is_imported_and_skipped_files_are_reported(client: Client, other: User, portal: Path) -> None:
-    client.force_login(other)
+def test_an_archive_is_imported_and_skipped_files_are_reported(others: Client, other: User) -> None:
     for _ in range(2):
-        assert client.post(ASGI_UPLOAD, {"archive": archive(corpus_files())}).status_code == 302
+        assert others.post(ASGI_UPLOAD, {"archive": archive(corpus_files())}).status_code == 302
     job = finished(Job.objects.get())
     assert job.state == "done", job.error
-    assert job.result is not None and job.result["added"] == 3
+    assert job.result["added"] == 3
     assert job.result["skipped"] == {"too short": 1, "unreadable": 1} and job.result["licence"].startswith("CC0")
     data = user_data(other)
     assert not list((data / "uploads/imports").iterdir()), "neither the archive nor what was in it is left"
@@ -135,19 +133,19 @@ def test_an_archive_is_imported_and_skipped_files_are_reported(client: Client, o
         clips = list(library.iter_clips())
         assert {clip.text_normalized for clip in clips} == {f"sentence number {w}" for w in ("zero", "one", "two")}
         assert all((clip.source or "").startswith("mine-") for clip in clips)
-    page = client.get(f"/jobs/{job.id}").content.decode()
+    page = others.get(f"/jobs/{job.id}").text
     assert "1 too short" in page and "1 unreadable" in page and "CC0" in page
-    assert "3 clips" in client.get("/library/import").content.decode()
-    client.post(ASGI_UPLOAD, {"archive": archive(corpus_files(), "again.zip")})
+    assert "3 clips" in others.get("/library/import").text
+    others.post(ASGI_UPLOAD, {"archive": archive(corpus_files(), "again.zip")})
     again = finished(Job.objects.exclude(id=job.id).get())
-    assert again.result is not None and again.result["added"] == 0 and again.result["already_there"] == 3
+    assert again.result["added"] == 0 and again.result["already_there"] == 3
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_folder_is_imported(owners: Client, corpora: Path, library: Library) -> None:
     owners.post("/library/import/folder", {"folder": str(corpora), "licence": "mine"})
     job = finished(Job.objects.get())
-    assert job.state == "done" and job.result is not None and job.result["added"] == 3
+    assert job.state == "done" and job.result["added"] == 3
     assert {clip.licence for clip in library.iter_clips()} == {"mine"}
     assert (corpora / "mine/0.wav").is_file(), "what was imported from is left as it is"
 
@@ -159,20 +157,19 @@ def test_all_recordings_are_aligned(owners: Client, library: Library) -> None:
         NewClip(audio=noise(seed=n), text=text, text_normalized=text, language="en", engine="corpus", source=f"c:{n}")
         for n, text in enumerate(texts)
     )
-    assert "/library/import/align" in owners.get("/library/import").content.decode()
+    assert "/library/import/align" in owners.get("/library/import").text
     owners.post("/library/import/align")
     job = finished(Job.objects.get())
     assert job.state == "done" and job.result == {"aligned": 0, "failed": 3}, "noise is no word"
-    assert "3 do not match" in owners.get(f"/jobs/{job.id}").content.decode()
+    assert "3 do not match" in owners.get(f"/jobs/{job.id}").text
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_same_archive_with_other_answers_is_another_import(client: Client, other: User, portal: Path) -> None:
+def test_the_same_archive_with_other_answers_is_another_import(others: Client, other: User) -> None:
     """Each has its own copy, so the end of one takes nothing from the other."""
-    client.force_login(other)
     for licence in ("CC0", "mine", "mine"):
-        client.post(ASGI_UPLOAD, {"archive": archive(corpus_files()), "licence": licence})
-    client.post(ASGI_UPLOAD, {"archive": archive(corpus_files(), "other.zip"), "licence": "mine"})
+        others.post(ASGI_UPLOAD, {"archive": archive(corpus_files()), "licence": licence})
+    others.post(ASGI_UPLOAD, {"archive": archive(corpus_files(), "other.zip"), "licence": "mine"})
     jobs = list(Job.objects.order_by("created_at"))
     assert [(job.title, job.spec["licence"]) for job in jobs] == [
         ("mine.zip", "CC0"), ("mine.zip", "mine"), ("other.zip", "mine")
@@ -193,10 +190,7 @@ from webui.setup import ready
 ready()
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
-from pipeline import jobs as run_job
-from core.events import Reporter
 from webui.accounts.models import User
-from webui.jobs import services as jobs
 from webui.jobs.models import Job
 from webui.accounts.storage import user_data
 from webui.library.import_views import import_archive
@@ -221,10 +215,7 @@ places = list((data / "uploads/imports").iterdir())
 whole = (data / job.spec["archive"]).read_bytes() == written.getvalue()
 print(len(answers), set(answers) == {job.id}, len(places), whole)
 """
-    environment = {**os.environ, "HARK_DATA": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=120
-    )
+    done = run_python(program, HARK_DATA=str(tmp_path))
     assert done.stdout.strip() == "6 True 1 True", done.stdout + done.stderr[-2000:]
 
 
@@ -242,29 +233,23 @@ def test_a_hostile_archive_does_no_damage(owners: Client, portal: Path) -> None:
         owners.post(ASGI_UPLOAD, {"archive": archive({name: wav(noise())}, f"evil{number}.zip")})
     for job in Job.objects.all():
         finished(job)
-        assert job.state == "failed" and job.error is not None and "points outside" in job.error["why"]
+        assert job.state == "failed" and "points outside" in job.error["why"]
     assert sorted(path.name for path in portal.parent.iterdir()) == before
     assert not Path("/tmp/escaped-by-hark.wav").exists() and not list(portal.rglob("escaped*"))
     assert not list((portal / "uploads/imports").iterdir())
 
 
 def test_a_file_that_is_not_an_archive_is_refused_before_it_is_stored(owners: Client, portal: Path) -> None:
-    for sent in (
-        None,
-        SimpleUploadedFile("a.zip", b""),
-        SimpleUploadedFile("a.exe", b"x"),
-        SimpleUploadedFile("zip", b"x"),
-        SimpleUploadedFile(".zip", b"x"),
-    ):
-        answer = owners.post(ASGI_UPLOAD, {"archive": sent} if sent else {})
-        assert answer.status_code == 422
+    assert owners.post(ASGI_UPLOAD, {}).status_code == 422
+    for name, content in (("a.zip", b""), ("a.exe", b"x"), ("zip", b"x"), (".zip", b"x")):
+        assert owners.post(ASGI_UPLOAD, {"archive": SimpleUploadedFile(name, content)}).status_code == 422, name
     assert owners.post(ASGI_UPLOAD, {"archive": archive({}), "language": "no language"}).status_code == 422
     assert not (portal / "uploads/imports").exists() and not Job.objects.exists()
 
 
 def test_the_name_of_an_upload_is_not_used_as_a_path(owners: Client, portal: Path) -> None:
     sent = archive({"a.wav": wav(noise(seed=1))})
-    sent._name = "..\\..\\so me/ü<b>.tar.zip"  # type: ignore[attr-defined]  # past the check that Django makes itself
+    sent._name = "..\\..\\so me/ü<b>.tar.zip"  # past the check that Django makes itself
     owners.post(ASGI_UPLOAD, {"archive": sent})
     (job,) = Job.objects.all()
     path = portal / job.spec["archive"]
@@ -272,7 +257,7 @@ def test_the_name_of_an_upload_is_not_used_as_a_path(owners: Client, portal: Pat
     assert set(path.name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
 
-def test_archives_that_nobody_waits_for_are_forgotten(owners: Client, owner: User, portal: Path) -> None:
+def test_archives_that_nobody_waits_for_are_forgotten(owners: Client, portal: Path) -> None:
     for number, name in enumerate(("waiting", "cancelled")):
         owners.post(ASGI_UPLOAD, {"archive": archive({"a.wav": wav(noise(seed=number))}, f"{name}.zip")})
     Job.objects.filter(title="cancelled.zip").update(state=Job.State.CANCELLED)
@@ -292,9 +277,8 @@ def test_so_much_may_be_sent_there() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_nothing_is_left_of_an_import_that_was_cancelled(client: Client, other: User) -> None:
-    client.force_login(other)
-    client.post(ASGI_UPLOAD, {"archive": archive(corpus_files())})
+def test_nothing_is_left_of_an_import_that_was_cancelled(others: Client, other: User) -> None:
+    others.post(ASGI_UPLOAD, {"archive": archive(corpus_files())})
     uploads = user_data(other) / "uploads/imports"
     assert list(uploads.iterdir())
     jobs.cancel(job=Job.objects.get())
@@ -321,29 +305,24 @@ def test_an_archive_stays_for_another_try_after_an_unrelated_error(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_import_that_met_a_full_disk_is_tried_again_with_its_archive(client: Client, other: User) -> None:
-    client.force_login(other)
-    client.post(ASGI_UPLOAD, {"archive": archive(corpus_files())})
+def test_an_import_that_met_a_full_disk_is_tried_again_with_its_archive(others: Client, other: User) -> None:
+    others.post(ASGI_UPLOAD, {"archive": archive(corpus_files())})
     job = Job.objects.get()
-    Job.objects.update(sent_at=timezone.now())
-    claimed = jobs.claim(job.id)
-    assert claimed is not None
-    jobs.finish(claimed, Job.State.FAILED, StorageFull("The disk is full.", "No room.", "Free some."))
+    jobs.finish(claimed(job), Job.State.FAILED, StorageFull("The disk is full.", "No room.", "Free some."))
     jobs.retry(job=job)
     finished(job)
-    assert job.state == "done" and job.result is not None and job.result["added"] > 0
+    assert job.state == "done" and job.result["added"] > 0
     assert not list((user_data(other) / "uploads/imports").iterdir())
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("files", [{"guess/notes.txt": b"x"}, {}])
 def test_an_error_does_not_say_where_the_server_keeps_things(
-    client: Client, other: User, portal: Path, files: dict[str, bytes]
+    others: Client, portal: Path, files: dict[str, bytes]
 ) -> None:
-    client.force_login(other)
-    client.post(ASGI_UPLOAD, {"archive": archive({"k.md": b"x", **files})})
+    others.post(ASGI_UPLOAD, {"archive": archive({"k.md": b"x", **files})})
     job = finished(Job.objects.get())
-    assert job.error is not None and "no corpus" in job.error["what"]
+    assert "no corpus" in job.error["what"]
     assert str(portal) not in str(job.error) and "uploads" not in str(job.error)
     error = storage_error(OSError(errno.ENOSPC, "No space left on device", str(portal / "users" / "x.flac")), "it")
     assert str(portal) not in str(error) and str(portal) not in str(storage_error(OSError(5, "I/O"), "it"))

@@ -5,42 +5,34 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from django.test import Client
 
 from tests.support.organization_house import House
-from tests.support.sockets import Program, no_socket_is_left, signed_in, token_of  # noqa: F401
+from tests.support.sockets import Program, no_socket_is_left, signed_in, token_of, watchful  # noqa: F401
 from webui.jobs.consumers import JobsConsumer
 from webui.jobs.models import Job
 from webui.organizations import services
 from webui.organizations.models import Membership, Role
 from webui.trainer.models import Detector
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let sockets check their permissions often."""
-    monkeypatch.setattr("webui.accounts.socket_sign_in.LOOK_EVERY_S", 0.1)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("watchful")]
 
 
 def test_a_job_s_socket(house: House) -> None:
-    tokens = {name: token_of(house.people[name], "read") for name in ("vera", "otto", "rita")}
+    tokens = {name: token_of(house[name], "read") for name in ("vera", "otto", "rita")}
     job = house.version.job_id
     Job.objects.filter(pk=job).update(state=Job.State.RUNNING)
-    membership = Membership.objects.select_related("user", "organization").get(user=house.people["vera"])
     for name in ("otto", "rita"):
         socket = signed_in(f"/ws/jobs/{job}", tokens[name])
         assert socket.hear() == 4404
     socket = signed_in(f"/ws/jobs/{job}", tokens["vera"])
     socket.say({"after": 0})
     assert socket.hear()["job"]["title"] == "hey compass"
-    services.remove(membership=membership, by=house.people["ada"])
+    services.remove(membership=house.membership("vera"), by=house["ada"])
     assert socket.hear() == 4404
 
 
 def test_a_detector_s_socket(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    tokens = {name: token_of(house.people[name]) for name in ("vera", "otto")}
+    tokens = {name: token_of(house[name]) for name in ("vera", "otto")}
 
     class Silent:
         threshold, score_period_s = 0.5, 0.08
@@ -59,19 +51,17 @@ def test_a_detector_s_socket(house: House, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_live_transcription_with_a_detector_of_others(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    tokens = {name: token_of(house.people[name]) for name in ("vera", "mia")}
+    tokens = {name: token_of(house[name]) for name in ("vera", "mia")}
     silent = SimpleNamespace(engine="double", why="", samples=0, path=None, close=lambda: None)
     monkeypatch.setattr("webui.audio.live.Session", lambda *arguments: silent)
-    memberships = Membership.objects.select_related("user", "organization")
-    vera, mia = (memberships.get(user=house.people[name]) for name in ("vera", "mia"))
     with_it, without = Program("/ws/transcribe"), Program("/ws/transcribe")
     for socket, name, detectors in ((with_it, "vera", [house.version.detector_id]), (without, "mia", [])):
         socket.open()
         socket.say({"token": tokens[name]})
         socket.say({"start": {"detectors": detectors}})
         assert socket.hear()["ready"]
-    for membership in (vera, mia):
-        services.remove(membership=membership, by=house.people["ada"])
+    for name in ("vera", "mia"):
+        services.remove(membership=house.membership(name), by=house["ada"])
     assert with_it.hear() == 4404
     without.say({"stop": True})  # it is nobody else's
 
@@ -79,9 +69,6 @@ def test_live_transcription_with_a_detector_of_others(house: House, monkeypatch:
 def test_who_joins_while_a_socket_is_open_has_what_is_shared(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page checks memberships each time, a socket keeps its user."""
     asked: list[int] = []
-    rita = Client()
-    rita.force_login(house.people["rita"])
-    cookie = (b"cookie", f"sessionid={rita.cookies['sessionid'].value}".encode())
 
     async def looked(consumer: JobsConsumer) -> None:
         asked.append(await Detector.objects.visible_to(consumer.user).acount())
@@ -92,11 +79,10 @@ def test_who_joins_while_a_socket_is_open_has_what_is_shared(house: House, monke
 
     monkeypatch.setattr(JobsConsumer, "begin", looked)
     monkeypatch.setattr(JobsConsumer, "message", message)
-    socket = Program("/ws/jobs")
-    socket.end.scope["headers"].append(cookie)
+    socket = Program("/ws/jobs", browser=house.client("rita"))
     assert socket.open()
     socket.hear()
-    Membership.objects.create(organization=house.organization, user=house.people["rita"], role=Role.VIEWER)
+    Membership.objects.create(organization=house.organization, user=house["rita"], role=Role.VIEWER)
     socket.say({})
     socket.hear()
     assert asked == [0, 1]

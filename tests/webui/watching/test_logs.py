@@ -48,8 +48,7 @@ def line(**fields: object) -> dict[str, object]:
     record.__dict__.update(fields)
     text = JsonLines().format(record)
     assert "\n" not in text
-    found: dict[str, object] = json.loads(text)
-    return found
+    return json.loads(text)
 
 
 def test_a_line() -> None:

@@ -28,7 +28,8 @@ def figures(client: Client) -> dict[str, float]:
     answer = client.get("/metrics")
     assert answer.status_code == 200 and answer["Content-Type"].startswith("text/plain; version=0.0.4")
     found = {}
-    for family in text_string_to_metric_families(answer.content.decode()):
+    for family in text_string_to_metric_families(answer.text):
+        assert family.type != "unknown", family.name
         for sample in family.samples:
             labels = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()))
             found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
@@ -90,7 +91,7 @@ def test_metrics_are_what_the_database_holds(owners: Client, history: None) -> N
     assert found["hark_worker_seen_seconds{queue=audio}"] < 30
     if sys.platform == "linux":
         assert found["process_resident_memory_bytes"] > 1_000_000
-    assert "secret" not in owners.get("/metrics").content.decode()
+    assert "secret" not in owners.get("/metrics").text
 
 
 def test_a_job_that_is_queued_again_waits_again(owners: Client, owner: User) -> None:

@@ -116,7 +116,7 @@ def test_the_part_that_is_stopped_is_named(
     assert answer.status_code == 503 and answer.json()["status"] == "not ready"
     assert {name for name in observing.NEEDED if said[name] != "ok"} == {part}
     assert why in said[part] and answer.json()["checks"][part] is False
-    assert str(portal) not in answer.content.decode()
+    assert str(portal) not in answer.text
     assert client.get("/live").status_code == 200
     assert client.get("/api/v1/health").json()["status"] == "degraded"
 
@@ -128,7 +128,7 @@ def test_a_database_that_does_not_answer(client: Client, at_work: None) -> None:
     with connection.execute_wrapper(broken):
         answer = client.get("/ready")
         assert client.get("/live").status_code == 200
-    assert answer.status_code == 503 and "secret" not in answer.content.decode()
+    assert answer.status_code == 503 and "secret" not in answer.text
     said = answer.json()["parts"]
     assert "database" in said["database"] and all("database" in said[f"workers_{lane}"] for lane in LANES)
     assert said["storage"] == "ok"
@@ -153,13 +153,13 @@ def test_metrics_are_off_until_they_are_asked_for(
     visitor = Client()
     for header in ("", "Bearer", "Bearer wrong", f"Basic {TOKEN}", "Bearer \xe9"):
         answer = visitor.get(address, headers={"Authorization": header})
-        assert answer.status_code == 401 and TOKEN not in answer.content.decode()
+        assert answer.status_code == 401 and TOKEN not in answer.text
     answer = visitor.get(address, headers={"Authorization": f"Bearer {TOKEN}"})
-    assert answer.status_code == 200 and 'hark_check{part="database"} 1.0' in answer.content.decode()
+    assert answer.status_code == 200 and 'hark_check{part="database"} 1.0' in answer.text
 
 
 def test_metrics_say_that_the_database_cannot_be_used(owners: Client, at_work: None, writable_again: None) -> None:
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA query_only = ON")
-    said = owners.get("/metrics").content.decode()
+    said = owners.get("/metrics").text
     assert 'hark_check{part="database"} 0.0' in said and "hark_disk_free_bytes" in said and "hark_jobs" not in said

@@ -53,12 +53,9 @@ def told(span: Any) -> dict[str, Any]:
     return {each.key: each.value.string_value or each.value.int_value for each in span.attributes}
 
 
-def test_the_trace_of_a_request_continues_in_its_job(
-    client: Client, other: User, collector: list[Any], child: Child
-) -> None:
-    client.force_login(other)
+def test_the_trace_of_a_request_continues_in_its_job(others: Client, collector: list[Any], child: Child) -> None:
     trace, caller = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-    client.post("/account/export", headers={"traceparent": f"00-{trace}-{caller}-01", "X-Request-ID": "mine"})
+    others.post("/account/export", headers={"traceparent": f"00-{trace}-{caller}-01", "X-Request-ID": "mine"})
     job = Job.objects.get()
     stages = "".join(f"say('stage', time=time.time(), name='{name}', message='')\n" for name in ("databases", "files"))
     child(stages + "say('result', result={})")
