@@ -36,6 +36,7 @@ def lively_model(size: str = "small", window_s: float = 1.2, seed: int = 0) -> T
         model.eval()
         logits = model(features)
         last = model.head[-1]
+        assert isinstance(last, torch.nn.Linear)
         scale = 2.0 / logits.std()
         last.weight.mul_(scale)
         last.bias.copy_((last.bias - logits.mean()) * scale)
