@@ -53,6 +53,7 @@ def test_its_use_is_noted_once_a_minute(other: User, django_assert_num_queries: 
     assert token.last_used_at is not None and token.last_used_at >= first
 
 
+@pytest.mark.django_db(transaction=True)  # a failure inside the test's own transaction would end it
 def test_it_works_on_a_full_disk_where_its_use_cannot_be_recorded(other: User) -> None:
     token, text = create_token(user=other, name="ci", scopes=["read"])
     with database_fails(FULL, "UPDATE"):

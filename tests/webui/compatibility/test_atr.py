@@ -197,7 +197,7 @@ def test_a_training_says_what_uses_its_weights(
     finish(Recording.objects.get())
     program.post("/train-real")
     for better, moonshine, said in (
-        (False, True, "was discarded"), (True, True, "moonshine is preferred to it"), (True, False, "now transcribes"),
+        (False, True, "was discarded"), (True, True, "otherwise Hark uses moonshine"), (True, False, "now transcribes"),
     ):  # fmt: skip
         Job.objects.filter(kind="train-recognizer").update(state="done", result={"steps": 9, "better": better})
         if not moonshine:

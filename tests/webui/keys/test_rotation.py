@@ -68,7 +68,7 @@ def test_what_is_derived_from_a_key_ends_with_it(other: User, key_file: Path, po
     assert user_of_token(f"Bearer {new.access}")[0] == other and version.opens_with(version.token)
     with refuses(401, match="did not issue"):
         user_of_token(f"Bearer {pair.access}")
-    with pytest.raises(HarkError, match="cannot be read"):
+    with pytest.raises(HarkError, match="can no longer be read"):
         unseal(sealed, "a purpose")
     with pytest.raises(signing.BadSignature):
         signing.loads(cookie)
