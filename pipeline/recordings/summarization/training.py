@@ -51,6 +51,12 @@ def train(
     from model.summarizer.train import SummarizerProgress, SummarizerTraining, train_summarizer
 
     reporter.stage("data", f"Reading {run.data}")
+    if not run.data.exists():
+        raise HarkError(
+            f"{run.data} does not exist.",
+            "No recording was transcribed yet, or the name differs.",
+            "Transcribe a recording first, or name a file or folder: ./hark summarizer train PAIRS.",
+        )
     pairs = [] if nemo_manifest.is_manifest(run.data) else read_pairs(run.data)
     source = "pairs"
     if not pairs:

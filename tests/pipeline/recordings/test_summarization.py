@@ -371,6 +371,12 @@ def test_transcripts_and_corpora_are_learned_from(
     assert result["learned_from"] == "transcripts" and sum(result["pairs"].values()) == 24
 
 
+def test_without_a_recording_the_training_says_what_to_do(tmp_path: Path) -> None:
+    run = SummarizerRun(tmp_path / "audio", epochs=1, batch_size=20)
+    with pytest.raises(HarkError, match="Transcribe a recording first"):
+        train(run, tmp_path / "weights", silent_reporter())
+
+
 # The owner's language model.
 
 

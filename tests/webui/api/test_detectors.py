@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from core.audio_file import read_audio
+from core.audio_file import read_audio, write_audio
 from core.readiness import Readiness
 from db.db_api import Library
 from db.records import NewClip
@@ -66,6 +66,19 @@ def test_error_about_audio_names_the_uploaded_file(
         response = call("post", place, body={"audio": file}, form=True, headers=a_token(world.user, "audio"))
     said = problem_of(response, 422)
     assert "letter.wav" in said["what"] and str(tmp_path) not in json.dumps(said)
+
+
+def test_options_beside_the_audio_are_refused_where_they_have_no_effect(
+    call: Call, world: World, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.wav"
+    write_audio(path, noise(0.5))
+    version = f"/detectors/{world.version.detector_id}/versions/1"
+    for place, more in ((f"{version}/detect", {}), (f"{version}/samples", {"verdict": "missed"})):
+        with path.open("rb") as file:
+            body = {"audio": file, "fa_per_day": "0.5", **more}
+            response = call("post", place, body=body, form=True, headers=a_token(world.user, "audio"))
+        assert "'fa_per_day' does not exist here" in problem_of(response, 422)["what"]
 
 
 def test_delete_removes_the_files(call: Call, world: World) -> None:
