@@ -98,6 +98,12 @@ def _run_options(parser: Parser) -> None:
         "several times",
     )
     parser.add_argument("--from-scratch", action="store_true", help="ignore the shipped backbone and negative set")
+    parser.add_argument(
+        "--allow-confusables",
+        action="store_true",
+        help="do not raise the threshold of a large detector against confusable phrases: it misses less, and they "
+        "trigger it more often",
+    )
     parser.add_argument("--no-mining", action="store_true", help="do not use real speech from the library")
     add_method(parser, "--mining-method")
     what = "speech engines to use (default: all free ones that are ready)"
@@ -119,6 +125,7 @@ def _config(options: argparse.Namespace) -> Prepared:
         mining=not options.no_mining,
         mining_method=options.mining_method,
         from_scratch=options.from_scratch,
+        allow_confusables=options.allow_confusables,
         engines=options.engines,
         devices=tuple(target for target in options.targets if target in TRAINED_TARGETS),
         hold_out=options.hold_out,

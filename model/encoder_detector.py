@@ -50,6 +50,7 @@ class EncoderDetectorConfig(HMMConfig):
         spellings: of the phrase, as tokens of the decoder; none: no second pass.
         rescore_above: the match score above which the second pass runs.
         verifier: the name of the verifier (:func:`model.second_pass.verifier_name`); empty: the decoder only.
+        allow_confusables: the default threshold has no floor against confusables, which comes with a verifier.
     """
 
     kind = "encoder"
@@ -57,6 +58,7 @@ class EncoderDetectorConfig(HMMConfig):
     spellings: Pronunciations = ()
     rescore_above: float = 0.0
     verifier: str = ""
+    allow_confusables: bool = False
 
     @property
     def stored(self) -> StoredFrames:
@@ -101,18 +103,19 @@ class EncoderDetector(HMMDetector):
         spellings: Pronunciations = (),
         rescore_above: float = 0.0,
         verifier: str = "",
+        allow_confusables: bool = False,
     ) -> Self:
         """Return an uncalibrated detector for a phrase that fits into ``window_s`` seconds."""
         config = EncoderDetectorConfig(
             pronunciations=pronunciations, window_frames=window_frames(window_s), spellings=spellings,
-            rescore_above=rescore_above, verifier=verifier,
+            rescore_above=rescore_above, verifier=verifier, allow_confusables=allow_confusables,
         )  # fmt: skip
         return cls(config).eval()
 
     @property
     def least(self) -> float:
         """The lowest match score for 0.5: below it the verifier prefers a phrase that sounds alike."""
-        return LEAST_VERIFIED if self.config.verifier else -math.inf
+        return LEAST_VERIFIED if self.config.verifier and not self.config.allow_confusables else -math.inf
 
     @property
     def front_end_id(self) -> str:

@@ -31,6 +31,10 @@ WRITTEN_FROM = 20  # passages that a language model reads
 LONGEST_WRITTEN = 1_000  # characters of its answer
 NOT_FOUND: str = worded("No passage was found that answers this.")
 NO_WORDS: str = worded("No passage was found with the words of this question.")
+WORDS_ONLY: str = worded(
+    "Only the words were compared. A question-answering model also understands other wordings: "
+    "./hark engines pull reader."
+)
 MOST_NEAREST = 3  # segments shown in that case
 
 # The share of a question's words, weighted by rarity, that must occur. A reader knows synonyms.
@@ -138,7 +142,7 @@ class Answer:
     how: str
     score: float
     nearest: tuple[Citation, ...] = ()
-    note: str = ""  # why the language model was not used, although it is set up
+    note: str = ""  # why the language model was not used although it is set up, or which model might find more
 
 
 def passages(recording: str, transcript: Transcript) -> list[Passage]:
@@ -219,6 +223,8 @@ def answer(
             return Answer(line.text, (line,), True, "best sentence", round(coverage[row], 3), note=note)
         lines = list(dict.fromkeys(line for row in [*near, *best] for line in passages[row].lines))
         nearest = _nearest_lines(question, weights, lines, index, compare if near else None)
+        if read is None and language_model is None:
+            note = WORDS_ONLY
         if outcome is False or not nearest:
             return Answer(NO_WORDS if outcome is None else NOT_FOUND, (), False, "nothing", 0.0, tuple(nearest), note)
         text = worded("The passage closest to the question: “%(text)s”", text=nearest[0].text)

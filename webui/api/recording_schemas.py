@@ -185,4 +185,6 @@ class AnswerOut(Schema):
     score: float = Field(examples=[0.8])
     citations: list[HitOut]
     nearest: list[HitOut] = Field(description="If nothing was found: the closest passages, best first.", examples=[[]])
-    note: str = Field(description="Why the configured language model was not used.", examples=[""])
+    note: str = Field(
+        description="Why the configured language model was not used, or which model might find more.", examples=[""]
+    )

@@ -71,8 +71,8 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
         for places in (reply.citations, reply.nearest)
     )
     return {
-        **asdict(reply), "question": question.strip(), "text": text, "language": language, "citations": citations,
-        "nearest": nearest,
+        **asdict(reply), "question": question.strip(), "text": text, "note": shown(reply.note), "language": language,
+        "citations": citations, "nearest": nearest,
     }  # fmt: skip
 
 

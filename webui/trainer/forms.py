@@ -68,6 +68,9 @@ class RunForm(forms.Form):
         required=False,
     )
     from_scratch = forms.BooleanField(label=_("Train from scratch"), required=False)
+    allow_confusables = forms.BooleanField(
+        label=_("Allow confusable phrases: do not raise the threshold of a large detector against them"), required=False
+    )
     seed = forms.IntegerField(
         label=_("Seed"),
         min_value=CHOICES["seed"].least,

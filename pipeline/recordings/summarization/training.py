@@ -23,7 +23,7 @@ from pipeline.recordings.transcript import Segment, Transcript, load_transcript
 if TYPE_CHECKING:
     from model.summarizer.network import SummarizerConfig
 
-FEWEST_SENTENCES = 3  # in a text that one of them summarizes
+FEWEST_SENTENCES = 2  # in a text that one of them summarizes
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def train(
         raise HarkError(
             "There is nothing to learn from.",
             f"{run.data} contains neither JSON lines with text and summary (*.jsonl) nor transcripts (transcript.json, "
-            "LibriSpeech's *.trans.txt, a NeMo manifest) of at least three sentences.",
+            "LibriSpeech's *.trans.txt, a NeMo manifest) with two sentences in 400 characters.",
             "Name a file or folder with one of these: ./hark summarizer train PAIRS.",
         )
     split = split_pairs(pairs, run.seed, part_of(len(pairs), run.subset, least=FEWEST))

@@ -44,9 +44,12 @@ SIDES = {"L": "Left", "R": "Right"}  # speakers of a file with one person on eac
 # voice leaking into this microphone.
 LEAK_DB = 12.0
 LOUD_PERCENTILE = 95.0
-# If an engine for one language finds less than this share of speech in it, the speech is in another language.
-LEAST_KNOWN = 0.1
-LEAST_SPOKEN_S = 1.0
+# If an engine for one language finds less than this share of speech in it, the speech is in another language. Less than
+# a second of sound in a longer recording may be a cough.
+LEAST_KNOWN = 0.2
+LEAST_SPOKEN_S, LEAST_SPOKEN_SHARE = 1.0, 0.3
+# A piece this long without a word stays visible in the transcript.
+NOT_RECOGNIZED, LEAST_GAP_S = "[not recognized]", 3.0
 PIECE_TIMEOUT_S = 900.0  # a large model on a slow processor, including loading
 
 
@@ -101,7 +104,7 @@ def transcribe(
             with _Progress(work / PROGRESS_FILE, begun) as done:
                 raw_segments = list(_recognized(recording, plan, engine, options, done, reporter))
     if options.language is None:
-        _check_language(raw_segments, sum(piece.stretch.seconds for piece in plan), engine)
+        _check_language(raw_segments, sum(piece.stretch.seconds for piece in plan), seconds, engine)
     segments = with_overlaps(part for segment in raw_segments for part in split(segment))
     speakers = {name: SIDES[name] for name in dict.fromkeys(segment.speaker for segment in segments) if name}
     return Transcript(
@@ -208,6 +211,8 @@ def _recognized(
                     engine, _audio(recording, piece), options.language, options.translate, options.words
                 )
             ]
+            if not segments and options.language is None and engine.languages() is not None:
+                segments = _gap(piece)
             done.add(piece, segments)
             fresh += piece.stretch.seconds
         ready += piece.stretch.seconds
@@ -216,23 +221,32 @@ def _recognized(
         yield from segments
 
 
+def _gap(piece: _Piece) -> list[Segment]:
+    """Return a segment that says that a long piece has no words in the engine's language."""
+    if piece.stretch.seconds < LEAST_GAP_S:
+        return []
+    start, end = (sample / SAMPLE_RATE for sample in (piece.stretch.start, piece.stretch.end))
+    return [Segment(start, end, NOT_RECOGNIZED, 0.0, speaker=piece.speaker)]
+
+
 def _audio(recording: soundfile.SoundFile, piece: _Piece) -> np.ndarray:
     recording.seek(piece.stretch.start)
     block = read(recording, piece.stretch.end - piece.stretch.start)
     return block[:, list(SIDES).index(piece.speaker)] if piece.speaker else block.mean(axis=1)
 
 
-def _check_language(segments: list[Segment], spoken_s: float, engine: RecognitionEngine) -> None:
-    """Raise HarkError if almost no speech was found in the engine's only language."""
+def _check_language(segments: list[Segment], spoken_s: float, seconds: float, engine: RecognitionEngine) -> None:
+    """Raise HarkError if little of the speech in a recording of so many seconds is in the engine's only language."""
     known = engine.languages()
     known_s = sum(segment.end_s - segment.start_s for segment in segments if segment.language)
-    if known is None or spoken_s < LEAST_SPOKEN_S or known_s >= LEAST_KNOWN * spoken_s:
+    is_brief = spoken_s < min(LEAST_SPOKEN_S, LEAST_SPOKEN_SHARE * seconds)
+    if known is None or not spoken_s or is_brief or known_s >= LEAST_KNOWN * spoken_s:
         return
     names = {"engine": engine.name, "languages": listed(known), "seconds": rounded(spoken_s)}
     raise HarkError(
         worded("The speech was not recognized."),
         worded(
-            "%(engine)s supports only the language %(languages)s, and recognized hardly a word in %(seconds)s s.",
+            "%(engine)s supports only the language %(languages)s, and recognized little in %(seconds)s s of speech.",
             **names,
         ),
         worded(

@@ -129,7 +129,8 @@ def untrained_detector(config: RunConfig, window_s: float, rescored: bool) -> De
     if not rescored:
         return EncoderDetector.of_phrase(phones, window_s)
     above = rescoring_threshold(NEGATIVE_SET, config.keyphrase)
-    return EncoderDetector.of_phrase(phones, window_s, spellings(config.phrase), above, verifier_name())
+    texts = spellings(config.phrase)
+    return EncoderDetector.of_phrase(phones, window_s, texts, above, verifier_name(), config.allow_confusables)
 
 
 @dataclass(frozen=True)

@@ -186,6 +186,9 @@ class RunConfig:
         metadata=_choice("The word alignment for those recordings.", values=tuple(METHODS)),
     )
     from_scratch: bool = field(default=False, metadata=_choice("Without the shipped backbone."))
+    allow_confusables: bool = field(
+        default=False, metadata=_choice("Do not raise the threshold of a large detector against confusable phrases.")
+    )
     engines: tuple[str, ...] = field(default=(), metadata=_choice("None: all free ones that are ready.", longest=30))
     hold_out: str = ""  # engine held out for the test; "none"; empty: chosen where there are three or more
     growth_constant: int = GROWTH_CONSTANT
@@ -226,9 +229,14 @@ class RunConfig:
 
     @property
     def run_name(self) -> str:
-        """Folder name: the phrase for people, a digest of the whole configuration for exactness."""
+        """Folder name: the phrase for people, a digest of the configuration for exactness.
+
+        The digest omits a field that has its default, so a version with another field continues the same run.
+        """
         slug = re.sub(r"[^a-z0-9]+", "-", self.phrase.encode("ascii", "ignore").decode().lower()).strip("-")[:40]
-        content = json.dumps(asdict(self), sort_keys=True).encode()
+        usual = asdict(type(self)(""))
+        unusual = {name: value for name, value in asdict(self).items() if value != usual[name]}
+        content = json.dumps(unusual, sort_keys=True).encode()
         return "-".join(filter(None, [slug, self.effort, hashlib.sha256(content).hexdigest()[:8]]))
 
 

@@ -111,7 +111,8 @@ def test_words_that_were_not_spoken_are_not_found(question: str) -> None:
     found = answer(question, CALL_PASSAGES)
     assert not found.found and found.citations == () and found.score == 0.0
     assert found.how == ("nearest" if found.nearest else "nothing")
-    assert answer(question, []) == Answer(qa.NO_WORDS, (), False, "nothing", 0.0)
+    assert found.note == qa.WORDS_ONLY
+    assert answer(question, []) == Answer(qa.NO_WORDS, (), False, "nothing", 0.0, note=qa.WORDS_ONLY)
 
 
 SHOP = passages("shop", transcript("A: Good morning Steve.\nB: Hi. I'd like to buy a chromecast.\nA: Which colour?"))

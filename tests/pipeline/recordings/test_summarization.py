@@ -371,6 +371,14 @@ def test_transcripts_and_corpora_are_learned_from(
     assert result["learned_from"] == "transcripts" and sum(result["pairs"].values()) == 24
 
 
+def test_long_lines_of_a_manifest_are_learned_from(tmp_path: Path) -> None:
+    line = (
+        "the gate of the house is old and tall and nobody remembers who built it or why it stands open all day long in"
+    )
+    texts = [[f"{line} {where} {n} of the town" for where in ("street", "square", "park")] for n in range(4)]
+    assert len(texts[0][0]) > 133 and len(list(transcript_pairs(manifest(tmp_path, texts), silent_reporter()))) >= 4
+
+
 def test_without_a_recording_the_training_says_what_to_do(tmp_path: Path) -> None:
     run = SummarizerRun(tmp_path / "audio", epochs=1, batch_size=20)
     with pytest.raises(HarkError, match="Transcribe a recording first"):

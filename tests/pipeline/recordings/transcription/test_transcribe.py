@@ -18,7 +18,7 @@ from pipeline.recordings.transcript import Segment, Transcript, from_json
 from pipeline.recordings.transcript import as_json as transcript_json
 from pipeline.recordings.transcription import segmenting
 from pipeline.recordings.transcription import transcribe as module
-from pipeline.recordings.transcription.transcribe import PROGRESS_FILE, TranscribeOptions, transcribe
+from pipeline.recordings.transcription.transcribe import NOT_RECOGNIZED, PROGRESS_FILE, TranscribeOptions, transcribe
 from tests.support.scripted_engine import Scripted, said, use_engines
 from tests.support.sounds import noise
 from tests.support.untrained_bundle import spoken
@@ -163,6 +163,20 @@ def test_two_people_on_two_channels(engine: Scripted, tmp_path: Path, two_people
     assert found.speakers == {"L": "Left", "R": "Right"} and found.diarization == "channels"
 
 
+def test_a_channel_in_another_language_leaves_a_mark(
+    monkeypatch: pytest.MonkeyPatch, data_dir: Path, tmp_path: Path, two_people: None
+) -> None:
+    english = Scripted(languages=("en",))
+    use_engines(monkeypatch, english)
+    english.write = lambda audio: [said("good morning", 0.2, 2.0)] if np.abs(audio).max() > 0.2 else []
+    one, other = spoken(ONE, 1.5, 1.5), spoken(" and ".join([OTHER] * 3), 1.5, 1.5)
+    left, right = np.concatenate([one, 0 * other]), np.concatenate([0 * one, 0.1 * other / np.abs(other).max()])
+    call = flac(tmp_path / "a.flac", left, right)
+    texts = [(segment.speaker, segment.text) for segment in heard(call, tmp_path / "work").segments]
+    assert texts == [("L", "good morning"), ("R", NOT_RECOGNIZED)]
+    assert [segment.speaker for segment in heard(call, tmp_path / "en", language="en").segments] == ["L"]
+
+
 def test_a_voice_that_leaks_into_the_other_microphone_is_transcribed_once(
     engine: Scripted, tmp_path: Path, two_people: None
 ) -> None:
@@ -290,6 +304,9 @@ def test_speech_of_another_language_is_refused(
         heard(speech, tmp_path / "a", engine="scripted")
     assert "scripted supports only the language en," in caught.value.why
     assert len(heard(speech, tmp_path / "b", language="en").segments) == len(found), "who names it gets what is found"
+    word = flac(tmp_path / "c.flac", spoken(ONE, 0.2, 0.2)[: round(1.2 * SAMPLE_RATE)])
+    with pytest.raises(HarkError, match="Choose the spoken language"):
+        heard(word, tmp_path / "e", engine="scripted")
     quiet = flac(tmp_path / "b.flac", np.zeros(2 * SAMPLE_RATE, np.float32))
     assert heard(quiet, tmp_path / "c", engine="scripted").segments == ()
     made._languages = None

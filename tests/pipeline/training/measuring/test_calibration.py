@@ -98,6 +98,17 @@ def test_no_default_threshold_is_lower_than_what_similar_phrases_have(
     assert calibrated(detector, store)[1] == thresholds
 
 
+def test_a_run_may_allow_confusables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    detector = detector_of("encoder")
+    store = store_of(detector, tmp_path, 12)
+    free, thresholds, _ = calibrated(detector, store)
+    level = -free.match.bias.item() / free.match.weight.item()
+    monkeypatch.setattr("model.encoder_detector.LEAST_VERIFIED", level + 0.5)
+    for allowed in (False, True):
+        each = EncoderDetector(replace(detector.config, verifier="v", allow_confusables=allowed))
+        assert (calibrated(each, store)[1] == thresholds) is allowed
+
+
 @pytest.mark.parametrize(("unsaid", "raised"), [(1, True), (4, False)])
 def test_a_floor_costs_a_tenth_of_the_phrase_at_most(
     unsaid: int, raised: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
 from pipeline.jobs import JOB, run_config
@@ -25,3 +27,12 @@ def test_options_that_users_cannot_choose_are_refused(name: str) -> None:
 def test_what_else_is_in_a_jobs_spec_is_not_of_the_run() -> None:
     spec = {"phrase": "hey compass", "targets": ["pi"], "install_voices": True, "run": "hey-compass-1a2b", JOB: "7"}
     assert run_config(spec) == RunConfig("hey compass")
+
+
+def test_a_version_with_another_option_continues_the_same_runs() -> None:
+    @dataclass(frozen=True)
+    class Later(RunConfig):
+        colour: str = "red"
+
+    assert Later("hey compass", seed=3).run_name == RunConfig("hey compass", seed=3).run_name
+    assert Later("hey compass", colour="blue").run_name != RunConfig("hey compass").run_name
