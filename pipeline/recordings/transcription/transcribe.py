@@ -48,7 +48,7 @@ LOUD_PERCENTILE = 95.0
 # a second of sound in a longer recording may be a cough.
 LEAST_KNOWN = 0.2
 LEAST_SPOKEN_S, LEAST_SPOKEN_SHARE = 1.0, 0.3
-# A piece this long without a word stays visible in the transcript.
+# A piece this long without a word in the engine's language stays visible in the transcript.
 NOT_RECOGNIZED, LEAST_GAP_S = "[not recognized]", 3.0
 PIECE_TIMEOUT_S = 900.0  # a large model on a slow processor, including loading
 
@@ -211,8 +211,8 @@ def _recognized(
                     engine, _audio(recording, piece), options.language, options.translate, options.words
                 )
             ]
-            if not segments and options.language is None and engine.languages() is not None:
-                segments = _gap(piece)
+            if options.language is None and engine.languages() is not None:
+                segments = _marked(piece, segments)
             done.add(piece, segments)
             fresh += piece.stretch.seconds
         ready += piece.stretch.seconds
@@ -221,10 +221,10 @@ def _recognized(
         yield from segments
 
 
-def _gap(piece: _Piece) -> list[Segment]:
-    """Return a segment that says that a long piece has no words in the engine's language."""
-    if piece.stretch.seconds < LEAST_GAP_S:
-        return []
+def _marked(piece: _Piece, segments: list[Segment]) -> list[Segment]:
+    """Return the segments of a piece; a long one without words in the engine's language has one that says so."""
+    if piece.stretch.seconds < LEAST_GAP_S or any(segment.language for segment in segments):
+        return segments
     start, end = (sample / SAMPLE_RATE for sample in (piece.stretch.start, piece.stretch.end))
     return [Segment(start, end, NOT_RECOGNIZED, 0.0, speaker=piece.speaker)]
 

@@ -372,10 +372,8 @@ def test_transcripts_and_corpora_are_learned_from(
 
 
 def test_long_lines_of_a_manifest_are_learned_from(tmp_path: Path) -> None:
-    line = (
-        "the gate of the house is old and tall and nobody remembers who built it or why it stands open all day long in"
-    )
-    texts = [[f"{line} {where} {n} of the town" for where in ("street", "square", "park")] for n in range(4)]
+    line = "the gate of the house is old and tall and nobody remembers who built it or why it stands open all day long"
+    texts = [[f"{line} in the {where} of town number {n}" for where in ("street", "square", "park")] for n in range(4)]
     assert len(texts[0][0]) > 133 and len(list(transcript_pairs(manifest(tmp_path, texts), silent_reporter()))) >= 4
 
 

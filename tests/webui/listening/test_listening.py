@@ -164,7 +164,7 @@ def test_listening_to_files_has_places(client: Client, owner: User, version: Ver
         more = {"verdict": "missed", "start_s": "0", "end_s": "1"}
         found = []
         for address in (f"{page}/file", f"{page}/mark", f"{api}/detect", f"{api}/samples"):
-            sent = {"audio": sound_of(recording), **more}
+            sent = {"audio": sound_of(recording), **({} if address.endswith("detect") else more)}
             headers = by_token if "api" in address else {"Accept": "application/json"}
             found.append(client.post(address, sent, headers=headers).status_code)
         return found
