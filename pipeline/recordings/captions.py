@@ -131,7 +131,7 @@ def _tokens(segment: Segment) -> Iterator[_Token]:
 
 def _timed(segment: Segment) -> list[_Token]:
     """Return the words of the text, with the times of the segment's words if they match, else evenly spread."""
-    text = _clean(segment.text)
+    text = _clean(segment.shown)
     words = [(shown, word.start_s, word.end_s) for word in segment.words if (shown := _clean(word.text))]
     if words and _solid("".join(word for word, *_ in words)) == _solid(text):
         tokens, place = [], 0
@@ -239,7 +239,7 @@ def _csv(transcript: Transcript, title: str) -> bytes:
         table.writerow(
             [
                 f"{segment.start_s:.3f}", f"{segment.end_s:.3f}",
-                _harmless(transcript.speaker_name(segment.speaker)), _harmless(segment.text),
+                _harmless(transcript.speaker_name(segment.speaker)), _harmless(segment.shown),
                 f"{segment.confidence:.3f}", _harmless(segment.language or transcript.language),
                 int(segment.overlap), int(segment.edited),
             ]
@@ -263,7 +263,7 @@ def _paragraphs(transcript: Transcript) -> list[_Paragraph]:
     paragraphs: list[_Paragraph] = []
     end_s = 0.0
     for segment in transcript.segments:
-        text = _clean(segment.text)
+        text = _clean(segment.shown)
         if not text:
             continue
         speaker = _clean(transcript.speaker_name(segment.speaker))

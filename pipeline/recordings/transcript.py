@@ -17,6 +17,7 @@ from core.errors import HarkError
 from core.worded import worded
 
 SCHEMA = 1  # of the file
+NOT_RECOGNIZED = worded("[not recognized]")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Word:
 class Segment:
     """The words of one person without a longer pause; ``text`` joins them with spaces.
 
+    ``text`` is empty for a long piece of speech in which no words were recognized.
     ``edited``: a person has corrected the text; ``words`` then keep the recognized times where texts agree, and share
     the segment's time elsewhere.
     """
@@ -46,6 +48,11 @@ class Segment:
     speaker: str = ""  # an id such as "S1", a key of ``Transcript.speakers``; "" if unknown
     overlap: bool = False  # somebody else speaks at the same time
     edited: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The text, as files have it."""
+        return self.text or NOT_RECOGNIZED
 
 
 @dataclass(frozen=True)

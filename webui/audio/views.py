@@ -24,7 +24,7 @@ from pipeline.recordings.captions import FORMATS, clock
 from pipeline.recordings.media import MediaLimits
 from pipeline.recordings.recording_folder import AUDIO, POLISHED_TEXT, TRANSCRIPT, WAVEFORM
 from pipeline.recordings.summarization import engines
-from pipeline.recordings.transcript import Transcript
+from pipeline.recordings.transcript import NOT_RECOGNIZED, Transcript
 from pipeline.recordings.transcription.engine import described
 from pipeline.recordings.transcription.measured import facts, source
 from pipeline.recordings.transcription.registry import AUTO, choose, ready
@@ -161,7 +161,7 @@ def transcript_context(recording: Recording, transcript: Transcript) -> dict[str
                 "colour": colours.get(segment.speaker),
                 # Named only at a change: a column of equal names is noise.
                 "named": number == 0 or segment.speaker != transcript.segments[number - 1].speaker,
-                "text": segment.text,
+                "text": segment.text or shown(NOT_RECOGNIZED),
                 "overlap": segment.overlap,
                 "edited": segment.edited,
             }

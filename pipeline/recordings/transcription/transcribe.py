@@ -49,7 +49,7 @@ LOUD_PERCENTILE = 95.0
 LEAST_KNOWN = 0.2
 LEAST_SPOKEN_S, LEAST_SPOKEN_SHARE = 1.0, 0.3
 # A piece this long without a word in the engine's language stays visible in the transcript.
-NOT_RECOGNIZED, LEAST_GAP_S = "[not recognized]", 3.0
+LEAST_GAP_S = 3.0
 PIECE_TIMEOUT_S = 900.0  # a large model on a slow processor, including loading
 
 
@@ -222,11 +222,11 @@ def _recognized(
 
 
 def _marked(piece: _Piece, segments: list[Segment]) -> list[Segment]:
-    """Return the segments of a piece; a long one without words in the engine's language has one that says so."""
+    """Return the segments of a piece; a long one without words in the engine's language has one without text."""
     if piece.stretch.seconds < LEAST_GAP_S or any(segment.language for segment in segments):
         return segments
     start, end = (sample / SAMPLE_RATE for sample in (piece.stretch.start, piece.stretch.end))
-    return [Segment(start, end, NOT_RECOGNIZED, 0.0, speaker=piece.speaker)]
+    return [Segment(start, end, "", 0.0, speaker=piece.speaker)]
 
 
 def _audio(recording: soundfile.SoundFile, piece: _Piece) -> np.ndarray:

@@ -13,12 +13,12 @@ import soundfile
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
-from pipeline.recordings import media
+from pipeline.recordings import captions, media
 from pipeline.recordings.transcript import Segment, Transcript, from_json
 from pipeline.recordings.transcript import as_json as transcript_json
 from pipeline.recordings.transcription import segmenting
 from pipeline.recordings.transcription import transcribe as module
-from pipeline.recordings.transcription.transcribe import NOT_RECOGNIZED, PROGRESS_FILE, TranscribeOptions, transcribe
+from pipeline.recordings.transcription.transcribe import PROGRESS_FILE, TranscribeOptions, transcribe
 from tests.support.scripted_engine import Scripted, said, use_engines
 from tests.support.sounds import noise
 from tests.support.untrained_bundle import spoken
@@ -173,8 +173,9 @@ def test_a_channel_in_another_language_leaves_a_mark(
     one, other = spoken(ONE, 1.5, 1.5), spoken(" and ".join([OTHER] * 2), 1.5, 1.5)
     left, right = np.concatenate([one, 0 * other]), np.concatenate([0 * one, 0.1 * other / np.abs(other).max()])
     call = flac(tmp_path / "a.flac", left, right)
-    texts = [(segment.speaker, segment.text) for segment in heard(call, tmp_path / "work").segments]
-    assert texts == [("L", "good morning"), ("R", NOT_RECOGNIZED)]
+    transcript = heard(call, tmp_path / "work")
+    assert [(segment.speaker, segment.text) for segment in transcript.segments] == [("L", "good morning"), ("R", "")]
+    assert b"Right: [not recognized]" in captions.write(transcript, "txt")
     assert len(heard(call, tmp_path / "en", language="en").segments) == 1 + len(found)
 
 
