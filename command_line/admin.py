@@ -165,7 +165,9 @@ def _ask(screen: Screen, what: str, option: str, hidden: bool = False) -> str:
 
     if not sys.stdin or not sys.stdin.isatty():
         raise HarkError(
-            f"The {what.lower()} is missing.", "Hark has no terminal to ask on.", f"Use {option}; --help shows more."
+            f"The {what.lower()} is missing.",
+            "Hark cannot ask for it, because it is not running in a terminal.",
+            f"Use {option}; --help shows more.",
         )
     answer = ""
     while not answer:

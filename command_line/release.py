@@ -79,7 +79,9 @@ def _version() -> str:
         why = (
             "Files differ from the last commit." if state.returncode == 0 else "This is not a clone of the repository."
         )
-        raise HarkError("There is nothing to release.", why, "Commit them, or clone the repository, then try again.")
+        raise HarkError(
+            "This tree cannot be released.", why, "Commit the changes, or clone the repository, then try again."
+        )
     changelog = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
     if not re.search(rf"^## {re.escape(version)}\b", changelog, re.MULTILINE):
         raise HarkError(

@@ -101,7 +101,7 @@ def _run_options(parser: Parser) -> None:
     parser.add_argument(
         "--allow-confusables",
         action="store_true",
-        help="do not raise the threshold of a large detector against confusable phrases: it misses less, and they "
+        help="do not raise a large detector's threshold to reject confusable phrases: it misses less, and they "
         "trigger it more often",
     )
     parser.add_argument("--no-mining", action="store_true", help="do not use real speech from the library")

@@ -125,8 +125,8 @@ def enable(name: str, report: Callable[[str], None] = lambda line: None) -> Path
                 worded("The environment of %(name)s was created but cannot be used.", name=name),
                 f"{why}.",
                 worded(
-                    "Run ./hark engines enable %(name)s again; if it fails again, the package index delivers "
-                    "a wrong file.",
+                    "Run ./hark engines enable %(name)s again; if it fails again, the package index serves "
+                    "a corrupt file.",
                     name=name,
                 ),
             )

@@ -183,7 +183,7 @@ class Server:
         answered = {"host": self.host, "status": status, "said": self._without_key(said)}
         why = worded("%(host)s answered %(status)s (%(said)s).", **answered)
         if wait_s is not None and wait_s > LONGEST_WAIT_S:
-            why = worded("%(why)s It asks for a pause of %(seconds)s s.", why=why, seconds=round(wait_s))
+            why = worded("%(why)s Retry after %(seconds)s s.", why=why, seconds=round(wait_s))
         found = HttpError(what, why, self.check)
         found.status, found.again, found.wait_s = status, status in AGAIN, wait_s
         return found

@@ -86,7 +86,8 @@ def split_pairs(pairs: Sequence[Pair], seed: int, subset: int = 0) -> Split:
     if len(unlike) < FEWEST:
         raise HarkError(
             "There is too little to learn from.",
-            f"There are {len(unlike)} different texts with a summary; at least {FEWEST} are needed, better thousands.",
+            f"There are {len(unlike)} different texts with a summary; at least {FEWEST} are needed, "
+            "preferably thousands.",
             "Give more data.",
         )
     held = max(1, round(HELD_OUT_SHARE * len(unlike)))

@@ -63,7 +63,7 @@ def unpack(archive: Path | str, folder: Path | str) -> int:
                 while block := content.read(BLOCK):
                     total += len(block)
                     if total > LARGEST_TOTAL:
-                        raise refused(worded("It has more than %(gb)s GB.", gb=number(LARGEST_TOTAL / 1e9)))
+                        raise refused(worded("It is larger than %(gb)s GB.", gb=number(LARGEST_TOTAL / 1e9)))
                     written.write(block)
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise refused(worded("It contains a file and a folder of the same name.")) from error

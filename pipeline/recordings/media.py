@@ -263,8 +263,8 @@ def open_normalized(path: Path) -> soundfile.SoundFile:
         raise HarkError(
             worded("The recording has the wrong format."),
             worded(
-                "%(name)s has %(samplerate)s Hz and %(channels)s channels; %(sample_rate)s Hz and one or two "
-                "channels are needed.",
+                "%(name)s is sampled at %(samplerate)s Hz and has %(channels)s channels; %(sample_rate)s Hz and "
+                "one or two channels are needed.",
                 name=path.name,
                 samplerate=recording.samplerate,
                 channels=recording.channels,

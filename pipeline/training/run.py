@@ -120,7 +120,7 @@ def _refuse_too_long(config: RunConfig) -> None:
             raise HarkError(
                 worded("%(phrase)s is too long for %(device)s.", phrase=repr(config.phrase), device=TITLES[device]),
                 worded(
-                    "It takes about %(said)s s to say, and a detector there processes %(heard)s s at a time.",
+                    "It takes about %(said)s s to say; that device's detector sees only %(heard)s s of audio.",
                     said=round(spoken_s, 1), heard=HEARS_S[device],
                 ),
                 worded("Choose a shorter phrase, or train it without that device."),

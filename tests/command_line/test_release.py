@@ -30,7 +30,7 @@ def test_only_what_is_committed_and_in_the_changelog_is_released(
     commit("## 0.2.0, 2026-11-26\n")
     assert release._version() == "0.2.0"
     (tmp_path / "CHANGELOG.md").write_text("## 0.2.0, later\n")
-    with pytest.raises(HarkError, match="nothing to release"):
+    with pytest.raises(HarkError, match="cannot be released"):
         release._version()
 
 

@@ -54,7 +54,9 @@ def endpoint(
                 if form and request.method == "GET" and is_page(request):
                     return redirect(form)
                 why = f"{request.method} is not for this address, but {', '.join(methods)}."
-                response = failed(request, HarkError("That cannot be done.", why, "See docs/compatibility.md."), 405)
+                response = failed(
+                    request, HarkError("This request is not supported.", why, "See docs/compatibility.md."), 405
+                )
                 response["Allow"] = ", ".join(allowed)
                 return response
             try:

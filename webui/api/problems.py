@@ -87,7 +87,7 @@ def explained(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRespon
             }
         else:
             why = responses.get(status, str(status))
-        explanation = problem(HarkError(_("That cannot be done."), why, _("See /api/docs.")), status)
+        explanation = problem(HarkError(_("This request is not supported."), why, _("See /api/docs.")), status)
         if allowed:
             explanation["Allow"] = allowed
         return explanation

@@ -111,7 +111,7 @@ def ping(*, webhook: Webhook) -> Delivery:
     if _waiting(webhook).filter(event=PING).count() >= MOST_PINGS:
         raise LimitReached(
             _("The webhook was not tested."),
-            _("%(most)d messages of that kind are waiting for an answer.") % {"most": MOST_PINGS},
+            _("%(most)d test messages are still waiting to be delivered.") % {"most": MOST_PINGS},
             _("Check what happened to them, and try again later."),
         )
     return send(webhook=webhook, event=PING, content={})

@@ -142,7 +142,7 @@ def append(*, upload: UploadInProgress, at: int, body: IO[bytes] | Any) -> int:
             length = file.seek(0, os.SEEK_END)
             if at != length:
                 error = WrongPlace(
-                    _("This part does not fit."),
+                    _("This part does not continue the upload."),
                     _("The server has %(there)d bytes of the upload, but the part begins at byte %(at)d.")
                     % {"there": length, "at": at},
                     _("Continue from byte %(there)d.") % {"there": length},

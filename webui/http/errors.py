@@ -181,9 +181,9 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if isinstance(exception, DisallowedHost):
         host = request.META.get("HTTP_HOST", "")[:LONGEST_NAME]
         error = HarkError(
-            _("This portal does not answer to that name."),
-            _("It was opened as “%(host)s”, which is not one of the names it was started with.") % {"host": host},
-            _("Open it under its own name, or restart it with this name added."),
+            _("This host name is not configured."),
+            _("The portal was opened as “%(host)s”, which is not one of its host names.") % {"host": host},
+            _("Open it under one of its host names, or add this one and restart it."),
         )
     return explain(request, error, 400)
 

@@ -80,7 +80,7 @@ def upload(request: HttpRequest) -> HttpResponse:
     if sent.size > LARGEST_UPLOAD:
         raise HarkError(
             _("The archive is too large for an upload."),
-            _("It has %(mb)d MB; the limit is %(most)d MB.")
+            _("It is %(mb)d MB; the limit is %(most)d MB.")
             % {"mb": round(sent.size / 1e6), "most": round(LARGEST_UPLOAD / 1e6)},
             _("Import it from a folder of the server, or split it."),
         )

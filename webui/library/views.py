@@ -152,7 +152,7 @@ def act(request: HttpRequest) -> HttpResponse:
     ids = {number for text in request.POST.getlist("clip") if (number := whole_number(text))}
     action = request.POST.get("action", "")
     if action not in ACTIONS or len(ids) > services.MOST_AT_ONCE:
-        why = gettext("The form is not one of Hark's.")
+        why = gettext("Hark does not recognize this form.")
         raise HarkError(gettext("The request could not be read."), why, gettext("Go back and try again."))
     user = signed_in(request)
     if not services.has_library(user):

@@ -69,7 +69,7 @@ class RunForm(forms.Form):
     )
     from_scratch = forms.BooleanField(label=_("Train from scratch"), required=False)
     allow_confusables = forms.BooleanField(
-        label=_("Allow confusable phrases: do not raise the threshold of a large detector against them"), required=False
+        label=_("Accept confusable phrases: do not raise a large detector's threshold to reject them"), required=False
     )
     seed = forms.IntegerField(
         label=_("Seed"),

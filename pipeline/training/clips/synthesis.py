@@ -57,7 +57,7 @@ def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter:
         failed = speaking.speak(todo)
         if failed and len(engines) > 1:
             retried = _reassign(failed, plan, engines)
-            reporter.log(worded("%(n)d clips failed and are synthesized by other engines.", n=len(retried)), "warning")
+            reporter.log(worded("%(n)d clips failed; other engines will synthesize them.", n=len(retried)), "warning")
             speaking.speak(retried)
     finally:
         for engine in engines.values():

@@ -156,7 +156,7 @@ def _refuse_difference(device: str, off: float) -> None:
         raise HarkError(
             worded("The file for %(titles)s was not created.", titles=NAMES[device]),
             worded(
-                "In its own runtime its scores are off by %(off)s (the tolerance is %(tolerance)s).",
+                "In the runtime of its device, its scores differ by %(off)s (the tolerance is %(tolerance)s).",
                 off=round(off, 3),
                 tolerance=round(TOLERANCE[device], 3),
             ),

@@ -62,20 +62,20 @@ def _misses(report: Row) -> Worded:
         )  # fmt: skip
     if not said:
         return worded(
-            "The test has no utterance of “%(phrase)s” alone, so how often it is missed was not measured%(far)s.",
+            "The test has no utterance of “%(phrase)s” on its own, so how often it is missed was not measured%(far)s.",
             phrase=phrase, far=far,
         )  # fmt: skip
     if predicts_people(report):
         return worded(
             "With real people who say “%(phrase)s”, expect the detector to miss %(people_quiet)s close and quiet, "
-            "and %(people_noisy)s in noise at 10 dB SNR. Of %(said)d test utterances alone the detector missed "
-            "%(quiet)s in quiet and %(noisy)s in noise%(far)s; the ranges account for chance and for the error of "
-            "such tests on real people.",
+            "and %(people_noisy)s in noise at 10 dB SNR. Of %(said)d test utterances of the phrase on its own, "
+            "the detector missed %(quiet)s in quiet and %(noisy)s in noise%(far)s; the ranges account for chance and "
+            "for the error of such tests on real people.",
             phrase=phrase, said=said, far=far, quiet=percent(quiet["value"]), noisy=percent(noisy["value"]),
             people_quiet=roughly(expected_of_people(quiet)), people_noisy=roughly(expected_of_people(noisy)),
         )  # fmt: skip
     return worded(
-        "Of %(said)d test utterances of “%(phrase)s” alone, the detector missed %(quiet)s in quiet and %(noisy)s "
+        "Of %(said)d test utterances of “%(phrase)s” on its own, the detector missed %(quiet)s in quiet and %(noisy)s "
         "in noise at 10 dB SNR%(far)s. It may miss real people more often: such tests have not predicted that for "
         "detectors of this kind.",
         phrase=phrase, said=said, far=far, quiet=_share(quiet), noisy=_share(noisy),
@@ -166,8 +166,8 @@ def _shipped(report: Row) -> Iterator[Worded]:
     if verifier := report.get("verifier"):
         yield worded(
             "A verifier then compares the match with the phrase phone by phone. It was trained on real speech "
-            "(%(corpora)s) and on the engines %(names)s, including most of their voices: measurements with these may "
-            "be too good.",
+            "(%(corpora)s) and on the engines %(names)s, including most of their voices: results on these may be "
+            "optimistic.",
             corpora=listed(verifier["training_corpora"]), names=listed(verifier["training_engines"]),
         )  # fmt: skip
     if report.get("negative_set"):

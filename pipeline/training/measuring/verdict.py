@@ -17,16 +17,16 @@ MOST = 0.5
 MOST_SIMILAR = 0.2  # share of similar phrases that may activate it
 MOST_ALARMS = 2 * DEFAULT_FA_PER_DAY / 24  # an hour in the test: twice what its threshold was set for
 EXAMPLES = 3  # similar phrases that activate it, named in the sentence
-OF = 20  # people: the sentence states how many of them it detects
+OF = 20  # utterances; the sentence states how many of them it detects
 # Standard deviation, in logits, of the miss rates of real people around those of test voices, beyond chance: measured
 # on 14 words and phrases in quiet and in noise (docs/results.md).
 PREDICTION_ERROR = 0.8
 ADVICE = {  # by the state of a verdict
     "useless": worded("It misses most utterances: do not use it."),
     "trial": worded("This was only a trial: do not use it. Train the phrase properly."),
-    "wakes": worded("It triggers too often: set it for fewer false alarms, or choose a more distinctive phrase."),
+    "wakes": worded("It triggers too often: lower its false-alarm rate, or choose a more distinctive phrase."),
     "alike": worded(
-        "Confusable phrases trigger it: use it where people seldom say them, set it for fewer false alarms, or "
+        "Confusable phrases trigger it: use it where people seldom say them, lower its false-alarm rate, or "
         "choose a more distinctive phrase."
     ),
     "unproven": worded("Its test had no recording of a person: record yourself to see how well it detects you."),
@@ -116,7 +116,7 @@ def _detections(report: Mapping[str, Any]) -> Worded:
     quiet, noisy = summary["miss_rate_clean"], summary["miss_rate_noisy"]
     if predicts_people(report) and quiet["value"] is not None and noisy["value"] is not None:
         return worded(
-            "Expect it to hear %(quiet)s of %(of)d people in quiet and %(noisy)s in noise",
+            "Expect it to detect %(quiet)s of %(of)d utterances by real people in quiet and %(noisy)s in noise",
             quiet=_detected_of(quiet), noisy=_detected_of(noisy), of=OF,
         )  # fmt: skip
     utterances = results["utterances"]

@@ -187,7 +187,7 @@ class RunConfig:
     )
     from_scratch: bool = field(default=False, metadata=_choice("Without the shipped backbone."))
     allow_confusables: bool = field(
-        default=False, metadata=_choice("Do not raise the threshold of a large detector against confusable phrases.")
+        default=False, metadata=_choice("Do not raise a large detector's threshold to reject confusable phrases.")
     )
     engines: tuple[str, ...] = field(default=(), metadata=_choice("None: all free ones that are ready.", longest=30))
     hold_out: str = ""  # engine held out for the test; "none"; empty: chosen where there are three or more

@@ -121,8 +121,8 @@ def test_from_nothing_to_a_token(hark: Run, data: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says", "said"),
     [
-        (("create", "--name", "olga"), "", "no terminal to ask on"),
-        (("create", "--password-stdin"), PASSWORD, "no terminal to ask on"),
+        (("create", "--name", "olga"), "", "not running in a terminal"),
+        (("create", "--password-stdin"), PASSWORD, "not running in a terminal"),
         (("create", "--name", "olga", "--password-stdin"), "", "first line of stdin is empty"),
         (("create", "--name", "olga", "--password-stdin"), "short\n", "too short"),
         (("create", "--name", "a b", "--password-stdin"), PASSWORD, "letters, digits"),

@@ -47,7 +47,7 @@ def test_the_tile_expects_of_people_what_the_verdict_does(owners: Client, versio
     report = make_report() | {"model": {"kind": "encoder"}}
     report["results"]["by_engine"][0]["engine"] = "piper"  # not only rule-based voices
     page = page_with(report, owners, version)
-    assert "Expect it to hear 11 to 20 of 20 people in quiet" in page
+    assert "Expect it to detect 11 to 20 of 20 utterances by real people in quiet" in page
     assert "1 to 45 %" in page and "1 to 24 %" not in page and "expected, close and quiet" in page
 
 

@@ -41,7 +41,7 @@ def test_of_detectors_whose_test_predicts_people_that_is_expected() -> None:
     report = of_a_large_one(a_report())
     assert predicts_people(report) and not predicts_people(a_report())
     assert str(verdict_of(report).sentence).startswith(
-        "Expect it to hear 11 to 20 of 20 people in quiet and 6 to 19 in "
+        "Expect it to detect 11 to 20 of 20 utterances by real people in quiet and 6 to 19 in "
     )
     report["summary"]["miss_rate_noisy"] = a_share(0, 0)  # was not measured
     assert "not measured" in verdict_of(report).sentence
