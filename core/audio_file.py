@@ -16,22 +16,23 @@ from core.decoding import NotDecoded, decoded, have_ffmpeg
 from core.errors import HarkError
 from core.worded import worded
 
-SAMPLE_RATE = 16_000  # Hz, of all audio inside Hark
-SILENCE_PEAK = 1e-3  # -60 dB of full scale; anything below it counts as silence
-READ_BLOCK_S = 30.0  # seconds read at a time, so that memory does not grow with a file's length
+SAMPLE_RATE = 16_000  # Hz; the rate of all audio inside Hark
+SILENCE_PEAK = 1e-3  # -60 dBFS; audio whose peak is lower counts as silence
+READ_BLOCK_S = 30.0  # seconds per block, so that memory does not grow with a file's length
 LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000  # Hz; a header outside this range is corrupt (or made to exhaust memory)
-MAX_BLOCK_VALUES = 8_000_000  # samples times channels read at a time, whatever the header claims
+MAX_BLOCK_VALUES = 8_000_000  # samples times channels per block, whatever the header claims
 
 # A WAV written to a pipe cannot know its length and carries a placeholder of at least about this size.
 WAV_PLACEHOLDER_BYTES = 0x7FFF_0000
-# A FLAC that claims more frames per byte was written to a pipe, or its header lies. Digital silence has half as many.
+# A FLAC that claims more frames per byte was written to a pipe, or its header is false. Digital silence has half as
+# many.
 FLAC_FRAMES_A_BYTE = 600
 
 
 def read_audio(path: Path | str, max_seconds: float | None = None, start_s: float = 0.0) -> np.ndarray:
-    """Read a file, or a part of it, as mono float32 [samples] at 16 kHz; empty where the part begins after the end.
+    """Read a file, or a part of it, as mono float32 [samples] at 16 kHz; a part that begins after the end is empty.
 
-    Raises the errors of :func:`read_audio_blocks`, but none for damage after ``max_seconds``.
+    Raises the errors of :func:`read_audio_blocks`, but not for damage after ``max_seconds``.
     """
     block_s = READ_BLOCK_S if max_seconds is None else min(READ_BLOCK_S, max_seconds + 0.1)
     return joined(read_audio_blocks(path, block_s, start_s), max_seconds)
@@ -50,7 +51,7 @@ def joined(blocks: Iterable[np.ndarray], max_seconds: float | None) -> np.ndarra
 
 
 def seconds_of_audio(path: Path) -> float:
-    """Return a file's duration in seconds, by a plausible header, else by decoding. Raises HarkError: not audio."""
+    """Return a file's duration [s], from a plausible header, else by decoding. Raises HarkError if it is not audio."""
     try:
         info = soundfile.info(str(path))
         if 0 < info.frames <= path.stat().st_size * FLAC_FRAMES_A_BYTE:
@@ -64,10 +65,10 @@ def read_audio_blocks(path: Path | str, block_s: float = READ_BLOCK_S, start_s: 
     """Yield a file from ``start_s`` on as consecutive blocks of mono float32 at 16 kHz, in constant memory.
 
     All blocks are resampled as one stream. libsndfile reads WAV, FLAC, Ogg Vorbis and Opus, MP3, AIFF and more; other
-    formats (M4A, WebM ...) go through the ffmpeg program if it is installed. Raises HarkError: no such file, not audio,
-    no samples, an implausible sample rate; or, after the readable blocks, that the file breaks off: decoding failed, or
-    a WAV, FLAC or AIFF holds less than its header promises. (MP3 and Ogg do not state their length reliably; one that
-    ends early is read as far as it goes.)
+    formats (M4A, WebM ...) are decoded by the ffmpeg program if it is installed. Raises HarkError if the file does not
+    exist, is not audio, has no samples or an implausible sample rate; also, after the readable blocks, if the file is
+    truncated: decoding failed, or a WAV, FLAC or AIFF is shorter than its header states. (MP3 and Ogg do not state
+    their length reliably; truncated ones are read to their end.)
     """
     path = Path(path)
     check_file(path)
@@ -91,7 +92,7 @@ def check_file(path: Path) -> None:
 
 
 def _by_libsndfile(path: Path, block_s: float, start_s: float) -> Iterator[tuple[int, np.ndarray]]:
-    """Decode by libsndfile, or by :func:`core.decoding.decoded` what it cannot read."""
+    """Decode with libsndfile; what it cannot read, :func:`core.decoding.decoded` decodes."""
     try:
         source = soundfile.SoundFile(str(path))
         if source.format == "FLAC" and source.frames > path.stat().st_size * FLAC_FRAMES_A_BYTE:
@@ -121,7 +122,7 @@ def mono_blocks(
 ) -> Iterator[np.ndarray]:
     """Yield the decoded parts of a file (sample rate, float32 [frames, channels]) as blocks of mono at 16 kHz.
 
-    The length is checked against the header, except from ``start_s`` on or up to ``max_seconds``. Raises HarkError: as
+    The length is checked against the header, except from ``start_s`` on or up to ``max_seconds``. Raises the errors of
     :func:`read_audio_blocks`.
     """
     decoded_s = 0.0
@@ -153,13 +154,14 @@ def mono_blocks(
 def resampled(parts: Iterator[tuple[int, np.ndarray]], most_channels: int) -> Iterator[tuple[np.ndarray, float]]:
     """Yield decoded parts at 16 kHz [frames, channels], each with the seconds that were decoded up to its end.
 
-    More channels than ``most_channels`` are mixed to one. Raises NotDecoded: an implausible sample rate.
+    Audio with more than ``most_channels`` channels is mixed to mono. Raises NotDecoded if the sample rate is
+    implausible.
     """
     first = next(parts, None)
     if first is None:
         return
     rate, channels, parts = first[0], first[1].shape[1], chain([first], parts)
-    del first  # else it would stay in memory until the file is read
+    del first  # otherwise it would stay in memory until the whole file has been read
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
         raise NotDecoded(worded("Its header gives a sample rate of %(rate)s Hz", rate=rate))
     mixed = channels > most_channels
@@ -168,7 +170,7 @@ def resampled(parts: Iterator[tuple[int, np.ndarray]], most_channels: int) -> It
     frames = 0
     for _, block in parts:
         frames += len(block)
-        # Before resampling, which would spread a NaN.
+        # Done before resampling, which would spread a NaN.
         block = in_range(block.mean(axis=1, dtype=np.float32, keepdims=True) if mixed else block)
         yield block if resampler is None else in_range(resampler.resample_chunk(block)), frames / rate
     if resampler is not None:
@@ -176,7 +178,7 @@ def resampled(parts: Iterator[tuple[int, np.ndarray]], most_channels: int) -> It
 
 
 def missing_seconds(path: Path, decoded_s: float) -> float:
-    """Return the seconds that the header of a WAV, AIFF or FLAC promises beyond those decoded (0: promises nothing)."""
+    """Return the seconds that a WAV, AIFF or FLAC lacks of the length in its header; 0 if the header has none."""
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(12)
@@ -200,7 +202,7 @@ def missing_seconds(path: Path, decoded_s: float) -> float:
 
 
 def in_range(audio: np.ndarray) -> np.ndarray:
-    """Make float32 finite and within [-1, 1]: float files may hold anything, and resampling overshoots at edges."""
+    """Make float32 finite and within [-1, 1]: float files may hold any value, and resampling overshoots at edges."""
     finite = np.nan_to_num(np.ascontiguousarray(audio, dtype=np.float32), nan=0.0, posinf=1.0, neginf=-1.0)
     return np.clip(finite, -1.0, 1.0, out=finite)
 
@@ -214,7 +216,7 @@ def _broken_off(path: Path, after_s: float, why: str) -> HarkError:
 
 
 def not_audio(path: Path, why: str) -> HarkError:
-    """Make the error for a file that no decoder here can read."""
+    """Return the error for a file that no available decoder can read."""
     to_do = (
         worded("Convert it to WAV, FLAC or Ogg.")
         if have_ffmpeg()
@@ -228,8 +230,8 @@ def not_audio(path: Path, why: str) -> HarkError:
 def write_audio(path: Path, audio: np.ndarray, sample_rate: int = SAMPLE_RATE) -> None:
     """Write mono float audio [samples] in [-1, 1] as 16-bit PCM, in the format of the suffix (.wav, .flac, .aiff).
 
-    Raises OSError with its errno: the file system (full disk, read-only; :func:`core.data_folder.storage_error`).
-    ValueError: the suffix names no format with 16-bit PCM.
+    Raises OSError with an errno if the file system fails (:func:`core.data_folder.storage_error`), ValueError if the
+    suffix does not name a format with 16-bit PCM.
     """
     # Encoded in memory first: libsndfile reports a full disk as "System error" or "decoder problem", without an errno.
     encoded = io.BytesIO()

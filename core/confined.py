@@ -1,10 +1,4 @@
-"""Confinement for programs that open untrusted files: no network, no files but those they are given, no other process.
-
-A command of :func:`confined` starts this file, which drops its rights and then becomes the program itself. Linux
-enforces this, for root too: Landlock restricts the files, a seccomp filter the system calls. Elsewhere, and on kernels
-with neither, only limits of memory, time and size remain; :func:`not_held` reports it. Only the standard library is
-used, because this file is started for every file.
-"""
+"""Confinement of programs that open untrusted files: no network, only files that they are given, no other process."""
 
 from __future__ import annotations
 
@@ -19,9 +13,9 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 
-MEMORY_BYTES = 2**30  # address space; ffmpeg needs about 200 MB
-CPU_S = 900  # CPU time; ffmpeg takes some 10 s for an hour of sound
-LARGEST_FILE = 1 << 20  # bytes of the program's output, and of any file that it writes
+MEMORY_BYTES = 2**30  # bytes of address space; ffmpeg needs about 200 MB
+CPU_S = 900  # seconds of CPU time; ffmpeg takes about 10 s per hour of audio
+LARGEST_FILE = 1 << 20  # bytes of the program's output, and of each file that it writes
 SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/ld.so.conf", "/nix/store", "/gnu/store")
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
 NOT_CONFINED = 125  # exit code: the kernel supports the rules but refuses them
@@ -36,12 +30,14 @@ REFER, TRUNCATE, IOCTL = 1 << 13, 1 << 14, 1 << 15
 ALL_OF_FIRST_ABI = (1 << 13) - 1
 READ = EXECUTE | READ_FILE | READ_DIR
 WRITE = READ_FILE | READ_DIR | WRITE_FILE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_FILE | REFER | TRUNCATE
-OF_A_FILE = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL  # all that a rule for a file, not a folder, may name
-CAP_DAC_READ_SEARCH = 2  # the only one that root keeps: to read another user's file that it was given
+# all rights that a rule for a file (not a folder) may name
+OF_A_FILE = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL
+CAP_DAC_READ_SEARCH = 2  # the only capability that root keeps, because it must read other users' files
 SECCOMP_SET_MODE_FILTER, SECCOMP_GET_ACTION_AVAIL, RET_ALLOW, RET_ERRNO, RET_KILL = 1, 2, 0x7FFF0000, 0x50000, 1 << 31
 X32_CALLS = 1 << 30
 # Calls that could bypass the rules, by architecture, and those that Landlock of older kernels does not cover.
-CALLS: Mapping[str, tuple[int, int, Mapping[str, int]]] = {  # machine: number of the architecture, of seccomp(), calls
+# machine: (audit architecture, number of seccomp(), other calls)
+CALLS: Mapping[str, tuple[int, int, Mapping[str, int]]] = {
     "x86_64": (0xC000003E, 317, {
         "socket": 41, "io_uring_setup": 425, "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311,
         "pidfd_getfd": 438, "bpf": 321, "unshare": 272, "setns": 308, "truncate": 76,
@@ -76,16 +72,16 @@ def confined(
     Args:
         reads: files and folders that it may read besides programs, libraries and Python's packages.
         writes: folders in which it has full access.
-        largest_file: bytes of a file that it writes; None: no limit.
+        largest_file: maximum bytes of each file that it writes; None for no limit.
     """
-    import shutil  # not at the top: importing it takes longer than all the others, and main() does not need it
+    import shutil  # here, because importing it takes longer than all the others, and main() does not need it
 
-    not_held()  # logs it, once
+    not_held()  # it logs the missing rules once
     first = shutil.which(program[0]) or program[0]
     given = [os.path.realpath(path) for path in (*_programs_of(first), *reads)]
     own = [os.path.realpath(path) for path in writes]
     rules = map(str, (os.getpid(), largest_file or 0, len(given), len(own)))
-    # Isolated and without site-packages: it imports nothing of the user's and starts in 20 ms.
+    # Isolated and without site-packages: it imports no user's packages, and starts in 20 ms.
     launcher = [sys.executable, "-I", "-S", __file__]
     return [*launcher, *rules, *given, *own, *(os.fspath(one) for one in (first, *program[1:]))]
 
@@ -94,13 +90,13 @@ def _programs_of(first: str | os.PathLike[str]) -> Iterator[str]:
     yield from SYSTEM
     real = os.path.realpath(first)
     yield real
-    yield f"{real}/../../lib"  # for a program outside the system's folders
+    yield f"{real}/../../lib"  # libraries of a program outside the system's folders
     yield from (sys.prefix, sys.base_prefix)
 
 
 @cache
 def not_held() -> str:
-    """Return in words the rules that this kernel cannot enforce, "" if it enforces all; logged the first time."""
+    """Return a sentence on the rules that this kernel cannot enforce, "" if it enforces all; log it the first time."""
     missing = []
     if _landlock_version() < 1:
         missing.append("it can access files (the kernel has no Landlock)")
@@ -149,11 +145,11 @@ def _limit(largest_file: int | None) -> None:
             try:
                 resource.setrlimit(what, (most, most))
             except (ValueError, OSError):
-                pass  # ours is lower already, or macOS does not know it
+                pass  # the present limit is lower, or macOS does not support this one
 
 
 def _keep_files(version: int, reads: Sequence[str], writes: Sequence[str]) -> None:
-    """Restrict this process to files below these paths from now on."""
+    """Restrict this process to files below these paths."""
     handled = ALL_OF_FIRST_ABI
     for first, right in ((ABI_WITH_REFER, REFER), (ABI_WITH_TRUNCATE, TRUNCATE), (ABI_WITH_IOCTL, IOCTL)):
         handled |= right if version >= first else 0
@@ -167,7 +163,7 @@ def _keep_files(version: int, reads: Sequence[str], writes: Sequence[str]) -> No
             try:
                 opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
             except OSError:
-                continue  # not here
+                continue  # this path does not exist here
             allowed = rights & handled & (-1 if stat.S_ISDIR(os.fstat(opened).st_mode) else OF_A_FILE)
             _needed(LANDLOCK_ADD_RULE, ruleset, 1, struct.pack("=Qi", allowed, opened), 0)
             os.close(opened)
@@ -176,7 +172,7 @@ def _keep_files(version: int, reads: Sequence[str], writes: Sequence[str]) -> No
 
 
 def _refuse_calls(machine: str) -> None:
-    """Make the calls of :data:`CALLS` fail with "not permitted", and also new processes and signals to others.
+    """Make the calls of :data:`CALLS`, new processes and signals to other processes fail with "not permitted".
 
     A new process would escape the limits, and nothing would end it with this one.
     """
@@ -186,13 +182,13 @@ def _refuse_calls(machine: str) -> None:
         return struct.pack("HBBI", code, if_true, if_false, value)
 
     load, equal, at_least, has_bits, give = 0x20, 0x15, 0x35, 0x45, 0x06
-    first_argument = 16  # its lower half
+    first_argument = 16  # offset of its lower half
     refused = instruction(give, RET_ERRNO | errno.EPERM)
     lines = [
-        instruction(load, 4),  # the architecture
+        instruction(load, 4),  # loads the architecture
         instruction(equal, architecture, 1, 0),
         instruction(give, RET_KILL),
-        instruction(load, 0),  # the number of the call
+        instruction(load, 0),  # loads the number of the call
         instruction(at_least, X32_CALLS, 0, 1),
         refused,
     ]
@@ -210,9 +206,9 @@ def _refuse_calls(machine: str) -> None:
 
 
 def _give_up_rights(reads: Sequence[str], writes: Sequence[str]) -> None:
-    """Confine this process as far as the kernel can. Raises OSError if the kernel supports it but refuses."""
+    """Confine this process as far as the kernel can. Raises OSError if the kernel supports a rule but refuses it."""
     prctl = ctypes.CDLL(None).prctl
-    for capability in range(64):  # root's; no other user has any
+    for capability in range(64):  # only root has any
         if capability != CAP_DAC_READ_SEARCH:
             prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
@@ -223,7 +219,7 @@ def _give_up_rights(reads: Sequence[str], writes: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """Become the program named in the arguments, after those that :func:`confined` puts in front."""
+    """Apply the limits, then execute the program that follows the options of :func:`confined` in the arguments."""
     parent, largest_file, reads, writes = map(int, sys.argv[1:5])
     paths, program = sys.argv[5 : 5 + reads + writes], sys.argv[5 + reads + writes :]
     if sys.platform == "linux":

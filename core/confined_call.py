@@ -21,8 +21,8 @@ if __name__ != "__main__":
     from core.worded import worded, worded_again
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-CODE = ("core", "pipeline")  # packages that it may read, rather than their folder, which may also hold the data folder
-LONGEST_LINE = 1 << 20  # bytes of an answer
+CODE = ("core", "pipeline")  # packages that it may read; their folder may also hold the data folder
+LONGEST_LINE = 1 << 20  # bytes per line of output
 LOG_TAIL = 4000
 
 
@@ -32,12 +32,12 @@ def called(
     """Yield the results of the function "module:name": the values of its iterator, or its one return value.
 
     Args:
-        arguments: plain values.
+        arguments: values that JSON can represent.
         reads, writes: files and folders that it may read, and folders in which it may write.
 
     Raises:
-        HarkError: raised by the function, or the process was stopped because it took too much memory or time.
-        OSError: raised by the function.
+        HarkError: the function raised it, or the process was stopped because it took too much memory or time.
+        OSError: the function raised it.
         RuntimeError: a bug; the message ends with the process's last output.
     """
     program = [sys.executable, "-I", "-B", __file__, place, json.dumps(arguments)]
@@ -73,7 +73,7 @@ def called(
 
 
 def nonsense() -> HarkError:
-    """Make the error for an invalid answer: a confined process may act on behalf of the file it reads."""
+    """Return the error for an invalid answer: the file that a confined process reads may control it."""
     return HarkError(
         worded("The file could not be read."),
         worded("The process that reads it gave an invalid answer."),
@@ -103,7 +103,7 @@ def _value(line: bytes) -> Any:
 
 
 def _main() -> int:
-    """Run the function in the confined process, which may read the packages but not the folder that holds them."""
+    """Run the function in the confined process, which may read the packages but not the folder that contains them."""
     for name in CODE:
         folder = REPOSITORY / name
         spec = importlib.util.spec_from_file_location(
@@ -114,7 +114,7 @@ def _main() -> int:
         spec.loader.exec_module(sys.modules[name])
     errors = import_module("core.errors")
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
-    os.dup2(2, 1)  # output that libraries print is not an answer
+    os.dup2(2, 1)  # what libraries print must not mix with the results
     place, arguments = sys.argv[1], json.loads(sys.argv[2])
     module, _, function = place.partition(":")
     try:

@@ -34,38 +34,38 @@ def _resolved(folder: str) -> Path:
 
 @cache
 def _absolute(folder: str) -> Path:
-    """Resolve a folder once per process: a page asks a hundred times."""
+    """Resolve a folder once per process, because each page asks for it a hundred times."""
     return Path(folder).resolve()
 
 
 def keep_private(folder: Path) -> None:
-    """Make a folder private to this account, unless another user owns it. Raises OSError: it cannot be made."""
+    """Make a folder private to this account, unless another user owns it. Raises OSError if it fails."""
     folder.mkdir(parents=True, exist_ok=True)
     if folder.stat().st_uid == os.getuid():
         folder.chmod(0o700)
 
 
 class StorageError(HarkError):
-    """Hark's own disk or database cannot be written to."""
+    """Raised if Hark's own disk or database cannot be written to."""
 
     reason = "storage"
 
 
 class StorageFull(StorageError):
-    """The disk is full; the portal answers with 507."""
+    """Raised if the disk is full; the portal responds with 507."""
 
     status, reason = 507, "disk_full"
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Return whether the disk was full, for a file or for a database."""
+    """Return whether the error means that the disk is full."""
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     return error is not None and "disk is full" in str(error) and type(error).__name__ == "OperationalError"
 
 
 def storage_error(error: OSError, doing: str) -> HarkError:
-    """Make the HarkError for an OSError met while writing; users may see it, so it names no folder."""
+    """Return the HarkError for an OSError from writing; users may see it, so it does not name a folder."""
     where = Path(str(error.filename)).name if error.filename else "the data folder"
     doing = doing if isinstance(doing, Worded) else worded(doing.replace("%", "%%"))
     if is_full(error):
@@ -102,7 +102,7 @@ def storing(doing: str) -> Iterator[None]:
         raise storage_error(error, doing) from error
 
 
-_UNFINISHED = re.compile(r"\..*-[a-z0-9_]{8}(\.\w+)?")  # the names that tempfile gives
+_UNFINISHED = re.compile(r"\..*-[a-z0-9_]{8}(\.\w+)?")  # names that tempfile generates
 
 
 @contextmanager
@@ -126,7 +126,7 @@ def atomic_path(target: Path, mode: int = 0o644) -> Iterator[Path]:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove files that killed processes left in :func:`atomic_path`, if no others write there. Raises OSError."""
+    """Remove files that killed processes left in :func:`atomic_path`; no other process may write there."""
     for path in folder.glob(".*"):
         if _UNFINISHED.fullmatch(path.name):
             path.unlink(missing_ok=True)

@@ -14,9 +14,8 @@ from core.errors import HarkError
 
 DATABASE = "DATABASE_URL"
 EXAMPLE = "postgresql://NAME:PASSWORD@HOST:5432/DATABASE"
-CONNECT_S = 5  # time limit for connecting to a server
-# As long as SQLite waits for another transaction; a transaction whose process vanished blocks others no longer than
-# that.
+CONNECT_S = 5  # seconds that connecting to a server may take
+# Seconds that SQLite waits for another transaction; a transaction whose process vanished blocks others for as long.
 WAITS = "-c lock_timeout=30s -c idle_in_transaction_session_timeout=60s"
 # Matches, after an even number of backslashes, \u0000 and a surrogate without its other half.
 _REFUSED_IN_JSON = re.compile(
@@ -25,7 +24,7 @@ _REFUSED_IN_JSON = re.compile(
 
 
 def server_of(url: str) -> Literal["postgresql", "mysql"]:
-    """Return the kind of server that DATABASE_URL names; MariaDB is "mysql". Raises HarkError: it names none."""
+    """Return the kind of server that DATABASE_URL names; MariaDB is "mysql". Raises HarkError if it names none."""
     if url.startswith(("postgres://", "postgresql://")):
         return "postgresql"
     if url.startswith(("mysql://", "mariadb://")):
@@ -34,7 +33,7 @@ def server_of(url: str) -> Literal["postgresql", "mysql"]:
 
 
 def parameters(url: str) -> dict[str, Any]:
-    """Return psycopg's parameters, ``dbname`` among them. Raises HarkError: not a PostgreSQL database, or no driver."""
+    """Return psycopg's parameters, including ``dbname``. Raises HarkError if it is not PostgreSQL or has no driver."""
     if server_of(url) != "postgresql":
         raise unusable(DATABASE, "It names no PostgreSQL database", EXAMPLE)
     need("psycopg", "psycopg[binary]", DATABASE)
@@ -51,7 +50,7 @@ def parameters(url: str) -> dict[str, Any]:
 
 
 def as_servers_take_it(document: str) -> str:
-    """Replace the character 0 and lone surrogates in JSON by U+FFFD."""
+    """Replace NUL and lone surrogates in JSON by U+FFFD."""
     return _REFUSED_IN_JSON.sub(r"\1\\ufffd", document)
 
 
@@ -85,7 +84,7 @@ def first_line(error: Exception) -> str:
 
 
 def need(module: str, package: str, name: str) -> None:
-    """Raise HarkError if the driver that the setting ``name`` needs is not installed."""
+    """Raise HarkError if the driver that the setting ``name`` requires is not installed."""
     if importlib.util.find_spec(module) is None:
         raise HarkError(
             f"{name} cannot be used.",

@@ -25,14 +25,15 @@ import numpy as np
 from core.confined import CPU_S, confined
 from core.worded import Worded, worded
 
-# Formats that ffmpeg may open. Playlists (HLS, concat, DASH) are left out: they can name other files of this machine.
+# Formats that ffmpeg may open. Playlists (HLS, concat, DASH) are left out: they can refer to other files on this
+# machine.
 FFMPEG_FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aac,ac3,eac3,asf,avi,flac,mp3,ogg,wav,w64,amr,amrnb,amrwb,caf,aiff,au,"
     "flv,mpeg,mpegts,mpegvideo,ape,wv,tta,dts,gsm,voc,nistsphere"
 )
 BLOCK_BYTES = 1 << 22
 MOST_CHANNELS = 1024  # libsndfile's limit; ffmpeg's is lower
-AU_HEADER = struct.Struct(">4s5I")  # ".snd", offset of the sound, its size, encoding, sample rate, channels
+AU_HEADER = struct.Struct(">4s5I")  # ".snd", offset and size of the data, encoding, sample rate, channels
 
 
 def have_ffmpeg() -> bool:
@@ -40,7 +41,7 @@ def have_ffmpeg() -> bool:
 
 
 def input_of(path: Path) -> list[str]:
-    # "file:" prevents a name that begins with a dash or looks like a protocol from being read as one.
+    # "file:" prevents a name that begins with a dash or resembles a protocol from being parsed as one.
     return ["-protocol_whitelist", "file,pipe", "-format_whitelist", FFMPEG_FORMATS, "-i", f"file:{path.resolve()}"]
 
 
@@ -48,10 +49,10 @@ def input_of(path: Path) -> list[str]:
 def listened_to(
     command: Sequence[str], source: Path, timeout_s: float | None = None, text: bool = True
 ) -> Iterator[tuple[subprocess.Popen[Any], IO[bytes]]]:
-    """Run a confined program that opens ``source`` until ``timeout_s``; yield it and the file of its stderr."""
+    """Run a confined program that opens ``source`` for at most ``timeout_s``; yield it and the file of its stderr."""
     environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "AV_LOG_FORCE_NOCOLOR": "1"}
     with (
-        tempfile.TemporaryFile() as said,  # a pipe could fill up and stop ffmpeg
+        tempfile.TemporaryFile() as said,  # a full pipe would stop ffmpeg
         subprocess.Popen(
             confined(command, reads=[source, Path(__file__).parent]),
             stdin=subprocess.DEVNULL,
@@ -59,7 +60,7 @@ def listened_to(
             stderr=said,
             text=text,
             errors="replace" if text else None,
-            env={**environment, "OPENBLAS_NUM_THREADS": "1"},  # it allocates memory for each thread
+            env={**environment, "OPENBLAS_NUM_THREADS": "1"},  # each thread allocates memory
         ) as process,
     ):
         timer = threading.Timer(timeout_s or CPU_S, process.kill)
@@ -74,7 +75,7 @@ def listened_to(
 
 
 def last_words(said: IO[bytes]) -> str:
-    """Return the last line that ffmpeg wrote, without our paths."""
+    """Return the last line that ffmpeg wrote, without the paths of this machine."""
     said.seek(max(0, said.seek(0, os.SEEK_END) - 4000))
     lines = [line.strip() for line in said.read().decode(errors="replace").splitlines() if line.strip()]
     text = re.sub(r"(file:)?/\S*?: |\[\w+ @ 0x\w+\] ", "", lines[-1]) if lines else ""
@@ -82,7 +83,7 @@ def last_words(said: IO[bytes]) -> str:
 
 
 class NotDecoded(Exception):
-    """No sound was found, or decoding stopped; holds the decoder's message without a full stop."""
+    """Raised if no audio was found or decoding stopped; holds the decoder's message without a full stop."""
 
     @property
     def why(self) -> Worded:
@@ -94,8 +95,8 @@ def decoded(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the first audio stream of a file, or a part of it: sample rate and float32 [frames, channels], in blocks.
 
-    ffmpeg decodes it if installed, else libsndfile. A part that begins after the end is empty. Raises NotDecoded: no
-    sound, or, after the readable blocks, that decoding stopped.
+    ffmpeg decodes it if installed, else libsndfile. A part that begins after the end is empty. Raises NotDecoded if
+    there is no audio or, after the readable blocks, if decoding stopped.
     """
     by_ffmpeg = have_ffmpeg()
     command = _by_ffmpeg(path, start_s, seconds) if by_ffmpeg else by_libsndfile("decode", path, start_s, seconds)
@@ -105,7 +106,7 @@ def decoded(
         if len(header) == AU_HEADER.size:
             _, offset, _, _, rate, channels = AU_HEADER.unpack(header)
             if not 1 <= channels <= MOST_CHANNELS or not AU_HEADER.size <= offset <= BLOCK_BYTES:
-                raise NotDecoded(worded("The decoder gave an invalid answer"))  # it may act on behalf of the file
+                raise NotDecoded(worded("The decoder gave an invalid answer"))  # the file may control the decoder
             process.stdout.read(offset - AU_HEADER.size)
             frame = 4 * channels
             while raw := process.stdout.read(max(1, BLOCK_BYTES // frame) * frame):
@@ -126,7 +127,7 @@ def _by_ffmpeg(path: Path, start_s: float, seconds: float | None) -> list[str]:
     command = ["ffmpeg", "-nostdin", "-v", "error", "-threads", "1", *(["-ss", f"{start_s:.6f}"] if start_s else [])]
     command += [*input_of(path), "-map", "0:a:0", "-map_metadata", "-1", "-vn", "-sn", "-dn"]
     command += [*(["-t", f"{seconds:.6f}"] if seconds is not None else []), "-threads", "1"]
-    # Sun's format has the simplest header with rate and channels.
+    # Sun's AU format has the simplest header with rate and channels.
     return [*command, "-c:a", "pcm_f32be", "-f", "au", "-"]
 
 

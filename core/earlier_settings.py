@@ -1,4 +1,4 @@
-"""Names in the ``.env`` of the earlier systems for meetings and calls: each is adopted or refused with a reason.
+"""Names in the ``.env`` of earlier systems for meetings and calls, each of which is adopted or rejected with a reason.
 
 An adopted name stands in for Hark's own name, which wins where both are set (docs/compatibility.md).
 """
@@ -13,14 +13,14 @@ from pathlib import Path
 from core.given_secrets import weakness
 from core.settings import RULES, Rule, names_in, whole
 
-LONGEST_S = 1_000_000  # of a recording
+LONGEST_S = 1_000_000  # seconds per recording
 MOST_JOBS = 10_000
 QUEUE = "JOB_QUEUE_MAX_"
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A name that is set; ``effect`` is the reason if it is refused, and ``what_to_do`` the next step then."""
+    """A name that is set; ``effect`` is the reason if it is rejected, and ``what_to_do`` the next step in that case."""
 
     name: str
     refused: bool
@@ -104,7 +104,7 @@ _UNKNOWN_LIMIT = Rule(
 
 
 def checked(environment: Mapping[str, str] = os.environ) -> Iterator[Setting]:
-    """Yield each setting that is set and has a rule, here or in ``core.settings``. Values are not repeated."""
+    """Yield each setting that is set and has a rule here or in ``core.settings``. Messages do not repeat the values."""
     unknown = sorted(name for name in environment if name.startswith(QUEUE) and name not in ALIASES)
     for name, rule in {**RULES, **ALIASES, **dict.fromkeys(unknown, _UNKNOWN_LIMIT)}.items():
         given = environment.get(name, "").strip()

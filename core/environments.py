@@ -1,12 +1,11 @@
 """Separate environments for the large optional engines, made on demand.
 
 An engine's ``internals/requirements.txt`` (for recognition, speakers and corpora: ``environments/NAME.txt`` in their
-rooms of ``pipeline/``) lists what its worker needs. ``enable`` installs that into
-``<data>/engines/<name>/venv`` (HARK_ENGINES_ENV replaces ``<data>/engines``) and imports the modules of the file's line
-``# imports:``; an environment is ready when these imports worked, not when pip succeeded. Lines ``# sha256: FILE
-DIGEST`` give the digests of files in its packages (voices, models) that Hark was tested with. Until then the worker
-runs in Hark's own interpreter, which is enough for the embedded engines and for packages that happen to be installed
-there.
+folders of ``pipeline/``) lists what its worker needs. ``enable`` installs that into ``<data>/engines/<name>/venv``
+(HARK_ENGINES_ENV replaces ``<data>/engines``) and imports the modules of the file's line ``# imports:``; an environment
+is ready once these imports have worked, not once pip has succeeded. Lines ``# sha256: FILE DIGEST`` give the digests of
+files in its packages (voices, models) that Hark was tested with. Until an environment is ready, the worker runs in
+Hark's own interpreter, which is enough for the embedded engines and for packages that happen to be installed there.
 """
 
 from __future__ import annotations
@@ -41,11 +40,11 @@ if found:
         shutil.rmtree(pathlib.Path(found.origin).parent / "lib")
         print("Installing torchaudio without its CUDA extension, which this build of torch cannot load")
 """
-STAMP = "installed.txt"  # digest of the installed requirements; written last, after all imports worked
+STAMP = "installed.txt"  # holds the digest of the installed requirements; written last, after all imports worked
 
 
 class BadPackageError(HarkError):
-    """A package was installed but cannot be used: the fault is in the package, not in the network or the disk."""
+    """Raised if an installed package cannot be used: the package is at fault, not the network or the disk."""
 
 
 @cache
@@ -69,19 +68,19 @@ def is_enabled(name: str) -> bool:
 
 
 def interpreter(name: str) -> Path:
-    """Return the Python that runs the engine's worker: that of its own environment, else the one that runs Hark."""
+    """Return the Python that runs the engine's worker: that of its own environment, if any, else the one of Hark."""
     return environment(name) / "bin" / "python" if is_enabled(name) else Path(sys.executable)
 
 
 def lacking(name: str, packages: Sequence[str]) -> list[str]:
-    """Return the top-level modules that the engine's interpreter lacks."""
+    """Return the top-level modules that are missing for the engine's interpreter."""
     if is_enabled(name):
         return []
     return [package for package in packages if importlib.util.find_spec(package) is None]
 
 
 def readiness(name: str, lacks: Sequence[str]) -> Readiness:
-    """Return whether an engine can start, given the packages that it lacks."""
+    """Return whether an engine can start, given the packages that are missing."""
     if not lacks:
         return Readiness(True)
     why = worded(
@@ -98,7 +97,8 @@ def enable(name: str, report: Callable[[str], None] = lambda line: None) -> Path
         report: called with each line that pip prints.
 
     Raises:
-        HarkError: no such requirements, no network, no space, or a package that cannot be installed.
+        HarkError: the requirements do not exist, the network or disk space is missing, or a package cannot be
+            installed.
     """
     if not requirements(name).is_file():
         raise HarkError(
@@ -132,7 +132,7 @@ def enable(name: str, report: Callable[[str], None] = lambda line: None) -> Path
             )
         (folder / STAMP).write_text(_digest(name) + "\n")
     except BaseException as error:
-        shutil.rmtree(folder, ignore_errors=True)  # on a full disk it would take the room that everything else needs
+        shutil.rmtree(folder, ignore_errors=True)  # on a full disk it would occupy the space that everything else needs
         if isinstance(error, OSError):
             raise storage_error(error, worded("creating the environment of %(name)s", name=name)) from error
         raise
@@ -144,7 +144,7 @@ def packages_folder(name: str) -> Path:
 
 
 def damaged(name: str) -> str:
-    """Return why a file with a digest in the requirements cannot be used (missing, truncated, altered), else ""."""
+    """Return why a file whose digest the requirements give cannot be used (missing, truncated, altered), else ""."""
     for line in requirements(name).read_text().splitlines() if requirements(name).is_file() else ():
         if line.startswith("# sha256:"):
             file, digest = line.split()[2:]
@@ -190,8 +190,7 @@ def _import(python: str, name: str) -> None:
 def _options(name: str) -> list[str]:
     """Return the extra options of pip: HARK_TORCH_INDEX names the package index with this machine's torch build.
 
-    A requirements file that lists everything says so (``# complete``): dependencies that its packages declare are then
-    left out.
+    If a requirements file is marked ``# complete``, dependencies that its packages declare are not installed.
     """
     text = requirements(name).read_text()
     index = os.environ.get("HARK_TORCH_INDEX")

@@ -15,7 +15,7 @@ class HarkError(Exception):
 
     Attributes:
         what: what happened, in one sentence.
-        why: the cause, as far as it is known.
+        why: the cause, as far as known.
         what_to_do: the next step for the user.
         reason: a code for programs: "refused" for what the user can fix, or that of a subclass.
     """
@@ -32,7 +32,7 @@ class HarkError(Exception):
         return {"what": self.what, "why": self.why, "what_to_do": self.what_to_do}
 
     def parts(self) -> dict[str, Any]:
-        """Return :meth:`as_dict`, the parts of translatable sentences (``said``), and a ``reason`` unless "refused"."""
+        """Return :meth:`as_dict` with translatable templates under ``said``, and ``reason`` unless it is "refused"."""
         said = {name: text.parts() for name, text in self.as_dict().items() if isinstance(text, Worded)}
         reason = {"reason": self.reason} if self.reason != HarkError.reason else {}
         return {**self.as_dict(), **({"said": said} if said else {}), **reason}

@@ -16,14 +16,14 @@ from typing import Any
 
 from core.worker_protocol import Unavailable
 
-CHARS_UTF8 = 1  # espeakCHARS_UTF8, of texts
+CHARS_UTF8 = 1  # espeakCHARS_UTF8: texts are UTF-8
 _NO_SOUND_DEVICE = 2  # AUDIO_OUTPUT_SYNCHRONOUS
 _DO_NOT_EXIT = 0x8000  # espeakINITIALIZE_DONT_EXIT: report missing data, do not end the process
-_LONGEST_DATA_PATH = 120  # espeak-ng keeps the path in a fixed buffer of 160 bytes, file names included
+_LONGEST_DATA_PATH = 120  # bytes; espeak-ng stores the path in a fixed buffer of 160 bytes, file names included
 
 
 class _Voice(ctypes.Structure):
-    """``espeak_VOICE``; ``languages`` is a priority byte and a language's name, repeated, and a zero byte."""
+    """``espeak_VOICE``; ``languages`` is a list of priority bytes with a language's name, ended by a zero byte."""
 
     _fields_ = (
         ("name", ctypes.c_char_p),
@@ -39,7 +39,7 @@ class _Voice(ctypes.Structure):
 
 
 def load() -> tuple[Any, int]:
-    """Return espeakng-loader's or the system's library, initialized, and its sample rate. Raises Unavailable."""
+    """Initialize espeakng-loader's or the system's library; return it and its sample rate. Raises Unavailable."""
     data: bytes | None = None
     try:
         import espeakng_loader
@@ -75,9 +75,9 @@ def version(library: Any) -> str:
 
 
 def voices(library: Any, language: bytes | None = None) -> Iterator[tuple[str, list[tuple[int, str]]]]:
-    """Yield each voice's identifier and its languages, as (priority, name); a low priority fits best.
+    """Yield each voice's identifier and its languages, as (priority, name); the lowest priority fits best.
 
-    ``language``: only its voices; ``b"variant"`` selects the variants that are appended to another voice's name.
+    ``language`` selects its voices, and ``b"variant"`` the variants that are appended to another voice's name.
     """
     wish = ctypes.c_char_p(language)
     spec = _Voice(languages=ctypes.cast(wish, ctypes.c_void_p))

@@ -1,4 +1,4 @@
-"""The progress events of a run, ready for JSON: a command line draws them, a portal stores them."""
+"""The progress events of a run, ready for JSON: a command line displays them, and the portal stores them."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Reporter:
         self._emit("stage", name=name, **_message_fields(message))
 
     def progress(self, done: float, total: float, eta_s: float | None = None) -> None:
-        """Report how far the stage is; ``eta_s``: seconds left, if known."""
+        """Report how far the stage is; ``eta_s`` is the number of seconds left, or None if unknown."""
         self._emit("progress", done=done, total=total, eta_s=None if eta_s is None else round(eta_s, 1))
 
     def estimate(self, seconds: float, done: float, stage_done: float) -> None:
-        """Report the seconds left in all stages, and the share of the run that is done now and after this stage."""
+        """Report the seconds left in all stages, and the fraction of the run that is done now and after this stage."""
         self._emit("estimate", seconds=round(seconds), done=round(done, 3), stage_done=round(stage_done, 3))
 
     def log(self, message: str, level: str = "info") -> None:
@@ -67,10 +67,10 @@ def _message_fields(message: str) -> dict[str, Any]:
 
 
 class Pace:
-    """An estimate of the time left, from the work done since the first item: before that it is mostly loading."""
+    """An estimate of the time left, based on the time since the first item, because loading dominates before it."""
 
     steady_after_s, steady_after = 5.0, 5
-    known_after_s = 30.0  # even if few items are done
+    known_after_s = 30.0  # seconds after which an estimate is given even if few items are done
 
     def __init__(self, total: int) -> None:
         self.total, self.done = total, 0
@@ -93,7 +93,7 @@ class Pace:
 
 
 class Progress:
-    """Progress of a stage of known length, at most a few events a second, with the time left once it is known."""
+    """Progress of a stage of known length: at most a few events per second, with the time left once it is known."""
 
     def __init__(self, reporter: Reporter, total: int, every_s: float = 0.3) -> None:
         self.reporter, self.every_s = reporter, every_s
@@ -101,7 +101,7 @@ class Progress:
         self._last = 0.0
 
     def advance(self, count: int = 1, paces: Collection[Pace] = ()) -> None:
-        """Count ``count`` more items as done; ``paces``: of all that share the work; the slowest sets the end."""
+        """Count ``count`` more items as done. The slowest of ``paces``, which share the work, sets the time left."""
         self._pace.advance(count)
         now = time.monotonic()
         if now - self._last >= self.every_s or self._pace.done >= self._pace.total:
@@ -113,16 +113,16 @@ class Progress:
 
 
 class RunEta:
-    """The duration of a run, estimated from its stages and corrected by the time of those that are over.
+    """The duration of a run, estimated from its stages and corrected by the actual time of the finished ones.
 
     It reports at the beginning and after each stage.
 
     Args:
-        stages: seconds that each stage is estimated to take from now on, in order.
-        total_s: the same for the whole run, part of which may have been done before an interruption.
+        stages: estimated seconds that each stage still takes, in order.
+        total_s: estimated seconds of the whole run, which may have been done in part before an interruption.
     """
 
-    settled_s = 60.0  # stages much shorter than this say little: models are loaded once
+    settled_s = 60.0  # seconds; shorter stages are unreliable, because models are loaded once
 
     def __init__(self, reporter: Reporter, stages: Mapping[str, float], total_s: float) -> None:
         self.reporter, self.total_s = reporter, max(total_s, sum(stages.values()), 1.0)
@@ -132,7 +132,7 @@ class RunEta:
         self._tell(1.0)
 
     def over(self, stage: str) -> None:
-        """End the stage. The rest is expected to exceed its estimate by the same factor as the stages that are over."""
+        """End the stage. The others are expected to exceed their estimate by the same factor as the finished ones."""
         self._over_s += self._left.pop(stage)
         taken_s = time.monotonic() - self._started
         self._tell(max(1.0, (taken_s + self.settled_s) / (self._over_s + self.settled_s)))

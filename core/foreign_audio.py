@@ -1,4 +1,4 @@
-"""Untrusted audio: no decoder runs in this process, and no header is trusted.
+"""Untrusted audio: no decoder runs in this process, and headers are not trusted.
 
 A confined ffmpeg or libsndfile decodes it, and its messages are not passed on. Hark's own files are read by
 :mod:`core.audio_file`, which is faster.
@@ -17,9 +17,9 @@ from core.errors import HarkError
 
 
 def read_foreign_audio(path: Path | str, max_seconds: float | None = None, start_s: float = 0.0) -> np.ndarray:
-    """Read a file, or a part of it, as mono float32 [samples] at 16 kHz; empty where the part begins after the end.
+    """Read a file, or a part of it, as mono float32 [samples] at 16 kHz; a part that begins after the end is empty.
 
-    Raises the errors of :func:`foreign_audio_blocks`, but none for damage after ``max_seconds``.
+    Raises the errors of :func:`foreign_audio_blocks`, but not for damage after ``max_seconds``.
     """
     return joined(foreign_audio_blocks(path, start_s, max_seconds), max_seconds)
 
@@ -29,7 +29,7 @@ def foreign_audio_blocks(
 ) -> Iterator[np.ndarray]:
     """Yield a file as blocks of mono float32 at 16 kHz.
 
-    Raises HarkError as :func:`core.audio_file.read_audio_blocks`.
+    Raises the errors of :func:`core.audio_file.read_audio_blocks`.
     """
     path = Path(path)
     check_file(path)
@@ -37,7 +37,7 @@ def foreign_audio_blocks(
 
 
 def seconds_of(path: Path) -> float:
-    """Measure a file's duration in seconds by decoding, up to any damage. Raises HarkError: not audio."""
+    """Measure a file's duration in seconds by decoding, up to any damage. Raises HarkError if not audio."""
     seconds = 0.0
     try:
         for block in foreign_audio_blocks(path):

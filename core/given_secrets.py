@@ -1,4 +1,4 @@
-"""Secrets from the environment that can be guessed: too short, or an example's placeholder."""
+"""Detection of guessable secrets in the environment: those that are too short, or the placeholder of an example."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 from core.errors import HarkError
 
-SHORTEST = 32  # characters of a key; a user who guesses a shorter one can sign in as any other
+SHORTEST = 32  # minimum characters of a key; a user who guesses a shorter one can sign in as any other
 KEY, EARLIER_KEYS = "HARK_SECRET_KEY", "HARK_SECRET_KEY_FALLBACKS"
-_URLS = ("DATABASE_URL", "REDIS_URL")  # which hold passwords
+_URLS = ("DATABASE_URL", "REDIS_URL")  # settings that hold passwords
 _PLACEHOLDER = re.compile(
     r"change.?(me|this|it)|replace.?(me|this|with)|placeholder|example|insecure|your.?(own|secret|key|password|token)"
     r"|(?-i:^[A-Z]+(_[A-Z0-9]+)+$|^(PASSWORD|SECRET|KEY|TOKEN)$)",
@@ -51,5 +51,5 @@ def placeholder(text: str) -> str:
 def _password(url: str) -> str:
     try:
         return urlsplit(url).password or ""
-    except ValueError:  # another check reports what is wrong with it
+    except ValueError:  # another check reports the error
         return ""

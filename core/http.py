@@ -1,4 +1,4 @@
-"""Requests to other servers: limits on size and time, retries where they can help, no keys in messages."""
+"""Requests to other servers: limits on size and time, retries where they can help, and no keys in messages."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from core.errors import HarkError
 from core.untrusted_json import untrusted_json
 from core.worded import number, worded
 
-AGAIN = frozenset({408, 409, 429, 500, 502, 503, 504})  # statuses after which another attempt can succeed
-LONGEST_WAIT_S = 30.0  # of a pause before a retry
-BLOCK = 1 << 20  # bytes of a download at a time
-ERROR_BYTES = 20_000  # read of an error's body
+AGAIN = frozenset({408, 409, 429, 500, 502, 503, 504})  # statuses after which a retry can succeed
+LONGEST_WAIT_S = 30.0  # maximum seconds of a pause before a retry
+BLOCK = 1 << 20  # bytes per read of a download
+ERROR_BYTES = 20_000  # maximum bytes read of an error's body
 
 sleep = time.sleep
-logging.getLogger("httpx2").setLevel(logging.WARNING)  # at INFO it logs full addresses, which can hold a password
+logging.getLogger("httpx2").setLevel(logging.WARNING)  # at INFO it logs full URLs, which can hold a password
 
 
 class HttpError(HarkError):
-    """A server cannot be reached, or answers with an error.
+    """Raised if a server cannot be reached, or responds with an error.
 
     Attributes:
-        status: of the answer; 0 if there is none.
+        status: HTTP status; 0 if there was no response.
         again: whether a retry can succeed.
-        wait_s: the pause that the server asks for (``Retry-After``).
+        wait_s: seconds that the server asks to wait (``Retry-After``).
     """
 
     status = 0
@@ -45,13 +45,13 @@ class HttpError(HarkError):
 
 @dataclass(frozen=True)
 class Answer:
-    """A complete answer with a status below 300."""
+    """A complete response with a status below 300."""
 
     headers: Mapping[str, str]
     body: bytes
 
     def json(self) -> Any:
-        """Parse the body as JSON. Raises ValueError."""
+        """Parse the body as JSON. Raises ValueError if it is invalid."""
         return untrusted_json(self.body)
 
 
@@ -60,13 +60,13 @@ class Server:
     """A server that requests go to.
 
     Attributes:
-        url: its base address; the path of a request is appended.
+        url: its base URL, to which the path of a request is appended.
         name: its name in messages, at the beginning of a sentence.
-        check: the advice to the user in messages.
+        check: advice to the user in messages.
         key: a bearer token. It is sent to ``url`` alone, so a server with a key must not have ``redirects``.
-        timeout_s: for the whole answer; in a download, for each block.
-        largest: bytes of an answer or a download.
-        attempts: the most requests, where a server is busy, fails or cannot be reached.
+        timeout_s: time limit of the whole response; in a download, of each block.
+        largest: maximum bytes of a response or a download.
+        attempts: maximum number of requests if the server is busy, fails or cannot be reached.
         redirects: whether they are followed, also to other hosts.
     """
 
@@ -81,18 +81,18 @@ class Server:
 
     @property
     def host(self) -> str:
-        """The part of the address that may be shown; the rest can hold a password."""
+        """The part of the URL that may be shown; the rest can hold a password."""
         parts = urlsplit(self.url)
         return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
 
     def ask(self, method: str, path: str, headers: Mapping[str, str] | None = None, **content: Any) -> Answer:
-        """Send a request and read the answer.
+        """Send a request and read the response.
 
         Args:
             content: ``json``, or ``data`` and ``files`` of a form, as httpx takes them.
 
         Raises:
-            HttpError: no answer, a late one, one that is too large, or a status of 300 and above.
+            HttpError: the response is missing, late or too large, or has a status of 300 or more.
         """
         for attempt in range(1, self.attempts + 1):
             try:
@@ -107,7 +107,7 @@ class Server:
                             raise httpx2.ReadTimeout("")
                     return Answer(response.headers, body)
             except HttpError as error:
-                # A server that hung once may hang again: retry once.
+                # A server that timed out once may do so again: retry only once.
                 last = 2 if isinstance(error.__cause__, httpx2.TimeoutException) else self.attempts
                 wait_s = 2.0 ** (attempt - 1) if error.wait_s is None else error.wait_s
                 if not error.again or attempt >= last or wait_s > LONGEST_WAIT_S:
@@ -116,7 +116,7 @@ class Server:
         raise AssertionError("unreachable")
 
     def download(self, path: str, file: Path) -> None:
-        """Write the body of an answer to a file. Raises HttpError, OSError."""
+        """Write the body of a response to a file. Raises HttpError, OSError."""
         done = 0
         with self.open("GET", path) as response, file.open("wb") as out:
             for block in response.iter_bytes(BLOCK):
@@ -129,9 +129,9 @@ class Server:
     def open(
         self, method: str, path: str, headers: Mapping[str, str] | None = None, **content: Any
     ) -> Iterator[httpx2.Response]:
-        """Yield an answer whose body has not been read yet. Raises HttpError, also if reading the body fails."""
+        """Yield a response whose body has not been read yet. Raises HttpError, also if reading the body fails."""
         sent = {"User-Agent": "hark", "Accept-Encoding": "identity", **(headers or {})}
-        if not (self.key.isascii() and self.key.isprintable()):  # httpx would refuse it with a message that repeats it
+        if not (self.key.isascii() and self.key.isprintable()):  # httpx would reject it with a message that repeats it
             raise HttpError(
                 worded("No request was sent to %(name)s.", name=self.name),
                 worded("The key has characters that are not allowed in a key."),
@@ -151,7 +151,7 @@ class Server:
             raise self._away(
                 worded("%(host)s did not answer within %(seconds)s s.", host=self.host, seconds=number(self.timeout_s))
             ) from error
-        except (httpx2.HTTPError, httpx2.InvalidURL, ImportError, ValueError) as error:  # the last two are a proxy's
+        except (httpx2.HTTPError, httpx2.InvalidURL, ImportError, ValueError) as error:  # the last two: proxy settings
             said = self._without_key(str(error) or type(error).__name__)[:200].rstrip(".")
             raise self._away(f"{self.host}: {said}.") from error
 
@@ -189,16 +189,16 @@ class Server:
         return found
 
     def _without_key(self, text: str) -> str:
-        # Servers repeat a refused key in their message, in full or abbreviated ("sk-ab****yz").
+        # Servers repeat a rejected key in their message, in full or abbreviated ("sk-ab****yz").
         text = text.replace(self.key, "…") if self.key else text
         return re.sub(r"\b(sk|key|pk)-[\w*.-]{4,}", "…", text)
 
 
 def web_address(text: str) -> SplitResult | None:
-    """Split an http or https address without password, query or fragment; None for any other text."""
+    """Split an http or https URL without password, query or fragment; return None for any other text."""
     try:
         parts = urlsplit(text)
-        parts.port  # noqa: B018 (raises where it is not a number)
+        parts.port  # noqa: B018 (raises if it is not a number)
     except ValueError:
         return None
     plain = parts.hostname and not (parts.username or parts.query or parts.fragment)
@@ -206,7 +206,7 @@ def web_address(text: str) -> SplitResult | None:
 
 
 def _seconds(retry_after: str) -> float | None:
-    """Return the seconds of a ``Retry-After``, a number or a date; None if it is neither."""
+    """Return the seconds of a ``Retry-After``, which is a number or a date; None if it is neither."""
     try:
         return max(0.0, float(retry_after))
     except ValueError:

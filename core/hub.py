@@ -15,12 +15,10 @@ from core.worded import worded
 
 
 def hub_download(repository: str, patterns: Sequence[str], folder: Path, reporter: Reporter) -> list[Path]:
-    """Download the files of a repository whose paths match a pattern, except those that are there; return them all.
+    """Download those files of a repository that match a pattern and do not exist yet; return all that match.
 
-    They lie below ``folder`` as in the repository. HF_ENDPOINT names a mirror.
-
-    Raises:
-        HarkError: no network, no space, no such repository or file, an altered file.
+    They are stored below ``folder`` as in the repository. HF_ENDPOINT names a mirror. Raises HarkError if there is no
+    network or space, the repository or a file does not exist, or a file is altered.
     """
     from huggingface_hub import HfApi, RepoFile
 
@@ -42,7 +40,7 @@ def hub_download(repository: str, patterns: Sequence[str], folder: Path, reporte
                 _check(folder / file.path, file.lfs.sha256)
     except HarkError:
         raise
-    except Exception as error:  # the client has its own errors, and those of its network library
+    except Exception as error:  # the client raises its own errors and those of its network library
         if isinstance(error, OSError) and (is_full(error) or error.filename is not None):
             raise storage_error(error, worded("downloading %(name)s", name=repository)) from error
         why = f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else 'no details'}."
@@ -64,7 +62,7 @@ def _bar(reporter: Reporter) -> Any:
     from huggingface_hub.utils.tqdm import tqdm
 
     class Bar(tqdm):
-        """Reports progress instead of showing it."""
+        """A progress bar that reports progress instead of displaying it."""
 
         def __init__(self, **options: Any) -> None:
             super().__init__(**{**options, "disable": True})
@@ -74,13 +72,13 @@ def _bar(reporter: Reporter) -> Any:
             reporter.progress(int(self.n), int(self.total or 0))
 
         def update_transfer(self, n: int) -> None:
-            """Ignore bytes of the network: the client would show them in a second bar."""
+            """Ignore transferred bytes, which the client would show in a second bar."""
 
     return Bar
 
 
 def _check(path: Path, digest: str) -> None:
-    """Remove a file that does not have this SHA-256, and raise HarkError."""
+    """Remove a file, and raise HarkError, if it does not have this SHA-256."""
     with path.open("rb") as content:
         found = hashlib.file_digest(content, "sha256").hexdigest()
     if found != digest:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from core.errors import HarkError
 
-PATIENCE_S = 15.0  # a cancelled run has 10 s to end and holds its lock until then
+PATIENCE_S = 15.0  # seconds to wait; a cancelled run has 10 s to end and holds its lock until then
 EVERY_S = 0.1
 
 
@@ -19,12 +19,12 @@ EVERY_S = 0.1
 def held(
     path: Path, refusal: Callable[[str], HarkError], patience_s: float | None = None, shared: bool = False
 ) -> Iterator[None]:
-    """Hold the lock on a file, which is created; the lock ends with the process.
+    """Hold the lock on a file, which is created if missing; the lock ends with the process.
 
     Args:
-        refusal: makes the error from the number of the process that holds the lock, or "unknown".
-        patience_s: how long to wait (default: :data:`PATIENCE_S`), as the holder may be about to end.
-        shared: others who share the lock may hold it too.
+        refusal: returns the error for the ID of the process that holds the lock, or "unknown".
+        patience_s: seconds to wait (default: :data:`PATIENCE_S`), because the holder may be about to end.
+        shared: allow other processes to hold the lock in shared mode too.
 
     Raises:
         HarkError: another process still holds it.

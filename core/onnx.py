@@ -14,8 +14,8 @@ def session(model: bytes | str | Path, threads: int = 1, providers: Sequence[str
     """Load a model, given as bytes or as a file, into onnxruntime.
 
     Args:
-        threads: of one operator; operators run one after the other.
-        providers: of onnxruntime, the preferred one first (``model.gpu``).
+        threads: threads per operator; operators run one after the other.
+        providers: execution providers, the preferred one first (``model.gpu``).
         lean: release memory after each call, and do not spin while waiting; a few per cent slower.
     """
     import onnxruntime

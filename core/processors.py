@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-MOST_CROWDING = 5.0  # a time limit must still catch a hang on a busy machine
+MOST_CROWDING = 5.0  # maximum factor; a time limit must still detect a hang on a busy machine
 
 
 def usable_cores() -> int:
@@ -13,9 +13,10 @@ def usable_cores() -> int:
 
 
 def crowding() -> float:
-    """Return how much longer work may take than on an idle machine, from 1 to :data:`MOST_CROWDING`.
+    """Return the factor by which work may take longer than on an idle machine, from 1 to :data:`MOST_CROWDING`.
 
-    It is the load average of the last minute (processes that run, or wait to run or to read) per core of the machine.
+    It is the load average of the last minute (processes that run, or wait for a core or a disk) per core of the
+    machine.
     """
     try:
         waiting = os.getloadavg()[0]

@@ -1,4 +1,4 @@
-"""Hark's settings without a prefix, as other programs name them: a value that is refused counts as none."""
+"""Hark's settings without a prefix, as other programs name them: a rejected value counts as not set."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-LONGEST_MINUTES = 14 * 24 * 60  # of an access token: as long as a refresh token works
+LONGEST_MINUTES = 14 * 24 * 60  # maximum minutes that an access token works, as long as a refresh token
 _ORIGIN = re.compile(r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")
 
 
 @dataclass(frozen=True)
 class Rule:
-    """``check`` returns the value in Hark's form, or raises ValueError with the reason for refusing it.
+    """A rule: ``check`` returns the value in Hark's form, or raises ValueError with the reason for rejecting it.
 
     If ``needs`` names any settings, one of them must be set too: without it the value has no effect.
     """
@@ -22,11 +22,11 @@ class Rule:
     use: str
     check: Callable[[str], str]
     what_to_do: str
-    own: str = ""  # Hark's name for it, if different
+    own: str = ""  # Hark's own name of the setting, if different
     needs: tuple[str, ...] = ()
 
     def value(self, text: str) -> str:
-        """Return the value in Hark's form; "" if it is empty, or refused."""
+        """Return the value in Hark's form; "" if it is empty or rejected."""
         try:
             return self.check(text.strip()) if text.strip() else ""
         except ValueError:
@@ -64,7 +64,7 @@ def _origins(text: str) -> str:
 
 
 def _no_file(text: str) -> str:
-    """Refuse SQLite files; ``core.database_url`` checks all else."""
+    """Reject SQLite files; ``core.database_url`` checks the rest."""
     if text.startswith("sqlite"):
         raise ValueError("an SQLite file needs no name: it is in the data folder")
     return text
@@ -88,5 +88,5 @@ RULES = {
 
 
 def setting(name: str, environment: Mapping[str, str] = os.environ) -> str:
-    """Return the value of one of :data:`RULES` in Hark's form; "" if it is not set, or refused."""
+    """Return the value of one of :data:`RULES` in Hark's form; "" if it is not set or rejected."""
     return RULES[name].value(environment.get(name, ""))

@@ -1,8 +1,8 @@
 """Settings from files named ``.env``: lines of NAME=value that stand in for environment variables.
 
 Two are read: first the one in the data folder, then the one beside the code. The environment overrides the first, which
-overrides the second. They hold keys of hosted models, caches of models and limits, which other users could read on a
-command line.
+overrides the second. They hold keys of hosted models, which other users could read on a command line, cache folders and
+limits.
 
 ``HARK_SETTINGS_FILE`` names another file to read instead; if it is empty, none is read.
 """
@@ -21,7 +21,7 @@ from core.settings import RULES
 NAME = ".env"
 CHOSEN = "HARK_SETTINGS_FILE"
 PLACE = "HARK_DATA"  # the data folder; the file beside the code may set it
-# Names that a restored file may have: not Hark's own names that choose a program or package to run.
+# Names that a restored file may set; Hark's own names that choose a program or a package are excluded.
 _HARMLESS = re.compile(
     r"HARK_(?!(FLITE_PROGRAM|ENGINES_ENV|TORCH|TORCH_INDEX|SETTINGS_FILE|PYANNOTE_\w+|FUNASR_\w+)$)[A-Z_]+|"
     r"(DATABASE|REDIS)_URL|(GOOGLE|OPENAI|ELEVENLABS)_[A-Z_]+|HF_(TOKEN|HOME|HUB_OFFLINE|HUB_CACHE)|"
@@ -30,10 +30,10 @@ _HARMLESS = re.compile(
 
 
 def read_settings_files() -> list[Path]:
-    """Put the settings of the files into the environment; return the files read, in order of precedence.
+    """Copy the settings of the files into the environment; return the files read, in order of precedence.
 
     Call it before anything reads the environment; a second call changes nothing. Names of an earlier system count too
-    (``core.earlier_settings``). Raises HarkError: a file cannot be read, or the one that HARK_SETTINGS_FILE names is
+    (``core.earlier_settings``). Raises HarkError if a file cannot be read, or the one that HARK_SETTINGS_FILE names is
     missing.
     """
     read = _read()
@@ -80,14 +80,14 @@ def _read() -> list[Path]:
 
 
 def values_of(path: Path) -> dict[str, str]:
-    """Return the settings of one file. ``$`` is an ordinary character: keys contain it."""
+    """Return the settings of one file. ``$`` is an ordinary character, because keys contain it."""
     from dotenv import dotenv_values
 
     try:
         with path.open(encoding="utf-8-sig") as lines:
             values = dotenv_values(stream=lines, interpolate=False)
     except (OSError, UnicodeDecodeError) as error:
-        # The content is not repeated: it holds keys.
+        # The message does not repeat the line, which may hold a key.
         said = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise HarkError(
             "A settings file cannot be read.", f"{path}: {said}.", "Correct the file, or remove it."
@@ -96,7 +96,7 @@ def values_of(path: Path) -> dict[str, str]:
 
 
 def remove_unknown(path: Path) -> list[str]:
-    """Remove from a file the names that only other programs read, such as LD_PRELOAD; return them."""
+    """Remove from a file the names that only other programs read, such as LD_PRELOAD; return the removed names."""
     from dotenv.parser import parse_stream
 
     with path.open(encoding="utf-8-sig") as lines:

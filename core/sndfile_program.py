@@ -1,7 +1,7 @@
-"""Program that opens an untrusted file by libsndfile in a process of its own, where ffmpeg is not installed.
+"""A program that opens an untrusted file by libsndfile in a process of its own, where ffmpeg is not installed.
 
-``python -I sndfile_program.py decode FILE START SECONDS`` writes audio in Sun's format, for ``core.decoding``; ``info
-FILE START SECONDS`` writes JSON. SECONDS may be null.
+``python -I sndfile_program.py decode FILE START SECONDS`` writes audio in Sun's AU format, for ``core.decoding``;
+``info FILE START SECONDS`` writes JSON. SECONDS may be null.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import sys
 
 import soundfile
 
-BLOCK_VALUES = 1 << 20  # samples times channels at a time, whatever the header claims
-UNKNOWN = 0xFFFFFFFF  # length in a header that precedes the audio
+BLOCK_VALUES = 1 << 20  # samples times channels per block, whatever the header claims
+UNKNOWN = 0xFFFFFFFF  # length in a header that is written before the audio
 
 
 def main() -> int:
-    """Return exit code 1, with the reason on stderr, if the file cannot be read (to its end)."""
+    """Run the program; return 1, with the reason on stderr, if the file cannot be read to its end."""
     what, path, start_s, seconds = *sys.argv[1:4], json.loads(sys.argv[4])
     try:
         with soundfile.SoundFile(path) as source:

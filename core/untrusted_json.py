@@ -1,4 +1,4 @@
-"""JSON from a client."""
+"""JSON that a client sent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def untrusted_json(text: str | bytes) -> Any:
-    """Parse JSON. Raises ValueError: it is invalid, nested too deep, or has a number that is not finite."""
+    """Parse JSON. Raises ValueError if it is invalid, nested too deeply, or has a number that is not finite."""
     try:
         return json.loads(text, parse_float=_finite, parse_constant=_refuse)
     except RecursionError as error:

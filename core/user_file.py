@@ -1,4 +1,4 @@
-"""A user's small lists in JSON files: each is changed under a lock and deleted when it becomes empty."""
+"""A user's small lists in JSON files, each changed under a lock and deleted once it is empty."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from core.errors import HarkError
 from core.lock import held
 from core.worded import worded
 
-SCHEMA = 1  # of every such file
+SCHEMA = 1  # schema of all these files
 MODE = 0o600  # only the user may read it
 
 Kept = TypeVar("Kept", bound=Collection[Any])
@@ -26,11 +26,11 @@ class UserFile(Generic[Kept]):
 
     Attributes:
         key: the name of the content.
-        called: the content in error messages: a plural that begins a sentence.
+        called: names the content in error messages: a plural that begins a sentence.
         doing: the purpose of a change, in error messages ("remembering the voice").
         parse: checks the JSON under the key and converts it; raises ValueError, KeyError, TypeError or AttributeError
             if it is invalid. JSON can write its result.
-        empty: makes the content for a missing file.
+        empty: returns the content for a missing file.
     """
 
     key: str
@@ -40,7 +40,7 @@ class UserFile(Generic[Kept]):
     empty: Callable[[], Kept]
 
     def load(self, file: Path) -> Kept:
-        """Return the content of ``file``. Raises HarkError: the file cannot be read."""
+        """Return the content of ``file``. Raises HarkError if the file cannot be read."""
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
             if content["schema"] != SCHEMA:
@@ -59,7 +59,7 @@ class UserFile(Generic[Kept]):
     def to_change(self, file: Path) -> Iterator[Kept]:
         """Yield the content and write it back at the end of the block; other processes and threads wait.
 
-        Raises HarkError: the file cannot be read or written, or another process does not release it.
+        Raises HarkError if the file cannot be read or written, or another process does not release it.
         """
         with storing(self.doing):
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""The probability of speech in each 32 ms of audio, by silero-vad.
+"""The probability of speech in each 32 ms of audio, computed by silero-vad.
 
-The model from its package runs on onnxruntime alone: the package itself would import torch and limit its threads.
+Only the package's model is used, on onnxruntime: the package itself would import torch and limit its threads.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from core.errors import HarkError
 from core.onnx import session
 from core.worded import worded
 
-FRAME = 512  # samples (32 ms) of silero-vad's input, preceded by
-CONTEXT = 64  # samples of context
+FRAME = 512  # samples (32 ms) per input frame of silero-vad
+CONTEXT = 64  # samples of context before each frame
 FRAME_S = FRAME / SAMPLE_RATE
-MOST_FRAMES = 512  # in one call of the model
+MOST_FRAMES = 512  # maximum number of frames per call of the model
 
 
 class SpeechProbability:
-    """Probability of speech in each full 32 ms of a stream that comes in blocks of any size."""
+    """Probability of speech in each complete 32 ms frame of a stream, whose blocks may have any size."""
 
     def __init__(self) -> None:
         self._session = _session()
@@ -34,7 +34,7 @@ class SpeechProbability:
         self._rest = np.zeros(0, np.float32)
 
     def feed(self, audio: np.ndarray, last: bool = False) -> np.ndarray:
-        """Return probabilities [frames] of the frames complete so far; with ``last``, pad the rest with silence too."""
+        """Return probabilities [frames] of complete frames; with ``last``, also of the rest, padded with silence."""
         samples = np.concatenate([self._rest, np.asarray(audio, np.float32)])
         if last:
             samples = np.pad(samples, (0, -len(samples) % FRAME))

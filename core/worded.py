@@ -6,16 +6,16 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, SupportsIndex
 
-PLAIN = re.compile(r"(?:[^%]|%%|%\(\w+\)[sd])*")  # the placeholders that a template may have
+PLAIN = re.compile(r"(?:[^%]|%%|%\(\w+\)[sd])*")  # a template, which has only these placeholders
 
 
 class Worded(str):
     """A sentence that remembers its parts.
 
     Attributes:
-        template: with ``%(name)s`` for each value (and ``%%`` for a per cent sign).
-        plural: the template where the value ``n`` is not one; "" if there is none.
-        values: texts, numbers, and parts that are worded themselves.
+        template: the text with ``%(name)s`` for each value (and ``%%`` for a per cent sign).
+        plural: the template for values of ``n`` other than 1; "" if there is none.
+        values: texts, numbers and nested sentences.
     """
 
     template: str
@@ -38,7 +38,7 @@ class Worded(str):
 def number(value: float) -> float:
     """Round to at most two decimals for a sentence: 30, not 30.0."""
     rounded = round(value, 2)
-    return int(rounded) if rounded % 1 == 0 else rounded  # NaN and infinities are never integers
+    return int(rounded) if rounded % 1 == 0 else rounded  # NaN and infinities are not integers
 
 
 def listed(items: Iterable[object]) -> str:
@@ -46,7 +46,7 @@ def listed(items: Iterable[object]) -> str:
 
 
 def worded_again(parts: Mapping[str, Any]) -> Worded:
-    """Rebuild a sentence from untrusted JSON. Raises ValueError, TypeError or KeyError: invalid parts."""
+    """Rebuild a sentence from untrusted JSON. Raises ValueError, TypeError or KeyError if the parts are invalid."""
     template, plural = str(parts["template"]), str(parts["plural"])
     if not (PLAIN.fullmatch(template) and PLAIN.fullmatch(plural)):
         raise ValueError("a placeholder is not one of Hark's")
@@ -58,7 +58,7 @@ def worded_again(parts: Mapping[str, Any]) -> Worded:
 
 
 def worded(template: str, plural: str = "", /, **values: Any) -> Worded:
-    """Make a sentence. The templates must be the call's only literals: ``makemessages`` extracts them."""
+    """Build a sentence. The templates must be the call's only literals, because ``makemessages`` extracts them."""
     made = Worded((plural if plural and values["n"] != 1 else template) % values)
     made.template, made.plural, made.values = template, plural, values
     return made

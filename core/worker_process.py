@@ -15,20 +15,20 @@ from typing import IO, Any
 from core.data_folder import REPOSITORY
 from core.processors import crowding
 
-LONGEST_LINE = 1 << 24  # bytes of an answer; a worker that writes a longer line is broken
+LONGEST_LINE = 1 << 24  # bytes per answer; a worker that writes a longer line is considered broken
 LOG_TAIL = 400  # characters of a worker's stderr that go into ``why``
 
 
 class WorkerGone(Exception):
-    """The worker died, hung or gave an invalid answer; the message says which."""
+    """Raised if the worker died, hung or gave an invalid answer; the message states which."""
 
 
 class CannotStart(WorkerGone):
-    """The worker did not become ready."""
+    """Raised if the worker did not become ready."""
 
 
 class WorkerProcess:
-    """One worker process: started, asked, read with a time limit, killed."""
+    """One worker process, with methods to send a request, read its answer within a time limit, and kill it."""
 
     def __init__(self, name: str, command: list[str], extra: Mapping[str, str], start_timeout_s: float) -> None:
         self._name = name
@@ -62,7 +62,7 @@ class WorkerProcess:
         return self._process.poll() is None
 
     def send(self, message: dict[str, Any]) -> None:
-        """Send a request. A dead worker raises nothing here: reading its answer does."""
+        """Send a request. A dead worker raises an error only when its answer is read."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
@@ -73,7 +73,7 @@ class WorkerProcess:
     def answer(self, number: str, timeout_s: float) -> dict[str, Any]:
         """Return the answer to request ``number``, which must be the next one. Raises WorkerGone.
 
-        ``timeout_s`` is for an idle machine; on a busy one it is extended, as all times here are.
+        ``timeout_s`` applies to an idle machine; on a busy one it is extended, as are all time limits here.
         """
         message = self._read(timeout_s)
         if message.get("id") != number or message.get("event") not in ("done", "failed"):
@@ -88,7 +88,7 @@ class WorkerProcess:
                 try:
                     pipe.close()
                 except OSError:
-                    pass  # unsent bytes of a dead worker
+                    pass  # the worker is dead and bytes were not sent
 
     def _read(self, timeout_s: float) -> dict[str, Any]:
         assert self._process.stdout is not None

@@ -10,8 +10,8 @@ The worker speaks first::
 Then the host asks, and the worker answers in the same order::
 
     {"id": "7", "text": "hey compass", "voice": "slt", "language": "en", "settings": {...}, "path": "/tmp/x/7.wav"}
-    {"event": "done", "id": "7"}                            or      (with more in it, where the worker says more)
-    {"event": "failed", "id": "7", "why": "...", "errno": 28}      (errno only where the system gave one)
+    {"event": "done", "id": "7"} or (and any further fields)
+    {"event": "failed", "id": "7", "why": "...", "errno": 28} (errno only if there is one)
 
 A worker ends when its stdin is closed or its parent is gone.
 """
@@ -30,24 +30,25 @@ import wave
 from collections.abc import Callable
 from typing import Any
 
-PARENT_CHECK_S = 1.0  # how often a worker looks whether its parent is still there
+PARENT_CHECK_S = 1.0  # seconds between checks whether the parent still runs
 
 
 class Refused(Exception):
-    """Raised by a speaker for a request it cannot serve; the message becomes ``why``."""
+    """Raised by ``speak`` for a request that it cannot serve; the message becomes ``why``."""
 
 
 class Unavailable(Exception):
-    """Raised while a worker sets itself up and finds that its engine cannot run here."""
+    """Raised during set-up if the engine cannot run here."""
 
 
-Speak = Callable[[dict[str, Any]], dict[str, Any] | None]  # maps a request to the other fields of its answer
+Speak = Callable[[dict[str, Any]], dict[str, Any] | None]  # maps a request to the additional fields of its answer
 
 
 def serve(set_up: Callable[[], tuple[dict[str, Any], Speak]]) -> None:
-    """Run a worker: ``set_up`` gives the facts for "ready" and the function that speaks one request into its path."""
+    """Run a worker: ``set_up`` returns the facts for "ready" and the function that synthesizes a request."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal group; the host decides
-    # Libraries print to stdout as they please; the protocol keeps its own copy of it and sends theirs to stderr.
+    # Libraries print to stdout as they please; the protocol uses a copy of stdout, and redirects their output to
+    # stderr.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     sys.stdout = sys.stderr
@@ -95,11 +96,11 @@ def write_wav(path: str, samples: bytes, sample_rate: int) -> None:
 def _read_requests(requests: queue.Queue[str]) -> None:
     for line in sys.stdin:
         requests.put(line)
-    os._exit(0)  # the host closed the pipe or is gone; what is being spoken now is of no use to anyone
+    os._exit(0)  # the host closed the pipe or ended, so the present request is useless
 
 
 def _end_with_parent(parent: int) -> None:
-    # A process forked from the host may hold the other end of stdin open after the host's death.
+    # A process forked from the host may hold the other end of stdin open after the host has ended.
     while os.getppid() == parent:
         time.sleep(PARENT_CHECK_S)
     os._exit(0)

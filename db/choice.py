@@ -1,4 +1,4 @@
-"""The place of a library's rows: the SQLite file in its folder, or the PostgreSQL server of DATABASE_URL."""
+"""Where a library's rows are: in the SQLite file of its folder, or on the PostgreSQL server of DATABASE_URL."""
 
 from __future__ import annotations
 

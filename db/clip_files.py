@@ -13,11 +13,11 @@ from core.audio_file import SAMPLE_RATE
 from core.data_folder import atomic_path
 
 CLIPS_FOLDER = "clips"
-FULL_SCALE = 32768.0  # of 16-bit samples, as in soundfile, so reading and storing a clip again changes nothing
+FULL_SCALE = 32768.0  # the same scale as soundfile's, so reading a clip and storing it again changes nothing
 
 
 def to_samples(audio: np.ndarray) -> np.ndarray:
-    """Convert float audio [samples] in [-1, 1] to int16. Raises ValueError: not one-dimensional, empty, not finite."""
+    """Convert float audio [samples] in [-1, 1] to int16. Raises ValueError unless it is a finite, non-empty vector."""
     audio = np.asarray(audio)
     if audio.ndim != 1 or not len(audio):
         raise ValueError(f"a clip is a non-empty vector of samples, not an array of shape {audio.shape}")
@@ -46,8 +46,8 @@ def relative_path(digest: str) -> str:
 def store(data_dir: Path, digest: str, samples: np.ndarray) -> bool:
     """Write a clip's file unless it exists; return True if it was written.
 
-    The file is synced before it gets its name, so the name never stands for a partial file. The folder is not synced: a
-    name lost in a power cut leaves at worst a row without a file, which ``Library.check`` repairs.
+    The file is synced before it gets its name, so a partial file never has it. The folder is not synced: if a power cut
+    loses the name, the worst result is a row without a file, which ``Library.check`` repairs.
     """
     target = data_dir / relative_path(digest)
     if target.is_file():

@@ -1,4 +1,4 @@
-"""The parts of the library that its databases share. Queries are in SQLite's SQL, adapted by ``postgresql.py``."""
+"""What the library's databases have in common. Queries are in SQLite's SQL, adapted by ``postgresql.py``."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from core.worded import worded
 SCHEMA = Path(__file__).with_name("db.sql")
 SCHEMA_VERSION = 1
 DATABASE_NAME = "library.sqlite3"
-MARKER = "library.postgresql"  # replaces it in the data folder; names the library's schema on PostgreSQL
-BUSY_TIMEOUT_S = 30.0  # a writer's patience with another
+MARKER = "library.postgresql"  # replaces the SQLite file in the data folder; names the library's schema on PostgreSQL
+BUSY_TIMEOUT_S = 30.0  # seconds that a writer waits for another one
 FULL_TEXT_DIFFERS = "the full-text index does not agree with the clips"
 
 
 @dataclass(frozen=True)
 class Check:
-    """A check of a database: its kind in ``Library.check``, a search for damage (each in words), and the repair.
+    """A check of a database: its kind in ``Library.check``, a search that describes any damage, and the repair.
 
-    Both functions take a connection, ``repair`` within a transaction.
+    Both functions take a connection; ``repair`` runs within a transaction.
     """
 
     kind: str

@@ -3,8 +3,8 @@
 The rows are in an SQLite file (``sqlite.py``), or on a server (``postgresql.py``) if DATABASE_URL names one and the
 library has no such file. The statements are SQLite's.
 
-Order of writing: a clip's file first (synced, then named), its row after it, a batch of rows in one transaction. A kill
-in the middle leaves at worst files without rows; ``Library.check`` finds and removes them. A writer holds the library's
+A clip's file is written first (synced, then named), then its row; a batch of rows shares one transaction. After a kill
+in the middle, there may be files without rows; ``Library.check`` finds and removes them. A writer holds the library's
 write lock while checking that the file exists, so a writer and a repairing check never lose each other's clips.
 """
 
@@ -56,12 +56,12 @@ if TYPE_CHECKING:
 EMISSIONS_FOLDER = "emissions"
 CHECKING, REPAIRING = "checking the clip library", "repairing the clip library"  # in messages
 
-BATCH_CLIPS = 256  # rows a transaction
-BATCH_SAMPLES = 600 * SAMPLE_RATE  # or this much audio, so that memory stays constant
-BATCH_SECONDS = 5.0  # or this long since the batch's first clip, so that a kill loses little slow synthesis
-WRITE_THREADS = 8  # syncing waits for the disk; waits overlap
-PAGE_ROWS = 1000  # rows fetched at a time by iterators
-LEFT_OVER_AFTER_S = 600.0  # a younger file without a row may belong to a running writer
+BATCH_CLIPS = 256  # maximum rows per transaction
+BATCH_SAMPLES = 600 * SAMPLE_RATE  # maximum samples per transaction, so that memory stays constant
+BATCH_SECONDS = 5.0  # maximum seconds since a batch's first clip, so that a kill loses little slow synthesis
+WRITE_THREADS = 8  # they wait for the disk in parallel
+PAGE_ROWS = 1000  # rows per query of iterators
+LEFT_OVER_AFTER_S = 600.0  # seconds; a younger file without a row may belong to a running writer
 
 _COLUMNS = [field.name for field in fields(Clip)]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -70,19 +70,19 @@ _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3
 
 
 def source_id(corpus: str, relative: str) -> str:
-    """Return the ``source`` of an imported clip: the corpus's name (without a colon), a colon, its path there."""
+    """Return the ``source`` of an imported clip: the corpus's name (without a colon), a colon, and its path there."""
     if ":" in corpus or not corpus:
         raise ValueError(f"a corpus needs a name without a colon, not {corpus!r}")
     return f"{_plain(corpus)}:{_plain(relative)}"
 
 
 def library_exists(data_dir: Path) -> bool:
-    """Return whether this data folder has a library; checking creates none."""
+    """Return whether this data folder has a library; this does not create one."""
     return (data_dir / DATABASE_NAME).is_file() or is_on_server(data_dir)
 
 
 def remove_rows(data_dir: Path) -> None:
-    """Delete a library's rows from its server, before its folder goes. Raises HarkError: the server does not answer."""
+    """Delete a library's rows from its server, before its folder. Raises HarkError if the server does not respond."""
     if is_on_server(data_dir):
         on_server(data_dir).remove()
 
@@ -93,8 +93,8 @@ class Library:
     Args:
         data_dir: the data folder; created if missing.
 
-    Every method raises HarkError for problems that a user can fix: a full disk, a read-only folder, a damaged database,
-    one written by a newer Hark, one that stays locked.
+    Every method raises HarkError for problems that a user can fix: a full disk, a read-only folder, or a database that
+    is damaged, remains locked or was written by a newer Hark.
     """
 
     def __init__(self, data_dir: Path) -> None:
@@ -120,12 +120,12 @@ class Library:
     # -- adding ------------------------------------------------------------------------------------------------
 
     def add_clips(self, clips: Iterable[NewClip], once: bool = False) -> list[int]:
-        """Store clips and return their ids in order; a known request_id or source keeps its clip and id.
+        """Store clips and return their ids in order; for a known request_id or source, the stored clip remains.
 
-        With ``once``, a clip with the same samples as a stored one keeps that one's id, too, even where several
-        processes store it at the same time. The iterable is consumed in batches, in constant memory. If it raises, the
-        clips before that are stored and the exception propagates. Raises ValueError: audio that is empty, not a vector
-        or not finite (an error in the calling code).
+        With ``once``, the stored clip also remains if it has the same samples, even if several processes store them at
+        the same time. The iterable is consumed in batches, in constant memory. If it raises, the clips before that are
+        stored and the exception propagates. Raises ValueError, which is an error of the caller, if audio is empty, not
+        a vector or not finite.
         """
         ids: list[int] = []
         batch: list[tuple[NewClip, str, np.ndarray]] = []
@@ -139,7 +139,7 @@ class Library:
                 samples_in_batch += len(samples)
                 full = len(batch) >= BATCH_CLIPS or samples_in_batch >= BATCH_SAMPLES
                 if full or time.monotonic() - started > BATCH_SECONDS:
-                    # Detached first: a batch that failed must not be tried again below.
+                    # The batch is emptied first, so that a failed one is not tried again below.
                     ready, batch, samples_in_batch = batch, [], 0
                     ids += self._add_batch(ready, once)
         finally:
@@ -180,7 +180,7 @@ class Library:
     def _insert(
         self, connection: Connection, clip: NewClip, digest: str, samples: np.ndarray, texts: dict[int, str], once: bool
     ) -> int:
-        """Insert a clip if it is new; return its id and put a new clip's normalized text into ``texts``."""
+        """Insert a clip if it is new; return its id, and add a new clip's normalized text to ``texts``."""
         existing = connection.execute(
             "SELECT id FROM clip WHERE request_id = ? UNION ALL SELECT id FROM clip WHERE source = ?"
             " UNION ALL SELECT id FROM clip WHERE sha256 = ? LIMIT 1",
@@ -188,7 +188,7 @@ class Library:
         ).fetchone()
         if existing is not None:
             return int(existing[0])
-        # Under the write lock: a repairing check may have removed the file since it was written.
+        # While the write lock is held: a repairing check may have removed the file since it was written.
         clip_files.store(self.data_dir, digest, samples)
         row = {
             **{name: getattr(clip, name) for name in ("request_id", "source", "parent_id", "start_s", "end_s")},
@@ -210,7 +210,7 @@ class Library:
         return clip_id
 
     def _forget_files(self, digests: Collection[str]) -> None:
-        """Remove files that a failed batch wrote and no row names; ``check`` finds those that cannot be removed."""
+        """Remove files of a failed batch that no row names; ``check`` finds those that cannot be removed."""
         try:
             with self._writing("cleaning up") as connection:
                 for digest in digests:
@@ -220,7 +220,7 @@ class Library:
             pass
 
     def set_texts(self, texts: Mapping[int, tuple[str, str]]) -> None:
-        """Set {id: (text, normalized text)} as known transcripts; where the words change, alignments are deleted."""
+        """Set {id: (text, normalized text)} as known transcripts; if the words change, alignments are deleted."""
         with self._writing("storing transcripts") as connection:
             for clip_id, (_, normalized) in texts.items():
                 connection.execute(
@@ -253,12 +253,12 @@ class Library:
             )
 
     def delete_clips(self, ids: Collection[int]) -> int:
-        """Delete clips with their alignments, emissions and mined cuts; return the number of deleted clips.
+        """Delete clips with their alignments, emissions and mined clips; return the number of deleted clips.
 
-        Clips that a person trimmed stay. The rows go first, in one transaction, then the files that no other row names:
-        a kill in the middle leaves files that ``check`` removes.
+        Clips that a person trimmed remain. The rows are deleted first, in one transaction, then the files that no other
+        row names; ``check`` removes files that a kill in the middle leaves.
         """
-        # Cuts too: their request ids contain the parent's id, which SQLite may give to another clip later.
+        # Mined clips too: their request ids contain the parent's id, which SQLite may reuse for another clip.
         cuts = "parent_id IN (SELECT value FROM json_each(?)) AND json_extract(settings, '$.trimmed') IS NULL"
         among = "IN (SELECT value FROM json_each(?))"
         with self._writing("deleting clips") as connection:
@@ -278,7 +278,7 @@ class Library:
     # -- finding -----------------------------------------------------------------------------------------------
 
     def clips(self, ids: Collection[int]) -> list[Clip]:
-        """Return the clips with these ids, in order of id; unknown ids are left out."""
+        """Return the clips with these ids, in order of id; unknown ids are ignored."""
         return self._select("id IN (SELECT value FROM json_each(?))", [list(ids)])
 
     def clips_with_texts(self, texts: Collection[str], language: str, where: ClipQuery | None = None) -> list[Clip]:
@@ -290,7 +290,7 @@ class Library:
         """Return the clips whose normalized text contains ``phrase`` as whole words, in order of id.
 
         The phrase is plain text: quotes, ``*`` or ``NEAR`` in it have no meaning. Scripts without spaces between words
-        are searched letter by letter.
+        are searched character by character.
         """
         condition, values = self._phrase_condition(phrase)
         return self._select(condition, values, where or ClipQuery(), limit) if condition else []
@@ -306,7 +306,7 @@ class Library:
     def page(
         self, filters: LibrarySearch, limit: int, before_id: int | None = None, after_id: int | None = None
     ) -> list[Clip]:
-        """Return up to ``limit`` clips of a user's search, newest first: those right before an id, or right after one.
+        """Return up to ``limit`` clips of a user's search, newest first: those just before an id, or just after one.
 
         It reads no more rows than it returns even if many match, so the last page is as fast as the first.
         """
@@ -325,7 +325,7 @@ class Library:
         return clips[::-1] if upward else clips
 
     def count(self, filters: LibrarySearch, most: int) -> int:
-        """Count the clips of a user's search, up to ``most``."""
+        """Count the clips of a user's search, at most ``most``."""
         source, condition, values = self._filter_condition(filters)
         query = f"SELECT COUNT(*) FROM (SELECT 1 FROM {source} WHERE {condition} LIMIT ?) AS found"
         return int(self._rows(query, [*values, most])[0][0])
@@ -340,7 +340,7 @@ class Library:
         return self._select("source >= ? AND source < ?", [first, first[:-1] + ";"])  # ';' is the character after ':'
 
     def cuts_of(self, ids: Collection[int]) -> list[Clip]:
-        """Return all clips, also rejected ones, that were cut from these."""
+        """Return all clips, also rejected ones, that were mined from these."""
         return self._select("parent_id IN (SELECT value FROM json_each(?))", [list(ids)])
 
     def iter_clips(self, where: ClipQuery | None = None) -> Iterator[Clip]:
@@ -355,7 +355,7 @@ class Library:
 
     def generated_by(self, run: str, limit: int) -> list[Clip]:
         """Return the newest clips, at most ``limit``, that a run generated ("run:bucket": for one bucket)."""
-        # request ids are "run:bucket:number", and a range of them is found through their index
+        # Request ids are "run:bucket:number"; a range query uses their index.
         newest = "SELECT id FROM clip WHERE request_id > ? AND request_id < ? ORDER BY id DESC LIMIT ?"
         condition = f"id IN (SELECT id FROM ({newest}) AS newest)"
         return self._select(condition, [f"{run}:", f"{run};", limit], ClipQuery())
@@ -380,9 +380,9 @@ class Library:
     def transcripts(self, language: str, limit: int, seed: int) -> list[str]:
         """Return up to ``limit`` distinct normalized transcripts of imported corpora, drawn by ``seed``.
 
-        Transcripts of the portal's recordings are excluded: engines would speak them, everyone who shares a detector
-        could play such clips, and they would outlive a deleted recording. A longer list begins with the shorter one,
-        as long as the library does not change.
+        Transcripts of the portal's recordings are excluded: engines would synthesize them, users who share a detector
+        could play such clips, and the clips would outlive a deleted recording. While the library does not change, a
+        longer list begins with the shorter one.
         """
         draw = random.Random(seed)
         factor, offset, prime = draw.randrange(10**6, 10**9), draw.randrange(10**9), 2_147_483_647
@@ -442,8 +442,8 @@ class Library:
         """Store an acoustic model's output for clips: (clip id, matrix [frames, labels]).
 
         It is stored as float16, or unchanged if it is uint8 (packed by the caller), and replaces an earlier emission.
-        Clips with the same audio share one file. Raises ValueError: the aligner's name cannot be a file name.
-        HarkError: an unknown clip id, besides the usual.
+        Clips with the same audio share one file. Raises ValueError if the aligner's name cannot be a file name, and
+        HarkError also for an unknown clip id.
         """
         if not _NAME.fullmatch(aligner):
             raise ValueError(f"an aligner's name is made of letters, digits, '.', '_' and '-': {aligner!r}")
@@ -465,7 +465,7 @@ class Library:
             )
 
     def emission(self, clip_id: int, aligner: str) -> np.ndarray | None:
-        """Return the stored emission [frames, labels], float16 or uint8; None if there is none or its file is lost."""
+        """Return the stored emission [frames, labels], float16 or uint8; None if it or its file is missing."""
         rows = self._rows("SELECT file FROM emission WHERE clip_id = ? AND aligner = ?", (clip_id, aligner))
         if not rows:
             return None
@@ -481,7 +481,7 @@ class Library:
         )
 
     def set_alignments(self, aligner: str, alignments: Mapping[int, Sequence[AlignedUnit]]) -> None:
-        """Replace the aligner's words and phones of clips, {clip id: units in order of time}."""
+        """Replace the words and phones of clips that the aligner found, {clip id: units in order of time}."""
         with self._writing("storing alignments") as connection:
             for clip_id, units in alignments.items():
                 connection.execute("DELETE FROM alignment WHERE clip_id = ? AND aligner = ?", (clip_id, aligner))
@@ -557,10 +557,10 @@ class Library:
         another digest: row and file are removed; a clip with a request id is then made again), "file without row" and
         "temporary file" (removed), "emission without file" (row removed), "emission file without row" (removed),
         "dangling reference" (cleared), "full-text index" (rebuilt), "database" (SQLite's own integrity check; indices
-        are rebuilt, other damage stays and needs a backup).
+        are rebuilt, other damage remains and requires a backup).
 
         Args:
-            repair: repair the problems.
+            repair: repair the problems found.
             verify_audio: also decode every file and compare digests.
             left_over_after_s: younger files without a row are ignored; a writer may be about to add the row. Temporary
                 files are always ignored for ten minutes.
@@ -612,11 +612,11 @@ class Library:
     ) -> tuple[list[Problem], int]:
         """Compare the rows and files of one digest prefix; return the problems and the number of files."""
         folder = self.data_dir / clip_files.CLIPS_FOLDER / prefix
-        # The files first: a row added since then has its file by now, and a file still without its row is too young to
-        # judge.
+        # Files are listed before rows: a row added since then already has its file, and a file without its row is too
+        # young to judge.
         files = _files_below(folder)
         query = "SELECT DISTINCT sha256, path FROM clip WHERE sha256 >= ? AND sha256 < ?"
-        rows = self._rows(query, (prefix, prefix + "g"), CHECKING)  # 'g' comes after every hexadecimal digit
+        rows = self._rows(query, (prefix, prefix + "g"), CHECKING)  # 'g' sorts after every hexadecimal digit
         expected = {self.data_dir / path: digest for digest, path in rows}
         problems: list[Problem] = []
         for path, digest in expected.items():
@@ -643,7 +643,7 @@ class Library:
         repair: bool,
         before: float,
     ) -> list[Problem]:
-        """Return the files that no row names, except those too young to judge.
+        """Report the files that no row names, except those too young to judge.
 
         Args:
             files: each with its time [seconds since the epoch].
@@ -655,7 +655,7 @@ class Library:
         for path, modified in files.items():
             if path in expected:
                 continue
-            temporary = path.name.startswith(".")  # of atomic_path
+            temporary = path.name.startswith(".")  # made by atomic_path
             # A writer survives the loss of a finished file (it checks again), but not that of its temporary one.
             if modified > min(before, time.time() - LEFT_OVER_AFTER_S if temporary else math.inf):
                 continue
@@ -665,7 +665,7 @@ class Library:
         return problems
 
     def _remove_clips_of(self, path: Path, digest: str, only_if_missing: bool) -> bool:
-        """Remove the rows of a digest and their file, after checking again under the write lock."""
+        """Remove the rows of a digest and its file, after another check while the write lock is held."""
         with self._writing(REPAIRING) as connection:
             if not (only_if_missing and path.is_file()):
                 connection.execute("DELETE FROM clip WHERE sha256 = ?", (digest,))
@@ -708,7 +708,7 @@ class Library:
         return {value for (value,) in self._rows(query, values)}
 
     def _filter_condition(self, filters: LibrarySearch) -> tuple[str, str, list[Any]]:
-        """Return the tables to read, the SQL condition and its values."""
+        """Return the tables to read, the SQL condition, and its values."""
         source = "clip"
         parts = ["TRUE"]
         values: list[Any] = []
@@ -716,8 +716,8 @@ class Library:
             if _UNSPACED.search(filters.phrase):
                 condition, values = self._phrase_condition(filters.phrase)
             else:
-                # The full-text index gives its rows in order, so no more than a page of many matches is read. CROSS
-                # JOIN keeps SQLite from turning that around.
+                # The full-text index returns rows in order, so only one page of many matches is read. CROSS JOIN
+                # prevents SQLite from swapping the tables.
                 source = "clip_fts CROSS JOIN clip ON clip.id = clip_fts.rowid"
                 condition, values = self._database.phrase(_plain(filters.phrase).strip())
             parts.append(condition)
@@ -760,7 +760,7 @@ class Library:
                 with connection.transaction():
                     yield connection
             except self._database.refused as error:
-                # A bug, not the user's error: the schema refuses an id or a value.
+                # A bug in Hark, not an error of the user: the schema rejects an id or a value.
                 raise ValueError(f"{doing}: {error}") from error
 
     def _connection(self) -> Connection:
@@ -806,7 +806,7 @@ _ORIGIN_CONDITIONS = {
 
 
 def _plain(text: str) -> str:
-    """Return text as the library stores it: without NUL, and lone surrogates (undecodable file names) escaped."""
+    """Return text as the library stores it: without NUL, and with lone surrogates (undecodable file names) escaped."""
     return text.replace("\0", "").encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -841,7 +841,7 @@ def _files_below(folder: Path) -> dict[Path, float]:
 
 
 def _modified(path: Path) -> float:
-    """Return a file's time of change [seconds since the epoch]; "now" if it has vanished meanwhile."""
+    """Return a file's modification time [seconds since the epoch]; the present time if the file no longer exists."""
     try:
         return path.stat().st_mtime
     except OSError:

@@ -1,4 +1,4 @@
-"""SQLite's full-text search (FTS5) of texts in memory, so that searches on servers use the words that SQLite would."""
+"""SQLite's full-text search (FTS5) in memory, so that searches on servers split texts as SQLite would."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 
-LONGEST_WORD = 500  # letters: an entry of PostgreSQL's index has at most 2.7 kB, of a tsvector 2 kB
+LONGEST_WORD = 500  # characters; an entry of PostgreSQL's index has at most 2.7 kB, one of a tsvector 2 kB
 
 
 @contextmanager
 def indexed(texts: Iterable[str], tokenizer: str) -> Iterator[sqlite3.Connection]:
-    """Yield a database with these texts in the FTS5 table ``indexed``, column ``text``, numbered from 0."""
+    """Yield a database with these texts, numbered from 0, in the FTS5 table ``indexed``, column ``text``."""
     with closing(sqlite3.connect(":memory:")) as memory:
         memory.execute(f'CREATE VIRTUAL TABLE indexed USING fts5 (text, tokenize = "{tokenizer}")')
         memory.executemany("INSERT INTO indexed (rowid, text) VALUES (?, ?)", enumerate(texts))
@@ -19,7 +19,7 @@ def indexed(texts: Iterable[str], tokenizer: str) -> Iterator[sqlite3.Connection
 
 
 def words_of(texts: Sequence[str], tokenizer: str) -> list[list[str]]:
-    """Split each text into words, in order, as compared; long ones are truncated."""
+    """Split each text into words, in order, in the form that is compared; long words are truncated."""
     words: list[list[str]] = [[] for _ in texts]
     with indexed(texts, tokenizer) as memory:
         memory.execute("CREATE VIRTUAL TABLE word USING fts5vocab (indexed, instance)")

@@ -1,4 +1,4 @@
-"""Libraries on a server as SQLite files, and back, so that a backup does not depend on where the rows are.
+"""Conversion of libraries on a server into SQLite files and back, so that a backup does not depend on the server.
 
 Rows are copied in batches of clips, within one transaction on each side, then read back and compared.
 """
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from db.choice import Connection, Database
     from db.postgresql import PostgresqlDatabase
 
-CLIPS = 200  # in a batch; one clip of a long recording may have thousands of phones
-ORDER = {  # of each table's rows; the clip's id comes first
+CLIPS = 200  # clips per batch; one clip of a long recording may have thousands of phones
+ORDER = {  # order of each table's rows; the clip's id comes first
     "clip": "id",
     "emission": "clip_id, aligner",
     "alignment": "clip_id, aligner, level, position",
@@ -47,9 +47,9 @@ class Libraries:
         return False
 
     def save(self, name: str, copy: Path) -> None:
-        """Write a consistent snapshot of a library to a new SQLite file. Raises FileNotFoundError: no library."""
+        """Write a consistent snapshot of a library to a new SQLite file. Raises FileNotFoundError if it is missing."""
         folder = (self._data / name).parent
-        if not is_on_server(folder):  # its user was deleted; connecting would make the library again
+        if not is_on_server(folder):  # its user was deleted; connecting would create the library again
             raise FileNotFoundError(folder)
         source = on_server(folder)
         saying = _explaining(source, "The clip library cannot be copied.")
@@ -58,9 +58,10 @@ class Libraries:
 
     @contextmanager
     def replaced_by(self, staged: Path, reporter: Reporter) -> Iterator[None]:
-        """Load a backup's libraries into new ones, dropped if the block raises, and delete its SQLite files."""
+        """Load a backup's libraries into new ones (dropped if the block raises); delete the backup's SQLite files."""
         files = [staged / DATABASE_NAME, *sorted(staged.glob(f"users/*/{DATABASE_NAME}"))]
-        libraries: dict[str, PostgresqlDatabase] = {}  # by name: the folder may be moved before a library is dropped
+        # by name, because the folder may be moved before a library is dropped
+        libraries: dict[str, PostgresqlDatabase] = {}
         try:
             for file in files:
                 if not file.is_file():
@@ -81,9 +82,9 @@ class Libraries:
             raise
 
     def forget(self, data: Path, names: Iterable[str]) -> None:
-        """Delete the rows of libraries that were saved as these files."""
+        """Delete the rows of the libraries that were saved as these files."""
         for name in names:
-            if is_on_server((data / name).parent):  # not the portal's
+            if is_on_server((data / name).parent):  # the portal's database is skipped
                 with suppress(HarkError):  # unused rows do no harm
                     on_server((data / name).parent).remove()
 

@@ -16,11 +16,11 @@ class NewClip:
 
     Attributes:
         audio: mono float32 [samples] at 16 kHz, at least one sample, finite.
-        text: the text given to the engine, or the corpus's transcript, with its punctuation.
+        text: the text given to the engine, or the corpus's transcript, with punctuation.
         text_normalized: ``normalize(text, language)``; used for search and counts.
         engine: the engine's name; "corpus" for imported clips.
         source: ``source_id(corpus, path inside the corpus)``.
-        parent_id, start_s, end_s: the clip that this one was cut from, and its place there [seconds].
+        parent_id, start_s, end_s: the clip that this one was cut from, and its position there [seconds].
         text_known: False if the words are unknown; such a clip is never found by its text.
     """
 
@@ -76,12 +76,12 @@ class ClipQuery:
 
     Attributes:
         imported: True for clips of corpora (they have a source), False for generated and mined ones.
-        slices: True for clips that mining cut from another one, False for all others; a clip that a person trimmed
-            (``settings["trimmed"]``) replaces its original and is not a slice.
+        slices: True for mined clips, False for all others; a clip that a person trimmed (``settings["trimmed"]``)
+            replaces its original and is not mined.
         text_known: True for clips whose words are known; False for imported audio without a transcript, in which any
             phrase may occur.
-        aligned_by: the name of an aligner, for the clips that it has aligned.
-        state: "ready" unless rejected clips are wanted.
+        aligned_by: the name of an aligner that has aligned the clips.
+        state: "ready" or "rejected".
     """
 
     language: str | None = None
@@ -102,8 +102,7 @@ class LibrarySearch:
     Attributes:
         phrase: words that occur in the transcript, as in ``Library.search``.
         voice: a part of the voice's or the speaker's name, in any case.
-        origin: one of :data:`ORIGINS`: spoken by an engine; imported recordings; recorded with Hark; cut from another
-            clip.
+        origin: one of :data:`ORIGINS`: synthesized, imported, recorded with Hark, or mined.
         state: "ready" or "rejected".
     """
 
@@ -145,7 +144,7 @@ class LibraryStats:
 
 @dataclass(frozen=True)
 class Problem:
-    """A problem found by ``Library.check``: its kind, the clip or file, and whether it was repaired."""
+    """A problem that ``Library.check`` found: its kind, the clip or file, and whether it was repaired."""
 
     kind: str
     what: str

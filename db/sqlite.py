@@ -21,7 +21,7 @@ from db.database import FULL_TEXT_DIFFERS, SCHEMA, SCHEMA_VERSION, Check, in_use
 
 
 class SqliteConnection:
-    """A connection of one thread; a list among the values fills ``IN (SELECT value FROM json_each(?))``."""
+    """A thread's connection; a list among the values fills ``IN (SELECT value FROM json_each(?))``."""
 
     def __init__(self, file: Path) -> None:
         self._raw = sqlite3.connect(str(file), timeout=database.BUSY_TIMEOUT_S, isolation_level=None)
@@ -40,10 +40,10 @@ class SqliteConnection:
         return int(self._raw.execute(query, list(clip.values())).lastrowid or 0)
 
     def index(self, texts: Mapping[int, str]) -> None:
-        """Do nothing: triggers have put the clips' texts, {clip id: text}, into the full-text index."""
+        """Do nothing: triggers have added the clips' texts, {clip id: text}, to the full-text index."""
 
     def number(self) -> None:
-        """Do nothing: SQLite numbers new clips from the highest number on."""
+        """Do nothing: SQLite numbers new clips from the highest number up."""
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -98,7 +98,7 @@ class SqliteDatabase:
         return connection
 
     def phrase(self, phrase: str) -> tuple[str, list[Any]]:
-        """Return the condition on ``clip_fts`` for a phrase, and its values. Within quotes FTS5 interprets nothing."""
+        """Return the condition on ``clip_fts`` for a phrase, and its values. FTS5 takes quoted text literally."""
         return "clip_fts MATCH ?", ['"' + phrase.replace('"', '""') + '"']
 
     def explained(self, error: Exception, doing: str) -> Exception:
