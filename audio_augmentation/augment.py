@@ -1,4 +1,4 @@
-"""The augmentation chain: from a clean clip to a microphone's recording in a room."""
+"""The augmentation chain, which turns a clean clip into a recording by a microphone in a room."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from audio_augmentation.equalizer import random_equalizer
 class AugmentationConfig:
     """Probabilities and ranges of the steps. A ``*_share`` is the probability that a clip gets that step.
 
-    The defaults are known to work for wake words; strong reverberation, filters and noise together leave no phones in a
-    clip, which is why each applies to a share of the clips.
+    The defaults are known to work for wake words. Strong reverberation, filters and noise together leave no phones in a
+    clip, so each applies only to a fraction of the clips.
     """
 
     speed_share: float = 0.7
-    speed: tuple[float, float] = (0.85, 1.15)  # pitch changes too
+    speed: tuple[float, float] = (0.85, 1.15)  # factor; changes the pitch
     tempo_share: float = 0.25
-    tempo: tuple[float, float] = (0.9, 1.15)  # pitch stays
+    tempo: tuple[float, float] = (0.9, 1.15)  # factor; preserves the pitch
 
-    talker_equalizer_share: float = 0.3  # the voice before the room: another vocal tract, a loudspeaker
-    room_share: float = 0.5  # if there are rooms
+    talker_equalizer_share: float = 0.3  # equalizes the voice before the room: another vocal tract, a loudspeaker
+    room_share: float = 0.5  # effective only if there are rooms
 
     noise_share: float = 0.85
     snr_db: tuple[float, float] = (-5.0, 25.0)
     usual_snr_db: tuple[float, float] = (0.0, 20.0)
-    usual_snr_share: float = 0.85  # of the noisy clips; the others draw from all of snr_db
-    library_share: float = 0.6  # of the noisy clips, if there is recorded noise
-    babble_share: float = 0.15  # of the noisy clips, if there are voices; the rest gets generated noise
-    floor_snr_db: tuple[float, float] = (30.0, 55.0)  # self-noise of the microphone, on clips without other noise
+    usual_snr_share: float = 0.85  # fraction of the noisy clips; the others draw from all of snr_db
+    library_share: float = 0.6  # fraction of the noisy clips, if there is recorded noise
+    babble_share: float = 0.15  # fraction of the noisy clips, if there are voices; the rest gets generated noise
+    floor_snr_db: tuple[float, float] = (30.0, 55.0)  # level of microphone self-noise on clips without other noise
 
     equalizer_share: float = 0.6
-    equalizer_db: float = 8.0  # gain of a band, at most
-    tilt_db: float = 2.0  # an octave, at most
-    microphone_share: float = 0.4  # of the equalized clips: bass and treble cut off, resonances added
+    equalizer_db: float = 8.0  # maximum gain per band
+    tilt_db: float = 2.0  # maximum per octave
+    microphone_share: float = 0.4  # fraction of the equalized clips: bass and treble cut off, resonances added
 
     overload_share: float = 0.03
     overload_db: tuple[float, float] = (0.0, 12.0)
@@ -47,16 +47,16 @@ class AugmentationConfig:
     opus_bitrates: tuple[int, ...] = (8_000, 12_000, 16_000, 24_000, 32_000)
 
     gain_db: tuple[float, float] = (-24.0, 6.0)
-    level_db: tuple[float, float] = (-45.0, -15.0)  # dBFS; the range of the final active level
+    level_db: tuple[float, float] = (-45.0, -15.0)  # dBFS; range of the final active level
 
 
 class Augmenter:
     """Applies the chain. It has no state: the same audio and an equal generator give the same result.
 
     Args:
-        noises: recorded noise; None: generated noise only.
-        rooms: impulse responses [samples], see :func:`reverb.room_pool`; empty: no reverberation.
-        voices: clips for babble, which must not contain the phrase; empty: no babble.
+        noises: recorded noise; None for generated noise only.
+        rooms: impulse responses [samples], see :func:`reverb.room_pool`; empty for no reverberation.
+        voices: clips for babble, which must not contain the phrase; empty for no babble.
     """
 
     def __init__(
@@ -80,10 +80,10 @@ class Augmenter:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the augmented audio, and the new indices of the samples ``positions`` [len(positions)], int64.
 
-        Exact to a sample under speed changes, to 10 ms under tempo changes; nothing else moves sound.
+        They are exact to a sample under speed changes, and to 10 ms under tempo changes; other steps do not move sound.
 
         Raises:
-            ValueError: audio that is not one-dimensional.
+            ValueError: the audio is not one-dimensional.
         """
         if np.ndim(audio) != 1:
             raise ValueError(f"audio is [samples], not an array of shape {np.shape(audio)}")
@@ -91,7 +91,7 @@ class Augmenter:
         audio = np.clip(np.nan_to_num(np.asarray(audio, dtype=np.float32)), -1.0, 1.0)
         given = len(audio)
 
-        # The talker.
+        # The voice.
         if rng.random() < config.speed_share:
             audio = gain_speed.change_speed(audio, rng.uniform(*config.speed))
         if rng.random() < config.tempo_share:
@@ -100,7 +100,7 @@ class Augmenter:
         if rng.random() < config.talker_equalizer_share:
             audio = random_equalizer(audio, rng, config.equalizer_db, config.tilt_db)
 
-        # The room, and other sounds in it.
+        # The room, and its other sounds.
         if len(self.rooms) and rng.random() < config.room_share:
             audio = reverb.reverberate(audio, self.rooms[int(rng.integers(len(self.rooms)))])
         audio = self._with_noise(audio, rng)
@@ -122,7 +122,7 @@ class Augmenter:
     def _with_noise(self, audio: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         config = self.config
         if rng.random() >= config.noise_share:
-            # Only synthesizers produce digital silence; a detector must not learn it.
+            # Only synthesizers produce digital silence, so a detector must not learn it.
             return noise.add_noise(
                 audio, noise.colored_noise(len(audio), rng.uniform(0.0, 1.5), rng), rng.uniform(*config.floor_snr_db)
             )
@@ -142,6 +142,7 @@ class Augmenter:
     def _at_level(self, audio: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         lowest, highest = self.config.level_db
         level_db = gain_speed.to_db(gain_speed.active_rms(audio)) + rng.uniform(*self.config.gain_db)
-        if not lowest <= level_db <= highest:  # drawn again, not clamped, or the bounds would become common levels
+        # Drawn again rather than clamped, because clamping would make the bounds frequent.
+        if not lowest <= level_db <= highest:
             level_db = rng.uniform(lowest, highest)
         return gain_speed.set_level(audio, level_db)

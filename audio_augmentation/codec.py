@@ -14,7 +14,7 @@ from core.audio_file import SAMPLE_RATE
 
 TELEPHONE_RATE = 8_000  # Hz
 TELEPHONE_BAND_HZ = (300.0, 3400.0)  # ITU-T G.712
-# libsndfile maps its compression level 0 ... 1 to these bits a second and channel (src/ogg_opus.c).
+# libsndfile maps its compression levels 0 to 1 to these bit/s per channel (src/ogg_opus.c).
 OPUS_HIGHEST, OPUS_LOWEST = 256_000, 6_000
 
 
@@ -23,7 +23,7 @@ def mu_law(audio: np.ndarray) -> np.ndarray:
     mu = 255.0
     limited = np.clip(audio.astype(np.float32), -1.0, 1.0)
     compressed = np.sign(limited) * np.log1p(mu * np.abs(limited)) / np.log1p(mu)
-    steps = 127.0  # symmetric, so that silence stays silence
+    steps = 127.0  # symmetric, so that silence remains silence
     quantized = np.round(compressed * steps) / steps
     return (np.sign(quantized) * np.expm1(np.abs(quantized) * np.log1p(mu)) / mu).astype(np.float32)
 
@@ -39,7 +39,7 @@ def telephone(audio: np.ndarray) -> np.ndarray:
 
 
 def opus(audio: np.ndarray, bitrate: int = 16_000) -> np.ndarray:
-    """Encode and decode ``audio`` as Opus at ``bitrate`` bits a second (6,000 to 256,000), as in internet calls."""
+    """Encode and decode ``audio`` as Opus at ``bitrate`` [bit/s] from 6,000 to 256,000, as in internet calls."""
     if not OPUS_LOWEST <= bitrate <= OPUS_HIGHEST:
         raise ValueError(f"Opus here takes {OPUS_LOWEST} to {OPUS_HIGHEST} bit/s, not {bitrate}")
     if not len(audio):
@@ -50,7 +50,7 @@ def opus(audio: np.ndarray, bitrate: int = 16_000) -> np.ndarray:
 
 
 def opus_bytes(audio: np.ndarray, bitrate: int) -> bytes:
-    """Encode audio [samples] at 16 kHz as Ogg Opus, a second at a time: libsndfile's encoder crashes on more."""
+    """Encode audio [samples] at 16 kHz as Ogg Opus, one second at a time: libsndfile's encoder crashes on more."""
     stream = io.BytesIO()
     level = (OPUS_HIGHEST - bitrate) / (OPUS_HIGHEST - OPUS_LOWEST)
     with soundfile.SoundFile(
@@ -67,7 +67,7 @@ def _opus_round_trip(audio: np.ndarray, bitrate: int) -> np.ndarray:
 
 @lru_cache(maxsize=32)
 def _opus_delay(bitrate: int) -> int:
-    """Return the delay in samples of this libsndfile's Opus at ``bitrate`` (0 in versions that remove the pre-skip)."""
+    """Return the delay [samples] of this libsndfile's Opus at ``bitrate``; 0 in versions that remove the pre-skip."""
     burst = np.random.default_rng(0).standard_normal(SAMPLE_RATE // 2).astype(np.float32)
     burst = 0.2 * burst * np.hanning(len(burst)).astype(np.float32)
     decoded = _opus_round_trip(np.pad(burst, (0, SAMPLE_RATE // 4)), bitrate)

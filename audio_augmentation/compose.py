@@ -1,4 +1,4 @@
-"""Longer streams made of clips."""
+"""Composition of clips into longer streams."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 from audio_augmentation.gain_speed import active_rms, limit_peak, set_level, to_db
 from core.audio_file import SAMPLE_RATE
 
-FADE = SAMPLE_RATE // 200  # samples (5 ms) of fade at a clip's edges, so that joins do not click
-PAUSE_S = (0.0, 0.4)  # between a phrase and other speech of the same talker
-NEIGHBOUR_DB = 3.0  # by which that speech may be louder or quieter than the phrase
+FADE = SAMPLE_RATE // 200  # samples (5 ms) of fade at a clip's edges, to prevent clicks
+PAUSE_S = (0.0, 0.4)  # seconds between a phrase and other speech by the same speaker
+NEIGHBOUR_DB = 3.0  # maximum level difference between that speech and the phrase
 
 
 def compose_stream(
@@ -26,7 +26,7 @@ def compose_stream(
 
     Args:
         clips: audio [samples] each; may be empty.
-        gap_s: least and greatest gap between clips, seconds.
+        gap_s: minimum and maximum gap between clips, seconds.
         lead_s, tail_s: silence before the first and after the last clip, seconds.
         level_db: each clip's active level is drawn from this range of dBFS; None leaves the levels unchanged.
     """
@@ -44,11 +44,11 @@ def compose_stream(
 def surround(
     phrase: np.ndarray, before: np.ndarray | None, after: np.ndarray | None, rng: np.random.Generator
 ) -> tuple[np.ndarray, int, int]:
-    """Place a phrase between other speech of the same talker.
+    """Place a phrase between other speech by the same speaker.
 
     Args:
         phrase: the phrase [samples], without surrounding silence.
-        before, after: other speech, or None for nothing on that side.
+        before, after: other speech, or None for no speech on that side.
 
     Returns:
         The stream [samples], and the samples at which the phrase starts and ends in it.
@@ -70,7 +70,7 @@ def surround(
 
 
 def _faded(audio: np.ndarray) -> np.ndarray:
-    """Return a copy with 5 ms of fade at both ends (less for very short audio)."""
+    """Return a copy with 5 ms of fade at both ends (shorter for very short audio)."""
     faded = audio.astype(np.float32)
     fade = min(FADE, len(faded) // 2)
     if fade:

@@ -1,4 +1,4 @@
-"""Level and tempo: measuring and setting loudness, overload, speed (pitch changes too) and tempo (pitch stays)."""
+"""Level and tempo: measurement and setting of levels, overload, speed (changes pitch) and tempo (preserves pitch)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import soxr
 from core.audio_file import SAMPLE_RATE
 
 LEVEL_FRAME = SAMPLE_RATE // 50  # samples (20 ms) over which a level is measured
-ACTIVE_RANGE_DB = 30.0  # frames this far below the loudest count as pauses
-SILENCE_DB = -120.0  # dBFS; anything quieter is silence: scaling it up would only overflow
+ACTIVE_RANGE_DB = 30.0  # dB; frames that are quieter than the loudest by more than this count as pauses
+SILENCE_DB = -120.0  # dBFS; quieter audio is silence, because scaling it up would overflow
 SILENCE = 10 ** (SILENCE_DB / 20)
 
 WSOLA_HOP = SAMPLE_RATE // 40  # samples (25 ms) between frames of change_tempo; frames are twice as long
@@ -22,7 +22,7 @@ def rms(audio: np.ndarray) -> float:
 
 
 def active_rms(audio: np.ndarray) -> float:
-    """Return the root mean square over the frames that are not pauses (within 30 dB of the loudest 20 ms).
+    """Return the root mean square over the frames that are not pauses (within 30 dB of the loudest 20 ms frame).
 
     For a steady sound it is the ordinary RMS; for speech or a bark it does not depend on the surrounding silence.
     """
@@ -41,9 +41,9 @@ def to_db(amplitude: float) -> float:
 
 
 def limit_peak(audio: np.ndarray) -> np.ndarray:
-    """Scale the audio down if its peak is above 1; nothing is clipped."""
+    """Scale the audio down if its peak is above 1; no sample is clipped."""
     peak = float(np.max(np.abs(audio))) if len(audio) else 0.0
-    # The division can round to just above 1; clipping that last bit is inaudible.
+    # The division can round to just above 1; clipping the last bit is inaudible.
     return np.clip(audio / np.float32(peak), -1.0, 1.0) if peak > 1.0 else audio
 
 
@@ -59,7 +59,7 @@ def set_level(audio: np.ndarray, level_db: float) -> np.ndarray:
 
 
 def overload(audio: np.ndarray, drive_db: float) -> np.ndarray:
-    """Simulate an overdriven microphone: the peak pushed ``drive_db`` above full scale into a soft limit (tanh).
+    """Simulate an overdriven microphone: the peak is driven ``drive_db`` above full scale into a soft limit (tanh).
 
     The result's peak is at most 1, whatever the input's level.
     """
@@ -70,7 +70,7 @@ def overload(audio: np.ndarray, drive_db: float) -> np.ndarray:
 
 
 def change_speed(audio: np.ndarray, factor: float) -> np.ndarray:
-    """Play audio ``factor`` times as fast: round(samples / factor) samples, pitch and formants change too."""
+    """Play audio ``factor`` times as fast: returns round(samples / factor) samples; changes pitch and formants."""
     if factor <= 0:
         raise ValueError(f"speed factor {factor} is not above 0")
     samples = round(len(audio) / factor)
@@ -82,10 +82,10 @@ def change_speed(audio: np.ndarray, factor: float) -> np.ndarray:
 
 
 def change_tempo(audio: np.ndarray, factor: float) -> np.ndarray:
-    """Speed speech up ``factor`` times at the same pitch: round(samples / factor) samples.
+    """Speed speech up ``factor`` times at the same pitch; returns round(samples / factor) samples.
 
     WSOLA (Verhelst and Roelands, ICASSP 1993): overlapping 50 ms frames, each taken from within 10 ms of its nominal
-    position, where it continues the previous frame best. A sound is therefore at most 10 ms from position / factor.
+    position, where it fits the previous frame best. A sound is therefore at most 10 ms from position / factor.
     """
     if factor <= 0:
         raise ValueError(f"tempo factor {factor} is not above 0")
@@ -95,7 +95,7 @@ def change_tempo(audio: np.ndarray, factor: float) -> np.ndarray:
         return audio[:samples].astype(np.float32) if factor >= 1.0 else change_speed(audio, factor)
     window = (0.5 - 0.5 * np.cos(np.pi * np.arange(2 * hop) / hop)).astype(np.float32)  # sums to 1 at this hop
     frames = -(-samples // hop) + 1
-    # Frame k is centred at k * hop of the output, so the source is padded by half a frame and the search range.
+    # Frame k is centred at k * hop of the output, so the source is padded by half a frame plus the search range.
     lead = hop + search
     source = np.pad(audio.astype(np.float32), (lead, 4 * hop + 2 * search + int(2 * hop * factor)))
     energy = np.concatenate([[0.0], np.cumsum(np.square(source, dtype=np.float64))])
@@ -117,6 +117,6 @@ def change_tempo(audio: np.ndarray, factor: float) -> np.ndarray:
 
 
 def change_voice(audio: np.ndarray, factor: float) -> np.ndarray:
-    """Shift pitch and formants by ``factor`` at the same length: roughly, another person's voice."""
+    """Shift pitch and formants by ``factor`` at the same length, which approximates another person's voice."""
     moved = change_speed(change_tempo(audio, 1.0 / factor), factor)
     return np.pad(moved[: len(audio)], (0, max(0, len(audio) - len(moved))))

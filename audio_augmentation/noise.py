@@ -25,21 +25,21 @@ from core.errors import HarkError
 from core.worded import listed, worded
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".m4a", ".webm")
-PIECE_S = 20.0  # seconds of a file that are read, and cached, as one piece
-KEPT_PIECES = 200  # in memory: 256 MB
+PIECE_S = 20.0  # seconds per chunk of a file, which is read and cached as a whole
+KEPT_PIECES = 200  # maximum chunks in memory: 256 MB
 SEAM = SAMPLE_RATE // 100  # samples (10 ms) of crossfade where noise is repeated
-DRAW_TRIES = 8  # pieces tried for one that can be read and is not digital silence
+DRAW_TRIES = 8  # chunks tried before giving up, if they are unreadable or digital silence
 
 
 def repeat_to(audio: np.ndarray, samples: int) -> np.ndarray:
-    """Cut audio to ``samples`` samples, or repeat it with short crossfades so that the seams do not click."""
+    """Cut audio to ``samples`` samples, or repeat it with short crossfades to prevent clicks."""
     if len(audio) >= samples:
         return audio[:samples].astype(np.float32)
     if not len(audio):
         return np.zeros(samples, dtype=np.float32)
     fade = min(SEAM, len(audio) // 4)
     period = len(audio) - fade
-    # One period in which the audio's tail fades out under its own beginning, so that repeating it has no seam.
+    # One period, in which the end of the audio fades out over its beginning, so that repetition has no seam.
     loop = audio[:period].astype(np.float32)
     if fade:
         ramp = np.linspace(0.0, 1.0, fade, dtype=np.float32)
@@ -50,7 +50,7 @@ def repeat_to(audio: np.ndarray, samples: int) -> np.ndarray:
 
 
 def random_segment(audio: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Fill ``samples`` samples with sound: a part of longer audio; shorter audio repeated from a random place."""
+    """Return ``samples`` samples: a random part of longer audio, or shorter audio repeated from a random position."""
     if len(audio) > samples:
         start = int(rng.integers(len(audio) - samples + 1))
         return audio[start : start + samples].astype(np.float32)
@@ -60,9 +60,9 @@ def random_segment(audio: np.ndarray, samples: int, rng: np.random.Generator) ->
 def add_noise(audio: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
     """Add ``noise`` at a level ``snr_db`` below ``audio``.
 
-    Both levels are measured without pauses (:func:`active_rms`), so that neither silence around a word nor gaps between
-    barks change the SNR. If the sum would exceed 1, all of it is scaled down. Shorter noise is repeated, longer noise
-    is cut. With silent audio the noise is added unscaled; silent noise leaves the audio unchanged.
+    Both levels are measured without pauses (:func:`active_rms`), so neither silence around a word nor gaps between
+    barks affect the SNR. If the sum would exceed 1, it is scaled down. Shorter noise is repeated, longer noise is cut.
+    Noise is added to silent audio unscaled; silent noise leaves the audio unchanged.
     """
     noise = repeat_to(noise, len(audio))
     speech_level, noise_level = active_rms(audio), active_rms(noise)
@@ -73,18 +73,18 @@ def add_noise(audio: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray
 
 
 def colored_noise(samples: int, color_exponent: float, rng: np.random.Generator) -> np.ndarray:
-    """Return Gaussian noise with power 1 / f ** ``color_exponent``: 0 white, 1 pink, 2 brown. RMS 0.1, peak below 1.
+    """Return Gaussian noise with power 1 / f ** ``color_exponent``: 0 white, 1 pink, 2 brown; RMS 0.1, peak below 1.
 
-    Flat below 30 Hz, where brown noise would put all of its power.
+    The spectrum is flat below 30 Hz, where brown noise would have all of its power.
     """
     slope_db = -10.0 * color_exponent * np.log10(np.maximum(GRID_HZ, 30.0) / 1000.0)
     return _shaped_noise(samples, slope_db, rng)
 
 
 def ambient_noise(samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Generate a room, street or machine: coloured noise with emphasized bands and a varying level.
+    """Generate ambience of a room, street or machine: coloured noise with emphasized bands and a varying level.
 
-    Sometimes with hum, knocks or clatter. RMS about 0.1, peak at most 1.
+    Some noises have hum, knocks or clatter. RMS about 0.1, peak at most 1.
     """
     slope_db = -10.0 * rng.uniform(-0.2, 2.0) * np.log10(np.maximum(GRID_HZ, 30.0) / 1000.0)
     response = slope_db + random_bands_response(rng, max_db=14.0, bands=int(rng.integers(4, 13)))
@@ -103,12 +103,12 @@ def ambient_noise(samples: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def hum(samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Generate mains hum: 50 or 60 Hz (a little off) with up to 20 harmonics, weaker towards high ones. RMS 0.1."""
+    """Generate mains hum: 50 or 60 Hz (a little off) with up to 20 harmonics, weaker at higher frequencies; RMS 0.1."""
     base_hz = float(rng.choice([50.0, 60.0])) * rng.uniform(0.998, 1.002)
     harmonics = np.arange(1, int(rng.integers(4, 21)))
     amplitudes = rng.uniform(0.1, 1.0, len(harmonics)) / harmonics ** rng.uniform(0.3, 1.5)
     weights = (amplitudes * np.exp(1j * rng.uniform(0.0, 2.0 * np.pi, len(harmonics)))).astype(np.complex64)
-    # The harmonics are powers of one rotating phasor: a product each instead of a sine each.
+    # Each harmonic is a power of one rotating phasor, which costs a product instead of a sine.
     turn = np.exp((2j * np.pi * base_hz / SAMPLE_RATE) * np.arange(samples)).astype(np.complex64)
     power = turn.copy()
     tone = np.zeros(samples, dtype=np.float32)
@@ -119,13 +119,13 @@ def hum(samples: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def knocks(samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Generate keys, footsteps, doors: short decaying bursts of filtered noise. Active RMS 0.1, peak at most 1."""
+    """Generate keys, footsteps, doors: short decaying bursts of filtered noise; active RMS 0.1, peak at most 1."""
     noise = np.zeros(samples, dtype=np.float32)
     count = 1 + int(rng.poisson(2.0 * samples / SAMPLE_RATE))
     color = -10.0 * rng.uniform(-1.0, 2.0) * np.log10(np.maximum(GRID_HZ, 30.0) / 1000.0)
     bursts = _shaped_noise(SAMPLE_RATE, color + random_bands_response(rng, 14.0), rng)
     for start in rng.integers(0, max(samples, 1), count):
-        decay = SAMPLE_RATE * float(np.exp(rng.uniform(np.log(0.003), np.log(0.08))))  # samples to 1 / e
+        decay = SAMPLE_RATE * float(np.exp(rng.uniform(np.log(0.003), np.log(0.08))))  # samples until 1 / e
         length = min(int(5 * decay), samples - int(start), SAMPLE_RATE)
         offset = int(rng.integers(0, SAMPLE_RATE - length + 1))
         burst = bursts[offset : offset + length] * np.exp(-np.arange(length) / decay).astype(np.float32)
@@ -134,10 +134,10 @@ def knocks(samples: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def clatter(samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Generate crockery, cutlery, tools: ringing strokes over a little coloured noise.
+    """Generate crockery, cutlery, tools: ringing strokes over faint coloured noise.
 
-    Each is a sum of damped, inharmonic modes (modal synthesis, as in van den Doel and Pai, "The sounds of physical
-    shapes", 1998) of one of a few objects, in loose groups. Active RMS 0.1, peak at most 1.
+    Each stroke is a sum of damped, inharmonic modes (modal synthesis, as in van den Doel and Pai, "The sounds of
+    physical shapes", 1998) of one of a few objects; strokes come in loose groups. Active RMS 0.1, peak at most 1.
     """
     noise = colored_noise(samples, rng.uniform(0.0, 1.5), rng)
     noise *= np.float32(10 ** (rng.uniform(-40.0, -15.0) / 20))
@@ -149,7 +149,7 @@ def clatter(samples: int, rng: np.random.Generator) -> np.ndarray:
         ring_s = float(np.exp(rng.uniform(np.log(0.004), np.log(0.25)))) * (lowest / hertz) ** rng.uniform(0.2, 1.0)
         audible = hertz < 0.49 * SAMPLE_RATE
         objects.append((hertz[audible], ring_s[audible], rng.uniform(0.1, 1.0, modes)[audible]))
-    place, rate = 0.0, float(np.exp(rng.uniform(np.log(1.0), np.log(12.0))))  # strokes a second within a group
+    place, rate = 0.0, float(np.exp(rng.uniform(np.log(1.0), np.log(12.0))))  # strokes per second within a group
     while True:
         place += SAMPLE_RATE * float(rng.exponential(1.0 / rate) if rng.random() < 0.85 else rng.uniform(0.2, 2.0))
         start = int(place)
@@ -167,7 +167,7 @@ def clatter(samples: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def slow_modulation(samples: int, rng: np.random.Generator, depth_db: float) -> np.ndarray:
-    """Return gains [samples] that vary by about ``depth_db`` either way, in a new direction every 0.1 to 2 s."""
+    """Return gains [samples] that vary by about +-``depth_db``, in a new direction every 0.1 to 2 s."""
     step = rng.uniform(0.1, 2.0) * SAMPLE_RATE
     points = np.arange(int(samples / step) + 2) * step
     gains_db = rng.uniform(-depth_db, depth_db, len(points))
@@ -181,7 +181,7 @@ def babble(clips: Sequence[np.ndarray], samples: int, rng: np.random.Generator) 
     The caller must ensure that the clips do not contain the phrase. RMS about 0.1, peak at most 1.
 
     Raises:
-        ValueError: no clips.
+        ValueError: ``clips`` is empty.
     """
     if not len(clips):
         raise ValueError("babble needs clips")
@@ -197,7 +197,7 @@ def babble(clips: Sequence[np.ndarray], samples: int, rng: np.random.Generator) 
 
 
 class NoiseLibrary:
-    """Recorded noise in a folder. Files are read on demand in pieces of 20 s; the last used are cached.
+    """Recorded noise in a folder. Files are read on demand in chunks of 20 s; the most recently used are cached.
 
     Attributes:
         paths: the audio files under the folder, sorted.
@@ -211,7 +211,7 @@ class NoiseLibrary:
     def draw(self, samples: int, rng: np.random.Generator) -> np.ndarray:
         """Return a random segment [samples] of a random file; shorter files are repeated.
 
-        The result depends on the files and the generator only, not on earlier draws. Unreadable files and silent
+        The result depends only on the files and the generator, not on earlier draws. Unreadable files and silent
         segments are skipped.
 
         Raises:
@@ -242,7 +242,7 @@ def load_noise_folder(folder: Path) -> NoiseLibrary:
     """List the audio files anywhere under ``folder``, without reading them.
 
     Raises:
-        HarkError: no such folder, or no audio file in it.
+        HarkError: the folder does not exist or has no audio file.
     """
     check_folder(folder)
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file())
@@ -256,7 +256,7 @@ def load_noise_folder(folder: Path) -> NoiseLibrary:
 
 
 def _piece_count(path: Path) -> int:
-    """Return the number of pieces of a file (1 if its length is unknown before decoding)."""
+    """Return the number of chunks of a file; 1 if its length is unknown before decoding."""
     try:
         return max(1, int(soundfile.info(str(path)).duration / PIECE_S))
     except (soundfile.LibsndfileError, OSError):
@@ -264,7 +264,7 @@ def _piece_count(path: Path) -> int:
 
 
 def _read_piece(path: Path, number: int) -> np.ndarray:
-    """Read piece ``number`` (20 s) of a file; empty if the file cannot be read."""
+    """Read chunk ``number`` (20 s) of a file; empty if the file cannot be read."""
     try:
         if number == 0:
             return read_audio(path, max_seconds=PIECE_S)
@@ -284,7 +284,7 @@ def _shaped_noise(samples: int, response_db: np.ndarray, rng: np.random.Generato
         return np.zeros(0, dtype=np.float32)
     length = fft.next_fast_len(max(samples, 1024), real=True)
     bins = length // 2 + 1
-    # The spectrum of white Gaussian noise is white Gaussian noise: drawing it directly saves a transform.
+    # The spectrum of white Gaussian noise is white Gaussian noise, so drawing it directly saves a transform.
     spectrum = rng.standard_normal(2 * bins, dtype=np.float32).view(np.complex64)
     spectrum *= response_at(response_db - response_db.max(), bins)
     spectrum[0] = 0.0
@@ -292,7 +292,7 @@ def _shaped_noise(samples: int, response_db: np.ndarray, rng: np.random.Generato
 
 
 def _at_active_rms(noise: np.ndarray) -> np.ndarray:
-    """Scale strokes to RMS 0.1 without the silence between them, peak at most 1; silence stays silence."""
+    """Scale strokes to RMS 0.1 (without the silence between them) and a peak of at most 1; silence is unchanged."""
     level = active_rms(noise)
     return limit_peak(noise * np.float32(0.1 / level)) if level > 0.0 else noise
 

@@ -1,4 +1,4 @@
-"""Rooms: simulated impulse responses, and their application without a delay."""
+"""Rooms: simulated impulse responses, which are applied without a delay."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from audio_augmentation.gain_speed import SILENCE, limit_peak, rms
 from core.audio_file import SAMPLE_RATE
 
 SPEED_OF_SOUND = 343.0  # m/s
-BANDS_HZ = np.array([125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0])  # octaves with different absorption
+BANDS_HZ = np.array([125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0])  # octave bands with different absorption
 RT60_RANGE_S = (0.1, 0.8)  # living rooms, kitchens, offices, bathrooms
-IMAGE_ORDER = 8  # reflections computed exactly; later ones are diffuse
-SINC_DELAY = 40  # samples by which pyroomacoustics delays everything: half of its fractional delay filter
-BEFORE_DIRECT = 64  # samples (4 ms) before the direct path: the rise of its band-limited peak
+IMAGE_ORDER = 8  # maximum order of reflections computed exactly; later ones are diffuse
+SINC_DELAY = 40  # samples by which pyroomacoustics delays its result: half of its fractional delay filter
+BEFORE_DIRECT = 64  # samples (4 ms) before the direct path, for the rise of its band-limited peak
 LONGEST_RIR_S = 1.2
 ROOM_TRIES = 50
 
@@ -47,9 +47,9 @@ def reverberate(audio: np.ndarray, rir: np.ndarray) -> np.ndarray:
 
 
 def reverberation_time(rir: np.ndarray) -> float:
-    """Return RT60 in seconds: Schroeder's backward integration, the slope between -5 and -25 dB (T20, ISO 3382-1).
+    """Return RT60 [s] from the slope between -5 and -25 dB of Schroeder's backward integration (T20, ISO 3382-1).
 
-    0 for a response without a decay of 25 dB.
+    It is 0 for a response without a decay of 25 dB.
     """
     energy = np.cumsum(np.square(rir[direct_path(rir) :], dtype=np.float64)[::-1])[::-1]
     if not len(energy) or energy[0] <= 0.0:
@@ -65,15 +65,15 @@ def reverberation_time(rir: np.ndarray) -> float:
 def simulate_room(rng: np.random.Generator) -> np.ndarray:
     """Return the impulse response [samples] of a random furnished room with an RT60 of 0.1 to 0.8 s.
 
-    Rooms of 2 to 9 m; the talker 0.3 m from the microphone up to across the room; the microphone often near a wall.
-    Early reflections by the image method (pyroomacoustics), the rest as noise that decays in each octave with the
-    octave's own RT60 from the level of the early part's end. Walls absorb by Eyring's formula, RT60 = 0.161 V / (-S
+    Rooms measure 2 to 9 m; the speaker is at least 0.3 m from the microphone, which is often near a wall. Early
+    reflections come from the image method (pyroomacoustics). The rest is noise that decays in each octave, with the
+    octave's RT60, from the level at the end of the early part. Walls absorb by Eyring's formula, RT60 = 0.161 V / (-S
     ln(1 - a)). The direct path is at sample 64; the highest peak is 1.
     """
     for _ in range(ROOM_TRIES):
         size = np.array([rng.uniform(2.0, 9.0), rng.uniform(1.8, 7.0), rng.uniform(2.2, 3.5)])
         rt60 = rng.triangular(RT60_RANGE_S[0], 0.35, RT60_RANGE_S[1])
-        # Furniture and curtains absorb high octaves, thin walls and windows sometimes low ones.
+        # Furniture and curtains absorb high octaves; thin walls and windows sometimes absorb low ones.
         band_rt60 = rt60 * 2.0 ** np.interp(
             np.log2(BANDS_HZ), [7.0, 10.0, 13.0], [rng.uniform(-0.6, 0.6), 0.0, rng.uniform(-1.2, 0.0)]
         )
@@ -84,7 +84,7 @@ def simulate_room(rng: np.random.Generator) -> np.ndarray:
         rir = _shoebox(size, np.clip(absorption, 0.02, 0.98), microphone, talker, band_rt60, rng)
         distance = float(np.linalg.norm(talker - microphone))
         if abs(direct_path(rir) - SINC_DELAY - distance / SPEED_OF_SOUND * SAMPLE_RATE) > 2.0:
-            continue  # coinciding echoes more than twice as loud as the direct path, which would not be found
+            continue  # coinciding echoes more than twice as loud as the direct path, which could not be found
         rir = trim_rir(rir)
         if RT60_RANGE_S[0] <= reverberation_time(rir) <= RT60_RANGE_S[1]:
             return rir
@@ -92,14 +92,14 @@ def simulate_room(rng: np.random.Generator) -> np.ndarray:
 
 
 def room_pool(count: int, seed: int) -> list[np.ndarray]:
-    """Simulate ``count`` rooms; a longer pool of the same seed begins with the shorter one. About 10 ms a room."""
+    """Simulate ``count`` rooms; a longer pool of the same seed begins with the shorter one. A room takes 10 ms."""
     return [simulate_room(np.random.default_rng([seed, number])) for number in range(count)]
 
 
 def trim_rir(rir: np.ndarray) -> np.ndarray:
     """Cut an impulse response from 4 ms before its direct path to a decay of 60 dB (1.2 s at most), with peak 1.
 
-    Empty for silence. The end fades out, so that the cut leaves no step.
+    The result is empty for silence. The end fades out, so that the cut does not cause a step.
     """
     rir = rir.astype(np.float32)
     if not rir.any():
@@ -115,12 +115,12 @@ def trim_rir(rir: np.ndarray) -> np.ndarray:
 
 
 def _positions(size: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a microphone (on a table, shelf or wall) and a talker (a mouth at 1 to 1.8 m), not nearer than 0.3 m."""
+    """Draw a microphone (on a table, shelf or wall) and a speaker (a mouth at 1 to 1.8 m) at least 0.3 m apart."""
     while True:
         microphone = rng.uniform(0.1, size - 0.1)
         microphone[2] = rng.uniform(0.4, 2.0)
         talker = rng.uniform(0.3, size - 0.3)
-        if rng.random() < 0.5:  # people mostly stand near what they talk to
+        if rng.random() < 0.5:  # people usually stand near a device when they address it
             towards = rng.normal(size=3)
             talker = microphone + towards / np.linalg.norm(towards) * rng.uniform(0.3, 1.2)
             talker[:2] = np.clip(talker[:2], 0.2, size[:2] - 0.2)
@@ -146,7 +146,8 @@ def _shoebox(
     room.compute_rir()
     early = np.asarray(room.rir[0][0], dtype=np.float32)
     start = direct_path(early)
-    # Images up to this order are complete until the first path of the next one arrives, across the least dimension.
+    # Images up to this order are complete until the first path of the next order arrives, across the smallest
+    # dimension.
     mixing = start + int(IMAGE_ORDER * float(size.min()) / SPEED_OF_SOUND * SAMPLE_RATE)
     window, length = SAMPLE_RATE // 50, mixing + int(float(band_rt60.max()) * SAMPLE_RATE)
     early = np.pad(early[:length], (0, max(0, length - len(early))))
@@ -171,7 +172,7 @@ def _tail(last: np.ndarray, length: int, band_rt60: np.ndarray, rng: np.random.G
     for low, high, rt60 in zip(edges[:-1], edges[1:], band_rt60):
         wanted = rms(fft.irfft(np.where((last_hz >= low) & (last_hz < high), last_spectrum, 0), len(last)))
         band = fft.irfft(np.where((noise_hz >= low) & (noise_hz < high), noise_spectrum, 0), length)
-        band *= np.exp(-6.91 / rt60 * seconds)  # 60 dB in rt60 seconds
+        band *= np.exp(-6.91 / rt60 * seconds)  # a decay of 60 dB in rt60 seconds
         level = rms(band[: len(last)])
         if level > 0.0:
             tail += band * np.float32(wanted / level)

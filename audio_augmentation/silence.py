@@ -1,4 +1,4 @@
-"""Start and end of speech in a clip, by energy or by silero-vad."""
+"""Start and end of speech in a clip, found by energy or by silero-vad."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from core.audio_file import SAMPLE_RATE
 from core.voice_activity import FRAME as VAD_FRAME
 from core.voice_activity import speech_probabilities
 
-FRAME = SAMPLE_RATE // 50  # samples (20 ms), the window of the energy
+FRAME = SAMPLE_RATE // 50  # samples (20 ms) per energy frame
 HOP = SAMPLE_RATE // 100  # samples (10 ms)
-BELOW_PEAK_DB = 35.0  # frames quieter than the loudest by this much are silence,
-ABOVE_FLOOR_DB = 9.0  # and so are those less than this above the background
+BELOW_PEAK_DB = 35.0  # dB; frames that are quieter than the loudest by more than this are silence
+ABOVE_FLOOR_DB = 9.0  # dB; frames that exceed the background by less than this are silence too
 FLOOR_PERCENTILE = 10.0
 SILENT_DB = -75.0  # dBFS; a clip whose loudest frame is below this has no speech
 
@@ -41,7 +41,7 @@ def speech_bounds(audio: np.ndarray, method: Method = "energy") -> tuple[int, in
 
 
 def trim_silence(audio: np.ndarray, margin_s: float) -> np.ndarray:
-    """Remove the silence before and after the speech, except for a margin; empty without speech."""
+    """Remove the silence before and after the speech, except for a margin; the result is empty without speech."""
     start, end = speech_bounds(audio)
     if start == end:
         return np.zeros(0, dtype=np.float32)
@@ -50,7 +50,7 @@ def trim_silence(audio: np.ndarray, margin_s: float) -> np.ndarray:
 
 
 def _levels_db(audio: np.ndarray) -> np.ndarray:
-    """Return levels in dBFS of 20 ms frames, one every 10 ms; the last one is zero-padded."""
+    """Return levels [dBFS] of 20 ms frames, one per 10 ms; the last one is zero-padded."""
     if not len(audio):
         return np.zeros(0)
     blocks = np.pad(audio.astype(np.float64), (0, -len(audio) % HOP)).reshape(-1, HOP)

@@ -1,4 +1,4 @@
-"""Checks that an engine's clips are audio, are audible, and can be speech of their text."""
+"""Checks that an engine's clips are audible audio, and that they can be speech of their text."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ import numpy as np
 import soundfile
 
 FRAME_S = 0.05
-SILENT_RMS = 0.003  # of the loudest frame; -50 dBFS, 22 dB below the quietest of 850 measured voices (espeak's +Hugo)
-CLIPPED_SHARE = 0.1  # of samples at full scale; highest of 850 voices: 0.001
-FLAT_SPECTRUM = 0.7  # spectral flatness: white noise above 0.9; highest of 850 voices 0.5 (espeak's +klatt: "six")
-SHORTEST_S_PER_LETTER = 0.012  # 80 letters a second: faster than speech; a truncated file
-LONGEST_S = 4.0  # plus
-LONGEST_S_PER_LETTER = 0.4  # numbers and abbreviations are spoken longer than they are written
+# RMS of the loudest frame: -50 dBFS, 22 dB below the quietest of 850 measured voices (espeak's +Hugo).
+SILENT_RMS = 0.003
+CLIPPED_SHARE = 0.1  # fraction of samples at full scale; highest of 850 voices: 0.001
+# Maximum spectral flatness; white noise: above 0.9, highest of 850 voices: 0.5 (espeak's +klatt: "six").
+FLAT_SPECTRUM = 0.7
+SHORTEST_S_PER_LETTER = 0.012  # minimum seconds per character; faster (80 characters per second) means a truncated file
+LONGEST_S = 4.0  # maximum seconds, plus LONGEST_S_PER_LETTER per character
+LONGEST_S_PER_LETTER = 0.4  # high, because numbers and abbreviations have few characters but take long to speak
 
 
 @dataclass(frozen=True)
 class ClipFacts:
-    """Duration and rate of a clip, and ``problem``: the reason why it did not pass, or empty."""
+    """Duration and rate of a clip, and ``problem``, the reason why it failed, or ""."""
 
     duration_s: float
     sample_rate: int
@@ -27,7 +29,7 @@ class ClipFacts:
 
 
 def check_clip(path: Path, text: str) -> ClipFacts:
-    """Read a file as the engine wrote it and check it against the requested text."""
+    """Read a file that an engine wrote, and check it against the requested text."""
     try:
         audio, sample_rate = soundfile.read(str(path), dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
@@ -60,7 +62,7 @@ def _problem(audio: np.ndarray, sample_rate: int, duration_s: float, text: str) 
 
 
 def spectral_flatness(frames: np.ndarray) -> float:
-    """Return the ratio of geometric to arithmetic mean of the mean power of ``frames`` [frames, samples]: 1 white."""
+    """Return geometric over arithmetic mean of the mean power of ``frames`` [frames, samples]; 1 for white noise."""
     power = (np.abs(np.fft.rfft(frames * np.hanning(frames.shape[1]), axis=1)) ** 2).mean(axis=0)[2:] + 1e-12
     # Smoothed over 8 bins, so that a few frames of noise are as flat as many.
     power = power[: len(power) // 8 * 8].reshape(-1, 8).mean(axis=1)

@@ -1,4 +1,4 @@
-"""Speech engines, each in its own worker process: the contract, and the host's side of it."""
+"""Speech engines, each in its own worker process: their interface, and the host's side of it."""
 
 from __future__ import annotations
 
@@ -26,18 +26,19 @@ from core.worker_process import WorkerGone, WorkerProcess
 Setting = float | int | str
 Settings = Mapping[str, Setting]
 
-FREE_RESTARTS = 3  # crashes and hangs that are always tolerated
-CLIPS_A_RESTART = 25  # good clips for one more restart; beyond that the engine is given up for the call
-STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # these end the run, not only a request
-LONGEST_WAIT_S = 60.0  # for another thread's call of the same engine
+FREE_RESTARTS = 3  # number of crashes and hangs that are always tolerated
+CLIPS_A_RESTART = 25  # good clips per further restart; with fewer, the call stops using the engine
+STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # errors that end the run, not only a request
+LONGEST_WAIT_S = 60.0  # maximum seconds to wait for another thread's call of the same engine
 
 
 @dataclass(frozen=True)
 class Voice:
     """A voice of an engine.
 
-    ``speaker`` names the person or vocal tract behind the voice and is the same in every engine that has that person
-    (flite's and festival's ``slt`` are one woman): data are split by it. ``model`` names the weights or the program.
+    ``speaker`` names the person or vocal tract behind the voice; data are split by it, so it is the same in every
+    engine that has that person (flite's and festival's ``slt`` are one woman). ``model`` names the weights or the
+    program.
     """
 
     engine: str
@@ -50,7 +51,7 @@ class Voice:
 
 @dataclass(frozen=True)
 class SpeechRequest:
-    """A text to speak. ``request_id`` is unique within a call and is returned with the result."""
+    """A text to synthesize. ``request_id`` is unique within a call and is returned with the result."""
 
     request_id: str
     text: str
@@ -61,7 +62,7 @@ class SpeechRequest:
 
 @dataclass(frozen=True)
 class GeneratedClip:
-    """A checked clip: a mono file at ``path`` in the engine's own sample rate, neither silent nor noise."""
+    """A checked clip: a mono file at ``path`` in the engine's sample rate, neither silence nor noise."""
 
     request_id: str
     path: Path
@@ -95,26 +96,27 @@ def speaks(voice_language: str, wanted: str) -> bool:
 class Engine:
     """The base of all speech engines; it runs ``audio_generation/<name>_side/worker.py``.
 
-    A worker is started once and speaks many phrases. It may crash, hang, print nonsense or write garbage: the request
-    at fault fails with a reason, the worker is restarted, and the run continues. Calls of ``synthesize`` from several
-    threads take turns; within one thread, one must end before the next begins.
+    A worker is started once and synthesizes many phrases. If it crashes, hangs or writes invalid answers or files, the
+    affected request fails with a reason, the worker is restarted, and the run continues. Calls of ``synthesize`` from
+    several threads take turns; within one thread, a call must end before the next begins.
 
-    A subclass sets the attributes and implements ``find_voices`` and ``draw_settings``; most need nothing else.
+    A subclass sets the attributes and implements ``find_voices`` and ``draw_settings``; most need no more.
 
     Attributes:
         name: its name in the registry, the library and the command line.
-        about: one sentence to choose it by: its sound, size and speed.
+        about: one sentence for users on its sound, size and speed.
         licence: SPDX identifier (or short name) of the program; each voice has its own.
-        paid: costs money per character; speaks only when the user names it.
-        by_default: used without being named if it is ready (false: paid, very slow or unproven).
-        unsure: some of its clips are unintelligible; a run uses those in which Hark's recognizer finds the text.
-        clip_s: seconds per clip, by `python -m lab engines` on two cores, rounded up.
-        rule_based: formant or diphone synthesis; detectors miss such voices more often than people.
-        example_voice: one that can be downloaded; "" if its voices come with it.
-        voice_list: the address of a list of those.
-        download_mb: megabytes of its packages, if the first English run installs them unasked.
-        answering_order: its place among those that speak answers; in a place, by name.
-        answering_voice: preferred for answers.
+        paid: whether it costs money per character; it is used only if the user names it.
+        by_default: whether it is used if it is ready, without being named (False: paid, very slow or unproven).
+        unsure: whether some of its clips are unintelligible; a run uses those in which Hark's recognizer finds the
+            text.
+        clip_s: seconds per clip on two cores, measured by `python -m lab engines`, rounded up.
+        rule_based: whether it is formant or diphone synthesis; detectors miss such voices more often than people.
+        example_voice: a voice that can be downloaded; "" if its voices come with it.
+        voice_list: the URL of a list of voices that can be downloaded.
+        download_mb: megabytes of its packages, if the first English run installs them without being asked.
+        answering_order: its rank among those that speak answers; equal ranks are ordered by name.
+        answering_voice: the voice preferred for answers.
     """
 
     name: str
@@ -131,8 +133,8 @@ class Engine:
     answering_order: int = 10
     answering_voice: str = ""
     packages: tuple[str, ...] = ()  # modules that the worker imports; checked before it starts
-    loads_weights: bool = False  # starting the worker is slow, so ``available`` does not start it
-    requests_ahead: int = 3  # in flight, so that the worker speaks the next one while the host checks the last
+    loads_weights: bool = False  # whether starting the worker is slow, in which case ``available`` does not start it
+    requests_ahead: int = 3  # requests sent in advance, so that the worker synthesizes while the host checks clips
     start_timeout_s: float = 60.0
     request_timeout_s: float = 30.0
 
@@ -153,18 +155,18 @@ class Engine:
         return []
 
     def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
-        """Draw a random but natural way to speak with that voice (rate, pitch, scales, seed), for ``SpeechRequest``."""
+        """Draw random but natural settings for that voice (rate, pitch, scales, seed), for ``SpeechRequest``."""
         raise NotImplementedError
 
     def source(self, voice: str) -> tuple[str, Sequence[str]]:
         """Return the repository on Hugging Face and the patterns of the files that make up a voice.
 
-        Raises HarkError: :meth:`no_voice`.
+        Raises the HarkError of :meth:`no_voice`.
         """
         raise NotImplementedError
 
     def no_voice(self, voice: str, why: Worded) -> HarkError:
-        """Return the error for a name that no voice can have; ``why`` says how they are named."""
+        """Return the error for an invalid voice name; ``why`` states the form of valid names."""
         return HarkError(
             worded("The engine %(engine)s has no voice %(voice)s to download.", engine=self.name, voice=repr(voice)),
             why,
@@ -172,7 +174,7 @@ class Engine:
         )
 
     def missing(self) -> Readiness | None:
-        """Return what is missing (programs, weights, a key), without starting the worker; None if nothing is."""
+        """Return what is missing (programs, weights, a key), without starting the worker; None if it is complete."""
         return None
 
     def worker_module(self) -> str:
@@ -183,11 +185,11 @@ class Engine:
         return installation_folder() / "voices" / self.name
 
     def worker_arguments(self) -> list[str]:
-        """Return the worker's command-line arguments: its voices' folder, unless overridden."""
+        """Return the worker's command-line arguments; by default, the folder of its voices."""
         return [str(self.folder())]
 
     def worker_environment(self) -> Mapping[str, str]:
-        """Return secrets for the worker, which other users of the machine could read in its arguments."""
+        """Return secrets for the worker, which other users of the machine could read if they were arguments."""
         return {}
 
     def voice_named(self, name: str, language: str) -> Voice | None:
@@ -197,13 +199,13 @@ class Engine:
         return self._named[language].get(name)
 
     def refusal(self, request: SpeechRequest) -> str:
-        """Return the reason why a request must not even be sent (a spending limit), or an empty string."""
+        """Return the reason why a request must not be sent (a spending limit), or an empty string."""
         return ""
 
-    # The contract.
+    # The interface for callers.
 
     def available(self) -> Readiness:
-        """Return whether the engine can speak here. Fast (loads no weights), never raises."""
+        """Return whether the engine can be used here. This is fast (it does not load weights) and never raises."""
         try:
             packages = environments.readiness(self.name, environments.lacking(self.name, self.packages))
             if not packages.ok:
@@ -218,7 +220,7 @@ class Engine:
         return problem or Readiness(True)
 
     def voices(self, language: str) -> list[Voice]:
-        """Return the voices of a language ("en": every accent, "en-gb": that accent, "": every language) if ready."""
+        """Return the voices of a language ("en": all accents, "en-gb": that accent, "": all languages) if ready."""
         try:
             voices = self.find_voices(language) if self.available().ok else []
         except WorkerGone as reason:
@@ -232,7 +234,7 @@ class Engine:
         return voices
 
     def kept_voices(self, language: str) -> list[Voice]:
-        """Return voices that ``voices`` omits, so that no run or training uses them: they are for measuring."""
+        """Return voices that ``voices`` omits, because they are reserved for measurements."""
         return self.find_kept_voices(language) if self.available().ok else []
 
     def languages(self) -> set[str]:
@@ -240,7 +242,7 @@ class Engine:
         return {voice.language for voice in self.voices("")} - {""}
 
     def synthesize(self, requests: Iterable[SpeechRequest], folder: Path) -> Iterator[GeneratedClip | FailedRequest]:
-        """Speak the requests in order, one result each, files under ``folder``. A failure ends no other request."""
+        """Synthesize requests in order to files under ``folder``; yield results. A failure affects one request only."""
         with storing("speech synthesis"):
             folder.mkdir(parents=True, exist_ok=True)
         waiting = iter(requests)
@@ -274,7 +276,7 @@ class Engine:
                             self._send(flight)
                 yield result
         finally:
-            if in_flight:  # the caller stopped early; late answers must not reach the next call
+            if in_flight:  # the caller stopped early; late answers must not be taken for those of the next call
                 self.close()
             self._speaking_thread = None
             self._speaking.release()
@@ -286,14 +288,14 @@ class Engine:
             self._worker = None
 
     def facts(self) -> dict[str, Any]:
-        """Return what the worker reported when it was ready; start it if it is not running.
+        """Return the facts that the worker reported when it was ready; start it if necessary.
 
         Raises:
             CannotStart: it did not become ready.
         """
         with self._starting:
             if self._worker is not None and not self._worker.alive() and not self._speaking.locked():
-                self.close()  # it ended while it was idle
+                self.close()  # it ended while idle
             if self._worker is None:
                 self._worker = WorkerProcess(
                     self.name,
@@ -320,21 +322,21 @@ class Engine:
     def _start(self) -> str:
         """Start the worker if it is not running; return the reason for a failure, or an empty string.
 
-        Only for the call whose turn it is, while no answer is awaited.
+        Only the call whose turn it is may use this, while it does not wait for an answer.
         """
         try:
             with self._starting:
                 if self._worker is not None and not self._worker.alive():
-                    self.close()  # it ended while it was idle
+                    self.close()  # it ended while idle
             self.facts()
         except (WorkerGone, OSError) as reason:
             return str(reason)
         return ""
 
     def _start_again(self, restarts: int, spoken: int, why: str) -> tuple[int, str]:
-        """Restart the worker after its failure number ``restarts``; return the failures, and why it is given up, or "".
+        """Restart the worker after failure number ``restarts``; return the failures, and why to give it up, or "".
 
-        A start that fails as well (it may be slow on a busy machine) counts as another failure.
+        A failed start (which may be slow on a busy machine) counts as another failure.
         """
         self.close()
         while restarts <= FREE_RESTARTS + spoken // CLIPS_A_RESTART:
@@ -345,7 +347,7 @@ class Engine:
         return restarts, f"{self.name} was given up after {restarts} failures of its worker; the last: {why}"
 
     def _send(self, flight: _InFlight) -> None:
-        """Send a request, unless it must not be sent. Sending it again, after a restart, does not check again."""
+        """Send a request unless :meth:`refusal` forbids it; a repetition after a restart is not checked again."""
         if flight.voice is None:
             flight.voice = self.voice_named(flight.request.voice, flight.request.language)
             if flight.voice is None:
@@ -397,7 +399,7 @@ class _InFlight:
         self.request = request
         self.voice: Voice | None = None
         self.refused = ""
-        # Request ids are the caller's; a digest is a safe file name for any id.
+        # Callers choose request ids; a digest is a safe file name for any id.
         self.path = folder.resolve() / f"{hashlib.sha256(request.request_id.encode()).hexdigest()[:24]}.wav"
 
     def message(self) -> dict[str, Any]:

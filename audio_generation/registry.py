@@ -1,4 +1,4 @@
-"""Every speech engine, one line each."""
+"""The registry of all speech engines, one line each."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RULE_BASED = frozenset(engine.name for engine in ENGINES if engine.rule_based)
 
 @cache
 def engines() -> dict[str, Engine]:
-    """Return all engines by name, ready or not. Each is one object per process, so that workers are shared."""
+    """Return all engines by name, ready or not. There is one object of each per process, so that workers are shared."""
     return {instance.name: instance for instance in (engine() for engine in ENGINES)}
 
 
@@ -34,10 +34,10 @@ def default_engines() -> dict[str, Engine]:
 
 
 def engine_named(name: str) -> Engine:
-    """Return the engine of that name, ready to speak.
+    """Return the engine of that name, which is ready.
 
     Raises:
-        HarkError: the engine does not exist or cannot speak here.
+        HarkError: the engine does not exist or cannot be used here.
     """
     engine = engines().get(name)
     if engine is None:

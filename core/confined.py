@@ -30,7 +30,7 @@ REFER, TRUNCATE, IOCTL = 1 << 13, 1 << 14, 1 << 15
 ALL_OF_FIRST_ABI = (1 << 13) - 1
 READ = EXECUTE | READ_FILE | READ_DIR
 WRITE = READ_FILE | READ_DIR | WRITE_FILE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_FILE | REFER | TRUNCATE
-# all rights that a rule for a file (not a folder) may name
+# All rights that a rule for a file (not a folder) may name.
 OF_A_FILE = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL
 CAP_DAC_READ_SEARCH = 2  # the only capability that root keeps, because it must read other users' files
 SECCOMP_SET_MODE_FILTER, SECCOMP_GET_ACTION_AVAIL, RET_ALLOW, RET_ERRNO, RET_KILL = 1, 2, 0x7FFF0000, 0x50000, 1 << 31

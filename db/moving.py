@@ -60,7 +60,7 @@ class Libraries:
     def replaced_by(self, staged: Path, reporter: Reporter) -> Iterator[None]:
         """Load a backup's libraries into new ones (dropped if the block raises); delete the backup's SQLite files."""
         files = [staged / DATABASE_NAME, *sorted(staged.glob(f"users/*/{DATABASE_NAME}"))]
-        # by name, because the folder may be moved before a library is dropped
+        # By name, because the folder may be moved before a library is dropped.
         libraries: dict[str, PostgresqlDatabase] = {}
         try:
             for file in files:

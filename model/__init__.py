@@ -1,1 +1,1 @@
-"""The detector: features, TinyCRNN, its data, training, measures, export and run time."""
+"""Detectors: features, networks, training data and training, metrics, export, and the runtime."""

@@ -25,7 +25,7 @@ class Past(Protocol):
 
 
 class LogMel(nn.Module):
-    """model/features.py as a graph: audio [1, samples] to log-mel [1, frames, MELS]."""
+    """The log-mel of model/features.py as a graph: audio [1, samples] to log-mel [1, frames, MELS]."""
 
     window: Tensor
     filterbank: Tensor
@@ -51,7 +51,7 @@ class BackboneConfig:
     stem_channels: tuple[int, int] = (16, 24)
     channels: int = 96
     kernel: int = 3  # frames of 20 ms
-    dilations: tuple[int, ...] = (1, 2, 4)  # one for each residual block
+    dilations: tuple[int, ...] = (1, 2, 4)  # one per residual block
 
     @property
     def context(self) -> int:
@@ -81,7 +81,7 @@ class BackboneBlock(nn.Module):
 
 
 class Backbone(nn.Module):
-    """Convolutional stem and residual blocks: log-mel frames in, an output frame every 20 ms."""
+    """Convolutional stem and residual blocks: maps log-mel frames to one output frame per 20 ms."""
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class Backbone(nn.Module):
     def hear(self, audio: Tensor, past: Past) -> Tensor:
         """Map audio [batch, samples], whole 80 ms chunks, to output frames [batch, time at 20 ms, channels].
 
-        ``past``: state of the shapes :meth:`stream_shapes`.
+        ``past`` is the state, with the shapes of :meth:`stream_shapes`.
         """
         x = self.stem_first(past.extended(self.log_mel(past.extended(audio, 1)), 1))
         x = self.stem_second(past.extended(x, 2))

@@ -45,15 +45,15 @@ class BackboneDetectorConfig(HMMConfig):
     def receptive_samples(self) -> int:
         """Audio samples that one score depends on.
 
-        These are whole chunks and the first one's tail, so that a recording's frames end where a stream's do, although
-        two are computed together.
+        These are whole chunks and the tail of the first one. Thus a recording's frames end where a stream's do,
+        although frames are computed in pairs.
         """
         chunks = -(-(super().receptive_samples - MEL_TAIL) // CHUNK_SAMPLES)
         return MEL_TAIL + chunks * CHUNK_SAMPLES
 
 
 class BackboneDetector(HMMDetector):
-    """A small convolutional network of some 0.5 million parameters; runs everywhere."""
+    """A small convolutional network with about 0.5 million parameters; it runs everywhere."""
 
     floor = MATCH_FLOOR
     slope = 5.0
@@ -107,9 +107,9 @@ class BackboneDetector(HMMDetector):
     def stream_match(self, outputs: Tensor, carried: Carried) -> Tensor:
         """Map new backbone outputs [1, time, width] to match scores [1, n]."""
         # Values are stored relative to their floor, so that a state of zeros means the start of a stream. Paths that
-        # begin in the first chunk are discarded: the backbone's own past is not silence there, and a path through the
-        # phrase that began with its outputs would wait through the silence for the rest.
-        begun = carried.before[-1]  # 0 in a state of zeros, 1 from then on
+        # begin in the first chunk are discarded: the backbone's own past is not silence there, and a path that began
+        # with its outputs would wait through the silence for the rest of the phrase.
+        begun = carried.before[-1]  # 0 in a state of zeros, 1 after the first chunk
 
         def last_frames(keyword_hmm: KeywordHMM, pool: int) -> Tensor:
             scores, value = keyword_hmm(outputs, carried.take() + self.floor)

@@ -54,7 +54,7 @@ def load_checkpoint(path: str | IO[bytes]) -> tuple[Detector, dict[str, Any]]:
     """Load a file of :func:`save_checkpoint`: the detector (in evaluation mode, on the CPU) and the other values.
 
     Raises:
-        HarkError: damaged, or not a checkpoint.
+        HarkError: the file is damaged or not a checkpoint.
         FileNotFoundError, PermissionError: passed through.
     """
     try:
@@ -64,7 +64,7 @@ def load_checkpoint(path: str | IO[bytes]) -> tuple[Detector, dict[str, Any]]:
         detector.load_state_dict(content.pop("weights"))
     except (FileNotFoundError, PermissionError, MemoryError):
         raise
-    except Exception as error:  # damage shows anywhere: in the zip, its pickled values, names and shapes
+    except Exception as error:  # damage can appear in the zip, its pickled values, names or shapes
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         reason = "".join(character if character.isprintable() else " " for character in reason)[:300].rstrip(".")
         raise HarkError(

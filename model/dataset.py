@@ -22,17 +22,18 @@ from model.features import MELS, StoredFrames
 FRAMES_FILE = "frames.f16"
 SOFT_LOGITS_FILE = "soft_logits.f16"
 SEGMENTS_FILE = "segments.csv"
-END_JITTER = (0, 20)  # log-mel frames: a training window ends up to 200 ms after the phrase does
-PREFIX_SHARE = (0.2, 0.6)  # of the phrase: a window that ends there contains too little of it, and is a negative
+END_JITTER = (0, 20)  # log-mel frames; a training window ends up to 200 ms after the phrase
+# Fraction of the phrase; a window that ends there contains too little of it, and is a negative.
+PREFIX_SHARE = (0.2, 0.6)
 
 SEGMENT_COLUMNS = (
     "first",  # index of the segment's first frame in the frames file
     "frames",
     "phrase_start",  # frames into the segment; -1 without an aligned phrase or confusable
     "phrase_end",
-    "label",  # 1 the phrase, 0 anything else
-    "split",  # train, validation, test
-    "condition",  # train, clean, noisy
+    "label",  # 1 for the phrase, 0 for anything else
+    "split",  # train, validation or test
+    "condition",  # train, clean or noisy
     "bucket",
     "engine",
     "voice",
@@ -43,10 +44,10 @@ SEGMENT_COLUMNS = (
 
 
 class FeatureWriter:
-    """Appends segments to a feature store; the store is complete only once :meth:`close` has run."""
+    """Appends segments to a feature store; the store is complete only after :meth:`close`."""
 
     def __init__(self, folder: Path) -> None:
-        """Begin a store; all segments have the first one's width."""
+        """Create a store; all segments must have the first one's width."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         (folder / SEGMENTS_FILE).unlink(missing_ok=True)
@@ -55,7 +56,7 @@ class FeatureWriter:
         self._frames = 0
 
     def append(self, features: np.ndarray, **columns: Any) -> None:
-        """Append stored frames [frames, width]; ``columns`` are all of :data:`SEGMENT_COLUMNS` except the first two."""
+        """Append stored frames [frames, width]; ``columns`` are :data:`SEGMENT_COLUMNS` except the first two."""
         self._file.write(np.ascontiguousarray(features, dtype=np.float16).tobytes())
         self._rows.append({"first": self._frames, "frames": len(features), **columns})
         self._frames += len(features)
@@ -75,8 +76,8 @@ class FeatureStore:
     """Features of all segments: ``frames`` [total, width] float16 (memory map) and the ``segments`` table.
 
     Attributes:
-        soft_logits: a teacher's logit [total] float16 for the window that ends with each frame; NaN: none.
-            None: no teacher.
+        soft_logits: a teacher's logits [total] float16 for the windows that end with each frame, NaN where it has none;
+            None without a teacher.
     """
 
     frames: np.ndarray
@@ -100,7 +101,7 @@ def store_is_complete(folder: Path) -> bool:
 
 
 def open_store(folder: Path, width: int = MELS) -> FeatureStore:
-    """Open a store that a :class:`FeatureWriter` has closed; ``width``: numbers a stored frame."""
+    """Open a store that a :class:`FeatureWriter` has closed; ``width`` is the number of values per frame."""
     segments = pd.read_csv(folder / SEGMENTS_FILE, keep_default_na=False)
     total = (folder / FRAMES_FILE).stat().st_size // (2 * width)
     shape = (total, width)
@@ -125,7 +126,7 @@ class AudioDataset:
         end_jitter: tuple[int, int] = END_JITTER,
         soft_logits: np.ndarray | None = None,
     ) -> None:
-        """Read windows from segments (``end_jitter``: :data:`END_JITTER`, ``soft_logits``: :class:`FeatureStore`)."""
+        """Read windows from segments. See :data:`END_JITTER`, and ``soft_logits`` of :class:`FeatureStore`."""
         self.frames = frames
         self.soft_logits = soft_logits
         self.window = stored.window
@@ -140,7 +141,7 @@ class AudioDataset:
     def windows(self, index: np.ndarray, end: np.ndarray) -> np.ndarray:
         """Return windows [batch, window, width] float32 that end before stored frames ``end`` of segments ``index``.
 
-        Where several frames are computed together, a window ends before the first frame of the group at ``end``.
+        If frames are computed in groups, a window ends before the first frame of the group at ``end``.
         """
         first = self.first[index] + self._whole(index, end) - self.window
         batch = np.empty((len(index), self.window, self.frames.shape[1]), np.float32)
@@ -148,7 +149,7 @@ class AudioDataset:
             part = self.frames[start : start + min(self.window, self.length[index[row]])]
             missing = self.window - len(part)
             batch[row, missing:] = part
-            batch[row, :missing] = part[0] if len(part) else 0.0  # its first frame pads a short segment
+            batch[row, :missing] = part[0] if len(part) else 0.0  # a short segment is padded with its first frame
         return batch
 
     def told_at(self, index: np.ndarray, end: np.ndarray) -> np.ndarray:
@@ -159,7 +160,7 @@ class AudioDataset:
         return self.soft_logits[self.first[index] + last].astype(np.float32)
 
     def _whole(self, index: np.ndarray, end: np.ndarray) -> np.ndarray:
-        """Round ends down to groups of frames, and clip them so that windows lie within segments."""
+        """Round ends down to groups of frames, and clip them so that windows are within segments."""
         end = end // self._at_once * self._at_once
         return np.clip(end, self.window, np.maximum(self.length[index], self.window))
 
@@ -173,23 +174,23 @@ class AudioDataset:
         return rng.integers(self.window, np.maximum(self.length[index], self.window) + 1)
 
     def prefix_ends(self, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Draw window ends in the first part of aligned phrases: too early to be the phrase."""
+        """Draw window ends in the first part of aligned phrases, too early to contain the phrase."""
         start, end = self.phrase_start[index], self.phrase_end[index]
         return (start + rng.uniform(*PREFIX_SHARE, len(index)) * (end - start)).astype(np.int64)
 
 
 @dataclass(frozen=True)
 class BatchRecipe:
-    """Shares of a batch; the rest goes to random windows of negatives."""
+    """Fractions of a batch; the rest are random windows of negatives."""
 
     positive: float = 0.25
-    aligned_negative: float = 0.30  # confusables and in-between negatives, aligned like the phrase
-    hard: float = 0.15  # windows of negatives that had the highest scores at the last mining
-    prefix: float = 0.05  # the phrase's own beginning
+    aligned_negative: float = 0.30  # confusables and partial-phrase negatives, aligned like the phrase
+    hard: float = 0.15  # windows of negatives with the highest scores at the last mining
+    prefix: float = 0.05  # windows that contain only the beginning of the phrase
 
 
 class BatchSampler:
-    """Draws training batches; shares follow the recipe as long as there is anything to draw from."""
+    """Draws training batches; the fractions follow the recipe as long as each kind has windows."""
 
     def __init__(self, dataset: AudioDataset, recipe: BatchRecipe, batch_size: int, rng: np.random.Generator) -> None:
         self.dataset, self.recipe, self.batch_size, self.rng = dataset, recipe, batch_size, rng
@@ -197,13 +198,13 @@ class BatchSampler:
         negative = dataset.labels < 0.5
         self.negatives = np.flatnonzero(negative)
         self.aligned = np.flatnonzero(negative & (dataset.phrase_end >= 0))
-        # Random windows are drawn in proportion to a segment's length, so that an hour of speech counts as an hour.
+        # Random windows are drawn in proportion to a segment's length, so that all speech is equally probable.
         weights = dataset.length[self.negatives].astype(np.float64)
         self._cumulative = np.cumsum(weights) / weights.sum()
         self.hard: tuple[np.ndarray, np.ndarray] | None = None
 
     def set_hard(self, index: np.ndarray, end: np.ndarray) -> None:
-        """Set the windows (segment indices and window ends) that the detector took for the phrase."""
+        """Set the windows (segment indices and window ends) that the detector mistook for the phrase."""
         self.hard = (index, end) if len(index) else None
 
     def draw(self) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,7 +1,7 @@
-"""The decoder of Moonshine Tiny (MIT licence, from the package ``moonshine-voice``) as flat ONNX nodes without caches.
+"""The decoder of Moonshine Tiny (MIT licence, package ``moonshine-voice``) as a flat ONNX graph without caches.
 
-The weights and every operation on them are the package's, and so are the results. Only the nodes between them are new:
-the package's graph recomputes its own shapes, in over 600 of its 942 nodes, for each token that it writes.
+The weights, every operation on them and the results are those of the package. Only the nodes between the operations are
+new: in the package's graph, over 600 of 942 nodes recompute its own shapes for each token.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import onnx
 
 HEADS, HEAD_WIDTH = 8, 36
-ROTATED = 32  # numbers of a head that are rotated
+ROTATED = 32  # dimensions of a head that are rotated
 ROOT = "/model/decoder/"
 EMBEDDED = f"{ROOT}embed_tokens/Gather_output_0"
 
@@ -29,13 +29,13 @@ class Decoder:
     """The package's decoder, split into parts of a graph.
 
     Attributes:
-        of_states: from ``encoder_hidden_states`` [1, time, 288] to each layer's keys and values.
-        of_tokens: from these, ``input_ids`` [n, length] and the tables of :func:`add_position_tables` to ``normalized``
+        of_states: maps ``encoder_hidden_states`` [1, time, 288] to each layer's keys and values.
+        of_tokens: maps these, ``input_ids`` [n, length] and the tables of :func:`add_position_tables` to ``normalized``
             [n, length, 288].
-        of_output: from ``normalized`` to ``logits`` [n, length, tokens].
-        weights: and other constants that the nodes read.
-        frequencies: of the rotations of a head's numbers, one a pair [16].
-        model: the package's own.
+        of_output: maps ``normalized`` to ``logits`` [n, length, tokens].
+        weights: weights and other constants that the nodes read.
+        frequencies: rotation frequencies of a head's dimensions, one per pair [16].
+        model: the package's original model.
     """
 
     of_states: tuple[onnx.NodeProto, ...]
@@ -48,7 +48,7 @@ class Decoder:
 
 @cache
 def shipped_decoder() -> Decoder:
-    """Return the installed package's decoder. Raises HarkError if the file is missing or another version."""
+    """Return the installed package's decoder. Raises HarkError if the file is missing or has another version."""
     parts = _Parts()
     parts.embed()
     parts.again(parts.of_states, parts.origin[f"{ROOT}layers.0/encoder_attn/k_proj/MatMul_output_0"].input[0])
@@ -63,12 +63,12 @@ def shipped_decoder() -> Decoder:
 
 
 class _Parts:
-    """The package's nodes by their outputs, its weights, and the decoder that is assembled from them."""
+    """The package's nodes by their outputs, its weights, and the decoder assembled from them."""
 
     def __init__(self) -> None:
         self.model = package_model(DECODER_FILE)
         either = next(node for node in self.model.graph.node if node.op_type == "If")
-        branch = next(each.g for each in either.attribute if each.name == "else_branch")  # without caches
+        branch = next(each.g for each in either.attribute if each.name == "else_branch")  # the branch without caches
         nodes = [node for node in self.model.graph.node if node.op_type != "If"] + list(branch.node)
         self.tensors = {tensor.name: tensor for tensor in [*self.model.graph.initializer, *branch.initializer]}
         self.origin = {output: node for node in nodes for output in node.output}
@@ -88,7 +88,8 @@ class _Parts:
     def embed(self) -> None:
         """Add the token embeddings, and slices of the position tables of the tokens' length.
 
-        The package stores the embeddings and the output layer, the same numbers transposed, twice; one copy is used.
+        The package stores the same numbers twice, as the embeddings and, transposed, as the output layer; one copy is
+        used.
         """
         from onnx import numpy_helper
 
@@ -109,7 +110,7 @@ class _Parts:
         """Add the self-attention of the layer ``at``."""
         tokens = self.of_tokens
         self.again(tokens, f"{at}input_layernorm/LayerNormalization_output_0")
-        self.again(tokens, self.origin[f"{at}self_attn/q_proj/MatMul_output_0"].input[0])  # in 8 bits
+        self.again(tokens, self.origin[f"{at}self_attn/q_proj/MatMul_output_0"].input[0])  # 8-bit
         query, key, value = (self._heads(tokens, f"{at}self_attn/", name) for name in "qkv")
         self._attend(f"{at}self_attn/", self._rotated(query), self._rotated(key), value, causal=True)
         self.again(tokens, f"{at}Add_output_0")
@@ -134,13 +135,13 @@ class _Parts:
         self.again(tokens, f"{at}Add_2_output_0")
 
     def _heads(self, to: Nodes, at: str, name: str) -> str:
-        """Add a projection: [n, length, width] to [n, heads, length, width of a head]."""
+        """Add a projection that maps [n, length, width] to [n, heads, length, width of a head]."""
         flat = self.again(to, f"{at}{name}_proj/MatMul_output_0")
         parted = to.add("Reshape", [flat, "parted"], f"{at}{name}/parted")
         return to.add("Transpose", [parted], f"{at}{name}", perm=[0, 2, 1, 3])
 
     def _rotated(self, straight: str) -> str:
-        """Add the rotary position embedding, which pairs neighbouring numbers."""
+        """Add the rotary position embedding, which pairs neighbouring dimensions."""
         add = self.of_tokens.add
         partner = add("Gather", [straight, "partners"], f"{straight}/partner", axis=3)
         turned = add("Mul", [straight, "cosines"], f"{straight}/cos"), add("Mul", [partner, "sines"], f"{straight}/sin")

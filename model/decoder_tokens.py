@@ -7,18 +7,19 @@ from functools import cache
 from model.encoder_backbone import TOKENIZER_FILE, package_content
 
 VOCABULARY = 32_768
-BEGIN, END = 1, 2  # tokens
-FIRST_TEXT = 3  # earlier tokens are not text
-NO_TEXT = b"<<ST_"  # neither are tokens with this prefix
-SPACE = "\N{LOWER ONE EIGHTH BLOCK}".encode()  # begins a token that begins a word
-NEXT_WORD = (SPACE, b".", b",", b"!", b"?", b";", b":")  # token prefixes that complete the previous word
-SPELLINGS_A_FORM = 2  # shortest token sequences for each capitalization
+BEGIN, END = 1, 2  # token IDs
+FIRST_TEXT = 3  # ID of the first text token
+NO_TEXT = b"<<ST_"  # prefix of tokens that are not text
+SPACE = "\N{LOWER ONE EIGHTH BLOCK}".encode()  # prefix of tokens that begin a word
+NEXT_WORD = (SPACE, b".", b",", b"!", b"?", b";", b":")  # token prefixes after which the previous word is complete
+SPELLINGS_A_FORM = 2  # number of shortest token sequences per capitalization
 
 
 def token_texts(content: bytes) -> list[bytes]:
     """Return the text of each token.
 
-    The file holds each token's length and bytes; a length of 128 or more takes two bytes, the lower seven bits first.
+    The file stores the length and the bytes of each token; a length of 128 or more has two bytes, lower seven bits
+    first.
     """
     texts: list[bytes] = []
     at = 0
@@ -39,12 +40,11 @@ def tokens() -> tuple[bytes, ...]:
 
 
 def spellings(phrase: str) -> tuple[tuple[int, ...], ...]:
-    """Return token sequences that spell a phrase: the :data:`SPELLINGS_A_FORM` shortest with and without capitals each.
+    """Return the token sequences that spell a phrase, :data:`SPELLINGS_A_FORM` each with and without capitals.
 
-    Empty if the tokens cannot spell it.
+    The shortest sequences are returned, none if the tokens cannot spell the phrase.
     """
-    # Each ASCII character is a token twice; the first, a raw byte, is never written by the decoder. The last one
-    # counts.
+    # Each ASCII character has two tokens. The decoder never outputs the first, a raw byte, so the last one is used.
     number = {text: token for token, text in enumerate(tokens()) if token >= FIRST_TEXT}
     words = phrase.split()
     forms = dict.fromkeys(
@@ -56,7 +56,7 @@ def spellings(phrase: str) -> tuple[tuple[int, ...], ...]:
 
 def _split(text: bytes, number: dict[bytes, int]) -> list[tuple[int, ...]]:
     """Return the :data:`SPELLINGS_A_FORM` shortest token sequences that spell a text, the shortest first."""
-    # The shortest sequences for each prefix of the text; what follows does not depend on them.
+    # The shortest sequences for each prefix of the text; the rest does not depend on them.
     ways: list[list[tuple[int, ...]]] = [[()]]
     longest = max(map(len, number), default=0)
     size = {token: len(piece) for piece, token in number.items()}
@@ -67,7 +67,7 @@ def _split(text: bytes, number: dict[bytes, int]) -> list[tuple[int, ...]]:
             if text[start:end] in number
             for way in ways[start]
         ]
-        # Of equally short ones, prefer those that begin with long tokens.
+        # If two are equally short, the one that begins with the longer token is preferred.
         sequences.sort(key=lambda way: (len(way), [-size[token] for token in way]))
         ways.append(sequences[:SPELLINGS_A_FORM])
     return ways[len(text)]

@@ -1,4 +1,4 @@
-"""The interface of all detectors, and scoring of stored frames by any; kinds: :data:`model.checkpoint.KINDS`."""
+"""The interface of all detectors, and scoring of stored frames with any; kinds: :data:`model.checkpoint.KINDS`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from model.runtime.detector import SMOOTHING_FRAMES, smooth_scores
 
 
 class DetectorConfig(ABC):
-    """The shape of a detector, a dataclass; stored in every checkpoint, which identifies it by its ``kind``."""
+    """The shape of a detector (a dataclass), stored in every checkpoint, which identifies it by its ``kind``."""
 
     kind: ClassVar[str]
 
@@ -40,11 +40,11 @@ class DetectorConfig(ABC):
 
     @property
     def stream_samples(self) -> int:
-        """Samples of a stream after which earlier ones do not matter."""
+        """Number of the latest samples of a stream that a score can depend on."""
         return self.receptive_samples
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values (:mod:`model.plain`); :func:`model.checkpoint.config_from_dict` is the inverse."""
+        """Return JSON values (:mod:`model.plain`); :func:`model.checkpoint.config_from_dict` is the inverse."""
         return {"kind": self.kind, **plain(self)}
 
 
@@ -53,8 +53,8 @@ class Detector(nn.Module, ABC):
 
     Attributes:
         batch_frames: stored frames to score in one batch, for speed.
-        quantizes: its graph can be quantized to 8-bit weights; False if it has them already.
-        smoothing_frames: outputs over which the runtime averages before comparing with a threshold.
+        quantizes: whether its graph can be quantized to 8-bit weights; False if it already has them.
+        smoothing_frames: outputs that the runtime averages before it compares them with a threshold.
     """
 
     batch_frames: ClassVar[int]
@@ -74,7 +74,7 @@ class Detector(nn.Module, ABC):
 
     @abstractmethod
     def front_end(self, folder: Path) -> FrontEnd:
-        """Return the front end that computes its stored frames; write the files that it needs into ``folder``."""
+        """Return the front end that computes its stored frames; write the required files into ``folder``."""
 
     @abstractmethod
     def scores(self, stored: np.ndarray) -> np.ndarray:
@@ -82,13 +82,13 @@ class Detector(nn.Module, ABC):
 
     @abstractmethod
     def stream_scores(self, audio: np.ndarray) -> np.ndarray:
-        """Return scores [samples // 1280] of a recording that follows silence, not smoothed."""
+        """Return unsmoothed scores [samples // 1280] of a recording that follows silence."""
 
     @abstractmethod
     def export(self, path: Path) -> int:
         """Write it as ONNX: ``audio`` [1, 1280 n] and ``state`` [1, size] to ``score`` [1, n] and ``new_state``.
 
-        Returns the size of the state; zeros stand for silence.
+        Returns the size of the state; a state of zeros means silence.
         """
 
     def parameter_count(self) -> int:
@@ -99,8 +99,8 @@ class TrainedDetector(Detector):
     """A detector that learns the phrase (:mod:`model.train`).
 
     Attributes:
-        end_jitter: log-mel frames by which training windows end after the phrase does (least, most).
-        on_gpu: train and score on a GPU if there is one; smaller detectors are faster without.
+        end_jitter: log-mel frames between the end of the phrase and the end of a training window (least, most).
+        on_gpu: train and score on a GPU if there is one; small detectors are faster without.
     """
 
     end_jitter: tuple[int, int] = END_JITTER
@@ -118,9 +118,9 @@ class TrainedDetector(Detector):
 def in_batches(
     scores: Callable[[np.ndarray], np.ndarray], pieces: Sequence[np.ndarray], stored: StoredFrames, batch_frames: int
 ) -> list[np.ndarray]:
-    """Apply ``scores`` (as :meth:`Detector.scores`, [batch, n]) to pieces of stored frames [frames, width].
+    """Apply ``scores`` (as :meth:`Detector.scores`, [batch, n]) to segments of stored frames [frames, width].
 
-    Pieces of similar length share a batch of up to ``batch_frames`` frames, padded at the end, for speed.
+    For speed, segments of similar length share a batch of up to ``batch_frames`` frames, padded at the end.
     """
     counts = [stored.scores(len(piece)) for piece in pieces]
     result: list[np.ndarray] = [np.zeros(0, np.float32)] * len(pieces)
@@ -143,14 +143,14 @@ def in_batches(
 
 
 def scores_of_many(detector: Detector, pieces: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Return the scores of each piece of stored frames [frames, width], not smoothed."""
+    """Return the unsmoothed scores of each segment of stored frames [frames, width]."""
     return in_batches(detector.scores, pieces, detector.config.stored, detector.batch_frames)
 
 
 def as_streams(detector: Detector, scores: Iterable[np.ndarray], rows: Any) -> list[ScoredStream]:
-    """Turn a detector's scores of segments (rows of a feature store) into scored streams, smoothed as at runtime.
+    """Convert a detector's scores of segments (rows of a feature store) to scored streams, smoothed as at runtime.
 
-    Phrase ends are those of aligned segments, shifted: a segment's first score belongs to its first whole window.
+    Phrase ends are shifted, because a segment's first score belongs to its first complete window.
     """
     stored = detector.config.stored
     # Score i ends with stored frame window + chunk i; in stream time it ends at (i + 1) * 80 ms.

@@ -1,7 +1,7 @@
 """The backbone that ``lab/weights/train.py`` trains, on Google's public speech embedding.
 
-The embedding's convolutions were trained on far more people than Hark could reach; a causal network of Hark's own on
-top of them outputs phones.
+The embedding's convolutions were trained on far more speakers than Hark has; a causal network of Hark's own maps their
+outputs to phones.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from model.features import HOP, WINDOW
 from model.phones import PHONE_OUTPUTS
 
 MEL_FFT = 512  # points of the embedding's FFT
-MEL_WINDOW = 400  # samples of its Hann window
+MEL_WINDOW = 400  # samples of the embedding's Hann window
 MEL_BANDS = 32
 MEL_TAIL = MEL_FFT - HOP  # samples that the next chunk's first frame needs
 FULL_SCALE = 32767.0  # the embedding takes 16-bit samples
@@ -29,11 +29,12 @@ CONVOLUTIONS = (
     *((72, (1, 3)), (72, (3, 1))) * 2,
     *((96, (1, 3)), (96, (3, 1))) * 3, (96, (1, 3)),
 )  # fmt: skip
-POOLS = {3: (2, 2), 7: (1, 2), 11: (2, 2), 15: (1, 2)}  # after that many convolutions: pool sizes in time and frequency
-MIDDLE = 14  # the output after this many convolutions is used beside that of the last
-SLOPE, FLOOR = 0.2, -0.4  # of the leaky ReLU, and its minimum
-FRAMES_AT_ONCE = 2  # frames of 20 ms in one step of 40 ms
-STEP_FRAMES = 4  # mel frames a step
+# Pool sizes in time and frequency, by the number of preceding convolutions.
+POOLS = {3: (2, 2), 7: (1, 2), 11: (2, 2), 15: (1, 2)}
+MIDDLE = 14  # the output after this many convolutions is used in addition to the last
+SLOPE, FLOOR = 0.2, -0.4  # slope of the leaky ReLU, and its minimum
+FRAMES_AT_ONCE = 2  # frames of 20 ms per step of 40 ms
+STEP_FRAMES = 4  # mel frames per step
 CONVOLVED_FRAMES = 48  # mel frames that one step of the convolutions depends on
 
 
@@ -42,14 +43,14 @@ class EmbeddingBackboneConfig:
     """The shape of the layers on top of the embedding; stored in every checkpoint.
 
     Attributes:
-        states: each output frame holds half of its step's last states after the phones.
+        states: whether each output frame also holds, after the phones, half of its step's last states.
     """
 
     channels: int = 144
     kernel: int = 3  # steps of 40 ms
-    dilations: tuple[int, ...] = (1, 2, 3, 4)  # one for each residual block
+    dilations: tuple[int, ...] = (1, 2, 3, 4)  # one per residual block
     phones: int = PHONE_OUTPUTS
-    temperature: float = 1.25  # of the output softmax: values above 1 flatten the probabilities
+    temperature: float = 1.25  # divisor of the logits; values above 1 flatten the probabilities
     states: bool = False
     kind: str = "embedding"
 
@@ -59,7 +60,7 @@ class EmbeddingBackboneConfig:
 
     @property
     def receptive_mel_frames(self) -> int:
-        """The embedding's mel frames that the first output frames depend on."""
+        """Number of the embedding's mel frames that the first output frames depend on."""
         return CONVOLVED_FRAMES + STEP_FRAMES * (self.kernel - 1) * sum(self.dilations)
 
     @property
@@ -85,7 +86,7 @@ class EmbeddingBlock(nn.Module):
 
 
 class EmbeddingBackbone(nn.Module):
-    """Maps audio to square roots of phone probabilities, every 20 ms. Nothing is padded."""
+    """Maps audio to square roots of phone probabilities, one frame per 20 ms, without padding."""
 
     window: Tensor
     filterbank: Tensor
@@ -154,8 +155,8 @@ class EmbeddingBackbone(nn.Module):
     def hear(self, audio: Tensor, past: Past | None = None) -> Tensor:
         """Map audio [batch, samples] to square roots of phone probabilities [batch, frames of 20 ms, width].
 
-        The states follow the phones if the configuration says so. With a ``past`` (state of the shapes
-        :meth:`stream_shapes`), audio consists of whole 80 ms chunks, and so does the output.
+        The states follow the phones if the configuration has ``states``. With a ``past`` (state with the shapes of
+        :meth:`stream_shapes`), audio and output consist of whole 80 ms chunks.
         """
         if past is not None:
             audio = past.extended(audio, 1)

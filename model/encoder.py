@@ -1,4 +1,4 @@
-"""A speech encoder trained on 200,000 hours, with phone outputs of Hark's own, as an ONNX graph.
+"""A speech encoder trained on 200,000 hours, with Hark's own phone head, as an ONNX graph.
 
 The encoder is that of Moonshine Tiny (Useful Sensors, MIT licence; Jeffries and others, "Moonshine: Speech Recognition
 for Live Transcription and Voice Commands", 2024), in 8 bits, from the package ``moonshine-voice``. A small network
@@ -32,7 +32,7 @@ OPSET = 18
 
 
 def any_time(*names: str) -> dict[str, dict[int, str]]:
-    """Declare the second dimension of those inputs and outputs as open, for :func:`to_onnx`."""
+    """Mark the second dimension of those inputs and outputs as variable, for :func:`to_onnx`."""
     return {name: {1: "time"} for name in names}
 
 
@@ -54,7 +54,7 @@ def to_onnx(
 
 @cache
 def window_graph() -> onnx.ModelProto:
-    """Build encoder and shipped head: ``audio`` [1, samples] to ``probabilities`` and ``states``.
+    """Build the encoder with the shipped head: ``audio`` [1, samples] to ``probabilities`` and ``states``.
 
     ``probabilities`` are [1, time at 24 ms, PHONE_OUTPUTS], ``states`` [1, time at 24 ms, 288].
     """
@@ -86,7 +86,7 @@ def shipped_head() -> PhoneHead:
 
 @cache
 def loaded_backbone() -> EncoderBackbone:
-    """Return encoder and shipped head, loaded once a process."""
+    """Return the encoder with the shipped head; loaded once per process."""
     return EncoderBackbone(window_graph().SerializeToString())
 
 

@@ -1,6 +1,6 @@
-"""A speech encoder as a backbone, with onnxruntime only: recordings to phone probabilities every 20 ms, and states.
+"""A speech encoder as a backbone, on onnxruntime only: maps recordings to states, and to phone probabilities per 20 ms.
 
-From the states a decoder computes how probable a phrase is (:class:`SecondPass`).
+From the states, a decoder computes the probability of a phrase (:class:`SecondPass`).
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ ASSETS = Path("assets") / "tiny-en"
 ENCODER_FILE, DECODER_FILE, TOKENIZER_FILE = (
     ASSETS / name for name in ("encoder_model.ort", "decoder_model_merged.ort", "tokenizer.bin")
 )
-DIGESTS = {  # SHA-256, of moonshine-voice 0.0.73
+DIGESTS = {  # SHA-256 digests for moonshine-voice 0.0.73
     ENCODER_FILE: "94e90a4654fc45cdfedb77c4c08e1739f48862998e58fada384b25118134f221",
     DECODER_FILE: "cf524c4862d36e9e5ab032eddc73637efd822d70e868ac575cf1a46e1e4708a0",
 }
-GPU_BATCH = 32  # windows in a batch on a GPU
+GPU_BATCH = 32  # windows per batch on a GPU
 OUTPUT_HOP = 384  # samples per encoder output: 24 ms
 OUTPUT_CENTRE = 447  # sample in the middle of the first output's receptive field (convolutions only)
-FRAME_SAMPLES = 320  # of an output frame: 20 ms
-BATCH_STEP = 96_000  # new samples in a window over a recording, between margins that only give context
+FRAME_SAMPLES = 320  # samples per output frame: 20 ms
+BATCH_STEP = 96_000  # new samples per window of a recording; margins on both sides only provide context
 BATCH_MARGIN = 19_200
 EDGE = 3_840  # samples of silence before and after a recording
-STATE_FRAMES = 4  # frames per stored state: a third of the states is as good as all (lab/experiments.md)
-# States that the second pass reads before and after the end of a match: at least 1.6 s, and 0.5 s.
+STATE_FRAMES = 4  # output frames per stored state: a third of the states is as good as all (lab/experiments.md)
+# Number of states that the second pass reads before and after the end of a match: at least 1.6 s, and 0.5 s.
 STATES_BEFORE, STATES_AFTER = 20, 7
 
 
 def package_file(name: Path) -> Path | None:
-    """Return the path of a file in the installed package; None if the package is not installed or lacks it."""
+    """Return the path of a file in the installed package; None if the package or the file is missing."""
     try:
         spec = find_spec(PACKAGE)
     except (ImportError, ValueError):
@@ -57,7 +57,7 @@ def package_file(name: Path) -> Path | None:
 
 
 def package_content(name: Path) -> bytes:
-    """Return the content of a file in the package. Raises HarkError if it is missing or another version."""
+    """Return the content of a file in the package. Raises HarkError if it is missing or has another version."""
     path = package_file(name)
     content = path.read_bytes() if path is not None else b""
     if path is None or (name in DIGESTS and hashlib.sha256(content).hexdigest() != DIGESTS[name]):
@@ -77,7 +77,7 @@ def check_package() -> None:
 
 
 def package_model(name: Path) -> onnx.ModelProto:
-    """Convert a model of the package from onnxruntime's own format to ONNX. Raises HarkError as above."""
+    """Convert a model of the package from onnxruntime's format to ONNX. Raises HarkError as :func:`package_content`."""
     import onnx
     import onnxruntime
 
@@ -97,22 +97,22 @@ def package_model(name: Path) -> onnx.ModelProto:
 
 
 def encoder_path() -> Path | None:
-    """Return the path of the encoder's file; None if the package is not installed or lacks it."""
+    """Return the path of the encoder's file; None if the package or the file is missing."""
     return package_file(ENCODER_FILE)
 
 
 def frame_places(samples: int, frames: int, first_sample: int = 0) -> np.ndarray:
-    """Return, for frames of 20 ms, the index [frames] of the encoder output nearest to each frame's centre.
+    """Return the index [frames] of the encoder output that is nearest to the centre of each 20 ms frame.
 
-    The outputs are those for ``samples`` of audio, in which the first frame begins at ``first_sample``.
+    The encoder's input is ``samples`` long, and the first frame begins at ``first_sample``.
     """
-    outputs = ((samples - 127) // 64 + 1 - 7) // 3 // 2  # of its three convolutions
+    outputs = ((samples - 127) // 64 + 1 - 7) // 3 // 2  # the strides of its three convolutions
     centres = first_sample + FRAME_SAMPLES * np.arange(frames) + FRAME_SAMPLES // 2
     return np.clip(np.rint((centres - OUTPUT_CENTRE) / OUTPUT_HOP), 0, outputs - 1).astype(np.int64)
 
 
 def _windows(audio: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
-    """Yield windows over a padded recording: audio, number of new 20 ms frames, sample where the first begins."""
+    """Yield windows of a padded recording: audio, number of new 20 ms frames, sample at which the first begins."""
     frames = len(audio) // FRAME_SAMPLES
     padded = np.pad(np.asarray(audio, np.float32), EDGE)
     for start in range(0, frames * FRAME_SAMPLES, BATCH_STEP):
@@ -122,13 +122,14 @@ def _windows(audio: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
 
 
 class EncoderBackbone:
-    """The encoder with its phone head: a large detector's keyword HMM reads its phones, the decoder its states."""
+    """The encoder with its phone head; a large detector's keyword HMM reads its phones, and the decoder its states."""
 
     def __init__(self, graph: bytes | str, providers: Sequence[str] = (CPU,)) -> None:
         """Load ``model.encoder.window_graph``, from bytes or a file. Thread-safe.
 
         Args:
-            providers: onnxruntime's; a GPU gets float instead of 8-bit weights, and several windows at once.
+            providers: execution providers of onnxruntime; a GPU gets float instead of 8-bit weights, and batches of
+                windows.
         """
         self.batch = 1 if tuple(providers) == (CPU,) else GPU_BATCH
         if self.batch > 1:
@@ -139,7 +140,7 @@ class EncoderBackbone:
         self._session = session(graph, providers=providers)
 
     def hear(self, audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return square roots of phone probabilities [samples // 320, width] and states [a fourth as many, 288]."""
+        """Return square roots of phone probabilities [samples // 320, width], and states [a fourth as many, 288]."""
         return self.hear_many([audio])[0]
 
     def hear_many(self, audios: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -165,30 +166,30 @@ class EncoderBackbone:
         return [(np.concatenate([p for p, _ in each]), np.concatenate([s for _, s in each])) for each in parts]
 
     def window(self, audio: np.ndarray, frames: int) -> tuple[np.ndarray, np.ndarray]:
-        """Run the encoder on one window: roots of phone probabilities [frames, width], and states."""
+        """Run the encoder on one window: square roots of phone probabilities [frames, width], and states."""
         probabilities, states = self._session.run(["probabilities", "states"], {"audio": audio[None]})
         places = frame_places(len(audio), frames)
         return np.sqrt(probabilities[0, places]), states[0, places[::STATE_FRAMES]]
 
 
 class SecondPass:
-    """Scores the phrase wherever the keyword HMM has found something like it (``model.second_pass``)."""
+    """Scores the phrase wherever the keyword HMM has found a match (``model.second_pass``)."""
 
     def __init__(self, graph: bytes | str, above: float, before: int) -> None:
         """Load ``model.second_pass.second_pass_graph``, from bytes or a file.
 
         Args:
             above: the match score above which the second pass runs.
-            before: states before a match's end that are read.
+            before: number of states read before the end of a match.
         """
         self._graph, self._above, self._before = session(graph), above, before
 
     def gains(self, match: np.ndarray, roots: np.ndarray, states: np.ndarray) -> np.ndarray:
-        """Return the gain added to each frame's match [frames]; a run of matching frames gets its best frame's gain.
+        """Return the gain added to each frame's match [frames]; consecutive matching frames get the best one's gain.
 
         Args:
             match: score of each frame [frames].
-            roots, states: as from :meth:`EncoderBackbone.hear`.
+            roots, states: as returned by :meth:`EncoderBackbone.hear`.
         """
         gains = np.zeros(len(match), np.float32)
         above = np.concatenate([[False], match > self._above, [False]])

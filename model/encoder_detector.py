@@ -1,8 +1,8 @@
-"""The keyword HMM on a speech encoder, with a second pass by its decoder: the *large* detector.
+"""The *large* detector: a keyword HMM on a speech encoder, with a second pass by its decoder.
 
-The encoder is bidirectional within a window, so a stream is processed in overlapping windows, and its phones are read
-off every 20 ms, as from a backbone. Where the phrase matches, the decoder scores it (:mod:`model.rescoring`). All of
-that is one ONNX graph with the inputs and outputs of every other detector, so that the runtime needs no special case.
+The encoder is bidirectional within a window, so a stream is processed in overlapping windows, and phones are computed
+per 20 ms, as by a backbone. Where the phrase matches, the decoder scores it (:mod:`model.rescoring`). All of this is
+one ONNX graph with the same inputs and outputs as other detectors, so the runtime does not need a special case.
 """
 
 from __future__ import annotations
@@ -33,12 +33,13 @@ from model.second_pass import second_pass_graph, shipped_verifier
 if TYPE_CHECKING:
     import onnx
 
-ENCODER_MATCH_FLOOR = -5.0  # lower than a backbone's: an encoder is more certain which phones occur and which do not
+ENCODER_MATCH_FLOOR = -5.0  # lower than a backbone's, because an encoder is more certain which phones occur
 ENCODER_HOP = 7_680  # samples between two windows of a stream: 480 ms
 ENCODER_BEFORE = 8_000  # samples of context before the phrase
-ENCODER_LEAST = 46_080  # samples of the shortest window, 2.88 s: 2.4 s were worse in noise
+ENCODER_LEAST = 46_080  # minimum samples per window, 2.88 s; 2.4 s were worse in noise
 LEAST_VERIFIED = 0.0  # match score; 23 % of confusables by people unknown to the verifier score higher
-ENCODER_POOL = 48  # the best score of a window's last 960 ms counts: the new 480 ms, and the 480 ms before once more
+# Frames of a window (its last 960 ms) whose best score counts: the new 480 ms, and the 480 ms before again.
+ENCODER_POOL = 48
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +48,10 @@ class EncoderDetectorConfig(HMMConfig):
 
     Attributes:
         encoder: the name of the encoder (:func:`model.encoder.encoder_name`).
-        spellings: of the phrase, as tokens of the decoder; none: no second pass.
+        spellings: the phrase as tokens of the decoder; empty for no second pass.
         rescore_above: the match score above which the second pass runs.
-        verifier: the name of the verifier (:func:`model.second_pass.verifier_name`); empty: the decoder only.
-        allow_confusables: the default threshold has no floor against confusables, which comes with a verifier.
+        verifier: the name of the verifier (:func:`model.second_pass.verifier_name`); empty for the decoder only.
+        allow_confusables: the default threshold lacks the floor against confusables that a verifier adds.
     """
 
     kind = "encoder"
@@ -62,18 +63,18 @@ class EncoderDetectorConfig(HMMConfig):
 
     @property
     def stored(self) -> StoredFrames:
-        """Phones, and with a second pass a last column with its gain for each match."""
+        """Phones and, with a second pass, a last column with its gain for each match."""
         width = PHONE_OUTPUTS + bool(self.spellings)
         return StoredFrames(width, STEM_STRIDE, self.window_frames, CHUNK_STEPS, STEM_STRIDE)
 
     @property
     def states_before(self) -> int:
-        """States that the decoder reads before the end of a match: enough for the whole phrase, spoken slowly."""
+        """Number of states before a match's end that the decoder reads: enough for the whole phrase, spoken slowly."""
         return max(STATES_BEFORE, self.window_frames // STATE_FRAMES)
 
     @property
     def window_samples(self) -> int:
-        """Samples of a stream's window: the phrase, context before it, and a hop."""
+        """Samples per window of a stream: the phrase, the context before it, and a hop."""
         needed = self.window_frames * STEM_STRIDE * HOP + ENCODER_BEFORE + ENCODER_HOP
         return max(ENCODER_LEAST, -(-needed // ENCODER_HOP) * ENCODER_HOP)
 
@@ -87,10 +88,10 @@ class EncoderDetectorConfig(HMMConfig):
 
 
 class EncoderDetector(HMMDetector):
-    """The most accurate and largest detector: it includes encoder and decoder."""
+    """The most accurate and largest detector; it includes encoder and decoder."""
 
     floor = ENCODER_MATCH_FLOOR
-    slope = 0.7  # gentle: the full range of rescoring is 8 logits
+    slope = 0.7  # logits per match score; small, because rescoring has a range of 8 logits
     level = 1.0  # about the level of calibrated detectors
     quantizes = False
     config: EncoderDetectorConfig
@@ -114,7 +115,7 @@ class EncoderDetector(HMMDetector):
 
     @property
     def least(self) -> float:
-        """The lowest match score for 0.5: below it the verifier prefers a phrase that sounds alike."""
+        """The lowest match score for 0.5; below it, the verifier favours a similar-sounding phrase."""
         return LEAST_VERIFIED if self.config.verifier and not self.config.allow_confusables else -math.inf
 
     @property
@@ -129,7 +130,7 @@ class EncoderDetector(HMMDetector):
 
     @cached_property
     def second_pass(self) -> SecondPass | None:
-        """The second pass, run where the phrase matches; None without spellings."""
+        """The second pass, run on matches of the phrase; None without spellings."""
         if not self.config.spellings:
             return None
         return SecondPass(self._second_pass_graph(), self.config.rescore_above, self.config.states_before)
@@ -157,13 +158,13 @@ class EncoderDetector(HMMDetector):
     @torch.no_grad()
     def matches(self, stored: np.ndarray) -> np.ndarray:
         phones, gains = torch.from_numpy(stored).tensor_split([PHONE_OUTPUTS], dim=2)
-        return self._matches(phones, gains.sum(dim=2))  # zeros without that column
+        return self._matches(phones, gains.sum(dim=2))  # zeros if that column is missing
 
     def window_match(self, roots: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return each window's best match of the phrase, its frame, and the match minus anti-keywords, each [n, 1].
 
-        ``roots`` holds windows of a stream [n, time, PHONE_OUTPUTS]. A match that only fades has ended earlier and
-        counted in previous windows, so the best is the floor here.
+        ``roots`` holds windows of a stream [n, time, PHONE_OUTPUTS]. A decaying match ended earlier and counted in
+        previous windows, so the best is the floor in that case.
         """
         followed = [keyword_hmm(roots)[0][:, None] for keyword_hmm in self.keyword_hmms]
         scores = [match[:, :, -ENCODER_POOL:] for match in followed]
@@ -226,9 +227,9 @@ def keyword_hmm_graph(pronunciations: Pronunciations) -> onnx.ModelProto:
 def stream_graph(detector: EncoderDetector) -> onnx.ModelProto:
     """Build a detector's graph for streams (:meth:`model.detector.Detector.export`).
 
-    Every :data:`ENCODER_HOP` samples the last ``window_samples`` are processed again; in between, chunks get the
-    previous window's score. Only audio is carried from window to window, so no path through the phrase is cut where
-    they meet, and nothing older than a window matters.
+    Every :data:`ENCODER_HOP` samples, the last ``window_samples`` are processed again; in between, chunks get the
+    previous window's score. Only audio is carried from window to window, so window boundaries do not cut paths through
+    the phrase, and nothing older than a window matters.
     """
     window = detector.config.window_samples
     graph = Nodes()
@@ -275,7 +276,7 @@ def _stream_constants(config: EncoderDetectorConfig) -> dict[str, object]:
 
 
 def _every_chunk(hear: onnx.GraphProto, window: int) -> onnx.GraphProto:
-    """Return the body of the loop over chunks, a buffer of ``window`` samples; every hop ``hear`` gives a new score."""
+    """Return the body of the loop over chunks; it buffers ``window`` samples, and ``hear`` computes a score per hop."""
     wait = Nodes()
     wait.copy("score_before", "same_score")
     otherwise = wait.body("wait", [], [tensor("same_score", [1, 1])])

@@ -1,4 +1,4 @@
-"""Training and test examples: clips between other speech, augmented, as features; built by several processes.
+"""Training and test examples: clips between other speech, augmented, as features. Several processes build them.
 
 Positives and aligned negatives go through exactly the same steps, so that only the words distinguish them.
 """
@@ -35,25 +35,26 @@ from model.features import HOP
 from model.front_end import Compute, Computed, FrontEnd
 from model.gpu import providers
 
-GPU_BLOCK = 256  # examples whose audio is in memory at once when a GPU computes
-SLACK_FRAMES = 30  # kept before the earliest window of an aligned example
+GPU_BLOCK = 256  # examples per block whose audio is in memory when a GPU computes
+SLACK_FRAMES = 30  # frames stored before the earliest window of an aligned example
 LONGEST_PREFIX = 2 * SAMPLE_RATE  # samples of a phrase in which windows may end early
-TAIL_S = {"train": 0.4, "clean": 1.4, "noisy": 1.4, "far": 1.4}  # after the phrase; tests wait this long for a hit
-FASTEST = 1.35  # highest product of speed and tempo in training: how much audio may shrink
-BEFORE_SHARE = 0.6  # of aligned examples: speech before the phrase
+# Seconds of audio after the phrase; tests wait this long for a hit.
+TAIL_S = {"train": 0.4, "clean": 1.4, "noisy": 1.4, "far": 1.4}
+FASTEST = 1.35  # highest product of speed and tempo in training, by which audio may shrink
+BEFORE_SHARE = 0.6  # fraction of aligned examples with speech before the phrase
 AFTER_SHARE = 0.4
-VOICE_SHARE = 0.6  # of training clips: voice changed (pitch and formants), because there are few voices
+VOICE_SHARE = 0.6  # fraction of training clips with a changed voice (pitch and formants), because there are few voices
 VOICE_FACTOR = (0.85, 1.2)
 
 CONDITIONS: dict[str, AugmentationConfig] = {
-    # Milder than the augmenter's defaults: with those, a detector of this size had learned next to nothing after 500
-    # steps, because reverberation, filters and noise together left no phones in many positives.
+    # Milder than the augmenter's defaults, with which a detector of this size had learned almost nothing after 500
+    # steps: reverberation, filters and noise together left no phones in many positives.
     "train": AugmentationConfig(
         speed_share=0.6, speed=(0.88, 1.12), tempo_share=0.2, talker_equalizer_share=0.2, room_share=0.4,
         noise_share=0.8, snr_db=(0.0, 30.0), usual_snr_db=(5.0, 25.0), equalizer_share=0.5, equalizer_db=5.0,
         tilt_db=1.2, microphone_share=0.2, gain_db=(-20.0, 6.0),
     ),
-    # A close microphone in a quiet room: no noise but its own.
+    # A close microphone in a quiet room, with only its own noise.
     "clean": AugmentationConfig(
         speed_share=0.0, tempo_share=0.0, talker_equalizer_share=0.0, room_share=0.0, noise_share=0.0,
         equalizer_share=0.0, overload_share=0.0, telephone_share=0.0, opus_share=0.0, gain_db=(-6.0, 0.0),
@@ -64,7 +65,7 @@ CONDITIONS: dict[str, AugmentationConfig] = {
         snr_db=(10.0, 10.0), usual_snr_db=(10.0, 10.0), equalizer_share=0.0, overload_share=0.0, telephone_share=0.0,
         opus_share=0.0, gain_db=(-12.0, 0.0),
     ),
-    # The same noise across a room.
+    # The same noise, across a room.
     "far": AugmentationConfig(
         speed_share=0.0, tempo_share=0.0, talker_equalizer_share=0.0, room_share=1.0, noise_share=1.0,
         snr_db=(10.0, 10.0), usual_snr_db=(10.0, 10.0), equalizer_share=0.3, overload_share=0.0, telephone_share=0.0,
@@ -78,16 +79,15 @@ class ExampleSpec:
     """Specification of an example, small enough to send to another process.
 
     Attributes:
-        clips: audio files; one for an aligned example, several for a stream of ordinary speech, none for noise only.
-        aligned: the clip's end matters (the phrase, a confusable); otherwise the example is a stream.
+        clips: audio files; one for an aligned example, several for a stream of general speech, none for noise.
+        aligned: True if the clip's end matters (the phrase, a confusable); False for a stream.
         before, after: neighbours of an aligned clip; empty for none.
-        place_s: where the words of an aligned clip cut from running speech begin and end [seconds]; None: at its first
-            and last sound.
+        place_s: start and end [seconds] of the words in an aligned clip that was mined; None: its first and last sound.
         condition: a key of :data:`CONDITIONS`.
-        receptive_samples: audio that a detector needs before the clip's end.
-        last_seconds: the end of an aligned clip that matters (the phrase after a carrier); 0 for the whole clip.
-        bitrate: of Opus, bit/s, applied first to an aligned clip; 0: none.
-        columns: the rest of the segment's row in the feature store.
+        receptive_samples: samples that a detector needs before the clip's end.
+        last_seconds: duration of the phrase at the end of an aligned clip (a carrier sentence); 0 for the whole clip.
+        bitrate: of Opus [bit/s], which is applied first to an aligned clip; 0 for none.
+        columns: the other columns of the segment's row in the feature store.
     """
 
     clips: tuple[str, ...]
@@ -105,7 +105,7 @@ class ExampleSpec:
 
 @dataclass(frozen=True)
 class SoundSources:
-    """Sounds for augmentation: a folder of noises (or none), simulated rooms, clips for babble."""
+    """Audio for augmentation: a folder of noises (or None), simulated rooms, clips for babble."""
 
     noise_folder: str = ""
     rooms: int = 80
@@ -118,9 +118,9 @@ class Sound:
     """An example's audio or features before its front end runs, with the range and the phrase in log-mel frames.
 
     Attributes:
-        given: as :meth:`model.front_end.FrontEnd.sound` returns it.
-        low, high: frames that are stored.
-        start, end: of the phrase, relative to ``low``; -1: none.
+        given: the result of :meth:`model.front_end.FrontEnd.sound`.
+        low, high: range of frames that are stored.
+        start, end: range of the phrase, relative to ``low``; -1 for none.
     """
 
     given: np.ndarray
@@ -131,12 +131,12 @@ class Sound:
 
 
 class ExampleBuilder:
-    """Builds examples; one in each process."""
+    """Builds examples; each process has one."""
 
     def __init__(self, sources: SoundSources, front_end: FrontEnd) -> None:
         self._sources = sources
         self._noises = load_noise_folder(Path(sources.noise_folder)) if sources.noise_folder else None
-        self._augmenters: dict[str, Augmenter] = {}  # by condition, created on first use: many runs never train
+        self._augmenters: dict[str, Augmenter] = {}  # by condition, created on first use, because many runs never train
         self._front_end, self._store = front_end, front_end.storer()
         self._compute: Compute | None = None  # not loaded if another process computes
 
@@ -187,7 +187,7 @@ class ExampleBuilder:
         return change_voice(audio, rng.uniform(*VOICE_FACTOR))
 
     def _aligned(self, spec: ExampleSpec, rng: np.random.Generator) -> tuple[np.ndarray, int, int, int, int]:
-        """Return audio, the first and last log-mel frame to store, and the phrase's place relative to the first."""
+        """Return audio, the first and last log-mel frame to store, and the phrase's position relative to the first."""
         audio = read_audio(spec.clips[0])
         if spec.bitrate:
             audio = codec.opus(limit_peak(audio), spec.bitrate)
@@ -205,7 +205,7 @@ class ExampleBuilder:
         fastest = FASTEST if spec.condition == "train" else 1.0
         lead = int((spec.receptive_samples + slack) * fastest)
         tail = int((TAIL_S[spec.condition] + 0.2) * fastest * SAMPLE_RATE)
-        shift = lead - end  # moves the phrase's end to sample ``lead``
+        shift = lead - end  # moves the end of the phrase to sample ``lead``
         audio = np.pad(audio[max(0, -shift) :], (max(0, shift), tail))[: lead + tail]
         start, end = start + shift, lead
         audio, places = self._augmenter(spec.condition).apply_with_positions(audio, (max(0, start), end), rng)
@@ -220,12 +220,12 @@ class ExampleBuilder:
             [self._voiced(read_audio(path), spec, rng) for path in spec.clips],
             rng,
             gap_s=(0.1, 0.8),
-            lead_s=0.3 if spec.clips else 12.0,  # no clips: a stretch of noise only
+            lead_s=0.3 if spec.clips else 12.0,  # without clips, the example is noise
             tail_s=0.3,
             level_db=(-32.0, -20.0),
         )
         if not spec.clips:
-            # A trace of signal, relative to which the noise level is set.
+            # The noise level is relative to this faint signal.
             audio = (rng.standard_normal(len(audio)) * 1e-3).astype(np.float32)
         shortest = int(spec.receptive_samples * FASTEST) + HOP * 8
         if len(audio) < shortest:
@@ -253,7 +253,7 @@ def _start_worker(sources: SoundSources, front_end: FrontEnd) -> None:
 
 
 def _end_with_the_parent() -> None:
-    """End this process when the run is killed; otherwise it would wait for work forever."""
+    """End this process when the run is killed, because it would wait for work forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
@@ -267,13 +267,13 @@ def _each(method: str, *rows: Sequence[Any]) -> list[Any]:
 def build_examples(
     specs: Sequence[ExampleSpec], sources: SoundSources, front_end: FrontEnd
 ) -> Generator[tuple[np.ndarray, dict[str, Any]], None, None]:
-    """Build examples in order, on all cores. Each depends on its seed only, not on the number of processes.
+    """Build examples in order, on all cores. Each depends only on its seed, not on the number of processes.
 
-    The caller closes the generator; when a run is stopped, that ends the processes.
+    The caller must close the generator, which ends the processes if a run is stopped.
     """
     count = usable_cores()
     where = providers() if front_end.network else (CPU,)
-    compute = front_end.computer(where) if where != (CPU,) else None  # this process has the GPU
+    compute = front_end.computer(where) if where != (CPU,) else None  # this process uses the GPU
     if count <= 1 or len(specs) < 64:
         builder = ExampleBuilder(sources, front_end)
         yield from _built(specs, compute, lambda method, *rows: map(getattr(builder, method), *rows))
@@ -283,7 +283,7 @@ def build_examples(
     try:
         with _inherited_by_processes():
             for _ in range(count):
-                pool.submit(int)  # each task starts a process as long as none is idle
+                pool.submit(int)  # each task starts a process if none is idle
 
         def in_pool(method: str, *rows: Sequence[Any]) -> Iterator[Any]:
             parts = zip(*(_blocks(row, 16) for row in rows))
@@ -292,15 +292,15 @@ def build_examples(
 
         yield from _built(specs, compute, in_pool)
     finally:
-        # The pool's own thread cancels the remaining tasks. If they were cancelled here, as `map` does it, that thread
-        # would fail when the processes have ended too: SIGTERM often reaches them all.
+        # The pool's own thread cancels the remaining tasks. If they were cancelled here, as `map` does, that thread
+        # would fail if the processes have ended too: SIGTERM often reaches all of them.
         pool.shutdown(cancel_futures=True)
 
 
 def _built(
     specs: Sequence[ExampleSpec], compute: Compute | None, each: Callable[..., Iterable[Any]]
 ) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
-    """Yield examples of specs; ``each`` calls a builder's method for every row; ``compute`` runs on the GPU."""
+    """Yield the examples of specs; ``each`` applies a builder's method to every row; ``compute`` runs on the GPU."""
     if compute is None:
         for block in _blocks(specs, 512):
             yield from each("build", block)
@@ -312,15 +312,15 @@ def _built(
 
 @contextmanager
 def _inherited_by_processes() -> Iterator[None]:
-    """Let processes started within ignore Ctrl-C and use one thread for linear algebra.
+    """Make processes that start in the block ignore Ctrl-C and use one thread for linear algebra.
 
-    Ctrl-C reaches every process at the terminal; this one handles it. There is a process for each core, and threads
-    that wait for each other made log-mel of short clips three times slower.
+    Ctrl-C reaches every process of the terminal, and this one handles it. There is a process for each core; with more
+    threads, which wait for each other, the log-mel of short clips took three times as long.
     """
     names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))
-    resource_tracker.ensure_running()  # otherwise it is started below, which lets Ctrl-C through again
+    resource_tracker.ensure_running()  # otherwise it would start in the block, which allows Ctrl-C again
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -1,4 +1,4 @@
-"""Export to ONNX with the log-mel inside and the state as one vector; 8-bit weights; the check that all forms agree."""
+"""Export to ONNX, with the log-mel inside and the state as one vector; 8-bit weights; a check that all forms agree."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from model.embedding_backbone import EmbeddingBackbone
 from model.features import CHUNK_SAMPLES, HOP
 from model.runtime.detector import smooth_scores
 
-OPSET = 17  # the first with STFT
-PARITY_TOLERANCE = 1e-3  # largest accepted difference in score between .pt, .onnx and streaming
-INT8_TOLERANCE = 0.25  # of the 8-bit weights; beyond it a bundle goes without them
-INT8_SHIFT = 1  # scores (of 80 ms) by which an edge may move there: rounding can move it by a frame of 20 ms
-INT8_MIN_VALUES = 512  # smaller tensors (biases, norms) stay float
+OPSET = 17  # the first opset with STFT
+PARITY_TOLERANCE = 1e-3  # maximum difference in score between .pt, .onnx and streaming
+INT8_TOLERANCE = 0.25  # maximum difference in score with 8-bit weights; beyond it, a bundle does not include them
+INT8_SHIFT = 1  # scores of 80 ms by which an edge may then move, because rounding can move it by a 20 ms frame
+INT8_MIN_VALUES = 512  # smaller tensors (biases, norms) remain float
 
 
 class Carried:
@@ -42,7 +42,7 @@ class Carried:
         self._after.append(part)
 
     def extended(self, x: Tensor, dim: int) -> Tensor:
-        """Prepend the past, the next part of the state, to ``x``, and store as many of the newest values."""
+        """Prepend the past (the next part of the state) to ``x``, and store as many of the newest values."""
         past = self.take()
         joined = torch.cat([past, x], dim=dim)
         self.keep(joined.narrow(dim, joined.shape[dim] - past.shape[dim], past.shape[dim]))
@@ -58,7 +58,7 @@ class Streaming(nn.Module):
     The detector must have ``backbone``, ``stream_shapes()`` (its own state beside the backbone's) and
     ``stream_logits(outputs, carried)`` (new outputs of the backbone [1, width, time] to logits [1, n]). The flattened
     state holds the audio and layer inputs that the backbone still needs, and the detector's own part. Nothing else is
-    carried over, so the past is forgotten.
+    carried over, so older audio has no effect.
     """
 
     def __init__(self, detector: Any) -> None:
@@ -98,10 +98,10 @@ def write_onnx(
     open_axes: Mapping[str, Mapping[int, str]],
     opset: int = OPSET,
 ) -> None:
-    """Write a module as ONNX. ``open_axes``: dimensions of any size, by input or output name and index."""
+    """Write a module as ONNX. ``open_axes`` are the variable dimensions, by name and index."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        # The newer exporter fixes the number of chunks; this one leaves it open.
+        # The newer exporter fixes the number of chunks; this one leaves it variable.
         torch.onnx.export(
             module, example, str(path), input_names=list(inputs), output_names=list(outputs),
             dynamic_axes=open_axes, opset_version=opset, dynamo=False,
@@ -128,10 +128,10 @@ def export_backbone(backbone: EmbeddingBackbone, path: Path) -> None:
 
 
 def quantize_weights(source: Path, target: Path) -> None:
-    """Write ``source`` with its large weights as 8-bit integers and a scale a row (symmetric, per output channel).
+    """Write ``source`` with its large weights as 8-bit integers, one scale per row (symmetric, per output channel).
 
     Activations stay float: onnxruntime folds the DequantizeLinear nodes when it loads the model, so the small model is
-    as fast as the large one, and only the rounding of the weights changes scores.
+    as fast as the large one, and only the rounding of weights affects scores.
     """
     import onnx
     from onnx import helper, numpy_helper
@@ -149,7 +149,7 @@ def quantize_weights(source: Path, target: Path) -> None:
         if values.dtype != np.float32 or values.size < INT8_MIN_VALUES or values.ndim < 2:
             tensors.append(tensor)
             continue
-        # Convolutions and transposed products have one output a row; GRU weights are [1, gates, inputs].
+        # Convolutions and transposed products have one output per row; GRU weights are [1, gates, inputs].
         axis = 1 if values.ndim == 3 and values.shape[0] == 1 else 0
         others = tuple(i for i in range(values.ndim) if i != axis)
         scale = np.maximum(np.abs(values).max(axis=others), 1e-8).astype(np.float32) / 127
@@ -171,7 +171,7 @@ def quantize_weights(source: Path, target: Path) -> None:
 
 
 def onnx_scores(path: Path, audio: np.ndarray, chunks: Sequence[int], receptive_samples: int) -> np.ndarray:
-    """Return raw scores of a recording from onnxruntime, fed in a repeating cycle of chunk counts."""
+    """Return unsmoothed scores of a recording from onnxruntime, fed in a repeating cycle of chunk counts."""
     graph = session(path)
     size = graph.get_inputs()[1].shape[1]
     silence = np.zeros((1, -(-receptive_samples // CHUNK_SAMPLES) * CHUNK_SAMPLES), np.float32)
@@ -189,11 +189,11 @@ def onnx_scores(path: Path, audio: np.ndarray, chunks: Sequence[int], receptive_
 
 @dataclass(frozen=True)
 class Parity:
-    """Largest differences in score between the forms of a model on the same audio, by :func:`difference`."""
+    """Largest differences in score between the forms of a model on the same audio, from :func:`difference`."""
 
     onnx: float
     streaming: float
-    int8: float | None  # of smoothed scores, with INT8_SHIFT; None without 8-bit weights
+    int8: float | None  # for smoothed scores, with INT8_SHIFT; None without 8-bit weights
 
     @property
     def int8_agrees(self) -> bool:
@@ -205,11 +205,11 @@ class Parity:
 
 
 def difference(expected: np.ndarray, other: np.ndarray, shift: int = 0) -> float:
-    """Return the largest difference between scores [n] in 0 to 1 of the same audio; 1 if one is not a number.
+    """Return the largest difference between scores [n] from 0 to 1 of the same audio; 1 if one is NaN.
 
     With a ``shift``, a score's difference is its distance from the range of the other's scores up to that many before
     and after: a score that steps from 0.7 to 0 within 80 ms takes any value between if the step comes 20 ms sooner. A
-    peak or dip that only one of them has counts in full.
+    peak or dip that only one of them has counts fully.
     """
     if expected.shape != other.shape:
         raise ValueError(f"{expected.shape} and {other.shape} scores cannot be compared")
@@ -218,7 +218,7 @@ def difference(expected: np.ndarray, other: np.ndarray, shift: int = 0) -> float
         near = np.lib.stride_tricks.sliding_window_view(np.pad(of, shift, mode="edge"), 2 * shift + 1)
         return float(np.maximum(scores - near.max(axis=1), near.min(axis=1) - scores).max())
 
-    # Both ways: a peak of one that the other lacks lies outside the other's range, but not vice versa.
+    # Both directions: a peak of one that the other lacks is outside the other's range, but not vice versa.
     largest = np.maximum(outside(expected, other), outside(other, expected))  # propagates NaN
     return float(np.nan_to_num(largest, nan=1.0))
 
@@ -227,7 +227,7 @@ def check_parity(detector: Detector, onnx_path: Path, int8_path: Path | None, au
     """Compare the forms on ``audio``. :attr:`Parity.int8_agrees` says whether the 8-bit weights agree.
 
     Raises:
-        HarkError: the float forms disagree.
+        HarkError: the float forms do not agree.
     """
     expected = detector.stream_scores(audio)
     need = detector.config.stream_samples
@@ -235,7 +235,7 @@ def check_parity(detector: Detector, onnx_path: Path, int8_path: Path | None, au
     streaming = difference(expected, onnx_scores(onnx_path, audio, [1, 2, 1, 5, 3], need))
     int8 = None
     if int8_path is not None:
-        # Smoothed, as a detector uses them: a peak one score shorter may then be lower, and that counts.
+        # Smoothed, as a detector uses them: a peak that is one score shorter may then be lower, which counts.
         small = smooth_scores(onnx_scores(int8_path, audio, [25], need))
         int8 = difference(smooth_scores(expected), small, INT8_SHIFT)
     parity = Parity(onnx, streaming, int8)

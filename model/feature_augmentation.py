@@ -1,4 +1,4 @@
-"""Augmentation of log-mel windows as they are drawn: cheap, and different each time a window is used."""
+"""Fast augmentation of log-mel windows as they are drawn, different each time a window is used."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-WARP_SHARE = 0.8  # of the windows get another vocal tract
-WARP_FACTOR = (0.8, 1.25)  # of the mel axis
-LEVEL_SIGMA = 0.5  # natural logarithm of power: 2.2 dB
+WARP_SHARE = 0.8  # fraction of the windows whose vocal tract length is changed
+WARP_FACTOR = (0.8, 1.25)  # factor of the mel axis
+LEVEL_SIGMA = 0.5  # standard deviation of the natural logarithm of power: 2.2 dB
 MASK_SHARE = 0.5
-MASK_BANDS = 6  # at most
+MASK_BANDS = 6  # maximum
 MASK_FRAMES = 8
 SILENCE = -13.8  # log-mel of digital silence
 
 
 def augment_features(batch: Tensor, rng: np.random.Generator) -> Tensor:
-    """Warp frequencies, change levels and mask; log-mel [batch, frames, MELS] in, the same shape out."""
+    """Warp frequencies, change levels and mask; log-mel [batch, frames, MELS] to the same shape."""
     warped = warp_frequency(batch, rng)
     levels = rng.normal(0.0, LEVEL_SIGMA, (len(batch), 1, 1)).astype(np.float32)
     return mask(warped + torch.from_numpy(levels), rng)
@@ -27,13 +27,13 @@ def augment_features(batch: Tensor, rng: np.random.Generator) -> Tensor:
 def warp_frequency(batch: Tensor, rng: np.random.Generator) -> Tensor:
     """Stretch the mel axis of most windows by a random factor: vocal tract length perturbation (Jaitly, Hinton 2013).
 
-    The few voices of the embedded engines do not cover people's vocal tracts. Without this, a woman's voice that was
-    held out of training was missed almost always (lab/experiments.md).
+    The few voices of the embedded engines do not cover the vocal tracts of people. Without this, a held-out female
+    voice was almost always missed (lab/experiments.md).
     """
     size, _, mels = batch.shape
     low, high = np.log(WARP_FACTOR)
     factor = np.where(rng.random(size) < WARP_SHARE, np.exp(rng.uniform(low, high, size)), 1.0)
-    source = np.clip(np.arange(mels)[None] * factor[:, None], 0, mels - 1)  # the band that each band is read from
+    source = np.clip(np.arange(mels)[None] * factor[:, None], 0, mels - 1)  # source band of each band
     below = np.floor(source).astype(np.int64)
     fraction = (source - below).astype(np.float32)
     weights = np.zeros((size, mels, mels), np.float32)
@@ -44,12 +44,12 @@ def warp_frequency(batch: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def mask(batch: Tensor, rng: np.random.Generator, silence: float = SILENCE) -> Tensor:
-    """Mask a run of frames and of mel bands in half of the windows (SpecAugment, Park et al. 2019); in place."""
-    from torchaudio.functional import mask_along_axis_iid  # not every process that imports this module trains
+    """Mask some frames and mel bands in half of the windows (SpecAugment, Park et al. 2019), in place."""
+    from torchaudio.functional import mask_along_axis_iid  # some processes that import this module do not train
 
     chosen = torch.from_numpy(rng.random(len(batch)) < MASK_SHARE)
     windows = batch[chosen]
-    with torch.random.fork_rng(devices=[]):  # torchaudio draws from torch's generator; ``rng`` makes a run repeatable
+    with torch.random.fork_rng(devices=[]):  # torchaudio uses torch's generator; ``rng`` makes a run repeatable
         torch.default_generator.manual_seed(int(rng.integers(2**63)))
         bands = mask_along_axis_iid(windows, MASK_BANDS + 1, math.nan, 2)
         bands = torch.where(bands.isnan(), windows.mean(dim=(1, 2), keepdim=True), bands)

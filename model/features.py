@@ -1,7 +1,7 @@
 """Hark's only definition of log-mel: training reads it here, export rebuilds it inside the ONNX graph.
 
-A frame covers 25 ms and starts every 10 ms; nothing is padded, so frame ``t`` holds exactly the samples
-``[160 t, 160 t + 400)`` and streaming needs no look-ahead.
+Frames cover 25 ms and begin every 10 ms; nothing is padded, so frame ``t`` covers exactly the samples ``[160 t, 160 t +
+400)`` and streaming needs no look-ahead.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import numpy as np
 SAMPLE_RATE = 16_000  # Hz
 WINDOW = 400  # samples, 25 ms
 HOP = 160  # samples, 10 ms
-CHUNK_FRAMES = 8  # log-mel frames from one score to the next: 80 ms
+CHUNK_FRAMES = 8  # log-mel frames per score: 80 ms
 CHUNK_SAMPLES = CHUNK_FRAMES * HOP
 FFT = 512  # points
 MELS = 40
 F_MIN = 60.0  # Hz
 F_MAX = 7_600.0  # Hz
 POWER_FLOOR = 1e-6  # added to mel power: about the power of noise at -84 dBFS; digital silence becomes log(1e-6)
-BLOCK_FRAMES = 4096  # computed at a time
-LOG_MEL_MEAN = -4.0  # normalize a model's input: speech at -25 dBFS falls within about [-2, 2]
+BLOCK_FRAMES = 4096  # frames computed at once
+LOG_MEL_MEAN = -4.0  # normalizes a model's input: speech at -25 dBFS is within about [-2, 2]
 LOG_MEL_SCALE = 4.0
 
 
@@ -30,15 +30,15 @@ LOG_MEL_SCALE = 4.0
 class StoredFrames:
     """Layout of a detector's frames in the feature store: log-mel, or outputs of a pretrained backbone."""
 
-    width: int  # numbers a frame
-    step: int  # log-mel frames from one stored frame to the next
+    width: int  # values per frame
+    step: int  # log-mel frames per stored frame
     window: int  # stored frames that one logit depends on
-    chunk: int  # stored frames from one score to the next
+    chunk: int  # stored frames per score
     lead: int  # log-mel frames that the first stored frame depends on
     at_once: int = 1  # stored frames that are computed together
 
     def scores(self, frames: int) -> int:
-        """Return the number of scores of this many stored frames."""
+        """Return the number of scores for this many stored frames."""
         return max(0, (frames - self.window) // self.chunk + 1)
 
     def position(self, frame: int) -> int:
@@ -52,7 +52,7 @@ def lead_in(audio: np.ndarray, receptive_samples: int) -> np.ndarray:
 
 
 def hz_to_mel(frequency: np.ndarray | float) -> np.ndarray:
-    """Convert Hz to mel, O'Shaughnessy's formula as in HTK: 2595 log10(1 + f / 700)."""
+    """Convert Hz to mel with O'Shaughnessy's formula, as in HTK: 2595 log10(1 + f / 700)."""
     return 2595.0 * np.log10(1.0 + np.asarray(frequency, dtype=np.float64) / 700.0)
 
 
@@ -83,8 +83,8 @@ def frame_count(samples: int) -> int:
 def log_mel(audio: np.ndarray) -> np.ndarray:
     """Return log-mel energies [frames, MELS] float32 of mono audio [samples] in [-1, 1] at 16 kHz.
 
-    The natural logarithm of power plus :data:`POWER_FLOOR`. Audio shorter than one window gives zero frames. Computed
-    in blocks, so that memory does not grow beyond the result.
+    This is the natural logarithm of power plus :data:`POWER_FLOOR`. Audio shorter than one window has no frames. Only
+    the result needs memory in proportion to the audio.
     """
     import scipy.fft  # takes longer to load than a portal's other imports
 

@@ -1,4 +1,4 @@
-"""Shared by every training: the step, the learning rate, averaged weights, and the state to resume from."""
+"""Shared by all trainings: the step, the learning rate, averaged weights, and the state to resume from."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Fit(Generic[Model]):
         self.step, self.loss = 0, math.nan
 
     def learn(self, loss: Tensor) -> None:
-        """Take a step down the gradient of ``loss``."""
+        """Take a step along the negative gradient of ``loss``."""
         self.step += 1
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_CLIP)
-        if bool(torch.isfinite(norm)):  # one batch with an overflow must not spoil the model
+        if bool(torch.isfinite(norm)):  # a batch with an overflow must not damage the model
             self.optimizer.step()
         self.schedule.step()
         if self.average is not self.model:
@@ -63,7 +63,7 @@ class Fit(Generic[Model]):
     def resume(
         self, path: Path, identity: object, usable: Callable[[dict[str, Any]], bool] = lambda saved: True
     ) -> dict[str, Any]:
-        """Resume from a file of :meth:`save` with this identity; return its content, or {} if there is none."""
+        """Resume from a file of :meth:`save` with this identity; return its content, {} if there is none."""
         if path.is_file():
             device = next(self.model.parameters()).device
             saved: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)

@@ -1,7 +1,7 @@
 """Front ends compute the frames in which a detector's examples are stored.
 
 A front end is small and is sent to the processes that build examples (:mod:`model.examples`), which do not load torch.
-With a GPU, one process computes for all while the others mix audio and store frames, hence the two halves.
+With a GPU, one process computes for all while the others mix audio and store frames, so the work has two halves.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from core.onnx import CPU, session
 from model.encoder_backbone import GPU_BATCH, STATE_FRAMES, EncoderBackbone, SecondPass
 from model.features import HOP, WINDOW, StoredFrames, frame_count, log_mel
 
-Computed = np.ndarray | tuple[np.ndarray, np.ndarray]  # frames; of an encoder, phones and states
+Computed = np.ndarray | tuple[np.ndarray, np.ndarray]  # frames; for an encoder, phones and states
 Compute = Callable[[Sequence[np.ndarray]], list[Computed]]
 Store = Callable[[Computed, int, int], np.ndarray]
 
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """Log-mel, stored unchanged; the base of the others.
+    """Log-mel, stored unchanged; the base class of the others.
 
     Attributes:
         stored: layout of the stored frames.
-        network: it has a network, which may run on a GPU.
+        network: whether it has a network, which may run on a GPU.
     """
 
     stored: StoredFrames
@@ -48,7 +48,7 @@ class FrontEnd:
 
 @dataclass(frozen=True)
 class BackboneFrontEnd(FrontEnd):
-    """A backbone's outputs. ``graph``: its ONNX file, ``audio`` [n, samples] to ``heard`` [n, time, width]."""
+    """A backbone's outputs; the ONNX file ``graph`` maps ``audio`` [n, samples] to ``heard`` [n, time, width]."""
 
     graph: str
     network: ClassVar[bool] = True
@@ -79,10 +79,10 @@ class EncoderFrontEnd(FrontEnd):
     """A speech encoder's phones.
 
     Attributes:
-        graph: ONNX file (:func:`model.encoder.window_graph`).
-        keyword_hmm, second_pass: ONNX files that compute the second pass's gain, one more column; empty: none.
+        graph: the ONNX file (:func:`model.encoder.window_graph`).
+        keyword_hmm, second_pass: ONNX files for the second pass's gain, one more column; empty for none.
         above, before: see :class:`model.encoder_backbone.SecondPass`.
-        states: also store the encoder's states, for a negative set.
+        states: whether to store the encoder's states too, for a negative set.
     """
 
     graph: str
@@ -94,7 +94,7 @@ class EncoderFrontEnd(FrontEnd):
     network: ClassVar[bool] = True
 
     def sound(self, audio: np.ndarray, low: int, high: int) -> np.ndarray:
-        return audio  # whole: the encoder is bidirectional
+        return audio  # the whole example, because the encoder is bidirectional
 
     def computer(self, providers: Sequence[str] = (CPU,)) -> Compute:
         encoder = EncoderBackbone(self.graph, providers)

@@ -1,6 +1,6 @@
 """The ``standard`` detector: the keyword HMM on the shipped backbone, plus a small network that learned the phrase.
 
-The network reads the same backbone's states. The two err on different speech, so their sum detects more.
+The network reads the same backbone's states. The two make different errors, so their sum detects more.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from model.keyword_hmm import Pronunciations, window_frames
 from model.phones import PHONE_OUTPUTS
 from model.phrase_network import PhraseNetwork, PhraseNetworkConfig
 
-STEP_FRAMES = 2  # frames of 20 ms in a step of the network
-SCORE_STEPS = 2  # steps from one score to the next
+STEP_FRAMES = 2  # frames of 20 ms per step of the network
+SCORE_STEPS = 2  # steps per score
 NETWORK_WEIGHT = 0.4  # match score per logit of the network
-SUREST = 12.0  # the network's logit is clipped to this, either way
-BLOCK_SCORES = 750  # computed together: a minute
+SUREST = 12.0  # the network's logit is clipped to plus or minus this
+BLOCK_SCORES = 750  # scores computed together: a minute
 
 
 @dataclass(frozen=True, kw_only=True)
 class FusedDetectorConfig(BackboneDetectorConfig):
-    """The shape of a keyword HMM and a network on one backbone, which outputs states beside phones."""
+    """The shape of a keyword HMM and a network on one backbone, which outputs states as well as phones."""
 
     kind = "fused"
     network: PhraseNetworkConfig
 
 
 class FusedDetector(BackboneDetector, TrainedDetector):
-    """A keyword HMM, which knows the phrase's phones, and a network trained on voices speaking it."""
+    """A keyword HMM for the phrase's phones, plus a network trained on utterances of the phrase."""
 
-    floor = -3.2  # lower than without a network, which alone must not fire on sounds unlike the phrase
+    floor = -3.2  # lower than without a network, which alone must not trigger on sounds unlike the phrase
     end_jitter = (0, 20)
     config: FusedDetectorConfig
 
@@ -64,7 +64,7 @@ class FusedDetector(BackboneDetector, TrainedDetector):
         return f"{super().front_end_id}+states"
 
     def states(self, outputs: Tensor) -> Tensor:
-        """Join the half states in backbone outputs [batch, frames, width] to states [batch, steps, states]."""
+        """Join the half-states in backbone outputs [batch, frames, width] to states [batch, steps, states]."""
         return outputs[:, :, PHONE_OUTPUTS:].reshape(outputs.shape[0], -1, self.config.network.states)
 
     def forward(self, stored: Tensor) -> Tensor:

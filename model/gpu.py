@@ -1,6 +1,6 @@
-"""Feature computation on a GPU: whether it is possible, and why not if it was requested.
+"""Feature computation on a GPU: whether it is possible and, if it was requested, why not.
 
-One process has the GPU and computes in batches, while the others mix audio (``model.examples``). An encoder's 8-bit
+One process uses the GPU and computes in batches, while the others mix audio (``model.examples``). An encoder's 8-bit
 matrices have no kernels there, so :func:`with_float_weights` converts them to floats with nearly the same results: 97
 to 99 % of the most probable phones are the same. No detector trained this way was measured.
 """
@@ -39,7 +39,7 @@ def providers() -> tuple[str, ...]:
 
 
 def complaint() -> str:
-    """Explain why features are computed on the processor although a GPU is wanted; empty if all is well."""
+    """Explain why features are computed on the processor although a GPU is wanted; empty if there is no problem."""
     if not wanted() or CUDA in providers():
         return ""
     return (

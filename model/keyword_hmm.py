@@ -18,31 +18,32 @@ from model.detector import Detector, DetectorConfig
 from model.features import CHUNK_FRAMES
 from model.phones import PHONE_OUTPUTS
 
-# Square roots of phone probabilities below this count as equal. It is above the smallest that a negative set stores, so
-# that stored speech scores as live speech does.
+# Square roots of phone probabilities below this count as equal. It exceeds the smallest value that a negative set
+# stores, so that stored and live speech have the same scores.
 MATCH_LEAST = 0.04
-# Share of the most probable output's logarithm that is subtracted from each state's. At 1, noise in which no phone is
-# certain costs a path nothing; at 0, it costs as much as a wrong phone.
+# Fraction of the most probable output's logarithm that is subtracted from each state's. At 1, frames of noise without a
+# certain phone cost a path nothing; at 0, they cost as much as a wrong phone.
 MATCH_RIVAL = 0.5
-MATCH_JUMP = 1.0  # nats for going from phone to phone without a blank between: speech is seldom that fast
-MATCH_LEAK = 0.001  # lost per frame of 20 ms by a path through the phrase; a higher value would penalize slow speakers
-MATCH_FLOOR = -2.5  # the lowest value
+# Nats for going from phone to phone without a blank in between; speech is seldom that fast.
+MATCH_JUMP = 1.0
+MATCH_LEAK = 0.001  # nats that a path loses per 20 ms frame; a higher value would penalize slow speakers
+MATCH_FLOOR = -2.5  # lowest match score
 MATCH_MEMORY = 2500  # frames after which any path is back at that floor: 50 s
-CHUNK_STEPS = CHUNK_FRAMES // STEM_STRIDE  # frames from one score of a detector to the next
-MATCH_POOL = 10  # frames: the best score of the last 200 ms counts
-ANTI_KEYWORD_POOL = MATCH_POOL + CHUNK_STEPS  # of an anti-keyword, whose path may end 80 ms before the phrase's
+CHUNK_STEPS = CHUNK_FRAMES // STEM_STRIDE  # frames per score of a detector
+MATCH_POOL = 10  # frames; the best score of the last 200 ms counts
+ANTI_KEYWORD_POOL = MATCH_POOL + CHUNK_STEPS  # frames of an anti-keyword, whose path may end 80 ms before the phrase's
 ANTI_KEYWORD_SLOPE = 4.0  # match score lost per unit by which an anti-keyword's advantage exceeds the margin
 
-Pronunciations = tuple[tuple[int, ...], ...]  # pronunciations of a phrase, as outputs of the front end
+Pronunciations = tuple[tuple[int, ...], ...]  # of a phrase, as outputs of the front end
 
 
-# Scripted, so that ONNX gets a loop of any length.
+# Scripted, so that the ONNX loop accepts any length.
 @torch.jit.script
 def follow_states(cost: Tensor, first: Tensor, skip: Tensor, value: Tensor, floor: float) -> tuple[Tensor, Tensor]:
     """Run Viterbi's recursion: cost [batch, time, states] and value [batch, states] to values [batch, time, states].
 
-    A state is reached from itself, from the preceding one (``first`` [states]: from outside, at no cost), or from the
-    one before that (at ``skip`` [states], a large negative number where that is not allowed).
+    A state is reached from itself, from the preceding one (from outside, at no cost, for states in ``first`` [states]),
+    or from the one before that (at ``skip`` [states], a large negative value where that is not allowed).
     """
     values: list[Tensor] = []
     for time in range(cost.size(1)):
@@ -55,13 +56,12 @@ def follow_states(cost: Tensor, first: Tensor, skip: Tensor, value: Tensor, floo
 
 
 class KeywordHMM(nn.Module):
-    """A keyword HMM on a backbone's outputs: how well the last frames match the phones of the phrase.
+    """A keyword HMM on a backbone's outputs, which scores how well the last frames match the phones of the phrase.
 
     The score is the log-probability of the best path through the phrase's CTC states, per phone, minus
     :data:`MATCH_RIVAL` times that of the best path of any phones (at 1, the usual CTC keyword score). It needs no
-    recordings of the phrase, so it does not prefer the voices of speech engines. Values leak away and have a floor:
-    nothing older than :data:`MATCH_MEMORY` frames can matter, and in speech anything older than a second or two hardly
-    ever does.
+    recordings of the phrase, so it does not prefer the voices of speech engines. Values decay and have a floor, so
+    frames older than :data:`MATCH_MEMORY` cannot matter, and in speech those older than a second or two rarely do.
     """
 
     first: Tensor
@@ -102,9 +102,9 @@ class KeywordHMM(nn.Module):
         return values[:, :, self.last], value
 
     def forward(self, roots: Tensor, value: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Map roots of phone probabilities [batch, time, width] to scores [batch, time] <= 0 and new state values.
+        """Map square roots of phone probabilities [batch, time, width] to scores [batch, time] <= 0 and new values.
 
-        Columns after the phones are ignored. ``value`` [batch, states] holds the state values; None: the start.
+        Columns after the phones are ignored. ``value`` [batch, states] are the values of the states; None at the start.
         """
         log_p = 2.0 * torch.log(roots[:, :, :PHONE_OUTPUTS].clamp(min=MATCH_LEAST))
         each, value = self._follow(log_p, self.start(roots) if value is None else value)
@@ -116,14 +116,14 @@ class KeywordHMM(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class HMMConfig(DetectorConfig):
-    """The common part of the shapes of detectors with a keyword HMM.
+    """The common configuration of detectors with a keyword HMM.
 
     Attributes:
-        pronunciations: of the phrase.
-        window_frames: frames of 20 ms that a score depends on (the keyword HMM alone may remember more).
+        pronunciations: those of the phrase.
+        window_frames: frames of 20 ms that a score depends on (the keyword HMM alone may depend on more).
         anti_keywords: pronunciations of words that were mistaken for the phrase.
-        anti_keyword_margin: match score by which an anti-keyword must match better than the phrase to count.
-        anti_keyword_pool: frames of which an anti-keyword's best score counts.
+        anti_keyword_margin: match score by which an anti-keyword must exceed the phrase to count.
+        anti_keyword_pool: number of frames whose best score of an anti-keyword counts.
     """
 
     pronunciations: Pronunciations
@@ -139,12 +139,12 @@ def window_frames(window_s: float) -> int:
 
 
 class HMMDetector(Detector):
-    """A phrase's keyword HMM, one for its anti-keywords, and a line from match score to logit.
+    """A phrase's keyword HMM, one for its anti-keywords, and a line that maps match scores to logits.
 
     None of these is trained: the line's slope is a constant, and calibration chooses the match score that maps to 0.5.
 
     Attributes:
-        floor: of the keyword HMMs.
+        floor: the keyword HMMs' lowest score.
         slope: logits per unit of match score.
         level: the match score that maps to 0.5 before calibration.
     """
@@ -152,7 +152,7 @@ class HMMDetector(Detector):
     floor: ClassVar[float]
     slope: ClassVar[float]
     level: ClassVar[float]
-    batch_frames = 40_000  # a keyword HMM proceeds frame by frame
+    batch_frames = 40_000  # large, because a keyword HMM runs frame by frame
     config: HMMConfig
 
     def __init__(self, config: HMMConfig) -> None:
@@ -160,8 +160,8 @@ class HMMDetector(Detector):
         self.config = config
         ways = filter(None, (config.pronunciations, config.anti_keywords))
         keyword_hmms = nn.ModuleList(KeywordHMM(each, self.floor) for each in ways)
-        self.keyword_hmms = cast("Sequence[KeywordHMM]", keyword_hmms)  # of the phrase, and of any anti-keywords
-        self.match = nn.Linear(1, 1).requires_grad_(False)  # the line
+        self.keyword_hmms = cast("Sequence[KeywordHMM]", keyword_hmms)  # for the phrase and any anti-keywords
+        self.match = nn.Linear(1, 1).requires_grad_(False)  # maps match scores to logits
         self.centre(self.level)
 
     @property
@@ -191,7 +191,7 @@ class HMMDetector(Detector):
 
     @abstractmethod
     def hear(self, audio: np.ndarray) -> np.ndarray:
-        """Return roots of phone probabilities [20 ms frames, outputs] of a recording [samples] that follows silence."""
+        """Return square roots of phone probabilities [20 ms frames, outputs] of a recording that follows silence."""
 
     @torch.no_grad()
     def follow(self, phones: np.ndarray) -> np.ndarray:
@@ -200,13 +200,13 @@ class HMMDetector(Detector):
         return match
 
     def pools(self) -> Iterator[tuple[KeywordHMM, int]]:
-        """Yield the keyword HMMs of the phrase and of its anti-keywords (if any), each with its pool of frames."""
+        """Yield the keyword HMMs of the phrase and of any anti-keywords, each with the size of its pool [frames]."""
         return zip(self.keyword_hmms, (MATCH_POOL, self.config.anti_keyword_pool), strict=False)
 
     def combined(self, scores: Sequence[Tensor], gained: Tensor | None = None) -> Tensor:
         """Combine the phrase's scores, anti-keywords' scores and rescoring gains into match scores [batch, n].
 
-        Scores and gains are [batch, n, pool]. A match that is more like an anti-keyword than like the phrase loses
+        Scores and gains are [batch, n, pool]. A match that fits an anti-keyword better than the phrase loses
         :data:`ANTI_KEYWORD_SLOPE` times the difference.
         """
         phrase, *anti_keywords = scores

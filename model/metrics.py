@@ -1,7 +1,7 @@
-"""Measures of a detector: debounced detections, miss rate, false alarms per hour, DET curve, intervals.
+"""Metrics of a detector: debounced detections, miss rate, false alarms per hour, DET curve, intervals.
 
-A *score* is the sigmoid of the window's logit, one every 80 ms. Measurement and deployment use the same smoothing and
-the same refractory time.
+A *score* is the sigmoid of the window's logit, one per 80 ms. Measurement and deployment use the same smoothing and the
+same refractory time.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ import numpy as np
 
 from model.runtime.detector import Trigger, logit
 
-SCORE_PERIOD_S = 0.08  # seconds a score
+SCORE_PERIOD_S = 0.08  # seconds per score
 # Seconds after the highest score of a detection in which no other is reported. A large detector scores an utterance
-# again while it lies in its window: 2.88 s minus the phrase's own length.
+# again while it is in its window, for 2.88 s minus the length of the phrase.
 REFRACTORY_S = 2.5
-HIT_BEFORE_S = 0.1  # a detection may come this long before the phrase's end ...
-HIT_AFTER_S = 1.0  # ... and this long after it
+HIT_BEFORE_S = 0.1  # seconds that a detection may precede the end of the phrase
+HIT_AFTER_S = 1.0  # seconds that a detection may follow the end of the phrase
 CONFIDENCE = 0.95
-QUANTILE = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)  # of the normal distribution, for the half-width of an interval
+# Quantile of the normal distribution, for the half-width of an interval.
+QUANTILE = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
 DET_POINTS = 120
-TAIL_PEAKS = 50  # highest false-alarm peaks to which the tail is fitted
+TAIL_PEAKS = 50  # number of the highest false-alarm peaks to which the tail is fitted
 TAIL_PRIOR = 0.1  # added to the shape of a tail: half of its standard error (lab/experiments.md)
 
 
@@ -74,7 +75,7 @@ def wilson_interval(successes: float, trials: int) -> Interval:
 
 
 def poisson_interval(events: float, exposure: float) -> Interval:
-    """Return a rate (events per unit of exposure) with its exact interval by the gamma distribution (Garwood 1936)."""
+    """Return a rate (events per exposure) with its exact interval from the gamma distribution (Garwood 1936)."""
     from scipy import special
 
     if exposure <= 0:
@@ -86,12 +87,12 @@ def poisson_interval(events: float, exposure: float) -> Interval:
 
 
 def alarm_rate(alarms: int, hours: float, distinct_hours: float) -> Interval:
-    """Return false alarms per hour, with the interval of the distinct hours, as audio may have been repeated."""
+    """Return false alarms per hour; the interval is for the distinct hours, because audio may have been repeated."""
     return poisson_interval(alarms * distinct_hours / hours if hours else 0.0, distinct_hours)
 
 
 def detections(scores: np.ndarray, threshold: float, refractory_s: float = REFRACTORY_S) -> np.ndarray:
-    """Return the indices [k] at which a detector with that threshold fires (``model.runtime.detector.Trigger``)."""
+    """Return the indices [k] at which a detector with that threshold triggers (``model.runtime.detector.Trigger``)."""
     return np.asarray(Trigger(threshold, round(refractory_s / SCORE_PERIOD_S)).fired(scores), dtype=np.int64)
 
 
@@ -100,7 +101,7 @@ def count_false_alarms(streams: list[ScoredStream], threshold: float) -> int:
 
 
 def phrase_scores(streams: list[ScoredStream]) -> np.ndarray:
-    """Return each occurrence's highest score in the time in which a detection counts as a hit [k]."""
+    """Return the highest score [k] of each occurrence within the time in which a detection counts as a hit."""
     best: list[float] = []
     for stream in streams:
         for end_s in stream.phrase_end_s:
@@ -113,7 +114,7 @@ def phrase_scores(streams: list[ScoredStream]) -> np.ndarray:
 
 
 def false_alarm_peaks(streams: list[ScoredStream]) -> np.ndarray:
-    """Return the highest score of each event (one detection at a low threshold) of negative streams, highest first."""
+    """Return the highest score of each event (a detection at a low threshold) in negative streams, highest first."""
     gap = round(REFRACTORY_S / SCORE_PERIOD_S)
     peaks = [
         np.maximum.reduceat(stream.scores, Trigger(0.0, gap).fired(stream.scores))
@@ -125,7 +126,7 @@ def false_alarm_peaks(streams: list[ScoredStream]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Operating:
-    """A threshold for a false-alarm rate; ``extrapolated``: from the peaks' tail, not observed."""
+    """A threshold for a false-alarm rate; ``extrapolated`` means from the tail of the peaks, not observed."""
 
     threshold: float
     extrapolated: bool
@@ -141,7 +142,7 @@ def threshold_for(streams: list[ScoredStream], fa_per_hour: float) -> Operating:
     peaks = false_alarm_peaks(streams)
     allowed = fa_per_hour * hours
     if allowed >= 3:
-        # Just above each peak, ascending; in the scores' own precision, or it would be rounded back onto the peak.
+        # Just above each peak, ascending, in the precision of the scores, so that it is not rounded back to the peak.
         candidates = np.nextafter(np.unique(peaks).astype(np.float32), np.float32(2.0))
         low = bisect_left(candidates[:-1], True, key=lambda level: count_false_alarms(streams, float(level)) <= allowed)
         return Operating(min(1.0, float(candidates[low])), False)
@@ -156,9 +157,9 @@ def _tail_height(peaks: np.ndarray, rarer: float) -> float:
     """Return the height exceeded ``rarer`` times less often than the lowest of the ``peaks`` (logits, highest first).
 
     The excess over the lowest is generalized Pareto (peaks over threshold, Coles 2001, ch. 4), fitted by
-    probability-weighted moments (Hosking and Wallis 1987). A shape below 0 is a bounded tail: the second pass bounds
-    the scores of words that resemble many others. The shape is shrunk towards 0, an exponential tail, by
-    :data:`TAIL_PRIOR`, and never exceeds 0: so few peaks do not prove a heavier tail.
+    probability-weighted moments (Hosking and Wallis 1987). A shape below 0 means a bounded tail, which occurs because
+    the second pass bounds the scores of words that resemble many others. The shape is shrunk towards 0 (an exponential
+    tail) by :data:`TAIL_PRIOR` and never exceeds 0, because so few peaks are not evidence of a heavier tail.
     """
     base = float(peaks[-1])
     excess = np.sort(peaks[:-1] - base)
@@ -173,11 +174,11 @@ def _tail_height(peaks: np.ndarray, rarer: float) -> float:
 
 
 def miss_rate_at(positives: list[ScoredStream], threshold: float, utterances: int | None = None) -> Interval:
-    """Return the share of missed occurrences at a threshold, with Wilson's interval.
+    """Return the fraction of missed occurrences at a threshold, with Wilson's interval.
 
     Args:
-        utterances: how many there are if the streams hold several renderings of each (quiet, in noise). As renderings
-            of an utterance are correlated, this is the interval's number of trials.
+        utterances: their number if the streams hold several renderings of each (quiet, in noise). It is the number of
+            trials for the interval, because renderings of an utterance are correlated.
     """
     best = phrase_scores(positives)
     if utterances is None or not len(best):
@@ -202,7 +203,7 @@ def det_curve(positives: list[ScoredStream], negatives: list[ScoredStream]) -> d
 def selection_measure(positives: list[ScoredStream], negatives: list[ScoredStream]) -> float:
     """Return the criterion for the best checkpoint (lower is better): mean miss rate at 0.5, 2 and 8 false alarms/h.
 
-    Three rates instead of one, because on an hour or two of speech a single rate rests on one or two peaks.
+    There are three rates because, on an hour or two of speech, a single rate depends on one or two peaks.
     """
     rates = (0.5, 2.0, 8.0)
     return float(np.mean([miss_rate_at(positives, threshold_for(negatives, r).threshold).value for r in rates]))

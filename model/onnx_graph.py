@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Nodes:
-    """Nodes in order of execution, and their constants; a body's or branch's are stored in the graph ``around`` it."""
+    """Nodes in order of execution, and constants; those of a body or branch are stored in the graph ``around`` it."""
 
     def __init__(self, around: Nodes | None = None) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -64,7 +64,7 @@ class Nodes:
 
 
 def tensor(name: str, shape: Sequence[int | str], kind: str = "FLOAT") -> onnx.ValueInfoProto:
-    """Describe an input or output; ``kind`` is the name of an ONNX type."""
+    """Declare an input or output; ``kind`` is the name of an ONNX type."""
     from onnx import TensorProto, helper
 
     return helper.make_tensor_value_info(name, TensorProto.DataType.Value(kind), shape)

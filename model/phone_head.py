@@ -1,4 +1,4 @@
-"""Phones on the states of the speech encoder."""
+"""The phone head on the states of the speech encoder."""
 
 from __future__ import annotations
 

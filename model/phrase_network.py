@@ -1,4 +1,4 @@
-"""A small network that learns whether a phrase ends a window of states of a frozen network."""
+"""A small network that learns to recognize windows, of a frozen network's states, that end with the phrase."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-NOISE = 1.5  # standard deviations added to states in training, which stand for unseen voices
-LEAST_VARIANCE = 2.5e-3  # of a state, so that one that hardly varies is not amplified
+NOISE = 1.5  # standard deviations of noise added to states in training, which stands for unseen voices
+LEAST_VARIANCE = 2.5e-3  # minimum variance of a state, so that one that hardly varies is not amplified
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,12 @@ class PhraseNetworkConfig:
     """The shape of the network.
 
     Attributes:
-        states: numbers a step.
+        states: values per step.
         steps: steps that a logit depends on.
-        stride: steps from one logit to the next.
+        stride: steps per logit.
         members: perceptrons with different initial weights, whose outputs are averaged.
-        projected: numbers a step in each one's projection of the states.
-        hidden: units of each.
+        projected: values per step in each member's projection of the states.
+        hidden: hidden units of each member.
     """
 
     states: int

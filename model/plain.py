@@ -1,4 +1,4 @@
-"""Configurations as plain values, for JSON and for checkpoints that load with ``weights_only=True``."""
+"""Configurations as JSON values, also for checkpoints that load with ``weights_only=True``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vectors as a few bytes each: product quantization.
+"""Product quantization, which encodes vectors as a few bytes each.
 
 Jégou and others, "Product Quantization for Nearest Neighbor Search" (2011), after a rotation that gives each part an
 equal share of the variance (Ge and others, "Optimized Product Quantization", 2013).
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CENTROIDS = 256  # of each part: a code is a byte
-ROUNDS = 15  # of k-means
+CENTROIDS = 256  # per part, so a code is a byte
+ROUNDS = 15  # iterations of k-means
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class ProductQuantizer:
 
     Attributes:
         mean: [width].
-        rotation: [width, width], orthogonal; its columns are the parts, one after the other.
+        rotation: [width, width], orthogonal; consecutive columns form the parts.
         books: [parts, 256, width / parts], the centroids of each part.
     """
 

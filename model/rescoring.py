@@ -1,11 +1,11 @@
 """Attention rescoring: a speech recognizer's decoder scores the phrase where a keyword HMM has matched its phones.
 
-Phones one by one are easily mistaken in noise; a decoder trained on 200,000 hours of speech knows words. Where the
-keyword HMM of a large detector finds something like the phrase, the decoder of Moonshine Tiny (MIT licence, from the
-package ``moonshine-voice``, like the encoder) computes how probable the phrase is: after Zhang and others, "Unified
+Single phones are easily confused in noise, whereas a decoder trained on 200,000 hours of speech models words. Where the
+keyword HMM of a large detector matches, the decoder of Moonshine Tiny (MIT licence, from the package
+``moonshine-voice``, like the encoder) computes the probability of the phrase. This follows Zhang and others, "Unified
 Streaming and Non-streaming Two-pass End-to-end Model for Speech Recognition" (2020), where a decoder rescores CTC's
-hypotheses in a second pass. The phrase may follow other words: the decoder first writes its own transcript, and the
-phrase is scored at the position where its first token fits best.
+hypotheses in a second pass. Because other words may precede the phrase, the decoder first writes its own transcript,
+and the phrase is scored where its first token fits best.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     import onnx
 
 STATE_WIDTH = 288
-MOST_WRITTEN = 20  # tokens that the decoder writes; the audio holds two or three seconds
-LATER_COST = 2.0  # nats that the phrase loses for following other words: true occurrences seldom do
-LEAST_LOG_PROBABILITY = -20.0  # maps to a rescoring of 0; a certain phrase has 1
+MOST_WRITTEN = 20  # maximum tokens that the decoder writes; the audio is two or three seconds long
+LATER_COST = 2.0  # nats that the phrase loses for following other words, because true occurrences seldom do
+LEAST_LOG_PROBABILITY = -20.0  # the rescoring is 0 at or below this, and 1 for a certain phrase
 LEAST_MARGIN, MOST_MARGIN = -12.0, 4.0
 
 
@@ -39,8 +39,8 @@ def decoder_weights() -> list[onnx.TensorProto]:
 class _Asked(nn.Module):
     """Combines the decoder's log-probabilities of a phrase's spellings.
 
-    The arguments of :meth:`forward` are ``log_p`` [spellings, tokens of the longest + 1, vocabulary], from the token
-    before the phrase on, and ``place`` [1], the number of tokens written before the phrase.
+    The arguments of :meth:`forward` are ``log_p`` [spellings, tokens of the longest + 1, vocabulary], which starts with
+    the token before the phrase, and ``place`` [1], the number of tokens before the phrase.
     """
 
     tokens: Tensor
@@ -76,11 +76,11 @@ class _Asked(nn.Module):
 
 
 def rescoring_graph(sequences: tuple[tuple[int, ...], ...]) -> onnx.ModelProto:
-    """Build the graph from ``states`` [1, time, 288] to ``rescoring`` [1, 1] and ``evidence`` [1, 3].
+    """Build the graph that maps ``states`` [1, time, 288] to ``rescoring`` [1, 1] and ``evidence`` [1, 3].
 
     ``rescoring`` is 1 for a certain phrase and 0 at :data:`LEAST_LOG_PROBABILITY` or less. ``evidence``, for a
-    verifier, holds the log-probability, the least margin of its tokens over the most probable other one (in the
-    spelling with the greatest), and 1 if other words come first.
+    verifier, holds the log-probability, the smallest margin of its tokens over the most probable other one (in the
+    spelling with the largest), and 1 if other words precede it.
 
     Args:
         sequences: token sequences that spell the phrase (:func:`model.decoder_tokens.spellings`); their probabilities
@@ -125,7 +125,7 @@ def _write() -> onnx.GraphProto:
     write.add("ArgMax", [log_p], "token", axis=2, keepdims=0)
     write.add("Concat", ["ids", "token"], "ids_after", axis=1)
     write.add("Equal", ["token", "stop"], "stops")
-    # No later place beats a fit at the beginning that costs less than the least cost of a later place.
+    # No later position can score higher if the first token at the beginning costs less than a later position would.
     write.add("Less", ["number", "one_s"], "at_first")
     write.add("GreaterOrEqual", ["fits", "least"], "fits_well")
     write.add("And", ["at_first", "fits_well"], "is_found")
@@ -148,9 +148,9 @@ def _find_place(graph: Nodes) -> None:
 
 
 def _decode(graph: Nodes, prefix: str, ids: str, place: str) -> str:
-    """Add the decoder's log-probabilities of the next token [n, positions, tokens], from position ``place`` on.
+    """Add the decoder's log-probabilities of next tokens [n, positions, tokens], from position ``place`` on.
 
-    The graph must already contain keys and values of the states (:attr:`model.decoder.Decoder.of_states`).
+    The graph must already contain the keys and values of the states (:attr:`model.decoder.Decoder.of_states`).
     """
     from onnx import NodeProto
 

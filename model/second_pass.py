@@ -26,11 +26,11 @@ from model.verifier import DECODER_EVIDENCE, Verifier
 if TYPE_CHECKING:
     import onnx
 
-RESCORED_WEIGHT = 4.0  # match score that a phrase gains if the decoder is certain of it, without a verifier
-CERTAIN_WEIGHT = 12.0  # the same with a verifier
-VERDICT_WEIGHT = 0.75  # match score gained, or lost, for each logit of the verifier ...
-VERDICTS = (-10.0, 4.0)  # ... within these bounds
-NOISE_WEIGHT = 0.1  # match score gained for each logit of noise, in which people are missed
+RESCORED_WEIGHT = 4.0  # match score that a phrase gains if the decoder is certain, without a verifier
+CERTAIN_WEIGHT = 12.0  # match score that it gains with a verifier
+VERDICT_WEIGHT = 0.75  # match score gained or lost per logit of the verifier
+VERDICTS = (-10.0, 4.0)  # bounds of that gain
+NOISE_WEIGHT = 0.1  # match score gained per logit of noise, in which people are missed
 
 
 @cache
@@ -46,7 +46,7 @@ def verifier_name() -> str:
 
 
 class PhraseVerifier(nn.Module):
-    """Verifies a phrase; the best-fitting of its pronunciations counts."""
+    """Verifies a phrase; the pronunciation that fits best counts."""
 
     def __init__(self, verifier: Verifier) -> None:
         super().__init__()
@@ -55,8 +55,8 @@ class PhraseVerifier(nn.Module):
     def forward(self, roots: Tensor, states: Tensor, decoder: Tensor, phones: Tensor, lengths: Tensor) -> Tensor:
         """Return the phrase's gain [1, 1].
 
-        ``roots`` and ``states`` have a batch of one; phones [pronunciations, phones] and their lengths are as
-        :class:`model.verifier.Verifier` takes them.
+        ``roots`` and ``states`` have a batch size of one; ``phones`` [pronunciations, phones] and ``lengths`` are as in
+        :class:`model.verifier.Verifier`.
         """
         ways = phones.shape[0]
         evidence = self.verifier(roots.expand(ways, -1, -1), states.expand(ways, -1, -1), phones, lengths)[2]
@@ -74,7 +74,7 @@ def phones_and_lengths(pronunciations: Pronunciations) -> tuple[Tensor, Tensor]:
 
 @cache
 def _verifier_graph() -> onnx.GraphProto:
-    """Return :class:`PhraseVerifier` as ONNX, for any phrase; built once a process, as it takes seconds."""
+    """Return :class:`PhraseVerifier` as ONNX, for any phrase; built once per process, because it takes seconds."""
     ways = phones_and_lengths(((1, 2, 3), (4, 5)))
     example = (
         torch.full((1, 112, PHONE_OUTPUTS), 0.1), torch.zeros(1, 28, ENCODER_WIDTH),
@@ -93,7 +93,7 @@ def second_pass_graph(pronunciations: Pronunciations, spellings: Pronunciations,
     The gain is added to the match score.
 
     Args:
-        verifier: its name; empty: none.
+        verifier: the name of the verifier; empty for none.
 
     Raises:
         HarkError: the shipped verifier has another name.

@@ -38,10 +38,10 @@ KINDS: dict[str, Callable[[dict[str, Any]], AnyModel]] = {
 
 
 def save_weights(model: AnyModel, path: Path, about: dict[str, Any], half: bool = False) -> None:
-    """Write a model as safetensors, atomically; configuration and ``about`` (plain values) go into the header.
+    """Write a model as safetensors, atomically; its header holds the configuration and ``about``.
 
     Args:
-        half: matrices in 16 bits.
+        half: store matrices in 16 bits.
     """
     from safetensors.torch import save_file
 
@@ -79,7 +79,7 @@ def load_weights(path: Path) -> tuple[AnyModel, dict[str, Any]]:
 
 
 def weights_digest(model: AnyModel) -> str:
-    """Return twelve hexadecimal digits that change with a model's weights."""
+    """Return twelve hexadecimal digits that depend on a model's weights."""
     digest = hashlib.sha256()
     for _, value in sorted(model.state_dict().items()):
         digest.update(value.numpy().tobytes())
@@ -87,7 +87,7 @@ def weights_digest(model: AnyModel) -> str:
 
 
 def _shipped(file: str, kind: type[Kind]) -> Callable[[], tuple[Kind, dict[str, Any]]]:
-    """Make the loader of a shipped model and its ``about``; it raises HarkError for a missing or damaged file."""
+    """Return the loader of a shipped model and its ``about``; it raises HarkError if the file is missing or damaged."""
 
     def shipped() -> tuple[Kind, dict[str, Any]]:
         model, about = load_weights(FOLDER / file)
@@ -97,7 +97,7 @@ def _shipped(file: str, kind: type[Kind]) -> Callable[[], tuple[Kind, dict[str, 
     return shipped
 
 
-shipped_head = _shipped(HEAD, PhoneHead)  # the phone outputs of the encoder
+shipped_head = _shipped(HEAD, PhoneHead)  # on the encoder of large detectors
 shipped_verifier = _shipped(VERIFIER, Verifier)  # of large detectors
 shipped_recognizer = _shipped(RECOGNIZER, Recognizer)
 shipped_backbone = _shipped(BACKBONE, EmbeddingBackbone)  # of standard detectors

@@ -1,8 +1,8 @@
-"""TinyCRNN, the detector that is trained from scratch: log-mel frames in, one logit a window out.
+"""TinyCRNN, the detector that is trained from scratch: it maps log-mel frames to one logit per window.
 
-Every layer is causal and uses no padding, and the GRU starts from zero in every window, so a logit is a function of
-exactly ``receptive_frames`` log-mel frames. Training on cropped windows and running as a stream compute the same
-number, unaffected by earlier audio.
+Every layer is causal and uses no padding, and the GRU starts from zero in every window, so a logit depends on exactly
+``receptive_frames`` log-mel frames. Thus training on cropped windows and streaming compute the same logit, unaffected
+by earlier audio.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from model.feature_augmentation import augment_features
 from model.features import CHUNK_FRAMES, MELS, StoredFrames, lead_in, log_mel
 from model.front_end import FrontEnd
 
-BRIDGE_STRIDE = 2  # the recurrent layer runs at 40 ms
-SCORE_STRIDE = CHUNK_FRAMES // STEM_STRIDE // BRIDGE_STRIDE  # recurrent frames a score
-BLOCK_SCORES = 750  # computed together: a minute
+BRIDGE_STRIDE = 2  # the recurrent layer runs at 40 ms per step
+SCORE_STRIDE = CHUNK_FRAMES // STEM_STRIDE // BRIDGE_STRIDE  # recurrent steps per score
+BLOCK_SCORES = 750  # scores computed together: a minute
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class TinyCRNNConfig(DetectorConfig):
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     recurrent_input: int = 48
     recurrent_size: int = 64
-    window_frames: int = 40  # frames of 40 ms that the recurrent layer sees: 1.6 s
-    pool_frames: int = 5  # the logit is a soft maximum over this many last frames: 200 ms
+    window_frames: int = 40  # steps of 40 ms that the recurrent layer sees: 1.6 s
+    pool_frames: int = 5  # the logit is a soft maximum over this many last steps: 200 ms
     dropout: float = 0.1
 
     @staticmethod
@@ -47,7 +47,7 @@ class TinyCRNNConfig(DetectorConfig):
 
 
 class TinyCRNN(TrainedDetector):
-    """A backbone of its own, and on top of it a recurrent layer with an MLP head."""
+    """A backbone of its own, with a recurrent layer and an MLP head."""
 
     batch_frames = 160_000
     quantizes = True
@@ -81,7 +81,7 @@ class TinyCRNN(TrainedDetector):
         return (frame_logits - peak).exp().mean(dim=1).log() + peak.squeeze(1)
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        """Map log-mel [batch, receptive_frames + 8 (n - 1), MELS] to logits [batch, n], one every 80 ms."""
+        """Map log-mel [batch, receptive_frames + 8 (n - 1), MELS] to logits [batch, n], one per 80 ms."""
         encoded = self.to_recurrent(self.backbone(log_mel).transpose(1, 2))
         windows = encoded.unfold(1, self.config.window_frames, SCORE_STRIDE).transpose(2, 3)
         return self.window_logits(windows.flatten(0, 1)).view(windows.shape[0], windows.shape[1])

@@ -1,4 +1,4 @@
-"""Training of a detector that learns."""
+"""Training of detectors that learn the phrase."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from model.metrics import selection_measure
 from model.training_options import curves
 
 LABEL_SMOOTHING = 0.05
-UNTAUGHT = 6.0  # logit, either way, of a label without a teacher's logit
-FRAMES_A_SECOND = 100  # of log-mel
+UNTAUGHT = 6.0  # absolute logit that stands for a label if the teacher has none
+FRAMES_A_SECOND = 100  # log-mel frames per second
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class TrainConfig:
     batch_size: int = 64
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
-    warmup_share: float = 0.05  # of the steps; then a cosine down to 0
-    ema_decay: float = 0.998  # of the averaged weights, which are measured and shipped
-    mine_at: tuple[float, ...] = (0.35, 0.65)  # shares of the steps after which hard negatives are mined
-    hard_windows: int = 3000  # that each mining finds
-    mining_hours: float = 3.0  # of negatives that are searched, at most
-    evaluations: int = 10  # on the validation stream
+    warmup_share: float = 0.05  # fraction of the steps, before a cosine down to 0
+    ema_decay: float = 0.998  # decay of the averaged weights, which are measured and shipped
+    mine_at: tuple[float, ...] = (0.35, 0.65)  # fractions of the steps after which hard negatives are mined
+    hard_windows: int = 3000  # number of windows that each mining finds
+    mining_hours: float = 3.0  # maximum hours of negatives that are searched
+    evaluations: int = 10  # number of evaluations on the validation stream
     patience: int = 5  # evaluations without improvement (in the second half) after which training ends
     seed: int = 0
     recipe: BatchRecipe = field(default_factory=BatchRecipe)
@@ -51,7 +51,7 @@ class TrainProgress:
     step: int
     steps: int
     loss: float
-    measure: float | None  # the selection measure, if this step was evaluated
+    measure: float | None  # the selection measure if this step was evaluated, else None
     eta_s: float
 
 
@@ -77,8 +77,8 @@ def best_device() -> str:
 def detection_loss(logits: Tensor, labels: Tensor, soft_logits: Tensor | None = None) -> Tensor:
     """Return the mean loss of logits [batch] or [batch, members].
 
-    Binary cross-entropy with smoothed labels [batch], 0 or 1; or the squared error to a teacher's ``soft_logits``
-    [batch] (Ba and Caruana 2014), NaN where it has none.
+    It is the squared error to a teacher's ``soft_logits`` [batch] (Ba and Caruana 2014), which are NaN where it has
+    none, or else the binary cross-entropy with smoothed labels [batch], 0 or 1.
     """
     if soft_logits is None:
         targets = labels * (1.0 - LABEL_SMOOTHING) + 0.5 * LABEL_SMOOTHING
@@ -94,7 +94,7 @@ def detection_loss(logits: Tensor, labels: Tensor, soft_logits: Tensor | None = 
 def find_hard_windows(
     model: TrainedDetector, sampler: BatchSampler, config: TrainConfig
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Run the detector over negatives as a stream; return segments and window ends with the highest scores."""
+    """Run the detector on negatives as a stream; return segments and window ends with the highest scores."""
     stored, dataset = model.config.stored, sampler.dataset
     order = sampler.rng.permutation(sampler.negatives)
     budget = config.mining_hours * 3600 * FRAMES_A_SECOND / stored.step
@@ -102,7 +102,7 @@ def find_hard_windows(
     windows: list[tuple[float, int, int]] = []
     pieces = [dataset.frames[dataset.first[i] : dataset.first[i] + dataset.length[i]] for i in order]
     for index, scores in zip(order, scores_of_many(model, pieces)):
-        for position in np.argsort(scores)[::-1][: 1 + len(scores) // 12]:  # about one a second
+        for position in np.argsort(scores)[::-1][: 1 + len(scores) // 12]:  # about one per second
             windows.append((float(scores[position]), int(index), int(stored.window + position * stored.chunk)))
     windows.sort(reverse=True)
     hardest = windows[: config.hard_windows]
@@ -116,7 +116,7 @@ def train(
     folder: Path,
     on_progress: Callable[[TrainProgress], None],
 ) -> TrainResult:
-    """Train a detector from its current weights on the store's ``train`` split; select on its ``validation`` split.
+    """Train a detector from its current weights on the store's ``train`` split; select weights on ``validation``.
 
     If the store has a teacher's logits, these are learned instead of the labels. Writes ``best.pt`` (the averaged
     weights with the lowest selection measure) and ``last.pt`` (everything needed to resume) into ``folder``, and
@@ -185,7 +185,7 @@ def _loss(model: TrainedDetector, sampler: BatchSampler, device: str) -> Tensor:
 
 def _validated(detector: TrainedDetector, store: FeatureStore) -> float:
     rows = store.where(split="validation")
-    # Confusables are far denser than in real life: false alarms per hour are counted on ordinary speech and noise.
+    # Confusables are far more frequent here than in real life, so false alarms are counted on general speech and noise.
     ordinary = rows[rows["bucket"].isin(["plain_negative", "noise"])]
     positive = score_segments(detector, store, rows[rows["label"] == 1])
     return selection_measure(positive, score_segments(detector, store, ordinary))

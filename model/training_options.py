@@ -1,4 +1,4 @@
-"""Options common to all trainings of Hark's own models: epochs, batch size, share of the data."""
+"""Options common to all trainings of Hark's own models: epochs, batch size, fraction of the data."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class TrainingOptions:
 
     Attributes:
         epochs: passes over the data.
-        batch_size: utterances or pairs a step; 0: as many as suit the model.
-        subset: per cent of the data that is used; 2 is a quick test.
+        batch_size: utterances or pairs per step; 0 for the model's default.
+        subset: percentage of the data that is used; 2 is a quick test.
     """
 
     epochs: float = 1.0
@@ -31,12 +31,12 @@ class TrainingOptions:
 
 
 def part_of(count: int, subset: float, least: int = 1) -> int:
-    """Return ``subset`` per cent of ``count``, rounded up: at least ``least``, at most ``count``."""
+    """Return ``subset`` per cent of ``count``, rounded up, between ``least`` and ``count``."""
     return min(count, max(least, math.ceil(count * subset / 100)))
 
 
 def curves_folder(folder: Path) -> str:
-    """Return the folder for a training's curves; "" if TensorBoard, which Hark does not install, is missing."""
+    """Return the folder for a training's curves; "" without TensorBoard, which Hark does not install."""
     return str(folder / "runs") if find_spec("tensorboard") else ""
 
 
@@ -59,7 +59,7 @@ def training_options(values: Mapping[str, object], epochs: float = 1.0, most_epo
         epochs: the default for epochs.
 
     Raises:
-        HarkError: a value is not a number, or out of range.
+        HarkError: a value is not a number or is out of range.
     """
     return TrainingOptions(
         _number(values, "epochs", epochs, 0.0, most_epochs),

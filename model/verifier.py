@@ -1,10 +1,10 @@
 """The verifier checks each phone of a phrase where the keyword HMM has matched.
 
 A keyword HMM sums over its phones, so one wrong phone among eight costs little, and confusables pass. The verifier
-locates the phrase again, reads the speech encoder's states at each of its phones, and gives each phone a logit; all of
-them must be right. The decoder's score of the phrase (:mod:`model.rescoring`) is further evidence. The verifier is not
-trained for a phrase: it was trained once, on very many pairs of speech and a text that was spoken in it, or nearly
-(``lab/weights/verifier.py``), and it runs on matches only.
+locates the phrase again, reads the speech encoder's states at each of its phones, and computes a logit for each phone;
+all of them must be right. The decoder's score of the phrase (:mod:`model.rescoring`) is further evidence. The verifier
+is not trained for a phrase: it was trained once (``lab/weights/verifier.py``), on many pairs of speech and a text that
+was spoken in it or is similar, and it runs on matches only.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ HIDDEN = 96
 EMBEDDING = 32
 PHONE_FEATURES = 6
 LEAST = 0.02  # square roots of phone probabilities below this count as equal
-LEAK = 0.02  # nats a frame costs
-JUMP = 1.0  # nats for going from phone to phone without a blank between
-JUDGED_FRAMES = 60  # before the end: the encoder's certainty there separates quiet from noise
-NO_PHONE = PHONE_OUTPUTS  # before the first and after the last
+LEAK = 0.02  # nats per frame
+JUMP = 1.0  # nats for going from phone to phone without a blank in between
+JUDGED_FRAMES = 60  # frames before the end, where the encoder's certainty separates quiet from noise
+NO_PHONE = PHONE_OUTPUTS  # stands for the positions before the first and after the last phone
 NOISE = (-6.0, 4.0)  # bounds of the logit of noise
-HEARD_EVIDENCE = 5  # see Verifier.forward
-DECODER_EVIDENCE = 3  # log-probability of the phrase, the least margin of its tokens, whether other words come first
+HEARD_EVIDENCE = 5  # acoustic values (see Verifier.forward)
+DECODER_EVIDENCE = 3  # log-probability of the phrase, smallest margin of its tokens, whether other words precede it
 EVIDENCE = HEARD_EVIDENCE + DECODER_EVIDENCE
 JUDGE_WIDTH = 16
 
 
-# Scripted, so that ONNX gets loops of any length.
+# Scripted, so that the ONNX loops accept any length.
 @torch.jit.script
 def locate(cost: Tensor, skip: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Find Viterbi's best path through the phrase, which may begin and end anywhere.
+    """Find the best path (Viterbi) through the phrase, which may begin and end anywhere.
 
     Args:
-        cost: of each state in each frame [batch, time, states]; states are phone, blank, phone, ..., phone, blank.
-        skip: of entering a state from the one before the last [batch, states].
-        last: the state that a path ends in [batch, 1].
+        cost: cost of each state in each frame [batch, time, states]; states are phone, blank, phone, ..., phone, blank.
+        skip: cost of skipping one state before each state [batch, states].
+        last: the state in which a path ends [batch, 1].
 
     Returns:
-        Score [batch], the frame of its end [batch], and that in which each state was entered [batch, states].
+        Score [batch], the frame of its end [batch], and the frame in which each state was entered [batch, states].
     """
     states = cost.size(2)
     value = torch.full_like(skip, -1e4)
@@ -75,10 +75,9 @@ def locate(cost: Tensor, skip: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Te
 
 
 def located(roots: Tensor, phones: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Locate the best match of phrases, as :class:`Verifier` takes them.
+    """Locate the best match of phrases, whose format is that of :class:`Verifier`.
 
-    Returns the score per phone [batch], the frame of the end [batch], and that in which each phone begins [batch,
-    phones].
+    Returns the score per phone [batch], the last frame [batch], and the first frame of each phone [batch, phones].
     """
     log_p = 2 * torch.log(roots.clamp(min=MATCH_LEAST))
     cost = log_p - MATCH_RIVAL * log_p.amax(dim=2, keepdim=True) - LEAK
@@ -105,8 +104,8 @@ def _sureness(roots: Tensor, end: Tensor) -> Tensor:
 class Verifier(nn.Module):
     """The verifier's network.
 
-    Phones of phrases are outputs [batch, phones], arbitrary after their ``lengths`` [batch]; ``heard`` are roots of
-    phone probabilities [batch, time, PHONE_OUTPUTS], ``states`` are [batch, time / 4, ENCODER_WIDTH].
+    Phones of phrases are outputs [batch, phones], arbitrary after their ``lengths`` [batch]; ``roots`` are square roots
+    of phone probabilities [batch, time, PHONE_OUTPUTS], ``states`` are [batch, time / 4, ENCODER_WIDTH].
     """
 
     centre: Tensor
@@ -122,22 +121,22 @@ class Verifier(nn.Module):
             nn.Linear(3 * (HIDDEN + EMBEDDING) + PHONE_FEATURES, 128), nn.GELU(), nn.Dropout(0.1),
             nn.Linear(128, HIDDEN), nn.GELU(),
         )  # fmt: skip
-        # Two instead of a bidirectional one, for which ONNX would want sequences packed by length.
+        # Two GRUs instead of a bidirectional one, for which ONNX would require packed sequences.
         self.onward = nn.GRU(HIDDEN, HIDDEN // 2, batch_first=True)
         self.homeward = nn.GRU(HIDDEN, HIDDEN // 2, batch_first=True)
         self.phone = nn.Linear(2 * HIDDEN, 1)
-        self.noise = nn.Linear(2 * ENCODER_WIDTH, 1)  # of mean and deviation of the states over time
+        self.noise = nn.Linear(2 * ENCODER_WIDTH, 1)  # input: mean and deviation of the states over time
         self.scale = nn.Parameter(torch.tensor(1.0))
         self.bias = nn.Parameter(torch.tensor(0.0))
         self.judge = nn.Sequential(nn.Linear(EVIDENCE, JUDGE_WIDTH), nn.Tanh(), nn.Linear(JUDGE_WIDTH, 1))
-        self.register_buffer("centre", torch.zeros(EVIDENCE))  # mean of the evidence in training, and its spread
+        self.register_buffer("centre", torch.zeros(EVIDENCE))  # mean and spread of the evidence in training
         self.register_buffer("spread", torch.ones(EVIDENCE))
 
     def forward(self, roots: Tensor, states: Tensor, phones: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the logit that all phones are right [batch], each phone's [batch, phones], and the acoustic evidence.
 
-        The evidence [batch, HEARD_EVIDENCE] is the score per phone, the encoder's certainty, the logit, the least
-        phone's logit, and the logit of noise.
+        The evidence [batch, HEARD_EVIDENCE] is the score per phone, the encoder's certainty, the logit, the lowest
+        logit of a phone, and the logit of noise.
         """
         with torch.no_grad():
             score, end, begins = located(roots, phones, lengths)
@@ -154,7 +153,7 @@ class Verifier(nn.Module):
         ends = torch.maximum(ends, begins + 1).clamp(max=time)
         lead = (begins - 1).clamp(min=0)
 
-        def summed(values: Tensor) -> Tensor:  # over each phone
+        def summed(values: Tensor) -> Tensor:  # sum over each phone
             running = functional.pad(values.cumsum(dim=1), (0, 0, 1, 0))
             return _at(running, ends) - _at(running, lead)
 

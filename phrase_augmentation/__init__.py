@@ -1,1 +1,1 @@
-"""From a keyphrase to the texts of positives and of every kind of negative. Text only, no audio."""
+"""Texts of positives and of all kinds of negatives for a keyphrase; text only, no audio."""

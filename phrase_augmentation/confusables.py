@@ -19,41 +19,41 @@ from phrase_augmentation.sentences import generator
 from phrase_augmentation.spellings import ALPHABETS, is_vowel_letter, letter_skeleton, misspellings, readable
 from phrase_augmentation.vocabulary import UNSPOKEN, vocabulary
 
-# Below this distance a text may pass for the phrase: 0.1 is one weak vowel for another, 0.35 "b" for "p".
+# Below this distance, a text may be mistaken for the phrase: 0.1 is one weak vowel for another, 0.35 "b" for "p".
 LEAST_DISTANCE = 0.3
-LEAST_DISTANCE_MADE_UP = 0.4  # engines disagree on how to read words that do not exist
-RARITY_COST = 0.08  # added for each power of ten in rarity: people and engines know common words
-STEMS = 150  # the most common words of one stem
-JITTER = 0.25  # random share of the ranking, by which the seed mixes texts of similar distance
+LEAST_DISTANCE_MADE_UP = 0.4  # engines read words that do not exist differently
+RARITY_COST = 0.08  # added per power of ten in rarity, because people and engines know common words
+STEMS = 150  # number of the most common words with the same stem
+JITTER = 0.25  # random fraction of the ranking, by which the seed mixes texts of similar distance
 
-# The kinds of every 20 texts, in this order, while each kind lasts. A "stem" is output as "vocabulary".
+# The kinds of every 20 texts, in this order, as long as each kind has any. A "stem" is returned as "vocabulary".
 TURNS = (
     *("vocabulary", "substitute", "vocabulary", "stem", "vocabulary", "partial", "vocabulary", "substitute", "insert"),
     *("vocabulary", "substitute", "vocabulary", "joined", "delete", "vocabulary", "substitute", "reordered"),
     *("vocabulary", "stem", "repeated"),
 )
-NEW_BREAK = 0.4  # added to the ranking distance for each word more than the phrase has: "cup you tore"
-FARTHEST_EDIT = 1.4  # a single edit that changes the phones more is read in some special way (spelt out, say)
+NEW_BREAK = 0.4  # added to the ranking distance per word more than the phrase has: "cup you tore"
+FARTHEST_EDIT = 1.4  # a single edit that changes the phones more is read in a special way (spelt out, for example)
 
 
 @dataclass(frozen=True)
 class _Reach:
     """Numbers of candidates to generate."""
 
-    words: int  # nearest words that replace one word
-    pair: int  # nearest words on each side if two words are replaced
-    split: int  # nearest words for each piece of a resegmented phrase
-    spelled: int  # misspellings a word
+    words: int  # number of nearest words that replace one word
+    pair: int  # number of nearest words on each side if two words are replaced
+    split: int  # number of nearest words for each part of a resegmented phrase
+    spelled: int  # misspellings per word
     spelled_pair: int  # misspellings on each side if two words are misspelt
 
 
 def confusables(keyphrase: Keyphrase, count: int, seed: int = 0) -> list[PhraseText]:
-    """Return at most ``count`` distinct texts near the phrase, nearest first (phone distance, least over the accents).
+    """Return at most ``count`` distinct texts near the phrase, nearest first (minimum phone distance over accents).
 
-    Kinds: "vocabulary" (a real word in place of one, the phones resegmented into other words, words of the same stem),
-    "substitute", "insert" and "delete" (made-up words by edits of phones), "partial", "repeated", "reordered" and
-    "joined". None is a homophone or contains the phrase (:mod:`phrase_augmentation.matching`). A longer list contains
-    the shorter one. The list is shorter if a phrase does not yield more.
+    Kinds: "vocabulary" (a real word in place of one, the phones resegmented into other words, or words of the same
+    stem), "substitute", "insert" and "delete" (made-up words by edits of phones), "partial", "repeated", "reordered"
+    and "joined". None is a homophone or contains the phrase (:mod:`phrase_augmentation.matching`). A longer list
+    contains the shorter one. The list is shorter than ``count`` if there are not enough.
 
     Raises:
         HarkError: espeak-ng does not have the language.
@@ -88,7 +88,7 @@ def _in_turns(pools: dict[str, list[PhraseText]]) -> Iterator[PhraseText]:
 
 @lru_cache(maxsize=8)
 def _pools(phrase: str, language: str) -> tuple[tuple[str, tuple[PhraseText, ...]], ...]:
-    """Return all usable candidates by kind; of those that sound alike, the first."""
+    """Return all usable candidates by kind, but only the first of those that sound alike."""
     words = phrase.split()
     others = max(1, len(words) - 1)
     reach = _Reach(
@@ -118,7 +118,7 @@ def _pools(phrase: str, language: str) -> tuple[tuple[str, tuple[PhraseText, ...
             kind = "insert" if len(phones) > length else "delete" if len(phones) < length else "substitute"
         made_up = kind not in ("vocabulary", "stem")
         if made_up and f" {phrase}" in f" {text}":
-            continue  # "alexam" may be read as the phrase and a consonant
+            continue  # "alexam" may be read as the phrase plus a consonant
         least = LEAST_DISTANCE_MADE_UP if made_up else LEAST_DISTANCE
         if not phones or phones in sounds or distance < least:
             continue
@@ -135,7 +135,7 @@ def _pools(phrase: str, language: str) -> tuple[tuple[str, tuple[PhraseText, ...
 
 
 def _candidates(words: list[str], language: str, reach: _Reach) -> Iterator[tuple[str, str]]:
-    """Yield texts with their kinds, unchecked; of a text generated twice, the first counts."""
+    """Yield texts with their kinds, unchecked; if a text occurs twice, the first counts."""
     pieces = [_pieces(word, language) for word in words]
     yield from ((text, "partial") for text in _partial(words, pieces))
     yield from ((text, "repeated") for text in _repeated(words, pieces))
@@ -158,13 +158,13 @@ def _vocabulary(words: list[str], language: str, reach: _Reach) -> Iterator[str]
             yield " ".join([*words[:first], *pair, *words[first + 2 :]])
     if len(words) > 1:
         for neighbours in near:
-            # Each word's neighbours alone: what remains of a text if the rest is not audible.
+            # The neighbours of each single word, because the other words may be inaudible.
             yield from neighbours[:25]
     yield from _resegmented([phone for sounds in phones for phone in sounds], language, reach.split)
 
 
 def _stems(words: list[str], language: str) -> Iterator[str]:
-    """Yield words that begin or end like a word of the phrase, in its place and alone: "computing", "commuter"."""
+    """Yield words that begin or end like a word of the phrase, in its position and alone: "computing", "commuter"."""
     known = vocabulary(language).words
     for place, word in enumerate(words):
         shared = max(3, (len(word) + 1) // 2)
@@ -181,7 +181,7 @@ def _stems(words: list[str], language: str) -> Iterator[str]:
 
 
 def _resegmented(phones: list[str], language: str, width: int) -> Iterator[str]:
-    """Cut the phrase's phones into two or three other real words: "computer" as "come pewter"."""
+    """Split the phrase's phones into two or three other real words: "computer" as "come pewter"."""
     known = vocabulary(language)
     nearest: dict[Phones, list[str]] = {}
 
@@ -216,7 +216,7 @@ def _misspelt(words: list[str], language: str, reach: _Reach) -> Iterator[str]:
         for pair in itertools.product(ranked[first][: reach.spelled_pair], ranked[first + 1][: reach.spelled_pair]):
             yield " ".join([*words[:first], *pair, *words[first + 2 :]])
     if len(words) == 1:
-        # A phrase of one word has no second word to misspell, so the word is misspelt twice.
+        # A one-word phrase does not have a second word to misspell, so its word is misspelt twice.
         yield from _ranked_misspellings(ranked[0][:40], language, reach.spelled, words[0])
 
 
@@ -233,7 +233,7 @@ def _ranked_misspellings(words: Sequence[str], language: str, count: int, target
 
 
 def _pieces(word: str, language: str) -> list[str]:
-    """Return beginnings and ends of a word that can be read alone: each has a vowel and at least two letters."""
+    """Return beginnings and ends of a word that can be read alone: with a vowel and at least two letters."""
     sides = [word[:cut] for cut in range(2, len(word))] + [word[cut:] for cut in range(1, len(word) - 1)]
     return [side for side in dict.fromkeys(sides) if side != word and _can_be_said(side, language)]
 
@@ -292,14 +292,14 @@ def _reordered(words: list[str], pieces: list[list[str]], language: str) -> Iter
 
 
 def _joined(words: list[str], language: str) -> Iterator[str]:
-    """Join two words, or two pieces of one: "compasshey", "hempass", "smirror", "compter"."""
+    """Join two words, or two parts of one: "compasshey", "hempass", "smirror", "compter"."""
     pairs: Iterable[tuple[str, str]] = itertools.permutations(words, 2) if len(words) > 1 else [(words[0], words[0])]
     for first, second in pairs:
         if len(words) > 1:
             yield second + first
         for head, tail in itertools.product(range(1, len(first) + 1), range(1, len(second) + 1)):
             blend = first[:head] + second[-tail:]
-            # A blend has at least half the letters of the longer word, or nothing resembles the phrase.
+            # A blend has at least half the letters of the longer word; shorter ones do not resemble the phrase.
             if len(blend) >= max(3, max(len(first), len(second)) // 2) and readable(blend, language):
                 yield blend
                 if len(words) == 2 and len(blend) <= max(len(first), len(second)):
@@ -307,7 +307,7 @@ def _joined(words: list[str], language: str) -> Iterator[str]:
 
 
 def distances_to(phrase: str, texts: Sequence[str], language: str = "en") -> list[float]:
-    """Return the phone distance of each text to the phrase, the least over the language's accents."""
+    """Return the phone distance of each text to the phrase, the smallest over the language's accents."""
     nearest = np.full(len(texts), np.inf, dtype=np.float32)
     normalized = [normalize(text, language) for text in texts]
     for accent in accents(language):

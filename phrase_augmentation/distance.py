@@ -1,8 +1,8 @@
 """Distance between the sounds of two phone sequences: a weighted edit distance.
 
-The weights are set by hand after the articulatory features of the IPA chart. On this scale 0.1 is a reduced vowel
-instead of another, 0.35 a voiced consonant instead of its voiceless twin, 0.5 a neighbouring vowel, 0.8 a consonant
-left out.
+The weights are set by hand, following the articulatory features of the IPA chart. On this scale, 0.1 is a reduced vowel
+instead of another, 0.35 a voiced consonant instead of its voiceless counterpart, 0.5 a neighbouring vowel, and 0.8 an
+omitted consonant.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
-# Height (0 close, 1 open), backness (0 front, 1 back) and rounding of the vowels, read off the IPA chart.
+# Height (0 close, 1 open), backness (0 front, 1 back) and rounding of the vowels, from the IPA chart.
 _VOWELS: dict[str, tuple[float, float, float]] = {
     "i": (0.0, 0.0, 0), "y": (0.0, 0.0, 1), "ɨ": (0.0, 0.5, 0), "ʉ": (0.0, 0.5, 1), "ɯ": (0.0, 1.0, 0),
     "u": (0.0, 1.0, 1), "ɪ": (0.17, 0.15, 0), "ʏ": (0.17, 0.15, 1), "ʊ": (0.17, 0.85, 1), "ᵻ": (0.25, 0.4, 0),
@@ -91,7 +91,7 @@ def exchange_cost(a: str, b: str) -> float:
         return 0.0
     plain_a, plain_b = without_marks(a), without_marks(b)
     if plain_a == plain_b:
-        return 0.2  # a difference in tone, nasality or palatalization only
+        return 0.2  # differs only in tone, nasality or palatalization
     if is_vowel(a) != is_vowel(b):
         return VOWEL_FOR_CONSONANT
     if is_vowel(a):
@@ -109,7 +109,7 @@ def exchange_cost(a: str, b: str) -> float:
 
 
 def _vowel_distance(a: str, b: str) -> float:
-    """Return the mean distance on the vowel chart of beginnings and ends; a monophthong ends where it begins."""
+    """Return the mean distance of beginnings and ends on the vowel chart; a monophthong ends where it begins."""
     total = 0.0
     for position, weight in ((0, 0.6), (-1, 0.4)):
         height_a, back_a, round_a = _VOWELS.get(a[position], _VOWELS["ə"])
@@ -120,7 +120,7 @@ def _vowel_distance(a: str, b: str) -> float:
 
 
 def phone_distance(a: Sequence[str], b: Sequence[str]) -> float:
-    """Return the weighted edit distance (Levenshtein's, with articulatory costs) of two phone sequences; symmetric.
+    """Return the weighted edit distance (Levenshtein, with articulatory costs) of two phone sequences; symmetric.
 
     Phones are as :func:`phrase_augmentation.phonemes.phonemes` returns them.
     """
@@ -142,14 +142,14 @@ def phone_distance(a: Sequence[str], b: Sequence[str]) -> float:
 
 
 class PhoneMatrix:
-    """Many phone sequences, laid out so that the distance of one sequence to all of them takes milliseconds."""
+    """Many phone sequences, stored so that the distance of one sequence to all of them takes milliseconds."""
 
     def __init__(self, sequences: Sequence[Sequence[str]]) -> None:
         self._phones = sorted({phone for sequence in sequences for phone in sequence})
         ids = {phone: index for index, phone in enumerate(self._phones)}
         self.lengths = np.array([len(sequence) for sequence in sequences], dtype=np.intp)
         longest = int(self.lengths.max(initial=0))
-        # [position, sequence]; positions after a sequence's end hold phone 0, and their costs are never read
+        # [position, sequence]; positions after a sequence's end hold phone 0, whose costs are never read
         self._ids = np.zeros((longest, len(sequences)), dtype=np.intp)
         for column, sequence in enumerate(sequences):
             self._ids[: len(sequence), column] = [ids[phone] for phone in sequence]

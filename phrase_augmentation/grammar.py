@@ -1,4 +1,4 @@
-"""Sentences from a grammar: everyday language, by rules in a text file whose head describes its format."""
+"""Sentences of everyday language from a grammar, whose rules are in a text file that describes its format."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Grammar:
         self.irregular = {verb: forms for verb, *forms in (verb.split("/") for verb in self.rules["irregular"])}
 
     def sentence(self, rule: str, rng: np.random.Generator) -> str:
-        """Draw a sentence of a rule, with its first letter as written."""
+        """Draw a sentence from a rule, without changing the case of its first letter."""
         text = self._text(rule, rng, dict(zip(FORMS, FORMS)))
         return _AN.sub(lambda article: article[1][0] + "n", text)
 
@@ -47,7 +47,7 @@ class Grammar:
         return _REFERENCE.sub(part, text)
 
     def _inflected(self, text: str, form: str) -> str:
-        """Inflect the first word of a text, a verb: ``ed`` (past), ``en`` (participle), ``ing`` or ``s``."""
+        """Inflect the first word of a text, which is a verb: ``ed`` (past), ``en`` (participle), ``ing`` or ``s``."""
         verb, space, rest = text.partition(" ")
         if form in ("ed", "en") and verb in self.irregular:
             return self.irregular[verb][form == "en"] + space + rest

@@ -14,7 +14,7 @@ MAX_WORDS = 8
 
 
 class OtherScript(HarkError):
-    """The keyphrase's script is not one of its language's, most likely because it is of another language."""
+    """Raised if the keyphrase's script is not one of its language's, usually because it is in another language."""
 
 
 SCRIPT_NAMES = {
@@ -38,10 +38,10 @@ def _either(one: str, other: str) -> str:
 
 @dataclass(frozen=True)
 class Keyphrase:
-    """A normalized phrase that can be spoken. :meth:`of` creates and checks it; nothing else checks it again.
+    """A normalized phrase that can be spoken. Only :meth:`of` creates and checks it.
 
     Attributes:
-        text: as :func:`phrase_augmentation.normalize.normalize` writes it.
+        text: the result of :func:`phrase_augmentation.normalize.normalize`.
         language: "en", "de-at" ...
     """
 
@@ -53,8 +53,9 @@ class Keyphrase:
         """Create the keyphrase of a text.
 
         Raises:
-            OtherScript: letters of a script in which the language is not written.
-            HarkError: nothing to speak (empty, emoji, punctuation), one letter, more than 80 letters or 8 words.
+            OtherScript: it has letters of a script in which the language is not written.
+            HarkError: it has nothing to speak (empty, emoji, punctuation), one letter, or more than 80 letters or 8
+                words.
         """
         shown = " ".join(text.split())
         shown = shown if len(shown) <= 60 else shown[:57] + "..."
@@ -110,7 +111,7 @@ class Keyphrase:
 
     @cached_property
     def pronunciations(self) -> tuple[tuple[str, ...], ...]:
-        """Its phones in each expected accent; empty if espeak-ng has none."""
+        """The phrase's phones in each expected accent; empty if espeak-ng has none."""
         from phrase_augmentation.phonemes import accents, phones_of_texts
 
         spoken = [phones_of_texts([self.text], accent)[0] for accent in accents(self.language)]

@@ -1,8 +1,8 @@
-"""Checks whether a text contains a keyphrase as spoken. Every negative passes through here.
+"""Checks whether a text contains a keyphrase as spoken. Every negative is checked.
 
 The comparison is deliberately generous: it compares phones, across word boundaries, in each accent of the language, and
-treats sounds as equal that fluent speech does not separate. Rejecting a text by mistake costs nothing; a negative that
-contains the phrase teaches the detector to miss it.
+treats sounds that fluent speech does not distinguish as equal. Rejecting a text by mistake costs nothing, but a
+negative that contains the phrase teaches the detector to miss it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from phrase_augmentation.distance import is_vowel, without_marks
 from phrase_augmentation.normalize import base_language, normalize
 from phrase_augmentation.phonemes import Phones, accents, phones_of_texts
 
-# Phones that count as one another. The relation is not transitive: "ᵻ" passes for ɪ and for ə. No language here
-# distinguishes ɹ from r, and reduced vowels all sound like a schwa in fast speech.
+# Phones that count as equal. The relation is not transitive: "ᵻ" equals ɪ and ə. No language here distinguishes ɹ from
+# r, and all reduced vowels sound like a schwa in fast speech.
 _ALIKE_EVERYWHERE: tuple[str, ...] = ("əɐ", "əʌ", "ɐʌ", "əɜ", "ᵻɪ", "ᵻə", "ᵻɨ", "ᵿʊ", "ᵿə", "ɹr", "lɫ", "ɑɒ")
 _ALIKE_IN_ENGLISH = ("ɾt", "ɾd", "ʔt", "əɪ", "ɐɪ", "ᵻi")
 
@@ -53,7 +53,7 @@ _unused_symbols = itertools.count(0xE000)  # the private use area of Unicode
 
 def _symbol(phone: str) -> str:
     """Map a phone to a private character, so that phone sequences can be searched as strings."""
-    # A counter, not the size of the table: two threads must never assign the same character to two phones.
+    # A counter, because with the table's size two threads could assign the same character to two phones.
     return _symbols.get(phone) or _symbols.setdefault(phone, chr(next(_unused_symbols)))
 
 
@@ -74,13 +74,13 @@ def _chained(words: Iterable[Phones]) -> Phones:
 
 
 def _pattern_of(phone: str, alike: dict[str, str], last: bool) -> str:
-    """Return a regular expression for the phones that pass for this one.
+    """Return a regular expression for the phones that count as this one.
 
-    At the end of a phrase "ə" does not pass for "ɪ": the two merge only before a consonant ("rabbit", "abbot"), and the
-    open end of "computer" does not occur in "computing".
+    At the end of a phrase, "ə" does not count as "ɪ": the two merge only before a consonant ("rabbit", "abbot"), and
+    "computing" does not contain the open end of "computer".
     """
     if phone not in alike:
-        return _symbol(phone)  # diphthongs and affricates too: one phone, written with two letters
+        return _symbol(phone)  # also diphthongs and affricates, which are one phone of two characters
     others = alike[phone]
     if last and phone in "əɐ":
         others = others.replace("ɪ", "").replace("ᵻ", "")
@@ -100,7 +100,7 @@ def spoken_form(phones: Iterable[str], accent: str) -> str:
 
 
 class PhraseMatcher:
-    """Finds one keyphrase in texts, as spoken."""
+    """Finds one keyphrase in texts, by its phones."""
 
     def __init__(self, phrase: str, language: str = "en") -> None:
         """Compile the phrase's phones in each accent. Raises HarkError if espeak-ng does not have the language."""
@@ -125,7 +125,7 @@ class PhraseMatcher:
                 self._patterns[accent] = re.compile("|".join(sorted(ways)))
 
     def hears(self, texts: Sequence[str]) -> list[bool]:
-        """Return for each text whether it contains the phrase as spoken; about 10,000 short texts a second."""
+        """Return for each text whether it contains the phrase as spoken; about 10,000 short texts per second."""
         normalized = [normalize(text, self.language) for text in texts]
         split = [text.split() for text in normalized]
         result = [self._spelled_in(words) for words in split]
@@ -135,7 +135,7 @@ class PhraseMatcher:
             of_word = dict(zip(vocabulary, phones_of_texts(vocabulary, accent)))
             for index, (in_context, words) in enumerate(zip(phones_of, split)):
                 if not result[index]:
-                    # Some words change beside others ("a", "the", "to"): every pronunciation counts.
+                    # Some words change next to others ("a", "the", "to"), so every pronunciation counts.
                     ways = {in_context, _chained([of_word[word] for word in words])}
                     if base_language(self.language) == "en":
                         ways.add(_chained([_weak_form(word, accent) or of_word[word] for word in words]))
@@ -153,9 +153,9 @@ class PhraseMatcher:
         return _chained(clipped)
 
     def hears_in_lines(self, lines: str, accent: str, whole: bool = False) -> list[int]:
-        """Return the numbers of the lines, each a :func:`spoken_form`, that contain the phrase. Takes milliseconds.
+        """Return the indices of the lines (each a :func:`spoken_form`) that contain the phrase; takes milliseconds.
 
-        With ``whole``, only of those that contain nothing else.
+        With ``whole``, return only those that contain nothing else.
         """
         pattern = self._patterns.get(accent)
         if pattern is None:

@@ -1,4 +1,4 @@
-"""Normalized text, for comparing, searching and counting. Engines get the text as written."""
+"""Normalization of text for comparing, searching and counting. Engines get the original text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-LONGEST_NUMBER = 15  # digits; longer ones are read digit by digit
+LONGEST_NUMBER = 15  # digits; longer numbers are read digit by digit
 
 # Scripts of languages that are not (only) written in Latin script. The names are the first words of the letters'
 # Unicode names.
@@ -24,7 +24,7 @@ SCRIPTS: dict[str, frozenset[str]] = {
     "he": frozenset({"HEBREW"}),
     "hy": frozenset({"ARMENIAN"}),
     "hyw": frozenset({"ARMENIAN"}),
-    # espeak-ng reads kana only: it speaks "Chinese character" for each kanji.
+    # espeak-ng reads only kana: it says "Chinese character" for each kanji.
     "ja": frozenset({"HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA"}),
     "ka": frozenset({"GEORGIAN"}),
     "kn": frozenset({"KANNADA"}),
@@ -41,12 +41,12 @@ SCRIPTS: dict[str, frozenset[str]] = {
 }
 LATIN = frozenset({"LATIN"})
 
-# Languages that num2words names differently.
+# Languages that have other names in num2words.
 NUM2WORDS_NAMES = {"nb": "no", "nn": "no", "kk": "kz", "sh": "sr", "hbs": "sr"}
 
 _APOSTROPHES = str.maketrans(dict.fromkeys("’‘ʼ＇`´ʹ′", "'"))
 _ORDINAL = re.compile(r"(?<![\w.,])(\d{1,15})(?:st|nd|rd|th)\b")
-# 1,000,000 and 3.14, or 1.000.000 and 3,14 where the comma is the decimal sign.
+# 1,000,000 and 3.14, or 1.000.000 and 3,14 if the comma is the decimal sign.
 _NUMBER_POINT = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,])|\d+(?:\.\d+)?")
 _NUMBER_COMMA = re.compile(r"\d{1,3}(?:\.\d{3})+(?:,\d+)?(?![\d.])|\d+(?:,\d+)?")
 _DECIMAL_COMMA = frozenset((
@@ -66,7 +66,7 @@ def scripts_of(language: str) -> frozenset[str]:
 
 
 def script_of(letter: str) -> str:
-    """Return the script of a letter ("LATIN", "CJK", ...), or "" for letters of none (such as "ー")."""
+    """Return the script of a letter ("LATIN", "CJK", ...), or "" for letters without a script (such as "ー")."""
     name = unicodedata.name(letter, "").split(" ")
     return "LATIN" if name[:1] in (["FEMININE"], ["MASCULINE"], ["MICRO"]) else name[0]
 
@@ -74,10 +74,10 @@ def script_of(letter: str) -> str:
 def normalize(text: str, language: str = "en") -> str:
     """Return lower-case words of letters and inner apostrophes, separated by single spaces; numbers become words.
 
-    Unicode NFKC. Hyphens become spaces, all other punctuation, emoji and control characters vanish. Digits remain only
-    in languages whose numbers num2words does not know. ``normalize(normalize(x)) == normalize(x)``.
+    The result is in NFKC. Hyphens become spaces; other punctuation, emoji and control characters are removed. Digits
+    remain only in languages whose numbers num2words does not know. ``normalize(normalize(x)) == normalize(x)``.
     """
-    # One pass suffices for nearly every text; rare Unicode sequences compose or change case again after the first.
+    # One pass suffices for almost every text; rare Unicode sequences compose or change case again after the first.
     for _ in range(8):
         changed = _normalize_once(text, language)
         if changed == text:
@@ -95,7 +95,7 @@ def _normalize_once(text: str, language: str) -> str:
         category = unicodedata.category(character)
         if category[0] == "L" or category in ("Mn", "Mc") or category == "Nd" or character == "'":
             characters.append(character)
-        elif category != "Cf":  # joiners and other invisible marks occur inside words
+        elif category != "Cf":  # joiners and other invisible marks occur within words
             characters.append(" ")
     words: list[str] = []
     for word in "".join(characters).split():

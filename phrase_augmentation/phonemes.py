@@ -21,8 +21,8 @@ from phrase_augmentation.normalize import base_language
 
 Phones = tuple[str, ...]
 
-# Accents of the expected speakers and voices. The first one provides the phones for display and ranking; a homophone in
-# any of them is not a negative ("source" is "sauce" in London, "ladder" is "latter" in Boston).
+# Accents of the expected speakers and voices. The first one provides the phones for display and ranking. A homophone in
+# any accent is not a negative ("source" is "sauce" in London, "ladder" is "latter" in Boston).
 ACCENTS: dict[str, tuple[str, ...]] = {
     "en": ("en-us", "en-gb"),
     "es": ("es", "es-419"),
@@ -30,11 +30,11 @@ ACCENTS: dict[str, tuple[str, ...]] = {
     "zh": ("cmn",),
     "no": ("nb",),
     "sh": ("hr",),
-    "fil": ("id",),  # espeak-ng has no Filipino; Indonesian reads its spelling and its phones nearly alike
+    "fil": ("id",),  # espeak-ng does not have Filipino; Indonesian spelling and phones are almost the same
 }
-BATCH = 512  # texts a request
-TIMEOUT_S = 30.0  # a batch takes some 20 ms; after this the process is considered hung
-KEPT_TEXTS = 200_000  # in memory, about 40 MB
+BATCH = 512  # texts per request
+TIMEOUT_S = 30.0  # seconds; a batch takes about 20 ms, so after this time the process is considered hung
+KEPT_TEXTS = 200_000  # maximum texts in memory, about 40 MB
 CLOSING = frozenset("ɪʊiuyʏɯ")  # the second vowel of a diphthong; others begin a new syllable
 RHOTIC_VOWELS = {"ɚ": ("ə", "ɹ"), "ɝ": ("ɜ", "ɹ")}
 SYLLABIC = "\u0329"
@@ -47,7 +47,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Phonemizer:
-    """The process, started once and again after a crash. Thread-safe; a forked child starts its own."""
+    """The process, started once, and again after a crash. It is thread-safe; a forked child starts its own."""
 
     def __init__(self) -> None:
         self._forget_process()
@@ -56,7 +56,7 @@ class _Phonemizer:
             os.register_at_fork(after_in_child=self._forget_process)
 
     def _forget_process(self) -> None:
-        """Reset process and lock: at the start, and in a forked child, where both belong to the parent."""
+        """Reset process and lock, also in a forked child, where both belong to the parent."""
         self._lock = threading.RLock()
         self._process: WorkerProcess | None = None
 
@@ -66,7 +66,7 @@ class _Phonemizer:
             return self._started().facts
 
     def raw(self, texts: Sequence[str], voice: str) -> list[str]:
-        """Return espeak-ng's phone strings, one a text. A text that crashes espeak-ng gives an empty string."""
+        """Return espeak-ng's phone strings, one per text. A text that crashes espeak-ng has an empty string."""
         with self._lock:
             missing = list(dict.fromkeys(text for text in texts if (voice, text) not in self._cache))
             if len(self._cache) + len(missing) > KEPT_TEXTS:
@@ -98,7 +98,7 @@ class _Phonemizer:
 
     def _ask(self, texts: list[str], voice: str) -> list[str]:
         process = self._started()
-        # Surrogates cannot be encoded and NUL ends a C string; neither is speech.
+        # Surrogates cannot be encoded, and NUL ends a C string; neither is speech.
         spoken = [text.encode("utf-8", "replace").decode("utf-8").replace("\0", " ") for text in texts]
         process.send({"id": "1", "voice": voice, "texts": spoken})
         try:
@@ -154,7 +154,7 @@ def version() -> str:
 
 
 def accents(language: str) -> tuple[str, ...]:
-    """Return the espeak-ng languages in which a text of this language is checked; the first one is for ranking.
+    """Return the espeak-ng languages in which a text of this language is checked; the first is for ranking.
 
     Raises:
         HarkError: espeak-ng does not have the language.
@@ -180,9 +180,10 @@ def _accents(code: str) -> tuple[str, ...]:
 
 
 def phonemes(text: str, language: str = "en") -> Phones:
-    """Return the phones of a text spoken without pauses: IPA, without stress, length, punctuation and word boundaries.
+    """Return a text's phones, spoken without pauses: IPA without stress, length, punctuation and word boundaries.
 
-    Diphthongs and affricates are one phone; the American "er" is ə and ɹ. A text without speech gives an empty tuple.
+    Diphthongs and affricates are one phone; the American "er" is ə and ɹ. The result is empty for a text without
+    speech.
 
     Raises:
         HarkError: espeak-ng is missing or does not have the language.
@@ -191,7 +192,7 @@ def phonemes(text: str, language: str = "en") -> Phones:
 
 
 def phonemes_of_words(words: Sequence[str], language: str = "en") -> list[Phones]:
-    """Return the phones of each word spoken alone, in the language's first accent. Thousands of words a second."""
+    """Return the phones of each word spoken alone, in the language's first accent. Thousands of words per second."""
     return phones_of_texts(words, accents(language)[0])
 
 
@@ -201,7 +202,7 @@ def phones_of_texts(texts: Sequence[str], accent: str) -> list[Phones]:
 
 
 def stressed_vowel(word: str, language: str = "en") -> int | None:
-    """Return the index of a word's vowel with the main stress; None if the language marks none."""
+    """Return the index of a word's vowel with the main stress; None if it has no marked stress."""
     raw = _phonemizer.raw([word], accents(language)[0])[0]
     before, mark, _ = raw.partition("ˈ")
     return sum(is_vowel(phone) for phone in _parse(before, accents(language)[0])) if mark else None
@@ -232,7 +233,7 @@ def _parse(raw: str, accent: str) -> Phones:
 
 @lru_cache(maxsize=4096)
 def _phones_of_token(token: str) -> tuple[str, ...]:
-    """Return one to three phones: espeak-ng writes some pairs as one ("ɑːɹ", "əl", "aɪɚ", "n̩")."""
+    """Return one to three phones: espeak-ng writes some pairs together ("ɑːɹ", "əl", "aɪɚ", "n̩")."""
     phones: list[str] = []
     for character in unicodedata.normalize("NFD", token.replace(TIE_BAR, "")):
         last = phones[-1] if phones else ""

@@ -48,7 +48,7 @@ def set_up() -> tuple[dict[str, Any], Speak]:
         voice = request["voice"]
         if voice != current:
             current = ""
-            # With a missing voice the previous one would go on speaking, so espeak-ng's return code is checked.
+            # If a voice is missing, the previous one would be used, so espeak-ng's return code is checked.
             if voice not in voices or library.espeak_SetVoiceByName(os.fsencode(voices[voice])) != 0:
                 raise Refused(f"espeak-ng has no voice for the language {voice}")
             current = voice

@@ -1,4 +1,4 @@
-"""A text for an engine to speak."""
+"""A text for an engine to synthesize."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PhraseText:
-    """A text and the way it was made.
+    """A text and how it was generated.
 
     Attributes:
-        text: to be spoken, with punctuation and capitals, which steer the prosody.
+        text: the text with punctuation and capitals, which affect the prosody.
         kind: alone, punctuated, start, middle, end; substitute, insert, delete, vocabulary, partial, repeated,
             reordered, joined; part, related; transcript, generated.
         distance: weighted phone distance from the keyphrase (see ``distance.py``), if measured.

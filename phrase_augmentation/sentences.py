@@ -1,7 +1,7 @@
-"""Sentences around a gap (carriers) and ordinary sentences, for positives and negatives alike.
+"""Carrier sentences (with a gap) and general sentences, for positives and negatives.
 
-English ones come from a grammar; other languages have a few carriers and sentences of frequent words. The same carriers
-serve positives and negatives, so that learning the carriers does not help a detector.
+English sentences come from a grammar; other languages have a few carriers, and sentences of frequent words. Positives
+and negatives share the carriers, so that learning the carriers does not help a detector.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from phrase_augmentation.normalize import base_language
 from phrase_augmentation.unfit_words import UNFIT
 from phrase_augmentation.vocabulary import vocabulary
 
-SENTENCE_WORDS = 5_000  # the most frequent ones, which every voice reads well
-SHORTEST, LONGEST = 3, 14  # words of a sentence made of frequent words
-FLATTENING = 0.8  # exponent on the frequencies: with 1, every third word of a sentence would be "the", "of" or "and"
+SENTENCE_WORDS = 5_000  # number of the most frequent words, which all voices read well
+SHORTEST, LONGEST = 3, 14  # words of a sentence of frequent words
+FLATTENING = 0.8  # exponent of the frequencies; with 1, every third word of a sentence would be "the", "of" or "and"
 
-# "{}" is the gap. The keys are its place: at the start, in the middle or at the end of the sentence.
+# "{}" is the gap. The keys are its position: at the start, in the middle or at the end of the sentence.
 CARRIERS: dict[str, dict[str, tuple[str, ...]]] = {
     "de": {
         "start": (
@@ -78,7 +78,7 @@ PLACES = ("start", "middle", "end")
 
 
 def generator(seed: int, *names: str) -> np.random.Generator:
-    """Return a random generator for one purpose: equal names and seeds give equal numbers, others unrelated ones."""
+    """Return a random generator for one purpose: equal names and seeds give equal numbers."""
     return np.random.default_rng([seed & 0xFFFFFFFF, *(zlib.crc32(name.encode()) for name in names)])
 
 
@@ -99,7 +99,7 @@ def _sentence_words(language: str) -> _Words:
 
 
 def random_words(count: int, language: str, rng: np.random.Generator) -> list[str]:
-    """Draw words by their frequency in running text, none twice in a row; empty if the language's are unknown."""
+    """Draw words by frequency in running text, without immediate repetitions; empty for unknown languages."""
     source = _sentence_words(base_language(language))
     if not source.words:
         return []
@@ -112,7 +112,7 @@ def random_words(count: int, language: str, rng: np.random.Generator) -> list[st
 
 
 def generated_sentence(language: str, rng: np.random.Generator) -> str:
-    """Return an ordinary sentence; "" if the language's words are unknown."""
+    """Return a general sentence; "" if the language's words are unknown."""
     if base_language(language) == "en":
         return _capitalized(english().sentence("sentence", rng))
     words = random_words(int(rng.integers(SHORTEST, LONGEST + 1)), language, rng)
@@ -124,10 +124,10 @@ def generated_sentence(language: str, rng: np.random.Generator) -> str:
 
 
 def carried(text: str, language: str, rng: np.random.Generator) -> tuple[str, str]:
-    """Put a text into a sentence; return it and the text's place: start, middle or end.
+    """Put a text into a sentence; return it and the position of the text: start, middle or end.
 
-    Except in English, half of the sentences are written carriers, if the language has some; the others are frequent
-    words around the text.
+    Except in English, half of the sentences are carriers, if the language has any; the others are frequent words around
+    the text.
     """
     place = str(rng.choice(PLACES))
     if base_language(language) == "en":

@@ -1,6 +1,6 @@
 """Made-up words: real spellings with letters exchanged, inserted or deleted, if they are readable.
 
-Engines take text, not phones, so an edit of phones must be an edit of letters whose phones are looked up.
+Engines take text, not phones, so phones are edited by editing letters and looking up their phones.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from phrase_augmentation.normalize import base_language, scripts_of
 from phrase_augmentation.phonemes import Phones, phonemes_of_words, stressed_vowel
 from phrase_augmentation.vocabulary import vocabulary
 
-# Scripts whose letters are sounds; in others an exchanged sign makes another word, or none.
+# Scripts whose letters are sounds; in others, an exchanged character makes another word or none.
 ALPHABETS = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "GEORGIAN"})
 VOWEL_LETTERS = frozenset("aeiouyæœøıаеёиоуыэюяєіїαεηιουωаաեէըիոօუოიეა")
 CONSONANT_CLUSTERS = {
     "en": ("sh", "ch", "th", "st", "tr", "pl", "br", "gr", "fl"),
     "de": ("sch", "ch", "st", "tr", "pf"),
 }
-COMMON_SHARE = 0.003  # letters with a smaller share are foreign to the language
-OTHER_VOWEL = 0.4  # phone distance from which everybody distinguishes two vowels
-SEEN_TRIGRAMS = 4  # words of the vocabulary that must contain a trigram to make it readable
+COMMON_SHARE = 0.003  # minimum fraction; letters with a smaller one are foreign to the language
+OTHER_VOWEL = 0.4  # phone distance from which all speakers distinguish two vowels
+SEEN_TRIGRAMS = 4  # number of vocabulary words that must contain a trigram to make it readable
 
-# Digraphs first; the capitals are sounds of their own.
+# Digraphs first; the capitals stand for sounds of their own.
 _LETTERS_OF_ONE_SOUND = [
     (re.compile(pattern), sound)
     for pattern, sound in (
@@ -56,7 +56,7 @@ def _letters_and_trigrams(language: str) -> tuple[tuple[str, ...], frozenset[str
 
 
 def readable(word: str, language: str) -> bool:
-    """Return whether all trigrams of a word, its ends included, are usual in the language."""
+    """Return whether all trigrams of a word, including its ends, are common in the language."""
     _, trigrams = _letters_and_trigrams(base_language(language))
     marked = f"^{word}$"
     return all(marked[start : start + 3] in trigrams for start in range(len(marked) - 2))
@@ -65,7 +65,7 @@ def readable(word: str, language: str) -> bool:
 def letter_skeleton(text: str) -> str:
     """Return the part of a spelling on which readers agree: consonants, merged if doubled or of the same sound.
 
-    "compass", "kompas" and "compess" have the skeleton "kmps". Spaces, vowels, and h, w and y within words vanish.
+    "compass", "kompas" and "compess" have the skeleton "kmps". Spaces, vowels, and h, w and y within words are removed.
     """
     result: list[str] = []
     for word in text.split():
@@ -82,7 +82,7 @@ def letter_skeleton(text: str) -> str:
 
 
 def misspellings(word: str, language: str, target: str | None = None) -> list[str]:
-    """Return readable words one edit away from ``word`` that no reader takes for ``target`` (default: ``word``).
+    """Return readable words one edit away from ``word`` that are not read as ``target`` (default: ``word``).
 
     If the consonants are the same, the stressed vowel must differ: engines read weak vowel letters unpredictably, and
     "compess" may well sound like "compass". The caller checks for homophones.
@@ -115,7 +115,7 @@ def _other_stressed_vowel(target: Phones, other: Phones, stressed: int | None) -
 
 
 def _groups(word: str) -> list[str]:
-    """Split a word into runs of vowel letters and of doubled consonants: "compass" is c o m p a ss."""
+    """Split a word into groups of vowel letters or doubled consonants: "compass" is c o m p a ss."""
     groups: list[str] = []
     for letter in word:
         last = groups[-1] if groups else ""
@@ -156,5 +156,5 @@ def _edits(word: str, consonants: list[str], vowels: list[str], stressed: int | 
         for other in consonants:
             yield before + other + after
     if stressed is not None and len(groups) > 3:
-        # A syllable less: the vowel and the consonant before it.
+        # One syllable less: removes the vowel and the consonant before it.
         yield "".join(groups[: max(0, stressed - 1)] + groups[stressed + 1 :])

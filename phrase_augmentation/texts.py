@@ -1,4 +1,4 @@
-"""Texts to speak: the keyphrase alone and in sentences, parts of it in other sentences, ordinary speech without it."""
+"""Texts to synthesize: the keyphrase alone and in sentences, parts of it in sentences, general speech without it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from phrase_augmentation.phrase_text import PhraseText
 from phrase_augmentation.sentences import carried, generated_sentence, generator
 
 ENDINGS = ("", ".", "!", "?", "...", ",")
-ALONE_SHARE = 0.6  # of the texts contain only the phrase, the usual way to address a detector
-PLAIN_SHARE = 0.4  # of those are the bare phrase; the others vary its punctuation and capitals
-RELATED = 400  # nearest confusables used in sentences
+ALONE_SHARE = 0.6  # fraction of texts that contain only the phrase, the usual way to address a detector
+PLAIN_SHARE = 0.4  # fraction of those that are the bare phrase; the others vary its punctuation and capitals
+RELATED = 400  # number of nearest confusables used in sentences
 BATCH = 256
 PATIENCE = 20  # batches without a new usable text before giving up
-LONGEST_TRANSCRIPT = 40  # words; longer ones are recordings for mining, not sentences to speak
+LONGEST_TRANSCRIPT = 40  # words; longer transcripts are recordings for mining, not sentences to synthesize
 
 
 def punctuated(text: str) -> list[str]:
     """Return distinct ways to write a text of plain words: endings, capitals, and one pause between words.
 
-    Engines turn these into different melodies and pauses. The first is the text itself; the most natural ones come
-    first. "hey compass" gives "hey compass", "Hey compass.", "Hey compass!", "Hey compass?", "Hey, compass.", "hey...
+    Engines turn these into different intonations and pauses. The text itself is first, followed by the most natural
+    ones. "hey compass" gives "hey compass", "Hey compass.", "Hey compass!", "Hey compass?", "Hey, compass.", "hey...
     compass" and so on.
     """
     words = text.split()
@@ -45,16 +45,16 @@ def punctuated(text: str) -> list[str]:
 
 
 def positives(keyphrase: Keyphrase, count: int, seed: int = 0) -> list[PhraseText]:
-    """Return ``count`` utterances that contain the phrase; one entry is one clip to be spoken.
+    """Return ``count`` utterances that contain the phrase; each is one clip to synthesize.
 
     Kinds: "alone" (the bare phrase), "punctuated" (alone, with other punctuation and capitals), "start", "middle" and
-    "end" (in a sentence). The phrase alone has only a few spellings, so those texts recur, for other voices. A longer
-    list begins with the shorter one.
+    "end" (in a sentence). The phrase alone has only a few spellings, so its texts repeat, for different voices. A
+    longer list begins with the shorter one.
     """
     phrase, language = keyphrase.text, keyphrase.language
     rng = generator(seed, "positives", language, phrase)
     variants = punctuated(phrase)[1:]
-    # Natural variants come first and are drawn more often: each draw takes the smaller of two.
+    # Natural variants come first and are more probable, because each draw takes the smaller of two.
     result: list[PhraseText] = []
     for index in range(count):
         if index == 0 or rng.random() < ALONE_SHARE:
@@ -70,11 +70,11 @@ def positives(keyphrase: Keyphrase, count: int, seed: int = 0) -> list[PhraseTex
 
 
 def inbetween(keyphrase: Keyphrase, count: int, seed: int = 0) -> list[PhraseText]:
-    """Return ``count`` distinct sentences with a part of the phrase, or similar words, but not the phrase.
+    """Return ``count`` distinct sentences with a part of the phrase or similar words, but without the phrase.
 
     Kinds: "part" (words of the phrase, beginnings and ends of its words), "related" (words similar in sound, or of the
     same stem). The sentences are those of the positives, with the gap filled differently. A longer list begins with the
-    shorter one. The list is shorter only if nearly everything contains the phrase.
+    shorter one. The list is shorter only if almost all texts contain the phrase.
 
     Raises:
         HarkError: espeak-ng does not have the language.
@@ -105,9 +105,9 @@ def inbetween(keyphrase: Keyphrase, count: int, seed: int = 0) -> list[PhraseTex
 def plain_negatives(keyphrase: Keyphrase, transcripts: Sequence[str], count: int, seed: int = 0) -> list[PhraseText]:
     """Return ``count`` distinct texts that do not contain the phrase.
 
-    Kinds: "transcript" (of ``transcripts``, mixed by the seed), then "generated" (see ``sentences.py``). A longer list
-    begins with the shorter one. The list is shorter if the transcripts run out in a language whose words are unknown,
-    or if nearly everything contains the phrase.
+    Kinds: "transcript" (of ``transcripts``, shuffled by the seed), then "generated" (see ``sentences.py``). A longer
+    list begins with the shorter one. The list is shorter if the transcripts run out in a language whose words are
+    unknown, or if almost all texts contain the phrase.
 
     Raises:
         HarkError: espeak-ng does not have the language.

@@ -1,6 +1,6 @@
-"""Frequent words that generated sentences avoid: without context they offend or frighten listeners.
+"""Frequent words that generated sentences avoid, because they may offend or frighten listeners.
 
-Confusables keep those that sound like the phrase: a detector must not respond to them.
+Confusables may contain them, because a detector must not respond to words that sound like the phrase.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The words of a language with their phones: the source of confusables, generated sentences and advice.
 
-The words and their frequencies come from ``wordfreq``; the phones come from espeak-ng and are stored on disk, since
-they are the slow part (a second or two a language).
+The words and their frequencies come from ``wordfreq``; the phones come from espeak-ng and are stored on disk, because
+they take a second or two per language.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from phrase_augmentation.distance import PhoneMatrix
 from phrase_augmentation.normalize import base_language, normalize, script_of, scripts_of
 from phrase_augmentation.phonemes import Phones, accents, phones_of_texts, raw_phones, remember_raw_phones, version
 
-WORDS = 25_000  # the most frequent ones; in English down to about one in two million words of text
+WORDS = 25_000  # number of the most frequent words; the rarest English one occurs about once in two million words
 WORDFREQ_NAMES = {"cmn": "zh", "no": "nb", "hr": "sh", "sr": "sh", "bs": "sh", "hbs": "sh"}
 
-# Words that Hark never speaks or lists, neither through engines nor among confusables.
+# Words that Hark never synthesizes or lists, not even as confusables.
 UNSPOKEN = re.compile(
     r"fuck|shit|cunt|slut|whore|nigg|fagg?ot|bitch|retard|porn|piss|asshole|dumbass|jackass"
     r"|\b(?:fags?|cums?|cumming|rap(?:e|ed|es|ing|ists?)|ass(?:es)?)\b"
 )
-# One-letter words of running text; other single letters in word lists are names of letters, list marks and the like.
+# One-letter words of running text; other single letters in word lists are names of letters, list marks and so on.
 SINGLE_LETTER_WORDS = {
     "en": "ai",
     "fr": "aày",
@@ -71,9 +71,9 @@ class Vocabulary:
 
     Attributes:
         words: normalized words.
-        frequency: share of each word in running text, float64 [words].
+        frequency: fraction of each word in running text, float64 [words].
         phones: phones of each word in the first accent.
-        matrix: the same, for distances to all words at once.
+        matrix: the same phones, for distances to all words at once.
     """
 
     words: tuple[str, ...]
@@ -85,8 +85,8 @@ class Vocabulary:
         """Return the ``count`` words nearest to a phone sequence, with their phone distances, nearest first.
 
         Args:
-            rarity_cost: added to the distance for each power of ten by which a word is rarer than the most common one,
-                so that among equally near words the common ones come first.
+            rarity_cost: added to the distance per power of ten by which a word is rarer than the most common one, so
+                that common words come first among equally near ones.
         """
         if not self.words or count < 1:
             return []
@@ -99,14 +99,14 @@ class Vocabulary:
 
 
 def zipf(word: str, language: str = "en") -> float:
-    """Return a word's frequency in running text: log10 of its occurrences in a billion words; 0 if unknown.
+    """Return a word's frequency in running text: log10 of its occurrences per billion words; 0 if unknown.
 
     7 is "the", 6 "time", 5 "computer", 4 "mirror", 3 "thermostat", 2 "phoneme".
     """
     from wordfreq import zipf_frequency
 
     name = _wordfreq_name(language)
-    # wordfreq needs other packages to segment Chinese and Japanese; those words are not looked up.
+    # wordfreq requires other packages to segment Chinese and Japanese; those words are not looked up.
     if name is None or (name in ("zh", "ja", "ko") and len(word) > 8):
         return 0.0
     try:
@@ -116,7 +116,7 @@ def zipf(word: str, language: str = "en") -> float:
 
 
 def _zipf_in_list(word: str, name: str) -> float:
-    """Return the zipf of a whole word, without wordfreq's segmentation."""
+    """Return the Zipf frequency of a whole word, without wordfreq's segmentation."""
     from wordfreq import get_frequency_dict
 
     frequency = get_frequency_dict(name).get(word, 0.0)
@@ -128,7 +128,7 @@ def has_words(language: str) -> bool:
     return _wordfreq_name(language) is not None
 
 
-@lru_cache(maxsize=1024)  # the page on which a language is chosen asks for more than a hundred
+@lru_cache(maxsize=1024)  # the page for choosing a language asks for more than a hundred
 def _wordfreq_name(language: str) -> str | None:
     from wordfreq import available_languages
 
@@ -139,7 +139,7 @@ def _wordfreq_name(language: str) -> str | None:
 
 @lru_cache(maxsize=8)
 def vocabulary(language: str = "en", count: int = WORDS) -> Vocabulary:
-    """Return a language's vocabulary; empty if wordfreq does not have it. The first call for a language takes a second.
+    """Return a language's vocabulary; empty if wordfreq does not have it. The first call takes a second.
 
     Raises:
         HarkError: espeak-ng is missing or does not have the language.
@@ -171,7 +171,7 @@ def _word_list(language: str, count: int) -> tuple[tuple[str, ...], np.ndarray]:
             break
         letters = word.replace("'", "")
         if not letters.isalpha() and not any("\u0900" <= letter <= "\u0dff" for letter in letters):
-            continue  # digits and signs; to Python, the vowel signs of Indian scripts are not letters
+            continue  # digits and signs; Python does not count the vowel signs of Indian scripts as letters
         if {script_of(letter) for letter in letters if letter.isalpha()} - scripts or normalize(word, language) != word:
             continue
         if len(letters) == 1 and letters not in singles and not scripts & CJK_OR_KANA:
@@ -210,7 +210,7 @@ def _phones_through_disk(words: Sequence[str], accent: str) -> None:
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(raw, ensure_ascii=False), encoding="utf-8")
     except OSError as error:
-        # Only time is lost: a full disk or a read-only folder is reported when something must be written.
+        # Only time is lost; a full disk or read-only folder is reported where something must be written.
         _log.debug("the phones of %s are not kept: %s", accent, error)
 
 

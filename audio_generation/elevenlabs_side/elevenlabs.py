@@ -26,7 +26,7 @@ ACCENTS = {"american": "en-us", "british": "en-gb", "australian": "en-au", "iris
 
 
 class ElevenLabs(Engine):
-    """Key, limit and address come from the environment or from ``internals/.env`` (lines of ``NAME=value``)."""
+    """The engine; key, limit and URL come from the environment or from ``internals/.env`` (lines of ``NAME=value``)."""
 
     name = "elevenlabs"
     about = worded("A paid service with natural voices. The texts leave this machine.")
@@ -35,12 +35,12 @@ class ElevenLabs(Engine):
     paid = True
     by_default = False
     packages = ("elevenlabs",)
-    loads_weights = True  # starting it needs the network
-    requests_ahead = 1  # nothing is sent, and paid for, before it is needed
+    loads_weights = True  # starting it requires the network
+    requests_ahead = 1  # low, so that nothing is sent, and paid for, before it is needed
     request_timeout_s = 90.0
 
     def missing(self) -> Readiness | None:
-        """Require a key, and characters that may still be spent."""
+        """Require a key, and characters left in the limit."""
         if not _configured(KEY):
             return Readiness(
                 False,
@@ -86,7 +86,7 @@ class ElevenLabs(Engine):
         return [voice for _, voice in sorted(voices, key=lambda pair: pair[0])]
 
     def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
-        """Draw the service's own settings: 0 to 1, speed around 1, and a seed."""
+        """Draw the service's settings: values from 0 to 1, a speed around 1, and a seed."""
         return {
             "stability": round(float(rng.uniform(0.3, 0.8)), 2),
             "similarity_boost": round(float(rng.uniform(0.5, 0.9)), 2),
@@ -107,7 +107,7 @@ class ElevenLabs(Engine):
         except FileNotFoundError:
             return self.limit()
         except ValueError:
-            return 0  # the spent amount is unknown
+            return 0  # the number of spent characters is unknown
 
     def refusal(self, request: SpeechRequest) -> str:
         """Count the request's characters before it is sent, so that a crash cannot hide them."""
@@ -127,10 +127,10 @@ class ElevenLabs(Engine):
 
 
 def _configured(name: str) -> str:
-    """Return a variable of the environment, else of ``internals/.env``; empty if neither has it."""
+    """Return a variable from the environment, else from ``internals/.env``; "" if neither has it."""
     if os.environ.get(name):
         return os.environ[name]
     try:
         return values_of(ENV_FILE).get(name, "")
-    except HarkError:  # no such file, or it cannot be read
+    except HarkError:  # the file does not exist or cannot be read
         return ""

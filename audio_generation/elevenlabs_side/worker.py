@@ -8,7 +8,7 @@ from typing import Any
 from core.worker_protocol import Refused, Unavailable, serve, write_wav
 
 MODEL = "eleven_multilingual_v2"
-SAMPLE_RATE = 24_000  # pcm_24000: no MP3 step, and every plan has it
+SAMPLE_RATE = 24_000  # pcm_24000, which avoids MP3 and is in every plan
 TIMEOUT_S = 60.0
 
 

@@ -1,1 +1,1 @@
-"""espeak-ng (GPL-3): formant synthesis of about a hundred languages, loaded by ctypes in its own process."""
+"""espeak-ng (GPL-3): formant synthesis in about a hundred languages, through ctypes in its own process."""

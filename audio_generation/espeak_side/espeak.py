@@ -9,18 +9,18 @@ import numpy as np
 from audio_generation.engine import Engine, Setting, Voice, speaks
 from core.worded import worded
 
-# Effects rather than people, and a speed test. They are last in the list of voices, so that the first voices, or all
-# but these, are voices that a person could have.
+# Effects, not people, and a speed test. They are last in the list of voices, so that the first voices, or all but
+# these, sound like people.
 NOVELTY = frozenset(
     ("AnxiousAndy", "Demonic", "Tweaky", "UniRobot", "anikaRobot", "announcer", "croak", "fast", "whisper", "whisperf")
     + ("robosoft", *(f"robosoft{number}" for number in range(2, 9)))
 )
-# In another alphabet than the texts of their language.
+# Voices for another alphabet than that of the texts.
 OTHER_SCRIPT = frozenset({"gmw/en-Shaw"})
 
 
 class Espeak(Engine):
-    """Voices have espeak-ng's names, ``gmw/en-US+f3``; the speaker is the variant, whatever the accent."""
+    """The engine; voices have espeak-ng's names, ``gmw/en-US+f3``; the speaker is the variant in any accent."""
 
     name = "espeak"
     about = worded("Rule-based voices for 100 languages, built in. They make a detector robust.")
@@ -40,13 +40,13 @@ class Espeak(Engine):
         ]
 
     def find_voices(self, language: str) -> list[Voice]:
-        """Return accents times variants, human-like ones first."""
+        """Return all combinations of accents and variants, human-like ones first."""
         facts = self.facts()
         accents = [(identifier, spoken) for identifier, spoken in self._accents() if speaks(spoken, language)]
         return list(_voices(tuple(accents), tuple(facts["variants"]), facts["version"]))
 
     def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
-        """Draw rate in words a minute (default 175), pitch and its range of 0 to 99 (default 50), word gap in 10 ms."""
+        """Draw rate [words/min] (default 175), pitch and its range from 0 to 99 (default 50), word gap [10 ms]."""
         return {
             "rate": int(rng.integers(125, 216)),
             "pitch": int(rng.integers(25, 76)),
@@ -55,7 +55,7 @@ class Espeak(Engine):
         }
 
 
-@lru_cache(maxsize=8)  # pages ask for the same hundreds again and again
+@lru_cache(maxsize=8)  # pages often ask for the same hundreds of voices
 def _voices(accents: tuple[tuple[str, str], ...], variants: tuple[str, ...], version: str) -> tuple[Voice, ...]:
     return tuple(
         Voice(
@@ -63,7 +63,7 @@ def _voices(accents: tuple[tuple[str, str], ...], variants: tuple[str, ...], ver
             name=f"{identifier}+{variant}" if variant else identifier,
             language=spoken,
             speaker=f"espeak-{variant or 'default'}",
-            # The program is GPL; its output is not a derived work.
+            # The program is GPL, but its output is not a derived work.
             licence="output of espeak-ng (GPL-3.0-or-later program)",
             model=f"espeak-ng {version}",
         )

@@ -1,4 +1,4 @@
-"""The process that speaks with libespeak-ng (GPL-3)."""
+"""The process that synthesizes with libespeak-ng (GPL-3)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 from core.espeak import CHARS_UTF8, load, version, voices
 from core.worker_protocol import Refused, serve, write_wav
 
-# espeakSSML (0x10) stays off, so that "<" is an ordinary character.
+# espeakSSML (0x10) is off, so that "<" is an ordinary character.
 FLAGS = CHARS_UTF8
 POS_CHARACTER = 1
-# espeak_PARAMETER by the name in Hark's settings
+# Values of espeak_PARAMETER by the names of Hark's settings.
 PARAMETERS = {"rate": 1, "volume": 2, "pitch": 3, "pitch_range": 4, "word_gap": 7}
 DEFAULTS = {"rate": 175, "volume": 100, "pitch": 50, "pitch_range": 50, "word_gap": 0}
-# Of the noise in breath and fricatives. It makes a worker's clips the same in every run, given the same order of
-# requests. A repeated request differs a little: the voice's flutter continues from clip to clip.
+# Seed of the noise in breath and fricatives. It makes a worker's clips the same in every run, for the same order of
+# requests. A repeated request differs slightly, because the voice's flutter continues from clip to clip.
 SEED = 1
 
 SynthCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
@@ -36,7 +36,7 @@ class Speaker:
         return 0
 
     def facts(self) -> dict[str, Any]:
-        """Return version, languages [identifier, its first language] and variants (names after the "+")."""
+        """Return version, languages [identifier, first language] and variants (names after the "+")."""
         languages = [[identifier, names[0][1]] for identifier, names in voices(self.library)]
         variants = [identifier.removeprefix("!v/") for identifier, _ in voices(self.library, b"variant")]
         return {"version": version(self.library), "languages": languages, "variants": variants}
@@ -59,7 +59,7 @@ class Speaker:
         if name == self.voice:
             return
         self.voice = ""
-        # espeak-ng replaces a missing voice or variant by another one; only asking for the current voice shows it.
+        # espeak-ng replaces a missing voice or variant by another one, which only a query of the current voice reveals.
         code = self.library.espeak_SetVoiceByName(name.encode())
         identifier = self.library.espeak_GetCurrentVoice().contents.identifier.decode()
         if code != 0 or identifier != name:

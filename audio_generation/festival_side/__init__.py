@@ -1,1 +1,1 @@
-"""Festival (BSD-like): Edinburgh's synthesizer, through one ``festival --pipe`` that lives as long as its worker."""
+"""Festival (BSD-like): Edinburgh's synthesizer, through a ``festival --pipe`` that runs as long as its worker."""

@@ -18,7 +18,7 @@ KNOWN = {
 
 
 class Festival(Engine):
-    """Two diphone voices and a statistical one. Voices of other languages, with their own encodings, are excluded."""
+    """The engine: two diphone voices and a statistical one. It excludes other languages, which have other encodings."""
 
     name = "festival"
     about = worded("Two rule-based voices from Debian's package festival.")
@@ -41,7 +41,7 @@ class Festival(Engine):
         ]
 
     def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
-        """Draw the stretch of durations; mean and deviation of the pitch in Hz, if the voice can change them."""
+        """Draw the factor of durations and, if the voice can change them, mean and deviation of the pitch [Hz]."""
         settings: dict[str, Setting] = {"stretch": round(float(rng.uniform(0.8, 1.4)), 3)}
         if voice.name.endswith("_diphone"):
             settings["f0_mean"] = round(float(rng.uniform(85, 145)), 1)

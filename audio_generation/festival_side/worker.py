@@ -1,4 +1,4 @@
-"""The process that runs ``festival --pipe`` and sends it one Scheme expression a request."""
+"""The process that runs ``festival --pipe`` and sends it one Scheme expression per request."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from core.child_process import end_with_parent
 from core.worker_protocol import Refused, Unavailable, serve
 
 # HTS voices take a rate, diphone voices a stretch and the mean and standard deviation of the pitch (Hz). Selecting a
-# voice resets its parameters, so that no request affects the next. Utterance does not evaluate its arguments, hence the
-# list; its output is not flushed at the end of a line, hence fflush.
+# voice resets its parameters, so requests do not affect each other. Utterance does not evaluate its arguments, hence
+# the list; output is not flushed at the end of a line, hence fflush.
 SCHEME = """
 (define (hark_say voice text path stretch f0_mean f0_std)
   (eval (list (intern (string-append "voice_" voice))))
@@ -84,7 +84,7 @@ class Festival:
             lines.append(line.strip())
             if lines[-1] in last:
                 return lines
-        # Festival crashed. This worker ends with it, and the host restarts both.
+        # Festival crashed. This worker ends too, and the host restarts both.
         sys.stderr.write(f"festival ended with code {self.process.wait()}\n")
         sys.stderr.flush()
         os._exit(1)
@@ -95,7 +95,7 @@ def _quoted(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return ASCII letters, digits and punctuation: festival reads bytes, and crashes on a text without any word."""
+    """Return ASCII letters, digits and punctuation: festival reads bytes, and crashes on texts without words."""
     text = unicodedata.normalize("NFKD", text.replace("\u2019", "'"))
     text = "".join(character if character.isascii() and character.isprintable() else " " for character in text
                    if not unicodedata.combining(character))  # fmt: skip

@@ -9,12 +9,12 @@ from core.readiness import Readiness
 from core.worded import worded
 
 ACCENTS = {"awb": "en-gb-scotland"}  # Alan W Black; the others are American
-# Standard deviation of the pitch in Hz around which a voice is varied; women's voices vary more.
+# Standard deviation of the pitch [Hz] around which a voice is varied; it is larger for women's voices.
 PITCH_SPREAD_HZ = {"kal16": 12.0, "awb": 20.0, "rms": 15.0, "slt": 25.0}
 
 
 class Flite(Engine):
-    """Speakers are named as in CMU's Arctic, so that other engines' voices of the same people match."""
+    """The engine; speakers are named as in CMU's Arctic, to match other engines' voices of the same people."""
 
     name = "flite"
     about = worded("Four rule-based voices from Debian's package flite.")
@@ -43,7 +43,7 @@ class Flite(Engine):
         return [voice for voice in voices if speaks(voice.language, language)]
 
     def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
-        """Draw stretch of durations, factor of the pitch (both 1: unchanged), the pitch's standard deviation in Hz."""
+        """Draw factors of durations and of the pitch (1: unchanged), and the standard deviation of the pitch [Hz]."""
         spread = PITCH_SPREAD_HZ.get(voice.name, 20.0)
         return {
             "duration_stretch": round(float(rng.uniform(0.8, 1.35)), 3),

@@ -1,4 +1,4 @@
-"""The process that speaks with flite: through libflite if it is installed, else with the program for each text."""
+"""The process that synthesizes with flite: with libflite if installed, else with the program for each text."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 from core.child_process import end_with_parent
 from core.worker_protocol import Refused, Unavailable, serve, write_wav
 
-VOICES = ("kal16", "awb", "rms", "slt")  # the 16 kHz ones; kal is 8 kHz, awb_time only tells the time
-# Features of a voice that a request may set. flite stores the names by address, so these bytes must live as long as the
-# process.
+VOICES = ("kal16", "awb", "rms", "slt")  # the 16 kHz ones; kal is 8 kHz, and awb_time only tells the time
+# Features of a voice that a request may set. flite stores pointers to the names, so these bytes must exist as long as
+# the process.
 FEATURES = {"duration_stretch": b"duration_stretch", "f0_shift": b"f0_shift", "f0_stddev": b"int_f0_target_stddev"}
 PROGRAM_TIMEOUT_S = 20
 
@@ -38,7 +38,7 @@ class FliteWave(ctypes.Structure):
 
 
 class Library:
-    """libflite with its registered voices, and further ones from ``*.flitevox`` files."""
+    """libflite with its registered voices and those from ``*.flitevox`` files."""
 
     def __init__(self, voxes: list[Path]) -> None:
         self.flite = _load("libflite.so.1")
@@ -70,7 +70,7 @@ class Library:
             loaded = self.flite.flite_voice_load(str(vox).encode())
             if loaded:
                 self.voices[vox.stem] = loaded
-        # Each voice's own values are restored before each request, as settings persist.
+        # Each voice's own values are restored before each request, because settings persist.
         self.own = {
             (name, key): self.flite.flite_get_param_float(pointer.contents.features, feature, -1.0)
             for name, pointer in self.voices.items()
@@ -100,7 +100,7 @@ class Library:
 
 
 class Program:
-    """The flite program, once for each text."""
+    """The flite program, which runs once per text."""
 
     def __init__(self, program: str) -> None:
         self.program = program
@@ -130,7 +130,7 @@ def _load(name: str) -> Any:
 
 
 def _plain(text: str) -> str:
-    """Reduce text to what flite reads: plain apostrophes, and spaces for control characters."""
+    """Reduce text to what flite can read: plain apostrophes, and spaces for control characters."""
     text = text.replace("\u2019", "'").replace("\u2018", "'")
     return "".join(character if character.isprintable() else " " for character in text)
 

@@ -1,1 +1,1 @@
-"""hibari (Apache-2.0): a fast neural voice; changes of pitch, vocal tract and breath make many people of it."""
+"""hibari (Apache-2.0): a fast neural voice; changes of pitch, vocal tract and breath turn it into many speakers."""

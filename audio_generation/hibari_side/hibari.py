@@ -1,4 +1,4 @@
-"""hibari as an engine: one woman's network, and men, women and children derived from it."""
+"""hibari as an engine: the network of one woman's voice, and men, women and children derived from it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from audio_generation.engine import Engine, Setting, Voice, speaks
 from core.worded import worded
 
 COUNTS = {"man": 12, "woman": 12, "child": 6}
-KEPT = {"man": 6, "woman": 6, "child": 3}  # for measuring
+KEPT = {"man": 6, "woman": 6, "child": 3}  # number of voices reserved for measurements
 FIRST_KEPT = 101
 LICENCE = "Apache-2.0 (hibari, distilled from Kokoro-82M)"
 
 
 class Hibari(Engine):
-    """A voice is ``heart``, as the network was trained, or ``man-3``: a kind and a number that seeds the rest."""
+    """The engine; a voice is ``heart``, the trained one, or ``man-3``: a kind, and a number that seeds the rest."""
 
     name = "hibari"
     about = worded("31 natural voices, 8 MB, 100 times faster than real time. Recommended.")
@@ -26,10 +26,10 @@ class Hibari(Engine):
     loads_weights = True
 
     def find_voices(self, language: str) -> list[Voice]:
-        """Return all voices if American English is wanted."""
+        """Return all voices if American English is requested."""
         if not speaks("en-us", language):
             return []
-        # The network was distilled from Kokoro's af_heart: the same woman.
+        # The network was distilled from Kokoro's af_heart, so it is the same woman.
         people = {"heart": "kokoro-af_heart"} | {
             f"{kind}-{number}": f"hibari-{kind}-{number}"
             for kind, count in COUNTS.items()
@@ -45,7 +45,7 @@ class Hibari(Engine):
         return Voice(self.name, name, "en-us", speaker, LICENCE, "hibari 0.2")
 
     def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
-        """Draw factors of speed, pitch and its range, and the seed of the noise in breath and fricatives."""
+        """Draw factors of speed, pitch and pitch range, and the seed of the noise in breath and fricatives."""
         return {
             "speed": round(float(rng.uniform(0.75, 1.3)), 3),
             "pitch": round(float(rng.uniform(0.93, 1.08)), 3),

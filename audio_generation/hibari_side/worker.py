@@ -1,8 +1,8 @@
-"""The process that speaks with hibari.
+"""The process that synthesizes with hibari.
 
-The network outputs the pitch [frames] every 12.5 ms and five spectra [601 bins, frames]: the magnitudes of harmonics
-and noise (natural logarithms), the harmonics' phase, and a residual with its own phase. They are changed here, then
-hibari makes sound of them.
+The network outputs the pitch [frames] per 12.5 ms and five spectra [601 bins, frames]: the magnitudes of harmonics and
+noise (natural logarithms), the harmonics' phase, and a residual with its own phase. These are modified here, then
+hibari converts them to audio.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import Any
 
 from core.worker_protocol import Refused, Unavailable, serve, write_wav
 
-# For each kind of person: ranges of the factors of pitch and resonances (1.1: a vocal tract 10 % shorter).
+# By kind of person: ranges of the factors of pitch and resonances (1.1: a vocal tract 10 % shorter).
 KINDS = {
     "man": ((0.48, 0.68), (0.82, 0.92)),
     "woman": ((0.82, 1.12), (0.95, 1.06)),
     "child": ((1.2, 1.5), (1.12, 1.24)),
 }
-TILT_DB = 3.0  # an octave, at most, up or down from 1 kHz
-BREATH_DB = 4.0  # of the noise, at most
-LONGEST = 400  # phonemes
+TILT_DB = 3.0  # maximum tilt per octave, up or down from 1 kHz
+BREATH_DB = 4.0  # maximum gain of the noise
+LONGEST = 400  # maximum phonemes per text
 
 
 class Speaker:
@@ -49,10 +49,11 @@ class Speaker:
         if tract != 1:
             harmonics, phase, noise, rest = (self._warp(part, tract) for part in (harmonics, phase, noise, rest))
             rest_phase = rest_phase[self._bins(tract).round().astype(int)]
-        octaves = np.log2(np.maximum(np.arange(len(noise)), 5) / 50)[:, None]  # from 1 kHz; a bin has 20 Hz
+        octaves = np.log2(np.maximum(np.arange(len(noise)), 5) / 50)[:, None]  # relative to 1 kHz; a bin has 20 Hz
         slope = (octaves * tilt * np.log(10) / 20).astype(np.float32)
         if factor != 1 or intonation != 1:
-            rest, noise = np.full_like(rest, -20), np.logaddexp(noise, rest - 0.35)  # its phase is of the old pitch
+            # Because its phase belongs to the old pitch.
+            rest, noise = np.full_like(rest, -20), np.logaddexp(noise, rest - 0.35)
         voiced = pitch > 40
         mean = float(np.exp(np.log(pitch[voiced]).mean())) if voiced.any() else 1.0
         pitch = np.where(voiced, mean * factor * (np.maximum(pitch, 1) / mean) ** intonation, 0)
@@ -66,7 +67,7 @@ class Speaker:
         write_wav(request["path"], samples.tobytes(), self.network.sample_rate)
 
     def _person(self, name: str) -> tuple[float, float, float, float]:
-        """Return factors of pitch and resonances, tilt [dB an octave] and breath [dB] of a voice."""
+        """Return factors of pitch and resonances, tilt [dB per octave] and breath [dB] of a voice."""
         if name == "heart":
             return 1.0, 1.0, 0.0, 0.0
         kind, _, number = name.partition("-")
@@ -77,7 +78,7 @@ class Speaker:
         return rng.uniform(*pitch), rng.uniform(*tract), rng.uniform(-TILT_DB, TILT_DB), rng.uniform(0, BREATH_DB)
 
     def _bins(self, factor: float) -> Any:
-        """Return the source bin of each bin [601] if resonances are scaled by a factor."""
+        """Return the source bin of each bin [601] for resonances scaled by a factor."""
         return self.numpy.minimum(self.numpy.arange(601) / factor, 600).astype(self.numpy.float32)
 
     def _warp(self, spectrum: Any, factor: float) -> Any:

@@ -1,4 +1,4 @@
-"""Kokoro with 8-bit weights, from packages of the package index: it needs neither torch nor a hub."""
+"""Kokoro with 8-bit weights, from the package index, without torch and Hugging Face."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from audio_generation.engine import Engine, Setting, Voice, speaks
 from core.worded import worded
 
 STYLES_FILE = Path(__file__).parent / "styles.npz"  # written by lab.weights.kokoro_styles
-# For measuring: no run uses these.
+# Reserved for measurements, so no run uses these.
 KEPT = (
     "af_kore", "af_nova", "af_sky", "am_echo", "am_liam", "bf_lily", "bm_lewis", "em_alex", "hf_beta", "if_sara",
     "pf_dora", "zm_yunxia",
@@ -28,10 +28,10 @@ def styles() -> tuple[str, ...]:
 
 
 class KokoroInt8(Engine):
-    """A voice is an accent and a style, ``us/af_bella``; the speaker is the style, whatever the accent.
+    """The engine; a voice is an accent and a style, ``us/af_bella``; the speaker is the style in any accent.
 
-    A style's name begins with its original language: of the 54, 20 are American and 8 British; the others speak English
-    with an accent of their own.
+    The first letter of a style is its original language: of the 54, 20 are American and 8 British; the others speak
+    English with a foreign accent.
     """
 
     name = "kokoro_int8"
@@ -59,5 +59,5 @@ class KokoroInt8(Engine):
         ]
 
     def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
-        """Draw factors of the speed, and of pitch and vocal tract together (1.1: as of a smaller person)."""
+        """Draw the factor of the speed, and one of pitch and vocal tract together (1.1: a smaller person)."""
         return {"speed": round(float(rng.uniform(0.75, 1.3)), 3), "size": round(float(rng.uniform(0.93, 1.08)), 3)}

@@ -1,4 +1,4 @@
-"""The process that speaks with Kokoro-82M in 8 bits. The network is deterministic: same request, same clip."""
+"""The process that synthesizes with Kokoro-82M in 8 bits. It is deterministic: equal requests give equal clips."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 from core.worker_protocol import Refused, Unavailable, serve, write_wav
 
 SAMPLE_RATE = 24_000
-LONGEST = 500  # phonemes
-PARTS = 4  # packages that contain the model's parts
+LONGEST = 500  # maximum phonemes per text
+PARTS = 4  # number of packages that contain the parts of the model
 
 
 class Speaker:
@@ -33,8 +33,8 @@ class Speaker:
         self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self.numbers = json.loads((data / "vocab.json").read_text(encoding="utf-8"))["vocab"]
         with numpy.load(Path(__file__).parent / "styles.npz") as file:
-            self.rows = file["rows"]  # numbers of phonemes, minus one, that have a vector
-            self.styles = dict(zip(file["names"].tolist(), file["styles"].astype(numpy.float32)))  # [rows, 256] each
+            self.rows = file["rows"]  # the numbers of phonemes, minus one, that have a style vector
+            self.styles = dict(zip(file["names"].tolist(), file["styles"].astype(numpy.float32)))  # each [rows, 256]
         self.numpy = numpy
         self.phonemes = cache(lambda accent: G2P(british=accent == "gb"))
 
@@ -54,7 +54,7 @@ class Speaker:
         audio = self.session.run(None, inputs)[0].ravel()
         loudest = float(np.abs(audio).max(initial=0.0))
         samples = (audio * (32767 / max(1.0, loudest))).astype("<i2")
-        # Played faster, it sounds higher, and its speaker smaller.
+        # Played faster, the voice has a higher pitch and a smaller vocal tract.
         write_wav(request["path"], samples.tobytes(), round(SAMPLE_RATE * size))
 
     def _style(self, name: str, row: int) -> Any:

@@ -11,13 +11,13 @@ from audio_generation.engine import Engine, Setting, Voice, speaks
 from core.readiness import Readiness
 from core.worded import worded
 
-# The first letter of a voice's name; Japanese (j) and Mandarin (z) need packages that are not installed.
+# By the first letter of a voice's name; Japanese (j) and Mandarin (z) require packages that are not installed.
 LANGUAGES = {"a": "en-us", "b": "en-gb", "e": "es", "f": "fr-fr", "h": "hi", "i": "it", "p": "pt-br"}
 LICENCE = "Apache-2.0 (Kokoro-82M)"
 
 
 class Kokoro(Engine):
-    """A blend is named ``af_heart*0.5+am_adam*0.5``; any weights can be spoken, halves are listed."""
+    """The engine; a blend is named ``af_heart*0.5+am_adam*0.5``; any weights are accepted, and halves are listed."""
 
     name = "kokoro"
     about = worded("Kokoro in full precision, with PyTorch. The 8-bit version is enough for most uses.")
@@ -51,10 +51,10 @@ class Kokoro(Engine):
         )
 
     def find_voices(self, language: str) -> list[Voice]:
-        """Return every voice, then as many blends: each voice with the next one of the same accent, both halves.
+        """Return all voices, then as many blends: each voice with the next one of the same accent, in equal parts.
 
-        The speaker of a blend names both voices: a split by speaker must put such a blend on the side of both of them,
-        or exclude it.
+        The speaker of a blend names both voices: a split by speaker must put a blend where both of them are, or exclude
+        it.
         """
         names = sorted(path.stem for path in (self.folder() / "voices").glob("*.pt"))
         single = [name for name in names if name[0] in LANGUAGES and speaks(LANGUAGES[name[0]], language)]

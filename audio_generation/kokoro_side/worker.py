@@ -1,4 +1,4 @@
-"""The process that speaks with Kokoro. It downloads nothing: model, configuration and voices are files."""
+"""The process that synthesizes with Kokoro. Model, configuration and voices are files, so it downloads nothing."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 from core.worker_protocol import Refused, Unavailable, serve, write_wav
 
 SAMPLE_RATE = 24_000
-# The first letter of a voice is its language. misaki's own English G2P would download a spaCy model; its fallback, made
-# for single words but good for sentences, needs only espeak-ng.
+# The first letter of a voice is its language. misaki's English G2P would download a spaCy model; its fallback, meant
+# for single words but adequate for sentences, requires only espeak-ng.
 ESPEAK_LANGUAGES = {"e": "es", "f": "fr-fr", "h": "hi", "i": "it", "p": "pt-br"}
 
 
@@ -25,7 +25,7 @@ class Speaker:
         try:
             import torch
             from kokoro import KModel
-        except Exception as error:  # a torchaudio that does not match torch raises OSError, others RuntimeError
+        except Exception as error:  # a torchaudio that does not match torch raises OSError, other faults RuntimeError
             raise Unavailable(f"kokoro cannot be imported: {error}") from error
         weights = sorted(folder.glob("*.pth"))
         if not weights:

@@ -1,4 +1,4 @@
-"""Piper as an engine: every voice in ``<data>/voices/piper`` or in a package beside it, with all speakers."""
+"""Piper as an engine: every voice in ``<data>/voices/piper`` or in an installed package, with all speakers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.worded import worded
 
 
 class Piper(Engine):
-    """A voice is ``key.onnx`` with ``key.onnx.json``; its name is ``key``, or ``key#speaker`` if it has several."""
+    """The engine; a voice is ``key.onnx`` and ``key.onnx.json``, named ``key``, or ``key#speaker`` if it has more."""
 
     name = "piper"
     about = worded("A natural voice, 58 MB. Other voices and languages can be downloaded. Recommended.")
@@ -64,7 +64,7 @@ class Piper(Engine):
         return list(dict.fromkeys([str(self.folder()), *(str(path.parent) for path in self.models())]))
 
     def find_voices(self, language: str) -> list[Voice]:
-        """Return the voices that the JSON files beside the models describe; unreadable files are skipped."""
+        """Return the voices that the JSON files next to the models describe; unreadable files are skipped."""
         voices: list[Voice] = []
         for path in self.models():
             try:
@@ -76,7 +76,7 @@ class Piper(Engine):
             spoken = spoken.lower().replace("_", "-")
             if not speaks(spoken, language):
                 continue
-            # Qualities of a voice are one person: en_US-lessac-low and en_US-lessac-high.
+            # Different qualities of a voice are the same person: en_US-lessac-low and en_US-lessac-high.
             person = re.sub(r"-(x_low|low|medium|high)$", "", path.stem)
             licence = _licence(path)
             if len(speakers) < 2:
@@ -98,7 +98,7 @@ class Piper(Engine):
 
 
 def _licence(model: Path) -> str:
-    """Return the licence in the model card beside a model, ``* License: ...``."""
+    """Return the licence in the model card next to a model, ``* License: ...``."""
     try:
         card = (model.parent / "MODEL_CARD").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):

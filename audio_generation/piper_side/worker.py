@@ -1,4 +1,4 @@
-"""The process that speaks with piper-tts (GPL-3)."""
+"""The process that synthesizes with piper-tts (GPL-3)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 from core.worker_protocol import Refused, Unavailable, serve, write_wav
 
-LOADED_VOICES = 4  # in memory, 60 to 120 MB each; the oldest is evicted first
+LOADED_VOICES = 4  # maximum number in memory, 60 to 120 MB each; the oldest is evicted first
 
 
 class Speaker:
-    """The voices of some folders, the first one taking precedence, loaded on demand."""
+    """The voices of several folders, of which the first takes precedence, loaded on demand."""
 
     def __init__(self, folders: list[Path]) -> None:
         try:
@@ -37,7 +37,7 @@ class Speaker:
             noise_scale=float(settings.get("noise_scale", voice.config.noise_scale)),
             noise_w_scale=float(settings.get("noise_w_scale", voice.config.noise_w_scale)),
         )
-        # Piper reads [[...]] as phonemes; here a bracket is a bracket.
+        # Piper reads [[...]] as phonemes, but here a bracket is just a bracket.
         text = request["text"].replace("[[", "[ [")
         audio = b"".join(chunk.audio_int16_bytes for chunk in voice.synthesize(text, config))
         write_wav(request["path"], audio, voice.config.sample_rate)

@@ -1,4 +1,4 @@
-"""The people whose recordings splice can cut: those who ship with Hark, and those in the clip library.
+"""The people whose recordings splice can use: those shipped with Hark, and those in the clip library.
 
 The shipped inventory is a zip file: ``about.json`` (language, speakers with their corpus, licence and file), and for
 each speaker an Ogg Opus file with all recordings one after another and a JSON file with their positions, words [label,
@@ -30,19 +30,19 @@ from db.db_api import EMISSIONS_FOLDER, Library, library_exists
 from db.records import AlignedUnit, Clip, ClipQuery
 
 SHIPPED = REPOSITORY / "model" / "shipped" / "units-en.zip"
-LEAST_SPEECH_S = 120.0  # of a person's aligned recordings, required for a voice
-MOST_SPEECH_S = 360.0  # of a person, held in memory: 12 MB
-LEAST_CONFIDENCE = 0.3  # of a recording's phones, geometric mean
-KEPT_VOICES = 24  # in memory at a time
+LEAST_SPEECH_S = 120.0  # minimum seconds of a person's aligned recordings
+MOST_SPEECH_S = 360.0  # maximum seconds per person that are held in memory: 12 MB
+LEAST_CONFIDENCE = 0.3  # minimum geometric mean of the confidences of a recording's phones
+KEPT_VOICES = 24  # maximum number in memory
 PHONE_ALIGNER = "recognizer-phones-"  # prefix of the names of aligners that align phones
 
 
 @dataclass(frozen=True)
 class Person:
-    """A voice: its name, the person (named as the library's clips are), and the recordings.
+    """A voice: its name, the person (with the name that the library's clips have), and the recordings.
 
     Attributes:
-        clips: of the library, each with the aligner of its phones; empty for people of the shipped inventory.
+        clips: the person's clips in the library, each with the aligner of its phones; empty for shipped people.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Person:
 
 
 def people(shipped: Path, data: Path) -> list[Person]:
-    """Return everyone who can be a voice: the library's people, then others of the shipped inventory."""
+    """Return all people who can be voices: the library's people, then the other people of the shipped inventory."""
     from_library = library_people(data)
     known = {person.speaker for person in from_library}
     return from_library + [person for person in shipped_people(shipped) if person.speaker not in known]
@@ -81,7 +81,7 @@ def _people_in(path: Path, changed_ns: int) -> tuple[Person, ...]:
 def library_people(data: Path) -> list[Person]:
     """Return the people in the clip library with at least two minutes of recordings with aligned phones.
 
-    Empty if the library is missing or unreadable: splice has other voices then.
+    The result is empty if the library is missing or unreadable, because splice has other voices.
     """
     if not library_exists(data):
         return []
@@ -96,7 +96,7 @@ def _library_people(library: Library) -> list[Person]:
     by_speaker: dict[tuple[str, str], dict[int, tuple[Clip, str]]] = {}
     for aligner in phone_aligners(library):
         for clip in library.iter_clips(ClipQuery(imported=True, slices=False, text_known=True, aligned_by=aligner)):
-            # A recording of an unknown speaker cannot be a voice; one that was made as a test is for the test only.
+            # A recording of an unknown speaker cannot be a voice; one with the role "test" is reserved for tests.
             if clip.speaker and clip.settings.get("role") != "test":
                 theirs = by_speaker.setdefault((clip.language, clip.speaker), {})
                 theirs.setdefault(clip.id, (clip, aligner))
@@ -111,17 +111,17 @@ def _library_people(library: Library) -> list[Person]:
 
 
 def phone_aligners(library: Library) -> list[str]:
-    """Return the names of the aligners whose phones the library has, newest first, from their emissions' folders."""
+    """Return the names of the aligners whose phones the library has, newest first, from the folders of emissions."""
     folder = library.data_dir / EMISSIONS_FOLDER
     folders = [path for path in folder.glob(f"{PHONE_ALIGNER}*") if path.is_dir()] if folder.is_dir() else []
     return [path.name for path in sorted(folders, key=lambda path: (-path.stat().st_mtime, path.name))]
 
 
 class Inventory:
-    """The unit tables of people, made on first use; the last :data:`KEPT_VOICES` stay in memory.
+    """The unit tables of people, built on first use; the last :data:`KEPT_VOICES` remain in memory.
 
-    ``table`` returns the table of the person of a name. It raises ValueError if the recordings contain nothing usable,
-    HarkError and OSError if they cannot be read.
+    ``table`` returns the table of the person with a name. It raises ValueError if the recordings are not usable, and
+    HarkError or OSError if they cannot be read.
     """
 
     def __init__(self, shipped: Path, data: Path) -> None:
@@ -130,7 +130,7 @@ class Inventory:
         self.table = lru_cache(KEPT_VOICES)(self._table)
 
     def person(self, name: str) -> Person | None:
-        """Return the person of a voice's name; an unknown name rereads the library."""
+        """Return the person with a voice's name; an unknown name makes it read the library again."""
         if name not in self._people:
             self._people = {person.name: person for person in people(self._shipped, self._data)}
         return self._people.get(name)
@@ -146,7 +146,7 @@ def shipped_recordings(path: Path, speaker: str) -> list[Recording]:
     """Return the recordings of one person of a shipped inventory.
 
     Raises:
-        ValueError: the file is damaged, or has no person of that name.
+        ValueError: the file is damaged or does not have the person.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -185,7 +185,7 @@ def _library_recordings(data: Path, person: Person) -> list[Recording]:
                 continue
             try:
                 audio = library.read_audio(clip)
-            except HarkError:  # its file is missing; the person has others
+            except HarkError:  # its file is missing, but the person has others
                 continue
             result.append(Recording(f"clip {clip.id}", audio, tuple(phones), with_stress(words, person.language)))
             seconds += clip.duration_s
@@ -193,7 +193,7 @@ def _library_recordings(data: Path, person: Person) -> list[Recording]:
 
 
 def clip_order(clip: Clip) -> bytes:
-    """Return a key that orders a person's clips for selection, the same on every machine."""
+    """Return a sort key for a person's clips, which is the same on every machine."""
     return hashlib.sha256(clip.sha256.encode()).digest()
 
 

@@ -1,4 +1,4 @@
-"""Joins pieces of recordings: cuts them, evens their levels, and cross-fades them."""
+"""Joining of units from recordings: cutting, levelling and cross-fading."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from audio_generation.splice_side.units import PAUSE, UnitTable
 from core.audio_file import SAMPLE_RATE
 
 FADE = 160  # samples (10 ms) of a fade between voiced sounds
-NOISE_FADE = 96  # 6 ms between others: a closure is short
+NOISE_FADE = 96  # samples (6 ms) of other fades, because closures are short
 PAUSE_FADE = 320
-SEARCH = 96  # samples (6 ms) by which a piece may move to align the periods
-LEVEL_WINDOW = 240  # samples (15 ms) on either side of a cut
-MOST_LEVELLED_DB = 6.0  # each side of a join takes half
+SEARCH = 96  # samples (6 ms) by which a unit may move to align the periods
+LEVEL_WINDOW = 240  # samples (15 ms) on each side of a cut
+MOST_LEVELLED_DB = 6.0  # maximum gain; each side of a join gets half
 EDGE_FADE = 160
 
 
 def join(table: UnitTable, pieces: Sequence[Piece]) -> np.ndarray:
-    """Join the pieces into sound [samples] float32: unchanged runs, with levels evened at the joins."""
+    """Join the units into audio [samples] float32: unchanged runs, with levels matched at the joins."""
     stretches = runs(pieces)
     sound = np.zeros(0, np.float32)
     gains = _gains(table, stretches)
@@ -29,7 +29,7 @@ def join(table: UnitTable, pieces: Sequence[Piece]) -> np.ndarray:
         begin, end = _bounds(table, stretches, number)
         fade = _fade(table, stretches, number) if number else 0
         after = _fade(table, stretches, number + 1) if number + 1 < len(stretches) else 0
-        # The fades consist of real sound on either side of the cuts.
+        # The fades consist of recorded audio on both sides of the cuts.
         low = begin - fade // 2
         if fade == FADE:  # only periodic sounds have periods to align
             low += _shift(sound[len(sound) - fade :], source, low, fade)
@@ -59,7 +59,7 @@ def sources(table: UnitTable, pieces: Sequence[Piece]) -> list[str]:
 
 
 def _rise(samples: int) -> np.ndarray:
-    """Return a raised cosine from 0 to 1; it sums to 1 with its mirror image."""
+    """Return a raised cosine from 0 to 1, which sums to 1 with its mirror image."""
     return (0.5 - 0.5 * np.cos(np.pi * (np.arange(samples) + 0.5) / max(1, samples))).astype(np.float32)
 
 
@@ -88,7 +88,7 @@ def _excerpt(source: np.ndarray, low: int, high: int) -> np.ndarray:
 
 
 def _shift(before: np.ndarray, source: np.ndarray, low: int, fade: int) -> int:
-    """Return the shift in samples that aligns a piece with the period at the end of ``before``."""
+    """Return the shift in samples that aligns a unit with the period at the end of ``before``."""
     region = _excerpt(source, low - SEARCH, low + SEARCH + fade)
     likeness = np.correlate(region, before, mode="valid")
     energy = np.concatenate([[0.0], np.cumsum(np.square(region, dtype=np.float64))])
@@ -99,7 +99,7 @@ def _shift(before: np.ndarray, source: np.ndarray, low: int, fade: int) -> int:
 
 
 def _gains(table: UnitTable, stretches: Sequence[Run]) -> list[tuple[float, float]]:
-    """Return the gain in dB at the beginning and end of each run, so that levels meet in the middle."""
+    """Return the gains [dB] at the beginning and end of each run, so that levels at joins meet in the middle."""
     gains = [[0.0, 0.0] for _ in stretches]
     for number in range(1, len(stretches)):
         left, right = stretches[number - 1].last, stretches[number].first
@@ -112,7 +112,7 @@ def _gains(table: UnitTable, stretches: Sequence[Run]) -> list[tuple[float, floa
 
 
 def _level(table: UnitTable, segment: int) -> float:
-    """Return the level in dB around a segment's cut."""
+    """Return the level [dB] around a segment's cut."""
     cut = int(table.cut[segment])
     part = _excerpt(table.audio[table.recording[segment]], cut - LEVEL_WINDOW, cut + LEVEL_WINDOW)
     return 10 * float(np.log10(np.mean(part**2) + 1e-7))

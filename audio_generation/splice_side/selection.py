@@ -1,10 +1,10 @@
-"""Selection of the pieces of a person's speech for a text.
+"""Selection of the units of a person's speech for a text.
 
-Pieces are pairs of segments, from the cut of one to the cut of another; if one follows the other in a recording, the
-pair is a recorded *diphone*. Dynamic programming selects a path through one pair for each diphone of the text (unit
-selection after Hunt and Black, ICASSP 1996): each join costs, so the longest recorded runs win, whole words and more if
-possible. For a diphone that was never recorded, two phones are joined at their border, preferring those whose
-neighbours were most like the wanted ones.
+Units are pairs of segments, from the cut of one to the cut of another; if one follows the other in a recording, the
+pair is a recorded *diphone*. Dynamic programming selects a path through one unit for each diphone of the text (unit
+selection after Hunt and Black, ICASSP 1996). Each join has a cost, so the longest recorded runs win, whole words and
+more if possible. For a diphone that was never recorded, two phones are joined at their border, preferably phones whose
+recorded neighbours resemble the wanted ones.
 """
 
 from __future__ import annotations
@@ -17,37 +17,37 @@ import numpy as np
 from audio_generation.splice_side.units import NO_WORD, PAUSE, STOPS, UnitTable
 from phrase_augmentation.distance import exchange_cost, is_vowel
 
-CANDIDATES = 40  # pairs considered for each diphone
-BORDERS = 14  # segments of either phone considered for a diphone that was never recorded
-CONTEXT = 4  # phones on either side that should match the text, too
-NEAREST_PHONE = 0.4  # exchange cost up to which another phone may replace one that was never recorded
-LIKE_PAIR = 0.36  # exchange cost up to which a pair of phones may replace one that was never recorded
+CANDIDATES = 40  # pairs considered per diphone
+BORDERS = 14  # segments of each phone considered for a diphone that was never recorded
+CONTEXT = 4  # number of phones on each side that should match the text too
+NEAREST_PHONE = 0.4  # maximum exchange cost at which a phone may replace one that was never recorded
+LIKE_PAIR = 0.36  # maximum exchange cost at which a pair of phones may replace one that was never recorded
 
-# Costs; a join of average similarity costs JOIN + 1.
+# Costs. A join of average similarity costs JOIN + 1.
 JOIN = 1.0
-OTHER_CONTEXT = 0.35  # a phone of the context that differs; near ones cost more
+OTHER_CONTEXT = 0.35  # per different phone of the context; near ones cost more
 OTHER_STRESS = 0.5
 OTHER_WORD_EDGE = 0.25
 OTHER_WORD = 0.3
-BAD_UNIT = 2.0  # times the segment's own cost
-OTHER_PHONE = 6.0  # times the exchange cost
-NEVER_SAID = 3.0  # a join at the border of two phones
-PITCH = 2.5  # an octave
-LOUDNESS = 0.06  # a dB
-VARIETY = 0.5  # range of the random cost of a piece, which makes clips differ by seed
-# Joins are least audible in closures and noise, most where formants move.
+BAD_UNIT = 2.0  # factor of the segment's own cost
+OTHER_PHONE = 6.0  # factor of the exchange cost
+NEVER_SAID = 3.0  # per join at the border of two phones
+PITCH = 2.5  # per octave
+LOUDNESS = 0.06  # per dB
+VARIETY = 0.5  # range of the random cost of a unit, by which clips differ by seed
+# Joins are least audible in closures and noise, and most where formants move.
 JOIN_WEIGHT = {PAUSE: 0.15, **dict.fromkeys(STOPS, 0.45), **dict.fromkeys(("s", "ʃ", "f", "θ", "z", "ʒ", "v"), 0.6)}
 JOIN_WEIGHT |= {**dict.fromkeys(("m", "n", "ŋ", "ð", "h"), 0.85), **dict.fromkeys(("ɹ", "l", "w", "j"), 1.6)}
 VOWEL_WEIGHT, DIPHTHONG_WEIGHT = 1.0, 1.4
 
 
 class NotSpeakable(Exception):
-    """The person's recordings lack something that the text needs; the message names it."""
+    """Raised if the person's recordings lack something that the text requires; the message names it."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A phone of the text, or a pause (label ""). ``word`` contains it; None for pauses."""
+    """A phone of the text, or a pause (label ""). ``word`` is the word that contains it; None for pauses."""
 
     label: str
     word: str | None = None
@@ -57,7 +57,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Piece:
-    """From the cut of segment ``left`` to the cut of ``right``; ``right`` is ``left + 1`` in a recorded diphone."""
+    """A unit, from the cut of segment ``left`` to the cut of ``right``, which is ``left + 1`` in a recorded diphone."""
 
     left: int
     right: int
@@ -67,8 +67,8 @@ class Piece:
 class Run:
     """Segments ``first`` to ``last`` of a recording, from the cut of the first to the cut of the last.
 
-    With ``after_border`` the previous run extends to the end of its last segment, and this one begins at the start of
-    its first, so that they join at the border of two phones. A run of one segment is half a phone.
+    With ``after_border``, the previous run extends to the end of its last segment and this one begins at the start of
+    its first, so they join at the border of two phones. A run of one segment is half a phone.
     """
 
     first: int
@@ -78,7 +78,7 @@ class Run:
 
 @dataclass(frozen=True)
 class _Column:
-    """The candidates for one diphone: segments [candidates] and the cost of each on its own."""
+    """The candidates for one diphone: segments [candidates], and the cost of each on its own."""
 
     left: np.ndarray
     right: np.ndarray
@@ -93,11 +93,11 @@ def join_weight(label: str) -> float:
 
 
 def select(table: UnitTable, text: Sequence[Wanted], rng: np.random.Generator) -> list[Piece]:
-    """Return the pieces for a text, one for each two neighbouring phones.
+    """Return the units for a text, one per pair of neighbouring phones.
 
     Args:
-        text: begins and ends with a pause; at least one phone.
-        rng: chooses among pieces that are nearly as good.
+        text: begins and ends with a pause, and has at least one phone.
+        rng: chooses among units that are nearly as good.
 
     Raises:
         NotSpeakable: neither a phone nor a similar one was recorded.
@@ -134,7 +134,7 @@ def join_costs(table: UnitTable, left: np.ndarray, right: np.ndarray, weight: fl
 
 
 def runs(pieces: Sequence[Piece]) -> list[Run]:
-    """Return the runs that stay as recorded, in order; joins are between them."""
+    """Return the runs that remain as recorded, in order; joins are between them."""
     result: list[Run] = []
     for piece in pieces:
         goes_on = bool(result) and result[-1].last == piece.left
@@ -189,7 +189,7 @@ def _rows(column: _Column) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _like_pairs(table: UnitTable, first: int, second: int) -> list[tuple[tuple[int, int], float]]:
-    """Return the pair itself if it was recorded; otherwise the most similar recorded pairs, with their differences."""
+    """Return the pair itself if it was recorded; otherwise the most similar recorded pairs, with their costs."""
     if (first, second) in table.diphones:
         return [((first, second), 0.0)]
     a, b = table.labels[first], table.labels[second]
@@ -202,7 +202,7 @@ def _like_pairs(table: UnitTable, first: int, second: int) -> list[tuple[tuple[i
 
 
 def _unit_costs(table: UnitTable, wanted: Wanted, segments: np.ndarray) -> np.ndarray:
-    """Return half of the costs of segments as that phone (each is in two diphones)."""
+    """Return half of the costs of segments as that phone, because each is in two diphones."""
     cost = BAD_UNIT * table.cost[segments]
     if is_vowel(wanted.label):
         cost = cost + OTHER_STRESS * (table.stressed[segments] != wanted.stressed)
@@ -210,7 +210,7 @@ def _unit_costs(table: UnitTable, wanted: Wanted, segments: np.ndarray) -> np.nd
 
 
 def _context_cost(table: UnitTable, wanted: np.ndarray, place: int, pairs: np.ndarray) -> np.ndarray:
-    """Return the cost of phones around a diphone that differ from the text; the nearest count most."""
+    """Return the cost of phones around a diphone that differ from the text; the nearest ones cost most."""
     cost = np.zeros(len(pairs))
     for sign, origin in ((-1, 0), (1, 1)):
         alike = np.ones(len(pairs), bool)
@@ -231,7 +231,7 @@ def _context_cost(table: UnitTable, wanted: np.ndarray, place: int, pairs: np.nd
 def _borders(
     table: UnitTable, text: Sequence[Wanted], wanted: np.ndarray, place: int, rng: np.random.Generator
 ) -> _Column:
-    """Pair phones that were not recorded together: each one's neighbour resembled the other."""
+    """Pair phones that were not recorded together, but had neighbours that resemble each other."""
     sides = []
     for side in (0, 1):
         segments = table.of_label[int(wanted[place + side])]
@@ -246,7 +246,7 @@ def _borders(
         best = np.argsort(cost, kind="stable")[:BORDERS]
         sides.append((segments[best], cost[best]))
     (lefts, left_cost), (rights, right_cost) = sides
-    # Levels should agree; spectra cannot, as two phones meet here.
+    # Levels should agree; spectra cannot, because two phones meet here.
     cost = left_cost[:, None] + right_cost[None] + NEVER_SAID
     left, right = np.meshgrid(lefts, rights, indexing="ij")
     order = np.argsort(cost.ravel(), kind="stable")[:CANDIDATES]

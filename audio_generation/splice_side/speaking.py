@@ -1,4 +1,4 @@
-"""Speaks a text with a person's recordings: phones, pieces, sound, and a file that names its sources."""
+"""Synthesis of a text from a person's recordings: phones, units, audio, and a file that names its sources."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from audio_generation.splice_side.units import UnitTable
 from core.audio_file import SAMPLE_RATE
 
 SPEED_RANGE = (0.7, 1.4)
-PITCH_RANGE = (0.88, 1.14)  # beyond that it sounds like another person
-LONGEST_TEXT = 300  # phones; about half a minute
+PITCH_RANGE = (0.88, 1.14)  # factors; beyond these, it sounds like another person
+LONGEST_TEXT = 300  # maximum phones; about half a minute
 LONGEST_COMMENT = 1900  # characters; libsndfile drops longer ones
 
 
 @dataclass(frozen=True)
 class Spoken:
-    """The sound [samples] float32 at 16 kHz and its sources, "recording@start-end" in seconds."""
+    """A synthesized clip: its samples float32 at 16 kHz, and its sources, "recording@start-end" in seconds."""
 
     audio: np.ndarray
     sources: tuple[str, ...]
 
 
 def speak(table: UnitTable, text: str, language: str, settings: Mapping[str, Any]) -> Spoken:
-    """Speak a text with a person's recordings.
+    """Synthesize a text from a person's recordings.
 
     Args:
-        settings: ``seed`` (chooses among pieces that are nearly as good), ``speed``, ``pitch`` (factors).
+        settings: ``seed`` (chooses among units that are nearly as good), ``speed``, ``pitch`` (factors).
 
     Raises:
-        NotSpeakable: nothing to speak, too much, or a sound that was never recorded.
+        NotSpeakable: the text is empty or too long, or has a sound that was never recorded.
     """
     phones = wanted_phones(text, language)
     if not phones:
@@ -55,7 +55,7 @@ def speak(table: UnitTable, text: str, language: str, settings: Mapping[str, Any
 
 
 def write_clip(path: Path, spoken: Spoken) -> None:
-    """Write 16-bit WAV; its comment names the sources, as far as there is room."""
+    """Write a 16-bit WAV, whose comment names as many of the sources as fit."""
     encoded = io.BytesIO()
     with soundfile.SoundFile(encoded, "w", SAMPLE_RATE, 1, subtype="PCM_16", format="WAV") as file:
         file.comment = " ".join(source.replace(" ", "-") for source in spoken.sources)[:LONGEST_COMMENT]

@@ -1,4 +1,4 @@
-"""splice as an engine: the people who ship with Hark, and those in the clip library whose recordings are aligned."""
+"""splice as an engine: people shipped with Hark, and those in the clip library whose recordings are aligned."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from core.worded import worded
 
 
 class Splice(Engine):
-    """Voices are people. ``Voice.speaker`` is that of their recordings, so that both are in the same split."""
+    """The engine; voices are people. ``Voice.speaker`` is that of their recordings, so both are in the same split."""
 
     name = SPLICE
     about = worded("Speech joined from recordings of nine real people. It is part of Hark and is used in the test.")
@@ -26,7 +26,7 @@ class Splice(Engine):
     clip_s = 0.1
     unsure = True
     shipped = SHIPPED
-    request_timeout_s = 60.0  # the first request for a person cuts the recordings: a second or two
+    request_timeout_s = 60.0  # the first request for a person segments the recordings, which takes a second or two
 
     def missing(self) -> Readiness | None:
         if shipped_people(self.shipped) or library_people(data_folder()):
@@ -52,7 +52,7 @@ class Splice(Engine):
         ]
 
     def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
-        """Draw the seed of the selection, and factors of speed and pitch (1: as recorded)."""
+        """Draw the seed of the selection, and factors of speed and pitch (1: unchanged)."""
         return {
             "seed": int(rng.integers(2**31)),
             "speed": round(float(rng.uniform(0.85, 1.2)), 3),

@@ -1,4 +1,4 @@
-"""A text as the phones that splice selects by, with words, stress and pauses."""
+"""Conversion of a text to the phones that splice selects by, with words, stress and pauses."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from phrase_augmentation.distance import is_vowel
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phonemes import phonemes_of_words, stressed_vowel
 
-SILENT_PHONES = frozenset("ʔ")  # aligners write none
-_PAUSES = re.compile(r"[,.;:?!…–—\n]+(?=\s)")  # punctuation within a text, not in numbers
+SILENT_PHONES = frozenset("ʔ")  # aligners do not output these
+_PAUSES = re.compile(r"[,.;:?!…–—\n]+(?=\s)")  # punctuation within a text, but not in numbers
 
 
 def wanted_phones(text: str, language: str) -> list[Wanted]:
-    """Return the phones of a text, word by word, with a pause at either end and at punctuation; empty without speech.
+    """Return the phones of a text, word by word, with pauses at both ends and at punctuation; empty without speech.
 
-    Words are pronounced one by one, as by the aligner of the recordings' phones.
+    Words are pronounced in isolation, as the aligner of the recordings' phones does.
     """
     result: list[Wanted] = []
     for stretch in _PAUSES.split(text):
@@ -41,7 +41,7 @@ def wanted_phones(text: str, language: str) -> list[Wanted]:
 
 def with_stress(words: Sequence[AlignedUnit], language: str) -> tuple[Word, ...]:
     """Add the vowel with the main stress to the words of a recording."""
-    phonemes_of_words([word.label for word in words], language)  # all at once, which is many times faster
+    phonemes_of_words([word.label for word in words], language)  # together, which is many times faster
     return tuple(Word(word.label, word.start_s, word.end_s, _stress(word.label, language)) for word in words)
 
 

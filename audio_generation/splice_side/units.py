@@ -1,8 +1,8 @@
-"""The pieces of one person's recorded speech: the cut of each phone, and its sound there.
+"""The units of one person's recorded speech: the cut of each phone, and the spectrum there.
 
-Everything here is a pure function of audio and phone times. A *segment* is a phone or a pause; segments follow one
-another without gaps. Each has one *cut*, near its centre, where a join is least audible: for stops in the closure, for
-other phones where the spectrum changes least. A *diphone* reaches from one segment's cut to the next one's.
+All functions here are pure functions of audio and phone times. A *segment* is a phone or a pause; segments follow one
+another without gaps. Each has one *cut*, near its centre, where a join is least audible: in the closure of stops, and
+where the spectrum of other phones changes least. A *diphone* extends from one segment's cut to the next one's.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from phrase_augmentation.distance import is_vowel
 
 PAUSE = ""  # the label of silence
 HOP = 80  # samples (5 ms) between frames
-WINDOW = 400  # samples (25 ms) of a frame
+WINDOW = 400  # samples (25 ms) per frame
 FFT = 512
 BANDS = 24
 CEPSTRA = 12
-LEAST_PAUSE_S = 0.10  # a shorter gap between phones belongs to the preceding phone
-PAUSE_S = 0.18  # of a longer pause is used beside speech, at most
+LEAST_PAUSE_S = 0.10  # seconds; a shorter gap between phones belongs to the preceding phone
+PAUSE_S = 0.18  # maximum seconds of a longer pause that are used next to speech
 STOPS = frozenset(("p", "b", "t", "d", "k", "ɡ", "ɾ", "tʃ", "dʒ"))
-# Where a stop's closure is searched, relative to the aligner's start. Over 1,900 stops the level is lowest 10 to 30 ms
-# after it, just before the burst. A little earlier, the fade does not reach into the burst.
+# Where the closure of a stop is searched, relative to the aligner's start. For 1,900 stops, the level is lowest 10 to
+# 30 ms after it, just before the burst. Slightly earlier, the fade does not reach the burst.
 CLOSURE_S = (-0.02, 0.02)
-QUIET_PAUSE_DB = 12.0  # above a recording's quietest tenth; a louder pause contains breath or the end of a sound
+QUIET_PAUSE_DB = 12.0  # above a recording's quietest tenth; louder pauses contain breath or the end of a sound
 F0_RANGE_HZ = (65.0, 400.0)
 F0_WINDOW = 640  # samples (40 ms): two and a half periods of the lowest voice
-VOICED = 0.45  # of the autocorrelation at no lag
-LEVEL_RMS = 0.08  # of each recording, after normalization
+VOICED = 0.45  # minimum autocorrelation of voiced sounds, relative to lag 0
+LEVEL_RMS = 0.08  # RMS of each recording after normalization
 MOST_EQUALIZED_DB = 6.0
-EQUALIZED_FROM_S = 10.0  # a shorter recording's spectrum depends on its words, so it is changed less
+EQUALIZED_FROM_S = 10.0  # seconds; the spectrum of a shorter recording depends on its words, so it is changed less
 LEAST_AUDIO_S = 0.3
 NO_WORD = -1
 
 
 @dataclass(frozen=True)
 class Word:
-    """A word of a recording, times in seconds; ``stressed``: index of its vowel with the main stress, if known."""
+    """A word of a recording, times in seconds; ``stressed`` is the index of its main stressed vowel, if known."""
 
     label: str
     start_s: float
@@ -51,7 +51,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Recording:
-    """A stretch of one person's speech: audio float32 [samples] at 16 kHz. ``name`` identifies the source."""
+    """A segment of one person's speech: audio float32 [samples] at 16 kHz. ``name`` identifies the source."""
 
     name: str
     audio: np.ndarray
@@ -64,14 +64,14 @@ class UnitTable:
     """All segments of one person, in order of recording and time. Arrays are [segments] unless noted.
 
     Attributes:
-        names: of the recordings; ``audio``: their samples, int16, equalized in level and rough spectrum.
-        labels: the phones that occur, the pause first; ``label`` holds indices into it.
+        names: names of the recordings; ``audio`` holds their samples, int16, equalized in level and rough spectrum.
+        labels: the phones that occur, after the pause; ``label`` holds indices into it.
         start, cut, end: samples in the recording.
-        word: index into ``words``, NO_WORD for pauses; ``ends_word``: it is the last phone of the word.
-        stressed: it has the main stress of its word.
-        cost: of the segment itself (low confidence, an odd length), 0 for none.
+        word: index into ``words``, NO_WORD for pauses; ``ends_word`` is True for the last phone of a word.
+        stressed: whether it has the main stress of its word.
+        cost: cost of the segment itself (low confidence, an unusual length).
         sound: cepstra and their slopes at the cut [segments, 2 * CEPSTRA], each of variance 1 over the table.
-        loudness: level at the cut in dB.
+        loudness: level at the cut [dB].
         pitch: log2 of the fundamental frequency in Hz at the cut, NaN if unvoiced.
     """
 
@@ -91,7 +91,7 @@ class UnitTable:
     sound: np.ndarray
     loudness: np.ndarray
     pitch: np.ndarray
-    diphones: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)  # labels: first segments
+    diphones: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)  # first segments of each pair of labels
     of_label: dict[int, np.ndarray] = field(default_factory=dict)
 
     @property
@@ -103,7 +103,7 @@ def unit_table(recordings: Sequence[Recording]) -> UnitTable:
     """Build the table of one person's recordings, skipping those without phones or shorter than 0.3 s.
 
     Raises:
-        ValueError: no recording is left.
+        ValueError: no recording remains.
     """
     from scipy import fft, ndimage
 
@@ -159,8 +159,8 @@ def _usable(recording: Recording) -> bool:
 def even_out(audios: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Equalize one person's recordings to one level and to their mean long-term spectrum.
 
-    The gain is smooth over frequency (a band is about 500 Hz wide) and at most 6 dB either way, so that it removes
-    rooms and microphones, not speech; recordings below ten seconds are changed less.
+    The gain is smooth over frequency (a band is about 500 Hz wide) and at most +-6 dB, so that it removes the effect of
+    rooms and microphones, not of speech; recordings below ten seconds are changed less.
     """
     from scipy import fft, ndimage
 
@@ -208,7 +208,7 @@ _FILTERS = _mel_filters()
 
 
 def log_mel(audio: np.ndarray) -> np.ndarray:
-    """Return natural logarithms of mel band powers [frames, BANDS]; frame k is centred at sample k * HOP."""
+    """Return natural logarithms of mel band powers [frames, BANDS]; the centre of frame k is sample k * HOP."""
     from scipy import fft
 
     padded = np.pad(audio.astype(np.float32), (WINDOW // 2, WINDOW))
@@ -218,9 +218,10 @@ def log_mel(audio: np.ndarray) -> np.ndarray:
 
 
 def pitch_at(audio: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Return log2 of the fundamental frequency [Hz] around each place [samples]; NaN where it is not periodic.
+    """Return log2 of the fundamental frequency [Hz] around each position [samples]; NaN where it is not periodic.
 
-    The highest peak of the normalized autocorrelation (Boersma 1993), slightly preferring higher pitches.
+    It is the highest peak of the normalized autocorrelation (Boersma 1993), with a slight preference for higher
+    pitches.
     """
     from scipy import fft
 
@@ -291,7 +292,7 @@ def _segments(
 
 
 def _words_of(recording: Recording) -> list[int]:
-    """Return for each phone the index of the word at its start; NO_WORD for none."""
+    """Return for each phone the index of the word at its start; NO_WORD if there is none."""
     starts = np.array([word.start_s for word in recording.words])
     result = []
     for phone in recording.phones:
@@ -329,7 +330,7 @@ def _cuts(rows: dict[str, np.ndarray], labels: Sequence[str], mel: np.ndarray) -
 
 
 def _shifted(values: np.ndarray, frames: int) -> np.ndarray:
-    """Return values [time, ...] from ``frames`` later; the ends repeat."""
+    """Return values [time, ...] shifted by ``frames``; the ends repeat."""
     return values[np.clip(np.arange(len(values)) + frames, 0, len(values) - 1)]
 
 

@@ -1,4 +1,4 @@
-"""The process that cuts and joins. It runs in Hark's own interpreter and needs no other packages."""
+"""The process that selects and joins units. It runs in Hark's own interpreter and requires no other packages."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ LICENCE = "MIT (Bark)"
 
 
 class Suno(Engine):
-    """The voice of preset ``v2/en_speaker_6`` is named ``en_speaker_6``; ``random`` is a new voice for each seed."""
+    """The engine; the voice of preset ``v2/en_speaker_6`` is ``en_speaker_6``; ``random`` is a new voice per seed."""
 
     name = "suno"
     about = worded("Natural voices, with breath and laughter. Slower than real time without a GPU.")
@@ -23,7 +23,7 @@ class Suno(Engine):
     example_voice = "bark-small"
     voice_list = "https://huggingface.co/suno"
     answering_order = 6
-    by_default = False  # a minute a phrase on two cores
+    by_default = False  # a phrase takes a minute on two cores
     packages = ("transformers", "torch")
     loads_weights = True
     start_timeout_s = 600.0

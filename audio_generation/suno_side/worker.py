@@ -1,4 +1,4 @@
-"""The process that speaks with Bark through transformers. It downloads nothing: the model is a folder."""
+"""The process that synthesizes with Bark through transformers. The model is a folder, so it downloads nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Speaker:
         self.torch = torch
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.folder = folder
-        # Presets are read from the folder below: the processor itself would ask the network for them.
+        # Presets are read from the folder below, because the processor itself would request them from the network.
         self.processor = BarkProcessor(AutoTokenizer.from_pretrained(folder, local_files_only=True))
         self.model = BarkModel.from_pretrained(folder, local_files_only=True).to(self.device).eval()
 

@@ -1,1 +1,1 @@
-"""The acoustic model: speech to characters and phones by CTC, its training, decoding and emissions."""
+"""The acoustic model, which maps speech to characters and phones by CTC: training, decoding and emissions."""

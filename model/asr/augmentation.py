@@ -1,4 +1,4 @@
-"""Augment batches of speech as they are drawn, on the training device: speed, rooms, noise, filters."""
+"""Augmentation of batches of speech as they are drawn, on the training device: speed, rooms, noise, filters."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from torchaudio.transforms import MelSpectrogram
 from core.audio_file import SAMPLE_RATE
 from model.features import F_MAX, F_MIN, FFT, HOP, MELS, POWER_FLOOR, WINDOW
 
-ROOM_SAMPLES = 12_000  # of a room impulse response, 0.75 s
-# Lengths are multiples of this: few FFT plans, all with small prime factors (5 times faster on CUDA).
+ROOM_SAMPLES = 12_000  # samples of a room impulse response: 0.75 s
+# Lengths are multiples of this, so that there are few FFT plans, all with small prime factors (5 times faster on CUDA).
 FFT_STEP = 8_000
 
 
 @dataclass(frozen=True)
 class SpeechAugmentation:
-    """Shares of the items that are changed, and the range of each change."""
+    """Fractions of the items that are changed, and the range of each change."""
 
     speed_share: float = 0.7
-    speed: tuple[float, float] = (0.82, 1.2)  # pitch, formants and tempo together
+    speed: tuple[float, float] = (0.82, 1.2)  # factor; changes pitch, formants and tempo together
     room_share: float = 0.4
     noise_share: float = 0.75
     snr_db: tuple[float, float] = (2.0, 30.0)
-    babble_share: float = 0.25  # of the noisy items: other speakers of the batch
-    recorded_share: float = 0.5  # of the noisy items: recorded noise; the rest get coloured noise
+    babble_share: float = 0.25  # fraction of the noisy items with other speakers of the batch
+    recorded_share: float = 0.5  # fraction of the noisy items with recorded noise; the rest get coloured noise
     equalizer_db: float = 5.0
     telephone_share: float = 0.1
-    gain_db: tuple[float, float] = (-22.0, 8.0)  # of speech at -26 dBFS
-    warp: tuple[float, float] = (0.88, 1.14)  # of the mel axis
+    gain_db: tuple[float, float] = (-22.0, 8.0)  # dB relative to speech at -26 dBFS
+    warp: tuple[float, float] = (0.88, 1.14)  # factor of the mel axis
     time_masks: int = 2
     mask_frames: int = 20
     band_masks: int = 2
@@ -81,7 +81,7 @@ class BatchAugmenter:
         kind = torch.rand(size, device=self.device)
         c = self.config
         spectrum = torch.fft.rfft(torch.randn(size, samples, device=self.device))
-        slope = self._uniform(size, 0.0, 1.0)[:, None]  # of the amplitude: white to brown
+        slope = self._uniform(size, 0.0, 1.0)[:, None]  # spectral slope of the amplitude, from white to brown
         frequency = torch.arange(1, spectrum.shape[1] + 1, device=self.device)[None].float()
         noise = torch.fft.irfft(spectrum * frequency.pow(-slope), n=samples)
         if len(self.noise):
@@ -96,7 +96,7 @@ class BatchAugmenter:
         return torch.where((kind > 1.0 - c.babble_share)[:, None], others, noise)
 
     def waveform(self, audio: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Apply every change to the waveform: [batch, samples] and lengths in, the same out."""
+        """Apply every change to the waveform: [batch, samples] and lengths to the same shapes."""
         audio, lengths = self.change_speed(audio, lengths)
         return self.in_a_room(audio, lengths), lengths
 
@@ -118,7 +118,7 @@ class BatchAugmenter:
         noise = self._noise(audio)
         noise_level = noise.square().mean(1).sqrt().clamp(min=1e-6)
         snr = self._uniform(size, *c.snr_db)
-        # Items without added noise still get the microphone's own.
+        # Items without added noise still get the microphone's noise.
         snr = torch.where(self._chosen(size, c.noise_share), snr, self._uniform(size, 35.0, 60.0))
         audio = audio + noise * (level / noise_level * 10 ** (-snr / 20))[:, None]
         spectrum = torch.fft.rfft(audio, n=points)
@@ -135,7 +135,7 @@ class BatchAugmenter:
         frequency = torch.linspace(0, SAMPLE_RATE / 2, bins, device=self.device)[None]
         low = self._uniform(size, 150.0, 350.0)[:, None]
         high = self._uniform(size, 3200.0, 4000.0)[:, None]
-        outside = torch.relu(low - frequency) / 10 + torch.relu(frequency - high) / 25  # dB
+        outside = torch.relu(low - frequency) / 10 + torch.relu(frequency - high) / 25  # attenuation in dB
         curve = curve - outside.clamp(max=50.0) * self._chosen(size, c.telephone_share)[:, None]
         return 10 ** (curve / 20)
 
@@ -146,7 +146,7 @@ class BatchAugmenter:
         return torch.log(power.transpose(1, 2) + POWER_FLOOR)
 
     def features(self, log_mel: Tensor) -> Tensor:
-        """Warp the mel axis and mask times and bands (SpecAugment): [batch, frames, MELS] in, the same shape out."""
+        """Warp the mel axis and mask times and bands (SpecAugment): [batch, frames, MELS] to the same shape."""
         c = self.config
         size, frames, mels = log_mel.shape
         factor = self._uniform(size, math.log(c.warp[0]), math.log(c.warp[1])).exp()

@@ -31,7 +31,7 @@ def edit_distance(reference: Sequence[object], hypothesis: Sequence[object]) -> 
 
 
 def error_rate(references: Sequence[Sequence[object]], hypotheses: Sequence[Sequence[object]]) -> float:
-    """Return edits per symbol of all references: a word, character or phone error rate (NaN without references)."""
+    """Return edits per symbol of all references (a word, character or phone error rate); NaN without references."""
     total = sum(len(reference) for reference in references)
     edits = sum(edit_distance(r, h) for r, h in zip(references, hypotheses, strict=True))
     return edits / total if total else float("nan")

@@ -1,7 +1,7 @@
-"""Emissions: an acoustic model's output probabilities, frame by frame, for audio of any length; their compact form.
+"""Emissions (an acoustic model's output probabilities per frame) for audio of any length, and their compact form.
 
-The compact form takes 8 bits a value: the negative log-probability in steps of :data:`STEP`, for the :data:`KEPT` most
-probable outputs of each frame (their numbers, then their values). The other outputs share the remaining probability
+The compact form has 8 bits per value: the negative log-probability in steps of :data:`STEP`, for the :data:`KEPT` most
+probable outputs of each frame (their indices, then their values). The other outputs share the remaining probability
 evenly. ``./hark bench mining`` measures size and cost on recordings with known word times.
 """
 
@@ -18,25 +18,25 @@ from model.features import HOP, SAMPLE_RATE, WINDOW, log_mel
 from model.phones import CHARACTER_OUTPUTS, PHONE_OUTPUTS, PHONES, phone_indices
 from phrase_augmentation.phonemes import phonemes_of_words
 
-OUTPUT_SAMPLES = 320  # of the recognizer: 20 ms
-WINDOW_OUTPUTS = 1000  # outputs computed at once: 20 s
-CONTEXT_OUTPUTS = 100  # outputs at either end of a window that the neighbouring window supplies: 2 s
-PAD_S = 1.0  # shorter audio is padded to whole seconds, so that clips of similar length make a batch
-TAIL_S = 0.3  # of silence after the end, as in training
-BATCH_SECONDS = 160.0  # of audio in one forward pass
+OUTPUT_SAMPLES = 320  # samples per output of the recognizer: 20 ms
+WINDOW_OUTPUTS = 1000  # outputs computed per window: 20 s
+CONTEXT_OUTPUTS = 100  # outputs at each end of a window that the neighbouring window supplies: 2 s
+PAD_S = 1.0  # seconds; audio is padded to a multiple, so that clips of similar length share a batch
+TAIL_S = 0.3  # seconds of silence after the end, as in training
+BATCH_SECONDS = 160.0  # maximum seconds of audio per forward pass
 BLANK_NAME = "<blank>"
 
-STEP = 0.08  # nats a step of 8 bits: 255 steps reach to exp(-20.4)
-KEPT = 8  # outputs stored for each frame
+STEP = 0.08  # nats per step of 8 bits: 255 steps reach exp(-20.4)
+KEPT = 8  # outputs stored per frame
 
 
 class Aligner:
-    """Hark's own recognizer, read through its phone outputs; ``both`` yields its characters too.
+    """An aligner that uses the phone outputs of Hark's recognizer; ``both`` also yields its characters.
 
     Attributes:
-        name: identifies model and weights and is valid as a file name; emissions of different weights are never mixed.
+        name: identifies model and weights, and is a valid file name; emissions of different weights are never mixed.
         vocabulary: the name of each output; output 0 is the blank.
-        frame_s: seconds an output.
+        frame_s: seconds per output.
     """
 
     frame_s = OUTPUT_SAMPLES / SAMPLE_RATE
@@ -44,7 +44,7 @@ class Aligner:
     vocabulary = (BLANK_NAME, *PHONES)
 
     def __init__(self, recognizer: Any = None) -> None:
-        """Wrap ``recognizer``, a ``model.asr.network.Recognizer``; None: the shipped one."""
+        """Wrap ``recognizer``, a ``model.asr.network.Recognizer``; None means the shipped one."""
         from model.shipped_weights import shipped_recognizer
 
         self.recognizer = shipped_recognizer()[0] if recognizer is None else recognizer.eval()
@@ -72,12 +72,12 @@ class Aligner:
             yield heads["phones"]
 
     def tokens(self, words: Sequence[str], language: str) -> list[list[int]]:
-        """Return the outputs that each word consists of; empty for a word that the model cannot write."""
+        """Return the outputs that each word consists of; empty for a word that the model has no outputs for."""
         return [phone_indices(phones) for phones in phonemes_of_words(words, language)]
 
     def _outputs_of(self, audios: Sequence[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
-        """Run windows of equal length as one batch; a result does not depend on what else is in its batch."""
-        windows: dict[int, list[tuple[int, int]]] = {}  # outputs of a window: (recording, first output)
+        """Run windows of equal length as one batch; a result does not depend on the other windows of its batch."""
+        windows: dict[int, list[tuple[int, int]]] = {}  # by outputs per window: (recording, first output)
         for number, audio in enumerate(audios):
             for first, length in _windows(len(audio)):
                 windows.setdefault(length, []).append((number, first))
@@ -111,17 +111,17 @@ class Aligner:
 
 @lru_cache(maxsize=1)
 def default_aligner() -> Aligner:
-    """Return the shipped recognizer, read through its phones; loaded once a process."""
+    """Return an aligner with the shipped recognizer; loaded once per process."""
     return Aligner()
 
 
 def output_count(samples: int) -> int:
-    """Return the number of outputs for that many samples: one for each 20 ms begun, at least one."""
+    """Return the number of outputs for that many samples: one per started 20 ms, at least one."""
     return max(1, -(-samples // OUTPUT_SAMPLES))
 
 
 def _windows(samples: int) -> list[tuple[int, int]]:
-    """Return (first output, outputs) of the windows over a recording; they overlap by twice the context."""
+    """Return (first output, outputs) of the windows of a recording; they overlap by twice the context."""
     total = output_count(samples)
     if total <= WINDOW_OUTPUTS:
         padded = int(np.ceil((samples / SAMPLE_RATE + TAIL_S) / PAD_S) * PAD_S * SAMPLE_RATE) // OUTPUT_SAMPLES
@@ -132,7 +132,7 @@ def _windows(samples: int) -> list[tuple[int, int]]:
 
 
 def _window_mel(audio: np.ndarray, first: int, outputs: int) -> np.ndarray:
-    """Return the log-mel [2 * outputs, MELS] from an output on; silence follows the recording's end."""
+    """Return the log-mel [2 * outputs, MELS] from an output on; silence follows the end of the recording."""
     start = first * OUTPUT_SAMPLES
     needed = (2 * outputs - 1) * HOP + WINDOW
     piece = audio[start : start + needed]
@@ -140,7 +140,7 @@ def _window_mel(audio: np.ndarray, first: int, outputs: int) -> np.ndarray:
 
 
 def weights_digest(model: Any) -> str:
-    """Return eight hexadecimal digits that change with any weight of a torch module."""
+    """Return eight hexadecimal digits that depend on every weight of a torch module."""
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         digest.update(name.encode())
@@ -149,7 +149,7 @@ def weights_digest(model: Any) -> str:
 
 
 def pack(log_probabilities: np.ndarray, count: int = KEPT) -> np.ndarray:
-    """Compress [time, outputs] to uint8 [time, 2 * kept]: numbers of the most probable outputs, then their values."""
+    """Compress [time, outputs] to uint8 [time, 2 * kept]: indices of the most probable outputs, then their values."""
     count = min(count, log_probabilities.shape[1])
     best = np.argpartition(-log_probabilities, count - 1, axis=1)[:, :count]
     values = np.take_along_axis(log_probabilities, best, axis=1)
@@ -158,10 +158,10 @@ def pack(log_probabilities: np.ndarray, count: int = KEPT) -> np.ndarray:
 
 
 def unpack(packed: np.ndarray, outputs: int) -> np.ndarray:
-    """Invert :func:`pack`: [time, outputs] float32.
+    """Invert :func:`pack`; return [time, outputs] float32.
 
     Raises:
-        ValueError: not a compact form over that many outputs (truncated, or from another aligner).
+        ValueError: it is not a compact form for that many outputs (truncated, or from another aligner).
     """
     if packed.ndim != 2 or packed.dtype != np.uint8 or packed.shape[1] % 2 or not packed.shape[1]:
         raise ValueError(f"not compact emissions: {packed.dtype} {packed.shape}")
@@ -171,7 +171,7 @@ def unpack(packed: np.ndarray, outputs: int) -> np.ndarray:
         raise ValueError(f"output {int(numbers.max())} of {outputs}")
     values = packed[:, count:].astype(np.float32) * -STEP
     left = np.clip(1.0 - np.exp(values).sum(axis=1, keepdims=True), 1e-6, None) / max(1, outputs - count)
-    # An output that was dropped was less probable than each stored one.
+    # A dropped output was less probable than each stored one.
     floor = np.minimum(np.log(left), values.min(axis=1, keepdims=True))
     result = np.repeat(floor.astype(np.float32), outputs, axis=1)
     np.put_along_axis(result, numbers, values, axis=1)

@@ -1,4 +1,4 @@
-"""The recognizer: two convolutions, two bidirectional LSTM layers, a linear layer each for characters and phones."""
+"""The recognizer: two convolutions, two bidirectional LSTM layers, and linear layers for characters and for phones."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class RecognizerConfig:
 
     channels: tuple[int, int] = (32, 48)
     projection: int = 256
-    hidden: int = 320  # in each direction
+    hidden: int = 320  # units per direction
     layers: int = 2
     dropout: float = 0.2
 
 
 class Recognizer(nn.Module):
-    """Map log-mel [batch, frames, MELS] to logits over characters and phones, one every 20 ms (CTC, blank first)."""
+    """Map log-mel [batch, frames, MELS] to logits over characters and phones, one per 20 ms (CTC, blank first)."""
 
     def __init__(self, config: RecognizerConfig) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Transcribed speech for training: all audio in one file of 16-bit samples, and batches drawn from it."""
+"""Transcribed speech for training: all audio in one file of 16-bit samples, from which batches are drawn."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AUDIO_FILE = "audio.i16"
 TABLE_FILE = "utterances.jsonl"
 NOISE_FILE = "noise.i16"
 ROOMS_FILE = "rooms.npz"
-JOIN_UNTIL_S = (2.0, 7.0)  # short utterances are joined until an item is about this long
+JOIN_UNTIL_S = (2.0, 7.0)  # seconds; short utterances are joined until an item is about this long
 JOIN_GAP_S = (0.0, 0.4)
 LONGEST_S = 17.0
 
@@ -30,12 +30,12 @@ class Utterance:
     """A recording and its transcript.
 
     Attributes:
-        path: of the audio, relative to the folder that is packed.
-        text: normalized; empty for untranscribed speech.
-        phones: of the text, IPA.
-        speaker: unique across corpora.
+        path: the audio file, relative to the packed folder.
+        text: the normalized transcript; empty for untranscribed speech.
+        phones: the text's phones, in IPA.
+        speaker: an ID that is unique across corpora.
         corpus: the corpus, or the speech engine.
-        real: spoken by a person, not by an engine.
+        real: True for a person, False for a speech engine.
         split: train, validation or test.
     """
 
@@ -66,7 +66,7 @@ class Packed:
         return np.asarray(part, np.float32) / 32768.0
 
     def where(self, split: str, transcribed: bool | None = None) -> np.ndarray:
-        """Return the indices of a split's utterances; ``transcribed`` None: with and without phones."""
+        """Return the indices of a split's utterances; ``transcribed`` None selects both with and without phones."""
         wanted = (u.split == split and transcribed in (None, bool(u.phones)) for u in self.utterances)
         return np.flatnonzero(np.fromiter(wanted, bool))
 
@@ -82,14 +82,14 @@ def pack(
     noises: Sequence[np.ndarray] = (),
     rooms: Sequence[np.ndarray] = (),
 ) -> int:
-    """Decode utterances under ``root`` into ``folder``; return how many. Unreadable and overlong ones are skipped."""
+    """Decode utterances under ``root`` into ``folder``; return their number. Skip unreadable and overlong ones."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / TABLE_FILE).unlink(missing_ok=True)
 
     def decoded(utterance: Utterance) -> np.ndarray | None:
         try:
             return _to_int16(read_audio(root / utterance.path))
-        except Exception:  # whatever a damaged file raises, the others are still used
+        except Exception:  # whatever a damaged file raises, the others can be used
             return None
 
     rows, position = [], 0
@@ -110,7 +110,7 @@ def pack(
 
 
 def open_pack(folder: Path) -> Packed:
-    """Open a folder that :func:`pack` has written."""
+    """Open a folder written by :func:`pack`."""
     rows = [json.loads(line) for line in (folder / TABLE_FILE).read_text().splitlines()]
     first = np.asarray([row.pop("first") for row in rows], np.int64)
     length = np.asarray([row.pop("length") for row in rows], np.int64)
@@ -135,17 +135,16 @@ class SpeechBatch:
     """Audio [batch, samples] float32, zero-padded at the end, with its lengths and the indices of its utterances."""
 
     audio: np.ndarray
-    lengths: np.ndarray  # samples
+    lengths: np.ndarray  # in samples
     items: list[list[int]]  # utterances of the pack, in spoken order
 
 
 @dataclass
 class BatchSource:
-    """Draws batches of about ``seconds`` of speech, or at most ``most`` utterances; ``real_share`` of them by people.
+    """Draws batches of about ``seconds`` of speech, or at most ``most`` utterances; ``real_share`` of it is real.
 
     Short utterances are joined into items of a few seconds, so that single words occur between others. Items of a batch
-    have similar lengths. Corpora are drawn by the square root of their hours, so that a large one does not crowd out
-    the others.
+    have similar lengths. Corpora are drawn by the square root of their hours, so that a large one does not dominate.
     """
 
     packed: Packed
@@ -155,7 +154,7 @@ class BatchSource:
     real_share: float = 0.6
     longest_s: float = LONGEST_S
     join: bool = True
-    most: int = 0  # utterances a batch; 0: as many as fit into ``seconds``
+    most: int = 0  # maximum utterances per batch; 0: as many as fit into ``seconds``
     _pools: list[tuple[np.ndarray, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -183,7 +182,7 @@ class BatchSource:
             pool = self._pools[rng.choice(len(self._pools), p=weights)][0]
             return int(pool[rng.integers(len(pool))])
 
-        # A run of similar lengths is cut out of a larger draw.
+        # The batch is a range of similar lengths from a larger draw.
         drawn: list[list[int]] = []
         for _ in range(4 * max(2, self.most or int(self.seconds / 5))):
             item = [utterance()]

@@ -1,9 +1,9 @@
-"""From a phone emission to words: a beam search over the phones of a vocabulary, with a language model.
+"""Decoding of phone emissions into words: a beam search over the phones of a vocabulary, with a language model.
 
-The recognizer was trained on a few hours of speech: written letter by letter, most of its words are wrong. Its phones
-are better, and a vocabulary limits them to words. States are (last words, node in the tree of pronunciations, last
-output); of equal states the more probable history survives. The tree's branches carry the largest word probability
-below them, so that rare words are pruned early.
+The recognizer was trained on a few hours of speech. Most words that its characters spell are wrong; its phones are
+better, and a vocabulary limits them to words. States are (last words, node in the tree of pronunciations, last output);
+if two states are equal, the more probable history survives. Each branch of the tree stores the highest word probability
+below it, so that rare words are pruned early.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from phrase_augmentation.normalize import base_language
 from phrase_augmentation.phonemes import Phones, phonemes_of_words
 from phrase_augmentation.vocabulary import vocabulary
 
-WORDS = 40_000  # of the vocabulary
-WEAK_WORDS = 400  # of the most frequent ones also have reduced pronunciations ("the", "to", "and")
-BETWEEN = (("see", "now"), ("see", "all"), ("look", "now"))  # neighbours for reduced pronunciations
+WORDS = 40_000  # words in the vocabulary
+WEAK_WORDS = 400  # number of the most frequent words that also have reduced pronunciations ("the", "to", "and")
+BETWEEN = (("see", "now"), ("see", "all"), ("look", "now"))  # neighbouring words for reduced pronunciations
 GENERAL_WEIGHT = 5.0  # weight of a word's general probability, in word pairs from transcripts
 ROOT = 0
 IMPOSSIBLE = -100.0  # nats; the trigrams' value for unknown words
 UNLISTED = -3.0  # nats by which a word outside the trigrams' vocabulary is less probable than its frequency suggests
-# (Last words, node of the tree, last output) to log-probability and words, as nested (previous words, last word).
+# Maps (last words, node of the tree, last output) to log-probability and words, as nested (previous words, last word).
 Beams = dict[tuple[tuple[str, ...], int, int], tuple[float, tuple | None]]
 
 
@@ -37,15 +37,15 @@ Beams = dict[tuple[tuple[str, ...], int, int], tuple[float, tuple | None]]
 class DecodingConfig:
     """Parameters of the beam search; the weights were chosen on 40 utterances of librispeech-dev-clean (bench asr)."""
 
-    beam: int = 250  # states that survive a frame
-    beam_nats: float = 16.0  # states less probable than the best one by more than this are dropped
-    outputs: int = 10  # most probable outputs of a frame that are tried
+    beam: int = 250  # states that survive each frame
+    beam_nats: float = 16.0  # nats; states that are less probable than the best one by more than this are dropped
+    outputs: int = 10  # number of the most probable outputs that are tried per frame
     output_floor: float = -9.0  # nats; less probable outputs are not tried
-    # Nats taken from the blank, which CTC writes in most frames; chosen with the trigrams, like the others.
+    # Nats subtracted from the blank, which CTC outputs in most frames; chosen with the trigrams, like the others.
     blank_cost: float = 1.8
-    word_weight: float = 1.0  # of the language model against the emission
-    word_bonus: float = 0.0  # nats for each word
-    still: float = 0.999  # frames in which the blank is more probable than this extend no word
+    word_weight: float = 1.0  # weight of the language model relative to the emission
+    word_bonus: float = 0.0  # nats per word
+    still: float = 0.999  # frames whose blank is more probable than this do not extend a word
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class WordModel:
     pairs: dict[str, dict[str, float]]
     backoff: dict[str, float]
     unknown: float
-    context: int = 1  # previous words that a word's probability depends on
+    context: int = 1  # number of previous words that a word's probability depends on
 
     def alone(self, word: str) -> float:
         return self.unigram.get(word, self.unknown)
@@ -95,12 +95,12 @@ class TrigramModel:
         return self._probability((word,))
 
     def after(self, before: tuple[str, ...], word: str) -> float:
-        """Return log P(word | before); fewer than ``context`` words before: the sentence begins with them."""
+        """Return log P(word | before); if ``before`` has fewer than ``context`` words, it begins the sentence."""
         begun = before if len(before) == self.context else ("<s>", *before)
         return self._probability((word, *begun[::-1]))
 
     def _probability(self, words: tuple[str, ...]) -> float:
-        """Return log P of the first of ``words`` after the others, nearest first."""
+        """Return log P of the first of ``words`` after the others, which begin with the nearest."""
         log_probability = self._known.get(words)
         if log_probability is None:
             log_probability = self._nats * self._model.prob(list(words))
@@ -111,7 +111,7 @@ class TrigramModel:
 
 
 def word_model(frequencies: dict[str, float], transcripts: Iterable[str]) -> WordModel:
-    """Estimate a word model from general word frequencies (shares of running text) and word pairs in transcripts."""
+    """Estimate a word model from general word frequencies (fractions of running text) and word pairs in transcripts."""
     single: Counter[str] = Counter()
     pair_counts: dict[str, Counter[str]] = {}
     for transcript in transcripts:
@@ -121,7 +121,7 @@ def word_model(frequencies: dict[str, float], transcripts: Iterable[str]) -> Wor
             pair_counts.setdefault(before, Counter())[word] += 1
     total = sum(single.values())
     everyday = sum(frequencies.values()) or 1.0
-    share = total / (total + 100_000)  # weight of the transcripts in a word's probability; half at 100,000 words
+    share = total / (total + 100_000)  # weight of the transcripts in a word's probability: half at 100,000 words
     unigram = {
         word: math.log(
             (1 - share) * frequencies.get(word, 1e-8) / everyday + share * (single[word] / total if total else 0)
@@ -178,7 +178,7 @@ class WordDecoder:
         self._ahead = ahead
 
     def words(self, log_p: np.ndarray, config: DecodingConfig | None = None) -> list[str]:
-        """Return the words of a phone emission [time, outputs]; empty without speech."""
+        """Return the words of a phone emission [time, outputs]; empty if there is no speech."""
         config = config or DecodingConfig()
         still = math.log(config.still)
         order = np.argsort(-log_p, axis=1)[:, : config.outputs]
@@ -195,7 +195,7 @@ class WordDecoder:
                 best = heapq.nlargest(config.beam, beams.items(), key=lambda item: item[1][0])
                 least = best[0][1][0] - config.beam_nats
                 beams = {key: entry for key, entry in best if entry[0] >= least}
-        # An unfinished word is dropped.
+        # Unfinished words are dropped.
         finished = [entry for (_, node, _), entry in beams.items() if node == ROOT]
         _, history = max(finished or beams.values(), key=lambda entry: entry[0])
         result: list[str] = []
@@ -257,7 +257,7 @@ def _waited(beams: Beams, blank: float) -> Beams:
 def decoder_for(language: str = "en", transcripts: Iterable[str] = ()) -> WordDecoder:
     """Return a decoder over the language's most frequent words and those of the transcripts (normalized texts).
 
-    The first call for a language takes some seconds. Raises HarkError if espeak-ng does not have the language.
+    The first call for a language takes several seconds. Raises HarkError if espeak-ng does not have the language.
     """
     known = vocabulary(language, WORDS)
     texts = list(transcripts)
@@ -273,13 +273,13 @@ def decoder_for(language: str = "en", transcripts: Iterable[str] = ()) -> WordDe
         try:
             return WordDecoder(pronunciations, TrigramModel(general))
         except ImportError:
-            pass  # word frequencies, and word pairs from the transcripts
+            pass  # without the package: word frequencies, and word pairs from the transcripts
     return WordDecoder(pronunciations, general)
 
 
 @lru_cache(maxsize=8)
 def _weak_forms(words: tuple[str, ...], language: str) -> tuple[tuple[str, Phones], ...]:
-    """Return reduced pronunciations of words between others, where the neighbours' phones are unchanged."""
+    """Return reduced pronunciations of words in context, if the neighbours' phones are unchanged there."""
     forms: list[tuple[str, Phones]] = []
     for before, after in BETWEEN:
         first, last = phonemes_of_words([before, after], language)

@@ -28,9 +28,9 @@ from model.plain import plain
 from model.shipped_weights import save_weights
 from model.training_options import curves
 
-TAIL_S = 0.3  # of silence after an item, so that a causal backbone has time to write the last phone
+TAIL_S = 0.3  # seconds of silence after an item, so that a causal backbone has time to output the last phone
 EVALUATED = 100  # utterances of each group that are decoded
-AHEAD = 3  # batches drawn before they are needed
+AHEAD = 3  # batches drawn in advance
 BEST, FINAL = "best.safetensors", "final.safetensors"
 
 
@@ -40,17 +40,18 @@ class AcousticTrainConfig:
 
     steps: int = 20_000
     batch_seconds: float = 160.0
-    batch_size: int = 0  # utterances a batch, instead of ``batch_seconds``; 0: as many as fit into ``batch_seconds``
+    batch_size: int = 0  # utterances per batch; 0: as many as fit into ``batch_seconds``
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     warmup_steps: int = 300
     ema_decay: float = 0.999
-    # CTC stays at all-blank for thousands of steps on long noisy items; short clean ones in small batches prevent that.
+    # On long noisy items, CTC outputs only blanks for thousands of steps; short clean ones in small batches prevent
+    # that.
     easy_steps: int = 600
     easy_longest_s: float = 4.0
     easy_seconds: float = 40.0
     real_share: float = 0.6
-    characters_weight: float = 0.5  # of a recognizer's loss; the rest is for phones
+    characters_weight: float = 0.5  # weight of characters in a recognizer's loss; the rest is for phones
     evaluations: int = 20
     seed: int = 0
     augmentation: SpeechAugmentation = field(default_factory=SpeechAugmentation)
@@ -62,7 +63,7 @@ class AcousticProgress:
 
     step: int
     loss: float | None  # None before the first step
-    errors: dict[str, float] | None  # by group, after an evaluation
+    errors: dict[str, float] | None  # error rate by group; None unless evaluated
 
 
 AcousticModel = Recognizer | EmbeddingBackbone
@@ -74,11 +75,11 @@ def mel_of(model: AcousticModel, augmenter: BatchAugmenter, audio: Tensor) -> Te
 
 
 def acoustic_logits(model: AcousticModel, log_mel: Tensor) -> dict[str, Tensor]:
-    """Return logits [batch, time, outputs] by target; a backbone gets silence before the item, so that times agree."""
+    """Return logits [batch, time, outputs] by target; before it, a backbone gets silence, so that times agree."""
     if isinstance(model, Recognizer):
         return model(log_mel)  # type: ignore[no-any-return]
     lead = model.config.receptive_frames - STEP_FRAMES
-    # The mean over the item's quiet frames is closer to what precedes it than digital silence.
+    # The mean of the item's quiet frames resembles what precedes it more than digital silence does.
     quiet = log_mel.quantile(0.1, dim=1, keepdim=True) if log_mel.shape[1] else log_mel.new_full((1,), LOG_MEL_MEAN)
     padded = torch.cat([quiet.expand(-1, lead, -1), log_mel], dim=1)
     return {"phones": model(padded)}
@@ -94,7 +95,7 @@ def ctc_losses(logits: Tensor, outputs: Tensor, flat: Tensor, sizes: Tensor) -> 
 
     Args:
         logits: [batch, time, symbols], blank first.
-        outputs: valid outputs of each item.
+        outputs: number of valid outputs of each item.
         flat, sizes: as :func:`targets_of` returns them.
     """
     flat, sizes = flat.to(logits.device), sizes.to(logits.device)
@@ -128,9 +129,9 @@ def train_acoustic(
 ) -> dict[str, float]:
     """Train on the pack's ``train`` split; write the weights of the lowest validation error, :data:`BEST`.
 
-    The error is the phone error rate on ``validation``, over people, or over engines if it has no people. Training
-    resumes from ``folder/last.pt`` if that has the same configuration. Returns the best evaluation's errors: phone
-    error rates by group, and word error rates of a recognizer.
+    The error is the phone error rate on ``validation``, on real speech if there is any, else on synthetic speech.
+    Training resumes from ``folder/last.pt`` if that has the same configuration. Returns the best evaluation's errors:
+    phone error rates by group, and word error rates of a recognizer.
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
@@ -149,7 +150,7 @@ def train_acoustic(
         best, best_errors = saved["best"], saved["errors"]
         rng.bit_generator.state = np.random.default_rng((config.seed, fit.step)).bit_generator.state
     else:
-        (folder / BEST).unlink(missing_ok=True)  # of an earlier training
+        (folder / BEST).unlink(missing_ok=True)  # from an earlier training
     evaluated_at, loss = 0.0, None
     told_every = max(1, min(50, config.steps // 50))
     steps = range(fit.step + 1, config.steps + 1)
@@ -180,7 +181,7 @@ def train_acoustic(
 
 
 def _batches(packed: Packed, config: AcousticTrainConfig, rng: np.random.Generator) -> Callable[[int], SpeechBatch]:
-    """Return a function that draws the batch of a step by its number."""
+    """Return a function that draws the batch of a step, given the step's number."""
     transcribed = packed.where("train", transcribed=True)
     easy = BatchSource(
         packed, transcribed, config.easy_seconds, rng, config.real_share, config.easy_longest_s, join=False,
@@ -188,12 +189,12 @@ def _batches(packed: Packed, config: AcousticTrainConfig, rng: np.random.Generat
     )  # fmt: skip
     seconds = math.inf if config.batch_size else config.batch_seconds
     normal = BatchSource(packed, transcribed, seconds, rng, config.real_share, most=config.batch_size)
-    # Falls back to normal batches if no utterance is short.
+    # If no utterance is short, normal batches are used.
     return lambda step: (easy or normal if step <= config.easy_steps else normal).draw()
 
 
 def _drawn_ahead(batch_of: Callable[[int], SpeechBatch], steps: range) -> Generator[SpeechBatch]:
-    """Yield the batch of each step; a thread draws the next ones while the device works on one."""
+    """Yield the batch of each step; a thread draws the next ones during the training step."""
     with ThreadPoolExecutor(1) as pool:
         waiting = [pool.submit(batch_of, step) for step in steps[:AHEAD]]
         for step in steps:
@@ -204,7 +205,7 @@ def _drawn_ahead(batch_of: Callable[[int], SpeechBatch], steps: range) -> Genera
 
 
 def _phone_errors(errors: Mapping[str, float]) -> float:
-    """Return the mean over groups of people, else of engines, else 0, which makes the last weights the best."""
+    """Return the mean over real speech, else over synthetic speech, else 0, so that the last weights are the best."""
     rates = {group: rate for group, rate in errors.items() if group.startswith("per/")}
     people = [rate for group, rate in rates.items() if group.startswith("per/real")]
     return float(np.mean(people or list(rates.values()) or [0.0]))

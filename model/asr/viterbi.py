@@ -1,7 +1,7 @@
 """The most probable path of known tokens through an emission (forced alignment by Viterbi), and how well it fits.
 
-The states are CTC's: a blank before, between and after the tokens. Speech outside the tokens may come before and after
-them: there a filler state takes the most probable output, at a cost.
+The states are CTC's: a blank before, between and after the tokens. Other speech may precede and follow the tokens; a
+filler state accounts for it with the most probable output, at a cost.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 
 from model.phones import BLANK
 
-# Nats a frame of speech outside the tokens (a dozen frames a second are not blank). Speech that the model recognizes
-# badly costs up to 16 a second on its own tokens, wrong tokens cost 60. Filler must lie between, or alignment of long
-# recordings drifts.
+# Nats per frame of speech outside the tokens (about 12 frames per second are not blank). Poorly recognized speech costs
+# up to 16 nats per second on its own tokens, and 60 on wrong ones. The filler's cost must be in between, or the
+# alignment of long recordings drifts.
 FILLER_COST = 2.5
 NEVER = np.float32(-1e30)
 
@@ -28,7 +28,7 @@ class TokenPath:
     Attributes:
         first, last: frame of each token [tokens]; -1 for tokens after the end (``free_end`` only).
         own: log-probability of the path, summed up to and including each frame [time + 1].
-        best: the same sum over each frame's most probable output, an upper bound of any path.
+        best: the same sum over each frame's most probable output, an upper bound for any path.
     """
 
     first: np.ndarray
@@ -37,12 +37,12 @@ class TokenPath:
     best: np.ndarray
 
     def shortfall(self, first: int, last: int) -> float:
-        """Return by how many nats the path is less probable than the best outputs, from frame ``first`` to ``last``."""
+        """Return the nats by which the path is less probable than the best outputs, from ``first`` to ``last``."""
         return float(self.best[last + 1] - self.best[first] - self.own[last + 1] + self.own[first])
 
 
 def fits(tokens: Sequence[int], frames: int) -> bool:
-    """Return whether CTC can write the tokens in that many frames: one each, and a blank between two equal ones."""
+    """Return whether CTC can output the tokens in that many frames: one each, and a blank between two equal ones."""
     same = sum(a == b for a, b in itertools.pairwise(tokens))
     return len(tokens) + same <= frames
 
@@ -55,7 +55,7 @@ def token_path(log_p: np.ndarray, tokens: Sequence[int], free_end: bool = False,
         filler: other speech may precede the first token and follow the last.
 
     Raises:
-        ValueError: no tokens, or more than fit into that many frames.
+        ValueError: there are no tokens, or more than fit into that many frames.
     """
     time = len(log_p)
     if not tokens or not (free_end or fits(tokens, time)):
@@ -73,8 +73,8 @@ def token_path(log_p: np.ndarray, tokens: Sequence[int], free_end: bool = False,
     jump[3::2] = np.where(labels[3::2] != labels[1:-2:2], 0, NEVER)
     score = np.full(states, NEVER, np.float32)
     score[:2] = emitted[0, :2]
-    moved = np.zeros((time, states), bool)  # from the preceding state,
-    jumped = np.zeros((time, states), bool)  # or from the one before that
+    moved = np.zeros((time, states), bool)  # reached from the preceding state
+    jumped = np.zeros((time, states), bool)  # reached from the state before that
     before, earlier = np.full((2, states), NEVER, np.float32)
     for frame in range(1, time):
         before[1:] = score[:-1]

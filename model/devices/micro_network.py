@@ -1,9 +1,9 @@
-"""A network for microcontrollers in microWakeWord's contract, as ESPHome's ``micro_wake_word`` loads it.
+"""A network for microcontrollers in microWakeWord's format, which ESPHome's ``micro_wake_word`` loads.
 
-It maps 40 features every 10 ms, three frames at a time, to a probability, all in 8 bits; its state is in variables of
-the file. It is trained as :class:`MicroNetwork` in floating point with batch normalization, first on people's speech
+It maps 40 features per 10 ms, three frames at a time, to a probability, all in 8 bits; variables of the file hold its
+state. It is trained as :class:`MicroNetwork` in floating point with batch normalization, first on real speech
 (:mod:`model.asr.micro_student`, the shipped weights), then on the phrase, and finally as
-:class:`QuantizedMicroNetwork`, whose every number is one that the file computes with.
+:class:`QuantizedMicroNetwork`, which computes with the file's 8-bit values.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from model.devices.tflite_file import Graph, Quantization
 
 FEATURES = 40
-STRIDE = 3  # frames of 10 ms in one step of the network
-FEATURE_SCALE, FEATURE_ZERO = float(np.float32(26 / 255)), -128  # features lie between 0 and 26
+STRIDE = 3  # frames of 10 ms per step of the network
+FEATURE_SCALE, FEATURE_ZERO = float(np.float32(26 / 255)), -128  # features are between 0 and 26
 LEVELS = 255
 OUTPUT_SCALE = 1 / 256
 RANGE_SHARE = 0.02  # weight of a new batch in a layer's running range
@@ -33,9 +33,9 @@ class MicroShape:
 
     Attributes:
         first_kernel: frames of 10 ms that the first convolution spans.
-        channels: of the first convolution and of each block after it.
+        channels: channels of the first convolution and of each following block.
         kernels: steps of 30 ms that the depthwise convolution of each block spans.
-        last_kernel: steps that the last layer sees.
+        last_kernel: steps that the last layer spans.
     """
 
     first_kernel: int = 5
@@ -49,7 +49,7 @@ class MicroShape:
 
 
 def _convolutions(shape: MicroShape) -> list[nn.Conv1d]:
-    """Return the layers in order: the first, a depthwise and a pointwise one for each block, the last."""
+    """Return the layers in order: the first, a depthwise and a pointwise one per block, and the last."""
     first, *others = shape.channels
     layers = [nn.Conv1d(FEATURES, first, shape.first_kernel, stride=STRIDE)]
     before = first
@@ -80,7 +80,7 @@ class _Convolutions(nn.Module):
         return number == len(self.convolutions) - 1
 
     def _rectified(self, number: int) -> bool:
-        """Return whether a ReLU follows a layer: all but depthwise ones and the last."""
+        """Return whether a ReLU follows a layer: all layers except depthwise ones and the last."""
         return not _is_depthwise(self.convolutions[number]) and not self._is_last(number)
 
 
@@ -101,7 +101,7 @@ class MicroNetwork(_Convolutions):
         return logits[:, 0]
 
     def hidden(self, frames: Tensor) -> Tensor:
-        """Map features [batch, time, FEATURES] to the last layer's input [batch, channels, time / STRIDE]."""
+        """Map features [batch, time, FEATURES] to the input of the last layer [batch, channels, time / STRIDE]."""
         x = frames.transpose(1, 2)
         for number, (layer, norm) in enumerate(zip(self.convolutions[:-1], self.norms)):
             x = norm(layer(functional.pad(x, (_before(layer), 0))))
@@ -131,9 +131,9 @@ class MicroNetwork(_Convolutions):
 
 
 class QuantizedMicroNetwork(_Convolutions):
-    """The network with all weights and values rounded to the file's 8 bits (quantization-aware training).
+    """The network with all weights and activations rounded to the file's 8 bits (quantization-aware training).
 
-    After Jacob et al. 2018: gradients pass through the rounding. In training, ranges follow the layers' outputs.
+    As in Jacob et al. 2018, gradients pass through the rounding. In training, ranges follow the layers' outputs.
     """
 
     def __init__(self, shape: MicroShape | None = None) -> None:
@@ -161,16 +161,16 @@ class QuantizedMicroNetwork(_Convolutions):
 
     @torch.no_grad()
     def device_logits(self, frames: Tensor) -> Tensor:
-        """Map features [batch, time, FEATURES] to logits [batch, time / STRIDE] in integers, exactly as the file does.
+        """Map features [batch, time, FEATURES] to logits [batch, time / STRIDE] in integers, as the file does.
 
-        The arithmetic is that of TFLite's reference kernels, which microcontrollers use.
+        The arithmetic is exactly that of TFLite's reference kernels, which microcontrollers use.
         """
         scale, zero = FEATURE_SCALE, FEATURE_ZERO
-        # Relative to the zero point, so that padding is 0.
+        # Values are relative to the zero point, so that padding is 0.
         x = (torch.round(frames.transpose(1, 2).double() / scale) + zero).clamp(-128, 127) - zero
         for number, layer in enumerate(self.convolutions):
             weight, bias, steps = self._integers(layer, scale)
-            # Integers below 2^53 are exact.
+            # Floats represent integers below 2^53 exactly.
             total = functional.conv1d(
                 functional.pad(x, (_before(layer), 0)), weight.double(), bias.double(), layer.stride, 0, 1,
                 layer.groups,
@@ -193,7 +193,7 @@ class QuantizedMicroNetwork(_Convolutions):
 
     @property
     def logit_step(self) -> float:
-        """The step between two neighbouring 8-bit logits."""
+        """The difference between two neighbouring 8-bit logits."""
         return self._scale(len(self.convolutions) - 1)[0]
 
     def _scale(self, number: int) -> tuple[float, int]:
@@ -203,7 +203,7 @@ class QuantizedMicroNetwork(_Convolutions):
         return scale, round(-128 - low / scale)
 
     def _weight_scale(self, layer: nn.Conv1d) -> Tensor:
-        """Return a scale for each output channel; the last layer, fully connected in the file, has one channel."""
+        """Return one scale per output channel; the last layer, fully connected in the file, has one channel."""
         largest = layer.weight.detach().abs().amax(dim=(1, 2))
         return (largest / 127).clamp(min=1e-8)
 
@@ -218,7 +218,7 @@ class QuantizedMicroNetwork(_Convolutions):
         return weight, bias + (torch.round(bias / step) * step - bias).detach()
 
     def _integers(self, layer: nn.Conv1d, input_scale: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Return integer weights, integer bias, and the weights' scale for each output channel."""
+        """Return integer weights, integer bias, and one scale of the weights per output channel."""
         scale = self._weight_scale(layer)
         assert layer.bias is not None
         weight = torch.round(layer.weight / scale[:, None, None]).clamp(-127, 127)
@@ -226,7 +226,7 @@ class QuantizedMicroNetwork(_Convolutions):
 
     @torch.no_grad()
     def tflite(self) -> bytes:
-        """Return the TFLite file: int8 [1, STRIDE, FEATURES] to uint8 [1, 1], 256 times the probability."""
+        """Return the TFLite file: int8 [1, STRIDE, FEATURES] to uint8 [1, 1], which is 256 times the probability."""
         from model.devices.tflite_file import Quantization, TFLiteFile
 
         file = TFLiteFile("microWakeWord network by Hark")
@@ -297,7 +297,7 @@ class QuantizedMicroNetwork(_Convolutions):
 
 
 def _requantized(total: Tensor, multiplier: Tensor) -> Tensor:
-    """Multiply integers [batch, channels, time] by channel as TFLite's ``MultiplyByQuantizedMultiplier`` does."""
+    """Multiply integers [batch, channels, time] per channel, as TFLite's ``MultiplyByQuantizedMultiplier`` does."""
     mantissa, exponent = torch.frexp(multiplier)
     factor = torch.round(mantissa * 2**31).long()
     carried = factor == 2**31
@@ -324,7 +324,7 @@ def _remembered(
     """Prepend a layer's state to its new input, and store the newest part as the next state.
 
     Args:
-        sizes: frames of state, new frames, channels.
+        sizes: number of state frames, new frames and channels.
     """
     before, now, channels = sizes
     name = f"layer{number}/past"

@@ -1,4 +1,4 @@
-"""A detector in microWakeWord's contract (:mod:`model.devices.micro_network`), for ESPHome's ``micro_wake_word``."""
+"""A detector in microWakeWord's format (:mod:`model.devices.micro_network`), for ESPHome's ``micro_wake_word``."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from model.features import CHUNK_FRAMES, HOP, SAMPLE_RATE, StoredFrames, lead_in
 from model.front_end import FrontEnd
 from model.shipped_weights import shipped_micro_network
 
-AVERAGED = 5  # probabilities, one every 30 ms, that a device averages before comparing with its cutoff
-WARM_UP_S = 1.0  # in which the features adapt to the background noise
-CERTAIN = 1e-5  # probabilities are clipped to within this of 0 and 1 in training
+AVERAGED = 5  # number of probabilities, one per 30 ms, that a device averages before it compares them with its cutoff
+WARM_UP_S = 1.0  # seconds in which the features adapt to the background noise
+CERTAIN = 1e-5  # in training, probabilities are clipped to within this distance of 0 and 1
 FULL_SCALE = 32767.0
 
 
 @dataclass(frozen=True)
 class MicroConfig(DetectorConfig):
-    """The shape of the network. ``quantized``: its numbers are those of the file."""
+    """The shape of the network; ``quantized`` means that its values are those of the file."""
 
     kind = "microwakeword"
     shape: MicroShape = field(default_factory=MicroShape)
@@ -45,7 +45,7 @@ class MicroConfig(DetectorConfig):
 
 @dataclass(frozen=True)
 class MicroFeatures(FrontEnd):
-    """The 40 features (0 to 26) every 10 ms of TensorFlow's microfrontend, which adapts to noise and level."""
+    """The 40 features (0 to 26) per 10 ms of TensorFlow's microfrontend, which adapts to noise and level."""
 
     network: ClassVar[bool] = False
 
@@ -55,7 +55,7 @@ class MicroFeatures(FrontEnd):
 
 
 def micro_features() -> Any:
-    """Return a function that computes features [frames, FEATURES] of audio [samples].
+    """Return a function that maps audio [samples] to features [frames, FEATURES].
 
     Raises:
         ImportError: pymicro-features is not installed.
@@ -67,7 +67,7 @@ def micro_features() -> Any:
         raw = (np.clip(audio, -1.0, 1.0) * FULL_SCALE).astype("<i2").tobytes()
         step = 2 * HOP
         given = (frontend.process_samples(raw[at : at + step]).features for at in range(0, len(raw) - step + 1, step))
-        frames = [frame for frame in given if frame]  # none before the first window is full
+        frames = [frame for frame in given if frame]  # the result is empty until the first window is full
         return np.asarray(frames, np.float32).reshape(-1, FEATURES)
 
     return hear
@@ -78,7 +78,7 @@ class MicroDetector(TrainedDetector):
 
     batch_frames = 200_000
     quantizes = False
-    smoothing_frames = 1  # its device uses each score unsmoothed
+    smoothing_frames = 1  # its device uses scores without smoothing
     front_end_id = "micro-features"
     end_jitter = (4, 24)
     config: MicroConfig
@@ -91,7 +91,7 @@ class MicroDetector(TrainedDetector):
 
     @classmethod
     def of_people(cls) -> MicroDetector:
-        """Return a detector pretrained on people, without a phrase. Raises HarkError without intact weights."""
+        """Return a detector pretrained on real speech, without a phrase. Raises HarkError for damaged weights."""
         network, _ = shipped_micro_network()
         detector = cls(MicroConfig(network.config))
         detector.network = network
@@ -129,7 +129,7 @@ class MicroDetector(TrainedDetector):
         return 0
 
     def in_8_bits(self, features: np.ndarray) -> MicroDetector:
-        """Return the detector with the file's 8-bit numbers; ``features`` [batch, time, FEATURES] set their ranges."""
+        """Return the detector with the file's 8-bit values; ``features`` [batch, time, FEATURES] set their ranges."""
         assert isinstance(self.network, MicroNetwork)
         detector = MicroDetector(MicroConfig(self.config.shape, quantized=True))
         detector.network = self.network.eval().quantized(torch.from_numpy(features))

@@ -1,4 +1,4 @@
-"""A detector in openWakeWord's contract: perceptrons on a window of 16 speech embeddings of 96 numbers.
+"""A detector in openWakeWord's format: perceptrons on a window of 16 speech embeddings of 96 values.
 
 Its TFLite file loads in Home Assistant's add-on and in every other program based on openWakeWord.
 """
@@ -21,11 +21,11 @@ from model.features import CHUNK_FRAMES, CHUNK_SAMPLES, HOP, StoredFrames, lead_
 from model.front_end import Compute, FrontEnd
 from model.phrase_network import PhraseNetwork, PhraseNetworkConfig
 
-WINDOW = 16  # embeddings, one every 80 ms
-EMBEDDING = 96  # numbers
+WINDOW = 16  # embeddings, one per 80 ms
+EMBEDDING = 96  # values per embedding
 NETWORK = PhraseNetworkConfig(EMBEDDING, WINDOW, 1, members=6, projected=24, hidden=48)
-EMBEDDED_FRAMES = 76  # of 10 ms, that an embedding depends on
-MEL_SAMPLES = 480  # after a chunk, that its last 10 ms frames extend into
+EMBEDDED_FRAMES = 76  # number of 10 ms frames that an embedding depends on
+MEL_SAMPLES = 480  # samples after a chunk that its last 10 ms frames extend into
 MEL_BANDS = 32
 BLOCK = 64  # embeddings computed together
 FULL_SCALE = 32767.0
@@ -43,7 +43,7 @@ class OpenWakeWordConfig(DetectorConfig):
 
 @dataclass(frozen=True)
 class SpeechEmbedding(FrontEnd):
-    """Google's public speech embedding as openWakeWord computes it: 96 numbers every 80 ms."""
+    """Google's public speech embedding as openWakeWord computes it: 96 values per 80 ms."""
 
     network: ClassVar[bool] = True
 
@@ -58,8 +58,8 @@ class SpeechEmbedding(FrontEnd):
 def embedding() -> Callable[[np.ndarray], np.ndarray]:
     """Return a function that computes embeddings [n, EMBEDDING] of audio [samples] with openWakeWord's own networks.
 
-    The embedding network is convolutional without padding, so it runs on a block at once: the same numbers as window by
-    window, twelve times as fast.
+    The embedding network is convolutional without padding, so it can process a block at once, with the same result as
+    window by window, but twelve times as fast.
 
     Raises:
         ImportError: pyopen-wakeword is not installed.
@@ -72,9 +72,10 @@ def embedding() -> Callable[[np.ndarray], np.ndarray]:
     embedder = interpreter(features.lib, features.emb_model, (1, block, MEL_BANDS, 1))
 
     def embed(audio: np.ndarray) -> np.ndarray:
-        assert features is not None  # keeps the models of the interpreters alive
+        assert features is not None  # keeps a reference to the interpreters' models
         samples = np.trunc(np.clip(audio, -1.0, 1.0) * FULL_SCALE)
-        # One chunk a call, as in a stream: the network limits its range to 80 dB below the loudest frame of a call.
+        # One chunk per call, as in a stream, because the network limits its range to 80 dB below a call's loudest
+        # frame.
         starts = range(0, len(samples) - CHUNK_SAMPLES - MEL_SAMPLES + 1, CHUNK_SAMPLES)
         chunks = [samples[start : start + CHUNK_SAMPLES + MEL_SAMPLES] for start in starts]
         mels = [mel(chunk).reshape(-1, MEL_BANDS) / 10 + 2 for chunk in chunks]
@@ -88,7 +89,7 @@ def embedding() -> Callable[[np.ndarray], np.ndarray]:
 
 
 def interpreter(library: Any, model: Any, shape: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function that runs a network on inputs of a shape, on one thread (the default four block each other)."""
+    """Return a function that runs a network on inputs of one shape, in one thread (four block each other)."""
     pointer, whole = ctypes.c_void_p, ctypes.c_int32
     library.TfLiteInterpreterOptionsCreate.restype = pointer
     library.TfLiteInterpreterOptionsSetNumThreads.argtypes = [pointer, whole]
@@ -115,7 +116,7 @@ def interpreter(library: Any, model: Any, shape: tuple[int, ...]) -> Callable[[n
 class OpenWakeWordDetector(TrainedDetector):
     batch_frames = 200_000
     quantizes = False
-    smoothing_frames = 1  # its device uses each score unsmoothed
+    smoothing_frames = 1  # its device uses scores without smoothing
     front_end_id = "speech-embedding"
     config: OpenWakeWordConfig
 

@@ -11,14 +11,14 @@ import numpy as np
 import tflite
 
 SCHEMA_VERSION = 3
-ALIGNMENT = 16  # bytes; microcontroller runtimes read constants in place
+ALIGNMENT = 16  # bytes; microcontroller runtimes read constants without copying them
 KINDS = {"float32": tflite.TensorType.FLOAT32, "int32": tflite.TensorType.INT32, "int8": tflite.TensorType.INT8,
          "uint8": tflite.TensorType.UINT8, "resource": tflite.TensorType.RESOURCE}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Quantization:
-    """Maps integers to real values, ``scale * (integer - zero)``: one scale, or one for each channel of ``axis``."""
+    """Maps integers to real values, ``scale * (integer - zero)``: one scale, or one per channel of ``axis``."""
 
     scale: tuple[float, ...]
     zero: int = 0
@@ -45,7 +45,7 @@ class _Operation:
 
 @dataclass
 class Graph:
-    """A graph of a file; tensors are identified by the numbers that :meth:`tensor` and :meth:`constant` return."""
+    """A graph of a file; its tensors are identified by the numbers that :meth:`tensor` and :meth:`constant` return."""
 
     name: str
     _buffers: list[bytes]
@@ -56,7 +56,7 @@ class Graph:
     _operations: list[_Operation] = field(default_factory=list)
 
     def tensor(self, name: str, shape: Sequence[int], kind: str, quantization: Quantization | None = None) -> int:
-        """Add a tensor that an operation computes, or an input; ``kind`` is one of :data:`KINDS`."""
+        """Add an input, or a tensor that an operation computes; ``kind`` is one of :data:`KINDS`."""
         # Every tensor has its own buffer, as converters write them; those without constants are empty.
         self._buffers.append(b"")
         self._tensors.append(_Tensor(name, tuple(shape), kind, len(self._buffers) - 1, quantization))
@@ -80,8 +80,8 @@ class Graph:
         """Append an operation, named as in the schema's ``BuiltinOperator``, in order of execution.
 
         Args:
-            options: the schema's table for its options; ``values`` are that table's fields.
-            version: of the operator, as the runtime registers it.
+            options: the schema's table of options, whose fields are ``values``.
+            version: the operator's version, as registered by the runtime.
         """
         code = (int(getattr(tflite.BuiltinOperator, operator)), version)
         if code not in self._codes:
@@ -100,7 +100,7 @@ class TFLiteFile:
 
     def __init__(self, description: str) -> None:
         self.description = description
-        self._buffers = [b""]  # the first buffer is empty by the schema
+        self._buffers = [b""]  # the schema requires the first buffer to be empty
         self._codes: list[tuple[int, int]] = []
         self._graphs: list[Graph] = []
 
@@ -176,7 +176,7 @@ def _table(builder: _Builder, kind: str, **values: Any) -> int:
 
 
 def _numbers(builder: _Builder, numbers: Sequence[int] | np.ndarray, kind: type) -> int:
-    """Write a vector, reusing an equal one: a layer's zeros are a third of a small file."""
+    """Write a vector, or reuse an equal one: zeros of layers are a third of a small file."""
     values: np.ndarray = np.asarray(numbers, kind)
     known = (values.dtype.str, values.tobytes())
     if known not in builder.vectors:

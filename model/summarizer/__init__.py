@@ -1,1 +1,1 @@
-"""The character summarizer: a small Transformer that reads a text and writes its headline, letter by letter."""
+"""The character summarizer: a small Transformer that reads a text and writes its headline, character by character."""

@@ -1,4 +1,4 @@
-"""Inference with a trained summarizer, and its file."""
+"""Inference with a trained summarizer, and the format of its file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.data_folder import atomic_path
 from core.errors import HarkError
 from model.summarizer.network import END, PAD, START, UNKNOWN, Summarizer, SummarizerConfig
 
-BATCH = 16  # texts in a batch
+BATCH = 16  # texts per batch
 KIND = "Summarizer"
 
 
@@ -75,5 +75,5 @@ def summarize(model: Summarizer, texts: list[str]) -> list[str]:
 
 @lru_cache(maxsize=1)
 def open_summarizer(path: str, changed_ns: int) -> Callable[[list[str]], list[str]]:
-    """Return the summarizer in a file as a function of texts, cached until the file's time ``changed_ns`` changes."""
+    """Return the summarizer in a file as a function of texts, cached until ``changed_ns``, the file's time, changes."""
     return partial(summarize, load_summarizer(Path(path)))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 PAD, START, END, UNKNOWN = range(4)
-SPECIAL = 4  # numbers before those of the alphabet
+SPECIAL = 4  # number of special symbols, which precede the alphabet
 ALPHABET = "".join(map(chr, range(32, 127))) + "äöüßÄÖÜéèêëàâçîïôûùñáíóúœæøåÉ¿¡’‘“”„–—…€£°"
 
 
@@ -19,23 +19,23 @@ ALPHABET = "".join(map(chr, range(32, 127))) + "äöüßÄÖÜéèêëàâçîï
 class SummarizerConfig:
     """The shape of a summarizer, including its alphabet; stored in every checkpoint."""
 
-    layers: int = 4  # of the encoder, and as many of the decoder
+    layers: int = 4  # layers of the encoder, and as many of the decoder
     heads: int = 8
     width: int = 256  # d_model
     feedforward: int = 1024
     dropout: float = 0.1
-    longest_text: int = 768  # characters that are read; the rest is cut off
-    longest_summary: int = 160  # characters that are written
+    longest_text: int = 768  # maximum characters of a text that are read
+    longest_summary: int = 160  # maximum characters that are written
     alphabet: str = ALPHABET
 
     def encode(self, text: str, longest: int) -> list[int]:
-        """Return the numbers of a text's characters, at most ``longest``."""
+        """Return the indices of a text's characters, at most ``longest``."""
         place = {character: number for number, character in enumerate(self.alphabet, SPECIAL)}
         clean = " ".join(unicodedata.normalize("NFC", text).split())
         return [place.get(character, UNKNOWN) for character in clean[:longest]]
 
     def decode(self, numbers: list[int]) -> str:
-        """Return the text of such numbers, up to END, without special ones."""
+        """Return the text of such indices, up to END, without special symbols."""
         shown = numbers[: numbers.index(END)] if END in numbers else numbers
         return "".join(self.alphabet[number - SPECIAL] for number in shown if number >= SPECIAL)
 
@@ -51,7 +51,7 @@ def sinusoids(length: int, width: int) -> Tensor:
 
 
 class Summarizer(nn.Module):
-    """Maps characters of a text to characters of its summary."""
+    """Maps the characters of a text to the characters of its summary."""
 
     positions: Tensor
 
@@ -74,11 +74,11 @@ class Summarizer(nn.Module):
             nn.TransformerDecoderLayer(**shape), config.layers, nn.LayerNorm(config.width)
         )
         for parameter in [*self.encoder.parameters(), *self.decoder.parameters()]:
-            if parameter.dim() > 1:  # until here the layers are copies of one another
+            if parameter.dim() > 1:  # until here, the layers are copies of one another
                 nn.init.xavier_uniform_(parameter)
 
     def forward(self, text: Tensor, summary: Tensor) -> Tensor:
-        """Return logits [batch, summary length, characters] of the character after each one of the summary.
+        """Return logits [batch, summary length, characters] of the next character at each position of the summary.
 
         Args:
             text: [batch, text length], padded with PAD.

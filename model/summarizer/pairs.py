@@ -10,8 +10,8 @@ from pathlib import Path
 
 from core.errors import HarkError
 
-FEWEST = 20  # pairs; with fewer there is nothing to measure on
-HELD_OUT_SHARE = 0.1  # for validation, and as much for the test
+FEWEST = 20  # minimum pairs; with fewer, there is nothing to measure on
+HELD_OUT_SHARE = 0.1  # fraction of the pairs for validation, and for the test
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Split:
-    """Pairs by their use. No text is in two of them."""
+    """Pairs by their use, without a text in common."""
 
     train: tuple[Pair, ...]
     validation: tuple[Pair, ...]
@@ -32,8 +32,8 @@ class Split:
 def read_pairs(path: Path) -> list[Pair]:
     """Read pairs from JSON lines ``{"text": ..., "summary": ...}`` of a file, or of all such files in a folder.
 
-    In a folder, files that begin with something else are skipped: a corpus's manifests, a job's logs. Raises HarkError
-    if a file cannot be read or a line is not a pair.
+    In a folder, files that do not begin with a pair are skipped, such as a corpus's manifests or a job's logs. Raises
+    HarkError if a file cannot be read or a line is not a pair.
     """
     files = [file for file in sorted(path.rglob("*.jsonl")) if _begins(file)] if path.is_dir() else [path]
     pairs: list[Pair] = []
@@ -73,7 +73,7 @@ def _begins(file: Path) -> bool:
 
 
 def split_pairs(pairs: Sequence[Pair], seed: int, subset: int = 0) -> Split:
-    """Split pairs 8:1:1 into training, validation and test; for a seed, a text always goes the same way.
+    """Split pairs 8:1:1 into training, validation and test; for a seed, a text always has the same split.
 
     Args:
         subset: number of pairs to use, drawn by the seed; 0: all.

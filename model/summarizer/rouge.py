@@ -1,4 +1,4 @@
-"""Quality of summaries: words shared with human ones (ROUGE-1: Lin 2004), and the first sentence as baseline."""
+"""Quality of summaries: ROUGE-1 (words shared with human ones; Lin 2004), and the first sentence as the baseline."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _FIRST = re.compile(r"^.*?[.!?…。](?=\s|$)|^.*", re.DOTALL)
 
 
 def rouge_1(written: Sequence[str], wanted: Sequence[str]) -> float:
-    """Return the mean F-measure of shared words, from 0 to 1; 0 for nothing."""
+    """Return the mean F-measure of shared words, from 0 to 1; 0 without texts."""
     from rouge_score.rouge_scorer import RougeScorer
 
     scorer = RougeScorer(["rouge1"], use_stemmer=False)

@@ -1,7 +1,7 @@
 """The training loop of the character summarizer.
 
-Every step draws its random numbers from the seed and its own number, so a run that was stopped and resumed ends with
-the same weights as an uninterrupted one.
+The random numbers of a step depend only on the seed and the step's number, so a run that was stopped and resumed ends
+with the same weights as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from model.summarizer.pairs import Pair, Split
 from model.summarizer.rouge import first_sentence, rouge_1
 from model.training_options import curves
 
-MEASURED = 200  # pairs of the test for ROUGE-1: decoding is slow
+MEASURED = 200  # test pairs that ROUGE-1 is measured on; decoding is slow
 BEST, LAST = "best.pt", "last.pt"
 
 
@@ -37,10 +37,10 @@ class SummarizerTraining:
     batch_size: int = 32
     seed: int = 0
     learning_rate: float = 5e-4
-    warmup_share: float = 0.05  # of all steps
+    warmup_share: float = 0.05  # fraction of all steps
     weight_decay: float = 0.01
     label_smoothing: float = 0.05
-    save_every_s: float = 120.0  # besides the end of each epoch
+    save_every_s: float = 120.0  # seconds between checkpoints, in addition to the end of each epoch
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,13 @@ class SummarizerProgress:
 
     step: int
     steps: int
-    loss: float  # of this step, nats a character
-    validation_loss: float | None  # at the end of an epoch
+    loss: float  # of this step, nats per character
+    validation_loss: float | None  # set at the end of an epoch
 
 
 @dataclass(frozen=True)
 class SummarizerResult:
-    """The outcome; ROUGE-1 is measured on held-out pairs."""
+    """The result of training; ROUGE-1 is measured on held-out pairs."""
 
     best: Path
     steps: int
@@ -76,8 +76,8 @@ def train_summarizer(
     """Train on ``split.train``; ``folder/best.pt`` is the model with the lowest loss on ``split.validation``.
 
     Training resumes from ``folder/last.pt`` if that file has the same configuration and data. On a CUDA device the
-    arithmetic is bfloat16 where that is safe (AMP). Raises OSError from the file system, HarkError if the loss is never
-    finite.
+    arithmetic is bfloat16 where that is safe (AMP). Raises OSError from the file system, and HarkError if the loss is
+    never finite.
     """
     torch.manual_seed(training.seed)
     model = Summarizer(shape).to(device)
@@ -87,7 +87,7 @@ def train_summarizer(
     steps_an_epoch = math.ceil(len(split.train) / training.batch_size)
     steps = training.epochs * steps_an_epoch
     fit = Fit(model, optimizer, steps, max(1, round(training.warmup_share * steps)))
-    # A resumed run must have this in common with the one that was stopped.
+    # A resumed run must have the same values as the stopped one.
     description = repr((split, shape, replace(training, save_every_s=0.0)))
     identity = hashlib.sha256(description.encode(errors="backslashreplace")).hexdigest()
     last, best_path = folder / LAST, folder / BEST
@@ -134,7 +134,7 @@ def _loss(model: Summarizer, pairs: Sequence[Pair], step: int, training: Summari
 
 
 def batch_loss(model: Summarizer, batch: Sequence[Pair], label_smoothing: float, device: str) -> Tensor:
-    """Return the cross-entropy of the summaries' characters, ends included: nats a character."""
+    """Return the cross-entropy of the summaries' characters, including ends, in nats per character."""
     shape = model.config
     text = padded([shape.encode(pair.text, shape.longest_text) for pair in batch], device)
     summary = padded([[START, *shape.encode(pair.summary, shape.longest_summary), END] for pair in batch], device)

@@ -1,1 +1,1 @@
-"""Hark's own acoustic models: their data, training and use."""
+"""Hark's own acoustic models: training data, training and use."""

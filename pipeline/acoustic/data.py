@@ -1,4 +1,4 @@
-"""Training data of the acoustic model: transcribed corpora, and sentences spoken by the speech engines."""
+"""Training data of the acoustic model: transcribed corpora, and sentences that the speech engines synthesize."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from phrase_augmentation.phonemes import accents, phones_of_texts
 from phrase_augmentation.texts import plain_negatives
 from pipeline.corpora.layouts import layout_of
 
-VALIDATION_SHARE = 0.06  # of the speakers of a corpus, and of the voices of an engine
-PHRASE_SHARE = 0.25  # of the synthetic texts have one to four words, as keyphrases do
-GENERATED_SHARE = 0.35  # are sentences of common words; all others are transcripts of the corpora
-MOST_REASONS = 3  # reasons that are reported for the failed clips of an engine
-NO_PHRASE = "hark"  # a phrase that plain negatives must not contain
+VALIDATION_SHARE = 0.06  # fraction of the speakers of a corpus, and of the voices of an engine
+PHRASE_SHARE = 0.25  # fraction of the synthetic texts that have one to four words, as keyphrases do
+GENERATED_SHARE = 0.35  # fraction that are sentences of common words; the rest are transcripts of the corpora
+MOST_REASONS = 3  # maximum reasons reported for the failed clips of an engine
+NO_PHRASE = "hark"  # a phrase that general negatives must not contain
 
 
 def acoustic_split(speaker: str) -> str:
@@ -85,7 +85,7 @@ def synthetic_utterances(
     reporter: Reporter,
     language: str = "en",
 ) -> Iterator[Utterance]:
-    """Let each engine speak ``counts[name]`` texts into files under ``folder``; report clips that fail."""
+    """Synthesize ``counts[name]`` texts with each engine into files under ``folder``; report clips that fail."""
     accent = accents("en")[0]
     progress = Progress(reporter, sum(counts.values()))
     for number, (name, count) in enumerate(sorted(counts.items())):
@@ -125,5 +125,5 @@ def synthetic_utterances(
 
 
 def transcripts_of(utterances: Iterable[Utterance]) -> list[str]:
-    """Return the texts of the training split, for the engines to speak."""
+    """Return the texts of the training split, for the engines to synthesize."""
     return [u.text for u in utterances if u.split == "train" and len(u.text.split()) > 1]

@@ -1,4 +1,4 @@
-"""Recordings to words with times, by Hark's own recognizer: to follow along and to compare, not for minutes."""
+"""Recognition of words and their times by Hark's own recognizer, for following along and comparing, not for minutes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from pipeline.corpora.alignment import NotAligned, align
 
 @dataclass(frozen=True)
 class Recognized:
-    """The content of a recording, as recognized.
+    """The recognized content of a recording.
 
     Attributes:
-        letters: spelled letter by letter, without any vocabulary.
+        letters: the text spelled character by character, without a vocabulary.
         words: from the vocabulary, with times and confidence; empty if nothing was recognized.
     """
 
@@ -35,7 +35,7 @@ class Recognized:
 
 
 def recognize(file: Path | str, aligner: Aligner, decoder: WordDecoder, language: str = "en") -> Recognized:
-    """Recognize a recording of any length; ``aligner`` gives the phones. Raises HarkError: it cannot be read."""
+    """Recognize a recording of any length; ``aligner`` computes the phones. Raises HarkError if it is unreadable."""
     audio = read_foreign_audio(file)
     heads = next(aligner.both([audio]))
     text = " ".join(decoder.words(heads["phones"]))
@@ -46,7 +46,7 @@ def recognize(file: Path | str, aligner: Aligner, decoder: WordDecoder, language
             aligned = align(heads["phones"], text, aligner, language)
             words, confidence = aligned.words, aligned.confidence
         except NotAligned:
-            text = ""  # the words were guessed without any speech
+            text = ""  # there was no speech, so the words were guessed
     return Recognized(
         str(file), round(len(audio) / SAMPLE_RATE, 3), text, text_of(greedy(heads["characters"])),
         phones_of(greedy(heads["phones"])), tuple(words), confidence,

@@ -1,4 +1,4 @@
-"""Training of an acoustic model, from corpora and engines to weights; the same call resumes a stopped training."""
+"""Training of an acoustic model, from corpora and engines to weights. The same call resumes a stopped training."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from model.asr.train import AcousticModel
 
 BATCH_SECONDS = 160.0
-MEASURED_SHARE = 0.1  # of the utterances, if there are too few speakers to hold some out
-UNHEARD = "festival"  # an engine held out of training, for measuring
+MEASURED_SHARE = 0.1  # fraction of the utterances to measure on if there are too few speakers to hold some out
+UNHEARD = "festival"  # an engine held out of training, for measurements
 ROOMS = 150
-MADE_NOISE_S = 10.0  # seconds of one made-up noise
-CLATTER, AMBIENT = 80, 40  # made-up noises, beside the recordings
+MADE_NOISE_S = 10.0  # seconds per generated noise
+CLATTER, AMBIENT = 80, 40  # number of generated noises, in addition to the recordings
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class AcousticRun:
     Attributes:
         corpora: folders in any layout that ``library import`` reads.
         epochs: passes over the real speech.
-        batch_size: utterances in a batch; 0: as many as last :data:`BATCH_SECONDS` together.
+        batch_size: utterances per batch; 0 for as many as last :data:`BATCH_SECONDS` together.
         subset: the percentage of each corpus, and of the synthetic clips, to use.
-        synthetic: clips spoken by the speech engines, without the engine that detectors are tested on.
-        noise: folder of recordings; empty: only generated noise and other speakers.
+        synthetic: number of synthetic clips, without those of the engine that detectors are tested on.
+        noise: folder of recordings; empty for only generated noise and other speakers.
     """
 
     corpora: tuple[Path, ...]
@@ -62,7 +62,7 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
     """Train a recognizer in ``folder``; return the weights' path, errors by group and hours of speech.
 
     Raises:
-        HarkError: a folder is not a corpus, or no recording has a transcript.
+        HarkError: a folder is not a corpus or no recording has a transcript.
     """
     from model.asr.network import Recognizer, RecognizerConfig
 
@@ -72,7 +72,7 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
 
 
 def packed_speech(run: AcousticRun, folder: Path, reporter: Reporter) -> Packed:
-    """Gather the speech of a run, unless ``folder`` has it from a run with the same speech.
+    """Pack the speech of a run, unless ``folder`` has it from a run with the same speech.
 
     Raises:
         HarkError: a folder is not a corpus, or no recording has a transcript.
@@ -81,7 +81,7 @@ def packed_speech(run: AcousticRun, folder: Path, reporter: Reporter) -> Packed:
         raise HarkError(
             "The noise cannot be read.", f"{run.noise} is not a folder.", "Give --noise a folder of recordings."
         )
-    # The audio depends on these; another model or number of epochs can use the same audio.
+    # The audio depends on these; with another model or number of epochs, it remains usable.
     asked = replace(run, epochs=0.0, batch_size=0)
     wanted = json.dumps({**asdict(asked), "corpora": [str(path.resolve()) for path in run.corpora]}, sort_keys=True)
     made_from = folder / "speech" / "made_from.json"
@@ -151,7 +151,7 @@ def train_by_ctc(
 
 
 def word_errors(errors: Mapping[str, float]) -> dict[str, Any]:
-    """Return ``wer`` and ``cer`` from the errors by group, of people if possible; or None, and the reason."""
+    """Return ``wer`` and ``cer`` from the errors by group, of real speech if possible; or None and the reason."""
     result: dict[str, Any] = {"wer": None, "cer": None, "not_measured": ""}
     for name in ("wer", "cer"):
         rates = {group: rate for group, rate in errors.items() if group.startswith(f"{name}/")}
@@ -164,7 +164,7 @@ def word_errors(errors: Mapping[str, float]) -> dict[str, Any]:
 
 
 def about(name: str, packed: Packed) -> dict[str, Any]:
-    """Return the description of weights: what they were trained on."""
+    """Return the description of weights: the data that they were trained on."""
     return {
         "name": name,
         "version": 1,
@@ -202,7 +202,7 @@ def _gather(run: AcousticRun, folder: Path, reporter: Reporter) -> None:
 
 
 def _part(utterances: list[Utterance], run: AcousticRun) -> list[Utterance]:
-    """Return the wanted percentage of each split of a corpus, with and without transcripts; at least two of each."""
+    """Return the requested percentage of each split of a corpus, with and without transcripts; at least two of each."""
     if run.subset >= WHOLE:
         return utterances
     groups: dict[tuple[str, bool], list[int]] = {}
@@ -214,7 +214,7 @@ def _part(utterances: list[Utterance], run: AcousticRun) -> list[Utterance]:
 
 
 def _measurable(utterances: list[Utterance], reporter: Reporter) -> list[Utterance]:
-    """Split utterances instead of speakers if one split is empty, so that there is data to train and to measure on."""
+    """Split utterances instead of speakers if a split is empty, so that there is data to train and to measure on."""
     known = [u for u in utterances if u.text]
     if not known or len({u.split for u in known}) > 1:
         return utterances
@@ -230,7 +230,7 @@ def _measurable(utterances: list[Utterance], reporter: Reporter) -> list[Utteran
 
 
 def _made_noises(seed: int) -> list[np.ndarray]:
-    """Generate noises, mostly crockery: recordings of noise seldom ring and clatter as a kitchen does."""
+    """Generate noises, mostly crockery, because noise recordings seldom ring and clatter as a kitchen does."""
     rng = np.random.default_rng((seed, 7))
     samples = int(MADE_NOISE_S * SAMPLE_RATE)
     noises = [clatter(samples, rng) for _ in range(CLATTER)] + [ambient_noise(samples, rng) for _ in range(AMBIENT)]
@@ -238,5 +238,5 @@ def _made_noises(seed: int) -> list[np.ndarray]:
 
 
 def _at_level(noise: np.ndarray) -> np.ndarray:
-    """Scale to a common level: the noises are joined, and a cut across two must keep the drawn SNR."""
+    """Scale to a common level, because a cut from the joined noises must preserve the drawn SNR."""
     return noise * np.float32(0.05 / max(1e-4, rms(noise)))

@@ -1,11 +1,11 @@
-"""The times of each word and phone in a transcribed clip.
+"""Alignment: the times of each word and phone in a transcribed clip.
 
-The words' phones (or letters) are aligned to the emission by one of two methods
-(``pipeline.corpora.alignment_methods``): Hark's own Viterbi (``model/asr/viterbi.py``), or the package
-ctc-segmentation. On 120 recordings of read speech with known word times, both put starts and ends 20 ms off in the
-median, and 1.6 % against 1.7 % of starts (6.4 % of ends, both) more than 0.1 s; the package takes half as long again,
-has less confidence in correct words (docs/results.md), and needs a compiler where no wheel exists. Phones against
-letters: starts 1.5 % against 1.7 % more than 0.1 s off; both 20 ms in the median.
+The words' phones (or characters) are aligned to the emission by one of two methods
+(``pipeline.corpora.alignment_methods``): Hark's Viterbi (``model/asr/viterbi.py``), or the package ctc-segmentation. On
+120 recordings of read speech with known word times, the median error of starts and ends is 20 ms for both. Errors
+exceed 0.1 s for 1.6 % (package: 1.7 %) of starts and 6.4 % of ends. The package takes half as long again, has less
+confidence in correct words (docs/results.md), and requires a compiler where there is no wheel. With characters instead
+of phones, 1.7 % instead of 1.5 % of starts are more than 0.1 s off.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from model.asr.viterbi import TokenPath, fits, token_path
 from phrase_augmentation.normalize import base_language, normalize, script_of, scripts_of
 from pipeline.corpora.alignment_methods import CTC_SEGMENTATION, VITERBI, alignment_name, check_method, package
 
-# CTC emits a phone slightly after it begins and stops before it ends. These are medians over read speech with known
-# word times (./hark bench mining), for the recognizer's phones, added to the start of a token's first frame and the end
+# CTC outputs a phone slightly after it begins and stops before it ends. These medians for the recognizer's phones, over
+# read speech with known word times (./hark bench mining), are added to the start of a token's first frame and the end
 # of its last.
 START_BIAS_S = -0.02
 END_BIAS_S = 0.04
-WINDOW_FRAMES = 3000  # a longer emission (60 s) is aligned in pieces
-COMMIT_FRAMES = 2250  # words that end within the first 45 s of each piece are final
-MOST_TOKENS_A_FRAME = 0.5  # 25 phones a second: nobody speaks faster
+WINDOW_FRAMES = 3000  # frames; longer emissions (60 s) are aligned in windows
+COMMIT_FRAMES = 2250  # frames; words that end within the first 45 s of each window are final
+MOST_TOKENS_A_FRAME = 0.5  # 25 phones per second, which is faster than people speak
 # Confidence of a clip below which its transcript does not match. 120 clips of read speech had 0.22 to 1 with their own
-# transcript (median 0.6), and all of them less than this with another clip's.
+# transcripts (median 0.6), and all had less than this with another clip's.
 LEAST_CONFIDENCE = 0.12
-BATCH_AUDIO_S = 1200.0  # of clips that are processed, stored and aligned at a time
+BATCH_AUDIO_S = 1200.0  # seconds of clips per batch of computing, storing and aligning
 
 
 class NotAligned(HarkError):
-    """The text of a clip cannot be aligned to its audio."""
+    """Raised if the text of a clip cannot be aligned to its audio."""
 
     def __init__(self, what: str, why: str, what_to_do: str = "Check the corpus's transcripts.") -> None:
         super().__init__(what, why, what_to_do)
@@ -55,8 +55,8 @@ FOREIGN = "The transcript does not belong to this audio."
 class Alignment:
     """Words and phones of a clip in order of time; ``confidence``, 0 to 1, is that of the whole text.
 
-    A confidence is exp(-s), where s is how many nats per token the aligned path is less probable than the best that the
-    model could write there.
+    A confidence is exp(-s), where s is the nats per token by which the aligned path is less probable than the model's
+    best output there.
     """
 
     words: tuple[AlignedUnit, ...]
@@ -91,7 +91,7 @@ def align(
         least: the confidence below which the text does not match.
 
     Raises:
-        NotAligned: no words, words that the aligner cannot write, more words than fit into the time, or a text that
+        NotAligned: the text has no words, words that the aligner has no outputs for, or too many words for the time, or
             does not match.
         HarkError: the method cannot be used here.
     """
@@ -142,7 +142,7 @@ def _units(path: TokenPath, words: Sequence[str], tokens: Sequence[Sequence[int]
     onsets = [max(0.0, path.first[i] * frame_s + START_BIAS_S) for i in range(len(path.first))]
     for number, word in enumerate(words):
         first, after = int(starts[number]), int(starts[number + 1])
-        if first == after:  # the model cannot write it: it keeps its position but has no duration
+        if first == after:  # the model has no output for it: it keeps its position but has no duration
             rows.append(AlignedUnit("word", word, at, at, 0.0))
             continue
         last = after - 1
@@ -172,7 +172,7 @@ def _confidence(shortfall: float, tokens: int) -> float:
 
 
 def joint_confidence(units: Sequence[AlignedUnit], tokens: Sequence[int]) -> float:
-    """Return the joint confidence of words, from theirs and their numbers of tokens; 0 if one has none."""
+    """Return the joint confidence of words, from theirs and their numbers of tokens; 0 if one is missing."""
     if any(unit.confidence <= 0 for unit in units):
         return 0.0
     nats = sum(count * math.log(unit.confidence) for unit, count in zip(units, tokens, strict=True))
@@ -180,13 +180,13 @@ def joint_confidence(units: Sequence[AlignedUnit], tokens: Sequence[int]) -> flo
 
 
 def _long_path(log_p: np.ndarray, tokens: Sequence[Sequence[int]]) -> TokenPath:
-    """Align in pieces: each with all words that could fit into it, of which the first part is final."""
+    """Align in windows, each with all words that could fit into it, of which the first part is final."""
     flat = [token for word in tokens for token in word]
     ends = np.cumsum([len(word) for word in tokens])
     first, last = np.full(len(flat), -1), np.full(len(flat), -1)
     own = np.empty(len(log_p))
     best = log_p.max(axis=1).astype(np.float64)
-    done, begin = 0, 0  # tokens, frames
+    done, begin = 0, 0  # tokens and frames
     while begin < len(log_p):
         piece = log_p[begin : begin + WINDOW_FRAMES]
         at_end = begin + len(piece) == len(log_p)
@@ -200,7 +200,7 @@ def _long_path(log_p: np.ndarray, tokens: Sequence[Sequence[int]]) -> TokenPath:
         kept = len(rest)
         frames = len(piece)
         if not at_end:
-            # Words that end where the rest of the piece has confirmed them.
+            # Words that end where the rest of the window has confirmed them.
             inside = [int(e) - done for e in ends if done < e <= done + len(rest)]
             kept = max((e for e in inside if 0 <= path.last[e - 1] < COMMIT_FRAMES), default=0)
             following = int(path.first[kept]) if kept < len(rest) else -1
@@ -217,9 +217,9 @@ def _long_path(log_p: np.ndarray, tokens: Sequence[Sequence[int]]) -> TokenPath:
 
 
 def _segmented(log_p: np.ndarray, flat: Sequence[int], aligner: Aligner) -> TokenPath:
-    """Align by the package ctc-segmentation (Kürzinger et al. 2020), which returns the first frame of each token.
+    """Align with the package ctc-segmentation (Kürzinger et al. 2020), which returns the first frame of each token.
 
-    A token lasts as long as it is more probable than the blank.
+    A token lasts while it is more probable than the blank.
     """
     ctc_segmentation = package()
     settings = ctc_segmentation.CtcSegmentationParameters(
@@ -245,7 +245,7 @@ def _segmented(log_p: np.ndarray, flat: Sequence[int], aligner: Aligner) -> Toke
 
 
 def stored_emission(library: Library, clip: Clip, aligner: Aligner) -> np.ndarray | None:
-    """Return a clip's emission [time, outputs]; None if there is none of this aligner, or not of the clip's length."""
+    """Return a clip's emission [time, outputs]; None if this aligner has none of the clip's length."""
     packed = library.emission(clip.id, aligner.name)
     if packed is None or abs(len(packed) - clip.duration_s / aligner.frame_s) > 1.5:
         return None
@@ -303,7 +303,8 @@ def align_clips(
 ) -> AlignReport:
     """Align clips of the library to their own texts and store words and phones under :func:`alignment_name`.
 
-    Clips aligned before are skipped. A clip that fails stays in the library unchanged and does not stop the others.
+    Clips that are already aligned are skipped. A clip that fails remains in the library unchanged and does not stop the
+    others.
     """
     check_method(method)
     name = alignment_name(aligner, method)
@@ -328,7 +329,7 @@ def align_clips(
     return AlignReport(frozenset(aligned), failed)
 
 
-LOOKED_UP = 200  # clips at once
+LOOKED_UP = 200  # clips per query
 
 
 def unaligned(library: Library, aligner: Aligner) -> list[int]:
@@ -343,7 +344,7 @@ def unaligned(library: Library, aligner: Aligner) -> list[int]:
     return missing
 
 
-ALIGNED_PEOPLE = 60  # of a library, unless more are asked for: six hours of speech
+ALIGNED_PEOPLE = 60  # number of people in a library, unless more are requested: six hours of speech
 
 
 def align_people(
@@ -353,10 +354,10 @@ def align_people(
     language: str = "en",
     reporter: Reporter | None = None,
 ) -> list[str]:
-    """Align recordings of the library's people, so that splice has them as voices; return the speakers.
+    """Align recordings of the library's people, so that splice can use them as voices; return the speakers.
 
     At most six minutes of each are aligned, including earlier alignments. The order of people is drawn by their names,
-    so a larger ``people`` keeps the earlier ones. A minute of speech takes about a second.
+    so a larger ``people`` includes the earlier ones. A minute of speech takes about a second.
     """
     by_speaker: dict[str, list[Clip]] = {}
     for clip in library.iter_clips(ClipQuery(language=language, imported=True, slices=False, text_known=True)):

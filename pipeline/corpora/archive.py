@@ -1,7 +1,7 @@
-"""Unpacking untrusted archives: nothing lands outside the folder, and nothing grows without bounds.
+"""Unpacking of untrusted archives, which writes nothing outside the folder, and limits sizes.
 
-Every name is checked before anything is written, links and special files are refused, and bytes and files are counted
-while they are written, whatever the archive claims.
+Every name is checked before anything is written, links and special files are rejected, and bytes and files are counted
+as they are written, whatever the archive claims.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from core.data_folder import storage_error, storing
 from core.errors import HarkError
 from core.worded import number, worded
 
-LARGEST_TOTAL = 2_000_000_000  # bytes, unpacked
+LARGEST_TOTAL = 2_000_000_000  # bytes after unpacking
 MOST_FILES = 20_000
-LONGEST_NAME = 240  # bytes of one name in a path; file systems allow 255
-DEEPEST = 12  # nested folders
+LONGEST_NAME = 240  # bytes per name in a path; file systems allow 255
+DEEPEST = 12  # maximum nested folders
 BLOCK = 1 << 16
-LARGEST_HEADER = 1 << 20  # bytes of a tar member's description
-LARGEST_DIRECTORY = 16_000_000  # bytes of a zip's table of contents
+LARGEST_HEADER = 1 << 20  # maximum bytes of a tar member's description
+LARGEST_DIRECTORY = 16_000_000  # maximum bytes of a zip's table of contents
 _END_OF_ZIP, _END_OF_ZIP64 = b"PK\x05\x06", b"PK\x06\x07"
 _END_BYTES, _LOCATOR_BYTES = 22, 20
 _OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.GzipFile, b"BZh": bz2.BZ2File}
@@ -39,8 +39,8 @@ def unpack(archive: Path | str, folder: Path | str) -> int:
     """Unpack a zip or tar (plain, gz, bz2) into a new or empty folder; return the number of files.
 
     Raises:
-        HarkError: not a zip or tar, damaged, a name that leads out of the folder, a link, too much content, or a full
-            disk. The caller removes the files unpacked until then.
+        HarkError: it is not a zip or tar, is damaged or too large, has a link or a name that leads out of the folder,
+            or the disk is full. The caller removes the files unpacked so far.
     """
     archive, folder = Path(archive), Path(folder)
     try:
@@ -54,7 +54,7 @@ def unpack(archive: Path | str, folder: Path | str) -> int:
                 continue
             count += 1
             target = folder / _safe(name)
-            # Other machines' file systems treat "A" and "a" as one name.
+            # Some file systems treat "A" and "a" as the same name.
             if str(target).casefold() in seen:
                 raise refused(worded("It contains the name %(name)s twice.", name=repr(name[:100])))
             seen.add(str(target).casefold())
@@ -70,11 +70,11 @@ def unpack(archive: Path | str, folder: Path | str) -> int:
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, _TooLarge) as error:
         raise refused(worded("It is damaged: %(error)s.", error=str(error))) from error
     except (RuntimeError, NotImplementedError, ValueError, struct.error) as error:
-        # Encrypted, or an unknown method.
+        # It is encrypted, or the method is unknown.
         raise refused(worded("It cannot be read: %(error)s.", error=str(error))) from error
     except OSError as error:
         if error.errno is None:
-            # How gzip and bz2 report damaged data.
+            # gzip and bz2 report damaged data by these.
             raise refused(worded("It is damaged: %(error)s.", error=str(error))) from error
         raise storage_error(error, "unpacking the archive") from error
     return count
@@ -89,7 +89,7 @@ def unpack_confined(archive: Path, folder: Path) -> None:
 
 
 def refused(why: str) -> HarkError:
-    """Make the error for an archive that is not unpacked."""
+    """Return the error for an archive that is rejected."""
     return HarkError(
         worded("The archive cannot be used."),
         why,
@@ -102,7 +102,7 @@ class _TooLarge(Exception):
 
 
 def _safe(name: str) -> PurePosixPath:
-    """Return a member's path below the folder. Raises HarkError if it leads elsewhere or no disk allows it."""
+    """Return a member's path below the folder. Raises HarkError if it leads elsewhere or is invalid on a disk."""
     plain = name.replace("\\", "/")
     parts = [part for part in plain.split("/") if part not in ("", ".")]
     leads_out = plain.startswith("/") or ".." in parts or (parts and parts[0][1:2] == ":")
@@ -136,7 +136,7 @@ def _members_of_zip(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
                 name = repr(info.filename[:100])
                 raise refused(worded("%(name)s in it is a link or a special file.", name=name))
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise refused(worded("It uses an unsupported compression method."))  # some ask for gigabytes of memory
+                raise refused(worded("It uses an unsupported compression method."))  # some require gigabytes of memory
             if info.is_dir():
                 yield info.filename, None
             else:
@@ -145,7 +145,7 @@ def _members_of_zip(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
 
 
 def _check_directory(archive: Path) -> None:
-    """Refuse a zip with too large a table of contents, which zipfile reads into memory as a whole."""
+    """Reject a zip whose table of contents is too large, which zipfile reads into memory as a whole."""
     size = archive.stat().st_size
     with archive.open("rb") as file:
         file.seek(max(0, size - _END_BYTES - _LOCATOR_BYTES - (1 << 16)))
@@ -173,7 +173,7 @@ def _members_of_tar(plain: IO[bytes]) -> Iterator[tuple[str, IO[bytes] | None]]:
 
 
 class _InSmallPieces(io.RawIOBase):
-    """A file that refuses large reads and skips: tarfile reads a member's description as a whole."""
+    """A file that rejects large reads and skips, because tarfile reads a member's description as a whole."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file

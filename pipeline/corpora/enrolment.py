@@ -1,7 +1,7 @@
-"""Enrolment recordings of a phrase: hints for speakers, checks of a take, storage, and detectors tried on them.
+"""Enrolment recordings (takes) of a phrase: hints for speakers, checks, storage, and detectors tried on them.
 
-Takes are clips of the library with ``source`` "recorded:<id>" and a role. "test" takes are never trained on, and a
-report counts them among people the detector has not been trained on; "train" takes are positives for training.
+Takes are clips of the library with ``source`` "recorded:<id>" and a role. "test" takes are never trained on, so a
+report counts them among the unseen speakers; "train" takes are positives for training.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ CORPUS = "recorded"  # prefix of every take's source
 TEST, TRAIN = "test", "train"
 ROLES = (TEST, TRAIN)
 LICENCE = "private"
-OWNER = "user-1"  # the portal's name for its first account: the command line records for the same person
+OWNER = "user-1"  # the portal's name for its first account, because the command line records for the same person
 
-COUNT = 10  # takes to record; if all 10 are detected, the rate is at least 72 % (Wilson, 95 %)
-TAKE_S = 4.0  # length of one recording
+COUNT = 10  # number of takes; if all 10 are detected, the rate is at least 72 % (Wilson, 95 %)
+TAKE_S = 4.0  # seconds per recording
 LONGEST_TAKE_S = 15.0
-MARGIN_S = 0.3  # stored around the speech
-QUIET_DB = -50.0  # RMS of the speech, dBFS: the input noise of a usual microphone is about 10 dB below
-FULL_SCALE = 0.985  # several samples in a row beyond it are clipped
+MARGIN_S = 0.3  # seconds stored on both sides of the speech
+QUIET_DB = -50.0  # RMS of the speech [dBFS]; the input noise of a usual microphone is about 10 dB below
+FULL_SCALE = 0.985  # several consecutive samples beyond this are clipped
 CLIPPED_SAMPLES = 3
 SHORTEST_SPEECH_S, LONGEST_SPEECH_S = 0.25, 3.5
-EDGE_S = 0.03  # speech that begins or ends this near to the take's edge is cut off
+EDGE_S = 0.03  # seconds; speech that begins or ends this close to the take's edge is truncated
 
-BEFORE_S, AFTER_S = 2.0, 1.0  # of silence around a take when a detector is tried on it
-SILENCE_LEVEL = 1e-4  # -80 dBFS: no microphone outputs zeros
+BEFORE_S, AFTER_S = 2.0, 1.0  # seconds of silence before and after a take when a detector is tried on it
+SILENCE_LEVEL = 1e-4  # -80 dBFS, because microphones do not output zeros
 
 
 @dataclass(frozen=True)
 class Hint:
-    """An instruction for the next take. ``away``: the speaker needs time to walk there."""
+    """An instruction for the next take; ``away`` means that the speaker needs time to walk there."""
 
     words: str
     away: bool = False
@@ -84,7 +84,7 @@ class Take:
 
     Attributes:
         audio: float32 [samples] at 16 kHz; empty without speech.
-        level_db: RMS of the speech, dBFS.
+        level_db: RMS of the speech [dBFS].
         problems: names in :data:`PROBLEMS`; with "nothing" it cannot be stored.
     """
 
@@ -100,7 +100,7 @@ class Take:
 
     @property
     def usable(self) -> bool:
-        """True if it contains speech, so that it can be stored."""
+        """Whether it contains speech, so that it can be stored."""
         return len(self.audio) > 0
 
     @property
@@ -114,10 +114,10 @@ def hints(count: int) -> list[Hint]:
 
 
 def examine(audio: np.ndarray, hint: str = "", identifier: str = "") -> Take:
-    """Check a recording [samples, 16 kHz], and cut it to the part to store.
+    """Check a recording [samples, 16 kHz], and trim it to the part to store.
 
     Args:
-        identifier: takes with the same one are stored once; without one, takes with the same audio.
+        identifier: takes with the same identifier are stored once; without it, takes with the same audio are.
     """
     start, end = speech_bounds(audio, "silero")
     if start == end:
@@ -140,7 +140,7 @@ def examine(audio: np.ndarray, hint: str = "", identifier: str = "") -> Take:
 
 
 def takes_in(folder: Path) -> list[tuple[Path, Take]]:
-    """Return the examined recordings in a folder. Raises HarkError: it has none, or one is damaged."""
+    """Return the examined recordings in a folder. Raises HarkError if it has none or one is damaged."""
     check_folder(folder)
     files = [path for path in files_below(folder) if is_audio(path)]
     if not files:
@@ -158,7 +158,7 @@ def keep(library: Library, takes: Iterable[Take], *, keyphrase: Keyphrase, speak
     """Store takes of a phrase as clips and return their ids; known takes are not stored again.
 
     Raises:
-        HarkError: a take without speech, or a library that cannot be written to.
+        HarkError: a take has no speech, or the library cannot be written to.
     """
     clips = []
     for take in takes:
@@ -181,7 +181,7 @@ def keep(library: Library, takes: Iterable[Take], *, keyphrase: Keyphrase, speak
 
 
 def kept_takes(library: Library, *, phrase: str = "", language: str = "") -> list[Clip]:
-    """Return the takes in use, in order of recording; with ``phrase`` (normalized), only its takes."""
+    """Return the stored takes, in order of recording; with ``phrase`` (normalized), only its takes."""
     return [
         clip
         for clip in library.with_source(CORPUS)
@@ -196,7 +196,7 @@ def set_role(library: Library, clips: Iterable[Clip], role: str) -> None:
 
 
 def heard(detector: Detector, takes: Sequence[np.ndarray]) -> list[bool]:
-    """Return for each take [samples, 16 kHz] whether the detector fires on it, with silence before and after."""
+    """Return for each take [samples, 16 kHz] whether the detector detects it, with silence before and after."""
     rng = np.random.default_rng(0)
     result = []
     for audio in takes:

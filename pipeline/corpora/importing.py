@@ -1,7 +1,7 @@
 """``./hark library import``: turn the audio and transcripts of a corpus into clips of the library.
 
 An import can be interrupted at any point and run again: known clips are recognized by their source (corpus and path)
-before decoding, and by their samples after it. Memory does not grow with the corpus.
+before decoding, and by their samples afterwards. Memory does not grow with the corpus.
 """
 
 from __future__ import annotations
@@ -39,12 +39,13 @@ from pipeline.corpora.layouts.utterance import Utterance
 from pipeline.corpora.licences import UNKNOWN_LICENCE
 from pipeline.corpora.listing import Listing, listed_corpus
 
-ENGINE = "corpus"  # the engine of all imported clips
-SHORTEST_S = 0.2  # too short for a word
-LONGEST_S = 60.0  # with a transcript, too long to align at once
-PIECE_S = 30.0  # recordings without a transcript are cut into pieces of this length
-CHUNK = 64  # utterances looked up, and clips stored, at a time
-SPREAD = 64  # with a limit, the corpus is read in this many interleaved parts, so that all its speakers are in
+ENGINE = "corpus"  # the ``engine`` of all imported clips
+SHORTEST_S = 0.2  # seconds; shorter audio cannot contain a word
+LONGEST_S = 60.0  # seconds; longer audio with a transcript cannot be aligned at once
+PIECE_S = 30.0  # seconds per chunk into which recordings without a transcript are cut
+CHUNK = 64  # utterances looked up, and clips stored, at once
+# Number of interleaved parts in which a corpus is read if there is a limit, so that all speakers are included.
+SPREAD = 64
 
 
 @dataclass
@@ -56,10 +57,10 @@ class ImportReport:
         already_there: clips that the library had, by source or by their samples.
         skipped: {reason: count}; reasons: missing, unreadable, empty, too short, too long, silent, and the problems
             that the layouts name (``pipeline.corpora.layouts.utterance``).
-        transcribed: clips that had no text before and have one now.
-        unknown_text: those of ``added`` without a transcript, which can only be negatives, and with care.
-        licence: of the clips (each one's own if the corpus gives it); ``licence_from`` is its source.
-        limit_reached: stopped by the limit of hours, not at the end of the corpus.
+        transcribed: known clips that had no text and now have one.
+        unknown_text: those of ``added`` without a transcript, which can only be negatives, used with care.
+        licence: licence of clips for which the corpus gives none; ``licence_from`` is its source.
+        limit_reached: whether the import stopped at the limit of hours, not at the end of the corpus.
     """
 
     added: int = 0
@@ -102,13 +103,13 @@ def import_corpus(
     Args:
         folder: the corpus.
         language: of utterances for which the corpus does not give it.
-        licence: of the clips; default: from the folder's SOURCE, LICENSE or README file, else "unknown".
-        limit_hours: the most hours of this corpus in the library, including earlier imports, spread over the whole
-            corpus. None: all of it.
-        own: the files are trusted, so this process reads them itself, in a twentieth of the time.
+        licence: licence of the clips; by default, from the folder's SOURCE, LICENSE or README file, else "unknown".
+        limit_hours: maximum hours of this corpus in the library, including earlier imports, spread over the whole
+            corpus; None for all of it.
+        own: whether the files are trusted, so that this process reads them itself, in a twentieth of the time.
 
     Raises:
-        HarkError: no such folder, not a corpus, or the library cannot be written to.
+        HarkError: the folder does not exist or is not a corpus, or the library cannot be written to.
     """
     folder = Path(folder).resolve()
     listing = listed_corpus(folder, own)
@@ -147,8 +148,8 @@ def utterances_of(
 
 
 def _interleaved(utterances: Iterable[tuple[str, Utterance]]) -> Iterator[tuple[str, Utterance]]:
-    """Yield the utterances of each part in turn, from a temporary file, so that memory does not grow with them."""
-    places = [array("Q") for _ in range(SPREAD)]  # of each part's utterances in the file
+    """Yield one utterance of each part in turn, from a temporary file, so that memory does not grow."""
+    places = [array("Q") for _ in range(SPREAD)]  # positions in the file of each part's utterances
     with TemporaryFile() as file:
         for source, utterance in utterances:
             places[zlib.crc32(source.encode("utf-8", "backslashreplace")) % SPREAD].append(file.tell())
@@ -162,7 +163,7 @@ def _interleaved(utterances: Iterable[tuple[str, Utterance]]) -> Iterator[tuple[
 
 @contextmanager
 def reading(folder: Path) -> Iterator[None]:
-    """Raise HarkError if the corpus cannot be read in the block, or is gone at its end."""
+    """Raise HarkError if the corpus cannot be read in the block, or has vanished at its end."""
     try:
         yield
     except OSError as error:  # from the listing; unreadable recordings are counted instead
@@ -172,7 +173,7 @@ def reading(folder: Path) -> Iterator[None]:
 
 
 def disappeared(folder: Path) -> HarkError | None:
-    """Return the error for a corpus that vanished while it was read, as with a lost drive; None if it is there."""
+    """Return the error for a corpus that vanished while it was read, such as with a lost drive, else None."""
     try:
         if any(Path(folder).iterdir()):
             return None
@@ -186,8 +187,8 @@ def disappeared(folder: Path) -> HarkError | None:
 
 
 def unreadable(folder: Path, error: OSError) -> HarkError:
-    """Make the error for a corpus whose own files, usually its transcripts, cannot be read."""
-    # Name it below the corpus's folder only: users need not know the server's paths.
+    """Return the error for a corpus whose own files, usually its transcripts, cannot be read."""
+    # It names only paths below the corpus's folder, because users need not know the server's paths.
     where = Path(error.filename or folder)
     named = where.relative_to(folder.parent) if where.is_relative_to(folder.parent) else where.name
     return HarkError(
@@ -209,7 +210,7 @@ def import_peoples_speech(
     A second run with a higher limit continues from there. ``location`` may be a local folder of its parquet files.
 
     Raises:
-        HarkError: the ``datasets`` package is missing, no network, or the library cannot be written to.
+        HarkError: the ``datasets`` package or the network is missing, or the library cannot be written to.
     """
     reporter.stage("import", f"People's Speech, {configuration}: up to {limit_hours:g} hours")
     report = ImportReport(corpus=peoples_speech.CORPUS, layout="People's Speech", licence_from="the corpus")
@@ -247,7 +248,7 @@ def _import(
     total: int = 0,
 ) -> None:
     """Look up, decode and store in chunks until the library has ``limit_hours``, or all ``total`` utterances."""
-    # Threads: foreign files are decoded in processes of their own, and libsndfile and soxr release Python's lock.
+    # Threads suffice: untrusted files are decoded in other processes, and libsndfile and soxr release Python's lock.
     workers = usable_cores()
     limit_s = None if limit_hours is None else limit_hours * 3600
     waiting: deque[Future[IncomingClip]] = deque()
@@ -277,7 +278,7 @@ def _import(
                 if reached():
                     break
                 waiting.append(pool.submit(decode, source, utterance))
-                # Few at a time: memory holds only clips that are decoded but not yet stored.
+                # Few at a time, so that memory holds only clips that are decoded but not stored yet.
                 while len(waiting) > 2 * workers:
                     decoded.append(waiting.popleft().result())
                 if len(decoded) >= CHUNK:
@@ -293,7 +294,7 @@ def _import(
 
 
 def store_clips(clips: Iterable[IncomingClip], library: Library, language: str, report: ImportReport) -> None:
-    """Store decoded utterances in one transaction, except samples that the library has."""
+    """Store decoded utterances in one transaction, except samples that the library already has."""
     new: dict[str, NewClip] = {}
     for clip in clips:
         if clip.samples is None:
@@ -310,7 +311,7 @@ def store_clips(clips: Iterable[IncomingClip], library: Library, language: str, 
             audio=clip.samples,
             text=(utterance.text or "") if normalized else "",
             text_normalized=normalized,
-            # A transcript of punctuation only ("...", "???") is worth as little as none.
+            # A transcript of only punctuation ("...", "???") counts as none.
             text_known=bool(normalized),
             language=spoken,
             engine=ENGINE,
@@ -321,7 +322,7 @@ def store_clips(clips: Iterable[IncomingClip], library: Library, language: str, 
     there = library.digests_present(list(new))
     wanted = [clip for digest, clip in new.items() if digest not in there]
     ids = library.add_clips(wanted, once=True)
-    # Another import may have stored the same samples meanwhile: then it is that import's clip.
+    # Another import may have stored the same samples in the meantime; the clip then belongs to that import.
     sources = {clip.id: clip.source for clip in library.clips(ids)}
     added = [clip for clip_id, clip in zip(ids, wanted, strict=True) if sources.get(clip_id) == clip.source]
     report.already_there += len(new) - len(added)
@@ -335,7 +336,7 @@ def store_clips(clips: Iterable[IncomingClip], library: Library, language: str, 
 def _not_there(
     chunk: list[tuple[str, Utterance]], library: Library, language: str, report: ImportReport
 ) -> list[tuple[str, Utterance]]:
-    """Return the utterances with a new source; known clips get transcripts that the corpus has added since."""
+    """Return the utterances with a new source; known clips get transcripts that the corpus has since added."""
     there = {clip.source: clip for clip in library.of_sources([source for source, _ in chunk])}
     texts: dict[int, tuple[str, str]] = {}
     for source, utterance in chunk:
@@ -361,7 +362,7 @@ def _decode(source: str, utterance: Utterance, own: bool) -> IncomingClip:
         if utterance.audio.stat().st_size == 0:
             return IncomingClip(source, utterance, None, "empty")
         seconds = min(max(0.0, utterance.duration_s or LONGEST_S + 1.0), LONGEST_S + 1.0)
-        if utterance.offset_s is None:  # a file longer than it claims is refused for its length
+        if utterance.offset_s is None:  # a file longer than its header claims is rejected for its length
             seconds = LONGEST_S + 1.0
         if not seconds:
             return IncomingClip(source, utterance, None, "empty")
@@ -374,7 +375,7 @@ def _decode(source: str, utterance: Utterance, own: bool) -> IncomingClip:
 
 
 def usable_samples(audio: np.ndarray) -> tuple[np.ndarray | None, str]:
-    """Convert audio [samples] at 16 kHz to int16 samples, or return None and why it is unusable as a clip."""
+    """Convert audio [samples] at 16 kHz to int16 samples, or return None and the reason why it is unusable."""
     if not len(audio):
         return None, "empty"
     if len(audio) < SHORTEST_S * SAMPLE_RATE:
@@ -387,7 +388,7 @@ def usable_samples(audio: np.ndarray) -> tuple[np.ndarray | None, str]:
 
 
 def _pieces(utterance: Utterance, lengths: dict[Path, float], own: bool) -> Iterator[Utterance]:
-    """Split a long recording of unknown text into pieces, so that hours of negatives are not lost."""
+    """Split a long recording without a transcript into chunks, so that hours of negatives are not lost."""
     seconds = 0.0
     if utterance.text is None and utterance.offset_s is None and not utterance.problem:
         if utterance.audio not in lengths:  # a corpus may be listed more than once
@@ -398,14 +399,14 @@ def _pieces(utterance: Utterance, lengths: dict[Path, float], own: bool) -> Iter
         return
     start = 0.0
     while start < seconds:
-        # The last piece takes the rest, up to half a piece more.
+        # The last chunk takes the rest, up to half a chunk more.
         length = PIECE_S if seconds - start > 1.5 * PIECE_S else seconds - start
         yield replace(utterance, offset_s=start, duration_s=length)
         start += length
 
 
 def _measured(audio: Path, own: bool) -> float:
-    """Measure a recording in seconds, 0 if unreadable; headers may lie, or lack it (a FLAC from a pipe)."""
+    """Measure a recording's duration [s], 0 if unreadable; headers may be false or lack it (a FLAC from a pipe)."""
     try:
         return seconds_of_audio(audio) if own else seconds_of(audio)
     except (HarkError, OSError):
@@ -413,7 +414,7 @@ def _measured(audio: Path, own: bool) -> float:
 
 
 def _place(folder: Path, utterance: Utterance) -> str:
-    """Return the place of an utterance in its corpus: the path, and the time if it is a part of a file."""
+    """Return the position of an utterance in its corpus: the path, and the time if it is a part of a file."""
     path = os.path.relpath(utterance.audio, folder).replace(os.sep, "/").encode("utf-8", "backslashreplace").decode()
     return path if utterance.offset_s is None else f"{path}@{utterance.offset_s:.3f}+{utterance.duration_s or 0:.3f}"
 
@@ -421,7 +422,7 @@ def _place(folder: Path, utterance: Utterance) -> str:
 def corpus_name(folder: Path) -> str:
     """Return the corpus's name in the library: the folder's name and a digest of its full path.
 
-    Two folders "wavs" are two corpora. A corpus that has moved is decoded again, but its samples are recognized.
+    Two folders named "wavs" are two corpora. A corpus that was moved is decoded again, but its samples are recognized.
     """
     digest = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:8]
     return f"{folder.resolve().name.replace(':', '-')}-{digest}"

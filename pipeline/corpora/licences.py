@@ -23,7 +23,7 @@ LICENCES: tuple[tuple[str, str], ...] = (
     (r"\bMIT\b(?: licen[cs]e)?", "MIT"),
     (r"\b(?:GNU )?GPL\b|GNU general public licen[cs]e", "GPL"),
     (r"\bpublic[- ]domain\b", "public domain"),
-    # The wording of CMU ARCTIC, Festvox and others.
+    # Matches the wording of CMU ARCTIC, Festvox and others.
     (r"\bfree licen[cs]e\b|granted, free of charge, to use and distribute", "free (see the corpus)"),
 )
 UNKNOWN_LICENCE = "unknown"
@@ -32,7 +32,7 @@ UNKNOWN_LICENCE = "unknown"
 def licence_of(folder: Path) -> tuple[str, str]:
     """Return the licence in a corpus's own files, and the file's name; ("unknown", "") if none names one.
 
-    Several licences in a file are joined by " AND ": a user of a clip has to heed them all.
+    Several licences in a file are joined by " AND ", because all of them apply to a clip.
     """
     order = {"source": 0, "licen": 1, "copyi": 2, "readm": 3}
     named = (path for path in folder.iterdir() if LICENCE_FILES.fullmatch(path.name))
@@ -42,7 +42,7 @@ def licence_of(folder: Path) -> tuple[str, str]:
             text = " ".join(file.read(100_000).split())
         names = []
         for pattern, name in LICENCES:
-            # "MIT" is also a German word and a university; for other names case does not matter.
+            # "MIT" is also a German word and a university; in other names, case does not matter.
             if found := re.search(pattern, text, 0 if name == "MIT" else re.IGNORECASE):
                 version = re.match(r"\D{0,30}?(\d\.\d)\b", text[found.end() :]) if name.startswith("CC-") else None
                 names.append(f"{name}-{version[1]}" if version else name)

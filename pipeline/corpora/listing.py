@@ -29,10 +29,10 @@ def listed_corpus(folder: Path, own: bool) -> Listing:
     """List the corpus in a folder.
 
     Args:
-        own: it is trusted, so this process reads it.
+        own: whether it is trusted, so that this process reads it.
 
     Raises:
-        HarkError: no such folder, not a corpus; the process that read it was stopped.
+        HarkError: it does not exist or is not a corpus, or the process that read it was stopped.
         OSError: it cannot be read.
     """
     if own:
@@ -50,7 +50,7 @@ def listed_corpus(folder: Path, own: bool) -> Listing:
 
 
 def told(folder: str) -> Iterator[Any]:
-    """Yield, in the confined process, layout, licence and its file, then utterances, for :func:`listed_corpus`."""
+    """Yield layout, licence and its file, then utterances, from the confined process to :func:`listed_corpus`."""
     layout = layout_of(Path(folder))
     yield [layout.name, *licence_of(Path(folder))]
     for utterance in layout.utterances(Path(folder)):
@@ -59,7 +59,7 @@ def told(folder: str) -> Iterator[Any]:
 
 
 def _utterance(folder: Path, values: Any) -> Utterance:
-    """Validate an utterance of the confined process, which a corpus may control. Raises HarkError: not an utterance."""
+    """Validate an utterance of the confined process, which a corpus may control. Raises HarkError."""
     if not isinstance(values, dict) or set(values) != {field.name for field in fields(Utterance)}:
         raise nonsense()
     audio = Path(str(values["audio"]))

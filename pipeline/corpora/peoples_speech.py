@@ -1,8 +1,8 @@
 """Streams MLCommons' People's Speech (huggingface.co/datasets/MLCommons/peoples_speech) or a local copy of its format.
 
 The format: parquet files whose rows have ``id``, ``audio`` (a struct of ``bytes``, an encoded file, and ``path``),
-``text``, ``duration_ms`` and in some copies ``licence`` or ``license``. Rows are streamed: neither disk nor memory ever
-contains more than a part of the corpus.
+``text``, ``duration_ms`` and in some copies ``licence`` or ``license``. Rows are streamed, so disk and memory hold only
+a part of the corpus at a time.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ from core.worker_process import WorkerGone, WorkerProcess
 
 REPOSITORY = "MLCommons/peoples_speech"
 CORPUS = "peoples-speech"
-# The licences of the corpus's parts, by its page; a row's own licence takes precedence.
+# The licences of the corpus's parts, from its page; a row's own licence takes precedence.
 LICENCES = {"clean": "CC-BY", "dirty": "CC-BY", "clean_sa": "CC-BY-SA", "dirty_sa": "CC-BY-SA"}
 CONFIGURATION = "clean"  # checked by a recognizer, and free of share-alike
-NAME = "tps"  # of its environment: ./hark engines enable tps
+NAME = "tps"  # name of its environment: ./hark engines enable tps
 HOW_TO_ENABLE = worded("Run ./hark engines enable tps, then the same command again.")
-START_TIMEOUT_S, ROWS_TIMEOUT_S = 120.0, 900.0  # of the worker; a slow network fetches a large file first
+# Time limits of the worker; a slow network may first have to fetch a large file.
+START_TIMEOUT_S, ROWS_TIMEOUT_S = 120.0, 900.0
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def available() -> Readiness:
 def rows(
     skip: Callable[[str], bool], location: str | Path = REPOSITORY, configuration: str = CONFIGURATION
 ) -> Iterator[SpeechRow]:
-    """Yield rows of the training split in the corpus's order, decoded one at a time; stop when you have enough.
+    """Yield rows of the training split in the corpus's order, decoded one at a time.
 
     Args:
         skip: returns True for identifiers of rows to skip without decoding.
@@ -67,7 +68,7 @@ def rows(
         configuration: clean, clean_sa, dirty, dirty_sa.
 
     Raises:
-        HarkError: no environment, no such folder or dataset, no network, a damaged file.
+        HarkError: the environment, folder, dataset or network is missing, or a file is damaged.
     """
     available().require("The People's Speech cannot be read.")
     for number, (row, encoded) in enumerate(_stream(location, configuration)):
@@ -79,7 +80,7 @@ def rows(
 
 
 def _stream(location: str | Path, configuration: str) -> Iterator[tuple[dict[str, str], bytes]]:
-    """Yield each row's columns, and its encoded audio (empty: none), as the worker reads them."""
+    """Yield each row's columns, and its encoded audio (empty if missing), as the worker reads them."""
     folder = Path(location).expanduser()
     wish = {
         "files": _parquet_files(folder.resolve(), configuration) if folder.is_dir() else [],
@@ -115,7 +116,7 @@ def _stream(location: str | Path, configuration: str) -> Iterator[tuple[dict[str
 
 
 def _parquet_files(folder: Path, configuration: str) -> list[str]:
-    """Return a configuration's training files, by folder and file name; all files if none is named like that."""
+    """Return a configuration's training files, by folder and file name; all files if none has such a name."""
     files = sorted(folder.rglob("*.parquet"))
     if not files:
         raise HarkError(

@@ -1,6 +1,6 @@
-"""The process that reads The People's Speech with the package ``datasets``, some rows at a time.
+"""The process that reads The People's Speech with the package ``datasets``, several rows at a time.
 
-A request's ``path`` is a folder: its ``rows.json`` lists the rows, and their encoded audio lies beside it.
+A request's ``path`` is a folder, whose ``rows.json`` lists the rows; their encoded audio is next to it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from core.worker_protocol import Speak, Unavailable, serve
 
-ROWS = 32  # in an answer
+ROWS = 32  # rows per answer
 
 
 def set_up() -> tuple[dict[str, Any], Speak]:
@@ -44,7 +44,7 @@ def _rows(datasets: Any, wish: dict[str, Any]) -> Iterator[dict[str, Any]]:
     else:
         stream = datasets.load_dataset(wish["location"], wish["configuration"], **more)
     if isinstance((stream.features or {}).get("audio"), datasets.Audio):
-        # Undecoded bytes: decoding by datasets needs torchcodec, which needs a matching ffmpeg.
+        # Undecoded bytes, because decoding by datasets requires torchcodec, which requires a matching ffmpeg.
         stream = stream.cast_column("audio", datasets.Audio(decode=False))
     yield from stream
 

@@ -1,1 +1,1 @@
-"""Trained detectors in use: on files, over Wyoming, in a browser."""
+"""Running of trained detectors: on files, over Wyoming, in a browser."""

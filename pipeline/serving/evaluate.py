@@ -1,4 +1,4 @@
-"""Measuring a bundle on a user's recordings: some with its phrase once in each, others without it."""
+"""Measurement of a bundle on a user's recordings: some contain its phrase once, others do not contain it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from pipeline.serving.detection import HeardFile, listen
 class Outcome:
     """The result of a detector at one of its thresholds."""
 
-    fa_per_day: float  # false alarms a day for which the threshold was set
+    fa_per_day: float  # false alarms per day for which the threshold was set
     threshold: float
-    missed: list[str]  # recordings with the phrase in which the detector did not fire
-    duplicates: int  # further detections in a recording with the phrase
+    missed: list[str]  # recordings with the phrase that had no detection
+    duplicates: int  # number of additional detections in recordings with the phrase
     alarms: list[tuple[str, float]]  # file and time [s] of each detection without the phrase
     miss_rate: Interval
     fa_per_hour: Interval
@@ -36,8 +36,8 @@ class Evaluation:
 
     positives: int
     negatives: int
-    hours: float  # without the phrase
-    outcomes: list[Outcome]  # by threshold, the most permissive one first
+    hours: float  # hours without the phrase
+    outcomes: list[Outcome]  # by threshold, the lowest first
     failed: list[HeardFile]
 
 
@@ -45,10 +45,10 @@ def evaluate(detector: Detector, positives: Path | None, negatives: Path | None,
     """Measure a detector at each threshold of its bundle.
 
     Args:
-        positives: a folder of recordings, each with the phrase once; None: misses are not measured.
-        negatives: a folder of recordings of any length without it; None: false alarms are not measured.
+        positives: a folder of recordings, each with the phrase once; None to measure no misses.
+        negatives: a folder of recordings of any length without it; None to measure no false alarms.
 
-    Raises HarkError: a folder is missing or has no recordings, or the detector failed.
+    Raises HarkError if a folder is missing or has no recordings, or the detector fails.
     """
     with_phrase, without = (_recordings(folder) if folder else [] for folder in (positives, negatives))
     reporter.stage("evaluate", f"Scoring {len(with_phrase) + len(without)} recordings")

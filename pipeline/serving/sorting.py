@@ -1,7 +1,7 @@
-"""Clips that made a device's detector fire, or nearly, sorted before a person listens: phrase, other, unsure.
+"""Sorting of activations and near misses, before a person listens, into phrase, other and unsure.
 
 Two models that are independent of the detector judge them: the phones of Hark's own recognizer, and the words of the
-best recognizer on this machine. Recognizers seldom spell invented names right, so missing words alone refute nothing,
+best recognizer on this machine. Recognizers seldom spell invented names correctly, so missing words are not evidence,
 but the phrase among the words confirms it.
 """
 
@@ -22,10 +22,10 @@ from pipeline.training.scoring.languages import is_known
 
 PHRASE, OTHER, UNSURE = "phrase", "other", "unsure"
 # Scores of ``keyword_scoring.phone_score``. Of 63 utterances of eight phrases (speech/custom-keywords, which are in the
-# recognizer's training data) 56 were sorted as the phrase and 7 as unsure; 260 of other phrases all as other.
+# recognizer's training data), 56 were sorted as the phrase and 7 as unsure; all 260 of other phrases as other.
 SURE, NOT_AT_ALL = 0.95, 0.1
-CONFIRMED = 0.5  # enough if the words contain the phrase too
-PADDING_S = 0.3  # of silence around the audio for recognizers
+CONFIRMED = 0.5  # sufficient score if the words contain the phrase too
+PADDING_S = 0.3  # seconds of silence around the audio for recognizers
 LONGEST_TEXT = 200  # characters
 TIMEOUT_S = 60.0
 
@@ -56,13 +56,13 @@ def sorted_here(phrase: str, language: str, audio: np.ndarray) -> Sorted:
     padded = np.pad(audio, round(PADDING_S * SAMPLE_RATE))
     text = _words(padded, language)
     contains_phrase = bool(text) and can_be_heard_in(phrase, text, language)
-    # The recognizer knows only the phones of English.
+    # The recognizer has only English phones.
     score = phone_score(padded, Keyphrase.of(phrase, language)) if is_known(language) else None
     return Sorted(sorted_by(score, contains_phrase), text)
 
 
 def sorted_by(score: float | None, contains_phrase: bool) -> str:
-    """Classify by a phone score from 0 to 1 (None: there is none), and by whether the words contain the phrase."""
+    """Classify by a phone score from 0 to 1 (None if there is none) and by whether the words contain the phrase."""
     if score is None:
         return PHRASE if contains_phrase else UNSURE
     if score >= (CONFIRMED if contains_phrase else SURE):
@@ -71,10 +71,10 @@ def sorted_by(score: float | None, contains_phrase: bool) -> str:
 
 
 def _words(audio: np.ndarray, language: str) -> str:
-    """Return the words of this machine's best recognizer; "" if there is none for the language."""
+    """Return the words from this machine's best recognizer; "" if it has none for the language."""
     try:
         engine, _why = registry.choose(registry.AUTO, language)
-        if engine.hosted:  # audio from devices is never sent to others
+        if engine.hosted:  # audio from devices is never sent to other servers
             return ""
         segments = engine.recognize(audio, language)
     except HarkError:

@@ -24,13 +24,13 @@ class UntrainedStream:
 
     Attributes:
         threshold: the score from which the phrase counts as detected.
-        score_period_s: seconds from one score to the next.
+        score_period_s: seconds per score.
     """
 
     score_period_s = SCORE_PERIOD_S
 
     def __init__(self, keyphrase: Keyphrase) -> None:
-        """Load the phrase's scorer. Raises HarkError: the phrase has no phones, or the speech service fails."""
+        """Load the phrase's scorer. Raises HarkError without phones, or if the speech service fails."""
         self._phrase = keyphrase.text, keyphrase.language
         _none, self.threshold, samples = call(TIMEOUT_S, _score, *self._phrase)
         self._trigger = Trigger(self.threshold, round(REFRACTORY_S / SCORE_PERIOD_S))

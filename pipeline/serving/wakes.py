@@ -19,11 +19,11 @@ from core.http import Server, web_address
 from model.runtime.detector import Detection, logit
 
 WAKE, NEAR_MISS = "wake", "near_miss"  # webui.listening.models.Sample.Kind
-KEPT_S = 2.5  # of the latest audio, to be sent
-MARGIN = 1.5  # logits below the threshold from which a score is a near miss
-SETTLED_S = 1.0  # a near miss is final once the score stayed below the threshold for this long
-APART_S = 3.0  # so that one utterance is sent once
-MOST_WAITING = 20  # recordings that wait to be sent; further ones are dropped
+KEPT_S = 2.5  # seconds of the latest audio, which are sent
+MARGIN = 1.5  # logits; a score less than this below the threshold is a near miss
+SETTLED_S = 1.0  # seconds below the threshold after which a near miss is final
+APART_S = 3.0  # minimum seconds between recordings, so that each utterance is sent once
+MOST_WAITING = 20  # maximum recordings that wait to be sent; further ones are dropped
 TIMEOUT_S = 90.0
 
 
@@ -69,12 +69,12 @@ class WakeWatch:
 
 
 class WakeSender:
-    """Sends recordings to a portal from a thread of its own; failures are logged, and those recordings dropped."""
+    """Sends recordings to a portal from its own thread; failures are logged and their recordings dropped."""
 
     def __init__(self, address: str, token: str) -> None:
         """Start the thread.
 
-        ``address``: ``https://HOST/api/v1/detectors/ID/wakes``. Raises HarkError: it is invalid.
+        ``address`` is the URL ``https://HOST/api/v1/detectors/ID/wakes``. Raises HarkError if it is invalid.
         """
         if web_address(address) is None:
             raise HarkError(
@@ -87,7 +87,7 @@ class WakeSender:
         threading.Thread(target=self._send_all, daemon=True, name="wakes").start()
 
     def send(self, wake: Wake) -> None:
-        """Queue a recording; return at once."""
+        """Queue a recording without waiting."""
         try:
             self._waiting.put_nowait(wake)
         except queue.Full:
@@ -101,5 +101,5 @@ class WakeSender:
                 soundfile.write(file, wake.audio, SAMPLE_RATE, format="FLAC")
                 fields = {"kind": wake.kind, "score": f"{wake.score:.4f}", "device": socket.gethostname()[:60]}
                 self._server.ask("POST", "", data=fields, files={"audio": ("wake.flac", file.getvalue())})
-            except Exception as error:  # detection continues after any error
+            except Exception as error:  # detection must continue after any error
                 logging.getLogger(__name__).warning("a %s was not sent: %s", wake.kind, error)

@@ -2,7 +2,7 @@
 
 A client asks for the wake words (``describe``), may choose some (``detect``), and sends a stream of audio. It gets a
 ``detection`` for each utterance of a phrase, with the timestamp of the audio chunk in which it was detected, or
-``not-detected`` at the end of a stream without any.
+``not-detected`` at the end of a stream without detections.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ CHANNELS = range(1, 17)
 
 
 class Activation(NamedTuple):
-    """A wake word in a stream: its end, in seconds from the stream's start, and its score there."""
+    """A detected wake word: its end, in seconds from the stream's start, and its score there."""
 
     name: str
     time_s: float
@@ -52,9 +52,9 @@ OnActivation = Callable[[Activation], None]
 
 
 def open_wake_words(bundles: Sequence[Path], fa_per_day: float | None = None) -> dict[str, Detector]:
-    """Load detectors by their names for clients: the phrase with underscores, and a number if it is taken.
+    """Load detectors; return them by their names for clients: the phrase with underscores, and a number if taken.
 
-    Raises HarkError: a bundle is missing, damaged, or of another kind.
+    Raises HarkError if a bundle is missing, damaged or of another kind.
     """
     detectors: dict[str, Detector] = {}
     for path in bundles:
@@ -75,7 +75,7 @@ def open_wake_words(bundles: Sequence[Path], fa_per_day: float | None = None) ->
 
 
 def information(detectors: Mapping[str, Detector]) -> Info:
-    maker = Attribution(name="Hark", url="")  # the protocol requires one; Hark has no address
+    maker = Attribution(name="Hark", url="")  # the protocol requires one, but Hark has no URL
     models = [
         WakeModel(
             name=name,
@@ -97,10 +97,10 @@ def information(detectors: Mapping[str, Detector]) -> Info:
 
 
 class Stream:
-    """One stream of audio and its detectors, on models that other streams share."""
+    """One stream of audio and its detectors; streams share models."""
 
     def __init__(self, detectors: Mapping[str, Detector], sender: WakeSender | None = None) -> None:
-        """Begin after silence, without changing ``detectors``. ``sender``: gets activations and near misses."""
+        """Begin after silence, without changing ``detectors``. ``sender`` gets activations and near misses."""
         self._detectors = {name: _on_a_new_stream(detector) for name, detector in detectors.items()}
         self._sender = sender
         self._watches = {
@@ -109,7 +109,7 @@ class Stream:
         }
 
     def process(self, samples: np.ndarray) -> list[Activation]:
-        """Return the detections in the next samples (float32, 16 kHz), in order of time. Raises BundleError."""
+        """Return the detections in the next samples (float32, 16 kHz), ordered by time. Raises BundleError."""
         activations = [
             Activation(name, hit.time_s, hit.score)
             for name, detector in self._detectors.items()
@@ -131,7 +131,7 @@ class Stream:
 
 
 def _on_a_new_stream(detector: Detector) -> Detector:
-    """Return a detector with a stream of its own and the same loaded model, which may run in several threads."""
+    """Return a detector with its own stream and the same loaded model, which may run in several threads."""
     other = copy(detector)
     other._trigger = copy(detector._trigger)
     other.reset()
@@ -146,7 +146,7 @@ class MonoAudio:
         self._resampler: soxr.ResampleStream | None = None
 
     def take(self, chunk: AudioChunk) -> np.ndarray:
-        """Return the samples that a chunk adds to the stream. Raises ValueError: unsupported audio."""
+        """Return the samples that a chunk adds to the stream. Raises ValueError if the audio is not supported."""
         form = (chunk.rate, chunk.width, chunk.channels)
         if form != self._form:
             if chunk.rate not in RATES or chunk.channels not in CHANNELS or chunk.width not in (1, 2, 3, 4):
@@ -167,7 +167,7 @@ class MonoAudio:
 
 
 class WakeClient(AsyncEventHandler):
-    """A client, with a stream of its own that no other client can hear."""
+    """A client, whose stream no other client can access."""
 
     def __init__(
         self,
@@ -181,11 +181,11 @@ class WakeClient(AsyncEventHandler):
         super().__init__(reader, writer)
         self._sender = sender
         self._detectors, self._info, self._heard_by = detectors, info, heard_by
-        self._wanted = detectors  # to listen for
+        self._wanted = detectors  # those that it requested
         self._begin(0)
 
     async def run(self) -> None:
-        """Serve the client until it disconnects; its errors end only its own connection."""
+        """Serve the client until it disconnects; its errors end only this connection."""
         try:
             await super().run()
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -194,7 +194,7 @@ class WakeClient(AsyncEventHandler):
             logging.getLogger(__name__).warning("a client was dropped", exc_info=True)
 
     async def handle_event(self, event: Event) -> bool:
-        """Answer one event; false ends the connection."""
+        """Handle one event; return False to end the connection."""
         try:
             await self._answer(event)
         except BundleError as error:
@@ -221,7 +221,7 @@ class WakeClient(AsyncEventHandler):
     def _begin(self, timestamp: float) -> None:
         self._audio = MonoAudio()
         self._stream: Stream | None = None
-        self._now_ms = float(timestamp)  # start of the next chunk, unless that has its own timestamp
+        self._now_ms = float(timestamp)  # start of the next chunk, unless it has its own timestamp
         self._chunk_ms = round(timestamp)  # start of the last chunk
         self._has_detected = False
 
@@ -241,7 +241,7 @@ class WakeClient(AsyncEventHandler):
         self._chunk_ms, self._now_ms = round(begins_ms), begins_ms + 1000 * chunk.seconds
         if self._stream is None:
             self._stream = Stream(self._wanted, self._sender)
-        # In a thread, so that a long chunk of one client does not block others.
+        # Runs in a thread, so that a long chunk of one client does not block others.
         await self._tell(await asyncio.to_thread(self._stream.process, samples))
 
     async def _end(self) -> None:
@@ -268,7 +268,7 @@ def _plain(name: str) -> str:
 
 
 def server_at(uri: str) -> AsyncServer:
-    """Make the server for an address, not yet listening. Raises HarkError: unknown kind of address, or a taken one."""
+    """Return the server for a URI, not listening yet. Raises HarkError if its kind is unknown or it is taken."""
     try:
         address = urlparse(uri)
         if address.scheme == "tcp" and not address.port:
@@ -290,7 +290,7 @@ def server_at(uri: str) -> AsyncServer:
 
 
 def _refuse_taken_path(uri: str, path: Path) -> None:
-    """Refuse a path that is taken, unless by a socket that a server has left."""
+    """Reject an existing path, unless it is a socket that a server has left."""
     if not path.exists():
         return
     why = "It is a file, not a socket"
@@ -309,7 +309,7 @@ def _refuse_files(uri: str) -> None:
         try:
             mode = os.fstat(stream.fileno()).st_mode
             usable = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stream.isatty()
-        except (AttributeError, OSError, ValueError):  # closed
+        except (AttributeError, OSError, ValueError):  # it is closed
             usable = False
         if not usable:
             raise HarkError(
@@ -329,7 +329,7 @@ async def serve(
 ) -> None:
     """Serve clients until ``stopping`` is set (with ``stdio://``, or until stdin ends).
 
-    ``sender``: gets activations and near misses, if given. Raises HarkError: it cannot listen there.
+    ``sender``, if given, gets activations and near misses. Raises HarkError if it cannot listen there.
     """
     server = server_at(uri)
     info = information(detectors)

@@ -1,4 +1,4 @@
-"""The layouts of corpora, one file each, listed in :data:`LAYOUTS`; the first that recognizes a folder reads it."""
+"""Corpus layouts, one file each, listed in :data:`LAYOUTS`; the first that recognizes a folder reads it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LAYOUTS: tuple[Layout, ...] = (
 
 
 def layout_of(folder: Path) -> Layout:
-    """Return the layout of a corpus's folder. Raises HarkError: no such folder, or no audio in it."""
+    """Return the layout of a corpus's folder. Raises HarkError if it does not exist or has no audio."""
     check_folder(folder)
     for layout in LAYOUTS:
         if layout.recognizes(folder):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.corpora.layouts.utterance import UNREADABLE_TEXT, Utterance, is_file_of, lines_of
 
-# Sentences confirmed by listeners. The splits are parts of the validated ones.
+# Sentences that listeners confirmed. The splits are parts of the validated ones.
 VALIDATED = "validated.tsv"
 SPLITS = ("train.tsv", "dev.tsv", "test.tsv")
 

@@ -18,7 +18,7 @@ TRANSCRIPT_SUFFIX = ".trans.txt"
 
 
 def recognizes(folder: Path) -> bool:
-    """Return whether there is a ``*.trans.txt`` anywhere below."""
+    """Return whether there is a ``*.trans.txt`` anywhere below the folder."""
     return any(True for _ in _transcripts(folder))
 
 

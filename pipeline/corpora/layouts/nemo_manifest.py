@@ -20,7 +20,7 @@ def recognizes(folder: Path) -> bool:
 
 
 def utterances(folder: Path) -> Iterator[Utterance]:
-    """Yield utterances in order; an empty text is an unknown one; paths are absolute or relative to the manifest."""
+    """Yield utterances in order; an empty text means unknown; paths are absolute or relative to the manifest."""
     for manifest in _manifests(folder):
         yield from utterances_of(manifest)
 
@@ -71,7 +71,7 @@ def _word(value: object) -> str:
 
 
 def _seconds(value: object) -> float | None:
-    """Return a number, infinite if no recording is that long; None if it is not a number."""
+    """Return a number [s], infinity if no recording is that long; None if it is not a number."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
     return float(value) if abs(value) < LONGEST_RECORDING_S else math.inf

@@ -1,4 +1,4 @@
-"""A folder of audio; ``name.txt`` (or .lab, .normalized.txt) beside ``name.wav`` holds its transcript."""
+"""A folder of audio; ``name.txt`` (or .lab, .normalized.txt) next to ``name.wav`` is its transcript."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ TRANSCRIPT_SUFFIXES = (".txt", ".normalized.txt", ".lab")
 
 
 def has_audio(folder: Path) -> bool:
-    """Return whether there is an audio file anywhere below."""
+    """Return whether there is an audio file anywhere below the folder."""
     return any(is_audio(path) for path in files_below(folder))
 
 
 def has_transcripts(folder: Path) -> bool:
-    """Return whether there is an audio file with a transcript beside it anywhere below."""
+    """Return whether there is an audio file with a transcript anywhere below the folder."""
     return any(is_audio(path) and _transcript(folder, path) is not None for path in files_below(folder))
 
 
 def utterances(folder: Path) -> Iterator[Utterance]:
-    """Yield all audio in order of path, with any transcript beside it; a subfolder counts as one speaker."""
+    """Yield all audio in order of path, with its transcript if there is one; a subfolder counts as one speaker."""
     for path in files_below(folder):
         if not is_audio(path):
             continue

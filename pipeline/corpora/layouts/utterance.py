@@ -1,4 +1,4 @@
-"""The output of every layout reader: utterances one by one, without reading any audio."""
+"""The output of all layout readers: utterances one by one, without reading any audio."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ AUDIO_SUFFIXES = frozenset(
     (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4", ".aac", ".wma", ".webm")
     + (".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".sph")
 )
-LONGEST_TEXT = 1 << 16  # bytes of a line or of a transcript; a minute of speech takes a thousandth of it
+LONGEST_TEXT = 1 << 16  # bytes of a line or of a transcript; a minute of speech needs a thousandth of this
 OUTSIDE = "outside of the corpus"
 UNREADABLE_TEXT = "text unreadable or too long"
 
@@ -21,12 +21,12 @@ class Utterance:
     """An utterance of a corpus.
 
     Attributes:
-        audio: its file; whether it exists and is audio is checked later.
-        text: the transcript, as the corpus has it; None if there is none.
+        audio: the file, which may not exist or not be audio; this is checked later.
+        text: the transcript as in the corpus; None if there is none.
         speaker: the speaker, "" if unknown; the same name means the same person, across corpora too.
-        language, licence: if the corpus gives them for each utterance.
-        offset_s, duration_s: the part of the file [seconds]; None: all of it.
-        problem: why it is unusable, "" if no reason is known; its audio must not be opened.
+        language, licence: set if the corpus gives them for each utterance.
+        offset_s, duration_s: the part of the file [seconds]; None for all of it.
+        problem: why it is unusable, so that its audio must not be opened; "" if usable as far as known.
     """
 
     audio: Path
@@ -41,7 +41,7 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Layout:
-    """A layout: its name, a test whether it fits a folder, and a reader of utterances in a fixed order."""
+    """A layout: its name, a test that recognizes its folders, and a reader of utterances in a fixed order."""
 
     name: str
     recognizes: Callable[[Path], bool]
@@ -50,8 +50,8 @@ class Layout:
     def utterances(self, folder: Path) -> Iterator[Utterance]:
         """Yield the utterances of a corpus, marking audio outside its folder as a problem.
 
-        A corpus may be untrusted: files that it names outside its own folder, also through links, have a problem,
-        whether they exist or not.
+        A corpus may be untrusted, so files that it names outside its own folder, also through links, have a problem,
+        whether or not they exist.
         """
         for utterance in self.read(folder):
             inside = utterance.problem or lies_below(folder, utterance.audio)
@@ -59,15 +59,15 @@ class Layout:
 
 
 def lies_below(folder: Path, path: Path) -> bool:
-    """Return whether a path, which need not exist, lies below a folder both as written and with all links followed.
+    """Return whether a path, which need not exist, is below a folder both as written and with all links followed.
 
-    As written too: /proc/self/fd/4 leads to another file a moment later.
+    The written path must be below it too, because /proc/self/fd/4 may lead to another file later.
     """
     try:
         written, real = Path(os.path.normpath(path.absolute())), folder.resolve()
         below = written.is_relative_to(real) or written.is_relative_to(os.path.normpath(folder.absolute()))
         return below and path.resolve().is_relative_to(real)
-    except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, a loop of links
+    except (OSError, ValueError, RuntimeError):  # the path is too long, contains NUL, or is a loop of links
         return False
 
 
@@ -85,7 +85,7 @@ def is_audio(path: Path) -> bool:
 
 
 def audio_named(folder: Path, stem: Path) -> Path | None:
-    """Return the corpus's audio file ``stem`` (which may have dots) with one of the known suffixes, or None."""
+    """Return the corpus's audio file ``stem`` (which may have dots) with any known suffix, or None."""
     if not stem.name:
         return None
     for suffix in (".flac", ".wav", ".ogg", ".mp3", ".opus"):
@@ -98,10 +98,10 @@ def audio_named(folder: Path, stem: Path) -> Path | None:
 
 
 def is_file_of(folder: Path, path: Path) -> bool:
-    """Return whether a path is an existing file that, with links followed, lies below the corpus's folder."""
+    """Return whether a path is an existing file that, with links followed, is below the corpus's folder."""
     try:
         return lies_below(folder, path) and path.is_file()
-    except OSError:  # its name is too long, or a folder on the way is not accessible
+    except OSError:  # its name is too long, or a parent folder is not accessible
         return False
 
 
@@ -113,7 +113,7 @@ def text_of(path: Path) -> str | None:
 
 
 def lines_of(path: Path) -> Iterator[str | None]:
-    """Yield the lines of a table, read as :func:`text_of` does, without their ends; None for one that is too long."""
+    """Yield the lines of a table, decoded as by :func:`text_of`, without their ends; None for an overlong line."""
     with path.open("rb") as file:
         encoding = "utf-8-sig"
         while line := file.readline(LONGEST_TEXT + 1):

@@ -1,4 +1,4 @@
-"""VCTK: ``txt/<speaker>/<name>.txt`` and ``wav48*/<speaker>/<name>[_mic1].flac``; the first of two microphones."""
+"""VCTK: ``txt/<speaker>/<name>.txt`` and ``wav48*/<speaker>/<name>[_mic1].flac``; only the first microphone."""
 
 from __future__ import annotations
 
