@@ -49,7 +49,7 @@ UNSURE = 0.5  # confidence below which words are shaded
 MOST_SO_FAR = 40  # segments shown during a transcription
 SPEEDS = ("0.75", "1", "1.25", "1.5", "1.75", "2")  # of the player
 COLOURS = 8  # of speakers, in the style sheet
-ROUGH = ("hark", "pocketsphinx")  # engines with many errors, of which the page warns
+ROUGH = "hark"  # the recognizer with many errors; the page warns of it
 
 
 def recording_of(request: HttpRequest, recording_id: UUID, who: Callable[..., Recording] = visible) -> Recording:
@@ -188,7 +188,7 @@ def transcript_context(recording: Recording, transcript: Transcript) -> dict[str
         "clock": clock(transcript.duration_s),
         "unsure": str(UNSURE),
         "speeds": SPEEDS,
-        "rough": next((name for name in ROUGH if transcript.engine.startswith(name)), ""),
+        "rough": transcript.engine.startswith(ROUGH),
     }
 
 

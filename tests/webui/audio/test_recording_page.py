@@ -28,14 +28,13 @@ def test_summary_is_plain_json(recording: Recording, owner: User) -> None:
     assert transcripts.recordings_of(owner).count() == 1
 
 
-@pytest.mark.parametrize(("engine", "said"), [("hark", "four wrong words"), ("pocketsphinx en-us", "many wrong")])
-def test_weak_engine_gets_a_warning(owners: Client, owner: User, engine: str, said: str) -> None:
-    one = ready_recording(owner, transcript=replace(transcript_of_words(), engine=engine))
+def test_weak_engine_gets_a_warning(owners: Client, owner: User) -> None:
+    one = ready_recording(owner, transcript=replace(transcript_of_words(), engine="hark ctc"))
     page = owners.get(f"/recordings/{one.pk}").text
-    assert said in page and '<a href="/engines">Get one</a>' in page
+    assert "four wrong words" in page and '<a href="/engines">Get one</a>' in page
     made = sharing.share(recording=one)[1]
     page = Client().get(f"/recordings/shared/{made}").text
-    assert said in page and "Get one" not in page
+    assert "four wrong words" in page and "Get one" not in page
 
 
 def test_better_engine_gets_no_warning(owners: Client, at: str) -> None:
