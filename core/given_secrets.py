@@ -30,7 +30,7 @@ def check_given_secrets(environment: Mapping[str, str] = os.environ) -> None:
             raise HarkError(
                 f"{name} can be guessed.",
                 f"{why[0].upper()}{why[1:]}.",
-                "Set your own: openssl rand -hex 32 creates one (docs/operating.md, Another secret key).",
+                "Set your own: openssl rand -hex 32 creates one (docs/operating.md, Rotating the secret key).",
             )
 
 
