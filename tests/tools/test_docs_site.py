@@ -70,6 +70,12 @@ def test_a_page_loads_nothing_from_elsewhere(site: Path) -> None:
     assert not re.search(r"(@import|url\()\s*[\"']?(https?:)?//", styles)
 
 
+def test_every_row_of_a_table_is_in_it(site: Path) -> None:
+    """A row after an empty line would be shown as text, with its bars."""
+    pages = [path.read_text(encoding="utf-8") for path in site.rglob("*.html")]
+    assert not [row for page in pages for row in re.findall(r"^(?:<p>)?\|.*", page, re.MULTILINE)]
+
+
 def test_the_page_of_the_commands_has_the_options_of_each(site: Path) -> None:
     page = (site / "docs" / "commands.html").read_text(encoding="utf-8")
     for command in build_parser().commands():
