@@ -52,7 +52,7 @@ ROUNDS, ROUNDS_OF_ONE = 4, 8
 LEAST_HALF_S = 4.0
 # The log-probability that an expected word may fall short of the best alternative. Of 16 rare words that were misheard
 # in 40 utterances of librispeech-dev-clean, 2 nats recovered 2, 4 nats seven, 6 nats eight, and none inserted any of 30
-# names that nobody said (bench audio).
+# names that nobody said (python -m lab audio).
 EXPECTED_NATS = 4.0
 # Words count as spoken if the decoder and Hark's recognizer together are sure enough: the mean log-probability of the
 # tokens, plus half the logarithm of the alignment's confidence. Below this were 13 of 147 single words, all misheard; 4
