@@ -50,8 +50,11 @@ MANIFEST_BOUNDS = {  # values beyond these are not a detector's, but an attempt 
     "refractory_s": (0.0, 3_600.0),
     "receptive_samples": (1, 20_000_000),
     "state_size": (1, 50_000_000),
+    "default_fa_per_day": (1e-9, 1e9),
 }
-MANIFEST_KEYS = ("phrase", *MANIFEST_BOUNDS, "thresholds", "default_fa_per_day", "files")  # that this program reads
+ROW_BOUNDS = {"fa_per_day": (1e-9, 1e9), "threshold": (0.0, 1.0)}  # of each row of "thresholds"
+MOST_ROWS = 100
+MANIFEST_KEYS = ("phrase", *MANIFEST_BOUNDS, "thresholds", "files")  # that this program reads
 LONGEST_PHRASE = 200  # characters
 LARGEST_MANIFEST, LARGEST_FILE = 4 << 20, 1 << 30  # bytes
 
@@ -155,6 +158,15 @@ def manifest_digest(manifest: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(manifest, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
+def _beyond(values: Any, bounds: dict[str, tuple[float, float]]) -> str:
+    """Return the first name whose value is not a number within its bounds, "" if there is none."""
+    for name, (least, most) in bounds.items():
+        value = values.get(name) if isinstance(values, dict) else None
+        if not isinstance(value, int | float) or not least <= value <= most:
+            return name
+    return ""
+
+
 class Bundle:
     """A bundle's manifest and files, each verified against its digest when read."""
 
@@ -180,9 +192,8 @@ class Bundle:
         if "digest" in self.manifest and manifest_digest(content) != self.manifest["digest"]:
             raise self._broken("was changed or damaged.", "manifest.json does not have the digest that it gives.")
         lacking = [key for key in MANIFEST_KEYS if key not in self.manifest]
-        if lacking or not isinstance(self.manifest["files"], dict) or not self.manifest["thresholds"]:
-            what = ", ".join(lacking) or "digests or thresholds"
-            raise self._broken("has a damaged manifest.", f"manifest.json lacks {what}.")
+        if lacking or not isinstance(self.manifest["files"], dict):
+            raise self._broken("has a damaged manifest.", f"manifest.json lacks {', '.join(lacking) or 'digests'}.")
         if wrong := self._nonsense():
             raise self._broken("has a damaged manifest.", f"manifest.json has an implausible value of {wrong}.")
 
@@ -194,11 +205,12 @@ class Bundle:
         phrase = self.manifest["phrase"]
         if not isinstance(phrase, str) or not 0 < len(phrase) <= LONGEST_PHRASE or not phrase.isprintable():
             return "phrase"
-        for key, (least, most) in MANIFEST_BOUNDS.items():
-            value = self.manifest[key]
-            if not isinstance(value, int | float) or not least <= value <= most:
-                return key
-        return ""
+        rows = self.manifest["thresholds"]
+        if not isinstance(rows, list) or not 0 < len(rows) <= MOST_ROWS:
+            return "thresholds"
+        if any(_beyond(row, ROW_BOUNDS) for row in rows):
+            return "thresholds"
+        return _beyond(self.manifest, MANIFEST_BOUNDS)
 
     def _read(self, name: str, most: int = LARGEST_FILE) -> bytes:
         try:

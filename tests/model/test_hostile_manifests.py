@@ -39,6 +39,16 @@ OwnBundle = Callable[..., Path]
         ("phrase", ["hey"]),
         ("phrase", None),
         ("sample_rate", "fast"),
+        ("default_fa_per_day", "12"),
+        ("default_fa_per_day", float("nan")),
+        ("thresholds", []),
+        ("thresholds", {"fa_per_day": 12.0, "threshold": 0.5}),
+        ("thresholds", ["half"]),
+        ("thresholds", [{}]),
+        ("thresholds", [{"fa_per_day": 0.0, "threshold": 0.5}]),
+        ("thresholds", [{"fa_per_day": 12.0, "threshold": None}]),
+        ("thresholds", [{"fa_per_day": 12.0, "threshold": float("nan")}]),
+        ("thresholds", [{"fa_per_day": 12.0, "threshold": 0.5}] * 100_000),
     ],
 )
 def test_a_value_that_no_detector_has(own_bundle: OwnBundle, key: str, value: Any) -> None:
