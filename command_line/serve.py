@@ -14,6 +14,7 @@ import time
 import webbrowser
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from urllib.parse import urlsplit
 
 from command_line.console import Screen
 from command_line.options import Commands, Parser, add_command
@@ -28,6 +29,7 @@ from webui.setup import ready
 PORT = 8000
 ALL_LANES = ("training", "audio", "webhooks")  # as in webui.jobs.services, whose import would load Django
 WEB = "web"
+SAME_MACHINE = {"127.0.0.1": "localhost", "0.0.0.0": "localhost", "::": "::1"}  # by --host; others are used as given
 MOST_FILES, MOST_CONNECTIONS = 65_536, 10_000  # of this process; more slow down programs that close all possible files
 MOST_AT_ONCE = 2048  # connections accepted in one go
 LARGEST_MESSAGE = 1 << 18  # bytes of a socket message; two seconds of audio are a quarter of it
@@ -109,7 +111,7 @@ def _serve(options: argparse.Namespace, screen: Screen) -> None:
     remove_leftovers()
     if not options.no_workers:
         stop_speech_service()  # one of an older version may still hold its models
-    address = f"http://{'localhost' if options.host in ('127.0.0.1', '0.0.0.0') else options.host}:{options.port}"
+    address = _address(options.host, options.port)
     files = _raise_file_limit()
     lanes = () if options.no_workers else ALL_LANES
     parts = [Part(WEB, _web(options, files)), *(Part(lane, _WORKERS) for lane in lanes)]
@@ -120,7 +122,7 @@ def _serve(options: argparse.Namespace, screen: Screen) -> None:
             first_page = owner_link(base_url=address)
             screen.note(f"Create the owner's account here, once: {first_page}")
         if options.open:
-            opening = threading.Thread(target=_open_when_up, args=(options.port, first_page, screen), daemon=True)
+            opening = threading.Thread(target=_open_when_up, args=(first_page, screen), daemon=True)
             opening.start()
         _watch(parts, screen)
     finally:
@@ -129,12 +131,22 @@ def _serve(options: argparse.Namespace, screen: Screen) -> None:
             stop_speech_service()
 
 
-def _open_when_up(port: int, page: str, screen: Screen) -> None:
-    """Open a page in the browser as soon as the port answers on this machine."""
+def _address(host: str, port: int) -> str:
+    """Return the address at which this machine reaches a portal that listens on ``host``."""
+    return f"http://{_netloc(SAME_MACHINE.get(host, host), port)}"
+
+
+def _netloc(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _open_when_up(page: str, screen: Screen) -> None:
+    """Open a page in the browser as soon as its host answers."""
+    address = urlsplit(page)
     until = time.monotonic() + UP_WITHIN_S
     while time.monotonic() < until:
         try:
-            socket.create_connection(("localhost", port), 1).close()
+            socket.create_connection((address.hostname, address.port), 1).close()
         except OSError:
             time.sleep(0.2)
         else:
@@ -263,7 +275,7 @@ def _refuse_taken_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise HarkError(
-                f"The portal cannot listen on {host}:{port}.",
+                f"The portal cannot listen on {_netloc(host, port)}.",
                 f"{error.strerror or error}: most likely another program or another Hark already does.",
                 f"Choose another port: serve --port {port + 1}.",
             ) from error

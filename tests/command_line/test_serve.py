@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from command_line.serve import _open_when_up
+from command_line.serve import _address, _open_when_up
 from tests.support.command_line_samples import Cli, Notes
 
 
@@ -40,16 +40,33 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_the_browser_is_opened_when_the_portal_answers(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "http://localhost:8000"),
+        ("0.0.0.0", "http://localhost:8000"),
+        ("192.168.1.5", "http://192.168.1.5:8000"),
+        ("::1", "http://[::1]:8000"),
+        ("::", "http://[::1]:8000"),
+    ],
+)
+def test_the_address_of_the_portal_on_this_machine(host: str, address: str) -> None:
+    assert _address(host, 8000) == address
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2"])  # the second is not "localhost"
+def test_the_browser_is_opened_when_the_portal_answers(
+    programs: Path, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
     browser, opened = programs / "browser", programs / "opened"
     browser.write_text(f'#!/bin/sh\necho "$1" >{opened}\n')
     browser.chmod(0o755)
     monkeypatch.setenv("BROWSER", str(browser))
     notes = Notes()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        _open_when_up(port, f"http://localhost:{port}/setup/x", notes)  # type: ignore[arg-type]
-    assert opened.read_text() == f"http://localhost:{port}/setup/x\n" and not notes.said
+    with socket.create_server((host, 0)) as listener:
+        page = f"{_address(host, listener.getsockname()[1])}/setup/x"
+        _open_when_up(page, notes)  # type: ignore[arg-type]
+    assert opened.read_text() == f"{page}\n" and not notes.said
 
 
 @pytest.mark.parametrize("browser", ["", "lynx"])  # none, and one that would take over the terminal
@@ -58,7 +75,7 @@ def test_without_a_browser_the_address_is_shown(programs: Path, browser: str) ->
         (programs / browser).touch(0o755)
     notes = Notes()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        _open_when_up(listener.getsockname()[1], "http://localhost", notes)  # type: ignore[arg-type]
+        _open_when_up(_address("127.0.0.1", listener.getsockname()[1]), notes)  # type: ignore[arg-type]
     assert len(notes.said) == 1 and "open the address above" in notes.said[0]
 
 
