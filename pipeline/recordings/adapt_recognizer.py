@@ -1,8 +1,8 @@
-"""The job "train-recognizer": adapt Hark's recognizer to a user's own recordings, and measure it before and after.
+"""The job "train-recognizer": adapt Hark's recognizer to a user's recordings, and measure it before and after.
 
 It trains on passages whose words a person wrote or checked: corrected passages, and texts that came with an upload. A
-recognizer's own output teaches it nothing. About every fifth passage is held out to measure the benefit. The weights
-are stored below the user's data, the audio is not; the shipped weights stay unchanged.
+recognizer's own output would teach it nothing. About every fifth passage is held out to measure the benefit. The
+weights are stored below the user's data, the audio is not. The shipped weights remain unchanged.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ if TYPE_CHECKING:
 
 FOLDER = OWN_FOLDER  # below the user's data
 
-LANGUAGE = "en"  # the only language of the recognizer
+LANGUAGE = "en"  # the recognizer's only language
 LONGEST_TEXT = 100_000  # characters of the text that comes with a recording
 MOST_EPOCHS = 50
-SHORTEST_S, LONGEST_S = 0.5, 15.0  # of a passage
-PAUSE_S = 0.25  # in a text aligned to its recording, a passage may end there
-AROUND_S = 0.1  # margin before and after a passage
-LEAST_PASSAGES = 5  # with fewer, none could be held out, and nothing is trained
+SHORTEST_S, LONGEST_S = 0.5, 15.0  # seconds of a passage
+PAUSE_S = 0.25  # seconds; in a text aligned to its recording, a passage may end at such a pause
+AROUND_S = 0.1  # seconds of margin before and after a passage
+LEAST_PASSAGES = 5  # minimum passages; with fewer, none could be held out, so nothing is trained
 HELD_OUT = 5  # one in this many passages is held out
-SYNTHETIC = 300  # clips of the speech engines, to prevent forgetting
-REAL_SHARE = 0.5  # of the batches
+SYNTHETIC = 300  # number of synthetic clips, which prevent forgetting
+REAL_SHARE = 0.5  # fraction of the batches
 BATCH_S = 60.0
-LEARNING_RATE = 1e-4  # a tenth of the rate of its first training
+LEARNING_RATE = 1e-4  # a tenth of the rate of the original training
 FEWEST_STEPS, MOST_STEPS = 50, 3000
 
 
@@ -67,13 +67,13 @@ class Passage:
 
     @property
     def name(self) -> str:
-        """A file name that depends only on the words and their place."""
+        """A file name that depends only on the words and their position."""
         content = f"{self.recording} {self.start_s:.3f} {self.end_s:.3f} {self.text}"
         return hashlib.sha256(content.encode()).hexdigest()[:24]
 
     @property
     def lot(self) -> int:
-        """A fixed random number, so that a passage once used for training is never used for measuring."""
+        """A fixed random number, so that a passage once used for training is never used for measurements."""
         return int(hashlib.sha256(f"held out {self.name}".encode()).hexdigest()[:8], 16)
 
 
@@ -89,13 +89,13 @@ def train_recognizer(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
     """Collect, train and measure; resume from the last checkpoint after an interruption.
 
     Args:
-        spec: ``epochs`` over the passages, ``batch_size`` (utterances), ``subset`` (per cent of the training passages;
-            all held-out ones are measured).
+        spec: ``epochs`` over the passages, ``batch_size`` in utterances, ``subset`` in per cent of the training
+            passages (all held-out ones are measured).
 
-    Returns ``segments``, alone if there are fewer than :data:`LEAST_PASSAGES`; else ``weights`` (path; "" if they are
-    not better and so not stored), ``checked``, ``held_out``, ``hours``, ``steps``, the word error rates of the held-out
-    passages ``before`` and ``after`` (and as ``_percent``, for display), and whether they are ``better``. Raises
-    HarkError: unreadable passages, an option out of range, or a full disk.
+    Returns ``segments`` and, unless there are fewer than :data:`LEAST_PASSAGES`, also ``weights`` (their path; "" if
+    they are not better and so not stored), ``checked``, ``held_out``, ``hours``, ``steps``, the word error rates of the
+    held-out passages ``before`` and ``after`` (and as ``_percent``, for display), and whether they are ``better``.
+    Raises HarkError if passages are unreadable, an option is out of range, or the disk is full.
     """
     options = training_options(spec, most_epochs=MOST_EPOCHS)
     reporter.stage("collect", worded("Collecting passages with known words"))
@@ -146,7 +146,7 @@ def _train(passages: list[Passage], options: TrainingOptions, data: Path, report
     if weights is not None:
         reporter.artifact("weights", str(weights))
     forget_speech(folder)
-    shutil.rmtree(folder / "run", ignore_errors=True)  # checkpoints; the next run starts afresh
+    shutil.rmtree(folder / "run", ignore_errors=True)  # checkpoints; the next run starts from the beginning
     return {
         "weights": str(weights or ""),
         "segments": len(passages),
@@ -165,7 +165,7 @@ def _train(passages: list[Passage], options: TrainingOptions, data: Path, report
 def _packed(
     passages: list[Passage], measured: frozenset[str], folder: Path, reporter: Reporter
 ) -> tuple[Packed, int, float]:
-    """Pack the passages; also return the number of those for training, and their seconds."""
+    """Pack the passages; also return the number of training passages and their total seconds."""
     from model.asr.packed import open_pack
 
     _pack(passages, measured, folder, reporter)
@@ -183,7 +183,7 @@ def _packed(
 def _trained(
     model: Recognizer, packed: Packed, steps: int, batch_size: int, folder: Path, device: str, reporter: Reporter
 ) -> Recognizer:
-    """Train from ``model`` and return the last weights: choosing the best would bias the held-out measurement."""
+    """Train from ``model``; return the last weights, because choosing the best would bias the held-out measurement."""
     from model.asr.network import Recognizer
     from model.asr.train import FINAL, AcousticProgress, AcousticTrainConfig, train_acoustic
     from model.shipped_weights import load_weights
@@ -208,13 +208,13 @@ def _trained(
 
 
 def _keep(model: Recognizer, folder: Path, before: float, after: float) -> Path | None:
-    """Replace earlier weights by the new ones and return their file; None, without a change, if they are not better."""
+    """Replace earlier weights by the new ones if these are better, and return their file; otherwise return None."""
     from model.shipped_weights import save_weights
 
     if after >= before:
         return None
     earlier = list(folder.glob(OWN_WEIGHTS))
-    # A new name, so that a process with the earlier weights does not confuse the two.
+    # A new name, so that a process with the earlier weights does not confuse them.
     weights = folder / OWN_WEIGHTS.replace("*", secrets.token_hex(4))
     save_weights(model, weights, {"name": "own", "version": 1, "before": before, "after": after}, half=True)
     for path in earlier:
@@ -223,7 +223,7 @@ def _keep(model: Recognizer, folder: Path, before: float, after: float) -> Path 
 
 
 def forget_speech(folder: Path) -> None:
-    """Remove the audio that a run has cut out; a running training keeps its open files."""
+    """Remove the audio that a run has extracted; a running training keeps its open files."""
     for name in ("cuts", "synthetic", "speech"):
         shutil.rmtree(folder / name, ignore_errors=True)
 
@@ -255,7 +255,7 @@ def _passage(recording: str, segment: Segment) -> Iterator[Passage]:
 
 
 def _of_text(folder: Path, reporter: Reporter) -> Iterator[Passage]:
-    """Yield passages of a recording whose text came with it: aligned to the audio, and cut at pauses."""
+    """Yield passages of a recording whose text came with it, aligned to the audio and cut at pauses."""
     from pipeline.corpora.alignment import NotAligned, align
 
     text = (folder / GIVEN_TEXT).read_text(encoding="utf-8", errors="replace")[:LONGEST_TEXT]
@@ -295,7 +295,7 @@ def _aligner() -> Any:
 
 
 def _pack(passages: list[Passage], measured: frozenset[str], folder: Path, reporter: Reporter) -> None:
-    """Cut the passages, let the engines speak, and pack both; existing results are reused."""
+    """Cut the passages, synthesize clips, and pack both; existing results are reused."""
     from audio_augmentation.reverb import room_pool
     from audio_generation.registry import close_engines, default_engines
     from model.asr.packed import TABLE_FILE, Utterance, pack
@@ -305,7 +305,7 @@ def _pack(passages: list[Passage], measured: frozenset[str], folder: Path, repor
     made_from = folder / "speech" / "made_from.json"
     if (folder / "speech" / TABLE_FILE).is_file() and made_from.is_file() and made_from.read_text() == wanted:
         return
-    forget_speech(folder)  # of other passages, with their checkpoint; never the weights in use
+    forget_speech(folder)  # audio of other passages, and their checkpoint; never the weights in use
     shutil.rmtree(folder / "run", ignore_errors=True)
     cuts = folder / "cuts"
     cuts.mkdir(parents=True)

@@ -1,8 +1,8 @@
 """Transcripts as files for other programs: text, captions, tables, a document.
 
 Captions follow broadcasters' rules: two lines of 42 columns (a CJK character takes two), about seven seconds, cut at
-word times. Characters that a format cannot hold are left out of it; control characters everywhere, because XML forbids
-them and readers do not show them.
+word times. Characters that a format does not allow are omitted from it; control characters are always omitted, because
+XML forbids them and readers do not show them.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from pipeline.recordings.transcript import Segment, Transcript, as_json
 from pipeline.recordings.transcription.whisper_text import spread
 
 LINE_WIDTH = 42  # columns
-LINES = 2  # of a caption
-LONGEST_S = 7.0  # of a caption
-SHORTEST_S = 1.0  # a caption stays at least this long if none follows
-PAUSE_S = 1.0  # without words, after which a new caption begins
-NAME_WIDTH = 24  # columns of a speaker's name in front of a caption
-PARAGRAPH_S = 60.0  # a new time stamp after this long, in texts and documents
+LINES = 2  # maximum lines per caption
+LONGEST_S = 7.0  # maximum seconds per caption
+SHORTEST_S = 1.0  # minimum seconds of a caption that no other follows
+PAUSE_S = 1.0  # seconds without words after which a new caption begins
+NAME_WIDTH = 24  # maximum columns of a speaker's name before a caption
+PARAGRAPH_S = 60.0  # seconds after which texts and documents have a new time stamp
 PARAGRAPH_PAUSE_S = 3.0
 
 # C0 and C1 controls except tab and line ends, surrogates, non-characters (XML 1.0, 2.2), and bidirectional controls.
@@ -36,7 +36,7 @@ _FORBIDDEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff\u202a-\u202e\u2066-\u2069]"
 )
 _SENTENCE_END = re.compile(r"[.!?…。！？]['\"”’)\]]*$")
-# What a spreadsheet takes for the start of a formula, with the full-width forms that some accept too.
+# Characters that a spreadsheet takes for the start of a formula, including full-width forms that some accept.
 _FORMULA = tuple("=+-@＝＋－＠")
 
 CSV_COLUMNS = ("start_s", "end_s", "speaker", "text", "confidence", "language", "overlap", "edited")
@@ -48,26 +48,26 @@ class Caption:
 
     start_s: float
     end_s: float
-    speaker: str  # as shown, "" if unknown
+    speaker: str  # as displayed; "" if unknown
     lines: tuple[str, ...]
 
 
 class _Token(NamedTuple):
     text: str
-    spaced: bool  # preceded by a space
+    spaced: bool  # whether a space precedes it
     start_s: float
     end_s: float
 
 
 class Format(NamedTuple):
-    """A kind of file: its media type, and its writer, which takes a transcript and a title."""
+    """A file format: its media type, and its writer, which takes a transcript and a title."""
 
     content_type: str
     writer: Callable[[Transcript, str], bytes]
 
 
 def write(transcript: Transcript, format: str, title: str = "") -> bytes:
-    """Return a transcript as the content of a file. Raises HarkError: no such format in :data:`FORMATS`."""
+    """Return a transcript as the content of a file. Raises HarkError if :data:`FORMATS` lacks the format."""
     chosen = FORMATS.get(format.lower())
     if chosen is None:
         raise no_such(worded("transcript format"), format, FORMATS)
@@ -75,7 +75,7 @@ def write(transcript: Transcript, format: str, title: str = "") -> bytes:
 
 
 def captions(transcript: Transcript, named: bool) -> list[Caption]:
-    """Return captions in order of time; ``named``: "Name: " precedes the first one after a change of speaker."""
+    """Return captions in order of time; with ``named``, "Name: " precedes the first one after a change of speaker."""
     drafts: list[Caption] = []
     before = ""
     for segment in sorted(transcript.segments, key=lambda segment: segment.start_s):
@@ -112,7 +112,7 @@ def _captions_of(segment: Segment, speaker: str, lead: str) -> Iterator[Caption]
 
 def _caption(tokens: list[_Token], speaker: str, lead: str) -> Caption:
     start_s = tokens[0].start_s
-    # A word may last half a minute by its times; no caption should.
+    # By its times, a word may last half a minute, but a caption should not.
     return Caption(start_s, min(tokens[-1].end_s, start_s + LONGEST_S), speaker, tuple(_wrapped(tokens, lead)))
 
 
@@ -130,7 +130,7 @@ def _tokens(segment: Segment) -> Iterator[_Token]:
 
 
 def _timed(segment: Segment) -> list[_Token]:
-    """Return the words of the text, with the times of the segment's words if they match, else evenly spread."""
+    """Return the words of the text, with the times of the segment's words if they match, else spread evenly."""
     text = _clean(segment.shown)
     words = [(shown, word.start_s, word.end_s) for word in segment.words if (shown := _clean(word.text))]
     if words and _solid("".join(word for word, *_ in words)) == _solid(text):
@@ -147,7 +147,7 @@ def _timed(segment: Segment) -> list[_Token]:
 
 
 def _after(text: str, place: int, characters: int) -> int:
-    """Return the place after this many non-space characters of the text."""
+    """Return the position after this many non-space characters of the text."""
     while characters and place < len(text):
         characters -= text[place] != " "
         place += 1
@@ -155,7 +155,7 @@ def _after(text: str, place: int, characters: int) -> int:
 
 
 def _broken(text: str) -> list[str]:
-    """Split a text into parts that fit into a line: a language without spaces comes as one long word."""
+    """Split a text into parts that fit into a line: text in a language without spaces is one long word."""
     parts = [""]
     for character in text:
         if _width(parts[-1] + character) > LINE_WIDTH:
@@ -231,7 +231,7 @@ def _json(transcript: Transcript, title: str) -> bytes:
 
 
 def _csv(transcript: Transcript, title: str) -> bytes:
-    """Write a row a segment; an apostrophe keeps a spreadsheet from running a cell as a formula (OWASP)."""
+    """Write one row per segment; apostrophes prevent spreadsheets from evaluating cells as formulas (OWASP)."""
     written = io.StringIO()
     table = csv.writer(written, lineterminator="\r\n")
     table.writerow(CSV_COLUMNS)
@@ -244,7 +244,7 @@ def _csv(transcript: Transcript, title: str) -> bytes:
                 int(segment.overlap), int(segment.edited),
             ]
         )  # fmt: skip
-    return b"\xef\xbb\xbf" + _bytes(written.getvalue())  # without the mark Excel does not recognize UTF-8
+    return b"\xef\xbb\xbf" + _bytes(written.getvalue())  # without the byte order mark, Excel does not recognize UTF-8
 
 
 def _harmless(cell: str) -> str:
@@ -259,7 +259,7 @@ class _Paragraph(NamedTuple):
 
 
 def _paragraphs(transcript: Transcript) -> list[_Paragraph]:
-    """Return the passages of one speaker without a long pause, each at most about a minute."""
+    """Return passages of one speaker without a long pause, each of at most about a minute."""
     paragraphs: list[_Paragraph] = []
     end_s = 0.0
     for segment in transcript.segments:

@@ -1,6 +1,6 @@
 """The jobs of a recording: "transcribe", "summarize", "polish", "translate" and "minable".
 
-Every step can be repeated: finished results lie beside the audio and are found there, and all writes are atomic.
+Every step can be repeated: finished results are stored next to the audio and found again, and writes are atomic.
 """
 
 from __future__ import annotations
@@ -35,11 +35,12 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
 
     Args:
         spec: ``recording`` (id), ``folder`` below ``data``, ``originals`` (names of files in it, in order), and
-            ``options``: engine, language, speakers, diarize, summarize; ``words``: likely words; ``owner``: whether it
-            is the owner's, who can raise limits; ``most_s``: left of the user's quota [s], unlimited if missing.
+            ``options`` (engine, language, speakers, diarize, summarize), ``words`` (likely words), ``owner`` (whether
+            it is the owner's, who can raise limits), and ``most_s`` (seconds left in the user's quota; unlimited if
+            missing).
 
-    Returns the portal's facts on it. Raises HarkError: no recording, beyond the limits, an engine that is not ready or
-    failed, a full disk.
+    Returns the portal's facts on it. Raises HarkError if it is not a recording or exceeds the limits, an engine is not
+    ready or fails, or the disk is full.
     """
     folder, options = data / spec["folder"], spec["options"]
     audio = folder / AUDIO
@@ -64,8 +65,8 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
     if options.get("summarize", True) and transcript.segments:
         _summarize(transcript, folder, reporter, warnings)
     elif (folder / SUMMARY).is_file():
-        (folder / SUMMARY).unlink()  # of an earlier transcript
-    # Last: until then the earlier transcript stays.
+        (folder / SUMMARY).unlink()  # from an earlier transcript
+    # Written last: until then, the earlier transcript remains.
     _keep(transcript, folder / TRANSCRIPT, folder / TEXT, str(spec.get("name", "")))
     return {
         "duration_s": transcript.duration_s, "channels": soundfile.info(str(audio)).channels,
@@ -76,7 +77,7 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
 
 
 def _prepare(spec: Mapping[str, Any], folder: Path, reporter: Reporter) -> None:
-    """Make 16 kHz audio from the uploaded files, joining several into one."""
+    """Convert the uploaded files to 16 kHz audio, joining several into one."""
     originals = list(spec["originals"])
     if (folder / AUDIO).is_file():
         return
@@ -111,12 +112,12 @@ def _prepare(spec: Mapping[str, Any], folder: Path, reporter: Reporter) -> None:
 def _with_speakers(
     transcript: Transcript, audio: Path, data: Path, speakers: int | None, reporter: Reporter, warnings: list[Worded]
 ) -> Transcript:
-    """Return the transcript with speakers; or without, and with a warning, if they cannot be found."""
+    """Return the transcript with speakers; if they cannot be found, return it without, and add a warning."""
     voices = data / voiceprints.FILE
     try:
         if transcript.diarization != "channels":
             return assign(transcript, diarize(audio, speakers=speakers, voices=voices, reporter=reporter))
-        # With a person on each channel, recognition has the speakers. Their voices may have names.
+        # With a person on each channel, recognition has set the speakers. Their voices may have names.
         if not voiceprints.names(voices):
             return transcript
         names = diarize(audio, voices=voices, reporter=reporter).sounds_like
@@ -131,8 +132,8 @@ def _with_speakers(
 def detect_speakers(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
     """Run the job "speakers": diarize a recording again, without changing its transcript.
 
-    ``spec``: ``recording`` (id), ``folder`` below ``data``, and ``speakers``: their number; None: estimated. Raises
-    HarkError: the recording cannot be read, or speakers cannot be distinguished here.
+    ``spec`` has ``recording`` (id), ``folder`` below ``data``, and ``speakers`` (their number; None to estimate it).
+    Raises HarkError if the recording cannot be read or speakers cannot be distinguished here.
     """
     audio = data / spec["folder"] / AUDIO
     result = diarize(audio, speakers=spec["speakers"], voices=data / voiceprints.FILE, reporter=reporter)
@@ -145,14 +146,14 @@ def detect_speakers(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> 
 def summarize_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
     """Run the job "summarize": summarize a recording's current transcript again.
 
-    ``spec``: ``recording`` (id), ``folder`` below ``data``, and ``engine`` (for summaries, or "auto"). Raises
-    HarkError, with the earlier summary unchanged: no such engine, or it failed; the recording was deleted or cut
-    differently meanwhile; a full disk.
+    ``spec`` has ``recording`` (id), ``folder`` below ``data``, and ``engine`` (of summaries, or "auto"). Raises
+    HarkError, without changing the earlier summary, if the engine does not exist or fails, the recording was deleted or
+    segmented again in the meantime, or the disk is full.
     """
     folder = data / spec["folder"]
     transcript = load_transcript(folder / TRANSCRIPT)
     summary = _summary(transcript, str(spec.get("engine") or "auto"), reporter)
-    # Summaries cite numbers of segments.
+    # Summaries cite segments by number.
     if _spans(load_transcript(folder / TRANSCRIPT)) != _spans(transcript):
         raise HarkError(
             worded("The summary is out of date."),
@@ -176,7 +177,7 @@ def _summary(transcript: Transcript, engine: str, reporter: Reporter) -> Summary
 
 
 def _summarize(transcript: Transcript, folder: Path, reporter: Reporter, warnings: list[Worded]) -> None:
-    """Write the summary; if none can be made, remove the old one and warn."""
+    """Write the summary; if that fails, remove the old one and warn."""
     try:
         summary = _summary(transcript, "auto", reporter)
     except HarkError as error:
@@ -188,10 +189,11 @@ def _summarize(transcript: Transcript, folder: Path, reporter: Reporter, warning
 
 
 def polish_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
-    """Run the job "polish": have the owner's language model clean up a transcript; times and speakers stay.
+    """Run the job "polish": let the owner's language model clean up a transcript; times and speakers remain.
 
-    The result lies beside the recognized transcript. ``spec``: ``recording`` (id) and ``folder`` below ``data``. Raises
-    HarkError: no language model, or it failed; the recording was deleted; a full disk.
+    The result is stored next to the recognized transcript. ``spec`` has ``recording`` (id) and ``folder`` below
+    ``data``. Raises HarkError if the language model is missing or fails, the recording was deleted, or the disk is
+    full.
     """
     folder = data / spec["folder"]
     _check_there(folder / TRANSCRIPT)
@@ -203,11 +205,11 @@ def polish_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
 
 
 def translate_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
-    """Run the job "translate": have the owner's language model translate a transcript.
+    """Run the job "translate": let the owner's language model translate a transcript.
 
-    The result lies beside the recognized transcript. ``spec``: ``recording`` (id), ``folder`` below ``data``,
-    ``language`` (code) and its English ``name``. Raises HarkError: no language model, or it failed; the recording was
-    deleted; a full disk.
+    The result is stored next to the recognized transcript. ``spec`` has ``recording`` (id), ``folder`` below ``data``,
+    ``language`` (code) and its English ``name``. Raises HarkError if the language model is missing or fails, the
+    recording was deleted, or the disk is full.
     """
     folder = data / spec["folder"]
     _check_there(folder / TRANSCRIPT)
@@ -222,7 +224,7 @@ def translate_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter)
 
 
 def _check_there(path: Path) -> None:
-    """Raise HarkError if it was deleted: nothing of a deleted recording may reappear."""
+    """Raise HarkError if the recording was deleted, because no part of it may reappear."""
     if not path.exists():
         raise HarkError(
             worded("The recording no longer exists."),
@@ -239,7 +241,7 @@ def _keep(transcript: Transcript, file: Path, text_file: Path, title: str = "") 
 
 
 def make_minable(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
-    """Run the job "minable" of a ``recording`` in a ``folder``: add its segments to the library, or remove them."""
+    """Run the job "minable": add the segments of a ``recording`` in a ``folder`` to the library, or remove them."""
     if not spec["minable"]:
         reporter.stage("library", worded("Removing it from the library"))
         return {"clips": 0, "removed": remove_from_library(data, spec["recording"])}

@@ -15,14 +15,14 @@ from pipeline.recordings.transcript import Segment, Transcript
 from pipeline.training.clips.removed_recordings import CORPUS, forget_in_runs
 
 LICENCE = "private"
-AROUND_S = 0.1  # margin around a segment: boundaries are never exact
+AROUND_S = 0.1  # seconds of margin around a segment, because boundaries are never exact
 
 
 def bring_up_to_date(data: Path, recording: str, folder: Path, transcript: Transcript) -> tuple[int, int]:
-    """Match a recording's clips to its transcript; return the number of clips, and of removed ones.
+    """Update a recording's clips to its transcript; return the number of clips, and of removed ones.
 
-    Unchanged segments keep their clip; one with other words or another speaker becomes a new clip, and cuts of the old
-    one are deleted with it.
+    Unchanged segments keep their clips. A segment with other words or another speaker gets a new clip, and the old one
+    is deleted with its mined clips.
     """
     wanted = {
         _source(recording, segment): segment for segment in transcript.segments if _is_usable(segment, transcript)
@@ -44,7 +44,7 @@ def bring_up_to_date(data: Path, recording: str, folder: Path, transcript: Trans
 
 
 def remove_from_library(data: Path, recording: str) -> int:
-    """Remove all clips of a recording, and their cuts, from the library and the runs; return the number of clips."""
+    """Remove a recording's clips, and those mined from them, from library and runs; return the number of clips."""
     if not library_exists(data):
         return 0
     with Library(data) as library:

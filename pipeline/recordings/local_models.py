@@ -1,4 +1,4 @@
-"""Models on this machine: their folders, loading and downloading them."""
+"""Models on this machine: their folders, and how they are loaded and downloaded."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from core.worded import worded
 
 
 def hub_folder() -> Path:
-    """Return the cache of Hugging Face: HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME, or its place in the home folder."""
-    # Without the library, which takes half a second to import: a page waits for this.
+    """Return the cache of Hugging Face: HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME, or the default in the home folder."""
+    # Does not import the library, which takes half a second, because a page waits for this.
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     home = Path(os.environ.get("HF_HOME") or Path(caches) / "huggingface").expanduser()
     return Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
@@ -28,17 +28,17 @@ def hub_folder() -> Path:
 class LocalModel:
     """A model of transformers on this machine; it is downloaded only on the owner's request."""
 
-    name: str  # for ``pipeline.engine_setup.pull_model``
+    name: str  # its name in ``pipeline.engine_setup.pull_model``
     repository: str  # its name on Hugging Face
     place: str  # its folder below the installation's data folder
-    without: str  # what Hark does otherwise
+    without: str  # what Hark does without it
 
     @property
     def own_folder(self) -> Path:
         return installation_folder() / self.place
 
     def folder(self) -> Path | None:
-        """Return Hark's own folder, or the one in the cache of Hugging Face; None if neither is complete."""
+        """Return Hark's own folder, else the one in the cache of Hugging Face; None if neither is complete."""
         if complete(self.own_folder):
             return self.own_folder
         cached = hub_folder() / f"models--{self.repository.replace('/', '--')}"
@@ -63,13 +63,13 @@ def complete(folder: Path) -> bool:
 
 
 def load(folder: str, kind: str, what: str, what_to_do: str) -> tuple[Any, Any]:
-    """Load (tokenizer, model) by transformers' class ``kind``. Raises HarkError with ``what`` and ``what_to_do``."""
+    """Load (tokenizer, model) with transformers' class ``kind``. Raises HarkError with ``what`` and ``what_to_do``."""
     import transformers
 
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = getattr(transformers, kind).from_pretrained(folder, local_files_only=True).eval()
-    except Exception as error:  # the libraries below raise all kinds of errors
+    except Exception as error:  # the libraries raise all kinds of errors
         raise HarkError(what, f"{Path(folder).name}: {str(error).splitlines()[0][:200]}", what_to_do) from error
     return tokenizer, model
 
@@ -77,7 +77,7 @@ def load(folder: str, kind: str, what: str, what_to_do: str) -> tuple[Any, Any]:
 def pull(
     repository: str, folder: Path, needed: Sequence[str], reporter: Reporter, patterns: Sequence[str] = ("*",)
 ) -> Path:
-    """Download a model; return its folder. Raises HarkError: it failed, or one of the ``needed`` files is missing."""
+    """Download a model; return its folder. Raises HarkError if it fails, or a ``needed`` file is missing."""
     hub_download(repository, patterns, folder, reporter)
     lacking = [name for name in needed if not (folder / name).is_file()]
     if lacking:

@@ -1,4 +1,4 @@
-"""Uploaded recordings: checked, converted to 16 kHz FLAC, joined, drawn as waveforms.
+"""Uploaded recordings: checks, conversion to 16 kHz FLAC, joining, and waveforms.
 
 An upload is untrusted until it has been decoded. Headers are not trusted: only the output of the decoder counts
 (``core.decoding``), which is stopped at a limit.
@@ -31,19 +31,19 @@ from core.settings_file import positive_number
 from core.untrusted_json import untrusted_json
 from core.worded import number, worded
 
-LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000  # Hz; speech below a telephone's rate is unintelligible
-MOST_CHANNELS = 64  # that ffmpeg can mix
-MERGE_PAUSE_S = 0.5  # between the files of a session: too long for a segment to span
-PROBE_TIMEOUT_S = 300.0  # usually a fraction of a second; many times that on a busy machine or a slow disk
-DECODE_TIMEOUT_S = 900.0  # half an hour of audio takes some 10 s, a large video on a slow disk minutes
+LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000  # Hz; speech with less than a telephone's rate is unintelligible
+MOST_CHANNELS = 64  # maximum that ffmpeg can mix
+MERGE_PAUSE_S = 0.5  # seconds between the files of a session: too long for a segment to span
+PROBE_TIMEOUT_S = 300.0  # seconds; it usually takes a fraction of a second, but longer on a busy machine or a slow disk
+DECODE_TIMEOUT_S = 900.0  # seconds; half an hour of audio takes about 10 s, a large video on a slow disk minutes
 BLOCK_FRAMES = 1 << 16
-UNKNOWN_FRAMES = 1 << 48  # or more: a FLAC without samples does not state their number
+UNKNOWN_FRAMES = 1 << 48  # minimum number that means unknown: a FLAC without samples does not state its number
 UPLOAD = worded("Upload a recording: WAV, FLAC, MP3, Ogg, M4A, WebM, MP4 ...")
 NO_SAMPLES = worded("Decoding it gave no samples.")
 
-# Containers whose duration ffmpeg knows: one that decodes to less is truncated.
+# Containers whose duration ffmpeg knows, so that one that decodes to less is truncated.
 _KNOWN_LENGTH = frozenset({"flac", "caf", "mov", "mp4", "m4a"})
-# Containers whose header, as ffmpeg reads it, gives the true length of the content.
+# Containers whose header, as ffmpeg reads it, states the true length of the content.
 _TRUE_LENGTH = _KNOWN_LENGTH | {"wav", "aiff"}
 _OTHER_KINDS = (
     (b"%PDF", worded("a PDF document")),
@@ -62,12 +62,12 @@ class MediaLimits:
 
     max_bytes: int = 1_000_000_000
     max_seconds: float = 4 * 3600.0  # diarizing this much takes about 2 GB of memory
-    owner: bool = True  # the reader of a refusal runs this server, and can raise the limit
-    left_s: float | None = None  # left of the month's minutes [s]; None: unlimited
+    owner: bool = True  # whether the reader of errors runs this server, and can raise the limit
+    left_s: float | None = None  # seconds left in the month's quota; None for unlimited
 
     @classmethod
     def from_environment(cls, *, owner: bool = True) -> MediaLimits:
-        """Read HARK_UPLOAD_MAX_BYTES and HARK_UPLOAD_MAX_SECONDS. Raises HarkError: invalid values."""
+        """Read HARK_UPLOAD_MAX_BYTES and HARK_UPLOAD_MAX_SECONDS. Raises HarkError if invalid."""
         return cls(
             int(positive_number("HARK_UPLOAD_MAX_BYTES", cls.max_bytes)),
             positive_number("HARK_UPLOAD_MAX_SECONDS", cls.max_seconds),
@@ -87,7 +87,7 @@ class MediaLimits:
             )
 
     def check_seconds(self, seconds: float) -> None:
-        """Raise HarkError if a recording of ``seconds`` exceeds the limit, or the minutes left."""
+        """Raise HarkError if a recording of ``seconds`` exceeds the limit, or what is left in the quota."""
         if self.left_s is not None and seconds > self.left_s:
             raise HarkError(
                 worded("You have used all your recording minutes."),
@@ -120,7 +120,7 @@ class MediaLimits:
 
 @dataclass(frozen=True)
 class MediaFacts:
-    """The first audio stream of a file."""
+    """Facts on the first audio stream of a file."""
 
     duration_s: float  # 0 if unknown
     sample_rate: int  # Hz
@@ -149,12 +149,12 @@ def suffix_of(name: str) -> str:
 
 
 def probe(path: Path) -> MediaFacts:
-    """Read a file's header; for display, not for limits. Raises HarkError: it has no audio."""
+    """Read a file's header, for display, not for limits. Raises HarkError if it has no audio."""
     return _probe(path)[0]
 
 
 def check_header(path: Path, limits: MediaLimits) -> MediaFacts:
-    """Check a header without decoding. Raises HarkError: no audio, or beyond the limits as far as it can be trusted."""
+    """Check a header without decoding. Raises HarkError if it has no audio, or clearly exceeds the limits."""
     return _within(path, limits)[0]
 
 
@@ -168,14 +168,14 @@ def _within(path: Path, limits: MediaLimits) -> tuple[MediaFacts, frozenset[str]
 def normalize(source: Path, target: Path, limits: MediaLimits, reporter: Reporter | None = None) -> MediaFacts:
     """Convert any recording to ``target`` (.flac, 16 kHz, 16 bits, one or two channels; more are mixed to one).
 
-    The target is written atomically. Returns the facts of the written file, so the duration is measured.
+    The target is written atomically. Returns facts on the written file, so the duration is measured.
 
-    Raises HarkError: not a recording, beyond the limits, truncated, or it could not be written.
+    Raises HarkError if it is not a recording, exceeds the limits, is truncated, or the target cannot be written.
     """
     facts, container = _within(source, limits)
     with storing("preparing the recording"), atomic_path(target) as temporary:
         _write_normalized(source, temporary, facts, limits, reporter or silent_reporter())
-        if not temporary.stat().st_size:  # not one sample at 16 kHz
+        if not temporary.stat().st_size:  # not a single sample at 16 kHz
             raise _no_sound(NO_SAMPLES)
         written = soundfile.info(str(temporary))
         if not 0 < written.frames < UNKNOWN_FRAMES:
@@ -193,7 +193,7 @@ def _write_normalized(
         if first is None:
             raise _no_sound(NO_SAMPLES)
         channels, blocks = first[0].shape[1], chain([first], blocks)
-        del first  # else it would stay in memory until the file is read
+        del first  # otherwise it would stay in memory until the whole file has been read
         with _flac_writer(temporary, channels) as write:
             for block, seconds in blocks:
                 limits.check_seconds(seconds)
@@ -205,7 +205,7 @@ def _write_normalized(
 
 
 def merge(sources: Sequence[Path], target: Path, limits: MediaLimits) -> None:
-    """Join normalized files with pauses, in stereo if all are. Raises HarkError: too long, unreadable, full disk."""
+    """Join normalized files with pauses, in stereo if all are. Raises HarkError, also on a full disk."""
     seconds, channels = MERGE_PAUSE_S * (len(sources) - 1), 2
     for path in sources:
         with open_normalized(path) as recording:
@@ -249,7 +249,7 @@ def _peaks(loud: np.ndarray, step: int) -> list[float]:
 
 
 def open_normalized(path: Path) -> soundfile.SoundFile:
-    """Open a recording written by :func:`normalize`: 16 kHz, one or two channels. Raises HarkError for any other."""
+    """Open a recording written by :func:`normalize`: 16 kHz, one or two channels. Raises HarkError for others."""
     try:
         recording = soundfile.SoundFile(str(path))
     except (soundfile.LibsndfileError, OSError) as error:
@@ -276,7 +276,7 @@ def open_normalized(path: Path) -> soundfile.SoundFile:
 
 
 def read(recording: soundfile.SoundFile, frames: int) -> np.ndarray:
-    """Read the next float32 [frames, channels], made finite. Raises HarkError: decoding failed."""
+    """Read the next float32 [frames, channels], made finite. Raises HarkError if decoding fails."""
     try:
         return np.nan_to_num(recording.read(frames, dtype="float32", always_2d=True))
     except soundfile.LibsndfileError as error:
@@ -366,7 +366,7 @@ def _number(text: object) -> float:
 
 
 def _run_probe(command: list[str], path: Path) -> tuple[Any, str]:
-    """Run a program on a file; return its JSON (None: invalid) and last error line. Raises HarkError: time-out."""
+    """Run a program on a file; return its JSON (None if invalid) and last error line. Raises HarkError on time-out."""
     started = time.monotonic()
     with listened_to(command, path, PROBE_TIMEOUT_S) as (process, stderr):
         assert process.stdout is not None
@@ -398,13 +398,13 @@ def _libsndfile_facts(path: Path) -> tuple[MediaFacts, frozenset[str]]:
                 "formats."
             ),
         )
-    # libsndfile corrects the length by the content.
+    # libsndfile corrects the length according to the content.
     seconds, rate, channels = map(_number, facts)
     return MediaFacts(seconds, int(rate), int(channels)), frozenset()
 
 
 class _Sink:
-    """An output file for libsndfile that remembers why writing failed: libsndfile itself loses the errno."""
+    """An output file for libsndfile that stores why writing failed, because libsndfile loses the errno."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
@@ -414,7 +414,7 @@ class _Sink:
     def write(self, data: bytes) -> int:
         done = 0
         try:
-            while done < len(data):  # on a nearly full disk a write is first short, and then fails
+            while done < len(data):  # on a nearly full disk, a write is first short and then fails
                 done += self.file.write(data[done:])
         except OSError as error:
             self.error = error
@@ -432,7 +432,7 @@ def _flac_writer(path: Path, channels: int) -> Iterator[Callable[[np.ndarray], N
                 def write(audio: np.ndarray) -> None:
                     try:
                         encoded.write(np.clip(audio, -1.0, 1.0))
-                    except AssertionError:  # soundfile's sign of a short write
+                    except AssertionError:  # soundfile reports a short write by this
                         if sink.error is None:
                             raise
                     if sink.error is not None:
@@ -446,9 +446,9 @@ def _flac_writer(path: Path, channels: int) -> Iterator[Callable[[np.ndarray], N
 
 
 def _check_whole(source: Path, container: frozenset[str], promised_s: float, duration_s: float) -> None:
-    """Raise HarkError if a header promised clearly more than was decoded."""
+    """Raise HarkError if a header promises clearly more than was decoded."""
     missing_s = promised_s - duration_s if container & _KNOWN_LENGTH else missing_seconds(source, duration_s)
-    # Encoders round to their frames (up to 0.1 s) and edit lists cut slightly, so the very end proves nothing.
+    # Encoders round to their frames (up to 0.1 s) and edit lists cut slightly, so the very end is not evidence.
     if missing_s > max(0.5, 0.02 * duration_s):
         raise HarkError(
             worded("The recording ends prematurely after %(duration_s)s s.", duration_s=round(duration_s, 1)),

@@ -1,10 +1,10 @@
-"""Answers to questions from transcripts: retrieval of passages by their words, and extraction of the answer.
+"""Question answering on transcripts: retrieval of passages by their words, and extraction of the answer.
 
 Retrieval is BM25 (SQLite's FTS5, in memory) over windows of consecutive segments. The owner's language model answers
 from the best of them, or a reader (a BERT-style question answering model, from a local folder, never from the network)
-marks the answer in them. Without either, the best matching segment is the answer, and ``Answer.how`` says so. The rare
-words of a question must occur in the answering passage. Otherwise the nearest segments are returned, by meaning if a
-model can compare texts, and nothing is asserted or denied.
+marks the answer in them. Without either, the segment that matches best is the answer, as ``Answer.how`` states. The
+rare words of a question must occur in the answering passage. Otherwise, the nearest segments are returned (by meaning
+if a model can compare texts), without an answer.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from core.worded import worded
 from pipeline.recordings import llm
 from pipeline.recordings.transcript import Transcript
 
-MAX_WORDS, MAX_CHARACTERS = 400, 4_000  # of a question
-WINDOW_WORDS = 60  # of a passage, or slightly more: it ends with a segment
-READ = 5  # passages that a model reads
-MOST_COMPARED = 400  # passages compared with the question by meaning: the best by words
-NEAR = 0.4  # cosine from which a passage qualifies even if it shares few words with the question
-WRITTEN_FROM = 20  # passages that a language model reads
-LONGEST_WRITTEN = 1_000  # characters of its answer
+MAX_WORDS, MAX_CHARACTERS = 400, 4_000  # maximum size of a question
+WINDOW_WORDS = 60  # words per passage, or slightly more, because it ends with a segment
+READ = 5  # passages that a model reads per question
+MOST_COMPARED = 400  # maximum passages whose meaning is compared with the question: the best by words
+NEAR = 0.4  # minimum cosine of a passage that qualifies even if it shares few words with the question
+WRITTEN_FROM = 20  # passages that a language model reads per question
+LONGEST_WRITTEN = 1_000  # maximum characters of its answer
 NOT_FOUND: str = worded("No passage was found that answers this.")
 NO_WORDS: str = worded("No passage was found with the words of this question.")
 WORDS_ONLY: str = worded(
     "Only the words were compared. A question-answering model also understands other wordings: "
     "./hark engines pull reader."
 )
-MOST_NEAREST = 3  # segments shown in that case
+MOST_NEAREST = 3  # maximum segments displayed in that case
 
-# The share of a question's words, weighted by rarity, that must occur. A reader knows synonyms.
+# Fraction of a question's words, weighted by rarity, that must occur. A reader knows synonyms.
 FLOOR_ALONE, FLOOR_WITH_READER = 0.52, 0.25
-FEWEST_SEGMENTS = 100  # with fewer, a word's rarity cannot be estimated
-SPEAKER_WEIGHT = 0.5  # of a match with the speaker's name, relative to one with the text
-QUESTION_SHARE = 0.6  # factor on the score of a segment that is itself a question
+FEWEST_SEGMENTS = 100  # minimum segments from which the rarity of words is estimated
+SPEAKER_WEIGHT = 0.5  # weight of a match with the speaker's name, relative to one with the text
+QUESTION_SHARE = 0.6  # factor of the score of a segment that is itself a question
 
-Reader = Callable[[str, list[str]], Mapping[str, Any] | None]  # as :func:`pipeline.recordings.reader.read_passages`
-Comparer = Callable[[str, list[str]], Sequence[float]]  # as ``pipeline.recordings.text_similarity.similarities``
+Reader = Callable[[str, list[str]], Mapping[str, Any] | None]  # like :func:`pipeline.recordings.reader.read_passages`
+Comparer = Callable[[str, list[str]], Sequence[float]]  # like ``pipeline.recordings.text_similarity.similarities``
 
-# Words without a topic. Question words are among them: they only define the kind of answer.
+# Words without a topic, including question words, which only define the kind of answer.
 STOP_WORDS = frozenset(
     re.findall(
         r"\w+",
@@ -82,14 +82,14 @@ _TIME = re.compile(
 )
 _PLACE = re.compile(r"\b(in|at|near|from|behind|under|beside|bei|aus|nach|neben|hinter)\b", re.IGNORECASE)
 _REASON = re.compile(r"\b(because|since|reason|so that|therefore|weil|denn|deshalb|damit)\b", re.IGNORECASE)
-# The kinds of words in an answer, by the words of the question. A segment with them gets a bonus.
+# The kinds of words in an answer, by words of the question. Segments with such words get a bonus.
 _KINDS = (
     (re.compile(r"\b(how (many|much|old|long|far|often|tall)|wie ?viele?|wie (alt|lange|oft))\b", re.I), _NUMBER),
     (re.compile(r"\b(when|what (time|day|year|month|date)|which (day|year|month)|wann)\b", re.I), _TIME),
     (re.compile(r"\b(where|what (city|town|country|place)|wo|woher|wohin)\b", re.I), _PLACE),
     (re.compile(r"\b(why|warum|wieso|weshalb)\b", re.I), _REASON),
 )
-KIND_BONUS = 0.25  # of a matching segment's score
+KIND_BONUS = 0.25  # fraction of a matching segment's score
 NEARBY = 0.5  # weight of words that occur around the segment instead of in it
 
 _WRITE = (
@@ -98,9 +98,9 @@ _WRITE = (
     'the data do not hold the answer, "answer" is "".'
 )
 
-# Chinese stop words, which stand between other words without spaces.
+# Chinese stop words, which are not separated from other words by spaces.
 _CHINESE_STOP_WORDS = re.compile("为什么|什么|怎么|哪里|哪儿|多少|哪|谁|吗|呢|几|是|的|了|在|有|请问")
-_CJK = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # written without spaces
+_CJK = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # scripts without spaces
 
 
 @dataclass(frozen=True)
@@ -108,10 +108,10 @@ class Citation:
     """The source of a quotation: one segment of one recording."""
 
     recording: str
-    segment: int  # its number in the transcript, from 0
+    segment: int  # index in the transcript
     start_s: float
     end_s: float
-    speaker: str  # as shown, "" if unknown
+    speaker: str  # as displayed; "" if unknown
     text: str
 
 
@@ -120,7 +120,7 @@ class Passage:
     """Consecutive segments that are searched and read together; ``text`` joins their texts with spaces."""
 
     text: str
-    speaker: str  # the names of all speakers in it
+    speaker: str  # the names of all its speakers
     lines: tuple[Citation, ...]
 
 
@@ -132,7 +132,7 @@ class Answer:
         how: "language model" (it wrote the text), "reader" (a model marked these words), "best sentence" (the segment
             whose words match best, without a model), "nearest" (no model read the passages: ``nearest`` may contain the
             answer), "nothing" (no passage answers it). The last two have no citations.
-        score: a reader's probability; for the best sentence, the share of the question's weight that occurs there
+        score: a reader's probability; for the best sentence, the fraction of the question's weight that occurs there
         nearest: if nothing was found, the segments nearest to the question, best first
     """
 
@@ -146,7 +146,7 @@ class Answer:
 
 
 def passages(recording: str, transcript: Transcript) -> list[Passage]:
-    """Return windows of about :data:`WINDOW_WORDS` words, each from the middle of the previous one on."""
+    """Return windows of about :data:`WINDOW_WORDS` words, each starting in the middle of the previous one."""
     lines = [
         Citation(
             recording, number, segment.start_s, segment.end_s,
@@ -173,7 +173,7 @@ def passages(recording: str, transcript: Transcript) -> list[Passage]:
 
 
 def _words_in(text: str) -> int:
-    """Count words, roughly in a language without spaces."""
+    """Count words, approximately in a language without spaces."""
     return len(text.split()) + len(re.findall(f"[{_CJK}]", text)) // 2
 
 
@@ -187,12 +187,12 @@ def answer(
     """Answer a question from these passages, of one recording or of many.
 
     Args:
-        read: as :func:`pipeline.recordings.reader.read_passages`, or a call of the speech service for it. If it is
-            None, not ready or fails, the best sentence answers.
-        compare: compares meanings, which then also select the passages for a reader, and the nearest ones.
-        language_model: answers in place of a reader; if it fails, the others do.
+        read: a function like :func:`pipeline.recordings.reader.read_passages`. If it is None, not ready or fails, the
+            best sentence is the answer.
+        compare: compares meanings; it then also selects the passages for a reader, and the nearest ones.
+        language_model: whether a language model answers in place of a reader; if it fails, the others do.
 
-    Raises HarkError: the question is empty or far too long.
+    Raises HarkError if the question is empty or too long.
     """
     terms = _terms(question)
     with _Index(passages) as index:
@@ -205,7 +205,8 @@ def answer(
         near: list[int] = []
         if compare is not None and (read is not None or language_model is not None or not is_covered):
             near = _nearest(question, passages, ranked, compare)
-        outcome: Answer | bool | None = None  # False: a model read the passages without success; None: none read them
+        # False if a model read the passages without finding an answer; None if none read them.
+        outcome: Answer | bool | None = None
         note = ""
         if language_model is not None and passages:
             rows = list(dict.fromkeys([*_interleaved(ranked, near), *range(len(passages))]))[:WRITTEN_FROM]
@@ -232,7 +233,7 @@ def answer(
 
 
 def _interleaved(by_words: Sequence[int], near: Sequence[int]) -> list[int]:
-    """Interleave two rankings: the best by words, the nearest, the second best ..."""
+    """Interleave two rankings: the best by words, the nearest, the second best, and so on."""
     return list(dict.fromkeys(row for rows in zip_longest(by_words, near) for row in rows if row is not None))
 
 
@@ -253,13 +254,13 @@ def _best_line(
         if any(pattern.search(line.text) for pattern in wanted):
             value *= 1 + KIND_BONUS
         value *= QUESTION_SHARE if line.text.endswith("?") else 1.0
-        return value - 0.001 * len(line.text.split())  # the shorter of two with the same words says less else
+        return value - 0.001 * len(line.text.split())  # of two with the same words, the shorter is more specific
 
     return max(((line, row) for row in best for line in passages[row].lines), key=score)
 
 
 def _nearest(question: str, passages: Sequence[Passage], ranked: Sequence[int], compare: Comparer) -> list[int]:
-    """Return rows of the passages nearest to the question in meaning, nearest first; none if it cannot be compared."""
+    """Return rows of the passages nearest to the question in meaning, nearest first; none if not comparable."""
     rows = list(dict.fromkeys([*ranked, *range(min(len(passages), MOST_COMPARED))]))[:MOST_COMPARED]
     if not rows:
         return []
@@ -280,7 +281,7 @@ def _nearest_lines(
         try:
             values = compare(question, [line.text for line in lines])
         except HarkError:
-            pass  # then by their words
+            pass  # falls back to words
     if len(values) != len(lines):
         values = [sum(weight for term, weight in weights.items() if index.in_line(term, line)) for line in lines]
     best = sorted(zip(values, lines), key=lambda pair: -pair[0])[:MOST_NEAREST]
@@ -288,7 +289,7 @@ def _nearest_lines(
 
 
 def _written(question: str, lines: Iterable[Citation], chosen: llm.LlmSettings) -> Answer | bool:
-    """Let the language model answer from segments; False if they hold no answer. Raises HarkError: it failed twice."""
+    """Let the language model answer from segments; False if they have no answer. Raises HarkError if it fails."""
     given: list[Citation] = []
     for line in dict.fromkeys(lines):
         if given and sum(len(one.text) for one in (*given, line)) > chosen.part_characters:
@@ -386,7 +387,7 @@ class _Index:
             return []
         cursor = self._database.execute(
             f"SELECT rowid FROM passage WHERE passage MATCH ? ORDER BY bm25(passage, 1.0, {SPEAKER_WEIGHT}), rowid "
-            "LIMIT ?",  # FTS5 ranks better ones by lower numbers
+            "LIMIT ?",  # FTS5 assigns lower numbers to better matches
             (" OR ".join(f'"{term}"' for term in terms), n),
         )
         return [row for (row,) in cursor]

@@ -18,18 +18,18 @@ READER = LocalModel(
     "models/question-answering",
     worded("Answers are the best matching sentence"),
 )
-MOST_PASSAGES, LONGEST_PASSAGE = 50, 20_000  # of a question; characters of each
+MOST_PASSAGES, LONGEST_PASSAGE = 50, 20_000  # maximum per question, and characters of each
 LONGEST_ANSWER = 30  # tokens
 WINDOW_TOKENS, STRIDE_TOKENS = 384, 128  # as in the model's training
-NULL_MARGIN = 0.0  # by how much the best span's logits must exceed "no answer"
-BEST_SPANS = 20  # among which the probability is shared
+NULL_MARGIN = 0.0  # minimum excess of the best span's logits over "no answer"
+BEST_SPANS = 20  # spans over which the probability is normalized
 
 
 def read_passages(question: str, passages: Sequence[str]) -> dict[str, Any] | None:
     """Mark the answer in texts, in the speech service; needs torch.
 
-    Returns the number of the ``passage``, the answer's ``start`` and ``end`` in its characters and its ``score`` (a
-    probability); an empty dict if no passage answers; None without a model. Raises HarkError: the model cannot be
+    Returns the index of the ``passage``, the answer's ``start`` and ``end`` in its characters, and its ``score`` (a
+    probability); an empty dict if there is no answer; None without a model. Raises HarkError if the model cannot be
     loaded.
     """
     folder = READER.folder()
@@ -53,14 +53,14 @@ def read_passages(question: str, passages: Sequence[str]) -> dict[str, Any] | No
 @dataclass(frozen=True)
 class _Span:
     passage: int
-    start: int  # characters
+    start: int  # in characters
     end: int
-    logits: float  # of start and end together
+    logits: float  # sum for start and end
     null: float  # the same for "no answer", in the same window of tokens
 
 
 class _Reader:
-    """A question answering model and its tokenizer, for one question at a time: PyTorch uses all cores anyway."""
+    """A question answering model and its tokenizer, for one question at a time, because PyTorch uses all cores."""
 
     def __init__(self, folder: str) -> None:
         import torch
@@ -92,7 +92,7 @@ class _Reader:
         for row in range(len(offsets)):
             inside = torch.tensor([kind == 1 for kind in coded.sequence_ids(row)])
             begins, ends = output.start_logits[row], output.end_logits[row]
-            null = float(begins[0] + ends[0])  # the first token stands for "no answer"
+            null = float(begins[0] + ends[0])  # the first token means "no answer"
             begins, ends = begins.masked_fill(~inside, -torch.inf), ends.masked_fill(~inside, -torch.inf)
             both = begins[:, None] + ends[None, :]
             both = both.masked_fill(

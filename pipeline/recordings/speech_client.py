@@ -1,7 +1,7 @@
 """Client of the speech service, which holds the loaded models: see ``pipeline.recordings.speech_service``.
 
-One pickled request per connection, over a Unix socket that only this user can open: a module's function with its
-arguments. The answer is a pair: its result and None, or None and its HarkError.
+Each connection carries one pickled request (a module's function with its arguments) over a Unix socket that only this
+user can open. The answer is a pair: the result and None, or None and a HarkError.
 """
 
 from __future__ import annotations
@@ -26,47 +26,47 @@ from core.errors import HarkError
 from core.lock import held
 from core.worded import number, worded
 
-TIMEOUT_S = 300.0  # for one request, including the loading of a model
+TIMEOUT_S = 300.0  # seconds per request, including the loading of a model
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
-DYING_S = 2.0  # a killed process accepts connections for a moment longer
-PROTOCOL = 3  # in the socket's name: a client never meets a service with another protocol
+DYING_S = 2.0  # seconds for which a killed process may still accept connections
+PROTOCOL = 3  # part of the socket's name, so that a client never connects to a service with another protocol
 LONGEST_PATH = 107  # bytes of a Unix socket's path (sun_path of unix(7), without the terminating NUL)
-IDLE_S = 600.0  # without requests, until the service ends
-LARGEST_LOG = 2_000_000  # bytes; a longer one is overwritten
-STOP = "stop"  # in place of a function
-SERVICE = ("-m", "pipeline.recordings.speech_service")  # what Python runs
-# Threads of torch and CTranslate2 that wait for each other must not spin: on two busy cores spinning costs Hark's
-# recognizer 4 times as much CPU time, and whisper-timestamped 3 times (python -m lab audio).
+IDLE_S = 600.0  # seconds without requests after which the service ends
+LARGEST_LOG = 2_000_000  # maximum bytes; a larger log is overwritten
+STOP = "stop"  # sent in place of a function
+SERVICE = ("-m", "pipeline.recordings.speech_service")  # arguments of Python
+# Threads of torch and CTranslate2 that wait for each other must not spin: on two busy cores, spinning costs Hark's
+# recognizer 4 times as much CPU time, and whisper-timestamped 3 times as much (python -m lab audio).
 PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_started: list[subprocess.Popen[bytes]] = []  # by this process; waited for after they have ended
+_started: list[subprocess.Popen[bytes]] = []  # by this process, which reaps them after they have ended
 
 
 class ServiceBusy(HarkError):
-    """The service already serves its maximum of clients; over HTTP this is a 503 with ``Retry-After``."""
+    """Raised if the service has its maximum of clients; over HTTP, this is a 503 with ``Retry-After``."""
 
     status, wait_s = 503, 30
 
 
 class ServiceGone(Exception):
-    """The service ended before it answered, or was not running."""
+    """Raised if the service ended before it answered, or was not running."""
 
 
 class _TooLate(Exception):
-    """The time for an answer is over. Not a TimeoutError, which is an OSError that storage may raise too."""
+    """Raised if an answer is late. It is not a TimeoutError, an OSError which storage may raise too."""
 
 
 def call(timeout_s: float, function: Callable[P, R], *arguments: P.args, **more: P.kwargs) -> R:
-    """Let the service call a module's function, starting it if necessary, and once more if it dies meanwhile.
+    """Let the service call a module's function; start the service if necessary, and once more if it dies.
 
-    Arguments and results are pickled. With HARK_SPEECH_SERVICE=0 this process calls the function itself.
+    Arguments and results are pickled. With HARK_SPEECH_SERVICE=0, this process calls the function itself.
 
-    Raises ServiceBusy: too many clients; HarkError: the function's own, or the service does not start or does not
-    answer in time.
+    Raises ServiceBusy if there are too many clients, the function's HarkError, or another HarkError if the service does
+    not start or does not answer in time.
     """
     if os.environ.get("HARK_SPEECH_SERVICE") == "0":
         return function(*arguments, **more)
@@ -118,7 +118,7 @@ def stop() -> None:
 
 
 def socket_path() -> Path:
-    """Return the service's socket: HARK_SPEECH_SOCKET, or the installation's own. Raises HarkError: it is unsafe."""
+    """Return the service's socket: HARK_SPEECH_SOCKET, or the installation's own. Raises HarkError if unsafe."""
     given = os.environ.get("HARK_SPEECH_SOCKET", "").strip()
     if given:
         path = Path(given).expanduser().absolute()
@@ -153,7 +153,7 @@ def log_file() -> Path:
 
 
 def of_this_user(connection: socket.socket) -> bool:
-    """Return whether this user owns the other end; if the system cannot tell, the socket's private folder must do."""
+    """Return whether this user owns the other end; True if unknown, because the socket's folder is private."""
     if not hasattr(socket, "SO_PEERCRED"):
         return True
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
@@ -201,14 +201,14 @@ def _connect(path: Path, deadline: float) -> Connection:
 
 
 def _start_and_connect(path: Path, deadline: float) -> Connection:
-    """Start the service, unless another process is starting it, and wait until it answers."""
+    """Start the service, unless another process does, and wait until it responds."""
     _wait_for_ended()
     with (
         storing("starting the speech service"),
         held(path.with_suffix(".starting"), _not_started, deadline - time.monotonic()),
     ):
         with contextlib.suppress(ServiceGone):
-            return _connect(path, deadline)  # another process has started it meanwhile
+            return _connect(path, deadline)  # another process has started it in the meantime
         process = _start(path)
         _started.append(process)
         give_up = min(deadline, time.monotonic() + START_TIMEOUT_S)
@@ -234,7 +234,7 @@ def _not_started(why: str) -> HarkError:
 
 
 def _start(path: Path) -> subprocess.Popen[bytes]:
-    # A single service for all users of the installation, which it reads and writes.
+    # There is one service for all users of the installation, whose data it reads and writes.
     environment = {**PATIENT_THREADS, **os.environ}
     environment.pop("HARK_INSTALLATION", None)
     environment |= {
@@ -253,12 +253,12 @@ def _start(path: Path) -> subprocess.Popen[bytes]:
             stderr=log,
             cwd=tempfile.gettempdir(),
             env=environment,
-            start_new_session=True,  # it outlives its first job, and Ctrl-C in a terminal
+            start_new_session=True,  # it must survive its first job, and Ctrl-C in a terminal
         )
 
 
 def _wait_until_dead(path: Path, deadline: float) -> None:
-    """Wait until no service holds its lock, at most until ``deadline``."""
+    """Wait until no service holds its lock, but at most until ``deadline``."""
     with contextlib.suppress(HarkError), held(path.with_suffix(".lock"), _not_started, deadline - time.monotonic()):
         pass
 

@@ -1,7 +1,7 @@
 """The process that holds an installation's loaded models: ``python -m pipeline.recordings.speech_service``.
 
 Pages, jobs and the command line use it through ``speech_client``, which starts it on demand, so that a model is loaded
-once instead of once a request. It ends after some time without requests (its argument, in seconds), on request, and
+once instead of once per request. It ends on request, after some time without requests (its argument, in seconds), and
 when its socket is removed. Each request runs in a thread; models have their own locks.
 """
 
@@ -26,9 +26,9 @@ from core.lock import held
 from core.worded import worded
 from pipeline.recordings.speech_client import STOP, ServiceBusy, log_file, of_this_user, socket_path
 
-MOST_CLIENTS = 32  # at once; further ones must retry
-WAIT_FOR_REQUEST_S = 30.0  # a silent client is dropped
-WAIT_FOR_LOCK_S = 15.0  # a service that is ending releases its lock soon
+MOST_CLIENTS = 32  # maximum at once; further ones must retry
+WAIT_FOR_REQUEST_S = 30.0  # seconds after which a silent client is dropped
+WAIT_FOR_LOCK_S = 15.0  # seconds; a service that is ending releases its lock soon
 LOOK_EVERY_S = 1.0
 
 logger = logging.getLogger("hark.speech_service")
@@ -45,8 +45,8 @@ class SpeechService:
         self._count = threading.Lock()
 
     def run(self) -> None:
-        """Make the socket and accept connections, each in a thread, until the end."""
-        self.path.unlink(missing_ok=True)  # we hold the lock, so its maker is dead
+        """Create the socket and accept connections, one thread each, until shutdown."""
+        self.path.unlink(missing_ok=True)  # this process holds the lock, so the process that made it is dead
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         before = os.umask(0o177)
         try:
@@ -95,10 +95,10 @@ class SpeechService:
                 if connection.poll(WAIT_FOR_REQUEST_S):
                     try:
                         message = connection.recv()
-                    except (ImportError, AttributeError) as error:  # this version lacks the function
+                    except (ImportError, AttributeError) as error:  # this version does not have the function
                         message = (_refuse_unknown, (str(error),), {})
                     answer = self._answer(*message)
-                    with contextlib.suppress(OSError):  # the client stopped waiting for the answer
+                    with contextlib.suppress(OSError):  # the client no longer waits for the answer
                         connection.send(answer)
             except Exception as error:  # an invalid request can fail in any way
                 logger.warning("a client was dropped: %s: %s", type(error).__name__, error)
@@ -143,13 +143,13 @@ def _refuse_unknown(why: str) -> None:
 
 
 def main() -> None:
-    """Serve, unless another process does; end the process."""
+    """Serve unless another process does; end the process."""
     logging.basicConfig(format="%(asctime)s %(process)d %(levelname)s %(message)s", level=logging.INFO)
     path = socket_path()
     service = SpeechService(path, float(sys.argv[1]))
 
     def stop(number: int, frame: FrameType | None) -> None:
-        service.stopped = True  # not an exception: between two turns of a loop it could miss its ``finally``
+        service.stopped = True  # an exception could occur between two turns of a loop, and miss its ``finally``
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
@@ -160,7 +160,7 @@ def main() -> None:
             lambda process: HarkError(worded("The speech service is already running."), process, ""),
             WAIT_FOR_LOCK_S,
         ):
-            os.environ["HARK_SPEECH_SERVICE"] = "0"  # an operation that needs another runs it here
+            os.environ["HARK_SPEECH_SERVICE"] = "0"  # an operation that needs another one runs it here
             logger.info("serving %s", path)
             try:
                 service.run()
@@ -170,8 +170,8 @@ def main() -> None:
             finally:
                 logger.info("ended")
                 logging.shutdown()
-                # The lock ends with the process. Threads may still be inside a library, but none is worth waiting for.
-                # Workers end with the process too.
+                # The lock ends with the process. Threads may still be inside a library, but nobody waits for their
+                # results. Workers end with the process too.
                 os._exit(code)
     except HarkError:
         pass  # another process serves

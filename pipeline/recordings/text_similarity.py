@@ -1,7 +1,7 @@
-"""Similarity of texts to a question in meaning, by a sentence embedding model if one is on this machine.
+"""Similarity of meaning between texts and a question, by a sentence embedding model if one is on this machine.
 
-Any encoder of transformers whose mean over the tokens is the sentence vector (the sentence-transformers family). It is
-never downloaded; without one, passages are found only by their words.
+The model may be any encoder of transformers whose mean over the tokens is the sentence vector (the
+sentence-transformers family). It is never downloaded; without one, passages are found only by their words.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ EMBEDDING = LocalModel(
 )
 LONGEST_TOKENS = 256
 BATCH = 32
-REMEMBERED = 20_000  # vectors: every question is compared with the passages of a user's recordings
+REMEMBERED = 20_000  # vectors in the cache, because every question is compared with the passages of a user's recordings
 
 
 def similarities(question: str, passages: Sequence[str]) -> list[float]:
@@ -55,7 +55,7 @@ class _Embedder:
             if len(self._seen) + len(new) > REMEMBERED:
                 self._seen.clear()
                 new = list(dict.fromkeys(texts))
-            new.sort(key=len)  # for little padding in a batch
+            new.sort(key=len)  # reduces the padding of batches
             for start in range(0, len(new), BATCH):
                 part = new[start : start + BATCH]
                 self._seen.update(zip(part, self._embed(part)))

@@ -22,16 +22,16 @@ CORPORA = "corpora"
 
 @dataclass(frozen=True)
 class Tool:
-    """An engine or model: its use (one of the words above), its name, and whether it is ready."""
+    """An engine or model: its use (one of the constants above), its name, and whether it is ready."""
 
     use: str
     name: str
     licence: str
     readiness: Readiness
-    enabled: str = ""  # for ``pipeline.engine_setup.enable_engine``, or ""
-    pulled: str = ""  # for ``pipeline.engine_setup.pull_model``; "" if it cannot be downloaded
-    sizes: tuple[str, ...] = ()  # one of which must be chosen
-    facts: tuple[Worded, ...] = ()  # on a recognizer: size, time and word errors
+    enabled: str = ""  # name for ``pipeline.engine_setup.enable_engine``, or ""
+    pulled: str = ""  # name for ``pipeline.engine_setup.pull_model``; "" if it cannot be downloaded
+    sizes: tuple[str, ...] = ()  # sizes to choose from
+    facts: tuple[Worded, ...] = ()  # facts on a recognizer: size, time and word errors
 
     @property
     def downloads(self) -> list[tuple[str, Worded | None]]:
@@ -40,7 +40,7 @@ class Tool:
 
 
 def tools() -> Iterator[Tool]:
-    """Yield all of them, the best of each kind first, without loading a model or using a network."""
+    """Yield all of them, the best of each kind first, without loading models or using the network."""
     for engine in engines():
         enabled = engine.name if requirements(engine.name).is_file() and not is_enabled(engine.name) else ""
         pulled = engine.name if engine.pulled else ""

@@ -1,7 +1,7 @@
-"""The words of a recording: segments with words, times and speakers, and the file that stores them.
+"""The transcript of a recording: segments with words, times and speakers, and the file that stores them.
 
 Every recognition engine returns segments, diarization adds the speakers, and pages, captions, answers and summaries
-read nothing else. Times are seconds from the start of the recording, confidences lie in [0, 1].
+read nothing else. Times are seconds from the start of the recording, confidences are in [0, 1].
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from core.data_folder import atomic_path
 from core.errors import HarkError
 from core.worded import worded
 
-SCHEMA = 1  # of the file
+SCHEMA = 1  # schema of the file
 NOT_RECOGNIZED = worded("[not recognized]")
 
 
 @dataclass(frozen=True)
 class Word:
-    """A word as shown, with its punctuation and no spaces."""
+    """A word as displayed, with its punctuation and without spaces."""
 
     text: str
     start_s: float
@@ -34,9 +34,9 @@ class Word:
 class Segment:
     """The words of one person without a longer pause; ``text`` joins them with spaces.
 
-    ``text`` is empty for a long piece of speech in which no words were recognized.
-    ``edited``: a person has corrected the text; ``words`` then keep the recognized times where texts agree, and share
-    the segment's time elsewhere.
+    ``text`` is empty for a long segment of speech in which no words were recognized. ``edited`` means that a person has
+    corrected the text; ``words`` then keep the recognized times where texts agree, and share the segment's time
+    elsewhere.
     """
 
     start_s: float
@@ -44,9 +44,9 @@ class Segment:
     text: str
     confidence: float
     words: tuple[Word, ...] = ()
-    language: str = ""  # of this segment, "" if it is the transcript's
+    language: str = ""  # of this segment; "" if it is the transcript's
     speaker: str = ""  # an id such as "S1", a key of ``Transcript.speakers``; "" if unknown
-    overlap: bool = False  # somebody else speaks at the same time
+    overlap: bool = False  # whether another person speaks at the same time
     edited: bool = False
 
     @property
@@ -60,17 +60,17 @@ class Transcript:
     """The transcript of a whole recording.
 
     Attributes:
-        speakers: the name for each speaker's id; ids in the order of their first words
-        sounds_like: the remembered voice that a speaker's (by id) is similar to, until the speaker has a name
+        speakers: names by speaker id, in the order of their first words
+        sounds_like: remembered voices that are similar to speakers', by speaker id, until the speaker has a name
     """
 
     duration_s: float
     language: str
-    engine: str  # the recognition engine with its model ("faster-whisper small")
+    engine: str  # with its model ("faster-whisper small")
     segments: tuple[Segment, ...] = ()
     speakers: Mapping[str, str] = field(default_factory=dict)
-    diarization: str = ""  # the method: "channels", "acoustic", "pyannote"; "" if none
-    versions: Mapping[str, str] = field(default_factory=dict)  # of the models that were used, for provenance
+    diarization: str = ""  # "channels", "acoustic" or "pyannote"; "" if none
+    versions: Mapping[str, str] = field(default_factory=dict)  # versions of the models that were used, for provenance
     sounds_like: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -86,7 +86,7 @@ def as_json(transcript: Transcript) -> dict[str, Any]:
 
 
 def from_json(content: Mapping[str, Any]) -> Transcript:
-    """Build a transcript from :func:`as_json`'s output. Raises ValueError, KeyError or TypeError: anything else."""
+    """Build a transcript from :func:`as_json`'s output. Raises ValueError, KeyError or TypeError."""
     if content["schema"] != SCHEMA:
         raise ValueError(f"schema {content['schema']}")
     values = {name: value for name, value in content.items() if name not in ("schema", "segments")}
@@ -94,7 +94,7 @@ def from_json(content: Mapping[str, Any]) -> Transcript:
 
 
 def segment_of_json(content: Mapping[str, Any]) -> Segment:
-    """Build a segment from the output of ``dataclasses.asdict``. Raises TypeError or KeyError: anything else."""
+    """Build a segment from the output of ``dataclasses.asdict``. Raises TypeError or KeyError if it is invalid."""
     return Segment(**{**content, "words": tuple(Word(**word) for word in content["words"])})
 
 
@@ -105,7 +105,7 @@ def save_transcript(transcript: Transcript, path: Path) -> None:
 
 
 def load_transcript(path: Path) -> Transcript:
-    """Read a transcript from :func:`save_transcript`. Raises HarkError: missing, truncated or of another version."""
+    """Read a transcript from :func:`save_transcript`. Raises HarkError if it is unusable."""
     try:
         return from_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:

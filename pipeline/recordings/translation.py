@@ -1,4 +1,4 @@
-"""Transcripts in another language, translated by the owner's language model; times and speakers stay."""
+"""Translation of transcripts by the owner's language model; times and speakers remain."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.recordings.recording_folder import TRANSLATIONS
 from pipeline.recordings.summarization.language_model import segment_rows, texts_by_segment
 from pipeline.recordings.transcript import Transcript
 
-TIMES, MORE = 4, 100  # limit of a translation's characters: this many times the original, and this many more
+TIMES, MORE = 4, 100  # maximum characters of a translation: this many times the original, plus this many
 TASK = (
     "Translate the text of each segment into {language}. Translate what was said, all of it and nothing else; names of "
     "people and things stay. Answer with this JSON object, with every segment of the data once: "
@@ -28,13 +28,13 @@ def translation_file(folder: Path, language: str) -> Path:
 def translate(transcript: Transcript, language: str, name: str) -> Transcript:
     """Translate a transcript into a language (its code, and its English name for the model).
 
-    Segments keep their times and speakers, but lose the times of words. Raises HarkError: no language model is set up,
-    or its answers are invalid.
+    Segments keep their times and speakers, but lose the times of words. Raises HarkError if no language model is set
+    up, or its answers are invalid.
     """
     chosen = llm.needed(worded("The transcript cannot be translated."))
     translated = ["" for _ in transcript.segments]
     for rows in segment_rows(transcript, chosen.part_characters):
-        pieces = [{**row, "segment": number} for number, row in enumerate(rows)]  # a long segment is several
+        pieces = [{**row, "segment": number} for number, row in enumerate(rows)]  # a long segment has several rows
         translations = llm.ask(TASK.format(language=name), pieces, _checked([row["text"] for row in rows]), chosen)
         for number, row in enumerate(rows):
             translated[row["segment"]] = f"{translated[row['segment']]} {translations[number]}".strip()

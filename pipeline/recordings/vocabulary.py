@@ -1,6 +1,6 @@
-"""Words that a user corrected in transcripts, for recognizers to expect: ``<user data>/words.json``.
+"""Words that a user corrected in transcripts, which recognizers then expect: ``<user data>/words.json``.
 
-Only names and rare words: a recognizer that expects common words inserts them where nobody said them.
+Only names and rare words are stored: a recognizer that expects common words inserts them where they were not spoken.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from phrase_augmentation.vocabulary import zipf
 from pipeline.recordings.transcription.whisper_text import UNSPACED
 
 FILE = "words.json"  # in a user's data folder
-MOST = 50  # stored for a language; Whisper reads some two hundred tokens
-LONGEST = 40  # letters
+MOST = 50  # words stored per language; Whisper reads about two hundred tokens
+LONGEST = 40  # characters
 MOST_MISHEARD = 4  # words recognized in place of one
-COMMON = 4.0  # zipf (log10 of a billionth) from which a word counts only as a name, by its capital letter
+COMMON = 4.0  # Zipf frequency (log10 per billion words) from which a word counts only as a name, by its capital letter
 _EDGES = re.compile(r"^\W+|(?:['’]s)?\W*$")
 _SENTENCE_END = (".", "!", "?", "…", ":")
-_NOUNS_CAPITALIZED = ("de",)  # where a capital letter does not make a name
+_NOUNS_CAPITALIZED = ("de",)  # languages in which a capital letter does not indicate a name
 
-Row = dict[str, str]  # "word" as spelled, and its "language"
+Row = dict[str, str]  # "word" in its spelling, and its "language"
 
 
 _WORDS: UserFile[list[Row]] = UserFile(
@@ -39,9 +39,9 @@ _WORDS: UserFile[list[Row]] = UserFile(
 
 
 class Learned(NamedTuple):
-    """The lesson of a correction: names and rare words (``words``, as spelled), and a replacement.
+    """What a correction teaches: names and rare words (``words``, in their spelling), and a replacement.
 
-    ``said`` replaced ``heard``, which may be wrong elsewhere too; both are "" if there is none.
+    ``said`` replaced ``heard``, which may be wrong elsewhere too; both are "" without a replacement.
     """
 
     words: tuple[str, ...] = ()
@@ -72,7 +72,7 @@ def learned(before: str, after: str, language: str) -> Learned:
 
 
 def _may_be_elsewhere(wrong: list[str], right: list[str], language: str) -> bool:
-    """Return whether rare words were recognized for one word, or one for each, and are not a part of them."""
+    """Return whether rare words were recognized for one word, or one for each, and are not part of the correction."""
     if len(right) not in (1, len(wrong)) or len(wrong) > MOST_MISHEARD or not all(wrong):
         return False
     is_rare = any(_is_telling(word.lower(), True, language) for word in wrong)
@@ -84,7 +84,7 @@ def word_pattern(words: str) -> re.Pattern[str]:
 
 
 def replace_word(text: str, wrong: str, right: str) -> str:
-    """Replace ``wrong`` by ``right``, in the text's capitalisation unless only one of the two is capitalised."""
+    """Replace ``wrong`` by ``right``, with the text's capitalization unless only one of the two is capitalized."""
 
     def as_there(match: re.Match[str]) -> str:
         if wrong[0].isupper() != right[0].isupper():
@@ -123,7 +123,7 @@ def learn(file: Path, words: Iterable[str], language: str) -> None:
 
 
 def expected(file: Path, language: str | None) -> tuple[str, ...]:
-    """Return the words of a language, newest first; None: of all languages, at most :data:`MOST`."""
+    """Return the words of a language (None for all), newest first, at most :data:`MOST`."""
     wanted = base_language(language) if language else None
     rows = [row for row in reversed(_WORDS.load(file)) if wanted in (None, row["language"])]
     return tuple(dict.fromkeys(row["word"] for row in rows))[:MOST]

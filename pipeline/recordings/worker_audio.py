@@ -1,4 +1,4 @@
-"""Requests to a worker process about audio: audio and answer are passed as files."""
+"""Requests about audio to a worker process, with audio and answer passed as files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.worker_process import WorkerGone, WorkerProcess
 
 
 def ask(worker: WorkerProcess, audio: np.ndarray, timeout_s: float, doing: str, **request: Any) -> Any:
-    """Return a worker's answer about audio (float32 [samples] at 16 kHz). Raises WorkerGone; HarkError: a full disk."""
+    """Return a worker's answer about audio (float32 [samples], 16 kHz). Raises WorkerGone; HarkError on a full disk."""
     with tempfile.TemporaryDirectory(prefix="hark-worker-") as folder:
         audio_file, answer_file = Path(folder) / "audio.wav", Path(folder) / "answer.json"
         with storing(doing):

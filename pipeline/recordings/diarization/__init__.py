@@ -1,1 +1,1 @@
-"""The speakers of a recording: by channel, by pyannote if installed, or by voice embeddings."""
+"""The speakers of a recording: found by channel, by pyannote if installed, or by voice embeddings."""

@@ -1,6 +1,6 @@
-"""Speakers by their voices: silero-vad finds speech, and similar windows of it belong to the same person.
+"""Diarization by voice: silero-vad finds speech, and similar windows of it belong to the same person.
 
-resemblyzer's encoder describes each window of 1.6 s by 256 numbers.
+resemblyzer's encoder maps each window of 1.6 s to an embedding with 256 dimensions.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from core.worded import worded
 from pipeline.recordings.diarization.clustering import unit, voices
 from pipeline.recordings.diarization.turns import Diarization, Turn
 
-WINDOW_S = 1.6  # the encoder's training length
+WINDOW_S = 1.6  # seconds; the encoder's training length
 HOP_S = 0.4
-SHORTEST_S = 0.3  # of speech for one embedding
-STEP_S = 0.1  # the resolution of the turns
-FRAMES_A_SECOND = 100  # of the encoder's spectrogram
+SHORTEST_S = 0.3  # seconds of speech per embedding
+STEP_S = 0.1  # seconds; the resolution of the turns
+FRAMES_A_SECOND = 100  # frames per second of the encoder's spectrogram
 BATCH = 64
-LEVEL = 1e-3  # mean square (-30 dB of full scale) to which quiet speech is raised: the level of the encoder's training
+LEVEL = 1e-3  # mean square (-30 dBFS) to which quiet speech is raised, as in the encoder's training
 
-# Windows cover only what is certainly speech; turns include its edges and short pauses. (Speech probability at which it
-# begins, and below which it ends, seconds of a pause within, seconds added at both ends; tuned with the clustering.)
+# Windows cover only certain speech; turns include its edges and short pauses. (Speech probability at which it begins,
+# and below which it ends; seconds of pauses within; seconds added at both ends; tuned with the clustering.)
 CERTAIN = (0.5, 0.35, 0.25, 0.06)
 SPOKEN = (0.3, 0.15, 0.5, 0.13)
-SHORTEST_SOUND_S = 0.1  # a shorter sound is not speech
-CHANGE_COST = 1.0  # (nats) of a change of speaker within speech
-SHARPNESS = 20.0  # of the probability of a speaker by cosine
-# Two people speak at once where a window lies between two voices: 0 is the middle, 1 is one of them. It is only a hint:
-# of overlaps mixed from LibriSpeech a third is marked, and a third of the marked time is overlap; the rest is where one
-# speaker follows another without a pause. With a distant microphone in a meeting it marks almost nothing.
+SHORTEST_SOUND_S = 0.1  # seconds; a shorter sound is not speech
+CHANGE_COST = 1.0  # nats per change of speaker within speech
+SHARPNESS = 20.0  # factor that turns a cosine into the log-probability of a speaker
+# Two people speak at once where a window is between two voices: 0 is the middle, 1 is one of them. This is only a hint:
+# a third of the overlaps mixed from LibriSpeech is marked, and a third of the marked time is overlap; the rest is where
+# one speaker follows another without a pause. With a distant microphone in a meeting, it marks almost nothing.
 BETWEEN = 0.3
 SHORTEST_OVERLAP_STEPS = 3
 
@@ -51,7 +51,7 @@ _lock = threading.Lock()
 
 
 def diarize_audio(audio: np.ndarray, speakers: int | None = None, reporter: Reporter | None = None) -> Diarization:
-    """Return the turns in float32 [samples] at 16 kHz, of ``speakers`` people if known. Raises HarkError."""
+    """Return the turns in float32 [samples] at 16 kHz; ``speakers`` is their number, if known. Raises HarkError."""
     reporter = reporter or silent_reporter()
     probabilities = speech_probabilities([audio])
     spoken = speech_regions(probabilities, *SPOKEN)
@@ -76,7 +76,7 @@ def diarize_audio(audio: np.ndarray, speakers: int | None = None, reporter: Repo
 def speech_regions(
     probabilities: np.ndarray, begins: float, ends: float, pause_s: float, margin_s: float
 ) -> list[tuple[float, float]]:
-    """Return the (start, end) of speech in seconds, from its probability in each 32 ms, bridging shorter pauses."""
+    """Return (start, end) [s] of speech, from its probability per 32 ms, bridging shorter pauses."""
     spans: list[list[float]] = []
     speaking = False
     for number, probability in enumerate(probabilities):
@@ -97,7 +97,7 @@ def speech_regions(
 
 
 def embed(audio: np.ndarray) -> np.ndarray:
-    """Return one speaker's voice in float32 [samples] at 16 kHz: 256 numbers of length 1. Raises HarkError: silence."""
+    """Return the embedding [256], of length 1, of one speaker's audio [samples]. Raises HarkError if it is silent."""
     windows = _windows(speech_regions(speech_probabilities([audio]), *CERTAIN))
     if not windows:
         raise HarkError(
@@ -109,7 +109,7 @@ def embed(audio: np.ndarray) -> np.ndarray:
 
 
 def readiness() -> Readiness:
-    """Check whether resemblyzer is installed, without an import."""
+    """Check whether resemblyzer is installed, without importing it."""
     if find_spec("resemblyzer") is not None:
         return Readiness(True)
     return Readiness(False, worded("The package %(name)s is not installed.", name=PACKAGES[0]), INSTALL)
@@ -190,7 +190,7 @@ def _spectra(audio: np.ndarray, windows: Sequence[tuple[float, float]]) -> Itera
 
 
 def _smoothed(embeddings: np.ndarray, windows: Sequence[tuple[float, float]]) -> np.ndarray:
-    """Average each window's embedding with its nearest neighbours, to reduce noise when finding the voices."""
+    """Average each window's embedding with its nearest neighbours, to reduce noise before clustering."""
     even = np.empty_like(embeddings)
     for number, (start, _) in enumerate(windows):
         near = [
@@ -208,7 +208,7 @@ def _turns(
     windows: Sequence[tuple[float, float]],
     spoken: Sequence[tuple[float, float]],
 ) -> Iterator[Turn]:
-    """Yield the turns of the voices with these ``centroids``, numbered, in each part of the speech."""
+    """Yield the turns of the voices with these ``centroids``, by number, in each part of the speech."""
     cosines = embeddings @ centroids.T
     probable = np.exp(SHARPNESS * (cosines - cosines.max(axis=1, keepdims=True)))
     probable /= probable.sum(axis=1, keepdims=True)
@@ -239,7 +239,7 @@ def _both(cosines: np.ndarray, centroids: np.ndarray) -> np.ndarray:
 
 
 def _at_times(probable: np.ndarray, middles: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Return probabilities [times, voices]: the mean of the windows around each time, weighted by nearness."""
+    """Return probabilities [times, voices]: the mean of the windows around each time, weighted by proximity."""
     result = np.empty((len(times), probable.shape[1]))
     for number, time in enumerate(times):
         first, last = np.searchsorted(middles, (time - WINDOW_S / 2, time + WINDOW_S / 2))
@@ -252,7 +252,7 @@ def _at_times(probable: np.ndarray, middles: np.ndarray, times: np.ndarray) -> n
 
 
 def _path(probable: np.ndarray) -> np.ndarray:
-    """Return the likeliest voice of each step, from unscaled probabilities [steps, voices] and a cost of changes."""
+    """Return the most probable voice of each step, from unscaled probabilities [steps, voices] and costs of changes."""
     from librosa.sequence import viterbi
 
     voices = probable.shape[1]

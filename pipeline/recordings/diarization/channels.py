@@ -1,8 +1,8 @@
 """Detection of two people on the two channels of a recording, and their turns.
 
 Many stereo files hold the same audio twice: with another gain, with coding noise, slightly delayed, or from two
-microphones in one room. In all of these both channels grow louder and quieter together. With a person on each channel,
-either one or the other is louder relative to its own level, even where each leaks into the other's channel.
+microphones in one room. In all of these, the levels of both channels rise and fall together. With a person on each
+channel, one of them is louder relative to its own level, even if each leaks into the other's channel.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from pipeline.recordings.media import open_normalized, read_blocks
 
 NAMES = {"L": "Left speaker", "R": "Right speaker"}
 BLOCK_S = 4.0
-MOST_DELAY_S = 0.25  # the longest delay of one channel to search for
-ALIKE = 0.5  # minimal correlation for a delay
-SMOOTH_FRAMES = 5  # 160 ms for averaging levels: a syllable
-LOUD_PERCENTILE = 95  # of a channel's levels in speech: its level when somebody speaks into it
-LOUDER_DB = 6.0  # relative to its own level, than the other: its person speaks
-AUDIBLE_DB = 15.0  # below its loud level; anything quieter is the room's echo of the other side
-LEAST_S, LEAST_SHARE = 0.4, 0.03  # of speech that each of two people must have alone, and its share of all speech
+MOST_DELAY_S = 0.25  # maximum delay between the channels that is searched
+ALIKE = 0.5  # minimum correlation for a delay
+SMOOTH_FRAMES = 5  # frames (160 ms, a syllable) over which levels are averaged
+LOUD_PERCENTILE = 95  # percentile of a channel's levels in speech; its level when its person speaks
+LOUDER_DB = 6.0  # a person speaks if their channel, relative to its own level, exceeds the other by this
+AUDIBLE_DB = 15.0  # below a channel's loud level; quieter audio is the room's echo of the other person
+LEAST_S, LEAST_SHARE = 0.4, 0.03  # minimum speech of each of two people alone: seconds, and fraction of all speech
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class ChannelComparison:
 
     speech: np.ndarray  # probability of speech [2, frames]
     lead_db: np.ndarray  # left level minus right level, each relative to its own loud level [frames]
-    left_s: float  # of speech that only the left one has
-    right_s: float  # of speech that only the right one has
-    speech_s: float  # of speech in either
+    left_s: float  # seconds of speech that only the left channel has
+    right_s: float  # seconds of speech that only the right channel has
+    speech_s: float  # seconds of speech in either channel
 
     @property
     def two_speakers(self) -> bool:
@@ -52,7 +52,7 @@ def two_speakers(path: Path) -> bool:
 
 
 def compare_if_stereo(path: Path) -> ChannelComparison | None:
-    """Run :func:`compare`; None unless there are two channels."""
+    """Run :func:`compare` on a recording with two channels; return None for others."""
     with open_normalized(path) as recording:
         if recording.channels != 2:
             return None
@@ -69,7 +69,7 @@ def turns_of(comparison: ChannelComparison) -> Diarization:
 
 
 def compare(path: Path) -> ChannelComparison:
-    """Analyse both channels of a 16 kHz recording block by block. Raises HarkError: it cannot be read."""
+    """Analyse both channels of a 16 kHz recording block by block. Raises HarkError if it is unreadable."""
     hearing = (SpeechProbability(), SpeechProbability())
     speech: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     powers: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
@@ -101,7 +101,7 @@ def _read(path: Path, frames: int) -> Iterator[np.ndarray]:
 
 
 def _delay(path: Path) -> int:
-    """Return by how many samples the right channel lags the left; 0 if they are not alike."""
+    """Return the samples by which the right channel lags behind the left; 0 if they differ."""
     most = int(MOST_DELAY_S * SAMPLE_RATE)
     total = np.zeros(2 * most + 1)
     energy = 0.0
@@ -118,7 +118,7 @@ def _delay(path: Path) -> int:
 
 
 def _aligned(path: Path, delay: int) -> Iterator[np.ndarray]:
-    """Yield blocks [frames of 512 samples, 2] with the later channel moved earlier; an incomplete frame is dropped."""
+    """Yield blocks [frames of 512 samples, 2] with the later channel shifted; an incomplete frame is dropped."""
     length = int(BLOCK_S * SAMPLE_RATE) // FRAME * FRAME
     shifts = (max(0, -delay), max(0, delay))
     rest = np.zeros((0, 2), np.float32)

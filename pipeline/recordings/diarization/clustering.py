@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-# Tuned on conversations mixed from librispeech-test-clean-a and on pyannote's trn* and dev*; results are reported on
-# librispeech-dev-clean and on tst* and sample.
-FINE_SIMILARITY = 0.70  # windows of one voice have a cosine of about 0.75: initial groups are about as fine as voices
+# Tuned on conversations mixed from librispeech-test-clean-a and on pyannote's trn* and dev*; docs/results.md reports
+# librispeech-dev-clean, tst* and sample.
+FINE_SIMILARITY = 0.70  # windows of one voice have a cosine of about 0.75, so initial groups are as fine as voices
 FINER = (0.75, 0.80, 0.85)
-FEWEST_WINDOWS = 4  # a smaller initial group is a mixture of two voices, or a noise
-SMALLEST_SHARE = 0.04  # of the windows, at most LARGEST_SMALLEST: smaller groups are not a person. If lower,
-LARGEST_SMALLEST = 25  # (10 s of speech) a person more often counts as two; if higher, rare speakers are lost.
-SAME_VOICE = 0.87  # likeness (see below) above which two groups are one voice
+FEWEST_WINDOWS = 4  # minimum windows; a smaller initial group is a mixture of two voices, or a noise
+SMALLEST_SHARE = 0.04  # minimum fraction of the windows of a person, but at most LARGEST_SMALLEST windows. If lower,
+LARGEST_SMALLEST = 25  # (10 s of speech) one person more often counts as two; if higher, rare speakers are lost.
+SAME_VOICE = 0.87  # minimum similarity (see below) of two groups that are one voice
 MOST_SPEAKERS = 8
-FAR_S = 1.7  # nearer windows share audio, so their likeness proves nothing
-MOST_WINDOWS = 4000  # compared with each other: 64 MB a matrix; of more windows, a subset forms the groups
+FAR_S = 1.7  # seconds; nearer windows share audio, so their similarity is not evidence
+MOST_WINDOWS = 4000  # maximum that are compared with each other (64 MB per matrix); of more, a subset is
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -23,9 +23,9 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def voices(embeddings: np.ndarray, times_s: np.ndarray, speakers: int | None = None) -> np.ndarray:
-    """Find the voices of windows: centroids of length 1, [voices, dimensions], at least one.
+    """Find the voices of windows; return centroids of length 1 [voices, dimensions], at least one.
 
-    ``embeddings``: of the windows [windows, dimensions], of length 1; ``times_s``: their middles.
+    ``embeddings`` are the windows' [windows, dimensions], of length 1; ``times_s`` are the middles of the windows.
     """
     every = -(-len(embeddings) // MOST_WINDOWS)
     embeddings, times_s = embeddings[::every].astype(np.float32), times_s[::every]
@@ -44,7 +44,7 @@ def centroids(embeddings: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def _exactly(embeddings: np.ndarray, likeness: _Likeness, speakers: int) -> np.ndarray:
     fewest = min(FEWEST_WINDOWS, max(1, len(embeddings) // (4 * speakers)))
-    for similarity in (FINE_SIMILARITY, *FINER):  # voices in one room or on one line are more alike
+    for similarity in (FINE_SIMILARITY, *FINER):  # voices in one room or on one line are more similar
         labels = _without_small(embeddings, _groups(embeddings, similarity), fewest)
         if len(np.unique(labels)) >= speakers:
             break
@@ -88,13 +88,13 @@ def _without_small(embeddings: np.ndarray, labels: np.ndarray, fewest: int) -> n
 
 
 def _nearest(embeddings: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return each window's nearest group, numbered from 0; windows labelled -1 have no group yet."""
+    """Return each window's nearest group, numbered from 0; windows labelled -1 do not have a group yet."""
     labelled = labels >= 0
     return (embeddings @ centroids(embeddings[labelled], labels[labelled]).T).argmax(axis=1)
 
 
 def _merged(labels: np.ndarray, likeness: _Likeness, least: float) -> np.ndarray:
-    """Merge the two most alike groups; return ``labels`` itself if no two are as alike as ``least``."""
+    """Merge the two most similar groups; return ``labels`` itself if no two have the similarity ``least``."""
     names, matrix = likeness.between(labels)
     if len(names) < 2:
         return labels
@@ -104,10 +104,10 @@ def _merged(labels: np.ndarray, likeness: _Likeness, least: float) -> np.ndarray
 
 
 class _Likeness:
-    """Likeness of groups of windows: the mean cosine between two groups, relative to those within each.
+    """Similarity of groups of windows: the mean cosine between two groups, relative to those within each.
 
-    It is 1 for two groups of the same voice, whatever the room, the microphone and the noise do to all cosines of a
-    recording; the cosine of their centroids would depend on the number of windows in each.
+    It is 1 for two groups of the same voice, regardless of the effect of room, microphone and noise on all cosines of a
+    recording. The cosine of their centroids would depend on the number of windows in each.
     """
 
     def __init__(self, embeddings: np.ndarray, times_s: np.ndarray) -> None:
@@ -115,13 +115,13 @@ class _Likeness:
         self.cosines = (embeddings @ embeddings.T) * self.far
 
     def between(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the groups' labels and their likeness [groups, groups]."""
+        """Return the groups' labels and their similarity [groups, groups]."""
         names, numbers = np.unique(labels, return_inverse=True)
         member = np.eye(len(names), dtype=np.float32)[numbers]
         pairs = member.T @ self.far @ member
         means = (member.T @ self.cosines @ member) / np.maximum(pairs, 1)
         within, known = np.diag(means), np.diag(pairs) > 0
-        # A group of neighbouring windows only cannot be compared with itself: it counts as uniform as the others.
+        # A group of only neighbouring windows cannot be compared with itself, so it counts as uniform as the others.
         within = np.where(known, within, within[known].mean() if known.any() else FINE_SIMILARITY)
         scale = np.sqrt(np.maximum(np.outer(within, within), 1e-6))
         return names, means / scale

@@ -1,7 +1,7 @@
-"""Speakers by pyannote.audio, in a process and an environment of its own, with a local pipeline.
+"""Diarization by pyannote.audio, in its own process and environment, with a local pipeline.
 
-``./hark engines enable pyannote`` makes the environment, ``./hark engines pull pyannote`` downloads the pipeline (its
-terms must have been accepted on its page, and HF_TOKEN set).
+``./hark engines enable pyannote`` creates the environment, and ``./hark engines pull pyannote`` downloads the pipeline,
+whose terms must have been accepted on its page, with HF_TOKEN set.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pipeline.recordings.diarization.turns import Diarization, Turn, with_overla
 NAME = "pyannote"
 REPOSITORY = "pyannote/speaker-diarization-community-1"
 START_TIMEOUT_S = 300.0
-TIMES_REAL_TIME = 5.0  # the longest a slow processor takes for a recording
+TIMES_REAL_TIME = 5.0  # maximum time of a slow processor, as a multiple of the recording's duration
 
 
 def own_folder() -> Path:
@@ -33,7 +33,7 @@ def is_pulled() -> bool:
 
 
 def readiness() -> Readiness:
-    """Check, without loading, that the environment is complete and the pipeline is present."""
+    """Check that the environment is complete and the pipeline is present, without loading them."""
     if not environments.is_enabled(NAME):
         return Readiness(
             False, worded("The environment of pyannote.audio does not exist yet."), f"./hark engines enable {NAME}"
@@ -51,7 +51,7 @@ def readiness() -> Readiness:
 
 
 def diarize_pyannote(audio_file: Path, speakers: int | None = None) -> Diarization:
-    """Return the turns of a recording, of ``speakers`` people if known. Raises HarkError: pyannote failed."""
+    """Return the turns of a recording; ``speakers`` is their number, if known. Raises HarkError if pyannote fails."""
     audio = read_audio(audio_file)
     longest_s = START_TIMEOUT_S + TIMES_REAL_TIME * len(audio) / SAMPLE_RATE
     try:

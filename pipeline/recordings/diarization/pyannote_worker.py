@@ -1,4 +1,4 @@
-"""The worker process that runs pyannote.audio. It downloads nothing: the pipeline is a folder."""
+"""The worker process that runs pyannote.audio. The pipeline is a folder, so it downloads nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.worker_protocol import Speak, Unavailable, serve
 
 
 def set_up() -> tuple[dict[str, Any], Speak]:
-    # Version 4 reports usage unless told otherwise; and no network access is wanted.
+    # Version 4 reports usage by default, and network access is unwanted.
     os.environ.update(PYANNOTE_METRICS_ENABLED="0", HF_HUB_OFFLINE="1")
     try:
         import soundfile

@@ -1,4 +1,4 @@
-"""Diarization by the best method for a recording and this machine, and speakers for the words of a transcript."""
+"""Diarization with the best method for a recording and this machine, and assignment of speakers to words."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from pipeline.recordings.diarization.turns import Diarization, Turn
 from pipeline.recordings.transcript import Segment, Transcript, Word
 from pipeline.recordings.transcription.whisper_text import segment_of
 
-SHORT_WORD_S = 0.25  # a shorter single word amid another's words belongs to them: word times are not more exact
+SHORT_WORD_S = 0.25  # a shorter single word amid another speaker's belongs to them; word times are not more exact
 UNNAMED = re.compile(r"Speaker (\d+)")  # the name of a speaker without a name
-OVERLAP_S, OVERLAP_SHARE = 0.3, 0.3  # time of a segment with two speakers, from which it is marked
+OVERLAP_S, OVERLAP_SHARE = 0.3, 0.3  # time with two speakers, and its fraction of a segment, to mark the segment
 
 
 def diarize(
@@ -28,8 +28,8 @@ def diarize(
     """Return the turns of a normalized recording.
 
     They come from the channels if each of two is a person, else from pyannote if it is set up, else from the voices.
-    With ``voices``, a file of remembered voices, speakers are compared with these. Raises HarkError: the recording
-    cannot be read, or no method to distinguish speakers works here.
+    With ``voices``, a file of remembered voices, speakers are compared with these. Raises HarkError if the recording
+    cannot be read or no method works here.
     """
     reporter = reporter or silent_reporter()
     reporter.stage("speakers", worded("Detecting speakers"))
@@ -67,9 +67,9 @@ def _compared(bare: Diarization, audio_file: Path, voices: Path) -> Diarization:
 
 
 def assign(transcript: Transcript, diarization: Diarization) -> Transcript:
-    """Assign speakers to a transcript, splitting segments where the speaker changes, by the times of their words.
+    """Assign speakers to a transcript, splitting segments where the speaker changes, using the times of words.
 
-    Speakers are "S1", "S2" ... in the order of their first words. Segments that already have a speaker (one for each
+    Speakers are "S1", "S2" ... in the order of their first words. Segments that already have a speaker (one per
     channel: "L" and "R") keep it, and edited segments keep their words.
     """
     if any(segment.speaker for segment in transcript.segments):
@@ -94,7 +94,7 @@ def assign(transcript: Transcript, diarization: Diarization) -> Transcript:
 
 
 def assign_again(transcript: Transcript, diarization: Diarization) -> Transcript:
-    """Assign another diarization's speakers; words stay, and names go to the speakers with most of the same speech."""
+    """Assign another diarization's speakers; words remain, and names go to the speakers who share most speech."""
     bare = tuple(replace(segment, speaker="", overlap=False) for segment in transcript.segments)
     result = assign(replace(transcript, segments=bare, speakers={}, diarization=""), diarization)
     shares: dict[tuple[str, str], float] = {}
@@ -103,8 +103,8 @@ def assign_again(transcript: Transcript, diarization: Diarization) -> Transcript
         if shared > 0 and old.speaker and new.speaker:
             shares[old.speaker, new.speaker] = shares.get((old.speaker, new.speaker), 0.0) + shared
     names = dict(result.speakers)
-    matched: set[str] = set()  # previous speakers
-    called: set[str] = set()  # new speakers
+    matched: set[str] = set()  # previous speakers with a match
+    called: set[str] = set()  # new speakers with a name
     for before, now in sorted(shares, key=lambda pair: -shares[pair]):
         name = transcript.speaker_name(before)
         if before in matched or now in called:
@@ -139,14 +139,14 @@ def _split(segment: Segment, turns: Sequence[Turn]) -> list[Segment]:
         part = segment_of(words, segment.language)
         assert part is not None
         parts.append(_marked(replace(part, speaker=speaker, overlap=segment.overlap), near))
-    # The time before the first and after the last word belongs to them.
+    # The time before the first and after the last word belongs to these words.
     parts[0] = replace(parts[0], start_s=min(segment.start_s, parts[0].start_s))
     parts[-1] = replace(parts[-1], end_s=max(segment.end_s, parts[-1].end_s))
     return parts
 
 
 def _speaker(start_s: float, end_s: float, turns: Sequence[Turn]) -> str:
-    """Return who speaks most in a time span, else the nearest speaker; "" without turns."""
+    """Return the speaker with the most time in a time span, else the nearest speaker; "" without turns."""
     shares: dict[str, float] = {}
     for turn in turns:
         shared = min(end_s, turn.end_s) - max(start_s, turn.start_s)

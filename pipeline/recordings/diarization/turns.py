@@ -9,7 +9,7 @@ from itertools import pairwise
 
 @dataclass(frozen=True)
 class Turn:
-    """One person speaks from ``start_s`` to ``end_s``; ``overlap``: another speaks at the same time."""
+    """A turn of one speaker from ``start_s`` to ``end_s``; with ``overlap``, another one speaks at the same time."""
 
     start_s: float
     end_s: float
@@ -22,14 +22,14 @@ class Diarization:
     """The turns of a recording, by start.
 
     Attributes:
-        embeddings: a speaker's voice, if it was computed (256 numbers of length 1)
-        sounds_like: the remembered voice that a speaker's is similar to, for a person to confirm
+        embeddings: each speaker's voice, if it was computed (256 dimensions, length 1)
+        sounds_like: the remembered voice that is similar to each speaker's, for a user to confirm
     """
 
     turns: tuple[Turn, ...]
-    method: str  # the method: "channels", "acoustic" or "pyannote"
-    names: Mapping[str, str] = field(default_factory=dict)  # of speakers, if channels give them
-    versions: Mapping[str, str] = field(default_factory=dict)  # of the models that were used
+    method: str  # "channels", "acoustic" or "pyannote"
+    names: Mapping[str, str] = field(default_factory=dict)  # names of speakers, if channels define them
+    versions: Mapping[str, str] = field(default_factory=dict)  # versions of the models that were used
     embeddings: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     sounds_like: Mapping[str, str] = field(default_factory=dict)
 
@@ -39,7 +39,7 @@ class Diarization:
 
 
 def with_overlaps(turns: Iterable[Turn]) -> tuple[Turn, ...]:
-    """Split the turns where others begin or stop speaking, and mark overlapping parts; sorted by start."""
+    """Split turns where others begin or end, and mark overlapping parts; the result is sorted by start."""
     turns = list(turns)
     edges = sorted({edge for turn in turns for edge in (turn.start_s, turn.end_s)})
     result: list[Turn] = []

@@ -1,7 +1,7 @@
-"""Voices remembered by name for a user, with the people's consent: ``<user data>/voices.json``.
+"""Voices that a user stores by name, with the speakers' consent, in ``<user data>/voices.json``.
 
-A voice is 256 numbers that resemblyzer's encoder computes from speech. They identify the speaker, not the words, and
-are personal data: nothing is stored without consent, and forgetting deletes.
+A voice is an embedding [256] that resemblyzer's encoder computes from speech. It identifies the speaker, not the words,
+and is personal data: it is never stored without consent, and forgetting it deletes it.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from pipeline.recordings.media import open_normalized, read_part
 
 FILE = "voices.json"  # in a user's data folder
 DIMENSIONS = 256
-# The cosine from which two voices are the same. Of 18 people of LibriSpeech, each with three clips of 12 s, the same
-# person had at least 0.76 (19 in 20 above 0.87), different people at most 0.76.
+# Minimum cosine of two equal voices. Of 18 people of LibriSpeech, each with three clips of 12 s, it was at least 0.76
+# for the same person (19 in 20 above 0.87), and at most 0.76 for different people.
 SAME_PERSON = 0.82
-LEAST_SPEECH_S = 4.0  # needed to remember a voice
-MOST_SPEECH_S = 60.0  # more does not improve it
+LEAST_SPEECH_S = 4.0  # minimum seconds of speech for storing a voice
+MOST_SPEECH_S = 60.0  # seconds; more speech does not improve a voice
 
-Voices = dict[str, dict[str, Any]]  # by their names
+Voices = dict[str, dict[str, Any]]  # by name
 
 
 def _checked(content: Any) -> Voices:
@@ -48,8 +48,8 @@ _VOICES: UserFile[Voices] = UserFile(
 def voice_of(audio_file: Path, spans: Iterable[tuple[float, float]], channel: int | None = None) -> np.ndarray:
     """Join a speaker's (start, end) seconds of a normalized recording: float32 [samples] at 16 kHz.
 
-    The longest spans come first, until :data:`MOST_SPEECH_S` are reached. ``channel``: 0 (left) or 1 (right) if a
-    channel is a person; None: all mixed. Raises HarkError: the recording cannot be read.
+    The longest spans come first, until :data:`MOST_SPEECH_S` is reached. ``channel`` is 0 (left) or 1 (right) if a
+    channel is a person, None for a mix of all. Raises HarkError if the recording cannot be read.
     """
     parts: list[np.ndarray] = []
     left_s = MOST_SPEECH_S
@@ -64,10 +64,10 @@ def voice_of(audio_file: Path, spans: Iterable[tuple[float, float]], channel: in
 
 
 def remember(file: Path, name: str, audio: np.ndarray, *, consent: bool) -> None:
-    """Store the voice in ``audio`` (float32 [samples] at 16 kHz of only that person) under a name.
+    """Store the voice in ``audio`` (float32 [samples] at 16 kHz, of only that person) under a name.
 
-    For a known name the mean of its recordings is stored. Raises HarkError: no consent, no name, too little speech, or
-    the file cannot be read or written.
+    For a known name, the mean of its recordings is stored. Raises HarkError if consent or name is missing, there is too
+    little speech, or the file cannot be read or written.
     """
     if not consent:
         raise HarkError(
@@ -108,7 +108,7 @@ def remember(file: Path, name: str, audio: np.ndarray, *, consent: bool) -> None
 
 
 def match_all(file: Path, embeddings: Mapping[str, Sequence[float] | np.ndarray]) -> dict[str, str]:
-    """Return names for the speakers of a recording, by their ids; each name goes only to the best match."""
+    """Return names for the speakers of a recording, by speaker id; each name goes only to its best match."""
     stored = _VOICES.load(file)
     cosines = [
         (float(unit(np.asarray(embedding, np.float64)) @ unit(np.array(voice["embedding"]))), speaker, name)

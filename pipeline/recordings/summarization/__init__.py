@@ -34,7 +34,7 @@ def engines() -> list[LanguageModel | LocalTransformer | Extractive | Character]
 
 
 def check_engine(name: str) -> None:
-    """Raise HarkError if no engine of that name can write here; "auto" always can."""
+    """Raise HarkError if no engine of that name works here; "auto" always does."""
     known = {candidate.name: candidate for candidate in engines()}
     if name != AUTO and name not in known:
         raise no_such(worded("summary engine"), name, [AUTO, *known])
@@ -47,9 +47,9 @@ def summarize(transcript: Transcript, engine: str = AUTO) -> Summary:
 
     Args:
         engine: "auto" or the name of an engine. ``auto`` is the owner's language model, else a local transformers
-            model, else extractive; if one fails, the next one writes, and the summary's ``note`` says so.
+            model, else extractive; if one fails, the next one is used, and the summary's ``note`` states this.
 
-    Raises HarkError: no such engine, it is not ready, or it failed (not with ``auto``).
+    Raises HarkError if the engine does not exist, is not ready or, except with ``auto``, fails.
     """
     if not any(segment.text.strip() for segment in transcript.segments):
         return Summary(NOTHING_SAID, (), (), None, engine)
@@ -61,7 +61,7 @@ def summarize(transcript: Transcript, engine: str = AUTO) -> Summary:
     for candidate in known.values():
         if candidate.name == "extractive" or not candidate.available().ok:
             continue
-        if candidate.name == "character":  # only on request: it writes headlines
+        if candidate.name == "character":  # used only on request, because it writes headlines
             break
         try:
             return replace(candidate.summarize(transcript), note=" ".join(notes))

@@ -1,4 +1,4 @@
-"""Action items, found by typical phrases in English and German, without any understanding."""
+"""Action items, found by typical phrases in English and German."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _WANTED = tuple(
         rf"\bbis (?:zum |spätestens )?(?:{_GERMAN_DAY})\b",
     )
 )
-# False positives: idioms, the past, and past questions.
+# False positives: idioms, past tense, and questions about the past.
 _UNWANTED = re.compile(
     r"\b(?:i (?:have|need|must) to (?:say|admit|confess|go)|have to do with|has to do with|we['’]ll see|"
     r"(?:never|not) (?:have|need|going) to|don['’]t (?:have|need) to|doesn['’]t (?:have|need) to|"
@@ -60,7 +60,7 @@ _UNWANTED = re.compile(
 
 
 def action_items(sentences: Sequence[Sentence]) -> tuple[Point, ...]:
-    """Return sentences in which somebody will, shall or must do something, in order, at most :data:`MOST`."""
+    """Return sentences in which a person will, shall or must do something, in order, at most :data:`MOST`."""
     items: dict[str, Point] = {}
     for sentence in sentences:
         length = len(sentence.words)

@@ -1,7 +1,7 @@
 """Summaries from the recording's own sentences: those that cover most of its topics (LSA: Steinberger & Ježek 2004).
 
-Of sumy's methods it is the one that selects a meeting's decisions; LexRank and SumBasic select "thank you all, see you
-next week", whose words so many sentences share.
+Of sumy's methods, this is the one that selects a meeting's decisions; LexRank and SumBasic select "thank you all, see
+you next week", whose words occur in many sentences.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from pipeline.recordings.transcript import Transcript
 
 TEXT_SENTENCES = 3
 MOST_POINTS, FEWEST_POINTS = 8, 3
-SHORTEST_WORDS = 5  # shorter sentences mean nothing without their context
-BLOCK = 300  # sentences compared at once: the cost is quadratic
+SHORTEST_WORDS = 5  # shorter sentences mean little without their context
+BLOCK = 300  # sentences compared at once, because the cost is quadratic
 COURTESY = frozenset(
     {
         "yes", "yeah", "yep", "okay", "ok", "thanks", "thank", "hello", "hi", "bye", "goodbye", "morning", "everybody",
@@ -38,10 +38,10 @@ STEMMED = {
 
 
 class Extractive:
-    """Always ready, for any language, and it can invent nothing."""
+    """Always ready, for any language, and cannot invent content."""
 
     name = "extractive"
-    licence = "Apache-2.0"  # sumy's
+    licence = "Apache-2.0"  # licence of sumy
 
     def available(self) -> Readiness:
         return Readiness(True)
@@ -64,14 +64,14 @@ class Extractive:
 
 
 def most_telling(all_sentences: Sequence[Sentence], count: int, language: str) -> list[Sentence]:
-    """Return the ``count`` most important sentences, best first; questions and very short ones come last."""
+    """Return the ``count`` most important sentences, best first, with questions and very short ones last."""
     unlike: dict[tuple[str, ...], Sentence] = {}
     for sentence in all_sentences:
         unlike.setdefault(tuple(sentence.words), sentence)
     telling = [s for s in unlike.values() if len(s.words) >= SHORTEST_WORDS and not s.text.endswith(("?", "？"))]
     candidates = telling if len(telling) >= count else list(unlike.values())
     while len(candidates) > BLOCK:
-        # The best fifth of each block, until all fit into one.
+        # Select the best fifth of each block, until all fit into one.
         candidates = [
             sentence
             for start in range(0, len(candidates), BLOCK)
@@ -89,7 +89,7 @@ def _ranked(candidates: Sequence[Sentence], language: str) -> list[Sentence]:
     stemmed = STEMMED.get(language.split("-")[0].lower())
     summarizer = LsaSummarizer(Stemmer(stemmed) if stemmed else null_stemmer)
     summarizer.stop_words = STOP_WORDS | COURTESY
-    if len(candidates) < 3:  # nothing to compare
+    if len(candidates) < 3:  # too few to compare
         return list(candidates)
     tokenizer = _Words()
     document = ObjectDocumentModel([Paragraph([SumySentence(s.text, tokenizer) for s in candidates])])
@@ -104,7 +104,7 @@ def _ranked(candidates: Sequence[Sentence], language: str) -> list[Sentence]:
         summarizer(document, keep)
     if len(by_merit) < len(candidates) or any(math.isnan(rated.rating) for rated in by_merit):
         return list(candidates)  # only stop words
-    # Rounded: sumy's order of words, and with it the last digits, differ between processes.
+    # Rounded, because sumy's order of words, and thus the last digits, differ between processes.
     by_merit.sort(key=lambda rated: (-round(rated.rating, 6), rated.order))
     return [candidates[rated.order] for rated in by_merit]
 
@@ -114,7 +114,7 @@ def _closed(text: str) -> str:
 
 
 class _Words:
-    """The tokenizer for sumy, whose own needs data of nltk."""
+    """The tokenizer for sumy, whose own tokenizer requires data of nltk."""
 
     def to_words(self, text: str) -> list[str]:
         return words_of(text)

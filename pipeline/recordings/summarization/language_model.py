@@ -12,10 +12,10 @@ from pipeline.recordings.llm import LlmSettings
 from pipeline.recordings.summarization.summary import SENTIMENTS, Point, Sentiment, Summary
 from pipeline.recordings.transcript import Transcript
 
-LONGEST_TEXT = 4_000  # characters of the summary's text
+LONGEST_TEXT = 4_000  # maximum characters of the summary's text
 LONGEST_POINT = 600
 MOST_POINTS = 20
-MERGED_AT_ONCE = 8  # summaries of parts
+MERGED_AT_ONCE = 8  # summaries of parts per request
 
 _FORM = (
     "Answer with this JSON object, in the language of the data: "
@@ -41,7 +41,7 @@ class LanguageModel:
         return llm.available()
 
     def summarize(self, transcript: Transcript) -> Summary:
-        """Summarize a transcript. Raises HarkError: the model does not answer, or twice cites missing segments."""
+        """Summarize a transcript. Raises HarkError if the model fails, or cites missing segments twice."""
         chosen = llm.needed(worded("The summary cannot be written."))
         partial = [
             llm.ask(SUMMARIZE, rows, _checked(rows, transcript.text, chosen), chosen)
@@ -57,7 +57,7 @@ class LanguageModel:
 
 
 def segment_rows(transcript: Transcript, characters: int) -> Iterator[list[dict[str, Any]]]:
-    """Yield parts of the transcript as rows of data, each of about this many characters, cutting longer segments."""
+    """Yield parts of the transcript as rows of data, each of about this many characters; longer segments are cut."""
     rows: list[dict[str, Any]] = []
     length = 0
     for number, segment in enumerate(transcript.segments):
@@ -75,7 +75,7 @@ def segment_rows(transcript: Transcript, characters: int) -> Iterator[list[dict[
 
 
 def texts_by_segment(numbers: Collection[int]) -> Callable[[Any], dict[int, str]]:
-    """Return a check that turns an answer into texts by segment, or raises ValueError unless it has exactly these."""
+    """Return a check that turns an answer into texts by segment, or raises ValueError for missing or other segments."""
 
     def check(answer: Any) -> dict[int, str]:
         rows = answer["segments"]
@@ -107,7 +107,7 @@ def _merged(partial: Sequence[Summary], source: str, chosen: LlmSettings) -> Sum
 
 
 def _checked(rows: Sequence[Mapping[str, Any]], source: str, chosen: LlmSettings) -> Callable[[Any], Summary]:
-    """Return a check that turns an answer about these rows into a Summary; it raises ValueError for unknown sources."""
+    """Return a check that turns an answer on these rows into a Summary, or raises ValueError for unknown sources."""
     allowed = set(_numbers(rows))
 
     def points(value: Any) -> tuple[Point, ...]:

@@ -1,7 +1,7 @@
-"""Punctuation, capitals and misheard words corrected by the owner's language model; times and speakers stay.
+"""Punctuation, capitals and misheard words corrected by the owner's language model; times and speakers remain.
 
-The model may not rewrite: a segment in which it changes more than a limited share of the words stays as it was. So
-nothing in a recording can make it write something else.
+The model must not rewrite: a segment in which it changes more than a limited fraction of the words is not changed. Thus
+a recording cannot make it write something else.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pipeline.recordings.summarization.language_model import segment_rows, texts
 from pipeline.recordings.transcript import Segment, Transcript
 from pipeline.recordings.transcription.whisper_text import retimed
 
-CHANGED_SHARE = 0.3  # of a segment's words; one word may always change
+CHANGED_SHARE = 0.3  # fraction of a segment's words; one word may always change
 TASK = (
     "Correct the punctuation, the capital letters and words that a speech recognizer has evidently misheard. Keep what "
     "was said: no rephrasing, nothing added, nothing left out, the same language. Answer with this JSON object, with "
@@ -26,12 +26,12 @@ TASK = (
 
 
 def polish(transcript: Transcript) -> Transcript:
-    """Correct all texts that no person has edited. Raises HarkError: no language model, or invalid answers."""
+    """Correct all texts that no person has edited. Raises HarkError without a model or valid answers."""
     chosen = llm.needed(worded("The transcript cannot be cleaned up."))
     corrected: dict[int, str] = {}
     unedited = tuple(replace(segment, text="") if segment.edited else segment for segment in transcript.segments)
     for rows in segment_rows(replace(transcript, segments=unedited), chosen.part_characters):
-        # A segment too long for one request is split over several: it stays unchanged.
+        # A segment too long for one request is split over several; it is not changed.
         whole = [row for row in rows if row["text"] == " ".join(transcript.segments[row["segment"]].text.split())]
         if whole:
             corrected |= llm.ask(TASK, whole, texts_by_segment([row["segment"] for row in whole]), chosen)
@@ -56,5 +56,5 @@ def _corrected(segment: Segment, text: str) -> Segment:
 
 
 def _bare(words: Any) -> list[str]:
-    """Reduce words to what polishing may not change; a lone punctuation mark stays."""
+    """Reduce words to what clean-up must not change; a lone punctuation mark remains."""
     return [re.sub(r"[^\w]+", "", word.lower()) or word for word in words]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from pipeline.recordings.transcript import Transcript
 
-LONGEST_WORDS = 60  # of a sentence over several segments; a longer one ends with its segment
-PAUSE_S = 2.0  # a sentence ends with a longer pause
-PUNCTUATED = 0.3  # share of segments that end a sentence, if the recognizer writes punctuation at all
+LONGEST_WORDS = 60  # words of a sentence over several segments; a longer one ends with its segment
+PAUSE_S = 2.0  # seconds; a longer pause ends a sentence
+PUNCTUATED = 0.3  # minimum fraction of segments that end a sentence, if the recognizer writes punctuation
 
 # A dot after a single letter or a title does not end a sentence ("J. Smith", "Dr. Who").
 _BOUNDARY = re.compile(r"(?<=[.!?…])(?<!\b[A-Za-z]\.)(?<!\b(?:Mr|Dr|Ms|St|Nr)\.)(?<!\b(?:Mrs)\.)\s+|(?<=[。！？])\s*")
@@ -19,14 +19,14 @@ _TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\W_]+(?:['’]
 
 @dataclass(frozen=True)
 class Sentence:
-    """An utterance of one person: the smallest unit that a summary quotes."""
+    """A sentence of one speaker: the smallest unit that a summary quotes."""
 
     text: str
     segments: tuple[int, ...]
 
     @property
     def words(self) -> list[str]:
-        """Its words in lower case, without punctuation; in Chinese and Japanese, the characters."""
+        """The sentence's words in lower case, without punctuation; in Chinese and Japanese, the characters."""
         return words_of(self.text)
 
 

@@ -9,11 +9,11 @@ from typing import Any
 from pipeline.recordings.summarization.sentences import Sentence
 from pipeline.recordings.summarization.summary import Sentiment
 
-NEUTRAL = 0.05  # of the mean compound score, on either side (VADER's own threshold)
+NEUTRAL = 0.05  # maximum absolute mean compound score (VADER's threshold)
 
 
 def sentiment(sentences: Sequence[Sentence], language: str) -> Sentiment | None:
-    """Average over sentences, by length (VADER saturates on long texts); None for other languages, or without words."""
+    """Average over sentences, weighted by length (VADER saturates on long texts); None without English words."""
     if language.split("-")[0].lower() != "en":
         return None
     weights = [len(sentence.words) for sentence in sentences]

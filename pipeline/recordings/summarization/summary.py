@@ -11,13 +11,13 @@ from typing import Any
 from core.data_folder import atomic_path, storing
 from pipeline.recordings.transcript import Transcript
 
-SCHEMA = 1  # of the file
+SCHEMA = 1  # schema of the file
 SENTIMENTS = ("negative", "neutral", "positive")
 
 
 @dataclass(frozen=True)
 class Point:
-    """A sentence and the numbers of the transcript's segments (from 0) that support it, at least one."""
+    """A sentence, and the indices of the transcript's segments that support it (at least one)."""
 
     text: str
     segments: tuple[int, ...]
@@ -25,7 +25,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Sentiment:
-    """A sentiment: one of :data:`SENTIMENTS`, and a score from -1 to 1."""
+    """One of :data:`SENTIMENTS`, and a score from -1 to 1."""
 
     label: str
     score: float
@@ -39,10 +39,10 @@ class Summary:
     key_points: tuple[Point, ...]
     action_items: tuple[Point, ...]
     sentiment: Sentiment | None  # None without a lexicon for the language
-    engine: str  # the engine with its model ("extractive LSA")
+    engine: str  # with its model ("extractive LSA")
     segments: tuple[int, ...] = ()  # the sources of ``text``
-    note: str = ""  # a remark on how it was made ("" if as requested)
-    made_of: str = ""  # :func:`words_of` its transcript ("" if not recorded)
+    note: str = ""  # a remark on how it was made; "" if as requested
+    made_of: str = ""  # :func:`words_of` its transcript; "" if not recorded
 
 
 def words_of(transcript: Transcript) -> str:
@@ -56,6 +56,6 @@ def as_json(summary: Summary) -> dict[str, Any]:
 
 
 def save_summary(summary: Summary, path: Path) -> None:
-    """Write a summary as JSON, atomically. Raises HarkError: it cannot be stored."""
+    """Write a summary as JSON, atomically. Raises HarkError if that fails."""
     with storing("saving the summary"), atomic_path(path) as temporary:
         temporary.write_text(json.dumps(as_json(summary), ensure_ascii=False), encoding="utf-8")

@@ -23,7 +23,7 @@ from pipeline.recordings.transcript import Segment, Transcript, load_transcript
 if TYPE_CHECKING:
     from model.summarizer.network import SummarizerConfig
 
-FEWEST_SENTENCES = 2  # in a text that one of them summarizes
+FEWEST_SENTENCES = 2  # minimum sentences of a text that one of them summarizes
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class SummarizerRun:
 def train(
     run: SummarizerRun, folder: Path, reporter: Reporter, shape: SummarizerConfig | None = None
 ) -> dict[str, Any]:
-    """Train a model of this shape (None: the usual one) in ``folder``, resuming an earlier run there.
+    """Train a model of this shape (None for the default) in ``folder``, resuming an earlier run there.
 
     Returns the weights' path, and ROUGE-1 with the first-sentence baseline. Raises HarkError.
     """
@@ -78,7 +78,7 @@ def train(
         nonlocal progress
         if progress is None:
             progress = Progress(reporter, now.steps)
-            progress.advance(now.step - 1)  # for a resumed run
+            progress.advance(now.step - 1)  # nonzero in a resumed run
         progress.advance()
         if now.step % max(1, now.steps // 50) == 0 or now.validation_loss is not None:
             reporter.metric("loss", round(now.loss, 4))
@@ -105,8 +105,8 @@ def train(
 def transcript_pairs(folder: Path, reporter: Reporter) -> Iterator[tuple[str, str]]:
     """Yield texts with a summary, for users without such pairs.
 
-    These are pieces of transcripts (``transcript.json`` anywhere in the folder, or a corpus), each with the sentence
-    that the extractive engine ranks highest. A model trained on them learns only to quote.
+    These are parts of transcripts (``transcript.json`` anywhere in the folder, or a corpus), each with the sentence
+    that the extractive engine ranks highest. A model trained on them only learns to quote.
     """
     for path in sorted(folder.rglob(TRANSCRIPT)):
         try:
@@ -120,7 +120,7 @@ def transcript_pairs(folder: Path, reporter: Reporter) -> Iterator[tuple[str, st
 
 
 def _of_corpus(data: Path) -> Iterator[Transcript]:
-    """Yield a transcript for each speaker of a LibriSpeech folder or a NeMo manifest, an utterance a sentence."""
+    """Yield a transcript for each speaker of a LibriSpeech folder or a NeMo manifest, one sentence per utterance."""
     if nemo_manifest.is_manifest(data):
         spoken = nemo_manifest.utterances_of(data)
     else:
@@ -135,7 +135,7 @@ def _of_corpus(data: Path) -> Iterator[Transcript]:
 
 
 def pairs_of(transcript: Transcript) -> Iterator[tuple[str, str]]:
-    """Yield the pieces of one transcript, each with its most important sentence."""
+    """Yield the parts of one transcript, each with its most important sentence."""
     for piece in parts(sentences(transcript), PART_CHARACTERS["character"]):
         if len(piece) >= FEWEST_SENTENCES:
             best = most_telling(piece, 1, transcript.language)

@@ -1,7 +1,7 @@
 """Summaries by generative models on this machine: a sequence-to-sequence model of transformers, and Hark's own.
 
-The transcript is processed in parts, each part becomes a few sentences, and each of these cites the segments of its
-part that share its words. A sentence that shares none was invented and is left out. The models run in the speech
+The transcript is processed in parts. Each part becomes a few sentences, and each of these cites the segments of its
+part that share its words. A sentence without shared words was invented and is dropped. The models run in the speech
 service.
 """
 
@@ -34,14 +34,14 @@ SUMMARY = LocalModel(
     worded("Summaries quote the recording"),
 )
 CHARACTER_FILE = "models/summarizer/best.pt"  # written by ./hark summarizer train, in the same folder
-PART_CHARACTERS = {"transformers": 2_500, "character": 400}  # approximate input length in the models' training
-LONGEST_OUTPUT = 128  # tokens of a part's summary
+PART_CHARACTERS = {"transformers": 2_500, "character": 400}  # approximate input characters in the models' training
+LONGEST_OUTPUT = 128  # maximum tokens of a part's summary
 BEAMS = 4
 MOST_POINTS = 12
 TEXT_POINTS = 4  # sentences of the text
-LONGEST_PART = 20_000  # characters of a model's input
-MOST_CITED = 3  # segments cited by a sentence: those that share its words
-SHARE_OF_BEST = 0.6  # segments with this share of the best one's score are cited too
+LONGEST_PART = 20_000  # maximum characters of a model's input
+MOST_CITED = 3  # maximum segments cited by a sentence
+SHARE_OF_BEST = 0.6  # fraction of the best segment's score from which others are cited too
 
 
 class _Local:
@@ -95,7 +95,7 @@ def supporting(text: str, transcript: Transcript, segments: Sequence[int]) -> tu
 
 
 class LocalTransformer(_Local):
-    """A summarizing model in a folder, as saved by transformers: BART, T5, Pegasus ..."""
+    """A summarization model in a folder, as saved by transformers: BART, T5, Pegasus ..."""
 
     name = "transformers"
     licence: str = worded("see the model")
@@ -140,7 +140,7 @@ def character_file() -> Path:
 
 
 def write(engine: str, parts: list[str]) -> tuple[list[str], str]:
-    """Summarize texts in the speech service; also return the model's name. Raises HarkError: no usable model."""
+    """Summarize texts in the speech service; also return the model's name. Raises HarkError without a model."""
     parts = [part[:LONGEST_PART] for part in parts]
     if engine == "character":
         from model.summarizer.decoding import open_summarizer
@@ -155,7 +155,7 @@ def write(engine: str, parts: list[str]) -> tuple[list[str], str]:
 
 
 class _Model:
-    """A sequence-to-sequence model with its tokenizer; it processes one part at a time to save memory."""
+    """A sequence-to-sequence model with its tokenizer; to save memory, it processes one part at a time."""
 
     def __init__(self, folder: str) -> None:
         self._lock = threading.Lock()
@@ -170,7 +170,7 @@ class _Model:
         import torch
 
         config = self._model.config
-        # T5 has no maximal input, BART's is its table of positions.
+        # T5 has no maximum input; BART's is its table of positions.
         most = min(self._tokenizer.model_max_length, getattr(config, "max_position_embeddings", None) or 1024, 1024)
         prefix = "summarize: " if config.model_type == "t5" else ""
         written = []

@@ -1,1 +1,1 @@
-"""Recordings to text: recognition engines with one contract, pieces cut at pauses, whole files and streams."""
+"""Transcription: recognition engines with one interface, chunks cut at pauses, whole files, and streams."""

@@ -16,20 +16,21 @@ from core.worded import worded
 from phrase_augmentation.normalize import base_language
 from pipeline.recordings.transcript import Segment
 
-PIECE_S = 30.0  # seconds; the longest piece that an engine gets
-LONGEST_TEXT_A_SECOND = 40  # characters; nobody speaks faster, so an engine that writes more has invented it
+PIECE_S = 30.0  # maximum seconds of audio that an engine gets at once
+# Characters per second; people do not speak faster, so an engine that writes more has invented it.
+LONGEST_TEXT_A_SECOND = 40
 
 
 class RecognitionEngine:
-    """Recognizes one piece of speech at a time; other threads wait. Its model is loaded for the first piece."""
+    """Recognizes one chunk of speech at a time; other threads wait. Its model is loaded for the first chunk."""
 
-    name: str  # its name in the registry, in transcripts and on the command line
-    why: str  # the reason why ``auto`` chooses it; worded, without its full stop
+    name: str  # in the registry, in transcripts and on the command line
+    why: str  # the reason why ``auto`` chooses it; translatable, without a full stop
     licence: str  # SPDX identifier (or short name) of the program
-    hosted = False  # sends audio to another machine; used only if the owner has configured that
-    expects = True  # accepts likely words; other engines ignore them
-    pulled = False  # its model can be downloaded by ``pipeline.engine_setup.pull_model``
-    sizes: tuple[str, ...] = ()  # to choose from when it is; the first suits most users
+    hosted = False  # whether it sends audio to another machine; used only if the owner has configured that
+    expects = True  # whether it accepts likely words; other engines ignore them
+    pulled = False  # whether ``pipeline.engine_setup.pull_model`` can download its model
+    sizes: tuple[str, ...] = ()  # sizes to choose from when it is downloaded; the first suits most users
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -42,15 +43,15 @@ class RecognitionEngine:
 
     @property
     def translates(self) -> bool:
-        """True if it can translate speech into English."""
+        """Whether it can translate speech into English."""
         return False
 
     def available(self) -> Readiness:
-        """Check, fast (without loading or network), whether the engine can be used here; never raises."""
+        """Check whether the engine can be used here, without loading or network; never raises."""
         raise NotImplementedError
 
     def languages(self) -> tuple[str, ...] | None:
-        """Return the supported base languages ("en"); None: any, detected automatically."""
+        """Return the supported base languages ("en"); None for any, detected automatically."""
         return None
 
     def versions(self) -> dict[str, str]:
@@ -58,7 +59,7 @@ class RecognitionEngine:
         return {self.name: self.model}
 
     def load(self) -> Any:
-        """Load the model of an available engine. Raises HarkError: it cannot be loaded."""
+        """Load the model of an available engine. Raises HarkError if that fails."""
         raise NotImplementedError
 
     def run(
@@ -67,7 +68,7 @@ class RecognitionEngine:
         raise NotImplementedError
 
     def unload(self, model: Any) -> None:
-        """Release what the model holds besides memory."""
+        """Release what the model holds in addition to memory."""
 
     def check(self) -> None:
         """Raise HarkError if the engine cannot be used here."""
@@ -76,16 +77,17 @@ class RecognitionEngine:
     def recognize(
         self, audio: np.ndarray, language: str | None, translate: bool = False, words: Sequence[str] = ()
     ) -> list[Segment]:
-        """Recognize one piece.
+        """Recognize one chunk.
 
         Args:
             audio: mono float32 [samples] at 16 kHz, at most ``PIECE_S`` seconds.
-            language: the spoken language; None: the engine detects it and sets ``Segment.language``.
-            translate: write English; for an engine that ``translates``.
-            words: likely names and other words, as spelled; see ``expects``.
+            language: the spoken language; None if the engine must detect it and set ``Segment.language``.
+            translate: whether to write English; only for an engine that ``translates``.
+            words: likely names and other words, in their spelling; see ``expects``.
 
-        Returns segments in order, times in seconds from the start of the piece, words with times and confidences; none
-        without speech. Raises HarkError: the engine cannot be used here, or failed for a reason that the user can fix.
+        Returns segments in order, with times in seconds from the start of the chunk, and words with times and
+        confidences; none without speech. Raises HarkError if the engine cannot be used here, or fails for a reason that
+        the user can fix.
         """
         audio = np.ascontiguousarray(audio[: int(PIECE_S * SAMPLE_RATE)], dtype=np.float32)
         if not len(audio) or float(np.abs(audio).max()) < SILENCE_PEAK:
@@ -105,11 +107,11 @@ class RecognitionEngine:
 
 
 def knows(engine: RecognitionEngine, language: str | None) -> bool:
-    """Return whether the engine supports a language; an unknown one (None) is supported by all."""
+    """Return whether the engine supports a language; all support an unknown one (None)."""
     known = engine.languages()
     return known is None or language is None or base_language(language) in known
 
 
 def described(engine: RecognitionEngine) -> str:
-    """Return the engine with its model, as in transcripts: "faster-whisper small"; of a path only the last part."""
+    """Return the engine with its model, as in transcripts: "faster-whisper small"; only the last part of a path."""
     return f"{engine.name} {Path(engine.model).stem if os.sep in engine.model else engine.model}".strip()

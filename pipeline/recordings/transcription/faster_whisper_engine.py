@@ -1,4 +1,4 @@
-"""Whisper by faster-whisper (MIT, on CTranslate2): 8-bit weights on a processor, 16-bit on a GPU. Never downloads."""
+"""Whisper by faster-whisper (MIT, on CTranslate2): 8-bit weights on a CPU, 16-bit on a GPU; never downloads."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TEMPERATURES = (0.0, 0.4, 0.8)  # a higher one is tried after an implausible res
 
 
 class FasterWhisper(whisper_models.WhisperEngine):
-    """Reads CTranslate2's form of Whisper."""
+    """Uses Whisper models in CTranslate2's format."""
 
     name = "faster-whisper"
     why = worded("the most accurate engine that runs here")
@@ -73,7 +73,7 @@ class FasterWhisper(whisper_models.WhisperEngine):
 
     @property
     def translates(self) -> bool:
-        """True if the model translates into English, which the turbo models were not trained for."""
+        """Whether the model translates into English, which the turbo models were not trained for."""
         return self.languages() is None and "turbo" not in Path(self.model).name
 
     def versions(self) -> dict[str, str]:
@@ -92,9 +92,9 @@ class FasterWhisper(whisper_models.WhisperEngine):
             if ctranslate2.get_cuda_device_count():
                 try:
                     return WhisperModel(str(folder), device="cuda", compute_type="float16", local_files_only=True)
-                except RuntimeError as error:  # a driver without the libraries that CTranslate2 needs
+                except RuntimeError as error:  # there is a driver without the libraries that CTranslate2 requires
                     logging.getLogger(__name__).warning("no Whisper on the GPU: %s", error)
-            # Its default is four threads on any number of cores.
+            # By default, it uses four threads on any number of cores.
             threads = 0 if os.environ.get("OMP_NUM_THREADS") else usable_cores()
             return WhisperModel(
                 str(folder), device="cpu", compute_type="int8", cpu_threads=threads, local_files_only=True
@@ -109,7 +109,7 @@ class FasterWhisper(whisper_models.WhisperEngine):
     def run(
         self, model: Any, audio: np.ndarray, language: str | None, translate: bool, words: Sequence[str]
     ) -> list[Segment]:
-        # Its own speech detection is off, because pieces are cut at pauses already.
+        # Its own speech detection is off, because chunks are already cut at pauses.
         wanted = base_language(language) if language else None
         if wanted is not None and wanted not in model.supported_languages:
             raise HarkError(

@@ -1,8 +1,8 @@
-"""Mandarin by FunASR (MIT; Paraformer's weights have a licence of their own), in a process of its own.
+"""Recognition of Mandarin by FunASR (MIT; Paraformer's weights have another licence), in its own process.
 
 Its many packages have a separate environment (``./hark engines enable funasr``). The model must be on this machine: in
 ``models/funasr/`` of the installation, where ``./hark engines pull funasr`` puts it, or in ModelScope's cache.
-Punctuation is added if its model and FunASR's own voice activity detector lie there too.
+Punctuation is added if its model and FunASR's own voice activity detector are there too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from core.readiness import Readiness
 from core.worded import worded
 from pipeline.recordings.transcription.worker_engine import WorkerEngine
 
-PARAFORMER, VAD, PUNCTUATION = "paraformer-zh", "fsmn-vad", "ct-punc"  # the names of their repositories
+PARAFORMER, VAD, PUNCTUATION = "paraformer-zh", "fsmn-vad", "ct-punc"  # names of their repositories
 REPOSITORIES = tuple(f"funasr/{name}" for name in (PARAFORMER, VAD, PUNCTUATION))
 
 
@@ -25,7 +25,7 @@ def own_folder() -> Path:
 
 
 class FunAsr(WorkerEngine):
-    """Paraformer: characters with times; without confidences, so all get the same one."""
+    """Paraformer, which outputs characters with times, but no confidences, so all have the same one."""
 
     name = "funasr"
     expects = False
@@ -60,7 +60,7 @@ class FunAsr(WorkerEngine):
         return [str(self._folder() or ""), *(map(str, beside) if all(map(_is_model, beside)) else ())]
 
     def lacking(self) -> list[str]:
-        """Return the missing packages: only the separate environment counts, whose imports were tested."""
+        """Return the missing packages; only the separate environment counts, because its imports were tested."""
         return [] if environments.is_enabled(self.name) else list(self.packages)
 
     def _folder(self) -> Path | None:

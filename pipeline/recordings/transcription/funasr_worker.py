@@ -1,4 +1,4 @@
-"""The worker process that recognizes speech with FunASR. It downloads nothing: the model is a folder."""
+"""The worker process that recognizes speech with FunASR. The model is a folder, so it downloads nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from core.worker_protocol import Speak, Unavailable, serve
 
-CONFIDENCE = 0.8  # a substitute: Paraformer gives none
+CONFIDENCE = 0.8  # a substitute, because Paraformer has none
 # A character or a Latin word, with the punctuation after it.
 UNIT = re.compile(r"(?:[A-Za-z0-9'@]+|[^\W\d_])(?:[^\w\s]+)?")
 
@@ -40,8 +40,8 @@ def set_up() -> tuple[dict[str, Any], Speak]:
 def answer_of(results: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
     """Convert the output of ``AutoModel.generate`` to the input of ``worker_engine.segments_of``.
 
-    ``text`` is characters (and Latin words), separated by spaces or punctuation; ``timestamp`` gives [begin, end] in
-    milliseconds for each. If their numbers differ, the words share the time evenly.
+    ``text`` is characters (and Latin words), separated by spaces or punctuation; ``timestamp`` gives [begin, end] of
+    each in milliseconds. If their numbers differ, the words share the time evenly.
     """
     segments = []
     for result in results:

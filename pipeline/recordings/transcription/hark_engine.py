@@ -1,4 +1,4 @@
-"""Hark's own recognizer: phones by CTC, words by a vocabulary and trigrams, word times by alignment. Always ready."""
+"""Hark's recognizer: phones by CTC, words from a vocabulary and trigrams, word times by alignment; always ready."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipeline.recordings.transcription.engine import RecognitionEngine
 from pipeline.recordings.transcription.whisper_text import segment_of
 
 SHIPPED = "ctc"  # the model's name, unless it is a path
-OWN_FOLDER = Path("asr") / "own"  # below a user's data: weights adapted to their recordings
+OWN_FOLDER = Path("asr") / "own"  # below a user's data; holds weights adapted to their recordings
 OWN_WEIGHTS = "own-*.safetensors"
 SAID_BEFORE = 20  # weight of an expected word, in occurrences in earlier transcripts
 
@@ -37,7 +37,7 @@ def own_weights(data: Path) -> Path | None:
 
 
 class HarkCtc(RecognitionEngine):
-    """English only, in lower case and without punctuation. ``model``: :data:`SHIPPED`, or the path of other weights."""
+    """English only, in lower case without punctuation. ``model`` is :data:`SHIPPED`, or the path of other weights."""
 
     name = "hark"
     why = worded("neither a Whisper model nor Moonshine is on this machine")
@@ -59,7 +59,7 @@ class HarkCtc(RecognitionEngine):
         return {"hark-recognizer": weights, "torch": version("torch")}
 
     def load(self) -> Any:
-        """Load the acoustic model and the vocabulary, without any library's transcripts: all users share it."""
+        """Load the acoustic model and the vocabulary, without a library's transcripts, because all users share it."""
         from model.asr.emissions import Aligner
         from model.asr.recognition import decoder_for
         from model.shipped_weights import load_weights
@@ -82,7 +82,7 @@ class HarkCtc(RecognitionEngine):
         try:
             aligned = align(emission, text, aligner, "en")
         except NotAligned:
-            return []  # words were guessed without any speech
+            return []  # there was no speech, so the words were guessed
         end = len(audio) / SAMPLE_RATE
         placed = tuple(
             Word(unit.label, unit.start_s, min(unit.end_s, end), unit.confidence)
@@ -95,7 +95,7 @@ class HarkCtc(RecognitionEngine):
 
 @lru_cache(maxsize=1)
 def _decoder_expecting(words: tuple[str, ...]) -> Any:
-    """Return the English decoder with these words in its vocabulary. Takes some seconds."""
+    """Return the English decoder with these words in its vocabulary. This takes several seconds."""
     from model.asr.recognition import decoder_for
 
     return decoder_for("en", [normalized for word in words if (normalized := normalize(word, "en"))] * SAID_BEFORE)

@@ -1,4 +1,4 @@
-"""Size, speed and accuracy of recognizers: ``measured.json``, which names the command that measured them."""
+"""Size, speed and accuracy of recognizers: from ``measured.json``, which names the command that measured them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EASY, HARD = "dev-clean", "test-other"
 
 @cache
 def measured() -> dict[str, Any]:
-    """Read the whole file: ``models`` by the name from ``engine.described``, ``corpora``, ``command``, ``commits``."""
+    """Read the whole file: ``models`` by name (``engine.described``), ``corpora``, ``command``, ``commits``."""
     content: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
     return content
 
@@ -35,7 +35,7 @@ def facts(name: str, took_s: float | None = None) -> list[Worded]:
 
     Args:
         name: from ``engine.described``.
-        took_s: seconds that a minute of audio took on this machine; None: uses the measurement on two cores.
+        took_s: seconds that a minute of audio took on this machine; None for the measurement on two cores.
     """
     known = measured()["models"].get(name, {})
     sentences = [size] if (size := size_of(name)) is not None else []

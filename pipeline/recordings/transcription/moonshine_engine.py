@@ -1,8 +1,8 @@
-"""Moonshine Tiny for English (MIT; Jeffries and others 2024, arXiv 2410.15608): small, fast, with case and punctuation.
+"""Moonshine Tiny for English (MIT; Jeffries et al. 2024, arXiv 2410.15608): small, fast, with case and punctuation.
 
-Only the weights of the package moonshine-voice are used, on onnxruntime: its own program cuts speech at bad places and
-needs a microphone's library. The model gives no times; Hark's recognizer does, by aligning the words to the audio. That
-also shows whether they were spoken at all.
+Only the weights of the package moonshine-voice are used, on onnxruntime, because its own program cuts speech at bad
+positions and requires a library for microphones. The model outputs no times, so Hark's recognizer aligns the words to
+the audio. This also shows whether they were spoken at all.
 """
 
 from __future__ import annotations
@@ -36,43 +36,44 @@ DISTRIBUTION = "moonshine-voice"
 ENCODER, DECODER, TOKENIZER = "encoder_model.ort", "decoder_model_merged.ort", "tokenizer.bin"
 INSTALL = "python -m pip install --no-deps -r requirements-alone.txt"
 
-NO_WORD = "\N{EIGHTH NOTE}\N{BEAMED EIGHTH NOTES}-\N{EN DASH}\N{EM DASH}."  # a text of only these is not a word
+# A text of only these characters is not a word.
+NO_WORD = "\N{EIGHTH NOTE}\N{BEAMED EIGHTH NOTES}-\N{EN DASH}\N{EM DASH}."
 PRESENT = ("past_key_values", "present")  # a cache as an input, and as the output that becomes the next input
 HEADS, HEAD_WIDTH = 8, 36  # of the decoder
-MOST_THREADS = 4  # of the encoder; more do not speed it up
+MOST_THREADS = 4  # threads of the encoder; more do not make it faster
 
-# Very short audio is transcribed twice or more ("left, left"). With silence appended, 124 of 147 single words of Speech
-# Commands came out right, without it 103; with 1 s of it, or half of it before the word, 114 to 122.
+# Very short audio is transcribed twice or more ("left, left"). With this much silence appended, 124 of 147 single words
+# of Speech Commands were correct, without it 103; with 1 s of it, or half of it before the word, 114 to 122.
 LEAST_S = 2.0
-# Moonshine's own limit for English (section 3.2). Real speech had at most 5.7, and 7.4 in a piece of less than 2 s.
+# Moonshine's own limit for English (section 3.2). Real speech had at most 5.7, and 7.4 in a chunk of less than 2 s.
 TOKENS_A_SECOND, SPARE_TOKENS = 6.5, 6
-# A loop in the text: this many repetitions of the same tokens, by their number.
+# A loop in the text: this many repetitions of the same tokens, by number of tokens.
 LONGEST_CIRCLE = 20  # tokens
 ROUNDS, ROUNDS_OF_ONE = 4, 8
 LEAST_HALF_S = 4.0
-# The log-probability that an expected word may fall short of the best alternative. Of 16 rare words that were misheard
-# in 40 utterances of librispeech-dev-clean, 2 nats recovered 2, 4 nats seven, 6 nats eight, and none inserted any of 30
-# names that nobody said (python -m lab audio).
+# Nats by which an expected word may be less probable than the best alternative. Of 16 rare words that were
+# misrecognized in 40 utterances of librispeech-dev-clean, 2 nats recovered two, 4 nats seven, and 6 nats eight. None
+# inserted any of 30 names that were not spoken (python -m lab audio).
 EXPECTED_NATS = 4.0
 # Words count as spoken if the decoder and Hark's recognizer together are sure enough: the mean log-probability of the
-# tokens, plus half the logarithm of the alignment's confidence. Below this were 13 of 147 single words, all misheard; 4
-# of 32 pieces of meetings and calls, of at most 3 s; none of 300 read sentences; all of 21 pieces of white noise, and
-# 75 of 89 recordings of noises without a check by silero-vad.
+# tokens, plus half the logarithm of the alignment's confidence. Below this were 13 of 147 single words, all
+# misrecognized; 4 of 32 chunks of meetings and calls, of at most 3 s; none of 300 read sentences; all of 21 chunks of
+# white noise, and 75 of 89 recordings of noises without a check by silero-vad.
 LEAST_SURE = -2.5
-# Without a known language, words count as English if the sureness and the mean log-probability of the tokens add up to
-# this. Of 100 clips of 1 to 20 s with words in German, Spanish, French and Mandarin, 10 did ("six", "Beijing" ...); in
-# English 40 of 40 read sentences, 39 of 40 of Common Voice, 29 of 30 commands, 29 of 30 names and numbers, and 43 of 55
-# sentences of learners, whose others were misheard.
+# If the language is unknown, words count as English if the sureness plus the mean log-probability of the tokens reaches
+# this. Of 100 clips of 1 to 20 s with words in German, Spanish, French and Mandarin, 10 did ("six", "Beijing" ...). In
+# English, 40 of 40 read sentences did, 39 of 40 of Common Voice, 29 of 30 commands, 29 of 30 names and numbers, and 43
+# of 55 sentences of learners, whose others were misrecognized.
 LEAST_ENGLISH = -1.8
-LEAST_CONFIDENCE = 1e-5  # of an alignment, to avoid the logarithm of 0
-LEAST_WORD_S = 0.1  # in a gap for words without a time of their own
+LEAST_CONFIDENCE = 1e-5  # minimum confidence of an alignment, which avoids the logarithm of 0
+LEAST_WORD_S = 0.1  # minimum seconds of a gap for words without a time of their own
 
 Time = tuple[float, float]  # start and end of a word [s]
 
 
 @dataclass(frozen=True)
 class _Written:
-    """A word as the decoder wrote it, and its tokens' probabilities."""
+    """A word from the decoder, and its tokens' probabilities."""
 
     text: str
     probabilities: tuple[float, ...]
@@ -80,7 +81,7 @@ class _Written:
 
 @dataclass
 class _Place:
-    """A node in the tree of the expected words' tokens; ``whole``: a word may end here."""
+    """A node in the tree of the expected words' tokens; ``whole`` means that a word may end here."""
 
     following: dict[int, _Place] = field(default_factory=dict)
     whole: bool = False
@@ -99,12 +100,12 @@ def _expected(words: tuple[str, ...]) -> _Place:
 
 
 class _Attempt:
-    """An attempt to write an expected word, token by token, although others are somewhat more probable.
+    """An attempt to write an expected word, token by token, although others are slightly more probable.
 
     Attributes:
-        begun: the number of tokens before it.
-        fed: the last one of them and the decoder's inputs at that point, for going back.
-        costs: nats by which its tokens so far were less probable than the best ones.
+        begun: number of tokens before it.
+        fed: the last of these tokens and the decoder's inputs at that point, for backtracking.
+        costs: nats by which each of its tokens so far was less probable than the best one.
     """
 
     def __init__(self, expected: _Place, begun: int, fed: tuple[int, dict[str, np.ndarray]]) -> None:
@@ -127,7 +128,7 @@ class _Attempt:
 
 
 class Moonshine(RecognitionEngine):
-    """English only. Words that may be in another language get no language."""
+    """English only. Words that may be in another language have no language."""
 
     name = "moonshine"
     why = worded("no Whisper model is on this machine; this one comes with Hark")
@@ -168,7 +169,7 @@ class Moonshine(RecognitionEngine):
         assert folder is not None
         try:
             moonshine = _Model(folder)
-        except Exception as error:  # onnxruntime has many errors and no common class
+        except Exception as error:  # onnxruntime has many errors without a common base class
             raise HarkError(
                 worded("Moonshine cannot be loaded."),
                 f"{str(error)[:200].rstrip('.')}.",
@@ -190,7 +191,7 @@ class Moonshine(RecognitionEngine):
             text = " ".join(" ".join(words) for words in spoken)
             aligned = align(aligner.log_probabilities(audio), text, aligner, "en", least=0.0)
         except NotAligned:
-            return []  # more words than fit into the time, or none of this language
+            return []  # too many words for the time, or words of another language
         sure, decoded = _sureness(written, aligned.confidence), _sureness(written, 1.0)
         if sure < LEAST_SURE:
             return []
@@ -203,7 +204,7 @@ class Moonshine(RecognitionEngine):
 
 
 def _folder() -> Path | None:
-    """Return the folder of the model in its package, which is not imported."""
+    """Return the folder of the model in its package, without importing it."""
     package = find_spec(PACKAGE)
     if package is None or not package.submodule_search_locations:
         return None
@@ -214,24 +215,24 @@ class _Model:
     """Encoder, decoder, and the text of each token."""
 
     def __init__(self, folder: Path) -> None:
-        # With the arena, half a minute leaves 245 MiB allocated and is 3 % faster; see PATIENT_THREADS.
+        # With the arena, half a minute of audio leaves 245 MiB allocated and is 3 % faster; see PATIENT_THREADS.
         self._encoder = session(folder / ENCODER, min(MOST_THREADS, usable_cores()), lean=True)
-        self._decoder = session(folder / DECODER, lean=True)  # token by token: too little work to share
+        self._decoder = session(folder / DECODER, lean=True)  # runs token by token, too little work for threads
         self._caches = [each.name for each in self._decoder.get_inputs() if each.name.startswith("past_key_values")]
         self._texts = token_texts((folder / TOKENIZER).read_bytes())
 
     def write(self, audio: np.ndarray, expected: _Place) -> tuple[list[_Written], bool]:
-        """Return the words of some audio, and whether they were cut because of a loop."""
+        """Return the words of audio, and whether they were truncated because of a loop."""
         padded = np.pad(audio, (0, max(0, int(LEAST_S * SAMPLE_RATE) - len(audio))))
         most = math.ceil(TOKENS_A_SECOND * len(audio) / SAMPLE_RATE) + SPARE_TOKENS
         tokens, probabilities = self._tokens(padded, most, expected)
-        # A greedy decoder can fall into a loop that it never leaves. The text of the first round is kept.
+        # A greedy decoder can be caught in a loop. The text of the first repetition is used.
         surplus = _surplus(tokens)
         length = len(tokens) - surplus
         return self._split(tokens[:length], probabilities[:length]), bool(surplus)
 
     def _tokens(self, audio: np.ndarray, most: int, expected: _Place) -> tuple[list[int], list[float]]:
-        """Return at most ``most`` tokens, each the best one or one of an expected word, and their probabilities."""
+        """Return at most ``most`` tokens, each the best one or part of an expected word, and their probabilities."""
         mask = np.ones((1, len(audio)), np.int64)
         (hidden_states,) = self._encoder.run(None, {"input_values": audio[None], "attention_mask": mask})
         inputs = {"encoder_hidden_states": hidden_states, "encoder_attention_mask": mask}
@@ -242,7 +243,7 @@ class _Model:
         probabilities: list[float] = []
         token = BEGIN
         attempt: _Attempt | None = None
-        tried: set[int] = set()  # numbers of tokens before which an expected word was tried without success
+        tried: set[int] = set()  # numbers of tokens after which an expected word was tried without success
         while len(tokens) < most:
             fed = (token, dict(inputs))
             caches = growing if tokens else self._caches
@@ -290,7 +291,7 @@ class _Model:
 
 
 def _surplus(tokens: Sequence[int]) -> int:
-    """Return how many tokens at the end only repeat those before them; 0 without a loop."""
+    """Return the number of tokens at the end that only repeat earlier ones; 0 without a loop."""
     for length in range(1, LONGEST_CIRCLE + 1):
         rounds = ROUNDS_OF_ONE if length == 1 else ROUNDS
         if len(tokens) < length * ROUNDS:
@@ -302,7 +303,7 @@ def _surplus(tokens: Sequence[int]) -> int:
 
 
 def _words(model: _Model, audio: np.ndarray, expected: _Place) -> list[_Written]:
-    """Return the words of a piece; after a loop its halves are recognized separately, so that no speech is lost."""
+    """Return the words of a chunk; after a loop, its halves are recognized separately, so that no speech is lost."""
     written, cut = model.write(audio, expected)
     if not cut or len(audio) < 2 * LEAST_HALF_S * SAMPLE_RATE:
         return written
@@ -319,14 +320,14 @@ def _quietest(audio: np.ndarray) -> int:
 
 
 def _sureness(written: Sequence[_Written], confidence: float) -> float:
-    """Return how sure it is that words were spoken, not invented for a noise; ``confidence`` is their alignment's."""
+    """Return the certainty that words were spoken, not invented for a noise; ``confidence`` is their alignment's."""
     sure = sum(math.log(p) for word in written for p in word.probabilities)
     sure /= sum(len(word.probabilities) for word in written)
     return sure + math.log(max(LEAST_CONFIDENCE, confidence)) / 2
 
 
 def _times(spoken: Sequence[Sequence[str]], units: Sequence[AlignedUnit]) -> list[Time | None]:
-    """Return the time of each written word, from those of its spoken words: "25" as "twenty" and "five"."""
+    """Return the time of each written word, from its spoken words: "25" is "twenty" and "five"."""
     times: list[Time | None] = []
     at = 0
     for words in spoken:
@@ -337,7 +338,7 @@ def _times(spoken: Sequence[Sequence[str]], units: Sequence[AlignedUnit]) -> lis
 
 
 def _placed(written: Sequence[_Written], times: Sequence[Time | None], seconds: float) -> tuple[Word, ...]:
-    """Place words in a piece; those without a time share the gap or, if it is too short, the previous word's time."""
+    """Set the times of words; those without share the gap or, if it is too short, the previous word's time."""
     placed: list[Time] = []
     while (number := len(placed)) < len(times):
         time = times[number]

@@ -1,6 +1,6 @@
 """Any endpoint with OpenAI's audio API: HARK_ASR_URL ("https://host/v1"), HARK_ASR_KEY, HARK_ASR_MODEL.
 
-It is used only if the owner has set an address. The key goes to that address and nowhere else: into no log, message or
+It is used only if the owner has set a URL. The key is sent only to that URL, and never appears in a log, message or
 redirect.
 """
 
@@ -27,11 +27,11 @@ from pipeline.recordings.transcription.engine import LONGEST_TEXT_A_SECOND, Reco
 from pipeline.recordings.transcription.whisper_text import invented, segment_of, spread, words_of
 
 TIMEOUT_S = 120.0
-ATTEMPTS = 3  # if the endpoint is busy or unreachable
+ATTEMPTS = 3  # attempts if the endpoint is busy or unreachable
 LARGEST_ANSWER = 4_000_000  # bytes
 DEFAULT_MODEL = "whisper-1"
-WORD_CONFIDENCE = 0.9  # if the endpoint gives none
-# Whisper's endpoints return the English names of languages.
+WORD_CONFIDENCE = 0.9  # used if the endpoint gives none
+# Whisper endpoints return the English names of languages.
 _CODES = {
     "english": "en", "german": "de", "french": "fr", "spanish": "es", "italian": "it", "portuguese": "pt",
     "dutch": "nl", "polish": "pl", "russian": "ru", "ukrainian": "uk", "turkish": "tr", "chinese": "zh",
@@ -41,7 +41,7 @@ _CODES = {
 
 
 class OpenAiEndpoint(RecognitionEngine):
-    """``POST <address>/audio/transcriptions`` (or ``translations``) with ``verbose_json`` and times of words."""
+    """``POST <address>/audio/transcriptions`` (or ``translations``) with ``verbose_json`` and word times."""
 
     name = "openai"
     why = worded("no Whisper model is on this machine, and an endpoint is configured")
@@ -74,7 +74,7 @@ class OpenAiEndpoint(RecognitionEngine):
         return {"openai": f"{self.model} at {urlsplit(_address()).hostname or 'no endpoint'}"}
 
     def load(self) -> Any:
-        """Load nothing: the address is read again for each piece."""
+        """Load nothing: the URL is read again for each chunk."""
         return True
 
     def run(
@@ -102,7 +102,7 @@ class OpenAiEndpoint(RecognitionEngine):
 
 
 def segments_of(answer: Any, seconds: float, language: str | None) -> list[Segment]:
-    """Parse a ``verbose_json`` answer into segments. Raises ValueError, KeyError or TypeError: it is invalid."""
+    """Parse a ``verbose_json`` answer into segments. Raises ValueError, KeyError or TypeError if invalid."""
     text = answer["text"]
     if not isinstance(text, str) or len(text) > LONGEST_TEXT_A_SECOND * (seconds + 5):
         raise ValueError("its text cannot have been spoken in that time")

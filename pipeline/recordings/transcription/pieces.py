@@ -1,4 +1,4 @@
-"""Speech in a recording, by silero-vad, and its pieces for an engine, which gets no silence to invent words in."""
+"""Chunks of speech in a recording, found by silero-vad; engines get no silence, for which they would invent words."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from core.audio_file import SAMPLE_RATE
 from core.voice_activity import FRAME, FRAME_S
 from pipeline.recordings.transcription.engine import PIECE_S
 
-SPEECH, STILL_SPEECH = 0.5, 0.35  # probability at which speech begins, and below which it ends: silero-vad's defaults
-LEAST_SPEECH_S = 0.2  # shorter sounds do not count
-LEAST_PAUSE_S = 0.25  # shorter ones are within a word
-LONGEST_PAUSE_S = 2.0  # within a piece; a longer one separates two pieces
-MARGIN_S = 0.2  # around the speech of a piece: the start of a word is detected late
+# Silero-vad's defaults for the probability at which speech begins, and below which it ends.
+SPEECH, STILL_SPEECH = 0.5, 0.35
+LEAST_SPEECH_S = 0.2  # seconds; shorter sounds do not count
+LEAST_PAUSE_S = 0.25  # seconds; shorter pauses are within a word
+LONGEST_PAUSE_S = 2.0  # seconds of a pause within a chunk; a longer one separates two chunks
+MARGIN_S = 0.2  # seconds around the speech of a chunk, because the start of a word is detected late
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """A part of a recording, from its first sample to its end."""
+    """A span of a recording, from its first sample to its end."""
 
     start: int
     end: int
@@ -54,7 +55,7 @@ def speech(probabilities: np.ndarray) -> list[tuple[int, int]]:
 
 
 def pieces(probabilities: np.ndarray, samples: int) -> list[Stretch]:
-    """Return a recording's pieces for an engine, in order and without overlap, each at most :data:`PIECE_S` long."""
+    """Return a recording's chunks for an engine, in order and without overlap, each at most :data:`PIECE_S` long."""
     runs = speech(probabilities)
     margin = round(MARGIN_S / FRAME_S)
     longest = int((PIECE_S - 2 * MARGIN_S) / FRAME_S)
@@ -63,7 +64,7 @@ def pieces(probabilities: np.ndarray, samples: int) -> list[Stretch]:
         spans += _cut(runs[first:last], probabilities, longest)
     stretches: list[Stretch] = []
     for number, (start, end) in enumerate(spans):
-        # A margin reaches at most to the middle of the pause.
+        # A margin extends at most to the middle of the pause.
         before = spans[number - 1][1] if number else -2 * margin
         after = spans[number + 1][0] if number + 1 < len(spans) else end + 4 * margin
         begin = max(0, start - min(margin, max(0, start - before) // 2))
@@ -75,7 +76,7 @@ def pieces(probabilities: np.ndarray, samples: int) -> list[Stretch]:
 
 
 def _parted_by_silence(runs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return the (first, last) runs of groups without any pause that separates pieces."""
+    """Return the (first, last) runs of groups that contain no pause which separates chunks."""
     groups: list[tuple[int, int]] = []
     first = 0
     for number in range(1, len(runs) + 1):
@@ -86,11 +87,11 @@ def _parted_by_silence(runs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]
 
 
 def _cut(runs: Sequence[tuple[int, int]], probabilities: np.ndarray, longest: int) -> list[tuple[int, int]]:
-    """Cut runs into pieces of at most ``longest`` frames, at the longest pause, or where speech is least probable."""
+    """Cut runs into chunks of at most ``longest`` frames, at the longest pause, or where speech is least probable."""
     spans: list[tuple[int, int]] = []
     left = list(runs)
     while left[-1][1] - (start := left[0][0]) > longest:
-        # A cut in the first third would make the piece short for no reason.
+        # A cut in the first third would make the chunk unnecessarily short.
         earliest, latest = start + longest // 3, start + longest
         pauses = [
             (after[0] - before[1], before[1], after[0])

@@ -19,11 +19,11 @@ from pipeline.recordings.transcription.whisper_timestamped_engine import Whisper
 
 AUTO = "auto"
 
-# In the order of ``auto``: engines for one language come before those for many; sending audio away comes after every
-# accurate local engine, and last the one with many word errors.
+# In the order of ``auto``: engines for one language precede those for many. Engines that send audio away come after all
+# accurate local engines, and the one with many word errors is last.
 ENGINES = (FunAsr, FasterWhisper, WhisperTimestamped, Moonshine, OpenAiEndpoint, HarkCtc)
 
-CHOOSABLE = {kind.name: kind for kind in (FasterWhisper, WhisperTimestamped, HarkCtc)}  # with several models
+CHOOSABLE = {kind.name: kind for kind in (FasterWhisper, WhisperTimestamped, HarkCtc)}  # have several models
 
 _held: dict[str, RecognitionEngine] = {}  # engines with a requested model, by name
 _holding = threading.Lock()
@@ -35,7 +35,7 @@ def _engines() -> dict[str, RecognitionEngine]:
 
 
 def engines() -> list[RecognitionEngine]:
-    """Return all engines, ready or not: one object each for the whole process, so that a model is loaded once."""
+    """Return all engines, ready or not; each is one object per process, so that its model is loaded once."""
     return list(_engines().values())
 
 
@@ -44,7 +44,7 @@ def ready() -> list[RecognitionEngine]:
 
 
 def engine(name: str) -> RecognitionEngine:
-    """Return the engine of that name, ready for use. Raises HarkError: there is none, or it cannot be used here."""
+    """Return the engine of that name, ready for use. Raises HarkError if there is none or it cannot be used."""
     candidate = _engines().get(name)
     if candidate is None:
         raise no_such(worded("recognition engine"), name, [AUTO, *_engines()])
@@ -59,15 +59,16 @@ def choose(
     translate: bool = False,
     among: list[RecognitionEngine] | None = None,
 ) -> tuple[RecognitionEngine, str]:
-    """Choose the engine for a language (None: unknown); also return the reason in words.
+    """Choose the engine for a language (None if unknown); also return the reason in words.
 
     Args:
         name: "auto", or an engine's name.
-        data: the data folder of the user, whose own weights Hark's recognizer then has.
-        translate: the text is to be in English.
+        data: the data folder of the user, whose own weights Hark's recognizer then uses.
+        translate: whether the text is to be in English.
         among: the result of :func:`ready`, if known.
 
-    Raises HarkError: the engine is not ready, or does not support the language or translation; with "auto": none does.
+    Raises HarkError if the engine (or, with "auto", every engine) is not ready or does not support the language or
+    translation.
     """
     if name != AUTO:
         candidate = engine(name)
@@ -126,8 +127,8 @@ def _no_translator(why: str) -> HarkError:
 def _may_guess(engine: RecognitionEngine, able: list[RecognitionEngine]) -> bool:
     """Return whether an engine may process a recording in an unknown language.
 
-    An engine for a single language other than English may not. Moonshine takes everything for English, so an endpoint
-    that the owner has configured, and that detects the language, comes first.
+    An engine for a single language other than English must not. Moonshine treats all speech as English, so an endpoint
+    that the owner has configured and that detects the language takes precedence.
     """
     if engine.name == Moonshine.name:
         return not any(one.hosted for one in able)
@@ -135,15 +136,15 @@ def _may_guess(engine: RecognitionEngine, able: list[RecognitionEngine]) -> bool
 
 
 def _fitted(engine: RecognitionEngine, data: Path | None) -> RecognitionEngine:
-    """Return the engine, or a new one with the user's own weights, if there are any."""
+    """Return the engine, or a new one with the user's own weights if there are any."""
     model = own_model(data) if isinstance(engine, HarkCtc) and data is not None else ""
     return HarkCtc(model) if model and model != engine.model else engine
 
 
 def with_model(name: str, model: str, language: str | None) -> RecognitionEngine:
-    """Return the engine with a given model, ready, for a process with another environment than the caller's.
+    """Return the ready engine with a given model, for a process with another environment than the caller's.
 
-    One model is held for each engine: a request for another releases it. Raises HarkError: as :func:`engine`,
+    One model per engine is in memory; a request for another releases it. Raises the errors of :func:`engine` and
     :func:`choose`.
     """
     kind = CHOOSABLE.get(name)

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pipeline.recordings.transcript import Segment, Word
 from pipeline.recordings.transcription.whisper_text import segment_of
 
-PAUSE_S = 0.8  # a longer one separates segments
-LONGEST_S = 15.0  # of a segment; a longer one is split at its longest pause
-LEAST_OVERLAP_S = 0.2  # with two speakers, for a mark
-EDGE = 0.2  # of the words at either end, where it is not split: a single word is too short to read
+PAUSE_S = 0.8  # seconds; a longer pause separates segments
+LONGEST_S = 15.0  # seconds per segment; a longer one is split at its longest pause
+LEAST_OVERLAP_S = 0.2  # minimum seconds with two speakers in a marked segment
+EDGE = 0.2  # fraction of the words at each end where it is not split, because a single word is too short to read
 
 
 def split(segment: Segment) -> list[Segment]:
@@ -41,7 +41,7 @@ def _short(words: Sequence[Word]) -> list[Sequence[Word]]:
             continue
         edge = int(EDGE * len(part))
         places = range(max(1, edge), max(2, len(part) - edge))
-        # Among equal pauses the one nearest to the middle.
+        # Of equal pauses, the one nearest to the middle.
         at = max(places, key=lambda n: (round(part[n].start_s - part[n - 1].end_s, 2), -abs(2 * n - len(part))))
         waiting += [part[at:], part[:at]]
     return done

@@ -15,17 +15,18 @@ from pipeline.recordings.transcription.engine import PIECE_S
 from pipeline.recordings.transcription.pieces import LEAST_SPEECH_S, MARGIN_S, SPEECH, STILL_SPEECH
 from pipeline.recordings.transcription.segmenting import shifted, split
 
-PARTIAL_EVERY_S = 1.0  # of audio, between two guesses at the same utterance
-REST = 2.0  # and at least this multiple of the last guess's time: guessing must not delay the final result
-PAUSE_S = 0.7  # ends an utterance
-STEP = SAMPLE_RATE  # samples processed at a time
+PARTIAL_EVERY_S = 1.0  # seconds of audio between two guesses at the same utterance
+# Minimum pause between guesses, as a multiple of the last guess's time, so that guesses do not delay final results.
+REST = 2.0
+PAUSE_S = 0.7  # seconds; a longer pause ends an utterance
+STEP = SAMPLE_RATE  # samples processed at once
 
 Recognize = Callable[[np.ndarray], list[Segment]]
 
 
 @dataclass(frozen=True)
 class Partial:
-    """The text of an utterance, at times [s] in the stream; unless ``final``, a guess that the next one replaces."""
+    """The text of an utterance, with times [s] in the stream; unless ``final``, a guess that the next one replaces."""
 
     start_s: float
     end_s: float
@@ -38,10 +39,10 @@ class Partial:
 
 
 class StreamingTranscriber:
-    """A stream of mono float32 audio at 16 kHz, in parts of any size. Memory stays below that of two pieces.
+    """A stream of mono float32 audio at 16 kHz, in parts of any size. Memory stays below that of two chunks.
 
     Args:
-        recognize: returns the segments of one piece of at most ``PIECE_S`` seconds, times from its start; such as
+        recognize: returns the segments of a chunk of at most ``PIECE_S`` seconds, with times from its start, such as
             ``lambda audio: recognize(engine, audio, language)``. If it raises HarkError, so does ``feed``, and the
             stream can continue.
     """
@@ -53,18 +54,18 @@ class StreamingTranscriber:
         self._pause = round(PAUSE_S / FRAME_S)
         self._hearing = SpeechProbability()
         self._audio = np.zeros(0, np.float32)  # starts at frame ``_base``
-        self._probabilities: list[float] = []  # of the frames from ``_base`` on
+        self._probabilities: list[float] = []  # for the frames from ``_base`` on
         self._base = 0
-        self._next = 0  # first frame not yet processed
+        self._next = 0  # first frame that is not processed yet
         self._open: int | None = None  # frame at which speech began
         self._last_speech = 0  # frame after the last one with speech
         self._guessed_at = 0  # end of the audio of the last guess
         self._guess_took_s = 0.0
 
     def feed(self, audio: np.ndarray) -> list[Partial]:
-        """Process the next part; return in order the utterances that ended in it, and a guess at the open one.
+        """Process the next part; return the utterances that ended in it, in order, and a guess at the open one.
 
-        Raises HarkError from ``recognize``: the utterance is lost, the stream is not.
+        Raises HarkError from ``recognize``; the utterance is lost, but the stream continues.
         """
         samples = np.ascontiguousarray(audio, dtype=np.float32).reshape(-1)
         samples = np.clip(np.nan_to_num(samples), -1.0, 1.0)
@@ -98,7 +99,7 @@ class StreamingTranscriber:
                 partials += self._close(self._last_speech)
             elif frame + 1 - self._first() >= self._longest:
                 partials += self._part()
-        if self._open is None:  # keep only a possible margin of the next utterance
+        if self._open is None:  # retain only a possible margin of the next utterance
             self._drop(max(self._base, self._next - self._margin))
         return partials
 
@@ -108,7 +109,7 @@ class StreamingTranscriber:
         return max(self._base, self._open - self._margin)
 
     def _part(self) -> list[Partial]:
-        """Close an utterance of an engine's maximal length at its least probable frame, and continue after it."""
+        """Close an utterance of an engine's maximum length at its least probable frame, and continue after it."""
         begin = self._first()
         look_from = begin + 2 * self._longest // 3
         probabilities = self._probabilities[look_from - self._base : self._next - self._base]

@@ -1,6 +1,6 @@
-"""Transcription of a whole recording, piece by piece, resuming an interrupted run.
+"""Transcription of a whole recording, chunk by chunk, resuming an interrupted run.
 
-Pieces, and short recordings that somebody waits for, are recognized by the speech service, which holds the models.
+Chunks, and short recordings that a client waits for, are recognized by the speech service, which holds the models.
 """
 
 from __future__ import annotations
@@ -37,37 +37,37 @@ from pipeline.recordings.transcription.pieces import Stretch, pieces
 from pipeline.recordings.transcription.segmenting import shifted, split, with_overlaps
 
 PROGRESS_FILE = "progress.jsonl"
-SCHEMA = 1  # of that file
-BLOCK_FRAMES = 64 * FRAME  # read at a time: 2 s
+SCHEMA = 1  # schema of that file
+BLOCK_FRAMES = 64 * FRAME  # frames read at once: 2 s
 SIDES = {"L": "Left", "R": "Right"}  # speakers of a file with one person on each channel
-# Audio that is this much quieter than the other channel, each relative to its own loud parts, is the other person's
+# Audio that is this much quieter than in the other channel, each relative to its own loud parts, is the other person's
 # voice leaking into this microphone.
 LEAK_DB = 12.0
 LOUD_PERCENTILE = 95.0
-# If an engine for one language finds less than this share of speech in it, the speech is in another language. Less than
-# a second of sound in a longer recording may be a cough.
+# If an engine for one language finds words in less than this fraction of the speech, the speech is in another language.
+# Less than a second of sound in a longer recording may be a cough.
 LEAST_KNOWN = 0.2
 LEAST_SPOKEN_S, LEAST_SPOKEN_SHARE = 1.0, 0.3
-# A piece this long without a word in the engine's language stays visible in the transcript.
+# Seconds; a longer chunk without a word in the engine's language stays visible in the transcript.
 LEAST_GAP_S = 3.0
-PIECE_TIMEOUT_S = 900.0  # a large model on a slow processor, including loading
+PIECE_TIMEOUT_S = 900.0  # for a large model on a slow processor, including loading
 
 
 @dataclass(frozen=True)
 class TranscribeOptions:
-    """The options of a transcription. ``data``: the data folder of the user; see ``registry.choose``."""
+    """The options of a transcription. ``data`` is the data folder of the user; see ``registry.choose``."""
 
-    engine: str = registry.AUTO  # a name in the registry, or "auto": the best ready one for the language
-    language: str | None = None  # the spoken language ("en", "de"); None: detected for each piece
-    channels: bool = True  # recognize two channels with a person each separately; False: always mixed
+    engine: str = registry.AUTO  # a name in the registry, or "auto" for the best ready one for the language
+    language: str | None = None  # the spoken language ("en", "de"); None to detect it in each chunk
+    channels: bool = True  # whether to recognize two channels with a person each separately; False to mix them
     data: Path | None = None
-    translate: bool = False  # write English, whatever is spoken
-    words: tuple[str, ...] = ()  # likely ones; see ``RecognitionEngine.recognize``
+    translate: bool = False  # whether to write English, regardless of the spoken language
+    words: tuple[str, ...] = ()  # likely words; see ``RecognitionEngine.recognize``
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """A piece to recognize: of the channels' mean (speaker ""), or of one channel ("L", "R")."""
+    """A chunk to recognize, of the channels' mean (speaker "") or of one channel ("L", "R")."""
 
     speaker: str
     stretch: Stretch
@@ -82,12 +82,12 @@ def transcribe(
     """Transcribe a recording, without speakers unless it has one person on each of two channels.
 
     Args:
-        audio_file: 16 kHz, one or two channels, as ``pipeline.recordings.media.normalize`` writes it.
-        work: a folder of this recording; its ``progress.jsonl`` stores finished pieces, from which the same engine,
+        audio_file: a file from ``pipeline.recordings.media.normalize`` (16 kHz, one or two channels).
+        work: a folder of this recording; its ``progress.jsonl`` stores finished chunks, from which the same engine,
             model, language and audio resume.
 
-    Raises HarkError: no engine for it, an unreadable file, an engine that failed, a full disk; or a language that was
-    not given, and that the engine does not support.
+    Raises HarkError if no engine is usable, the engine fails, the file is unreadable or the disk full, or if no
+    language was given and the spoken one is not supported by the engine.
     """
     reporter = reporter or silent_reporter()
     engine, why = registry.choose(options.engine, options.language, options.data, options.translate)
@@ -125,8 +125,8 @@ def recognize(
     translate: bool = False,
     words: Sequence[str] = (),
 ) -> list[Segment]:
-    """Recognize one piece by ``engine.recognize``, in the process that holds the model. Raises its HarkErrors."""
-    if engine.hosted:  # it loads nothing that could be shared, and its key stays in this process
+    """Recognize a chunk with ``engine.recognize``, in the process that holds the model. Raises its HarkErrors."""
+    if engine.hosted:  # it has no model to share, and its key must stay in this process
         return engine.recognize(audio, language, translate, words)
     asked = (engine.name, engine.model, audio, language, translate, tuple(words))
     return speech_client.call(PIECE_TIMEOUT_S, recognize_by_name, *asked)
@@ -135,7 +135,7 @@ def recognize(
 def recognize_by_name(
     name: str, model: str, audio: np.ndarray, language: str | None, translate: bool, words: Sequence[str]
 ) -> list[Segment]:
-    """Run :func:`recognize` in the speech service, with its own engines. Raises HarkError: the piece is too long."""
+    """Run :func:`recognize` in the speech service, with its own engines. Raises HarkError if the chunk is too long."""
     if len(audio) > (PIECE_S + 1) * SAMPLE_RATE:
         raise HarkError(
             worded("The part cannot be recognized."),
@@ -146,7 +146,7 @@ def recognize_by_name(
 
 
 def recognized_so_far(work: Path) -> list[Segment]:
-    """Return the segments of a running transcription so far, in order of time, without speakers."""
+    """Return a running transcription's segments so far, ordered by time, without speakers."""
     segments: list[Segment] = []
     with suppress(OSError, ValueError, KeyError, TypeError), (work / PROGRESS_FILE).open("rb") as file:
         for line in file:  # the last line may be incomplete
@@ -222,7 +222,7 @@ def _recognized(
 
 
 def _marked(piece: _Piece, segments: list[Segment]) -> list[Segment]:
-    """Return the segments of a piece; a long one without words in the engine's language has one without text."""
+    """Return the segments of a chunk; a long one without words in the engine's language has one without text."""
     if piece.stretch.seconds < LEAST_GAP_S or any(segment.language for segment in segments):
         return segments
     start, end = (sample / SAMPLE_RATE for sample in (piece.stretch.start, piece.stretch.end))
@@ -236,7 +236,7 @@ def _audio(recording: soundfile.SoundFile, piece: _Piece) -> np.ndarray:
 
 
 def _check_language(segments: list[Segment], spoken_s: float, seconds: float, engine: RecognitionEngine) -> None:
-    """Raise HarkError if little of the speech in a recording of so many seconds is in the engine's only language."""
+    """Raise HarkError if little of the speech in a recording of that many seconds is in the engine's only language."""
     known = engine.languages()
     known_s = sum(segment.end_s - segment.start_s for segment in segments if segment.language)
     is_brief = spoken_s < min(LEAST_SPOKEN_S, LEAST_SPOKEN_SHARE * seconds)
@@ -258,7 +258,7 @@ def _check_language(segments: list[Segment], spoken_s: float, seconds: float, en
 
 
 def _main_language(segments: tuple[Segment, ...], engine: RecognitionEngine, wished: str | None) -> str:
-    """Return the requested language, else the one with most text, else the engine's own."""
+    """Return the requested language, else the one with the most text, else the engine's own."""
     if wished:
         return base_language(wished)
     spoken: Counter[str] = Counter()
@@ -270,7 +270,7 @@ def _main_language(segments: tuple[Segment, ...], engine: RecognitionEngine, wis
 
 
 def _begun(audio_file: Path, engine: RecognitionEngine, options: TranscribeOptions, sides: bool) -> dict[str, Any]:
-    """Return the first line of the progress file: everything that affects the segments of a piece."""
+    """Return the first line of the progress file: everything that affects the segments of a chunk."""
     with audio_file.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
@@ -286,7 +286,7 @@ def _begun(audio_file: Path, engine: RecognitionEngine, options: TranscribeOptio
 
 
 class _Progress:
-    """The finished pieces: a line on how they were made, then a JSON line each. Incomplete lines are dropped."""
+    """The finished chunks: a line on how they were made, then a JSON line each. Incomplete lines are dropped."""
 
     def __init__(self, path: Path, begun: dict[str, Any]) -> None:
         self.segments: dict[tuple[str, int, int], list[Segment]] = {}
@@ -305,7 +305,7 @@ class _Progress:
         self._file.close()
 
     def add(self, piece: _Piece, segments: list[Segment]) -> None:
-        """Store the segments of a piece. Raises OSError."""
+        """Store the segments of a chunk. Raises OSError."""
         self._write({"piece": piece.key(), "segments": [asdict(segment) for segment in segments]})
 
     def _write(self, row: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
-"""Whisper models on this machine, and downloading one. Nothing here loads a model; only ``pull`` uses a network.
+"""Whisper models on this machine, and their download. This module does not load models; only ``pull`` uses the network.
 
-CTranslate2's form is a folder (``model.bin``, ``config.json``, ``tokenizer.json``), openai-whisper's a file (``.pt``).
-HARK_WHISPER_MODEL names a size ("small") or a path; without it the best local model is used.
+CTranslate2's format is a folder (``model.bin``, ``config.json``, ``tokenizer.json``), openai-whisper's a file
+(``.pt``). HARK_WHISPER_MODEL names a size ("small") or a path; by default, the best local model is used.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from pipeline.recordings import local_models
 from pipeline.recordings.local_models import hub_folder
 from pipeline.recordings.transcription.engine import RecognitionEngine
 
-# From the least to the most accurate; within a size, the multilingual one ranks higher.
+# From the least to the most accurate; the multilingual model of a size ranks higher.
 SIZES = (
     "tiny.en", "tiny", "base.en", "base", "small.en", "distil-small.en", "small", "medium.en", "distil-medium.en",
     "medium", "large-v1", "large-v2", "distil-large-v2", "distil-large-v3", "distil-large-v3.5", "turbo",
     "large-v3-turbo", "large-v3", "large",
 )  # fmt: skip
-CONVERTED = ("model.bin", "config.json", "tokenizer.json")  # the files of CTranslate2's form that it needs
-# Where models in that form are not among Systran's.
+CONVERTED = ("model.bin", "config.json", "tokenizer.json")  # files that CTranslate2's format requires
+# Models in that format that are not among Systran's.
 _REPOSITORIES = {
     "distil-large-v3.5": "distil-whisper/distil-large-v3.5-ct2",
     "turbo": "mobiuslabsgmbh/faster-whisper-large-v3-turbo",
@@ -41,7 +41,7 @@ def own_folder() -> Path:
 
 
 def converted() -> dict[str, Path]:
-    """Return models in CTranslate2's form by size: Hark's own folder, then the Hugging Face cache."""
+    """Return models in CTranslate2's format by size: from Hark's own folder, then the Hugging Face cache."""
     models: dict[str, Path] = {}
     for snapshot in sorted(hub_folder().glob("models--*/snapshots/*")):
         name = _CACHED.match(snapshot.parent.parent.name)
@@ -52,13 +52,13 @@ def converted() -> dict[str, Path]:
 
 
 def checkpoints() -> dict[str, Path]:
-    """Return models in openai-whisper's form by size: Hark's own folder, then openai-whisper's cache."""
+    """Return models in openai-whisper's format by size: from Hark's own folder, then openai-whisper's cache."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whisper"
     return {path.stem: path for folder in (cache, own_folder()) for path in sorted(folder.glob("*.pt"))}
 
 
 def is_converted(folder: Path) -> bool:
-    """Return whether a folder holds a complete CTranslate2 Whisper, with the tokenizer (or it would be downloaded)."""
+    """Return whether a folder has a complete CTranslate2 Whisper with its tokenizer, which would be downloaded."""
     return all((folder / name).is_file() for name in CONVERTED)
 
 
@@ -68,7 +68,7 @@ def best(names: dict[str, Path]) -> str:
 
 
 class WhisperEngine(RecognitionEngine):
-    """``model``: a size or a path; by default from HARK_WHISPER_MODEL, else the best local one."""
+    """``model`` is a size or a path; by default from HARK_WHISPER_MODEL, else the best local one."""
 
     def __init__(self, model: str = "") -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class WhisperEngine(RecognitionEngine):
 
 
 def pull(size: str, reporter: Reporter) -> Path:
-    """Download a model in CTranslate2's form; return its folder. Raises HarkError: no such size, or it failed."""
+    """Download a model in CTranslate2's format; return its folder. Raises HarkError if that fails."""
     if size not in SIZES:
         raise no_such(worded("Whisper model"), size, SIZES)
     target = own_folder() / size

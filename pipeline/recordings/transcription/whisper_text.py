@@ -10,20 +10,20 @@ from dataclasses import replace
 from phrase_augmentation.normalize import base_language
 from pipeline.recordings.transcript import Segment, Word
 
-# Whisper's own limits (Radford et al. 2022, section 4.5), and one that even noisy speech does not fall below.
+# Whisper's own limits (Radford et al. 2022, section 4.5), and one that even noisy speech exceeds.
 NO_SPEECH, LEAST_LOG_P, MOST_COMPRESSION = 0.6, -1.0, 2.4
 LEAST_LOG_P_EVER = -1.5
 
-# Languages without spaces, so that a word does not begin with one.
+# Languages without spaces, in which words do not begin with one.
 UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "km", "yue"})
 
 _EDGES = re.compile(r"^\W+|\W+$")
 
-RawWord = tuple[str, float, float, float]  # text with the space before it, start, end [s], confidence
+RawWord = tuple[str, float, float, float]  # text with the space before it, start [s], end [s], confidence
 
 
 def invented(average_log_p: float, no_speech: float = 0.0, compression: float = 1.0) -> bool:
-    """Return whether a segment is a typical output without speech: silence, a guess, or a repetition."""
+    """Return whether a segment is a typical output for audio without speech: silence, a guess, or a repetition."""
     return (
         compression > MOST_COMPRESSION
         or average_log_p < LEAST_LOG_P_EVER
@@ -32,9 +32,9 @@ def invented(average_log_p: float, no_speech: float = 0.0, compression: float = 
 
 
 def words_of(raw: Iterable[RawWord], language: str, seconds: float) -> tuple[Word, ...]:
-    """Return the words of a piece of ``seconds``, joining those that do not begin with a space ("well" + "-known").
+    """Return the words of a chunk of ``seconds``, joining those that do not begin with a space ("well" + "-known").
 
-    A model processes every piece as 30 s, so it can place words after the end.
+    A model processes every chunk as 30 s, so words may be after the end.
     """
     spaced = base_language(language or "en") not in UNSPACED
     words: list[Word] = []
@@ -54,7 +54,7 @@ def words_of(raw: Iterable[RawWord], language: str, seconds: float) -> tuple[Wor
 
 
 def spread(text: str, start_s: float, end_s: float, confidence: float) -> tuple[Word, ...]:
-    """Spread the words of a text over its time by their lengths, if an engine gives no word times."""
+    """Spread the words of a text over its time by their lengths, for engines without word times."""
     shown = text.split()
     letters = sum(len(word) + 1 for word in shown) or 1
     words: list[Word] = []
@@ -67,7 +67,7 @@ def spread(text: str, start_s: float, end_s: float, confidence: float) -> tuple[
 
 
 def segment_of(words: Sequence[Word], language: str) -> Segment | None:
-    """Make a segment of these words, with their mean confidence; None if there are none."""
+    """Return a segment of these words, with their mean confidence; None if there are none."""
     if not words:
         return None
     confidence = round(sum(word.confidence for word in words) / len(words), 4)
@@ -84,8 +84,8 @@ def retimed(
     between two words, or between a word and the end of the segment.
 
     Args:
-        start_s, end_s: of the segment.
-        confidence: of new words; None: the lowest of those that they replace, 0 if there are none.
+        start_s, end_s: times of the segment.
+        confidence: confidence of new words; None for the lowest of those that they replace, or 0 if there are none.
     """
     shown = text.split()
     result: list[Word] = []

@@ -1,4 +1,4 @@
-"""Whisper by whisper-timestamped: word times and confidences from the attention. GPL-3, hence a separate process."""
+"""Whisper by whisper-timestamped: word times and confidences from the attention; GPL-3, so in its own process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.recordings.transcription.worker_engine import WorkerEngine
 
 
 class WhisperTimestamped(whisper_models.WhisperEngine, WorkerEngine):
-    """Reads openai-whisper's form of Whisper, ``.pt`` files."""
+    """Uses Whisper models in openai-whisper's format, ``.pt`` files."""
 
     name = "whisper-timestamped"
     why = worded("the most accurate engine that runs here")

@@ -1,4 +1,4 @@
-"""The worker process that recognizes speech with whisper-timestamped. It downloads nothing: the model is a file."""
+"""The worker process that recognizes speech with whisper-timestamped. The model is a file, so it downloads nothing."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def set_up() -> tuple[dict[str, Any], Speak]:
 
 
 def transcribed(library: Any, model: Any, audio: Any, language: str | None, prompt: str | None) -> dict[str, Any]:
-    """Return a piece's language, and its segments with words, for ``worker_engine.segments_of``."""
+    """Return a chunk's language, and its segments with words, for ``worker_engine.segments_of``."""
     how = {"language": language, "condition_on_previous_text": False, "temperature": 0.0, "verbose": None}
     try:
         result = library.transcribe(model, audio, vad=False, initial_prompt=prompt, **how)
     except (ValueError, AssertionError, IndexError, RuntimeError):
-        # The attention path can fail on odd audio (dtw: "No warping path found"). The words are then placed by
-        # Whisper's own segment times.
+        # The attention path can fail on unusual audio (dtw: "No warping path found"). Words then get times from
+        # Whisper's segments.
         traceback.print_exc()
         result = model.transcribe(audio, initial_prompt=prompt, **how)
     return {"language": result.get("language") or language or "", "segments": [_segment(s) for s in result["segments"]]}

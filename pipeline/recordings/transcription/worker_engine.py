@@ -1,6 +1,6 @@
-"""Base class of engines that run in a process of their own, because of their licence or their packages.
+"""Base class of engines that run in their own process, because of their licence or their packages.
 
-The worker is started once and recognizes many pieces, by the protocol of the speech engines' workers
+The worker is started once and recognizes many chunks, with the protocol of the speech engines' workers
 (``core.worker_protocol``).
 """
 
@@ -23,12 +23,12 @@ from pipeline.recordings.transcript import Segment
 from pipeline.recordings.transcription.engine import RecognitionEngine
 from pipeline.recordings.transcription.whisper_text import invented, segment_of, words_of
 
-START_TIMEOUT_S = 300.0  # a large model from a slow disk
-PIECE_TIMEOUT_S = 600.0  # a large model on a slow processor
+START_TIMEOUT_S = 300.0  # for a large model on a slow disk
+PIECE_TIMEOUT_S = 600.0  # for a large model on a slow processor
 
 
 class WorkerEngine(RecognitionEngine):
-    """Runs a module of this package in the engine's own environment, or in Hark's if that suffices."""
+    """Runs a module of this package in the engine's own environment, or in Hark's if that is sufficient."""
 
     name: str
     module: str  # the worker's module
@@ -58,7 +58,7 @@ class WorkerEngine(RecognitionEngine):
     def run(
         self, model: Any, audio: np.ndarray, language: str | None, translate: bool, words: Sequence[str]
     ) -> list[Segment]:
-        """Recognize one piece; a worker that dies is restarted once for it."""
+        """Recognize one chunk; a worker that dies is restarted once for it."""
         for attempt in (1, 2):
             try:
                 if self._loaded is None:
@@ -84,7 +84,7 @@ class WorkerEngine(RecognitionEngine):
 
 
 def segments_of(answer: Mapping[str, Any], seconds: float) -> list[Segment]:
-    """Parse a worker's answer into segments. Raises KeyError, TypeError or ValueError: it is invalid."""
+    """Parse a worker's answer into segments. Raises KeyError, TypeError or ValueError if it is invalid."""
     language = str(answer["language"])
     segments = []
     for segment in answer["segments"]:
