@@ -1,4 +1,4 @@
-"""The command line: ``./hark COMMAND`` and ``python main.py COMMAND``. Without a command it asks for a keyphrase."""
+"""The command line: ``./hark COMMAND`` and ``python main.py COMMAND``. Without a command, it asks for a keyphrase."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import sys
 
 
 def _stop(number: int, frame: object) -> None:
-    """Exit at once on a signal: importing takes a second, and before the command begins nothing needs cleaning up."""
+    """Exit at once on a signal: importing takes a second, and no clean-up is needed before a command begins."""
     os.write(2, b"stopped\n")
     os._exit(130)
 
 
 if __name__ == "__main__":
-    if sys.version_info < (3, 11):  # noqa: UP036  (started by hand, this file may meet any Python)
+    if sys.version_info < (3, 11):  # noqa: UP036  (started manually, this file may run on any Python)
         sys.stderr.write(
             f"Hark needs Python 3.11 or newer, and this is {sys.version.split()[0]}. Start it with ./hark.\n"
         )

@@ -1,4 +1,4 @@
-"""The public wake-word benchmark, beside other projects' detectors: ``./hark bench wakeword``."""
+"""The public wake-word benchmark, which includes other projects' detectors: ``./hark bench wakeword``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Figures = dict[str, Any]
 
 
 def shared_folder() -> Path:
-    """Return the folder of real audio. Raises HarkError if it is missing."""
+    """Return the folder of real audio. Raises HarkError if missing."""
     folder = Path(os.environ.get("HARK_SHARED") or REPOSITORY.parent / "shared" / "data")
     if not folder.is_dir():
         raise HarkError(
@@ -38,7 +38,7 @@ def manifest_rows(folder: Path) -> list[dict[str, Any]]:
 
 
 def transcripts(folder: Path) -> dict[str, str]:
-    """Return a corpus's ``transcripts.tsv``: text by the recording's name without suffix. Raises OSError."""
+    """Return a corpus's ``transcripts.tsv``: texts by the recordings' names without suffix. Raises OSError."""
     with (folder / "transcripts.tsv").open(encoding="utf-8", newline="") as lines:
         return {row[0]: row[1] for row in csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if row}
 

@@ -1,4 +1,4 @@
-"""Scores large bundles on a stream together: the encoder, which takes most of their time, runs once for all.
+"""Scoring of large bundles on a stream together: the encoder, which takes most of the time, runs once for all.
 
 Each is scored by its ``model.pt``, whose scores equal those of its ``model.onnx`` (``model.export.check_parity``).
 """
@@ -24,7 +24,7 @@ WINDOWS_AT_ONCE = 128
 
 
 def large_detector(bundle: Bundle) -> EncoderDetector | None:
-    """Return a large bundle's detector; None for other kinds, and for another encoder or smoothing."""
+    """Return a large bundle's detector; None for another kind, encoder or smoothing."""
     if "model.pt" not in bundle.manifest["files"] or bundle.manifest["smoothing_frames"] != SMOOTHING_FRAMES:
         return None
     detector, _ = load_checkpoint(io.BytesIO(bundle.read("model.pt")))
@@ -40,7 +40,7 @@ def scores_together(
     """Return the smoothed scores [n] of each detector on consecutive blocks of one stream, preceded by silence.
 
     Args:
-        window: samples of a window, the same for all of them.
+        window: samples per window, the same for all of them.
         advance: called after each block.
     """
     encoder, samples = loaded_backbone(), 0

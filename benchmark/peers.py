@@ -1,6 +1,6 @@
 """Detectors in other projects' runtimes, measured on the same streams.
 
-These are the projects' own models, from their packages, and the files for devices in a bundle.
+These are the projects' own models, from their packages, and a bundle's files for devices.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from model.phones import PHONES, phone_indices
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phonemes import phonemes_of_words
 
-VERSION = 2  # of the code here: increase it with a change that changes scores, so that cached ones are not used
+VERSION = 2  # increase it with each change here that affects scores, so that cached ones are not used
 USUAL_THRESHOLD = 0.5  # openWakeWord's default
-WARM_UP_S = 4.0  # of silence before the stream; longer than the memory of any detector here
+WARM_UP_S = 4.0  # seconds of silence before the stream; longer than the memory of any detector here
 FULL_SCALE = 32767.0
 SPHINX_THRESHOLD = 1e-30  # pocketsphinx's default for keyphrases
 NOT_HEADS = ("melspectrogram", "embedding_model")
@@ -50,16 +50,16 @@ def _in_16_bits(samples: np.ndarray) -> np.ndarray:
 
 
 class OpenWakeWord:
-    """openWakeWord: log-mels, Google's speech embedding every 80 ms, and a small head for each phrase.
+    """openWakeWord: log-mels, Google's speech embedding per 80 ms, and a small head per phrase.
 
     One instance is one stream, scored for all phrases together.
 
     Attributes:
-        name: of the project.
-        phrases: that it detects.
-        thresholds: default ones, for each phrase.
-        score_period_s: seconds a score.
-        digest: of the models and their runtime.
+        name: name of the project.
+        phrases: phrases that it detects.
+        thresholds: default thresholds of each phrase.
+        score_period_s: seconds per score.
+        digest: digest of the models and their runtime.
     """
 
     name = "openWakeWord"
@@ -81,7 +81,7 @@ class OpenWakeWord:
         self.scores(np.zeros(round(WARM_UP_S * SAMPLE_RATE), np.float32))
 
     def scores(self, samples: np.ndarray) -> np.ndarray:
-        """Return scores [n, phrases], one every 80 ms."""
+        """Return scores [n, phrases], one per 80 ms."""
         self._audio = np.concatenate([self._audio, np.asarray(samples, np.float32)])
         embeddings = self._embed(self._audio)
         self._audio = self._audio[len(embeddings) * CHUNK_SAMPLES :]
@@ -91,7 +91,7 @@ class OpenWakeWord:
 
 
 class MicroWakeWord:
-    """microWakeWord: TensorFlow's micro frontend and one quantized streaming network, which keeps its own state.
+    """microWakeWord: TensorFlow's micro frontend and a quantized streaming network, which stores its own state.
 
     Attributes as in :class:`OpenWakeWord`.
     """
@@ -115,13 +115,13 @@ class MicroWakeWord:
         self.scores(np.zeros(round(WARM_UP_S * SAMPLE_RATE), np.float32))
 
     def scores(self, samples: np.ndarray) -> np.ndarray:
-        """Return scores [n, 1], one each stride of the network (30 ms)."""
+        """Return scores [n, 1], one per stride of the network (30 ms)."""
         self._pending += _in_16_bits(samples).tobytes()
         step, scores = 2 * HOP, []
         usable = len(self._pending) // step * step
         for start in range(0, usable, step):
             features = self._frontend.process_samples(self._pending[start : start + step]).features
-            if not features:  # none before the first window is full
+            if not features:  # empty until the first window is full
                 continue
             score = self._network.process_streaming_prob(np.asarray(features, np.float32)[None, None])
             self._frames += 1
@@ -132,7 +132,7 @@ class MicroWakeWord:
 
 
 class PocketSphinx:
-    """pocketsphinx: hidden Markov models of US English phones, and any phrase against a loop of them.
+    """pocketsphinx: hidden Markov models of US English phones, which score a phrase against a loop of all phones.
 
     Attributes as in :class:`OpenWakeWord`.
     """
@@ -141,7 +141,7 @@ class PocketSphinx:
     score_period_s = CHUNK_SAMPLES / SAMPLE_RATE
 
     def __init__(self, phrases: Sequence[str]) -> None:
-        """Prepare for English phrases; words that its dictionary lacks get Hark's phonemes."""
+        """Prepare for English phrases; words that are not in its dictionary get Hark's phonemes."""
         self.phrases = tuple(phrases)
         self.thresholds = (SPHINX_THRESHOLD,) * len(self.phrases)
         self.digest = _digest("pocketsphinx", []) + hashlib.sha256("/".join(self.phrases).encode()).hexdigest()[:20]
@@ -162,7 +162,7 @@ class PocketSphinx:
         self._pending = np.zeros(0, np.int16)
 
     def scores(self, samples: np.ndarray) -> np.ndarray:
-        """Return scores [n, phrases]: the probability of a detected phrase, else 0. A call is an utterance."""
+        """Return scores [n, phrases]: the probability of a detected phrase, else 0. Each call is an utterance."""
         self._pending = np.concatenate([self._pending, _in_16_bits(samples)])
         count = len(self._pending) // CHUNK_SAMPLES
         whole, self._pending = np.split(self._pending, [count * CHUNK_SAMPLES])

@@ -1,8 +1,8 @@
 """Public audio for the wake-word benchmark: ``./hark bench wakeword BUNDLE... --fetch FOLDER``.
 
 Phrases: all six of Picovoice's wake-word benchmark (Apache-2.0). Noise: the kitchen of DEMAND (CC BY-SA 3.0), mixed at
-10 dB. Other speech: LibriSpeech's dev-clean (CC BY 4.0) instead of that benchmark's test-clean, since Hark's shipped
-weights were trained on speakers of test-clean (model/shipped/MODEL_CARD.md).
+10 dB SNR. Other speech: LibriSpeech's dev-clean (CC BY 4.0) instead of that benchmark's test-clean, because Hark's
+shipped weights were trained on speakers of test-clean (model/shipped/MODEL_CARD.md).
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from core.errors import HarkError
 from core.events import Reporter
 from core.http import Server
 
-KITCHEN = "noise/demand/DKITCHEN/ch01.wav"  # its path in the folder
+KITCHEN = "noise/demand/DKITCHEN/ch01.wav"  # path in the folder
 CHECK = "Check the network, then run the same command again: finished downloads are saved."
-TIMEOUT_S = 60.0  # of each block
-LARGEST = 2_000_000_000  # bytes of an archive
+TIMEOUT_S = 60.0  # seconds per block
+LARGEST = 2_000_000_000  # bytes per archive
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Source:
     """An archive and its target folder.
 
     Attributes:
-        host, path: of its address.
-        place: the folder for its files, relative to the folder of all audio.
-        wanted: pattern of its files' names in the archive; the groups are their path in ``place``.
-        sha256: of the archive; empty if its address names the content.
+        host, path: parts of its URL.
+        place: folder for its files, relative to the folder of all audio.
+        wanted: pattern of the files' names in the archive, whose groups form their path in ``place``.
+        sha256: digest of the archive; empty if its URL identifies the content.
     """
 
     host: str
@@ -71,10 +71,10 @@ SOURCES = (
 
 
 def fetch(folder: Path, reporter: Reporter) -> None:
-    """Download this audio into a folder, laid out like the shared one. Existing folders are not fetched again.
+    """Download this audio into a folder with the layout of the shared one. Existing folders are not fetched again.
 
     Raises:
-        HarkError: no network, an unexpected file, a full disk. Completed folders stay.
+        HarkError: there is no network, a file is unexpected, or the disk is full. Completed folders remain.
     """
     for source in SOURCES:
         place = folder / source.place

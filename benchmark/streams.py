@@ -1,7 +1,7 @@
-"""Streams to measure detectors on: clips joined with pauses, decoded once; noise is mixed in on reading.
+"""Streams for measuring detectors: clips joined with pauses, decoded once; noise is mixed in on reading.
 
-The speech is stored as 16-bit samples under ``<data>/cache/wakeword/<digest>/`` (115 MB an hour) and read through a
-memory map, a block at a time. The noise is not stored: it is generated from a seed, and the speech alone takes half of
+The speech is stored as 16-bit samples under ``<data>/cache/wakeword/<digest>/`` (115 MB per hour) and read through a
+memory map, block by block. The noise is not stored, because it is generated from a seed, and speech alone takes half
 the space of a quiet and a noisy stream.
 """
 
@@ -22,18 +22,18 @@ from core.audio_file import SAMPLE_RATE, read_audio
 from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 
-VERSION = 2  # of a stream's content and sound: increase it with a change of that code, so that nothing old is used
+VERSION = 2  # increase it with each change of code that affects a stream, so that old ones are not used
 SNR_DB = 10.0  # of kitchen noise
-CLEAN_FLOOR_DB = 50.0  # below the speech: the self-noise of a microphone
-GAP_S = 1.5  # before, between and after clips;
-SAID_GAP_S = 4.0  # with clips of a phrase, or one would lie in the refractory time of the previous one
-BLOCK_S = 60.0  # a block ends with the clip that makes it this long
+CLEAN_FLOOR_DB = 50.0  # level of a microphone's self-noise below the speech
+GAP_S = 1.5  # seconds before, between and after clips
+SAID_GAP_S = 4.0  # with clips of a phrase, so that none is in the refractory time of the previous one
+BLOCK_S = 60.0  # seconds; a block ends with the clip that reaches this length
 CONDITIONS = ("clean", "kitchen")
 FULL_SCALE = 32767.0
 
 
 class StreamClip(NamedTuple):
-    """A clip [samples] for a stream, and its metadata (plain JSON values)."""
+    """A clip [samples] for a stream, and its metadata (JSON values)."""
 
     audio: np.ndarray
     about: Mapping[str, Any]
@@ -44,11 +44,11 @@ class Stream:
     """Joined clips.
 
     Attributes:
-        folder: of its files; ``speech.s16`` holds the samples.
-        digest: of everything that it was made from.
-        spans: [first, end) of each clip, in samples of the stream.
+        folder: folder of its files; ``speech.s16`` holds the samples.
+        digest: digest of everything that it was made from.
+        spans: [first, end) of each clip [samples].
         about: metadata of each clip.
-        block_ends: in samples of the stream; a block begins where the previous one ends.
+        block_ends: end of each block [samples]; a block begins where the previous one ends.
     """
 
     folder: Path
@@ -58,12 +58,12 @@ class Stream:
     block_ends: tuple[int, ...]
 
     def speech(self, first: int, end: int) -> np.ndarray:
-        """Return samples [first, end), int16, as a memory map of only these, so that read parts leave memory."""
+        """Return samples [first, end), int16, as a memory map of only these, so that read parts are released."""
         return np.memmap(self.folder / "speech.s16", dtype="<i2", mode="r", offset=2 * first, shape=(end - first,))
 
     @property
     def hours(self) -> float:
-        """Duration with the pauses."""
+        """Duration in hours, pauses included."""
         return self.block_ends[-1] / SAMPLE_RATE / 3600
 
     @property
@@ -73,8 +73,8 @@ class Stream:
     def blocks(self, condition: str, kitchen: np.ndarray, seed: int) -> Iterator[np.ndarray]:
         """Yield the stream as consecutive blocks of about a minute, float32, in one of :data:`CONDITIONS`.
 
-        "clean" adds pink noise 50 dB below each clip, "kitchen" a piece of ``kitchen`` [samples] 10 dB below each clip:
-        people do not speak equally loudly into their microphones.
+        "clean" adds pink noise 50 dB below each clip, and "kitchen" a part of ``kitchen`` [samples] 10 dB below each
+        clip, because levels of speech differ between clips.
         """
         if condition not in CONDITIONS:
             raise ValueError(f"{condition!r} is not one of {CONDITIONS}")
@@ -98,7 +98,7 @@ def stream_of_files(files: Sequence[Path], folder: Path, cache: Path, gap_s: flo
     """Return the stream of recordings ``files`` (under ``folder``) in their order; decode it unless it is cached.
 
     Raises:
-        HarkError: no files, an unreadable file, or the cache is not writable.
+        HarkError: there are no files, a file is unreadable, or the cache is not writable.
     """
     listed = []
     for path in files:
@@ -119,12 +119,12 @@ def stream_of(
 
     Args:
         clips: returns the clips in order.
-        made_from: plain JSON values that distinguish this stream from all others.
+        made_from: JSON values that distinguish this stream from all others.
         cache: folder of all streams.
         gap_s: seconds of silence before, between and after clips.
 
     Raises:
-        HarkError: no clips, or the cache is not writable.
+        HarkError: there are no clips, or the cache is not writable.
     """
     identity = {"version": VERSION, "gap_s": gap_s, "block_s": BLOCK_S, **made_from}
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:20]
@@ -155,7 +155,7 @@ def _write(clips: Iterable[StreamClip], folder: Path, digest: str, gap_s: float)
     about: list[Mapping[str, Any]] = []
     ends: list[int] = []
     length = block_start = 0
-    # The speech is written before its description, whose existence marks it as complete.
+    # The speech is written before its description, which marks it as complete.
     with atomic_path(folder / "speech.s16") as temporary:
         with temporary.open("wb") as file:
             for clip in clips:

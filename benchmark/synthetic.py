@@ -1,7 +1,7 @@
-"""Synthesized clips to measure on: confusables, and phrases without recordings.
+"""Synthetic clips for measurements: confusables, and phrases without recordings.
 
-The embedded engines speak them. For a bundle they use voices unknown to its training: those of the held-out engine and
-the test voices of the others (:mod:`pipeline.training.planning.splits`). To a peer, all of them are unknown.
+The embedded engines synthesize them. For a bundle, they use voices that its training did not: those of the held-out
+engine and the test voices of the others (:mod:`pipeline.training.planning.splits`). For a peer, they use all voices.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from pipeline.training.scoring.keyword_scoring import is_understood
 
 EMBEDDED_ENGINES = ("espeak", "flite", "festival")  # available wherever Hark is, so that figures are comparable
 CONFUSABLE_CLIPS = 200
-CONFUSABLE_TEXTS = 2000  # requested; a fifth of them belongs to the test
-PARTIAL_SHARE = 0.25  # of the confusables, at most, are parts of the phrase
+CONFUSABLE_TEXTS = 2000  # texts requested, a fifth of which belongs to the test
+PARTIAL_SHARE = 0.25  # maximum fraction of the confusables that are parts of the phrase
 POSITIVE_CLIPS = 120
 
-Speakers = Mapping[str, Sequence[Sequence[Voice]]]  # by engine; the voices of each speaker
+Speakers = Mapping[str, Sequence[Sequence[Voice]]]  # by engine: the voices of each speaker
 
 
 def voices_for(language: str, engines: Sequence[str] | None = None, held_out: str | None = None) -> dict[str, Speakers]:
     """Return voices by use: ``{"all": ..., "test": ..., "kept": ...}``.
 
-    "all" are the embedded voices, "test" those unknown to training, "kept" those that engines reserve for measuring.
+    "all" are the embedded voices, "test" those unknown to training, "kept" those that engines reserve for measurements.
 
     Args:
-        language: of the phrase.
-        engines: that the run used; the embedded ones if unknown.
-        held_out: the engine that the run held out; None if there was none.
+        language: language of the phrase.
+        engines: engines that the run used; the embedded ones if unknown.
+        held_out: the engine that the run held out; or None.
     """
     ready = default_engines()
     had = {name: ready[name].voices(language) for name in engines or EMBEDDED_ENGINES if name in ready}
@@ -67,7 +67,7 @@ def voices_for(language: str, engines: Sequence[str] | None = None, held_out: st
 
 
 def confusable_texts(phrase: str, language: str, seed: int) -> list[PhraseText]:
-    """Return up to :data:`CONFUSABLE_CLIPS` texts that sound like the phrase: parts of it, and texts of the test."""
+    """Return up to :data:`CONFUSABLE_CLIPS` texts that sound like the phrase: parts of it, and test confusables."""
     texts = confusables(Keyphrase(phrase, language), CONFUSABLE_TEXTS, seed)
     rng = np.random.default_rng((seed, 1))
     partial = [text for text in texts if text.kind == "partial"]
@@ -78,7 +78,7 @@ def confusable_texts(phrase: str, language: str, seed: int) -> list[PhraseText]:
 
 def positive_texts(phrase: str, language: str, seed: int) -> list[PhraseText]:
     """Return :data:`POSITIVE_CLIPS` texts of only the phrase, with varied punctuation."""
-    texts = positives(Keyphrase(phrase, language), 3 * POSITIVE_CLIPS, seed)  # three of five are the phrase alone
+    texts = positives(Keyphrase(phrase, language), 3 * POSITIVE_CLIPS, seed)  # three of five contain only the phrase
     return [text for text in texts if text.kind in ("alone", "punctuated")][:POSITIVE_CLIPS]
 
 
@@ -91,13 +91,13 @@ def spoken(
     name: str,
     gap_s: float = GAP_S,
 ) -> Stream:
-    """Return the stream of the texts, each spoken once, by the engines in turn; cached like all streams.
+    """Return the stream of the texts, each synthesized once, by the engines in turn; cached like all streams.
 
-    Each clip's ``about`` holds text, kind, engine, voice. Clips that an engine fails to speak, and unintelligible ones
-    of an unsure engine, are excluded.
+    Each clip's ``about`` holds text, kind, engine and voice. Failed clips, and unintelligible ones of an unsure engine,
+    are excluded.
 
     Raises:
-        HarkError: no voice, or no clip at all.
+        HarkError: there are no voices, or no clips.
     """
     if not any(speakers.values()):
         raise HarkError(

@@ -1,9 +1,9 @@
-"""The wake-word benchmark: detectors on real recordings of their phrase, against hours of other speech.
+"""The wake-word benchmark: detectors on real recordings of their phrase, and on hours of other speech.
 
-The audio lies outside the repository (``../shared/data``, HARK_SHARED, or a download of :mod:`benchmark.public_audio`).
-None of it may be training data: the folders named here are reserved for testing, and the report says if a bundle names
-one of them as training data. A bundle's files for devices and other projects' detectors (:mod:`benchmark.peers`) score
-the same streams.
+The audio is outside the repository (``../shared/data``, HARK_SHARED, or a download of :mod:`benchmark.public_audio`).
+It must not be training data: the folders named here are reserved for tests, and the report states if a bundle names one
+of them as training data. A bundle's files for devices and other projects' detectors (:mod:`benchmark.peers`) score the
+same streams.
 """
 
 from __future__ import annotations
@@ -64,25 +64,25 @@ OTHER_SPEECH = (
 )
 KITCHEN_NOISE = "noise/speech-commands/doing_the_dishes.ogg"
 WORDS = "speech/speech-commands"
-HIT_AFTER_S = 1.0  # a detection counts until this long after a clip's end
-CONFUSABLE_RATE = "0.5"  # false alarms an hour: confusables are measured at this rate's threshold in quiet
-WORST_CONFUSABLES = 10  # listed in the figures
+HIT_AFTER_S = 1.0  # seconds after a clip's end in which a detection counts
+CONFUSABLE_RATE = "0.5"  # false alarms per hour; confusables are measured at this rate's threshold in quiet
+WORST_CONFUSABLES = 10  # number listed in the figures
 LEVELS = {"good": 0, "caution": 1, "warning": 2}  # weights of the adviser's notes
 
 
 @dataclass(frozen=True)
 class Listener:
-    """A detector of one phrase, or a peer's of several, with what is needed to measure it.
+    """A detector of one phrase, or a peer's of several, with all that a measurement requires.
 
     Attributes:
-        name: in the figures.
+        name: name in the figures.
         scorer: computes the scores.
-        period_s: seconds a score.
-        phrases: that it detects, a column of scores each.
-        thresholds: by name, for each phrase.
-        language: of the phrases.
+        period_s: seconds per score.
+        phrases: phrases that it detects, one column of scores each.
+        thresholds: thresholds by name, for each phrase.
+        language: language of the phrases.
         speakers: for each phrase, the voices of its confusables, and of the phrase if it has no real recordings.
-        digest: of everything that affects its scores, the key of their cache.
+        digest: digest of everything that affects its scores; key of their cache.
     """
 
     name: str
@@ -97,7 +97,7 @@ class Listener:
 
 @dataclass(frozen=True)
 class DeviceListener:
-    """A listener for bundles' files for a device; ``bundles`` has the bundle's name for each phrase."""
+    """A listener for bundles' files for a device; ``bundles`` holds the bundle's name for each phrase."""
 
     device: str
     listener: Listener
@@ -124,8 +124,8 @@ def folded(name: str) -> str:
 def recordings_of(phrase: str, folder: Path) -> list[Path]:
     """Return real recordings of a phrase: those in ``keyphrases/<phrase>``, or of a word of Speech Commands.
 
-    The folder's name may have spaces or underscores. Of Speech Commands only the few speakers count whose recordings
-    trained no shipped weights.
+    The folder's name may have spaces or underscores. Of Speech Commands, only the few speakers count whose recordings
+    were not used to train shipped weights.
     """
     for named in sorted((folder / "keyphrases").glob("*")):
         if named.is_dir() and folded(named.name) == folded(phrase):
@@ -145,19 +145,19 @@ def score_stream(scorer: Detector | Peer, audio_blocks: Iterable[np.ndarray]) ->
 
 
 def best_scores(scores: np.ndarray, spans: Sequence[tuple[int, int]], period_s: float) -> np.ndarray:
-    """Return the highest score [clips] from each clip's start (``spans``, in samples) until a second after its end."""
+    """Return each clip's highest score [clips], from its start (``spans``, in samples) until a second after its end."""
     windows = zip(*_windows(spans, period_s))
     return np.asarray([scores[first:last].max(initial=0.0) for first, last in windows], scores.dtype)
 
 
 def _windows(spans: Sequence[tuple[int, int]], period_s: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first score [clips] that counts for each clip, and the one after the last, a second after its end."""
+    """Return the first score [clips] that counts for each clip, and the one after the last (a second after its end)."""
     starts, ends = np.asarray(spans, float).reshape(-1, 2).T / SAMPLE_RATE
     return (starts / period_s).astype(int), np.ceil(ends / period_s + HIT_AFTER_S / period_s).astype(int)
 
 
 def without(scores: np.ndarray, spans: Sequence[tuple[int, int]], period_s: float) -> np.ndarray:
-    """Return scores [n] with 0 where a detection counts for one of the clips and is not a false alarm."""
+    """Return scores [n] set to 0 where a detection counts for a clip, so that it is not a false alarm."""
     scores = scores.copy()
     for first, last in zip(*_windows(spans, period_s)):
         scores[first:last] = 0.0
@@ -165,16 +165,16 @@ def without(scores: np.ndarray, spans: Sequence[tuple[int, int]], period_s: floa
 
 
 def _fired(scores: np.ndarray, threshold: float, period_s: float) -> np.ndarray:
-    """Return the indices at which a detector with that threshold fires, with a refractory time of a second."""
-    # `detections` counts scores of 80 ms; scaling the time corrects for scores of another period.
+    """Return the indices at which a detector with that threshold triggers, with a refractory time of a second."""
+    # `detections` assumes scores per 80 ms; scaling the time corrects for other periods.
     return detections(scores, threshold, REFRACTORY_S * SCORE_PERIOD_S / period_s)
 
 
 def fires(scores: np.ndarray, spans: Sequence[tuple[int, int]], threshold: float, period_s: float) -> np.ndarray:
-    """Return whether a detector with that threshold fires [clips] from the start of each clip until a second after it.
+    """Return whether a detector with that threshold triggers [clips] between a clip's start and a second after it.
 
-    It fires as in :func:`count_alarms`: a score that is still high from earlier audio is neither a hit nor an alarm.
-    Otherwise a score that never falls would hit everything, at the cost of a single alarm.
+    It triggers as in :func:`count_alarms`: a score that is still high from earlier audio is neither a hit nor an alarm.
+    Otherwise, a score that never falls would hit everything, at the cost of a single alarm.
     """
     fired = _fired(scores, threshold, period_s)
     first, last = _windows(spans, period_s)
@@ -182,12 +182,12 @@ def fires(scores: np.ndarray, spans: Sequence[tuple[int, int]], threshold: float
 
 
 def count_alarms(scores: np.ndarray, threshold: float, period_s: float) -> int:
-    """Count how often a detector with that threshold fires, with a refractory time of a second."""
+    """Count how often a detector with that threshold triggers, with a refractory time of a second."""
     return len(_fired(scores, threshold, period_s))
 
 
 def alarms_in(stream: Stream, scores: np.ndarray, threshold: float, period_s: float) -> list[str]:
-    """Return the files of a stream in which, or just after which, a detector fires; the highest score first."""
+    """Return the files of a stream in which, or just after which, a detector triggers; the highest score first."""
     fired = _fired(scores, threshold, period_s)
     starts = [start for start, _ in stream.spans]
     clips = np.searchsorted(starts, (fired + 1) * period_s * SAMPLE_RATE, side="right") - 1
@@ -196,19 +196,19 @@ def alarms_in(stream: Stream, scores: np.ndarray, threshold: float, period_s: fl
 
 
 def count_duplicates(scores: np.ndarray, spans: Sequence[tuple[int, int]], threshold: float, period_s: float) -> int:
-    """Count duplicate detections: how often a detector fires on clips of the phrase beyond once for each clip."""
+    """Count duplicate detections: those on clips of the phrase beyond the first of each clip."""
     return count_alarms(scores, threshold, period_s) - int(fires(scores, spans, threshold, period_s).sum())
 
 
 def threshold_at(
     other: np.ndarray, phrase_scores: np.ndarray, spans: Sequence[tuple[int, int]], period_s: float, fa_per_hour: float
 ) -> float:
-    """Return the lowest threshold with at most that many false alarms an hour of other speech.
+    """Return the lowest threshold with at most that many false alarms per hour of other speech.
 
     Args:
         other: scores of other speech [n].
         phrase_scores: scores of the clips of the phrase [m]; a second detection of a clip is a false alarm too.
-        spans: of those clips, in samples.
+        spans: spans of those clips [samples].
     """
 
     def alarms(threshold: float) -> int:
@@ -223,17 +223,17 @@ def threshold_at(
             low = middle
         else:
             high = middle - 1
-    # Duplicate detections can decrease at a lower threshold, so the search may end beside the solution.
+    # Duplicate detections can decrease at a lower threshold, so the search may end next to the solution.
     while low >= 0 and alarms(float(candidates[low])) > allowed:
         low -= 1
     return float(candidates[low] if low >= 0 else np.nextafter(candidates[0], 2.0))
 
 
 class EvaluationSet:
-    """The streams that detectors are measured on, decoded on demand and cached."""
+    """The streams on which detectors are measured, decoded on demand and cached."""
 
     def __init__(self, folder: Path, cache: Path, seed: int = 0, reporter: Reporter | None = None) -> None:
-        """Measure on the audio under ``folder``, laid out like the shared one; cache streams under ``cache``."""
+        """Use the audio under ``folder``, with the layout of the shared one; cache streams under ``cache``."""
         self.folder, self.cache, self.seed = folder, cache, seed
         self.reporter = reporter or silent_reporter()
         self.missing = {name: "it has no audio" for name in OTHER_SPEECH if not audio_files(folder / name)}
@@ -241,13 +241,13 @@ class EvaluationSet:
 
     @cached_property
     def kitchen(self) -> np.ndarray:
-        """Noise of a kitchen, dishes being done [samples]."""
+        """Noise of a kitchen where dishes are washed [samples]."""
         path = self.folder / KITCHEN_NOISE
         return read_audio(path if path.is_file() else self.folder / public_audio.KITCHEN)
 
     @cached_property
     def other_speech(self) -> Stream:
-        """Hours without any phrase, with speakers in turn instead of an hour of each."""
+        """Hours of speech without the phrases, interleaved by speaker."""
         files = [path for name in OTHER_SPEECH for path in audio_files(self.folder / name)]
         order = np.random.default_rng(self.seed).permutation(len(files))
         return self._note(stream_of_files([files[i] for i in order], self.folder, self.cache))
@@ -298,7 +298,7 @@ class EvaluationSet:
     def scores_of_large(
         self, listeners: Sequence[Listener], stream: Stream, condition: str, seed: int, what: str
     ) -> None:
-        """Cache the scores of large bundles; the encoder runs once for all with windows of one length."""
+        """Cache the scores of large bundles; the encoder runs once for all that have windows of the same length."""
         by_window: dict[int, list[tuple[Listener, EncoderDetector]]] = {}
         for listener in listeners:
             if not isinstance(listener.scorer, Detector) or self._load(listener, stream, condition, seed) is not None:
@@ -348,9 +348,9 @@ class EvaluationSet:
 def measure(listener: Listener, evaluation: EvaluationSet) -> list[Measured]:
     """Return miss rates with intervals at each of :data:`RATES`, clean and in kitchen noise at 10 dB, for each phrase.
 
-    The threshold for a rate is the one with exactly that rate on the other speech of the same condition, where a second
-    detection of a clip of the phrase counts as a false alarm. Also returns results at the detector's own thresholds,
-    and the share of confusables above the threshold for 0.5 an hour clean.
+    The threshold for a rate has exactly that rate on the other speech of the same condition, where a second detection
+    of a clip of the phrase counts as a false alarm. Also returns results at the detector's own thresholds, and the
+    fraction of confusables above the threshold for 0.5 per hour in the clean condition.
     """
     others = _other_scores(listener, evaluation)
     return [_measure_phrase(listener, column, others, evaluation) for column in range(len(listener.phrases))]
@@ -412,7 +412,7 @@ def _measure_phrase(
 
 
 def _confusables(listener: Listener, column: int, threshold: float, evaluation: EvaluationSet) -> Figures:
-    """Return the share of confusables, spoken in quiet, above a threshold."""
+    """Return the fraction of confusables, in quiet, above a threshold."""
     phrase = listener.phrases[column]
     stream = evaluation.confusables(phrase, listener.language, listener.speakers[column])
     scores = evaluation.scores(listener, stream, "clean", evaluation.seed + 2, f"confusables of “{phrase}”")[:, column]
@@ -442,7 +442,7 @@ def share_of(events: np.ndarray) -> Interval:
 
 
 def bundle_listener(bundle: Path, name: str) -> Listener:
-    """Open a bundle for measuring. Raises HarkError if it cannot be used."""
+    """Open a bundle for measurements. Raises HarkError if it cannot be used."""
     detector = open_detector(bundle)
     report = _report(detector.bundle)
     language = str(detector.bundle.manifest.get("language") or "en")
@@ -460,7 +460,7 @@ def bundle_listener(bundle: Path, name: str) -> Listener:
 
 
 def _digest(detector: Detector) -> str:
-    """Return a digest of everything that affects a bundle's scores: its graph, its runtime, and the smoothing."""
+    """Return a digest of everything that affects a bundle's scores: its graph, the runtime and the smoothing."""
     manifest = detector.bundle.manifest
     graph = detector.bundle.read("model.onnx")
     code = Path(detector_module.__file__).read_bytes()
@@ -469,7 +469,7 @@ def _digest(detector: Detector) -> str:
 
 
 def device_files(bundle: Bundle, folder: Path) -> dict[str, Path]:
-    """Unpack a bundle's files for devices below ``folder``; return, by device, the file that its runtime opens."""
+    """Unpack a bundle's files for devices below ``folder``; return, by device, the file that the runtime opens."""
     opened = {}
     for device in DEVICES:
         contents = {name: bundle.read(name) for name in files_for(device, bundle.manifest["files"])}
@@ -478,7 +478,7 @@ def device_files(bundle: Bundle, folder: Path) -> dict[str, Path]:
             with storing("unpacking files for devices"), atomic_path(target / name) as temporary:
                 temporary.write_bytes(content)
         if contents:
-            opened[device] = target / min(contents)  # of two, the manifest, which names the network beside it
+            opened[device] = target / min(contents)  # of two, the manifest, which names the network next to it
     return opened
 
 
@@ -488,7 +488,7 @@ def device_listeners(files: Mapping[str, Mapping[str, Path]], own: Mapping[str, 
     The files for openWakeWord of one language share a listener, because they share the embedding.
 
     Args:
-        files: by the bundle's name and the device, of :func:`device_files`.
+        files: results of :func:`device_files`, by the bundle's name and the device.
         own: the bundles' own detectors, by the bundle's name.
     """
     listeners: list[DeviceListener] = []
@@ -520,7 +520,7 @@ def _device_listener(device: str, scorer: Peer, names: list[str], own: Mapping[s
 
 def peer_listener(peer: Peer) -> Listener:
     """Return a listener for a peer, measured at its own thresholds and at 0.5."""
-    voices = voices_for("en")["all"]  # all unknown to it
+    voices = voices_for("en")["all"]  # the peer's training used none of them
     return Listener(
         name=peer.name,
         scorer=peer,
@@ -566,10 +566,10 @@ def _tested(report: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
 
 
 def heard_in_training(manifest: Mapping[str, Any], phrase: str) -> dict[str, Any]:
-    """Return the recordings in this benchmark that a bundle was trained on, according to its manifest.
+    """Return the recordings of this benchmark that a bundle was trained on, according to its manifest.
 
     Returns:
-        ``{"corpora": [...], "known": bool}``; not known: the manifest does not list them.
+        ``{"corpora": [...], "known": bool}``; ``known`` is False if the manifest does not list them.
     """
     corpora = manifest.get("training_corpora")
     names = {folded(Path(name).name) for name in corpora or ()}
@@ -579,7 +579,7 @@ def heard_in_training(manifest: Mapping[str, Any], phrase: str) -> dict[str, Any
 
 
 def _measure_bundles(bundles: Mapping[str, Path], evaluation: EvaluationSet) -> dict[str, list[Measured]]:
-    """Measure each bundle, by name: its own detector under "", and its files for devices under the devices' names."""
+    """Measure bundles, by name: their own detector under "", and their files for devices under the devices' names."""
     own = {name: bundle_listener(path, name) for name, path in bundles.items()}
     files = {name: device_files(Bundle(path), evaluation.cache / "devices") for name, path in bundles.items()}
     devices = device_listeners(files, own)
@@ -589,7 +589,7 @@ def _measure_bundles(bundles: Mapping[str, Path], evaluation: EvaluationSet) -> 
         for condition in CONDITIONS:
             speech, seed = evaluation.other_speech, evaluation.seed + 1
             evaluation.scores_of_large(listeners, speech, condition, seed, _hours_of(speech))
-        with ThreadPoolExecutor(usable_cores()) as pool:  # the bulk of the work; its scores are cached
+        with ThreadPoolExecutor(usable_cores()) as pool:  # computes most of the work; its scores are cached
             list(pool.map(lambda listener: _other_scores(listener, evaluation), listeners))
     measured: dict[str, list[Measured]] = {"": []}
     for name, path in bundles.items():
@@ -606,7 +606,7 @@ def _measure_bundles(bundles: Mapping[str, Path], evaluation: EvaluationSet) -> 
 def run(bundles: Sequence[Path], peers: bool, fetch: Path | None, seed: int, reporter: Reporter) -> Figures:
     """Open every bundle first, then measure: see :func:`bench_wakeword`."""
     for bundle in bundles:
-        open_detector(bundle)  # reports a broken one before hours of audio are scored for another
+        open_detector(bundle)  # reports an unusable one before hours of audio are scored for another
     if fetch is not None:
         public_audio.fetch(fetch, reporter)
     reporter.stage("bench", "Scoring real recordings (a few minutes per bundle, half an hour for a large one)")
@@ -620,7 +620,7 @@ def bench_wakeword(
     reporter: Reporter | None = None,
     folder: Path | None = None,
 ) -> Figures:
-    """Measure all bundles, and the peers if requested, on the same streams, of audio in ``folder`` or the shared one.
+    """Measure all bundles, and the peers if requested, on the same streams, from audio in ``folder`` or the shared one.
 
     Returns ``bundles`` {name: figures}, ``phrases`` {phrase: mean, range and pooled interval over its bundles},
     ``average`` over phrases with real recordings, ``predictions`` (predicted and measured misses of real people),
@@ -629,7 +629,7 @@ def bench_wakeword(
     (the decoded audio). :func:`benchmark.wakeword_summary.table` formats them.
 
     Raises:
-        HarkError: nothing was requested, the real audio is missing, or a bundle cannot be used.
+        HarkError: there is nothing to measure, the real audio is missing, or a bundle cannot be used.
     """
     if not bundles and not peers:
         raise HarkError(

@@ -1,4 +1,4 @@
-"""The wake-word benchmark's figures over several bundles, and as a table."""
+"""Figures of the wake-word benchmark over several bundles, and as a table."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from model.metrics import QUANTILE, wilson_interval
 from model.runtime.detector import logit
 from pipeline.training.measuring.verdict import expected_of_people
 
-RATES = (0.1, 0.5, 2.0)  # false alarms an hour
-MOST_LOST = 0.02  # share that a shipped threshold may miss beyond the best one at its rate
-REAL, SYNTHESIZED = "real recordings", "synthesized"  # clips of the phrase
+RATES = (0.1, 0.5, 2.0)  # false alarms per hour
+MOST_LOST = 0.02  # maximum fraction that a shipped threshold may miss beyond the best one at its rate
+REAL, SYNTHESIZED = "real recordings", "synthesized"  # kinds of clips of the phrase
 
 Figures = dict[str, Any]
 
@@ -35,7 +35,7 @@ def pooled(measured: Sequence[Measured]) -> Figures:
     """Return the miss rate of each phrase, condition and rate: mean and range over its bundles, and one interval.
 
     The bundles score the same clips, so their misses of a clip are not independent: the interval is Wilson's with the
-    number of trials that matches the variance between clips (the design effect; Korn and Graubard 1998). It holds for
+    number of trials that matches the variance between clips (the design effect; Korn and Graubard 1998). It applies to
     these bundles; only the range shows the effect of another seed.
     """
     phrases: dict[str, list[Measured]] = {}
@@ -100,11 +100,11 @@ def average(phrases: Mapping[str, Any]) -> Figures:
 def predictions(bundles: Mapping[str, Any]) -> Figures:
     """Compare the miss rates predicted by bundles' reports with those of real people, at the shipped thresholds.
 
-    Returns for each condition ``words`` {bundle: {tested, predicted, missed, inside, inside_by_others, warnings}}, and
-    the counts of misses within the report's predicted interval (``inside``) and within a prediction by the error of
-    only the other bundles' tests (``inside_by_others``; None below four bundles); ``mean_error`` (of absolute
-    differences), ``rank_correlation`` (Spearman's; None below three bundles, or if all are equal), and that of the
-    adviser's ``warnings`` with the miss rates. ``error``: see :func:`prediction_error`.
+    Returns for each condition: ``words`` {bundle: {tested, predicted, missed, inside, inside_by_others, warnings}}; the
+    counts of misses within the report's predicted interval (``inside``) and within a prediction by the error of only
+    the other bundles' tests (``inside_by_others``; None below four bundles); ``mean_error`` (of absolute differences);
+    ``rank_correlation`` (Spearman's; None below three bundles, or if all are equal), and that of the adviser's
+    ``warnings`` with the miss rates; and ``error``, from :func:`prediction_error`.
     """
     held = {
         name: {condition: (one["tested"][condition], shipped_misses(one, condition)) for condition in CONDITIONS}
@@ -146,15 +146,15 @@ def shipped_misses(one: Mapping[str, Any], condition: str) -> Mapping[str, float
 
 
 def _within(missed: Mapping[str, float], expected: Mapping[str, float | None]) -> bool:
-    """Return whether a miss rate lies in the interval, in whole per cents, as in a report."""
+    """Return whether a miss rate is in the interval, in whole per cents, as in a report."""
     return round(expected["low"] or 0.0, 2) <= round(missed["value"], 2) <= round(expected["high"] or 0.0, 2)
 
 
 def prediction_error(pairs: Sequence[tuple[Mapping[str, float], Mapping[str, float]]]) -> float | None:
-    """Estimate the standard deviation, in logits, of people's miss rates around those of test voices.
+    """Estimate the standard deviation, in logits, of real speakers' miss rates around those of test voices.
 
     It is the part that their intervals do not explain: with it, squared differences have their expected size (a moment
-    estimate, DerSimonian and Laird 1986). None for fewer than six pairs, those of three bundles.
+    estimate, DerSimonian and Laird 1986). It is None for fewer than six pairs, those of three bundles.
     """
     if len(pairs) < 6:
         return None
@@ -171,7 +171,7 @@ def prediction_error(pairs: Sequence[tuple[Mapping[str, float], Mapping[str, flo
 def _logit_with_deviation(rate: Mapping[str, float]) -> tuple[float, float]:
     """Return the logit of a Wilson interval's centre, which is never 0 or 1, and its standard deviation.
 
-    The deviation comes from the bound on the side of one half, which is neither 0 nor 1.
+    The deviation is computed from the bound that is closer to one half, which is neither 0 nor 1.
     """
     centre = (rate["low"] + rate["high"]) / 2
     bound = rate["high"] if centre < 0.5 else rate["low"]
@@ -184,11 +184,11 @@ def _rank_correlation(first: Sequence[float], second: Sequence[float]) -> float 
 
 
 def promises(bundles: Mapping[str, Any]) -> Figures:
-    """Check whether shipped thresholds give their intended false alarms an hour.
+    """Check whether shipped thresholds achieve their target false alarms per hour.
 
-    Returns for each condition ``bundles`` {name: {wanted, got, kept, lost}}, and the number ``kept``: the measured rate
-    is within a factor of two, or its interval contains the intended one. ``lost`` is the share that is missed beyond
-    the misses of the threshold with exactly that rate on the same speech.
+    Returns for each condition ``bundles`` {name: {wanted, got, kept, lost}}, and the number ``kept``, whose measured
+    rate is within a factor of two of the target or has an interval that contains it. ``lost`` is the fraction missed
+    beyond that of the threshold with exactly the target rate on the same speech.
     """
     result: Figures = {}
     for condition in CONDITIONS:
@@ -214,7 +214,7 @@ HEADER = (
 
 
 def table(figures: Mapping[str, Any]) -> str:
-    """Format the figures of :func:`benchmark.wakeword.bench_wakeword`: per cent missed, with 95 % intervals."""
+    """Format the figures of :func:`benchmark.wakeword.bench_wakeword`: per cent of misses, with 95 % intervals."""
     rows: list[tuple[str, ...]] = []
     for device, form in {"": figures, **figures["devices"]}.items():
         rows += _rows_of_form(device, form)

@@ -14,7 +14,7 @@ from webui.setup import ready
 if TYPE_CHECKING:
     from webui.accounts.models import User
 
-DAYS = 30  # sessions and refresh tokens are shorter-lived
+DAYS = 30  # maximum lifetime; sessions and refresh tokens are shorter-lived
 HERE = "http://127.0.0.1:8000"
 
 

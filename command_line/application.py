@@ -1,4 +1,4 @@
-"""Command-line arguments to an exit code: 0 done, 2 an error that the user can fix, 130 interrupted, 1 a bug."""
+"""Runs command-line arguments. Exit codes: 0 done, 2 an error that the user can fix, 130 interrupted, 1 a bug."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def build_parser() -> Parser:
 
 
 def _description(commands: Mapping[str, Parser]) -> str:
-    """Return the commands by group, below what Hark does, at most 79 columns wide."""
+    """Return a description of Hark and the commands by group, at most 79 columns wide."""
     lines = [
         "Type a phrase, get a wake-word detector; give a recording, get its text.",
         "Without a command, Hark asks for a keyphrase and trains.",
@@ -72,11 +72,11 @@ def _description(commands: Mapping[str, Parser]) -> str:
 def main(arguments: Sequence[str] | None = None, build: Callable[[], Parser] = build_parser) -> int:
     """Run one command from ``arguments``, by default those of the process; never raise or show a traceback.
 
-    Call it last in a process: signals that would end the process are ignored afterwards.
+    Call it last in a process, because signals that would end the process are ignored afterwards.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["test"] and words[1:] not in (["--help"], ["-h"]):
-        # pytest takes all other arguments.
+        # pytest parses all other arguments.
         parsed = argparse.Namespace(handler=run_tests, arguments=words[1:])
     else:
         try:
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None, build: Callable[[], Parser] = b
                 getattr(parsed, "parser", parser).refuse_options(unknown)
         except UsageError as error:
             return _explain_usage(error, json_wanted="--json" in words)
-        except SystemExit as end:  # --help
+        except SystemExit as end:  # from --help
             return int(end.code or 0)
     return _run(parsed)
 
@@ -96,7 +96,7 @@ def _run(options: argparse.Namespace) -> int:
         os.environ["HARK_DATA"] = str(options.data)
     try:
         screen = Screen(json_wanted=getattr(options, "json", False))
-    except ModuleNotFoundError as error:  # without rich Hark cannot even draw errors
+    except ModuleNotFoundError as error:  # without rich, Hark cannot display errors
         lacking = _lacking(error)
         sys.stderr.write(f"{lacking.what}\n  Why: {lacking.why}\n  What to do: {lacking.what_to_do}\n")
         return MENDABLE
@@ -108,7 +108,7 @@ def _run(options: argparse.Namespace) -> int:
         with screen, keep_warnings():
             handler = getattr(options, "handler", None) or ask_and_train
             try:
-                if handler is not run_tests:  # tests bring their own settings
+                if handler is not run_tests:  # tests have their own settings
                     read_settings_files()
                 return int(handler(options, screen))
             except (KeyboardInterrupt, EOFError):
@@ -153,7 +153,7 @@ def _explain_usage(error: UsageError, json_wanted: bool) -> int:
     return MENDABLE
 
 
-# Signals. Closing the terminal, or a stop by the service manager, has the effect of Ctrl-C.
+# Signals. Closing the terminal, or a stop by the service manager, has the same effect as Ctrl-C.
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -161,7 +161,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _interrupt_on_signals() -> None:
-    # SIGINT too: shell scripts ignore it in background processes, and `kill -INT` must work there.
+    # SIGINT too: shell scripts ignore it in background processes, where `kill -INT` must work.
     _handle_signals(_interrupt)
     if sys.unraisablehook is sys.__unraisablehook__:  # tests install their own
         sys.unraisablehook = _interrupt_again
@@ -170,7 +170,8 @@ def _interrupt_on_signals() -> None:
 def _interrupt_again(ignored: sys.UnraisableHookArgs) -> None:
     """Repeat an interrupt that arrived while Python finalized an object, where it ignores exceptions."""
     if ignored.exc_type is KeyboardInterrupt:
-        again = threading.Timer(AGAIN_AFTER_S, signal.raise_signal, (signal.SIGINT,))  # after the finalizing
+        # After Python has finalized the object.
+        again = threading.Timer(AGAIN_AFTER_S, signal.raise_signal, (signal.SIGINT,))
         again.daemon = True
         again.start()
     else:
@@ -187,7 +188,7 @@ def _handle_signals(handler: Callable[[int, FrameType | None], None] | signal.Ha
         return
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
-        if number is None or (name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):  # nohup
+        if number is None or (name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):  # it runs under nohup
             continue
         signal.signal(number, handler)
 
@@ -197,7 +198,7 @@ def _end_workers() -> None:
     multiprocessing = sys.modules.get("multiprocessing")
     if multiprocessing is not None:
         for child in multiprocessing.active_children():
-            child.terminate()  # else they would finish their queue first
+            child.terminate()  # otherwise they would finish their queue first
     registry = sys.modules.get("audio_generation.registry")
     if registry is not None:
         try:

@@ -1,4 +1,4 @@
-"""``asr``: Hark's own acoustic model on recordings: their words, and the times of words."""
+"""``asr``: Hark's own acoustic model on recordings, which finds words and their times."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.corpora.alignment_methods import METHODS, VITERBI
 if TYPE_CHECKING:
     from model.asr.emissions import Aligner
 
-TRANSCRIPTS = 50_000  # from the library, to learn pairs of words
+TRANSCRIPTS = 50_000  # number from the library, for learning pairs of words
 
 
 def register(commands: Commands[Parser]) -> None:
@@ -74,7 +74,7 @@ def chosen_aligner(options: argparse.Namespace) -> Aligner:
 
 
 def run_train(options: argparse.Namespace, screen: Screen) -> int:
-    """Run ``asr train``, with all its files in ``asr/`` of the data folder; the same command resumes an earlier run."""
+    """Run ``asr train``, with its files in ``asr/`` of the data folder; the same command resumes an earlier run."""
     from audio_generation.registry import close_engines
     from pipeline.acoustic.training import AcousticRun, train_acoustic_model
 

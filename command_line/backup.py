@@ -1,4 +1,4 @@
-"""``backup`` and ``restore``: a data folder as one file, and back."""
+"""``backup`` and ``restore``: a data folder as one file, and vice versa."""
 
 from __future__ import annotations
 
@@ -76,11 +76,11 @@ def run_restore(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _server() -> Libraries | None:
-    """Return the databases at DATABASE_URL; None if it is not set."""
+    """Return the databases at DATABASE_URL, or None."""
     if not setting("DATABASE_URL"):
         return None
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webui.settings")
-    os.environ.setdefault("HARK_SECRET_KEY", token_hex())  # else Django creates one in the data folder
+    os.environ.setdefault("HARK_SECRET_KEY", token_hex())  # otherwise Django creates one in the data folder
     import django
 
     django.setup()

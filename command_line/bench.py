@@ -1,4 +1,4 @@
-"""``bench``: the measurements in docs/results.md that users can repeat."""
+"""``bench``: measurements in docs/results.md that users can repeat."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from core.data_folder import REPOSITORY
 from core.errors import HarkError
 
 ALL = ("all",)  # the only value of wakeword's --engines
-IN_LAB = {  # measurements in the folder ``lab`` of the source, not in the product
+IN_LAB = {  # measurements in the folder ``lab`` of the source, which are not in the product
     "confusables": "measure phrases against confusables: LibriPhrase, and what bundles accept (needs the shared audio)",
     "detector": "measure a detector's share of one core and its bytes, for each size and form",
     "mining": "measure emissions, alignment and mining in a library of 100 h (needs the shared audio)",
@@ -94,7 +94,7 @@ def command_of(options: argparse.Namespace, *before: str) -> str:
 
 
 def show_figures(name: str, command: str, figures: Mapping[str, Any], table: str | None, screen: Screen) -> None:
-    """Show the figures with their command, commit and machine; figures without a table are listed."""
+    """Show figures with their command, commit and machine; figures without a table are listed."""
     from benchmark import commit, machine
 
     result: dict[str, Any] = {

@@ -83,7 +83,7 @@ def run_confusables(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _spoken(texts: Sequence[str], language: str) -> tuple[list[tuple[str, np.ndarray]], str]:
-    """Speak the texts; return each with its audio, and the voice. Raises HarkError: nothing can speak here."""
+    """Synthesize the texts; return each with its audio and the voice. Raises HarkError without an engine."""
     from audio_generation.engine import GeneratedClip, SpeechRequest
     from audio_generation.registry import default_engines
     from audio_generation.splice_side import SPLICE
@@ -93,7 +93,7 @@ def _spoken(texts: Sequence[str], language: str) -> tuple[list[tuple[str, np.nda
         voices = engine.voices(language)
         if name == SPLICE or not voices:
             continue
-        # Hark's recognizer works best on American English, and badly on the odder voice variants of espeak.
+        # Hark's recognizer works best on American English, and badly on the unusual voice variants of espeak.
         voice = next((v for v in voices if v.language == f"{language}-us" and "+" not in v.name), voices[0])
         requests = [SpeechRequest(str(n), text, voice.name, language, {}) for n, text in enumerate(texts)]
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Output for people and programs: results on stdout, progress and errors on stderr, one JSON object with --json."""
+"""Output for users and programs: results on stdout, progress and errors on stderr, one JSON object with --json."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ if TYPE_CHECKING:  # every command imports this module, and --help does not need
     from command_line.log import WrittenBug
 
 PROGRAM = "./hark"
-WIDTH_OF_A_FILE = 160  # columns if the output is not a terminal: wide enough that no cell is folded
-PLAIN_EVERY_S = 5.0  # between two lines of progress without a terminal
+WIDTH_OF_A_FILE = 160  # columns if the output is not a terminal, so that cells are not folded
+PLAIN_EVERY_S = 5.0  # seconds between two lines of progress without a terminal
 SHOWN_METRICS = {"loss": "loss", "validation_miss_rate": "missed"}
 
 
 class OutputClosed(Exception):
-    """The reader of stdout has gone (``| head``): no more output is wanted."""
+    """Raised if the reader of stdout has ended (``| head``), so that no more output is needed."""
 
 
 class Screen:
-    """The output of a command. With ``json_wanted`` stdout gets exactly one JSON object and nothing else."""
+    """The output of a command. With ``json_wanted``, stdout gets exactly one JSON object and no other output."""
 
     def __init__(self, json_wanted: bool) -> None:
         self.json_wanted = json_wanted
@@ -70,7 +70,7 @@ class Screen:
     # Results.
 
     def result(self, value: Mapping[str, Any]) -> None:
-        """Write the one JSON object, if JSON is wanted."""
+        """Write the JSON object if JSON is wanted."""
         if not self.json_wanted or self._has_result:
             return
         self._has_result = True
@@ -79,7 +79,7 @@ class Screen:
         self._write(json.dumps(value, ensure_ascii=not utf8) + "\n")
 
     def show(self, *lines: RenderableType) -> None:
-        """Show lines and tables to people, on stdout; nothing if JSON is wanted."""
+        """Show lines and tables on stdout, unless JSON is wanted."""
         if self.json_wanted:
             return
         console = _console(self._stdout)
@@ -87,11 +87,11 @@ class Screen:
             for line in lines:
                 _print(console, line)
         text = captured.get()
-        # Tables are padded with spaces on the right, which are noise in a file.
+        # Tables are padded with spaces on the right, which a file does not need.
         self._write(text if console.is_terminal else "".join(f"{line.rstrip()}\n" for line in text.splitlines()))
 
     def show_line(self, line: str) -> None:
-        """Show one line to people without wrapping, so that it can be copied (a path, a command)."""
+        """Show one line without wrapping, so that it can be copied (a path, a command), unless JSON is wanted."""
         if not self.json_wanted:
             self._write(_printable(line) + "\n")
 
@@ -111,7 +111,7 @@ class Screen:
         self.result(value)
         return 2 if errors else 0
 
-    # Errors, all on stderr, and as JSON on stdout too if it is wanted.
+    # Errors, all on stderr and, if JSON is wanted, also on stdout as JSON.
 
     def error(self, error: HarkError) -> None:
         self.warn_of(error)
@@ -136,7 +136,7 @@ class Screen:
         self.result({"error": {"what": what, "why": bug.summary, "what_to_do": to_do, "id": bug.identifier}})
 
     def stopped(self, message: str) -> None:
-        """Report Ctrl-C."""
+        """Report an interrupt by Ctrl-C."""
         self.err = _console(self._stderr)  # the old one may hold an interrupted line
         self.note(message)
         again = "Run the same command again to continue."
@@ -157,9 +157,9 @@ class Screen:
 
     @contextmanager
     def reporter(self, passing: bool = False) -> Iterator[Reporter]:
-        """Yield a reporter that draws events on stderr: bars with the time left on a terminal, else plain lines.
+        """Yield a reporter that displays events on stderr: bars with the time left on a terminal, else plain lines.
 
-        With ``passing`` it leaves no lines behind (and without a terminal writes none).
+        With ``passing``, it leaves no lines behind, and writes none without a terminal.
         """
         if not self.err.is_terminal:
             yield silent_reporter() if passing else _printing(PlainLines(self._stderr).draw)
@@ -184,7 +184,7 @@ def _print(console: Console, line: RenderableType) -> None:
 
 
 def _discard_stdout() -> None:
-    """Redirect stdout to nowhere, so that Python's final flush does not fail after the reader has gone."""
+    """Discard stdout, so that Python's final flush does not fail after the reader has ended."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.__stdout__.fileno() if sys.__stdout__ else 1)
@@ -192,7 +192,7 @@ def _discard_stdout() -> None:
 
 
 class Bars:
-    """Progress on a terminal: a bar for the running stage, a line for each finished one (unless ``keep`` is false)."""
+    """Progress on a terminal: a bar for the running stage, and a line per finished one (unless ``keep`` is False)."""
 
     def __init__(self, console: Console, keep: bool = True) -> None:
         from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
@@ -221,7 +221,7 @@ class Bars:
         self._progress.stop()
 
     def draw(self, event: Event) -> None:
-        """Draw an event of ``core.events``."""
+        """Display an event of ``core.events``."""
         from rich.text import Text
 
         kind = event["event"]
@@ -257,7 +257,7 @@ class Bars:
 
 
 class PlainLines:
-    """Progress for logs and pipes: a line for each stage and a few on its progress, with the time since the start."""
+    """Progress for logs and pipes: a line per stage and a few on its progress, with the time since the start."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -266,7 +266,7 @@ class PlainLines:
         self._metrics: dict[str, float] = {}
 
     def draw(self, event: Event) -> None:
-        """Draw an event of ``core.events``."""
+        """Display an event of ``core.events``."""
         kind, now = event["event"], time.monotonic()
         if kind == "stage":
             self._metrics.clear()
@@ -285,7 +285,7 @@ class PlainLines:
             self._say(f"! {event['message']}" if event["level"] == "warning" else event["message"])
 
     def _say(self, message: str) -> None:
-        # In one piece and without rich, which repeats a line after an interrupt.
+        # Written at once and without rich, which repeats a line after an interrupt.
         with contextlib.suppress(OSError):
             self._stream.write(f"[{clock(time.monotonic() - self._started)}] {message}\n")
             self._stream.flush()
@@ -303,7 +303,7 @@ def _metrics(values: Mapping[str, float]) -> str:
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[int] = ()) -> Table:
-    """Make a table without a frame; the columns with numbers in ``right`` are right-aligned."""
+    """Return a table without a frame; columns whose numbers are in ``right`` are right-aligned."""
     from rich.table import Table
     from rich.text import Text
 
@@ -317,7 +317,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]], right: Itera
 
 
 def facts(rows: Iterable[tuple[str, object]]) -> Table:
-    """Make a table of names and values without a header."""
+    """Return a table of names and values without a header."""
     from rich.table import Table
     from rich.text import Text
 
@@ -351,12 +351,12 @@ def clock(seconds: float, exact: bool = False) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Format a share: ``3.2 %``; "not measured" for None and NaN."""
+    """Format a fraction: ``3.2 %``; "not measured" for None and NaN."""
     return "not measured" if share is None or share != share else f"{100 * share:.1f} %"
 
 
 def command(*words: str) -> str:
-    """Return a command of Hark's that can be pasted into the shell in the user's current folder."""
+    """Return a Hark command that works in the shell in the user's current folder."""
     program = PROGRAM if Path.cwd() == REPOSITORY else shlex.quote(str(REPOSITORY / "hark"))
     return " ".join([program, *map(shlex.quote, words)])
 
@@ -368,11 +368,11 @@ def _printing(draw: Callable[[Event], None]) -> Reporter:
 
 
 def _printable(text: str) -> str:
-    """Escape control characters, which could steer a terminal: a file's name may contain them."""
+    """Escape control characters, which file names may contain and which could control a terminal."""
     return "".join(ascii(one)[1:-1] if category(one) == "Cc" and one not in "\n\t" else one for one in text)
 
 
 def short_path(path: Path | str) -> str:
-    """Return the path relative to the user's current folder, if it lies below it."""
+    """Return the path relative to the user's current folder, if it is below it."""
     path = Path(path)
     return str(path.relative_to(Path.cwd())) if path.is_absolute() and path.is_relative_to(Path.cwd()) else str(path)

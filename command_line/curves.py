@@ -1,4 +1,4 @@
-"""Options that trainings share, and TensorBoard: their curves, and how to install it."""
+"""Options shared by trainings, and TensorBoard: curves, and how to install it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def training_options(parser: Parser, epochs: Callable[[str], float], default_epo
     """Add the options that trainings of models share.
 
     Args:
-        epochs: the type of their number.
+        epochs: the type of the number of epochs.
         batch: the help text on a batch's content and default.
-        of: what ``--subset`` takes a share of.
+        of: the data that ``--subset`` takes a percentage of.
     """
     what = f"default: {default_epochs}"
     parser.add_argument("--epochs", type=epochs, default=default_epochs, metavar="N", help=what)
@@ -41,7 +41,7 @@ def require_tensorboard() -> None:
 
 
 def curves_line(folder: str | Path) -> str:
-    """Return how to see the curves in a folder, or, without a folder, how to get them."""
+    """Return how to display the curves in a folder or, without a folder, how to record them."""
     if folder:
         return f"tensorboard --logdir {folder}"
     return f"not written: TensorBoard is not installed ({INSTALL})"

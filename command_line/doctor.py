@@ -28,7 +28,7 @@ from core.processors import usable_cores
 if TYPE_CHECKING:
     from core.readiness import Readiness
 
-SPACE_FOR_A_RUN = 2.0  # GB: clips, and features during a run
+SPACE_FOR_A_RUN = 2.0  # GB for clips, and features during a run
 OK, OPTIONAL, BROKEN = "ok", "optional", "broken"
 STYLES = {OK: ("✓", "green"), OPTIONAL: ("-", "yellow"), BROKEN: ("✗", "bold red")}
 
@@ -38,11 +38,11 @@ class Finding:
     """The result of one check.
 
     Attributes:
-        name: the thing that was checked.
-        status: "ok"; "optional" (missing, and Hark works without it); "broken" (Hark does not work without it).
-        found: its state, or what is wrong.
-        what_to_do: how to enable or fix it; empty if there is nothing to do.
-        extra: it is one of many engines and models to choose from; missing ones are shown in full with --all.
+        name: what was checked.
+        status: "ok", "optional" (missing, but Hark works without it) or "broken" (Hark does not work without it).
+        found: its state, or the problem.
+        what_to_do: how to enable or fix it; empty if that is not necessary.
+        extra: whether it is one of many engines and models to choose from; --all shows missing ones in full.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Finding:
 
     @property
     def folded(self) -> bool:
-        """True if only its name is shown without --all."""
+        """Whether only its name is shown without --all."""
         return self.extra and self.status == OPTIONAL
 
 
@@ -96,7 +96,7 @@ def run_doctor(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _by_use(findings: Iterable[Finding]) -> list[tuple[str, str]]:
-    """Group names by their first word: ``engine piper`` and ``engine kokoro`` become ``engine``, ``piper, kokoro``."""
+    """Group names by their first word: ``engine piper`` and ``engine kokoro`` give ``engine``, ``piper, kokoro``."""
     names: dict[str, list[str]] = {}
     for finding in findings:
         use, name = finding.name.split(" ", 1)
@@ -105,7 +105,7 @@ def _by_use(findings: Iterable[Finding]) -> list[tuple[str, str]]:
 
 
 def _findings() -> Iterator[Finding]:
-    # main.py refuses a Python that is too old.
+    # main.py rejects a Python that is too old.
     yield Finding("python", OK, f"{platform.python_version()} ({sys.prefix})")
     yield _packages()
     yield _torch()
@@ -132,7 +132,7 @@ def _version(name: str) -> str:
     except metadata.PackageNotFoundError:
         if name != "onnxruntime":
             raise
-        return metadata.version("onnxruntime-gpu")  # replaces it
+        return metadata.version("onnxruntime-gpu")  # replaces onnxruntime
 
 
 def _packages() -> Finding:
@@ -256,7 +256,7 @@ def _ffmpeg() -> Finding:
 
 
 def _confinement() -> Finding:
-    """Check that programs which open untrusted files are confined here."""
+    """Check that programs that open untrusted files are confined here."""
     name = "untrusted files"
     if missing := not_held():
         to_do = "use Linux 5.13 or newer, with Landlock; docs/security.md explains what it protects"
@@ -303,7 +303,7 @@ def _library() -> Finding:
 
 
 def _given_settings() -> Iterator[Finding]:
-    """Check the secrets as the start does, and report settings of other systems."""
+    """Check the secrets as at start-up, and report settings of other systems."""
     try:
         check_given_secrets()
     except HarkError as error:

@@ -73,7 +73,7 @@ def run_voices(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _sample_names(voices: list[Voice]) -> str:
-    """Return the names of a few voices, each of a different speaker."""
+    """Return the names of several voices, each of a different speaker."""
     by_speaker = {voice.speaker: voice.name for voice in reversed(voices)}
     some = list(dict.fromkeys(voice.name for voice in voices if by_speaker[voice.speaker] == voice.name))
     return ", ".join(some[:SHOWN_VOICES]) + (", ..." if len(some) > SHOWN_VOICES else "")

@@ -13,7 +13,7 @@ from core.errors import HarkError
 if TYPE_CHECKING:
     from pipeline.serving.evaluate import Evaluation, Outcome
 
-LISTED = 20  # missed recordings and false alarms
+LISTED = 20  # maximum missed recordings and false alarms listed
 
 
 def register(commands: Commands[Parser]) -> None:

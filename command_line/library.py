@@ -1,4 +1,4 @@
-"""``library``: the content and condition of the clip library, and import and export of recordings."""
+"""``library``: content and check of the clip library, and import and export of recordings."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def run_stats(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_check(options: argparse.Namespace, screen: Screen) -> int:
-    """Run ``library check [--repair]``; exit code 2 if a problem remains."""
+    """Run ``library check [--repair]``; the exit code is 2 if a problem remains."""
     from db.db_api import Library
 
     with Library(data_folder()) as library, screen.reporter() as reporter:
@@ -105,7 +105,7 @@ def run_check(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_voices(options: argparse.Namespace, screen: Screen) -> int:
-    """Run ``library voices``: make voices of splice from people with two minutes of transcribed recordings."""
+    """Run ``library voices``: create splice voices of people with two minutes of transcribed recordings."""
     from audio_generation.splice_side.inventory import LEAST_SPEECH_S, library_people
     from db.db_api import Library
     from model.asr.emissions import default_aligner
@@ -114,7 +114,7 @@ def run_voices(options: argparse.Namespace, screen: Screen) -> int:
     with Library(data_folder()) as library, screen.reporter() as reporter:
         reporter.stage("voices", "Aligning the phones of the library's speakers")
         people = align_people(library, default_aligner(), options.people or ALIGNED_PEOPLE, options.language, reporter)
-    # Some could not be aligned, or their recordings are for tests.
+    # Some could not be aligned, or their recordings are reserved for tests.
     voices = {person.speaker for person in library_people(data_folder())}
     people = [name for name in people if name in voices]
     screen.result({"people": people})

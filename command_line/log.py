@@ -1,4 +1,4 @@
-"""Details hidden from users, in ``<data>/logs/hark.log``: tracebacks, and warnings of libraries."""
+"""The log ``<data>/logs/hark.log``, which holds details hidden from users: tracebacks, and warnings of libraries."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FORMAT = "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
 
 @dataclass(frozen=True)
 class WrittenBug:
-    """The log file with the traceback of an unexpected exception (None: it could not be written) and its id there."""
+    """The log file with the traceback of an unexpected exception (None if not writable), and its id there."""
 
     identifier: str
     log: Path | None

@@ -1,4 +1,4 @@
-"""``mine``: cut a phrase out of the library's real recordings."""
+"""``mine``: extract a phrase from the library's real recordings."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _player() -> tuple[str, ...]:
 
 
 def _export(target: Path, library: Library, outcome: MiningResult) -> None:
-    """Write the cuts as files, and ``manifest.jsonl`` (NeMo's JSON lines) last."""
+    """Write the mined clips as files, and ``manifest.jsonl`` (NeMo's JSON lines) last."""
     clips = {clip.id: clip for clip in library.clips(outcome.clip_ids)}
     with storing("the export"):
         target.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ class Parser(argparse.ArgumentParser):
     """An argument parser that raises :class:`UsageError` instead of ending the process.
 
     Attributes:
-        summary: the command's description in a list of commands.
+        summary: the command's description in lists of commands.
     """
 
     def __init__(self, summary: str = "", **settings: Any) -> None:
@@ -39,7 +39,7 @@ class Parser(argparse.ArgumentParser):
         return self.prog.rpartition(" ")[2]
 
     def commands(self) -> Iterator[Parser]:
-        """Yield the subcommands, each followed by its own."""
+        """Yield the subcommands, each followed by its own subcommands."""
         for action in self._actions:
             if isinstance(action, Commands):
                 for command in action.choices.values():
@@ -50,16 +50,17 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(message, self.format_usage().strip(), self.prog)
 
     def refuse_options(self, words: Sequence[str]) -> NoReturn:
-        """Raise :class:`UsageError` for unknown options, suggesting the most similar one."""
+        """Raise :class:`UsageError` for unknown options, with a suggestion of the most similar one."""
         names = [name[2:] for name in self._option_string_actions if name.startswith("--")]
         near = difflib.get_close_matches(words[0].lstrip("-").partition("=")[0], names, 1)
         self.error(f"unrecognized arguments: {' '.join(words)}" + _did_you_mean([f"--{name}" for name in near]))
 
-    def _check_value(self, action: argparse.Action, value: Any) -> None:  # suggest_on_error of Python 3.14, and below
+    # Suggest_on_error of Python 3.14, for earlier versions.
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
         if not isinstance(action, Commands) or value in action.choices:
             super()._check_value(action, value)
             return
-        # A command of a group, without the group's name: `token` is `admin token`.
+        # A command of a group without the group's name: `token` is `admin token`.
         meant = [command.prog for command in self.commands() if command.name == value]
         meant = meant or [action.choices[name].prog for name in difflib.get_close_matches(value, action.choices, 1)]
         self.error(f"{self.prog} has no command {value!r}" + _did_you_mean(meant[:3]))
@@ -73,7 +74,7 @@ Commands = argparse._SubParsersAction
 
 
 def common_options(parser: argparse.ArgumentParser) -> None:
-    """Add --data and --json, which may precede or follow the command; a missing one must not reset the given one."""
+    """Add --data and --json, which may precede or follow the command; the default must not reset a given one."""
     parser.add_argument(
         "--data",
         metavar="DIR",
@@ -103,12 +104,12 @@ def add_command(commands: Commands[Parser], name: str, arguments: str, summary: 
 def add_group(
     commands: Commands[Parser], name: str, summary: str, handler: Handler | None = None, **defaults: Any
 ) -> Commands[Parser]:
-    """Add a group of subcommands; without one of them ``handler`` runs with ``defaults``, or it is an error."""
+    """Add a group of subcommands; without a subcommand, ``handler`` runs with ``defaults``, or it is an error."""
     parser = add_command(commands, name, "[COMMAND] ...", summary, handler)
     parser.set_defaults(**defaults)
     group: Commands[Parser] = parser.add_subparsers(
         title="commands",
-        metavar="COMMAND" if handler else None,  # None: the error lists the subcommands
+        metavar="COMMAND" if handler else None,  # with None, the error lists the subcommands
         parser_class=Parser,
         prog=f"{PROGRAM} {name}",
         required=handler is None,
@@ -148,11 +149,11 @@ def _whole(text: str) -> int:
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:
-    """Make a type for whole numbers within these bounds."""
+    """Return the type of whole numbers within these bounds."""
     return _number(int, lambda value: least <= value <= most, f"a whole number from {least} to {most}")
 
 
-seed = whole(0, 2**32 - 1)  # NumPy refuses negative seeds
+seed = whole(0, 2**32 - 1)  # NumPy rejects negative seeds
 above_zero = _number(float, lambda value: 0 < value < math.inf, "a number above 0")
 at_least_zero = _number(float, lambda value: 0 <= value < math.inf, "a number, 0 or more")
 count = _number(_whole, lambda value: value > 0, "a whole number above 0")
@@ -170,7 +171,7 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def language(text: str) -> str:
-    """Parse a language code as espeak-ng has it (en, en-gb, pt-br), in lower case."""
+    """Parse a language code of espeak-ng (en, en-gb, pt-br), in lower case."""
     code = text.strip().lower().replace("_", "-")
     if not code.replace("-", "").isalnum() or not code.isascii() or len(code) > 20:
         raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a language; use a code such as en, de or pt-br")

@@ -1,4 +1,4 @@
-"""``record``: the user's own utterances of a phrase, from the microphone or a folder, for tests or training."""
+"""``record``: record a user's own utterances of a phrase, from the microphone or a folder, for tests or training."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 COUNT, MOST = 10, 500
 ROLES = ("test", "train")
-WALK_S = 5.0  # to walk to the place that a hint names
+WALK_S = 5.0  # seconds to walk to the position that a hint names
 
 
 def register(commands: Commands[Parser]) -> None:
@@ -41,7 +41,7 @@ def register(commands: Commands[Parser]) -> None:
 
 
 def run_record(options: argparse.Namespace, screen: Screen) -> int:
-    """Run ``record PHRASE``; report recordings that cannot be used, and leave them out."""
+    """Run ``record PHRASE``; report recordings that cannot be used, and skip them."""
     from db.db_api import Library
     from phrase_augmentation.keyphrase import Keyphrase
     from pipeline.corpora.enrolment import OWNER, heard, keep, takes_in
@@ -88,7 +88,7 @@ def run_record(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _from_microphone(phrase: str, options: argparse.Namespace, screen: Screen) -> Iterator[tuple[str, Take]]:
-    """Ask for one recording after the other. Raises HarkError without a terminal or a microphone."""
+    """Ask for one recording after another. Raises HarkError without a terminal or a microphone."""
     import numpy as np
 
     from core.audio_file import SAMPLE_RATE

@@ -1,4 +1,4 @@
-"""``release``: the files of a release: wheel, source archive, their packages and licences, and digests."""
+"""``release``: make the files of a release: wheel, source archive, their packages and licences, and digests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from core.data_folder import REPOSITORY
 from core.errors import HarkError
 
 LICENCES, DIGESTS, COMPONENTS = "THIRD-PARTY.md", "SHA256SUMS", "sbom.cdx.json"
-CYCLONEDX = "cyclonedx-bom==7.5.0"  # in an environment of its own
+CYCLONEDX = "cyclonedx-bom==7.5.0"  # has its own environment
 TRIED = ("--help", "doctor --json", "confusables lantern --json")  # commands that the installed package must run
 
 
@@ -35,7 +35,7 @@ def register(commands: Commands[Parser]) -> None:
 
 
 def run_release(options: argparse.Namespace, screen: Screen) -> int:
-    """Run ``release FOLDER``; exit code 2 if a check fails, before any file is made."""
+    """Run ``release FOLDER``; the exit code is 2 if a check fails, before any file is made."""
     version = _version()
     folder: Path = options.folder.expanduser().resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ def _start(environment: Path) -> None:
 
 
 def third_parties(packages: Path) -> str:
-    """List the packages in a folder besides Hark, with the version and licence that each declares."""
+    """List the packages in a folder, except Hark, with the version and licence that each declares."""
     rows = ["# Packages that Hark is installed with", "", "| package | version | licence |", "| --- | --- | --- |"]
     distributions = [one.metadata for one in importlib.metadata.distributions(path=[str(packages)])]
     for about in sorted(distributions, key=lambda about: str(about["Name"]).lower()):
@@ -126,7 +126,7 @@ def third_parties(packages: Path) -> str:
 
 
 def licence_of(about: importlib.metadata.PackageMetadata) -> str:
-    """Return the licence expression, else the classifiers, else the first line of the licence field."""
+    """Return the licence expression, else the classifiers, else the licence field's first line."""
     if "License-Expression" in about:
         return str(about["License-Expression"])
     named = [one.rpartition(" :: ")[2] for one in about.get_all("Classifier") or () if one.startswith("License ::")]

@@ -1,4 +1,4 @@
-"""``serve``: the portal, its workers and their supervision in one command; ``worker``: only workers."""
+"""``serve``: run and supervise the portal and its workers; ``worker``: run only workers."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ PORT = 8000
 ALL_LANES = ("training", "audio", "webhooks")  # as in webui.jobs.services, whose import would load Django
 WEB = "web"
 SAME_MACHINE = {"127.0.0.1": "localhost", "0.0.0.0": "localhost", "::": "::1"}  # by --host; others are used as given
-MOST_FILES, MOST_CONNECTIONS = 65_536, 10_000  # of this process; more slow down programs that close all possible files
-MOST_AT_ONCE = 2048  # connections accepted in one go
-LARGEST_MESSAGE = 1 << 18  # bytes of a socket message; two seconds of audio are a quarter of it
+MOST_FILES, MOST_CONNECTIONS = 65_536, 10_000  # of this process; more slows programs that close all possible files
+MOST_AT_ONCE = 2048  # connections accepted at once
+LARGEST_MESSAGE = 1 << 18  # bytes per socket message; two seconds of audio are a quarter of it
 RECOVERY_EVERY_S = 5.0
-UP_WITHIN_S = 120.0  # limit for the start of the web server
-STUCK_AFTER_S = 60.0  # a queue that has just started may have to catch up
-IN_ORDER_S = 3.0  # for the web server and the workers to end in order
-STOPPING_S = 8.0  # in total, before they are killed; workers with a job give it back
+UP_WITHIN_S = 120.0  # seconds within which the web server must start
+STUCK_AFTER_S = 60.0  # seconds; a queue that has just started may have to catch up
+IN_ORDER_S = 3.0  # seconds for the web server and the workers to end in order
+STOPPING_S = 8.0  # seconds in total before they are killed; workers return their jobs
 
 
 def register(commands: Commands[Parser]) -> None:
     serve = add_command(commands, "serve", "[options]", "start the portal, to be used in a browser", run_serve)
-    setting = os.environ.get("PORT", "")  # set by platforms that run containers
+    setting = os.environ.get("PORT", "")  # set by container platforms
     port = int(setting) if setting.isascii() and setting.isdigit() else PORT
     serve.add_argument(
         "--port", type=int, default=port, metavar="N", help=f"port to listen on (default: PORT, or {PORT})"
@@ -64,7 +64,7 @@ def register(commands: Commands[Parser]) -> None:
 
 
 def run_worker(options: argparse.Namespace, screen: Screen) -> int:
-    """Run ``worker`` for some queues until Ctrl-C, which gives their jobs back."""
+    """Run ``worker`` for some queues until Ctrl-C, which returns their jobs."""
     if options.workers is not None:
         if options.workers < 1:
             raise HarkError("No workers can be started.", f"--workers is {options.workers}.", "Give a number above 0.")
@@ -82,11 +82,11 @@ def run_worker(options: argparse.Namespace, screen: Screen) -> int:
 
 @contextmanager
 def _data_in_use(screen: Screen) -> Iterator[None]:
-    """Load Django for the data folder, and lock it as being served."""
+    """Load Django for the data folder, and lock the folder as being served."""
     for setting in earlier_settings.checked():
         if setting.refused:
             screen.note(f"{setting.name} is not supported: {setting.effect} {setting.what_to_do}")
-    os.environ["HARK_DATA"] = str(data_folder())  # the children inherit it
+    os.environ["HARK_DATA"] = str(data_folder())  # inherited by the children
     with ExitStack() as lock:
         with storing("starting the portal"):
             keep_private(data_folder())
@@ -96,7 +96,7 @@ def _data_in_use(screen: Screen) -> Iterator[None]:
 
 
 def run_serve(options: argparse.Namespace, screen: Screen) -> int:
-    """Run ``serve`` until Ctrl-C; a part that ends is started again."""
+    """Run ``serve`` until Ctrl-C; a part that ends is restarted."""
     _refuse_taken_port(options.host, options.port)
     with _data_in_use(screen):
         _serve(options, screen)
@@ -110,7 +110,7 @@ def _serve(options: argparse.Namespace, screen: Screen) -> None:
 
     remove_leftovers()
     if not options.no_workers:
-        stop_speech_service()  # one of an older version may still hold its models
+        stop_speech_service()  # a service of an older version may still hold its models
     address = _address(options.host, options.port)
     files = _raise_file_limit()
     lanes = () if options.no_workers else ALL_LANES
@@ -154,7 +154,7 @@ def _open_when_up(page: str, screen: Screen) -> None:
     else:
         return  # the log has the reason
     try:
-        # A browser in the terminal would take the terminal over. BROWSER is the user's own choice.
+        # A text browser would take over the terminal. BROWSER is the user's own choice.
         graphical = "BROWSER" in os.environ or type(webbrowser.get()) is not webbrowser.GenericBrowser
         opened = graphical and webbrowser.open(page)
     except webbrowser.Error:
@@ -164,13 +164,13 @@ def _open_when_up(page: str, screen: Screen) -> None:
 
 
 def _web(options: argparse.Namespace, files: int) -> list[str]:
-    # Half of the files for connections, the others for what is read and written. The portal itself reads what a proxy
-    # reports about a client, and only if HARK_HTTPS declares a proxy.
+    # Half of the files are for connections, the others for data. The portal itself reads a proxy's headers about a
+    # client, but only if HARK_HTTPS declares a proxy.
     return [
         sys.executable, "-m", "uvicorn", "webui.asgi:application", "--host", options.host, "--port", str(options.port),
         "--log-level", "warning", "--no-access-log", "--timeout-graceful-shutdown", "3", "--ws", "websockets-sansio",
         "--http", "webui.http.connection:Connection", "--limit-concurrency", str(min(files // 2, MOST_CONNECTIONS)),
-        # Connections accepted before the limit applies: asyncio logs each one for which no file is left.
+        # Connections are accepted before the limit applies, and asyncio logs each one for which there is no file.
         "--backlog", str(min(files // 16, MOST_AT_ONCE)), "--ws-max-size", str(LARGEST_MESSAGE),
         "--no-proxy-headers",
     ]  # fmt: skip
@@ -180,7 +180,7 @@ _WORKERS = [sys.executable, "-m", "webui.jobs.cluster"]
 
 
 def _raise_file_limit() -> int:
-    """Raise the limit of open files (connections among them) as far as the system allows; return it."""
+    """Raise the limit of open files (including connections) as far as the system allows; return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
     if soft != resource.RLIM_INFINITY and soft < most:
@@ -201,7 +201,7 @@ def _watch(parts: list[Part], screen: Screen) -> None:
     from webui.organizations.services import withdraw_what_is_old
     from webui.trainer.services import adopt_runs
 
-    # Recovering a job may touch its files, which a machine that only sends webhooks does not have.
+    # Recovering a job may change its files, which a machine that only sends webhooks does not have.
     sees_to_jobs = any(part.name != WEBHOOKS for part in parts)
     next_recovery = next_minute = 0.0
     while True:
@@ -221,20 +221,20 @@ def _watch(parts: list[Part], screen: Screen) -> None:
                     if time.monotonic() >= next_minute:
                         next_minute = time.monotonic() + 60.0
                         forget_results()
-                # With Redis, each machine's own workers check this (webui.jobs.broker).
+                # With Redis, the workers of each machine check this (webui.jobs.broker).
                 stuck = (set() if settings.REDIS else stuck_lanes()) | ({WEBHOOKS} if webhooks_are_stuck() else set())
                 for part in parts:
                     if part.name in stuck and part.age_s > STUCK_AFTER_S:
                         screen.note(f"The workers for {part.name} take no jobs.")
                         part.kill()  # restarted above
-            except Exception as error:  # a full disk, or a locked or unreachable database: retried soon
+            except Exception as error:  # a full disk, or a locked or unreachable database; retried soon
                 screen.note(f"Checking the jobs failed and will be retried: {error}")
             close_old_connections()
         time.sleep(0.3)
 
 
 def _look_after(parts: list[Part], screen: Screen) -> None:
-    """Restart ended parts. Raises HarkError: the web server failed at its first start, so a restart would fail too."""
+    """Restart ended parts. Raises HarkError if the web server's first start failed, because a restart would too."""
     for part in parts:
         message = part.look()
         if message and part.name == WEB and not part.has_settled:
@@ -248,7 +248,7 @@ def _look_after(parts: list[Part], screen: Screen) -> None:
 
 
 def _stop(parts: list[Part]) -> None:
-    # First without their children: some would end while holding a lock, and the others would wait for it for ever.
+    # First without their children: some would end while holding a lock for which the others would wait forever.
     for part in parts:
         part.process.terminate()
     began = time.monotonic()

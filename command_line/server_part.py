@@ -11,13 +11,13 @@ from functools import partial
 from core.child_process import end_with_parent, signal_group
 from core.data_folder import REPOSITORY
 
-SETTLED_S = 5.0  # a process that lives this long has started well
-LONG_S = 60.0  # after a process that lived this long, the next restart waits the short time again
+SETTLED_S = 5.0  # seconds; a process that lives this long has started successfully
+LONG_S = 60.0  # seconds; after a process that lived this long, the next restart waits only for the short time again
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 
 
 class Part:
-    """A process that is restarted when it ends; after repeated failures with longer and longer pauses."""
+    """A process that is restarted when it ends, with increasing pauses after repeated failures."""
 
     def __init__(self, name: str, command: list[str]) -> None:
         self.name, self.command = name, command
@@ -29,13 +29,13 @@ class Part:
     def start(self) -> None:
         """Start the process.
 
-        It has a session of its own: Ctrl-C in the terminal reaches only ``serve``, which ends the others in order. If
-        ``serve`` is killed, they end automatically; workers finish their job first.
+        It has its own session, so Ctrl-C in the terminal reaches only ``serve``, which ends the others in order. If
+        ``serve`` is killed, they end automatically, workers after their job.
         """
         environment = {
             **os.environ,
             "Q_CLUSTER_NAME": self.name,  # the queue that the workers serve
-            # Else glibc has an arena for each thread, and memory that a burst of requests took is never released.
+            # Otherwise glibc has an arena for each thread, and memory from a burst of requests is never released.
             "MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX", "2"),
         }
         self.process = subprocess.Popen(
@@ -50,7 +50,7 @@ class Part:
         return time.monotonic() - self.began
 
     def look(self) -> str:
-        """Check the process and restart it when due; return a message, or ""."""
+        """Check the process and restart it when due; return a message or ""."""
         if self._start_at is not None:
             if time.monotonic() >= self._start_at:
                 self.start()
@@ -58,7 +58,7 @@ class Part:
         if self.process.poll() is None:
             self.has_settled = self.has_settled or self.age_s > SETTLED_S
             return ""
-        self.kill()  # its children
+        self.kill()  # kills its children
         self._wait_s = FIRST_WAIT_S if self.age_s > LONG_S else self._wait_s
         wait_s = self._wait_s
         self._start_at, self._wait_s = time.monotonic() + wait_s, min(2 * wait_s, LONGEST_WAIT_S)

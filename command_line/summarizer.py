@@ -1,4 +1,4 @@
-"""``summarizer``: train and use Hark's own character Transformer; summarize texts by any engine."""
+"""``summarizer``: train and use Hark's own character Transformer, or summarize texts with any engine."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def run_summarize(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _transcript(file: str, language: str) -> Transcript:
-    """Return the transcript in a file, or a text as a transcript of one segment for each line."""
+    """Return the transcript in a file, or a text as a transcript with one segment per line."""
     from pipeline.recordings.transcript import Segment, Transcript, load_transcript
 
     if file.endswith(".json"):

@@ -1,4 +1,4 @@
-"""``test``: run the project's own tests."""
+"""``test``: run the project's tests."""
 
 from __future__ import annotations
 
@@ -44,14 +44,15 @@ def _pytest(arguments: list[str]) -> int:
     if not any(each.startswith(CHOOSING) or (REPOSITORY / each.split("::")[0]).exists() for each in arguments):
         arguments = ["-m", "not slow", *arguments]  # without a selection, the tests that fit into ten minutes
     if importlib.util.find_spec("xdist") is not None and not {"-n", "-x", "--pdb"} & set(arguments):
-        # One process more than cores, as tests wait for browsers and servers. The order of files comes from
-        # tests/conftest.py, not from their number of tests: otherwise a long one would be left for the end.
+        # One process more than cores, because tests wait for browsers and servers. The order of files comes from
+        # tests/conftest.py, not from their number of tests, which could leave a long one for the end.
         arguments = ["-n", str(usable_cores() + 1), "--dist", "loadfile", "--no-loadscope-reorder", *arguments]
-    # In a process of its own: Hark's handlers of signals and warnings must not affect the tests. Ctrl-C reaches both,
-    # and pytest then reports how far it came.
+    # Runs in its own process, because Hark's handlers of signals and warnings must not affect the tests. Ctrl-C reaches
+    # both, and pytest reports its results so far.
     environment = {name: value for name, value in os.environ.items() if name != "HARK_DATA"}
-    environment.setdefault("OMP_NUM_THREADS", "1")  # one process for each core
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else each process compiles every module: 15 s of a core
+    environment.setdefault("OMP_NUM_THREADS", "1")  # there is one process per core
+    # Otherwise each process compiles every module, which takes 15 s of a core.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, "-m", "pytest", *arguments]
     process = subprocess.Popen(command, cwd=REPOSITORY, env=environment)
     try:

@@ -1,4 +1,4 @@
-"""``train``, ``plan``, ``advise``, ``retrain``, and the dialogue that runs without a command."""
+"""``train``, ``plan``, ``advise``, ``retrain``, and the dialogue of ``./hark`` without a command."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from pipeline.training.planning.config import Prepared
 
 EXAMPLE = "hey compass"
-LONG_RUN_S = 120.0  # at a terminal, a longer run needs confirmation
+LONG_RUN_S = 120.0  # seconds; in a terminal, a longer run needs confirmation
 SHORTER = "quick"  # the effort offered in place of these
 SHORTENED = ("standard", "thorough")
-DECLINED = 130  # as after an interrupt
+DECLINED = 130  # exit code, as after an interrupt
 GOES_ON_WITH = {
     "synthesize": "by synthesizing the rest",
     "features": "by adding rooms and noise",
@@ -113,7 +113,7 @@ def _run_options(parser: Parser) -> None:
 
 
 def _config(options: argparse.Namespace) -> Prepared:
-    """Return the requested run. Raises HarkError for an unusable phrase, before anything slow starts."""
+    """Return the requested run. Raises HarkError for an unusable phrase, before slow work starts."""
     from pipeline.training.run import prepare
 
     wanted = RunConfig(
@@ -159,7 +159,7 @@ def run_train(options: argparse.Namespace, screen: Screen) -> int:
 def _agree_and_train(
     config: Prepared, screen: Screen, yes: bool = False, download: bool = True, **training: Any
 ) -> int:
-    """Install what is missing, show the plan, train; at a terminal a long run needs confirmation, unless ``yes``."""
+    """Install missing voices, show the plan, train; in a terminal, a long run needs confirmation unless ``yes``."""
     from pipeline.engine_setup import voices_to_install
 
     to_install = voices_to_install(config) if download else {}
@@ -180,7 +180,7 @@ def _agree_and_train(
 
 
 def _ask(config: Prepared, screen: Screen, to_install: Mapping[str, int]) -> Prepared | None:
-    """Show the plan and ask before a run that is long or downloads voices; return the agreed run, or None."""
+    """Show the plan and ask before a run that is long or downloads voices; return the confirmed run, or None."""
     from rich.prompt import Prompt
 
     plan = _show_plan(config, screen, short=True)
@@ -210,7 +210,7 @@ def _at_terminal() -> bool:
 
 
 def _install_voices(wanted: Mapping[str, int], screen: Screen) -> None:
-    """Install missing neural voices, once; a run continues without those that cannot be installed."""
+    """Install missing neural voices once; a run continues without those that cannot be installed."""
     from pipeline.engine_setup import install_voices
 
     screen.note(f"Installing neural voices: {_sizes(wanted)} to download, once. --no-download leaves them out.")
@@ -248,7 +248,7 @@ def run_advise(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def ask_and_train(options: argparse.Namespace, screen: Screen) -> int:
-    """Ask for a keyphrase, show the advice and the plan, train. Piped input is the answer."""
+    """Ask for a keyphrase, show the advice and the plan, train; input may be piped."""
     from rich.prompt import Prompt
 
     from pipeline.training.planning.advice import advise
@@ -335,7 +335,7 @@ def _show_plan(config: Prepared, screen: Screen, short: bool = False) -> dict[st
             examples = ", ".join(f'"{text}"' for text in list(dict.fromkeys(row["examples"]))[:4])
             screen.show(Text.assemble((f"{bucket.replace('_', ' ')}: ", "dim"), examples))
     screen.show("")
-    # `train PHRASE` alone has the same effect
+    # `train PHRASE` has the same effect
     if not short and config.language == RunConfig.language and config == _as_usual(config.phrase):
         screen.show_line(command("train", config.phrase))
     return plan
@@ -364,7 +364,7 @@ def _train(config: Prepared, screen: Screen, tensorboard: bool = False, targets:
 
 
 def _chosen_targets(bundle: Path, names: Collection[str], left_out: Collection[str] = ()) -> list[Target]:
-    """Return the files and steps that the named devices need from a bundle."""
+    """Return the files of a bundle that the named devices need, and their steps."""
     from pipeline.training.packing.targets import targets_of_bundle
 
     if not names:
@@ -375,7 +375,7 @@ def _chosen_targets(bundle: Path, names: Collection[str], left_out: Collection[s
 
 
 def _show_targets(chosen: Iterable[Target], screen: Screen) -> None:
-    """Show which file each device takes and the steps there."""
+    """Show the file for each device, and the steps there."""
     from rich.text import Text
 
     for target in chosen:
@@ -391,7 +391,7 @@ def _show_targets(chosen: Iterable[Target], screen: Screen) -> None:
 
 
 def _headline(phrase: str, metrics: Mapping[str, Any]) -> Text:
-    """Return a headline: whether the detector is usable."""
+    """Return a headline on whether the detector is usable."""
     from rich.text import Text
 
     from pipeline.training.measuring.verdict import misses_most
@@ -455,7 +455,7 @@ def _about_run(result: Mapping[str, Any], tensorboard: bool) -> Iterator[tuple[s
     yield "time", duration(sum(seconds.values())) + (f" ({stages})" if stages else "")
     yield "report", short_path(result["report"])
     curves = _job_folder(result) / "tensorboard"
-    if tensorboard and curves.is_dir():  # else no training took place
+    if tensorboard and curves.is_dir():  # otherwise there was no training
         yield "curves", curves_line(short_path(curves))
 
 
@@ -466,7 +466,7 @@ def _job_folder(result: Mapping[str, Any]) -> Path:
 
 
 def _test_clip(result: Mapping[str, Any]) -> str:
-    """Return a clip of the phrase in a voice held out of training, for a first try."""
+    """Return a clip of the phrase, in a voice held out of training, for a first try."""
     try:
         with (_job_folder(result) / "clips.csv").open(encoding="utf-8", newline="") as rows:
             for row in csv.DictReader(rows):

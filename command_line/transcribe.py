@@ -1,4 +1,4 @@
-"""``transcribe``: recordings to text, with speakers, as plain text, captions, a table or a document."""
+"""``transcribe``: convert recordings to text with speakers, as plain text, captions, a table or a document."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def run_transcribe(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def transcribed_file(file: Path, options: argparse.Namespace, reporter: Reporter) -> Transcript:
-    """Transcribe one file; partial results stay in the data folder until it is done, so that it can resume."""
+    """Transcribe one file; until it is done, partial results remain in the data folder, so that it can resume."""
     from pipeline.recordings import vocabulary
     from pipeline.recordings.media import MediaLimits, normalize
     from pipeline.recordings.transcription.transcribe import TranscribeOptions, transcribe
@@ -133,7 +133,7 @@ def transcribed_file(file: Path, options: argparse.Namespace, reporter: Reporter
 
 
 def _free(target: Path) -> Path:
-    """Return the path, or, if it exists, name-2, name-3 ...: no file is ever overwritten."""
+    """Return the path or, if it exists, name-2, name-3 ..., so that files are never overwritten."""
     names = itertools.chain([target], (target.with_stem(f"{target.stem}-{n}") for n in itertools.count(2)))
     return next(path for path in names if not path.exists())
 

@@ -1,4 +1,4 @@
-"""``try``: find a phrase in recordings, without any training."""
+"""``try``: find a phrase in recordings, without training."""
 
 from __future__ import annotations
 

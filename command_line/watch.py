@@ -1,4 +1,4 @@
-"""``watch``: write transcripts beside the recordings in a folder."""
+"""``watch``: write transcripts next to the recordings in a folder."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from command_line.options import Commands, Parser, add_command, whole
 from command_line.transcribe import save_transcript_file, transcribed_file, transcription_options
 from core.errors import HarkError
 
-MORE_SUFFIXES = {".flac", ".m4a", ".mkv", ".ogg", ".opus", ".wma"}  # some systems have no media type for these
-LOOK_S = 5  # between two scans of the folder
+MORE_SUFFIXES = {".flac", ".m4a", ".mkv", ".ogg", ".opus", ".wma"}  # some systems do not have a media type for these
+LOOK_S = 5  # seconds between two scans of the folder
 
-State = tuple[int, int]  # size [bytes] and time of change [ns] of a file
+State = tuple[int, int]  # size [bytes] and modification time [ns] of a file
 
 
 def register(commands: Commands[Parser]) -> None:
@@ -37,8 +37,8 @@ def register(commands: Commands[Parser]) -> None:
 def run_watch(options: argparse.Namespace, screen: Screen) -> int:
     """Run ``watch FOLDER`` until it is interrupted, or, with ``--once``, until no recordings are left.
 
-    A file is read once two scans find it unchanged, so never while it is being written. A recording with a transcript
-    is done, also after a restart. A failure is reported once; the file is retried when it has changed.
+    A file is read after two scans find it unchanged, so not while it is being written. A recording with a transcript is
+    done, also after a restart. A failure is reported once; the file is retried when it has changed.
     """
     from pipeline.recordings.transcription import registry
 
@@ -74,13 +74,13 @@ def run_watch(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _waiting(folder: Path, format: str) -> dict[Path, State]:
-    """Return the recordings in a folder without a transcript, by name, each with size and time. Raises HarkError."""
+    """Return the recordings in a folder without a transcript, by name, with size and time. Raises HarkError."""
     recordings: dict[Path, State] = {}
     try:
         for file in sorted(folder.iterdir()):
             kind = (mimetypes.guess_type(file.name)[0] or "").partition("/")[0]
             medium = kind in ("audio", "video") or file.suffix.lower() in MORE_SUFFIXES
-            # A user who may put a link here need not be allowed to read its target.
+            # Users who may put a link here may not be allowed to read its target.
             if (
                 not medium
                 or file.is_symlink()
@@ -90,7 +90,7 @@ def _waiting(folder: Path, format: str) -> dict[Path, State]:
                 continue
             try:
                 facts = file.stat()
-            except FileNotFoundError:  # moved away meanwhile
+            except FileNotFoundError:  # it was moved in the meantime
                 continue
             if file.is_file():
                 recordings[file] = facts.st_size, facts.st_mtime_ns
@@ -104,7 +104,7 @@ def _target(file: Path, options: argparse.Namespace) -> Path:
 
 
 def _transcribe(file: Path, options: argparse.Namespace, screen: Screen) -> Path:
-    """Write the transcript of a file beside it and return its path. Without any words it is empty."""
+    """Write the transcript of a file next to it, empty if there are no words; return its path."""
     from pipeline.recordings.captions import write
 
     with screen.reporter() as reporter:

@@ -1,4 +1,4 @@
-"""``wyoming``: serve detectors as wake words to Home Assistant."""
+"""``wyoming``: serve detectors as wake words for Home Assistant."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def register(commands: Commands[Parser]) -> None:
 
 
 def run_wyoming(options: argparse.Namespace, screen: Screen) -> int:
-    """Run ``wyoming MODEL...`` until Ctrl-C, or with stdio:// until stdin ends."""
+    """Run ``wyoming MODEL...`` until Ctrl-C or, with stdio://, until stdin ends."""
     from pipeline.serving.wakes import WakeSender
     from pipeline.serving.wyoming import open_wake_words, server_at
 
@@ -64,12 +64,12 @@ def run_wyoming(options: argparse.Namespace, screen: Screen) -> int:
             "Serve each detector with its own command and address.",
         )
     sender = WakeSender(options.send, _token(options.token_file)) if options.send else None
-    server_at(options.uri)  # reports a wrong address before anything is loaded
+    server_at(options.uri)  # reports an invalid URI before anything is loaded
     detectors = open_wake_words(options.models, options.fa_per_day)
     for name, detector in detectors.items():
         screen.note(f'{name}: "{detector.phrase}", threshold {detector.threshold:.3f}')
     if asyncio.run(_serve(options.uri, detectors, screen, sender)):
-        raise KeyboardInterrupt  # a signal ended it: exit as every command does
+        raise KeyboardInterrupt  # a signal ended it, so exit as every command does
     return 0
 
 
@@ -91,7 +91,7 @@ def _token(file: Path | None) -> str:
 
 
 async def _serve(uri: str, detectors: Mapping[str, Detector], screen: Screen, sender: WakeSender | None = None) -> bool:
-    """Serve until a signal or the end of stdin; return whether it was a signal."""
+    """Serve until a signal or the end of stdin; return whether a signal ended it."""
     from pipeline.serving.wyoming import serve
 
     stopping = asyncio.Event()
@@ -99,7 +99,7 @@ async def _serve(uri: str, detectors: Mapping[str, Detector], screen: Screen, se
     for number in (signal.SIGINT, signal.SIGTERM):
         try:
             loop.add_signal_handler(number, stopping.set)
-        except (NotImplementedError, RuntimeError, ValueError):  # not in the main thread: the caller ends it
+        except (NotImplementedError, RuntimeError, ValueError):  # not in the main thread, where the caller ends it
             pass
 
     def ready() -> None:

@@ -1,1 +1,1 @@
-"""The work of Hark, room by room, without Django."""
+"""The work of Hark, one folder per field, without Django."""

@@ -1,9 +1,9 @@
-"""A data folder as one file, and back: a zip whose manifest has the digest of every file.
+"""Backups of a data folder: a zip whose manifest has the digest of every file.
 
 Databases are copied first, with SQLite's own backup, so the portal and commands may continue; files follow. A clip's
-file is written before its row (``db/db_api.py``), so every row of the copy has its file, unless it was deleted
-meanwhile. A database on a server goes into the zip as the SQLite file that would replace it without a server, so a
-backup can be restored with or without one.
+file is written before its row (``db/db_api.py``), so every row of the copy has its file, unless it has since been
+deleted. A database on a server goes into the zip as the SQLite file that would replace it without a server, so a backup
+can be restored with or without one.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ from db.moving import Libraries
 
 MANIFEST = "hark-backup.json"
 FORMAT = 1
-LARGEST_MANIFEST = 1 << 28  # bytes: about a million files
+LARGEST_MANIFEST = 1 << 28  # bytes; enough for about a million files
 BLOCK = 1 << 20
-BUSY_S = 60.0  # patience with a database that another process has locked
+BUSY_S = 60.0  # seconds to wait for a database that another process has locked
 PORTAL_DATABASE = "portal/portal.sqlite3"
-SERVING_LOCK = "portal/serving.lock"  # below the data folder; portals share the lock, a restore holds it alone
+SERVING_LOCK = "portal/serving.lock"  # below the data folder; portals share the lock, a restore holds it exclusively
 SECRETS = ("portal/secret.key", ".env")
 DATABASE = ".sqlite3"
 IN_PLACE = (".before-", ".restoring-")  # prefixes of the names that a restore in place leaves in a data folder
 
-# Excluded, for every user: files that can be made or downloaded again, the portal's counts of requests, and the markers
+# Excluded for every user: files that can be made or downloaded again, the portal's counts of requests, and the markers
 # of libraries on a server, whose rows are in the backup as a database.
 NOT_KEPT = {
     "cache", "engines", "voices", "exports", "logs", "log", "tmp", "library.postgresql",
@@ -58,7 +58,7 @@ NOT_KEPT = {
 DOWNLOADED = {"whisper", "funasr", "pyannote", "summary", "question-answering", "embedding"}
 _OF_A_PROCESS = (".lock", *(DATABASE + end for end in ("-wal", "-shm", "-journal")))
 _WORTH_PACKING = {DATABASE, ".json", ".jsonl", ".csv", ".txt", ".html"}
-# Tables of django-q and the rows to remove: a task may call any function. The retries of webhooks stay.
+# Tables of django-q and the rows to remove: a task may call any function. Retries of webhooks remain.
 _QUEUE = {
     "django_q_ormq": "",
     "django_q_task": "",
@@ -69,7 +69,7 @@ _QUEUE = {
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of a backup: its path below the data folder, size, digest, and time of change (seconds, UTC)."""
+    """A file of a backup: its path below the data folder, size, digest, and modification time (seconds, UTC)."""
 
     path: str
     bytes: int
@@ -79,7 +79,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Backup:
-    """The content of a backup. ``left_out``: files that vanished while it was made, or whose names are not text."""
+    """The content of a backup. ``left_out`` are files that vanished while it was made, or whose names are not text."""
 
     hark: str
     created: str
@@ -88,7 +88,7 @@ class Backup:
 
     @property
     def size(self) -> int:
-        """Bytes of all files, unpacked."""
+        """Total bytes of all files, uncompressed."""
         return sum(file.bytes for file in self.files)
 
     @property
@@ -118,18 +118,18 @@ def is_kept(path: PurePosixPath) -> bool:
     return not (parts[0] == "jobs" and "features" in parts[2:])
 
 
-# Making one.
+# Backing up.
 
 
 def back_up(data: Path, target: Path, reporter: Reporter, server: Libraries | None = None) -> Backup:
-    """Write a backup of a data folder, which may be in use; it replaces an earlier file of that name at the end.
+    """Write a backup of a data folder, which may be in use; at the end, it replaces any earlier file of that name.
 
     Args:
         server: the databases that are not in the folder.
 
     Raises:
-        HarkError: nothing to back up, a target inside the data folder, an unreadable file, a full disk. No file is left
-            then.
+        HarkError: there is nothing to back up, the target is inside the data folder, a file is unreadable, or the disk
+            is full. In that case, no file is left.
     """
     data, target = data.resolve(), target.resolve()
     with _writing("the backup was not written"):
@@ -190,7 +190,7 @@ class _Writer:
         self.vanished: set[str] = set()
 
     def write(self, names: set[str], unnamed: set[str]) -> Backup:
-        """Write the backup from the files found so far and those whose names are not text."""
+        """Write the backup from the files found so far, and those whose names are not text."""
         self.reporter.stage("databases", "Copying the databases")
         if self.server is not None:
             for name in self.server.names(self.data):
@@ -203,7 +203,7 @@ class _Writer:
             name = path.relative_to(self.data).as_posix()
             if path.is_file() and name not in self.written:
                 self._add(name)
-        names = names | set(_files(self.data, unnamed))  # files deleted meanwhile count as vanished
+        names = names | set(_files(self.data, unnamed))  # files deleted in the meantime count as vanished
         self.reporter.stage("files", "Copying the files")
         progress = Progress(self.reporter, len(names))
         for name in sorted(names):
@@ -245,7 +245,7 @@ class _Writer:
 
 
 def _files(data: Path, unnamed: set[str]) -> Iterator[str]:
-    """Yield the names of all files that belong in a backup, following links (as to a larger disk) but no loops."""
+    """Yield the names of all files that belong in a backup, following links (as to a larger disk) but not loops."""
 
     def below(folder: Path, above: frozenset[str]) -> Iterator[str]:
         real = os.path.realpath(folder)
@@ -357,7 +357,7 @@ def _not_written(error: OSError, doing: str) -> HarkError:
 
 
 def check(archive: Path, reporter: Reporter) -> Backup:
-    """Read a whole backup and compare every digest. Raises HarkError: not a backup, damaged, or with foreign files."""
+    """Read a whole backup and compare every digest. Raises HarkError if it is not an intact backup."""
     return _read_backup(archive, None, reporter)
 
 
@@ -372,8 +372,8 @@ def restore(
         server: receives the databases of the backup.
 
     Raises:
-        HarkError: as :func:`check`, a non-empty data folder or one whose portal is running, a server in use, a full
-            disk. The data folder and the server are then as before.
+        HarkError: :func:`check` fails, the data folder is not empty or its portal is running, the server is in use, or
+            the disk is full. In that case, the data folder and the server are unchanged.
     """
     with _writing("the backup was not restored"):
         occupied = data.exists() and (not data.is_dir() or bool(_entries_of(data)))
@@ -400,7 +400,7 @@ def _staging_parent(data: Path) -> Path:
     """Return the folder for temporary folders that can be renamed to the data folder: its parent.
 
     If the data folder is a mount, or its parent is not writable (as in a container), that is the data folder itself:
-    its entries are then renamed one by one.
+    its entries are renamed one by one.
     """
     in_place = data.is_dir() and (data.is_mount() or not os.access(data.parent, os.W_OK))
     return data if in_place else data.parent
@@ -413,7 +413,7 @@ def _entries_of(data: Path) -> list[Path]:
 
 @contextmanager
 def _temporary_folder(data: Path) -> Iterator[Path]:
-    """Yield a folder that only its owner can read; it is removed afterwards unless it was renamed."""
+    """Yield a folder that only its owner can read; it is removed afterwards unless it has been renamed."""
     folder = Path(tempfile.mkdtemp(prefix=f".restoring-{data.name}-", dir=_staging_parent(data)))
     try:
         yield folder
@@ -424,7 +424,7 @@ def _temporary_folder(data: Path) -> Iterator[Path]:
 def _put_in_place(staged: Path, data: Path, aside: Path | None) -> list[tuple[Path, Path]]:
     """Move the present data to ``aside``, if given, and the new data into its place; return the renames.
 
-    These are two at most, unless the folder itself cannot be renamed.
+    There are at most two, unless the folder itself cannot be renamed.
     """
     if _staging_parent(data) == data:
         if aside is None and _entries_of(data):
@@ -442,7 +442,7 @@ def _put_in_place(staged: Path, data: Path, aside: Path | None) -> list[tuple[Pa
             done.append((old, new))
     except OSError as error:
         _put_back(done, aside)
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # filled by another process meanwhile
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # another process has filled it in the meantime
             raise _holds_something(data) from None
         raise
     return done
@@ -457,7 +457,7 @@ def _put_back(renames: list[tuple[Path, Path]], aside: Path | None) -> None:
 
 
 def _put_on_server(server: Libraries, staged: Path, data: Path, occupied: bool, reporter: Reporter) -> Path | None:
-    """Put the databases on a server and all else in place, or change nothing."""
+    """Put the databases on a server and everything else in place, or change nothing."""
     with _temporary_folder(data) as before:
         saved: dict[str, Path] = {}
         for name in server.names(data):
@@ -522,7 +522,7 @@ def _without_portal(data: Path) -> Iterator[None]:
 def serving(data: Path) -> Iterator[None]:
     """Mark a data folder as used by a portal (several may use it), so that no restore can start.
 
-    Raises HarkError: a restore is running. OSError: the folder cannot be written.
+    Raises HarkError if a restore is running, and OSError if the folder is not writable.
     """
 
     def refusal(process: str) -> HarkError:
@@ -564,7 +564,7 @@ def _read_backup(archive: Path, into: Path | None, reporter: Reporter) -> Backup
 
 
 def _disarm(staged: Path, reporter: Reporter) -> None:
-    """Remove what would run when the portal starts: settings of other programs, and queued tasks."""
+    """Remove what would run when the portal starts: settings for other programs, and queued tasks."""
     settings, database = staged / NAME, staged / PORTAL_DATABASE
     try:
         if settings.is_file() and (names := remove_unknown(settings)):
@@ -662,7 +662,7 @@ def _members(opened: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     """Return the members by name: plain files that Hark backs up, each once."""
     members: dict[str, zipfile.ZipInfo] = {}
     if min((info.header_offset for info in opened.infolist()), default=0) > 0:
-        raise _damaged("It is cut off.")  # the end of another zip within it
+        raise _damaged("It is cut off.")  # the end of another zip inside it
     for info in opened.infolist():
         name = info.orig_filename
         if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG) or info.is_dir():
@@ -685,7 +685,7 @@ def _compare(named: set[str], members: set[str]) -> None:
 
 
 def _is_safe(name: str) -> bool:
-    """Return whether a name leads to a place below the folder, and has only one spelling."""
+    """Return whether a name leads to a path below the folder, and has only one spelling."""
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Engines, voices and models that are downloaded on request, with progress."""
+"""Download of engines, voices and models on request, with progress."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ INTERESTING = ("Collecting ", "Building ", "Installing ")
 def voices_to_install(config: RunConfig) -> dict[str, int]:
     """Return the missing neural voices that a run installs first, with their megabytes, the smallest first.
 
-    There are none if the run names its engines, is a trial or has another language, or if HARK_NO_DOWNLOAD is set.
+    There are none if the run names its engines, is a trial or is not English, or if HARK_NO_DOWNLOAD is set.
     """
     usual = not config.engines and config.effort != "trial" and is_known(config.language)
     if not usual or os.environ.get("HARK_NO_DOWNLOAD"):
@@ -43,7 +43,7 @@ def voices_to_install(config: RunConfig) -> dict[str, int]:
 
 
 def install_voices(names: Iterable[str], reporter: Reporter) -> None:
-    """Enable engines one after the other, skipping faulty packages; give up when the network or the disk fails."""
+    """Enable engines one after another, skipping faulty packages; stop when the network or the disk fails."""
     for name in names:
         try:
             enable_engine(name, reporter)
@@ -54,7 +54,7 @@ def install_voices(names: Iterable[str], reporter: Reporter) -> None:
 
 
 def enable_engine(name: str, reporter: Reporter) -> Path:
-    """Make or update an engine's own environment; return its folder. Raises HarkError if that fails."""
+    """Create or update an engine's own environment; return its folder. Raises HarkError if that fails."""
     reporter.stage("enable", worded("Creating the environment of %(engine)s (a few minutes)", engine=name))
 
     def report(line: str) -> None:
@@ -65,7 +65,7 @@ def enable_engine(name: str, reporter: Reporter) -> Path:
 
 
 def pull_voice(engine: str, voice: str, reporter: Reporter) -> list[Path]:
-    """Download a voice; return its files. Raises HarkError: no such engine or voice, or it failed."""
+    """Download a voice; return its files. Raises HarkError if that fails."""
     speaker = engines().get(engine)
     if speaker is None:
         raise no_such(worded("speech engine"), engine, engines())
@@ -92,10 +92,10 @@ def pull_model(kind: str, size: str, reporter: Reporter) -> list[Path]:
     Args:
         kind: "faster-whisper", "funasr" (with its voice activity detector and punctuation), "pyannote", or a key of
             :data:`PULLED_MODELS`.
-        size: of Whisper; all others have one size.
+        size: size of Whisper; all others have one size.
 
     Raises:
-        HarkError: no such model, no network, or no space.
+        HarkError: the model does not exist, or there is no network or space.
     """
     if kind == "funasr":
         places = {repository: funasr.own_folder() / Path(repository).name for repository in funasr.REPOSITORIES}

@@ -1,7 +1,7 @@
 """The child process of a job: ``python -m pipeline.jobs NAME`` reads JSON from stdin, writes events to stdout.
 
-An event is a line of JSON; the last one is ``result`` or ``error``. The process dies with its parent, and its own
-children with it: a job whose supervisor was killed must not run beside the one that resumes it.
+An event is a line of JSON; the last one is ``result`` or ``error``. The process ends with its parent, and its children
+with it, because a job whose supervisor was killed must not run concurrently with the one that resumes it.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from core.worded import worded
 from pipeline.training.planning.config import Recipe, RunConfig, chosen
 
 DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130  # exit codes, as everywhere in Hark
-NICENESS = 10  # of a job and all its children: pages that users wait for come first (python -m lab portal)
-LONGEST_IMPORT_S = 6 * 3600  # of an upload; 2 GB of speech take an hour
+NICENESS = 10  # of a job and all its children, because pages that users wait for take precedence (python -m lab portal)
+LONGEST_IMPORT_S = 6 * 3600  # time limit for an upload; 2 GB of speech take an hour
 TRAINING, AUDIO = "training", "audio"
 JOB = "job"  # the key of a job's id in its specification
-BESIDE_CHOICES = {"install_voices", "targets", "run", JOB}  # other keys of a training's or a plan's specification
-IMPORTS = "uploads/imports"  # below the user's data: a folder for each import, removed after a job that succeeded
+BESIDE_CHOICES = {"install_voices", "targets", "run", JOB}  # other keys in the specification of a training or a plan
+IMPORTS = "uploads/imports"  # below the user's data: a folder per import, removed after a successful job
 EXPORTS = "exports"  # folder of the installation, with a zip for each user who requested one
-SAMPLES = 6  # of each bucket, offered by a plan to listen to
+SAMPLES = 6  # number of each bucket that a plan offers for playback
 
 Spec = Mapping[str, Any]
 
@@ -46,12 +46,12 @@ def choices_of(spec: Spec) -> dict[str, Any]:
 
 
 def run_config(spec: Spec) -> RunConfig:
-    """Build the configuration from the specification of a training or a plan. Raises TypeError: an unknown name."""
+    """Build the configuration from the specification of a training or a plan. Raises TypeError for an unknown name."""
     return chosen(RunConfig(""), choices_of(spec))
 
 
 def _is_same_run(spec: Spec, other: Spec) -> bool:
-    """Return whether two trainings are one run: its files are named after its configuration."""
+    """Return whether two trainings are the same run, whose files are named after its configuration."""
     return run_config(spec) == run_config(other)
 
 
@@ -93,14 +93,14 @@ def _plan(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
 def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     """Import a corpus: a ``folder`` on this machine, or an uploaded ``archive`` below the data folder.
 
-    After a job that succeeded, the portal removes the archive and its unpacked files.
+    After a successful job, the portal removes the archive and its unpacked files.
     """
     from db.db_api import Library
     from pipeline.corpora.archive import unpack_confined
     from pipeline.corpora.importing import import_corpus
 
     archive = data / spec["archive"] if spec.get("archive") else None
-    # Named like the archive, so that the corpus's name in the library is meaningful.
+    # Named after the archive, so that the corpus's name in the library is meaningful.
     folder = Path(spec["folder"]) if archive is None else archive.parent / "unpacked" / (archive.name.split(".")[0])
     try:
         if archive is not None:
@@ -114,7 +114,7 @@ def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
             reporter.stage("unpack", worded("Unpacking %(file)s", file=archive.name))
             shutil.rmtree(archive.parent / "unpacked", ignore_errors=True)  # left by a killed job
             unpack_confined(archive, folder)
-            # Most archives contain a single folder with everything in it; macOS adds a useless second one.
+            # Most archives contain a single folder with all content; macOS adds a useless second one.
             while len(inside := [path for path in folder.iterdir() if path.name != "__MACOSX"]) == 1 and (
                 inside[0].is_dir()
             ):
@@ -123,14 +123,14 @@ def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
             return asdict(import_corpus(folder, library, spec["language"], reporter, spec.get("licence") or None))
     except BaseException as error:
         if archive is not None:
-            # Remove an archive that caused the error; any other is unpacked again by a retry.
+            # Remove an archive that caused the error; any other is unpacked again on a retry.
             at_fault = isinstance(error, HarkError) and not isinstance(error, StorageFull)
             shutil.rmtree(archive.parent if at_fault else archive.parent / "unpacked", ignore_errors=True)
         raise
 
 
 def _align(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
-    """Align all recordings of the library that mining would have to align first."""
+    """Align all recordings of the library that mining would otherwise align first."""
     from db.db_api import Library
     from model.asr.emissions import default_aligner
     from pipeline.corpora.alignment import align_clips, unaligned
@@ -181,7 +181,7 @@ def _export(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
 
 
 def _lazy(place: str) -> Callable[[Spec, Path, Reporter], dict[str, Any]]:
-    """Return a job function "module:name" of ``pipeline.recordings``, imported when it is called."""
+    """Return a job function "module:name" of ``pipeline.recordings``, which is imported when called."""
 
     def run(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
         module, _, name = place.partition(":")
@@ -192,14 +192,14 @@ def _lazy(place: str) -> Callable[[Spec, Path, Reporter], dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of job. A new one is a function above and a row in :data:`KINDS`.
+    """A kind of job. A new one needs a function above and a row in :data:`KINDS`.
 
     Attributes:
         name: its name in requests; pages show it translated.
-        lane: the queue, TRAINING or AUDIO; each has its own workers.
-        run: does the job; its result is plain JSON.
-        stages: (name, title) of stages that a page lists before they begin.
-        memory_bytes: limit of the memory of the job's process; None: unlimited.
+        lane: the queue, TRAINING or AUDIO, each of which has its own workers.
+        run: does the job and returns JSON values.
+        stages: (name, title) of the stages that a page lists in advance.
+        memory_bytes: memory limit of the job's process; None for unlimited.
         is_same: whether jobs of two specifications would make the same files.
         skipped: names of the stages that a job of a specification does not run.
     """
@@ -259,7 +259,7 @@ KINDS = {
             AUDIO,
             _import,
             IMPORT_STAGES,
-            memory_bytes=2 << 30,  # it needs a tenth of that
+            memory_bytes=2 << 30,  # ten times what it needs
         ),
         Kind(worded("align"), AUDIO, _align, (("align", worded("Align words and recordings")),)),
         Kind(worded("enable"), AUDIO, _enable),
@@ -291,7 +291,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
     events = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # output that libraries print must not look like an event
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # output that libraries print must not mix with the events
     job = json.load(sys.stdin)
     sink = json_lines_sink(events)
     reporter = Reporter(sink)
@@ -325,19 +325,19 @@ def main() -> int:
 
 
 class Bug(HarkError):
-    """An exception that Hark did not expect."""
+    """Raised for an exception that Hark did not expect."""
 
     reason = "bug"
 
 
 class LimitReached(HarkError):
-    """A job exceeded the time or memory limit of its kind."""
+    """Raised if a job exceeded the time or memory limit of its kind."""
 
     reason = "limit"
 
 
 def _ending(error: Exception, name: str) -> tuple[HarkError, int]:
-    """Return the error to show users when ``error`` ended job ``name``, and the exit code."""
+    """Return the error that users see when ``error`` has ended job ``name``, and the exit code."""
     if isinstance(error, HarkError):
         return error, MENDABLE
     if isinstance(error, MemoryError):
@@ -351,7 +351,7 @@ def _ending(error: Exception, name: str) -> tuple[HarkError, int]:
         return storage_error(error, "the job"), MENDABLE
     import traceback
 
-    traceback.print_exception(error)  # into the job's log
+    traceback.print_exception(error)  # goes to the job's log
     bug = Bug(
         worded("The job stopped because of a bug in Hark."),
         worded("The log of job %(name)s has the details.", name=name),
@@ -367,7 +367,7 @@ def _most_memory() -> int:
 
 
 def _limit_memory(size: int | None) -> None:
-    """Limit the memory [bytes] of this process and of each child, so that a job fails before the machine does."""
+    """Limit the memory [bytes] of this process and of each child, so that a job fails before the machine."""
     if size is not None:
         resource.setrlimit(resource.RLIMIT_DATA, (size, size))
 

@@ -1,1 +1,1 @@
-"""The wheel's command, the audit of the pins, and the site of the documents."""
+"""The wheel's command, the audit of the pins, and the documentation site."""

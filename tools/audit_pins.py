@@ -33,7 +33,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(frozen=True)
 class Finding:
-    """An advisory that affects a pinned version; ``fixed``: the versions that end it."""
+    """An advisory that affects a pinned version; ``fixed`` are the versions that fix it."""
 
     package: str
     version: str
@@ -42,7 +42,7 @@ class Finding:
 
 
 def pins(text: str) -> dict[str, str]:
-    """Return the version by normalized name, from lines ``name==version``."""
+    """Return the versions by normalized name, from lines ``name==version``."""
     found = re.findall(r"^([A-Za-z0-9][\w.-]*)==([^\s;#]+)", text, re.MULTILINE)
     return {canonicalize_name(name): version for name, version in found}
 
@@ -90,7 +90,7 @@ def holds(version: str, affected: Mapping[str, Any]) -> bool:
 
 
 def _within(version: Version, events: Iterable[Mapping[str, Any]]) -> bool:
-    """Return whether a version lies in a range of OSV: ordered events, each of which begins or ends it."""
+    """Return whether a version is in a range of OSV: ordered events, each of which begins or ends it."""
     inside = False
     for event in events:
         (kind, at), *_others = event.items()
@@ -129,7 +129,7 @@ def _columns(text: str) -> Iterator[list[str]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the affected pins; exit code 1 if there are any."""
+    """Print the affected pins; the exit code is 1 if there are any."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("advisories", type=Path)
     parser.add_argument("--newest", type=Path)

@@ -1,6 +1,6 @@
 """MkDocs hooks: files keep the repository's layout on the site, and the page of commands lists their options.
 
-README.md and others lie beside docs/ on the site too, so a link works in both.
+README.md and other files are next to docs/ on the site too, so links work in both.
 
 Build:  .venv/bin/mkdocs build --strict      (into site/)
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mkdocs.structure.pages import Page
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-# Targets of links outside docs/: pages, and files that are shown unchanged.
+# Targets of links outside docs/: pages, and files that are copied unchanged.
 ALSO = (
     "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "lab/experiments.md", "model/shipped/MODEL_CARD.md",
     "pipeline/recordings/transcript.py",
@@ -26,7 +26,7 @@ COMMANDS_PAGE = "docs/commands.md"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Put every file of docs/ below ``docs/``, beside those of :data:`ALSO`."""
+    """Put every file of docs/ below ``docs/``, next to those of :data:`ALSO`."""
     from mkdocs.structure.files import File
     from mkdocs.structure.files import Files as Collection
 

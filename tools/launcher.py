@@ -1,4 +1,4 @@
-"""The command `hark` of the wheel, whose application lies below ``hark/application/``."""
+"""The command `hark` of the wheel, whose application is in ``hark/application/``."""
 
 import os
 import sys

@@ -12,8 +12,7 @@ from core.audio_file import SAMPLE_RATE
 from core.voice_activity import FRAME, FRAME_S
 from pipeline.recordings.transcription.engine import PIECE_S
 
-# Silero-vad's defaults for the probability at which speech begins, and below which it ends.
-SPEECH, STILL_SPEECH = 0.5, 0.35
+SPEECH, STILL_SPEECH = 0.5, 0.35  # probability at which speech begins, and below which it ends (silero-vad's)
 LEAST_SPEECH_S = 0.2  # seconds; shorter sounds do not count
 LEAST_PAUSE_S = 0.25  # seconds; shorter pauses are within a word
 LONGEST_PAUSE_S = 2.0  # seconds of a pause within a chunk; a longer one separates two chunks

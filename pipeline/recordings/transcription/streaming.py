@@ -16,8 +16,7 @@ from pipeline.recordings.transcription.pieces import LEAST_SPEECH_S, MARGIN_S, S
 from pipeline.recordings.transcription.segmenting import shifted, split
 
 PARTIAL_EVERY_S = 1.0  # seconds of audio between two guesses at the same utterance
-# Minimum pause between guesses, as a multiple of the last guess's time, so that guesses do not delay final results.
-REST = 2.0
+REST = 2.0  # minimum pause, as a multiple of the last guess's time, so that guesses do not delay final results
 PAUSE_S = 0.7  # seconds; a longer pause ends an utterance
 STEP = SAMPLE_RATE  # samples processed at once
 
