@@ -14,6 +14,9 @@ KEY, EARLIER_KEYS = "HARK_SECRET_KEY", "HARK_SECRET_KEY_FALLBACKS"
 _URLS = ("DATABASE_URL", "REDIS_URL")  # settings that hold passwords
 _PLACEHOLDER = re.compile(
     r"change.?(me|this|it)|replace.?(me|this|with)|placeholder|example|insecure|your.?(own|secret|key|password|token)"
+    r"|(super|my|dev|random|long).?(secret|string|key)|that.is.a?.?secret|not.for.production|generate|^todo|^<.*>$"
+    r"|^(0123456789abcdef|abcdefghijklm|09d25e094faa6ca2)"  # the last one is the key of FastAPI's tutorial
+    r"|^(?P<again>.{1,16}?)(?P=again)+$"
     r"|(?-i:^[A-Z]+(_[A-Z0-9]+)+$|^(PASSWORD|SECRET|KEY|TOKEN)$)",
     re.IGNORECASE,
 )

@@ -97,6 +97,12 @@ def prepare(config: RunConfig) -> Prepared:
             worded("Its encoder supports English only and cannot be trained from scratch."),
             worded("Choose the size standard."),
         )
+    if config.allow_confusables and config.size != "large":
+        raise HarkError(
+            worded("%(phrase)s cannot be trained with that option.", phrase=repr(config.phrase)),
+            worded("Only the threshold of a large detector is raised to reject confusable phrases."),
+            worded("Train a large detector, or do not choose to accept confusable phrases."),
+        )
     if config.size == "large":
         check_package()
     else:  # the run's own detector is the small one

@@ -113,6 +113,10 @@ def test_the_start_refuses_a_placeholder_in_words(tmp_path: Path) -> None:
     [
         *SHIPPED,
         ("HARK_SECRET_KEY", "hunter2"),
+        ("HARK_SECRET_KEY", "supersecret" * 3),
+        ("HARK_SECRET_KEY", "<generate-with-openssl-rand-hex-32-please>"),
+        ("HARK_SECRET_KEY", "0123456789abcdefghijklmnopqrstuvwxyz"),
+        ("HARK_SECRET_KEY", "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7"),
         ("HARK_SECRET_KEY", "change-me-to-something-long-and-random"),
         ("HARK_SECRET_KEY", "django-insecure-1#q8z!u0r5w6y7x9k2m4n3p"),
         ("HARK_SECRET_KEY", "x" * 40),

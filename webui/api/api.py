@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.constants import NOT_SET
 from ninja.openapi.schema import OpenAPISchema
@@ -14,6 +14,7 @@ from ninja.parser import Parser
 from core.untrusted_json import untrusted_json
 from webui.api import problems
 from webui.api.documentation import complete
+from webui.api.endpoints import only_known, sent_names
 from webui.api.routes import (
     detectors,
     inbox,
@@ -66,3 +67,26 @@ api = PortalApi(
 problems.install(api)
 for subject in (phrases, jobs, detectors, inbox, library, recordings, organizations, tokens, webhooks, users):
     api.add_router("", subject.router)
+
+
+def _refuse_others(operation: Operation) -> None:
+    """Make an operation refuse what is sent beside its parameters, since it would have no effect."""
+    names: dict[str, list[str]] = {}
+    for model in operation.models:
+        flat = getattr(model, "__ninja_flatten_map__", model.model_fields)
+        names.setdefault(model.__ninja_param_source__, []).extend(flat)
+    values_of = operation._get_values
+
+    def checked(request: HttpRequest, path: Any, response: HttpResponse) -> dict[str, Any]:
+        only_known(request.GET, names.get("query", ()))
+        if "body" not in names:
+            only_known(sent_names(request), [*names.get("form", ()), *names.get("file", ())])
+        return values_of(request, path, response)
+
+    operation._get_values = checked  # type: ignore[method-assign,assignment]
+
+
+for router in api._get_bound_routers():
+    for path_view in router.path_operations.values():
+        for each in path_view.operations:
+            _refuse_others(each)

@@ -34,7 +34,8 @@ def endpoint(
       methods: accepted methods; GET includes HEAD.
       scopes: a token needs one of them; without any, everybody may call.
       shape: makes the answer of an error; problem details by default.
-      fields: the only fields that a POST may have; others would have no effect and are refused.
+      fields: the only fields that the body of a POST may have. Others, and a query, would have no effect: they are
+        refused.
       form: the page whose form is sent here; a browser that reloads the address or goes back is redirected to it.
     """
     allowed = [*methods, *(["HEAD"] if "GET" in methods else [])]
@@ -63,7 +64,8 @@ def endpoint(
                 if scopes:
                     Token(*scopes)(request)
                 if fields and request.method == "POST":
-                    only_known(_names(request), fields)
+                    only_known(request.GET, ())
+                    only_known(sent_names(request), fields)
                 return view(request, *args, **kwargs)
             except Exception as error:
                 return failed(request, *in_words(request, error))
@@ -112,11 +114,12 @@ def only_known(names: Iterable[str], fields: Collection[str]) -> None:
         raise wrong(
             f"The option {unknown[0][:40]!r} does not exist here.",
             "It would have no effect.",
-            f"Leave it out; this address takes {', '.join(fields)}.",
+            f"Leave it out; this address takes {', '.join(fields) or 'nothing in its query'}.",
         )
 
 
-def _names(request: HttpRequest) -> Iterable[str]:
+def sent_names(request: HttpRequest) -> Iterable[str]:
+    """Return the names of the fields of a form or of a JSON object in a request's body."""
     if request.content_type != "application/json":
         return [*request.POST, *request.FILES]
     try:

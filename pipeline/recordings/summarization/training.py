@@ -66,8 +66,9 @@ def train(
         raise HarkError(
             "There is nothing to learn from.",
             f"{run.data} contains neither JSON lines with text and summary (*.jsonl) nor transcripts (transcript.json, "
-            "LibriSpeech's *.trans.txt, a NeMo manifest) with two sentences in 400 characters.",
-            "Name a file or folder with one of these: ./hark summarizer train PAIRS.",
+            "LibriSpeech's *.trans.txt, a NeMo manifest *.jsonl or *manifest*.json) with two sentences in 400 "
+            "characters.",
+            "Name a file or folder with one of these, or split longer lines: ./hark summarizer train PAIRS.",
         )
     split = split_pairs(pairs, run.seed, part_of(len(pairs), run.subset, least=FEWEST))
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -60,11 +60,12 @@ EXPECTED_NATS = 4.0
 # misrecognized; 4 of 32 chunks of meetings and calls, of at most 3 s; none of 300 read sentences; all of 21 chunks of
 # white noise, and 75 of 89 recordings of noises without a check by silero-vad.
 LEAST_SURE = -2.5
-# If the language is unknown, words count as English if the sureness plus the mean log-probability of the tokens reaches
-# this. Of 100 clips of 1 to 20 s with words in German, Spanish, French and Mandarin, 10 did ("six", "Beijing" ...). In
-# English, 40 of 40 read sentences did, 39 of 40 of Common Voice, 29 of 30 commands, 29 of 30 names and numbers, and 43
-# of 55 sentences of learners, whose others were misrecognized.
-LEAST_ENGLISH = -1.8
+# If the language is unknown, words count as English if they reach this sureness or this mean confidence; those of a short
+# chunk, if sureness plus the mean log-probability of the tokens reaches LEAST_SHORT_ENGLISH. Of 229 recordings of 1 to
+# 60 s in German, Spanish, French and Mandarin, 16 had such words ("six", "Beijing" ...). Of 258 in English (sentences,
+# names, commands, meetings, learners) all but 41 had, and nearly all of these were misrecognized.
+LEAST_ENGLISH, LEAST_ENGLISH_CONFIDENCE = -1.5, 0.55
+SHORT_S, LEAST_SHORT_ENGLISH = 3.0, -2.0
 LEAST_CONFIDENCE = 1e-5  # minimum confidence of an alignment, which avoids the logarithm of 0
 LEAST_WORD_S = 0.1  # minimum seconds of a gap for words without a time of their own
 
@@ -192,13 +193,17 @@ class Moonshine(RecognitionEngine):
             aligned = align(aligner.log_probabilities(audio), text, aligner, "en", least=0.0)
         except NotAligned:
             return []  # too many words for the time, or words of another language
-        sure, decoded = _sureness(written, aligned.confidence), _sureness(written, 1.0)
+        sure = _sureness(written, aligned.confidence)
         if sure < LEAST_SURE:
             return []
         segment = segment_of(_placed(written, _times(spoken, aligned.words), len(audio) / SAMPLE_RATE), "en")
         if segment is None:
             return []
-        if language is None and sure + decoded < LEAST_ENGLISH:
+        if len(audio) < SHORT_S * SAMPLE_RATE:
+            is_english = sure + _sureness(written, 1.0) >= LEAST_SHORT_ENGLISH
+        else:
+            is_english = sure >= LEAST_ENGLISH or segment.confidence >= LEAST_ENGLISH_CONFIDENCE
+        if language is None and not is_english:
             segment = replace(segment, language="")
         return [segment]
 

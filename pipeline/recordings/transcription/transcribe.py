@@ -46,7 +46,7 @@ LEAK_DB = 12.0
 LOUD_PERCENTILE = 95.0
 # If an engine for one language finds words in less than this fraction of the speech, the speech is in another language.
 # Less than a second of sound in a longer recording may be a cough.
-LEAST_KNOWN = 0.2
+LEAST_KNOWN = 0.1
 LEAST_SPOKEN_S, LEAST_SPOKEN_SHARE = 1.0, 0.3
 # Seconds; a longer chunk without a word in the engine's language stays visible in the transcript.
 LEAST_GAP_S = 3.0

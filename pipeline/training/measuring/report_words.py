@@ -45,6 +45,8 @@ def _threshold(report: Row) -> Worded:
         raised = worded(
             ", and is higher than this rate needs: below it, too many confusable phrases would trigger the detector"
         )
+    elif report["model"].get("allow_confusables"):
+        raised = worded(", and, as chosen, was not raised to reject confusable phrases")
     return worded(
         "%(misses)s The threshold was set for %(rate)s false alarms per hour on the validation audio%(raised)s.",
         misses=_misses(report), rate=WANTED, raised=raised,

@@ -96,6 +96,8 @@ def test_the_size_that_hears_best_is_taken_where_it_can_be_had(monkeypatch: pyte
         assert prepare(replace(auto, phrase="hallo kompass", language="de")).size == "standard"
     with pytest.raises(HarkError, match="cannot have a large detector"):
         prepare(replace(auto, size="large", phrase="hallo kompass", language="de"))
+    with pytest.raises(HarkError, match="Only the threshold of a large detector is raised"):
+        prepare(replace(auto, size="standard", allow_confusables=True))
     with pytest.raises(HarkError, match="no size called 'huge'"):
         prepare(replace(auto, size="huge"))
 

@@ -7,6 +7,7 @@ import json
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -79,6 +80,21 @@ def test_options_beside_the_audio_are_refused_where_they_have_no_effect(
             body = {"audio": file, "fa_per_day": "0.5", **more}
             response = call("post", place, body=body, form=True, headers=a_token(world.user, "audio"))
         assert "'fa_per_day' does not exist here" in problem_of(response, 422)["what"]
+
+
+@pytest.mark.parametrize(
+    ("method", "place", "body"),
+    [
+        ("get", "/recordings?colour=red", None),
+        ("post", "/jobs?effort=quick", {"phrase": "hey compass"}),
+        ("post", "/inbox/confirm", {"samples": [1]}),
+    ],
+)
+def test_parameters_without_an_effect_are_refused(
+    call: Call, owner: User, method: str, place: str, body: dict[str, Any] | None
+) -> None:
+    response = call(method, place, body=body, headers=a_token(owner, "read", "train", "audio"))
+    assert "does not exist here" in problem_of(response, 422)["what"]
 
 
 def test_delete_removes_the_files(call: Call, world: World) -> None:

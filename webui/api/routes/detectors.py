@@ -15,7 +15,6 @@ from webui.access import owned, to_change, visible
 from webui.accounts.models import User
 from webui.api.authentication import caller, needs
 from webui.api.documentation import file_of
-from webui.api.endpoints import only_known
 from webui.api.idempotency import Made, creation
 from webui.api.paging import Page, Paging, page
 from webui.api.routes.jobs import job_out
@@ -254,7 +253,6 @@ def detect(
     scores: bool = Query(False, description="Also every score, and the outline of the waveform.", examples=[False]),
 ) -> HeardOut:
     """Return where the phrase occurs in a recording. The recording is not stored."""
-    only_known([*request.POST, *request.FILES], ("audio",))  # the options are in the address
     seen = a_version(request, detector_id, number)
     with place(caller(request).user), on_disk(audio) as path:
         result = listening.detect_in_file(seen, path, fa_per_day)
@@ -291,7 +289,6 @@ def add_wake(
     device: str = Form("", max_length=60, description="The name that the device gives itself.", examples=["kitchen"]),
 ) -> Made:
     """Put a device's recording into the inbox, sorted by a recognizer. The detector's user must have allowed this."""
-    only_known([*request.POST, *request.FILES], ("audio", "kind", "score", "device"))
     in_use = services.detector_of(caller(request).user, detector_id, to_change).current
     if in_use is None:
         raise Http404
@@ -314,7 +311,6 @@ def add_sample(
     end_s: float | None = Form(None, ge=0, description="The end of the sample; none: the end of the recording."),
 ) -> Made:
     """Put 0.3 to 10 seconds of audio into the inbox. By sending them you consent to their storage."""
-    only_known([*request.POST, *request.FILES], ("audio", "verdict", "start_s", "end_s"))
     changed = a_version(request, detector_id, number, to_change)
     with place(caller(request).user), on_disk(audio) as path:
         sample = listening.keep_stretch(

@@ -15,7 +15,6 @@ from pipeline.recordings.transcript import as_json
 from webui.access import owned, to_change, visible
 from webui.api.authentication import caller, needs
 from webui.api.documentation import file_of
-from webui.api.endpoints import only_known
 from webui.api.idempotency import Made, creation
 from webui.api.paging import Page, Paging, page
 from webui.api.recording_schemas import (
@@ -78,7 +77,6 @@ def create(
     summarize: bool = Form(True, examples=[True]),
 ) -> Made:
     """Store a recording and queue its transcription; its ``state`` is ready once the transcript exists."""
-    only_known([*request.POST, *request.FILES], ("audio", "engine", "language", "speakers", "diarize", "summarize"))
     user = caller(request).user
     options = {
         "engine": engine, "language": language, "speakers": speakers, "diarize": diarize, "summarize": summarize,

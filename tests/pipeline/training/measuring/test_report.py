@@ -161,6 +161,7 @@ SPLICE = {"bucket": "positive", "engine": "splice", "clips": 30}
 # The maker of the report, the change in it, and a text that it then has or, after "not ", lacks.
 RULES = [
     ({}, {}, "not No network learned"),
+    ({}, {"model.allow_confusables": True}, "was not raised to reject confusable phrases"),
     ({}, {}, "not phone model ("),
     ({}, {}, "not is in the test only"),
     ({"held_out": "espeak"}, {}, "The engine espeak is in the test only."),
