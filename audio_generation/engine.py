@@ -151,7 +151,7 @@ class Engine:
         """Return the voices of a language; called only if the engine is ready."""
         raise NotImplementedError
 
-    def find_kept_voices(self, language: str) -> list[Voice]:
+    def find_reserved_voices(self, language: str) -> list[Voice]:
         return []
 
     def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
@@ -229,13 +229,13 @@ class Engine:
                 f"{reason}.",
                 worded("./hark doctor shows what is missing."),
             ) from reason
-        reserved = self.find_kept_voices(language) if voices else []
+        reserved = self.find_reserved_voices(language) if voices else []
         self._named[language] = {voice.name: voice for voice in (*voices, *reserved)}
         return voices
 
-    def kept_voices(self, language: str) -> list[Voice]:
+    def reserved_voices(self, language: str) -> list[Voice]:
         """Return voices that ``voices`` omits, because they are reserved for measurements."""
-        return self.find_kept_voices(language) if self.available().ok else []
+        return self.find_reserved_voices(language) if self.available().ok else []
 
     def languages(self) -> set[str]:
         """Return its voices' languages ("de", "en-gb"); empty if it is not ready. Fast, like ``available``."""

@@ -59,7 +59,7 @@ def voices_for(language: str, engines: Sequence[str] | None = None, held_out: st
     reserved: dict[str, list[list[Voice]]] = {}
     for name in had:
         people: dict[str, list[Voice]] = {}
-        for voice in ready[name].kept_voices(language):
+        for voice in ready[name].reserved_voices(language):
             people.setdefault(voice.speaker, []).append(voice)
         if people:
             reserved[name] = list(people.values())

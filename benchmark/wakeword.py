@@ -36,7 +36,7 @@ from benchmark.wakeword_summary import (
     average,
     pooled,
     predictions,
-    promises,
+    threshold_accuracy,
 )
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.data_folder import atomic_path, data_folder, storing
@@ -542,7 +542,7 @@ def _with_facts(measured: Measured, bundle: Path, language: str, form: str) -> M
     notes = advise(measured.phrase, base_language(language)).notes
     measured.figures["warnings"] = sum(LEVELS[note.level] for note in notes)
     measured.figures["wanted_fa_per_hour"] = float(opened.manifest["default_fa_per_day"]) / 24
-    measured.figures["heard_in_training"] = heard_in_training(opened.manifest, measured.phrase)
+    measured.figures["training_overlap"] = training_overlap(opened.manifest, measured.phrase)
     return measured
 
 
@@ -565,7 +565,7 @@ def _tested(report: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
     return {}
 
 
-def heard_in_training(manifest: Mapping[str, Any], phrase: str) -> dict[str, Any]:
+def training_overlap(manifest: Mapping[str, Any], phrase: str) -> dict[str, Any]:
     """Return the recordings of this benchmark that a bundle was trained on, according to its manifest.
 
     Returns:
@@ -624,9 +624,9 @@ def bench_wakeword(
 
     Returns ``bundles`` {name: figures}, ``phrases`` {phrase: mean, range and pooled interval over its bundles},
     ``average`` over phrases with real recordings, ``predictions`` (predicted and measured misses of real people),
-    ``promises`` (intended and measured false alarms), ``devices`` {device: ``bundles``, ``phrases`` and ``average`` of
-    the bundles' files for it}, ``peers`` {"project: phrase": figures}, ``not_measured`` {what: why} and ``streams``
-    (the decoded audio). :func:`benchmark.wakeword_summary.table` formats them.
+    ``threshold_accuracy`` (intended and measured false alarms), ``devices`` {device: ``bundles``, ``phrases`` and
+    ``average`` of the bundles' files for it}, ``peers`` {"project: phrase": figures}, ``not_measured`` {what: why} and
+    ``streams`` (the decoded audio). :func:`benchmark.wakeword_summary.table` formats them.
 
     Raises:
         HarkError: there is nothing to measure, the real audio is missing, or a bundle cannot be used.
@@ -643,7 +643,7 @@ def bench_wakeword(
     measured = _measure_bundles(named, evaluation)
     figures: Figures = _of_form(measured.pop(""))
     figures["predictions"] = predictions(figures["bundles"])
-    figures["promises"] = promises(figures["bundles"])
+    figures["threshold_accuracy"] = threshold_accuracy(figures["bundles"])
     figures["devices"] = {device: _of_form(ones) for device, ones in measured.items()}
     if peers:
         figures["peers"] = {

@@ -183,7 +183,7 @@ def _rank_correlation(first: Sequence[float], second: Sequence[float]) -> float 
     return None if alike else float(stats.spearmanr(first, second).statistic)
 
 
-def promises(bundles: Mapping[str, Any]) -> Figures:
+def threshold_accuracy(bundles: Mapping[str, Any]) -> Figures:
     """Check whether shipped thresholds achieve their target false alarms per hour.
 
     Returns for each condition ``bundles`` {name: {wanted, got, kept, lost}}, and the number ``kept``, whose measured
@@ -238,7 +238,7 @@ def table(figures: Mapping[str, Any]) -> str:
                 f"correlation {_correlation(facts['rank_correlation'])}; that of the adviser's warnings "
                 f"{_correlation(facts['rank_correlation_of_warnings'])}."
             )
-    for condition, facts in figures["promises"].items():
+    for condition, facts in figures["threshold_accuracy"].items():
         if facts["bundles"]:
             lost = [row["lost"] for row in facts["bundles"].values() if row["lost"] is not None]
             lines.append(
@@ -252,7 +252,7 @@ def table(figures: Mapping[str, Any]) -> str:
                 )
             )
     for name, one in figures["bundles"].items():
-        training = one["heard_in_training"]
+        training = one["training_overlap"]
         if training["corpora"]:
             lines.append(f"USED IN TRAINING of {name}: {', '.join(training['corpora'])}; its figures are too good.")
         elif not training["known"]:

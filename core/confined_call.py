@@ -72,7 +72,7 @@ def called(
             raise RuntimeError(f"{place} ended with code {code}: {said.read().decode(errors='replace')}")
 
 
-def nonsense() -> HarkError:
+def invalid_answer() -> HarkError:
     """Return the error for an invalid answer: the file that a confined process reads may control it."""
     return HarkError(
         worded("The file could not be read."),
@@ -98,7 +98,7 @@ def _value(line: bytes) -> Any:
         else:
             return message["value"]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise nonsense() from error
+        raise invalid_answer() from error
     raise raised
 
 

@@ -46,7 +46,7 @@ def input_of(path: Path) -> list[str]:
 
 
 @contextmanager
-def listened_to(
+def run_decoder(
     command: Sequence[str], source: Path, timeout_s: float | None = None, text: bool = True
 ) -> Iterator[tuple[subprocess.Popen[Any], IO[bytes]]]:
     """Run a confined program that opens ``source`` for at most ``timeout_s``; yield it and the file of its stderr."""
@@ -100,7 +100,7 @@ def decoded(
     """
     by_ffmpeg = have_ffmpeg()
     command = _by_ffmpeg(path, start_s, seconds) if by_ffmpeg else by_libsndfile("decode", path, start_s, seconds)
-    with listened_to(command, path, timeout_s, text=False) as (process, said):
+    with run_decoder(command, path, timeout_s, text=False) as (process, said):
         assert process.stdout is not None
         header = process.stdout.read(AU_HEADER.size)
         if len(header) == AU_HEADER.size:

@@ -152,7 +152,7 @@ class AudioDataset:
             batch[row, :missing] = part[0] if len(part) else 0.0  # a short segment is padded with its first frame
         return batch
 
-    def told_at(self, index: np.ndarray, end: np.ndarray) -> np.ndarray:
+    def teacher_logits(self, index: np.ndarray, end: np.ndarray) -> np.ndarray:
         """Return the teacher's logits [batch] for the same windows; NaN where it has none."""
         if self.soft_logits is None:
             return np.full(len(index), np.nan, np.float32)
@@ -233,6 +233,6 @@ class BatchSampler:
         chosen = self.negatives[np.searchsorted(self._cumulative, rng.random(rest))]
         add(chosen, data.random_ends(chosen, rng), 0.0)
         segments, last = np.concatenate(index), np.concatenate(ends)
-        drawn = data.windows(segments, last), np.concatenate(labels), data.told_at(segments, last)
+        drawn = data.windows(segments, last), np.concatenate(labels), data.teacher_logits(segments, last)
         windows, truth, soft_logits = (torch.from_numpy(part) for part in drawn)
         return windows, truth, soft_logits

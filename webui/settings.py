@@ -351,7 +351,7 @@ LOGGING = {
         "json": {"()": "webui.watching.logs.JsonLines"},
     },
     "filters": {
-        "in a line": {"()": "webui.http.errors.InALine"},
+        "in a line": {"()": "webui.http.errors.OneLineLogFilter"},
         "no address": {"()": "webui.watching.logs.NoAddress"},
     },
     "handlers": {

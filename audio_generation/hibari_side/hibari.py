@@ -37,7 +37,7 @@ class Hibari(Engine):
         }
         return [self._voice(name, who) for name, who in people.items()]
 
-    def find_kept_voices(self, language: str) -> list[Voice]:
+    def find_reserved_voices(self, language: str) -> list[Voice]:
         names = [f"{kind}-{FIRST_KEPT + number}" for kind, count in KEPT.items() for number in range(count)]
         return [self._voice(name, f"hibari-{name}") for name in names if speaks("en-us", language)]
 

@@ -47,7 +47,7 @@ class KokoroInt8(Engine):
     def find_voices(self, language: str) -> list[Voice]:
         return self._voices([name for name in styles() if name not in KEPT], language)
 
-    def find_kept_voices(self, language: str) -> list[Voice]:
+    def find_reserved_voices(self, language: str) -> list[Voice]:
         return self._voices(KEPT, language)
 
     def _voices(self, names: Sequence[str], language: str) -> list[Voice]:

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from core.confined_call import called, nonsense
+from core.confined_call import called, invalid_answer
 from pipeline.corpora.layouts import layout_of
 from pipeline.corpora.layouts.utterance import OUTSIDE, Utterance, lies_below
 from pipeline.corpora.licences import licence_of
@@ -44,7 +44,7 @@ def listed_corpus(folder: Path, own: bool) -> Listing:
 
     first = next(lines(), None)
     if not isinstance(first, list) or len(first) != 3:
-        raise nonsense()
+        raise invalid_answer()
     layout_name, said, said_by = map(str, first)
     return Listing(layout_name, said, said_by, lambda: (_utterance(folder, line) for line in islice(lines(), 1, None)))
 
@@ -61,7 +61,7 @@ def told(folder: str) -> Iterator[Any]:
 def _utterance(folder: Path, values: Any) -> Utterance:
     """Validate an utterance of the confined process, which a corpus may control. Raises HarkError."""
     if not isinstance(values, dict) or set(values) != {field.name for field in fields(Utterance)}:
-        raise nonsense()
+        raise invalid_answer()
     audio = Path(str(values["audio"]))
     utterance = Utterance(
         audio, _word(values["text"]), str(values["speaker"]), _word(values["language"]), _word(values["licence"]),
@@ -82,5 +82,5 @@ def _time(value: Any) -> float | None:
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if not math.isfinite(seconds):
-        raise nonsense()
+        raise invalid_answer()
     return seconds

@@ -22,9 +22,9 @@ import numpy as np
 import soundfile
 
 from core.audio_file import SAMPLE_RATE, missing_seconds, resampled
-from core.confined_call import nonsense
+from core.confined_call import invalid_answer
 from core.data_folder import atomic_path, storing
-from core.decoding import NotDecoded, by_libsndfile, decoded, have_ffmpeg, input_of, last_words, listened_to
+from core.decoding import NotDecoded, by_libsndfile, decoded, have_ffmpeg, input_of, last_words, run_decoder
 from core.errors import HarkError
 from core.events import Reporter, silent_reporter
 from core.settings_file import positive_number
@@ -315,7 +315,7 @@ def _probe(path: Path, limits: MediaLimits | None = None) -> tuple[MediaFacts, f
     try:
         facts, container = _ffprobe(path) if have_ffmpeg() else _libsndfile_facts(path)
     except (AttributeError, TypeError, ValueError) as error:
-        raise nonsense() from error
+        raise invalid_answer() from error
     if not 1 <= facts.channels <= MOST_CHANNELS:
         raise _not_audio(worded("Its header gives %(channels)s channels.", channels=facts.channels))
     if not LOWEST_RATE <= facts.sample_rate <= HIGHEST_RATE:
@@ -368,7 +368,7 @@ def _number(text: object) -> float:
 def _run_probe(command: list[str], path: Path) -> tuple[Any, str]:
     """Run a program on a file; return its JSON (None if invalid) and last error line. Raises HarkError on time-out."""
     started = time.monotonic()
-    with listened_to(command, path, PROBE_TIMEOUT_S) as (process, stderr):
+    with run_decoder(command, path, PROBE_TIMEOUT_S) as (process, stderr):
         assert process.stdout is not None
         text = process.stdout.read(1_000_000)
         code = process.wait()

@@ -23,13 +23,22 @@ from benchmark.wakeword import (
     count_alarms,
     count_duplicates,
     fires,
-    heard_in_training,
     recordings_of,
     score_stream,
     threshold_at,
+    training_overlap,
     without,
 )
-from benchmark.wakeword_summary import REAL, SYNTHESIZED, Measured, average, pooled, predictions, promises, table
+from benchmark.wakeword_summary import (
+    REAL,
+    SYNTHESIZED,
+    Measured,
+    average,
+    pooled,
+    predictions,
+    table,
+    threshold_accuracy,
+)
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.errors import HarkError
 from core.events import Event, Reporter
@@ -175,7 +184,7 @@ def test_false_alarms_are_compared_with_the_accepted_rate(got: tuple[float, floa
     shipped = {"fa_per_hour": dict(zip(("value", "low", "high"), got)), "miss_rate": {"value": 0.3}}
     condition = {"as_shipped": shipped, "at_fa_per_hour": {"0.5": {"miss_rate": {"value": 0.1}}}}
     bundle = {"wanted_fa_per_hour": 0.5, "conditions": {"clean": condition, "kitchen": condition}}
-    told = promises({"one": bundle})["kitchen"]
+    told = threshold_accuracy({"one": bundle})["kitchen"]
     assert told["kept"] == int(kept) == int(told["bundles"]["one"]["kept"])
     assert told["bundles"]["one"]["lost"] == pytest.approx(0.2)
 
@@ -406,7 +415,7 @@ def test_phrases_count_alike_in_the_average_and_synthesized_ones_do_not() -> Non
     ],
 )
 def test_recordings_used_in_training_are_found(manifest: dict[str, Any], heard: list[str], known: bool) -> None:
-    assert heard_in_training(manifest, "smart mirror") == {"corpora": heard, "known": known}
+    assert training_overlap(manifest, "smart mirror") == {"corpora": heard, "known": known}
 
 
 def test_the_table_names_recordings_used_in_training(shared: Path, tmp_path: Path) -> None:

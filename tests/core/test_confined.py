@@ -125,7 +125,7 @@ def test_the_secrets_of_a_portal_and_its_database_are_out_of_reach(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The portal's data folder lies at its default place, beside the code."""
-    from core.decoding import listened_to
+    from core.decoding import run_decoder
 
     data = tmp_path / "data"
     (data / "portal").mkdir(parents=True)
@@ -138,7 +138,7 @@ def test_the_secrets_of_a_portal_and_its_database_are_out_of_reach(
     code += "    except OSError as error:\n        print(error.strerror)\nprint(sorted(os.environ))"
     command = [sys.executable, "-I", "-c", code, *map(str, [upload, *hidden, REPOSITORY / ".env", REPOSITORY / "data"])]
     monkeypatch.setenv("HARK_SECRET_FOR_TEST", "secret")
-    with listened_to(command, upload) as (process, _):
+    with run_decoder(command, upload) as (process, _):
         assert process.stdout is not None
         said = process.stdout.read().splitlines()
     assert said[0] == "sound" and set(said[1:3]) == {"Permission denied"}

@@ -173,7 +173,7 @@ def test_a_teacher_tells_of_the_end_of_each_window(store: FeatureStore, tmp_path
     index, end = np.asarray([10, 10, 11]), np.asarray([500, 10**6, 300])
     last = dataset.first[index] + np.minimum(end, dataset.length[index]) - 1
     expected = np.where(last % 7 == 0, np.nan, last % 1000)
-    np.testing.assert_array_equal(dataset.told_at(index, end), expected)
+    np.testing.assert_array_equal(dataset.teacher_logits(index, end), expected)
     _, _, logits = BatchSampler(dataset, RECIPE, 64, np.random.default_rng(0)).draw()
     assert logits.shape == (64,) and 0 < int(logits.isnan().sum()) < 32
 

@@ -55,7 +55,7 @@ class Choir:
             for part in ("alto", "bass")
         ]
 
-    def kept_voices(self, language: str) -> list[Voice]:
+    def reserved_voices(self, language: str) -> list[Voice]:
         return []
 
     def languages(self) -> set[str]:

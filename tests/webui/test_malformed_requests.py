@@ -16,7 +16,7 @@ from tests.support.failing_database import FULL, LOCKED, database_fails
 from tests.support.portal_users import PASSWORD
 from tests.support.sounds import noise, upload
 from webui.accounts.models import User
-from webui.http.errors import InALine
+from webui.http.errors import OneLineLogFilter
 from webui.jobs.models import Job
 
 pytestmark = pytest.mark.django_db
@@ -111,7 +111,7 @@ def test_a_locked_database_is_reported_with_when_to_try_again(
         with database_fails(LOCKED, "SELECT"):
             answer = client.get(address, headers=headers)
     assert answer.status_code == 503 and answer.headers["Retry-After"] == "30", answer.content
-    assert all(InALine().filter(record) and record.exc_info is None for record in caplog.records)
+    assert all(OneLineLogFilter().filter(record) and record.exc_info is None for record in caplog.records)
     assert "ERROR" not in {record.levelname for record in caplog.records}
 
 
@@ -141,4 +141,4 @@ def test_a_fault_of_harks_own_keeps_its_traceback() -> None:
         raise RuntimeError("a bug")
     except RuntimeError as error:
         record = logging.LogRecord("x", logging.ERROR, "f", 1, "failed", (), (type(error), error, error.__traceback__))
-    assert InALine().filter(record) and record.exc_info
+    assert OneLineLogFilter().filter(record) and record.exc_info

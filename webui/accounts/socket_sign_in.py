@@ -25,7 +25,7 @@ from webui.translation import explained, language_of
 WAIT_S = 5.0  # for the first message, without a session
 LOOK_EVERY_S = 5.0  # between checks that the user may still be connected
 LONGEST_FIRST = 8_000  # characters
-MOST_OF_A_USER = 20  # sockets at once: each polls the database
+MAX_PER_USER = 20  # sockets at once: each polls the database
 UNKNOWN, MAY_NOT, NOT_YOURS, TOO_MANY = 4401, 4403, 4404, 4429  # close codes
 
 _open: dict[SignsIn, int] = {}  # the user of each; the web server is one process, and counts on one thread
@@ -142,7 +142,7 @@ class SignsIn(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     def _is_counted(self, user: User) -> bool:
         """Count the socket among the user's; False if they have too many already."""
-        if list(_open.values()).count(user.pk) >= MOST_OF_A_USER:
+        if list(_open.values()).count(user.pk) >= MAX_PER_USER:
             return False
         _open[self] = user.pk
         return True
@@ -206,7 +206,7 @@ class SignsIn(AsyncWebsocketConsumer):  # type: ignore[misc]
             await self.close(NOT_YOURS)
         elif not self._is_counted(user):
             many = HarkError(
-                "Too many sockets are open.", f"A user can have {MOST_OF_A_USER}.", "Close one, then try again."
+                "Too many sockets are open.", f"A user can have {MAX_PER_USER}.", "Close one, then try again."
             )
             await self._refuse(many, TOO_MANY)
         else:

@@ -8,7 +8,7 @@ from typing import Literal
 from ninja import Field, Schema
 from pydantic import AliasChoices
 
-from webui.api.schemas import WHEN, Wish, name_of_user
+from webui.api.schemas import WHEN, RequestBody, name_of_user
 from webui.organizations.models import Role
 from webui.organizations.services import LONGEST_NAME
 
@@ -18,13 +18,13 @@ MOST = 2**62
 RoleName = Literal[*Role.values]  # type: ignore[valid-type]
 
 
-class OrganizationIn(Wish):
+class OrganizationIn(RequestBody):
     """The name of an organization."""
 
     name: str = Field(max_length=LONGEST_NAME, examples=["Harbour"])
 
 
-class QuotaIn(Wish):
+class QuotaIn(RequestBody):
     """The quota of all its people together; null and 0: no limit."""
 
     disk_bytes: int | None = Field(None, ge=0, le=MOST, examples=[200_000_000_000])
@@ -48,7 +48,7 @@ class OrganizationOut(Schema):
     quota_is_fixed: bool = Field(description="The owner of Hark has set it.", examples=[False])
 
 
-class RoleIn(Wish):
+class RoleIn(RequestBody):
     """The role of a person."""
 
     role: RoleName = Field(examples=["member"])
@@ -80,7 +80,7 @@ class InvitationMadeOut(InvitationOut):
     link: str = Field(examples=["https://hark.example.org/organizations/join/..."])
 
 
-class JoinIn(Wish):
+class JoinIn(RequestBody):
     """The end of an invitation's link."""
 
     secret: str = Field(max_length=100, examples=[SECRET])

@@ -10,7 +10,7 @@ from ninja import Field, Schema
 from pydantic import AliasChoices
 
 from pipeline.recordings.captions import FORMATS
-from webui.api.schemas import JOB_ID, WHEN, Explained, Wish, name_of_user
+from webui.api.schemas import JOB_ID, WHEN, Explained, RequestBody, name_of_user
 
 RECORDING_ID = "0c1f6a52-4f0e-4b7e-9a53-1a2b3c4d5e6f"
 SAID = "We ship the compass on Friday."
@@ -83,19 +83,19 @@ class TranscriptOut(Schema):
     )  # fmt: skip
 
 
-class SpeakersIn(Wish):
+class SpeakersIn(RequestBody):
     """The number of speakers."""
 
     speakers: int | None = Field(None, ge=1, le=20, description="None: estimated.", examples=[2])
 
 
-class SpeakerIn(Wish):
+class SpeakerIn(RequestBody):
     """The name of a speaker."""
 
     name: str = Field(max_length=100, description='"" restores the id.', examples=["Paula"])
 
 
-class VoiceIn(Wish):
+class VoiceIn(RequestBody):
     """A voice to remember."""
 
     name: str = Field("", max_length=100, description='"": the name of the speaker.', examples=["Paula"])
@@ -108,7 +108,7 @@ class VoicesOut(Schema):
     voices: list[str] = Field(examples=[["Paula"]])
 
 
-class PassageSpeakerIn(Wish):
+class PassageSpeakerIn(RequestBody):
     """The speaker of a passage."""
 
     speaker: str | None = Field(
@@ -164,7 +164,7 @@ class HitsOut(Schema):
     items: list[HitOut]
 
 
-class QuestionIn(Wish):
+class QuestionIn(RequestBody):
     """A question about one recording or all."""
 
     question: str = Field(max_length=4000, examples=["When do we ship the compass?"])

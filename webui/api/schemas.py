@@ -31,7 +31,7 @@ def name_of_user(thing: Any) -> str:
     return str(getattr(user, "username", user))
 
 
-class Wish(Schema):
+class RequestBody(Schema):
     """A request body, in which unknown names are errors."""
 
     model_config = ConfigDict(extra="forbid")
@@ -141,7 +141,7 @@ def _choices() -> dict[str, Any]:
     return fields
 
 
-class RunIn(create_model("Choices", __base__=Wish, **_choices())):  # type: ignore[misc]
+class RunIn(create_model("Choices", __base__=RequestBody, **_choices())):  # type: ignore[misc]
     """The choices of a training run."""
 
 
@@ -247,13 +247,13 @@ class VersionOut(Schema):
     note: str = Field(description="The user's own words.", examples=["with the recordings of May"])
 
 
-class NoteIn(Wish):
+class NoteIn(RequestBody):
     """A note about a version."""
 
     note: str = Field(max_length=LONGEST_NOTE, examples=["with the recordings of May"])
 
 
-class WakesIn(Wish):
+class WakesIn(RequestBody):
     """Permission for devices to send clips."""
 
     allowed: bool = Field(examples=[True])
@@ -372,7 +372,7 @@ class ClipOut(Schema):
     state: str = Field(examples=["ready"])
 
 
-class ClipChangeIn(Wish):
+class ClipChangeIn(RequestBody):
     """Changes of a clip; omitted fields stay."""
 
     text: str | None = Field(None, max_length=2000, description="The transcript.", examples=["Hey, compass!"])
@@ -411,7 +411,7 @@ class MeOut(Schema):
     scopes: list[str] = Field(examples=[["read", "train"]])
 
 
-class TokenIn(Wish):
+class TokenIn(RequestBody):
     """A new API token."""
 
     name: str = Field(max_length=100, description="What the token is for.", examples=["home assistant"])
@@ -440,7 +440,7 @@ class TokenMadeOut(TokenOut):
     token: str = Field(examples=["hark_Ab3dE6g..."])
 
 
-class PairIn(Wish):
+class PairIn(RequestBody):
     """Name (or e-mail address) and password."""
 
     name: str = Field(max_length=254, examples=["olivia"])
@@ -450,7 +450,7 @@ class PairIn(Wish):
     )
 
 
-class RefreshIn(Wish):
+class RefreshIn(RequestBody):
     """A refresh token."""
 
     refresh: str = Field(max_length=4096, examples=["eyJhbGciOiJIUzI1NiIs..."])
@@ -467,7 +467,7 @@ class PairOut(Schema):
 # Webhooks
 
 
-class WebhookIn(Wish):
+class WebhookIn(RequestBody):
     """An address to notify when jobs end."""
 
     url: str = Field(max_length=500, examples=["https://example.org/hark"])
@@ -506,14 +506,14 @@ class DeliveryOut(Schema):
 # Users
 
 
-class UserIn(Wish):
+class UserIn(RequestBody):
     """A new user."""
 
     name: str = Field(max_length=150, description="Letters, digits and . + - _ only.", examples=["paula"])
     email: str = Field("", max_length=254, description="Optional; the user can also sign in with it.", examples=[""])
 
 
-class UserChangeIn(Wish):
+class UserChangeIn(RequestBody):
     """Permission to sign in."""
 
     is_active: bool = Field(examples=[True])

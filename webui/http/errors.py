@@ -133,7 +133,7 @@ def broken() -> HarkError:
     )
 
 
-class InALine(logging.Filter):
+class OneLineLogFilter(logging.Filter):
     """Logs malformed requests, full disks and locked databases in a line without traceback; 503 is only a warning."""
 
     def filter(self, record: logging.LogRecord) -> bool:

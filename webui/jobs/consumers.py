@@ -23,7 +23,7 @@ UNREADABLE = 1007  # close code
 LARGEST_ID = 2**63 - 1
 
 
-class TellsInALanguage(SignsIn, AsyncJsonWebsocketConsumer):
+class LocalizedConsumer(SignsIn, AsyncJsonWebsocketConsumer):
     """Follows something in a task until the client disconnects; ``{"language": "de"}`` sets the language."""
 
     language = "en"
@@ -52,7 +52,7 @@ class TellsInALanguage(SignsIn, AsyncJsonWebsocketConsumer):
             self.following.cancel()
 
 
-class JobConsumer(TellsInALanguage):
+class JobConsumer(LocalizedConsumer):
     """Sends what is new about one job twice a second until it has ended: ``{"job", "events", "last", "more"}``.
 
     It reads the database, as polling does, so it needs no message broker, and nothing is lost while it is disconnected.
@@ -99,7 +99,7 @@ class JobConsumer(TellsInALanguage):
         return bool(Job.objects.visible_to(user).filter(id=self.job_id).exists())
 
 
-class JobsConsumer(TellsInALanguage):
+class JobsConsumer(LocalizedConsumer):
     """Sends all jobs of a user: ``{"jobs": [...], "gone": [ids]}``.
 
     At first the active jobs and the newest ended ones, then each changed job, and the ids of deleted ones. A job looks

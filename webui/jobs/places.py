@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from webui.accounts.models import User
 from webui.http.errors import StatusError
 
-MOST_AT_ONCE, MOST_OF_A_USER = 8, 4
+MOST_AT_ONCE, MAX_PER_USER = 8, 4
 
 _requests: Counter[int] = Counter()  # waiting requests by user; the web server is one process
 _counting = threading.Lock()
@@ -20,8 +20,8 @@ _counting = threading.Lock()
 def place(user: User) -> Iterator[None]:
     """Hold a place among the waiting requests during the block. Raises StatusError (429) if there is none left."""
     with _counting:
-        if _requests[user.pk] >= MOST_OF_A_USER:
-            raise _busy(f"{MOST_OF_A_USER} of your own requests are in progress.")
+        if _requests[user.pk] >= MAX_PER_USER:
+            raise _busy(f"{MAX_PER_USER} of your own requests are in progress.")
         if _requests.total() >= MOST_AT_ONCE:
             raise _busy(f"{MOST_AT_ONCE} requests of others are in progress.")
         _requests[user.pk] += 1

@@ -30,7 +30,7 @@ from webui.trainer.models import Detector
 from webui.transactions import serialized
 
 LONGEST_NAME = 100
-MOST_OF_A_USER = 20  # organizations of a user
+MAX_PER_USER = 20  # organizations of a user
 MOST_OPEN = 50  # open invitations of an organization
 
 Thing = Detector | Recording
@@ -134,10 +134,10 @@ def _checked_name(name: str) -> str:
 
 
 def _check_number(user: User) -> None:
-    if Membership.objects.filter(user=user).count() >= MOST_OF_A_USER:
+    if Membership.objects.filter(user=user).count() >= MAX_PER_USER:
         raise HarkError(
             _("You are in too many organizations."),
-            _("A user can be in %(most)d.") % {"most": MOST_OF_A_USER},
+            _("A user can be in %(most)d.") % {"most": MAX_PER_USER},
             _("Leave one of them first."),
         )
 

@@ -60,10 +60,10 @@ EXPECTED_NATS = 4.0
 # misrecognized; 4 of 32 chunks of meetings and calls, of at most 3 s; none of 300 read sentences; all of 21 chunks of
 # white noise, and 75 of 89 recordings of noises without a check by silero-vad.
 LEAST_SURE = -2.5
-# If the language is unknown, words count as English if they reach this sureness or this mean confidence; those of a short
-# chunk, if sureness plus the mean log-probability of the tokens reaches LEAST_SHORT_ENGLISH. Of 229 recordings of 1 to
-# 60 s in German, Spanish, French and Mandarin, 16 had such words ("six", "Beijing" ...). Of 258 in English (sentences,
-# names, commands, meetings, learners) all but 41 had, and nearly all of these were misrecognized.
+# If the language is unknown, words count as English if they reach this sureness or this mean confidence; those of a
+# short chunk, if sureness plus the mean log-probability of the tokens reaches LEAST_SHORT_ENGLISH. Of 229
+# recordings of 1 to 60 s in German, Spanish, French and Mandarin, 16 had such words ("six", "Beijing" ...). Of 258 in
+# English (sentences, names, commands, meetings, learners) all but 41 had, and nearly all of these were misrecognized.
 LEAST_ENGLISH, LEAST_ENGLISH_CONFIDENCE = -1.5, 0.55
 SHORT_S, LEAST_SHORT_ENGLISH = 3.0, -2.0
 LEAST_CONFIDENCE = 1e-5  # minimum confidence of an alignment, which avoids the logarithm of 0

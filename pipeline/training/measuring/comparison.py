@@ -144,7 +144,7 @@ def _compare(runs: Sequence[str], data: Path, folder: Path, reporter: Reporter) 
         )
     config = versions[0].config
     with Library(data) as library:
-        clips = unheard(versions, library, config)
+        clips = unseen_clips(versions, library, config)
         marked = marked_audio(library, config.phrase, config.language)
     if not (clips["label"] == 1).any():
         raise HarkError(
@@ -209,7 +209,7 @@ def _open(runs: Sequence[str], data: Path) -> tuple[list[Trained], dict[str, str
     return versions, left_out
 
 
-def unheard(versions: Sequence[Trained], library: Library, config: RunConfig) -> pd.DataFrame:
+def unseen_clips(versions: Sequence[Trained], library: Library, config: RunConfig) -> pd.DataFrame:
     """Return the clips (:data:`CLIP_COLUMNS`, all in the split "test") that none of the versions was trained on.
 
     Neither the recording nor anybody who speaks in it was in the training or validation of any of them. Texts need

@@ -107,7 +107,7 @@ def test_voices_reserved_for_measuring_speak_first(
     kept = [
         replace(voice, name=f"kept {voice.name}", speaker=f"kept {n}") for n, voice in enumerate(choir.voices("en"))
     ]
-    choir.kept_voices = lambda language: kept
+    choir.reserved_voices = lambda language: kept
     found = confusables._voices("en", {})["choir"]
     assert listed and all(not name.startswith("kept") for name in listed)
     assert sorted(voice.name for one in found for voice in one) == sorted(voice.name for voice in kept)
@@ -115,8 +115,8 @@ def test_voices_reserved_for_measuring_speak_first(
 
 @pytest.mark.parametrize("engine", [Hibari(), KokoroInt8()])
 def test_no_run_uses_a_reserved_voice(engine: Engine) -> None:
-    listed, kept = engine.find_voices("en"), engine.find_kept_voices("en")
+    listed, kept = engine.find_voices("en"), engine.find_reserved_voices("en")
     assert len({voice.speaker for voice in kept}) >= 12
     assert not {voice.name for voice in kept} & {voice.name for voice in listed}
     assert not {voice.speaker for voice in kept} & {voice.speaker for voice in listed}
-    assert engine.find_kept_voices("de") == []
+    assert engine.find_reserved_voices("de") == []

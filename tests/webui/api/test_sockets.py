@@ -246,7 +246,7 @@ def test_what_is_sent_wrong_closes_the_socket_with_a_code(
 def test_one_user_s_sockets_leave_room_for_the_others(
     world: World, other: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("webui.accounts.socket_sign_in.MOST_OF_A_USER", 2, raising=False)
+    monkeypatch.setattr("webui.accounts.socket_sign_in.MAX_PER_USER", 2, raising=False)
     token, another = token_of(world.user), token_of(other)
     page = Program("/ws/jobs", browser=browser_of(world.user))
     first, second = signed_in("/ws/jobs", token), signed_in("/ws/jobs", token)

@@ -168,8 +168,8 @@ def test_busy_models_are_reported_as_busy(
 def test_only_so_many_wait_at_once(
     program: Client, owner: User, recording_file: Path, asked: Asked, whose: str
 ) -> None:
-    most = places.MOST_OF_A_USER if whose == "own" else places.MOST_AT_ONCE
-    assert places.MOST_OF_A_USER < places.MOST_AT_ONCE  # one user leaves places for the others
+    most = places.MAX_PER_USER if whose == "own" else places.MOST_AT_ONCE
+    assert places.MAX_PER_USER < places.MOST_AT_ONCE  # one user leaves places for the others
     with ExitStack() as taken:
         for n in range(most):
             taken.enter_context(places.place(owner if whose == "own" else User(pk=1000 + n)))

@@ -19,7 +19,7 @@ from tests.support.untrained_bundle import keyword_hmm_bundle, spoken
 from webui.accounts.models import User
 from webui.accounts.services import create_token
 from webui.jobs.models import Job
-from webui.jobs.places import MOST_OF_A_USER, place
+from webui.jobs.places import MAX_PER_USER, place
 from webui.listening import services
 from webui.listening.models import Sample
 from webui.trainer.models import Detector, Version
@@ -170,7 +170,7 @@ def test_listening_to_files_has_places(client: Client, owner: User, version: Ver
         return found
 
     with ExitStack() as going:
-        for _ in range(MOST_OF_A_USER):
+        for _ in range(MAX_PER_USER):
             going.enter_context(place(owner))
         assert answers() == [429] * 4
     assert answers() == [200, 200, 200, 201]

@@ -136,7 +136,7 @@ def test_names(house: House) -> None:
 
 
 def test_a_user_is_in_a_number_of_organizations(house: House) -> None:
-    for number in range(services.MOST_OF_A_USER - 1):  # beside the one that otto has
+    for number in range(services.MAX_PER_USER - 1):  # beside the one that otto has
         services.create(user=house["otto"], name=f"Number {number}")
     with pytest.raises(HarkError, match="too many"):
         services.create(user=house["otto"], name="Another")

@@ -24,7 +24,7 @@ from model.phones import outputs_of
 from model.shipped_weights import shipped_backbone
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.clips.examples import clip_row
-from pipeline.training.measuring.comparison import COMPARISON, Trained, compare_versions, unheard
+from pipeline.training.measuring.comparison import COMPARISON, Trained, compare_versions, unseen_clips
 from pipeline.training.negatives.negative_set import NegativePiece
 from pipeline.training.negatives.negative_speech import NegativeSpeech
 from pipeline.training.planning.config import BUCKETS, RunConfig
@@ -82,7 +82,7 @@ def test_only_recordings_that_no_version_was_trained_on_are_scored(tmp_path: Pat
         )  # fmt: skip
         library.set_state([rejected], "rejected")
         library.delete_clips([gone])
-        found = unheard([new, old], library, CONFIG)
+        found = unseen_clips([new, old], library, CONFIG)
         # "changed" says the phrase in the training of the new one, the cut is of a recording that it was trained on,
         # and who gave a take for training is heard there; a take that came after both is nobody's.
         assert set(found["clip_id"]) == {both, river, mine, later}
