@@ -360,6 +360,11 @@ class Library:
         condition = f"id IN (SELECT id FROM ({newest}) AS newest)"
         return self._select(condition, [f"{run}:", f"{run};", limit], ClipQuery())
 
+    def request_ids_of(self, run: str) -> set[str]:
+        """Return the request ids of all clips, also rejected ones, that a run of this name generated."""
+        query = "SELECT request_id FROM clip WHERE request_id > ? AND request_id < ?"
+        return self._column(query, [f"{run}:", f"{run};"])
+
     def clips_of_requests(self, ids: Collection[str]) -> dict[str, Clip]:
         """Return the ready clips of request ids, by request id."""
         clips = self._select("request_id IN (SELECT value FROM json_each(?))", [_plain_list(ids)], ClipQuery())

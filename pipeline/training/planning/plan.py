@@ -6,9 +6,10 @@ from clips: the phrase and what resembles it are in its test, and ordinary speec
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,11 @@ VALIDATION_POSITIVES = 150  # of a calibrated retraining: they show the cost of 
 
 @dataclass(frozen=True)
 class PlannedRequest:
-    """One clip to generate. Its id names the run and its place there, so that a killed run generates it only once."""
+    """One clip to generate.
+
+    Its id names the run and its place there, so that a killed run generates it only once. When the plan is made, no
+    clip of the library has it, even if a deleted run had the same name.
+    """
 
     request_id: str
     bucket: str
@@ -259,7 +264,7 @@ def _share(engine: str, people: int, slow_clip_s: float) -> float:
 
 
 def draw_requests(
-    prefix: str,
+    ids: Iterator[str],
     bucket: str,
     split: str,
     texts: Sequence[str],
@@ -272,19 +277,19 @@ def draw_requests(
     """Draw ``count`` requests of a split, the texts with the fewest clips first, each by a voice of the split.
 
     Args:
-        prefix: of the requests' ids.
+        ids: of the requests, at least ``count``.
         existing: clips that the run uses already, by text.
     """
     have = np.asarray([existing.get(text, 0) for text in texts], dtype=np.int64)
     requests = []
-    for number in range(count):
+    for request_id in itertools.islice(ids, count):
         # Ties are broken by rank: the first texts are the best ones.
         index = int(np.argmin(have))
         have[index] += 1
         slow_clip_s = SLOW_LEARNED_CLIP_S if splits.trains else SLOW_CLIP_S
         engine, voice = draw_voice(splits.voices[split], rng, slow_clip_s)
         settings = engines[engine].draw_settings(voice, rng)
-        requests.append(PlannedRequest(f"{prefix}{number}", bucket, split, engine, voice.name, texts[index], settings))
+        requests.append(PlannedRequest(request_id, bucket, split, engine, voice.name, texts[index], settings))
     return requests
 
 
@@ -309,7 +314,8 @@ def make_plan(config: RunConfig, texts_of: Mapping[str, Sequence[PhraseText]], r
     if not config.learns:
         recorded = dict.fromkeys(recorded, "test")
     splits = replace(splits, speaker_split={**splits.speaker_split, **recorded})
-    buckets = _Buckets(run, config, engines, splits, Chooser(config, library, splits, engines))
+    chooser = Chooser(config, library, splits, engines)
+    buckets = _Buckets(run, library.request_ids_of(run), config, engines, splits, chooser)
     for bucket in BUCKETS:
         buckets.plan(bucket, texts_of[bucket])
     return Plan(
@@ -354,6 +360,7 @@ class _Buckets:
     """The plan of the buckets, one after another, so that each clip of the library is used once."""
 
     run: str
+    used_ids: Collection[str]  # of clips that an earlier run of this name generated
     config: RunConfig
     engines: Mapping[str, Engine]
     splits: VoiceSplits
@@ -406,10 +413,11 @@ class _Buckets:
             if texts[split]:
                 have = Counter(clip.text_normalized for planned, clip in chosen if planned.split == split)
                 existing = {text: have[normalize(text, self.config.language)] for text in texts[split]}
+                ids = (f"{self.run}:{bucket}:{split}-{number}" for number in itertools.count())
+                unused = (each for each in ids if each not in self.used_ids)
                 drawn += draw_requests(
-                    f"{self.run}:{bucket}:{split}-", bucket, split, texts[split], count, self.splits, self.engines,
-                    rng, existing,
-                )  # fmt: skip
+                    unused, bucket, split, texts[split], count, self.splits, self.engines, rng, existing
+                )
         return drawn
 
 

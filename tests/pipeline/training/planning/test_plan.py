@@ -169,13 +169,15 @@ def test_a_calibrated_detector_is_tested_on_people_but_not_on_its_own_errors(
     assert (row.reused, row.mined, row.generate) == (0, 2, tiny_effort.test_clips - 2)
 
 
-def test_what_is_there_is_reused_and_a_few_new_clips_are_always_made(library: Library) -> None:
+@pytest.mark.parametrize("run", ["run-2", "run-1"], ids=["another run", "a run named like a deleted one"])
+def test_what_is_there_is_reused_and_a_few_new_clips_are_always_made(library: Library, run: str) -> None:
     first = plan_of(library)
     speak(first, library)
-    second = plan_of(library, run="run-2")
+    second = plan_of(library, run=run)
     for before, now in zip(first.buckets, second.buckets):
         assert now.texts == before.texts
         assert now.generate == GROWTH and now.reused == min(now.target, before.generate)
+    assert remaining(second.requests, library) == list(second.requests)
     assert not {r.request_id for r in first.requests} & {r.request_id for r in second.requests}
 
 
@@ -198,7 +200,8 @@ def test_texts_with_few_clips_come_first(choirs: dict[str, Choir]) -> None:
     splits = split_voices({name: engine.voices("en") for name, engine in choirs.items()})
     existing = {"one": 5, "two": 1, "three": 0, "four": 2}
     rng = np.random.default_rng(0)
-    requests = draw_requests("r:", "confusable", "train", list(existing), 8, splits, choirs, rng, existing)
+    ids = (f"r:{number}" for number in range(8))
+    requests = draw_requests(ids, "confusable", "train", list(existing), 8, splits, choirs, rng, existing)
     counts = {text: existing[text] + sum(r.text == text for r in requests) for text in existing}
     assert counts == {"one": 5, "two": 4, "three": 4, "four": 3}
 
