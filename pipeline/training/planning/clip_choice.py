@@ -90,7 +90,7 @@ class Chooser:
     ) -> list[tuple[PlannedClip, Clip]]:
         """Return clips of a bucket's texts: recordings of people, cuts out of them, and earlier clips of engines.
 
-        No split gets more than it wants, people before engines; the user's recordings of the phrase come on top.
+        No split gets more than it wants, people before engines; the user's own takes come on top where it wants any.
         """
         config, library = self._config, self._library
         normalized = list(dict.fromkeys(normalize(text.text, config.language) for text in texts))
@@ -116,7 +116,7 @@ class Chooser:
                 continue
             split = self._split(bucket, clip, parent)
             recorded = "role" in clip.settings
-            if not split or (left[split] <= 0 and not recorded):
+            if not split or not wanted[split] or (left[split] <= 0 and not recorded):
                 continue
             left[split] -= 1
             self._seen.add(clip.id)
@@ -141,21 +141,18 @@ class Chooser:
 
     def _split(self, bucket: str, clip: Clip, parent: Clip) -> str:
         """Return the split of a clip; "" where it belongs to none."""
-        config, splits = self._config, self._splits
+        learns, splits = self._config.learns, self._splits
         if clip.engine == splits.held_out and splits.speaker_split.get(clip.speaker) != "test":
             return ""  # the held-out engine is in the test only, with the voices that the run has
-        real = clip.engine in REAL_ENGINES
+        if not learns and (clip.source or "").startswith(f"{CORPUS}:"):
+            return ""  # a detector got it wrong: as a test it would be biased
         split = splits.split_of_speaker(real_speaker(clip))
-        if not config.learns:
-            if (clip.source or "").startswith(f"{CORPUS}:"):
-                return ""  # a detector got it wrong: as a test it would be biased
-            if bucket != "plain_negative":
-                return "validation" if bucket == "positive" and config.start_from and split != "test" else "test"
         if is_for_test(parent) and split != "test":
             return ""
-        if bucket == "positive" or real or split == splits.split_of(clip.text_normalized):
-            return split
-        return ""
+        by_text = bucket == "plain_negative" or (learns and bucket != "positive")
+        if by_text and clip.engine not in REAL_ENGINES and split != splits.split_of(clip.text_normalized):
+            return ""
+        return split
 
 
 def _lot(clip: Clip, seed: int) -> tuple[bool, bool, bytes]:

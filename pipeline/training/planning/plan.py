@@ -31,7 +31,8 @@ from phrase_augmentation.texts import inbetween, plain_negatives, positives
 from pipeline.training.planning.audition import cannot_say
 from pipeline.training.planning.clip_choice import Chooser, PlannedClip
 from pipeline.training.planning.config import BUCKETS, DEVICES, EFFORTS, REAL_ENGINES, Recipe, RunConfig
-from pipeline.training.planning.splits import SPLITS, VoiceSplits, split_voices, splits_of_takes
+from pipeline.training.planning.marked import marked_false_alarms
+from pipeline.training.planning.splits import SPLITS, VoiceSplits, real_speaker, split_voices, splits_of_takes
 
 # The phrase's end must be known to train on it: spoken alone or last, it ends where the speech ends.
 POSITIVE_KINDS_WITH_KNOWN_END = ("alone", "punctuated", "end")
@@ -101,6 +102,7 @@ class Plan:
     engines_missing: dict[str, str]  # why, by engine
     held_out: str
     estimate_s: float
+    people: dict[str, str] = field(default_factory=dict)  # of the library, whose recordings decide their split
 
     def bucket(self, name: str) -> BucketPlan:
         """Return a row by its bucket's name."""
@@ -308,12 +310,9 @@ def make_plan(config: RunConfig, texts_of: Mapping[str, Sequence[PhraseText]], r
             worded("Spell the phrase as it sounds, or enable another engine (./hark engines)."),
         )
     voices = {name: engine.voices(config.language) for name, engine in engines.items()}
-    splits = split_voices(voices, config.hold_out, config.learns)
+    people = _people(config, library)
+    splits = split_voices(voices, config.hold_out, config.learns, people)
     _refuse_empty(config, splits, engines, texts_of["positive"])
-    recorded = splits_of_takes(library.clips_with_texts([config.phrase], config.language))
-    if not config.learns:
-        recorded = dict.fromkeys(recorded, "test")
-    splits = replace(splits, speaker_split={**splits.speaker_split, **recorded})
     chooser = Chooser(config, library, splits, engines)
     buckets = _Buckets(run, library.request_ids_of(run), config, engines, splits, chooser)
     for bucket in BUCKETS:
@@ -329,7 +328,22 @@ def make_plan(config: RunConfig, texts_of: Mapping[str, Sequence[PhraseText]], r
         engines_missing=missing,
         held_out=splits.held_out,
         estimate_s=sum(estimated_s(config, buckets.clips, buckets.requests, buckets.requests).values()),
+        people=people,
     )
+
+
+def _people(config: RunConfig, library: Library) -> dict[str, str]:
+    """Return the splits of people whose recordings decide it; a hash decides the split of everyone else.
+
+    Training has those whose clips were marked as false alarms. A calibrated run is measured on all who say the phrase.
+    A retraining leaves most of them to the hash: it needs some for the validation split too.
+    """
+    phrase = library.clips_with_texts([config.phrase], config.language)
+    takes = splits_of_takes(phrase)
+    if config.learns:
+        return {real_speaker(clip): "train" for clip in marked_false_alarms(library, config.phrase)} | takes
+    real = [clip for clip in phrase if clip.engine in REAL_ENGINES and not config.start_from]
+    return dict.fromkeys([*takes, *map(real_speaker, real)], "test")
 
 
 def _refuse_empty(
@@ -477,7 +491,7 @@ def what_is_left(plan: Plan, library: Library, needs_features: bool) -> Plan:
 def run_splits(plan: Plan, engines: Mapping[str, Engine]) -> VoiceSplits:
     """Return the division of voices that the plan was made with."""
     voices = {name: engine.voices(plan.config.language) for name, engine in engines.items()}
-    return split_voices(voices, plan.config.hold_out, plan.config.learns)
+    return split_voices(voices, plan.config.hold_out, plan.config.learns, plan.people)
 
 
 def save_plan(plan: Plan, path: Path) -> None:

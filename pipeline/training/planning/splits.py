@@ -1,7 +1,8 @@
 """The split of each speaker, training or test: one rule for generated and for real voices.
 
 A clip belongs to a split by its speaker *and* by its text, and both must agree, so that no voice and no confusable
-is in both training and test. The phrase itself and real recordings are split by speaker alone.
+is in both training and test. The phrase itself and real recordings are split by speaker alone, and so is what resembles
+the phrase if nothing is trained.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from audio_generation.engine import Voice
 from audio_generation.splice_side import LIBRARY_MODEL, SPLICE
@@ -113,18 +115,24 @@ def held_out_engine(voices: Mapping[str, Sequence[Voice]], wanted: str) -> str:
     return min((name for name in voices if own[name]), key=lambda name: (own[name], name), default="")
 
 
-def split_voices(voices: Mapping[str, Sequence[Voice]], hold_out: str = "", trains: bool = True) -> VoiceSplits:
+def split_voices(
+    voices: Mapping[str, Sequence[Voice]],
+    hold_out: str = "",
+    trains: bool = True,
+    people: Mapping[str, str] = MappingProxyType({}),
+) -> VoiceSplits:
     """Divide the engines' voices. A person who speaks in two engines is in one split only.
 
     Args:
         voices: by engine.
+        people: of the library, whose split is given; an engine may speak with their voices.
         hold_out: engine to keep for the test; empty for the default rule, "none" for none.
         trains: whether anything is trained; if not, the voices of the training split speak in the test too.
 
     With fewer than three speakers a split is empty; the plan refuses that.
     """
     held_out = held_out_engine(voices, hold_out) if trains else ""  # if nothing is trained, every voice is new
-    speaker_split: dict[str, str] = {}
+    speaker_split = dict(people)
     for engine in sorted(voices, key=lambda name: (len(voices[name]), name)):
         if engine == held_out:
             continue

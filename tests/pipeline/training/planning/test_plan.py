@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
 from pipeline.training.planning.clip_choice import PlannedClip, real_negatives
 from pipeline.training.planning.config import BUCKETS, Effort, RunConfig
+from pipeline.training.planning.marked import FALSE_ALARM_OF
 from pipeline.training.planning.plan import (
     SLOW_CLIP_S,
     SLOW_LEARNED_CLIP_S,
@@ -41,7 +43,7 @@ from pipeline.training.planning.plan import (
     save_plan,
     texts_of_splits,
 )
-from pipeline.training.planning.splits import SPLITS, split_of, split_voices
+from pipeline.training.planning.splits import SPLITS, real_speaker, split_of, split_voices
 from tests.support.choir import Choir, new_clip
 
 pytestmark = pytest.mark.usefixtures("choirs", "tiny_effort")
@@ -179,6 +181,36 @@ def test_what_is_there_is_reused_and_a_few_new_clips_are_always_made(library: Li
         assert now.generate == GROWTH and now.reused == min(now.target, before.generate)
     assert remaining(second.requests, library) == list(second.requests)
     assert not {r.request_id for r in first.requests} & {r.request_id for r in second.requests}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{}, {"size": "large"}, {"start_from": "an earlier run"}, {"devices": ("esphome",)}],
+    ids=["calibrated", "large", "retrained", "trained"],
+)
+def test_nobody_is_in_two_splits(library: Library, choirs: dict[str, Choir], changed: dict[str, Any]) -> None:
+    readers = [f"reader {n}" for n in range(12)]
+    choirs["joined"] = Choir("joined", people=readers)  # as splice does, it speaks with voices of the library's people
+    config = replace(CALIBRATED, **changed)
+    first = plan_of(library, config)
+    speak(first, library)
+    alarm = {"text_known": False, "settings": {FALSE_ALARM_OF: config.phrase}}
+    for number, reader in enumerate(readers[::2]):
+        library.add_clips(
+            [
+                new_clip("hey compass", reader, "corpus", source=f"words:{reader}"),
+                new_clip(first.bucket("confusable").texts[0], reader, "corpus", source=f"names:{reader}"),
+                imported(number, reader, f"a sentence by {reader}"),
+                new_clip("", reader, "corpus", 2.0, source=f"inbox:{reader}", **alarm),
+            ]
+        )
+    plan = plan_of(library, config, "run-2")
+    split_of_clip = {planned.clip_id: planned.split for planned in plan.clips}
+    placed = {(real_speaker(clip), split_of_clip[clip.id]) for clip in library.clips(list(split_of_clip))}
+    assert len(placed) > 15
+    placed |= {(request.voice.split("/")[0], request.split) for request in plan.requests}
+    splits = Counter(speaker for speaker, _ in placed)
+    assert {speaker: count for speaker, count in splits.items() if count > 1} == {}
 
 
 def test_a_second_phrase_reuses_the_first_ones_plain_negatives(library: Library) -> None:
