@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from core.errors import HarkError, no_such
+from core.readiness import Readiness
 from core.worded import listed, worded
 from phrase_augmentation.normalize import base_language
 from pipeline.recordings.transcription.engine import RecognitionEngine, described, knows
@@ -97,16 +98,35 @@ def choose(
             return candidate, worded("%(engine)s: %(why)s", engine=described(candidate), why=candidate.why)
     if translate:
         raise _no_translator(worded("No engine that is ready here translates."))
-    lacking = next(one for one in engines() if knows(one, language) and not one.hosted)
-    readiness = lacking.available()
-    raise HarkError(
+    raise _unsupported(language)
+
+
+def _unsupported(language: str | None) -> HarkError:
+    """Return the error for a language that no ready engine supports."""
+    lacking = next((one for one in engines() if knows(one, language) and not one.hosted), None)
+    if lacking is not None:
+        name, readiness = lacking.name, lacking.available()
+    else:  # HARK_WHISPER_MODEL names a model for English only
+        name, model = FasterWhisper.name, Path(FasterWhisper().model).name
+        why = worded(
+            "The Whisper model %(name)s does not support the language %(wanted)s.", name=model, wanted=repr(language)
+        )
+        readiness = Readiness(
+            False,
+            why,
+            worded(
+                "Download a multilingual Whisper model (./hark transcribe --pull small), and set "
+                "HARK_WHISPER_MODEL=small."
+            ),
+        )
+    return HarkError(
         worded(
             "No engine that is ready here supports the language %(language)s.",
             language=repr(base_language(language or "")),
         ),
         worded(
             "Moonshine and Hark's own recognizer support English only. %(name)s: %(why)s",
-            name=lacking.name,
+            name=name,
             why=readiness.why,
         ),
         readiness.how_to_enable,

@@ -54,11 +54,15 @@ def test_english_without_any_model_is_harks_own_and_says_why(monkeypatch: pytest
         assert engine.name == "hark" and "neither a Whisper model" in why and why.startswith("hark ctc")
 
 
-def test_another_language_without_a_model_says_what_to_enable() -> None:
+@pytest.mark.parametrize(("model", "remedy"), [("", "--pull|install"), ("small.en", "set HARK_WHISPER_MODEL=small")])
+def test_another_language_without_a_model_says_what_to_enable(
+    model: str, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARK_WHISPER_MODEL", model)
     with pytest.raises(HarkError) as caught:
         registry.choose("auto", "de")
     assert "'de'" in caught.value.what and "English only" in caught.value.why
-    assert "--pull" in caught.value.what_to_do or "install" in caught.value.what_to_do
+    assert re.search(remedy, caught.value.what_to_do)
     with pytest.raises(HarkError, match="does not support the language"):
         registry.choose("hark", "de")
 
