@@ -102,7 +102,8 @@ def _prepare(spec: Mapping[str, Any], folder: Path, reporter: Reporter) -> None:
                 normalize(folder / name, part, limits, reporter)
             except HarkError as error:
                 which = worded("Part %(number)d of %(n)d cannot be used.", number=number, n=len(originals))
-                raise type(error)(which, error.what, error.what_to_do) from error
+                why = worded("%(what)s %(why)s", what=error.what, why=error.why)
+                raise type(error)(which, why, error.what_to_do) from error
         parts.append(part)
     merge(parts, folder / AUDIO, limits)
     for part in parts:

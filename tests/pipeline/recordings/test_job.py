@@ -121,6 +121,18 @@ def test_a_file_that_is_not_a_recording_is_explained(spec: dict[str, Any], engin
     assert not (tmp_path / "audio/r/audio.flac").exists() and engine.asked == []
 
 
+def test_a_part_that_is_not_a_recording_is_named_with_the_cause(
+    spec: dict[str, Any], engine: Engine, tmp_path: Path
+) -> None:
+    letter = tmp_path / "audio/r/letter.wav"
+    letter.write_bytes(b"%PDF-1.7 a letter")
+    with pytest.raises(HarkError) as alone:
+        transcribed({**spec, "originals": [letter.name]}, tmp_path)
+    with pytest.raises(HarkError, match="Part 2 of 2 cannot be used") as part:
+        transcribed({**spec, "originals": [*spec["originals"], letter.name]}, tmp_path)
+    assert part.value.why == f"{alone.value.what} {alone.value.why}"
+
+
 def test_silence_gives_a_transcript_without_words(spec: dict[str, Any], engine: Engine, tmp_path: Path) -> None:
     engine.segments = ()
     spec["options"]["diarize"] = True
