@@ -224,10 +224,14 @@ def _sizes(megabytes: Mapping[str, int]) -> str:
 
 def run_retrain(options: argparse.Namespace, screen: Screen) -> int:
     """Run ``retrain BUNDLE``; the bundle's run must be in this data folder."""
-    from pipeline.serving.detection import open_detector
+    from model.runtime.detector import Bundle, BundleError
+    from pipeline.serving.detection import as_hark_error
     from pipeline.training.run import retraining_of
 
-    run = str(open_detector(options.bundle).bundle.manifest.get("run", ""))
+    try:
+        run = str(Bundle(options.bundle).manifest.get("run", ""))
+    except BundleError as error:
+        raise as_hark_error(error) from error
     return _agree_and_train(retraining_of(data_folder(), run), screen, options.yes, download=False)
 
 

@@ -24,6 +24,7 @@ from pipeline.training.run import plan_run
 from tests.support.command_line_samples import Cli, Run, assert_fixable, error_of
 from tests.support.mounting import mount
 from tests.support.terminal import SLOW_TRAINING, at_terminal, brief_command, slow_command
+from tests.support.untrained_bundle import keyword_hmm_bundle
 
 Asked = list[tuple[RunConfig, bool]]
 INTERVAL = {"value": 0.031, "low": 0.015, "high": 0.06}
@@ -160,6 +161,14 @@ def test_a_detector_that_misses_most_utterances_has_no_tick(
     shown = cli("train", "hey compass")
     assert "✓" not in shown and "✗ hey compass has a detector that misses 97.0 % of it in quiet: do not use it" in shown
     assert "Try it" not in shown and "run.zip" in shown
+
+
+def test_retrain_needs_only_the_manifest_of_a_bundle(cli: Cli, tmp_path: Path) -> None:
+    bundle = keyword_hmm_bundle(tmp_path / "bundle", "hey compass", run="another-machine-s")
+    (bundle / "model.onnx").unlink()
+    assert "The run another-machine-s was not made in this data folder" in cli.refused("retrain", str(bundle))["why"]
+    (bundle / "manifest.json").write_text("{")
+    assert "damaged manifest" in cli.refused("retrain", str(bundle))["what"]
 
 
 @pytest.mark.parametrize("command", ["train", "plan", "advise"])
