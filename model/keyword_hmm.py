@@ -21,8 +21,8 @@ from model.phones import PHONE_OUTPUTS
 # Square roots of phone probabilities below this count as equal. It exceeds the smallest value that a negative set
 # stores, so that stored and live speech have the same scores.
 MATCH_LEAST = 0.04
-# Fraction of the most probable output's logarithm that is subtracted from each state's. At 1, frames of noise without a
-# certain phone cost a path nothing; at 0, they cost as much as a wrong phone.
+# From the log probability of a state, this share of the best output's log probability is subtracted. At 1, frames of
+# noise without a certain phone cost a path nothing; at 0, they cost as much as a wrong phone.
 MATCH_RIVAL = 0.5
 # Nats for going from phone to phone without a blank in between; speech is seldom that fast.
 MATCH_JUMP = 1.0

@@ -49,7 +49,7 @@ SECRETS = ("portal/secret.key", ".env")
 DATABASE = ".sqlite3"
 IN_PLACE = (".before-", ".restoring-")  # prefixes of the names that a restore in place leaves in a data folder
 
-# Excluded for every user: files that can be made or downloaded again, the portal's counts of requests, and the markers
+# Excluded for every user: files that can be made or downloaded again, and the markers
 # of libraries on a server, whose rows are in the backup as a database.
 NOT_KEPT = {
     "cache", "engines", "voices", "exports", "logs", "log", "tmp", "library.postgresql",

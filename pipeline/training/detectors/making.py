@@ -80,7 +80,7 @@ def learn(
 def set_thresholds(
     detector: Any, store: FeatureStore, reporter: Reporter
 ) -> tuple[Any, list[dict[str, Any]], ScoredSplit]:
-    """Report on how much speech a detector is calibrated; return it, its thresholds and the validation split."""
+    """Calibrate a detector. Return the detector, its thresholds, and the scores of the validation split."""
     frames = store.where(split="validation", bucket="plain_negative")["frames"].sum()
     hours = round(float(frames) * detector.config.stored.step / 360_000, 1)
     reporter.stage("calibrate", worded("Calibrating on %(hours)s hours of speech", hours=hours))

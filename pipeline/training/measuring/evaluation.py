@@ -30,9 +30,9 @@ FA_PER_DAY = (0.5, 1.0, 2.0, 5.0, 12.0, 24.0, 48.0, 240.0)  # rates that the man
 DEFAULT_FA_PER_DAY = 12.0  # 0.5 an hour: the rate at which miss rates are usually reported
 REPORTED_FA_PER_HOUR = (0.1, 0.5, 2.0)
 FOOLED_BY = 5  # confusables that a summary names
-# Confusables may set a threshold higher than a rate of false alarms needs. Then a rate lower by the factor e still
-# raises it, by this many logits: accepting e times fewer confusables would take two (docs/results.md) and lose most of
-# the phrase.
+# Confusables may set a threshold higher than a rate of false alarms needs. Each time the wanted rate falls by a factor
+# e, such a threshold rises by this many logits. Two would be needed to accept e times fewer confusables
+# (docs/results.md), but would lose most utterances of the phrase.
 CONFUSABLE_SCALE = 1.0
 MOST_LOST = 0.1  # share of the phrase that a floor against confusables may cost
 HIGHEST_LOGIT = 20.0  # of a threshold: programs that run a bundle cannot resolve higher ones

@@ -158,7 +158,8 @@ class Chooser:
 def _lot(clip: Clip, seed: int) -> tuple[bool, bool, bytes]:
     """Return a clip's sort key: the user's recordings come first, then other people, then engines.
 
-    Within a kind the order depends on each clip alone, so that a clip more in the library never removes others.
+    Within a kind the order depends on each clip alone, so that adding a clip to the library changes the choice by at
+    most that clip.
     """
     asked = (clip.text_original, clip.engine, clip.voice, json.dumps(clip.settings, sort_keys=True), clip.source or "")
     lot = hashlib.sha256(repr((seed, 4, asked)).encode()).digest()

@@ -123,7 +123,7 @@ SIZES = ("large", "standard")
 NEGATIVE_SET = REPOSITORY / "model" / "shipped" / "negative-set-large.zip"
 AUTO_SIZE = "auto"  # large where it can be had, else standard
 NOISE_FOLDER = "noise"  # under the data folder: recordings of noise that a user puts there are used for augmentation
-VARIANTS = 2  # augmented versions of each clip that a network of a standard detector, or a device's, learns from
+VARIANTS = 2  # augmented copies of each training clip, for the networks of standard and device detectors
 GROWTH_CONSTANT = 20  # clips that every run adds to a bucket, so that the library gets richer with each phrase
 LANGUAGE_CODE = r"^[a-z]{2,3}(-[a-z0-9]+)*$"
 

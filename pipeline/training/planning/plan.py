@@ -38,7 +38,8 @@ from pipeline.training.planning.splits import SPLITS, VoiceSplits, real_speaker,
 POSITIVE_KINDS_WITH_KNOWN_END = ("alone", "punctuated", "end")
 TRANSCRIPTS = 20_000  # of the library, from which plain negatives are drawn
 
-# A slower engine speaks accordingly fewer clips; more of them in a run that trains, where its voices are worth it.
+# An engine slower than this many seconds per clip gets proportionally fewer clips. The second limit is for runs that
+# train, in which its voices are worth the time.
 SLOW_CLIP_S, SLOW_LEARNED_CLIP_S = 0.25, 0.6
 ROBOT_SHARE = 0.5  # of the clips of a natural engine with as many voices
 # On two cores: augmentation and features of an example; the same with a large detector's encoder; a training batch of
