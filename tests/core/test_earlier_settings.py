@@ -11,7 +11,7 @@ from core.earlier_settings import ALIASES, adopt, checked
 from core.settings import RULES, setting
 from core.settings_file import read_settings_files
 
-SECRET = "0123456789abcdef0123456789abcdef"
+SECRET = "9f86d081884c7d659a2feaa0c55ad015"
 GOOD = {
     "SECRET_KEY": SECRET,
     "ALGORITHM": "HS256",
