@@ -20,7 +20,7 @@ from typing import NamedTuple
 from core.errors import no_such
 from core.worded import worded
 from pipeline.recordings.transcript import Segment, Transcript, as_json
-from pipeline.recordings.transcription.whisper_text import spread
+from pipeline.recordings.words import spread
 
 LINE_WIDTH = 42  # columns
 LINES = 2  # maximum lines per caption

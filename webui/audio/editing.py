@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.recordings.transcript import Segment, Word
-from pipeline.recordings.transcription.whisper_text import retimed, segment_of
+from pipeline.recordings.words import retimed, segment_of
 
 POINTS = ("key_points", "action_items")  # of a summary
 

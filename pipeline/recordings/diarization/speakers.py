@@ -15,7 +15,7 @@ from core.worded import worded
 from pipeline.recordings.diarization import acoustic, channels, pyannote_engine, voiceprints
 from pipeline.recordings.diarization.turns import Diarization, Turn
 from pipeline.recordings.transcript import Segment, Transcript, Word
-from pipeline.recordings.transcription.whisper_text import segment_of
+from pipeline.recordings.words import segment_of
 
 SHORT_WORD_S = 0.25  # a shorter single word amid another speaker's belongs to them; word times are not more exact
 UNNAMED = re.compile(r"Speaker (\d+)")  # the name of a speaker without a name

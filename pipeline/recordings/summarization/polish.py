@@ -15,7 +15,7 @@ from core.worded import worded
 from pipeline.recordings import llm
 from pipeline.recordings.summarization.language_model import segment_rows, texts_by_segment
 from pipeline.recordings.transcript import Segment, Transcript
-from pipeline.recordings.transcription.whisper_text import retimed
+from pipeline.recordings.words import retimed
 
 CHANGED_SHARE = 0.3  # fraction of a segment's words; one word may always change
 TASK = (

@@ -17,7 +17,7 @@ from core.worded import worded
 from phrase_augmentation.normalize import normalize
 from pipeline.recordings.transcript import Segment, Word
 from pipeline.recordings.transcription.engine import RecognitionEngine
-from pipeline.recordings.transcription.whisper_text import segment_of
+from pipeline.recordings.words import segment_of
 
 SHIPPED = "ctc"  # the model's name, unless it is a path
 OWN_FOLDER = Path("asr") / "own"  # below a user's data; holds weights adapted to their recordings

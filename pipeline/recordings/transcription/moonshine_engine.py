@@ -30,7 +30,7 @@ from model.encoder_backbone import ASSETS, PACKAGE
 from phrase_augmentation.normalize import normalize
 from pipeline.recordings.transcript import Segment, Word
 from pipeline.recordings.transcription.engine import RecognitionEngine
-from pipeline.recordings.transcription.whisper_text import segment_of, spread
+from pipeline.recordings.words import segment_of, spread
 
 DISTRIBUTION = "moonshine-voice"
 ENCODER, DECODER, TOKENIZER = "encoder_model.ort", "decoder_model_merged.ort", "tokenizer.bin"

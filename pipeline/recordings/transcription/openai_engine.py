@@ -24,7 +24,8 @@ from core.worded import worded
 from phrase_augmentation.normalize import base_language
 from pipeline.recordings.transcript import Segment
 from pipeline.recordings.transcription.engine import LONGEST_TEXT_A_SECOND, RecognitionEngine
-from pipeline.recordings.transcription.whisper_text import invented, segment_of, spread, words_of
+from pipeline.recordings.transcription.whisper_text import invented
+from pipeline.recordings.words import segment_of, spread, words_of
 
 TIMEOUT_S = 120.0
 ATTEMPTS = 3  # attempts if the endpoint is busy or unreachable

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from pipeline.recordings.transcript import Segment, Word
-from pipeline.recordings.transcription.whisper_text import segment_of
+from pipeline.recordings.words import segment_of
 
 PAUSE_S = 0.8  # seconds; a longer pause separates segments
 LONGEST_S = 15.0  # seconds per segment; a longer one is split at its longest pause

@@ -21,7 +21,8 @@ from pipeline.recordings import worker_audio
 from pipeline.recordings.speech_client import PATIENT_THREADS
 from pipeline.recordings.transcript import Segment
 from pipeline.recordings.transcription.engine import RecognitionEngine
-from pipeline.recordings.transcription.whisper_text import invented, segment_of, words_of
+from pipeline.recordings.transcription.whisper_text import invented
+from pipeline.recordings.words import segment_of, words_of
 
 START_TIMEOUT_S = 300.0  # for a large model on a slow disk
 PIECE_TIMEOUT_S = 600.0  # for a large model on a slow processor

@@ -22,10 +22,10 @@ from pipeline.recordings.transcription import registry, whisper_models
 from pipeline.recordings.transcription.faster_whisper_engine import FasterWhisper
 from pipeline.recordings.transcription.funasr_worker import answer_of
 from pipeline.recordings.transcription.transcribe import recognize, recognize_by_name
-from pipeline.recordings.transcription.whisper_text import retimed
 from pipeline.recordings.transcription.whisper_timestamped_engine import WhisperTimestamped
 from pipeline.recordings.transcription.whisper_timestamped_worker import transcribed
 from pipeline.recordings.transcription.worker_engine import segments_of
+from pipeline.recordings.words import retimed
 from tests.support.programs import make_environment
 from tests.support.sounds import noise
 from tests.support.tiny_whisper import SAYS, tiny_whisper
