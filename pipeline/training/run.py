@@ -321,7 +321,7 @@ def _write_result(work: Work, made_for: str, files: BundleFiles, report: Report,
 
 def _retraining(work: Work) -> Retraining:
     """Return the retraining that the run performs. Raises HarkError for any obstacle, before anything is made."""
-    from pipeline.training.clips.examples import untrained_detector
+    from pipeline.training.detectors.untrained import untrained_detector
 
     config = work.config
     detector, manifest = version_before(work.data, config.start_from)

@@ -73,7 +73,8 @@ def detector_and_features(
     from model.checkpoint import load_checkpoint, save_checkpoint
     from model.dataset import store_is_complete
     from model.gpu import complaint
-    from pipeline.training.clips.examples import ExamplePlan, plan_examples, untrained_detector, window_seconds
+    from pipeline.training.clips.examples import ExamplePlan, plan_examples, window_seconds
+    from pipeline.training.detectors.untrained import untrained_detector
     from pipeline.training.negatives.negative_speech import BITRATE
     from pipeline.training.negatives.shipped import negatives_of
 

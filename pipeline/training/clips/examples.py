@@ -14,32 +14,18 @@ import pandas as pd
 from core.events import Progress
 from db.db_api import Library
 from db.records import Clip
-from model.backbone_detector import BackboneDetector
 from model.dataset import FeatureStore, FeatureWriter, open_store
-from model.decoder_tokens import spellings
 from model.detector import Detector
-from model.encoder_detector import EncoderDetector
 from model.examples import AFTER_SHARE, BEFORE_SHARE, ExampleSpec, SoundSources, build_examples, spoken_seconds
-from model.fused_detector import FusedDetector
-from model.phones import outputs_of
-from model.second_pass import verifier_name
-from model.shipped_weights import shipped_backbone
-from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
-from pipeline.training.negatives.negative_set import (
-    STREAM_S,
-    NegativePiece,
-    rescoring_threshold,
-    stream_row,
-)
+from pipeline.training.negatives.negative_set import STREAM_S, NegativePiece, stream_row
 from pipeline.training.negatives.negative_speech import BITRATE
-from pipeline.training.planning.config import BUCKETS, NEGATIVE_SET, NOISE_FOLDER, VARIANTS, Recipe, RunConfig
+from pipeline.training.planning.config import BUCKETS, NOISE_FOLDER, VARIANTS, RunConfig
 from pipeline.training.planning.mining import ENGINE as MINED
 from pipeline.training.planning.plan import Plan
 from pipeline.training.planning.splits import SPLITS
 
 WINDOW_S = (0.8, 3.0)  # shortest and longest window of the recurrent layer, seconds
 WINDOW_MARGIN_S = 0.25
-BACKBONE_DELAY_S = 0.12  # a causal backbone outputs a phone this much later
 SLOWEST = 0.85 * 0.95  # speed and tempo together, nearly at their slowest
 MEASURED_CLIPS = 200  # positives whose length is measured
 NOISE_BLOCKS = 40  # of 12 s without speech
@@ -108,29 +94,6 @@ def window_seconds(clips: pd.DataFrame, phrase: str) -> tuple[float, float]:
         return 1.6, 0.8
     longest = float(np.percentile(lengths, 95)) / SLOWEST + WINDOW_MARGIN_S
     return float(np.clip(longest, *WINDOW_S)), float(np.median(lengths))
-
-
-def untrained_detector(config: RunConfig, window_s: float, rescored: bool) -> Detector:
-    """Return the detector that a run begins with, for a phrase that fits into ``window_s`` seconds.
-
-    Args:
-        rescored: whether a large detector also asks a decoder for the phrase.
-    """
-    import torch
-
-    torch.manual_seed(config.seed)
-    if config.recipe is Recipe.FROM_NOTHING:
-        return TinyCRNN(TinyCRNNConfig.for_window(window_s))
-    phones = outputs_of(config.keyphrase)
-    window_s += BACKBONE_DELAY_S
-    if config.size == "standard":
-        kind = FusedDetector if config.recipe is Recipe.NETWORK else BackboneDetector
-        return kind.of_phrase(shipped_backbone()[0], phones, window_s)
-    if not rescored:
-        return EncoderDetector.of_phrase(phones, window_s)
-    above = rescoring_threshold(NEGATIVE_SET, config.keyphrase)
-    texts = spellings(config.phrase)
-    return EncoderDetector.of_phrase(phones, window_s, texts, above, verifier_name(), config.allow_confusables)
 
 
 @dataclass(frozen=True)
@@ -221,14 +184,6 @@ def _streams(
                 speaker = speakers.pop() if len(speakers) == 1 else ""
                 yield [r.path for r in block], condition, stream_row(split, str(engine), speaker)
                 block, number = [], number + 1
-
-
-def device_samples() -> int:
-    """Return the largest number of samples that one score of any detector for a device depends on."""
-    from model.devices.microwakeword import MicroConfig
-    from model.devices.openwakeword import OpenWakeWordConfig
-
-    return max(config.receptive_samples for config in (MicroConfig(), OpenWakeWordConfig()))
 
 
 def device_examples(config: RunConfig, clips: pd.DataFrame, data: Path, need: int) -> ExamplePlan:

@@ -177,7 +177,8 @@ def _taught_store(
 ) -> FeatureStore:
     """Return the feature store of a device's detector, with the teacher's logits."""
     from model.dataset import open_store, store_soft_logits
-    from pipeline.training.clips.examples import ExamplePlan, device_examples, device_samples
+    from pipeline.training.clips.examples import ExamplePlan, device_examples
+    from pipeline.training.detectors.untrained import device_samples
     from pipeline.training.negatives.negative_speech import device_negatives
 
     def examples() -> ExamplePlan:

@@ -86,7 +86,8 @@ def make_teacher(
         job: the run's folder for devices.
     """
     from model.fused_detector import FusedDetector
-    from pipeline.training.clips.examples import device_examples, device_samples, untrained_detector, window_seconds
+    from pipeline.training.clips.examples import device_examples, window_seconds
+    from pipeline.training.detectors.untrained import device_samples, untrained_detector
     from pipeline.training.negatives.negative_speech import device_negatives
 
     standard = replace(config, size="standard", devices=())

@@ -10,17 +10,12 @@ import pandas as pd
 import pytest
 
 from db.db_api import Library
-from model.backbone_detector import BackboneDetector
-from model.encoder_detector import EncoderDetector
-from model.fused_detector import FusedDetector
-from model.tiny_crnn import TinyCRNN
 from pipeline.training.clips.examples import (
     CLIP_COLUMNS,
     WINDOW_S,
     ExamplePlan,
     clip_table,
     plan_examples,
-    untrained_detector,
     window_seconds,
 )
 from pipeline.training.planning.config import BUCKETS, EFFORTS, Effort, Recipe, RunConfig
@@ -231,21 +226,3 @@ def test_the_window_holds_the_phrase(clips: pd.DataFrame) -> None:
     assert WINDOW_S[0] <= window <= WINDOW_S[1] and 0.3 < phrase <= window
     nobody = window_seconds(clips[clips["bucket"] != "positive"], "hey compass")
     assert WINDOW_S[0] <= nobody[0] <= WINDOW_S[1]
-
-
-@pytest.mark.parametrize(
-    ("changes", "kind"),
-    [
-        ({"size": "standard"}, FusedDetector),
-        ({"size": "standard", "effort": "trial"}, BackboneDetector),
-        ({"size": "large"}, EncoderDetector),
-        ({"size": "standard", "from_scratch": True}, TinyCRNN),
-        ({"phrase": "hallo kompass", "language": "de"}, TinyCRNN),
-    ],
-)
-def test_a_run_begins_with_the_detector_of_its_size_and_language(changes: dict[str, Any], kind: type[Any]) -> None:
-    config = RunConfig(**{"phrase": "hey compass", **changes})
-    detector = untrained_detector(config, 1.6, None)
-    assert type(detector) is kind
-    assert detector.config.receptive_samples >= 1.6 * 16_000
-    assert untrained_detector(config, 2.6, None).front_end_id == detector.front_end_id

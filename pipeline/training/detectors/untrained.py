@@ -1,0 +1,48 @@
+"""Detectors before they are trained: the one that a run begins with, and the audio that those for devices need."""
+
+from __future__ import annotations
+
+from model.backbone_detector import BackboneDetector
+from model.decoder_tokens import spellings
+from model.detector import Detector
+from model.encoder_detector import EncoderDetector
+from model.fused_detector import FusedDetector
+from model.phones import outputs_of
+from model.second_pass import verifier_name
+from model.shipped_weights import shipped_backbone
+from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
+from pipeline.training.negatives.negative_set import rescoring_threshold
+from pipeline.training.planning.config import NEGATIVE_SET, Recipe, RunConfig
+
+BACKBONE_DELAY_S = 0.12  # a causal backbone outputs a phone this much later
+
+
+def untrained_detector(config: RunConfig, window_s: float, rescored: bool) -> Detector:
+    """Return the detector that a run begins with, for a phrase that fits into ``window_s`` seconds.
+
+    Args:
+        rescored: whether a large detector also asks a decoder for the phrase.
+    """
+    import torch
+
+    torch.manual_seed(config.seed)
+    if config.recipe is Recipe.FROM_NOTHING:
+        return TinyCRNN(TinyCRNNConfig.for_window(window_s))
+    phones = outputs_of(config.keyphrase)
+    window_s += BACKBONE_DELAY_S
+    if config.size == "standard":
+        kind = FusedDetector if config.recipe is Recipe.NETWORK else BackboneDetector
+        return kind.of_phrase(shipped_backbone()[0], phones, window_s)
+    if not rescored:
+        return EncoderDetector.of_phrase(phones, window_s)
+    above = rescoring_threshold(NEGATIVE_SET, config.keyphrase)
+    texts = spellings(config.phrase)
+    return EncoderDetector.of_phrase(phones, window_s, texts, above, verifier_name(), config.allow_confusables)
+
+
+def device_samples() -> int:
+    """Return the largest number of samples that one score of any detector for a device depends on."""
+    from model.devices.microwakeword import MicroConfig
+    from model.devices.openwakeword import OpenWakeWordConfig
+
+    return max(config.receptive_samples for config in (MicroConfig(), OpenWakeWordConfig()))
