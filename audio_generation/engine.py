@@ -115,7 +115,7 @@ class Engine:
         example_voice: a voice that can be downloaded; "" if its voices come with it.
         voice_list: the URL of a list of voices that can be downloaded.
         download_mb: megabytes of its packages, if the first English run installs them without being asked.
-        answering_order: its rank among those that speak answers; equal ranks are ordered by name.
+        answering_order: engines with a lower number are tried first for spoken answers; equal numbers, by name.
         answering_voice: the voice preferred for answers.
     """
 
