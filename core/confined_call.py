@@ -16,7 +16,7 @@ from typing import Any
 
 if __name__ != "__main__":
     from core.confined import LARGEST_FILE, confined
-    from core.errors import HarkError
+    from core.errors import UnusableFile
     from core.untrusted_json import untrusted_json
     from core.worded import worded, worded_again
 
@@ -36,7 +36,7 @@ def called(
         reads, writes: files and folders that it may read, and folders in which it may write.
 
     Raises:
-        HarkError: the function raised it, or the process was stopped because it took too much memory or time.
+        UnusableFile: the function raised a HarkError, or the process took too much memory or time.
         OSError: the function raised it.
         RuntimeError: a bug; the message ends with the process's last output.
     """
@@ -60,7 +60,7 @@ def called(
             process.kill()
         if code < 0 or code == os.EX_OSERR:
             how = signal.Signals(-code).name if code < 0 else worded("it ran out of memory")
-            raise HarkError(
+            raise UnusableFile(
                 worded("The file could not be read."),
                 worded(
                     "The process that reads it was stopped because it used too much memory or time (%(how)s).", how=how
@@ -72,9 +72,9 @@ def called(
             raise RuntimeError(f"{place} ended with code {code}: {said.read().decode(errors='replace')}")
 
 
-def invalid_answer() -> HarkError:
+def invalid_answer() -> UnusableFile:
     """Return the error for an invalid answer: the file that a confined process reads may control it."""
-    return HarkError(
+    return UnusableFile(
         worded("The file could not be read."),
         worded("The process that reads it gave an invalid answer."),
         worded("Use it only if you trust its source."),
@@ -89,7 +89,7 @@ def _value(line: bytes) -> Any:
             raised: Exception = OSError(number, text, file)
         elif "error" in message:
             said = message["error"].get("said", {})
-            raised = HarkError(
+            raised = UnusableFile(
                 *(
                     worded_again(said[name]) if name in said else str(message["error"][name])
                     for name in ("what", "why", "what_to_do")

@@ -42,6 +42,10 @@ class HarkError(Exception):
         return type(self), (self.what, self.why, self.what_to_do)
 
 
+class UnusableFile(HarkError):
+    """An untrusted file is at fault: the confined process that reads it refused it, or was stopped."""
+
+
 def no_such(kind: str, name: str, known: Iterable[str]) -> HarkError:
     return HarkError(
         worded("There is no %(kind)s called %(name)s.", kind=kind, name=repr(name[:40])),

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from core.child_process import end_with_parent, parent_is_gone
-from core.data_folder import StorageFull, atomic_path, data_folder, installation_folder, is_full, storage_error
-from core.errors import HarkError
+from core.data_folder import atomic_path, data_folder, installation_folder, is_full, storage_error
+from core.errors import HarkError, UnusableFile
 from core.events import Reporter, json_lines_sink
 from core.worded import worded
 from pipeline.training.planning.config import Recipe, RunConfig, chosen
@@ -124,8 +124,8 @@ def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     except BaseException as error:
         if archive is not None:
             # Remove an archive that caused the error; any other is unpacked again on a retry.
-            at_fault = isinstance(error, HarkError) and not isinstance(error, StorageFull)
-            shutil.rmtree(archive.parent if at_fault else archive.parent / "unpacked", ignore_errors=True)
+            unneeded = archive.parent if isinstance(error, UnusableFile) else archive.parent / "unpacked"
+            shutil.rmtree(unneeded, ignore_errors=True)
         raise
 
 

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
 from core.confined_call import called
-from core.data_folder import storage_error, storing
+from core.data_folder import storing
 from core.errors import HarkError
 from core.worded import number, worded
 
@@ -39,8 +39,9 @@ def unpack(archive: Path | str, folder: Path | str) -> int:
     """Unpack a zip or tar (plain, gz, bz2) into a new or empty folder; return the number of files.
 
     Raises:
-        HarkError: it is not a zip or tar, is damaged or too large, has a link or a name that leads out of the folder,
-            or the disk is full. The caller removes the files unpacked so far.
+        HarkError: it is not a zip or tar, is damaged or too large, or has a link or a name that leads out of the
+            folder. The caller removes the files unpacked so far.
+        OSError: a file cannot be read or written.
     """
     archive, folder = Path(archive), Path(folder)
     try:
@@ -73,19 +74,19 @@ def unpack(archive: Path | str, folder: Path | str) -> int:
         # It is encrypted, or the method is unknown.
         raise refused(worded("It cannot be read: %(error)s.", error=str(error))) from error
     except OSError as error:
-        if error.errno is None:
-            # gzip and bz2 report damaged data by these.
-            raise refused(worded("It is damaged: %(error)s.", error=str(error))) from error
-        raise storage_error(error, "unpacking the archive") from error
+        if error.errno is not None:
+            raise
+        # gzip and bz2 report damaged data by these.
+        raise refused(worded("It is damaged: %(error)s.", error=str(error))) from error
     return count
 
 
 def unpack_confined(archive: Path, folder: Path) -> None:
-    """Run :func:`unpack` in a confined process."""
+    """Run :func:`unpack` in a confined process. Raises UnusableFile, or StorageError if the disk is at fault."""
     with storing("unpacking the archive"):
         folder.mkdir(parents=True, exist_ok=True)
-    for _count in called("pipeline.corpora.archive:unpack", [str(archive), str(folder)], [archive], [folder]):
-        pass  # a compromised process may yield anything
+        for _count in called("pipeline.corpora.archive:unpack", [str(archive), str(folder)], [archive], [folder]):
+            pass  # a compromised process may yield anything
 
 
 def refused(why: str) -> HarkError:

@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from core.data_folder import StorageFull, storage_error
 from core.events import Reporter
+from db.database import in_use
 from db.db_api import Library
 from db.records import NewClip
 from pipeline import jobs as run_job
@@ -285,7 +286,7 @@ def test_nothing_is_left_of_an_import_that_was_cancelled(others: Client, other: 
     assert not list(uploads.iterdir())
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError(), StorageFull("The disk is full.", "No room.", "Free some.")])
+@pytest.mark.parametrize("error", [ZeroDivisionError(), in_use("it", "saving clips"), storage_error(OSError(5), "it")])
 def test_an_archive_stays_for_another_try_after_an_unrelated_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
@@ -302,6 +303,17 @@ def test_an_archive_stays_for_another_try_after_an_unrelated_error(
     assert [path.name for path in place.iterdir()] == ["a.zip"], "what was unpacked is gone"
     assert run_job.KINDS["import"].run(spec, tmp_path, Reporter(lambda event: None))["added"] > 0
     signal.alarm(0)
+
+
+def test_an_archive_stays_if_the_disk_is_full_while_it_is_unpacked(small_disk: Path) -> None:
+    kept = small_disk / "uploads" / "x" / "a.zip"
+    kept.parent.mkdir(parents=True)
+    with zipfile.ZipFile(kept, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("a.wav", bytes(2_000_000))
+    with pytest.raises(StorageFull):
+        run_job.KINDS["import"].run({"archive": "uploads/x/a.zip", "language": "en"}, small_disk, Reporter(print))
+    signal.alarm(0)
+    assert [path.name for path in kept.parent.iterdir()] == ["a.zip"]
 
 
 @pytest.mark.django_db(transaction=True)
