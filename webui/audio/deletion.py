@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 import shutil
+from contextlib import suppress
+from pathlib import Path
 
 from core.data_folder import storing
 from pipeline.recordings.library_clips import remove_from_library
@@ -14,6 +16,8 @@ from webui.jobs import services as jobs
 from webui.jobs.models import Job
 from webui.transactions import serialized
 
+DELETED = ".deleted-"  # begins the name of a recording's folder while it is removed
+
 
 def remove_leftovers(job: Job) -> None:
     remove_from_library(user_data(job.user), job.spec["recording"])
@@ -22,8 +26,20 @@ def remove_leftovers(job: Job) -> None:
     jobs.forget(job)  # its title and log reveal the recording's content
 
 
+def remove_renamed(recordings: Path, recording: str = "") -> None:
+    """Remove the folders of recordings, or of only one, that deletions renamed. Raises OSError."""
+    for folder in recordings.glob(f"{DELETED}{recording}*"):
+        while folder.exists():
+            with suppress(FileNotFoundError):  # another process removes it too
+                shutil.rmtree(folder)
+
+
 def delete(*, recording: Recording) -> None:
-    """Delete a recording with everything made from it. Raises HarkError if a file cannot be removed; it stays then."""
+    """Delete a recording with everything made from it.
+
+    Raises HarkError if a file cannot be removed. The recording is still listed then, and deleting it again, or the next
+    start of the server, removes the rest.
+    """
     about = Job.objects.filter(user=recording.user, spec__recording=str(recording.pk))
     for job in about:
         jobs.cancel(job=job)
@@ -31,9 +47,8 @@ def delete(*, recording: Recording) -> None:
         remove_from_library(user_data(recording.user), str(recording.pk))
         if recording.path.exists():
             # Renamed first, so that a running job cannot write into it.
-            doomed = recording.path.with_name(f".deleted-{recording.pk}-{secrets.token_hex(4)}")
-            recording.path.rename(doomed)
-            shutil.rmtree(doomed)
+            recording.path.rename(recording.path.with_name(f"{DELETED}{recording.pk}-{secrets.token_hex(4)}"))
+        remove_renamed(recording.path.parent, str(recording.pk))
     with serialized():
         record(Action.RECORDING_DELETED, what=str(recording.pk), about=recording.user)
         recording.delete()

@@ -22,9 +22,11 @@ from django.utils.translation import gettext as _
 from core.data_folder import storage_error, storing
 from core.errors import HarkError
 from pipeline.recordings.media import MediaFacts, MediaLimits, check_header, clean_name, suffix_of
+from pipeline.recordings.recording_folder import RECORDINGS
 from webui.accounts.models import User
 from webui.accounts.storage import add_bytes, user_data
 from webui.audio import intake
+from webui.audio.deletion import remove_renamed
 from webui.audio.models import IN_PIECES, Recording, UploadInProgress
 from webui.http.body_limits import Body
 from webui.http.errors import StatusError
@@ -261,11 +263,15 @@ def remove_leftovers() -> None:
 
     Another server on the same data cannot be excluded: it may listen on another port. So a file is removed only if no
     process has written to it for so long that no request can own it: an hour, and a day for live audio. Uploads in
-    pieces, which can be continued, are not among these files.
+    pieces, which can be continued, are not among these files. What failed deletions of recordings left goes at once.
     """
     data = Path(settings.DATA)
     candidates = [(path, ABANDONED_AFTER_S) for path in Path(settings.FILE_UPLOAD_TEMP_DIR).glob("*")]
     for own in (data, *(data / "users").glob("*")):
+        try:
+            remove_renamed(own / RECORDINGS)
+        except OSError as error:
+            log.warning("a deleted recording stays: %s", error)
         candidates += [(path, ABANDONED_AFTER_S) for path in (own / RECEIVED).glob("*")]
         candidates += [(path, FORGOTTEN_AFTER.total_seconds()) for path in (own / IN_PIECES).glob("*-*")]
     for path, after_s in candidates:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -22,7 +24,7 @@ from tests.support.portal_jobs import claimed
 from tests.support.refusals import refuses
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
-from webui.audio import corrections, deletion, intake, live, sharing
+from webui.audio import corrections, deletion, intake, live, sharing, uploads
 from webui.audio.models import Recording
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
@@ -140,7 +142,24 @@ def test_a_recording_is_deleted_while_something_writes_into_it(recording: Record
     (recording.path / "progress.jsonl").write_text("{}")
     folder = recording.path
     deletion.delete(recording=recording)
-    assert not folder.exists() and not list(folder.parent.glob(".deleted-*"))
+    assert not list(folder.parent.iterdir())
+
+
+def test_a_deletion_that_fails_halfway_is_completed(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(folder: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    folder = recording.path
+    for complete in (uploads.remove_leftovers, partial(deletion.delete, recording=recording)):
+        folder.mkdir(exist_ok=True)
+        (folder / recording_folder.AUDIO).write_bytes(b"audio")
+        with monkeypatch.context() as patched, pytest.raises(HarkError):
+            patched.setattr(shutil, "rmtree", fail)
+            deletion.delete(recording=recording)
+        assert Recording.objects.filter(pk=recording.pk).exists()
+        complete()
+        assert not list(folder.parent.iterdir())
+    assert not Recording.objects.exists()
 
 
 def test_a_job_may_be_forgotten_by_its_worker_during_the_deletion(
