@@ -153,11 +153,13 @@ def join_with_next(*, recording: Recording, number: int, start_s: str = "") -> N
 def undo(*, recording: Recording, version: int | None = None) -> None:
     """Undo the last change of the transcript (words, speakers, names). Words learned from it are still expected.
 
+    The summary stays if its citations still fit; else the earlier one returns, or there is none.
+
     ``version``: the one the user saw; None: any. Raises Changed if the transcript has changed meanwhile, HarkError if
     nothing was changed or the earlier files are damaged.
     """
     with serialized():
-        recording, _transcript = transcript_to_change(recording)
+        recording, current = transcript_to_change(recording)
         check_version(recording, version, _("Reload the page and check the last change."))
         before = history.newest(recording.path)
         if before is None:
@@ -168,8 +170,15 @@ def undo(*, recording: Recording, version: int | None = None) -> None:
             )
         transcript, summary = history.read(before)
         recording.speakers = len({one.speaker for one in transcript.segments} - {""})
-        _write(recording, transcript, summary)
+        if _times(current) == _times(transcript):
+            _write(recording, transcript, None)
+        else:
+            _write(recording, transcript, summary, remove_summary=summary is None)
         history.forget(before)
+
+
+def _times(transcript: Transcript) -> list[tuple[float, float]]:
+    return [(segment.start_s, segment.end_s) for segment in transcript.segments]
 
 
 def keep(recording: Recording, transcript: Transcript, recited: Recited | None = None) -> None:
@@ -186,7 +195,9 @@ def keep(recording: Recording, transcript: Transcript, recited: Recited | None =
         raise
 
 
-def _write(recording: Recording, transcript: Transcript, summary: Mapping[str, Any] | None) -> None:
+def _write(
+    recording: Recording, transcript: Transcript, summary: Mapping[str, Any] | None, remove_summary: bool = False
+) -> None:
     """Write a transcript (and summary) to files, search index and clip library; on failure, nowhere."""
     with _undone_on_failure(recording.path, TRANSCRIPT, TEXT, SUMMARY):
         with storing("saving the transcript"):
@@ -196,6 +207,8 @@ def _write(recording: Recording, transcript: Transcript, summary: Mapping[str, A
             if summary is not None:
                 with atomic_path(recording.path / SUMMARY) as temporary:
                     temporary.write_text(json.dumps(summary, ensure_ascii=False), encoding="utf-8")
+            elif remove_summary:
+                (recording.path / SUMMARY).unlink(missing_ok=True)
         recording.version += 1
         recording.words = sum(len(segment.text.split()) for segment in transcript.segments)
         recording.save(update_fields=["version", "speakers", "words"])

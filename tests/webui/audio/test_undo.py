@@ -6,7 +6,7 @@ import json
 
 from django.test import Client
 
-from pipeline.recordings.recording_folder import TRANSCRIPT
+from pipeline.recordings.recording_folder import SUMMARY, TRANSCRIPT
 from tests.support.ready_recordings import ready_recording, transcript_of_words
 from tests.support.rendered_pages import flat
 from webui.accounts.models import User
@@ -40,6 +40,21 @@ def test_changes_are_undone_one_after_another(owners: Client, owner: User, recor
     recording.refresh_from_db()
     assert recording.version == 7 and recording.speakers == 2
     assert undo(owners, recording) == 422 and "data-undo hidden" in flat(owners.get(at))
+
+
+def test_a_summary_made_after_a_change_stays_if_its_citations_fit_after_the_undo(
+    owners: Client, recording: Recording, at: str
+) -> None:
+    first = derived.summary_of(recording)
+    summary_file = recording.path / SUMMARY
+    for earlier in (first, None):
+        if earlier is None:
+            summary_file.unlink()
+        for text, after_undo in (("", earlier), ("Who brings it", {**first, "overview": "Newer."})):
+            owners.post(f"{at}/segments/1", {"text": text})
+            summary_file.write_text(json.dumps({**first, "overview": "Newer."}))
+            assert undo(owners, recording) == 302
+            assert derived.summary_of(recording) == after_undo
 
 
 def test_a_change_that_the_page_has_not_seen_is_not_undone(owners: Client, recording: Recording, at: str) -> None:
