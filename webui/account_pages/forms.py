@@ -85,11 +85,12 @@ class PersonForm(forms.ModelForm):
         return email
 
     def save(self, commit: bool = True) -> User:
-        """Save, and untie the Google account if the address has changed."""
-        if commit and "email" in self.changed_data:
-            SocialAccount.objects.filter(user=self.instance).delete()
-        user: User = super().save(commit)
+        """Save what has changed, and nothing else; untie the Google account if the address has changed."""
+        user: User = super().save(commit=False)
         if commit and self.changed_data:
+            if "email" in self.changed_data:
+                SocialAccount.objects.filter(user=user).delete()
+            user.save(update_fields=self.changed_data)
             record(Action.PERSON, about=user)
         return user
 

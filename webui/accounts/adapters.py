@@ -42,6 +42,11 @@ class AccountAdapter(DefaultAccountAdapter):
     def get_password_change_redirect_url(self, request: HttpRequest) -> str:
         return reverse("accounts:me")
 
+    def set_password(self, user: User, password: str) -> None:
+        """Save only the password: hashing takes long, and the owner may lock the account meanwhile."""
+        user.set_password(password)
+        user.save(update_fields=["password"])
+
     def reauthenticate(self, user: User, password: str) -> bool:
         """Check the password again; a wrong one counts as a failed sign-in. Raises HarkError after too many."""
         try:

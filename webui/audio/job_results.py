@@ -39,7 +39,9 @@ def transcribed(job: Job) -> None:
     recording.engine, recording.speakers = result["engine"][:200], result["speakers"]
     recording.channels, recording.words = result["channels"], result["words"]
     recording.version += 1
-    recording.save()
+    recording.save(  # no other field: a page may have changed it meanwhile
+        update_fields=["state", "duration_s", "language", "engine", "speakers", "channels", "words", "version"]
+    )
     history.forget_all(recording.path)
     take_minutes(recording.user, recording.duration_s, recording.speakers)
     search.index(recording, transcript)

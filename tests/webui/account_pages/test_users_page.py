@@ -7,9 +7,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from allauth.account.adapter import get_adapter
 from django.test import Client
 
 from tests.support.portal_users import PASSWORD
+from webui.account_pages.forms import PersonForm
 from webui.accounts.models import OneTimeLink, User
 from webui.accounts.services import create_token
 
@@ -122,3 +124,13 @@ def test_its_queries_do_not_grow_with_the_users(owners: Client, django_assert_ma
         User.objects.create_user(f"user{number}")
     with django_assert_max_num_queries(6):
         owners.get("/account/users")
+
+
+def test_an_account_locked_meanwhile_stays_locked_when_its_name_or_password_is_saved(other: User) -> None:
+    form = PersonForm({"username": "oskar", "email": other.email}, instance=other)
+    assert form.is_valid()
+    User.objects.filter(pk=other.pk).update(is_active=False)
+    form.save()
+    get_adapter().set_password(other, "another password")
+    saved = User.objects.get(pk=other.pk)
+    assert saved.username == "oskar" and saved.check_password("another password") and not saved.is_active

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 
+import pytest
 from django.test import Client
 
 from core.data_folder import storage_error
 from core.errors import HarkError
+from pipeline.recordings.transcript import Transcript, load_transcript
 from pipeline.recordings.transcription.transcribe import PROGRESS_FILE
 from tests.support.portal_jobs import claimed
 from tests.support.ready_recordings import transcript_of_words
 from tests.support.refusals import refuses
 from webui.accounts.models import User
-from webui.audio import corrections, intake, transcripts
+from webui.audio import corrections, intake, job_results, transcripts
 from webui.audio.models import Passage, Recording
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
@@ -74,6 +77,20 @@ def test_done_job_makes_the_recording_ready_and_indexed(recording: Recording) ->
     assert (recording.state, recording.duration_s, recording.language) == ("ready", 3.0, "en")
     assert (recording.speakers, recording.words, recording.version) == (2, 18, 1)
     assert Passage.objects.filter(recording=recording).count() == 3
+
+
+def test_a_new_name_stays_that_was_given_while_the_transcript_was_stored(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load_renamed(path: Path) -> Transcript:
+        Recording.objects.update(name="Harbour")
+        return load_transcript(path)
+
+    monkeypatch.setattr(job_results, "load_transcript", load_renamed)
+    assert recording.job is not None
+    job_results.transcribed(recording.job)
+    recording.refresh_from_db()
+    assert (recording.name, recording.version) == ("Harbour", 2)
 
 
 def test_transcribing_again_keeps_the_old_transcript_meanwhile(recording: Recording, owner: User) -> None:
