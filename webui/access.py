@@ -1,7 +1,7 @@
-"""The one place that decides what a user may see and change, for pages, the API, sockets and downloads.
+"""Access control: decides what a user may see and change, for pages, the API, sockets and downloads.
 
-A thing belongs to its user and may be shared with one organization, whose people then see it. Every view looks things
-up through one of these checks, even things that cannot be shared (``tests/webui/organizations/test_guard.py``).
+An object belongs to its user and may be shared with one organization, whose members can then see it. Every view looks
+objects up through one of these checks, even those that cannot be shared (``tests/webui/organizations/test_guard.py``).
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ Row = TypeVar("Row", bound=models.Model)
 
 
 def shared_with(**more: Any) -> models.ForeignKey[Any, Any]:
-    """Make the field for the organization that an object is shared with; None until its user shares it."""
+    """Return the field for the organization that an object is shared with; None until its user shares it."""
     return models.ForeignKey(Organization, on_delete=models.SET_NULL, null=True, blank=True, **more)
 
 
 def organizations_of(user: User, roles: Collection[str]) -> models.QuerySet[Membership, Any]:
     """Return the organizations in which a user has one of the roles, as a subquery.
 
-    A join would return a thing once for each person of its organization.
+    A join would return an object once per member of its organization.
     """
     return Membership.objects.filter(user=user, role__in=roles).values("organization")
 
 
 def to_share_with(user: User) -> models.QuerySet[Organization]:
-    """Return the organizations with which the user may share: those where they are more than a viewer."""
+    """Return the organizations with which the user may share: those in which they are more than a viewer."""
     return Organization.objects.filter(pk__in=organizations_of(user, CHANGING))
 
 
@@ -50,7 +50,7 @@ def membership_of(user: User, organization: Organization) -> Membership | None:
 class Owned(models.QuerySet[Row]):
     """Rows that belong to a user and are never shared with an organization."""
 
-    to_thing = ""  # the path from a row to the thing that it belongs to, such as "recording__"
+    to_thing = ""  # the path from a row to the object that it belongs to, such as "recording__"
 
     def owned_by(self, user: User) -> Self:
         """Return the user's own rows; a deactivated user has none."""
@@ -81,12 +81,12 @@ class Things(Owned[Row]):
 
 
 def visible(things: Things[Row], user: User, **which: Any) -> Row:
-    """Return an object to read. Raises Http404 if the user may see none with these values."""
+    """Return an object to read. Raises Http404 if no visible object matches."""
     return get_object_or_404(things.visible_to(user), **which)
 
 
 def to_change(things: Things[Row], user: User, **which: Any) -> Row:
-    """Return an object to change. Raises Http404 as :func:`visible`, StatusError (403) if it may only be read."""
+    """Return an object to change. Raises Http404 as :func:`visible`, or StatusError (403) if it is read-only."""
     thing = visible(things, user, **which)
     if not things.editable_by(user).filter(pk=thing.pk).exists():
         raise StatusError(
@@ -99,7 +99,7 @@ def to_change(things: Things[Row], user: User, **which: Any) -> Row:
 
 
 def owned(things: Things[Row], user: User, **which: Any) -> Row:
-    """Return an object that the user owns. Raises Http404 as :func:`visible`, StatusError (403) for other users."""
+    """Return an object that the user owns. Raises Http404 as :func:`visible`, or StatusError (403) for other users."""
     thing = visible(things, user, **which)
     if not things.owned_by(user).filter(pk=thing.pk).exists():
         raise not_yours()
@@ -116,7 +116,7 @@ def not_yours() -> StatusError:
 
 
 def sharing_of(thing: Any, user: User) -> dict[str, Any]:
-    """Return what a page shows about sharing an object; ``share_with``: the organizations to choose from."""
+    """Return what a page shows about sharing an object; ``share_with`` are the organizations to choose from."""
     own = thing.user_id == user.pk
     organization = thing.organization
     membership = None if organization is None else membership_of(user, organization)

@@ -14,7 +14,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webui.settings")
 
 import django
 
-django.setup(set_prefix=False)  # before the imports below, which need the applications loaded
+django.setup(set_prefix=False)  # before the imports below, which require the loaded applications
 
 from channels.auth import AuthMiddlewareStack
 from channels.db import database_sync_to_async
@@ -38,7 +38,7 @@ from webui.http.body_limits import Application, LimitBodies, Scope
 from webui.jobs.consumers import JobConsumer, JobsConsumer
 from webui.listening.consumers import ListenConsumer, TryConsumer
 
-LARGEST_FORM, LARGEST_RECORDING = LARGE, 201_000_000  # bytes, with the form around a file
+LARGEST_FORM, LARGEST_RECORDING = LARGE, 201_000_000  # bytes, including the form around a file
 
 TAKEN_OVER_AT_ONCE = 8
 IN_MEMORY = 100_000  # bytes of a body
@@ -50,7 +50,7 @@ PIECES = re.compile(r"/recordings/uploads/[0-9a-f-]{36}")
 
 
 def largest_body(scope: Scope) -> int:
-    """Return how many bytes a request may send; only some addresses take large bodies."""
+    """Return how many bytes a request may send; only some URLs accept large bodies."""
     if PIECES.fullmatch(scope["path"]):
         return LARGEST_CHUNK
     if WHOLE.fullmatch(scope["path"]):
@@ -71,15 +71,15 @@ def user_of(scope: Scope) -> User | None:
 
 
 class Pages(ASGIHandler):
-    """Django's handler with request bodies on the data folder's disk, as the system's temporary folder may be memory.
+    """Django's handler, but with bodies on the data folder's disk, because the temporary folder may be in memory.
 
-    Only a few recordings are taken over at once: each needs a thread with a connection to the database.
+    Only a few recordings are accepted at once, because each needs a thread with a connection to the database.
     """
 
     _places = asyncio.Semaphore(TAKEN_OVER_AT_ONCE)
 
     async def run_get_response(self, request: HttpRequest) -> HttpResponseBase:
-        """Answer a request whose body has arrived."""
+        """Handle a request whose body has arrived."""
         async with self._places if QUEUED.fullmatch(request.path) and request.method == "POST" else nullcontext():
             return await super().run_get_response(request)
 
@@ -119,7 +119,7 @@ application = ProtocolTypeRouter(
             cast(Application, Pages()),
             largest_body,
             LARGEST_FORM,
-            # In threads of their own, so that a request that waits for the database does not block others.
+            # They have their own threads, so that a request that waits for the database does not block others.
             database_sync_to_async(user_of, thread_sensitive=False),
             database_sync_to_async(check_body, thread_sensitive=False),
         ),

@@ -1,6 +1,6 @@
-"""Copy the portal's database on a server to an SQLite file and back, so that backups look alike for every database.
+"""Copying of the portal's database on a server to an SQLite file and back, so that backups do not depend on it.
 
-Rows are copied through the models' fields, in one transaction of each database, and then compared: their number, and a
+Rows are copied through the models' fields, in one transaction of each database, and then compared by number and by a
 digest of their values.
 """
 
@@ -30,30 +30,30 @@ from webui.audio.search import index_all
 from webui.setup import migrate, prepare_server
 
 SERVER, FILE = "default", "file"  # Django's database aliases
-ROWS = 2000  # at a time
+ROWS = 2000  # rows per batch
 NO_IDLE_LIMIT = {  # MariaDB executes the comment
     "postgresql": "SET LOCAL idle_in_transaction_session_timeout = 0",
     "mysql": "SET @is_filled = 1 /*M! , idle_transaction_timeout = 0 */",
 }
-# The queue's results of finished tasks: jobs store their own, and these are pickled.
+# The queue's results of finished tasks, which are pickled; jobs store their own results.
 NOT_KEPT = {"django_q.task"}
 
-Digests = dict[str, tuple[int, int]]  # by table: rows, and the sum of their digests
+Digests = dict[str, tuple[int, int]]  # by table: number of rows, and the sum of their digests
 
 
 class PortalServer(Libraries):
     """The database of DATABASE_URL, for backups: the portal's tables and the clip libraries on the same server.
 
-    Raises HarkError if the server does not answer.
+    Raises HarkError if the server does not respond.
     """
 
     def __init__(self, data: Path) -> None:
         super().__init__(data)
         prepare_server()
-        connection.close()  # and with it the lock on migrations
+        connection.close()  # which releases the lock on migrations
 
     def names(self, data: Path) -> list[str]:
-        """Return the names of its SQLite files in a backup."""
+        """Return the names of the database's SQLite files in a backup."""
         return [PORTAL_DATABASE, *super().names(data)]
 
     def is_used(self) -> bool:
@@ -64,7 +64,7 @@ class PortalServer(Libraries):
     def save(self, name: str, copy: Path) -> None:
         """Write a consistent copy of the portal's database or a library to a new SQLite file.
 
-        Raises FileNotFoundError if it is gone.
+        Raises FileNotFoundError if it does not exist.
         """
         if name != PORTAL_DATABASE:
             super().save(name, copy)
@@ -82,12 +82,12 @@ class PortalServer(Libraries):
     def replaced_by(self, staged: Path, reporter: Reporter) -> Iterator[None]:
         """Replace the database's rows by those of an unpacked backup's SQLite file, and remove the file.
 
-        Others see them once the block has ended; if it raises, the database is unchanged.
+        Others see the new rows after the block; if it raises, the database is unchanged.
         """
         reporter.stage("database", "Filling the database")
         file = staged / PORTAL_DATABASE
         file.parent.mkdir(parents=True, exist_ok=True)
-        served = connection.vendor == "postgresql"  # MariaDB and MySQL have no libraries
+        served = connection.vendor == "postgresql"  # MariaDB and MySQL do not have libraries
         libraries = super().replaced_by(staged, reporter) if served else nullcontext()
         filling = _explaining("The database cannot be filled: the backup was not restored.")
         with libraries, filling, _opened(file), transaction.atomic(using=SERVER):
@@ -143,11 +143,11 @@ def _tables() -> list[type[models.Model]]:
 
 
 def _copy(source: str, target: str, progress: Progress | None = None) -> None:
-    """Replace all rows of ``target`` by those of ``source``, within a transaction of each, and compare them."""
+    """Replace all rows of ``target`` by those of ``source``, in a transaction of each, and compare them."""
     names = [str(model._meta.db_table) for model in _tables()]
     to = connections[target]
     with to.cursor() as cursor:
-        # On MariaDB and MySQL TRUNCATE would end the transaction; their counters continue automatically.
+        # On MariaDB and MySQL, TRUNCATE would end the transaction; their counters continue automatically.
         for statement in to.ops.sql_flush(no_style(), names, reset_sequences=to.vendor != "mysql"):
             cursor.execute(statement)
         with to.constraint_checks_disabled():
@@ -170,11 +170,11 @@ def _copy_table(model: type[models.Model], source: str, target: str) -> None:
     with to.cursor() as cursor:
         from_source = given.of(_rows(model, source))
         while rows := list(islice(from_source, ROWS)):
-            # Values as fields store them, without those that saving a row would set (auto_now_add).
+            # Values as stored by fields, without those that saving a row would set (auto_now_add).
             values = [[field.get_db_prep_save(value, to) for field, value in zip(fields, row)] for row in rows]
             try:
                 cursor.executemany(insert, values)
-            except DataError as error:  # SQLite takes texts of any length
+            except DataError as error:  # SQLite allows texts of any length
                 raise HarkError(
                     "The database cannot be filled: the backup was not restored.",
                     f"A row of the table {model._meta.db_table} does not fit: {first_line(error)}.",
@@ -224,7 +224,7 @@ def _plain(value: Any, is_json: bool) -> Any:
 
 
 def _numbers(value: Any) -> Any:
-    """Return JSON with all numbers as floats: 1 and 1.0, 1e300 and its digits are the same number."""
+    """Return JSON with all numbers as floats, so that 1 equals 1.0, and 1e300 its digits."""
     if isinstance(value, dict):
         return {name: _numbers(one) for name, one in value.items()}
     if isinstance(value, list):

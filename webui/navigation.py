@@ -1,4 +1,4 @@
-"""The frame of every page (counts of what waits for the user, the chosen theme), the start page and the help page."""
+"""The context of every page (counts of what waits for the user, the theme), the start page and the help page."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from webui.trainer.models import Detector
 from webui.trainer.services import TRAINING_KINDS, in_use
 
 ANYONE = User(pk=-(2**31) + 1)  # placeholder for the user in a query
-PAGE = 12  # detectors on a page of home
-NEWEST = 4  # recordings on home
-EXAMPLES = "hey lantern", "smart mirror", "good morning house"  # English, without warnings of the adviser
+PAGE = 12  # detectors per page
+NEWEST = 4  # recordings on the start page
+EXAMPLES = "hey lantern", "smart mirror", "good morning house"  # in English, without warnings of the adviser
 
 
 class CountsOfUser:
-    """Counts rows by queries that depend on the user's id alone, in one statement that is built once a process.
+    """Counts rows by queries that depend only on the user's id, in one statement that is built once per process.
 
-    Building these queries took a quarter of a small page's processor time; executing them took next to none.
+    Building these queries took a quarter of a small page's CPU time; executing them took almost none.
     """
 
     def __init__(self, **queries: Callable[[User], QuerySet[Any, Any]]) -> None:
@@ -82,7 +82,7 @@ def _counts() -> CountsOfUser:
 
 @require_GET
 def home(request: HttpRequest) -> HttpResponse:
-    """Show the start: a phrase or recordings, the user's detectors and newest recordings, and active jobs."""
+    """Show the start page: a phrase or recordings, the user's detectors and newest recordings, and active jobs."""
     detectors = Detector.objects.visible_to(signed_in(request)).select_related("organization")
     page = page_asked_for(request, detectors.order_by("-created_at", "-id"), PAGE)
     current = in_use(page.object_list)

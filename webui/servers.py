@@ -1,4 +1,4 @@
-"""Settings for database servers and Redis from DATABASE_URL and REDIS_URL; without these SQLite does both.
+"""Settings for database servers and Redis from DATABASE_URL and REDIS_URL; without these, SQLite does both.
 
 A URL holds a password, so no message repeats it.
 """
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from redis import Redis
 
 REDIS = "REDIS_URL"
-ANSWER_S = 5  # for an answer of Redis
+ANSWER_S = 5  # seconds for a response of Redis
 MYSQL_EXAMPLE = "mysql://NAME:PASSWORD@HOST:3306/DATABASE"
-MYSQL_OPTIONS = {"unix_socket", "ssl_ca", "ssl_cert", "ssl_key"}  # of the URL
-# Values that do not fit are errors instead of being cut off. MySQL, which has no idle limit, ignores the comment.
+MYSQL_OPTIONS = {"unix_socket", "ssl_ca", "ssl_cert", "ssl_key"}  # parameters of the URL
+# Values that do not fit are errors instead of being truncated. MySQL, which has no idle limit, ignores the comment.
 MYSQL_BEGINS = (
     "SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout = 30"
     " /*M! , idle_transaction_timeout = 60 */"
@@ -64,7 +64,7 @@ def _mysql_settings(url: str) -> dict[str, Any]:
 
 @cache
 def _take_any_json() -> None:
-    """Make PyMySQL Django's driver, and replace lone surrogates in JSON, which MariaDB and MySQL refuse."""
+    """Make PyMySQL Django's driver, and replace lone surrogates in JSON, which MariaDB and MySQL reject."""
     import pymysql
 
     pymysql.install_as_MySQLdb()
@@ -80,7 +80,7 @@ def _take_any_json() -> None:
 
 @cache
 def _take_any_text() -> None:
-    """Replace NUL, and lone surrogates in JSON, by U+FFFD: PostgreSQL refuses them, SQLite does not."""
+    """Replace NUL, and lone surrogates in JSON, by U+FFFD, because PostgreSQL rejects them."""
     import psycopg
     from psycopg.types.json import Jsonb, JsonbDumper
     from psycopg.types.string import StrDumperUnknown
@@ -139,12 +139,12 @@ def _redis_options() -> dict[str, Any]:
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
-    # One retry, since a connection may have been closed since its last use.
+    # One retry, because a connection may have been closed since its last use.
     return {"socket_connect_timeout": CONNECT_S, "socket_timeout": ANSWER_S, "retry": Retry(NoBackoff(), 1)}
 
 
 def check_redis() -> None:
-    """Raise HarkError if the server does not answer."""
+    """Raise HarkError if the server does not respond."""
     from redis.exceptions import RedisError
 
     try:

@@ -51,7 +51,7 @@ from webui.keys.secret import EarlierKeys, secret_key
 from webui.servers import database_settings, request_cache, uses_redis
 from webui.watching import tracing
 
-# Static files are small, so reading them at once does no harm.
+# Static files are small, so reading them at once is harmless.
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
 
 HERE = Path(__file__).resolve().parent
@@ -71,7 +71,7 @@ def _number(name: str, default: int, least: int = 1) -> int:
 
 
 DEBUG = False
-# The key is made at its first use, so that importing the settings (linters, tests) writes nothing.
+# The key is created on first use, so that importing the settings (linters, tests) writes nothing.
 if os.environ.get("HARK_SECRET_KEY"):
     SECRET_KEY = os.environ["HARK_SECRET_KEY"]
     SECRET_KEY_FALLBACKS = [key for key in os.environ.get("HARK_SECRET_KEY_FALLBACKS", "").split(",") if key]
@@ -89,7 +89,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
-    "django.forms",  # the templates of FORM_RENDERER
+    "django.forms",  # has the templates of FORM_RENDERER
     "allauth",
     "allauth.account",
     "allauth.mfa",
@@ -164,9 +164,9 @@ TEMPLATES = [
 IN_MEMORY = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 CACHES = {
     "default": IN_MEMORY,
-    # Menus (templates/base.html), the form for recordings. One cache a process, so that an upgrade empties it.
+    # Menus (templates/base.html), the form for recordings. One cache per process, so that an upgrade empties it.
     "template_fragments": {**IN_MEMORY, "LOCATION": "fragments", "OPTIONS": {"MAX_ENTRIES": 2000}},
-    # Requests of a minute (webui/accounts/rate_limits.py): of all web servers with Redis, else of this one.
+    # Requests per minute (webui/accounts/rate_limits.py): of all web servers with Redis, else of this one.
     "requests": request_cache() or {**IN_MEMORY, "LOCATION": "requests", "OPTIONS": {"MAX_ENTRIES": 100_000}},
 }
 DATABASES = {
@@ -177,7 +177,7 @@ DATABASES = {
         "NAME": PORTAL_DATA / "portal.sqlite3",
         "OPTIONS": {
             "timeout": 30,
-            "transaction_mode": "IMMEDIATE",  # so that no write is refused after a read
+            "transaction_mode": "IMMEDIATE",  # so that a write after a read is not rejected
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
         },
     }
@@ -216,7 +216,7 @@ MFA_FORMS = {
 MFA_RECOVERY_CODES_SHOW_ONCE = True
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_TOTP_ISSUER = "Hark"
-MFA_TOTP_TOLERANCE = 1  # codes of 30 s before and after, for inaccurate clocks
+MFA_TOTP_TOLERANCE = 1  # number of 30 s codes before and after, for inaccurate clocks
 MFA_RECOVERY_CODE_DIGITS = 10
 SOCIALACCOUNT_ADAPTER = "webui.accounts.google.GoogleAdapter"
 SOCIALACCOUNT_LOGIN_ON_GET = False
@@ -235,7 +235,7 @@ SOCIALACCOUNT_PROVIDERS = {
 AUDIT_DAYS = _number("HARK_AUDIT_DAYS", 365)
 IMPORT_FOLDERS = [Path(name) for name in os.environ.get("HARK_IMPORT_FOLDERS", "").split(":") if name.startswith("/")]
 
-# Jobs: each queue has its own cluster, so that a training run never delays a transcription. All take their tasks from
+# Jobs: each queue has its own cluster, so that a training run never delays a transcription. All get their tasks from
 # the database or from Redis; Hark's leases (webui/jobs) decide what happens to a task whose worker was killed.
 JOBS_RUNNING = _number("HARK_JOBS_RUNNING", 3)
 JOBS_RUNNING_PER_USER = _number("HARK_JOBS_RUNNING_PER_USER", 2)
@@ -246,14 +246,14 @@ JOBS_LEASE_S = _number("HARK_JOBS_LEASE_S", 30)
 REQUESTS_PER_TOKEN = REQUESTS_PER_ADDRESS = _number("HARK_REQUESTS_PER_MINUTE", 600, least=0)
 REQUESTS_PER_USER = 2 * REQUESTS_PER_TOKEN
 METRICS_TOKEN = os.environ.get("HARK_METRICS_TOKEN", "").strip()
-LIVE_PER_USER = 2  # live transcriptions at a time
+LIVE_PER_USER = 2  # simultaneous live transcriptions
 WAKES_PER_DAY = _number("HARK_WAKES_PER_DAY", 50)
 WAKES_WAITING = 4 * WAKES_PER_DAY
 WEBHOOKS_PRIVATE = _flag("HARK_WEBHOOKS_PRIVATE")
 WEBHOOKS_SENT_AT_ONCE = 4
 WORKERS = _number("HARK_WORKERS", JOBS_RUNNING)
 REDIS = uses_redis()
-_YEAR_S = 365 * 24 * 3600  # no time limit for jobs
+_YEAR_S = 365 * 24 * 3600  # effectively no time limit for jobs
 Q_CLUSTER = {
     "name": "training",
     "label": "Tasks",
@@ -272,15 +272,15 @@ Q_CLUSTER = {
     "catch_up": False,
     "ALT_CLUSTERS": {
         "audio": {"workers": WORKERS, "timeout": _YEAR_S, "retry": 10 * _YEAR_S},
-        # Webhooks have their own queue, since the receivers may be slow.
+        # Webhooks have their own queue, because their receivers may be slow.
         "webhooks": {"workers": WEBHOOKS_SENT_AT_ONCE, "timeout": _YEAR_S, "retry": 10 * _YEAR_S},
     },
 }
 
 FILE_UPLOAD_TEMP_DIR = DATA / "tmp"
 SILENCED_SYSTEM_CHECKS = [
-    "files.E001",  # the first upload makes that folder
-    "models.W036", "models.W044",  # MariaDB and MySQL lack such unique indices; services check instead
+    "files.E001",  # the first upload creates that folder
+    "models.W036", "models.W044",  # MariaDB and MySQL do not have such unique indices; services check instead
 ]  # fmt: skip
 FILE_UPLOAD_HANDLERS = [
     "django.core.files.uploadhandler.MemoryFileUploadHandler",
@@ -311,14 +311,14 @@ CONTENT_SECURITY_POLICY = {
         "font-src": [SELF],
         "connect-src": [SELF],
         "worker-src": [SELF],
-        # Browsers apply this to the redirect after a form too.
+        # Browsers also apply this to the redirect after a form.
         "form-action": [SELF, "https://accounts.google.com"] if GOOGLE_SIGN_IN else [SELF],
         "frame-ancestors": [NONE],
         "base-uri": [NONE],
         "manifest-src": [SELF],
     }
 }
-# Pages of other origins: only those that the owner lists, which may also send cookies.
+# Pages of other origins: only those listed by the owner, which may also send cookies.
 CORS_ALLOWED_ORIGINS = [origin for origin in setting("CORS_ORIGINS").split(",") if origin]
 CORS_ALLOW_CREDENTIALS = True
 CORS_ALLOW_HEADERS = (*default_headers, "idempotency-key")
@@ -333,7 +333,7 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_HTTPONLY = True
-SESSION_COOKIE_AGE = 3 * 24 * 3600  # since the last use; 14 days in all (webui.accounts.sessions)
+SESSION_COOKIE_AGE = 3 * 24 * 3600  # since the last use; 14 days in total (webui.accounts.sessions)
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _flag("HARK_HTTPS")
 if _flag("HARK_HTTPS"):
@@ -342,7 +342,7 @@ if _flag("HARK_HTTPS"):
     CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS]
 
 LOG_JSON = _flag("HARK_LOG_JSON")
-_MORE = "INFO" if LOG_JSON else "WARNING"  # log each request and job for programs
+_MORE = "INFO" if LOG_JSON else "WARNING"  # for programs, log each request and job
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -366,10 +366,10 @@ LOGGING = {
     "loggers": {
         "django-q": {"level": "WARNING"},
         "django.request": {"level": "ERROR"},
-        "httpx2": {"level": "WARNING"},  # at INFO it logs full addresses, which can hold a secret
+        "httpx2": {"level": "WARNING"},  # at INFO, it logs full URLs, which can hold a secret
         "webui.watching.logs": {"level": _MORE},
         "webui.jobs.supervise": {"level": _MORE},
-        # Its own handler writes plain lines.
+        # Its own handler would write plain lines.
         **({"uvicorn": {"level": "WARNING", "handlers": [], "propagate": True}} if LOG_JSON else {}),
     },
 }

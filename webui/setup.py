@@ -35,7 +35,7 @@ def ready() -> None:
         tracing.provider()
     with storing("preparing the portal's database"):
         keep_private(Path(settings.DATA))
-        str(settings.SECRET_KEY)  # read or make it before starting anything that needs it
+        str(settings.SECRET_KEY)  # read or create it before starting anything that needs it
     try:
         if connection.vendor == "sqlite":
             _prepare_file(Path(str(settings.DATABASES["default"]["NAME"])))
@@ -52,7 +52,7 @@ def _prepare_file(database: Path) -> None:
 
     try:
         database.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))  # it holds sessions, so readable by its owner only
+        os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))  # it holds sessions, so only its owner may read it
         with database.with_name("setup.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             migrate()
@@ -67,7 +67,7 @@ def _prepare_file(database: Path) -> None:
 
 
 def prepare_server() -> None:
-    """Bring the database of DATABASE_URL up to date. Raises HarkError if it does not answer or cannot be used."""
+    """Bring the database of DATABASE_URL up to date. Raises HarkError if it cannot be used."""
     from django.db import DatabaseError, OperationalError, connection
 
     from webui.transactions import KEY
@@ -79,7 +79,7 @@ def prepare_server() -> None:
             if connection.vendor == "mysql":
                 cursor.execute("SELECT GET_LOCK(SHA1(CONCAT('hark ', DATABASE())), 86400)")
                 cursor.execute("SHOW TABLES LIKE 'django_migrations'")
-                if not cursor.fetchall():  # no tables yet
+                if not cursor.fetchall():  # there are no tables yet
                     cursor.execute(f"ALTER DATABASE CHARACTER SET utf8mb4 COLLATE {MYSQL_COLLATION}")
             else:
                 cursor.execute("SHOW server_encoding")

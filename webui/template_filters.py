@@ -24,10 +24,10 @@ from core.errors import HarkError
 from webui import translation
 
 register = template.Library()
-# Commands that the portal has a page for, since readers of an error there may not have a command line.
+# Commands for which the portal has a page, because readers of an error there may not have a command line.
 OF_ENGINES = re.compile(r"\./hark (?:engines(?: (?:enable|pull) [\w-]+)?|voices(?: pull [\w-]+ [\w-]+)?)(?![\w-])")
 UNNAMED = re.compile(r"Speaker (\d+)")  # an unnamed speaker in transcripts
-MOST_A_SHORT_TEST_TELLS = 1000.0  # false alarms an hour: an interval that reaches this far says nothing
+MOST_A_SHORT_TEST_TELLS = 1000.0  # false alarms per hour; an interval that reaches this is uninformative
 
 Interval = Mapping[str, float | None]  # value, low, high: model.metrics.Interval.as_dict
 
@@ -48,7 +48,7 @@ def number(value: float | None, places: int = 2) -> str:
 
 @register.filter
 def share(interval: Interval, places: int = 1) -> Figure:
-    """Format a share and its interval in per cent."""
+    """Format a fraction and its interval in per cent."""
     if interval["value"] is None:
         return Figure(_("not measured"), "")
     value, low, high = (number(100 * (interval[name] or 0.0), places) for name in ("value", "low", "high"))
@@ -76,7 +76,7 @@ def moment(time: datetime | str, shown: str = "minute") -> SafeString:
 
 @register.filter
 def can_have_passkeys(request: HttpRequest) -> bool:
-    """Return whether browsers use passkeys on this page: over https under a name, or on localhost."""
+    """Return whether browsers support passkeys on this page: over https with a host name, or on localhost."""
     host = request.get_host().rpartition(":")[0] or request.get_host()
     try:
         ipaddress.ip_address(host.strip("[]"))
@@ -87,7 +87,7 @@ def can_have_passkeys(request: HttpRequest) -> bool:
 
 @register.filter
 def json_attribute(options: Mapping[str, Any]) -> str:
-    """Return allauth's options for a browser's authenticator as JSON, for an attribute."""
+    """Return allauth's options for a browser's authenticator, as JSON for an attribute."""
     return json.dumps(options, default=dict)
 
 
@@ -100,7 +100,7 @@ def shown(message: str) -> str:
 def said(error: HarkError | Mapping[str, Any], which: str) -> str:
     """Return a sentence of an error ("what", "why", "what_to_do") in the reader's language.
 
-    A command that sets up engines is replaced by a link to the page that does.
+    A command that sets up engines is replaced by a link to the page for that.
     """
     sentence = translation.explained(error)[which]
     if which == "what" or not OF_ENGINES.search(sentence):
@@ -119,6 +119,6 @@ def speaker_name(name: str) -> str:
 @register.simple_tag
 @cache
 def icon(name: str) -> SafeString:
-    """Return a symbol of ``static/hark/icons.svg``, hidden from screen readers since a word stands beside it."""
+    """Return a symbol of ``static/hark/icons.svg``, hidden from screen readers, because a word accompanies it."""
     address = f"{static('hark/icons.svg')}#{name}"
     return format_html('<svg class="icon" aria-hidden="true"><use href="{}"></use></svg>', address)

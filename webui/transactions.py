@@ -12,10 +12,10 @@ KEY = 0x4841524B  # "HARK", for PostgreSQL's advisory lock
 
 @contextmanager
 def serialized() -> Iterator[None]:
-    """Run a transaction while no other one of these runs, so that what it has read stays true until its end.
+    """Run a transaction while no other of these runs, so that what it has read remains true until its end.
 
     SQLite has one writer at a time (``transaction_mode`` in the settings). Servers have many, so the transaction holds
-    a lock: an advisory one on PostgreSQL, the lock of an unchanging row on MariaDB and MySQL. Nested, it is a
+    a lock: an advisory one on PostgreSQL, the lock of an unchanging row on MariaDB and MySQL. A nested one is a
     savepoint.
     """
     with transaction.atomic():
@@ -29,5 +29,5 @@ def serialized() -> Iterator[None]:
 
 
 def is_locked(error: BaseException | None) -> bool:
-    messages = ("is locked", "Lock wait timeout")  # SQLite; MariaDB and MySQL
+    messages = ("is locked", "Lock wait timeout")  # of SQLite; of MariaDB and MySQL
     return isinstance(error, OperationalError) and any(words in str(error) for words in messages)

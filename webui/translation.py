@@ -1,7 +1,7 @@
-"""Messages of lower layers, in the reader's language.
+"""Translation of messages of lower layers into the reader's language.
 
-Sentences are extracted from where they are written (``webui/jobs/management/commands/makemessages.py``); names that
-are also keys are listed here.
+Sentences are extracted from the code (``webui/jobs/management/commands/makemessages.py``); names that are also keys are
+listed here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from django.utils.translation import gettext_noop as _
 from core.errors import HarkError
 from core.worded import Worded
 
-# Words that pages look up by name; listed so that makemessages finds them.
+# Words that pages look up by name, listed so that makemessages finds them.
 EFFORTS = (_("trial"), _("quick"), _("standard"), _("thorough"))
 CONDITIONS = (_("clean"), _("noisy"), _("far"))
 BUCKETS = (_("positive"), _("confusable"), _("inbetween"), _("plain negative"))
@@ -39,7 +39,7 @@ def shown(message: str | Mapping[str, Any]) -> str:
 
 
 def explained(error: HarkError | Mapping[str, Any]) -> dict[str, str]:
-    """Translate the three sentences of an error, raised or as a job stores it."""
+    """Translate the three sentences of an error, raised or stored by a job."""
     parts = error.parts() if isinstance(error, HarkError) else error
     worded_parts = parts.get("said", {})
     return {name: shown(worded_parts.get(name, parts[name])) for name in ("what", "why", "what_to_do")}
@@ -54,7 +54,7 @@ def language_of(scope: Mapping[str, Any]) -> str:
 
 
 def _shown_value(value: Any) -> Any:
-    """Translate a value within a sentence: nested messages and numbers; names stay as they are."""
+    """Translate a value within a sentence: nested messages and numbers; names are not translated."""
     if isinstance(value, Mapping):
         return shown(value)
     return number_format(value) if isinstance(value, float) else value

@@ -1,1 +1,1 @@
-"""Pages of accounts, and what they do with all the data of an account: export, delete, clear out."""
+"""Pages of accounts; export, deletion and retention of all the data of an account."""

@@ -1,4 +1,4 @@
-"""Addresses of allauth's views, under the names that allauth expects."""
+"""URLs of allauth's views, under the names that allauth expects."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def own(request: HttpRequest) -> HttpResponse:
 @owner_only
 @require_safe
 def everybody(request: HttpRequest) -> HttpResponse:
-    """Show the entries of all users, or with ``?user=ID`` those that concern one of them."""
+    """Show the entries of all users or, with ``?user=ID``, those that concern one of them."""
     chosen = whole_number(request.GET.get("user"))
     shown = get_object_or_404(User, pk=chosen) if chosen else None
     return _page(request, entries_of(shown) if shown else AuditEntry.objects.all(), shown, all_users=True)

@@ -1,7 +1,7 @@
 """Deletion of an account with all its data.
 
-At once nobody can sign in to it any more, its tokens, links and webhooks stop working, and its name is free again.
-``./hark serve`` removes its files and rows once its jobs have ended and its open connections are closed.
+Sign-in, tokens, links and webhooks of the account stop working at once, and its name is free again. ``./hark serve``
+removes its files and rows once its jobs have ended and its open connections are closed.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from webui.transactions import serialized
 
 log = logging.getLogger(__name__)
 
-PATIENCE = timedelta(seconds=15)  # sockets notice within five seconds that their user is gone
+PATIENCE = timedelta(seconds=15)  # sockets notice within five seconds that their user has been deleted
 
 
 def delete_account(*, user: User) -> None:
-    """Close an account for good; :func:`finish_deletions` removes its data. Raises HarkError for the owner's."""
+    """Close an account permanently; :func:`finish_deletions` removes its data. Raises HarkError for the owner's."""
     if user.is_owner:
         raise HarkError(
             _("The owner's account cannot be deleted."),
@@ -50,7 +50,7 @@ def delete_account(*, user: User) -> None:
         for model in (ApiToken, OneTimeLink, SocialAccount):
             model.objects.filter(user=user).delete()
         User.objects.filter(pk=user.pk).update(
-            username=f"deleted {user.pk}",  # no user can choose a name with a space
+            username=f"deleted {user.pk}",  # users cannot choose names with spaces
             email="", password=make_password(None), is_active=False,
             times_let_out=F("times_let_out") + 1, deletion_asked_at=timezone.now(),
         )  # fmt: skip
@@ -58,16 +58,16 @@ def delete_account(*, user: User) -> None:
 
 
 def _cancel_jobs(user: User) -> bool:
-    """Cancel the user's jobs; return True if none is active any more."""
+    """Cancel the user's jobs; return True if none is active."""
     for job in Job.objects.filter(user=user, state__in=(Job.State.QUEUED, Job.State.RUNNING)):
         jobs.cancel(job=job)
     return not Job.objects.filter(user=user, state__in=Job.GOING).exists()
 
 
 def finish_deletions() -> int:
-    """Remove the files and rows of deleted accounts; return how many accounts are gone.
+    """Remove the files and rows of deleted accounts; return the number of accounts removed.
 
-    Called every few seconds, so what cannot be removed yet is tried again.
+    It is called every few seconds, so data that cannot be removed yet is tried again.
     """
     gone = 0
     for user in User.objects.filter(deletion_asked_at__lt=timezone.now() - PATIENCE, is_owner=False):

@@ -52,14 +52,14 @@ TABLES: dict[str, tuple[Any, str, str]] = {  # by kind: the model, its path to t
 
 
 def export_file(user: User) -> Path:
-    """Return where a user's zip lies once it is made."""
+    """Return the path of a user's zip, which may not exist."""
     return Path(settings.DATA) / EXPORTS / f"{user.pk}.zip"
 
 
 def begin_export(*, user: User) -> Job:
     """Queue the job that makes the zip.
 
-    Raises HarkError for the owner or on a full disk, StatusError (429) if there was an export within a day.
+    Raises HarkError for the owner or on a full disk, and StatusError (429) if there was an export within a day.
     """
     if user.is_owner:
         raise HarkError(
@@ -95,7 +95,7 @@ def rows_of(user: User) -> dict[str, Any]:
 
 
 def remove_old_exports() -> None:
-    """Delete exports older than a day. Called every few seconds."""
+    """Delete exports that are older than a day. It is called every few seconds."""
     for path in (Path(settings.DATA) / EXPORTS).glob("*.zip"):
         with suppress(OSError):
             if path.stat().st_mtime < time.time() - KEPT_S:

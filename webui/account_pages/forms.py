@@ -36,7 +36,7 @@ NAME = {"autocomplete": "username", "autocapitalize": "none", "spellcheck": "fal
 
 
 class SignInForm(forms.Form):
-    """Name or address, and password; :func:`webui.accounts.sign_in.sign_in` checks them."""
+    """Name or e-mail address, and password; :func:`webui.accounts.sign_in.sign_in` checks them."""
 
     name = forms.CharField(
         label=_("Name or e-mail address"), max_length=254, widget=forms.TextInput(attrs={**NAME, "autofocus": True})
@@ -72,7 +72,7 @@ class PersonForm(forms.ModelForm):
             )
 
     def clean_username(self) -> str:
-        """Refuse a name that differs from another user's in case only."""
+        """Reject a name that differs from another user's only in case."""
         name: str = self.cleaned_data["username"]
         if User.objects.filter(username__iexact=name).exclude(pk=self.instance.pk).exists():
             raise ValidationError(_("This name is taken."))
@@ -85,7 +85,7 @@ class PersonForm(forms.ModelForm):
         return email
 
     def save(self, commit: bool = True) -> User:
-        """Save what has changed, and nothing else; untie the Google account if the address has changed."""
+        """Save only what has changed, and unlink the Google account if the e-mail address has changed."""
         user: User = super().save(commit=False)
         if commit and self.changed_data:
             if "email" in self.changed_data:
@@ -132,7 +132,7 @@ class TokenForm(forms.Form):
         scopes.choices = [(scope, SCOPE_WORDS[scope]) for scope in SCOPES if scope != "admin" or user.is_owner]
 
     def clean_name(self) -> str:
-        """Refuse the name of a token in use, which also keeps a reloaded page from making a second token."""
+        """Reject the name of a token in use, which also prevents a reloaded page from creating a second token."""
         name: str = self.cleaned_data["name"]
         if self.user.api_tokens.filter(name=name, revoked_at=None).exists():
             raise ValidationError(_("You already have a token with this name. Revoke it, or choose another name."))
@@ -152,7 +152,7 @@ class RetentionForm(forms.Form):
 
 
 class WebhookForm(forms.Form):
-    """A new webhook; :func:`webui.api.webhooks.add` checks its address."""
+    """A new webhook; :func:`webui.api.webhooks.add` checks its URL."""
 
     url = forms.CharField(
         label=_("Address"),

@@ -1,6 +1,6 @@
 """Automatic deletion of a user's old recordings and jobs.
 
-Off until the user sets a number of days. ``./hark serve`` runs it.
+It is off until the user sets a number of days. ``./hark serve`` runs it.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from webui.jobs.services import forget
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 20  # of each kind; the caller has other work and calls again
+AT_ONCE = 20  # maximum of each kind per call; the caller has other work and calls again
 
 
 def set_retention(*, user: User, recordings_days: int | None, jobs_days: int | None) -> None:
-    """Set the days after which recordings and jobs are deleted; None: never."""
+    """Set the days after which recordings and jobs are deleted; None for never."""
     User.objects.filter(pk=user.pk).update(recordings_days=recordings_days, jobs_days=jobs_days)
     limits = f"recordings: {recordings_days or 'no limit'}, jobs: {jobs_days or 'no limit'}"
     record(Action.RETENTION, what=limits, about=user)
 
 
 def delete_what_is_old() -> int:
-    """Delete what is older than its user's retention; return the number deleted. Called every few seconds."""
+    """Delete what is older than its user's retention; return the number deleted. It is called every few seconds."""
     gone = 0
     for user in User.objects.filter(~Q(recordings_days=None) | ~Q(jobs_days=None), is_active=True):
         if user.recordings_days is not None:
@@ -43,7 +43,7 @@ def delete_what_is_old() -> int:
 
 
 def _delete_recordings(user: User, days: int) -> int:
-    """Delete old recordings with everything made from them; one with an active job waits."""
+    """Delete old recordings with everything made from them; those with an active job are deleted later."""
     old = Recording.objects.filter(user=user, created_at__lt=timezone.now() - timedelta(days=days))
     gone = 0
     for recording in old.exclude(job__state__in=Job.GOING).order_by("created_at")[:AT_ONCE]:
@@ -57,7 +57,7 @@ def _delete_recordings(user: User, days: int) -> int:
 
 
 def _delete_jobs(user: User, days: int) -> int:
-    """Delete old jobs with their logs. The job of a recording or a version stays with it."""
+    """Delete old jobs with their logs. The job of a recording or a version remains with it."""
     before = timezone.now() - timedelta(days=days)
     old = Job.objects.filter(user=user, finished_at__lt=before, recording=None, version=None)
     ended = list(old.exclude(state__in=Job.GOING).order_by("finished_at")[:AT_ONCE])

@@ -83,7 +83,7 @@ def _user_page(request: HttpRequest, user_id: int, form: PersonForm, quota: Quot
 @owner_only
 @require_POST
 def quota(request: HttpRequest, user_id: int | None = None) -> HttpResponse:
-    """Set the quota of a user or, without a number, the quota of all users without one of their own."""
+    """Set the quota of a user or, without a number, the default quota."""
     shown = None if user_id is None else get_object_or_404(services.existing_users(), pk=user_id, is_owner=False)
     form = QuotaForm(None, request.POST)
     if not form.is_valid():
@@ -106,7 +106,7 @@ def use(request: HttpRequest) -> HttpResponse:
 @owner_only
 @require_POST
 def link(request: HttpRequest, user_id: int) -> HttpResponse:
-    """Make a link for a new password, which the page shows once."""
+    """Create a link for a new password, which the page shows once."""
     return _show_link(request, get_object_or_404(services.existing_users(), pk=user_id))
 
 

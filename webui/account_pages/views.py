@@ -45,8 +45,8 @@ from webui.keys.sealing import show_next, shown_now
 
 LATEST = 5  # entries of the audit log on the page of an account
 TOKEN, HOOK = "token", "secret of a webhook"  # shown once
-DELETION = "delete"  # the prefix of a form
-THEMES = ("light", "dark")  # any other: the system's
+DELETION = "delete"  # prefix of a form
+THEMES = ("light", "dark")  # any other value means the system's theme
 THEME_S = 365 * 24 * 3600
 
 
@@ -123,7 +123,7 @@ def setup(request: HttpRequest, secret: str) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def me(request: HttpRequest) -> HttpResponse:
-    """Show the user's account; POST changes name and address."""
+    """Show the user's account; POST changes name and e-mail address."""
     if request.method != "POST":
         return _page(request)
     form = _person_form(request, request.POST)
@@ -149,7 +149,7 @@ def choose_theme(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def tokens(request: HttpRequest) -> HttpResponse:
-    """Make an API token, which the page shows once."""
+    """Create an API token, which the page shows once."""
     user = signed_in(request)
     form = TokenForm(user, request.POST)
     if form.is_valid():
@@ -244,7 +244,7 @@ def exported(request: HttpRequest) -> FileResponse:
 
 def _person_form(request: HttpRequest, sent: Any = None) -> PersonForm:
     user = signed_in(request)
-    # Otherwise one could take another person's address, whose Google sign-in would then open this account.
+    # Otherwise a user could set another person's address, whose Google sign-in would then open this account.
     fixed = settings.GOOGLE_SIGN_IN and not user.is_owner
     return PersonForm(sent, instance=User.objects.get(pk=user.pk), email_fixed=fixed)
 

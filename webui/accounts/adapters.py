@@ -22,7 +22,7 @@ from webui.accounts.second_factor import PURPOSE, wrong_since_last_sign_in
 from webui.accounts.sign_in import SignInRefused, remember_browser, sender, sign_in
 from webui.keys.sealing import seal, unseal
 
-NOTICED = 3  # wrong codes before a warning: people mistype one
+NOTICED = 3  # wrong codes before a warning, because one may be a typing error
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -56,7 +56,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return True
 
     def post_login(self, request: HttpRequest, user: User, **hooks: Any) -> HttpResponse:
-        """Record the sign-in, warn of wrong codes since the last one, and remember the browser."""
+        """Record the sign-in, warn of wrong codes since the previous one, and remember the browser."""
         if (wrong := wrong_since_last_sign_in(user)) >= NOTICED:
             warning = _("%(n)d wrong codes were entered with your password since you last signed in.") % {"n": wrong}
             advice = _("If that was not you, somebody knows your password: change it now.")
@@ -74,7 +74,7 @@ class SealingAdapter(DefaultMFAAdapter):
         return seal(text, PURPOSE)
 
     def decrypt(self, encrypted_text: str) -> str:
-        """Open a sealed secret. Raises HarkError if the portal's secret key has changed since."""
+        """Open a sealed secret. Raises HarkError if the portal's secret key has since changed."""
         return unseal(encrypted_text, PURPOSE)
 
     def get_totp_label(self, user: User) -> str:
@@ -89,5 +89,5 @@ class SealingAdapter(DefaultMFAAdapter):
         return picture.getvalue().decode()
 
     def get_public_key_credential_rp_entity(self) -> dict[str, str]:
-        """Name the portal; a passkey works only under the host name that it was made for."""
+        """Return the portal's name and host; a passkey works only for the host that it was created for."""
         return {**super().get_public_key_credential_rp_entity(), "name": settings.MFA_TOTP_ISSUER}

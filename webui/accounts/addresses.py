@@ -1,4 +1,4 @@
-"""The network address of a request."""
+"""The IP address of a request."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import ipaddress
 from django.conf import settings
 from django.http import HttpRequest
 
-IPV6_NETWORK = 64  # bits; a household can use any address of its network
+IPV6_NETWORK = 64  # bits; a household can use all addresses of its network
 
 
 def network_of(address: str) -> str:
-    """Return the address that stands for a household: an IPv6 network, or the IPv4 address itself."""
+    """Return the address that identifies a household: an IPv6 network, or the IPv4 address itself."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
@@ -24,7 +24,7 @@ def network_of(address: str) -> str:
 
 
 def _without_port(text: str) -> str:
-    """Return the address of "192.0.2.1:1001", "[2001:db8::1]:99" and the like; "" if there is none."""
+    """Return the address of "192.0.2.1:1001", "[2001:db8::1]:99" and the like; or ""."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
@@ -36,7 +36,7 @@ def _without_port(text: str) -> str:
 
 
 def client_address(request: HttpRequest) -> str:
-    """Return a request's address: the one that the proxy reports if HARK_HTTPS declares a proxy, else the peer's."""
+    """Return a request's IP address: the one that a proxy reports if HARK_HTTPS declares one, else the peer's."""
     if settings.SECURE_PROXY_SSL_HEADER:
         forwarded = _without_port(request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip())
         if forwarded:

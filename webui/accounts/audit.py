@@ -1,4 +1,4 @@
-"""The audit log: who did what, when and from where. It holds no secrets and no content of recordings."""
+"""The audit log: who did what, when and from where. It contains no secrets and no content of recordings."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def record(
     """Record an action, and delete entries older than ``settings.AUDIT_DAYS``.
 
     Args:
-      what: the object of the action: a token's name, a recording's number. Never a secret.
-      about: the user whose account it concerns; by default the one who did it.
-      by: the user who did it; by default the one who sent the request. Without a request, a command on the machine.
-      organization: the number of the organization it concerns, whose owners see the entry too.
+      what: the object of the action, such as a token's name or a recording's number, but never a secret.
+      about: the user whose account it concerns; by default, ``by``.
+      by: the user who did it; by default the sender of the request. Without a request, it is a command on the machine.
+      organization: the number of the organization that it concerns, whose owners see the entry too.
     """
     request = _asked.get()
     if by is None and request is not None and isinstance(request.user, User):

@@ -1,4 +1,4 @@
-"""Find the user of a session as Django does, but with SQL that is built once, since every page needs it."""
+"""A backend that finds a session's user as Django does, but builds the SQL once, because every page needs it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.contrib.auth.backends import ModelBackend
 
 from webui.accounts.models import User
 
-MEMBERSHIPS = User._meta.get_field("memberships").remote_field.model  # of an app above this one
+MEMBERSHIPS = User._meta.get_field("memberships").remote_field.model  # of an application above this one
 FETCHED = (
     "SELECT person.*, NOT EXISTS"
     f" (SELECT 1 FROM {MEMBERSHIPS._meta.db_table} AS theirs WHERE theirs.user_id = person.id) AS is_alone"
@@ -18,6 +18,6 @@ FETCHED = (
 
 class Backend(ModelBackend):
     def get_user(self, user_id: Any) -> User | None:
-        """Return the user with ``is_alone`` set, or None if there is none or they are deactivated."""
+        """Return the user with ``is_alone`` set, or None if there is none or the user is deactivated."""
         user = next(iter(User.objects.raw(FETCHED, [user_id])), None)
         return user if user is not None and self.user_can_authenticate(user) else None

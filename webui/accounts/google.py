@@ -1,4 +1,4 @@
-"""Sign-in with Google. allauth talks to Google; this module decides who may enter."""
+"""Sign-in with Google. allauth communicates with Google; this module decides who may sign in."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from webui.transactions import serialized
 
 
 def where_it_is_on(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Wrap a view of allauth so that it answers 404 without GOOGLE_CLIENT_ID."""
+    """Wrap a view of allauth so that it returns 404 without GOOGLE_CLIENT_ID."""
 
     @login_not_required
     @never_cache
@@ -46,15 +46,15 @@ begin, back = require_POST(where_it_is_on(oauth2_login)), require_GET(where_it_i
 
 
 class GoogleAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
-    """Admits people whose address, verified by Google, is that of an active user.
+    """Admits people whose e-mail address, verified by Google, is that of an active user.
 
-    The first sign-in ties the Google account to the user. Later ones need both to match, so an address that Google has
-    since given to somebody else opens nothing. Changing the user's address undoes the tie (``PersonForm``). New users
-    are made only if HARK_OPEN_SIGN_UP is 1.
+    The first sign-in links the Google account to the user. Later ones require both to match, so an address that Google
+    has since given to another person is useless. Changing the user's address unlinks the account (``PersonForm``). New
+    users are created only if HARK_OPEN_SIGN_UP is 1.
     """
 
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> NoReturn:
-        """Begin the session, now that Google has identified the person, instead of allauth. Raises StatusError."""
+        """Begin the session in place of allauth, once Google has identified the person. Raises StatusError."""
         user = user_of(sociallogin)
         then = safe_address(request, sociallogin.get_redirect_url(request) or "")
         raise ImmediateHttpResponse(sign_in_or_ask(request, user, then, Action.SIGNED_IN_BY_GOOGLE))
@@ -62,7 +62,7 @@ class GoogleAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
     def on_authentication_error(
         self, request: HttpRequest, provider: Any, error: Any = None, exception: Any = None, extra_context: Any = None
     ) -> NoReturn:
-        """Explain a sign-in that Google refused or that was not begun here. Called by allauth."""
+        """Explain a sign-in that Google rejected or that did not begin here. It is called by allauth."""
         if error == AuthError.CANCELLED:
             raise ImmediateHttpResponse(redirect(settings.LOGIN_URL))
         problem = HarkError(
@@ -74,7 +74,7 @@ class GoogleAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
 
 
 def user_of(sociallogin: SocialLogin) -> User:
-    """Return the user of a Google account. Raises StatusError if there is none, or they may not sign in."""
+    """Return the user of a Google account. Raises StatusError if there is none or sign-in is not allowed."""
     addresses = [address.email for address in sociallogin.email_addresses if address.verified]
     if not addresses:
         raise _refused(_("Google has not verified the e-mail address of this Google account."))

@@ -1,4 +1,4 @@
-"""Argon2 with OWASP's parameters, a few hashes at a time: an attempt needs no account but costs memory and a core."""
+"""Argon2 with OWASP's parameters, a few hashes at a time: attempts need no account but cost memory and a core."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from django.utils.translation import gettext as _
 from core.errors import HarkError
 
 MOST_AT_ONCE = 4
-PATIENCE_S = 1.0  # one hash takes about 30 ms
-_places = threading.BoundedSemaphore(MOST_AT_ONCE)  # the web server is one process
+PATIENCE_S = 1.0  # seconds to wait; one hash takes about 30 ms
+_places = threading.BoundedSemaphore(MOST_AT_ONCE)  # for the whole web server, which is one process
 
 
 class HashingBusy(HarkError):
-    """Too many passwords are being checked; answered with 503."""
+    """Raised if too many passwords are being checked; the response is 503."""
 
     status, wait_s = 503, 2
 

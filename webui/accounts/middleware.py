@@ -19,12 +19,12 @@ from webui.http.middleware import Middleware
 
 
 class LoginRequiredMiddleware(django_middleware.LoginRequiredMiddleware):
-    """Django's middleware, except that the API checks for itself, and fragments and JSON get no sign-in page."""
+    """Django's middleware, except that the API has its own check, and fragments and JSON get no sign-in page."""
 
     def process_view(
         self, request: HttpRequest, view_func: Any, view_args: tuple[Any, ...], view_kwargs: dict[str, Any]
     ) -> HttpResponseBase | None:
-        """Check a request before its view. None lets it through."""
+        """Check a request before its view; None means that it may continue."""
         if request.path_info.startswith("/api/"):
             return None
         return super().process_view(request, view_func, view_args, view_kwargs)
@@ -32,7 +32,7 @@ class LoginRequiredMiddleware(django_middleware.LoginRequiredMiddleware):
     def handle_no_permission(  # type: ignore[override]
         self, request: HttpRequest, view_func: Any
     ) -> HttpResponseBase:
-        """Redirect to the sign-in page, and from there back to the page (not the fragment) that asked."""
+        """Redirect to the sign-in page, which leads back to the page (not the fragment) that sent the request."""
         htmx = getattr(request, "htmx", None)
         if htmx:
             return HttpResponseClientRedirect(sign_in_address(htmx.current_url_abs_path or ""))
@@ -41,7 +41,7 @@ class LoginRequiredMiddleware(django_middleware.LoginRequiredMiddleware):
                 _("You are not signed in."), _("You have no session, or it has expired."), _("Sign in, then try again.")
             )
             return explain(request, error, 401)
-        if request.method not in ("GET", "HEAD"):  # the form is lost, and its address may show no page
+        if request.method not in ("GET", "HEAD"):  # the form is lost, and its URL may not be a page
             return HttpResponse(status=303, headers={"Location": sign_in_address("")})
         return super().handle_no_permission(request, view_func)
 
@@ -56,9 +56,9 @@ class SessionLimitsMiddleware(Middleware):
 
 
 class PrivateAnswersMiddleware(Middleware):
-    """Keeps answers to signed-in users out of every cache, in the browser and in proxies.
+    """Keeps responses to signed-in users out of all caches of browsers and proxies.
 
-    Answers that set Cache-Control themselves are left alone.
+    Responses that set Cache-Control are not changed.
     """
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
@@ -69,7 +69,7 @@ class PrivateAnswersMiddleware(Middleware):
 
 
 def sign_in_address(then: str) -> str:
-    """Return the address of the sign-in page that leads on to ``then``."""
+    """Return the URL of the sign-in page that leads on to ``then``."""
     query = QueryDict(mutable=True)
     if then:
         query[REDIRECT_FIELD_NAME] = then

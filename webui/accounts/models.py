@@ -20,12 +20,13 @@ class User(AbstractUser):
     """A person. The first one is the owner, whose data folder is that of the installation (``webui.jobs.services``).
 
     Attributes:
-      is_alone: True if the user is known to be in no organization; ``webui.accounts.backend`` sets it with a session.
+      is_alone: True if the user is known not to be in any organization; ``webui.accounts.backend`` sets it with a
+          session.
     """
 
     is_alone = False
 
-    # No @: nobody may take another user's e-mail address as a name, since addresses sign in too.
+    # No @: a user must not take another user's e-mail address as a name, because both work for sign-in.
     username = models.CharField(
         _("name"),
         max_length=150,
@@ -40,8 +41,8 @@ class User(AbstractUser):
     is_owner = models.BooleanField(default=False)
     deletion_asked_at = models.DateTimeField(
         null=True, blank=True
-    )  # its data is removed soon after (webui.account_pages.deletion)
-    # Older recordings and jobs are deleted (webui.account_pages.retention); None: by hand only.
+    )  # its data is removed soon afterwards (webui.account_pages.deletion)
+    # Days after which recordings and jobs are deleted (webui.account_pages.retention); None: only manually.
     recordings_days = models.PositiveIntegerField(null=True, blank=True)
     jobs_days = models.PositiveIntegerField(null=True, blank=True)
     times_let_out = models.PositiveIntegerField(default=0)  # deactivations; earlier sessions and JWTs stay ended
@@ -64,16 +65,16 @@ class User(AbstractUser):
 
     @property
     def signed_in_by(self) -> str:
-        """The text that all sessions and JWTs are tied to."""
+        """The text that all sessions and JWTs depend on."""
         return self.password + (f" {self.times_let_out}" if self.times_let_out else "")
 
     def has_session(self, hashed: str) -> bool:
-        """Return whether ``hashed`` ties a session to this user, under the current secret key or a previous one."""
+        """Return whether a session with ``hashed`` is this user's, under the current secret key or a previous one."""
         known = (self.get_session_auth_hash(), *self.get_session_auth_fallback_hash())
         return any(constant_time_compare(hashed, each) for each in known)
 
     def _get_session_auth_hash(self, secret: str | None = None) -> str:
-        """Tie sessions to :attr:`signed_in_by`; Django ties them to the password only."""
+        """Derive a session's hash from :attr:`signed_in_by`; Django's depends only on the password."""
         salt = "django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash"
         return salted_hmac(salt, self.signed_in_by, secret=secret, algorithm="sha256").hexdigest()
 
@@ -88,7 +89,7 @@ class ApiToken(models.Model):
     scopes = models.JSONField(default=list)  # of webui.accounts.services.SCOPES
     created_at = models.DateTimeField(auto_now_add=True)
     last_used_at = models.DateTimeField(null=True)
-    expires_at = models.DateTimeField(null=True)  # None: never
+    expires_at = models.DateTimeField(null=True)  # None for never
     revoked_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -103,7 +104,7 @@ class ApiToken(models.Model):
 
 
 class OneTimeLink(models.Model):
-    """A link that works once: without a user it makes the owner, with one it lets them choose a password."""
+    """A link that works once: without a user it creates the owner; with one it allows them to choose a password."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, null=True, related_name="links")
     digest = models.CharField(max_length=64, unique=True)
@@ -119,14 +120,14 @@ class SpentToken(models.Model):
     """A JWT that must not be accepted again: a used refresh token, or a revoked family."""
 
     id = models.CharField(primary_key=True, max_length=32)  # jti, or fam
-    expires_at = models.DateTimeField(db_index=True)  # the token is refused anyway after this
+    expires_at = models.DateTimeField(db_index=True)  # the token expires at this time anyway
 
     def __str__(self) -> str:
         return self.id
 
 
 class SignInFailure(models.Model):
-    """A wrong password. Names are hashed, because people type passwords into the name field."""
+    """A wrong password. Names are hashed, because people sometimes type passwords into the name field."""
 
     name_digest = models.CharField(max_length=64)
     address_digest = models.CharField(max_length=64)
@@ -140,7 +141,7 @@ class SignInFailure(models.Model):
 
 
 class AuditEntries(models.QuerySet["AuditEntry"]):
-    """Entries of the audit log, which can only be added and, in time, forgotten."""
+    """Entries of the audit log, which can only be added and, after some time, deleted."""
 
     def forget_before(self, time: datetime) -> None:
         super(AuditEntries, self.filter(at__lt=time)).delete()
@@ -153,7 +154,7 @@ class AuditEntries(models.QuerySet["AuditEntry"]):
 
 
 class AuditEntry(models.Model):
-    """An action. It stores users' numbers and names, so that it outlives their accounts."""
+    """An action. It stores users' numbers and names, so it outlives their accounts."""
 
     class Action(models.TextChoices):
         SIGNED_IN = "signed_in", _("signed in")
@@ -208,12 +209,12 @@ class AuditEntry(models.Model):
         RECORDING_GIVEN = "recording_given", _("shared a recording with the organization")
         RECORDING_WITHDRAWN = "recording_withdrawn", _("stopped sharing a recording with the organization")
 
-    MACHINE = "machine"  # instead of an address: a command on the server
+    MACHINE = "machine"  # instead of an IP address: a command on the server
 
     at = models.DateTimeField(db_index=True)
     action = models.CharField(max_length=30)  # of Action
     what = models.CharField(max_length=200, blank=True)  # the name or number of the object
-    by_id = models.BigIntegerField(null=True, db_index=True)  # None: nobody was signed in
+    by_id = models.BigIntegerField(null=True, db_index=True)  # None if no user was signed in
     by_name = models.CharField(max_length=150, blank=True)
     about_id = models.BigIntegerField(null=True, db_index=True)
     about_name = models.CharField(max_length=150, blank=True)

@@ -1,6 +1,6 @@
-"""Limits on the requests a minute of a user, a token and an address; excess requests get 429.
+"""Limits on the requests per minute of a user, a token and an IP address; excess requests get 429.
 
-They are counted in windows of a minute: in memory, or in Redis for the web servers of all machines.
+They are counted in windows of a minute, in memory or, for the web servers of all machines, in Redis.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Allowance:
     """The state of a limit.
 
     Attributes:
-      most: requests allowed in a window; n: made in this one.
+      most: requests allowed per window; n: requests in this one.
       resets_at: start of the next window [s since 1970].
     """
 
@@ -50,9 +50,9 @@ class Allowance:
 
 
 def count(limits: Mapping[str, int], now: float | None = None) -> Allowance | None:
-    """Count a request against all ``limits`` (requests a minute by name; 0: none); return the one with the least left.
+    """Count a request against all ``limits`` (requests per minute by name; 0: none); return the tightest.
 
-    None without limits or if Redis fails; then requests are let through.
+    Without limits, or if Redis fails, return None, so that the request is allowed.
     """
     window = int((time.time() if now is None else now) // WINDOW_S)
     allowances = []
@@ -62,7 +62,8 @@ def count(limits: Mapping[str, int], now: float | None = None) -> Allowance | No
                 key = f"{salted_hmac('hark.rate_limits', who).hexdigest()}:{window}"
                 caches["requests"].add(key, 0, 2 * WINDOW_S)
                 allowances.append(Allowance(most, caches["requests"].incr(key), (window + 1) * WINDOW_S))
-                if allowances[-1].n > most:  # a token over its limit takes nothing from the user's other tokens
+                # A token over its limit must not use up the limit of the user's other tokens.
+                if allowances[-1].n > most:
                     break
     except _failures() as error:
         log.warning("requests are not counted: %s", error)
@@ -71,7 +72,7 @@ def count(limits: Mapping[str, int], now: float | None = None) -> Allowance | No
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """Return the exceptions of a Redis that does not answer, and of a key that the cache has dropped."""
+    """Return the exceptions of a Redis that does not respond, and of a key that the cache has dropped."""
     if not settings.REDIS:
         return (ValueError,)
     from redis.exceptions import RedisError
@@ -80,7 +81,7 @@ def _failures() -> tuple[type[Exception], ...]:
 
 
 class RateLimitMiddleware(Middleware):
-    """Counts each request to a known address before it is processed."""
+    """Counts each request to a known URL before it is processed."""
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = super().__call__(request)
@@ -108,7 +109,7 @@ class RateLimitMiddleware(Middleware):
 
 
 def _refused(request: HttpRequest, view_func: Any, error: StatusError) -> HttpResponseBase:
-    """Answer in the format of the address: a page, problem details, or OpenAI's error object."""
+    """Respond in the format of the URL: a page, problem details, or OpenAI's error object."""
     shape = getattr(view_func, "shape", problem if request.path.startswith("/api/") else None)
     if shape is None or (shape is problem and is_page(request)):
         return explain(request, error, 429)
@@ -117,7 +118,7 @@ def _refused(request: HttpRequest, view_func: Any, error: StatusError) -> HttpRe
 
 
 def _limits(request: HttpRequest) -> dict[str, int]:
-    """Return the limits of the token and its user, of the session's user, or if neither is known of the address."""
+    """Return the limits of the token and its user, of the session's user or, if neither is known, of the IP address."""
     header = request.headers.get("Authorization")
     user = None
     limits = {}
@@ -125,7 +126,7 @@ def _limits(request: HttpRequest) -> dict[str, int]:
         try:
             user_and_scopes = user_of_token(header)
         except HarkError:
-            pass  # the view says so
+            pass  # the view reports the error
         else:
             request.token_owner = header, user_and_scopes  # type: ignore[attr-defined]  # webui.api.authentication reads it
             user = user_and_scopes[0]
@@ -147,7 +148,7 @@ def _headers(request: HttpRequest, allowance: Allowance) -> dict[str, str]:
         "X-RateLimit-Remaining": remaining,
         "X-RateLimit-Reset": str(allowance.resets_at),
     }
-    if request.path.startswith("/v1/"):  # OpenAI's names
+    if request.path.startswith("/v1/"):  # OpenAI's header names
         headers["x-ratelimit-limit-requests"] = most
         headers["x-ratelimit-remaining-requests"] = remaining
         headers["x-ratelimit-reset-requests"] = f"{allowance.reset_s}s"

@@ -1,7 +1,7 @@
 """A second factor: codes of an authenticator app (TOTP, RFC 6238), passkeys (WebAuthn), and recovery codes.
 
 allauth stores and checks them, and its views show them in Hark's templates; ``adapters.py`` seals their secrets. This
-module adds that a code works once, that guesses are counted, that changes are in the audit log, and that adding the
+module ensures that a code works once, that guesses are counted, that changes are in the audit log, and that adding the
 first factor ends all other sessions.
 """
 
@@ -56,13 +56,13 @@ _FALSE = (InvalidSignature, ValueError, TypeError, LookupError, AttributeError)
 
 
 class CodeNeeded(SignInRefused):
-    """Name and password do not suffice for this account; answered with 403."""
+    """Raised if name and password are not sufficient for an account; the response is 403."""
 
     status = 403
 
 
 def is_on(user: User) -> bool:
-    """Return whether sign-in asks for a code or a passkey; recovery codes alone do not count."""
+    """Return whether sign-in requires a code or a passkey; recovery codes alone do not count."""
     return Authenticator.objects.filter(user=user).exclude(type=RECOVERY_CODES).exists()
 
 
@@ -74,9 +74,9 @@ def turn_off(*, user: User) -> None:
 
 
 def sign_in_program(*, name: str, password: str, address: str) -> User:
-    """Return the user of a program that sends name and password, and could not send a code.
+    """Return the user of a program that sends name and password, but cannot send a code.
 
-    Raises CodeNeeded if the account has a second factor, and what :func:`webui.accounts.sign_in.sign_in` raises.
+    Raises CodeNeeded if the account has a second factor, and the errors of :func:`webui.accounts.sign_in.sign_in`.
     """
     user = sign_in(name=name, password=password, address=address)
     if is_on(user):
@@ -89,7 +89,7 @@ def sign_in_program(*, name: str, password: str, address: str) -> User:
 
 
 def wrong_since_last_sign_in(user: User) -> int:
-    """Return how many wrong codes were sent with the user's password since their last sign-in."""
+    """Return the number of wrong codes sent with the user's password since the last sign-in."""
     signed_in = AuditEntry.objects.filter(
         by_id=user.pk, action__in=(Action.SIGNED_IN, Action.SIGNED_IN_BY_GOOGLE)
     ).first()  # the newest
@@ -100,8 +100,8 @@ def wrong_since_last_sign_in(user: User) -> int:
 def _expect_wrong(user: User, is_code: bool, address: str, browser: str) -> SignInFailure:
     """Record a failure before a code or a passkey is checked.
 
-    Three of a million codes are valid at any time, and an attacker here knows the password: after :data:`GUESSES` in a
-    day, the wait grows twofold with each wrong code. A known browser is exempt.
+    Three of a million codes are valid at any time, and an attacker here knows the password. So after :data:`GUESSES` in
+    a day, the wait doubles with each wrong code. A known browser is exempt.
     """
     if is_known(browser, user):
         return expect_failure(f"code of user {user.pk} in {browser}", browser)
@@ -110,7 +110,7 @@ def _expect_wrong(user: User, is_code: bool, address: str, browser: str) -> Sign
     now = timezone.now()
     with serialized():
         failed = AuditEntry.objects.filter(action=Action.FACTOR_FAILED, about_id=user.pk, at__gt=now - DAY, at__lte=now)
-        times = list(failed.values_list("at", flat=True))  # the newest first
+        times = list(failed.values_list("at", flat=True))  # newest first
         if len(times) >= GUESSES:
             wait = min(FAILURES_WITHIN * 2 ** min(len(times) - GUESSES, 10), DAY) - (now - times[0])
             if wait > timedelta(0):
@@ -122,7 +122,7 @@ class CodeStage(AuthenticateStage):
     """allauth's step after the password."""
 
     def exit(self) -> HttpResponse:
-        """Begin the session, unless the password has changed or the user was deactivated meanwhile."""
+        """Begin the session, unless the password has since changed or the user was deactivated."""
         as_before = self.login.user.has_session(self.login.signal_kwargs["hash"])
         return super().exit() if as_before else self.abort()
 
@@ -152,7 +152,7 @@ class _Counted(_Refusing):
             forgive_failure(failure)
 
     def clean_code(self) -> str:
-        """Check the code, and refuse the second of two requests with the same one."""
+        """Check the code, and reject the second of two requests with the same one."""
         code: str = super().clean_code()  # type: ignore[misc]
         spent = digest(f"{self.user.pk} {normalize_user_code(code)}")[:32]  # type: ignore[attr-defined]
         now = timezone.now()
@@ -163,7 +163,7 @@ class _Counted(_Refusing):
 
 
 class CodeForm(_Counted, AuthenticateForm):
-    """A code of the app or a recovery code, as the second step of a sign-in."""
+    """A code from the app or a recovery code, as the second step of a sign-in."""
 
 
 class PasskeyForm(_Counted, AuthenticateWebAuthnForm):
@@ -199,7 +199,7 @@ def _added(instance: Authenticator, created: bool, **signal: Any) -> None:
         record(Action.FACTOR_ON, about=user)
         User.objects.filter(pk=user.pk).update(times_let_out=F("times_let_out") + 1)
         user.refresh_from_db()
-        if (request := context.request) is not None and request.user == user:  # keep this session
+        if (request := context.request) is not None and request.user == user:  # this session continues
             update_session_auth_hash(request, user)
             UserSession.objects.create_from_request(request)
 

@@ -35,9 +35,9 @@ log = logging.getLogger(__name__)
 
 LINK_LIFE = timedelta(days=7)
 
-SCOPES = ("read", "train", "audio", "wakes", "admin")  # admin: the owner only
+SCOPES = ("read", "train", "audio", "wakes", "admin")  # admin is for the owner only
 TOKEN_START = "hark_"
-TOKEN_CHARACTERS = 40  # after that, 240 bits
+TOKEN_CHARACTERS = 40  # characters, which have 240 bits, after the prefix
 SHOWN_CHARACTERS = 12
 USE_NOTED_EVERY = timedelta(minutes=1)
 LONGEST_DAYS = 3650
@@ -47,13 +47,13 @@ AUDIENCE = "hark"
 
 
 class LinkGone(HarkError):
-    """A one-time link that does not work, or no longer; answered with 410."""
+    """Raised for a one-time link that does not work; the response is 410."""
 
     status = 410
 
 
 def digest(text: str) -> str:
-    """Return the SHA-256 in hexadecimal, which is enough for long random text. Django hashes passwords with Argon2."""
+    """Return the SHA-256 in hexadecimal, which is sufficient for long random text; passwords use Argon2."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -71,7 +71,7 @@ def existing_users() -> QuerySet[User]:
 
 
 def create_user(*, username: str, password: str | None, email: str = "") -> User:
-    """Make a user, the first one as the owner. Without a password they need :func:`password_link`. Raises HarkError."""
+    """Create a user, first of all the owner. Users without a password need :func:`password_link`. Raises HarkError."""
     user = _checked_user(username, password, email)
     with _new_user_transaction():
         user.validate_constraints()
@@ -82,7 +82,7 @@ def create_user(*, username: str, password: str | None, email: str = "") -> User
 
 
 def _checked_user(username: str, password: str | None, email: str) -> User:
-    """Return an unsaved user. The password is hashed before any transaction: that takes long enough to block others."""
+    """Return an unsaved user. The password is hashed before any transaction, because that takes long."""
     from django.contrib.auth.password_validation import validate_password
 
     user = User(username=User.normalize_username(username), email=User.objects.normalize_email(email))
@@ -104,7 +104,7 @@ def _checked_user(username: str, password: str | None, email: str) -> User:
 
 @contextmanager
 def _new_user_transaction() -> Iterator[None]:
-    """Open a transaction. Raises HarkError if a user of the same name or address was made just now."""
+    """Open a transaction. Raises HarkError if a user with the same name or e-mail address was just created."""
     try:
         with serialized():
             yield
@@ -117,9 +117,9 @@ def _new_user_transaction() -> Iterator[None]:
 
 
 def set_active(*, user: User, active: bool) -> None:
-    """Activate a user, or deactivate one: their sessions and tokens end for good, their data stays.
+    """Activate or deactivate a user. Deactivation ends sessions and tokens permanently; the data remains.
 
-    A user who is activated again must sign in and make new tokens. Raises HarkError for the owner.
+    A user who is activated again must sign in and create new tokens. Raises HarkError for the owner.
     """
     if user.is_owner and not active:
         raise HarkError(
@@ -141,7 +141,7 @@ def set_active(*, user: User, active: bool) -> None:
 
 
 def owner_link(*, base_url: str) -> str:
-    """Make a link that creates the owner, once within a week; older ones end. Raises HarkError if there is an owner."""
+    """Create a link for creating the owner, once within a week; older ones end. Raises HarkError if there is one."""
     with serialized():
         if owner() is not None:
             raise HarkError(
@@ -153,7 +153,7 @@ def owner_link(*, base_url: str) -> str:
 
 
 def password_link(*, user: User, base_url: str) -> str:
-    """Make a link to choose a password, once within a week; older ones end. Raises HarkError for a deactivated user."""
+    """Create a link to choose a password, once within a week; older ones end. Raises HarkError if deactivated."""
     if not user.is_active:
         raise HarkError(
             _("The link was not created."),
@@ -173,7 +173,7 @@ def _new_link(user: User | None, base_url: str) -> str:
 
 
 def find_link(*, secret: str) -> OneTimeLink:
-    """Return the link if it still works. Raises LinkGone otherwise."""
+    """Return the link if it works. Raises LinkGone otherwise."""
     link = OneTimeLink.objects.select_related("user").filter(_works(secret)).first()
     if link is None or (link.user is None and owner() is not None) or (link.user and not link.user.is_active):
         raise _gone()
@@ -201,7 +201,7 @@ def _use(secret: str, for_owner: bool) -> None:
 
 
 def use_owner_link(*, secret: str, username: str, password: str, email: str = "") -> User:
-    """Make the owner. Raises LinkGone, or HarkError (and the link stays valid) for an unusable name or password."""
+    """Create the owner. Raises LinkGone, or HarkError (and the link remains valid) for an invalid name or password."""
     find_link(secret=secret)
     user = _checked_user(username, password, email)
     user.is_owner = True
@@ -233,7 +233,7 @@ def use_password_link(*, secret: str, password: str) -> User:
 
 
 def create_token(*, user: User, name: str, scopes: Collection[str], days: int | None = None) -> tuple[ApiToken, str]:
-    """Return a new API token and its text, shown only once. It ends after ``days`` (None: never). Raises HarkError."""
+    """Return a new API token and its text, shown only once. It expires after ``days`` (or never). Raises HarkError."""
     name = name.strip()
     if not name or len(name) > 100 or any(unicodedata.category(letter)[0] == "C" for letter in name):
         raise _no_token(_("Its name must have 1 to 100 characters, without control characters."))
@@ -264,9 +264,9 @@ def _no_token(why: str) -> HarkError:
 
 
 def check_token(*, text: str) -> ApiToken:
-    """Return the API token with this text, and its user; its use is noted at most once a minute.
+    """Return the API token with this text, and its user; its use is recorded at most once a minute.
 
-    Raises StatusError (401) if it is unknown, revoked or expired, or its user is deactivated.
+    Raises StatusError (401) if it is unknown, revoked or expired, or if its user is deactivated.
     """
     known = ApiToken.objects.select_related("user")
     token = known.filter(digest=digest(text)).first() if text.isascii() else None
@@ -280,7 +280,7 @@ def check_token(*, text: str) -> ApiToken:
         raise _refused(_("The token has expired."))
     now = timezone.now()
     if token.last_used_at is None or token.last_used_at <= now - USE_NOTED_EVERY:
-        with suppress(DatabaseError):  # on a full disk reading still works
+        with suppress(DatabaseError):  # on a full disk, reading still works
             ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
     return token
 
@@ -312,7 +312,7 @@ class TokenPair:
 
 
 def issue_pair(*, user: User, scopes: Collection[str] = SCOPES) -> TokenPair:
-    """Issue JWTs to a user who has just signed in, with those of the scopes that they may have."""
+    """Issue JWTs to a user who has just signed in, with those of the scopes that are allowed."""
     record(Action.SIGNED_IN_BY_PROGRAM, by=user)
     return _pair(user, [scope for scope in SCOPES if scope in scopes], family=secrets.token_hex(16))
 
@@ -321,7 +321,7 @@ def rotate_pair(*, refresh: str) -> TokenPair:
     """Exchange a refresh token for a new pair.
 
     If a refresh token is used twice, one of the two was stolen, so all tokens of the same sign-in are revoked. Raises
-    StatusError (401) if it is forged, expired, used, or not a refresh token, or its user is deactivated or has a new
+    StatusError (401) if it is forged, expired, used or not a refresh token, or if its user is deactivated or has a new
     password.
     """
     claims = _claims(refresh, "refresh")
@@ -337,7 +337,7 @@ def rotate_pair(*, refresh: str) -> TokenPair:
 
 
 def end_pair(*, refresh: str) -> None:
-    """Revoke a refresh token and all of the same sign-in. Raises StatusError (401) if it is invalid or has expired."""
+    """Revoke a refresh token and all tokens of the same sign-in. Raises StatusError (401) if it is invalid."""
     _end_family(_claims(refresh, "refresh"))
 
 
@@ -369,7 +369,7 @@ def _jwt_key(secret: str | None = None) -> bytes:
 
 
 def _password_mark(user: User, secret: str | None = None) -> str:
-    """Return a mark that changes with the password and with each deactivation, both of which end all JWTs."""
+    """Return a value that changes with the password and with each deactivation, which end all JWTs."""
     return salted_hmac("hark.accounts.jwt.password", user.signed_in_by, secret, algorithm="sha256").hexdigest()[:32]
 
 
@@ -387,7 +387,7 @@ def _claims(text: str, kind: str, even_if_old: bool = False) -> dict[str, Any]:
 
 
 def _signed_claims(text: str, options: Any) -> dict[str, Any]:
-    """Return the claims of a token that the current secret key or a previous one signed. Raises what PyJWT raises."""
+    """Return the claims of a token signed by the current secret key or a previous one. Raises PyJWT's errors."""
     for secret in all_keys():
         with suppress(jwt.InvalidSignatureError):
             return jwt.decode(text, _jwt_key(secret), algorithms=["HS256"], audience=AUDIENCE, options=options)
@@ -412,8 +412,8 @@ def _allowed(user: User, scopes: Collection[str]) -> frozenset[str]:
 def user_of_token(header: str | None, even_if_old: bool = False) -> tuple[User, frozenset[str]]:
     """Return the sender of ``Authorization: Bearer <API token or access JWT>`` and the token's scopes.
 
-    ``header`` is the header's value. With ``even_if_old`` an expired JWT is accepted, for a connection that was opened
-    while it was valid. Raises StatusError (401) if the token belongs to nobody.
+    ``header`` is the header's value. With ``even_if_old``, an expired JWT is accepted, for a connection that was opened
+    while it was valid. Raises StatusError (401) if the token has no user.
     """
     scheme, _space, text = (header or "").strip().partition(" ")
     text = text.strip()

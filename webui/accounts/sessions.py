@@ -1,4 +1,4 @@
-"""The beginning of a session, for every way to sign in, and its end."""
+"""Beginning and end of a session, for all ways to sign in."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from django.utils import timezone
 from webui.accounts.audit import Action
 from webui.accounts.models import User
 
-BEGAN, USED = "began", "used"  # in the session
+BEGAN, USED = "began", "used"  # keys in the session
 LONGEST_S = 14 * 24 * 3600
 WRITTEN_EVERY_S = 3600
 
 
 def begins(sender: object, request: HttpRequest, **more: Any) -> None:
-    request.session.pop(USED, None)  # of an earlier session in this browser
+    request.session.pop(USED, None)  # from an earlier session in this browser
     note_use(request.session)
 
 
 def note_use(session: SessionBase) -> None:
-    """Record that a session is used: it ends SESSION_COOKIE_AGE later, at most :data:`LONGEST_S` after it began."""
+    """Record that a session is used: it ends SESSION_COOKIE_AGE later, but at most :data:`LONGEST_S` after it began."""
     now = time.time()
     if now - session.get(USED, 0.0) < WRITTEN_EVERY_S:
         return
@@ -48,7 +48,7 @@ def user_of_session(key: str | None) -> User | None:
 
 
 def sign_in_or_ask(request: HttpRequest, user: User, then: str, how: Action = Action.SIGNED_IN) -> HttpResponse:
-    """Begin a user's session, after a code if the account has a second factor; then redirect to ``then``."""
+    """Begin a user's session, after a code if the account has a second factor, and redirect to ``then``."""
     if request.user.is_authenticated:
         auth.logout(request)
     details = {"how": how, "hash": user.get_session_auth_hash()}

@@ -1,4 +1,4 @@
-"""Sign-in with a password, and the limits on guessing one."""
+"""Sign-in with a password, and limits on guesses."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from webui.accounts.models import SignInFailure, User
 from webui.http.errors import StatusError
 from webui.transactions import serialized
 
-# For a name from one address, for all names from one address, and for a name from anywhere. The last stops guesses from
-# many addresses, and locks nobody out of a browser in which they have signed in before.
+# Limits for a name from one address, for all names from one address, and for a name from anywhere. The last stops
+# guesses from many addresses, but does not lock users out of browsers in which they have signed in before.
 FAILURES_OF_A_NAME, FAILURES_OF_AN_ADDRESS, FAILURES_FROM_ANYWHERE = 5, 20, 50
 FAILURES_WITHIN = timedelta(minutes=10)
 KNOWN_BROWSER, KNOWN_FOR_S = "hark_browser", 180 * 24 * 3600  # a cookie
 
 
 class SignInRefused(HarkError):
-    """A wrong name or password; answered with 401."""
+    """Raised for a wrong name or password; the response is 401."""
 
     status = 401
 
@@ -42,13 +42,13 @@ def sign_in(*, name: str, password: str, address: str, browser: str = "") -> Use
     """Return the user with this name (or e-mail address) and password.
 
     Args:
-      address: the address of the request.
-      browser: its known-browser cookie; failures elsewhere do not count there.
+      address: the IP address of the request.
+      browser: its known-browser cookie; failures elsewhere do not count for a known browser.
 
     Raises:
       StatusError: too many failures of this name or from this address in the last ten minutes.
-      SignInRefused: wrong, or deactivated; the message does not say which.
-      HashingBusy: too many people are signing in at once.
+      SignInRefused: name or password is wrong, or the user deactivated; the message does not state which.
+      HashingBusy: too many users are signing in at once.
     """
     name = unicodedata.normalize("NFKC", name.strip())
     user = User.objects.filter(Q(username__iexact=name) | Q(email__iexact=name)).first() if name else None
@@ -56,7 +56,7 @@ def sign_in(*, name: str, password: str, address: str, browser: str = "") -> Use
     if user is not None and is_known(browser, user):
         who, place = f"{who} in {browser}", browser
     failure = expect_failure(who, place)
-    # Hash for an unknown name too, so that the time reveals nothing.
+    # An unknown name is hashed too, so that the time reveals nothing.
     try:
         signed_in = ModelBackend().authenticate(None, username=user.get_username() if user else "\0", password=password)
     except HashingBusy:
@@ -74,7 +74,7 @@ def sign_in(*, name: str, password: str, address: str, browser: str = "") -> Use
 
 
 def sender(request: HttpRequest) -> dict[str, str]:
-    """Return the address and browser of a request, as :func:`sign_in` takes them."""
+    """Return the IP address and browser of a request, as arguments of :func:`sign_in`."""
     return {"address": client_address(request), "browser": request.COOKIES.get(KNOWN_BROWSER, "")}
 
 
@@ -101,11 +101,11 @@ def is_known(cookie: str, user: User) -> bool:
 
 
 def expect_failure(who: str, place: str, from_anywhere: int = FAILURES_FROM_ANYWHERE) -> SignInFailure:
-    """Record a failure before the password is checked, so that simultaneous guesses are counted one by one."""
+    """Record a failure before the password is checked, so that simultaneous guesses are all counted."""
     now = timezone.now()
     name_digest, address_digest = _keyed(who), _keyed(place)
     with serialized():
-        # Failures in the future come from a clock that was set back since.
+        # Failures in the future mean that the clock was set back.
         SignInFailure.objects.filter(Q(at__lte=now - FAILURES_WITHIN) | Q(at__gt=now)).delete()
         of_name = SignInFailure.objects.filter(name_digest=name_digest).values_list("at", flat=True)
         of_address = SignInFailure.objects.filter(address_digest=address_digest).values_list("at", flat=True)
@@ -120,7 +120,7 @@ def expect_failure(who: str, place: str, from_anywhere: int = FAILURES_FROM_ANYW
 
 
 def _wait(now: datetime, failures: Iterable[datetime], allowed: int) -> int:
-    """Return the seconds until another attempt is allowed; 0: now."""
+    """Return the seconds until another attempt is allowed; 0 for now."""
     times = sorted(failures)
     if len(times) < allowed:
         return 0
@@ -128,7 +128,7 @@ def _wait(now: datetime, failures: Iterable[datetime], allowed: int) -> int:
 
 
 def too_many(wait_s: int) -> StatusError:
-    """Make the error that asks for a wait of ``wait_s`` seconds."""
+    """Return the error that demands a wait of ``wait_s`` seconds."""
     minutes = -(-wait_s // 60)
     return StatusError(
         429,
@@ -140,7 +140,7 @@ def too_many(wait_s: int) -> StatusError:
 
 
 def forgive_failure(failure: SignInFailure) -> None:
-    """Forget an expected failure that did not occur, and the earlier ones of the same name from the same place."""
+    """Delete an expected failure that did not occur, and earlier ones of the same name from the same address."""
     SignInFailure.objects.filter(name_digest=failure.name_digest, address_digest=failure.address_digest).delete()
 
 

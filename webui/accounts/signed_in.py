@@ -8,6 +8,6 @@ from webui.accounts.models import User
 
 
 def signed_in(request: HttpRequest) -> User:
-    """Return the user of a request that ``LoginRequiredMiddleware`` or an endpoint has let through."""
+    """Return the user of a request that ``LoginRequiredMiddleware`` or an endpoint has admitted."""
     assert isinstance(request.user, User)
     return request.user

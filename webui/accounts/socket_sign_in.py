@@ -22,20 +22,20 @@ from webui.accounts.sessions import user_of_session
 from webui.http.parameters import json_object
 from webui.translation import explained, language_of
 
-WAIT_S = 5.0  # for the first message, without a session
-LOOK_EVERY_S = 5.0  # between checks that the user may still be connected
+WAIT_S = 5.0  # seconds to wait for the first message, without a session
+LOOK_EVERY_S = 5.0  # seconds between checks that the user may remain connected
 LONGEST_FIRST = 8_000  # characters
-MAX_PER_USER = 20  # sockets at once: each polls the database
+MAX_PER_USER = 20  # sockets at once, because each polls the database
 UNKNOWN, MAY_NOT, NOT_YOURS, TOO_MANY = 4401, 4403, 4404, 4429  # close codes
 
-_open: dict[SignsIn, int] = {}  # the user of each; the web server is one process, and counts on one thread
+_open: dict[SignsIn, int] = {}  # the user of each; the web server is one process, and counts in one thread
 
 
-PORTS = {"http": 80, "https": 443}  # omitted in addresses
+PORTS = {"http": 80, "https": 443}  # omitted in URLs
 
 
 class OwnPagesAndPrograms(OriginValidator):  # type: ignore[misc]
-    """Refuses pages of other sites. Browsers always name the page that opens a socket; programs need not."""
+    """Rejects pages of other sites. Browsers always send the origin of a page that opens a socket; programs may not."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> Any:
         headers = dict(scope.get("headers", []))
@@ -50,9 +50,10 @@ class OwnPagesAndPrograms(OriginValidator):  # type: ignore[misc]
 
 
 def is_own_page(origin: str, host: str, encrypted: bool = False) -> bool:
-    """Return whether ``origin`` is the portal asked as ``host``, or is trusted by CSRF_TRUSTED_ORIGINS or CORS_ORIGINS.
+    """Return whether ``origin`` is the portal at ``host``, or is trusted by CSRF_TRUSTED_ORIGINS or CORS_ORIGINS.
 
-    If the request was ``encrypted``, the page must have been too: an unencrypted one may have been forged on the way.
+    If the request was ``encrypted``, the page must have been too, because an unencrypted one may have been forged in
+    transit.
     """
     if origin in (*settings.CSRF_TRUSTED_ORIGINS, *settings.CORS_ALLOWED_ORIGINS):
         return True
@@ -72,9 +73,9 @@ class NothingHere(AsyncWebsocketConsumer):  # type: ignore[misc]
 
 
 class SignsIn(AsyncWebsocketConsumer):  # type: ignore[misc]
-    """Admits a client with a session, or one that sends ``{"token": "..."}`` in time.
+    """Admits clients with a session, and those that send ``{"token": "..."}`` in time.
 
-    A token in the address would end up in logs. Subclasses decide who may connect (:meth:`may`) and what happens then
+    A token in the URL would appear in logs. Subclasses decide who may connect (:meth:`may`) and what happens next
     (:meth:`begin`, :meth:`message`).
     """
 
@@ -82,7 +83,7 @@ class SignsIn(AsyncWebsocketConsumer):  # type: ignore[misc]
     user: User | None = None
     _patience: asyncio.Task[None] | None = None
     _watching: asyncio.Task[None] | None = None
-    _token: str | None = None  # the header that identifies the user; None: the session does
+    _token: str | None = None  # the header that identifies the user; None if the session does
     _closed = False
 
     async def __call__(self, *arguments: Any) -> None:
@@ -92,25 +93,25 @@ class SignsIn(AsyncWebsocketConsumer):  # type: ignore[misc]
             _open.pop(self, None)
 
     async def close(self, code: int | None = None, reason: str | None = None) -> None:
-        """Close once, even if the client has already gone."""
+        """Close once, even if the client has already disconnected."""
         if not self._closed:
             self._closed = True
             with suppress(OSError):
                 await super().close(code, reason)
 
     async def may(self, user: User) -> bool:
-        """Return whether the user may open what the address names."""
+        """Return whether the user may open what the URL names."""
         raise NotImplementedError
 
     async def is_theirs_still(self, user: User) -> bool:
-        """Return whether an open socket's user still may; asked every few seconds, since sharing can be withdrawn."""
+        """Return whether an open socket's user still may; called every few seconds: sharing can be withdrawn."""
         return True
 
     async def begin(self) -> None:
-        """Start; called once, when the socket is open and its user known."""
+        """Start; called once, when the socket is open and its user is known."""
 
     async def message(self, text_data: str | None, bytes_data: bytes | None) -> None:
-        """Handle a later message; by default with channels' own method."""
+        """Handle a later message, by default with channels' method."""
         await super().receive(text_data=text_data, bytes_data=bytes_data)
 
     async def connect(self) -> None:
@@ -128,7 +129,7 @@ class SignsIn(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any) -> None:
         if self.user is not None:
-            # Samples come ten times a second; only text may change something.
+            # Samples arrive ten times a second; only text may change something.
             if text_data is None or await self._is_still_in():
                 await self.message(text_data, bytes_data)
         elif self._patience is not None and not self._patience.done():
@@ -141,7 +142,7 @@ class SignsIn(AsyncWebsocketConsumer):  # type: ignore[misc]
                 task.cancel()
 
     def _is_counted(self, user: User) -> bool:
-        """Count the socket among the user's; False if they have too many already."""
+        """Count the socket among the user's; return False if there are already too many."""
         if list(_open.values()).count(user.pk) >= MAX_PER_USER:
             return False
         _open[self] = user.pk
@@ -149,13 +150,13 @@ class SignsIn(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def _let_in(self, user: User) -> None:
         self.user = user
-        user.is_alone = False  # the user may join an organization meanwhile
+        user.is_alone = False  # because the user may join an organization at any time
         activate(language_of(self.scope))
         self._watching = asyncio.create_task(self._watch())
         await self.begin()
 
     async def _watch(self) -> None:
-        """Close the connection soon after the token, the session or the user that opened it has ended."""
+        """Close the connection soon after the token or session that opened it, or its user, has become invalid."""
         while await self._is_still_in():
             await asyncio.sleep(LOOK_EVERY_S)
 
@@ -166,7 +167,7 @@ class SignsIn(AsyncWebsocketConsumer):  # type: ignore[misc]
             return False
         try:
             theirs = await self.is_theirs_still(self.user)
-        except DatabaseError:  # a moment's trouble
+        except DatabaseError:  # a temporary failure
             return True
         if not theirs:
             await self.close(NOT_YOURS)
@@ -178,7 +179,7 @@ class SignsIn(AsyncWebsocketConsumer):  # type: ignore[misc]
             if self._token is not None:
                 return user_of_token(self._token, even_if_old=True)[0] == self.user
             return user_of_session(getattr(self.scope.get("session"), "session_key", None)) == self.user
-        except DatabaseError:  # a moment's trouble
+        except DatabaseError:  # a temporary failure
             return True
         except HarkError:
             return False

@@ -11,15 +11,15 @@ from django.conf import settings
 
 from webui.accounts.models import User
 
-COUNTED_FOR_S = 60.0  # cached, since a count visits all files
+COUNTED_FOR_S = 60.0  # seconds for which a count is cached, because it visits all files
 
-_counted: dict[Path, tuple[float, int]] = {}  # by folder: when, and how many bytes
+_counted: dict[Path, tuple[float, int]] = {}  # by folder: time of the count, and bytes
 
 
 def user_data(user: User) -> Path:
     """Return the data folder of a user: clips, models, jobs. The owner's is that of the installation and command line.
 
-    One folder each keeps a person's recordings out of another's detectors without a condition in every query.
+    Separate folders keep one user's recordings out of another's detectors without a condition in every query.
     """
     if user.is_owner:
         return Path(settings.DATA)
@@ -51,6 +51,6 @@ def bytes_below(folder: Path) -> int:
     total = 0
     for below, _folders, names in os.walk(folder):
         for name in names:
-            with suppress(OSError):  # deleted meanwhile
+            with suppress(OSError):  # it may have been deleted in the meantime
                 total += os.lstat(f"{below}/{name}").st_size
     return total

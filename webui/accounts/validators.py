@@ -8,18 +8,18 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
-FURTHER = 4  # characters that a password must have besides the name
+FURTHER = 4  # characters that a password must have in addition to the name
 
 
 def latin_letters(name: str) -> None:
-    """Refuse other alphabets: a Cyrillic name could pass for somebody else's. Raises ValidationError."""
+    """Reject other alphabets: a Cyrillic name can look like another user's. Raises ValidationError."""
     for letter in name:
         if not letter.isascii() and "LATIN" not in unicodedata.name(letter, ""):
             raise ValidationError(_("A name can have Latin letters only; %(letter)s is not one.") % {"letter": letter})
 
 
 class MoreThanTheName:
-    """Refuses a password that is only the user's name, repeated. Django's validator compares the two as a whole."""
+    """Rejects a password that only repeats the user's name; Django's validator compares the two as a whole."""
 
     def validate(self, password: str, user: AbstractBaseUser | None = None) -> None:
         name = user.get_username().casefold() if user is not None else ""

@@ -38,7 +38,7 @@ recording to transcribe 1 GB. Lists take `limit` and `offset`. A creation with t
 
 
 class UntrustedJson(Parser):
-    """Ninja's parser, which also rejects JSON with too deep nesting or infinite numbers."""
+    """Ninja's parser, but it also rejects JSON with too deep nesting or infinite numbers."""
 
     def parse_body(self, request: HttpRequest) -> dict[str, Any]:
         """Parse the body. Raises ValueError."""

@@ -51,7 +51,7 @@ class Token(AuthBase):
 
 
 def missing_scope(*scopes: str) -> StatusError:
-    """Make the error (403) for a token without these scopes."""
+    """Return the error (403) for a token without these scopes."""
     return StatusError(
         403,
         _("The token does not permit this."),
@@ -61,7 +61,7 @@ def missing_scope(*scopes: str) -> StatusError:
 
 
 def needs(*scopes: str, person: bool = False, **more: Any) -> dict[str, Any]:
-    """Return a route's arguments that require a token with one of ``scopes``, in its documentation too."""
+    """Return a route's arguments that require a token with one of ``scopes``, also in its documentation."""
     return {"auth": Token(*scopes, person=person), "openapi_extra": {"x-scopes": sorted(scopes), **more}}
 
 
@@ -84,7 +84,7 @@ def _caller(request: HttpRequest) -> Caller:
                 _("Send the value of the cookie csrftoken in that header, or use a token."),
             )
         return Caller(user, frozenset(SCOPES if user.is_owner else set(SCOPES) - {"admin"}), person=True)
-    known = getattr(request, "token_owner", None)  # of the header, if webui.accounts.rate_limits has read it
+    known = getattr(request, "token_owner", None)  # from the header, if webui.accounts.rate_limits has read it
     named, scopes = known[1] if known and known[0] == header else user_of_token(header)
     text = (header or "").strip().partition(" ")[2].strip()
     return Caller(named, scopes, person=not text.startswith(TOKEN_START))

@@ -18,12 +18,12 @@ SESSION = {
 
 
 def file_of(kind: str) -> dict[str, Any]:
-    """Return the documentation of a route that answers with a file."""
+    """Return the documentation of a route that returns a file."""
     return {"responses": {200: {"content": {kind: {"schema": {"type": "string", "format": "binary"}}}}}}
 
 
 def example_of(schema: dict[str, Any], known: dict[str, Any]) -> Any:
-    """Return an example that fits a schema, made of its parts' examples; ``known`` are the named schemas."""
+    """Return an example of a schema, built from its parts' examples; ``known`` are the named schemas."""
     if "example" in schema:
         return schema["example"]
     if schema.get("examples"):
@@ -67,7 +67,7 @@ def complete(schema: OpenAPISchema) -> OpenAPISchema:
             if "example" not in parameter:
                 named = NAMES.get(parameter["name"]) if parameter["in"] == "path" else None
                 parameter["example"] = named or example_of(parameter["schema"], known)
-            parameter.pop("examples", None)  # in OpenAPI a parameter's examples are objects, not a list
+            parameter.pop("examples", None)  # in OpenAPI, a parameter's examples are objects, not a list
         for content in operation.get("requestBody", {}).get("content", {}).values():
             content["example"] = _sent_example(content["schema"], known)
         for status, response in operation["responses"].items():
@@ -79,7 +79,7 @@ def complete(schema: OpenAPISchema) -> OpenAPISchema:
 
 
 def _sent_example(schema: dict[str, Any], known: dict[str, Any]) -> Any:
-    """Leave out fields with defaults, unless the schema has its own example."""
+    """Return an example without fields that have defaults, unless the schema has its own example."""
     example = example_of(schema, known)
     definition = known[schema["$ref"].rsplit("/", 1)[-1]] if "$ref" in schema else schema
     if "example" in definition or not isinstance(example, dict):

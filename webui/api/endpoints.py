@@ -18,7 +18,7 @@ from webui.api.problems import in_words
 from webui.http.errors import StatusError, problem, with_headers
 from webui.http.parameters import is_page, json_object, whole_number
 
-Shape = Callable[[HarkError, int], HttpResponse]  # an error and its status as an answer
+Shape = Callable[[HarkError, int], HttpResponse]  # converts an error and its status to a response
 
 
 def endpoint(
@@ -28,15 +28,14 @@ def endpoint(
     fields: Collection[str] = (),
     form: str = "",
 ) -> Callable[..., Any]:
-    """Make a view for programs, with an API token or a session and its CSRF token, and with explained errors.
+    """Decorate a view for programs: API token, or session and its CSRF token, and explained errors.
 
     Args:
       methods: accepted methods; GET includes HEAD.
-      scopes: a token needs one of them; without any, everybody may call.
-      shape: makes the answer of an error; problem details by default.
-      fields: the only fields that the body of a POST may have. Others, and a query, would have no effect: they are
-        refused.
-      form: the page whose form is sent here; a browser that reloads the address or goes back is redirected to it.
+      scopes: a token needs one of them; without scopes, anyone may call.
+      shape: converts an error to a response; problem details by default.
+      fields: the only fields of the body of a POST; others, and a query, would have no effect: they are rejected.
+      form: the page whose form is sent here; a browser that reloads the URL or goes back is redirected to it.
     """
     allowed = [*methods, *(["HEAD"] if "GET" in methods else [])]
 
@@ -82,7 +81,7 @@ def wrong(what: str, why: str, what_to_do: str, status: int = 422) -> StatusErro
 
 
 def number(request: HttpRequest, name: str, usual: int, most: int) -> int:
-    """Return a whole number of the query, from 0 to ``most``. Raises StatusError for anything else."""
+    """Return an integer of the query, from 0 to ``most``. Raises StatusError for anything else."""
     text = request.GET.get(name, "")
     if not text:
         return usual
@@ -97,7 +96,7 @@ def number(request: HttpRequest, name: str, usual: int, most: int) -> int:
 
 
 def switch(sent: Mapping[str, Any], name: str, usual: bool) -> bool:
-    """Return a yes or no from a form or JSON. Raises StatusError for anything else."""
+    """Return a boolean from a form or JSON. Raises StatusError for anything else."""
     text = str("" if sent.get(name) is None else sent[name]).strip().lower()
     if text in ("1", "true", "yes", "on"):
         return True

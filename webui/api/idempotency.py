@@ -30,8 +30,8 @@ from webui.keys.sealing import seal, unseal
 from webui.transactions import serialized
 
 KEPT_FOR = timedelta(hours=24)
-GIVEN_UP_AFTER = timedelta(minutes=10)  # for a request that was killed halfway; none takes longer
-WAIT_S, LOOK_EVERY_S = 5.0, 0.1  # for the first of two simultaneous requests
+GIVEN_UP_AFTER = timedelta(minutes=10)  # time limit for a request that was killed halfway; none takes longer
+WAIT_S, LOOK_EVERY_S = 5.0, 0.1  # seconds that the second of two simultaneous requests waits for the first
 LONGEST_KEY = 200
 HEADER = {
     "in": "header",
@@ -45,7 +45,7 @@ HEADER = {
 
 @dataclass(frozen=True)
 class Made:
-    """The object that an operation created, and its address."""
+    """The object that an operation created, and its URL."""
 
     content: Schema
     location: str = ""
@@ -54,7 +54,7 @@ class Made:
 def creation(in_transaction: bool = True) -> Callable[..., Any]:
     """Decorate operations that return :class:`Made`. Errors are not stored, so a corrected request can be sent again.
 
-    ``in_transaction``: create and store in one transaction; not for slow ones, which block all other writes.
+    With ``in_transaction``, create and store in one transaction; not for slow operations, which block all other writes.
     """
 
     def decorate(view: Callable[..., Made]) -> Callable[..., HttpResponse]:
@@ -137,7 +137,7 @@ def _request_digest(request: HttpRequest) -> str:
 
 
 def _claim(user: User, key: str, request: str) -> KeptAnswer:
-    """Return the row of this request: a new one if it must be processed, else that of its earlier answer."""
+    """Return the row of this request: a new one if it must be processed, else that of its earlier response."""
     until = time.monotonic() + WAIT_S
     while True:
         now = timezone.now()
@@ -147,7 +147,7 @@ def _claim(user: User, key: str, request: str) -> KeptAnswer:
             answer, is_new = KeptAnswer.objects.get_or_create(
                 user=user, key_digest=key, defaults={"request_digest": request, "claimed_at": now}
             )
-        except IntegrityError:  # the first request failed just now
+        except IntegrityError:  # the first request has just failed
             continue
         if is_new:
             return answer

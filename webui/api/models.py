@@ -1,4 +1,4 @@
-"""Stored answers to creations (for a day), webhooks, and their deliveries."""
+"""Stored responses to creations (for a day), webhooks, and their deliveries."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from django.db import models
 
 
 class KeptAnswer(models.Model):
-    """The answer to a creation with an Idempotency-Key; ``status`` is None while it is being made."""
+    """The response to a creation with an Idempotency-Key; ``status`` is None while it is being processed."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     key_digest = models.CharField(max_length=64)
     request_digest = models.CharField(max_length=64)
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
-    claimed_at = models.DateTimeField()  # by the request that makes it
+    claimed_at = models.DateTimeField()  # time at which the request began
     status = models.IntegerField(null=True)
     location = models.CharField(max_length=400, default="")
-    sealed_answer = models.TextField(default="")  # it may hold a new token
+    sealed_answer = models.TextField(default="")  # sealed, because it may hold a new token
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("user", "key_digest"), name="one_answer_a_key"),)
@@ -28,7 +28,7 @@ class KeptAnswer(models.Model):
 
 
 class Webhook(models.Model):
-    """A user's address that is notified when their jobs end."""
+    """A user's URL that is notified when their jobs end."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="webhooks")
     url = models.CharField(max_length=500)
@@ -54,15 +54,15 @@ class Delivery(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     webhook = models.ForeignKey(Webhook, on_delete=models.CASCADE, related_name="deliveries")
     event = models.CharField(max_length=40)
-    body = models.TextField()  # as it is signed and sent
+    body = models.TextField()  # as signed and sent
     state = models.CharField(max_length=9, choices=State.choices, default=State.WAITING)
     created_at = models.DateTimeField(auto_now_add=True)
     tries = models.IntegerField(default=0)
     tried_at = models.DateTimeField(null=True)
     next_try_at = models.DateTimeField(null=True)
-    sending_until = models.DateTimeField(null=True)  # a worker is sending it, until then at the latest
-    answer_status = models.IntegerField(null=True)  # of the last try
-    problem = models.CharField(max_length=400, default="")  # of the last try
+    sending_until = models.DateTimeField(null=True)  # a worker is sending it, until this time at the latest
+    answer_status = models.IntegerField(null=True)  # of the last attempt
+    problem = models.CharField(max_length=400, default="")  # of the last attempt
 
     class Meta:
         ordering = ("-created_at", "id")

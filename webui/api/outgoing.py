@@ -1,4 +1,4 @@
-"""POST requests to addresses of users: never into this network, and only to the IP address that was checked."""
+"""POST requests to users' URLs: never into this network, and only to the IP address that was checked."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from core.errors import HarkError
 
 log = logging.getLogger(__name__)
 
-CONNECT_S, ANSWER_S = 5.0, 10.0  # at most for each step
-WHOLE_S = 20.0  # for one address of a name; a server that sends a byte now and then is cut off
-MOST_ADDRESSES = 2  # tried of a name
-LONGEST_S = 30.0 + MOST_ADDRESSES * WHOLE_S  # in all, with the look-up of the name
+CONNECT_S, ANSWER_S = 5.0, 10.0  # maximum seconds of each step
+WHOLE_S = 20.0  # seconds for one address of a name, so that a server which sends single bytes is cut off
+MOST_ADDRESSES = 2  # number of addresses of a name that are tried
+LONGEST_S = 30.0 + MOST_ADDRESSES * WHOLE_S  # in total, with the look-up of the name
 LONGEST_URL = 500
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 class AddressRefused(HarkError):
-    """An address that Hark sends nothing to."""
+    """Raised for a URL that Hark sends nothing to."""
 
 
 class NotSent(Exception):
-    """The receiver cannot be reached, or does not answer; the message says why."""
+    """Raised if the receiver cannot be reached or does not respond; the message states the reason."""
 
 
 def check_url(url: str) -> SplitResult:
-    """Return the parts of a webhook's address; its name is looked up only when something is sent.
+    """Return the parts of a webhook's URL; its name is looked up only when a message is sent.
 
-    Raises AddressRefused: malformed, of another scheme, with a password, or plainly in this network.
+    Raises AddressRefused if it is malformed, has another scheme or a password, or is clearly in this network.
     """
     if not 1 <= len(url) <= LONGEST_URL or not url.isascii() or not url.isprintable() or " " in url:
         raise _refused(_("It must have 1 to %(most)d ASCII characters without spaces.") % {"most": LONGEST_URL})
@@ -53,7 +53,7 @@ def check_url(url: str) -> SplitResult:
     if parts.hostname == "localhost" or parts.hostname.endswith(".localhost"):
         _refuse_private(parts.hostname, "127.0.0.1")
     try:
-        # Includes numbers that look like names: 127.1, 0x7f000001.
+        # This includes numbers that resemble names: 127.1, 0x7f000001.
         entries = socket.getaddrinfo(parts.hostname, None, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except (OSError, UnicodeError):
         return parts
@@ -63,7 +63,7 @@ def check_url(url: str) -> SplitResult:
 
 
 def is_public(address: str) -> bool:
-    """Return whether an IP address, and the IPv4 address inside an IPv6 one, belongs to the open internet."""
+    """Return whether an IP address, and the IPv4 address inside an IPv6 one, is on the public internet."""
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -80,10 +80,10 @@ def is_public(address: str) -> bool:
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
-    """Send ``body``; return the status of the answer. Does not follow redirects or use proxies of the environment.
+    """Send ``body``; return the status of the response. It ignores redirects, and proxies of the environment.
 
-    Raises AddressRefused if the address is not public, NotSent if its name has no public address, or there is no
-    connection, no answer in time, or none in HTTP.
+    Raises AddressRefused if the address is not public, and NotSent if its name has no public address, or there is no
+    connection, no response in time, or none in HTTP.
     """
     parts = check_url(url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
@@ -102,7 +102,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
 
 
 async def _post_to(address: str, url: str, body: bytes, headers: Mapping[str, str]) -> int:
-    """Send ``body`` to one checked address, with the name and certificate of the host; nothing is looked up again."""
+    """Send ``body`` to one checked address, with the name and certificate of the host, without another look-up."""
     to = httpx2.URL(url)
     async with (
         asyncio.timeout(WHOLE_S),
@@ -120,7 +120,7 @@ async def _post_to(address: str, url: str, body: bytes, headers: Mapping[str, st
 def _look_up(host: str, port: int) -> list[str]:
     """Return the checked addresses of a name, so that it need not be looked up again.
 
-    The error reveals nothing about names inside this network, not even which exist; the log has the details.
+    The error reveals nothing about names inside this network, not even whether they exist; the log has the details.
     """
     try:
         entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -148,7 +148,7 @@ def _refused(why: str, to_do: str = "") -> AddressRefused:
 
 
 def _reason_of(error: BaseException) -> str:
-    """Return the first cause of an error; that of a timeout says nothing."""
+    """Return the first cause of an error; that of a time-out is uninformative."""
     while not isinstance(error, httpx2.TimeoutException) and (cause := error.__cause__ or error.__context__):
         error = cause
     return f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}".removesuffix(": ")[:200]

@@ -22,7 +22,7 @@ class Paging(Schema):
 
 
 class Page(Schema, Generic[Item]):
-    """A part of a list; ``next`` is the address of the part after it, or null."""
+    """A part of a list; ``next`` is the URL of the following part, or null."""
 
     items: list[Item]
     total: int = Field(examples=[1])

@@ -21,7 +21,7 @@ from webui.http.middleware import view_of
 
 log = logging.getLogger(__name__)
 
-NAMED = 5  # wrong fields named in the sentence; the list has all
+NAMED = 5  # invalid fields named in the sentence; the list has all
 
 
 def install(api: NinjaAPI) -> None:
@@ -50,7 +50,7 @@ def in_words(request: HttpRequest, error: Exception) -> tuple[HarkError, int]:
 
 
 def not_found() -> HarkError:
-    """Make the error 404, also for other users' objects, so that ids reveal nothing."""
+    """Return the error 404, also for other users' objects, so that ids reveal nothing."""
     return HarkError(
         _("Not found."),
         _("The id is wrong, or the item was deleted or belongs to another user."),
@@ -59,7 +59,7 @@ def not_found() -> HarkError:
 
 
 def _invalid(error: ValidationError) -> HttpResponse:
-    # The input is not repeated: it may hold a password.
+    # The input is not repeated, because it may hold a password.
     wrong = [
         {"where": ".".join(str(part) for part in entry["loc"]), "message": str(entry["msg"])} for entry in error.errors
     ]
@@ -71,7 +71,7 @@ def _invalid(error: ValidationError) -> HttpResponse:
 
 
 def explained(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
-    """Wrap a view so that its errors without a text (405) are explained too."""
+    """Wrap a view so that errors without a text (405) are explained too."""
 
     @wraps(view)
     def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:

@@ -1,4 +1,4 @@
-"""The documentation of the API: a page, and the schema that it shows."""
+"""The documentation of the API: a page, and the schema that it displays."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from webui.api.api import api
 
 @cache
 def _schema() -> dict[str, Any]:
-    # A round trip through JSON turns its keys into strings, as programs see them.
+    # A round trip through JSON converts its keys to strings, as programs receive them.
     loaded: dict[str, Any] = json.loads(json.dumps(api.get_openapi_schema(path_prefix="/api/v1/"), default=str))
     return loaded
 
@@ -24,7 +24,7 @@ def _schema() -> dict[str, Any]:
 @login_not_required
 @require_safe
 def schema(request: HttpRequest) -> HttpResponse:
-    """Return OpenAPI 3.1; it reveals nothing about this installation, so anybody may read it."""
+    """Return OpenAPI 3.1; it reveals nothing about this installation, so it is public."""
     return HttpResponse(json.dumps(_schema(), indent=1, ensure_ascii=False), content_type="application/json")
 
 

@@ -1,8 +1,8 @@
 """Webhooks: messages about ended jobs, their signatures, and their repeated delivery.
 
-A message and its first task are stored in the transaction in which its job ends; each attempt first schedules the next
-one, which is cancelled if it is not needed. So a killed worker loses nothing, and a message may arrive twice, with the
-same id.
+A message and its first task are stored in the transaction in which its job ends. Each attempt first schedules the next
+one, which is cancelled if it is not needed. Thus a killed worker loses no message, but a message may arrive twice, with
+the same id.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ log = logging.getLogger(__name__)
 
 EVENTS = ("job.done", "job.failed", "job.cancelled", "job.interrupted")
 PING = "ping"
-MOST = 10  # of a user
-KEPT = 50  # deliveries of a webhook
-MOST_WAITING = 50  # deliveries of a user
-MOST_PINGS = 5  # waiting, of a user
-AT_ONCE = 2  # deliveries of a user, so that a slow server does not delay other users (WEBHOOKS_SENT_AT_ONCE)
+MOST = 10  # webhooks per user
+KEPT = 50  # stored deliveries per webhook
+MOST_WAITING = 50  # waiting deliveries per user
+MOST_PINGS = 5  # waiting test messages per user
+AT_ONCE = 2  # simultaneous deliveries per user, so that a slow server does not delay others (WEBHOOKS_SENT_AT_ONCE)
 PLACE_AGAIN_AFTER = timedelta(seconds=5)
-AGAIN_AFTER = tuple(timedelta(seconds=seconds) for seconds in (30, 120, 600, 3600, 6 * 3600))  # then it has failed
+AGAIN_AFTER = tuple(timedelta(seconds=seconds) for seconds in (30, 120, 600, 3600, 6 * 3600))  # after these, failed
 SECRET_START = "whsec_"
 PURPOSE = "webhook"
 TASK = "webui.api.webhooks.deliver"
 
 
 def add(*, user: User, url: str, events: Collection[str]) -> tuple[Webhook, str]:
-    """Add a webhook; return it and its secret, shown only now. Raises HarkError: unusable, or too many."""
+    """Add a webhook; return it and its secret, shown only once. Raises HarkError for an invalid URL or too many."""
     check_url(url)
     wanted = [event for event in EVENTS if event in events]
     if not wanted or len(wanted) != len(set(events)):
@@ -75,12 +75,12 @@ def add(*, user: User, url: str, events: Collection[str]) -> tuple[Webhook, str]
 
 
 def _host(url: str) -> str:
-    """Return the part of an address for the audit log; the rest may hold a secret."""
+    """Return the part of a URL that the audit log may hold; the rest may hold a secret."""
     return urlsplit(url).hostname or ""
 
 
 def tell(sender: object, *, job: Job, **kwargs: Any) -> None:
-    """Notify webhooks of the end of a job; called within its transaction, which must not fail because of it."""
+    """Notify webhooks of the end of a job; called in its transaction, which must not fail because of webhooks."""
     event = f"job.{job.state}"
     try:
         with serialized():
@@ -123,7 +123,7 @@ def _waiting(webhook: Webhook) -> QuerySet[Delivery]:
 
 
 def send(*, webhook: Webhook, event: str, content: dict[str, Any]) -> Delivery:
-    """Store a message and have it sent. Only the newest of a webhook are stored; a user's oldest waiting ones fail."""
+    """Store and queue a message. Only a webhook's newest ones are stored; a user's oldest waiting ones fail."""
     identifier = uuid4()
     body = {"id": str(identifier), "event": event, "created_at": timezone.now().isoformat(), **content}
     with serialized():
@@ -133,7 +133,7 @@ def send(*, webhook: Webhook, event: str, content: dict[str, Any]) -> Delivery:
         for old in Delivery.objects.filter(webhook=webhook).values_list("pk", flat=True)[KEPT:]:
             _book(old, None)
             Delivery.objects.filter(pk=old).delete()
-        _book(identifier, timezone.now() + AGAIN_AFTER[0])  # if the worker is killed before it has begun
+        _book(identifier, timezone.now() + AGAIN_AFTER[0])  # in case the worker is killed before it has begun
         enqueue(TASK, identifier, WEBHOOKS)
     return delivery
 
@@ -172,7 +172,7 @@ def deliver(delivery_id: str) -> None:
 
 
 def _try(delivery: Delivery) -> tuple[int | None, str, bool]:
-    """Return the status of the answer, the problem, and whether another attempt is hopeless."""
+    """Return the status of the response, the problem, and whether another attempt is useless."""
     hook = delivery.webhook
     if not hook.user.is_active:
         return None, _("Its user is deactivated."), True
@@ -196,7 +196,7 @@ def _try(delivery: Delivery) -> tuple[int | None, str, bool]:
 
 
 def _book(delivery_id: UUID, at: datetime | None) -> None:
-    """Schedule the next attempt (None: no other)."""
+    """Schedule the next attempt; ``at`` None for no further one."""
     from django_q.models import Schedule
 
     Schedule.objects.filter(name=f"webhook {delivery_id}").delete()
@@ -220,7 +220,7 @@ def _end(delivery: Delivery, state: str, status: int | None, problem: str) -> No
 
 
 def stuck() -> bool:
-    """Return whether a message has been due for long and none attempted since: the cluster lives, but is stuck."""
+    """Return whether a message is overdue while no delivery was attempted: the cluster is running but stuck."""
     patience = timezone.now() - timedelta(seconds=4 * settings.JOBS_LEASE_S)
     due = Q(next_try_at__lt=patience) | Q(tries=0, next_try_at=None, created_at__lt=patience)
     waiting = Delivery.objects.filter(due, state=Delivery.State.WAITING)

@@ -1,4 +1,4 @@
-"""Search and questions, in one recording or all, typed or spoken."""
+"""Search and questions, on one recording or all, typed or spoken."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HITS = 50
 
 @require_GET
 def search(request: HttpRequest) -> HttpResponse:
-    """Search all recordings for ``?q=``, and show the field for questions to all of them."""
+    """Search all recordings for ``?q=``, and show the field for questions on all of them."""
     user = signed_in(request)
     query = request.GET.get("q", "").strip()[:400]
     hits = transcripts.search(user=user, query=query, limit=HITS) if query else []
@@ -44,7 +44,7 @@ def search(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def ask(request: HttpRequest) -> HttpResponse:
-    """Answer a question to all recordings: ``question``, or a recorded one in ``audio``."""
+    """Answer a question on all recordings: ``question``, or a recorded one in ``audio``."""
     return _answered(request, None)
 
 
@@ -61,7 +61,7 @@ def _answered(request: HttpRequest, recording: Recording | None) -> HttpResponse
         context |= _answer(request, recording)
     except HarkError as problem:
         context["problem"] = problem
-        # HTMX ignores answers with an error status.
+        # HTMX ignores responses with an error status.
         status = 200 if fragment else getattr(problem, "status", 422)
     return render(request, "audio/answer.html" if fragment else "audio/asked.html", context, status=status)
 

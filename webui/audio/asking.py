@@ -28,20 +28,20 @@ from webui.audio.models import Recording
 from webui.trainer import speech
 from webui.translation import shown
 
-MOST_RECORDINGS = 20  # read for an answer from all recordings
-MOST_SEGMENTS = 300  # from which those are chosen
-LONGEST_SPOKEN = 600  # letters
-LONGEST_QUESTION_S = 30.0  # of a recorded question
+MOST_RECORDINGS = 20  # recordings read per question on all recordings
+MOST_SEGMENTS = 300  # segments from which those recordings are chosen
+LONGEST_SPOKEN = 600  # characters
+LONGEST_QUESTION_S = 30.0  # seconds of a recorded question
 T = TypeVar("T")
 
 
 def answer(*, user: User, question: str, recording: Recording | None = None) -> dict[str, Any]:
-    """Answer a question with citations, as plain JSON.
+    """Answer a question with citations, as JSON values.
 
     Returns ``question``, ``text``, ``found``, ``how``, ``score`` and ``note`` as in
     :class:`pipeline.recordings.question_answering.Answer`, ``language``, ``citations`` and, without an answer,
     ``nearest``: each with ``recording`` (id), ``name``, ``segment``, ``start_s``, ``end_s``, ``speaker``, ``text``.
-    Raises HarkError: the question is empty or far too long, or the one recording has no transcript yet.
+    Raises HarkError if the question is empty or too long, or the recording has no transcript yet.
     """
     asked = {recording.pk: recording} if recording is not None else _promising(user, question)
     texts = []
@@ -52,7 +52,7 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
         except HarkError:
             if recording is not None:
                 raise
-            continue  # damaged or being deleted; search the others
+            continue  # damaged or being deleted; the others are searched
         language = transcript.language or language
         texts += passages(str(one.pk), transcript)
     reply = answer_from(
@@ -63,7 +63,7 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
         language_model=llm.settings() if llm.available().ok else None,
     )
     text = reply.text
-    if not reply.found:  # not a quotation, so in the user's language
+    if not reply.found:  # not a quotation, so it is in the user's language
         text = shown(reply.text)
         language = (get_language() or "en").split("-")[0]
     citations, nearest = (
@@ -77,7 +77,7 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
 
 
 def _promising(user: User, question: str) -> dict[UUID, Recording]:
-    """Return visible recordings with words of the question, best first; with a model also the newest ones."""
+    """Return visible recordings with words of the question, best first; with a model, also the newest ones."""
     words = search.terms(question.replace('"', " "))
     hits = search.find(user, words, recording=None, limit=MOST_SEGMENTS, every=False)
     ids = list(dict.fromkeys(hit.recording_id for hit in hits))[:MOST_RECORDINGS]
@@ -105,7 +105,7 @@ def too_long() -> HarkError:
 
 
 def question_of(user: User, audio: np.ndarray, language: str | None = None) -> str:
-    """Return the text of a recorded question (float32 [samples], 16 kHz). Raises HarkError if it has no words."""
+    """Return the text of a recorded question (float32 [samples], 16 kHz). Raises HarkError if it is empty."""
     if len(audio) > LONGEST_QUESTION_S * SAMPLE_RATE:
         raise too_long()
     engine, _why = choose("auto", language, user_data(user))

@@ -27,15 +27,15 @@ from webui.keys.sealing import show_next
 from webui.template_filters import UNNAMED, speaker_name
 from webui.translation import explained
 
-NEW_SPEAKER = "new"  # not the id of any speaker
+NEW_SPEAKER = "new"  # not the id of a speaker
 
 
 @require_POST
 def segment(request: HttpRequest, recording_id: UUID, number: int) -> JsonResponse:
-    """Correct a passage: ``text`` (an empty one removes the passage), ``version`` that the user saw.
+    """Correct a passage; parameters: ``text`` (an empty one removes the passage), ``version`` that the user saw.
 
     Returns ``{"version", "segment": {"text", "words"} or null, "elsewhere": {"heard", "said", "told"} or null}``, the
-    last one if other passages have the replaced words too; 409 with ``version`` and ``text`` if the transcript has
+    latter if other passages have the replaced words too; 409 with ``version`` and ``text`` if the transcript has
     changed.
     """
     recording = recording_of(request, recording_id, to_change)
@@ -65,7 +65,7 @@ def segment(request: HttpRequest, recording_id: UUID, number: int) -> JsonRespon
 
 @require_POST
 def replace(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """Replace words: ``heard``, ``said``, ``besides`` (number of a passage to skip), ``version`` that the user saw."""
+    """Replace ``heard`` by ``said``, except in passage ``besides``; ``version`` is the one that the user saw."""
     recording = recording_of(request, recording_id, to_change)
     asked = request.POST
     changed = corrections.replace_words(
@@ -79,9 +79,9 @@ def replace(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 
 @require_POST
 def speakers(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """Name speakers: a ``speaker`` and a ``name`` each, ``version`` that the user saw.
+    """Name speakers; parameters: a ``speaker`` and a ``name`` each, ``version`` that the user saw.
 
-    ``remember`` and ``consent`` list the ids of speakers whose voices are remembered. For JSON, returns ``{"names",
+    ``remember`` and ``consent`` list the ids of speakers whose voices are remembered. For JSON, it returns ``{"names",
     "shown", "version"}``: by id, names as stored and as displayed.
     """
     remember = request.POST.getlist("remember")
@@ -96,7 +96,7 @@ def speakers(request: HttpRequest, recording_id: UUID) -> HttpResponse:
             _("Ask them, then tick both boxes."),
         )
     speaker_changes.name_speakers(recording=recording, names=names, version=whole_number(request.POST.get("version")))
-    if request.headers.get("Accept") == "application/json":  # the name was edited in place
+    if request.headers.get("Accept") == "application/json":  # the name was edited in the page
         recording.refresh_from_db(fields=["version"])
         transcript = transcripts.transcript_of(recording)
         stored_names = {who: transcript.speaker_name(who) for who in names}
@@ -116,7 +116,7 @@ def speakers(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 
 @require_POST
 def detect_speakers(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """Detect the speakers again: ``speakers``, their number (empty: estimated)."""
+    """Detect the speakers again; ``speakers`` is their number, which is estimated if empty."""
     recording = recording_of(request, recording_id, to_change)
     speaker_changes.detect_speakers_again(recording=recording, speakers=whole_number(request.POST.get("speakers")))
     return redirect(reverse("audio:recording", args=[recording_id]) + "#who-speaks")
@@ -126,8 +126,8 @@ def detect_speakers(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 def assign(request: HttpRequest, recording_id: UUID, number: int) -> HttpResponse:
     """Show the form for the speaker of a passage, as a page or a fragment; POST sets it.
 
-    POST: ``speaker`` (an id, "", or ``new``), ``start`` of the passage that the user saw, ``from_word``: only from this
-    word on, ``all``: in all other passages of its speaker, too.
+    Parameters of POST: ``speaker`` (an id, "", or ``new``), ``start`` of the passage that the user saw, ``from_word``
+    (only from this word on), ``all`` (also in all other passages of its speaker).
     """
     recording = recording_of(request, recording_id, to_change)
     if request.method == "POST":
@@ -159,7 +159,7 @@ def assign(request: HttpRequest, recording_id: UUID, number: int) -> HttpRespons
 
 @require_POST
 def join(request: HttpRequest, recording_id: UUID, number: int) -> HttpResponse:
-    """Join a passage with the next one: ``start`` of the passage that the user saw."""
+    """Join a passage with the next one; ``start`` is that of the passage that the user saw."""
     recording = recording_of(request, recording_id, to_change)
     corrections.join_with_next(recording=recording, number=number, start_s=request.POST.get("start", ""))
     return redirect(reverse("audio:recording", args=[recording_id]) + f"#passage-{number}")
@@ -167,7 +167,7 @@ def join(request: HttpRequest, recording_id: UUID, number: int) -> HttpResponse:
 
 @require_POST
 def undo(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """Undo the last change of the transcript: ``version`` that the user saw."""
+    """Undo the last change of the transcript; ``version`` is the one that the user saw."""
     recording = recording_of(request, recording_id, to_change)
     corrections.undo(recording=recording, version=whole_number(request.POST.get("version")))
     messages.success(request, _("The last change was undone."), extra_tags="near-said")
@@ -183,7 +183,7 @@ def forget_voice(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def forget_word(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """Remove a ``word`` of the user's corrections from the expected words."""
+    """Remove a ``word``, learned from the user's corrections, from the expected words."""
     recording = recording_of(request, recording_id, owned)
     corrections.forget_word(user=recording.user, word=request.POST.get("word", ""))
     return redirect(reverse("audio:recording", args=[recording_id]) + "#expected-words")
@@ -215,7 +215,7 @@ def minable(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "POST"])
 def share(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """Make a link for ``days`` days, which the recording's page shows once. GET: that page."""
+    """Create a link for ``days`` days, which the recording's page shows once; GET redirects to that page."""
     recording = recording_of(request, recording_id, owned)
     if request.method == "POST":
         _share, token = sharing.share(recording=recording, days=whole_number(request.POST.get("days")) or 0)
@@ -243,7 +243,7 @@ def _shared(token: str) -> Recording:
 @never_cache
 @require_GET
 def shared(request: HttpRequest, token: str) -> HttpResponse:
-    """Show a recording to those who have its link, for reading and playing only."""
+    """Show a recording to those who have its link, only for reading and playback."""
     recording = _shared(token)
     transcript = transcripts.transcript_of(recording)
     context = {"recording": recording, "token": token, **transcript_context(recording, transcript)}

@@ -1,4 +1,4 @@
-"""Live transcription over WebSocket, ``/ws/transcribe``: 16-bit mono samples at 16 kHz in, words out."""
+"""Live transcription over WebSocket, ``/ws/transcribe``: receives 16-bit mono samples at 16 kHz and sends words."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from webui.http.parameters import json_object
 from webui.translation import explained
 
 LONGEST_MESSAGE = 2 * SAMPLE_RATE * 2  # bytes: two seconds
-LONGEST_S = 1800.0  # of one connection
-MOST_WAITING = 60 * SAMPLE_RATE * 2  # bytes waiting for a recognizer that is slower than speech
+LONGEST_S = 1800.0  # seconds per connection
+MOST_WAITING = 60 * SAMPLE_RATE * 2  # bytes that may wait for a recognizer that is slower than speech
 TOO_MUCH = 4413  # close code
 UNREADABLE = 1007
 OUR_FAULT = 1011
 
 
 T = TypeVar("T")
-# Separate threads: asyncio's (6 on two cores) send everybody's audio, and must not wait for a recognizer.
+# Separate threads: asyncio's (6 on two cores) send the audio of all users, and must not wait for a recognizer.
 _recognizing = ThreadPoolExecutor(8, "live")
-_open_sessions: dict[TranscribeConsumer, int] = {}  # the user of each active one; the web server counts on one thread
+_open_sessions: dict[TranscribeConsumer, int] = {}  # the user of each active one; the web server counts in one thread
 
 
 async def _in_thread(do: Callable[..., T], *arguments: Any) -> T:
@@ -43,22 +43,22 @@ async def _in_thread(do: Callable[..., T], *arguments: Any) -> T:
 
 
 class TranscribeConsumer(SignsIn):
-    """Answers samples with ``{"partial": {"text", "start_s", "end_s"}}`` and ``{"final": the same and "segments"}``.
+    """Replies to samples with ``{"partial": {"text", "start_s", "end_s"}}`` and ``{"final": the same and "segments"}``.
 
     A first text message may set options: ``{"start": {"engine", "language", "detectors": [ids], "answer": true, "save":
-    true}}``. These add ``{"event": {"phrase", "time_s", "score"}}`` of detectors, ``{"answer": {...}}`` to spoken
+    true}}``. These add ``{"event": {"phrase", "time_s", "score"}}`` from detectors, ``{"answer": {...}}`` to spoken
     questions, from the user's own transcripts, and at the end ``{"saved": {"recording", "address"}}``. ``{"stop":
     true}`` ends the session: remaining results are sent, then ``{"ended": true}``. If the connection breaks, a session
-    with ``save`` is saved. More than ``settings.LIVE_PER_USER`` sessions of a user are refused, and closed with 4429.
+    with ``save`` is saved. A user's sessions beyond ``settings.LIVE_PER_USER`` are rejected and closed with 4429.
     """
 
     needed_scope = "audio"
     session: live.Session | None = None
     working: asyncio.Task[None] | None = None
-    detectors: Sequence[int] = ()  # ids of those that listen along
+    detectors: Sequence[int] = ()  # ids of those that run
 
     async def __call__(self, *arguments: Any) -> None:
-        """Run the consumer; free its place however it ends, even by a bug."""
+        """Run the consumer; free its place however it ends, even through a bug."""
         try:
             await super().__call__(*arguments)
         finally:
@@ -68,7 +68,7 @@ class TranscribeConsumer(SignsIn):
         return True
 
     async def is_theirs_still(self, user: User) -> bool:
-        """Return False once a detector in use is withdrawn or the user has left its organization."""
+        """Return False once a detector in use is no longer shared or the user has left its organization."""
         if not self.detectors:
             return True
         seen = await database_sync_to_async(live.chosen_versions)(user, self.detectors)
@@ -117,7 +117,7 @@ class TranscribeConsumer(SignsIn):
                     await self.close()
 
     async def disconnect(self, code: int) -> None:
-        """Save the session of a client that has gone, if it asked for that."""
+        """Save the session of a client that has disconnected, if it requested that."""
         await super().disconnect(code)
         if self.session is None or self.working is None:
             return
@@ -125,7 +125,7 @@ class TranscribeConsumer(SignsIn):
             task.cancel()
         self.working.cancel()
         await asyncio.gather(self.working, return_exceptions=True)
-        await self._keep(self.session)  # unless it is saved already
+        await self._keep(self.session)  # unless it has been saved already
 
     async def _start(self, wish: dict[str, Any]) -> bool:
         assert self.user is not None
@@ -160,7 +160,7 @@ class TranscribeConsumer(SignsIn):
         return True
 
     async def _work(self, session: live.Session) -> None:
-        """Recognize until the client stops, then save the session; a bug does not lose it."""
+        """Recognize until the client stops, then save the session, even after a bug."""
         code = None
         try:
             await self._recognize(session)
@@ -168,13 +168,13 @@ class TranscribeConsumer(SignsIn):
             logging.getLogger(__name__).warning("a live transcription broke off", exc_info=True)
             code = OUR_FAULT
         await self._keep(session, announce=True)
-        _open_sessions.pop(self, None)  # before the message, since the next session may begin at once
+        _open_sessions.pop(self, None)  # before the message, because the next session may begin at once
         if code is None:
             await self.say(ended=True)
         await self.close(code)
 
     async def _recognize(self, session: live.Session) -> None:
-        """Recognize everything received meanwhile at once, so that a slow recognizer catches up."""
+        """Recognize everything received since the last call at once, so that a slow recognizer catches up."""
         while True:
             await self.news.wait()
             self.news.clear()
@@ -207,7 +207,7 @@ class TranscribeConsumer(SignsIn):
             await self.say(answer={**answer, "time_s": time_s})
 
     async def _keep(self, session: live.Session, announce: bool = False) -> None:
-        """Make a recording of the live audio, if requested and there is any."""
+        """Create a recording of the live audio, if requested and if there is any."""
         session.close()
         path: Path | None = session.path
         if path is None or not path.exists():

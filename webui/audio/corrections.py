@@ -31,15 +31,15 @@ from webui.transactions import serialized
 
 log = logging.getLogger(__name__)
 
-LONGEST_TEXT = 5000  # letters of a passage
+LONGEST_TEXT = 5000  # characters per passage
 
 Recited = Callable[[dict[str, Any]], dict[str, Any]]  # updates a summary's citations to the current segments
 
 
 class Correction(NamedTuple):
-    """The result of a correction: the segment (None: removed) and the transcript's version.
+    """The result of a correction: the segment (None if removed) and the transcript's version.
 
-    ``old`` and ``new``: words that may be wrong in other ``places`` too.
+    ``old`` and ``new`` are words that may have to be replaced in other ``places`` too.
     """
 
     segment: Segment | None
@@ -50,9 +50,9 @@ class Correction(NamedTuple):
 
 
 def update_segment(*, recording: Recording, number: int, text: str, version: int | None = None) -> Correction:
-    """Correct a segment's text; an empty one removes the segment. ``version``: the one the user saw; None: any.
+    """Correct a segment's text; an empty one removes the segment. ``version``: the one that the user saw, or None.
 
-    Raises Changed if the transcript has changed meanwhile, HarkError if the segment is gone or the text too long.
+    Raises Changed if the transcript has since changed, and HarkError if the segment is missing or the text too long.
     """
     text = " ".join(search.plain(text).split())
     if len(text) > LONGEST_TEXT:
@@ -80,13 +80,13 @@ def update_segment(*, recording: Recording, number: int, text: str, version: int
 
 
 def replace_words(*, recording: Recording, old: str, new: str, besides: int | None, version: int | None = None) -> int:
-    """Replace words in all segments as one change; return in how many. A segment that would become too long stays.
+    """Replace words in all segments as one change, except where the text would be too long; return the number.
 
     Args:
       besides: the number of a segment to skip.
-      version: the one the user saw; None: any.
+      version: the one that the user saw; None for any.
 
-    Raises Changed if the transcript has changed meanwhile, HarkError if words are missing.
+    Raises Changed if the transcript has since changed, and HarkError if words are missing.
     """
     old, new = (" ".join(search.plain(words).split()) for words in (old, new))
     if not (old and new):
@@ -119,7 +119,7 @@ def _learn(recording: Recording, words: Sequence[str], language: str) -> None:
 
 
 def expected_words(user: User, language: str | None) -> list[str]:
-    """Return the words expected in the next transcript in a language (None: any), newest first; none if unreadable."""
+    """Return the words expected in transcripts in a language (None for any), newest first; none if unreadable."""
     try:
         return list(vocabulary.expected(_words(user), language))
     except HarkError as error:
@@ -153,10 +153,10 @@ def join_with_next(*, recording: Recording, number: int, start_s: str = "") -> N
 def undo(*, recording: Recording, version: int | None = None) -> None:
     """Undo the last change of the transcript (words, speakers, names). Words learned from it are still expected.
 
-    The summary stays if its citations still fit; else the earlier one returns, or there is none.
+    The summary remains if its citations still fit; otherwise the earlier one returns, or there is none.
 
-    ``version``: the one the user saw; None: any. Raises Changed if the transcript has changed meanwhile, HarkError if
-    nothing was changed or the earlier files are damaged.
+    ``version`` is the one that the user saw, or None for any. Raises Changed if the transcript has since changed, and
+    HarkError if nothing was changed or the earlier files are damaged.
     """
     with serialized():
         recording, current = transcript_to_change(recording)
@@ -182,7 +182,7 @@ def _times(transcript: Transcript) -> list[tuple[float, float]]:
 
 
 def keep(recording: Recording, transcript: Transcript, recited: Recited | None = None) -> None:
-    """Write a changed transcript, and its summary updated by ``recited``; on failure, write nothing."""
+    """Write a changed transcript, and its summary as updated by ``recited``; on failure, write nothing."""
     summary = summary_of(recording) if recited is not None else None
     if recited is not None and summary is not None:
         summary = recited(summary)
@@ -219,7 +219,7 @@ def _write(
 
 @contextmanager
 def _undone_on_failure(folder: Path, *names: str) -> Iterator[None]:
-    """Restore these files if the block fails, as the database does; needs no disk space."""
+    """Restore these files if the block fails, as the database does, without using disk space."""
     copies = [(folder / name, folder / f".{name}.before") for name in names if (folder / name).is_file()]
     for path, before in copies:
         before.unlink(missing_ok=True)

@@ -37,8 +37,8 @@ def remove_renamed(recordings: Path, recording: str = "") -> None:
 def delete(*, recording: Recording) -> None:
     """Delete a recording with everything made from it.
 
-    Raises HarkError if a file cannot be removed. The recording is still listed then, and deleting it again, or the next
-    start of the server, removes the rest.
+    Raises HarkError if a file cannot be removed. The recording is still listed in that case; deleting it again, or the
+    next start of the server, removes the rest.
     """
     about = Job.objects.filter(user=recording.user, spec__recording=str(recording.pk))
     for job in about:
@@ -52,5 +52,5 @@ def delete(*, recording: Recording) -> None:
     with serialized():
         record(Action.RECORDING_DELETED, what=str(recording.pk), about=recording.user)
         recording.delete()
-    for job in about.exclude(state__in=Job.GOING):  # an active one's when it has ended
+    for job in about.exclude(state__in=Job.GOING):  # active ones are deleted when they have ended
         remove_leftovers(job)

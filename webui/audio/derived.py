@@ -29,13 +29,13 @@ from webui.jobs.models import Job
 from webui.transactions import serialized
 
 LANGUAGE_MODEL = "llm"  # the summarizer that may cost money
-FOLLOWS_AFTER_S = 20.0  # without further corrections, before the summary is updated
+FOLLOWS_AFTER_S = 20.0  # seconds without further corrections before the summary is updated
 
 
 def export(recording: Recording, wanted: str, language: str = "") -> FileResponse:
     """Return the transcript or a translation (by language code) as a file of ``pipeline.recordings.captions.FORMATS``.
 
-    Unconfirmed names are left out. Raises HarkError: unknown format or translation.
+    Unconfirmed names are omitted. Raises HarkError for an unknown format or translation.
     """
     if language and language not in {one["language"] for one in translations_of(recording)}:
         raise StatusError(
@@ -69,13 +69,13 @@ def summary_is_outdated(summary: dict[str, Any], transcript: Transcript) -> bool
 
 
 def summarize_again(*, recording: Recording, engine: str = "auto") -> Job:
-    """Queue another summary of the current transcript; the present one stays until then.
+    """Queue another summary of the current transcript; the present one remains until then.
 
     Args:
-      engine: the summarizer; "auto", as at the first time, is the best that is ready.
+      engine: the summarizer; "auto", as for the first summary, is the best that is ready.
 
-    Raises StatusError (409): no transcript yet, or the recording is being transcribed or summarized; HarkError: unknown
-    engine, or not ready; webui.jobs.services.LimitReached: too many jobs wait.
+    Raises StatusError (409) without a transcript or while the recording is being transcribed or summarized, HarkError
+    if the engine is unknown or not ready, and webui.jobs.services.LimitReached if too many jobs wait.
     """
     check_engine(engine)
     with serialized():
@@ -86,8 +86,8 @@ def summarize_again(*, recording: Recording, engine: str = "auto") -> Job:
 def engine_that_follows(recording: Recording, summary: Mapping[str, Any]) -> str:
     """Return the summarizer that may update an outdated summary automatically: the one that made it; "" for none.
 
-    A language model that costs money or runs elsewhere does so only if the user chose it by name. What was tried since
-    the last correction is not tried again.
+    A language model that costs money or runs elsewhere may do so only if the user chose it by name. It is not tried
+    again until the next correction.
     """
     last = newest_job(recording, "summarize")
     if last is not None and (last.is_going or last.created_at.timestamp() > _changed_at(recording)):
@@ -100,7 +100,7 @@ def engine_that_follows(recording: Recording, summary: Mapping[str, Any]) -> str
 
 
 def debounce_left_s(recording: Recording) -> int:
-    """Return the seconds for which a summary still waits for more corrections before it is updated."""
+    """Return the seconds that a summary still waits for more corrections before it is updated."""
     return max(1, round(FOLLOWS_AFTER_S - (time.time() - _changed_at(recording))))
 
 
@@ -124,10 +124,10 @@ def _changed_at(recording: Recording) -> float:
 
 
 def polish(*, recording: Recording) -> Job:
-    """Queue the clean-up of a transcript by the owner's language model, as files beside it.
+    """Queue the clean-up of a transcript by the owner's language model, stored next to it.
 
-    Raises StatusError (409): no transcript yet, or the recording is being transcribed or cleaned up; HarkError: no
-    language model is set up; webui.jobs.services.LimitReached: too many jobs wait.
+    Raises StatusError (409) without a transcript or while the recording is being transcribed or cleaned up, HarkError
+    without a language model, and webui.jobs.services.LimitReached if too many jobs wait.
     """
     llm.available().require(_("The transcript cannot be cleaned up here."))
     with serialized():
@@ -141,8 +141,8 @@ def translate(*, recording: Recording, language: str) -> Job:
     Args:
       language: the code of one of :func:`languages_of_translation`.
 
-    Raises StatusError (409): no transcript yet, or the recording is being transcribed or translated; HarkError: no
-    language model is set up, or unknown language; webui.jobs.services.LimitReached: too many jobs wait.
+    Raises StatusError (409) without a transcript or while the recording is being transcribed or translated, HarkError
+    without a language model or for an unknown language, and webui.jobs.services.LimitReached if too many jobs wait.
     """
     llm.available().require(_("The recording cannot be translated here."))
     if language not in dict(languages_of_translation()):
@@ -159,13 +159,13 @@ def translate(*, recording: Recording, language: str) -> Job:
 
 
 def languages_of_translation() -> list[tuple[str, str]]:
-    """Return the codes and names (in the page's language) of the languages for translations."""
+    """Return the codes and names (in the page's language) of the languages of translations."""
     known = ((code, get_language_info(code)["name_translated"]) for code in LANG_INFO if "name" in LANG_INFO[code])
     return sorted(known, key=lambda one: str(one[1]).casefold())
 
 
 def translations_of(recording: Recording) -> list[dict[str, Any]]:
-    """Return the existing translations: ``language``, its ``name``, and whether the transcript has changed since."""
+    """Return existing translations: ``language``, its ``name``, and whether the transcript has since changed."""
     try:
         changed = (recording.path / TRANSCRIPT).stat().st_mtime
         files = sorted((recording.path / TRANSLATIONS).glob("*.json"))

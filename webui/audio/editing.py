@@ -13,7 +13,7 @@ POINTS = ("key_points", "action_items")  # of a summary
 
 
 def corrected(segment: Segment, text: str) -> Segment:
-    """Return the segment with another text. Unchanged words keep their times, new ones share those of the replaced.
+    """Return the segment with another text. Unchanged words keep their times; new ones share those they replace.
 
     A word that a person wrote is certain (confidence 1).
     """
@@ -56,7 +56,7 @@ def without_segment(summary: Mapping[str, Any], number: int) -> dict[str, Any]:
 def with_other_segments(
     summary: Mapping[str, Any], before: Sequence[Segment], after: Sequence[Segment]
 ) -> dict[str, Any]:
-    """Return a summary after a new segmentation: a citation becomes all segments within the time of the cited one."""
+    """Return a summary after a new segmentation: a citation becomes all segments in the time of the cited one."""
 
     def segments_within(cited: list[int]) -> list[int]:
         spans = [(before[n].start_s, before[n].end_s) for n in cited if n < len(before)]
@@ -67,12 +67,12 @@ def with_other_segments(
 
 
 def with_joined_segments(summary: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """Return a summary after a segment and the next were joined: citations of either cite the joined one."""
+    """Return a summary after a segment and the next were joined: citations of either refer to the joined one."""
     return _citing(summary, lambda cited: sorted({n - (n > number) for n in cited}))
 
 
 def with_divided_segment(summary: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """Return a summary after a segment was split: its citations cite both parts, with later numbers raised."""
+    """Return a summary after a segment was split: its citations refer to both parts, with later numbers raised."""
     return _citing(
         summary, lambda cited: [place for n in cited for place in ([n, n + 1] if n == number else [n + (n > number)])]
     )

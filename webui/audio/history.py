@@ -1,7 +1,7 @@
 """Undo history of a transcript and its summary.
 
-Each version that a change replaced has a folder in the recording's folder, named by its number. The files are hard
-links: a new transcript replaces the file, so the history takes no extra space.
+Each version that a change replaced has a subfolder in the recording's folder, named by its number. The files are hard
+links, because a new transcript replaces the file; so the history takes no extra space.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pipeline.recordings.recording_folder import SUMMARY, TRANSCRIPT
 from pipeline.recordings.transcript import Transcript, load_transcript
 
 FOLDER = "history"
-MOST = 50  # changes that can be undone
+MOST = 50  # maximum changes that can be undone
 
 
 def remember(folder: Path, version: int) -> Path:
@@ -56,7 +56,7 @@ def forget(folder: Path) -> None:
 
 
 def forget_all(folder: Path) -> None:
-    """Remove the history, since the transcript is new."""
+    """Remove the history, because the transcript is new."""
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
 
 

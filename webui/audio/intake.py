@@ -1,4 +1,4 @@
-"""Upload and repeated transcription of recordings."""
+"""Creation of recordings from uploads, and their repeated transcription."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from webui.transactions import serialized
 
 DEFAULTS: dict[str, Any] = {
     "engine": "auto",  # the recognizer
-    "language": None,  # as a code; None: detected
-    "speakers": None,  # their number; None: estimated
+    "language": None,  # code; None to detect it
+    "speakers": None,  # number; None to estimate it
     "diarize": True,
     "summarize": True,
-    "translate": False,  # into English
+    "translate": False,  # whether into English
     "session": None,  # an earlier system's name of the session that a recording belongs to
 }
 MOST_SPEAKERS = 20
@@ -52,20 +52,20 @@ def create_recording(
     text: str = "",
     even_if_full: bool = False,
 ) -> Recording:
-    """Take over an audio file (it is moved, and counts in its user's quota already) and queue its transcription.
+    """Move an audio file, which already counts in its user's quota, into a recording; queue its transcription.
 
     Args:
-      name: the file name of ``source``, stored without path and control characters; with ``more``, the recording's
-        name also gives the number of further files.
-      options: of :data:`DEFAULTS`; others are refused.
-      more: further files, appended to ``source`` in this order (moved, too).
-      identifier: of the recording; by default a new one.
-      text: the user's text of it, to train from; "": none.
-      even_if_full: accept it however many jobs wait, since it cannot be recorded again.
+      name: the file name of ``source``, stored without path and control characters; with ``more``, the recording's name
+          also states the number of further files.
+      options: those of :data:`DEFAULTS`; others are rejected.
+      more: further files, which are also moved and are appended to ``source`` in this order.
+      identifier: identifier of the recording; by default a new one.
+      text: the user's text of it, for training; "" for none.
+      even_if_full: accept it regardless of the number of waiting jobs, because it cannot be recorded again.
 
-    Raises HarkError: an empty or too large file, invalid options, or a full disk; webui.jobs.services.LimitReached: too
-    many jobs wait; StatusError (429): the user's jobs of today, or minutes of this month, are used up. Then the files
-    are still in their places.
+    Raises HarkError for an empty or too large file, invalid options, or a full disk; webui.jobs.services.LimitReached
+    if too many jobs wait; StatusError (429) if the user's quota of jobs today or minutes this month is exhausted. In
+    these cases, the files are not moved.
     """
     chosen = checked_options(options or {})
     sources = [source, *more]
@@ -74,7 +74,7 @@ def create_recording(
         raise HarkError(_("The recording is empty."), _("The file has 0 bytes."), _("Choose another file."))
     check_size(user, sum(sizes))
     name = clean_name(name)
-    # Of the sent names, the files in its folder have only a safe suffix.
+    # The files in its folder have only a safe suffix of the uploaded names.
     originals = [f"original{suffix_of(name) or suffix_of(source.name)}"]
     if more:
         originals = [f"original-{number}{suffix_of(path.name)}" for number, path in enumerate(sources, 1)]
@@ -100,7 +100,7 @@ def create_recording(
             with storing("saving the text"):
                 (recording.path / GIVEN_TEXT).write_text(text, encoding="utf-8")
         with serialized():
-            transaction.on_commit(undo.pop_all)  # first, so that the files stay whatever fails after the commit
+            transaction.on_commit(undo.pop_all)  # first, so that the files remain whatever fails after the commit
             recording.save(force_insert=True)
             _submit(recording, even_if_full, seconds)
         undo.pop_all()
@@ -108,7 +108,7 @@ def create_recording(
 
 
 def _submit(recording: Recording, even_if_full: bool = False, seconds: float = 0.0) -> None:
-    """Queue the transcription with the recording's options; ``seconds``: its length, 0 if unknown."""
+    """Queue the transcription with the recording's options; ``seconds`` is its duration, 0 if unknown."""
     if not even_if_full:
         check_minutes(recording.user, seconds)
     left_s = seconds_left(recording.user)
@@ -124,7 +124,7 @@ def _submit(recording: Recording, even_if_full: bool = False, seconds: float = 0
 
 
 def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return complete options, missing or empty ones from :data:`DEFAULTS`. Raises HarkError for invalid ones."""
+    """Return options completed from :data:`DEFAULTS` where missing or empty. Raises HarkError for invalid ones."""
     unknown = set(options) - set(DEFAULTS)
     chosen = {**DEFAULTS, **options}
     if unknown:
@@ -155,7 +155,7 @@ def _no_options(why: str) -> HarkError:
 
 
 def check_size(user: User, size: int) -> None:
-    """Raise StatusError (413) for a recording of more bytes than allowed."""
+    """Raise StatusError (413) for a recording with more bytes than allowed."""
     limits = MediaLimits.from_environment(owner=user.is_owner)
     try:
         limits.check_bytes(size)
@@ -164,7 +164,7 @@ def check_size(user: User, size: int) -> None:
 
 
 def transcribe_again(*, recording: Recording, options: Mapping[str, Any] | None = None) -> None:
-    """Queue another transcription; the present one stays until then. Raises HarkError: active, or invalid options."""
+    """Queue another transcription; the present one remains until then. Raises HarkError."""
     with serialized():
         old = Recording.objects.select_related("job").get(pk=recording.pk).job
         if old is not None and old.is_going:
@@ -185,7 +185,7 @@ def transcribe_again(*, recording: Recording, options: Mapping[str, Any] | None 
 
 
 def retry(*, recording: Recording) -> None:
-    """Continue a transcription that did not end well."""
+    """Continue a failed transcription."""
     if recording.job is None:
         transcribe_again(recording=recording)
     elif recording.job.can_be_retried:

@@ -19,7 +19,7 @@ from webui.audio.speaker_changes import speakers_detected
 from webui.jobs.models import Job, stage_times
 from webui.jobs.quota import take_minutes
 
-PACED, LEAST_PACED_S = 50, 10.0  # recordings that measure the speed of recognizers, and their least length
+PACED, LEAST_PACED_S = 50, 10.0  # number, and minimum duration, of recordings that measure the speed of recognizers
 log = logging.getLogger(__name__)
 
 
@@ -27,7 +27,7 @@ def transcribed(job: Job) -> None:
     result = job.result or {}
     recording = Recording.objects.select_related("user").filter(pk=job.spec["recording"]).first()
     if recording is None:
-        return  # deleted meanwhile
+        return  # it has been deleted in the meantime
     try:
         transcript = load_transcript(recording.path / TRANSCRIPT)
     except HarkError:
@@ -50,7 +50,7 @@ def transcribed(job: Job) -> None:
 
 
 def job_has_ended(sender: object, job: Job, **more: Any) -> None:
-    """Update the recording's state from an ended job, or remove what a job of a deleted recording wrote."""
+    """Update a recording's state from an ended job, or remove the files of a deleted recording's job."""
     if "recording" not in job.spec:
         return
     recording = Recording.objects.filter(pk=job.spec["recording"])
@@ -64,12 +64,13 @@ def job_has_ended(sender: object, job: Job, **more: Any) -> None:
         speakers_detected(recording.select_related("user", "job").get(), job.result or {})
     elif job.kind == "minable":
         current = recording.select_related("user").get()
-        if job.spec["minable"] != current.minable:  # switched meanwhile; the last job to end must not decide
+        # It was switched in the meantime, and the last job to end must not decide.
+        if job.spec["minable"] != current.minable:
             bring_library_up_to_date(current, after=job)
 
 
 def seconds_a_minute() -> dict[str, float]:
-    """Return the recognition time [s] of a minute of audio here, by recognizer: medians of recent recordings."""
+    """Return the recognition time [s] per minute of audio here, by recognizer: medians of recent recordings."""
     done = Recording.objects.filter(job__kind="transcribe", job__state=Job.State.DONE, duration_s__gte=LEAST_PACED_S)
     newest: dict[Any, tuple[str, Any]] = {
         job: (engine, seconds)

@@ -28,7 +28,7 @@ from webui.listening.services import runtime_of, scores_of
 from webui.trainer.models import Detector, Version
 from webui.translation import explained
 
-MOST_DETECTORS = 8  # at once
+MOST_DETECTORS = 8  # maximum at once
 SHORTEST_QUESTION = 3  # words
 _SENTENCE = re.compile(r"[^.!?…]+[.!?…]*")
 _ASKS = re.compile(
@@ -73,12 +73,12 @@ class Session:
 
     Args:
       engine: the recognizer, or "auto".
-      language: as a code; None: the engine decides.
-      versions: of detectors that listen along.
-      keep: a file for the audio, so that it can become a recording.
+      language: a code; None if the engine decides.
+      versions: versions of the detectors to run.
+      keep: a file for the audio, from which a recording can be created.
       data: the user's data folder; see ``pipeline.recordings.transcription.registry.choose``.
 
-    Raises HarkError: no engine is ready, or a detector's bundle is unreadable.
+    Raises HarkError if no engine is ready, or a detector's bundle is unreadable.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class Session:
                 news.append({"event": event})
         try:
             return news + [_message_of(result) for result in self.transcriber.feed(audio)]
-        except HarkError as error:  # an utterance is lost, the stream continues
+        except HarkError as error:  # an utterance is lost, but the stream continues
             return [*news, {"error": explained(error)}]
 
     def finish(self) -> list[dict[str, Any]]:
@@ -144,7 +144,7 @@ def _message_of(result: Any) -> dict[str, Any]:
 
 
 def new_file(user: User) -> Path:
-    """Return the path for a session's audio until it is a recording. Raises HarkError."""
+    """Return a path for a session's audio until it is a recording. Raises HarkError."""
     check_room(user)
     check_minutes(user)
     with storing("saving the live recording"):
@@ -152,7 +152,7 @@ def new_file(user: User) -> Path:
 
 
 def keep(*, user: User, path: Path, engine: str, language: str | None) -> Recording:
-    """Make a recording of the live audio. Raises HarkError; then the file still exists."""
+    """Create a recording of the live audio. If it raises HarkError, the file still exists."""
     name = _("Live, %(time)s") % {"time": f"{timezone.localtime():%Y-%m-%d %H.%M}"}
     return intake.create_recording(
         user=user, name=f"{name}.wav", source=path, options={"engine": engine, "language": language}, even_if_full=True

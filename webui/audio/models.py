@@ -32,7 +32,7 @@ class Recordings(Things["Recording"]):
 
 
 class Recording(models.Model):
-    """Audio to transcribe. Its files are in a folder of its own below the user's data."""
+    """Audio to transcribe. Its files are in its own folder below the user's data."""
 
     class State(models.TextChoices):
         UPLOADED = "uploaded", _("Uploaded")
@@ -55,8 +55,8 @@ class Recording(models.Model):
     engine = models.CharField(max_length=200, default="")
     speakers = models.IntegerField(default=0)
     words = models.IntegerField(default=0)
-    version = models.IntegerField(default=0)  # of the transcript, incremented by each change
-    minable = models.BooleanField(default=False)  # may be used for training
+    version = models.IntegerField(default=0)  # of the transcript; each change increments it
+    minable = models.BooleanField(default=False)  # whether it may be used for training
     organization = shared_with(related_name="recordings")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -79,12 +79,12 @@ class Recording(models.Model):
 
     @property
     def now(self) -> str:
-        """Its state, or WORKING while its job is active, which may have been retried on the job's own page."""
+        """The recording's state, or WORKING while its job is active (which may have been retried on the job's page)."""
         return self.State.WORKING if self.job is not None and self.job.is_going else self.state
 
     @property
     def error(self) -> dict[str, str] | None:
-        """The reason for a missing (new) transcript: what, why, what_to_do. None unless its job has failed."""
+        """The reason for a missing (new) transcript (what, why, what_to_do); None unless its job has failed."""
         return self.job.error if self.job is not None and not self.job.is_going else None
 
 
@@ -95,7 +95,7 @@ class Passages(Things["Passage"]):
 
 
 class Passage(models.Model):
-    """A segment of a transcript for the search. Triggers update the full-text index beside this table."""
+    """A segment of a transcript for the search. Triggers update the full-text index of this table."""
 
     recording = models.ForeignKey(Recording, on_delete=models.CASCADE, related_name="passages")
     number = models.IntegerField()  # of the segment
@@ -115,7 +115,7 @@ class Passage(models.Model):
 
 
 class UploadInProgress(models.Model):
-    """A file that is uploaded in pieces; its length is the progress."""
+    """A file that is uploaded in chunks; its length is the progress."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="recording_uploads")
@@ -134,7 +134,7 @@ class UploadInProgress(models.Model):
 
 
 class Share(models.Model):
-    """A link by which anybody can read and play a recording for a time. Only the SHA-256 of its token is stored."""
+    """A link by which anyone can read and play a recording for a time. Only its token's SHA-256 is stored."""
 
     recording = models.ForeignKey(Recording, on_delete=models.CASCADE, related_name="shares")
     digest = models.CharField(max_length=64, unique=True)

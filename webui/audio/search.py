@@ -1,4 +1,4 @@
-"""Full-text search in transcripts, by SQLite's FTS5; on servers, the words that it splits are in a column."""
+"""Full-text search in transcripts, by SQLite's FTS5; on servers, a column holds the words that it splits."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from pipeline.recordings.transcript import Transcript
 from webui.accounts.models import User
 from webui.audio.models import Passage, Recording
 
-MOST_WORDS = 32  # of a query
-LONGEST_QUERY = 400  # letters
-BEGIN, END = "\x02", "\x03"  # around matches; no text contains them
-PASSAGES = 2000  # at a time
+MOST_WORDS = 32  # words per query
+LONGEST_QUERY = 400  # characters
+BEGIN, END = "\x02", "\x03"  # mark matches; texts do not contain them
+PASSAGES = 2000  # passages per batch
 TOKENIZER = "unicode61 remove_diacritics 2"  # as in the migration 0002_search
 _PHRASE = re.compile(r'"([^"]*)"|(\w+)')
 
@@ -33,7 +33,7 @@ class Hit:
     """A segment with matches; ``marked`` is its text as HTML with the matches in <mark>."""
 
     recording_id: UUID
-    recording: str  # its name
+    recording: str  # name of the recording
     number: int
     start_s: float
     end_s: float
@@ -72,12 +72,12 @@ def _set_words(passages: QuerySet[Passage] | list[Passage]) -> None:
 
 
 def plain(text: str) -> str:
-    """Remove control characters, which mark the matches."""
+    """Remove control characters, because they mark the matches."""
     return "".join(letter for letter in text if unicodedata.category(letter) != "Cc" or letter in "\t\n")
 
 
 def terms(query: str) -> list[str]:
-    """Return the words of a query, and phrases in quotation marks; anything else is ignored."""
+    """Return the words of a query, and phrases in quotation marks; ignore everything else."""
     word_groups = []
     for phrase, word in _PHRASE.findall(query[:LONGEST_QUERY]):
         words = re.findall(r"\w+", phrase) if phrase else [word] if word else []
@@ -140,9 +140,9 @@ def _find_on_server(
 
 
 def _sought(phrases: list[list[str]], every: bool) -> dict[str, Any]:
-    """Return the condition, and the rank: the share of letters that do not match.
+    """Return the condition, and the rank: the fraction of characters that do not match.
 
-    MariaDB and MySQL scan all visible passages, as InnoDB's index omits short words.
+    MariaDB and MySQL scan all visible passages, because InnoDB's index omits short words.
     """
     sought = [f" {' '.join(phrase)} " for phrase in phrases]
     if every:
@@ -151,7 +151,7 @@ def _sought(phrases: list[list[str]], every: bool) -> dict[str, Any]:
     where, values = [conditions], sought
     if connection.vendor == "postgresql":
         alternatives = (" & " if every else " | ").join(f"({' & '.join(phrase)})" for phrase in phrases)
-        where.append("audio_passage.words::tsvector @@ %s::tsquery")  # the index
+        where.append("audio_passage.words::tsvector @@ %s::tsquery")  # uses the index
         values = [*sought, f"{alternatives[:-1]}:*)" if every else alternatives]
     left = "REPLACE(" * len(sought) + "audio_passage.words" + ", %s, '')" * len(sought)
     return {

@@ -21,7 +21,7 @@ SHARE_DAYS, MOST_SHARE_DAYS = 7, 90
 
 
 def share(*, recording: Recording, days: int = SHARE_DAYS) -> tuple[Share, str]:
-    """Make a link that works for ``days`` days; return it and its token, which is shown only now."""
+    """Create a link that works for ``days`` days; return it and its token, which is shown only once."""
     transcript_of(recording)
     if not 1 <= days <= MOST_SHARE_DAYS:
         raise HarkError(
@@ -43,7 +43,7 @@ def revoke(*, share: Share) -> None:
 
 
 def shared(token: str) -> Share:
-    """Return the share of a token. Raises Share.DoesNotExist, or StatusError (410) if it has ended."""
+    """Return the share of a token. Raises Share.DoesNotExist, or StatusError (410) if it has expired."""
     link = Share.objects.select_related("recording__user", "recording__job").get(digest=digest(token))
     if not link.works or not link.recording.user.is_active:
         raise StatusError(
@@ -56,7 +56,7 @@ def shared(token: str) -> Share:
 
 
 def set_minable(*, recording: Recording, minable: bool) -> Job | None:
-    """Allow or forbid the use of a recording for training; return the job that does it, None if none is needed."""
+    """Allow or forbid the use of a recording for training; return the job that does it, or None if not needed."""
     transcript_of(recording)
     with serialized():
         Recording.objects.filter(pk=recording.pk).update(minable=minable)

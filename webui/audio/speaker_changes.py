@@ -29,7 +29,7 @@ from webui.audio.transcripts import check_version, segments_with, submit_alone, 
 from webui.jobs.models import Job
 from webui.transactions import serialized
 
-LONGEST_NAME = 100  # letters
+LONGEST_NAME = 100  # characters
 
 
 def name_speakers(*, recording: Recording, names: Mapping[str, str], version: int | None = None) -> None:
@@ -37,10 +37,10 @@ def name_speakers(*, recording: Recording, names: Mapping[str, str], version: in
 
     Args:
       names: by speaker id; unchanged ones are ignored.
-      version: the one the user saw; None: any.
+      version: the one that the user saw; None for any.
 
-    Raises Changed if the transcript has changed meanwhile, HarkError for an unknown speaker, or if two who speak would
-    have one name.
+    Raises Changed if the transcript has since changed, and HarkError for an unknown speaker, or if two who speak would
+    have the same name.
     """
     with serialized():
         recording, transcript = transcript_to_change(recording)
@@ -67,7 +67,7 @@ def name_speakers(*, recording: Recording, names: Mapping[str, str], version: in
 
 
 def _unnamed(speaker: str) -> str:
-    """Return the default name of a speaker: "Speaker 1" for S1."""
+    """Return the default name of a speaker, such as "Speaker 1" for S1."""
     return f"Speaker {speaker[1:]}" if re.fullmatch(r"S\d+", speaker) else speaker
 
 
@@ -90,12 +90,12 @@ def assign_speaker(
     """Set the speaker of a passage; assigning it back undoes it.
 
     Args:
-      speaker: an id of the transcript, "" (unknown), or None: a new speaker.
-      start_s: the start of the passage that the user saw, as the page shows it.
-      from_word: split the passage before this word, and assign the second part; 0: assign all of it.
-      all_of_theirs: assign all passages of its present speaker, too: two speakers become one.
+      speaker: an id of the transcript, "" (unknown), or None for a new speaker.
+      start_s: the start of the passage that the user saw, as displayed by the page.
+      from_word: split the passage before this word, and assign the second part; 0 to assign all of it.
+      all_of_theirs: also assign all passages of its present speaker, so that two speakers become one.
 
-    Raises HarkError: no such passage, word or speaker.
+    Raises HarkError if the passage, word or speaker does not exist.
     """
     with serialized():
         recording, transcript = transcript_to_change(recording)
@@ -122,13 +122,13 @@ def assign_speaker(
 
 
 def detect_speakers_again(*, recording: Recording, speakers: int | None = None) -> Job:
-    """Queue another detection of speakers; words, corrections and names stay.
+    """Queue another detection of speakers; words, corrections and names remain.
 
     Args:
-      speakers: their number; None: estimated.
+      speakers: their number; None to estimate it.
 
-    Raises StatusError (409): no transcript yet, or the recording or its speakers are being processed; HarkError:
-    invalid number of speakers; webui.jobs.services.LimitReached: too many jobs wait.
+    Raises StatusError (409) without a transcript or while the recording or its speakers are being processed, HarkError
+    for an invalid number of speakers, and webui.jobs.services.LimitReached if too many jobs wait.
     """
     speakers = checked_options({"speakers": speakers})["speakers"]
     with serialized():
@@ -149,7 +149,7 @@ def speakers_detected(recording: Recording, about: Mapping[str, Any]) -> None:
 
 
 def remember_voice(*, recording: Recording, speaker: str, name: str) -> None:
-    """Remember a speaker's voice, only with that person's consent. Raises HarkError: unknown, or too little speech."""
+    """Store a speaker's voice, only with that person's consent. Raises HarkError if there is too little speech."""
     transcript = transcript_of(recording)
     _check_speaker(transcript, speaker)
     alone = [part for part in transcript.segments if part.speaker == speaker and not part.overlap]

@@ -1,4 +1,4 @@
-"""Visible recordings, their transcripts, and jobs about them."""
+"""Visible recordings, their transcripts, and jobs on them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from webui.jobs.models import Job
 
 
 class Changed(HarkError):
-    """The transcript has changed meanwhile; answered with 409. ``version`` and ``text`` are the current ones."""
+    """Raised if the transcript has since changed; the response is 409. ``version`` and ``text`` are current."""
 
     status = 409
     version = 0
@@ -51,7 +51,7 @@ def transcript_of(recording: Recording) -> Transcript:
 
 
 def submit_alone(recording: Recording, kind: str, refusal: str, **more: str | int | None) -> Job:
-    """Queue a job about a recording. Raises StatusError (409), worded ``refusal``, while one of its kind is active."""
+    """Queue a job on a recording. Raises StatusError (409) with the text ``refusal`` if one of its kind is active."""
     newest = newest_job(recording, kind)
     if newest is not None and newest.is_going:
         raise StatusError(
@@ -61,7 +61,7 @@ def submit_alone(recording: Recording, kind: str, refusal: str, **more: str | in
 
 
 def submit(recording: Recording, kind: str, even_if_full: bool = False, **more: Any) -> Job:
-    """Queue a job about a recording, with its id, its folder and ``more`` in the spec."""
+    """Queue a job on a recording, with its id, its folder and ``more`` in the spec."""
     return jobs.submit(
         user=recording.user, kind=kind, title=recording.name, even_if_full=even_if_full,
         spec={"recording": str(recording.pk), "folder": recording.folder, **more},
@@ -94,7 +94,7 @@ def transcript_to_change(recording: Recording) -> tuple[Recording, Transcript]:
 def segments_with(transcript: Transcript, number: int, start_s: str = "") -> list[Segment]:
     """Return the segments of a transcript, after a check of one of them.
 
-    Raises HarkError unless that passage exists and begins at ``start_s``, as the page shows it ("": anywhere).
+    Raises HarkError unless that passage exists and begins at ``start_s`` as displayed ("" for anywhere).
     """
     segments = list(transcript.segments)
     if not 0 <= number < len(segments) or start_s not in ("", f"{segments[number].start_s:.3f}"):

@@ -1,4 +1,4 @@
-"""Uploads of recordings: small files in a form, large ones in pieces."""
+"""Uploads of recordings: small files in a form, large ones in chunks."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from webui.http.parameters import json_object, uuid_of, whole_number
 from webui.jobs.services import LimitReached
 from webui.translation import explained, shown
 
-MOST_FILES = 100  # of one form
+MOST_FILES = 100  # files per form
 LARGEST_JSON = 100_000  # bytes
 
 
 @require_POST
 def form(request: HttpRequest) -> HttpResponse:
-    """Upload the files of a form: ``audio`` (several), ``together`` (they are one recording), and the options."""
+    """Upload the files of a form: ``audio`` (several), ``together`` (as one recording), and the options."""
     user = signed_in(request)
     sent = request.FILES.getlist("audio")
     if not sent or len(sent) > MOST_FILES:
@@ -73,7 +73,7 @@ def form(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def begin(request: HttpRequest) -> JsonResponse:
-    """Begin an upload in pieces: ``{"name", "size"}`` to ``{"id", "offset", "address", "chunk"}``."""
+    """Begin a chunked upload: maps ``{"name", "size"}`` to ``{"id", "offset", "address", "chunk"}``."""
     sent = _json(request)
     size = sent.get("size")
     if not isinstance(size, int) or isinstance(size, bool):
@@ -102,9 +102,9 @@ def piece(request: HttpRequest, upload_id: UUID) -> HttpResponse:
 
 @require_POST
 def done(request: HttpRequest, upload_id: UUID) -> JsonResponse:
-    """Finish an upload: ``{"options", "with": [ids of further uploads of it]}`` to ``{"recording", "address"}``."""
+    """Finish an upload: maps ``{"options", "with": [ids of its further uploads]}`` to ``{"recording", "address"}``."""
     finished_recording = transcripts.recordings_of(signed_in(request)).filter(pk=upload_id).first()
-    if finished_recording is not None:  # the first answer was lost
+    if finished_recording is not None:  # the first response was lost
         return _recording_json(finished_recording)
     upload = _upload(request, upload_id)
     sent = _json(request)

@@ -1,4 +1,4 @@
-"""Uploads in pieces, so that a broken connection costs no more than one of them."""
+"""Chunked uploads, so that a broken connection costs at most one chunk."""
 
 from __future__ import annotations
 
@@ -34,28 +34,28 @@ from webui.http.uploads import on_disk
 from webui.jobs.quota import check_minutes, check_room, take_room
 from webui.jobs.services import check_queue
 
-LARGEST_CHUNK = 8_000_000  # bytes of one request
+LARGEST_CHUNK = 8_000_000  # bytes per request
 BLOCK = 256 * 1024  # bytes in memory
-MOST_AT_ONCE = 200  # unfinished uploads of a user
-KEPT_FREE = 500_000_000  # bytes on the disk that uploads leave free
-LARGE, LARGE_AT_ONCE = 2_500_000, 10  # bytes of a body; simultaneous ones of a user
-COPIES = 3  # a body is on the disk up to three times until its file is in place
-# Uploads to these addresses become jobs.
+MOST_AT_ONCE = 200  # unfinished uploads per user
+KEPT_FREE = 500_000_000  # bytes of free disk space that uploads must leave
+LARGE, LARGE_AT_ONCE = 2_500_000, 10  # bytes of a large body; maximum simultaneous ones per user
+COPIES = 3  # maximum copies of a body on the disk before its file is in place
+# Uploads to these URLs become jobs.
 QUEUED = re.compile(r"/upload|/recordings/upload|/api/meetings|/api/v1/(recordings|transcribe)")
-# Programs send whole recordings to these addresses, and only forms to others.
+# Programs send whole recordings to these URLs, and only forms to others.
 WHOLE = re.compile(
     r"/upload|/interact|/v1/audio/(transcriptions|translations)"
     r"|/api/(asr/transcribe|voice-to-notes|meetings|v1/(transcribe|recordings))"
 )
 FORGOTTEN_AFTER = timedelta(days=1)
-ABANDONED_AFTER_S = 3600.0  # a file without writes for so long belongs to no request
+ABANDONED_AFTER_S = 3600.0  # seconds; a file without writes for this long does not belong to a request
 RECEIVED = IN_PIECES.with_name("received")
 
 log = logging.getLogger(__name__)
 
 
 class WrongPlace(HarkError):
-    """A piece that does not begin where the last one ended; answered with 409. ``offset`` is where that is."""
+    """Raised for a chunk that does not begin at ``offset``, the end of the last one; the response is 409."""
 
     status = 409
     offset = 0
@@ -64,7 +64,7 @@ class WrongPlace(HarkError):
 def check_body(body: Body, before: Sequence[Body]) -> None:
     """Check that a request's body may be received while the bodies ``before`` it are still arriving.
 
-    Raises HarkError: no room on the disk or in the quota, no place in the queue, or too many large ones of this user.
+    Raises HarkError if disk, quota or queue have no space, or if this user sends too many large bodies.
     """
     coming = [one for one in (*before, body) if not one.is_whole]
     theirs = [one for one in coming if one.user == body.user]
@@ -76,7 +76,7 @@ def check_body(body: Body, before: Sequence[Body]) -> None:
             _("Wait until one of them is finished."),
         )
     is_queued = QUEUED.fullmatch(body.path) is not None
-    if is_queued or body.size > LARGE:  # audio that is not stored is small, and may be sent with a full quota
+    if is_queued or body.size > LARGE:  # audio that is not stored is small, and may be sent when the quota is exhausted
         check_room(body.user, sum(one.size for one in theirs))
     Path(settings.FILE_UPLOAD_TEMP_DIR).mkdir(parents=True, exist_ok=True)
     _check_room(settings.FILE_UPLOAD_TEMP_DIR, COPIES * sum(one.size for one in coming))
@@ -86,7 +86,7 @@ def check_body(body: Body, before: Sequence[Body]) -> None:
 
 
 def begin(*, user: User, name: str, size: int) -> UploadInProgress:
-    """Begin an upload of ``size`` bytes. Raises HarkError: empty, too large, too many at once, or a full disk."""
+    """Begin an upload of ``size`` bytes. Raises HarkError if it exceeds a limit or the disk is full."""
     old = UploadInProgress.objects.filter(touched_at__lt=timezone.now() - FORGOTTEN_AFTER)
     for abandoned in old.select_related("user"):
         discard(upload=abandoned)
@@ -104,7 +104,8 @@ def begin(*, user: User, name: str, size: int) -> UploadInProgress:
         )
     upload = UploadInProgress(user=user, name=clean_name(name), size=size)
     with storing("receiving the recording"):
-        # Others' uploads may never arrive, so they do not count. If they do, pieces are refused, and none is lost.
+        # Other users' uploads may never arrive, so they do not count. If they do, chunks are rejected, but none is
+        # lost.
         promised = size + sum(one.size - offset(one) for one in active_uploads)
         check_room(user, promised)
         _check_room(folder_of(user), promised)
@@ -132,15 +133,15 @@ def offset(upload: UploadInProgress) -> int:
 
 
 def append(*, upload: UploadInProgress, at: int, body: IO[bytes] | Any) -> int:
-    """Append a piece that begins at byte ``at``, read from ``body``; return the new length.
+    """Append a chunk that begins at byte ``at``, read from ``body``; return the new length.
 
-    A piece that is too long, or that makes the file longer than announced, leaves nothing behind. One for which there
-    is no space can be sent again later: earlier pieces stay. Raises WrongPlace if it does not begin where the last one
-    ended, HarkError if it is too long or the disk is (nearly) full.
+    A chunk that is too long, or that makes the file longer than announced, leaves no data. One for which there is no
+    space can be sent again later, because earlier chunks remain. Raises WrongPlace if it does not begin where the last
+    one ended, and HarkError if it is too long or the disk is (nearly) full.
     """
     try:
         with upload.path.open("r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # the second of two identical pieces is in the wrong place
+            fcntl.flock(file, fcntl.LOCK_EX)  # the second of two identical chunks is at the wrong position
             length = file.seek(0, os.SEEK_END)
             if at != length:
                 error = WrongPlace(
@@ -170,7 +171,7 @@ def append(*, upload: UploadInProgress, at: int, body: IO[bytes] | Any) -> int:
 
 
 def _copy(body: IO[bytes] | Any, file: IO[bytes], start: int, most: int) -> int:
-    """Write the body behind ``start``; return the new end. Raises StatusError (413) beyond ``most``."""
+    """Write the body after ``start``; return the new end. Raises StatusError (413) beyond ``most``."""
     end = start
     while block := body.read(BLOCK):
         end += len(block)
@@ -190,7 +191,7 @@ def _copy(body: IO[bytes] | Any, file: IO[bytes], start: int, most: int) -> int:
 def finish(
     *, user: User, upload: UploadInProgress, options: dict[str, Any], more: list[UploadInProgress] | None = None
 ) -> Recording:
-    """Make a recording of complete uploads. Raises HarkError as ``intake.create_recording``; the uploads stay then."""
+    """Create a recording from complete uploads, which remain on an error: those of ``intake.create_recording``."""
     together = [upload, *(more or [])]
     for one in together:
         if offset(one) != one.size:
@@ -200,7 +201,7 @@ def finish(
                 % {"there": offset(one), "size": one.size, "name": one.name},
                 _("Send the rest first."),
             )
-    with storing("saving the recording"):  # one of two finishes of the same upload finds no file
+    with storing("saving the recording"):  # one of two requests that finish the same upload finds no file
         with_suffixes = [_named(one) for one in together] if len(together) > 1 else [upload.path]
         recording = intake.create_recording(
             user=user,
@@ -216,7 +217,7 @@ def finish(
 
 
 def _named(upload: UploadInProgress) -> Path:
-    """Link its file to a name with the suffix that it was sent with, so that the upload stays in its place."""
+    """Link its file to a name with the suffix that it was sent with, so that the upload itself remains."""
     path = upload.path.with_name(upload.path.name + suffix_of(upload.name))
     if path != upload.path:
         path.unlink(missing_ok=True)
@@ -239,7 +240,7 @@ def folder_of(user: User) -> Path:
 
 @contextmanager
 def kept_on_disk(user: User, upload: UploadedFile) -> Iterator[Path]:
-    """Store the file as :func:`on_disk`, in the user's data and quota. Raises HarkError likewise, or if too large."""
+    """Store the file as :func:`on_disk`, in the user's data and quota. Raises HarkError likewise, and if too large."""
     size = upload.size or 0
     intake.check_size(user, size)
     take_room(user, size)
@@ -249,7 +250,7 @@ def kept_on_disk(user: User, upload: UploadedFile) -> Iterator[Path]:
 
 @contextmanager
 def received(user: User, upload: UploadedFile) -> Iterator[tuple[Path, MediaFacts]]:
-    """Store the file as :func:`kept_on_disk`; return its header's facts too. Raises HarkError, also for the header."""
+    """Store the file as :func:`kept_on_disk`; also return its header's facts. Raises HarkError, also for the header."""
     with kept_on_disk(user, upload) as path:
         yield path, check_header(path, MediaLimits.from_environment(owner=user.is_owner))
 
@@ -259,11 +260,11 @@ def name_of(upload: UploadedFile) -> str:
 
 
 def remove_leftovers() -> None:
-    """Remove unfinished files that a killed server left. Called at the server's start.
+    """Remove unfinished files that a killed server left. It is called when the server starts.
 
-    Another server on the same data cannot be excluded: it may listen on another port. So a file is removed only if no
-    process has written to it for so long that no request can own it: an hour, and a day for live audio. Uploads in
-    pieces, which can be continued, are not among these files. What failed deletions of recordings left goes at once.
+    Another server may use the same data on another port. So a file is removed only if no process has written to it for
+    so long that it cannot belong to a request: an hour, or a day for live audio. Chunked uploads, which can be
+    continued, are not among these files. The remains of failed deletions of recordings are removed at once.
     """
     data = Path(settings.DATA)
     candidates = [(path, ABANDONED_AFTER_S) for path in Path(settings.FILE_UPLOAD_TEMP_DIR).glob("*")]

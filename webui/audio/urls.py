@@ -1,4 +1,4 @@
-"""Addresses of recordings."""
+"""URLs of recordings."""
 
 from __future__ import annotations
 

@@ -44,12 +44,12 @@ from webui.trainer import speech
 from webui.translation import shown
 
 PAGE = 25
-PACED_S = 60.0  # recognizers' speeds are cached, as several pages show them, home included
+PACED_S = 60.0  # seconds for which recognizers' speeds are cached, because several pages show them
 UNSURE = 0.5  # confidence below which words are shaded
 MOST_SO_FAR = 40  # segments shown during a transcription
 SPEEDS = ("0.75", "1", "1.25", "1.5", "1.75", "2")  # of the player
-COLOURS = 8  # of speakers, in the style sheet
-ROUGH = "hark"  # the recognizer with many errors; the page warns of it
+COLOURS = 8  # number of speakers' colours in the style sheet
+ROUGH = "hark"  # the recognizer with many errors, of which the page warns
 
 
 def recording_of(request: HttpRequest, recording_id: UUID, who: Callable[..., Recording] = visible) -> Recording:
@@ -65,7 +65,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def rows(request: HttpRequest) -> HttpResponse:
-    """Show the list while something in it is active (a fragment)."""
+    """Show the list while an entry is active (a fragment)."""
     return render(request, "audio/rows.html", _rows(request))
 
 
@@ -144,7 +144,7 @@ def so_far_context(recording: Recording) -> dict[str, Any]:
 
 
 def transcript_context(recording: Recording, transcript: Transcript) -> dict[str, Any]:
-    """Return the context of a transcript's page, for its owner and for those it is shared with."""
+    """Return the context of a transcript's page, for its owner and for those with whom it is shared."""
     colours = {speaker: number % COLOURS for number, speaker in enumerate(transcript.speakers)}
     speaking_s: dict[str, float] = {}
     rows = []
@@ -159,7 +159,7 @@ def transcript_context(recording: Recording, transcript: Transcript) -> dict[str
                 "speaker": transcript.speaker_name(segment.speaker),
                 "speaker_id": segment.speaker,
                 "colour": colours.get(segment.speaker),
-                # Named only at a change: a column of equal names is noise.
+                # Named only where it changes, because a column of equal names is hard to read.
                 "named": number == 0 or segment.speaker != transcript.segments[number - 1].speaker,
                 "text": segment.text or shown(NOT_RECOGNIZED),
                 "overlap": segment.overlap,
@@ -176,7 +176,7 @@ def transcript_context(recording: Recording, transcript: Transcript) -> dict[str
             "sounds_like": transcript.sounds_like.get(speaker, ""),
         }
         for speaker, name in transcript.speakers.items()
-        if speaker in speaking_s  # a speaker without passages is hidden, but can be assigned some again
+        if speaker in speaking_s  # speakers without passages are hidden, but can be assigned again
     ]
     return {
         "transcript": transcript,
@@ -193,7 +193,7 @@ def transcript_context(recording: Recording, transcript: Transcript) -> dict[str
 
 
 def _is_unreadable(job: Job | None) -> bool:
-    """Return whether the upload itself is at fault, so that another attempt would fail in the same way."""
+    """Return whether the upload itself is at fault, so that another attempt would fail too."""
     if job is None or job.state != Job.State.FAILED or job.stage != TRANSCRIPTION_STAGES[0][0]:
         return False
     return (job.error or {}).get("reason", HarkError.reason) == HarkError.reason
@@ -234,7 +234,7 @@ def summary_context(summary: dict[str, Any] | None, transcript: Transcript) -> d
 
 
 def _derived_context(recording: Recording) -> dict[str, Any]:
-    """Return what the page shows of everything made from the transcript: controls, progress, results."""
+    """Return what the page shows of results made from the transcript, with controls and progress."""
     newest = transcripts.newest_jobs(recording, "summarize", "polish", "translate", "speakers")
     job, first = newest.get("summarize"), recording.job
     if job is not None and first is not None and first.created_at > job.created_at:
@@ -270,7 +270,7 @@ def _derived_context(recording: Recording) -> dict[str, Any]:
 
 @require_http_methods(["GET", "POST"])
 def summary(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """Show the summary while another is made (a fragment). POST makes one; with ``follow`` only if outdated."""
+    """Show the summary while another is made (a fragment). POST makes one, with ``follow`` only if outdated."""
     recording = recording_of(request, recording_id, to_change if request.method == "POST" else visible)
     if "follow" in request.POST:
         derived.follow_corrections(recording=recording)
@@ -290,7 +290,7 @@ def summary(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def polished(request: HttpRequest, recording_id: UUID) -> HttpResponseBase:
-    """Download the cleaned-up transcript as a text file; POST has it made."""
+    """Download the cleaned-up transcript as a text file; POST queues it."""
     recording = recording_of(request, recording_id, to_change if request.method == "POST" else visible)
     if request.method == "POST":
         derived.polish(recording=recording)

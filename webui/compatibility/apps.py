@@ -1,4 +1,4 @@
-"""The Django application of other systems' addresses."""
+"""The Django application of other systems' endpoints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class CompatibilityConfig(AppConfig):
     name = "webui.compatibility"
 
     def ready(self) -> None:
-        """Clean up a meeting's transcript after its transcription, and delete a recording's cuts with it."""
+        """Clean up a meeting's transcript after its transcription, and delete a recording's audio cuts with it."""
         from django.db.models.signals import post_delete
 
         from webui.audio.models import Recording

@@ -49,22 +49,22 @@ from webui.jobs import services as jobs
 from webui.jobs.models import Job
 from webui.translation import explained
 
-SESSION = "atr"  # the option of recordings uploaded here
+SESSION = "atr"  # the option ``session`` of recordings uploaded here
 KIND = "train-recognizer"
 UPLOADED = ("file", "files", "audio", "text", "language")  # fields of an upload
-MOST_FILES = 50  # of one upload
-EPOCHS = 4  # default
+MOST_FILES = 50  # files per upload
+EPOCHS = 4  # the default
 REPLIES = Path("uploads") / "replies"  # spoken answers, below the user's data
 REPLY_KEPT_S = 3600.0
-# Usual shares of the stages in a run's time [%], beginning with the transcription of the uploads that it waits for.
+# Usual percentages of a run's time per stage, beginning with the transcription of the uploads that it waits for.
 SHARES = {"transcribe": 10, **dict(zip(dict(RECOGNIZER_STAGES), (3, 2, 20, 3, 5, 52, 5), strict=True))}
 TRANSCRIBING = tuple(dict(TRANSCRIPTION_STAGES))
-SHOWN = 10  # recordings and runs on a tab
+SHOWN = 10  # recordings and runs per tab
 
 
 @endpoint("POST", scopes=("audio",), fields=UPLOADED, form="compatibility:workspace")
 def upload(request: HttpRequest) -> HttpResponse:
-    """Answer ``POST /upload``: recordings, and their text if known (``text``, or ``name.txt`` beside each)."""
+    """Handle ``POST /upload``: recordings, and their text if known (``text``, or a ``name.txt`` for each)."""
     sent = sent_files(request, "file", "files", "audio")
     texts = {Path(name_of(one)).stem: one for one in sent if name_of(one).lower().endswith(".txt")}
     sounds = [one for one in sent if not name_of(one).lower().endswith(".txt")]
@@ -116,7 +116,7 @@ def _keep(user: User, sound: UploadedFile, text: str, language: str | None) -> R
 
 @endpoint("POST", scopes=("train",), fields=("epochs", "batch_size", "subset", "all"), form="compatibility:training")
 def train_real(request: HttpRequest) -> HttpResponse:
-    """Answer ``POST /train-real``: adapt the recognizer to the caller's corrected recordings. One run at a time."""
+    """Handle ``POST /train-real``: adapt the recognizer to the caller's corrected recordings, one run at a time."""
     wish = json_or_form(request)
     options = training_options(wish, EPOCHS, MOST_EPOCHS)
     if switch(wish, "all", False):
@@ -141,7 +141,8 @@ def train_real(request: HttpRequest) -> HttpResponse:
 
 def forget_cuts(sender: object, *, instance: Recording, **more: Any) -> None:
     """Delete audio cuts that an unfinished training run may have left, when a recording is deleted."""
-    if not Job.objects.filter(user=instance.user, kind=KIND, state__in=Job.GOING).exists():  # one still reads them
+    # Otherwise a run still reads them.
+    if not Job.objects.filter(user=instance.user, kind=KIND, state__in=Job.GOING).exists():
         forget_speech(user_data(instance.user) / FOLDER)
 
 
@@ -151,12 +152,12 @@ def _runs(user: User) -> QuerySet[Job]:
 
 @endpoint("GET", scopes=("audio", "train", "read"))
 def progress(request: HttpRequest) -> HttpResponse:
-    """Answer ``GET /progress``: the caller's newest training run, and uploads that are being transcribed."""
+    """Handle ``GET /progress``: the caller's newest training run, and uploads that are being transcribed."""
     return JsonResponse(progress_shape(signed_in(request)))
 
 
 def progress_shape(user: User) -> dict[str, Any]:
-    """Return the progress; its percentage is that of the whole run, ``stages`` lists all stages in order."""
+    """Return the progress; its percentage is that of the whole run, and ``stages`` lists all stages in order."""
     job = _runs(user).first()
     recordings = transcripts.recordings_of(user)
     queue = recordings.filter(job__state__in=Job.GOING)
@@ -164,7 +165,7 @@ def progress_shape(user: User) -> dict[str, Any]:
     newest = recordings.filter(options__session=SESSION).first()
     weights = own_weights(user_data(user))
     stage = ""
-    if job is not None and job.is_going:  # before it begins it waits for the transcripts of earlier uploads
+    if job is not None and job.is_going:  # before it begins, it waits for the transcripts of earlier uploads
         waits = jobs.active_jobs_of(job.spec.get(jobs.WAIT_FOR, ())).exists()
         stage = job.stage or ("transcribe" if waits else "")
     shape: dict[str, Any] = {
@@ -193,7 +194,7 @@ def progress_shape(user: User) -> dict[str, Any]:
 
 
 def _percent(job: Job) -> float:
-    """Return the finished share of a run [%], by the usual times of its stages and the progress within one."""
+    """Return the finished percentage of a run, from the usual times of its stages and the progress within one."""
     if job.state == Job.State.DONE:
         return 100.0
     if job.stage not in SHARES:
@@ -216,7 +217,7 @@ def _transcribed(job: Job) -> float:
 
 
 def _outcome(user: User, result: dict[str, Any]) -> str:
-    """Describe the result of a run, and what uses it."""
+    """Describe the result of a run, and where it is used."""
     if "steps" not in result:
         return _(
             "You can now ask about your recordings. The recognizer was not trained: people have written or corrected "
@@ -234,7 +235,7 @@ def _outcome(user: User, result: dict[str, Any]) -> str:
 
 @endpoint("POST", scopes=("audio",), fields=("text", "message", "audio", "file"), form="compatibility:interact-tab")
 def interact(request: HttpRequest) -> HttpResponse:
-    """Answer ``POST /interact``: a typed or recorded question, answered from the caller's recordings, with speech."""
+    """Handle ``POST /interact``: answer a typed or recorded question from the caller's recordings, with speech."""
     user = signed_in(request)
     wish = json_or_form(request)
     question = wish.get("text") or wish.get("message") or ""
@@ -254,7 +255,7 @@ def interact(request: HttpRequest) -> HttpResponse:
     try:
         name = _keep_reply(user, spoken(user=user, text=answer["text"], language=answer["language"]))
         reply["audio_url"] = reverse("compatibility:reply", args=[name])
-    except HarkError as error:  # the answer is useful without speech, too
+    except HarkError as error:  # the answer is useful without speech too
         reply["audio_problem"] = explained(error)
     if is_page(request):
         return _tab(request, "interact", {"reply": reply})
@@ -267,7 +268,7 @@ def _keep_reply(user: User, wav: bytes) -> UUID:
     with storing("saving the spoken answer"):
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("*.wav"):
-            with suppress(FileNotFoundError):  # another answer is removing it, too
+            with suppress(FileNotFoundError):  # another request is removing it too
                 if _is_over(old):
                     old.unlink()
         with atomic_path(folder / f"{name}.wav") as temporary:
@@ -276,16 +277,16 @@ def _keep_reply(user: User, wav: bytes) -> UUID:
 
 
 def _is_over(reply: Path) -> bool:
-    """Return whether its time is over. Raises OSError if it does not exist."""
+    """Return whether an answer has expired. Raises OSError if it does not exist."""
     return time.time() - reply.stat().st_mtime > REPLY_KEPT_S
 
 
 @endpoint("GET", scopes=("audio",))
 def reply_audio(request: HttpRequest, reply_id: UUID) -> FileResponse:
-    """Answer ``GET /interact/<id>.wav``: a spoken answer of the caller's, for an hour."""
+    """Handle ``GET /interact/<id>.wav``: a spoken answer to the caller, for an hour."""
     path = user_data(signed_in(request)) / REPLIES / f"{reply_id}.wav"
     try:
-        if _is_over(path):  # no later answer has removed it yet
+        if _is_over(path):  # no later request has removed it yet
             raise Http404
         return FileResponse(path.open("rb"), content_type="audio/wav")
     except OSError as error:
@@ -300,7 +301,7 @@ def upload_tab(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def training_tab(request: HttpRequest) -> HttpResponse:
-    """Show the tab Training, or while a run is active a fragment of it."""
+    """Show the tab Training or, while a run is active, a fragment of it."""
     user = signed_in(request)
     context = {"runs": _runs(user)[:SHOWN], "run": progress_shape(user), "epochs": EPOCHS, "most_epochs": MOST_EPOCHS}
     return _tab(request, "training", context)

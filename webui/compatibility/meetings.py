@@ -1,4 +1,4 @@
-"""The earlier system for meetings: from a recording to files with a cleaned-up transcript, speakers and a summary."""
+"""The earlier system for meetings, which turns a recording into files: clean transcript, speakers and summary."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from webui.translation import explained
 
 log = logging.getLogger(__name__)
 
-SESSION, POLISHED_SESSION = "meeting", "meeting, polished"  # the option of recordings uploaded here
+SESSION, POLISHED_SESSION = "meeting", "meeting, polished"  # the option ``session`` of recordings uploaded here
 ARTEFACTS = {
     TEXT: "text/plain; charset=utf-8",
     TRANSCRIPT: "application/json",
@@ -38,14 +38,14 @@ ARTEFACTS = {
     POLISHED_TEXT: "text/plain; charset=utf-8",
     POLISHED: "application/json",
 }
-MOST_FILES = 20  # of one meeting
+MOST_FILES = 20  # files per meeting
 MOST_SHOWN = 100
 FIELDS = ("audio", "file", "diarize", "speakers", "polish", "summary", "language", "engine")
 
 
 @endpoint("GET", "POST", scopes=("audio",), fields=FIELDS)
 def meetings(request: HttpRequest) -> HttpResponse:
-    """Answer ``POST /api/meetings``: audio (several files are one meeting, in order); ``GET`` lists the caller's."""
+    """Handle ``POST /api/meetings``: audio (several files are one meeting, in order); ``GET`` lists the caller's."""
     if request.method == "GET":
         newest = _meetings(signed_in(request))[:MOST_SHOWN]
         return JsonResponse({"meetings": [_head(meeting) for meeting in newest]})
@@ -85,7 +85,7 @@ def _count(text: str | None) -> int | None:
 
 
 def _polish_wanted(sent: QueryDict) -> bool:
-    """Return whether to clean up; ``auto``: if a language model is set up. Raises StatusError if one is missing."""
+    """Return whether to clean up (``auto``: if there is a language model). Raises StatusError if one is missing."""
     ready = llm.available()
     if sent.get("polish", "").strip().lower() in ("", "auto"):
         return ready.ok
@@ -134,7 +134,7 @@ def progress_of(job: Job) -> dict[str, Any]:
 
 @endpoint("GET", "DELETE", scopes=("audio",))
 def meeting(request: HttpRequest, meeting_id: UUID) -> HttpResponse:
-    """Answer ``GET /api/meetings/<id>``: its progress and artefacts; ``DELETE`` removes it with all files."""
+    """Handle ``GET /api/meetings/<id>``: its progress and artefacts; ``DELETE`` removes it with all files."""
     row = get_object_or_404(_meetings(signed_in(request)), pk=meeting_id)
     if request.method == "DELETE":
         deletion.delete(recording=row)
@@ -153,7 +153,7 @@ def meeting(request: HttpRequest, meeting_id: UUID) -> HttpResponse:
 
 @endpoint("GET", scopes=("audio",))
 def artefact(request: HttpRequest, meeting_id: UUID, name: str) -> FileResponse:
-    """Answer ``GET /api/meetings/<id>/artefacts/<name>``: a file that the meeting's own address lists."""
+    """Handle ``GET /api/meetings/<id>/artefacts/<name>``: a file that the meeting's own endpoint lists."""
     row = get_object_or_404(_meetings(signed_in(request)), pk=meeting_id)
     if name not in ARTEFACTS:
         raise Http404
@@ -166,7 +166,7 @@ def artefact(request: HttpRequest, meeting_id: UUID, name: str) -> FileResponse:
 
 @endpoint("GET", scopes=("audio",))
 def progress(request: HttpRequest) -> HttpResponse:
-    """Answer ``GET /api/meetings/progress``: the caller's unfinished meetings, and the limits of the queue."""
+    """Handle ``GET /api/meetings/progress``: the caller's unfinished meetings, and the limits of the queue."""
     user = signed_in(request)
     active_meetings = list(_meetings(user).filter(job__state__in=Job.GOING))
     polishing = {
@@ -190,7 +190,7 @@ def progress(request: HttpRequest) -> HttpResponse:
 
 
 def polish_when_transcribed(sender: object, *, job: Job, **more: Any) -> None:
-    """Queue the clean-up after a transcription; called within its transaction, which must not fail because of it."""
+    """Queue the clean-up after a transcription; called in its transaction, which must not fail because of it."""
     if job.kind != "transcribe" or job.state != Job.State.DONE:
         return
     if job.spec.get("options", {}).get("session") != POLISHED_SESSION:

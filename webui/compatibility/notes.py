@@ -1,4 +1,4 @@
-"""The earlier system of recognition and summaries: a recording to a transcript, a text to a summary, or both."""
+"""The earlier system for recognition and summaries: from audio to a transcript, from text to a summary, or both."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from webui.compatibility.uploads import sent_file
 from webui.http.parameters import json_object
 from webui.watching.observing import can_recognize, can_summarize
 
-LONGEST_TEXT = 300_000  # characters, five hours of talk; the time grows with the number of sentences
+LONGEST_TEXT = 300_000  # characters, about five hours of speech; the time grows with the number of sentences
 FIELDS = ("audio", "file")
 CHOICES = ("engine", "language")
 
 
 @endpoint("GET")
 def health(request: HttpRequest) -> HttpResponse:
-    """Answer ``GET /health``: whether a recognizer and a summarizer are ready."""
+    """Handle ``GET /health``: whether a recognizer and a summarizer are ready."""
     asr, nlp = can_recognize(), can_summarize()
     return JsonResponse({"status": "ok" if asr and nlp else "degraded", "asr_loaded": asr, "nlp_loaded": nlp})
 
 
 @endpoint("POST", scopes=("audio",), fields=(*FIELDS, *CHOICES))
 def transcribe(request: HttpRequest) -> HttpResponse:
-    """Answer ``POST /api/asr/transcribe``: audio to ``{transcript}``."""
+    """Handle ``POST /api/asr/transcribe``: audio to ``{transcript}``."""
     transcript = transcribe_upload(user=signed_in(request), upload=sent_file(request, *FIELDS), **_chosen(request))
     return JsonResponse({"transcript": text_of(transcript)})
 
 
 @endpoint("POST", scopes=("audio",), fields=("text",))
 def summarize(request: HttpRequest) -> HttpResponse:
-    """Answer ``POST /api/nlp/summarize``: ``{text}`` (JSON, or a form) to ``{summary}``."""
+    """Handle ``POST /api/nlp/summarize``: ``{text}`` (JSON, or a form) to ``{summary}``."""
     text = json_or_form(request).get("text")
     if not isinstance(text, str) or not text.strip():
         raise wrong("There is nothing to summarize.", "The field text is missing or empty.", 'Send {"text": "..."}.')
@@ -45,7 +45,7 @@ def summarize(request: HttpRequest) -> HttpResponse:
 
 @endpoint("POST", scopes=("audio",), fields=(*FIELDS, *CHOICES))
 def voice_to_notes(request: HttpRequest) -> HttpResponse:
-    """Answer ``POST /api/voice-to-notes``: audio to ``{transcript, summary}``, both empty without speech."""
+    """Handle ``POST /api/voice-to-notes``: audio to ``{transcript, summary}``, both empty without speech."""
     transcript = transcribe_upload(user=signed_in(request), upload=sent_file(request, *FIELDS), **_chosen(request))
     text = text_of(transcript)
     summary = summary_of_transcript(transcript, signed_in(request)).text if text else ""

@@ -1,4 +1,4 @@
-"""OpenAI's audio API, for programs written for it: their base URL becomes ``<this server>/v1``."""
+"""OpenAI's audio API, for programs written for it, with ``<this server>/v1`` as their base URL."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from webui.http.parameters import json_object
 from webui.jobs.places import place
 from webui.trainer.speech import free_engines, spoken
 
-ANY_MODEL = ("auto", "whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe")  # the best engine that is ready
+ANY_MODEL = ("auto", "whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe")  # mean the best engine that is ready
 ANY_SPEAKER = ("auto", "tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 STREAMED = ("json", "text")  # formats that can be streamed
 TEXT_FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
 GRANULARITIES = ("segment", "word")
-# OpenAI's voices; each stands for one of the engine's own. Append new ones, so that the others keep their voices.
+# OpenAI's voices, each of which stands for one of the engine's. Append new ones, so that the others keep their voices.
 VOICES = (
     "alloy", "ash", "ballad", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer", "verse", "marin", "cedar",
 )  # fmt: skip
@@ -45,7 +45,7 @@ LEAST_CONFIDENCE = 1e-6  # its logarithm is the lowest avg_logprob
 
 
 class Refused(StatusError):
-    """An error about a parameter, with OpenAI's code for it."""
+    """An error in a parameter, with OpenAI's code for it."""
 
     def __init__(self, status: int, message: str, param: str | None, code: str | None = None) -> None:
         super().__init__(status, message, "", "")
@@ -68,13 +68,13 @@ def as_openai(error: HarkError, status: int) -> HttpResponse:
 
 @endpoint("POST", scopes=("audio",), shape=as_openai, fields=HEARD_WITH)
 def transcriptions(request: HttpRequest) -> HttpResponseBase:
-    """Answer ``POST /v1/audio/transcriptions``; ``stream=true`` sends its text as recognized (server-sent events)."""
+    """Handle ``POST /v1/audio/transcriptions``; ``stream=true`` sends text as it is recognized (server-sent events)."""
     return _transcribed(request, translate=False)
 
 
 @endpoint("POST", scopes=("audio",), shape=as_openai, fields=HEARD_WITH)
 def translations(request: HttpRequest) -> HttpResponseBase:
-    """Answer ``POST /v1/audio/translations``: the speech in English."""
+    """Handle ``POST /v1/audio/translations``: translate speech into English."""
     return _transcribed(request, translate=True)
 
 
@@ -160,7 +160,7 @@ def _verbose(transcript: Transcript, granularities: list[str]) -> dict[str, Any]
 
 
 def _language_name(code: str) -> str:
-    """Return ``english`` for ``en``, as OpenAI does; the code itself if Django does not know its name."""
+    """Return ``english`` for ``en``, as OpenAI does; the code itself if Django does not have its name."""
     try:
         return str(get_language_info(code)["name"]).lower()
     except KeyError:
@@ -168,7 +168,7 @@ def _language_name(code: str) -> str:
 
 
 def _segment(number: int, segment: Segment) -> dict[str, Any]:
-    """Return a segment with OpenAI's fields; the engines here have no tokens or temperature."""
+    """Return a segment with OpenAI's fields; the engines here do not have tokens or a temperature."""
     encoded = segment.text.encode()
     return {
         "id": number,
@@ -180,13 +180,13 @@ def _segment(number: int, segment: Segment) -> dict[str, Any]:
         "temperature": 0.0,
         "avg_logprob": round(math.log(max(segment.confidence, LEAST_CONFIDENCE)), 4),
         "compression_ratio": round(len(encoded) / len(zlib.compress(encoded)), 3),
-        "no_speech_prob": 0.0,  # segments are made only where speech was detected
+        "no_speech_prob": 0.0,  # segments exist only where speech was detected
     }
 
 
 @endpoint("POST", scopes=("audio",), shape=as_openai)
 def speech(request: HttpRequest) -> HttpResponse:
-    """Answer ``POST /v1/audio/speech``."""
+    """Handle ``POST /v1/audio/speech``."""
     wish = _wish(request)
     text = wish.get("input")
     if not isinstance(text, str) or not text.strip():
@@ -220,7 +220,7 @@ def _wish(request: HttpRequest) -> dict[str, Any]:
 
 
 def _speaker(request: HttpRequest, wish: dict[str, Any], language: str) -> tuple[Any, Any]:
-    """Return engine and voice: OpenAI's names stand for the engine's own voices, which can be named too."""
+    """Return engine and voice: OpenAI's names stand for the engine's own voices, which may be named too."""
     model, name = wish.get("model"), wish.get("voice")
     if isinstance(name, dict):
         name = name.get("id")
@@ -255,7 +255,7 @@ def _number(value: object, least: float, most: float, name: str) -> float:
 
 @endpoint("GET", scopes=("read", "audio"), shape=as_openai)
 def models(request: HttpRequest) -> HttpResponse:
-    """Answer ``GET /v1/models``: the ready values of ``model``."""
+    """Handle ``GET /v1/models``: the usable values of ``model``."""
     listening = [engine.name for engine in recognizers.engines() if engine.available().ok]
     ready = [*ANY_MODEL[1:], *listening, *ANY_SPEAKER[1:], *free_engines("en", signed_in(request))]
     rows = [{"id": name, "object": "model", "created": 0, "owned_by": "hark"} for name in dict.fromkeys(ready)]
@@ -264,5 +264,5 @@ def models(request: HttpRequest) -> HttpResponse:
 
 @endpoint("GET", "POST", "DELETE", "PUT", "PATCH", shape=as_openai)
 def nothing(request: HttpRequest, rest: str) -> HttpResponse:
-    """Refuse everything else of OpenAI's API."""
+    """Reject all other requests of OpenAI's API."""
     raise Refused(404, f"Unknown request URL: {request.method} /v1/{rest[:80]}. Hark has the audio API only.", None)

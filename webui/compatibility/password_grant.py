@@ -24,7 +24,7 @@ class _Refused(StatusError):
 
 
 def _shape(error: HarkError, status: int) -> HttpResponse:
-    """Return problem details with OAuth's ``error`` and ``error_description``; a wrong password is 400 there."""
+    """Return problem details with OAuth's ``error`` and ``error_description``; a wrong password gets 400."""
     wrong_password = isinstance(error, SignInRefused)
     word = "invalid_grant" if wrong_password else getattr(error, "word", "invalid_request")
     return problem(error, 400 if wrong_password else status, error=word, error_description=error.why)
@@ -32,7 +32,7 @@ def _shape(error: HarkError, status: int) -> HttpResponse:
 
 @endpoint("POST", shape=_shape)
 def token(request: HttpRequest) -> HttpResponse:
-    """Answer ``POST /token``: ``username``, ``password``, ``grant_type=password``, ``scope`` to an access token.
+    """Handle ``POST /token``: return a token for ``username``, ``password``, ``grant_type=password`` and ``scope``.
 
     Wrong passwords count as on the sign-in page.
     """

@@ -15,9 +15,9 @@ from webui.trainer.speech import free_engines, voice_for
 
 LONGEST_TEXT = 4096  # characters
 TIMEOUT_S = 120.0
-PCM_RATE = 24_000  # Hz, of OpenAI's "pcm"
+PCM_RATE = 24_000  # Hz; the rate of OpenAI's "pcm"
 
-# By format: ffmpeg's options, and the media type.
+# ffmpeg's options and the media type, by format.
 FORMATS = {
     "wav": (("-c:a", "pcm_s16le", "-f", "wav"), "audio/wav"),
     "mp3": (("-c:a", "libmp3lame", "-b:a", "64k", "-f", "mp3"), "audio/mpeg"),
@@ -30,7 +30,7 @@ SLOWEST, FASTEST = 0.25, 4.0
 
 
 def chosen_engine(user: User, name: str = "", language: str = "en") -> Engine:
-    """Return the named engine, or the one that speaks answers on the pages. Raises HarkError: not ready, or paid."""
+    """Return the named engine, or the one that speaks answers on the pages. Raises HarkError if not ready, or paid."""
     if not name:
         answering = voice_for(user, language)
         if answering is None:
@@ -69,12 +69,12 @@ def converted(wav: bytes, format_name: str, speed: float = 1.0) -> bytes:
             "The program ffmpeg is not installed.",
             "Ask for wav at speed 1, or install it (apt-get install ffmpeg).",
         )
-    # One atempo covers 0.5 to 100; slower speeds take two steps.
+    # One atempo supports 0.5 to 100; slower speeds require two steps.
     tempo = [f"atempo={step:.4f}" for step in ((0.5, speed / 0.5) if speed < 0.5 else (speed,)) if step != 1.0]
     command = ["ffmpeg", "-nostdin", "-v", "error", "-f", "wav", "-i", "pipe:0"]
     command += ["-af", ",".join(tempo)] if tempo else []
     command += ["-map_metadata", "-1", *FORMATS[format_name][0]]
-    # To a file: in a pipe ffmpeg cannot seek back to write the length of a WAV or FLAC.
+    # Written to a file, because in a pipe ffmpeg cannot seek back to write the length of a WAV or FLAC.
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "speech"
         try:

@@ -1,4 +1,4 @@
-"""The earlier system for calls with one person on each channel, called sessions."""
+"""The earlier system for calls with one person on each channel, which it calls sessions."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from webui.compatibility.uploads import one_by_one, sent_files
 from webui.jobs.models import Job
 from webui.translation import explained
 
-SESSION = "stereo"  # the option of recordings uploaded here
-USUAL, MOST = 20, 100  # sessions of a list
-MOST_FILES = 50  # of one POST
+SESSION = "stereo"  # the option ``session`` of recordings uploaded here
+USUAL, MOST = 20, 100  # default and maximum number of sessions in a list
+MOST_FILES = 50  # files per POST
 STATES = {
     "pending": Recording.State.UPLOADED,
     "processing": Recording.State.WORKING,
@@ -36,7 +36,7 @@ SIDES = {"L": "left", "R": "right"}  # speaker ids of two-channel recognition
 
 @endpoint("GET", "POST", scopes=("audio",), fields=("file", "files", "audio", "language", "engine"))
 def sessions(request: HttpRequest) -> HttpResponse:
-    """Answer ``POST /api/v1/transcribe``, which begins a session; ``GET`` lists the caller's, newest first."""
+    """Handle ``POST /api/v1/transcribe``, which begins a session; ``GET`` lists the caller's, newest first."""
     if request.method == "POST":
         return _begin(request)
     limit, offset = number(request, "limit", USUAL, MOST), number(request, "offset", 0, 10**6)
@@ -64,7 +64,7 @@ def _with_status(rows: Recordings, status: str) -> Recordings:
 
 
 def _begin(request: HttpRequest) -> HttpResponse:
-    """Begin a session for each file; of several, the answer names the refused ones."""
+    """Begin a session for each file; for several, the response names the rejected ones."""
     uploads = sent_files(request, "file", "files", "audio")
     if len(uploads) > MOST_FILES:
         raise wrong("Too many files.", f"{MOST_FILES} may be sent at once.", "Send the rest afterwards.")
@@ -90,12 +90,12 @@ def _begin(request: HttpRequest) -> HttpResponse:
 
 @endpoint("GET", scopes=("audio", "read"))
 def session(request: HttpRequest, session_id: UUID) -> HttpResponse:
-    """Answer ``GET /api/v1/transcribe/{session_id}``: its progress, or when completed its results."""
+    """Handle ``GET /api/v1/transcribe/{session_id}``: its progress or, when completed, its results."""
     return JsonResponse(_whole(get_object_or_404(_sessions(signed_in(request)).select_related("user"), pk=session_id)))
 
 
 def _listed(recording: Recording) -> dict[str, Any]:
-    """Describe a session in a list; damaged files become an error, so that the others stay."""
+    """Describe a session in a list; damaged files become an error, so that the others are listed."""
     try:
         return _whole(recording)
     except HarkError as error:
@@ -135,7 +135,7 @@ def _head(recording: Recording) -> dict[str, Any]:
 
 
 def segments_of(transcript: Transcript) -> list[dict[str, Any]]:
-    """Return the segments in that system's format: left or right if each channel holds one person, else the speaker."""
+    """Return segments in that system's format: with left or right if each channel is one person, else the speaker."""
     return [
         {
             "speaker": side_of(transcript, segment.speaker),
@@ -149,9 +149,9 @@ def segments_of(transcript: Transcript) -> list[dict[str, Any]]:
 
 
 def side_of(transcript: Transcript, speaker: str) -> str | None:
-    """Return a speaker's channel; the id if the recording is not one person a channel, None if unknown."""
+    """Return a speaker's channel; the id if channels do not hold one person each, None if unknown."""
     if transcript.diarization == "channels":
-        # If the speakers were detected after the words, only the name gives the side.
+        # If the speakers were detected after the words, only the name determines the channel.
         named = transcript.speaker_name(speaker).partition(" ")[0].lower()
         side = SIDES.get(speaker) or (named if named in SIDES.values() else None)
         if side is not None:

@@ -26,9 +26,9 @@ LOOK_EVERY_S = 0.2
 
 
 def stream(shape: Callable[[HarkError, int], HttpResponse], **wish: Any) -> StreamingHttpResponse:
-    """Stream :func:`transcribe_upload`: ``transcript.text.delta`` for each piece, finally ``transcript.text.done``.
+    """Stream :func:`transcribe_upload`: ``transcript.text.delta`` for each chunk, finally ``transcript.text.done``.
 
-    The answer begins with the first words; an earlier error is raised, as without streaming. A later error is an event
+    The response begins with the first words. An earlier error is raised, as without streaming; a later one is an event
     in its ``shape``.
     """
     transcription = _Transcription(wish)
@@ -41,12 +41,12 @@ def stream(shape: Callable[[HarkError, int], HttpResponse], **wish: Any) -> Stre
 
 
 class _Transcription:
-    """A transcription in its own thread; its pieces are read as they are finished."""
+    """A transcription in its own thread; its chunks are read as they are finished."""
 
     def __init__(self, wish: dict[str, Any]) -> None:
         self.done: Future[Transcript] = Future()
         self._progress: Path | None = None
-        self._file: IO[bytes] | None = None  # open, so that it stays readable after its folder is removed
+        self._file: IO[bytes] | None = None  # open, so that it remains readable after its folder is removed
         self._rest = b""
         threading.Thread(target=self._transcribe, args=(wish,), daemon=True).start()
 
@@ -62,11 +62,11 @@ class _Transcription:
         self._progress = progress
 
     def news(self) -> list[str]:
-        """Return the texts of the pieces finished since the last call."""
+        """Return the texts of the chunks finished since the last call."""
         if self._file is None:
             if self._progress is None or not self._progress.exists():
                 return []
-            with suppress(OSError):  # removed just now
+            with suppress(OSError):  # it has just been removed
                 self._file = self._progress.open("rb")
         if self._file is None:
             return []
@@ -80,7 +80,7 @@ class _Transcription:
             self._file.close()
 
     def wait(self) -> list[str]:
-        """Return the first texts; none if it ended without any. Raises what :func:`transcribe_upload` raises."""
+        """Return the first texts; none if it ended without any. Raises the errors of :func:`transcribe_upload`."""
         while not (texts := self.news()):
             try:
                 self.done.result(timeout=LOOK_EVERY_S)
@@ -117,7 +117,7 @@ async def _events(
         yield _event({"type": "error", **json.loads(shape(error, getattr(error, "status", 500)).content)})
         return
     text = text_of(transcription.done.result())
-    if text != sent and text.startswith(sent):  # pieces removed before they could be read
+    if text != sent and text.startswith(sent):  # chunks were removed before they could be read
         yield _event({"type": "transcript.text.delta", "delta": text[len(sent) :]})
     yield _event({"type": "transcript.text.done", "text": text})
 

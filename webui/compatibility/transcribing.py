@@ -1,8 +1,8 @@
-"""Transcription of recordings while the client waits.
+"""Transcription of recordings for clients that wait.
 
 Short ones go to the speech service, where the models are already loaded, and are not stored. Longer ones are
-transcribed by a job, like those on the page of recordings, and removed once answered; a client that waits too long is
-told where the transcript will be.
+transcribed by a job, like those on the page of recordings, and removed after the response. If the client would wait too
+long, the response states where the transcript will be.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from webui.http.errors import StatusError
 from webui.jobs.places import place
 from webui.jobs.quota import check_minutes, take_minutes
 
-AT_ONCE_S = 120.0  # of audio that is transcribed without a job
-AT_ONCE_TIMEOUT_S = 300.0  # a first request loads the model
-LONGEST_WAIT_S = 300.0  # of a request for a job
+AT_ONCE_S = 120.0  # seconds of audio that is transcribed without a job
+AT_ONCE_TIMEOUT_S = 300.0  # long, because a first request loads the model
+LONGEST_WAIT_S = 300.0  # seconds that a request waits for a job
 LOOK_EVERY_S = 0.5
 SENTENCE_S = 5.0  # nominal length of a sentence of plain text, so that it can be cited
 
@@ -51,9 +51,9 @@ def transcribe_upload(
 ) -> Transcript:
     """Transcribe an upload of at most ``most_s`` seconds; with ``translate``, into English.
 
-    ``on_progress_file`` is called with the file of finished pieces (which may not exist yet). Raises HarkError: it is
-    not a recording, is beyond the limits, or could not be transcribed; StatusError: it takes longer than this address
-    waits (504), or too many wait already (429).
+    ``on_progress_file`` is called with the file of finished chunks (which may not exist yet). Raises HarkError if it is
+    not a recording, exceeds the limits, or cannot be transcribed, and StatusError if it takes longer than this endpoint
+    waits (504), or too many already wait (429).
     """
     with received(user, upload) as (path, facts), place(user):
         limits = MediaLimits.from_environment(owner=user.is_owner)
@@ -127,7 +127,7 @@ def text_of(transcript: Transcript) -> str:
 
 
 def summary_of_transcript(transcript: Transcript, user: User) -> Summary:
-    """Summarize a transcript with the best ready engine. Raises StatusError (429) if too many wait."""
+    """Summarize a transcript with the best ready engine. Raises StatusError (429) if too many already wait."""
     with place(user):
         return speech_client.call(AT_ONCE_TIMEOUT_S, summarize, transcript)
 

@@ -1,4 +1,4 @@
-"""Uploaded files of the compatibility addresses."""
+"""Uploaded files of the compatibility endpoints."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from webui.translation import explained
 
 
 def sent_files(request: HttpRequest, *names: str) -> list[UploadedFile]:
-    """Return the files in any of these fields, in the order of the fields. Raises StatusError without one."""
+    """Return the files in any of these fields, in the order of the fields. Raises StatusError if there are none."""
     files = [file for name in names for file in request.FILES.getlist(name)]
     if not files:
         raise wrong(
@@ -38,13 +38,13 @@ def sent_file(request: HttpRequest, *names: str) -> UploadedFile:
 def one_by_one(
     sent: Sequence[UploadedFile], take: Callable[[UploadedFile], Recording]
 ) -> tuple[list[Recording], list[dict[str, str]]]:
-    """Return the recordings made of files, and the refused files with reasons. Raises HarkError if all were refused."""
+    """Return the recordings made of files, and the rejected files with reasons. Raises HarkError if all are."""
     recordings: list[Recording] = []
     refused: list[dict[str, str]] = []
     for number, upload in enumerate(sent):
         try:
             recordings.append(take(upload))
-        except LimitReached as error:  # so would the rest be
+        except LimitReached as error:  # the rest would be rejected too
             if not recordings:
                 raise
             refused += [{"filename": name_of(one), **explained(error)} for one in sent[number:]]

@@ -1,4 +1,4 @@
-"""Addresses of the earlier systems, as docs/compatibility.md lists them."""
+"""URLs of the earlier systems, as listed in docs/compatibility.md."""
 
 from __future__ import annotations
 

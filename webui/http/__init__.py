@@ -1,1 +1,1 @@
-"""HTTP as any portal needs it, without users: requests, bodies and answers."""
+"""HTTP for any portal, without users: requests, bodies and responses."""

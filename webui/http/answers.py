@@ -16,7 +16,7 @@ COMPRESSED = ("text/html", "application/json")  # audio, files and streams are n
 
 
 class ContentPolicy(Middleware):
-    """Sets the header of ``settings.CONTENT_SECURITY_POLICY``, built once since it has no nonces."""
+    """Sets the header of ``settings.CONTENT_SECURITY_POLICY``, built once, because it has no nonces."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         super().__init__(get_response)
@@ -29,7 +29,7 @@ class ContentPolicy(Middleware):
 
 
 class CompressPages(GZipMiddleware):
-    """Django's middleware, which adds random bytes so that lengths reveal no secret (BREACH), for pages and JSON."""
+    """Django's middleware, which adds random bytes to hide lengths from attackers (BREACH), for pages and JSON."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         if response.streaming or not response.headers.get("Content-Type", "").startswith(COMPRESSED):

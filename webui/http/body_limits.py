@@ -1,7 +1,7 @@
-"""Limits on request bodies, so that no request fills the disk.
+"""Limits on request bodies, so that requests cannot fill the disk.
 
-Bytes are counted before anything else reads them, large bodies without an account are refused, and a user's free space
-is checked before a body arrives and while it does.
+Bytes are counted before anything else reads them, large bodies without an account are rejected, and a user's free space
+is checked before and while a body arrives.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LONGEST_NUMBER = 18  # digits
-PIECE_S, LEAST = 60.0, 120_000  # seconds of waiting in which so many bytes of a body must arrive, unless it ends
+PIECE_S, LEAST = 60.0, 120_000  # seconds of waiting in which this many bytes of a body must arrive, unless it ends
 LOOK_EVERY = 16_000_000  # bytes between checks of the free space
-READ_ON_S = 5.0  # of a refused body: a client that is still sending would get no answer
+READ_ON_S = 5.0  # seconds for which a rejected body is read: a client that is still sending would get no response
 
 
 @dataclass(eq=False)
@@ -36,7 +36,7 @@ class Body:
 
     Attributes:
       size: bytes according to its header, or received so far.
-      is_whole: it has arrived completely.
+      is_whole: whether it has arrived completely.
     """
 
     user: Any
@@ -47,13 +47,13 @@ class Body:
 
 @dataclass(eq=False)
 class LimitBodies:
-    """ASGI application that answers 413 if a body is too long, 408 if it stalls, and 507 on a full disk.
+    """ASGI application that returns 413 if a body is too long, 408 if it stalls, and 507 on a full disk.
 
     Attributes:
-      largest: returns the most bytes of a request.
-      for_all: the most bytes of any request; more only for a user that ``user_of`` finds.
-      check: raises HarkError if a body may not arrive beside those of all users that began before it.
-      coming: the bodies that are arriving.
+      largest: returns the maximum bytes of a request.
+      for_all: maximum bytes of any request; only users whom ``user_of`` finds may send more.
+      check: raises HarkError if a body may not arrive in addition to those that began before it.
+      coming: bodies that are arriving.
     """
 
     application: Application
@@ -68,7 +68,7 @@ class LimitBodies:
         try:
             await request.admit()
             await self.application(scope, request.receive, request.send)
-        except (HarkError, OSError) as error:  # OSError: of the disk that stores the body
+        except (HarkError, OSError) as error:  # OSError: from the disk that stores the body
             if request.answered:
                 raise
             refused = storage_error(error, "receiving the request") if isinstance(error, OSError) else error
@@ -108,7 +108,7 @@ class _Request:
             raise too_large()
 
     async def receive(self) -> dict[str, Any]:
-        """Return the next message. Raises HarkError if the body stalls, is too long, or no longer has room."""
+        """Return the next message. Raises HarkError if the body stalls, is too long, or exceeds the space."""
         began = time.monotonic()
         try:
             message = await asyncio.wait_for(self._receive(), PIECE_S - self.waited_s if self.has_more else None)

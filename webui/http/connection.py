@@ -7,13 +7,13 @@ import asyncio
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-HEAD_S = 20.0  # for the first line and the headers of a request to arrive
+HEAD_S = 20.0  # seconds for the first line and the headers of a request to arrive
 
 
 class Connection(H11Protocol):
     """Closes if no complete request head arrives in time, and at once if there are too many connections.
 
-    Otherwise silent connections would use up the files that the process may open.
+    Otherwise, silent connections would use up the files that the process may open.
     """
 
     _patience: asyncio.TimerHandle | None = None

@@ -23,13 +23,13 @@ from webui.translation import explained
 log = logging.getLogger(__name__)
 
 PROBLEM = "application/problem+json"
-BUSY_WAIT_S = 30  # until the next attempt, for an error without a time of its own
-LONGEST_LINE = 500  # characters in the log about a malformed request
+BUSY_WAIT_S = 30  # seconds until the next attempt, for an error without its own time
+LONGEST_LINE = 500  # characters in the log for a malformed request
 LONGEST_NAME = 80  # characters of a host name that a page repeats
 
 
 class StatusError(HarkError):
-    """A failure with its own HTTP status, and the seconds after which it is worth another try."""
+    """A failure with its own HTTP status, and the seconds after which to try again."""
 
     def __init__(self, status: int, what: str, why: str, what_to_do: str, wait_s: int | None = None) -> None:
         super().__init__(what, why, what_to_do)
@@ -57,7 +57,7 @@ def problem(error: HarkError, /, status: int | None = None, **more: Any) -> Http
 
 
 def with_headers(error: HarkError | None, response: HttpResponse) -> HttpResponse:
-    """Set Retry-After to the error's ``wait_s``, for 429 and 503 at least to a default; for 401 WWW-Authenticate."""
+    """Set Retry-After to the error's ``wait_s`` (a default for 429 and 503), and WWW-Authenticate for 401."""
     wait_s = getattr(error, "wait_s", None) or (BUSY_WAIT_S if response.status_code in (429, 503) else None)
     if wait_s:
         response["Retry-After"] = str(wait_s)
@@ -79,7 +79,7 @@ def _form_of(request: HttpRequest) -> str:
 
 
 def known(error: BaseException | None) -> tuple[HarkError, int] | None:
-    """Return an exception as a HarkError with its status; None for bugs and for what Django explains."""
+    """Return an exception as a HarkError with its status; None for bugs and for errors that Django explains."""
     if isinstance(error, HarkError):
         return error, int(getattr(error, "status", 422))
     if isinstance(error, RequestDataTooBig):
@@ -134,7 +134,7 @@ def broken() -> HarkError:
 
 
 class OneLineLogFilter(logging.Filter):
-    """Logs malformed requests, full disks and locked databases in a line without traceback; 503 is only a warning."""
+    """Logs malformed requests, full disks and locked databases in one line without traceback; 503 is only a warning."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
@@ -151,7 +151,7 @@ class ExplainErrorsMiddleware(Middleware):
     """Explains the exceptions of views that :func:`known` covers."""
 
     def process_template_response(self, request: HttpRequest, response: TemplateResponse) -> TemplateResponse:
-        """Answer 422 if a form of an allauth page has errors."""
+        """Set the status 422 if a form of an allauth page has errors."""
         content = response.context_data or {}
         if any(getattr(content.get(name), "errors", None) for name in ("form", "webauthn_form")):
             response.status_code = 422
@@ -163,7 +163,7 @@ class ExplainErrorsMiddleware(Middleware):
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer 404, also for other users' objects, so that ids reveal nothing."""
+    """Return 404, also for other users' objects, so that ids reveal nothing."""
     error = HarkError(
         _("Not found."),
         _("The address is wrong, or the item was deleted or belongs to another user."),
@@ -189,7 +189,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """Answer 403 to a form that was opened too long ago or sent from another site."""
+    """Return 403 for a form that was opened too long ago or sent from another site."""
     error = HarkError(
         _("The form was not accepted."),
         _("It was opened long ago, or sent from another site."),
@@ -199,5 +199,5 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def bug(request: HttpRequest) -> HttpResponse:
-    """Answer 500, whose traceback Django has logged, or an error outside of views, as of a session on a full disk."""
+    """Return 500, whose traceback Django has logged, or an error outside of views, as of a session on a full disk."""
     return explain(request, *(known(sys.exception()) or (broken(), 500)))

@@ -1,4 +1,4 @@
-"""Middleware of the portal's own, and names of requests that hold no address."""
+"""The portal's own middleware, and names of requests that contain no URL."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Middleware:
 
 
 def view_of(request: HttpRequest) -> str:
-    """Return the view's name for the log: the address may hold a token or be made up."""
+    """Return the view's name for the log, because the URL may hold a token or be invented."""
     return str(request.resolver_match.view_name) if request.resolver_match else "none"
 
 

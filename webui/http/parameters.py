@@ -16,8 +16,8 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from core.untrusted_json import untrusted_json
 
-HERE = ("localhost", "127.0.0.1", "::1")  # names under which only this machine reaches the portal
-INVALID = 422  # the status of a page that shows a form again
+HERE = ("localhost", "127.0.0.1", "::1")  # names by which only this machine reaches the portal
+INVALID = 422  # status of a page that shows a form again
 LARGEST = 2**63 - 1  # the database's limit
 
 
@@ -45,7 +45,7 @@ def json_object(text: str | bytes) -> dict[str, Any]:
 
 
 def is_page(request: HttpRequest) -> bool:
-    """Return whether a browser asks, so that the answer, even an error, is a page."""
+    """Return whether a browser sent the request, so that the response, even an error, is a page."""
     return "text/html" in request.headers.get("Accept", "")
 
 
@@ -57,9 +57,9 @@ def safe_address(request: HttpRequest, wanted: str) -> str:
 
 
 def for_the_network(request: HttpRequest) -> dict[str, str]:
-    """Return the ``command`` that opens the portal to other machines, and its ``address`` there.
+    """Return the ``command`` that makes the portal available to other machines, and its ``address`` there.
 
-    Empty if addresses made from this request already work on other machines.
+    The result is empty if URLs derived from this request already work on other machines.
     """
     opened = urlsplit(f"//{request.get_host()}")
     if opened.hostname not in HERE:
@@ -72,7 +72,7 @@ def for_the_network(request: HttpRequest) -> dict[str, str]:
 
 
 def page_asked_for(request: HttpRequest, rows: QuerySet[Any, Any], size: int) -> Page[Any]:
-    """Return the page that the address names (``?page=``), or the nearest one. A single page needs no count."""
+    """Return the page that the URL names (``?page=``), or the nearest one. A single page needs no count."""
     if "page" in request.GET:
         return Paginator(rows, size).get_page(request.GET["page"])
     first = list(rows[: size + 1])

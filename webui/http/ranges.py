@@ -1,4 +1,4 @@
-"""Byte ranges of files, with which browsers play from the middle of a recording."""
+"""Byte ranges of files, which browsers need to play from the middle of a recording."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
 def file_or_part(request: HttpRequest, path: Path, content_type: str) -> HttpResponseBase:
-    """Answer a GET or HEAD for a file (RFC 9110, section 14): 200, 206, 304 or 416. Raises OSError.
+    """Handle GET or HEAD of a file (RFC 9110, section 14) with 200, 206, 304 or 416. Raises OSError.
 
     For several ranges at once, and for ranges of a file that has changed (If-Range), the whole file is sent.
     """
@@ -39,7 +39,7 @@ def file_or_part(request: HttpRequest, path: Path, content_type: str) -> HttpRes
             first, last = max(0, size - int(wanted[2])), size - 1
         status = 206
         if wanted[2] and wanted[1] and int(wanted[2]) < int(wanted[1]):
-            first, last, status = 0, size - 1, 200  # not a valid range
+            first, last, status = 0, size - 1, 200  # the range is not valid
         elif first >= size or first > last:
             return HttpResponse(status=416, headers={"Content-Range": f"bytes */{size}", "Accept-Ranges": "bytes"})
     length = last - first + 1
@@ -61,7 +61,7 @@ def _blocks(path: Path, first: int, length: int) -> Iterator[bytes]:
 
 
 async def _blocks_later(path: Path, first: int, length: int) -> AsyncIterator[bytes]:
-    """Yield blocks without blocking other requests or collecting the whole answer first."""
+    """Yield blocks without blocking other requests or collecting the whole response first."""
     blocks = _blocks(path, first, length)
     while block := await asyncio.to_thread(next, blocks, b""):
         yield block

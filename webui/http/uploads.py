@@ -19,7 +19,7 @@ from webui.http.errors import StatusError
 
 
 class DataFolderUploads(TemporaryFileUploadHandler):
-    """Stores large uploads on the data folder's disk: the system's temporary folder may be small."""
+    """Stores large uploads on the data folder's disk, because the system's temporary folder may be small."""
 
     def new_file(self, *args: Any, **kwargs: Any) -> None:
         Path(settings.FILE_UPLOAD_TEMP_DIR).mkdir(parents=True, exist_ok=True)
@@ -28,9 +28,9 @@ class DataFolderUploads(TemporaryFileUploadHandler):
 
 @contextmanager
 def on_disk(upload: UploadedFile, folder: Path | None = None) -> Iterator[Path]:
-    """Write the upload to a file in ``folder``, and remove it afterwards unless it was moved.
+    """Write the upload to a file in ``folder``, which is removed afterwards unless it was moved.
 
-    Errors about the file name it as it was uploaded. Raises HarkError on a full disk.
+    Errors give the file's name as uploaded. Raises HarkError on a full disk.
     """
     name = Path(upload.name or "recording").name
     folder = folder or Path(settings.FILE_UPLOAD_TEMP_DIR)

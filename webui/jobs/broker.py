@@ -1,6 +1,6 @@
 """django-q's queue for workers of several processes and machines, each of which takes a job when it has a free worker.
 
-A task is handed out once. ``webui.jobs.services`` sends a lost one again, whether Redis or a worker lost it.
+A task is delivered once. ``webui.jobs.services`` sends it again if Redis or a worker loses it.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from webui.jobs.services import WEBHOOKS
 
 log = logging.getLogger(__name__)
 
-AGAIN_AFTER_S = 2.0  # if a server does not answer
+AGAIN_AFTER_S = 2.0  # seconds until the next attempt if a server does not respond
 Tasks = list[tuple[object, bytes]]
 
 
 class OneAtATime(Broker):
-    """Takes one job at a time, and no other before that one has begun.
+    """Takes one job at a time, and the next only after that one has begun.
 
     A job taken while all workers of this cluster are busy would wait here although workers elsewhere are idle.
     """
 
-    away: tuple[type[Exception], ...] = (DatabaseError,)  # raised if a server does not answer
-    _last_task: tuple[str, datetime, float] | None = None  # the last job, when sent, when taken
+    away: tuple[type[Exception], ...] = (DatabaseError,)  # raised if a server does not respond
+    _last_task: tuple[str, datetime, float] | None = None  # the last job, when it was sent, and when it was taken
 
     def dequeue(self) -> Tasks | None:
         """Return the next task; None if none arrives for a while."""
@@ -50,7 +50,7 @@ class OneAtATime(Broker):
             for _number, package in tasks or ():
                 try:
                     job_id = SignedPackage.loads(package)["args"][0]
-                except BadSignature:  # signed before a key rotation; django-q drops it, and it is sent again
+                except BadSignature:  # signed before a key rotation: django-q drops it, and it is sent again
                     continue
                 sent_at = (
                     Job.objects.filter(id=job_id, state=Job.State.QUEUED).values_list("sent_at", flat=True).first()
@@ -79,7 +79,7 @@ class OneAtATime(Broker):
     def _end_if_stuck(self, job_id: str, since: float) -> None:
         """End this cluster if a worker was killed while it waited for a task.
 
-        Such a worker keeps the lock of their queue, so no other gets a task. The process that started the cluster
+        Such a worker holds the lock of their queue, so the others get no tasks. The process that started the cluster
         restarts it.
         """
         if time.monotonic() - since > 2 * settings.JOBS_LEASE_S and self._busy() < Conf.WORKERS:

@@ -1,7 +1,7 @@
 """The workers of one queue, started by ``serve``: ``python -m webui.jobs.cluster``, with the queue in Q_CLUSTER_NAME.
 
-django-q's cluster ends on a signal, unless one of its processes was killed while it held a lock of their queue: then it
-waits for ever. If ``serve`` was killed too, no process is left to end it, so it ends itself.
+django-q's cluster ends on a signal, unless one of its processes was killed while it held a lock of their queue: in that
+case, it waits forever. If ``serve`` was killed too, no other process can end it, so it ends itself.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _end_after(parent: int) -> None:
 
     while not parent_is_gone(parent):
         time.sleep(LOOK_EVERY_S)
-    # The kernel's signal has asked the workers to end. After the time of a lease others take their jobs.
+    # The kernel's signal has told the workers to end. After the time of a lease, others take their jobs.
     time.sleep(settings.JOBS_LEASE_S)
     signal_group(os.getpgrp(), signal.SIGKILL)
 

@@ -18,19 +18,19 @@ from webui.jobs.models import Job
 from webui.jobs.views import news
 
 EVERY_S = 0.5
-NEWEST = 50  # jobs that are sent whatever their state
+NEWEST = 50  # jobs that are sent regardless of their state
 UNREADABLE = 1007  # close code
 LARGEST_ID = 2**63 - 1
 
 
 class LocalizedConsumer(SignsIn, AsyncJsonWebsocketConsumer):
-    """Follows something in a task until the client disconnects; ``{"language": "de"}`` sets the language."""
+    """A socket that sends changes until the client disconnects; ``{"language": "de"}`` sets the language."""
 
     language = "en"
     following: asyncio.Task[None] | None = None
 
     async def message(self, text_data: str | None, bytes_data: bytes | None) -> None:
-        """Accept JSON only."""
+        """Accept only JSON."""
         try:
             await super().message(text_data, bytes_data)
         except ValueError:
@@ -53,7 +53,7 @@ class LocalizedConsumer(SignsIn, AsyncJsonWebsocketConsumer):
 
 
 class JobConsumer(LocalizedConsumer):
-    """Sends what is new about one job twice a second until it has ended: ``{"job", "events", "last", "more"}``.
+    """Sends changes of a job twice a second until it has ended: ``{"job", "events", "last", "more"}``.
 
     It reads the database, as polling does, so it needs no message broker, and nothing is lost while it is disconnected.
     The client begins with ``{"after": N}``, which skips events up to N, and may add ``"language": "de"`` for the
@@ -95,15 +95,15 @@ class JobConsumer(LocalizedConsumer):
 
     @database_sync_to_async
     def is_theirs_still(self, user: User) -> bool:
-        """Return False once the job's object is no longer shared, or the user has left the organization."""
+        """Return False once the job's object is no longer shared or the user has left the organization."""
         return bool(Job.objects.visible_to(user).filter(id=self.job_id).exists())
 
 
 class JobsConsumer(LocalizedConsumer):
     """Sends all jobs of a user: ``{"jobs": [...], "gone": [ids]}``.
 
-    At first the active jobs and the newest ended ones, then each changed job, and the ids of deleted ones. A job looks
-    as in :class:`JobConsumer`, with the ``recording`` that it is about, if any.
+    It first sends the active jobs and the newest ended ones, then each changed job, and the ids of deleted ones. A job
+    has the fields as in :class:`JobConsumer`, and the ``recording`` that it is about, if any.
     """
 
     async def may(self, user: User) -> bool:

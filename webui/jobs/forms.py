@@ -1,4 +1,4 @@
-"""The form of quotas: of a user, of everybody, of an organization."""
+"""The form for quotas of a user, of all users, or of an organization."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from webui.organizations.models import Organization
 
 
 class QuotaForm(forms.Form):
-    """A quota. An empty field means the general limit, 0 no limit."""
+    """A quota. An empty field means the general limit, and 0 no limit."""
 
     disk_gb = forms.DecimalField(
         label=_("Disk [GB]"), min_value=0, max_value=1_000_000, decimal_places=3, required=False

@@ -1,6 +1,6 @@
 """Heartbeats of the workers of each queue, in the database, for monitoring.
 
-A thread of the worker writes them, so that one with a long job counts as alive, and a killed one does not.
+A thread of the worker writes them, so that a worker with a long job counts as alive, and a killed one does not.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BEATS_IN_A_LEASE = 6
 
 
 def beat(lane: str) -> None:
-    """Record that a worker of this queue is alive, unless another one just did."""
+    """Record that a worker of this queue is alive, unless another one has just done so."""
     now = timezone.now()
     just_now = now - timedelta(seconds=settings.JOBS_LEASE_S / BEATS_IN_A_LEASE / 2)
     if not Heartbeat.objects.filter(lane=lane, seen_at__gt=just_now, seen_at__lte=now).exists():
@@ -31,9 +31,9 @@ def beat(lane: str) -> None:
 
 
 def ages(lanes: Collection[str]) -> dict[str, float]:
-    """Return the seconds since the last heartbeat of each queue; queues that never had one are left out.
+    """Return the seconds since the last heartbeat of each queue; queues that never had one are omitted.
 
-    A heartbeat in the future was written before the clock was set back, by a worker that has been silent since.
+    A heartbeat in the future was written before the clock was set back, by a worker that has since been silent.
     """
     now = timezone.now()
     seen = Heartbeat.objects.filter(lane__in=lanes).values_list("lane", "seen_at")

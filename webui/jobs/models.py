@@ -18,7 +18,7 @@ from webui.translation import explained, shown
 
 
 class Job(models.Model):
-    """Work that outlives the page that started it. Only ``webui.jobs.services`` changes its state.
+    """Work that continues after the page that started it is closed. Only ``webui.jobs.services`` changes its state.
 
     queued -> running -> done | failed | interrupted; running -> cancelling -> cancelled; queued -> cancelled;
     running -> queued (once) if the worker was killed.
@@ -40,21 +40,21 @@ class Job(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="jobs")
     kind = models.CharField(max_length=40)
-    lane = models.CharField(max_length=20)  # its queue: the django-q2 cluster that runs it
+    lane = models.CharField(max_length=20)  # the queue, whose django-q2 cluster runs it
     title = models.CharField(max_length=400)
     spec = models.JSONField(default=dict)
     state = models.CharField(max_length=12, choices=State.choices, default=State.QUEUED, db_index=True)
     created_at = models.DateTimeField(auto_now_add=True)
-    queued_at = models.DateTimeField(default=timezone.now)  # the last time: Retry queues a job again
+    queued_at = models.DateTimeField(default=timezone.now)  # the last time, because Retry queues a job again
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
 
-    sent_at = models.DateTimeField(null=True)  # to the cluster; None while limits keep it waiting
+    sent_at = models.DateTimeField(null=True)  # time of sending to the cluster; None while limits make it wait
     lease = models.CharField(max_length=32, default="")  # of its worker
     lease_until = models.DateTimeField(null=True)
     process_group = models.IntegerField(null=True)
     cluster = models.CharField(max_length=100, default="")  # of its last worker (webui.jobs.queue)
-    takeovers = models.IntegerField(default=0)  # after a worker was killed
+    takeovers = models.IntegerField(default=0)  # number of times that a worker was killed
 
     stage = models.CharField(max_length=40, default="")
     message = models.CharField(max_length=400, default="")
@@ -65,7 +65,7 @@ class Job(models.Model):
     result = models.JSONField(null=True)
     error = models.JSONField(null=True)  # what, why, what_to_do; said, if they can be translated
     traceparent = models.CharField(max_length=55, default="")  # of the request that submitted it (watching/tracing.py)
-    organization = shared_with(related_name="jobs")  # that of the thing it is about
+    organization = shared_with(related_name="jobs")  # that of the object that it is about
 
     objects: ClassVar = Things["Job"].as_manager()
 
@@ -73,19 +73,19 @@ class Job(models.Model):
         ordering = ("-created_at",)
         indexes = (
             models.Index(fields=("user", "-created_at")),
-            models.Index(fields=("state", "sent_at", "created_at")),  # who is next
+            models.Index(fields=("state", "sent_at", "created_at")),  # for finding the next job
         )
 
     def __str__(self) -> str:
         return f"{self.title} ({self.state})"
 
     def get_state_display(self) -> str:  # type: ignore[no-redef]
-        """Return the state in the reader's language. Django's method builds a dictionary of all states for each job."""
+        """Return the state in the reader's language; Django's method builds a dictionary of all states for each job."""
         return str(self.State(self.state).label)
 
     @property
     def is_going(self) -> bool:
-        """True if the job will change without anybody's help."""
+        """Whether the job will change without a user's action."""
         return self.state in self.GOING
 
     @property
@@ -94,7 +94,7 @@ class Job(models.Model):
 
     @property
     def seconds(self) -> float | None:
-        """Time at work so far [s]; None before it has started."""
+        """Seconds of work so far; None before it has started."""
         if self.started_at is None:
             return None
         return ((self.finished_at or timezone.now()) - self.started_at).total_seconds()
@@ -105,12 +105,12 @@ class Job(models.Model):
 
     @property
     def doing(self) -> str:
-        """The activity of an active job in the reader's language, with a default for one that has reported nothing."""
+        """The activity of an active job in the reader's language, or a default if it has not reported any."""
         begins = _("Waiting for its turn") if self.state == self.State.QUEUED else _("Starting")
         return self.shown_message or str(begins)
 
     def snapshot(self) -> dict[str, Any]:
-        """Return what a page needs to show the job, as plain JSON."""
+        """Return the fields with which a page shows the job, as JSON values."""
         return {
             "id": str(self.id),
             "kind": self.kind,
@@ -143,7 +143,7 @@ class JobEvent(models.Model):
 
 
 def stage_times(jobs: models.QuerySet[Job]) -> Iterator[tuple[Job, str, float, float]]:
-    """Yield each job's stages of its last attempt: name, start, end [s since 1970]. The last one ends with the job."""
+    """Yield each job's stages of its last attempt: name, start and end [s since 1970]. The last ends with the job."""
     began: dict[uuid.UUID, list[tuple[str, float]]] = defaultdict(list)
     for event in JobEvent.objects.filter(job__in=jobs.order_by(), event__event="stage").order_by("id"):
         began[event.job_id].append((event.event["name"], event.event["time"]))
@@ -166,7 +166,7 @@ class Heartbeat(models.Model):
 
 
 class Quota(models.Model):
-    """A user's quota; without a user, everybody's. 0: no limit; None: the next rule applies (``webui.jobs.quota``)."""
+    """A user's quota or, without a user, the default. 0: no limit; None: the next rule of ``webui.jobs.quota``."""
 
     user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, related_name="quota")
     disk_bytes = models.BigIntegerField(null=True)
@@ -187,9 +187,9 @@ class Usage(models.Model):
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="usage")
     day = models.DateField()
-    jobs = models.IntegerField(default=0)  # begun
+    jobs = models.IntegerField(default=0)  # number of jobs begun
     seconds = models.FloatField(default=0.0)  # of recordings that were transcribed
-    speakers = models.IntegerField(default=0)  # in them
+    speakers = models.IntegerField(default=0)  # number in those recordings
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("user", "day"), name="one_usage_a_day"),)

@@ -12,13 +12,13 @@ from webui.http.errors import StatusError
 
 MOST_AT_ONCE, MAX_PER_USER = 8, 4
 
-_requests: Counter[int] = Counter()  # waiting requests by user; the web server is one process
+_requests: Counter[int] = Counter()  # number of waiting requests by user; the web server is one process
 _counting = threading.Lock()
 
 
 @contextmanager
 def place(user: User) -> Iterator[None]:
-    """Hold a place among the waiting requests during the block. Raises StatusError (429) if there is none left."""
+    """Reserve a slot for waiting requests during the block. Raises StatusError (429) if there is none left."""
     with _counting:
         if _requests[user.pk] >= MAX_PER_USER:
             raise _busy(f"{MAX_PER_USER} of your own requests are in progress.")

@@ -1,4 +1,4 @@
-"""Delivery of tasks to the workers of a queue, through the database or, with REDIS_URL, through Redis."""
+"""Delivery of tasks to the workers of a queue, through the database or, with REDIS_URL, Redis."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ CLUSTER = "HARK_CLUSTER"  # set by webui.jobs.cluster for the workers that it st
 
 
 def this_cluster() -> str:
-    """Return the workers of a queue that one process has started as "host:process"; "" outside of a worker."""
+    """Return the ID of the cluster that this worker belongs to, "host:process"; "" outside of workers."""
     return os.environ.get(CLUSTER, "")
 
 
 def enqueue(task: str, identifier: UUID, lane: str, lost: Callable[[], object] = lambda: None) -> None:
     """Send a task to the workers of a queue in this transaction; through Redis once it is committed.
 
-    ``lost`` is called if Redis does not accept it. Raises nothing: the database holds what is due.
+    ``lost`` is called if Redis does not accept it. Never raises, because the database records which tasks are due.
     """
     from django_q.tasks import async_task
 

@@ -1,8 +1,8 @@
-"""Quotas of disk space, jobs a day and minutes of recordings a month.
+"""Quotas of disk space, jobs per day and minutes of recordings per month.
 
-The owner of the installation has no quota. Daily use has a table of its own, so that deleting jobs and recordings
-restores nothing. An organization's quota covers all that its people use together since they joined, shared or not,
-except the owner of the installation.
+The owner of the installation has no quota. Daily use has its own table, so that deleting jobs and recordings does not
+restore quota. An organization's quota covers all use by its members since they joined, shared or not, except by the
+owner of the installation.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from webui.jobs.models import Job, Quota, Usage
 from webui.organizations.models import Organization
 from webui.transactions import serialized
 
-MOST_S = "most_s"  # in the spec of a transcription: seconds left of its user's quota
-SECONDS = "seconds"  # there too: the length of its recording, if known
+MOST_S = "most_s"  # key in the spec of a transcription: seconds left of its user's quota
+SECONDS = "seconds"  # key in that spec: the duration of its recording, if known
 
 
 @dataclass(frozen=True)
 class Limits:
-    """A quota; None: no limit.
+    """A quota; None means no limit.
 
     Attributes:
-      disk_bytes: of all files.
-      jobs_a_day: begun since midnight, UTC.
-      minutes_a_month: of recordings transcribed since the first of the month, UTC.
+      disk_bytes: bytes of all files.
+      jobs_a_day: jobs begun since midnight, UTC.
+      minutes_a_month: minutes of recordings transcribed since the first of the month, UTC.
     """
 
     disk_bytes: int | None
@@ -48,7 +48,7 @@ class Limits:
 
 
 def limits_of(user: User) -> Limits:
-    """Return the quota of a user: their own, else everybody's, else that of the settings."""
+    """Return the quota of a user: their own, else the default, else that of the settings."""
     if user.is_owner:
         return Limits(None, None, None)
     rows = {quota.user_id: quota for quota in Quota.objects.filter(user=user) | Quota.objects.filter(user=None)}
@@ -63,9 +63,9 @@ def limits_of(user: User) -> Limits:
 
 
 def set_quota(user: User | None, limits: Limits) -> None:
-    """Set the quota of a user, or (None) of everybody without their own.
+    """Set the quota of a user or, for None, the default.
 
-    For a number that is None the next rule applies (:func:`limits_of`); 0 means unlimited.
+    For a limit of None, the next rule applies (:func:`limits_of`); 0 means unlimited.
     """
     with serialized():  # MariaDB and MySQL may have several rows without a user
         Quota.objects.update_or_create(user=user, defaults=asdict(limits))
@@ -73,12 +73,12 @@ def set_quota(user: User | None, limits: Limits) -> None:
 
 @dataclass(frozen=True)
 class Account:
-    """A user, or the people of an organization who share a quota.
+    """A user, or the members of an organization, who share a quota.
 
     Attributes:
       limits: the quota.
-      people: users whose use counts, and from which day on.
-      name: of the organization; "" for a user.
+      people: users whose use counts, and the first day that counts.
+      name: the name of the organization; "" for a user.
     """
 
     limits: Limits
@@ -105,7 +105,7 @@ class Account:
 
 
 def account_of(whose: User | Organization) -> Account:
-    """Return the account of a user or of an organization, in which the owner of the installation does not count."""
+    """Return the account of a user or an organization, in which the owner of the installation does not count."""
     if isinstance(whose, User):
         return Account(limits_of(whose), {whose: date.min})
     memberships = whose.memberships.filter(user__is_owner=False).select_related("user")
@@ -122,7 +122,7 @@ def accounts_of(user: User, limit: str) -> list[Account]:
 
 
 def check_room(user: User, size: int = 0) -> None:
-    """Raise StatusError (507) if ``size`` more bytes exceed the user's quota. The owner's is the disk."""
+    """Raise StatusError (507) if ``size`` more bytes exceed the user's quota; the owner's is the disk."""
     for account in accounts_of(user, "disk_bytes"):
         _check_room_in(account, size)
 
@@ -155,7 +155,7 @@ def _check_room_in(account: Account, size: int) -> None:
 
 
 def take_room(user: User, size: int) -> None:
-    """Reserve ``size`` bytes for a file that is about to be written. Raises StatusError (507) as :func:`check_room`."""
+    """Reserve ``size`` bytes for a file that is about to be written. Raises StatusError (507)."""
     check_room(user, size)
     add_bytes(user_data(user), size)
 
@@ -165,7 +165,7 @@ def _gigabytes(size: int) -> str:
 
 
 def usage_of(whose: User | Organization) -> dict[str, Any]:
-    """Return the use of a quota as pages show it; the owner's disk space is not counted."""
+    """Return the use of a quota as displayed by pages; the owner's disk space is not counted."""
     account = account_of(whose)
     is_counted = not (isinstance(whose, User) and whose.is_owner)
     return {
@@ -193,7 +193,7 @@ def _add(user: User, **more: float) -> None:
 
 
 def check_jobs(user: User) -> None:
-    """Raise StatusError (429) if the user or an organization of theirs has no more jobs today."""
+    """Raise StatusError (429) if the user or one of their organizations has no more jobs today."""
     for account in accounts_of(user, "jobs_a_day"):
         most = account.limits.jobs_a_day
         if not most or account.jobs_today() < most:
@@ -214,7 +214,7 @@ def check_jobs(user: User) -> None:
 
 
 def check_minutes(user: User, seconds: float = 0.0) -> None:
-    """Raise StatusError (429) if ``seconds`` of recording (0: unknown) exceed what active jobs leave of the month."""
+    """Raise StatusError (429) if ``seconds`` (0: unknown) of a recording exceed what active jobs leave of the month."""
     for account in accounts_of(user, "minutes_a_month"):
         most = account.limits.minutes_a_month
         if not most or ((left := account.seconds_left(Job.GOING)) > 0 and seconds <= left):
@@ -237,7 +237,7 @@ def check_minutes(user: User, seconds: float = 0.0) -> None:
 
 
 def seconds_left(user: User, job: Job | None = None) -> float | None:
-    """Return the seconds left this month for a job that begins now, waiting jobs not counted; None: no limit."""
+    """Return the seconds left this month for a job that begins now, without waiting jobs; None for no limit."""
     accounts = [account for account in accounts_of(user, "minutes_a_month") if account.limits.minutes_a_month]
     return max(0.0, min(account.seconds_left(Job.WORKING, job) for account in accounts)) if accounts else None
 

@@ -20,8 +20,8 @@ class RedisBroker(OneAtATime, Redis):
         return servers.redis()
 
     def ping(self) -> bool:
-        """Return True even without an answer: a cluster may begin before the server does."""
+        """Return True even without a response, because a cluster may start before the server does."""
         return True
 
     def set_stat(self, key: str, value: str, timeout: int) -> None:
-        """Store nothing: monitoring uses ``webui.jobs.heartbeat``."""
+        """Do nothing, because monitoring uses ``webui.jobs.heartbeat``."""

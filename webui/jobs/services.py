@@ -1,4 +1,4 @@
-"""Changes of jobs' states. Each is one conditional update, so of two concurrent ones only one succeeds."""
+"""Changes of jobs' states. Each is a conditional update, so only one of two concurrent changes succeeds."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ from webui.translation import shown
 from webui.watching import tracing
 
 WEBHOOKS = "webhooks"  # a queue without jobs
-LANES = TRAINING, AUDIO, WEBHOOKS  # each has workers
+LANES = TRAINING, AUDIO, WEBHOOKS  # all have workers
 WAIT_FOR = "wait_for"
 NO_WORKER: dict[str, Any] = {"lease": "", "lease_until": None, "process_group": None}  # of a job without a worker
 QUEUED_AGAIN = {**NO_WORKER, "state": Job.State.QUEUED, "sent_at": None}
 
-LOCKED_S = 2.0  # a write that took longer means that the database was locked
+LOCKED_S = 2.0  # seconds; a longer write means that the database was locked
 
-_locked_until: float | None = None  # time.monotonic, as far as this process knows
+_locked_until: float | None = None  # time.monotonic(), as far as this process knows
 
-job_ended = Signal()  # sent with ``job`` within the transaction that ends it, in whatever state
+job_ended = Signal()  # sent with ``job``, in the transaction that ends it in any state
 
 
 class LimitReached(HarkError):
-    """Too many jobs; answered with 429."""
+    """Raised if there are too many jobs; the response is 429."""
 
     status = 429
 
@@ -63,9 +63,9 @@ def submit(
 ) -> Job:
     """Queue a job, or return the same one that is already waiting or running (a double click).
 
-    ``user``: whose data it works on; ``organization``: the id of the one that sees what it works on, if that is shared.
-    Raises LimitReached if too many jobs wait, StatusError if the user's jobs of today (429) or disk space (507) are
-    used up.
+    The job works on the data of ``user``; ``organization`` is the id of the organization with which its object is
+    shared, if any. Raises LimitReached if too many jobs wait, and StatusError if the user's jobs today (429) or disk
+    space (507) are used up.
     """
     if not even_if_full:
         check_room(user)
@@ -86,7 +86,7 @@ def submit(
 
 
 def check_queue(user: User, coming: int = 0) -> None:
-    """Check that one more job may wait beside ``coming`` ones. Raises LimitReached, or StatusError (429) by quota."""
+    """Check that one more job may wait, after ``coming`` ones. Raises LimitReached, or StatusError (429) by quota."""
     check_jobs(user)
     waiting = Job.objects.filter(state=Job.State.QUEUED)
     for queue, most, why in (
@@ -105,7 +105,7 @@ def check_queue(user: User, coming: int = 0) -> None:
 
 
 def stages_of(kind: str, spec: Mapping[str, Any] | None = None) -> list[tuple[str, str]]:
-    """Return names and titles of a kind's stages; with a job's ``spec`` only those that it runs."""
+    """Return names and titles of a kind's stages; with a job's ``spec``, only those that it runs."""
     details = KINDS[kind]
     skipped = set() if spec is None else details.skipped(spec)
     return [(name, shown(title)) for name, title in details.stages if name not in skipped]
@@ -138,7 +138,7 @@ def send_waiting() -> None:
 
 
 def _send_after_commit() -> None:
-    """Send after the transaction; if that fails, the next :func:`recover` sends."""
+    """Send after the transaction; if that fails, the next :func:`recover` sends the jobs."""
     transaction.on_commit(send_waiting, robust=True)
 
 
@@ -152,7 +152,7 @@ def _next_waiting(by_lane: Mapping[str, int], by_user: Mapping[tuple[str, int], 
 
 
 def claim(job_id: UUID | str) -> Job | None:
-    """Take a queued job to work on it; None if it is not queued, or no longer."""
+    """Take a queued job to work on it; return None if it is not queued."""
     now = timezone.now()
     mine = Job.objects.filter(id=job_id, state=Job.State.QUEUED, sent_at__isnull=False).update(
         state=Job.State.RUNNING,
@@ -174,7 +174,7 @@ def claim(job_id: UUID | str) -> Job | None:
 
 
 def renew(job: Job) -> str:
-    """Keep the lease; return the job's state, "" if another worker has it. Reads at each call, writes now and then."""
+    """Renew the lease if necessary; return the job's state, "" if another worker has it."""
     lease = timedelta(seconds=settings.JOBS_LEASE_S)
     until = timezone.now() + lease
     mine = Job.objects.filter(id=job.id, lease=job.lease, state__in=Job.WORKING)
@@ -205,7 +205,7 @@ def record(job: Job, events: Iterable[dict[str, Any]]) -> None:
             sentences = ("what", "why", "what_to_do", "said", "reason")
             fields["error"] = {name: event[name] for name in sentences if name in event}
         rows.append(JobEvent(job=job, event=event))
-    with transaction.atomic():  # only this job's rows, so nobody has to wait
+    with transaction.atomic():  # only this job's rows, so others need not wait
         if fields and not Job.objects.filter(id=job.id, lease=job.lease).update(**fields):
             return  # another worker has it
         JobEvent.objects.bulk_create(rows)
@@ -232,7 +232,7 @@ def _ended(job: Job) -> None:
 
 
 def take_up_again(job: Job, why: str) -> bool:
-    """Queue a running job again whose process was killed, once; False if that was done before."""
+    """Queue a running job again, once, after its process was killed; return False if that was done before."""
     with serialized():
         mine = Job.objects.filter(id=job.id, lease=job.lease, state=Job.State.RUNNING, takeovers=0)
         if not mine.update(**QUEUED_AGAIN, queued_at=timezone.now(), takeovers=1):
@@ -253,7 +253,7 @@ def give_back(job: Job) -> None:
 
 
 def cancel(*, job: Job) -> None:
-    """Cancel a job: a waiting one at once, a running one when its supervisor notices."""
+    """Cancel a job: a waiting one at once, a running one when its supervisor notices it."""
     with serialized():
         ended = Job.objects.filter(id=job.id, state=Job.State.QUEUED).update(
             state=Job.State.CANCELLED, finished_at=timezone.now(), sent_at=None
@@ -274,14 +274,14 @@ def forget(job: Job) -> None:
 
 
 def retry(*, job: Job) -> None:
-    """Queue a job again that did not end well; it continues where it stopped.
+    """Queue a job that was not successful again; it continues where it stopped.
 
-    Raises as :func:`submit`, and StatusError (429) if the minutes of this month are used up.
+    Raises the errors of :func:`submit`, and StatusError (429) if this month's minutes are used up.
     """
     spec = job.spec
     if job.can_be_retried:
         check_room(job.user)
-    with serialized():  # another retry may use up what is left
+    with serialized():  # another retry may use up the rest of the quota
         if job.can_be_retried:
             if MOST_S in spec:
                 check_minutes(job.user, spec.get(SECONDS, 0.0))
@@ -301,16 +301,16 @@ def interrupted(why: str) -> HarkError:
 
 
 def recover() -> int:
-    """Take back the jobs whose lease ran out because their worker was killed; return how many.
+    """Take back the jobs whose lease expired because their worker was killed; return their number.
 
-    Each is queued again once; after that it is interrupted, and a person decides. ``./hark serve`` calls this every few
+    Each is queued again once; after that, it is interrupted, and a user decides. ``./hark serve`` calls this every few
     seconds; simultaneous calls are safe.
     """
     global _locked_until
     now, began = timezone.now(), time.monotonic()
     lease = timedelta(seconds=settings.JOBS_LEASE_S)
     try:
-        # A longer lease is from before the clock was set back; live workers renew it.
+        # A longer lease was written before the clock was set back; live workers renew it.
         Job.objects.filter(state__in=Job.WORKING, lease_until__gt=now + lease).update(lease_until=now + lease)
     finally:
         if time.monotonic() - began > LOCKED_S:
@@ -340,8 +340,8 @@ def recover() -> int:
                 _ended(Job.objects.get(id=job.id))
         if job.process_group is not None:
             end_group(job.process_group, str(job.id))
-    # Sent to a cluster that lost it: the queue was emptied, or the worker was killed before it began. Jobs with a time
-    # in the future, sent before the clock was set back, may have been lost too.
+    # These were sent to a cluster that lost them: the queue was emptied, or the worker was killed before it began. Jobs
+    # with a time in the future, sent before the clock was set back, may have been lost too.
     unseen = Q(sent_at__lt=now - 4 * lease) | Q(sent_at__gt=now + lease)
     Job.objects.filter(unseen, state=Job.State.QUEUED).update(sent_at=None)
     send_waiting()
@@ -349,7 +349,7 @@ def recover() -> int:
 
 
 def forget_results() -> None:
-    """Remove the results that a worker killed at the very end leaves of done or cancelled jobs. Called every minute."""
+    """Remove results of done or cancelled jobs that a worker killed at the very end has left. Called every minute."""
     left: dict[UUID, Path] = {}
     for path in (*settings.DATA.glob("jobs/finished-*.json"), *settings.DATA.glob("users/*/jobs/finished-*.json")):
         with suppress(ValueError):
@@ -361,22 +361,22 @@ def forget_results() -> None:
 
 
 def log_of(job: Job) -> Path:
-    """Return the path of a job's log, which holds its output beside the events."""
+    """Return the path of a job's log, which holds its output other than events."""
     return user_data(job.user) / "log" / f"job-{job.id}.log"
 
 
 def stuck_lanes() -> set[str]:
-    """Return the queues whose cluster has a free worker and a job that it has left waiting for long.
+    """Return the queues whose cluster has a free worker but has left a job waiting for long.
 
-    A worker of django-q that is killed while it waits for a task keeps the lock of the task queue: the cluster lives,
-    but does nothing more until it is restarted. The number of workers is known of this machine only: if as many jobs of
-    the queue are running, on whatever machine, none counts as free.
+    A worker of django-q that is killed while it waits for a task leaves the task queue locked: the cluster is running,
+    but does nothing until it is restarted. Only the number of this machine's workers is known: if that many jobs of the
+    queue are running, on any machine, no worker counts as free.
     """
     patience = timezone.now() - timedelta(seconds=2 * settings.JOBS_LEASE_S)
     waiting = Job.objects.filter(state=Job.State.QUEUED, sent_at__lt=patience).values_list("lane", flat=True).distinct()
     stuck = set()
     for lane in waiting:
-        # Workers of these queues run jobs only.
+        # Workers of these queues only run jobs.
         at_work = Job.objects.filter(lane=lane, state__in=Job.WORKING).count()
         a_worker_is_free = at_work < min(settings.JOBS_RUNNING, settings.WORKERS)
         if a_worker_is_free and not Job.objects.filter(lane=lane, started_at__gte=patience).exists():
@@ -385,7 +385,7 @@ def stuck_lanes() -> set[str]:
 
 
 def end_group(process_group: int, job_id: str) -> None:
-    """Kill the remaining processes of a job, if the process group is still its own."""
+    """Kill the remaining processes of a job, if the process group still belongs to it."""
     try:
         command = Path(f"/proc/{process_group}/cmdline").read_bytes()
     except OSError:

@@ -1,4 +1,4 @@
-"""A worker's supervision of a job: one child process, its events into the database, and the renewal of the lease."""
+"""A worker's supervision of a job: runs a child process, stores its events in the database, and renews the lease."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ from webui.watching.logs import about_job
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-EVERY_S = 0.5  # between writes of events and checks for cancellation
+EVERY_S = 0.5  # seconds between writes of events, and between checks for cancellation
 LARGEST_LOG = 10_000_000  # bytes; a larger log keeps its beginning and its end
-GRACE_S = 10.0  # for a child to end on its own
+GRACE_S = 10.0  # seconds for a child to end by itself
 CHILD = (sys.executable, "-m", "pipeline.jobs")
 
 
 class _Stopping(Exception):
-    """The worker itself is asked to end."""
+    """Raised if the worker itself must end."""
 
 
 def run(job_id: str) -> None:
-    """Run a job, unless it was taken, cancelled or deleted meanwhile. Called by django-q2."""
+    """Run a job, unless it has been taken, cancelled or deleted. Called by django-q2."""
     job = services.claim(job_id)
     if job is None:
         return
@@ -60,7 +60,7 @@ def run(job_id: str) -> None:
 
 @contextmanager
 def _span(job: Job) -> Iterator[None]:
-    """Trace the work on a job as a span; the spans of its stages are added when it has ended."""
+    """Trace the work on a job as a span; spans of its stages are added when it has ended."""
     if not tracing.wanted():
         yield
         return
@@ -77,7 +77,7 @@ def _span(job: Job) -> Iterator[None]:
             span.set_status(Status(StatusCode.ERROR))
         for _job, stage, began, end in stage_times(Job.objects.filter(pk=job.pk)):
             tracer.start_span(f"stage {stage}", start_time=_ns(began)).end(_ns(end))
-    tracing.provider().force_flush()  # a worker may be ended at any time
+    tracing.provider().force_flush()  # because a worker may be ended at any time
 
 
 def _ns(seconds: float) -> int:
@@ -125,7 +125,7 @@ def _supervise(job: Job) -> None:
             process.stdin.write(json.dumps(asked).encode())
             process.stdin.close()
         except BrokenPipeError:
-            pass  # it has ended already, and its exit code says how
+            pass  # it has ended already, and its exit code states the reason
         event_queue: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         reader = threading.Thread(target=_read, args=(process.stdout, event_queue), daemon=True)
         reader.start()
@@ -156,9 +156,9 @@ def _supervise(job: Job) -> None:
 
 
 def _retry_on_disconnect(act: Callable[[], T]) -> T:
-    """Retry a database action if the server is away, as long as the lease lasts, or while the database is locked.
+    """Retry a database action while the database is locked or, during the lease, if the server is unreachable.
 
-    A lock keeps everybody else from taking the job too.
+    A lock also prevents others from taking the job.
     """
     until = time.monotonic() + settings.JOBS_LEASE_S
     while True:
@@ -177,18 +177,18 @@ def _answers() -> bool:
 
 
 def _keep_small(log: Path) -> None:
-    """Truncate a long log; it is opened for appending, so writing continues there."""
+    """Truncate a long log; it is open for appending, so writing continues at its end."""
     try:
         if log.stat().st_size > LARGEST_LOG:
             os.truncate(log, LARGEST_LOG // 2)
             with log.open("ab") as file:
                 file.write(b"\n... what followed was too much for a log ...\n")
     except OSError:
-        pass  # it was removed
+        pass  # it has been removed
 
 
 def _conclude(job: Job, exit_code: int) -> None:
-    # Not the lease, which must stay this worker's own: another worker may have the job by now.
+    # The lease is not reloaded, because it must remain this worker's: another worker may have the job by now.
     job.refresh_from_db(fields=["state", "result", "error"])
     finished = finished_file(user_data(job.user), str(job.id))
     # A finished result is kept even if the job was cancelled at the last moment.

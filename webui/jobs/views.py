@@ -17,11 +17,11 @@ from webui.jobs.models import Job, JobEvent
 from webui.translation import explained, shown
 
 PAGE = 25
-EVENTS = 500  # in one answer
+EVENTS = 500  # events per response
 
 
 def news(job_id: UUID | str, after: int) -> dict[str, Any]:
-    """Return the job and at most :data:`EVENTS` events after number ``after``; ``more``: others follow.
+    """Return the job and at most :data:`EVENTS` events after number ``after``; ``more`` is whether others follow.
 
     Raises Job.DoesNotExist.
     """
@@ -52,7 +52,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
-    """Show a job: its stages, curves and log, kept up to date by ``job.js``."""
+    """Show a job: its stages, curves and log, which ``job.js`` updates."""
     job = visible(Job.objects.select_related("organization", "version"), signed_in(request), id=job_id)
     version = getattr(job, "version", None)
     stages = services.stages_of(job.kind, job.spec)
@@ -62,7 +62,7 @@ def detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
 
 @require_GET
 def events(request: HttpRequest, job_id: UUID) -> JsonResponse:
-    """Return the same as the WebSocket, for pages that cannot connect to it: ``?after=N``."""
+    """Return the same data as the WebSocket, for pages that cannot connect to it: ``?after=N``."""
     visible(Job.objects.all(), signed_in(request), id=job_id)
     return JsonResponse(news(job_id, whole_number(request.GET.get("after")) or 0))
 

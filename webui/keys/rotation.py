@@ -1,6 +1,6 @@
-"""Rotation of the secret key: nobody is signed out, and sealed secrets are sealed again with the new key.
+"""Rotation of the secret key, which signs no user out, and seals secrets again with the new key.
 
-Sessions, JSON Web Tokens and addresses of devices, which the previous key signed, work until that key expires.
+Sessions, JSON Web Tokens and device URLs that the previous key signed work until that key expires.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from webui.keys.secret import NAME, forget_earlier, rotate
 from webui.transactions import serialized
 
 FROM_ENVIRONMENT = "HARK_SECRET_KEY"
-STEPS = timedelta(hours=1)  # the previous key is needed until everything is sealed again
+STEPS = timedelta(hours=1)  # the previous key is needed until all secrets are sealed again
 
 
 def rotate_key(days: int) -> datetime | None:
-    """Make and use a new key; return until when the previous one is accepted. 0 days end previous keys at once.
+    """Create and use a new key; return the time until which the previous one is accepted. 0 days end it at once.
 
-    None if the environment provides the keys, which stay as they are. Raises HarkError if the data folder cannot be
-    written, or if the environment provides a single key.
+    Returns None if the environment provides the keys, which do not change. Raises HarkError if the data folder cannot
+    be written, or if the environment provides only one key.
     """
     until = None
     if not os.environ.get(FROM_ENVIRONMENT):
@@ -58,7 +58,7 @@ def rotate_key(days: int) -> datetime | None:
             for name in {"secret", "seed"} & factor.data.keys():
                 factor.data[name] = reseal(factor.data[name], SECOND_FACTOR)
             factor.save(update_fields=["data"])
-    # Their tasks are signed with the previous key, which workers refuse.
+    # Their tasks are signed with the previous key, which workers reject.
     Job.objects.filter(state=Job.State.QUEUED).update(sent_at=None)
     send_waiting()
     if until is not None and not days:
@@ -68,7 +68,7 @@ def rotate_key(days: int) -> datetime | None:
 
 
 def _move_sessions() -> None:
-    """Tie the sessions to the new key.
+    """Sign the sessions with the new key.
 
     Django does so at the next request, but renames the session, which signs out the second of two parallel requests.
     """

@@ -1,7 +1,7 @@
-"""Sealed storage of secrets that Hark must read again, such as those that sign webhooks, under the portal's own key.
+"""Encrypted storage of secrets that Hark must read again, such as those that sign webhooks, under the portal's key.
 
-Links, tokens and secrets that are shown once are sealed too. Their form is answered with a redirect, since reloading
-the answer would make a second one, and until that page is requested the secret lies in the session.
+Links, tokens and secrets that are shown once are sealed too. The response to their form is a redirect, because
+reloading a page would create a second one; until the redirect is followed, the secret is in the session.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SHOWN_ONCE = "shown once"
 
 
 def _box(purpose: str) -> MultiFernet:
-    """Return a box that seals with the current key and opens with previous ones too."""
+    """Return a box that seals with the current key, and opens with previous ones too."""
     return MultiFernet(
         [
             Fernet(base64.urlsafe_b64encode(salted_hmac("hark.api.sealing", purpose, key, algorithm="sha256").digest()))
@@ -36,12 +36,12 @@ def seal(text: str, purpose: str) -> str:
 
 
 def unseal(text: str, purpose: str) -> str:
-    """Open a sealed text. Raises HarkError if the portal's key has changed."""
+    """Decrypt a sealed text. Raises HarkError if the portal's key has changed."""
     return _opened(_box(purpose).decrypt, text)
 
 
 def reseal(text: str, purpose: str) -> str:
-    """Seal again with the current key. Raises HarkError as :func:`unseal`."""
+    """Seal a text again with the current key. Raises HarkError as :func:`unseal`."""
     return _opened(_box(purpose).rotate, text)
 
 

@@ -1,4 +1,4 @@
-"""The secret key that signs sessions and tokens: made once, readable by its owner only, and its rotation.
+"""The secret key that signs sessions and tokens (created once, readable only by its owner), and its rotation.
 
 The file holds the key, then a line for each previous key with the time until which it is accepted. It is read whenever
 a key is needed, so a rotation reaches all processes at once.
@@ -16,16 +16,16 @@ from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 
 SHORTEST = 32  # characters of a key
-NAME = "secret.key"  # of its file, in the portal's folder
+NAME = "secret.key"  # name of its file in the portal's folder
 
 
 def secret_key(path: Path) -> str:
-    """Return the key in the file, made by the first caller; simultaneous callers get the same one.
+    """Return the key in the file, which the first caller creates; simultaneous callers get the same key.
 
     Raises HarkError if the data folder cannot be written or the file is damaged.
     """
     with storing("starting the portal"):
-        key = _read(path)[0]  # first, as every request needs it several times
+        key = _read(path)[0]  # read first, because every request needs it several times
         if not key:
             _make(path)
             key = _read(path)[0]
@@ -41,7 +41,7 @@ def _make(path: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     try:
-        os.link(mine, path)  # unlike a rename, it fails if another process was faster
+        os.link(mine, path)  # unlike a rename, this fails if another process was faster
     except FileExistsError:
         pass
     finally:
@@ -60,18 +60,18 @@ class EarlierKeys(list[str]):
         return (key for key, until in _read(self.path)[1] if until > now)
 
     def __len__(self) -> int:
-        return sum(1 for _key in self)  # not len(tuple(self)), which would call this
+        return sum(1 for _key in self)  # not len(tuple(self)), which would call this method
 
 
 def all_keys() -> list[str]:
-    """Return the key that Django signs with, and the previous ones that it accepts."""
+    """Return the key that Django signs with, and the previous keys that it accepts."""
     from django.conf import settings
 
     return [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
 
 
 def rotate(path: Path, until: datetime) -> None:
-    """Make a new key; accept the current one until ``until``, and earlier ones until their time. Raises HarkError."""
+    """Create a new key; accept the current one until ``until``, earlier ones until they expire. Raises HarkError."""
     key = secret_key(path)
     with storing("rotating the secret key"):
         now = datetime.now(UTC)

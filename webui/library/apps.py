@@ -6,12 +6,12 @@ from django.apps import AppConfig
 
 
 class LibraryConfig(AppConfig):
-    """The application ``library``; it has no tables, as clips are in the user's own clip library."""
+    """The application ``library``; it has no tables, because clips are in the user's own clip library."""
 
     name = "webui.library"
 
     def ready(self) -> None:
-        """Remove uploads of imports when these have ended."""
+        """Remove the uploads of imports that have ended."""
         from webui.jobs.services import job_ended
         from webui.library.import_views import forget_upload
 

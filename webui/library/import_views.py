@@ -34,13 +34,13 @@ from webui.transactions import serialized
 
 LARGEST_UPLOAD = 200_000_000  # bytes
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")
-FORGOTTEN_AFTER_S = 24 * 3600.0  # an archive whose job was interrupted and not retried
+FORGOTTEN_AFTER_S = 24 * 3600.0  # seconds; older archives of jobs that were interrupted and not retried are deleted
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})*")
 
 
 @require_GET
 def start(request: HttpRequest) -> HttpResponse:
-    """Show the page with the possible imports and the last ones."""
+    """Show the page with possible and recent imports."""
     user = signed_in(request)
     context = {
         "folders": [str(folder) for folder in settings.IMPORT_FOLDERS] if user.is_owner else [],
@@ -89,10 +89,10 @@ def upload(request: HttpRequest) -> HttpResponse:
 
 
 def import_archive(*, user: User, sent: UploadedFile, name: str, options: dict[str, Any]) -> Job:
-    """Store an upload and import it; each upload has its own folder, so that no two imports share one.
+    """Store an upload and import it; each upload has its own folder, so that imports do not share one.
 
-    If the same archive is already waiting or running, under the same name and with the same answers, that job is
-    returned: a double click is one import.
+    If the same archive with the same name and options is already waiting or running, that job is returned, so a double
+    click is one import.
     """
     archive, digest = keep_archive(user, sent, name)
     spec = {"archive": archive, "digest": digest, **options}
@@ -121,7 +121,7 @@ def _options_of(request: HttpRequest) -> dict[str, Any]:
 def allowed_folder(text: str, allowed: list[Path]) -> Path:
     """Return a folder below one of the allowed ones, links resolved. Raises HarkError for any other.
 
-    A missing folder and a forbidden one get the same error.
+    A missing folder and a forbidden one cause the same error.
     """
     try:
         path = Path(text.strip()).resolve()
@@ -184,7 +184,7 @@ def forget_upload(job: Job, **kwargs: Any) -> None:
 
 
 def _forget_old(user: User, uploads: Path) -> None:
-    """Remove the archives of imports that were interrupted or failed a day ago."""
+    """Remove the archives of imports that were interrupted or failed over a day ago."""
     specs = Job.objects.owned_by(user).filter(kind="import", state__in=Job.GOING).values_list("spec", flat=True)
     needed = {str(spec["archive"]).split("/")[-2] for spec in specs if spec.get("archive")}
     for place in uploads.iterdir():

@@ -30,8 +30,8 @@ from webui.library import services
 from webui.listening.services import runtime_of
 from webui.trainer.models import Detector, Version, in_use_of
 
-MOST_TAKES = 50  # prompted
-MOST_TRIED = 100  # newest takes that a detector is tried on while the user waits
+MOST_TAKES = 50  # maximum prompts
+MOST_TRIED = 100  # newest takes on which a detector is tried while the user waits
 LARGEST_TAKE = 2_000_000  # bytes
 
 
@@ -55,7 +55,7 @@ def record(request: HttpRequest) -> HttpResponse:
         "recording": True,
         "count": len(hints),
         "hints": json.dumps(hints),
-        "seconds": str(enrolment.TAKE_S),  # for the script: a decimal point in every language
+        "seconds": str(enrolment.TAKE_S),  # for the script, which needs a decimal point in every language
         "takes": f"{reverse('library:takes')}?{urlencode({'phrase': phrase, 'language': language})}",
     }
     return render(request, "library/record.html", context)
@@ -63,7 +63,7 @@ def record(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def check(request: HttpRequest) -> JsonResponse:
-    """Return the problems of a take and its usable part. Nothing is stored."""
+    """Return the problems of a take and its usable part, without storing it."""
     take = enrolment.examine(_audio(request))
     return JsonResponse(
         {
@@ -109,7 +109,7 @@ def _audio(request: HttpRequest) -> Any:
 
 @require_GET
 def takes(request: HttpRequest) -> HttpResponse:
-    """Show the takes of a phrase (a fragment); with ``?try=1`` which of them the detector's version in use detects."""
+    """Show the takes of a phrase (a fragment); with ``?try=1``, also which the detector's version in use detects."""
     user = signed_in(request)
     phrase, language = request.GET.get("phrase", ""), request.GET.get("language", "en")
     version = in_use_of(_versions(user, phrase, language))
@@ -130,7 +130,7 @@ def takes(request: HttpRequest) -> HttpResponse:
 def own_voice(request: HttpRequest) -> HttpResponse:
     """Show how many of the user's own test takes of a phrase a version of its detector detects (a fragment).
 
-    ``?phrase=&language=&version=``, and ``&detector=`` for one that may be shared with the user.
+    The URL has ``?phrase=&language=&version=``, and ``&detector=`` for one that may be shared with the user.
     """
     user = signed_in(request)
     phrase, language = request.GET.get("phrase", ""), request.GET.get("language", "en")
@@ -170,7 +170,7 @@ def _with_role(clips: list[Clip], role: str) -> int:
 
 
 def _results(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Count the detected takes, those for the test and those for training separately."""
+    """Count the detected takes, separately for the test and for training."""
     results = []
     for role in enrolment.ROLES:
         of_role = [row["heard"] for row in rows if row["clip"].settings["role"] == role]

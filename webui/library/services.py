@@ -29,11 +29,11 @@ from webui.accounts.storage import bytes_below, user_data
 from webui.http.parameters import LARGEST
 
 PAGE = 50  # clips
-MOST_COUNTED = 10_000  # matches; beyond that a page says "more than"
-MOST_AT_ONCE = 500  # clips in one form
-PEAKS = 600  # of a drawn waveform
-STATES = {"": "ready", "rejected": "rejected", "any": ""}  # the page's names, and the library's
-LONGEST_TEXT = 2000  # letters of a transcript
+MOST_COUNTED = 10_000  # matches; beyond these, a page shows "more than"
+MOST_AT_ONCE = 500  # clips per form
+PEAKS = 600  # peaks of a displayed waveform
+STATES = {"": "ready", "rejected": "rejected", "any": ""}  # names on the page, and in the library
+LONGEST_TEXT = 2000  # characters of a transcript
 FOLDERS = ("clips", EMISSIONS_FOLDER, "models", "jobs")
 
 
@@ -42,7 +42,7 @@ def library_of(user: User) -> Library:
 
 
 def has_library(user: User) -> bool:
-    """Return whether the library exists, without making it."""
+    """Return whether the library exists, without creating it."""
     return library_exists(user_data(user))
 
 
@@ -93,12 +93,12 @@ class Page:
 
 
 def page(library: Library, filters: LibrarySearch, before: int | None = None, after: int | None = None) -> Page:
-    """Return the page before an id, or after one. It takes as long at the end of the library as at its beginning."""
+    """Return the page before an id, or after one. It is as fast at the end of the library as at its beginning."""
     clips = library.page(filters, PAGE + 1, before_id=before, after_id=None if before is not None else after)
     more = len(clips) > PAGE
     if after is not None and before is None:
         clips = clips[-PAGE:]
-        older_left = bool(clips)  # we came from there
+        older_left = bool(clips)  # the user came from there
         return Page(clips, clips[0].id if more else None, clips[-1].id if older_left else None)
     clips = clips[:PAGE]
     newer = clips[0].id if clips and before is not None else None
@@ -122,7 +122,7 @@ def outline(library: Library, clip: Clip) -> dict[str, Any]:
 
 
 def relabel(library: Library, clip: Clip, text: str) -> None:
-    """Change the transcript of a clip, and delete segments mined by the old one. Raises HarkError if it has no word."""
+    """Change the transcript of a clip, and delete clips mined by the old one. Raises HarkError if it has no words."""
     text = " ".join(text.split())[:LONGEST_TEXT]
     normalized = normalize(text, clip.language)
     if not normalized:
@@ -139,7 +139,7 @@ def relabel(library: Library, clip: Clip, text: str) -> None:
 
 
 def trim(library: Library, clip: Clip, *, start_s: float, end_s: float, text: str, put_aside: bool) -> int:
-    """Store a part of a clip as a new clip; return its id, the same if repeated. Raises HarkError for a bad part."""
+    """Store a part of a clip as a new clip; return its id, also if repeated. Raises HarkError for an invalid part."""
     if not (math.isfinite(start_s) and math.isfinite(end_s)):
         raise _no_part(_("Start and end must be numbers of seconds."))
     start_s, end_s = max(0.0, round(start_s, 3)), min(round(end_s, 3), clip.duration_s)
@@ -153,7 +153,7 @@ def trim(library: Library, clip: Clip, *, start_s: float, end_s: float, text: st
     settings = dict(clip.settings)
     parent, offset_s = clip.id, 0.0
     if clip.engine == MINED and clip.parent_id is not None:
-        # A part of a segment is a segment of the same recording; the phrase's place in it moves.
+        # A part of a mined clip belongs to the same recording; the phrase's position in it changes.
         parent, offset_s = clip.parent_id, clip.start_s or 0.0
         length = end_s - start_s
         for name in ("phrase_start_s", "phrase_end_s"):
@@ -169,7 +169,7 @@ def trim(library: Library, clip: Clip, *, start_s: float, end_s: float, text: st
                 speaker=real_speaker(clip) if clip.engine == MINED else clip.speaker, licence=clip.licence,
                 settings=settings, parent_id=parent, start_s=round(offset_s + start_s, 3),
                 end_s=round(offset_s + end_s, 3), request_id=f"trimmed:{clip.sha256[:16]}:{clip.id}:{milliseconds}",
-                # Named like segments of recordings: the same voice, and no name that an import makes.
+                # Named like mined clips of recordings: the same voice, and not a name from an import.
                 source=None if clip.source is None else f"{clip.source}@{milliseconds}",
             )
         ]
@@ -196,5 +196,5 @@ def change(library: Library, ids: Collection[int], action: str) -> int:
 
 
 def anywhere(filters: LibrarySearch) -> bool:
-    """Return whether the filters restrict nothing but the state."""
+    """Return whether the filters restrict only the state."""
     return filters == replace(LibrarySearch(), state=filters.state)

@@ -1,4 +1,4 @@
-"""Addresses of the clip library."""
+"""URLs of the clip library."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ ACTIONS = ("reject", "restore", "delete")
 
 @require_GET
 def index(request: HttpRequest) -> HttpResponse:
-    """List clips, newest first, fifty a page, with a search."""
+    """List clips, newest first, fifty per page, with a search."""
     user = signed_in(request)
     if not services.has_library(user):
         return render(request, "library/index.html", {"empty": True})
@@ -65,7 +65,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 
 def _row(clip: Clip) -> dict[str, Any]:
-    """Prepare a row of the page here: fifty times each is slow in a template."""
+    """Prepare a row of the page here, because fifty rows are slow in a template."""
     mark: Any = ""
     if clip.settings.get("recorded"):
         mark = _("mine, for training") if clip.settings.get("role") == "train" else _("mine, for the test")
@@ -130,7 +130,7 @@ def text(request: HttpRequest, clip_id: int) -> HttpResponse:
 
 @require_POST
 def trim(request: HttpRequest, clip_id: int) -> HttpResponse:
-    """Make a new clip of a part; the whole one is excluded unless it shall stay."""
+    """Create a new clip from a part; the whole one is excluded unless the user wants to keep it."""
     put_aside = "put_aside" in request.POST
     with services.clip_of(signed_in(request), clip_id) as (library, clip):
         try:

@@ -1,4 +1,4 @@
-"""Live detection over WebSocket: 16-bit mono samples at 16 kHz in, scores out.
+"""Live detection over WebSocket: receives 16-bit mono samples at 16 kHz and sends scores.
 
 ``/ws/listen/<detector>/<version>`` runs a detector, ``/ws/try?phrase=&language=`` a phrase before training.
 """
@@ -29,15 +29,15 @@ from webui.trainer.services import version_of
 from webui.translation import explained
 
 LONGEST_MESSAGE = 2 * SAMPLE_RATE * 2  # bytes: two seconds
-LONGEST_S = 1800.0  # of one connection
-KEPT_S = 60.0  # of the latest audio, from which samples are marked
+LONGEST_S = 1800.0  # seconds per connection
+KEPT_S = 60.0  # seconds of audio buffered for marking samples
 BEFORE_ALARM_S = 2.5
 LONGEST_PHRASE, LONGEST_LANGUAGE = 300, 20  # characters
 TOO_MUCH = 4413  # close code
 
 
 class _Listens(SignsIn):
-    """Answers each message of samples with ``{"time_s", "scores", "detections"}``."""
+    """Responds to each message of samples with ``{"time_s", "scores", "detections"}``."""
 
     needed_scope = "audio"
     runtime: Runtime | UntrainedStream | None = None
@@ -110,9 +110,9 @@ class TryConsumer(_Listens):
 class ListenConsumer(_Listens):
     """Scores with a version of a detector.
 
-    A text message ``{"fa_per_day": x}`` sets the threshold for that many false alarms a day, and is answered with
+    A text message ``{"fa_per_day": x}`` sets the threshold for that many false alarms per day; the response is
     ``{"threshold"}``. ``{"mark": "false_alarm" | "missed", "time_s": t}`` puts the audio just before ``t`` into the
-    inbox: sending it is the consent, and nothing else is stored. Programs send their token before all that.
+    inbox: sending it implies consent, and no other audio is stored. Programs first send their token.
     """
 
     runtime: Runtime | None
@@ -126,7 +126,7 @@ class ListenConsumer(_Listens):
         return True
 
     async def is_theirs_still(self, user: User) -> bool:
-        """Return False once the detector is withdrawn or the user has left the organization."""
+        """Return False once the detector is no longer shared or the user has left the organization."""
         return await self._version(user) is not None
 
     def loaded(self) -> Runtime:

@@ -1,4 +1,4 @@
-"""The inbox: audio of detection errors that a person marked, with consent, and clips that devices sent."""
+"""The inbox: audio of detection errors that a user marked, with consent, and clips that devices sent."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ class WakeIntake(models.Model):
     """The owner's consent that devices may send audio of a detector's activations; without a row they may not."""
 
     detector = models.OneToOneField(Detector, on_delete=models.CASCADE, primary_key=True, related_name="wake_intake")
-    day = models.DateField(null=True)  # UTC, of the last clip sent
-    sent = models.PositiveIntegerField(default=0)  # on that day
+    day = models.DateField(null=True)  # UTC day of the last clip sent
+    sent = models.PositiveIntegerField(default=0)  # number on that day
 
     def __str__(self) -> str:
         return f"wakes of {self.detector}"
 
 
 class Samples(Things["Sample"]):
-    """Samples belong to the detector's user; their sender sees them too while they may change the detector."""
+    """Samples belong to the detector's user; the sender sees them too while allowed to change the detector."""
 
     def _shared(self, user: User, roles: Collection[str]) -> Q:
         return Q(marked_by=user, detector__organization__in=organizations_of(user, CHANGING))
 
 
 class Sample(models.Model):
-    """A few seconds of audio with a person's verdict."""
+    """A few seconds of audio with a user's verdict."""
 
     class Kind(models.TextChoices):
-        """The reason why a device sent it."""
+        """The reason why a device sent the sample."""
 
-        WAKE = "wake"  # the detector fired
-        NEAR_MISS = "near_miss"  # its score was a little below the threshold
+        WAKE = "wake"  # the detector triggered
+        NEAR_MISS = "near_miss"  # its score was slightly below the threshold
 
     class Sorted(models.TextChoices):
         """A recognizer's verdict on a device's clip; see ``pipeline.serving.sorting``."""
@@ -51,27 +51,27 @@ class Sample(models.Model):
         UNSURE = "unsure"
 
     class Verdict(models.TextChoices):
-        """The detector's error. For a device's clip: it is the phrase (missed), or is not (false alarm)."""
+        """The detector's error. For a device's clip, whether it is the phrase (missed) or not (false alarm)."""
 
         FALSE_ALARM = "false_alarm"
         MISSED = "missed"
 
     class State(models.TextChoices):
         NEW = "new"
-        TAKEN = "taken"  # a clip of the library, for the next training
+        TAKEN = "taken"  # is a clip of the library, for the next training
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="samples")
-    marked_by = models.ForeignKey(  # the sender, if the detector is shared with them; None: its user
+    marked_by = models.ForeignKey(  # the sender, if the detector is shared with them; None for its user
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
     detector = models.ForeignKey(Detector, on_delete=models.CASCADE, related_name="samples")
-    verdict = models.CharField(max_length=12, choices=Verdict.choices, blank=True)  # "": no person has confirmed it
+    verdict = models.CharField(max_length=12, choices=Verdict.choices, blank=True)  # "" until a user has confirmed it
     state = models.CharField(max_length=6, choices=State.choices, default=State.NEW)
     file = models.CharField(max_length=200)  # relative to the user's data folder
     seconds = models.FloatField()
     version = models.IntegerField()  # the one that was wrong
-    kind = models.CharField(max_length=10, choices=Kind.choices, blank=True)  # "": a person marked it
-    device = models.CharField(max_length=60, blank=True)  # the name it gives itself
+    kind = models.CharField(max_length=10, choices=Kind.choices, blank=True)  # "" if a user marked it
+    device = models.CharField(max_length=60, blank=True)  # the name that the device gives itself
     score = models.FloatField(null=True)
     sorted_as = models.CharField(max_length=6, choices=Sorted.choices, blank=True)
     text = models.CharField(max_length=200, blank=True)  # a recognizer's transcript

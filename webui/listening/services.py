@@ -1,4 +1,4 @@
-"""Trying a detector, and storing samples of its errors."""
+"""Trials of a detector, and storage of samples of its errors."""
 
 from __future__ import annotations
 
@@ -43,20 +43,20 @@ from webui.trainer.models import Detector, Version
 from webui.trainer.services import only_trained
 from webui.transactions import serialized
 
-LONGEST_FILE_S = 600.0  # of a recording that is scored while the user waits
-PEAKS = 1200  # of a drawn waveform
-SHORTEST_S, LONGEST_S = 0.3, 10.0  # of a sample
-LONGEST_WAKE_S = 5.0  # of a device's clip
-SEND_AGAIN_AFTER_S = 3600  # if no more are accepted
+LONGEST_FILE_S = 600.0  # seconds of a recording that is scored while the user waits
+PEAKS = 1200  # peaks of a displayed waveform
+SHORTEST_S, LONGEST_S = 0.3, 10.0  # seconds of a sample
+LONGEST_WAKE_S = 5.0  # seconds of a device's clip
+SEND_AGAIN_AFTER_S = 3600  # seconds to wait if no more clips are accepted
 
 
 def runtime_of(version: Version, fa_per_day: float | None = None) -> Runtime:
-    """Load the detector of a version. Raises HarkError if its bundle is gone or damaged."""
+    """Load the detector of a version. Raises HarkError if its bundle is missing or damaged."""
     return open_detector(version.bundle_path, fa_per_day)
 
 
 def untrained_runtime(phrase: str, language: str) -> UntrainedStream:
-    """Make a detector of a phrase without training. Raises HarkError if there is none."""
+    """Return a detector of a phrase without training. Raises HarkError if there is none."""
     keyphrase = Keyphrase.of(phrase, language)
     if not is_known(keyphrase.language):
         raise HarkError(
@@ -74,7 +74,7 @@ def scores_of(runtime: Runtime | UntrainedStream, audio: np.ndarray) -> np.ndarr
 
 
 def detect_in_file(version: Version, path: Path, fa_per_day: float | None = None) -> dict[str, Any]:
-    """Return detections, scores and waveform of a recording as plain JSON. Raises HarkError: unreadable or too long."""
+    """Return detections, scores and waveform of a recording as JSON values. Raises HarkError."""
     audio = read_foreign_audio(path, LONGEST_FILE_S + 1.0)
     if len(audio) > LONGEST_FILE_S * SAMPLE_RATE:
         raise HarkError(
@@ -98,9 +98,10 @@ def detect_in_file(version: Version, path: Path, fa_per_day: float | None = None
 
 
 def keep_sample(*, user: User, version: Version, verdict: str, audio: np.ndarray, **more: Any) -> Sample:
-    """Put marked audio [samples, 16 kHz] into the inbox of the detector's user; ``more``: fields of a device's clip.
+    """Put marked audio [samples, 16 kHz] into the inbox of the detector's user; ``more`` are fields of a device's clip.
 
-    Its sender sees it too, if the detector is shared with them. Raises HarkError: too short or long, or a full disk.
+    The sender sees it too, if the detector is shared with them. Raises HarkError if it is too short or long, or on a
+    full disk.
     """
     seconds = len(audio) / SAMPLE_RATE
     if not SHORTEST_S <= seconds <= LONGEST_S or not (verdict in Sample.Verdict.values or more):
@@ -130,7 +131,7 @@ def keep_sample(*, user: User, version: Version, verdict: str, audio: np.ndarray
 
 
 def allow_wakes(*, detector: Detector, allowed: bool) -> None:
-    """Store the owner's choice whether devices may send clips; earlier clips stay."""
+    """Store the owner's choice whether devices may send clips; earlier clips remain."""
     if allowed:
         WakeIntake.objects.get_or_create(detector=detector)
     else:
@@ -140,8 +141,8 @@ def allow_wakes(*, detector: Detector, allowed: bool) -> None:
 def keep_wake(*, user: User, version: Version, path: Path, kind: str, score: float, device: str) -> Sample:
     """Put a device's clip of an activation or a near miss into the inbox, sorted.
 
-    Raises StatusError (403: the owner has not allowed it; 429: too many today or waiting), HarkError for unusable
-    audio.
+    Raises StatusError (403 if the owner has not allowed it, 429 if there are too many today or waiting), and HarkError
+    for unusable audio.
     """
     detector = version.detector
     if not WakeIntake.objects.filter(detector=detector).exists():
@@ -170,7 +171,7 @@ def keep_wake(*, user: User, version: Version, path: Path, kind: str, score: flo
             device=device,
             sorted_as=Sample.Sorted.UNSURE,
         )
-    # It is stored already, so that nothing is lost if no recognizer answers.
+    # It is already stored, so it is not lost if no recognizer responds.
     verdict = sort_wake(detector.phrase, detector.language, audio)
     sample.sorted_as, sample.text = verdict.kind, verdict.text
     Sample.objects.filter(pk=sample.pk).update(sorted_as=verdict.kind, text=verdict.text)
@@ -202,14 +203,14 @@ def _count_wake(detector: Detector) -> None:
 
 
 def confirm(*, sample: Sample, is_phrase: bool) -> None:
-    """Store a person's verdict on a device's clip, which becomes a clip of the library like a marked sample."""
+    """Store a user's verdict on a device's clip, which becomes a clip of the library like a marked sample."""
     sample.verdict = Sample.Verdict.MISSED if is_phrase else Sample.Verdict.FALSE_ALARM
     Sample.objects.filter(pk=sample.pk).update(verdict=sample.verdict)
     take(sample=sample)
 
 
 def sorted_waiting(user: User) -> QuerySet[Sample]:
-    """Return clips from devices of which a recognizer is sure and which nobody has confirmed."""
+    """Return unconfirmed clips from devices whose recognizer's verdict is certain."""
     sure = Sample.objects.editable_by(user).filter(state=Sample.State.NEW, verdict="").exclude(kind="")
     return sure.exclude(sorted_as=Sample.Sorted.UNSURE)
 
@@ -221,11 +222,11 @@ def confirm_sorted(*, user: User) -> None:
 
 @dataclass(frozen=True)
 class Retrainable:
-    """A detector with errors marked since its training."""
+    """A detector with errors marked after its training."""
 
-    version: Version  # the one in use
-    recordings: int  # samples taken since
-    job: Job | None  # one that retrains it
+    version: Version  # the version in use
+    recordings: int  # number of samples taken since its training
+    job: Job | None  # a job that retrains it
 
 
 def retrainable(user: User) -> list[Retrainable]:
@@ -256,7 +257,7 @@ def keep_stretch(*, user: User, version: Version, path: Path, verdict: str, star
 
 
 def audio_response(sample: Sample) -> FileResponse:
-    """Return the audio of a sample. Raises StatusError if it is gone."""
+    """Return the audio of a sample. Raises StatusError if it is missing."""
     try:
         return FileResponse(sample.path.open("rb"), content_type="audio/flac", filename=f"sample-{sample.pk}.flac")
     except OSError as error:
@@ -271,9 +272,9 @@ def discard(*, sample: Sample) -> None:
 
 
 def take(*, sample: Sample) -> None:
-    """Make the sample a clip of the user's library: a miss is the phrase by a person, a false alarm is not the phrase.
+    """Make the sample a clip of the user's library: a miss is the phrase, spoken by a person; a false alarm is not.
 
-    Taking it twice stores it once. Raises HarkError if nobody has confirmed it.
+    Taking it twice stores it once. Raises HarkError if it is unconfirmed.
     """
     if not sample.verdict:
         raise HarkError(

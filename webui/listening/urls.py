@@ -1,4 +1,4 @@
-"""Addresses for trying a detector, and of the inbox."""
+"""URLs for trying a detector, and of the inbox."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def file(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
 
 @require_POST
 def mark(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
-    """Put a segment of a recording into the inbox: the recording once more, ``start_s``, ``end_s``, ``verdict``."""
+    """Put a segment of a recording into the inbox; parameters: the recording, ``start_s``, ``end_s``, ``verdict``."""
     version = version_of(signed_in(request), detector_id, number, to_change)
     try:
         start, end = float(request.POST["start_s"]), float(request.POST["end_s"])
@@ -81,7 +81,7 @@ def mark(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
 
 @contextmanager
 def _uploaded(request: HttpRequest) -> Iterator[Path]:
-    """Store the upload on disk during the block, in which the user holds a place among the waiting requests."""
+    """Store the upload on disk during the block, for which the user has one of the slots for waiting requests."""
     upload = request.FILES.get("audio")
     if upload is None:
         raise HarkError(_("No recording was uploaded."), _("The form has no file."), _("Choose a file."))
@@ -103,7 +103,7 @@ def inbox(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def confirm_sorted(request: HttpRequest) -> HttpResponse:
-    """Accept the recognizer's verdict on all clips of which it is sure."""
+    """Accept the recognizer's verdict on all clips for which it is certain."""
     services.confirm_sorted(user=signed_in(request))
     return redirect("listening:inbox")
 
@@ -124,7 +124,7 @@ def sample_audio(request: HttpRequest, sample_id: int) -> FileResponse:
 
 @require_POST
 def decide(request: HttpRequest, sample_id: int) -> HttpResponse:
-    """Apply the ``decision``: take or discard; for a device's clip phrase, other or discard."""
+    """Apply the ``decision``: take or discard; for a device's clip, phrase, other or discard."""
     sample = to_change(Sample.objects.select_related("user", "detector"), signed_in(request), id=sample_id)
     if request.POST.get("decision") == "take":
         services.take(sample=sample)

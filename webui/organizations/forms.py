@@ -20,7 +20,7 @@ class NameForm(forms.Form):
 
 
 class SharedForm(forms.Form):
-    """Days for which recordings stay shared. Empty: until somebody withdraws them."""
+    """Days for which recordings remain shared; empty means until a user withdraws them."""
 
     recordings_days = forms.IntegerField(
         label=_("Stop sharing recordings after [days]"), min_value=1, max_value=MOST_DAYS, required=False

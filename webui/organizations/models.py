@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class Role(models.TextChoices):
-    """A person's rights in an organization and over what others share with it."""
+    """A user's rights in an organization and over objects that others share with it."""
 
     OWNER = "owner", _("owner")  # a member's rights; also manages people, quota and sharing
     MEMBER = "member", _("member")  # reads and changes
@@ -17,16 +17,16 @@ class Role(models.TextChoices):
 
 
 class Organization(models.Model):
-    """People who share detectors and recordings. What they share stays theirs, in their folders."""
+    """People who share detectors and recordings, which remain theirs, in their folders."""
 
     name = models.CharField(_("name"), max_length=100)
     created_at = models.DateTimeField(auto_now_add=True)
-    # The quota of all its people together. None: no limit.
+    # The quota of all its members together; None for no limit.
     disk_bytes = models.BigIntegerField(null=True)
     jobs_a_day = models.IntegerField(null=True)
     minutes_a_month = models.IntegerField(null=True)
-    recordings_days = models.PositiveIntegerField(null=True)  # of sharing; None: for ever
-    quota_is_fixed = models.BooleanField(default=False)  # the owner of the installation has set it
+    recordings_days = models.PositiveIntegerField(null=True)  # days of sharing; None for ever
+    quota_is_fixed = models.BooleanField(default=False)  # whether the owner of the installation has set it
 
     class Meta:
         ordering = ("name", "id")
@@ -59,7 +59,7 @@ class Membership(models.Model):
 
 
 class Invitation(models.Model):
-    """A link that works once: a signed-in user who opens it joins. It works while its maker is an owner."""
+    """A link that works once: a signed-in user who opens it joins. It works while its creator is an owner."""
 
     organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="invitations")
     role = models.CharField(max_length=6, choices=Role.choices)

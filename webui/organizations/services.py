@@ -30,8 +30,8 @@ from webui.trainer.models import Detector
 from webui.transactions import serialized
 
 LONGEST_NAME = 100
-MAX_PER_USER = 20  # organizations of a user
-MOST_OPEN = 50  # open invitations of an organization
+MAX_PER_USER = 20  # organizations per user
+MOST_OPEN = 50  # open invitations per organization
 
 Thing = Detector | Recording
 
@@ -44,7 +44,7 @@ def of_user(user: User) -> QuerySet[Organization]:
 
 
 def seen_by(user: User) -> QuerySet[Organization]:
-    """Return the organizations whose page the user sees: their own; all for the owner of the installation."""
+    """Return the organizations whose page the user sees: their own, or all for the owner of the installation."""
     return Organization.objects.all() if user.is_owner else of_user(user)
 
 
@@ -54,7 +54,7 @@ def visible(user: User, number: int) -> Organization:
 
 
 def member(organization: Organization, user_id: int) -> Membership:
-    """Return a person's membership. Raises Http404 if they are not in the organization."""
+    """Return a person's membership. Raises Http404 if not in the organization."""
     people = Membership.objects.select_related("user", "organization")
     return get_object_or_404(people, organization=organization, user__id=user_id)
 
@@ -69,7 +69,7 @@ def administers(user: User, organization: Organization) -> bool:
 
 
 def owned(user: User, number: int, may: Callable[[User, Organization], bool] = manages) -> Organization:
-    """Return an organization that the user owns. Raises Http404 if unseen, StatusError (403) if not an owner."""
+    """Return an organization that the user owns. Raises Http404 if not visible, StatusError (403) if not an owner."""
     organization = visible(user, number)
     if not may(user, organization):
         raise StatusError(
@@ -82,12 +82,12 @@ def owned(user: User, number: int, may: Callable[[User, Organization], bool] = m
 
 
 def administered(user: User, number: int) -> Organization:
-    """Return an organization as :func:`owned` does, but for the owner of the installation too."""
+    """Return an organization as :func:`owned` does, but also for the owner of the installation."""
     return owned(user, number, administers)
 
 
 def create(*, user: User, name: str) -> Organization:
-    """Make an organization owned by the user. Raises HarkError: unusable name, or the user is in too many."""
+    """Create an organization owned by the user. Raises HarkError for an invalid name, or if the user is in too many."""
     name = _checked_name(name)
     with serialized():
         _check_number(user)
@@ -100,7 +100,7 @@ def create(*, user: User, name: str) -> Organization:
 
 
 def rename(*, organization: Organization, name: str) -> None:
-    """Rename an organization. Raises HarkError if the name cannot be used."""
+    """Rename an organization. Raises HarkError if the name is invalid."""
     name = _checked_name(name)
     with serialized():
         current = Organization.objects.filter(pk=organization.pk).first()
@@ -113,7 +113,7 @@ def rename(*, organization: Organization, name: str) -> None:
 
 
 def _check_free(organization: Organization) -> None:
-    """Raise HarkError if another organization has the name, which MariaDB and MySQL would accept."""
+    """Raise HarkError if another organization has the name, because MariaDB and MySQL would accept it."""
     try:
         organization.validate_constraints()
     except ValidationError as error:
@@ -143,7 +143,7 @@ def _check_number(user: User) -> None:
 
 
 def delete(*, organization: Organization) -> None:
-    """Delete an organization. What was shared with it belongs to its users alone again; nothing of that is deleted."""
+    """Delete an organization. Objects shared with it are not deleted, but become private to their users again."""
     with serialized():
         record(Action.ORGANIZATION_DELETED, what=organization.name, organization=organization.pk)
         organization.delete()
@@ -153,7 +153,7 @@ def delete(*, organization: Organization) -> None:
 
 
 def invite(*, organization: Organization, by: User, role: str, base_url: str) -> tuple[Invitation, str]:
-    """Make an invitation and its link, which is shown only now and works once, for a week. Raises HarkError."""
+    """Create an invitation and its link, which is shown only now and works once, within a week. Raises HarkError."""
     if role not in Role.values:
         raise _no_role()
     secret = secrets.token_urlsafe(30)
@@ -192,7 +192,7 @@ def _working() -> QuerySet[Invitation]:
 
 
 def find_invitation(*, secret: str) -> Invitation:
-    """Return the invitation of a link. Raises LinkGone if it does not work, or no longer."""
+    """Return the invitation of a link. Raises LinkGone if it does not work."""
     invitation = _working().select_related("organization", "invited_by").filter(digest=digest(secret)).first()
     if invitation is None:
         raise LinkGone(
@@ -204,7 +204,7 @@ def find_invitation(*, secret: str) -> Invitation:
 
 
 def join(*, user: User, secret: str) -> Organization:
-    """Add a user to an invitation's organization. Raises LinkGone; HarkError if they are in it, or in too many."""
+    """Add a user to an invitation's organization. Raises LinkGone, or HarkError if already in it or in too many."""
     with serialized():
         invitation = find_invitation(secret=secret)
         organization = invitation.organization
@@ -229,7 +229,7 @@ def revoke_invitation(*, invitation: Invitation) -> None:
 
 
 def set_role(*, membership: Membership, role: str) -> None:
-    """Make a person owner, member or viewer. Raises HarkError: unknown role, or no owner would be left."""
+    """Make a person owner, member or viewer. Raises HarkError for an unknown role, or if no owner would remain."""
     if role not in Role.values:
         raise _no_role()
     organization = membership.organization
@@ -246,7 +246,7 @@ def set_role(*, membership: Membership, role: str) -> None:
 
 
 def remove(*, membership: Membership, by: User) -> None:
-    """Remove a person (who may be leaving); what they shared is theirs alone again. Raises HarkError: last owner."""
+    """Remove a person (or let them leave); what they shared becomes private. Raises HarkError for the last owner."""
     with serialized():
         _check_owner_stays(membership)
         _end(membership, by)
@@ -264,7 +264,7 @@ def _end(membership: Membership, by: User) -> None:
 
 def _check_owner_stays(membership: Membership) -> None:
     others = Membership.objects.filter(organization=membership.organization, role=Role.OWNER).exclude(pk=membership.pk)
-    current = get_object_or_404(Membership, pk=membership.pk)  # they may have left meanwhile
+    current = get_object_or_404(Membership, pk=membership.pk)  # they may have left in the meantime
     if current.role == Role.OWNER and not others.exists():
         raise HarkError(
             _("The organization needs an owner."),
@@ -274,9 +274,9 @@ def _check_owner_stays(membership: Membership) -> None:
 
 
 def leave_all(*, user: User) -> None:
-    """Remove the user of a deleted account from all organizations. Called within a transaction.
+    """Remove the user of a deleted account from all organizations; called in a transaction.
 
-    An empty organization is deleted. If no owner is left, the longest-standing person becomes one, members before
+    An empty organization is deleted. If no owner remains, the longest-standing person becomes one, members before
     viewers.
     """
     for membership in Membership.objects.filter(user=user).select_related("organization", "user"):
@@ -303,7 +303,7 @@ def share(*, thing: Thing, organization: Organization | None, by: User) -> None:
     is_detector = isinstance(thing, Detector)
     withdrawn = Action.DETECTOR_WITHDRAWN if is_detector else Action.RECORDING_WITHDRAWN
     shared = Action.DETECTOR_SHARED if is_detector else Action.RECORDING_GIVEN
-    with serialized():  # includes the check of rights, so that nobody is removed and nothing else shared meanwhile
+    with serialized():  # includes the check of rights, so that people and sharing cannot change in between
         before = cast(
             Thing, get_object_or_404(type(thing).objects.select_related("organization"), pk=thing.pk)
         ).organization
@@ -352,14 +352,14 @@ def _jobs_about(thing: Thing) -> QuerySet[Job]:
 
 
 def set_retention(*, organization: Organization, recordings_days: int | None) -> None:
-    """Set for how many days recordings stay shared after they were made; None: until somebody withdraws them."""
+    """Set for how many days after creation recordings remain shared; None means until a user withdraws them."""
     Organization.objects.filter(pk=organization.pk).update(recordings_days=recordings_days)
     limit = f"{organization.name}: {recordings_days or 'no limit'}"
     record(Action.ORGANIZATION_RETENTION, what=limit, organization=organization.pk)
 
 
 def withdraw_what_is_old() -> int:
-    """Withdraw recordings whose sharing period is over; return how many. Called every few seconds."""
+    """Withdraw recordings whose sharing period is over; return their number. Called every few seconds."""
     gone = 0
     for organization in Organization.objects.exclude(recordings_days=None):
         since = timezone.now() - timedelta(days=organization.recordings_days or 0)
@@ -376,12 +376,12 @@ def withdraw_what_is_old() -> int:
 
 
 def may_set_quota(user: User, organization: Organization) -> bool:
-    """Return whether the user may: the installation's owner always, its own owners until that owner has set a quota."""
+    """Return whether the user may set the quota: Hark's owner or, until that owner has set it, the organization's."""
     return user.is_owner or (not organization.quota_is_fixed and manages(user, organization))
 
 
 def set_quota(*, organization: Organization, limits: Limits, by: User) -> None:
-    """Set the quota of all its people together; None and 0 mean no limit.
+    """Set the quota of all its members together; None and 0 mean no limit.
 
     A quota from the owner of the installation can no longer be changed by the organization's owners until it is
     removed. Raises StatusError (403) if the user may not set it.

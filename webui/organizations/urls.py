@@ -1,4 +1,4 @@
-"""Addresses of organizations."""
+"""URLs of organizations."""
 
 from __future__ import annotations
 

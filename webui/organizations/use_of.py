@@ -14,7 +14,7 @@ from webui.jobs.models import Usage
 from webui.jobs.quota import account_of
 from webui.organizations.models import Organization
 
-WEEKS = 26  # shown
+WEEKS = 26  # number displayed
 TOLD = (
     "id", "name", "created_at", "disk_bytes", "jobs_a_day", "minutes_a_month", "recordings_days", "quota_is_fixed",
 )  # fmt: skip
@@ -23,7 +23,7 @@ TOLD = (
 def by_week(organization: Organization) -> list[dict[str, Any]]:
     """Return the last weeks with any use, newest first.
 
-    Each has ``week`` (its Monday), ``hours``, ``speakers`` and ``jobs`` of all, and ``people`` with the same of each.
+    Each has ``week`` (its Monday), ``hours``, ``speakers`` and ``jobs`` in total, and ``people`` with those of each.
     """
     return weeks((row.user.username, row) for row in account_of(organization).usage(first_week()))
 
@@ -46,7 +46,7 @@ def first_week() -> date:
 
 
 def weeks(rows: Iterable[tuple[str, Usage]]) -> list[dict[str, Any]]:
-    """Sum the use of days by week and by the name beside each row."""
+    """Sum the use of days by week and by the name of each row."""
     by_week: dict[date, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(float)))
     for name, row in rows:
         person = by_week[row.day - timedelta(days=row.day.weekday())][name]
@@ -64,7 +64,7 @@ def weeks(rows: Iterable[tuple[str, Usage]]) -> list[dict[str, Any]]:
 
 
 def rows_of(organization: Organization) -> dict[str, Any]:
-    """Return an organization's rows by kind, without digests of links and addresses of people."""
+    """Return an organization's rows by kind, without digests of links and IP addresses."""
     of_it = organization
     return {
         "organization": {name: getattr(of_it, name) for name in TOLD},

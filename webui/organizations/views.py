@@ -35,7 +35,7 @@ LINK = "invitation to"
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def index(request: HttpRequest) -> HttpResponse:
-    """List the user's organizations, or all for the owner of the installation; POST makes one."""
+    """List the user's organizations, or all for the owner of the installation; POST creates one."""
     user = signed_in(request)
     form = NameForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
@@ -53,7 +53,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def organization(request: HttpRequest, organization_id: int) -> HttpResponse:
-    """Show members and what they share; to its owners also invitations, quota and settings."""
+    """Show members and what they share and, to owners, invitations, quota and settings."""
     return _page(request, organization_id)
 
 
@@ -70,7 +70,7 @@ def _page(request: HttpRequest, organization_id: int, status: int = 200, **more:
         "administers": services.administers(user, shown),
         "people": shown.memberships.select_related("user"),
         "roles": Role.choices,
-        # Only what the reader may see: the owner of the installation sees nothing that is not shared with them.
+        # Only objects that the reader may see: the owner of the installation sees only those shared with them.
         "detectors": Detector.objects.visible_to(user).filter(**of_it).select_related("user"),
         "recordings": Recording.objects.visible_to(user).filter(**of_it).select_related("user"),
         "invitations": services.open_invitations(shown).select_related("invited_by") if manages else [],
@@ -120,7 +120,7 @@ def delete(request: HttpRequest, organization_id: int) -> HttpResponse:
 
 @require_POST
 def invite(request: HttpRequest, organization_id: int) -> HttpResponse:
-    """Make an invitation, whose link the page shows once."""
+    """Create an invitation, whose link the page shows once."""
     organization = services.owned(signed_in(request), organization_id)
     form = InvitationForm(request.POST)
     if not form.is_valid():
@@ -163,7 +163,7 @@ def role(request: HttpRequest, organization_id: int, user_id: int) -> HttpRespon
 
 @require_POST
 def remove(request: HttpRequest, organization_id: int, user_id: int) -> HttpResponse:
-    """Remove a person; what they shared is theirs alone again."""
+    """Remove a person; objects that they shared become private again."""
     membership = _person(request, organization_id, user_id)
     services.remove(membership=membership, by=signed_in(request))
     sentence = _("%(name)s was removed; what they have shared is private again.")
@@ -214,7 +214,7 @@ def retention(request: HttpRequest, organization_id: int) -> HttpResponse:
 
 @require_safe
 def log(request: HttpRequest, organization_id: int) -> HttpResponse:
-    """Show the audit log of the organization, without addresses."""
+    """Show the audit log of the organization, without IP addresses."""
     organization = services.administered(signed_in(request), organization_id)
     page = page_asked_for(request, entries_of_organization(organization.pk), PAGE)
     return render(request, "organizations/log.html", {"organization": organization, "page": page})
@@ -229,7 +229,7 @@ def use(request: HttpRequest, organization_id: int) -> HttpResponse:
 
 @require_safe
 def export(request: HttpRequest, organization_id: int) -> HttpResponse:
-    """Download the organization's data as JSON; what is shared is in the exports of its users."""
+    """Download the organization's data as JSON; shared objects are in the exports of their users."""
     organization = services.owned(signed_in(request), organization_id)
     rows = use_of.rows_of(organization)
     record(Action.ORGANIZATION_EXPORTED, what=organization.name, organization=organization.pk)

@@ -1,4 +1,4 @@
-"""The Django application of detectors: from a phrase to a download."""
+"""The Django application of detectors, from a phrase to a download."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class TrainerConfig(AppConfig):
     name = "webui.trainer"
 
     def ready(self) -> None:
-        """Make versions of finished runs."""
+        """Create versions of finished runs."""
         from webui.jobs.services import job_ended
         from webui.trainer.services import job_has_ended
 

@@ -1,4 +1,4 @@
-"""Files for devices: their address, which needs no account, and access to it."""
+"""Files for devices: their URL, which requires no account, and access to it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ CONTENT_TYPES = {".json": "application/json", ".tflite": "application/octet-stre
 def device_file(
     request: HttpRequest, detector_id: int, number: int, key: str, device: str, name: str
 ) -> HttpResponseBase:
-    """Serve a manifest or a model to a device that has the address; nothing else of the bundle.
+    """Serve a manifest or a model, but no other file of the bundle, to a device that has the URL.
 
-    Every request is revalidated, so that a revoked address stops working at once.
+    Every request is revalidated, so that a revoked URL stops working at once.
     """
     version = services.served_version(detector_id=detector_id, number=number, key=key)
     file = version_files.device_file(version, f"{device}/{name}")
@@ -45,7 +45,7 @@ def device_file(
 
 @require_POST
 def address(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
-    """Set who may fetch the files for devices (``served``), or replace the secret address (``renew``)."""
+    """Set who may fetch the files for devices (``served``), or replace the secret URL (``renew``)."""
     version = services.version_of(signed_in(request), detector_id, number, owned)
     if "renew" in request.POST:
         services.renew_link(version=version)

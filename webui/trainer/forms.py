@@ -38,7 +38,7 @@ METHOD_WORDS = {
 class RunForm(forms.Form):
     """Phrase, language and effort, and the options of the plan page, all with sensible defaults."""
 
-    other_language = False  # True if the phrase is refused as one of another language
+    other_language = False  # whether the phrase is rejected as being in another language
 
     phrase = forms.CharField(
         label=_("Phrase"),
@@ -88,7 +88,7 @@ class RunForm(forms.Form):
         field.choices = [(name, name) for name in engines]
 
     def clean(self) -> dict[str, Any]:
-        """Make the run's configuration, or explain what is wrong with the phrase."""
+        """Create the run's configuration, or explain what is wrong with the phrase."""
         values = super().clean() or {}
         if "phrase" in values and "effort" in values:
             try:

@@ -21,7 +21,7 @@ from webui.jobs.models import Job
 from webui.keys.secret import all_keys
 
 LONGEST_NOTE = 200  # characters
-PUBLIC_KEY = "public"  # in an address, instead of the token
+PUBLIC_KEY = "public"  # replaces the token in a URL
 
 
 class Detector(models.Model):
@@ -44,18 +44,18 @@ class Detector(models.Model):
 
     @property
     def current(self) -> Version | None:
-        """The newest offered version; one that was not found better is stored, but not offered."""
+        """The newest offered version; one that is not better is stored, but not offered."""
         return in_use_of(list(self.versions.all()))
 
 
 def before_in_use(versions: Sequence[Version]) -> Version | None:
-    """Return the version that was in use before the present one (of all, newest first); None if there was none."""
+    """Return the version that was in use before the present one (given all, newest first); None if there was none."""
     in_use = in_use_of(versions)
     return next((each for each in versions if each.offered and in_use and each.number < in_use.number), None)
 
 
 def in_use_of(versions: Sequence[Version]) -> Version | None:
-    """Return the version in use (of all, newest first)."""
+    """Return the version in use, given all (newest first)."""
     return next((version for version in versions if version.offered), versions[0] if versions else None)
 
 
@@ -66,24 +66,24 @@ class Versions(Things["Version"]):
 
 
 class Version(models.Model):
-    """A trained detector: a folder of files in the user's data, and figures for lists."""
+    """A trained detector: a folder in the user's data, and figures for lists."""
 
     class Served(models.TextChoices):
-        """Access to its files for devices, without an account."""
+        """Access to the version's files for devices, without an account."""
 
-        LINK = "link"  # anybody with the address, which holds a token
-        PUBLIC = "public"  # anybody: an address without a token works, too
+        LINK = "link"  # anyone with the URL, which holds a token
+        PUBLIC = "public"  # anyone: a URL without a token works too
         NOBODY = "nobody"
 
     detector = models.ForeignKey(Detector, on_delete=models.CASCADE, related_name="versions")
     number = models.IntegerField()
     job = models.OneToOneField(Job, on_delete=models.SET_NULL, null=True, related_name="version")
     folder = models.CharField(max_length=400)  # relative to the user's data folder
-    bundle = models.CharField(max_length=200)  # name of the file in it
+    bundle = models.CharField(max_length=200)  # file name in the folder
     summary = models.JSONField(default=dict)  # the report's summary
-    offered = models.BooleanField(default=True)  # False: not found better than the one in use
+    offered = models.BooleanField(default=True)  # False if it was not better than the one in use
     served = models.CharField(max_length=10, choices=Served.choices, default=Served.LINK)
-    note = models.CharField(max_length=LONGEST_NOTE, blank=True, default="")  # the user's own words
+    note = models.CharField(max_length=LONGEST_NOTE, blank=True, default="")  # written by the user
     link_number = models.PositiveIntegerField(default=1)  # the token depends on it
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -98,13 +98,13 @@ class Version(models.Model):
 
     @property
     def heard(self) -> int | None:
-        """Detected share of the test's utterances in per cent; None without any."""
+        """Detected per cent of the test's utterances; None without any."""
         missed = self.summary["miss_rate"]["value"]
         return None if missed is None else round(100 * (1 - missed))
 
     @property
     def low(self) -> int:
-        """Lower end of that share's 95 % interval, in per cent."""
+        """Lower end of the 95 % interval of :attr:`heard`, in per cent."""
         return round(100 * (1 - self.summary["miss_rate"]["high"]))
 
     @property
@@ -114,17 +114,17 @@ class Version(models.Model):
 
     @property
     def misses_most(self) -> bool:
-        """True if it is useless."""
+        """Whether it misses so many utterances that it is useless."""
         return misses_most(self.summary)
 
     @property
     def is_trial(self) -> bool:
-        """True if it was trained only to show how Hark works."""
+        """Whether it was trained only to show how Hark works."""
         return bool(self.summary["effort"] == "trial")
 
     @property
     def token(self) -> str:
-        """The token in the address for devices, which cannot be guessed without the portal's secret key."""
+        """The token in the URL for devices, which cannot be guessed without the portal's secret key."""
         return self._token(settings.SECRET_KEY)
 
     def _token(self, secret: str) -> str:
@@ -134,7 +134,7 @@ class Version(models.Model):
         return base64.urlsafe_b64encode(digest[:24]).decode()
 
     def opens_with(self, key: str) -> bool:
-        """Return whether an address with that token, or with "public", opens its files for devices."""
+        """Return whether a URL with that token, or with "public", gives access to its files for devices."""
         if self.served == self.Served.NOBODY:
             return False
         if self.served == self.Served.PUBLIC and key == PUBLIC_KEY:
@@ -150,7 +150,7 @@ class Version(models.Model):
         return self.path / self.bundle
 
     def report(self) -> dict[str, Any]:
-        """Return the whole report. Raises HarkError if its file is gone or truncated."""
+        """Return the whole report. Raises HarkError if its file is missing or truncated."""
         path = self.path / "report.json"
         try:
             report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

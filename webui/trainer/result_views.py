@@ -1,4 +1,4 @@
-"""Pages of a finished detector: report, dial, downloads, use, comparison of versions."""
+"""Pages of a finished detector: report, threshold dial, downloads, use, comparison of versions."""
 
 from __future__ import annotations
 
@@ -94,9 +94,9 @@ def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
 
 
 def _where(request: HttpRequest, version: Version, report: results.Report) -> dict[str, Any]:
-    """Return the devices, and the address of the files served to them."""
+    """Return the devices, and the URL of the files served to them."""
     address = ""
-    # The address gives access for good, whereas sharing can be withdrawn, so only the user sees it.
+    # The URL gives access permanently, whereas sharing can be withdrawn, so only the user sees it.
     mine = version.detector.user_id == signed_in(request).pk
     if mine and version.served != Version.Served.NOBODY:
         key = PUBLIC_KEY if version.served == Version.Served.PUBLIC else version.token
@@ -122,13 +122,13 @@ def _where(request: HttpRequest, version: Version, report: results.Report) -> di
 
 
 def _effort_again(report: results.Report) -> str:
-    """Return the effort for devices: a trial only shows how Hark works and would make nothing for them."""
+    """Return the effort for devices: a trial only shows how Hark works and would make no files for them."""
     effort = str(report["effort"])
     return "standard" if effort == "trial" else effort
 
 
 def _together(shown: Version, comparison: results.Report | None, versions: list[Version]) -> list[dict[str, Any]]:
-    """Return the same-stream figures of the versions that this one was compared with; none if it was not."""
+    """Return figures on the same stream of the versions that this one was compared with; none if it was not."""
     rows = results.same_stream(comparison, versions) if comparison else []
     return rows if any(row["version"] == shown for row in rows) else []
 
@@ -139,7 +139,7 @@ def _conditions() -> list[tuple[str, str]]:
 
 @require_POST
 def retrain(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
-    """Make the next version from this one and the clips marked since."""
+    """Train the next version from this one and the clips marked since then."""
     version = services.version_of(signed_in(request), detector_id, number, to_change)
     return redirect("jobs:detail", services.retrain(version=version).id)
 
@@ -152,7 +152,7 @@ def make_current(request: HttpRequest, detector_id: int, number: int) -> HttpRes
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def compare(request: HttpRequest, detector_id: int) -> HttpResponse:
-    """Show versions side by side, on the same stream if that was measured (POST does), and on their own tests.
+    """Show versions side by side, on the same stream if that was measured (as by POST), and on their own tests.
 
     ``?v=1&v=2`` chooses the curves, ``?before=1&after=2`` the two versions whose changes are listed.
     """
@@ -164,7 +164,7 @@ def compare(request: HttpRequest, detector_id: int) -> HttpResponse:
     comparison, outdated = services.comparison_of(versions)
     together = results.same_stream(comparison, versions) if comparison else []
     rows = results.reports(versions)
-    # The curves show the common stream, if there is one.
+    # The curves are those on the common stream, if there is one.
     reports = {row["version"]: results.as_report(comparison, row["found"]) for row in together if comparison}
     for row in rows:
         row["curve"] = reports.get(row["version"]) if reports else row["report"]
@@ -223,7 +223,7 @@ def use(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
 
 @require_safe
 def bundle(request: HttpRequest, detector_id: int, number: int) -> FileResponse:
-    """Download the bundle; with ``?fa_per_day=X`` that rate is its default."""
+    """Download the bundle; with ``?fa_per_day=X``, that rate is its default."""
     return version_files.bundle_response(
         services.version_of(signed_in(request), detector_id, number), version_files.asked_rate(request)
     )
@@ -240,7 +240,7 @@ def file(request: HttpRequest, detector_id: int, number: int, name: str) -> File
 
 
 def _translated_report(version: Version, language: str) -> str | None:
-    """Return the report as a page in a language; None in English, as stored, or if its figures are gone."""
+    """Return the report as a page in a language; None for English, which is stored, or if its figures are missing."""
     from pipeline.training.measuring.report import html_report
 
     if language == "en":
@@ -253,7 +253,7 @@ def _translated_report(version: Version, language: str) -> str | None:
 
 @require_POST
 def delete(request: HttpRequest, detector_id: int) -> HttpResponse:
-    """Delete a detector, its versions and their folders. Its clips stay, and a running training continues."""
+    """Delete a detector, its versions and their folders. Its clips remain, and a running training continues."""
     services.remove_detector(detector=services.detector_of(signed_in(request), detector_id, owned))
     return redirect("home")
 

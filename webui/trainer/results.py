@@ -30,22 +30,22 @@ from webui.translation import shown
 
 Report = Mapping[str, Any]
 
-CLIPS_TO_PLAY = 3  # of each confusable
-HIGHEST_ALARMS = 20.0  # an hour, which the plot shows at least
-CURVES_COMPARED = 6  # more lines in one plot cannot be distinguished
+CLIPS_TO_PLAY = 3  # clips per confusable
+HIGHEST_ALARMS = 20.0  # minimum upper end of the plot, per hour
+CURVES_COMPARED = 6  # maximum, because more lines in one plot cannot be distinguished
 CONDITIONS = ("all", "clean", "noisy")
 
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A setting of the dial, with its figures.
+    """A setting of the threshold dial, with its figures.
 
     Attributes:
-      rate: false alarms a day that it is set for, as in an address ("12").
-      missed: by condition.
-      count: false alarms in the test.
-      similar: confusable phrases accepted.
-      x, y: its place on the plot: false alarms an hour, and share missed by condition.
+      rate: false alarms per day that it is set for, as in a URL ("12").
+      missed: miss rate by condition.
+      count: number of false alarms in the test.
+      similar: fraction of confusable phrases accepted.
+      x, y: its position on the plot: false alarms per hour, and miss rate by condition.
     """
 
     rate: str
@@ -62,9 +62,9 @@ class OperatingPoint:
 
 
 def verdict(version: Version, report: Report, winner: Version | None = None) -> dict[str, str]:
-    """Return ``sentence``, ``advice``, ``colour`` and the ``next`` step (address and words) for a version.
+    """Return ``sentence``, ``advice``, ``colour`` and the ``next`` step (URL and label) for a version.
 
-    If it lost to ``winner``, the sentence says so, and ``own`` is the verdict of its own test.
+    If ``winner`` was better, the sentence states this, and ``own`` is the verdict of its own test.
     """
     judgement, detector = verdict_of(report), version.detector
     phrase = {"phrase": detector.phrase, "language": detector.language}
@@ -89,12 +89,12 @@ def verdict(version: Version, report: Report, winner: Version | None = None) -> 
 
 
 def retrain_address(version: Version, report: Report, effort: str) -> str:
-    """Return the address of the form for another training of the phrase, with the same devices."""
+    """Return the URL of the form for another training of the phrase, with the same devices."""
     return f"{reverse('trainer:new')}?{retrain_query(version, report, effort=effort)}"
 
 
 def retrain_query(version: Version, report: Report, **more: str) -> str:
-    """Return the query that fills that form as it was for this version."""
+    """Return the query that fills in that form as for this version."""
     detector = version.detector
     asked = {"phrase": detector.phrase, "language": detector.language, **more}
     return urlencode({**asked, "targets": sorted(_chosen(version, report))}, doseq=True)
@@ -107,7 +107,7 @@ def _chosen(version: Version, report: Report) -> set[str]:
 def winner_over(
     version: Version, report: Report, versions: Sequence[Version], together: Sequence[Mapping[str, Any]]
 ) -> Version | None:
-    """Return the version that beat this one on the same streams; None if none did.
+    """Return the version that was better than this one on the same streams, or None.
 
     With the figures ``together`` (:func:`same_stream`), a version is compared with the one in use, and the one in use
     with all others. Without them, the comparison of its own run with its predecessor decides.
@@ -127,7 +127,7 @@ def winner_over(
 
 
 def expected(report: Report) -> Figure | None:
-    """Return the expected misses of real people, close and quiet; None if the verdict has no prediction."""
+    """Return the expected miss rate of real people, close and in quiet; None if the verdict has no prediction."""
     quiet, noisy = (report["summary"][f"miss_rate_{condition}"] for condition in ("clean", "noisy"))
     if not predicts_people(report) or quiet["value"] is None or noisy["value"] is None:
         return None
@@ -160,7 +160,7 @@ def _operating_point(report: Report, row: Mapping[str, Any]) -> OperatingPoint:
 
 
 def shipped_with(report: Report, points: Sequence[OperatingPoint]) -> OperatingPoint:
-    """Return the point whose threshold is the bundle's default; of equal ones, that of the default rate."""
+    """Return the point whose threshold is the bundle's default (of equal ones, the one of the default rate)."""
     rows = sorted(report["thresholds"], key=lambda row: row["fa_per_day"])
     default = float(report["summary"]["threshold"])
     away = [(abs(row["threshold"] - default), row["fa_per_day"] != DEFAULT_FA_PER_DAY) for row in rows]
@@ -185,7 +185,7 @@ def _in_words(point: OperatingPoint, fa_per_day: float, hours: float) -> dict[st
     rates = {"rate": number_format(point.rate), "hour": number_format(f"{fa_per_day / 24:.2g}")}
     names = {**rates, "threshold": point.threshold, "n": point.count, "similar": point.similar.value}
     figures = {"alarms": point.alarms.value, "interval": point.alarms.interval, "hours": number(hours)}
-    # ngettext takes whole numbers; a rate such as 0.5 has the plural form
+    # ngettext requires integers; a rate such as 0.5 has the plural form
     many = 1 if fa_per_day == 1 else 2
     setting = (
         ngettext(
@@ -215,7 +215,7 @@ def _in_words(point: OperatingPoint, fa_per_day: float, hours: float) -> dict[st
 
 
 def plot(curves: Iterable[tuple[str, str, Report, str]], points: Sequence[OperatingPoint] = ()) -> dict[str, Any]:
-    """Return the data of ``det.js``: each curve (class, label, report, condition), and the points of the dial."""
+    """Return the data for ``det.js``: each curve (class, label, report, condition), and the points of the dial."""
     drawn = []
     top = lowest = 0.0
     for kind, label, report, condition in curves:
@@ -227,7 +227,7 @@ def plot(curves: Iterable[tuple[str, str, Report, str]], points: Sequence[Operat
     return {
         "curves": drawn,
         "top": min(1.0, max(0.1, math.ceil(10 * top) / 10)),
-        "lowest": lowest,  # the rate [1/h] of one false alarm in the test; below it there are none
+        "lowest": lowest,  # the rate [1/h] of one false alarm in the test; lower rates have none
         "most": max(HIGHEST_ALARMS, 10 * lowest, *(1.2 * point.x for point in points)),
         "points": [asdict(point) for point in points],
         "words": {"x": _("False alarms per hour in the test"), "y": _("Missed"), "none": _("none")},
@@ -235,7 +235,7 @@ def plot(curves: Iterable[tuple[str, str, Report, str]], points: Sequence[Operat
 
 
 def confusables(report: Report, data: Path) -> list[dict[str, Any]]:
-    """Return the confusables that fooled it, each with some of its clips in the library under ``data``."""
+    """Return the confusables that triggered it, each with some of its clips in the library under ``data``."""
     worst = report["results"]["confusables"]["worst"]
     clips: dict[str, list[Any]] = {}
     if worst and library_exists(data):
@@ -251,7 +251,7 @@ def speakers(report: Report) -> list[dict[str, Any]]:
 
 
 def corpora(report: Report) -> dict[str, str]:
-    """Return the licences of the corpora behind the shipped weights and the negative set."""
+    """Return the licences of the corpora from which the shipped weights and the negative set were made."""
     parts = [report.get(part, {}).get("licences", {}) for part in ("backbone", "negative_set")]
     return dict(sorted({name: licence for part in parts for name, licence in part.items()}.items()))
 
@@ -262,7 +262,7 @@ def parity(report: Report) -> list[tuple[str, str]]:
 
 
 def reports(versions: Iterable[Version]) -> list[dict[str, Any]]:
-    """Return each version with its ``report``, None if the file is gone."""
+    """Return each version with its ``report``, None if the file is missing."""
     rows: list[dict[str, Any]] = []
     for version in versions:
         try:
@@ -281,7 +281,7 @@ def same_stream(comparison: Report, versions: Sequence[Version]) -> list[dict[st
 def changes(before: Version, after: Version) -> list[dict[str, str]]:
     """Return the differences in how two versions were made: ``what``, ``before``, ``after``, as displayed.
 
-    Raises HarkError if a report is gone.
+    Raises HarkError if a report is missing.
     """
     old, new = _settings_of(before), _settings_of(after)
     rows = [
@@ -310,7 +310,7 @@ def changed_figures(before: Report, after: Report) -> list[dict[str, Any]]:
 
 
 def _settings_of(version: Version) -> dict[str, str]:
-    """Describe by name how a version was made, without what it lacks."""
+    """Describe how a version was made, by name, without missing values."""
     report = version.report()
     backbone, verifier, compared = (report.get(part) or {} for part in ("backbone", "verifier", "compared"))
     anti_keywords = report["model"].get("anti_keywords", ())
@@ -332,7 +332,7 @@ def _settings_of(version: Version) -> dict[str, str]:
 
 
 def _clip_ids(version: Version) -> set[str] | None:
-    """Return the ids of the clips of a version's run; None if its table is gone."""
+    """Return the ids of the clips of a version's run; None if its table is missing."""
     try:
         with dataset_table(version).open(encoding="utf-8", newline="") as table:
             return {row["clip_id"] for row in csv.DictReader(table)}
@@ -341,7 +341,7 @@ def _clip_ids(version: Version) -> set[str] | None:
 
 
 def as_report(comparison: Report, figures: Report) -> dict[str, Any]:
-    """Return as much of a report as :func:`plot` needs, from a version's figures in a comparison."""
+    """Return the parts of a report that :func:`plot` needs, from a version's figures in a comparison."""
     hours = comparison["stream"]["hours"]
     return {"results": {"hours": hours, "det": {"all": figures["det"]}, "at_thresholds": [figures]}}
 
@@ -349,7 +349,7 @@ def as_report(comparison: Report, figures: Report) -> dict[str, Any]:
 def targets(version: Version, report: Report, address: str) -> list[dict[str, Any]]:
     """Return a row for each device that a version runs on, chosen ones first.
 
-    ``address``: that of its files for devices; "" if they are not served.
+    ``address`` is the URL of its files for devices; "" if they are not served.
     """
     sizes = sizes_in_bundle(version)
     chosen = _chosen(version, report)
@@ -376,7 +376,7 @@ def targets(version: Version, report: Report, address: str) -> list[dict[str, An
 
 
 def _device_summary(about: Mapping[str, Any] | None) -> str:
-    """Describe the quality of a device's own detector; "" if the device takes the usual one."""
+    """Describe the quality of a device's own detector; "" if the device uses the main one."""
     if about is None:
         return ""
     missed = [about[name]["value"] for name in ("miss_rate_clean", "miss_rate_noisy")]
@@ -396,7 +396,7 @@ def _device_summary(about: Mapping[str, Any] | None) -> str:
 
 
 def qr_code(address: str) -> str:
-    """Return an address as a QR code in SVG, black on white whatever the page's colours."""
+    """Return a URL as a QR code in SVG, black on white regardless of the page's colours."""
     import segno
 
     return mark_safe(segno.make(address, micro=False).svg_inline(scale=4, light="#fff"))

@@ -1,4 +1,4 @@
-"""From a phrase to a version of its detector, for the pages and the API."""
+"""Operations from a phrase to a version of its detector, for the pages and the API."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from webui.transactions import serialized
 
 log = logging.getLogger(__name__)
 
-TRAINING_KINDS = ("train", "retrain")  # of jobs that make a version
+TRAINING_KINDS = ("train", "retrain")  # kinds of jobs that make a version
 
 
 def configuration(**choices: Any) -> RunConfig:
@@ -51,24 +51,24 @@ def as_spec(config: RunConfig) -> dict[str, Any]:
 
 
 def only_trained() -> str:
-    """Return why phrases of some languages cannot be tried without training."""
+    """Return the reason why phrases of some languages cannot be tried without training."""
     return _("Without training, Hark detects English phrases only.")
 
 
 def detector_of(user: User, detector_id: int, who: Callable[..., Detector] = visible) -> Detector:
-    """Return a detector that the user may see, or as ``who`` of :func:`version_of`."""
+    """Return a detector that the user may see, change or own (``who``), as :func:`version_of`."""
     return who(Detector.objects.select_related("user", "organization"), user, id=detector_id)
 
 
 def version_of(user: User, detector_id: int, number: int, who: Callable[..., Version] = visible) -> Version:
     """Return a version that the user may see, change or own (``who``). Raises Http404, or StatusError (403)."""
     versions = Version.objects.select_related("detector__user", "detector__organization", "job")
-    # detector__id, not detector_id: for a number too large for the database Django finds nothing there, but fails here.
+    # detector__id, not detector_id, because the latter fails for a number too large for the database.
     return who(versions, user, detector__id=detector_id, number=number)
 
 
 def served_version(*, detector_id: int, number: int, key: str) -> Version:
-    """Return the version whose files for devices the key opens. Raises Http404 if there is none."""
+    """Return the version to whose files for devices the key gives access. Raises Http404 if there is none."""
     versions = Version.objects.select_related("detector__user")
     version = versions.filter(detector__id=detector_id, number=number, detector__user__is_active=True).first()
     if version is None or not version.opens_with(key):
@@ -86,7 +86,7 @@ def serve(*, version: Version, to: Version.Served) -> None:
 
 
 def renew_link(*, version: Version) -> None:
-    """Replace the token for devices: the previous address stops working."""
+    """Replace the token for devices; the previous URL stops working."""
     Version.objects.filter(pk=version.pk).update(link_number=F("link_number") + 1)
     record(Action.DEVICE_ADDRESS, what=_numbers(version) + ": new", about=version.detector.user)
 
@@ -102,7 +102,7 @@ def plan(*, user: User, config: RunConfig, targets: Sequence[str] = ()) -> Job:
 
 
 def train(*, user: User, config: RunConfig, install_voices: bool = False, targets: Sequence[str] = ()) -> Job:
-    """Queue a training; ``install_voices``: for the owner, first install missing neural voices."""
+    """Queue a training; with ``install_voices``, the owner's job first installs missing neural voices."""
     installs = install_voices and user.is_owner and bool(voices_to_install(config))
     spec = {**as_spec(config), "install_voices": installs, "targets": list(targets)}
     return jobs.submit(user=user, kind="train", title=config.phrase, spec=spec)
@@ -115,22 +115,22 @@ def active_training(plan: Job) -> Job | None:
 
 
 def retrain(*, version: Version) -> Job:
-    """Queue a job that makes the next version from this one and what was marked."""
+    """Queue a job that trains the next version from this one and the marked clips."""
     detector, run = version.detector, Path(version.folder).name
-    config = config_of_run(user_data(detector.user) / "jobs" / run)  # its devices, too, whose stage is listed
+    config = config_of_run(user_data(detector.user) / "jobs" / run)  # includes its devices, whose stage is listed
     spec = as_spec(config) if config is not None else {}
     return _submit(detector, "retrain", {**spec, "phrase": detector.phrase, "language": detector.language, "run": run})
 
 
 def _submit(detector: Detector, kind: str, spec: dict[str, Any]) -> Job:
-    """Queue a job about a detector, shared as it is now: it may have been withdrawn since the request began."""
+    """Queue a job on a detector, shared as it is now, because it may have been withdrawn since the request began."""
     with serialized():
         organization = Detector.objects.filter(pk=detector.pk).values_list("organization", flat=True).first()
         return jobs.submit(user=detector.user, kind=kind, title=detector.phrase, spec=spec, organization=organization)
 
 
 def runs_to_compare(versions: Sequence[Version]) -> list[str]:
-    """Return the compared runs of the versions (all of a detector, newest first), including the one in use."""
+    """Return the runs of a detector's versions (newest first) to compare, including the one in use."""
     from pipeline.training.measuring.comparison import MOST_VERSIONS
 
     chosen = list(versions[:MOST_VERSIONS])
@@ -159,9 +159,9 @@ def _submit_comparison(detector: Detector, versions: Sequence[Version], **more: 
 
 
 def compared(job: Job) -> None:
-    """Apply a finished comparison: if it decides about a new version that is better, use that one.
+    """Apply a finished comparison: use a new version if the comparison shows that it is better.
 
-    Called within the job's transaction.
+    It is called in the job's transaction.
     """
     from pipeline.training.measuring.comparison import is_better
 
@@ -185,7 +185,7 @@ def use(*, version: Version) -> None:
 
 
 def comparison_of(versions: Sequence[Version]) -> tuple[dict[str, Any] | None, bool]:
-    """Return the newest comparison of all versions (newest first), and whether a new one would compare others."""
+    """Return the newest comparison of the versions (newest first), and whether a new one would compare others."""
     from pipeline.training.measuring.comparison import COMPARISON
 
     for version in versions:
@@ -204,7 +204,7 @@ def active_comparison(detector: Detector) -> Job | None:
 
 
 def trained(job: Job) -> None:
-    """Make the bundle of a finished training the newest version. Called within the job's transaction."""
+    """Make the bundle of a finished training the newest version. Called in the job's transaction."""
     assert job.result is not None
     config = run_config(job.spec)
     new = _new_version(job.user, job.result, config.phrase, config.language, job)
@@ -230,9 +230,9 @@ def in_use(detectors: Iterable[Detector]) -> dict[int, Version]:
 
 
 def adopt_runs() -> int:
-    """Make versions of the owner's trainings on the command line; return how many.
+    """Create versions from the owner's trainings on the command line; return their number.
 
-    Called every few seconds by ``./hark serve``. Runs of the portal's own jobs become versions when the job is done.
+    ``./hark serve`` calls it every few seconds. Runs of the portal's jobs become versions when the job is done.
     """
     owner = User.objects.filter(is_owner=True).first()
     if owner is None or Job.objects.filter(user=owner, kind__in=TRAINING_KINDS, state__in=Job.GOING).exists():
@@ -254,16 +254,16 @@ def adopt_runs() -> int:
                     newest[new.detector_id] = new, result
                 adopted += 1
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue  # moved, deleted or truncated: not a version
+            continue  # moved, deleted or truncated, so not a version
     for new, result in newest.values():
         _decide(new, result)
     return adopted
 
 
 def _new_version(user: User, result: dict[str, Any], phrase: str, language: str, job: Job | None) -> Version | None:
-    """Make the version of a result; None if it existed already."""
+    """Create the version of a result; return None if it already exists."""
     bundle = Path(result["bundle"])
-    folder = f"models/{bundle.parent.name}"  # relative, since the path is that on the machine that trained
+    folder = f"models/{bundle.parent.name}"  # relative, because the path is that on the machine that trained
     with serialized():
         detector, _new = Detector.objects.get_or_create(user=user, phrase=phrase, language=language)
         if detector.versions.filter(folder=folder).update(job=job):
@@ -294,12 +294,12 @@ def _decide(new: Version, result: dict[str, Any]) -> None:
         return
     try:
         _submit_comparison(new.detector, list(new.detector.versions.all()), decides=new.number)
-    except HarkError as error:  # too many jobs: its page says that it was not compared
+    except HarkError as error:  # too many jobs; the version's page shows that it was not compared
         log.warning("version %s is not compared: %s", new, error)
 
 
 def remove_detector(*, detector: Detector) -> None:
-    """Delete a detector, its versions and their folders. Its clips stay, and a running training continues.
+    """Delete a detector, its versions and their folders. Its clips remain, and a running training continues.
 
     Raises HarkError if its files cannot be removed.
     """
@@ -331,7 +331,7 @@ def _remove(folders: Iterable[Path], user: User) -> None:
     data = user_data(user)
     models = (data / "models").resolve()
     for folder in folders:
-        # Only a run's own folders, whatever the database says; first the one that adopt_runs would find again.
+        # Only a run's own folders, regardless of the database; first the one that adopt_runs would find again.
         if folder.resolve().parent == models:
             with storing("removing the detector's files"):
                 for path in (data / "jobs" / folder.name, folder):

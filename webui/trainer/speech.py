@@ -1,4 +1,4 @@
-"""Speech engines, their voices and languages, what the owner adds to them, and synthesis of texts of any length."""
+"""Speech engines, their voices and languages, additions by the owner, and synthesis of texts of any length."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from webui.accounts.models import User
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
 
-LONGEST_PIECE = 250  # characters of a request to an engine
-PAUSE_S = 0.2  # between pieces
+LONGEST_PIECE = 250  # characters per request to an engine
+PAUSE_S = 0.2  # seconds between parts
 
 
 def free_engines(language: str, user: User) -> list[str]:
     """Return the engines that a run in the portal may use: ready, free, and with voices of the language.
 
-    ``splice`` speaks with the people of the owner's library here, so it is the owner's alone.
+    Here, ``splice`` uses the voices of people in the owner's library, so only the owner may use it.
     """
     return [name for name, engine in ready_engines(user).items() if engine.voices(language)]
 
 
 def ready_engines(user: User) -> dict[str, Engine]:
-    """Return the ready engines that a run in the portal may use, by name, whatever they speak."""
+    """Return the ready engines that a run in the portal may use, by name, in any language."""
     return {
         name: engine
         for name, engine in engines().items()
@@ -51,7 +51,7 @@ def ready_engines(user: User) -> dict[str, Engine]:
 
 
 def voice_for(user: User, language: str) -> tuple[str, str] | None:
-    """Return the engine and voice that speak answers in a language; None without one."""
+    """Return the engine and voice for spoken answers in a language, or None."""
     for engine in sorted(ready_engines(user).values(), key=lambda engine: (engine.answering_order, engine.name)):
         voices = [voice.name for voice in engine.voices(language)] if engine.name != SPLICE else []
         if voices:
@@ -60,14 +60,14 @@ def voice_for(user: User, language: str) -> tuple[str, str] | None:
 
 
 def all_engines(language: str) -> list[tuple[Engine, Readiness, list[Voice]]]:
-    """List every speech engine, its readiness, and its voices of the language; ready ones first."""
+    """List all speech engines with readiness and voices of the language; ready ones first."""
     readiness = [(engine, engine.available()) for engine in engines().values()]
     rows = [(engine, ready, engine.voices(language) if ready.ok else []) for engine, ready in readiness]
     return sorted(rows, key=lambda row: (not row[1].ok, row[0].name))
 
 
 def trainable(languages: Iterable[str]) -> list[tuple[str, str]]:
-    """Return code and name of the languages for training here: English, then by name.
+    """Return codes and names of the languages for training here: English, then by name.
 
     Of the spoken languages these are the ones with a vocabulary for sentences around the phrase.
     """
@@ -76,7 +76,7 @@ def trainable(languages: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def nearest_language(wanted: str, offered: Collection[str]) -> str:
-    """Return the offered language that is meant: "en-gb" is "en", and "zh" is "cmn" to espeak-ng."""
+    """Return the offered language that matches: "en-gb" is "en", and "zh" is "cmn" in espeak-ng."""
     base = base_language(wanted)
     if base in offered:
         return base
@@ -89,7 +89,7 @@ def nearest_language(wanted: str, offered: Collection[str]) -> str:
 
 def language_name(code: str) -> str:
     """Return a language's name in the reader's language."""
-    if code == "cmn":  # Django knows its two scripts, not the language
+    if code == "cmn":  # Django has names of its two scripts, but not of the language
         return _("Mandarin Chinese")
     try:
         return str(get_language_info(code)["name_translated"])
@@ -122,7 +122,7 @@ def pull_model(*, user: User, kind: str, size: str) -> Job:
 
 
 def speak(*, user: User, engine: str, voice: str, text: str, language: str) -> bytes:
-    """Synthesize a text as a WAV file, except with paid engines. Raises Http404: no such voice; HarkError: failure."""
+    """Synthesize a text as a WAV file, except with paid engines. Raises Http404 for an unknown voice, HarkError."""
     speaker = engine_named(engine)
     match = next((v for v in speaker.voices(language) if v.name == voice), None)
     if match is None or not text.strip() or engine not in free_engines(language, user):
@@ -152,7 +152,7 @@ def spoken(engine: Engine, voice: Voice, text: str) -> bytes:
 
 
 def _pieces(text: str) -> list[str]:
-    """Split a text into sentences, long ones further; pieces without letters or digits are left out."""
+    """Split a text into sentences, and long ones further; omit parts without letters or digits."""
     sentences = re.split(r"(?<=[.!?;:…])\s+|\n+", text)
     pieces = [piece for sentence in sentences for piece in textwrap.wrap(sentence, LONGEST_PIECE)]
     return [piece for piece in pieces if any(character.isalnum() for character in piece)]

@@ -1,4 +1,4 @@
-"""Addresses of detectors, from the phrase to the download."""
+"""URLs of detectors, from the phrase to the download."""
 
 from __future__ import annotations
 

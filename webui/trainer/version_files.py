@@ -24,9 +24,9 @@ from webui.http.errors import StatusError
 from webui.trainer.models import Version
 
 DATASET = "dataset.jsonl"
-IN_MEMORY = 16_000_000  # bytes of a bundle in memory; a larger one is made on disk
+IN_MEMORY = 16_000_000  # bytes of a bundle in memory; a larger one is created on disk
 
-# Downloads beside the bundle, with descriptions.
+# Downloads other than the bundle, with descriptions.
 FILES = {
     "model.onnx": gettext_lazy("for onnxruntime: raw audio in, scores out"),
     "model.int8.onnx": gettext_lazy("the same with 8-bit weights: small, not faster"),
@@ -58,7 +58,7 @@ def downloads(version: Version) -> list[dict[str, Any]]:
     for name, words in FILES.items():
         path = dataset_table(version) if name == DATASET else version.path / name
         if path.is_file():
-            size = None if name == DATASET else path.stat().st_size  # made on demand
+            size = None if name == DATASET else path.stat().st_size  # created on demand
         elif name in sizes:
             size = sizes[name]
         else:
@@ -68,7 +68,7 @@ def downloads(version: Version) -> list[dict[str, Any]]:
 
 
 def bundle_size(version: Version) -> int | None:
-    """Return the bytes of the bundle; None if it is gone."""
+    """Return the bytes of the bundle; None if it is missing."""
     try:
         return version.bundle_path.stat().st_size
     except OSError:
@@ -76,7 +76,7 @@ def bundle_size(version: Version) -> int | None:
 
 
 def sizes_in_bundle(version: Version) -> dict[str, int]:
-    """Return the bytes of each file in the bundle; none if it is gone."""
+    """Return the bytes of each file in the bundle; none if it is missing."""
     try:
         with zipfile.ZipFile(version.bundle_path) as archive:
             return {entry.filename: entry.file_size for entry in archive.infolist()}
@@ -87,7 +87,7 @@ def sizes_in_bundle(version: Version) -> dict[str, int]:
 def device_file(version: Version, name: str) -> DeviceFile:
     """Return a manifest or model for a device by its name in the bundle.
 
-    Raises Http404 for another name, StatusError (410) if the bundle is gone or damaged.
+    Raises Http404 for another name, and StatusError (410) if the bundle is missing or damaged.
     """
     path = version.bundle_path
     try:
@@ -112,7 +112,7 @@ def _gone(name: str) -> StatusError:
 
 
 def file_response(version: Version, name: str, reader: User) -> FileResponse:
-    """Return one of :data:`FILES` as a download: an opened report would run under this site's origin.
+    """Return one of :data:`FILES` as a download, because an opened report would run under this site's origin.
 
     Raises Http404 for another name, StatusError (410) if it is neither in the folder nor in the bundle.
     """
@@ -133,7 +133,7 @@ def file_response(version: Version, name: str, reader: User) -> FileResponse:
 
 
 def asked_rate(request: HttpRequest) -> float | None:
-    """Return ``?fa_per_day=`` of an address; None without one. Raises HarkError if it is not a number."""
+    """Return ``?fa_per_day=`` of a URL; None without one. Raises HarkError if it is not a number."""
     asked = request.GET.get("fa_per_day")
     if asked is None:
         return None
@@ -146,7 +146,7 @@ def asked_rate(request: HttpRequest) -> float | None:
 
 
 def bundle_response(version: Version, fa_per_day: float | None) -> FileResponse:
-    """Return the bundle as a download, with ``fa_per_day`` as its default rate. Raises StatusError if it is gone."""
+    """Return the bundle as a download, with ``fa_per_day`` as its default rate. Raises StatusError if missing."""
     path, name = bundle_file(version), version.bundle
     file: IO[bytes]
     if fa_per_day is None:
@@ -166,7 +166,7 @@ def bundle_response(version: Version, fa_per_day: float | None) -> FileResponse:
 
 
 def bundle_file(version: Version) -> Path:
-    """Return the bundle's path. Raises StatusError if it is gone."""
+    """Return the bundle's path. Raises StatusError if it is missing."""
     path = version.bundle_path
     if not path.is_file():
         raise _gone(version.bundle)
@@ -176,8 +176,8 @@ def bundle_file(version: Version) -> Path:
 def dataset_manifest(version: Version, reader: User) -> bytes:
     """Return the clips of a version's training and test as JSON lines in the format of NVIDIA NeMo.
 
-    Paths are relative to the user's data folder, where the file belongs. Other readers, who share the detector, get
-    neither text nor speaker of people's clips. Raises StatusError if the run's table is gone.
+    Paths are relative to the user's data folder, where the file belongs. Other readers, with whom the detector is
+    shared, do not get text and speaker of people's clips. Raises StatusError if the run's table is missing.
     """
     try:
         with dataset_table(version).open(encoding="utf-8", newline="") as table:
@@ -208,5 +208,5 @@ def dataset_manifest(version: Version, reader: User) -> bytes:
 
 
 def dataset_table(version: Version) -> Path:
-    """Return the run's table of clips: a run has folders of the same name under ``jobs/`` and ``models/``."""
+    """Return the run's table of clips; a run has folders of the same name under ``jobs/`` and ``models/``."""
     return version.path.parents[1] / "jobs" / version.path.name / "clips.csv"

@@ -33,13 +33,13 @@ from webui.trainer.models import Detector
 from webui.translation import shown
 
 SAMPLES = 12  # clips on the page of a run
-LONGEST_SPOKEN = 200  # letters of a spoken example
+LONGEST_SPOKEN = 200  # characters of a spoken example
 SEVERITY = {"good": ("good", "✓"), "caution": ("warning", "!"), "warning": ("bad", "✗")}  # as on the command line
 
 
 def new(request: HttpRequest) -> HttpResponse:
     """Ask for phrase, language and effort; POST makes a plan."""
-    asked = request.POST or request.GET  # a phrase may come with the address, chosen in a transcript
+    asked = request.POST or request.GET  # a phrase chosen in a transcript comes with the URL
     ready = speech.ready_engines(signed_in(request))
     spoken = {name: {base_language(tag) for tag in engine.languages()} for name, engine in ready.items()}
     languages = speech.trainable(set().union(*spoken.values()))
@@ -94,7 +94,7 @@ def advice(request: HttpRequest) -> HttpResponse:
 
 
 def _spoken_at(request: HttpRequest, phrase: str, language: str) -> str:
-    """Return the address of the phrase spoken by the best voice; "" if nothing here speaks the language."""
+    """Return the URL of the phrase spoken by the best voice; "" if no engine here speaks the language."""
     if (engine_and_voice := speech.voice_for(signed_in(request), language)) is None:
         return ""
     asked = {"engine": engine_and_voice[0], "voice": engine_and_voice[1], "text": phrase, "language": language}
@@ -103,11 +103,11 @@ def _spoken_at(request: HttpRequest, phrase: str, language: str) -> str:
 
 @require_GET
 def plan(request: HttpRequest, job_id: UUID) -> HttpResponse:
-    """Show the plan with its options and Start, or wait for it."""
+    """Show the plan with its options and the start button, or wait for it."""
     job = owned(Job.objects.all(), signed_in(request), id=job_id, kind="plan")
     if job.is_going:
         return render(request, "trainer/planning.html", {"job": job})
-    if request.headers.get("HX-Request"):  # the waiting page, which may go on now
+    if request.headers.get("HX-Request"):  # the waiting page, which may now continue
         return HttpResponse(headers={"HX-Refresh": "true"})
     plan = job.result or {}
     context = {
@@ -175,7 +175,7 @@ def speak(request: HttpRequest) -> FileResponse:
 
 @require_GET
 def samples(request: HttpRequest, job_id: UUID) -> HttpResponse:
-    """Show clips that the run has made so far, for listening (a fragment)."""
+    """Show clips that the run has made so far, for playback (a fragment)."""
     job = owned(Job.objects.all(), signed_in(request), id=job_id, kind="train")
     return render(request, "trainer/samples.html", {"clips": services.clips_of_run(job, SAMPLES)})
 

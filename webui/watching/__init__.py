@@ -1,1 +1,1 @@
-"""Logs, traces, figures and checks: for programs that watch the portal."""
+"""Monitoring: logs, traces, metrics and checks for programs."""

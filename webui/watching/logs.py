@@ -56,7 +56,7 @@ class JsonLines(logging.Formatter):
 
 
 class NoAddress(logging.Filter):
-    """Names the view instead of the address in what Django logs about a request."""
+    """Replaces the URL by the view's name in Django's logs of requests."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         request = getattr(record, "request", None)
@@ -66,11 +66,11 @@ class NoAddress(logging.Filter):
 
 
 class RequestIds(Middleware):
-    """Gives a request the id from its proxy or a new one, which the answer repeats."""
+    """Gives a request the id from its proxy or a new one, which the response repeats."""
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         given = request.headers.get(HEADER, "")
-        # Not reset: Django logs about the answer afterwards, and the next request sets its own.
+        # Not reset, because Django logs about the response afterwards, and the next request sets its own.
         request_id.set(given if _USABLE.fullmatch(given) else uuid4().hex)
         began = time.perf_counter()
         response = self.get_response(request)

@@ -1,7 +1,7 @@
-"""Metrics for Prometheus: the requests answered by this process, and the jobs of the whole installation.
+"""Metrics for Prometheus: the requests handled by this process, and the jobs of the whole installation.
 
 Requests are counted here; everything else is read from the database and the disk at each scrape, so that all processes
-report the same. Figures are sums over all users, without names.
+report the same values. Values are sums over all users, without names.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Installation(Collector):
 
 class Disk(Collector):
     def collect(self) -> Iterator[Metric]:
-        """Report the disk's size and free space; nothing if the folder is gone."""
+        """Report the disk's size and free space; nothing if the folder is missing."""
         try:
             usage = shutil.disk_usage(settings.DATA)
         except OSError:

@@ -1,6 +1,6 @@
 """Health checks and metrics for monitoring: ``/live``, ``/ready`` and ``/metrics``.
 
-The addresses of earlier systems below ``/api/v1/`` return the same.
+The endpoints of earlier systems below ``/api/v1/`` return the same.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ log = logging.getLogger(__name__)
 
 OK = "ok"
 ASKED_BY_ADDRESS = frozenset(("/live", "/ready", "/metrics"))
-LEAST_FREE = 500_000_000  # bytes on the data folder's disk, below which jobs may run out of space
-PATIENCE_MS = 3000  # for another process that is writing to the database; monitors wait little longer
-PROBE = "ready"  # the row that tests whether the database can be written
-_PROBE_BYTES = 4096  # of the file that tests whether the data folder can be written
+LEAST_FREE = 500_000_000  # bytes on the data folder's disk below which jobs may run out of space
+PATIENCE_MS = 3000  # wait for another process that is writing to the database; monitors wait only slightly longer
+PROBE = "ready"  # row that tests whether the database can be written
+_PROBE_BYTES = 4096  # size of the file that tests whether the data folder can be written
 
 
 class AnyName(Middleware):
-    """Lets monitors reach each web server by its own address, whatever HARK_ALLOWED_HOSTS is."""
+    """Lets monitors reach each web server by its own IP address, regardless of HARK_ALLOWED_HOSTS."""
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if request.path in ASKED_BY_ADDRESS:
@@ -135,13 +135,13 @@ def parts() -> dict[str, str]:
 
 @endpoint("GET")
 def live(request: HttpRequest) -> HttpResponse:
-    """Answer ``GET /live``: the process responds."""
+    """Handle ``GET /live``: the process responds."""
     return JsonResponse({"status": "alive"})
 
 
 @endpoint("GET")
 def ready(request: HttpRequest) -> HttpResponse:
-    """Answer ``GET /ready``: 200 if jobs are accepted and processed, else 503; each part has "ok" or the reason."""
+    """Handle ``GET /ready``: 200 if jobs are accepted and processed, else 503; each part has "ok" or the reason."""
     states = parts()
     good = all(states[name] == OK for name in NEEDED)
     content = {"status": "ready" if good else "not ready", **_shown(states)}
@@ -150,7 +150,7 @@ def ready(request: HttpRequest) -> HttpResponse:
 
 @endpoint("GET")
 def health(request: HttpRequest) -> HttpResponse:
-    """Answer ``GET /api/v1/health``: always 200; optional parts count too."""
+    """Handle ``GET /api/v1/health``: always 200; includes optional parts."""
     states = parts()
     good = all(state == OK for state in states.values())
     return JsonResponse({"status": "healthy" if good else "degraded", **_shown(states)})
@@ -162,7 +162,7 @@ def _shown(states: dict[str, str]) -> dict[str, dict[str, bool] | dict[str, str]
 
 @endpoint("GET")
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Answer ``GET /metrics``, for Prometheus with HARK_METRICS_TOKEN as a bearer token, and for the owner."""
+    """Handle ``GET /metrics``, for Prometheus with HARK_METRICS_TOKEN as a bearer token, and for the owner."""
     _check_may_watch(request)
     registry = _registry(Jobs(), Installation())
     registry.register(Disk())
@@ -191,14 +191,14 @@ def _check_may_watch(request: HttpRequest) -> None:
 
 @endpoint("GET")
 def open_metrics(request: HttpRequest) -> HttpResponse:
-    """Answer ``GET /api/v1/metrics``, an earlier system's address, with the requests of this process."""
+    """Handle ``GET /api/v1/metrics``, an earlier system's endpoint, with the requests of this process."""
     _check_may_watch(request)
     content = generate_latest(_registry(Jobs())) + generate_latest(REQUESTS)
     return HttpResponse(content, content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 def _registry(*figures: Collector) -> CollectorRegistry:
-    """Register the checks of the parts, and ``figures`` if the database can be used."""
+    """Register the checks of the parts, and ``figures`` if the database is usable."""
     registry = CollectorRegistry()
     gauge = Gauge("hark_check", "Whether a part is in order.", ("part",), registry=registry)
     states = parts()

@@ -1,11 +1,11 @@
 """Traces for OpenTelemetry, sent by OTLP over HTTP to OTEL_EXPORTER_OTLP_ENDPOINT.
 
 A request is a span, and so are a job and each of its stages; a job continues the trace of the request that submitted
-it. OpenTelemetry's other settings (OTEL_SERVICE_NAME, OTEL_TRACES_SAMPLER ...) work as documented. Without the endpoint
-nothing of it is imported.
+it. OpenTelemetry's other settings (OTEL_SERVICE_NAME, OTEL_TRACES_SAMPLER ...) work as documented. Without the
+endpoint, OpenTelemetry is not imported.
 
-A span names its view, not its address, which may hold a token. OpenTelemetry's package for Django would record
-addresses, so it is not used.
+A span names its view, not its URL, which may hold a token. OpenTelemetry's package for Django would record URLs, so it
+is not used.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def provider() -> TracerProvider:
 
 
 class TraceRequests(Middleware):
-    """Makes a span for each request, in the trace that the caller's ``traceparent`` names."""
+    """Creates a span for each request, in the trace that the caller's ``traceparent`` names."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         super().__init__(get_response)
@@ -80,7 +80,7 @@ class TraceRequests(Middleware):
 
 
 def current() -> str:
-    """Return the current trace context, for a job to continue; "" if nothing is traced."""
+    """Return the current trace context, for a job to continue; "" without tracing."""
     if not wanted():
         return ""
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator

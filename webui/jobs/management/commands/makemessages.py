@@ -15,13 +15,13 @@ SAYING = (
     "model",
     "phrase_augmentation",
     "pipeline",
-)  # packages beside webui/ with translatable messages
+)  # packages outside webui/ with translatable messages
 
 TEMPLATES = ("pipeline/training/measuring/report.html",)
 
 
 class Command(makemessages.Command):
-    """Run it in ``webui/``: ``manage.py makemessages -l de --no-location --no-wrap``."""
+    """The command; run it in ``webui/``: ``manage.py makemessages -l de --no-location --no-wrap``."""
 
     xgettext_options = makemessages.Command.xgettext_options + [
         *("--keyword=worded:1", "--keyword=worded:1,2"),
