@@ -145,13 +145,13 @@ def test_imports_go_one_way() -> None:
     assert not found, "\n".join(found)
 
 
-def test_no_modules_import_each_other() -> None:
+def test_modules_form_no_import_cycle() -> None:
     sources = product()
     imports = {module: {name for _, name in imported_modules(source, sources)} for module, source in sources.items()}
     assert not circles(imports)
 
 
-def test_nothing_imports_the_earlier_systems() -> None:
+def test_no_other_package_imports_webui_compatibility() -> None:
     room, sources = "webui.compatibility", product()  # webui.urls and the settings name it in a string
     others = [module for module in sources if not module.startswith(room)]
     assert not [
@@ -194,16 +194,16 @@ KNOWN = {
         ("webui.jobs.quota", "from webui.organizations import models, services", 1),
     ],
 )
-def test_the_import_rule_finds_what_it_should(module: str, source: str, count: int) -> None:
+def test_the_import_rule_finds_forbidden_imports(module: str, source: str, count: int) -> None:
     assert len(forbidden_imports(module, source, KNOWN)) == count
 
 
-def test_a_circle_is_found() -> None:
+def test_an_import_cycle_is_found() -> None:
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": {"e"}, "e": set(), "f": {"a"}}) == [{"a", "b", "c"}]
     assert not circles({"a": {"b", "c"}, "b": {"c"}, "c": set()})
 
 
-def test_the_run_time_needs_numpy_and_onnxruntime_only() -> None:
+def test_the_runtime_needs_only_numpy_and_onnxruntime() -> None:
     program = """
 import importlib, pkgutil, sys
 import model.runtime
@@ -214,7 +214,7 @@ print(*sorted({"torch", "django", "onnx", "pandas", "scipy", "matplotlib"} & set
     assert output_of(program) == ""
 
 
-def test_no_path_of_one_machine() -> None:
+def test_no_file_contains_a_machine_specific_path() -> None:
     found = []
     for path in repository_files():
         try:
@@ -229,7 +229,7 @@ def test_no_path_of_one_machine() -> None:
     assert not found, "\n".join(found)
 
 
-def test_no_large_file() -> None:
+def test_no_file_is_too_large() -> None:
     large = [
         f"{path.relative_to(REPOSITORY)}: {path.stat().st_size:,} bytes"
         for path in repository_files()
@@ -257,19 +257,19 @@ def run_tool(*arguments: str) -> None:
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
 
 
-def test_ruff_finds_nothing() -> None:
+def test_ruff_reports_no_problem() -> None:
     run_tool("ruff", "check", "--output-format=concise", ".")
 
 
-def test_the_formatting_is_ruffs() -> None:
+def test_files_are_formatted_by_ruff() -> None:
     run_tool("ruff", "format", "--check", ".")
 
 
-def test_no_odd_words() -> None:
+def test_codespell_reports_no_misspelling() -> None:
     run_tool("codespell_lib", *(str(path.relative_to(REPOSITORY)) for path in repository_files()))
 
 
-def test_mypy_finds_nothing() -> None:
+def test_mypy_reports_no_error() -> None:
     # By file, so that the environments of the engines (internals/venv) are not looked into.
     run_tool("mypy", *(str(path.relative_to(REPOSITORY)) for path in python_files()))
 
@@ -281,7 +281,7 @@ def architecture() -> tuple[list[list[str]], str]:
     return [row.split("|")[1:5] for row in table.splitlines() if row.startswith("| `")], page.replace(table, "")
 
 
-def test_the_map_names_every_folder_of_code_and_no_other() -> None:
+def test_the_map_lists_exactly_the_code_folders() -> None:
     folders = {path.relative_to(REPOSITORY).parent for path in python_files() if path.name != "__init__.py"}
     code = {f"{folder.as_posix()}/" for folder in folders if folder.parts}
     named = [name for row in architecture()[0] for name in re.findall(r"`([^`]+/)`", row[0])]

@@ -65,7 +65,7 @@ def accepted(*command: str, folder: Path = REPOSITORY) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_image_is_pinned_and_runs_as_nobody_in_particular() -> None:
+def test_the_image_is_pinned_and_runs_without_root() -> None:
     lines = (DEPLOY / "Dockerfile").read_text().splitlines()
     (python,) = [line.partition("=")[2] for line in lines if line.startswith("ARG PYTHON=")]
     assert PINNED.fullmatch(f"python:{python}")
@@ -86,7 +86,7 @@ def start_of_the_image() -> list[str]:
     return [*json.loads(entry), *json.loads(command)]
 
 
-def test_the_page_of_deploying_starts_what_the_image_starts() -> None:
+def test_the_deploying_page_has_the_images_start_command() -> None:
     page = (REPOSITORY / "docs" / "deploying.md").read_text()
     started = " ".join(start_of_the_image())
     blocks = re.findall(r"^```\w*\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
@@ -101,19 +101,19 @@ def test_the_page_of_deploying_starts_what_the_image_starts() -> None:
 
 
 @pytest.mark.parametrize(("said", "port"), [("9123", 9123), ("", 8000), ("tcp://10.0.0.1:80", 8000)])
-def test_the_port_is_what_a_platform_says(monkeypatch: pytest.MonkeyPatch, said: str, port: int) -> None:
+def test_the_port_comes_from_the_platform(monkeypatch: pytest.MonkeyPatch, said: str, port: int) -> None:
     monkeypatch.setenv("PORT", said)
     assert build_parser().parse_args(["serve"]).port == port
     assert build_parser().parse_args(["serve", "--port", "7000"]).port == 7000
 
 
-def test_nothing_secret_and_nothing_built_goes_into_an_image() -> None:
+def test_secrets_and_build_outputs_stay_out_of_the_image() -> None:
     left_out = set((REPOSITORY / ".dockerignore").read_text().split("\n"))
     assert {".git", ".venv", "data", "**/.env", "deploy/.env", "deploy/certificates"} <= left_out
 
 
 @pytest.mark.parametrize("name", COMPOSES)
-def test_files_that_compose_names_exist(name: str) -> None:
+def test_files_named_by_compose_exist(name: str) -> None:
     loaded = compose(name)
     networks, volumes, secrets = (set(loaded.get(kind, {})) for kind in ("networks", "volumes", "secrets"))
     for service, said in loaded["services"].items():
@@ -131,7 +131,7 @@ def test_files_that_compose_names_exist(name: str) -> None:
             build_parser().parse_args(said["command"])
 
 
-def test_a_backup_is_made_daily_into_a_place_of_its_own() -> None:
+def test_daily_backups_are_stored_outside_the_data_folder() -> None:
     service = compose("compose.production.yaml")["services"]["backup"]
     unit = (DEPLOY / "systemd" / "hark-backup.service").read_text()
     (job,) = of_kind("CronJob").values()
@@ -148,7 +148,7 @@ def test_a_backup_is_made_daily_into_a_place_of_its_own() -> None:
     assert set(mounted) <= set(made.split()), "else its user cannot write them"
 
 
-def test_every_lane_has_a_worker_and_only_the_proxy_is_reached_from_elsewhere() -> None:
+def test_every_lane_has_a_worker_and_only_the_proxy_is_exposed() -> None:
     services = compose("compose.production.yaml")["services"]
     ours = [said for said in services.values() if said.get("image") == "hark" and "entrypoint" not in said]
     commands = [build_parser().parse_args(said["command"]) for said in ours]
@@ -159,14 +159,14 @@ def test_every_lane_has_a_worker_and_only_the_proxy_is_reached_from_elsewhere() 
     assert inside == {"postgres", "redis"}
 
 
-def test_every_setting_of_compose_is_in_the_example() -> None:
+def test_every_compose_setting_is_in_the_example_file() -> None:
     named = re.findall(r"(?<!\$)\$\{(\w+)", (DEPLOY / "compose.production.yaml").read_text())
     example = (DEPLOY / "example.env").read_text()
     assert named and all(re.search(rf"^(# )?{name}=", example, re.MULTILINE) for name in named)
 
 
 @pytest.mark.parametrize("names", [COMPOSES[:1], COMPOSES[1:2], COMPOSES[1:]], ids="+".join)
-def test_compose_accepts_its_files(names: tuple[str, ...], tmp_path: Path) -> None:
+def test_docker_compose_accepts_the_files(names: tuple[str, ...], tmp_path: Path) -> None:
     command = ["docker-compose", "--project-directory", str(DEPLOY)]
     for name in names:
         # Debian 12 has version 1.29, which knows all but these two.
@@ -177,11 +177,11 @@ def test_compose_accepts_its_files(names: tuple[str, ...], tmp_path: Path) -> No
     accepted(*command, "config", "-q")
 
 
-def test_nginx_accepts_its_settings(tmp_path: Path) -> None:
+def test_nginx_accepts_the_settings(tmp_path: Path) -> None:
     accepted("nginx", "-t", "-c", str(nginx_settings(tmp_path, "server 127.0.0.1:8000;")))
 
 
-def test_certbots_certificates_are_served_and_served_again(tmp_path: Path) -> None:
+def test_nginx_serves_renewed_certificates(tmp_path: Path) -> None:
     """The links of live/ point out of their folder; Nginx sees only what compose mounts."""
     settings, letsencrypt, mounted = nginx_settings(tmp_path, "server 127.0.0.1:1;"), tmp_path / "all", tmp_path / "etc"
     live, archive = letsencrypt / "live" / HOST, letsencrypt / "archive" / HOST
@@ -224,7 +224,7 @@ def test_certbots_certificates_are_served_and_served_again(tmp_path: Path) -> No
         subprocess.run(["umount", "-l", mounted], check=True)
 
 
-def test_nginx_looks_up_the_web_servers_again(tmp_path: Path) -> None:
+def test_nginx_resolves_the_web_servers_again(tmp_path: Path) -> None:
     """The name has another address after `docker compose up` has replaced their containers."""
     settings = nginx_settings(tmp_path, "server 127.0.0.1:1;")
     port, plain, web = free_port(), free_port(), free_port()
@@ -270,7 +270,7 @@ def small_dns(*addresses: str) -> Iterator[tuple[int, list[str]]]:
         server.shutdown()
 
 
-def test_systemd_starts_commands_of_hark() -> None:
+def test_systemd_units_start_valid_commands() -> None:
     for unit in sorted((DEPLOY / "systemd").glob("*.service")):
         (start,) = re.findall(r"^ExecStart=(?:/bin/sh -c 'exec )?(.*?)'?$", unit.read_text(), re.MULTILINE)
         python, main, *command = start.replace("`date +%%u`", "1").split()
@@ -278,19 +278,19 @@ def test_systemd_starts_commands_of_hark() -> None:
         build_parser().parse_args([word.replace("%i", "audio") for word in command])
 
 
-def test_systemd_accepts_its_units(tmp_path: Path) -> None:
+def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     for unit in (DEPLOY / "systemd").iterdir():
         text = unit.read_text().replace("/opt/hark/.venv/bin/python", "/bin/true")
         (tmp_path / unit.name).write_text(text)
     accepted("systemd-analyze", "verify", "--man=no", *sorted(map(str, tmp_path.iterdir())))
 
 
-def test_prometheus_accepts_its_settings_and_rules() -> None:
+def test_prometheus_accepts_the_settings_and_rules() -> None:
     accepted("promtool", "check", "config", "--syntax-only", str(DEPLOY / "prometheus" / "prometheus.yml"))
     accepted("promtool", "check", "rules", str(DEPLOY / "alerts.yml"))
 
 
-def test_alertmanager_accepts_its_settings(tmp_path: Path) -> None:
+def test_alertmanager_accepts_the_settings(tmp_path: Path) -> None:
     services, secrets = (compose("compose.production.yaml")[kind] for kind in ("services", "secrets"))
     (manager,) = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())["alerting"]["alertmanagers"]
     assert [target.split(":")[0] in services for target in manager["static_configs"][0]["targets"]] == [True]
@@ -302,7 +302,7 @@ def test_alertmanager_accepts_its_settings(tmp_path: Path) -> None:
     accepted("amtool", "check-config", str(tmp_path / "alertmanager.yml"))
 
 
-def test_every_alert_speaks_when_it_should_and_not_otherwise() -> None:
+def test_every_alert_fires_only_under_its_condition() -> None:
     alerts = {
         rule["alert"]
         for group in yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"]
@@ -327,7 +327,7 @@ def of_kind(kind: str) -> dict[str, dict[str, Any]]:
     return {one["metadata"]["name"]: one for one in manifests() if one["kind"] == kind}
 
 
-def test_kubernetes_starts_commands_of_hark_as_nobody_in_particular() -> None:
+def test_kubernetes_starts_valid_commands_without_root() -> None:
     lanes: list[str] = []
     (user,) = re.findall(r"^USER (\d+):", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
     for name, template in pods().items():
@@ -360,7 +360,7 @@ def test_pods_of_several_nodes_mount_the_data_folder() -> None:
         assert one["spec"]["selector"]["matchLabels"].items() <= labels.items()
 
 
-def test_files_that_kubernetes_names_exist() -> None:
+def test_objects_referenced_in_kubernetes_manifests_exist() -> None:
     deployments, services = of_kind("Deployment"), of_kind("Service")
     (web,) = services.values()
     assert web["spec"]["selector"] == deployments["hark-web"]["spec"]["selector"]["matchLabels"]
@@ -386,7 +386,7 @@ def data_of(one: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def test_workers_are_added_where_jobs_wait() -> None:
+def test_workers_scale_with_waiting_jobs() -> None:
     most = int(of_kind("ConfigMap")["hark"]["data"]["HARK_JOBS_RUNNING"])
     scaled = of_kind("ScaledObject")
     assert {one["spec"]["scaleTargetRef"]["name"] for one in scaled.values()} == {"hark-training", "hark-audio"}
@@ -403,14 +403,14 @@ def test_workers_are_added_where_jobs_wait() -> None:
             assert trigger["type"] == "prometheus" and float(trigger["metadata"]["threshold"]) > 0
 
 
-def test_kubernetes_accepts_its_manifests() -> None:
+def test_kubernetes_accepts_the_manifests() -> None:
     validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
     for one in manifests():
         if one["kind"] != "ScaledObject":  # of KEDA
             validate.validate(one, "1.33", strict=True)
 
 
-def test_keda_accepts_its_manifests() -> None:
+def test_keda_accepts_the_manifests() -> None:
     models = pytest.importorskip("cloudcoil.models.keda.v1alpha1", reason="cloudcoil-models-keda is not installed")
     for one in of_kind("ScaledObject").values():
         taken = models.ScaledObject.model_validate(one).model_dump(by_alias=True, exclude_none=True, mode="json")

@@ -43,7 +43,7 @@ def other_speech() -> np.ndarray:
     return np.concatenate(sounds)
 
 
-def test_a_runs_files_hear_a_new_voice_and_are_silent_in_other_speech(tmp_path: Path) -> None:
+def test_device_files_detect_a_new_voice_without_false_alarms(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "HARK_NO_DOWNLOAD"}
     command = ["train", PHRASE, "--effort", "quick", "--size", "standard", "--hold-out", HELD_OUT, "--yes"]
     command += ["--for", "esphome", "--for", "openwakeword", "--data", str(tmp_path / "data"), "--json"]

@@ -146,7 +146,7 @@ def test_every_requirement_is_pinned_and_agrees_with_the_constraints() -> None:
             assert constraints.get(package) == version, f"{name}: {package}"
 
 
-def test_installs_once_then_only_runs(launcher: Launcher) -> None:
+def test_the_first_start_installs_and_later_ones_only_run(launcher: Launcher) -> None:
     code, out, err = launcher.run("plan", "hey compass", "--json")
     assert code == 0, err
     assert out == "main:plan hey compass --json\n"  # nothing but main.py on stdout
@@ -160,7 +160,7 @@ def test_installs_once_then_only_runs(launcher: Launcher) -> None:
     assert launcher.pip_calls() == []
 
 
-def test_some_packages_are_installed_without_what_they_declare(launcher: Launcher) -> None:
+def test_some_packages_are_installed_without_dependencies(launcher: Launcher) -> None:
     launcher.run("test")
     base, dev = launcher.pip_calls(alone=True)
     assert f"--no-deps -r {launcher.folder}/requirements-alone.txt" in base
@@ -168,14 +168,14 @@ def test_some_packages_are_installed_without_what_they_declare(launcher: Launche
 
 
 @pytest.mark.parametrize("name", ["requirements.txt", "requirements-alone.txt", "constraints.txt"])
-def test_installs_again_when_a_pin_changed(installed: Launcher, name: str) -> None:
+def test_a_changed_pin_reinstalls(installed: Launcher, name: str) -> None:
     with (installed.folder / name).open("a") as file:
         file.write("one-more==1.0\n")
     assert installed.run()[0] == 0
     assert len(installed.pip_calls()) == 1
 
 
-def test_makes_the_environment_again_when_its_python_was_replaced(installed: Launcher) -> None:
+def test_a_replaced_python_rebuilds_the_environment(installed: Launcher) -> None:
     (site,) = installed.venv.glob("lib/python*/site-packages")
     site.parent.rename(site.parents[1] / "python3.5")
     (installed.venv / "hark-stamp").write_text("python 3 5\n")
@@ -184,7 +184,7 @@ def test_makes_the_environment_again_when_its_python_was_replaced(installed: Lau
     assert site.is_dir() and not (installed.venv / "lib" / "python3.5").exists()
 
 
-def test_the_tests_requirements_have_a_stamp_of_their_own(launcher: Launcher) -> None:
+def test_test_requirements_have_a_separate_stamp(launcher: Launcher) -> None:
     assert launcher.run("test", "-k", "x")[1] == "main:test -k x\n"
     base, dev = launcher.pip_calls()
     assert "requirements-dev.txt" in dev and "requirements-dev.txt" not in base
@@ -211,7 +211,7 @@ def test_the_tests_requirements_have_a_stamp_of_their_own(launcher: Launcher) ->
         ("ERROR: something that nobody foresaw", "ERROR: something that nobody foresaw"),
     ],
 )
-def test_a_failed_installation_says_why_and_is_taken_up_again(launcher: Launcher, pip_says: str, why: str) -> None:
+def test_a_failed_installation_is_explained_and_resumed(launcher: Launcher, pip_says: str, why: str) -> None:
     code, out, err = launcher.run("train", **launcher.pip_fails(pip_says))
     assert (code, out) == (2, "")
     assert why in err
@@ -222,7 +222,7 @@ def test_a_failed_installation_says_why_and_is_taken_up_again(launcher: Launcher
     assert len(launcher.pip_calls()) == 1
 
 
-def test_continues_without_packages_that_cannot_be_compiled(launcher: Launcher) -> None:
+def test_packages_that_cannot_be_compiled_are_skipped(launcher: Launcher) -> None:
     code, out, err = launcher.run("train", **launcher.pip_fails("  ERROR: Failed building wheel for ctc-segmentation"))
     assert (code, out) == (0, "main:train\n")
     assert "apt-get install gcc python3-dev" in err
@@ -235,7 +235,7 @@ def test_continues_without_packages_that_cannot_be_compiled(launcher: Launcher) 
 NO_WHEEL = "ERROR: No matching distribution found for moonshine-voice==0.0.73"
 
 
-def test_continues_without_packages_that_do_not_exist_for_this_system(launcher: Launcher) -> None:
+def test_packages_unavailable_for_this_system_are_skipped(launcher: Launcher) -> None:
     code, out, err = launcher.run("train", **launcher.pip_fails(NO_WHEEL, at="-alone.txt"))
     assert (code, out) == (0, "main:train\n")
     assert "without moonshine-voice" in err
@@ -244,14 +244,14 @@ def test_continues_without_packages_that_do_not_exist_for_this_system(launcher: 
     assert f"--no-deps -r {launcher.venv}/tmp/requirements-alone.txt" in second
 
 
-def test_an_index_that_does_not_answer_is_not_taken_for_that(launcher: Launcher) -> None:
+def test_an_unreachable_index_is_not_taken_for_a_missing_package(launcher: Launcher) -> None:
     says = f"WARNING: Retrying (Retry(total=2)) after NewConnectionError('no route')\n{NO_WHEEL}"
     code, _, err = launcher.run("train", **launcher.pip_fails(says, at="-alone.txt"))
     assert code == 2 and "cannot be reached" in err
     assert not (launcher.venv / "hark-stamp").exists()
 
 
-def test_sweeps_up_after_an_installation_that_was_killed(launcher: Launcher) -> None:
+def test_leftovers_of_a_killed_installation_are_removed(launcher: Launcher) -> None:
     launcher.run(**launcher.pip_fails("ERROR"))
     (site,) = launcher.venv.glob("lib/python*/site-packages")
     for name in ("half-1.0.dist-info", "whole-1.0.dist-info", "~set-aside"):
@@ -280,7 +280,7 @@ def test_an_interrupted_installation_ends_pip_and_reports_it(launcher: Launcher,
     assert not (launcher.venv / "hark-stamp").exists()
 
 
-def test_takes_the_cuda_build_where_there_is_a_gpu_and_keeps_it(launcher: Launcher) -> None:
+def test_the_cuda_build_is_installed_where_there_is_a_gpu(launcher: Launcher) -> None:
     launcher.run()
     assert all("onnxruntime-gpu" not in call for call in launcher.pip_calls())
 
@@ -305,7 +305,7 @@ def test_takes_the_cuda_build_where_there_is_a_gpu_and_keeps_it(launcher: Launch
 
 
 @pytest.mark.parametrize("fails", ["", "1"])
-def test_torchaudio_goes_without_an_extension_that_cannot_be_loaded(launcher: Launcher, fails: str) -> None:
+def test_torchaudio_works_without_its_broken_extension(launcher: Launcher, fails: str) -> None:
     assert launcher.run()[0] == 0
     (site,) = launcher.venv.glob("lib/python*/site-packages")
     (site / "torchaudio" / "lib").mkdir(parents=True)
@@ -314,20 +314,20 @@ def test_torchaudio_goes_without_an_extension_that_cannot_be_loaded(launcher: La
     assert (site / "torchaudio" / "lib").exists() is not bool(fails) and (site / "torchaudio").is_dir()
 
 
-def test_torch_comes_from_the_index_that_the_environment_names(launcher: Launcher) -> None:
+def test_torch_comes_from_hark_torch_index(launcher: Launcher) -> None:
     assert launcher.run(HARK_TORCH_INDEX="https://torch.invalid/cpu")[0] == 0
     torch, rest = launcher.pip_calls()
     assert "--no-deps --index-url https://torch.invalid/cpu torch==" in torch
     assert "--index-url" not in rest
 
 
-def test_an_unknown_build_of_torch_is_refused(launcher: Launcher) -> None:
+def test_an_unknown_torch_build_is_rejected(launcher: Launcher) -> None:
     code, out, err = launcher.run(HARK_TORCH="rocm")
     assert (code, out) == (2, "")
     assert "HARK_TORCH=rocm" in err and "cpu or cuda" in err
 
 
-def test_names_the_missing_debian_packages_and_continues(launcher: Launcher) -> None:
+def test_missing_debian_packages_are_named_once(launcher: Launcher) -> None:
     launcher.program("apt-get", "echo apt-get must not run; exit 1")
     code, out, err = launcher.run(HARK_NO_APT="1")
     assert (code, out) == (0, "main:\n")
@@ -335,7 +335,7 @@ def test_names_the_missing_debian_packages_and_continues(launcher: Launcher) -> 
     assert "apt-get" not in launcher.run()[2]  # once is enough
 
 
-def test_installs_the_debian_packages_as_root_after_saying_so(launcher: Launcher) -> None:
+def test_root_installs_debian_packages_after_a_notice(launcher: Launcher) -> None:
     launcher.program("id", "echo 0")
     launcher.program("flite", "")
     launcher.program("cc", "")
@@ -347,7 +347,7 @@ def test_installs_the_debian_packages_as_root_after_saying_so(launcher: Launcher
     assert call.startswith("install -y ") and "ffmpeg festival festvox-us-slt-hts" in call and " flite" not in call
 
 
-def test_a_failing_apt_get_is_tried_with_new_lists_then_reported_not_fatal(launcher: Launcher) -> None:
+def test_a_failing_apt_get_is_retried_then_reported(launcher: Launcher) -> None:
     launcher.program("sudo", '[ "$1" = -n ] && shift; exec "$@"')
     launcher.program("true", "")
     launcher.program(
@@ -369,7 +369,7 @@ def test_a_failing_apt_get_is_tried_with_new_lists_then_reported_not_fatal(launc
         ({"HARK_PYTHON": ""}, "apt-get install python3 python3-venv"),
     ],
 )
-def test_a_machine_without_a_fitting_python_is_advised_what_to_install(
+def test_a_missing_python_gives_installation_advice(
     launcher: Launcher, environment: dict[str, str], message: str
 ) -> None:
     code, out, err = launcher.run("train", HARK_NO_APT="1", **environment)
@@ -378,7 +378,7 @@ def test_a_machine_without_a_fitting_python_is_advised_what_to_install(
     assert launcher.pip_calls() == []
 
 
-def test_runs_from_any_folder_and_through_a_link(launcher: Launcher, tmp_path: Path) -> None:
+def test_the_launcher_runs_from_any_folder_and_through_a_symlink(launcher: Launcher, tmp_path: Path) -> None:
     link = tmp_path / "elsewhere"
     link.symlink_to(launcher.folder / "hark")
     done = subprocess.run(

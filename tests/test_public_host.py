@@ -21,7 +21,7 @@ def loaded(text: str) -> dict[str, Any]:
     return yaml.safe_load(re.sub(r"^on:", '"on":', text, flags=re.MULTILINE))  # type: ignore[no-any-return]
 
 
-def test_the_workflow_runs_what_ci_runs() -> None:
+def test_the_workflow_runs_the_same_commands_as_ci() -> None:
     text = (GITHUB / "workflows" / "tests.yml").read_text()
     workflow = loaded(text)
     assert set(workflow["on"]) == {"push", "pull_request"} and workflow["permissions"] == {"contents": "read"}
@@ -42,7 +42,7 @@ def test_the_workflow_runs_what_ci_runs() -> None:
 
 
 @pytest.mark.parametrize("path", FORMS, ids=lambda path: path.stem)
-def test_a_form_asks_what_it_can_ask(path: Any) -> None:
+def test_issue_forms_have_valid_fields(path: Any) -> None:
     form = loaded(path.read_text())
     assert form["name"] and form["description"] and set(form) <= {"name", "description", "labels", "body", "title"}
     ids = [field["id"] for field in form["body"] if field["type"] != "markdown"]

@@ -62,7 +62,7 @@ def worker_of(portal: Topology, child: int | None) -> subprocess.Popen[bytes] | 
     return next((one for one in portal.training if child in descendants(one.pid)), None)
 
 
-def test_a_run_whose_worker_is_killed_is_done_by_another(tmp_path: Path) -> None:
+def test_another_worker_finishes_a_run_whose_worker_is_killed(tmp_path: Path) -> None:
     import psycopg
 
     with topology(tmp_path) as portal, asking(portal) as client:
@@ -140,7 +140,7 @@ def test_a_run_whose_worker_is_killed_is_done_by_another(tmp_path: Path) -> None
         assert len(compared["comparison"]["versions"]) == 2 and not compared["outdated"]
 
 
-def test_the_addresses_of_earlier_systems(tmp_path: Path) -> None:
+def test_compatible_endpoints_answer_behind_the_proxy(tmp_path: Path) -> None:
     with topology(tmp_path) as portal, asking(portal) as client:
         for method, address, scopes in ROWS:
             answer = client.request(method, filled(address))
@@ -162,7 +162,7 @@ def test_the_addresses_of_earlier_systems(tmp_path: Path) -> None:
         assert f"| `{SOCKET}` (WebSocket) |" in PAGE
 
 
-def test_a_detector_in_a_browser(tmp_path: Path) -> None:
+def test_a_detector_is_trained_through_the_browser(tmp_path: Path) -> None:
     with (
         topology(tmp_path) as portal,
         chromium_running(None, *portal.chromium) as browser,
@@ -171,7 +171,7 @@ def test_a_detector_in_a_browser(tmp_path: Path) -> None:
         journey_of_a_detector(page, portal, tmp_path)
 
 
-def test_a_recording_in_a_browser(tmp_path: Path) -> None:
+def test_a_recording_is_transcribed_through_the_browser(tmp_path: Path) -> None:
     conversation, question = conversation_and_question(tmp_path)
     with topology(tmp_path) as portal, chromium_running(question, *portal.chromium) as browser:
         journey_of_a_recording(browser, portal, conversation)

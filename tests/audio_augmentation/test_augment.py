@@ -56,7 +56,7 @@ def found_at(audio: np.ndarray) -> int:
 
 
 @pytest.mark.parametrize("step", [*STEPS, "everything but tempo"])
-def test_the_position_is_followed_through_every_step(step: str, rooms: list[np.ndarray]) -> None:
+def test_every_step_updates_the_position(step: str, rooms: list[np.ndarray]) -> None:
     config = (
         replace(EVERYTHING, tempo_share=0.0, telephone_share=0.0) if step not in STEPS else replace(OFF, **STEPS[step])
     )
@@ -72,7 +72,9 @@ def test_the_position_is_followed_through_every_step(step: str, rooms: list[np.n
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_each_step_does_something_and_keeps_the_length(step: str, speech: np.ndarray, rooms: list[np.ndarray]) -> None:
+def test_each_step_changes_the_audio_and_keeps_its_length(
+    step: str, speech: np.ndarray, rooms: list[np.ndarray]
+) -> None:
     plain = Augmenter(OFF)(speech, np.random.default_rng(0))
     audio = Augmenter(replace(OFF, **STEPS[step]), None, rooms)(speech, np.random.default_rng(0))
     if step in ("speed", "tempo"):
@@ -123,7 +125,7 @@ def test_levels_lie_in_their_range(augmenter: Augmenter, speech: np.ndarray, rng
     assert np.ptp(levels) > 20
 
 
-def test_a_synthesizers_digital_silence_is_gone(rooms: list[np.ndarray], speech: np.ndarray) -> None:
+def test_digital_silence_is_filled(rooms: list[np.ndarray], speech: np.ndarray) -> None:
     for seed in range(20):
         audio = Augmenter(rooms=rooms)(np.pad(speech, (0, 16_000)), np.random.default_rng(seed))
         assert np.count_nonzero(audio[-8_000:]) > 4_000
@@ -139,7 +141,7 @@ def test_a_synthesizers_digital_silence_is_gone(rooms: list[np.ndarray], speech:
     ),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_any_audio_comes_out_finite_and_in_range(rooms: list[np.ndarray], audio: np.ndarray, seed: int) -> None:
+def test_any_input_gives_finite_output_in_range(rooms: list[np.ndarray], audio: np.ndarray, seed: int) -> None:
     for config in (AugmentationConfig(), EVERYTHING):
         chain = Augmenter(config, None, rooms[:3])
         result, (position,) = chain.apply_with_positions(audio, [len(audio)], np.random.default_rng(seed))
@@ -151,14 +153,16 @@ def test_any_audio_comes_out_finite_and_in_range(rooms: list[np.ndarray], audio:
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("level", [0.0, 1e-44, 1e-30, 1e-7, 1e-5, 1.0])
-def test_silent_tiny_and_full_scale_audio(augmenter: Augmenter, level: float, rng: np.random.Generator) -> None:
+def test_silent_tiny_and_full_scale_audio_stays_finite(
+    augmenter: Augmenter, level: float, rng: np.random.Generator
+) -> None:
     for _ in range(60):
         audio = augmenter(np.full(8_000, level, dtype=np.float32) * (np.arange(8_000) % 2), rng)
         assert np.isfinite(audio).all()
         assert np.abs(audio).max() <= 1.0
 
 
-def test_integers_and_two_channels(augmenter: Augmenter, rng: np.random.Generator) -> None:
+def test_integers_become_float32_and_two_channels_are_rejected(augmenter: Augmenter, rng: np.random.Generator) -> None:
     assert augmenter(np.zeros(500, dtype=np.int16), rng).dtype == np.float32
     with pytest.raises(ValueError, match="shape"):
         augmenter(np.zeros((2, 500)), rng)

@@ -30,7 +30,7 @@ def test_telephone_passes_300_to_3400_hz_only(rng: np.random.Generator) -> None:
     assert band_db(heard, 4300, 8000) < inside - 40
 
 
-def test_mu_law_is_coarse_and_close(speech: np.ndarray) -> None:
+def test_mu_law_quantizes_coarsely_but_stays_close(speech: np.ndarray) -> None:
     coded = mu_law(speech)
     assert len(np.unique(coded)) <= 255
     assert 25 < 20 * np.log10(rms(speech) / rms(coded - speech)) < 45  # G.711 gives about 38 dB
@@ -48,7 +48,9 @@ def test_opus_keeps_length_and_alignment(speech: np.ndarray, bitrate: int) -> No
         assert not np.array_equal(heard, audio)
 
 
-def test_opus_takes_out_the_delay_of_other_libsndfiles(speech: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_opus_removes_the_delay_that_some_libsndfile_versions_add(
+    speech: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     round_trip = codec._opus_round_trip
     monkeypatch.setattr(
         codec, "_opus_round_trip", lambda audio, bitrate: np.pad(round_trip(audio, bitrate), (104, 0))[: len(audio)]
@@ -63,18 +65,18 @@ def test_opus_takes_out_the_delay_of_other_libsndfiles(speech: np.ndarray, monke
         codec._opus_delay.cache_clear()
 
 
-def test_more_bits_are_closer(speech: np.ndarray) -> None:
+def test_a_higher_bitrate_is_closer_to_the_original(speech: np.ndarray) -> None:
     errors = [rms(opus(speech, bitrate) - speech) for bitrate in (6_000, 24_000, 128_000)]
     assert errors == sorted(errors, reverse=True)
 
 
-def test_bitrates_that_opus_does_not_have_are_refused(speech: np.ndarray) -> None:
+def test_bitrates_that_opus_lacks_are_rejected(speech: np.ndarray) -> None:
     with pytest.raises(ValueError, match="bit/s"):
         opus(speech, 300)
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 100, 319, 321])
-def test_short_and_empty_audio(length: int, rng: np.random.Generator) -> None:
+def test_codecs_accept_short_and_empty_audio(length: int, rng: np.random.Generator) -> None:
     audio = rng.uniform(-1, 1, length).astype(np.float32)
     for coded in (telephone(audio), opus(audio), mu_law(audio)):
         assert len(coded) == length

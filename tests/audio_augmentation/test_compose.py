@@ -23,7 +23,7 @@ def test_clips_follow_each_other_with_gaps(speech: np.ndarray, rng: np.random.Ge
     assert 3 * 0.1 * SAMPLE_RATE <= len(drawn) - sum(map(len, clips)) - 20_000 <= 3 * 0.6 * SAMPLE_RATE
 
 
-def test_levels(speech: np.ndarray, rng: np.random.Generator) -> None:
+def test_each_clip_is_set_to_the_requested_level(speech: np.ndarray, rng: np.random.Generator) -> None:
     stream = compose_stream([speech, speech * 0.1], rng, gap_s=(0.5, 0.5), level_db=(-25.0, -25.0), lead_s=0.0)
     for start in (0, len(speech) + 8_000):
         assert to_db(active_rms(stream[start : start + len(speech)])) == pytest.approx(-25.0, abs=0.2)
@@ -35,7 +35,7 @@ def test_no_clips_give_silence(rng: np.random.Generator) -> None:
     assert not stream.any()
 
 
-def test_a_phrase_between_other_speech(speech: np.ndarray, rng: np.random.Generator) -> None:
+def test_surround_reports_where_the_phrase_lies(speech: np.ndarray, rng: np.random.Generator) -> None:
     phrase = speech[4_000:20_000]
     for before, after in (
         (speech, speech),

@@ -27,7 +27,7 @@ def white(rng: np.random.Generator) -> np.ndarray:
     return (0.1 * rng.standard_normal(160_000)).astype(np.float32)
 
 
-def test_filters_cut_where_they_should(white: np.ndarray) -> None:
+def test_filters_attenuate_beyond_their_cutoff(white: np.ndarray) -> None:
     low = apply_response(white, low_pass_response(2000.0, 4.0))
     assert gain_db_at(white, low, 500) == pytest.approx(0.0, abs=0.5)
     assert gain_db_at(white, low, 2000) == pytest.approx(-3.0, abs=1.0)
@@ -37,7 +37,7 @@ def test_filters_cut_where_they_should(white: np.ndarray) -> None:
     assert gain_db_at(white, high, 4000) == pytest.approx(0.0, abs=0.5)
 
 
-def test_tilt_is_in_db_an_octave(white: np.ndarray) -> None:
+def test_tilt_is_in_db_per_octave(white: np.ndarray) -> None:
     tilted = apply_response(white, tilt_response(2.0))
     assert gain_db_at(white, tilted, 4000) - gain_db_at(white, tilted, 500) == pytest.approx(6.0, abs=0.7)
 
@@ -60,7 +60,7 @@ def test_filters_do_not_move_a_sound(click: np.ndarray, rng: np.random.Generator
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 50])
-def test_short_and_empty_audio(length: int, rng: np.random.Generator) -> None:
+def test_the_equalizer_accepts_short_and_empty_audio(length: int, rng: np.random.Generator) -> None:
     audio = rng.uniform(-1, 1, length).astype(np.float32)
     filtered = random_equalizer(audio, rng, microphone=True)
     assert len(filtered) == length

@@ -36,7 +36,7 @@ def tone() -> np.ndarray:
 
 
 @pytest.mark.parametrize("gain_db", [-24.0, -6.0, 0.0, 5.0])
-def test_gain_is_what_was_asked_for(tone: np.ndarray, gain_db: float) -> None:
+def test_the_requested_gain_is_applied(tone: np.ndarray, gain_db: float) -> None:
     assert to_db(rms(apply_gain(tone, gain_db))) - to_db(rms(tone)) == pytest.approx(gain_db, abs=1e-3)
 
 
@@ -47,7 +47,7 @@ def test_gain_stops_at_full_scale_without_clipping(tone: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("level_db", [-45.0, -30.0, -18.0])
-def test_level_does_not_depend_on_the_silence_around(speech: np.ndarray, level_db: float) -> None:
+def test_surrounding_silence_does_not_affect_the_level(speech: np.ndarray, level_db: float) -> None:
     for audio in (speech, np.pad(speech, (0, 100_000))):
         assert to_db(active_rms(set_level(audio, level_db))) == pytest.approx(level_db, abs=0.05)
 
@@ -86,7 +86,7 @@ def test_voice_changes_pitch_and_keeps_length(tone: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 3, 159, 799, 801])
-def test_short_and_empty_audio(length: int, rng: np.random.Generator) -> None:
+def test_short_and_empty_audio_is_processed(length: int, rng: np.random.Generator) -> None:
     audio = rng.uniform(-1, 1, length).astype(np.float32)
     for factor in (0.85, 1.0, 1.2):
         for change in (change_speed, change_tempo):
@@ -104,7 +104,7 @@ def test_short_and_empty_audio(length: int, rng: np.random.Generator) -> None:
         assert len(function(audio)) == length
 
 
-def test_silence_stays_silence_and_nonsense_factors_are_refused() -> None:
+def test_silence_stays_silent_and_a_factor_of_zero_is_rejected() -> None:
     silence = np.zeros(4_000, dtype=np.float32)
     assert not set_level(silence, -20.0).any()
     assert not overload(silence, 6.0).any()

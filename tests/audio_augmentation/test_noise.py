@@ -26,13 +26,13 @@ from core.errors import HarkError
 
 
 @pytest.mark.parametrize("snr_db", [-5.0, 0.0, 10.0, 25.0])
-def test_snr_is_what_was_asked_for(speech: np.ndarray, snr_db: float, rng: np.random.Generator) -> None:
+def test_noise_is_added_at_the_requested_snr(speech: np.ndarray, snr_db: float, rng: np.random.Generator) -> None:
     quiet = speech * np.float32(0.05)
     added = add_noise(quiet, colored_noise(len(quiet), 1.0, rng), snr_db) - quiet
     assert to_db(active_rms(quiet)) - to_db(rms(added)) == pytest.approx(snr_db, abs=0.2)
 
 
-def test_snr_holds_when_the_sum_is_turned_down(speech: np.ndarray, rng: np.random.Generator) -> None:
+def test_the_snr_is_preserved_when_the_mix_is_attenuated(speech: np.ndarray, rng: np.random.Generator) -> None:
     hiss = colored_noise(len(speech), 0.0, rng)
     mixed = add_noise(speech / np.abs(speech).max(), hiss, -5.0)
     assert np.abs(mixed).max() <= 1.0
@@ -41,7 +41,7 @@ def test_snr_holds_when_the_sum_is_turned_down(speech: np.ndarray, rng: np.rando
     assert to_db(active_rms(of_speech * speech)) - to_db(rms(of_noise * hiss)) == pytest.approx(-5.0, abs=0.2)
 
 
-def test_silence_on_either_side(speech: np.ndarray, rng: np.random.Generator) -> None:
+def test_mixing_with_silence_leaves_the_other_signal_unchanged(speech: np.ndarray, rng: np.random.Generator) -> None:
     silence = np.zeros_like(speech)
     np.testing.assert_array_equal(add_noise(speech, silence, 5.0), speech)
     hiss = colored_noise(len(speech), 0.0, rng)
@@ -52,7 +52,9 @@ def test_silence_on_either_side(speech: np.ndarray, rng: np.random.Generator) ->
 
 
 @pytest.mark.parametrize(("exponent", "db_per_octave"), [(0.0, 0.0), (1.0, -3.01), (2.0, -6.02)])
-def test_coloured_noise_has_its_slope(exponent: float, db_per_octave: float, rng: np.random.Generator) -> None:
+def test_coloured_noise_has_the_requested_spectral_slope(
+    exponent: float, db_per_octave: float, rng: np.random.Generator
+) -> None:
     audio = colored_noise(320_000, exponent, rng)
     frequencies, power = signal.welch(audio, SAMPLE_RATE, nperseg=2048)
     inside = (frequencies > 100) & (frequencies < 7000)
@@ -61,7 +63,7 @@ def test_coloured_noise_has_its_slope(exponent: float, db_per_octave: float, rng
     assert rms(audio) == pytest.approx(0.1, rel=0.01)
 
 
-def test_ambient_noise_is_not_one_stationary_sound(rng: np.random.Generator) -> None:
+def test_ambient_noise_varies_in_spectrum_and_level(rng: np.random.Generator) -> None:
     centroids, swings = [], []
     for _ in range(40):
         audio = ambient_noise(64_000, rng)
@@ -84,7 +86,7 @@ def test_clatter_rings_and_falls_silent(rng: np.random.Generator) -> None:
     assert np.median(tonal) > 0.3, "a few modes have much of the power; of white noise they have 0.1"
 
 
-def test_hum_is_harmonics_of_mains(rng: np.random.Generator) -> None:
+def test_hum_consists_of_mains_harmonics(rng: np.random.Generator) -> None:
     audio = hum(160_000, rng)
     spectrum = np.abs(np.fft.rfft(audio * np.hanning(len(audio)))) ** 2
     hz = np.fft.rfftfreq(len(audio), 1 / SAMPLE_RATE)
@@ -95,7 +97,7 @@ def test_hum_is_harmonics_of_mains(rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("samples", [0, 1, 2, 100, 16_001])
 @pytest.mark.parametrize("make", [ambient_noise, clatter, hum, knocks, lambda n, rng: colored_noise(n, 1.0, rng)])
-def test_made_up_noise_of_any_length(make, samples: int) -> None:  # type: ignore[no-untyped-def]
+def test_generated_noise_has_the_requested_length(make, samples: int) -> None:  # type: ignore[no-untyped-def]
     for seed in range(5):
         audio = make(samples, np.random.default_rng(seed))
         assert len(audio) == samples
@@ -131,7 +133,7 @@ def noise_folder(tmp_path: Path, rng: np.random.Generator) -> Path:
     return tmp_path
 
 
-def test_a_noise_folder_gives_segments_of_every_file_that_sounds(noise_folder: Path, rng: np.random.Generator) -> None:
+def test_segments_come_from_every_audible_file_of_a_noise_folder(noise_folder: Path, rng: np.random.Generator) -> None:
     library = load_noise_folder(noise_folder)
     assert len(library.paths) == 5
     for samples in (1, 8_000, 32_000, 400_000):
@@ -144,7 +146,7 @@ def test_a_noise_folder_gives_segments_of_every_file_that_sounds(noise_folder: P
     assert read == 7  # each piece once: three of the long file, one of the others
 
 
-def test_draws_do_not_depend_on_what_was_drawn_before(noise_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_draws_do_not_depend_on_earlier_draws(noise_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     used, fresh = load_noise_folder(noise_folder), load_noise_folder(noise_folder)
     for seed in range(20):
         used.draw(16_000, np.random.default_rng(seed))
@@ -156,7 +158,7 @@ def test_draws_do_not_depend_on_what_was_drawn_before(noise_folder: Path, monkey
         np.testing.assert_array_equal(drawn[0], drawn[2])
 
 
-def test_a_folder_without_noise_is_refused(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_a_folder_without_noise_is_rejected(tmp_path: Path, rng: np.random.Generator) -> None:
     with pytest.raises(HarkError, match="no folder"):
         load_noise_folder(tmp_path / "missing")
     with pytest.raises(HarkError, match="contains no audio"):
@@ -166,7 +168,7 @@ def test_a_folder_without_noise_is_refused(tmp_path: Path, rng: np.random.Genera
         load_noise_folder(tmp_path).draw(100, rng)
 
 
-def test_repeated_audio_has_no_step_at_its_seams(rng: np.random.Generator) -> None:
+def test_repeated_audio_has_no_jump_at_its_seams(rng: np.random.Generator) -> None:
     tone = np.sin(2 * np.pi * 200.3 * np.arange(5_000) / SAMPLE_RATE).astype(np.float32)
     long = repeat_to(tone, 40_000)
     assert len(long) == 40_000

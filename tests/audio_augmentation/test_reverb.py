@@ -15,17 +15,17 @@ def decaying_noise(rt60: float, seconds: float, rng: np.random.Generator) -> np.
 
 
 @pytest.mark.parametrize("rt60", [0.15, 0.4, 0.8])
-def test_reverberation_time_of_a_known_decay(rt60: float, rng: np.random.Generator) -> None:
+def test_reverberation_time_matches_a_known_decay(rt60: float, rng: np.random.Generator) -> None:
     assert reverberation_time(decaying_noise(rt60, 1.2, rng)) == pytest.approx(rt60, rel=0.05)
 
 
-def test_reverberation_time_of_what_does_not_decay() -> None:
+def test_reverberation_time_is_zero_without_a_decay() -> None:
     assert reverberation_time(np.zeros(0)) == 0.0
     assert reverberation_time(np.zeros(100)) == 0.0
     assert reverberation_time(np.array([1.0, 0.5])) == 0.0
 
 
-def test_simulated_rooms_sound_like_rooms_at_home() -> None:
+def test_simulated_rooms_have_reverberation_times_of_homes() -> None:
     rooms = room_pool(40, seed=1)
     times = [reverberation_time(room) for room in rooms]
     assert min(times) >= 0.1
@@ -39,7 +39,7 @@ def test_simulated_rooms_sound_like_rooms_at_home() -> None:
         assert len(room) <= reverb.LONGEST_RIR_S * SAMPLE_RATE
 
 
-def test_the_direct_path_is_where_geometry_puts_it(rng: np.random.Generator) -> None:
+def test_the_direct_path_has_the_delay_of_its_distance(rng: np.random.Generator) -> None:
     microphone, talker = np.array([1.0, 1.0, 1.0]), np.array([3.0, 2.0, 1.5])
     rt60 = np.full(7, 0.3)
     rir = reverb._shoebox(np.array([5.0, 4.0, 2.6]), np.full(7, 0.4), microphone, talker, rt60, rng)
@@ -47,7 +47,7 @@ def test_the_direct_path_is_where_geometry_puts_it(rng: np.random.Generator) -> 
     assert direct_path(rir) == pytest.approx(metres / 343.0 * SAMPLE_RATE + reverb.SINC_DELAY, abs=1.5)
 
 
-def test_the_diffuse_tail_begins_where_the_reflections_end() -> None:
+def test_the_diffuse_tail_follows_the_reflections_without_a_jump() -> None:
     # Averaged over rooms, the level falls steadily: no step where simulated reflections give way to noise.
     rooms = [room for room in room_pool(60, seed=2) if reverberation_time(room) > 0.3]
     levels = np.mean(
@@ -58,7 +58,7 @@ def test_the_diffuse_tail_begins_where_the_reflections_end() -> None:
     assert steps.min() > -6.5
 
 
-def test_a_pool_is_reproducible_and_grows_at_its_end() -> None:
+def test_a_larger_pool_extends_a_smaller_one_of_the_same_seed() -> None:
     short, long = room_pool(2, seed=3), room_pool(4, seed=3)
     for a, b in zip(short, long):
         np.testing.assert_array_equal(a, b)
@@ -67,7 +67,7 @@ def test_a_pool_is_reproducible_and_grows_at_its_end() -> None:
     np.testing.assert_array_equal(a, b)
 
 
-def test_reverberation_starts_where_the_sound_was(click: np.ndarray, rooms: list[np.ndarray]) -> None:
+def test_reverberation_does_not_shift_the_sound(click: np.ndarray, rooms: list[np.ndarray]) -> None:
     burst = np.zeros_like(click)
     burst[SAMPLE_RATE] = 0.5
     for room in [*rooms, np.concatenate([np.zeros(3_000, dtype=np.float32), rooms[0] * 0.01])]:
@@ -79,14 +79,16 @@ def test_reverberation_starts_where_the_sound_was(click: np.ndarray, rooms: list
         assert rms(wet) == pytest.approx(rms(burst), rel=1e-3)
 
 
-def test_a_single_impulse_as_room_changes_nothing(speech: np.ndarray) -> None:
+def test_a_room_of_a_single_impulse_changes_nothing(speech: np.ndarray) -> None:
     room = np.zeros(500, dtype=np.float32)
     room[123] = 0.7
     np.testing.assert_allclose(reverberate(speech, room), speech, atol=1e-5)
 
 
 @pytest.mark.parametrize("length", [0, 1, 5, 300])
-def test_short_empty_and_silent(length: int, rooms: list[np.ndarray], rng: np.random.Generator) -> None:
+def test_reverberate_accepts_short_empty_and_silent_audio(
+    length: int, rooms: list[np.ndarray], rng: np.random.Generator
+) -> None:
     for audio in (rng.uniform(-1, 1, length).astype(np.float32), np.zeros(length, dtype=np.float32)):
         for room in (rooms[0], np.zeros(0, dtype=np.float32), np.zeros(10, dtype=np.float32)):
             wet = reverberate(audio, room)

@@ -45,7 +45,7 @@ def test_audio_that_is_all_speech_is_not_trimmed(word: np.ndarray) -> None:
     assert speech_bounds(word) == (0, len(word))
 
 
-def test_silero_is_not_taken_in_by_noise(rng: np.random.Generator) -> None:
+def test_silero_finds_no_speech_in_noise(rng: np.random.Generator) -> None:
     noise = (0.05 * rng.standard_normal(32_000)).astype(np.float32)
     assert speech_bounds(noise, "silero") == (0, 0)
     assert speech_bounds(noise, "energy") == (0, 32_000)

@@ -21,13 +21,13 @@ def judged(path: Path, audio: np.ndarray, text: str, rate: int = 16_000) -> str:
     return check_clip(path, text).problem
 
 
-def test_a_plausible_clip_passes_with_its_facts(tmp_path: Path) -> None:
+def test_a_plausible_clip_passes_with_its_rate_and_duration(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", tone(1.5, 22_050), 22_050)
     facts = check_clip(tmp_path / "a.wav", "hey compass")
     assert (facts.problem, facts.sample_rate) == ("", 22_050) and facts.duration_s == pytest.approx(1.5)
 
 
-def test_each_kind_of_rubbish_is_named(tmp_path: Path) -> None:
+def test_each_kind_of_unusable_clip_is_reported(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     path = tmp_path / "a.wav"
     assert "silent" in judged(path, np.zeros(16_000), "hello")

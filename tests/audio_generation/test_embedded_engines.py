@@ -70,7 +70,7 @@ def pitch_hz(audio: np.ndarray) -> float:
     return float(np.median(found))
 
 
-def test_espeak_has_every_accent_times_every_variant_people_first(espeak: Engine) -> None:
+def test_espeak_lists_every_accent_and_variant_with_people_first(espeak: Engine) -> None:
     voices = espeak.voices("en")
     names = [voice.name for voice in voices]
     assert {"gmw/en-US+f3", "gmw/en", "gmw/en-GB-scotland+m2"} <= set(names) and len(names) > 500
@@ -100,7 +100,7 @@ def test_espeak_settings_change_the_audio(espeak: Engine, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("voice", ["gmw/en-US+nosuch", "gmw/xx", "", "../en", "en-us"])
-def test_espeak_refuses_voices_that_it_would_speak_with_another(
+def test_espeak_rejects_voices_that_it_would_replace(
     espeak: Engine, tmp_path: Path, voice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = espeak.voices("en")[0]
@@ -110,7 +110,7 @@ def test_espeak_refuses_voices_that_it_would_speak_with_another(
     assert isinstance(say(espeak, tmp_path, "gmw/en-US"), GeneratedClip)
 
 
-def test_espeak_reads_markup_as_text_and_refuses_unknown_settings(espeak: Engine, tmp_path: Path) -> None:
+def test_espeak_reads_markup_as_text_and_rejects_unknown_settings(espeak: Engine, tmp_path: Path) -> None:
     marked = sound(espeak, tmp_path, "gmw/en-US", text='<break time="3s"/>compass')
     plain = sound(espeak, tmp_path, "gmw/en-US", text="compass")
     assert len(marked) > 1.5 * len(plain)  # "less than break time ..." is spoken
@@ -119,7 +119,7 @@ def test_espeak_reads_markup_as_text_and_refuses_unknown_settings(espeak: Engine
 
 
 @pytest.mark.parametrize("text", ["", "...", "🙂", "\0", "hey\0compass", 'a"b\\c', "日本", "(quit)", "x" * 40])
-def test_odd_texts_are_answered_by_each_engine(
+def test_each_engine_answers_unusual_texts(
     espeak: Engine, flite: Engine, festival: Engine, tmp_path: Path, text: str
 ) -> None:
     for engine in (espeak, flite, festival):
@@ -139,7 +139,7 @@ def test_flite_settings_change_the_audio_of_their_request_only(flite: Engine, tm
     assert np.array_equal(before, sound(flite, tmp_path, "kal16"))
 
 
-def test_flite_speaks_through_its_program_where_the_library_is_missing(flite: Engine, tmp_path: Path) -> None:
+def test_flite_uses_its_program_if_the_library_is_missing(flite: Engine, tmp_path: Path) -> None:
     if shutil.which("flite") is None:
         pytest.skip("the flite program is not installed: apt-get install flite")
     no_library = tmp_path / "no_library.py"  # a worker on a machine without libflite
@@ -165,7 +165,7 @@ def test_flite_speaks_through_its_program_where_the_library_is_missing(flite: En
     assert abs(len(other) - len(ours)) < 0.05 * len(ours)
 
 
-def test_flite_reads_voices_of_the_users_own(flite: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flite_loads_user_voices(flite: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if flite.facts()["through"] != "libflite":
         pytest.skip("libflite is not installed")
     folder = tmp_path / "voices" / "flite"
@@ -196,14 +196,12 @@ def test_festival_settings_change_the_audio_of_their_request_only(festival: Engi
         assert high > 1.3 * low
 
 
-def test_engines_with_the_same_person_name_the_same_speaker(flite: Engine, festival: Engine) -> None:
+def test_engines_with_the_same_person_share_a_speaker_name(flite: Engine, festival: Engine) -> None:
     shared = {voice.speaker for voice in flite.voices("en")} & {voice.speaker for voice in festival.voices("en")}
     assert shared <= {"slt", "kal"} and shared
 
 
-def test_readiness_names_the_debian_packages_where_they_are_missing(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_readiness_names_the_missing_debian_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     engine = Festival()
     readiness = engine.available()

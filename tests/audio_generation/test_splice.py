@@ -49,14 +49,14 @@ def words_taken(table: UnitTable, pieces: list[Piece]) -> list[list[str]]:
     return result
 
 
-def test_a_text_that_was_recorded_in_one_piece_is_used_in_one_piece(table: UnitTable) -> None:
+def test_a_fully_recorded_text_is_used_without_joins(table: UnitTable) -> None:
     for text in (SENTENCES[0], SENTENCES[2]):
         pieces = chosen(table, text)
         assert len(runs(pieces)) == 1
         assert sources(table, pieces)[0].startswith(f"r{SENTENCES.index(text)}@")
 
 
-def test_whole_words_are_preferred_to_pieces_of_others(table: UnitTable) -> None:
+def test_whole_recorded_words_are_preferred(table: UnitTable) -> None:
     pieces = chosen(table, "smart mirror")
     taken = words_taken(table, pieces)
     assert [word for words in taken for word in words] == ["smart", "mirror"]
@@ -67,7 +67,7 @@ def test_whole_words_are_preferred_to_pieces_of_others(table: UnitTable) -> None
     assert len(runs(pieces)) <= 6
 
 
-def test_each_piece_has_the_requested_phones(table: UnitTable) -> None:
+def test_each_unit_has_the_requested_phones(table: UnitTable) -> None:
     text = wanted_phones("yellow computer", "en-us")
     pieces = chosen(table, "yellow computer")
     assert [table.labels[table.label[p.left]] for p in pieces] == [w.label for w in text[:-1]]
@@ -85,7 +85,7 @@ def test_joins_do_not_click(table: UnitTable) -> None:
         assert np.isfinite(sound).all() and np.abs(sound).max() <= 0.95
 
 
-def test_a_join_of_two_pitches_is_in_phase() -> None:
+def test_a_join_of_two_pitches_keeps_the_phase() -> None:
     """The level does not drop at a join of two periodic sounds, as it does when they cancel."""
     table = unit_table([sung("see may", "a", 120.0), sung("may see", "b", 120.0)])
     labels = [table.labels[i] for i in table.label]
@@ -97,7 +97,7 @@ def test_a_join_of_two_pitches_is_in_phase() -> None:
     assert middle.min() > 0.5 * np.median(middle)
 
 
-def test_the_same_seed_gives_the_same_clip_and_others_differ(table: UnitTable) -> None:
+def test_the_same_seed_gives_the_same_clip_and_other_seeds_differ(table: UnitTable) -> None:
     spoken = [speak(table, "turn the mirror", "en-us", {"seed": seed}) for seed in (1, 1, *range(2, 12))]
     assert np.array_equal(spoken[0].audio, spoken[1].audio) and spoken[0].sources == spoken[1].sources
     assert len({clip.sources for clip in spoken}) > 1
@@ -117,7 +117,7 @@ def test_speed_and_pitch_change_the_audio(table: UnitTable) -> None:
     assert pitch(fast) == pytest.approx(pitch(plain), rel=0.04)
 
 
-def test_phones_that_were_never_spoken_together_are_joined_at_their_border() -> None:
+def test_phones_never_recorded_together_are_joined_at_their_border() -> None:
     table = unit_table([sung("see you", "a"), sung("may", "b"), sung("no ham", "c")])
     pieces = select(table, [Wanted(""), Wanted("s", "sam"), Wanted("æ", "sam"), Wanted("m", "sam"), Wanted("")],
                     np.random.default_rng(0))  # fmt: skip
@@ -126,7 +126,7 @@ def test_phones_that_were_never_spoken_together_are_joined_at_their_border() -> 
     assert len(join(table, pieces)) > 0.25 * SAMPLE_RATE
 
 
-def test_a_sound_that_nobody_made_is_replaced_by_a_like_one_or_refused() -> None:
+def test_an_unrecorded_phone_is_replaced_by_a_similar_one_or_rejected() -> None:
     table = unit_table([sung("see you", "a"), sung("may", "b")])
     assert speak(table, "zoo", "en-us", {}).audio.size  # z by s
     with pytest.raises(NotSpeakable, match="'k'"):
@@ -137,7 +137,7 @@ def test_a_sound_that_nobody_made_is_replaced_by_a_like_one_or_refused() -> None
         speak(table, "may " * 400, "en-us", {})
 
 
-def test_punctuation_is_a_pause() -> None:
+def test_punctuation_becomes_a_pause() -> None:
     labels = [phone.label for phone in wanted_phones("hey, compass. Stop!", "en-us")]
     assert labels.count("") == 4 and labels[0] == labels[-1] == "" and labels[3] == ""
     stressed = [phone.label for phone in wanted_phones("computer", "en-us") if phone.stressed]
@@ -159,7 +159,7 @@ def test_a_long_pause_is_shortened() -> None:
         assert len(speak(table, text, "en-us", {}).audio) / SAMPLE_RATE < phones * PHONE_S + 0.45
 
 
-def test_recordings_are_brought_to_one_level_and_spectrum() -> None:
+def test_recordings_are_normalized_to_one_level_and_spectrum() -> None:
     rng = np.random.default_rng(0)
     noise = rng.standard_normal(12 * SAMPLE_RATE).astype(np.float32)
     dull = np.convolve(noise, [0.6, 0.4], "same").astype(np.float32)
@@ -173,7 +173,7 @@ def test_recordings_are_brought_to_one_level_and_spectrum() -> None:
     assert abs(tilt(quiet) - tilt(loud)) < 0.4 * abs(tilt(noise) - tilt(dull))
 
 
-def test_unusual_recordings_do_not_fail() -> None:
+def test_unusual_recordings_are_accepted() -> None:
     silent = Recording("s", np.zeros(8000, np.float32), (phone("m", 0.1, 0.3),), ())
     short = Recording("t", np.zeros(800, np.float32), (phone("m", 0.0, 0.05),), ())
     late = Recording("u", sung("may", "x").audio, (phone("m", 0.2, 0.4), phone("eɪ", 9.0, 9.5)), ())

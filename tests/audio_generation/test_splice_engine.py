@@ -57,7 +57,7 @@ def engine(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Splice]:
     made.close()
 
 
-def test_without_any_recordings_it_says_why_and_what_to_do(engine: Splice, data_dir: Path) -> None:
+def test_without_recordings_the_engine_reports_why_and_what_to_do(engine: Splice, data_dir: Path) -> None:
     readiness = engine.available()
     assert not readiness.ok and "no-such.zip" in readiness.why and readiness.how_to_enable
     assert engine.voices("en") == []
@@ -72,7 +72,7 @@ def test_without_any_recordings_it_says_why_and_what_to_do(engine: Splice, data_
     assert people(engine.shipped, data_dir) == []
 
 
-def test_people_with_aligned_recordings_are_voices_under_their_own_names(engine: Splice, data_dir: Path) -> None:
+def test_speakers_with_aligned_recordings_become_voices(engine: Splice, data_dir: Path) -> None:
     with Library(data_dir) as library:
         ids = fill(library, "libri-77", licence="CC0-1.0") + fill(library, "libri-78")
         fill(library, "unaligned", aligned=False)
@@ -86,7 +86,7 @@ def test_people_with_aligned_recordings_are_voices_under_their_own_names(engine:
 
 
 @pytest.mark.usefixtures("engine")
-def test_a_person_of_both_kinds_is_one_voice(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shipped_speaker_in_the_library_is_one_voice(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inventory, "shipped_people", lambda path: [
         inventory.Person(name, name, "en-us", "CC0-1.0", "shipped") for name in ("libri-77", "libri-1")
     ])  # fmt: skip
@@ -96,7 +96,7 @@ def test_a_person_of_both_kinds_is_one_voice(data_dir: Path, monkeypatch: pytest
     assert [(p.name, bool(p.clips)) for p in found] == [("libri-77", True), ("libri-1", False)]
 
 
-def test_requests_are_answered_each_for_itself_with_their_sources(engine: Splice, data_dir: Path) -> None:
+def test_each_result_names_its_own_sources(engine: Splice, data_dir: Path) -> None:
     with Library(data_dir) as library:
         ids = fill(library, "libri-77", copies=8)  # two minutes: the worker does not know of the fixture's bound
     texts = ["silver mirror", "kick", "   ", "see me turn, please", "seven yellow lamps"]

@@ -48,7 +48,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("behave", list(FAILURES))
-def test_a_failed_request_is_named_and_the_others_continue(fake: Fake, tmp_path: Path, behave: str) -> None:
+def test_a_failed_request_is_reported_and_the_others_succeed(fake: Fake, tmp_path: Path, behave: str) -> None:
     results = list(fake.synthesize([request(0), request(1, behave), request(2), request(3)], tmp_path))
     assert [result.request_id for result in results] == ["r0", "r1", "r2", "r3"]
     assert [type(result) for result in results] == [GeneratedClip, FailedRequest, GeneratedClip, GeneratedClip]
@@ -56,14 +56,14 @@ def test_a_failed_request_is_named_and_the_others_continue(fake: Fake, tmp_path:
     assert len(list(tmp_path.iterdir())) == 3  # no rubbish stays
 
 
-def test_an_engine_that_only_crashes_is_given_up_and_works_again_later(fake: Fake, tmp_path: Path) -> None:
+def test_an_engine_that_only_crashes_is_abandoned_until_the_next_call(fake: Fake, tmp_path: Path) -> None:
     results = list(fake.synthesize((request(n, "crash") for n in range(200)), tmp_path))
     assert len(results) == 200 and all(isinstance(result, FailedRequest) for result in results)
     assert "given up after 4 failures" in results[-1].why  # type: ignore[union-attr]
     assert isinstance(next(fake.synthesize([request(0)], tmp_path)), GeneratedClip)
 
 
-def test_now_and_then_a_crash_among_many_clips_is_forgiven(fake: Fake, tmp_path: Path) -> None:
+def test_occasional_crashes_among_many_clips_are_tolerated(fake: Fake, tmp_path: Path) -> None:
     requests = [request(n, "exit" if n % 40 == 39 else "", "ab") for n in range(240)]
     results = list(fake.synthesize(requests, tmp_path))
     assert sum(isinstance(result, GeneratedClip) for result in results) == 234
@@ -75,13 +75,13 @@ def starting(fake: Fake, *starts: str) -> None:
     fake.worker_environment = lambda: left.pop(0) if len(left) > 1 else left[0]
 
 
-def test_a_restart_that_fails_is_tried_again_and_costs_one_request(fake: Fake, tmp_path: Path) -> None:
+def test_a_failed_restart_is_retried_and_loses_one_request(fake: Fake, tmp_path: Path) -> None:
     starting(fake, "", "crash", "unavailable", "")
     results = list(fake.synthesize([request(n, "crash" if n == 5 else "") for n in range(30)], tmp_path))
     assert [n for n, result in enumerate(results) if isinstance(result, FailedRequest)] == [5]
 
 
-def test_a_restart_that_always_fails_gives_the_engine_up(fake: Fake, tmp_path: Path) -> None:
+def test_an_engine_that_never_restarts_is_abandoned(fake: Fake, tmp_path: Path) -> None:
     starting(fake, "", "crash")
     results = list(fake.synthesize([request(n, "crash" if n == 1 else "") for n in range(5)], tmp_path))
     assert [type(result) for result in results] == [GeneratedClip] + 4 * [FailedRequest]
@@ -90,7 +90,7 @@ def test_a_restart_that_always_fails_gives_the_engine_up(fake: Fake, tmp_path: P
 
 
 @pytest.mark.parametrize(("waiting", "result"), [(0.0, FailedRequest), (3.0, GeneratedClip)])
-def test_a_busy_machine_is_given_more_time(
+def test_requests_may_take_longer_on_a_busy_machine(
     fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waiting: float, result: type
 ) -> None:
     monkeypatch.setattr("os.getloadavg", lambda: (waiting * (os.cpu_count() or 1), 0.0, 0.0))
@@ -116,7 +116,7 @@ def test_a_worker_that_hangs_while_starting_is_stopped(fake: Fake, monkeypatch: 
     assert "did not answer within 0.5 s" in fake.available().why
 
 
-def test_a_caller_that_stops_early_leaves_nothing_for_the_next_call(fake: Fake, tmp_path: Path) -> None:
+def test_results_of_an_abandoned_call_do_not_reach_the_next_call(fake: Fake, tmp_path: Path) -> None:
     clips = fake.synthesize((request(n) for n in range(100)), tmp_path)
     next(clips)
     clips.close()  # type: ignore[attr-defined]
@@ -124,7 +124,7 @@ def test_a_caller_that_stops_early_leaves_nothing_for_the_next_call(fake: Fake, 
     assert [type(result) for result in results] == [GeneratedClip]
 
 
-def test_requests_are_taken_only_as_they_are_needed(fake: Fake, tmp_path: Path) -> None:
+def test_requests_are_consumed_lazily(fake: Fake, tmp_path: Path) -> None:
     taken: list[int] = []
 
     def endless() -> Iterator[SpeechRequest]:
@@ -148,7 +148,7 @@ def test_calls_from_several_threads_take_turns(fake: Fake, tmp_path: Path) -> No
             assert all(isinstance(result, GeneratedClip) for result in results), results
 
 
-def test_an_engine_that_another_thread_does_not_let_go_says_that_it_is_busy(
+def test_an_engine_held_by_another_thread_reports_that_it_is_busy(
     fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("audio_generation.engine.LONGEST_WAIT_S", 0.1)
@@ -159,7 +159,7 @@ def test_an_engine_that_another_thread_does_not_let_go_says_that_it_is_busy(
     assert len(list(clips)) == 8
 
 
-def test_a_call_within_another_is_refused_and_a_closed_engine_starts_again(fake: Fake, tmp_path: Path) -> None:
+def test_a_nested_call_is_rejected_and_a_closed_engine_restarts(fake: Fake, tmp_path: Path) -> None:
     first = fake.synthesize((request(n) for n in range(9)), tmp_path)
     next(first)
     with pytest.raises(RuntimeError, match="still answering"):
@@ -187,14 +187,14 @@ def test_a_full_disk_ends_the_run_with_an_explanation(fake: Fake, tmp_path: Path
     assert isinstance(next(fake.synthesize([request(3)], tmp_path)), GeneratedClip)
 
 
-def test_a_folder_that_cannot_be_made_is_explained(fake: Fake, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(fake: Fake, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(HarkError, match="could not be written"):
         next(fake.synthesize([request(0)], tmp_path / "file"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_worker_dies_with_its_host_even_in_the_middle_of_a_hang(tmp_path: Path) -> None:
+def test_a_hung_worker_ends_with_its_host(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from tests.support.fake_engine import Fake\n"
         "from audio_generation.engine import SpeechRequest\n"

@@ -17,7 +17,7 @@ def large_bundle(folder: Path, phrase: str, size: str = "large") -> Path:
 
 
 @needs_encoder
-def test_the_scores_equal_those_of_each_bundle_alone(tmp_path: Path) -> None:
+def test_joint_scores_equal_separate_scores(tmp_path: Path) -> None:
     bundles = [Bundle(large_bundle(tmp_path / phrase, phrase)) for phrase in ("computer", "river")]
     detectors = [found for bundle in bundles if (found := large_detector(bundle)) is not None]
     assert len(detectors) == 2

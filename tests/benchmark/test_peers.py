@@ -35,7 +35,7 @@ def peer(request: pytest.FixtureRequest, tmp_path: Path) -> Peer:
     return OpenWakeWord([folder / "openwakeword" / "hey_robot.tflite"])
 
 
-def test_blocks_change_no_score_and_reset_forgets(peer: Peer) -> None:
+def test_block_sizes_change_no_score_and_reset_clears_the_state(peer: Peer) -> None:
     audio = np.concatenate([np.zeros(8000, np.float32), tone(1.0, 1000), np.zeros(40_000, np.float32)])
     whole = score_stream(peer, [audio])
     in_blocks = score_stream(peer, [audio[at : at + 777] for at in range(0, len(audio), 777)])
@@ -63,7 +63,7 @@ def test_the_digest_distinguishes_models(tmp_path: Path) -> None:
     assert MicroWakeWord(manifest).digest != digest
 
 
-def test_packages_carry_their_projects_detectors() -> None:
+def test_packaged_peers_include_their_projects_detectors() -> None:
     phrases = {peer.name: set[str]() for peer in packaged_peers()}
     for peer in packaged_peers():
         phrases[peer.name].update(peer.phrases)
@@ -81,7 +81,7 @@ def alexa(tmp_path: Path) -> Stream:
 
 
 @pytest.mark.parametrize("name", ["openWakeWord", "microWakeWord"])
-def test_scores_are_those_of_the_projects_own_pipeline(alexa: Stream, name: str) -> None:
+def test_scores_match_the_projects_own_pipeline(alexa: Stream, name: str) -> None:
     blocks = list(alexa.blocks(CONDITIONS[0], np.zeros(0, np.float32), 0))
     raw = (32767 * np.concatenate(blocks)).astype("<i2").tobytes()
     chunks = [raw[at : at + 2560] for at in range(0, len(raw) - 2559, 2560)]
@@ -103,7 +103,7 @@ def test_scores_are_those_of_the_projects_own_pipeline(alexa: Stream, name: str)
     np.testing.assert_allclose(best, their_best, atol=0.02)
 
 
-def test_pocketsphinx_listens_for_any_phrase(alexa: Stream) -> None:
+def test_pocketsphinx_detects_phrases_outside_its_dictionary(alexa: Stream) -> None:
     blocks = list(alexa.blocks(CONDITIONS[0], np.zeros(0, np.float32), 0))
     peer = PocketSphinx(["alexa", "snowboy"])  # its dictionary has neither
     scores = score_stream(peer, blocks)

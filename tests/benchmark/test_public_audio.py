@@ -63,7 +63,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> I
         yield folder
 
 
-def test_detectors_are_measured_on_audio_that_was_fetched(
+def test_detectors_are_measured_on_downloaded_audio(
     site: Path, asked: list[str], tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     speak_with(monkeypatch, {"choir": Choir()})
@@ -82,7 +82,7 @@ def test_detectors_are_measured_on_audio_that_was_fetched(
     assert len(asked) == len(SOURCES), "what is there is not fetched again"
 
 
-def test_another_file_than_expected_is_refused(site: Path, asked: list[str], tmp_path: Path) -> None:
+def test_a_download_with_a_wrong_digest_is_rejected(site: Path, asked: list[str], tmp_path: Path) -> None:
     noise = site / SOURCES[2].path[1:]
     whole = noise.read_bytes()
     noise.write_bytes(whole[:-1] + b"?")
@@ -94,7 +94,7 @@ def test_another_file_than_expected_is_refused(site: Path, asked: list[str], tmp
     assert (tmp_path / "audio" / KITCHEN).is_file() and len(asked) == len(SOURCES) + 1
 
 
-def test_an_archive_without_audio_is_refused(site: Path, tmp_path: Path) -> None:
+def test_an_archive_without_audio_is_rejected(site: Path, tmp_path: Path) -> None:
     phrases = site / SOURCES[0].path[1:]
     phrases.write_bytes(b"no archive")
     with pytest.raises(HarkError, match="cannot be unpacked"):

@@ -32,7 +32,7 @@ def kitchen() -> np.ndarray:
     return np.random.default_rng(5).normal(0, 0.1, 3 * SAMPLE_RATE).astype(np.float32)
 
 
-def test_clips_lie_where_the_spans_say(tmp_path: Path) -> None:
+def test_spans_locate_the_clips_in_the_stream(tmp_path: Path) -> None:
     given = clips()
     stream = stream_of(lambda: given, {"name": "a"}, tmp_path)
     samples = stream.speech(0, stream.block_ends[-1])
@@ -47,7 +47,7 @@ def test_clips_lie_where_the_spans_say(tmp_path: Path) -> None:
     assert stream.mebibytes == pytest.approx((tmp_path / stream.digest / "speech.s16").stat().st_size / 2**20)
 
 
-def test_a_second_time_nothing_is_decoded(tmp_path: Path, kitchen: np.ndarray) -> None:
+def test_a_cached_stream_is_not_decoded_again(tmp_path: Path, kitchen: np.ndarray) -> None:
     made = stream_of(lambda: clips(2), {"name": "a"}, tmp_path)
     kept = stream_of(never, {"name": "a"}, tmp_path)
     assert kept == made
@@ -63,7 +63,7 @@ def test_a_second_time_nothing_is_decoded(tmp_path: Path, kitchen: np.ndarray) -
 
 
 @pytest.mark.parametrize("harm", ["cut", "no description", "nonsense"])
-def test_a_damaged_stream_is_made_again(tmp_path: Path, harm: str) -> None:
+def test_a_damaged_stream_is_rebuilt(tmp_path: Path, harm: str) -> None:
     made = stream_of(lambda: clips(2), {"name": "a"}, tmp_path)
     before = np.array(made.speech(0, made.block_ends[-1]))
     if harm == "cut":
@@ -87,7 +87,7 @@ def test_an_interrupted_stream_leaves_no_files(tmp_path: Path) -> None:
     assert len(stream_of(lambda: clips(1), {"name": "a"}, tmp_path).spans) == 1
 
 
-def test_noise_is_as_loud_as_promised(tmp_path: Path, kitchen: np.ndarray) -> None:
+def test_noise_has_the_specified_snr(tmp_path: Path, kitchen: np.ndarray) -> None:
     loud, faint = clips(2)
     stream = stream_of(lambda: [loud, faint._replace(audio=faint.audio / 30)], {"name": "a"}, tmp_path)
     speech = stream.speech(0, stream.block_ends[-1]) / 32767
@@ -102,7 +102,7 @@ def test_noise_is_as_loud_as_promised(tmp_path: Path, kitchen: np.ndarray) -> No
         next(stream.blocks("street", kitchen, 0))
 
 
-def test_a_changed_file_makes_another_stream(tmp_path: Path) -> None:
+def test_a_changed_file_gets_a_new_stream(tmp_path: Path) -> None:
     audio, cache = tmp_path / "audio", tmp_path / "cache"
     audio.mkdir()
     files = [audio / "a.wav", audio / "b.wav"]
@@ -116,7 +116,7 @@ def test_a_changed_file_makes_another_stream(tmp_path: Path) -> None:
     assert changed.spans[0] == (GAP, GAP + 1600) and changed.digest != one.digest
 
 
-def test_no_clips_and_no_room_are_explained(tmp_path: Path) -> None:
+def test_missing_clips_and_an_unusable_cache_folder_are_reported(tmp_path: Path) -> None:
     with pytest.raises(HarkError, match="nothing to measure on"):
         stream_of(lambda: [], {"name": "a"}, tmp_path)
     occupied = tmp_path / "occupied"

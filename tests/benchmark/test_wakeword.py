@@ -59,7 +59,7 @@ def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> P
     return folder
 
 
-def test_alarms_are_counted_in_seconds_whatever_the_period() -> None:
+def test_the_score_period_does_not_change_the_number_of_alarms() -> None:
     for period_s in (0.08, 0.03):
         scores = np.zeros(round(12 / period_s), np.float32)
         for second in (1.0, 1.5, 4.2, 9.0):  # the second one falls into the first one's refractory time
@@ -67,7 +67,7 @@ def test_alarms_are_counted_in_seconds_whatever_the_period() -> None:
         assert count_alarms(scores, 0.5, period_s) == 3
 
 
-def test_the_threshold_is_the_lowest_that_keeps_the_rate() -> None:
+def test_the_threshold_is_the_lowest_that_meets_the_rate() -> None:
     scores = np.zeros(45_000, np.float32)  # an hour
     peaks = np.linspace(0.1, 0.9, 9, dtype=np.float32)
     scores[1000:10_000:1000] = peaks
@@ -95,7 +95,7 @@ def test_a_second_detection_of_a_clip_is_a_false_alarm() -> None:
     assert threshold_at(other, said, spans, 0.08, 0.5) > 0.94
 
 
-def test_a_hit_counts_from_the_clips_start_until_a_second_after_its_end() -> None:
+def test_a_hit_counts_from_a_clips_start_to_a_second_after_its_end() -> None:
     scores = np.zeros(100, np.float32)
     span = (2 * SAMPLE_RATE, 3 * SAMPLE_RATE)
     for second, counts in ((1.9, False), (2.01, True), (3.9, True), (4.1, False)):
@@ -105,7 +105,7 @@ def test_a_hit_counts_from_the_clips_start_until_a_second_after_its_end() -> Non
     assert best_scores(scores, [(20 * SAMPLE_RATE, 21 * SAMPLE_RATE)], 0.08)[0] == 0
 
 
-def test_a_score_that_stays_up_is_one_alarm_and_one_hit() -> None:
+def test_a_score_that_stays_high_is_one_alarm_and_one_hit() -> None:
     scores = np.full(300, 0.9, np.float32)
     scores[:20] = 0.01
     spans = [(second * SAMPLE_RATE, (second + 1) * SAMPLE_RATE) for second in (1, 6, 11, 16)]
@@ -128,7 +128,7 @@ def test_alarms_are_traced_to_their_recordings(tmp_path: Path) -> None:
         assert alarms_in(stream, scores, 0.9, period_s) == []
 
 
-def test_recordings_are_found_by_the_letters_of_the_phrase(tmp_path: Path) -> None:
+def test_recordings_are_matched_by_the_letters_of_the_phrase(tmp_path: Path) -> None:
     for name in ("smart_mirror", "heychatterbox"):
         (tmp_path / "keyphrases" / name).mkdir(parents=True)
         (tmp_path / "keyphrases" / name / "a.ogg").touch()
@@ -137,7 +137,7 @@ def test_recordings_are_found_by_the_letters_of_the_phrase(tmp_path: Path) -> No
     assert recordings_of("mirror", tmp_path) == [] == recordings_of("alexa", tmp_path / "nowhere")
 
 
-def test_a_word_is_spoken_by_people_that_no_weights_were_trained_on(tmp_path: Path) -> None:
+def test_word_recordings_exclude_speakers_of_training(tmp_path: Path) -> None:
     corpus = tmp_path / "speech" / "speech-commands"
     corpus.mkdir(parents=True)
     rows = [
@@ -208,7 +208,7 @@ def test_the_phrase_in_other_speech_does_not_count_as_a_false_alarm(shared: Path
     assert without(scores, evaluation.spans_saying("kettle", "en"), 0.08).all()
 
 
-def test_a_bundle_is_measured_again_from_stored_audio(
+def test_a_second_measurement_uses_stored_audio(
     shared: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = tone_bundle(tmp_path / "computer-quick-1", report={"engines": {"choir": 12}, "seed": 4})
@@ -280,7 +280,7 @@ def test_bundles_of_one_phrase_are_pooled(shared: Path, tmp_path: Path) -> None:
     assert all(len(line) < 200 for line in text.splitlines())
 
 
-def test_several_bundles_get_the_same_figures_as_each_alone(
+def test_joint_figures_equal_those_of_each_bundle_alone(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundles = [keyword_hmm_bundle(tmp_path / "keyword_hmm", "computer"), tone_bundle(tmp_path / "tone")]
@@ -315,7 +315,7 @@ def test_files_for_devices_are_measured_in_their_runtimes(shared: Path, tmp_path
         assert f"average of 1 phrases ({device})" in table(figures)
 
 
-def test_openwakeword_s_files_score_together_as_each_alone(shared: Path, tmp_path: Path) -> None:
+def test_openwakeword_files_score_the_same_jointly_and_alone(shared: Path, tmp_path: Path) -> None:
     bundles = [
         tone_bundle(tmp_path / "computer", files=device_files()),
         tone_bundle(tmp_path / "snowboy", "snowboy", files=device_files("snowboy", seed=1)),
@@ -326,7 +326,7 @@ def test_openwakeword_s_files_score_together_as_each_alone(shared: Path, tmp_pat
         assert bench_wakeword([bundle])["devices"]["openWakeWord"]["bundles"] == {name: both[name]}
 
 
-def test_peers_score_the_same_streams_once(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_peers_score_each_stream_once(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, content in device_files("hey_robot").items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content)
@@ -345,7 +345,9 @@ def test_peers_score_the_same_streams_once(shared: Path, tmp_path: Path, monkeyp
     assert bench_wakeword([], peers=True)["peers"] == {"openWakeWord: hey robot": robot}
 
 
-def test_a_benchmark_without_audio_is_explained(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_benchmark_without_bundle_or_audio_is_rejected(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(HarkError, match="nothing to measure"):
         bench_wakeword([])
     with pytest.raises(HarkError, match="cannot be found"):
@@ -390,7 +392,7 @@ def test_the_interval_of_several_bundles_counts_their_common_clips_once() -> Non
         assert one["interval"]["low"] <= one["mean"] <= one["interval"]["high"]
 
 
-def test_phrases_count_alike_in_the_average_and_synthesized_ones_do_not() -> None:
+def test_the_average_weights_phrases_equally_and_omits_synthesized() -> None:
     ones = [
         *measured("a", "computer", [[True, False], [True, True]]),
         *measured("b", "alexa", [[False] * 50]),
@@ -426,9 +428,7 @@ def test_the_table_names_recordings_used_in_training(shared: Path, tmp_path: Pat
     assert "silent does not say which real recordings" in text
 
 
-def test_confusables_are_spoken_by_voices_that_training_did_not_use(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_confusables_use_voices_absent_from_training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     choirs = {name: Choir(name) for name in ("espeak", "flite", "festival")}
     speak_with(monkeypatch, choirs, synthetic.CONFUSABLE_TEXTS)
     voices = synthetic.voices_for("en", ["espeak", "flite", "festival"], "festival")

@@ -53,7 +53,7 @@ def wandering_scores(rng: np.random.Generator, count: int) -> np.ndarray:
     return scores.astype(np.float32)
 
 
-def test_the_page_decides_as_detect_py_does() -> None:
+def test_the_page_makes_the_same_decisions_as_detect_py() -> None:
     rng = np.random.default_rng(0)
     cases = []
     expected = []
@@ -101,7 +101,7 @@ def test_the_page_decides_as_detect_py_does() -> None:
     assert sum(len(one["fired"]) for one in expected) > 300, "there was something to decide"
 
 
-def test_the_page_has_the_thresholds_of_detect_py() -> None:
+def test_the_page_interpolates_thresholds_like_detect_py() -> None:
     table = [{"fa_per_day": r, "threshold": t} for r, t in ((12.0, 0.6), (1.0, 0.93), (2.0, 0.9), (48.0, 0.0))]
     bundle = Bundle.__new__(Bundle)
     bundle.manifest = {"thresholds": table, "default_fa_per_day": 12.0}
@@ -141,7 +141,7 @@ def test_a_microphone_of_any_rate_is_resampled_to_16_khz(rate: int) -> None:
     assert np.abs(np.asarray(found)[middle] - wanted[middle]).max() < 0.01
 
 
-def test_the_page_sends_what_wyoming_sends() -> None:
+def test_the_page_sends_the_same_activations_as_wyoming() -> None:
     """For the same scores the page and the portal's own client find the same activations and near misses."""
     rng = np.random.default_rng(1)
     threshold, chunk = 0.6, 1_280
@@ -176,12 +176,12 @@ def test_the_page_sends_what_wyoming_sends() -> None:
     assert "cannot be reached" in answer["refused"]
 
 
-def test_sending_is_off_until_it_is_switched_on() -> None:
+def test_sending_is_off_by_default() -> None:
     page = programs()["detect.html"].decode()
     assert '<input id="send" type="checkbox" autocomplete="off">' in page and "unless you turn sending on" in page
 
 
-def test_the_page_is_plain() -> None:
+def test_the_page_loads_nothing_from_other_sites() -> None:
     page, script = (programs()[name].decode() for name in ("detect.html", "detect.js"))
     assert len(page) < 4_000 and "<script type" in page
     for handler in ("onclick", "onload", "onchange", "oninput", "javascript:"):
@@ -265,7 +265,7 @@ def detections(page: Any, where: str) -> list[dict[str, str]]:
     return [item for item in reversed(items) if item["where"] == where]
 
 
-def test_the_phrase_at_the_microphone(page: Any, served: Path, microphone: Path) -> None:
+def test_the_phrase_is_detected_at_the_microphone(page: Any, served: Path, microphone: Path) -> None:
     open_page(page, served)
     assert page.inner_text("#phrase") == PHRASE
     page.click("#listen")
@@ -281,12 +281,14 @@ def test_the_phrase_at_the_microphone(page: Any, served: Path, microphone: Path)
 
 
 @pytest.mark.parametrize("model", ["model.onnx", "model.int8.onnx"])
-def test_a_recording_is_scored_as_by_detect_py(page: Any, served: Path, microphone: Path, model: str) -> None:
+def test_a_recording_gets_the_same_scores_as_in_detect_py(
+    page: Any, served: Path, microphone: Path, model: str
+) -> None:
     heard_alike(page, served, microphone, model)
 
 
 @pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
-def test_a_large_detector_hears_a_recording_as_by_detect_py(
+def test_a_large_detector_gives_the_same_scores_as_detect_py(
     page: Any, served: Path, microphone: Path, tmp_path: Path
 ) -> None:
     """onnxruntime-web supports the graph's 8-bit encoder and decoder, loops and branches."""

@@ -44,7 +44,7 @@ def copied(page: Any, card: Any) -> str:
 @pytest.mark.parametrize(
     "trains", [False, pytest.param(True, marks=[pytest.mark.devices, pytest.mark.timeout(TRAINED_MS // 1000 + 900)])]
 )
-def test_a_device_loads_what_the_portal_serves(trains: bool, tmp_path: Path) -> None:
+def test_a_device_can_load_the_files_that_the_portal_serves(trains: bool, tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     allowed = {"permissions": ["clipboard-read", "clipboard-write"]}

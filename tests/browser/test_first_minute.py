@@ -19,7 +19,7 @@ PHONE = {"width": 390, "height": 844}
 
 
 @pytest.mark.parametrize("viewport", [{"width": 1280, "height": 800}, PHONE], ids=["wide", "phone"])
-def test_from_the_link_to_a_detected_phrase(tmp_path: Path, viewport: dict[str, int]) -> None:
+def test_a_new_owner_reaches_a_detected_phrase_in_few_clicks(tmp_path: Path, viewport: dict[str, int]) -> None:
     said, data = tmp_path / "said.wav", tmp_path / "data"
     data.mkdir()
     write_audio(said, np.concatenate([spoken(PHRASE, 0.5, 0.5), np.zeros(2 * SAMPLE_RATE, np.float32)]))

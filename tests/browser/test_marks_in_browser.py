@@ -19,7 +19,7 @@ PHRASE = "hey compass"
 ADOPTED_S = 60
 
 
-def test_marks_made_after_stop_and_after_listening_again_arrive(tmp_path: Path) -> None:
+def test_marks_after_stopping_and_restarting_are_stored(tmp_path: Path) -> None:
     said, data = tmp_path / "said.wav", tmp_path / "data"
     write_audio(said, np.concatenate([spoken(PHRASE, 0.5, 0.5), np.zeros(2 * SAMPLE_RATE, np.float32)]))
     _a_detector(data)

@@ -30,7 +30,7 @@ def page(chromium: Browser, portal: Portal) -> Iterator[Page]:
         yield page
 
 
-def test_operations_are_listed_and_called_with_the_session(page: Page, portal: Portal) -> None:
+def test_api_operations_can_be_called_with_the_session(page: Page, portal: Portal) -> None:
     page.goto(f"{portal.address}/api/docs")
     page.locator(".opblock").first.wait_for()
     assert page.locator(".opblock").count() > 40
@@ -43,7 +43,7 @@ def test_operations_are_listed_and_called_with_the_session(page: Page, portal: P
     assert '"is_owner": true' in block.locator(".live-responses-table").inner_text()
 
 
-def test_a_text_that_is_too_long_is_reported_before_it_is_sent(page: Page, portal: Portal, tmp_path: Path) -> None:
+def test_an_oversized_field_is_reported_before_it_is_sent(page: Page, portal: Portal, tmp_path: Path) -> None:
     short, long = tmp_path / "short.wav", tmp_path / "long.wav"
     for path, seconds in ((short, 2), (long, 5)):
         write_audio(path, np.zeros(seconds * SAMPLE_RATE, np.float32))
@@ -78,6 +78,6 @@ def test_the_account_s_menu_changes_the_theme_and_signs_out(page: Page, portal: 
     page.wait_for_url(re.compile("/account/login"))
 
 
-def test_another_machine_is_distinguished_from_this_one() -> None:
+def test_external_urls_are_distinguished_from_local_ones() -> None:
     assert is_elsewhere("https://cdn.example.org/a.js") and is_elsewhere("wss://example.org/ws")
     assert not any(map(is_elsewhere, ("http://localhost:8000/", "ws://127.0.0.1:1/ws", "data:,x", "blob:http://x/y")))

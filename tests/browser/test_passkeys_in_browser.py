@@ -17,7 +17,7 @@ PHONE = {
 }  # fmt: skip
 
 
-def test_from_adding_a_passkey_to_signing_in_with_it(chromium: Browser, tmp_path: Path) -> None:
+def test_a_passkey_is_added_and_signs_in(chromium: Browser, tmp_path: Path) -> None:
     with served(tmp_path) as portal, watched(chromium) as page:
         devices = page.context.new_cdp_session(page)
         devices.send("WebAuthn.enable")

@@ -55,7 +55,7 @@ def handled(monkeypatch: pytest.MonkeyPatch) -> Callable[[Handler | BaseExceptio
 Handled = Callable[[Handler | BaseException], None]
 
 
-def test_help_is_quick_because_nothing_slow_is_imported() -> None:
+def test_help_imports_no_slow_package() -> None:
     program = """
 import sys
 from command_line.application import main
@@ -77,7 +77,7 @@ def test_help_shows_every_command_once_and_fits_a_terminal() -> None:
 
 
 @pytest.mark.parametrize("command", ["train", "library", "library import", "voices pull", "bench", "test"])
-def test_every_command_explains_itself(cli: Cli, command: str) -> None:
+def test_every_command_has_a_help_text(cli: Cli, command: str) -> None:
     assert cli(*command.split(), "--help").startswith(f"usage: ./hark {command}")
 
 
@@ -108,26 +108,26 @@ def test_every_command_explains_itself(cli: Cli, command: str) -> None:
         (["bench", "nothing"], "has no command 'nothing'"),
     ],
 )
-def test_command_lines_that_are_invalid(cli: Cli, words: list[str], said: str) -> None:
+def test_invalid_command_lines_are_rejected(cli: Cli, words: list[str], said: str) -> None:
     cli(*words, code=2)
     assert said in cli.err and "usage: ./hark" in cli.err and len(cli.err.splitlines()) <= 4
     assert cli.out == ""
     assert said.strip() in cli.refused(*words)["what"]
 
 
-def test_a_group_alone_lists(cli: Cli) -> None:
+def test_a_group_without_a_subcommand_lists_its_items(cli: Cli) -> None:
     for group, key in (("voices", "voices"), ("engines", "engines"), ("library", "clips")):
         assert key in cli.json(group)
 
 
-def test_without_a_command_and_without_a_terminal(hark: Run) -> None:
+def test_a_missing_command_without_a_terminal_is_an_error(hark: Run) -> None:
     assert_fixable(hark())
     done = hark("--json")
     assert done.returncode == 2
     assert "train" in error_of(done.stdout)["what_to_do"]
 
 
-def test_piped_text_is_the_answer(tmp_path: Path, hark: Run) -> None:
+def test_text_from_a_pipe_answers_the_question(tmp_path: Path, hark: Run) -> None:
     """Runs `echo "hey compass" | python main.py`."""
     command = brief_command(tmp_path)
     environment = {**os.environ, "HARK_DATA": str(tmp_path / "data")}
@@ -143,7 +143,7 @@ def test_piped_text_is_the_answer(tmp_path: Path, hark: Run) -> None:
         assert refused.returncode == 2 and said in refused.stderr.decode()
 
 
-def test_data_may_stand_before_or_after_the_command(cli: Cli, tmp_path: Path) -> None:
+def test_the_data_option_may_precede_or_follow_the_command(cli: Cli, tmp_path: Path) -> None:
     for number, words in enumerate([("--data", "{}", "library", "stats"), ("library", "stats", "--data", "{}")]):
         folder = tmp_path / str(number)
         cli(*(word.format(folder) for word in words))
@@ -151,7 +151,7 @@ def test_data_may_stand_before_or_after_the_command(cli: Cli, tmp_path: Path) ->
         assert os.environ["HARK_DATA"] == str(folder)
 
 
-def test_a_bug_is_one_sentence_and_a_traceback_in_the_log(cli: Cli, handled: Handled, data_dir: Path) -> None:
+def test_a_bug_prints_one_sentence_and_logs_the_traceback(cli: Cli, handled: Handled, data_dir: Path) -> None:
     handled(ZeroDivisionError("by nothing"))
     error = cli.json("library", "stats", code=1)["error"]
     log = (data_dir / "logs" / "hark.log").read_text()
@@ -159,7 +159,7 @@ def test_a_bug_is_one_sentence_and_a_traceback_in_the_log(cli: Cli, handled: Han
     assert "Traceback" not in cli.err and len(cli.err.splitlines()) == 1
 
 
-def test_a_bug_where_no_log_can_be_written(
+def test_a_bug_without_a_writable_log_prints_its_traceback(
     cli: Cli, handled: Handled, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     blocked = tmp_path / "file"
@@ -175,7 +175,9 @@ def test_a_bug_where_no_log_can_be_written(
     assert "ZeroDivisionError: by nothing" in said[1]
 
 
-def test_a_missing_package(cli: Cli, handled: Handled, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported_with_what_to_do(
+    cli: Cli, handled: Handled, monkeypatch: pytest.MonkeyPatch
+) -> None:
     handled(ModuleNotFoundError("No module named 'torch'"))
     assert "'torch'" in cli.refused("library", "stats")["why"]
     monkeypatch.setitem(sys.modules, "rich.console", None)  # as where rich is not installed
@@ -183,7 +185,7 @@ def test_a_missing_package(cli: Cli, handled: Handled, monkeypatch: pytest.Monke
     assert "  What to do: ./hark installs" in cli.err
 
 
-def test_a_failure_that_can_be_fixed(cli: Cli, handled: Handled) -> None:
+def test_a_fixable_failure_prints_what_why_and_what_to_do(cli: Cli, handled: Handled) -> None:
     error = HarkError("It broke [here].", "It was old.", "Take a new one.")
     handled(error)
     cli("library", "stats", code=2)
@@ -191,7 +193,7 @@ def test_a_failure_that_can_be_fixed(cli: Cli, handled: Handled) -> None:
     assert cli.json("library", "stats", code=2) == {"error": error.as_dict()}
 
 
-def test_output_of_libraries_is_not_part_of_the_json(cli: Cli, handled: Handled) -> None:
+def test_library_output_stays_out_of_the_json(cli: Cli, handled: Handled) -> None:
     def noisy(options: argparse.Namespace, screen: object) -> int:
         print("downloading ...")
         import logging
@@ -212,7 +214,7 @@ def test_output_of_libraries_is_not_part_of_the_json(cli: Cli, handled: Handled)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_interrupted(tmp_path: Path, number: signal.Signals) -> None:
+def test_an_interrupted_command_exits_with_130(tmp_path: Path, number: signal.Signals) -> None:
     with slow_training(tmp_path) as process:
         process.send_signal(number)
         output, errors = process.communicate(timeout=30)
@@ -222,7 +224,7 @@ def test_interrupted(tmp_path: Path, number: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_before_the_command_has_begun(tmp_path: Path, number: signal.Signals) -> None:
+def test_an_interrupt_during_imports_prints_one_line(tmp_path: Path, number: signal.Signals) -> None:
     """While main.py imports: one line, no traceback."""
     slow = tmp_path / "argparse.py"  # the first module that the command line imports
     slow.write_text("import sys, time\nsys.stderr.write('importing\\n')\nsys.stderr.flush()\ntime.sleep(100)\n")
@@ -236,7 +238,7 @@ def test_interrupted_before_the_command_has_begun(tmp_path: Path, number: signal
         assert process.wait(timeout=30) == 130
 
 
-def test_an_interrupt_that_comes_while_an_object_is_finalized_is_not_lost() -> None:
+def test_an_interrupt_during_finalization_is_not_lost() -> None:
     program = """
 import os, signal, time
 from command_line import application
@@ -263,7 +265,7 @@ def test_an_interrupt_during_an_import_is_not_reported_as_a_bug(cli: Cli, handle
     assert application.INTERRUPTED == 130 and "stopped; run the same command again" in cli.err
 
 
-def test_under_nohup_a_closed_terminal_stops_nothing(tmp_path: Path) -> None:
+def test_a_closed_terminal_does_not_stop_a_run_under_nohup(tmp_path: Path) -> None:
     with slow_training(tmp_path, "SIG_IGN") as process:
         process.send_signal(signal.SIGHUP)
         with pytest.raises(subprocess.TimeoutExpired):
@@ -295,7 +297,7 @@ def test_closed_stdout_ends_the_command_quietly(tmp_path: Path) -> None:
         assert process.wait(timeout=30) == 0
 
 
-def test_a_terminal_without_utf_8(tmp_path: Path) -> None:
+def test_an_ascii_terminal_is_supported(tmp_path: Path) -> None:
     environment = {**os.environ, "HARK_DATA": str(tmp_path), "PYTHONIOENCODING": "ascii"}
     command = [sys.executable, str(REPOSITORY / "main.py"), "advise", "schöne grüße", "--language", "de"]
     done = subprocess.run(command, env=environment, capture_output=True, timeout=60)
@@ -304,7 +306,7 @@ def test_a_terminal_without_utf_8(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["normalized"] == "schöne grüße"
 
 
-def test_without_a_command_at_a_terminal_it_asks(tmp_path: Path) -> None:
+def test_a_missing_command_at_a_terminal_starts_a_dialogue(tmp_path: Path) -> None:
     answers = ["🦜\n", "purple submarine\n", "huge\n", "quick\n", "y\n"]
     _, said = at_terminal(brief_command(tmp_path), {"HARK_DATA": str(tmp_path / "data")}, answers)
     assert "cannot be pronounced" in said, "what cannot be a keyphrase is explained, and asked for again"
@@ -313,7 +315,7 @@ def test_without_a_command_at_a_terminal_it_asks(tmp_path: Path) -> None:
     assert "stopped; run the same command again" in said
 
 
-def test_ctrl_c_at_the_question(tmp_path: Path) -> None:
+def test_ctrl_d_at_the_question_stops_without_a_traceback(tmp_path: Path) -> None:
     command = [sys.executable, str(REPOSITORY / "main.py")]
     _, said = at_terminal(command, {"HARK_DATA": str(tmp_path / "data")}, ["\x04"])
     assert "stopped" in said and "Traceback" not in said

@@ -16,7 +16,7 @@ from core.events import silent_reporter
 from tests.support.command_line_samples import Cli, Run, assert_fixable, error_of
 
 
-def test_the_accounts_of_a_portal_come_back(hark: Run, tmp_path: Path) -> None:
+def test_restore_brings_back_the_accounts_of_a_portal(hark: Run, tmp_path: Path) -> None:
     create = [sys.executable, str(REPOSITORY / "main.py"), "--data", str(tmp_path / "data"), "admin", "create"]
     subprocess.run([*create, "--name", "ada", "--password-stdin"], input="turing-complete-7\n", text=True, check=True)
     made = hark("backup", "hark.zip", "--json")
@@ -38,13 +38,13 @@ def test_the_accounts_of_a_portal_come_back(hark: Run, tmp_path: Path) -> None:
     assert (Path(replaced["before"]) / "portal" / "portal.sqlite3").is_file()
 
 
-def test_errors_are_three_sentences(cli: Cli, tmp_path: Path) -> None:
+def test_errors_have_what_why_and_what_to_do(cli: Cli, tmp_path: Path) -> None:
     for words in (("backup", "hark.zip"), ("backup", "hark.zip", "--check"), ("restore", "hark.zip")):
         error_of(cli(*words, "--json", "--data", str(tmp_path / "none"), code=2))
     cli("restore", "hark.zip", "--replace", "--verify", code=2)
 
 
-def test_serve_and_restore_keep_each_other_out(
+def test_serve_and_restore_exclude_each_other(
     cli: Cli,
     data_dir: Path,
     tmp_path_factory: pytest.TempPathFactory,

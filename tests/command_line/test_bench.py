@@ -14,7 +14,7 @@ from command_line import bench
 from tests.support.command_line_samples import Cli, Shown
 
 
-def test_bench_says_what_was_measured_where(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bench_prints_the_table_with_machine_and_commit(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[Any, ...]] = []
 
     def measured(*given: Any) -> dict[str, object]:
@@ -43,7 +43,7 @@ def test_figures_without_a_table_are_listed(capsys: Shown) -> None:
 @pytest.mark.parametrize(
     "words", [["confusables", "a b.zip", "--anchors", "9", "--json"], ["mining", "--phrase", "the sea"]]
 )
-def test_measurements_of_the_lab_are_run_by_the_lab(
+def test_lab_measurements_run_through_the_lab_command(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str]
 ) -> None:
     (tmp_path / "lab.py").write_text(
@@ -55,7 +55,7 @@ def test_measurements_of_the_lab_are_run_by_the_lab(
     assert asked == words and str(bench.REPOSITORY) in places.split(os.pathsep)
 
 
-def test_without_the_lab_it_is_explained(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_lab_is_reported(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "REPOSITORY", tmp_path)
     assert "not part of an installed Hark" in cli.refused("bench", "detector")["what"]
 
@@ -70,5 +70,5 @@ def test_without_the_lab_it_is_explained(cli: Cli, tmp_path: Path, monkeypatch: 
         ["bench", "wakeword", "--engines", "espeak"],
     ],
 )
-def test_impossible_requests_are_explained(cli: Cli, words: list[str]) -> None:
+def test_invalid_requests_are_rejected(cli: Cli, words: list[str]) -> None:
     cli.refused(*words)

@@ -26,7 +26,7 @@ from core.events import Reporter
         (7530, "2 h 5 min"),
     ],
 )
-def test_duration(seconds: float, said: str) -> None:
+def test_durations_are_formatted_with_units(seconds: float, said: str) -> None:
     assert duration(seconds) == said
 
 
@@ -34,15 +34,15 @@ def test_duration(seconds: float, said: str) -> None:
     ("seconds", "whole", "exact"),
     [(0.0, "0:00", "0:00.00"), (83.45, "1:23", "1:23.45"), (3723.999, "1:02:04", "1:02:04.00")],
 )
-def test_clock(seconds: float, whole: str, exact: str) -> None:
+def test_times_are_formatted_as_a_clock(seconds: float, whole: str, exact: str) -> None:
     assert clock(seconds) == whole and clock(seconds, exact=True) == exact
 
 
-def test_percent() -> None:
+def test_rates_are_formatted_as_percentages() -> None:
     assert percent(0.0321) == "3.2 %" and percent(float("nan")) == percent(None) == "not measured"
 
 
-def test_a_command_can_be_copied(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+def test_a_printed_command_can_be_copied(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     monkeypatch.chdir(REPOSITORY)
     assert command("train", "hey compass") == "./hark train 'hey compass'"
     monkeypatch.chdir(tmp_path)
@@ -62,7 +62,7 @@ def events(reporter: Reporter, pause: float = 0.0) -> None:
     reporter.stage("report", "Measuring")
 
 
-def test_bars_on_a_terminal() -> None:
+def test_a_terminal_shows_progress_bars() -> None:
     stream = io.StringIO()
     with Bars(Console(file=stream, force_terminal=True, width=120, markup=False)) as bars:
         events(Reporter(bars.draw), pause=0.3)  # a bar is drawn ten times a second
@@ -71,7 +71,7 @@ def test_bars_on_a_terminal() -> None:
     assert "left" in said and "loss 0.500, missed 25.0 %" in said
 
 
-def test_a_stage_that_was_interrupted_is_not_called_done() -> None:
+def test_an_interrupted_stage_is_not_marked_as_done() -> None:
     stream = io.StringIO()
     with pytest.raises(KeyboardInterrupt), Bars(Console(file=stream, force_terminal=True, width=120)) as bars:
         Reporter(bars.draw).stage("train", "Training")
@@ -79,7 +79,7 @@ def test_a_stage_that_was_interrupted_is_not_called_done() -> None:
     assert "✓" not in stream.getvalue()
 
 
-def test_plain_lines_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_plain_lines_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("command_line.console.PLAIN_EVERY_S", 0.0)
     stream = io.StringIO()
     events(Reporter(PlainLines(stream).draw))
@@ -92,7 +92,7 @@ def test_plain_lines_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-def test_a_table_shows_markup_as_it_is() -> None:
+def test_a_table_does_not_interpret_markup() -> None:
     stream = io.StringIO()
     Console(file=stream, width=60).print(table(["file", "n"], [["a[red].wav", 3]], right=[1]))
     assert "a[red].wav" in stream.getvalue()

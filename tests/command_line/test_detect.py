@@ -23,7 +23,7 @@ def recording(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_detections_and_scores(cli: Cli, bundle: Path, recording: str) -> None:
+def test_json_has_detections_and_scores(cli: Cli, bundle: Path, recording: str) -> None:
     result = cli.json("detect", str(bundle), recording, "--threshold", "0", "--scores")
     assert result["frame_s"] == 0.08 and result["seconds"] == {recording: 10.0}
     scores = result["scores"][recording]
@@ -34,13 +34,13 @@ def test_detections_and_scores(cli: Cli, bundle: Path, recording: str) -> None:
     assert result["detections"] == [] and "scores" not in result
 
 
-def test_the_threshold_follows_the_false_alarms(cli: Cli, bundle: Path, recording: str) -> None:
+def test_fa_per_day_selects_the_threshold(cli: Cli, bundle: Path, recording: str) -> None:
     for options, threshold in (((), 0.999), (("--fa-per-day", "100"), 0.001), (("--fa-per-day", "10"), 0.5)):
         result = cli.json("detect", str(bundle), recording, *options)
         assert result["threshold"] == pytest.approx(threshold, abs=1e-9)
 
 
-def test_the_small_model_and_an_unpacked_bundle(cli: Cli, bundle: Path, recording: str, tmp_path: Path) -> None:
+def test_int8_and_an_unpacked_bundle_score_alike(cli: Cli, bundle: Path, recording: str, tmp_path: Path) -> None:
     with zipfile.ZipFile(bundle) as archive:
         archive.extractall(tmp_path / "unpacked")
     full = cli.json("detect", str(tmp_path / "unpacked"), recording, "--scores")
@@ -48,7 +48,7 @@ def test_the_small_model_and_an_unpacked_bundle(cli: Cli, bundle: Path, recordin
     assert np.allclose(full["scores"][recording], small["scores"][recording], atol=0.05)
 
 
-def test_the_output_for_people(cli: Cli, bundle: Path, recording: str) -> None:
+def test_text_output_lists_detections(cli: Cli, bundle: Path, recording: str) -> None:
     lines = cli("detect", str(bundle), recording, "--threshold", "0").splitlines()
     assert lines[0].startswith(f"{recording}  0:00.08  score 0.")
     assert lines[-1].startswith('"hey compass" detected ') and lines[-1].endswith(" in 0:10 of audio, threshold 0.000")
@@ -56,13 +56,13 @@ def test_the_output_for_people(cli: Cli, bundle: Path, recording: str) -> None:
     assert cli.out == '"hey compass" not detected in 0:10 of audio, threshold 1.000\n'
 
 
-def test_a_silent_recording_is_pointed_out(cli: Cli, bundle: Path, tmp_path: Path) -> None:
+def test_a_silent_recording_gives_a_warning(cli: Cli, bundle: Path, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "silent.wav", np.zeros(16_000, np.float32), 16_000)
     cli("detect", str(bundle), str(tmp_path / "silent.wav"))
     assert "is silent" in cli.err
 
 
-def test_bad_recordings_are_explained_and_the_others_read(
+def test_unreadable_recordings_are_reported_and_the_others_scored(
     cli: Cli, bundle: Path, recording: str, tmp_path: Path
 ) -> None:
     truncated, document, missing = (str(tmp_path / f"{name}.wav") for name in ("truncated", "document", "missing"))
@@ -80,7 +80,7 @@ def test_bad_recordings_are_explained_and_the_others_read(
     assert missing in cli.err and "  What to do: " in cli.err and cli.out == ""
 
 
-def test_a_damaged_bundle(cli: Cli, bundle: Path, recording: str, tmp_path: Path) -> None:
+def test_a_damaged_bundle_is_named_in_the_error(cli: Cli, bundle: Path, recording: str, tmp_path: Path) -> None:
     """Refusals are tested where bundles are opened; this tests the command's message."""
     (tmp_path / "cut.zip").write_bytes(bundle.read_bytes()[:-100])
     assert str(tmp_path / "cut.zip") in cli.refused("detect", str(tmp_path / "cut.zip"), recording)["what"]
@@ -94,7 +94,7 @@ print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
-def test_memory_does_not_grow_with_the_length(bundle: Path, tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_recording(bundle: Path, tmp_path: Path) -> None:
     """20 minutes of 44.1 kHz stereo (212 MB of samples) need no more memory than one, so 3 hours do not either."""
     peaks = {}
     for minutes in (1, 20):

@@ -15,7 +15,7 @@ from tests.support.command_line_samples import Cli
 from tests.support.constants import replace_in
 
 
-def test_doctor(cli: Cli, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_reports_findings_and_changes_nothing(cli: Cli, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "sqlite:///meetings.db")
     monkeypatch.setenv("HF_TOKEN", "hf_x")
     monkeypatch.setenv("HARK_SECRET_KEY", "change-me")
@@ -31,7 +31,7 @@ def test_doctor(cli: Cli, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert cli("doctor", code=2).startswith("Hark can"), "the verdict comes first"
 
 
-def test_doctor_says_whether_untrusted_files_are_confined(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_reports_whether_untrusted_files_are_confined(monkeypatch: pytest.MonkeyPatch) -> None:
     finding = _confinement()
     assert (finding.status == "ok") == (not_held() == "")
     monkeypatch.setattr("command_line.doctor.not_held", lambda: "it can access the network (x)")
@@ -43,7 +43,7 @@ def test_doctor_says_whether_untrusted_files_are_confined(monkeypatch: pytest.Mo
     assert finding.status == "broken" and "no" in finding.found
 
 
-def test_doctor_names_what_could_be_added_and_explains_it_with_all(cli: Cli) -> None:
+def test_doctor_lists_missing_extras_and_explains_them_with_all(cli: Cli) -> None:
     absent = [
         finding
         for finding in cli.json("doctor", code=None)["findings"]
@@ -57,7 +57,7 @@ def test_doctor_names_what_could_be_added_and_explains_it_with_all(cli: Cli) -> 
         assert finding["what_to_do"] in everything and finding["found"] not in shown
 
 
-def test_doctor_says_what_each_method_of_mining_is_for(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_describes_each_mining_method(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {finding["name"]: finding for finding in cli.json("doctor", code=None)["findings"]}
     assert found["mining: viterbi"]["status"] == "ok" and "always available" in found["mining: viterbi"]["found"]
     assert "comparison" in found["mining: ctc-segmentation"]["found"]
@@ -68,7 +68,7 @@ def test_doctor_says_what_each_method_of_mining_is_for(cli: Cli, monkeypatch: py
     assert "viterbi" in found["mining: ctc-segmentation"]["what_to_do"]
 
 
-def test_doctor_says_which_packages_are_missing(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_names_missing_packages(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     pins = {**pinned(REPOSITORY / "requirements.txt"), "no-such-package": "1.0"}
     assert pins["numpy"]
     monkeypatch.setattr("command_line.doctor.pinned", lambda path: pins)

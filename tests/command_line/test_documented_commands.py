@@ -79,7 +79,7 @@ def test_the_parser_accepts_the_commands_in_sentences() -> None:
     assert not [(page, said, why) for page, said, why in wrong if why and not LEFT_OUT.search(why)]
 
 
-def test_a_line_that_is_wrong_is_found() -> None:
+def test_the_check_finds_a_wrong_line() -> None:
     assert refused(["train", "hey compass", "--efort", "trial"]) and refused(["trian", "x"]) and refused(["advise"])
     assert not refused(["train", "hey compass", "--effort", "trial"])
 
@@ -99,7 +99,7 @@ def test_every_block_of_commands_is_marked() -> None:
     assert marked == len(runs("sh")) + len(runs("python")), "one is written so that no test finds it"
 
 
-def test_an_unmarked_block_is_found() -> None:
+def test_the_check_finds_an_unmarked_block() -> None:
     text = "```sh\nls\n```\n\n```python runs\n1\n```\n\n```sh {.not-run}\nls\n```\n"
     assert [bool(MARKED.fullmatch(line)) for line in OPENED.findall(text)] == [False, False, True]
 
@@ -115,7 +115,9 @@ def said(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("block", dict.fromkeys(block for _page, block in runs("sh")))
-def test_a_block_that_runs(block: str, said: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_marked_as_runnable_run(
+    block: str, said: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HARK_DATA", str(tmp_path / "data"))
     assert main(["library", "import", said["FOLDER"]]) == 0  # what a reader has by then
     for line in block.splitlines():
@@ -126,7 +128,7 @@ def test_a_block_that_runs(block: str, said: dict[str, str], tmp_path: Path, mon
         assert main([said.get(word, word) for word in words]) == 0, line
 
 
-def test_the_detector_in_python_runs(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_python_example_of_the_readme_runs(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (block,) = [block for page, block in runs("python") if page == "README.md"]
     with zipfile.ZipFile(bundle) as archive:
         archive.extractall(tmp_path)
@@ -141,7 +143,7 @@ def test_the_detector_in_python_runs(bundle: Path, tmp_path: Path, monkeypatch: 
     assert names["block"] is names["microphone"][-1]
 
 
-def test_the_engine_that_is_an_example_speaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_engine_speaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     host, process = [block for page, block in runs("python") if page == "adding-an-engine.md"]
     names: dict[str, Any] = {**vars(audio_generation.engine), "__name__": "example"}
     exec("from __future__ import annotations\nimport shutil\nimport numpy as np\n" + host, names)
@@ -163,7 +165,7 @@ def test_the_engine_that_is_an_example_speaks(tmp_path: Path, monkeypatch: pytes
         speak({"text": "hey", "voice": "ida", "settings": {}, "path": str(tmp_path / "b.wav")})
 
 
-def test_commands_that_take_a_second_are_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cheap_documented_commands_succeed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_DATA", str(tmp_path))
     cheap = [words for words in dict.fromkeys(tuple(words) for _, words in typed()) if is_cheap(words)]
     assert ("advise", "hey compass") in cheap and ("doctor",) in cheap

@@ -13,7 +13,7 @@ from core.events import Reporter
 from tests.support.command_line_samples import Cli
 
 
-def test_voices_and_engines(cli: Cli) -> None:
+def test_voices_and_engines_are_listed(cli: Cli) -> None:
     voices = cli.json("voices", "list")["voices"]
     assert {"engine", "name", "language", "speaker", "licence", "model"} == set(voices[0])
     assert "espeak" in cli("voices", "list")
@@ -24,7 +24,7 @@ def test_voices_and_engines(cli: Cli) -> None:
     assert "by default" in cli("engines", "list")
 
 
-def test_a_voice_is_pulled(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_voices_pull_downloads_a_voice(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def download(repository: str, patterns: Sequence[str], folder: Path, reporter: Reporter) -> list[Path]:
         for done in (0, 50, 100):
             reporter.progress(done, 100)
@@ -35,7 +35,7 @@ def test_a_voice_is_pulled(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert result["files"] == [str(tmp_path / "voice.onnx")]
 
 
-def test_an_engine_is_enabled(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_engines_enable_creates_the_environment(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def enable(name: str, report: Callable[[str], None]) -> Path:
         report("Collecting piper-tts")
         return tmp_path
@@ -77,5 +77,5 @@ def test_doctor_names_the_command_that_pulls_a_model(cli: Cli, monkeypatch: pyte
         ["engines", "enable", "espeak"],
     ],
 )
-def test_impossible_requests_are_explained(cli: Cli, words: list[str]) -> None:
+def test_invalid_requests_are_rejected(cli: Cli, words: list[str]) -> None:
     cli.refused(*words)

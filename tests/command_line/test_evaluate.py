@@ -45,7 +45,9 @@ def negatives(tmp_path: Path) -> Path:
     return folder
 
 
-def test_misses_and_false_alarms_at_each_threshold(cli: Cli, bundle: Path, positives: Path, negatives: Path) -> None:
+def test_evaluate_counts_misses_and_false_alarms_at_each_threshold(
+    cli: Cli, bundle: Path, positives: Path, negatives: Path
+) -> None:
     given = ("evaluate", str(bundle), "--positives", str(positives), "--negatives", str(negatives))
     result = cli.json(*given)
     assert result["phrase"] == "computer" and result["positives"] == {"recordings": 4}
@@ -82,9 +84,7 @@ def test_one_folder_is_enough_and_an_unreadable_file_is_reported(
         (["--negatives", "{empty}/gone"], "does not exist"),
     ],
 )
-def test_recordings_that_cannot_be_measured_are_explained(
-    cli: Cli, bundle: Path, tmp_path: Path, words: list[str], why: str
-) -> None:
+def test_missing_recordings_are_reported(cli: Cli, bundle: Path, tmp_path: Path, words: list[str], why: str) -> None:
     (tmp_path / "empty").mkdir()
     given = (word.format(empty=tmp_path / "empty") for word in words)
     assert why in cli.refused("evaluate", str(bundle), *given)["why"]

@@ -22,7 +22,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_recordings_go_in_and_come_out(cli: Cli, corpus: Path, tmp_path: Path) -> None:
+def test_recordings_are_imported_and_exported(cli: Cli, corpus: Path, tmp_path: Path) -> None:
     assert "The library is empty" in cli("library", "stats")
     imported = cli.json("library", "import", str(corpus))
     assert imported["added"] == 3 and sum(imported["skipped"].values()) == 1 and "CC-BY" in imported["licence"]
@@ -35,14 +35,14 @@ def test_recordings_go_in_and_come_out(cli: Cli, corpus: Path, tmp_path: Path) -
     assert exported["clips"] == 3 and len(Path(exported["manifest"]).read_text().splitlines()) == 3
 
 
-def test_licence_and_language_of_an_import(cli: Cli, corpus: Path) -> None:
+def test_an_import_takes_licence_language_and_limit(cli: Cli, corpus: Path) -> None:
     words = ("library", "import", str(corpus), "--licence", "CC0-1.0", "--language", "de", "--limit-hours", "0.0005")
     imported = cli.json(*words)
     assert imported["licence"] == "CC0-1.0" and imported["limit_reached"] and imported["added"] < 3
     assert cli.json("library", "stats")["by_language"] == {"de": imported["added"]}
 
 
-def test_check_and_repair(cli: Cli, corpus: Path, data_dir: Path) -> None:
+def test_check_reports_and_repairs_missing_files(cli: Cli, corpus: Path, data_dir: Path) -> None:
     cli.json("library", "import", str(corpus))
     next((data_dir / "clips").rglob("*.flac")).unlink()
     report = cli.json("library", "check", code=2)
@@ -54,7 +54,7 @@ def test_check_and_repair(cli: Cli, corpus: Path, data_dir: Path) -> None:
     assert cli.json("library", "check", "--quick")["clips"] == 1
 
 
-def test_a_damaged_library(cli: Cli, data_dir: Path) -> None:
+def test_a_damaged_library_is_reported(cli: Cli, data_dir: Path) -> None:
     (data_dir / "library.sqlite3").write_bytes(b"this is no database" * 100)
     for command in ("stats", "check"):
         cli.refused("library", command)
@@ -70,7 +70,7 @@ def test_a_damaged_library(cli: Cli, data_dir: Path) -> None:
         ["library", "import-peoples-speech", "--from", "nowhere"],
     ],
 )
-def test_impossible_requests_are_explained(cli: Cli, tmp_path: Path, words: list[str]) -> None:
+def test_invalid_requests_are_rejected(cli: Cli, tmp_path: Path, words: list[str]) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     cli.refused(*(word.format(empty=empty) for word in words))

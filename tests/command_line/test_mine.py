@@ -51,7 +51,7 @@ def test_an_imported_corpus_can_be_mined_at_once(cli: Cli, spoken: Path, data_di
         assert library.stats().slices == 1
 
 
-def test_the_method_is_chosen(cli: Cli, spoken: Path, data_dir: Path) -> None:
+def test_the_mining_method_can_be_chosen(cli: Cli, spoken: Path, data_dir: Path) -> None:
     pytest.importorskip("ctc_segmentation")
     cli("library", "import", str(spoken))
     cuts = {}
@@ -67,7 +67,7 @@ def test_the_method_is_chosen(cli: Cli, spoken: Path, data_dir: Path) -> None:
     cli("mine", "big window", "--method", "guess", code=2)
 
 
-def test_cuts_are_played(cli: Cli, spoken: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_mined_clips_are_played(cli: Cli, spoken: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     cli("library", "import", str(spoken))
     program, played = tmp_path / "programs" / "play", tmp_path / "played"
     program.parent.mkdir()
@@ -126,7 +126,7 @@ def test_words_are_recognized_and_aligned(cli: Cli, spoken: Path) -> None:
     assert cli.json("asr", "align", wav, str(spoken / "text.txt")) == aligned
 
 
-def test_weights_of_ones_own_are_used(cli: Cli, spoken: Path, data_dir: Path) -> None:
+def test_user_weights_are_used(cli: Cli, spoken: Path, data_dir: Path) -> None:
     wav, own = str(spoken / "a.wav"), str(data_dir / "own.safetensors")
     recognizer, about = shipped_recognizer()
     changed = copy.deepcopy(recognizer)
@@ -143,7 +143,7 @@ def test_weights_of_ones_own_are_used(cli: Cli, spoken: Path, data_dir: Path) ->
         assert library.clips([cut["clip_id"]])[0].settings["aligner"] == aligned["aligner"]
 
 
-def test_the_librarys_people_become_voices(cli: Cli, spoken: Path) -> None:
+def test_speakers_of_the_library_become_voices(cli: Cli, spoken: Path) -> None:
     cli("library", "import", str(spoken))
     assert cli.json("library", "voices") == {"people": []}, "nobody says enough"
     assert "No speaker in the library has 2 minutes" in cli("library", "voices")
@@ -168,5 +168,5 @@ def test_the_librarys_people_become_voices(cli: Cli, spoken: Path) -> None:
         ["asr", "train", "{wav}", "--subset", "1.5"],
     ],
 )
-def test_impossible_requests_are_explained(cli: Cli, spoken: Path, words: list[str]) -> None:
+def test_invalid_requests_are_rejected(cli: Cli, spoken: Path, words: list[str]) -> None:
     cli.refused(*(word.format(wav=spoken / "a.wav") for word in words))

@@ -40,9 +40,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 @pytest.mark.parametrize("batch", ["--batch_size", "--batch-size"])
-def test_epochs_batches_of_utterances_and_a_part_in_per_cent(
-    cli: Cli, asked: list[Any], tmp_path: Path, batch: str
-) -> None:
+def test_train_takes_epochs_batch_size_and_subset(cli: Cli, asked: list[Any], tmp_path: Path, batch: str) -> None:
     words = ["--epochs", "2", batch, "8", "--subset", "2"]
     said = cli("asr", "train", "corpus", *words)
     assert "WER      25.0 %" in said and "CER      12.5 %" in said and "loss     1.500 after 3 steps" in said
@@ -60,12 +58,12 @@ def test_epochs_batches_of_utterances_and_a_part_in_per_cent(
 
 @pytest.mark.parametrize("group", ["asr", "summarizer"])
 @pytest.mark.parametrize("words", [["--subset", "0"], ["--subset", "101"], ["--batch_size", "0"], ["--epochs", "0"]])
-def test_invalid_subsets_and_numbers_are_refused(cli: Cli, asked: list[Any], group: str, words: list[str]) -> None:
+def test_invalid_subsets_and_numbers_are_rejected(cli: Cli, asked: list[Any], group: str, words: list[str]) -> None:
     assert words[0] in cli.refused(group, "train", "corpus", *words)["what"] and asked == []
 
 
 @pytest.mark.parametrize("group", ["asr", "summarizer"])
-def test_asking_for_curves_explains_how_to_get_tensorboard(
+def test_curves_without_tensorboard_explain_how_to_install_it(
     cli: Cli, asked: list[Any], group: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)  # as where it is not installed

@@ -57,7 +57,7 @@ def wrong(words: list[str]) -> str:
     return ""
 
 
-def test_every_command_that_is_named_is_there() -> None:
+def test_every_command_in_a_message_exists() -> None:
     places = [(name, words) for name, words in named() if words]
     assert len(places) > 150
     assert not [f"{name}: {' '.join(words)[:60]}" for name, words in places if wrong(words)]

@@ -28,7 +28,9 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield folder
 
 
-def test_a_folder_is_stored_as_a_test_and_scored(cli: Cli, recordings: Path, data_dir: Path, tmp_path: Path) -> None:
+def test_a_folder_of_recordings_is_stored_for_the_test_and_scored(
+    cli: Cli, recordings: Path, data_dir: Path, tmp_path: Path
+) -> None:
     bundle = keyword_hmm_bundle(tmp_path / "bundle", "smart mirror", threshold=0.2)
     result = cli.json("record", "Smart", "Mirror", "--from", str(recordings), "--bundle", str(bundle))
     assert (result["phrase"], result["role"], result["kept"], result["heard"]) == ("smart mirror", "test", 3, 2)
@@ -62,22 +64,20 @@ def test_count_role_and_speaker_are_options(cli: Cli, recordings: Path, data_dir
         ("smart mirror", "--from", "RECORDINGS", "--bundle", "none.zip"),
     ],
 )
-def test_impossible_requests_are_explained(
-    cli: Cli, recordings: Path, tmp_path: Path, arguments: tuple[str, ...]
-) -> None:
+def test_invalid_requests_are_rejected(cli: Cli, recordings: Path, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     (tmp_path / "empty").mkdir()
     write_audio(tmp_path / "silent.wav", np.zeros(32000, np.float32))
     places = {"EMPTY": str(tmp_path / "empty"), "SILENT": str(tmp_path), "RECORDINGS": str(recordings)}
     cli.refused("record", *(places.get(word, word) for word in arguments))
 
 
-def test_without_sounddevice_the_way_to_it_is_shown(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_sounddevice_the_error_explains_how_to_install_it(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", None)  # as where it is not installed
     advice = cli.refused("record", "smart mirror")["what_to_do"]
     assert "sounddevice" in advice and "--from" in advice
 
 
-def test_the_microphone_is_asked_as_often_as_wanted(cli: Cli, monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> None:
+def test_the_microphone_records_count_takes(cli: Cli, monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> None:
     asked: list[int] = []
 
     class Device:
@@ -105,5 +105,5 @@ def test_the_microphone_is_asked_as_often_as_wanted(cli: Cli, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("wrong", [("--count", "0"), ("--count", "many"), ("--role", "both"), ()])
-def test_invalid_options_are_refused(cli: Cli, wrong: tuple[str, ...]) -> None:
+def test_invalid_options_are_rejected(cli: Cli, wrong: tuple[str, ...]) -> None:
     cli.refused("record", *(("smart mirror", *wrong) if wrong else ()))

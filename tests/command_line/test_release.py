@@ -13,9 +13,7 @@ from command_line import release
 from core.errors import HarkError
 
 
-def test_only_what_is_committed_and_in_the_changelog_is_released(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_release_needs_a_clean_tree_and_a_changelog_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def commit(changelog: str) -> None:
         (tmp_path / "CHANGELOG.md").write_text(changelog)
         as_somebody = ["-c", "user.name=x", "-c", "user.email=x@y"]
@@ -43,7 +41,7 @@ def test_only_what_is_committed_and_in_the_changelog_is_released(
         ([], "not said"),
     ],
 )
-def test_a_licence_is_what_the_package_says(fields: list[tuple[str, str]], licence: str) -> None:
+def test_the_licence_comes_from_the_package_metadata(fields: list[tuple[str, str]], licence: str) -> None:
     about = Message()
     for name, value in fields:
         about[name] = value

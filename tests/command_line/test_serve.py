@@ -13,7 +13,7 @@ from command_line.serve import _address, _open_when_up
 from tests.support.command_line_samples import Cli, Notes
 
 
-def test_settings_of_another_system_that_are_not_taken_are_reported(
+def test_unsupported_settings_of_another_system_are_reported(
     cli: Cli,
     monkeypatch: pytest.MonkeyPatch,
     before_the_portal: list[Callable[[], None]],
@@ -55,9 +55,7 @@ def test_the_address_of_the_portal_on_this_machine(host: str, address: str) -> N
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2"])  # the second is not "localhost"
-def test_the_browser_is_opened_when_the_portal_answers(
-    programs: Path, monkeypatch: pytest.MonkeyPatch, host: str
-) -> None:
+def test_the_browser_opens_once_the_portal_responds(programs: Path, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     browser, opened = programs / "browser", programs / "opened"
     browser.write_text(f'#!/bin/sh\necho "$1" >{opened}\n')
     browser.chmod(0o755)
@@ -70,7 +68,7 @@ def test_the_browser_is_opened_when_the_portal_answers(
 
 
 @pytest.mark.parametrize("browser", ["", "lynx"])  # none, and one that would take over the terminal
-def test_without_a_browser_the_address_is_shown(programs: Path, browser: str) -> None:
+def test_without_a_browser_serve_points_to_the_url(programs: Path, browser: str) -> None:
     if browser:
         (programs / browser).touch(0o755)
     notes = Notes()
@@ -79,14 +77,14 @@ def test_without_a_browser_the_address_is_shown(programs: Path, browser: str) ->
     assert len(notes.said) == 1 and "open the address above" in notes.said[0]
 
 
-def test_lanes_of_the_command_line_are_those_of_the_portal() -> None:
+def test_the_command_line_and_the_portal_have_the_same_lanes() -> None:
     from command_line.serve import ALL_LANES
     from webui.jobs.services import LANES
 
     assert ALL_LANES == LANES
 
 
-def test_workers_that_cannot_be_are_refused(cli: Cli) -> None:
+def test_invalid_numbers_of_workers_are_rejected(cli: Cli) -> None:
     cli("worker", "--workers", "0", code=2)
     assert "above 0" in cli.err
     cli("worker", "--lane", "tpu", code=2)

@@ -35,7 +35,7 @@ def look_for(seconds: float, part: Part, notes: Notes) -> None:
         time.sleep(0.02)
 
 
-def test_a_web_server_that_was_up_is_started_again_however_often_it_ends(web: Part) -> None:
+def test_a_web_server_that_was_up_is_always_restarted(web: Part) -> None:
     notes = Notes()
     look_for(0.7, web, notes)
     for times in range(1, 4):
@@ -48,13 +48,13 @@ def test_a_web_server_that_was_up_is_started_again_however_often_it_ends(web: Pa
     assert "started again in" in notes.said[2] and web._wait_s == pytest.approx(0.8)  # longer from time to time
 
 
-def test_a_web_server_that_never_starts_ends_serve() -> None:
+def test_serve_ends_if_the_web_server_never_starts() -> None:
     part = Part(serving.WEB, [sys.executable, "-c", "raise SystemExit(3)"])
     with pytest.raises(HarkError, match="ended with code 3"):
         look_for(10.0, part, Notes())
 
 
-def test_workers_that_end_at_once_do_not_end_serve() -> None:
+def test_serve_continues_if_workers_exit_at_once() -> None:
     part, notes = Part("audio", [sys.executable, "-c", "raise SystemExit(3)"]), Notes()
     part.process.wait()
     look_for(0.1, part, notes)
@@ -70,7 +70,7 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     return given
 
 
-def test_the_web_server_may_have_fewer_connections_than_files(limits: list[tuple[int, int]]) -> None:
+def test_the_connection_limit_is_below_the_file_limit(limits: list[tuple[int, int]]) -> None:
     files = serving._raise_file_limit()
     assert limits[-1] == (4096, 4096) and files == 4096
     command = serving._web(argparse.Namespace(host="127.0.0.1", port=1), files)
@@ -81,7 +81,7 @@ def test_the_web_server_may_have_fewer_connections_than_files(limits: list[tuple
 
 
 @pytest.mark.parametrize(("hard", "files"), [(resource.RLIM_INFINITY, 65_536), (1_048_576, 65_536), (1024, 1024)])
-def test_files_are_raised_as_far_as_they_may_be(limits: list[tuple[int, int]], hard: int, files: int) -> None:
+def test_the_file_limit_is_raised_up_to_the_hard_limit(limits: list[tuple[int, int]], hard: int, files: int) -> None:
     limits[:] = [(1024, hard)]
     assert serving._raise_file_limit() == files
     assert limits[1:] == ([(files, hard)] if files > 1024 else [])

@@ -60,7 +60,9 @@ def test_a_transcript_is_summarized(cli: Cli, tmp_path: Path) -> None:
         ["summarizer", "summarize", "a.txt", "--engine", "llm"],
     ],
 )
-def test_mistakes_are_explained(cli: Cli, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_command_lines_are_rejected(
+    cli: Cli, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.txt").write_text(TEXT)
     assert cli.refused(*words)

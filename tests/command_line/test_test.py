@@ -71,7 +71,7 @@ def test_slow_tests_run_only_on_request(cli: Cli, ends_with: EndsWith, asked: tu
     assert ("not slow" in begun[0]) == left_out
 
 
-def test_the_list_of_slow_tests() -> None:
+def test_slow_tests_in_the_list_exist() -> None:
     text = slow_tests.LIST.read_text()
     listed = slow_tests.listed(text)
     assert len(listed) > 100 and text.splitlines() == [f"{name} {seconds}" for name, seconds in sorted(listed.items())]
@@ -79,7 +79,7 @@ def test_the_list_of_slow_tests() -> None:
     assert not gone
 
 
-def test_a_measured_run_changes_the_lines_of_its_own_tests(tmp_path: Path) -> None:
+def test_a_measured_run_updates_only_the_lines_of_its_tests(tmp_path: Path) -> None:
     names = ("quicker", "slower", "new", "quick", "skipped", "elsewhere")
     (tmp_path / "test_a.py").write_text("".join(f"def test_{name}(): ...\n" for name in names))
     (tmp_path / "slow.txt").write_text(
@@ -119,7 +119,7 @@ def test_the_exit_code_is_pytests(cli: Cli, ends_with: EndsWith, code: int) -> N
     cli("test", "-k", "some", code=code)
 
 
-def test_without_pytest(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_pytest_is_reported(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pytest", None)  # as where it is not installed
     cli("test", code=2)
     assert "pytest is not installed" in cli.err

@@ -66,7 +66,7 @@ def trained(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> Asked:
     return asked
 
 
-def test_train_as_json(cli: Cli, trained: Asked) -> None:
+def test_train_prints_its_result_as_json(cli: Cli, trained: Asked) -> None:
     result = cli.json("train", "Hey, Compass!")
     assert set(result) >= {"phrase", "bundle", "model_pt", "report", "seconds", "counts", "metrics"}
     assert trained == [(RunConfig("hey compass", size=size_for(RunConfig("hey compass"))), False)]
@@ -87,7 +87,7 @@ def test_every_option_reaches_the_run(cli: Cli, trained: Asked, monkeypatch: pyt
     assert trained == [(expected, True)]
 
 
-def test_the_devices_are_named_at_the_end(cli: Cli, trained: Asked, data_dir: Path) -> None:
+def test_train_names_the_files_for_each_device(cli: Cli, trained: Asked, data_dir: Path) -> None:
     bundle = data_dir / "models" / "run" / "run.zip"
     bundle.parent.mkdir(parents=True)
     with zipfile.ZipFile(bundle, "w") as archive:
@@ -137,7 +137,7 @@ def test_curves_need_tensorboard(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> N
     assert "pip install tensorboard" in cli.refused("train", "hey compass", "--tensorboard")["what_to_do"]
 
 
-def test_the_output_of_a_run_for_people(
+def test_text_output_shows_plan_figures_and_verdict(
     cli: Cli, trained: Asked, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(data_dir)
@@ -172,14 +172,14 @@ def test_retrain_needs_only_the_manifest_of_a_bundle(cli: Cli, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("command", ["train", "plan", "advise"])
-def test_a_bad_phrase(cli: Cli, trained: Asked, command: str) -> None:
+def test_an_invalid_phrase_is_rejected(cli: Cli, trained: Asked, command: str) -> None:
     cli.refused(command, "hey компас")
     cli(command, "", code=2)
     assert cli.out == "" and "  What to do: " in cli.err
     assert trained == []
 
 
-def test_an_odd_phrase_is_only_a_text(cli: Cli, trained: Asked) -> None:
+def test_a_phrase_with_shell_syntax_is_only_text(cli: Cli, trained: Asked) -> None:
     shown = cli("train", "--", "-- hey [bold]compass[/bold]; $(reboot)")
     assert trained[0][0].phrase == "hey bold compass bold reboot" in shown
 
@@ -195,11 +195,11 @@ def test_an_odd_phrase_is_only_a_text(cli: Cli, trained: Asked) -> None:
         (["--language", "qqq"], "qqq"),
     ],
 )
-def test_runs_that_cannot_be_made_are_refused(cli: Cli, command: str, options: list[str], said: str) -> None:
+def test_impossible_options_are_rejected(cli: Cli, command: str, options: list[str], said: str) -> None:
     assert said in cli.refused(command, "hey compass", *options)["what"]
 
 
-def test_plan(cli: Cli, data_dir: Path) -> None:
+def test_plan_counts_clips_and_creates_nothing(cli: Cli, data_dir: Path) -> None:
     words = ("plan", "hey compass", "--effort", "quick", "--engines", "espeak")
     plan = cli.json(*words)
     assert set(plan["buckets"]) == {"positive", "confusable", "inbetween", "plain_negative"}
@@ -208,7 +208,7 @@ def test_plan(cli: Cli, data_dir: Path) -> None:
     assert not (data_dir / "jobs").exists(), "a plan makes nothing"
 
 
-def test_a_plan_of_a_run_that_was_stopped_counts_what_is_there(cli: Cli, data_dir: Path, trained: Asked) -> None:
+def test_a_plan_of_a_stopped_run_counts_finished_clips(cli: Cli, data_dir: Path, trained: Asked) -> None:
     words = ("hey compass", "--effort", "quick", "--engines", "espeak")
     config = RunConfig("hey compass", effort="quick", engines=("espeak",), size=size_for(RunConfig("hey compass")))
     plan = plan_run(config, data_dir, silent_reporter())
@@ -225,14 +225,14 @@ def test_a_plan_of_a_run_that_was_stopped_counts_what_is_there(cli: Cli, data_di
         assert said in cli(command, *words)
 
 
-def test_advise(cli: Cli) -> None:
+def test_advise_rates_the_phrase(cli: Cli) -> None:
     advice = cli.json("advise", "Hey", "Compass!")
     assert advice["normalized"] == "hey compass" and advice["notes"][0]["level"] == "good"
     said = cli("advise", "okay")
     assert "It is" in said and "[" in said and "→" in said
 
 
-def test_a_long_run_is_asked_for_at_a_terminal(tmp_path: Path) -> None:
+def test_a_long_run_needs_confirmation_at_a_terminal(tmp_path: Path) -> None:
     def at(answers: list[str], *words: str) -> tuple[int, str]:
         command = [*brief_command(tmp_path), "train", "hey compass", *words]
         return at_terminal(command, {"HARK_DATA": str(tmp_path / "data")}, answers)
@@ -274,7 +274,7 @@ def flat(said: str) -> str:
 TRAIN = ("train", "hey compass", "--effort", "quick", "--engines", "flite,espeak")
 
 
-def test_a_full_disk(hark: Run, small_disk: Path) -> None:
+def test_a_disk_that_fills_up_is_reported_and_the_library_is_intact(hark: Run, small_disk: Path) -> None:
     """With room for the library and some clips but not for a run, it says so, and the library stays intact."""
     done = hark(*TRAIN, data=small_disk)
     assert_fixable(done)
@@ -285,7 +285,7 @@ def test_a_full_disk(hark: Run, small_disk: Path) -> None:
     assert again.returncode == 2 and "disk is full" in error_of(again.stdout)["what"]
 
 
-def test_a_disk_that_is_full_from_the_start(hark: Run, small_disk: Path) -> None:
+def test_a_disk_full_from_the_start_is_reported(hark: Run, small_disk: Path) -> None:
     (small_disk / "ballast").write_bytes(bytes(shutil.disk_usage(small_disk).free))
     for command in (TRAIN, ("library", "stats"), ("library", "import", str(small_disk))):
         done = hark(*command, data=small_disk / "data")
@@ -293,7 +293,9 @@ def test_a_disk_that_is_full_from_the_start(hark: Run, small_disk: Path) -> None
         assert "disk is full" in done.stderr
 
 
-def test_a_read_only_data_folder(hark: Run, cli: Cli, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_data_folder_is_reported(
+    hark: Run, cli: Cli, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert mount("-o", "remount,ro", str(small_disk))
     monkeypatch.setenv("HARK_DATA", str(small_disk))
     try:
@@ -310,7 +312,7 @@ def test_a_read_only_data_folder(hark: Run, cli: Cli, small_disk: Path, monkeypa
         mount("-o", "remount,rw", str(small_disk))
 
 
-def test_a_data_folder_that_is_a_file(cli: Cli, tmp_path: Path) -> None:
+def test_a_data_folder_that_is_a_file_is_reported(cli: Cli, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("no folder")
     for command in (TRAIN, ("library", "stats")):

@@ -26,7 +26,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, data_dir: Path, tmp_path: Path) -> S
     return double
 
 
-def test_text_and_captions_on_stdout(engine: Scripted, data_dir: Path, cli: Cli) -> None:
+def test_text_and_captions_are_printed_to_stdout(engine: Scripted, data_dir: Path, cli: Cli) -> None:
     write_audio(Path("talk.wav"), spoken(TEXT))
     cli("transcribe", "talk.wav")
     assert "piece 1" in cli.out and "Transcribing with scripted a" in cli.err
@@ -43,7 +43,7 @@ def test_json_is_one_object_with_the_transcript(engine: Scripted, cli: Cli) -> N
     assert content["errors"][0]["file"] == "missing.wav" and content["error"]["what_to_do"]
 
 
-def test_several_files_are_written_and_nothing_is_written_over(engine: Scripted, cli: Cli) -> None:
+def test_several_files_are_written_without_overwriting(engine: Scripted, cli: Cli) -> None:
     for name in ("one.wav", "two.wav"):
         write_audio(Path(name), spoken(TEXT))
     Path("one-2.vtt").write_text("of somebody else")
@@ -53,13 +53,13 @@ def test_several_files_are_written_and_nothing_is_written_over(engine: Scripted,
     assert Path("one-2.vtt").read_text() == "of somebody else"
 
 
-def test_silence_says_that_nothing_was_spoken(engine: Scripted, cli: Cli) -> None:
+def test_a_silent_recording_is_reported_as_having_no_speech(engine: Scripted, cli: Cli) -> None:
     write_audio(Path("silence.wav"), np.zeros(32_000, np.float32))
     cli("transcribe", "silence.wav")
     assert cli.out == "" and "has no speech" in cli.err
 
 
-def test_a_failed_run_continues(engine: Scripted, cli: Cli) -> None:
+def test_a_rerun_continues_after_a_failure(engine: Scripted, cli: Cli) -> None:
     write_audio(Path("talk.wav"), np.concatenate([spoken(TEXT, 1.0, 3.0), spoken(TEXT, 1.0, 1.0)]))
     engine.fails_at = 2
     cli("transcribe", "talk.wav", code=2)
@@ -67,7 +67,7 @@ def test_a_failed_run_continues(engine: Scripted, cli: Cli) -> None:
     assert len(engine.heard) == 3
 
 
-def test_what_is_refused(engine: Scripted, cli: Cli) -> None:
+def test_invalid_requests_are_rejected(engine: Scripted, cli: Cli) -> None:
     assert "No file was given" in cli.refused("transcribe")["why"]
     assert "no recognition engine" in cli.refused("transcribe", "talk.wav", "--engine", "siri")["what"]
     for words in (["--speakers", "-1"], ["--speakers", "99"], ["--speakers", "two"], ["--format", "pdf"]):

@@ -36,7 +36,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, data_dir: Path, tmp_path: Path, mean
     return made
 
 
-def test_transcripts_lie_beside_the_recordings_and_stay(folder: Path, cli: Cli) -> None:
+def test_transcripts_are_written_next_to_recordings_and_not_replaced(folder: Path, cli: Cli) -> None:
     write_audio(folder / "talk.wav", spoken(TEXT))
     (folder / "talk.doc").write_text("no recording")
     (folder / ".hidden.wav").write_text("no recording")
@@ -60,7 +60,7 @@ def test_links_are_skipped_and_names_cannot_control_the_terminal(folder: Path, c
     assert "\x1b" not in cli.out + cli.err and "\\x1b]0;title" in cli.out
 
 
-def test_a_file_that_is_still_written_is_waited_for(folder: Path, meanwhile: Meanwhile, cli: Cli) -> None:
+def test_a_file_that_is_still_being_written_is_not_read(folder: Path, meanwhile: Meanwhile, cli: Cli) -> None:
     write_audio(folder / "whole.wav", spoken(TEXT))
     content = (folder / "whole.wav").read_bytes()
     (folder / "whole.wav").unlink()
@@ -80,7 +80,7 @@ def test_a_file_that_is_still_written_is_waited_for(folder: Path, meanwhile: Mea
     assert len(looks) == 5 and "piece 1" in (folder / "growing.wav.txt").read_text()
 
 
-def test_a_failure_is_reported_once_and_stops_nothing(folder: Path, meanwhile: Meanwhile, cli: Cli) -> None:
+def test_a_failure_is_reported_once_and_watching_continues(folder: Path, meanwhile: Meanwhile, cli: Cli) -> None:
     (folder / "a broken.wav").write_bytes(b"no sound at all")
     looks: list[int] = []
 
@@ -100,7 +100,7 @@ def test_a_failure_is_reported_once_and_stops_nothing(folder: Path, meanwhile: M
     assert cli.err.count("What to do:") == 1
 
 
-def test_failures_are_in_the_exit_code_and_the_json(folder: Path, cli: Cli) -> None:
+def test_failures_appear_in_exit_code_and_json(folder: Path, cli: Cli) -> None:
     (folder / "broken.wav").write_bytes(b"no sound at all")
     content = cli.json("watch", str(folder), "--once", code=2)
     assert content["written"] == [] and content["errors"][0]["file"].endswith("broken.wav")

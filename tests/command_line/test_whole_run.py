@@ -28,7 +28,7 @@ def start(data: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
-def test_interrupted_in_each_stage_and_finished(tmp_path: Path) -> None:
+def test_a_run_interrupted_in_each_stage_can_be_finished(tmp_path: Path) -> None:
     for stage, number in (("Synthesizing", signal.SIGINT), ("Adding", signal.SIGINT), ("Measuring", signal.SIGTERM)):
         process = start(tmp_path, *TRAIN)
         assert process.stderr is not None

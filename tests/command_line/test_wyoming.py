@@ -9,9 +9,7 @@ import pytest
 from tests.support.command_line_samples import Cli
 
 
-def test_sending_is_for_one_detector_and_wants_a_token(
-    monkeypatch: pytest.MonkeyPatch, cli: Cli, tmp_path: Path
-) -> None:
+def test_sending_needs_one_detector_and_a_token(monkeypatch: pytest.MonkeyPatch, cli: Cli, tmp_path: Path) -> None:
     monkeypatch.delenv("HARK_TOKEN", raising=False)
     send = ("--send", "http://127.0.0.1:9/api/v1/detectors/1/wakes")
     assert cli.refused("wyoming", "a.zip", "b.zip", *send)["what"] == "--send is for one detector."

@@ -65,13 +65,13 @@ def test_channels_are_averaged(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("subtype", ["PCM_U8", "ULAW", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
-def test_any_sample_format(tmp_path: Path, subtype: str) -> None:
+def test_every_sample_format_is_read(tmp_path: Path, subtype: str) -> None:
     soundfile.write(tmp_path / "a.wav", tone(0.5), SAMPLE_RATE, subtype=subtype)
     np.testing.assert_allclose(read_audio(tmp_path / "a.wav"), tone(0.5), atol=0.01)
 
 
 @pytest.mark.parametrize(("suffix", "subtype"), [(".ogg", "VORBIS"), (".ogg", "OPUS"), (".mp3", "MPEG_LAYER_III")])
-def test_lossy_formats(tmp_path: Path, suffix: str, subtype: str) -> None:
+def test_lossy_formats_are_read(tmp_path: Path, suffix: str, subtype: str) -> None:
     soundfile.write(tmp_path / f"a{suffix}", tone(2.0), SAMPLE_RATE, subtype=subtype)
     read = read_audio(tmp_path / f"a{suffix}")
     assert abs(len(read) - 2 * SAMPLE_RATE) < 0.1 * SAMPLE_RATE
@@ -79,7 +79,7 @@ def test_lossy_formats(tmp_path: Path, suffix: str, subtype: str) -> None:
 
 
 @needs_ffmpeg
-def test_m4a_goes_through_ffmpeg(tmp_path: Path) -> None:
+def test_m4a_is_decoded_by_ffmpeg(tmp_path: Path) -> None:
     write_audio(tmp_path / "a.wav", tone(2.0))
     made = subprocess.run(
         ["ffmpeg", "-v", "error", "-i", str(tmp_path / "a.wav"), str(tmp_path / "a.m4a")], check=False
@@ -101,7 +101,7 @@ def test_a_playlist_does_not_make_ffmpeg_open_other_files(tmp_path: Path) -> Non
             read_audio(tmp_path / name)
 
 
-def test_silent_and_clipped_audio_are_read_as_they_are(tmp_path: Path) -> None:
+def test_silent_and_clipped_audio_is_read_unchanged(tmp_path: Path) -> None:
     write_audio(tmp_path / "silent.wav", np.zeros(SAMPLE_RATE))
     assert not read_audio(tmp_path / "silent.wav").any()
     clipped = np.clip(20 * tone(1.0, rate=44_100), -1, 1)
@@ -112,7 +112,7 @@ def test_silent_and_clipped_audio_are_read_as_they_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rate", [SAMPLE_RATE, 44_100])
-def test_numbers_that_are_none_do_not_spread(tmp_path: Path, rate: int) -> None:
+def test_nan_and_infinite_samples_do_not_spread(tmp_path: Path, rate: int) -> None:
     audio = tone(1.0, rate=rate)
     audio[1_000], audio[2_000], audio[3_000], audio[4_000] = np.nan, np.inf, -np.inf, 1e30
     soundfile.write(tmp_path / "a.wav", audio, rate, subtype="FLOAT")
@@ -123,28 +123,28 @@ def test_numbers_that_are_none_do_not_spread(tmp_path: Path, rate: int) -> None:
     assert np.mean(np.abs(read[: len(clean)] - clean) > 0.01) < 0.02
 
 
-def test_no_file_and_a_folder(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_are_rejected(tmp_path: Path) -> None:
     for path in (tmp_path / "missing.wav", tmp_path):
         with pytest.raises(HarkError) as caught:
             read_audio(path)
         assert_three_sentences(caught.value, "There is no audio file", str(path))
 
 
-def test_an_empty_file(tmp_path: Path) -> None:
+def test_an_empty_file_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "a.wav").touch()
     with pytest.raises(HarkError) as caught:
         read_audio(tmp_path / "a.wav")
     assert_three_sentences(caught.value, "contains no audio", "0 bytes")
 
 
-def test_a_header_without_samples(tmp_path: Path) -> None:
+def test_a_file_without_samples_is_rejected(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.zeros(0), SAMPLE_RATE)
     with pytest.raises(HarkError, match="no samples"):
         read_audio(tmp_path / "a.wav")
 
 
 @pytest.mark.parametrize("ffmpeg", [True, False])
-def test_a_renamed_pdf(tmp_path: Path, ffmpeg: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pdf_renamed_to_wav_is_rejected(tmp_path: Path, ffmpeg: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not ffmpeg:
         monkeypatch.setenv("PATH", "")
     noise = np.random.default_rng(0).bytes(50_000)
@@ -167,7 +167,7 @@ def test_a_truncated_file_is_reported(tmp_path: Path, suffix: str, kept: float) 
     assert_three_sentences(caught.value, "ends prematurely after", "cut off")
 
 
-def test_the_audio_of_a_truncated_file_comes_before_the_error(tmp_path: Path) -> None:
+def test_a_truncated_file_yields_its_audio_before_the_error(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     write_audio(path, tone(3.0))
     path.write_bytes(path.read_bytes()[: 44 + 2 * SAMPLE_RATE * 2])
@@ -178,7 +178,7 @@ def test_the_audio_of_a_truncated_file_comes_before_the_error(tmp_path: Path) ->
         next(blocks)
 
 
-def test_a_cut_off_header(tmp_path: Path) -> None:
+def test_a_truncated_header_is_rejected(tmp_path: Path) -> None:
     write_audio(tmp_path / "a.wav", tone(1.0))
     (tmp_path / "a.wav").write_bytes((tmp_path / "a.wav").read_bytes()[:30])
     with pytest.raises(HarkError, match="not audio that Hark can read"):
@@ -186,7 +186,7 @@ def test_a_cut_off_header(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("placeholder", [0xFFFF_FFFF, 0x7FFF_FFFF, 0x7FFF_FFDB])
-def test_a_wav_from_a_pipe_is_whole_though_its_length_is_a_placeholder(tmp_path: Path, placeholder: int) -> None:
+def test_a_wav_with_a_placeholder_length_is_read_completely(tmp_path: Path, placeholder: int) -> None:
     path = tmp_path / "a.wav"
     write_audio(path, tone(1.0))
     written = bytearray(path.read_bytes())
@@ -196,7 +196,7 @@ def test_a_wav_from_a_pipe_is_whole_though_its_length_is_a_placeholder(tmp_path:
 
 
 @pytest.mark.parametrize("rate", [0, 1, 300, 2_000_000, 2**31 - 1])
-def test_a_nonsense_sample_rate_is_refused(tmp_path: Path, rate: int) -> None:
+def test_an_impossible_sample_rate_is_rejected(tmp_path: Path, rate: int) -> None:
     path = tmp_path / "a.wav"
     write_audio(path, tone(1.0))
     written = bytearray(path.read_bytes())
@@ -233,7 +233,7 @@ def test_memory_does_not_grow_with_length_or_channels(tmp_path: Path, seconds: i
     assert peak < 150 * 2**20
 
 
-def test_writing_stays_in_range_and_needs_a_known_suffix(tmp_path: Path) -> None:
+def test_writing_clips_samples_and_rejects_unknown_suffixes(tmp_path: Path) -> None:
     write_audio(tmp_path / "a.wav", np.array([-5.0, np.nan, 5.0, np.inf]))
     np.testing.assert_allclose(read_audio(tmp_path / "a.wav"), [-1.0, 0.0, 1.0, 1.0], atol=1e-4)
     for name in ("a.docx", "a", "a.mp3"):

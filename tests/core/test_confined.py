@@ -68,12 +68,12 @@ def run(request: pytest.FixtureRequest, place: Path) -> Run:
 @pytest.mark.parametrize(
     "kind", ["AF_INET, socket.SOCK_STREAM", "AF_INET, socket.SOCK_DGRAM", "AF_UNIX", "AF_NETLINK, 3"]
 )
-def test_it_opens_no_socket(run: Run, kind: str) -> None:
+def test_it_cannot_open_a_socket(run: Run, kind: str) -> None:
     assert "Operation not permitted" in run(f"import socket\nsocket.socket(socket.{kind})")
 
 
 @needs_kernel
-def test_io_uring_which_could_open_one_is_refused(run: Run) -> None:
+def test_it_cannot_use_io_uring(run: Run) -> None:
     code = "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\n"
     assert run(f"{code}print(libc.syscall(425, 8, bytes(120)), ctypes.get_errno())") == "-1 1"
 
@@ -98,7 +98,7 @@ def test_io_uring_which_could_open_one_is_refused(run: Run) -> None:
         "os.mknod(own + '/disk', 0o60600, os.makedev(8, 0))",
     ],
 )
-def test_it_changes_nothing_outside_of_its_folder(run: Run, place: Path, act: str) -> None:
+def test_it_cannot_write_outside_its_folder(run: Run, place: Path, act: str) -> None:
     said = run(act)
     assert "PermissionError" in said or "OSError" in said, said
     assert (place / "secret").read_text() == "the key"
@@ -106,7 +106,7 @@ def test_it_changes_nothing_outside_of_its_folder(run: Run, place: Path, act: st
 
 
 @needs_kernel
-def test_it_does_as_it_likes_in_its_folder(run: Run, place: Path) -> None:
+def test_it_has_full_access_to_its_folder(run: Run, place: Path) -> None:
     said = run(
         "os.makedirs(own + '/a/b')\nopen(own + '/a/one', 'w').write('1')\nos.rename(own + '/a/one', own + '/a/b/two')\n"
         "open(own + '/a/b/two', 'r+').truncate(0)\nprint(sorted(os.listdir(own + '/a/b')))"
@@ -116,14 +116,12 @@ def test_it_does_as_it_likes_in_its_folder(run: Run, place: Path) -> None:
 
 @needs_kernel
 @pytest.mark.parametrize("path", ["outside + '/secret'", "own + '/../secret'", "'/etc/passwd'", "'/proc/1/environ'"])
-def test_it_reads_nothing_that_it_was_not_given(run: Run, path: str) -> None:
+def test_it_can_read_only_the_files_it_was_given(run: Run, path: str) -> None:
     assert "PermissionError" in run(f"print(open({path}).read())")
 
 
 @needs_kernel
-def test_the_secrets_of_a_portal_and_its_database_are_out_of_reach(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_cannot_read_the_portals_secrets_and_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The portal's data folder lies at its default place, beside the code."""
     from core.decoding import run_decoder
 
@@ -155,14 +153,14 @@ def other() -> Iterator[subprocess.Popen]:
 
 
 @needs_kernel
-def test_it_sees_no_other_process(run: Run, other: subprocess.Popen) -> None:
+def test_it_cannot_inspect_other_processes(run: Run, other: subprocess.Popen) -> None:
     code = f"import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\nprint(libc.ptrace(16, {other.pid}, 0, 0))"
     assert run(code) == "-1"
     assert "PermissionError" in run(f"open('/proc/{other.pid}/mem', 'rb')")
 
 
 @needs_kernel
-def test_it_ends_no_other_process(run: Run, other: subprocess.Popen) -> None:
+def test_it_cannot_kill_other_processes(run: Run, other: subprocess.Popen) -> None:
     assert "PermissionError" in run(f"os.kill({other.pid}, 9)")
     code = "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\n"
     tgkill = module.SIGNALS[os.uname().machine]["tgkill"]
@@ -172,13 +170,13 @@ def test_it_ends_no_other_process(run: Run, other: subprocess.Popen) -> None:
 
 @needs_kernel
 @pytest.mark.parametrize("act", ["os.fork()", "os.posix_spawn('/bin/true', ['true'], {})", "os.forkpty()"])
-def test_it_starts_no_process_which_no_limit_and_no_end_would_reach(run: Run, act: str) -> None:
+def test_it_cannot_escape_limits_by_forking(run: Run, act: str) -> None:
     said = run(f"print({act})")
     assert "PermissionError" in said or "OSError" in said, said
 
 
 @needs_kernel
-def test_it_starts_threads_and_ends_itself(run: Run) -> None:
+def test_it_can_start_threads_and_abort_itself(run: Run) -> None:
     code = "import threading\nthread = threading.Thread(target=lambda: print('here'))\nthread.start()\nthread.join()"
     assert run(code) == "here"
     assert run(f"{code}\nprint('ends', flush=True)\nos.abort()").splitlines()[:2] == ["here", "ends"]
@@ -186,7 +184,7 @@ def test_it_starts_threads_and_ends_itself(run: Run) -> None:
 
 @needs_kernel
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has rights beyond those of a user")
-def test_root_gives_up_what_root_may() -> None:
+def test_root_drops_its_capabilities() -> None:
     code = "import ctypes\nlibc = ctypes.CDLL(None)\nprint([n for n in range(41) if libc.prctl(23, n) == 1])"
     done = subprocess.run(confined([sys.executable, "-c", code]), capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == f"[{module.CAP_DAC_READ_SEARCH}]", done.stderr
@@ -197,11 +195,11 @@ def test_memory_and_files_are_limited(run: Run) -> None:
     assert "File too large" in run("open(own + '/x', 'wb').write(bytes(2 << 20))")
 
 
-def test_its_time_on_a_core_is_limited(run: Run) -> None:
+def test_its_cpu_time_is_limited(run: Run) -> None:
     assert run("import resource\nprint(resource.getrlimit(resource.RLIMIT_CPU))") == f"({module.CPU_S}, {module.CPU_S})"
 
 
-def test_it_ends_with_who_started_it() -> None:
+def test_it_ends_with_its_parent() -> None:
     code = (
         "import subprocess, sys, time\nfrom core.confined import confined\n"
         "child = subprocess.Popen(confined([sys.executable, '-c', 'import time; time.sleep(600)']))\n"
@@ -219,7 +217,9 @@ def test_it_ends_with_who_started_it() -> None:
 
 @pytest.mark.parametrize("by", ["ffmpeg", "libsndfile"])
 @pytest.mark.parametrize("ending", ["wav", "flac", "ogg", "mp3"])
-def test_decoding_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str, ending: str) -> None:
+def test_confined_decoding_reads_every_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str, ending: str
+) -> None:
     from core import decoding
 
     if by == "libsndfile":
@@ -232,7 +232,7 @@ def test_decoding_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
     assert abs(len(audio) - 32_000) < 3_000 and 0.25 < np.abs(audio[4_000:-4_000]).max() < 0.35
 
 
-def test_a_kernel_without_it_is_reported_once_and_decoding_continues(
+def test_missing_kernel_support_is_logged_once_and_decoding_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     replace_in(module, monkeypatch, _landlock_version=lambda: -1, _can_filter=lambda: False)
@@ -248,7 +248,7 @@ def test_a_kernel_without_it_is_reported_once_and_decoding_continues(
         module.not_held.cache_clear()
 
 
-def test_a_program_that_the_kernel_will_not_confine_is_not_run() -> None:
+def test_a_program_is_not_run_if_the_kernel_cannot_confine_it() -> None:
     code = (
         "import os, sys\nfrom core import confined as module\n"
         "def refuse(*rules):\n    raise OSError(7, 'too many rules')\n"

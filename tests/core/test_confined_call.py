@@ -62,7 +62,7 @@ def functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     replace_in(confined_call, monkeypatch, __file__=str(copy), REPOSITORY=tmp_path, CODE=("core", "untrusted"))
 
 
-def test_values_come_one_after_the_other_and_errors_as_they_were() -> None:
+def test_values_are_streamed_and_errors_are_preserved() -> None:
     assert list(called("untrusted:counts", [3])) == [0, 1, 2]
     values = called("untrusted:refuses", [])
     assert next(values) == 1
@@ -74,26 +74,26 @@ def test_values_come_one_after_the_other_and_errors_as_they_were() -> None:
         list(called("untrusted:fails", []))
 
 
-def test_an_answer_that_is_none_is_explained() -> None:
+def test_an_invalid_answer_is_reported() -> None:
     for line in (b"no JSON\n", b"[1]\n", b'{"value": NaN}\n', b'{"error": {}}\n', b'{"os_error": 7}\n', b"[" * 9_999):
         with pytest.raises(HarkError, match="gave an invalid answer"):
             confined_call._value(line)
 
 
-def test_closing_the_pipe_stops_it() -> None:
+def test_closing_the_generator_stops_the_process() -> None:
     values = called("untrusted:counts", [10**12])
     assert next(values) == 0
     values.close()
 
 
 @pytest.mark.parametrize("function", ["takes_all", "ends"])
-def test_one_that_is_stopped_is_explained(function: str) -> None:
+def test_a_process_stopped_by_its_limits_is_reported(function: str) -> None:
     with pytest.raises(HarkError, match="too much memory or time"):
         list(called(f"untrusted:{function}", []))
 
 
 @needs_kernel
-def test_it_has_what_it_is_given_and_nothing_else(tmp_path: Path) -> None:
+def test_it_can_access_only_the_given_files(tmp_path: Path) -> None:
     given, other, folder = tmp_path / "given", tmp_path / "other", tmp_path / "folder"
     folder.mkdir()
     for path in (given, other):

@@ -14,9 +14,7 @@ from core.data_folder import REPOSITORY, atomic_path, data_folder, remove_unfini
 from core.errors import HarkError
 
 
-def test_the_folder_is_beside_the_code_or_where_the_environment_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_data_folder_is_in_the_repository_or_at_hark_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HARK_DATA", raising=False)
     assert data_folder() == REPOSITORY / "data"
     monkeypatch.setenv("HARK_DATA", "")
@@ -27,7 +25,7 @@ def test_the_folder_is_beside_the_code_or_where_the_environment_says(
     assert data_folder() == Path.home().resolve() / "hark"
 
 
-def test_a_file_appears_whole_and_with_its_folders(tmp_path: Path) -> None:
+def test_a_file_appears_only_when_complete_in_new_folders(tmp_path: Path) -> None:
     target = tmp_path / "a" / "b" / "clip.flac"
     with atomic_path(target) as temporary:
         assert temporary.parent == target.parent
@@ -42,7 +40,7 @@ def test_a_file_appears_whole_and_with_its_folders(tmp_path: Path) -> None:
     assert target.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+def test_a_failure_leaves_only_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "state.json"
     target.write_text("old")
     with pytest.raises(KeyboardInterrupt), atomic_path(target) as temporary:
@@ -55,7 +53,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     assert target.read_text() == "new"
 
 
-def test_a_block_that_removes_its_file_fails_without_a_trace(tmp_path: Path) -> None:
+def test_a_block_that_removes_its_file_fails_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "a.bin") as temporary:
         temporary.unlink()
     assert list(tmp_path.iterdir()) == []
@@ -77,7 +75,7 @@ def test_a_full_disk_raises_enospc_and_leaves_no_file(small_disk: Path, suffix: 
     assert len(read_audio(small_disk / f"clip{suffix}")) == 10_000
 
 
-def test_a_read_only_disk(small_disk: Path) -> None:
+def test_a_read_only_disk_is_reported(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     with pytest.raises(OSError) as caught, atomic_path(small_disk / "clip.wav"):
         pass
@@ -96,7 +94,7 @@ def test_a_read_only_disk(small_disk: Path) -> None:
         (errno.EIO, "could not be written"),
     ],
 )
-def test_every_storage_error_says_what_why_and_what_to_do(number: int, word: str, tmp_path: Path) -> None:
+def test_every_storage_error_has_what_why_and_what_to_do(number: int, word: str, tmp_path: Path) -> None:
     error = storage_error(OSError(number, os.strerror(number), str(tmp_path / "clip.wav")), "saving clips")
     assert word in error.what
     assert os.strerror(number) in error.why
@@ -106,13 +104,13 @@ def test_every_storage_error_says_what_why_and_what_to_do(number: int, word: str
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.ETIMEDOUT])  # the last: a network disk is away
-def test_an_error_of_the_disk_is_reported(number: int) -> None:
+def test_a_disk_error_becomes_a_hark_error(number: int) -> None:
     with pytest.raises(HarkError) as caught, storing("saving clips"):
         raise OSError(number, os.strerror(number))
     assert caught.value.as_dict() == storage_error(OSError(number, os.strerror(number)), "saving clips").as_dict()
 
 
-def test_only_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+def test_only_unfinished_files_are_removed(tmp_path: Path) -> None:
     kept = [tmp_path / name for name in ("audio.flac", ".hidden", "a-85cdnc0o.flac", ".audio-85CDNC0O.flac")]
     with atomic_path(tmp_path / "audio.flac") as temporary:
         temporary.write_bytes(b"x")

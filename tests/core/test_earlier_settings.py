@@ -43,7 +43,7 @@ OWN = {
 BESIDE = {"OPENAI_API_KEY": "sk-x", "GOOGLE_CLIENT_SECRET": "secret"}  # that some of them need
 
 
-def test_each_name_is_taken_under_hark_s_own() -> None:
+def test_each_name_is_adopted_under_harks_name() -> None:
     environment = GOOD | BESIDE
     adopt(environment)
     assert environment == {**GOOD, **BESIDE, **OWN}
@@ -74,7 +74,7 @@ def test_each_name_is_taken_under_hark_s_own() -> None:
         ("DATABASE_URL", "sqlite:////srv/somebody/meetings.db", "data folder"),
     ],
 )
-def test_invalid_settings_are_refused_with_a_message(name: str, value: str, why: str) -> None:
+def test_invalid_settings_are_rejected_with_a_message(name: str, value: str, why: str) -> None:
     environment = {name: value}
     adopt(environment)
     assert environment == {name: value}, "nothing of it counts"
@@ -87,16 +87,16 @@ def test_invalid_settings_are_refused_with_a_message(name: str, value: str, why:
     ("name", "needed"),
     [("GOOGLE_CLIENT_IDS", "GOOGLE_CLIENT_SECRET"), ("OPENAI_MODEL_NAME", "OPENAI_API_KEY or OPENAI_BASE_URL")],
 )
-def test_a_setting_without_effect_of_its_own_is_not_listed_as_taken(name: str, needed: str) -> None:
+def test_a_setting_without_effect_is_listed_as_rejected(name: str, needed: str) -> None:
     (one,) = checked({name: GOOD[name]})
     assert one.refused and f"without {needed}" in one.effect and needed in one.what_to_do
 
 
-def test_lists_may_be_json() -> None:
+def test_lists_may_be_given_as_json() -> None:
     assert setting("CORS_ORIGINS", {"CORS_ORIGINS": '["https://a.example"]'}) == "https://a.example"
 
 
-def test_hark_s_own_name_counts_more() -> None:
+def test_harks_own_name_takes_precedence() -> None:
     environment = {"JOB_QUEUE_MAX_SIZE": "20", "HARK_JOBS_WAITING": "7"}
     adopt(environment)
     assert environment["HARK_JOBS_WAITING"] == "7"
@@ -104,12 +104,12 @@ def test_hark_s_own_name_counts_more() -> None:
     assert one.refused and "HARK_JOBS_WAITING is also set" in one.effect
 
 
-def test_no_name_of_the_table_is_forgotten() -> None:
+def test_these_tests_cover_every_name_of_the_table() -> None:
     listed = {name for name in (*RULES, *ALIASES) if not name.startswith("JOB_QUEUE_MAX_")}
     assert listed == {"GPU_MEMORY_FRACTION"} | {name for name in GOOD if not name.startswith("JOB_QUEUE_MAX_")}
 
 
-def test_they_count_in_a_settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_they_are_read_from_a_settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPENAI_MODEL_NAME", "OPENAI_MODEL"):
         monkeypatch.setenv(name, "for monkeypatch to take away afterwards")
         monkeypatch.delenv(name)

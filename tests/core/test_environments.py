@@ -53,7 +53,7 @@ def copied(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("copied")
-def test_an_environment_is_made_once_and_again_when_its_requirements_change(requirements: Path) -> None:
+def test_an_environment_is_rebuilt_only_if_its_requirements_change(requirements: Path) -> None:
     lines: list[str] = []
     assert not environments.is_enabled("piper")
     folder = environments.enable("piper", lines.append)
@@ -67,7 +67,7 @@ def test_an_environment_is_made_once_and_again_when_its_requirements_change(requ
 
 
 @pytest.mark.usefixtures("copied")
-def test_a_package_that_cannot_be_installed_is_explained(requirements: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_that_cannot_be_installed_is_reported(requirements: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     requirements.write_text("no-such-package-of-hark==1.0\n")
@@ -77,7 +77,7 @@ def test_a_package_that_cannot_be_installed_is_explained(requirements: Path, mon
     assert not environments.is_enabled("piper")
 
 
-def test_engines_without_requirements_say_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_engine_without_requirements_needs_no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HARK_ENGINES_ENV", str(tmp_path))
     with pytest.raises(HarkError, match="needs no environment"):
         environments.enable("espeak")
@@ -85,7 +85,7 @@ def test_engines_without_requirements_say_so(monkeypatch: pytest.MonkeyPatch, tm
 
 
 @pytest.mark.usefixtures("copied")
-def test_what_cannot_be_imported_is_not_ready(requirements: Path) -> None:
+def test_an_environment_whose_imports_fail_is_not_enabled(requirements: Path) -> None:
     requirements.write_text("# imports: json, no_such_module\n")
     with pytest.raises(HarkError) as caught:
         environments.enable("pyannote")
@@ -94,7 +94,7 @@ def test_what_cannot_be_imported_is_not_ready(requirements: Path) -> None:
 
 
 @pytest.mark.usefixtures("copied")
-def test_a_voice_that_is_missing_cut_off_or_altered_is_not_used(requirements: Path) -> None:
+def test_a_missing_truncated_or_altered_voice_is_not_used(requirements: Path) -> None:
     requirements.write_text("# nothing\n")
     voice = environments.enable("hibari") / "lib" / f"python3.{sys.version_info.minor}" / "site-packages" / "voice.bin"
     voice.write_bytes(b"voice")
@@ -125,7 +125,7 @@ def test_a_full_disk_leaves_no_incomplete_environment(requirements: Path, monkey
     assert not environments.environment("hibari").exists()
 
 
-def test_torchaudio_goes_without_an_extension_that_cannot_be_loaded(tmp_path: Path) -> None:
+def test_torchaudio_works_without_its_broken_extension(tmp_path: Path) -> None:
     """With the wheel for a CPU build of torch the extension is found, but loading it fails."""
     (tmp_path / "torch.py").write_text("class version:\n    cuda = None\n")
     package = tmp_path / "torchaudio"
@@ -147,7 +147,7 @@ ALL += ["tps", "funasr", "whisper-timestamped", "pyannote"]
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_every_requirement_is_pinned_and_every_environment_says_what_must_be_imported(name: str) -> None:
+def test_requirements_are_pinned_and_list_their_imports(name: str) -> None:
     assert environments.imports(name)
     lines = environments.requirements(name).read_text().splitlines()
     pins = [line for line in lines if line and not line.startswith("#")]

@@ -16,7 +16,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def test_a_remaining_time_is_given_once_it_is_not_a_guess(clock: list[float]) -> None:
+def test_the_remaining_time_is_shown_once_enough_steps_are_timed(clock: list[float]) -> None:
     pace = Pace(100)
     assert pace.left_s() is None
     clock[0] += 60  # a model was loaded
@@ -33,7 +33,7 @@ def test_a_remaining_time_is_given_once_it_is_not_a_guess(clock: list[float]) ->
     assert pace.left_s() == 0.0
 
 
-def test_few_have_to_be_waited_for(clock: list[float]) -> None:
+def test_a_short_series_is_estimated_after_fewer_steps(clock: list[float]) -> None:
     pace = Pace(3)
     pace.advance()
     clock[0] += 20
@@ -43,7 +43,7 @@ def test_few_have_to_be_waited_for(clock: list[float]) -> None:
     assert pace.left_s() == pytest.approx(40)
 
 
-def test_the_slowest_decides(clock: list[float]) -> None:
+def test_the_slowest_pace_sets_the_estimate(clock: list[float]) -> None:
     told: list[Event] = []
     progress = Progress(Reporter(told.append), 100)
     quick, slow = Pace(50), Pace(50)
@@ -63,7 +63,7 @@ def estimates(told: list[Event]) -> list[tuple[float, float, float]]:
     return [(event["seconds"], event["done"], event["stage_done"]) for event in told]
 
 
-def test_the_time_left_is_scaled_by_the_time_spent(clock: list[float]) -> None:
+def test_the_estimate_scales_with_the_time_spent(clock: list[float]) -> None:
     told: list[Event] = []
     outlook = RunEta(Reporter(told.append), {"speak": 120.0, "hear": 180.0, "train": 300.0}, 600.0)
     assert estimates(told) == [(600, 0.0, 0.2)]
@@ -76,7 +76,7 @@ def test_the_time_left_is_scaled_by_the_time_spent(clock: list[float]) -> None:
     assert estimates(told)[1:] == [(960, 0.2, 0.5), (650, 0.5, 1.0), (0, 1.0, 1.0)]
 
 
-def test_a_quick_stage_does_not_shorten_the_others(clock: list[float]) -> None:
+def test_a_fast_stage_does_not_shorten_the_other_stages(clock: list[float]) -> None:
     told: list[Event] = []
     outlook = RunEta(Reporter(told.append), {"speak": 300.0, "train": 300.0}, 600.0)
     clock[0] += 10

@@ -43,7 +43,7 @@ def test_a_flac_of_unknown_length_is_read_completely(tmp_path: Path, frames: int
 
 
 @needs_ffmpeg
-def test_a_flac_out_of_a_pipe(tmp_path: Path) -> None:
+def test_a_flac_written_to_a_pipe_is_read_completely(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", noise(1.5), SAMPLE_RATE)
     made = subprocess.run(
         ["ffmpeg", "-v", "error", "-i", tmp_path / "a.wav", "-f", "flac", "-"], check=True, stdout=subprocess.PIPE
@@ -63,7 +63,7 @@ def test_a_truncated_flac_is_reported(tmp_path: Path) -> None:
 
 
 @needs_ffmpeg
-def test_tags_without_end_are_not_written_to_the_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_endless_id3_tags_do_not_flood_the_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "t.mp3"
     path.write_bytes(b"ID3\x04\0\0\0\0\0\0" * 20_000)
     with pytest.raises(HarkError, match="not audio"):
@@ -76,7 +76,7 @@ def test_tags_without_end_are_not_written_to_the_log(tmp_path: Path, capfd: pyte
 @needs_ffmpeg
 @pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.aiff", "a.ogg"])
-def test_it_reads_what_the_fast_way_reads(tmp_path: Path, rate: int, name: str) -> None:
+def test_it_gives_the_same_samples_as_read_audio(tmp_path: Path, rate: int, name: str) -> None:
     soundfile.write(tmp_path / name, np.stack([tone(rate=rate), tone(rate=rate) / 2], axis=1), rate)
     fast, foreign = read_audio(tmp_path / name), read_foreign_audio(tmp_path / name)
     assert abs(len(fast) - len(foreign)) <= (400 if name == "a.ogg" else 1)  # Vorbis: where the last block ends
@@ -84,7 +84,7 @@ def test_it_reads_what_the_fast_way_reads(tmp_path: Path, rate: int, name: str) 
     assert np.abs(fast[:least] - foreign[:least]).max() < (0.02 if name == "a.ogg" else 1e-4)
 
 
-def test_without_ffmpeg_nothing_is_opened_that_prints(
+def test_without_ffmpeg_mp3_is_rejected_and_wav_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", "")
@@ -96,7 +96,7 @@ def test_without_ffmpeg_nothing_is_opened_that_prints(
     assert len(read_foreign_audio(tmp_path / "a.wav", 0.25, 0.5)) == 0.25 * SAMPLE_RATE
 
 
-def test_no_page_and_no_import_opens_an_upload_directly() -> None:
+def test_pages_and_imports_never_open_uploads_directly() -> None:
     allowed = {
         "webui/trainer/speech.py",  # clips that an engine of this machine has just spoken
         "webui/listening/services.py",  # samples of the inbox, which it wrote itself
@@ -116,10 +116,10 @@ def test_no_page_and_no_import_opens_an_upload_directly() -> None:
     "text",
     ["", "{", "[" * 200_000, '{"a":' * 200_000, "1e999", '{"a": -1e999}', "NaN", "[Infinity]", "9" * 5000, b"\xff"],
 )
-def test_invalid_and_oversized_json_is_refused(text: str | bytes) -> None:
+def test_invalid_and_oversized_json_is_rejected(text: str | bytes) -> None:
     with pytest.raises(ValueError):
         untrusted_json(text)
 
 
-def test_what_is() -> None:
+def test_valid_json_is_parsed() -> None:
     assert untrusted_json(b'{"a": [1, -2.5, "\xc3\xa4", null]}') == {"a": [1, -2.5, "ä", None]}

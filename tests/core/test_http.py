@@ -38,7 +38,7 @@ def server(url: str, **more: Any) -> Server:
     return Server(url, "The other side", "Check it.", KEY, **{"timeout_s": 0.5, "attempts": 4, **more})
 
 
-def test_it_asks_and_answers(double: Recorder) -> None:
+def test_a_request_sends_json_and_the_key(double: Recorder) -> None:
     double.replies = [(200, {"X-More": "yes"}, b'{"a": 1}')]
     answer = server(double.url).ask("POST", "/v1/x", {"Accept": "application/json"}, json={"b": 2})
     assert answer.json() == {"a": 1} and answer.headers["x-more"] == "yes"
@@ -49,7 +49,7 @@ def test_it_asks_and_answers(double: Recorder) -> None:
     assert "Authorization" not in double.asked[1][1]
 
 
-def test_limits_and_faults_are_waited_for(double: Recorder, waits: list[float]) -> None:
+def test_rate_limits_and_server_errors_are_retried_after_a_wait(double: Recorder, waits: list[float]) -> None:
     double.replies = [
         (429, {"Retry-After": "7"}, b""), (503, {"Retry-After": "soon"}, b"<html>"), (500, {}, b""), (200, {}, b"done")
     ]  # fmt: skip
@@ -57,7 +57,7 @@ def test_limits_and_faults_are_waited_for(double: Recorder, waits: list[float]) 
     assert waits == [7.0, 2.0, 4.0]
 
 
-def test_a_limit_that_lasts(double: Recorder, waits: list[float]) -> None:
+def test_a_lasting_rate_limit_fails_after_four_attempts(double: Recorder, waits: list[float]) -> None:
     double.replies = [(429, {}, b'{"error": {"message": "Rate limit\\nreached."}}')]
     with pytest.raises(HttpError, match=r"answered 429 \(Too Many Requests: Rate limit") as caught:
         server(double.url).ask("GET", "/")
@@ -68,7 +68,7 @@ def test_a_limit_that_lasts(double: Recorder, waits: list[float]) -> None:
     assert len(double.asked) == 5, "nobody waits for an hour"
 
 
-def test_a_wait_may_be_a_date_and_is_never_negative(double: Recorder, waits: list[float]) -> None:
+def test_retry_after_may_be_a_date_and_is_never_negative(double: Recorder, waits: list[float]) -> None:
     soon = email.utils.formatdate(time.time() + 20, usegmt=True)
     double.replies = [(503, {"Retry-After": said}, b"") for said in (soon, "-5")]
     double.replies += [(503, {"Retry-After": ""}, b""), (200, {}, b"")]
@@ -76,7 +76,7 @@ def test_a_wait_may_be_a_date_and_is_never_negative(double: Recorder, waits: lis
     assert 15 < waits[0] <= 20 and waits[1:] == [0.0, 4.0]
 
 
-def test_a_server_that_hangs_gets_one_more_attempt(double: Recorder, waits: list[float]) -> None:
+def test_a_server_that_hangs_is_retried_once(double: Recorder, waits: list[float]) -> None:
     double.hangs_s = 1.0
     started = time.monotonic()
     with pytest.raises(HttpError, match=r"did not answer within 0\.2 s"):
@@ -84,7 +84,7 @@ def test_a_server_that_hangs_gets_one_more_attempt(double: Recorder, waits: list
     assert time.monotonic() - started < 2 and len(double.asked) == 2
 
 
-def test_an_answer_that_drips_in_ends(waits: list[float]) -> None:
+def test_a_slow_drip_response_times_out(waits: list[float]) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
 
     def drip() -> None:
@@ -107,7 +107,7 @@ def test_an_answer_that_drips_in_ends(waits: list[float]) -> None:
     listener.close()
 
 
-def test_too_long_answers_are_not_read(double: Recorder, tmp_path: Path) -> None:
+def test_oversized_responses_are_not_read(double: Recorder, tmp_path: Path) -> None:
     double.replies = [(200, {}, b"x" * 5000)]
     with pytest.raises(HttpError, match="more than 1,000 bytes"):
         server(double.url, largest=1000).ask("GET", "/")
@@ -125,14 +125,14 @@ def test_a_download_is_whole_or_fails(double: Recorder, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 413, 499])
-def test_a_refusal_is_not_tried_again(double: Recorder, status: int) -> None:
+def test_a_client_error_is_not_retried(double: Recorder, status: int) -> None:
     double.replies = [(status, {}, json.dumps({"message": f"Incorrect API key {KEY} or sk-ver*****789."}).encode())]
     with pytest.raises(HttpError, match=str(status)) as caught:
         server(double.url).ask("GET", "/")
     assert len(double.asked) == 1 and not caught.value.again and "sk-" not in str(caught.value)
 
 
-def test_redirects(double: Recorder) -> None:
+def test_redirects_are_followed_only_if_enabled(double: Recorder) -> None:
     moved: Reply = (307, {"Location": f"{double.url}/elsewhere"}, b"")
     double.replies = [moved]
     with pytest.raises(HttpError, match=r"answered 307 \(to .*/elsewhere"):
@@ -143,20 +143,20 @@ def test_redirects(double: Recorder) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://a\nb", "https://", "nothing"])
-def test_unreachable_server_is_explained(url: str, waits: list[float]) -> None:
+def test_an_unreachable_server_is_reported(url: str, waits: list[float]) -> None:
     with pytest.raises(HttpError, match="cannot be reached") as caught:
         server(url).ask("GET", "/")
     assert caught.value.status == 0 and caught.value.what_to_do == "Check it."
 
 
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "nonsense://x"])
-def test_a_proxy_that_cannot_be_used(proxy: str, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unusable_proxy_is_reported(proxy: str, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", proxy)
     with pytest.raises(HttpError, match="cannot be reached"):
         server("http://example.invalid").ask("GET", "/")
 
 
-def test_the_key_is_nowhere(double: Recorder, waits: list[float], caplog: pytest.LogCaptureFixture) -> None:
+def test_the_key_is_in_no_error_or_log(double: Recorder, waits: list[float], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     assert KEY not in repr(server(double.url))
     shown = []
@@ -177,7 +177,7 @@ def test_the_key_is_nowhere(double: Recorder, waits: list[float], caplog: pytest
     assert "a-password" not in caplog.text
 
 
-def test_an_answer_that_is_not_json(double: Recorder) -> None:
+def test_a_response_that_is_not_json_is_reported(double: Recorder) -> None:
     for body in (b"", b"<html>", b"\xff\xfe", b"[" * 100_000):
         double.replies = [(200, {}, body)]
         with pytest.raises(ValueError):

@@ -106,14 +106,14 @@ def test_a_file_with_a_wrong_digest_is_deleted(hub: Hub, tmp_path: Path, broken:
     assert not list(tmp_path.rglob("*.onnx"))
 
 
-def test_files_that_the_hub_lacks_are_named(hub: Hub, tmp_path: Path) -> None:
+def test_files_missing_on_the_hub_are_reported(hub: Hub, tmp_path: Path) -> None:
     with pytest.raises(HarkError, match="404"):
         hub_download("rhasspy/nothing", ["*"], tmp_path, silent_reporter())
     with pytest.raises(HarkError, match="does not have the files"):
         hub_download(VOICES, ["en/nobody/*.onnx"], tmp_path, silent_reporter())
 
 
-def test_a_file_outside_of_the_folder_is_refused(hub: Hub, tmp_path: Path) -> None:
+def test_a_path_outside_the_folder_is_rejected(hub: Hub, tmp_path: Path) -> None:
     hub.files = {"../../../evil.onnx": b"x"}
     with pytest.raises(HarkError, match="Invalid filename"):
         hub_download(VOICES, ["*.onnx"], tmp_path / "a" / "b", silent_reporter())

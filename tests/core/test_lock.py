@@ -37,7 +37,7 @@ def start_holder(path: Path, seconds: float) -> subprocess.Popen[bytes]:
     return process
 
 
-def test_the_next_one_waits_for_one_that_is_about_to_end(tmp_path: Path) -> None:
+def test_a_waiter_gets_the_lock_when_its_holder_ends(tmp_path: Path) -> None:
     process = start_holder(tmp_path / "lock", 0.6)
     started = time.monotonic()
     with held(tmp_path / "lock", refused, 20.0):
@@ -46,7 +46,7 @@ def test_the_next_one_waits_for_one_that_is_about_to_end(tmp_path: Path) -> None
     assert process.wait(5) == 0
 
 
-def test_patience_has_an_end_and_the_error_names_the_holder(tmp_path: Path) -> None:
+def test_waiting_times_out_with_an_error_that_names_the_holder(tmp_path: Path) -> None:
     process = start_holder(tmp_path / "lock", 60.0)
     try:
         with pytest.raises(HarkError) as raised, held(tmp_path / "lock", refused, 0.3):

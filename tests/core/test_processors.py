@@ -24,14 +24,12 @@ def test_a_process_limited_to_one_processor_counts_one() -> None:
 
 
 @pytest.mark.parametrize(("waiting", "times"), [(0.0, 1.0), (0.9, 1.0), (2.5, 2.5), (400.0, MOST_CROWDING)])
-def test_work_takes_longer_where_more_waits_than_there_are_cores(
-    monkeypatch: pytest.MonkeyPatch, waiting: float, times: float
-) -> None:
+def test_crowding_grows_with_the_load_per_core(monkeypatch: pytest.MonkeyPatch, waiting: float, times: float) -> None:
     monkeypatch.setattr(os, "getloadavg", lambda: ((os.cpu_count() or 1) * waiting, 0.0, 0.0))
     assert crowding() == pytest.approx(times)
 
 
-def test_where_the_load_is_not_counted_nothing_takes_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_crowding_is_one_without_a_load_average(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "getloadavg")
     assert crowding() == 1.0
 

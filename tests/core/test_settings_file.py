@@ -34,7 +34,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]
     return data, code
 
 
-def test_the_environment_counts_most_then_the_data_folder(
+def test_the_environment_overrides_the_data_folders_file(
     places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, code = places
@@ -47,7 +47,7 @@ def test_the_environment_counts_most_then_the_data_folder(
     assert os.environ["HF_HOME"] == "/models"
 
 
-def test_the_file_beside_the_code_may_say_where_the_data_are(
+def test_the_file_of_the_repository_may_set_the_data_folder(
     places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, code = places
@@ -58,7 +58,7 @@ def test_the_file_beside_the_code_may_say_where_the_data_are(
     assert os.environ["HARK_LLM_URL"] == "http://data"
 
 
-def test_values_are_taken_as_they_are(places: tuple[Path, Path]) -> None:
+def test_values_are_not_expanded(places: tuple[Path, Path]) -> None:
     data, _code = places
     (data / ".env").write_text("\ufeff# a comment\nexport HARK_LLM_KEY='sk-$HOME ${HOME}#1'\nHARK_LLM_URL\n")
     read_settings_files()
@@ -70,7 +70,7 @@ def test_a_missing_file_is_not_an_error() -> None:
     assert read_settings_files() == []
 
 
-def test_another_file_can_be_named_or_none(
+def test_the_settings_file_can_be_replaced_or_disabled(
     places: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, _code = places
@@ -85,7 +85,7 @@ def test_another_file_can_be_named_or_none(
     assert read_settings_files() == [named] and os.environ["HARK_LLM_URL"] == "http://named"
 
 
-def test_a_line_that_cannot_be_read_is_reported_without_its_content(places: tuple[Path, Path]) -> None:
+def test_an_unreadable_line_is_reported_without_its_content(places: tuple[Path, Path]) -> None:
     data, _code = places
     (data / ".env").write_bytes(b"HARK_LLM_KEY=secret\xff\xfe\n")
     with pytest.raises(HarkError) as raised:
@@ -100,7 +100,7 @@ SHIPPED = re.findall(
 )
 
 
-def test_the_start_refuses_a_placeholder_in_words(tmp_path: Path) -> None:
+def test_startup_rejects_a_placeholder_key_with_advice(tmp_path: Path) -> None:
     data = tmp_path / "new"
     data.mkdir()
     said = prepared(data, HARK_SECRET_KEY="replace-with-a-long-random-string")
@@ -125,12 +125,12 @@ def test_the_start_refuses_a_placeholder_in_words(tmp_path: Path) -> None:
         ("HARK_SECRET_KEY_FALLBACKS", "hunter2," + "0123456789abcdef" * 4),
     ],
 )
-def test_secrets_that_can_be_guessed_are_refused(name: str, value: str) -> None:
+def test_guessable_secrets_are_rejected(name: str, value: str) -> None:
     with pytest.raises(HarkError, match=f"{name} can be guessed"):
         check_given_secrets({name: value})
 
 
-def test_what_is_shipped_has_all_of_them() -> None:
+def test_all_shipped_example_files_are_covered() -> None:
     assert len(SHIPPED) == 4
 
 

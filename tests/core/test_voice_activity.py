@@ -10,11 +10,11 @@ from tests.support.untrained_bundle import spoken
 TEXT = "the weather will be nice tomorrow"
 
 
-def test_nothing_gives_nothing() -> None:
+def test_no_audio_gives_no_probabilities() -> None:
     assert speech_probabilities([]).shape == (0,)
 
 
-def test_parts_of_any_size_give_the_same_probabilities() -> None:
+def test_chunk_sizes_do_not_change_the_probabilities() -> None:
     audio = spoken(TEXT)
     whole = speech_probabilities([audio])
     for size in (1, 300, 512, 7001):

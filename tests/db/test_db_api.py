@@ -66,7 +66,7 @@ def test_the_same_request_or_source_is_stored_once(library: Library) -> None:
     assert library.check(left_over_after_s=0).problems == ()
 
 
-def test_the_same_audio_is_two_clips_and_one_file(library: Library) -> None:
+def test_clips_with_the_same_audio_share_a_file(library: Library) -> None:
     ids = library.add_clips([new_clip("a", 1, request_id="r1"), new_clip("a", 1, request_id="r2")])
     assert len(set(ids)) == 2 and library.stats().files == 1
     assert len(list((library.data_dir / "clips").rglob("*.flac"))) == 1
@@ -75,14 +75,14 @@ def test_the_same_audio_is_two_clips_and_one_file(library: Library) -> None:
     }
 
 
-def test_once_samples_that_are_there_keep_their_clip(library: Library) -> None:
+def test_once_reuses_the_clip_of_the_same_samples(library: Library) -> None:
     first = library.add_clips([new_clip("a", 1, source="c:a")])
     clips = [new_clip("b", 1, source="c:b"), new_clip("b", 2, source="c:c"), new_clip("b", 2, source="c:d")]
     ids = library.add_clips(clips, once=True)
     assert ids[0] == first[0] and ids[1] == ids[2] and library.stats().clips == 2
 
 
-def test_what_was_given_before_an_interruption_is_stored(library: Library) -> None:
+def test_clips_given_before_an_interrupt_are_stored(library: Library) -> None:
     def three_then_interrupted() -> Iterator[NewClip]:
         for number in range(3):
             yield new_clip("a", number, request_id=f"r{number}")
@@ -96,18 +96,18 @@ def test_what_was_given_before_an_interruption_is_stored(library: Library) -> No
 @pytest.mark.parametrize(
     "audio", [np.zeros(0, np.float32), np.zeros((2, 5), np.float32), np.array([np.nan], np.float32)]
 )
-def test_audio_of_a_wrong_shape_is_refused(library: Library, audio: np.ndarray) -> None:
+def test_invalid_samples_are_rejected(library: Library, audio: np.ndarray) -> None:
     with pytest.raises(ValueError, match="clip"):
         library.add_clips([new_clip("a", audio=audio)])
     assert library.stats().clips == 0
 
 
-def test_loud_audio_is_clipped_not_wrapped(library: Library) -> None:
+def test_overloud_audio_is_clipped_not_wrapped(library: Library) -> None:
     (clip_id,) = library.add_clips([new_clip("a", audio=np.array([2.0, -2.0, 0.0], np.float32))])
     assert library.read_audio(library.clips([clip_id])[0]) == pytest.approx([1.0, -1.0, 0.0], abs=1e-4)
 
 
-def test_finding_by_text(library: Library) -> None:
+def test_clips_are_found_by_text(library: Library) -> None:
     library.add_clips(
         [
             *(new_clip("hey compass", n, request_id=f"p{n}", engine="espeak" if n < 2 else "flite") for n in range(5)),
@@ -127,7 +127,7 @@ def test_finding_by_text(library: Library) -> None:
     "text",
     ["'; DROP TABLE clip; --", '"', "NEAR(a b)", "*", "a* OR b", "text_normalized:a", "^a", "../../etc", "\x00", ""],
 )
-def test_sql_like_text_is_just_text(library: Library, text: str) -> None:
+def test_text_that_looks_like_sql_is_only_text(library: Library, text: str) -> None:
     library.add_clips(
         [new_clip("plain words", 1), new_clip(text, 2, request_id=text, source=f"c:{text}", speaker=text)]
     )
@@ -164,7 +164,7 @@ def test_search_finds_whole_words_in_order(library: Library) -> None:
     assert library.search_ids("hey compass", ClipQuery(language="de")) == []
 
 
-def test_search_in_a_script_without_spaces(library: Library) -> None:
+def test_search_works_in_scripts_without_spaces(library: Library) -> None:
     library.add_clips([new_clip("请打开小爱同学的灯", 1, language="zh"), new_clip("今天天气很好", 2, language="zh")])
     assert [c.text_normalized for c in library.search("小爱同学", 5)] == ["请打开小爱同学的灯"]
     assert library.search("小%同", 5) == []
@@ -180,7 +180,7 @@ def test_clips_without_known_text_are_never_found_by_text(library: Library) -> N
     assert [c.id for c in library.search("hello", 1)] == [clip_id]
 
 
-def test_sources_of_one_corpus_only(library: Library) -> None:
+def test_with_source_returns_one_corpus_only(library: Library) -> None:
     names = [("libri", "a/1.flac"), ("libri", "b.flac"), ("libri-2", "a/1.flac"), ("libra", "x")]
     library.add_clips([new_clip("t", n, source=source_id(*name)) for n, name in enumerate(names)])
     assert {clip.source for clip in library.with_source("libri")} == {"libri:a/1.flac", "libri:b.flac"}
@@ -189,7 +189,7 @@ def test_sources_of_one_corpus_only(library: Library) -> None:
         source_id("a:b", "c")
 
 
-def test_iterating_by_conditions(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clips_are_iterated_by_conditions(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("db.db_api.PAGE_ROWS", 3)
     ids = library.add_clips([new_clip(f"t{n}", n, source=f"c:{n}", audio=noise(0.1 * (n + 1), n)) for n in range(8)])
     library.add_clips([new_clip("slice", 20, parent_id=ids[0], start_s=0.0, end_s=0.1, engine="mined")])
@@ -197,7 +197,7 @@ def test_iterating_by_conditions(library: Library, monkeypatch: pytest.MonkeyPat
     assert [clip.engine for clip in library.iter_clips(ClipQuery(slices=True))] == ["mined"]
 
 
-def test_transcripts_are_of_imported_speech_and_seeded(library: Library) -> None:
+def test_transcripts_come_from_imported_speech_in_seeded_order(library: Library) -> None:
     library.add_clips([new_clip(f"real {n}", n, source=f"c:{n}") for n in range(50)])
     library.add_clips(
         [new_clip("made", 100), new_clip("real 1", 101, source="c:again"), new_clip("", 102, source="c:e")]
@@ -210,7 +210,7 @@ def test_transcripts_are_of_imported_speech_and_seeded(library: Library) -> None
     assert library.transcripts("de", 10, seed=1) == []
 
 
-def test_emissions_and_alignments(library: Library) -> None:
+def test_emissions_and_alignments_are_stored_per_model(library: Library) -> None:
     first, second = library.add_clips([new_clip("hey compass", 1), new_clip("hey", 2)])
     matrix = np.log(np.random.default_rng(0).dirichlet(np.ones(40), 25)).astype(np.float32)
     library.add_emissions("ctc-1", [(first, matrix)])
@@ -254,7 +254,7 @@ def test_export_can_be_read_again(library: Library, tmp_path: Path) -> None:
     assert library.export(tmp_path / "out").clips == 2
 
 
-def test_threads_share_a_library(library: Library) -> None:
+def test_threads_can_share_a_library(library: Library) -> None:
     def add(worker: int) -> None:
         library.add_clips([new_clip("t", worker * 100 + n, request_id=f"{worker}/{n}") for n in range(10)])
         library.close()
@@ -322,7 +322,7 @@ def test_check_finds_and_repairs_each_kind(
     assert all(clip.parent_id is None for clip in library.iter_clips())
 
 
-def test_young_files_without_a_row_may_be_in_flight(library: Library) -> None:
+def test_a_recent_file_without_a_row_is_not_a_problem(library: Library) -> None:
     (clip_id,) = library.add_clips([new_clip("t")])
     stray = library.file(library.clips([clip_id])[0]).with_name("1" * 64 + ".flac")
     stray.write_bytes(b"just written")
@@ -330,7 +330,7 @@ def test_young_files_without_a_row_may_be_in_flight(library: Library) -> None:
     assert report.problems == () and stray.exists()
 
 
-def test_a_reading_error_says_what_to_do(library: Library) -> None:
+def test_an_unreadable_clip_names_the_repair_command(library: Library) -> None:
     (clip_id,) = library.add_clips([new_clip("t")])
     (clip,) = library.clips([clip_id])
     library.file(clip).unlink()

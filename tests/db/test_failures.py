@@ -17,7 +17,7 @@ from tests.support.library_clips import numbered_clip
 from tests.support.mounting import mount
 
 
-def test_a_full_disk_keeps_what_was_finished(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_loses_no_finished_batch(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("db.db_api.BATCH_CLIPS", 4)
     with Library(small_disk) as library:
         with pytest.raises(HarkError, match="disk is full"):
@@ -33,7 +33,7 @@ def test_a_full_disk_keeps_what_was_finished(small_disk: Path, monkeypatch: pyte
         assert again.stats().clips == kept
 
 
-def test_a_disk_that_is_full_from_the_start(small_disk: Path) -> None:
+def test_a_disk_full_from_the_start_is_reported(small_disk: Path) -> None:
     (small_disk / "ballast").write_bytes(bytes(shutil.disk_usage(small_disk).free))
     with pytest.raises(HarkError, match="disk is full"):
         Library(small_disk / "data")
@@ -43,7 +43,7 @@ def test_a_disk_that_is_full_from_the_start(small_disk: Path) -> None:
         assert library.check(left_over_after_s=0).problems == ()
 
 
-def test_a_read_only_folder(small_disk: Path) -> None:
+def test_a_read_only_folder_is_reported(small_disk: Path) -> None:
     with Library(small_disk) as library:
         library.add_clips([numbered_clip(1)])
         library.close()
@@ -60,7 +60,7 @@ def test_a_read_only_folder(small_disk: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"this is no database at all" * 100, b"SQLite format 3\x00" + b"\xff" * 4096])
-def test_a_file_that_is_not_a_database(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_database_is_rejected(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "library.sqlite3").write_bytes(content)
     with pytest.raises(HarkError) as raised:
         Library(tmp_path)
@@ -68,7 +68,7 @@ def test_a_file_that_is_not_a_database(tmp_path: Path, content: bytes) -> None:
     assert (tmp_path / "library.sqlite3").read_bytes() == content, "nothing is overwritten"
 
 
-def test_a_database_with_overwritten_pages(tmp_path: Path) -> None:
+def test_a_database_with_overwritten_pages_is_reported_as_damaged(tmp_path: Path) -> None:
     with Library(tmp_path) as library:
         library.add_clips(numbered_clip(number, 0.01) for number in range(300))
     pages = bytearray((tmp_path / "library.sqlite3").read_bytes())
@@ -80,7 +80,7 @@ def test_a_database_with_overwritten_pages(tmp_path: Path) -> None:
         library.check()
 
 
-def test_a_database_of_a_newer_hark(tmp_path: Path) -> None:
+def test_a_database_of_a_newer_version_is_rejected(tmp_path: Path) -> None:
     Library(tmp_path).close()
     with sqlite3.connect(tmp_path / "library.sqlite3") as raw:
         raw.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
@@ -89,14 +89,16 @@ def test_a_database_of_a_newer_hark(tmp_path: Path) -> None:
     assert "newer" in raised.value.what and "Update" in raised.value.what_to_do
 
 
-def test_a_database_of_another_program(tmp_path: Path) -> None:
+def test_a_database_of_another_program_is_rejected(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "library.sqlite3") as raw:
         raw.execute("CREATE TABLE notes (text)")
     with pytest.raises(HarkError, match="not one of Hark's clip libraries"):
         Library(tmp_path)
 
 
-def test_a_library_that_stays_locked(tmp_path: Path, locked: Callable[[Path], AbstractContextManager[None]]) -> None:
+def test_a_locked_library_can_be_read_but_not_written(
+    tmp_path: Path, locked: Callable[[Path], AbstractContextManager[None]]
+) -> None:
     Library(tmp_path).close()
     with Library(tmp_path) as library:
         with locked(tmp_path):

@@ -75,12 +75,12 @@ def test_every_filter_finds_its_clips_page_by_page(library: Library) -> None:
     assert library.engines_and_languages() == (["corpus", "espeak", "fake", "flite"], ["de", "en"])
 
 
-def test_words_without_spaces_are_found_too(library: Library) -> None:
+def test_search_finds_words_in_scripts_without_spaces(library: Library) -> None:
     (clip_id,) = library.add_clips([new_clip("今日は天気", language="ja")])
     assert everything(library, LibrarySearch(phrase="天気")) == [clip_id]
 
 
-def test_deleting_takes_the_row_the_file_and_what_was_found(library: Library) -> None:
+def test_deleting_a_clip_removes_its_row_file_and_emissions(library: Library) -> None:
     one, same, other = library.add_clips(
         [new_clip("a", 1, request_id="r1"), new_clip("a", 1, request_id="r2"), new_clip("b", 2, request_id="r3")]
     )
@@ -98,7 +98,7 @@ def test_deleting_takes_the_row_the_file_and_what_was_found(library: Library) ->
     assert library.check(left_over_after_s=0).problems == ()
 
 
-def test_clips_mined_from_a_clip_go_with_it_and_trimmed_ones_stay(library: Library) -> None:
+def test_deleting_a_clip_deletes_mined_clips_but_not_trimmed_ones(library: Library) -> None:
     (parent,) = library.add_clips([new_clip("he said hey compass", 1, source="c:1")])
     mined, trimmed = library.add_clips(
         [
@@ -116,7 +116,7 @@ def test_clips_mined_from_a_clip_go_with_it_and_trimmed_ones_stay(library: Libra
     assert library.check(left_over_after_s=0).problems == ()
 
 
-def test_a_kill_while_deleting_leaves_nothing_that_check_cannot_repair(library: Library) -> None:
+def test_check_repairs_a_killed_deletion(library: Library) -> None:
     ids = library.add_clips([new_clip("a", number, request_id=f"r{number}") for number in range(4)])
     program = f"""
 import os
@@ -132,7 +132,7 @@ library.delete_clips({ids[:3]})
     assert library.check(left_over_after_s=0).problems == ()
 
 
-def test_a_failure_while_deleting_deletes_nothing(
+def test_a_failed_deletion_deletes_nothing(
     library: Library, locked: Callable[[Path], AbstractContextManager[None]]
 ) -> None:
     ids = library.add_clips([new_clip("a", 1, request_id="r1")])
@@ -141,7 +141,7 @@ def test_a_failure_while_deleting_deletes_nothing(
     assert "in use" in raised.value.what and library.file(library.clips(ids)[0]).is_file()
 
 
-def test_other_words_make_what_was_aligned_void(library: Library) -> None:
+def test_changing_the_text_discards_the_alignment(library: Library) -> None:
     one, two = library.add_clips([new_clip("a", 1, request_id="r1"), new_clip("b", 2, request_id="r2")])
     for clip_id in (one, two):
         library.set_alignments("ctc", {clip_id: [AlignedUnit("word", "a", 0.0, 0.1, 1.0)]})
@@ -150,7 +150,7 @@ def test_other_words_make_what_was_aligned_void(library: Library) -> None:
     assert [clip.id for clip in library.search("c", 9)] == [one] and library.search("a", 9) == []
 
 
-def test_settings_are_changed_and_the_others_stay(library: Library) -> None:
+def test_changing_a_setting_preserves_the_others(library: Library) -> None:
     one, two = library.add_clips(
         [new_clip("a", 1, settings={"role": "test", "hint": "é"}), new_clip("b", 2, settings={"role": "test"})]
     )

@@ -22,7 +22,7 @@ from tests.support.library_server import LibraryServer
 from tests.support.servers import PASSWORD, free_port
 
 
-def test_libraries_are_separate_and_one_with_a_file_keeps_it(
+def test_libraries_are_separate_and_an_sqlite_file_stays_in_use(
     tmp_path: Path, server: LibraryServer, monkeypatch: Any
 ) -> None:
     with Library(tmp_path / "old") as old:
@@ -47,7 +47,9 @@ TEXTS = st.text(alphabet=st.sampled_from("aA bBé'’-.ßİıΣς ⅷ²9_\u0301\
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(TEXTS, min_size=1, max_size=8), phrases=st.lists(TEXTS, min_size=1, max_size=8))
-def test_it_finds_what_sqlite_finds(two: tuple[Library, Library], texts: list[str], phrases: list[str]) -> None:
+def test_search_gives_the_same_results_as_sqlite(
+    two: tuple[Library, Library], texts: list[str], phrases: list[str]
+) -> None:
     for library in two:
         library.delete_clips([c.id for c in library.iter_clips()])
         library.add_clips([new_clip(text) for text in texts])
@@ -66,7 +68,7 @@ def two(tmp_path: Path, server: LibraryServer, monkeypatch: pytest.MonkeyPatch) 
             yield file, served
 
 
-def test_texts_of_any_length_are_found(two: tuple[Library, Library]) -> None:
+def test_very_long_texts_are_found(two: tuple[Library, Library]) -> None:
     words = " ".join(f"word{number}" for number in range(30_000))
     for library in two:
         library.add_clips(
@@ -89,7 +91,7 @@ with Library(Path(sys.argv[1])) as library:
 """
 
 
-def test_processes_that_open_a_new_library_at_once_have_the_same(tmp_path: Path, on_server: LibraryServer) -> None:
+def test_processes_opening_a_new_library_at_once_share_it(tmp_path: Path, on_server: LibraryServer) -> None:
     command = [sys.executable, "-c", FIRST, str(tmp_path / "data")]
     processes = [
         subprocess.Popen([*command, str(number)], cwd=REPOSITORY, stdin=subprocess.PIPE, text=True)
@@ -106,7 +108,7 @@ def test_processes_that_open_a_new_library_at_once_have_the_same(tmp_path: Path,
         assert library.request_ids_present("0123") == set("0123")
 
 
-def test_a_connection_that_the_server_has_ended_is_made_again(tmp_path: Path, on_server: LibraryServer) -> None:
+def test_a_dropped_connection_is_reopened(tmp_path: Path, on_server: LibraryServer) -> None:
     with Library(tmp_path) as library:
         on_server.end_connections()
         assert library.add_clips([new_clip("a")]) == [1]
@@ -122,9 +124,7 @@ def test_a_connection_that_the_server_has_ended_is_made_again(tmp_path: Path, on
         assert library.add_clips([new_clip("c")]) and library.check(left_over_after_s=0).problems == ()
 
 
-def test_a_server_that_restarts_is_waited_for(
-    tmp_path: Path, server: LibraryServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_restarting_server_is_awaited(tmp_path: Path, server: LibraryServer, monkeypatch: pytest.MonkeyPatch) -> None:
     with server.started() as (url, process):
         monkeypatch.setenv("DATABASE_URL", url)
         with Library(tmp_path) as library:
@@ -138,7 +138,7 @@ def test_a_server_that_restarts_is_waited_for(
                 again.join()
 
 
-def test_a_server_that_has_begun_meanwhile_is_asked_again(
+def test_a_server_that_is_starting_up_is_retried(
     tmp_path: Path, on_server: LibraryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It first reports that it is starting up, and has started at the next request."""
@@ -157,7 +157,7 @@ def test_a_server_that_has_begun_meanwhile_is_asked_again(
         assert library.add_clips([new_clip("a")]) == [1] and len(tries) >= 2
 
 
-def test_a_forked_process_has_a_connection_of_its_own(tmp_path: Path, on_server: LibraryServer) -> None:
+def test_a_forked_process_opens_its_own_connection(tmp_path: Path, on_server: LibraryServer) -> None:
     with Library(tmp_path) as library:
         library.add_clips([new_clip("a")])
         with library._writing("writing") as connection:
@@ -176,7 +176,7 @@ def refused(folder: Path) -> HarkError:
     return raised.value
 
 
-def test_the_message_on_a_library_that_cannot_be_opened(
+def test_a_library_that_cannot_be_opened_is_reported(
     tmp_path: Path, on_server: LibraryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Library(tmp_path).close()
@@ -203,14 +203,14 @@ def test_the_message_on_a_library_that_cannot_be_opened(
     assert "psycopg is not installed" in refused(tmp_path).why
 
 
-def test_mariadb_and_mysql_have_no_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mariadb_and_mysql_are_not_supported_for_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "mysql://hark@db/hark")
     with Library(tmp_path) as library:
         assert library.add_clips([new_clip("a")]) == [1]
     assert (tmp_path / DATABASE_NAME).is_file()
 
 
-def test_rows_are_removed_for_good(tmp_path: Path, on_server: LibraryServer) -> None:
+def test_removing_a_library_removes_its_rows_permanently(tmp_path: Path, on_server: LibraryServer) -> None:
     with Library(tmp_path) as library:
         library.add_clips([new_clip("a")])
     called = on_server.called(tmp_path)

@@ -62,7 +62,7 @@ def content(folder: Path) -> list[object]:
         return [clips, found, aligned, heard, page]
 
 
-def test_libraries_go_to_a_server_and_back(
+def test_libraries_move_to_a_server_and_back(
     tmp_path: Path, server: LibraryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = tmp_path / "first"
@@ -107,7 +107,7 @@ def archived(tmp_path: Path, on_server: LibraryServer) -> Archived:
     return data, others, content(data)
 
 
-def test_a_library_that_is_replaced_is_an_sqlite_file_of_the_folder_moved_aside(
+def test_restore_saves_the_replaced_library_as_an_sqlite_file(
     tmp_path: Path, on_server: LibraryServer, archived: Archived
 ) -> None:
     data, others, before = archived
@@ -123,7 +123,7 @@ def test_a_library_that_is_replaced_is_an_sqlite_file_of_the_folder_moved_aside(
     assert on_server.libraries() == others
 
 
-def test_a_library_that_cannot_be_carried_changes_nothing(
+def test_a_library_that_cannot_be_moved_changes_nothing(
     tmp_path: Path, on_server: LibraryServer, archived: Archived
 ) -> None:
     data, others, before = archived
@@ -138,7 +138,7 @@ def test_a_library_that_cannot_be_carried_changes_nothing(
     assert len(on_server.libraries() - others) == 1 and content(data) == before
 
 
-def test_a_restore_that_fails_at_its_end_leaves_no_rows_on_the_server(
+def test_a_failed_restore_leaves_no_rows_on_the_server(
     tmp_path: Path, on_server: LibraryServer, archived: Archived
 ) -> None:
     data, others, before = archived
@@ -154,7 +154,7 @@ def test_a_restore_that_fails_at_its_end_leaves_no_rows_on_the_server(
     assert len(on_server.libraries() - others) == 1 and content(data) == before
 
 
-def test_a_library_that_goes_while_it_is_backed_up_is_left_out(tmp_path: Path, on_server: LibraryServer) -> None:
+def test_a_library_deleted_during_a_backup_is_left_out(tmp_path: Path, on_server: LibraryServer) -> None:
     data = tmp_path / "data"
     for folder in (data, data / "users" / "2"):
         fill(folder, 0)
@@ -173,7 +173,9 @@ def test_a_library_that_goes_while_it_is_backed_up_is_left_out(tmp_path: Path, o
 
 
 @pytest.mark.topology
-def test_a_url_may_say_the_encoding(tmp_path: Path, postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_database_url_may_set_the_encoding(
+    tmp_path: Path, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DATABASE_URL", f"{postgresql_url}?client_encoding=latin1")
     fill(tmp_path, 0)
     assert content(tmp_path)

@@ -41,7 +41,7 @@ def start(folder: Path, worker: int, count: int) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
 
-def test_four_writers_and_a_kill_lose_no_clip(tmp_path: Path, engine: str) -> None:
+def test_four_writers_lose_no_clip_when_one_is_killed(tmp_path: Path, engine: str) -> None:
     count = 150 if engine == "sqlite" else 100
     writers = [start(tmp_path, worker, count) for worker in range(4)]
     stored: set[str] = set()
@@ -75,7 +75,7 @@ def test_four_writers_and_a_kill_lose_no_clip(tmp_path: Path, engine: str) -> No
         assert library.check(left_over_after_s=0).problems == ()
 
 
-def test_writers_and_a_repairing_check_at_once(tmp_path: Path, engine: str) -> None:
+def test_a_repair_during_writes_loses_no_clip(tmp_path: Path, engine: str) -> None:
     count = 100 if engine == "sqlite" else 50
     writers = [start(tmp_path, worker, count) for worker in range(2)]
     with Library(tmp_path) as library:

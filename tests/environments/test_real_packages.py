@@ -36,7 +36,7 @@ def run(python: str, *arguments: str) -> None:
     subprocess.run([python, "-W", "ignore", *arguments], check=True, capture_output=True, text=True)
 
 
-def test_funasr_hears(data_dir: Path) -> None:
+def test_funasr_recognizes_speech(data_dir: Path) -> None:
     from pipeline.recordings.transcription.funasr_engine import FunAsr, own_folder
 
     own_folder().mkdir(parents=True)
@@ -90,7 +90,7 @@ def test_packaged_neural_voices_speak(engine: Engine, tmp_path: Path, data_dir: 
         assert np.array_equal(audios[3], audios[4])
 
 
-def test_the_peoples_speech_is_read(tmp_path: Path, data_dir: Path) -> None:
+def test_the_peoples_speech_is_imported(tmp_path: Path, data_dir: Path) -> None:
     python = python_of("tps")
     soundfile.write(tmp_path / "a.flac", NOISE[:16_000], 16_000)
     make = """

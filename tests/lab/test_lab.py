@@ -22,7 +22,7 @@ def run(*words: str) -> int:
     return main(words, build_parser)
 
 
-def test_a_measurement_says_what_was_measured(
+def test_a_measurement_prints_its_table_and_command(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     servers = ("DATABASE_URL", "REDIS_URL")
@@ -49,7 +49,7 @@ def test_a_measurement_says_what_was_measured(
     assert run("mining") == 0 and asked[2].phrase == "something"
 
 
-def test_every_measurement_has_its_module() -> None:
+def test_every_measurement_has_a_module() -> None:
     for one in MEASUREMENTS.values():
         assert callable(importlib.import_module(f"lab.{one.module}").run)
 
@@ -65,7 +65,7 @@ def test_a_quick_measurement_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < figures["openwakeword"]["share_of_core"] < 1
 
 
-def test_memory_of_a_process() -> None:
+def test_resident_memory_of_a_process_is_read() -> None:
     if not Path("/proc/self/status").is_file():
         pytest.skip("there is no /proc here")
     assert resident_kib(os.getpid()) > 10_000
@@ -75,6 +75,6 @@ def test_memory_of_a_process() -> None:
 @pytest.mark.parametrize(
     "words", [["engines", "--engines", "nobody"], ["engines", "--seed", "🦜"], ["kills", "--servers"], ["nothing"]]
 )
-def test_impossible_requests_are_explained(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+def test_invalid_requests_are_rejected(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
     assert run(*words, "--json") == 2
     error_of(capsys.readouterr().out)

@@ -29,7 +29,7 @@ def detector() -> BackboneDetector:
     return line(model, 2.0, 1.0).eval()
 
 
-def test_all_forms_agree(
+def test_all_export_forms_agree(
     detector: BackboneDetector, forms_agree: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # This backbone hears phones in silence, and in the zeros that a graph's state begins with; they must be forgotten.
@@ -39,7 +39,7 @@ def test_all_forms_agree(
     assert detector.stream_scores(audio).std() > 1e-3, "the scores must vary for this to say anything"
 
 
-def test_an_anti_keyword_counts_whose_path_ends_80_ms_before_the_phrase_s() -> None:
+def test_an_anti_keyword_ending_80_ms_before_the_phrase_counts() -> None:
     symbols = [0] * 60 + [s for phone in PHRASE for s in (phone, 0, 0, 0)] + [0] * 60
     sound = np.full((1, len(symbols), PHONE_OUTPUTS), 1e-3, np.float32)
     sound[0, np.arange(len(symbols)), symbols] = 1.0

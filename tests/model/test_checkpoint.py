@@ -44,7 +44,7 @@ def test_a_configuration_survives_json(config: Any) -> None:
     assert config_from_dict({**values, "of_a_later_version": 1}) == config
 
 
-def test_a_checkpoint_holds_what_belongs_to_it(tmp_path: Path) -> None:
+def test_a_checkpoint_stores_weights_config_and_manifest(tmp_path: Path) -> None:
     model = lively_model()
     save_checkpoint(model, str(tmp_path / "model.pt"), {"manifest": {"phrase": "hey compass"}})
     loaded, extra = load_checkpoint(str(tmp_path / "model.pt"))
@@ -56,7 +56,7 @@ def test_a_checkpoint_holds_what_belongs_to_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("injury", ["cut off", "other bytes", "no zip", "other values", "no configuration"])
-def test_a_damaged_checkpoint_is_refused_in_words(tmp_path: Path, injury: str) -> None:
+def test_a_damaged_checkpoint_is_rejected_with_a_message(tmp_path: Path, injury: str) -> None:
     path = tmp_path / "model.pt"
     save_checkpoint(lively_model(), str(path))
     content = path.read_bytes()
@@ -78,6 +78,6 @@ def test_a_damaged_checkpoint_is_refused_in_words(tmp_path: Path, injury: str) -
 
 
 @pytest.mark.parametrize("file", [BACKBONE, HEAD, MICRO_NETWORK, VERIFIER, RECOGNIZER])
-def test_each_names_the_licence_of_all_that_it_learned_from(file: str) -> None:
+def test_shipped_weights_name_the_licence_of_each_corpus(file: str) -> None:
     about = load_weights(FOLDER / file)[1]
     assert about["training_corpora"] and set(about["training_corpora"]) <= set(about["licences"])

@@ -56,7 +56,7 @@ def store(tmp_path: Path) -> FeatureStore:
     return open_store(tmp_path / "store")
 
 
-def test_what_was_written_is_read_from_a_memory_map(store: FeatureStore) -> None:
+def test_stored_features_are_read_from_a_memory_map(store: FeatureStore) -> None:
     assert isinstance(store.frames, np.memmap) and store.frames.dtype == np.float16 and not store.frames.flags.writeable
     assert len(store.segments) == 13 and store.segments["text"].tolist() == ["null"] * 13  # a text, not a missing one
     for number, row in enumerate(store.segments.itertuples()):
@@ -64,7 +64,7 @@ def test_what_was_written_is_read_from_a_memory_map(store: FeatureStore) -> None
     assert len(store.where(bucket="confusable", label=0)) == 4 and len(store.where(split="test")) == 0
 
 
-def test_a_store_exists_only_once_it_is_closed(tmp_path: Path) -> None:
+def test_a_store_is_complete_only_after_closing(tmp_path: Path) -> None:
     folder = tmp_path / "store"
     writer = FeatureWriter(folder)
     add(writer, 0, 50, "positive", 5, 45)
@@ -75,7 +75,7 @@ def test_a_store_exists_only_once_it_is_closed(tmp_path: Path) -> None:
     assert not store_is_complete(folder), "a new writer takes the old store away first"
 
 
-def test_an_empty_store_opens(tmp_path: Path) -> None:
+def test_an_empty_store_can_be_opened(tmp_path: Path) -> None:
     FeatureWriter(tmp_path).close()
     assert open_store(tmp_path).frames.shape == (0, MELS)
 
@@ -98,7 +98,7 @@ def test_windows_end_just_after_the_phrase(store: FeatureStore) -> None:
     assert ends == set(range(END_JITTER[1] + 1)), "the jitter is used to its full width"
 
 
-def test_a_window_of_a_short_segment_takes_nothing_from_its_neighbour(tmp_path: Path) -> None:
+def test_a_window_of_a_short_segment_is_padded_not_read_from_the_next(tmp_path: Path) -> None:
     writer = FeatureWriter(tmp_path)
     for number, frames in enumerate((NEED - 5, NEED - 1, 200)):
         add(writer, number, frames, "plain_negative")
@@ -128,7 +128,7 @@ def sampler_of(store: FeatureStore, seed: int = 0) -> BatchSampler:
     return BatchSampler(dataset, RECIPE, 64, np.random.default_rng(seed))
 
 
-def test_a_batch_has_the_recipes_shares(store: FeatureStore) -> None:
+def test_a_batch_has_the_proportions_of_its_recipe(store: FeatureStore) -> None:
     sampler = sampler_of(store)
     for hard in (0, 8):
         if hard:
@@ -148,7 +148,7 @@ def test_a_batch_has_the_recipes_shares(store: FeatureStore) -> None:
     assert sampler.hard is None
 
 
-def test_an_hour_of_speech_counts_as_an_hour(store: FeatureStore) -> None:
+def test_segments_are_drawn_in_proportion_to_their_length(store: FeatureStore) -> None:
     sampler = sampler_of(store)
     segments = np.concatenate([sampler.draw()[0][40:, 0, 0].numpy() for _ in range(100)])
     lengths = store.segments["frames"].to_numpy()[6:]
@@ -164,7 +164,7 @@ def test_the_same_generator_draws_the_same_batches(store: FeatureStore) -> None:
     assert not torch.equal(sampler_of(store, 6).draw()[0], sampler_of(store, 5).draw()[0])
 
 
-def test_a_teacher_tells_of_the_end_of_each_window(store: FeatureStore, tmp_path: Path) -> None:
+def test_teacher_logits_are_read_at_the_end_of_each_window(store: FeatureStore, tmp_path: Path) -> None:
     frames = np.arange(len(store.frames))
     assert store.soft_logits is None
     store_soft_logits(tmp_path / "store", np.where(frames % 7 == 0, np.nan, frames % 1000))
@@ -178,7 +178,7 @@ def test_a_teacher_tells_of_the_end_of_each_window(store: FeatureStore, tmp_path
     assert logits.shape == (64,) and 0 < int(logits.isnan().sum()) < 32
 
 
-def test_a_store_without_confusables_works(store: FeatureStore) -> None:
+def test_batches_are_drawn_from_a_store_without_confusables(store: FeatureStore) -> None:
     dataset = AudioDataset(store.segments[store.segments["bucket"] != "confusable"], store.frames, STORED)
     batch, labels, _ = BatchSampler(dataset, RECIPE, 32, np.random.default_rng(0)).draw()
     assert len(batch) == 32 and labels.sum() == 8

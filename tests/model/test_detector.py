@@ -44,7 +44,7 @@ def refused(path: Path, int8: bool = False) -> BundleError:
 # Bundles.
 
 
-def test_a_zip_and_its_folder_are_the_same_detector(bundle: Path, tmp_path: Path) -> None:
+def test_a_zip_and_its_folder_give_the_same_scores(bundle: Path, tmp_path: Path) -> None:
     audio = speech(2.0)
     scores = [Detector(path).scores(audio) for path in (bundle, zipped(bundle, tmp_path / "b.zip"), str(bundle))]
     np.testing.assert_array_equal(scores[0], scores[1])
@@ -52,19 +52,19 @@ def test_a_zip_and_its_folder_are_the_same_detector(bundle: Path, tmp_path: Path
     assert Detector(bundle).phrase == "hey compass"
 
 
-def test_a_path_that_does_not_exist(tmp_path: Path) -> None:
+def test_a_missing_path_is_reported(tmp_path: Path) -> None:
     assert "cannot be found" in refused(tmp_path / "none.zip").what
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut", b"%PDF-1.4 no zip", bytes(5000)])
-def test_a_file_that_is_not_a_zip(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_zip_is_rejected(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "b.zip"
     path.write_bytes(content)
     assert "not a bundle" in refused(path).what
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "model.onnx"])
-def test_a_missing_file_is_named(own_bundle: OwnBundle, tmp_path: Path, name: str) -> None:
+def test_a_missing_file_of_the_bundle_is_named(own_bundle: OwnBundle, tmp_path: Path, name: str) -> None:
     folder = own_bundle()
     (folder / name).unlink()
     for path in (folder, zipped(folder, tmp_path / "b.zip")):
@@ -73,24 +73,24 @@ def test_a_missing_file_is_named(own_bundle: OwnBundle, tmp_path: Path, name: st
 
 
 @pytest.mark.parametrize("schema", [0, 2, "1", None])
-def test_another_schema_is_refused(own_bundle: OwnBundle, schema: Any) -> None:
+def test_another_schema_version_is_rejected(own_bundle: OwnBundle, schema: Any) -> None:
     assert repr(schema) in refused(own_bundle(schema=schema)).why
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '"schema"', '{"schema": 1}', "\x00\xff"])
-def test_a_damaged_manifest_is_refused(own_bundle: OwnBundle, text: str) -> None:
+def test_a_damaged_manifest_is_rejected(own_bundle: OwnBundle, text: str) -> None:
     folder = own_bundle()
     (folder / "manifest.json").write_text(text)
     assert "damaged manifest" in refused(folder).what
 
 
 @pytest.mark.parametrize("changes", [{"files": []}, {"thresholds": []}])
-def test_a_manifest_without_digests_or_thresholds_is_refused(own_bundle: OwnBundle, changes: dict[str, Any]) -> None:
+def test_a_manifest_without_digests_or_thresholds_is_rejected(own_bundle: OwnBundle, changes: dict[str, Any]) -> None:
     assert "damaged manifest" in refused(own_bundle(**changes)).what
 
 
 @pytest.mark.parametrize("int8", [False, True])
-def test_a_changed_byte_in_a_model_is_refused(own_bundle: OwnBundle, tmp_path: Path, int8: bool) -> None:
+def test_a_changed_byte_in_a_model_is_rejected(own_bundle: OwnBundle, tmp_path: Path, int8: bool) -> None:
     folder = own_bundle()
     path = folder / ("model.int8.onnx" if int8 else "model.onnx")
     content = bytearray(path.read_bytes())
@@ -102,14 +102,14 @@ def test_a_changed_byte_in_a_model_is_refused(own_bundle: OwnBundle, tmp_path: P
         Detector(damaged, int8=not int8)  # the other model is whole
 
 
-def test_a_file_that_the_manifest_does_not_know_is_refused(own_bundle: OwnBundle) -> None:
+def test_a_file_unknown_to_the_manifest_is_rejected(own_bundle: OwnBundle) -> None:
     folder = own_bundle()
     (folder / "more.txt").write_text("x")
     with pytest.raises(BundleError, match="changed or damaged"):
         Bundle(folder).read("more.txt")
 
 
-def test_no_damage_to_a_zip_is_a_traceback(bundle: Path, tmp_path: Path) -> None:
+def test_a_damaged_zip_never_gives_a_traceback(bundle: Path, tmp_path: Path) -> None:
     whole = zipped(bundle, tmp_path / "whole.zip").read_bytes()
     path = tmp_path / "damaged.zip"
     rng = np.random.default_rng(0)
@@ -131,14 +131,14 @@ def test_no_damage_to_a_zip_is_a_traceback(bundle: Path, tmp_path: Path) -> None
     assert read < 120
 
 
-def test_a_model_that_onnxruntime_cannot_load_is_explained(own_bundle: OwnBundle) -> None:
+def test_a_model_that_onnxruntime_cannot_load_is_reported(own_bundle: OwnBundle) -> None:
     nonsense = b"no model"
     folder = own_bundle(files={"model.onnx": hashlib.sha256(nonsense).hexdigest()})
     (folder / "model.onnx").write_bytes(nonsense)
     assert "cannot be loaded" in refused(folder).what
 
 
-def test_thresholds_lie_between_those_of_the_manifest(bundle: Path) -> None:
+def test_thresholds_are_interpolated_from_the_manifest(bundle: Path) -> None:
     opened = Bundle(bundle)
     assert opened.threshold() == pytest.approx(0.6) == opened.threshold(12.0)
     assert opened.threshold(48) == pytest.approx(0.4) == opened.threshold(1000)
@@ -190,7 +190,7 @@ def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 4])
-def test_every_width_of_pcm(reader: str, tmp_path: Path, width: int) -> None:
+def test_every_pcm_sample_width_is_read(reader: str, tmp_path: Path, width: int) -> None:
     audio = sound(0.5)
     heard = read(write_pcm(tmp_path / "a.wav", audio, width))
     assert heard.dtype == np.float32 and heard.shape == audio.shape
@@ -213,7 +213,7 @@ def test_stereo_is_mixed_and_block_sizes_do_not_matter(
 
 
 @pytest.mark.parametrize("rate", [8000, 11_025, 22_050, 44_100, 48_000, 96_000])
-def test_other_sample_rates(reader: str, tmp_path: Path, rate: int) -> None:
+def test_other_sample_rates_are_resampled(reader: str, tmp_path: Path, rate: int) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, sound(1.5, rate), rate, subtype="PCM_16")
     heard = read(path)
@@ -236,7 +236,7 @@ def test_blocks_are_resampled_without_seams(rate: int) -> None:
     assert np.abs(whole).max() < 0.75
 
 
-def test_frequencies_that_do_not_fit_are_taken_out() -> None:
+def test_resampling_removes_frequencies_above_nyquist() -> None:
     time = np.arange(48_000 * 2) / 48_000
     high = np.sin(2 * np.pi * 9000 * time).astype(np.float32)
     heard = np.concatenate(list(runtime._resample([high], 48_000, RATE)))
@@ -245,18 +245,18 @@ def test_frequencies_that_do_not_fit_are_taken_out() -> None:
     assert np.abs(kept[1000:-1000]).max() == pytest.approx(1.0, abs=0.01)
 
 
-def test_an_empty_recording_is_refused(reader: str, tmp_path: Path) -> None:
+def test_an_empty_recording_is_rejected(reader: str, tmp_path: Path) -> None:
     for rate in (RATE, 44_100):
         with pytest.raises(BundleError, match="contains no audio"):
             read(write_pcm(tmp_path / "a.wav", np.zeros(0), 2, rate))
 
 
-def test_a_single_sample_is_a_recording(reader: str, tmp_path: Path) -> None:
+def test_a_recording_of_one_sample_is_accepted(reader: str, tmp_path: Path) -> None:
     assert len(read(write_pcm(tmp_path / "a.wav", np.zeros(1), 2))) == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"RIFF", b"%PDF-1.4 " * 100, b"RIFF\x00\x00\x00\x00WAVEfmt "])
-def test_a_file_that_is_not_a_recording_is_refused(reader: str, tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_recording_is_rejected(reader: str, tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(content)
     with pytest.raises(BundleError) as raised:
@@ -283,7 +283,7 @@ def test_other_formats_need_soundfile(tmp_path: Path, monkeypatch: pytest.Monkey
         read(path)
 
 
-def test_odd_headers_give_an_error_without_a_traceback(reader: str, tmp_path: Path) -> None:
+def test_invalid_headers_give_an_error_without_a_traceback(reader: str, tmp_path: Path) -> None:
     whole = write_pcm(tmp_path / "a.wav", sound(0.1), 2).read_bytes()
     for offset, value in ((22, 0), (22, 200), (24, 0), (24, 2**31), (34, 0), (34, 12), (34, 64)):
         content = bytearray(whole)
@@ -308,7 +308,7 @@ def run(bundle: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str
     )
 
 
-def test_the_command_line(own_bundle: OwnBundle, tmp_path: Path) -> None:
+def test_the_command_line_prints_detections(own_bundle: OwnBundle, tmp_path: Path) -> None:
     folder = own_bundle(phrase="où est-il")
     recording = write_pcm(tmp_path / "a.wav", np.clip(speech(8.0, 5), -1, 1), 2)
     audio = read(recording)

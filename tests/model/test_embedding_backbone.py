@@ -41,7 +41,7 @@ def backbone(audio: np.ndarray) -> EmbeddingBackbone:
 
 
 @torch.no_grad()
-def test_with_the_last_two_convolutions_it_is_the_public_embedding(audio: np.ndarray) -> None:
+def test_its_layers_reproduce_the_public_embedding(audio: np.ndarray) -> None:
     backbone = with_public_embedding(EmbeddingBackbone(EmbeddingBackboneConfig())).eval()
     samples = (CHUNK_FRAMES * 20 + EMBEDDED_FRAMES - 1) * HOP + FFT
     loud = np.trunc(audio * 32767)[None, :samples] / 32767  # the embedding hears 16-bit samples
@@ -57,7 +57,9 @@ def test_with_the_last_two_convolutions_it_is_the_public_embedding(audio: np.nda
 
 @torch.no_grad()
 @pytest.mark.parametrize("chunks", [1, 3])
-def test_a_stream_hears_what_the_whole_hears(backbone: EmbeddingBackbone, audio: np.ndarray, chunks: int) -> None:
+def test_streaming_gives_the_same_outputs_as_the_whole_audio(
+    backbone: EmbeddingBackbone, audio: np.ndarray, chunks: int
+) -> None:
     state = torch.zeros(1, sum(int(np.prod(shape)) for shape in backbone.stream_shapes()))
     heard = []
     for part in torch.from_numpy(audio[: 60 * CHUNK_SAMPLES])[None].split(chunks * CHUNK_SAMPLES, dim=1):
@@ -71,7 +73,7 @@ def test_a_stream_hears_what_the_whole_hears(backbone: EmbeddingBackbone, audio:
     np.testing.assert_allclose(stream[-len(whole) :], whole, atol=1e-5)
 
 
-def test_all_forms_of_a_detector_agree(
+def test_all_export_forms_agree(
     backbone: EmbeddingBackbone, audio: np.ndarray, forms_agree: Callable[..., None]
 ) -> None:
     detector = BackboneDetector.of_phrase(backbone, (SNOWBOY, SNOWBOY[:3]), 1.2)
@@ -79,7 +81,7 @@ def test_all_forms_of_a_detector_agree(
     forms_agree(detector, audio)
 
 
-def test_a_front_end_stores_as_many_frames_as_it_says(
+def test_a_front_end_stores_the_announced_number_of_frames(
     backbone: EmbeddingBackbone, audio: np.ndarray, tmp_path: Path
 ) -> None:
     detector = BackboneDetector.of_phrase(backbone, (SNOWBOY,), 1.2)

@@ -57,7 +57,7 @@ def exported(detector: EncoderDetector, tmp_path_factory: pytest.TempPathFactory
 
 
 @needs_encoder
-def test_the_graph_gives_what_the_windows_give_however_the_audio_comes(
+def test_the_graph_gives_the_window_scores_for_any_chunk_size(
     detector: EncoderDetector, exported: tuple[Path, int]
 ) -> None:
     path, state_size = exported
@@ -68,7 +68,7 @@ def test_the_graph_gives_what_the_windows_give_however_the_audio_comes(
     assert np.ptp(detector.stream_scores(sound(4.0))) > 0.01, "the scores differ, or the comparison says nothing"
 
 
-def test_a_window_holds_the_phrase_its_context_and_a_hop_and_is_never_short() -> None:
+def test_a_window_holds_the_phrase_its_context_and_a_hop() -> None:
     for seconds, window_s in ((0.8, 2.88), (1.4, 2.88), (1.88, 2.88), (1.92, 3.36), (3.0, 4.32)):
         config = EncoderDetector.of_phrase(PHRASE, seconds).config
         assert config.window_samples == window_s * 16_000, seconds
@@ -77,7 +77,7 @@ def test_a_window_holds_the_phrase_its_context_and_a_hop_and_is_never_short() ->
 
 
 @needs_encoder
-def test_a_window_in_which_a_match_only_fades_has_no_second_pass(detector: EncoderDetector) -> None:
+def test_a_fading_match_gets_no_second_pass(detector: EncoderDetector) -> None:
     heard = torch.zeros(3, 144, PHONE_OUTPUTS)
     heard[:, :, 0] = 1.0
     for window, end in enumerate((143, 96, 95)):  # the last 48 frames are what a window may find a match in
@@ -90,7 +90,9 @@ def test_a_window_in_which_a_match_only_fades_has_no_second_pass(detector: Encod
 
 
 @needs_encoder
-def test_nothing_older_than_the_receptive_field_matters(detector: EncoderDetector, exported: tuple[Path, int]) -> None:
+def test_audio_older_than_the_receptive_field_has_no_effect(
+    detector: EncoderDetector, exported: tuple[Path, int]
+) -> None:
     need = detector.config.stream_samples
     assert need % ENCODER_HOP == 0 and need >= detector.config.window_samples
     tail = sound(need / 16_000 + 1.0, 3)
@@ -104,7 +106,7 @@ def test_nothing_older_than_the_receptive_field_matters(detector: EncoderDetecto
 
 
 @needs_encoder
-def test_a_recording_scores_alike_in_one_piece_and_in_several(detector: EncoderDetector) -> None:
+def test_a_recording_scores_alike_whole_and_in_windows(detector: EncoderDetector) -> None:
     audio = sound(9.0, 5)
     heard = detector.hear(audio)
     assert heard.shape == (len(audio) // FRAME_SAMPLES, PHONE_OUTPUTS)
@@ -116,7 +118,7 @@ def test_a_recording_scores_alike_in_one_piece_and_in_several(detector: EncoderD
     assert detector.hear(np.zeros(0, np.float32)).shape[0] == 0
 
 
-def test_frames_are_read_from_the_output_whose_sound_they_are() -> None:
+def test_each_frame_is_read_from_the_encoder_output_nearest_in_time() -> None:
     places = frame_places(16_000, 50)
     assert (np.diff(places) >= 0).all() and np.diff(places).max() <= 1, "each output is read, in order"
     centres = 384 * places + 447
@@ -126,7 +128,7 @@ def test_frames_are_read_from_the_output_whose_sound_they_are() -> None:
 
 
 @pytest.mark.parametrize("file", [ENCODER_FILE, DECODER_FILE], ids=["encoder", "decoder"])
-def test_a_missing_or_different_model_is_reported_plainly(
+def test_a_missing_or_different_encoder_is_reported(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: Path
 ) -> None:
     replace_package(monkeypatch, None)
@@ -142,7 +144,7 @@ def test_a_missing_or_different_model_is_reported_plainly(
         assert "requirements-alone.txt" in caught.value.what_to_do and "--size standard" in caught.value.what_to_do
 
 
-def test_a_head_is_stored_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
+def test_a_head_is_stored_and_a_damaged_head_is_rejected(tmp_path: Path) -> None:
     torch.manual_seed(0)
     made = encoder.PhoneHead().eval()
     path = tmp_path / "head.safetensors"

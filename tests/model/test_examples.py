@@ -25,7 +25,7 @@ def builder() -> ExampleBuilder:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_phrase_ends_where_the_row_says(builder: ExampleBuilder, folder: Path, seed: int) -> None:
+def test_the_row_gives_the_position_of_the_phrase(builder: ExampleBuilder, folder: Path, seed: int) -> None:
     features, row = builder.build(aligned(folder, seed=seed))
     level = features.astype(np.float32).mean(axis=1)
     loud = np.flatnonzero(level > (level.max() + level[-20:].mean()) / 2)
@@ -35,7 +35,7 @@ def test_the_phrase_ends_where_the_row_says(builder: ExampleBuilder, folder: Pat
 
 
 @pytest.mark.parametrize("condition", list(CONDITIONS))
-def test_an_example_holds_a_whole_window_before_and_after_the_end(
+def test_an_example_has_enough_context_around_the_phrase_end(
     builder: ExampleBuilder, folder: Path, condition: str
 ) -> None:
     other = str(folder / "other.wav")
@@ -47,7 +47,7 @@ def test_an_example_holds_a_whole_window_before_and_after_the_end(
         assert row["phrase_start"] < row["phrase_end"]
 
 
-def test_a_cut_says_where_its_words_are(builder: ExampleBuilder, folder: Path) -> None:
+def test_a_mined_clip_is_labelled_with_the_position_of_its_words(builder: ExampleBuilder, folder: Path) -> None:
     features, row = builder.build(aligned(folder, place_s=(0.4, 0.7)))
     level = features.astype(np.float32).mean(axis=1)
     loud = np.flatnonzero(level > (level.max() + level[-20:].mean()) / 2)
@@ -56,12 +56,12 @@ def test_a_cut_says_where_its_words_are(builder: ExampleBuilder, folder: Path) -
     assert loud[-1] == pytest.approx(row["phrase_end"] + 50, abs=6), "what is said after the words stays"
 
 
-def test_only_the_end_of_a_carried_phrase_is_the_phrase(builder: ExampleBuilder, folder: Path) -> None:
+def test_in_a_carrier_sentence_only_the_end_is_labelled_as_the_phrase(builder: ExampleBuilder, folder: Path) -> None:
     _, row = builder.build(aligned(folder, last_seconds=0.3))
     assert row["phrase_end"] - row["phrase_start"] == pytest.approx(30, abs=2)
 
 
-def test_streams_are_long_enough_and_have_no_phrase(builder: ExampleBuilder, folder: Path) -> None:
+def test_negative_streams_are_long_enough_and_have_no_phrase(builder: ExampleBuilder, folder: Path) -> None:
     for clips, condition in (((), "noisy"), (("silence",), "train"), (("other", "long", "phrase"), "train")):
         paths = tuple(str(folder / f"{clip}.wav") for clip in clips)
         spec = ExampleSpec(paths, False, condition, 3, CONFIG.receptive_samples, columns=COLUMNS)
@@ -80,12 +80,12 @@ def test_the_same_spec_gives_the_same_example(builder: ExampleBuilder, folder: P
     assert not np.array_equal(builder.build(replace(spec, seed=8))[0][:200], one[:200])
 
 
-def test_spoken_seconds_leaves_silence_out(folder: Path) -> None:
+def test_spoken_seconds_excludes_silence(folder: Path) -> None:
     assert spoken_seconds(str(folder / "phrase.wav")) == pytest.approx(0.8, abs=0.1)
     assert spoken_seconds(str(folder / "silence.wav")) == 0
 
 
-def test_the_beginning_of_a_phrase_is_only_its_beginning(builder: ExampleBuilder, folder: Path, tmp_path: Path) -> None:
+def test_prefix_windows_end_within_the_prefix(builder: ExampleBuilder, folder: Path, tmp_path: Path) -> None:
     """A window that ends within the phrase must end where PREFIX_SHARE says, or it is a positive labelled negative."""
     writer = FeatureWriter(tmp_path)
     features, row = builder.build(aligned(folder, "train", name="long"))
@@ -100,7 +100,7 @@ def test_the_beginning_of_a_phrase_is_only_its_beginning(builder: ExampleBuilder
     assert heard.max() <= PREFIX_SHARE[1]
 
 
-def test_the_number_of_processes_changes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples_do_not_depend_on_the_number_of_processes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     specs = [aligned(folder, ("train", "noisy")[seed % 2], seed) for seed in range(70)]
     built = []
     for cores in (1, 2):

@@ -34,7 +34,7 @@ def audio() -> np.ndarray:
 
 
 @pytest.mark.parametrize(("size", "window_s"), [("standard", 1.6), ("small", 0.8)])
-def test_all_forms_agree(size: str, window_s: float, audio: np.ndarray, tmp_path: Path) -> None:
+def test_all_export_forms_agree(size: str, window_s: float, audio: np.ndarray, tmp_path: Path) -> None:
     made = export_forms(lively_model(size, window_s), tmp_path)
     scores = made.model.stream_scores(audio)
     assert len(scores) == len(audio) // CHUNK_SAMPLES
@@ -46,7 +46,7 @@ def test_all_forms_agree(size: str, window_s: float, audio: np.ndarray, tmp_path
 
 @pytest.mark.parametrize("form", ["onnx", "streaming", "int8"])
 @pytest.mark.parametrize("wrong", ["too high", "not a number"])
-def test_a_float_form_that_disagrees_stops_the_export_an_8_bit_form_does_not(
+def test_only_a_disagreeing_float_form_stops_the_export(
     form: str, wrong: str, exported: Any, audio: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def spoilt(path: Path, audio: np.ndarray, chunks: list[int], receptive_samples: int) -> np.ndarray:
@@ -92,12 +92,12 @@ def test_a_shifted_difference_forgives_a_moved_edge_but_not_a_missing_peak() -> 
         assert difference(scores, broken) == difference(broken, scores, shift=1) == 1.0
 
 
-def test_a_model_that_was_changed_after_export_is_found(exported: Any, audio: np.ndarray) -> None:
+def test_a_model_changed_after_export_fails_the_parity_check(exported: Any, audio: np.ndarray) -> None:
     with pytest.raises(HarkError, match="not exported"):
         check_parity(lively_model(seed=1), exported.onnx, exported.int8, audio)
 
 
-def test_the_graph_says_what_goes_in_and_out(exported: Any) -> None:
+def test_the_graph_declares_its_inputs_and_outputs(exported: Any) -> None:
     session = onnxruntime.InferenceSession(str(exported.onnx), providers=["CPUExecutionProvider"])
     inputs = {i.name: i.shape for i in session.get_inputs()}
     assert inputs == {"audio": [1, "samples"], "state": [1, exported.state_size]}
@@ -111,7 +111,7 @@ def test_the_graph_says_what_goes_in_and_out(exported: Any) -> None:
         assert score.min() >= 0 and score.max() <= 1
 
 
-def test_large_weights_are_8_bit_with_a_scale_a_row(exported: Any) -> None:
+def test_large_weights_are_8_bit_with_a_scale_per_row(exported: Any) -> None:
     full = {t.name: numpy_helper.to_array(t) for t in onnx.load(str(exported.onnx)).graph.initializer}
     small = {t.name: numpy_helper.to_array(t) for t in onnx.load(str(exported.int8)).graph.initializer}
     rounded = [name for name in full if f"{name}_int8" in small]

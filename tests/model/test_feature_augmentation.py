@@ -21,7 +21,7 @@ def _windows(size: int = 32) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(1).normal(-4, 3, (size, 120, 40)).astype(np.float32))
 
 
-def test_keeps_shape_changes_most_and_spoils_none() -> None:
+def test_augmentation_changes_most_windows_and_keeps_their_shape() -> None:
     batch = _windows()
     augmented = augment_features(batch.clone(), np.random.default_rng(0))
     assert augmented.shape == batch.shape and torch.isfinite(augmented).all()
@@ -39,7 +39,7 @@ def test_warping_moves_a_band_by_the_factor() -> None:
     assert peaks.min() <= 17 and peaks.max() >= 23
 
 
-def test_masks_leave_the_rest_untouched() -> None:
+def test_masks_leave_the_rest_unchanged() -> None:
     batch = _windows()
     masked = mask(batch.clone(), np.random.default_rng(0))
     changed = masked != batch
@@ -48,7 +48,7 @@ def test_masks_leave_the_rest_untouched() -> None:
     assert silent.any() and silent.sum(dim=1).max() <= 8
 
 
-def test_masks_are_as_wide_as_they_may_be_and_change_half_of_the_windows() -> None:
+def test_masks_use_every_allowed_width_and_change_half_the_windows() -> None:
     batch = _windows(2000)
     masked = mask(batch.clone(), np.random.default_rng(0))
     assert torch.equal(masked, mask(batch.clone(), np.random.default_rng(0))), "a run is repeated from its seed"

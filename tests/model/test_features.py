@@ -52,14 +52,14 @@ def plain_log_mel(audio: np.ndarray) -> np.ndarray:
     return np.array(rows)
 
 
-def test_it_is_the_plain_definition() -> None:
+def test_log_mel_matches_the_plain_definition() -> None:
     audio = speech(0.5)
     np.testing.assert_allclose(log_mel(audio), plain_log_mel(audio), atol=2e-3)
     quiet = audio * 1e-3
     np.testing.assert_allclose(log_mel(quiet), plain_log_mel(quiet), atol=2e-3)
 
 
-def test_it_is_what_torchaudio_gives_here() -> None:
+def test_log_mel_matches_torchaudio() -> None:
     transform = torchaudio.transforms.MelSpectrogram(
         sample_rate=SAMPLE_RATE, n_fft=FFT, win_length=WINDOW, hop_length=HOP, f_min=F_MIN, f_max=F_MAX, n_mels=MELS,
         power=2.0, center=False, mel_scale="htk", norm=None,
@@ -71,13 +71,13 @@ def test_it_is_what_torchaudio_gives_here() -> None:
 
 
 @pytest.mark.parametrize("samples", [0, 1, WINDOW - 1, WINDOW, WINDOW + HOP - 1, WINDOW + HOP, 16_000])
-def test_only_whole_frames_count(samples: int) -> None:
+def test_only_complete_frames_are_computed(samples: int) -> None:
     audio = np.ones(samples, np.float32)
     assert log_mel(audio).shape == (frame_count(samples), MELS)
     assert frame_count(samples) == len(range(0, samples - WINDOW + 1, HOP))
 
 
-def test_a_frame_holds_its_own_samples_and_no_others() -> None:
+def test_a_frame_depends_only_on_its_own_samples() -> None:
     audio = speech(0.5)
     before = log_mel(audio)
     for position in (HOP * 20 - 1, HOP * 20 + 1, HOP * 20 + WINDOW - 1, HOP * 20 + WINDOW):
@@ -88,14 +88,14 @@ def test_a_frame_holds_its_own_samples_and_no_others() -> None:
         assert np.flatnonzero(differs).tolist() == holds
 
 
-def test_more_audio_at_either_end_changes_no_frame() -> None:
+def test_padding_the_audio_changes_no_frame() -> None:
     audio = speech(0.5)
     padded = np.concatenate([np.zeros(7 * HOP, np.float32), audio, np.ones(1000, np.float32)])
     expected = log_mel(audio)
     np.testing.assert_allclose(log_mel(padded)[7 : 7 + len(expected)], expected, atol=1e-5)
 
 
-def test_blocks_change_nothing_but_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_block_sizes_do_not_change_the_features(monkeypatch: pytest.MonkeyPatch) -> None:
     audio = speech(1.0)
     whole = log_mel(audio)
     monkeypatch.setattr("model.features.BLOCK_FRAMES", 7)
@@ -107,7 +107,7 @@ def test_silence_is_the_floor_and_loud_audio_is_finite() -> None:
     assert np.isfinite(log_mel(np.sign(np.sin(np.arange(16_000))))).all()
 
 
-def test_filters_and_window() -> None:
+def test_mel_filters_and_window_match_their_definitions() -> None:
     negatives = mel_filterbank()
     assert negatives.shape == (FFT // 2 + 1, MELS) and negatives.min() >= 0 and 0.5 < negatives.max() <= 1
     assert (negatives.max(axis=0) > 0).all(), "no band is empty"
@@ -118,7 +118,7 @@ def test_filters_and_window() -> None:
     np.testing.assert_allclose(mel_to_hz(hz_to_mel(np.array([0.0, 440.0, 7600.0]))), [0, 440, 7600], atol=1e-9)
 
 
-def test_the_graph_computes_the_same() -> None:
+def test_the_graph_computes_the_same_features() -> None:
     for audio in (speech(1.3), golden_audio(), np.zeros(2000, np.float32), speech(1.0) * 1e-4):
         graph = LogMel()(torch.from_numpy(audio)[None])[0].numpy()
         assert graph.shape == log_mel(audio).shape

@@ -37,7 +37,7 @@ def detector() -> FusedDetector:
 
 
 @torch.no_grad()
-def test_its_frames_hold_the_phones_and_the_states_of_the_backbone(detector: FusedDetector, audio: np.ndarray) -> None:
+def test_frames_hold_phone_posteriors_and_backbone_states(detector: FusedDetector, audio: np.ndarray) -> None:
     backbone = detector.backbone
     heard = torch.from_numpy(detector.hear(audio))[None]
     sound = torch.from_numpy(audio[CHUNK_SAMPLES - (FFT - HOP) :])[None]  # frames end with chunks
@@ -51,7 +51,7 @@ def test_its_frames_hold_the_phones_and_the_states_of_the_backbone(detector: Fus
     np.testing.assert_allclose(again[0, -states.shape[1] :], states[0], atol=1e-4)
 
 
-def test_all_forms_agree(detector: FusedDetector, audio: np.ndarray, forms_agree: Callable[..., None]) -> None:
+def test_all_export_forms_agree(detector: FusedDetector, audio: np.ndarray, forms_agree: Callable[..., None]) -> None:
     for parameter in detector.network.parameters():
         parameter.data.mul_(3.0)  # an untrained network says nothing
     detector.centre(-2.4)
@@ -60,7 +60,7 @@ def test_all_forms_agree(detector: FusedDetector, audio: np.ndarray, forms_agree
 
 
 @torch.no_grad()
-def test_its_match_is_that_of_the_hmm_and_what_the_network_adds(detector: FusedDetector, audio: np.ndarray) -> None:
+def test_the_match_is_the_hmm_match_plus_the_network_score(detector: FusedDetector, audio: np.ndarray) -> None:
     stored = detector.hear(audio)[None]
     plain = BackboneDetector.matches(detector, stored)
     logits = detector(torch.from_numpy(stored))
@@ -92,7 +92,7 @@ def store(tmp_path: Path, detector: FusedDetector) -> FeatureStore:
     return open_store(tmp_path / "store", width)
 
 
-def test_the_network_learns_and_the_backbone_does_not(
+def test_training_changes_the_network_and_not_the_backbone(
     detector: FusedDetector, store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("model.train.best_device", lambda: "cuda")  # it is too small for one
@@ -111,7 +111,7 @@ def test_the_network_learns_and_the_backbone_does_not(
     assert not torch.allclose(first[0], first[1]), "each member is another one"
 
 
-def test_windows_begin_where_a_step_does(detector: FusedDetector, store: FeatureStore) -> None:
+def test_windows_begin_at_a_step(detector: FusedDetector, store: FeatureStore) -> None:
     dataset = AudioDataset(store.segments, store.frames, detector.config.stored)
     ends = np.asarray([100, 101])
     even, odd = dataset.windows(np.asarray([3, 3]), ends)

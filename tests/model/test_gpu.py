@@ -21,7 +21,7 @@ __all__ = ["folder"]  # a fixture
 LIKE_A_GPU = (CPU, CPU)
 
 
-def test_a_gpu_that_is_asked_for_and_absent_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_requested_gpu_that_is_absent_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     there = [CPU]
     monkeypatch.setenv("HARK_TORCH", "cuda")
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: there)
@@ -34,7 +34,7 @@ def test_a_gpu_that_is_asked_for_and_absent_is_reported(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("count", [5, 70])  # in one process, and in several
-def test_a_backbone_hears_the_same_in_batches(
+def test_a_backbone_gives_the_same_features_in_batches(
     count: int, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     front_end = keyword_hmm_model("computer").front_end(tmp_path)
@@ -49,7 +49,7 @@ def test_a_backbone_hears_the_same_in_batches(
 
 
 @needs_encoder
-def test_an_encoder_hears_nearly_the_same_in_floats_and_batches() -> None:
+def test_an_encoder_gives_nearly_the_same_outputs_in_float_batches() -> None:
     from model.encoder import window_graph
 
     graph = window_graph().SerializeToString()

@@ -51,7 +51,7 @@ OwnBundle = Callable[..., Path]
         ("thresholds", [{"fa_per_day": 12.0, "threshold": 0.5}] * 100_000),
     ],
 )
-def test_a_value_that_no_detector_has(own_bundle: OwnBundle, key: str, value: Any) -> None:
+def test_out_of_range_values_are_rejected(own_bundle: OwnBundle, key: str, value: Any) -> None:
     with pytest.raises(BundleError, match="damaged manifest") as caught:
         Detector(own_bundle(**{key: value}))
     assert key in caught.value.why and str(caught.value).isprintable()
@@ -78,7 +78,7 @@ def test_a_manifest_of_gigabytes_is_not_read(own_bundle: OwnBundle, tmp_path: Pa
         Bundle(path)
 
 
-def test_a_manifest_of_brackets(own_bundle: OwnBundle) -> None:
+def test_a_deeply_nested_manifest_is_rejected(own_bundle: OwnBundle) -> None:
     folder = own_bundle()
     (folder / "manifest.json").write_text("[" * 200_000)
     with pytest.raises(BundleError, match="damaged manifest"):
@@ -93,7 +93,7 @@ def elsewhere(name: str, size: int) -> TensorProto:
 
 
 @pytest.mark.parametrize("place", ["weight", "constant", "weight of a branch", "constant of a branch"])
-def test_a_model_reads_no_other_file_as_its_weights(
+def test_a_model_cannot_read_other_files_as_weights(
     own_bundle: OwnBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     folder = own_bundle()

@@ -25,12 +25,12 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_time, "CALL_S", 1.0)
 
 
-def test_a_graph_that_never_ends_is_stopped_when_it_is_opened(tmp_path: Path) -> None:
+def test_an_endless_graph_is_stopped_on_opening(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"stopped.*more than 2 s for 0.08 s of audio"):
         Detector(loop_bundle(tmp_path / "bundle"))
 
 
-def test_a_graph_that_never_ends_is_stopped_and_the_stream_continues(tmp_path: Path) -> None:
+def test_an_endless_graph_is_stopped_and_the_stream_continues(tmp_path: Path) -> None:
     detector = Detector(loop_bundle(tmp_path / "bundle", from_level=0.5))
     assert detector.process(np.full(CHUNK, 0.2, np.float32)) == []
     with pytest.raises(BundleError, match="stopped"):
@@ -39,7 +39,7 @@ def test_a_graph_that_never_ends_is_stopped_and_the_stream_continues(tmp_path: P
     assert detector.scores(np.full(CHUNK, 0.4, np.float32)) == pytest.approx([0.2])
 
 
-def test_a_graph_that_takes_all_memory_is_stopped(tmp_path: Path) -> None:
+def test_a_graph_that_exhausts_memory_is_stopped(tmp_path: Path) -> None:
     """In its own process, whose memory is checked afterwards."""
     bundle = loop_bundle(tmp_path / "bundle", grows=True, from_level=0.5)
     program = f"""
@@ -59,7 +59,7 @@ except BundleError as error:
 
 
 @pytest.mark.parametrize("when", ["load", "run"])
-def test_a_graph_that_takes_days_in_one_operator_or_to_load_is_given_up(tmp_path: Path, when: str) -> None:
+def test_a_graph_stuck_in_one_operator_or_in_loading_is_abandoned(tmp_path: Path, when: str) -> None:
     """In its own process: onnxruntime's thread may still run at its end, and abort it."""
     program = f"""
 from model.runtime import detector
@@ -75,7 +75,7 @@ except detector.BundleError as error:
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_a_graph_that_never_ends_can_be_interrupted(tmp_path: Path, stop: signal.Signals) -> None:
+def test_an_endless_graph_can_be_interrupted(tmp_path: Path, stop: signal.Signals) -> None:
     bundle = loop_bundle(tmp_path / "bundle")
     program = f"""
 import sys

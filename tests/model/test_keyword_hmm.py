@@ -25,7 +25,7 @@ def best(keyword_hmm: KeywordHMM, frames: torch.Tensor) -> float:
     return float(scores.detach().max())
 
 
-def test_the_phrase_scores_near_nothing_lost_and_other_words_do_not() -> None:
+def test_the_phrase_scores_near_zero_and_other_words_far_below() -> None:
     keyword_hmm = KeywordHMM((PHRASE,))
     whole = best(keyword_hmm, heard(*PHRASE))
     assert -0.3 < whole <= 0.0, "only the leak is lost"
@@ -34,7 +34,7 @@ def test_the_phrase_scores_near_nothing_lost_and_other_words_do_not() -> None:
     assert best(keyword_hmm, heard(*PHRASE[:2], 7, *PHRASE[3:])) < whole - 1.0, "one phone is another"
 
 
-def test_any_pronunciation_will_do() -> None:
+def test_any_pronunciation_matches() -> None:
     other = tuple(phone_indices(("s", "n", "oʊ", "b", "ɔ")))
     keyword_hmm = KeywordHMM((PHRASE, other))
     assert best(keyword_hmm, heard(*PHRASE)) > -0.3
@@ -42,13 +42,13 @@ def test_any_pronunciation_will_do() -> None:
     assert best(keyword_hmm, heard(*PHRASE[:3], *other[3:])) > -0.3
 
 
-def test_a_pause_within_the_phrase_costs() -> None:
+def test_a_pause_within_the_phrase_lowers_the_match() -> None:
     keyword_hmm = KeywordHMM((PHRASE,))
     paused = torch.cat([heard(*PHRASE[:3]), heard(blanks=100), heard(*PHRASE[3:])], dim=1)
     assert best(keyword_hmm, paused) < best(keyword_hmm, heard(*PHRASE)) - 0.09
 
 
-def test_repeated_phones_need_a_blank_between() -> None:
+def test_repeated_phones_need_a_blank_between_them() -> None:
     phrase = tuple(phone_indices(("n", "n")))
     keyword_hmm = KeywordHMM((phrase,))
     assert best(keyword_hmm, heard(*phrase)) > -0.2
@@ -74,7 +74,7 @@ def test_values_never_fall_below_the_floor() -> None:
     assert float(value.min()) >= MATCH_FLOOR
 
 
-def test_rescoring_adds_to_matching_frames_and_anti_keywords_lower_the_phrase() -> None:
+def test_rescoring_adds_to_matches_and_anti_keywords_subtract() -> None:
     model = keyword_hmm_model("computer")
     scores = torch.full((1, 1, MATCH_POOL), -3.0)
     scores[0, 0, 2] = -1.0
@@ -88,7 +88,7 @@ def test_rescoring_adds_to_matching_frames_and_anti_keywords_lower_the_phrase() 
 
 
 @pytest.mark.parametrize("size", ["standard", "large"])
-def test_a_detector_is_centred_on_a_match_score(size: str) -> None:
+def test_a_detector_is_centered_on_a_match_score(size: str) -> None:
     before = line(keyword_hmm_model("computer", size), 4.4, 6.9)
     after = before.centred(-1.75)
     matches = torch.linspace(-5, 4, 50).numpy()

@@ -45,7 +45,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 @given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_is_scipys(case: tuple[int, int]) -> None:
+def test_the_wilson_interval_matches_scipy(case: tuple[int, int]) -> None:
     successes, trials = case
     interval = wilson_interval(successes, trials)
     reference = stats.binomtest(successes, trials).proportion_ci(0.95, method="wilson")
@@ -55,7 +55,7 @@ def test_wilson_is_scipys(case: tuple[int, int]) -> None:
 
 
 @given(st.integers(0, 500), st.floats(0.01, 1000))
-def test_poisson_is_exact(events: int, hours: float) -> None:
+def test_the_poisson_interval_is_exact(events: int, hours: float) -> None:
     interval = poisson_interval(events, hours)
     assert interval.value == events / hours
     # Garwood: with the low (high) rate, so many events or more (fewer) happen in 2.5 % of the cases.
@@ -74,7 +74,7 @@ def test_unmeasured_figures_are_null_in_json() -> None:
     assert json.loads(text)[0] == {"value": None, "low": 0.0, "high": 1.0}
 
 
-def test_a_hit_silences_what_follows_it_at_once() -> None:
+def test_a_hit_suppresses_detections_in_the_refractory_time() -> None:
     scores = np.zeros(5 * GAP, np.float32)
     scores[[10, 11, 10 + GAP - 1, 10 + GAP, 4 * GAP]] = 0.9
     assert detections(scores, 0.9).tolist() == [10, 10 + GAP, 4 * GAP]
@@ -86,7 +86,7 @@ def test_a_hit_silences_what_follows_it_at_once() -> None:
     ]
 
 
-def test_a_score_that_stays_up_is_one_detection_and_a_second_rise_another() -> None:
+def test_a_score_that_stays_high_is_one_detection_until_it_rises_again() -> None:
     scores = np.full(10 * GAP, 0.1, np.float32)
     scores[5 : 8 * GAP] = np.linspace(0.95, 0.7, 8 * GAP - 5)  # somebody stopped within the phrase
     assert detections(scores, 0.6).tolist() == [5]
@@ -97,7 +97,7 @@ def test_a_score_that_stays_up_is_one_detection_and_a_second_rise_another() -> N
 
 
 @pytest.mark.parametrize("size", [1, 3, 50])
-def test_a_trigger_fires_alike_whatever_the_pieces(size: int) -> None:
+def test_a_trigger_fires_independently_of_chunk_sizes(size: int) -> None:
     scores = np.random.default_rng(0).beta(0.5, 0.7, 1000).astype(np.float32)
     trigger = Trigger(0.6, GAP)
     fired = [
@@ -118,7 +118,7 @@ def test_a_higher_threshold_never_fires_more_often(scores: np.ndarray, one: floa
 
 
 @given(SCORES, st.floats(0, 1))
-def test_no_more_alarms_than_peaks(scores: np.ndarray, threshold: float) -> None:
+def test_false_alarms_never_outnumber_peaks(scores: np.ndarray, threshold: float) -> None:
     stream = negative(scores)
     peaks = false_alarm_peaks([stream])
     assert (np.diff(peaks) <= 0).all()
@@ -137,7 +137,7 @@ def test_a_hit_counts_shortly_before_and_up_to_a_second_after_the_end() -> None:
     assert phrase_scores([ScoredStream(np.ones(3, np.float32), np.array([60.0]))]).tolist() == [0.0]
 
 
-def test_two_occurrences_in_a_stream_are_two() -> None:
+def test_two_occurrences_in_a_stream_are_counted_separately() -> None:
     scores = np.zeros(400, np.float32)
     scores[104], scores[205] = 0.8, 0.3
     stream = ScoredStream(scores, np.array([8.2, 16.3]))
@@ -145,7 +145,7 @@ def test_two_occurrences_in_a_stream_are_two() -> None:
     assert miss_rate_at([stream], 0.5).value == 0.5
 
 
-def test_a_threshold_that_can_be_observed_lets_just_so_many_through() -> None:
+def test_an_observed_threshold_allows_exactly_the_requested_alarms() -> None:
     scores = np.full(10 * HOUR, 0.01, np.float32)
     peaks = np.linspace(0.1, 0.99, 50, dtype=np.float32)
     scores[np.arange(50) * 5000 + 100] = np.random.default_rng(0).permutation(peaks)
@@ -160,7 +160,7 @@ def test_a_threshold_that_can_be_observed_lets_just_so_many_through() -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(arrays(np.float32, st.integers(50, 3000), elements=st.floats(0, 0.9375, width=32)), st.floats(3, 40))
-def test_an_observed_threshold_keeps_its_promise(scores: np.ndarray, allowed: float) -> None:
+def test_an_observed_threshold_never_exceeds_its_rate(scores: np.ndarray, allowed: float) -> None:
     streams = [negative(scores), negative(scores[::-1])]
     hours = sum(s.hours for s in streams)
     operating = threshold_for(streams, allowed / hours * (1 + 1e-9))
@@ -178,7 +178,7 @@ def exponential_tail(hours: float, per_hour: float, scale: float, base: float, s
 
 
 @pytest.mark.parametrize("rate", [0.02, 0.1, 0.5])
-def test_an_exponential_tail_gives_back_its_threshold(rate: float) -> None:
+def test_extrapolating_an_exponential_tail_recovers_its_threshold(rate: float) -> None:
     """2 hours with 400 peaks an hour: the rates are far rarer than the streams are long."""
     scale, base, per_hour = 0.8, -4.0, 400.0
     right = base + scale * np.log(per_hour / rate)
@@ -191,7 +191,7 @@ def test_an_exponential_tail_gives_back_its_threshold(rate: float) -> None:
     assert np.std(errors) < 1.2
 
 
-def test_a_tail_that_ends_is_not_extrapolated_beyond_its_end() -> None:
+def test_a_bounded_tail_is_not_extrapolated_beyond_its_end() -> None:
     """For words that are spoken often, second-pass scores have an upper limit, which people do not exceed either."""
     end, rate, hours = 2.0, 0.5, 2.0
     heights = []
@@ -207,7 +207,7 @@ def test_a_tail_that_ends_is_not_extrapolated_beyond_its_end() -> None:
     assert abs(np.mean(heights) - right) < 0.2  # an exponential tail is 0.63 above, beyond the end
 
 
-def test_rates_too_rare_have_higher_thresholds_and_few_peaks_still_give_one() -> None:
+def test_rarer_rates_have_higher_thresholds_even_with_few_peaks() -> None:
     streams = exponential_tail(1.0, 300.0, 0.7, -3.0, 0)
     thresholds = [threshold_for(streams, rate).threshold for rate in (0.02, 0.1, 0.5, 2.0)]
     assert thresholds == sorted(thresholds, reverse=True)
@@ -218,7 +218,7 @@ def test_rates_too_rare_have_higher_thresholds_and_few_peaks_still_give_one() ->
 
 @settings(deadline=None, max_examples=30)
 @given(st.lists(SCORES, min_size=1, max_size=5), st.lists(SCORES, min_size=1, max_size=3))
-def test_a_det_curve_only_trades_misses_for_alarms(positive: list[np.ndarray], other: list[np.ndarray]) -> None:
+def test_a_det_curve_is_monotonic(positive: list[np.ndarray], other: list[np.ndarray]) -> None:
     positives = [ScoredStream(scores, np.array([2.0])) for scores in positive]
     curve = det_curve(positives, [negative(scores) for scores in other])
     assert np.all(np.diff(curve["threshold"]) >= 0)
@@ -250,12 +250,12 @@ def test_the_selection_measure_prefers_the_better_detector() -> None:
 
 
 @given(st.floats(0, 1))
-def test_the_logit_is_finite_and_undone_by_the_sigmoid(score: float) -> None:
+def test_the_logit_is_finite_and_inverted_by_the_sigmoid(score: float) -> None:
     assert np.isfinite(logit(score))
     assert sigmoid(logit(score)) == pytest.approx(score, abs=1e-8)
 
 
-def test_utterances_at_three_seconds_distance_are_separate_detections() -> None:
+def test_utterances_three_seconds_apart_are_separate_detections() -> None:
     """Each is detected again within a second with a better score, which must not merge it with the next one."""
     scores = np.full(20 * 37, 0.001, np.float32)  # 2.96 s each
     for start in range(10, len(scores), 37):
@@ -263,7 +263,7 @@ def test_utterances_at_three_seconds_distance_are_separate_detections() -> None:
     assert detections(scores, 0.5).tolist() == list(range(10, len(scores), 37))
 
 
-def test_an_end_that_two_windows_hear_is_one_detection() -> None:
+def test_a_phrase_end_in_two_windows_is_one_detection() -> None:
     """An encoder's score is that of a window for six frames, and the second window with an end is often surer."""
     for first, second, third in ((0.4, 0.95, 0.01), (0.4, 0.95, 0.3), (0.35, 0.6, 0.9)):
         windows = [0.001, first, second, third, 0.001, 0.001] * 3

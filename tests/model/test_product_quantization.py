@@ -24,12 +24,12 @@ def lost(vectors: np.ndarray, parts: int) -> float:
     return float(np.square(made.decode(codes) - vectors[2000:]).sum() / np.square(vectors[2000:] - 3.0).sum())
 
 
-def test_more_bytes_lose_less(vectors: np.ndarray) -> None:
+def test_more_bytes_reduce_the_quantization_error(vectors: np.ndarray) -> None:
     two, eight = lost(vectors, 2), lost(vectors, 8)
     assert eight < 0.02 < two < 0.35
 
 
-def test_stored_codes_give_the_same_vectors_again(vectors: np.ndarray) -> None:
+def test_stored_codes_decode_to_the_same_vectors(vectors: np.ndarray) -> None:
     made = ProductQuantizer.fitted(vectors, 4, 1)
     again = ProductQuantizer(**{name: array.astype(np.float32) for name, array in made.arrays().items()})
     codes = made.encode(vectors[:50])

@@ -41,7 +41,7 @@ def asking(phrase: str) -> Any:
 
 @needs_encoder
 @pytest.mark.parametrize("phrase", ["computer", "smart mirror", "hadouken", "hey, it's 9"])
-def test_a_spelling_writes_the_phrase(phrase: str) -> None:
+def test_spellings_write_the_phrase(phrase: str) -> None:
     found = spellings(phrase)
     texts = decoder_tokens.tokens()
     written = {b"".join(texts[token] for token in way).replace(SPACE, b" ").decode().strip() for way in found}
@@ -53,7 +53,7 @@ def test_a_spelling_writes_the_phrase(phrase: str) -> None:
 
 
 @needs_encoder
-def test_a_long_phrase_is_spelled_at_once() -> None:
+def test_a_long_phrase_is_spelled_quickly() -> None:
     started = time.perf_counter()
     assert spellings("okay refrigerator what temperature is the freezer compartment")
     assert time.perf_counter() - started < 3
@@ -114,7 +114,7 @@ def said_by_the_decoder(states: np.ndarray, sequences: Sequence[Sequence[int]]) 
 
 @needs_encoder
 @pytest.mark.parametrize("text", ["computer", "please ask the computer", "we walked home"])
-def test_the_graph_says_what_the_decoder_says(text: str) -> None:
+def test_the_graph_gives_the_decoders_scores(text: str) -> None:
     _, states = loaded_backbone().hear(said_in_quiet(text, 0.2, 0.4))
     near = states[-encoder_backbone.STATES_AFTER - encoder_backbone.STATES_BEFORE :]
     rescoring, evidence = asking(PHRASE).run(["rescoring", "evidence"], {"states": near[None]})
@@ -135,7 +135,7 @@ def test_the_phrase_is_more_probable_where_it_was_spoken() -> None:
 
 
 @needs_encoder
-def test_the_decoder_as_flat_nodes_gives_the_numbers_of_the_package() -> None:
+def test_the_flattened_decoder_gives_the_packages_outputs() -> None:
     decoder = shipped_decoder()
     graph = Nodes()
     add_position_tables(graph, 12)

@@ -73,7 +73,7 @@ def stored_frames(detector: EncoderDetector, audio: np.ndarray, folder: Path) ->
 # ---- the verifier
 
 
-def test_a_phrase_is_located_as_the_keyword_hmm_finds_it() -> None:
+def test_a_phrase_is_located_where_the_keyword_hmm_matches() -> None:
     rng = np.random.default_rng(3)
     phones = torch.tensor([[4, 9, 9, 2], [7, 1, 3, 0]])
     lengths = torch.tensor([4, 3])
@@ -92,7 +92,7 @@ def test_a_phrase_is_located_as_the_keyword_hmm_finds_it() -> None:
         assert float(match.max()) == pytest.approx(float(score[row]), abs=0.1), "their leaks differ"
 
 
-def test_padding_behind_a_phrase_in_a_batch_has_no_effect() -> None:
+def test_padding_after_a_phrase_in_a_batch_has_no_effect() -> None:
     verifier, rng = shipped_verifier(), np.random.default_rng(0)
     heard = torch.from_numpy(np.sqrt(rng.dirichlet(np.full(PHONE_OUTPUTS, 0.05), (2, 80)))).float()
     states = torch.from_numpy(rng.standard_normal((2, 20, 288))).float()
@@ -105,7 +105,7 @@ def test_padding_behind_a_phrase_in_a_batch_has_no_effect() -> None:
 
 @needs_encoder
 @pytest.mark.parametrize("frames", [80, 112])
-def test_the_graph_says_what_the_verifier_says(frames: int) -> None:
+def test_the_graph_gives_the_verifiers_scores(frames: int) -> None:
     rng = np.random.default_rng(frames)
     ways = (*outputs_of(Keyphrase(PHRASE)), (3, 4, 9))
     given = {
@@ -139,7 +139,7 @@ def test_confusables_are_distinguished() -> None:
     assert gain("commuter", "commuter") > gain("computer", "commuter") + 2
 
 
-def test_a_verifier_of_another_version_is_refused() -> None:
+def test_a_verifier_of_another_version_is_rejected() -> None:
     with pytest.raises(HarkError) as caught:
         second_pass_graph(((1, 2),), ((3,),), "0123456789ab")
     assert "another version" in caught.value.why
@@ -148,7 +148,7 @@ def test_a_verifier_of_another_version_is_refused() -> None:
 # ---- frames and streams
 
 
-def test_a_stretch_that_matches_is_asked_about_once() -> None:
+def test_a_matching_span_is_rescored_once() -> None:
     places: list[int] = []
 
     class Asked(SecondPass):
@@ -192,7 +192,7 @@ def test_the_second_pass_uses_all_audio_that_was_read() -> None:
 
 @needs_encoder
 @pytest.mark.parametrize("verified", [True, False])
-def test_every_form_has_the_same_second_pass(verified: bool, tmp_path: Path) -> None:
+def test_every_export_form_has_the_same_second_pass(verified: bool, tmp_path: Path) -> None:
     detector = gentle(verified)
     path = tmp_path / "model.onnx"
     assert detector.export(path) == detector.config.window_samples + 2
@@ -211,7 +211,7 @@ def test_every_form_has_the_same_second_pass(verified: bool, tmp_path: Path) -> 
 
 
 @needs_encoder
-def test_an_anti_keyword_takes_from_the_second_pass_in_every_form(detector: EncoderDetector, tmp_path: Path) -> None:
+def test_an_anti_keyword_lowers_the_second_pass_in_every_form(detector: EncoderDetector, tmp_path: Path) -> None:
     anti_keywords = outputs_of(Keyphrase("commuter"))
     model = detector.with_anti_keywords(anti_keywords, -0.5)
     path = tmp_path / "model.onnx"
@@ -227,13 +227,13 @@ def test_an_anti_keyword_takes_from_the_second_pass_in_every_form(detector: Enco
     assert with_anti_keywords < without - 0.03 and best == pytest.approx(with_anti_keywords, abs=0.4)
 
 
-def test_a_long_phrase_is_asked_for_from_its_beginning() -> None:
+def test_a_long_phrase_is_rescored_from_its_beginning() -> None:
     short, long = (EncoderDetector.of_phrase(((1, 2),), seconds).config for seconds in (1.0, 3.0))
     assert short.states_before == encoder_backbone.STATES_BEFORE and long.states_before * 0.08 >= 2.9
 
 
 @needs_encoder
-def test_stored_frames_give_what_a_stream_gives(detector: EncoderDetector, tmp_path: Path) -> None:
+def test_stored_frames_give_the_scores_of_a_stream(detector: EncoderDetector, tmp_path: Path) -> None:
     audio = said_in_quiet(PHRASE, 3.0, 1.5)
     stored = stored_frames(detector, audio, tmp_path)
     width = detector.config.stored.width

@@ -37,9 +37,7 @@ def settled(detector: Detector) -> int:
     return -(-detector.bundle.manifest["receptive_samples"] // CHUNK_SAMPLES) + SMOOTHING_FRAMES - 1
 
 
-def test_the_detector_gives_the_scores_of_the_pytorch_model(
-    detector: Detector, exported: Any, audio: np.ndarray
-) -> None:
+def test_detector_scores_equal_those_of_the_pytorch_model(detector: Detector, exported: Any, audio: np.ndarray) -> None:
     scores = detector.scores(audio)
     assert scores.std() > 0.1
     raw = exported.model.stream_scores(audio)
@@ -48,7 +46,7 @@ def test_the_detector_gives_the_scores_of_the_pytorch_model(
 
 @pytest.mark.parametrize("chunk", [1, 333, 1280, 1281, 16_000, 10**9])
 @pytest.mark.parametrize("int8", [False, True])
-def test_the_size_of_chunks_changes_no_score(bundle: Path, audio: np.ndarray, chunk: int, int8: bool) -> None:
+def test_chunk_sizes_do_not_change_the_scores(bundle: Path, audio: np.ndarray, chunk: int, int8: bool) -> None:
     audio = audio[: 20 * CHUNK_SAMPLES] if chunk == 1 else audio
     detector = Detector(bundle, int8=int8)
     whole = detector.scores(audio)
@@ -60,7 +58,9 @@ def test_the_size_of_chunks_changes_no_score(bundle: Path, audio: np.ndarray, ch
 
 
 @pytest.mark.parametrize("chunks_of_padding", [1, 2, 7, 100])
-def test_silence_before_it_changes_no_score(detector: Detector, audio: np.ndarray, chunks_of_padding: int) -> None:
+def test_leading_silence_does_not_change_the_scores(
+    detector: Detector, audio: np.ndarray, chunks_of_padding: int
+) -> None:
     expected = detector.scores(audio)
     detector.reset()
     silence = np.zeros(chunks_of_padding * CHUNK_SAMPLES, np.float32)
@@ -68,9 +68,7 @@ def test_silence_before_it_changes_no_score(detector: Detector, audio: np.ndarra
     np.testing.assert_allclose(padded[chunks_of_padding : chunks_of_padding + len(expected)], expected, atol=TOLERANCE)
 
 
-def test_other_sound_before_it_changes_no_score_after_the_receptive_field(
-    detector: Detector, audio: np.ndarray
-) -> None:
+def test_earlier_sound_has_no_effect_beyond_the_receptive_field(detector: Detector, audio: np.ndarray) -> None:
     expected = detector.scores(audio)
     start = settled(detector)
     for before in (speech(3.2, 8), np.ones(20 * CHUNK_SAMPLES, np.float32), speech(8.0, 9) * 30):
@@ -89,7 +87,7 @@ def test_samples_that_are_not_numbers_count_as_silence(detector: Detector, audio
 
 
 @pytest.mark.parametrize("int8", [False, True])
-def test_an_hour_of_speech_before_it_changes_no_score(bundle: Path, audio: np.ndarray, int8: bool) -> None:
+def test_an_hour_of_earlier_speech_does_not_change_the_scores(bundle: Path, audio: np.ndarray, int8: bool) -> None:
     detector = Detector(bundle, int8=int8)
     expected = detector.scores(audio)
     detector.reset()
@@ -102,9 +100,7 @@ def test_an_hour_of_speech_before_it_changes_no_score(bundle: Path, audio: np.nd
     np.testing.assert_allclose(after[start:], expected[start:], atol=TOLERANCE)
 
 
-def test_a_recording_is_scored_to_its_end_and_the_next_starts_from_a_new_state(
-    detector: Detector, audio: np.ndarray
-) -> None:
+def test_a_recording_is_scored_completely_and_the_next_starts_fresh(detector: Detector, audio: np.ndarray) -> None:
     odd = audio[:-500]
     blocks = [odd[start : start + 7000] for start in range(0, len(odd), 7000)]
     first = np.concatenate(list(detector.score_recording(blocks)))
@@ -133,7 +129,7 @@ def test_detections_do_not_depend_on_blocks(detector: Detector) -> None:
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 5])
-def test_smoothing_is_the_mean_of_the_last_outputs(frames: int) -> None:
+def test_smoothing_averages_the_last_outputs(frames: int) -> None:
     raw = np.random.default_rng(0).random(40).astype(np.float32)
     smooth = smooth_scores(raw, smoothing_frames=frames)
     padded = np.concatenate([np.zeros(frames - 1), raw])
@@ -142,9 +138,7 @@ def test_smoothing_is_the_mean_of_the_last_outputs(frames: int) -> None:
     np.testing.assert_array_equal(parts, smooth[25:])
 
 
-def test_the_manifest_says_how_scores_are_smoothed(
-    own_bundle: Callable[..., Path], bundle: Path, audio: np.ndarray
-) -> None:
+def test_the_manifest_sets_the_smoothing(own_bundle: Callable[..., Path], bundle: Path, audio: np.ndarray) -> None:
     raw = Detector(own_bundle(smoothing_frames=1)).scores(audio)
     np.testing.assert_allclose(Detector(bundle).scores(audio)[1:], smooth_scores(raw)[1:], atol=TOLERANCE)
 
@@ -164,7 +158,7 @@ def test_the_initial_state_of_a_stream_does_not_match_the_phrase() -> None:
         assert state[0, carried].any()
 
 
-def test_blocks_change_no_score(exported: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_block_sizes_do_not_change_the_scores(exported: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     frames = log_mel(speech(12.0, 3))
     (whole,) = scores_of_many(exported.model, [frames])
     assert len(whole) == (len(frames) - exported.model.config.receptive_frames) // 8 + 1
@@ -173,7 +167,7 @@ def test_blocks_change_no_score(exported: Any, monkeypatch: pytest.MonkeyPatch) 
         np.testing.assert_allclose(scores_of_many(exported.model, [frames])[0], whole, atol=1e-5)
 
 
-def test_batches_change_no_score(exported: Any) -> None:
+def test_batching_does_not_change_the_scores(exported: Any) -> None:
     audio = speech(12.0, 3)
     backbone = keyword_hmm_model("computer")
     for model, frames in ((exported.model, log_mel(audio)), (backbone, backbone.hear(audio))):

@@ -50,7 +50,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_it_learns_eight_pairs_by_heart(tmp_path: Path) -> None:
+def test_training_memorizes_eight_pairs(tmp_path: Path) -> None:
     training = SummarizerTraining(epochs=12, batch_size=8, learning_rate=3e-3, label_smoothing=0.0, weight_decay=0.0)
     seen: list[SummarizerProgress] = []
     result = train_summarizer(Split(PAIRS * 10, PAIRS, PAIRS), TINY, training, tmp_path, seen.append)
@@ -108,20 +108,20 @@ def test_a_kill_while_saving_leaves_the_previous_file(tmp_path: Path, monkeypatc
     assert same(weights(whole.best), weights(again.best))
 
 
-def test_weights_that_were_taken_away_are_made_again(tmp_path: Path) -> None:
+def test_deleted_weights_are_rebuilt(tmp_path: Path) -> None:
     first = train_summarizer(ALL, TINY, SHORT, tmp_path, silent)
     before = weights(first.best)
     first.best.unlink()
     assert same(weights(train_summarizer(ALL, TINY, SHORT, tmp_path, silent).best), before)
 
 
-def test_positions_are_waves() -> None:
+def test_positions_are_encoded_as_sinusoids() -> None:
     positions = sinusoids(10, 8)
     assert torch.allclose(positions[0], torch.tensor([0.0, 1.0] * 4))
     assert torch.allclose(positions[3, :2], torch.tensor([0.14112, -0.98999]), atol=1e-4)
 
 
-def test_padding_and_the_future_change_nothing() -> None:
+def test_padding_and_future_tokens_have_no_effect() -> None:
     torch.manual_seed(0)
     model = Summarizer(TINY).eval()
     rows = [TINY.encode(PAIRS[0].text, 60), TINY.encode("Short.", 60)]
@@ -135,7 +135,7 @@ def test_padding_and_the_future_change_nothing() -> None:
         assert torch.allclose(model(padded(rows), other)[:, :-1], together[:, :-1], atol=1e-5)
 
 
-def test_characters_go_there_and_back() -> None:
+def test_characters_round_trip() -> None:
     text = "Grüße, “Anna” – 5 € at 9:30!"
     assert TINY.decode(TINY.encode(text, 60)) == text
     assert TINY.encode("a\n\n b", 60) == TINY.encode("a b", 60)
@@ -145,7 +145,7 @@ def test_characters_go_there_and_back() -> None:
     assert TINY.decode([*TINY.encode("ab", 9), END, *TINY.encode("c", 9), PAD]) == "ab"
 
 
-def test_a_summary_is_text_whatever_it_is_given(tmp_path: Path) -> None:
+def test_any_input_gives_a_summary_of_limited_length(tmp_path: Path) -> None:
     torch.manual_seed(1)
     save_summarizer(tmp_path / "random.pt", Summarizer(TINY))
     opened = open_summarizer(str(tmp_path / "random.pt"), 0)
@@ -156,7 +156,7 @@ def test_a_summary_is_text_whatever_it_is_given(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"", b"half a file", b"pickle"])
-def test_a_file_that_is_not_a_summarizer_is_refused(tmp_path: Path, content: bytes | None) -> None:
+def test_a_file_that_is_not_a_summarizer_is_rejected(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "best.pt"
     if content == b"pickle":
         torch.save({"kind": "Recognizer", "config": {}, "weights": {}}, path)
@@ -188,7 +188,7 @@ def test_pairs_are_read_and_split_without_overlap(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", ["no json", '{"text": "a"}', '{"text": 1, "summary": "a"}', "[1]", '"x"'])
-def test_an_invalid_line_is_named(tmp_path: Path, line: str) -> None:
+def test_an_invalid_line_is_reported_by_number(tmp_path: Path, line: str) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "a", "summary": "b"}\n' + line)
     with pytest.raises(HarkError, match="Line 2 of"):
         read_pairs(tmp_path / "a.jsonl")
@@ -196,7 +196,7 @@ def test_an_invalid_line_is_named(tmp_path: Path, line: str) -> None:
         read_pairs(tmp_path / "nowhere.jsonl")
 
 
-def test_rouge_and_its_baseline() -> None:
+def test_rouge_1_and_the_first_sentence_baseline_are_computed() -> None:
     assert rouge_1(["the cat sat"], ["the cat sat"]) == 1.0
     assert rouge_1(["a b", "x"], ["a c", "x"]) == pytest.approx(0.75)
     assert rouge_1([], []) == 0.0

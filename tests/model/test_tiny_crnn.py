@@ -36,7 +36,7 @@ def test_a_logit_depends_on_exactly_its_receptive_field(size: str, window_s: flo
 
 
 @pytest.mark.parametrize("samples_more", [0, 1, CHUNK_SAMPLES - 1, CHUNK_SAMPLES, 5 * CHUNK_SAMPLES])
-def test_one_logit_every_80_ms(samples_more: int) -> None:
+def test_there_is_one_logit_every_80_ms(samples_more: int) -> None:
     model = lively_model()
     audio = np.zeros(model.config.receptive_samples + samples_more, np.float32)
     assert len(logits_of(model, audio)) == 1 + samples_more // CHUNK_SAMPLES
@@ -44,7 +44,7 @@ def test_one_logit_every_80_ms(samples_more: int) -> None:
 
 
 @pytest.mark.parametrize("window_s", [0.8, 3.0])
-def test_the_size_keeps_its_limits(window_s: float, tmp_path: Path) -> None:
+def test_the_standard_size_stays_within_its_limits(window_s: float, tmp_path: Path) -> None:
     standard = lively_model("standard", window_s)
     assert standard.parameter_count() <= 600_000
     assert export_forms(standard, tmp_path / "standard").int8.stat().st_size < 900_000

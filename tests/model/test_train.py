@@ -160,7 +160,7 @@ def test_training_continues_where_it_stopped(store: FeatureStore, tmp_path: Path
     assert nothing == [] and finished.history == result.history and finished.best_step == result.best_step
 
 
-def test_another_configuration_starts_again(store: FeatureStore, trained: Trained, tmp_path: Path) -> None:
+def test_another_configuration_restarts_training(store: FeatureStore, trained: Trained, tmp_path: Path) -> None:
     (tmp_path / "last.pt").write_bytes((trained.folder / "last.pt").read_bytes())
     told: list[TrainProgress] = []
     other = TrainConfig(steps=4, batch_size=8, evaluations=1, seed=2)
@@ -168,7 +168,7 @@ def test_another_configuration_starts_again(store: FeatureStore, trained: Traine
     assert [p.step for p in told] == [1, 2, 3, 4]
 
 
-def test_it_stops_when_nothing_gets_better(
+def test_training_stops_when_validation_stops_improving(
     store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(train_module, "selection_measure", lambda positives, negatives: 0.5)
@@ -180,7 +180,7 @@ def test_it_stops_when_nothing_gets_better(
     assert again.history == result.history, "nor does it go on when it is called again"
 
 
-def test_scored_segments_know_when_the_phrase_ended(store: FeatureStore, trained: Trained) -> None:
+def test_scored_segments_have_the_end_of_the_phrase(store: FeatureStore, trained: Trained) -> None:
     model, _ = load_checkpoint(str(trained.folder / "best.pt"))
     positives = store.where(split="validation", label=1)
     for stream, row in zip(score_segments(model, store, positives), positives.itertuples()):
@@ -193,7 +193,7 @@ def test_scored_segments_know_when_the_phrase_ended(store: FeatureStore, trained
     assert all(len(s.phrase_end_s) == 0 for s in score_segments(model, store, store.where(bucket="plain_negative")))
 
 
-def test_hard_windows_are_where_the_detector_comes_nearest_to_firing(store: FeatureStore, trained: Trained) -> None:
+def test_hard_windows_are_those_with_the_highest_scores(store: FeatureStore, trained: Trained) -> None:
     model, _ = load_checkpoint(str(trained.folder / "best.pt"))
     segments = store.where(split="train")
     dataset = AudioDataset(segments, store.frames, CONFIG.stored)
@@ -214,7 +214,7 @@ def test_hard_windows_are_where_the_detector_comes_nearest_to_firing(store: Feat
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
-def test_it_trains_on_a_gpu_too(store: FeatureStore, tmp_path: Path) -> None:
+def test_training_runs_on_a_gpu(store: FeatureStore, tmp_path: Path) -> None:
     result = train(store, untrained(), STEPS, tmp_path, silent)
     assert result.device == "cuda" and result.best_measure < 0.5
     model, _ = load_checkpoint(str(tmp_path / "best.pt"))
@@ -229,7 +229,7 @@ def test_a_teacher_s_scores_replace_the_labels() -> None:
     assert float(detection_loss(members, labels, torch.tensor([1.0, -2.0, 6.0]))) == pytest.approx(0.5)
 
 
-def test_the_loss_is_even_between_classes_and_smooths_labels() -> None:
+def test_the_loss_balances_classes_and_smooths_labels() -> None:
     def value(logits: list[float], labels: list[float]) -> float:
         return float(detection_loss(torch.tensor(logits), torch.tensor(labels)))
 
@@ -239,7 +239,7 @@ def test_the_loss_is_even_between_classes_and_smooths_labels() -> None:
     assert value([best], [1.0]) < value([best + 2], [1.0])
 
 
-def test_the_learning_rate_goes_up_and_down_and_an_overflow_changes_nothing() -> None:
+def test_the_learning_rate_rises_and_falls_and_overflows_are_skipped() -> None:
     model = torch.nn.Linear(1, 1)
     fit = Fit(model, torch.optim.SGD(model.parameters(), 1.0), 100, 10, ema_decay=0.9)
     rates = []
@@ -271,12 +271,12 @@ def test_absent_options_have_their_defaults() -> None:
         {"subset": "nan"},
     ],
 )
-def test_options_out_of_range_are_refused(values: dict[str, object]) -> None:
+def test_options_out_of_range_are_rejected(values: dict[str, object]) -> None:
     with pytest.raises(HarkError, match=next(iter(values))):
         training_options(values, most_epochs=50)
 
 
-def test_a_part_is_never_nothing_and_never_more_than_there_is() -> None:
+def test_a_subset_is_neither_empty_nor_larger_than_the_whole() -> None:
     assert [part_of(1132, 2.0), part_of(3, 2.0), part_of(0, 2.0), part_of(40, 100.0), part_of(300, 2.0, 20)] == [
         23, 1, 0, 40, 20,
     ]  # fmt: skip

@@ -23,7 +23,7 @@ def plain(text: str, accent: str) -> str:
 
 
 @pytest.mark.parametrize("phrase", ["computer", "hey compass", "smart mirror", "alexa"])
-def test_none_of_thousands_of_confusables_contains_the_phrase(phrase: str) -> None:
+def test_no_confusable_contains_the_phrase(phrase: str) -> None:
     found = confusables(Keyphrase(phrase), 2500)
     texts = [text.text for text in found]
     assert len(found) == len(set(texts)) == 2500
@@ -42,7 +42,7 @@ def test_none_of_thousands_of_confusables_contains_the_phrase(phrase: str) -> No
     assert len({phones_of_texts([text], "en-us")[0] for text in texts}) == len(texts)
 
 
-def test_the_expected_ones_are_there() -> None:
+def test_known_confusables_are_generated() -> None:
     texts = {text.text for text in confusables(Keyphrase("hey compass"), 2500)}
     assert {"hey campus", "they compass", "compass hey", "hey", "compass", "hey comp"} <= texts
     assert {"alex", "alexis", "alexander"} <= {text.text for text in confusables(Keyphrase("alexa"), 2500)}
@@ -50,7 +50,7 @@ def test_the_expected_ones_are_there() -> None:
     assert {"commuter", "computing", "computed", "compute", "computation"} <= texts
 
 
-def test_misspellings_that_other_readers_take_for_the_phrase_are_left_out() -> None:
+def test_misspellings_pronounced_like_the_phrase_are_excluded() -> None:
     texts = {text.text for text in confusables(Keyphrase("hey compass"), 6000)}
     assert not {"hey compess", "hey compas", "hey cumpass", "hey kompass", "hecompass", "hay compass"} & texts
 
@@ -60,7 +60,7 @@ def test_misspellings_that_other_readers_take_for_the_phrase_are_left_out() -> N
     st.lists(st.integers(0, 20_000).map(lambda index: vocabulary().words[index]), min_size=1, max_size=3),
     st.integers(0, 2**40),
 )
-def test_any_phrase(words: list[str], seed: int) -> None:
+def test_confusables_of_any_phrase_never_contain_it(words: list[str], seed: int) -> None:
     phrase = " ".join(words)
     try:
         found = confusables(Keyphrase(phrase), 150, seed)
@@ -72,7 +72,7 @@ def test_any_phrase(words: list[str], seed: int) -> None:
     assert all(text.text == normalize(text.text) for text in found)
 
 
-def test_seeds_and_counts() -> None:
+def test_confusables_depend_on_seed_and_count() -> None:
     assert confusables(Keyphrase("hey compass"), 300, seed=1) == confusables(Keyphrase("hey compass"), 300, seed=1)
     assert confusables(Keyphrase("hey compass"), 300, seed=1) != confusables(Keyphrase("hey compass"), 300, seed=2)
     assert set(confusables(Keyphrase("hey compass"), 100, seed=1)) <= set(
@@ -81,7 +81,7 @@ def test_seeds_and_counts() -> None:
     assert confusables(Keyphrase("hey compass"), 0) == []
 
 
-def test_the_same_in_another_process() -> None:
+def test_confusables_are_the_same_in_another_process() -> None:
     code = (
         "from phrase_augmentation.confusables import confusables; import hashlib;"
         "from phrase_augmentation.keyphrase import Keyphrase;"
@@ -93,11 +93,11 @@ def test_the_same_in_another_process() -> None:
 @pytest.mark.parametrize(
     "phrase", ["oh", "i i", "zz", "drop table clips", "etc passwd", "turn on the light in the hall now"]
 )
-def test_odd_phrases_give_what_there_is(phrase: str) -> None:
+def test_unusual_phrases_give_valid_confusables(phrase: str) -> None:
     assert not [text for text in confusables(Keyphrase(phrase), 200) if can_be_heard_in(phrase, text.text)]
 
 
-def test_a_phrase_of_which_every_confusable_is_a_homophone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_phrase_with_only_homophones_has_no_confusables(monkeypatch: pytest.MonkeyPatch) -> None:
     from phrase_augmentation import confusables as module
 
     monkeypatch.setattr(module, "_candidates", lambda *_: iter([("flour", "vocabulary"), ("flowers", "vocabulary")]))
@@ -110,12 +110,12 @@ def test_a_phrase_of_which_every_confusable_is_a_homophone(monkeypatch: pytest.M
     ("phrase", "language"),
     [("hallo kompass", "de"), ("bonjour", "fr"), ("привет компас", "ru"), ("你好世界", "zh"), ("habari yako", "sw")],
 )
-def test_other_languages(phrase: str, language: str) -> None:
+def test_confusables_exist_in_other_languages(phrase: str, language: str) -> None:
     found = confusables(Keyphrase(phrase, language), 60)
     assert len(found) >= (2 if language == "sw" else 60)
     assert not [text for text in found if can_be_heard_in(phrase, text.text, language)]
 
 
-def test_kinds_that_have_no_turn_come_too() -> None:
+def test_kinds_without_a_turn_are_included() -> None:
     pools = {kind: [PhraseText(f"{kind} {n}", kind, 1.0) for n in range(2)] for kind in ("vocabulary", "partial")}
     assert {text.text for text in _in_turns(pools)} == {"vocabulary 0", "vocabulary 1", "partial 0", "partial 1"}

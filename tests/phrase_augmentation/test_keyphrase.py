@@ -9,7 +9,7 @@ from phrase_augmentation.keyphrase import MAX_LETTERS, MAX_WORDS, Keyphrase
 from phrase_augmentation.normalize import normalize
 
 
-def test_valid_keyphrases() -> None:
+def test_valid_keyphrases_are_accepted() -> None:
     assert Keyphrase.of("Hey Compass!").text == "hey compass"
     assert Keyphrase.of("42").text == "forty two"
     assert Keyphrase.of("'; DROP TABLE clip; --").text == "drop table clip"
@@ -38,14 +38,14 @@ def test_valid_keyphrases() -> None:
         ("\x00", "en"),
     ],
 )
-def test_refused_keyphrases_say_what_why_and_what_to_do(text: str, language: str) -> None:
+def test_invalid_keyphrases_are_rejected_with_advice(text: str, language: str) -> None:
     with pytest.raises(HarkError) as caught:
         Keyphrase.of(text, language)
     assert all(len(part) > 5 for part in caught.value.as_dict().values())
     assert len(str(caught.value)) < 400
 
 
-def test_scripts_have_names() -> None:
+def test_the_error_names_the_script() -> None:
     for text, name in (("你好", "Chinese"), ("pаypal", "Cyrillic"), ("안녕하세요", "Korean")):
         with pytest.raises(HarkError, match=f"is {name}; this language is written in Latin letters"):
             Keyphrase.of(text)
@@ -88,7 +88,7 @@ def test_a_keyphrase_has_its_pronunciations_in_each_accent() -> None:
         ("12345678901234567890", "en", "one two three four five six seven eight nine zero " * 2),
     ],
 )
-def test_normalize(text: str, language: str, expected: str) -> None:
+def test_normalize_gives_the_expected_text(text: str, language: str, expected: str) -> None:
     assert normalize(text, language) == expected.strip()
 
 

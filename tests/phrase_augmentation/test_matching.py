@@ -63,6 +63,6 @@ def test_a_text_that_contains_the_phrase_always_matches(phrase: list[str], befor
     assert can_be_heard_in(" ".join(phrase), f"{' '.join(before)}. {', '.join(phrase).upper()}! {' '.join(after)}")
 
 
-def test_many_texts_at_once_equal_one_at_a_time() -> None:
+def test_matching_many_texts_equals_matching_each() -> None:
     texts = ["hey compass", "hey campus", "", "the hay compass", "👋"]
     assert phrase_matcher("hey compass").hears(texts) == [can_be_heard_in("hey compass", text) for text in texts]

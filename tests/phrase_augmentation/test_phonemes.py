@@ -20,7 +20,7 @@ from tests.support.programs import output_of
 from tests.support.servers import wait_for
 
 
-def test_phones_of_known_words() -> None:
+def test_known_words_have_their_phones() -> None:
     assert phonemes("hey compass") == ("h", "eɪ", "k", "ʌ", "m", "p", "ə", "s")
     assert phonemes_of_words(["bird", "better", "church"]) == [
         ("b", "ə", "ɹ", "d"),
@@ -40,11 +40,11 @@ def test_language_switches_and_marks_are_not_phones() -> None:
 
 
 @pytest.mark.parametrize(("language", "text"), [("zh", "你好"), ("ja", "こんにちは"), ("ko", "안녕"), ("sw", "habari")])
-def test_other_languages(language: str, text: str) -> None:
+def test_other_languages_have_phones(language: str, text: str) -> None:
     assert len(phonemes(text, language)) >= 4
 
 
-def test_languages_and_accents() -> None:
+def test_accents_are_listed_and_unknown_languages_rejected() -> None:
     assert accents("zh") == ("cmn",) and accents("pt")[0] == "pt-br"
     assert accents("en") == ("en-us", "en-gb")
     assert accents("en_GB")[0] == "en-gb"
@@ -54,12 +54,12 @@ def test_languages_and_accents() -> None:
     assert "de" in caught.value.what_to_do
 
 
-def test_odd_texts_do_not_disturb_the_answers() -> None:
+def test_unusual_texts_do_not_disturb_other_answers() -> None:
     texts = ["hey\x00compass", "\ud800", "a\nb", "[[h@l'oU]]", "<speak>hi</speak>", "(en)", "_", "x" * 5000, "hey"]
     assert phones_of_texts(texts, "en-us")[-1] == ("h", "eɪ")
 
 
-def test_restart_after_a_crash() -> None:
+def test_the_phonemizer_restarts_after_a_crash() -> None:
     before = phonemes("reliable")
     process = module._phonemizer._process
     assert process is not None
@@ -93,14 +93,14 @@ def test_a_text_that_crashes_or_hangs_is_left_out(monkeypatch: pytest.MonkeyPatc
     phonemizer.stop()
 
 
-def test_without_espeak_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_espeak_the_error_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.sys, "executable", "/bin/false")
     with pytest.raises(HarkError) as caught:
         module._Phonemizer().raw(["hey"], "en-us")
     assert "espeakng-loader" in caught.value.what_to_do
 
 
-def test_threads_and_forks_share_nothing_by_accident() -> None:
+def test_threads_and_forks_do_not_mix_answers() -> None:
     words = [f"word{letter}{other}" for letter in "abcdefgh" for other in "klmnop"]
     expected = phones_of_texts(words, "en-us")
     module._phonemizer._cache.clear()
@@ -111,7 +111,7 @@ def test_threads_and_forks_share_nothing_by_accident() -> None:
         assert forked.map(phonemes, words) == expected
 
 
-def test_the_process_ends_with_its_parent() -> None:
+def test_the_phonemizer_process_ends_with_its_parent() -> None:
     code = (
         "from phrase_augmentation import phonemes as p; p.phonemes('hey');"
         "import os; print(p._phonemizer._process._process.pid, flush=True); os._exit(0)"
@@ -145,6 +145,6 @@ def test_similar_phones_are_cheap() -> None:
     assert 0 < exchange_cost("a2", "a4") < 0.3
 
 
-def test_empty_matrix() -> None:
+def test_an_empty_matrix_has_no_distances() -> None:
     assert PhoneMatrix([]).distances(("a",)).shape == (0,)
     assert PhoneMatrix([(), ("k",)]).distances(()).tolist() == pytest.approx([0.0, 0.8])

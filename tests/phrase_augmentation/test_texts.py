@@ -18,7 +18,7 @@ from phrase_augmentation.texts import inbetween, plain_negatives, positives, pun
 from phrase_augmentation.unfit_words import UNFIT
 
 
-def test_punctuated() -> None:
+def test_punctuated_variants_keep_the_words() -> None:
     variants = punctuated("hey compass")
     assert variants[0] == "hey compass"
     assert {"Hey compass!", "hey, compass", "hey... compass", "Hey Compass"} <= set(variants)
@@ -28,7 +28,7 @@ def test_punctuated() -> None:
     assert len(punctuated("alexa")) >= 8
 
 
-def test_carriers_have_one_gap_and_enough_places() -> None:
+def test_carriers_have_one_gap_in_every_position() -> None:
     for language, places in CARRIERS.items():
         assert set(places) == set(PLACES), language
         for place, carriers in places.items():
@@ -38,7 +38,7 @@ def test_carriers_have_one_gap_and_enough_places() -> None:
                 assert place != "end" or carrier.rstrip(".!?").endswith("{}")
 
 
-def test_english_carriers_hold_the_text_where_they_say() -> None:
+def test_english_carriers_place_the_text_as_declared() -> None:
     rng = generator(0, "carriers")
     found = [carried("hey compass", "en", rng) for _ in range(1000)]
     assert len({text for text, _ in found}) > 700
@@ -65,7 +65,7 @@ def test_positives_hold_the_phrase(phrase: str, language: str) -> None:
 
 
 @pytest.mark.parametrize("phrase", ["hey compass", "computer"])
-def test_inbetween(phrase: str) -> None:
+def test_partial_phrase_negatives_never_contain_the_phrase(phrase: str) -> None:
     texts = inbetween(Keyphrase(phrase), 1500, seed=5)
     assert len({text.text for text in texts}) == 1500
     assert {text.kind for text in texts} == {"part", "related"}
@@ -73,7 +73,7 @@ def test_inbetween(phrase: str) -> None:
     assert texts[:200] == inbetween(Keyphrase(phrase), 200, seed=5)
 
 
-def test_plain_negatives_take_transcripts_first() -> None:
+def test_plain_negatives_use_transcripts_first() -> None:
     transcripts = [
         "Where is it?",
         "I said hey compass.",
@@ -110,20 +110,20 @@ def test_english_sentences_agree_and_are_varied() -> None:
 
 
 @pytest.mark.parametrize("language", sorted(UNFIT))
-def test_generated_sentences_are_fit_for_anybody_s_ears(language: str) -> None:
+def test_generated_sentences_contain_no_offensive_words(language: str) -> None:
     rng = generator(0, "fit")
     said = Counter(word for _ in range(3000) for word in normalize(generated_sentence(language, rng), language).split())
     assert len(said) > 1000
     assert not UNFIT[language] & set(said)
 
 
-def test_a_language_without_words_runs_out_quietly() -> None:
+def test_a_language_without_words_gives_only_its_transcripts() -> None:
     assert [text.text for text in plain_negatives(Keyphrase("habari", "sw"), ["jambo sana", "habari gani"], 9)] == [
         "jambo sana"
     ]
 
 
-def test_a_phrase_that_nearly_every_text_contains() -> None:
+def test_negatives_of_a_very_common_phrase_do_not_contain_it() -> None:
     texts = plain_negatives(Keyphrase("uh"), [], 50)
     assert not [text for text in texts if can_be_heard_in("uh", text.text)]
 
@@ -161,14 +161,14 @@ def test_subjects_agree_and_verbs_are_inflected(
     }  # fmt: skip
 
 
-def test_every_rule_of_the_english_grammar_can_be_spoken() -> None:
+def test_every_english_grammar_rule_gives_a_sentence() -> None:
     rng = np.random.default_rng(0)
     for rule in english().rules:
         said = {english().sentence(rule, rng) for _ in range(200)}
         assert not [text for text in said if not text or set("<>@|") & set(text)], rule
 
 
-def test_an_article_suits_what_follows(tmp_path: Path) -> None:
+def test_an_article_agrees_with_the_next_word(tmp_path: Path) -> None:
     path = tmp_path / "grammar.txt"
     path.write_text("sentence: a <thing>\nthing: apple | hour | union | one-way sign | hat\nirregular: go/went/gone\n")
     rng = np.random.default_rng(0)

@@ -30,7 +30,7 @@ def count_words(_: int) -> int:
     return len(vocabulary("en", 500).words)
 
 
-def test_words_are_real_and_usable() -> None:
+def test_the_vocabulary_has_only_usable_words() -> None:
     known = vocabulary()
     assert len(known.words) > 20_000
     assert {"the", "computer", "a", "i", "don't"} <= set(known.words)
@@ -41,7 +41,7 @@ def test_words_are_real_and_usable() -> None:
     assert vocabulary("sw").words == () and vocabulary("sw").nearest(("a",), 3) == []
 
 
-def test_zipf() -> None:
+def test_zipf_ranks_words_by_frequency() -> None:
     assert zipf("the") > 7 > zipf("computer") > zipf("mirror") > zipf("thermostat") > zipf("zorpify") == 0.0
     assert zipf("你好", "zh") > 3
     assert zipf("habari", "sw") == 0.0
@@ -65,7 +65,7 @@ def test_phones_are_cached_on_disk_and_a_damaged_file_is_rebuilt(small: Path) ->
         assert len(files[0].read_bytes()) > 1000
 
 
-def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unwritable_cache_folder_is_not_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("no folder")
     monkeypatch.setenv("HARK_DATA", str(blocked))
@@ -81,7 +81,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
     forget()
 
 
-def test_several_processes_at_once(small: Path) -> None:
+def test_several_processes_can_build_the_cache_at_once(small: Path) -> None:
     with get_context("fork").Pool(4) as pool:
         assert len(set(pool.map(count_words, range(4)))) == 1
     assert not list((small / "cache").glob(".*"))

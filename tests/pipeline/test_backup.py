@@ -118,7 +118,7 @@ def assert_refused(archive: Path, tmp_path: Path, match: str) -> None:
     assert set(tmp_path.rglob("*")) == before
 
 
-def test_everything_comes_back(data: Path, archive: Path, tmp_path: Path) -> None:
+def test_restore_brings_back_all_files(data: Path, archive: Path, tmp_path: Path) -> None:
     made = check(archive, QUIET)
     assert made.hark == backup.hark_version() and made.left_out == ()
     assert set(made.secrets) == {"portal/secret.key", ".env"}
@@ -141,7 +141,7 @@ def test_everything_comes_back(data: Path, archive: Path, tmp_path: Path) -> Non
         assert library.check(left_over_after_s=0).problems == () and library.stats().clips == 2
 
 
-def test_nothing_in_a_restored_backup_is_run(data: Path, tmp_path: Path) -> None:
+def test_restore_removes_settings_and_tasks_that_run_code(data: Path, tmp_path: Path) -> None:
     settings = b"# keys\nHARK_HTTPS=1\nexport LD_PRELOAD='a\nb'\nOPENAI_API_KEY=k\nHARK_ENGINES_ENV=/x\nodd line\n"
     put(data, ".env", settings)
     again = "webui.api.webhooks.deliver"
@@ -161,7 +161,7 @@ def test_nothing_in_a_restored_backup_is_run(data: Path, tmp_path: Path) -> None
         assert portal.execute("SELECT count(*) FROM django_q_ormq").fetchall() == [(0,)]
 
 
-def test_only_its_user_can_read_a_backup(archive: Path, tmp_path: Path) -> None:
+def test_only_the_user_can_read_a_backup(archive: Path, tmp_path: Path) -> None:
     restore(archive, tmp_path / "new", QUIET)
     restored = (tmp_path / "new" / name for name in (".env", "portal/secret.key", "portal/portal.sqlite3"))
     for path in (archive, *restored):
@@ -169,7 +169,7 @@ def test_only_its_user_can_read_a_backup(archive: Path, tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
 
 
-def test_models_that_are_downloaded_stay_out() -> None:
+def test_downloaded_models_are_not_backed_up() -> None:
     from pipeline.recordings import reader, text_similarity
     from pipeline.recordings.diarization import pyannote_engine
     from pipeline.recordings.summarization import transformer
@@ -183,7 +183,7 @@ def test_models_that_are_downloaded_stay_out() -> None:
     assert is_kept(PurePosixPath(transformer.CHARACTER_FILE))
 
 
-def test_while_another_writes(data: Path, tmp_path: Path) -> None:
+def test_a_backup_during_writes_is_consistent(data: Path, tmp_path: Path) -> None:
     """A restored library is consistent: every row has its file."""
     stop, written = threading.Event(), []
 
@@ -211,7 +211,7 @@ def test_while_another_writes(data: Path, tmp_path: Path) -> None:
         assert report.problems == () and CLIPS < library.stats().clips <= CLIPS + len(written)
 
 
-def test_rows_that_are_only_in_the_log_of_the_database_are_in_it(data: Path, tmp_path: Path) -> None:
+def test_rows_in_the_write_ahead_log_are_backed_up(data: Path, tmp_path: Path) -> None:
     with sqlite3.connect(data / "portal" / "portal.sqlite3") as portal:
         portal.execute("PRAGMA journal_mode = WAL")
         portal.execute("PRAGMA wal_autocheckpoint = 0")
@@ -227,7 +227,7 @@ def test_rows_that_are_only_in_the_log_of_the_database_are_in_it(data: Path, tmp
 
 
 @pytest.mark.parametrize("stage", ["databases", "files"])
-def test_a_file_that_vanishes_meanwhile_is_named(data: Path, tmp_path: Path, stage: str) -> None:
+def test_a_file_that_vanishes_during_the_backup_is_reported(data: Path, tmp_path: Path, stage: str) -> None:
     clip = min((data / "users" / "2" / "clips").rglob("*.flac"))
 
     def sink(event: Event) -> None:
@@ -239,7 +239,7 @@ def test_a_file_that_vanishes_meanwhile_is_named(data: Path, tmp_path: Path, sta
     assert check(tmp_path / "hark.zip", QUIET) == made and made.left_out[0] not in {file.path for file in made.files}
 
 
-def test_one_in_another_that_is_cut_off_is_not_taken_for_it(data: Path, archive: Path, tmp_path: Path) -> None:
+def test_a_truncated_backup_that_contains_a_backup_is_rejected(data: Path, archive: Path, tmp_path: Path) -> None:
     put(data, "noise/z.zip", archive.read_bytes())
     back_up(data, archive, QUIET)
     content = archive.read_bytes()
@@ -260,7 +260,7 @@ def test_links_to_another_disk_are_followed(data: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "new" / "audio" / "round").exists()
 
 
-def test_a_name_that_is_not_text_is_left_out_and_reported(data: Path, tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_utf_8_is_skipped_and_reported(data: Path, tmp_path: Path) -> None:
     (data / "noise" / os.fsdecode(b"k\xfcche.wav")).write_bytes(b"noise")
     made = back_up(data, tmp_path / "hark.zip", QUIET)
     assert made.left_out == ("noise/k?che.wav",) and check(tmp_path / "hark.zip", QUIET) == made
@@ -284,7 +284,7 @@ def test_a_database_that_stays_locked_is_reported(data: Path, tmp_path: Path, mo
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
-def test_where_it_may_not_be_written(data: Path, tmp_path: Path) -> None:
+def test_unsuitable_targets_are_rejected(data: Path, tmp_path: Path) -> None:
     with pytest.raises(HarkError, match="in the data folder"):
         back_up(data, data / "hark.zip", QUIET)
     with pytest.raises(HarkError, match="is a folder"):
@@ -309,7 +309,7 @@ def test_an_earlier_backup_is_replaced_only_at_the_end(data: Path, archive: Path
     assert check(archive, QUIET) == made and archive.read_bytes() != before
 
 
-def test_a_full_disk_leaves_no_file(data: Path, small_disk: Path, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_no_backup(data: Path, small_disk: Path, tmp_path: Path) -> None:
     put(data, "audio/8/audio.flac", os.urandom(2_000_000))
     archive = tmp_path / "hark.zip"
     back_up(data, archive, QUIET)
@@ -329,7 +329,7 @@ def test_a_full_disk_leaves_no_file(data: Path, small_disk: Path, tmp_path: Path
     assert not list(small_disk.iterdir())
 
 
-def test_a_folder_that_holds_something_is_moved_aside_or_left(data: Path, archive: Path, tmp_path: Path) -> None:
+def test_a_non_empty_folder_is_moved_aside_only_with_replace(data: Path, archive: Path, tmp_path: Path) -> None:
     target = tmp_path / "new"
     put(target, "library.sqlite3", b"mine")
     with pytest.raises(HarkError, match="not empty"):
@@ -362,7 +362,7 @@ def test_a_mount_is_restored_in_place(data: Path, archive: Path, small_disk: Pat
 
 
 @pytest.mark.parametrize("small_disk", [64], indirect=True)
-def test_a_rename_that_fails_puts_everything_back(
+def test_a_failed_rename_restores_the_previous_state(
     archive: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(small_disk, "mine/file", b"mine")
@@ -380,7 +380,7 @@ def test_a_rename_that_fails_puts_everything_back(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_the_user_of_the_image_restores_in_place(archive: Path) -> None:
+def test_the_images_user_restores_in_place(archive: Path) -> None:
     with tempfile.TemporaryDirectory() as root:  # not below what only root may enter
         folder, copy = Path(root, "data"), Path(root, "hark.zip")
         Path(root).chmod(0o755)
@@ -404,13 +404,13 @@ def test_the_user_of_the_image_restores_in_place(archive: Path) -> None:
         assert (folder / "portal" / "secret.key").read_bytes() == b"k" * 60
 
 
-def test_into_a_folder_that_is_empty(archive: Path, tmp_path: Path) -> None:
+def test_restore_accepts_an_empty_folder(archive: Path, tmp_path: Path) -> None:
     (tmp_path / "new").mkdir()
     restore(archive, tmp_path / "new", QUIET)
     assert (tmp_path / "new" / "library.sqlite3").is_file()
 
 
-def test_a_bad_archive_moves_nothing_aside(data: Path, archive: Path, tmp_path: Path) -> None:
+def test_a_damaged_archive_moves_nothing_aside(data: Path, archive: Path, tmp_path: Path) -> None:
     archive.write_bytes(archive.read_bytes()[:-1000])
     before = files_of(data)
     with pytest.raises(HarkError, match="damaged"):
@@ -421,7 +421,7 @@ def test_a_bad_archive_moves_nothing_aside(data: Path, archive: Path, tmp_path: 
     assert {path.name for path in tmp_path.iterdir()} == {"data", "hark.zip"}
 
 
-def test_not_while_a_portal_is_running(data: Path, archive: Path) -> None:
+def test_restore_is_rejected_while_a_portal_is_running(data: Path, archive: Path) -> None:
     # Two may share it.
     with serving(data), serving(data), pytest.raises(HarkError, match="portal is running"):
         restore(archive, data, QUIET, replace=True)
@@ -430,13 +430,13 @@ def test_not_while_a_portal_is_running(data: Path, archive: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
-def test_one_that_is_cut_off(archive: Path, tmp_path: Path, share: float) -> None:
+def test_a_truncated_backup_is_rejected(archive: Path, tmp_path: Path, share: float) -> None:
     content = archive.read_bytes()
     archive.write_bytes(content[: int(share * len(content))])
     assert_refused(archive, tmp_path, "damaged")
 
 
-def test_bytes_that_changed(archive: Path, tmp_path: Path) -> None:
+def test_changed_bytes_are_rejected(archive: Path, tmp_path: Path) -> None:
     content = archive.read_bytes()
     for share in (0.2, 0.5, 0.8):
         at = int(share * len(content))
@@ -444,7 +444,7 @@ def test_bytes_that_changed(archive: Path, tmp_path: Path) -> None:
         assert_refused(archive, tmp_path, "damaged|cannot be used")
 
 
-def test_contents_that_differ_from_the_manifest(archive: Path, tmp_path: Path) -> None:
+def test_contents_that_differ_from_the_manifest_are_rejected(archive: Path, tmp_path: Path) -> None:
     other = rewritten(archive, lambda members, _manifest: members.update({"audio/7/audio.flac": b"RECORDING"}))
     assert_refused(other, tmp_path, "size or digest")
     other = rewritten(archive, lambda members, _manifest: members.update({"audio/7/audio.flac": b"r" * 10_000_000}))
@@ -463,14 +463,14 @@ def test_contents_that_differ_from_the_manifest(archive: Path, tmp_path: Path) -
         "library.sqlite3-wal", ".bashrc", "models/whisper/x",
     ],
 )  # fmt: skip
-def test_names_that_no_backup_has(archive: Path, tmp_path: Path, name: str) -> None:
+def test_invalid_member_names_are_rejected(archive: Path, tmp_path: Path, name: str) -> None:
     assert_refused(
         rewritten(archive, lambda members, manifest: add(members, manifest, name)), tmp_path, "cannot be used"
     )
     assert not (tmp_path.parent / "evil").exists()
 
 
-def test_a_name_that_is_a_file_and_a_folder(archive: Path, tmp_path: Path) -> None:
+def test_a_name_for_both_a_file_and_a_folder_is_rejected(archive: Path, tmp_path: Path) -> None:
     other = rewritten(archive, lambda members, manifest: add(members, manifest, "audio/7/audio.flac/x"))
     with pytest.raises(HarkError, match="file and a folder"):
         restore(other, tmp_path / "new", QUIET)
@@ -478,7 +478,7 @@ def test_a_name_that_is_a_file_and_a_folder(archive: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFDIR])
-def test_links_and_special_files(archive: Path, tmp_path: Path, kind: int) -> None:
+def test_links_and_special_files_are_rejected(archive: Path, tmp_path: Path, kind: int) -> None:
     with zipfile.ZipFile(archive, "a") as opened:
         info = zipfile.ZipInfo("audio/link")
         info.external_attr = (kind | 0o777) << 16
@@ -491,7 +491,9 @@ def test_links_and_special_files(archive: Path, tmp_path: Path, kind: int) -> No
     ("name", "method", "match"),
     [("audio/7/audio.flac", zipfile.ZIP_STORED, "twice"), ("audio/8/audio.flac", zipfile.ZIP_LZMA, "method")],
 )
-def test_members_that_no_backup_has(archive: Path, tmp_path: Path, name: str, method: int, match: str) -> None:
+def test_duplicate_members_and_unknown_compression_are_rejected(
+    archive: Path, tmp_path: Path, name: str, method: int, match: str
+) -> None:
     with zipfile.ZipFile(archive, "a") as opened:
         opened.writestr(name, b"other", method)
     assert_refused(archive, tmp_path, match)
@@ -511,12 +513,14 @@ def test_members_that_no_backup_has(archive: Path, tmp_path: Path, name: str, me
         lambda manifest: manifest.update(format=2),
     ],
 )
-def test_manifests_that_make_no_sense(archive: Path, tmp_path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+def test_invalid_manifests_are_rejected(
+    archive: Path, tmp_path: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
     other = rewritten(archive, lambda _members, manifest: change(manifest))
     assert_refused(other, tmp_path, "damaged|cannot be used")
 
 
-def test_a_file_that_is_not_a_backup(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_backup_is_rejected(tmp_path: Path) -> None:
     assert_refused(tmp_path / "nothing.zip", tmp_path, "does not exist")
     (tmp_path / "text.zip").write_text("no zip")
     assert_refused(tmp_path / "text.zip", tmp_path, "damaged")

@@ -45,7 +45,7 @@ def hub(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
 
 
 @pytest.mark.parametrize("kind", ["reader", "embedding", "summary"])
-def test_a_model_lies_where_it_is_looked_for(data_dir: Path, hub: Hub, kind: str) -> None:
+def test_a_pulled_model_is_stored_where_it_is_looked_up(data_dir: Path, hub: Hub, kind: str) -> None:
     asked = hub("config.json", "model.safetensors")
     repository, folder = PULLED_MODELS[kind].repository, PULLED_MODELS[kind].own_folder
     assert pull_model(kind, "", silent_reporter()) == [folder]
@@ -54,13 +54,13 @@ def test_a_model_lies_where_it_is_looked_for(data_dir: Path, hub: Hub, kind: str
     assert PULLED_MODELS[kind].readiness().ok
 
 
-def test_a_model_that_came_in_part_is_not_taken_for_one(hub: Hub) -> None:
+def test_an_incomplete_model_is_rejected(hub: Hub) -> None:
     hub("config.json")
     with pytest.raises(HarkError, match="is incomplete"):
         pull_model("embedding", "", silent_reporter())
 
 
-def test_funasrs_models_come_together(data_dir: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_funasr_models_are_pulled_together(data_dir: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """Paraformer, its voice activity detector and punctuation: the worker needs all three."""
     from pipeline.recordings.transcription.funasr_engine import FunAsr
 
@@ -87,7 +87,7 @@ def test_pyannotes_pipeline_needs_a_token(hub: Hub, monkeypatch: pytest.MonkeyPa
     assert pyannote_engine.own_folder() == folder and asked == [pyannote_engine.REPOSITORY]
 
 
-def test_a_voice_is_found_where_it_is_pulled(hub: Hub) -> None:
+def test_pulled_voices_are_found_by_their_engines(hub: Hub) -> None:
     piper, kokoro = Piper(), Kokoro()
     model = "en/en_US/lessac/low/en_US-lessac-low.onnx"
     voices = ("voices/af_heart.pt", "voices/bm_lewis.pt")
@@ -106,7 +106,7 @@ def test_a_voice_is_found_where_it_is_pulled(hub: Hub) -> None:
     ("engine", "voice"),
     [("piper", "../../etc/passwd"), ("piper", "lessac"), ("kokoro", "a b"), ("suno", "x"), ("espeak", "en"), ("", "")],
 )
-def test_names_that_cannot_be_voices_never_reach_the_network(hub: Hub, engine: str, voice: str) -> None:
+def test_invalid_voice_names_never_reach_the_network(hub: Hub, engine: str, voice: str) -> None:
     asked = hub()
     with pytest.raises(HarkError):
         pull_voice(engine, voice, silent_reporter())
@@ -119,7 +119,7 @@ def test_an_example_voice_can_be_pulled() -> None:
     assert all(engine.source(engine.example_voice) and engine.voice_list for engine in pulled)
 
 
-def test_a_portal_s_run_installs_the_voices_that_it_names(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_portal_run_installs_voices_only_if_its_spec_says_so(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     monkeypatch.delenv("HARK_NO_DOWNLOAD")
     monkeypatch.setenv("HARK_ENGINES_ENV", str(data_dir / "engines"))
@@ -136,7 +136,7 @@ def test_a_portal_s_run_installs_the_voices_that_it_names(data_dir: Path, monkey
 
 
 @pytest.mark.parametrize("error", [BadPackageError, HarkError])
-def test_an_altered_package_costs_no_other_engine_and_the_network_one_wait(
+def test_an_altered_package_skips_one_engine_and_an_outage_all(
     error: type[HarkError], data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[str] = []

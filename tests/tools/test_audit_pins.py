@@ -25,11 +25,11 @@ def advisory(name: str, *events: dict[str, str], versions: tuple[str, ...] = (),
     return {"id": f"X-{name}", "modified": "2026-11-01T00:00:00Z", "affected": [affected], **more}
 
 
-def test_pins_are_read_by_their_normal_names() -> None:
+def test_pins_are_read_under_normalized_names() -> None:
     assert pins(PINS) == {"jinja2": "2.10", "pyyaml": "6.0.3", "django": "5.2.19", "some-thing-else": "1.0.post1"}
 
 
-def test_all_pins_of_hark_are_read_and_none_is_there_twice() -> None:
+def test_every_pin_is_read_and_unique() -> None:
     text = audit_pins.PINS.read_text()
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     assert len(pins(text)) == len(lines) > 200
@@ -39,12 +39,12 @@ def test_all_pins_of_hark_are_read_and_none_is_there_twice() -> None:
     ("version", "inside"),
     [("1.9", False), ("2.0", True), ("2.10", True), ("2.11", False), ("3.0", True), ("3.2", False)],
 )
-def test_a_range_begins_and_ends(version: str, inside: bool) -> None:
+def test_version_ranges_have_a_start_and_an_end(version: str, inside: bool) -> None:
     events = [{"introduced": "2.0"}, {"fixed": "2.11"}, {"introduced": "3.0"}, {"last_affected": "3.1"}]
     assert holds(version, {"ranges": [{"type": "ECOSYSTEM", "events": events}]}) is inside
 
 
-def test_commits_are_not_versions_and_a_list_of_versions_is_enough() -> None:
+def test_commit_ranges_are_ignored_and_version_lists_are_used() -> None:
     commits = {"ranges": [{"type": "GIT", "events": [{"introduced": "0"}, {"fixed": "abc"}]}]}
     assert not holds("2.10", commits) and holds("2.10", {**commits, "versions": ["2.10"]})
 
@@ -58,7 +58,7 @@ def test_advisories_that_apply_are_found() -> None:
     assert findings(pins(PINS), known) == [Finding("jinja2", "2.10", "X-Jinja2", ("2.11.3",))]
 
 
-def test_a_folder_of_yaml_and_a_zip_of_json_say_the_same(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
+def test_yaml_folders_and_json_zips_give_the_same_advisories(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
     good, withdrawn = advisory("jinja2", {"introduced": "0"}), advisory("django", {"introduced": "0"}, withdrawn="2026")
     folder, packed, pinned = tmp_path / "vulns" / "jinja2", tmp_path / "all.zip", tmp_path / "pins.txt"
     folder.mkdir(parents=True)

@@ -76,14 +76,14 @@ def test_every_row_of_a_table_is_in_it(site: Path) -> None:
     assert not [row for page in pages for row in re.findall(r"^(?:<p>)?\|.*", page, re.MULTILINE)]
 
 
-def test_the_page_of_the_commands_has_the_options_of_each(site: Path) -> None:
+def test_the_commands_page_lists_the_options_of_each_command(site: Path) -> None:
     page = (site / "docs" / "commands.html").read_text(encoding="utf-8")
     for command in build_parser().commands():
         assert f"usage: {command.prog}" in page, command.prog
     assert "--fa-per-day" in page
 
 
-def test_the_tables_of_commands_are_those_of_help() -> None:
+def test_command_tables_match_the_help_text() -> None:
     """Every command once, in the groups and the order of ``./hark --help``."""
     found: dict[str, list[str]] = {}
     for section in COMMANDS.split("\n## ")[1:]:

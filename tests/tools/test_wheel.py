@@ -25,7 +25,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return build(tmp_path_factory.mktemp("built"))
 
 
-def test_the_contents_of_the_wheels(built: tuple[Path, Path]) -> None:
+def test_wheel_and_source_archive_contain_all_files(built: tuple[Path, Path]) -> None:
     wheel, source = built
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
@@ -44,13 +44,13 @@ def test_the_contents_of_the_wheels(built: tuple[Path, Path]) -> None:
     assert packed - {"PKG-INFO"} == tracked and "tests/conftest.py" in packed
 
 
-def test_the_same_files_give_the_same_bytes(built: tuple[Path, Path], tmp_path: Path) -> None:
+def test_builds_are_reproducible(built: tuple[Path, Path], tmp_path: Path) -> None:
     for first, again in zip(built, build(tmp_path)):
         assert first.read_bytes() == again.read_bytes()
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["wheel", "source archive"])
-def test_it_is_installed_and_starts(built: tuple[Path, Path], tmp_path: Path, which: int) -> None:
+def test_an_installed_build_starts(built: tuple[Path, Path], tmp_path: Path, which: int) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("HARK_", "PIP_"))}
     environment["XDG_DATA_HOME"] = str(tmp_path / "share")
     python = tmp_path / "environment" / "bin" / "python"

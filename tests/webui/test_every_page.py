@@ -59,7 +59,7 @@ def test_an_anonymous_visitor_is_asked_to_sign_in(
         assert asked or for_programs or answer.status_code == 405
 
 
-def test_nothing_inline_and_nothing_from_elsewhere(owners: Client, things: dict[str, str]) -> None:
+def test_pages_have_no_inline_code_and_no_external_sources(owners: Client, things: dict[str, str]) -> None:
     for _, route in ADDRESSES:
         answer = owners.get(filled(route, things))
         policy = answer.headers["Content-Security-Policy"]
@@ -72,7 +72,7 @@ def test_nothing_inline_and_nothing_from_elsewhere(owners: Client, things: dict[
             assert len(answer.content) < 100_000
 
 
-def test_other_hosts_and_frames_of_other_pages_get_nothing(owners: Client, client: Client) -> None:
+def test_foreign_hosts_and_frames_are_rejected(owners: Client, client: Client) -> None:
     for host in ("evil.example", "127.0.0.1.evil.example", "localhost@evil.example", "evil.example:8000"):
         assert client.get("/account/login", headers={"Host": host}).status_code == 400
     for address in ("/", "/account/login"):
@@ -84,7 +84,7 @@ def test_other_hosts_and_frames_of_other_pages_get_nothing(owners: Client, clien
 
 
 @pytest.mark.parametrize("number", [1, 30])
-def test_lists_ask_the_database_a_constant_number_of_times(
+def test_the_number_of_queries_of_lists_is_constant(
     owners: Client, owner: User, number: int, django_assert_max_num_queries: Any
 ) -> None:
     for index in range(number):
@@ -98,7 +98,7 @@ def test_lists_ask_the_database_a_constant_number_of_times(
             assert owners.get(address).status_code == 200
 
 
-def test_a_form_of_another_site_changes_nothing(owner: User, things: dict[str, str]) -> None:
+def test_cross_site_forms_are_rejected(owner: User, things: dict[str, str]) -> None:
     strict = browser_of(owner, enforce_csrf_checks=True)
     for name, route in ADDRESSES:
         if name not in ("compatibility:token", "compatibility:nothing"):  # which use no session
@@ -107,7 +107,7 @@ def test_a_form_of_another_site_changes_nothing(owner: User, things: dict[str, s
     assert Job.objects.count() == 1 and Recording.objects.count() == 1 and User.objects.count() == 1
 
 
-def test_a_phrase_is_text_wherever_it_is_shown(owners: Client, owner: User) -> None:
+def test_a_phrase_is_escaped_on_every_page(owners: Client, owner: User) -> None:
     bad = "<script>alert(1)</script>"
     Job.objects.create(user=owner, kind="train", lane="training", title=bad, message=bad, spec={}, state="running")
     for address in ("/", "/jobs/"):
@@ -117,7 +117,7 @@ def test_a_phrase_is_text_wherever_it_is_shown(owners: Client, owner: User) -> N
     assert bad not in answer.text
 
 
-def test_the_addresses_load_nothing_that_is_slow() -> None:
+def test_the_urls_import_no_slow_package() -> None:
     check = (
         "import os, sys; os.environ['DJANGO_SETTINGS_MODULE'] = 'webui.settings'; import django; django.setup();"
         "import webui.urls; from django.urls import resolve; resolve('/');"

@@ -35,7 +35,7 @@ PHONE = {"width": 390, "height": 844}
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_recording_s_outline_is_to_be_seen(owners: Client, owner: User, theme: str) -> None:
+def test_a_recordings_waveform_is_visible_in_both_themes(owners: Client, owner: User, theme: str) -> None:
     recording = ready_recording(owner)
     path = reverse("audio:recording", args=[recording.pk])
     with open_recording(owners, recording, color_scheme=theme) as page:
@@ -71,7 +71,7 @@ def test_the_export_menu_fits_a_phone(owners: Client, owner: User) -> None:
         assert menu["y"] >= 0 and menu["y"] + menu["height"] <= PHONE["height"]
 
 
-def test_a_recording_has_two_columns_and_a_player_that_stays(owners: Client, owner: User) -> None:
+def test_a_recordings_page_has_two_columns_and_a_sticky_player(owners: Client, owner: User) -> None:
     said = tuple((speaker, text, sure) for _ in range(20) for speaker, text, sure in SAID)
     recording = ready_recording(owner, transcript=transcript_of_words(said))
     with open_recording(owners, recording, viewport={"width": 1280, "height": 800}) as page:
@@ -167,7 +167,7 @@ def test_a_recording_has_two_columns_and_a_player_that_stays(owners: Client, own
         assert not page.locator(".controls").is_visible()
 
 
-def test_what_a_job_changed_is_shown_and_the_tab_stays(owners: Client, owner: User) -> None:
+def test_changes_by_a_job_appear_and_the_tab_stays_open(owners: Client, owner: User) -> None:
     recording = ready_recording(owner)
     job = detect_speakers_again(recording=recording, speakers=2)
     over = '<p role="status">The job is done.</p>'
@@ -194,7 +194,7 @@ def test_what_a_job_changed_is_shown_and_the_tab_stays(owners: Client, owner: Us
         assert page.get_by_label("Text of the passage").input_value() == "what was typed"
 
 
-def test_files_are_listed_ordered_and_recorded_before_they_are_sent(owners: Client, tmp_path: Path) -> None:
+def test_files_can_be_listed_ordered_and_recorded_before_upload(owners: Client, tmp_path: Path) -> None:
     files = [tmp_path / f"{name}.wav" for name in ("one", "two", "three")]
     for seconds, file in enumerate(files, 1):
         write_audio(file, np.zeros(seconds * SAMPLE_RATE, np.float32))
@@ -267,7 +267,7 @@ def test_times_are_in_the_reader_s_time_zone(owners: Client, owner: User) -> Non
         page.get_by_text("16:04:30 Planning").wait_for()
 
 
-def test_all_of_a_long_log_is_shown(owners: Client, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_log_is_shown_completely(owners: Client, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webui.jobs.views.EVENTS", 2)
     job = a_job(owner, "done", *({"event": "log", "message": f"Line {n}", "level": "info"} for n in range(5)))
     path, events = (reverse(f"jobs:{name}", args=[job.pk]) for name in ("detail", "events"))
@@ -282,7 +282,7 @@ def test_all_of_a_long_log_is_shown(owners: Client, owner: User, monkeypatch: py
         assert page.locator(".log li").count() == 5 and not page.locator("progress").is_visible()
 
 
-def test_a_job_s_page_says_the_same_live_and_loaded_again(owners: Client, owner: User) -> None:
+def test_a_jobs_page_is_the_same_live_and_reloaded(owners: Client, owner: User) -> None:
     loss = [{"event": "metric", "name": "loss", "value": value} for value in (0.058, 0.05)]
     told = {"event": "estimate", "seconds": 200, "done": 0.0, "stage_done": 1.0}
     stage = {"event": "stage", "name": "train", "message": "T"}
@@ -327,7 +327,7 @@ def test_a_job_s_page_says_the_same_live_and_loaded_again(owners: Client, owner:
             assert page.locator("[data-stage=bundle]").get_attribute("class") == marked
 
 
-def test_a_bad_file_leaves_nothing_of_the_one_before(owners: Client, version: Version, tmp_path: Path) -> None:
+def test_an_invalid_file_clears_the_previous_result(owners: Client, version: Version, tmp_path: Path) -> None:
     said = tmp_path / "said.wav"
     write_audio(said, np.zeros(SAMPLE_RATE, np.float32))
     heard = {"seconds": 1.0, "frame_s": 0.08, "threshold": 0.5, "peaks": [0.1], "scores": [0.9], "detections": []}
@@ -345,7 +345,7 @@ def test_a_bad_file_leaves_nothing_of_the_one_before(owners: Client, version: Ve
             assert page.locator("[data-words]").get_attribute("class") == kind
 
 
-def test_a_live_recording_can_still_be_stored_after_stop(owners: Client, portal: Path) -> None:
+def test_a_live_recording_can_be_stored_after_stop(owners: Client, portal: Path) -> None:
     path = reverse("audio:live")
     sent: list[bytes] = []
 
@@ -395,7 +395,7 @@ def test_a_live_recording_can_still_be_stored_after_stop(owners: Client, portal:
     assert len(read_audio(wav)) > 0.3 * SAMPLE_RATE and np.abs(read_audio(wav)).max() > 0.01
 
 
-def test_the_dial_moves_the_threshold_of_the_microphone_and_a_detection_beeps(owners: Client, version: Version) -> None:
+def test_the_slider_sets_the_live_threshold_and_detections_beep(owners: Client, version: Version) -> None:
     path, wishes = address("version", version), []
 
     def listen(socket: WebSocketRoute) -> None:
@@ -435,13 +435,13 @@ def test_the_dial_moves_the_threshold_of_the_microphone_and_a_detection_beeps(ow
     assert wishes == [12, 240, 240], "also from the beginning of the next listening"
 
 
-def test_no_answer_is_spoken_unasked(owners: Client, owner: User) -> None:
+def test_answers_are_spoken_only_on_request(owners: Client, owner: User) -> None:
     page = owners.get(reverse("audio:recording", args=[ready_recording(owner).pk])).text
     box = re.search(r"<input[^>]*data-speak-answer[^>]*>", page)
     assert "checked" not in box[0]
 
 
-def test_a_correction_begins_with_its_first_words_and_buttons_keep_a_distance(owners: Client, owner: User) -> None:
+def test_correcting_starts_at_the_first_words_and_buttons_are_spaced(owners: Client, owner: User) -> None:
     said = tuple(("S1", " ".join(f"word{n}" for n in range(200)), 0.9) for _ in range(2))
     recording = ready_recording(owner, transcript=transcript_of_words(said))
     owners.post(reverse("audio:share", args=[recording.pk]), {"days": "7"})
@@ -485,7 +485,7 @@ def test_a_recorded_utterance_is_sent_completely(owners: Client, portal: Path) -
 
 
 @pytest.mark.parametrize("viewport", [{"width": 1280, "height": 800}, PHONE], ids=["wide", "phone"])
-def test_advice_does_not_move_the_form(owners: Client, viewport: dict[str, int]) -> None:
+def test_advice_does_not_shift_the_form(owners: Client, viewport: dict[str, int]) -> None:
     new, advice = reverse("trainer:new"), reverse("trainer:advice")
     answers = {phrase: owners.get(advice, {"phrase": phrase}).text for phrase in ("", "hey compass")}
 

@@ -12,7 +12,7 @@ from webui.accounts.models import User
 pytestmark = pytest.mark.django_db
 
 
-def test_pages_with_transcripts(owners: Client, owner: User) -> None:
+def test_pages_with_transcripts_are_not_cached(owners: Client, owner: User) -> None:
     recording = ready_recording(owner)
     for address in (
         f"/recordings/{recording.pk}", f"/recordings/{recording.pk}/words", "/recordings/",
@@ -24,7 +24,7 @@ def test_pages_with_transcripts(owners: Client, owner: User) -> None:
         assert {"private", "no-store"} <= {part.strip() for part in answer["Cache-Control"].split(",")}, address
 
 
-def test_what_a_program_gets(client: Client, owner: User) -> None:
+def test_api_responses_are_not_cached(client: Client, owner: User) -> None:
     recording = ready_recording(owner)
     for address in (f"/api/v1/recordings/{recording.pk}", f"/api/v1/recordings/{recording.pk}/transcript"):
         answer = client.get(address, headers=a_token(owner))
@@ -37,7 +37,7 @@ def test_responses_with_their_own_cache_time_are_not_changed(owners: Client, own
     assert "no-store" not in owners.get("/static/hark/hark.css").get("Cache-Control", "")
 
 
-def test_sound_is_asked_for_each_time(owners: Client, owner: User) -> None:
+def test_audio_is_revalidated_each_time(owners: Client, owner: User) -> None:
     recording = ready_recording(owner)
     address = f"/recordings/{recording.pk}/audio"
     answer = owners.get(address)
@@ -49,6 +49,6 @@ def test_sound_is_asked_for_each_time(owners: Client, owner: User) -> None:
     assert owners.get(address, headers={"If-None-Match": answer["ETag"]}).status_code == 302  # to the sign-in
 
 
-def test_what_anybody_may_see_makes_no_session(client: Client) -> None:
+def test_public_endpoints_create_no_session(client: Client) -> None:
     answer = client.get("/health")
     assert answer.status_code in (200, 503) and answer.get("Cache-Control") != "private, no-store"

@@ -39,20 +39,20 @@ def browser(client: Client, owner: User) -> Client:
     "address",
     ["/interact", "/api/nlp/summarize", "/train-real", "/v1/audio/speech", "/recordings/uploads", "/api/v1/plans"],
 )
-def test_json_that_is_nested_too_deep_or_holds_no_number(browser: Client, owner: User, address: str, body: str) -> None:
+def test_too_deep_json_and_infinite_numbers_are_rejected(browser: Client, owner: User, address: str, body: str) -> None:
     headers = {**JSON, "Authorization": f"Bearer {token_text(owner)}"}
     answer = browser.post(address, body, content_type="application/json", headers=headers)
     assert answer.status_code in (400, 422), answer.content
 
 
-def test_a_name_that_the_portal_does_not_go_by_is_explained(browser: Client) -> None:
+def test_an_unknown_host_name_is_explained(browser: Client) -> None:
     answer = browser.get("/", headers={**JSON, "Host": "<b>kitchen.local"})
     assert answer.status_code == 400 and "malformed" not in answer.text
     page = browser.get("/", headers={"Host": "kitchen.local"}).text
     assert "opened as “kitchen.local”, which is not one of the names" in page
 
 
-def test_forms_without_a_boundary_and_names_without_an_end(browser: Client, owner: User, portal: Path) -> None:
+def test_forms_without_a_boundary_and_very_long_names_are_handled(browser: Client, owner: User, portal: Path) -> None:
     make_version(owner, portal)
     for address in ("/api/v1/detectors/1/versions/1/detect", "/recordings/upload", "/upload"):
         headers = {**JSON, "Authorization": a_token(owner)["Authorization"]}
@@ -64,21 +64,21 @@ def test_forms_without_a_boundary_and_names_without_an_end(browser: Client, owne
 
 
 @pytest.mark.parametrize(("start", "end"), [("1e308", "1"), ("0", "1e308"), ("inf", "1"), ("-1e308", "1e308")])
-def test_times_beyond_all_recordings(browser: Client, owner: User, portal: Path, start: str, end: str) -> None:
+def test_out_of_range_times_are_handled(browser: Client, owner: User, portal: Path, start: str, end: str) -> None:
     version = make_version(owner, portal)
     sent = {"audio": upload(noise(1.0)), "start_s": start, "end_s": end, "verdict": "missed"}
     answer = browser.post(f"/detectors/{version.detector_id}/1/try/mark", sent, headers=JSON)
     assert answer.status_code in (200, 422), answer.content
 
 
-def test_a_number_of_five_thousand_digits(browser: Client, owner: User) -> None:
+def test_a_number_of_5000_digits_is_ignored(browser: Client, owner: User) -> None:
     job = Job.objects.create(user=owner, kind="plan", lane="audio", title="t", spec={}, state="done")
     for after in ("9" * 5000, "9" * 19, "٣", "-1"):
         assert browser.get(f"/jobs/{job.id}/events?after={after}").json()["last"] == 0
 
 
 @pytest.mark.parametrize("address", ["/", "/recordings/", "/api/v1/jobs", "/api/meetings"])
-def test_a_full_disk_under_the_database_is_explained(browser: Client, owner: User, address: str) -> None:
+def test_a_full_disk_under_the_database_gets_507(browser: Client, owner: User, address: str) -> None:
     headers = {**JSON, **a_token(owner)}
     browser.get("/")  # what is made once is made
     with database_fails(FULL, "SELECT"):
@@ -90,7 +90,7 @@ SIGN_IN = {"name": "olivia", "password": PASSWORD}
 NEW_SESSION = 'INSERT INTO "django_session"'
 
 
-def test_a_full_disk_under_a_session(client: Client, owner: User) -> None:
+def test_a_full_disk_under_a_session_gets_507(client: Client, owner: User) -> None:
     client.raise_request_exception = False
     with database_fails(FULL, NEW_SESSION):
         answer = client.post("/account/login", SIGN_IN, headers=JSON)
@@ -98,7 +98,7 @@ def test_a_full_disk_under_a_session(client: Client, owner: User) -> None:
 
 
 @pytest.mark.parametrize("address", ["/account/login", "/api/v1/jobs", "/recordings/"])
-def test_a_locked_database_is_reported_with_when_to_try_again(
+def test_a_locked_database_gets_503_with_retry_after(
     client: Client, owner: User, address: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     client.raise_request_exception = False
@@ -115,7 +115,7 @@ def test_a_locked_database_is_reported_with_when_to_try_again(
     assert "ERROR" not in {record.levelname for record in caplog.records}
 
 
-def test_an_upload_that_the_disk_has_no_room_for(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upload_without_disk_space_gets_507(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -124,7 +124,7 @@ def test_an_upload_that_the_disk_has_no_room_for(browser: Client, monkeypatch: p
     assert browser.post("/recordings/upload", sent, headers=JSON).status_code == 507
 
 
-def test_what_is_logged_of_them_is_a_line(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_malformed_requests_are_logged_in_one_line(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     answer = client.get("/", headers={"Host": "evil.example"})
     assert answer.status_code == 400
     (record,) = [one for one in caplog.records if one.name == "django.security.DisallowedHost"]
@@ -136,7 +136,7 @@ def test_what_is_logged_of_them_is_a_line(client: Client, caplog: pytest.LogCapt
     assert stderr.filter(caplog.records[-1]) and len(caplog.records[-1].getMessage()) <= 500
 
 
-def test_a_fault_of_harks_own_keeps_its_traceback() -> None:
+def test_an_internal_error_is_logged_with_its_traceback() -> None:
     try:
         raise RuntimeError("a bug")
     except RuntimeError as error:

@@ -143,7 +143,7 @@ def files_of(data: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("started", [postgresql_server, mysql_server])
-def test_from_sqlite_under_use_to_a_server_and_back(
+def test_a_portal_in_use_moves_to_a_server_and_back(
     tmp_path: Path, started: Callable[[], AbstractContextManager[tuple[str, Server]]]
 ) -> None:
     holds_libraries = started is postgresql_server

@@ -21,7 +21,7 @@ from webui.trainer.models import Detector
 pytestmark = pytest.mark.django_db
 
 
-def test_the_bell_counts_what_waits_for_its_reader_alone(owners: Client, owner: User, other: User) -> None:
+def test_the_bell_counts_only_the_users_own_jobs_and_samples(owners: Client, owner: User, other: User) -> None:
     assert 'class="count"' not in owners.get("/").text
     for user, state in ((owner, "queued"), (owner, "done"), (other, "queued")):
         Job.objects.create(user=user, kind="train", lane="training", title="hey compass", state=state)
@@ -33,7 +33,7 @@ def test_the_bell_counts_what_waits_for_its_reader_alone(owners: Client, owner: 
     assert [part.split("<")[0] for part in page.split('class="count">')[1:]] == ["3", "1", "2"]
 
 
-def test_the_bell_counts_what_is_shared_from_the_next_page_on(owners: Client, owner: User, other: User) -> None:
+def test_the_bell_includes_shared_samples_at_once(owners: Client, owner: User, other: User) -> None:
     organization = Organization.objects.create(name="Lighthouse")
     detector = Detector.objects.create(user=other, phrase="hey compass", language="en", organization=organization)
     Sample.objects.create(
@@ -46,7 +46,7 @@ def test_the_bell_counts_what_is_shared_from_the_next_page_on(owners: Client, ow
     assert 'class="count"' not in owners.get("/").text
 
 
-def test_menus_are_those_of_the_reader(owners: Client, others: Client) -> None:
+def test_cached_menus_differ_by_user_and_language(owners: Client, others: Client) -> None:
     """Though they are cached: the same page, one user after the other."""
     for _ in range(2):
         for client, language, users in ((owners, "en", "Users"), (others, "en", ""), (owners, "de", "Benutzer")):
@@ -55,7 +55,7 @@ def test_menus_are_those_of_the_reader(owners: Client, others: Client) -> None:
             assert ("Detectors" in page) == (language == "en")
 
 
-def test_on_every_page_one_thing_of_the_menus_is_lit(owners: Client, owner: User, other: User) -> None:
+def test_every_page_highlights_one_menu_entry(owners: Client, owner: User, other: User) -> None:
     """It is visible while the menus are closed."""
     for name, path in every_page(owner).items():
         header = flat(owners.get(path)).split("</header>")[0]
@@ -73,12 +73,12 @@ def test_a_theme_is_remembered_by_the_browser_and_can_be_reset(owners: Client) -
 
 
 @pytest.mark.parametrize("then", ["https://elsewhere.example/", "//elsewhere.example/", ""])
-def test_a_theme_leads_nowhere_else(owners: Client, then: str) -> None:
+def test_the_theme_form_never_redirects_elsewhere(owners: Client, then: str) -> None:
     assert owners.post("/account/theme", {"theme": "light", "next": then})["Location"] == "/"
 
 
 @pytest.mark.parametrize("theme", ['"><script>', "blue"])
-def test_a_theme_that_is_none_is_the_system_s(owners: Client, theme: str) -> None:
+def test_an_invalid_theme_falls_back_to_the_systems(owners: Client, theme: str) -> None:
     owners.cookies["theme"] = theme
     page = owners.get("/").text
     assert "data-theme" not in page and theme not in page
@@ -100,7 +100,7 @@ SIZE = 3
         (0, "?page=2", [], 1, 1),
     ],
 )
-def test_a_page(
+def test_lists_are_paged(
     rf: RequestFactory,
     owner: User,
     django_assert_num_queries: Any,

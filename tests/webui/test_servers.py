@@ -17,7 +17,7 @@ SECRET = "wX7-nobody-may-read-this"
 Database = Callable[[], AbstractContextManager[str]]
 
 
-def test_a_url_becomes_django_s_settings() -> None:
+def test_a_url_becomes_django_settings() -> None:
     found = servers.database_settings("postgresql://hark:a%20b%2Fc@db.example.org:5433/portal?sslmode=require")
     assert (found["NAME"], found["USER"], found["PASSWORD"]) == ("portal", "hark", "a b/c")
     assert (found["HOST"], found["PORT"]) == ("db.example.org", "5433")
@@ -43,7 +43,7 @@ def test_a_url_becomes_django_s_settings() -> None:
         f"mysql://hark:{SECRET}@db/hark?nosuchoption={SECRET}",
     ],
 )
-def test_a_database_that_cannot_be_is_refused_without_its_password(url: str) -> None:
+def test_an_invalid_database_url_is_rejected_without_its_password(url: str) -> None:
     with pytest.raises(HarkError, match="DATABASE_URL cannot be used") as caught:
         servers.database_settings(url)
     expected = "mysql://NAME" if url.startswith("mysql") else "postgresql://NAME"
@@ -52,7 +52,7 @@ def test_a_database_that_cannot_be_is_refused_without_its_password(url: str) -> 
 
 
 @pytest.mark.parametrize("url", [f"http://:{SECRET}@cache", f":{SECRET}@cache:6379", f"redis://:{SECRET}@cache:port/0"])
-def test_a_redis_that_cannot_be_is_refused_without_its_password(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_redis_url_is_rejected_without_its_password(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", url)
     with pytest.raises(HarkError, match="REDIS_URL cannot be used") as caught:
         servers.uses_redis()
@@ -73,7 +73,7 @@ def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "scheme"), [("DATABASE_URL", "postgresql"), ("DATABASE_URL", "mysql"), ("REDIS_URL", "redis")]
 )
-def test_a_server_that_does_not_answer_is_reported(tmp_path: Path, name: str, scheme: str) -> None:
+def test_an_unreachable_server_is_reported(tmp_path: Path, name: str, scheme: str) -> None:
     said = prepared(tmp_path, **{name: f"{scheme}://hark:{SECRET}@127.0.0.1:{free_port()}/0"})
     assert "does not answer" in said and name in said and SECRET not in said and "Traceback" not in said
 
@@ -120,7 +120,7 @@ DATABASES = pytest.mark.parametrize("database", [postgresql, mysql])
 
 @pytest.mark.topology
 @DATABASES
-def test_a_server_takes_any_text_and_finds_words(tmp_path: Path, database: Database) -> None:
+def test_a_database_server_stores_any_text_and_finds_words(tmp_path: Path, database: Database) -> None:
     with database() as url:
         done = run_python(SAYS, HARK_DATA=str(tmp_path / "data"), DATABASE_URL=url)
     said = SAID if database is postgresql else SAID.replace("'a\\ufffdb' {", "'a\\x00b' {")  # MariaDB takes it as it is
@@ -146,7 +146,7 @@ print("jobs:", Job.objects.count())
 
 @pytest.mark.topology
 @DATABASES
-def test_of_requests_that_come_at_once_one_makes_the_job(tmp_path: Path, database: Database) -> None:
+def test_simultaneous_requests_create_one_job(tmp_path: Path, database: Database) -> None:
     with database() as url:
         done = run_python(AT_ONCE, HARK_DATA=str(tmp_path / "data"), DATABASE_URL=url)
     assert "jobs: 5" in done.stdout, done.stdout + done.stderr
@@ -154,7 +154,7 @@ def test_of_requests_that_come_at_once_one_makes_the_job(tmp_path: Path, databas
 
 @pytest.mark.topology
 @DATABASES
-def test_the_portal_is_prepared_on_both_and_a_wrong_password_is_reported(tmp_path: Path, database: Database) -> None:
+def test_setup_works_on_both_servers_and_reports_a_wrong_password(tmp_path: Path, database: Database) -> None:
     with database() as url, redis_server(tmp_path / "redis") as redis:
         data = tmp_path / "data"
         assert prepared(data, DATABASE_URL=url, REDIS_URL=redis) == "ready\n"
@@ -204,7 +204,7 @@ print(User.objects.count(), Organization.objects.count(), Quota.objects.count())
 
 @pytest.mark.topology
 @DATABASES
-def test_what_must_be_there_once_is_there_once(tmp_path: Path, database: Database) -> None:
+def test_unique_constraints_hold_on_servers(tmp_path: Path, database: Database) -> None:
     with database() as url:
         done = run_python(UNIQUE, HARK_DATA=str(tmp_path / "data"), DATABASE_URL=url)
     names, organizations = [True, False, True, True, False], [True, False, True]

@@ -35,7 +35,7 @@ def test_a_folder_of_another_user_is_not_changed(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe\x00" * 30, b"short", b"a" * 20 + b"\x00" * 40])
-def test_a_damaged_key_is_reported_and_not_used(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_key_is_rejected(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "secret.key"
     path.write_bytes(content)
     with pytest.raises(HarkError, match="secret key is damaged") as caught:
@@ -52,7 +52,7 @@ def test_a_damaged_key_is_reported_before_anything_starts(tmp_path: Path) -> Non
     assert "secret key is damaged" in prepared(tmp_path)
 
 
-def test_a_damaged_database_names_what_can_be_done(tmp_path: Path) -> None:
+def test_a_damaged_database_is_reported_with_advice(tmp_path: Path) -> None:
     (tmp_path / "portal").mkdir()
     (tmp_path / "portal" / "portal.sqlite3").write_bytes(b"no database at all" * 1000)
     said = prepared(tmp_path)
@@ -71,7 +71,7 @@ for scheme in "https", "http":
 
 
 @pytest.mark.parametrize(("https", "said"), [("1", ["max-age=31536000", "None"]), ("", ["None", "None"])])
-def test_behind_tls_browsers_are_asked_to_stay_there(https: str, said: list[str], tmp_path: Path) -> None:
+def test_hsts_is_sent_only_behind_tls(https: str, said: list[str], tmp_path: Path) -> None:
     done = run_python(ASK, DJANGO_SETTINGS_MODULE="webui.settings", HARK_DATA=str(tmp_path), HARK_HTTPS=https)
     assert done.stdout.split() == said
 

@@ -52,13 +52,13 @@ def uploads(client: Client) -> dict[str, Any]:
     }
 
 
-def test_uploads_beyond_the_quota_are_refused_with_a_message(full: Client) -> None:
+def test_uploads_beyond_the_quota_are_rejected(full: Client) -> None:
     answers = uploads(full)
     said = {name: (answer.status_code, answer.json().get("what")) for name, answer in answers.items()}
     assert said == dict.fromkeys(answers, (507, "Your storage quota is used up."))
 
 
-def test_samples_and_live_recordings_beyond_the_quota_are_refused(full: Client, other: User, portal: Path) -> None:
+def test_samples_and_live_recordings_beyond_the_quota_are_rejected(full: Client, other: User, portal: Path) -> None:
     version = make_version(other, portal / "users" / str(other.pk))
     with pytest.raises(HarkError, match="quota is used up"):
         keep_sample(user=other, version=version, verdict="missed", audio=np.zeros(SAMPLE_RATE, np.float32))

@@ -23,7 +23,7 @@ def test_a_failure_in_a_transaction_is_rolled_back(transactional_db: None) -> No
     assert Heartbeat.objects.count() == 1
 
 
-def test_only_a_worker_s_own_job_opens_another_kind_of_transaction() -> None:
+def test_only_these_modules_call_transaction_atomic() -> None:
     opened = {
         str(path.relative_to(REPOSITORY)): path.read_text().count("transaction.atomic(")
         for path in (REPOSITORY / "webui").rglob("*.py")

@@ -62,20 +62,20 @@ def translations(parts: dict[str, str]) -> list[tuple[str, str]]:
     return [(parts["msgid"], parts["msgstr[0]"]), (parts["msgid_plural"], parts["msgstr[1]"])]
 
 
-def test_everything_is_translated() -> None:
+def test_every_message_is_translated() -> None:
     assert len(ENTRIES) > 600
     assert not [parts["msgid"] for comments, parts in ENTRIES if "fuzzy" in comments or "#~" in comments]
     assert not [one for _, parts in ENTRIES for one, other in translations(parts) if not other.strip()]
 
 
-def test_placeholders_and_edges_are_those_of_the_original() -> None:
+def test_translations_keep_placeholders_and_edges() -> None:
     for one, other in (pair for _, parts in ENTRIES for pair in translations(parts)):
         assert Counter(PLACEHOLDER.findall(one)) == Counter(PLACEHOLDER.findall(other)), one
         assert (one[:1].isspace(), one[-1:].isspace()) == (other[:1].isspace(), other[-1:].isspace()), one
         assert one[-1] not in ".:?" or one[-1] == other[-1] or other.endswith("_"), one
 
 
-def test_what_is_compiled_is_what_is_written() -> None:
+def test_the_compiled_catalogue_matches_the_source() -> None:
     """To fix a failure, run manage.py compilemessages."""
     with (LOCALE / "django.mo").open("rb") as file:
         compiled = dict(gettext.GNUTranslations(file)._catalog)
@@ -89,7 +89,7 @@ def test_what_is_compiled_is_what_is_written() -> None:
     assert compiled == written
 
 
-def test_nothing_has_been_added_since() -> None:
+def test_the_catalogue_has_every_message_of_the_code() -> None:
     """To fix a failure, in webui/: manage.py makemessages -l de --no-location, translate, manage.py compilemessages."""
     portal = REPOSITORY / "webui"
     said: dict[str, str] = {}
@@ -103,7 +103,7 @@ def test_nothing_has_been_added_since() -> None:
     assert in_templates | set(said) == set(known)
 
 
-def test_what_lower_layers_say_is_worded() -> None:
+def test_messages_of_lower_layers_are_translatable() -> None:
     assert {type(words) for words in (*(hint.words for hint in takes.HINTS), *takes.PROBLEMS.values())} == {Worded}
     assert set(EFFORTS) == set(translation.EFFORTS)
     # Stages of jobs; those of acoustic/ and of summarizers are seen at a terminal only, importing says names.
@@ -112,7 +112,7 @@ def test_what_lower_layers_say_is_worded() -> None:
     assert [path.stem for path in paths if plain.search(path.read_text(encoding="utf-8"))] == ["training"]
 
 
-def test_advice_is_german_for_german_readers(owners: Client) -> None:
+def test_advice_is_german_for_german_users(owners: Client) -> None:
     def advice(phrase: str) -> str:
         answer = owners.get("/new/advice", {"phrase": phrase}, headers=GERMAN)
         return unescape(flat(answer))
@@ -125,7 +125,7 @@ def test_advice_is_german_for_german_readers(owners: Client) -> None:
     assert "Good length: 3 syllables and 8 sounds, about 0.6 s." in english
 
 
-def test_what_a_job_says_is_german_too(owners: Client, owner: User) -> None:
+def test_messages_of_a_job_are_translated(owners: Client, owner: User) -> None:
     job = claimed(services.submit(user=owner, kind="train", title="hey compass", spec={"phrase": "hey compass"}))
     reporter = Reporter(lambda event: services.record(job, [json.loads(json.dumps(event))]))
     reporter.stage("plan", "Measuring on held-out voices")
@@ -154,7 +154,7 @@ def has_words(text: ast.JoinedStr) -> bool:
     return any(isinstance(part, ast.Constant) and re.search("[a-z]{2}", str(part.value)) for part in text.values)
 
 
-def test_errors_that_the_portal_shows_are_worded() -> None:
+def test_errors_shown_by_the_portal_are_translatable() -> None:
     """A plain sentence in a HarkError stays English."""
     rooms = ("phrase_augmentation", "pipeline/training", "pipeline/recordings", "pipeline/corpora", "webui/jobs")
     paths = [path for room in rooms for path in (REPOSITORY / room).rglob("*.py") if path.stem not in TERMINAL]
@@ -173,7 +173,7 @@ def test_errors_that_the_portal_shows_are_worded() -> None:
     assert not plain
 
 
-def test_an_error_from_below_is_german_too(owners: Client) -> None:
+def test_an_error_of_a_lower_layer_is_translated(owners: Client) -> None:
     def words(answer: Any) -> str:
         return unescape(answer.text)
 
@@ -186,7 +186,7 @@ def test_an_error_from_below_is_german_too(owners: Client) -> None:
     assert answer.status_code == 422 and "no.wav ist kein Audio, das Hark lesen kann." in words(answer)
 
 
-def test_an_error_of_a_job_is_german_too(owners: Client, owner: User) -> None:
+def test_an_error_of_a_job_is_translated(owners: Client, owner: User) -> None:
     job = claimed(services.submit(user=owner, kind="train", title="hey compass", spec={"phrase": "hey compass"}))
     reporter = Reporter(lambda event: services.record(job, [json.loads(json.dumps(event))]))
     reporter.error(
@@ -200,14 +200,14 @@ def test_an_error_of_a_job_is_german_too(owners: Client, owner: User) -> None:
     assert owners.get(f"/jobs/{job.id}/events").json()["job"]["error"]["what"] == "There is no folder 100 %."
 
 
-def test_a_page_is_german_for_german_readers(owners: Client) -> None:
+def test_a_page_is_german_for_german_users(owners: Client) -> None:
     page = owners.get("/", headers=GERMAN).text
     assert '<html lang="de">' in page and "Detektoren" in page and "Abmelden" in page and "Sign out" not in page
     page = owners.get("/").text
     assert '<html lang="en">' in page and "Sign out" in page
 
 
-def test_a_problem_is_german_too(owners: Client, owner: object) -> None:
+def test_an_error_page_is_translated(owners: Client, owner: object) -> None:
     assert "Nicht gefunden." in owners.get("/nothing", headers=GERMAN).text
     error = {"what": "The job was interrupted.", "why": "100 % <b>odd</b>", "what_to_do": ""}
     job = Job.objects.create(user=owner, kind="train", lane="training", title="p", spec={}, state="failed", error=error)
@@ -217,7 +217,7 @@ def test_a_problem_is_german_too(owners: Client, owner: object) -> None:
     assert "Training" in owners.get("/jobs/", headers=GERMAN).text
 
 
-def test_scripts_get_numbers_that_they_can_read(owners: Client) -> None:
+def test_numbers_for_scripts_are_not_localized(owners: Client) -> None:
     page = owners.get("/library/record?phrase=hey+compass", headers=GERMAN).text
     assert f'data-seconds="{takes.TAKE_S}"' in page and "nah, mit normaler Stimme" in page
 
@@ -234,6 +234,6 @@ def test_the_language_can_be_chosen(owners: Client) -> None:
 
 
 @pytest.mark.parametrize("sent", [{"language": "de", "next": "https://evil.example/"}, {"language": "../x"}])
-def test_choosing_a_language_leads_nowhere_else(owners: Client, sent: dict[str, str]) -> None:
+def test_the_language_form_never_redirects_elsewhere(owners: Client, sent: dict[str, str]) -> None:
     answer = owners.post("/account/language", sent)
     assert answer.status_code in (204, 302) and "evil" not in answer.get("Location", "")

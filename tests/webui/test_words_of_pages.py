@@ -56,7 +56,7 @@ def said_to_nobody(page: str) -> list[str]:
 
 
 @pytest.mark.parametrize("language", ["en", "de"])
-def test_pages_say_nothing_of_commands_settings_and_the_server(
+def test_pages_for_users_name_no_commands_settings_or_paths(
     others: Client, owner: User, other: User, portal: Path, language: str
 ) -> None:
     pages = every_page(other)
@@ -71,12 +71,12 @@ def test_pages_say_nothing_of_commands_settings_and_the_server(
     assert not found
 
 
-def test_anonymous_visitors_pages_say_nothing_of_it_either(owner: User, other: User) -> None:
+def test_public_pages_name_no_commands_settings_or_paths(owner: User, other: User) -> None:
     pages = pages_of_strangers(owner, other)
     assert {name: bad for name, page in pages.items() if (bad := said_to_nobody(page.text))} == {}
 
 
-def test_no_sentence_of_the_portal_speaks_of_it_but_to_those_who_run_hark() -> None:
+def test_only_listed_messages_name_commands_or_settings() -> None:
     portal = REPOSITORY / "webui"
     said = {words for path in portal.rglob("*.py") for words in said_in_code(path)}
     said |= {words for path in (portal / "templates").rglob("*.html") for words in said_in_template(path)}
@@ -90,13 +90,13 @@ def test_no_sentence_of_the_portal_speaks_of_it_but_to_those_who_run_hark() -> N
     }
 
 
-def test_what_is_found_there() -> None:
+def test_the_check_finds_commands_settings_and_paths() -> None:
     bad = "Set HARK_X=1, run ./hark doctor --json, see docs/portal.md or /srv/corpora/a and .venv/bin/python"
     assert len(said_to_nobody(f"<p>{bad}</p>")) == 6
     assert not said_to_nobody(f"<pre>{bad}</pre><p>24/7 and/or README.md – pages like /inbox, a--b")
 
 
-def test_an_error_names_the_page_in_place_of_a_command(others: Client, other: User) -> None:
+def test_an_error_links_the_page_instead_of_a_command(others: Client, other: User) -> None:
     error = HarkError(
         "No engine <b> can speak.", "None is ready.", "Enable one (./hark engines enable piper), or wait."
     )

@@ -17,7 +17,7 @@ HARMLESS_FIRST = ("wav", "flac", "ogg", "opus", "mp3", "aiff", "zip", "tar", "ta
 HARMLESS_FIRST += ("bundle (model.onnx)", "bundle (manifest)", "checkpoint (.pt)", "weights (.safetensors)")
 
 
-def test_a_file_is_refused_in_words_or_used_and_nothing_is_left(tmp_path: Path) -> None:
+def test_hostile_files_are_used_or_rejected_and_leave_nothing(tmp_path: Path) -> None:
     figures = hostile.opened(seed=1, files=44, reporter=silent_reporter(), harmful=False)
     kinds = figures["kinds"]
     assert not [defect for one in kinds.values() for defect in one["defects"]], hostile.table(figures)
@@ -74,7 +74,7 @@ def door(monkeypatch: pytest.MonkeyPatch) -> None:
         ("leaves a process", "processes_left"),
     ],
 )
-def test_forbidden_outcomes_are_counted(
+def test_forbidden_outcomes_are_detected(
     door: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, counted: str
 ) -> None:
     monkeypatch.setattr("core.worker_process.crowding", lambda: 1.0)
@@ -88,7 +88,7 @@ def test_forbidden_outcomes_are_counted(
     )
 
 
-def test_growing_memory_is_seen(door: None, tmp_path: Path) -> None:
+def test_growing_memory_is_measured(door: None, tmp_path: Path) -> None:
     count = hostile.Count()
     with hostile._Opener(tmp_path, "any") as opener:
         for _ in range(hostile.WARM_UP + 3):
@@ -96,7 +96,7 @@ def test_growing_memory_is_seen(door: None, tmp_path: Path) -> None:
     assert count.growth_mib is not None and 55 < count.growth_mib < 70
 
 
-def test_the_same_seed_makes_the_same_files(tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_files(tmp_path: Path) -> None:
     def made(folder: str, kind: str, seed: int) -> list[bytes]:
         make: Callable[[Random, int], object] = Source(tmp_path / folder, 0).kinds()[kind]
         return [make(Random(f"{seed} {number}"), number).content for number in range(8)]  # type: ignore[attr-defined]

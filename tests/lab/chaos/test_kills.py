@@ -64,7 +64,7 @@ print(json.dumps({
 """
 
 
-def test_a_training_killed_in_each_stage_is_done_once(tmp_path: Path) -> None:
+def test_a_training_killed_in_each_stage_finishes_once(tmp_path: Path) -> None:
     found = figures_of(IN_EACH_STAGE, tmp_path)
     assert {"synthesize", "features", "bundle"} <= set(found.pop("stages"))  # others may be over too soon
     assert found == {
@@ -74,7 +74,7 @@ def test_a_training_killed_in_each_stage_is_done_once(tmp_path: Path) -> None:
     assert zipfile.ZipFile(bundle).testzip() is None
 
 
-def test_jobs_whose_processes_are_killed_are_done_once(tmp_path: Path) -> None:
+def test_killed_jobs_finish_exactly_once(tmp_path: Path) -> None:
     figures = figures_of(PROGRAM, tmp_path)
     said = kills.table(figures)
     assert sum(figures["kills"].values()) >= 1, said
@@ -83,16 +83,16 @@ def test_jobs_whose_processes_are_killed_are_done_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.topology
-def test_on_postgresql_it_is_done_once_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_training_finishes_once_on_postgresql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data").mkdir()
     with postgresql() as database_url, redis_server(tmp_path / "redis") as redis_url:
         monkeypatch.setenv("DATABASE_URL", database_url)
         monkeypatch.setenv("REDIS_URL", redis_url)
-        test_a_training_killed_in_each_stage_is_done_once(tmp_path / "data")
+        test_a_training_killed_in_each_stage_finishes_once(tmp_path / "data")
 
 
 @pytest.mark.topology
-def test_on_servers_likewise_and_never_on_a_database_in_use(
+def test_killed_jobs_finish_once_on_servers_but_not_on_a_used_database(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgresql_url: str
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", postgresql_url)
@@ -100,7 +100,7 @@ def test_on_servers_likewise_and_never_on_a_database_in_use(
         (tmp_path / name).mkdir()
     with redis_server(tmp_path / "redis") as redis_url:
         monkeypatch.setenv("REDIS_URL", redis_url)
-        test_jobs_whose_processes_are_killed_are_done_once(tmp_path / "data")
+        test_killed_jobs_finish_exactly_once(tmp_path / "data")
         with pytest.raises(AssertionError, match="the database is in use"):
             figures_of(PROGRAM, tmp_path / "other")
 
@@ -134,7 +134,7 @@ def test_lost_and_duplicated_jobs_are_counted(
     assert bool(count["wrong"]) == bool(counted)
 
 
-def test_files_that_nobody_will_look_for_are_counted(owner: User, tmp_path: Path) -> None:
+def test_orphaned_files_are_counted(owner: User, tmp_path: Path) -> None:
     spec = {"archive": "uploads/imports/1/a.zip", "folder": "audio/1"}
     job = Job.objects.create(user=owner, kind="import", lane="audio", title="x", state=Job.State.DONE, spec=spec)
     assert job_makers.left_of(job) == []

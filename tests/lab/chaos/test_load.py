@@ -21,7 +21,7 @@ print(json.dumps(load.loaded(Path(sys.argv[1]), 0.1, 1, silent_reporter())))
 
 
 @pytest.mark.timeout(900)
-def test_a_flood_and_mixed_use(tmp_path: Path) -> None:
+def test_a_burst_of_uploads_and_mixed_use_are_answered(tmp_path: Path) -> None:
     figures = figures_of(PROGRAM, tmp_path, timeout_s=840)
     said = table(figures)
     flood, use = figures["flood"], figures["use"]
@@ -31,7 +31,7 @@ def test_a_flood_and_mixed_use(tmp_path: Path) -> None:
     assert "6 uploads at the same moment" in said
 
 
-def test_a_rate_is_held_where_answers_are_quick_and_nothing_piles_up() -> None:
+def test_a_rate_is_sustained_if_answers_are_fast_and_no_queue_grows() -> None:
     held = Use()
     held.took_s["page"] = [0.1] * 99 + [5.0]
     held.waiting = [20, 3]

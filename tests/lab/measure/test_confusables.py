@@ -54,7 +54,7 @@ def test_distances_are_in_phones() -> None:
     assert phones_apart("sauce", ["source"]) == [0]  # in London
 
 
-def test_confusables_are_real_words_at_every_distance() -> None:
+def test_confusables_cover_every_distance_without_duplicates() -> None:
     texts = near_texts("computer", "en", 0)
     assert texts == near_texts("computer", "en", 0) != near_texts("computer", "en", 1)
     assert len(texts) == len(set(texts)) == confusables.TEXTS

@@ -36,7 +36,7 @@ def words_at(*rows: tuple[str, float, float], confidence: float = 0.8) -> list[A
     return [AlignedUnit("word", word, start, end, confidence) for word, start, end in rows]
 
 
-def test_a_run_has_no_pause_and_lasts_half_a_second_to_two() -> None:
+def test_phrases_have_no_pause_and_last_half_a_second_to_two() -> None:
     words = words_at(("the", 0.0, 0.2), ("river", 0.2, 0.75), ("was", 1.0, 1.3), ("extraordinarily", 1.3, 3.1))
     found = {clip.text: clip for clip in runs(words, "anna", "a.wav")}
     assert set(found) == {"river", "the river", "extraordinarily"}
@@ -63,7 +63,7 @@ def test_a_single_insertion_is_not_considered() -> None:
         assert letter_distances(text, texts).tolist() == [counted(other, text) for other in texts]
 
 
-def test_letters_are_those_of_arpabet() -> None:
+def test_phones_are_written_in_arpabet() -> None:
     assert arpabet(["the river", "bird", "around", "river"]) == ["DHAH RIHVER", "BERD", "AHRAWND", "RIHVER"]
 
 
@@ -75,7 +75,7 @@ def made_clips() -> list[Clip]:
     return [Clip(*row, f"{number}.wav", 0.0, 0.6) for number, row in enumerate([*several, ("alone", "a")])]
 
 
-def test_pairs_keep_the_rules() -> None:
+def test_pairs_follow_the_published_rules() -> None:
     pairs = draw_pairs(made_clips(), 10, seed=1)
     assert pairs == draw_pairs(made_clips(), 10, seed=1) != draw_pairs(made_clips(), 10, seed=2)
     phrases = {pair.phrase for pair in pairs}
@@ -94,7 +94,7 @@ def test_pairs_keep_the_rules() -> None:
             assert nearest.items() >= {("liver", 1), ("giver", 1)}
 
 
-def test_error_rates_of_known_scores() -> None:
+def test_error_rates_match_known_scores() -> None:
     positives, negatives = np.array([1.0, 2, 3, 4]), np.array([-1.0, 0, 0.5, 2.5])
     assert equal_error_rate(positives, negatives) == 0.25 and area_under_curve(positives, negatives) == 14 / 16
     assert equal_error_rate(positives, positives - 10) == 0 and area_under_curve(positives, positives) == 0.5
@@ -117,7 +117,7 @@ def test_any_scorer_can_be_measured(tmp_path: Path) -> None:
     np.testing.assert_allclose(given["level"], [0.9, 4.5, 0.3, 1.5], rtol=1e-3)
 
 
-def test_a_spoken_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_synthesized_corpus_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"the {word} stood beside the old house" for word in ("elephant", "mountain", "fountain", "window")]
     (tmp_path / "audio").mkdir()
     rows = []

@@ -21,12 +21,12 @@ def test_missing_recordings_are_reported(name: str, tmp_path: Path, monkeypatch:
         run_measurement(name, BenchOptions(), silent_reporter())
 
 
-def test_errors_of_boundaries() -> None:
+def test_boundary_errors_have_median_and_bias() -> None:
     figures = mining._errors(np.asarray([(0.02, -0.2), (-0.04, 0.0), (0.02, 0.0)]))
     assert figures["start_median_ms"] == 20 and figures["start_bias_ms"] == 20 and figures["end_beyond_100_ms"] > 0.3
 
 
-def test_a_corner_of_mining(shared_data: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_mining_measurement_runs(shared_data: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = mining.manifest_rows
     replace_in(mining, monkeypatch, HOURS=0.1, ALIGNED_CLIPS=4, TIMED_S=30.0, CHOICES=4)
     replace_in(mining, monkeypatch, manifest_rows=lambda folder: rows(folder)[:60])

@@ -43,7 +43,7 @@ def real_speech(folder: Path) -> Packed:
     return open_pack(folder / "pack")
 
 
-def test_noise_moves_less_of_what_the_trained_backbone_hears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_makes_the_backbone_states_robust_to_noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backbone_in_noise, "VALIDATED", 1)
     loud = replace(NoiseTrainConfig().augmentation, room_share=0.0, noise_share=1.0, snr_db=(0.0, 5.0))
     config = NoiseTrainConfig(steps=60, batch_seconds=24.0, warmup_steps=10, augmentation=loud)
@@ -67,7 +67,7 @@ def test_noise_moves_less_of_what_the_trained_backbone_hears(tmp_path: Path, mon
     assert errors["unexplained/states"] < 0.9 * errors["teacher/unexplained/states"]
 
 
-def test_only_what_has_a_transcript_counts_as_read(tmp_path: Path) -> None:
+def test_only_transcribed_utterances_count_in_the_loss(tmp_path: Path) -> None:
     packed = packed_of(tmp_path, 6)
     batch = BatchSource(packed, packed.where("train"), 8.0, np.random.default_rng(0)).draw()
     logits, lengths = torch.zeros(len(batch.items), 900, 41), torch.from_numpy(batch.lengths)
@@ -77,7 +77,7 @@ def test_only_what_has_a_transcript_counts_as_read(tmp_path: Path) -> None:
     assert read_loss(logits, silent, batch, lengths) == 0.0
 
 
-def test_the_same_sound_has_the_same_steps(tmp_path: Path) -> None:
+def test_the_same_audio_gives_the_same_steps(tmp_path: Path) -> None:
     packed = packed_of(tmp_path, 6)
     teacher, _ = shipped_backbone()
     batch = BatchSource(packed, packed.where("train"), 8.0, np.random.default_rng(0)).draw()
@@ -92,6 +92,6 @@ def test_the_same_sound_has_the_same_steps(tmp_path: Path) -> None:
     assert float(of_states) < 0.3 * float(of_later)
 
 
-def test_without_held_out_people_it_explains_why(tmp_path: Path) -> None:
+def test_training_without_held_out_speakers_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(HarkError, match="too little"):
         train_in_noise(packed_of(tmp_path, 1), NoiseTrainConfig(steps=1), tmp_path, lambda done, total, loss: None)

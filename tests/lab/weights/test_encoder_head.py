@@ -12,7 +12,7 @@ __all__ = ["packed"]
 
 
 @needs_encoder
-def test_phone_outputs_learn_on_an_encoder_that_hears_once(packed: Packed, tmp_path: Path) -> None:
+def test_the_phone_head_trains_on_encoder_outputs_computed_once(packed: Packed, tmp_path: Path) -> None:
     seen: list[tuple[int, int, float]] = []
     quiet = SpeechAugmentation(noise_share=0.0, room_share=0.0)
     config = HeadTrainConfig(steps=400, batch_frames=600, learning_rate=8e-3, augmentation=quiet)

@@ -20,7 +20,7 @@ from tests.support.packed_speech import babble, packed_of
 SHORT = StudentTrainConfig(hours=0.05, steps=120, batch=8, stretch=60)
 
 
-def test_the_network_learns_from_the_backbone_and_uses_speech_once(
+def test_the_student_learns_from_backbone_outputs_computed_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packed = packed_of(tmp_path, 6)
@@ -33,12 +33,12 @@ def test_the_network_learns_from_the_backbone_and_uses_speech_once(
     assert errors["unexplained/phones"] < 0.5 * at_first["unexplained/phones"]
 
 
-def test_without_held_out_speakers_it_explains_why(tmp_path: Path) -> None:
+def test_training_without_held_out_speakers_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(HarkError, match="too little"):
         train_student(packed_of(tmp_path, 1), SHORT, tmp_path / "micro", lambda done, total, loss: None)
 
 
-def test_the_teacher_s_outputs_belong_to_the_end_of_each_step() -> None:
+def test_teacher_outputs_are_aligned_with_the_end_of_each_step() -> None:
     backbone, _ = shipped_backbone()
     audio = torch.from_numpy(babble(np.random.default_rng(1), 3.0))
     later = 12  # steps, which are whole ones of the backbone

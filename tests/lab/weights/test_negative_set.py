@@ -26,7 +26,7 @@ def corpus(folder: Path, speakers: int) -> Path:
     return folder
 
 
-def test_which_speakers_are_used_for_which_part(tmp_path: Path) -> None:
+def test_each_speaker_is_in_one_split(tmp_path: Path) -> None:
     heard, unheard = corpus(tmp_path / "heard", 5), corpus(tmp_path / "unheard", 12)
     found = negative_utterances([heard], [unheard], 6 / 3600, 0)
     assert [u.split for u in found if u.corpus == "heard"] == ["train"] * 3, "two seconds each"
@@ -37,7 +37,7 @@ def test_which_speakers_are_used_for_which_part(tmp_path: Path) -> None:
     assert set.union(*by_speaker.values()) == {"train", "validation", "test"}
 
 
-def test_a_negative_set_is_made_by_one_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_command_builds_a_negative_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     heard, unheard = corpus(tmp_path / "heard", 2), corpus(tmp_path / "unheard", 6)
     negatives = tmp_path / "negatives.zip"
     assert main([str(heard), "--held-out", str(unheard), "--out", str(negatives)]) == 0

@@ -28,9 +28,7 @@ def test_one_command_trains_and_writes_weights(tmp_path: Path) -> None:
     assert result["loss"] > 0.1
 
 
-def test_a_backbone_that_is_trained_further_says_where_it_comes_from(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_fine_tuned_backbone_records_its_origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backbone, first = shipped_backbone()
     asked: list[Any] = []
 
@@ -49,7 +47,7 @@ def test_a_backbone_that_is_trained_further_says_where_it_comes_from(
     assert about["licences"] == first["licences"] and about["version"] == first["version"] + 1
 
 
-def test_the_command_says_what_was_made_or_why_nothing_was(
+def test_the_command_prints_the_result_or_the_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HARK_DATA", str(tmp_path))

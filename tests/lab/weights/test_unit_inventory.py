@@ -45,7 +45,7 @@ def stretch(name: str, labels: str, seed: int = 0) -> Stretch:
     return Stretch(name, noise(end + 0.2, seed), units("word", (labels, 0.2, end)), units("phone", *phones))
 
 
-def test_recordings_are_cut_at_their_pauses_and_times_move_along() -> None:
+def test_recordings_are_cut_at_pauses_and_alignments_are_shifted() -> None:
     words = units("word", ("see", 0.5, 1.0), ("me", 1.05, 1.6), ("now", 2.6, 3.5), ("oh", 5.0, 5.1))
     phones = units("phone", ("s", 0.5, 0.7), ("i", 0.7, 1.0), ("m", 1.05, 1.2), ("i", 1.2, 1.6), ("n", 2.6, 3.0),
                    ("aʊ", 3.0, 3.5), ("oʊ", 5.0, 5.1))  # fmt: skip
@@ -58,7 +58,7 @@ def test_recordings_are_cut_at_their_pauses_and_times_move_along() -> None:
     assert np.array_equal(first.audio, audio[start : start + len(first.audio)])
 
 
-def test_stretches_with_pairs_that_are_not_there_yet_come_first() -> None:
+def test_segments_with_missing_phone_pairs_are_chosen_first() -> None:
     parts = [stretch("same", "nana"), stretch("again", "nana"), stretch("other", "siti")]
     weights: Counter[tuple[str, str]] = Counter({pair: 1 for part in parts for pair in part.pairs})
     chosen = chosen_stretches(Speaker("x", "c", "CC0-1.0", tuple(parts)), weights, seconds=1.7)
@@ -67,7 +67,7 @@ def test_stretches_with_pairs_that_are_not_there_yet_come_first() -> None:
     assert vocabulary["ð", "ə"] > 0 and vocabulary["", "s"] > vocabulary["", "ʒ"]
 
 
-def test_an_inventory_is_read_back_with_its_speakers_and_times(
+def test_an_inventory_round_trips_with_speakers_and_times(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aligner: Aligner
 ) -> None:
     people = [
@@ -108,7 +108,7 @@ def test_the_shipped_inventory_is_small_balanced_and_free() -> None:
     assert not {"bdl", "slt", "arctic-bdl", "arctic-slt"} & {row["speaker"] for row in rows}  # flite has them too
 
 
-def test_a_text_is_found_where_it_was_spoken_and_no_other(aligner: Aligner) -> None:
+def test_only_the_spoken_text_is_intelligible(aligner: Aligner) -> None:
     audio = np.pad(say("turn on the kitchen light"), 3200)
     said = intelligible(audio, "Turn on the kitchen light!", "en", aligner)
     assert said > 0.4 and said > 3 * intelligible(audio, "call my brother tomorrow", "en", aligner)
@@ -116,7 +116,7 @@ def test_a_text_is_found_where_it_was_spoken_and_no_other(aligner: Aligner) -> N
     assert 0 < intelligible(audio, "turn on the kitchen light " * 4, "en", aligner) < said  # as long as you like
 
 
-def test_the_librarys_people_are_aligned_as_far_as_is_needed(
+def test_speakers_of_the_library_are_aligned_as_far_as_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aligner: Aligner
 ) -> None:
     replace_in(alignment, monkeypatch, LEAST_SPEECH_S=3.0, MOST_SPEECH_S=3.0)

@@ -39,7 +39,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Packed:
 
 
 @needs_encoder
-def test_a_tiny_training_learns_and_hears_but_once(
+def test_a_tiny_training_computes_encoder_outputs_once(
     packed: Packed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verifier_training, "is_judge", lambda speaker: speaker == "weighs")
@@ -82,14 +82,16 @@ def test_drawn_items_are_labelled_as_spoken_or_not(packed: Packed, tmp_path: Pat
     assert batch.best(scores).tolist() == [int(np.flatnonzero(batch.owner == n)[-1]) for n in range(7)]
 
 
-def test_near_words_sound_similar_but_not_the_same() -> None:
+def test_near_words_are_similar_but_not_homophones() -> None:
     near = near_words("computer")
     assert "commuter" in near and "computer" not in near
     assert near_words("") == [] and ways_of("") == ()
 
 
 @needs_encoder
-def test_too_few_speakers_are_named(packed: Packed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_with_too_few_speakers_is_rejected(
+    packed: Packed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(verifier_training, "is_judge", lambda speaker: False)
     with pytest.raises(HarkError) as caught:
         train_verifier(packed, CONFIG, tmp_path, lambda *state: None)

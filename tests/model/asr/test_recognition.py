@@ -25,7 +25,7 @@ def decoder() -> WordDecoder:
     return WordDecoder([("ab", [A, B]), ("abc", [A, B, C]), ("c", [C])], model(words))
 
 
-def test_the_vocabulary_makes_words(decoder: WordDecoder) -> None:
+def test_decoding_uses_words_of_the_vocabulary(decoder: WordDecoder) -> None:
     assert decoder.words(emission([0, A, A, 0, B, 0, 0])) == ["ab"]
     assert decoder.words(emission([0, A, B, 0, C, 0, C, 0], sure=0.97)) in (["ab", "c", "c"], ["abc", "c"])
     assert decoder.words(emission([0, 0, 0, 0])) == []
@@ -35,14 +35,14 @@ def test_a_misrecognized_phone_is_corrected(decoder: WordDecoder) -> None:
     assert decoder.words(emission([0, A, 0, 4, 0, C, 0])) in (["abc"], ["ab", "c"])
 
 
-def test_how_often_words_occur_decides_between_homophones() -> None:
+def test_word_frequency_decides_between_homophones() -> None:
     sounds = [("rare", [A, B]), ("common", [A, B])]
     heard = emission([0, A, B, 0])
     assert WordDecoder(sounds, model({"rare": 0.01, "common": 0.99})).words(heard) == ["common"]
     assert WordDecoder(sounds, model({"rare": 0.99, "common": 0.01})).words(heard) == ["rare"]
 
 
-def test_pairs_of_words_decide_too() -> None:
+def test_bigrams_decide_between_homophones() -> None:
     sounds = [("see", [A]), ("sea", [A]), ("the", [B])]
     words = {"see": 0.4, "sea": 0.2, "the": 0.4}
     heard = emission([0, B, 0, A, 0])
@@ -50,7 +50,7 @@ def test_pairs_of_words_decide_too() -> None:
     assert WordDecoder(sounds, model(words, ["the sea"] * 50)).words(heard) == ["the", "sea"]
 
 
-def test_probabilities_of_words_add_up() -> None:
+def test_word_probabilities_sum_to_one() -> None:
     found = word_model({"a": 0.6, "b": 0.4}, ["a b", "a b", "b b"])
     assert sum(math.exp(found.after(("a",), word)) for word in ("a", "b")) == pytest.approx(1, abs=1e-6)
     assert sum(math.exp(found.unigram[word]) for word in ("a", "b")) == pytest.approx(1, abs=1e-6)
@@ -63,7 +63,7 @@ def test_a_wider_beam_finds_nothing_less_probable(decoder: WordDecoder) -> None:
     assert decoder.words(log_p, DecodingConfig(beam=1000, beam_nats=1000)) == decoder.words(log_p)
 
 
-def test_trigrams_of_english() -> None:
+def test_english_trigrams_rank_likely_words_first() -> None:
     pytest.importorskip("pocketsphinx", reason="brings the word trigrams")
     trigrams = TrigramModel(word_model({"york": 0.5, "flibber": 0.5}, []))
     assert trigrams.after(("new",), "york") > trigrams.after(("new",), "you") > trigrams.after((), "flibber") - 20

@@ -27,14 +27,14 @@ from tests.support.packed_speech import packed
 __all__ = ["packed"]  # fixtures
 
 
-def test_a_pack_gives_the_audio_back(packed: Packed) -> None:
+def test_a_pack_returns_its_audio(packed: Packed) -> None:
     assert len(packed.where("train", transcribed=True)) == 52 and len(packed.where("validation")) == 8
     audio = packed.audio(0)
     assert audio.dtype == np.float32 and 0.29 < np.abs(audio).max() < 0.31
     assert len(packed.noise) == 8000 and len(packed.rooms) == 1
 
 
-def test_batches_join_short_utterances_and_say_what_they_hold(packed: Packed) -> None:
+def test_batches_join_short_utterances_and_list_their_items(packed: Packed) -> None:
     source = BatchSource(packed, packed.where("train"), 20.0, np.random.default_rng(1))
     for _ in range(5):
         batch = source.draw()
@@ -45,7 +45,7 @@ def test_batches_join_short_utterances_and_say_what_they_hold(packed: Packed) ->
 
 
 @pytest.mark.parametrize("most", [1, 2, 7])
-def test_a_batch_holds_as_many_utterances_as_were_asked_for(packed: Packed, most: int) -> None:
+def test_a_batch_holds_at_most_the_requested_utterances(packed: Packed, most: int) -> None:
     source = BatchSource(packed, packed.where("train"), np.inf, np.random.default_rng(1), most=most)
     held = [sum(map(len, source.draw().items)) for _ in range(30)]
     assert max(held) == most and np.mean(held) > 0.6 * most
@@ -66,7 +66,7 @@ class Curves:
         self.drawn.append(("closed", 0.0, 0))
 
 
-def test_a_tiny_training_tells_its_losses_and_errors_from_the_first_step(
+def test_a_tiny_training_reports_losses_and_errors_from_the_first_step(
     packed: Packed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = ModuleType("torch.utils.tensorboard")
@@ -100,7 +100,7 @@ def test_augmentation_keeps_shape_and_lengths_and_is_finite(packed: Packed) -> N
     assert torch.isfinite(features).all()
 
 
-def test_log_mel_on_the_device_is_the_one_definition(packed: Packed) -> None:
+def test_log_mel_on_the_device_matches_the_reference(packed: Packed) -> None:
     augmenter = BatchAugmenter(SpeechAugmentation(), packed.noise, packed.rooms, "cpu")
     audio = packed.audio(3)
     there = augmenter.log_mel(torch.from_numpy(audio)[None])[0].numpy()
@@ -149,7 +149,7 @@ def test_it_learns_tones_and_continues_after_a_stop(packed: Packed, tmp_path: Pa
     assert load_weights(tmp_path / BEST)[0].config == again.config
 
 
-def test_other_speech_restarts_the_run_and_without_people_the_last_weights_win(packed: Packed, tmp_path: Path) -> None:
+def test_other_speech_restarts_and_without_validation_the_last_win(packed: Packed, tmp_path: Path) -> None:
     nobody = replace(packed, utterances=[replace(u, split="train") for u in packed.utterances], digest="another")
     config = AcousticTrainConfig(steps=8, batch_seconds=4, easy_steps=8, easy_seconds=4, evaluations=4)
     seen: list[int] = []
@@ -167,7 +167,7 @@ def test_other_speech_restarts_the_run_and_without_people_the_last_weights_win(p
     assert seen == [3, 5, 7, 8], "and with other speech from none"
 
 
-def test_symbols_there_and_back() -> None:
+def test_phones_and_characters_round_trip() -> None:
     phones = ("k", "ə", "m", "p", "j", "u", "ɾ", "ə", "ɹ")
     assert phones_of(phone_indices(phones)) == phones
     assert phone_indices(("ʔ", "ɐ")) == [phone_index("ə")]
@@ -175,7 +175,7 @@ def test_symbols_there_and_back() -> None:
     assert text_of(character_indices("it's a test")) == "it's a test"
 
 
-def test_decoding() -> None:
+def test_greedy_decoding_collapses_repeats_and_blanks() -> None:
     def frames(*symbols: int) -> np.ndarray:
         p = np.full((len(symbols), 4), 0.02)
         p[np.arange(len(symbols)), list(symbols)] = 0.94
@@ -187,7 +187,7 @@ def test_decoding() -> None:
 
 
 @pytest.mark.parametrize("a, b, distance", [("", "", 0), ("abc", "", 3), ("", "ab", 2), ("kitten", "sitting", 3)])
-def test_edit_distance(a: str, b: str, distance: int) -> None:
+def test_edit_distance_is_symmetric(a: str, b: str, distance: int) -> None:
     assert edit_distance(a, b) == distance == edit_distance(b, a)
 
 

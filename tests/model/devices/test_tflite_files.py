@@ -76,7 +76,7 @@ def micro_file(folder: Path, network: QuantizedMicroNetwork) -> Path:
     return folder / "sweep.json"
 
 
-def test_a_device_hears_what_the_micro_network_hears(tmp_path: Path, micro: QuantizedMicroNetwork) -> None:
+def test_the_device_runtime_gives_the_micro_networks_scores(tmp_path: Path, micro: QuantizedMicroNetwork) -> None:
     runtime = pytest.importorskip("pymicro_wakeword")
     manifest = micro_file(tmp_path, micro)
     frames = torch.cat([sweeps(1)[0][0] for _ in range(4)])
@@ -92,7 +92,7 @@ def test_a_device_hears_what_the_micro_network_hears(tmp_path: Path, micro: Quan
         assert np.abs(got - expected).max() <= level + 1 and np.abs(got - expected).mean() < 0.5
 
 
-def test_in_a_stream_the_micro_network_hears_as_in_one_piece(micro: QuantizedMicroNetwork) -> None:
+def test_the_micro_network_scores_streams_like_whole_recordings(micro: QuantizedMicroNetwork) -> None:
     frames = sweeps(2)[0]
     with torch.no_grad():
         rounded = torch.round(torch.sigmoid(micro(frames)) * 256)
@@ -101,7 +101,7 @@ def test_in_a_stream_the_micro_network_hears_as_in_one_piece(micro: QuantizedMic
     assert torch.equal(file_scores(micro, frames[:, :90]), exact[:, :30]), "the future changes nothing"
 
 
-def test_a_micro_file_keeps_the_contract(micro: QuantizedMicroNetwork) -> None:
+def test_a_micro_file_follows_the_device_contract(micro: QuantizedMicroNetwork) -> None:
     content = micro.tflite()
     model = tflite.Model.GetRootAs(content, 0)
     codes = [model.OperatorCodes(i).BuiltinCode() for i in range(model.OperatorCodesLength())]
@@ -122,7 +122,7 @@ def test_a_micro_file_keeps_the_contract(micro: QuantizedMicroNetwork) -> None:
             assert place % 16 == 0, "a device reads constants where they lie"
 
 
-def test_openwakeword_hears_what_the_head_hears(tmp_path: Path) -> None:
+def test_openwakeword_gives_the_heads_scores(tmp_path: Path) -> None:
     runtime = pytest.importorskip("pyopen_wakeword")
     torch.manual_seed(1)
     head = OpenWakeWordDetector().eval()

@@ -30,7 +30,7 @@ def test_a_corpus_becomes_utterances_split_by_speaker(tmp_path: Path) -> None:
     assert utterances[0].phones[0] == "h" or utterances[0].phones[0] == "ɡ"
 
 
-def test_texts_to_be_spoken_are_seeded_and_varied() -> None:
+def test_synthetic_texts_are_seeded_and_varied() -> None:
     texts = spoken_texts(["this is what a person said"], 40, seed=1)
     assert texts == spoken_texts(["this is what a person said"], 40, seed=1)
     assert "this is what a person said" in texts and len(set(texts)) > 15
@@ -65,9 +65,7 @@ def test_a_tiny_subset_trains_and_is_measured(
     assert warned == measured, "none of these speakers is one that is kept out"
 
 
-def test_a_corpus_that_disappears_while_it_is_packed_is_not_taken_for_all_of_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_corpus_that_disappears_during_packing_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = corpus(tmp_path)
 
     def made_noises(seed: int) -> list[np.ndarray]:
@@ -81,12 +79,12 @@ def test_a_corpus_that_disappears_while_it_is_packed_is_not_taken_for_all_of_it(
     assert not (tmp_path / "asr" / "speech" / "made_from.json").exists()
 
 
-def test_without_transcripts_it_explains_why(tmp_path: Path) -> None:
+def test_training_without_transcripts_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(HarkError, match="nothing to learn from"):
         train_acoustic_model(AcousticRun((corpus(tmp_path, False),), synthetic=0), tmp_path / "asr", silent_reporter())
 
 
-def test_the_shipped_weights_load_and_say_where_they_come_from() -> None:
+def test_the_shipped_weights_load_and_name_their_corpora() -> None:
     for model, about in (shipped_backbone(), shipped_micro_network(), shipped_recognizer()):
         assert not model.training and set(about["licences"]) == set(about["training_corpora"])
         assert "librispeech-dev-clean" not in about["training_corpora"], "kept for the evaluation set"
@@ -94,19 +92,19 @@ def test_the_shipped_weights_load_and_say_where_they_come_from() -> None:
     assert sum(p.numel() for p in backbone.parameters()) <= 600_000
 
 
-def test_a_folder_of_noise_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_noise_folder_is_rejected(tmp_path: Path) -> None:
     run = AcousticRun((corpus(tmp_path),), synthetic=0, noise=str(tmp_path / "none"))
     with pytest.raises(HarkError, match="noise cannot be read"):
         train_acoustic_model(run, tmp_path / "out", silent_reporter())
 
 
-def test_damaged_weights_are_refused(tmp_path: Path) -> None:
+def test_damaged_weights_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "w.safetensors").write_bytes(b"nothing")
     with pytest.raises(HarkError, match="cannot be loaded"):
         load_weights(tmp_path / "w.safetensors")
 
 
-def test_the_negative_set_gives_as_much_as_is_asked_for() -> None:
+def test_the_negative_set_returns_the_requested_hours() -> None:
     assert about_negatives(NEGATIVE_SET)["hours"]["train"] > 10
     pieces = list(negative_pieces(NEGATIVE_SET, 0.05, seed=3))
     hours: dict[str, float] = {}
@@ -118,7 +116,7 @@ def test_the_negative_set_gives_as_much_as_is_asked_for() -> None:
     assert all(np.array_equal(a.frames, b.frames) and a.row == b.row for a, b in zip(pieces, again, strict=True))
 
 
-def test_a_whole_negative_set_gives_thresholds_but_for_its_test() -> None:
+def test_all_of_the_negative_set_except_its_test_sets_thresholds() -> None:
     in_all = about_negatives(NEGATIVE_SET)["hours"]
     for wanted, given in ((2.0, 2.0), (np.inf, in_all["train"] + in_all["validation"])):
         hours = dict.fromkeys(("validation", "test"), 0.0)
@@ -128,13 +126,13 @@ def test_a_whole_negative_set_gives_thresholds_but_for_its_test() -> None:
         assert hours["test"] == pytest.approx(in_all["test"], abs=0.01)
 
 
-def test_a_damaged_negative_set_is_refused(tmp_path: Path) -> None:
+def test_a_damaged_negative_set_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "negatives.zip").write_bytes(b"nothing")
     with pytest.raises(HarkError, match="cannot be read"):
         next(negative_pieces(tmp_path / "negatives.zip", 1.0, 0))
 
 
-def test_clips_that_an_engine_could_not_speak_are_left_out_and_reported(tmp_path: Path) -> None:
+def test_clips_that_an_engine_fails_to_speak_are_reported(tmp_path: Path) -> None:
     asked = itertools.count(1)
 
     class Refusing(Fake):

@@ -43,7 +43,7 @@ def add(library: Library, text: str, audio: np.ndarray, **more: Any) -> Clip:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_boundaries_of_words_are_where_they_were_spoken(aligner: Aligner, log_p: np.ndarray, method: str) -> None:
+def test_word_boundaries_match_the_spoken_times(aligner: Aligner, log_p: np.ndarray, method: str) -> None:
     if method == "ctc-segmentation":
         pytest.importorskip("ctc_segmentation")
     found = align(log_p, " ".join(WORDS), aligner, method=method)
@@ -58,7 +58,7 @@ def test_boundaries_of_words_are_where_they_were_spoken(aligner: Aligner, log_p:
     assert starts == sorted(starts) and all(unit.start_s < unit.end_s for unit in found.words)
 
 
-def test_phones_lie_inside_of_their_words(aligner: Aligner, log_p: np.ndarray) -> None:
+def test_phones_lie_within_their_words(aligner: Aligner, log_p: np.ndarray) -> None:
     found = align(log_p, " ".join(WORDS), aligner)
     of_words = aligner.tokens(WORDS, "en")
     assert [unit.label for unit in found.phones] == [aligner.vocabulary[i] for word in of_words for i in word]
@@ -70,7 +70,7 @@ def test_phones_lie_inside_of_their_words(aligner: Aligner, log_p: np.ndarray) -
         assert all(a.end_s == b.start_s for a, b in pairwise(phones))
 
 
-def test_a_long_recording_is_aligned_piece_by_piece(aligner: Aligner, log_p: np.ndarray) -> None:
+def test_a_long_recording_is_aligned_in_chunks(aligner: Aligner, log_p: np.ndarray) -> None:
     times, frames = joined(WORDS)[1], len(log_p)
     copies = 3000 // frames * 3  # three pieces
     found = align(np.tile(log_p, (copies, 1)), " ".join(WORDS * copies), aligner)
@@ -82,7 +82,7 @@ def test_a_long_recording_is_aligned_piece_by_piece(aligner: Aligner, log_p: np.
     assert np.median(np.abs(errors)) < 0.04 and np.mean(np.abs(errors) > 0.2) < 0.02
 
 
-def test_silence_in_a_long_recording_takes_no_words(aligner: Aligner) -> None:
+def test_no_word_is_aligned_to_silence_in_a_long_recording(aligner: Aligner) -> None:
     audio, times = joined(WORDS)
     silence = np.zeros(100 * 16_000, np.float32)
     log_p = aligner.log_probabilities(np.concatenate([silence, audio, silence]))
@@ -91,7 +91,7 @@ def test_silence_in_a_long_recording_takes_no_words(aligner: Aligner) -> None:
     assert np.median(np.abs(errors)) < 0.04
 
 
-def test_words_that_are_not_spoken_are_not_aligned(aligner: Aligner, log_p: np.ndarray) -> None:
+def test_absent_words_are_not_aligned(aligner: Aligner, log_p: np.ndarray) -> None:
     silence = aligner.log_probabilities(np.zeros(16_000 * 4, np.float32))
     hiss = aligner.log_probabilities(noise(4.0))
     time = np.arange(64_000) / 16_000
@@ -114,7 +114,7 @@ def test_words_that_are_not_spoken_are_not_aligned(aligner: Aligner, log_p: np.n
         assert caught.value.what and caught.value.why and caught.value.what_to_do
 
 
-def test_without_ctc_segmentation_the_other_method_serves(aligner: Aligner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ctc_segmentation_viterbi_is_used(aligner: Aligner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ctc_segmentation", None)  # as where it is not installed
     log_p = aligner.log_probabilities(np.pad(say("hey compass"), 4000))
     assert align(log_p, "hey compass", aligner).confidence > 0.3
@@ -150,7 +150,7 @@ def test_clips_are_processed_and_aligned_once(
     assert again.aligned == {good.id} and heard == [3], "emissions are kept, of what failed too"
 
 
-def test_which_recordings_mining_would_process(
+def test_unaligned_lists_only_clips_that_mining_would_process(
     library: Library, aligner: Aligner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipeline.corpora.alignment.LOOKED_UP", 2)
@@ -161,7 +161,7 @@ def test_which_recordings_mining_would_process(
     assert unaligned(library, aligner) == [second.id]
 
 
-def test_a_broken_or_foreign_emission_is_made_again(library: Library, aligner: Aligner, log_p: np.ndarray) -> None:
+def test_a_damaged_or_foreign_emission_is_recomputed(library: Library, aligner: Aligner, log_p: np.ndarray) -> None:
     clip = add(library, " ".join(WORDS), joined(WORDS)[0])
     library.add_emissions("another", [(clip.id, pack(log_p))])
     assert stored_emission(library, clip, aligner) is None
@@ -178,13 +178,13 @@ def test_a_broken_or_foreign_emission_is_made_again(library: Library, aligner: A
     assert stored_emission(library, clip, aligner) is not None
 
 
-def test_confidence_of_words_together(aligner: Aligner, log_p: np.ndarray) -> None:
+def test_joint_confidence_lies_between_that_of_the_words(aligner: Aligner, log_p: np.ndarray) -> None:
     words = align(log_p, " ".join(WORDS), aligner).words
     joint = joint_confidence(words[:3], [3, 4, 2])
     assert min(w.confidence for w in words[:3]) <= joint <= max(w.confidence for w in words[:3])
 
 
-def test_boundaries_of_real_speech(shared_data: Path, aligner: Aligner) -> None:
+def test_word_boundaries_of_real_speech_are_accurate(shared_data: Path, aligner: Aligner) -> None:
     folder = shared_data / "speech" / "librispeech-aligned"
     rows = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()][::8]
     errors = []

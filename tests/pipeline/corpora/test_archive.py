@@ -50,16 +50,16 @@ def refused(archive: Path, tmp_path: Path) -> HarkError:
         "n" * 300 + ".wav",
     ],
 )
-def test_a_name_that_leads_elsewhere(tmp_path: Path, kind: str, name: str) -> None:
+def test_paths_that_leave_the_folder_are_rejected(tmp_path: Path, kind: str, name: str) -> None:
     refused(PACKERS[kind](tmp_path / "a", {name: b"x"}), tmp_path)
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
-def test_links_and_special_files_of_a_tar(tmp_path: Path, kind: bytes) -> None:
+def test_links_and_special_files_in_a_tar_are_rejected(tmp_path: Path, kind: bytes) -> None:
     assert "link or a special file" in refused(tar_with(kind, tmp_path / "a.tar"), tmp_path).why
 
 
-def test_a_link_in_a_zip(tmp_path: Path) -> None:
+def test_a_link_in_a_zip_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w") as archive:
         link = zipfile.ZipInfo("corpus")
@@ -77,14 +77,14 @@ def test_a_link_in_a_zip(tmp_path: Path) -> None:
     ids=["bytes", "files"],
 )
 @pytest.mark.parametrize("kind", PACKERS)
-def test_more_than_there_may_be(
+def test_archives_beyond_a_limit_are_rejected(
     tmp_path: Path, kind: str, limit: str, most: int, files: dict[str, bytes], why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(f"pipeline.corpora.archive.{limit}", most)
     assert why in refused(PACKERS[kind](tmp_path / "a", files), tmp_path).why
 
 
-def test_a_zip_that_says_less_than_it_holds(tmp_path: Path) -> None:
+def test_a_zip_that_understates_its_size_is_rejected(tmp_path: Path) -> None:
     archive = as_zip(tmp_path / "a", {"zeros.wav": bytes(3_000_000)})
     content = archive.read_bytes()
     archive.write_bytes(content.replace(struct.pack("<I", 3_000_000), struct.pack("<I", 10)))
@@ -93,7 +93,7 @@ def test_a_zip_that_says_less_than_it_holds(tmp_path: Path) -> None:
     assert sum(path.stat().st_size for path in (tmp_path / "out").rglob("*")) < 100
 
 
-def test_a_description_that_would_fill_the_memory(tmp_path: Path) -> None:
+def test_an_oversized_pax_header_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "a.tar.gz"
     with tarfile.open(path, "w:gz") as archive:
         member = tarfile.TarInfo("pax")
@@ -103,7 +103,7 @@ def test_a_description_that_would_fill_the_memory(tmp_path: Path) -> None:
     assert "too large" in refused(path, tmp_path).why
 
 
-def test_a_table_of_contents_that_would_fill_the_memory(tmp_path: Path) -> None:
+def test_an_oversized_central_directory_is_rejected(tmp_path: Path) -> None:
     archive = as_zip(tmp_path / "a", FILES)
     content = bytearray(archive.read_bytes())
     at = content.rindex(b"PK\x05\x06")
@@ -112,13 +112,13 @@ def test_a_table_of_contents_that_would_fill_the_memory(tmp_path: Path) -> None:
     assert "more than" in refused(archive, tmp_path).why
 
 
-def test_names_that_are_one_on_other_disks_and_files_that_are_folders(tmp_path: Path) -> None:
+def test_names_that_collide_are_rejected(tmp_path: Path) -> None:
     assert "twice" in refused(as_zip(tmp_path / "a", {"A.wav": b"x", "a.wav": b"y"}), tmp_path).why
     assert "folder" in refused(as_tar("w")(tmp_path / "b", {"x": b"1", "x/y": b"2"}), tmp_path).why
 
 
 @pytest.mark.parametrize("kind", PACKERS)
-def test_damaged_archives_are_refused_with_a_message(tmp_path: Path, kind: str) -> None:
+def test_damaged_archives_are_rejected_with_a_message(tmp_path: Path, kind: str) -> None:
     whole = PACKERS[kind](tmp_path / "whole", FILES | {"noise": random.Random(0).randbytes(50_000)}).read_bytes()
     draw = random.Random(1)
     for number in range(60):
@@ -133,7 +133,7 @@ def test_damaged_archives_are_refused_with_a_message(tmp_path: Path, kind: str) 
             pass  # any other exception fails the test
 
 
-def test_a_file_that_is_not_an_archive(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_archive_is_rejected(tmp_path: Path) -> None:
     for number, content in enumerate((b"", b"hello", b"PK", b"\x1f\x8b", b"BZh9")):
         path = tmp_path / str(number)
         path.write_bytes(content)

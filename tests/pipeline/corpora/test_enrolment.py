@@ -56,7 +56,7 @@ def keep_one(library: Library, take: Take, phrase: str = "hey compass", **more: 
     return clip_id
 
 
-def test_a_good_take_is_cut_to_its_speech() -> None:
+def test_a_good_take_is_trimmed_to_its_speech() -> None:
     take = examine(speechlike(0.8), "close")
     assert take.problems == () and take.usable and take.hint == "close"
     assert take.seconds == pytest.approx(0.8 + 2 * enrolment.MARGIN_S, abs=0.06)
@@ -81,13 +81,13 @@ def test_faults_of_a_take_are_reported(audio: np.ndarray, problem: str) -> None:
     assert all(words.endswith((".", "?")) for words in take.words)
 
 
-def test_the_hints_vary() -> None:
+def test_consecutive_hints_differ() -> None:
     asked = hints(25)
     assert len(asked) == 25 and all(a != b for a, b in pairwise(asked))
     assert set(asked) == set(HINTS) and not asked[0].away
 
 
-def test_a_take_is_stored_once_with_all_its_facts(library: Library) -> None:
+def test_a_take_is_stored_once_with_its_metadata(library: Library) -> None:
     take = examine(speechlike(), "two metres away", "0b6f3f6e-0000-4000-8000-000000000001")
     first = keep_one(library, take, "Hey, Compass!")
     assert keep_one(library, take) == first
@@ -98,12 +98,12 @@ def test_a_take_is_stored_once_with_all_its_facts(library: Library) -> None:
     assert clip.settings == {"recorded": True, "role": "test", "hint": "two metres away"}
 
 
-def test_the_same_recording_without_an_id_is_one_take(library: Library) -> None:
+def test_identical_recordings_without_an_id_are_one_take(library: Library) -> None:
     assert keep_one(library, examine(speechlike())) == keep_one(library, examine(speechlike()))
     assert keep_one(library, examine(speechlike(seed=1))) != keep_one(library, examine(speechlike()))
 
 
-def test_an_invalid_take_is_refused(library: Library) -> None:
+def test_an_invalid_take_is_rejected(library: Library) -> None:
     with pytest.raises(HarkError):
         keep_one(library, examine(np.zeros(16000, np.float32)))
     with pytest.raises(HarkError):
@@ -111,7 +111,7 @@ def test_an_invalid_take_is_refused(library: Library) -> None:
     assert library.stats().clips == 0
 
 
-def test_takes_of_a_phrase_in_use(library: Library) -> None:
+def test_takes_are_listed_by_phrase_without_rejected_ones(library: Library) -> None:
     one = keep_one(library, examine(speechlike(seed=1)))
     two = keep_one(library, examine(speechlike(seed=2)))
     three = keep_one(library, examine(speechlike(seed=3)), "hey campus")
@@ -123,7 +123,7 @@ def test_takes_of_a_phrase_in_use(library: Library) -> None:
     assert [clip.settings["role"] for clip in library.clips([one, two, three])] == [TRAIN, TEST, TEST]
 
 
-def test_a_folder_of_recordings(tmp_path: Path) -> None:
+def test_a_folder_of_recordings_becomes_takes(tmp_path: Path) -> None:
     for number in range(3):
         write_audio(tmp_path / f"{number}.wav", speechlike(seed=number))
     (tmp_path / "notes.txt").write_text("nothing")
@@ -137,7 +137,7 @@ def test_a_folder_of_recordings(tmp_path: Path) -> None:
             takes_in(folder)
 
 
-def test_takes_are_tried_with_a_detector(tmp_path: Path) -> None:
+def test_a_detector_is_tried_on_takes(tmp_path: Path) -> None:
     from pipeline.serving.detection import open_detector
     from tests.support.untrained_bundle import keyword_hmm_bundle, spoken
 
@@ -178,13 +178,13 @@ def test_takes_are_in_the_split_of_their_role_and_count_among_people(
     assert set(mine["bucket"]) == {"positive"} and set(mine["engine"]) == {"corpus"}, "what a report calls people"
 
 
-def test_takes_are_not_crowded_out_by_a_library_that_has_grown(library: Library, run: Callable[[], Any]) -> None:
+def test_takes_are_used_however_large_the_library_grows(library: Library, run: Callable[[], Any]) -> None:
     kept = kept_by_all(library, TEST)
     library.add_clips(new_clip("hey compass", f"alpha-{n % 12}", "alpha", 0.2, request_id=f"o:{n}") for n in range(300))
     assert kept <= set(run()["clip_id"])
 
 
-def test_nobody_is_in_both_training_and_test(library: Library, run: Callable[[], Any]) -> None:
+def test_no_speaker_is_in_both_training_and_test(library: Library, run: Callable[[], Any]) -> None:
     tests = kept_by_all(library, TEST)
     given = {
         keep_one(library, examine(speechlike(seed=7000 + n)), speaker=speaker, role=TRAIN)
@@ -200,7 +200,7 @@ def test_nobody_is_in_both_training_and_test(library: Library, run: Callable[[],
     assert set(left["split"]) == {"test"} and set(left["speaker"]) == set(SPEAKERS[6:])
 
 
-def test_a_test_of_another_phrase_and_cuts_of_tests_stay_out_of_training(
+def test_tests_of_other_phrases_and_their_mined_clips_are_not_trained_on(
     library: Library, run: Callable[[], Any]
 ) -> None:
     others = kept_by_all(library, TEST, "good evening everybody")

@@ -58,7 +58,7 @@ def librispeech(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize("layout", [manifest, common_voice, ljspeech, librispeech])
 @pytest.mark.parametrize("named", ["absolute", "relative", "link", "descriptor"])
-def test_a_table_that_names_a_file_beyond_the_corpus(
+def test_files_outside_the_corpus_are_skipped_in_every_layout(
     folder: Path, library: Library, secret: Path, layout: Callable[[Path, str], None], named: str
 ) -> None:
     opened = secret.open("rb")
@@ -87,7 +87,7 @@ def test_a_table_that_names_a_file_beyond_the_corpus(
     assert run(folder, library).skipped == nowhere
 
 
-def test_links_out_of_a_folder(folder: Path, library: Library, secret: Path) -> None:
+def test_links_out_of_the_folder_are_not_followed(folder: Path, library: Library, secret: Path) -> None:
     own = put(folder / "a.wav", 1)
     (folder / "b.flac").symlink_to(secret)
     (folder / "c.wav").symlink_to(own)
@@ -99,7 +99,7 @@ def test_links_out_of_a_folder(folder: Path, library: Library, secret: Path) -> 
     assert report.licence == "unknown" and [clip.text_known for clip in library.iter_clips()] == [False]
 
 
-def test_links_to_tables_and_transcripts_of_others(folder: Path, library: Library, secret: Path) -> None:
+def test_linked_tables_and_transcripts_are_not_read(folder: Path, library: Library, secret: Path) -> None:
     put(folder / "wav48" / "p1" / "p1_1.flac", 1)
     (folder / "txt" / "p1").mkdir(parents=True)
     (folder / "txt" / "p1" / "p1_1.txt").symlink_to(write(secret.parent / "notes.txt", "the launch code"))
@@ -110,13 +110,13 @@ def test_links_to_tables_and_transcripts_of_others(folder: Path, library: Librar
     assert not any(clip.text_known for clip in library.iter_clips())
 
 
-def test_absolute_paths_below_the_corpus_are_taken(folder: Path, library: Library) -> None:
+def test_absolute_paths_inside_the_corpus_are_imported(folder: Path, library: Library) -> None:
     manifest(folder, str(put(folder / "audio" / "a.wav", 1)))
     assert run(folder, library).skipped == {}
     assert library.stats().clips == 2
 
 
-def test_a_recognizer_is_not_trained_on_what_lies_beyond_its_corpus(folder: Path, secret: Path) -> None:
+def test_a_recognizer_is_not_trained_on_files_outside_its_corpus(folder: Path, secret: Path) -> None:
     put(folder / "a.wav", 1)
     (folder / "b.flac").symlink_to(secret)
     assert [utterance.path for utterance in corpus_utterances(folder)] == [str(folder.resolve() / "a.wav")]
@@ -156,7 +156,7 @@ def test_one_bad_line_of_a_manifest_is_skipped_and_counted(
     assert (report.added, report.skipped) == (2, {reason: 1})
 
 
-def test_words_of_a_manifest_that_no_database_takes(folder: Path, library: Library) -> None:
+def test_manifest_texts_that_no_database_accepts_are_sanitized(folder: Path, library: Library) -> None:
     put(folder / "a.wav", 1)
     odd = {"text": "one \ud800 two 1%s" % ("0" * 6_000), "speaker": "\udc80" * 9_000, "language": "../../x" * 99}
     write(folder / "manifest.jsonl", json.dumps({"audio_filepath": "a.wav", "licence": ["x"] * 999, **odd}))
@@ -165,7 +165,7 @@ def test_words_of_a_manifest_that_no_database_takes(folder: Path, library: Libra
     assert len(clip.speaker) <= 200 and len(clip.licence) <= 200
 
 
-def test_a_field_of_a_table_that_is_too_long(folder: Path, library: Library) -> None:
+def test_a_table_field_that_is_too_long_is_skipped(folder: Path, library: Library) -> None:
     put(folder / "clips" / "a.wav", 1)
     put(folder / "clips" / "b.wav", 2)
     rows = ["path\tsentence", "a.wav\tgood", f"b.wav\t{'x' * 200_000}", "b.wav\tgood", f"{'x' * 3_000}\tlong name"]
@@ -175,7 +175,7 @@ def test_a_field_of_a_table_that_is_too_long(folder: Path, library: Library) -> 
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may enter every folder")
-def test_a_folder_that_may_not_be_entered(folder: Path, library: Library) -> None:
+def test_an_unreadable_folder_is_skipped_and_counted(folder: Path, library: Library) -> None:
     put(folder / "closed" / "a.wav", 1)
     put(folder / "b.wav", 2)
     lines = [json.dumps({"audio_filepath": name, "text": "x"}) for name in ("closed/a.wav", "b.wav")]
@@ -225,7 +225,7 @@ def test_a_line_of_many_megabytes_takes_no_memory(
         [["a", "b", "c"], {"duration_s": [1]}],
     ],
 )
-def test_answers_of_the_reading_process_are_checked(
+def test_answers_of_the_reader_process_are_validated(
     folder: Path, library: Library, told: list[Any], lines: list[Any]
 ) -> None:
     """As if a text of the corpus had taken over the process that reads it."""
@@ -235,7 +235,7 @@ def test_answers_of_the_reading_process_are_checked(
         run(folder, library)
 
 
-def test_a_file_beyond_the_corpus_is_not_opened_wherever_it_is_named(
+def test_a_file_outside_the_corpus_is_never_opened(
     folder: Path, library: Library, secret: Path, told: list[Any]
 ) -> None:
     put(folder / "own.wav")
@@ -243,7 +243,7 @@ def test_a_file_beyond_the_corpus_is_not_opened_wherever_it_is_named(
     assert run(folder, library).skipped == {OUTSIDE: 1}
 
 
-def test_files_of_ones_own_are_opened_without_a_process_for_each(
+def test_own_files_are_read_without_a_process_per_file(
     folder: Path, library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("subprocess.Popen", lambda *arguments, **more: pytest.fail("a process was started"))

@@ -38,7 +38,7 @@ def by_place(library: Library) -> dict[str, Clip]:
     return {(clip.source or "").partition(":")[2]: clip for clip in library.iter_clips()}
 
 
-def test_librispeech(engine: str, folder: Path, library: Library) -> None:
+def test_librispeech_is_imported(engine: str, folder: Path, library: Library) -> None:
     chapter = folder / "dev-clean" / "1272" / "128104"
     put(chapter / "1272-128104-0000.flac", 1)
     put(chapter / "1272-128104-0001.flac", 2)
@@ -56,7 +56,7 @@ def test_librispeech(engine: str, folder: Path, library: Library) -> None:
 
 
 @pytest.mark.parametrize("limit_hours", [None, 1.0])
-def test_a_corpus_that_disappears_half_way_is_reported_and_can_be_resumed(
+def test_a_corpus_that_disappears_is_reported_and_can_be_resumed(
     engine: str, folder: Path, library: Library, monkeypatch: pytest.MonkeyPatch, limit_hours: float | None
 ) -> None:
     replace_in(corpus_module, monkeypatch, CHUNK=4, usable_cores=lambda: 1)  # on more cores it stores later
@@ -85,7 +85,7 @@ def test_a_corpus_that_disappears_half_way_is_reported_and_can_be_resumed(
     assert (report.added, report.already_there, report.skipped) == (20 - kept, kept, {})
 
 
-def test_ljspeech(folder: Path, library: Library) -> None:
+def test_ljspeech_is_imported(folder: Path, library: Library) -> None:
     put(folder / "wavs" / "LJ001-0001.wav", 1, rate=22050)
     put(folder / "wavs" / "LJ001-0002.wav", 2, rate=22050)
     write(
@@ -100,7 +100,7 @@ def test_ljspeech(folder: Path, library: Library) -> None:
     assert {clip.speaker for clip in clips.values()} == {"corpus"}
 
 
-def test_common_voice(folder: Path, library: Library) -> None:
+def test_common_voice_is_imported(folder: Path, library: Library) -> None:
     client = "a" * 64
     put(folder / "clips" / "common_voice_de_1.mp3", 1)
     put(folder / "clips" / "common_voice_de_2.mp3", 2)
@@ -120,7 +120,7 @@ def test_common_voice(folder: Path, library: Library) -> None:
     assert {(clip.speaker, clip.language) for clip in clips.values()} == {("cv-" + "a" * 16, "de")}
 
 
-def test_vctk(folder: Path, library: Library) -> None:
+def test_vctk_is_imported(folder: Path, library: Library) -> None:
     write(folder / "txt" / "p225" / "p225_001.txt", "Please call Stella.\n")
     write(folder / "txt" / "p226" / "p226_001.txt", "Ask her.\n")
     put(folder / "wav48_silence_trimmed" / "p225" / "p225_001_mic1.flac", 1, rate=48000)
@@ -139,7 +139,7 @@ def manifest(folder: Path, *entries: dict[str, Any]) -> None:
     write(folder / "manifest.jsonl", "".join(json.dumps(entry) + "\n" for entry in entries))
 
 
-def test_nemo_manifest_with_parts_of_a_file(folder: Path, library: Library) -> None:
+def test_a_nemo_manifest_may_name_parts_of_a_file(folder: Path, library: Library) -> None:
     put(folder / "audio" / "long.ogg", 1, seconds=4)
     put(folder / "audio" / "b.wav", 2)
     write(folder / "SOURCE.txt", "Common Voice 6.1 English, CC0, github:somewhere")
@@ -162,7 +162,7 @@ def test_nemo_manifest_with_parts_of_a_file(folder: Path, library: Library) -> N
     assert (clips["audio/b.wav"].text_known, clips["audio/b.wav"].licence) == (False, "MIT")
 
 
-def test_folder_with_text_files(folder: Path, library: Library) -> None:
+def test_a_folder_with_text_files_is_imported(folder: Path, library: Library) -> None:
     put(folder / "anna" / "one.wav", 1)
     write(folder / "anna" / "one.txt", "\ufeffTurn on\nthe lights, please!")
     put(folder / "two.wav", 2)
@@ -176,7 +176,7 @@ def test_folder_with_text_files(folder: Path, library: Library) -> None:
     assert not clips["two.wav"].text_known and not clips["three.wav"].text_known
 
 
-def test_audio_without_text_is_never_found_by_text_and_long_recordings_are_cut(folder: Path, library: Library) -> None:
+def test_long_recordings_without_text_are_cut_into_unknown_text(folder: Path, library: Library) -> None:
     put(folder / "street.wav", 1, seconds=80)
     put(folder / "b.wav", 2)
     report = run(folder, library)
@@ -189,7 +189,7 @@ def test_audio_without_text_is_never_found_by_text_and_long_recordings_are_cut(f
     assert run(folder, library).already_there == 4
 
 
-def test_a_transcript_that_comes_later_is_taken(folder: Path, library: Library) -> None:
+def test_a_later_transcript_is_added_to_its_clip(folder: Path, library: Library) -> None:
     put(folder / "a.wav", 1)
     assert run(folder, library).unknown_text == 1
     write(folder / "a.txt", "Hey, compass!")
@@ -198,7 +198,7 @@ def test_a_transcript_that_comes_later_is_taken(folder: Path, library: Library) 
     assert [clip.text_original for clip in library.search("hey compass", 2)] == ["Hey, compass!"]
 
 
-def test_what_is_skipped_and_why(folder: Path, library: Library) -> None:
+def test_unusable_files_are_skipped_and_counted_by_reason(folder: Path, library: Library) -> None:
     good = put(folder / "good.wav", 1)
     (folder / "empty.wav").write_bytes(b"")
     soundfile.write(str(folder / "header_only.wav"), np.zeros(0, np.float32), 16000)
@@ -232,7 +232,7 @@ def test_the_same_audio_is_never_copied_twice(folder: Path, library: Library, tm
     assert corpus_name(folder) != corpus_name(tmp_path / "moved")
 
 
-def test_a_limit_is_spread_over_the_corpus_and_counts_what_is_there(folder: Path, library: Library) -> None:
+def test_a_limit_is_spread_over_the_corpus_and_counts_stored_clips(folder: Path, library: Library) -> None:
     for speaker in range(8):
         for take in range(12):
             put(folder / f"s{speaker}" / f"{take}.wav", speaker * 100 + take)
@@ -261,7 +261,7 @@ def test_with_a_limit_a_corpus_is_listed_once(folder: Path, library: Library, mo
     assert len(calls) == 2, "one for the layout and the licence, one for the utterances"
 
 
-def test_progress_is_reported(folder: Path, library: Library) -> None:
+def test_import_progress_is_reported(folder: Path, library: Library) -> None:
     put(folder / "a.wav", 1)
     put(folder / "b.wav", 2)
     events: list[dict[str, Any]] = []
@@ -271,7 +271,7 @@ def test_progress_is_reported(folder: Path, library: Library) -> None:
     assert [(e["done"], e["total"]) for e in events if e["event"] == "progress"][-1] == (2, 2)
 
 
-def test_no_corpus(folder: Path, library: Library) -> None:
+def test_a_folder_without_a_corpus_is_rejected(folder: Path, library: Library) -> None:
     with pytest.raises(HarkError, match="no corpus"):
         run(folder, library)
     with pytest.raises(HarkError, match="no folder"):
@@ -384,7 +384,7 @@ def peoples_speech_folder(folder: Path) -> Path:
     return folder
 
 
-def test_peoples_speech_up_to_a_cap(
+def test_peoples_speech_is_imported_up_to_a_cap(
     peoples_speech_folder: Path, library: Library, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HARK_DATA", str(library.data_dir))
@@ -404,19 +404,21 @@ def test_peoples_speech_up_to_a_cap(
     assert library.check(left_over_after_s=0).problems == ()
 
 
-def test_peoples_speech_in_a_folder_without_it(folder: Path, library: Library) -> None:
+def test_a_folder_without_peoples_speech_is_rejected(folder: Path, library: Library) -> None:
     with pytest.raises(HarkError):
         import_peoples_speech(library, silent_reporter(), 1.0, location=folder)
 
 
-def test_peoples_speech_without_the_package(folder: Path, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_peoples_speech_without_its_package_is_explained(
+    folder: Path, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HARK_ENGINES_ENV", str(folder / "no environments"))
     with pytest.raises(HarkError) as raised:
         import_peoples_speech(library, silent_reporter(), 1.0, location=folder)
     assert "datasets" in raised.value.why and "engines enable tps" in raised.value.what_to_do
 
 
-def test_real_speech_in_a_manifest(shared_data: Path, library: Library) -> None:
+def test_real_speech_in_a_manifest_is_imported(shared_data: Path, library: Library) -> None:
     folder = shared_data / "speech" / "librispeech-dev-clean"
     if not folder.is_dir():
         pytest.skip("the shared speech is not here")

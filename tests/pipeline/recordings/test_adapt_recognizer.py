@@ -44,7 +44,7 @@ def segment(number: int, text: str, *, edited: bool = False, confidence: float =
     return Segment(3.0 * number, 3.0 * number + 2.0, text, confidence, edited=edited, speaker="S1")
 
 
-def test_checked_passages_are_learned_from(tmp_path: Path) -> None:
+def test_training_uses_checked_passages(tmp_path: Path) -> None:
     segments = [
         segment(0, "Checked, by a person!", edited=True),
         segment(1, "only heard"),
@@ -60,21 +60,21 @@ def test_checked_passages_are_learned_from(tmp_path: Path) -> None:
     assert [(one.text, one.recording) for one in found] == [("checked by a person", "a")]
 
 
-def test_the_held_out_passages_never_change() -> None:
+def test_the_held_out_passages_do_not_depend_on_speakers() -> None:
     passages = [Passage("a", float(n), n + 1.0, f"text {n}", "S1") for n in range(500)]
     found = left_out(passages)
     assert 60 < len(found) < 140
     assert found == left_out([replace(one, speaker="S2") for one in passages])
 
 
-def test_whatever_the_lot_says_something_is_learned_and_something_measured() -> None:
+def test_training_and_test_are_never_empty() -> None:
     passages = [Passage("a", float(n), n + 1.0, f"text {n}", "S1") for n in range(500)]
     for chosen in (0, 1):
         alike = [one for one in passages if (one.lot % recognizer_job.HELD_OUT == 0) == bool(chosen)][:5]
         assert len(left_out(alike)) == 1
 
 
-def test_a_run_with_too_few_written_words_trains_nothing(tmp_path: Path) -> None:
+def test_a_run_with_too_few_corrected_words_trains_nothing(tmp_path: Path) -> None:
     heard = [segment(number, text) for number, text in enumerate(TEXTS)]
     make_recording(tmp_path, "a", [*heard, segment(5, "the words of a person", edited=True)])
     assert train_recognizer({"epochs": 1}, tmp_path, silent_reporter()) == {"segments": 1}
@@ -129,15 +129,13 @@ def test_a_whole_run_trains_and_measures(tmp_path: Path, monkeypatch: pytest.Mon
     assert list(folder.iterdir()) == [kept], "no audio is left, and the weights in use only go for better ones"
 
 
-def test_options_out_of_range_are_refused(tmp_path: Path) -> None:
+def test_options_out_of_range_are_rejected(tmp_path: Path) -> None:
     for wish in ({"epochs": 51}, {"subset": 0}, {"batch_size": -2}):
         with pytest.raises(HarkError, match=next(iter(wish))):
             train_recognizer(wish, tmp_path, silent_reporter())
 
 
-def test_weights_that_got_better_are_what_the_engine_hears_with(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_engine_uses_only_improved_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from model.shipped_weights import load_weights
 
     model, _ = shipped_recognizer()

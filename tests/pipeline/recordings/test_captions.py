@@ -70,7 +70,7 @@ def read_cues(content: bytes) -> list[Cue]:
     return found
 
 
-def test_srt_gives_words_and_their_times() -> None:
+def test_srt_uses_the_times_of_words() -> None:
     content = write(TALK, "srt")
     numbers = [int(block.split("\n")[0]) for block in content.decode().strip().split("\n\n")]
     cues = read_cues(content)
@@ -83,7 +83,7 @@ def test_srt_gives_words_and_their_times() -> None:
     assert after.start_s == pytest.approx(2.0 + 11 * 0.3, abs=0.001)
 
 
-def test_vtt_says_it_with_voices_and_without_markup() -> None:
+def test_vtt_names_voices_and_escapes_markup() -> None:
     content = write(TALK, "vtt", "A <title> --> \n\nNOTE")
     text = content.decode()
     assert text.startswith("WEBVTT - A &lt;title&gt; --&gt; NOTE\n\n")
@@ -96,7 +96,7 @@ def test_vtt_says_it_with_voices_and_without_markup() -> None:
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_captions_are_short_and_in_order(named: bool) -> None:
+def test_captions_are_short_and_ordered(named: bool) -> None:
     hour = transcript(*(spoken(LONG, 30.0 * n, f"S{n % 3}", 0.1 + 0.1 * (n % 8)) for n in range(120)))
     found = captions(hour, named)
     assert all(1 <= len(caption.lines) <= LINES for caption in found)
@@ -112,7 +112,7 @@ def test_pauses_and_sentences_end_a_caption() -> None:
     assert captions(transcript(pause), named=True) == [Caption(0, 2, "", ("One two",)), Caption(8, 9, "", ("three.",))]
 
 
-def test_words_without_times_share_the_segments() -> None:
+def test_words_without_times_divide_the_segment() -> None:
     found = captions(transcript(Segment(10, 20, "one two " * 40, 0.5)), named=True)
     assert found[0].start_s == 10 and found[-1].end_s == pytest.approx(20)
     assert found[1].start_s == pytest.approx(10 + 10 * 80 / (40 * 6) * 0.9, abs=1.5)
@@ -121,7 +121,7 @@ def test_words_without_times_share_the_segments() -> None:
     assert captions(transcript(edited), named=True)[0].lines == ("Five, six!",)
 
 
-def test_languages_without_spaces_and_very_long_words_fit() -> None:
+def test_unspaced_languages_and_very_long_words_are_wrapped() -> None:
     chinese = Segment(0, 12, "你好" * 30, 0.5, tuple(Word("你好", 0.4 * n, 0.4 * n + 0.4, 1.0) for n in range(30)))
     found = captions(transcript(chinese), named=True)
     assert "".join(line for caption in found for line in caption.lines) == "你好" * 30
@@ -144,7 +144,7 @@ def test_an_arrow_in_a_text_is_not_read_as_times() -> None:
     assert len(read_cues(write(odd, "srt"))) == len(read_cues(write(odd, "vtt"))) == 2
 
 
-def test_txt_is_by_speaker_with_times() -> None:
+def test_txt_groups_text_by_speaker_with_times() -> None:
     text = write(TALK, "txt", "The talk").decode()
     assert text == (
         f"The talk\n\n[0:00:00] Anna: Hello, Ben.\n\n[0:00:02] Ben & <Co>: {LONG}\n\n"
@@ -154,7 +154,7 @@ def test_txt_is_by_speaker_with_times() -> None:
     assert write(many, "txt").decode().count("[") == 2, "a time a minute"
 
 
-def test_json_is_the_transcript() -> None:
+def test_json_contains_the_transcript() -> None:
     assert from_json(json.loads(write(TALK, "json", "unused"))) == TALK
 
 
@@ -167,7 +167,7 @@ def test_a_cell_is_never_a_formula(start: str) -> None:
     assert (rows[0]["start_s"], rows[0]["end_s"], rows[0]["confidence"]) == ("1.000", "2.500", "0.500")
 
 
-def test_csv_has_a_row_a_segment() -> None:
+def test_csv_has_one_row_per_segment() -> None:
     content = write(transcript(spoken('He said: "no", twice;\nreally', 1.0, "S1"), spoken("x", 9)), "csv")
     assert content.startswith(b"\xef\xbb\xbf")
     rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
@@ -175,7 +175,7 @@ def test_csv_has_a_row_a_segment() -> None:
     assert rows[0]["speaker"] == "S1" and rows[0]["language"] == "en" and rows[0]["edited"] == "0"
 
 
-def test_docx_holds_names_times_and_texts() -> None:
+def test_docx_contains_names_times_and_texts() -> None:
     from docx import Document
 
     content = write(replace(TALK, speakers={"S1": "Anna\x00\x0b", "S2": "Ben"}), "docx", "Talk\x07 of\ufffe today")
@@ -197,7 +197,7 @@ def test_docx_holds_names_times_and_texts() -> None:
         lambda: transcript(Segment(0, 1, "a\n\nb", 1.0, (Word("", 0, 0, 0), Word("a\n\nb", 0, 1, 1)))),
     ],
 )
-def test_every_format_can_be_written_for_any_words(name: str, make: Callable[[], Transcript]) -> None:
+def test_every_format_accepts_any_text(name: str, make: Callable[[], Transcript]) -> None:
     content = write(make(), name.upper(), "\x00title\ud800")
     assert isinstance(content, bytes)
     if name not in ("docx", "json"):
@@ -206,7 +206,7 @@ def test_every_format_can_be_written_for_any_words(name: str, make: Callable[[],
         assert "half" not in text or "gnp.exe half" in text
 
 
-def test_an_unknown_format_names_those_there_are() -> None:
+def test_an_unknown_format_is_rejected_with_a_list() -> None:
     with pytest.raises(HarkError, match="txt, srt, vtt, json, csv, docx"):
         write(TALK, "pdf")
     assert all(" " not in content_type.split(";")[0] for content_type, _ in FORMATS.values())

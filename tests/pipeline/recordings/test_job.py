@@ -57,7 +57,7 @@ def transcribed(spec: dict[str, Any], data: Path) -> dict[str, Any]:
     return recording_job.transcribe_recording(spec, data, silent_reporter())
 
 
-def test_all_files_of_a_recording_are_made(spec: dict[str, Any], engine: Engine, tmp_path: Path) -> None:
+def test_a_job_writes_all_files_of_a_recording(spec: dict[str, Any], engine: Engine, tmp_path: Path) -> None:
     events: list[Event] = []
     spec["options"] = {**spec["options"], "engine": "hark", "language": "en"}
     killed = tmp_path / spec["folder"] / ".audio-85cdnc0o.flac"  # while it was written
@@ -81,7 +81,7 @@ def test_all_files_of_a_recording_are_made(spec: dict[str, Any], engine: Engine,
     assert {path.suffix for path in folder.iterdir()} == {".wav", ".flac", ".json", ".txt"}
 
 
-def test_what_is_finished_is_not_done_again(spec: dict[str, Any], engine: Engine, tmp_path: Path) -> None:
+def test_finished_stages_are_not_repeated(spec: dict[str, Any], engine: Engine, tmp_path: Path) -> None:
     transcribed(spec, tmp_path)
     before = (tmp_path / "audio/r/audio.flac").stat().st_mtime_ns
     (tmp_path / "audio/r/original.wav").unlink()  # it is not needed any more
@@ -89,7 +89,7 @@ def test_what_is_finished_is_not_done_again(spec: dict[str, Any], engine: Engine
     assert (tmp_path / "audio/r/audio.flac").stat().st_mtime_ns == before and len(engine.asked) == 2
 
 
-def test_files_that_belong_together_follow_each_other(spec: dict[str, Any], engine: Engine, tmp_path: Path) -> None:
+def test_several_originals_are_joined_in_order(spec: dict[str, Any], engine: Engine, tmp_path: Path) -> None:
     folder = tmp_path / "audio" / "r"
     write_audio(folder / "second.wav", tone(2.0))
     spec["originals"].append("second.wav")
@@ -98,14 +98,14 @@ def test_files_that_belong_together_follow_each_other(spec: dict[str, Any], engi
     assert not list(folder.glob("part-*"))
 
 
-def test_a_deleted_recording_is_explained(spec: dict[str, Any], engine: Engine, tmp_path: Path) -> None:
+def test_a_deleted_recording_is_reported(spec: dict[str, Any], engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "audio/r/original.wav").unlink()
     with pytest.raises(HarkError, match="no longer exists"):
         transcribed(spec, tmp_path)
 
 
 @pytest.mark.parametrize(("owner", "remedy"), [(True, "set HARK_UPLOAD_MAX_SECONDS"), (False, "ask the owner")])
-def test_one_that_is_too_long_says_what_its_reader_can_do(
+def test_a_too_long_recording_gives_advice_by_role(
     spec: dict[str, Any], engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: bool, remedy: str
 ) -> None:
     monkeypatch.setenv("HARK_UPLOAD_MAX_SECONDS", "2")
@@ -114,7 +114,7 @@ def test_one_that_is_too_long_says_what_its_reader_can_do(
     assert remedy in error.value.what_to_do
 
 
-def test_a_file_that_is_not_a_recording_is_explained(spec: dict[str, Any], engine: Engine, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_recording_is_reported(spec: dict[str, Any], engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "audio/r/original.wav").write_bytes(b"%PDF-1.7 a letter")
     with pytest.raises(HarkError):
         transcribed(spec, tmp_path)
@@ -140,7 +140,7 @@ def test_silence_gives_a_transcript_without_words(spec: dict[str, Any], engine: 
     assert result["words"] == 0 and not (tmp_path / "audio/r/summary.json").exists()
 
 
-def test_without_a_summary_the_transcript_is_there(
+def test_a_failed_summary_does_not_lose_the_transcript(
     spec: dict[str, Any], engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*given: Any, **more: Any) -> Any:
@@ -160,7 +160,7 @@ def test_an_unrequested_summary_is_not_made(spec: dict[str, Any], engine: Engine
     assert not (tmp_path / "audio/r/summary.json").exists()  # nor left over from the transcript before
 
 
-def test_real_speech_from_the_file_to_the_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_real_speech_is_transcribed_and_summarized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
     folder = tmp_path / "audio" / "r"
     folder.mkdir(parents=True)

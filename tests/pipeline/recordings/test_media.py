@@ -56,7 +56,7 @@ def normalized(folder: Path, sound: np.ndarray, rate: int = 16_000) -> tuple[Med
     return facts, soundfile.read(folder / "a.flac")[0]
 
 
-def test_one_channel_stays_one_and_is_resampled(decoder: str, tmp_path: Path) -> None:
+def test_mono_audio_stays_mono_and_is_resampled(decoder: str, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "in.wav", tone(2, rate=44_100), 44_100)
     facts = normalize(tmp_path / "in.wav", tmp_path / "out" / "audio.flac", MediaLimits())
     found, rate = soundfile.read(tmp_path / "out" / "audio.flac")
@@ -83,12 +83,12 @@ def test_more_channels_are_mixed_evenly(decoder: str, tmp_path: Path, channels: 
     assert np.abs(found).max() == pytest.approx(0.9 / channels, rel=0.05)
 
 
-def test_less_than_one_sample_at_16_khz_is_refused(decoder: str, tmp_path: Path) -> None:
+def test_audio_shorter_than_one_sample_is_rejected(decoder: str, tmp_path: Path) -> None:
     with pytest.raises(HarkError, match="no samples"):
         normalized(tmp_path, np.full(1, 0.5), 48_000)
 
 
-def test_progress_is_reported(decoder: str, tmp_path: Path) -> None:
+def test_normalization_progress_is_reported(decoder: str, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "in.flac", tone(20), 16_000)
     seen: list[dict[str, object]] = []
     normalize(tmp_path / "in.flac", tmp_path / "a.flac", MediaLimits(), Reporter(seen.append))
@@ -97,7 +97,7 @@ def test_progress_is_reported(decoder: str, tmp_path: Path) -> None:
 
 
 @needs_ffmpeg
-def test_video_with_sound(tmp_path: Path) -> None:
+def test_the_audio_of_a_video_is_extracted(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "in.wav", tone(1), 16_000)
     command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=duration=1:size=64x64:rate=5"]
     command += ["-i", str(tmp_path / "in.wav"), "-shortest", str(tmp_path / "in.mkv")]
@@ -107,12 +107,12 @@ def test_video_with_sound(tmp_path: Path) -> None:
     assert normalize(tmp_path / "in.mkv", tmp_path / "a.flac", MediaLimits()).duration_s == pytest.approx(1, abs=0.1)
 
 
-def test_facts_of_a_header(decoder: str, tmp_path: Path) -> None:
+def test_probe_reads_duration_rate_and_channels(decoder: str, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "in.flac", np.stack([tone(1, rate=48_000)] * 2, axis=1), 48_000)
     assert probe(tmp_path / "in.flac") == MediaFacts(1.0, 48_000, 2)
 
 
-def test_a_meeting_is_taken_and_a_refusal_is_worded_for_who_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_length_limit_admits_meetings_and_advises_by_role(monkeypatch: pytest.MonkeyPatch) -> None:
     MediaLimits.from_environment().check_seconds(3 * 3600)
     for limits, remedy in (
         (MediaLimits.from_environment(), "set HARK_UPLOAD_MAX_SECONDS to more seconds"),
@@ -129,7 +129,7 @@ def test_a_meeting_is_taken_and_a_refusal_is_worded_for_who_reads_it(monkeypatch
         MediaLimits.from_environment().check_seconds(2701)
 
 
-def test_limits_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, decoder: str) -> None:
+def test_limits_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, decoder: str) -> None:
     monkeypatch.setenv("HARK_UPLOAD_MAX_SECONDS", "2")
     monkeypatch.setenv("HARK_UPLOAD_MAX_BYTES", "100000")
     assert MediaLimits.from_environment() == MediaLimits(100_000, 2.0)
@@ -152,7 +152,7 @@ def files_in(folder: Path) -> list[str]:
 
 @needs_ffmpeg
 @pytest.mark.parametrize("script", ["kill -9 $$", "exec sleep 60"])
-def test_ffmpeg_that_is_killed_or_hangs(
+def test_a_killed_or_hung_ffmpeg_is_reported(
     tmp_path: Path, fake_ffmpeg: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
     fake_ffmpeg(script)
@@ -165,7 +165,7 @@ def test_ffmpeg_that_is_killed_or_hangs(
 
 
 @needs_ffmpeg
-def test_a_busy_machine_says_nothing_of_the_file(
+def test_a_probe_timeout_blames_the_busy_machine(
     tmp_path: Path, fake_ffmpeg: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_ffmpeg("exec sleep 60", "ffprobe")
@@ -178,7 +178,7 @@ def test_a_busy_machine_says_nothing_of_the_file(
 @pytest.mark.parametrize(
     "says", ['{"streams": [1]}', '{"streams": [{"codec_type": "audio"}], "format": []}', "5", "[1]"]
 )
-def test_answers_of_the_probing_process_are_checked(
+def test_answers_of_the_probe_process_are_validated(
     decoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str
 ) -> None:
     monkeypatch.setattr(media, "_run_probe", lambda command, path: (json.loads(says), ""))
@@ -187,21 +187,21 @@ def test_answers_of_the_probing_process_are_checked(
 
 
 @needs_ffmpeg
-def test_ffmpeg_has_little_memory(tmp_path: Path, fake_ffmpeg: Callable[[str], None]) -> None:
+def test_ffmpeg_runs_with_limited_memory(tmp_path: Path, fake_ffmpeg: Callable[[str], None]) -> None:
     limits = "resource.getrlimit(resource.RLIMIT_AS)[0], resource.getrlimit(resource.RLIMIT_CORE)[0]"
     fake_ffmpeg(f"exec {sys.executable} -I -c 'import resource, sys; sys.exit(f\"Cannot allocate, of {{{limits}}}\")'")
     with pytest.raises(HarkError, match=rf"Cannot allocate, of \({MEMORY_BYTES}, 0\)"):
         normalized(tmp_path, tone(1))
 
 
-def test_a_full_disk(decoder: str, tmp_path: Path, small_disk: Path) -> None:
+def test_a_full_disk_is_reported_and_leaves_no_file(decoder: str, tmp_path: Path, small_disk: Path) -> None:
     soundfile.write(tmp_path / "in.wav", np.random.default_rng(0).uniform(-1, 1, 1_000_000), 16_000)
     with pytest.raises(HarkError, match="disk is full"):
         normalize(tmp_path / "in.wav", small_disk / "a.flac", MediaLimits())
     assert list(small_disk.iterdir()) == []
 
 
-def test_files_joined_to_a_session(tmp_path: Path) -> None:
+def test_files_are_joined_into_one_session(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "1.flac", np.stack([tone(1), 0 * tone(1)], axis=1), 16_000)
     soundfile.write(tmp_path / "2.flac", np.stack([tone(2), tone(2)], axis=1), 16_000)
     merge([tmp_path / "1.flac", tmp_path / "2.flac"], tmp_path / "s.flac", MediaLimits())
@@ -215,7 +215,7 @@ def test_files_joined_to_a_session(tmp_path: Path) -> None:
     assert np.abs(mixed[:16_000]).max() == pytest.approx(0.15, abs=0.01)  # the mean of the two channels
 
 
-def test_what_cannot_be_joined(tmp_path: Path) -> None:
+def test_too_long_or_unreadable_files_are_not_joined(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "1.flac", tone(1), 16_000)
     with pytest.raises(HarkError, match="too long"):
         merge([tmp_path / "1.flac"] * 3, tmp_path / "s.flac", MediaLimits(max_seconds=3.5))
@@ -225,7 +225,7 @@ def test_what_cannot_be_joined(tmp_path: Path) -> None:
     assert files_in(tmp_path) == ["1.flac", "2.flac"]
 
 
-def test_a_waveform(tmp_path: Path) -> None:
+def test_a_waveform_has_the_peaks_of_the_audio(tmp_path: Path) -> None:
     sound = np.concatenate([0 * tone(10), tone(10, level=0.25), tone(10, level=0.75)])
     soundfile.write(tmp_path / "a.flac", np.stack([0 * sound, sound], axis=1), 16_000)
     found = waveform(tmp_path / "a.flac", 30)
@@ -253,7 +253,7 @@ def test_a_waveform(tmp_path: Path) -> None:
         ("x.tar;rm -rf", "x.tar;rm -rf", ""),
     ],
 )
-def test_names(name: str, shown: str, suffix: str) -> None:
+def test_file_names_are_cleaned(name: str, shown: str, suffix: str) -> None:
     assert (clean_name(name), suffix_of(name)) == (shown, suffix)
 
 

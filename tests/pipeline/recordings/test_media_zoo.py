@@ -61,7 +61,7 @@ ZOO: list[tuple[str, Callable[[Path], bytes], str]] = [
 
 
 @pytest.mark.parametrize(("name", "make", "says"), ZOO, ids=[name for name, _, _ in ZOO])
-def test_bad_uploads_are_refused(
+def test_bad_uploads_are_rejected(
     decoder: str, tmp_path: Path, name: str, make: Callable[[Path], bytes], says: str
 ) -> None:
     import re
@@ -83,7 +83,7 @@ def test_bad_uploads_are_refused(
 @pytest.mark.parametrize("looked_at", [True, False], ids=["by its beginning", "by the programs alone"])
 @pytest.mark.parametrize("where", ["path", "url"])
 @pytest.mark.parametrize("name", list(PLAYLISTS))
-def test_playlists_open_nothing(
+def test_playlists_open_no_file_or_connection(
     decoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, where: str, looked_at: bool
 ) -> None:
     soundfile.write(tmp_path / "secret.wav", noise(2), 16_000)
@@ -101,7 +101,7 @@ def test_playlists_open_nothing(
     assert not (tmp_path / "a.flac").exists()
 
 
-def test_a_flac_that_holds_more_than_it_says(decoder: str, tmp_path: Path) -> None:
+def test_a_flac_that_understates_its_length_is_limited(decoder: str, tmp_path: Path) -> None:
     (tmp_path / "bomb.flac").write_bytes(flac_that_lies(31 * 60, 1))
     if decoder == "ffmpeg":  # goes on, and is stopped at the limit
         with pytest.raises(HarkError, match="too long"):
@@ -111,7 +111,7 @@ def test_a_flac_that_holds_more_than_it_says(decoder: str, tmp_path: Path) -> No
 
 
 @needs_ffmpeg
-def test_video_without_sound(tmp_path: Path) -> None:
+def test_a_video_without_audio_is_rejected(tmp_path: Path) -> None:
     command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=duration=1:size=64x64:rate=5"]
     subprocess.run([*command, str(tmp_path / "mute.mp4")], check=True, timeout=60)
     with pytest.raises(HarkError, match="video without audio"):
@@ -119,7 +119,7 @@ def test_video_without_sound(tmp_path: Path) -> None:
 
 
 @needs_ffmpeg
-def test_a_cut_off_mp4(tmp_path: Path) -> None:
+def test_a_truncated_mp4_is_rejected(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", noise(2), 16_000)
     subprocess.run(
         ["ffmpeg", "-v", "error", "-i", str(tmp_path / "a.wav"), str(tmp_path / "a.m4a")], check=True, timeout=60
@@ -130,7 +130,7 @@ def test_a_cut_off_mp4(tmp_path: Path) -> None:
     assert normalize(tmp_path / "a.m4a", tmp_path / "a.flac", HALF_AN_HOUR).duration_s == pytest.approx(2, abs=0.1)
 
 
-def test_good_ones_that_look_odd(decoder: str, tmp_path: Path) -> None:
+def test_unusual_but_valid_files_are_accepted(decoder: str, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "wrong.pdf", noise(1), 16_000, format="FLAC")
     soundfile.write(tmp_path / "seven.wav", noise(1, channels=7), 16_000)
     soundfile.write(tmp_path / "-i concat:x.wav", noise(1), 16_000, format="WAV")
@@ -141,7 +141,7 @@ def test_good_ones_that_look_odd(decoder: str, tmp_path: Path) -> None:
         assert (facts.duration_s, facts.channels) == (pytest.approx(seconds, abs=0.01), 1), name
 
 
-def test_a_folder_or_nothing(tmp_path: Path) -> None:
+def test_a_folder_and_a_missing_file_are_rejected(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nothing.wav"):
         with pytest.raises(HarkError, match="no such recording"):
             normalize(path, tmp_path / "a.flac", HALF_AN_HOUR)

@@ -60,7 +60,7 @@ def test_passages_cover_everything_and_overlap() -> None:
         assert passage.text == " ".join(line.text for line in passage.lines)
 
 
-def test_long_segments_are_passages_of_their_own() -> None:
+def test_long_segments_become_separate_passages() -> None:
     long = Transcript(9.0, "en", "", tuple(Segment(float(n), n + 1.0, "word " * 200, 1.0) for n in range(3)))
     assert [[line.segment for line in passage.lines] for passage in passages("long", long)] == [[0], [1], [2]]
     assert passages("nothing", Transcript(0.0, "en", "")) == []
@@ -92,7 +92,7 @@ def test_the_best_sentence_is_cited(question: str, segment: int) -> None:
     json.dumps(asdict(found))
 
 
-def test_who_speaks_is_searched_too() -> None:
+def test_the_speakers_name_is_searched() -> None:
     assert answer("What did Carla say about Thursday?", CALL_PASSAGES).citations[0].segment == 7
 
 
@@ -107,7 +107,7 @@ def test_who_speaks_is_searched_too() -> None:
         "What is it?",
     ],
 )
-def test_words_that_were_not_spoken_are_not_found(question: str) -> None:
+def test_a_question_on_unspoken_words_finds_nothing(question: str) -> None:
     found = answer(question, CALL_PASSAGES)
     assert not found.found and found.citations == () and found.score == 0.0
     assert found.how == ("nearest" if found.nearest else "nothing")
@@ -122,7 +122,7 @@ SHOP = passages("shop", transcript("A: Good morning Steve.\nB: Hi. I'd like to b
     "question",
     ["What does the customer want to buy?", "What would the caller like to buy?", "what does he want to buy"],
 )
-def test_a_statement_in_other_words_is_not_denied(question: str) -> None:
+def test_a_paraphrased_question_gets_the_nearest_line(question: str) -> None:
     found = answer(question, SHOP)
     assert not found.found and found.citations == () and found.how == "nearest"
     assert "I'd like to buy a chromecast" in found.text
@@ -130,13 +130,13 @@ def test_a_statement_in_other_words_is_not_denied(question: str) -> None:
     assert (found.nearest[0].start_s, found.nearest[0].segment) == (5.0, 1)
 
 
-def test_what_a_reader_does_not_find_is_shown_where_it_comes_nearest() -> None:
+def test_without_an_answer_the_nearest_passage_is_shown() -> None:
     found = answer("Which form fails on old browsers?", CALL_PASSAGES, Marking())
     assert not found.found and found.how == "nothing" and found.text == qa.NOT_FOUND
     assert [line.segment for line in found.nearest] == [3]
 
 
-def test_the_nearest_passage_is_found_by_meaning_where_a_model_can() -> None:
+def test_the_nearest_passage_is_found_by_meaning_if_a_model_is_ready() -> None:
     def compare(question: str, texts: list[str]) -> list[float]:
         return [0.9 if "Carla" in text or "ten" in text else 0.1 for text in texts]
 
@@ -146,19 +146,19 @@ def test_the_nearest_passage_is_found_by_meaning_where_a_model_can() -> None:
 
 
 @pytest.mark.parametrize("question", ["", "   \n", "?!", "why " * 10_000, "x" * 5000])
-def test_empty_and_too_long_questions_are_explained(question: str) -> None:
+def test_empty_and_too_long_questions_are_rejected(question: str) -> None:
     for found in (CALL_PASSAGES, []):
         with pytest.raises(HarkError) as caught:
             answer(question, found)
         assert caught.value.what in ("The question is empty.", "The question is too long.")
 
 
-def test_the_longest_question_is_answered() -> None:
+def test_a_question_of_maximum_length_is_answered() -> None:
     question = " ".join(f"w{number}" for number in range(qa.MAX_WORDS - 1)) + " browsers"
     assert answer(question, CALL_PASSAGES).found is False
 
 
-def test_other_languages_are_found_in_their_own() -> None:
+def test_questions_in_other_languages_are_answered() -> None:
     german = passages("de", transcript("Anna: Der Umzug ist am dritten Mai.\nBen: Die Kosten trägt die Firma in Köln."))
     assert answer("Wer trägt die Kosten?", german).citations[0].segment == 1
     assert answer("Wann ist der Umzug?", german).citations[0].segment == 0
@@ -166,7 +166,7 @@ def test_other_languages_are_found_in_their_own() -> None:
     assert answer("服务器在哪里？", chinese).citations[0].segment == 0
 
 
-def test_the_best_of_several_recordings_comes_first() -> None:
+def test_the_best_of_several_recordings_is_cited_first() -> None:
     other = passages("other", transcript("Zoe: The cat sleeps.\nZoe: The launch of the rocket was in June."))
     both = [*CALL_PASSAGES, *other]
     assert answer("When was the launch of the rocket?", both).citations[0].recording == "other"
@@ -183,7 +183,7 @@ class Marking:
         return self.result
 
 
-def test_what_a_reader_marks_is_cited_with_all_its_segments() -> None:
+def test_a_readers_span_is_cited_with_all_its_segments() -> None:
     text = CALL_PASSAGES[0].text
     start = text.index("old browsers")
     reader = Marking(passage=0, start=start, end=text.index(" by Wednesday"), score=0.8)
@@ -194,7 +194,7 @@ def test_what_a_reader_marks_is_cited_with_all_its_segments() -> None:
     assert reader.asked == [[text]]
 
 
-def test_without_a_reader_it_is_the_best_sentence() -> None:
+def test_without_a_reader_the_best_sentence_is_returned() -> None:
     def gone(question: str, texts: list[str]) -> None:
         raise HarkError("The service is missing.", "It was killed.", "Start it.")
 
@@ -280,11 +280,11 @@ def test_the_reader_marks_a_span_of_the_passage(with_reader: Path) -> None:
 
 
 @pytest.mark.parametrize("with_reader", [1e9], indirect=True)
-def test_the_reader_can_say_that_there_is_nothing(with_reader: Path) -> None:
+def test_the_reader_can_report_that_there_is_no_answer(with_reader: Path) -> None:
     assert read_passages("Which form fails?", [CALL_PASSAGES[0].text]) == {} == read_passages("Which form?", [])
 
 
-def test_no_span_beats_the_best_by_hand(with_reader: Path) -> None:
+def test_the_span_is_the_best_of_all(with_reader: Path) -> None:
     """The same span as by trying all of them."""
     import torch
     from transformers import AutoModelForQuestionAnswering, AutoTokenizer
@@ -305,7 +305,7 @@ def test_no_span_beats_the_best_by_hand(with_reader: Path) -> None:
     assert marked and (marked["start"], marked["end"]) == (offsets[best[0]][0], offsets[best[1]][1])
 
 
-def test_where_the_reader_is_looked_for(
+def test_the_reader_is_found_in_the_hub_cache_or_data_folder(
     reader: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("HARK_INSTALLATION", raising=False)
@@ -322,7 +322,7 @@ def test_where_the_reader_is_looked_for(
     assert READER.folder() == data_dir / READER.place
 
 
-def test_a_damaged_reader_is_explained(reader: Path, data_dir: Path, tmp_path: Path) -> None:
+def test_a_damaged_reader_is_reported(reader: Path, data_dir: Path, tmp_path: Path) -> None:
     for path in reader.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes()[: 3000 if path.suffix == ".safetensors" else None])
     pulled(READER, tmp_path)
@@ -350,7 +350,7 @@ def encoder(reader: Path, data_dir: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_texts_are_compared(encoder: Path) -> None:
+def test_texts_are_compared_by_embedding(encoder: Path) -> None:
     texts = ["the form fails", "browsers", "the form fails", *(f"text {number}" for number in range(60))]
     found = similarities("the form fails", texts)
     assert len(found) == len(texts) and found[0] == found[2] == pytest.approx(1.0, abs=1e-3)
@@ -360,7 +360,7 @@ def test_texts_are_compared(encoder: Path) -> None:
     assert EMBEDDING.readiness().ok
 
 
-def test_without_an_encoder_words_decide(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_encoder_words_are_compared(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HARK_INSTALLATION", raising=False)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     assert similarities("a", ["b"]) == []
@@ -386,7 +386,7 @@ def test_passages_close_in_meaning_are_read_despite_other_words() -> None:
     assert nowhere.asked == []
 
 
-def test_most_questions_are_answered_from_real_transcripts(shared_data: Path) -> None:
+def test_questions_are_answered_from_real_transcripts(shared_data: Path) -> None:
     recordings = questions.read_transcripts(shared_data)
     utterances = {(name, segment.text) for name, transcript in recordings.items() for segment in transcript.segments}
     assert len(utterances) > 1000

@@ -57,7 +57,7 @@ def is_gone(pid: int) -> bool:
     return False
 
 
-def test_many_clients_at_once_start_one_service_and_load_a_model_once(service: Path, tmp_path: Path) -> None:
+def test_simultaneous_clients_start_one_service_that_loads_a_model_once(service: Path, tmp_path: Path) -> None:
     loads = tmp_path / "loads"
 
     def ask(number: int) -> dict[str, object]:
@@ -89,19 +89,19 @@ def test_two_processes_share_the_service(service: Path, tmp_path: Path) -> None:
     assert len((tmp_path / "loads").read_text().splitlines()) == 1
 
 
-def test_a_service_that_is_killed_in_the_middle_is_started_again(service: Path, tmp_path: Path) -> None:
+def test_a_service_killed_during_a_request_is_restarted(service: Path, tmp_path: Path) -> None:
     pid = call(30.0, die_once, tmp_path / "deaths", 1)
     (dead,) = (tmp_path / "deaths").read_text().splitlines()
     assert pid != int(dead) and is_gone(int(dead))
 
 
-def test_a_request_that_kills_the_service_each_time_is_given_up(service: Path, tmp_path: Path) -> None:
+def test_a_request_that_kills_the_service_twice_is_abandoned(service: Path, tmp_path: Path) -> None:
     with pytest.raises(HarkError, match="twice"):
         call(30.0, die_once, tmp_path / "deaths", 5)
     assert len((tmp_path / "deaths").read_text().splitlines()) == 2
 
 
-def test_a_service_killed_between_requests_is_started_again(service: Path, tmp_path: Path) -> None:
+def test_a_service_killed_between_requests_is_restarted(service: Path, tmp_path: Path) -> None:
     first = call(30.0, use_model, tmp_path / "loads")["pid"]
     os.kill(first, signal.SIGKILL)
     second = call(30.0, use_model, tmp_path / "loads")["pid"]
@@ -109,7 +109,7 @@ def test_a_service_killed_between_requests_is_started_again(service: Path, tmp_p
     assert stat.S_ISSOCK(service.stat().st_mode)
 
 
-def test_it_ends_when_idle_and_leaves_no_socket(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_service_ends_when_idle_and_removes_its_socket(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speech_client, "IDLE_S", 0.4)
     call(30.0, sleep, 0.8)  # being at work is not idle
     pid = speech_client._started[-1].pid
@@ -119,7 +119,7 @@ def test_it_ends_when_idle_and_leaves_no_socket(service: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, "a signal to another thread", "its socket goes"])
-def test_it_ends_cleanly(service: Path, how: object) -> None:
+def test_the_service_ends_cleanly_on_signals(service: Path, how: object) -> None:
     """The system may deliver a signal to any thread; the one that waits for connections notices between two waits."""
     call(30.0, sleep)
     pid = speech_client._started[-1].pid
@@ -133,7 +133,7 @@ def test_it_ends_cleanly(service: Path, how: object) -> None:
     assert not service.exists()
 
 
-def test_stop_waits_until_it_is_gone(service: Path) -> None:
+def test_stop_waits_until_the_service_has_ended(service: Path) -> None:
     call(30.0, sleep)
     pid = speech_client._started[-1].pid
     speech_client.stop()
@@ -141,7 +141,7 @@ def test_stop_waits_until_it_is_gone(service: Path) -> None:
     speech_client.stop()  # where there is none, nothing happens
 
 
-def test_one_of_an_earlier_version_stops_nobody(service: Path) -> None:
+def test_stop_does_not_hang_on_a_service_of_an_earlier_version(service: Path) -> None:
     def answer() -> None:
         with listener.accept() as connection:
             connection.recv()
@@ -153,7 +153,7 @@ def test_one_of_an_earlier_version_stops_nobody(service: Path) -> None:
         answered.result(5)
 
 
-def test_an_error_that_the_user_can_fix_arrives_as_it_is(service: Path) -> None:
+def test_a_user_error_reaches_the_client_unchanged(service: Path) -> None:
     with pytest.raises(HarkError) as caught:
         call(30.0, refuse)
     assert caught.value.as_dict() == {
@@ -161,7 +161,9 @@ def test_an_error_that_the_user_can_fix_arrives_as_it_is(service: Path) -> None:
     }  # fmt: skip
 
 
-def test_a_service_with_too_many_clients_says_that_it_is_busy(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_with_too_many_clients_reports_that_it_is_busy(
+    service: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(speech_service, "MOST_CLIENTS", 0)
     here = threading.Thread(target=speech_service.SpeechService(service, 60.0).run)
     here.start()
@@ -174,7 +176,7 @@ def test_a_service_with_too_many_clients_says_that_it_is_busy(service: Path, mon
         here.join(10)
 
 
-def test_a_bug_is_reported_without_its_traceback_which_is_in_the_log(service: Path) -> None:
+def test_a_bug_is_reported_and_its_traceback_logged(service: Path) -> None:
     with pytest.raises(HarkError) as caught:
         call(30.0, bug)
     said = str(caught.value)
@@ -183,7 +185,7 @@ def test_a_bug_is_reported_without_its_traceback_which_is_in_the_log(service: Pa
     assert call(30.0, sleep) == "slept"
 
 
-def test_a_function_that_it_does_not_have_fails_alone(service: Path, tmp_path: Path) -> None:
+def test_an_unknown_function_fails_without_ending_the_service(service: Path, tmp_path: Path) -> None:
     (tmp_path / "of_tomorrow.py").write_text("def work(): ...")
     with pytest.MonkeyPatch.context() as patched:
         patched.syspath_prepend(tmp_path)
@@ -220,7 +222,7 @@ def test_a_slow_start_is_a_timeout_and_not_a_disk_error(service: Path, monkeypat
         struct.pack(">i", len(pickle.dumps(["sleep"]))) + pickle.dumps(["sleep"]),
     ],
 )
-def test_nonsense_on_the_socket_ends_nothing(service: Path, raw: bytes) -> None:
+def test_invalid_bytes_on_the_socket_do_not_end_the_service(service: Path, raw: bytes) -> None:
     call(30.0, sleep)
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(service))
@@ -239,7 +241,7 @@ def test_a_service_that_cannot_start_explains_why(service: Path, monkeypatch: py
     assert "code 7" in caught.value.why
 
 
-def test_only_this_user_can_reach_it(service: Path) -> None:
+def test_only_the_same_user_can_connect(service: Path) -> None:
     call(30.0, sleep)
     assert stat.S_IMODE(service.stat().st_mode) & 0o077 == 0
     here, there = socket.socketpair()
@@ -275,7 +277,7 @@ def test_the_socket_is_in_a_private_folder_named_after_the_installation(
         shutil.rmtree(folder)
 
 
-def test_without_a_service_it_is_done_here(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_service_calls_run_in_this_process(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
     assert call(30.0, os.getpid) == os.getpid() and not service.exists()
 

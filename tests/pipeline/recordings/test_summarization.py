@@ -69,7 +69,7 @@ def of(*texts: str) -> list[Sentence]:
     return [Sentence(text, (number,)) for number, text in enumerate(texts)]
 
 
-def test_sentences_span_segments_and_name_them() -> None:
+def test_sentences_may_span_segments() -> None:
     said = (
         Segment(0, 1, "First one. And the", 1.0, speaker="A"), Segment(1, 2, "second goes", 1.0, speaker="A"),
         Segment(2, 3, "on until here. Third by Dr. J. Smith!", 1.0, speaker="A"), Segment(3, 4, "  ", 1.0),
@@ -99,7 +99,7 @@ def test_the_extractive_summary_quotes_and_cites() -> None:
     assert summary.segments and summary.sentiment is not None and summary.sentiment.label == "positive"
 
 
-def test_action_items_of_a_meeting() -> None:
+def test_action_items_of_a_meeting_are_found() -> None:
     assert [point.segments for point in summarize(TALK, "extractive").action_items] == [(3,), (4,), (5,), (6,), (10,)]
 
 
@@ -123,7 +123,7 @@ def test_action_items_of_a_meeting() -> None:
         "Das brauchen wir bis zum Ende der Woche.",
     ],
 )
-def test_action_items_are_found(text: str) -> None:
+def test_commitments_and_requests_are_action_items(text: str) -> None:
     assert action_items(of(text)) == (Point(text, (0,)),)
 
 
@@ -147,7 +147,7 @@ def test_negated_actions_are_not_action_items(text: str) -> None:
     assert action_items(of(text)) == ()
 
 
-def test_action_items_are_not_repeated_and_not_endless() -> None:
+def test_action_items_are_unique_and_limited() -> None:
     many = of(*["I'll fix the door."] * 3, *(f"I'll fix door {number}." for number in range(50)))
     found = action_items(many)
     assert len(found) == 20 and len({point.text for point in found}) == 20
@@ -182,20 +182,20 @@ def test_a_transcript_without_words_has_no_summary(segments: tuple[Segment, ...]
         ["one two three four five six."] * 40,
     ],
 )
-def test_little_and_odd_texts_have_summaries(texts: list[str]) -> None:
+def test_short_and_unusual_texts_have_summaries(texts: list[str]) -> None:
     odd = Transcript(9.0, "en", "test", tuple(Segment(float(n), n + 1.0, text, 1.0) for n, text in enumerate(texts)))
     summary = summarize(odd)
     assert summary.text and summary.key_points and cited(summary) <= set(range(len(texts)))
 
 
-def test_hours_are_summarized_in_seconds() -> None:
+def test_hours_of_speech_are_summarized_in_seconds() -> None:
     words = [f"word{n}" for n in range(500)]
     texts = [" ".join(words[(n * 7 + k * k) % 500] for k in range(8)) + "." for n in range(2500)]
     long = Transcript(9e3, "en", "", tuple(Segment(3.0 * n, 3.0 * n + 2, text, 1.0) for n, text in enumerate(texts)))
     assert len(summarize(long).key_points) == 8
 
 
-def test_the_first_of_equals_is_taken() -> None:
+def test_the_first_of_equal_sentences_is_chosen() -> None:
     alike = of("red apples fall down slowly", "red apples fall down slowly", "blue trains climb up quickly")
     assert most_telling(alike, 2, "en") == [alike[0], alike[2]]
 
@@ -206,7 +206,7 @@ def test_a_summary_is_stored_as_json(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "summary.json").read_text()) == json.loads(json.dumps(as_json(summary)))
 
 
-def test_engines_say_what_they_need() -> None:
+def test_unavailable_engines_say_how_to_enable_them() -> None:
     ready = {engine.name: engine.available() for engine in engines()}
     assert [name for name, found in ready.items() if found.ok] == ["extractive"]
     assert all(found.how_to_enable for found in ready.values() if not found.ok)
@@ -220,14 +220,14 @@ def test_engines_say_what_they_need() -> None:
 # Models on this machine.
 
 
-def test_citations_go_to_what_shares_rare_words() -> None:
+def test_citations_are_chosen_by_shared_rare_words() -> None:
     everything = range(len(TALK.segments))
     assert supporting("A privacy policy is wanted by lawyers.", TALK, everything) == (4, 5)
     assert supporting("The landing page is finished.", TALK, everything) == (1,)
     assert supporting("Elephants dance.", TALK, everything) == () == supporting("It is the.", TALK, everything)
 
 
-def test_points_that_a_model_invents_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invented_points_of_a_model_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     written = ["The launch is in March. Elephants dance."]
 
     def writes(timeout_s: float, function: Any, engine: str, parts: list[str]) -> tuple[list[str], str]:
@@ -270,7 +270,7 @@ def tiny_bart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_transformers_model_writes(tiny_bart: Path) -> None:
+def test_a_transformers_model_writes_a_summary(tiny_bart: Path) -> None:
     local.SUMMARY.own_folder.parent.mkdir(parents=True)
     local.SUMMARY.own_folder.symlink_to(tiny_bart)
     assert local.LocalTransformer().available().ok
@@ -283,7 +283,7 @@ def test_a_transformers_model_writes(tiny_bart: Path) -> None:
     assert summary.engine.startswith("transformers") or summary.note.startswith("transformers: The model wrote")
 
 
-def test_a_transformers_model_that_is_damaged_says_so(tiny_bart: Path) -> None:
+def test_a_damaged_transformers_model_is_reported(tiny_bart: Path) -> None:
     with pytest.raises(HarkError, match="is not installed"):
         local.write("transformers", ["a"])
     folder = local.SUMMARY.own_folder
@@ -296,7 +296,7 @@ def test_a_transformers_model_that_is_damaged_says_so(tiny_bart: Path) -> None:
     assert fallen_back.engine.startswith("extractive") and "cannot be loaded" in fallen_back.note
 
 
-def test_the_own_summarizer_is_trained_and_writes(data_dir: Path) -> None:
+def test_harks_summarizer_is_trained_and_writes_summaries(data_dir: Path) -> None:
     from model.summarizer.network import SummarizerConfig
 
     small = SummarizerConfig(layers=1, heads=2, width=16, feedforward=16, longest_text=80, longest_summary=12)
@@ -314,7 +314,7 @@ def test_the_own_summarizer_is_trained_and_writes(data_dir: Path) -> None:
     assert len(summaries) == 2 and model == "best"
 
 
-def test_who_has_no_summaries_learns_from_transcripts(tmp_path: Path) -> None:
+def test_training_pairs_are_derived_from_transcripts(tmp_path: Path) -> None:
     for number in range(3):
         save_transcript(TALK, tmp_path / str(number) / "transcript.json")
     (tmp_path / "damaged").mkdir()
@@ -359,9 +359,7 @@ def manifest_file(data: Path, texts: list[list[str]]) -> Path:
 
 
 @pytest.mark.parametrize("corpus", [recordings, librispeech, manifest, manifest_file])
-def test_transcripts_and_corpora_are_learned_from(
-    tmp_path: Path, corpus: Callable[[Path, list[list[str]]], Path]
-) -> None:
+def test_training_uses_transcripts_and_corpora(tmp_path: Path, corpus: Callable[[Path, list[list[str]]], Path]) -> None:
     from model.summarizer.network import SummarizerConfig
 
     texts = [[f"the {part} of house {n} is old and tall" for part in ("gate", "roof", "wall")] for n in range(24)]
@@ -371,13 +369,13 @@ def test_transcripts_and_corpora_are_learned_from(
     assert result["learned_from"] == "transcripts" and sum(result["pairs"].values()) == 24
 
 
-def test_long_lines_of_a_manifest_are_learned_from(tmp_path: Path) -> None:
+def test_training_uses_long_lines_of_a_manifest(tmp_path: Path) -> None:
     line = "the gate of the house is old and tall and nobody remembers who built it or why it stands open all day long"
     texts = [[f"{line} in the {where} of town number {n}" for where in ("street", "square", "park")] for n in range(4)]
     assert len(texts[0][0]) > 133 and len(list(transcript_pairs(manifest(tmp_path, texts), silent_reporter()))) >= 4
 
 
-def test_without_a_recording_the_training_says_what_to_do(tmp_path: Path) -> None:
+def test_training_without_recordings_explains_what_to_do(tmp_path: Path) -> None:
     run = SummarizerRun(tmp_path / "audio", epochs=1, batch_size=20)
     with pytest.raises(HarkError, match="Transcribe a recording first"):
         train(run, tmp_path / "weights", silent_reporter())
@@ -424,7 +422,7 @@ def test_long_recordings_are_summarized_in_parts(double: Double, monkeypatch: py
     assert "part" in asked[-1][0] and set(summary.segments) == set(range(14))
 
 
-def test_a_segment_that_is_too_long_is_cut_and_keeps_its_number() -> None:
+def test_a_too_long_segment_is_split_under_its_number() -> None:
     long = Transcript(9.0, "en", "", (Segment(0, 1, "x" * 250, 1.0), Segment(1, 2, "", 1.0), Segment(2, 3, "y", 1.0)))
     rows = [row for part in segment_rows(long, 100) for row in part]
     assert [(row["segment"], len(row["text"])) for row in rows] == [(0, 100), (0, 100), (0, 50), (2, 1)]
@@ -447,7 +445,7 @@ LIES = {
 
 
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES.keys())
-def test_a_lie_is_not_shown(double: Double, lie: dict[str, Any]) -> None:
+def test_an_answer_that_fails_its_checks_is_retried_once_then_dropped(double: Double, lie: dict[str, Any]) -> None:
     double.says(json.dumps(written([3]) | lie), json.dumps(written([3])))
     assert summarize(TALK, "llm").segments == (3,), "it may repair it once"
     double.says(json.dumps(written([3]) | lie))
@@ -457,7 +455,7 @@ def test_a_lie_is_not_shown(double: Double, lie: dict[str, Any]) -> None:
     assert fallen_back.engine.startswith("extractive") and "no usable answer" in fallen_back.note
 
 
-def test_where_it_hangs_the_recording_is_summarized_here(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hung_language_model_falls_back_to_extractive(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_LLM_TIMEOUT_S", "0.5")
     double.says(hang(0.7))
     fallen_back = summarize(TALK)
@@ -496,7 +494,7 @@ def timed(text: str, start_s: float = 0.0) -> Segment:
     return Segment(start_s, start_s + len(words), text, 0.9, words, speaker="S1")
 
 
-def test_polish_corrects_and_keeps_times(double: Double) -> None:
+def test_polish_corrects_text_and_preserves_times(double: Double) -> None:
     said = timed("hello ben how are you to day"), replace(timed("KEEP me", 10.0), edited=True), timed("fine", 20.0)
     rough = Transcript(30.0, "en", "test", said)
     corrected = [{"segment": 2, "text": "Fine."}, {"segment": 0, "text": "Hello, Ben, how are you today?"}]
@@ -522,12 +520,12 @@ def test_polish_corrects_and_keeps_times(double: Double) -> None:
         {},
     ],
 )
-def test_polish_keeps_the_segments(double: Double, rows: Any) -> None:
+def test_polish_preserves_the_segments(double: Double, rows: Any) -> None:
     double.says(json.dumps({"segments": rows}))
     with pytest.raises(HarkError, match="no usable answer"):
         polish(Transcript(9.0, "en", "", (timed("hello"), timed("bye", 5.0))))
 
 
-def test_polish_needs_a_model() -> None:
+def test_polish_needs_a_language_model() -> None:
     with pytest.raises(HarkError, match="cannot be cleaned up"):
         polish(TALK)

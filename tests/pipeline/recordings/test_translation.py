@@ -24,7 +24,7 @@ def answer(*texts: str) -> str:
     return json.dumps({"segments": [{"segment": number, "text": text} for number, text in enumerate(texts)]})
 
 
-def test_times_and_speakers_stay(double: Double) -> None:
+def test_translation_preserves_times_and_speakers(double: Double) -> None:
     double.says(answer("Hallo Ben.", "ein " * 40))
     translated = translate(TALK, "de", "German")
     assert [segment.text for segment in translated.segments] == ["Hallo Ben.", ("ein " * 40).strip()]
@@ -36,9 +36,7 @@ def test_times_and_speakers_stay(double: Double) -> None:
     assert "into German" in double.requests[0]["messages"][1]["content"]
 
 
-def test_a_segment_that_is_too_long_for_a_request_is_translated_in_pieces(
-    double: Double, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_too_long_segment_is_translated_in_parts(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_LLM_PART_CHARACTERS", "40")
 
     def capitals(messages: list[dict[str, str]]) -> str:
@@ -52,13 +50,13 @@ def test_a_segment_that_is_too_long_for_a_request_is_translated_in_pieces(
 @pytest.mark.parametrize(
     "said", [answer("Hallo."), answer("Hallo.", ""), answer("x" * 1000, "b"), json.dumps({}), "no JSON"]
 )
-def test_answers_that_do_not_hold_are_refused(double: Double, said: str) -> None:
+def test_invalid_translations_are_rejected(double: Double, said: str) -> None:
     double.says(said)
     with pytest.raises(HarkError, match="no usable answer"):
         translate(TALK, "de", "German")
 
 
-def test_it_needs_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_translation_needs_a_language_model(monkeypatch: pytest.MonkeyPatch) -> None:
     unset(monkeypatch)
     with pytest.raises(HarkError, match="cannot be translated"):
         translate(TALK, "de", "German")

@@ -24,7 +24,7 @@ from pipeline.recordings.vocabulary import FILE, MOST, expected, forget, learn, 
         ("四十", "四百", "zh", []),
     ],
 )
-def test_names_and_rare_words_are_stored(before: str, after: str, language: str, words: list[str]) -> None:
+def test_corrected_names_and_rare_words_are_learned(before: str, after: str, language: str, words: list[str]) -> None:
     assert list(learned(before, after, language).words) == words
 
 
@@ -47,7 +47,9 @@ def test_names_and_rare_words_are_stored(before: str, after: str, language: str,
         ("四十", "四百", "zh", ("", "")),
     ],
 )
-def test_passages_with_the_same_misrecognition(before: str, after: str, language: str, pair: tuple[str, str]) -> None:
+def test_a_correction_gives_the_misrecognized_pair(
+    before: str, after: str, language: str, pair: tuple[str, str]
+) -> None:
     assert learned(before, after, language)[1:] == pair
 
 
@@ -60,11 +62,11 @@ def test_passages_with_the_same_misrecognition(before: str, after: str, language
         ("a (b) c", "(b)", r"\1", r"a \1 c"),
     ],
 )
-def test_words_are_put_in_place_of_others(text: str, heard: str, said: str, now: str) -> None:
+def test_a_misrecognized_word_is_replaced_everywhere(text: str, heard: str, said: str, now: str) -> None:
     assert replace_word(text, heard, said) == now
 
 
-def test_words_are_stored_by_language_the_newest_first(tmp_path: Path) -> None:
+def test_words_are_stored_by_language_newest_first(tmp_path: Path) -> None:
     file = tmp_path / "user" / FILE
     learn(file, ["Katie", "Kubernetes"], "en-us")
     learn(file, ["Ximenez"], "de")
@@ -78,7 +80,7 @@ def test_words_are_stored_by_language_the_newest_first(tmp_path: Path) -> None:
     assert not file.exists() and expected(file, None) == ()
 
 
-def test_the_oldest_of_a_language_go(tmp_path: Path) -> None:
+def test_the_oldest_words_of_a_language_are_dropped(tmp_path: Path) -> None:
     file = tmp_path / FILE
     learn(file, ["Ximenez"], "de")
     learn(file, [f"word{number}" for number in range(MOST + 5)], "en")

@@ -71,20 +71,20 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_it_is_fetched_once(registry: list[str], tmp_path: Path) -> None:
+def test_the_web_runtime_is_downloaded_once(registry: list[str], tmp_path: Path) -> None:
     folder = web_runtime(tmp_path / "data")
     assert {path.name: path.read_text() for path in folder.iterdir()} == {name: name for name in FILES}
     assert web_runtime(tmp_path / "data") == folder and len(registry) == 1
 
 
-def test_a_tarball_that_is_not_pinned_is_refused(registry: list[str], tarball: Path, tmp_path: Path) -> None:
+def test_a_tarball_with_a_wrong_digest_is_rejected(registry: list[str], tarball: Path, tmp_path: Path) -> None:
     tarball.write_bytes(tarball.read_bytes() + b"more")
     with pytest.raises(HarkError, match="does not have the digest"):
         web_runtime(tmp_path / "data")
     assert not list(tmp_path.glob("data/**/*.wasm"))
 
 
-def test_without_a_network_it_says_what_to_do(tarball: Path, tmp_path: Path) -> None:
+def test_without_a_network_the_error_explains_what_to_do(tarball: Path, tmp_path: Path) -> None:
     with pytest.raises(HarkError, match="could not be downloaded") as raised:
         web_runtime(tmp_path / "data")
     assert f"npm pack {PACKAGE}@{VERSION}" in raised.value.what_to_do and "127.0.0.1:9" in raised.value.why
@@ -93,7 +93,9 @@ def test_without_a_network_it_says_what_to_do(tarball: Path, tmp_path: Path) -> 
         web_runtime(tmp_path / "other", tmp_path / "none.tgz")
 
 
-def test_npm_that_fails_is_not_the_end(registry: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_npm_falls_back_to_the_registry(
+    registry: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     npm = tmp_path / "programs" / "npm"
     npm.parent.mkdir()
     npm.write_text("#!/bin/sh\necho 'npm error no such thing' >&2\nexit 1\n")
@@ -116,14 +118,14 @@ def test_a_bundle_becomes_a_folder_for_a_web_server(bundle: Path, tarball: Path,
     assert unpack_for_browser(page.parent, page.parent, tmp_path / "data") == page, "an unpacked one, in its place"
 
 
-def test_a_file_that_is_not_a_bundle(tarball: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_bundle_is_rejected(tarball: Path, tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_bytes(b"no zip")
     with pytest.raises(HarkError):
         unpack_for_browser(tmp_path / "x.zip", tmp_path / "page", tmp_path / "data", tarball)
     assert not (tmp_path / "page").exists()
 
 
-def test_the_command(
+def test_bundle_web_writes_a_page(
     bundle: Path, tarball: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from command_line.application import main
@@ -135,6 +137,6 @@ def test_the_command(
     assert json.loads(capsys.readouterr().out) == {"page": str(bundle.parent / "x-web" / "detect.html")}
 
 
-def test_the_pin_is_one_of_npms() -> None:
+def test_the_pinned_digest_has_npms_form() -> None:
     assert len(base64.b64decode(fetching.INTEGRITY.removeprefix("sha512-"))) == 64
     assert not is_pinned(b"") and (REPOSITORY / "model" / "runtime" / "detect.js").read_text().count(FILES[0]) == 1

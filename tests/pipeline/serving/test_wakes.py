@@ -47,7 +47,7 @@ def scored(watch: WakeWatch, *scores: float) -> list[tuple[str, float]]:
     return [(wake.kind, round(wake.score, 2)) for wake in found]
 
 
-def test_near_misses_are_sent_once_and_what_is_far_below_never() -> None:
+def test_near_misses_are_sent_once_and_low_scores_never() -> None:
     low = [0.01] * 60
     assert scored(WakeWatch(0.6, 0.08), *low, 0.4, 0.5, 0.45, *low) == [("near_miss", 0.5)]
     assert scored(WakeWatch(0.6, 0.08), *low, 0.2, 0.24, *low) == []
@@ -55,7 +55,7 @@ def test_near_misses_are_sent_once_and_what_is_far_below_never() -> None:
     assert scored(WakeWatch(0.6, 0.08), 0.7, 0.1, 0.5, *[0.1] * 20) == [("wake", 0.7)], "the same utterance"
 
 
-def test_an_activation_arrives_as_a_form_with_a_few_seconds(detectors: dict[str, Detector]) -> None:
+def test_an_activation_is_sent_as_a_form_with_its_audio(detectors: dict[str, Detector]) -> None:
     got: list[tuple[str, dict[str, str], bytes]] = []
     arrived = threading.Event()
 
@@ -79,14 +79,16 @@ def test_an_activation_arrives_as_a_form_with_a_few_seconds(detectors: dict[str,
     assert rate == 16_000 and 1.0 < len(audio) / rate <= 2.5 and np.abs(audio).max() > 0.05
 
 
-def test_a_dead_address_disturbs_nothing(detectors: dict[str, Detector], caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreachable_url_does_not_disturb_detection(
+    detectors: dict[str, Detector], caplog: pytest.LogCaptureFixture
+) -> None:
     sender = WakeSender("http://127.0.0.1:9/api/v1/detectors/1/wakes", "hark_secret")
     assert heard_with(sender, detectors, "hey compass", "hey compass") == 2
     wait_for(lambda: "was not sent" in caplog.text, 20)
     assert "hark_secret" not in caplog.text
 
 
-def test_an_invalid_address_is_refused_at_the_start(tmp_path: Path) -> None:
+def test_an_invalid_url_is_rejected_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(HarkError, match="not an address to send to"):
         WakeSender("kitchen", "x")
 
@@ -98,11 +100,11 @@ def test_an_invalid_address_is_refused_at_the_start(tmp_path: Path) -> None:
         (0.05, False, "other"), (0.3, False, "unsure"), (None, True, "phrase"), (None, False, "unsure"),
     ],
 )  # fmt: skip
-def test_phones_decide_and_words_make_surer(score: float | None, said: bool, kind: str) -> None:
+def test_phone_score_and_recognized_words_decide_together(score: float | None, said: bool, kind: str) -> None:
     assert sorting.sorted_by(score, said) == kind
 
 
-def test_a_voice_that_says_the_phrase_or_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_speech_is_sorted_into_phrase_and_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
     assert sorting.sort_wake("hey compass", "en", spoken("hey compass")).kind == "phrase"
     other = sorting.sort_wake("hey compass", "en", spoken("where is my umbrella"))
@@ -110,7 +112,7 @@ def test_a_voice_that_says_the_phrase_or_something_else(monkeypatch: pytest.Monk
     assert sorting.sort_wake("hey compass", "en", np.zeros(16_000, np.float32)) == sorting.Sorted("other", "")
 
 
-def test_without_a_recognizer_it_is_unsure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_recognizer_the_result_is_unsure(monkeypatch: pytest.MonkeyPatch) -> None:
     def away(*_args: object) -> None:
         raise HarkError("The speech service is away.", "It ended.", "Start it.")
 

@@ -58,7 +58,7 @@ def said(*phrases: str) -> np.ndarray:
 # A stream.
 
 
-def test_a_stream_gives_what_each_detector_gives(bundles: list[Path], detectors: dict[str, Detector]) -> None:
+def test_a_stream_gives_the_detections_of_each_detector(bundles: list[Path], detectors: dict[str, Detector]) -> None:
     audio = said("hey compass", "nothing of the kind", "smart mirror", "hey compass")
     stream, other = Stream(detectors), Stream(detectors)
     found = []
@@ -153,7 +153,7 @@ async def heard(client: AsyncClient, audio: np.ndarray, rate: int = RATE, stampe
     return found
 
 
-def test_describe(detectors: dict[str, Detector]) -> None:
+def test_describe_lists_the_wake_words(detectors: dict[str, Detector]) -> None:
     async def talk(client: AsyncClient) -> None:
         await client.write_event(Describe().event())
         event = await client.read_event()
@@ -169,7 +169,7 @@ def test_describe(detectors: dict[str, Detector]) -> None:
     with_client(detectors, talk)
 
 
-def test_an_untrained_phrase_is_detected_where_it_is(detectors: dict[str, Detector]) -> None:
+def test_an_untrained_phrase_is_detected_at_its_time(detectors: dict[str, Detector]) -> None:
     audio = said("a lovely day in the park", "hey compass", "a lovely day in the park")
     end_ms = 1000 * (len(spoken("a lovely day in the park")) + len(spoken("hey compass")) - RATE) / RATE
 
@@ -183,7 +183,7 @@ def test_an_untrained_phrase_is_detected_where_it_is(detectors: dict[str, Detect
     with_client(detectors, talk)
 
 
-def test_as_home_assistant_does_it(detectors: dict[str, Detector]) -> None:
+def test_a_client_like_home_assistant_gets_its_detection(detectors: dict[str, Detector]) -> None:
     """It names one wake word, reads while it sends, and hangs up at the first detection."""
 
     async def talk(client: AsyncClient) -> None:
@@ -196,7 +196,7 @@ def test_as_home_assistant_does_it(detectors: dict[str, Detector]) -> None:
     with_client(detectors, talk)
 
 
-def test_names_choose_what_is_listened_for(detectors: dict[str, Detector]) -> None:
+def test_names_select_the_wake_words(detectors: dict[str, Detector]) -> None:
     async def talk(client: AsyncClient) -> None:
         audio = said("hey compass", "smart mirror")
         for names, expected in (
@@ -215,7 +215,7 @@ def test_names_choose_what_is_listened_for(detectors: dict[str, Detector]) -> No
     with_client(detectors, talk)
 
 
-def test_clients_do_not_hear_each_other(detectors: dict[str, Detector]) -> None:
+def test_clients_do_not_affect_each_other(detectors: dict[str, Detector]) -> None:
     def hears(*phrases: str) -> Callable[[AsyncClient], Awaitable[None]]:
         async def talk(client: AsyncClient) -> None:
             for _ in range(2):  # nor does a stream hear the one before it
@@ -230,7 +230,9 @@ def test_clients_do_not_hear_each_other(detectors: dict[str, Detector]) -> None:
 @pytest.mark.parametrize(
     ("rate", "width", "channels"), [(48_000, 2, 2), (44_100, 4, 1), (22_050, 2, 1), (16_000, 4, 3)]
 )
-def test_other_forms_of_audio(detectors: dict[str, Detector], rate: int, width: int, channels: int) -> None:
+def test_other_audio_formats_are_converted(
+    detectors: dict[str, Detector], rate: int, width: int, channels: int
+) -> None:
     audio = soxr.resample(said("hey compass"), RATE, rate).clip(-1, 1)
     full = 2 ** (8 * width - 1) - 1
     frames = np.repeat((audio.astype(np.float64) * full).astype(f"<i{width}")[:, None], channels, axis=1)
@@ -303,7 +305,7 @@ def test_a_model_that_never_ends_is_stopped_and_its_client_informed(
     with_client(detectors, talk, [good])
 
 
-def test_noise_on_the_line_and_unknown_events(detectors: dict[str, Detector]) -> None:
+def test_invalid_bytes_close_the_connection_and_unknown_events_do_not(detectors: dict[str, Detector]) -> None:
     async def noisy(client: AsyncClient) -> None:
         client._writer.write(b"GET / HTTP/1.1\r\n\r\n")  # type: ignore[union-attr]
         assert await client.read_event() is None
@@ -319,7 +321,7 @@ def test_noise_on_the_line_and_unknown_events(detectors: dict[str, Detector]) ->
     with_client(detectors, newer, [noisy, listy])
 
 
-def test_a_unix_socket_and_what_stands_in_its_place(detectors: dict[str, Detector], tmp_path: Path) -> None:
+def test_a_unix_socket_is_served_but_a_file_is_not_replaced(detectors: dict[str, Detector], tmp_path: Path) -> None:
     path = tmp_path / "hark.sock"
     uri = f"unix://{path}"
 
@@ -344,12 +346,12 @@ def test_a_unix_socket_and_what_stands_in_its_place(detectors: dict[str, Detecto
 @pytest.mark.parametrize(
     "uri", ["", "http://x", "tcp://127.0.0.1", "tcp://x:99999", "tcp://x:0", "unix://", "unix://a/b"]
 )
-def test_addresses_that_are_none(uri: str) -> None:
+def test_invalid_uris_are_rejected(uri: str) -> None:
     with pytest.raises(HarkError, match="not an address"):
         server_at(uri)
 
 
-def test_a_port_that_is_taken(detectors: dict[str, Detector]) -> None:
+def test_a_port_in_use_is_reported(detectors: dict[str, Detector]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -360,7 +362,7 @@ def test_a_port_that_is_taken(detectors: dict[str, Detector]) -> None:
 # The command.
 
 
-def test_two_of_the_same_phrase_and_the_thresholds(bundles: list[Path], tmp_path: Path) -> None:
+def test_detectors_of_the_same_phrase_get_distinct_names(bundles: list[Path], tmp_path: Path) -> None:
     table = [{"fa_per_day": 0.5, "threshold": 0.8}, {"fa_per_day": 12.0, "threshold": 0.2}]
     other = keyword_hmm_bundle(tmp_path / "other", "hey compass", thresholds=table)
     found = open_wake_words([bundles[0], other], fa_per_day=12.0)
@@ -369,7 +371,7 @@ def test_two_of_the_same_phrase_and_the_thresholds(bundles: list[Path], tmp_path
     assert open_wake_words([other])["hey_compass"].threshold == pytest.approx(0.8)
 
 
-def test_bundles_that_are_none(bundles: list[Path], tmp_path: Path) -> None:
+def test_missing_and_invalid_bundles_are_rejected(bundles: list[Path], tmp_path: Path) -> None:
     with pytest.raises(HarkError, match="cannot be found"):
         open_wake_words([bundles[0], tmp_path / "missing.zip"])
     (tmp_path / "odd.zip").write_bytes(b"no zip")
@@ -391,7 +393,7 @@ def command(*arguments: str, stdin: int = subprocess.DEVNULL) -> Iterator[subpro
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_command_serves_until_it_is_ended(bundles: list[Path], number: signal.Signals) -> None:
+def test_the_command_serves_until_a_signal(bundles: list[Path], number: signal.Signals) -> None:
     port = free_port()
     with command("--json", "--uri", f"tcp://127.0.0.1:{port}", *map(str, bundles)) as process:
         assert process.stdout is not None
@@ -410,7 +412,7 @@ def test_the_command_serves_until_it_is_ended(bundles: list[Path], number: signa
     assert b"Listening on" in err and b"hey_compass  score" in err
 
 
-def test_the_command_over_stdin_and_stdout(bundles: list[Path], tmp_path: Path) -> None:
+def test_the_command_serves_over_stdin_and_stdout(bundles: list[Path], tmp_path: Path) -> None:
     with command("--uri", "stdio://", str(bundles[0]), stdin=subprocess.PIPE) as process:
         assert process.stdin is not None and process.stdout is not None
         process.stdin.write(b'{"type": "describe"}\n')
@@ -422,7 +424,7 @@ def test_the_command_over_stdin_and_stdout(bundles: list[Path], tmp_path: Path) 
     assert process.returncode == 0 and not out and b"Traceback" not in err, err
 
 
-def test_the_command_explains_itself(bundles: list[Path], tmp_path: Path) -> None:
+def test_the_command_explains_errors(bundles: list[Path], tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

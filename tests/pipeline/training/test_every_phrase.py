@@ -146,7 +146,7 @@ def smallest(little_speech: Path, little_set: Path, monkeypatch: pytest.MonkeyPa
     "first",
     [pytest.param(n, marks=[] if n in ALWAYS else [pytest.mark.soak]) for n in range(0, len(cases()), RUNS)],
 )
-def test_every_phrase_ends_with_a_bundle_or_is_refused(first: int, smallest: str, data: Path) -> None:
+def test_every_phrase_gives_a_bundle_or_is_rejected(first: int, smallest: str, data: Path) -> None:
     engines = tuple(sorted({"espeak", "flite", "splice"} & set(ready_engines((), "en")[0])))
     faults = []
     for seed, (phrase, language, size, devices) in list(enumerate(cases()))[first : first + RUNS]:

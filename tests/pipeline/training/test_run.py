@@ -59,25 +59,25 @@ CONFIG = RunConfig("hey compass", effort="tiny", growth_constant=5)
 
 
 @pytest.mark.parametrize("phrase", ["", "x", "🙂🙂", "..", "a" * 300])
-def test_a_phrase_that_cannot_be_used_is_refused_at_once(phrase: str) -> None:
+def test_an_unusable_phrase_is_rejected_at_once(phrase: str) -> None:
     with pytest.raises(HarkError) as raised:
         prepare(RunConfig(phrase, effort="quick"))
     assert raised.value.what and raised.value.why and raised.value.what_to_do
 
 
-def test_phrase_and_effort_are_checked() -> None:
+def test_invalid_efforts_are_rejected() -> None:
     assert prepare(RunConfig("  Hey, COMPASS! ", effort="quick")).phrase == "hey compass"
     with pytest.raises(HarkError, match="no effort called 'heroic'"):
         prepare(RunConfig("hey compass", effort="heroic"))
 
 
-def test_the_order_of_engines_and_devices_makes_no_other_run() -> None:
+def test_the_order_of_engines_and_devices_does_not_change_the_run() -> None:
     wanted = RunConfig("hey compass", engines=("flite", "espeak"), devices=("openwakeword", "esphome"))
     more = replace(wanted, engines=("espeak", "flite", "flite"), devices=("esphome", "openwakeword", "esphome"))
     assert prepare(more) == prepare(wanted) and prepare(more).devices == ("esphome", "openwakeword")
 
 
-def test_a_phrase_that_a_device_cannot_hear_whole_is_refused_for_it() -> None:
+def test_a_phrase_longer_than_a_devices_window_is_rejected() -> None:
     long = RunConfig("please transform responsible photographers", effort="quick", devices=("esphome", "openwakeword"))
     with pytest.raises(HarkError, match=r"too long for Home Assistant: openWakeWord.* about 2\.\d s to say.* 1\.9 s"):
         prepare(long)
@@ -85,7 +85,7 @@ def test_a_phrase_that_a_device_cannot_hear_whole_is_refused_for_it() -> None:
     assert prepare(replace(long, phrase="hey compass")).devices == long.devices
 
 
-def test_the_size_that_hears_best_is_taken_where_it_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_size_chooses_large_where_it_is_available(monkeypatch: pytest.MonkeyPatch) -> None:
     auto = RunConfig("hey compass", effort="quick", size=AUTO_SIZE)
     monkeypatch.setattr(training_pipeline, "check_package", lambda: None)
     for found, size in ((Path("encoder"), "large"), (None, "standard")):
@@ -102,7 +102,7 @@ def test_the_size_that_hears_best_is_taken_where_it_can_be_had(monkeypatch: pyte
         prepare(replace(auto, size="huge"))
 
 
-def test_the_plan_alone_makes_nothing(tmp_path: Path, tiny_effort: Effort, choirs: dict[str, Choir]) -> None:
+def test_planning_creates_nothing(tmp_path: Path, tiny_effort: Effort, choirs: dict[str, Choir]) -> None:
     plan = plan_run(CONFIG, tmp_path, silent_reporter())
     assert plan.requests and not any(choir.spoken for choir in choirs.values()) and not (tmp_path / "jobs").exists()
     assert plan_run(CONFIG, tmp_path, silent_reporter()) == plan
@@ -123,7 +123,7 @@ def plan(tmp_path: Path, tiny_effort: Effort, choirs: dict[str, Choir]) -> Plan:
     return plan_run(CONFIG, tmp_path, silent_reporter())
 
 
-def test_the_plan_of_a_run_that_was_stopped_says_how_far_it_is(plan: Plan, tmp_path: Path) -> None:
+def test_the_plan_of_a_stopped_run_reports_its_progress(plan: Plan, tmp_path: Path) -> None:
     fresh = plan_summary(plan, tmp_path)
     assert fresh == {**plan.summary(), "unfinished": None}
     folder = job_folder(tmp_path, CONFIG)
@@ -150,7 +150,7 @@ def test_the_plan_of_a_run_that_was_stopped_says_how_far_it_is(plan: Plan, tmp_p
     assert plan_summary(plan_run(CONFIG, tmp_path, silent_reporter()), tmp_path)["unfinished"] is None
 
 
-def test_a_run_that_has_spoken_all_needs_no_engines_any_more(
+def test_a_run_with_all_clips_needs_no_engines(
     plan: Plan, choirs: dict[str, Choir], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_plan(plan, job_folder(tmp_path, CONFIG) / "plan.json")
@@ -167,7 +167,7 @@ def test_a_run_that_has_spoken_all_needs_no_engines_any_more(
             run_training(CONFIG, tmp_path, silent_reporter())
 
 
-def test_a_finished_run_is_followed_by_a_new_one(tmp_path: Path) -> None:
+def test_a_finished_run_is_followed_by_a_new_folder(tmp_path: Path) -> None:
     first = job_folder(tmp_path, CONFIG)
     assert job_folder(tmp_path, CONFIG) == first
     first.mkdir(parents=True)
@@ -177,7 +177,7 @@ def test_a_finished_run_is_followed_by_a_new_one(tmp_path: Path) -> None:
     assert job_folder(tmp_path, replace(CONFIG, seed=1)) not in (first, job_folder(tmp_path, CONFIG))
 
 
-def test_results_of_a_job_are_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_result_of_a_job_is_not_recomputed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(work: Any, tensorboard: bool, made_for: str) -> dict[str, Any]:
         folder = work.folder
         bundle = work.data / "models" / folder.name / f"{folder.name}.zip"
@@ -206,7 +206,7 @@ def test_results_of_a_job_are_not_made_again(tmp_path: Path, monkeypatch: pytest
     assert (tmp_path / "models" / f"{config.run_name}-4").is_dir()
 
 
-def test_a_run_that_another_process_has_just_finished_is_not_mistaken_for_ours(
+def test_a_run_finished_by_another_job_is_not_taken_over(
     begun: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = prepare(replace(CONFIG, effort="quick"))
@@ -223,9 +223,7 @@ def test_a_run_that_another_process_has_just_finished_is_not_mistaken_for_ours(
 
 
 @pytest.mark.parametrize(("code", "what"), [(errno.ENOSPC, "disk is full"), (errno.EROFS, "no write permission")])
-def test_trouble_with_the_disk_is_explained(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, what: str
-) -> None:
+def test_disk_errors_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, what: str) -> None:
     def fail(*arguments: Any) -> None:
         raise OSError(code, os.strerror(code), "somewhere")
 
@@ -239,7 +237,7 @@ def test_trouble_with_the_disk_is_explained(
     ("bucket", "split", "from_scratch"),
     [("positive", "validation", True), ("plain_negative", "test", True), ("positive", "test", False)],
 )
-def test_too_little_to_learn_or_measure_is_refused(bucket: str, split: str, from_scratch: bool) -> None:
+def test_too_few_clips_to_train_or_measure_are_rejected(bucket: str, split: str, from_scratch: bool) -> None:
     everything = pd.DataFrame([{"bucket": b, "split": s} for b in BUCKETS for s in ("train", "validation", "test")])
     plan = Plan(
         "run", replace(CONFIG, from_scratch=from_scratch, size="large"), (), (), (), 0.0, {"espeak": 2}, {}, "", 0.0
@@ -335,7 +333,7 @@ def result_of(attempts: tuple[Path, list[Attempt]]) -> dict[str, Any]:
     return last.events[-1]
 
 
-def test_killed_in_each_stage_the_run_is_finished(attempts: tuple[Path, list[Attempt]]) -> None:
+def test_a_run_killed_in_each_stage_is_finished(attempts: tuple[Path, list[Attempt]]) -> None:
     data, made = attempts
     for one in made[:-1]:
         assert one.returncode == -signal.SIGKILL, (one.kill_at, one.stderr)
@@ -357,7 +355,7 @@ def test_killed_in_each_stage_the_run_is_finished(attempts: tuple[Path, list[Att
     assert not list((data / "tmp").iterdir()) and not list((data / "models").glob("*/.*"))
 
 
-def test_nothing_was_generated_twice(attempts: tuple[Path, list[Attempt]]) -> None:
+def test_a_continued_run_generates_no_clip_twice(attempts: tuple[Path, list[Attempt]]) -> None:
     data, made = attempts
     plan = json.loads(next((data / "jobs").glob("*/plan.json")).read_text())
     wanted = {request["request_id"] for request in plan["requests"]}
@@ -439,7 +437,7 @@ def tinier(few_rooms: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(EFFORTS, "tiny", replace(TINY, positive=BucketSize(5, 10), **FEW))
 
 
-def test_a_detector_is_trained_from_nothing(
+def test_a_detector_is_trained_from_scratch(
     tinier: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engines: tuple[str, ...]
 ) -> None:
     monkeypatch.setitem(sys.modules, "pymicro_features", None)  # what ESPHome's detector hears with is not installed
@@ -472,7 +470,7 @@ def test_a_detector_is_trained_from_nothing(
 
 
 @needs_encoder
-def test_a_large_detector_is_trained_and_hears_its_phrase(
+def test_a_large_detector_is_trained_and_detects_its_phrase(
     tinier: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engines: tuple[str, ...]
 ) -> None:
     pieces = negative_set.negative_pieces
@@ -506,9 +504,7 @@ def test_a_large_detector_is_trained_and_hears_its_phrase(
     assert prepare(replace(wanted, size="standard")).devices == (), "a small one needs none beside it"
 
 
-def test_a_decoder_of_another_version_is_reported_before_anything_slow(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_decoder_of_another_version_is_reported_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in (encoder_backbone.ENCODER_FILE, encoder_backbone.DECODER_FILE, encoder_backbone.TOKENIZER_FILE):
         (tmp_path / name.name).write_bytes(b"of another version")
     digests = {encoder_backbone.DECODER_FILE: "0" * 64}

@@ -10,7 +10,7 @@ import pytest
 from pipeline.training.work import StageClock
 
 
-def test_the_clock_adds_up_over_restarts_and_failures(tmp_path: Path) -> None:
+def test_stage_times_add_up_over_restarts_and_failures(tmp_path: Path) -> None:
     path = tmp_path / "seconds.json"
     for _ in range(2):
         clock = StageClock(path)

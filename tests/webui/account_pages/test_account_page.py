@@ -20,7 +20,7 @@ def change(client: Client, old: str = PASSWORD, new: str = NEW, again: str | Non
     return client.post("/account/password", sent)
 
 
-def test_everything_has_a_label(others: Client) -> None:
+def test_every_field_has_a_label(others: Client) -> None:
     pages = {
         "/account/": ("username", "email", "name", "days", "scopes_0"),
         "/account/password": ("oldpassword", "password1", "password2"),
@@ -36,7 +36,7 @@ def test_everything_has_a_label(others: Client) -> None:
     assert 'autocomplete="email"' in others.get("/account/").text
 
 
-def test_name_and_address(others: Client, other: User) -> None:
+def test_name_and_email_can_be_changed(others: Client, other: User) -> None:
     assert others.post("/account/", {"username": "oskar", "email": "Oskar@Example.ORG"}).status_code == 302
     other.refresh_from_db()
     assert (other.username, other.email) == ("oskar", "Oskar@example.org")
@@ -56,7 +56,7 @@ def test_name_and_address(others: Client, other: User) -> None:
         ({"username": "a\x00b", "email": ""}, "Null characters"),
     ],
 )
-def test_names_and_addresses_that_are_refused(
+def test_invalid_names_and_emails_are_rejected(
     others: Client, owner: User, other: User, sent: dict[str, str], said: str
 ) -> None:
     answer = others.post("/account/", sent)
@@ -67,7 +67,7 @@ def test_names_and_addresses_that_are_refused(
     assert ">oscar<" in text  # the page's head still says who one is
 
 
-def test_nothing_else_can_be_sent_along(others: Client, other: User) -> None:
+def test_other_fields_of_the_user_cannot_be_set(others: Client, other: User) -> None:
     others.post(
         "/account/", {"username": "oscar", "email": "", "is_owner": "on", "is_superuser": "on", "is_staff": "on"}
     )
@@ -99,14 +99,14 @@ def test_a_new_password_ends_the_other_sessions(others: Client, other: User) -> 
         ({"new": "oscar@example"}, "too similar"),
     ],
 )
-def test_a_password_that_is_not_changed(others: Client, other: User, sent: dict[str, str], said: str) -> None:
+def test_an_invalid_password_change_is_rejected(others: Client, other: User, sent: dict[str, str], said: str) -> None:
     answer = change(others, **sent)
     assert answer.status_code == 422 and said in answer.text
     other.refresh_from_db()
     assert other.check_password(PASSWORD)
 
 
-def test_a_change_of_the_password_limits_wrong_passwords(others: Client, other: User) -> None:
+def test_password_changes_limit_wrong_passwords(others: Client, other: User) -> None:
     for number in range(5):
         change(others, old=f"guess {number}")
     assert "Too many failed sign-ins." in change(others).text
@@ -114,7 +114,7 @@ def test_a_change_of_the_password_limits_wrong_passwords(others: Client, other: 
     assert other.check_password(PASSWORD)
 
 
-def test_without_a_password_none_is_asked_for(client: Client, other: User) -> None:
+def test_a_user_without_a_password_can_set_one(client: Client, other: User) -> None:
     other.set_unusable_password()
     other.save()
     client.force_login(other)
@@ -123,11 +123,11 @@ def test_without_a_password_none_is_asked_for(client: Client, other: User) -> No
     assert User.objects.get(pk=other.pk).check_password(NEW) and client.get("/account/").status_code == 200
 
 
-def test_changes_are_posts(others: Client) -> None:
+def test_changes_need_a_post(others: Client) -> None:
     assert others.get("/account/tokens").status_code == 405
 
 
-def test_where_google_signs_people_in_addresses_are_the_owners_to_set(
+def test_with_google_sign_in_only_the_owner_sets_emails(
     client: Client, owner: User, other: User, settings: Any
 ) -> None:
     settings.GOOGLE_SIGN_IN = True

@@ -49,7 +49,9 @@ def folder(other: User, portal: Path) -> Path:
     return folder
 
 
-def test_what_deletion_ends_at_once_and_removes_later(others: Client, owner: User, other: User, folder: Path) -> None:
+def test_deletion_ends_access_at_once_and_removes_files_later(
+    others: Client, owner: User, other: User, folder: Path
+) -> None:
     _token, text = create_token(user=other, name="ci", scopes=["read"])
     access = issue_pair(user=other).access
     elsewhere = browser_of(other)
@@ -79,7 +81,7 @@ def test_what_deletion_ends_at_once_and_removes_later(others: Client, owner: Use
     assert finish_deletions() == 0
 
 
-def test_rows_of_a_library_on_a_server_go_too(
+def test_deletion_removes_a_library_on_a_server(
     owner: User, other: User, folder: Path, on_server: LibraryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Library(folder).close()
@@ -94,7 +96,7 @@ def test_rows_of_a_library_on_a_server_go_too(
     assert called not in on_server.libraries()
 
 
-def test_a_running_job_ends_first(owner: User, other: User, folder: Path) -> None:
+def test_deletion_waits_for_a_running_job(owner: User, other: User, folder: Path) -> None:
     job = claimed(Job.objects.get(user=other, kind="plan"))
     delete_account(user=other)
     wait_over()
@@ -105,7 +107,7 @@ def test_a_running_job_ends_first(owner: User, other: User, folder: Path) -> Non
     assert finish_deletions() == 1 and not folder.exists()
 
 
-def test_the_password_is_asked_for_and_guesses_are_counted(others: Client, other: User) -> None:
+def test_deletion_needs_the_password_and_limits_guesses(others: Client, other: User) -> None:
     for _ in range(5):
         answer = others.post("/account/delete", {"delete-password": "wrong"})
         assert answer.status_code == 422 and "The password is wrong." in answer.text
@@ -115,7 +117,9 @@ def test_the_password_is_asked_for_and_guesses_are_counted(others: Client, other
     assert other.is_active and other.deletion_asked_at is None
 
 
-def test_the_owner_deletes_users_and_nobody_the_owner(owners: Client, owner: User, others: Client, other: User) -> None:
+def test_the_owner_can_delete_users_but_cannot_be_deleted(
+    owners: Client, owner: User, others: Client, other: User
+) -> None:
     address = f"/account/users/{other.pk}/delete"
     assert owners.post(address, {"name": "olivia"}).status_code == 422
     assert others.post(address, {"name": "oscar"}).status_code == 403
@@ -133,7 +137,7 @@ def test_the_owner_deletes_users_and_nobody_the_owner(owners: Client, owner: Use
     assert owner.is_active
 
 
-def test_the_api_deletes_users(owners: Client, other: User) -> None:
+def test_the_api_can_delete_users(owners: Client, other: User) -> None:
     assert owners.delete(f"/api/v1/users/{other.pk}").status_code == 204
     assert owners.delete(f"/api/v1/users/{other.pk}").status_code == 404
     assert [user["name"] for user in owners.get("/api/v1/users").json()["items"]] == ["olivia"]

@@ -41,7 +41,7 @@ def run_as_a_worker(job: Job, data: Path, installation: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_all_that_is_one_s_own(others: Client, owner: User, other: User, portal: Path) -> None:
+def test_an_export_contains_only_the_users_own_data(others: Client, owner: User, other: User, portal: Path) -> None:
     token, text = create_token(user=other, name="ci", scopes=["read"])
     Recording.objects.create(user=other, name="my talk", folder="audio/x")
     Recording.objects.create(user=owner, name="of olivia", folder="audio/y")
@@ -83,7 +83,7 @@ def test_all_that_is_one_s_own(others: Client, owner: User, other: User, portal:
     assert others.get("/account/export.zip").status_code == 404
 
 
-def test_a_library_on_a_server_is_in_it_as_an_sqlite_file(
+def test_an_export_contains_a_server_library_as_an_sqlite_file(
     others: Client, other: User, portal: Path, on_server: LibraryServer
 ) -> None:
     folder = portal / "users" / str(other.pk)
@@ -105,7 +105,7 @@ def test_the_owner_is_advised_to_make_a_backup(owners: Client) -> None:
     assert "Create the export" not in owners.get("/account/").text
 
 
-def test_no_quota_keeps_one_s_own_data_here(others: Client, other: User, portal: Path) -> None:
+def test_a_used_up_quota_does_not_block_an_export(others: Client, other: User, portal: Path) -> None:
     take_job(other)
     (portal / "users" / str(other.pk)).mkdir(parents=True)
     (portal / "users" / str(other.pk) / "clip.flac").write_bytes(bytes(2000))
@@ -114,7 +114,7 @@ def test_no_quota_keeps_one_s_own_data_here(others: Client, other: User, portal:
     assert Job.objects.get().kind == "export"
 
 
-def test_one_export_a_day(others: Client) -> None:
+def test_exports_are_limited_to_one_per_day(others: Client) -> None:
     first = others.post("/account/export")
     assert others.post("/account/export")["Location"] == first["Location"], "it is going"
     Job.objects.update(state=Job.State.DONE, finished_at=timezone.now() - timedelta(hours=23))

@@ -36,7 +36,7 @@ def ended(user: User, **fields: object) -> Job:
     return job
 
 
-def test_it_is_off_until_a_user_says_a_number(owner: User, other: User) -> None:
+def test_retention_is_off_by_default(owner: User, other: User) -> None:
     for user in (owner, other):
         days_old(10_000, ready_recording(user), ended(user))
     assert delete_what_is_old() == 0
@@ -45,7 +45,7 @@ def test_it_is_off_until_a_user_says_a_number(owner: User, other: User) -> None:
     assert Recording.objects.get().user == Job.objects.get().user == owner
 
 
-def test_recordings_go_when_they_are_old_enough(other: User) -> None:
+def test_old_recordings_are_deleted(other: User) -> None:
     old, young, working = (ready_recording(other, f"{name}.wav") for name in ("old", "young", "working"))
     days_old(31, old, working)
     days_old(29, young)
@@ -61,7 +61,7 @@ def test_recordings_go_when_they_are_old_enough(other: User) -> None:
     assert delete_what_is_old() == 1
 
 
-def test_jobs_go_with_their_logs_unless_something_comes_of_them(other: User) -> None:
+def test_old_jobs_without_results_are_deleted_with_their_logs(other: User) -> None:
     old, young, trained, transcribed = (ended(other, title=title) for title in "abcd")
     going = ended(other, state=Job.State.RUNNING)
     version = make_version(other, user_data(other))
@@ -79,13 +79,13 @@ def test_jobs_go_with_their_logs_unless_something_comes_of_them(other: User) -> 
     assert logs == {f"job-{job.pk}.log" for job in kept}
 
 
-def test_many_go_in_turns(other: User) -> None:
+def test_many_old_jobs_are_deleted_in_batches(other: User) -> None:
     days_old(8, *(ended(other, title=str(number)) for number in range(AT_ONCE + 3)))
     set_retention(user=other, recordings_days=None, jobs_days=7)
     assert [delete_what_is_old() for _each in range(3)] == [AT_ONCE, 3, 0]
 
 
-def test_what_cannot_be_deleted_is_tried_again(other: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_deletion_is_retried(other: User, monkeypatch: pytest.MonkeyPatch) -> None:
     from core.errors import HarkError
 
     def refuse(**more: object) -> None:
@@ -99,7 +99,7 @@ def test_what_cannot_be_deleted_is_tried_again(other: User, monkeypatch: pytest.
     assert delete_what_is_old() == 1
 
 
-def test_the_page(others: Client, other: User) -> None:
+def test_retention_can_be_set_on_the_page(others: Client, other: User) -> None:
     assert 'name="kept-recordings_days"' in others.get("/account/").text
     assert others.post(PAGE, {"kept-recordings_days": "90", "kept-jobs_days": ""}).status_code == 302
     other.refresh_from_db()

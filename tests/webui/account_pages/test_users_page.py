@@ -18,7 +18,7 @@ from webui.accounts.services import create_token
 LINK = re.compile(r'value="(http://testserver/account/setup/[\w-]+)" readonly')
 
 
-def test_adding_somebody(owners: Client) -> None:
+def test_the_owner_adds_a_user_by_link(owners: Client) -> None:
     answer = owners.post("/account/users", {"username": "nora", "email": "nora@example.org"}, follow=True)
     found = LINK.search(answer.text)
     assert answer.status_code == 200 and found and "no-store" in answer["Cache-Control"]
@@ -31,7 +31,7 @@ def test_adding_somebody(owners: Client) -> None:
     assert not LINK.search(owners.get("/account/users").text)
 
 
-def test_reloading_the_page_with_the_link_makes_no_other(owners: Client, other: User) -> None:
+def test_reloading_the_page_creates_no_second_link(owners: Client, other: User) -> None:
     for path, sent in (("/account/users", {"username": "nora", "email": ""}), (f"/account/users/{other.pk}/link", {})):
         answer = owners.post(path, sent)
         assert answer.status_code == 302 and answer["Location"] == "/account/users"
@@ -52,14 +52,14 @@ def test_reloading_the_page_with_the_link_makes_no_other(owners: Client, other: 
         ({}, "required"),
     ],
 )
-def test_users_that_cannot_be_added(owners: Client, other: User, sent: dict[str, str], said: str) -> None:
+def test_invalid_users_are_rejected(owners: Client, other: User, sent: dict[str, str], said: str) -> None:
     answer = owners.post("/account/users", sent)
     text = answer.text
     assert answer.status_code == 422 and said in text and not LINK.search(text) and "<script>" not in text
     assert User.objects.count() == 2 and not OneTimeLink.objects.exists()
 
 
-def test_a_forgotten_password(owners: Client, other: User) -> None:
+def test_the_owner_creates_a_password_link(owners: Client, other: User) -> None:
     answer = owners.post(f"/account/users/{other.pk}/link", follow=True)
     found = LINK.search(answer.text)
     assert found
@@ -67,7 +67,7 @@ def test_a_forgotten_password(owners: Client, other: User) -> None:
     assert "oscar" in Client().get(urlsplit(found[1]).path).text
 
 
-def test_out_and_in_again(owners: Client, others: Client, other: User) -> None:
+def test_the_owner_deactivates_and_reactivates_a_user(owners: Client, others: Client, other: User) -> None:
     create_token(user=other, name="ci", scopes=["read"])
     assert owners.post(f"/account/users/{other.pk}/active", {"active": "0"}).status_code == 302
     assert others.get("/account/").status_code == 302
@@ -78,14 +78,14 @@ def test_out_and_in_again(owners: Client, others: Client, other: User) -> None:
     assert other.is_active
 
 
-def test_the_owner_stays(owners: Client, owner: User) -> None:
+def test_the_owner_cannot_be_deactivated(owners: Client, owner: User) -> None:
     answer = owners.post(f"/account/users/{owner.pk}/active", {"active": "0"})
     assert answer.status_code == 422 and "cannot be deactivated" in answer.text
     owner.refresh_from_db()
     assert owner.is_active
 
 
-def test_name_and_address_of_somebody(owners: Client, other: User) -> None:
+def test_the_owner_changes_a_users_name_and_email(owners: Client, other: User) -> None:
     address = f"/account/users/{other.pk}"
     assert 'value="oscar"' in owners.get(address).text
     answer = owners.post(address, {"username": "olivia", "email": ""})
@@ -95,7 +95,7 @@ def test_name_and_address_of_somebody(owners: Client, other: User) -> None:
     assert (other.username, other.email, other.is_owner) == ("oskar", "o@example.org", False)
 
 
-def test_the_page_is_for_the_owner_only(others: Client, owner: User, other: User) -> None:
+def test_only_the_owner_sees_the_page(others: Client, owner: User, other: User) -> None:
     assert "/account/users" not in others.get("/account/").text
     requests = [
         others.get("/account/users"),
@@ -110,16 +110,16 @@ def test_the_page_is_for_the_owner_only(others: Client, owner: User, other: User
 
 
 @pytest.mark.parametrize("path", ["link", "active"])
-def test_changes_are_posts(owners: Client, other: User, path: str) -> None:
+def test_changes_need_a_post(owners: Client, other: User, path: str) -> None:
     assert owners.get(f"/account/users/{other.pk}/{path}").status_code == 405
 
 
-def test_a_user_that_does_not_exist(owners: Client) -> None:
+def test_an_unknown_user_gets_404(owners: Client) -> None:
     assert owners.get("/account/users/999").status_code == 404
     assert owners.post("/account/users/999/link").status_code == 404
 
 
-def test_its_queries_do_not_grow_with_the_users(owners: Client, django_assert_max_num_queries: Any) -> None:
+def test_the_number_of_queries_does_not_grow_with_users(owners: Client, django_assert_max_num_queries: Any) -> None:
     for number in range(30):
         User.objects.create_user(f"user{number}")
     with django_assert_max_num_queries(6):

@@ -21,7 +21,7 @@ def add(client: Client, **changes: Any) -> Any:
     return client.post("/account/webhooks", sent, follow=True)
 
 
-def test_one_is_added_and_its_secret_shown_once(others: Client, other: User) -> None:
+def test_a_webhook_is_added_and_its_secret_shown_once(others: Client, other: User) -> None:
     page = others.get("/account/").text
     assert 'href="/api/docs"' in page and page.count('<label for="id_url"') == 1
     assert page.count("checked") >= 2, "how jobs end well and badly is asked for by default"
@@ -55,7 +55,7 @@ def test_an_unusable_value_is_reported_at_its_field(others: Client, changes: dic
     assert not Webhook.objects.exists()
 
 
-def test_it_is_removed_and_nobody_else_s_is(others: Client, owner: User, other: User) -> None:
+def test_users_remove_only_their_own_webhooks(others: Client, owner: User, other: User) -> None:
     theirs, _ = webhooks.add(user=owner, url="https://example.org/theirs", events=["job.done"])
     add(others)
     mine = Webhook.objects.get(user=other)
@@ -67,7 +67,7 @@ def test_it_is_removed_and_nobody_else_s_is(others: Client, owner: User, other: 
     assert "is removed" in others.get("/account/").text
 
 
-def test_the_page_s_queries_do_not_grow(others: Client, django_assert_num_queries: Any) -> None:
+def test_the_number_of_queries_does_not_grow_with_webhooks(others: Client, django_assert_num_queries: Any) -> None:
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
 

@@ -87,7 +87,7 @@ def create(hark: Run, name: str, *more: str) -> subprocess.CompletedProcess[str]
     return hark("create", "--name", name, "--password-stdin", "--json", *more, says=PASSWORD + "\n")
 
 
-def test_from_nothing_to_a_token(hark: Run, data: Path) -> None:
+def test_admin_commands_create_users_links_and_tokens(hark: Run, data: Path) -> None:
     assert result(hark("--json")) == {"users": []}
     assert "admin create" in error(hark("token", "--name", "ci", "--json"))["what_to_do"]
     assert "/account/setup/" in result(hark("link", "--url", "http://hark.local:8000/", "--json"))["link"]
@@ -133,11 +133,11 @@ def test_from_nothing_to_a_token(hark: Run, data: Path) -> None:
         (("link", "--user", "nobody"), "", "No user is called"),
     ],
 )
-def test_an_impossible_command_is_explained(hark: Run, arguments: tuple[str, ...], says: str, said: str) -> None:
+def test_an_invalid_command_is_rejected(hark: Run, arguments: tuple[str, ...], says: str, said: str) -> None:
     assert said in error(hark(*arguments, "--json", says=says))["why"]
 
 
-def test_at_a_terminal_it_asks(tmp_path: Path) -> None:
+def test_admin_create_asks_for_values_at_a_terminal(tmp_path: Path) -> None:
     main, terminal = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, str(REPOSITORY / "main.py"), "admin", "create", "--json"],
@@ -162,7 +162,7 @@ def test_at_a_terminal_it_asks(tmp_path: Path) -> None:
     assert json.loads(out) == {"user": "olga", "is_owner": True}
 
 
-def test_several_may_prepare_the_database_at_once(tmp_path: Path) -> None:
+def test_several_processes_can_prepare_the_database_at_once(tmp_path: Path) -> None:
     program = """
 import sys
 import django
@@ -182,6 +182,6 @@ sys.exit(not race(prepare))
     assert (done.returncode, done.stdout) == (0, 4 * "None\n"), done.stderr
 
 
-def test_a_data_folder_that_is_a_file(alone: Run, tmp_path: Path) -> None:
+def test_a_data_folder_that_is_a_file_is_reported(alone: Run, tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
     assert "Check the disk" in error(alone("--json"))["what_to_do"]

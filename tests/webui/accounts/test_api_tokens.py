@@ -23,7 +23,7 @@ def database() -> str:
     return "\n".join(connection.connection.iterdump())
 
 
-def test_a_token_says_who_and_what(other: User) -> None:
+def test_a_token_identifies_its_user_and_scopes(other: User) -> None:
     token, text = create_token(user=other, name="ci", scopes=["train", "read"], days=30)
     assert re.fullmatch(r"hark_[A-Za-z0-9_-]{40}", text)
     assert text.startswith(token.prefix) and len(token.prefix) == 12
@@ -33,13 +33,13 @@ def test_a_token_says_who_and_what(other: User) -> None:
     assert timedelta(days=29) < token.expires_at - timezone.now() <= timedelta(days=30)
 
 
-def test_it_is_not_in_the_database(other: User) -> None:
+def test_a_token_is_not_stored_in_plain_text(other: User) -> None:
     _, text = create_token(user=other, name="ci", scopes=["read"])
     user_of_token(f"Bearer {text}")
     assert text not in database() and text[12:] not in database()
 
 
-def test_its_use_is_noted_once_a_minute(other: User, django_assert_num_queries: Any) -> None:
+def test_the_last_use_is_recorded_once_per_minute(other: User, django_assert_num_queries: Any) -> None:
     token, text = create_token(user=other, name="ci", scopes=["read"])
     user_of_token(f"Bearer {text}")
     token.refresh_from_db()
@@ -54,7 +54,7 @@ def test_its_use_is_noted_once_a_minute(other: User, django_assert_num_queries: 
 
 
 @pytest.mark.django_db(transaction=True)  # a failure inside the test's own transaction would end it
-def test_it_works_on_a_full_disk_where_its_use_cannot_be_recorded(other: User) -> None:
+def test_a_token_works_on_a_full_disk(other: User) -> None:
     token, text = create_token(user=other, name="ci", scopes=["read"])
     with database_fails(FULL, "UPDATE"):
         assert user_of_token(f"Bearer {text}")[0] == other
@@ -65,13 +65,13 @@ def test_it_works_on_a_full_disk_where_its_use_cannot_be_recorded(other: User) -
 @pytest.mark.parametrize(
     "header", [None, "", "Bearer", "Bearer ", "Basic b3NjYXI6eA==", "hark_x", "Bearer hark_", "Bearer hark_" + "x" * 40]
 )
-def test_nobody(db: None, header: str | None) -> None:
+def test_an_unknown_token_is_rejected(db: None, header: str | None) -> None:
     with refuses(401) as refused:
         user_of_token(header)
     assert refused.value.status == 401 and refused.value.what_to_do
 
 
-def test_revoked_expired_deactivated(owner: User, other: User) -> None:
+def test_revoked_and_expired_tokens_and_inactive_users_are_rejected(owner: User, other: User) -> None:
     token, text = create_token(user=other, name="ci", scopes=["read"], days=1)
     header = f"Bearer {text}"
     set_active(user=other, active=False)
@@ -100,13 +100,13 @@ def test_revoked_expired_deactivated(owner: User, other: User) -> None:
         ("days", [0, -1, 3651], "1 to 3650"),
     ],
 )
-def test_names_and_scopes_that_no_token_can_have(other: User, field: str, values: list[Any], why: str) -> None:
+def test_invalid_names_and_scopes_are_rejected(other: User, field: str, values: list[Any], why: str) -> None:
     for value in values:
         with pytest.raises(HarkError, match=why):
             create_token(user=other, **{"name": "ci", "scopes": ["read"], field: value})
 
 
-def test_admin_is_the_owners(owner: User, other: User) -> None:
+def test_only_the_owner_can_have_the_admin_scope(owner: User, other: User) -> None:
     with pytest.raises(HarkError, match="owner"):
         create_token(user=other, name="ci", scopes=["admin"])
     _, text = create_token(user=owner, name="ci", scopes=["admin", "read"])
@@ -115,7 +115,7 @@ def test_admin_is_the_owners(owner: User, other: User) -> None:
     assert user_of_token(f"Bearer {text}")[1] == {"read"}
 
 
-def test_made_on_the_page_it_is_shown_once(others: Client, other: User) -> None:
+def test_a_token_created_on_the_page_is_shown_once(others: Client, other: User) -> None:
     sent = {"name": "<script>alert(1)</script>", "scopes": ["read", "audio"], "days": "90"}
     answer = others.post("/account/tokens", sent)
     assert answer.status_code == 302 and answer["Location"] == "/account/"
@@ -145,7 +145,7 @@ def test_made_on_the_page_it_is_shown_once(others: Client, other: User) -> None:
         ({"days": "5"}, "not one of the available choices"),
     ],
 )
-def test_the_page_says_what_is_wrong(others: Client, change: dict[str, object], said: str) -> None:
+def test_the_page_explains_invalid_fields(others: Client, change: dict[str, object], said: str) -> None:
     answer = others.post("/account/tokens", {"name": "ci", "scopes": ["read"], "days": "0", **change})
     assert answer.status_code == 422 and said in answer.text
     assert not ApiToken.objects.exists()

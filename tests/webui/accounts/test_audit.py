@@ -27,7 +27,7 @@ def log() -> list[tuple[str, str, str, str]]:
     return [(entry.by_name, entry.action, entry.what, entry.about_name) for entry in entries]
 
 
-def test_signing_in_and_out(client: Client, other: User) -> None:
+def test_sign_ins_and_sign_outs_are_logged(client: Client, other: User) -> None:
     client.post("/account/login", {"name": "oscar", "password": "wrong"}, REMOTE_ADDR="203.0.113.9")
     client.post("/account/login", {"name": "my-secret-password", "password": "wrong"})
     client.post("/account/login", {"name": "oscar", "password": PASSWORD})
@@ -44,7 +44,7 @@ def test_signing_in_and_out(client: Client, other: User) -> None:
     assert timezone.now() - AuditEntry.objects.order_by("pk")[0].at < timedelta(minutes=1)
 
 
-def test_what_one_does_to_one_s_account(others: Client, other: User) -> None:
+def test_changes_to_ones_own_account_are_logged(others: Client, other: User) -> None:
     others.post("/account/tokens", {"name": "ci", "scopes": ["read", "audio"], "days": "30"})
     others.post(f"/account/tokens/{other.api_tokens.get().pk}/revoke")
     hook = {"url": "https://example.org/hark?key=hidden", "events": ["job.done"]}
@@ -62,7 +62,7 @@ def test_what_one_does_to_one_s_account(others: Client, other: User) -> None:
     ]
 
 
-def test_what_the_owner_does_to_users(owners: Client, other: User) -> None:
+def test_the_owners_changes_to_users_are_logged(owners: Client, other: User) -> None:
     owners.post("/account/users", {"username": "nora", "email": ""})
     owners.post(f"/account/users/{other.pk}/active", {"active": "0"})
     owners.post(f"/account/users/{other.pk}/active", {"active": "0"})  # nothing changes
@@ -77,7 +77,7 @@ def test_what_the_owner_does_to_users(owners: Client, other: User) -> None:
     ]
 
 
-def test_what_is_deleted_and_who_else_may_see_things(owners: Client, owner: User) -> None:
+def test_deletions_and_shares_are_logged(owners: Client, owner: User) -> None:
     recording = Recording.objects.create(user=owner, name="private talk", folder="audio/x")
     share = Share.objects.create(recording=recording, digest="x", expires_at=timezone.now() + timedelta(days=1))
     detector = Detector.objects.create(user=owner, phrase="hey compass", language="en")
@@ -91,13 +91,13 @@ def test_what_is_deleted_and_who_else_may_see_things(owners: Client, owner: User
     assert "private talk" not in str(log()) and "hey compass" not in str(log())
 
 
-def test_a_command_on_the_server(other: User) -> None:
+def test_commands_on_the_server_are_logged(other: User) -> None:
     create_user(username="nora", password=None)
     entry = AuditEntry.objects.get()
     assert (entry.by_name, entry.about_name, entry.address) == ("", "nora", "machine")
 
 
-def test_it_contains_no_secrets(client: Client, other: User) -> None:
+def test_the_log_contains_no_secrets(client: Client, other: User) -> None:
     client.post("/account/login", {"name": PASSWORD, "password": "wrong"})
     client.force_login(other)
     token, text = create_token(user=other, name="ci", scopes=["read"])
@@ -111,7 +111,7 @@ def test_it_contains_no_secrets(client: Client, other: User) -> None:
         assert secret not in kept
 
 
-def test_everybody_sees_their_own_and_the_owner_all(client: Client, owner: User, other: User) -> None:
+def test_users_see_their_own_entries_and_the_owner_all(client: Client, owner: User, other: User) -> None:
     record(Action.TOKEN_MADE, what="of-olivia", by=owner)
     record(Action.TOKEN_MADE, what="of-oscar", by=other)
     record(Action.USER_ACTIVATED, what="by-olivia-to-oscar", by=owner, about=other)
@@ -129,7 +129,7 @@ def test_everybody_sees_their_own_and_the_owner_all(client: Client, owner: User,
     assert client.post("/account/users/log").status_code == 405
 
 
-def test_a_long_log_has_pages(owners: Client, owner: User, django_assert_max_num_queries: Any) -> None:
+def test_a_long_log_is_paged(owners: Client, owner: User, django_assert_max_num_queries: Any) -> None:
     for number in range(120):
         record(Action.TOKEN_MADE, what=f"token-{number:03d}", by=owner)
     with django_assert_max_num_queries(6):
@@ -155,14 +155,14 @@ def test_entries_cannot_be_changed(other: User) -> None:
     assert AuditEntry.objects.get().what == "ci"
 
 
-def test_no_address_takes_changes(owners: Client, owner: User) -> None:
+def test_no_endpoint_changes_the_log(owners: Client, owner: User) -> None:
     record(Action.TOKEN_MADE, what="ci", by=owner)
     for method in ("post", "put", "patch", "delete"):
         assert getattr(owners, method)("/account/log").status_code == 405
     assert AuditEntry.objects.get(action=Action.TOKEN_MADE).what == "ci"
 
 
-def test_entries_are_stored_for_the_time_that_is_set(other: User, settings: Any) -> None:
+def test_entries_are_deleted_after_the_retention_time(other: User, settings: Any) -> None:
     settings.AUDIT_DAYS = 30
     for days in (31, 29):
         AuditEntry.objects.create(at=timezone.now() - timedelta(days=days), action=Action.SIGNED_IN, what=str(days))

@@ -66,7 +66,7 @@ def signed_in_as(client: Client) -> str:
     return str(client.session.get("_auth_user_id", ""))
 
 
-def test_the_user_that_a_verified_address_belongs_to(client: Client, other: User, google: Google) -> None:
+def test_a_verified_email_signs_in_its_user(client: Client, other: User, google: Google) -> None:
     assert "Sign in with Google" in client.get("/account/login").text
     google.says("OSCAR@example.org")
     answer = go(client, "/jobs/")
@@ -79,7 +79,7 @@ def test_the_user_that_a_verified_address_belongs_to(client: Client, other: User
     assert SocialAccount.objects.count() == 1
 
 
-def test_with_a_second_factor_google_alone_begins_no_session(client: Client, other: User, google: Google) -> None:
+def test_google_sign_in_still_asks_for_the_second_factor(client: Client, other: User, google: Google) -> None:
     turned_on(other)
     google.says("oscar@example.org")
     answer = go(client, "/jobs/")
@@ -89,7 +89,7 @@ def test_with_a_second_factor_google_alone_begins_no_session(client: Client, oth
     assert answer["Location"] == "/jobs/" and signed_in_as(client) == str(other.pk)
 
 
-def test_the_way_on_stays_in_the_portal(client: Client, other: User, google: Google) -> None:
+def test_next_never_leaves_the_portal(client: Client, other: User, google: Google) -> None:
     google.says("oscar@example.org")
     assert go(client, "https://evil.example/")["Location"] == "/"
 
@@ -102,7 +102,9 @@ def test_the_way_on_stays_in_the_portal(client: Client, other: User, google: Goo
         ("", True, "has not verified"),
     ],
 )
-def test_nobody_else(client: Client, other: User, google: Google, email: str, verified: bool, said: str) -> None:
+def test_other_google_accounts_are_rejected(
+    client: Client, other: User, google: Google, email: str, verified: bool, said: str
+) -> None:
     google.says(email, verified)
     answer = go(client)
     assert answer.status_code == 403 and said in answer.text
@@ -110,7 +112,7 @@ def test_nobody_else(client: Client, other: User, google: Google, email: str, ve
     assert User.objects.count() == 1 and not SocialAccount.objects.exists()
 
 
-def test_nobody_who_is_deactivated(client: Client, owner: User, other: User, google: Google) -> None:
+def test_a_deactivated_user_is_rejected(client: Client, owner: User, other: User, google: Google) -> None:
     google.says("oscar@example.org")
     go(client)
     set_active(user=other, active=False)
@@ -118,13 +120,13 @@ def test_nobody_who_is_deactivated(client: Client, owner: User, other: User, goo
     assert answer.status_code == 403 and "deactivated" in answer.text
 
 
-def test_users_without_an_address_are_nobodys(client: Client, google: Google, db: None) -> None:
+def test_a_user_without_an_email_matches_no_google_account(client: Client, google: Google, db: None) -> None:
     User.objects.create_user("blank")
     google.says("")
     assert go(client).status_code == 403
 
 
-def test_an_address_that_google_gave_to_somebody_else(client: Client, other: User, google: Google) -> None:
+def test_an_email_reassigned_to_another_google_account_is_rejected(client: Client, other: User, google: Google) -> None:
     google.says("oscar@example.org", sub="1001")
     go(client)
     google.says("oscar@example.org", sub="2002")
@@ -134,7 +136,7 @@ def test_an_address_that_google_gave_to_somebody_else(client: Client, other: Use
     assert not signed_in_as(later)
 
 
-def test_another_address_undoes_the_tie(owners: Client, other: User, google: Google) -> None:
+def test_changing_the_email_unlinks_the_google_account(owners: Client, other: User, google: Google) -> None:
     google.says("oscar@example.org", sub="1001")
     go(Client())
     owners.post(f"/account/users/{other.pk}", {"username": "oscar", "email": "oscar@example.com"})
@@ -145,7 +147,9 @@ def test_another_address_undoes_the_tie(owners: Client, other: User, google: Goo
     assert signed_in_as(theirs) == str(other.pk)
 
 
-def test_new_users_only_where_sign_up_is_open(client: Client, other: User, google: Google, settings: Any) -> None:
+def test_new_users_are_created_only_if_sign_up_is_open(
+    client: Client, other: User, google: Google, settings: Any
+) -> None:
     settings.OPEN_SIGN_UP = True
     google.says("oscar@example.com")  # whose name is taken
     assert go(client).status_code == 302
@@ -157,12 +161,14 @@ def test_new_users_only_where_sign_up_is_open(client: Client, other: User, googl
 
 
 @pytest.mark.parametrize("query", [{}, {"state": "made-up", "code": "a-code"}, {"error": "server_error"}])
-def test_a_way_back_that_was_not_begun_here(client: Client, db: None, google: Google, query: dict[str, str]) -> None:
+def test_a_callback_without_a_valid_state_is_rejected(
+    client: Client, db: None, google: Google, query: dict[str, str]
+) -> None:
     answer = client.get(BACK, query)
     assert answer.status_code == 401 and "Google did not sign you in" in answer.text
 
 
-def test_a_state_is_good_for_its_own_browser(client: Client, other: User, google: Google) -> None:
+def test_a_state_is_valid_only_in_its_own_browser(client: Client, other: User, google: Google) -> None:
     google.says("oscar@example.org")
     state = parse_qs(urlsplit(client.post(BEGIN)["Location"]).query)["state"][0]
     victim = Client()
@@ -170,29 +176,29 @@ def test_a_state_is_good_for_its_own_browser(client: Client, other: User, google
     assert not signed_in_as(victim)
 
 
-def test_google_cannot_be_reached(client: Client, db: None, google: Google) -> None:
+def test_an_unreachable_google_is_reported(client: Client, db: None, google: Google) -> None:
     google.broken = True
     assert go(client).status_code == 401
 
 
-def test_a_refusal_at_google_leads_back_to_the_sign_in(client: Client, db: None, google: Google) -> None:
+def test_a_refusal_at_google_returns_to_the_sign_in_page(client: Client, db: None, google: Google) -> None:
     state = parse_qs(urlsplit(client.post(BEGIN)["Location"]).query)["state"][0]
     answer = client.get(BACK, {"error": "access_denied", "state": state})
     assert answer.status_code == 302 and answer["Location"] == "/account/login"
 
 
-def test_it_begins_with_a_post(client: Client, db: None, google: Google) -> None:
+def test_google_sign_in_starts_with_a_post(client: Client, db: None, google: Google) -> None:
     assert client.get(BEGIN).status_code == 405
     assert Client(enforce_csrf_checks=True).post(BEGIN).status_code == 403
 
 
 @pytest.mark.parametrize("path", [BEGIN, BACK])
-def test_without_settings_google_sign_in_does_not_exist(client: Client, db: None, path: str) -> None:
+def test_google_sign_in_is_absent_without_settings(client: Client, db: None, path: str) -> None:
     assert (client.post if path == BEGIN else client.get)(path).status_code == 404
 
 
 @pytest.mark.parametrize(
     "path", ["/sign-in/signup/", "/sign-in/", "/sign-in/login/error/", "/sign-in/google/login/token/"]
 )
-def test_allauths_own_pages_are_not_there(client: Client, db: None, google: Google, path: str) -> None:
+def test_allauths_own_pages_get_404(client: Client, db: None, google: Google, path: str) -> None:
     assert client.get(path).status_code == 404

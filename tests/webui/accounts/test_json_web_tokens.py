@@ -34,7 +34,7 @@ def refused(token: str) -> StatusError:
     return found.value
 
 
-def test_a_pair(owner: User, other: User) -> None:
+def test_a_token_pair_has_the_users_scopes_and_lifetimes(owner: User, other: User) -> None:
     pair = issue_pair(user=other)
     assert user_of_token(f"Bearer {pair.access}") == (other, {"read", "train", "audio", "wakes"})
     assert pair.expires_in == 15 * 60
@@ -46,13 +46,13 @@ def test_a_pair(owner: User, other: User) -> None:
     assert access["aud"] == "hark"
 
 
-def test_the_key_is_not_the_secret_itself(other: User) -> None:
+def test_the_signing_key_differs_from_the_secret_key(other: User) -> None:
     assert services._jwt_key() != settings.SECRET_KEY.encode()
     with pytest.raises(jwt.InvalidSignatureError):
         jwt.decode(issue_pair(user=other).access, settings.SECRET_KEY.encode(), ["HS256"], audience="hark")
 
 
-def test_forged(other: User) -> None:
+def test_forged_tokens_are_rejected(other: User) -> None:
     good = claims_of(issue_pair(user=other).access)
     parts = issue_pair(user=other).access.split(".")
 
@@ -77,7 +77,7 @@ def test_forged(other: User) -> None:
         assert "Hark did not issue" in refused(forgery).why, forgery
 
 
-def test_expired(other: User) -> None:
+def test_expired_tokens_are_rejected(other: User) -> None:
     pair = issue_pair(user=other)
     past = int((timezone.now() - timedelta(seconds=1)).timestamp())
     assert "expired" in refused(signed({**claims_of(pair.access), "exp": past})).why
@@ -85,7 +85,7 @@ def test_expired(other: User) -> None:
         rotate_pair(refresh=signed({**claims_of(pair.refresh), "exp": past}))
 
 
-def test_each_kind_is_good_for_its_own_use(other: User) -> None:
+def test_access_and_refresh_tokens_are_not_interchangeable(other: User) -> None:
     pair = issue_pair(user=other)
     assert "It is a refresh token" in refused(pair.refresh).why
     with refuses(401, match="not a refresh token"):
@@ -103,7 +103,7 @@ def test_a_refresh_token_is_exchanged_for_a_new_pair(other: User) -> None:
     assert len({claims_of(pair.refresh)["jti"] for pair in (first, second, third)}) == 3
 
 
-def test_using_a_refresh_token_twice_ends_its_family(other: User) -> None:
+def test_reusing_a_refresh_token_revokes_its_family(other: User) -> None:
     stolen = issue_pair(user=other)
     apart = issue_pair(user=other)
     fresh = rotate_pair(refresh=stolen.refresh)
@@ -116,7 +116,7 @@ def test_using_a_refresh_token_twice_ends_its_family(other: User) -> None:
     rotate_pair(refresh=apart.refresh)
 
 
-def test_signing_a_program_out(other: User) -> None:
+def test_ending_a_pair_revokes_both_tokens(other: User) -> None:
     pair = issue_pair(user=other)
     end_pair(refresh=pair.refresh)
     end_pair(refresh=pair.refresh)
@@ -125,7 +125,7 @@ def test_signing_a_program_out(other: User) -> None:
         rotate_pair(refresh=pair.refresh)
 
 
-def test_deactivated_deleted_new_password(owner: User, other: User) -> None:
+def test_deactivation_deletion_and_a_new_password_revoke_tokens(owner: User, other: User) -> None:
     pair = issue_pair(user=other)
     services.set_active(user=other, active=False)
     assert "deactivated" in refused(pair.access).why
@@ -146,14 +146,14 @@ def test_deactivated_deleted_new_password(owner: User, other: User) -> None:
     refused(pair.access)
 
 
-def test_scopes_are_cut_to_what_the_user_may(owner: User) -> None:
+def test_scopes_are_limited_to_those_of_the_user(owner: User) -> None:
     pair = issue_pair(user=owner)
     User.objects.update(is_owner=False)
     assert "admin" not in user_of_token(f"Bearer {pair.access}")[1]
     assert "admin" not in claims_of(rotate_pair(refresh=pair.refresh).access)["scopes"]
 
 
-def test_nothing_of_it_is_in_the_database_and_old_ids_go(other: User) -> None:
+def test_tokens_are_not_stored_and_expired_ids_are_deleted(other: User) -> None:
     pair = rotate_pair(refresh=issue_pair(user=other).refresh)
     dump = "\n".join(connection.connection.iterdump())
     assert pair.access not in dump and pair.refresh not in dump

@@ -46,7 +46,7 @@ def is_api(pattern: URLPattern) -> bool:
     return getattr(pattern.callback, "__module__", "").startswith("ninja")
 
 
-def test_only_these_pages_need_no_account() -> None:
+def test_only_public_pages_need_no_account() -> None:
     every = [(name, pattern) for name, pattern in patterns(get_resolver()) if not is_api(pattern)]
     assert len(every) > 15
     # Those for programs ask for a token or a session themselves.
@@ -56,14 +56,14 @@ def test_only_these_pages_need_no_account() -> None:
 
 
 @pytest.mark.parametrize("name", ["accounts:me", "accounts:users", "home", "jobs:index"])
-def test_to_the_page_of_signing_in_and_back(client: Client, db: None, name: str) -> None:
+def test_anonymous_requests_are_redirected_to_sign_in_with_next(client: Client, db: None, name: str) -> None:
     address = reverse(name)
     answer = client.get(address + "?page=2")
     assert answer.status_code == 302
     assert answer["Location"] == f"/account/login?next={address}%3Fpage%3D2"
 
 
-def test_a_fragment_sends_the_whole_page_there(client: Client, db: None) -> None:
+def test_an_anonymous_fragment_redirects_the_whole_page(client: Client, db: None) -> None:
     headers = {"HX-Request": "true", "HX-Current-URL": "http://testserver/new?phrase=a%20b&x=1"}
     answer = client.get("/jobs/", headers=headers)
     assert answer.status_code == 200 and not answer.content
@@ -73,18 +73,18 @@ def test_a_fragment_sends_the_whole_page_there(client: Client, db: None) -> None
 
 
 @pytest.mark.parametrize("current", ["https://evil.example/", "//evil.example/", "javascript:alert(1)", ""])
-def test_a_fragment_of_another_page_leads_nowhere(client: Client, db: None, current: str) -> None:
+def test_a_fragment_with_a_foreign_url_gets_no_next(client: Client, db: None, current: str) -> None:
     answer = client.get("/jobs/", headers={"HX-Request": "true", "HX-Current-URL": current})
     assert answer["HX-Redirect"].startswith("/account/login") and "evil" not in answer["HX-Redirect"]
 
 
-def test_a_script_is_answered_as_json(client: Client, db: None) -> None:
+def test_anonymous_scripts_get_json(client: Client, db: None) -> None:
     answer = client.get("/jobs/", headers={"Accept": "application/json"})
     assert answer.status_code == 401
     assert set(answer.json()) >= {"what", "why", "what_to_do"}
 
 
-def test_a_form_leads_to_the_page_of_signing_in(client: Client, db: None) -> None:
+def test_an_anonymous_form_is_redirected_to_sign_in(client: Client, db: None) -> None:
     answer = client.post("/account/tokens", {"name": "x"})
     assert answer.status_code == 303 and answer["Location"] == "/account/login"
 
@@ -92,7 +92,7 @@ def test_a_form_leads_to_the_page_of_signing_in(client: Client, db: None) -> Non
 @pytest.mark.parametrize(
     ("path", "stopped"), [("/api/v1/x", False), ("/api/", False), ("/apical", True), ("/x/api/", True)]
 )
-def test_the_api_looks_after_itself(rf: RequestFactory, path: str, stopped: bool) -> None:
+def test_api_paths_are_left_to_the_apis_own_authentication(rf: RequestFactory, path: str, stopped: bool) -> None:
     def view(request: HttpRequest) -> HttpResponse:
         return HttpResponse("seen")
 
@@ -102,11 +102,11 @@ def test_the_api_looks_after_itself(rf: RequestFactory, path: str, stopped: bool
     assert (answer is not None) == stopped
 
 
-def test_static_files_are_for_everybody(client: Client, db: None) -> None:
+def test_static_files_are_public(client: Client, db: None) -> None:
     assert client.get("/static/hark/copy.js").status_code == 200
 
 
-def test_a_page_that_is_not_there_is_404_for_everybody(client: Client, other: User) -> None:
+def test_an_unknown_page_gets_404_for_everyone(client: Client, other: User) -> None:
     assert client.get("/account/nothing-here").status_code == 404
     client.force_login(other)
     assert client.get("/account/nothing-here").status_code == 404

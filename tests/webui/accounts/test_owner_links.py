@@ -32,7 +32,7 @@ def path_of(link: str) -> str:
     return link.removeprefix(BASE)
 
 
-def test_the_link_makes_the_owner_and_signs_in(client: Client, settings: Any) -> None:
+def test_the_link_creates_the_owner_and_signs_in(client: Client, settings: Any) -> None:
     settings.PASSWORD_HASHERS = webui.settings.PASSWORD_HASHERS
     address = path_of(services.owner_link(base_url=BASE))
     page = client.get(address)
@@ -46,7 +46,7 @@ def test_the_link_makes_the_owner_and_signs_in(client: Client, settings: Any) ->
     assert client.session["_auth_user_id"] == str(user.pk)
 
 
-def test_it_works_once(client: Client) -> None:
+def test_the_link_works_once(client: Client) -> None:
     address = path_of(services.owner_link(base_url=BASE))
     client.post(address, FORM)
     again = Client()
@@ -58,13 +58,13 @@ def test_it_works_once(client: Client) -> None:
         services.owner_link(base_url=BASE)
 
 
-def test_a_new_link_makes_the_older_one_invalid(client: Client) -> None:
+def test_a_new_link_invalidates_the_older_one(client: Client) -> None:
     old, new = (path_of(services.owner_link(base_url=BASE)) for _ in range(2))
     assert client.get(old).status_code == 410
     assert client.get(new).status_code == 200
 
 
-def test_it_is_not_for_ever(client: Client) -> None:
+def test_the_link_expires(client: Client) -> None:
     address = path_of(services.owner_link(base_url=BASE))
     OneTimeLink.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     assert client.post(address, FORM).status_code == 410
@@ -72,7 +72,7 @@ def test_it_is_not_for_ever(client: Client) -> None:
 
 
 @pytest.mark.parametrize("secret", ["x", "a" * 40, "a%00b", "../x", "é"])
-def test_a_wrong_link(client: Client, secret: str) -> None:
+def test_an_invalid_link_is_rejected(client: Client, secret: str) -> None:
     services.owner_link(base_url=BASE)
     assert client.get(f"/account/setup/{secret}").status_code in (404, 410)
 
@@ -91,7 +91,7 @@ def test_a_wrong_link(client: Client, secret: str) -> None:
         ({"email": "nonsense"}, "valid email"),
     ],
 )
-def test_an_unusable_value_is_reported_beside_its_field(client: Client, change: dict[str, str], said: str) -> None:
+def test_an_invalid_value_is_reported_at_its_field(client: Client, change: dict[str, str], said: str) -> None:
     address = path_of(services.owner_link(base_url=BASE))
     answer = client.post(address, {**FORM, **change})
     text = answer.text
@@ -131,7 +131,7 @@ print(*User.objects.values_list("username", "is_owner"))
 """
 
 
-def test_of_several_who_set_up_at_once_one_becomes_the_owner(tmp_path: Path) -> None:
+def test_simultaneous_setups_create_one_owner(tmp_path: Path) -> None:
     done = run_python(RACE, HARK_DATA=str(tmp_path), DJANGO_SETTINGS_MODULE="webui.settings")
     *answers, users = done.stdout.splitlines()
     won = [answer for answer in answers if answer.startswith("racer-")]
@@ -139,7 +139,7 @@ def test_of_several_who_set_up_at_once_one_becomes_the_owner(tmp_path: Path) -> 
     assert users == f"('{won[0]}', True)"
 
 
-def test_the_first_user_becomes_the_owner_and_no_other() -> None:
+def test_only_the_first_user_becomes_the_owner() -> None:
     first = services.create_user(username="first", password=PASSWORD)
     second = services.create_user(username="second", password=PASSWORD)
     assert first.is_owner and not second.is_owner
@@ -161,13 +161,13 @@ def test_a_password_link_ends_the_sessions_and_works_once(client: Client, other:
     assert other.check_password(PASSWORD) and not other.is_owner
 
 
-def test_a_password_link_does_not_make_an_owner(other: User) -> None:
+def test_a_password_link_does_not_create_an_owner(other: User) -> None:
     secret = services.password_link(user=other, base_url=BASE).rpartition("/")[2]
     with pytest.raises(services.LinkGone):
         services.use_owner_link(secret=secret, username="eve", password=PASSWORD)
 
 
-def test_a_deactivated_user_gets_no_link_and_cannot_use_one(client: Client, owner: User, other: User) -> None:
+def test_a_deactivated_user_can_neither_get_nor_use_a_link(client: Client, owner: User, other: User) -> None:
     address = path_of(services.password_link(user=other, base_url=BASE))
     services.set_active(user=other, active=False)
     assert client.get(address).status_code == 410

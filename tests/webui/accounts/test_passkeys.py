@@ -59,7 +59,7 @@ def actions() -> list[str]:
     return list(AuditEntry.objects.order_by("id").values_list("action", flat=True))
 
 
-def test_from_the_page_to_signing_in(other: User) -> None:
+def test_a_passkey_is_added_and_signs_in(other: User) -> None:
     access = issue_pair(user=other).access
     client, elsewhere, phone = browser(), browser(), Authenticator()
     password_step(client)
@@ -88,7 +88,7 @@ def test_from_the_page_to_signing_in(other: User) -> None:
     assert actions().count("passkey_added") == 1 and "factor_on" in actions() and "factor_failed" in actions()
 
 
-def test_beside_an_app_and_the_last_one(other: User) -> None:
+def test_removing_the_last_passkey_turns_the_second_factor_off(other: User) -> None:
     client, phone, token = browser(), Authenticator(), Authenticator()
     client.force_login(other)
     turned_on(other)
@@ -112,7 +112,7 @@ def test_beside_an_app_and_the_last_one(other: User) -> None:
     assert actions()[-2:] == ["passkey_removed", "factor_off"]
 
 
-def test_nobody_removes_those_of_others(owner: User, other: User) -> None:
+def test_users_cannot_remove_passkeys_of_others(owner: User, other: User) -> None:
     client = browser()
     client.force_login(other)
     add(client, Authenticator())
@@ -155,14 +155,14 @@ def test_an_invalid_passkey_does_not_sign_in(other: User) -> None:
         ("127.0.0.1:8000", "http", False), ("127.0.0.1", "https", False),
     ],
 )  # fmt: skip
-def test_an_address_without_passkeys_is_explained(other: User, host: str, scheme: str, can: bool) -> None:
+def test_a_host_that_cannot_use_passkeys_is_explained(other: User, host: str, scheme: str, can: bool) -> None:
     client = browser(host, scheme)
     client.force_login(other)
     page = client.get(PAGE).text
     assert (f'href="{ADD}"' in page) == can and ("Passkeys work when" in page) != can
 
 
-def test_a_user_has_a_number_of_them(other: User) -> None:
+def test_the_number_of_passkeys_is_limited(other: User) -> None:
     client = browser()
     client.force_login(other)
     assert add(client, Authenticator()).status_code == 302

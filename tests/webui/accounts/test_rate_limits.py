@@ -27,7 +27,7 @@ def header(user: User, name: str = "ci") -> dict[str, str]:
     return {"Authorization": f"Bearer {create_token(user=user, name=name, scopes=['read', 'audio'])[1]}"}
 
 
-def test_a_token_is_refused_with_what_it_needs_to_go_on(client: Client, other: User) -> None:
+def test_a_limited_token_gets_429_with_retry_headers(client: Client, other: User) -> None:
     sent = header(other)
     answers = [client.get("/api/v1/jobs", headers=sent) for _ in range(PER_TOKEN + 1)]
     assert [answer.status_code for answer in answers] == [200] * PER_TOKEN + [429]
@@ -49,14 +49,14 @@ def test_a_user_s_tokens_and_sessions_are_counted_together(others: Client, owner
     assert Client().get("/api/v1/jobs", headers=header(owner)).status_code == 200  # another user, the same address
 
 
-def test_a_token_that_asks_too_much_leaves_its_user_s_others_theirs(client: Client, other: User) -> None:
+def test_a_limited_token_does_not_limit_the_users_other_tokens(client: Client, other: User) -> None:
     greedy, modest = header(other, "greedy"), header(other, "modest")
     answers = [client.get("/api/v1/jobs", headers=greedy) for _ in range(3 * PER_USER)]
     assert [answer.status_code for answer in answers].count(200) == PER_TOKEN
     assert client.get("/api/v1/jobs", headers=modest).status_code == 200
 
 
-def test_an_address_without_a_token_that_works(client: Client, other: User) -> None:
+def test_unauthenticated_requests_are_limited_by_ip(client: Client, other: User) -> None:
     nobody = {"Authorization": "Bearer hark_nobody"}
     answers = [client.get("/api/v1/jobs", headers=nobody), client.get("/api/v1/jobs"), client.get("/account/login")]
     assert [answer.status_code for answer in answers] == [401, 401, 429]
@@ -64,7 +64,7 @@ def test_an_address_without_a_token_that_works(client: Client, other: User) -> N
     assert client.get("/api/v1/jobs", headers=header(other)).status_code == 200  # who has a token is not held to it
 
 
-def test_each_api_refuses_in_its_own_form(client: Client, other: User) -> None:
+def test_each_api_reports_limits_in_its_own_format(client: Client, other: User) -> None:
     sent = header(other)
     for _ in range(PER_TOKEN):
         client.get("/v1/models", headers=sent)
@@ -77,7 +77,7 @@ def test_each_api_refuses_in_its_own_form(client: Client, other: User) -> None:
     assert refused.status_code == 429 and refused["Content-Type"] == "application/problem+json"
 
 
-def test_pages_of_listed_origins_may_read_what_is_left(client: Client, other: User, settings: Any) -> None:
+def test_cors_exposes_the_rate_limit_headers(client: Client, other: User, settings: Any) -> None:
     settings.CORS_ALLOWED_ORIGINS = ["https://app.example.org"]
     answer = client.get("/v1/models", headers={**header(other), "Origin": "https://app.example.org"})
     exposed = answer["Access-Control-Expose-Headers"].lower().split(", ")
@@ -94,13 +94,13 @@ def test_a_new_minute_starts_the_count_again_and_0_sets_no_limit(client: Client,
     assert {answer.status_code for answer in answers} == {200} and "RateLimit-Limit" not in answers[0]
 
 
-def test_without_an_answer_of_redis_no_request_is_refused(client: Client, settings: Any) -> None:
+def test_no_request_is_limited_while_redis_is_down(client: Client, settings: Any) -> None:
     away = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": f"redis://127.0.0.1:{free_port()}"}
     settings.CACHES, settings.REDIS = {**settings.CACHES, "requests": away}, True
     assert [client.get("/health").status_code for _ in range(PER_ADDRESS + 1)] == [200] * (PER_ADDRESS + 1)
 
 
-def test_it_costs_little() -> None:
+def test_counting_a_request_is_fast() -> None:
     rate_limits.count({"user 1": 1})
     started = time.perf_counter()
     for _ in range(200):

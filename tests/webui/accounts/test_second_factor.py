@@ -24,11 +24,11 @@ APP = f"{PAGE}/app"
 
 
 @pytest.mark.parametrize(("at", "code"), [(59, "287082"), (1111111109, "081804"), (2000000000, "279037")])
-def test_codes_are_those_of_the_standard(at: int, code: str) -> None:
+def test_codes_match_rfc_6238(at: int, code: str) -> None:
     assert format_hotp_value(hotp_value(SECRET, at // 30)) == code  # RFC 6238, appendix B, the last six digits
 
 
-def test_from_the_page_to_signing_in(client: Client, other: User) -> None:
+def test_an_app_is_added_and_its_code_signs_in(client: Client, other: User) -> None:
     access = issue_pair(user=other).access
     elsewhere = browser_of(other)
     password_step(client)
@@ -65,7 +65,7 @@ def test_from_the_page_to_signing_in(client: Client, other: User) -> None:
     assert {"factor_on", "factor_failed", "recovery_code", "signed_in"} <= actions
 
 
-def test_codes_are_not_guessed(client: Client, other: User) -> None:
+def test_guesses_of_codes_are_limited(client: Client, other: User) -> None:
     turned_on(other)
     password_step(client)
     for _ in range(5):
@@ -77,7 +77,7 @@ def test_codes_are_not_guessed(client: Client, other: User) -> None:
     assert client.post("/account/code", {"code": code_of(SECRET)}).status_code == 302
 
 
-def test_guesses_from_many_addresses_wait_longer_and_are_reported(other: User) -> None:
+def test_guesses_from_many_ips_wait_longer_and_are_reported(other: User) -> None:
     turned_on(other)
     known = Client()
     password_step(known)
@@ -115,7 +115,7 @@ def test_the_code_alone_does_not_sign_in(client: Client, other: User) -> None:
     assert not is_signed_in(client)
 
 
-def test_a_link_for_a_new_password_asks_for_the_code_too(client: Client, other: User) -> None:
+def test_a_password_link_also_asks_for_the_code(client: Client, other: User) -> None:
     turned_on(other)
     link = password_link(user=other, base_url="http://testserver")
     sent = {"new_password1": "quite another password", "new_password2": "quite another password"}
@@ -124,7 +124,7 @@ def test_a_link_for_a_new_password_asks_for_the_code_too(client: Client, other: 
     assert client.post("/account/code", {"code": code_of(SECRET)}).status_code == 302 and is_signed_in(client)
 
 
-def test_programs_are_asked_to_use_a_token(client: Client, other: User) -> None:
+def test_programs_with_a_password_are_told_to_use_a_token(client: Client, other: User) -> None:
     turned_on(other)
     answer = client.post("/token", {"username": "oscar", "password": PASSWORD})
     assert answer.status_code == 400 and answer.json()["error"] == "invalid_grant"
@@ -134,7 +134,7 @@ def test_programs_are_asked_to_use_a_token(client: Client, other: User) -> None:
     assert answer.status_code == 403 and "second factor" in answer.json()["why"]
 
 
-def test_off_and_new_recovery_codes_ask_for_the_password(client: Client, other: User) -> None:
+def test_removing_the_app_and_new_recovery_codes_need_the_password(client: Client, other: User) -> None:
     codes = turned_on(other)
     client.force_login(other)
     for change in (f"{CODES}/new", f"{APP}/remove"):
@@ -148,7 +148,7 @@ def test_off_and_new_recovery_codes_ask_for_the_password(client: Client, other: 
     assert not second_factor.is_on(other) and not Authenticator.objects.exists()
 
 
-def test_the_owner_turns_off_a_lost_one(owners: Client, other: User) -> None:
+def test_the_owner_can_turn_off_a_lost_second_factor(owners: Client, other: User) -> None:
     turned_on(other)
     address = f"/account/users/{other.pk}/factor"
     theirs = browser_of(other)

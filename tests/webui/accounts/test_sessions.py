@@ -18,7 +18,7 @@ DAY_S = 24 * 3600
 
 
 @pytest.mark.parametrize(("began_days", "left_days"), [(0, 3), (9, 3), (12, 2), (13, 1)])
-def test_it_ends_three_days_after_its_last_use_and_fourteen_after_it_began(
+def test_a_session_ends_after_3_unused_days_or_14_in_all(
     client: Client, other: User, began_days: int, left_days: int
 ) -> None:
     assert client.post("/account/login", {"name": "oscar", "password": PASSWORD}).status_code == 302
@@ -34,7 +34,7 @@ def test_it_ends_three_days_after_its_last_use_and_fourteen_after_it_began(
     assert Session.objects.get().session_data == before, "it is not written at each request"
 
 
-def test_they_are_listed_and_end_one_by_one(other: User, owner: User) -> None:
+def test_sessions_are_listed_and_can_be_ended_one_by_one(other: User, owner: User) -> None:
     here, phone, visitor = (
         Client(headers={"User-Agent": agent}, REMOTE_ADDR=address)
         for agent, address in (("Desk", "192.0.2.1"), ("Phone <b>", "192.0.2.2"), ("Strange", "192.0.2.3"))
@@ -55,7 +55,7 @@ def test_they_are_listed_and_end_one_by_one(other: User, owner: User) -> None:
     assert visitor.get("/account/").status_code == 200
 
 
-def test_signing_in_again_begins_another(client: Client, other: User) -> None:
+def test_signing_in_again_starts_a_new_session(client: Client, other: User) -> None:
     client.post("/account/login", {"name": "oscar", "password": PASSWORD})
     session = client.session
     session[BEGAN] -= 13 * DAY_S

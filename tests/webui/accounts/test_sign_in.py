@@ -41,7 +41,7 @@ def attempt(client: Client, name: str, password: str, **more: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", ["oscar", "OSCAR", " oscar ", "oscar@example.org", "Oscar@Example.ORG"])
-def test_a_name_or_an_address(client: Client, other: User, name: str) -> None:
+def test_name_and_email_both_sign_in(client: Client, other: User, name: str) -> None:
     answer = attempt(client, name, PASSWORD)
     assert answer.status_code == 302 and answer["Location"] == reverse("home")
     assert client.session["_auth_user_id"] == str(other.pk)
@@ -55,7 +55,7 @@ def test_the_form_is_for_password_managers_and_screen_readers(client: Client) ->
     assert "Google" not in text
 
 
-def test_before_there_is_an_owner_it_says_how_to_begin(client: Client) -> None:
+def test_without_an_owner_the_page_says_how_to_set_up(client: Client) -> None:
     assert "./hark admin link" in client.get(LOGIN).text
 
 
@@ -72,7 +72,7 @@ def test_wrong_passwords_and_unknown_names_look_the_same(client: Client, owner: 
     assert 'aria-describedby="problem"' in answers[0].text
 
 
-def test_the_session_key_changes(client: Client, other: User) -> None:
+def test_signing_in_changes_the_session_key(client: Client, other: User) -> None:
     session = client.session
     session["x"] = 1
     session.save()
@@ -82,7 +82,7 @@ def test_the_session_key_changes(client: Client, other: User) -> None:
     assert client.session.session_key != before
 
 
-def test_a_session_is_over_at_its_time_and_when_it_is_deleted(client: Client, other: User) -> None:
+def test_expired_and_deleted_sessions_are_invalid(client: Client, other: User) -> None:
     for end in (
         lambda: Session.objects.update(expire_date=timezone.now() - timedelta(seconds=1)),
         lambda: Session.objects.all().delete(),
@@ -98,7 +98,7 @@ def test_a_session_of_the_earlier_backend_stays_valid(client: Client, other: Use
     assert client.get("/").status_code == 200
 
 
-def test_five_failures_of_a_name_from_one_address(client: Client, other: User) -> None:
+def test_five_failures_of_a_name_from_one_ip_are_blocked(client: Client, other: User) -> None:
     for number in range(FAILURES_OF_A_NAME):
         name = "oscar" if number % 2 else "oscar@example.org"  # both are the same user
         assert attempt(client, name, f"guess {number}").status_code == 401
@@ -113,7 +113,7 @@ def test_five_failures_of_a_name_from_one_address(client: Client, other: User) -
     assert attempt(client, "oscar", PASSWORD).status_code == 302
 
 
-def test_nobody_keeps_a_user_from_signing_in_elsewhere(client: Client, other: User) -> None:
+def test_failures_from_one_ip_do_not_block_a_user_elsewhere(client: Client, other: User) -> None:
     for _ in range(FAILURES_OF_A_NAME + 1):
         attempt(client, "oscar", "guess", REMOTE_ADDR="203.0.113.9")
     assert attempt(client, "oscar", PASSWORD, REMOTE_ADDR="203.0.113.9").status_code == 429
@@ -121,7 +121,7 @@ def test_nobody_keeps_a_user_from_signing_in_elsewhere(client: Client, other: Us
     assert attempt(client, "oscar", PASSWORD, REMOTE_ADDR="203.0.113.9").status_code == 429  # that wiped nothing there
 
 
-def test_a_name_is_not_guessed_from_many_addresses(other: User) -> None:
+def test_guesses_of_a_name_from_many_ips_are_limited(other: User) -> None:
     known = Client()
     assert attempt(known, "oscar", PASSWORD).status_code == 302
     known.post("/account/logout")
@@ -133,7 +133,7 @@ def test_a_name_is_not_guessed_from_many_addresses(other: User) -> None:
     assert attempt(known, "oscar", PASSWORD, REMOTE_ADDR="10.0.1.1").status_code == 302
 
 
-def test_a_known_browser_has_five_guesses_too_and_is_one_users(client: Client, owner: User, other: User) -> None:
+def test_a_known_browser_is_limited_and_belongs_to_one_user(client: Client, owner: User, other: User) -> None:
     assert attempt(client, "oscar", PASSWORD).status_code == 302
     cookie = client.cookies["hark_browser"]
     assert cookie["httponly"] and cookie["samesite"] == "Lax"
@@ -151,14 +151,14 @@ def test_a_known_browser_has_five_guesses_too_and_is_one_users(client: Client, o
     assert attempt(forged, "oscar", PASSWORD, REMOTE_ADDR="10.0.0.2").status_code == 429
 
 
-def test_failures_of_a_clock_that_was_set_back_do_not_count(client: Client, other: User) -> None:
+def test_failures_dated_in_the_future_do_not_count(client: Client, other: User) -> None:
     for _ in range(FAILURES_OF_A_NAME):
         attempt(client, "oscar", "wrong")
     SignInFailure.objects.update(at=timezone.now() + timedelta(days=1))
     assert attempt(client, "oscar", PASSWORD).status_code == 302
 
 
-def test_signing_in_wipes_the_failures_of_the_name(client: Client, other: User) -> None:
+def test_signing_in_clears_the_failures_of_the_name(client: Client, other: User) -> None:
     for _ in range(3):
         for _ in range(FAILURES_OF_A_NAME - 1):
             assert attempt(client, "oscar", "wrong").status_code == 401
@@ -172,7 +172,7 @@ def test_signing_in_wipes_the_failures_of_the_name(client: Client, other: User) 
         ("2001:db8::{:x}", "2001:db8::ffff:1", "2001:db8:0:1::1"),  # one network of IPv6 is one address
     ],
 )
-def test_twenty_failures_of_an_address(other: User, failing: str, refused: str, free: str) -> None:
+def test_twenty_failures_of_an_ip_are_blocked(other: User, failing: str, refused: str, free: str) -> None:
     for number in range(FAILURES_OF_AN_ADDRESS):
         with pytest.raises(SignInRefused):
             sign_in(name=f"name {number}", password="wrong", address=failing.format(number))
@@ -181,7 +181,7 @@ def test_twenty_failures_of_an_address(other: User, failing: str, refused: str, 
     assert sign_in(name="oscar", password=PASSWORD, address=free) == other
 
 
-def test_unknown_names_are_counted_too(client: Client) -> None:
+def test_unknown_names_are_counted(client: Client) -> None:
     for _ in range(FAILURES_OF_A_NAME):
         assert attempt(client, "nobody", "wrong").status_code == 401
     assert attempt(client, "Nobody", "wrong").status_code == 429
@@ -212,7 +212,7 @@ def test_a_typed_name_is_not_stored(client: Client) -> None:
         ("", "/"),
     ],
 )
-def test_the_way_on_stays_in_the_portal(client: Client, other: User, wanted: str, goes_to: str) -> None:
+def test_next_never_leaves_the_portal(client: Client, other: User, wanted: str, goes_to: str) -> None:
     answer = client.post(LOGIN, {"name": "oscar", "password": PASSWORD, "next": wanted})
     assert answer.status_code == 302 and answer["Location"] == goes_to
     answer = client.get(LOGIN, {"next": wanted})  # signed in already
@@ -220,14 +220,14 @@ def test_the_way_on_stays_in_the_portal(client: Client, other: User, wanted: str
     assert f'name="next" value="{goes_to}"' in Client().get(LOGIN, {"next": wanted}).text
 
 
-def test_signing_out_is_a_post(others: Client) -> None:
+def test_signing_out_needs_a_post(others: Client) -> None:
     assert others.get("/account/logout").status_code == 405
     assert others.get("/account/").status_code == 200
     assert others.post("/account/logout")["Location"] == LOGIN
     assert others.get("/account/").status_code == 302
 
 
-def test_the_proxy_says_where_a_request_came_from(rf: RequestFactory, settings: Any) -> None:
+def test_the_client_ip_comes_from_the_proxy(rf: RequestFactory, settings: Any) -> None:
     request = rf.get("/", headers={"X-Forwarded-For": "203.0.113.1, 198.51.100.2"}, REMOTE_ADDR="127.0.0.1")
     assert client_address(request) == "127.0.0.1"  # anybody could say so
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -241,7 +241,7 @@ def test_the_proxy_says_where_a_request_came_from(rf: RequestFactory, settings: 
         ("2001:db8::1", "2001:db8::1"), ("unknown", "127.0.0.1"), ("_hidden:7", "127.0.0.1"), ("", "127.0.0.1"),
     ],
 )  # fmt: skip
-def test_a_forwarded_address_may_have_a_port_and_an_invalid_one_is_replaced(
+def test_a_forwarded_ip_may_have_a_port_and_invalid_ones_are_replaced(
     rf: RequestFactory, settings: Any, said: str, meant: str
 ) -> None:
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -249,7 +249,7 @@ def test_a_forwarded_address_may_have_a_port_and_an_invalid_one_is_replaced(
     assert client_address(request) == meant
 
 
-def test_a_deactivated_user_is_out_at_once(client: Client, owner: User, other: User) -> None:
+def test_deactivation_ends_sessions_at_once(client: Client, owner: User, other: User) -> None:
     client.force_login(other)
     assert client.get("/account/").status_code == 200
     set_active(user=other, active=False)
@@ -269,9 +269,7 @@ def hashed(settings: Any, other: User) -> User:
     return other
 
 
-def test_beyond_its_places_it_is_503_and_no_failure(
-    client: Client, hashed: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_many_simultaneous_sign_ins_get_503(client: Client, hashed: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hashing, "PATIENCE_S", 0.01)
     with ExitStack() as others:
         for _ in range(hashing.MOST_AT_ONCE):
@@ -284,7 +282,7 @@ def test_beyond_its_places_it_is_503_and_no_failure(
     assert client.post("/account/login", {"name": "oscar", "password": PASSWORD}).status_code == 302
 
 
-def test_a_hash_takes_19_megabytes_and_older_ones_are_replaced(client: Client, hashed: User) -> None:
+def test_older_password_hashes_are_upgraded(client: Client, hashed: User) -> None:
     assert "m=102400,t=2,p=8" in hashed.__class__.objects.get(pk=hashed.pk).password
     assert client.post("/account/login", {"name": "oscar", "password": PASSWORD}).status_code == 302
     kept = User.objects.get(pk=hashed.pk).password
@@ -292,17 +290,17 @@ def test_a_hash_takes_19_megabytes_and_older_ones_are_replaced(client: Client, h
 
 
 @pytest.mark.parametrize("name", ["аlice", "алиса", "αlice", "alice٣", "ａlice\u0430"])
-def test_letters_of_other_alphabets(name: str) -> None:
+def test_non_latin_names_are_rejected(name: str) -> None:
     with pytest.raises(HarkError, match="Latin"):
         create_user(username=name, password=PASSWORD)
 
 
 @pytest.mark.parametrize("name", ["alice", "Müller", "Zoë.B", "łukasz_2", "ａlice"])
-def test_latin_ones(name: str) -> None:
+def test_latin_names_are_accepted(name: str) -> None:
     assert create_user(username=name, password=PASSWORD).pk
 
 
-def test_an_older_name_of_another_alphabet_signs_in(client: Client) -> None:
+def test_an_existing_non_latin_name_can_still_sign_in(client: Client) -> None:
     User.objects.create_user("алиса", password=PASSWORD)  # as Hark made it before it looked at letters
     assert client.post("/account/login", {"name": "алиса", "password": PASSWORD}).status_code == 302
     assert client.get("/account/").status_code == 200
@@ -320,5 +318,5 @@ def test_a_password_has_at_least_twelve_characters() -> None:
     assert create_user(username="carol", password="compass-seas").pk
 
 
-def test_a_long_one_may_hold_it() -> None:
+def test_a_long_password_may_contain_the_name() -> None:
     assert create_user(username="carol", password="carol likes 7 compasses").pk

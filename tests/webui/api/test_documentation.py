@@ -95,7 +95,7 @@ def curl(call: Call, line: str, headers: dict[str, str], recording: Path) -> Any
 
 
 @pytest.mark.parametrize("line", [line for block in blocks("sh") for line in block.splitlines()])
-def test_the_lines_for_curl(
+def test_documented_curl_commands_work(
     line: str, call: Call, world: World, recording: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("webui.listening.services.detect_in_file", lambda version, path, rate: dict(HEARD))
@@ -104,11 +104,11 @@ def test_the_lines_for_curl(
     assert response.status_code in (200, 201), response.content
 
 
-def test_there_are_lines_for_curl() -> None:
+def test_curl_commands_are_documented() -> None:
     assert len([line for block in blocks("sh") for line in block.splitlines()]) >= 8
 
 
-def test_the_check_of_a_signature() -> None:
+def test_the_documented_signature_check_works() -> None:
     import time
 
     (source,) = blocks("python")
@@ -122,7 +122,7 @@ def test_the_check_of_a_signature() -> None:
     assert not is_genuine("whsec_x", webhooks.signature("whsec_x", now - 3600, '{"a": 1}'), b'{"a": 1}')
 
 
-def test_every_status_and_scope_that_is_described_is_one() -> None:
+def test_documented_scopes_and_events_exist() -> None:
     from webui.accounts.services import SCOPES
 
     assert set(re.findall(r"^\| `(\w+)` \|", DOCS, flags=re.MULTILINE)) == set(SCOPES)

@@ -44,7 +44,7 @@ def test_stored_responses_cannot_be_read_in_the_database(call: Call, owner: User
     assert said.json()["token"] not in dump and "my key" not in dump
 
 
-def test_another_body_or_address_with_the_same_key_is_refused(call: Call, owner: User) -> None:
+def test_the_same_key_with_another_request_gets_409(call: Call, owner: User) -> None:
     headers = with_key(a_token(owner))
     assert call("post", "/plans", body=BODY, headers=headers).status_code == 201
     problem_of(call("post", "/plans", body={"phrase": "hey campus"}, headers=headers), 409)
@@ -52,13 +52,13 @@ def test_another_body_or_address_with_the_same_key_is_refused(call: Call, owner:
     assert Job.objects.count() == 1
 
 
-def test_keys_are_each_user_s_own(call: Call, owner: User, other: User) -> None:
+def test_users_can_use_the_same_key(call: Call, owner: User, other: User) -> None:
     mine = call("post", "/plans", body=BODY, headers=with_key(a_token(owner))).json()
     theirs = call("post", "/plans", body=BODY, headers=with_key(a_token(other))).json()
     assert mine["id"] != theirs["id"]
 
 
-def test_an_error_can_be_fixed_and_sent_again(call: Call, owner: User, settings: Any) -> None:
+def test_a_corrected_request_may_reuse_the_key(call: Call, owner: User, settings: Any) -> None:
     waiting, settings.JOBS_WAITING = settings.JOBS_WAITING, 0
     headers = with_key(a_token(owner))
     problem_of(call("post", "/plans", body=BODY, headers=headers), 429)
@@ -67,7 +67,7 @@ def test_an_error_can_be_fixed_and_sent_again(call: Call, owner: User, settings:
     assert call("post", "/plans", body=BODY, headers=headers).status_code == 201
 
 
-def test_after_a_day_it_is_forgotten(call: Call, owner: User) -> None:
+def test_keys_expire_after_a_day(call: Call, owner: User) -> None:
     headers = with_key(a_pair(owner))
     wish = {"name": "t", "scopes": ["read"]}
     call("post", "/tokens", body=wish, headers=headers)
@@ -90,11 +90,11 @@ def test_uploads_are_compared_by_their_content(call: Call, world: World, recordi
 
 
 @pytest.mark.parametrize("key", ["", "x" * 201, "a\tb"])
-def test_keys_that_cannot_be_used(call: Call, owner: User, key: str) -> None:
+def test_invalid_keys_are_rejected(call: Call, owner: User, key: str) -> None:
     problem_of(call("post", "/plans", body=BODY, headers=with_key(a_token(owner), key)), 422)
 
 
-def test_one_that_was_killed_half_way_blocks_nobody_for_long(
+def test_an_interrupted_request_blocks_its_key_briefly(
     call: Call, owner: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("webui.api.idempotency.WAIT_S", 0.2)
@@ -108,7 +108,7 @@ def test_one_that_was_killed_half_way_blocks_nobody_for_long(
     assert call("post", "/plans", body=BODY, headers=headers).status_code == 201
 
 
-def test_of_many_simultaneous_requests_one_is_carried_out(tmp_path: Path) -> None:
+def test_simultaneous_requests_with_one_key_are_executed_once(tmp_path: Path) -> None:
     """Threads against a database on the disk, as the portal has it."""
     program = """
 import sys, threading

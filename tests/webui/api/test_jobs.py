@@ -27,7 +27,7 @@ def test_list_is_paged(call: Call, owner: User) -> None:
         problem_of(call("get", f"/jobs?{wrong}", headers=headers), 422)
 
 
-def test_events_hide_paths_of_the_server(call: Call, world: World) -> None:
+def test_events_hide_server_paths(call: Call, world: World) -> None:
     said = call("get", f"/jobs/{world.failed.id}/events", headers=a_token(world.user, "read")).json()
     assert said["events"] == [{"event": "artifact", "time": 1.0, "kind": "log", "path": "log"}]
     assert said["job"]["state"] == "failed" and said["job"]["error"]["what_to_do"] == "C." and not said["more"]
@@ -35,7 +35,7 @@ def test_events_hide_paths_of_the_server(call: Call, world: World) -> None:
     assert call("get", address, headers=a_token(world.user, "read")).json()["events"] == []
 
 
-def test_cancel_and_retry(call: Call, world: World) -> None:
+def test_job_is_cancelled_and_retried(call: Call, world: World) -> None:
     headers = a_token(world.user, "train", "read")
     address = f"/jobs/{world.failed.id}"
     assert call("post", f"{address}/retry", headers=headers).json()["state"] == "queued"
@@ -45,7 +45,7 @@ def test_cancel_and_retry(call: Call, world: World) -> None:
     problem_of(call("post", f"{address}/cancel", headers=a_token(world.user, "audio")), 403)
 
 
-def test_train_a_plan(call: Call, world: World) -> None:
+def test_plan_is_trained(call: Call, world: World) -> None:
     headers = a_token(world.user, "train")
     made = call("post", "/jobs", body={"plan": str(world.plan.id)}, headers=headers)
     assert made.status_code == 201 and made.json()["spec"]["effort"] == "quick"
@@ -59,7 +59,7 @@ def test_done_job_names_its_version(call: Call, world: World) -> None:
     assert said["result"] == {"detector": world.version.detector_id, "version": 1}
 
 
-def test_paid_and_unknown_engines_are_refused(call: Call, owner: User) -> None:
+def test_paid_and_unknown_engines_are_rejected(call: Call, owner: User) -> None:
     headers = a_token(owner, "train")
     for engine in ("elevenlabs", "unknown"):
         said = problem_of(

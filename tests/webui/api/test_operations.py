@@ -61,7 +61,9 @@ def test_operation_is_documented_with_examples(path: str, method: str, operation
 
 
 @named(CLOSED)
-def test_without_the_right_token_it_is_refused(path: str, method: str, operation: Any, world: World) -> None:
+def test_operation_rejects_missing_revoked_and_wrong_tokens(
+    path: str, method: str, operation: Any, world: World
+) -> None:
     response = send(world, path, method, operation, {})
     problem_of(response, 401)
     assert response["WWW-Authenticate"].startswith("Bearer")
@@ -90,7 +92,7 @@ def test_open_operation_needs_a_valid_secret(path: str, method: str, operation: 
 
 
 @named(CLOSED)
-def test_owner_gets_the_documented_answer(path: str, method: str, operation: Any, call: Call, world: World) -> None:
+def test_owner_gets_the_documented_response(path: str, method: str, operation: Any, call: Call, world: World) -> None:
     response = send(world, path, method, operation, a_pair(world.user))
     (status,) = [status for status in operation["responses"] if status != "default"]
     assert response.status_code == int(status), response.content[:600]
@@ -111,9 +113,7 @@ def test_owner_gets_the_documented_answer(path: str, method: str, operation: Any
 
 
 @named(OF_OWNER)
-def test_operation_of_the_owner_refuses_others(
-    path: str, method: str, operation: Any, world: World, other: User
-) -> None:
+def test_owner_operation_rejects_others(path: str, method: str, operation: Any, world: World, other: User) -> None:
     problem_of(send(world, path, method, operation, a_pair(other)), 403)
     token, text = create_token(user=other, name="forged", scopes=["read"])
     ApiToken.objects.filter(pk=token.pk).update(scopes=["admin"])
@@ -121,7 +121,7 @@ def test_operation_of_the_owner_refuses_others(
 
 
 @named([entry for entry in CLOSED if entry not in (*OF_ONE, *OF_OWNER) and entry[1] == "get"])
-def test_list_holds_own_items_only(path: str, method: str, operation: Any, world: World, other: User) -> None:
+def test_list_contains_own_items_only(path: str, method: str, operation: Any, world: World, other: User) -> None:
     response = send(world, path, method, operation, a_pair(other))
     assert response.status_code == 200
     if response.get("Content-Type", "").startswith("application/json") and "items" in response.json():
@@ -129,14 +129,14 @@ def test_list_holds_own_items_only(path: str, method: str, operation: Any, world
 
 
 @named([entry for entry in SCOPED if entry[2]["operationId"] not in PERSONAL])
-def test_one_named_scope_is_enough(path: str, method: str, operation: Any, world: World) -> None:
+def test_one_of_the_listed_scopes_is_enough(path: str, method: str, operation: Any, world: World) -> None:
     scope = "train" if "train" in operation["x-scopes"] else operation["x-scopes"][0]
     response = send(world, path, method, operation, a_token(world.user, scope))
     assert response.status_code < 300, response.content[:500]
 
 
 @named([entry for entry in CLOSED if entry[2]["operationId"] in PERSONAL])
-def test_api_token_makes_and_ends_no_tokens(path: str, method: str, operation: Any, world: World) -> None:
+def test_api_token_cannot_manage_tokens(path: str, method: str, operation: Any, world: World) -> None:
     assert len([entry for entry in CLOSED if entry[2]["operationId"] in PERSONAL]) == len(PERSONAL)
     headers = a_token(world.user, "read", "train", "audio")
     problem_of(send(world, path, method, operation, headers), 403)

@@ -15,32 +15,32 @@ from webui.accounts.models import User
 pytestmark = pytest.mark.django_db
 
 
-def test_what_does_not_fit_is_named_field_by_field(call: Call, owner: User) -> None:
+def test_invalid_fields_are_named_one_by_one(call: Call, owner: User) -> None:
     body = {"effort": "enormous", "seed": -1, "colour": "blue"}
     said = problem_of(call("post", "/plans", body=body, headers=a_token(owner)), 422)
     assert {error["where"].rpartition(".")[2] for error in said["errors"]} == {"phrase", "effort", "seed", "colour"}
     assert "phrase" in said["why"]
 
 
-def test_a_password_that_does_not_fit_is_not_repeated(call: Call) -> None:
+def test_an_invalid_password_is_not_echoed(call: Call) -> None:
     response = call("post", "/pairs", body={"name": "olivia", "password": ["hunter2"]})
     problem_of(response, 422)
     assert b"hunter2" not in response.content
 
 
-def test_what_cannot_be_trained_is_explained(call: Call, owner: User) -> None:
+def test_an_untrainable_phrase_is_explained(call: Call, owner: User) -> None:
     said = problem_of(call("post", "/plans", body={"phrase": "!!!"}, headers=a_token(owner)), 422)
     assert "!!!" in said["what"] + said["why"]
 
 
 @pytest.mark.parametrize("body", ["{", "[1, 2", '"text"', "[]", "null", "\x00"])
-def test_malformed_json(call: Call, owner: User, body: str) -> None:
+def test_malformed_json_is_rejected(call: Call, owner: User, body: str) -> None:
     response = call("post", "/plans", body=body, headers=a_token(owner))
     problem_of(response, response.status_code)
     assert response.status_code in (400, 422)
 
 
-def test_addresses_that_are_none(call: Call, owner: User) -> None:
+def test_unknown_urls_get_404(call: Call, owner: User) -> None:
     for path in ("/nothing", "/jobs/7", "/detectors/x", "/api/v2/jobs", "/api/"):
         problem_of_any(call("get", path, headers=a_token(owner)), 404)
 
@@ -50,18 +50,18 @@ def problem_of_any(response: Any, status: int) -> None:
     assert {"title", "status", "what", "why", "what_to_do"} <= set(response.json())
 
 
-def test_methods_that_are_none(call: Call, owner: User) -> None:
+def test_unsupported_methods_get_405(call: Call, owner: User) -> None:
     response = call("put", "/jobs", headers=a_token(owner))
     problem_of(response, 405)
     assert "POST" in response["Allow"]
 
 
-def test_too_much_at_once(call: Call, owner: User, settings: Any) -> None:
+def test_a_too_large_body_gets_413(call: Call, owner: User, settings: Any) -> None:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
     problem_of(call("post", "/plans", body={"phrase": "x" * 2000}, headers=a_token(owner)), 413)
 
 
-def test_bodies_are_counted_before_anything_reads_them() -> None:
+def test_body_sizes_are_checked_before_reading() -> None:
     from webui.asgi import application
 
     async def ask(path: str, length: int) -> list[dict[str, Any]]:
@@ -98,14 +98,14 @@ def test_a_bug_reveals_nothing(call: Call, owner: User, monkeypatch: pytest.Monk
     assert b"secret" not in response.content
 
 
-def test_when_the_queue_is_full(call: Call, world: World, settings: Any) -> None:
+def test_a_full_queue_gets_429(call: Call, world: World, settings: Any) -> None:
     settings.JOBS_WAITING = 0
     response = call("post", "/jobs", body={"phrase": "hey compass"}, headers=a_token(world.user))
     problem_of(response, 429)
     assert int(response["Retry-After"]) > 0
 
 
-def test_a_session_needs_the_token_of_its_form(owner: User) -> None:
+def test_session_requests_need_a_csrf_token(owner: User) -> None:
     browser = browser_of(owner, enforce_csrf_checks=True)
     assert browser.get("/api/v1/jobs").status_code == 200
     body = {"phrase": "hey compass"}

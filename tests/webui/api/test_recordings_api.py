@@ -44,14 +44,14 @@ def test_an_upload_is_queued_with_its_options(call: Call, owner: User, recording
     assert Recording.objects.count() == 1
 
 
-def test_sent_twice_it_is_made_once(call: Call, owner: User, recording: Path) -> None:
+def test_an_idempotent_upload_creates_one_recording(call: Call, owner: User, recording: Path) -> None:
     headers = {**a_token(owner), "Idempotency-Key": "one"}
     first, again = upload(call, headers, recording), upload(call, headers, recording)
     assert first.json() == again.json() and again["Idempotent-Replayed"] == "true"
     assert Recording.objects.count() == 1
 
 
-def test_what_cannot_be_taken_leaves_nothing(
+def test_a_rejected_upload_leaves_no_file(
     call: Call, owner: User, recording: Path, portal: Path, settings: Any
 ) -> None:
     headers = a_token(owner)
@@ -63,7 +63,7 @@ def test_what_cannot_be_taken_leaves_nothing(
     assert not list((portal / "uploads" / "received").iterdir())
 
 
-def test_a_name_is_nothing_but_a_name(call: Call, owner: User, recording: Path) -> None:
+def test_an_upload_name_cannot_be_a_path(call: Call, owner: User, recording: Path) -> None:
     sent = SimpleUploadedFile("x.wav", recording.read_bytes())
     sent._name = "../../etc/\x1b[31mpass\u202ewd.wav"
     made = call("post", "/recordings", body={"audio": sent}, form=True, headers=a_token(owner)).json()
@@ -71,7 +71,7 @@ def test_a_name_is_nothing_but_a_name(call: Call, owner: User, recording: Path) 
     assert Recording.objects.get().originals == ["original.wav"]
 
 
-def test_transcript_summary_and_words_that_are_found(call: Call, world: World) -> None:
+def test_transcript_summary_and_search_are_served(call: Call, world: World) -> None:
     headers = a_token(world.user, "read")
     place = f"/recordings/{world.recording.pk}"
     said = call("get", f"{place}/transcript", headers=headers).json()
@@ -87,7 +87,7 @@ def test_transcript_summary_and_words_that_are_found(call: Call, world: World) -
     problem_of(call("get", f"/recordings/search?q=budget&recording={uuid.uuid4()}", headers=headers), 404)
 
 
-def test_questions(call: Call, world: World, other: User) -> None:
+def test_questions_are_answered_with_citations(call: Call, world: World, other: User) -> None:
     wish = {"question": "When do we ship the compass?", "recording": str(world.recording.pk)}
     said = call("post", "/recordings/ask", body=wish, headers=a_token(world.user, "read")).json()
     assert said["found"] and said["citations"][0]["text"] == SAID[0] and said["citations"][0]["speaker"] == "S1"
@@ -103,7 +103,7 @@ def test_questions(call: Call, world: World, other: User) -> None:
         problem_of(call("post", "/recordings/ask", body=wish, headers=a_token(world.user, "read")), 422)
 
 
-def test_exports(call: Call, world: World) -> None:
+def test_every_export_format_is_served(call: Call, world: World) -> None:
     headers = a_token(world.user, "read")
     for name in ("txt", "srt", "vtt", "json", "csv", "docx"):
         answer = call("get", f"/recordings/{world.recording.pk}/export?format={name}", headers=headers)
@@ -118,7 +118,7 @@ def test_exports(call: Call, world: World) -> None:
     problem_of(call("get", f"/recordings/{world.recording.pk}/export?format=exe", headers=headers), 422)
 
 
-def test_unfinished_recordings_say_so(call: Call, owner: User, recording: Path) -> None:
+def test_unfinished_recordings_get_409(call: Call, owner: User, recording: Path) -> None:
     headers = a_token(owner)
     made = upload(call, headers, recording).json()
     for what in ("transcript", "summary", "export"):
@@ -130,7 +130,7 @@ def test_unfinished_recordings_say_so(call: Call, owner: User, recording: Path) 
     assert said["state"] == "failed" and said["error"] == error
 
 
-def test_speakers_are_named_assigned_and_detected_again(call: Call, world: World) -> None:
+def test_speakers_can_be_named_assigned_and_detected_again(call: Call, world: World) -> None:
     headers = a_token(world.user)
     place = f"/recordings/{world.recording.pk}"
     first = call("get", f"{place}/transcript", headers=headers).json()["segments"][0]["speaker"]
@@ -144,7 +144,7 @@ def test_speakers_are_named_assigned_and_detected_again(call: Call, world: World
     problem_of(call("post", f"{place}/speakers", body={"speakers": 3}, headers=headers), 409)
 
 
-def test_voices_are_remembered_and_forgotten(
+def test_voices_can_be_remembered_and_forgotten(
     call: Call, world: World, other: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     headers, place = a_token(world.user), f"/recordings/{world.recording.pk}"
@@ -166,13 +166,13 @@ def test_voices_are_remembered_and_forgotten(
     problem_of(call("delete", "/remembered-voices/Paula", headers=headers), 404)
 
 
-def test_a_recording_without_a_summary(call: Call, world: World) -> None:
+def test_a_missing_summary_gets_a_problem(call: Call, world: World) -> None:
     (world.recording.path / "summary.json").unlink()
     said = problem_of(call("get", f"/recordings/{world.recording.pk}/summary", headers=a_token(world.user)), 409)
     assert "summary" in said["what"]
 
 
-def test_it_can_be_summarized_again(call: Call, world: World) -> None:
+def test_a_recording_can_be_summarized_again(call: Call, world: World) -> None:
     place = f"/recordings/{world.recording.pk}/summary"
     assert call("post", place, headers=a_token(world.user, "read")).status_code == 403
     headers = a_token(world.user, "audio")
@@ -184,7 +184,7 @@ def test_it_can_be_summarized_again(call: Call, world: World) -> None:
     problem_of(call("post", place, headers=headers), 409)
 
 
-def test_the_list(call: Call, world: World) -> None:
+def test_recordings_are_listed_by_state_in_pages(call: Call, world: World) -> None:
     headers = a_token(world.user, "read")
     ready_recording(world.user, "b.wav")
     said = call("get", "/recordings?limit=1&state=ready", headers=headers).json()
@@ -197,7 +197,7 @@ def test_the_list(call: Call, world: World) -> None:
     assert call("get", "/recordings?state=ready", headers=headers).json()["total"] == 1
 
 
-def test_deleting_removes_its_files(call: Call, world: World) -> None:
+def test_deleting_a_recording_removes_its_files(call: Call, world: World) -> None:
     headers = a_token(world.user, "audio")
     folder = world.recording.path
     assert folder.is_dir()

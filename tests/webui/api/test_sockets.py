@@ -71,7 +71,7 @@ def test_a_program_follows_a_job(world: World) -> None:
         assert socket.hear() == 1000
 
 
-def test_one_socket_tells_a_user_of_all_their_jobs_and_of_nobody_else_s(world: World, other: User) -> None:
+def test_the_jobs_socket_sends_only_the_users_own_jobs(world: World, other: User) -> None:
     mine, theirs = token_of(world.user, "read"), token_of(other, "read")
     made = {"kind": "transcribe", "lane": "audio", "state": "running", "spec": {"recording": "r"}}
     own = Job.objects.create(user=world.user, title="mine", **made)
@@ -96,7 +96,7 @@ def test_one_socket_tells_a_user_of_all_their_jobs_and_of_nobody_else_s(world: W
     assert first.hear() == 1007
 
 
-def test_the_socket_of_all_jobs_is_for_those_who_sign_in(world: World, impatient: None) -> None:
+def test_the_jobs_socket_needs_a_token_with_scope(world: World, impatient: None) -> None:
     only_train = token_of(world.user, "train")
     silent = Program("/ws/jobs")
     silent.open()
@@ -105,7 +105,7 @@ def test_the_socket_of_all_jobs_is_for_those_who_sign_in(world: World, impatient
     assert "scope" in without_scope.hear()["error"]["why"] and without_scope.hear() == 4403
 
 
-def test_a_page_hears_of_a_job_in_its_own_language(world: World) -> None:
+def test_job_messages_are_in_the_pages_language(world: World) -> None:
     token = token_of(world.user)
     said = worded("Synthesizing %(n)d clips", n=3).parts()
     event = {"event": "stage", "time": 1.0, "name": "synthesize", "message": "Synthesizing 3 clips", "said": said}
@@ -140,7 +140,7 @@ def test_a_client_without_a_token_is_disconnected(world: World, first: Any) -> N
         assert socket.hear() == 4401
 
 
-def test_ended_tokens_and_other_scopes_are_refused(world: World) -> None:
+def test_expired_tokens_and_other_scopes_are_rejected(world: World) -> None:
     token, text = create_token(user=world.user, name="old", scopes=["read"])
     ApiToken.objects.filter(pk=token.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
     only_train = token_of(world.user, "train")
@@ -157,7 +157,7 @@ def test_other_users_get_404(world: World, other: User) -> None:
         assert socket.hear() == 4404
 
 
-def test_pages_of_other_sites_are_refused(world: World) -> None:
+def test_foreign_origins_are_rejected(world: World) -> None:
     for host, origin, opens in (
         ("localhost", "https://evil.example", False),
         ("localhost", "null", False),
@@ -173,7 +173,7 @@ def test_pages_of_other_sites_are_refused(world: World) -> None:
         assert Program(f"/ws/jobs/{world.failed.id}", origin, host).open() == opens, (host, origin)
 
 
-def test_behind_a_proxy_with_tls_no_page_without_it_is_taken_for_the_portal_s(world: World, settings: Any) -> None:
+def test_behind_a_tls_proxy_http_origins_are_rejected(world: World, settings: Any) -> None:
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     for origin, opens in (("https://localhost", True), ("http://localhost", False)):
         socket = Program(f"/ws/jobs/{world.failed.id}", origin)
@@ -181,7 +181,7 @@ def test_behind_a_proxy_with_tls_no_page_without_it_is_taken_for_the_portal_s(wo
         assert socket.open() == opens, origin
 
 
-def test_a_token_in_the_address_is_not_looked_at(world: World, impatient: None) -> None:
+def test_a_token_in_the_url_is_ignored(world: World, impatient: None) -> None:
     socket = Program(f"/ws/jobs/{world.failed.id}?token={token_of(world.user)}")
     assert socket.open()
     assert socket.hear() == 4401
@@ -193,13 +193,13 @@ def listening(world: World) -> Program:
     return socket
 
 
-def test_a_program_listens(world: World, runtime: Runtime) -> None:
+def test_a_program_streams_audio_and_gets_scores(world: World, runtime: Runtime) -> None:
     socket = listening(world)
     socket.say(bytes(2 * 1280))
     assert socket.hear() == {"time_s": 0.08, "scores": [0.25], "detections": []}
 
 
-def test_a_model_that_never_ends_is_stopped_and_the_page_informed(
+def test_an_endless_model_is_stopped_and_reported(
     world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("model.runtime.detector.CALL_S", 1.0)
@@ -211,7 +211,7 @@ def test_a_model_that_never_ends_is_stopped_and_the_page_informed(
     assert socket.hear() == 1000
 
 
-def test_what_is_sent_wrong_closes_the_socket_with_a_code(
+def test_invalid_messages_close_the_socket_with_a_code(
     world: World, runtime: Runtime, caplog: pytest.LogCaptureFixture
 ) -> None:
     token = token_of(world.user)
@@ -243,9 +243,7 @@ def test_what_is_sent_wrong_closes_the_socket_with_a_code(
     assert "Traceback" not in caplog.text
 
 
-def test_one_user_s_sockets_leave_room_for_the_others(
-    world: World, other: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sockets_are_limited_per_user(world: World, other: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webui.accounts.socket_sign_in.MAX_PER_USER", 2, raising=False)
     token, another = token_of(world.user), token_of(other)
     page = Program("/ws/jobs", browser=browser_of(world.user))
@@ -265,7 +263,9 @@ def running(user: User) -> Job:
 
 
 @pytest.mark.parametrize("ended", ["token", "user", "pair", "session"])
-def test_a_socket_ends_with_what_opened_it(other: User, others: Client, watchful: None, ended: str) -> None:
+def test_a_socket_closes_when_its_credentials_are_revoked(
+    other: User, others: Client, watchful: None, ended: str
+) -> None:
     address = f"/ws/jobs/{running(other).id}"
     made, text = create_token(user=other, name="socket", scopes=["read"])
     pair = issue_pair(user=other)
@@ -289,7 +289,7 @@ def test_a_socket_ends_with_what_opened_it(other: User, others: Client, watchful
     assert socket.hear() == 4401
 
 
-def test_a_client_that_goes_as_its_socket_is_closed_leaves_no_traceback(other: User, watchful: None) -> None:
+def test_a_client_that_disconnects_during_closing_logs_no_traceback(other: User, watchful: None) -> None:
     job = running(other)
     made, text = create_token(user=other, name="socket", scopes=["read"])
 
@@ -321,7 +321,7 @@ def test_a_client_that_goes_as_its_socket_is_closed_leaves_no_traceback(other: U
     run(conversation())
 
 
-def test_an_access_token_that_expires_meanwhile_ends_no_socket(other: User, settings: Any, watchful: None) -> None:
+def test_an_expiring_access_token_does_not_close_its_socket(other: User, settings: Any, watchful: None) -> None:
     address = f"/ws/jobs/{running(other).id}"
     settings.ACCESS_TOKEN_MINUTES = 2 / 60
     access = issue_pair(user=other).access
@@ -335,7 +335,7 @@ def test_an_access_token_that_expires_meanwhile_ends_no_socket(other: User, sett
     assert first.hear()["job"]["message"] == "on it"
 
 
-def test_a_token_that_was_revoked_marks_nothing_more(world: World, runtime: Runtime) -> None:
+def test_a_revoked_token_cannot_mark_samples(world: World, runtime: Runtime) -> None:
     made, text = create_token(user=world.user, name="socket", scopes=["audio"])
     samples = Sample.objects.count()
     socket = signed_in(f"/ws/listen/{world.version.detector_id}/1", text)
@@ -348,7 +348,7 @@ def test_a_token_that_was_revoked_marks_nothing_more(world: World, runtime: Runt
     assert Sample.objects.count() == samples
 
 
-def test_a_program_tries_a_phrase_that_nothing_was_trained_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_tries_an_untrained_phrase(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def untrained(phrase: str, language: str) -> Runtime:
@@ -373,7 +373,7 @@ def test_a_detector_that_cannot_be_tried_is_reported(world: World, address: str,
     assert socket.hear() == 1000
 
 
-def test_the_dial_moves_the_threshold_while_it_listens(world: World, runtime: Runtime) -> None:
+def test_fa_per_day_changes_the_threshold_while_listening(world: World, runtime: Runtime) -> None:
     socket = listening(world)
     for nonsense in ("0", '"x"', "-1", "1e999", "[]"):
         socket.say(f'{{"fa_per_day": {nonsense}}}')

@@ -21,7 +21,7 @@ def test_deactivated_user_gets_401(call: Call, other: User) -> None:
     problem_of(call("get", "/me", headers=pair), 401)
 
 
-def test_token_has_no_more_scopes_than_its_maker(call: Call, other: User, owner: User) -> None:
+def test_token_cannot_exceed_its_creators_scopes(call: Call, other: User, owner: User) -> None:
     body = {"name": "t", "scopes": ["admin"]}
     problem_of(call("post", "/tokens", body=body, headers=a_pair(other)), 403)
     made = call("post", "/tokens", body={"name": "t", "scopes": ["read"], "days": 1}, headers=a_pair(other)).json()
@@ -52,7 +52,7 @@ def test_sixth_wrong_password_gets_429(call: Call, owner: User) -> None:
     assert 0 < int(response["Retry-After"]) <= 600
 
 
-def test_invite_and_deactivate(call: Call, owner: User) -> None:
+def test_user_is_invited_and_deactivated(call: Call, owner: User) -> None:
     from django.test import Client
 
     headers = a_token(owner, "admin")

@@ -75,7 +75,7 @@ def delivered(user: User, url: str) -> Delivery:
     return Delivery.objects.get()
 
 
-def test_a_message_is_signed_with_its_time(owner: User, double: Recorder) -> None:
+def test_a_message_is_signed_with_a_timestamp(owner: User, double: Recorder) -> None:
     _hook, secret = webhooks.add(user=owner, url=double.url, events=["job.done"])
     job = ended(owner, Job.State.DONE)
     assert work() == 1
@@ -95,7 +95,7 @@ def test_a_message_is_signed_with_its_time(owner: User, double: Recorder) -> Non
 
 
 @pytest.mark.parametrize("state", ["done", "failed", "cancelled", "interrupted"])
-def test_each_way_to_end_is_an_event(owner: User, other: User, double: Recorder, state: str) -> None:
+def test_each_final_state_is_an_event(owner: User, other: User, double: Recorder, state: str) -> None:
     webhooks.add(user=owner, url=double.url, events=webhooks.EVENTS)
     webhooks.add(user=owner, url=double.url, events=[name for name in webhooks.EVENTS if name != f"job.{state}"])
     webhooks.add(user=other, url=double.url, events=webhooks.EVENTS)
@@ -115,7 +115,7 @@ def test_a_cancelled_waiting_job_and_one_whose_worker_died_are_delivered(owner: 
     assert sorted(Delivery.objects.values_list("event", flat=True)) == ["job.cancelled", "job.interrupted"]
 
 
-def test_it_is_tried_again_later_and_later_then_given_up(owner: User, double: Recorder) -> None:
+def test_a_failing_delivery_is_retried_with_growing_waits_then_dropped(owner: User, double: Recorder) -> None:
     double.replies = [(503, {}, b"")]
     delivery = delivered(owner, double.url)
     assert (delivery.state, delivery.answer_status) == ("waiting", 503) and "503" in delivery.problem
@@ -129,7 +129,9 @@ def test_it_is_tried_again_later_and_later_then_given_up(owner: User, double: Re
     assert (delivery.state, delivery.tries) == ("failed", len(waits) + 1)
 
 
-def test_the_next_try_is_booked_before_this_one(owner: User, double: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_attempt_is_scheduled_before_this_one(
+    owner: User, double: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     webhooks.add(user=owner, url=double.url, events=["job.done"])
     ended(owner, Job.State.DONE)
 
@@ -143,7 +145,7 @@ def test_the_next_try_is_booked_before_this_one(owner: User, double: Recorder, m
     assert work_later() == 1 and Delivery.objects.get().state == "delivered"
 
 
-def test_a_worker_that_was_killed_before_it_began_loses_nothing(owner: User, double: Recorder) -> None:
+def test_a_lost_task_is_delivered_later(owner: User, double: Recorder) -> None:
     webhooks.add(user=owner, url=double.url, events=["job.done"])
     ended(owner, Job.State.DONE)
     OrmQ.objects.all().delete()
@@ -157,9 +159,7 @@ def test_redirects_are_not_followed(owner: User, double: Recorder) -> None:
     assert delivery.answer_status == 302 and delivery.state == "waiting"
 
 
-def test_a_receiver_that_does_not_answer_is_given_up(
-    owner: User, double: Recorder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unresponsive_receiver_times_out(owner: User, double: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outgoing, "ANSWER_S", 0.3)
     double.hangs_s = 2.0
     began = time.monotonic()
@@ -181,7 +181,7 @@ def half(connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("answer", [drip, half])
-def test_a_receiver_that_answers_too_slowly_is_cut_off(
+def test_a_receiver_that_answers_too_slowly_times_out(
     monkeypatch: pytest.MonkeyPatch, settings: Any, answer: Callable[[socket.socket], None]
 ) -> None:
     settings.WEBHOOKS_PRIVATE = True
@@ -194,7 +194,7 @@ def test_a_receiver_that_answers_too_slowly_is_cut_off(
         assert time.monotonic() - began < 3
 
 
-def test_only_so_many_pings_wait(call: Call, owner: User, other: User) -> None:
+def test_waiting_pings_are_limited_per_user(call: Call, owner: User, other: User) -> None:
     hook, _secret = webhooks.add(user=owner, url="https://example.org/", events=["job.done"])
     headers = a_token(owner, "train", "read")
     for _number in range(webhooks.MOST_PINGS):
@@ -204,14 +204,14 @@ def test_only_so_many_pings_wait(call: Call, owner: User, other: User) -> None:
     assert webhooks.ping(webhook=theirs).state == "waiting"
 
 
-def test_if_too_many_messages_wait_the_oldest_is_dropped(owner: User) -> None:
+def test_beyond_the_limit_the_oldest_messages_are_dropped(owner: User) -> None:
     hooks = [webhooks.add(user=owner, url=f"https://example.org/{n}", events=["job.done"])[0] for n in range(2)]
     sent = [webhooks.send(webhook=hooks[n % 2], event="job.done", content={}) for n in range(webhooks.MOST_WAITING + 2)]
     states = {delivery.pk: delivery.state for delivery in Delivery.objects.all()}
     assert [states[one.pk] for one in sent] == 2 * ["failed"] + webhooks.MOST_WAITING * ["waiting"]
 
 
-def test_a_users_slow_server_leaves_workers_for_the_others(owner: User, other: User, double: Recorder) -> None:
+def test_a_slow_receiver_does_not_block_other_users(owner: User, other: User, double: Recorder) -> None:
     slow, _secret = webhooks.add(user=owner, url="https://example.org/", events=["job.done"])
     quick, _secret = webhooks.add(user=other, url=double.url, events=["job.done"])
     for _number in range(webhooks.AT_ONCE):  # they are being sent
@@ -227,7 +227,7 @@ def test_a_users_slow_server_leaves_workers_for_the_others(owner: User, other: U
     assert Delivery.objects.get(pk=theirs.pk).state == "delivered"
 
 
-def test_deliveries_that_nobody_tries_are_seen(owner: User, double: Recorder) -> None:
+def test_overdue_deliveries_are_detected(owner: User, double: Recorder) -> None:
     hook, _secret = webhooks.add(user=owner, url=double.url, events=["job.done"])
     assert not webhooks.stuck()
     old, new = (webhooks.send(webhook=hook, event="ping", content={}) for _number in range(2))
@@ -238,7 +238,7 @@ def test_deliveries_that_nobody_tries_are_seen(owner: User, double: Recorder) ->
     assert not webhooks.stuck()
 
 
-def test_a_server_that_does_not_answer(owner: User, settings: Any) -> None:
+def test_an_unreachable_receiver_is_reported(owner: User, settings: Any) -> None:
     settings.WEBHOOKS_PRIVATE = True
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
@@ -253,7 +253,7 @@ PRIVATE = [
 ]  # fmt: skip
 
 
-def test_addresses_that_are_not_of_the_open_internet() -> None:
+def test_only_public_ips_are_accepted() -> None:
     public = ["93.184.216.34", "1.1.1.1", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"]
     assert [address for address in (*PRIVATE, *public) if outgoing.is_public(address)] == public
 
@@ -269,7 +269,7 @@ def test_addresses_that_are_not_of_the_open_internet() -> None:
         "https://example.org/" + "x" * 500, "https://exämple.org/", "gopher://example.org/",
     ],
 )  # fmt: skip
-def test_addresses_that_are_refused_at_once(url: str, call: Call, owner: User) -> None:
+def test_private_urls_are_rejected_at_once(url: str, call: Call, owner: User) -> None:
     with pytest.raises(outgoing.AddressRefused):
         outgoing.check_url(url)
     problem_of(call("post", "/webhooks", body={"url": url, "events": ["job.done"]}, headers=a_token(owner)), 422)
@@ -294,7 +294,7 @@ def looked_up(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[Any]:
     return tried
 
 
-def test_a_name_that_stands_for_this_network_gets_nothing(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_that_resolves_to_a_private_ip_gets_nothing(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = looked_up(monkeypatch, "93.184.216.34", "192.168.1.1")
     delivery = delivered(owner, "https://inside.example/")
     assert delivery.state == "waiting" and tried == []
@@ -302,7 +302,7 @@ def test_a_name_that_stands_for_this_network_gets_nothing(owner: User, monkeypat
     assert "192.168.1.1" not in delivery.problem
 
 
-def test_an_internal_and_an_unknown_name_are_refused_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_internal_and_unknown_hosts_get_the_same_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def told() -> str:
         with pytest.raises(outgoing.NotSent) as caught:
             outgoing.post("https://vm.example/", b"{}", {})
@@ -318,7 +318,7 @@ def test_an_internal_and_an_unknown_name_are_refused_alike(monkeypatch: pytest.M
     assert told() == inside
 
 
-def test_the_address_that_was_checked_is_the_one_that_is_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_connection_uses_the_checked_ip(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = looked_up(monkeypatch, "93.184.216.34", "1.1.1.1")
     with pytest.raises(outgoing.NotSent):
         outgoing.post("https://outside.example/", b"{}", {})
@@ -333,7 +333,7 @@ def test_the_last_fifty_deliveries_are_stored(owner: User) -> None:
     assert json.loads(Delivery.objects.first().body)["number"] == webhooks.KEPT + 2
 
 
-def test_a_job_ends_even_where_telling_fails(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_ends_even_if_its_webhook_fails(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     webhooks.add(user=owner, url="https://example.org/", events=["job.done"])
 
     def fail(**_: object) -> None:
@@ -359,7 +359,7 @@ def test_the_secret_is_shown_once_and_not_readable_in_the_database(call: Call, o
     assert not Delivery.objects.exists()
 
 
-def test_only_so_many_webhooks(owner: User) -> None:
+def test_the_number_of_webhooks_is_limited(owner: User) -> None:
     for number in range(webhooks.MOST):
         webhooks.add(user=owner, url=f"https://example.org/{number}", events=["job.done"])
     with pytest.raises(HarkError, match="which is the limit"):

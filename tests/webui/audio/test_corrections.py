@@ -48,7 +48,7 @@ def test_empty_text_removes_the_segment_and_renumbers_the_summary(
     assert owners.post(f"{at}/segments/7", {"text": "x"}).status_code == 422
 
 
-def test_names_of_corrections_are_expected_by_the_next_transcript(
+def test_corrected_names_become_expected_words(
     owners: Client, client: Client, other: User, recording: Recording, at: str
 ) -> None:
     assert b"Words from your corrections" not in owners.get(at).content
@@ -66,7 +66,7 @@ def test_names_of_corrections_are_expected_by_the_next_transcript(
     assert corrections.expected_words(recording.user, "en") == ["Siobhan"]
 
 
-def test_a_correction_stands_even_if_its_words_cannot_be_stored(owners: Client, recording: Recording, at: str) -> None:
+def test_a_correction_is_stored_even_if_its_words_cannot_be(owners: Client, recording: Recording, at: str) -> None:
     (user_data(recording.user) / "words.json").write_text("{")
     answer = owners.post(f"{at}/segments/0", {"text": "We meet Siobhan", "version": "1"})
     assert answer.status_code == 200
@@ -77,7 +77,7 @@ def test_a_correction_stands_even_if_its_words_cannot_be_stored(owners: Client, 
     assert job.spec["words"] == []
 
 
-def test_misrecognized_words_are_replaced_in_other_passages_and_restored_together(owners: Client, owner: User) -> None:
+def test_misrecognized_words_are_replaced_elsewhere_and_restored(owners: Client, owner: User) -> None:
     said = (("S1", "Karpati met Karpati", 0.9), ("S2", "karpati's lantern (Karpati)", 0.9), ("S1", "Karpatinger", 0.9))
     recording = ready_recording(owner, transcript=transcript_of_words(said))
     place = f"/recordings/{recording.pk}"
@@ -98,7 +98,7 @@ def test_misrecognized_words_are_replaced_in_other_passages_and_restored_togethe
     assert told["elsewhere"] is None  # no other passage has that
 
 
-def test_unchanged_words_keep_their_times() -> None:
+def test_correction_preserves_times_of_unchanged_words() -> None:
     words = tuple(Word(text, i * 1.0, i + 0.8, 0.4) for i, text in enumerate(["the", "hole", "ship", "sank"]))
     new = corrected(Segment(0.0, 4.0, "the hole ship sank", 0.4, words), "The whole old ship sank today.")
     assert new.edited and new.text == "The whole old ship sank today."
@@ -111,7 +111,7 @@ def test_unchanged_words_keep_their_times() -> None:
 
 
 @pytest.mark.parametrize("text", ["entirely different words here", "hole", "ship the hole", "a the hole ship sank"])
-def test_times_of_words_ascend(text: str) -> None:
+def test_word_times_are_ascending_after_a_correction(text: str) -> None:
     words = tuple(Word(part, i * 1.0, i + 0.8, 0.4) for i, part in enumerate(["the", "hole", "ship", "sank"]))
     new = corrected(Segment(0.0, 4.0, "the hole ship sank", 0.4, words), text)
     edges = [edge for word in new.words for edge in (word.start_s, word.end_s)]

@@ -46,7 +46,7 @@ def test_full_queue_leaves_the_file_in_place(owner: User, wav: Path, portal: Pat
     "options",
     [{"engine": "sox"}, {"language": "no language"}, {"speakers": 99}, {"speakers": True}, {"speakers": "2"}, {"x": 1}],
 )
-def test_invalid_options_are_refused(owner: User, wav: Path, options: dict[str, object]) -> None:
+def test_invalid_options_are_rejected(owner: User, wav: Path, options: dict[str, object]) -> None:
     with pytest.raises(HarkError, match="cannot be transcribed this way"):
         intake.create_recording(user=owner, name="a.wav", source=wav, options=options)
     assert wav.is_file()
@@ -59,7 +59,7 @@ def test_file_above_the_limit_gets_413(owner: User, wav: Path, monkeypatch: pyte
     assert getattr(refused.value, "status", None) == 413 and wav.is_file()
 
 
-def test_limits_are_on_the_form_and_in_the_refusal(
+def test_limits_are_shown_on_the_form_and_in_errors(
     owners: Client, owner: User, other: User, wav: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = owners.get("/recordings/").text

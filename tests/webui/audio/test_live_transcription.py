@@ -101,7 +101,7 @@ async def all_of_it(socket: Socket, **start: Any) -> list[Any]:
     return await to_the_end(socket)
 
 
-def test_words_come_while_they_are_spoken(owner: User) -> None:
+def test_words_are_sent_while_they_are_spoken(owner: User) -> None:
     heard = talk(owner, all_of_it)
     assert heard[0] == {"ready": True, "engine": "double test", "why": "it is a test"}
     (final,) = of_kind(heard, "final")
@@ -111,7 +111,7 @@ def test_words_come_while_they_are_spoken(owner: User) -> None:
     assert not Recording.objects.exists()
 
 
-def test_the_messages_are_in_the_documents(owner: User) -> None:
+def test_all_messages_are_documented(owner: User) -> None:
     page = (REPOSITORY / "docs" / "api.md").read_text(encoding="utf-8").partition("`/ws/transcribe` (scope")[2]
     documented = set(re.findall(r'^\| `\{"(\w+)":', page, re.MULTILINE))
     ready_recording(owner)
@@ -122,7 +122,7 @@ def test_the_messages_are_in_the_documents(owner: User) -> None:
     assert documented == said | {"start", "stop", "partial", "event", "error"}
 
 
-def test_samples_may_come_without_a_start_message(owner: User) -> None:
+def test_samples_are_accepted_without_a_start_message(owner: User) -> None:
     async def conversation(socket: Socket) -> list[Any]:
         for message in sound():
             await socket.say(message)
@@ -149,7 +149,7 @@ def detector(owner: User, portal: Path) -> Detector:
     return made
 
 
-def test_the_user_s_detectors_listen_along(owner: User, other: User, detector: Detector) -> None:
+def test_only_the_users_own_detectors_run_on_the_stream(owner: User, other: User, detector: Detector) -> None:
     conversation = partial(all_of_it, detectors=[detector.pk, 999, "x", None])
     (event,) = of_kind(talk(owner, conversation), "event")
     assert event["phrase"] == PHRASE and event["score"] > 0.5
@@ -169,7 +169,7 @@ def test_a_detector_that_fails_does_not_end_the_stream(
     assert heard[-2:] == [{"ended": True}, 1000]
 
 
-def test_a_bug_ends_the_stream_but_loses_nothing(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_ends_the_stream_but_the_audio_is_stored(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live.Session, "finish", lambda self: 1 / 0)
     *_heard, saved, code = talk(owner, partial(all_of_it, save=True))
     recording = transcripts.recordings_of(owner).select_related("user").get()
@@ -188,7 +188,7 @@ def test_the_session_is_stored_if_requested(who: str, request: pytest.FixtureReq
     assert recording.name.startswith("Live, ") and not list(uploads.folder_of(user).iterdir())
 
 
-def test_a_connection_that_breaks_loses_nothing(owner: User) -> None:
+def test_audio_is_stored_when_the_connection_breaks(owner: User) -> None:
     async def conversation(socket: Socket) -> list[Any]:
         await socket.say({"start": {"save": True}})
         for message in sound():
@@ -202,7 +202,7 @@ def test_a_connection_that_breaks_loses_nothing(owner: User) -> None:
     assert len(read_audio(recording.path / "original.wav")) == len(spoken(PHRASE, 0.5, 1.5))
 
 
-def test_nothing_is_stored_of_a_session_without_sound(owner: User, portal: Path) -> None:
+def test_a_session_without_audio_stores_nothing(owner: User, portal: Path) -> None:
     async def conversation(socket: Socket) -> list[Any]:
         await socket.say({"start": {"save": True}})
         await socket.say({"stop": True})
@@ -223,13 +223,13 @@ def test_an_engine_that_fails_once_does_not_end_the_stream(owner: User, engine: 
     assert heard[-2:] == [{"ended": True}, 1000]
 
 
-def test_without_an_engine_it_says_why(owner: User, engine: Double) -> None:
+def test_a_missing_engine_is_reported(owner: User, engine: Double) -> None:
     engine.chosen = fail
     heard = talk(owner, all_of_it)
     assert heard[0]["error"]["what"] == "It failed." and heard[-1] == 1000
 
 
-def test_a_user_has_so_many_sessions_at_once_and_no_more(
+def test_simultaneous_sessions_are_limited_per_user(
     owner: User, other: User, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.LIVE_PER_USER = 1
@@ -276,7 +276,7 @@ def test_a_user_has_so_many_sessions_at_once_and_no_more(
 
 
 @pytest.mark.parametrize(("said", "code"), [("{", 1007), ("[]", 1007), (b"\0" * 100_000, 4413)])
-def test_nonsense_ends_it(owner: User, said: Any, code: int) -> None:
+def test_invalid_messages_close_the_socket(owner: User, said: Any, code: int) -> None:
     async def conversation(socket: Socket) -> list[Any]:
         await socket.say(said)
         return await to_the_end(socket)
@@ -289,7 +289,7 @@ def test_a_session_longer_than_the_limit_is_closed(owner: User, monkeypatch: pyt
     assert talk(owner, all_of_it)[-1] == 4413
 
 
-def test_a_token_must_be_for_audio(owner: User) -> None:
+def test_a_token_needs_the_audio_scope(owner: User) -> None:
     assert talk(owner, to_the_end, "read")[-1] == 4403
 
 
@@ -306,7 +306,7 @@ def test_a_token_must_be_for_audio(owner: User) -> None:
         ("", []),
     ],
 )
-def test_what_is_a_question(text: str, asked: list[str]) -> None:
+def test_questions_are_recognized_in_text(text: str, asked: list[str]) -> None:
     assert live.questions_in(text) == asked
 
 

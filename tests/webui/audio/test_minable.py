@@ -14,7 +14,7 @@ from webui.audio.models import Recording
 from webui.jobs.models import Job
 
 
-def test_clips_are_added_updated_and_removed(owners: Client, recording: Recording, at: str, portal: Path) -> None:
+def test_minable_adds_updates_and_removes_clips(owners: Client, recording: Recording, at: str, portal: Path) -> None:
     owners.post(f"{at}/minable", {"minable": "on"})
     job = Job.objects.get(kind="minable")
     assert job.spec["minable"] is True

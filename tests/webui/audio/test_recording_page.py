@@ -48,7 +48,7 @@ def test_summary_older_than_corrections_is_marked(owners: Client, at: str) -> No
     assert "Written before your corrections, " in page and "data-outdated hidden" not in page
 
 
-def test_summary_that_repeats_its_points_is_left_out(owners: Client, recording: Recording, at: str) -> None:
+def test_summary_that_repeats_its_points_is_not_shown(owners: Client, recording: Recording, at: str) -> None:
     points = Point("Tuesday.", (0,)), Point("In the harbour!", (0,))
     summary = Summary("Tuesday. In the  harbour!", points, (), Sentiment("neutral", 0.0), "test")
     save_summary(summary, recording.path / recording_folder.SUMMARY)
@@ -56,7 +56,7 @@ def test_summary_that_repeats_its_points_is_left_out(owners: Client, recording: 
     assert "Tuesday. In the" not in page and page.count("In the harbour!") == 1
 
 
-def test_share_form_leads_back_to_its_section(owners: Client, at: str) -> None:
+def test_share_form_returns_to_its_section(owners: Client, at: str) -> None:
     assert f'action="{at}/share#sharing"' in owners.get(at).text
     again = owners.get(f"{at}/share")
     assert again.status_code == 302 and again["Location"] == f"{at}#sharing"
@@ -80,7 +80,7 @@ def test_answer_equal_to_its_citation_is_shown_once(owners: Client, at: str) -> 
     ("wanted", "begins"),
     [("txt", b"meeting"), ("srt", b"1\n00:00:00,000"), ("vtt", b"WEBVTT"), ("json", b"{"), ("docx", b"PK")],
 )
-def test_formats(owners: Client, at: str, wanted: str, begins: bytes) -> None:
+def test_every_export_format_is_served(owners: Client, at: str, wanted: str, begins: bytes) -> None:
     answer = owners.get(f"{at}/export?format={wanted}")
     assert answer.getvalue().startswith(begins)
     assert f'filename="meeting.{wanted}"' in answer["Content-Disposition"]
@@ -96,7 +96,7 @@ def test_name_is_quoted_in_the_header(owners: Client, at: str) -> None:
     assert "\n" not in said and '"' not in said and "filename*=utf-8''" in said
 
 
-def test_words_have_times(owners: Client, at: str) -> None:
+def test_words_are_served_with_times(owners: Client, at: str) -> None:
     content = owners.get(f"{at}/words").json()
     assert content["version"] == 1
     assert content["segments"][1]["words"][0] == ["Who", 1.0, 1.225, 0.3]
@@ -117,7 +117,7 @@ def test_words_have_times(owners: Client, at: str) -> None:
         ("bytes=-", 200, 0, None),
     ],
 )
-def test_range_of_the_audio(
+def test_audio_range_is_served(
     owners: Client, recording: Recording, at: str, asked: str | None, status: int, first: int, last: int | None
 ) -> None:
     whole = (recording.path / "audio.flac").read_bytes()

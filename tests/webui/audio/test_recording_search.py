@@ -54,7 +54,7 @@ def test_accents_and_case_do_not_matter(owner: User) -> None:
     assert numbers(owner, "cafe") == [0] and numbers(owner, "GRÖSSE") in ([], [0]) and numbers(owner, "größe") == [0]
 
 
-def test_what_matched_is_marked_and_the_rest_is_text(owner: User, recording: Recording) -> None:
+def test_matches_are_highlighted_and_other_text_escaped(owner: User, recording: Recording) -> None:
     (hit,) = transcripts.search(user=owner, query="brings who")
     assert hit.marked == "<mark>Who</mark> <mark>brings</mark> the &lt;b&gt;lantern&lt;/b&gt;"
     assert hit.text == "Who brings the <b>lantern</b>" and hit.speaker == "S2" and hit.recording == "meeting.wav"
@@ -69,25 +69,25 @@ def test_what_matched_is_marked_and_the_rest_is_text(owner: User, recording: Rec
         "<script>alert(1)</script>",
     ],
 )  # fmt: skip
-def test_any_text_is_a_query(owners: Client, owner: User, recording: Recording, query: str) -> None:
+def test_any_text_is_a_valid_query(owners: Client, owner: User, recording: Recording, query: str) -> None:
     transcripts.search(user=owner, query=query)
     answer = owners.get("/recordings/search", {"q": query.encode("utf-8", "replace").decode()})
     assert answer.status_code == 200 and b"<script>alert" not in answer.content
     assert Passage.objects.count() == 3
 
 
-def test_terms() -> None:
+def test_a_query_is_split_into_terms() -> None:
     assert terms('one "two three" fo-ur " " "!" five*') == ["one", "two three", "fo", "ur", "five"]
 
 
-def test_the_index_follows_what_is_deleted_and_made_again(owner: User, recording: Recording) -> None:
+def test_the_index_follows_deletion_and_retranscription(owner: User, recording: Recording) -> None:
     job_results.transcribed(recording.job)
     assert numbers(owner, "lantern") == [1, 2]
     deletion.delete(recording=recording)
     assert numbers(owner, "lantern") == []
 
 
-def test_the_page_plays_what_it_finds(owners: Client, recording: Recording, at: str) -> None:
+def test_search_results_can_be_played(owners: Client, recording: Recording, at: str) -> None:
     page = owners.get("/recordings/search?q=map").text
     assert f'data-play="/recordings/{recording.pk}/audio#t=2.000,2.900"' in page
     assert f"{at}#t=2.000" in page and "<mark>map</mark>" in page
@@ -102,14 +102,14 @@ def test_an_answer_cites_speaker_and_time(owner: User, recording: Recording) -> 
     assert (citation["start_s"], citation["end_s"], citation["speaker"]) == (0.0, 0.9, "S1")
 
 
-def test_all_recordings_are_asked_and_nobody_else_s(owner: User, other: User, recording: Recording) -> None:
+def test_a_question_searches_all_of_the_users_own_recordings(owner: User, other: User, recording: Recording) -> None:
     ready_recording(owner, "b.wav", transcript_of_words((("S1", "The password of the boat is seagull", 0.9),)))
     assert asking.answer(user=owner, question="What is the password of the boat?")["citations"][0]["name"] == "b.wav"
     assert asking.answer(user=other, question="What is the password of the boat?")["found"] is False
     assert asking.answer(user=owner, question="How old is the queen of Sweden?")["found"] is False
 
 
-def test_a_damaged_transcript_does_not_keep_the_others_from_answering(owner: User, recording: Recording) -> None:
+def test_a_damaged_transcript_is_skipped_when_answering(owner: User, recording: Recording) -> None:
     broken = ready_recording(owner, "b.wav")
     (broken.path / "transcript.json").write_text("{")
     answer = asking.answer(user=owner, question="Who brings the lantern and the map?")
@@ -117,14 +117,14 @@ def test_a_damaged_transcript_does_not_keep_the_others_from_answering(owner: Use
 
 
 @pytest.mark.parametrize("question", ["", "  ", "word " * 10_000])
-def test_questions_that_are_none_are_explained(owners: Client, at: str, question: str) -> None:
+def test_invalid_questions_get_422(owners: Client, at: str, question: str) -> None:
     for address in (f"{at}/ask", "/recordings/ask"):
         assert owners.post(address, {"question": question}).status_code == 422
         fragment = owners.post(address, {"question": question}, headers=HTMX)
         assert fragment.status_code == 200 and b"error" in fragment.content  # HTMX shows no other
 
 
-def test_the_answer_as_a_page_and_as_a_fragment(owners: Client, recording: Recording, at: str) -> None:
+def test_an_answer_is_a_page_or_a_fragment(owners: Client, recording: Recording, at: str) -> None:
     form = {"question": "Who brings the lantern and the map?"}
     page = owners.post(f"{at}/ask", form).text
     assert "<html" in page and "Anna brings the lantern and the map" in page
@@ -138,7 +138,7 @@ def test_the_answer_as_a_page_and_as_a_fragment(owners: Client, recording: Recor
     assert NO_WORDS in one.text
 
 
-def test_what_was_not_found_shows_the_nearest_places(
+def test_an_unanswered_question_shows_the_nearest_passages(
     owners: Client, owner: User, recording: Recording, at: str
 ) -> None:
     ready_recording(owner, "call.wav", transcript_of_words((("S1", "I'd like to buy a chromecast", 0.9),)))
@@ -154,7 +154,7 @@ def test_what_was_not_found_shows_the_nearest_places(
     json.dumps(given)
 
 
-def test_meanings_are_compared_where_a_model_can(
+def test_passages_are_compared_by_meaning_if_a_model_is_ready(
     owner: User, recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
@@ -173,7 +173,7 @@ def test_meanings_are_compared_where_a_model_can(
     assert nearest[0]["text"] == "We meet in the harbour on Tuesday" and set(asked) == {"similarities"}
 
 
-def test_a_language_model_answers_at_every_door(
+def test_a_language_model_answers_on_pages_and_in_every_api(
     owners: Client, owner: User, recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     question = "Which day is the rendezvous?"  # no word of it is in any recording
@@ -190,7 +190,7 @@ def test_a_language_model_answers_at_every_door(
 
 
 @pytest.mark.parametrize("header", ["en", "de"])
-def test_an_empty_answer_is_in_the_language_of_the_reader(
+def test_an_empty_answer_is_in_the_readers_language(
     owners: Client, at: str, monkeypatch: pytest.MonkeyPatch, header: str
 ) -> None:
     monkeypatch.setattr(speech, "voice_for", lambda user, language: ("double", "voice"))
@@ -219,7 +219,7 @@ def test_a_question_may_be_spoken(owners: Client, at: str, wav: Path, monkeypatc
     )
 
 
-def test_each_user_s_questions_use_the_weights_that_they_trained(
+def test_questions_are_recognized_with_the_users_own_weights(
     owner: User, other: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = user_data(other) / OWN_FOLDER / "own-1.safetensors"
@@ -241,7 +241,7 @@ def test_each_user_s_questions_use_the_weights_that_they_trained(
     assert heard == [SHIPPED, SHIPPED, str(weights), str(weights)]
 
 
-def test_a_question_without_words_is_explained(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_question_without_words_is_rejected(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webui.audio.asking.recognize", lambda *given: [])
     with pytest.raises(HarkError, match="not recognized"):
         asking.question_of(owner, np.zeros(SAMPLE_RATE, np.float32))
@@ -250,7 +250,7 @@ def test_a_question_without_words_is_explained(owner: User, monkeypatch: pytest.
 
 
 @pytest.mark.usefixtures("speaking")
-def test_the_answer_is_spoken_by_an_engine_that_is_ready(owners: Client, at: str) -> None:
+def test_a_ready_engine_speaks_the_answer(owners: Client, at: str) -> None:
     form = {"question": "Who brings the lantern and the map?"}
     fragment = owners.post(f"{at}/ask", form, headers=HTMX).text
     if "data-aloud" not in fragment:
@@ -261,7 +261,7 @@ def test_the_answer_is_spoken_by_an_engine_that_is_ready(owners: Client, at: str
 
 
 @pytest.mark.usefixtures("speaking")
-def test_kathleen_speaks_where_she_is(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_preferred_answering_voice_is_used_if_present(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     class Engine:
         answering_voice = "en_US-kathleen-low"
 
@@ -284,5 +284,5 @@ def test_kathleen_speaks_where_she_is(owner: User, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("query", ["", "text=", "text=" + "x" * 601, "text=a&language=" + "x" * 30])
-def test_nothing_else_is_spoken(owners: Client, query: str) -> None:
+def test_invalid_speech_requests_get_404(owners: Client, query: str) -> None:
     assert owners.get(f"/recordings/speak?{query}").status_code == 404

@@ -62,7 +62,7 @@ def test_a_failed_recording_can_be_given_a_language(owners: Client, owner: User,
     assert transcripts.recordings_of(owner).get(pk=waiting.pk).job.spec["options"]["language"] == "en"
 
 
-def test_who_sent_a_file_that_cannot_be_read_is_asked_for_another(owners: Client, waiting: Recording) -> None:
+def test_an_unreadable_file_offers_another_upload(owners: Client, waiting: Recording) -> None:
     at = f"/recordings/{waiting.pk}"
     for stage, offered in (("normalize", True), ("transcribe", False)):
         fails(waiting, "The file is no recording.", stage)
@@ -93,7 +93,7 @@ def test_a_new_name_stays_that_was_given_while_the_transcript_was_stored(
     assert (recording.name, recording.version) == ("Harbour", 2)
 
 
-def test_transcribing_again_keeps_the_old_transcript_meanwhile(recording: Recording, owner: User) -> None:
+def test_retranscription_preserves_the_old_transcript_until_done(recording: Recording, owner: User) -> None:
     before = recording.job_id
     (recording.path / PROGRESS_FILE).write_text("{}")
     intake.transcribe_again(recording=recording, options={"engine": "hark", "summarize": False})
@@ -130,7 +130,7 @@ def begun(recording: Recording, *said: str, rest: bytes = b"") -> None:
     Recording.objects.filter(pk=recording.pk).update(state=Recording.State.WORKING, version=0)
 
 
-def test_words_are_shown_while_the_recording_is_transcribed(owners: Client, recording: Recording, at: str) -> None:
+def test_words_are_shown_during_transcription(owners: Client, recording: Recording, at: str) -> None:
     begun(recording, "We meet <b>here</b>", "who brings it", rest=b'{"piece": ["", 1, 2], "segm')
     for address in (at, f"{at}/so-far"):
         shown = owners.get(address).text
@@ -138,19 +138,19 @@ def test_words_are_shown_while_the_recording_is_transcribed(owners: Client, reco
         assert f'hx-get="{at}/so-far"' in shown
 
 
-def test_nothing_is_shown_before_there_are_words(owners: Client, recording: Recording, at: str) -> None:
+def test_progress_is_hidden_before_the_first_words(owners: Client, recording: Recording, at: str) -> None:
     begun(recording)
     (recording.path / PROGRESS_FILE).unlink()
     shown = owners.get(f"{at}/so-far").text
     assert "hidden" in shown and "hx-get" in shown
 
 
-def test_of_a_long_recording_the_end_is_shown(owners: Client, recording: Recording, at: str) -> None:
+def test_only_the_latest_words_of_a_long_recording_are_shown(owners: Client, recording: Recording, at: str) -> None:
     begun(recording, *(f"number {number}" for number in range(45)))
     shown = owners.get(f"{at}/so-far").text
     assert "number 44<" in shown and "number 5<" in shown and "number 4<" not in shown and "…" in shown
 
 
-def test_a_transcript_that_is_there_is_on_its_own_page(owners: Client, at: str) -> None:
+def test_progress_is_hidden_once_the_transcript_exists(owners: Client, at: str) -> None:
     shown = owners.get(f"{at}/so-far").text
     assert "hx-get" not in shown and "hidden" in shown

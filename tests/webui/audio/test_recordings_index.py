@@ -57,7 +57,7 @@ def test_menu_marks_the_current_page(owners: Client, recording: Recording) -> No
         assert re.search(rf'<a href="/recordings/" aria-current="{mark}">', page)
 
 
-def test_who_chooses_a_recognizer_sees_its_size_time_and_errors(owners: Client, owner: User) -> None:
+def test_recognizers_are_listed_with_size_speed_and_errors(owners: Client, owner: User) -> None:
     page = owners.get("/recordings/").text
     assert "<b>moonshine tiny-en</b> · 42 MB · a minute of audio takes about 4 s · 6 of 100 words wrong" in page
     assert "749 words of LibriSpeech dev-clean" in page
@@ -73,7 +73,7 @@ def test_who_chooses_a_recognizer_sees_its_size_time_and_errors(owners: Client, 
     assert "<b>moonshine tiny-en</b> · 42 MB · a minute of audio took 10 s here" in page
 
 
-def test_files_index_clips_jobs_and_logs_are_removed(
+def test_deleting_removes_files_index_clips_jobs_and_logs(
     owners: Client, owner: User, recording: Recording, at: str, portal: Path
 ) -> None:
     spec = {"recording": str(recording.pk), "folder": recording.folder, "minable": True}
@@ -92,7 +92,7 @@ def test_files_index_clips_jobs_and_logs_are_removed(
     assert not list((portal / "clips").rglob("*.flac"))
 
 
-def test_deleting_cancels_the_job_and_removes_what_it_writes_later(waiting: Recording) -> None:
+def test_deleting_cancels_the_job_and_removes_its_later_output(waiting: Recording) -> None:
     job = claimed(waiting.job)
     deletion.delete(recording=waiting)
     assert Job.objects.get(pk=job.pk).state == Job.State.CANCELLING

@@ -48,7 +48,7 @@ def texts_of(recording: Recording) -> list[str]:
     return [segment.text for segment in load_transcript(recording.path / recording_folder.TRANSCRIPT).segments]
 
 
-def test_what_was_switched_last_counts_whatever_ended_last(recording: Recording) -> None:
+def test_the_latest_switch_wins_regardless_of_job_order(recording: Recording) -> None:
     on = claimed(sharing.set_minable(recording=recording, minable=True))
     off = claimed(sharing.set_minable(recording=recording, minable=False))
     ended(off)
@@ -59,7 +59,7 @@ def test_what_was_switched_last_counts_whatever_ended_last(recording: Recording)
     assert clips_of(recording) == 0
 
 
-def test_clips_that_were_added_after_a_deletion_go_too(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clips_added_during_a_deletion_are_removed(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
     job = claimed(sharing.set_minable(recording=recording, minable=True))
     real = library_clips._clips
 
@@ -97,7 +97,9 @@ def test_a_correction_that_fails_changes_nothing(
     assert texts_of(recording) == before[1:]  # one is gone, not two
 
 
-def test_a_full_queue_keeps_no_recording_from_its_end(recording: Recording, owner: User, settings: Any) -> None:
+def test_a_full_queue_does_not_keep_a_recording_from_finishing(
+    recording: Recording, owner: User, settings: Any
+) -> None:
     Recording.objects.filter(pk=recording.pk).update(minable=True)
     intake.transcribe_again(recording=Recording.objects.select_related("user", "job").get())
     job = claimed(Job.objects.get(kind="transcribe", state=Job.State.QUEUED))
@@ -109,7 +111,7 @@ def test_a_full_queue_keeps_no_recording_from_its_end(recording: Recording, owne
     assert Job.objects.filter(kind="minable", state=Job.State.QUEUED).count() == 1
 
 
-def test_a_form_says_which_files_were_not_taken(owners: Client, settings: Any, wav: Path) -> None:
+def test_the_form_names_rejected_files(owners: Client, settings: Any, wav: Path) -> None:
     settings.JOBS_WAITING, settings.JOBS_RUNNING, settings.JOBS_RUNNING_PER_USER = 3, 1, 1
     files = [SimpleUploadedFile(f"talk-{n}.wav", wav.read_bytes()) for n in range(6)]
     answer = owners.post("/recordings/upload", {"audio": files, "summarize": "1"}, follow=True)
@@ -120,7 +122,7 @@ def test_a_form_says_which_files_were_not_taken(owners: Client, settings: Any, w
     assert "Rejected:" in page and Job.objects.count() == len(kept)
 
 
-def test_an_upload_whose_last_answer_got_lost_is_one_recording(owners: Client, wav: Path) -> None:
+def test_a_repeated_final_request_creates_one_recording(owners: Client, wav: Path) -> None:
     content = wav.read_bytes()
     begun = owners.post("/recordings/uploads", {"name": "a.wav", "size": len(content)}, "application/json").json()
     owners.patch(f"{begun['address']}?offset=0", content, "application/octet-stream")
@@ -130,7 +132,7 @@ def test_an_upload_whose_last_answer_got_lost_is_one_recording(owners: Client, w
     assert Recording.objects.count() == Job.objects.count() == 1
 
 
-def test_transcribing_again_twice_at_once_is_one_job(recording: Recording) -> None:
+def test_simultaneous_retranscriptions_create_one_job(recording: Recording) -> None:
     first, second = (Recording.objects.select_related("user", "job").get() for _ in range(2))
     intake.transcribe_again(recording=first, options={"language": "en"})
     with refuses(409):
@@ -138,7 +140,7 @@ def test_transcribing_again_twice_at_once_is_one_job(recording: Recording) -> No
     assert Job.objects.filter(kind="transcribe", state=Job.State.QUEUED).count() == 1
 
 
-def test_a_recording_is_deleted_while_something_writes_into_it(recording: Recording) -> None:
+def test_a_recording_can_be_deleted_while_it_is_written(recording: Recording) -> None:
     (recording.path / "progress.jsonl").write_text("{}")
     folder = recording.path
     deletion.delete(recording=recording)
@@ -162,9 +164,7 @@ def test_a_deletion_that_fails_halfway_is_completed(recording: Recording, monkey
     assert not Recording.objects.exists()
 
 
-def test_a_job_may_be_forgotten_by_its_worker_during_the_deletion(
-    recording: Recording, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_job_may_end_during_the_deletion(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
     job = claimed(sharing.set_minable(recording=recording, minable=True))
     end = partial(jobs.finish, job, Job.State.CANCELLED)
     monkeypatch.setattr(deletion, "record", lambda *arguments, **more: transaction.on_commit(end))
@@ -172,7 +172,7 @@ def test_a_job_may_be_forgotten_by_its_worker_during_the_deletion(
     assert not Recording.objects.exists() and not Job.objects.exists()
 
 
-def test_a_live_recording_is_stored_however_many_wait(owner: User, settings: Any, wav: Path) -> None:
+def test_a_live_recording_is_stored_despite_a_full_queue(owner: User, settings: Any, wav: Path) -> None:
     settings.JOBS_WAITING = 1
     jobs.submit(user=owner, kind="plan", title="waits", spec={})
     with pytest.raises(jobs.LimitReached):
@@ -182,9 +182,7 @@ def test_a_live_recording_is_stored_however_many_wait(owner: User, settings: Any
     assert kept.now == Recording.State.WORKING and not wav.exists()
 
 
-def test_a_database_that_locks_after_the_commit_loses_no_upload(
-    owner: User, wav: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lock_after_the_commit_loses_no_upload(owner: User, wav: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def locked() -> None:
         raise OperationalError("database is locked")
 

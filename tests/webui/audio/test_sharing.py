@@ -23,7 +23,7 @@ def link(owners: Client, recording: Recording) -> str:
     return found[1]
 
 
-def test_anybody_with_the_link_reads_and_listens(recording: Recording, link: str) -> None:
+def test_anyone_with_the_link_can_read_and_listen(recording: Recording, link: str) -> None:
     visitor = Client()
     answer = visitor.get(link)
     page = answer.text
@@ -34,7 +34,7 @@ def test_anybody_with_the_link_reads_and_listens(recording: Recording, link: str
     assert visitor.get(f"{link}/words").json()["segments"] and visitor.get(f"{link}/waveform").json()["peaks"]
 
 
-def test_readers_cannot_change_anything(recording: Recording, at: str, link: str) -> None:
+def test_readers_of_a_link_cannot_change_anything(recording: Recording, at: str, link: str) -> None:
     visitor = Client()
     page = visitor.get(link).text
     for word in ("data-edit", "data-change", "Rename", "Delete", "/ask", "export", str(recording.pk)):
@@ -50,7 +50,7 @@ def test_the_token_is_shown_once_and_stored_as_a_digest(owners: Client, at: str,
     assert token not in owners.get(at).text
 
 
-def test_reloading_the_page_with_the_link_makes_no_other(owners: Client, at: str) -> None:
+def test_reloading_the_page_creates_no_second_link(owners: Client, at: str) -> None:
     answer = owners.post(f"{at}/share", {"days": "7"})
     assert answer.status_code == 302 and answer["Location"] == f"{at}#sharing"
     shown = owners.get(at)
@@ -68,13 +68,15 @@ def test_a_revoked_link_no_longer_works(owners: Client, at: str, link: str) -> N
     assert b"revoked" in owners.get(at).content
 
 
-def test_a_link_runs_out(recording: Recording, link: str) -> None:
+def test_a_link_expires(recording: Recording, link: str) -> None:
     assert timedelta(days=6) < Share.objects.get().expires_at - timezone.now() < timedelta(days=7, seconds=1)
     Share.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     assert Client().get(link).status_code == 410
 
 
-def test_a_link_ends_with_its_recording_and_with_its_user(owner: User, recording: Recording, link: str) -> None:
+def test_deleting_the_recording_or_deactivating_the_user_ends_a_link(
+    owner: User, recording: Recording, link: str
+) -> None:
     User.objects.filter(pk=owner.pk).update(is_active=False)
     assert Client().get(link).status_code == 410
     User.objects.filter(pk=owner.pk).update(is_active=True)
@@ -83,19 +85,17 @@ def test_a_link_ends_with_its_recording_and_with_its_user(owner: User, recording
 
 
 @pytest.mark.parametrize("token", ["x", "A" * 32, "..", "%00"])
-def test_a_token_that_was_never_given_is_not_there(db: None, token: str) -> None:
+def test_an_unknown_token_gets_404(db: None, token: str) -> None:
     assert Client().get(f"/recordings/shared/{token}").status_code == 404
 
 
 @pytest.mark.parametrize("days", ["", "0", "91", "-1", "x", "99999999"])
-def test_links_do_not_work_for_ever(owners: Client, at: str, days: str) -> None:
+def test_invalid_lifetimes_of_links_are_rejected(owners: Client, at: str, days: str) -> None:
     assert owners.post(f"{at}/share", {"days": days}).status_code == 422
     assert not Share.objects.exists()
 
 
-def test_words_that_were_corrected_are_not_shown_in_a_summary_from_before(
-    owners: Client, recording: Recording, at: str
-) -> None:
+def test_an_outdated_summary_is_not_shared(owners: Client, recording: Recording, at: str) -> None:
     token = sharing.share(recording=recording)[1]
     shared = f"/recordings/shared/{token}"
     assert "Tuesday, in the harbour." in Client().get(shared).text

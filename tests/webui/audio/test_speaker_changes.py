@@ -16,7 +16,7 @@ from webui.jobs.models import Job
 from webui.jobs.services import job_ended
 
 
-def test_rename_speaker(owners: Client, owner: User, at: str) -> None:
+def test_speaker_is_renamed(owners: Client, owner: User, at: str) -> None:
     answer = owners.post(f"{at}/speakers", {"speaker": "S2", "name": " Böhm <i> "})
     assert answer.status_code == 302
     page = owners.get(at).text
@@ -25,7 +25,7 @@ def test_rename_speaker(owners: Client, owner: User, at: str) -> None:
     assert owners.post(f"{at}/speakers", {"speaker": "S9", "name": "x"}).status_code == 422
 
 
-def test_either_all_names_are_saved_or_none(owners: Client, recording: Recording, at: str) -> None:
+def test_names_are_saved_all_or_none(owners: Client, recording: Recording, at: str) -> None:
     place = f"{at}/speakers"
     assert owners.post(place, {"speaker": ["S1", "S2"], "name": ["Anna", "Ben"]}).status_code == 302
     assert transcripts.transcript_of(recording).speakers == {"S1": "Anna", "S2": "Ben"}
@@ -52,7 +52,9 @@ def who_says(recording: Recording) -> list[str]:
     return [segment.speaker for segment in transcripts.transcript_of(recording).segments]
 
 
-def test_assign_segment_to_another_speaker_and_back(owners: Client, owner: User, recording: Recording, at: str) -> None:
+def test_segment_is_assigned_to_another_speaker_and_back(
+    owners: Client, owner: User, recording: Recording, at: str
+) -> None:
     owners.post(f"{at}/segments/0", {"text": "We meet on the pier"})  # a correction
     address = f"{at}/segments/0/speaker"
     page = flat(owners.get(at))
@@ -78,7 +80,9 @@ def test_assign_segment_to_another_speaker_and_back(owners: Client, owner: User,
     assert who_says(recording) == ["S1", "S2", "S1"]
 
 
-def test_assign_to_a_new_speaker_and_merge_two(owners: Client, owner: User, recording: Recording, at: str) -> None:
+def test_segments_are_assigned_to_a_new_speaker_and_merged(
+    owners: Client, owner: User, recording: Recording, at: str
+) -> None:
     address = f"{at}/segments/{{}}/speaker"
     owners.post(address.format(2), {"speaker": "new"})
     assert who_says(recording) == ["S1", "S2", "S3"]
@@ -94,7 +98,7 @@ def test_assign_to_a_new_speaker_and_merge_two(owners: Client, owner: User, reco
     assert who_says(recording) == ["S1", "", "S1"]
 
 
-def test_a_passage_of_two_speakers_is_divided_at_a_word(
+def test_a_passage_of_two_speakers_is_split_at_a_word(
     owners: Client, owner: User, recording: Recording, at: str
 ) -> None:
     owners.post(f"{at}/segments/0", {"text": "We meet at the pier on Tuesday"})  # a correction
@@ -147,7 +151,7 @@ def found(job: Job, *turns: tuple[float, float, str], sounds_like: dict[str, str
     job_ended.send(sender=Job, job=job)
 
 
-def test_speakers_detected_again_keep_corrections_and_names(
+def test_speaker_detection_preserves_corrections_and_names(
     owners: Client, owner: User, recording: Recording, at: str
 ) -> None:
     owners.post(f"{at}/segments/0", {"text": "We meet on the pier"})  # a correction
@@ -179,7 +183,7 @@ def test_speakers_detected_again_keep_corrections_and_names(
     assert f'href="{at}">See the recording' in flat(owners.get(f"/jobs/{job.pk}"))
 
 
-def test_who_watched_a_job_that_failed_stays_with_its_error(owners: Client, recording: Recording) -> None:
+def test_the_page_of_a_failed_job_does_not_redirect(owners: Client, recording: Recording) -> None:
     job = speaker_changes.detect_speakers_again(recording=recording, speakers=2)
     page = f"/jobs/{job.pk}"
     for state, leads_on in ((Job.State.DONE, True), (Job.State.FAILED, False), (Job.State.CANCELLED, False)):
@@ -188,12 +192,12 @@ def test_who_watched_a_job_that_failed_stays_with_its_error(owners: Client, reco
         assert "See the recording" in content and ("data-result" in content) == leads_on
 
 
-def test_another_number_of_speakers_than_there_can_be_is_refused(owners: Client, recording: Recording, at: str) -> None:
+def test_too_many_speakers_are_rejected(owners: Client, recording: Recording, at: str) -> None:
     assert owners.post(f"{at}/speakers/detect", {"speakers": "21"}).status_code == 422
     assert transcripts.newest_job(recording, "speakers") is None
 
 
-def test_renaming_in_place_answers_with_the_name_that_is_shown(owners: Client, at: str) -> None:
+def test_renaming_in_place_returns_the_displayed_name(owners: Client, at: str) -> None:
     headers = {"Accept": "application/json"}
     place = f"{at}/speakers"
     assert owners.post(place, {"speaker": "S2", "name": " Ben "}, headers=headers).json()["names"] == {"S2": "Ben"}
@@ -201,7 +205,7 @@ def test_renaming_in_place_answers_with_the_name_that_is_shown(owners: Client, a
     assert owners.post(place, {"speaker": "S9", "name": "x"}, headers=headers).status_code == 422
 
 
-def test_a_voice_that_is_known_is_offered_and_one_click_names_it(owners: Client, recording: Recording, at: str) -> None:
+def test_a_known_voice_is_suggested_and_named_with_one_click(owners: Client, recording: Recording, at: str) -> None:
     owners.post(f"{at}/speakers/detect", {"speakers": "2"})
     job = transcripts.newest_job(recording, "speakers")
     assert job is not None
@@ -250,7 +254,7 @@ def test_remembered_voice_can_be_forgotten(
     assert speaker_changes.voices_of(owner) == [] and not (portal / "voices.json").exists()
 
 
-def test_message_about_a_name_is_shown_once_beside_the_speakers(owners: Client, at: str) -> None:
+def test_message_about_a_name_is_shown_once_next_to_the_speakers(owners: Client, at: str) -> None:
     form = {"speaker": "S1", "name": "Anna"}
     page = owners.post(f"{at}/speakers", form, follow=True).text
     assert page.count("The names are saved.") == 1
@@ -258,7 +262,7 @@ def test_message_about_a_name_is_shown_once_beside_the_speakers(owners: Client, 
     assert "The names are saved." not in owners.get(at).text
 
 
-def test_unnamed_speakers_are_called_in_the_reader_s_language(owners: Client, at: str) -> None:
+def test_unnamed_speakers_are_labelled_in_the_readers_language(owners: Client, at: str) -> None:
     owners.post(f"{at}/segments/2/speaker", {"speaker": "new"})
     german = {"Accept-Language": "de"}
     for page in (at, f"{at}/segments/2/speaker"):
@@ -268,7 +272,7 @@ def test_unnamed_speakers_are_called_in_the_reader_s_language(owners: Client, at
     assert b"Speaker 3" in owners.get(f"{at}/export?format=txt", headers=german).getvalue(), "as it is kept"
 
 
-def test_a_name_keeps_its_signs_and_is_given_once(owners: Client, recording: Recording, at: str) -> None:
+def test_a_name_may_contain_symbols_and_must_be_unique(owners: Client, recording: Recording, at: str) -> None:
     place, headers = f"{at}/speakers", {"Accept": "application/json"}
     given = owners.post(place, {"speaker": "S1", "name": "Anna / Peter"}, headers=headers)
     assert given.json()["names"]["S1"] == "Anna / Peter"

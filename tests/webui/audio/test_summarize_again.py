@@ -45,7 +45,7 @@ def summarized() -> Job:
     return Job.objects.get(pk=job.pk)
 
 
-def test_summary_is_made_again_after_corrections(owners: Client, recording: Recording, at: str) -> None:
+def test_summary_can_be_renewed_after_corrections(owners: Client, recording: Recording, at: str) -> None:
     outdated = "data-outdated>Written before your corrections, "
     assert outdated not in flat(owners.get(at))
     owners.post(f"{at}/segments/0", {"text": "We meet at the lighthouse on Tuesday", "version": "1"})
@@ -64,7 +64,7 @@ def test_summary_is_made_again_after_corrections(owners: Client, recording: Reco
     assert outdated in flat(owners.get(f"{at}/summary"))
 
 
-def test_unknown_engine_and_second_request_are_refused(owners: Client, at: str) -> None:
+def test_unknown_engine_and_second_request_are_rejected(owners: Client, at: str) -> None:
     page = f"{at}/summary"
     unknown = owners.post(page, {"engine": "scribe"})
     assert unknown.status_code == 422 and b"There is no summary engine called" in unknown.content
@@ -117,7 +117,7 @@ def made_by(recording: Recording, engine: str) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), "engine": engine}))
 
 
-def test_summary_follows_corrections(owners: Client, recording: Recording, at: str) -> None:
+def test_summary_is_renewed_automatically_after_corrections(owners: Client, recording: Recording, at: str) -> None:
     made_by(recording, "extractive LSA")
     assert 'hx-trigger="corrected from:body delay:20s"' in owners.get(at).text
     assert owners.post(f"{at}/summary", {"follow": "1"}).status_code == 200 and not summaries().exists()
@@ -135,7 +135,7 @@ def test_summary_follows_corrections(owners: Client, recording: Recording, at: s
     assert summaries().count() == 1, "it is up to date"
 
 
-def test_what_failed_is_not_tried_again_until_the_next_correction(
+def test_a_failed_summary_is_retried_only_after_the_next_correction(
     owners: Client, recording: Recording, at: str
 ) -> None:
     made_by(recording, "extractive LSA")
@@ -150,7 +150,7 @@ def test_what_failed_is_not_tried_again_until_the_next_correction(
     assert summaries().count() == 2
 
 
-def test_a_language_model_follows_only_who_chose_it(
+def test_a_language_model_is_used_only_if_the_user_chose_it(
     owners: Client, recording: Recording, at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HARK_LLM_URL", "http://localhost:9/v1")
@@ -166,7 +166,7 @@ def test_a_language_model_follows_only_who_chose_it(
     assert summaries().count() == 2 and summaries().latest("created_at").spec["engine"] == "llm"
 
 
-def test_transcript_is_polished_where_a_language_model_is_set_up(
+def test_transcript_is_polished_if_a_language_model_is_set_up(
     owners: Client, recording: Recording, at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unset(monkeypatch)

@@ -52,7 +52,7 @@ def test_a_transcript_is_translated_and_exported(owners: Client, recording: Reco
     assert owners.get(f"{at}/export?format=srt&language=../transcript").status_code == 409
 
 
-def test_by_api(owner: User, at: str, model: None) -> None:
+def test_the_api_translates_and_exports(owner: User, at: str, model: None) -> None:
     at, program = f"/api/v1{at}", Client(headers=a_token(owner, "read", "audio"))
     made = program.post(f"{at}/translations?language=de")
     assert made.status_code == 201 and made.json()["kind"] == "translate"
@@ -63,7 +63,7 @@ def test_by_api(owner: User, at: str, model: None) -> None:
     assert program.get(f"{at}/export?format=txt&language=fr").status_code == 409
 
 
-def test_a_recording_that_was_deleted_meanwhile_does_not_come_back(
+def test_a_recording_deleted_during_translation_is_not_recreated(
     recording: Recording, owner: User, model: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = derived.translate(recording=recording, language="de")
@@ -73,7 +73,9 @@ def test_a_recording_that_was_deleted_meanwhile_does_not_come_back(
     assert not recording.path.exists()
 
 
-def test_without_a_language_model_nothing_is_offered(owners: Client, at: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_translation_is_not_offered_without_a_language_model(
+    owners: Client, at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     unset(monkeypatch)
     assert f"{at}/translate" not in owners.get(at).text
     refused = owners.post(f"{at}/translate", {"language": "de"})

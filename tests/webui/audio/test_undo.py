@@ -22,7 +22,7 @@ def undo(client: Client, recording: Recording, version: int | str = "") -> int:
     return client.post(f"/recordings/{recording.pk}/undo", {"version": version}).status_code
 
 
-def test_changes_are_undone_one_after_another(owners: Client, owner: User, recording: Recording, at: str) -> None:
+def test_changes_are_undone_in_reverse_order(owners: Client, owner: User, recording: Recording, at: str) -> None:
     before = transcripts.transcript_of(recording), derived.summary_of(recording)
     assert "data-undo hidden" in flat(owners.get(at))
     owners.post(f"{at}/segments/1", {"text": ""})  # the passage goes, and the point that rests on it
@@ -57,7 +57,7 @@ def test_a_summary_made_after_a_change_stays_if_its_citations_fit_after_the_undo
             assert derived.summary_of(recording) == after_undo
 
 
-def test_a_change_that_the_page_has_not_seen_is_not_undone(owners: Client, recording: Recording, at: str) -> None:
+def test_a_change_unseen_by_the_page_is_not_undone(owners: Client, recording: Recording, at: str) -> None:
     answer = owners.post(f"{at}/segments/0", {"text": "We meet on the pier"})
     seen = json.loads(answer.content)["version"]
     speaker_changes.name_speakers(recording=recording, names={"S1": "Anna"})
@@ -66,7 +66,7 @@ def test_a_change_that_the_page_has_not_seen_is_not_undone(owners: Client, recor
     assert undo(owners, recording, seen + 1) == 302
 
 
-def test_a_name_that_was_changed_on_the_page_tells_the_version(owners: Client, at: str) -> None:
+def test_renaming_in_place_returns_the_version(owners: Client, at: str) -> None:
     address, named = at, {"speaker": "S1", "name": "Anna"}
     told = owners.post(f"{address}/speakers", named, headers={"Accept": "application/json"}).json()
     assert told == {"names": {"S1": "Anna"}, "shown": {"S1": "Anna"}, "version": 2}
@@ -74,7 +74,7 @@ def test_a_name_that_was_changed_on_the_page_tells_the_version(owners: Client, a
     assert answer.status_code == 200
 
 
-def test_a_new_transcript_forgets_what_was_before(owners: Client, recording: Recording, at: str) -> None:
+def test_a_new_transcript_clears_the_undo_history(owners: Client, recording: Recording, at: str) -> None:
     owners.post(f"{at}/segments/0", {"text": "We meet on the pier"})
     assert history.newest(recording.path) is not None and recording.job is not None
     job_results.transcribed(recording.job)
@@ -87,7 +87,7 @@ def test_only_the_newest_changes_are_stored(recording: Recording) -> None:
     assert len(list((recording.path / history.FOLDER).iterdir())) == history.MOST
 
 
-def test_what_was_before_is_damaged(owners: Client, recording: Recording, at: str) -> None:
+def test_a_damaged_history_cannot_be_undone(owners: Client, recording: Recording, at: str) -> None:
     owners.post(f"{at}/segments/0", {"text": "We meet on the pier"})
     kept = history.newest(recording.path)
     assert kept is not None
@@ -95,7 +95,7 @@ def test_what_was_before_is_damaged(owners: Client, recording: Recording, at: st
     assert undo(owners, recording) == 422 and said(recording)[0][1] == "We meet on the pier"
 
 
-def test_two_passages_become_one(owners: Client, owner: User) -> None:
+def test_two_passages_can_be_joined(owners: Client, owner: User) -> None:
     words = (("S1", "We meet", 0.9), ("S1", "in the harbour", 0.6), ("S2", "who brings it", 0.3))
     recording = ready_recording(owner, transcript=transcript_of_words(words))
     page = f"/recordings/{recording.pk}/segments"

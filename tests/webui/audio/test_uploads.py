@@ -46,7 +46,7 @@ def done(client: Client, address: str, **content: Any) -> Any:
     return client.post(f"{address}/done", content, "application/json", headers=JSON)
 
 
-def test_a_file_in_pieces_becomes_a_recording(owners: Client, owner: User, wav: Path, portal: Path) -> None:
+def test_a_file_uploaded_in_chunks_becomes_a_recording(owners: Client, owner: User, wav: Path, portal: Path) -> None:
     content = wav.read_bytes()
     upload = begin(owners, "Call.WAV", len(content)).json()
     assert upload["offset"] == 0 and upload["chunk"] == uploads.LARGEST_CHUNK
@@ -63,7 +63,7 @@ def test_a_file_in_pieces_becomes_a_recording(owners: Client, owner: User, wav: 
     assert not UploadInProgress.objects.exists() and not list((portal / "uploads" / "recordings").iterdir())
 
 
-def test_a_piece_that_was_sent_twice_is_taken_once(owners: Client) -> None:
+def test_a_chunk_sent_twice_is_stored_once(owners: Client) -> None:
     upload = begin(owners, "a.wav", 10).json()
     send(owners, upload["address"], 0, b"12345")
     again = send(owners, upload["address"], 0, b"12345")
@@ -73,14 +73,14 @@ def test_a_piece_that_was_sent_twice_is_taken_once(owners: Client) -> None:
     assert UploadInProgress.objects.get().path.read_bytes() == b"1234567890"
 
 
-def test_an_endless_upload_ends_at_its_announced_size(owners: Client) -> None:
+def test_an_upload_beyond_its_announced_size_gets_413(owners: Client) -> None:
     upload = begin(owners, "a.wav", 10).json()
     send(owners, upload["address"], 0, b"12345")
     assert send(owners, upload["address"], 5, b"6" * 100).status_code == 413
     assert owners.get(upload["address"]).json()["offset"] == 5
 
 
-def test_a_piece_is_not_longer_than_allowed(owners: Client) -> None:
+def test_a_chunk_above_the_limit_gets_413(owners: Client) -> None:
     most = uploads.LARGEST_CHUNK
     upload = begin(owners, "a.wav", 2 * most).json()
     assert send(owners, upload["address"], 0, bytes(most + 1)).status_code == 413
@@ -90,13 +90,13 @@ def test_a_piece_is_not_longer_than_allowed(owners: Client) -> None:
 @pytest.mark.parametrize(
     ("size", "status"), [(0, 422), (-1, 422), (1_000_000_001, 413), ("9", 422), (None, 422), (True, 422), (1.5, 422)]
 )
-def test_sizes_are_refused_at_the_beginning(owners: Client, size: Any, status: int) -> None:
+def test_invalid_sizes_are_rejected_at_the_beginning(owners: Client, size: Any, status: int) -> None:
     answer = begin(owners, "a.wav", size)
     assert answer.status_code == status and set(answer.json()) >= {"what", "why", "what_to_do"}
     assert not UploadInProgress.objects.exists()
 
 
-def test_what_somebody_has_begun_counts_as_theirs_only(
+def test_unfinished_uploads_reserve_space_for_their_user_only(
     owners: Client, others: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room = uploads.KEPT_FREE + 100
@@ -117,13 +117,13 @@ def test_what_somebody_has_begun_counts_as_theirs_only(
     assert done(owners, first["address"]).status_code == 201
 
 
-def test_many_at_once_are_refused_clearly(owners: Client, owner: User) -> None:
+def test_too_many_simultaneous_uploads_are_rejected(owners: Client, owner: User) -> None:
     begun = (UploadInProgress(user=owner, name="a.wav", size=10) for _ in range(uploads.MOST_AT_ONCE - 1))
     UploadInProgress.objects.bulk_create(begun)
     assert [begin(owners, "a.wav", 10).status_code for _ in range(2)] == [201, 429]
 
 
-def test_a_full_queue_keeps_the_upload(owners: Client, settings: Any) -> None:
+def test_a_full_queue_does_not_discard_the_upload(owners: Client, settings: Any) -> None:
     upload = sent(owners)
     settings.JOBS_WAITING = 0
     assert done(owners, upload["address"]).status_code == 429
@@ -132,7 +132,7 @@ def test_a_full_queue_keeps_the_upload(owners: Client, settings: Any) -> None:
     assert done(owners, upload["address"]).status_code == 201
 
 
-def test_a_hundred_uploads_are_all_taken_or_refused(owners: Client) -> None:
+def test_each_of_a_hundred_uploads_is_accepted_or_rejected(owners: Client) -> None:
     taken, refused = [], []
     for number in range(100):
         upload = sent(owners, name=f"{number}.wav")
@@ -143,7 +143,7 @@ def test_a_hundred_uploads_are_all_taken_or_refused(owners: Client) -> None:
     assert all(owners.get(upload["address"]).json()["offset"] == 3 for upload, _ in refused)  # none is lost
 
 
-def test_several_uploads_become_one_recording(owners: Client, owner: User) -> None:
+def test_several_uploads_can_become_one_recording(owners: Client, owner: User) -> None:
     first, second = sent(owners, b"first", "one.wav"), sent(owners, b"second", "two.mp3")
     assert done(owners, first["address"], **{"with": [second["id"]]}).status_code == 201
     recording = transcripts.recordings_of(owner).select_related("user").get()
@@ -152,7 +152,7 @@ def test_several_uploads_become_one_recording(owners: Client, owner: User) -> No
     assert not UploadInProgress.objects.exists()
 
 
-def test_abandoned_uploads_are_forgotten_after_a_day(owners: Client) -> None:
+def test_abandoned_uploads_are_deleted_after_a_day(owners: Client) -> None:
     upload = begin(owners, "a.wav", 3).json()
     path = UploadInProgress.objects.get().path
     old = timezone.now() - timedelta(days=1, minutes=1)
@@ -161,7 +161,7 @@ def test_abandoned_uploads_are_forgotten_after_a_day(owners: Client) -> None:
     assert not path.exists() and owners.get(upload["address"]).status_code == 404
 
 
-def test_the_server_s_start_removes_what_no_request_can_own(
+def test_startup_removes_orphaned_upload_files(
     owners: Client, other: User, portal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload = begin(owners, "a.wav", 6).json()
@@ -191,27 +191,27 @@ def test_the_server_s_start_removes_what_no_request_can_own(
     assert done(owners, upload["address"]).status_code == 201
 
 
-def test_an_upload_can_be_given_up(owners: Client) -> None:
+def test_an_upload_can_be_cancelled(owners: Client) -> None:
     upload = begin(owners, "a.wav", 3).json()
     path = UploadInProgress.objects.get().path
     assert owners.delete(upload["address"]).status_code == 204 and not path.exists()
 
 
 @pytest.mark.parametrize("offset", ["", "x", "-1", "9" * 30])
-def test_an_offset_is_a_number(owners: Client, offset: str) -> None:
+def test_an_offset_must_be_a_number(owners: Client, offset: str) -> None:
     upload = begin(owners, "a.wav", 3).json()
     answer = owners.patch(f"{upload['address']}?offset={offset}", b"abc", content_type="application/octet-stream")
     assert answer.status_code == 422
 
 
 @pytest.mark.parametrize("body", ["", "[]", "{", '{"with": 3}', '{"with": ["x"]}', '{"options": []}'])
-def test_nonsense_at_the_end_is_refused(owners: Client, body: str) -> None:
+def test_an_invalid_final_request_is_rejected(owners: Client, body: str) -> None:
     upload = begin(owners, "a.wav", 3).json()
     answer = owners.post(f"{upload['address']}/done", body, content_type="application/json", headers=JSON)
     assert answer.status_code in (404, 422)
 
 
-def test_another_s_upload_is_not_there(owners: Client, others: Client) -> None:
+def test_another_users_upload_gets_404(owners: Client, others: Client) -> None:
     upload = begin(owners, "a.wav", 3).json()
     assert others.get(upload["address"]).status_code == 404
     assert send(others, upload["address"], 0, b"abc").status_code == 404
@@ -220,7 +220,7 @@ def test_another_s_upload_is_not_there(owners: Client, others: Client) -> None:
     assert done(others, mine["address"], **{"with": [upload["id"]]}).status_code == 404
 
 
-def test_bodies_are_as_long_as_their_address_takes() -> None:
+def test_body_limits_depend_on_the_path() -> None:
     def largest(path: str) -> int:
         return largest_body({"path": path})
 
@@ -230,7 +230,7 @@ def test_bodies_are_as_long_as_their_address_takes() -> None:
 
 
 @pytest.mark.parametrize("counted_for_s", [0.0, 60.0])
-def test_what_comes_in_pieces_is_counted_once(
+def test_chunked_uploads_count_once_against_the_quota(
     others: Client, other: User, settings: Any, monkeypatch: pytest.MonkeyPatch, counted_for_s: float
 ) -> None:
     monkeypatch.setattr("webui.accounts.storage.COUNTED_FOR_S", counted_for_s)
@@ -244,7 +244,7 @@ def test_what_comes_in_pieces_is_counted_once(
     assert begin(others, "a.wav", 100).status_code == 507
 
 
-def test_of_two_who_finish_an_upload_at_once_one_is_refused(
+def test_of_two_simultaneous_finishes_one_is_rejected(
     owners: Client, owner: User, wav: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = wav.read_bytes()
@@ -257,7 +257,7 @@ def test_of_two_who_finish_an_upload_at_once_one_is_refused(
     assert (made.path / "original.wav").read_bytes() == content and Recording.objects.count() == 1
 
 
-def test_several_files_become_recordings_or_one_recording(owners: Client, owner: User, wav: Path, portal: Path) -> None:
+def test_several_files_become_several_recordings_or_one(owners: Client, owner: User, wav: Path, portal: Path) -> None:
     form = {"engine": "auto", "language": "", "speakers": "2", "summarize": "on"}
 
     def files(names: str) -> list[SimpleUploadedFile]:

@@ -33,7 +33,7 @@ def send(program: Client, path: Path, **more: Any) -> Any:
         return program.post("/upload", {"file": file, **more})
 
 
-def test_upload(program: Client, recording_file: Path) -> None:
+def test_an_upload_becomes_a_recording(program: Client, recording_file: Path) -> None:
     answer = send(program, recording_file)
     (row,) = answer.json()["files"]
     made = Recording.objects.get()
@@ -41,7 +41,7 @@ def test_upload(program: Client, recording_file: Path) -> None:
     assert made.job.kind == "transcribe" and not (made.path / "given.txt").exists()
 
 
-def test_a_transcript_can_come_with_it(program: Client, recording_file: Path) -> None:
+def test_an_upload_may_include_its_transcript(program: Client, recording_file: Path) -> None:
     send(program, recording_file, text=" We  ship it. ")
     assert (Recording.objects.get().path / "given.txt").read_text() == "We ship it."
     Recording.objects.all().delete()
@@ -56,7 +56,7 @@ def test_a_transcript_can_come_with_it(program: Client, recording_file: Path) ->
     assert texts == {"a.wav": False, "b.wav": True}
 
 
-def test_a_recording_whose_text_cannot_be_stored_is_not_taken(
+def test_an_upload_whose_transcript_cannot_be_stored_is_rejected(
     program: Client, recording_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_room(path: Path, *arguments: Any, **more: Any) -> int:
@@ -67,7 +67,7 @@ def test_a_recording_whose_text_cannot_be_stored_is_not_taken(
     assert answer.status_code == 507 and not Recording.objects.exists() and not Job.objects.exists()
 
 
-def test_invalid_uploads_are_refused(program: Client, recording_file: Path) -> None:
+def test_invalid_uploads_are_rejected(program: Client, recording_file: Path) -> None:
     text = SimpleUploadedFile("alone.txt", b"nothing to hear")
     assert program.post("/upload", {"files": text}).status_code == 422
     assert program.post("/upload", {"text": "no file"}).status_code == 422
@@ -79,7 +79,7 @@ def test_invalid_uploads_are_refused(program: Client, recording_file: Path) -> N
     assert not Recording.objects.exists()
 
 
-def test_of_several_files_those_without_audio_are_named(program: Client, owners: Client, recording_file: Path) -> None:
+def test_files_without_audio_are_rejected_by_name(program: Client, owners: Client, recording_file: Path) -> None:
     def files() -> list[SimpleUploadedFile]:
         return [
             SimpleUploadedFile("a.wav", recording_file.read_bytes()),
@@ -96,7 +96,7 @@ def test_of_several_files_those_without_audio_are_named(program: Client, owners:
     assert alone.status_code == 422 and Recording.objects.count() == 4
 
 
-def test_training_and_its_progress(program: Client, recording_file: Path, finish: Finish, other: User) -> None:
+def test_training_reports_its_progress(program: Client, recording_file: Path, finish: Finish, other: User) -> None:
     idle = program.get("/progress").json()
     assert idle["status"] == "idle"
     assert program.post("/train-real").status_code == 409
@@ -122,7 +122,7 @@ def test_training_and_its_progress(program: Client, recording_file: Path, finish
     assert said["progress"] == 100.0 and said["result"]["after"] == 0.4 and "/srv" not in str(said)
 
 
-def test_training_begins_automatically_when_plain_uploads_are_transcribed(
+def test_training_starts_once_plain_uploads_are_transcribed(
     program: Client, recording_file: Path, finish: Finish
 ) -> None:
     said = program.get("/progress").json()
@@ -165,7 +165,7 @@ def test_training_begins_automatically_when_plain_uploads_are_transcribed(
     assert said["artifact"] == "own-1.safetensors" and said["progress"] == 100.0
 
 
-def test_a_transcription_that_fails_does_not_hold_up_the_training(program: Client, recording_file: Path) -> None:
+def test_a_failed_transcription_does_not_block_training(program: Client, recording_file: Path) -> None:
     send(program, recording_file)
     program.post("/train-real")
     Job.objects.filter(kind="transcribe").update(state="failed")
@@ -190,7 +190,7 @@ def test_unchecked_transcripts_are_not_trained_on(
     assert "was not trained" in owners.get("/workspace/training").text
 
 
-def test_a_training_says_what_uses_its_weights(
+def test_a_training_reports_what_uses_its_weights(
     program: Client, recording_file: Path, finish: Finish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     send(program, recording_file)
@@ -213,7 +213,7 @@ def test_the_question_can_be_recorded_on_the_page(owners: Client) -> None:
 
 
 @pytest.mark.parametrize("epochs", ["0", "51", "x", "-1"])
-def test_a_number_of_epochs_that_is_none(program: Client, epochs: str) -> None:
+def test_an_invalid_number_of_epochs_gets_422(program: Client, epochs: str) -> None:
     assert program.post("/train-real", {"epochs": epochs}).status_code == 422
 
 
@@ -228,7 +228,7 @@ def test_a_typed_question_is_answered_and_spoken(program: Client, recording_file
     assert soundfile.info(io.BytesIO(answer.getvalue())).duration > 0.5
 
 
-def test_a_recorded_question(program: Client, recording_file: Path, finish: Finish, asked: Any) -> None:
+def test_a_recorded_question_is_answered(program: Client, recording_file: Path, finish: Finish, asked: Any) -> None:
     send(program, recording_file)
     finish(Recording.objects.get())
     with recording_file.open("rb") as audio:
@@ -237,26 +237,26 @@ def test_a_recorded_question(program: Client, recording_file: Path, finish: Fini
     assert Recording.objects.count() == 1, "the question is not kept"
 
 
-def test_not_in_the_recordings_is_an_answer(program: Client) -> None:
+def test_not_found_in_the_recordings_is_an_answer(program: Client) -> None:
     said = program.post("/interact", {"text": "Who painted the elephant?"}).json()
     assert not said["found"] and said["reply"] == "No passage was found with the words of this question."
     assert said["audio_url"] and said["citations"] == said["nearest"] == []
 
 
-def test_an_answer_that_nobody_can_speak_is_still_an_answer(program: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_without_a_voice_is_returned_as_text(program: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webui.trainer.speech.voice_for", lambda user, language: None)
     said = program.post("/interact", {"text": "Who painted it?"}).json()
     assert said["reply"] and said["audio_url"] is None and said["audio_problem"]["what_to_do"]
 
 
-def test_questions_that_are_none(program: Client, recording_file: Path, asked: Any) -> None:
+def test_invalid_questions_get_422(program: Client, recording_file: Path, asked: Any) -> None:
     for wish in ({}, {"text": "  "}, {"text": "word " * 10_000}):
         assert program.post("/interact", wish).status_code == 422
     body = '{"text": ["a"]}'
     assert program.post("/interact", body, content_type="application/json").status_code == 422
 
 
-def test_spoken_answers_are_their_asker_s_and_go_after_an_hour(program: Client, other: User, portal: Path) -> None:
+def test_spoken_answers_are_private_and_expire_after_an_hour(program: Client, other: User, portal: Path) -> None:
     place = program.post("/interact", {"text": "Who painted it?"}).json()["audio_url"]
     assert program_of(other).get(place).status_code == 404 and Client().get(place).status_code == 401
     assert program.get(f"/interact/{uuid.uuid4()}.wav").status_code == 404
@@ -268,7 +268,7 @@ def test_spoken_answers_are_their_asker_s_and_go_after_an_hour(program: Client, 
     assert not reply.exists() and len(list(portal.rglob("replies/*.wav"))) == 1
 
 
-def test_the_tabs(owners: Client, owner: User, recording_file: Path, finish: Finish) -> None:
+def test_each_tab_shows_its_page(owners: Client, owner: User, recording_file: Path, finish: Finish) -> None:
     for address in ("/workspace", "/workspace/training", "/workspace/interact"):
         page = owners.get(address)
         assert page.status_code == 200
@@ -286,7 +286,7 @@ def test_the_tabs(owners: Client, owner: User, recording_file: Path, finish: Fin
     assert SAID[0] in page and '<audio controls src="/interact/' in page
 
 
-def test_a_browser_gets_pages_of_errors_and_a_program_does_not(owners: Client) -> None:
+def test_errors_are_pages_for_browsers_and_json_for_programs(owners: Client) -> None:
     page = owners.post("/upload", {"text": "no file"}, headers=PAGE)
     assert page.status_code == 422 and page["Content-Type"].startswith("text/html")
     assert 'role="alert"' in page.text
@@ -300,13 +300,13 @@ def test_a_browser_gets_pages_of_errors_and_a_program_does_not(owners: Client) -
     ("address", "tab"),
     [("/upload", "/workspace"), ("/train-real", "/workspace/training"), ("/interact", "/workspace/interact")],
 )
-def test_an_address_of_a_form_leads_to_its_tab(owners: Client, address: str, tab: str) -> None:
+def test_opening_a_form_url_redirects_to_its_tab(owners: Client, address: str, tab: str) -> None:
     answer = owners.get(address, headers=PAGE)
     assert answer.status_code == 302 and answer["Location"] == tab
     assert owners.get(address).status_code == 405
 
 
-def test_the_tabs_lead_to_the_recordings(owners: Client, owner: User, recording_file: Path, finish: Finish) -> None:
+def test_tabs_link_to_the_recordings(owners: Client, owner: User, recording_file: Path, finish: Finish) -> None:
     with recording_file.open("rb") as file:
         owners.post("/upload", {"files": file}, headers=PAGE)
     made = transcripts.recordings_of(owner).get()

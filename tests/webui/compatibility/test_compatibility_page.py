@@ -35,7 +35,7 @@ NOT_LISTED = {"reply", "nothing"}  # an answer names the one; the other says tha
 
 
 @pytest.mark.parametrize(("method", "address", "scopes"), ROWS)
-def test_it_answers_the_users_that_it_names(
+def test_every_listed_endpoint_requires_the_listed_scopes(
     client: Client, owner: User, method: str, address: str, scopes: str
 ) -> None:
     for lane in LANES:
@@ -64,7 +64,7 @@ FULL = {
 
 @pytest.mark.parametrize(("address", "field"), TAKEN.items())
 @pytest.mark.parametrize("full", FULL)
-def test_what_has_no_place_is_refused_in_words_at_every_address(
+def test_every_upload_endpoint_enforces_quotas_and_limits(
     other: User, portal: Path, by_job: None, settings: Any, monkeypatch: pytest.MonkeyPatch, full: str,
     address: str, field: str,
 ) -> None:  # fmt: skip
@@ -91,19 +91,19 @@ def test_what_has_no_place_is_refused_in_words_at_every_address(
     assert not Recording.objects.exists() and not list((portal / "users").rglob("*.wav"))
 
 
-def test_what_takes_recordings_may_be_as_large_as_one() -> None:
+def test_only_upload_endpoints_accept_large_bodies() -> None:
     with_files = {address for _method, address, sent in SENT if "form:" in sent}
     assert len(with_files) == 8
     assert all(WHOLE.fullmatch(address) for address in with_files) and WHOLE.fullmatch("/api/v1/recordings")
     assert not any(WHOLE.fullmatch(address) for _method, address, _scopes in ROWS if address not in with_files)
 
 
-def test_who_recognizes_and_where_clips_are_is_named() -> None:
+def test_the_page_names_recognizers_and_the_library_file() -> None:
     assert [kind.name for kind in ENGINES if f"`{kind.name}`" not in PAGE.partition("\n## ")[0]] == []
     assert f"`data/{DATABASE_NAME}`" in PAGE
 
 
-def test_all_are_listed() -> None:
+def test_all_endpoints_are_listed() -> None:
     listed = {resolve(filled(address)).url_name for _method, address, _scopes in ROWS}
     tabs = {resolve(address).url_name for address in re.findall(r"`(/workspace\S*)`", PAGE)}
     assert listed | tabs | NOT_LISTED == {pattern.name for pattern in urlpatterns}
@@ -117,7 +117,7 @@ FORMS = (
 
 
 @pytest.mark.parametrize("address", [*FORMS, *JSON])
-def test_an_option_that_is_unknown_is_named(program: Client, recording_file: Path, address: str) -> None:
+def test_an_unknown_option_is_rejected_by_name(program: Client, recording_file: Path, address: str) -> None:
     if address in JSON:
         text = "input" if address.startswith("/v1/") else "text"
         sent = {text: "Hello.", "num_speakers": "3"}
@@ -142,7 +142,7 @@ def test_an_option_that_is_unknown_is_named(program: Client, recording_file: Pat
         ("/v1/audio/transcriptions", {"model": "whisper-1", "stream": "events"}),
     ],
 )
-def test_a_value_without_an_effect_is_refused(
+def test_a_value_without_effect_is_rejected(
     program: Client, recording_file: Path, address: str, sent: dict[str, str]
 ) -> None:
     with recording_file.open("rb") as audio:

@@ -29,7 +29,7 @@ def test_a_name_and_a_password_get_a_token(client: Client, other: User, settings
     assert client.get("/api/v1/me", headers=bearer).json()["user"] == "oscar"
 
 
-def test_a_token_for_less(client: Client, other: User) -> None:
+def test_a_token_can_have_fewer_scopes(client: Client, other: User) -> None:
     token = client.post("/token", {**FORM, "scope": "read"}).json()["access_token"]
     assert client.get("/api/meetings", headers={"Authorization": f"Bearer {token}"}).status_code == 403
 
@@ -44,20 +44,20 @@ def test_a_token_for_less(client: Client, other: User) -> None:
         ({"scope": "read root"}, "invalid_scope"),
     ],
 )
-def test_what_gets_no_token(client: Client, other: User, change: dict[str, str], word: str) -> None:
+def test_invalid_token_requests_are_rejected(client: Client, other: User, change: dict[str, str], word: str) -> None:
     answer = client.post("/token", {**FORM, **change})
     assert answer.status_code == 400 and answer.json()["error"] == word and answer.json()["what_to_do"]
     assert "access_token" not in answer.json()
 
 
-def test_passwords_are_not_guessed_there_either(client: Client, other: User) -> None:
+def test_wrong_passwords_are_limited(client: Client, other: User) -> None:
     for _number in range(5):
         assert client.post("/token", {**FORM, "password": "wrong"}).status_code == 400
     answer = client.post("/token", FORM)
     assert answer.status_code == 429 and int(answer["Retry-After"]) > 0
 
 
-def test_pages_of_other_origins_are_shut_out_unless_they_are_listed(client: Client, owner: User, settings: Any) -> None:
+def test_cors_allows_only_listed_origins(client: Client, owner: User, settings: Any) -> None:
     ask = {"Origin": APP, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
     for answer in (client.get("/health", headers={"Origin": APP}), client.options("/api/meetings", headers=ask)):
         assert not [name for name in answer.headers if name.startswith("Access-Control")]
@@ -71,7 +71,7 @@ def test_pages_of_other_origins_are_shut_out_unless_they_are_listed(client: Clie
         assert not [name for name in answer.headers if name.startswith("Access-Control")]
 
 
-def test_sockets_take_listed_origins_only(settings: Any) -> None:
+def test_sockets_accept_only_listed_origins(settings: Any) -> None:
     from webui.accounts.socket_sign_in import OwnPagesAndPrograms
     from webui.asgi import application
 

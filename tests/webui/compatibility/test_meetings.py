@@ -37,7 +37,7 @@ def send(program: Client, path: Path, **options: Any) -> Any:
         return program.post(ADDRESS, {"audio": audio, **options})
 
 
-def test_from_audio_to_artefacts(program: Client, recording_file: Path, finish: Finish) -> None:
+def test_a_meeting_goes_from_upload_to_artefacts(program: Client, recording_file: Path, finish: Finish) -> None:
     answer = send(program, recording_file, speakers="2", language="en", summary="1")
     assert answer.status_code == 202 and answer["Location"] == f"{ADDRESS}/{answer.json()['meeting_id']}"
     meeting = Recording.objects.get()
@@ -62,7 +62,7 @@ def test_from_audio_to_artefacts(program: Client, recording_file: Path, finish: 
     assert not meeting.path.exists() and program.get(answer["Location"]).status_code == 404
 
 
-def test_it_is_polished_where_a_language_model_is_set_up(
+def test_a_meeting_is_polished_if_a_language_model_is_set_up(
     program: Client, recording_file: Path, finish: Finish, llm: None, portal: Path
 ) -> None:
     place = send(program, recording_file)["Location"]
@@ -88,7 +88,7 @@ def test_it_is_polished_where_a_language_model_is_set_up(
     assert SAID[0] in (meeting.path / "transcript.txt").read_text(), "and what was recognized is there still"
 
 
-def test_polish_is_refused_where_nobody_can(program: Client, recording_file: Path) -> None:
+def test_polish_is_rejected_without_a_language_model(program: Client, recording_file: Path) -> None:
     answer = send(program, recording_file, polish="1")
     assert answer.status_code == 422 and "HARK_LLM_URL" in answer.json()["what_to_do"]
     assert not Recording.objects.exists()
@@ -96,7 +96,7 @@ def test_polish_is_refused_where_nobody_can(program: Client, recording_file: Pat
     assert Recording.objects.get().options["session"] == "meeting"
 
 
-def test_a_polish_after_the_meeting_was_deleted_leaves_nothing(portal: Path, llm: None) -> None:
+def test_polishing_a_deleted_meeting_leaves_no_files(portal: Path, llm: None) -> None:
     from core.errors import HarkError
 
     with pytest.raises(HarkError, match="no longer exists"):
@@ -104,14 +104,16 @@ def test_a_polish_after_the_meeting_was_deleted_leaves_nothing(portal: Path, llm
     assert not (portal / "audio").exists()
 
 
-def test_several_files_are_one_meeting(program: Client, recording_file: Path) -> None:
+def test_several_files_become_one_meeting(program: Client, recording_file: Path) -> None:
     with recording_file.open("rb") as first, recording_file.open("rb") as second:
         answer = program.post(ADDRESS, {"audio": [first, second]})
     assert answer.status_code == 202
     assert len(Recording.objects.get().originals) == 2
 
 
-def test_progress_is_each_caller_s_own(program: Client, recording_file: Path, other: User, settings: Any) -> None:
+def test_progress_shows_only_the_callers_meetings(
+    program: Client, recording_file: Path, other: User, settings: Any
+) -> None:
     send(program, recording_file)
     Job.objects.update(state=Job.State.RUNNING, stage="transcribe", message="Writing", done=3, total=12, eta_s=9.0)
     said = program.get(f"{ADDRESS}/progress").json()
@@ -124,12 +126,12 @@ def test_progress_is_each_caller_s_own(program: Client, recording_file: Path, ot
 
 
 @pytest.mark.parametrize("options", [{"speakers": "many"}, {"speakers": "99"}, {"engine": "ears"}, {"language": "!"}])
-def test_invalid_options_are_explained(program: Client, recording_file: Path, options: dict[str, str]) -> None:
+def test_invalid_options_get_422(program: Client, recording_file: Path, options: dict[str, str]) -> None:
     answer = send(program, recording_file, **options)
     assert answer.status_code == 422 and answer.json()["what_to_do"] and not Recording.objects.exists()
 
 
-def test_others_find_no_meeting(program: Client, recording_file: Path, other: User) -> None:
+def test_other_users_get_404(program: Client, recording_file: Path, other: User) -> None:
     place = send(program, recording_file)["Location"]
     others = program_of(other)
     for method, address in (("get", place), ("delete", place), ("get", f"{place}/artefacts/transcript.txt")):

@@ -33,12 +33,12 @@ def test_health_needs_no_account(client: Client) -> None:
     assert answer.json() == {"status": "ok", "asr_loaded": True, "nlp_loaded": True}
 
 
-def test_without_an_engine_it_says_so(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_health_reports_a_missing_engine(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.recordings.transcription.registry.engines", lambda: [])
     assert client.get("/health").json() == {"status": "degraded", "asr_loaded": False, "nlp_loaded": True}
 
 
-def test_audio_to_a_transcript(program: Client, recording_file: Path, asked: Asked) -> None:
+def test_audio_becomes_a_transcript(program: Client, recording_file: Path, asked: Asked) -> None:
     answer = send(program, recording_file)
     assert answer.status_code == 200 and answer.json() == {"transcript": " ".join(SAID)}
     assert asked[0][1]["engine"] == "auto"
@@ -46,7 +46,7 @@ def test_audio_to_a_transcript(program: Client, recording_file: Path, asked: Ask
     assert not Path(asked[0][1]["audio_file"]).exists()
 
 
-def test_a_text_to_a_summary(program: Client, asked: Asked) -> None:
+def test_text_becomes_a_summary(program: Client, asked: Asked) -> None:
     text = "The compass ships on Friday. Nobody minds.\nThe budget is fine!"
     answer = program.post("/api/nlp/summarize", {"text": text}, content_type="application/json")
     assert answer.status_code == 200 and answer.json() == {"summary": "The compass ships on Friday."}
@@ -54,21 +54,21 @@ def test_a_text_to_a_summary(program: Client, asked: Asked) -> None:
     assert said == ["The compass ships on Friday.", "Nobody minds.", "The budget is fine!"]
 
 
-def test_a_text_has_a_largest_size(program: Client, asked: list[Any]) -> None:
+def test_a_too_long_text_is_rejected(program: Client, asked: list[Any]) -> None:
     for text, status in (("a" * LONGEST_TEXT, 200), ("a" * (LONGEST_TEXT + 1), 413)):
         answer = program.post("/api/nlp/summarize", {"text": text}, content_type="application/json")
         assert answer.status_code == status
     assert "300,000 characters" in answer.json()["why"] and len(asked) == 1
 
 
-def test_audio_to_notes(program: Client, recording_file: Path, asked: Asked) -> None:
+def test_audio_becomes_transcript_and_summary(program: Client, recording_file: Path, asked: Asked) -> None:
     answer = send(program, recording_file, "/api/voice-to-notes", language="en")
     assert answer.json() == {"transcript": " ".join(SAID), "summary": SAID[0]}
     assert [operation for operation, _ in asked] == ["transcribe", "summarize"] and asked[0][1]["language"] == "en"
 
 
 @pytest.mark.parametrize("content", [b"", b"no audio at all, whatever its name says"])
-def test_a_file_that_is_not_a_recording_is_explained(
+def test_a_file_that_is_not_a_recording_is_rejected(
     program: Client, tmp_path: Path, asked: Asked, content: bytes
 ) -> None:
     path = tmp_path / "letter.wav"
@@ -80,7 +80,7 @@ def test_a_file_that_is_not_a_recording_is_explained(
 
 
 @pytest.mark.parametrize("body", ["[]", "no json", '{"text": 1}', '{"text": "  "}'])
-def test_an_invalid_body_is_refused(program: Client, body: str) -> None:
+def test_an_invalid_body_is_rejected(program: Client, body: str) -> None:
     answer = program.post("/api/nlp/summarize", body, content_type="application/json")
     assert answer.status_code in (400, 422) and answer["Content-Type"] == "application/problem+json"
 
@@ -107,7 +107,7 @@ def clock(by_job: None, monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_a_longer_one_is_a_job_that_is_waited_for(
+def test_a_long_recording_waits_for_its_job(
     program: Client, recording_file: Path, clock: Clock, finish: Finish
 ) -> None:
     clock.at_each = lambda: finish(Recording.objects.get())
@@ -116,7 +116,7 @@ def test_a_longer_one_is_a_job_that_is_waited_for(
     assert not Recording.objects.exists(), "it is removed when it has been answered"
 
 
-def test_a_request_that_waits_too_long_is_given_the_address_of_its_result(
+def test_a_request_that_waits_too_long_gets_the_id_of_its_result(
     program: Client, recording_file: Path, clock: Clock
 ) -> None:
     answer = send(program, recording_file)
@@ -125,7 +125,7 @@ def test_a_request_that_waits_too_long_is_given_the_address_of_its_result(
     assert kept.job.is_going
 
 
-def test_a_job_that_fails_says_why(program: Client, recording_file: Path, clock: Clock) -> None:
+def test_a_failed_job_is_reported(program: Client, recording_file: Path, clock: Clock) -> None:
     def fail() -> None:
         error = {"what": "No engine.", "why": "None is ready.", "what_to_do": "Get one."}
         Job.objects.update(state=Job.State.FAILED, error=error)
@@ -136,7 +136,7 @@ def test_a_job_that_fails_says_why(program: Client, recording_file: Path, clock:
     assert answer.status_code == 422 and answer.json()["what_to_do"] == "Get one."
 
 
-def test_a_question_is_recognized_for_its_user(
+def test_audio_is_recognized_with_the_users_own_data(
     program: Client, recording_file: Path, asked: Asked, portal: Path
 ) -> None:
     send(program, recording_file)
@@ -165,7 +165,7 @@ def test_busy_models_are_reported_as_busy(
 
 
 @pytest.mark.parametrize("whose", ["others", "own"])
-def test_only_so_many_wait_at_once(
+def test_waiting_requests_are_limited(
     program: Client, owner: User, recording_file: Path, asked: Asked, whose: str
 ) -> None:
     most = places.MAX_PER_USER if whose == "own" else places.MOST_AT_ONCE

@@ -37,14 +37,14 @@ def api(live_server: Any, owner: User) -> Any:
         yield client
 
 
-def test_json(api: Any, recording_file: Path, asked: Any) -> None:
+def test_transcriptions_return_json_by_default(api: Any, recording_file: Path, asked: Any) -> None:
     with recording_file.open("rb") as file:
         said = api.audio.transcriptions.create(model="whisper-1", file=file)
     assert said.text == TEXT and said.usage.type == "duration" and said.usage.seconds == 2
     assert not Recording.objects.exists()
 
 
-def test_text(api: Any, recording_file: Path, asked: Any) -> None:
+def test_transcriptions_return_plain_text(api: Any, recording_file: Path, asked: Any) -> None:
     with recording_file.open("rb") as file:
         said = api.audio.transcriptions.create(
             model="whisper-1", file=file, response_format="text", language="en", prompt="Names: compass."
@@ -52,7 +52,7 @@ def test_text(api: Any, recording_file: Path, asked: Any) -> None:
     assert said == TEXT + "\n" and asked[0][1]["language"] == "en"
 
 
-def test_captions(api: Any, recording_file: Path, asked: Any) -> None:
+def test_transcriptions_return_srt_and_vtt(api: Any, recording_file: Path, asked: Any) -> None:
     for wanted, first in (("srt", "1\n00:00:00,500 --> 00:00:0"), ("vtt", "WEBVTT\n\n")):
         said = api.audio.transcriptions.create(
             model="hark", file=("call.wav", recording_file.read_bytes()), response_format=wanted
@@ -61,7 +61,7 @@ def test_captions(api: Any, recording_file: Path, asked: Any) -> None:
     assert asked[0][1]["engine"] == "hark"
 
 
-def test_verbose_json(api: Any, recording_file: Path, asked: Any) -> None:
+def test_transcriptions_return_verbose_json_with_words(api: Any, recording_file: Path, asked: Any) -> None:
     said = api.audio.transcriptions.create(
         model="whisper-1",
         file=recording_file,
@@ -78,7 +78,7 @@ def test_verbose_json(api: Any, recording_file: Path, asked: Any) -> None:
     assert only.words is None and len(only.segments) == 2
 
 
-def test_streamed(api: Any, recording_file: Path, asked: Any) -> None:
+def test_transcriptions_can_be_streamed(api: Any, recording_file: Path, asked: Any) -> None:
     with recording_file.open("rb") as file:
         *deltas, done = api.audio.transcriptions.create(model="gpt-4o-transcribe", file=file, stream=True)
     assert {event.type for event in deltas} == {"transcript.text.delta"} and done.type == "transcript.text.done"
@@ -94,7 +94,7 @@ def test_streamed(api: Any, recording_file: Path, asked: Any) -> None:
 PIECE = '{"piece": ["", 0, 1], "segments": [{"text": "%s"}]}\n'
 
 
-def test_words_are_sent_while_the_rest_is_recognized(
+def test_words_are_streamed_during_recognition(
     owner: User, recording_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first_was_sent = threading.Event()
@@ -122,7 +122,7 @@ def test_words_are_sent_while_the_rest_is_recognized(
     assert done == {"type": "transcript.text.done", "text": TEXT}
 
 
-def test_what_goes_wrong_after_the_first_words_is_an_event(
+def test_an_error_after_the_first_words_is_sent_as_an_event(
     api: Any, recording_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def call(timeout_s: float, function: Any, file: Path, options: Any, work: Path) -> Transcript:
@@ -148,7 +148,9 @@ async def _streamed(user: User, path: Path) -> Any:
     return answer
 
 
-def test_translations(api: Any, recording_file: Path, asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_translations_use_an_engine_that_translates(
+    api: Any, recording_file: Path, asked: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(FasterWhisper, "available", lambda self: Readiness(True))
     monkeypatch.setattr(FasterWhisper, "model", "small")
     said = api.audio.translations.create(model="whisper-1", file=recording_file, response_format="verbose_json")
@@ -158,7 +160,9 @@ def test_translations(api: Any, recording_file: Path, asked: Any, monkeypatch: p
     assert asked[-1][1]["translate"] is False
 
 
-def test_what_cannot_be_translated(api: Any, recording_file: Path, asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsupported_translations_are_rejected(
+    api: Any, recording_file: Path, asked: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(FasterWhisper, "available", lambda self: Readiness(False, "It is not here."))
     monkeypatch.delenv("HARK_ASR_URL", raising=False)
     for model in ("whisper-1", "hark"):
@@ -171,7 +175,7 @@ def test_what_cannot_be_translated(api: Any, recording_file: Path, asked: Any, m
     assert not asked
 
 
-def test_errors_of_a_program_are_explained(api: Any, recording_file: Path, asked: Any) -> None:
+def test_client_errors_have_openai_error_codes(api: Any, recording_file: Path, asked: Any) -> None:
     with pytest.raises(openai.NotFoundError) as raised:
         api.audio.transcriptions.create(model="whisper-9", file=recording_file)
     assert raised.value.code == "model_not_found" and raised.value.param == "model"
@@ -188,7 +192,7 @@ def test_errors_of_a_program_are_explained(api: Any, recording_file: Path, asked
     assert not asked
 
 
-def test_a_key_that_lets_nobody_in(live_server: Any, owner: User, recording_file: Path) -> None:
+def test_invalid_api_keys_are_rejected(live_server: Any, owner: User, recording_file: Path) -> None:
     with (
         openai.OpenAI(base_url=f"{live_server.url}/v1", api_key="sk-none", max_retries=0) as client,
         pytest.raises(openai.AuthenticationError) as raised,
@@ -203,7 +207,7 @@ def test_a_key_that_lets_nobody_in(live_server: Any, owner: User, recording_file
         client.audio.speech.create(model="tts-1", voice="alloy", input="Hello.")
 
 
-def test_a_full_queue_is_a_rate_limit(
+def test_a_full_queue_is_a_rate_limit_error(
     api: Any, recording_file: Path, by_job: None, settings: Any, portal: Path
 ) -> None:
     settings.JOBS_WAITING = 0
@@ -214,7 +218,7 @@ def test_a_full_queue_is_a_rate_limit(
 
 
 @pytest.mark.parametrize("wanted", ["wav", "mp3", "flac", "opus", "aac", "pcm"])
-def test_speech(api: Any, wanted: str) -> None:
+def test_speech_is_returned_in_every_format(api: Any, wanted: str) -> None:
     said = api.audio.speech.create(model="tts-1", voice="nova", input="The compass is here.", response_format=wanted)
     content = said.read()
     if wanted == "pcm":
@@ -227,7 +231,7 @@ def test_speech(api: Any, wanted: str) -> None:
     assert 0.6 < seconds < 5.0
 
 
-def test_each_of_the_client_s_voices_speaks(api: Any) -> None:
+def test_every_openai_voice_speaks(api: Any) -> None:
     from openai.types.audio.speech_create_params import SpeechCreateParams
 
     known = set(re.findall(r"'([a-z]+)'", str(get_type_hints(SpeechCreateParams)["voice"])))
@@ -237,7 +241,7 @@ def test_each_of_the_client_s_voices_speaks(api: Any) -> None:
         assert said.read()[:4] == b"RIFF"
 
 
-def test_speed_is_length(api: Any) -> None:
+def test_speed_changes_the_length(api: Any) -> None:
     lengths = []
     for speed in (0.25, 1.0, 4.0):
         said = api.audio.speech.create(
@@ -248,13 +252,13 @@ def test_speed_is_length(api: Any) -> None:
     assert slow / plain == pytest.approx(4, rel=0.1) and plain / fast == pytest.approx(4, rel=0.2)
 
 
-def test_long_texts_are_spoken_in_pieces(api: Any) -> None:
+def test_long_texts_are_spoken_completely(api: Any) -> None:
     text = "The compass is here. " * 40
     said = api.audio.speech.create(model="espeak", voice="echo", input=text, response_format="wav")
     assert soundfile.info(io.BytesIO(said.read())).duration > 30
 
 
-def test_an_engine_s_own_voice(api: Any) -> None:
+def test_an_engines_own_voice_can_be_named(api: Any) -> None:
     from audio_generation.registry import engines
 
     voice = engines()["espeak"].voices("en")[0].name
@@ -273,20 +277,20 @@ def test_an_engine_s_own_voice(api: Any) -> None:
         ({"input": "!?"}, None),
     ],
 )
-def test_speech_that_cannot_be(api: Any, wish: dict[str, Any], param: str | None) -> None:
+def test_unsupported_speech_requests_are_rejected(api: Any, wish: dict[str, Any], param: str | None) -> None:
     asked = {"model": "espeak", "voice": "alloy", "input": "Hello.", "response_format": "wav", **wish}
     with pytest.raises(openai.BadRequestError) as raised:
         api.audio.speech.create(**asked)
     assert raised.value.param == param
 
 
-def test_paid_engines_and_unknown_ones_do_not_speak(api: Any) -> None:
+def test_paid_and_unknown_engines_are_rejected(api: Any) -> None:
     with pytest.raises(openai.BadRequestError):
         api.audio.speech.create(model="elevenlabs", voice="alloy", input="Hello.")
     with pytest.raises(openai.NotFoundError):
         api.audio.speech.create(model="gpt-9-tts", voice="alloy", input="Hello.")
 
 
-def test_models_that_may_be_named(api: Any) -> None:
+def test_models_are_listed(api: Any) -> None:
     names = {model.id for model in api.models.list()}
     assert {"whisper-1", "hark", "tts-1", "espeak"} <= names

@@ -71,7 +71,7 @@ def test_audio_is_recognized_and_summarized(program: Client, service: None) -> N
     assert silence.json() == {"transcript": ""}, "nothing is invented"
 
 
-def test_a_call_with_a_person_on_each_channel(program: Client, service: None, portal: Path) -> None:
+def test_a_stereo_call_has_left_and_right_speakers(program: Client, service: None, portal: Path) -> None:
     left, right = speech("flite", SAID), speech("flite", "Please open the door of the house.")
     gap = np.zeros(8_000, np.float32)
     call = np.zeros((len(left) + len(right) + len(gap), 2), np.float32)
@@ -93,7 +93,7 @@ def test_a_call_with_a_person_on_each_channel(program: Client, service: None, po
     assert said["summary"]["text"] and said["metadata"]["model_versions"]
 
 
-def test_german_without_a_language_is_refused_at_every_door(program: Client, service: None, portal: Path) -> None:
+def test_german_without_a_language_is_rejected_by_every_endpoint(program: Client, service: None, portal: Path) -> None:
     sound = speech("espeak", "Guten Morgen. Heute ist das Wetter schön, und wir gehen zusammen in den Garten.", "de")
     said = program.post("/api/asr/transcribe", {"audio": upload(sound, "de.wav")})
     assert said.status_code == 422 and "Choose the spoken language" in said.json()["what_to_do"]

@@ -33,7 +33,7 @@ def begin(program: Client, path: Path) -> dict[str, Any]:
     return answer.json()
 
 
-def test_a_session_from_its_beginning_to_its_end(program: Client, recording_file: Path, finish: Finish) -> None:
+def test_a_session_goes_from_upload_to_summary(program: Client, recording_file: Path, finish: Finish) -> None:
     begun = begin(program, recording_file)
     assert begun["status"] == "pending" and begun["filename"] == "call.wav"
     place = f"{ADDRESS}/{begun['session_id']}"
@@ -56,9 +56,7 @@ def test_a_session_from_its_beginning_to_its_end(program: Client, recording_file
     assert said["metadata"]["duration"] == 4.0 and said["metadata"]["model_versions"] == {"double": "1"}
 
 
-def test_without_a_person_on_each_channel_nobody_is_left_or_right(
-    program: Client, recording_file: Path, finish: Finish
-) -> None:
+def test_without_separate_channels_speakers_are_numbered(program: Client, recording_file: Path, finish: Finish) -> None:
     begun = begin(program, recording_file)
     finish(Recording.objects.get(), diarization="acoustic", summary=None)
     said = program.get(f"{ADDRESS}/{begun['session_id']}").json()
@@ -70,7 +68,7 @@ def sent(name: str, seconds: float, channels: int = 2) -> SimpleUploadedFile:
     return upload(np.zeros((int(8000 * seconds), channels)), name, 8000)
 
 
-def test_what_the_file_already_shows_is_refused_at_once(program: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsuitable_files_are_rejected_at_once(program: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_UPLOAD_MAX_SECONDS", "3")
     for file, why in (
         (sent("mono.wav", 1.0, 1), "1 channel;"),
@@ -86,7 +84,7 @@ def test_what_the_file_already_shows_is_refused_at_once(program: Client, monkeyp
     assert not Recording.objects.exists() and not Job.objects.exists()
 
 
-def test_several_files_are_a_session_each(program: Client, portal: Path) -> None:
+def test_each_file_becomes_a_session(program: Client, portal: Path) -> None:
     files = [sent("a.wav", 1.0), sent("mono.wav", 1.0, 1), sent("b.wav", 1.0)]
     answer = program.post(ADDRESS, {"file": files, "language": "en"})
     said = answer.json()
@@ -101,7 +99,7 @@ def test_several_files_are_a_session_each(program: Client, portal: Path) -> None
     assert Recording.objects.count() == 2
 
 
-def test_a_queue_that_fills_up_takes_the_first_ones(program: Client, settings: Any) -> None:
+def test_a_queue_that_fills_up_accepts_only_the_first_files(program: Client, settings: Any) -> None:
     settings.JOBS_WAITING = 1
     files = [sent("a.wav", 1.0), sent("b.wav", 1.0), sent("c.wav", 1.0)]
     said = program.post(ADDRESS, {"file": files}).json()
@@ -109,7 +107,9 @@ def test_a_queue_that_fills_up_takes_the_first_ones(program: Client, settings: A
     assert program.post(ADDRESS, {"file": [sent("d.wav", 1.0)] * 2}).status_code == 429
 
 
-def test_the_list(program: Client, recording_file: Path, finish: Finish, owner: User) -> None:
+def test_sessions_are_listed_in_pages_by_status(
+    program: Client, recording_file: Path, finish: Finish, owner: User
+) -> None:
     for _number in range(3):
         begin(program, recording_file)
     newest, middle, oldest = transcripts.recordings_of(owner)
@@ -132,7 +132,7 @@ def test_the_list(program: Client, recording_file: Path, finish: Finish, owner: 
         assert program.get(f"{ADDRESS}?{wrong}").status_code == 422
 
 
-def test_one_that_failed_says_why(program: Client, recording_file: Path) -> None:
+def test_a_failed_session_reports_its_error(program: Client, recording_file: Path) -> None:
     begun = begin(program, recording_file)
     error = {"what": "A.", "why": "B.", "what_to_do": "C."}
     Job.objects.update(state=Job.State.FAILED, error=error)
@@ -145,7 +145,7 @@ def test_one_that_failed_says_why(program: Client, recording_file: Path) -> None
         assert found == {**dict.fromkeys(STATES, 0), status: 1}
 
 
-def test_sessions_are_their_owner_s(program: Client, recording_file: Path, other: User) -> None:
+def test_sessions_are_visible_only_to_their_owner(program: Client, recording_file: Path, other: User) -> None:
     begun = begin(program, recording_file)
     others = program_of(other)
     assert others.get(f"{ADDRESS}/{begun['session_id']}").status_code == 404
@@ -170,7 +170,7 @@ def figures(client: Client) -> dict[str, float]:
     return {name: float(value) for name, _space, value in lines}
 
 
-def test_metrics_say_how_fast_how_much_and_how_often_it_fails(
+def test_metrics_count_sessions_duration_and_failures(
     program: Client, watcher: Client, recording_file: Path, finish: Finish
 ) -> None:
     view = 'view="compatibility:sessions"'
@@ -201,7 +201,7 @@ def test_metrics_say_how_fast_how_much_and_how_often_it_fails(
     assert not [name for name in figures(watcher) if name.startswith(("hark_jobs_ended", "hark_job_seconds"))]
 
 
-def test_requests_are_counted_by_address_not_by_what_callers_invent(client: Client, watcher: Client) -> None:
+def test_unknown_methods_and_paths_add_no_metric_labels(client: Client, watcher: Client) -> None:
     client.generic("BREW", "/no/such/address/at/all")
     counted = figures(watcher)
     assert not [line for line in counted if "BREW" in line or "such" in line]

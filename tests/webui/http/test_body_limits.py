@@ -51,14 +51,14 @@ def limited(read: Any, user: bool) -> Any:
 
 
 @pytest.mark.parametrize(("user", "length", "status"), [(True, 40_000, 200), (False, 40_000, 413), (False, 4_000, 200)])
-def test_large_bodies_are_for_users(user: bool, length: int, status: int) -> None:
+def test_large_bodies_need_a_signed_in_user(user: bool, length: int, status: int) -> None:
     assert asked(limited(lambda: None, user), "/recordings/upload", [], b"x" * length)[0] == status
     said = [(b"content-length", str(length).encode())]
     assert asked(limited(lambda: None, user), "/recordings/upload", said, b"x" * length)[0] == status
 
 
 @pytest.mark.parametrize("path", ["/recordings/upload", "/api/v1/recordings"])
-def test_a_full_disk_is_explained(path: str) -> None:
+def test_a_full_disk_gets_507(path: str) -> None:
     def full() -> None:
         raise OSError(28, "No space left on device")
 
@@ -67,7 +67,7 @@ def test_a_full_disk_is_explained(path: str) -> None:
 
 
 @pytest.mark.parametrize("goes_on", [False, True])
-def test_a_body_that_stops_coming_or_drips_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, goes_on: bool) -> None:
+def test_a_stalled_or_slow_body_times_out(monkeypatch: pytest.MonkeyPatch, goes_on: bool) -> None:
     monkeypatch.setattr("webui.http.body_limits.PIECE_S", 0.2)
     sent: list[dict[str, Any]] = []
     came = 0
@@ -95,7 +95,7 @@ def test_a_body_that_stops_coming_or_drips_is_not_waited_for(monkeypatch: pytest
         *(("minutes", path) for path in ("/upload", "/recordings/upload", "/api/meetings", "/api/v1/transcribe")),
     ],
 )
-def test_what_has_no_room_is_refused_before_its_body(
+def test_uploads_beyond_a_limit_are_rejected_before_their_body(
     owner: User, other: User, settings: Any, monkeypatch: pytest.MonkeyPatch, what: str, path: str
 ) -> None:
     from webui.asgi import application
@@ -130,7 +130,7 @@ def test_what_has_no_room_is_refused_before_its_body(
 
 
 @pytest.mark.django_db
-def test_large_bodies_of_a_user_that_come_at_once(owner: User, other: User) -> None:
+def test_simultaneous_large_bodies_are_limited_per_user(owner: User, other: User) -> None:
     large = [Body(other, "/api/v1/x/detect", 3_000_000) for _ in range(LARGE_AT_ONCE)]
     check_body(large[-1], large[:-1])
     with pytest.raises(HarkError, match="too many uploads at once"):
@@ -141,7 +141,7 @@ def test_large_bodies_of_a_user_that_come_at_once(owner: User, other: User) -> N
     check_body(Body(other, "/api/v1/x/detect", 3_000_000), large)
 
 
-def test_room_is_looked_at_as_a_body_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_free_space_is_checked_while_a_body_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webui.http.body_limits.LOOK_EVERY", 10_000)
     seen: list[int] = []
 
@@ -162,7 +162,7 @@ def test_room_is_looked_at_as_a_body_comes(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.django_db
-def test_whose_request_it_is(owner: User, owners: Any) -> None:
+def test_the_user_is_known_from_token_or_session(owner: User, owners: Any) -> None:
     from webui.asgi import user_of
 
     _token, text = create_token(user=owner, name="t", scopes=["audio"])

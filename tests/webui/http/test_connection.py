@@ -73,7 +73,7 @@ async def hears(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await send({"type": "websocket.send", "text": str(len(said.get("bytes") or said.get("text") or ""))})
 
 
-def test_a_message_of_a_socket_has_256_kilobytes() -> None:
+def test_socket_messages_are_limited_to_256_kilobytes() -> None:
     command = serving._web(argparse.Namespace(host="127.0.0.1", port=1), 1024)
     options = {"--ws": "ws", "--ws-max-size": "ws_max_size", "--http": "http"}
     taken: dict[str, Any] = {name: command[command.index(option) + 1] for option, name in options.items()}
@@ -115,13 +115,13 @@ def answer_of(connection: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHost: "])
-def test_half_a_request_is_not_waited_for(port: int, said: bytes) -> None:
+def test_an_incomplete_request_header_times_out(port: int, said: bytes) -> None:
     with connected(port) as connection:
         connection.sendall(said)
         assert is_closed(connection)
 
 
-def test_nor_is_one_that_comes_letter_by_letter(port: int) -> None:
+def test_a_slow_request_header_times_out(port: int) -> None:
     with connected(port) as connection:
         began = time.monotonic()
         with pytest.raises(ConnectionError):
@@ -143,14 +143,14 @@ def test_clients_that_send_requests_stay_connected(port: int) -> None:
         assert b"200" in answer_of(connection)
 
 
-def test_the_second_half_of_a_connection_is_not_waited_for_either(port: int) -> None:
+def test_an_incomplete_second_request_times_out(port: int) -> None:
     with connected(port) as connection:
         assert b"200" in ask(connection)
         connection.sendall(b"GET / HT")
         assert is_closed(connection)
 
 
-def test_more_connections_than_there_may_be_are_ended_at_once(port: int) -> None:
+def test_connections_beyond_the_limit_are_closed_at_once(port: int) -> None:
     idle = [connected(port) for _number in range(MOST)]
     try:
         with connected(port) as one_more:
@@ -206,7 +206,7 @@ def many_files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_a_portal_with_1024_files_outlives_1200_half_requests(tmp_path: Path, many_files: None) -> None:
+def test_a_portal_with_1024_files_survives_1200_incomplete_requests(tmp_path: Path, many_files: None) -> None:
     with served(tmp_path, files=1024) as portal, ExitStack() as connections:
         address = urlsplit(portal.address)
         for _number in range(1200):
@@ -240,7 +240,7 @@ def test_pages_and_json_are_compressed(owners: Client) -> None:
     assert owners.get(reverse("home"), headers=ASKS).headers["Content-Encoding"] == "gzip"
 
 
-def test_sound_is_sent_as_it_is(owners: Client, owner: User) -> None:
+def test_audio_is_not_compressed(owners: Client, owner: User) -> None:
     recording = ready_recording(owner)
     sound = owners.get(reverse("audio:audio", args=[recording.pk]), headers=ASKS)
     assert sound.status_code == 200 and "Content-Encoding" not in sound.headers

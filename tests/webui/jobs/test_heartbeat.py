@@ -20,14 +20,14 @@ from webui.jobs.heartbeat import ages, beat
 from webui.jobs.models import Heartbeat
 
 
-def test_a_queue_has_an_age_from_the_first_beat_on(db: None) -> None:
+def test_a_lane_has_a_heartbeat_age_after_the_first_beat(db: None) -> None:
     assert ages(["audio"]) == {}
     beat("audio")
     assert ages(["audio", "training"])["audio"] < 10 and "training" not in ages(["audio", "training"])
 
 
 @pytest.mark.parametrize("by", [-3600, 60])
-def test_a_beat_is_written_where_none_was_just_now(db: None, by: int) -> None:
+def test_a_beat_is_written_unless_one_is_recent(db: None, by: int) -> None:
     Heartbeat.objects.create(lane="audio", seen_at=timezone.now() - timedelta(seconds=by))  # -3600: the clock was set
     beat("audio")
     seen = Heartbeat.objects.get(lane="audio").seen_at
@@ -36,7 +36,7 @@ def test_a_beat_is_written_where_none_was_just_now(db: None, by: int) -> None:
     assert Heartbeat.objects.get(lane="audio").seen_at == seen
 
 
-def test_workers_killed_before_the_clock_was_set_back_do_not_seem_alive(db: None) -> None:
+def test_workers_killed_before_a_clock_change_do_not_seem_alive(db: None) -> None:
     Heartbeat.objects.create(lane="audio", seen_at=timezone.now() + timedelta(hours=1))
     assert ages(["audio"])["audio"] > 3000
     beat("audio")

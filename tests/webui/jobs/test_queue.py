@@ -54,7 +54,7 @@ def taken(broker: Any) -> str | None:
     return SignedPackage.loads(found[0][1])["args"][0] if found else None
 
 
-def test_a_job_that_redis_does_not_take_is_sent_again(
+def test_a_job_that_redis_rejects_stays_queued(
     owner: User, through_redis: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{free_port()}")
@@ -79,7 +79,7 @@ def take_one_after_the_other(broker: Any, owner: User, other: User) -> Job:
     return third
 
 
-def test_workers_take_one_job_after_the_other_out_of_the_database(owner: User, other: User) -> None:
+def test_database_workers_take_one_job_at_a_time(owner: User, other: User) -> None:
     from webui.jobs.broker import DatabaseBroker
 
     assert Conf.BROKER_CLASS == "webui.jobs.broker.DatabaseBroker"
@@ -87,7 +87,7 @@ def test_workers_take_one_job_after_the_other_out_of_the_database(owner: User, o
 
 
 @pytest.mark.topology
-def test_workers_take_one_job_after_the_other_while_one_of_them_is_free(owner: User, other: User, redis: None) -> None:
+def test_redis_workers_take_one_job_at_a_time_and_lost_jobs_are_resent(owner: User, other: User, redis: None) -> None:
     from webui.jobs.redis_broker import RedisBroker
 
     broker = RedisBroker("training")
@@ -100,7 +100,7 @@ def test_workers_take_one_job_after_the_other_while_one_of_them_is_free(owner: U
 
 
 @pytest.mark.topology
-def test_requests_are_counted_by_redis(redis: None, settings: Any) -> None:
+def test_redis_counts_requests(redis: None, settings: Any) -> None:
     settings.CACHES = {**settings.CACHES, "requests": servers.request_cache()}
     left = [count({"token a": 2, "user b": 10}, now=120.0) for _each in range(3)]
     assert [(one.most, one.n) for one in left if one] == [(2, 1), (2, 2), (2, 3)]

@@ -37,7 +37,7 @@ def submit(user: User, number: int = 0) -> Job:
     return services.submit(user=user, kind="plan", title="hey compass", spec={"phrase": f"hey {number}"})
 
 
-def test_nobody_has_a_limit_but_of_the_disk_until_the_owner_sets_one(owner: User, other: User, settings: Any) -> None:
+def test_by_default_only_disk_space_is_limited(owner: User, other: User, settings: Any) -> None:
     assert limits_of(owner) == Limits(None, None, None)
     assert limits_of(other) == Limits(settings.USER_MAX_BYTES, None, None)
     set_quota(None, Limits(10**9, 5, 60))
@@ -46,7 +46,7 @@ def test_nobody_has_a_limit_but_of_the_disk_until_the_owner_sets_one(owner: User
     assert limits_of(other) == Limits(None, 7, 60)
 
 
-def test_jobs_of_a_day(owner: User, other: User) -> None:
+def test_jobs_are_limited_per_day(owner: User, other: User) -> None:
     set_quota(other, Limits(None, 2, None))
     jobs = [submit(other, number) for number in range(2)]
     with refuses(429, match="all your jobs for today") as caught:
@@ -65,7 +65,7 @@ def test_jobs_of_a_day(owner: User, other: User) -> None:
     assert submit(other, 4).state == Job.State.QUEUED
 
 
-def test_two_retries_at_once_are_counted_one_after_the_other(other: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_simultaneous_retries_cannot_exceed_the_quota(other: User, monkeypatch: pytest.MonkeyPatch) -> None:
     set_quota(other, Limits(None, 3, None))
     first, second = (submit(other, number) for number in range(2))
     Job.objects.update(state=Job.State.FAILED)
@@ -83,7 +83,7 @@ def test_two_retries_at_once_are_counted_one_after_the_other(other: User, monkey
         services.retry(job=second)
 
 
-def test_minutes_of_a_month(other: User) -> None:
+def test_minutes_are_limited_per_month(other: User) -> None:
     set_quota(other, Limits(None, None, 10))
     take_minutes(other, 9 * 60)
     check_minutes(other)
@@ -96,7 +96,7 @@ def test_minutes_of_a_month(other: User) -> None:
     check_minutes(other, 90)
 
 
-def test_each_way_in_refuses_recordings_without_minutes(others: Client, other: User) -> None:
+def test_every_upload_path_rejects_recordings_without_minutes(others: Client, other: User) -> None:
     set_quota(other, Limits(None, None, 1))
     take_minutes(other, 60)
     begin = {"name": "a.wav", "size": 500}
@@ -110,7 +110,7 @@ def test_each_way_in_refuses_recordings_without_minutes(others: Client, other: U
     assert not Recording.objects.exists()
 
 
-def test_what_failed_is_not_tried_again_without_minutes(others: Client, other: User, portal: Any) -> None:
+def test_a_failed_job_is_not_retried_without_minutes(others: Client, other: User, portal: Any) -> None:
     source = portal / "a.wav"
     source.write_bytes(sound().read())
     recording = intake.create_recording(user=other, name="a.wav", source=source)
@@ -122,7 +122,7 @@ def test_what_failed_is_not_tried_again_without_minutes(others: Client, other: U
     assert Job.objects.get().state == Job.State.FAILED
 
 
-def test_what_failed_is_not_tried_again_without_room(others: Client, other: User) -> None:
+def test_a_failed_job_is_not_retried_without_disk_quota(others: Client, other: User) -> None:
     job = submit(other)
     Job.objects.update(state=Job.State.FAILED)
     folder = user_data(other)
@@ -134,7 +134,7 @@ def test_what_failed_is_not_tried_again_without_room(others: Client, other: User
     assert answer.status_code == 507 and Job.objects.get().state == Job.State.FAILED
 
 
-def test_minutes_count_what_waits_and_runs(other: User, portal: Any) -> None:
+def test_minutes_include_waiting_and_running_jobs(other: User, portal: Any) -> None:
     set_quota(other, Limits(None, None, 2))
 
     def sent(seconds: float) -> Job | None:
@@ -151,7 +151,7 @@ def test_minutes_count_what_waits_and_runs(other: User, portal: Any) -> None:
     assert claimed(second).spec["most_s"] == 30.0, "the first may take fifty"
 
 
-def test_a_header_that_lies_gives_no_minutes(other: User, portal: Any) -> None:
+def test_a_forged_length_header_does_not_bypass_minutes(other: User, portal: Any) -> None:
     set_quota(other, Limits(None, None, 1))
     source = portal / "a.flac"
     source.write_bytes(flac_that_lies(seconds=90, claimed_s=5))
@@ -161,7 +161,7 @@ def test_a_header_that_lies_gives_no_minutes(other: User, portal: Any) -> None:
         KINDS["transcribe"].run(recording.job.spec, user_data(other), silent_reporter())
 
 
-def test_a_transcription_gets_the_remaining_quota_and_counts_when_done(other: User, portal: Any) -> None:
+def test_a_transcription_may_use_the_remaining_minutes(other: User, portal: Any) -> None:
     set_quota(other, Limits(None, None, 10))
     take_minutes(other, 8 * 60)
     source = portal / "a.wav"
@@ -177,7 +177,7 @@ def test_a_transcription_gets_the_remaining_quota_and_counts_when_done(other: Us
     assert usage_of(other)["minutes"] == pytest.approx(9.5)
 
 
-def test_the_owner_sets_them_and_everybody_sees_their_own(client: Client, owner: User, other: User) -> None:
+def test_the_owner_sets_quotas_and_users_see_their_own(client: Client, owner: User, other: User) -> None:
     client.force_login(owner)
     sent = {"disk_gb": "2.5", "jobs_a_day": "20", "minutes_a_month": ""}
     assert client.post("/account/users/quota", sent).status_code == 302

@@ -138,7 +138,7 @@ def test_tasks_that_redis_lost_are_sent_again(portal: Portal) -> None:
     assert [portal.job(job)[2] for job in jobs] == [0, 0, 0]
 
 
-def test_ready_says_that_redis_is_away_and_jobs_wait_for_it(portal: Portal) -> None:
+def test_ready_reports_a_redis_outage_and_jobs_wait(portal: Portal) -> None:
     assert portal.ready()[1]["queue"] == "ok"
     portal.redis.stop()
     status, parts = portal.ready()

@@ -39,7 +39,7 @@ def submit(user: User, number: int = 0) -> Job:
         ("train", None, set()),
     ],
 )
-def test_a_detector_is_trained_or_calibrated(kind: str, spec: Any, missing: set[str]) -> None:
+def test_the_title_says_whether_a_detector_is_trained_or_calibrated(kind: str, spec: Any, missing: set[str]) -> None:
     assert {name for name, _ in TRAINING_STAGES} - {name for name, _ in services.stages_of(kind, spec)} == missing
 
 
@@ -56,7 +56,7 @@ def test_a_job_is_sent_to_its_lane(owner: User) -> None:
     ]
 
 
-def test_sent_twice_it_is_one_job(owner: User, other: User) -> None:
+def test_an_identical_submission_creates_one_job(owner: User, other: User) -> None:
     assert submit(owner).id == submit(owner).id
     assert submit(other).id != submit(owner).id
     assert Job.objects.count() == 2
@@ -68,7 +68,7 @@ def written(files: list[Path]) -> None:
         path.write_text("{}")
 
 
-def test_what_a_worker_left_that_was_killed_at_the_very_end_is_removed(owner: User) -> None:
+def test_results_left_by_killed_workers_are_removed(owner: User) -> None:
     left = []
     for number, state in enumerate((Job.State.DONE, Job.State.CANCELLED, Job.State.FAILED, Job.State.RUNNING)):
         job = submit(owner, number)
@@ -81,7 +81,7 @@ def test_what_a_worker_left_that_was_killed_at_the_very_end_is_removed(owner: Us
     assert [path.exists() for path in left] == [False, False, True, True, False, True], "who goes on has what was done"
 
 
-def test_a_cancelled_job_leaves_no_result(owner: User, django_capture_on_commit_callbacks: Any) -> None:
+def test_a_cancelled_job_leaves_no_stored_result(owner: User, django_capture_on_commit_callbacks: Any) -> None:
     waiting, lost = submit(owner, 1), submit(owner, 2)  # both were taken up again, or will not be
     left = [finished_file(user_data(owner), str(job.id)) for job in (waiting, lost)]
     written(left)
@@ -96,7 +96,7 @@ def test_a_cancelled_job_leaves_no_result(owner: User, django_capture_on_commit_
     assert lost.state == Job.State.CANCELLED and not left[1].exists()
 
 
-def test_runs_that_would_make_the_same_files_are_one_job(owner: User) -> None:
+def test_runs_with_the_same_files_are_one_job(owner: User) -> None:
     """Other choices of their plans do not matter."""
     spec = {"phrase": "hey compass", "language": "en", "effort": "quick", "targets": ["browser"]}
     first = services.submit(user=owner, kind="train", title="p", spec=spec)
@@ -105,7 +105,7 @@ def test_runs_that_would_make_the_same_files_are_one_job(owner: User) -> None:
     assert first.id == again.id != other.id
 
 
-def test_only_so_many_run(owner: User, other: User, settings: Any) -> None:
+def test_running_jobs_are_limited_per_user_and_in_total(owner: User, other: User, settings: Any) -> None:
     first = [submit(owner, number) for number in range(4)]
     submit(other, 9)
     assert OrmQ.objects.count() == settings.JOBS_RUNNING_PER_USER + 1
@@ -117,7 +117,7 @@ def test_only_so_many_run(owner: User, other: User, settings: Any) -> None:
     assert Job.objects.get(id=first[3].id).sent_at is None
 
 
-def test_when_too_many_wait_one_more_is_refused(owner: User, settings: Any) -> None:
+def test_a_full_queue_rejects_another_job(owner: User, settings: Any) -> None:
     settings.JOBS_WAITING = 3
     for number in range(3):
         submit(owner, number)
@@ -126,7 +126,7 @@ def test_when_too_many_wait_one_more_is_refused(owner: User, settings: Any) -> N
     assert submit(owner, 1) is not None  # a repetition makes no new one
 
 
-def test_one_user_does_not_fill_the_queue_for_all(owner: User, other: User, settings: Any) -> None:
+def test_waiting_jobs_are_limited_per_user(owner: User, other: User, settings: Any) -> None:
     settings.JOBS_WAITING_PER_USER = 3
     mine = [submit(other, number) for number in range(3)]
     with pytest.raises(services.LimitReached, match="3 of your jobs are waiting"):
@@ -140,7 +140,7 @@ def test_one_user_does_not_fill_the_queue_for_all(owner: User, other: User, sett
     assert Job.objects.get(id=mine[0].id).state == Job.State.CANCELLED
 
 
-def test_a_users_share_of_the_disk(owner: User, other: User, settings: Any) -> None:
+def test_disk_space_is_limited_per_user(owner: User, other: User, settings: Any) -> None:
     settings.USER_MAX_BYTES = 1000
     folder = user_data(other)
     (folder / "clips").mkdir(parents=True)
@@ -157,13 +157,13 @@ def test_a_users_share_of_the_disk(owner: User, other: User, settings: Any) -> N
     assert submit(owner).state == Job.State.QUEUED
 
 
-def test_one_worker_gets_a_job(owner: User) -> None:
+def test_only_one_worker_can_claim_a_job(owner: User) -> None:
     job = submit(owner)
     assert services.claim(job.id) is not None
     assert services.claim(job.id) is None
 
 
-def test_a_waiting_job_is_cancelled_at_once_and_not_done(owner: User) -> None:
+def test_a_waiting_job_is_cancelled_at_once(owner: User) -> None:
     job = submit(owner)
     services.cancel(job=job)
     job.refresh_from_db()
@@ -173,7 +173,7 @@ def test_a_waiting_job_is_cancelled_at_once_and_not_done(owner: User) -> None:
     assert services.claim(job.id) is not None
 
 
-def test_a_running_job_is_asked_to_end(owner: User) -> None:
+def test_cancelling_a_running_job_asks_its_worker_to_stop(owner: User) -> None:
     job = claimed(submit(owner))
     services.cancel(job=job)
     assert services.renew(job) == Job.State.CANCELLING
@@ -182,7 +182,7 @@ def test_a_running_job_is_asked_to_end(owner: User) -> None:
     assert services.renew(job) == Job.State.CANCELLING
 
 
-def test_a_lease_that_a_lock_let_lapse_may_still_be_renewed(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lease_that_expired_during_a_lock_can_be_renewed(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     job = claimed(submit(owner))
     lapse(job)
     monkeypatch.setattr(services, "LOCKED_S", -1.0)  # every write has waited for longer
@@ -195,7 +195,7 @@ def test_a_lease_that_a_lock_let_lapse_may_still_be_renewed(owner: User, monkeyp
     assert services.recover() == 1
 
 
-def test_a_killed_worker_s_job_is_taken_up_once(owner: User) -> None:
+def test_a_killed_workers_job_is_retried_once(owner: User) -> None:
     job = claimed(submit(owner))
     assert services.recover() == 0  # its lease is good
     lapse(job)
@@ -214,7 +214,7 @@ def test_a_killed_worker_s_job_is_taken_up_once(owner: User) -> None:
     assert [event.event["level"] for event in again.events.all()] == ["warning", "warning"]
 
 
-def test_a_clock_that_is_set_back_does_not_hold_jobs(owner: User, other: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_set_back_does_not_block_jobs(owner: User, other: User, monkeypatch: pytest.MonkeyPatch) -> None:
     users = owner, owner, other
     dead, alive, unseen = (
         services.submit(user=user, kind="plan", title="p", spec={"n": n}) for n, user in enumerate(users)
@@ -234,7 +234,7 @@ def test_a_clock_that_is_set_back_does_not_hold_jobs(owner: User, other: User, m
     assert states == {str(dead.id): 1, str(alive.id): 0, str(unseen.id): 0}
 
 
-def test_what_was_being_cancelled_when_its_worker_was_killed_is_cancelled(owner: User) -> None:
+def test_a_cancelling_job_of_a_killed_worker_is_cancelled(owner: User) -> None:
     job = claimed(submit(owner))
     services.cancel(job=job)
     lapse(job)
@@ -243,7 +243,7 @@ def test_what_was_being_cancelled_when_its_worker_was_killed_is_cancelled(owner:
     assert job.state == Job.State.CANCELLED
 
 
-def test_a_job_that_the_cluster_lost_is_sent_again(owner: User) -> None:
+def test_a_job_lost_by_the_cluster_is_resent(owner: User) -> None:
     job = submit(owner)
     OrmQ.objects.all().delete()
     services.recover()
@@ -253,7 +253,7 @@ def test_a_job_that_the_cluster_lost_is_sent_again(owner: User) -> None:
     assert OrmQ.objects.count() == 1
 
 
-def test_a_lane_whose_workers_take_nothing_is_found(owner: User) -> None:
+def test_a_lane_whose_workers_take_no_jobs_is_stuck(owner: User) -> None:
     job = submit(owner)
     assert services.stuck_lanes() == set()
     Job.objects.filter(id=job.id).update(sent_at=timezone.now() - timedelta(days=1))
@@ -278,13 +278,13 @@ def test_a_lane_whose_only_worker_is_busy_is_not_stuck(owner: User, settings: An
     assert services.stuck_lanes() == {"training"}
 
 
-def test_an_old_task_starts_nothing_that_limits_keep_waiting(owner: User) -> None:
+def test_an_old_task_cannot_start_a_job_held_by_limits(owner: User) -> None:
     job = submit(owner)
     Job.objects.filter(id=job.id).update(sent_at=None)
     assert services.claim(job.id) is None
 
 
-def test_events_are_written_by_the_lease_holder_only(owner: User) -> None:
+def test_only_the_lease_holder_writes_events(owner: User) -> None:
     job = claimed(submit(owner))
     stage = {"event": "stage", "time": 1.0, "name": "train", "message": "Training"}
     services.record(job, [stage, {"event": "progress", "time": 2.0, "done": 3, "total": 10, "eta_s": 4.0}])
@@ -297,6 +297,6 @@ def test_events_are_written_by_the_lease_holder_only(owner: User) -> None:
     assert Job.objects.get(id=job.id).events.filter(event__event="stage").count() == 1
 
 
-def test_users_have_folders_of_their_own(owner: User, other: User, settings: Any) -> None:
+def test_each_user_has_a_separate_data_folder(owner: User, other: User, settings: Any) -> None:
     assert user_data(owner) == settings.DATA
     assert user_data(other) == settings.DATA / "users" / str(other.pk)

@@ -56,7 +56,7 @@ def run_beside(job: Job, act: Callable[[], object]) -> None:
     thread.join()
 
 
-def test_the_child_s_output_is_stored(job: Job, child: Child, portal: Path) -> None:
+def test_the_childs_events_and_result_are_stored(job: Job, child: Child, portal: Path) -> None:
     child("say('stage', name='plan', message='Planning')\nsay('log', message='m', level='info')\n"
           "print('what a library prints')\nprint('noise', file=sys.stderr)\nsay('result', result=job)")  # fmt: skip
     run(job)
@@ -68,7 +68,7 @@ def test_the_child_s_output_is_stored(job: Job, child: Child, portal: Path) -> N
     assert "noise" in (portal / "log" / f"job-{job.id}.log").read_text()
 
 
-def test_a_failure_that_the_user_can_fix(job: Job, child: Child) -> None:
+def test_a_fixable_failure_is_stored_as_the_jobs_error(job: Job, child: Child) -> None:
     child("say('error', what='A.', why='B.', what_to_do='C.')\nsys.exit(2)")
     run(job)
     assert job.state == Job.State.FAILED
@@ -80,7 +80,7 @@ def test_a_failure_that_the_user_can_fix(job: Job, child: Child) -> None:
 
 
 @pytest.mark.parametrize("end", ["os.kill(os.getpid(), signal.SIGKILL)", "sys.exit(1)", "pass"])
-def test_an_end_without_a_word_is_an_interruption(job: Job, child: Child, end: str) -> None:
+def test_a_child_that_ends_silently_interrupts_the_job(job: Job, child: Child, end: str) -> None:
     child(end)
     if "SIGKILL" in end:  # perhaps a passing lack of memory: once, it continues automatically
         assert run(job).state == Job.State.QUEUED and job.takeovers == 1
@@ -89,7 +89,7 @@ def test_an_end_without_a_word_is_an_interruption(job: Job, child: Child, end: s
     assert job.error["what_to_do"].startswith("Retry")
 
 
-def test_cancelled_it_ends_with_all_it_started(
+def test_cancelling_kills_all_processes_of_the_child(
     job: Job, child: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     child(
@@ -104,7 +104,7 @@ def test_cancelled_it_ends_with_all_it_started(
     wait_for(lambda: has_ended(pid), 0.2)
 
 
-def test_a_worker_that_is_asked_to_end_gives_its_job_back(job: Job, child: Child, tmp_path: Path) -> None:
+def test_a_terminated_worker_returns_its_job_to_the_queue(job: Job, child: Child, tmp_path: Path) -> None:
     child(f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)")
 
     def tell() -> None:
@@ -125,7 +125,7 @@ def test_a_worker_that_is_asked_to_end_gives_its_job_back(job: Job, child: Child
     assert run(job).state == Job.State.DONE
 
 
-def test_what_was_finished_before_the_worker_was_killed_is_not_done_again(job: Job, portal: Path) -> None:
+def test_a_result_finished_before_a_kill_is_reused(job: Job, portal: Path) -> None:
     from pipeline.jobs import finished_file
 
     finished = finished_file(portal, str(job.id))
@@ -137,7 +137,7 @@ def test_what_was_finished_before_the_worker_was_killed_is_not_done_again(job: J
 
 
 @pytest.mark.parametrize("then", ["", "time.sleep(30)"])  # told of it after its last word
-def test_a_cancel_that_comes_too_late_throws_nothing_away(
+def test_cancelling_after_the_result_does_not_discard_it(
     job: Job, child: Child, monkeypatch: pytest.MonkeyPatch, then: str
 ) -> None:
     child(f"say('result', result={{'made': 1}})\n{then}")
@@ -152,7 +152,7 @@ def test_a_cancel_that_comes_too_late_throws_nothing_away(
     assert run(job).state == Job.State.DONE
 
 
-def test_who_lost_the_lease_at_the_very_end_changes_nothing(
+def test_a_worker_without_the_lease_cannot_store_a_result(
     job: Job, child: Child, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     child("os.kill(os.getpid(), signal.SIGKILL)")
@@ -187,20 +187,20 @@ def test_a_job_that_is_not_waiting_is_not_changed(job: Job, child: Child) -> Non
     assert run(job).state == Job.State.CANCELLED
 
 
-def test_a_folder_that_cannot_be_made_fails_the_job(job: Job, child: Child, portal: Path) -> None:
+def test_an_uncreatable_log_folder_fails_the_job(job: Job, child: Child, portal: Path) -> None:
     (portal / "log").write_text("in the way")
     run(job)
     assert job.state == Job.State.FAILED and job.error is not None
 
 
-def test_a_real_child_says_what_is_wrong(job: Job) -> None:
+def test_a_real_child_reports_its_error(job: Job) -> None:
     Job.objects.filter(id=job.id).update(spec={"phrase": "x", "effort": "quick"})
     run(job)
     assert job.state == Job.State.FAILED
     assert "x" in job.error["what"]
 
 
-def test_a_child_dies_with_its_supervisor() -> None:
+def test_a_child_ends_with_its_supervisor() -> None:
     """Runs ``pipeline.jobs`` from a parent that is killed."""
     parent = (
         "import subprocess, sys, time\n"
@@ -215,7 +215,7 @@ def test_a_child_dies_with_its_supervisor() -> None:
     wait_for(lambda: has_ended(pid), 5)
 
 
-def test_a_job_leaves_the_machine_to_pages(tmp_path: Path) -> None:
+def test_a_job_runs_at_low_priority(tmp_path: Path) -> None:
     program = (
         "import os, subprocess, sys\nfrom pipeline import jobs\n"
         "child = [sys.executable, '-c', 'import os; print(os.nice(0))']\n"
@@ -230,7 +230,7 @@ def test_a_job_leaves_the_machine_to_pages(tmp_path: Path) -> None:
     assert said["result"] == {"job": wanted, "its own": wanted}, done.stderr
 
 
-def test_a_log_does_not_grow_without_end(job: Job, child: Child, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_a_log_is_limited(job: Job, child: Child, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervise, "EVERY_S", 0.05)
     child(
         "sys.stderr.write('it began\\n')\n"
@@ -243,7 +243,7 @@ def test_a_log_does_not_grow_without_end(job: Job, child: Child, owner: User, mo
     assert log.read_text().startswith("it began") and "too much for a log" in log.read_text()
 
 
-def test_an_import_has_two_gigabytes(tmp_path: Path) -> None:
+def test_an_import_is_limited_to_two_gigabytes(tmp_path: Path) -> None:
     program = (
         "import sys\nfrom dataclasses import replace\nfrom pipeline import jobs\n"
         "greedy = lambda *of_job: {'bytes': len(bytearray(3 << 30))}\n"
@@ -256,7 +256,7 @@ def test_an_import_has_two_gigabytes(tmp_path: Path) -> None:
     assert "more memory" in json.loads(done.stdout.splitlines()[-1])["why"]
 
 
-def test_an_import_of_an_upload_has_six_hours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_import_of_an_upload_is_limited_to_six_hours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert jobs.LONGEST_IMPORT_S == 6 * 3600
     monkeypatch.setattr(jobs, "LONGEST_IMPORT_S", 1)
     monkeypatch.setattr("pipeline.corpora.archive.unpack_confined", lambda archive, folder: time.sleep(30))
@@ -272,7 +272,7 @@ def test_an_import_of_an_upload_has_six_hours(tmp_path: Path, monkeypatch: pytes
     assert not upload.parent.exists()
 
 
-def test_what_is_logged_meanwhile_names_the_job(job: Job, child: Child, caplog: pytest.LogCaptureFixture) -> None:
+def test_log_lines_during_a_job_have_its_id(job: Job, child: Child, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "webui.jobs.supervise")
     about: list[tuple[str, str]] = []
 
@@ -295,7 +295,7 @@ def test_what_is_logged_meanwhile_names_the_job(job: Job, child: Child, caplog: 
     [("server closed the connection unexpectedly", 90, 0), (LOCKED, -1, None)],
     ids=["as long as the lease if it went away", "beyond the lease if it is locked"],
 )
-def test_a_database_is_waited_for(
+def test_a_job_waits_for_a_locked_database(
     settings: Any, monkeypatch: pytest.MonkeyPatch, why: str, waits_s: int, gives_up: int | None
 ) -> None:
     tries: list[int] = []

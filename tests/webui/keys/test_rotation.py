@@ -46,7 +46,7 @@ def drop_earlier(path: Path) -> None:
     path.write_text(path.read_text().split("\n")[0])
 
 
-def test_sessions_continue_under_the_same_name(client: Client, other: User, key_file: Path) -> None:
+def test_sessions_survive_a_rotation(client: Client, other: User, key_file: Path) -> None:
     client.force_login(other)
     cookie = client.cookies["sessionid"].value
     rotate_key(30)
@@ -55,7 +55,7 @@ def test_sessions_continue_under_the_same_name(client: Client, other: User, key_
     assert is_signed_in(client)  # it is of the new key
 
 
-def test_what_is_derived_from_a_key_ends_with_it(other: User, key_file: Path, portal: Path) -> None:
+def test_tokens_derived_from_a_key_expire_with_it(other: User, key_file: Path, portal: Path) -> None:
     pair = issue_pair(user=other)
     version = make_version(other, portal)
     address, sealed, cookie = version.token, seal("text", "a purpose"), signing.dumps("known")
@@ -75,7 +75,7 @@ def test_what_is_derived_from_a_key_ends_with_it(other: User, key_file: Path, po
     assert not version.opens_with(address)
 
 
-def test_a_key_that_has_leaked_ends_at_once(client: Client, other: User, key_file: Path, portal: Path) -> None:
+def test_a_leaked_key_is_invalid_at_once(client: Client, other: User, key_file: Path, portal: Path) -> None:
     version, pair = make_version(other, portal), issue_pair(user=other)
     address = version.token
     hook, secret = webhooks.add(user=other, url="https://example.org/hook", events=["job.done"])
@@ -90,7 +90,7 @@ def test_a_key_that_has_leaked_ends_at_once(client: Client, other: User, key_fil
     assert key_file.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_session_that_nobody_moved_ends_with_its_key(client: Client, other: User, key_file: Path) -> None:
+def test_an_unused_session_expires_with_its_key(client: Client, other: User, key_file: Path) -> None:
     client.force_login(other)
     rotate(key_file, datetime.now(UTC) + timedelta(days=1))
     drop_earlier(key_file)
@@ -118,7 +118,7 @@ def test_second_factor_webhooks_links_and_tokens_need_no_earlier_key(
     assert AuditEntry.objects.filter(action="secret_key", address=AuditEntry.MACHINE).count() == 1
 
 
-def test_jobs_that_wait_are_sent_again(other: User, key_file: Path) -> None:
+def test_waiting_jobs_are_resent_after_a_rotation(other: User, key_file: Path) -> None:
     """Workers refuse a task signed with the previous key."""
     long_ago = datetime(2026, 1, 1, tzinfo=UTC)
     job = Job.objects.create(user=other, kind="plan", lane="audio", spec={}, sent_at=long_ago)
@@ -127,7 +127,7 @@ def test_jobs_that_wait_are_sent_again(other: User, key_file: Path) -> None:
     assert job.sent_at is not None and job.sent_at > long_ago
 
 
-def test_a_rotation_keeps_those_whose_time_is_not_over(key_file: Path) -> None:
+def test_a_rotation_preserves_unexpired_earlier_keys(key_file: Path) -> None:
     keys = [secret_key(key_file)]
     now = datetime.now(UTC)
     for days in (2, -1, 3):
@@ -146,7 +146,9 @@ def test_a_damaged_line_is_reported(key_file: Path, line: str) -> None:
 
 
 @pytest.mark.django_db
-def test_a_key_of_the_environment_is_rotated_there(other: User, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_from_the_environment_must_be_rotated_there(
+    other: User, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     turned_on(other)
     monkeypatch.setenv("HARK_SECRET_KEY", str(settings.SECRET_KEY))
     with pytest.raises(HarkError, match="was not rotated"):
@@ -172,7 +174,7 @@ for line in sys.stdin:
 """
 
 
-def test_all_processes_have_the_new_key_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_processes_use_the_new_key_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HARK_SECRET_KEY", raising=False)
     data = tmp_path / "data"
     portal = {"HARK_DATA": str(data), "DJANGO_SETTINGS_MODULE": "webui.settings"}
@@ -191,7 +193,7 @@ def test_all_processes_have_the_new_key_at_once(tmp_path: Path, monkeypatch: pyt
         assert web(after) == "x" and web(before) is None
 
 
-def test_whatever_lies_sealed_is_sealed_again_or_short_lived() -> None:
+def test_every_sealed_column_is_resealed_or_short_lived() -> None:
     from django.apps import apps
 
     sealed = {

@@ -64,7 +64,7 @@ def corpora(tmp_path_factory: pytest.TempPathFactory, settings: Any) -> Path:
     return root
 
 
-def test_the_page_says_how_to_allow_a_folder(owners: Client, settings: Any, client: Client, other: User) -> None:
+def test_the_page_explains_how_to_allow_a_folder(owners: Client, settings: Any, client: Client, other: User) -> None:
     settings.IMPORT_FOLDERS = []
     assert "HARK_IMPORT_FOLDERS=" in owners.get("/library/import").text
     settings.IMPORT_FOLDERS = [Path("/srv/corpora")]
@@ -74,7 +74,7 @@ def test_the_page_says_how_to_allow_a_folder(owners: Client, settings: Any, clie
     assert "/srv/corpora" not in page and "folder on this server" not in page
 
 
-def test_a_folder_becomes_a_job(owners: Client, corpora: Path) -> None:
+def test_importing_a_folder_queues_a_job(owners: Client, corpora: Path) -> None:
     for _ in range(2):  # a double click is one job
         answer = owners.post(
             "/library/import/folder", {"folder": f" {corpora}/mine ", "language": "EN", "licence": "x"}
@@ -85,7 +85,9 @@ def test_a_folder_becomes_a_job(owners: Client, corpora: Path) -> None:
     assert job.spec == {"folder": str(corpora / "mine"), "language": "en", "licence": "x"}
 
 
-def test_folders_that_nobody_allowed(owners: Client, corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_folders_outside_the_allowed_ones_are_rejected(
+    owners: Client, corpora: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (corpora / "link").symlink_to(elsewhere)
     (corpora / "loop").symlink_to(corpora / "loop")
@@ -103,7 +105,7 @@ def test_folders_that_nobody_allowed(owners: Client, corpora: Path, tmp_path_fac
     assert not Job.objects.exists()
 
 
-def test_only_the_owner_imports_folders(others: Client, corpora: Path) -> None:
+def test_only_the_owner_can_import_folders(others: Client, corpora: Path) -> None:
     assert others.post("/library/import/folder", {"folder": str(corpora)}).status_code == 403
     assert not Job.objects.exists()
 
@@ -152,7 +154,7 @@ def test_a_folder_is_imported(owners: Client, corpora: Path, library: Library) -
 
 
 @pytest.mark.django_db(transaction=True)
-def test_all_recordings_are_aligned(owners: Client, library: Library) -> None:
+def test_recordings_without_alignment_can_be_aligned(owners: Client, library: Library) -> None:
     texts = "one two", "three", "four"
     library.add_clips(
         NewClip(audio=noise(seed=n), text=text, text_normalized=text, language="en", engine="corpus", source=f"c:{n}")
@@ -166,7 +168,7 @@ def test_all_recordings_are_aligned(owners: Client, library: Library) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_same_archive_with_other_answers_is_another_import(others: Client, other: User) -> None:
+def test_the_same_archive_with_other_options_is_another_import(others: Client, other: User) -> None:
     """Each has its own copy, so the end of one takes nothing from the other."""
     for licence in ("CC0", "mine", "mine"):
         others.post(ASGI_UPLOAD, {"archive": archive(corpus_files()), "licence": licence})
@@ -183,7 +185,7 @@ def test_the_same_archive_with_other_answers_is_another_import(others: Client, o
     assert not list(uploads.iterdir())
 
 
-def test_archives_sent_at_the_same_moment_are_one_import(tmp_path: Path) -> None:
+def test_simultaneous_uploads_of_an_archive_are_one_import(tmp_path: Path) -> None:
     """Threads against a database on the disk, as the portal has it."""
     program = """
 import io, threading, zipfile
@@ -221,14 +223,14 @@ print(len(answers), set(answers) == {job.id}, len(places), whole)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_if_the_queue_is_full_no_upload_is_stored(owners: Client, portal: Path, settings: Any) -> None:
+def test_a_full_queue_stores_no_upload(owners: Client, portal: Path, settings: Any) -> None:
     settings.JOBS_WAITING = 0
     assert owners.post(ASGI_UPLOAD, {"archive": archive(corpus_files())}).status_code == 429
     assert not list((portal / "uploads/imports").iterdir())
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_hostile_archive_does_no_damage(owners: Client, portal: Path) -> None:
+def test_a_hostile_archive_writes_nothing_outside(owners: Client, portal: Path) -> None:
     before = sorted(path.name for path in portal.parent.iterdir())
     for number, name in enumerate(("../../../../escaped.wav", "/tmp/escaped-by-hark.wav")):
         owners.post(ASGI_UPLOAD, {"archive": archive({name: wav(noise())}, f"evil{number}.zip")})
@@ -240,7 +242,7 @@ def test_a_hostile_archive_does_no_damage(owners: Client, portal: Path) -> None:
     assert not list((portal / "uploads/imports").iterdir())
 
 
-def test_a_file_that_is_not_an_archive_is_refused_before_it_is_stored(owners: Client, portal: Path) -> None:
+def test_a_file_that_is_not_an_archive_is_rejected_unstored(owners: Client, portal: Path) -> None:
     assert owners.post(ASGI_UPLOAD, {}).status_code == 422
     for name, content in (("a.zip", b""), ("a.exe", b"x"), ("zip", b"x"), (".zip", b"x")):
         assert owners.post(ASGI_UPLOAD, {"archive": SimpleUploadedFile(name, content)}).status_code == 422, name
@@ -258,7 +260,7 @@ def test_the_name_of_an_upload_is_not_used_as_a_path(owners: Client, portal: Pat
     assert set(path.name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
 
-def test_archives_that_nobody_waits_for_are_forgotten(owners: Client, portal: Path) -> None:
+def test_abandoned_archives_are_deleted(owners: Client, portal: Path) -> None:
     for number, name in enumerate(("waiting", "cancelled")):
         owners.post(ASGI_UPLOAD, {"archive": archive({"a.wav": wav(noise(seed=number))}, f"{name}.zip")})
     Job.objects.filter(title="cancelled.zip").update(state=Job.State.CANCELLED)
@@ -269,7 +271,7 @@ def test_archives_that_nobody_waits_for_are_forgotten(owners: Client, portal: Pa
     assert left == {"waiting.zip", "new.zip"}
 
 
-def test_so_much_may_be_sent_there() -> None:
+def test_only_archive_uploads_may_be_large() -> None:
     from webui.asgi import LARGEST_FORM, LARGEST_RECORDING, largest_body
 
     assert largest_body({"path": ASGI_UPLOAD}) == LARGEST_RECORDING
@@ -278,7 +280,7 @@ def test_so_much_may_be_sent_there() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_nothing_is_left_of_an_import_that_was_cancelled(others: Client, other: User) -> None:
+def test_a_cancelled_import_leaves_no_files(others: Client, other: User) -> None:
     others.post(ASGI_UPLOAD, {"archive": archive(corpus_files())})
     uploads = user_data(other) / "uploads/imports"
     assert list(uploads.iterdir())
@@ -287,7 +289,7 @@ def test_nothing_is_left_of_an_import_that_was_cancelled(others: Client, other: 
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError(), in_use("it", "saving clips"), storage_error(OSError(5), "it")])
-def test_an_archive_stays_for_another_try_after_an_unrelated_error(
+def test_an_unrelated_error_preserves_the_archive_for_a_retry(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def fail(*given: Any) -> None:
@@ -317,7 +319,7 @@ def test_an_archive_stays_if_the_disk_is_full_while_it_is_unpacked(small_disk: P
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_import_that_met_a_full_disk_is_tried_again_with_its_archive(others: Client, other: User) -> None:
+def test_an_import_is_retried_with_its_archive_after_a_full_disk(others: Client, other: User) -> None:
     others.post(ASGI_UPLOAD, {"archive": archive(corpus_files())})
     job = Job.objects.get()
     jobs.finish(claimed(job), Job.State.FAILED, StorageFull("The disk is full.", "No room.", "Free some."))
@@ -329,9 +331,7 @@ def test_an_import_that_met_a_full_disk_is_tried_again_with_its_archive(others: 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("files", [{"guess/notes.txt": b"x"}, {}])
-def test_an_error_does_not_say_where_the_server_keeps_things(
-    others: Client, portal: Path, files: dict[str, bytes]
-) -> None:
+def test_errors_reveal_no_server_paths(others: Client, portal: Path, files: dict[str, bytes]) -> None:
     others.post(ASGI_UPLOAD, {"archive": archive({"k.md": b"x", **files})})
     job = finished(Job.objects.get())
     assert "no corpus" in job.error["what"]

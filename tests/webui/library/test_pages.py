@@ -22,14 +22,14 @@ def text_of(answer: Any) -> str:
     return str(answer.text)
 
 
-def test_the_empty_page_teaches_and_makes_nothing(owners: Client, portal: Path) -> None:
+def test_the_empty_page_links_the_first_steps_and_creates_nothing(owners: Client, portal: Path) -> None:
     page = text_of(owners.get("/library/"))
     assert "/new" in page and "/library/record" in page and "/library/import" in page
     assert "Disk space" in text_of(owners.get("/library/space"))
     assert not (portal / "library.sqlite3").exists()
 
 
-def test_search_and_filters(engine: str, owners: Client, library: Library, make: Make) -> None:
+def test_clips_are_searched_and_filtered(engine: str, owners: Client, library: Library, make: Make) -> None:
     library.add_clips(
         [
             make("hey compass", 1, licence="CC0-1.0"),
@@ -57,9 +57,7 @@ def test_search_and_filters(engine: str, owners: Client, library: Library, make:
         assert found in page and not_found not in page.split("<table")[-1], query
 
 
-def test_pages_follow_each_other_and_huge_page_numbers_do_not_exist(
-    engine: str, owners: Client, library: Library, make: Make
-) -> None:
+def test_pages_are_linked_and_huge_numbers_get_404(engine: str, owners: Client, library: Library, make: Make) -> None:
     import re
 
     ids = library.add_clips(make(f"sentence {number}", number, 0.1) for number in range(120))
@@ -82,7 +80,7 @@ def test_pages_follow_each_other_and_huge_page_numbers_do_not_exist(
         assert owners.get(address).status_code == 404
 
 
-def test_html_in_a_transcript_is_text(owners: Client, library: Library, make: Make) -> None:
+def test_html_in_a_transcript_is_escaped(owners: Client, library: Library, make: Make) -> None:
     bad = "<script>alert('x')</script>"
     (clip_id,) = library.add_clips([make(bad, 1, voice=bad, speaker=bad, licence=bad, settings={bad: bad})])
     for address in (f"/library/?q=script&voice={bad}", f"/library/{clip_id}", "/library/space"):
@@ -90,7 +88,7 @@ def test_html_in_a_transcript_is_text(owners: Client, library: Library, make: Ma
         assert bad not in page and ("&lt;script&gt;" in page or "space" in address)
 
 
-def test_another_user_s_library_is_another_library(
+def test_users_cannot_reach_each_others_clips(
     others: Client, owner: User, other: User, library: Library, make: Make
 ) -> None:
     (clip_id,) = library.add_clips([make("secret words", 1)])
@@ -110,7 +108,9 @@ def test_another_user_s_library_is_another_library(
     assert "secret" not in text_of(others.get("/library/"))
 
 
-def test_putting_aside_and_back_and_deleting_several(engine: str, owners: Client, library: Library, make: Make) -> None:
+def test_several_clips_are_rejected_restored_and_deleted(
+    engine: str, owners: Client, library: Library, make: Make
+) -> None:
     ids = library.add_clips(make(f"sentence {number}", number) for number in range(5))
 
     def ready() -> list[int]:
@@ -138,7 +138,7 @@ def test_putting_aside_and_back_and_deleting_several(engine: str, owners: Client
         assert answer["Location"].startswith("/library/") and "\n" not in answer["Location"]
 
 
-def test_deleting_leaves_audio_that_another_clip_has_too(owners: Client, library: Library, make: Make) -> None:
+def test_deleting_a_clip_preserves_audio_shared_with_another(owners: Client, library: Library, make: Make) -> None:
     one, two = library.add_clips([make("a", 1, request_id="r1"), make("a", 1, request_id="r2")])
     file = library.file(library.clips([one])[0])
     owners.post("/library/act", {"clip": one, "action": "delete", "sure": "1"})
@@ -147,7 +147,7 @@ def test_deleting_leaves_audio_that_another_clip_has_too(owners: Client, library
     assert not file.exists()
 
 
-def test_a_part_replaces_the_complete_clip(engine: str, owners: Client, library: Library, make: Make) -> None:
+def test_a_trimmed_clip_replaces_the_complete_one(engine: str, owners: Client, library: Library, make: Make) -> None:
     (clip_id,) = library.add_clips(
         [make("hey compass", 1, 1.0, engine="corpus", voice="", speaker="reader", source="c:1.wav", licence="CC0-1.0")]
     )
@@ -171,7 +171,7 @@ def test_a_part_replaces_the_complete_clip(engine: str, owners: Client, library:
     ("start", "end"),
     [("0", "0.5"), ("0.3", "0.31"), ("0.4", "0.1"), ("nan", "0.3"), ("0", "inf"), ("x", "1"), ("", ""), ("9", "10")],
 )
-def test_an_invalid_part_is_refused_with_a_message(
+def test_an_invalid_trim_is_rejected_with_a_message(
     owners: Client, library: Library, make: Make, start: str, end: str
 ) -> None:
     (clip_id,) = library.add_clips([make("hey compass", 1)])
@@ -180,7 +180,7 @@ def test_an_invalid_part_is_refused_with_a_message(
     assert library.stats().clips == 1 and library.clips([clip_id])[0].state == "ready"
 
 
-def test_a_part_of_a_cut_is_a_cut_of_the_recording(owners: Client, library: Library, make: Make) -> None:
+def test_a_trimmed_mined_clip_is_a_mined_clip_of_the_recording(owners: Client, library: Library, make: Make) -> None:
     from pipeline.training.planning.mining import mined_clips
 
     (parent,) = library.add_clips([make("he said hey compass", 1, 2.0, engine="corpus", source="c:1")])
@@ -194,7 +194,7 @@ def test_a_part_of_a_cut_is_a_cut_of_the_recording(owners: Client, library: Libr
     assert (part.settings["phrase_start_s"], part.settings["phrase_end_s"]) == (0.05, 0.75)
 
 
-def test_other_words(engine: str, owners: Client, library: Library, make: Make) -> None:
+def test_the_text_of_a_clip_can_be_changed(engine: str, owners: Client, library: Library, make: Make) -> None:
     (clip_id,) = library.add_clips([make("hey compass", 1, engine="corpus", source="c:1")])
     library.add_clips([make("hey compass", 2, engine="mined", parent_id=clip_id)])
     for _ in range(2):
@@ -208,7 +208,7 @@ def test_other_words(engine: str, owners: Client, library: Library, make: Make) 
     assert len(library.clips([clip_id])[0].text_original) <= 2000
 
 
-def test_the_outline_of_a_clip(owners: Client, library: Library, make: Make) -> None:
+def test_the_waveform_of_a_clip_is_served(owners: Client, library: Library, make: Make) -> None:
     (clip_id,) = library.add_clips([make("a", 1, 2.0)])
     answer = owners.get(f"/library/{clip_id}/outline").json()
     assert answer["seconds"] == 2.0 and 300 <= len(answer["peaks"]) <= 600
@@ -219,7 +219,7 @@ def test_the_outline_of_a_clip(owners: Client, library: Library, make: Make) -> 
 
 
 @pytest.mark.parametrize("number", [1, 120])
-def test_the_portal_s_database_is_asked_a_constant_number_of_times(
+def test_the_number_of_queries_is_constant(
     owners: Client, library: Library, make: Make, number: int, django_assert_max_num_queries: Any
 ) -> None:
     ids = library.add_clips(make(f"sentence {index}", index, 0.1) for index in range(number))
@@ -228,7 +228,7 @@ def test_the_portal_s_database_is_asked_a_constant_number_of_times(
             assert owners.get(address).status_code == 200
 
 
-def test_ten_thousand_clips_are_fast(owners: Client, library: Library, make: Make) -> None:
+def test_ten_thousand_clips_are_listed_quickly(owners: Client, library: Library, make: Make) -> None:
     texts = (f"hey compass {n}" if n % 2 else f"sentence number {n}" for n in range(10_000))
     rows = [(f"p{n}", f"{n:064x}", text, text, f"v{n % 90}") for n, text in enumerate(texts)]
     with library._writing("filling the test's library") as connection:

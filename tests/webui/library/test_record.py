@@ -54,7 +54,7 @@ def test_the_page_asks_for_a_phrase_and_then_for_takes(owners: Client, owner: Us
     assert owners.get("/library/record?phrase=🙂").status_code == 422
 
 
-def test_a_take_is_judged_and_not_stored(owners: Client, portal: Path) -> None:
+def test_a_take_is_checked_without_being_stored(owners: Client, portal: Path) -> None:
     good = owners.post("/library/record/check", {"audio": take()}).json()
     assert good["usable"] and good["problems"] == [] and 0.9 < good["seconds"] < 1.3
     loud = owners.post("/library/record/check", {"audio": take(level=3.0)}).json()
@@ -64,7 +64,7 @@ def test_a_take_is_judged_and_not_stored(owners: Client, portal: Path) -> None:
     assert not (portal / "library.sqlite3").exists() and not list((portal / "tmp").iterdir())
 
 
-def test_an_invalid_take_is_explained(owners: Client, portal: Path) -> None:
+def test_an_invalid_take_gets_422(owners: Client, portal: Path) -> None:
     for content in (None, b"", b"not audio at all", bytes(2_100_000)):
         for address in ("check", "keep"):
             values = {"phrase": "hey compass", "take": str(uuid.uuid4())}
@@ -78,7 +78,7 @@ def test_an_invalid_take_is_explained(owners: Client, portal: Path) -> None:
     assert not (portal / "library.sqlite3").exists() or Library(portal).stats().clips == 0
 
 
-def test_a_stored_take_is_the_user_s_own_clip_and_a_test(owners: Client, owner: User, library: Library) -> None:
+def test_a_stored_take_is_a_private_test_clip(owners: Client, owner: User, library: Library) -> None:
     take = str(uuid.uuid4())
     first, again = (keep(owners, take=take).json()["kept"]["id"] for _ in range(2))
     assert first == again
@@ -89,7 +89,7 @@ def test_a_stored_take_is_the_user_s_own_clip_and_a_test(owners: Client, owner: 
     assert "mine, for the test" in owners.get("/library/?origin=recorded").text
 
 
-def test_takes_are_given_for_training(owners: Client, library: Library) -> None:
+def test_takes_can_be_assigned_to_training(owners: Client, library: Library) -> None:
     for seed in range(3):
         keep(owners, seed)
     keep(owners, 9, phrase="hey campus")
@@ -104,7 +104,7 @@ def test_takes_are_given_for_training(owners: Client, library: Library) -> None:
     assert "3 are for training" in fragment and "Use them for training" not in fragment
 
 
-def test_it_hears_you_so_many_times(
+def test_the_page_counts_how_many_takes_are_detected(
     owners: Client, owner: User, library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for seed in range(3):
@@ -130,7 +130,7 @@ def test_it_hears_you_so_many_times(
     assert "Not measured" in owners.get(tile + "9").text
 
 
-def test_another_user_s_takes_are_not_there(owners: Client, others: Client, other: User, library: Library) -> None:
+def test_users_see_only_their_own_takes(owners: Client, others: Client, other: User, library: Library) -> None:
     keep(owners)
     assert "close" not in others.get("/library/record/takes?phrase=hey+compass&language=en").text
     others.post("/library/record/role", {"phrase": "hey compass", "language": "en"})
@@ -142,7 +142,7 @@ def test_another_user_s_takes_are_not_there(owners: Client, others: Client, othe
 
 
 @pytest.mark.parametrize("number", [1, 20])
-def test_a_constant_number_of_queries(
+def test_the_number_of_queries_is_constant(
     owners: Client, owner: User, library: Library, number: int, django_assert_max_num_queries: Any
 ) -> None:
     for index in range(number):

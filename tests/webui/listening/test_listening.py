@@ -56,21 +56,21 @@ def test_a_recording_is_scored_completely(version: Version, recording: Path) -> 
     json.dumps(heard)
 
 
-def test_a_file_that_is_not_a_recording_is_explained(version: Version, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_recording_is_rejected(version: Version, tmp_path: Path) -> None:
     bad = tmp_path / "letter.wav"
     bad.write_bytes(b"%PDF-1.4 no audio")
     with pytest.raises(HarkError):
         services.detect_in_file(version, bad)
 
 
-def test_a_long_recording_is_refused(version: Version, tmp_path: Path) -> None:
+def test_a_too_long_recording_is_rejected(version: Version, tmp_path: Path) -> None:
     path = tmp_path / "long.wav"
     write_audio(path, np.zeros(int(services.LONGEST_FILE_S + 1) * SAMPLE_RATE, np.float32))
     with pytest.raises(HarkError, match="too long"):
         services.detect_in_file(version, path)
 
 
-def test_the_page_hears_an_upload_and_keeps_a_marked_stretch(
+def test_an_upload_is_scored_and_a_marked_segment_stored(
     owners: Client, version: Version, recording: Path, portal: Path
 ) -> None:
     address = f"/detectors/{version.detector_id}/1/try"
@@ -87,7 +87,7 @@ def test_the_page_hears_an_upload_and_keeps_a_marked_stretch(
     assert played.getvalue()[:4] == b"fLaC"
 
 
-def test_a_recording_is_tried_at_the_rate_of_the_dial(owners: Client, version: Version, recording: Path) -> None:
+def test_a_recording_is_scored_at_the_selected_rate(owners: Client, version: Version, recording: Path) -> None:
     address = f"/detectors/{version.detector_id}/1/try"
     page = owners.get(f"{address}?fa_per_day=240").text
     assert f'data-file="{address}/file?fa_per_day=240"' in page and 'data-rate="240"' in page
@@ -102,7 +102,7 @@ def test_a_recording_is_tried_at_the_rate_of_the_dial(owners: Client, version: V
 
 
 @pytest.mark.parametrize("changes", [{"start_s": "x"}, {"start_s": "0", "end_s": "0"}, {"verdict": "something"}])
-def test_a_stretch_that_makes_no_sense_is_refused(
+def test_an_invalid_segment_is_rejected(
     owners: Client, version: Version, recording: Path, changes: dict[str, str]
 ) -> None:
     sent = {"audio": sound_of(recording), "verdict": "missed", "start_s": "0", "end_s": "1", **changes}
@@ -123,7 +123,7 @@ def test_a_confirmed_false_alarm_is_not_a_clip_of_the_phrase(owner: User, versio
     assert sample.state == Sample.State.TAKEN
 
 
-def test_a_miss_that_is_taken_is_the_phrase_for_training(owner: User, version: Version, portal: Path) -> None:
+def test_a_confirmed_miss_becomes_a_training_clip(owner: User, version: Version, portal: Path) -> None:
     sample = services.keep_sample(user=owner, version=version, verdict="missed", audio=spoken(PHRASE))
     services.take(sample=sample)
     with Library(portal) as library:
@@ -131,14 +131,14 @@ def test_a_miss_that_is_taken_is_the_phrase_for_training(owner: User, version: V
         assert clip.settings["role"] == "train" and clip.speaker == f"user-{owner.pk}"
 
 
-def test_discarding_forgets_the_audio(owners: Client, owner: User, version: Version) -> None:
+def test_discarding_a_sample_deletes_its_audio(owners: Client, owner: User, version: Version) -> None:
     sample = services.keep_sample(user=owner, version=version, verdict="missed", audio=spoken(PHRASE))
     path = sample.path
     assert owners.post(f"/inbox/{sample.pk}", {"decision": "discard"}).status_code == 302
     assert not path.exists() and Sample.objects.count() == 0
 
 
-def test_retrain_is_one_job_however_often_it_is_pressed(owners: Client, version: Version) -> None:
+def test_pressing_retrain_twice_creates_one_job(owners: Client, version: Version) -> None:
     address = f"/detectors/{version.detector_id}/1/retrain"
     first, second = owners.post(address), owners.post(address)
     assert first["Location"] == second["Location"]
@@ -154,7 +154,9 @@ def test_a_version_that_is_not_better_is_stored_but_not_offered(owners: Client, 
     assert owners.get(f"/detectors/{version.detector_id}")["Location"].endswith("/3")
 
 
-def test_listening_to_files_has_places(client: Client, owner: User, version: Version, recording: Path) -> None:
+def test_simultaneous_scoring_requests_are_limited(
+    client: Client, owner: User, version: Version, recording: Path
+) -> None:
     _token, text = create_token(user=owner, name="t", scopes=["audio"])
     by_token = {"Authorization": f"Bearer {text}", "Accept": "application/json"}
     client.force_login(owner)

@@ -51,7 +51,7 @@ def send(user: User, version: Version, seconds: float = 1.5, scopes: tuple[str, 
     return device.post(f"/api/v1/detectors/{version.detector_id}/wakes", sent)
 
 
-def test_it_is_off_until_the_owner_switches_it_on(owners: Client, owner: User, portal: Path) -> None:
+def test_devices_may_not_send_until_the_owner_allows_it(owners: Client, owner: User, portal: Path) -> None:
     version = make_version(owner, portal)
     refused = send(owner, version)
     assert refused.status_code == 403 and "has not enabled that" in refused.json()["why"]
@@ -75,7 +75,7 @@ def test_received_recordings_are_stored_and_sorted(owner: User, version: Version
     assert (said["sorted_as"], said["text"], said["verdict"], said["state"]) == ("other", "Hey, campus!", "", "new")
 
 
-def test_scope_and_owner(owner: User, other: User, version: Version, others: Client) -> None:
+def test_activations_need_scope_and_ownership(owner: User, other: User, version: Version, others: Client) -> None:
     assert send(owner, version, scopes=("read", "train")).status_code == 403
     assert send(other, version).status_code == 404
     assert send(owner, version, kind="something").status_code == 422
@@ -85,7 +85,7 @@ def test_scope_and_owner(owner: User, other: User, version: Version, others: Cli
     assert Client(headers=a_token(owner, "wakes")).get("/api/v1/inbox").status_code == 403
 
 
-def test_so_many_a_day_and_so_many_that_wait(owner: User, version: Version, settings: Any) -> None:
+def test_activations_are_limited_per_day_and_in_the_inbox(owner: User, version: Version, settings: Any) -> None:
     settings.WAKES_PER_DAY = 2
     assert send(owner, version, seconds=0.1).status_code == 422, "not stored, so not counted"
     assert [send(owner, version).status_code for _ in range(3)] == [201, 201, 429]
@@ -98,7 +98,9 @@ def test_so_many_a_day_and_so_many_that_wait(owner: User, version: Version, sett
     assert send(owner, version).status_code == 201
 
 
-def test_a_person_confirms_and_retraining_hears_it(owners: Client, owner: User, version: Version, portal: Path) -> None:
+def test_confirmed_activations_are_used_in_retraining(
+    owners: Client, owner: User, version: Version, portal: Path
+) -> None:
     heard, missed, wrong = (send(owner, version, kind=kind).json()["id"] for kind in ("wake", "near_miss", "wake"))
     page = owners.get("/inbox").text
     assert page.count("device activation") == 2 and page.count("near miss on a device") == 1
@@ -113,7 +115,7 @@ def test_a_person_confirms_and_retraining_hears_it(owners: Client, owner: User, 
     assert (len(marked.misses), len(marked.false_alarms)) == (2, 1)
 
 
-def test_all_that_are_sure_at_once(
+def test_all_certain_samples_can_be_confirmed_at_once(
     owners: Client, owner: User, version: Version, portal: Path, sorter: dict[str, str]
 ) -> None:
     for kind in ("phrase", "other", "other", "unsure"):
@@ -128,9 +130,7 @@ def test_all_that_are_sure_at_once(
     assert "Confirm these" not in owners.get("/inbox").text
 
 
-def test_programs_allow_recordings_from_devices_and_confirm_them(
-    owner: User, portal: Path, sorter: dict[str, str]
-) -> None:
+def test_the_api_allows_devices_and_confirms_samples(owner: User, portal: Path, sorter: dict[str, str]) -> None:
     version = make_version(owner, portal)
     programs = Client(headers=a_token(owner))
     switch = f"/api/v1/detectors/{version.detector_id}/wakes"
@@ -149,7 +149,7 @@ def test_programs_allow_recordings_from_devices_and_confirm_them(
     assert not forbidden.json()["takes_wakes"] and send(owner, version).status_code == 403
 
 
-def test_others_confirm_nothing_of_mine(others: Client, owner: User, version: Version) -> None:
+def test_users_cannot_confirm_samples_of_others(others: Client, owner: User, version: Version) -> None:
     sample = send(owner, version).json()["id"]
     Sample.objects.update(sorted_as="other")
     assert others.post(f"/inbox/{sample}", {"decision": "phrase"}).status_code == 404
@@ -158,7 +158,7 @@ def test_others_confirm_nothing_of_mine(others: Client, owner: User, version: Ve
     assert Sample.objects.get().state == "new"
 
 
-def test_what_was_confirmed_can_be_trained_with_right_there(
+def test_the_inbox_offers_retraining_after_confirmation(
     owners: Client, owner: User, version: Version, sorter: dict[str, str]
 ) -> None:
     sorter["kind"] = "phrase"
@@ -214,7 +214,7 @@ int main() {{
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="no g++")
-def test_what_the_documents_have_an_esphome_device_send_is_taken(owner: User, version: Version, tmp_path: Path) -> None:
+def test_the_documented_esphome_request_is_accepted(owner: User, version: Version, tmp_path: Path) -> None:
     page = (REPOSITORY / "docs" / "esphome.md").read_text(encoding="utf-8")
     (yaml,) = (block for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "http_request" in block)
     on_data = re.findall(r"- lambda: \|-\n(.*?)\n\n", yaml, re.DOTALL)[0]

@@ -69,7 +69,7 @@ def names_of(path: str) -> set[str]:
 
 
 @pytest.mark.parametrize("who", ["otto", "rita"])
-def test_for_who_is_not_in_it_nothing_exists(house: House, places: dict[str, str], who: str) -> None:
+def test_non_members_get_404(house: House, places: dict[str, str], who: str) -> None:
     before = state(house)
     for path, method, operation in OF_ONE:
         answer = call(house[who], places, path, method, operation)
@@ -78,13 +78,13 @@ def test_for_who_is_not_in_it_nothing_exists(house: House, places: dict[str, str
     assert state(house) == before
 
 
-def test_who_is_deactivated_is_refused(house: House, places: dict[str, str]) -> None:
+def test_a_deactivated_member_gets_401(house: House, places: dict[str, str]) -> None:
     dora = house["dora"]
     for path, method, operation in OF_ONE:
         assert call(dora, places, path, method, operation).status_code == 401, operation["operationId"]
 
 
-def test_a_viewer_reads_and_changes_nothing(house: House, places: dict[str, str]) -> None:
+def test_a_viewer_can_read_but_not_change(house: House, places: dict[str, str]) -> None:
     before = state(house)
     for path, method, operation in OF_ONE:
         name = operation["operationId"]
@@ -99,7 +99,7 @@ def test_a_viewer_reads_and_changes_nothing(house: House, places: dict[str, str]
         assert state(house) == before, name
 
 
-def test_a_member_changes_what_is_shared_and_nothing_else(
+def test_a_member_can_change_only_shared_things(
     house: House, places: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pipeline.serving.sorting import Sorted
@@ -121,7 +121,7 @@ def test_a_member_changes_what_is_shared_and_nothing_else(
     assert Detector.objects.get().organization == Recording.objects.get().organization == house.organization
 
 
-def test_the_voice_that_a_speaker_resembles_is_shown_to_its_user_only(house: House) -> None:
+def test_suggested_speaker_names_are_shown_to_their_user_only(house: House) -> None:
     path = house.recording.path / TRANSCRIPT
     save_transcript(replace(load_transcript(path), sounds_like={"S1": "Zoe"}), path)
     at = f"/api/v1/recordings/{house.recording.pk}"
@@ -134,7 +134,7 @@ def test_the_voice_that_a_speaker_resembles_is_shown_to_its_user_only(house: Hou
         assert exported.status_code == 200 and b"Zoe" not in exported.getvalue()
 
 
-def test_words_and_quota_of_its_user_are_not_shown_with_a_shared_job(house: House) -> None:
+def test_a_shared_job_hides_its_users_words_and_quota(house: House) -> None:
     more = {"words": ["Zanzibar"], "most_s": 60.0, "owner": False}
     job = house.recording.job
     Job.objects.filter(pk=job.pk).update(spec={**job.spec, **more})
@@ -149,12 +149,12 @@ def test_words_and_quota_of_its_user_are_not_shown_with_a_shared_job(house: Hous
             assert one["spec"].keys() & more.keys() == told and one["spec"]["recording"] == str(house.recording.pk)
 
 
-def test_all_operations_are_listed_by_who_may_use_them() -> None:
+def test_every_operation_is_classified_by_role() -> None:
     known = {entry[2]["operationId"] for entry in (*OF_ONE, *OF_OWNER)}
     assert known >= CHANGED_BY_MEMBERS | READ_BY_ALL | READ_BY_OWNERS
 
 
-def test_an_owner_manages_people_and_withdraws(house: House, places: dict[str, str]) -> None:
+def test_an_owner_can_manage_people_and_withdraw(house: House, places: dict[str, str]) -> None:
     ada, owner = house["ada"], a_pair(house["ada"])
     at = f"/api/v1/organizations/{house.organization.pk}"
     client = Client(headers=owner)
@@ -185,7 +185,7 @@ def test_an_owner_manages_people_and_withdraws(house: House, places: dict[str, s
     assert [(row["user"], row["organization"]) for row in shared] == [("sam", house.organization.pk)]
 
 
-def test_tokens_of_programs_share_and_manage_nobody(house: House) -> None:
+def test_program_tokens_can_share_but_not_manage(house: House) -> None:
     at = f"/api/v1/organizations/{house.organization.pk}"
     token = Client(headers=a_token(house.sam, "read", "audio"))
     assert token.delete(f"{at}/recordings/{house.recording.pk}").status_code == 204

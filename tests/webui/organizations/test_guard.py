@@ -90,12 +90,12 @@ def _is_scoped_later(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
     return bool(uses) and all(_chain(use, parents)[1] or _is_given_to_a_getter(use, parents) for use in uses)
 
 
-def test_no_entry_looks_things_up_without_the_user() -> None:
+def test_views_look_objects_up_by_user() -> None:
     found = {f"{name}: {use}" for name, source in doors() for use in unguarded(source)}
     assert found == set(EXEMPT)
 
 
-def test_what_is_guarded() -> None:
+def test_the_guard_covers_models_and_views() -> None:
     assert {"Detector", "Version", "Recording", "Passage", "Sample", "Job", "UploadInProgress"} <= GUARDED
     assert len(list(doors())) > 25
 
@@ -115,11 +115,11 @@ def test_what_is_guarded() -> None:
         ("Organization.objects.all()", 0),
     ],
 )
-def test_the_guard_finds_what_it_should(source: str, count: int) -> None:
+def test_the_guard_finds_unguarded_lookups(source: str, count: int) -> None:
     assert len(unguarded(source)) == count
 
 
-def test_no_door_gives_a_model_itself_to_djangos_shortcuts() -> None:
+def test_no_view_passes_a_model_to_djangos_shortcuts() -> None:
     found = [
         f"{name}: {ast.unparse(node)}"
         for name, source in doors()
@@ -133,7 +133,7 @@ def test_no_door_gives_a_model_itself_to_djangos_shortcuts() -> None:
     assert not found, found
 
 
-def test_raw_sql_asks_the_same_place() -> None:
+def test_raw_sql_filters_by_visible_to() -> None:
     portal = REPOSITORY / "webui"
     files = {path.relative_to(portal): path.read_text(encoding="utf-8") for path in portal.rglob("*.py")}
     raw = {

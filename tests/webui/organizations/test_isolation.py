@@ -62,7 +62,7 @@ def text(answer: Any) -> bytes:
     return b"" if answer.streaming else answer.content
 
 
-def test_all_addresses_are_listed_by_who_may_use_them(house: House) -> None:
+def test_every_url_is_classified_by_role(house: House) -> None:
     names = {name for name, _route in WITH_ID}
     known = READ | CHANGED_BY_MEMBERS | CHANGED_BY_ITS_USER | CHANGED_BY_OWNERS
     assert known <= names
@@ -79,7 +79,7 @@ def test_all_addresses_are_listed_by_who_may_use_them(house: House) -> None:
 
 @pytest.mark.parametrize("method", ["get", "post"])
 @pytest.mark.parametrize("who", ["otto", "rita"])
-def test_for_who_is_not_in_it_nothing_exists(house: House, who: str, method: str) -> None:
+def test_non_members_get_404(house: House, who: str, method: str) -> None:
     before, client = state(house), house.client(who)
     for name, route in WITH_ID:
         answer = ask(client, house, method, route)
@@ -90,7 +90,7 @@ def test_for_who_is_not_in_it_nothing_exists(house: House, who: str, method: str
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_a_deactivated_member_sees_nothing(house: House, method: str) -> None:
+def test_a_deactivated_member_must_sign_in(house: House, method: str) -> None:
     before, client = state(house), house.client("dora")
     for name, route in WITH_ID:
         answer = ask(client, house, method, route)
@@ -99,7 +99,7 @@ def test_a_deactivated_member_sees_nothing(house: House, method: str) -> None:
     assert state(house) == before
 
 
-def test_the_owner_of_the_installation_sees_the_organization_and_nothing_in_it(house: House, owners: Client) -> None:
+def test_the_installations_owner_sees_no_contents(house: House, owners: Client) -> None:
     for name, route in WITH_ID:
         answer = ask(owners, house, "get", route)
         if not name.startswith(("accounts:", "organizations:")):
@@ -110,7 +110,7 @@ def test_the_owner_of_the_installation_sees_the_organization_and_nothing_in_it(h
 
 
 @pytest.mark.parametrize("who", ["vera", "mia", "ada"])
-def test_members_can_read(house: House, who: str) -> None:
+def test_members_can_read_shared_things(house: House, who: str) -> None:
     before, client = state(house), house.client(who)
     for name, route in WITH_ID:
         if name in READ:
@@ -124,7 +124,7 @@ def test_members_can_read(house: House, who: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_a_viewer_changes_nothing(house: House, method: str) -> None:
+def test_a_viewer_can_change_nothing(house: House, method: str) -> None:
     before, client = state(house), house.client("vera")
     for name, route in WITH_ID:
         if name not in OWN:
@@ -135,7 +135,7 @@ def test_a_viewer_changes_nothing(house: House, method: str) -> None:
             assert state(house) == before, name
 
 
-def test_a_member_changes_what_is_shared_and_nothing_else(house: House) -> None:
+def test_a_member_can_change_only_shared_things(house: House) -> None:
     client, refused = house.client("mia"), CHANGED_BY_ITS_USER | CHANGED_BY_OWNERS
     before = state(house)
     for name, route in WITH_ID:
@@ -156,7 +156,7 @@ def test_a_member_changes_what_is_shared_and_nothing_else(house: House) -> None:
     assert client.post(f"/recordings/{after.pk}/speakers", said).status_code == 403
 
 
-def test_what_only_its_user_sees_is_not_on_the_pages(house: House) -> None:
+def test_pages_hide_what_only_the_user_may_see(house: House) -> None:
     version = house.version
     own = house.client("sam")
     address = f"/detectors/{version.detector_id}/1"
@@ -175,7 +175,7 @@ def test_what_only_its_user_sees_is_not_on_the_pages(house: House) -> None:
     assert "/minable" in page and "/delete" in page and "/share" in page and "data-change" in page
 
 
-def test_a_mark_is_in_the_inbox_of_both_and_gone_with_the_membership(house: House) -> None:
+def test_a_mark_is_visible_to_both_until_the_membership_ends(house: House) -> None:
     mia = house["mia"]
     mark = keep_sample(user=mia, version=house.version, verdict="missed", audio=np.full(16_000, 0.1, np.float32))
     assert mark.user == house.sam and mark.path.is_relative_to(user_data(house.sam))
@@ -189,7 +189,7 @@ def test_a_mark_is_in_the_inbox_of_both_and_gone_with_the_membership(house: Hous
     assert house.client("sam").get("/api/v1/inbox").json()["total"] == 2
 
 
-def test_others_read_no_text_and_speaker_of_people_in_the_dataset(house: House) -> None:
+def test_the_dataset_hides_text_and_speaker_of_people_from_others(house: House) -> None:
     table = user_data(house.sam) / "jobs" / house.version.path.name / "clips.csv"
     with table.open("a") as rows:
         rows.write("8,clips/cd/cdef.flac,0,plain_negative,corpus,,anna,train,our secret project,private,2.5,1\n")

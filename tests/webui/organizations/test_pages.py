@@ -23,7 +23,7 @@ def link_on(page: str) -> str:
     return found.group(1)
 
 
-def test_from_an_organization_to_what_is_shared_and_back(others: Client, other: User, owner: User) -> None:
+def test_an_organization_is_created_shared_with_and_deleted(others: Client, other: User, owner: User) -> None:
     assert "You are not in an organization." in others.get("/organizations/").text
     assert others.post("/organizations/", {"name": ""}).status_code == 422
     made = others.post("/organizations/", {"name": "Harbour"})
@@ -75,7 +75,7 @@ def test_from_an_organization_to_what_is_shared_and_back(others: Client, other: 
     ]  # fmt: skip
 
 
-def test_a_recording_s_page_shares_it(house: House) -> None:
+def test_a_recording_is_shared_on_its_page(house: House) -> None:
     sam, address = house.client("sam"), f"/organizations/recordings/{house.recording.pk}"
     page = sam.get(f"/recordings/{house.recording.pk}").text
     assert "It is shared with Harbour." in page and f'action="{address}"' in page
@@ -88,14 +88,14 @@ def test_a_recording_s_page_shares_it(house: House) -> None:
     assert "sam shares it with Harbour." in page and f'action="{address}"' not in page
 
 
-def test_leaving_by_oneself(house: House) -> None:
+def test_a_member_can_leave(house: House) -> None:
     vera = house.client("vera")
     assert vera.post(f"/organizations/{house.organization.pk}/leave")["Location"] == "/organizations/"
     assert vera.get(f"/organizations/{house.organization.pk}").status_code == 404
     assert vera.get(f"/recordings/{house.recording.pk}").status_code == 404
 
 
-def test_the_log_and_the_export(house: House, owners: Client) -> None:
+def test_an_owner_sees_the_log_and_the_export(house: House, owners: Client) -> None:
     at = f"/organizations/{house.organization.pk}"
     ada = house.client("ada")
     page = ada.get(f"{at}/log").text
@@ -114,7 +114,7 @@ def test_the_log_and_the_export(house: House, owners: Client) -> None:
     assert "removed from the organization" in house.client("rita").get("/account/log").text
 
 
-def test_the_owner_of_the_installation_administers_and_reads_nothing(house: House, owners: Client) -> None:
+def test_the_installations_owner_administers_without_reading(house: House, owners: Client) -> None:
     at = f"/organizations/{house.organization.pk}"
     assert "Harbour" in owners.get("/organizations/").text
     page = owners.get(at).text
@@ -129,7 +129,7 @@ def test_the_owner_of_the_installation_administers_and_reads_nothing(house: Hous
     assert Recording.objects.get().user == house.sam
 
 
-def test_pages_are_for_their_owners(house: House) -> None:
+def test_management_pages_need_an_owner(house: House) -> None:
     at = f"/organizations/{house.organization.pk}"
     for name in ("mia", "vera"):
         client = house.client(name)
@@ -139,7 +139,7 @@ def test_pages_are_for_their_owners(house: House) -> None:
             assert client.get(at + rest).status_code == 403
 
 
-def test_a_page_asks_the_database_a_constant_number_of_times(house: House, django_assert_max_num_queries: Any) -> None:
+def test_the_number_of_queries_is_constant(house: House, django_assert_max_num_queries: Any) -> None:
     for number in range(20):
         user = person(f"p{number}")
         Membership.objects.create(organization=house.organization, user=user, role="member")
@@ -150,7 +150,7 @@ def test_a_page_asks_the_database_a_constant_number_of_times(house: House, djang
             assert client.get(f"/organizations/{house.organization.pk}").status_code == 200
 
 
-def test_a_viewer_is_offered_no_marks(house: House) -> None:
+def test_a_viewer_cannot_mark_detections(house: House) -> None:
     at = f"/detectors/{house.version.detector_id}/1"
     for name, offered in (("vera", False), ("mia", True), ("sam", True)):
         for address in (at, f"{at}/try"):

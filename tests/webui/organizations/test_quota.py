@@ -34,7 +34,7 @@ def a_job(user: User, number: int = 0) -> Job:
     return submit(user=user, kind="plan", title="p", spec={"phrase": f"hey {number}"})
 
 
-def test_jobs_of_all_count_together(house: House, owner: User) -> None:
+def test_jobs_of_all_members_share_the_quota(house: House, owner: User) -> None:
     limit(house, jobs=2)
     a_job(house["mia"])
     a_job(house["vera"])
@@ -48,7 +48,7 @@ def test_jobs_of_all_count_together(house: House, owner: User) -> None:
     a_job(house["mia"], 3)
 
 
-def test_minutes_of_all_count_together_beside_one_s_own(house: House) -> None:
+def test_minutes_of_all_members_share_the_quota(house: House) -> None:
     limit(house, minutes=10)
     mia = house["mia"]
     take_minutes(house["vera"], 8 * 60)
@@ -67,7 +67,7 @@ def test_minutes_of_all_count_together_beside_one_s_own(house: House) -> None:
     assert seconds_left(house["otto"]) is None
 
 
-def test_disk_of_all_counts_together(house: House) -> None:
+def test_disk_space_of_all_members_shares_the_quota(house: House) -> None:
     limit(house, disk=50_000_000)
     check_room(house["mia"], 1_000_000)
     file = user_data(house["vera"]) / "audio" / "x"
@@ -81,7 +81,7 @@ def test_disk_of_all_counts_together(house: House) -> None:
     check_room(house["otto"], 49_900_000)
 
 
-def test_what_was_before_one_joined_does_not_count(house: House) -> None:
+def test_usage_before_joining_does_not_count(house: House) -> None:
     otto = house["otto"]
     Usage.objects.create(user=otto, day=timezone.now().date() - timedelta(days=1), jobs=5, seconds=3600)
     joined = Membership.objects.create(organization=house.organization, user=otto, role="member")
@@ -91,7 +91,7 @@ def test_what_was_before_one_joined_does_not_count(house: House) -> None:
     assert {p["name"]: (p["hours"], p["jobs"]) for p in week["people"]}["otto"] == (1.0, 5.0)
 
 
-def test_who_sets_it(house: House, owner: User) -> None:
+def test_only_owners_set_the_quota(house: House, owner: User) -> None:
     ada, organization = house["ada"], house.organization
     for name in ("mia", "vera", "otto"):
         with refuses(403):
@@ -107,7 +107,7 @@ def test_who_sets_it(house: House, owner: User) -> None:
     assert organization.jobs_a_day == 9
 
 
-def test_on_the_page(house: House, owners: Client) -> None:
+def test_the_quota_is_set_and_shown_on_the_page(house: House, owners: Client) -> None:
     at = f"/organizations/{house.organization.pk}"
     ada = house.client("ada")
     sent = {"disk_gb": "2.5", "jobs_a_day": "20", "minutes_a_month": ""}
@@ -122,7 +122,7 @@ def test_on_the_page(house: House, owners: Client) -> None:
     assert "Used by all members" not in house.client("mia").get(at).text
 
 
-def test_what_was_done_by_week(house: House) -> None:
+def test_usage_is_shown_by_week(house: House) -> None:
     take_minutes(house["vera"], 5400, 3)
     a_job(house["mia"])
     old = timezone.now().date() - timedelta(weeks=use_of.WEEKS + 1)
@@ -144,7 +144,7 @@ def test_what_was_done_by_week(house: House) -> None:
     )
 
 
-def test_the_owner_of_the_installation_sees_all_by_week_and_organization(house: House, owners: Client) -> None:
+def test_the_installations_owner_sees_usage_of_all_organizations(house: House, owners: Client) -> None:
     take_minutes(house["otto"], 3600)
     page = owners.get("/account/users/use").text
     assert "Harbour" in page and "Elsewhere" in page and "otto" in page and "1.00" in page

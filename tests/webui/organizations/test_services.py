@@ -46,7 +46,7 @@ def actions(house: House) -> list[str]:
     return list(rows.values_list("action", flat=True))
 
 
-def test_who_sees_and_changes_what_is_shared(house: House, owner: User) -> None:
+def test_roles_decide_who_sees_and_changes_shared_things(house: House, owner: User) -> None:
     expected = {"sam": "rco", "ada": "rc", "mia": "rc", "vera": "r", "dora": "", "rita": "", "otto": ""}
     for name, letters in expected.items():
         user = User.objects.get(username=name)
@@ -62,14 +62,14 @@ def test_who_sees_and_changes_what_is_shared(house: House, owner: User) -> None:
     assert not Detector.objects.visible_to(owner).exists(), "the owner of the installation is in no organization"
 
 
-def test_a_thing_is_there_once_however_many_people_there_are(house: House) -> None:
+def test_shared_things_are_listed_once(house: House) -> None:
     assert Detector.objects.visible_to(house.sam).count() == Recording.objects.visible_to(house.sam).count() == 1
     Membership.objects.create(organization=house.elsewhere, user=house["mia"], role=Role.VIEWER)
     assert Detector.objects.visible_to(house["mia"]).count() == 1
     assert Detector.objects.editable_by(house["mia"]).count() == 1
 
 
-def test_the_getters(house: House) -> None:
+def test_lookups_enforce_visible_change_and_owned(house: House) -> None:
     for getter, may, may_not in (
         (visible, "sam ada mia vera", ""), (to_change, "sam ada mia", "vera"), (owned, "sam", "ada mia vera")
     ):  # fmt: skip
@@ -84,7 +84,7 @@ def test_the_getters(house: House) -> None:
                 getter(Recording.objects.all(), house[name], pk=house.recording.pk)
 
 
-def test_an_invitation_works_once_for_a_week_and_while_its_maker_is_an_owner(house: House) -> None:
+def test_an_invitation_works_once_within_a_week_if_its_maker_is_an_owner(house: House) -> None:
     secret, new = invited(house, "viewer"), person("nora")
     assert services.join(user=new, secret=secret) == house.organization
     assert house.membership("mia").role == "member" and new.memberships.get().role == "viewer"
@@ -111,7 +111,7 @@ def test_an_invitation_works_once_for_a_week_and_while_its_maker_is_an_owner(hou
         services.find_invitation(secret=by_ada)
 
 
-def test_invitations_are_counted_and_revoked(house: House) -> None:
+def test_invitations_are_limited_and_revocable(house: House) -> None:
     *_others, secret = [invited(house) for _ in range(services.MOST_OPEN - 1)]  # beside that of the house
     with pytest.raises(HarkError, match="was not created"):
         invited(house)
@@ -124,7 +124,7 @@ def test_invitations_are_counted_and_revoked(house: House) -> None:
         invited(house, "king")
 
 
-def test_names(house: House) -> None:
+def test_names_are_validated_and_unique(house: House) -> None:
     for name in ("", "   ", "x" * 101, "a\u202eb", "harbour", " HARBOUR "):
         with pytest.raises(HarkError, match="cannot have that name"), transaction.atomic():
             services.create(user=house["otto"], name=name)
@@ -135,7 +135,7 @@ def test_names(house: House) -> None:
     assert actions(house)[-1] == "organization_renamed"
 
 
-def test_a_user_is_in_a_number_of_organizations(house: House) -> None:
+def test_organizations_are_limited_per_user(house: House) -> None:
     for number in range(services.MAX_PER_USER - 1):  # beside the one that otto has
         services.create(user=house["otto"], name=f"Number {number}")
     with pytest.raises(HarkError, match="too many"):
@@ -144,7 +144,7 @@ def test_a_user_is_in_a_number_of_organizations(house: House) -> None:
         services.join(user=house["otto"], secret=invited(house))
 
 
-def test_what_a_person_shared_is_theirs_alone_when_they_go(house: House) -> None:
+def test_a_removed_persons_things_are_no_longer_shared(house: House) -> None:
     services.remove(membership=house.membership("sam"), by=house["ada"])
     for model in (Detector, Version, Recording, Job):
         assert model.objects.owned_by(house.sam).exists() and model.objects.visible_to(house.sam).exists()
@@ -156,7 +156,7 @@ def test_what_a_person_shared_is_theirs_alone_when_they_go(house: House) -> None
     assert actions(house)[-1] == "left"
 
 
-def test_there_is_always_an_owner(house: House) -> None:
+def test_the_last_owner_cannot_leave_or_change_role(house: House) -> None:
     ada = house.membership("ada")
     for change in (
         lambda: services.remove(membership=ada, by=ada.user),
@@ -169,7 +169,7 @@ def test_there_is_always_an_owner(house: House) -> None:
     assert list(house.organization.memberships.filter(role="owner").values_list("user__username", flat=True)) == ["mia"]
 
 
-def test_who_shares_and_withdraws(house: House) -> None:
+def test_roles_decide_who_shares_and_withdraws(house: House) -> None:
     mine = make_version(house["vera"], user_data(house["vera"]), phrase="hey vera").detector
     with refuses(403):  # a viewer
         services.share(thing=mine, organization=house.organization, by=house["vera"])
@@ -190,7 +190,7 @@ def test_who_shares_and_withdraws(house: House) -> None:
     assert actions(house)[-2:] == ["detector_withdrawn", "recording_given"]
 
 
-def test_jobs_about_what_is_shared_are_seen_and_versions_of_it_too(house: House) -> None:
+def test_jobs_and_versions_of_shared_things_are_visible(house: House) -> None:
     job = retrain(version=house.version)
     assert job.user == house.sam and job.organization == house.organization
     assert to_change(Job.objects.all(), house["mia"], pk=job.pk) == job
@@ -200,7 +200,7 @@ def test_jobs_about_what_is_shared_are_seen_and_versions_of_it_too(house: House)
     assert not Job.objects.visible_to(house["mia"]).filter(pk=job.pk).exists()
 
 
-def test_deleting_an_organization_deletes_nothing_that_was_shared(house: House) -> None:
+def test_deleting_an_organization_preserves_what_was_shared(house: House) -> None:
     services.delete(organization=Organization.objects.get(pk=house.organization.pk))
     assert Detector.objects.get().organization is None and Recording.objects.get().organization is None
     assert house.recording.path.exists() and not Membership.objects.filter(user=house.sam).exists()
@@ -209,7 +209,7 @@ def test_deleting_an_organization_deletes_nothing_that_was_shared(house: House) 
     assert actions(house)[-1] == "organization_deleted"
 
 
-def test_an_account_that_is_deleted_leaves_its_organizations(house: House) -> None:
+def test_a_deleted_account_leaves_its_organizations(house: House) -> None:
     delete_account(user=house["ada"])
     assert house.membership("mia").role == "owner", "who has been there longest; members before viewers"
     delete_account(user=house.sam)
@@ -224,14 +224,14 @@ def test_an_account_that_is_deleted_leaves_its_organizations(house: House) -> No
     assert not Organization.objects.exists()
 
 
-def test_the_export_of_an_account_says_what_is_shared(house: House) -> None:
+def test_an_accounts_export_says_what_is_shared(house: House) -> None:
     rows = rows_of(house.sam)
     assert [row["organization__name"] for row in rows["organizations"]] == ["Harbour"]
     assert rows["recordings"][0]["organization__name"] == rows["detectors"][0]["organization__name"] == "Harbour"
     assert rows_of(house["mia"])["recordings"] == [], "what others share is no part of one's own"
 
 
-def test_files_stay_where_they_are(house: House, portal: Path) -> None:
+def test_sharing_moves_no_files(house: House, portal: Path) -> None:
     before = sorted(path for path in portal.rglob("*") if path.is_file() and "portal" not in path.parts[-2:])
     services.share(thing=house.recording, organization=None, by=house.sam)
     services.share(thing=house.recording, organization=house.organization, by=house.sam)
@@ -239,7 +239,7 @@ def test_files_stay_where_they_are(house: House, portal: Path) -> None:
     assert house.recording.path.is_relative_to(user_data(house.sam))
 
 
-def test_what_was_true_when_a_request_began_is_asked_again(house: House) -> None:
+def test_permissions_are_checked_again_when_changing(house: House) -> None:
     sam, ada = house.sam, house["ada"]
     seen_by_ada = Detector.objects.select_related("user", "organization").get(pk=house.version.detector_id)
     quay = services.create(user=sam, name="Quay")
@@ -263,7 +263,7 @@ def test_what_was_true_when_a_request_began_is_asked_again(house: House) -> None
     assert Organization.objects.get(pk=seen.pk).jobs_a_day == 5
 
 
-def test_who_is_removed_twice_is_removed_once(house: House) -> None:
+def test_removing_a_person_twice_removes_them_once(house: House) -> None:
     first, second, third = house.membership("mia"), house.membership("mia"), house.membership("mia")
     services.remove(membership=first, by=house["ada"])
     with pytest.raises(Http404):
@@ -275,7 +275,7 @@ def test_who_is_removed_twice_is_removed_once(house: House) -> None:
     assert "left" not in actions(house) and "role" not in actions(house)
 
 
-def test_recordings_are_withdrawn_when_they_are_old_enough(house: House) -> None:
+def test_old_recordings_are_withdrawn(house: House) -> None:
     recordings = Recording.objects.filter(pk=house.recording.pk)
     recordings.update(created_at=timezone.now() - timedelta(days=8))
     assert services.withdraw_what_is_old() == 0, "it is off until an owner says a number"
@@ -292,7 +292,7 @@ def test_recordings_are_withdrawn_when_they_are_old_enough(house: House) -> None
     assert {"recording_withdrawn", "organization_retention"} <= set(actions)
 
 
-def test_the_page_of_retention(house: House) -> None:
+def test_retention_is_set_on_the_page(house: House) -> None:
     page = f"/organizations/{house.organization.pk}"
     client = house.client("ada")
     assert client.post(f"{page}/retention", {"recordings_days": "90"}).status_code == 302
@@ -306,7 +306,7 @@ def test_the_page_of_retention(house: House) -> None:
     assert house.organization.recordings_days is None
 
 
-def test_what_is_too_old_is_not_shared(house: House) -> None:
+def test_too_old_recordings_cannot_be_shared(house: House) -> None:
     services.share(thing=house.recording, organization=None, by=house.sam)
     services.set_retention(organization=house.organization, recordings_days=7)
     house.organization.refresh_from_db()

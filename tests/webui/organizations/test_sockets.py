@@ -17,7 +17,7 @@ from webui.trainer.models import Detector
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("watchful")]
 
 
-def test_a_job_s_socket(house: House) -> None:
+def test_a_jobs_socket_is_for_members_until_they_are_removed(house: House) -> None:
     tokens = {name: token_of(house[name], "read") for name in ("vera", "otto", "rita")}
     job = house.version.job_id
     Job.objects.filter(pk=job).update(state=Job.State.RUNNING)
@@ -31,7 +31,7 @@ def test_a_job_s_socket(house: House) -> None:
     assert socket.hear() == 4404
 
 
-def test_a_detector_s_socket(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_detectors_socket_is_for_members_until_it_is_withdrawn(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = {name: token_of(house[name]) for name in ("vera", "otto")}
 
     class Silent:
@@ -50,7 +50,7 @@ def test_a_detector_s_socket(house: House, monkeypatch: pytest.MonkeyPatch) -> N
     assert socket.hear() == 4404
 
 
-def test_live_transcription_with_a_detector_of_others(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_removal_ends_live_transcription_with_a_shared_detector(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = {name: token_of(house[name]) for name in ("vera", "mia")}
     silent = SimpleNamespace(engine="double", why="", samples=0, path=None, close=lambda: None)
     monkeypatch.setattr("webui.audio.live.Session", lambda *arguments: silent)
@@ -66,7 +66,7 @@ def test_live_transcription_with_a_detector_of_others(house: House, monkeypatch:
     without.say({"stop": True})  # it is nobody else's
 
 
-def test_who_joins_while_a_socket_is_open_has_what_is_shared(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_joining_gives_open_sockets_access_to_shared_things(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page checks memberships each time, a socket keeps its user."""
     asked: list[int] = []
 

@@ -17,7 +17,7 @@ from webui.trainer import results
 from webui.trainer.models import Version
 
 
-def test_versions_on_the_test_of_each(owners: Client, owner: User, version: Version, portal: Path) -> None:
+def test_versions_are_compared_on_their_own_tests(owners: Client, owner: User, version: Version, portal: Path) -> None:
     for number in range(2, 9):
         make_version(owner, portal, number)
     page = owners.get(address("compare", version)).text
@@ -27,7 +27,7 @@ def test_versions_on_the_test_of_each(owners: Client, owner: User, version: Vers
     assert page.count("checked") == 2 and ">Version 8</a>" in page
 
 
-def test_versions_on_one_stream(owners: Client, owner: User, version: Version, portal: Path) -> None:
+def test_versions_are_compared_on_the_same_audio(owners: Client, owner: User, version: Version, portal: Path) -> None:
     page = owners.get(address("compare", version)).text
     assert "On the same audio" not in page, "there is one version"
     second, third = make_version(owner, portal, 2), make_version(owner, portal, 3)
@@ -49,7 +49,7 @@ def test_versions_on_one_stream(owners: Client, owner: User, version: Version, p
     assert "have changed since this comparison" in page and "Compare on the same audio" in page
 
 
-def test_post_queues_a_job_that_leads_back(owners: Client, owner: User, version: Version, portal: Path) -> None:
+def test_post_queues_a_job_that_links_back(owners: Client, owner: User, version: Version, portal: Path) -> None:
     assert owners.post(address("compare", version)).status_code == 422, "one version is nothing to compare"
     made = [version, *(make_version(owner, portal, number) for number in range(2, 12))]
     Version.objects.exclude(pk=version.pk).update(offered=False)
@@ -83,7 +83,7 @@ def rows_of(page: str) -> dict[str, tuple[str, str]]:
     return {row[0]: (row[1], row[2]) for row in cells if len(row) == 3}
 
 
-def test_what_changed_between_two_versions(owners: Client, owner: User, version: Version, portal: Path) -> None:
+def test_changes_between_two_versions_are_listed(owners: Client, owner: User, version: Version, portal: Path) -> None:
     second = make_version(owner, portal, 2)
     report = json.loads((second.path / "report.json").read_text())
     report["summary"]["threshold"] = 0.71

@@ -39,7 +39,7 @@ def test_phrase_is_escaped(owners: Client, owner: User, portal: Path) -> None:
         assert "<img src=x" not in page and "&lt;img src=x" in page
 
 
-def test_no_inline_script_or_style(owners: Client, version: Version) -> None:
+def test_pages_have_no_inline_script_or_style(owners: Client, version: Version) -> None:
     for name in ("version", "compare", "use"):
         page = owners.get(address(name, version)).text
         assert not re.search(r"\sstyle=|<style|\son\w+=|javascript:", page)
@@ -88,7 +88,7 @@ def test_number_of_queries_is_constant(
         owners.get(address(name, version))
 
 
-def test_deleting_asks_first_and_keeps_clips_and_jobs(
+def test_deleting_a_detector_preserves_clips_and_jobs(
     owners: Client, owner: User, version: Version, portal: Path
 ) -> None:
     make_version(owner, portal, 2)

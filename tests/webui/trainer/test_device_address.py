@@ -53,7 +53,7 @@ def choose(client: Client, version: Version, **sent: str) -> Any:
     return client.post(address("address", version), sent)
 
 
-def test_the_yaml_on_the_page_leads_to_manifest_and_model(owners: Client, version: Version, visitor: Client) -> None:
+def test_the_yaml_on_the_page_points_to_manifest_and_model(owners: Client, version: Version, visitor: Client) -> None:
     manifest = served_at(owners, version)
     answer = visitor.get(manifest)
     assert answer.status_code == 200 and answer["Content-Type"] == "application/json"
@@ -65,7 +65,7 @@ def test_the_yaml_on_the_page_leads_to_manifest_and_model(owners: Client, versio
     assert visitor.head(manifest).status_code == 200 and "sessionid" not in visitor.cookies
 
 
-def test_a_token_opens_the_device_files_of_its_version_only(
+def test_a_token_gives_access_only_to_its_versions_device_files(
     owners: Client, owner: User, version: Version, visitor: Client, portal: Path
 ) -> None:
     later = make_version(owner, portal, number=2)
@@ -92,7 +92,7 @@ def test_a_token_opens_the_device_files_of_its_version_only(
         assert method(manifest).status_code == 405
 
 
-def test_a_part_or_the_head_of_a_file_tells_no_more_than_the_file(
+def test_range_and_head_requests_reveal_no_more_than_the_file(
     owners: Client, version: Version, visitor: Client
 ) -> None:
     manifest = served_at(owners, version)
@@ -108,9 +108,7 @@ def test_a_part_or_the_head_of_a_file_tells_no_more_than_the_file(
         assert gone.status_code == 404 and "ETag" not in gone, header
 
 
-def test_a_wrong_token_finds_nothing(
-    owners: Client, version: Version, visitor: Client, other: User, portal: Path
-) -> None:
+def test_a_wrong_token_gets_404(owners: Client, version: Version, visitor: Client, other: User, portal: Path) -> None:
     manifest = served_at(owners, version)
     for token in ("public", "x" * 32, version.token[:-1], "é", ""):
         assert visitor.get(manifest.replace(version.token, token)).status_code == 404, token
@@ -120,7 +118,7 @@ def test_a_wrong_token_finds_nothing(
     assert theirs.token != version.token
 
 
-def test_it_is_revalidated_not_sent_again(owners: Client, version: Version, visitor: Client) -> None:
+def test_an_unchanged_file_gets_304(owners: Client, version: Version, visitor: Client) -> None:
     manifest = served_at(owners, version)
     answer = visitor.get(manifest)
     assert answer["ETag"] == f'"{hashlib.sha256(FILES[MANIFEST]).hexdigest()}"'
@@ -131,7 +129,7 @@ def test_it_is_revalidated_not_sent_again(owners: Client, version: Version, visi
     assert visitor.get(manifest, headers={"If-None-Match": '"x"'}).status_code == 200
 
 
-def test_public_by_choice(owners: Client, version: Version, visitor: Client) -> None:
+def test_a_detector_can_be_made_public(owners: Client, version: Version, visitor: Client) -> None:
     secret = served_at(owners, version)
     assert choose(owners, version, served="public").status_code == 302
     public = served_at(owners, version)
@@ -142,7 +140,7 @@ def test_public_by_choice(owners: Client, version: Version, visitor: Client) -> 
     assert visitor.get(public).status_code == 404 and visitor.get(secret).status_code == 200
 
 
-def test_an_address_is_revoked_and_created_again(owners: Client, version: Version, visitor: Client) -> None:
+def test_a_device_url_can_be_revoked_and_renewed(owners: Client, version: Version, visitor: Client) -> None:
     first = served_at(owners, version)
     assert choose(owners, version, renew="").status_code == 302
     told = owners.get(address("version", version)).text
@@ -160,20 +158,22 @@ def test_an_address_is_revoked_and_created_again(owners: Client, version: Versio
     assert choose(owners, version, served="x").status_code == 422
 
 
-def test_nothing_of_a_user_who_was_deactivated(owners: Client, owner: User, version: Version, visitor: Client) -> None:
+def test_device_files_of_a_deactivated_user_get_404(
+    owners: Client, owner: User, version: Version, visitor: Client
+) -> None:
     manifest = served_at(owners, version)
     User.objects.filter(pk=owner.pk).update(is_active=False)
     assert visitor.get(manifest).status_code == 404
 
 
-def test_a_bundle_that_is_gone_is_reported(owners: Client, version: Version, visitor: Client) -> None:
+def test_a_missing_bundle_gets_410(owners: Client, version: Version, visitor: Client) -> None:
     manifest = served_at(owners, version)
     (version.path / version.bundle).unlink()
     answer = visitor.get(manifest, headers={"Accept": "application/json"})
     assert answer.status_code == 410 and str(version.path) not in answer.text
 
 
-def test_each_device_has_its_card(owners: Client, version: Version) -> None:
+def test_each_device_has_a_card(owners: Client, version: Version) -> None:
     page = html.unescape(owners.get(address("version", version)).text)
     for device in ("esphome", "openwakeword", "browser", "pi", "python"):
         assert f'id="target-{device}"' in page and f'data-copy="code-{device}-1"' in page
@@ -188,7 +188,7 @@ def test_each_device_has_its_card(owners: Client, version: Version) -> None:
     assert "- model: hey_compass.json" in page, "the way without an address"
 
 
-def test_the_browser_s_card_has_an_address_for_a_telephone(owners: Client, version: Version) -> None:
+def test_the_browser_card_has_a_qr_code_for_a_phone(owners: Client, version: Version) -> None:
     page = owners.get(address("version", version)).text
     path = reverse("listening:try", args=[version.detector_id, 1])
     assert page.split("<main")[1].count("<svg") == 3 and 'fill="#fff"' in page, "the code is read in the dark, too"
@@ -197,7 +197,7 @@ def test_the_browser_s_card_has_an_address_for_a_telephone(owners: Client, versi
     assert results.qr_code("http://a") != results.qr_code("http://b")
 
 
-def test_a_device_without_a_file_says_how_to_get_it(owners: Client, owner: User, portal: Path) -> None:
+def test_a_device_without_a_file_explains_how_to_get_one(owners: Client, owner: User, portal: Path) -> None:
     version = make_version(owner, portal)
     report = json.loads((version.path / "report.json").read_text())
     (version.path / "report.json").write_text(json.dumps(report | {"devices_left_out": ["esphome"]}))
@@ -213,7 +213,7 @@ def test_a_device_without_a_file_says_how_to_get_it(owners: Client, owner: User,
     assert "Who can download" not in page
 
 
-def test_devices_are_chosen_on_the_form(owners: Client) -> None:
+def test_devices_can_be_chosen_on_the_form(owners: Client) -> None:
     wish = {"phrase": "hey compass", "language": "en", "effort": "trial", "mining": "on"}
     owners.post("/new", {**wish, "targets": ["pi", "esphome"]})
     plan = Job.objects.get()
@@ -227,7 +227,7 @@ def test_devices_are_chosen_on_the_form(owners: Client) -> None:
     assert owners.post("/new", {**wish, "targets": ["toaster"]}).status_code == 422
 
 
-def test_what_was_chosen_comes_first(owners: Client, version: Version) -> None:
+def test_chosen_targets_are_listed_first(owners: Client, version: Version) -> None:
     version.job.spec = {"targets": ["python"]}
     version.job.save()
     page = owners.get(address("version", version)).text

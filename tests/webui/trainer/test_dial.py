@@ -27,14 +27,14 @@ def test_default_is_the_shipped_threshold(owners: Client, version: Version) -> N
     assert "Observed: on the validation audio a threshold of 0.600" in page
 
 
-def test_of_equal_thresholds_the_rate_that_ships_is_the_default() -> None:
+def test_among_equal_thresholds_the_shipped_rate_is_the_default() -> None:
     report = make_report()
     for row in report["thresholds"]:
         row["threshold"] = 0.6
     assert results.shipped_with(report, results.operating_points(report)).words["setting"].startswith("12 false alarms")
 
 
-def test_a_threshold_that_is_raised_says_why() -> None:
+def test_a_raised_threshold_is_explained() -> None:
     report = make_report()
     for row in report["thresholds"]:
         row |= {"extrapolated": False, "raised": row["fa_per_day"] <= 12}
@@ -46,19 +46,19 @@ def test_a_threshold_that_is_raised_says_why() -> None:
     assert words["option"] == "2 false alarms per day (0.083 per hour), raised"
 
 
-def test_rate_in_the_address_sets_the_dial(owners: Client, version: Version) -> None:
+def test_rate_in_the_url_sets_the_slider(owners: Client, version: Version) -> None:
     page = flat(owners.get(address("version", version), {"fa_per_day": "2"}))
     assert '<option value="2" selected>' in page and "Extrapolated:" in page
     assert chosen_link(page) == address("bundle", version) + "?fa_per_day=2"
 
 
 @pytest.mark.parametrize("wish", ["", "7", "x", "<script>"])
-def test_unknown_rate_sets_the_default(owners: Client, version: Version, wish: str) -> None:
+def test_unknown_rate_selects_the_default(owners: Client, version: Version, wish: str) -> None:
     page = owners.get(address("version", version), {"fa_per_day": wish}).text
     assert '<option value="12" selected>' in page and "<script>" not in page
 
 
-def test_operating_points_have_what_was_measured_there() -> None:
+def test_operating_points_have_their_measured_figures() -> None:
     points = {point.rate: point for point in results.operating_points(make_report())}
     assert list(points) == ["0.5", "2", "12", "48", "240"]
     assert points["2"].missed["all"].value == "60.0 %" and points["2"].similar.value == "20.0 %"
@@ -69,7 +69,7 @@ def test_operating_points_have_what_was_measured_there() -> None:
     assert [point.extrapolated for point in points.values()] == [True, True, False, False, False]
 
 
-def test_plot_has_curves_and_words_of_each_setting(owners: Client, version: Version) -> None:
+def test_plot_data_has_curves_and_texts_of_each_setting(owners: Client, version: Version) -> None:
     page = owners.get(address("version", version)).text
     found = re.search(r'<script id="det-data" type="application/json">(.*?)</script>', page, re.DOTALL)
     assert found
@@ -80,7 +80,7 @@ def test_plot_has_curves_and_words_of_each_setting(owners: Client, version: Vers
     assert "2 false alarms per day" in data["points"][1]["words"]["download"]
 
 
-def test_one_false_alarm_is_one() -> None:
+def test_one_false_alarm_is_singular() -> None:
     report = make_report()
     report["thresholds"][1]["fa_per_day"] = 1.0
     some, one = (point.words for point in results.operating_points(report)[:2])

@@ -22,7 +22,7 @@ def test_the_owner_enables_an_engine_as_a_job(owners: Client) -> None:
     assert owners.get(f"/jobs/{job.id}").status_code == 200
 
 
-def test_voices_and_speakers_are_counted_as_a_plan_counts_them(owners: Client) -> None:
+def test_voices_and_speakers_are_counted_as_in_a_plan(owners: Client) -> None:
     voices = engines()["espeak"].voices("en")
     speakers = len({voice.speaker for voice in voices})
     assert len(voices) > speakers > 1
@@ -34,7 +34,7 @@ def test_the_owner_downloads_a_voice_as_a_job(owners: Client) -> None:
     assert Job.objects.get().spec == {"engine": "piper", "voice": "en_US-lessac-medium"}
 
 
-def test_tools_without_voices_are_enabled_and_downloaded_too(owners: Client) -> None:
+def test_tools_without_voices_can_be_enabled_and_downloaded(owners: Client) -> None:
     page = owners.get("/engines").text
     for engine in ("pyannote", "tps", "funasr"):
         assert f"/engines/{engine}/enable" in page
@@ -45,11 +45,11 @@ def test_tools_without_voices_are_enabled_and_downloaded_too(owners: Client) -> 
 
 
 @pytest.mark.parametrize("address", ["/engines/espeak/enable", "/engines/nothing/enable", "/engines/espeak/pull"])
-def test_what_comes_with_hark_needs_no_enabling(owners: Client, address: str) -> None:
+def test_shipped_and_unknown_engines_cannot_be_enabled(owners: Client, address: str) -> None:
     assert owners.post(address, {"voice": "x"}).status_code == 404
 
 
-def test_nobody_else_changes_the_installation(others: Client, owner: User) -> None:
+def test_other_users_cannot_change_the_installation(others: Client, owner: User) -> None:
     assert others.post("/engines/kokoro/enable").status_code == 404
     assert others.post("/engines/piper/pull", {"voice": "en_US-lessac-medium"}).status_code == 404
     assert not Job.objects.exists()
@@ -71,7 +71,7 @@ def test_models_for_recordings_are_downloaded_as_jobs(owners: Client) -> None:
         assert owners.post(f"/engines/models/{kind}/pull", {"size": size}).status_code == 404
 
 
-def test_missing_parts_are_reported_in_german_too(owners: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_parts_are_reported_in_german(owners: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HARK_ASR_URL", "HARK_LLM_URL", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     page = owners.get("/engines", headers={"Accept-Language": "de"}).text

@@ -21,7 +21,7 @@ def test_users_without_detectors_are_offered_phrases(owners: Client, owner: User
     assert "?phrase=" not in owners.get(reverse("home")).text
 
 
-def test_many_detectors_have_pages(owners: Client, owner: User) -> None:
+def test_many_detectors_are_paged(owners: Client, owner: User) -> None:
     for number in range(PAGE + 1):
         Detector.objects.create(user=owner, phrase=f"phrase {number:02}", language="en")
     first, second = (owners.get(reverse("home"), {"page": number}).text for number in (1, 2))
@@ -29,5 +29,5 @@ def test_many_detectors_have_pages(owners: Client, owner: User) -> None:
     assert "phrase 00" in second and f"phrase {PAGE:02}" not in second
 
 
-def test_the_adviser_warns_of_no_phrase_that_is_offered() -> None:
+def test_suggested_phrases_get_no_warnings() -> None:
     assert {note.level for phrase in EXAMPLES for note in advise(phrase, "en").notes} == {"good"}

@@ -26,7 +26,7 @@ def offered(page: str) -> dict[str, str]:
     return dict(re.findall(r'<option value="([^"]*)"[^>]*>([^<]*)</option>', menu[0]))
 
 
-def test_the_menu_has_every_language_that_is_spoken_here_and_can_be_trained(owners: Client) -> None:
+def test_the_menu_lists_every_trainable_language_with_voices(owners: Client) -> None:
     found = offered(owners.get(reverse("trainer:new")).text)
     assert next(iter(found)) == "en"
     assert (found["de"], found["es"], found["fr"], found["cmn"]) == ("German", "Spanish", "French", "Mandarin Chinese")
@@ -35,7 +35,7 @@ def test_the_menu_has_every_language_that_is_spoken_here_and_can_be_trained(owne
     assert "cy" not in found  # espeak-ng speaks Welsh, but there are no Welsh words to say beside a phrase
 
 
-def test_languages_are_named_in_the_reader_s_own(owners: Client) -> None:
+def test_languages_are_named_in_the_users_language(owners: Client) -> None:
     page = owners.get(reverse("trainer:new"), headers={"Accept-Language": "de"}).text
     assert offered(page)["de"] == "Deutsch" and offered(page)["fr"] == "Französisch"
 
@@ -43,7 +43,7 @@ def test_languages_are_named_in_the_reader_s_own(owners: Client) -> None:
 @pytest.mark.parametrize(
     ("wanted", "chosen"), [("de", "de"), ("de-AT", "de"), ("zh", "cmn"), ("cy", "en"), ("?", "en")]
 )
-def test_a_phrase_from_a_transcript_brings_its_language(owners: Client, wanted: str, chosen: str) -> None:
+def test_a_phrase_from_a_transcript_selects_its_language(owners: Client, wanted: str, chosen: str) -> None:
     page = flat(owners.get(reverse("trainer:new"), {"phrase": "x", "language": wanted}))
     assert f'<option value="{chosen}" selected>' in page
 
@@ -62,7 +62,7 @@ def test_a_german_phrase_is_planned(owners: Client, portal: Path) -> None:
     assert spoken and {sample["voice"] for sample in spoken} <= german
 
 
-def test_letters_of_another_script_lead_to_the_menu(owners: Client) -> None:
+def test_a_phrase_in_another_script_points_to_the_language_menu(owners: Client) -> None:
     refused = owners.post(reverse("trainer:new"), {"phrase": NIHAO, "language": "en", "effort": "trial"})
     advice = owners.get(reverse("trainer:advice"), {"phrase": NIHAO, "language": "en"})
     for page in (refused.text, advice.text):
@@ -74,11 +74,11 @@ def test_letters_of_another_script_lead_to_the_menu(owners: Client) -> None:
     )
 
 
-def test_a_language_without_a_name_is_its_code() -> None:
+def test_a_language_without_a_name_is_shown_by_its_code() -> None:
     assert speech.language_name("xx") == "xx"
 
 
-def test_severities_are_those_of_the_command_line(owners: Client) -> None:
+def test_severities_match_the_command_line(owners: Client) -> None:
     said = owners.get(reverse("trainer:advice"), {"phrase": "go"}).text
     assert '<p class="note bad">✗ It is too short' in said
     said = owners.get(reverse("trainer:advice"), {"phrase": "xqzt"}).text
@@ -87,7 +87,7 @@ def test_severities_are_those_of_the_command_line(owners: Client) -> None:
     assert '<p class="note good">✓ Good length' in said
 
 
-def test_a_bad_phrase_is_refused_once(owners: Client) -> None:
+def test_an_invalid_phrase_is_rejected_once(owners: Client) -> None:
     answer = owners.post(reverse("trainer:new"), {"phrase": "🙂", "language": "en", "effort": "trial"})
     page = flat(answer)
     assert answer.status_code == 422 and page.count('class="error"') == 1
@@ -97,13 +97,13 @@ def test_a_bad_phrase_is_refused_once(owners: Client) -> None:
     assert 'hx-trigger="load, input' in page
 
 
-def test_a_length_is_given_in_one_way(owners: Client) -> None:
+def test_the_length_of_a_phrase_is_consistent(owners: Client) -> None:
     said = owners.get(reverse("trainer:advice"), {"phrase": "hey compass"}).text
     (first, second) = re.findall(r"about ([\d.]+) s", said)
     assert first == second
 
 
-def test_a_phrase_trained_before_leads_to_its_detector(owners: Client, version: Version, others: Client) -> None:
+def test_a_phrase_trained_before_links_to_its_detector(owners: Client, version: Version, others: Client) -> None:
     def said(client: Client, phrase: str) -> str:
         return client.get(reverse("trainer:advice"), {"phrase": phrase}).text
 

@@ -34,7 +34,7 @@ PLAN = {
         (20, "train", "It continues with training."),
     ],
 )
-def test_a_stopped_run_is_reported_and_counted(
+def test_a_stopped_run_is_reported_with_its_progress(
     client: Client, owner: User, spoken: int, goes_on_with: str, said: str
 ) -> None:
     client.force_login(owner)
@@ -49,7 +49,7 @@ def test_a_stopped_run_is_reported_and_counted(
         assert (said in page) == bool(unfinished)
 
 
-def test_the_owner_s_run_installs_missing_neural_voices_unless_it_is_opted_out(
+def test_the_owners_run_installs_neural_voices_unless_opted_out(
     client: Client, owner: User, other: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("webui.trainer.services.voices_to_install", lambda config: {"hibari": 55, "piper": 95})
@@ -85,7 +85,7 @@ def test_a_plan_in_training_is_marked(client: Client, owner: User) -> None:
     assert said not in flat(client.get(f"/plans/{planned.id}"))
 
 
-def test_the_method_of_mining_is_chosen(owners: Client) -> None:
+def test_the_mining_method_can_be_chosen(owners: Client) -> None:
     pytest.importorskip("ctc_segmentation")
     wish = {"phrase": "hey compass", "language": "en", "effort": "quick", "mining": "on"}
     owners.post("/new", wish)
@@ -99,7 +99,7 @@ def test_the_method_of_mining_is_chosen(owners: Client) -> None:
     assert owners.post("/new", {**wish, "mining_method": "guess"}).status_code == 422
 
 
-def test_the_default_voices_are_not_a_choice(owners: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_voices_are_not_stored_as_a_choice(owners: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """A plan that is changed without touching its voices still installs missing ones."""
     engines = {
         name: SimpleNamespace(by_default=usual, languages=lambda: ["en"])

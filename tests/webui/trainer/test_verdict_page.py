@@ -23,7 +23,7 @@ ABOUT = {
 }  # fmt: skip
 
 
-def test_another_training_keeps_the_devices(version: Version) -> None:
+def test_training_again_preselects_the_devices(version: Version) -> None:
     assert version.job is not None
     version.job.spec = {"targets": ["browser", "esphome"]}
     form = results.retrain_address(version, {"devices": {"openwakeword": ABOUT}}, "standard")
@@ -31,7 +31,7 @@ def test_another_training_keeps_the_devices(version: Version) -> None:
     assert form.endswith("&targets=browser&targets=esphome&targets=openwakeword")
 
 
-def test_a_card_says_how_good_the_devices_own_detector_is() -> None:
+def test_a_card_summarizes_the_device_detectors_figures() -> None:
     said = results._device_summary(ABOUT)
     assert "detected 54 % of the test voices close and quiet, 36 % in noise" in said
     assert "60 % of confusable phrases trigger it" in said
@@ -40,7 +40,7 @@ def test_a_card_says_how_good_the_devices_own_detector_is() -> None:
     assert results._device_summary(None) == ""
 
 
-def test_misses_across_a_room_are_shown_beside_the_verdict(owners: Client, version: Version) -> None:
+def test_misses_across_a_room_are_shown_with_the_verdict(owners: Client, version: Version) -> None:
     said = "Across a room, in noise and among other speech it missed"
     report = version.report()
     assert said not in owners.get(address("version", version)).text
@@ -50,7 +50,7 @@ def test_misses_across_a_room_are_shown_beside_the_verdict(owners: Client, versi
     assert f"{said} 44.4 % (30.0 to 60.0 %) of 45." in owners.get(address("version", version)).text
 
 
-def test_a_retraining_lists_the_stage_of_its_devices(version: Version, portal: Path) -> None:
+def test_a_retraining_lists_its_device_stage(version: Version, portal: Path) -> None:
     config = RunConfig("hey compass", effort="quick", devices=("esphome",))
     (portal / "jobs" / Path(version.folder).name / "plan.json").write_text(json.dumps({"config": asdict(config)}))
     job = services.retrain(version=version)
@@ -58,7 +58,7 @@ def test_a_retraining_lists_the_stage_of_its_devices(version: Version, portal: P
     assert "devices" in dict(stages_of(job.kind, job.spec))
 
 
-def test_a_trial_is_called_one_at_home(owners: Client, owner: User, portal: Path) -> None:
+def test_a_trial_is_labelled_on_the_home_page(owners: Client, owner: User, portal: Path) -> None:
     made = make_version(owner, portal)
     home = reverse("home")
     assert "This was only a trial:" not in owners.get(home).text
@@ -67,6 +67,6 @@ def test_a_trial_is_called_one_at_home(owners: Client, owner: User, portal: Path
     assert "This was only a trial:" in owners.get(home).text
 
 
-def test_an_interval_that_says_nothing_is_not_shown() -> None:
+def test_an_uninformative_interval_is_not_shown() -> None:
     assert rate({"value": 0.0, "low": 0.0, "high": 11066.64}).interval == "the test is too short to tell"
     assert rate({"value": 0.0, "low": 0.0, "high": 85.35}).interval == "0.00 to 85.35"

@@ -17,7 +17,7 @@ from webui.trainer.models import Version
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.int8.onnx", "model.pt", "det.png", "MODEL_CARD.md"])
-def test_files_of_the_folder_and_of_the_bundle(owners: Client, version: Version, name: str) -> None:
+def test_files_of_folder_and_bundle_can_be_downloaded(owners: Client, version: Version, name: str) -> None:
     answer = owners.get(address("file", version, name))
     assert body(answer) == name.encode()
     assert answer["Content-Disposition"] == f'attachment; filename="{name}"'
@@ -46,7 +46,7 @@ def test_report_is_in_the_readers_language(owners: Client, version: Version) -> 
     assert b"<script>" in body(owners.get(address("file", version, "report.html"))), "English: the file that is there"
 
 
-def test_a_report_that_cannot_be_made_again_is_given_as_it_is(owners: Client, version: Version) -> None:
+def test_a_report_that_cannot_be_rebuilt_is_sent_unchanged(owners: Client, version: Version) -> None:
     (version.path / "report.json").write_text('{"phrase": "hey comp')
     answer = owners.get(address("file", version, "report.html"), headers={"Accept-Language": "de"})
     assert b"<script>" in body(answer)
@@ -70,7 +70,7 @@ def test_dataset_is_a_manifest_that_the_library_imports(owners: Client, version:
     ["manifest.json", "..", "../report.json", "..%2freport.json", "%2e%2e%2freport.json", "/etc/passwd", "model.pt%00",
      "MODEL.PT", "..\\report.json", "models", RUN + ".zip", "secret.key"],
 )  # fmt: skip
-def test_other_names_get_404(owners: Client, version: Version, name: str) -> None:
+def test_other_file_names_get_404(owners: Client, version: Version, name: str) -> None:
     answer = owners.get(f"{address('version', version)}/files/{name}")
     assert answer.status_code == 404
 
@@ -81,7 +81,7 @@ def test_stored_bundle_is_sent_unchanged(owners: Client, version: Version) -> No
     assert answer["Content-Disposition"] == f'attachment; filename="{version.bundle}"'
 
 
-def test_bundle_of_another_rate_is_valid(owners: Client, version: Version, tmp_path: Path) -> None:
+def test_bundle_at_another_rate_is_valid(owners: Client, version: Version, tmp_path: Path) -> None:
     got = tmp_path / "got.zip"
     answer = owners.get(address("bundle", version), {"fa_per_day": "48"})
     got.write_bytes(body(answer))

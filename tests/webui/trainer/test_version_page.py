@@ -27,7 +27,7 @@ def page_with(report: dict[str, Any], client: Client, version: Version) -> str:
     return client.get(address("version", version)).text
 
 
-def test_figures_with_their_sample_sizes(owners: Client, version: Version) -> None:
+def test_figures_are_shown_with_their_sample_sizes(owners: Client, version: Version) -> None:
     page = owners.get(address("version", version)).text
     assert "15.0 %" in page and "7.1 to 29.1 %" in page, "the miss rate with Wilson's interval"
     assert "of 40 utterances by 12 voices, all synthetic" in page and "of 20 utterances at 10 dB" in page
@@ -43,7 +43,7 @@ def test_figures_with_their_sample_sizes(owners: Client, version: Version) -> No
     assert "4 more voices with fewer misses" in page
 
 
-def test_the_tile_expects_of_people_what_the_verdict_does(owners: Client, version: Version) -> None:
+def test_the_tile_and_the_verdict_predict_the_same_misses(owners: Client, version: Version) -> None:
     report = make_report() | {"model": {"kind": "encoder"}}
     report["results"]["by_engine"][0]["engine"] = "piper"  # not only rule-based voices
     page = page_with(report, owners, version)
@@ -73,7 +73,7 @@ def test_detector_that_misses_most_is_not_for_use(owners: Client, version: Versi
         ({"misses": 9}, 19, "bad", "/new?phrase=hey+compass&language=en&effort=thorough"),
     ],
 )
-def test_a_verdict_has_one_colour_and_one_next_step(
+def test_each_verdict_has_one_color_and_one_next_step(
     owners: Client, version: Version, changes: dict[str, Any], people: int, colour: str, step: str
 ) -> None:
     report = make_report(people=people)
@@ -102,7 +102,7 @@ def test_a_verdict_has_one_colour_and_one_next_step(
         ("own run, better", 2, 2, None),
     ],
 )
-def test_the_verdict_on_a_version_that_lost_says_so_first(
+def test_a_version_that_lost_a_comparison_says_so_first(
     owners: Client, owner: User, portal: Path, by: str, number: int, in_use: int, lost_to: int | None
 ) -> None:
     versions = [make_version(owner, portal, n, people=19) for n in (1, 2)]
@@ -125,7 +125,7 @@ def test_the_verdict_on_a_version_that_lost_says_so_first(
         assert "It detected 10 of 19 recordings of people" in verdict
 
 
-def test_a_result_can_be_tried_live_beside_its_dial(owners: Client, version: Version) -> None:
+def test_a_detector_can_be_tried_live_next_to_its_slider(owners: Client, version: Version) -> None:
     page = owners.get(address("version", version)).text
     assert f'data-socket="/ws/listen/{version.detector_id}/1"' in page
     assert page.index("live.js") < page.index("det.js"), "the dial is heard from its first place on"
@@ -140,7 +140,7 @@ def test_real_people_are_counted_separately_from_synthetic_voices(owners: Client
     assert "all by real people" in every
 
 
-def test_detector_trained_from_scratch(owners: Client, version: Version) -> None:
+def test_page_of_a_detector_trained_from_scratch_says_so(owners: Client, version: Version) -> None:
     report = make_report()
     del report["backbone"]
     report["held_out_engine"] = None
@@ -160,7 +160,7 @@ def test_calibrated_detector_has_no_training_curve(owners: Client, version: Vers
     assert "none: only the threshold was set" in page and "Training curve" not in page
 
 
-def test_version_without_its_job(owners: Client, version: Version) -> None:
+def test_version_without_its_job_is_shown(owners: Client, version: Version) -> None:
     version.job.delete()
     assert owners.get(address("version", version)).status_code == 200
     assert owners.get(address("compare", version)).status_code == 200
@@ -179,7 +179,7 @@ def test_confusables_have_clips_to_play(owners: Client, version: Version, portal
     assert owners.get(reverse("clip", args=[ids[0]])).status_code == 200
 
 
-def test_utterances_are_counted_not_renderings(owners: Client, version: Version) -> None:
+def test_utterances_not_renderings_are_counted(owners: Client, version: Version) -> None:
     report = make_report()
     report["results"] |= {"positives": 40, "utterances": 20}
     report["results"]["by_speaker"][0] |= {"clips": 77_177, "utterances": 54_321}
@@ -187,7 +187,7 @@ def test_utterances_are_counted_not_renderings(owners: Client, version: Version)
     assert "of 20 utterances by 12 voices" in page and "54321" in page and "77177" not in page
 
 
-def test_the_sentences_of_the_report_are_in_the_reader_s_language(owners: Client, version: Version) -> None:
+def test_the_report_is_shown_in_the_users_language(owners: Client, version: Version) -> None:
     report = make_report()
     report["in_words_said"] = [worded("The engine %(engine)s is in the test only.", engine="festival").parts()]
     (version.path / "report.json").write_text(json.dumps(report))
@@ -196,13 +196,13 @@ def test_the_sentences_of_the_report_are_in_the_reader_s_language(owners: Client
     assert "<p>The engine festival is in the test only.</p>" in owners.get(address("version", version)).text
 
 
-def test_programs_name_this_bundle(owners: Client, version: Version) -> None:
+def test_example_programs_name_this_bundle(owners: Client, version: Version) -> None:
     page = html.unescape(owners.get(address("use", version)).text)
     assert f"./hark detect {RUN}.zip recording.wav" in page and f'Detector("{RUN}.zip"' in page
     assert f'href="{address("version", version)}#where"' in page
 
 
-def test_the_programs_can_be_copied(owners: Client, version: Version) -> None:
+def test_example_programs_can_be_copied(owners: Client, version: Version) -> None:
     page = html.unescape(owners.get(address("use", version)).text)
     programs = re.findall(r"<textarea[^>]*>((?:from|import) .*?)</textarea>", page, re.S)
     assert [len(ast.parse(program).body) for program in programs] == [3, 10]

@@ -43,7 +43,7 @@ def finished_run(data: Path, run: str, **more: Any) -> dict[str, Any]:
     return result
 
 
-def test_runs_of_the_command_line_are_the_owner_s_versions(owner: User, other: User, portal: Path) -> None:
+def test_command_line_runs_become_the_owners_versions(owner: User, other: User, portal: Path) -> None:
     finished_run(portal, "hey-compass-quick-1")
     assert services.adopt_runs() == 1
     assert services.adopt_runs() == 0
@@ -57,7 +57,7 @@ def test_runs_of_the_command_line_are_the_owner_s_versions(owner: User, other: U
     ]
 
 
-def test_a_trial_of_the_command_line_is_shown_as_one(owners: Client, portal: Path) -> None:
+def test_a_command_line_trial_is_labelled_as_a_trial(owners: Client, portal: Path) -> None:
     finished_run(portal, "hey-compass-trial-1", metrics={"miss_rate": SHARE, "effort": "trial"})
     services.adopt_runs()
     assert "This was only a trial: train it properly before you use it." in owners.get("/").text
@@ -74,7 +74,7 @@ def test_damaged_or_foreign_versions_are_not_changed(owner: User, portal: Path) 
     assert services.adopt_runs() == 0 and not Version.objects.exists()
 
 
-def test_a_run_of_the_portal_is_one_version(owner: User, portal: Path) -> None:
+def test_a_portal_run_becomes_one_version(owner: User, portal: Path) -> None:
     spec = services.as_spec(services.configuration(phrase="hey compass"))
     job = Job.objects.create(user=owner, kind="train", lane="training", title="hey compass", spec=spec, state="running")
     job.result = finished_run(portal, "run-1")
@@ -89,7 +89,7 @@ def test_a_run_of_the_portal_is_one_version(owner: User, portal: Path) -> None:
 @pytest.mark.parametrize(
     ("came_from", "better", "in_use"), [("run-2", True, 3), ("run-2", False, 2), ("run-1", True, 2)]
 )
-def test_a_retrained_version_is_in_use_if_it_is_better_than_the_one_in_use(
+def test_a_retrained_version_replaces_the_current_one_if_better(
     owner: User, portal: Path, came_from: str, better: bool, in_use: int
 ) -> None:
     for run in ("run-1", "run-2"):
@@ -118,7 +118,7 @@ def run_of_the_portal(user: User, data: Path, run: str) -> None:
 
 @pytest.mark.parametrize("by", ["the portal", "the command line"])
 @pytest.mark.parametrize(("missed", "in_use"), [(5, 2), (9, 1), (14, 1)])
-def test_a_retrained_version_comes_into_use_if_it_is_better_on_the_streams(
+def test_a_new_version_is_activated_if_better_on_the_same_streams(
     owner: User, portal: Path, by: str, missed: int, in_use: int
 ) -> None:
     finished_run(portal, "run-1")
@@ -138,7 +138,7 @@ def test_a_retrained_version_comes_into_use_if_it_is_better_on_the_streams(
     assert detector.current.number == in_use
 
 
-def test_somebody_s_choice_stays_until_a_new_version_is_better(owner: User, portal: Path) -> None:
+def test_a_users_choice_stays_until_a_new_version_is_better(owner: User, portal: Path) -> None:
     for run in ("run-1", "run-2"):
         finished_run(portal, run)
         services.adopt_runs()
@@ -155,7 +155,7 @@ def test_somebody_s_choice_stays_until_a_new_version_is_better(owner: User, port
     assert detector.current == first
 
 
-def test_a_version_is_chosen_on_its_page_and_by_programs(owners: Client, owner: User, portal: Path) -> None:
+def test_a_version_can_be_chosen_on_its_page_and_by_the_api(owners: Client, owner: User, portal: Path) -> None:
     make_version(owner, portal)
     Version.objects.update(offered=True)
     second = make_version(owner, portal, 2)
@@ -173,7 +173,7 @@ def test_a_version_is_chosen_on_its_page_and_by_programs(owners: Client, owner: 
     assert [(row["number"], row["in_use"]) for row in listed] == [(2, False), (1, True)]
 
 
-def test_one_click_goes_back_to_what_was_in_use_before(owners: Client, owner: User, portal: Path) -> None:
+def test_one_click_reverts_to_the_previous_version(owners: Client, owner: User, portal: Path) -> None:
     made = [make_version(owner, portal, number) for number in (1, 2, 3)]
     Version.objects.filter(pk=made[1].pk).update(offered=False)  # never was in use
     page = owners.get(address("version", made[2])).text
@@ -186,7 +186,7 @@ def test_one_click_goes_back_to_what_was_in_use_before(owners: Client, owner: Us
     assert "Use this version" in owners.get(address("version", made[2])).text, "it is kept"
 
 
-def test_same_stream_figures_come_first(owners: Client, owner: User, portal: Path) -> None:
+def test_figures_on_the_same_streams_are_shown_first(owners: Client, owner: User, portal: Path) -> None:
     first, second = make_version(owner, portal), make_version(owner, portal, 2)
     Version.objects.filter(pk=second.pk).update(offered=False)
     share = {"value": 0.125, "low": 0.1, "high": 0.2}
@@ -203,12 +203,12 @@ def test_same_stream_figures_come_first(owners: Client, owner: User, portal: Pat
     assert places[-1] < page.index('class="figures"')
 
 
-def test_only_the_owner_speaks_with_the_people_of_the_owner_s_library(owner: User, other: User) -> None:
+def test_only_the_owner_can_use_splice_voices(owner: User, other: User) -> None:
     assert "splice" not in speech.free_engines("en", other)
     assert set(speech.free_engines("en", owner)) - {"splice"} == set(speech.free_engines("en", other))
 
 
-def test_a_version_is_deleted_alone(owners: Client, owner: User, version: Version, portal: Path) -> None:
+def test_deleting_a_version_preserves_the_others(owners: Client, owner: User, version: Version, portal: Path) -> None:
     second, third = (make_version(owner, portal, number) for number in (2, 3))
     page = owners.get(address("version", third)).text
     assert "Delete version 3" in page and "Version 2 will then be in use." in page
@@ -222,7 +222,7 @@ def test_a_version_is_deleted_alone(owners: Client, owner: User, version: Versio
     assert second.path.exists() and list(Version.objects.all()) == [second]
 
 
-def test_a_version_has_a_note(owners: Client, owner: User, version: Version, portal: Path) -> None:
+def test_a_version_can_have_a_note(owners: Client, owner: User, version: Version, portal: Path) -> None:
     make_version(owner, portal, 2)
     assert owners.post(address("note", version), {"note": "  with <b>May's</b>\n recordings "}).status_code == 302
     for page in ("version", "compare"):
@@ -237,7 +237,7 @@ def test_a_version_has_a_note(owners: Client, owner: User, version: Version, por
     assert program.get(at).status_code == 404
 
 
-def test_the_phrase_is_among_them_however_much_else_was_spoken_since(owners: Client, owner: User, portal: Path) -> None:
+def test_samples_of_a_job_always_include_the_phrase(owners: Client, owner: User, portal: Path) -> None:
     config = configuration(phrase="hello robin", effort="trial")
     job = Job.objects.create(user=owner, kind="train", lane="training", title="hello robin", spec=as_spec(config))
     run = job_folder(portal, config).name

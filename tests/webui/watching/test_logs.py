@@ -51,7 +51,7 @@ def line(**fields: object) -> dict[str, object]:
     return json.loads(text)
 
 
-def test_a_line() -> None:
+def test_a_json_line_has_message_context_and_exception() -> None:
     plain = line()
     assert plain["level"] == "WARNING" and plain["logger"] == "webui.x" and plain["message"] == "said\nthis"
     assert "request_id" not in plain and "job_id" not in plain
@@ -65,7 +65,7 @@ def test_a_line() -> None:
         assert "ValueError: bad" in str(line(exc_info=sys.exc_info())["exception"])
 
 
-def test_a_request_has_an_id(client: Client, caplog: pytest.LogCaptureFixture, ids: list[tuple[str, str]]) -> None:
+def test_each_request_has_an_id(client: Client, caplog: pytest.LogCaptureFixture, ids: list[tuple[str, str]]) -> None:
     caplog.set_level(logging.INFO, "webui.watching.logs")
     assert client.get("/live", headers={"X-Request-ID": "from-a.proxy_1"})["X-Request-ID"] == "from-a.proxy_1"
     assert ids == [("webui.watching.logs", "from-a.proxy_1")]
@@ -76,18 +76,18 @@ def test_a_request_has_an_id(client: Client, caplog: pytest.LogCaptureFixture, i
     assert (fields["view"], fields["status"], fields["method"]) == ("live", 200, "GET")
 
 
-def test_what_django_says_of_an_answer_has_the_id_too(client: Client, ids: list[tuple[str, str]]) -> None:
+def test_djangos_messages_have_the_request_id(client: Client, ids: list[tuple[str, str]]) -> None:
     assert client.get("/ready", headers={"X-Request-ID": "probe-7"}).status_code == 503
     assert ("django.request", "probe-7") in ids
 
 
-def test_the_line_of_a_request_names_no_address(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_request_line_contains_no_url(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "webui.watching.logs")
     client.get("/recordings/shared/a-secret-token")
     assert "a-secret-token" not in "".join(str(record.__dict__) for record in caplog.records)
 
 
-def test_no_secret_of_an_address_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_secret_of_a_url_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     @login_not_required
     def fails(request: HttpRequest, secret: str) -> NoReturn:
         raise RuntimeError("a bug")
@@ -125,7 +125,7 @@ logging.getLogger("uvicorn.error").warning("of the web server")
 
 
 @pytest.mark.parametrize("as_json", ["1", ""])
-def test_the_setting(as_json: str) -> None:
+def test_hark_log_json_selects_the_format(as_json: str) -> None:
     done = run_python(SAY, HARK_LOG_JSON=as_json, DJANGO_SETTINGS_MODULE="webui.settings")
     said = done.stderr.splitlines()
     if not as_json:

@@ -70,7 +70,7 @@ def fields(job: Job) -> dict[str, Any]:
     return {"user": job.user, "kind": job.kind, "lane": job.lane, "title": job.title, "spec": job.spec}
 
 
-def test_metrics_are_what_the_database_holds(owners: Client, history: None) -> None:
+def test_metrics_match_the_database(owners: Client, history: None) -> None:
     found = figures(owners)
     assert found["hark_queue_depth{queue=audio}"] == 2 and found["hark_queue_depth{queue=training}"] == 0
     assert found["hark_queue_oldest_seconds{queue=audio}"] == pytest.approx(300, abs=20)
@@ -94,7 +94,7 @@ def test_metrics_are_what_the_database_holds(owners: Client, history: None) -> N
     assert "secret" not in owners.get("/metrics").text
 
 
-def test_a_job_that_is_queued_again_waits_again(owners: Client, owner: User) -> None:
+def test_a_requeued_job_counts_as_waiting(owners: Client, owner: User) -> None:
     job = Job.objects.create(user=owner, kind="train", lane="training", title="p", state="failed", spec={})
     long_ago = timezone.now() - timedelta(days=3)
     Job.objects.update(created_at=long_ago, queued_at=long_ago)
@@ -102,7 +102,7 @@ def test_a_job_that_is_queued_again_waits_again(owners: Client, owner: User) -> 
     assert figures(owners)["hark_queue_oldest_seconds{queue=training}"] < 60
 
 
-def test_no_figure_is_counted_in_this_process(owners: Client, history: None) -> None:
+def test_no_metric_is_counted_per_process(owners: Client, history: None) -> None:
     before, after = figures(owners), figures(owners)
     moving = re.compile(r"process_|hark_\w+_(seconds|free_bytes)\b")
     assert {name: value for name, value in before.items() if not moving.match(name)} == {
@@ -115,7 +115,7 @@ def metrics_named(expression: str) -> set[str]:
     return set(re.findall(r"\b(?:hark|process)_\w+", expression))
 
 
-def test_the_dashboard_and_the_alerts_name_metrics_that_exist(owners: Client, history: None) -> None:
+def test_dashboard_and_alerts_use_existing_metrics(owners: Client, history: None) -> None:
     existing = {name.partition("{")[0] for name in figures(owners)}
     dashboard = json.loads((REPOSITORY / "deploy" / "dashboard.json").read_text())
     drawn = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
@@ -128,7 +128,7 @@ def test_the_dashboard_and_the_alerts_name_metrics_that_exist(owners: Client, hi
     assert {name for name in existing if name.startswith("hark_")} <= set().union(*map(metrics_named, drawn))
 
 
-def test_the_alerts_name_parts_lanes_and_reasons_that_exist() -> None:
+def test_alerts_use_existing_parts_lanes_and_reasons() -> None:
     text = (REPOSITORY / "deploy" / "alerts.yml").read_text()
     for parts in re.findall(r'part=~?"([^"]+)"', text):
         for part in parts.split("|"):

@@ -69,13 +69,13 @@ def writable_again() -> Iterator[None]:
             cursor.execute("PRAGMA query_only = OFF")
 
 
-def test_live(client: Client, db: None) -> None:
+def test_live_always_answers(client: Client, db: None) -> None:
     for address in ("/live", "/api/v1/live", "/api/v1/health/live"):
         answer = client.get(address)
         assert answer.status_code == 200 and answer.json() == {"status": "alive"}
 
 
-def test_ready(client: Client, at_work: None) -> None:
+def test_ready_reports_every_part(client: Client, at_work: None) -> None:
     for address in ("/ready", "/api/v1/ready", "/api/v1/health/ready"):
         answer = client.get(address)
         assert answer.status_code == 200 and answer.json()["status"] == "ready"
@@ -88,7 +88,7 @@ def test_ready(client: Client, at_work: None) -> None:
 
 
 @pytest.mark.parametrize("path", ["/live", "/ready", "/metrics"])
-def test_who_watches_asks_by_the_server_s_address(owners: Client, at_work: None, path: str) -> None:
+def test_probes_may_use_any_host_name(owners: Client, at_work: None, path: str) -> None:
     """Prometheus requests pods by addresses that nobody knows in advance."""
     host = {"Host": "10.42.0.17:8000"}
     assert owners.get(path, headers=host).status_code == 200
@@ -106,7 +106,7 @@ def test_who_watches_asks_by_the_server_s_address(owners: Client, at_work: None,
         *((f"workers_{lane}", late(lane), "for 60 seconds") for lane in LANES),
     ],
 )
-def test_the_part_that_is_stopped_is_named(
+def test_ready_names_the_failing_part(
     client: Client, at_work: None, writable_again: None, portal: Path, settings: Any, monkeypatch: pytest.MonkeyPatch,
     part: str, stop: Stop, why: str,
 ) -> None:  # fmt: skip
@@ -121,7 +121,7 @@ def test_the_part_that_is_stopped_is_named(
     assert client.get("/api/v1/health").json()["status"] == "degraded"
 
 
-def test_a_database_that_does_not_answer(client: Client, at_work: None) -> None:
+def test_an_unresponsive_database_is_reported(client: Client, at_work: None) -> None:
     def broken(*arguments: object) -> None:
         raise OperationalError("disk I/O error: /secret/place")
 
@@ -134,12 +134,12 @@ def test_a_database_that_does_not_answer(client: Client, at_work: None) -> None:
     assert said["storage"] == "ok"
 
 
-def test_workers_that_never_were(client: Client, db: None) -> None:
+def test_workers_that_never_ran_are_reported(client: Client, db: None) -> None:
     assert "ever" in client.get("/ready").json()["parts"]["workers_training"]
 
 
 @pytest.mark.parametrize("address", ["/metrics", "/api/v1/metrics", "/api/v1/health/metrics"])
-def test_metrics_are_off_until_they_are_asked_for(
+def test_metrics_are_off_by_default_and_need_the_token(
     client: Client, owner: User, other: User, settings: Any, address: str
 ) -> None:
     settings.METRICS_TOKEN = ""
@@ -158,7 +158,7 @@ def test_metrics_are_off_until_they_are_asked_for(
     assert answer.status_code == 200 and 'hark_check{part="database"} 1.0' in answer.text
 
 
-def test_metrics_say_that_the_database_cannot_be_used(owners: Client, at_work: None, writable_again: None) -> None:
+def test_metrics_report_an_unusable_database(owners: Client, at_work: None, writable_again: None) -> None:
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA query_only = ON")
     said = owners.get("/metrics").text

@@ -82,7 +82,7 @@ def test_a_failed_job_is_an_error(other: User, collector: list[Any], child: Chil
     assert span.status.code == 2 and told(span)["hark.job.state"] == "failed" and not span.parent_span_id
 
 
-def test_a_span_names_no_address(client: Client, collector: list[Any]) -> None:
+def test_spans_contain_no_url(client: Client, collector: list[Any]) -> None:
     for address in ("/account/setup/a-secret-link", "/no/such/a-secret-link"):
         client.get(address, headers={"traceparent": "a-secret-link"})
     tracing.provider().force_flush()
@@ -100,7 +100,7 @@ def test_missing_packages_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("endpoint", ["", "http://127.0.0.1:9"])
-def test_nothing_is_imported_unless_it_is_wanted(endpoint: str) -> None:
+def test_opentelemetry_is_imported_only_if_enabled(endpoint: str) -> None:
     pytest.importorskip("opentelemetry.sdk")
     program = """
 import sys, django

@@ -49,7 +49,7 @@ def error_rate(reference: Sequence[Turn], found: Sequence[Turn], collar_s: float
     return float((np.maximum(true.sum(0), guessed.sum(0)).sum() - right) / true.sum())
 
 
-def test_turns_cut_at_overlaps() -> None:
+def test_turns_are_cut_at_overlaps() -> None:
     assert with_overlaps([Turn(0, 10, "a"), Turn(8, 12, "b"), Turn(20, 21, "a")]) == (
         Turn(0, 8, "a"),
         Turn(8, 10, "a", True),
@@ -73,7 +73,7 @@ def people(counts: Sequence[int], seed: int = 0) -> tuple[np.ndarray, np.ndarray
 
 
 @pytest.mark.parametrize("counts", [[60], [60, 60], [100, 12], [40, 30, 20], [30] * 5, [25] * 8])
-def test_the_number_of_voices_is_found(counts: list[int]) -> None:
+def test_the_number_of_voices_is_estimated(counts: list[int]) -> None:
     embeddings, times, labels = people(counts)
     found = voices(embeddings, times)
     assert len(found) == len(counts)
@@ -88,20 +88,20 @@ def test_a_number_of_voices_can_be_given(number: int) -> None:
     assert len(voices(embeddings, times, number)) == number
 
 
-def test_never_more_voices_than_allowed_or_than_windows() -> None:
+def test_the_number_of_voices_is_limited() -> None:
     embeddings, times, _ = people([20] * 12)
     assert len(voices(embeddings, times)) == 8
     assert len(voices(embeddings[:2], times[:2], 5)) == 2
     assert len(voices(embeddings[:1], times[:1])) == 1
 
 
-def test_a_long_recording_is_thinned_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windows_of_a_long_recording_are_subsampled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.recordings.diarization.clustering.MOST_WINDOWS", 50)
     embeddings, times, _ = people([80, 80])
     assert len(voices(embeddings, times)) == 2
 
 
-def test_regions_of_speech() -> None:
+def test_speech_regions_bridge_pauses_and_drop_clicks() -> None:
     probability = np.zeros(100)
     probability[10:30] = 0.9
     probability[30:34] = 0.4  # still speech, once it has begun
@@ -157,7 +157,7 @@ def silence(seconds: float) -> np.ndarray:
     return np.zeros(int(seconds * RATE), np.float32)
 
 
-def test_turns_by_voices(stand_ins: None) -> None:
+def test_turns_are_found_by_voice(stand_ins: None) -> None:
     audio = np.concatenate([hum(6, 700), silence(1), hum(5, 2500), hum(4, 700), silence(1), hum(2, 2500)])
     found = diarize_audio(audio)
     truth = [Turn(0, 6, "a"), Turn(7, 12, "b"), Turn(12, 16, "a"), Turn(17, 19, "b")]
@@ -167,14 +167,14 @@ def test_turns_by_voices(stand_ins: None) -> None:
     assert {"silero-vad"} <= set(found.versions)
 
 
-def test_one_voice_is_one_speaker_and_silence_is_none(stand_ins: None) -> None:
+def test_one_voice_is_one_speaker_and_silence_has_no_turns(stand_ins: None) -> None:
     assert diarize_audio(np.concatenate([hum(8, 700), silence(1), hum(8, 700)])).speakers == ("S1",)
     assert diarize_audio(silence(5)).turns == ()
     assert diarize_audio(np.zeros(0, np.float32)).turns == ()
     assert diarize_audio(np.concatenate([silence(1), hum(0.05, 700), silence(1)])).turns == ()  # a click
 
 
-def test_what_lies_between_two_voices_is_marked() -> None:
+def test_steps_between_two_voices_are_marked_as_overlap() -> None:
     ann, bob, eve = unit(np.random.default_rng(0).normal(size=(3, 256)))
     both = unit(ann + bob)
     steps = np.stack([ann, ann, both, both, bob, both, unit(ann + 0.9 * bob), both, both, eve, unit(eve + ann / 4)])
@@ -183,14 +183,14 @@ def test_what_lies_between_two_voices_is_marked() -> None:
     assert not acoustic._both(steps @ ann[:, None], ann[None]).any()
 
 
-def test_an_embedding(stand_ins: None) -> None:
+def test_an_embedding_is_normalized_and_needs_speech(stand_ins: None) -> None:
     found = acoustic.embed(np.concatenate([silence(1), hum(4, 700)]))
     assert np.linalg.norm(found) == pytest.approx(1, abs=1e-3) and len(found) == 256
     with pytest.raises(HarkError):
         acoustic.embed(silence(3))
 
 
-def test_without_resemblyzer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_resemblyzer_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "resemblyzer", None)
     acoustic._encoder.cache_clear()
     with pytest.raises(HarkError, match="resemblyzer is missing") as error:
@@ -241,7 +241,7 @@ def later(sound: np.ndarray, seconds: float) -> np.ndarray:
         (0 * ALL, 0 * ALL, False),
     ],
 )
-def test_two_people_or_one_sound_twice(
+def test_two_speakers_on_two_channels_are_distinguished_from_leakage(
     stand_ins: None, tmp_path: Path, left: np.ndarray, right: np.ndarray, two: bool
 ) -> None:
     path = stereo(tmp_path / "a.flac", left, right)
@@ -255,7 +255,7 @@ def stereo(path: Path, left: np.ndarray, right: np.ndarray) -> Path:
     return path
 
 
-def test_turns_by_channels(stand_ins: None, tmp_path: Path) -> None:
+def test_turns_are_found_by_channel(stand_ins: None, tmp_path: Path) -> None:
     found = turns_of(compare(stereo(tmp_path / "a.flac", ONE + 0.2 * OTHER, OTHER + 0.2 * ONE)))
     truth = [Turn(0.5, 4, "L"), Turn(9, 13, "L"), Turn(17, 19, "L"), Turn(4.5, 8.5, "R"), Turn(12.5, 16, "R")]
     assert found.method == "channels" and set(found.speakers) == {"L", "R"}
@@ -265,7 +265,7 @@ def test_turns_by_channels(stand_ins: None, tmp_path: Path) -> None:
     assert sum(end - start for start, end in overlaps) < 1.5
 
 
-def test_recordings_that_have_no_two_channels(tmp_path: Path, stand_ins: None) -> None:
+def test_recordings_without_two_usable_channels_have_no_two_speakers(tmp_path: Path, stand_ins: None) -> None:
     soundfile.write(tmp_path / "mono.flac", ALL, RATE)
     assert two_speakers(tmp_path / "mono.flac") is False
     soundfile.write(tmp_path / "short.flac", np.zeros((100, 2)), RATE)
@@ -323,7 +323,7 @@ def pyannote(data_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("number", [None, 2])
-def test_pyannote_where_it_is_set_up(stand_ins: None, pyannote: Path, tmp_path: Path, number: int | None) -> None:
+def test_pyannote_is_used_if_it_is_set_up(stand_ins: None, pyannote: Path, tmp_path: Path, number: int | None) -> None:
     soundfile.write(tmp_path / "a.flac", ALL, RATE)
     found = diarize(tmp_path / "a.flac", speakers=number)
     assert found.method == "pyannote"
@@ -332,7 +332,7 @@ def test_pyannote_where_it_is_set_up(stand_ins: None, pyannote: Path, tmp_path: 
     assert asked == [str(pyannote_engine.own_folder()), [[1, len(ALL)], RATE, number]]
 
 
-def test_pyannote_that_fails_costs_nothing(stand_ins: None, pyannote: Path, tmp_path: Path) -> None:
+def test_a_pyannote_failure_falls_back_to_acoustic_diarization(stand_ins: None, pyannote: Path, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.flac", hum(6, 700), RATE)
     said: list[dict[str, object]] = []
     found = diarize(tmp_path / "a.flac", speakers=13, reporter=Reporter(said.append))
@@ -340,7 +340,7 @@ def test_pyannote_that_fails_costs_nothing(stand_ins: None, pyannote: Path, tmp_
     assert any("no such number of people" in str(event.get("message")) for event in said)
 
 
-def test_pyannote_that_is_not_there(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_pyannote_says_how_to_enable_it(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_ENGINES_ENV", str(data_dir / "none"))
     assert not pyannote_engine.readiness().ok
     assert "engines enable pyannote" in pyannote_engine.readiness().how_to_enable
@@ -349,7 +349,7 @@ def test_pyannote_that_is_not_there(data_dir: Path, monkeypatch: pytest.MonkeyPa
     assert "HF_TOKEN" in pyannote_engine.readiness().how_to_enable
 
 
-def test_two_channels_go_before_everything(stand_ins: None, pyannote: Path, tmp_path: Path) -> None:
+def test_two_channels_take_precedence_over_voices(stand_ins: None, pyannote: Path, tmp_path: Path) -> None:
     path = stereo(tmp_path / "a.flac", ONE, OTHER)
     assert diarize(path).method == "channels"
     assert diarize(path, speakers=3).method == "pyannote"  # more people than channels
@@ -405,14 +405,14 @@ def test_segments_are_cut_where_the_speaker_changes() -> None:
     ]
 
 
-def test_a_short_word_amid_anothers_is_theirs() -> None:
+def test_a_short_word_within_another_turn_goes_to_that_speaker() -> None:
     words = said("we were at home", 0)
     short = Segment(0, 2, words.text, 0.9, (*words.words[:2], Word("at", 1.0, 1.15, 0.8), words.words[3]))
     turns = (Turn(0, 1, "A"), Turn(1, 1.2, "B"), Turn(1.2, 2, "A"))
     assert len(assign(transcript(short), Diarization(turns, "acoustic")).segments) == 1
 
 
-def test_words_in_nobodys_turn_go_to_the_nearest() -> None:
+def test_words_outside_any_turn_go_to_the_nearest() -> None:
     found = assign(transcript(said("yes", 4), said("no", 9)), Diarization((Turn(1, 3, "A"), Turn(10, 12, "B")), "x"))
     assert [part.speaker for part in found.segments] == ["S1", "S2"]
     nobody = assign(transcript(said("yes", 4)), Diarization((), "acoustic"))
@@ -434,20 +434,20 @@ def test_overlaps_are_marked() -> None:
     assert [part.overlap for part in found.segments] == [False, True, False]
 
 
-def test_speakers_of_channels_stay() -> None:
+def test_speakers_of_channels_are_preserved() -> None:
     heard = transcript(said("hello", 0, speaker="R"), said("hi", 1, speaker="L"))
     found = assign(heard, Diarization((Turn(0, 2, "L"),), "channels", names=channels.NAMES))
     assert found.segments == heard.segments and found.diarization == "channels"
     assert found.speakers == {"R": "Right speaker", "L": "Left speaker"}
 
 
-def test_names_follow_their_speakers() -> None:
+def test_names_follow_renumbered_speakers() -> None:
     turns = (Turn(0, 1, "S2"), Turn(1, 3, "S1"))
     found = assign(transcript(said("a b c d", 0)), Diarization(turns, "acoustic", names={"S1": "Ann"}))
     assert found.speakers == {"S1": "Speaker 1", "S2": "Ann"}
 
 
-def test_the_voice_that_a_speaker_resembles_follows_the_speaker_until_named() -> None:
+def test_a_similar_voice_is_suggested_until_the_speaker_is_named() -> None:
     turns = (Turn(0, 1, "S2"), Turn(1, 3, "S1"))
     words = transcript(said("a b c d", 0))
     found = assign(words, Diarization(turns, "acoustic", sounds_like={"S1": "Ann", "S7": "Eve"}))
@@ -464,14 +464,14 @@ def test_the_voice_that_a_speaker_resembles_follows_the_speaker_until_named() ->
 # ---- real recordings
 
 
-def test_real_channels(shared_data: Path) -> None:
+def test_two_speakers_are_found_on_real_channels(shared_data: Path) -> None:
     folder = shared_data / "conversation" / "google"
     assert two_speakers(folder / "two_channel_16k.ogg") is True
     assert two_speakers(folder / "multi.ogg") is False  # one voice, two microphones
     assert two_speakers(folder / "commercial_mono.ogg") is False
 
 
-def test_real_voices(shared_data: Path) -> None:
+def test_real_voices_are_separated(shared_data: Path) -> None:
     pytest.importorskip("resemblyzer")
     from tests.support.labelled_mix import labelled_mix, utterances_by_speaker
 

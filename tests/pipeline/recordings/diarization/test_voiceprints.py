@@ -68,7 +68,7 @@ def test_a_voice_is_remembered_matched_and_forgotten(tmp_path: Path, heard: list
     assert forget(file, "Bob B.") and not file.exists()
 
 
-def test_nothing_without_consent_a_name_or_enough_speech(tmp_path: Path, heard: list[np.ndarray]) -> None:
+def test_a_voiceprint_needs_consent_a_name_and_enough_speech(tmp_path: Path, heard: list[np.ndarray]) -> None:
     heard.append(ANN)
     for arguments, says in (
         (("Ann", AUDIO, False), "has not consented"),
@@ -81,7 +81,7 @@ def test_nothing_without_consent_a_name_or_enough_speech(tmp_path: Path, heard: 
     assert list(tmp_path.iterdir()) == [] and len(heard) == 1  # not even listened to
 
 
-def test_hearing_somebody_again_makes_the_mean(tmp_path: Path, heard: list[np.ndarray]) -> None:
+def test_repeated_enrolment_averages_the_voiceprint(tmp_path: Path, heard: list[np.ndarray]) -> None:
     file = tmp_path / "voices.json"
     heard += [near(ANN, 0.8), ANN, ANN]
     for _ in range(3):
@@ -130,7 +130,7 @@ def test_a_damaged_file_is_not_overwritten(tmp_path: Path, heard: list[np.ndarra
     assert (tmp_path / "voices.json").read_text() == content
 
 
-def test_the_audio_of_a_speaker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_audio_of_a_speaker_is_extracted_longest_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sound = np.stack([np.repeat([0.1, 0.2, 0.3, 0.4], RATE), np.zeros(4 * RATE)], axis=1)
     soundfile.write(tmp_path / "a.flac", sound, RATE)
     found = voice_of(tmp_path / "a.flac", [(0, 1), (2, 4)], channel=0)
@@ -144,7 +144,7 @@ def test_the_audio_of_a_speaker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert len(voice_of(tmp_path / "a.flac", [(0, 1), (2, 4)])) == 1.5 * RATE
 
 
-def test_real_people(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_real_people_are_matched_by_voice(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("resemblyzer")
     from tests.support.labelled_mix import utterances_by_speaker
 

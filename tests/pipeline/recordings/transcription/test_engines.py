@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("no_recognizers")
 TEXT = "the weather will be nice tomorrow"
 
 
-def test_every_engine_keeps_the_contract() -> None:
+def test_every_engine_fulfils_the_contract() -> None:
     found = registry.engines()
     assert {engine.name for engine in found} == {
         "hark", "moonshine", "faster-whisper", "whisper-timestamped", "funasr", "openai",
@@ -44,11 +44,11 @@ def test_every_engine_keeps_the_contract() -> None:
         engine.close()
 
 
-def test_engines_are_made_once() -> None:
+def test_engines_are_created_once() -> None:
     assert registry.engine("hark") is registry.engine("hark")
 
 
-def test_english_without_any_model_is_harks_own_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_english_without_a_model_uses_harks_recognizer(monkeypatch: pytest.MonkeyPatch) -> None:
     replace_package(monkeypatch, None)
     for language in (None, "en", "en-us"):
         engine, why = registry.choose("auto", language)
@@ -56,7 +56,7 @@ def test_english_without_any_model_is_harks_own_and_says_why(monkeypatch: pytest
 
 
 @pytest.mark.parametrize(("model", "remedy"), [("", "--pull|install"), ("small.en", "set HARK_WHISPER_MODEL=small")])
-def test_another_language_without_a_model_says_what_to_enable(
+def test_another_language_without_a_model_is_rejected_with_advice(
     model: str, remedy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HARK_WHISPER_MODEL", model)
@@ -68,7 +68,7 @@ def test_another_language_without_a_model_says_what_to_enable(
         registry.choose("hark", "de")
 
 
-def test_an_unknown_engine_and_one_that_is_not_ready() -> None:
+def test_unknown_and_unready_engines_are_rejected() -> None:
     with pytest.raises(HarkError, match="no recognition engine"):
         registry.choose("siri", None)
     with pytest.raises(HarkError, match="No endpoint is configured"):
@@ -91,7 +91,7 @@ def test_an_unknown_engine_and_one_that_is_not_ready() -> None:
         ({"hark"}, None, "hark"),
     ],
 )
-def test_auto_takes_the_best_one_that_is_ready(
+def test_auto_chooses_the_best_ready_engine(
     ready: set[str], language: str | None, chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand_ins = []
@@ -105,7 +105,7 @@ def test_auto_takes_the_best_one_that_is_ready(
     assert engine.name == chosen and why == f"{chosen} m: {engine.why}"
 
 
-def test_harks_own_recognizer_writes_a_word_that_it_expects() -> None:
+def test_harks_recognizer_writes_an_expected_word() -> None:
     from model.asr.recognition import decoder_for
     from model.phones import PHONES, phone_indices
     from phrase_augmentation.phonemes import phonemes_of_words
@@ -120,7 +120,7 @@ def test_harks_own_recognizer_writes_a_word_that_it_expects() -> None:
     assert decoder_for("en").words(emission) != ["zelbrooks"]
 
 
-def test_harks_own_engine_hears_words_with_times() -> None:
+def test_harks_recognizer_gives_words_with_times() -> None:
     engine = registry.engine("hark")
     audio = spoken(TEXT, 0.5, 0.7)
     (segment,) = engine.recognize(audio, "en")
@@ -135,17 +135,17 @@ def test_harks_own_engine_hears_words_with_times() -> None:
     assert all(0 < word.confidence <= 1 for word in segment.words)
 
 
-def test_noise_alone_is_little_or_nothing() -> None:
+def test_noise_gives_almost_no_words() -> None:
     found = registry.engine("hark").recognize(noise(2.0, level=0.05), "en")
     assert sum(len(segment.words) for segment in found) <= 2
 
 
-def test_a_longer_piece_than_allowed_is_refused_by_the_operation() -> None:
+def test_audio_longer_than_the_limit_is_rejected() -> None:
     with pytest.raises(HarkError, match="cannot be recognized"):
         recognize_by_name("hark", "", np.zeros(40 * SAMPLE_RATE, np.float32), None, False, ())
 
 
-def test_segments_survive_the_way_to_the_service_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_segments_survive_the_trip_to_the_service_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
     double = Scripted()
     use_engines(monkeypatch, double)
     expected = said("grüße an alle", 0.1, 0.9, "de")
@@ -153,20 +153,20 @@ def test_segments_survive_the_way_to_the_service_and_back(monkeypatch: pytest.Mo
     assert recognize(double, spoken(TEXT), "de") == [expected]
 
 
-def test_a_hosted_engine_is_asked_without_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hosted_engine_runs_without_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     double = Scripted()
     double.hosted = True
     monkeypatch.setattr(speech_client, "call", lambda *args: pytest.fail("its key must stay in this process"))
     assert len(recognize(double, spoken(TEXT), None)) == 1
 
 
-def test_languages_by_their_base() -> None:
+def test_languages_match_by_their_base() -> None:
     english: RecognitionEngine = Scripted(languages=("en",))
     assert knows(english, "en-gb") and knows(english, None) and not knows(english, "de")
     assert knows(Scripted(), "tlh")
 
 
-def test_words_of_whisper() -> None:
+def test_whisper_tokens_become_words() -> None:
     raw = [(" Hello", 0.0, 0.5, 0.9), (" well", 0.5, 0.7, 0.8), ("-known", 0.7, 1.0, 0.6), (" ", 1.0, 1.0, 0.9)]
     words = words_of([*raw, (" late", 4.0, 9.0, 1.2)], "en", 5.0)
     assert [word.text for word in words] == ["Hello", "well-known", "late"]
@@ -175,7 +175,7 @@ def test_words_of_whisper() -> None:
     assert [word.text for word in words_of([("你", 0, 1, 0.5), ("好", 1, 2, 0.5)], "zh", 2.0)] == ["你", "好"]
 
 
-def test_words_without_times_share_them() -> None:
+def test_words_without_times_divide_the_segment() -> None:
     words = spread("one three five", 1.0, 4.0, 0.5)
     assert [word.text for word in words] == ["one", "three", "five"]
     assert words[0].start_s == 1.0 and words[-1].end_s == 4.0
@@ -193,11 +193,13 @@ def test_words_without_times_share_them() -> None:
         (-0.1, 0, 3, True),
     ],
 )
-def test_what_is_invented(log_p: float, no_speech: float, compression: float, is_invented: bool) -> None:
+def test_hallucinated_segments_are_recognized_by_their_scores(
+    log_p: float, no_speech: float, compression: float, is_invented: bool
+) -> None:
     assert invented(log_p, no_speech, compression) is is_invented
 
 
-def test_size_time_and_errors_are_given() -> None:
+def test_an_engine_shows_its_size_speed_and_errors() -> None:
     assert facts("moonshine tiny-en") == [
         "42 MB",
         "a minute of audio takes about 4 s",
@@ -212,7 +214,7 @@ def test_size_time_and_errors_are_given() -> None:
     )
 
 
-def test_what_comes_with_hark_and_what_is_offered_has_its_figures() -> None:
+def test_shipped_and_offered_engines_have_measured_figures() -> None:
     for name in ("moonshine", "hark"):
         assert measured()["models"][described(registry.engine(name))]["wrong"]
     offered = next(tool for tool in tools() if tool.pulled == "faster-whisper")
@@ -220,7 +222,7 @@ def test_what_comes_with_hark_and_what_is_offered_has_its_figures() -> None:
     assert dict(offered.downloads)["small"] == "486 MB"
 
 
-def test_the_results_say_the_same() -> None:
+def test_the_measured_figures_match_docs_results() -> None:
     results = (REPOSITORY / "docs" / "results.md").read_text(encoding="utf-8")
     for name, model in measured()["models"].items():
         if "wrong" in model:

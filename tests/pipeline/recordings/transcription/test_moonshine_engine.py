@@ -72,7 +72,7 @@ def check_words(segments: Sequence[Segment], seconds: float) -> None:
 # ---- with the weights
 
 
-def test_real_speech(shared_data: Path, engine: Moonshine) -> None:
+def test_real_speech_is_recognized(shared_data: Path, engine: Moonshine) -> None:
     rows = read_speech(shared_data, UTTERANCES)
     heard = [engine.recognize(audio, "en") for audio, _ in rows]
     texts = [normalize(text_of(segments)).split() for segments in heard]
@@ -83,7 +83,7 @@ def test_real_speech(shared_data: Path, engine: Moonshine) -> None:
     assert "." in written and written != written.lower()
 
 
-def test_a_piece_of_half_a_minute(shared_data: Path, engine: Moonshine) -> None:
+def test_half_a_minute_of_speech_is_recognized(shared_data: Path, engine: Moonshine) -> None:
     rows = read_speech(shared_data, 10)
     audio = np.concatenate([audio for audio, _ in rows])
     assert len(audio) > PIECE_S * SAMPLE_RATE
@@ -94,7 +94,7 @@ def test_a_piece_of_half_a_minute(shared_data: Path, engine: Moonshine) -> None:
     assert error_rate([said[: len(heard)]], [heard]) < 0.2
 
 
-def test_times_are_where_the_words_are(engine: Moonshine) -> None:
+def test_word_times_match_the_speech(engine: Moonshine) -> None:
     audio = spoken(TEXT, 0.5, 0.7)
     segments = engine.recognize(audio, "en")
     check_words(segments, len(audio) / SAMPLE_RATE)
@@ -109,12 +109,12 @@ def test_silence_and_noise_give_nothing(engine: Moonshine, level: float, seconds
     assert engine.recognize(noise(seconds, level=level), "en") == []
 
 
-def test_a_hum_and_a_long_noise_give_nothing(engine: Moonshine) -> None:
+def test_a_hum_and_long_noise_give_nothing(engine: Moonshine) -> None:
     assert engine.recognize(tone(4.0, 100, 0.1), None) == []
     assert engine.recognize(noise(30.0, level=0.05), None) == []
 
 
-def test_it_is_let_go_and_taken_up_again(engine: Moonshine) -> None:
+def test_the_engine_works_again_after_close(engine: Moonshine) -> None:
     audio = spoken(TEXT, 0.2, 0.3)
     first = engine.recognize(audio, "en")
     engine.close()
@@ -124,9 +124,7 @@ def test_it_is_let_go_and_taken_up_again(engine: Moonshine) -> None:
 # ---- without them
 
 
-def test_without_the_package_it_says_so_and_auto_chooses_another(
-    no_recognizers: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_its_package_auto_chooses_another_engine(no_recognizers: None, monkeypatch: pytest.MonkeyPatch) -> None:
     replace_package(monkeypatch, None)
     ready = Moonshine().available()
     assert not ready.ok and "not installed" in ready.why
@@ -138,7 +136,7 @@ def test_without_the_package_it_says_so_and_auto_chooses_another(
         Moonshine().recognize(spoken(TEXT), "en")
 
 
-def test_a_package_without_weights_and_one_with_damaged_ones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_and_damaged_weights_are_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     replace_package(monkeypatch, tmp_path)
     ready = Moonshine().available()
     assert not ready.ok and "encoder_model.ort" in ready.why and "requirements-alone" in ready.how_to_enable
@@ -166,7 +164,7 @@ def test_a_package_without_weights_and_one_with_damaged_ones(monkeypatch: pytest
         ([*range(30)] * 4, 0),
     ],
 )
-def test_circles(tokens: list[int], surplus: int) -> None:
+def test_repeated_tokens_are_counted_as_surplus(tokens: list[int], surplus: int) -> None:
     assert _surplus(tokens) == surplus
 
 
@@ -182,7 +180,7 @@ class Scripted(_Model):
         return tokens, [0.5] * len(tokens)
 
 
-def test_a_repeating_piece_is_recognized_in_halves() -> None:
+def test_a_repetitive_output_is_recognized_again_in_halves() -> None:
     audio = np.ones(20 * SAMPLE_RATE, np.float32)
     audio[9 * SAMPLE_RATE : 10 * SAMPLE_RATE] = 0  # where it is parted
     model = Scripted({20: [7, *[8, 9] * 4], 9: [10, 11], 11: [12, 13]})
@@ -220,7 +218,7 @@ class Decoder:
         ((EXPECTED_NATS + 0.1, 0.0), ("_kat ie",), "_call _cat ie"),
     ],
 )
-def test_an_expected_word_is_written_where_it_is_nearly_as_probable(
+def test_an_expected_word_wins_if_nearly_as_probable(
     costs: tuple[float, float], words: tuple[str, ...], written: str
 ) -> None:
     space = "\N{LOWER ONE EIGHTH BLOCK}"
@@ -251,7 +249,7 @@ def test_an_expected_word_is_written_where_it_is_nearly_as_probable(
     assert len(probabilities) == len(tokens) and probabilities[0] > 0.9 and END not in tokens
 
 
-def test_expected_words_are_written_by_tokens_of_the_package(engine: Moonshine) -> None:
+def test_expected_words_are_tokenized_with_the_package_vocabulary(engine: Moonshine) -> None:
     place = _expected(("Siobhan", "Anna"))
     assert len(place.following) >= 2 and not place.whole
 
@@ -261,7 +259,7 @@ def test_expected_words_are_written_by_tokens_of_the_package(engine: Moonshine) 
     assert ends(place) >= 2
 
 
-def test_words_of_tokens() -> None:
+def test_tokens_are_joined_into_words() -> None:
     model = Scripted({})
     space = "\N{LOWER ONE EIGHTH BLOCK}"
     texts = [f"{space}Caf", "\u00e9", ",", f"{space}\u266a", "<<ST_3>>", f"{space}-", f"{space}25", "%"]
@@ -270,12 +268,12 @@ def test_words_of_tokens() -> None:
     assert [(word.text, len(word.probabilities)) for word in words] == [("Café,", 3), ("25%", 2)]
 
 
-def test_the_file_of_the_tokenizer() -> None:
+def test_the_tokenizer_file_is_read() -> None:
     long = b"x" * 300
     assert token_texts(bytes([2]) + b"ab" + bytes([0, 300 % 128 + 128, 300 // 128]) + long) == [b"ab", b"", long]
 
 
-def test_words_without_a_time_are_put_between_their_neighbours() -> None:
+def test_words_without_times_are_placed_between_their_neighbours() -> None:
     words = [_Written(text, (0.5, 0.8)) for text in ("a", "&", "b", "%", "c", "d")]
     placed = _placed(words, [None, (0.5, 1.0), (1.0, 1.5), None, (2.0, 2.4), None], 2.6)
     assert [word.text for word in placed] == ["a", "&", "b", "%", "c", "d"]
@@ -287,7 +285,7 @@ def test_words_without_a_time_are_put_between_their_neighbours() -> None:
     assert tight[0].start_s == 0.5 < tight[0].end_s == tight[1].start_s < tight[1].end_s == tight[2].start_s == 1.0
 
 
-def test_other_languages_are_not_taken_for_english(shared_data: Path, engine: Moonshine) -> None:
+def test_other_languages_are_not_labelled_english(shared_data: Path, engine: Moonshine) -> None:
     files = sorted((shared_data / "mandarin").glob("*/*.ogg"))
     if not files:
         pytest.skip("no recordings in Mandarin")
@@ -296,7 +294,7 @@ def test_other_languages_are_not_taken_for_english(shared_data: Path, engine: Mo
         assert not any(segment.language for segment in engine.recognize(audio, None)), path
 
 
-def test_sure_words_count_as_spoken() -> None:
+def test_confident_words_count_as_spoken() -> None:
     sure, unsure = [_Written("yes", (0.9,))], [_Written("you", (0.3,))]
     assert min(_sureness(sure, 0.5), _sureness(sure, 0.01), _sureness(unsure, 0.5)) >= LEAST_SURE
     assert max(_sureness(unsure, 0.001), _sureness(sure, 0.0)) < LEAST_SURE

@@ -67,7 +67,7 @@ def endpoint(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> Iterator[Endpoi
         yield double
 
 
-def test_a_translation_is_asked_for_where_there_is_one(endpoint: Endpoint) -> None:
+def test_translation_uses_the_translations_endpoint(endpoint: Endpoint) -> None:
     endpoint.says({**GOOD, "task": "translate", "words": None})
     engine = OpenAiEndpoint()
     assert engine.translates
@@ -78,7 +78,7 @@ def test_a_translation_is_asked_for_where_there_is_one(endpoint: Endpoint) -> No
     assert set(endpoint.fields()) == {"model", "response_format", "temperature", "file"}
 
 
-def test_it_sends_a_piece_and_understands_the_answer(endpoint: Endpoint) -> None:
+def test_audio_is_sent_and_the_answer_parsed(endpoint: Endpoint) -> None:
     endpoint.says(GOOD)
     first, second = OpenAiEndpoint().recognize(AUDIO, "en-us")
     path, headers, _ = endpoint.asked[0]
@@ -95,7 +95,7 @@ def test_it_sends_a_piece_and_understands_the_answer(endpoint: Endpoint) -> None
     assert first.confidence == pytest.approx(0.9048, abs=1e-3)
 
 
-def test_it_is_given_the_words_to_expect(endpoint: Endpoint) -> None:
+def test_expected_words_are_sent_as_the_prompt(endpoint: Endpoint) -> None:
     for _ in range(2):
         endpoint.says({"text": "Ask Siobhan.", "language": "english"})
     OpenAiEndpoint().recognize(AUDIO, "en", words=("Siobhan", "Grafana"))
@@ -104,13 +104,13 @@ def test_it_is_given_the_words_to_expect(endpoint: Endpoint) -> None:
     assert "prompt" not in endpoint.fields()
 
 
-def test_it_names_the_detected_language(endpoint: Endpoint) -> None:
+def test_the_detected_language_is_returned(endpoint: Endpoint) -> None:
     endpoint.says({**GOOD, "language": "german"})
     assert {segment.language for segment in OpenAiEndpoint().recognize(AUDIO, None)} == {"de"}
     assert "language" not in endpoint.fields()
 
 
-def test_a_text_alone_is_enough(endpoint: Endpoint) -> None:
+def test_an_answer_with_only_text_is_accepted(endpoint: Endpoint) -> None:
     endpoint.says({"text": "just a text"})
     (segment,) = OpenAiEndpoint().recognize(AUDIO, None)
     assert segment.text == "just a text" and segment.start_s == 0.0 and segment.end_s == pytest.approx(3.0)
@@ -118,13 +118,13 @@ def test_a_text_alone_is_enough(endpoint: Endpoint) -> None:
     assert OpenAiEndpoint().recognize(AUDIO, None) == []
 
 
-def test_words_invented_in_silence_are_left_out(endpoint: Endpoint) -> None:
+def test_words_hallucinated_in_silence_are_dropped(endpoint: Endpoint) -> None:
     rows = [{**GOOD["segments"][0], "no_speech_prob": 0.95, "avg_logprob": -1.2}, GOOD["segments"][1]]
     endpoint.says({**GOOD, "segments": rows})
     assert [segment.text for segment in OpenAiEndpoint().recognize(AUDIO, None)] == ["Bye."]
 
 
-def test_silence_is_not_sent_at_all(endpoint: Endpoint) -> None:
+def test_silence_is_not_sent(endpoint: Endpoint) -> None:
     assert OpenAiEndpoint().recognize(np.zeros(SAMPLE_RATE, np.float32), None) == []
     assert endpoint.asked == []
 
@@ -139,7 +139,7 @@ def test_without_a_key_no_header_is_sent(endpoint: Endpoint, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("status", "why"), [(401, "Unauthorized"), (404, "Not Found"), (413, "Too Large"), (429, "Many"), (500, "Error")]
 )
-def test_refusals_are_explained(endpoint: Endpoint, status: int, why: str) -> None:
+def test_error_statuses_are_reported_without_the_key(endpoint: Endpoint, status: int, why: str) -> None:
     endpoint.says({"error": {"message": f"your key {KEY} is wrong"}}, status)
     with pytest.raises(HarkError, match=why) as caught:
         OpenAiEndpoint().recognize(AUDIO, None)
@@ -163,13 +163,13 @@ def test_refusals_are_explained(endpoint: Endpoint, status: int, why: str) -> No
         b"[" * 100_000,
     ],
 )  # fmt: skip
-def test_an_invalid_answer_is_explained(endpoint: Endpoint, body: object) -> None:
+def test_an_invalid_answer_is_reported(endpoint: Endpoint, body: object) -> None:
     endpoint.says(body)
     with pytest.raises(HarkError, match="invalid answer"):
         OpenAiEndpoint().recognize(AUDIO, None)
 
 
-def test_times_outside_of_the_piece_are_put_inside() -> None:
+def test_times_outside_the_audio_are_clamped() -> None:
     answer: dict[str, Any] = {
         "text": "late early",
         "words": [{"word": "late", "start": -5, "end": 1}, {"word": "early", "start": 90, "end": 99}],
@@ -179,14 +179,14 @@ def test_times_outside_of_the_piece_are_put_inside() -> None:
     assert [(word.start_s, word.end_s) for word in segment.words] == [(0.0, 1.0), (3.0, 3.0)]
 
 
-def test_a_server_that_does_not_answer(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unresponsive_server_is_reported(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_ASR_URL", "http://127.0.0.1:1/v1")
     with pytest.raises(HarkError, match="cannot be reached"):
         OpenAiEndpoint().recognize(AUDIO, None)
 
 
 @pytest.mark.parametrize("url", ["ftp://host/v1", "file:///etc/passwd", "host", "http://", "  "])
-def test_an_address_that_is_none(endpoint: Endpoint, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_url_is_rejected(endpoint: Endpoint, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_ASR_URL", url)
     ready = OpenAiEndpoint().available()
     assert not ready.ok and "HARK_ASR_URL" in ready.how_to_enable + ready.why

@@ -31,7 +31,7 @@ def cut(probabilities: np.ndarray) -> list[tuple[float, float]]:
     ]
 
 
-def test_a_sentence_in_silence_is_one_piece_with_small_margins() -> None:
+def test_a_sentence_in_silence_is_one_chunk_with_small_margins() -> None:
     audio = spoken(TEXT, 3.0, 4.0)
     (piece,) = pieces(speech_probabilities([audio]), len(audio))
     assert 2.3 < piece.start / SAMPLE_RATE < 3.1
@@ -39,30 +39,30 @@ def test_a_sentence_in_silence_is_one_piece_with_small_margins() -> None:
 
 
 @pytest.mark.parametrize("level", [0.0, 1e-4, 0.02, 0.3])
-def test_silence_and_noise_give_no_pieces(level: float) -> None:
+def test_silence_and_noise_give_no_chunks(level: float) -> None:
     audio = noise(20.0, level=level)
     assert pieces(speech_probabilities([audio]), len(audio)) == []
 
 
-def test_nothing_gives_nothing() -> None:
+def test_no_audio_gives_no_chunks() -> None:
     assert pieces(np.zeros(0, np.float32), 0) == []
 
 
-def test_short_pauses_stay_inside_a_piece_and_long_ones_separate_pieces() -> None:
+def test_long_pauses_separate_chunks_and_short_ones_do_not() -> None:
     found = cut(talk((2, 1.0), (2, LONGEST_PAUSE_S + 1), (2, 0.5)))
     assert len(found) == 2
     assert found[0] == pytest.approx((0.0, 5.0 + MARGIN_S), abs=0.1)
     assert found[1] == pytest.approx((8.0 - MARGIN_S, 10.0 + MARGIN_S), abs=0.1)
 
 
-def test_long_talk_is_cut_at_its_longest_pause() -> None:
+def test_long_speech_is_cut_at_its_longest_pause() -> None:
     found = cut(talk((11, 0.4), (7, 0.9), (9, 0.5), (8, 0.3)))
     assert len(found) == 2
     assert found[0][1] == pytest.approx(18.4 + 0.2, abs=0.1)  # in the pause of 0.9 s
     assert found[1][0] == pytest.approx(19.3 - 0.2, abs=0.1)
 
 
-def test_talk_without_any_pause_is_cut_where_speech_is_least_probable() -> None:
+def test_speech_without_a_pause_is_cut_where_least_probable() -> None:
     probabilities = talk((70, 0))
     probabilities[round(25 / FRAME_S)] = 0.4
     found = cut(probabilities)
@@ -72,13 +72,13 @@ def test_talk_without_any_pause_is_cut_where_speech_is_least_probable() -> None:
         assert before[1] == pytest.approx(after[0], abs=1e-6)  # nothing is lost, nothing heard twice
 
 
-def test_ten_hours_of_noise_that_sounds_like_speech_are_bounded() -> None:
+def test_ten_hours_of_apparent_speech_give_chunks_of_bounded_length() -> None:
     found = cut(np.full(round(36_000 / FRAME_S), 0.9, np.float32))
     assert all(end - start <= 30.0 for start, end in found)
     assert sum(end - start for start, end in found) == pytest.approx(36_000, rel=1e-3)
 
 
-def test_random_talk_keeps_every_promise() -> None:
+def test_random_speech_gives_valid_chunks() -> None:
     rng = np.random.default_rng(7)
     for _ in range(50):
         parts = [(float(rng.uniform(0.05, 12)), float(rng.exponential(0.7))) for _ in range(40)]

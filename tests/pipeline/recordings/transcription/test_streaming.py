@@ -56,7 +56,7 @@ def no_guesses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("size", [160, 1600, 16_000, 10**6])
-def test_utterances_end_at_pauses_whatever_the_size_of_the_parts(no_guesses: None, size: int) -> None:
+def test_utterances_end_at_pauses_for_any_chunk_size(no_guesses: None, size: int) -> None:
     audio = conversation()
     found = finals(stream(StreamingTranscriber(Listener()), audio, size))
     assert len(found) == 2
@@ -66,7 +66,7 @@ def test_utterances_end_at_pauses_whatever_the_size_of_the_parts(no_guesses: Non
     assert first.segments[0].start_s == pytest.approx(first.start_s + 0.1, abs=0.01)
 
 
-def test_the_result_does_not_depend_on_the_size_of_the_parts() -> None:
+def test_the_result_does_not_depend_on_chunk_sizes() -> None:
     results = {
         tuple(finals(stream(StreamingTranscriber(Listener()), conversation(), size))) for size in (512, 1000, 40_000)
     }
@@ -74,7 +74,7 @@ def test_the_result_does_not_depend_on_the_size_of_the_parts() -> None:
 
 
 @pytest.mark.parametrize(("takes_s", "every_s", "fewest"), [(0.0, 1.0, 2), (1.0, 2.0, 1)])
-def test_guesses_come_before_the_final_and_the_less_often_the_longer_they_take(
+def test_partial_results_come_less_often_the_longer_they_take(
     monkeypatch: pytest.MonkeyPatch, takes_s: float, every_s: float, fewest: int
 ) -> None:
     clock = itertools.count(step=takes_s)  # looked at before and after each recognition
@@ -90,13 +90,13 @@ def test_guesses_come_before_the_final_and_the_less_often_the_longer_they_take(
 
 
 @pytest.mark.parametrize("level", [0.0, 0.05])
-def test_silence_and_noise_say_nothing(level: float) -> None:
+def test_silence_and_noise_give_no_results(level: float) -> None:
     listener = Listener()
     assert stream(StreamingTranscriber(listener), noise(30.0, level=level), 4000) == []
     assert listener.pieces == []
 
 
-def test_talk_without_a_pause_is_bounded(no_guesses: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_speech_without_a_pause_is_bounded(no_guesses: None, monkeypatch: pytest.MonkeyPatch) -> None:
     class AlwaysSpeech:
         rest = 0
 
@@ -116,14 +116,14 @@ def test_talk_without_a_pause_is_bounded(no_guesses: None, monkeypatch: pytest.M
         assert before.end_s == pytest.approx(after.start_s)
 
 
-def test_hours_of_silence_keep_no_audio() -> None:
+def test_hours_of_silence_buffer_no_audio() -> None:
     transcriber = StreamingTranscriber(Listener())
     for _ in range(600):
         transcriber.feed(np.zeros(SAMPLE_RATE, np.float32))
     assert len(transcriber._audio) < SAMPLE_RATE
 
 
-def test_a_failure_ends_the_utterance_and_not_the_stream(no_guesses: None) -> None:
+def test_a_failure_ends_the_utterance_but_not_the_stream(no_guesses: None) -> None:
     listener = Listener()
     transcriber = StreamingTranscriber(listener)
     listener.fails = True
@@ -134,20 +134,20 @@ def test_a_failure_ends_the_utterance_and_not_the_stream(no_guesses: None) -> No
     assert len(found) == 1 and found[0].final
 
 
-def test_invalid_and_too_loud_samples_do_not_fail(no_guesses: None) -> None:
+def test_invalid_and_overloud_samples_are_accepted(no_guesses: None) -> None:
     audio = conversation() * 50
     audio[100:200] = np.nan
     audio[300:400] = np.inf
     assert finals(stream(StreamingTranscriber(Listener()), audio, 1600))
 
 
-def test_a_stream_without_audio_says_nothing() -> None:
+def test_a_stream_without_audio_gives_no_results() -> None:
     transcriber = StreamingTranscriber(Listener())
     assert transcriber.feed(np.zeros(0, np.float32)) == []
     assert transcriber.finish() == [] == transcriber.finish()
 
 
-def test_harks_own_recognizer_in_a_stream() -> None:
+def test_harks_recognizer_works_in_a_stream() -> None:
     from pipeline.recordings.transcription.hark_engine import HarkCtc
 
     engine = HarkCtc()

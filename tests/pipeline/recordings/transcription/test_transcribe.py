@@ -55,7 +55,7 @@ def heard(path: Path, work: Path, **options: Any) -> Transcript:
     return transcribe(path, TranscribeOptions(**options), work, silent_reporter())
 
 
-def test_pieces_become_segments_at_their_places(engine: Scripted, tmp_path: Path) -> None:
+def test_chunks_become_segments_at_their_times(engine: Scripted, tmp_path: Path) -> None:
     audio = three_sentences()
     found = heard(flac(tmp_path / "a.flac", audio), tmp_path / "work")
     assert [segment.text for segment in found.segments] == ["piece 1", "piece 2", "piece 3"]
@@ -69,19 +69,19 @@ def test_pieces_become_segments_at_their_places(engine: Scripted, tmp_path: Path
     assert from_json(json.loads(json.dumps(transcript_json(found)))) == found
 
 
-def test_silence_and_noise_are_never_given_to_an_engine(engine: Scripted, tmp_path: Path) -> None:
+def test_silence_and_noise_are_not_sent_to_an_engine(engine: Scripted, tmp_path: Path) -> None:
     for name, level in (("silence", 0.0), ("noise", 0.05)):
         found = heard(flac(tmp_path / f"{name}.flac", noise(20.0, level=level)), tmp_path / name)
         assert found.segments == () and found.text == ""
     assert engine.heard == []
 
 
-def test_a_recording_of_one_second_and_of_one_sample(engine: Scripted, tmp_path: Path) -> None:
+def test_very_short_recordings_are_transcribed(engine: Scripted, tmp_path: Path) -> None:
     assert len(heard(flac(tmp_path / "a.flac", spoken("yes", 0.2, 0.2)), tmp_path / "a").segments) <= 1
     assert heard(flac(tmp_path / "b.flac", np.zeros(1, np.float32)), tmp_path / "b").segments == ()
 
 
-def test_progress_counts_seconds_and_says_what_is_left(engine: Scripted, tmp_path: Path) -> None:
+def test_progress_counts_seconds_with_the_remaining_time(engine: Scripted, tmp_path: Path) -> None:
     events: list[Event] = []
     path = flac(tmp_path / "a.flac", three_sentences())
     transcribe(path, TranscribeOptions(), tmp_path / "work", Reporter(events.append))
@@ -95,7 +95,7 @@ def test_progress_counts_seconds_and_says_what_is_left(engine: Scripted, tmp_pat
     assert steps[1]["eta_s"] is not None and steps[-1]["eta_s"] == pytest.approx(0.0, abs=0.1)
 
 
-def test_it_continues_where_it_failed(engine: Scripted, tmp_path: Path) -> None:
+def test_transcription_resumes_after_a_failure(engine: Scripted, tmp_path: Path) -> None:
     path, work = flac(tmp_path / "a.flac", three_sentences()), tmp_path / "work"
     engine.fails_at = 3
     with pytest.raises(HarkError, match="It failed"):
@@ -121,14 +121,14 @@ def test_a_truncated_line_is_recognized_again(engine: Scripted, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"nonsense\n", b"[]\n{}\n", b'{"schema": 1}\n', b"\xff\xfe\x00"])
-def test_a_damaged_progress_file_starts_again(engine: Scripted, tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_progress_file_restarts_transcription(engine: Scripted, tmp_path: Path, content: bytes) -> None:
     path, work = flac(tmp_path / "a.flac", three_sentences()), tmp_path / "work"
     work.mkdir()
     (work / PROGRESS_FILE).write_bytes(content)
     assert len(heard(path, work).segments) == 3 == len(engine.heard)
 
 
-def test_another_engine_model_language_or_recording_starts_again(
+def test_another_engine_model_language_or_recording_restarts(
     engine: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, work = flac(tmp_path / "a.flac", three_sentences()), tmp_path / "work"
@@ -152,7 +152,7 @@ def test_another_engine_model_language_or_recording_starts_again(
         assert list(engine.expected[-1]) == list(options.get("words", [])), change
 
 
-def test_two_people_on_two_channels(engine: Scripted, tmp_path: Path, two_people: None) -> None:
+def test_two_people_on_two_channels_are_separate_speakers(engine: Scripted, tmp_path: Path, two_people: None) -> None:
     one, other = spoken(ONE, 1.5, 1.5), spoken(OTHER, 1.5, 1.5)  # pauses that part pieces
     quiet_one, quiet_other = np.zeros_like(one), np.zeros_like(other)
     left = np.concatenate([one, quiet_other, one])
@@ -164,7 +164,7 @@ def test_two_people_on_two_channels(engine: Scripted, tmp_path: Path, two_people
 
 
 @pytest.mark.parametrize("found", [[], [said("by ginger low", 0.0, 2.0, language="")]])
-def test_a_channel_in_another_language_leaves_a_mark(
+def test_a_channel_in_another_language_is_marked_not_recognized(
     monkeypatch: pytest.MonkeyPatch, data_dir: Path, tmp_path: Path, two_people: None, found: list[Segment]
 ) -> None:
     english = Scripted(languages=("en",))
@@ -197,7 +197,7 @@ def test_one_person_on_two_channels_is_transcribed_once(engine: Scripted, tmp_pa
     assert engine.heard[0][1] == pytest.approx(float(np.abs(audio).max()), abs=1e-3)  # not twice as loud
 
 
-def test_stereo_mono_and_mono_stored_twice_give_the_right_speakers(engine: Scripted, tmp_path: Path) -> None:
+def test_stereo_mono_and_duplicated_mono_give_the_right_speakers(engine: Scripted, tmp_path: Path) -> None:
     one, other = spoken(ONE, 1.0, 1.0), spoken(OTHER, 1.0, 1.0)
     left = np.concatenate([one, np.zeros_like(other)] * 3)
     right = np.concatenate([np.zeros_like(one), other] * 3)
@@ -216,7 +216,7 @@ def test_stereo_mono_and_mono_stored_twice_give_the_right_speakers(engine: Scrip
     assert {segment.speaker for segment in together.segments} == {""}
 
 
-def test_two_languages_in_one_file(engine: Scripted, tmp_path: Path) -> None:
+def test_each_segment_has_its_own_language(engine: Scripted, tmp_path: Path) -> None:
     languages = iter(["de", "en", "de", "en"])
     engine.write = lambda audio: [said("so ist es", 0.2, 1.0, next(languages))]
     found = heard(flac(tmp_path / "a.flac", three_sentences()), tmp_path / "work")
@@ -227,7 +227,7 @@ def test_two_languages_in_one_file(engine: Scripted, tmp_path: Path) -> None:
     assert named.language == "en" and engine.heard[-1][2] == "en-gb"
 
 
-def test_files_that_cannot_be_transcribed(engine: Scripted, tmp_path: Path) -> None:
+def test_unreadable_files_are_rejected(engine: Scripted, tmp_path: Path) -> None:
     (tmp_path / "text.flac").write_text("no sound")
     (tmp_path / "empty.flac").write_bytes(b"")
     whole = flac(tmp_path / "whole.flac", three_sentences()).read_bytes()
@@ -253,7 +253,7 @@ def test_a_full_disk_is_reported(engine: Scripted, tmp_path: Path) -> None:
         heard(path, tmp_path / "work")
 
 
-def test_the_whole_is_read_in_blocks(engine: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_audio_is_read_in_blocks(engine: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     read = media.read
 
@@ -268,7 +268,7 @@ def test_the_whole_is_read_in_blocks(engine: Scripted, tmp_path: Path, monkeypat
     assert len(audio) > 60 * SAMPLE_RATE and max(sizes) <= 30 * SAMPLE_RATE
 
 
-def test_segments_are_split_at_pauses_and_are_not_too_long() -> None:
+def test_segments_are_split_at_pauses_and_limited_in_length() -> None:
     words = [said(f"w{n}", n * 0.5, n * 0.5 + 0.4).words[0] for n in range(6)]
     words += [said(f"x{n}", 5 + n * 0.5, 5 + n * 0.5 + 0.4).words[0] for n in range(6)]
     whole = Segment(0.0, 8.0, " ".join(word.text for word in words), 0.9, tuple(words), "en")
@@ -285,7 +285,9 @@ def test_segments_are_split_at_pauses_and_are_not_too_long() -> None:
     assert segmenting.split(endless) == [endless]
 
 
-def test_harks_own_engine_on_a_whole_file(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_harks_recognizer_transcribes_a_whole_file(
+    tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
     found = heard(flac(tmp_path / "a.flac", three_sentences()), tmp_path / "work", engine="hark")
     assert found.engine == "hark ctc" and found.language == "en"
@@ -295,7 +297,7 @@ def test_harks_own_engine_on_a_whole_file(tmp_path: Path, data_dir: Path, monkey
 
 
 @pytest.mark.parametrize("found", [[], [said("by ginger low", 0.0, 2.0, language="")]])
-def test_speech_of_another_language_is_refused(
+def test_speech_in_another_language_is_rejected(
     monkeypatch: pytest.MonkeyPatch, data_dir: Path, tmp_path: Path, found: list[Segment]
 ) -> None:
     made = Scripted(languages=("en",))

@@ -82,7 +82,7 @@ def test_faster_whisper_translates(converted: Path, monkeypatch: pytest.MonkeyPa
             registry.choose(name, None, translate=True)
 
 
-def test_whisper_is_given_the_words_to_expect(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whisper_gets_expected_words_as_its_prompt(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_WHISPER_MODEL", str(converted))
     engine = registry.engine("faster-whisper")
     model = engine.load()
@@ -111,7 +111,7 @@ def test_whisper_is_given_the_words_to_expect(converted: Path, monkeypatch: pyte
     assert asked == ["Siobhan, Grafana"]
 
 
-def test_faster_whisper_hears_with_word_times(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_faster_whisper_gives_word_times(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_WHISPER_MODEL", str(converted))
     engine = FasterWhisper()
     assert engine.available().ok and engine.model == str(converted) and engine.languages() is None
@@ -128,7 +128,7 @@ def test_faster_whisper_hears_with_word_times(converted: Path, monkeypatch: pyte
     engine.close()
 
 
-def test_whisper_timestamped_hears_in_a_process_of_its_own(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whisper_timestamped_runs_in_a_separate_process(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_WHISPER_MODEL", str(checkpoint))
     engine = WhisperTimestamped()
     assert engine.available().ok
@@ -146,7 +146,7 @@ def test_whisper_timestamped_hears_in_a_process_of_its_own(checkpoint: Path, mon
     assert again.poll() is not None
 
 
-def test_a_worker_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_cannot_start_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("whisper_timestamped")
     (tmp_path / "bad.pt").write_bytes(b"no checkpoint")
     monkeypatch.setenv("HARK_WHISPER_MODEL", str(tmp_path / "bad.pt"))
@@ -156,7 +156,7 @@ def test_a_worker_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest
     assert engine._loaded is None
 
 
-def test_a_damaged_model_is_explained(converted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_model_is_reported(converted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     damaged = tmp_path / "damaged"
     damaged.mkdir()
     for path in converted.iterdir():
@@ -166,13 +166,13 @@ def test_a_damaged_model_is_explained(converted: Path, tmp_path: Path, monkeypat
         FasterWhisper().recognize(NOISE, None)
 
 
-def test_what_a_model_repeats_without_end_is_not_believed(tmp_path: Path) -> None:
+def test_endlessly_repeated_output_is_dropped(tmp_path: Path) -> None:
     pytest.importorskip("faster_whisper")
     model = tiny_whisper(tmp_path, "converted", says="Thank you. " * 40, seconds=4.0)
     assert FasterWhisper(str(model)).recognize(NOISE, "en") == []
 
 
-def test_models_are_found_where_they_lie(converted: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_are_found_in_the_caches(converted: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not FasterWhisper().available().ok and FasterWhisper().model == ""
     assert "--pull small" in FasterWhisper().available().how_to_enable
     hub = data_dir / "cache" / "hub"
@@ -201,7 +201,7 @@ def test_models_are_found_where_they_lie(converted: Path, data_dir: Path, monkey
         registry.engine("faster-whisper")
 
 
-def test_checkpoints_are_found_where_they_lie(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoints_are_found_in_the_caches(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder, name in ((data_dir / "cache" / "whisper", "tiny"), (data_dir / "models" / "whisper", "base.en")):
         folder.mkdir(parents=True)
         (folder / f"{name}.pt").write_bytes(b"")
@@ -209,7 +209,7 @@ def test_checkpoints_are_found_where_they_lie(data_dir: Path, monkeypatch: pytes
     assert WhisperTimestamped().model == "base.en" and WhisperTimestamped().languages() == ("en",)
 
 
-def test_a_folder_without_its_tokenizer_is_not_taken(converted: Path, tmp_path: Path) -> None:
+def test_a_folder_without_a_tokenizer_is_not_a_model(converted: Path, tmp_path: Path) -> None:
     bare = tmp_path / "bare"
     bare.mkdir()
     for name in ("model.bin", "config.json", "vocabulary.json"):
@@ -217,7 +217,7 @@ def test_a_folder_without_its_tokenizer_is_not_taken(converted: Path, tmp_path: 
     assert not FasterWhisper(str(bare)).available().ok
 
 
-def test_the_service_takes_the_model_that_the_client_names(converted: Path, tmp_path: Path) -> None:
+def test_the_service_uses_the_model_named_by_the_client(converted: Path, tmp_path: Path) -> None:
     pytest.importorskip("faster_whisper")
     other = tiny_whisper(tmp_path, "converted", says="Another one.")
     first, second = FasterWhisper(str(converted)), FasterWhisper(str(other))
@@ -232,7 +232,9 @@ def test_the_service_takes_the_model_that_the_client_names(converted: Path, tmp_
     registry._held.clear()
 
 
-def test_pulling_names_what_there_is(monkeypatch: pytest.MonkeyPatch, data_dir: Path, converted: Path) -> None:
+def test_pull_rejects_unknown_models_and_downloads_once(
+    monkeypatch: pytest.MonkeyPatch, data_dir: Path, converted: Path
+) -> None:
     with pytest.raises(HarkError, match="no Whisper model called 'huge'"):
         whisper_models.pull("huge", silent_reporter())
     asked = []
@@ -257,7 +259,7 @@ def test_pulling_names_what_there_is(monkeypatch: pytest.MonkeyPatch, data_dir: 
     assert whisper_models.pull("tiny", silent_reporter()) == folder and len(asked) == 3, "it is there already"
 
 
-def test_where_the_words_cannot_be_placed_whispers_segments_do() -> None:
+def test_without_word_times_whispers_segments_are_used() -> None:
     class Library:
         @staticmethod
         def transcribe(model: object, audio: object, **options: object) -> dict[str, object]:
@@ -276,7 +278,7 @@ def test_where_the_words_cannot_be_placed_whispers_segments_do() -> None:
     assert segment.confidence == pytest.approx(0.905, abs=0.01)
 
 
-def test_what_funasr_gives_becomes_segments() -> None:
+def test_funasr_output_becomes_segments() -> None:
     given = [{"key": "a", "text": "你 好 hello", "timestamp": [[100, 300], [300, 520], [600, 5000]]}]
     (segment,) = segments_of(answer_of(given, 4.0), 4.0)
     assert segment.text == "你 好 hello" and segment.language == "zh"
@@ -294,7 +296,7 @@ def test_punctuation_belongs_to_the_character_before_it() -> None:
     assert segment["words"][4][1:3] == [0.8, 0.95]
 
 
-def test_funasr_is_ready_only_where_it_was_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_funasr_is_ready_only_in_its_own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from pipeline.recordings.transcription.funasr_engine import FunAsr
 
     monkeypatch.setenv("HARK_ENGINES_ENV", str(tmp_path))
@@ -303,7 +305,7 @@ def test_funasr_is_ready_only_where_it_was_imported(tmp_path: Path, monkeypatch:
     assert not ready.ok and ready.how_to_enable == "./hark engines enable funasr"
 
 
-def test_the_funasr_worker_with_a_module_of_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_funasr_worker_writes_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from types import ModuleType
 
     from core.audio_file import write_audio
@@ -347,7 +349,7 @@ def test_funasr_needs_its_packages_and_a_model(data_dir: Path, monkeypatch: pyte
     assert engine.languages() is not None and "zh" in (engine.languages() or ())
 
 
-def test_words_get_times_by_those_they_replace() -> None:
+def test_replaced_words_inherit_their_times() -> None:
     words = tuple(Word(text, float(n), n + 0.5, 0.9) for n, text in enumerate("abcd"))
     same = retimed(words, "A, B c. D", 0.0, 4.0)
     assert same == tuple(replace(w, text=t) for w, t in zip(words, ["A,", "B", "c.", "D"]))

@@ -52,7 +52,7 @@ def clips(plan: Plan, library: Library) -> pd.DataFrame:
     return clip_table(plan, library)
 
 
-def test_the_table_has_every_clip_once_with_its_row(plan: Plan, clips: pd.DataFrame) -> None:
+def test_the_table_lists_every_clip_once(plan: Plan, clips: pd.DataFrame) -> None:
     assert tuple(clips.columns) == CLIP_COLUMNS and clips["clip_id"].is_unique
     assert len(clips) == len(plan.requests) + len(plan.clips)
     assert set(clips["bucket"]) == set(BUCKETS)
@@ -61,7 +61,7 @@ def test_the_table_has_every_clip_once_with_its_row(plan: Plan, clips: pd.DataFr
     assert (clips[clips["engine"] != "corpus"]["reused"] == 0).all()
 
 
-def test_neither_a_voice_nor_a_confusable_is_on_both_sides(plan: Plan, clips: pd.DataFrame) -> None:
+def test_no_voice_or_confusable_is_in_two_splits(plan: Plan, clips: pd.DataFrame) -> None:
     assert (clips.groupby("speaker")["split"].nunique() == 1).all()
     negatives = clips[(clips["bucket"] != "positive") & (clips["engine"] != "corpus")]
     assert (negatives["split"] == negatives["text"].map(split_of)).all()
@@ -76,9 +76,7 @@ def again(plan: Plan, library: Library, **changed: Any) -> pd.DataFrame:
     return clip_table(second, library)
 
 
-def test_clips_of_the_wrong_side_or_of_no_engine_of_the_run_stay_out(
-    plan: Plan, library: Library, choirs: dict[str, Any]
-) -> None:
+def test_clips_of_other_splits_and_engines_are_excluded(plan: Plan, library: Library, choirs: dict[str, Any]) -> None:
     splits = run_splits(plan, choirs)
     negative = next(r for r in plan.requests if r.bucket == "confusable")
     visitor = next(
@@ -95,7 +93,7 @@ def test_clips_of_the_wrong_side_or_of_no_engine_of_the_run_stay_out(
     assert not set(table["clip_id"]) & {wrong, gone} and (table["reused"] == 1).all() and len(table) > 50
 
 
-def test_cuts_of_real_recordings_take_part_with_their_place(plan: Plan, library: Library) -> None:
+def test_mined_clips_are_used_with_the_position_of_the_phrase(plan: Plan, library: Library) -> None:
     parents = library.add_clips(
         new_clip(f"he said hey compass {n}", f"reader {n}", "corpus", 2.0, source=f"readers:{n}.wav") for n in range(12)
     )
@@ -128,7 +126,7 @@ def test_a_library_that_has_grown_does_not_make_the_run_longer(plan: Plan, libra
     pd.testing.assert_frame_equal(table, again(plan, library))
 
 
-def test_one_more_recording_of_a_text_never_leaves_fewer_of_them_in_the_run(plan: Plan, library: Library) -> None:
+def test_an_added_recording_never_reduces_the_recordings_used(plan: Plan, library: Library) -> None:
     library.add_clips(
         new_clip("hey compass", f"alpha-{n % 12}", "alpha", 0.2, request_id=f"other:{n}") for n in range(60)
     )
@@ -142,7 +140,7 @@ def test_one_more_recording_of_a_text_never_leaves_fewer_of_them_in_the_run(plan
     assert used > 3
 
 
-def test_examples_are_built_of_clips_of_their_own_split(plan: Plan, clips: pd.DataFrame, tmp_path: Path) -> None:
+def test_examples_use_clips_of_their_own_split(plan: Plan, clips: pd.DataFrame, tmp_path: Path) -> None:
     examples = examples_of(plan, clips, tmp_path / "no such folder")
     split_of_path = dict(zip(clips["path"], clips["split"]))
     seeds = [spec.seed for spec in examples.specs]
@@ -165,7 +163,7 @@ def test_examples_are_built_of_clips_of_their_own_split(plan: Plan, clips: pd.Da
     assert babble <= {"train"} and examples.sources.noise_folder == ""
 
 
-def test_every_clip_becomes_its_examples(plan: Plan, clips: pd.DataFrame, tiny_effort: Effort) -> None:
+def test_every_clip_gets_its_examples(plan: Plan, clips: pd.DataFrame, tiny_effort: Effort) -> None:
     specs = examples_of(plan, clips).specs
     aligned = clips[clips["bucket"] != "plain_negative"]
     carried = (aligned["bucket"] == "positive") & (aligned["text"] != "hey compass")
@@ -221,7 +219,7 @@ def test_draws_do_not_depend_on_the_order_of_engines_or_on_one_clip(
     assert drawn[0] == drawn[1]
 
 
-def test_the_window_holds_the_phrase(clips: pd.DataFrame) -> None:
+def test_the_window_covers_the_phrase(clips: pd.DataFrame) -> None:
     window, phrase = window_seconds(clips, "hey compass")
     assert WINDOW_S[0] <= window <= WINDOW_S[1] and 0.3 < phrase <= window
     nobody = window_seconds(clips[clips["bucket"] != "positive"], "hey compass")

@@ -43,7 +43,7 @@ def library_of(data: Path) -> None:
         library.add_clips([new_clip("x", source=f"recording-{one}:0-900") for one in (GONE, STAYS)])
 
 
-def test_a_finished_run_keeps_no_words_of_it(tmp_path: Path) -> None:
+def test_a_finished_run_retains_no_words_of_a_removed_recording(tmp_path: Path) -> None:
     library_of(tmp_path)
     folder = make_run(tmp_path, "done", finished=True)
     assert remove_from_library(tmp_path, GONE) == 1
@@ -55,7 +55,7 @@ def test_a_finished_run_keeps_no_words_of_it(tmp_path: Path) -> None:
     assert not (folder / "features").exists()
 
 
-def test_a_run_that_was_stopped_makes_its_tables_again(tmp_path: Path) -> None:
+def test_a_stopped_run_rebuilds_its_tables(tmp_path: Path) -> None:
     library_of(tmp_path)
     folder = make_run(tmp_path, "stopped", finished=False)
     (folder / "plan.json").touch()
@@ -63,7 +63,7 @@ def test_a_run_that_was_stopped_makes_its_tables_again(tmp_path: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {"lock", "plan.json"}
 
 
-def test_a_continued_run_forgets_it_at_its_end(tmp_path: Path) -> None:
+def test_a_running_run_removes_the_recording_at_its_end(tmp_path: Path) -> None:
     library_of(tmp_path)
     folder = make_run(tmp_path, "going", finished=True)
     with held(folder / "lock", lambda holder: HarkError(holder, "", "")):

@@ -49,7 +49,7 @@ def speak(
     return generate(plan_of(requests, engines), engines, library, reporter), reporter
 
 
-def test_all_engines_speak_and_the_library_knows_who(library: Library) -> None:
+def test_all_engines_synthesize_and_clips_record_their_speaker(library: Library) -> None:
     engines = {"alpha": Choir("alpha"), "beta": Choir("beta")}
     requests = [request(n, name, f"{name}-1/alto") for n, name in enumerate(["alpha", "beta"] * 10)]
     report, reporter = speak(requests, engines, library)
@@ -67,7 +67,7 @@ def test_all_engines_speak_and_the_library_knows_who(library: Library) -> None:
     assert again.generated == {} and len(engines["alpha"].spoken) == 10
 
 
-def test_a_slow_engine_is_named_while_others_wait(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_engine_is_named_while_other_engines_wait(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     replace_in(Pace, monkeypatch, steady_after_s=0.0, steady_after=1)
     engines = {"quick": Choir("quick"), "slow": Choir("slow")}
     engines["slow"].fails = lambda r: time.sleep(0.3)
@@ -80,7 +80,7 @@ def test_a_slow_engine_is_named_while_others_wait(library: Library, monkeypatch:
     assert left_s[-1] == 0 and max(known) > 0.5, "by the slow one's pace"
 
 
-def test_other_engines_speak_what_one_could_not(library: Library) -> None:
+def test_other_engines_take_over_failed_requests(library: Library) -> None:
     good, bad = Choir("good"), Choir("bad")
     bad.fails = lambda r: "it has a cold" if r.request_id.endswith(("1", "3")) else None
     requests = [request(n, ("good", "bad")[n % 2], ("good", "bad")[n % 2] + "-1/bass") for n in range(20)]
@@ -95,7 +95,7 @@ def test_other_engines_speak_what_one_could_not(library: Library) -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), FileNotFoundError(errno.ENOENT, "no such program", "bad")])
-def test_an_engine_that_stops_altogether_does_not_end_the_run(library: Library, error: Exception) -> None:
+def test_an_engine_that_stops_does_not_end_the_run(library: Library, error: Exception) -> None:
     good, bad = Choir("good"), Choir("bad")
     bad.fails = lambda r: error if r.request_id.endswith("5") else None
     requests = [request(n, ("good", "bad")[n % 2], ("good", "bad")[n % 2] + "-1/bass") for n in range(20)]
@@ -107,7 +107,7 @@ def test_an_engine_that_stops_altogether_does_not_end_the_run(library: Library, 
 
 
 @pytest.mark.parametrize("wrong", ["run:positive:99", "run:positive:1"])
-def test_a_clip_that_nobody_asked_for_is_its_engines_error(library: Library, wrong: str) -> None:
+def test_an_unrequested_clip_is_an_error_of_its_engine(library: Library, wrong: str) -> None:
     class Confused(Choir):
         """Its sixth clip has the id of none of its requests, or that of its first."""
 
@@ -125,7 +125,7 @@ def test_a_clip_that_nobody_asked_for_is_its_engines_error(library: Library, wro
     assert f"confused answered the request {wrong!r}" in why and f"{wrong!r}" in reporter.warnings
 
 
-def test_a_voice_of_another_split_never_helps_out(library: Library) -> None:
+def test_a_voice_of_another_split_never_takes_over(library: Library) -> None:
     """The only other engine is in the test only, so failures in training stay unspoken."""
     good, bad = Choir("good"), Choir("bad")
     plan = plan_of([], {"good": good, "bad": bad})
@@ -168,7 +168,7 @@ def test_a_full_or_read_only_disk_ends_the_run(library: Library, code: int) -> N
     assert remaining(requests, library) == [] and len(list(library.iter_clips())) == 20
 
 
-def test_a_disk_that_fills_up_keeps_what_was_made(small_disk: Path) -> None:
+def test_a_disk_that_fills_up_leaves_the_library_intact(small_disk: Path) -> None:
     requests = [request(n, "alpha", "alpha-1/alto") for n in range(200)]
     with Library(small_disk) as library:
         with pytest.raises(HarkError, match="disk is full"):
@@ -192,9 +192,7 @@ def fake_and_espeak() -> Iterator[dict[str, Engine]]:
         engine.close()
 
 
-def test_crashing_hanging_and_silent_workers_are_made_up_for(
-    library: Library, fake_and_espeak: dict[str, Engine]
-) -> None:
+def test_other_engines_replace_clips_of_failing_workers(library: Library, fake_and_espeak: dict[str, Engine]) -> None:
     voice = fake_and_espeak["espeak"].voices("en")[0].name
     troubles = ["crash", "hang", "noise", "silence", "nonsense", "refuse"]
     requests = [request(n, "fake", "low", behave) for n, behave in enumerate([*troubles, "", ""])]
@@ -234,7 +232,7 @@ with Library(Path({data!r})) as library:
 """
 
 
-def test_killed_in_the_middle_nothing_is_generated_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_synthesis_generates_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = tmp_path / "data"
     code = KILLED.format(data=str(data), after=20)
     # Progress is reported at most a few times a second; the kill comes with the first event after 20 clips.
@@ -256,7 +254,7 @@ def test_killed_in_the_middle_nothing_is_generated_twice(tmp_path: Path, monkeyp
     assert len(counts) == 60 and all(count == 1 for _, count in counts)
 
 
-def test_clips_of_an_unsure_engine_are_stored_only_if_they_are_intelligible(
+def test_clips_of_unreliable_engines_are_stored_only_if_intelligible(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choir = Choir("alpha")

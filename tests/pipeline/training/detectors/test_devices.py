@@ -101,7 +101,7 @@ def tiny(few_rooms: None, monkeypatch: pytest.MonkeyPatch) -> Effort:
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_the_file_hears_the_phrase_in_the_devices_own_runtime(
+def test_the_file_detects_the_phrase_in_the_devices_runtime(
     device: str, clips: pd.DataFrame, speech: None, tiny: Effort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Some minutes of melodies do not say which threshold gives one false alarm in two hours.
@@ -130,7 +130,7 @@ def test_the_file_hears_the_phrase_in_the_devices_own_runtime(
         assert manifest["model"] == "hey_compass.tflite" and 0 < manifest["micro"]["probability_cutoff"] < 1
 
 
-def test_each_phrase_has_files_of_its_own_name_on_a_device() -> None:
+def test_each_phrase_gets_distinct_file_names() -> None:
     assert devices.file_name("hey compass") == "hey_compass" and devices.file_name("what's up") == "what_s_up"
     assert devices.file_name("grüß gott, café") == "gruss_gott_cafe"
     names = [devices.file_name(phrase) for phrase in ("привет дом", "привет сад", "你好罗盘", "hey 罗盘")]
@@ -150,7 +150,7 @@ def test_a_device_never_fires_below_the_threshold() -> None:
         assert 256 * threshold <= lowest + 1e-9 < 256 * threshold + 1
 
 
-def test_the_teacher_s_targets_are_of_the_same_moment() -> None:
+def test_teacher_targets_are_aligned_in_time() -> None:
     """The teacher's frames store their log-mel position; a device's frames come at other times."""
     own, device = StoredFrames(1, 2, 10, 4, 5, 2), StoredFrames(3, 8, 2, 1, 20)
     columns = {"split": "train", "clip_id": 1, "bucket": "positive", "condition": "train", "engine": "", "speaker": ""}
@@ -183,7 +183,7 @@ def test_the_teacher_s_targets_are_of_the_same_moment() -> None:
         )
 
 
-def test_a_large_detectors_run_trains_the_teacher(
+def test_a_run_of_a_large_detector_trains_the_teacher(
     clips: pd.DataFrame, speech: None, tiny: Effort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(EFFORTS, "tiny", replace(tiny, device_steps=60, network_steps=120))
@@ -214,9 +214,7 @@ def test_a_large_detectors_run_trains_the_teacher(
     assert make_teacher(None, replace(large, language="de"), clips, tmp_path / "data", job, silent_reporter()) is None
 
 
-def test_speech_with_the_phrase_is_not_a_negative_and_speech_is_processed_once(
-    speech: None, tiny: Effort, tmp_path: Path
-) -> None:
+def test_speech_with_the_phrase_is_excluded_and_features_are_cached(speech: None, tiny: Effort, tmp_path: Path) -> None:
     detector = devices.untrained("esphome", 0)
     told: list[Event] = []
     pieces = list(device_negatives(detector, Keyphrase(PHRASE), NEED, tmp_path / "data", Reporter(told.append)))
@@ -229,7 +227,7 @@ def test_speech_with_the_phrase_is_not_a_negative_and_speech_is_processed_once(
 
 
 @pytest.mark.parametrize("device", ["esphome", "openwakeword"])
-def test_thresholds_are_of_scores_as_the_device_compares_them(device: str) -> None:
+def test_thresholds_apply_to_unsmoothed_device_scores(device: str) -> None:
     """The device takes each score as it is; Hark's own runtime averages two."""
     detector = devices.untrained(device, 0)
     spike = np.asarray([0.1, 0.9, 0.1], np.float32)
@@ -237,7 +235,7 @@ def test_thresholds_are_of_scores_as_the_device_compares_them(device: str) -> No
     assert stream.scores.tolist() == spike.tolist()
 
 
-def test_speakers_of_training_do_not_set_thresholds(speech: None, tiny: Effort, tmp_path: Path) -> None:
+def test_training_speakers_do_not_set_thresholds(speech: None, tiny: Effort, tmp_path: Path) -> None:
     detector = devices.untrained("esphome", 0)
 
     def heard(learns: bool) -> dict[str, set[tuple[str, str]]]:
@@ -269,7 +267,7 @@ def test_damaged_negative_speech_is_reported(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize(("device", "package"), [("esphome", "pymicro_features"), ("openwakeword", "pyopen_wakeword")])
-def test_a_missing_runtime_is_reported_before_anything_is_made(
+def test_a_missing_runtime_is_reported_before_training(
     device: str, package: str, clips: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def make() -> Teacher:
@@ -281,7 +279,7 @@ def test_a_missing_runtime_is_reported_before_anything_is_made(
     assert devices.NAMES[device] in raised.value.what and devices.PACKAGES[device] in raised.value.what_to_do
 
 
-def test_a_file_with_other_scores_is_left_out(
+def test_a_file_with_deviating_scores_is_not_packed(
     clips: pd.DataFrame, speech: None, tiny: Effort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def other(*arguments: Any) -> float:

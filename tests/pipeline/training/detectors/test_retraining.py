@@ -97,7 +97,7 @@ def scripted() -> Scripted:
     return Scripted.of_phrase(shipped_backbone()[0], (WRITTEN,), 1.2)
 
 
-def test_a_marked_false_alarm_is_silent_and_the_phrase_is_not(scripted: Scripted, tmp_path: Path) -> None:
+def test_a_marked_false_alarm_no_longer_fires_but_the_phrase_does(scripted: Scripted, tmp_path: Path) -> None:
     model, phrase, near, other = scripted, WRITTEN, WRITTEN_NEAR, WRITTEN_OTHER
 
     def highest(model: BackboneDetector, *parts: Sequence[int]) -> float:
@@ -113,7 +113,7 @@ def test_a_marked_false_alarm_is_silent_and_the_phrase_is_not(scripted: Scripted
     assert highest(better, other, phrase, other) > THRESHOLD
 
 
-def test_marks_of_spoken_confusables_silence_some_of_them_and_never_the_phrase(tmp_path: Path) -> None:
+def test_marked_confusables_stop_firing_and_the_phrase_never_does(tmp_path: Path) -> None:
     # Which ones are silenced depends on the weights: an anti-keyword that ends before the phrase matches too early.
     nears = ("hey campus", "hey compost", "he compasses", "hey rumpus", "hey come past")
     model = lenient(keyword_hmm_model("hey compass"), "hey compass")
@@ -133,7 +133,7 @@ def test_marks_of_spoken_confusables_silence_some_of_them_and_never_the_phrase(t
     assert silent
 
 
-def test_a_detector_with_anti_keywords_is_the_same_in_all_forms(model: BackboneDetector, tmp_path: Path) -> None:
+def test_a_detector_with_anti_keywords_agrees_in_all_forms(model: BackboneDetector, tmp_path: Path) -> None:
     changed = model.with_anti_keywords(outputs_of(Keyphrase("hey campus")), 0.1)
     changed.export(tmp_path / "a.onnx")
     quantize_weights(tmp_path / "a.onnx", tmp_path / "b.onnx")
@@ -142,7 +142,7 @@ def test_a_detector_with_anti_keywords_is_the_same_in_all_forms(model: BackboneD
     assert max(parity.onnx, parity.streaming) < 1e-4 and parity.int8_agrees
 
 
-def test_a_text_that_sounds_exactly_like_the_phrase_does_not_become_an_anti_keyword(
+def test_a_homophone_of_the_phrase_is_not_an_anti_keyword(
     model: BackboneDetector, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retraining, "_decode", lambda model, audio: model.config.pronunciations[0])
@@ -150,7 +150,7 @@ def test_a_text_that_sounds_exactly_like_the_phrase_does_not_become_an_anti_keyw
     assert (anti_keywords.phones, anti_keywords.alike, anti_keywords.marked) == ((), 1, 1)
 
 
-def test_an_anti_keyword_that_costs_the_phrase_is_not_used(
+def test_an_anti_keyword_that_suppresses_the_phrase_is_not_used(
     scripted: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # the phrase without its first sounds is in every utterance of it
@@ -238,7 +238,7 @@ def test_marks_are_counted_for_each_version(model: BackboneDetector, store: Feat
     assert (deaf["marked_missed"], deaf["marked_fired"], deaf["missed"]) == (2, 0, 6)
 
 
-def test_marked_clips_are_anti_keywords_of_their_phrase_never_ordinary_speech(tmp_path: Path) -> None:
+def test_marked_clips_are_anti_keywords_only_for_their_phrase(tmp_path: Path) -> None:
     with Library(tmp_path) as library:
         marked = new_clip("", "user-1", "corpus", 2.0, source=source_id(CORPUS, "a.flac"))
         marked = replace(
@@ -255,7 +255,7 @@ def test_a_detector_from_elsewhere_cannot_be_retrained(tmp_path: Path) -> None:
         retraining_of(tmp_path, "some-run")
 
 
-def test_a_bundle_that_names_a_folder_for_its_run_is_not_retrained(tmp_path: Path) -> None:
+def test_a_bundle_whose_run_name_is_a_path_is_not_retrained(tmp_path: Path) -> None:
     data, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
     for folder in (data / "models" / "x", elsewhere):
         folder.mkdir(parents=True)

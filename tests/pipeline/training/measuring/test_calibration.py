@@ -55,7 +55,7 @@ def store_of(detector: HMMDetector, folder: Path, minutes: int = 60, said: int =
 
 
 @pytest.mark.parametrize("kind", ["backbone", "encoder"])
-def test_the_default_threshold_is_a_half_and_every_alarm_stays_where_it_was(kind: str, tmp_path: Path) -> None:
+def test_calibration_sets_the_default_to_half_and_preserves_alarms(kind: str, tmp_path: Path) -> None:
     before = detector_of(kind)
     store = store_of(before, tmp_path)
     after, thresholds, validation = calibrated(before, store)
@@ -80,9 +80,7 @@ def test_the_default_threshold_is_a_half_and_every_alarm_stays_where_it_was(kind
     assert before.match.bias.item() == pytest.approx(-before.slope * before.level), "it is another detector"
 
 
-def test_no_default_threshold_is_lower_than_what_similar_phrases_have(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_default_threshold_is_not_below_the_floor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     detector = detector_of("encoder")
     store = store_of(detector, tmp_path, 12)
     free, thresholds, _ = calibrated(detector, store)
@@ -98,7 +96,7 @@ def test_no_default_threshold_is_lower_than_what_similar_phrases_have(
     assert calibrated(detector, store)[1] == thresholds
 
 
-def test_a_run_may_allow_confusables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_allowing_confusables_removes_the_floor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     detector = detector_of("encoder")
     store = store_of(detector, tmp_path, 12)
     free, thresholds, _ = calibrated(detector, store)
@@ -110,7 +108,7 @@ def test_a_run_may_allow_confusables(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(("unsaid", "raised"), [(1, True), (4, False)])
-def test_a_floor_costs_a_tenth_of_the_phrase_at_most(
+def test_a_floor_misses_at_most_a_tenth_of_the_phrases(
     unsaid: int, raised: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     detector = detector_of("encoder")
@@ -124,7 +122,7 @@ def test_a_floor_costs_a_tenth_of_the_phrase_at_most(
     assert [row["fa_per_day"] for row in thresholds if row.get("raised")][-1:] == ([12.0] if raised else [])
 
 
-def test_a_previous_line_is_replaced(tmp_path: Path) -> None:
+def test_recalibration_replaces_the_earlier_calibration(tmp_path: Path) -> None:
     detector = detector_of("backbone")
     store = store_of(detector, tmp_path, 12)
     lines = []
@@ -134,7 +132,7 @@ def test_a_previous_line_is_replaced(tmp_path: Path) -> None:
     assert lines[0] == lines[1] == lines[2] and lines[0][0] == 5.0
 
 
-def test_the_phrase_is_followed_through_the_split_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_split_is_scored_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     detector = detector_of("backbone")
     store = store_of(detector, tmp_path, 12)
     followed = 0

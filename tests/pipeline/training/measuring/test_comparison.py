@@ -57,7 +57,7 @@ def version(library: Library, run: str, splits: dict[int, str]) -> Trained:
     return Trained(run, nothing, 0.5, table_of(library, splits), plan_of(run), {})
 
 
-def test_only_recordings_that_no_version_was_trained_on_are_scored(tmp_path: Path) -> None:
+def test_only_recordings_absent_from_all_training_are_scored(tmp_path: Path) -> None:
     def take(name: str, speaker: str, role: str) -> NewClip:
         source = source_id("recorded", name)
         return new_clip(PHRASE, speaker, "corpus", source=source, settings={"role": role})
@@ -142,7 +142,7 @@ def figures_of(result: dict[str, Any]) -> dict[str, Any]:
     return {found["run"]: found for found in result["versions"]}
 
 
-def test_each_version_hears_the_same_at_its_own_threshold(runs: Runs) -> None:
+def test_versions_score_the_same_audio_at_their_own_thresholds(runs: Runs) -> None:
     runs.add("old", 1.1)  # hears nothing
     runs.add("new", 0.5, window_s=1.6)
     events: list[Event] = []
@@ -190,7 +190,7 @@ def test_the_negative_set_is_scored_if_all_versions_use_its_backbone(
     assert {**first, "run": ""} == {**second, "run": ""}, "the same detector has the same figures"
 
 
-def test_versions_on_different_backbones_hear_the_same_sound(runs: Runs) -> None:
+def test_versions_on_different_backbones_score_the_same_audio(runs: Runs) -> None:
     import torch
 
     other, _ = shipped_backbone()
@@ -214,7 +214,7 @@ def test_one_version_cannot_be_compared(runs: Runs, asked: Sequence[str], what: 
         compare_versions(asked, runs.data, silent_reporter())
 
 
-def test_where_all_was_trained_on_takes_are_asked_for(runs: Runs) -> None:
+def test_without_untrained_recordings_the_error_asks_for_takes(runs: Runs) -> None:
     for run in ("old", "new"):
         runs.add(run, 0.5)
     table = runs.data / "jobs/old/clips.csv"

@@ -42,7 +42,7 @@ def thresholds(validation: ScoredSplit) -> list[dict[str, Any]]:
     return calibrate(validation)
 
 
-def test_masks_divide_the_segments(validation: ScoredSplit) -> None:
+def test_masks_partition_the_segments(validation: ScoredSplit) -> None:
     masks = np.stack([validation.positive, validation.confusables, validation.ordinary])
     assert (masks.sum(axis=0) == 1).all()
     assert masks.sum(axis=1).tolist() == [80, 40, 240]
@@ -88,7 +88,7 @@ def results(test: ScoredSplit, measured: Measured) -> dict[str, Any]:
     return measured(test.table)
 
 
-def test_results_come_from_the_test_at_the_bundles_thresholds(
+def test_results_use_the_test_split_at_the_bundles_thresholds(
     test: ScoredSplit, thresholds: list[dict[str, Any]], results: dict[str, Any]
 ) -> None:
     assert [row["fa_per_hour_wanted"] for row in results["at_rates"]] == list(REPORTED_FA_PER_HOUR)
@@ -113,9 +113,7 @@ def test_results_come_from_the_test_at_the_bundles_thresholds(
     json.dumps(results, allow_nan=False)
 
 
-def test_an_utterance_that_is_scored_twice_is_one_trial(
-    test: ScoredSplit, measured: Measured, results: dict[str, Any]
-) -> None:
+def test_an_utterance_scored_twice_is_one_trial(test: ScoredSplit, measured: Measured, results: dict[str, Any]) -> None:
     """40 utterances quiet and in noise: the mean of 80 renderings, with the interval of 40 trials."""
     table = test.table.copy()
     positive = np.flatnonzero(test.positive)
@@ -154,9 +152,7 @@ def test_an_hour_in_three_conditions_counts_once() -> None:
     assert ScoredSplit(table, streams).distinct_hours(split.ordinary) == pytest.approx(2.0)
 
 
-def test_misses_are_of_the_voices_nearest_to_people(
-    test: ScoredSplit, measured: Measured, results: dict[str, Any]
-) -> None:
+def test_misses_exclude_rule_based_voices(test: ScoredSplit, measured: Measured, results: dict[str, Any]) -> None:
     assert results["rule_based"]["utterances"] == results["utterances"] == 80, "there are no others"
     table = test.table.copy()
     neural = test.positive & (table["engine"] == "flite").to_numpy()
@@ -185,7 +181,7 @@ def test_a_report_names_no_speakers(test: ScoredSplit, measured: Measured, resul
     assert voices[3] in {speaker for _engine, speaker in people}
 
 
-def test_tables_add_up(results: dict[str, Any]) -> None:
+def test_table_counts_add_up(results: dict[str, Any]) -> None:
     assert results["positives"] == 80
     by_engine = {(r["engine"], r["condition"]): r for r in results["by_engine"]}
     assert {key: r["clips"] for key, r in by_engine.items()} == {
@@ -208,7 +204,7 @@ def test_tables_add_up(results: dict[str, Any]) -> None:
         assert np.all(np.diff(curve["miss_rate"]) >= 0) and np.all(np.diff(curve["fa_per_hour"]) <= 0)
 
 
-def test_what_people_say_comes_first_of_what_fooled_it(test: ScoredSplit) -> None:
+def test_accepted_confusables_list_real_words_first(test: ScoredSplit) -> None:
     table = test.table.copy()
     confusables = np.flatnonzero(test.confusables)
     table.loc[confusables[::2], "text"] = "hey clompass"  # no word

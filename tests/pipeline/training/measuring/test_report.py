@@ -150,7 +150,7 @@ def calibrated_report() -> Report:
 
 
 @pytest.mark.parametrize("kind", ["trained", "calibrated"])
-def test_every_sentence_of_a_report(kind: str) -> None:
+def test_every_sentence_of_a_report_matches_the_reference(kind: str) -> None:
     """After an intended change, write the new sentences into the file, one a line."""
     report = report_of() if kind == "trained" else calibrated_report()
     expected = Path(__file__).with_name(f"said_of_a_{kind}_detector.txt").read_text(encoding="utf-8")
@@ -213,7 +213,7 @@ def test_the_report_is_plain_json_and_its_counts_add_up() -> None:
     assert report["created"].endswith("+00:00")
 
 
-def test_a_report_without_training_states_it() -> None:
+def test_a_report_without_training_says_so() -> None:
     assert "No network learned" not in words(report_of())
     report = report_of(trained=None)
     assert set(report["training"]) == set(report_of()["training"])
@@ -222,7 +222,7 @@ def test_a_report_without_training_states_it() -> None:
         assert "No network learned the phrase" in said
 
 
-def test_only_detectors_whose_tests_predict_people_promise_that() -> None:
+def test_only_large_detectors_predict_misses_of_people() -> None:
     report = report_of()
     cases = (("encoder", "hibari", True), ("encoder", "espeak", False), ("crnn", "hibari", False))
     for kind, engine, promised in cases:
@@ -265,7 +265,7 @@ LACKING = {
 
 @pytest.mark.parametrize("lacking", LACKING)
 @pytest.mark.parametrize("kind", ["crnn", "encoder"])
-def test_a_report_of_a_test_that_lacks_something(lacking: str, kind: str) -> None:
+def test_a_report_names_figures_that_were_not_measured(lacking: str, kind: str) -> None:
     """Every part of a report says what was not measured; none assumes a condition, engine or bucket."""
     full = split_of(1, minutes=4)
     row = pd.Series(range(len(full.table)))
@@ -312,7 +312,7 @@ class Page(HTMLParser):
             assert self.open.pop() == tag
 
 
-def test_the_page_is_whole_and_runs_nothing() -> None:
+def test_the_page_is_complete_and_has_no_script() -> None:
     page_text = html_report(report_of("<b>hey & compass</b>"))
     page = Page()
     page.feed(page_text)
@@ -326,7 +326,7 @@ def test_the_page_is_whole_and_runs_nothing() -> None:
 
 
 @pytest.mark.parametrize("misses", [[0.0, 0.0, 0.0], [0.0, 0.1, 1.0]])
-def test_the_det_plot_takes_zeros(misses: list[float]) -> None:
+def test_the_det_plot_accepts_zero_rates(misses: list[float]) -> None:
     report = report_of()
     for curve in report["results"]["det"].values():
         curve["miss_rate"], curve["fa_per_hour"] = misses, [3.0, 0.0, 0.0]

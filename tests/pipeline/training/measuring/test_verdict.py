@@ -23,7 +23,7 @@ def of_a_large_one(report: dict[str, Any]) -> dict[str, Any]:
     return report
 
 
-def test_a_verdict_without_people_states_it() -> None:
+def test_a_verdict_without_recordings_of_people_says_so() -> None:
     said = str(verdict_of(a_report()).sentence)
     assert said == (
         "It detected 34 of 40 test utterances by synthetic voices, and how well it detects people was not "
@@ -31,13 +31,13 @@ def test_a_verdict_without_people_states_it() -> None:
     )
 
 
-def test_people_are_counted_where_they_were_measured() -> None:
+def test_a_verdict_counts_recordings_of_people() -> None:
     assert str(verdict_of(a_report(people=19)).sentence).startswith(
         "It detected 10 of 19 recordings of people; 1 of 10"
     )
 
 
-def test_of_detectors_whose_test_predicts_people_that_is_expected() -> None:
+def test_a_large_detectors_verdict_predicts_a_range_for_people() -> None:
     report = of_a_large_one(a_report())
     assert predicts_people(report) and not predicts_people(a_report())
     assert str(verdict_of(report).sentence).startswith(
@@ -47,13 +47,13 @@ def test_of_detectors_whose_test_predicts_people_that_is_expected() -> None:
     assert "not measured" in verdict_of(report).sentence
 
 
-def test_some_confusables_that_wake_it_are_named() -> None:
+def test_a_verdict_names_some_confusables_that_trigger_it() -> None:
     report = a_report(fooled_by=["hay campus", "hey come past", "eh compass", "okay compass"])
     wakes = "; 1 of 10 confusable phrases triggers it (for example “hay campus”, “hey come past”, “eh compass”); "
     assert wakes in verdict_of(report).sentence
 
 
-def test_none_and_not_tested_are_distinguished() -> None:
+def test_zero_and_not_tested_are_distinguished() -> None:
     nothing = {"value": 0.0, "low": 0.0, "high": 1.0}
     report = a_report(confusables_accepted=nothing, fa_per_hour=nothing)
     report["results"]["hours"] = 0.75
@@ -75,13 +75,13 @@ def test_none_and_not_tested_are_distinguished() -> None:
         ("standard", 9, {"confusables_accepted": a_share(0, 0)}, "good"),
     ],
 )
-def test_one_state_says_what_to_do_next(effort: str, people: int, summary: dict[str, Any], state: str) -> None:
+def test_each_state_has_its_advice(effort: str, people: int, summary: dict[str, Any], state: str) -> None:
     verdict = verdict_of({**a_report(people, **summary), "effort": effort})
     assert verdict.state == state and verdict.advice
     assert (state == "useless") == misses_most({**a_report(people, **summary)["summary"]})
 
 
-def test_the_range_expected_of_people_covers_chance_and_the_error_of_tests() -> None:
+def test_the_expected_range_covers_sampling_and_test_error() -> None:
     few, many = (expected_of_people(wilson_interval(n / 5, n).as_dict()) for n in (20, 100_000))
     assert few["value"] == many["value"] == 0.2
     # Of very many utterances, the error alone: 1.96 x 0.8 logits.

@@ -78,18 +78,18 @@ def test_the_content_is_read_back_unchanged(negatives: Path) -> None:
         assert np.median(likeness) == pytest.approx(1.0, abs=0.05)
 
 
-def test_a_stretch_with_the_phrase_is_not_a_negative(negatives: Path) -> None:
+def test_a_segment_with_the_phrase_is_not_a_negative(negatives: Path) -> None:
     count = {phrase: len(list(negative_pieces(negatives, np.inf, 0, Keyphrase(phrase)))) for phrase in PHRASES}
     assert count == {"computer": 1, "evening is over": 1, "kettle": 4, "hey compass": 5, "the": 5}, "nearly all say it"
 
 
-def test_what_was_not_transcribed_may_say_a_common_word() -> None:
+def test_untranscribed_segments_may_contain_a_common_phrase() -> None:
     phrase = Keyphrase("computer")
     assert negative_set.contains_phrase(("tea", "a computer", "", "milk"), phrase) == (False, True, True, False)
     assert negative_set.contains_phrase(("tea", "", "milk"), phrase) == (False, False, False)
 
 
-def test_the_second_pass_judges_matches(negatives: Path, detector: EncoderDetector) -> None:
+def test_the_second_pass_rescores_only_matches(negatives: Path, detector: EncoderDetector) -> None:
     pieces = list(negative_pieces(negatives, np.inf, 0))
     told: list[Event] = []
     judged = list(pieces_with_gains(pieces, detector, Reporter(told.append)))
@@ -104,7 +104,9 @@ def test_the_second_pass_judges_matches(negatives: Path, detector: EncoderDetect
     assert list(pieces_with_gains(pieces, unasked(detector), silent_reporter())) == pieces
 
 
-def test_the_decoder_is_asked_as_often_as_is_wanted(monkeypatch: pytest.MonkeyPatch, detector: EncoderDetector) -> None:
+def test_the_rescoring_threshold_sets_the_rate_of_decoder_calls(
+    monkeypatch: pytest.MonkeyPatch, detector: EncoderDetector
+) -> None:
     rng = np.random.default_rng(0)
     frames = rng.dirichlet(np.full(41, 0.05), (40, 3000)).astype(np.float16)
     pieces = [NegativePiece(np.sqrt(part), {}) for part in frames]

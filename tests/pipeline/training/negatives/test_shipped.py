@@ -48,7 +48,7 @@ def standard() -> BackboneDetector:
 
 
 @pytest.mark.usefixtures("speech")
-def test_people_that_no_backbone_was_trained_on_are_the_test(tmp_path: Path) -> None:
+def test_the_test_has_speakers_absent_from_backbone_training(tmp_path: Path) -> None:
     told: list[Event] = []
     pieces = list(NegativeSpeech(9.0).pieces(standard(), PHRASE, tmp_path, Reporter(told.append)))
     corpora = {(piece.row["engine"], piece.row["split"]) for piece in pieces}
@@ -63,7 +63,7 @@ def test_people_that_no_backbone_was_trained_on_are_the_test(tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("speech")
-def test_as_much_as_is_asked_for(tmp_path: Path) -> None:
+def test_the_requested_hours_are_returned(tmp_path: Path) -> None:
     seconds = 5.0
     speech = NegativeSpeech(seconds / 3600)
     pieces = list(speech.pieces(standard(), Keyphrase("iron will"), tmp_path, silent_reporter()))
@@ -71,7 +71,7 @@ def test_as_much_as_is_asked_for(tmp_path: Path) -> None:
     assert len(pieces) < 2 * len(TEXTS) * len(TESTED)
 
 
-def test_detectors_that_hear_different_parts_leave_out_the_same(tmp_path: Path, ship_speech: ShipSpeech) -> None:
+def test_all_detectors_exclude_the_same_utterances(tmp_path: Path, ship_speech: ShipSpeech) -> None:
     """The phrase is known to occur in the test only, so it may occur anywhere in speech without a transcript."""
     rng = np.random.default_rng(0)
     utterances, said = [], set()
@@ -94,13 +94,13 @@ def test_detectors_that_hear_different_parts_leave_out_the_same(tmp_path: Path, 
     assert trained_on("iron will", "train") == trained_on("iron will", *SPLITS) > trained_on("hey compass", "train")
 
 
-def test_a_detector_that_is_trained_from_nothing_has_none(tmp_path: Path) -> None:
+def test_a_detector_trained_from_scratch_has_no_shipped_negatives(tmp_path: Path) -> None:
     nothing = negatives_of(RunConfig("hey compass", from_scratch=True))
     assert not list(nothing.pieces(TinyCRNN(small_crnn(1.2)), PHRASE, tmp_path, silent_reporter()))
     assert nothing.about() == {}
 
 
-def test_the_kind_of_detector_decides() -> None:
+def test_the_kind_of_detector_selects_the_negatives() -> None:
     def of(**changes: Any) -> Negatives:
         return negatives_of(RunConfig("hey compass", **changes))
 

@@ -106,7 +106,7 @@ def write(
     return write
 
 
-def test_a_bundle_is_whole_and_every_digest_holds(write: Write, tmp_path: Path) -> None:
+def test_a_bundle_is_complete_and_every_digest_matches(write: Write, tmp_path: Path) -> None:
     files = write()
     assert files.bundle == tmp_path / "models" / "hey-compass-run" / "hey-compass-run.zip"
     assert not list((tmp_path / "job").iterdir()), "what was exported lies in the bundle, not in the job"
@@ -134,7 +134,7 @@ def test_a_bundle_is_whole_and_every_digest_holds(write: Write, tmp_path: Path) 
         assert path.read_bytes() == contents[name]
 
 
-def test_half_a_bundle_of_a_killed_run_is_removed(write: Write, tmp_path: Path) -> None:
+def test_the_unfinished_bundle_of_a_killed_run_is_removed(write: Write, tmp_path: Path) -> None:
     folder = tmp_path / "models" / "hey-compass-run"
     folder.mkdir(parents=True)
     (folder / ".hey-compass-run-8m3bfd24.zip").write_bytes(b"PK")
@@ -148,7 +148,7 @@ def test_the_same_model_gives_the_same_bundle(write: Write, tmp_path: Path) -> N
     assert write().bundle.read_bytes() == first
 
 
-def test_the_run_time_takes_it_and_the_checkpoint_carries_the_manifest(
+def test_the_runtime_opens_the_bundle_and_the_checkpoint_has_its_manifest(
     write: Write, model: TinyCRNN, tmp_path: Path
 ) -> None:
     files = write()
@@ -165,7 +165,7 @@ def test_the_run_time_takes_it_and_the_checkpoint_carries_the_manifest(
     assert Detector(tmp_path / "unpacked").threshold == detector.threshold
 
 
-def test_a_bundle_at_another_rate_differs_in_its_default_alone(write: Write, tmp_path: Path) -> None:
+def test_a_bundle_at_another_rate_differs_only_in_its_default(write: Write, tmp_path: Path) -> None:
     original, changed = write().bundle, tmp_path / "changed.zip"
     with changed.open("wb") as out:
         bundle_at(original, 2, out)
@@ -187,13 +187,13 @@ def test_a_bundle_at_another_rate_differs_in_its_default_alone(write: Write, tmp
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, 0.4, 241.0, float("nan"), float("inf")])
-def test_a_rate_that_was_not_calibrated_is_refused(write: Write, tmp_path: Path, rate: float) -> None:
+def test_an_uncalibrated_rate_is_rejected(write: Write, tmp_path: Path, rate: float) -> None:
     with (tmp_path / "out").open("wb") as out, pytest.raises(HarkError, match="no threshold"):
         bundle_at(write().bundle, rate, out)
     assert (tmp_path / "out").stat().st_size == 0
 
 
-def test_a_damaged_bundle_is_not_signed_again(write: Write, tmp_path: Path) -> None:
+def test_a_damaged_bundle_is_not_repacked(write: Write, tmp_path: Path) -> None:
     original, damaged = write().bundle, tmp_path / "damaged.zip"
     with zipfile.ZipFile(original) as source, zipfile.ZipFile(damaged, "w") as target:
         for name in source.namelist():
@@ -205,7 +205,9 @@ def test_a_damaged_bundle_is_not_signed_again(write: Write, tmp_path: Path) -> N
     assert (tmp_path / "out").stat().st_size == 0
 
 
-def test_forms_that_disagree_leave_no_bundle(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disagreeing_export_forms_leave_no_bundle(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from model import export
 
     honest = export.onnx_scores
@@ -216,7 +218,7 @@ def test_forms_that_disagree_leave_no_bundle(write: Write, tmp_path: Path, monke
 
 
 @pytest.mark.parametrize("wrong", [0.3, np.nan])
-def test_inaccurate_8_bit_weights_are_left_out_and_reported(
+def test_inaccurate_8_bit_weights_are_omitted_and_reported(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[Event], wrong: float
 ) -> None:
     from model import export
@@ -258,7 +260,7 @@ def test_every_voice_and_corpus_is_named_with_its_licence(clips: pd.DataFrame) -
     assert "Apache-2.0" in text
 
 
-def test_the_card_says_how_each_threshold_was_found() -> None:
+def test_the_model_card_says_how_each_threshold_was_set() -> None:
     full = figures() | {"bytes": {"model.onnx": 120_000}, "parity": {"pt_against_onnx": 1e-7}}
     full |= {"in_words": ["It was measured."]}
     card = model_card(full)

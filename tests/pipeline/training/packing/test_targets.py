@@ -22,7 +22,7 @@ def found(*names: str, **more: object) -> dict[str, Target]:
     return targets_of("hey-compass.zip", names, **{"is_small": False, **more})  # type: ignore[arg-type]
 
 
-def test_a_whole_bundle_runs_everywhere() -> None:
+def test_a_complete_bundle_supports_every_target() -> None:
     targets = found(*USUAL, *OF_DEVICES, *SMALL)
     assert tuple(targets) == TARGETS
     for target in targets.values():
@@ -35,13 +35,13 @@ def test_a_whole_bundle_runs_everywhere() -> None:
     )
 
 
-def test_an_address_is_all_that_a_device_gets() -> None:
+def test_a_device_step_needs_only_the_url() -> None:
     targets = found(*USUAL, *OF_DEVICES, address=ADDRESS)
     assert f"    - model: {ADDRESS}esphome/hey_compass.json" in targets["esphome"].steps[0].code
     assert f"{ADDRESS}openwakeword/hey_compass.tflite" in targets["openwakeword"].steps[0].code
 
 
-def test_a_missing_file_is_reported_with_the_way_to_it() -> None:
+def test_a_missing_file_comes_with_instructions() -> None:
     for device in DEVICES:
         target = found(*USUAL)[device]
         assert not target.files and not target.steps and f"--for {device}" in target.how
@@ -52,7 +52,7 @@ def test_a_missing_file_is_reported_with_the_way_to_it() -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_commands_to_type_exist(target: str) -> None:
+def test_commands_in_the_steps_exist(target: str) -> None:
     """The commands of Hark in a step are parsed as written."""
     parser = build_parser()
     code = "\n".join(step.code for step in found(*USUAL, *OF_DEVICES, *SMALL)[target].steps)
@@ -62,23 +62,23 @@ def test_the_commands_to_type_exist(target: str) -> None:
     assert len(named) == {"browser": 1, "pi": 1}.get(target, 0)
 
 
-def test_a_bundle_of_size_standard_is_what_small_computers_take() -> None:
+def test_small_computers_use_a_standard_bundle_directly() -> None:
     target = found(*USUAL, "manifest.json", is_small=True)["small"]
     assert target.missing is None and set(target.files) == {*USUAL, "manifest.json"}
     assert "cd small" not in target.steps[0].code and "python detect.py --mic" in target.steps[0].code
 
 
-def test_what_a_device_hears_at_once_is_less_than_its_detector_does() -> None:
+def test_the_device_windows_match_their_receptive_fields() -> None:
     shapes = {"esphome": MicroConfig(), "openwakeword": OpenWakeWordConfig()}
     assert {name: int(shape.receptive_samples / 1600) / 10 for name, shape in shapes.items()} == HEARS_S
 
 
-def test_a_path_with_spaces_can_be_typed() -> None:
+def test_a_path_with_spaces_is_quoted() -> None:
     steps = targets_of("my bundles/hey compass.zip", USUAL, True)["python"].steps
     assert steps[0].code.startswith("unzip 'my bundles/hey compass.zip' -d 'hey compass'\ncd 'hey compass'\n")
 
 
-def test_the_readme_has_every_device() -> None:
+def test_the_bundles_readme_has_every_device() -> None:
     report = {"phrase": "hey compass", "model": {"kind": "encoder"}, "devices_left_out": ["esphome"]}
     text = readme("hey-compass.zip", USUAL, report, {"pi": "It missed 9 %."})
     assert text.startswith("# Where “hey compass” runs")

@@ -20,7 +20,7 @@ def levels(advice: Advice) -> list[str]:
     return [note.level for note in advice.notes]
 
 
-def test_a_good_phrase() -> None:
+def test_a_good_phrase_gets_only_good_notes() -> None:
     advice = advise("Hey, Compass!")
     assert advice.normalized == "hey compass"
     assert advice.phones == (("h", "eɪ"), ("k", "ʌ", "m", "p", "ə", "s"))
@@ -34,14 +34,14 @@ def test_a_good_phrase() -> None:
     assert advice.suggestions == ()
 
 
-def test_short_and_common_phrases_are_explained_and_not_refused() -> None:
+def test_short_and_common_phrases_get_warnings() -> None:
     advice = advise("go")
     assert levels(advice).count("warning") == 2
     assert advice.suggestions and all(suggestion.startswith("try ") for suggestion in advice.suggestions)
     assert "too short" in advice.notes[0].message
 
 
-def test_homophones_and_longer_words_count() -> None:
+def test_homophones_and_longer_words_add_to_the_frequency() -> None:
     flower = advise("flower")
     assert any("flour" in note.message and "same" in note.message for note in flower.notes)
     # "flour", "flowers" and "sunflower" count too.
@@ -55,14 +55,14 @@ def test_a_word_that_is_not_listed_is_not_called_rare() -> None:
     assert any("hardly ever" in note.message for note in advise("hey compass").notes)
 
 
-def test_neighbours_are_not_denied_above_their_list() -> None:
+def test_the_note_does_not_contradict_the_list_of_neighbours() -> None:
     advice = advise("hello robin")
     assert advice.near_homophones, "the page lists them"
     assert any("Nothing common" in note.message for note in advice.notes)
     assert not any("No real phrase" in note.message for note in advice.notes)
 
 
-def test_suggestions_help() -> None:
+def test_suggestions_improve_the_rating() -> None:
     advice = advise("snowboy")
     assert 'try "hey snowboy"' in advice.suggestions
     better = advise("hey snowboy")
@@ -77,24 +77,24 @@ def test_common_phrases_rank_above_rare_ones() -> None:
     assert rates == sorted(rates, reverse=True)
 
 
-def test_taken_unknown_and_long_phrases() -> None:
+def test_reserved_unknown_and_long_phrases_get_notes() -> None:
     assert any("Other devices" in note.message for note in advise("alexa").notes)
     assert any("dictionary" in note.message for note in advise("hey zorpify").notes)
     assert advise("turn on the light in the kitchen please").notes[0].level == "caution"
 
 
 @pytest.mark.parametrize(("phrase", "language"), [("hallo kompass", "de"), ("habari yako", "sw"), ("你好世界", "zh")])
-def test_other_languages(phrase: str, language: str) -> None:
+def test_other_languages_get_advice(phrase: str, language: str) -> None:
     advice = advise(phrase, language)
     assert advice.syllables >= 4
     assert advice.notes
 
 
-def test_json() -> None:
+def test_advice_is_plain_json() -> None:
     assert json.loads(json.dumps(advise("computer").as_dict()))["normalized"] == "computer"
 
 
 @pytest.mark.parametrize(("phrase", "language"), [("", "en"), ("😀", "en"), ("hello", "ru"), ("hello", "xx")])
-def test_texts_that_are_not_phrases(phrase: str, language: str, tmp_path: Path) -> None:
+def test_texts_that_are_not_phrases_are_rejected(phrase: str, language: str, tmp_path: Path) -> None:
     with pytest.raises(HarkError):
         advise(phrase, language)

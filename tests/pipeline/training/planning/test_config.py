@@ -10,13 +10,13 @@ from pipeline.jobs import JOB, run_config
 from pipeline.training.planning.config import CHOICES, USUAL, RunConfig, chosen
 
 
-def test_a_users_choices_are_taken() -> None:
+def test_user_options_set_the_configuration() -> None:
     choices = {"phrase": "hey compass", "seed": 7, "engines": ["espeak", "flite"], "devices": []}
     assert chosen(USUAL, choices) == RunConfig("hey compass", seed=7, size="auto", engines=("espeak", "flite"))
 
 
 @pytest.mark.parametrize("name", ["growth_constant", "start_from", "hold_out", "size ", "colour"])
-def test_options_that_users_cannot_choose_are_refused(name: str) -> None:
+def test_options_that_users_cannot_set_are_rejected(name: str) -> None:
     assert name not in CHOICES
     with pytest.raises(TypeError, match=name):
         chosen(USUAL, {"phrase": "hey compass", name: 1})
@@ -24,12 +24,12 @@ def test_options_that_users_cannot_choose_are_refused(name: str) -> None:
         run_config({"phrase": "hey compass", name: 1})
 
 
-def test_what_else_is_in_a_jobs_spec_is_not_of_the_run() -> None:
+def test_other_fields_of_a_jobs_spec_are_ignored() -> None:
     spec = {"phrase": "hey compass", "targets": ["pi"], "install_voices": True, "run": "hey-compass-1a2b", JOB: "7"}
     assert run_config(spec) == RunConfig("hey compass")
 
 
-def test_a_version_with_another_option_continues_the_same_runs() -> None:
+def test_a_new_option_does_not_change_existing_run_names() -> None:
     @dataclass(frozen=True)
     class Later(RunConfig):
         colour: str = "red"

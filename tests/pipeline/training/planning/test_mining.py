@@ -60,7 +60,7 @@ def recording(text: str, speaker: str = "ann", said: str | None = None, **more: 
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_each_method_cuts_the_phrase_out(library: Library, method: str) -> None:
+def test_each_method_extracts_the_phrase(library: Library, method: str) -> None:
     if method == CTC_SEGMENTATION:
         pytest.importorskip("ctc_segmentation")
     words = SENTENCE.split()
@@ -75,7 +75,7 @@ def test_each_method_cuts_the_phrase_out(library: Library, method: str) -> None:
     assert not mine(Keyphrase("seven apples"), library, silent_reporter(), config).cuts, "a wrong transcript"
 
 
-def test_cuts_of_the_chosen_method_are_examples(library: Library) -> None:
+def test_only_clips_mined_by_the_chosen_method_are_examples(library: Library) -> None:
     pytest.importorskip("ctc_segmentation")
     library.add_clips([recording(SENTENCE), recording("window seven", "bob")])
     mine(Keyphrase("window"), library, silent_reporter())
@@ -86,7 +86,7 @@ def test_cuts_of_the_chosen_method_are_examples(library: Library) -> None:
     assert [clip.id for clip in mined_clips(library, ["window"], method=CTC_SEGMENTATION)] == sorted(package)
 
 
-def test_a_method_that_is_not_there_is_reported_at_once(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_mining_method_is_reported_at_once(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ctc_segmentation", None)
     library.add_clips([recording(SENTENCE)])
     for method, why in ((CTC_SEGMENTATION, "missing"), ("guess", "viterbi")):
@@ -97,7 +97,7 @@ def test_a_method_that_is_not_there_is_reported_at_once(library: Library, monkey
             prepare(RunConfig("big window", mining_method=method))
 
 
-def test_the_phrase_is_cut_out(engine: str, library: Library) -> None:
+def test_the_phrase_is_extracted_with_its_position(engine: str, library: Library) -> None:
     (parent,) = library.add_clips([recording(SENTENCE)])
     library.add_clips([recording("open another window")])
     found = mine(Keyphrase.of("Big Window!"), library, silent_reporter())
@@ -121,7 +121,7 @@ def test_the_phrase_is_cut_out(engine: str, library: Library) -> None:
     assert [row.id for row in mined_clips(library, ["big window"])] == [cut.clip_id]
 
 
-def test_mining_again_makes_nothing_twice(library: Library) -> None:
+def test_repeated_mining_adds_no_duplicates(library: Library) -> None:
     library.add_clips([recording(SENTENCE), recording(SENTENCE, "bob")])
     first = mine(Keyphrase("window"), library, silent_reporter())
     again = mine(Keyphrase("window"), library, silent_reporter(), MiningConfig(most=10))
@@ -130,7 +130,7 @@ def test_mining_again_makes_nothing_twice(library: Library) -> None:
     assert all(clip.parent_id is None for clip in library.search("window", 9, ClipQuery(slices=False)))
 
 
-def test_a_transcript_that_is_wrong_gives_no_cut(library: Library) -> None:
+def test_a_wrong_transcript_gives_no_mined_clip(library: Library) -> None:
     library.add_clips([recording("the big window is red", said="he bought seven yellow apples")])
     library.add_clips([recording("ten people saw the big window", said="ten people saw the green river")])
     found = mine(Keyphrase("big window"), library, silent_reporter())
@@ -145,7 +145,7 @@ def test_a_segment_mined_with_less_confidence_is_not_an_example(library: Library
     assert cut.confidence < LEAST_CONFIDENCE and mined_clips(library, ["pig winter"]) == []
 
 
-def test_a_place_that_two_aligners_cut_out_is_one_example(library: Library) -> None:
+def test_a_position_mined_by_two_aligners_is_one_example(library: Library) -> None:
     library.add_clips([recording(SENTENCE), recording("window seven window")])
     found = mine(Keyphrase("window"), library, silent_reporter())
     other = Aligner()
@@ -155,14 +155,14 @@ def test_a_place_that_two_aligners_cut_out_is_one_example(library: Library) -> N
     assert [clip.id for clip in mined_clips(library, ["window"])] == list(found.clip_ids)
 
 
-def test_only_real_recordings_unless_asked(library: Library) -> None:
+def test_only_real_recordings_are_mined_by_default(library: Library) -> None:
     library.add_clips([recording(SENTENCE, engine="espeak", source=None, request_id="r")])
     assert mine(Keyphrase("window"), library, silent_reporter()).recordings == 0
     found = mine(Keyphrase("window"), library, silent_reporter(), MiningConfig(real_only=False))
     assert len(found.cuts) == 1
 
 
-def test_word_forms_are_found_when_asked_for(library: Library) -> None:
+def test_word_forms_are_mined_on_request(library: Library) -> None:
     library.add_clips([recording("please close the big windows before seven")])
     assert not mine(Keyphrase("big window"), library, silent_reporter()).cuts
     found = mine(Keyphrase("big window"), library, silent_reporter(), MiningConfig(word_forms=True))
@@ -170,7 +170,7 @@ def test_word_forms_are_found_when_asked_for(library: Library) -> None:
     assert word_forms(Keyphrase("grosses fenster", "de")) == ("grosses fenster",)
 
 
-def test_a_phrase_that_is_everywhere_is_sampled_and_reported(library: Library) -> None:
+def test_a_very_common_phrase_is_sampled_and_reported(library: Library) -> None:
     library.add_clips(recording(f"{SENTENCE} {name}", name) for name in ("ann", "robert", "a", "bo"))
     events: list[dict[str, Any]] = []
     config = MiningConfig(recordings=2)
@@ -189,14 +189,14 @@ def test_a_hundred_thousand_recordings_are_bounded(library: Library) -> None:
     assert found.recordings == 100_000 and asked[0] == found.looked_into == MiningConfig().recordings
 
 
-def test_enough_is_enough(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mining_stops_at_the_requested_number(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.training.planning.mining.AT_A_TIME", 1)
     library.add_clips(recording(f"{SENTENCE} {name}", name) for name in ("ann", "robert", "a", "bo"))
     found = mine(Keyphrase("window"), library, silent_reporter(), MiningConfig(most=2))
     assert len(found.cuts) == 2 and found.looked_into in (2, 3) and found.sampled
 
 
-def test_no_voice_gives_more_than_its_share() -> None:
+def test_no_speaker_exceeds_the_cap() -> None:
     assert speaker_cap([], 0.1) == 0
     assert speaker_cap([100], 0.1) == 100
     for sizes in ([100, 5, 5, 5], [50] * 20, [1000] + [3] * 40, [1, 1, 1]):
@@ -205,7 +205,7 @@ def test_no_voice_gives_more_than_its_share() -> None:
         assert max(kept) <= max(1, max(0.1, 1.5 / len(sizes)) * sum(kept))
 
 
-def test_a_recording_that_is_added_never_leaves_fewer_cuts(library: Library) -> None:
+def test_an_added_recording_never_reduces_the_mined_clips(library: Library) -> None:
     (parent,) = library.clips(library.add_clips([recording(SENTENCE)]))
     ann = [_Place(parent, "window", number, number + 0.5, 0.9) for number in range(50)]
     unnamed = [
@@ -218,7 +218,7 @@ def test_a_recording_that_is_added_never_leaves_fewer_cuts(library: Library) -> 
         assert len({real_speaker(place.clip) for place in together}) == min(21, most), "and everybody is heard"
 
 
-def test_neighbours_are_cut_only_where_the_phrase_is_not_spoken(library: Library) -> None:
+def test_negatives_are_mined_only_where_the_phrase_is_absent(library: Library) -> None:
     library.add_clips([recording(SENTENCE), recording("tell the captain about the big mirror", "bob")])
     found = mine_negatives(
         Keyphrase("big window"), ["big", "big mirror!", "window", "not there at all"], library, silent_reporter()
@@ -227,7 +227,7 @@ def test_neighbours_are_cut_only_where_the_phrase_is_not_spoken(library: Library
     assert [cut.speaker for result in found.values() for cut in result.cuts] == ["bob", "bob"]
 
 
-def test_loudness_of_a_cut() -> None:
+def test_mined_clips_must_be_loud_throughout() -> None:
     loud = np.sin(np.arange(8000)).astype(np.float32)
     assert loud_throughout(loud)
     assert not loud_throughout(np.concatenate([loud, np.zeros(8000, np.float32)]))
@@ -246,7 +246,7 @@ def test_a_clip_of_the_phrase_alone_is_mined_completely(library: Library) -> Non
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_mining_real_speech(shared_data: Path, library: Library, method: str) -> None:
+def test_real_speech_is_mined(shared_data: Path, library: Library, method: str) -> None:
     if method == CTC_SEGMENTATION:
         pytest.importorskip("ctc_segmentation")
     folder = shared_data / "speech" / "librispeech-dev-clean"
@@ -263,7 +263,7 @@ def test_mining_real_speech(shared_data: Path, library: Library, method: str) ->
     assert len(found.cuts) > 0.6 * len(rows)
 
 
-def test_a_run_mines_the_phrase_and_what_resembles_it(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_mines_the_phrase_and_its_confusables(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     library.add_clips([recording(SENTENCE), recording("open the window seven", "bob")])
     near = {"confusable": ("the window", "wind"), "inbetween": ("open the",)}
     near_texts = {bucket: [PhraseText(text, "partial") for text in texts] for bucket, texts in near.items()}

@@ -64,7 +64,7 @@ def speak(plan: Plan, library: Library) -> None:
     )
 
 
-def test_an_empty_library_gets_all_that_the_effort_asks_for(library: Library, tiny_effort: Effort) -> None:
+def test_an_empty_library_needs_all_clips_of_the_effort(library: Library, tiny_effort: Effort) -> None:
     plan = plan_of(library)
     assert [row.bucket for row in plan.buckets] == list(BUCKETS)
     for row in plan.buckets:
@@ -88,12 +88,12 @@ def test_request_ids_are_unique_and_name_run_and_bucket(library: Library) -> Non
     assert all(request.request_id.startswith(f"some-run:{request.bucket}:") for request in plan.requests)
 
 
-def test_the_same_run_is_planned_the_same_and_another_seed_is_not(library: Library) -> None:
+def test_plans_are_deterministic_per_seed(library: Library) -> None:
     assert plan_of(library) == plan_of(library)
     assert plan_of(library).requests != plan_of(library, replace(CONFIG, seed=1)).requests
 
 
-def test_voices_and_texts_belong_to_the_same_split(library: Library, choirs: dict[str, Choir]) -> None:
+def test_voices_and_negative_texts_belong_to_the_same_split(library: Library, choirs: dict[str, Choir]) -> None:
     plan = plan_of(library)
     splits = run_splits(plan, choirs)
     for request in plan.requests:
@@ -105,7 +105,7 @@ def test_voices_and_texts_belong_to_the_same_split(library: Library, choirs: dic
     assert {request.split for request in plan.requests if request.bucket == "positive"} == set(SPLITS)
 
 
-def test_few_plain_negatives_leave_no_split_empty(choirs: dict[str, Choir]) -> None:
+def test_a_small_number_of_plain_negatives_leaves_no_split_empty(choirs: dict[str, Choir]) -> None:
     voices = {name: engine.voices("en") for name, engine in choirs.items()}
     named = [f"sentence {n}" for n in range(40)]
     texts = [PhraseText(text, "generated") for text in named if split_of(text) == "train"][:4]
@@ -115,7 +115,7 @@ def test_few_plain_negatives_leave_no_split_empty(choirs: dict[str, Choir]) -> N
         assert sorted(text for split in found.values() for text in split) == sorted(text.text for text in texts)
 
 
-def test_what_learns_nothing_of_clips_asks_for_those_of_its_test(
+def test_a_calibrated_detector_requests_only_test_clips(
     library: Library, choirs: dict[str, Choir], tiny_effort: Effort
 ) -> None:
     plan = plan_of(library, CALIBRATED)
@@ -128,7 +128,7 @@ def test_what_learns_nothing_of_clips_asks_for_those_of_its_test(
     assert sum(asked.values()) < len(plan_of(library).requests)
 
 
-def test_some_of_the_phrase_says_what_a_floor_costs_a_large_detector(library: Library, tiny_effort: Effort) -> None:
+def test_a_large_detector_reserves_positives_for_validation(library: Library, tiny_effort: Effort) -> None:
     plan = plan_of(library, replace(CALIBRATED, size="large"))
     asked = Counter((request.bucket, request.split) for request in plan.requests)
     assert asked["positive", "test"] + asked["positive", "validation"] == tiny_effort.test_clips
@@ -146,17 +146,13 @@ def test_a_device_detector_learns_from_voices_that_are_not_in_the_test(library: 
     assert said["train"] > said["test"] > 0
 
 
-def test_a_retraining_keeps_some_of_the_phrase_to_say_what_anti_keywords_cost(
-    library: Library, tiny_effort: Effort
-) -> None:
+def test_a_retraining_reserves_positives_for_validation(library: Library, tiny_effort: Effort) -> None:
     plan = plan_of(library, replace(CALIBRATED, start_from="an earlier run"))
     splits = Counter(request.split for request in plan.requests if request.bucket == "positive")
     assert splits == {"validation": VALIDATION_POSITIVES, "test": tiny_effort.test_clips}
 
 
-def test_a_calibrated_detector_is_tested_on_people_but_not_on_its_own_errors(
-    library: Library, tiny_effort: Effort
-) -> None:
+def test_a_calibrated_detectors_test_has_people_but_no_marked_errors(library: Library, tiny_effort: Effort) -> None:
     take = {"recorded": True, "role": "train"}
     one, _missed, two = library.add_clips(
         [
@@ -172,7 +168,7 @@ def test_a_calibrated_detector_is_tested_on_people_but_not_on_its_own_errors(
 
 
 @pytest.mark.parametrize("run", ["run-2", "run-1"], ids=["another run", "a run named like a deleted one"])
-def test_what_is_there_is_reused_and_a_few_new_clips_are_always_made(library: Library, run: str) -> None:
+def test_existing_clips_are_reused_and_a_few_new_ones_requested(library: Library, run: str) -> None:
     first = plan_of(library)
     speak(first, library)
     second = plan_of(library, run=run)
@@ -228,7 +224,7 @@ def test_clips_that_the_run_will_not_use_are_not_counted_as_reused(library: Libr
     assert positive.reused == 0 and positive.generate == positive.target
 
 
-def test_texts_with_few_clips_come_first(choirs: dict[str, Choir]) -> None:
+def test_texts_with_few_clips_are_requested_first(choirs: dict[str, Choir]) -> None:
     splits = split_voices({name: engine.voices("en") for name, engine in choirs.items()})
     existing = {"one": 5, "two": 1, "three": 0, "four": 2}
     rng = np.random.default_rng(0)
@@ -238,7 +234,7 @@ def test_texts_with_few_clips_come_first(choirs: dict[str, Choir]) -> None:
     assert counts == {"one": 5, "two": 4, "three": 4, "four": 3}
 
 
-def test_the_plan_survives_its_file(library: Library, tmp_path: Path) -> None:
+def test_a_plan_round_trips_through_its_file(library: Library, tmp_path: Path) -> None:
     plan = plan_of(library, replace(CONFIG, engines=("alpha", "beta")))
     save_plan(plan, tmp_path / "plan.json")
     assert load_plan(tmp_path / "plan.json") == plan
@@ -248,13 +244,13 @@ def test_the_plan_survives_its_file(library: Library, tmp_path: Path) -> None:
     assert config_of_run(tmp_path) == plan.config and config_of_run(tmp_path / "gone") is None
 
 
-def test_a_plan_of_an_earlier_version_still_says_what_was_asked_for(tmp_path: Path) -> None:
+def test_a_plan_of_an_earlier_version_still_gives_its_configuration(tmp_path: Path) -> None:
     earlier = {"run": "r", "config": asdict(CONFIG), "buckets": [], "requests": [], "real_clips": [4], "real_hours": 0}
     (tmp_path / "plan.json").write_text(json.dumps(earlier))
     assert load_plan(tmp_path / "plan.json") is None and config_of_run(tmp_path) == CONFIG
 
 
-def test_the_remaining_work_of_a_plan(library: Library) -> None:
+def test_remaining_excludes_finished_requests(library: Library) -> None:
     plan = plan_of(library)
     assert remaining(plan.requests, library) == list(plan.requests)
     done = plan.requests[:7]
@@ -269,7 +265,7 @@ def imported(number: int, speaker: str, text: str, **more: object) -> NewClip:
     return new_clip(text, speaker, "corpus", 10.0, source=f"corpus:{number}", **more)
 
 
-def test_real_speech_takes_the_place_of_at_most_half(library: Library, tiny_effort: Effort) -> None:
+def test_real_speech_replaces_at_most_half_of_the_negatives(library: Library, tiny_effort: Effort) -> None:
     library.add_clips(imported(n, f"s{n % 9}", f"sentence number {n}") for n in range(40))
     plan = plan_of(library)
     plain = plan.bucket("plain_negative")
@@ -282,7 +278,7 @@ def test_real_speech_takes_the_place_of_at_most_half(library: Library, tiny_effo
     assert without.clips == () and without.bucket("plain_negative").mined == 0
 
 
-def test_real_speech_never_holds_the_phrase_and_no_speaker_dominates(library: Library) -> None:
+def test_real_negatives_exclude_the_phrase_and_balance_speakers(library: Library) -> None:
     library.add_clips(imported(n, "talker", f"sentence number {n}") for n in range(30))
     library.add_clips(imported(100 + n, f"s{n}", f"hey compass {n}") for n in range(5))
     library.add_clips([imported(200, "unknown", "", text_known=False)])
@@ -351,7 +347,7 @@ REAL = st.lists(st.tuples(st.sampled_from(["", "", *"abcdefgh"]), st.sampled_fro
 
 @settings(max_examples=300, deadline=None)
 @given(REAL, REAL, st.sampled_from([1, 10, 60]), st.integers(0, 3))
-def test_real_hours_are_full_or_hold_all_there_is(there: Rows, added: Rows, times: int, seed: int) -> None:
+def test_real_hours_reach_the_limit_or_use_the_whole_library(there: Rows, added: Rows, times: int, seed: int) -> None:
     before, after = used_of(there * times, seed), used_of([*there * times, *added], seed)
     for library, used in ((there * times, before), ([*there * times, *added], after)):
         seconds = sum(clip.duration_s for clip in used)
@@ -364,7 +360,7 @@ def test_real_hours_are_full_or_hold_all_there_is(there: Rows, added: Rows, time
         assert {clip.id for clip in before} <= {clip.id for clip in after}
 
 
-def test_many_files_without_a_name_leave_speakers_their_share() -> None:
+def test_files_without_a_speaker_do_not_crowd_out_speakers() -> None:
     used = used_of([*people(9, 100, 5.0), *nobodies(5000, 5.0)])
     by_voice = {voice: sum(clip.speaker == voice for clip in used) for voice in {clip.speaker for clip in used}}
     assert len(by_voice) == 10 and max(by_voice.values()) - min(by_voice.values()) <= 1
@@ -373,7 +369,7 @@ def test_many_files_without_a_name_leave_speakers_their_share() -> None:
 # Engines.
 
 
-def test_missing_engines_are_reported_and_those_that_were_named_are_required(choirs: dict[str, Choir]) -> None:
+def test_missing_engines_are_reported_and_named_ones_required(choirs: dict[str, Choir]) -> None:
     choirs |= {"broken": Choir("broken"), "paid": Choir("paid")}
     choirs["broken"].available = lambda: Readiness(False, "it has no weights.", "./hark engines enable broken")
     choirs["paid"].by_default = False
@@ -390,7 +386,7 @@ def test_missing_engines_are_reported_and_those_that_were_named_are_required(cho
         ready_engines(("alpha",), "tlh")
 
 
-def test_too_few_voices_are_refused_before_anything_is_made(library: Library, choirs: dict[str, Choir]) -> None:
+def test_too_few_voices_are_rejected_before_synthesis(library: Library, choirs: dict[str, Choir]) -> None:
     choirs.clear()
     choirs["alpha"] = Choir("alpha", 2)
     with pytest.raises(HarkError, match="cannot be trained") as raised:
@@ -416,7 +412,7 @@ class TestAudition:
         one_by_one = nullcontext(SimpleNamespace(map=map))
         monkeypatch.setattr("pipeline.training.planning.audition.ThreadPoolExecutor", lambda workers: one_by_one)
 
-    def test_one_that_cannot_say_the_phrase_is_left_out_and_the_plan_says_why(
+    def test_an_engine_that_cannot_say_the_phrase_is_excluded_and_reported(
         self, library: Library, choirs: dict[str, Choir]
     ) -> None:
         plan = plan_of(library)
@@ -428,26 +424,28 @@ class TestAudition:
         assert choirs["alpha"].spoken == [], "it is sure"
         assert not list((library.data_dir / "tmp").iterdir()) and choirs["beta"].closed == 1
 
-    def test_it_is_scored_once(self, library: Library) -> None:
+    def test_an_engine_is_scored_once_per_phrase(self, library: Library) -> None:
         first = plan_of(library)
         assert len(self.heard) == 8
         assert plan_of(library).engines_missing == first.engines_missing and len(self.heard) == 8
         plan_of(library, replace(CONFIG, phrase="hey compact"))
         assert len(self.heard) == 16, "another phrase is another matter"
 
-    def test_an_engine_that_fails_is_not_judged(self, library: Library, choirs: dict[str, Choir]) -> None:
+    def test_an_engine_that_crashes_is_not_marked_unintelligible(
+        self, library: Library, choirs: dict[str, Choir]
+    ) -> None:
         choirs["beta"].fails = lambda request: "it crashed"
         assert set(plan_of(library).engines) == {"alpha", "beta", "gamma"}
         choirs["beta"].fails, choirs["beta"].closed = (lambda request: None), 0
         assert "beta" not in plan_of(library).engines, "nor is that remembered"
 
-    def test_without_a_voice_that_can_speak_it_planning_fails(self, library: Library) -> None:
+    def test_planning_fails_if_no_engine_can_say_the_phrase(self, library: Library) -> None:
         with pytest.raises(HarkError, match="No speech engine can say 'hey compass'") as raised:
             plan_of(library, replace(CONFIG, engines=("beta",)))
         assert "beta: it cannot say" in raised.value.why
 
 
-def test_engines_with_many_voices_speak_more_rule_based_and_slow_ones_less() -> None:
+def test_engines_are_weighted_by_voices_kind_and_speed() -> None:
     voice = Voice("any", "voice", "en", "somebody", "", "")
     engines = {"espeak": 4, "hibari": 4, "kokoro_int8": 4, "piper": 1}
     by_engine = {name: [[voice]] * people for name, people in engines.items()}

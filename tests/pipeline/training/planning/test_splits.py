@@ -52,7 +52,7 @@ def test_no_speaker_is_in_two_splits(speakers: dict[str, list[str]], hold_out: s
 
 @settings(deadline=None)
 @given(ENGINES)
-def test_the_held_out_engine_is_in_the_test_only(speakers: dict[str, list[str]]) -> None:
+def test_the_held_out_engine_is_only_in_the_test(speakers: dict[str, list[str]]) -> None:
     splits = split_voices(voices_of(speakers))
     own = {
         name: set(people) - {who for other, them in speakers.items() if other != name for who in them}
@@ -69,7 +69,7 @@ def test_the_held_out_engine_is_in_the_test_only(speakers: dict[str, list[str]])
 
 @settings(deadline=None)
 @given(ENGINES, st.randoms(use_true_random=False))
-def test_the_order_of_voices_and_engines_changes_nothing(speakers: dict[str, list[str]], random: object) -> None:
+def test_the_order_of_voices_and_engines_does_not_matter(speakers: dict[str, list[str]], random: object) -> None:
     names = list(speakers)
     random.shuffle(names)  # type: ignore[attr-defined]
     shuffled = {name: random.sample(speakers[name], len(speakers[name])) for name in names}  # type: ignore[attr-defined]
@@ -83,7 +83,7 @@ def test_a_person_of_two_engines_is_in_one_split() -> None:
         assert [person in heard_in(splits, split) for split in SPLITS].count(True) == 1
 
 
-def test_a_held_out_engine_lends_no_voice_that_another_trains_with() -> None:
+def test_a_held_out_engine_has_no_voice_used_in_training() -> None:
     speakers = {
         "espeak": [f"e{n}" for n in range(20)],
         "festival": ["kal", "slt", "x", "y", "z"],
@@ -105,26 +105,26 @@ def test_every_split_has_speakers_and_training_most(count: int) -> None:
     assert sizes["train"] >= max(sizes["validation"], sizes["test"])
 
 
-def test_one_voice_cannot_be_trained_on_and_tested_on() -> None:
+def test_a_single_voice_is_only_in_training() -> None:
     splits = split_voices(voices_of({"espeak": ["only"]}))
     assert heard_in(splits, "train") == {"only"} and not splits.voices["test"] and not splits.voices["validation"]
 
 
-def test_which_engine_is_held_out() -> None:
+def test_the_engine_with_the_fewest_speakers_is_held_out() -> None:
     voices = voices_of({"a": ["1", "2", "3"], "b": ["4", "5"], "c": ["6", "7"]})
     assert held_out_engine(voices, "") == "b"  # the fewest speakers, then the alphabet
     assert held_out_engine(voices, "a") == "a" and held_out_engine(voices, "none") == ""
     assert held_out_engine({"a": voices["a"], "b": voices["b"]}, "") == ""
 
 
-def test_an_engine_without_voices_of_its_own_is_not_held_out() -> None:
+def test_an_engine_without_unique_voices_is_not_held_out() -> None:
     """As festival, both of whose people are flite's: the test would have no voices."""
     voices = voices_of({"espeak": ["1", "2", "3"], "festival": ["kal", "slt"], "flite": ["kal", "slt", "awb", "rms"]})
     assert held_out_engine(voices, "") == "flite"
     assert held_out_engine(voices_of({"a": ["1"], "b": ["1"], "c": ["1"]}), "") == ""
 
 
-def test_people_whose_pieces_are_joined_are_in_training_and_in_the_test() -> None:
+def test_splice_speakers_are_in_training_and_in_the_test() -> None:
     def person(name: str, model: str = "splice units-en arctic") -> Voice:
         return Voice("splice", name, "en-us", name, "CC0-1.0", model)
 
@@ -142,7 +142,7 @@ def test_people_whose_pieces_are_joined_are_in_training_and_in_the_test() -> Non
     assert splits.split_of_speaker("me") == split_of("me")
 
 
-def test_names_are_split_by_their_share() -> None:
+def test_names_are_split_in_the_intended_proportions() -> None:
     counts = dict.fromkeys(SPLITS, 0)
     for number in range(20_000):
         counts[split_of(f"name {number}")] += 1
@@ -150,7 +150,7 @@ def test_names_are_split_by_their_share() -> None:
     assert counts["validation"] / 20_000 == pytest.approx(0.15, abs=0.01)
 
 
-def test_a_name_keeps_its_split_for_ever() -> None:
+def test_the_split_of_a_name_never_changes() -> None:
     # Were this to change, voices of old tests would be trained on.
     golden = {"hey compass": "test", "slt": "test", "rms": "validation", "awb": "train", "LibriSpeech 1272": "train"}
     assert {name: split_of(name) for name in golden} == golden

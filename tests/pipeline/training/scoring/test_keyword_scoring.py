@@ -23,7 +23,7 @@ from tests.support.moonshine_package import needs_encoder
 from tests.support.spoken_words import joined, say
 
 
-def test_scores_of_a_known_emission() -> None:
+def test_scores_of_a_known_emission_are_exact() -> None:
     scores, starts = keyword_scores(emission([4, 0, 1, 1, 0, 2, 0, 5]), [1, 2])
     assert scores.argmax() == 5 and scores[5] == pytest.approx(1) and starts[5] in (2, 3)
     scores, _ = keyword_scores(emission([4, 0, 1, 0, 3, 0]), [1, 2])
@@ -43,14 +43,14 @@ def test_a_spoken_phrase_scores_above_others() -> None:
     assert phone_score(np.zeros(16_000, np.float32), Keyphrase("hey compass")) < 0.01
 
 
-def test_an_engine_that_swallowed_the_phrase_is_found_out() -> None:
+def test_a_truncated_phrase_scores_far_lower() -> None:
     whole = np.pad(say("hey compass"), 3000)
     assert phone_score(whole[: len(whole) // 2], Keyphrase("hey compass")) < 0.3 * phone_score(
         whole, Keyphrase("hey compass")
     )
 
 
-def test_places_in_a_long_stream() -> None:
+def test_positions_are_found_in_a_long_stream() -> None:
     filler, _ = joined(["please", "open", "the", "big", "window", "before", "seven"])
     phrase = np.pad(say("smart mirror"), 4000)
     rng = np.random.default_rng(0)
@@ -66,7 +66,7 @@ def test_places_in_a_long_stream() -> None:
     assert [guess.start_s for guess in found] == pytest.approx(expected, abs=0.2)
 
 
-def test_the_hardest_places_come_first() -> None:
+def test_the_hardest_positions_come_first() -> None:
     streams = [(7, np.pad(say("the weather is nice"), 4000)), (8, np.pad(say("start mirror"), 4000))]
     found = hardest_in(streams, Keyphrase("smart mirror"), 3)
     assert found[0][0] == 8 and len(found) <= 3
@@ -77,7 +77,7 @@ def test_the_hardest_places_come_first() -> None:
     assert [text for text, _ in ranked] == ["start mirror", "the weather"]
 
 
-def test_real_recordings_of_a_phrase(shared_data: Path) -> None:
+def test_real_recordings_of_a_phrase_score_high(shared_data: Path) -> None:
     files = sorted((shared_data / "keyphrases" / "smart_mirror").glob("*.ogg"))[:40]
     scores = [phone_score(read_audio(file), Keyphrase("smart mirror")) for file in files]
     assert np.mean(np.asarray(scores) > 0.1) > 0.9
@@ -107,7 +107,7 @@ def test_a_phrase_that_is_not_spoken_is_not_found() -> None:
 
 
 @needs_encoder
-def test_an_untrained_detector_hears_real_recordings_of_a_phrase(shared_data: Path) -> None:
+def test_an_untrained_detector_detects_real_recordings_of_a_phrase(shared_data: Path) -> None:
     ear = UntrainedDetector(Keyphrase("smart mirror"))
     files = sorted((shared_data / "keyphrases" / "smart_mirror").glob("*.ogg"))[:40]
     assert np.mean([ear.scores(np.pad(read_audio(file), (0, 8_000)))[0].max() > ear.least for file in files]) > 0.95
