@@ -1,1 +1,1 @@
-"""A keyphrase to a bundle: plan, mine, speak, train or calibrate, measure, pack."""
+"""A run from a keyphrase to a bundle: plan, mine, synthesize, train or calibrate, measure, pack."""

@@ -1,4 +1,4 @@
-"""The stage of a run that makes the detectors beside its own: a small one, and those in formats of devices."""
+"""The stage of a run that makes additional detectors: a small one, and those in device formats."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def detectors_for_devices(
     work: Work, plan: Plan, clips: pd.DataFrame, generated: GenerationReport, detector: Detector, eta: RunEta
 ) -> tuple[dict[str, DeviceDetector], dict[str, NoRuntimeError]]:
-    """Make the detectors beside the run's own; return them, and why others could not be made, by device."""
+    """Make a run's additional detectors; return them and the reasons why others could not be made, by device."""
     config, folder, reporter = work.config, work.folder / DEVICES_FOLDER, work.reporter.within("devices")
     devices: dict[str, DeviceDetector] = {}
     left_out: dict[str, NoRuntimeError] = {}
@@ -38,7 +38,7 @@ def detectors_for_devices(
     def teacher() -> Teacher | None:
         return make_teacher(detector, config, clips, work.data, folder, reporter)
 
-    # The small one is first: of size standard, it is the teacher of the others.
+    # The small one is first: being of size standard, it is the teacher of the others.
     for number, device in enumerate(sorted(config.devices, key=lambda device: device != SMALL), 1):
         work.reporter.stage(
             "devices",
@@ -62,7 +62,7 @@ def detectors_for_devices(
 
 
 def _small(work: Work, plan: Plan, clips: pd.DataFrame, generated: GenerationReport) -> tuple[Detector, DeviceDetector]:
-    """Make the detector of size standard beside a large one; its bundle is a folder in the large one's."""
+    """Make the detector of size standard in addition to a large one; its bundle is a folder in the large one's."""
     reporter, config = work.reporter, replace(plan.config, size="standard", devices=(), start_from="")
     plan = replace(plan, config=config)
     detector, store = detector_and_features(replace(work, config=config), clips)

@@ -69,7 +69,7 @@ from pipeline.training.scoring.languages import is_known
 from pipeline.training.work import StageClock, Work, detector_and_features, foundation
 
 RUN_NAME = re.compile(r"\w[\w.-]*")
-MINED_NEGATIVES = MiningConfig(most=10, recordings=15)  # of each confusable: there are hundreds of them
+MINED_NEGATIVES = MiningConfig(most=10, recordings=15)  # for each confusable, of which there are hundreds
 
 
 def prepare(config: RunConfig) -> Prepared:
@@ -119,7 +119,7 @@ def prepare(config: RunConfig) -> Prepared:
 
 
 def _refuse_too_long(config: RunConfig) -> None:
-    """Raise HarkError for a phrase that takes longer than one of the devices hears at once."""
+    """Raise HarkError for a phrase that is longer than the window of one of the devices."""
     for device in (name for name in config.devices if name in HEARS_S):
         spoken_s = seconds_to_say(phonemes(config.phrase, config.language))
         if spoken_s > HEARS_S[device]:
@@ -236,7 +236,7 @@ def _finished_for(made_for: str, data: Path, config: RunConfig) -> Path | None:
 
 
 def _result_for(made_for: str, folder: Path) -> dict[str, Any] | None:
-    """Return the result of a finished run; None if it was made for something else, or is damaged."""
+    """Return the result of a finished run; None if it was made for another job, or is damaged."""
     try:
         result = json.loads((folder / RESULT).read_text())
     except ValueError:
@@ -245,7 +245,7 @@ def _result_for(made_for: str, folder: Path) -> dict[str, Any] | None:
 
 
 def _remove_what_can_be_made_again(folder: Path) -> None:
-    """Remove the large files of a finished run: its features can be made again from the clips."""
+    """Remove the large files of a finished run: its features can be computed again from the clips."""
     names = ("features/frames.f16", "start.pt", "best.pt", "last.pt", *(path.name for path in folder.glob("*.onnx")))
     for name in names:
         (folder / name).unlink(missing_ok=True)
@@ -356,7 +356,7 @@ def _load_or_make_plan(work: Work) -> Plan:
 def _mine(config: RunConfig, texts: Mapping[str, Sequence[PhraseText]], library: Library, reporter: Reporter) -> None:
     """Cut the phrase, and what resembles it, out of the library's recordings of people, where the plan finds them."""
     if not config.mining or not is_known(config.language):
-        return  # the aligner, too, was trained on English only
+        return  # the aligner, too, was trained only on English
     where = ClipQuery(language=config.language, imported=True, slices=False, text_known=True)
     if next(library.iter_clips(where), None) is None:
         return

@@ -34,7 +34,7 @@ class StageClock:
         try:
             self.seconds: dict[str, float] = json.loads(path.read_text())
         except (OSError, ValueError):
-            self.seconds = {}  # not there yet, or cut short by a kill
+            self.seconds = {}  # missing, or truncated by a kill
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -47,7 +47,7 @@ class StageClock:
                 with atomic_path(self._path) as temporary:
                     temporary.write_text(json.dumps(self.seconds))
             except OSError:
-                pass  # a full disk is reported by the stage itself; the clock must not hide that
+                pass  # the stage itself reports a full disk, which the clock must not hide
 
 
 @dataclass(frozen=True)

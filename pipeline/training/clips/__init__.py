@@ -1,1 +1,1 @@
-"""A run's clips, from the speech engines and cut out of recordings, and the examples built from them."""
+"""A run's clips, synthesized and mined, and the examples built from them."""

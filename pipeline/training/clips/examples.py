@@ -24,24 +24,24 @@ from pipeline.training.planning.mining import ENGINE as MINED
 from pipeline.training.planning.plan import Plan
 from pipeline.training.planning.splits import SPLITS
 
-WINDOW_S = (0.8, 3.0)  # shortest and longest window of the recurrent layer, seconds
+WINDOW_S = (0.8, 3.0)  # seconds; shortest and longest window of the recurrent layer
 WINDOW_MARGIN_S = 0.25
-SLOWEST = 0.85 * 0.95  # speed and tempo together, nearly at their slowest
-MEASURED_CLIPS = 200  # positives whose length is measured
-NOISE_BLOCKS = 40  # of 12 s without speech
+SLOWEST = 0.85 * 0.95  # product of speed and tempo, nearly at their slowest
+MEASURED_CLIPS = 200  # number of positives whose duration is measured
+NOISE_BLOCKS = 40  # number of blocks of 12 s without speech
 BABBLE_CLIPS = 40
 Row = dict[str, Any]
 CLIP_COLUMNS = (
     "clip_id", "path", "label", "bucket", "engine", "voice", "speaker", "split", "text", "licence", "seconds", "reused",
     "corpus",
-    "phrase_start_s",  # place of the words in a cut out of running speech; -1: from its first sound
-    "phrase_end_s",  # to its last
+    "phrase_start_s",  # start of the words in a mined clip; -1: its first sound
+    "phrase_end_s",  # end of the words; -1: its last sound
 )  # fmt: skip
-EXAMPLE_COLUMNS = ("label", "bucket", "engine", "voice", "speaker", "clip_id", "text")  # of examples
+EXAMPLE_COLUMNS = ("label", "bucket", "engine", "voice", "speaker", "clip_id", "text")  # columns of examples
 
 
 def clip_row(library: Library, clip: Clip, bucket: str, split: str, reused: bool, parent: Clip | None = None) -> Row:
-    """Return a row of a run's table of clips; ``parent`` is the recording that a cut comes from."""
+    """Return a row of a run's table of clips; ``parent`` is the recording of a mined clip."""
     source = parent.source if parent else clip.source
     place = clip.settings if clip.engine == MINED else {}
     return {
@@ -64,9 +64,9 @@ def clip_row(library: Library, clip: Clip, bucket: str, split: str, reused: bool
 
 
 def clip_table(plan: Plan, library: Library) -> pd.DataFrame:
-    """Return the clips of a run, a row each (:data:`CLIP_COLUMNS`): those that its plan chose, and those spoken for it.
+    """Return a run's clips, one row each (:data:`CLIP_COLUMNS`): those chosen by its plan, and those synthesized.
 
-    Clips that were rejected since, or could not be spoken, are left out.
+    Clips that have since been rejected, or could not be synthesized, are omitted.
     """
     chosen = {clip.id: clip for clip in library.clips([planned.clip_id for planned in plan.clips])}
     cut_out_of = [clip.parent_id for clip in chosen.values() if clip.parent_id is not None]
@@ -86,7 +86,7 @@ def clip_table(plan: Plan, library: Library) -> pd.DataFrame:
 
 
 def window_seconds(clips: pd.DataFrame, phrase: str) -> tuple[float, float]:
-    """Return the window that holds the slowest phrase in training, and the phrase's median length, both in seconds."""
+    """Return the window that holds the slowest phrase in training, and the phrase's median duration, both [s]."""
     alone = clips[(clips["bucket"] == "positive") & (clips["text"] == phrase)]
     sample = alone["path"].sample(min(MEASURED_CLIPS, len(alone)), random_state=0)
     lengths = np.asarray([s for s in map(spoken_seconds, sample) if s > 0])
@@ -98,7 +98,7 @@ def window_seconds(clips: pd.DataFrame, phrase: str) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class ExamplePlan:
-    """The examples of a feature store, and the sounds that they are mixed with."""
+    """The examples of a feature store, and the audio that they are mixed with."""
 
     specs: tuple[ExampleSpec, ...]
     sources: SoundSources
@@ -113,13 +113,13 @@ def plan_examples(
     variants: int = 0,
     bitrate: int = 0,
 ) -> ExamplePlan:
-    """Return the examples of a run: aligned ones in several versions, ordinary speech as streams, noise alone.
+    """Return the examples of a run: several versions of aligned ones, streams of general speech, noise.
 
     Args:
-        variants: augmented versions of each aligned clip that is trained on; 0: nothing is trained.
-        bitrate: of Opus [bit/s], through which training clips go if ordinary speech did; 0: not encoded.
-        receptive_samples: audio that a detector needs before a clip's end.
-        phrase_s: the phrase's length, seconds.
+        variants: augmented versions of each aligned training clip; 0 if nothing is trained.
+        bitrate: bit/s of Opus, with which training clips are encoded if general speech was; 0 for none.
+        receptive_samples: samples that a detector needs before a clip's end.
+        phrase_s: the phrase's duration in seconds.
     """
     rng = np.random.default_rng((config.seed, 5))
     specs: list[ExampleSpec] = []
@@ -135,7 +135,7 @@ def plan_examples(
         for row in rows[rows["bucket"] != "plain_negative"].itertuples():
             columns = {"split": split, **{name: getattr(row, name) for name in EXAMPLE_COLUMNS}}
             carried = row.bucket == "positive" and row.text != config.phrase
-            # People call a device after a pause: except for training and the hardest condition, a clip is alone.
+            # People address a device after a pause, so a clip is alone except in training and in the hardest condition.
             if split == "train":
                 conditions = ["train"] * variants
             elif row.bucket == "positive":
@@ -168,7 +168,7 @@ def plan_examples(
 def _streams(
     plain: pd.DataFrame, split: str, rng: np.random.Generator
 ) -> Iterator[tuple[list[str], str, dict[str, Any]]]:
-    """Draw streams of ordinary speech: files, condition and columns of each.
+    """Draw streams of general speech: files, condition and columns of each.
 
     A stream has speech of one engine or corpus, so that false alarms can be counted by source.
     """
@@ -187,7 +187,7 @@ def _streams(
 
 
 def device_examples(config: RunConfig, clips: pd.DataFrame, data: Path, need: int) -> ExamplePlan:
-    """Return the examples of all detectors for devices and their teacher; ``need``: samples behind a score, at most."""
+    """Return the examples of all detectors for devices and their teacher; ``need``: maximum samples behind a score."""
     _, phrase_s = window_seconds(clips, config.phrase)
     return plan_examples(config, clips, data / NOISE_FOLDER, need, phrase_s, VARIANTS, BITRATE)
 
@@ -200,12 +200,12 @@ def build_store(
     folder: Path,
     progress: Progress,
 ) -> FeatureStore:
-    """Build a feature store of examples and pieces of negative speech, as a detector's front end computes them.
+    """Build a feature store of examples and segments of negative speech, as computed by a detector's front end.
 
     Args:
         models: folder for the files of the front end.
-        folder: of the store.
-        progress: of the examples.
+        folder: folder of the store.
+        progress: progress of the examples.
     """
     writer = FeatureWriter(folder)
     with closing(build_examples(examples.specs, examples.sources, detector.front_end(models))) as built:

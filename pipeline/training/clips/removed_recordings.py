@@ -14,13 +14,13 @@ from db.db_api import Library
 from pipeline.training.planning.config import RESULT
 
 CORPUS = "recording"  # a recording's clips have the source "recording-ID:..." and the speaker "ID" or "ID-..."
-DEVICES_FOLDER = "devices"  # of a run, for its detectors for devices
+DEVICES_FOLDER = "devices"  # folder of a run for its device detectors
 TABLE = "clips.csv"
 _CORPUS = re.compile(rf"{CORPUS}-([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})(?:-.*)?")
 
 
 class _GoesOn(HarkError):
-    """Another process holds the lock of a run."""
+    """Raised if another process holds the lock of a run."""
 
 
 def forget_in_runs(data: Path, library: Library) -> None:
@@ -34,7 +34,7 @@ def forget_in_runs(data: Path, library: Library) -> None:
 
 
 def forget_in_run(folder: Path, library: Library) -> None:
-    """Remove a run's traces of recordings that are gone. An unfinished run makes its tables again."""
+    """Remove a run's traces of deleted recordings. An unfinished run creates its tables again."""
     table = folder / TABLE
     rows = _rows(table)
     ids = {found for row in rows if (found := _recording_of(row))}
@@ -56,7 +56,7 @@ def forget_in_run(folder: Path, library: Library) -> None:
         if report.is_file():
             with atomic_path(report) as temporary:
                 temporary.write_text(of_them.sub("", report.read_text(encoding="utf-8")), encoding="utf-8")
-    # Last: until then the table lists what is still to be removed.
+    # Done last, because until then the table lists what must still be removed.
     with atomic_path(table) as temporary, temporary.open("w", encoding="utf-8", newline="") as lines:
         writer = csv.DictWriter(lines, rows[0].keys())
         writer.writeheader()

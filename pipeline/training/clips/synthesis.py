@@ -1,4 +1,4 @@
-"""Synthesis: the plan's requests through the engines, several at once, straight into the clip library."""
+"""Synthesis: runs the plan's requests on several engines at once, directly into the clip library."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from phrase_augmentation.normalize import normalize
 from pipeline.training.planning.plan import Plan, PlannedRequest, draw_voice, remaining, run_splits
 from pipeline.training.scoring.keyword_scoring import LEAST_UNDERSTOOD, is_understood
 
-WAITING_CLIPS = 64  # clips that may wait to be stored; engines pause at this number
+WAITING_CLIPS = 64  # clips that may wait to be stored before engines pause
 
 
 @dataclass
 class GenerationReport:
     """The outcome of the requests."""
 
-    generated: Counter[str] = field(default_factory=Counter)  # by bucket
-    failed: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))  # by engine: why, how often
+    generated: Counter[str] = field(default_factory=Counter)  # number by bucket
+    failed: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))  # counts by engine and reason
 
 
 def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter: Reporter) -> GenerationReport:
-    """Make the clips that the plan asks for and the library lacks. Stopped at any point, it resumes from there.
+    """Make the clips that the plan requests and the library lacks. If stopped, it resumes from there.
 
-    A failed request is retried once by a voice of another engine. An engine that stops is left out; the log names it.
+    A failed request is retried once with a voice of another engine. An engine that stops is dropped, as the log states.
 
     Raises:
-        HarkError: no clip at all could be made, or the disk is full or read-only.
+        HarkError: no clips could be made, or the disk is full or read-only.
     """
     report = GenerationReport()
     todo = remaining(plan.requests, library)
@@ -50,7 +50,7 @@ def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter:
     reporter.stage("synthesize", worded("Synthesizing %(n)d clips", n=len(todo)))
     with storing("speech synthesis"):
         folder = library.data_dir / "tmp" / f"speech-{plan.run}"
-        shutil.rmtree(folder, ignore_errors=True)  # left by the same run when it was killed
+        shutil.rmtree(folder, ignore_errors=True)  # left by a killed process of the same run
         folder.mkdir(parents=True)
     speaking = _Speaking(plan, engines, library, folder, report, reporter, Progress(reporter, len(todo)))
     try:
@@ -94,7 +94,7 @@ def _reassign(failed: list[PlannedRequest], plan: Plan, engines: dict[str, Engin
 
 @dataclass
 class _Speaking:
-    """Engines that speak side by side, a thread each, and one writer."""
+    """Engines that run concurrently, one thread each, and one writer."""
 
     plan: Plan
     engines: dict[str, Engine]
@@ -107,7 +107,7 @@ class _Speaking:
     stop: threading.Event = field(init=False)
 
     def speak(self, requests: list[PlannedRequest]) -> list[PlannedRequest]:
-        """Store the clips of requests. Returns the requests that gave no clip."""
+        """Store the clips of requests; return the requests without a clip."""
         by_engine: dict[str, list[PlannedRequest]] = {}
         for request in requests:
             by_engine.setdefault(request.engine, []).append(request)
@@ -147,7 +147,7 @@ class _Speaking:
                 waiting.remove(result.request_id)
                 clip = _new_clip(result, name, language)
                 self._put(name, _if_understood(clip) if engine.unsure else clip)
-        except BaseException as error:  # an engine's bug must not end the run: its requests count as failed
+        except BaseException as error:  # an engine's bug must not end the run, so its requests count as failed
             self._put(name, error)
         finally:
             self._put(name, None)

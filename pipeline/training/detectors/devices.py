@@ -1,4 +1,4 @@
-"""Detectors for devices: trained on a run's clips beside its own detector, and written as files that devices load."""
+"""Detectors for devices, which a run trains in addition to its own detector, and writes as files that devices load."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ if TYPE_CHECKING:
     from pipeline.training.detectors.teacher import Teacher
 
 NAMES = {"esphome": "ESPHome", "openwakeword": "openWakeWord"}
-STEP_SHARES = {"esphome": 1.0, "openwakeword": 0.67}  # of the effort's steps
-EIGHT_BIT_SHARE = 0.25  # of the steps: those with the file's 8-bit numbers
-RANGE_WINDOWS = 256  # that set the ranges of 8 bits
+STEP_SHARES = {"esphome": 1.0, "openwakeword": 0.67}  # fraction of the effort's steps
+EIGHT_BIT_SHARE = 0.25  # fraction of the steps that use the file's 8-bit values
+RANGE_WINDOWS = 256  # windows that set the ranges of 8 bits
 CUTOFF = 0.9  # probability to which a threshold is moved if 8 bits cannot resolve it
 HIGHEST_CUTOFF = 0.97
-TOLERANCE = {"esphome": 1.5 / 256, "openwakeword": 1e-3}  # between a file in its device's runtime and the detector here
+TOLERANCE = {"esphome": 1.5 / 256, "openwakeword": 1e-3}  # of a file in its device's runtime against the detector here
 ARENA = 30_000  # bytes of memory that a device reserves for the network
-KERNEL_STEPS = 4  # of a logit's 8 bits: a computer's kernels differ this much from the reference, which devices run
-CHECKED_PAIRS, CHECKED_S = 8, 20.0  # of clips of the test, and seconds of them, at most
+KERNEL_STEPS = 4  # 8-bit steps of a logit by which a computer's kernels differ from the reference kernels of devices
+CHECKED_PAIRS, CHECKED_S = 8, 20.0  # maximum pairs of test clips, and their seconds
 
 
 class NoRuntimeError(HarkError):
-    """The front end or the runtime of a device's detector is not installed; the run continues without it."""
+    """Raised if the front end or the runtime of a device's detector is not installed; the run continues without it."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class DeviceDetector:
     """A run's files and figures for a device.
 
     Attributes:
-        files: by their names in the bundle.
-        report: its figures, as plain values.
+        files: contents by name in the bundle.
+        report: its figures, as JSON values.
     """
 
     files: dict[str, bytes]
@@ -67,7 +67,7 @@ class DeviceDetector:
 
 
 def untrained(device: str, seed: int) -> TrainedDetector:
-    """Return the detector for a device before its training. Raises NoRuntimeError: its front end is not installed."""
+    """Return the detector for a device before its training. Raises NoRuntimeError without its front end."""
     import torch
 
     from model.devices.microwakeword import MicroDetector, micro_features
@@ -104,17 +104,17 @@ def make_for_device(
     reporter: Reporter,
     make_teacher: Callable[[], Teacher | None] = lambda: None,
 ) -> DeviceDetector:
-    """Train, calibrate, measure and write a device's detector. Stopped at any point, the same call resumes from there.
+    """Train, calibrate, measure and write a device's detector. If stopped, the same call resumes from there.
 
     Args:
         device: one of :data:`pipeline.training.planning.config.DEVICES`.
-        clips: of the run (:data:`pipeline.training.clips.examples.CLIP_COLUMNS`).
+        clips: clips of the run (:data:`pipeline.training.clips.examples.CLIP_COLUMNS`).
         job: the run's folder for devices.
-        make_teacher: makes the teacher, whose scores replace the labels of clips; called only if needed.
+        make_teacher: returns the teacher, whose scores replace the labels of clips; called only if needed.
 
     Raises:
         NoRuntimeError: a package that the device's files need is missing.
-        HarkError: the file gives other scores than the detector.
+        HarkError: the scores of the file and the detector differ.
     """
     from model.dataset import BatchRecipe
     from model.devices.microwakeword import MicroDetector
@@ -151,7 +151,7 @@ def make_for_device(
 
 
 def _refuse_difference(device: str, off: float) -> None:
-    """Raise HarkError where a device's file gives scores that are ``off`` by more than is accepted."""
+    """Raise HarkError if the scores of a device's file differ by ``off``, which is more than accepted."""
     if off > TOLERANCE[device]:
         raise HarkError(
             worded("The file for %(titles)s was not created.", titles=NAMES[device]),
@@ -202,7 +202,7 @@ def file_name(phrase: str) -> str:
 
 
 def _windows(store: FeatureStore, detector: TrainedDetector, seed: int) -> np.ndarray:
-    """Return windows of the training split, by which the ranges of 8 bits are set."""
+    """Return windows of the training split, which set the ranges of 8 bits."""
     from model.dataset import AudioDataset, BatchRecipe, BatchSampler
 
     segments = store.where(split="train")
@@ -246,10 +246,10 @@ def _esphome_files(detector: Any, config: RunConfig, name: str, cutoff: float) -
 
 
 def _whole_step(cutoff: float) -> int:
-    """Return the 8-bit step that stands for a threshold on a device.
+    """Return the 8-bit step that represents a threshold on a device.
 
-    A device fires where the mean of its last outputs exceeds that step, by at least a fraction of one: never below the
-    threshold, for which false alarms were counted.
+    A device triggers if the mean of its last outputs exceeds that step by at least a fraction of one, so never below
+    the threshold for which false alarms were counted.
     """
     from model.devices.microwakeword import AVERAGED
 
@@ -262,7 +262,7 @@ def difference(detector: TrainedDetector, files: Mapping[str, bytes], audio: np.
     For ESPHome, only the excess over :data:`KERNEL_STEPS` counts.
 
     Args:
-        cutoff: the detector's score that openWakeWord's file gives as 0.5.
+        cutoff: the detector's score that openWakeWord's file maps to 0.5.
 
     Raises:
         NoRuntimeError: the runtime is not installed.
@@ -290,7 +290,7 @@ def _off_in_esphome(detector: Any, path: Path, audio: np.ndarray) -> float:
     from model.devices.microwakeword import micro_features
 
     manifest = json.loads(path.read_text())
-    manifest["micro"]["sliding_window_size"] = 1  # each probability, not means
+    manifest["micro"]["sliding_window_size"] = 1  # each probability instead of means
     path.write_text(json.dumps(manifest))
     features = micro_features()(audio)
     features = features[: len(features) // STRIDE * STRIDE]
@@ -318,11 +318,11 @@ def _off_in_openwakeword(detector: Any, path: Path, audio: np.ndarray, cutoff: f
 
 
 def about(title: str, sizes: Mapping[str, int], measured: MeasuredDetector, off: float) -> dict[str, Any]:
-    """Return the figures, for the report, of a detector that a run makes beside its own.
+    """Return the report's figures of a detector that a run makes in addition to its own.
 
     Args:
         sizes: bytes of the files that a device loads, by their names in the bundle.
-        off: the largest difference in score between such a file and the detector.
+        off: the largest difference in score between a file and the detector.
     """
     return {
         "title": title,

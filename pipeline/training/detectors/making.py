@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def settings_of_run(config: RunConfig, tensorboard: str = "") -> TrainConfig | None:
-    """Return the training settings of the run's own detector, with a folder for curves; None: it is only calibrated."""
+    """Return the training settings of the run's own detector, with a folder for curves; None if only calibrated."""
     from model.dataset import BatchRecipe
     from model.train import TrainConfig
 
@@ -48,7 +48,7 @@ def feature_store(
     if store_is_complete(folder / "features"):
         return open_store(folder / "features", detector.config.stored.width)
     folder.mkdir(parents=True, exist_ok=True)
-    negatives = list(negatives)  # first: if another run is preparing them, the error comes before any work
+    negatives = list(negatives)  # first, because if another run is preparing them, the error precedes any work
     examples = plan_examples()
     reporter.stage("features", worded("Adding rooms and noise to %(n)d examples", n=len(examples.specs)))
     progress = Progress(reporter, len(examples.specs))
@@ -96,7 +96,7 @@ def measure_detector(
     language: str,
     reporter: Reporter,
 ) -> MeasuredDetector:
-    """Measure a detector with its thresholds; ``trained``: result of its training, None where it learned nothing."""
+    """Measure a detector with its thresholds; ``trained``: result of its training, or None."""
     reporter.stage("report", worded("Measuring on held-out voices"))
     results = measure(score_split(detector, store, "test"), thresholds, validation, language)
     return MeasuredDetector(detector, store, thresholds, results, trained)

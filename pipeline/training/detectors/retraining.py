@@ -1,10 +1,10 @@
-"""A better version of a detector, made from the errors that people marked.
+"""Retraining: a better version of a detector, made from the errors that users marked.
 
 A marked miss is a recording of the phrase like any other, which a TinyCRNN learns from. A marked false alarm becomes an
-*anti-keyword*: its phones are followed beside those of the phrase, and audio that sounds more like the anti-keyword
-loses score (``model.keyword_hmm.HMMDetector.combined``). So one mark is enough, and nothing has to be learned from a
-single example. The margin by which an anti-keyword must match better is chosen on the validation split,
-so that the phrase itself is hardly ever lost.
+*anti-keyword*: its phones are scored as well as those of the phrase, and audio that matches the anti-keyword better
+loses score (``model.keyword_hmm.HMMDetector.combined``). So one mark is sufficient, because nothing has to be learned
+from a single example. The margin by which an anti-keyword must match better is chosen on the validation split, so that
+the phrase itself is rarely lost.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from model.detector import Detector
     from model.keyword_hmm import HMMDetector
 
-MOST_ANTI_KEYWORDS = 12  # the newest ones; each costs a little at run time
+MOST_ANTI_KEYWORDS = 12  # the newest ones; each has a small cost at run time
 SHORTEST_ANTI_KEYWORD = 3  # phones
-BEFORE_FRAMES = 4  # of 20 ms, before the stretch that was taken for the phrase; later frames come too late
+BEFORE_FRAMES = 4  # 20 ms frames before the segment that was mistaken for the phrase; later frames are too late
 MARGINS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
-ALLOWED_LOSS = 0.01  # share of the detected utterances of the validation split that anti-keywords may cost
+ALLOWED_LOSS = 0.01  # fraction of the detected utterances of the validation split that anti-keywords may cost
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ class AntiKeywords:
     """The anti-keywords of the marked false alarms.
 
     Attributes:
-        phones: of each anti-keyword, as outputs of the front end.
+        phones: phones of each anti-keyword, as outputs of the front end.
         margin: match score by which one must exceed the phrase to count.
-        marked: false alarms that people marked.
-        alike: those of them that sound exactly like the phrase, which no anti-keyword can reject.
+        marked: number of false alarms that users marked.
+        alike: number of those that sound exactly like the phrase, which no anti-keyword can reject.
     """
 
     phones: tuple[tuple[int, ...], ...] = ()
@@ -60,7 +60,7 @@ class AntiKeywords:
 
 @dataclass
 class Retraining:
-    """The version that a run improves, the errors that people marked in it, and the anti-keywords made from them."""
+    """The version that a run improves, the errors that users marked in it, and their anti-keywords."""
 
     run: str
     detector: Detector
@@ -72,7 +72,7 @@ class Retraining:
     def with_anti_keywords(self, detector: Any, store: FeatureStore) -> Any:
         """Return the detector with anti-keywords of the marked false alarms; unchanged unless it is a keyword HMM.
 
-        It is calibrated first, since an anti-keyword's cost is counted in utterances that it detects.
+        It is calibrated first, because an anti-keyword's cost is counted in utterances that it detects.
         """
         from model.keyword_hmm import HMMDetector
 
@@ -108,7 +108,7 @@ def find_anti_keywords(
 ) -> AntiKeywords:
     """Return anti-keywords of marked audio [samples], with the smallest margin that the validation split allows.
 
-    Its utterances of the phrase must not be lost to them. ``threshold``: from this score on, one is detected.
+    Its utterances of the phrase, which are detected from the score ``threshold`` on, must not be lost to them.
     """
     from model.detector import score_segments
 
@@ -138,7 +138,7 @@ def find_anti_keywords(
 
 
 def _decode(detector: HMMDetector, audio: np.ndarray) -> tuple[int, ...]:
-    """Return the phones that the front end finds where the phrase fits best."""
+    """Return the phones that the front end recognizes where the phrase fits best."""
     from model.asr.decoding import greedy
 
     log_p = 2.0 * np.log(np.maximum(detector.hear(padded(audio)), 1e-4))

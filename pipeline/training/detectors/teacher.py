@@ -1,8 +1,8 @@
 """The teacher of detectors for devices: a detector of size *standard*.
 
 It scores the audio that they are trained on, and they learn its scores instead of the labels of clips (knowledge
-distillation, Hinton and others 2015). It was trained on people, so they learn from it how near any speech comes to the
-phrase; from labels they learn the voices of the engines.
+distillation, Hinton and others 2015). It was trained on real speech, so it teaches them how similar any speech is to
+the phrase; from labels, they would learn the voices of the engines.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ if TYPE_CHECKING:
     from pipeline.training.clips.examples import ExamplePlan
 
 LEVEL = -2.5  # match score that becomes a logit of 0
-SLOPE = 3.0  # logits per unit of match score ...
-BOUND = 8.0  # ... to at most this, either way
-SAME = ["clip_id", "bucket", "condition", "engine", "speaker"]  # columns of the same example for two detectors
+SLOPE = 3.0  # logits per unit of match score
+BOUND = 8.0  # maximum absolute logit
+SAME = ["clip_id", "bucket", "condition", "engine", "speaker"]  # columns that identify an example
 
 
 class Teacher:
     """A detector of size standard, and its features of the examples for devices.
 
     Attributes:
-        examples: of devices and of this detector.
+        examples: examples of device detectors and of this one.
     """
 
     def __init__(self, detector: FusedDetector, store: FeatureStore, examples: ExamplePlan) -> None:
-        """Prepare the teacher; ``store``: its stored frames of the examples, at least those of the split ``train``."""
+        """Prepare the teacher; ``store`` holds its frames of the examples, at least of the split ``train``."""
         self._detector, self._store, self.examples = detector, store, examples
 
     @cached_property
     def _matches(self) -> list[np.ndarray]:
-        """Match scores of each training example."""
+        """Return match scores of each training example."""
         from model.detector import in_batches
 
         rows = self._store.where(split="train")
@@ -55,7 +55,7 @@ class Teacher:
     def soft_logits(self, store: FeatureStore, stored: StoredFrames) -> np.ndarray:
         """Return logits [total] for the frames of a device's store of the same examples.
 
-        Each is the score of the audio that ends with its frame; NaN where that is too short, and outside ``train``.
+        Each is the score of the audio that ends with its frame; NaN if that is too short, and outside ``train``.
         """
         rows: Any = store.where(split="train")
         if self._store.where(split="train")[SAME].to_numpy().tolist() != rows[SAME].to_numpy().tolist():
@@ -63,7 +63,7 @@ class Teacher:
         soft_logits = np.full(len(store.frames), np.nan, np.float16)
         own = self._detector.config.stored
         for row, matches in zip(rows.itertuples(), self._matches):
-            # Log-mel frames of the example that are complete at each score, and at each frame of the device's.
+            # Log-mel frames of the example that are complete at each score, and at each frame of the device's store.
             first = own.lead + own.step * (own.window - own.at_once)
             scored = first + own.step * own.chunk * np.arange(len(matches))
             ends = stored.lead + stored.step * (np.arange(1, row.frames + 1) - stored.at_once)
@@ -76,13 +76,13 @@ class Teacher:
 def make_teacher(
     detector: Any, config: RunConfig, clips: pd.DataFrame, data: Path, job: Path, reporter: Reporter
 ) -> Teacher | None:
-    """Return the run's detector of size standard; else train one, and resume that where it was stopped.
+    """Return the run's detector of size standard; otherwise train one, or resume its training.
 
-    None where a run of that size would have no network.
+    It is None if a run of that size would have no network.
 
     Args:
-        detector: of the run, trained and calibrated.
-        clips: of the run (:data:`pipeline.training.clips.examples.CLIP_COLUMNS`).
+        detector: the run's detector, trained and calibrated.
+        clips: clips of the run (:data:`pipeline.training.clips.examples.CLIP_COLUMNS`).
         job: the run's folder for devices.
     """
     from model.fused_detector import FusedDetector

@@ -1,1 +1,1 @@
-"""Detectors on a test: figures, the report, its sentences and verdict, comparisons of versions."""
+"""Measurement of detectors: test figures, the report, its sentences and verdict, comparisons of versions."""

@@ -1,4 +1,4 @@
-"""Versions of one detector on one stream, so that their figures can be compared.
+"""Comparison of a detector's versions on one stream, so that their figures are comparable.
 
 Each version was measured on the test of its own run, and the tests of two runs differ. Here all of them score the same:
 every recording that is in the test of one and in the training of none, the takes that none was trained on,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from pipeline.training.negatives.negative_set import NegativePiece
     from pipeline.training.negatives.shipped import Negatives
 
-MOST_VERSIONS = 8  # the more there are, the fewer recordings are new to all of them
+MOST_VERSIONS = 8  # more versions have fewer recordings in common that are new to all
 COMPARISON = "comparison.json"  # in the folder of the newest version
 
 
@@ -60,11 +60,11 @@ class Trained:
     threshold: float
     clips: pd.DataFrame  # pipeline.training.clips.examples.CLIP_COLUMNS
     config: RunConfig
-    negatives: dict[str, Any]  # the negative set, as in its report; empty without one
+    negatives: dict[str, Any]  # as in its report; empty without a negative set
 
 
 def version_before(data: Path, run: str) -> tuple[Detector, dict[str, Any]]:
-    """Return the detector of a finished run and its bundle's manifest. Raises HarkError: it is gone or damaged."""
+    """Return the detector of a finished run and its bundle's manifest. Raises HarkError if unusable."""
     from model.checkpoint import load_checkpoint
 
     path = data / "models" / run / "model.pt"
@@ -80,8 +80,8 @@ def version_before(data: Path, run: str) -> tuple[Detector, dict[str, Any]]:
 def is_better(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
     """Return whether a version is better than another, by their figures (:func:`counted`) on the same streams.
 
-    A better one misses at most one test recording more, gives at most one false alarm more, fires on no more of the
-    marked false alarms, misses no more of the marked misses, and improves one of these.
+    A better one has at most one more missed test recording, at most one more false alarm, no more marked false alarms
+    and no more marked misses, and improves one of these.
     """
     allowed = {"missed": 1, "false_alarms": 1, "marked_fired": 0, "marked_missed": 0}
     worse = any(new[name] > old[name] + more for name, more in allowed.items())
@@ -106,7 +106,7 @@ def counted(detector: Detector, test: ScoredSplit, threshold: float, marked: Mar
 
 
 def compare_versions(runs: Sequence[str], data: Path, reporter: Reporter) -> dict[str, Any]:
-    """Measure the detectors of finished runs, newest first, on one stream; store the result as :data:`COMPARISON`, too.
+    """Measure the detectors of finished runs, newest first, on one stream; also store the result as :data:`COMPARISON`.
 
     Returns:
         ``asked`` (the runs), ``stream`` (its contents), ``versions`` (figures of each, in the given order),
@@ -212,8 +212,8 @@ def _open(runs: Sequence[str], data: Path) -> tuple[list[Trained], dict[str, str
 def unseen_clips(versions: Sequence[Trained], library: Library, config: RunConfig) -> pd.DataFrame:
     """Return the clips (:data:`CLIP_COLUMNS`, all in the split "test") that none of the versions was trained on.
 
-    Neither the recording nor anybody who speaks in it was in the training or validation of any of them. Texts need
-    no such rule: ``pipeline.training.planning.splits.split_of`` puts a confusable into the same split in every run.
+    Neither the recording nor a speaker in it was in the training or validation of any of them. Texts need no such rule,
+    because ``pipeline.training.planning.splits.split_of`` puts a confusable into the same split in every run.
     """
     from pipeline.training.clips.examples import CLIP_COLUMNS, clip_row  # imports torch
 
@@ -236,7 +236,7 @@ def unseen_clips(versions: Sequence[Trained], library: Library, config: RunConfi
 
 
 def _who(clip: Clip) -> set[str]:
-    """Return the speaker of a clip, and its recording, or the one that it was cut out of."""
+    """Return the speaker of a clip, and its recording (of a mined clip, its parent)."""
     return {real_speaker(clip), f"clip {clip.parent_id or clip.id}"}
 
 
@@ -282,7 +282,7 @@ def _store(
     """Return the features of the stream for a detector; all with the same stored frames share them."""
     from pipeline.training.clips.examples import build_store
 
-    shutil.rmtree(folder, ignore_errors=True)  # left by a comparison that was killed
+    shutil.rmtree(folder, ignore_errors=True)  # left by a killed comparison
     folder.mkdir(parents=True)
     return build_store(detector, examples, negatives, folder, folder, progress)
 

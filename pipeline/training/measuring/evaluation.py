@@ -1,4 +1,4 @@
-"""Measuring a trained detector: thresholds from the validation streams, results from the test streams."""
+"""Measurement of a detector: thresholds from the validation streams, results from the test streams."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
     from model.detector import Detector
     from model.train import TrainResult
 
-FA_PER_DAY = (0.5, 1.0, 2.0, 5.0, 12.0, 24.0, 48.0, 240.0)  # rates that the manifest has thresholds for
-DEFAULT_FA_PER_DAY = 12.0  # 0.5 an hour: the rate at which miss rates are usually reported
+FA_PER_DAY = (0.5, 1.0, 2.0, 5.0, 12.0, 24.0, 48.0, 240.0)  # rates for which the manifest has thresholds
+DEFAULT_FA_PER_DAY = 12.0  # 0.5 per hour, at which miss rates are usually reported
 REPORTED_FA_PER_HOUR = (0.1, 0.5, 2.0)
 FOOLED_BY = 5  # confusables that a summary names
 # Confusables may set a threshold higher than a rate of false alarms needs. Each time the wanted rate falls by a factor
 # e, such a threshold rises by this many logits. Two would be needed to accept e times fewer confusables
 # (docs/results.md), but would lose most utterances of the phrase.
 CONFUSABLE_SCALE = 1.0
-MOST_LOST = 0.1  # share of the phrase that a floor against confusables may cost
-HIGHEST_LOGIT = 20.0  # of a threshold: programs that run a bundle cannot resolve higher ones
+MOST_LOST = 0.1  # fraction of the phrase that a floor against confusables may cost
+HIGHEST_LOGIT = 20.0  # logit of a threshold; programs that run a bundle cannot resolve higher ones
 
 
 @dataclass(frozen=True)
 class ScoredSplit:
-    """All segments of a split with their scores: ``table`` rows and ``streams`` belong together one to one."""
+    """All segments of a split with their scores; each row of ``table`` has one stream of ``streams``."""
 
     table: pd.DataFrame
     streams: list[ScoredStream]
@@ -54,7 +54,7 @@ class ScoredSplit:
         return int(self.table["clip_id"][mask].nunique())
 
     def distinct_hours(self, mask: np.ndarray) -> float:
-        """Return the hours of the rows that ``mask`` [rows] selects, each sound counted once.
+        """Return the hours of the rows that ``mask`` [rows] selects, each clip counted once.
 
         False alarms in its quiet, noisy and distant renderings are not independent of each other.
         """
@@ -65,22 +65,22 @@ class ScoredSplit:
         return float(sum(max(by_condition.values()) for by_condition in hours.values()))
 
     def alarm_rate(self, mask: np.ndarray, alarms: int) -> dict[str, float | None]:
-        """Return the hourly rate of so many false alarms in the selected rows; its interval counts distinct hours."""
+        """Return the hourly rate of that many false alarms in the selected rows; its interval counts distinct hours."""
         hours = sum(stream.hours for stream in self.pick(mask))
         return metrics.alarm_rate(alarms, hours, self.distinct_hours(mask)).as_dict()
 
     def miss_rate(self, mask: np.ndarray, threshold: float) -> dict[str, float | None]:
-        """Return the missed share of the selected rows, which hold the phrase; its interval counts utterances."""
+        """Return the miss rate in the selected rows, which contain the phrase; its interval counts utterances."""
         return metrics.miss_rate_at(self.pick(mask), threshold, self.utterances(mask)).as_dict()
 
     @property
     def positive(self) -> np.ndarray:
-        """Mask of the segments that hold the phrase."""
+        """Mask of the segments that contain the phrase."""
         return self.table["label"].to_numpy() == 1
 
     @property
     def alone(self) -> np.ndarray:
-        """Mask of the segments that hold the phrase and no other speech."""
+        """Mask of the segments that contain only the phrase."""
         return self.positive & (self.table["condition"] != "far").to_numpy()
 
     @property
@@ -88,7 +88,7 @@ class ScoredSplit:
         return self.table["engine"].isin(RULE_BASED).to_numpy()
 
     def _nearest(self, mask: np.ndarray) -> np.ndarray:
-        """Return the masked segments by people and voices near to them (neural, spliced); all if there are none."""
+        """Return the masked segments with people and similar voices (neural, spliced); all if there are none."""
         near = mask & ~self._by_rule_based
         return near if near.any() else mask
 
@@ -99,27 +99,27 @@ class ScoredSplit:
 
     @property
     def headline(self) -> np.ndarray:
-        """Mask of the segments that miss rates are measured on: the phrase alone, by the voices nearest to people."""
+        """Mask of the segments that miss rates are measured on: the phrase alone, in the most natural voices."""
         return self._nearest(self.alone)
 
     @property
     def far(self) -> np.ndarray:
-        """Mask of the phrase among other speech, across a room in noise, by the voices nearest to people."""
+        """Mask of the phrase among other speech, across a room in noise, in the voices most similar to people."""
         return self._nearest(self.positive & ~self.alone)
 
     @property
     def ordinary(self) -> np.ndarray:
-        """Mask of ordinary speech and noise: what false alarms per hour are counted on."""
+        """Mask of general speech and noise, on which false alarms per hour are counted."""
         return self.table["bucket"].isin(["plain_negative", "noise"]).to_numpy()
 
     @property
     def people(self) -> np.ndarray:
-        """Mask of the segments that hold the phrase, spoken by a person."""
+        """Mask of the segments in which a person speaks the phrase."""
         return self.positive & self.table["engine"].isin(REAL_ENGINES).to_numpy()
 
     @property
     def confusables(self) -> np.ndarray:
-        """Mask of confusables and in-between negatives, each spoken once."""
+        """Mask of confusables and partial-phrase negatives, each spoken once."""
         return self.table["bucket"].isin(["confusable", "inbetween"]).to_numpy()
 
 
@@ -128,9 +128,9 @@ class MeasuredDetector:
     """A detector and its figures.
 
     Attributes:
-        thresholds: a row for each rate of false alarms (:func:`calibrate`).
-        results: of the test (:func:`measure`).
-        trained: result of its training; None where it learned nothing.
+        thresholds: one row per rate of false alarms (:func:`calibrate`).
+        results: results of the test (:func:`measure`).
+        trained: result of its training, or None.
     """
 
     detector: Any
@@ -140,7 +140,7 @@ class MeasuredDetector:
     trained: TrainResult | None
 
     def summary(self) -> dict[str, Any]:
-        """Return the figures at the threshold that ships, as a report has them of each detector."""
+        """Return the figures at the shipped threshold, as in a report."""
         results = self.results
         at_default = next(row for row in results["at_rates"] if row["fa_per_hour_wanted"] == DEFAULT_FA_PER_DAY / 24)
         return {
@@ -157,7 +157,7 @@ class MeasuredDetector:
 
 
 def score_split(detector: Detector, store: FeatureStore, split: str) -> ScoredSplit:
-    """Run the detector over a split."""
+    """Run the detector on a split."""
     from model.detector import score_segments
 
     table = store.where(split=split).reset_index(drop=True)
@@ -173,14 +173,14 @@ def speech_of_test(clips: pd.DataFrame, pairs: int, seed: int) -> np.ndarray:
 
 
 def calibrate(validation: ScoredSplit, rates: Sequence[float] = FA_PER_DAY, least: float = 0.0) -> list[dict[str, Any]]:
-    """Return thresholds for ``rates`` (false alarms a day, ascending), from the validation split's ordinary sound.
+    """Return thresholds for ``rates`` (false alarms per day, ascending), from the validation split's general audio.
 
-    A lower rate never has a lower threshold, whatever the tail's fit says; below the default rate it has a higher one.
-    A threshold that is higher than its rate needs is ``raised``.
+    A lower rate never has a lower threshold, regardless of the fitted tail; below the default rate, it has a higher
+    one. A threshold that is higher than its rate needs is ``raised``.
 
     Args:
-        least: the floor of the default threshold, against confusables. Where it holds, ordinary speech cannot set
-            stricter thresholds: each lets through fewer confusables (:data:`CONFUSABLE_SCALE`).
+        least: the floor of the default threshold, against confusables. If it applies, general speech cannot set
+            stricter thresholds: each accepts fewer confusables (:data:`CONFUSABLE_SCALE`).
     """
     streams = validation.pick(validation.ordinary)
     rows: list[dict[str, Any]] = []
@@ -199,7 +199,7 @@ def calibrate(validation: ScoredSplit, rates: Sequence[float] = FA_PER_DAY, leas
 
 
 def threshold_at(thresholds: Sequence[dict[str, Any]], fa_per_day: float) -> float:
-    """Return the calibrated threshold of a rate that is in the table."""
+    """Return the calibrated threshold of a rate in the table."""
     return float(next(row["threshold"] for row in thresholds if row["fa_per_day"] == fa_per_day))
 
 
@@ -207,9 +207,9 @@ def calibrated(detector: Any, store: FeatureStore) -> tuple[Any, list[dict[str, 
     """Return the detector, its thresholds, and the validation split that they come from.
 
     A keyword HMM is shifted so that its default threshold is 0.5: the phrase is followed through the split once, and
-    the line from match score to logit is set afterwards. No default threshold lies below the match score
+    the line from match score to logit is set afterwards. No default threshold is below the match score
     ``detector.least``, however rare false alarms are there, unless that floor costs more than :data:`MOST_LOST` of the
-    utterances close and quiet.
+    close and quiet utterances.
     """
     from model.detector import as_streams, in_batches
     from model.keyword_hmm import HMMDetector
@@ -258,7 +258,7 @@ def at_threshold(test: ScoredSplit, threshold: float) -> dict[str, Any]:
 def measure(
     test: ScoredSplit, thresholds: Sequence[dict[str, Any]], validation: ScoredSplit, language: str = "en"
 ) -> dict[str, Any]:
-    """Return the results on the test split, which no training and no choice of checkpoint or thresholds has used."""
+    """Return the results on the test split, which was not used for training, checkpoints or thresholds."""
     negatives = test.pick(test.ordinary)
     hours = sum(s.hours for s in negatives)
     condition = test.table["condition"].to_numpy()
@@ -273,7 +273,7 @@ def measure(
         },
         "hours": hours,
         "distinct_hours": test.distinct_hours(test.ordinary),
-        "positives": int(test.headline.sum()),  # renderings
+        "positives": int(test.headline.sum()),  # number of renderings
         "utterances": test.utterances(test.headline),
         "clips": {name: int((test.headline & mask).sum()) for name, mask in _conditions(condition)},
         "voices": int(test.table["speaker"][test.headline].nunique()),
@@ -310,7 +310,7 @@ def _misses_by(split: ScoredSplit, columns: list[str], threshold: float) -> list
 
 
 def _unnamed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Replace people's names with numbers: the report is in the bundle, which others get."""
+    """Replace people's names with numbers, because the report is in the bundle, which others get."""
     real = [row for row in rows if row["engine"] in REAL_ENGINES]
     people = list(dict.fromkeys(row["speaker"] for row in real))
     return [{**row, "speaker": f"#{people.index(row['speaker']) + 1}"} if row in real else row for row in rows]
@@ -331,7 +331,7 @@ def _alarms_by(split: ScoredSplit, threshold: float) -> list[dict[str, Any]]:
 
 
 def _accepted(split: ScoredSplit, threshold: float) -> tuple[dict[int, bool], dict[str, float | None]]:
-    """Return which confusables, by row, were taken for the phrase, and their share; its interval counts utterances."""
+    """Return which confusables, by row, were accepted, and their fraction, whose interval counts utterances."""
     fired = {int(i): bool((split.streams[i].scores >= threshold).any()) for i in np.flatnonzero(split.confusables)}
     utterances = split.utterances(split.confusables)
     accepted = sum(fired.values()) * utterances / max(1, len(fired))
@@ -339,7 +339,7 @@ def _accepted(split: ScoredSplit, threshold: float) -> tuple[dict[int, bool], di
 
 
 def accepted_confusables(split: ScoredSplit, threshold: float, language: str = "en") -> dict[str, Any]:
-    """Return the number of confusables that were taken for the phrase, and their texts, the likeliest first.
+    """Return the number of accepted confusables, and their texts, the most likely first.
 
     A text is likely if its words are common and it was often accepted.
     """
@@ -349,7 +349,7 @@ def accepted_confusables(split: ScoredSplit, threshold: float, language: str = "
         by_text.setdefault(str(split.table.loc[index, "text"]), []).append(accepted)
 
     def likelihood(text: str) -> float:
-        """Return log10 of a text's frequency, as if its words were independent, times the share that was accepted."""
+        """Return log10 of a text's frequency, as if its words were independent, times the fraction accepted."""
         return sum(zipf(word, language) - 9.0 for word in text.split()) + math.log10(np.mean(by_text[text]))
 
     order = sorted((text for text in by_text if any(by_text[text])), key=lambda text: (-likelihood(text), text))

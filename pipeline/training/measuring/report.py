@@ -1,6 +1,6 @@
 """The report of a run, as plain data, as a page and as a DET plot.
 
-Its sentences: ``report_words.py``; its page: ``report.html``, a template beside this file.
+Its sentences are in ``report_words.py``; its page is the template ``report.html``.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from model.export import Parity
 
 Report = dict[str, Any]
-Say = Callable[[str], str]  # puts a sentence into the reader's language
+Say = Callable[[str], str]  # translates a sentence into the reader's language
 
-WORST_SPEAKERS = 15  # shown in the page; report.json has all
+WORST_SPEAKERS = 15  # number in the page; report.json has all
 
 
 def run_figures(
@@ -50,7 +50,7 @@ def run_figures(
     generated: GenerationReport,
     foundation: Mapping[str, Any],
 ) -> Report:
-    """Return what a report states about the run and its own detector, as plain JSON values; enough for a verdict.
+    """Return what a report states about the run and its own detector, as JSON; ``verdict_of`` needs no more.
 
     Args:
         foundation: facts about the shipped weights that the run built on, and about the previous version:
@@ -99,10 +99,10 @@ def whole_report(
     parity: Parity,
     sizes: Mapping[str, int],
 ) -> Report:
-    """Return the report of a run, as plain JSON values.
+    """Return the report of a run, as JSON values.
 
     Args:
-        figures: of the run's own detector (:func:`run_figures`).
+        figures: figures of the run's own detector (:func:`run_figures`).
         devices: figures of the detectors for devices.
         left_out: the reasons why other devices have none.
         sizes: bytes of the detector's files, by their names in the bundle.
@@ -147,7 +147,7 @@ def _shipped_hours(store: FeatureStore, detector: Detector, split: str) -> float
 
 def det_plot(report: Mapping[str, Any], image_format: str, say: Say = str) -> bytes:
     """Return the DET plot (miss rate against false alarms per hour, both axes logarithmic) as "svg" or "png"."""
-    from matplotlib.figure import Figure  # not pyplot, which threads of the portal would share
+    from matplotlib.figure import Figure  # not pyplot, whose state the threads of the portal would share
 
     figure = Figure(figsize=(6.4, 4.2))
     axes = figure.add_subplot()
@@ -187,8 +187,8 @@ def html_report(report: Mapping[str, Any], say: Say = str, language: str = "en")
     """Render the report as one self-contained page.
 
     Args:
-        say: puts a sentence into the reader's language; English by default.
-        language: the page's.
+        say: translates a sentence into the reader's language; English by default.
+        language: the language of the page.
 
     Raises:
         LookupError: the report lacks a value that the page shows.
@@ -222,7 +222,7 @@ def _with_interval(interval: Interval, words: Callable[[float | None], str], say
 
 
 def _on_the_page(report: Mapping[str, Any], say: Say) -> dict[str, Any]:
-    """Prepare the values that the template shows beyond those of the report."""
+    """Compute the values that the template shows in addition to those of the report."""
     summary, results = report["summary"], report["results"]
     predicts = predicts_people(report)
     low, high = (per_hour(summary["fa_per_hour"][name]) for name in ("low", "high"))

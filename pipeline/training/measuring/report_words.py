@@ -1,4 +1,4 @@
-"""The sentences of a report. They state its figures and claim nothing else."""
+"""The sentences of a report. They state only its figures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WANTED = f"{DEFAULT_FA_PER_DAY / 24:g}"  # false alarms per hour
 
 
 def in_words(report: Row) -> list[Worded]:
-    """Return the sentences about the run's own detector, by the figures of a report."""
+    """Return the sentences about the run's own detector, from the figures of a report."""
     return [
         _threshold(report),
         _alarms(report),
@@ -243,7 +243,7 @@ def _remarks(report: Row) -> Iterator[Worded]:
 
 
 def compared_in_words(comparison: Row) -> list[Worded]:
-    """Say how a version compares with the one before it (``Retraining.compared``)."""
+    """State how a version compares with the previous one (``Retraining.compared``)."""
     before, after, anti_keywords = comparison["before"], comparison["after"], comparison["anti_keywords"]
     sentences = [
         worded(
@@ -284,7 +284,7 @@ def device_in_words(about: Row) -> Worded:
     extrapolated = untaught = ""
     if _default_is("extrapolated", about["thresholds"]):
         extrapolated = worded(", extrapolated from the highest scores of too few hours to observe it")
-    if not about.get("taught", True):  # one of size standard has no teacher
+    if not about.get("taught", True):  # a detector of size standard has no teacher
         untaught = worded(
             " It learned from the clips alone, without a detector of size standard as its teacher: none can be trained "
             "in this language or with this effort."
@@ -305,7 +305,7 @@ def device_in_words(about: Row) -> Worded:
 
 
 def int8_left_out(parity: Parity) -> Worded | None:
-    """Explain why the 8-bit weights were left out; None where they agree, or the detector has none."""
+    """Explain why the 8-bit weights were omitted; None if they agree, or the detector has none."""
     from model.export import INT8_TOLERANCE
 
     if parity.int8 is None or parity.int8_agrees:
@@ -319,17 +319,17 @@ def int8_left_out(parity: Parity) -> Worded | None:
 
 
 def percent(value: float | None) -> str:
-    """Word a share: ``12.5 %``."""
+    """Format a fraction: ``12.5 %``."""
     return NOT_MEASURED if value is None else f"{100 * value:.1f} %"
 
 
 def per_hour(value: float | None) -> str:
-    """Word a rate: ``0.75``."""
+    """Format a rate: ``0.75``."""
     return NOT_MEASURED if value is None else f"{value:.2f}"
 
 
 def roughly(interval: Interval) -> Worded:
-    """Word the range of a miss rate, without false precision: ``5 to 25 %``."""
+    """Format the range of a miss rate, without false precision: ``5 to 25 %``."""
     if interval["value"] is None or interval["low"] is None or interval["high"] is None:
         return NOT_MEASURED
     low, high = (f"{100 * interval[name]:.0f}" for name in ("low", "high"))  # type: ignore[operator]

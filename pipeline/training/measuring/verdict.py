@@ -14,9 +14,9 @@ from model.runtime.detector import logit
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY
 
 MOST = 0.5
-MOST_SIMILAR = 0.2  # share of similar phrases that may activate it
-MOST_ALARMS = 2 * DEFAULT_FA_PER_DAY / 24  # an hour in the test: twice what its threshold was set for
-EXAMPLES = 3  # similar phrases that activate it, named in the sentence
+MOST_SIMILAR = 0.2  # fraction of similar phrases that may activate it
+MOST_ALARMS = 2 * DEFAULT_FA_PER_DAY / 24  # per hour in the test: twice what its threshold was set for
+EXAMPLES = 3  # number of similar phrases that activate it, named in the sentence
 OF = 20  # utterances; the sentence states how many of them it detects
 # Standard deviation, in logits, of the miss rates of real people around those of test voices, beyond chance: measured
 # on 14 words and phrases in quiet and in noise (docs/results.md).
@@ -51,7 +51,7 @@ class Verdict:
 
 
 def misses_most(summary: Mapping[str, Any]) -> bool:
-    """Return whether a detector with this summary (in its ``report.json``) misses most utterances close and quiet."""
+    """Return whether a detector with this summary (in its ``report.json``) misses most close and quiet utterances."""
     missed = summary.get("miss_rate_clean", {}).get("value")
     return missed is not None and missed > MOST
 
@@ -66,14 +66,14 @@ def predicts_people(report: Mapping[str, Any]) -> bool:
 
 
 def expected_of_people(rate: Mapping[str, float | None], error: float = PREDICTION_ERROR) -> dict[str, float | None]:
-    """Return the miss rate to expect of real people, from one of test voices with its Wilson interval.
+    """Return the expected miss rate of real people, from that of test voices with its Wilson interval.
 
     Both have ``value``, ``low`` and ``high``. The interval is widened by ``error``, a standard deviation in logits, as
     Zou and Donner (2008) add intervals.
     """
     if rate["value"] is None or rate["low"] is None or rate["high"] is None:
         return dict(rate)
-    centre = float(logit((rate["low"] + rate["high"]) / 2))  # of a Wilson interval
+    centre = float(logit((rate["low"] + rate["high"]) / 2))  # centre of a Wilson interval
 
     def widened(bound: float, side: int) -> float:
         if not 1e-9 < bound < 1.0 - 1e-9:
@@ -85,7 +85,7 @@ def expected_of_people(rate: Mapping[str, float | None], error: float = PREDICTI
 
 
 def verdict_of(report: Mapping[str, Any]) -> Verdict:
-    """Return the verdict on a detector by its report (``report.json``), at the threshold that ships in its bundle."""
+    """Return the verdict on a detector from its report (``report.json``), at the threshold that ships in its bundle."""
     state = _state(report)
     alarms = alarms_in(report["summary"]["fa_per_hour"]["value"], report["results"]["hours"])
     sentence = worded(
@@ -130,7 +130,7 @@ def _detections(report: Mapping[str, Any]) -> Worded:
 
 
 def _detected_of(missed: Mapping[str, float | None]) -> str:
-    """Word the number detected of :data:`OF` people: "18 to 20"."""
+    """Format the number detected of :data:`OF` utterances: "18 to 20"."""
     expected = expected_of_people(missed)
     least, most = (OF - round((expected[name] or 0.0) * OF) for name in ("high", "low"))
     return str(most) if least == most else worded("%(least)d to %(most)d", least=least, most=most)
@@ -153,7 +153,7 @@ def _similar(report: Mapping[str, Any]) -> Worded:
 
 
 def alarms_in(fa_per_hour: float | None, hours: float) -> Worded:
-    """Word the number of false alarms in so many hours of other speech, by their rate.
+    """Format the number of false alarms in that many hours of other speech, from their rate.
 
     Not every report counts them at the shipped threshold; all have the rate.
     """

@@ -1,1 +1,1 @@
-"""Real speech without the phrase, as it ships: thresholds and false alarms come from it."""
+"""The shipped real speech without the phrase, which sets thresholds and measures false alarms."""

@@ -1,8 +1,8 @@
 """The negative set that ships with Hark: hours of real speech as outputs of the encoder of large detectors.
 
-It sets thresholds on a machine without any recordings. It holds no sound: square roots of phone probabilities as
-8-bit numbers, compressed, and the encoder's states in codes (:mod:`model.product_quantization`), from which a decoder
-rates the probability of a phrase. The words can roughly be guessed from them; the voices cannot.
+It sets thresholds on a machine without any recordings. It contains no audio, only compressed square roots of phone
+probabilities in 8 bits, and codes of the encoder's states (:mod:`model.product_quantization`), from which a decoder
+computes the probability of a phrase. Words can roughly be guessed from them; voices cannot.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ if TYPE_CHECKING:
     from model.encoder_detector import EncoderDetector
     from model.keyword_hmm import Pronunciations
 
-STREAM_S = 25.0  # speech in one piece
-FRAME_S = 0.02  # of a backbone
-RESCORED_AN_HOUR = 100  # matches in an hour of speech that a decoder rates
-PEAK_FRAMES = 50  # that the best match is chosen from
-MATCHED_AT_ONCE = 160_000  # frames
-MOST_SAYING = 0.9  # share of the pieces that may be left out because they contain the phrase
+STREAM_S = 25.0  # seconds of speech per segment
+FRAME_S = 0.02  # seconds per frame of a backbone
+RESCORED_AN_HOUR = 100  # matches per hour of speech that a decoder scores
+PEAK_FRAMES = 50  # frames from which the best match is chosen
+MATCHED_AT_ONCE = 160_000  # frames per batch
+MOST_SAYING = 0.9  # fraction of the segments that may be omitted because they contain the phrase
 
 
 @dataclass(frozen=True)
 class NegativePiece:
-    """A stretch of speech: stored frames [frames, width] float16 and its row in the feature store.
+    """A segment of speech: stored frames [frames, width] float16 and its row in the feature store.
 
     Attributes:
-        codes: of an encoder's states [one for each 4 frames, bytes]; None in a negative set without.
+        codes: codes of an encoder's states [one per 4 frames, bytes]; None in a negative set without them.
         quantizer: decodes the states.
     """
 
@@ -59,7 +59,7 @@ class NegativePiece:
     quantizer: ProductQuantizer | None = None
 
     def states(self) -> np.ndarray:
-        """Return the encoder's states [one for each 4 frames, 288], as far as the codes preserve them."""
+        """Return the encoder's states [one per 4 frames, 288], as reconstructed from the codes."""
         assert self.codes is not None and self.quantizer is not None, "a negative set of large detectors has states"
         return self.quantizer.decode(self.codes)
 
@@ -69,8 +69,8 @@ class NegativeSet:
     """The negative set that ships, for large detectors (:class:`pipeline.training.negatives.shipped.Negatives`).
 
     Attributes:
-        hours: of speech behind the thresholds, at most.
-        seed: draws it.
+        hours: maximum hours of speech for the thresholds.
+        seed: seed of the draw.
     """
 
     hours: float
@@ -100,13 +100,13 @@ def stream_row(split: str, engine: str, speaker: str = "", bucket: str = "plain_
 
 
 def about_negatives(path: Path) -> dict[str, Any]:
-    """Return a negative set's backbone, corpora, licences and hours. Raises HarkError: it is damaged."""
+    """Return a negative set's backbone, corpora, licences and hours. Raises HarkError if damaged."""
     with _opened(path) as archive:
         return json.loads(archive.read("about.json"))
 
 
 def negative_pieces(path: Path, hours: float, seed: int, keyphrase: Keyphrase | None = None) -> Iterator[NegativePiece]:
-    """Yield pieces of a negative set, drawn by the seed: about ``hours`` for thresholds, and its test part.
+    """Yield segments of a negative set, drawn by the seed: about ``hours`` for thresholds, and its test part.
 
     Pieces that contain the phrase are left out (a detection there is not a false alarm), unless nearly all contain it.
     Pieces of the training part set thresholds too: one false alarm in several hours needs many hours, and peaks of
@@ -142,7 +142,7 @@ def negative_pieces(path: Path, hours: float, seed: int, keyphrase: Keyphrase | 
             yield NegativePiece((part.astype(np.float32) / 255).astype(np.float16), row, own, quantizer)
 
 
-@lru_cache(maxsize=2)  # a run goes through its negatives several times
+@lru_cache(maxsize=2)  # a run reads its negatives several times
 def contains_phrase(texts: tuple[str, ...], keyphrase: Keyphrase) -> tuple[bool, ...]:
     """Return for each text whether it is left out because it contains the phrase.
 
@@ -156,7 +156,7 @@ def contains_phrase(texts: tuple[str, ...], keyphrase: Keyphrase) -> tuple[bool,
 def pieces_with_gains(
     pieces: Iterable[NegativePiece], detector: EncoderDetector, reporter: Reporter
 ) -> Iterator[NegativePiece]:
-    """Yield the pieces with a column of the second pass's gains; unchanged where the detector has no second pass.
+    """Yield the segments with a column of the second pass's gains; unchanged without a second pass.
 
     The whole set takes a minute or two.
     """
@@ -175,7 +175,7 @@ def pieces_with_gains(
     hours = round(sum(len(piece.frames) for piece in chosen) * FRAME_S / 3600, 1)
     reporter.stage("features", worded("Checking %(hours)s hours of real speech for matches", hours=hours))
     progress = Progress(reporter, len(chosen))
-    with ThreadPoolExecutor(usable_cores()) as pool:  # onnxruntime works outside Python's lock
+    with ThreadPoolExecutor(usable_cores()) as pool:  # onnxruntime releases Python's lock
         for piece in pool.map(with_gains, chosen, _matches(chosen, detector.config.pronunciations)):
             yield piece
             progress.advance()

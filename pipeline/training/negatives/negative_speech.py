@@ -1,4 +1,4 @@
-"""The real speech that ships as sound: hours of many people, in Opus."""
+"""The shipped real speech as audio: hours of many people, in Opus."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ if TYPE_CHECKING:
     from model.detector import Detector
 
 NEGATIVE_SPEECH = REPOSITORY / "model" / "shipped" / "negative-speech.zip"
-BITRATE = 10_000  # of Opus, bit/s: the lowest at which it encodes frequencies above 6 kHz
+BITRATE = 10_000  # bit/s of Opus: the lowest at which it encodes frequencies above 6 kHz
 TRAINED = ("train", "train")  # conditions of the training split
-TESTED = ("clean", "noisy", "far")  # of the others
+TESTED = ("clean", "noisy", "far")  # conditions of the other splits
 # Corpora that no shipped backbone was trained on: false alarms of a calibrated detector are counted on them.
 UNHEARD = ("alphanumeric", "librispeech-untranscribed")
-PATIENCE_S = 900.0  # for another run that is rendering it
+PATIENCE_S = 900.0  # seconds to wait for another run that is rendering it
 # Corpora of the file on which `./hark bench wakeword` counts false alarms: nothing is trained on them.
 KEPT_FOR_MEASURING = ("librispeech-dev-clean",)
-VERSION = 3  # of the renderings: raise it when their code changes
+VERSION = 3  # increase it when the code of the renderings changes
 
 
 @dataclass(frozen=True)
 class _Rendering:
-    """A piece of the file, and the condition that it is rendered in."""
+    """A segment of the file, and the condition in which it is rendered."""
 
-    row: Mapping[str, Any]  # of the file's table
+    row: Mapping[str, Any]  # row of the file's table
     split: str
     condition: str
     seed: int
 
 
 def _renderings(row: Mapping[str, Any], split: str, seeds: np.random.Generator) -> list[_Rendering]:
-    """Return a piece in each of the conditions that are for its split."""
+    """Return a segment in each of its split's conditions."""
     conditions = TRAINED if split == "train" else TESTED
     return [_Rendering(row, split, condition, int(seeds.integers(2**62))) for condition in conditions]
 
@@ -150,7 +150,7 @@ def _pieces(
     reporter: Reporter,
     receptive_samples: int = 0,
 ) -> Iterator[NegativePiece]:
-    """Yield renderings of the negative speech, without the phrase, as a detector's front end computes them.
+    """Yield renderings of the negative speech, without the phrase, as computed by a detector's front end.
 
     They are computed once and stored in the data folder for all phrases.
 
@@ -219,7 +219,7 @@ def _opened() -> zipfile.ZipFile:
 
 
 def about_negative_speech() -> dict[str, Any]:
-    """Return the file's ``training_corpora`` and their ``licences``. Raises HarkError: it is missing or damaged."""
+    """Return the file's ``training_corpora`` and their ``licences``. Raises HarkError if unusable."""
     with _opened() as archive:
         about = json.loads(archive.read("about.json"))
     licences = {name: licence for name, licence in about["licences"].items() if name not in KEPT_FOR_MEASURING}

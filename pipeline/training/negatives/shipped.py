@@ -1,4 +1,4 @@
-"""The real speech that ships, by the kind of detector of a run: thresholds and false alarms come from it."""
+"""The shipped real speech for a run's kind of detector, for thresholds and false alarms."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Negatives(Protocol):
         reporter: Reporter,
         splits: Collection[str] = SPLITS,
     ) -> Iterator[NegativePiece]:
-        """Yield pieces without the phrase, as the feature store of the detector holds them.
+        """Yield segments without the phrase, in the format of the detector's feature store.
 
-        They are of "validation" and "test", and of "train" where a part of the detector learns from them.
+        They are of the splits "validation" and "test" and, if a part of the detector learns from them, "train".
 
         Args:
             data: folder where results that take minutes are stored for the next phrase.
-            splits: those that are wanted.
+            splits: the requested splits.
 
         Raises:
             HarkError: a file that ships is missing or damaged.
@@ -45,7 +45,7 @@ class Negatives(Protocol):
 
 
 class _Nothing:
-    """No speech: a detector that is trained from nothing has the clips of its run."""
+    """No speech: a detector that is trained from scratch uses the clips of its run."""
 
     def pieces(self, *_: object, **__: object) -> Iterator[NegativePiece]:
         return iter(())
@@ -58,7 +58,7 @@ def negatives_of(config: RunConfig, hours: float | None = None) -> Negatives:
     """Return the real speech for a run's own detector.
 
     Args:
-        hours: of speech behind the thresholds, at most; None: those of the run's effort.
+        hours: maximum hours of speech for the thresholds; None for those of the run's effort.
     """
     effort = EFFORTS[config.effort]
     if config.recipe is Recipe.FROM_NOTHING:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # Parts of a report that describe shipped real speech behind a detector by `training_corpora` and `licences`.
 SHIPPED_SPEECH = ("backbone", "verifier", "negative_set", "negative_speech", "micro_network")
-PARITY_PAIRS = 6  # of clips of the test, one with the phrase and one without
+PARITY_PAIRS = 6  # pairs of test clips, one with the phrase and one without
 KINDS = {  # names of detectors, by the kind of their configuration
     "crnn": "A TinyCRNN",
     "backbone": "A keyword HMM of phones on a convolutional network",
@@ -76,8 +76,8 @@ def bundle_contents(
 ) -> tuple[dict[str, bytes], Report]:
     """Export the detector and check that its forms agree.
 
-    Returns its bundle's files by name, including the manifest, and its report. 8-bit weights that are too far off are
-    left out; the reporter and the report say so.
+    Returns its bundle's files by name, including the manifest, and its report. 8-bit weights that differ too much are
+    omitted, which the reporter and the report state.
 
     Args:
         folder: for the forms while they are made.
@@ -85,7 +85,7 @@ def bundle_contents(
         left_out: the reasons why devices beside those of ``devices`` have no detector.
 
     Raises:
-        HarkError: its float forms disagree.
+        HarkError: its float forms do not agree.
     """
     from model.checkpoint import save_checkpoint
     from model.export import check_parity, quantize_weights
@@ -148,13 +148,13 @@ def _manifest(
 
 
 def bundle_at(bundle: Path, fa_per_day: float, out: IO[bytes]) -> None:
-    """Write a copy of a bundle whose default is another rate of false alarms a day; nothing else in it changes.
+    """Write a copy of a bundle that differs only in its default rate of false alarms per day.
 
     The manifest inside ``model.pt`` stays that of the training run: nothing takes its default from there.
 
     Raises:
-        HarkError: the bundle is gone or damaged, or its table of thresholds does not reach that rate. Nothing is
-            written then.
+        HarkError: the bundle is missing or damaged, or its table of thresholds does not reach that rate. In that case,
+            nothing is written.
     """
     try:
         source = Bundle(bundle)
@@ -188,7 +188,7 @@ def _signed(manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> dict[
 
 
 def _pack(contents: Mapping[str, bytes], out: IO[bytes]) -> None:
-    """Write the files as a zip. The same contents give the same zip."""
+    """Write the files as a zip, which depends only on their contents."""
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in sorted(contents.items()):
             entry = zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0))
@@ -218,7 +218,7 @@ def training_corpora(clips: pd.DataFrame, report: Mapping[str, Any]) -> list[str
 
 
 def licences_text(clips: pd.DataFrame, report: Mapping[str, Any]) -> str:
-    """List every voice and corpus that went in, with its licence and the number of its clips."""
+    """List all voices and corpora used, with licences and numbers of clips."""
     lines = [
         "What this detector was trained and measured on. None of the audio is in the bundle.",
         "detect.py, detect.html, detect.js and the model's architecture are part of Hark, Apache-2.0.",
@@ -235,7 +235,7 @@ def licences_text(clips: pd.DataFrame, report: Mapping[str, Any]) -> str:
 
 
 def model_card(report: Mapping[str, Any]) -> str:
-    """Write the card in Markdown, in the usual order: what it is, how to use it, how it was measured, its limits."""
+    """Return the card in Markdown: what it is, how to use it, how it was measured, its limits."""
     from jinja2 import Template
 
     template = Path(__file__).with_name("model_card.md").read_text(encoding="utf-8")

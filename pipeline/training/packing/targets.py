@@ -21,7 +21,7 @@ TITLES = {
     "pi": "Raspberry Pi, Wyoming",
     "python": "Python",
 }
-HEARS_S = {"esphome": 2.6, "openwakeword": 1.9}  # of sound behind one score: a longer phrase never fits
+HEARS_S = {"esphome": 2.6, "openwakeword": 1.9}  # seconds of audio behind one score, into which a phrase must fit
 ALONE = ("detect.html", "detect.js", "detect.py", "manifest.json", "model.onnx")  # a bundle for pages and programs
 NEEDED = {
     SMALL: tuple(f"{SMALL}/{name}" for name in ALONE),
@@ -162,7 +162,7 @@ class Target:
         return f"{self.missing} ({self.typed})" if self.typed else str(self.missing or "")
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return JSON values."""
         steps = [{"about": str(step.about), "code": step.code} for step in self.steps]
         missing = self.how or None
         return {

@@ -1,1 +1,1 @@
-"""Before anything is made: a run's choices, advice on the phrase, the clips and voices that it will use."""
+"""Planning: a run's options, advice on the phrase, and the clips and voices that it will use."""

@@ -1,4 +1,4 @@
-"""Advice on a keyphrase before anything is made: too short, too common, too similar to others. It never blocks."""
+"""Advice on a keyphrase (too short, too common, too similar to others), which never blocks a run."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from phrase_augmentation.vocabulary import Vocabulary, vocabulary, zipf
 # Seconds that a phone lasts in an unhurried voice; the sum is accurate to a third.
 CONSONANT_S, VOWEL_S, DIPHTHONG_S, REDUCED_S = 0.07, 0.10, 0.15, 0.06
 
-SHORT_PHONES, SHORT_SYLLABLES = 5, 2  # below either a phrase is too short for any detector
+SHORT_PHONES, SHORT_SYLLABLES = 5, 2  # minimum; a phrase with fewer is too short for any detector
 ENOUGH_PHONES, ENOUGH_SYLLABLES = 6, 3  # the wake words in use ("alexa", "hey siri") have at least about this much
 LONG_SYLLABLES = 8
-WORDS_AN_HOUR = 9_000  # of continuous talk, at 150 words a minute
+WORDS_AN_HOUR = 9_000  # of continuous speech, at 150 words per minute
 COMMON_PER_MILLION, FREQUENT_PER_MILLION = 1.0, 20.0
 NEAR = 1.0  # phone distance: up to two small changes
 VERY_NEAR = 0.6
-SAID_PER_MILLION = 0.5  # a rarer neighbour is not worth a note
+SAID_PER_MILLION = 0.5  # a rarer neighbour is not mentioned
 LONGEST_SPLIT = 16  # phones
-SPLIT_WORDS = 3_000  # the commonest words, which a phrase may consist of by chance
+SPLIT_WORDS = 3_000  # number of the most common words, which a phrase may consist of by chance
 SHOWN = 8
 
 TAKEN = frozenset((
@@ -52,7 +52,7 @@ Level = Literal["good", "caution", "warning"]
 
 @dataclass(frozen=True)
 class Note:
-    """One finding in a sentence or two."""
+    """A finding in one or two sentences."""
 
     level: Level
     message: str
@@ -98,12 +98,12 @@ class Advice:
     suggestions: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values, for JSON."""
+        """Return JSON values."""
         return asdict(self)
 
 
 def advise(phrase: str, language: str = "en") -> Advice:
-    """Return advice on a keyphrase, in some ten milliseconds after the first call for a language (a second or two).
+    """Return advice on a keyphrase, in about ten milliseconds after the first call for a language (a second or two).
 
     Raises:
         HarkError: the text is not a keyphrase at all (empty, other script, ...), or espeak-ng cannot pronounce the
@@ -142,7 +142,7 @@ def advise(phrase: str, language: str = "en") -> Advice:
 
 
 def seconds_to_say(phones: Iterable[str]) -> float:
-    """Estimate how long phones take, spoken without haste."""
+    """Estimate the duration of phones, spoken slowly."""
     return sum(map(_phone_seconds, phones))
 
 
@@ -156,7 +156,7 @@ def _phone_seconds(phone: str) -> float:
 
 @lru_cache(maxsize=4)
 def _spoken_vocabulary(language: str) -> str:
-    """Return the words of the language as they sound, one a line."""
+    """Return the words of the language as spoken forms, one per line."""
     accent = accents(language)[0]
     return "\n".join(spoken_form(phones, accent) for phones in vocabulary(language).phones)
 
@@ -177,7 +177,7 @@ def _met_by_chance(shares: list[float]) -> float:
 
 
 def _share(word: str, alone: bool, language: str, known: Vocabulary) -> float:
-    """Return the share of words in running text that sound like ``word`` or, if it is ``alone``, contain its sound."""
+    """Return the fraction of words in running text that sound like ``word`` or, if ``alone``, contain its sound."""
     lines = _spoken_vocabulary(language)
     heard = phrase_matcher(word, language).hears_in_lines(lines, accents(language)[0], whole=not alone)
     own = zipf(word, language)

@@ -1,4 +1,4 @@
-"""Auditions: an engine that is not always understood says the phrase before a run is planned with it."""
+"""Auditions: engines that are sometimes unintelligible synthesize the phrase before a run is planned with them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from core.worded import worded
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.scoring.keyword_scoring import is_understood
 
-CLIPS = 4  # an engine with fewer than half of them understood does not speak in the run
+CLIPS = 4  # number of clips; an engine with fewer than half of them intelligible is not used in the run
 
 
 def cannot_say(keyphrase: Keyphrase, engines: Mapping[str, Engine], data: Path) -> dict[str, str]:
@@ -44,7 +44,7 @@ def cannot_say(keyphrase: Keyphrase, engines: Mapping[str, Engine], data: Path) 
 
 
 def _understood(keyphrase: Keyphrase, engine: Engine, data: Path) -> int:
-    """Return in how many of :data:`CLIPS` clips the phrase is understood."""
+    """Return in how many of :data:`CLIPS` clips the phrase is intelligible."""
     voices = sorted(engine.voices(keyphrase.language), key=lambda voice: voice.name)
     identity = json.dumps([keyphrase.text, keyphrase.language, engine.name, sorted({voice.model for voice in voices})])
     kept = data / "cache" / "auditions" / hashlib.sha256(identity.encode()).hexdigest()[:16]
@@ -67,7 +67,7 @@ def _understood(keyphrase: Keyphrase, engine: Engine, data: Path) -> int:
                     counted.append(is_understood(read_audio(result.path), keyphrase.text, keyphrase.language))
     finally:
         engine.close()
-    if len(counted) < CLIPS:  # it may succeed another time; in the run, other engines speak what fails
+    if len(counted) < CLIPS:  # it may succeed another time; in the run, other engines synthesize what fails
         return CLIPS
     with atomic_path(kept) as temporary:
         temporary.write_text(str(sum(counted)))

@@ -39,8 +39,8 @@ def real_negatives(library: Library, config: RunConfig) -> tuple[list[Clip], flo
     """Return real recordings of the library without the phrase, at most the effort's hours, and their hours.
 
     Speakers share these hours evenly, as far as each has enough speech; so an import may displace other clips, but
-    never makes the hours fewer. Recordings of a corpus that name no speaker share as one, since the number of people
-    is unknown. Recordings without a transcript are included: the phrase might occur in them, and the report says so.
+    never makes the hours fewer. Recordings of a corpus that name no speaker share as one, since the number of people is
+    unknown. Recordings without a transcript are included: the phrase might occur in them, which the report states.
     """
     if not config.mining:
         return [], 0.0
@@ -55,7 +55,7 @@ def real_negatives(library: Library, config: RunConfig) -> tuple[list[Clip], flo
     for index in rng.permutation(len(clips)):
         clip = clips[index]
         by_voice.setdefault(clip.speaker or f"{(clip.source or '').split(':')[0]}:", []).append(clip)
-    # The next clip is always one of the speaker with the least speech so far.
+    # The next clip is always from a speaker with the least speech so far.
     turns = [(0.0, number, waiting) for number, waiting in enumerate(by_voice.values())]
     chosen: list[Clip] = []
     seconds = 0.0
@@ -107,7 +107,7 @@ class Chooser:
                 for cut in cuts
                 if (parent := parents.get(cut.parent_id or 0)) and parent.engine == "corpus" and parent.state == "ready"
             ]
-        # The draw must not depend on the library's order: engines that speak side by side store clips in any order.
+        # The draw must not depend on the library's order, because concurrent engines store clips in any order.
         candidates.sort(key=lambda pair: _lot(pair[0], config.seed))
         left = dict(wanted)
         chosen: list[tuple[PlannedClip, Clip]] = []
@@ -143,7 +143,7 @@ class Chooser:
         """Return the split of a clip; "" where it belongs to none."""
         learns, splits = self._config.learns, self._splits
         if clip.engine == splits.held_out and splits.speaker_split.get(clip.speaker) != "test":
-            return ""  # the held-out engine is in the test only, with the voices that the run has
+            return ""  # the held-out engine is only in the test, with the voices that the run has
         if not learns and (clip.source or "").startswith(f"{CORPUS}:"):
             return ""  # a detector got it wrong: as a test it would be biased
         split = splits.split_of_speaker(real_speaker(clip))

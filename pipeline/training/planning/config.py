@@ -19,15 +19,15 @@ from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.corpora.alignment_methods import METHODS, VITERBI
 from pipeline.training.scoring.languages import is_known
 
-RESULT = "result.json"  # in the folder of a run that succeeded; written last
+RESULT = "result.json"  # in the folder of a successful run; written last
 BUCKETS = ("positive", "confusable", "inbetween", "plain_negative")
 REAL_ENGINES = ("corpus", "mined")  # of clips that people spoke: whole recordings, and cuts out of them
-BANK = "bank:"  # before a corpus: engine of the real speech that ships, in stored tables and reports
+BANK = "bank:"  # prefix of a corpus: engine of the shipped real speech, in stored tables and reports
 
 
 @dataclass(frozen=True)
 class BucketSize:
-    """The number of texts of a bucket, and of clips of each."""
+    """The number of texts of a bucket, and of clips per text."""
 
     phrases: int
     clips_per_phrase: int
@@ -52,7 +52,7 @@ class Effort:
     confusable: BucketSize
     inbetween: BucketSize
     plain_negative: BucketSize
-    corpus_hours: float  # of the library's real speech that serve as negatives, at most
+    corpus_hours: float  # maximum hours of the library's real speech that serve as negatives
     variants: int  # augmented versions of each aligned clip
     steps: int
     batch_size: int
@@ -115,24 +115,24 @@ EFFORT_WORDS = {
 }
 
 DEVICES = ("esphome", "openwakeword")  # devices with a file format of their own
-PACKAGES = {"esphome": "pymicro-wakeword", "openwakeword": "pyopen-wakeword"}  # that the files are made with
-SMALL = "small"  # computers and pages for which a large detector is too much: they take one of size standard
-TRAINED_TARGETS = (*DEVICES, SMALL)  # each gets a detector beside the run's; the small one has Hark's own format
+PACKAGES = {"esphome": "pymicro-wakeword", "openwakeword": "pyopen-wakeword"}  # required to make the files
+SMALL = "small"  # for computers and pages for which a large detector is too much: they use one of size standard
+TRAINED_TARGETS = (*DEVICES, SMALL)  # each has an additional detector; the small one has Hark's own format
 TARGETS = (*TRAINED_TARGETS, "browser", "pi", "python")  # devices that a detector runs on
 SIZES = ("large", "standard")
 NEGATIVE_SET = REPOSITORY / "model" / "shipped" / "negative-set-large.zip"
-AUTO_SIZE = "auto"  # large where it can be had, else standard
-NOISE_FOLDER = "noise"  # under the data folder: recordings of noise that a user puts there are used for augmentation
+AUTO_SIZE = "auto"  # large if available, else standard
+NOISE_FOLDER = "noise"  # below the data folder: recordings of noise that a user puts there are used for augmentation
 VARIANTS = 2  # augmented copies of each training clip, for the networks of standard and device detectors
-GROWTH_CONSTANT = 20  # clips that every run adds to a bucket, so that the library gets richer with each phrase
+GROWTH_CONSTANT = 20  # clips that every run adds to a bucket, so that the library grows with each phrase
 LANGUAGE_CODE = r"^[a-z]{2,3}(-[a-z0-9]+)*$"
 
 
 class Recipe(Enum):
-    """The way in which a run makes its own detector."""
+    """How a run makes its own detector."""
 
-    CALIBRATED = "calibrated"  # a keyword HMM on shipped weights: only its threshold is set
-    NETWORK = "network"  # the same, with a network beside the HMM that learns the phrase
+    CALIBRATED = "calibrated"  # a keyword HMM on shipped weights, of which only the threshold is set
+    NETWORK = "network"  # the same, plus a network that learns the phrase
     FROM_NOTHING = "from nothing"
 
 
@@ -190,12 +190,12 @@ class RunConfig:
         default=False, metadata=_choice("Do not raise a large detector's threshold to reject confusable phrases.")
     )
     engines: tuple[str, ...] = field(default=(), metadata=_choice("None: all free ones that are ready.", longest=30))
-    hold_out: str = ""  # engine held out for the test; "none"; empty: chosen where there are three or more
+    hold_out: str = ""  # engine held out for the test; "none"; empty to choose one if there are three or more
     growth_constant: int = GROWTH_CONSTANT
     devices: tuple[str, ...] = field(
         default=(), metadata=_choice("Devices that get a detector of their own, in the bundle.", values=TRAINED_TARGETS)
     )
-    start_from: str = ""  # the finished run whose detector this one makes better (./hark retrain)
+    start_from: str = ""  # the finished run whose detector this one improves (./hark retrain)
 
     @property
     def keyphrase(self) -> Keyphrase:
@@ -212,7 +212,7 @@ class RunConfig:
 
     @property
     def learns(self) -> bool:
-        """True if anything of the run is trained on clips: its own detector, or one for a device."""
+        """Whether any part of the run is trained on clips: its own detector, or one for a device."""
         return self.recipe is not Recipe.CALIBRATED or bool(self.devices)
 
     @property
@@ -242,7 +242,7 @@ class RunConfig:
 
 Prepared = NewType("Prepared", RunConfig)  # checked, its phrase normalized and its size chosen: by `prepare` of run.py
 CHOICES: dict[str, Choice] = {each.name: each.metadata["choice"] for each in fields(RunConfig) if each.metadata}
-USUAL = RunConfig("", size=AUTO_SIZE)  # nothing but the phrase is chosen
+USUAL = RunConfig("", size=AUTO_SIZE)  # only the phrase is chosen
 
 
 def chosen(start: RunConfig, choices: Mapping[str, Any]) -> RunConfig:
@@ -271,7 +271,7 @@ def job_folder(data: Path, config: RunConfig) -> Path:
 
 
 def finished_folders(data: Path, config: RunConfig) -> Iterator[Path]:
-    """Return the folders of a configuration's finished runs, the oldest first."""
+    """Return the folders of a configuration's finished runs, oldest first."""
     folders = (_numbered(data, config, number) for number in itertools.count(1))
     return itertools.takewhile(lambda folder: (folder / RESULT).is_file(), folders)
 

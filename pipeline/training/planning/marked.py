@@ -1,4 +1,4 @@
-"""Clips in the library that people marked: a detector took them for its phrase, or missed the phrase in them."""
+"""Clips in the library that people marked: false alarms and misses of a detector."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from model.runtime.detector import smooth_scores
 if TYPE_CHECKING:
     from model.detector import Detector
 
-CORPUS = "inbox"  # in the source of marked clips
-FALSE_ALARM_OF = "false_alarm_of"  # setting of a clip: the phrase that a detector took it for
-PADDING_S = (1.5, 0.5)  # of near-silence before and after a marked clip
+CORPUS = "inbox"  # prefix of the source of marked clips
+FALSE_ALARM_OF = "false_alarm_of"  # setting of a clip: the phrase for which a detector mistook it
+PADDING_S = (1.5, 0.5)  # seconds of near-silence before and after a marked clip
 
 
 @dataclass(frozen=True)
@@ -58,5 +58,5 @@ def padded(audio: np.ndarray) -> np.ndarray:
 
 
 def fires(detector: Detector, audio: np.ndarray, threshold: float) -> bool:
-    """Return whether a detector takes audio [samples] for its phrase."""
+    """Return whether a detector detects its phrase in audio [samples]."""
     return bool((smooth_scores(detector.stream_scores(padded(audio))) >= threshold).any())

@@ -28,13 +28,13 @@ from pipeline.corpora.alignment import align_clips, joint_confidence
 from pipeline.corpora.alignment_methods import CTC_SEGMENTATION, VITERBI, alignment_name, check_method
 from pipeline.training.planning.splits import real_speaker
 
-ENGINE = "mined"  # of cuts in the library: a run counts and uses them only where it asks for them
-MARGIN_S = 0.1  # before and after the phrase; boundaries are 20 ms off in the median, 70 ms in one of ten
-FADE_S = 0.008  # at both ends of a cut, so that no click marks the cut
-PHONE_S = (0.03, 0.30)  # least and greatest average length of a phone [seconds]
+ENGINE = "mined"  # of mined clips in the library, which a run counts and uses only where requested
+MARGIN_S = 0.1  # seconds before and after the phrase; boundaries are 20 ms off in the median, 70 ms in one of ten
+FADE_S = 0.008  # seconds at both ends of a mined clip, to prevent clicks
+PHONE_S = (0.03, 0.30)  # minimum and maximum average duration of a phone [seconds]
 QUIETER_DB = 30.0  # a first or last third that is quieter than the loudest moment by this holds no speech
-AT_A_TIME = 100  # recordings searched before the next check whether that is enough
-POWER_S = 0.02  # pieces in which loudness is measured
+AT_A_TIME = 100  # recordings searched before the next check whether they are sufficient
+POWER_S = 0.02  # seconds over which loudness is measured
 # exp(-nats per phone) by which a phrase is less probable than the model's best path: above 0.2, 1 % of cuts of wrong
 # words pass and 95 % of right ones (read speech that the model was not trained on).
 LEAST_CONFIDENCE = 0.2
@@ -45,15 +45,15 @@ ENGLISH_ENDINGS = ("s", "'s", "es", "d", "ed", "ing")
 class MiningConfig:
     """Limits of a mining: segments that are searched for, and those that become clips."""
 
-    most: int = 300  # cuts of one phrase; no recording is searched after that
-    recordings: int = 1200  # searched for one phrase; a sample where more hold it
+    most: int = 300  # mined clips of one phrase; no recording is searched after that
+    recordings: int = 1200  # maximum recordings searched for one phrase; a sample if more contain it
     least_confidence: float = LEAST_CONFIDENCE
     # The most cuts of one phrase by one voice. Below 1 a recording that is added can leave fewer cuts.
     speaker_share: float = 1.0
-    word_forms: bool = False  # the last word with an ending as well ("computers")
+    word_forms: bool = False  # whether to search for the last word with an ending too ("computers")
     real_only: bool = True  # recordings of people, not clips of speech engines
     seed: int = 0
-    method: str = VITERBI  # of pipeline.corpora.alignment_methods.METHODS
+    method: str = VITERBI  # one of pipeline.corpora.alignment_methods.METHODS
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class Cut:
     text: str
     speaker: str
     parent_id: int
-    start_s: float  # of the cut in its parent
+    start_s: float  # of the mined clip in its parent
     end_s: float
-    phrase_start_s: float  # in the cut
+    phrase_start_s: float  # in the mined clip
     phrase_end_s: float
     confidence: float
 
@@ -94,7 +94,7 @@ class MiningResult:
 
     @property
     def sampled(self) -> bool:
-        """Return whether a part of the recordings was left out."""
+        """Return whether a part of the recordings was skipped."""
         return self.looked_into < self.recordings
 
     @property
@@ -375,7 +375,7 @@ def _at(seconds: float) -> int:
 
 
 def faded(audio: np.ndarray) -> np.ndarray:
-    """Return audio [samples] that begins and ends softly."""
+    """Return audio [samples] that is faded in and out."""
     count = min(int(FADE_S * SAMPLE_RATE), len(audio) // 2)
     result = np.array(audio, dtype=np.float32)
     ramp = np.linspace(0, 1, count, endpoint=False, dtype=np.float32)

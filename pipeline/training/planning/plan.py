@@ -36,12 +36,12 @@ from pipeline.training.planning.splits import SPLITS, VoiceSplits, real_speaker,
 
 # The phrase's end must be known to train on it: spoken alone or last, it ends where the speech ends.
 POSITIVE_KINDS_WITH_KNOWN_END = ("alone", "punctuated", "end")
-TRANSCRIPTS = 20_000  # of the library, from which plain negatives are drawn
+TRANSCRIPTS = 20_000  # number from the library, from which general negatives are drawn
 
 # An engine slower than this many seconds per clip gets proportionally fewer clips. The second limit is for runs that
 # train, in which its voices are worth the time.
 SLOW_CLIP_S, SLOW_LEARNED_CLIP_S = 0.25, 0.6
-ROBOT_SHARE = 0.5  # of the clips of a natural engine with as many voices
+ROBOT_SHARE = 0.5  # fraction of the clips of a natural engine with as many voices
 # On two cores: augmentation and features of an example; the same with a large detector's encoder; a training batch of
 # 128; and the hours of the negative set, which every calibration scores.
 SECONDS_PER_EXAMPLE, LARGE_SECONDS_PER_EXAMPLE = 0.03, 0.13
@@ -49,13 +49,13 @@ SECONDS_PER_STEP = 0.35
 SECONDS_PER_NETWORK_STEP = 0.06
 CALIBRATION_S = {"large": 80.0, "standard": 30.0}
 
-POSITIVE_SHARES = {"train": 0.70, "validation": 0.12, "test": 0.18}  # of a detector that is trained
+POSITIVE_SHARES = {"train": 0.70, "validation": 0.12, "test": 0.18}  # for a detector that is trained
 # Negatives of a detector that is calibrated, for each clip of the phrase in its test.
 CALIBRATED_SHARES = {"confusable": 1.0, "inbetween": 0.5, "plain_negative": 1.0}
-DEVICE_S = 240.0  # a detector for a device: features, and training
-TEACHER_S = 150.0  # the same for the teacher of all of them
-VALIDATION_SHARE = 0.2  # of the clips of the phrase: they show the cost of a large detector's floor against confusables
-VALIDATION_POSITIVES = 150  # of a calibrated retraining: they show the cost of anti-keywords
+DEVICE_S = 240.0  # seconds for a device's detector: features, and training
+TEACHER_S = 150.0  # seconds for the teacher of all of them
+VALIDATION_SHARE = 0.2  # of the phrase's clips, which show the cost of a large detector's floor against confusables
+VALIDATION_POSITIVES = 150  # for a calibrated retraining; they show the cost of anti-keywords
 
 
 @dataclass(frozen=True)
@@ -77,14 +77,14 @@ class PlannedRequest:
 
 @dataclass(frozen=True)
 class BucketPlan:
-    """One row of the plan."""
+    """A row of the plan."""
 
     bucket: str
     texts: tuple[str, ...]
     clips_per_phrase: int
     target: int
     reused: int  # synthetic clips of the library that are used
-    mined: int  # real recordings of the library that are used, and cuts out of them
+    mined: int  # real recordings of the library that are used, and clips mined from them
     generate: int  # missing clips, but at least the growth constant
     by_engine: dict[str, int]
 
@@ -98,9 +98,9 @@ class Plan:
     buckets: tuple[BucketPlan, ...]
     requests: tuple[PlannedRequest, ...]
     clips: tuple[PlannedClip, ...]
-    real_hours: float  # of real recordings among the plain negatives
-    engines: dict[str, int]  # speakers by engine
-    engines_missing: dict[str, str]  # why, by engine
+    real_hours: float  # of real recordings among the general negatives
+    engines: dict[str, int]  # number of speakers by engine
+    engines_missing: dict[str, str]  # reason by engine
     held_out: str
     estimate_s: float
     people: dict[str, str] = field(default_factory=dict)  # of the library, whose recordings decide their split
@@ -110,7 +110,7 @@ class Plan:
         return next(row for row in self.buckets if row.bucket == name)
 
     def summary(self) -> dict[str, Any]:
-        """Return the plan for people and programs: everything but the individual requests."""
+        """Return the plan for users and programs: everything except the individual requests."""
         return {
             "phrase": self.config.phrase,
             "run": self.run,
@@ -496,7 +496,7 @@ def run_splits(plan: Plan, engines: Mapping[str, Engine]) -> VoiceSplits:
 
 
 def save_plan(plan: Plan, path: Path) -> None:
-    """Write the plan as JSON, so that a run that was killed resumes with it."""
+    """Write the plan as JSON, so that a killed run resumes with it."""
     with storing("writing the plan"), atomic_path(path) as temporary:
         temporary.write_text(json.dumps(asdict(plan), ensure_ascii=False))
 
@@ -517,7 +517,7 @@ def load_plan(path: Path) -> Plan | None:
 
 
 def config_of_run(folder: Path) -> RunConfig | None:
-    """Return the configuration of a job folder's run; None if it is gone."""
+    """Return the configuration of a job folder's run; None if it is missing."""
     try:
         return _config_of(json.loads((folder / "plan.json").read_text())["config"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

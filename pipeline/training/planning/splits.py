@@ -20,7 +20,7 @@ SPLITS = ("train", "validation", "test")
 VALIDATION_SHARE = 0.15
 TEST_SHARE = 0.20
 FEW_SPEAKERS = 6
-HELD_OUT_FROM = 3  # engines: with this many or more, one is in the test only
+HELD_OUT_FROM = 3  # number of engines from which one is in the test only
 
 
 def _fraction(name: str) -> float:
@@ -59,7 +59,7 @@ def splits_of_takes(takes: Iterable[Clip]) -> dict[str, str]:
 
 
 def _split_speakers(speakers: Iterable[str], tested_elsewhere: bool) -> dict[str, str]:
-    """Return splits of one engine's speakers. A few voices cannot be left to chance: of three, each split gets one.
+    """Return splits of one engine's speakers. With few voices it is not random: of three, each split gets one.
 
     Args:
         speakers: of one engine.

@@ -1,1 +1,1 @@
-"""Scores of phrases that no detector was trained for."""
+"""Scoring of phrases without a trained detector."""

@@ -1,4 +1,4 @@
-"""A first guess without any training: how well a phrase's phones fit the outputs of an acoustic model.
+"""Keyword scoring without training: how well a phrase's phones fit the outputs of an acoustic model.
 
 The score is that of CTC keyword spotting: the most probable path through the phrase's phones against a free loop
 over all phones (the most probable output of each frame), in nats per phone, as exp(-nats): 1 where the model writes
@@ -22,16 +22,16 @@ from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phonemes import phonemes, phonemes_of_words
 
-BLOCK_S = 60.0  # of a long recording, scored at a time
-OVERLAP_S = 4.0  # that the next block repeats, so that no phrase is cut in two
-REFRACTORY_S = 1.0  # least distance of two hits
-TAIL_S = 0.3  # of silence after a clip: models emit phones a little late
-LONGEST_PHONE_S = 0.35  # on average; a path that lingers longer is not speech
+BLOCK_S = 60.0  # seconds of a long recording that are scored at once
+OVERLAP_S = 4.0  # seconds that the next block repeats, so that no phrase is cut in two
+REFRACTORY_S = 1.0  # minimum seconds between two hits
+TAIL_S = 0.3  # seconds of silence after a clip, because models output phones slightly late
+LONGEST_PHONE_S = 0.35  # average seconds; a slower path is not speech
 NEVER = np.float32(-1e30)
-POOL_S = 0.96  # at the end of a window: its new part, and as much of the previous one
+POOL_S = 0.96  # seconds at the end of a window: its new part, and as much of the previous one
 LEAST = 1e-6  # a lower score counts as none
-LEAST_HARD = 0.02  # a place with a lower score is not a hard negative
-LEAST_UNDERSTOOD = 0.15  # of 1: docs/results.md gives the shares of good and bad clips rejected
+LEAST_HARD = 0.02  # a position with a lower score is not a hard negative
+LEAST_UNDERSTOOD = 0.15  # of 1; docs/results.md gives the fractions of good and bad clips rejected
 
 # Audio [samples] to the score from 0 to 1 of the phrase ending at each frame, and the frame where it began.
 FrameScores = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -39,7 +39,7 @@ FrameScores = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class Guess:
-    """A place where the phrase may be spoken [seconds], with its score from 0 to 1."""
+    """A span [seconds] in which the phrase may be spoken, with its score from 0 to 1."""
 
     start_s: float
     end_s: float
@@ -119,7 +119,7 @@ def _emission(audio: np.ndarray, aligner: Aligner | None = None) -> np.ndarray:
 class PhoneScorer:
     """Scores of a phrase in recordings by the phones of Hark's own recognizer; :meth:`scores` is a ``FrameScores``."""
 
-    least = 0.1  # a few false alarms an hour of read speech
+    least = 0.1  # a few false alarms per hour of read speech
     window_samples = 3 * SAMPLE_RATE
 
     def __init__(self, keyphrase: Keyphrase) -> None:
@@ -160,7 +160,7 @@ def places(blocks: Iterable[np.ndarray], scores: FrameScores, frame_s: float, le
                 round(offset_s + (frame + 1) * frame_s, 3),
                 round(float(found[frame]), 4),
             )
-            again = waiting is not None and guess.start_s < waiting.end_s  # a score fades slowly
+            again = waiting is not None and guess.start_s < waiting.end_s  # a score decays slowly
             if waiting is not None and (again or guess.end_s - waiting.end_s < REFRACTORY_S):
                 waiting = max(waiting, guess, key=lambda g: g.score)
                 continue
@@ -179,7 +179,7 @@ def hardest_in(streams: Iterable[tuple[int, np.ndarray]], keyphrase: Keyphrase, 
         for number, audio in streams
         for guess in places([audio], scorer.scores, scorer.frame_s, LEAST_HARD)
     )
-    return heapq.nlargest(count, found, key=lambda row: row[1].score)  # of equal ones the first
+    return heapq.nlargest(count, found, key=lambda row: row[1].score)  # of equal ones, the first
 
 
 def ranked_confusables(texts: Sequence[tuple[str, np.ndarray]], keyphrase: Keyphrase) -> list[tuple[str, float]]:

@@ -25,9 +25,9 @@ from pipeline.training.scoring.keyword_scoring import PhoneScorer, keyword_score
 from pipeline.training.scoring.languages import is_known
 
 RESCORE_ABOVE = -4.0  # match score from which the decoder is asked: at most that of calibrated detectors (-3.4 to -4.0)
-WINDOW_S = 2.0  # that a phrase fits into
-PHRASES = 4  # whose scorers stay loaded between two windows
-ASKED_EVERY = 24  # least frames between two places that the decoder rates, as between a stream's windows
+WINDOW_S = 2.0  # seconds, into which a phrase fits
+PHRASES = 4  # number of phrases whose scorers remain loaded between two windows
+ASKED_EVERY = 24  # minimum frames between two positions that the decoder scores, as between a stream's windows
 
 
 class UntrainedDetector:
@@ -93,7 +93,7 @@ _making = Lock()
 
 @lru_cache(PHRASES)
 def _scorer(phrase: str, language: str) -> UntrainedDetector | PhoneScorer:
-    """Make a scorer and use it once, so that the next use is as fast as all others."""
+    """Return a scorer after one use, so that the next use is as fast as all others."""
     scorer = scorer_of(Keyphrase.of(phrase, language))
     scorer.window_score(np.zeros(scorer.window_samples, np.float32))
     return scorer
@@ -104,7 +104,8 @@ def window_score(phrase: str, language: str, audio: np.ndarray | None = None) ->
 
     Shorter audio is padded with silence; None only makes the scorer ready. For the speech service.
     """
-    with _making:  # once, and by one request at a time: torch's exporter, which makes its graphs, is for one
+    # Once, and by one request at a time, because torch's exporter, which makes its graphs, is not thread-safe.
+    with _making:
         scorer = _scorer(phrase, language)
     samples = scorer.window_samples
     score = 0.0
