@@ -146,8 +146,7 @@ def _shoebox(
     room.compute_rir()
     early = np.asarray(room.rir[0][0], dtype=np.float32)
     start = direct_path(early)
-    # Images up to this order are complete until the first path of the next order arrives, across the smallest
-    # dimension.
+    # Images up to this order are complete until the next order's first path arrives, across the smallest dimension.
     mixing = start + int(IMAGE_ORDER * float(size.min()) / SPEED_OF_SOUND * SAMPLE_RATE)
     window, length = SAMPLE_RATE // 50, mixing + int(float(band_rt60.max()) * SAMPLE_RATE)
     early = np.pad(early[:length], (0, max(0, length - len(early))))

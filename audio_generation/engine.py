@@ -37,8 +37,7 @@ class Voice:
     """A voice of an engine.
 
     ``speaker`` names the person or vocal tract behind the voice; data are split by it, so it is the same in every
-    engine that has that person (flite's and festival's ``slt`` are one woman). ``model`` names the weights or the
-    program.
+    engine that has that person (flite's and festival's ``slt`` are one woman). ``model`` names weights or program.
     """
 
     engine: str
@@ -108,8 +107,7 @@ class Engine:
         licence: SPDX identifier (or short name) of the program; each voice has its own.
         paid: whether it costs money per character; it is used only if the user names it.
         by_default: whether it is used if it is ready, without being named (False: paid, very slow or unproven).
-        unsure: whether some of its clips are unintelligible; a run uses those in which Hark's recognizer finds the
-            text.
+        unsure: whether some of its clips are unintelligible; a run uses those that Hark's recognizer understands.
         clip_s: seconds per clip on two cores, measured by `python -m lab engines`, rounded up.
         rule_based: whether it is formant or diphone synthesis; detectors miss such voices more often than people.
         example_voice: a voice that can be downloaded; "" if its voices come with it.

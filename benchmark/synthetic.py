@@ -93,8 +93,8 @@ def spoken(
 ) -> Stream:
     """Return the stream of the texts, each synthesized once, by the engines in turn; cached like all streams.
 
-    Each clip's ``about`` holds text, kind, engine and voice. Failed clips, and unintelligible ones of an unsure engine,
-    are excluded.
+    A clip's ``about`` has text, kind, engine, voice. Failed clips, and unintelligible ones of unsure engines, are left
+    out.
 
     Raises:
         HarkError: there are no voices, or no clips.

@@ -24,8 +24,7 @@ MAX_BLOCK_VALUES = 8_000_000  # samples times channels per block, whatever the h
 
 # A WAV written to a pipe cannot know its length and carries a placeholder of at least about this size.
 WAV_PLACEHOLDER_BYTES = 0x7FFF_0000
-# A FLAC that claims more frames per byte was written to a pipe, or its header is false. Digital silence has half as
-# many.
+# A FLAC that claims more frames per byte was written to a pipe, or its header is false. Digital silence has half of it.
 FLAC_FRAMES_A_BYTE = 600
 
 
@@ -154,8 +153,7 @@ def mono_blocks(
 def resampled(parts: Iterator[tuple[int, np.ndarray]], most_channels: int) -> Iterator[tuple[np.ndarray, float]]:
     """Yield decoded parts at 16 kHz [frames, channels], each with the seconds that were decoded up to its end.
 
-    Audio with more than ``most_channels`` channels is mixed to mono. Raises NotDecoded if the sample rate is
-    implausible.
+    Audio with more than ``most_channels`` channels is mixed to mono. Raises NotDecoded for an implausible sample rate.
     """
     first = next(parts, None)
     if first is None:

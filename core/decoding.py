@@ -25,8 +25,7 @@ import numpy as np
 from core.confined import CPU_S, confined
 from core.worded import Worded, worded
 
-# Formats that ffmpeg may open. Playlists (HLS, concat, DASH) are left out: they can refer to other files on this
-# machine.
+# Formats that ffmpeg may open. Playlists (HLS, concat, DASH) are excluded, because they can refer to other files.
 FFMPEG_FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aac,ac3,eac3,asf,avi,flac,mp3,ogg,wav,w64,amr,amrnb,amrwb,caf,aiff,au,"
     "flv,mpeg,mpegts,mpegvideo,ape,wv,tta,dts,gsm,voc,nistsphere"

@@ -97,8 +97,7 @@ def enable(name: str, report: Callable[[str], None] = lambda line: None) -> Path
         report: called with each line that pip prints.
 
     Raises:
-        HarkError: the requirements do not exist, the network or disk space is missing, or a package cannot be
-            installed.
+        HarkError: the requirements, the network or disk space is missing, or a package cannot be installed.
     """
     if not requirements(name).is_file():
         raise HarkError(

@@ -15,8 +15,7 @@ def usable_cores() -> int:
 def crowding() -> float:
     """Return the factor by which work may take longer than on an idle machine, from 1 to :data:`MOST_CROWDING`.
 
-    It is the load average of the last minute (processes that run, or wait for a core or a disk) per core of the
-    machine.
+    It is the load average of the last minute (processes that run, or wait for a core or a disk) per core.
     """
     try:
         waiting = os.getloadavg()[0]

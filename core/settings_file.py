@@ -1,8 +1,7 @@
 """Settings from files named ``.env``: lines of NAME=value that stand in for environment variables.
 
 Two are read: first the one in the data folder, then the one beside the code. The environment overrides the first, which
-overrides the second. They hold keys of hosted models, which other users could read on a command line, cache folders and
-limits.
+overrides the second. They hold cache folders, limits, and keys, which other users could read on a command line.
 
 ``HARK_SETTINGS_FILE`` names another file to read instead; if it is empty, none is read.
 """

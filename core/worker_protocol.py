@@ -47,8 +47,7 @@ Speak = Callable[[dict[str, Any]], dict[str, Any] | None]  # maps a request to t
 def serve(set_up: Callable[[], tuple[dict[str, Any], Speak]]) -> None:
     """Run a worker: ``set_up`` returns the facts for "ready" and the function that synthesizes a request."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal group; the host decides
-    # Libraries print to stdout as they please; the protocol uses a copy of stdout, and redirects their output to
-    # stderr.
+    # Libraries print to stdout as they please; the protocol uses a copy of stdout, and their output goes to stderr.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     sys.stdout = sys.stderr

@@ -617,8 +617,7 @@ class Library:
     ) -> tuple[list[Problem], int]:
         """Compare the rows and files of one digest prefix; return the problems and the number of files."""
         folder = self.data_dir / clip_files.CLIPS_FOLDER / prefix
-        # Files are listed before rows: a row added since then already has its file, and a file without its row is too
-        # young to judge.
+        # Files are listed before rows: a row added since then has its file, and a file without its row is too young.
         files = _files_below(folder)
         query = "SELECT DISTINCT sha256, path FROM clip WHERE sha256 >= ? AND sha256 < ?"
         rows = self._rows(query, (prefix, prefix + "g"), CHECKING)  # 'g' sorts after every hexadecimal digit

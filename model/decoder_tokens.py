@@ -18,8 +18,7 @@ SPELLINGS_A_FORM = 2  # number of shortest token sequences per capitalization
 def token_texts(content: bytes) -> list[bytes]:
     """Return the text of each token.
 
-    The file stores the length and the bytes of each token; a length of 128 or more has two bytes, lower seven bits
-    first.
+    The file stores the length and the bytes of each token; a length of 128 or more has two bytes, low bits first.
     """
     texts: list[bytes] = []
     at = 0

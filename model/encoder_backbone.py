@@ -128,8 +128,7 @@ class EncoderBackbone:
         """Load ``model.encoder.window_graph``, from bytes or a file. Thread-safe.
 
         Args:
-            providers: execution providers of onnxruntime; a GPU gets float instead of 8-bit weights, and batches of
-                windows.
+            providers: execution providers of onnxruntime; a GPU gets float weights, and batches of windows.
         """
         self.batch = 1 if tuple(providers) == (CPU,) else GPU_BATCH
         if self.batch > 1:

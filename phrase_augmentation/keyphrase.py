@@ -54,8 +54,7 @@ class Keyphrase:
 
         Raises:
             OtherScript: it has letters of a script in which the language is not written.
-            HarkError: it has nothing to speak (empty, emoji, punctuation), one letter, or more than 80 letters or 8
-                words.
+            HarkError: it has no speech (empty, emoji, punctuation), one letter, or over 80 letters or 8 words.
         """
         shown = " ".join(text.split())
         shown = shown if len(shown) <= 60 else shown[:57] + "..."

@@ -126,8 +126,7 @@ def generated_sentence(language: str, rng: np.random.Generator) -> str:
 def carried(text: str, language: str, rng: np.random.Generator) -> tuple[str, str]:
     """Put a text into a sentence; return it and the position of the text: start, middle or end.
 
-    Except in English, half of the sentences are carriers, if the language has any; the others are frequent words around
-    the text.
+    Except in English, half of the sentences are carriers, if the language has any; others are frequent words around it.
     """
     place = str(rng.choice(PLACES))
     if base_language(language) == "en":

@@ -1,6 +1,6 @@
 """Translation of messages of lower layers into the reader's language.
 
-Sentences are extracted from the code (``webui/jobs/management/commands/makemessages.py``); names that are also keys are
+Sentences are extracted from the code (``webui/jobs/management/commands/makemessages.py``); names used as keys are
 listed here.
 """
 

@@ -220,8 +220,7 @@ def log_mel(audio: np.ndarray) -> np.ndarray:
 def pitch_at(audio: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Return log2 of the fundamental frequency [Hz] around each position [samples]; NaN where it is not periodic.
 
-    It is the highest peak of the normalized autocorrelation (Boersma 1993), with a slight preference for higher
-    pitches.
+    It is the highest peak of the normalized autocorrelation (Boersma 1993), slightly favouring high pitches.
     """
     from scipy import fft
 

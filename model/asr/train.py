@@ -45,8 +45,7 @@ class AcousticTrainConfig:
     weight_decay: float = 1e-2
     warmup_steps: int = 300
     ema_decay: float = 0.999
-    # On long noisy items, CTC outputs only blanks for thousands of steps; short clean ones in small batches prevent
-    # that.
+    # On long noisy items, CTC outputs only blanks for thousands of steps; short clean ones prevent that.
     easy_steps: int = 600
     easy_longest_s: float = 4.0
     easy_seconds: float = 40.0

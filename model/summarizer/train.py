@@ -76,8 +76,7 @@ def train_summarizer(
     """Train on ``split.train``; ``folder/best.pt`` is the model with the lowest loss on ``split.validation``.
 
     Training resumes from ``folder/last.pt`` if that file has the same configuration and data. On a CUDA device the
-    arithmetic is bfloat16 where that is safe (AMP). Raises OSError from the file system, and HarkError if the loss is
-    never finite.
+    arithmetic is bfloat16 where that is safe (AMP). Raises OSError, and HarkError if the loss is never finite.
     """
     torch.manual_seed(training.seed)
     model = Summarizer(shape).to(device)

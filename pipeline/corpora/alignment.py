@@ -303,8 +303,7 @@ def align_clips(
 ) -> AlignReport:
     """Align clips of the library to their own texts and store words and phones under :func:`alignment_name`.
 
-    Clips that are already aligned are skipped. A clip that fails remains in the library unchanged and does not stop the
-    others.
+    Clips that are already aligned are skipped. A clip that fails remains unchanged and does not stop others.
     """
     check_method(method)
     name = alignment_name(aligner, method)

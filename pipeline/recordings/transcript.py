@@ -35,8 +35,7 @@ class Segment:
     """The words of one person without a longer pause; ``text`` joins them with spaces.
 
     ``text`` is empty for a long segment of speech in which no words were recognized. ``edited`` means that a person has
-    corrected the text; ``words`` then keep the recognized times where texts agree, and share the segment's time
-    elsewhere.
+    corrected the text; ``words`` then keep recognized times where texts agree, and share the rest.
     """
 
     start_s: float

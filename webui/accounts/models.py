@@ -20,8 +20,7 @@ class User(AbstractUser):
     """A person. The first one is the owner, whose data folder is that of the installation (``webui.jobs.services``).
 
     Attributes:
-      is_alone: True if the user is known not to be in any organization; ``webui.accounts.backend`` sets it with a
-          session.
+      is_alone: True if the user is known not to be in any organization; set by ``webui.accounts.backend``.
     """
 
     is_alone = False

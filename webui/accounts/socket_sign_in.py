@@ -52,8 +52,7 @@ class OwnPagesAndPrograms(OriginValidator):  # type: ignore[misc]
 def is_own_page(origin: str, host: str, encrypted: bool = False) -> bool:
     """Return whether ``origin`` is the portal at ``host``, or is trusted by CSRF_TRUSTED_ORIGINS or CORS_ORIGINS.
 
-    If the request was ``encrypted``, the page must have been too, because an unencrypted one may have been forged in
-    transit.
+    If the request was ``encrypted``, the page must have been too, because an unencrypted one may be forged.
     """
     if origin in (*settings.CSRF_TRUSTED_ORIGINS, *settings.CORS_ALLOWED_ORIGINS):
         return True

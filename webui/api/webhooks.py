@@ -1,8 +1,7 @@
 """Webhooks: messages about ended jobs, their signatures, and their repeated delivery.
 
 A message and its first task are stored in the transaction in which its job ends. Each attempt first schedules the next
-one, which is cancelled if it is not needed. Thus a killed worker loses no message, but a message may arrive twice, with
-the same id.
+one, which is cancelled if it is not needed. So a killed worker loses none, but one may arrive twice, with the same id.
 """
 
 from __future__ import annotations

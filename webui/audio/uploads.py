@@ -104,8 +104,7 @@ def begin(*, user: User, name: str, size: int) -> UploadInProgress:
         )
     upload = UploadInProgress(user=user, name=clean_name(name), size=size)
     with storing("receiving the recording"):
-        # Other users' uploads may never arrive, so they do not count. If they do, chunks are rejected, but none is
-        # lost.
+        # Other users' uploads may never arrive, so they do not count. If they do, chunks are rejected, not lost.
         promised = size + sum(one.size - offset(one) for one in active_uploads)
         check_room(user, promised)
         _check_room(folder_of(user), promised)

@@ -100,8 +100,7 @@ def detect_in_file(version: Version, path: Path, fa_per_day: float | None = None
 def keep_sample(*, user: User, version: Version, verdict: str, audio: np.ndarray, **more: Any) -> Sample:
     """Put marked audio [samples, 16 kHz] into the inbox of the detector's user; ``more`` are fields of a device's clip.
 
-    The sender sees it too, if the detector is shared with them. Raises HarkError if it is too short or long, or on a
-    full disk.
+    The sender sees it too, if the detector is shared with them. Raises HarkError for a wrong length or a full disk.
     """
     seconds = len(audio) / SAMPLE_RATE
     if not SHORTEST_S <= seconds <= LONGEST_S or not (verdict in Sample.Verdict.values or more):

@@ -4,8 +4,8 @@ A request is a span, and so are a job and each of its stages; a job continues th
 it. OpenTelemetry's other settings (OTEL_SERVICE_NAME, OTEL_TRACES_SAMPLER ...) work as documented. Without the
 endpoint, OpenTelemetry is not imported.
 
-A span names its view, not its URL, which may hold a token. OpenTelemetry's package for Django would record URLs, so it
-is not used.
+A span names its view, not its URL, which may hold a token. OpenTelemetry's Django package records URLs, so it is
+unused.
 """
 
 from __future__ import annotations

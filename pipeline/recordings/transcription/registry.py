@@ -68,8 +68,7 @@ def choose(
         translate: whether the text is to be in English.
         among: the result of :func:`ready`, if known.
 
-    Raises HarkError if the engine (or, with "auto", every engine) is not ready or does not support the language or
-    translation.
+    Raises HarkError if the engine (or, with "auto", every one) is not ready, or lacks the language or translation.
     """
     if name != AUTO:
         candidate = engine(name)
