@@ -60,7 +60,7 @@ def test_whole_recorded_words_are_preferred(table: UnitTable) -> None:
     pieces = chosen(table, "smart mirror")
     taken = words_taken(table, pieces)
     assert [word for words in taken for word in words] == ["smart", "mirror"]
-    # A word that nobody said comes out of long runs, not out of single phones.
+    # An unrecorded word is joined from long runs, not from single phones.
     pieces = chosen(table, "sea captain computer")
     taken = words_taken(table, pieces)
     assert {"captain", "computer"} <= {word for words in taken for word in words}

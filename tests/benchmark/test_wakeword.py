@@ -243,7 +243,7 @@ def test_a_second_measurement_uses_stored_audio(
     monkeypatch.setattr("benchmark.streams.read_audio", only_kitchen)
     monkeypatch.setattr(synthetic, "_speak", lambda *arguments: pytest.fail("spoken again"))
     assert bench_wakeword([bundle]) == figures
-    with monkeypatch.context() as stopped:  # what was heard before a run was stopped is not heard again
+    with monkeypatch.context() as stopped:  # streams scored before the stop are not scored again
         stopped.setattr(Detector, "scores", lambda *arguments: pytest.fail("heard again"))
         assert bench_wakeword([bundle]) == figures
         changed = tone_bundle(tmp_path / "another", smoothing_frames=1)
@@ -270,7 +270,7 @@ def test_bundles_of_one_phrase_are_pooled(shared: Path, tmp_path: Path) -> None:
     figures = bench_wakeword(bundles)
     assert list(figures["bundles"]) == ["computer", "computer (2)", "computer (3)"]
     at = figures["phrases"]["computer"]["conditions"]["clean"]["0.5"]
-    # The third hears nothing.
+    # The third detects nothing.
     assert (at["lowest"], at["highest"]) == (0.25, 1.0) and at["mean"] == pytest.approx(0.5)
     assert at["interval"]["low"] < 0.5 < at["interval"]["high"]
     assert figures["average"]["clean"]["0.5"] == pytest.approx(0.5) and figures["average"]["phrases"] == ["computer"]

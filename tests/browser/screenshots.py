@@ -41,7 +41,7 @@ IN_DOCS = {
     "start": ("narrow", "dark"),
     "recording": ("wide", "light"),
 }
-COLOURS = 96  # of the documents' pictures
+COLOURS = 96  # colours per picture of the documents
 PORT = 8193
 ANSWER_MS = 60_000
 
@@ -212,7 +212,7 @@ def _show_engines(page: Page) -> None:
         page.locator(summary).click()
 
 
-BEFORE: dict[str, Callable[[Page], None]] = {  # what is done on a page before its picture is taken
+BEFORE: dict[str, Callable[[Page], None]] = {  # actions on a page before its screenshot
     "plan": _show_clips,
     "try": _detect_in_file,
     "recordings": _show_engines,

@@ -58,7 +58,7 @@ def test_a_new_owner_reaches_a_detected_phrase_in_few_clicks(tmp_path: Path, vie
         page.wait_for_timeout(8000)
         assert page.locator("[data-hits] li").count() == heard_before
 
-        # a language that is not heard without training
+        # a language in which untrained phrases cannot be tried
         page.locator("#id_language").select_option("de")
         page.get_by_text("Without training, Hark detects English phrases only.").wait_for()
         assert page.get_by_role("button", name="Try it now").count() == 0

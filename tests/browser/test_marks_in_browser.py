@@ -43,7 +43,7 @@ def test_marks_after_stopping_and_restarting_are_stored(tmp_path: Path) -> None:
         page.get_by_role("button", name="This is not the phrase").click()
         page.get_by_text("in the library").wait_for()
 
-        # what was heard in an earlier listening is marked with its own sound
+        # a detection of an earlier session is marked with its own audio
         page.goto(attempt)
         page.get_by_role("button", name="Listen").click()
         page.get_by_role("button", name="That was a false alarm").first.wait_for()

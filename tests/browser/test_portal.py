@@ -29,5 +29,5 @@ def page(chromium: Browser) -> Iterator[Page]:
         yield page
 
 
-def test_from_the_first_start_to_a_detector_that_hears(page: Page, portal: Portal, tmp_path: Path) -> None:
+def test_a_first_start_leads_to_a_working_detector(page: Page, portal: Portal, tmp_path: Path) -> None:
     journey_of_a_detector(page, portal, tmp_path)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.timeout(1800)
 
 
 @pytest.mark.parametrize("size", ["wide", "phone"])
-def test_from_an_upload_to_a_revoked_link(tmp_path: Path, size: str) -> None:
+def test_a_recording_is_uploaded_transcribed_shared_and_revoked(tmp_path: Path, size: str) -> None:
     conversation, question = conversation_and_question(tmp_path)
     data = tmp_path / "data"
     data.mkdir()

@@ -24,7 +24,7 @@ SENTENCE = "please open the big window before seven"
 
 @pytest.fixture(scope="module")
 def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recording of the sentence, with its transcript beside it."""
+    """A recording of the sentence, with its transcript next to it."""
     folder = tmp_path_factory.mktemp("corpus")
     write_audio(folder / "a.wav", np.pad(by_espeak(SENTENCE), 8000))
     line = {"audio_filepath": "a.wav", "text": SENTENCE, "speaker": "ann", "duration": 3.0}

@@ -50,7 +50,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("::", "http://[::1]:8000"),
     ],
 )
-def test_the_address_of_the_portal_on_this_machine(host: str, address: str) -> None:
+def test_serve_shows_the_url_that_reaches_the_portal(host: str, address: str) -> None:
     assert _address(host, 8000) == address
 
 

@@ -77,7 +77,7 @@ def test_the_connection_limit_is_below_the_file_limit(limits: list[tuple[int, in
     assert command[command.index("--limit-concurrency") + 1] == "2048"
     assert command[command.index("--backlog") + 1] == "256"  # of which each takes a file before the limit is looked at
     assert int(command[command.index("--ws-max-size") + 1]) < 1_000_000  # of any client, signed in or not
-    assert "--no-proxy-headers" in command  # nobody on this machine may say where a request comes from
+    assert "--no-proxy-headers" in command  # local clients must not set the client IP
 
 
 @pytest.mark.parametrize(("hard", "files"), [(resource.RLIM_INFINITY, 65_536), (1_048_576, 65_536), (1024, 1024)])

@@ -1,4 +1,4 @@
-"""``./hark watch``: transcripts beside the recordings of a folder."""
+"""``./hark watch``: transcripts next to the recordings of a folder."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def test_it_can_read_only_the_files_it_was_given(run: Run, path: str) -> None:
 
 @needs_kernel
 def test_it_cannot_read_the_portals_secrets_and_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The portal's data folder lies at its default place, beside the code."""
+    """The portal's data folder is at its default path, next to the code."""
     from core.decoding import run_decoder
 
     data = tmp_path / "data"

@@ -51,7 +51,7 @@ needs_kernel = pytest.mark.skipif(bool(not_held()), reason=f"this kernel does no
 
 @pytest.fixture(autouse=True)
 def functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package "untrusted" beside the real ones, of which the confined process runs its own copy."""
+    """A package "untrusted" next to the real ones, of which the confined process runs its own copy."""
     for name in ("core", "untrusted"):
         (tmp_path / name).mkdir()
     for path in Path(confined_call.__file__).parent.glob("*.py"):

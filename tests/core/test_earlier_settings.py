@@ -109,7 +109,7 @@ def test_these_tests_cover_every_name_of_the_table() -> None:
     assert listed == {"GPU_MEMORY_FRACTION"} | {name for name in GOOD if not name.startswith("JOB_QUEUE_MAX_")}
 
 
-def test_they_are_read_from_a_settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_earlier_names_are_read_from_a_settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPENAI_MODEL_NAME", "OPENAI_MODEL"):
         monkeypatch.setenv(name, "for monkeypatch to take away afterwards")
         monkeypatch.delenv(name)

@@ -238,7 +238,7 @@ def test_emissions_and_alignments_are_stored_per_model(library: Library) -> None
     assert [clip.id for clip in library.iter_clips(ClipQuery(aligned_by="ctc-2"))] == [second]
 
 
-def test_export_can_be_read_again(library: Library, tmp_path: Path) -> None:
+def test_an_export_can_be_imported(library: Library, tmp_path: Path) -> None:
     library.add_clips(
         [
             NewClip(noise(0.1, 1), "Hey compass!", "hey compass", "en", "fake", speaker="s1"),

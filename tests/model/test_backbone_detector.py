@@ -32,7 +32,7 @@ def detector() -> BackboneDetector:
 def test_all_export_forms_agree(
     detector: BackboneDetector, forms_agree: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # This backbone hears phones in silence, and in the zeros that a graph's state begins with; they must be forgotten.
+    # This backbone outputs phones for silence and for the graph's initial zero state; they must decay.
     monkeypatch.setattr("model.keyword_hmm.MATCH_LEAK", 0.05)
     audio = noise()
     forms_agree(detector, audio)

@@ -299,7 +299,7 @@ def test_invalid_headers_give_an_error_without_a_traceback(reader: str, tmp_path
 
 
 def run(bundle: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run ``detect.py`` beside the bundle's files, as a user does."""
+    """Run ``detect.py`` next to the bundle's files, as a user does."""
     script = bundle / "detect.py"
     if not script.exists():
         shutil.copy(runtime.__file__, script)

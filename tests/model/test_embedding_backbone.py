@@ -44,7 +44,7 @@ def backbone(audio: np.ndarray) -> EmbeddingBackbone:
 def test_its_layers_reproduce_the_public_embedding(audio: np.ndarray) -> None:
     backbone = with_public_embedding(EmbeddingBackbone(EmbeddingBackboneConfig())).eval()
     samples = (CHUNK_FRAMES * 20 + EMBEDDED_FRAMES - 1) * HOP + FFT
-    loud = np.trunc(audio * 32767)[None, :samples] / 32767  # the embedding hears 16-bit samples
+    loud = np.trunc(audio * 32767)[None, :samples] / 32767  # the embedding model reads 16-bit samples
     convolved = backbone.convolved(backbone.mel(torch.from_numpy(loud.astype(np.float32))))
     x = convolved[..., convolved.shape[2] // 2 :].unflatten(2, (2, -1)).permute(0, 3, 1, 2)
     (kernel, bias), (last_kernel, last_bias) = public_convolutions()[len(backbone.convs) :]

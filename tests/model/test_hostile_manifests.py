@@ -130,7 +130,7 @@ def test_a_model_cannot_read_other_files_as_weights(
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["files"]["model.onnx"] = hashlib.sha256(content).hexdigest()
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    for around in (folder, tmp_path):  # beside the model, and in the current folder
+    for around in (folder, tmp_path):  # next to the model, and in the current folder
         (around / "weights.bin").write_bytes(np.full(size, 7, np.float32).tobytes())
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BundleError, match="cannot be loaded"):

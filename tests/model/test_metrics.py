@@ -78,7 +78,7 @@ def test_a_hit_suppresses_detections_in_the_refractory_time() -> None:
     scores = np.zeros(5 * GAP, np.float32)
     scores[[10, 11, 10 + GAP - 1, 10 + GAP, 4 * GAP]] = 0.9
     assert detections(scores, 0.9).tolist() == [10, 10 + GAP, 4 * GAP]
-    scores[20] = 0.95  # the same utterance, heard better
+    scores[20] = 0.95  # the same utterance, with a higher score
     assert detections(scores, 0.9).tolist() == [10, 4 * GAP]
     assert detections(scores, 0.96).tolist() == []
     assert detections(np.tile(np.repeat(np.float32([0.9, 0.1]), GAP), 5), 0.5).tolist() == [
@@ -88,7 +88,7 @@ def test_a_hit_suppresses_detections_in_the_refractory_time() -> None:
 
 def test_a_score_that_stays_high_is_one_detection_until_it_rises_again() -> None:
     scores = np.full(10 * GAP, 0.1, np.float32)
-    scores[5 : 8 * GAP] = np.linspace(0.95, 0.7, 8 * GAP - 5)  # somebody stopped within the phrase
+    scores[5 : 8 * GAP] = np.linspace(0.95, 0.7, 8 * GAP - 5)  # the speaker stopped within the phrase
     assert detections(scores, 0.6).tolist() == [5]
     scores[6 * GAP] = 0.95
     assert detections(scores, 0.6).tolist() == [5, 6 * GAP]

@@ -19,7 +19,7 @@ from model.runtime.detector import SMOOTHING_FRAMES, Detector, smooth_scores
 from tests.support.sounds import speech
 from tests.support.untrained_bundle import keyword_hmm_model
 
-TOLERANCE = 1e-5  # of a score: the order in which a library adds up products
+TOLERANCE = 1e-5  # difference of scores: libraries add products in different orders
 
 
 @pytest.fixture(scope="module")

@@ -108,7 +108,7 @@ def add(members: dict[str, bytes], manifest: dict[str, Any], name: str, content:
 
 
 def assert_refused(archive: Path, tmp_path: Path, match: str) -> None:
-    """Check that checking and restoring refuse the archive, and leave nothing beside the data folder."""
+    """Check that checking and restoring reject the archive, and leave nothing next to the data folder."""
     before = set(tmp_path.rglob("*"))
     with pytest.raises(HarkError, match=match) as raised:
         check(archive, QUIET)
@@ -276,7 +276,7 @@ def test_a_damaged_database_is_reported(data: Path, tmp_path: Path) -> None:
 def test_a_database_that_stays_locked_is_reported(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backup, "BUSY_S", 0.0)
     connection = sqlite3.connect(data / "library.sqlite3", isolation_level=None)
-    connection.execute("PRAGMA journal_mode = DELETE")  # in WAL mode nobody has to wait
+    connection.execute("PRAGMA journal_mode = DELETE")  # in WAL mode readers need not wait
     connection.execute("BEGIN EXCLUSIVE")
     with pytest.raises(HarkError, match="it stays locked"):
         back_up(data, tmp_path / "hark.zip", QUIET)

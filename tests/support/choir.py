@@ -29,7 +29,7 @@ def tone(text: str, seconds: float = 0.8) -> np.ndarray:
 
 
 class Choir:
-    """An engine of as many speakers as requested, two voices each, that hums; it can be told to fail."""
+    """An engine of as many speakers as requested, two voices each, that hums; a test can make it fail."""
 
     licence = "CC0-1.0"
     paid = False

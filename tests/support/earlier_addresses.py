@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SAID = "the garden gate is open today"
 OTHER = "please close the window in the kitchen"
 READY_S = 900.0  # for a short recording to be transcribed, on two busy cores
-HEARD = 2  # words of a sentence that must be recognized: espeak is hard to hear
+HEARD = 2  # words of a sentence that must be recognized: espeak is hard to understand
 
 
 class Walk:

@@ -1,4 +1,4 @@
-"""Emissions of a recognizer that is sure of what it heard."""
+"""Emissions of a recognizer that is certain of its outputs."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from core.worker_protocol import Refused, serve, write_wav
 SAMPLE_RATE = 16_000
 LETTER_S = 0.07
 SLOW_S = 1.5
-ANSWERS = os.dup(1)  # stdout before ``serve`` takes it, to write nonsense into
+ANSWERS = os.dup(1)  # stdout before ``serve`` redirects it, for invalid answers
 PITCH_HZ = {"low": 95.0, "high": 190.0}
 
 

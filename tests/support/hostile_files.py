@@ -25,7 +25,7 @@ import soundfile
 
 from tests.support.hostile_bundles import loop_bundle, resealed, slow_bundle
 
-SECONDS = 2.0  # of the sound that is damaged
+SECONDS = 2.0  # length of the audio that is damaged
 EXTREMES = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 HEADER = 256  # bytes in which the numbers of most formats lie
 AUDIO_BY_FFMPEG = {  # suffix: what is put before and after the input

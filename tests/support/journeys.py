@@ -71,7 +71,7 @@ def journey_of_a_detector(page: Page, portal: Portal, folder: Path) -> None:
     job = page.url
     page.reload()  # closing and opening again changes nothing
     page.locator(".log li").first.wait_for()
-    page.wait_for_url(DETECTOR, timeout=TRAINING_MS)  # who watched it is taken there
+    page.wait_for_url(DETECTOR, timeout=TRAINING_MS)  # the page redirects whoever watched
     page.goto(job)
     comes_true(page, "document.querySelectorAll('[data-stage].past').length === 7")
     assert page.locator("[data-stage=calibrate]").count() and not page.locator(".curve").count(), "nothing is trained"
@@ -113,7 +113,7 @@ def journey_of_a_detector(page: Page, portal: Portal, folder: Path) -> None:
     mark.first.click()
     page.get_by_text("saved in the inbox").wait_for()
 
-    # the microphone, over WebSocket (Chromium's own beeps: nothing to be heard in them)
+    # the microphone, over WebSocket (Chromium's own beeps, which contain no speech)
     page.get_by_role("button", name="Listen").click()
     page.locator("svg[data-chart] .curve[points*=',']").wait_for(state="attached")
     page.get_by_role("button", name="Stop").click()
@@ -220,7 +220,7 @@ def journey_of_a_recording(browser: Browser, portal: Portal, conversation: Path,
             page.locator(".who .name", has_text=name).first.wait_for(state="attached")
         read()
 
-        # the last passage is somebody else's, and is given back
+        # the last passage is assigned to another speaker, and back
         last = page.locator(".passage").last
         for whose in ("Somebody else", "Margaret"):
             last.locator(".acts summary").click()
@@ -267,7 +267,7 @@ def journey_of_a_recording(browser: Browser, portal: Portal, conversation: Path,
         assert page.get_by_role("heading", name="Summary").count() == 1
         page.locator(".points .cite").first.click()
 
-        # what can be taken away
+        # downloads
         menu = page.locator("details.menu", has_text="Export")
         for format, begins in (("SRT", b"1\r\n00:00:"), ("DOCX", b"PK")):
             menu.locator("summary").click()
@@ -278,7 +278,7 @@ def journey_of_a_recording(browser: Browser, portal: Portal, conversation: Path,
             assert format != "SRT" or b"Pomegranates" in content
             assert menu.get_attribute("open") is None
 
-        # shared with somebody who has no account, and revoked
+        # shared with a person without an account, and revoked
         page.get_by_role("tab", name="Share").click()
         page.get_by_role("button", name="Create a link").click()
         link = page.locator("#new-link")

@@ -15,7 +15,7 @@ from pipeline.recordings.diarization.turns import Turn
 FRAME = SAMPLE_RATE // 100
 AUDIBLE_DB = -35.0  # below a recording's loudest 10 ms: no speech in a clean studio recording
 BRIDGED_S = 0.3  # a shorter pause is part of a turn
-OVERLAP_SHARE = 0.2  # of the changes of speaker: the next one begins before the last one ends
+OVERLAP_SHARE = 0.2  # fraction of speaker changes at which the next begins before the last one ends
 
 
 @dataclass(frozen=True)

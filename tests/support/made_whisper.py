@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-MEANT_LOGIT = 40.0  # of the token that is meant; those of the others have a standard deviation of a few
-POSITION_NORM = 50.0  # of the embeddings of positions, as a multiple of the tokens': they determine the text
+MEANT_LOGIT = 40.0  # logit of the intended token; the others have a standard deviation of a few
+POSITION_NORM = 50.0  # norm of position embeddings relative to token embeddings: positions determine the text
 
 
 STATE, HEADS, LAYERS = 64, 2, 2  # of encoder and decoder alike, as in every Whisper

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PASSWORD = "a-good-long-password"
 SIZES = {"wide": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}  # of windows
-HOST = "hark.example.org"  # of a deployment, in tests
+HOST = "hark.example.org"  # host name of a deployment in tests
 COMES_TRUE_S = 30
 
 

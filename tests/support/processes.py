@@ -30,7 +30,7 @@ def _tree(process: int) -> dict[int, int]:
         try:
             fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
         except OSError:
-            continue  # it has ended meanwhile
+            continue  # it has ended in the meantime
         number = int(status.parent.name)
         parents[number] = int(fields["PPid"])
         sizes[number] = int(fields.get("VmRSS", "0 kB").split()[0])

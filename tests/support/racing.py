@@ -20,7 +20,7 @@ def race(act: Callable[[int], object]) -> bool:
         racers.append(os.fork())
         if not racers[-1]:
             os.close(begun)
-            os.read(begin, 1)  # until nobody holds the other end: all begin at once
+            os.read(begin, 1)  # until the other end is closed: all begin at once
             try:
                 os.write(1, f"{act(number)}\n".encode())
             except BaseException:

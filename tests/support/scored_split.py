@@ -12,7 +12,7 @@ MINUTE = 750  # scores
 
 
 def split_of(seed: int, minutes: int = 240) -> ScoredSplit:
-    """Positives of two engines (espeak is heard better), confusables, and ordinary speech with false peaks."""
+    """Positives of two engines (espeak scores higher), confusables, and ordinary speech with false peaks."""
     rng = np.random.default_rng(seed)
     rows: list[dict[str, object]] = []
     streams: list[ScoredStream] = []

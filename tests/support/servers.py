@@ -18,7 +18,7 @@ import pytest
 
 PASSWORD = "a password of the tests' own"
 NEEDED = "HARK_TESTS_NEED_SERVERS"  # set where the tests of the topology were asked for: then nothing may be missing
-USER = "nobody"  # who databases run as where root runs the tests, which PostgreSQL refuses
+USER = "nobody"  # databases run as this user if root runs the tests: PostgreSQL does not start as root
 STARTS_S = 60.0
 
 

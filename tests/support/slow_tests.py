@@ -14,7 +14,7 @@ SLOW_S = 1.5  # set-up and call of all cases together, on two cores that three p
 # The product from end to end: listed, so that they begin early, but part of every run.
 ALWAYS = (
     "browser/test_portal.py::", "browser/test_first_minute.py::",
-    "browser/test_recordings_in_browser.py::test_from_an_upload_to_a_revoked_link[wide]",
+    "browser/test_recordings_in_browser.py::test_a_recording_is_uploaded_transcribed_shared_and_revoked[wide]",
 )  # fmt: skip
 
 

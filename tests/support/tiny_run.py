@@ -1,4 +1,4 @@
-"""Whole training runs, tiny, each in its own process, which can be told to die.
+"""Whole training runs, tiny, each in its own process, which a test can make die.
 
 For each line `[DATA, ENGINES, KILL_AT, OUTPUT, ERRORS]` of JSON on stdin it forks a process, so that modules and
 pronunciations are loaded once, and writes its process id, then its exit code. Each event is a JSON line in OUTPUT.
@@ -71,7 +71,7 @@ def run(data: Path, engines: str, kill_at: str) -> None:
     from pipeline.training.run import run_training
 
     torch.set_num_threads(1)
-    db_api.BATCH_CLIPS = 16  # so that a kill in the middle of synthesis leaves something to be kept
+    db_api.BATCH_CLIPS = 16  # so that a kill in the middle of synthesis leaves stored clips
     config.EFFORTS["tiny"] = TINY
     SoundSources.__init__.__defaults__ = FEW_ROOMS
     killer = Killer(kill_at)

@@ -126,7 +126,7 @@ def recordings(folder: Path) -> Path:
     hiss.parent.mkdir(parents=True)
     wav = hiss.with_suffix(".wav")
     write_audio(wav, noise(5.0))
-    wav.rename(hiss)  # what a file is, its content tells
+    wav.rename(hiss)  # the content, not the name, determines the file type
     return folder
 
 

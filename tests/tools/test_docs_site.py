@@ -55,7 +55,7 @@ def test_every_document_is_a_page_of_the_site(site: Path) -> None:
 def test_a_page_loads_nothing_from_elsewhere(site: Path) -> None:
     outside, gone = set(), set()
     for page in site.rglob("*.html"):
-        if page.name == "404.html":  # of a server's root
+        if page.name == "404.html":  # it is for a server's root
             continue
         loaded = Loaded()
         loaded.feed(page.read_text(encoding="utf-8"))
@@ -70,7 +70,7 @@ def test_a_page_loads_nothing_from_elsewhere(site: Path) -> None:
     assert not re.search(r"(@import|url\()\s*[\"']?(https?:)?//", styles)
 
 
-def test_every_row_of_a_table_is_in_it(site: Path) -> None:
+def test_every_table_row_is_inside_its_table(site: Path) -> None:
     """A row after an empty line would be shown as text, with its bars."""
     pages = [path.read_text(encoding="utf-8") for path in site.rglob("*.html")]
     assert not [row for page in pages for row in re.findall(r"^(?:<p>)?\|.*", page, re.MULTILINE)]

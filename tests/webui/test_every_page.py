@@ -20,7 +20,7 @@ from webui.listening.models import Sample
 from webui.trainer.models import Detector, Version
 from webui.trainer.services import as_spec, configuration
 
-SHARED = {f"audio:shared{rest}" for rest in ("", "_audio", "_waveform", "_words")}  # with a token that nobody can guess
+SHARED = {f"audio:shared{rest}" for rest in ("", "_audio", "_waveform", "_words")}  # with an unguessable token
 OPEN = {":live", ":metrics", *(f"compatibility:{name}" for name in ("docs", "health", "nothing", "token"))}
 # And what allauth brings, which is under sign-in/.
 PUBLIC = {"accounts:login", ":account_login", "accounts:setup", "trainer:device_file"} | SHARED | OPEN

@@ -99,7 +99,7 @@ def test_runserver_serves_jobs_and_sockets(tmp_path: Path) -> None:
 
 
 def _upgrade(port: int) -> str:
-    """Return the first line of the answer to a socket's client; "" if nobody listens."""
+    """Return the first line of the answer to a socket's client; "" if nothing listens."""
     key = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n"
     request = f"GET /ws/transcribe HTTP/1.1\r\nHost: localhost\r\n{key}Sec-WebSocket-Version: 13\r\n\r\n"
     try:

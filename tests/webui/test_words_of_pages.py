@@ -24,7 +24,7 @@ NOT_FOR_USERS = re.compile(
     r"|constraints\.txt|\b[\w-]+\.md\b|(?<![\w.…:/*])/(?:bin|etc|home|mnt|opt|root|srv|tmp|usr|var|work|dev)/\S*"
 )
 TO_COPY = ("pre", "code", "textarea", "script", "style")
-FILES = {"README.md", "MODEL_CARD.md"}  # of a bundle
+FILES = {"README.md", "MODEL_CARD.md"}  # files of a bundle that pages may name
 
 
 class Seen(HTMLParser):

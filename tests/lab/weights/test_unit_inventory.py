@@ -87,7 +87,7 @@ def test_an_inventory_round_trips_with_speakers_and_times(
             (p.label, p.start_s, p.end_s) for p in part.phones
         ]
         assert len(recording.audio) == len(part.audio)
-        # Opus of this libsndfile may be late; a millisecond is not heard in a cut.
+        # Opus of this libsndfile may be late; a millisecond is inaudible in a cut.
         likeness = np.correlate(recording.audio, part.audio[800:-800], "valid")
         assert abs(int(likeness.argmax()) - 800) <= 16
     with pytest.raises(ValueError, match="units-xx"):

@@ -115,7 +115,9 @@ def untrained(kind: str) -> AcousticModel:
 
 
 @pytest.mark.parametrize(("kind", "steps"), [("backbone", 180), ("recognizer", 80)])
-def test_it_learns_tones_and_continues_after_a_stop(packed: Packed, tmp_path: Path, kind: str, steps: int) -> None:
+def test_training_learns_tones_and_continues_after_a_stop(
+    packed: Packed, tmp_path: Path, kind: str, steps: int
+) -> None:
     torch.manual_seed(0)
     mild = SpeechAugmentation(time_masks=0, band_masks=0, telephone_share=0.0, snr_db=(20.0, 30.0), warp=(0.99, 1.01))
     config = AcousticTrainConfig(

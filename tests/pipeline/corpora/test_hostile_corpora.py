@@ -25,7 +25,7 @@ UNREADABLE_TEXT = "text unreadable or too long"
 
 @pytest.fixture
 def secret(tmp_path: Path) -> Path:
-    """Another person's recording, beside the corpus."""
+    """Another person's recording, outside the corpus."""
     return put(tmp_path / "alice" / "audio.flac", 7)
 
 
@@ -79,7 +79,7 @@ def test_files_outside_the_corpus_are_skipped_in_every_layout(
             (common / "link.flac").symlink_to(secret)
     with opened:
         report = run(folder, library)
-    # Layouts that look for a file by its stem do not find one that lies outside, and say so.
+    # Layouts that look for a file by its stem do not find one that is outside, and report it.
     assert report.added == 0 and set(report.skipped) <= {OUTSIDE, "missing"}, report
     assert named == "link" or set(report.skipped) == {OUTSIDE}, report
     nowhere = {**report.skipped}

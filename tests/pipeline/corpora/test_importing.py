@@ -246,7 +246,9 @@ def test_a_limit_is_spread_over_the_corpus_and_counts_stored_clips(folder: Path,
     assert report.added + rest.added == 96 and rest.already_there == report.added
 
 
-def test_with_a_limit_a_corpus_is_listed_once(folder: Path, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_corpus_is_listed_once_despite_a_limit(
+    folder: Path, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls: list[str] = []
 
     def counted(place: str, *arguments: Any, **options: Any) -> Iterator[Any]:

@@ -115,7 +115,7 @@ def test_a_whole_run_trains_and_measures(tmp_path: Path, monkeypatch: pytest.Mon
     events: list[Event] = []
     folder = tmp_path / recognizer_job.FOLDER
     folder.mkdir(parents=True)
-    earlier = recognizer_job._keep(shipped_recognizer()[0], folder, before=2.0, after=1.9)  # of an earlier run
+    earlier = recognizer_job._keep(shipped_recognizer()[0], folder, before=2.0, after=1.9)  # weights of an earlier run
     wish = {"epochs": 1, "batch_size": 2, "subset": 60}
     result = train_recognizer(wish, tmp_path, Reporter(events.append))
     stages = [event["name"] for event in events if event["event"] == "stage"]
@@ -149,7 +149,7 @@ def test_the_engine_uses_only_improved_weights(tmp_path: Path, monkeypatch: pyte
     replace_package(monkeypatch, None)
     engine, why = choose("auto", "en", tmp_path)
     assert engine.model == str(second) and f"hark {second.stem}" in why
-    assert choose("hark", "en")[0].model == SHIPPED  # nobody else hears with them
+    assert choose("hark", "en")[0].model == SHIPPED  # other users do not use them
     assert load_weights(second)[1]["after"] == 0.2
     assert with_model("hark", str(second), "en") is with_model("hark", str(second), "en")  # loaded once
     close_engines()

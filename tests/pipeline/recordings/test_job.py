@@ -121,9 +121,7 @@ def test_a_file_that_is_not_a_recording_is_reported(spec: dict[str, Any], engine
     assert not (tmp_path / "audio/r/audio.flac").exists() and engine.asked == []
 
 
-def test_a_part_that_is_not_a_recording_is_named_with_the_cause(
-    spec: dict[str, Any], engine: Engine, tmp_path: Path
-) -> None:
+def test_an_unreadable_part_is_reported_with_its_cause(spec: dict[str, Any], engine: Engine, tmp_path: Path) -> None:
     letter = tmp_path / "audio/r/letter.wav"
     letter.write_bytes(b"%PDF-1.7 a letter")
     with pytest.raises(HarkError) as alone:

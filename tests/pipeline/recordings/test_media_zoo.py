@@ -96,7 +96,7 @@ def test_playlists_open_no_file_or_connection(
             monkeypatch.setattr(media, "_OTHER_KINDS", ())
         with pytest.raises(HarkError, match="not a recording"):
             normalize(tmp_path / name, tmp_path / "a.flac", HALF_AN_HOUR)
-        with pytest.raises(BlockingIOError):  # nobody has come
+        with pytest.raises(BlockingIOError):  # nothing connected
             server.accept()
     assert not (tmp_path / "a.flac").exists()
 

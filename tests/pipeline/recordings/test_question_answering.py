@@ -226,7 +226,7 @@ def test_a_language_model_answers_and_cites(double: Double) -> None:
     assert found.how == "best sentence" and "500" in found.note
 
 
-# The real reader, with weights that nobody has trained: what is held is how it marks, not what.
+# The real reader with random weights: these tests check how it marks a span, not which one.
 
 
 @pytest.fixture(scope="module")
@@ -331,7 +331,7 @@ def test_a_damaged_reader_is_reported(reader: Path, data_dir: Path, tmp_path: Pa
     assert answer("Which form fails on old browsers?", CALL_PASSAGES, read_passages).how == "best sentence"
 
 
-# Passages found by their meaning, by an encoder that nobody has trained.
+# Passages found by meaning, with an encoder of random weights.
 
 
 @pytest.fixture

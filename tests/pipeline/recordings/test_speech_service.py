@@ -267,7 +267,7 @@ def test_the_socket_is_in_a_private_folder_named_after_the_installation(
         with pytest.raises(HarkError, match="not safe"):
             speech_client.socket_path()
         one.parent.rmdir()
-        one.parent.symlink_to(tmp_path)  # somebody else's trap
+        one.parent.symlink_to(tmp_path)  # a trap by another user
         with pytest.raises(HarkError, match="not safe"):
             speech_client.socket_path()
         monkeypatch.setenv("HARK_SPEECH_SOCKET", f"/tmp/{'x' * 120}.sock")

@@ -24,7 +24,7 @@ from tests.support.untrained_bundle import bundle_of
 
 @pytest.fixture
 def tarball(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A small package as npm makes it, taken for the pinned one, without npm itself."""
+    """A small package as npm makes it, accepted as the pinned one, without npm itself."""
     path = tmp_path / "registry" / PACKAGE / "-" / f"{PACKAGE}-{VERSION}.tgz"
     path.parent.mkdir(parents=True)
     with tarfile.open(path, "w:gz") as archive:
@@ -35,7 +35,7 @@ def tarball(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     digest = base64.b64encode(hashlib.sha512(path.read_bytes()).digest()).decode()
     monkeypatch.setattr(fetching, "INTEGRITY", f"sha512-{digest}")
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setenv("NPM_CONFIG_REGISTRY", "http://127.0.0.1:9")  # where nobody is
+    monkeypatch.setenv("NPM_CONFIG_REGISTRY", "http://127.0.0.1:9")  # where nothing listens
     return path
 
 

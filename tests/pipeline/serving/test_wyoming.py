@@ -64,7 +64,7 @@ def test_a_stream_gives_the_detections_of_each_detector(bundles: list[Path], det
     found = []
     for block in np.split(audio, [100, 5_000, 40_000]):
         found += stream.process(block)
-        other.process(np.zeros(7_000, np.float32))  # which the first one does not hear
+        other.process(np.zeros(7_000, np.float32))  # which does not affect the first one
     found += stream.finish()
     alone = {name: Detector(bundle) for name, bundle in zip(("hey_compass", "smart_mirror"), bundles)}
     expected = [
@@ -218,7 +218,7 @@ def test_names_select_the_wake_words(detectors: dict[str, Detector]) -> None:
 def test_clients_do_not_affect_each_other(detectors: dict[str, Detector]) -> None:
     def hears(*phrases: str) -> Callable[[AsyncClient], Awaitable[None]]:
         async def talk(client: AsyncClient) -> None:
-            for _ in range(2):  # nor does a stream hear the one before it
+            for _ in range(2):  # nor does a stream affect the next one
                 found = await heard(client, said(*phrases, "a lovely day"))
                 assert [one.name for one in found] == [phrase.replace(" ", "_") for phrase in phrases]
 

@@ -186,7 +186,7 @@ def test_the_result_of_a_job_is_not_recomputed(tmp_path: Path, monkeypatch: pyte
         (folder / "best.pt").write_bytes(b"large")
         result = {"bundle": str(bundle), "report": "report.html", "made_for": made_for}
         (folder / "result.json").write_text(json.dumps(result))
-        raise KeyboardInterrupt  # killed before anybody was told
+        raise KeyboardInterrupt  # killed before it reported the result
 
     monkeypatch.setattr(training_pipeline, "_run", run)
     config = prepare(replace(CONFIG, effort="quick"))
@@ -440,7 +440,7 @@ def tinier(few_rooms: None, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_detector_is_trained_from_scratch(
     tinier: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engines: tuple[str, ...]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "pymicro_features", None)  # what ESPHome's detector hears with is not installed
+    monkeypatch.setitem(sys.modules, "pymicro_features", None)  # the front end of ESPHome's detector is not installed
     told: list[Event] = []
     config = replace(CONFIG, from_scratch=True, engines=engines, devices=("esphome",))
     result = run_training(config, tmp_path, Reporter(told.append))
@@ -493,7 +493,7 @@ def test_a_large_detector_is_trained_and_detects_its_phrase(
         detector.reset()
         heard += any(detector.detections(scores) for scores in detector.score_recording([np.pad(audio, 16_000)]))
     assert len(said) == 8 and heard >= 5
-    # The detector of size standard beside it is a bundle of its own.
+    # The additional detector of size standard is a separate bundle.
     with zipfile.ZipFile(result["bundle"]) as archive:
         archive.extractall(tmp_path / "all")
     small = Detector(tmp_path / "all" / "small")

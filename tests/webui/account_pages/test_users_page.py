@@ -126,7 +126,7 @@ def test_the_number_of_queries_does_not_grow_with_users(owners: Client, django_a
         owners.get("/account/users")
 
 
-def test_an_account_locked_meanwhile_stays_locked_when_its_name_or_password_is_saved(other: User) -> None:
+def test_saving_name_or_password_does_not_unlock_an_account(other: User) -> None:
     form = PersonForm({"username": "oskar", "email": other.email}, instance=other)
     assert form.is_valid()
     User.objects.filter(pk=other.pk).update(is_active=False)

@@ -1,4 +1,4 @@
-"""Webhooks on the account page: added, their secrets shown once, removed; nobody else's."""
+"""Webhooks on the account page: added, their secrets shown once, removed; only one's own."""
 
 from __future__ import annotations
 

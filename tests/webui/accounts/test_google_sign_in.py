@@ -151,7 +151,7 @@ def test_new_users_are_created_only_if_sign_up_is_open(
     client: Client, other: User, google: Google, settings: Any
 ) -> None:
     settings.OPEN_SIGN_UP = True
-    google.says("oscar@example.com")  # whose name is taken
+    google.says("oscar@example.com")  # its name is already used
     assert go(client).status_code == 302
     made = User.objects.get(email="oscar@example.com")
     assert re.fullmatch(r"oscar\d+", made.username) and not made.is_owner and not made.has_usable_password()

@@ -73,7 +73,7 @@ def test_each_api_reports_limits_in_its_own_format(client: Client, other: User) 
     assert refused.json()["error"]["code"] == "rate_limit_exceeded"
     assert refused.json()["error"]["type"] == "rate_limit_error"
     assert refused["x-ratelimit-limit-requests"] == "3" and refused["x-ratelimit-reset-requests"] == "15s"
-    refused = client.get("/progress", headers=sent)  # of an earlier system
+    refused = client.get("/progress", headers=sent)  # an endpoint of a compatible API
     assert refused.status_code == 429 and refused["Content-Type"] == "application/problem+json"
 
 
@@ -85,7 +85,7 @@ def test_cors_exposes_the_rate_limit_headers(client: Client, other: User, settin
     assert len(told) == 9 and set(told) <= set(exposed) and "retry-after" in exposed
 
 
-def test_a_new_minute_starts_the_count_again_and_0_sets_no_limit(client: Client, settings: Any) -> None:
+def test_counts_restart_each_minute_and_0_disables_the_limit(client: Client, settings: Any) -> None:
     key = {"address x": 1}
     assert [rate_limits.count(key, now).n for now in (0.0, 59.9, 60.0, 61.0)] == [1, 2, 1, 2]
     assert rate_limits.count({"address x": 0}) is None

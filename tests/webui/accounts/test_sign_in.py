@@ -229,7 +229,7 @@ def test_signing_out_needs_a_post(others: Client) -> None:
 
 def test_the_client_ip_comes_from_the_proxy(rf: RequestFactory, settings: Any) -> None:
     request = rf.get("/", headers={"X-Forwarded-For": "203.0.113.1, 198.51.100.2"}, REMOTE_ADDR="127.0.0.1")
-    assert client_address(request) == "127.0.0.1"  # anybody could say so
+    assert client_address(request) == "127.0.0.1"  # any client could send it
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     assert client_address(request) == "198.51.100.2"
 

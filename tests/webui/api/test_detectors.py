@@ -88,7 +88,7 @@ def test_unknown_options_with_the_audio_are_rejected(call: Call, world: World, t
         ("post", "/inbox/confirm", {"samples": [1]}),
     ],
 )
-def test_parameters_without_an_effect_are_refused(
+def test_parameters_without_effect_are_rejected(
     call: Call, owner: User, method: str, place: str, body: dict[str, Any] | None
 ) -> None:
     response = call(method, place, body=body, headers=a_token(owner, "read", "train", "audio"))

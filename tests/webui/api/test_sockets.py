@@ -167,7 +167,7 @@ def test_foreign_origins_are_rejected(world: World) -> None:
         ("localhost:443", "https://localhost", True),
         ("localhost:8000", "http://localhost:9999", False),  # another program of this machine
         ("localhost:8000", "http://127.0.0.1:8000", False),
-        ("evil.example", "http://evil.example", False),  # a name that somebody lets lead here
+        ("evil.example", "http://evil.example", False),  # a foreign name that resolves to this server
         ("localhost", "http://localhost:x", False),
     ):
         assert Program(f"/ws/jobs/{world.failed.id}", origin, host).open() == opens, (host, origin)
@@ -218,7 +218,7 @@ def test_invalid_messages_close_the_socket_with_a_code(
     place = f"/ws/listen/{world.version.detector_id}/{world.version.number}"
     deep = "[" * 7000
     assert not Program("/ws/none").open()
-    for first in ('{"token": "hark_\\ud800"}', deep):  # before anybody is known
+    for first in ('{"token": "hark_\\ud800"}', deep):  # before the user is known
         socket = Program("/ws/transcribe")
         assert socket.open()
         socket.say(first)
@@ -283,7 +283,7 @@ def test_a_socket_closes_when_its_credentials_are_revoked(
         end_pair(refresh=pair.refresh)
     elif ended == "user":
         set_active(user=other, active=False)
-        set_active(user=other, active=True)  # meanwhile: what ended then stays ended
+        set_active(user=other, active=True)  # sockets closed in the meantime stay closed
     else:
         others.post("/account/logout")
     assert socket.hear() == 4401

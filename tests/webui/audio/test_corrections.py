@@ -85,7 +85,7 @@ def test_misrecognized_words_are_replaced_elsewhere_and_restored(owners: Client,
     asked = "“Karpati” also occurs in 1 other passage. Replace it with “Karpathy” there too?"
     assert told["elsewhere"] == {"heard": "Karpati", "said": "Karpathy", "told": asked}
     wish = {"heard": "Karpati", "said": "Karpathy", "besides": 0, "version": told["version"]}
-    assert owners.post(f"{place}/replace", {**wish, "version": 1}).status_code == 409  # somebody changed it meanwhile
+    assert owners.post(f"{place}/replace", {**wish, "version": 1}).status_code == 409  # it has changed since
     assert owners.post(f"{place}/replace", {**wish, "said": " "}).status_code == 422
     page = owners.post(f"{place}/replace", wish, follow=True).text
     assert "Replaced in 1 passage." in page

@@ -1,4 +1,4 @@
-"""``create_recording``: files are taken over, named, limited and queued."""
+"""``create_recording``: files are moved, named, limited and queued."""
 
 from __future__ import annotations
 

@@ -249,7 +249,7 @@ def test_simultaneous_sessions_are_limited_per_user(
         assert (await first.hear())["ready"] and (await theirs.hear())["ready"]
         error, code = await to_the_end(await started(tokens[0]))
         assert error["error"]["what"] == "You are already transcribing live." and code == 4429
-        # Broken off, ended by nonsense, ended as it should be, or by a fault of ours: the place is free again.
+        # Disconnected, ended by an invalid message, ended normally, or by a bug: the slot is free again.
         await gone(first)
         second = await started(tokens[0])
         assert (await second.hear())["ready"]

@@ -79,7 +79,7 @@ def test_done_job_makes_the_recording_ready_and_indexed(recording: Recording) ->
     assert Passage.objects.filter(recording=recording).count() == 3
 
 
-def test_a_new_name_stays_that_was_given_while_the_transcript_was_stored(
+def test_a_name_changed_while_the_transcript_is_stored_is_preserved(
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def load_renamed(path: Path) -> Transcript:

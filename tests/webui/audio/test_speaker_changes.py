@@ -246,7 +246,7 @@ def test_remembered_voice_can_be_forgotten(
     assert owners.post(f"{at}/speakers", form).status_code == 302
     ((file, name, samples, consent),) = asked
     assert (file, name, consent) == (portal / "voices.json", "Anna", True)
-    assert samples == pytest.approx(1.8 * 16000, abs=2)  # what she says, and nobody else
+    assert samples == pytest.approx(1.8 * 16000, abs=2)  # only her own speech
     voices = {"schema": 1, "voices": {"Anna": {"embedding": [0.0] * 256, "times": 1}}}
     (portal / "voices.json").write_text(json.dumps(voices))
     assert b"Forget Anna" in owners.get("/recordings/").content

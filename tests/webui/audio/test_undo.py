@@ -42,7 +42,7 @@ def test_changes_are_undone_in_reverse_order(owners: Client, owner: User, record
     assert undo(owners, recording) == 422 and "data-undo hidden" in flat(owners.get(at))
 
 
-def test_a_summary_made_after_a_change_stays_if_its_citations_fit_after_the_undo(
+def test_an_undo_preserves_a_newer_summary_whose_citations_still_fit(
     owners: Client, recording: Recording, at: str
 ) -> None:
     first = derived.summary_of(recording)
@@ -101,7 +101,7 @@ def test_two_passages_can_be_joined(owners: Client, owner: User) -> None:
     page = f"/recordings/{recording.pk}/segments"
     assert f"{page}/0/join" in owners.get(f"{page}/0/speaker").text
     assert f"{page}/1/join" not in owners.get(f"{page}/1/speaker").text
-    assert owners.post(f"{page}/1/join").status_code == 422  # somebody else says what is next
+    assert owners.post(f"{page}/1/join").status_code == 422  # the next passage has another speaker
     assert owners.post(f"{page}/2/join").status_code == 422  # nothing is next
     assert owners.post(f"{page}/0/join", {"start": "0.500"}).status_code == 422  # another one was seen
     assert owners.post(f"{page}/0/join", {"start": "0.000"})["Location"].endswith("#passage-0")

@@ -106,7 +106,7 @@ def test_unfinished_uploads_reserve_space_for_their_user_only(
     assert begin(others, "c.wav", 100).status_code == 201
     assert "no space" in begin(others, "d.wav", 1).json()["what"]
     assert begin(owners, "e.wav", 40).status_code == 201
-    # The disk fills up meanwhile: a piece is refused, what was sent is there, and it goes on when there is room.
+    # The disk fills up: a chunk is rejected, earlier chunks stay, and the upload continues when there is space.
     assert send(owners, first["address"], 0, b"x" * 20).json()["offset"] == 20
     room = uploads.KEPT_FREE + 39
     refused = owners.patch(f"{first['address']}?offset=20", b"y" * 40, content_type="text/plain", headers=JSON)

@@ -181,7 +181,7 @@ def test_connections_beyond_the_file_limit_do_not_flood_the_log() -> None:
                 idle.append(connected(port))
             except ConnectionError:
                 time.sleep(0.1)
-        server.send_signal(signal.SIGSTOP)  # what comes meanwhile is accepted in one go
+        server.send_signal(signal.SIGSTOP)  # connections that arrive in the meantime are accepted at once
         for _number in range(2 * files):
             one = socket.socket()
             one.setblocking(False)

@@ -49,7 +49,7 @@ def test_hung_workers_are_killed_after_their_server_was_killed(portal: Path) -> 
     try:
         wait_for(lambda: len(_group(leader)) >= 5, 60)  # cluster, sentinel, monitor, pusher, workers
         for process in set(_group(leader)) - {leader}:
-            os.kill(process, signal.SIGSTOP)  # as one that waits for a lock which a killed one has taken along
+            os.kill(process, signal.SIGSTOP)  # like a process that waits for a lock held by a killed one
         starter.kill()
         starter.wait()
         wait_for(lambda: not _group(leader), 30)

@@ -146,7 +146,7 @@ def test_minutes_include_waiting_and_running_jobs(other: User, portal: Any) -> N
     with refuses(429, match="2 minutes transcribed a month; 0 are left"):
         sent(50)
     assert first and second and sent(10)
-    take_minutes(other, 40)  # meanwhile, by another way
+    take_minutes(other, 40)  # used in the meantime by other requests
     assert claimed(first).spec["most_s"] == 80.0
     assert claimed(second).spec["most_s"] == 30.0, "the first may take fifty"
 

@@ -128,7 +128,7 @@ def test_a_job_continues_after_postgresql_restarts(portal: Portal) -> None:
     assert portal.job(job)[2] == 0
 
 
-def test_tasks_that_redis_lost_are_sent_again(portal: Portal) -> None:
+def test_tasks_lost_by_redis_are_resent(portal: Portal) -> None:
     import redis
 
     plans = [{"kind": "plan", "spec": {**TRAIN, "seed": number}} for number in range(3)]
@@ -155,7 +155,7 @@ def test_sigterm_returns_jobs_and_the_next_start_continues_them(portal: Portal) 
     (job,) = portal.submit({"kind": "train", "spec": {**TRAIN, "seed": 2}})
     wait_for(lambda: portal.at_work(job), STARTS_S)
     process = portal.at_work(job)
-    assert portal.stop() == 130  # as where somebody types Ctrl-C
+    assert portal.stop() == 130  # as after Ctrl-C
     assert portal.job(job) == ("queued", None, 0, "")
     assert not Path(f"/proc/{process}").exists()
     portal.start()

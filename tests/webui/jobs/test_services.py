@@ -74,8 +74,8 @@ def test_results_left_by_killed_workers_are_removed(owner: User) -> None:
         job = submit(owner, number)
         Job.objects.filter(pk=job.pk).update(state=state)
         left.append(finished_file(user_data(owner), str(job.id)))
-    left.append(finished_file(user_data(owner), str(uuid4())))  # of a part, which goes with its whole
-    left.append(finished_file(user_data(owner), "bench"))  # of nobody's
+    left.append(finished_file(user_data(owner), str(uuid4())))  # the result of a part, removed with its job
+    left.append(finished_file(user_data(owner), "bench"))  # belongs to no job
     written(left)
     services.forget_results()
     assert [path.exists() for path in left] == [False, False, True, True, False, True], "who goes on has what was done"
@@ -131,7 +131,7 @@ def test_waiting_jobs_are_limited_per_user(owner: User, other: User, settings: A
     mine = [submit(other, number) for number in range(3)]
     with pytest.raises(services.LimitReached, match="3 of your jobs are waiting"):
         submit(other, 4)
-    assert submit(owner, 5).state == Job.State.QUEUED  # there is room for somebody else's
+    assert submit(owner, 5).state == Job.State.QUEUED  # there is room for other users' jobs
     # nor by taking back what was cancelled
     services.cancel(job=mine[0])
     submit(other, 4)
@@ -268,7 +268,7 @@ def test_a_lane_whose_workers_take_no_jobs_is_stuck(owner: User) -> None:
 
 
 def test_a_lane_whose_only_worker_is_busy_is_not_stuck(owner: User, settings: Any) -> None:
-    """However many jobs may run: killing its job would help nobody."""
+    """It does not matter how many jobs may run: killing its job would not help."""
     settings.WORKERS = 1
     jobs = submit(owner), submit(owner, 1)
     assert services.claim(jobs[0].id) is not None

@@ -136,7 +136,7 @@ def test_a_result_finished_before_a_kill_is_reused(job: Job, portal: Path) -> No
     assert not finished.exists()
 
 
-@pytest.mark.parametrize("then", ["", "time.sleep(30)"])  # told of it after its last word
+@pytest.mark.parametrize("then", ["", "time.sleep(30)"])  # the child learns of it after its result
 def test_cancelling_after_the_result_does_not_discard_it(
     job: Job, child: Child, monkeypatch: pytest.MonkeyPatch, then: str
 ) -> None:
@@ -176,7 +176,7 @@ def test_a_worker_that_lost_its_lease_stops(job: Job, child: Child, tmp_path: Pa
         Job.objects.filter(id=job.id).update(lease="somebody else's")
 
     run_beside(job, steal)
-    assert job.state == Job.State.RUNNING  # somebody else's now
+    assert job.state == Job.State.RUNNING  # another worker has it now
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
 

@@ -307,7 +307,7 @@ def test_an_unrelated_error_preserves_the_archive_for_a_retry(
     signal.alarm(0)
 
 
-def test_an_archive_stays_if_the_disk_is_full_while_it_is_unpacked(small_disk: Path) -> None:
+def test_a_full_disk_during_unpacking_preserves_the_archive(small_disk: Path) -> None:
     kept = small_disk / "uploads" / "x" / "a.zip"
     kept.parent.mkdir(parents=True)
     with zipfile.ZipFile(kept, "w", zipfile.ZIP_DEFLATED) as packed:

@@ -13,8 +13,8 @@ from core.data_folder import REPOSITORY
 from webui.access import Owned
 
 GUARDED = {model.__name__ for model in apps.get_models() if issubclass(model._default_manager._queryset_class, Owned)}
-SCOPES = {"owned_by", "visible_to", "editable_by"}  # of a queryset
-GETTERS = {"owned", "visible", "to_change", "who"}  # who: one of the others, given by a caller
+SCOPES = {"owned_by", "visible_to", "editable_by"}  # methods of a queryset that filter by user
+GETTERS = {"owned", "visible", "to_change", "who"}  # who: one of the others, passed by a caller
 # Doors: what requests come in by, and what looks for things on their behalf.
 DOORS = ("views.py", "_views.py", "consumers.py", "navigation.py", "live.py", "asking.py")
 FOLDERS = ("api/routes/", "compatibility/")

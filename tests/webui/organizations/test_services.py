@@ -112,7 +112,7 @@ def test_an_invitation_works_once_within_a_week_if_its_maker_is_an_owner(house: 
 
 
 def test_invitations_are_limited_and_revocable(house: House) -> None:
-    *_others, secret = [invited(house) for _ in range(services.MOST_OPEN - 1)]  # beside that of the house
+    *_others, secret = [invited(house) for _ in range(services.MOST_OPEN - 1)]  # besides that of the house
     with pytest.raises(HarkError, match="was not created"):
         invited(house)
     for invitation in services.open_invitations(house.organization):
@@ -136,7 +136,7 @@ def test_names_are_validated_and_unique(house: House) -> None:
 
 
 def test_organizations_are_limited_per_user(house: House) -> None:
-    for number in range(services.MAX_PER_USER - 1):  # beside the one that otto has
+    for number in range(services.MAX_PER_USER - 1):  # besides the one that otto has
         services.create(user=house["otto"], name=f"Number {number}")
     with pytest.raises(HarkError, match="too many"):
         services.create(user=house["otto"], name="Another")
@@ -178,7 +178,7 @@ def test_roles_decide_who_shares_and_withdraws(house: House) -> None:
     for name in ("mia", "vera", "otto"):
         with refuses(403):
             services.share(thing=house.recording, organization=None, by=house[name])
-    with refuses(403):  # an owner withdraws, and gives to nobody else
+    with refuses(403):  # an owner may withdraw, but not share with others
         services.share(thing=house.recording, organization=house.elsewhere, by=house["ada"])
     services.share(thing=house.recording, organization=None, by=house["ada"])
     services.share(thing=house.version.detector, organization=None, by=house.sam)

@@ -63,7 +63,7 @@ def test_removal_ends_live_transcription_with_a_shared_detector(house: House, mo
     for name in ("vera", "mia"):
         services.remove(membership=house.membership(name), by=house["ada"])
     assert with_it.hear() == 4404
-    without.say({"stop": True})  # it is nobody else's
+    without.say({"stop": True})  # it uses no shared detector
 
 
 def test_joining_gives_open_sockets_access_to_shared_things(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

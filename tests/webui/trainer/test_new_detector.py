@@ -32,7 +32,7 @@ def test_the_menu_lists_every_trainable_language_with_voices(owners: Client) -> 
     assert (found["de"], found["es"], found["fr"], found["cmn"]) == ("German", "Spanish", "French", "Mandarin Chinese")
     assert all(any(engine.voices(code) for engine in engines().values()) for code in found)
     assert all(name != code for code, name in found.items())
-    assert "cy" not in found  # espeak-ng speaks Welsh, but there are no Welsh words to say beside a phrase
+    assert "cy" not in found  # espeak-ng speaks Welsh, but there are no Welsh words for sentences without the phrase
 
 
 def test_languages_are_named_in_the_users_language(owners: Client) -> None:

@@ -95,7 +95,7 @@ def test_each_verdict_has_one_color_and_one_next_step(
     ("by", "number", "in_use", "lost_to"),
     [
         ("comparison", 2, 1, 1),  # it misses more than the one in use
-        ("comparison", 2, 2, 1),  # somebody chose it all the same
+        ("comparison", 2, 2, 1),  # a user chose it nevertheless
         ("comparison", 1, 1, None),
         ("comparison", 1, 2, None),
         ("own run", 2, 1, 1),

@@ -89,7 +89,7 @@ def test_ready_reports_every_part(client: Client, at_work: None) -> None:
 
 @pytest.mark.parametrize("path", ["/live", "/ready", "/metrics"])
 def test_probes_may_use_any_host_name(owners: Client, at_work: None, path: str) -> None:
-    """Prometheus requests pods by addresses that nobody knows in advance."""
+    """Prometheus requests pods by IPs that are not known in advance."""
     host = {"Host": "10.42.0.17:8000"}
     assert owners.get(path, headers=host).status_code == 200
     assert owners.get("/", headers=host).status_code == 400

@@ -78,7 +78,7 @@ def test_a_voiceprint_needs_consent_a_name_and_enough_speech(tmp_path: Path, hea
         name, audio, consent = arguments
         with pytest.raises(HarkError, match=says):
             remember(tmp_path / "voices.json", name, audio, consent=consent)
-    assert list(tmp_path.iterdir()) == [] and len(heard) == 1  # not even listened to
+    assert list(tmp_path.iterdir()) == [] and len(heard) == 1  # no embedding was computed
 
 
 def test_repeated_enrolment_averages_the_voiceprint(tmp_path: Path, heard: list[np.ndarray]) -> None:
@@ -110,7 +110,7 @@ def test_voices_remembered_at_the_same_time_are_all_stored(
     assert names(file) == ["Ann", "Bob", "Eve"]
 
 
-def test_a_name_goes_to_one_speaker_only(tmp_path: Path, heard: list[np.ndarray]) -> None:
+def test_a_name_is_matched_to_one_speaker_only(tmp_path: Path, heard: list[np.ndarray]) -> None:
     heard += [ANN, BOB]
     remember(tmp_path / "v.json", "Ann", AUDIO, consent=True)
     remember(tmp_path / "v.json", "Bob", AUDIO, consent=True)

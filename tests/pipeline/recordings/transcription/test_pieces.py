@@ -69,7 +69,7 @@ def test_speech_without_a_pause_is_cut_where_least_probable() -> None:
     assert found[0][1] == pytest.approx(25, abs=0.1)
     assert found[-1][1] == pytest.approx(70, abs=0.1)
     for before, after in itertools.pairwise(found):
-        assert before[1] == pytest.approx(after[0], abs=1e-6)  # nothing is lost, nothing heard twice
+        assert before[1] == pytest.approx(after[0], abs=1e-6)  # nothing is lost or recognized twice
 
 
 def test_ten_hours_of_apparent_speech_give_chunks_of_bounded_length() -> None:

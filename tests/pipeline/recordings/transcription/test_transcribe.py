@@ -239,7 +239,7 @@ def test_unreadable_files_are_rejected(engine: Scripted, tmp_path: Path) -> None
         with pytest.raises(HarkError):
             heard(tmp_path / f"{name}.flac", tmp_path / "work")
     try:
-        heard(tmp_path / "damaged.flac", tmp_path / "work2")  # as far as it goes, or said
+        heard(tmp_path / "damaged.flac", tmp_path / "work2")  # transcribes what it can, or reports an error
     except HarkError as error:
         assert "damaged" in error.what
     with pytest.raises(HarkError, match="no recognition engine"):

@@ -142,7 +142,7 @@ def test_a_voice_of_another_split_never_takes_over(library: Library) -> None:
     assert all(splits.split_of_speaker(clip.speaker) == split_of_id[str(clip.request_id)] for clip in clips)
 
 
-def test_if_no_engine_can_speak_the_reason_is_reported(library: Library) -> None:
+def test_the_reason_is_reported_if_no_engine_can_speak(library: Library) -> None:
     engines = {"alpha": Choir("alpha"), "beta": Choir("beta", speakers=1)}
     for engine in engines.values():
         engine.fails = lambda r: "there is no voice in it"

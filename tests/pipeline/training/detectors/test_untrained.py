@@ -24,7 +24,7 @@ from pipeline.training.planning.config import RunConfig
         ({"phrase": "hallo kompass", "language": "de"}, TinyCRNN),
     ],
 )
-def test_a_run_begins_with_the_detector_of_its_size_and_language(changes: dict[str, Any], kind: type[Any]) -> None:
+def test_size_and_language_choose_the_initial_detector(changes: dict[str, Any], kind: type[Any]) -> None:
     config = RunConfig(**{"phrase": "hey compass", **changes})
     detector = untrained_detector(config, 1.6, None)
     assert type(detector) is kind

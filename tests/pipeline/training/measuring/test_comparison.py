@@ -143,7 +143,7 @@ def figures_of(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_versions_score_the_same_audio_at_their_own_thresholds(runs: Runs) -> None:
-    runs.add("old", 1.1)  # hears nothing
+    runs.add("old", 1.1)  # detects nothing
     runs.add("new", 0.5, window_s=1.6)
     events: list[Event] = []
     result = compare_versions(["new", "old", "gone"], runs.data, Reporter(events.append))

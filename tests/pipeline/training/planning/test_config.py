@@ -1,4 +1,4 @@
-"""A user's choices of a run: one list of them, and nothing else is taken."""
+"""A user's options of a run: only those in the list are accepted."""
 
 from __future__ import annotations
 

@@ -184,9 +184,9 @@ def test_existing_clips_are_reused_and_a_few_new_ones_requested(library: Library
     [{}, {"size": "large"}, {"start_from": "an earlier run"}, {"devices": ("esphome",)}],
     ids=["calibrated", "large", "retrained", "trained"],
 )
-def test_nobody_is_in_two_splits(library: Library, choirs: dict[str, Choir], changed: dict[str, Any]) -> None:
+def test_no_speaker_is_in_two_splits(library: Library, choirs: dict[str, Choir], changed: dict[str, Any]) -> None:
     readers = [f"reader {n}" for n in range(12)]
-    choirs["joined"] = Choir("joined", people=readers)  # as splice does, it speaks with voices of the library's people
+    choirs["joined"] = Choir("joined", people=readers)  # like splice, it has voices of the library's speakers
     config = replace(CALIBRATED, **changed)
     first = plan_of(library, config)
     speak(first, library)
@@ -323,7 +323,7 @@ def nobodies(count: int, seconds: float, corpus: str = "found") -> Rows:
     return [("", corpus, seconds)] * count
 
 
-LIMIT_S = 0.3 * 3600  # of a trial
+LIMIT_S = 0.3 * 3600  # seconds of real speech in a trial
 
 
 @pytest.mark.parametrize(
