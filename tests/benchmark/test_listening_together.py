@@ -9,7 +9,7 @@ import numpy as np
 from benchmark.listening_together import large_detector, scores_together
 from model.runtime.detector import Bundle, Detector
 from tests.support.moonshine_package import needs_encoder
-from tests.support.untrained_bundle import bundle_of, keyword_hmm_model, line, said_in_quiet
+from tests.support.untrained_bundle import bundle_of, keyword_hmm_model, line, spoken_in_quiet
 
 
 def large_bundle(folder: Path, phrase: str, size: str = "large") -> Path:
@@ -21,7 +21,7 @@ def test_joint_scores_equal_separate_scores(tmp_path: Path) -> None:
     bundles = [Bundle(large_bundle(tmp_path / phrase, phrase)) for phrase in ("computer", "river")]
     detectors = [found for bundle in bundles if (found := large_detector(bundle)) is not None]
     assert len(detectors) == 2
-    audio = np.concatenate([said_in_quiet(text) for text in ("we walked home", "computer", "along the river")])
+    audio = np.concatenate([spoken_in_quiet(text) for text in ("we walked home", "computer", "along the river")])
     blocks = np.split(audio, [17_000, 50_001, 50_002])
     advanced: list[None] = []
     together = scores_together(detectors, blocks, detectors[0].config.window_samples, lambda: advanced.append(None))

@@ -284,7 +284,7 @@ def test_the_phrase_is_detected_at_the_microphone(page: Any, served: Path, micro
 def test_a_recording_gets_the_same_scores_as_in_detect_py(
     page: Any, served: Path, microphone: Path, model: str
 ) -> None:
-    heard_alike(page, served, microphone, model)
+    check_same_detections(page, served, microphone, model)
 
 
 @pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
@@ -296,10 +296,10 @@ def test_a_large_detector_gives_the_same_scores_as_detect_py(
     unpack_for_browser(bundle, tmp_path / "page", CACHE)
     # It has one model; what is chosen makes no difference.
     # 8-bit products are rounded another way in WebAssembly.
-    heard_alike(page, tmp_path / "page", microphone, "model.int8.onnx", 0.02)
+    check_same_detections(page, tmp_path / "page", microphone, "model.int8.onnx", 0.02)
 
 
-def heard_alike(page: Any, served: Path, microphone: Path, model: str, tolerance: float = 1e-3) -> None:
+def check_same_detections(page: Any, served: Path, microphone: Path, model: str, tolerance: float = 1e-3) -> None:
     """Check that the page finds in a recording what detect.py finds, once, and with the same score."""
     open_page(page, served)
     if model != "model.onnx":

@@ -10,7 +10,7 @@ from tests.support.untrained_bundle import keyword_hmm_model, line
 PHRASE = tuple(phone_indices(("s", "n", "oʊ", "b", "ɔɪ")))
 
 
-def heard(*phones: int, blanks: int = 2) -> torch.Tensor:
+def posteriors_of(*phones: int, blanks: int = 2) -> torch.Tensor:
     """Return a confident backbone's output: one frame for each phone, blanks between."""
     symbols = [0] * blanks
     for phone in phones:
@@ -27,32 +27,32 @@ def best(keyword_hmm: KeywordHMM, frames: torch.Tensor) -> float:
 
 def test_the_phrase_scores_near_zero_and_other_words_far_below() -> None:
     keyword_hmm = KeywordHMM((PHRASE,))
-    whole = best(keyword_hmm, heard(*PHRASE))
+    whole = best(keyword_hmm, posteriors_of(*PHRASE))
     assert -0.3 < whole <= 0.0, "only the leak is lost"
-    assert best(keyword_hmm, heard(*PHRASE[:-1])) < whole - 1.0, "the last phone is missing"
-    assert best(keyword_hmm, heard(*PHRASE[::-1])) < -1.5
-    assert best(keyword_hmm, heard(*PHRASE[:2], 7, *PHRASE[3:])) < whole - 1.0, "one phone is another"
+    assert best(keyword_hmm, posteriors_of(*PHRASE[:-1])) < whole - 1.0, "the last phone is missing"
+    assert best(keyword_hmm, posteriors_of(*PHRASE[::-1])) < -1.5
+    assert best(keyword_hmm, posteriors_of(*PHRASE[:2], 7, *PHRASE[3:])) < whole - 1.0, "one phone is another"
 
 
 def test_any_pronunciation_matches() -> None:
     other = tuple(phone_indices(("s", "n", "oʊ", "b", "ɔ")))
     keyword_hmm = KeywordHMM((PHRASE, other))
-    assert best(keyword_hmm, heard(*PHRASE)) > -0.3
-    assert best(keyword_hmm, heard(*other)) > -0.3
-    assert best(keyword_hmm, heard(*PHRASE[:3], *other[3:])) > -0.3
+    assert best(keyword_hmm, posteriors_of(*PHRASE)) > -0.3
+    assert best(keyword_hmm, posteriors_of(*other)) > -0.3
+    assert best(keyword_hmm, posteriors_of(*PHRASE[:3], *other[3:])) > -0.3
 
 
 def test_a_pause_within_the_phrase_lowers_the_match() -> None:
     keyword_hmm = KeywordHMM((PHRASE,))
-    paused = torch.cat([heard(*PHRASE[:3]), heard(blanks=100), heard(*PHRASE[3:])], dim=1)
-    assert best(keyword_hmm, paused) < best(keyword_hmm, heard(*PHRASE)) - 0.09
+    paused = torch.cat([posteriors_of(*PHRASE[:3]), posteriors_of(blanks=100), posteriors_of(*PHRASE[3:])], dim=1)
+    assert best(keyword_hmm, paused) < best(keyword_hmm, posteriors_of(*PHRASE)) - 0.09
 
 
 def test_repeated_phones_need_a_blank_between_them() -> None:
     phrase = tuple(phone_indices(("n", "n")))
     keyword_hmm = KeywordHMM((phrase,))
-    assert best(keyword_hmm, heard(*phrase)) > -0.2
-    assert best(keyword_hmm, heard(phrase[0])) < -1.0, "one of them said once is not both"
+    assert best(keyword_hmm, posteriors_of(*phrase)) > -0.2
+    assert best(keyword_hmm, posteriors_of(phrase[0])) < -1.0, "one of them said once is not both"
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -62,7 +62,7 @@ def test_audio_older_than_the_memory_has_no_effect(seed: int) -> None:
     noise = torch.softmax(4 * torch.randn(1, MATCH_MEMORY + 60, PHONE_OUTPUTS, generator=generator), dim=2).sqrt()
     scores, _ = keyword_hmm(noise, keyword_hmm.start(noise))
     _, warm = keyword_hmm(
-        torch.cat([heard(*PHRASE), noise[:, :40], heard(*PHRASE[:3])], dim=1), keyword_hmm.start(noise)
+        torch.cat([posteriors_of(*PHRASE), noise[:, :40], posteriors_of(*PHRASE[:3])], dim=1), keyword_hmm.start(noise)
     )
     later, _ = keyword_hmm(noise, warm)
     assert torch.equal(scores[:, MATCH_MEMORY:], later[:, MATCH_MEMORY:])
@@ -70,7 +70,7 @@ def test_audio_older_than_the_memory_has_no_effect(seed: int) -> None:
 
 def test_values_never_fall_below_the_floor() -> None:
     keyword_hmm = KeywordHMM((PHRASE,))
-    _, value = keyword_hmm(heard(9, 9, 9), keyword_hmm.start(heard(9)))
+    _, value = keyword_hmm(posteriors_of(9, 9, 9), keyword_hmm.start(posteriors_of(9)))
     assert float(value.min()) >= MATCH_FLOOR
 
 

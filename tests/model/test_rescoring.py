@@ -19,7 +19,7 @@ from model.encoder_backbone import DECODER_FILE, package_file
 from model.onnx_graph import Nodes, tensor
 from model.rescoring import LATER_COST, LEAST_LOG_PROBABILITY, LEAST_MARGIN, MOST_MARGIN, rescoring_graph
 from tests.support.moonshine_package import needs_encoder
-from tests.support.untrained_bundle import said_in_quiet
+from tests.support.untrained_bundle import spoken_in_quiet
 
 PHRASE = "computer"
 
@@ -27,7 +27,7 @@ PHRASE = "computer"
 @cache
 def asked(text: str, phrase: str) -> float:
     """Return the phrase's rescoring of a spoken text."""
-    _, states = loaded_backbone().hear(said_in_quiet(text, 0.3, 0.5))
+    _, states = loaded_backbone().hear(spoken_in_quiet(text, 0.3, 0.5))
     return float(asking(phrase).run(["rescoring"], {"states": states[None, :27]})[0][0, 0])
 
 
@@ -75,7 +75,7 @@ class Said(NamedTuple):
     is_later: bool
 
 
-def said_by_the_decoder(states: np.ndarray, sequences: Sequence[Sequence[int]]) -> Said:
+def scored_by_the_decoder(states: np.ndarray, sequences: Sequence[Sequence[int]]) -> Said:
     """Return the same by the packaged decoder, step by step."""
     path = package_file(DECODER_FILE)
     assert path is not None
@@ -115,10 +115,10 @@ def said_by_the_decoder(states: np.ndarray, sequences: Sequence[Sequence[int]]) 
 @needs_encoder
 @pytest.mark.parametrize("text", ["computer", "please ask the computer", "we walked home"])
 def test_the_graph_gives_the_decoders_scores(text: str) -> None:
-    _, states = loaded_backbone().hear(said_in_quiet(text, 0.2, 0.4))
+    _, states = loaded_backbone().hear(spoken_in_quiet(text, 0.2, 0.4))
     near = states[-encoder_backbone.STATES_AFTER - encoder_backbone.STATES_BEFORE :]
     rescoring, evidence = asking(PHRASE).run(["rescoring", "evidence"], {"states": near[None]})
-    by_hand = said_by_the_decoder(near, spellings(PHRASE))
+    by_hand = scored_by_the_decoder(near, spellings(PHRASE))
     # 8-bit products are quantized by the range of a whole batch, so that ways asked together differ a little.
     assert rescoring[0, 0] == pytest.approx(np.clip(1 - by_hand.total / LEAST_LOG_PROBABILITY, 0, 1), abs=0.04)
     assert evidence[0, 0] == pytest.approx(max(by_hand.total, LEAST_LOG_PROBABILITY), abs=0.8)

@@ -38,7 +38,7 @@ from model.second_pass import (
 from model.verifier import NOISE, located
 from phrase_augmentation.keyphrase import Keyphrase
 from tests.support.moonshine_package import needs_encoder
-from tests.support.untrained_bundle import large_detector, line, said_in_quiet
+from tests.support.untrained_bundle import large_detector, line, spoken_in_quiet
 
 PHRASE = "computer"
 SLOPE = 0.2
@@ -126,7 +126,7 @@ def test_the_graph_gives_the_verifiers_scores(frames: int) -> None:
 @cache
 def gain(text: str, phrase: str) -> float:
     """Return how much the second pass raises a phrase's score in a spoken text."""
-    phones, states = loaded_backbone().hear(said_in_quiet(text, 0.3, 0.5))
+    phones, states = loaded_backbone().hear(spoken_in_quiet(text, 0.3, 0.5))
     graph = second_pass_graph(outputs_of(Keyphrase(phrase)), spellings(phrase), verifier_name())
     asked = SecondPass(graph.SerializeToString(), 0.0, STATES_BEFORE)
     return asked.gain(phones, states, STATE_FRAMES * min(len(states), 20))
@@ -196,13 +196,15 @@ def test_every_export_form_has_the_same_second_pass(verified: bool, tmp_path: Pa
     detector = gentle(verified)
     path = tmp_path / "model.onnx"
     assert detector.export(path) == detector.config.window_samples + 2
-    audio = np.concatenate([said_in_quiet("we walked home"), said_in_quiet(PHRASE), said_in_quiet("ask the computer")])
+    audio = np.concatenate(
+        [spoken_in_quiet("we walked home"), spoken_in_quiet(PHRASE), spoken_in_quiet("ask the computer")]
+    )
     parity = check_parity(detector, path, None, audio)
     assert parity.onnx < 1e-5 and parity.streaming < 1e-5
     with_second, without = (
         torch.logit(torch.from_numpy(one.stream_scores(audio))).numpy() / SLOPE for one in (detector, unasked(detector))
     )
-    home = len(said_in_quiet("we walked home")) // CHUNK_SAMPLES
+    home = len(spoken_in_quiet("we walked home")) // CHUNK_SAMPLES
     least, most = BOUNDS if verified else (0.0, 0.0)
     certain = CERTAIN_WEIGHT if verified else RESCORED_WEIGHT
     gained = with_second - without
@@ -216,7 +218,7 @@ def test_an_anti_keyword_lowers_the_second_pass_in_every_form(detector: EncoderD
     model = detector.with_anti_keywords(anti_keywords, -0.5)
     path = tmp_path / "model.onnx"
     model.export(path)
-    audio = said_in_quiet(PHRASE, 2.0, 1.5)
+    audio = spoken_in_quiet(PHRASE, 2.0, 1.5)
     assert check_parity(model, path, None, audio).onnx < 1e-5
     with_anti_keywords, without, plain = (
         float(one.stream_scores(audio).max()) for one in (model, detector, unasked(model))
@@ -234,7 +236,7 @@ def test_a_long_phrase_is_rescored_from_its_beginning() -> None:
 
 @needs_encoder
 def test_stored_frames_give_the_scores_of_a_stream(detector: EncoderDetector, tmp_path: Path) -> None:
-    audio = said_in_quiet(PHRASE, 3.0, 1.5)
+    audio = spoken_in_quiet(PHRASE, 3.0, 1.5)
     stored = stored_frames(detector, audio, tmp_path)
     width = detector.config.stored.width
     assert stored.shape[1] == width == PHONE_OUTPUTS + 1 and stored[:, -1].any()

@@ -160,7 +160,7 @@ def body(response: Any) -> bytes:
 
 
 def make_comparison(*versions: Version, left_out: dict[str, str] | None = None, **stream: Any) -> dict[str, Any]:
-    """Write a comparison as ``measuring/comparison.py`` does, in the first version's folder; later versions miss more."""
+    """Write a comparison like ``measuring/comparison.py``, in the first version's folder; later versions miss more."""
     curve = {"threshold": LEVELS, "fa_per_hour": [20.0, 4.0, 1.0, 0.5, 0.0], "miss_rate": [0.0, 0.05, 0.1, 0.2, 0.6]}
     figures = [
         {

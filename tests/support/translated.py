@@ -12,14 +12,14 @@ CALLED = {"_", "gettext", "gettext_lazy", "gettext_noop", "ngettext", "ngettext_
 CALLED |= {"storing", "storage_error"}
 
 
-def said_in_template(path: Path) -> set[str]:
+def messages_in_template(path: Path) -> set[str]:
     """Return the translated texts of a template."""
     text = templatize(path.read_text(encoding="utf-8"))
     called = re.findall(r"""\b(?:_|n?gettext)\(u?('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""", text)
     return {ast.literal_eval(literal) for literal in called}
 
 
-def said_in_code(path: Path) -> dict[str, str]:
+def messages_in_code(path: Path) -> dict[str, str]:
     """Return the translated texts of a module: originals, with their plurals or ""."""
     calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
     calls = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id in CALLED]

@@ -104,7 +104,7 @@ def spoken(text: str, lead_s: float = 1.0, tail_s: float = 1.0) -> np.ndarray:
     return np.asarray(padded + 3e-4 * np.random.default_rng(0).standard_normal(len(padded)), np.float32)
 
 
-def said_in_quiet(text: str, before_s: float = 1.0, after_s: float = 1.0) -> np.ndarray:
+def spoken_in_quiet(text: str, before_s: float = 1.0, after_s: float = 1.0) -> np.ndarray:
     """Return a spoken text between barely audible noise."""
     audio = spoken(text)
     quiet = 1e-4 * np.random.default_rng(0).standard_normal(int(16_000 * (before_s + after_s)) + len(audio))

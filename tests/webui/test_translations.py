@@ -23,7 +23,7 @@ from pipeline.corpora import enrolment as takes
 from pipeline.training.planning.config import EFFORTS
 from tests.support.portal_jobs import claimed
 from tests.support.rendered_pages import flat
-from tests.support.translated import said_in_code, said_in_template
+from tests.support.translated import messages_in_code, messages_in_template
 from webui import translation
 from webui.accounts.models import User
 from webui.jobs import services
@@ -94,12 +94,12 @@ def test_the_catalogue_has_every_message_of_the_code() -> None:
     portal = REPOSITORY / "webui"
     said: dict[str, str] = {}
     for path in (*portal.rglob("*.py"), *(path for room in SAYING for path in (REPOSITORY / room).rglob("*.py"))):
-        said |= said_in_code(path)
+        said |= messages_in_code(path)
     known = {parts["msgid"]: parts.get("msgid_plural", "") for _, parts in ENTRIES}
     assert said == {text: known.get(text) for text in said}
     templates = [path for path in (portal / "templates").rglob("*.*") if path.suffix in (".html", ".txt")]
     templates += [REPOSITORY / template for template in TEMPLATES]
-    in_templates = {words for path in templates for words in said_in_template(path)}
+    in_templates = {words for path in templates for words in messages_in_template(path)}
     assert in_templates | set(said) == set(known)
 
 

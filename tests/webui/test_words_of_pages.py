@@ -13,7 +13,7 @@ from django.urls import reverse
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from tests.support.every_page import every_page, fragments, pages_of_strangers
-from tests.support.translated import said_in_code, said_in_template
+from tests.support.translated import messages_in_code, messages_in_template
 from webui.accounts.models import User
 from webui.jobs.models import Job
 from webui.template_filters import said
@@ -49,7 +49,7 @@ class Seen(HTMLParser):
             self.text.append(data)
 
 
-def said_to_nobody(page: str) -> list[str]:
+def operator_words_in(page: str) -> list[str]:
     seen = Seen()
     seen.feed(page)
     return [found for found in NOT_FOR_USERS.findall(" \n ".join(seen.text)) if found not in FILES]
@@ -66,21 +66,21 @@ def test_pages_for_users_name_no_commands_settings_or_paths(
         assert answer.status_code in (200, 204), (name, answer.status_code)
         page = answer.text
         assert str(portal) not in page, name
-        if bad := said_to_nobody(page) + re.findall(re.escape(str(portal)) + r"\S*", page):
+        if bad := operator_words_in(page) + re.findall(re.escape(str(portal)) + r"\S*", page):
             found[name] = bad
     assert not found
 
 
 def test_public_pages_name_no_commands_settings_or_paths(owner: User, other: User) -> None:
     pages = pages_of_strangers(owner, other)
-    assert {name: bad for name, page in pages.items() if (bad := said_to_nobody(page.text))} == {}
+    assert {name: bad for name, page in pages.items() if (bad := operator_words_in(page.text))} == {}
 
 
 def test_only_listed_messages_name_commands_or_settings() -> None:
     portal = REPOSITORY / "webui"
-    said = {words for path in portal.rglob("*.py") for words in said_in_code(path)}
-    said |= {words for path in (portal / "templates").rglob("*.html") for words in said_in_template(path)}
-    assert {words for words in said if said_to_nobody(words)} == {
+    said = {words for path in portal.rglob("*.py") for words in messages_in_code(path)}
+    said |= {words for path in (portal / "templates").rglob("*.html") for words in messages_in_template(path)}
+    assert {words for words in said if operator_words_in(words)} == {
         "To create one on the machine that runs Hark: ./hark admin link.",  # before there is an owner
         "Sign in. If you forgot the password, run ./hark admin link.",  # on the command line
         "Make a backup on the server instead: ./hark backup FILE.",  # to the owner, as these
@@ -92,8 +92,8 @@ def test_only_listed_messages_name_commands_or_settings() -> None:
 
 def test_the_check_finds_commands_settings_and_paths() -> None:
     bad = "Set HARK_X=1, run ./hark doctor --json, see docs/portal.md or /srv/corpora/a and .venv/bin/python"
-    assert len(said_to_nobody(f"<p>{bad}</p>")) == 6
-    assert not said_to_nobody(f"<pre>{bad}</pre><p>24/7 and/or README.md – pages like /inbox, a--b")
+    assert len(operator_words_in(f"<p>{bad}</p>")) == 6
+    assert not operator_words_in(f"<pre>{bad}</pre><p>24/7 and/or README.md – pages like /inbox, a--b")
 
 
 def test_an_error_links_the_page_instead_of_a_command(others: Client, other: User) -> None:
@@ -105,7 +105,7 @@ def test_an_error_links_the_page_instead_of_a_command(others: Client, other: Use
     )
     page = others.get(reverse("jobs:detail", args=[job.pk])).text
     assert 'Enable one (<a href="/engines">Voices and models</a>), or wait.' in page
-    assert "No engine &lt;b&gt; can speak." in page and not said_to_nobody(page)
+    assert "No engine &lt;b&gt; can speak." in page and not operator_words_in(page)
     for sentence in ("See ./hark engines.", "./hark voices pull kokoro all", "Run ./hark engines enable tps again."):
         words = said(HarkError("what", "why", sentence), "what_to_do")
         assert "./hark" not in words and (not sentence.endswith("again.") or words.endswith("</a> again."))

@@ -160,7 +160,7 @@ RUN = RunConfig("hey compass", effort="tiny", growth_constant=5, from_scratch=Tr
 SPEAKERS = [f"user-{number}" for number in range(1, 13)]
 
 
-def kept_by_all(library: Library, role: str, phrase: str = "hey compass") -> set[int]:
+def takes_of_all_speakers(library: Library, role: str, phrase: str = "hey compass") -> set[int]:
     return {
         keep_one(library, examine(speechlike(seed=1000 * n + len(phrase))), phrase, speaker=speaker, role=role)
         for n, speaker in enumerate(SPEAKERS)
@@ -171,7 +171,7 @@ def kept_by_all(library: Library, role: str, phrase: str = "hey compass") -> set
 def test_takes_are_in_the_split_of_their_role_and_count_among_people(
     library: Library, run: Callable[[], Any], role: str
 ) -> None:
-    kept = kept_by_all(library, role)
+    kept = takes_of_all_speakers(library, role)
     table = run()
     mine = table[table["clip_id"].isin(kept)]
     assert set(mine["clip_id"]) == kept and set(mine["split"]) == {role}
@@ -179,13 +179,13 @@ def test_takes_are_in_the_split_of_their_role_and_count_among_people(
 
 
 def test_takes_are_used_however_large_the_library_grows(library: Library, run: Callable[[], Any]) -> None:
-    kept = kept_by_all(library, TEST)
+    kept = takes_of_all_speakers(library, TEST)
     library.add_clips(new_clip("hey compass", f"alpha-{n % 12}", "alpha", 0.2, request_id=f"o:{n}") for n in range(300))
     assert kept <= set(run()["clip_id"])
 
 
 def test_no_speaker_is_in_both_training_and_test(library: Library, run: Callable[[], Any]) -> None:
-    tests = kept_by_all(library, TEST)
+    tests = takes_of_all_speakers(library, TEST)
     given = {
         keep_one(library, examine(speechlike(seed=7000 + n)), speaker=speaker, role=TRAIN)
         for n, speaker in enumerate(SPEAKERS[:6])
@@ -203,7 +203,7 @@ def test_no_speaker_is_in_both_training_and_test(library: Library, run: Callable
 def test_tests_of_other_phrases_and_their_mined_clips_are_not_trained_on(
     library: Library, run: Callable[[], Any]
 ) -> None:
-    others = kept_by_all(library, TEST, "good evening everybody")
+    others = takes_of_all_speakers(library, TEST, "good evening everybody")
     cuts = library.add_clips(
         new_clip(
             "hey compass", "", "mined", 0.5, parent_id=parent, request_id=f"mined:{parent}", start_s=0.0, end_s=0.5,
@@ -230,7 +230,7 @@ def test_a_rejected_clip_is_not_used_even_if_it_was_planned(library: Library, ru
         )
         for n, parent in enumerate(parents)
     )  # fmt: skip
-    takes = kept_by_all(library, TRAIN)
+    takes = takes_of_all_speakers(library, TRAIN)
     plan = make_plan(RUN, run_texts(RUN, library), "run-1", library)
     assert {*plain, *cuts, *takes} <= set(clip_table(plan, library)["clip_id"])
     library.set_state([*plain, *parents, *takes], "rejected")

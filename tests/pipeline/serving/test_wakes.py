@@ -30,7 +30,7 @@ def detectors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Detector]:
     return open_wake_words([keyword_hmm_bundle(folder / "hey-compass", "hey compass", threshold=0.3)])
 
 
-def heard_with(sender: Any, detectors: dict[str, Detector], *said: str) -> int:
+def detections_while_sending(sender: Any, detectors: dict[str, Detector], *said: str) -> int:
     """Return how often the phrase was detected in a stream."""
     stream, count = Stream(detectors, sender), 0
     for audio in map(spoken, said):
@@ -66,7 +66,7 @@ def test_an_activation_is_sent_as_a_form_with_its_audio(detectors: dict[str, Det
 
     with serving(answer) as url:
         sender = WakeSender(f"{url}/api/v1/detectors/1/wakes", "hark_secret")
-        assert heard_with(sender, detectors, "a lovely day in the park", "hey compass") == 1
+        assert detections_while_sending(sender, detectors, "a lovely day in the park", "hey compass") == 1
         assert arrived.wait(20)
     ((path, headers, body),) = got
     assert path == "/api/v1/detectors/1/wakes" and headers["Authorization"] == "Bearer hark_secret"
@@ -83,7 +83,7 @@ def test_an_unreachable_url_does_not_disturb_detection(
     detectors: dict[str, Detector], caplog: pytest.LogCaptureFixture
 ) -> None:
     sender = WakeSender("http://127.0.0.1:9/api/v1/detectors/1/wakes", "hark_secret")
-    assert heard_with(sender, detectors, "hey compass", "hey compass") == 2
+    assert detections_while_sending(sender, detectors, "hey compass", "hey compass") == 2
     wait_for(lambda: "was not sent" in caplog.text, 20)
     assert "hark_secret" not in caplog.text
 

@@ -51,7 +51,7 @@ def detectors(bundles: list[Path]) -> dict[str, Detector]:
     return open_wake_words(bundles)
 
 
-def said(*phrases: str) -> np.ndarray:
+def speech_of(*phrases: str) -> np.ndarray:
     return np.concatenate([spoken(phrase) for phrase in phrases])
 
 
@@ -59,7 +59,7 @@ def said(*phrases: str) -> np.ndarray:
 
 
 def test_a_stream_gives_the_detections_of_each_detector(bundles: list[Path], detectors: dict[str, Detector]) -> None:
-    audio = said("hey compass", "nothing of the kind", "smart mirror", "hey compass")
+    audio = speech_of("hey compass", "nothing of the kind", "smart mirror", "hey compass")
     stream, other = Stream(detectors), Stream(detectors)
     found = []
     for block in np.split(audio, [100, 5_000, 40_000]):
@@ -170,7 +170,7 @@ def test_describe_lists_the_wake_words(detectors: dict[str, Detector]) -> None:
 
 
 def test_an_untrained_phrase_is_detected_at_its_time(detectors: dict[str, Detector]) -> None:
-    audio = said("a lovely day in the park", "hey compass", "a lovely day in the park")
+    audio = speech_of("a lovely day in the park", "hey compass", "a lovely day in the park")
     end_ms = 1000 * (len(spoken("a lovely day in the park")) + len(spoken("hey compass")) - RATE) / RATE
 
     async def talk(client: AsyncClient) -> None:
@@ -178,7 +178,7 @@ def test_an_untrained_phrase_is_detected_at_its_time(detectors: dict[str, Detect
             (found,) = await heard(client, audio, stamped=stamped)
             assert found.name == "hey_compass" and found.timestamp is not None
             assert end_ms - 300 <= found.timestamp <= end_ms + 500
-        assert await heard(client, said("a lovely day in the park")) == []
+        assert await heard(client, speech_of("a lovely day in the park")) == []
 
     with_client(detectors, talk)
 
@@ -188,7 +188,7 @@ def test_a_client_like_home_assistant_gets_its_detection(detectors: dict[str, De
 
     async def talk(client: AsyncClient) -> None:
         await client.write_event(Detect(names=["smart_mirror"]).event())
-        sending = asyncio.create_task(send(client, said("hey compass", "smart mirror"), stop=False))
+        sending = asyncio.create_task(send(client, speech_of("hey compass", "smart mirror"), stop=False))
         event = await client.read_event()
         assert event is not None and Detection.from_event(event).name == "smart_mirror"
         await sending
@@ -198,7 +198,7 @@ def test_a_client_like_home_assistant_gets_its_detection(detectors: dict[str, De
 
 def test_names_select_the_wake_words(detectors: dict[str, Detector]) -> None:
     async def talk(client: AsyncClient) -> None:
-        audio = said("hey compass", "smart mirror")
+        audio = speech_of("hey compass", "smart mirror")
         for names, expected in (
             (["hey_compass"], ["hey_compass"]),
             (["Smart Mirror", "no such word"], ["smart_mirror"]),
@@ -219,7 +219,7 @@ def test_clients_do_not_affect_each_other(detectors: dict[str, Detector]) -> Non
     def hears(*phrases: str) -> Callable[[AsyncClient], Awaitable[None]]:
         async def talk(client: AsyncClient) -> None:
             for _ in range(2):  # nor does a stream affect the next one
-                found = await heard(client, said(*phrases, "a lovely day"))
+                found = await heard(client, speech_of(*phrases, "a lovely day"))
                 assert [one.name for one in found] == [phrase.replace(" ", "_") for phrase in phrases]
 
         return talk
@@ -233,7 +233,7 @@ def test_clients_do_not_affect_each_other(detectors: dict[str, Detector]) -> Non
 def test_other_audio_formats_are_converted(
     detectors: dict[str, Detector], rate: int, width: int, channels: int
 ) -> None:
-    audio = soxr.resample(said("hey compass"), RATE, rate).clip(-1, 1)
+    audio = soxr.resample(speech_of("hey compass"), RATE, rate).clip(-1, 1)
     full = 2 ** (8 * width - 1) - 1
     frames = np.repeat((audio.astype(np.float64) * full).astype(f"<i{width}")[:, None], channels, axis=1)
 
@@ -278,7 +278,7 @@ def test_an_invalid_client_gets_an_error_and_does_not_affect_others(
         assert await client.read_event() is None, "and its connection is closed"
 
     async def good(client: AsyncClient) -> None:
-        assert len(await heard(client, said("hey compass"))) == 1
+        assert len(await heard(client, speech_of("hey compass"))) == 1
 
     with_client(detectors, odd, [good])
 
@@ -300,7 +300,7 @@ def test_a_model_that_never_ends_is_stopped_and_its_client_informed(
 
     async def good(client: AsyncClient) -> None:
         await client.write_event(Detect(names=["hey_compass"]).event())
-        assert len(await heard(client, said("hey compass"))) == 1
+        assert len(await heard(client, speech_of("hey compass"))) == 1
 
     with_client(detectors, talk, [good])
 
@@ -316,7 +316,7 @@ def test_invalid_bytes_close_the_connection_and_unknown_events_do_not(detectors:
 
     async def newer(client: AsyncClient) -> None:
         await client.write_event(Event("something-of-next-year", {"a": 1}))
-        assert len(await heard(client, said("hey compass"))) == 1
+        assert len(await heard(client, speech_of("hey compass"))) == 1
 
     with_client(detectors, newer, [noisy, listy])
 
@@ -328,7 +328,7 @@ def test_a_unix_socket_is_served_but_a_file_is_not_replaced(detectors: dict[str,
     async def run() -> None:
         async with serving(detectors, uri):
             async with AsyncClient.from_uri(uri) as client:
-                assert len(await asyncio.wait_for(heard(client, said("hey compass")), WAIT_S)) == 1
+                assert len(await asyncio.wait_for(heard(client, speech_of("hey compass")), WAIT_S)) == 1
             with pytest.raises(HarkError, match="Another program already listens there"):
                 server_at(uri)
 
@@ -402,7 +402,7 @@ def test_the_command_serves_until_a_signal(bundles: list[Path], number: signal.S
 
         async def talk() -> None:
             async with asyncio.timeout(WAIT_S), AsyncTcpClient("127.0.0.1", port) as client:
-                assert len(await heard(client, said("hey compass"))) == 1
+                assert len(await heard(client, speech_of("hey compass"))) == 1
                 process.send_signal(number)  # while a client is there
                 assert await client.read_event() is None
 

@@ -48,7 +48,7 @@ def test_names_are_saved_all_or_none(owners: Client, recording: Recording, at: s
     assert transcripts.transcript_of(recording).speakers == {"S1": "Ben", "S2": "Dora"}
 
 
-def who_says(recording: Recording) -> list[str]:
+def speakers_of_passages(recording: Recording) -> list[str]:
     return [segment.speaker for segment in transcripts.transcript_of(recording).segments]
 
 
@@ -64,7 +64,7 @@ def test_segment_is_assigned_to_another_speaker_and_back(
     assert "<html" not in flat(owners.get(address, headers={"HX-Request": "true"}))
     answer = owners.post(address, {"speaker": "S2", "start": "0.000"})
     assert answer.status_code == 302 and answer["Location"].endswith(f"{recording.pk}#passage-0")
-    assert who_says(recording) == ["S2", "S2", "S1"]
+    assert speakers_of_passages(recording) == ["S2", "S2", "S1"]
     segment = transcripts.transcript_of(recording).segments[0]
     assert segment.text == "We meet on the pier" and segment.edited
     # what is made of it follows
@@ -77,7 +77,7 @@ def test_segment_is_assigned_to_another_speaker_and_back(
     assert "Ben" in flat(Client().get(f"/recordings/shared/{token}"))
     assert (recording.path / "transcript.txt").read_text().count("Ben") >= 1
     owners.post(address, {"speaker": "S1"})
-    assert who_says(recording) == ["S1", "S2", "S1"]
+    assert speakers_of_passages(recording) == ["S1", "S2", "S1"]
 
 
 def test_segments_are_assigned_to_a_new_speaker_and_merged(
@@ -85,17 +85,19 @@ def test_segments_are_assigned_to_a_new_speaker_and_merged(
 ) -> None:
     address = f"{at}/segments/{{}}/speaker"
     owners.post(address.format(2), {"speaker": "new"})
-    assert who_says(recording) == ["S1", "S2", "S3"]
+    assert speakers_of_passages(recording) == ["S1", "S2", "S3"]
     assert transcripts.transcript_of(recording).speakers["S3"] == "Speaker 3"
     assert transcripts.recordings_of(owner).get().speakers == 3
     owners.post(address.format(2), {"speaker": "S2", "all": "on"})
     owners.post(address.format(1), {"speaker": "S1", "all": "on"})
-    assert who_says(recording) == ["S1", "S1", "S1"] and transcripts.recordings_of(owner).get().speakers == 1
+    assert (
+        speakers_of_passages(recording) == ["S1", "S1", "S1"] and transcripts.recordings_of(owner).get().speakers == 1
+    )
     page = owners.get(at).text
     assert 'name="speaker" value="S1"' in page and 'name="speaker" value="S2"' not in page
     assert 'value="S2"' in owners.get(address.format(1)).text  # can be given back
     owners.post(address.format(1), {"speaker": ""})
-    assert who_says(recording) == ["S1", "", "S1"]
+    assert speakers_of_passages(recording) == ["S1", "", "S1"]
 
 
 def test_a_passage_of_two_speakers_is_split_at_a_word(
@@ -108,7 +110,7 @@ def test_a_passage_of_two_speakers_is_split_at_a_word(
     answer = owners.post(address, {"speaker": "S2", "start": "0.000", "from_word": "2", "all": "on"})
     assert answer.status_code == 302
     after = transcripts.transcript_of(recording)
-    assert who_says(recording) == ["S1", "S2", "S2", "S1"]
+    assert speakers_of_passages(recording) == ["S1", "S2", "S2", "S1"]
     first, second = after.segments[:2]
     assert (first.text, second.text) == ("We meet", "at the pier on Tuesday") and first.edited and second.edited
     assert first.words + second.words == before.segments[0].words
@@ -135,11 +137,11 @@ def test_unknown_speaker_or_segment_changes_nothing(
     owners: Client, recording: Recording, at: str, number: int, form: dict[str, str]
 ) -> None:
     assert owners.post(f"{at}/segments/{number}/speaker", form).status_code == 422
-    assert who_says(recording) == ["S1", "S2", "S1"] and Recording.objects.get().version == 1
+    assert speakers_of_passages(recording) == ["S1", "S2", "S1"] and Recording.objects.get().version == 1
     assert owners.get(f"{at}/segments/7/speaker").status_code == 404
 
 
-def found(job: Job, *turns: tuple[float, float, str], sounds_like: dict[str, str] | None = None) -> None:
+def finish_detection(job: Job, *turns: tuple[float, float, str], sounds_like: dict[str, str] | None = None) -> None:
     """End the job "speakers" as a worker does."""
     rows = [{"start_s": start, "end_s": end, "speaker": who, "overlap": False} for start, end, who in turns]
     result = {
@@ -164,7 +166,7 @@ def test_speaker_detection_preserves_corrections_and_names(
     assert owners.get(f"/jobs/{job.pk}/over").status_code == 204
     assert owners.post(f"{at}/speakers/detect", {"speakers": "2"}).status_code == 409
     owners.post(f"{at}/segments/1", {"text": "Who brings a lantern"})  # while the job is at work
-    found(job, (0, 0.9, "x"), (1, 1.9, "y"), (2, 2.4, "x"), (2.4, 2.9, "z"))
+    finish_detection(job, (0, 0.9, "x"), (1, 1.9, "y"), (2, 2.4, "x"), (2.4, 2.9, "z"))
     after = transcripts.transcript_of(recording)
     assert [(one.speaker, one.text, one.edited) for one in after.segments] == [
         ("S1", "We meet on the pier", True),
@@ -209,7 +211,7 @@ def test_a_known_voice_is_suggested_and_named_with_one_click(owners: Client, rec
     owners.post(f"{at}/speakers/detect", {"speakers": "2"})
     job = transcripts.newest_job(recording, "speakers")
     assert job is not None
-    found(job, (0, 0.9, "x"), (1, 1.9, "y"), (2, 2.9, "x"), sounds_like={"x": "Anna", "y": "Ben"})
+    finish_detection(job, (0, 0.9, "x"), (1, 1.9, "y"), (2, 2.9, "x"), sounds_like={"x": "Anna", "y": "Ben"})
     said = transcripts.transcript_of(Recording.objects.get())
     assert said.speakers == {"S1": "Speaker 1", "S2": "Speaker 2"} and said.sounds_like == {"S1": "Anna", "S2": "Ben"}
     page = owners.get(at).text

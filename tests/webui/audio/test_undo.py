@@ -14,7 +14,7 @@ from webui.audio import derived, history, job_results, speaker_changes, transcri
 from webui.audio.models import Recording
 
 
-def said(recording: Recording) -> list[tuple[str, str]]:
+def passages_of(recording: Recording) -> list[tuple[str, str]]:
     return [(one.speaker, one.text) for one in transcripts.transcript_of(recording).segments]
 
 
@@ -28,11 +28,11 @@ def test_changes_are_undone_in_reverse_order(owners: Client, owner: User, record
     owners.post(f"{at}/segments/1", {"text": ""})  # the passage goes, and the point that rests on it
     owners.post(f"{at}/segments/0/speaker", {"speaker": "new"})
     speaker_changes.name_speakers(recording=recording, names={"S1": "Anna"})
-    assert said(recording)[0][0] == "S3" and len(said(recording)) == 2
+    assert passages_of(recording)[0][0] == "S3" and len(passages_of(recording)) == 2
     assert "data-undo>" in flat(owners.get(at))
     assert undo(owners, recording) == 302
-    assert transcripts.transcript_of(recording).speakers["S1"] == "S1" and said(recording)[0][0] == "S3"
-    assert undo(owners, recording) == 302 and said(recording)[0][0] == "S1"
+    assert transcripts.transcript_of(recording).speakers["S1"] == "S1" and passages_of(recording)[0][0] == "S3"
+    assert undo(owners, recording) == 302 and passages_of(recording)[0][0] == "S1"
     assert undo(owners, recording) == 302
     assert (transcripts.transcript_of(recording), derived.summary_of(recording)) == before
     assert transcripts.search(user=owner, query="lantern who")
@@ -62,7 +62,7 @@ def test_a_change_unseen_by_the_page_is_not_undone(owners: Client, recording: Re
     seen = json.loads(answer.content)["version"]
     speaker_changes.name_speakers(recording=recording, names={"S1": "Anna"})
     assert undo(owners, recording, seen) == 409
-    assert said(recording)[0] == ("S1", "We meet on the pier")
+    assert passages_of(recording)[0] == ("S1", "We meet on the pier")
     assert undo(owners, recording, seen + 1) == 302
 
 
@@ -92,7 +92,7 @@ def test_a_damaged_history_cannot_be_undone(owners: Client, recording: Recording
     kept = history.newest(recording.path)
     assert kept is not None
     (kept / TRANSCRIPT).write_text("{")
-    assert undo(owners, recording) == 422 and said(recording)[0][1] == "We meet on the pier"
+    assert undo(owners, recording) == 422 and passages_of(recording)[0][1] == "We meet on the pier"
 
 
 def test_two_passages_can_be_joined(owners: Client, owner: User) -> None:
@@ -111,4 +111,4 @@ def test_two_passages_can_be_joined(owners: Client, owner: User) -> None:
     summary = derived.summary_of(recording)
     assert [point["segments"] for point in summary["key_points"]] == [[0], [0]]
     assert summary["action_items"][0]["segments"] == [1]
-    assert undo(owners, recording) == 302 and len(said(recording)) == 3
+    assert undo(owners, recording) == 302 and len(passages_of(recording)) == 3

@@ -53,7 +53,7 @@ def speech(engine: str, text: str, language: str = "en") -> np.ndarray:
     return np.asarray(resample_poly(samples, 16_000, rate), np.float32)
 
 
-def heard(text: str) -> int:
+def words_recognized(text: str) -> int:
     """Return how many of the spoken words are in a text."""
     return len(set(SAID.lower().rstrip(".").split()) & set(text.lower().split()))
 
@@ -62,10 +62,10 @@ def test_audio_is_recognized_and_summarized(program: Client, service: None) -> N
     sound = speech("flite", SAID)
     files = {"file": upload(sound, "said.wav"), "model": "hark", "response_format": "verbose_json"}
     said = program.post("/v1/audio/transcriptions", files).json()
-    assert heard(said["text"]) >= 4, said
+    assert words_recognized(said["text"]) >= 4, said
     assert 0 <= said["segments"][0]["start"] < said["segments"][-1]["end"] <= said["duration"] + 0.01
     notes = program.post("/api/voice-to-notes", {"audio": upload(sound, "said.wav"), "engine": "hark"})
-    assert heard(notes.json()["transcript"]) >= 4 and heard(notes.json()["summary"]) >= 4
+    assert words_recognized(notes.json()["transcript"]) >= 4 and words_recognized(notes.json()["summary"]) >= 4
     quiet = upload(np.zeros(32_000, np.float32), "quiet.wav")
     silence = program.post("/api/asr/transcribe", {"audio": quiet, "engine": "hark"})
     assert silence.json() == {"transcript": ""}, "nothing is invented"

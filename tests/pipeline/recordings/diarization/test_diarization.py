@@ -374,7 +374,7 @@ def test_remembered_voices_are_offered_and_not_applied(
 # ---- whose words they are
 
 
-def said(text: str, start: float, step: float = 0.5, **more: object) -> Segment:
+def segment_of(text: str, start: float, step: float = 0.5, **more: object) -> Segment:
     words = tuple(
         Word(word, start + number * step, start + (number + 1) * step - 0.1, 0.5 + 0.1 * number)
         for number, word in enumerate(text.split())
@@ -388,7 +388,7 @@ def transcript(*segments: Segment) -> Transcript:
 
 
 def test_segments_are_cut_where_the_speaker_changes() -> None:
-    heard = transcript(said("how are you fine thanks and you", 1), said("good", 6))
+    heard = transcript(segment_of("how are you fine thanks and you", 1), segment_of("good", 6))
     turns = (Turn(0.8, 2.4, "B"), Turn(2.5, 5, "A"), Turn(5.9, 7, "B"))
     found = assign(heard, Diarization(turns, "acoustic", versions={"resemblyzer": "0.1.4"}))
     assert [(part.speaker, part.text) for part in found.segments] == [
@@ -406,23 +406,25 @@ def test_segments_are_cut_where_the_speaker_changes() -> None:
 
 
 def test_a_short_word_within_another_turn_goes_to_that_speaker() -> None:
-    words = said("we were at home", 0)
+    words = segment_of("we were at home", 0)
     short = Segment(0, 2, words.text, 0.9, (*words.words[:2], Word("at", 1.0, 1.15, 0.8), words.words[3]))
     turns = (Turn(0, 1, "A"), Turn(1, 1.2, "B"), Turn(1.2, 2, "A"))
     assert len(assign(transcript(short), Diarization(turns, "acoustic")).segments) == 1
 
 
 def test_words_outside_any_turn_go_to_the_nearest() -> None:
-    found = assign(transcript(said("yes", 4), said("no", 9)), Diarization((Turn(1, 3, "A"), Turn(10, 12, "B")), "x"))
+    found = assign(
+        transcript(segment_of("yes", 4), segment_of("no", 9)), Diarization((Turn(1, 3, "A"), Turn(10, 12, "B")), "x")
+    )
     assert [part.speaker for part in found.segments] == ["S1", "S2"]
-    nobody = assign(transcript(said("yes", 4)), Diarization((), "acoustic"))
+    nobody = assign(transcript(segment_of("yes", 4)), Diarization((), "acoustic"))
     assert [part.speaker for part in nobody.segments] == [""] and nobody.speakers == {}
 
 
 def test_segments_without_words_or_edited_are_not_split() -> None:
     turns = (Turn(0, 2.4, "A"), Turn(2.4, 9, "B"))
     bare = Segment(1, 5, "words without times", 0.5)
-    edited = said("a b c d e f", 1, edited=True)
+    edited = segment_of("a b c d e f", 1, edited=True)
     found = assign(transcript(bare, edited), Diarization(turns, "acoustic"))
     assert [part.speaker for part in found.segments] in (["S1", "S2"], ["S1", "S1"])
     assert [part.text for part in found.segments] == [bare.text, edited.text]
@@ -430,12 +432,15 @@ def test_segments_without_words_or_edited_are_not_split() -> None:
 
 def test_overlaps_are_marked() -> None:
     turns = with_overlaps([Turn(0, 3, "A"), Turn(2, 4.5, "B"), Turn(6, 9, "A")])
-    found = assign(transcript(said("one two", 0), said("three four", 2), said("five", 7)), Diarization(turns, "x"))
+    found = assign(
+        transcript(segment_of("one two", 0), segment_of("three four", 2), segment_of("five", 7)),
+        Diarization(turns, "x"),
+    )
     assert [part.overlap for part in found.segments] == [False, True, False]
 
 
 def test_speakers_of_channels_are_preserved() -> None:
-    heard = transcript(said("hello", 0, speaker="R"), said("hi", 1, speaker="L"))
+    heard = transcript(segment_of("hello", 0, speaker="R"), segment_of("hi", 1, speaker="L"))
     found = assign(heard, Diarization((Turn(0, 2, "L"),), "channels", names=channels.NAMES))
     assert found.segments == heard.segments and found.diarization == "channels"
     assert found.speakers == {"R": "Right speaker", "L": "Left speaker"}
@@ -443,16 +448,16 @@ def test_speakers_of_channels_are_preserved() -> None:
 
 def test_names_follow_renumbered_speakers() -> None:
     turns = (Turn(0, 1, "S2"), Turn(1, 3, "S1"))
-    found = assign(transcript(said("a b c d", 0)), Diarization(turns, "acoustic", names={"S1": "Ann"}))
+    found = assign(transcript(segment_of("a b c d", 0)), Diarization(turns, "acoustic", names={"S1": "Ann"}))
     assert found.speakers == {"S1": "Speaker 1", "S2": "Ann"}
 
 
 def test_a_similar_voice_is_suggested_until_the_speaker_is_named() -> None:
     turns = (Turn(0, 1, "S2"), Turn(1, 3, "S1"))
-    words = transcript(said("a b c d", 0))
+    words = transcript(segment_of("a b c d", 0))
     found = assign(words, Diarization(turns, "acoustic", sounds_like={"S1": "Ann", "S7": "Eve"}))
     assert found.speakers == {"S1": "Speaker 1", "S2": "Speaker 2"} and found.sounds_like == {"S2": "Ann"}
-    sides = transcript(said("hello", 0, speaker="R"), said("hi", 1, speaker="L"))
+    sides = transcript(segment_of("hello", 0, speaker="R"), segment_of("hi", 1, speaker="L"))
     assert assign(sides, Diarization((), "channels", sounds_like={"R": "Ann"})).sounds_like == {"R": "Ann"}
     named = replace(found, speakers={**found.speakers, "S2": "Ann"})
     again = assign_again(named, Diarization(turns, "acoustic", sounds_like={"S1": "Ann", "S2": "Eve"}))

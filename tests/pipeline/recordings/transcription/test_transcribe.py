@@ -51,13 +51,13 @@ def three_sentences() -> np.ndarray:
     return np.concatenate([spoken(ONE, 1.0, 3.0), spoken(OTHER, 1.0, 3.0), spoken(ONE, 1.0, 2.0)])
 
 
-def heard(path: Path, work: Path, **options: Any) -> Transcript:
+def transcribed(path: Path, work: Path, **options: Any) -> Transcript:
     return transcribe(path, TranscribeOptions(**options), work, silent_reporter())
 
 
 def test_chunks_become_segments_at_their_times(engine: Scripted, tmp_path: Path) -> None:
     audio = three_sentences()
-    found = heard(flac(tmp_path / "a.flac", audio), tmp_path / "work")
+    found = transcribed(flac(tmp_path / "a.flac", audio), tmp_path / "work")
     assert [segment.text for segment in found.segments] == ["piece 1", "piece 2", "piece 3"]
     assert found.duration_s == pytest.approx(len(audio) / SAMPLE_RATE, abs=0.01)
     assert found.engine == "scripted a" and found.language == "en" and found.diarization == ""
@@ -71,14 +71,14 @@ def test_chunks_become_segments_at_their_times(engine: Scripted, tmp_path: Path)
 
 def test_silence_and_noise_are_not_sent_to_an_engine(engine: Scripted, tmp_path: Path) -> None:
     for name, level in (("silence", 0.0), ("noise", 0.05)):
-        found = heard(flac(tmp_path / f"{name}.flac", noise(20.0, level=level)), tmp_path / name)
+        found = transcribed(flac(tmp_path / f"{name}.flac", noise(20.0, level=level)), tmp_path / name)
         assert found.segments == () and found.text == ""
     assert engine.heard == []
 
 
 def test_very_short_recordings_are_transcribed(engine: Scripted, tmp_path: Path) -> None:
-    assert len(heard(flac(tmp_path / "a.flac", spoken("yes", 0.2, 0.2)), tmp_path / "a").segments) <= 1
-    assert heard(flac(tmp_path / "b.flac", np.zeros(1, np.float32)), tmp_path / "b").segments == ()
+    assert len(transcribed(flac(tmp_path / "a.flac", spoken("yes", 0.2, 0.2)), tmp_path / "a").segments) <= 1
+    assert transcribed(flac(tmp_path / "b.flac", np.zeros(1, np.float32)), tmp_path / "b").segments == ()
 
 
 def test_progress_counts_seconds_with_the_remaining_time(engine: Scripted, tmp_path: Path) -> None:
@@ -99,23 +99,23 @@ def test_transcription_resumes_after_a_failure(engine: Scripted, tmp_path: Path)
     path, work = flac(tmp_path / "a.flac", three_sentences()), tmp_path / "work"
     engine.fails_at = 3
     with pytest.raises(HarkError, match="It failed"):
-        heard(path, work)
+        transcribed(path, work)
     engine.fails_at = 0
-    found = heard(path, work)
+    found = transcribed(path, work)
     assert len(engine.heard) == 4  # two pieces, the one that failed, and that one again
     assert [segment.text for segment in found.segments] == ["piece 1", "piece 2", "piece 4"]
-    assert heard(path, work) == found and len(engine.heard) == 4  # and once more: nothing is left to do
+    assert transcribed(path, work) == found and len(engine.heard) == 4  # and once more: nothing is left to do
 
 
 def test_a_truncated_line_is_recognized_again(engine: Scripted, tmp_path: Path) -> None:
     path, work = flac(tmp_path / "a.flac", three_sentences()), tmp_path / "work"
-    whole = heard(path, work)
+    whole = transcribed(path, work)
     raw = (work / PROGRESS_FILE).read_bytes()
     last = raw.rstrip(b"\n").rindex(b"\n") + 1
     for cut in (last + 1, len(raw) - 1, len(raw) - 20, last):
         (work / PROGRESS_FILE).write_bytes(raw[:cut])
         engine.heard = engine.heard[:2]
-        assert heard(path, work) == whole
+        assert transcribed(path, work) == whole
         assert len(engine.heard) == 3
         assert (work / PROGRESS_FILE).read_bytes() == raw
 
@@ -125,14 +125,14 @@ def test_a_damaged_progress_file_restarts_transcription(engine: Scripted, tmp_pa
     path, work = flac(tmp_path / "a.flac", three_sentences()), tmp_path / "work"
     work.mkdir()
     (work / PROGRESS_FILE).write_bytes(content)
-    assert len(heard(path, work).segments) == 3 == len(engine.heard)
+    assert len(transcribed(path, work).segments) == 3 == len(engine.heard)
 
 
 def test_another_engine_model_language_or_recording_restarts(
     engine: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, work = flac(tmp_path / "a.flac", three_sentences()), tmp_path / "work"
-    heard(path, work)
+    transcribed(path, work)
     for change in ("words", "model", "name", "language", "audio"):
         before = len(engine.heard)
         options: dict[str, Any] = {}
@@ -147,7 +147,7 @@ def test_another_engine_model_language_or_recording_restarts(
             options["language"] = "de"
         else:
             flac(path, three_sentences() * np.float32(0.9))
-        heard(path, work, **options)
+        transcribed(path, work, **options)
         assert len(engine.heard) == before + 3, change
         assert list(engine.expected[-1]) == list(options.get("words", [])), change
 
@@ -157,7 +157,7 @@ def test_two_people_on_two_channels_are_separate_speakers(engine: Scripted, tmp_
     quiet_one, quiet_other = np.zeros_like(one), np.zeros_like(other)
     left = np.concatenate([one, quiet_other, one])
     right = np.concatenate([quiet_one, other, 0.5 * one])  # at the end both speak
-    found = heard(flac(tmp_path / "a.flac", left, right), tmp_path / "work")
+    found = transcribed(flac(tmp_path / "a.flac", left, right), tmp_path / "work")
     assert [(segment.speaker, segment.overlap) for segment in found.segments[:2]] == [("L", False), ("R", False)]
     assert {(segment.speaker, segment.overlap) for segment in found.segments[2:]} == {("L", True), ("R", True)}
     assert found.speakers == {"L": "Left", "R": "Right"} and found.diarization == "channels"
@@ -173,10 +173,10 @@ def test_a_channel_in_another_language_is_marked_not_recognized(
     one, other = spoken(ONE, 1.5, 1.5), spoken(" and ".join([OTHER] * 2), 1.5, 1.5)
     left, right = np.concatenate([one, 0 * other]), np.concatenate([0 * one, 0.1 * other / np.abs(other).max()])
     call = flac(tmp_path / "a.flac", left, right)
-    transcript = heard(call, tmp_path / "work")
+    transcript = transcribed(call, tmp_path / "work")
     assert [(segment.speaker, segment.text) for segment in transcript.segments] == [("L", "good morning"), ("R", "")]
     assert b"Right: [not recognized]" in captions.write(transcript, "txt")
-    assert len(heard(call, tmp_path / "en", language="en").segments) == 1 + len(found)
+    assert len(transcribed(call, tmp_path / "en", language="en").segments) == 1 + len(found)
 
 
 def test_a_voice_that_leaks_into_the_other_microphone_is_transcribed_once(
@@ -185,13 +185,13 @@ def test_a_voice_that_leaks_into_the_other_microphone_is_transcribed_once(
     one, other = spoken(ONE, 1.0, 1.0), spoken(OTHER, 1.0, 1.0)
     left = np.concatenate([one, 0.05 * other])
     right = 0.3 * np.concatenate([0.05 * one, other])  # this microphone is quieter
-    found = heard(flac(tmp_path / "a.flac", left, right), tmp_path / "work")
+    found = transcribed(flac(tmp_path / "a.flac", left, right), tmp_path / "work")
     assert [segment.speaker for segment in found.segments] == ["L", "R"]
 
 
 def test_one_person_on_two_channels_is_transcribed_once(engine: Scripted, tmp_path: Path) -> None:
     audio = spoken(ONE, 1.0, 1.0)
-    found = heard(flac(tmp_path / "a.flac", audio, audio), tmp_path / "work")
+    found = transcribed(flac(tmp_path / "a.flac", audio, audio), tmp_path / "work")
     assert [segment.speaker for segment in found.segments] == [""]
     assert found.speakers == {} and found.diarization == ""
     assert engine.heard[0][1] == pytest.approx(float(np.abs(audio).max()), abs=1e-3)  # not twice as loud
@@ -206,24 +206,24 @@ def test_stereo_mono_and_duplicated_mono_give_the_right_speakers(engine: Scripte
         "mono": flac(tmp_path / "mono.flac", left + right),
         "twice": flac(tmp_path / "twice.flac", left + right, left + right),
     }
-    found = {name: heard(path, tmp_path / name) for name, path in files.items()}
+    found = {name: transcribed(path, tmp_path / name) for name, path in files.items()}
     assert {segment.speaker for segment in found["stereo"].segments} == {"L", "R"}
     assert found["stereo"].segments[0].speaker == "L" and list(found["stereo"].speakers) == ["L", "R"]
     for name in ("mono", "twice"):
         assert found[name].segments and {segment.speaker for segment in found[name].segments} == {""}
         assert found[name].diarization == ""
-    together = heard(files["stereo"], tmp_path / "together", channels=False)
+    together = transcribed(files["stereo"], tmp_path / "together", channels=False)
     assert {segment.speaker for segment in together.segments} == {""}
 
 
 def test_each_segment_has_its_own_language(engine: Scripted, tmp_path: Path) -> None:
     languages = iter(["de", "en", "de", "en"])
     engine.write = lambda audio: [said("so ist es", 0.2, 1.0, next(languages))]
-    found = heard(flac(tmp_path / "a.flac", three_sentences()), tmp_path / "work")
+    found = transcribed(flac(tmp_path / "a.flac", three_sentences()), tmp_path / "work")
     assert [segment.language for segment in found.segments] == ["de", "en", "de"]
     assert found.language == "de"
     assert {language for _, _, language in engine.heard} == {None}
-    named = heard(flac(tmp_path / "a.flac", spoken(ONE)), tmp_path / "other", language="en-gb")
+    named = transcribed(flac(tmp_path / "a.flac", spoken(ONE)), tmp_path / "other", language="en-gb")
     assert named.language == "en" and engine.heard[-1][2] == "en-gb"
 
 
@@ -237,20 +237,20 @@ def test_unreadable_files_are_rejected(engine: Scripted, tmp_path: Path) -> None
     flac(tmp_path / "many.flac", *[silence] * 7)
     for name in ("text", "empty", "slow", "many", "missing"):
         with pytest.raises(HarkError):
-            heard(tmp_path / f"{name}.flac", tmp_path / "work")
+            transcribed(tmp_path / f"{name}.flac", tmp_path / "work")
     try:
-        heard(tmp_path / "damaged.flac", tmp_path / "work2")  # transcribes what it can, or reports an error
+        transcribed(tmp_path / "damaged.flac", tmp_path / "work2")  # transcribes what it can, or reports an error
     except HarkError as error:
         assert "damaged" in error.what
     with pytest.raises(HarkError, match="no recognition engine"):
-        heard(tmp_path / "whole.flac", tmp_path / "work", engine="no such one")
+        transcribed(tmp_path / "whole.flac", tmp_path / "work", engine="no such one")
 
 
 def test_a_full_disk_is_reported(engine: Scripted, tmp_path: Path) -> None:
     path = flac(tmp_path / "a.flac", three_sentences())
     (tmp_path / "work").write_text("a file where the folder should be")
     with pytest.raises(HarkError):
-        heard(path, tmp_path / "work")
+        transcribed(path, tmp_path / "work")
 
 
 def test_audio_is_read_in_blocks(engine: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,7 +264,7 @@ def test_audio_is_read_in_blocks(engine: Scripted, tmp_path: Path, monkeypatch: 
     for place in (media, module):
         monkeypatch.setattr(place, "read", watched)
     audio = np.tile(three_sentences(), 6)
-    heard(flac(tmp_path / "a.flac", audio), tmp_path / "work")
+    transcribed(flac(tmp_path / "a.flac", audio), tmp_path / "work")
     assert len(audio) > 60 * SAMPLE_RATE and max(sizes) <= 30 * SAMPLE_RATE
 
 
@@ -289,7 +289,7 @@ def test_harks_recognizer_transcribes_a_whole_file(
     tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
-    found = heard(flac(tmp_path / "a.flac", three_sentences()), tmp_path / "work", engine="hark")
+    found = transcribed(flac(tmp_path / "a.flac", three_sentences()), tmp_path / "work", engine="hark")
     assert found.engine == "hark ctc" and found.language == "en"
     text = found.text.split()
     assert text.count("weather") == 2 and "home" in text
@@ -305,13 +305,17 @@ def test_speech_in_another_language_is_rejected(
     made.write = lambda audio: list(found)
     speech = flac(tmp_path / "a.flac", spoken(ONE, 1.0, 1.0))
     with pytest.raises(HarkError, match="Choose the spoken language") as caught:
-        heard(speech, tmp_path / "a", engine="scripted")
+        transcribed(speech, tmp_path / "a", engine="scripted")
     assert "scripted supports only the language en," in caught.value.why
-    assert len(heard(speech, tmp_path / "b", language="en").segments) == len(found), "who names it gets what is found"
+    assert len(transcribed(speech, tmp_path / "b", language="en").segments) == len(found), (
+        "who names it gets what is found"
+    )
     word = flac(tmp_path / "c.flac", spoken(ONE, 0.2, 0.2)[: round(1.2 * SAMPLE_RATE)])
     with pytest.raises(HarkError, match="Choose the spoken language"):
-        heard(word, tmp_path / "e", engine="scripted")
+        transcribed(word, tmp_path / "e", engine="scripted")
     quiet = flac(tmp_path / "b.flac", np.zeros(2 * SAMPLE_RATE, np.float32))
-    assert heard(quiet, tmp_path / "c", engine="scripted").segments == ()
+    assert transcribed(quiet, tmp_path / "c", engine="scripted").segments == ()
     made._languages = None
-    assert len(heard(speech, tmp_path / "d", engine="scripted").segments) == len(found), "it finds the language out"
+    assert len(transcribed(speech, tmp_path / "d", engine="scripted").segments) == len(found), (
+        "it finds the language out"
+    )

@@ -17,7 +17,7 @@ def a_report(people: int = 0, **summary: Any) -> dict[str, Any]:
     return report
 
 
-def of_a_large_one(report: dict[str, Any]) -> dict[str, Any]:
+def as_large_detector(report: dict[str, Any]) -> dict[str, Any]:
     report["model"] = {"kind": "encoder"}
     report["results"]["by_engine"].append({"engine": "piper", "condition": "clean", "clips": 1})
     return report
@@ -38,7 +38,7 @@ def test_a_verdict_counts_recordings_of_people() -> None:
 
 
 def test_a_large_detectors_verdict_predicts_a_range_for_people() -> None:
-    report = of_a_large_one(a_report())
+    report = as_large_detector(a_report())
     assert predicts_people(report) and not predicts_people(a_report())
     assert str(verdict_of(report).sentence).startswith(
         "Expect it to detect 11 to 20 of 20 utterances by real people in quiet and 6 to 19 in "

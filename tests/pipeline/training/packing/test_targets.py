@@ -18,12 +18,12 @@ SMALL = NEEDED["small"]
 ADDRESS = "https://hark.example.org/models/1/1/token/"
 
 
-def found(*names: str, **more: object) -> dict[str, Target]:
+def targets_with(*names: str, **more: object) -> dict[str, Target]:
     return targets_of("hey-compass.zip", names, **{"is_small": False, **more})  # type: ignore[arg-type]
 
 
 def test_a_complete_bundle_supports_every_target() -> None:
-    targets = found(*USUAL, *OF_DEVICES, *SMALL)
+    targets = targets_with(*USUAL, *OF_DEVICES, *SMALL)
     assert tuple(targets) == TARGETS
     for target in targets.values():
         assert target.files and target.steps and not target.missing
@@ -36,26 +36,26 @@ def test_a_complete_bundle_supports_every_target() -> None:
 
 
 def test_a_device_step_needs_only_the_url() -> None:
-    targets = found(*USUAL, *OF_DEVICES, address=ADDRESS)
+    targets = targets_with(*USUAL, *OF_DEVICES, address=ADDRESS)
     assert f"    - model: {ADDRESS}esphome/hey_compass.json" in targets["esphome"].steps[0].code
     assert f"{ADDRESS}openwakeword/hey_compass.tflite" in targets["openwakeword"].steps[0].code
 
 
 def test_a_missing_file_comes_with_instructions() -> None:
     for device in DEVICES:
-        target = found(*USUAL)[device]
+        target = targets_with(*USUAL)[device]
         assert not target.files and not target.steps and f"--for {device}" in target.how
-        target = found(*USUAL, left_out=[device])[device]
+        target = targets_with(*USUAL, left_out=[device])[device]
         assert f"pip install {PACKAGES[device]}" in target.how and f"--for {device}" in target.how
         assert PACKAGES[device] in str(target.missing) and "--for" not in str(target.missing)
-    assert "--for small" in found(*USUAL)["small"].how
+    assert "--for small" in targets_with(*USUAL)["small"].how
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_commands_in_the_steps_exist(target: str) -> None:
     """The commands of Hark in a step are parsed as written."""
     parser = build_parser()
-    code = "\n".join(step.code for step in found(*USUAL, *OF_DEVICES, *SMALL)[target].steps)
+    code = "\n".join(step.code for step in targets_with(*USUAL, *OF_DEVICES, *SMALL)[target].steps)
     named = re.findall(r"^\./hark (.*)", code, re.MULTILINE)
     for line in named:
         parser.parse_args(line.split())
@@ -63,7 +63,7 @@ def test_commands_in_the_steps_exist(target: str) -> None:
 
 
 def test_small_computers_use_a_standard_bundle_directly() -> None:
-    target = found(*USUAL, "manifest.json", is_small=True)["small"]
+    target = targets_with(*USUAL, "manifest.json", is_small=True)["small"]
     assert target.missing is None and set(target.files) == {*USUAL, "manifest.json"}
     assert "cd small" not in target.steps[0].code and "python detect.py --mic" in target.steps[0].code
 
@@ -82,7 +82,7 @@ def test_the_bundles_readme_has_every_device() -> None:
     report = {"phrase": "hey compass", "model": {"kind": "encoder"}, "devices_left_out": ["esphome"]}
     text = readme("hey-compass.zip", USUAL, report, {"pi": "It missed 9 %."})
     assert text.startswith("# Where “hey compass” runs")
-    for target in found(*USUAL).values():
+    for target in targets_with(*USUAL).values():
         assert f"## {target.title}" in text
     assert text.count("not in this bundle") == 3 and "pip install pymicro-wakeword" in text
     assert "python detect.py --mic" in text and "```\n\n##" in text

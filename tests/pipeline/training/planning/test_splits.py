@@ -30,7 +30,7 @@ def voices_of(speakers: dict[str, list[str]]) -> dict[str, Sequence[Voice]]:
     }
 
 
-def heard_in(splits: VoiceSplits, split: str) -> set[str]:
+def speakers_in(splits: VoiceSplits, split: str) -> set[str]:
     return {voice.speaker for speakers in splits.voices[split].values() for voices in speakers for voice in voices}
 
 
@@ -40,9 +40,9 @@ def test_no_speaker_is_in_two_splits(speakers: dict[str, list[str]], hold_out: s
     splits = split_voices(voices_of(speakers), hold_out)
     for split in SPLITS:
         for other in SPLITS:
-            assert split == other or not heard_in(splits, split) & heard_in(splits, other)
+            assert split == other or not speakers_in(splits, split) & speakers_in(splits, other)
     for split in SPLITS:
-        for speaker in heard_in(splits, split):
+        for speaker in speakers_in(splits, split):
             assert splits.split_of_speaker(speaker) == split
     for split in SPLITS:
         for engine, groups in splits.voices[split].items():
@@ -80,7 +80,7 @@ def test_a_person_of_two_engines_is_in_one_split() -> None:
     speakers = {"festival": ["kal", "slt", "rms", "f1", "f2"], "flite": ["kal", "slt", "rms", "awb"]}
     splits = split_voices(voices_of(speakers))
     for person in ("kal", "slt", "rms"):
-        assert [person in heard_in(splits, split) for split in SPLITS].count(True) == 1
+        assert [person in speakers_in(splits, split) for split in SPLITS].count(True) == 1
 
 
 def test_a_held_out_engine_has_no_voice_used_in_training() -> None:
@@ -91,8 +91,8 @@ def test_a_held_out_engine_has_no_voice_used_in_training() -> None:
     }
     splits = split_voices(voices_of(speakers))
     assert splits.held_out == "flite"
-    assert "awb" in heard_in(splits, "test")
-    trained = heard_in(splits, "train") | heard_in(splits, "validation")
+    assert "awb" in speakers_in(splits, "test")
+    trained = speakers_in(splits, "train") | speakers_in(splits, "validation")
     lent = {voice.speaker for group in splits.voices["test"]["flite"] for voice in group}
     assert not lent & trained
 
@@ -100,14 +100,14 @@ def test_a_held_out_engine_has_no_voice_used_in_training() -> None:
 @pytest.mark.parametrize("count", [3, 4, 7, 105])
 def test_every_split_has_speakers_and_training_most(count: int) -> None:
     splits = split_voices(voices_of({"espeak": [f"v{n}" for n in range(count)]}))
-    sizes = {split: len(heard_in(splits, split)) for split in SPLITS}
+    sizes = {split: len(speakers_in(splits, split)) for split in SPLITS}
     assert sum(sizes.values()) == count and min(sizes.values()) >= 1
     assert sizes["train"] >= max(sizes["validation"], sizes["test"])
 
 
 def test_a_single_voice_is_only_in_training() -> None:
     splits = split_voices(voices_of({"espeak": ["only"]}))
-    assert heard_in(splits, "train") == {"only"} and not splits.voices["test"] and not splits.voices["validation"]
+    assert speakers_in(splits, "train") == {"only"} and not splits.voices["test"] and not splits.voices["validation"]
 
 
 def test_the_engine_with_the_fewest_speakers_is_held_out() -> None:
