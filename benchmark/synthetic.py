@@ -93,8 +93,7 @@ def spoken(
 ) -> Stream:
     """Return the stream of the texts, each synthesized once, by the engines in turn; cached like all streams.
 
-    A clip's ``about`` has text, kind, engine, voice. Failed clips, and unintelligible ones of unsure engines, are left
-    out.
+    A clip's ``about`` has text, kind, engine, voice. Failed and unintelligible clips are left out.
 
     Raises:
         HarkError: there are no voices, or no clips.

@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def data_folder() -> Path:
-    """Return the data folder: HARK_DATA, or ``data/`` beside the code."""
+    """Return the data folder: HARK_DATA, or ``data/`` next to the code."""
     return _resolved(os.environ.get("HARK_DATA") or str(REPOSITORY / "data"))
 
 
@@ -107,7 +107,7 @@ _UNFINISHED = re.compile(r"\..*-[a-z0-9_]{8}(\.\w+)?")  # names that tempfile ge
 
 @contextmanager
 def atomic_path(target: Path, mode: int = 0o644) -> Iterator[Path]:
-    """Yield a temporary path beside ``target``; it is synced and renamed to ``target`` only if the block succeeds.
+    """Yield a temporary path next to ``target``; it is synced and renamed to ``target`` only if the block succeeds.
 
     Raises OSError from the file system; callers that face a user write within :func:`storing`.
     """

@@ -1,7 +1,7 @@
 """Settings from files named ``.env``: lines of NAME=value that stand in for environment variables.
 
-Two are read: first the one in the data folder, then the one beside the code. The environment overrides the first, which
-overrides the second. They hold cache folders, limits, and keys, which other users could read on a command line.
+Two are read: first the one in the data folder, then the one next to the code. The environment overrides the first,
+which overrides the second. They hold cache folders, limits, and keys, which other users could read on a command line.
 
 ``HARK_SETTINGS_FILE`` names another file to read instead; if it is empty, none is read.
 """
@@ -19,7 +19,7 @@ from core.settings import RULES
 
 NAME = ".env"
 CHOSEN = "HARK_SETTINGS_FILE"
-PLACE = "HARK_DATA"  # the data folder; the file beside the code may set it
+PLACE = "HARK_DATA"  # the data folder; the file next to the code may set it
 # Names that a restored file may set; Hark's own names that choose a program or a package are excluded.
 _HARMLESS = re.compile(
     r"HARK_(?!(FLITE_PROGRAM|ENGINES_ENV|TORCH|TORCH_INDEX|SETTINGS_FILE|PYANNOTE_\w+|FUNASR_\w+)$)[A-Z_]+|"

@@ -124,8 +124,8 @@ class Library:
 
         With ``once``, the stored clip also remains if it has the same samples, even if several processes store them at
         the same time. The iterable is consumed in batches, in constant memory. If it raises, the clips before that are
-        stored and the exception propagates. Raises ValueError, which is an error of the caller, if audio is empty, not
-        a vector or not finite.
+        stored and the exception propagates. Raises ValueError, a bug of the caller, if audio is empty, not a vector or
+        not finite.
         """
         ids: list[int] = []
         batch: list[tuple[NewClip, str, np.ndarray]] = []

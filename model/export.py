@@ -55,7 +55,7 @@ class Carried:
 class Streaming(nn.Module):
     """A detector on a backbone, chunk by chunk: (audio [1, 1280 n], state [1, size]) to (score [1, n], new state).
 
-    The detector must have ``backbone``, ``stream_shapes()`` (its own state beside the backbone's) and
+    The detector must have ``backbone``, ``stream_shapes()`` (its own state in addition to the backbone's) and
     ``stream_logits(outputs, carried)`` (new outputs of the backbone [1, width, time] to logits [1, n]). The flattened
     state holds the audio and layer inputs that the backbone still needs, and the detector's own part. Nothing else is
     carried over, so older audio has no effect.

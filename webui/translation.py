@@ -1,7 +1,6 @@
 """Translation of messages of lower layers into the reader's language.
 
-Sentences are extracted from the code (``webui/jobs/management/commands/makemessages.py``); names used as keys are
-listed here.
+Sentences are extracted from the code (``webui/jobs/management/commands/makemessages.py``); names used as keys follow.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ from typing import Any
 from core.child_process import end_with_parent
 from core.worker_protocol import Refused, Unavailable, serve
 
-# HTS voices take a rate, diphone voices a stretch and the mean and standard deviation of the pitch (Hz). Selecting a
-# voice resets its parameters, so requests do not affect each other. Utterance does not evaluate its arguments, hence
-# the list; output is not flushed at the end of a line, hence fflush.
+# HTS voices take a rate, diphone voices a duration factor and the mean and standard deviation of the pitch (Hz).
+# Selecting a voice resets its parameters, so requests do not affect each other. Utterance does not evaluate its
+# arguments, hence the list; output is not flushed at the end of a line, hence fflush.
 SCHEME = """
 (define (hark_say voice text path stretch f0_mean f0_std)
   (eval (list (intern (string-append "voice_" voice))))

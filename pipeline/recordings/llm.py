@@ -126,7 +126,7 @@ def ask(task: str, data: Iterable[Mapping[str, Any]], check: Callable[[Any], T],
         check: converts the parsed answer, or raises ValueError, KeyError or TypeError with a reason if it is invalid;
             the model then gets the reason and one more attempt.
 
-    Raises HarkError if there is no connection, a time-out, a persistent limit, a rejected key or model, or invalid
+    Raises HarkError on a failed connection, a time-out, a persistent limit, a rejected key or model, or invalid
     answers.
     """
     messages = [

@@ -187,8 +187,8 @@ def answer(
     """Answer a question from these passages, of one recording or of many.
 
     Args:
-        read: a function like :func:`pipeline.recordings.reader.read_passages`. If it is None, not ready or fails, the
-            best sentence is the answer.
+        read: a function like :func:`pipeline.recordings.reader.read_passages`. Without it, the best sentence is the
+            answer.
         compare: compares meanings; it then also selects the passages for a reader, and the nearest ones.
         language_model: whether a language model answers in place of a reader; if it fails, the others do.
 

@@ -73,7 +73,7 @@ MINED_NEGATIVES = MiningConfig(most=10, recordings=15)  # for each confusable, o
 
 
 def prepare(config: RunConfig) -> Prepared:
-    """Check the configuration, normalize it and choose its size. Raises HarkError: it cannot be run.
+    """Check the configuration, normalize it and choose its size. Raises HarkError if it is invalid.
 
     The order of engines and devices does not matter, so it does not make another run either.
     """
@@ -134,7 +134,7 @@ def _refuse_too_long(config: RunConfig) -> None:
 
 
 def retraining_of(data: Path, run: str) -> Prepared:
-    """Return the configuration that makes a finished run's detector better. Raises HarkError: the run is gone."""
+    """Return the configuration that makes a finished run's detector better. Raises HarkError if it is gone."""
     # A bundle names its run, and is untrusted.
     config = config_of_run(data / "jobs" / run) if RUN_NAME.fullmatch(run) else None
     if config is None or not (data / "models" / run / "model.pt").is_file():
@@ -159,7 +159,7 @@ def plan_run(config: Prepared, data: Path, reporter: Reporter) -> Plan:
 
 
 def plan_summary(plan: Plan, data: Path) -> dict[str, Any]:
-    """Return a plan of :func:`plan_run` for people and programs.
+    """Return a plan of :func:`plan_run` for users and programs.
 
     ``unfinished`` is None, or for a stopped run the number of clips ``planned`` and ``spoken`` and the next stage,
     ``goes_on_with`` ("synthesize", "features", "calibrate" or "train"); all other numbers then cover the rest only.
@@ -259,7 +259,7 @@ def _run(work: Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
     left = remaining(plan.requests, work.library)
     eta = _eta(work, plan, left)
     with clock.stage("synthesize"):
-        # An engine that has spoken all its clips need not be available any more.
+        # An engine that has synthesized all its clips need not be available.
         engines = ready_engines(tuple(plan.engines), config.language)[0] if left else {}
         generated = generate(plan, engines, work.library, reporter)
     eta.over("synthesize")
@@ -354,7 +354,7 @@ def _load_or_make_plan(work: Work) -> Plan:
 
 
 def _mine(config: RunConfig, texts: Mapping[str, Sequence[PhraseText]], library: Library, reporter: Reporter) -> None:
-    """Cut the phrase, and what resembles it, out of the library's recordings of people, where the plan finds them."""
+    """Mine the phrase, and similar texts, from the library's real recordings, where the plan finds them."""
     if not config.mining or not is_known(config.language):
         return  # the aligner, too, was trained only on English
     where = ClipQuery(language=config.language, imported=True, slices=False, text_known=True)
@@ -374,7 +374,7 @@ def _mine(config: RunConfig, texts: Mapping[str, Sequence[PhraseText]], library:
 
 
 def _clips(plan: Plan, work: Work) -> pd.DataFrame:
-    """Return the run's clips (``CLIP_COLUMNS`` of ``clips.examples``). Raises HarkError: they are too few."""
+    """Return the run's clips (``CLIP_COLUMNS`` of ``clips.examples``). Raises HarkError if there are too few."""
     from model.dataset import store_is_complete
     from pipeline.training.clips.examples import clip_table
 
@@ -388,7 +388,7 @@ def _clips(plan: Plan, work: Work) -> pd.DataFrame:
 
 
 def _refuse_too_little(clips: pd.DataFrame, plan: Plan) -> None:
-    """Raise HarkError where there is nothing to learn from or nothing to measure on."""
+    """Raise HarkError if there is nothing to learn from or nothing to measure on."""
     needed = {("positive", "test"), ("plain_negative", "validation"), ("plain_negative", "test")}
     if plan.config.learns:
         needed = {(bucket, split) for bucket in ("positive", "plain_negative") for split in SPLITS}

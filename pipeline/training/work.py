@@ -1,4 +1,4 @@
-"""The objects that the stages of a run share, and what its own detector and a small one beside it begin with."""
+"""The objects that the stages of a run share, and the start of its own detector and of an additional small one."""
 
 from __future__ import annotations
 

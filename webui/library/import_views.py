@@ -91,8 +91,8 @@ def upload(request: HttpRequest) -> HttpResponse:
 def import_archive(*, user: User, sent: UploadedFile, name: str, options: dict[str, Any]) -> Job:
     """Store an upload and import it; each upload has its own folder, so that imports do not share one.
 
-    If the same archive with the same name and options is already waiting or running, that job is returned, so a double
-    click is one import.
+    If the same archive with the same name and options is already waiting or running, that job is returned, as for a
+    double click.
     """
     archive, digest = keep_archive(user, sent, name)
     spec = {"archive": archive, "digest": digest, **options}

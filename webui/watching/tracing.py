@@ -4,8 +4,7 @@ A request is a span, and so are a job and each of its stages; a job continues th
 it. OpenTelemetry's other settings (OTEL_SERVICE_NAME, OTEL_TRACES_SAMPLER ...) work as documented. Without the
 endpoint, OpenTelemetry is not imported.
 
-A span names its view, not its URL, which may hold a token. OpenTelemetry's Django package records URLs, so it is
-unused.
+A span names its view, not its URL, which may hold a token. OpenTelemetry's Django package would record URLs.
 """
 
 from __future__ import annotations

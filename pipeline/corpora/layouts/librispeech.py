@@ -1,4 +1,4 @@
-"""LibriSpeech (openslr.org/12): ``<speaker>/<chapter>/*.trans.txt`` with lines "id TEXT", beside the audio."""
+"""LibriSpeech (openslr.org/12): ``<speaker>/<chapter>/*.trans.txt`` with lines "id TEXT", next to the audio."""
 
 from __future__ import annotations
 

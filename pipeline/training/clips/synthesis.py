@@ -200,7 +200,7 @@ def _if_understood(clip: NewClip | FailedRequest) -> NewClip | FailedRequest:
 
 
 def _new_clip(result: GeneratedClip | FailedRequest, engine: str, language: str) -> NewClip | FailedRequest:
-    """Return the library's record of a spoken clip; its file is read, resampled to 16 kHz and removed."""
+    """Return the library's record of a synthesized clip; its file is read, resampled to 16 kHz and removed."""
     if isinstance(result, FailedRequest):
         return result
     try:

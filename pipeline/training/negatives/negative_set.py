@@ -108,10 +108,10 @@ def about_negatives(path: Path) -> dict[str, Any]:
 def negative_pieces(path: Path, hours: float, seed: int, keyphrase: Keyphrase | None = None) -> Iterator[NegativePiece]:
     """Yield segments of a negative set, drawn by the seed: about ``hours`` for thresholds, and its test part.
 
-    Pieces that contain the phrase are left out (a detection there is not a false alarm), unless nearly all contain it.
-    Pieces of the training part set thresholds too: one false alarm in several hours needs many hours, and peaks of
-    people that the front end has learned from lie where those of others do (lab/experiments.md). With less than an
-    hour the test gives no more than that. Raises HarkError: the file is missing or damaged.
+    Segments that contain the phrase are omitted (a detection there is not a false alarm), unless almost all do. Pieces
+    of the training part set thresholds too: one false alarm in several hours needs many hours, and peaks of people that
+    the front end has learned from lie where those of others do (lab/experiments.md). With less than an hour the test
+    gives no more than that. Raises HarkError if the file is unusable.
     """
     rng = np.random.default_rng((seed, 6))
     quantizer = codes = None
@@ -144,9 +144,9 @@ def negative_pieces(path: Path, hours: float, seed: int, keyphrase: Keyphrase | 
 
 @lru_cache(maxsize=2)  # a run reads its negatives several times
 def contains_phrase(texts: tuple[str, ...], keyphrase: Keyphrase) -> tuple[bool, ...]:
-    """Return for each text whether it is left out because it contains the phrase.
+    """Return for each text whether it is omitted because it contains the phrase.
 
-    Where any text contains it, pieces without a transcript are left out too.
+    If any text contains it, segments without a transcript are omitted too.
     """
     heard = phrase_matcher(keyphrase.text, keyphrase.language).hears(texts)
     said = tuple(hears or (not text and any(heard)) for hears, text in zip(heard, texts))
@@ -191,7 +191,7 @@ def rescoring_threshold(path: Path, keyphrase: Keyphrase) -> float:
 
 
 def _matches(pieces: Sequence[NegativePiece], pronunciations: Pronunciations) -> list[np.ndarray]:
-    """Return the match scores [frames] of each piece; many pieces at once, as a keyword HMM goes step by step."""
+    """Return the match scores [frames] of each segment; many at once, because a keyword HMM runs step by step."""
     import torch
 
     from model.detector import in_batches

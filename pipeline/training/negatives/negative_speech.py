@@ -90,8 +90,8 @@ def device_negatives(
 class NegativeSpeech:
     """The negative speech for a detector that is calibrated (:class:`pipeline.training.negatives.shipped.Negatives`).
 
-    People that no backbone was trained on are the test; all others set thresholds, since peaks of people that the
-    backbone has learned from lie where those of others do (lab/experiments.md). Each piece is rendered quiet, in noise
+    Speakers that no backbone was trained on are the test; all others set thresholds, because score peaks of the
+    backbone's training speakers are like those of others (lab/experiments.md). Each segment is rendered quiet, in noise
     and across a room.
 
     Attributes:
@@ -155,8 +155,8 @@ def _pieces(
     They are computed once and stored in the data folder for all phrases.
 
     Args:
-        table: of the file, all pieces: so two detectors with different parts of it leave out the same ones.
-        receptive_samples: length that short pieces are padded to; 0: as the detector needs.
+        table: the file's table with all segments, so that two detectors with different parts of it omit the same ones.
+        receptive_samples: samples to which short segments are padded; 0 for what the detector needs.
 
     Raises:
         HarkError: the file is missing or damaged.

@@ -40,7 +40,7 @@ class Negatives(Protocol):
     def about(self) -> dict[str, Any]:
         """Return ``training_corpora``, ``licences`` and ``hours`` by split; empty without such speech.
 
-        The front end was trained on the people of "train". Raises HarkError: see :meth:`pieces`.
+        The front end was trained on the people of "train". Raises the errors of :meth:`pieces`.
         """
 
 

@@ -51,7 +51,7 @@ class BundleFiles:
 
 
 def write_bundle(data: Path, run: str, contents: Mapping[str, bytes]) -> BundleFiles:
-    """Write the files of :func:`bundle_contents` to ``models/<run>/``: the bundle, and ``.pt`` and report beside it."""
+    """Write the files of :func:`bundle_contents` to ``models/<run>/``: the bundle, the ``.pt`` and the report."""
     folder = data / "models" / run
     folder.mkdir(parents=True, exist_ok=True)
     remove_unfinished(folder)  # of a run that was killed here
@@ -82,7 +82,7 @@ def bundle_contents(
     Args:
         folder: for the forms while they are made.
         figures: for the report, of the detector itself (:func:`pipeline.training.measuring.report.run_figures`).
-        left_out: the reasons why devices beside those of ``devices`` have no detector.
+        left_out: the reasons why other devices have no detector.
 
     Raises:
         HarkError: its float forms do not agree.

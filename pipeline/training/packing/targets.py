@@ -141,11 +141,11 @@ class Target:
 
     Attributes:
         name: of :data:`pipeline.training.planning.config.TARGETS`.
-        files: by their names in the bundle; empty where it lacks them.
+        files: contents by name in the bundle; empty if it lacks them.
         size: the ``--size`` that suits it.
         steps: empty without files.
-        missing: instructions to get the files; None where the bundle has them.
-        typed: the command for that, where Hark is installed.
+        missing: instructions to get the files; None if the bundle has them.
+        typed: the command for that, if Hark is installed.
     """
 
     name: str
@@ -171,7 +171,7 @@ class Target:
 
 
 def files_for(target: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Return a target's files in a bundle; none where it lacks one of them."""
+    """Return a target's files in a bundle; none if it lacks one of them."""
     if target in DEVICES:
         return tuple(sorted(name for name in names if name.startswith(f"{target}/")))
     there = set(names)
@@ -188,7 +188,7 @@ def targets_of(
         names: of the files in it.
         is_small: its own detector is smaller than large (:func:`is_small`).
         left_out: devices whose package was not installed when the bundle was made.
-        address: of the files for devices, up to and with the last slash; "" where they are not served.
+        address: base URL of the files for devices, with the last slash; "" if they are not served.
     """
     found = {}
     for target in TARGETS:

@@ -60,7 +60,7 @@ class Note:
 
 @dataclass(frozen=True)
 class WordCommonness:
-    """A word with its zipf value: log10 of its occurrences in a billion words of running text; 0 where unknown."""
+    """A word with its Zipf value: log10 of its occurrences per billion words of running text; 0 if unknown."""
 
     word: str
     zipf: float
@@ -81,8 +81,8 @@ class Advice:
     Attributes:
         phones: IPA phones of each word, in the first accent of the language.
         duration_s: estimate of its duration when spoken.
-        heard_per_million: estimate of its occurrences in a million words of ordinary talk, homophones and
-            longer words that contain it included; 0 where the words of the language are unknown.
+        heard_per_million: estimate of its occurrences per million words of general speech, including homophones and
+            longer words that contain it; 0 if the words of the language are unknown.
     """
 
     phrase: str
@@ -162,7 +162,7 @@ def _spoken_vocabulary(language: str) -> str:
 
 
 def _heard_per_million(words: list[str], language: str, known: Vocabulary) -> float:
-    """Estimate how often a phrase is spoken in a million words; words of equal sound are added up.
+    """Estimate how often a phrase is spoken per million words; words of equal sound are added up.
 
     For several words it is the geometric mean of two bounds: the product of their frequencies (they meet by chance),
     too low for usual phrases ("good morning"), and the frequency of the rarest word, the highest possible.

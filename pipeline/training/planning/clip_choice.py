@@ -39,7 +39,7 @@ def real_negatives(library: Library, config: RunConfig) -> tuple[list[Clip], flo
     """Return real recordings of the library without the phrase, at most the effort's hours, and their hours.
 
     Speakers share these hours evenly, as far as each has enough speech; so an import may displace other clips, but
-    never makes the hours fewer. Recordings of a corpus that name no speaker share as one, since the number of people is
+    never makes the hours fewer. Recordings of a corpus without speakers count as one, since the number of people is
     unknown. Recordings without a transcript are included: the phrase might occur in them, which the report states.
     """
     if not config.mining:
@@ -72,7 +72,7 @@ def real_negatives(library: Library, config: RunConfig) -> tuple[list[Clip], flo
 
 
 def _is_ordinary(clip: Clip, config: RunConfig) -> bool:
-    """Return whether a real recording is ordinary speech: without the phrase, and not marked as a false alarm."""
+    """Return whether a real recording is general speech: without the phrase, and not marked as a false alarm."""
     if FALSE_ALARM_OF in clip.settings:  # of this phrase or another: chosen on purpose, never drawn
         return False
     return not (clip.text_known and can_be_heard_in(config.phrase, clip.text_normalized, config.language))
@@ -95,7 +95,7 @@ class Chooser:
         config, library = self._config, self._library
         normalized = list(dict.fromkeys(normalize(text.text, config.language) for text in texts))
         whole = ClipQuery(language=config.language, slices=False)
-        # `real_negatives` alone chooses real ordinary speech, by the hours and shares that are wanted.
+        # Only `real_negatives` chooses real general speech, by the requested hours and fractions.
         used = {*self._engines, *(("corpus",) if config.mining and bucket != "plain_negative" else ())}
         found = library.clips_with_texts(normalized, config.language, where=whole)
         candidates = [(clip, clip) for clip in found if clip.engine in used]
@@ -140,12 +140,12 @@ class Chooser:
         return chosen, hours
 
     def _split(self, bucket: str, clip: Clip, parent: Clip) -> str:
-        """Return the split of a clip; "" where it belongs to none."""
+        """Return the split of a clip; "" if it belongs to none."""
         learns, splits = self._config.learns, self._splits
         if clip.engine == splits.held_out and splits.speaker_split.get(clip.speaker) != "test":
             return ""  # the held-out engine is only in the test, with the voices that the run has
         if not learns and (clip.source or "").startswith(f"{CORPUS}:"):
-            return ""  # a detector got it wrong: as a test it would be biased
+            return ""  # a detector's error would bias the test
         split = splits.split_of_speaker(real_speaker(clip))
         if is_for_test(parent) and split != "test":
             return ""

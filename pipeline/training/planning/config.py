@@ -21,7 +21,7 @@ from pipeline.training.scoring.languages import is_known
 
 RESULT = "result.json"  # in the folder of a successful run; written last
 BUCKETS = ("positive", "confusable", "inbetween", "plain_negative")
-REAL_ENGINES = ("corpus", "mined")  # of clips that people spoke: whole recordings, and cuts out of them
+REAL_ENGINES = ("corpus", "mined")  # of clips by people: whole recordings, and clips mined from them
 BANK = "bank:"  # prefix of a corpus: engine of the shipped real speech, in stored tables and reports
 
 
@@ -141,7 +141,7 @@ class Choice:
     """The values that a user may choose for a field of :class:`RunConfig`, for the API's schema and the portal's form.
 
     Attributes:
-        about: description of the field; empty where its name is enough.
+        about: description of the field; empty if its name is sufficient.
         values: the allowed values, of the field or of each entry of a list; empty: any value within the limits.
         least: the smallest number.
         most: the largest number.
@@ -246,7 +246,7 @@ USUAL = RunConfig("", size=AUTO_SIZE)  # only the phrase is chosen
 
 
 def chosen(start: RunConfig, choices: Mapping[str, Any]) -> RunConfig:
-    """Return ``start`` with a user's choices; lists become tuples. Raises TypeError: a name not in :data:`CHOICES`."""
+    """Return ``start`` with a user's choices; lists become tuples. Raises TypeError for other names."""
     if refused := sorted(choices.keys() - CHOICES.keys()):
         raise TypeError(f"a user cannot choose {', '.join(refused)} of a run")
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in choices.items()}
@@ -254,7 +254,7 @@ def chosen(start: RunConfig, choices: Mapping[str, Any]) -> RunConfig:
 
 
 def size_for(config: RunConfig) -> str:
-    """Return the most accurate size that can be trained here: large where its encoder is installed, for English.
+    """Return the most accurate size that can be trained here: large for English if its encoder is installed.
 
     A trial is standard: it should end soon, and misses a lot at any size.
     """

@@ -1,4 +1,4 @@
-"""Clips in the library that people marked: false alarms and misses of a detector."""
+"""Clips in the library that users marked: false alarms and misses of a detector."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ PADDING_S = (1.5, 0.5)  # seconds of near-silence before and after a marked clip
 
 @dataclass(frozen=True)
 class Marked:
-    """The errors of a detector that people marked, as audio [samples]: false alarms, and misses of the phrase."""
+    """The errors of a detector that users marked, as audio [samples]: false alarms, and misses of the phrase."""
 
     false_alarms: Sequence[np.ndarray] = ()
     misses: Sequence[np.ndarray] = ()
 
 
 def marked_false_alarms(library: Library, phrase: str) -> list[Clip]:
-    """Return the clips that people marked as false alarms of a phrase, newest first."""
+    """Return the clips that users marked as false alarms of a phrase, newest first."""
     clips = [clip for clip in library.with_source(CORPUS) if clip.state == "ready"]
     return [clip for clip in reversed(clips) if clip.settings.get(FALSE_ALARM_OF) == phrase]
 
 
 def marked_misses(library: Library, phrase: str, language: str) -> list[Clip]:
-    """Return the clips that people marked as misses of the phrase, newest first."""
+    """Return the clips that users marked as misses of the phrase, newest first."""
     clips = [clip for clip in library.with_source(CORPUS) if clip.state == "ready" and "role" in clip.settings]
     return [clip for clip in reversed(clips) if (clip.text_normalized, clip.language) == (phrase, language)]
 
 
 def marked_audio(library: Library, phrase: str, language: str) -> Marked:
-    """Return all errors that people marked for a phrase."""
+    """Return all errors that users marked for a phrase."""
     return Marked(
         [library.read_audio(clip) for clip in marked_false_alarms(library, phrase)],
         [library.read_audio(clip) for clip in marked_misses(library, phrase, language)],

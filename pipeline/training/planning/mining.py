@@ -78,10 +78,10 @@ class MiningResult:
     Attributes:
         forms: the texts that were searched for.
         recordings: number of those with one of them in the transcript.
-        looked_into: number of those that were searched; fewer than ``recordings`` where there are too many.
+        looked_into: number of those that were searched; fewer than ``recordings`` if there are too many.
         cuts: those that were stored.
         rejected: number of places that were not cut out, by reason.
-        seconds: spent searching, aligning (emissions included where they were missing) and cutting.
+        seconds: seconds spent on searching, aligning (with missing emissions) and cutting.
     """
 
     phrase: str
@@ -136,7 +136,7 @@ def mine_negatives(
     reporter: Reporter,
     config: MiningConfig | None = None,
 ) -> dict[str, MiningResult]:
-    """Cut texts that resemble the phrase (confusables, in-between phrases) out of recordings without the phrase.
+    """Mine texts that resemble the phrase (confusables, parts of it) from recordings without the phrase.
 
     Returns:
         Results by normalized text, of the texts that are in the library.

@@ -1,7 +1,7 @@
 """The plan of a run: the clips of the library that it uses, their splits, and the clips that each engine must generate.
 
 Splits are decided here and nowhere else. A trained detector uses clips of all three. A calibrated one learns nothing
-from clips: the phrase and what resembles it are in its test, and ordinary speech sets its threshold.
+from clips: the phrase and similar texts are in its test, and general speech sets its threshold.
 """
 
 from __future__ import annotations
@@ -140,11 +140,11 @@ class Plan:
 
 
 def ready_engines(wanted: Sequence[str], language: str) -> tuple[dict[str, Engine], dict[str, str]]:
-    """Return the engines that will speak, and for each other engine the reason why it will not.
+    """Return the engines that the run will use, and for each other engine the reason why not.
 
     Args:
         wanted: names; empty for those that are used by default.
-        language: which they must speak.
+        language: the language that they must support.
 
     Raises:
         HarkError: an engine that was asked for by name does not exist or is not ready, or none is ready.
@@ -212,7 +212,7 @@ def texts_of_splits(
 ) -> dict[str, list[str]]:
     """Return the texts of each split. Ordinary speech, and negatives that are trained on, are in one split each.
 
-    The phrase is in every split, and so are texts that resemble it where nothing is trained.
+    The phrase is in every split and, if nothing is trained, so are texts that resemble it.
     """
     if bucket == "positive" or (bucket != "plain_negative" and not config.learns):
         return {split: [text.text for text in texts] for split in SPLITS}
@@ -299,7 +299,7 @@ def draw_requests(
 def make_plan(config: RunConfig, texts_of: Mapping[str, Sequence[PhraseText]], run: str, library: Library) -> Plan:
     """Make the plan of a run with the texts of each bucket (:func:`run_texts`).
 
-    It reads the library and adds nothing to it; engines that are not always understood speak the phrase as a test.
+    It reads the library and adds nothing to it; engines that may be unintelligible synthesize the phrase as a test.
     """
     engines, missing = ready_engines(config.engines, config.language)
     missing |= cannot_say(config.keyphrase, engines, library.data_dir)
@@ -473,7 +473,7 @@ def estimated_s(
 
 
 def what_is_left(plan: Plan, library: Library, needs_features: bool) -> Plan:
-    """Return the remaining plan of a stopped run: clips that it has spoken are in the library and count as reused.
+    """Return the remaining plan of a stopped run: clips that it has synthesized are in the library and count as reused.
 
     Args:
         needs_features: whether the features of the clips are still to be computed.

@@ -28,7 +28,7 @@ def _fraction(name: str) -> float:
 
 
 def split_of(name: str) -> str:
-    """Return the split of a real speaker or of a text, by a hash of its name: always and everywhere the same."""
+    """Return the split of a real speaker or of a text, by a hash of its name, which never changes."""
     fraction = _fraction(name)
     if fraction < TEST_SHARE:
         return "test"
@@ -36,7 +36,7 @@ def split_of(name: str) -> str:
 
 
 def real_speaker(clip: Clip) -> str:
-    """Return the speaker of a real recording; where unknown, the recording itself, the same for all its pieces."""
+    """Return the speaker of a real recording; if unknown, the recording itself, for all its segments."""
     return clip.speaker or (clip.source or clip.sha256).split("@")[0]
 
 
@@ -89,7 +89,7 @@ class VoiceSplits:
         return self.speaker_split.get(speaker) or self.split_of(speaker)
 
     def split_of(self, name: str) -> str:
-        """Return the split of a real speaker or of a text; where nothing is trained, validation instead of training."""
+        """Return the split of a real speaker or of a text; if nothing is trained, validation instead of training."""
         split = split_of(name)
         return "validation" if split == "train" and not self.trains else split
 

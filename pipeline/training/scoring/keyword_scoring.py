@@ -47,7 +47,7 @@ class Guess:
 
 
 def ways_to_say(text: str, language: str = "en") -> tuple[tuple[int, ...], ...]:
-    """Return the outputs of the phones of any normalized text, in one go and word by word; empty where it has none."""
+    """Return the outputs of the phones of any normalized text, as a whole and word by word; empty if it has none."""
     in_one_go = phone_indices(phonemes(text, language))
     by_word = [index for phones in phonemes_of_words(text.split(), language) for index in phone_indices(phones)]
     return tuple(dict.fromkeys(tuple(way) for way in (in_one_go, by_word) if way))
@@ -90,7 +90,7 @@ def keyword_scores(log_p: np.ndarray, phones: Sequence[int]) -> tuple[np.ndarray
 
 
 def phone_score(audio: np.ndarray, keyphrase: Keyphrase) -> float:
-    """Return the best score from 0 to 1 of the phrase anywhere in audio [samples] (a synthetic positive, a cut)."""
+    """Return the best score from 0 to 1 of the phrase anywhere in audio [samples] (a synthetic or mined positive)."""
     log_p = _emission(audio)
     return max((float(keyword_scores(log_p, way)[0].max(initial=0.0)) for way in outputs_of(keyphrase)), default=0.0)
 
@@ -123,7 +123,7 @@ class PhoneScorer:
     window_samples = 3 * SAMPLE_RATE
 
     def __init__(self, keyphrase: Keyphrase) -> None:
-        """Prepare the scorer. Raises HarkError: the phrase has no phones, or the recognizer cannot be loaded."""
+        """Prepare the scorer. Raises HarkError without phones, or if the recognizer fails to load."""
         self._ways = outputs_of(keyphrase)
         self._aligner = default_aligner()
         self.name, self.frame_s = self._aligner.name, self._aligner.frame_s
@@ -183,13 +183,13 @@ def hardest_in(streams: Iterable[tuple[int, np.ndarray]], keyphrase: Keyphrase, 
 
 
 def ranked_confusables(texts: Sequence[tuple[str, np.ndarray]], keyphrase: Keyphrase) -> list[tuple[str, float]]:
-    """Return spoken texts (text, audio) with the score of the phrase in each, those nearest to it first."""
+    """Return synthesized texts (text, audio) with the score of the phrase in each, the highest first."""
     scored = [(text, phone_score(audio, keyphrase)) for text, audio in texts]
     return sorted(scored, key=lambda row: (-row[1], row[0]))
 
 
 def _overlapping(blocks: Iterable[np.ndarray]) -> Iterator[tuple[float, np.ndarray]]:
-    """Yield (start [seconds], audio) of pieces of a stream that overlap."""
+    """Yield (start [seconds], audio) of overlapping blocks of a stream."""
     held = np.zeros(0, np.float32)
     start = 0
     size, overlap = int(BLOCK_S * SAMPLE_RATE), int(OVERLAP_S * SAMPLE_RATE)

@@ -79,7 +79,7 @@ def scorer_of(keyphrase: Keyphrase, recognizer: bool = False) -> UntrainedDetect
     """Return the most accurate scorer that is available here for the phrase's language.
 
     Args:
-        recognizer: use Hark's own recognizer, even where there is a better scorer.
+        recognizer: whether to use Hark's own recognizer even if there is a better scorer.
 
     Raises:
         HarkError: the phrase has no phones.
