@@ -51,7 +51,7 @@ def register(commands: Commands[Parser]) -> None:
         commands,
         "retrain",
         "BUNDLE [--yes]",
-        "improve a detector with everything marked and recorded since",
+        "make a detector's next version from what was marked and recorded since",
         run_retrain,
     )
     retrain.add_argument("bundle", type=Path, metavar="BUNDLE", help="the zip that training made, in the data folder")
