@@ -64,7 +64,7 @@ def test_a_device_can_load_the_files_that_the_portal_serves(trains: bool, tmp_pa
 
         if trains:
             page.get_by_role("button", name="Start training").click()
-            page.wait_for_url(DETECTOR, timeout=TRAINED_MS)  # the page redirects whoever watched
+            page.wait_for_url(DETECTOR, timeout=TRAINED_MS)  # the page redirects a user who watched
         else:
             _finished_run(data)
             page.goto(f"{portal.address}/")

@@ -71,7 +71,7 @@ def journey_of_a_detector(page: Page, portal: Portal, folder: Path) -> None:
     job = page.url
     page.reload()  # closing and opening again changes nothing
     page.locator(".log li").first.wait_for()
-    page.wait_for_url(DETECTOR, timeout=TRAINING_MS)  # the page redirects whoever watched
+    page.wait_for_url(DETECTOR, timeout=TRAINING_MS)  # the page redirects a user who watched
     page.goto(job)
     comes_true(page, "document.querySelectorAll('[data-stage].past').length === 7")
     assert page.locator("[data-stage=calibrate]").count() and not page.locator(".curve").count(), "nothing is trained"
