@@ -24,10 +24,10 @@ from core.child_process import signal_group
 from core.data_folder import data_folder, keep_private, storing
 from core.errors import HarkError
 from pipeline.backup import serving
+from pipeline.jobs import LANES, WEBHOOKS
 from webui.setup import ready
 
 PORT = 8000
-ALL_LANES = ("training", "audio", "webhooks")  # as in webui.jobs.services, whose import would load Django
 WEB = "web"
 SAME_MACHINE = {"127.0.0.1": "localhost", "0.0.0.0": "localhost", "::": "::1"}  # by --host; others are used as given
 MOST_FILES, MOST_CONNECTIONS = 65_536, 10_000  # of this process; more slows programs that close all possible files
@@ -56,7 +56,7 @@ def register(commands: Commands[Parser]) -> None:
     )
     worker = add_command(commands, "worker", "[options]", "run the jobs of a portal, without its pages", run_worker)
     worker.add_argument(
-        "--lane", action="append", choices=ALL_LANES, help="queue to take jobs from; may be repeated (default: all)"
+        "--lane", action="append", choices=LANES, help="queue to take jobs from; may be repeated (default: all)"
     )
     worker.add_argument(
         "--workers", type=int, metavar="N", help="jobs of a queue to run at once (default: HARK_WORKERS)"
@@ -70,7 +70,7 @@ def run_worker(options: argparse.Namespace, screen: Screen) -> int:
             raise HarkError("No workers can be started.", f"--workers is {options.workers}.", "Give a number above 0.")
         os.environ["HARK_WORKERS"] = str(options.workers)
     with _data_in_use(screen):
-        lanes = list(dict.fromkeys(options.lane or ALL_LANES))
+        lanes = list(dict.fromkeys(options.lane or LANES))
         parts = [Part(lane, _WORKERS) for lane in lanes]
         try:
             screen.note(f"Running the jobs of {', '.join(lanes)} (Ctrl-C stops it)")
@@ -113,7 +113,7 @@ def _serve(options: argparse.Namespace, screen: Screen) -> None:
         stop_speech_service()  # a service of an older version may still hold its models
     address = _address(options.host, options.port)
     files = _raise_file_limit()
-    lanes = () if options.no_workers else ALL_LANES
+    lanes = () if options.no_workers else LANES
     parts = [Part(WEB, _web(options, files)), *(Part(lane, _WORKERS) for lane in lanes)]
     try:
         screen.note(f"Hark is at {address} (Ctrl-C stops it)")
@@ -197,7 +197,7 @@ def _watch(parts: list[Part], screen: Screen) -> None:
     from webui.account_pages.exporting import remove_old_exports
     from webui.account_pages.retention import delete_what_is_old
     from webui.api.webhooks import stuck as webhooks_are_stuck
-    from webui.jobs.services import WEBHOOKS, forget_results, recover, stuck_lanes
+    from webui.jobs.services import forget_results, recover, stuck_lanes
     from webui.organizations.services import withdraw_what_is_old
     from webui.trainer.services import adopt_runs
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.jobs import LANES
 from tests.support.compatibility_page import PAGE, ROWS, expected_of_nobody, filled
 from tests.support.earlier_addresses import Walk
 from tests.support.journeys import conversation_and_question, journey_of_a_detector, journey_of_a_recording
@@ -20,7 +21,6 @@ from tests.support.portal_driver import HOST, PASSWORD, chromium_running, watche
 from tests.support.processes import descendants, has_ended, kill_process
 from tests.support.servers import wait_for
 from tests.support.topology import STARTS_S, Topology, asking, topology
-from webui.jobs.services import LANES
 
 SOCKET = "/ws/jobs"
 DONE_S = 1800.0  # on two busy cores

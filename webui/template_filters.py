@@ -21,12 +21,12 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
 from core.errors import HarkError
+from pipeline.recordings.transcript import UNNAMED
 from webui import translation
 
 register = template.Library()
 # Commands for which the portal has a page, because readers of an error there may not have a command line.
 OF_ENGINES = re.compile(r"\./hark (?:engines(?: (?:enable|pull) [\w-]+)?|voices(?: pull [\w-]+ [\w-]+)?)(?![\w-])")
-UNNAMED = re.compile(r"Speaker (\d+)")  # an unnamed speaker in transcripts
 MOST_A_SHORT_TEST_TELLS = 1000.0  # false alarms per hour; an interval that reaches this is uninformative
 
 Interval = Mapping[str, float | None]  # value, low, high: model.metrics.Interval.as_dict

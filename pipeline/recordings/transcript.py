@@ -7,6 +7,7 @@ read nothing else. Times are seconds from the start of the recording, confidence
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from core.worded import worded
 
 SCHEMA = 1  # schema of the file
 NOT_RECOGNIZED = worded("[not recognized]")
+UNNAMED = re.compile(r"Speaker (\d+)")  # the name of a speaker without a name
 
 
 @dataclass(frozen=True)

@@ -77,13 +77,6 @@ def test_without_a_browser_serve_points_to_the_url(programs: Path, browser: str)
     assert len(notes.said) == 1 and "open the address above" in notes.said[0]
 
 
-def test_the_command_line_and_the_portal_have_the_same_lanes() -> None:
-    from command_line.serve import ALL_LANES
-    from webui.jobs.services import LANES
-
-    assert ALL_LANES == LANES
-
-
 def test_invalid_numbers_of_workers_are_rejected(cli: Cli) -> None:
     cli("worker", "--workers", "0", code=2)
     assert "above 0" in cli.err

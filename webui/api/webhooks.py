@@ -24,13 +24,14 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from core.errors import HarkError
+from pipeline.jobs import WEBHOOKS
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.api.models import Delivery, Webhook
 from webui.api.outgoing import LONGEST_S, NotSent, check_url, post
 from webui.jobs.models import Job
 from webui.jobs.queue import enqueue
-from webui.jobs.services import WEBHOOKS, LimitReached
+from webui.jobs.services import LimitReached
 from webui.keys.sealing import seal, unseal
 from webui.transactions import serialized
 from webui.translation import explained

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from core.errors import HarkError
 from pipeline.recordings.captions import clock
 from pipeline.recordings.media import clean_name
+from pipeline.recordings.transcript import UNNAMED
 from webui.access import owned, to_change
 from webui.accounts.signed_in import signed_in
 from webui.audio import corrections, sharing, speaker_changes, transcripts
@@ -24,7 +25,7 @@ from webui.audio.models import Recording, Share
 from webui.audio.views import recording_of, send_audio, send_waveform, transcript_context, transcript_json
 from webui.http.parameters import whole_number
 from webui.keys.sealing import show_next
-from webui.template_filters import UNNAMED, speaker_name
+from webui.template_filters import speaker_name
 from webui.translation import explained
 
 NEW_SPEAKER = "new"  # not the id of a speaker

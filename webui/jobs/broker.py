@@ -19,9 +19,9 @@ from django_q.conf import Conf
 from django_q.signing import BadSignature, SignedPackage
 
 from core.child_process import signal_group
+from pipeline.jobs import WEBHOOKS
 from webui.jobs.models import Job
 from webui.jobs.queue import this_cluster
-from webui.jobs.services import WEBHOOKS
 
 log = logging.getLogger(__name__)
 

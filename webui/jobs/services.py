@@ -23,7 +23,7 @@ from core.child_process import signal_group
 from core.errors import HarkError
 from core.events import Reporter
 from core.worded import worded
-from pipeline.jobs import AUDIO, KINDS, TRAINING, finished_file
+from pipeline.jobs import KINDS, finished_file
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.jobs.models import Job, JobEvent
@@ -33,8 +33,6 @@ from webui.transactions import serialized
 from webui.translation import shown
 from webui.watching import tracing
 
-WEBHOOKS = "webhooks"  # a queue without jobs
-LANES = TRAINING, AUDIO, WEBHOOKS  # all have workers
 WAIT_FOR = "wait_for"
 NO_WORKER: dict[str, Any] = {"lease": "", "lease_until": None, "process_group": None}  # of a job without a worker
 QUEUED_AGAIN = {**NO_WORKER, "state": Job.State.QUEUED, "sent_at": None}

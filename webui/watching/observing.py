@@ -22,6 +22,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from core.errors import HarkError
+from pipeline.jobs import LANES, WEBHOOKS
 from pipeline.recordings import summarization
 from pipeline.recordings.transcription import registry
 from webui.accounts.models import User
@@ -31,7 +32,7 @@ from webui.http.errors import StatusError
 from webui.http.middleware import Middleware
 from webui.jobs import heartbeat
 from webui.jobs.models import Heartbeat
-from webui.jobs.services import LANES, WEBHOOKS, stuck_lanes
+from webui.jobs.services import stuck_lanes
 from webui.servers import check_redis
 from webui.watching.metrics import REQUESTS, Disk, Installation, Jobs
 

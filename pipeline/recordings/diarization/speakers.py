@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby, product
@@ -14,11 +13,10 @@ from core.events import Reporter, silent_reporter
 from core.worded import worded
 from pipeline.recordings.diarization import acoustic, channels, pyannote_engine, voiceprints
 from pipeline.recordings.diarization.turns import Diarization, Turn
-from pipeline.recordings.transcript import Segment, Transcript, Word
+from pipeline.recordings.transcript import UNNAMED, Segment, Transcript, Word
 from pipeline.recordings.words import segment_of
 
 SHORT_WORD_S = 0.25  # a shorter single word amid another speaker's belongs to them; word times are not more exact
-UNNAMED = re.compile(r"Speaker (\d+)")  # the name of a speaker without a name
 OVERLAP_S, OVERLAP_SHARE = 0.3, 0.3  # time with two speakers, and its fraction of a segment, to mark the segment
 
 

@@ -12,6 +12,7 @@ from django.test import Client
 from django.urls import resolve
 
 from db.database import DATABASE_NAME
+from pipeline.jobs import LANES
 from pipeline.recordings.transcription.registry import ENGINES
 from tests.support.compatibility_page import PAGE, ROWS, expected_of_nobody, filled
 from tests.support.earlier_recordings import program_of, token_text
@@ -26,7 +27,6 @@ from webui.compatibility.urls import urlpatterns
 from webui.jobs.heartbeat import beat
 from webui.jobs.models import Job
 from webui.jobs.quota import Limits, set_quota, take_minutes
-from webui.jobs.services import LANES
 
 pytestmark = pytest.mark.django_db
 

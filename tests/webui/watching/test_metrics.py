@@ -15,12 +15,12 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.data_folder import REPOSITORY
-from pipeline.jobs import Bug
+from pipeline.jobs import LANES, Bug
 from webui.accounts.models import User
 from webui.audio.models import Recording, UploadInProgress
 from webui.jobs.heartbeat import beat
 from webui.jobs.models import Job, JobEvent
-from webui.jobs.services import LANES, retry
+from webui.jobs.services import retry
 from webui.watching.observing import PARTS
 
 

@@ -12,10 +12,10 @@ from django.db import OperationalError, connection
 from django.test import Client
 from django.utils import timezone
 
+from pipeline.jobs import LANES
 from webui.accounts.models import User
 from webui.jobs.heartbeat import beat
 from webui.jobs.models import Heartbeat, Job
-from webui.jobs.services import LANES
 from webui.watching import observing
 
 TOKEN = "scraper's own 0123456789"  # of these tests

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from ninja import File, Form, Query, Router, Status, UploadedFile
 
 from core.errors import HarkError
-from pipeline.recordings.transcript import as_json
+from pipeline.recordings.transcript import UNNAMED, as_json
 from webui.access import owned, to_change, visible
 from webui.api.authentication import caller, needs
 from webui.api.documentation import file_of
@@ -38,7 +38,6 @@ from webui.audio import asking, corrections, deletion, derived, intake, speaker_
 from webui.audio.models import Recording
 from webui.audio.uploads import name_of, received
 from webui.http.errors import StatusError
-from webui.template_filters import UNNAMED
 
 router = Router(tags=["Recordings"])
 
