@@ -18,6 +18,7 @@ from unicodedata import category
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
+from core.worded import percent
 
 if TYPE_CHECKING:  # every command imports this module, and --help does not need rich
     from rich.console import Console, RenderableType
@@ -348,11 +349,6 @@ def clock(seconds: float, exact: bool = False) -> str:
     hours, minutes = divmod(minutes, 60)
     start = f"{hours}:{minutes:02d}" if hours else str(minutes)
     return f"{start}:{rest // 100:02d}" + (f".{rest % 100:02d}" if exact else "")
-
-
-def percent(share: float | None) -> str:
-    """Format a fraction: ``3.2 %``; "not measured" for None and NaN."""
-    return "not measured" if share is None or share != share else f"{100 * share:.1f} %"
 
 
 def command(*words: str) -> str:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from command_line.asr import add_method
-from command_line.console import PROGRAM, Screen, command, duration, facts, percent, short_path, table
+from command_line.console import PROGRAM, Screen, command, duration, facts, short_path, table
 from command_line.curves import curves_line, require_tensorboard
 from command_line.options import Commands, Parser, add_command, language, names, seed
 from core.data_folder import REPOSITORY, data_folder
 from core.errors import HarkError
+from core.worded import percent
 from pipeline.training.planning.config import CHOICES, EFFORT_WORDS, EFFORTS, TARGETS, TRAINED_TARGETS, USUAL, RunConfig
 
 if TYPE_CHECKING:

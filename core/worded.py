@@ -45,6 +45,11 @@ def listed(items: Iterable[object]) -> str:
     return ", ".join(map(str, items))
 
 
+def percent(share: float | None) -> str:
+    """Word a fraction: ``3.2 %``; "not measured" for None and NaN."""
+    return NOT_MEASURED if share is None or share != share else f"{100 * share:.1f} %"
+
+
 def worded_again(parts: Mapping[str, Any]) -> Worded:
     """Rebuild a sentence from untrusted JSON. Raises ValueError, TypeError or KeyError if the parts are invalid."""
     template, plural = str(parts["template"]), str(parts["plural"])
@@ -62,3 +67,6 @@ def worded(template: str, plural: str = "", /, **values: Any) -> Worded:
     made = Worded((plural if plural and values["n"] != 1 else template) % values)
     made.template, made.plural, made.values = template, plural, values
     return made
+
+
+NOT_MEASURED = worded("not measured")

@@ -8,7 +8,7 @@ import time
 import pytest
 from rich.console import Console
 
-from command_line.console import Bars, PlainLines, clock, command, duration, percent, short_path, table
+from command_line.console import Bars, PlainLines, clock, command, duration, short_path, table
 from core.data_folder import REPOSITORY
 from core.events import Reporter
 
@@ -36,10 +36,6 @@ def test_durations_are_formatted_with_units(seconds: float, said: str) -> None:
 )
 def test_times_are_formatted_as_a_clock(seconds: float, whole: str, exact: str) -> None:
     assert clock(seconds) == whole and clock(seconds, exact=True) == exact
-
-
-def test_rates_are_formatted_as_percentages() -> None:
-    assert percent(0.0321) == "3.2 %" and percent(float("nan")) == percent(None) == "not measured"
 
 
 def test_a_printed_command_can_be_copied(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:

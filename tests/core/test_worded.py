@@ -9,7 +9,7 @@ import pickle
 import pytest
 
 from core.errors import HarkError
-from core.worded import Worded, listed, number, worded, worded_again
+from core.worded import Worded, listed, number, percent, worded, worded_again
 
 
 def test_a_worded_text_equals_its_english_sentence() -> None:
@@ -19,6 +19,10 @@ def test_a_worded_text_equals_its_english_sentence() -> None:
     assert said.parts() == {
         "template": "Synthesizing %(n)d clips of “%(phrase)s”", "plural": "", "values": {"n": 3, "phrase": "100 % sure"}
     }  # fmt: skip
+
+
+def test_rates_are_formatted_as_percentages() -> None:
+    assert percent(0.0321) == "3.2 %" and percent(float("nan")) == percent(None) == "not measured"
 
 
 def test_the_number_selects_singular_or_plural() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import HarkError
-from core.worded import worded, worded_again
+from core.worded import NOT_MEASURED, percent, worded, worded_again
 from pipeline.training.clips.synthesis import GenerationReport
 from pipeline.training.measuring.evaluation import MeasuredDetector
 from pipeline.training.measuring.report_words import (
@@ -23,7 +23,6 @@ from pipeline.training.measuring.report_words import (
     in_words,
     int8_left_out,
     per_hour,
-    percent,
     roughly,
 )
 from pipeline.training.measuring.verdict import expected_of_people, predicts_people, verdict_of
@@ -217,7 +216,7 @@ def html_report(report: Mapping[str, Any], say: Say = str, language: str = "en")
 
 def _with_interval(interval: Interval, words: Callable[[float | None], str], say: Say) -> str:
     if interval["value"] is None:
-        return say(worded("not measured"))
+        return say(NOT_MEASURED)
     return "{} ({} – {})".format(*(say(words(interval[name])) for name in ("value", "low", "high")))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from audio_generation.registry import RULE_BASED
 from audio_generation.splice_side import SPLICE
-from core.worded import Worded, listed, worded
+from core.worded import NOT_MEASURED, Worded, listed, percent, worded
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY
 from pipeline.training.measuring.verdict import expected_of_people, predicts_people
 from pipeline.training.planning.config import BANK, REAL_ENGINES
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 Interval = Mapping[str, float | None]  # value, low, high: model.metrics.Interval.as_dict
 
-NOT_MEASURED = worded("not measured")
 WANTED = f"{DEFAULT_FA_PER_DAY / 24:g}"  # false alarms per hour
 
 
@@ -316,11 +315,6 @@ def int8_left_out(parity: Parity) -> Worded | None:
         off=math.ceil(1000 * parity.int8) / 1000,
         accepted=INT8_TOLERANCE,
     )
-
-
-def percent(value: float | None) -> str:
-    """Format a fraction: ``12.5 %``."""
-    return NOT_MEASURED if value is None else f"{100 * value:.1f} %"
 
 
 def per_hour(value: float | None) -> str:
