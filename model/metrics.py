@@ -12,7 +12,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from model.runtime.detector import Trigger, logit
+from model.runtime.detector import Trigger, logit, sigmoid
 
 SCORE_PERIOD_S = 0.08  # seconds per score
 # Seconds after the highest score of a detection in which no other is reported. A large detector scores an utterance
@@ -150,7 +150,7 @@ def threshold_for(streams: list[ScoredStream], fa_per_hour: float) -> Operating:
     if len(top) < 2 or hours == 0:
         return Operating(0.5, True)
     height = _tail_height(top, len(top) / hours / fa_per_hour)
-    return Operating(float(1.0 / (1.0 + np.exp(-min(height, 18.0)))), True)
+    return Operating(float(sigmoid(min(height, 18.0))), True)
 
 
 def _tail_height(peaks: np.ndarray, rarer: float) -> float:
@@ -192,7 +192,7 @@ def det_curve(positives: list[ScoredStream], negatives: list[ScoredStream]) -> d
     hours = sum(s.hours for s in negatives)
     peaks = false_alarm_peaks(negatives)
     levels = logit(np.concatenate([best, peaks[:2000]])) if len(best) + len(peaks) else np.zeros(1)
-    thresholds = 1.0 / (1.0 + np.exp(-np.linspace(levels.min(), levels.max(), DET_POINTS)))
+    thresholds = sigmoid(np.linspace(levels.min(), levels.max(), DET_POINTS))
     return {
         "threshold": [float(t) for t in thresholds],
         "miss_rate": [float((best < t).mean()) if len(best) else None for t in thresholds],

@@ -100,6 +100,10 @@ def logit(score: np.ndarray | float) -> np.ndarray:
     return np.asarray(np.log(clipped) - np.log1p(-clipped))
 
 
+def sigmoid(level: np.ndarray | float) -> np.ndarray:
+    return np.asarray(1.0 / (1.0 + np.exp(-np.asarray(level))))
+
+
 class Trigger:
     """Turns the scores of a stream into detections: one for each utterance.
 
@@ -252,8 +256,7 @@ class Bundle:
         table = sorted(self.manifest["thresholds"], key=lambda row: float(row["fa_per_day"]))
         rates = np.log([float(row["fa_per_day"]) for row in table])
         levels = np.clip([float(row["threshold"]) for row in table], 1e-9, 1 - 1e-9)
-        height = float(np.interp(np.log(fa_per_day), rates, np.log(levels / (1 - levels))))
-        return float(1.0 / (1.0 + np.exp(-height)))
+        return float(sigmoid(np.interp(np.log(fa_per_day), rates, np.log(levels / (1 - levels)))))
 
 
 @cache

@@ -16,7 +16,7 @@ import soundfile
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.http import Server, web_address
-from model.runtime.detector import Detection, logit
+from model.runtime.detector import Detection, logit, sigmoid
 
 WAKE, NEAR_MISS = "wake", "near_miss"  # webui.listening.models.Sample.Kind
 KEPT_S = 2.5  # seconds of the latest audio, which are sent
@@ -41,7 +41,7 @@ class WakeWatch:
 
     def __init__(self, threshold: float, score_period_s: float) -> None:
         self._threshold, self._period_s = threshold, score_period_s
-        self._near = 1.0 / (1.0 + np.exp(MARGIN - float(logit(threshold))))
+        self._near = float(sigmoid(logit(threshold) - MARGIN))
         self._recent = np.zeros(0, np.float32)
         self._now_s, self._quiet_until_s, self._peak_s = 0.0, 0.0, 0.0
         self._nearly: Wake | None = None

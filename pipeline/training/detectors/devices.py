@@ -21,7 +21,7 @@ from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.events import Reporter
 from core.worded import worded
-from model.runtime.detector import logit
+from model.runtime.detector import logit, sigmoid
 from pipeline.training.detectors.making import feature_store, learn, measure_detector, set_thresholds
 from pipeline.training.measuring.evaluation import (
     DEFAULT_FA_PER_DAY,
@@ -297,9 +297,7 @@ def _off_in_esphome(detector: Any, path: Path, audio: np.ndarray) -> float:
     runtime = MicroWakeWord.from_config(path)
     there = [runtime.process_streaming_prob(frame[None, None]) for frame in features][STRIDE - 1 :: STRIDE]
     logits = detector.network.device_logits(torch.from_numpy(features)[None])[0].numpy()
-    low, high = (
-        1.0 / (1.0 + np.exp(-logits - by * detector.network.logit_step)) for by in (-KERNEL_STEPS, KERNEL_STEPS)
-    )
+    low, high = (sigmoid(logits + by * detector.network.logit_step) for by in (-KERNEL_STEPS, KERNEL_STEPS))
     outside = np.maximum(low - np.asarray(there), np.asarray(there) - high)
     return float(np.maximum(outside, 0.0).max())
 
@@ -313,7 +311,7 @@ def _off_in_openwakeword(detector: Any, path: Path, audio: np.ndarray, cutoff: f
     runtime = OpenWakeWord.from_model(path)
     there = [score for one in embeddings for score in runtime.process_streaming(one[None, None, None])]
     logits = logit(detector.scores(embeddings[None])[0]) - logit(cutoff)
-    here = 1.0 / (1.0 + np.exp(-logits))
+    here = sigmoid(logits)
     return float(np.abs(here - np.asarray(there)[-len(here) :]).max())
 
 

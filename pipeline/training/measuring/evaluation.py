@@ -15,7 +15,7 @@ from audio_generation.registry import RULE_BASED
 from core.audio_file import read_audio
 from model import metrics
 from model.metrics import ScoredStream
-from model.runtime.detector import logit
+from model.runtime.detector import logit, sigmoid
 from phrase_augmentation.vocabulary import zipf
 from pipeline.training.planning.config import REAL_ENGINES
 
@@ -189,7 +189,7 @@ def calibrate(validation: ScoredSplit, rates: Sequence[float] = FA_PER_DAY, leas
         lowest = max(rows[-1]["threshold"] if rows else 0.0, least if rate <= DEFAULT_FA_PER_DAY else 0.0)
         if rate < DEFAULT_FA_PER_DAY and row["threshold"] <= lowest:
             height = float(logit(lowest)) + CONFUSABLE_SCALE * math.log(rows[-1]["fa_per_day"] / rate)
-            row |= {"threshold": float(1.0 / (1.0 + np.exp(-min(height, HIGHEST_LOGIT))))}
+            row |= {"threshold": float(sigmoid(min(height, HIGHEST_LOGIT)))}
             row |= {"extrapolated": False, "raised": True}
         elif row["threshold"] < least and rate == DEFAULT_FA_PER_DAY:
             row |= {"threshold": lowest, "extrapolated": False, "raised": True}
