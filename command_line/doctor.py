@@ -43,6 +43,7 @@ class Finding:
         found: its state, or the problem.
         what_to_do: how to enable or fix it; empty if that is not necessary.
         extra: whether it is one of many engines and models to choose from; --all shows missing ones in full.
+        real_speech: whether the library has some.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Finding:
     found: str
     what_to_do: str = ""
     extra: bool = False
+    real_speech: bool = False
 
     @property
     def folded(self) -> bool:
@@ -299,7 +301,7 @@ def _library() -> Finding:
     if not report.ok:
         kinds = ", ".join(f"{count} {kind}" for kind, count in report.counts.items())
         return Finding("library", OPTIONAL, f"{summary}; {kinds}", f"{PROGRAM} library check --repair")
-    return Finding("library", OK, summary)
+    return Finding("library", OK, summary, real_speech=real > 0)
 
 
 def _given_settings() -> Iterator[Finding]:
@@ -320,7 +322,7 @@ def _suggestions(findings: list[Finding]) -> Iterator[str]:
     """Yield optional improvements for detectors on this machine."""
     by_name = {finding.name: finding for finding in findings}
     library = by_name["library"]
-    if library.status == OK and ("none yet" in library.found or " 0.00 h of them real" in library.found):
+    if library.status == OK and not library.real_speech:
         yield f"Real speech makes the largest difference: {PROGRAM} library import FOLDER"
     if (
         by_name.get("engine piper", library).status == OPTIONAL
