@@ -171,7 +171,8 @@ def _how(point: OperatingPoint) -> str:
     if point.raised:
         return _(
             "Ordinary speech alone would allow a lower threshold than %(threshold)s: it is raised because of "
-            "confusable phrases, of which it accepts %(similar)s. A training that allows them does not raise it."
+            "confusable phrases, of which it accepts %(similar)s. To keep the lower threshold, train again and allow "
+            "the confusable phrases."
         )
     if point.extrapolated:
         return _(
