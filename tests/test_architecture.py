@@ -162,6 +162,10 @@ def test_no_other_package_imports_webui_compatibility() -> None:
     ]
 
 
+def test_only_tests_import_tests() -> None:
+    assert not [module for module, source in product().items() if re.search(r"^\s*(from|import) tests\b", source, re.M)]
+
+
 def test_every_file_has_a_layer() -> None:
     homeless = [module for module in product() if not package_of(module)]
     assert homeless == ["pipeline"]

@@ -28,12 +28,13 @@ import yaml
 
 from command_line.application import build_parser
 from core.data_folder import REPOSITORY
+from lab.processes import free_port
 from pipeline.jobs import LANES
 from tests.support.http_server import serving
 from tests.support.mounting import mount
 from tests.support.nginx import DEPLOY, certificate, nginx_settings
 from tests.support.portal_driver import HOST
-from tests.support.servers import free_port, program, running, wait_for
+from tests.support.servers import program, running, wait_for
 
 KUBERNETES = DEPLOY / "kubernetes"
 COMPOSES = ("compose.yaml", "compose.production.yaml", "compose.cuda.yaml")

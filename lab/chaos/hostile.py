@@ -23,8 +23,8 @@ from benchmark.wakeword_summary import aligned
 from core.events import Progress, Reporter
 from core.worker_process import WorkerGone, WorkerProcess
 from lab import BenchOptions
-from tests.support.hostile_files import Source, harmful_bundles
-from tests.support.processes import descendants, orphans_become_children, resident_kib
+from lab.chaos.hostile_files import Source, harmful_bundles
+from lab.processes import descendants, orphans_become_children, resident_kib
 
 FILES = 1000
 LONGEST_S = 120.0  # allowed for opening a file, on an idle machine

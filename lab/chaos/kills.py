@@ -25,7 +25,8 @@ from core.errors import HarkError
 from core.events import Reporter
 from lab import BenchOptions
 from lab.chaos.job_makers import MAKERS, Submission, data_folders, left_of, library_problems
-from tests.support.processes import (
+from lab.chaos.served import Server
+from lab.processes import (
     command_of,
     descendants,
     kill_process,
@@ -33,7 +34,6 @@ from tests.support.processes import (
     parent_of,
     web_server,
 )
-from tests.support.served import Server
 
 if TYPE_CHECKING:
     from webui.jobs.models import Job

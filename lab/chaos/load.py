@@ -36,8 +36,8 @@ from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.events import Reporter
 from lab import BenchOptions
-from tests.support.processes import resident_kib, web_server
-from tests.support.served import Server
+from lab.chaos.served import Server
+from lab.processes import resident_kib, web_server
 
 if TYPE_CHECKING:
     import httpx2

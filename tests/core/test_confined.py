@@ -20,8 +20,8 @@ from core import confined as module
 from core.confined import MEMORY_BYTES, confined, not_held
 from core.data_folder import REPOSITORY
 from core.foreign_audio import read_foreign_audio
+from lab.processes import has_ended
 from tests.support.constants import replace_in
-from tests.support.processes import has_ended
 from tests.support.programs import run_python
 from tests.support.servers import wait_for
 

@@ -17,9 +17,10 @@ from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from db.database import DATABASE_NAME, MARKER, SCHEMA_VERSION
 from db.db_api import Library, library_exists, remove_rows
+from lab.processes import free_port
 from tests.support.library_clips import new_clip
 from tests.support.library_server import LibraryServer
-from tests.support.servers import PASSWORD, free_port
+from tests.support.servers import PASSWORD
 
 
 def test_libraries_are_separate_and_an_sqlite_file_stays_in_use(

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from core.data_folder import REPOSITORY
-from tests.support.servers import answers, free_port, missing
+from lab.processes import answers, free_port
+from tests.support.servers import missing
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

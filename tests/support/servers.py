@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+
+from lab.processes import answers, free_port
 
 PASSWORD = "a password of the tests' own"
 NEEDED = "HARK_TESTS_NEED_SERVERS"  # set where the tests of the topology were asked for: then nothing may be missing
@@ -38,24 +39,12 @@ def program(name: str) -> str:
     return found
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def wait_for(condition: Callable[[], object], seconds: float = STARTS_S) -> None:
     """Wait until the condition holds. Fails after so many seconds."""
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "it did not happen in time"
         time.sleep(0.1)
-
-
-def answers(port: int) -> bool:
-    """Return whether something accepts connections there."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Server:

@@ -17,10 +17,11 @@ from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from core.data_folder import REPOSITORY
+from lab.processes import answers, free_port
 from pipeline.jobs import LANES, TRAINING
 from tests.support.nginx import nginx_settings
 from tests.support.portal_driver import HOST, Portal
-from tests.support.servers import answers, free_port, postgresql, program, redis_server, running, wait_for
+from tests.support.servers import postgresql, program, redis_server, running, wait_for
 
 if TYPE_CHECKING:
     import httpx2

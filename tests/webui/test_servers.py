@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from core.errors import HarkError
+from lab.processes import free_port
 from tests.support.programs import prepared, run_python
-from tests.support.servers import PASSWORD, free_port, mysql, postgresql, redis_server
+from tests.support.servers import PASSWORD, mysql, postgresql, redis_server
 from webui import servers
 
 SECRET = "wX7-nobody-may-read-this"

@@ -11,7 +11,7 @@ import pytest
 
 from core.events import silent_reporter
 from lab.chaos import hostile
-from tests.support.hostile_files import Source
+from lab.chaos.hostile_files import Source
 
 HARMLESS_FIRST = ("wav", "flac", "ogg", "opus", "mp3", "aiff", "zip", "tar", "tar.gz", "tar.bz2", "bundle (zip)")
 HARMLESS_FIRST += ("bundle (model.onnx)", "bundle (manifest)", "checkpoint (.pt)", "weights (.safetensors)")

@@ -27,6 +27,7 @@ from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
 from db.db_api import Library
+from lab.processes import of_session
 from model import encoder_backbone
 from model.dataset import FeatureWriter
 from model.runtime.detector import Detector
@@ -41,7 +42,6 @@ from tests.support.choir import Choir, new_clip
 from tests.support.constants import replace_in
 from tests.support.library_server import ENGINES
 from tests.support.moonshine_package import needs_encoder
-from tests.support.processes import of_session
 from tests.support.tiny_run import TINY
 
 # Where the run is killed, in this order: each run goes on from what the one before has left.

@@ -12,8 +12,9 @@ from django.utils import timezone
 from django_q.conf import Conf
 from django_q.signing import SignedPackage
 
+from lab.processes import free_port
 from tests.support.portal_jobs import claimed
-from tests.support.servers import free_port, redis_server
+from tests.support.servers import redis_server
 from webui import servers
 from webui.accounts.models import User
 from webui.accounts.rate_limits import count

@@ -1,10 +1,11 @@
-"""Processes below this one: their memory, what they leave behind, and how they are killed (Linux)."""
+"""Processes below this one (Linux): their memory, what they leave behind, how they are killed, and their ports."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,6 +101,18 @@ def command_of(pid: int) -> bytes:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return b""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(port: int) -> bool:
+    """Return whether something accepts connections there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def web_server(serve: int) -> list[int]:

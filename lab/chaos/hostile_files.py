@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from tests.support.hostile_bundles import loop_bundle, resealed, slow_bundle
+from lab.chaos.hostile_bundles import loop_bundle, resealed, slow_bundle
 
 SECONDS = 2.0  # length of the audio that is damaged
 EXTREMES = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
@@ -338,11 +338,10 @@ class Source:
     @cached_property
     def _good_checkpoint(self) -> bytes:
         from model.checkpoint import save_checkpoint
-        from model.tiny_crnn import TinyCRNN
-        from tests.support.small_crnn import small_crnn
+        from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
 
         path = self.folder / "model.pt"
-        save_checkpoint(TinyCRNN(small_crnn(1.2)), str(path), {"manifest": {}})
+        save_checkpoint(TinyCRNN(TinyCRNNConfig.for_window(1.2)), str(path), {"manifest": {}})
         return path.read_bytes()
 
     def _checkpoint(self, rng: Random, number: int) -> Made:

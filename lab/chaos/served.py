@@ -11,7 +11,7 @@ from pathlib import Path
 
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
-from tests.support.servers import answers, free_port
+from lab.processes import answers, free_port
 
 ENDS_S = 60.0  # in order
 STARTS_S = 300.0
