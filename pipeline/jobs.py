@@ -126,7 +126,9 @@ def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     except BaseException as error:
         if archive is not None:
             # Remove an archive that caused the error; any other is unpacked again on a retry.
-            unneeded = archive.parent if isinstance(error, UnusableFile) else archive.parent / "unpacked"
+            unneeded = (
+                archive.parent if isinstance(error, (UnusableFile, LimitReached)) else archive.parent / "unpacked"
+            )
             shutil.rmtree(unneeded, ignore_errors=True)
         raise
 

@@ -77,14 +77,16 @@ def test_every_option_reaches_the_run(cli: Cli, trained: Asked, monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "tensorboard", pytest)  # it seems to be installed
     options = (
         "--effort quick --seed 7 --size standard --from-scratch --no-mining --engines espeak,flite --hold-out flite"
-        " --mining-method ctc-segmentation --allow-confusables"
+        " --mining-method ctc-segmentation"
     )
     cli("train", "hey", "compass", *options.split(), "--language", "EN_gb", "--tensorboard", "--json")
     expected = RunConfig(
         "hey compass", "en-gb", "quick", 7, "standard", mining=False, mining_method="ctc-segmentation",
-        from_scratch=True, allow_confusables=True, engines=("espeak", "flite"), hold_out="flite",
+        from_scratch=True, engines=("espeak", "flite"), hold_out="flite",
     )  # fmt: skip
     assert trained == [(expected, True)]
+    cli("train", "hey", "compass", "--size", "large", "--allow-confusables", "--json")
+    assert trained[1] == (RunConfig("hey compass", size="large", allow_confusables=True), False)
 
 
 def test_train_names_the_files_for_each_device(cli: Cli, trained: Asked, data_dir: Path) -> None:

@@ -49,7 +49,7 @@ def test_an_unknown_host_name_is_explained(browser: Client) -> None:
     answer = browser.get("/", headers={**JSON, "Host": "<b>kitchen.local"})
     assert answer.status_code == 400 and "malformed" not in answer.text
     page = browser.get("/", headers={"Host": "kitchen.local"}).text
-    assert "opened as “kitchen.local”, which is not one of the names" in page
+    assert "opened as “kitchen.local”, which is not one of its host names" in page
 
 
 def test_forms_without_a_boundary_and_very_long_names_are_handled(browser: Client, owner: User, portal: Path) -> None:
