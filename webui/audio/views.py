@@ -144,7 +144,7 @@ def so_far_context(recording: Recording) -> dict[str, Any]:
 
 
 def transcript_context(recording: Recording, transcript: Transcript) -> dict[str, Any]:
-    """Return the context of a transcript's page, for its owner and for those with whom it is shared."""
+    """Return the context of a transcript's page, for its owner and for the users who share it."""
     colours = {speaker: number % COLOURS for number, speaker in enumerate(transcript.speakers)}
     speaking_s: dict[str, float] = {}
     rows = []

@@ -51,7 +51,7 @@ class LimitBodies:
 
     Attributes:
       largest: returns the maximum bytes of a request.
-      for_all: maximum bytes of any request; only users whom ``user_of`` finds may send more.
+      for_all: maximum bytes of any request; only users that ``user_of`` finds may send more.
       check: raises HarkError if a body may not arrive in addition to those that began before it.
       coming: bodies that are arriving.
     """

@@ -176,8 +176,8 @@ def bundle_file(version: Version) -> Path:
 def dataset_manifest(version: Version, reader: User) -> bytes:
     """Return the clips of a version's training and test as JSON lines in the format of NVIDIA NeMo.
 
-    Paths are relative to the user's data folder, where the file belongs. Other readers, with whom the detector is
-    shared, do not get text and speaker of people's clips. Raises StatusError if the run's table is missing.
+    Paths are relative to the user's data folder, where the file belongs. Other readers of a shared detector do not
+    get text and speaker of people's clips. Raises StatusError if the run's table is missing.
     """
     try:
         with dataset_table(version).open(encoding="utf-8", newline="") as table:
