@@ -52,7 +52,7 @@ def register(commands: Commands[Parser]) -> None:
         commands,
         "retrain",
         "BUNDLE [--yes]",
-        "make a detector's next version from what was marked and recorded since",
+        "make a detector's next version from marked errors and recordings",
         run_retrain,
     )
     retrain.add_argument("bundle", type=Path, metavar="BUNDLE", help="the zip that training made, in the data folder")
