@@ -18,7 +18,7 @@ from core.errors import HarkError
 from core.events import Event, Reporter
 from model.encoder_backbone import encoder_path
 from model.examples import SoundSources
-from pipeline.training.clips import examples
+from pipeline.training.detectors import untrained
 from pipeline.training.negatives import negative_set, negative_speech
 from pipeline.training.negatives.negative_set import STATE_FRAMES
 from pipeline.training.negatives.negative_speech import NEGATIVE_SPEECH
@@ -134,7 +134,7 @@ def smallest(little_speech: Path, little_set: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(config, "VARIANTS", 1)
     monkeypatch.setattr(SoundSources.__init__, "__defaults__", FEW_ROOMS)
     monkeypatch.setattr(negative_speech, "NEGATIVE_SPEECH", little_speech)
-    for module in (negative_set, examples):
+    for module in (negative_set, untrained):
         monkeypatch.setattr(module, "NEGATIVE_SET", little_set)
     # To start processes takes longer than a hundred examples, and pytest has one for each core.
     monkeypatch.setattr(model.examples, "usable_cores", lambda: 1)
