@@ -224,7 +224,7 @@ def answer(
             return Answer(line.text, (line,), True, "best sentence", round(coverage[row], 3), note=note)
         lines = list(dict.fromkeys(line for row in [*near, *best] for line in passages[row].lines))
         nearest = _nearest_lines(question, weights, lines, index, compare if near else None)
-        if read is None and language_model is None:
+        if read is None and compare is None and language_model is None:
             note = WORDS_ONLY
         if outcome is False or not nearest:
             return Answer(NO_WORDS if outcome is None else NOT_FOUND, (), False, "nothing", 0.0, tuple(nearest), note)

@@ -66,8 +66,8 @@ def train(
         raise HarkError(
             "There is nothing to learn from.",
             f"{run.data} contains neither JSON lines with text and summary (*.jsonl) nor transcripts (transcript.json, "
-            "LibriSpeech's *.trans.txt, a NeMo manifest *.jsonl or *manifest*.json) with two sentences in 400 "
-            "characters.",
+            f"LibriSpeech's *.trans.txt, a NeMo manifest *.jsonl or *manifest*.json) with {FEWEST_SENTENCES} sentences "
+            f"in {PART_CHARACTERS['character']} characters.",
             "Name a file or folder with one of these, or split longer lines: ./hark summarizer train PAIRS.",
         )
     split = split_pairs(pairs, run.seed, part_of(len(pairs), run.subset, least=FEWEST))

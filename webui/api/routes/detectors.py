@@ -243,7 +243,7 @@ def bundle(
     return version_files.bundle_response(a_version(request, detector_id, number), fa_per_day)
 
 
-@router.post(VERSION + "/detect", response=HeardOut, summary="Play a recording", **needs("audio"))
+@router.post(VERSION + "/detect", response=HeardOut, summary="Detect the phrase in a recording", **needs("audio"))
 def detect(
     request: HttpRequest,
     detector_id: int,
