@@ -15,7 +15,7 @@ from core.audio_file import SAMPLE_RATE
 TELEPHONE_RATE = 8_000  # Hz
 TELEPHONE_BAND_HZ = (300.0, 3400.0)  # ITU-T G.712
 # libsndfile maps its compression levels 0 to 1 to these bit/s per channel (src/ogg_opus.c).
-OPUS_HIGHEST, OPUS_LOWEST = 256_000, 6_000
+MAX_OPUS_BITRATE, MIN_OPUS_BITRATE = 256_000, 6_000
 
 
 def mu_law(audio: np.ndarray) -> np.ndarray:
@@ -40,8 +40,8 @@ def telephone(audio: np.ndarray) -> np.ndarray:
 
 def opus(audio: np.ndarray, bitrate: int = 16_000) -> np.ndarray:
     """Encode and decode ``audio`` as Opus at ``bitrate`` [bit/s] from 6,000 to 256,000, as in internet calls."""
-    if not OPUS_LOWEST <= bitrate <= OPUS_HIGHEST:
-        raise ValueError(f"Opus here takes {OPUS_LOWEST} to {OPUS_HIGHEST} bit/s, not {bitrate}")
+    if not MIN_OPUS_BITRATE <= bitrate <= MAX_OPUS_BITRATE:
+        raise ValueError(f"Opus here takes {MIN_OPUS_BITRATE} to {MAX_OPUS_BITRATE} bit/s, not {bitrate}")
     if not len(audio):
         return audio.astype(np.float32)
     delay = _opus_delay(bitrate)
@@ -52,7 +52,7 @@ def opus(audio: np.ndarray, bitrate: int = 16_000) -> np.ndarray:
 def opus_bytes(audio: np.ndarray, bitrate: int) -> bytes:
     """Encode audio [samples] at 16 kHz as Ogg Opus, one second at a time: libsndfile's encoder crashes on more."""
     stream = io.BytesIO()
-    level = (OPUS_HIGHEST - bitrate) / (OPUS_HIGHEST - OPUS_LOWEST)
+    level = (MAX_OPUS_BITRATE - bitrate) / (MAX_OPUS_BITRATE - MIN_OPUS_BITRATE)
     with soundfile.SoundFile(
         stream, "w", SAMPLE_RATE, 1, format="OGG", subtype="OPUS", compression_level=level
     ) as encoder:

@@ -14,7 +14,7 @@ RT60_RANGE_S = (0.1, 0.8)  # living rooms, kitchens, offices, bathrooms
 IMAGE_ORDER = 8  # maximum order of reflections computed exactly; later ones are diffuse
 SINC_DELAY = 40  # samples by which pyroomacoustics delays its result: half of its fractional delay filter
 BEFORE_DIRECT = 64  # samples (4 ms) before the direct path, for the rise of its band-limited peak
-LONGEST_RIR_S = 1.2
+MAX_RIR_S = 1.2
 ROOM_TRIES = 50
 
 
@@ -108,7 +108,7 @@ def trim_rir(rir: np.ndarray) -> np.ndarray:
     rir = np.pad(rir, (max(0, BEFORE_DIRECT - at), 0))[max(0, at - BEFORE_DIRECT) :]
     energy = np.cumsum(np.square(rir, dtype=np.float64)[::-1])[::-1]
     length = int(np.searchsorted(-energy, -energy[0] * 1e-6))
-    rir = rir[: max(2 * BEFORE_DIRECT, min(length, int(LONGEST_RIR_S * SAMPLE_RATE)))]
+    rir = rir[: max(2 * BEFORE_DIRECT, min(length, int(MAX_RIR_S * SAMPLE_RATE)))]
     fade = min(len(rir) // 8, SAMPLE_RATE // 100)
     rir[len(rir) - fade :] *= np.linspace(1.0, 0.0, fade, dtype=np.float32)
     return rir / np.max(np.abs(rir))

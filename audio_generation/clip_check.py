@@ -14,9 +14,9 @@ SILENT_RMS = 0.003
 CLIPPED_SHARE = 0.1  # fraction of samples at full scale; highest of 850 voices: 0.001
 # Maximum spectral flatness; white noise: above 0.9, highest of 850 voices: 0.5 (espeak's +klatt: "six").
 FLAT_SPECTRUM = 0.7
-SHORTEST_S_PER_LETTER = 0.012  # minimum seconds per character; faster (80 characters per second) means a truncated file
-LONGEST_S = 4.0  # maximum seconds, plus LONGEST_S_PER_LETTER per character
-LONGEST_S_PER_LETTER = 0.4  # high, because numbers and abbreviations have few characters but take long to speak
+MIN_S_PER_LETTER = 0.012  # minimum seconds per character; faster (80 characters per second) means a truncated file
+MAX_DURATION_S = 4.0  # maximum seconds, plus MAX_S_PER_LETTER per character
+MAX_S_PER_LETTER = 0.4  # high, because numbers and abbreviations have few characters but take long to speak
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ def _problem(audio: np.ndarray, sample_rate: int, duration_s: float, text: str) 
         return "the engine wrote an empty file"
     if not np.isfinite(audio).all():
         return "the audio has values that are not numbers"
-    if duration_s < max(FRAME_S, SHORTEST_S_PER_LETTER * letters):
+    if duration_s < max(FRAME_S, MIN_S_PER_LETTER * letters):
         return f"the audio is too short for the text ({duration_s:.2f} s)"
-    if duration_s > LONGEST_S + LONGEST_S_PER_LETTER * len(text):
+    if duration_s > MAX_DURATION_S + MAX_S_PER_LETTER * len(text):
         return f"the audio is too long for the text ({duration_s:.1f} s)"
     if float(np.mean(np.abs(audio) >= 0.999)) > CLIPPED_SHARE:
         return "the audio is clipped beyond use"

@@ -29,7 +29,7 @@ Settings = Mapping[str, Setting]
 FREE_RESTARTS = 3  # number of crashes and hangs that are always tolerated
 CLIPS_A_RESTART = 25  # good clips per further restart; with fewer, the call stops using the engine
 STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # errors that end the run, not only a request
-LONGEST_WAIT_S = 60.0  # maximum seconds to wait for another thread's call of the same engine
+MAX_WAIT_S = 60.0  # maximum seconds to wait for another thread's call of the same engine
 
 
 @dataclass(frozen=True)
@@ -306,12 +306,12 @@ class Engine:
     def _take_turn(self) -> None:
         if self._speaking_thread == threading.get_ident():  # it would wait for itself
             raise RuntimeError(f"{self.name} is still answering another call of synthesize")
-        if not self._speaking.acquire(timeout=LONGEST_WAIT_S):
+        if not self._speaking.acquire(timeout=MAX_WAIT_S):
             raise HarkError(
                 worded("The engine %(name)s is busy.", name=self.name),
                 worded(
                     "It has been synthesizing something else for %(longest_wait_s)s s.",
-                    longest_wait_s=number(LONGEST_WAIT_S),
+                    longest_wait_s=number(MAX_WAIT_S),
                 ),
                 worded("Try again in a minute."),
             )

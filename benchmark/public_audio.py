@@ -25,7 +25,7 @@ from core.http import Server
 KITCHEN = "noise/demand/DKITCHEN/ch01.wav"  # path in the folder
 CHECK = "Check the network, then run the same command again: finished downloads are saved."
 TIMEOUT_S = 60.0  # seconds per block
-LARGEST = 2_000_000_000  # bytes per archive
+MAX_BYTES = 2_000_000_000  # bytes per archive
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def fetch(folder: Path, reporter: Reporter) -> None:
 
 
 def _download(source: Source, archive: Path) -> None:
-    server = Server(source.host, source.host, CHECK, timeout_s=TIMEOUT_S, largest=LARGEST, redirects=True)
+    server = Server(source.host, source.host, CHECK, timeout_s=TIMEOUT_S, largest=MAX_BYTES, redirects=True)
     server.download(source.path, archive)
     with archive.open("rb") as content:
         digest = file_digest(content, "sha256").hexdigest()

@@ -15,7 +15,7 @@ from model.runtime.detector import logit
 from pipeline.training.measuring.verdict import expected_of_people
 
 RATES = (0.1, 0.5, 2.0)  # false alarms per hour
-MOST_LOST = 0.02  # maximum fraction that a shipped threshold may miss beyond the best one at its rate
+MAX_LOST = 0.02  # maximum fraction that a shipped threshold may miss beyond the best one at its rate
 REAL, SYNTHESIZED = "real recordings", "synthesized"  # kinds of clips of the phrase
 
 Figures = dict[str, Any]
@@ -245,7 +245,7 @@ def table(figures: Mapping[str, Any]) -> str:
                 f"Thresholds, {condition}: {facts['kept']} of {len(facts['bundles'])} give the false alarms that were "
                 "wanted, within a factor of 2 or the interval; missed beyond the best one: "
                 + (
-                    f"at most {percent(MOST_LOST)} points by {sum(share <= MOST_LOST for share in lost)} of "
+                    f"at most {percent(MAX_LOST)} points by {sum(share <= MAX_LOST for share in lost)} of "
                     f"{len(lost)}, mean {percent(float(np.mean(lost)))}, most {percent(max(lost))} points."
                     if lost
                     else "?"

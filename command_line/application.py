@@ -17,7 +17,7 @@ from command_line.test import run_tests
 from core.errors import HarkError
 from core.settings_file import read_settings_files
 
-DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130
+DONE, BUG, FIXABLE, INTERRUPTED = 0, 1, 2, 130
 
 # Each module has ``register(commands)`` and imports slow modules only when it runs.
 COMMANDS = (
@@ -99,7 +99,7 @@ def _run(options: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:  # without rich, Hark cannot display errors
         lacking = _lacking(error)
         sys.stderr.write(f"{lacking.what}\n  Why: {lacking.why}\n  What to do: {lacking.what_to_do}\n")
-        return MENDABLE
+        return FIXABLE
     from command_line.log import keep_warnings, write_bug
     from command_line.train import ask_and_train
 
@@ -119,10 +119,10 @@ def _run(options: argparse.Namespace) -> int:
                 return DONE
             except HarkError as error:
                 screen.error(error)
-                return MENDABLE
+                return FIXABLE
             except ModuleNotFoundError as error:
                 screen.error(_lacking(error))
-                return MENDABLE
+                return FIXABLE
             except Exception as error:
                 if isinstance(error.__cause__, KeyboardInterrupt):  # how pybind11 reports one during its import
                     screen.stopped(STOPPED)
@@ -150,7 +150,7 @@ def _explain_usage(error: UsageError, json_wanted: bool) -> int:
     screen = Screen(json_wanted)
     with screen:
         screen.usage(error.usage, HarkError(what, "The command line could not be read.", f"{error.command} --help"))
-    return MENDABLE
+    return FIXABLE
 
 
 # Signals. Closing the terminal, or a stop by the service manager, has the same effect as Ctrl-C.

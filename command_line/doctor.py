@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from command_line.console import PROGRAM, Screen, facts, table
 from command_line.options import Commands, Parser, add_command
 from core import earlier_settings
-from core.confined import confined, not_held
+from core.confined import confined, missing_confinement
 from core.data_folder import REPOSITORY, data_folder
 from core.errors import HarkError
 from core.given_secrets import check_given_secrets
@@ -260,7 +260,7 @@ def _ffmpeg() -> Finding:
 def _confinement() -> Finding:
     """Check that programs that open untrusted files are confined here."""
     name = "untrusted files"
-    if missing := not_held():
+    if missing := missing_confinement():
         to_do = "use Linux 5.13 or newer, with Landlock; docs/security.md explains what it protects"
         return Finding(name, OPTIONAL, f"not fully confined: {missing}", to_do)
     ended = subprocess.run(confined([sys.executable, "-I", "-c", "pass"]), capture_output=True, text=True, timeout=60)

@@ -106,7 +106,7 @@ def run_check(options: argparse.Namespace, screen: Screen) -> int:
 
 def run_voices(options: argparse.Namespace, screen: Screen) -> int:
     """Run ``library voices``: create splice voices of people with two minutes of transcribed recordings."""
-    from audio_generation.splice_side.inventory import LEAST_SPEECH_S, library_people
+    from audio_generation.splice_side.inventory import MIN_SPEECH_S, library_people
     from db.db_api import Library
     from model.asr.emissions import default_aligner
     from pipeline.corpora.alignment import ALIGNED_PEOPLE, align_people
@@ -121,7 +121,7 @@ def run_voices(options: argparse.Namespace, screen: Screen) -> int:
     if people:
         screen.show(f"{len(people)} speakers of the library are now voices of splice: {', '.join(people)}")
     else:
-        screen.show(f"No speaker in the library has {LEAST_SPEECH_S / 60:g} minutes of transcribed recordings.")
+        screen.show(f"No speaker in the library has {MIN_SPEECH_S / 60:g} minutes of transcribed recordings.")
     return 0
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from core.data_folder import data_folder
 
-LARGEST_LOG = 2_000_000  # bytes; a longer log is renamed to hark.log.1
+MAX_LOG_BYTES = 2_000_000  # bytes; a longer log is renamed to hark.log.1
 FORMAT = "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
 
 
@@ -52,7 +52,7 @@ class _QuietFile(logging.handlers.RotatingFileHandler):
 @contextmanager
 def keep_warnings() -> Iterator[None]:
     """Redirect warnings and logging of all libraries from the terminal to the log file."""
-    handler = _QuietFile(log_file(), maxBytes=LARGEST_LOG, backupCount=1, delay=True, encoding="utf-8")
+    handler = _QuietFile(log_file(), maxBytes=MAX_LOG_BYTES, backupCount=1, delay=True, encoding="utf-8")
     handler.setLevel(logging.WARNING)
     handler.setFormatter(logging.Formatter(FORMAT))
     root = logging.getLogger()

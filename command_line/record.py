@@ -17,7 +17,7 @@ from core.errors import HarkError
 if TYPE_CHECKING:
     from pipeline.corpora.enrolment import Take
 
-COUNT, MOST = 10, 500
+COUNT, MAX_COUNT = 10, 500
 ROLES = ("test", "train")
 WALK_S = 5.0  # seconds to walk to the position that a hint names
 
@@ -27,7 +27,7 @@ def register(commands: Commands[Parser]) -> None:
     parser.add_argument("phrase", nargs="+", metavar="PHRASE", help='the keyphrase, such as "hey compass"')
     parser.add_argument("--from", dest="folder", type=folder, metavar="FOLDER", help="use this folder's recordings")
     parser.add_argument(
-        "--count", type=whole(1, MOST), default=COUNT, metavar="N", help=f"number of takes (default: {COUNT})"
+        "--count", type=whole(1, MAX_COUNT), default=COUNT, metavar="N", help=f"number of takes (default: {COUNT})"
     )
     parser.add_argument(
         "--role",

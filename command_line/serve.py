@@ -24,15 +24,15 @@ from core.child_process import signal_group
 from core.data_folder import data_folder, keep_private, storing
 from core.errors import HarkError
 from pipeline.backup import serving
-from pipeline.jobs import LANES, WEBHOOKS
+from pipeline.jobs import QUEUES, WEBHOOKS
 from webui.setup import ready
 
 PORT = 8000
 WEB = "web"
 SAME_MACHINE = {"127.0.0.1": "localhost", "0.0.0.0": "localhost", "::": "::1"}  # by --host; others are used as given
-MOST_FILES, MOST_CONNECTIONS = 65_536, 10_000  # of this process; more slows programs that close all possible files
-MOST_AT_ONCE = 2048  # connections accepted at once
-LARGEST_MESSAGE = 1 << 18  # bytes per socket message; two seconds of audio are a quarter of it
+MAX_FILES, MAX_CONNECTIONS = 65_536, 10_000  # of this process; more slows programs that close all possible files
+MAX_BACKLOG = 2048  # connections accepted at once
+MAX_MESSAGE_BYTES = 1 << 18  # bytes per socket message; two seconds of audio are a quarter of it
 RECOVERY_EVERY_S = 5.0
 UP_WITHIN_S = 120.0  # seconds within which the web server must start
 STUCK_AFTER_S = 60.0  # seconds; a queue that has just started may have to catch up
@@ -56,7 +56,7 @@ def register(commands: Commands[Parser]) -> None:
     )
     worker = add_command(commands, "worker", "[options]", "run the jobs of a portal, without its pages", run_worker)
     worker.add_argument(
-        "--lane", action="append", choices=LANES, help="queue to take jobs from; may be repeated (default: all)"
+        "--lane", action="append", choices=QUEUES, help="queue to take jobs from; may be repeated (default: all)"
     )
     worker.add_argument(
         "--workers", type=int, metavar="N", help="jobs of a queue to run at once (default: HARK_WORKERS)"
@@ -70,10 +70,10 @@ def run_worker(options: argparse.Namespace, screen: Screen) -> int:
             raise HarkError("No workers can be started.", f"--workers is {options.workers}.", "Give a number above 0.")
         os.environ["HARK_WORKERS"] = str(options.workers)
     with _data_in_use(screen):
-        lanes = list(dict.fromkeys(options.lane or LANES))
-        parts = [Part(lane, _WORKERS) for lane in lanes]
+        queues = list(dict.fromkeys(options.lane or QUEUES))
+        parts = [Part(queue, _WORKERS) for queue in queues]
         try:
-            screen.note(f"Running the jobs of {', '.join(lanes)} (Ctrl-C stops it)")
+            screen.note(f"Running the jobs of {', '.join(queues)} (Ctrl-C stops it)")
             _watch(parts, screen)
         finally:
             _stop(parts)
@@ -113,8 +113,8 @@ def _serve(options: argparse.Namespace, screen: Screen) -> None:
         stop_speech_service()  # a service of an older version may still hold its models
     address = _address(options.host, options.port)
     files = _raise_file_limit()
-    lanes = () if options.no_workers else LANES
-    parts = [Part(WEB, _web(options, files)), *(Part(lane, _WORKERS) for lane in lanes)]
+    queues = () if options.no_workers else QUEUES
+    parts = [Part(WEB, _web(options, files)), *(Part(queue, _WORKERS) for queue in queues)]
     try:
         screen.note(f"Hark is at {address} (Ctrl-C stops it)")
         first_page = address
@@ -169,9 +169,9 @@ def _web(options: argparse.Namespace, files: int) -> list[str]:
     return [
         sys.executable, "-m", "uvicorn", "webui.asgi:application", "--host", options.host, "--port", str(options.port),
         "--log-level", "warning", "--no-access-log", "--timeout-graceful-shutdown", "3", "--ws", "websockets-sansio",
-        "--http", "webui.http.connection:Connection", "--limit-concurrency", str(min(files // 2, MOST_CONNECTIONS)),
+        "--http", "webui.http.connection:Connection", "--limit-concurrency", str(min(files // 2, MAX_CONNECTIONS)),
         # Connections are accepted before the limit applies, and asyncio logs each one for which there is no file.
-        "--backlog", str(min(files // 16, MOST_AT_ONCE)), "--ws-max-size", str(LARGEST_MESSAGE),
+        "--backlog", str(min(files // 16, MAX_BACKLOG)), "--ws-max-size", str(MAX_MESSAGE_BYTES),
         "--no-proxy-headers",
     ]  # fmt: skip
 
@@ -182,11 +182,11 @@ _WORKERS = [sys.executable, "-m", "webui.jobs.cluster"]
 def _raise_file_limit() -> int:
     """Raise the limit of open files (including connections) as far as the system allows; return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    most = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
         return most
-    return MOST_FILES if soft == resource.RLIM_INFINITY else soft
+    return MAX_FILES if soft == resource.RLIM_INFINITY else soft
 
 
 def _watch(parts: list[Part], screen: Screen) -> None:
@@ -197,7 +197,7 @@ def _watch(parts: list[Part], screen: Screen) -> None:
     from webui.account_pages.exporting import remove_old_exports
     from webui.account_pages.retention import delete_what_is_old
     from webui.api.webhooks import stuck as webhooks_are_stuck
-    from webui.jobs.services import forget_results, recover, stuck_lanes
+    from webui.jobs.services import forget_results, recover, stuck_queues
     from webui.organizations.services import withdraw_what_is_old
     from webui.trainer.services import adopt_runs
 
@@ -222,7 +222,7 @@ def _watch(parts: list[Part], screen: Screen) -> None:
                         next_minute = time.monotonic() + 60.0
                         forget_results()
                 # With Redis, the workers of each machine check this (webui.jobs.broker).
-                stuck = (set() if settings.REDIS else stuck_lanes()) | ({WEBHOOKS} if webhooks_are_stuck() else set())
+                stuck = (set() if settings.REDIS else stuck_queues()) | ({WEBHOOKS} if webhooks_are_stuck() else set())
                 for part in parts:
                     if part.name in stuck and part.age_s > STUCK_AFTER_S:
                         screen.note(f"The workers for {part.name} take no jobs.")

@@ -13,7 +13,7 @@ from core.data_folder import REPOSITORY
 
 SETTLED_S = 5.0  # seconds; a process that lives this long has started successfully
 LONG_S = 60.0  # seconds; after a process that lived this long, the next restart waits only for the short time again
-FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
+FIRST_WAIT_S, MAX_WAIT_S = 1.0, 60.0
 
 
 class Part:
@@ -61,7 +61,7 @@ class Part:
         self.kill()  # kills its children
         self._wait_s = FIRST_WAIT_S if self.age_s > LONG_S else self._wait_s
         wait_s = self._wait_s
-        self._start_at, self._wait_s = time.monotonic() + wait_s, min(2 * wait_s, LONGEST_WAIT_S)
+        self._start_at, self._wait_s = time.monotonic() + wait_s, min(2 * wait_s, MAX_WAIT_S)
         when = "" if wait_s == FIRST_WAIT_S else f" in {wait_s:.0f} s"
         return f"The process for {self.name} has ended and is started again{when}."
 

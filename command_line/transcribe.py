@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from core.events import Reporter
     from pipeline.recordings.transcript import Transcript
 
-MOST_SPEAKERS = 20
+MAX_SPEAKERS = 20
 
 
 def register(commands: Commands[Parser]) -> None:
@@ -36,7 +36,7 @@ def transcription_options(parser: Parser) -> None:
     parser.add_argument("--language", type=language, metavar="CODE", help="default: detected by the engine")
     parser.add_argument(
         "--speakers",
-        type=whole(0, MOST_SPEAKERS),
+        type=whole(0, MAX_SPEAKERS),
         metavar="N",
         help="detect N speakers; 0: as many as there are (default: none)",
     )

@@ -19,7 +19,7 @@ from core.worded import worded
 SAMPLE_RATE = 16_000  # Hz; the rate of all audio inside Hark
 SILENCE_PEAK = 1e-3  # -60 dBFS; audio whose peak is lower counts as silence
 READ_BLOCK_S = 30.0  # seconds per block, so that memory does not grow with a file's length
-LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000  # Hz; a header outside this range is corrupt (or made to exhaust memory)
+MIN_RATE, MAX_RATE = 1_000, 768_000  # Hz; a header outside this range is corrupt (or made to exhaust memory)
 MAX_BLOCK_VALUES = 8_000_000  # samples times channels per block, whatever the header claims
 
 # A WAV written to a pipe cannot know its length and carries a placeholder of at least about this size.
@@ -160,7 +160,7 @@ def resampled(parts: Iterator[tuple[int, np.ndarray]], most_channels: int) -> It
         return
     rate, channels, parts = first[0], first[1].shape[1], chain([first], parts)
     del first  # otherwise it would stay in memory until the whole file has been read
-    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+    if not MIN_RATE <= rate <= MAX_RATE:
         raise NotDecoded(worded("Its header gives a sample rate of %(rate)s Hz", rate=rate))
     mixed = channels > most_channels
     channels = 1 if mixed else channels

@@ -15,7 +15,7 @@ from functools import cache
 
 MEMORY_BYTES = 2**30  # bytes of address space; ffmpeg needs about 200 MB
 CPU_S = 900  # seconds of CPU time; ffmpeg takes about 10 s per hour of audio
-LARGEST_FILE = 1 << 20  # bytes of the program's output, and of each file that it writes
+MAX_FILE_BYTES = 1 << 20  # bytes of the program's output, and of each file that it writes
 SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/ld.so.conf", "/nix/store", "/gnu/store")
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
 NOT_CONFINED = 125  # exit code: the kernel supports the rules but refuses them
@@ -65,7 +65,7 @@ def confined(
     program: Sequence[str | os.PathLike[str]],
     reads: Sequence[str | os.PathLike[str]] = (),
     writes: Sequence[str | os.PathLike[str]] = (),
-    largest_file: int | None = LARGEST_FILE,
+    largest_file: int | None = MAX_FILE_BYTES,
 ) -> list[str]:
     """Return the command that runs a program confined; the program ends with the process that starts it.
 
@@ -76,7 +76,7 @@ def confined(
     """
     import shutil  # here, because importing it takes longer than all the others, and main() does not need it
 
-    not_held()  # it logs the missing rules once
+    missing_confinement()  # it logs the missing rules once
     first = shutil.which(program[0]) or program[0]
     given = [os.path.realpath(path) for path in (*_programs_of(first), *reads)]
     own = [os.path.realpath(path) for path in writes]
@@ -95,7 +95,7 @@ def _programs_of(first: str | os.PathLike[str]) -> Iterator[str]:
 
 
 @cache
-def not_held() -> str:
+def missing_confinement() -> str:
     """Return a sentence on the rules that this kernel cannot enforce, "" if it enforces all; log it the first time."""
     missing = []
     if _landlock_version() < 1:

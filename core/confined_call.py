@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 if __name__ != "__main__":
-    from core.confined import LARGEST_FILE, confined
+    from core.confined import MAX_FILE_BYTES, confined
     from core.errors import UnusableFile
     from core.untrusted_json import untrusted_json
     from core.worded import worded, worded_again
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CODE = ("core", "pipeline")  # packages that it may read; their folder may also hold the data folder
-LONGEST_LINE = 1 << 20  # bytes per line of output
+MAX_LINE_LENGTH = 1 << 20  # bytes per line of output
 LOG_TAIL = 4000
 
 
@@ -42,7 +42,7 @@ def called(
     """
     program = [sys.executable, "-I", "-B", __file__, place, json.dumps(arguments)]
     command = confined(
-        program, [*(REPOSITORY / name for name in CODE), *reads], writes, None if writes else LARGEST_FILE
+        program, [*(REPOSITORY / name for name in CODE), *reads], writes, None if writes else MAX_FILE_BYTES
     )
     environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1"}
     with (
@@ -53,7 +53,7 @@ def called(
     ):
         assert process.stdout is not None
         try:
-            while line := process.stdout.readline(LONGEST_LINE):
+            while line := process.stdout.readline(MAX_LINE_LENGTH):
                 yield _value(line)
             code = process.wait()
         finally:

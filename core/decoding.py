@@ -31,7 +31,7 @@ FFMPEG_FORMATS = (
     "flv,mpeg,mpegts,mpegvideo,ape,wv,tta,dts,gsm,voc,nistsphere"
 )
 BLOCK_BYTES = 1 << 22
-MOST_CHANNELS = 1024  # libsndfile's limit; ffmpeg's is lower
+MAX_CHANNELS = 1024  # libsndfile's limit; ffmpeg's is lower
 AU_HEADER = struct.Struct(">4s5I")  # ".snd", offset and size of the data, encoding, sample rate, channels
 
 
@@ -104,7 +104,7 @@ def decoded(
         header = process.stdout.read(AU_HEADER.size)
         if len(header) == AU_HEADER.size:
             _, offset, _, _, rate, channels = AU_HEADER.unpack(header)
-            if not 1 <= channels <= MOST_CHANNELS or not AU_HEADER.size <= offset <= BLOCK_BYTES:
+            if not 1 <= channels <= MAX_CHANNELS or not AU_HEADER.size <= offset <= BLOCK_BYTES:
                 raise NotDecoded(worded("The decoder gave an invalid answer"))  # the file may control the decoder
             process.stdout.read(offset - AU_HEADER.size)
             frame = 4 * channels

@@ -13,8 +13,8 @@ from pathlib import Path
 from core.given_secrets import weakness
 from core.settings import RULES, Rule, names_in, whole
 
-LONGEST_S = 1_000_000  # seconds per recording
-MOST_JOBS = 10_000
+MAX_DURATION_S = 1_000_000  # seconds per recording
+MAX_JOBS = 10_000
 QUEUE = "JOB_QUEUE_MAX_"
 
 
@@ -61,7 +61,7 @@ def _nothing(why: str) -> Callable[[str], str]:
 
 
 def _limit(use: str, own: str) -> Rule:
-    return Rule(use, whole(MOST_JOBS), f"Set {own}, or correct it.", own)
+    return Rule(use, whole(MAX_JOBS), f"Set {own}, or correct it.", own)
 
 
 _AT_WORK = _limit("jobs running at once in each queue", "HARK_JOBS_RUNNING")
@@ -86,7 +86,7 @@ ALIASES = {
         "HARK_WHISPER_MODEL",
     ),
     "MAX_AUDIO_LENGTH": Rule(
-        "seconds that a recording may have", whole(LONGEST_S), "Set HARK_UPLOAD_MAX_SECONDS.",
+        "seconds that a recording may have", whole(MAX_DURATION_S), "Set HARK_UPLOAD_MAX_SECONDS.",
         "HARK_UPLOAD_MAX_SECONDS",
     ),
     "GPU_MEMORY_FRACTION": Rule(

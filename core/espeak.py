@@ -19,7 +19,7 @@ from core.worker_protocol import Unavailable
 CHARS_UTF8 = 1  # espeakCHARS_UTF8: texts are UTF-8
 _NO_SOUND_DEVICE = 2  # AUDIO_OUTPUT_SYNCHRONOUS
 _DO_NOT_EXIT = 0x8000  # espeakINITIALIZE_DONT_EXIT: report missing data, do not end the process
-_LONGEST_DATA_PATH = 120  # bytes; espeak-ng stores the path in a fixed buffer of 160 bytes, file names included
+_MAX_DATA_PATH_BYTES = 120  # bytes; espeak-ng stores the path in a fixed buffer of 160 bytes, file names included
 
 
 class _Voice(ctypes.Structure):
@@ -46,7 +46,7 @@ def load() -> tuple[Any, int]:
 
         path = str(espeakng_loader.get_library_path())
         folder = str(espeakng_loader.get_data_path())
-        if len(folder.encode()) > _LONGEST_DATA_PATH:
+        if len(folder.encode()) > _MAX_DATA_PATH_BYTES:
             link = Path(tempfile.mkdtemp(prefix="hark-espeak-")) / "espeak-ng-data"
             link.symlink_to(folder)
             folder = str(link)
@@ -79,8 +79,8 @@ def voices(library: Any, language: bytes | None = None) -> Iterator[tuple[str, l
 
     ``language`` selects its voices, and ``b"variant"`` the variants that are appended to another voice's name.
     """
-    wish = ctypes.c_char_p(language)
-    spec = _Voice(languages=ctypes.cast(wish, ctypes.c_void_p))
+    wanted = ctypes.c_char_p(language)
+    spec = _Voice(languages=ctypes.cast(wanted, ctypes.c_void_p))
     found = library.espeak_ListVoices(ctypes.byref(spec) if language else None)
     index = 0
     while found[index]:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from core.errors import HarkError
 
-SHORTEST = 32  # minimum characters of a key; a user who guesses a shorter one can sign in as any other
+MIN_LENGTH = 32  # minimum characters of a key; a user who guesses a shorter one can sign in as any other
 KEY, EARLIER_KEYS = "HARK_SECRET_KEY", "HARK_SECRET_KEY_FALLBACKS"
 _URLS = ("DATABASE_URL", "REDIS_URL")  # settings that hold passwords
 _PLACEHOLDER = re.compile(
@@ -39,8 +39,8 @@ def check_given_secrets(environment: Mapping[str, str] = os.environ) -> None:
 
 def weakness(key: str) -> str:
     """Return the reason why a signing key can be guessed; "" if it cannot."""
-    if len(key) < SHORTEST:
-        return f"it has fewer than {SHORTEST} characters: anyone who guesses it can sign in as any user"
+    if len(key) < MIN_LENGTH:
+        return f"it has fewer than {MIN_LENGTH} characters: anyone who guesses it can sign in as any user"
     return placeholder(key)
 
 

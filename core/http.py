@@ -21,7 +21,7 @@ from core.untrusted_json import untrusted_json
 from core.worded import number, worded
 
 AGAIN = frozenset({408, 409, 429, 500, 502, 503, 504})  # statuses after which a retry can succeed
-LONGEST_WAIT_S = 30.0  # maximum seconds of a pause before a retry
+MAX_WAIT_S = 30.0  # maximum seconds of a pause before a retry
 BLOCK = 1 << 20  # bytes per read of a download
 ERROR_BYTES = 20_000  # maximum bytes read of an error's body
 
@@ -110,7 +110,7 @@ class Server:
                 # A server that timed out once may do so again: retry only once.
                 last = 2 if isinstance(error.__cause__, httpx2.TimeoutException) else self.attempts
                 wait_s = 2.0 ** (attempt - 1) if error.wait_s is None else error.wait_s
-                if not error.again or attempt >= last or wait_s > LONGEST_WAIT_S:
+                if not error.again or attempt >= last or wait_s > MAX_WAIT_S:
                     raise
                 sleep(wait_s)
         raise AssertionError("unreachable")
@@ -182,7 +182,7 @@ class Server:
             what = worded("%(name)s answered with an error.", name=self.name)
         answered = {"host": self.host, "status": status, "said": self._without_key(said)}
         why = worded("%(host)s answered %(status)s (%(said)s).", **answered)
-        if wait_s is not None and wait_s > LONGEST_WAIT_S:
+        if wait_s is not None and wait_s > MAX_WAIT_S:
             why = worded("%(why)s Retry after %(seconds)s s.", why=why, seconds=round(wait_s))
         found = HttpError(what, why, self.check)
         found.status, found.again, found.wait_s = status, status in AGAIN, wait_s

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-MOST_CROWDING = 5.0  # maximum factor; a time limit must still detect a hang on a busy machine
+MAX_CROWDING = 5.0  # maximum factor; a time limit must still detect a hang on a busy machine
 
 
 def usable_cores() -> int:
@@ -13,7 +13,7 @@ def usable_cores() -> int:
 
 
 def crowding() -> float:
-    """Return the factor by which work may take longer than on an idle machine, from 1 to :data:`MOST_CROWDING`.
+    """Return the factor by which work may take longer than on an idle machine, from 1 to :data:`MAX_CROWDING`.
 
     It is the load average of the last minute (processes that run, or wait for a core or a disk) per core.
     """
@@ -21,4 +21,4 @@ def crowding() -> float:
         waiting = os.getloadavg()[0]
     except (AttributeError, OSError):  # not every system has a load average
         return 1.0
-    return min(MOST_CROWDING, max(1.0, waiting / (os.cpu_count() or 1)))
+    return min(MAX_CROWDING, max(1.0, waiting / (os.cpu_count() or 1)))

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-LONGEST_MINUTES = 14 * 24 * 60  # maximum minutes that an access token works, as long as a refresh token
+MAX_MINUTES = 14 * 24 * 60  # maximum minutes that an access token works, as long as a refresh token
 _ORIGIN = re.compile(r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")
 
 
@@ -78,7 +78,7 @@ def _level(text: str) -> str:
 
 RULES = {
     "ACCESS_TOKEN_EXPIRE_MINUTES": Rule(
-        "how long an access token works", whole(LONGEST_MINUTES), "Correct it; the default is 15 minutes."
+        "how long an access token works", whole(MAX_MINUTES), "Correct it; the default is 15 minutes."
     ),
     "HF_TOKEN": Rule("lets models be fetched from Hugging Face that ask for it", str, ""),
     "CORS_ORIGINS": Rule("pages of these origins can call Hark", _origins, "List origins, separated by commas."),

@@ -21,7 +21,7 @@ from core.worded import worded
 FRAME = 512  # samples (32 ms) per input frame of silero-vad
 CONTEXT = 64  # samples of context before each frame
 FRAME_S = FRAME / SAMPLE_RATE
-MOST_FRAMES = 512  # maximum number of frames per call of the model
+MAX_FRAMES = 512  # maximum number of frames per call of the model
 
 
 class SpeechProbability:
@@ -41,8 +41,8 @@ class SpeechProbability:
         whole = len(samples) // FRAME
         self._rest = samples[whole * FRAME :]
         found = [np.zeros(0, np.float32)]
-        for first in range(0, whole, MOST_FRAMES):
-            frames = samples[first * FRAME : min(whole, first + MOST_FRAMES) * FRAME].reshape(-1, FRAME)
+        for first in range(0, whole, MAX_FRAMES):
+            frames = samples[first * FRAME : min(whole, first + MAX_FRAMES) * FRAME].reshape(-1, FRAME)
             before = np.concatenate([self._context[None], frames[:-1, -CONTEXT:]])
             self._context = frames[-1, -CONTEXT:]
             values, self._hidden, self._cell = self._session.run(

@@ -15,7 +15,7 @@ from typing import IO, Any
 from core.data_folder import REPOSITORY
 from core.processors import crowding
 
-LONGEST_LINE = 1 << 24  # bytes per answer; a worker that writes a longer line is considered broken
+MAX_LINE_LENGTH = 1 << 24  # bytes per answer; a worker that writes a longer line is considered broken
 LOG_TAIL = 400  # characters of a worker's stderr that go into ``why``
 
 
@@ -106,7 +106,7 @@ class WorkerProcess:
             if not block:
                 raise WorkerGone(self._epitaph())
             self._unread += block
-            if len(self._unread) > LONGEST_LINE:
+            if len(self._unread) > MAX_LINE_LENGTH:
                 raise WorkerGone(f"{self._name} sent endless output")
         line, _, self._unread = self._unread.partition(b"\n")
         try:

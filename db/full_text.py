@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 
-LONGEST_WORD = 500  # characters; an entry of PostgreSQL's index has at most 2.7 kB, one of a tsvector 2 kB
+MAX_WORD_LENGTH = 500  # characters; an entry of PostgreSQL's index has at most 2.7 kB, one of a tsvector 2 kB
 
 
 @contextmanager
@@ -24,5 +24,5 @@ def words_of(texts: Sequence[str], tokenizer: str) -> list[list[str]]:
     with indexed(texts, tokenizer) as memory:
         memory.execute("CREATE VIRTUAL TABLE word USING fts5vocab (indexed, instance)")
         for row, word in memory.execute("SELECT doc, term FROM word ORDER BY doc, offset"):
-            words[row].append(word[:LONGEST_WORD])
+            words[row].append(word[:MAX_WORD_LENGTH])
     return words

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 ENCODER_MATCH_FLOOR = -5.0  # lower than a backbone's, because an encoder is more certain which phones occur
 ENCODER_HOP = 7_680  # samples between two windows of a stream: 480 ms
 ENCODER_BEFORE = 8_000  # samples of context before the phrase
-ENCODER_LEAST = 46_080  # minimum samples per window, 2.88 s; 2.4 s were worse in noise
-LEAST_VERIFIED = 0.0  # match score; 23 % of confusables by people unknown to the verifier score higher
+MIN_ENCODER_SAMPLES = 46_080  # minimum samples per window, 2.88 s; 2.4 s were worse in noise
+MIN_VERIFIED_MATCH = 0.0  # match score; 23 % of confusables by people unknown to the verifier score higher
 # Frames of a window (its last 960 ms) whose best score counts: the new 480 ms, and the 480 ms before again.
 ENCODER_POOL = 48
 
@@ -76,7 +76,7 @@ class EncoderDetectorConfig(HMMConfig):
     def window_samples(self) -> int:
         """Samples per window of a stream: the phrase, the context before it, and a hop."""
         needed = self.window_frames * STEM_STRIDE * HOP + ENCODER_BEFORE + ENCODER_HOP
-        return max(ENCODER_LEAST, -(-needed // ENCODER_HOP) * ENCODER_HOP)
+        return max(MIN_ENCODER_SAMPLES, -(-needed // ENCODER_HOP) * ENCODER_HOP)
 
     @property
     def receptive_frames(self) -> int:
@@ -116,7 +116,7 @@ class EncoderDetector(HMMDetector):
     @property
     def least(self) -> float:
         """The lowest match score for 0.5; below it, the verifier favours a similar-sounding phrase."""
-        return LEAST_VERIFIED if self.config.verifier and not self.config.allow_confusables else -math.inf
+        return MIN_VERIFIED_MATCH if self.config.verifier and not self.config.allow_confusables else -math.inf
 
     @property
     def front_end_id(self) -> str:

@@ -37,7 +37,7 @@ from model.gpu import providers
 
 GPU_BLOCK = 256  # examples per block whose audio is in memory when a GPU computes
 SLACK_FRAMES = 30  # frames stored before the earliest window of an aligned example
-LONGEST_PREFIX = 2 * SAMPLE_RATE  # samples of a phrase in which windows may end early
+MAX_PREFIX = 2 * SAMPLE_RATE  # samples of a phrase in which windows may end early
 # Seconds of audio after the phrase; tests wait this long for a hit.
 TAIL_S = {"train": 0.4, "clean": 1.4, "noisy": 1.4, "far": 1.4}
 FASTEST = 1.35  # highest product of speed and tempo in training, by which audio may shrink
@@ -201,7 +201,7 @@ class ExampleBuilder:
             start = max(start, end - int(spec.last_seconds * SAMPLE_RATE))
         slack = SLACK_FRAMES * HOP
         if spec.condition == "train" and spec.columns.get("label"):
-            slack += min(end - start, LONGEST_PREFIX)  # windows that end early in the phrase are negatives
+            slack += min(end - start, MAX_PREFIX)  # windows that end early in the phrase are negatives
         fastest = FASTEST if spec.condition == "train" else 1.0
         lead = int((spec.receptive_samples + slack) * fastest)
         tail = int((TAIL_S[spec.condition] + 0.2) * fastest * SAMPLE_RATE)

@@ -20,7 +20,7 @@ from model.phones import PHONE_OUTPUTS
 
 # Square roots of phone probabilities below this count as equal. It exceeds the smallest value that a negative set
 # stores, so that stored and live speech have the same scores.
-MATCH_LEAST = 0.04
+MIN_MATCH = 0.04
 # From the log probability of a state, this share of the best output's log probability is subtracted. At 1, frames of
 # noise without a certain phone cost a path nothing; at 0, they cost as much as a wrong phone.
 MATCH_RIVAL = 0.5
@@ -106,7 +106,7 @@ class KeywordHMM(nn.Module):
 
         Columns after the phones are ignored. ``value`` [batch, states] are the values of the states; None at the start.
         """
-        log_p = 2.0 * torch.log(roots[:, :, :PHONE_OUTPUTS].clamp(min=MATCH_LEAST))
+        log_p = 2.0 * torch.log(roots[:, :, :PHONE_OUTPUTS].clamp(min=MIN_MATCH))
         each, value = self._follow(log_p, self.start(roots) if value is None else value)
         return each.amax(dim=2), value
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 NOISE = 1.5  # standard deviations of noise added to states in training, which stands for unseen voices
-LEAST_VARIANCE = 2.5e-3  # minimum variance of a state, so that one that hardly varies is not amplified
+MIN_VARIANCE = 2.5e-3  # minimum variance of a state, so that one that hardly varies is not amplified
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class PhraseNetwork(nn.Module):
     def __init__(self, config: PhraseNetworkConfig) -> None:
         super().__init__()
         self.config = config
-        self.norm = nn.BatchNorm1d(config.states, eps=LEAST_VARIANCE, affine=False)
+        self.norm = nn.BatchNorm1d(config.states, eps=MIN_VARIANCE, affine=False)
         self.project = nn.Linear(config.states, config.members * config.projected)
         self.members = nn.ModuleList(
             nn.Sequential(

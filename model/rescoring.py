@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     import onnx
 
 STATE_WIDTH = 288
-MOST_WRITTEN = 20  # maximum tokens that the decoder writes; the audio is two or three seconds long
+MAX_WRITTEN_TOKENS = 20  # maximum tokens that the decoder writes; the audio is two or three seconds long
 LATER_COST = 2.0  # nats that the phrase loses for following other words, because true occurrences seldom do
-LEAST_LOG_PROBABILITY = -20.0  # the rescoring is 0 at or below this, and 1 for a certain phrase
-LEAST_MARGIN, MOST_MARGIN = -12.0, 4.0
+MIN_LOG_PROBABILITY = -20.0  # the rescoring is 0 at or below this, and 1 for a certain phrase
+MIN_MARGIN, MAX_MARGIN = -12.0, 4.0
 
 
 def decoder_weights() -> list[onnx.TensorProto]:
@@ -70,15 +70,15 @@ class _Asked(nn.Module):
         sequences = (each * self.is_token).sum(1) + (ends * self.is_after).sum(1)
         is_later = (place > 0).float()
         log_probability = sequences.logsumexp(0, keepdim=True) - LATER_COST * is_later
-        rescoring = (1 - log_probability / LEAST_LOG_PROBABILITY).clip(0.0, 1.0)
-        evidence = [log_probability.clip(LEAST_LOG_PROBABILITY), margin.clip(LEAST_MARGIN, MOST_MARGIN), is_later]
+        rescoring = (1 - log_probability / MIN_LOG_PROBABILITY).clip(0.0, 1.0)
+        evidence = [log_probability.clip(MIN_LOG_PROBABILITY), margin.clip(MIN_MARGIN, MAX_MARGIN), is_later]
         return rescoring[None], torch.stack(evidence, 1)
 
 
 def rescoring_graph(sequences: tuple[tuple[int, ...], ...]) -> onnx.ModelProto:
     """Build the graph that maps ``states`` [1, time, 288] to ``rescoring`` [1, 1] and ``evidence`` [1, 3].
 
-    ``rescoring`` is 1 for a certain phrase and 0 at :data:`LEAST_LOG_PROBABILITY` or less. ``evidence``, for a
+    ``rescoring`` is 1 for a certain phrase and 0 at :data:`MIN_LOG_PROBABILITY` or less. ``evidence``, for a
     verifier, holds the log-probability, the smallest margin of its tokens over the most probable other one (in the
     spelling with the largest), and 1 if other words precede it.
 
@@ -90,14 +90,14 @@ def rescoring_graph(sequences: tuple[tuple[int, ...], ...]) -> onnx.ModelProto:
     count, longest = len(sequences), max(map(len, sequences))
     graph.constants(
         {
-            "begin": [[BEGIN]], "most": MOST_WRITTEN, "firsts": sorted({sequence[0] for sequence in sequences}),
+            "begin": [[BEGIN]], "most": MAX_WRITTEN_TOKENS, "firsts": sorted({sequence[0] for sequence in sequences}),
             "last": [-1], "end": [2**31], "start": [0], "one": [1], "one_s": 1, "second": [1], "stop": END,
             "tokens": asked.tokens[:, :, 0].numpy(), "many": [count, 1], "going": np.bool_(True),
             "later": np.float32(LATER_COST), "least": np.float32(-LATER_COST),
         }
     )  # fmt: skip
     graph.copy("states", "encoder_hidden_states")
-    add_position_tables(graph, 1 + MOST_WRITTEN + longest)
+    add_position_tables(graph, 1 + MAX_WRITTEN_TOKENS + longest)
     graph.nodes += decoder.of_states
     graph.add("Loop", ["most", "going", "begin"], "written", "fit", body=_write())
     _find_place(graph)

@@ -12,7 +12,7 @@ from pathlib import Path
 from core.errors import HarkError
 
 WHOLE = 100.0  # per cent
-MOST_BATCH = 1024
+MAX_BATCH = 1024
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def training_options(values: Mapping[str, object], epochs: float = 1.0, most_epo
     """
     return TrainingOptions(
         _number(values, "epochs", epochs, 0.0, most_epochs),
-        round(_number(values, "batch_size", 0.0, -1.0, MOST_BATCH)),
+        round(_number(values, "batch_size", 0.0, -1.0, MAX_BATCH)),
         _number(values, "subset", WHOLE, 0.0, WHOLE),
     )
 

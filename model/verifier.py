@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.encoder_backbone import STATE_FRAMES
-from model.keyword_hmm import MATCH_LEAST, MATCH_RIVAL
+from model.keyword_hmm import MATCH_RIVAL, MIN_MATCH
 from model.phone_head import ENCODER_WIDTH
 from model.phones import PHONE_OUTPUTS
 
 HIDDEN = 96
 EMBEDDING = 32
 PHONE_FEATURES = 6
-LEAST = 0.02  # square roots of phone probabilities below this count as equal
+MIN_ROOT = 0.02  # square roots of phone probabilities below this count as equal
 LEAK = 0.02  # nats per frame
 JUMP = 1.0  # nats for going from phone to phone without a blank in between
 JUDGED_FRAMES = 60  # frames before the end, where the encoder's certainty separates quiet from noise
@@ -79,7 +79,7 @@ def located(roots: Tensor, phones: Tensor, lengths: Tensor) -> tuple[Tensor, Ten
 
     Returns the score per phone [batch], the last frame [batch], and the first frame of each phone [batch, phones].
     """
-    log_p = 2 * torch.log(roots.clamp(min=MATCH_LEAST))
+    log_p = 2 * torch.log(roots.clamp(min=MIN_MATCH))
     cost = log_p - MATCH_RIVAL * log_p.amax(dim=2, keepdim=True) - LEAK
     states = torch.stack([phones, torch.zeros_like(phones)], dim=2).flatten(1)
     cost = cost.gather(2, states[:, None].expand(-1, roots.shape[1], -1))
@@ -98,7 +98,7 @@ def _sureness(roots: Tensor, end: Tensor) -> Tensor:
     """Return the encoder's certainty before each end [batch]: the mean log-probability of its best outputs."""
     frames = torch.arange(roots.shape[1], device=roots.device)[None]
     judged = ((frames > end[:, None] - JUDGED_FRAMES) & (frames <= end[:, None])).float()
-    return (2 * torch.log(roots.clamp(min=MATCH_LEAST)).amax(dim=2) * judged).sum(dim=1) / judged.sum(dim=1)
+    return (2 * torch.log(roots.clamp(min=MIN_MATCH)).amax(dim=2) * judged).sum(dim=1) / judged.sum(dim=1)
 
 
 class Verifier(nn.Module):
@@ -141,7 +141,7 @@ class Verifier(nn.Module):
         with torch.no_grad():
             score, end, begins = located(roots, phones, lengths)
         time, count = roots.shape[1], phones.shape[1]
-        log_p = 2 * torch.log(roots.clamp(min=LEAST))
+        log_p = 2 * torch.log(roots.clamp(min=MIN_ROOT))
         beside = states.repeat_interleave(STATE_FRAMES, dim=1)[:, :time]
         x = self.read(torch.cat([beside, log_p / 4], dim=2)).transpose(1, 2)
         x = x + functional.gelu(self.first(x))

@@ -20,8 +20,8 @@ from phrase_augmentation.spellings import ALPHABETS, is_vowel_letter, letter_ske
 from phrase_augmentation.vocabulary import UNSPOKEN, vocabulary
 
 # Below this distance, a text may be mistaken for the phrase: 0.1 is one weak vowel for another, 0.35 "b" for "p".
-LEAST_DISTANCE = 0.3
-LEAST_DISTANCE_MADE_UP = 0.4  # engines read words that do not exist differently
+MIN_DISTANCE = 0.3
+MIN_DISTANCE_OF_NONWORDS = 0.4  # engines read words that do not exist differently
 RARITY_COST = 0.08  # added per power of ten in rarity, because people and engines know common words
 STEMS = 150  # number of the most common words with the same stem
 JITTER = 0.25  # random fraction of the ranking, by which the seed mixes texts of similar distance
@@ -119,7 +119,7 @@ def _pools(phrase: str, language: str) -> tuple[tuple[str, tuple[PhraseText, ...
         made_up = kind not in ("vocabulary", "stem")
         if made_up and f" {phrase}" in f" {text}":
             continue  # "alexam" may be read as the phrase plus a consonant
-        least = LEAST_DISTANCE_MADE_UP if made_up else LEAST_DISTANCE
+        least = MIN_DISTANCE_OF_NONWORDS if made_up else MIN_DISTANCE
         if not phones or phones in sounds or distance < least:
             continue
         if (

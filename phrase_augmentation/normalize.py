@@ -6,7 +6,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-LONGEST_NUMBER = 15  # digits; longer numbers are read digit by digit
+MAX_DIGITS = 15  # digits; longer numbers are read digit by digit
 
 # Scripts of languages that are not (only) written in Latin script. The names are the first words of the letters'
 # Unicode names.
@@ -125,7 +125,7 @@ def _spoken(number: str, language: str, form: str) -> str:
     name = NUM2WORDS_NAMES.get(language, language)
     whole, _, decimals = plain.partition(".")
     try:
-        if len(whole) > LONGEST_NUMBER or len(decimals) > LONGEST_NUMBER or (len(whole) > 1 and int(whole[0]) == 0):
+        if len(whole) > MAX_DIGITS or len(decimals) > MAX_DIGITS or (len(whole) > 1 and int(whole[0]) == 0):
             return " ".join(num2words(int(digit), lang=name) for digit in plain if digit.isdecimal())
         return str(num2words(float(plain) if decimals else int(whole), lang=name, to=form))
     except (NotImplementedError, ValueError, TypeError, KeyError, IndexError, OverflowError, ArithmeticError):

@@ -18,7 +18,7 @@ from phrase_augmentation.unfit_words import UNFIT
 from phrase_augmentation.vocabulary import vocabulary
 
 SENTENCE_WORDS = 5_000  # number of the most frequent words, which all voices read well
-SHORTEST, LONGEST = 3, 14  # words of a sentence of frequent words
+MIN_WORDS, MAX_WORDS = 3, 14  # words of a sentence of frequent words
 FLATTENING = 0.8  # exponent of the frequencies; with 1, every third word of a sentence would be "the", "of" or "and"
 
 # "{}" is the gap. The keys are its position: at the start, in the middle or at the end of the sentence.
@@ -115,7 +115,7 @@ def generated_sentence(language: str, rng: np.random.Generator) -> str:
     """Return a general sentence; "" if the language's words are unknown."""
     if base_language(language) == "en":
         return _capitalized(english().sentence("sentence", rng))
-    words = random_words(int(rng.integers(SHORTEST, LONGEST + 1)), language, rng)
+    words = random_words(int(rng.integers(MIN_WORDS, MAX_WORDS + 1)), language, rng)
     if not words:
         return ""
     if len(words) > 6 and rng.random() < 0.5:

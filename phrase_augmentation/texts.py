@@ -17,7 +17,7 @@ PLAIN_SHARE = 0.4  # fraction of those that are the bare phrase; the others vary
 RELATED = 400  # number of nearest confusables used in sentences
 BATCH = 256
 PATIENCE = 20  # batches without a new usable text before giving up
-LONGEST_TRANSCRIPT = 40  # words; longer transcripts are recordings for mining, not sentences to synthesize
+MAX_TRANSCRIPT_WORDS = 40  # words; longer transcripts are recordings for mining, not sentences to synthesize
 
 
 def punctuated(text: str) -> list[str]:
@@ -134,5 +134,5 @@ def plain_negatives(keyphrase: Keyphrase, transcripts: Sequence[str], count: int
 def _keep(texts: list[str], kind: str, matches: list[bool], collected: dict[str, PhraseText], language: str) -> None:
     for text, is_heard in zip(texts, matches):
         plain = normalize(text, language)
-        if plain and not is_heard and len(plain.split()) <= LONGEST_TRANSCRIPT:
+        if plain and not is_heard and len(plain.split()) <= MAX_TRANSCRIPT_WORDS:
             collected.setdefault(plain, PhraseText(" ".join(text.split()), kind))

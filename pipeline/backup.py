@@ -40,7 +40,7 @@ from db.moving import Libraries
 
 MANIFEST = "hark-backup.json"
 FORMAT = 1
-LARGEST_MANIFEST = 1 << 28  # bytes; enough for about a million files
+MAX_MANIFEST_BYTES = 1 << 28  # bytes; enough for about a million files
 BLOCK = 1 << 20
 BUSY_S = 60.0  # seconds to wait for a database that another process has locked
 PORTAL_DATABASE = "portal/portal.sqlite3"
@@ -625,8 +625,8 @@ def _manifest_of(opened: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -
     if MANIFEST not in members:
         raise _refused("It has no manifest: ./hark backup did not make it.")
     with opened.open(members.pop(MANIFEST)) as file:
-        text = file.read(LARGEST_MANIFEST + 1)
-    if len(text) > LARGEST_MANIFEST:
+        text = file.read(MAX_MANIFEST_BYTES + 1)
+    if len(text) > MAX_MANIFEST_BYTES:
         raise _refused("Its manifest is too long.")
     try:
         content: dict[str, Any] = untrusted_json(text)

@@ -27,12 +27,12 @@ from core.events import Reporter, json_lines_sink
 from core.worded import worded
 from pipeline.training.planning.config import Recipe, RunConfig, chosen
 
-DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130  # exit codes, as everywhere in Hark
+DONE, BUG, FIXABLE, INTERRUPTED = 0, 1, 2, 130  # exit codes, as everywhere in Hark
 NICENESS = 10  # of a job and all its children, because pages that users wait for take precedence (python -m lab portal)
-LONGEST_IMPORT_S = 6 * 3600  # time limit for an upload; 2 GB of speech take an hour
+MAX_IMPORT_S = 6 * 3600  # time limit for an upload; 2 GB of speech take an hour
 TRAINING, AUDIO = "training", "audio"
 WEBHOOKS = "webhooks"  # a queue without jobs
-LANES = TRAINING, AUDIO, WEBHOOKS  # the portal's queues; each has workers
+QUEUES = TRAINING, AUDIO, WEBHOOKS  # the portal's queues; each has workers
 JOB = "job"  # the key of a job's id in its specification
 BESIDE_CHOICES = {"install_voices", "targets", "run", JOB}  # other keys in the specification of a training or a plan
 IMPORTS = "uploads/imports"  # below the user's data: a folder per import, removed after a successful job
@@ -106,7 +106,7 @@ def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     folder = Path(spec["folder"]) if archive is None else archive.parent / "unpacked" / (archive.name.split(".")[0])
     try:
         if archive is not None:
-            _end_after(LONGEST_IMPORT_S)
+            _end_after(MAX_IMPORT_S)
             if not archive.is_file():
                 raise HarkError(
                     worded("The upload no longer exists."),
@@ -200,7 +200,7 @@ class Kind:
 
     Attributes:
         name: its name in requests; pages show it translated.
-        lane: the queue, TRAINING or AUDIO, each of which has its own workers.
+        queue: TRAINING or AUDIO, each of which has its own workers.
         run: does the job and returns JSON values.
         stages: (name, title) of the stages that a page lists in advance.
         memory_bytes: memory limit of the job's process; None for unlimited.
@@ -209,7 +209,7 @@ class Kind:
     """
 
     name: str
-    lane: str
+    queue: str
     run: Callable[[Spec, Path, Reporter], dict[str, Any]]
     stages: tuple[tuple[str, str], ...] = ()
     memory_bytes: int | None = None
@@ -343,16 +343,16 @@ class LimitReached(HarkError):
 def _ending(error: Exception, name: str) -> tuple[HarkError, int]:
     """Return the error that users see when ``error`` has ended job ``name``, and the exit code."""
     if isinstance(error, HarkError):
-        return error, MENDABLE
+        return error, FIXABLE
     if isinstance(error, MemoryError):
         too_large = LimitReached(
             worded("The job was stopped."),
             worded("It needs more memory than this kind of job can have."),
             worded("Try it with less data."),
         )
-        return too_large, MENDABLE
+        return too_large, FIXABLE
     if isinstance(error, OSError) and is_full(error):
-        return storage_error(error, "the job"), MENDABLE
+        return storage_error(error, "the job"), FIXABLE
     import traceback
 
     traceback.print_exception(error)  # goes to the job's log

@@ -29,7 +29,7 @@ import yaml
 from command_line.application import build_parser
 from core.data_folder import REPOSITORY
 from lab.processes import free_port
-from pipeline.jobs import LANES
+from pipeline.jobs import QUEUES
 from tests.support.http_server import serving
 from tests.support.mounting import mount
 from tests.support.nginx import DEPLOY, certificate, nginx_settings
@@ -153,7 +153,7 @@ def test_every_lane_has_a_worker_and_only_the_proxy_is_exposed() -> None:
     services = compose("compose.production.yaml")["services"]
     ours = [said for said in services.values() if said.get("image") == "hark" and "entrypoint" not in said]
     commands = [build_parser().parse_args(said["command"]) for said in ours]
-    assert sorted(lane for one in commands for lane in getattr(one, "lane", None) or ()) == sorted(LANES)
+    assert sorted(queue for one in commands for queue in getattr(one, "lane", None) or ()) == sorted(QUEUES)
     ports = {name: said["ports"] for name, said in services.items() if "ports" in said}
     assert set(ports) == {"nginx", "grafana"} and all(port.startswith("127.0.0.1:") for port in ports["grafana"])
     inside = {name for name, said in services.items() if said.get("networks") == ["inside"]}
@@ -329,14 +329,14 @@ def of_kind(kind: str) -> dict[str, dict[str, Any]]:
 
 
 def test_kubernetes_starts_valid_commands_without_root() -> None:
-    lanes: list[str] = []
+    queues: list[str] = []
     (user,) = re.findall(r"^USER (\d+):", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
     for name, template in pods().items():
         pod = template["spec"]
         (container,) = pod["containers"]
         if "args" in container:
             parsed = build_parser().parse_args(container["args"])
-            lanes += getattr(parsed, "lane", None) or []
+            queues += getattr(parsed, "lane", None) or []
         assert pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["runAsUser"] == int(user)
         assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
         assert {"cpu", "memory"} <= set(container["resources"]["requests"]) and "memory" in container["resources"][
@@ -344,7 +344,7 @@ def test_kubernetes_starts_valid_commands_without_root() -> None:
         ]
         assert [mount["name"] for mount in container["volumeMounts"]] == [volume["name"] for volume in pod["volumes"]]
         assert ("emptyDir" in pod["volumes"][0]) == (name == "hark-webhooks"), "only webhooks need no data folder"
-    assert sorted(lanes) == sorted(LANES)
+    assert sorted(queues) == sorted(QUEUES)
 
 
 def pods() -> dict[str, dict[str, Any]]:
@@ -393,13 +393,13 @@ def test_workers_scale_with_waiting_jobs() -> None:
     assert {one["spec"]["scaleTargetRef"]["name"] for one in scaled.values()} == {"hark-training", "hark-audio"}
     for one in scaled.values():
         target = of_kind("Deployment")[one["spec"]["scaleTargetRef"]["name"]]
-        lane = target["metadata"]["labels"]["part"]
+        queue = target["metadata"]["labels"]["part"]
         assert "replicas" not in target["spec"], "two would say how many"
         assert target["spec"]["template"]["spec"]["containers"][0]["args"][-2:] == ["--workers", "1"]
         assert 1 <= one["spec"]["minReplicaCount"] < one["spec"]["maxReplicaCount"] <= most
         waits, works = (trigger["metadata"]["query"] for trigger in one["spec"]["triggers"])
-        assert waits == f'max(hark_queue_oldest_seconds{{queue="{lane}"}})'
-        assert works == f'max(hark_jobs{{queue="{lane}",state="running"}})'
+        assert waits == f'max(hark_queue_oldest_seconds{{queue="{queue}"}})'
+        assert works == f'max(hark_jobs{{queue="{queue}",state="running"}})'
         for trigger in one["spec"]["triggers"]:
             assert trigger["type"] == "prometheus" and float(trigger["metadata"]["threshold"]) > 0
 

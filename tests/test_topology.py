@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lab.processes import descendants, has_ended, kill_process
-from pipeline.jobs import LANES
+from pipeline.jobs import QUEUES
 from tests.support.compatibility_page import PAGE, ROWS, expected_of_nobody, filled
 from tests.support.earlier_addresses import Walk
 from tests.support.journeys import conversation_and_question, journey_of_a_detector, journey_of_a_recording
@@ -68,12 +68,12 @@ def test_another_worker_finishes_a_run_whose_worker_is_killed(tmp_path: Path) ->
     with topology(tmp_path) as portal, asking(portal) as client:
         owner_by_form(client, portal)
         ready = client.get("/ready").json()["checks"]
-        assert ready["database"] and ready["queue"] and all(ready[f"workers_{lane}"] for lane in LANES)
+        assert ready["database"] and ready["queue"] and all(ready[f"workers_{queue}"] for queue in QUEUES)
         assert client.get("/metrics").status_code == 404
 
         token = sign_in(client)
-        wish = {"phrase": "hey compass", "effort": "trial", "install_voices": False}
-        asked = client.post("/api/v1/jobs", json=wish, headers=token)
+        payload = {"phrase": "hey compass", "effort": "trial", "install_voices": False}
+        asked = client.post("/api/v1/jobs", json=payload, headers=token)
         assert asked.status_code == 201, asked.text
         job = asked.json()["id"]
         with psycopg.connect(portal.database, autocommit=True) as rows:
@@ -125,7 +125,7 @@ def test_another_worker_finishes_a_run_whose_worker_is_killed(tmp_path: Path) ->
             assert page.status_code == 200 and "compass" in page.text
 
         # Another version, which is compared with the first.
-        again = client.post("/api/v1/jobs", json={**wish, "seed": 1}, headers=token)
+        again = client.post("/api/v1/jobs", json={**payload, "seed": 1}, headers=token)
         assert again.status_code == 201, again.text
         with psycopg.connect(portal.database, autocommit=True) as rows:
 

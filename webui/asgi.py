@@ -33,12 +33,12 @@ from webui.accounts.services import user_of_token
 from webui.accounts.sessions import user_of_session
 from webui.accounts.socket_sign_in import NothingHere, OwnPagesAndPrograms
 from webui.audio.consumers import TranscribeConsumer
-from webui.audio.uploads import LARGE, LARGEST_CHUNK, QUEUED, WHOLE, check_body
+from webui.audio.uploads import LARGE, MAX_CHUNK_BYTES, QUEUED, WHOLE, check_body
 from webui.http.body_limits import Application, LimitBodies, Scope
 from webui.jobs.consumers import JobConsumer, JobsConsumer
 from webui.listening.consumers import ListenConsumer, TryConsumer
 
-LARGEST_FORM, LARGEST_RECORDING = LARGE, 201_000_000  # bytes, including the form around a file
+MAX_FORM_BYTES, MAX_RECORDING_BYTES = LARGE, 201_000_000  # bytes, including the form around a file
 
 TAKEN_OVER_AT_ONCE = 8
 IN_MEMORY = 100_000  # bytes of a body
@@ -52,10 +52,10 @@ PIECES = re.compile(r"/recordings/uploads/[0-9a-f-]{36}")
 def largest_body(scope: Scope) -> int:
     """Return how many bytes a request may send; only some URLs accept large bodies."""
     if PIECES.fullmatch(scope["path"]):
-        return LARGEST_CHUNK
+        return MAX_CHUNK_BYTES
     if WHOLE.fullmatch(scope["path"]):
-        return MediaLimits.from_environment().max_bytes + LARGEST_FORM
-    return LARGEST_RECORDING if UPLOADS.fullmatch(scope["path"]) else LARGEST_FORM
+        return MediaLimits.from_environment().max_bytes + MAX_FORM_BYTES
+    return MAX_RECORDING_BYTES if UPLOADS.fullmatch(scope["path"]) else MAX_FORM_BYTES
 
 
 def user_of(scope: Scope) -> User | None:
@@ -118,7 +118,7 @@ application = ProtocolTypeRouter(
         "http": LimitBodies(
             cast(Application, Pages()),
             largest_body,
-            LARGEST_FORM,
+            MAX_FORM_BYTES,
             # They have their own threads, so that a request that waits for the database does not block others.
             database_sync_to_async(user_of, thread_sensitive=False),
             database_sync_to_async(check_body, thread_sensitive=False),

@@ -60,7 +60,7 @@ class CountsOfUser:
         return f"SELECT {', '.join(counted)}", values
 
 
-def around_the_page(request: HttpRequest) -> dict[str, Any]:
+def theme_and_counts(request: HttpRequest) -> dict[str, Any]:
     """Provide the theme and the counts, which are queried only if a template uses them (context processor)."""
     theme = request.COOKIES.get("theme", "")
     return {"waiting": SimpleLazyObject(lambda: _waiting(request)), "theme": theme if theme in THEMES else ""}

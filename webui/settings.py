@@ -154,7 +154,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "webui.navigation.around_the_page",
+                "webui.navigation.theme_and_counts",
             ],
             "builtins": ["webui.template_filters"],
         },

@@ -27,7 +27,7 @@ from webui import translation
 register = template.Library()
 # Commands for which the portal has a page, because readers of an error there may not have a command line.
 OF_ENGINES = re.compile(r"\./hark (?:engines(?: (?:enable|pull) [\w-]+)?|voices(?: pull [\w-]+ [\w-]+)?)(?![\w-])")
-MOST_A_SHORT_TEST_TELLS = 1000.0  # false alarms per hour; an interval that reaches this is uninformative
+MAX_INFORMATIVE_RATE = 1000.0  # false alarms per hour; an interval that reaches this is uninformative
 
 Interval = Mapping[str, float | None]  # value, low, high: model.metrics.Interval.as_dict
 
@@ -60,7 +60,7 @@ def rate(interval: Interval) -> Figure:
     """Format a rate and its interval."""
     if interval["value"] is None:
         return Figure(_("not measured"), "")
-    if interval["high"] is None or interval["high"] > MOST_A_SHORT_TEST_TELLS:
+    if interval["high"] is None or interval["high"] > MAX_INFORMATIVE_RATE:
         return Figure(number(interval["value"]), _("the test is too short to tell"))
     between = {"low": number(interval["low"]), "high": number(interval["high"])}
     return Figure(number(interval["value"]), _("%(low)s to %(high)s") % between)

@@ -20,7 +20,7 @@ KINDS = {
 }
 TILT_DB = 3.0  # maximum tilt per octave, up or down from 1 kHz
 BREATH_DB = 4.0  # maximum gain of the noise
-LONGEST = 400  # maximum phonemes per text
+MAX_PHONEMES = 400  # maximum phonemes per text
 
 
 class Speaker:
@@ -36,7 +36,7 @@ class Speaker:
     def speak(self, request: dict[str, Any]) -> None:
         np, settings = self.numpy, request["settings"]
         numbers = [self.network.vocab[sign] for sign in self.network.g2p(request["text"]) if sign in self.network.vocab]
-        if not 0 < len(numbers) <= LONGEST:
+        if not 0 < len(numbers) <= MAX_PHONEMES:
             raise Refused(f"hibari cannot speak a text of {len(numbers)} phonemes")
         ids = np.array([[0, *numbers, 0]], np.int64)
         speed = np.array([float(settings.get("speed", 1.0))], np.float32)

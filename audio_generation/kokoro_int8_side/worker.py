@@ -11,7 +11,7 @@ from typing import Any
 from core.worker_protocol import Refused, Unavailable, serve, write_wav
 
 SAMPLE_RATE = 24_000
-LONGEST = 500  # maximum phonemes per text
+MAX_PHONEMES = 500  # maximum phonemes per text
 PARTS = 4  # number of packages that contain the parts of the model
 
 
@@ -42,7 +42,7 @@ class Speaker:
         np = self.numpy
         accent, _, name = request["voice"].partition("/")
         spoken = [self.numbers[sign] for sign in self.phonemes(accent)(request["text"]) if sign in self.numbers]
-        if not 0 < len(spoken) <= LONGEST:
+        if not 0 < len(spoken) <= MAX_PHONEMES:
             raise Refused(f"kokoro_int8 cannot speak a text of {len(spoken)} phonemes")
         settings = request["settings"]
         size = float(settings.get("size", 1.0))

@@ -30,9 +30,9 @@ from db.db_api import EMISSIONS_FOLDER, Library, library_exists
 from db.records import AlignedUnit, Clip, ClipQuery
 
 SHIPPED = REPOSITORY / "model" / "shipped" / "units-en.zip"
-LEAST_SPEECH_S = 120.0  # minimum seconds of a person's aligned recordings
-MOST_SPEECH_S = 360.0  # maximum seconds per person that are held in memory: 12 MB
-LEAST_CONFIDENCE = 0.3  # minimum geometric mean of the confidences of a recording's phones
+MIN_SPEECH_S = 120.0  # minimum seconds of a person's aligned recordings
+MAX_SPEECH_S = 360.0  # maximum seconds per person that are held in memory: 12 MB
+MIN_CONFIDENCE = 0.3  # minimum geometric mean of the confidences of a recording's phones
 KEPT_VOICES = 24  # maximum number in memory
 PHONE_ALIGNER = "recognizer-phones-"  # prefix of the names of aligners that align phones
 
@@ -102,7 +102,7 @@ def _library_people(library: Library) -> list[Person]:
                 theirs.setdefault(clip.id, (clip, aligner))
     result = []
     for (language, speaker), usable in sorted(by_speaker.items()):
-        if sum(clip.duration_s for clip, _ in usable.values()) >= LEAST_SPEECH_S:
+        if sum(clip.duration_s for clip, _ in usable.values()) >= MIN_SPEECH_S:
             licences = sorted({clip.licence for clip, _ in usable.values()})
             name = speaker if language == "en" else f"{speaker} {language}"
             clips = tuple(usable[each] for each in sorted(usable))
@@ -179,9 +179,9 @@ def _library_recordings(data: Path, person: Person) -> list[Recording]:
         for clip, aligner in sorted(person.clips, key=lambda row: clip_order(row[0])):
             phones = library.alignment(clip.id, aligner, "phone")
             words = library.alignment(clip.id, aligner, "word")
-            if seconds >= MOST_SPEECH_S:
+            if seconds >= MAX_SPEECH_S:
                 break
-            if not phones or confidence(phones) < LEAST_CONFIDENCE:
+            if not phones or confidence(phones) < MIN_CONFIDENCE:
                 continue
             try:
                 audio = library.read_audio(clip)

@@ -15,7 +15,7 @@ NOISE_FADE = 96  # samples (6 ms) of other fades, because closures are short
 PAUSE_FADE = 320
 SEARCH = 96  # samples (6 ms) by which a unit may move to align the periods
 LEVEL_WINDOW = 240  # samples (15 ms) on each side of a cut
-MOST_LEVELLED_DB = 6.0  # maximum gain; each side of a join gets half
+MAX_LEVELLED_DB = 6.0  # maximum gain; each side of a join gets half
 EDGE_FADE = 160
 
 
@@ -105,7 +105,7 @@ def _gains(table: UnitTable, stretches: Sequence[Run]) -> list[tuple[float, floa
         left, right = stretches[number - 1].last, stretches[number].first
         if stretches[number].after_border or np.isnan(table.pitch[left]) or np.isnan(table.pitch[right]):
             continue
-        step = float(np.clip(_level(table, right) - _level(table, left), -MOST_LEVELLED_DB, MOST_LEVELLED_DB))
+        step = float(np.clip(_level(table, right) - _level(table, left), -MAX_LEVELLED_DB, MAX_LEVELLED_DB))
         gains[number - 1][1] = step / 2
         gains[number][0] = -step / 2
     return [(first, last) for first, last in gains]

@@ -20,8 +20,8 @@ from core.audio_file import SAMPLE_RATE
 
 SPEED_RANGE = (0.7, 1.4)
 PITCH_RANGE = (0.88, 1.14)  # factors; beyond these, it sounds like another person
-LONGEST_TEXT = 300  # maximum phones; about half a minute
-LONGEST_COMMENT = 1900  # characters; libsndfile drops longer ones
+MAX_TEXT_LENGTH = 300  # maximum phones; about half a minute
+MAX_COMMENT_LENGTH = 1900  # characters; libsndfile drops longer ones
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ def speak(table: UnitTable, text: str, language: str, settings: Mapping[str, Any
     phones = wanted_phones(text, language)
     if not phones:
         raise NotSpeakable("the text has nothing to pronounce")
-    if len(phones) > LONGEST_TEXT:
-        raise NotSpeakable(f"the text is too long ({len(phones)} phones; at most {LONGEST_TEXT})")
+    if len(phones) > MAX_TEXT_LENGTH:
+        raise NotSpeakable(f"the text is too long ({len(phones)} phones; at most {MAX_TEXT_LENGTH})")
     rng = np.random.default_rng(int(settings.get("seed", 0)))
     pieces = select(table, phones, rng)
     speed = float(np.clip(float(settings.get("speed", 1.0)), *SPEED_RANGE))
@@ -58,6 +58,6 @@ def write_clip(path: Path, spoken: Spoken) -> None:
     """Write a 16-bit WAV, whose comment names as many of the sources as fit."""
     encoded = io.BytesIO()
     with soundfile.SoundFile(encoded, "w", SAMPLE_RATE, 1, subtype="PCM_16", format="WAV") as file:
-        file.comment = " ".join(source.replace(" ", "-") for source in spoken.sources)[:LONGEST_COMMENT]
+        file.comment = " ".join(source.replace(" ", "-") for source in spoken.sources)[:MAX_COMMENT_LENGTH]
         file.write(np.clip(spoken.audio, -1.0, 1.0))
     path.write_bytes(encoded.getbuffer())

@@ -22,7 +22,7 @@ WINDOW = 400  # samples (25 ms) per frame
 FFT = 512
 BANDS = 24
 CEPSTRA = 12
-LEAST_PAUSE_S = 0.10  # seconds; a shorter gap between phones belongs to the preceding phone
+MIN_PAUSE_S = 0.10  # seconds; a shorter gap between phones belongs to the preceding phone
 PAUSE_S = 0.18  # maximum seconds of a longer pause that are used next to speech
 STOPS = frozenset(("p", "b", "t", "d", "k", "ɡ", "ɾ", "tʃ", "dʒ"))
 # Where the closure of a stop is searched, relative to the aligner's start. For 1,900 stops, the level is lowest 10 to
@@ -33,9 +33,9 @@ F0_RANGE_HZ = (65.0, 400.0)
 F0_WINDOW = 640  # samples (40 ms): two and a half periods of the lowest voice
 VOICED = 0.45  # minimum autocorrelation of voiced sounds, relative to lag 0
 LEVEL_RMS = 0.08  # RMS of each recording after normalization
-MOST_EQUALIZED_DB = 6.0
+MAX_EQUALIZED_DB = 6.0
 EQUALIZED_FROM_S = 10.0  # seconds; the spectrum of a shorter recording depends on its words, so it is changed less
-LEAST_AUDIO_S = 0.3
+MIN_AUDIO_S = 0.3
 NO_WORD = -1
 
 
@@ -153,7 +153,7 @@ def unit_table(recordings: Sequence[Recording]) -> UnitTable:
 
 def _usable(recording: Recording) -> bool:
     last = len(recording.audio) - HOP
-    return last >= LEAST_AUDIO_S * SAMPLE_RATE and any(p.start_s * SAMPLE_RATE < last for p in recording.phones)
+    return last >= MIN_AUDIO_S * SAMPLE_RATE and any(p.start_s * SAMPLE_RATE < last for p in recording.phones)
 
 
 def even_out(audios: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -177,7 +177,7 @@ def even_out(audios: Sequence[np.ndarray]) -> list[np.ndarray]:
     result = []
     for audio, shape in zip(audios, shapes):
         share = min(1.0, len(audio) / (EQUALIZED_FROM_S * SAMPLE_RATE))
-        gain_db = np.clip((target - shape) * share, -MOST_EQUALIZED_DB, MOST_EQUALIZED_DB)
+        gain_db = np.clip((target - shape) * share, -MAX_EQUALIZED_DB, MAX_EQUALIZED_DB)
         size = fft.next_fast_len(len(audio) + FFT, real=True)
         bins = np.linspace(0, len(gain_db) - 1, size // 2 + 1)
         gain = 10 ** (np.interp(bins, np.arange(len(gain_db)), gain_db).astype(np.float32) / 20)
@@ -260,7 +260,7 @@ def _segments(
         following = spoken[number + 1][1] if number + 1 < len(spoken) else samples
         end = max(end, start + HOP)
         gap = following - end
-        if number + 1 < len(spoken) and gap < LEAST_PAUSE_S * SAMPLE_RATE:
+        if number + 1 < len(spoken) and gap < MIN_PAUSE_S * SAMPLE_RATE:
             end = following
         owner = of_word[number]
         place, vowels = owner, vowels if owner == place else 0

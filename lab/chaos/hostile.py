@@ -27,11 +27,11 @@ from lab.chaos.hostile_files import Source, harmful_bundles
 from lab.processes import descendants, orphans_become_children, resident_kib
 
 FILES = 1000
-LONGEST_S = 120.0  # allowed for opening a file, on an idle machine
+MAX_DURATION_S = 120.0  # allowed for opening a file, on an idle machine
 HARMFUL_S = 240.0  # until a model must be stopped: a minute each to load and to run, both with time to stop
 WARM_UP = 5  # files of each kind before memory is measured, because the first ones load libraries
 SENTENCES = ("what", "why", "what_to_do")
-LONGEST_SENTENCE = 2000
+MAX_SENTENCE_LENGTH = 2000
 DOOR_OF = {
     "zip": "corpus", "tar": "corpus", "tar.gz": "corpus", "tar.bz2": "corpus", "archive that leads out": "corpus",
     "bundle (zip)": "bundle", "bundle (model.onnx)": "bundle", "bundle (manifest)": "bundle",
@@ -85,7 +85,7 @@ def opened(seed: int, files: int, reporter: Reporter, harmful: bool = True) -> F
                     sample = make(Random(f"{seed} {name} {number}"), number)
                     path = place / sample.name
                     path.write_bytes(sample.content)
-                    openers[DOOR_OF.get(name, SOUND)].open(path, counts[name], LONGEST_S)
+                    openers[DOOR_OF.get(name, SOUND)].open(path, counts[name], MAX_DURATION_S)
                     path.unlink()
                     progress.advance()
                 reporter.log(f"{name}: {counts[name].refused} refused, {counts[name].used} used", _level(counts[name]))
@@ -185,7 +185,7 @@ def _judged(count: Count, answer: dict[str, Any]) -> Iterator[str]:
 
 
 def _is_sentence(text: str) -> bool:
-    return 0 < len(text) <= LONGEST_SENTENCE and text.isprintable() and "Traceback" not in text
+    return 0 < len(text) <= MAX_SENTENCE_LENGTH and text.isprintable() and "Traceback" not in text
 
 
 def table(figures: Figures) -> str:

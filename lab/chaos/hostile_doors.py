@@ -15,7 +15,7 @@ from core.errors import HarkError
 from core.events import silent_reporter
 from core.worker_protocol import serve
 
-LONGEST_S = 1800.0  # of a recording, at most
+MAX_DURATION_S = 1800.0  # of a recording, at most
 RUN = "a-run"
 
 
@@ -27,7 +27,7 @@ def _sound(path: Path, data: Path) -> None:
     target = data / "audio" / "1" / "audio.flac"
     refusals = []
     for take in (
-        lambda: normalize(path, target, MediaLimits(max_seconds=LONGEST_S)),
+        lambda: normalize(path, target, MediaLimits(max_seconds=MAX_DURATION_S)),
         lambda: read_foreign_audio(path, max_seconds=60.0),
     ):
         try:

@@ -44,7 +44,7 @@ KILLS = {"job": 5, "worker": 4, "waiting worker": 3, "web": 2, "serve": 1, "canc
 PAUSE_S = (1.0, 5.0)  # between two kills
 JOBS_A_KILL = 2  # jobs that must end before the next kill
 LEASE_S = 6
-LONGEST_S = 3600.0
+MAX_DURATION_S = 3600.0
 WAIT_S = 60.0  # for processes to end
 
 
@@ -148,7 +148,7 @@ def _kill_until_all_have_ended(
             next_kill = time.monotonic() + rng.uniform(*PAUSE_S)
             how = rng.choices(list(KILLS), list(KILLS.values()))[0]
             killed[how] += _kill(how, server, [job for job in active_jobs if job.process_group is not None], rng)
-        if time.monotonic() - began > LONGEST_S:
+        if time.monotonic() - began > MAX_DURATION_S:
             raise HarkError(
                 "The jobs do not end.", f"{len(active_jobs)} are still queued or at work.", "See what their logs say."
             )

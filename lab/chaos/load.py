@@ -54,7 +54,7 @@ SLOW_S = 1.0  # a rate is held if 95 of 100 answers took less,
 BEHIND = 3  # and if at its end at most so many jobs wait as can run
 PARTS = 6  # of the hour, for comparison
 LOOK_EVERY_S = 2.0  # at memory and the queue
-LONGEST_S = 3600.0  # until all jobs have ended
+MAX_DURATION_S = 3600.0  # until all jobs have ended
 ANSWER_S = 120.0  # timeout of an answer
 ENGINE = "flite"
 PAUSE_S = 0.8  # between sentences
@@ -310,7 +310,7 @@ def _wait_for_jobs(reporter: Reporter) -> float:
     while left := Job.objects.filter(state__in=Job.GOING).count():
         most = max(most, left)
         reporter.progress(most - left, most)
-        if time.monotonic() - began > LONGEST_S:
+        if time.monotonic() - began > MAX_DURATION_S:
             raise HarkError("The jobs do not end.", f"{left} are still queued or at work.", "See what their logs say.")
         time.sleep(0.5)
     return time.monotonic() - began

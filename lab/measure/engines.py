@@ -20,7 +20,7 @@ from pipeline.training.planning.plan import ready_engines
 
 TEXTS = ("hey compass", "hey campus", "compass", "the compass is on the table", "hey, tom passed it on")
 CLIPS = 200
-LONGEST_S = 20.0  # for each measurement; a slow engine speaks fewer clips
+MAX_DURATION_S = 20.0  # for each measurement; a slow engine speaks fewer clips
 
 
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
@@ -76,7 +76,7 @@ def _spoken(engine: Engine, requests: Sequence[SpeechRequest], folder: Path) -> 
             clips += 1
             speech_s += result.duration_s
             result.path.unlink()
-        if time.perf_counter() - start > LONGEST_S:
+        if time.perf_counter() - start > MAX_DURATION_S:
             break
     elapsed = time.perf_counter() - start
     return clips / elapsed, speech_s / elapsed

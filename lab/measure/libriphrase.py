@@ -44,9 +44,9 @@ from pipeline.corpora.alignment import NotAligned, align
 from pipeline.training.scoring.zero_shot import RESCORE_ABOVE
 
 SOURCE = "speech/librispeech-dev-clean"  # no shipped weights were trained on it
-LEAST_S, MOST_S = 0.5, 2.0  # the sum of a run's words
+MIN_S, MAX_S = 0.5, 2.0  # the sum of a run's words
 PAUSE_S = 0.1  # separates runs; the original's aligner writes a pause as an empty word
-LEAST_SURE = 0.15  # confidence of each word's alignment
+MIN_CONFIDENCE = 0.15  # confidence of each word's alignment
 CLIPS = 3  # positives, easy and hard negatives of a text, at most
 SPEAKERS = 2  # of a text, at least. The original wants one who speaks it six times, and three others.
 # Of the texts, by their number of words: nearly the original's (4391, 2605, 467 and 56 episodes), more of four words.
@@ -85,9 +85,9 @@ def runs(words: Sequence[AlignedUnit], speaker: str, file: str) -> Iterator[Clip
     for first, count in itertools.product(range(len(words)), SHARES):
         run = words[first : first + count]
         parted = any(after.start_s - before.end_s > PAUSE_S for before, after in itertools.pairwise(run))
-        unsure = any(word.confidence < LEAST_SURE for word in run)
+        unsure = any(word.confidence < MIN_CONFIDENCE for word in run)
         length = sum(word.end_s - word.start_s for word in run)
-        if len(run) == count and not parted and not unsure and LEAST_S <= length <= MOST_S:
+        if len(run) == count and not parted and not unsure and MIN_S <= length <= MAX_S:
             yield Clip(" ".join(word.label for word in run), speaker, file, run[0].start_s, run[-1].end_s)
 
 
@@ -202,7 +202,7 @@ class LargeDetector:
 def _detector(phrase: str) -> EncoderDetector:
     keyphrase = Keyphrase(phrase)  # a single letter is allowed here
     ways = outputs_of(keyphrase)
-    return EncoderDetector.of_phrase(ways, MOST_S, spellings(keyphrase.text), RESCORE_ABOVE, verifier_name())
+    return EncoderDetector.of_phrase(ways, MAX_S, spellings(keyphrase.text), RESCORE_ABOVE, verifier_name())
 
 
 def score_pairs(

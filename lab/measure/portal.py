@@ -28,7 +28,7 @@ CLIPS, JOBS, DETECTORS = 10_000, 200, 50
 ROUNDS = 40  # of all pages, when idle
 PAUSE_S = 0.2  # between rounds: users pause, and the rounds must cover every stage of a training run
 PHRASE = "silver lantern"  # to train meanwhile
-LONGEST_S = 900.0  # of the training, at most
+MAX_DURATION_S = 900.0  # of the training, at most
 SHARE = {"value": 0.1, "low": 0.05, "high": 0.2}
 SUMMARY = {
     **dict.fromkeys(("miss_rate", "miss_rate_clean", "miss_rate_noisy", "fa_per_hour", "confusables_accepted"), SHARE),
@@ -59,7 +59,7 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
         reporter.stage("bench", "Asking for the same while a training job is at work")
         started = time.monotonic()
         with _training(Path(folder)) as at_work:
-            busy = _measure(lambda turn: at_work() and time.monotonic() - started < LONGEST_S)
+            busy = _measure(lambda turn: at_work() and time.monotonic() - started < MAX_DURATION_S)
         ratios = {name: round(busy[name]["p95_ms"] / idle[name]["p95_ms"], 2) for name in idle}
         slowest = max(ratios, key=lambda name: ratios[name])
         return {
@@ -150,7 +150,7 @@ def _fill(data: Path, reporter: Reporter) -> None:
     with transaction.atomic():
         for number in range(JOBS):
             spec = as_spec(configuration(phrase=f"hey compass {number}"))
-            job = Job.objects.create(user=owner, kind="train", lane="training", title=spec["phrase"], spec=spec)
+            job = Job.objects.create(user=owner, kind="train", queue="training", title=spec["phrase"], spec=spec)
             Job.objects.filter(id=job.id).update(state=Job.State.DONE)
             events = [{"event": "log", "time": 1.0, "level": "info", "message": f"line {line}"} for line in range(50)]
             JobEvent.objects.bulk_create(JobEvent(job=job, event=event) for event in events)

@@ -24,7 +24,7 @@ from model.phone_head import ENCODER_WIDTH, PhoneHead
 from model.phones import BLANK, phone_indices
 
 OUTPUTS_FILE, PLACES_FILE = "encoder.f16", "encoder.json"
-LONGEST_S = 14.0  # of an utterance used for training
+MAX_DURATION_S = 14.0  # of an utterance used for training
 SILENCE = {"before": (1_600, 16_000), "after": (3_200, 16_000)}  # samples around an utterance
 EVALUATED = 100  # utterances of each group
 
@@ -104,7 +104,9 @@ def _outputs(
         augmenter = BatchAugmenter(config.augmentation, packed.noise, packed.rooms, "cpu")
         rng = np.random.default_rng(config.seed)
         torch.manual_seed(config.seed)
-        indices = [i for i, u in enumerate(packed.utterances) if u.phones and packed.length[i] <= LONGEST_S * 16_000]
+        indices = [
+            i for i, u in enumerate(packed.utterances) if u.phones and packed.length[i] <= MAX_DURATION_S * 16_000
+        ]
         rows, first = [], 0
         with file.open("wb") as target:
             for number, index in enumerate(indices):

@@ -37,7 +37,7 @@ from pipeline.training.planning.config import BANK, NEGATIVE_SET
 WINDOW_S = 1.2  # of a detector; affects only the silence before a piece in the stored data
 CODE_BYTES = 24  # a state
 FITTED_STATES = 60_000
-LEAST = 8  # of 255: smaller square roots of probabilities become 0, which keeps the set small
+MIN_LEVEL = 8  # of 255: smaller square roots of probabilities become 0, which keeps the set small
 
 
 def negative_utterances(training: Sequence[Path], held_out: Sequence[Path], hours: float, seed: int) -> list[Utterance]:
@@ -162,7 +162,7 @@ def build_negative_set(
             frames, beside = np.split(both, [stored.width], axis=1)
             states.append(beside[::STATE_FRAMES])
             levels = np.rint(frames.astype(np.float32) * 255).astype(np.uint8)
-            levels[levels < LEAST] = 0
+            levels[levels < MIN_LEVEL] = 0
             parts.append(levels)
             table.append({**columns, "frames": len(levels)})
             split = str(columns["split"])

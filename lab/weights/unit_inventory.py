@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from audio_augmentation import codec
-from audio_generation.splice_side.inventory import LEAST_CONFIDENCE, SHIPPED, confidence
+from audio_generation.splice_side.inventory import MIN_CONFIDENCE, SHIPPED, confidence
 from audio_generation.splice_side.selection import NotSpeakable
 from audio_generation.splice_side.speaking import speak
 from audio_generation.splice_side.text import with_stress
@@ -43,7 +43,7 @@ SECONDS_EACH = 295.0
 BITRATE = 16_000  # of Opus; 21,000 is not more intelligible
 CUT_PAUSE_S = 0.25  # recordings are cut at pauses this long
 EDGE_S = 0.2  # of silence that stays at either end
-SHORTEST_S, LONGEST_S = 0.8, 12.0  # of a stretch
+MIN_DURATION_S, MAX_DURATION_S = 0.8, 12.0  # of a stretch
 LOW_VOICE_HZ = 150.0  # median pitch below which a voice counts as a man's
 BETWEEN_S = 0.05  # of silence between recordings, so that the codec does not smear one into the next
 VOCABULARY = 20_000  # words whose pairs of phones should occur
@@ -116,7 +116,7 @@ def speakers_of(
             alignment = align(aligner.log_probabilities(audio), utterance.text or "", aligner)
         except HarkError:
             continue
-        if confidence(alignment.phones) >= LEAST_CONFIDENCE:
+        if confidence(alignment.phones) >= MIN_CONFIDENCE:
             people.setdefault(utterance.speaker, []).extend(stretches(utterance.audio.stem, audio, alignment))
     own = licences or {}
     return [Speaker(name, folder.name, own.get(name, licence), tuple(parts)) for name, parts in sorted(people.items())]
@@ -136,7 +136,7 @@ def stretches(name: str, audio: np.ndarray, alignment: Alignment) -> Iterator[St
         start = max(begin_s - EDGE_S, (begin_s + earliest) / 2 if earliest else 0.0)
         end = min(end_s + EDGE_S, latest if place == len(words) else (end_s + latest) / 2)
         part = audio[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
-        if SHORTEST_S <= end - start <= LONGEST_S:
+        if MIN_DURATION_S <= end - start <= MAX_DURATION_S:
             phones = [p for p in alignment.phones if begin_s - 1e-6 <= p.start_s < end_s - 1e-6]
             yield Stretch(
                 f"{name}+{start:.2f}",
@@ -176,7 +176,7 @@ def chosen_stretches(speaker: Speaker, weights: Counter[tuple[str, str]], second
             chosen.append(best)
             seconds -= best.seconds
             had.update(best.pairs)
-        if seconds < SHORTEST_S:
+        if seconds < MIN_DURATION_S:
             break
     return chosen
 

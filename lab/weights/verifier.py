@@ -45,16 +45,16 @@ from phrase_augmentation.vocabulary import vocabulary
 from pipeline.corpora.alignment import NotAligned, align
 
 PHONES_FILE, STATES_FILE, TABLE_FILE = "phones.f16", "states.f16", "heard.json"
-LONGEST_S = 35.0  # of an utterance used for training
+MAX_DURATION_S = 35.0  # of an utterance used for training
 FRAMES_A_SECOND = 50
-MOST_FRAMES = 160  # of a stretch
+MAX_FRAMES = 160  # of a stretch
 SURE = 0.15  # confidence of the words of a stretch, and of its whole utterance
 GAP_S = 0.25  # between two words of a stretch, at most
 STRETCH_S = (0.25, 2.0)
 BEFORE_S, AFTER_S = (0.05, 0.8), (0.1, 0.5)  # of context around a stretch
 WORDS_WEIGHT = (1.0, 1.2, 1.0, 0.6)  # of stretches of one to four words
 PHONES_OF_TEXT = (2, 31)
-LEAST_DISTANCE = 0.3  # phone distance of a similar text; nearer ones count as the same
+MIN_DISTANCE = 0.3  # phone distance of a similar text; nearer ones count as the same
 NEAR_WORDS = 14
 RARITY_COST = 0.08
 JUDGED_SHARE = 6  # one in so many speakers trains only the weights of the evidence
@@ -152,7 +152,7 @@ class Speech:
     def between(self, row: HeardSpeech, start_s: float, end_s: float) -> tuple[np.ndarray, np.ndarray]:
         """Return phones and states of a part of an utterance."""
         first = max(0, int(start_s * FRAMES_A_SECOND)) // STATE_FRAMES * STATE_FRAMES
-        end = min(row.frames, int(end_s * FRAMES_A_SECOND) + 1, first + MOST_FRAMES)
+        end = min(row.frames, int(end_s * FRAMES_A_SECOND) + 1, first + MAX_FRAMES)
         state, states = (row.first + first) // STATE_FRAMES, -(-(end - first) // STATE_FRAMES)
         phones = np.asarray(self._phones[row.first + first : row.first + end], np.float32)
         return phones, np.asarray(self._states[state : state + states], np.float32)
@@ -169,7 +169,7 @@ class Speech:
         items = [Item(phones, states, ways, True, text, row.noisy)]
         for _ in range(2):
             near_text, near = self._near(text, ways)
-            too_near = any(phone_distance(phones_of(a), phones_of(b)) < LEAST_DISTANCE for a in ways for b in near)
+            too_near = any(phone_distance(phones_of(a), phones_of(b)) < MIN_DISTANCE for a in ways for b in near)
             if _fit(near) and not too_near:
                 items.append(Item(phones, states, near, False, near_text, row.noisy))
         return items
@@ -243,7 +243,7 @@ def near_words(word: str) -> list[str]:
     if not ways:
         return []
     nearest = vocabulary("en").nearest(phones_of(ways[0]), 40, RARITY_COST)
-    return [near for near, distance in nearest if distance > LEAST_DISTANCE and near != word][:NEAR_WORDS]
+    return [near for near, distance in nearest if distance > MIN_DISTANCE and near != word][:NEAR_WORDS]
 
 
 @cache
@@ -327,7 +327,9 @@ def _hear(
     augmenter = BatchAugmenter(augmentation, packed.noise, packed.rooms, "cpu")
     torch.manual_seed(config.seed)
     rows: list[dict[str, Any]] = []
-    indices = [i for i, u in enumerate(packed.utterances) if u.text and packed.length[i] <= LONGEST_S * SAMPLE_RATE]
+    indices = [
+        i for i, u in enumerate(packed.utterances) if u.text and packed.length[i] <= MAX_DURATION_S * SAMPLE_RATE
+    ]
     first = 0
     with (folder / PHONES_FILE).open("wb") as phones_file, (folder / STATES_FILE).open("wb") as states_file:
         for number, index in enumerate(indices):

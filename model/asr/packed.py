@@ -22,7 +22,7 @@ NOISE_FILE = "noise.i16"
 ROOMS_FILE = "rooms.npz"
 JOIN_UNTIL_S = (2.0, 7.0)  # seconds; short utterances are joined until an item is about this long
 JOIN_GAP_S = (0.0, 0.4)
-LONGEST_S = 17.0
+MAX_DURATION_S = 17.0
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def pack(
         left = iter(utterances)
         while block := list(itertools.islice(left, 256)):
             for utterance, samples in zip(block, pool.map(decoded, block)):
-                if samples is None or not 0.1 * SAMPLE_RATE <= len(samples) <= 2.1 * LONGEST_S * SAMPLE_RATE:
+                if samples is None or not 0.1 * SAMPLE_RATE <= len(samples) <= 2.1 * MAX_DURATION_S * SAMPLE_RATE:
                     continue
                 samples.tofile(audio_file)
                 rows.append({**asdict(utterance), "first": position, "length": len(samples)})
@@ -152,7 +152,7 @@ class BatchSource:
     seconds: float
     rng: np.random.Generator
     real_share: float = 0.6
-    longest_s: float = LONGEST_S
+    longest_s: float = MAX_DURATION_S
     join: bool = True
     most: int = 0  # maximum utterances per batch; 0: as many as fit into ``seconds``
     _pools: list[tuple[np.ndarray, float]] = field(default_factory=list)

@@ -53,10 +53,10 @@ MANIFEST_BOUNDS = {  # values beyond these are not a detector's, but an attempt 
     "default_fa_per_day": (1e-9, 1e9),
 }
 ROW_BOUNDS = {"fa_per_day": (1e-9, 1e9), "threshold": (0.0, 1.0)}  # of each row of "thresholds"
-MOST_ROWS = 100
+MAX_ROWS = 100
 MANIFEST_KEYS = ("phrase", *MANIFEST_BOUNDS, "thresholds", "files")  # that this program reads
-LONGEST_PHRASE = 200  # characters
-LARGEST_MANIFEST, LARGEST_FILE = 4 << 20, 1 << 30  # bytes
+MAX_PHRASE_LENGTH = 200  # characters
+MAX_MANIFEST_BYTES, MAX_FILE_BYTES = 4 << 20, 1 << 30  # bytes
 
 
 class BundleError(ValueError):
@@ -180,7 +180,7 @@ class Bundle:
         if not self.path.exists():
             raise BundleError(f"The bundle {self.path} cannot be found.", "The path does not exist.", "Check the path.")
         try:
-            self.manifest: dict[str, Any] = json.loads(self._read("manifest.json", LARGEST_MANIFEST))
+            self.manifest: dict[str, Any] = json.loads(self._read("manifest.json", MAX_MANIFEST_BYTES))
             schema = self.manifest.get("schema")
         except BundleError:
             raise
@@ -207,16 +207,16 @@ class Bundle:
     def _nonsense(self) -> str:
         """Return the name of an implausible value, "" if all are plausible."""
         phrase = self.manifest["phrase"]
-        if not isinstance(phrase, str) or not 0 < len(phrase) <= LONGEST_PHRASE or not phrase.isprintable():
+        if not isinstance(phrase, str) or not 0 < len(phrase) <= MAX_PHRASE_LENGTH or not phrase.isprintable():
             return "phrase"
         rows = self.manifest["thresholds"]
-        if not isinstance(rows, list) or not 0 < len(rows) <= MOST_ROWS:
+        if not isinstance(rows, list) or not 0 < len(rows) <= MAX_ROWS:
             return "thresholds"
         if any(_beyond(row, ROW_BOUNDS) for row in rows):
             return "thresholds"
         return _beyond(self.manifest, MANIFEST_BOUNDS)
 
-    def _read(self, name: str, most: int = LARGEST_FILE) -> bytes:
+    def _read(self, name: str, most: int = MAX_FILE_BYTES) -> bytes:
         try:
             if self.path.is_dir():
                 with (self.path / name).open("rb") as file:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from core.errors import HarkError
 
-FEWEST = 20  # minimum pairs; with fewer, there is nothing to measure on
+MIN_PAIRS = 20  # minimum pairs; with fewer, there is nothing to measure on
 HELD_OUT_SHARE = 0.1  # fraction of the pairs for validation, and for the test
 
 
@@ -78,15 +78,15 @@ def split_pairs(pairs: Sequence[Pair], seed: int, subset: int = 0) -> Split:
     Args:
         subset: number of pairs to use, drawn by the seed; 0: all.
 
-    Raises HarkError if there are fewer than :data:`FEWEST`.
+    Raises HarkError if there are fewer than :data:`MIN_PAIRS`.
     """
     by_text = {" ".join(pair.text.split()): pair for pair in pairs}
     order = sorted(by_text, key=lambda text: hashlib.sha256(f"{seed} {text}".encode()).digest())
     unlike = [by_text[text] for text in order][: subset or None]
-    if len(unlike) < FEWEST:
+    if len(unlike) < MIN_PAIRS:
         raise HarkError(
             "There is too little to learn from.",
-            f"There are {len(unlike)} different texts with a summary; at least {FEWEST} are needed, "
+            f"There are {len(unlike)} different texts with a summary; at least {MIN_PAIRS} are needed, "
             "preferably thousands.",
             "Give more data.",
         )

@@ -23,7 +23,7 @@ from pipeline.corpora.layouts import layout_of
 VALIDATION_SHARE = 0.06  # fraction of the speakers of a corpus, and of the voices of an engine
 PHRASE_SHARE = 0.25  # fraction of the synthetic texts that have one to four words, as keyphrases do
 GENERATED_SHARE = 0.35  # fraction that are sentences of common words; the rest are transcripts of the corpora
-MOST_REASONS = 3  # maximum reasons reported for the failed clips of an engine
+MAX_REASONS = 3  # maximum reasons reported for the failed clips of an engine
 NO_PHRASE = "hark"  # a phrase that general negatives must not contain
 
 
@@ -119,7 +119,7 @@ def synthetic_utterances(
                 False, acoustic_split(clip.speaker),
             )  # fmt: skip
         if failed:
-            why = "; ".join(reason for reason, _ in failed.most_common(MOST_REASONS))
+            why = "; ".join(reason for reason, _ in failed.most_common(MAX_REASONS))
             text = worded("%(engine)s: %(n)d clips failed: %(why)s", engine=name, n=failed.total(), why=why)
             reporter.log(text, "warning")
 

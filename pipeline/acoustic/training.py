@@ -19,7 +19,7 @@ from audio_generation.splice_side import SPLICE
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.errors import HarkError
 from core.events import Reporter
-from model.asr.packed import LONGEST_S, TABLE_FILE, Packed, Utterance, open_pack, pack
+from model.asr.packed import MAX_DURATION_S, TABLE_FILE, Packed, Utterance, open_pack, pack
 from model.training_options import WHOLE, curves_folder, part_of
 from pipeline.acoustic.data import corpus_utterances, synthetic_utterances, transcripts_of
 from pipeline.corpora.importing import disappeared, unreadable
@@ -93,7 +93,7 @@ def packed_speech(run: AcousticRun, folder: Path, reporter: Reporter) -> Packed:
     if not len(_transcribed(packed)):
         raise HarkError(
             "There is nothing to learn from.",
-            f"No training recording has a transcript and lasts at most {LONGEST_S:g} s.",
+            f"No training recording has a transcript and lasts at most {MAX_DURATION_S:g} s.",
             "Give a corpus with transcripts: ./hark asr train FOLDER.",
         )
     return packed
@@ -101,7 +101,7 @@ def packed_speech(run: AcousticRun, folder: Path, reporter: Reporter) -> Packed:
 
 def _transcribed(packed: Packed) -> np.ndarray:
     transcribed = packed.where("train", transcribed=True)
-    return transcribed[packed.length[transcribed] <= LONGEST_S * SAMPLE_RATE]
+    return transcribed[packed.length[transcribed] <= MAX_DURATION_S * SAMPLE_RATE]
 
 
 def train_by_ctc(

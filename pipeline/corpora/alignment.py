@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audio_generation.splice_side.inventory import LEAST_SPEECH_S, MOST_SPEECH_S, clip_order
+from audio_generation.splice_side.inventory import MAX_SPEECH_S, MIN_SPEECH_S, clip_order
 from core.errors import HarkError
 from core.events import Progress, Reporter, silent_reporter
 from db.db_api import Library
@@ -34,10 +34,10 @@ START_BIAS_S = -0.02
 END_BIAS_S = 0.04
 WINDOW_FRAMES = 3000  # frames; longer emissions (60 s) are aligned in windows
 COMMIT_FRAMES = 2250  # frames; words that end within the first 45 s of each window are final
-MOST_TOKENS_A_FRAME = 0.5  # 25 phones per second, which is faster than people speak
+MAX_TOKENS_A_FRAME = 0.5  # 25 phones per second, which is faster than people speak
 # Confidence of a clip below which its transcript does not match. 120 clips of read speech had 0.22 to 1 with their own
 # transcripts (median 0.6), and all had less than this with another clip's.
-LEAST_CONFIDENCE = 0.12
+MIN_CONFIDENCE = 0.12
 BATCH_AUDIO_S = 1200.0  # seconds of clips per batch of computing, storing and aligning
 
 
@@ -82,7 +82,7 @@ def align(
     aligner: Aligner,
     language: str = "en",
     method: str = VITERBI,
-    least: float = LEAST_CONFIDENCE,
+    least: float = MIN_CONFIDENCE,
 ) -> Alignment:
     """Align a text to an emission [time, outputs] of the aligner, of any length.
 
@@ -105,7 +105,7 @@ def align(
     if not flat:
         why = f"{aligner.name} writes none of its words: {' '.join(words)[:60]!r}."
         raise NotAligned("The transcript cannot be aligned.", why)
-    if len(flat) > MOST_TOKENS_A_FRAME * len(log_p) or not fits(flat, len(log_p)):
+    if len(flat) > MAX_TOKENS_A_FRAME * len(log_p) or not fits(flat, len(log_p)):
         raise NotAligned(FOREIGN, f"{len(words)} words cannot be said in {len(log_p) * aligner.frame_s:.1f} s.")
     if method == CTC_SEGMENTATION:
         path = _segmented(log_p, flat, aligner)
@@ -190,7 +190,7 @@ def _long_path(log_p: np.ndarray, tokens: Sequence[Sequence[int]]) -> TokenPath:
     while begin < len(log_p):
         piece = log_p[begin : begin + WINDOW_FRAMES]
         at_end = begin + len(piece) == len(log_p)
-        rest = flat[done:] if at_end else flat[done : done + int(MOST_TOKENS_A_FRAME * len(piece))]
+        rest = flat[done:] if at_end else flat[done : done + int(MAX_TOKENS_A_FRAME * len(piece))]
         if not rest:
             own[begin:] = best[begin:]
             break
@@ -362,13 +362,13 @@ def align_people(
     for clip in library.iter_clips(ClipQuery(language=language, imported=True, slices=False, text_known=True)):
         if clip.speaker:
             by_speaker.setdefault(clip.speaker, []).append(clip)
-    enough = [s for s, clips in by_speaker.items() if sum(c.duration_s for c in clips) >= LEAST_SPEECH_S]
+    enough = [s for s, clips in by_speaker.items() if sum(c.duration_s for c in clips) >= MIN_SPEECH_S]
     chosen = sorted(enough, key=lambda speaker: hashlib.sha256(speaker.encode()).digest())[:people]
     wanted: list[Clip] = []
     for speaker in chosen:
         seconds = 0.0
         for clip in sorted(by_speaker[speaker], key=clip_order):
-            if seconds < MOST_SPEECH_S:
+            if seconds < MAX_SPEECH_S:
                 wanted.append(clip)
                 seconds += clip.duration_s
     align_clips(library, aligner, wanted, reporter)

@@ -23,13 +23,13 @@ from core.data_folder import storing
 from core.errors import HarkError
 from core.worded import number, worded
 
-LARGEST_TOTAL = 2_000_000_000  # bytes after unpacking
-MOST_FILES = 20_000
-LONGEST_NAME = 240  # bytes per name in a path; file systems allow 255
+MAX_TOTAL_BYTES = 2_000_000_000  # bytes after unpacking
+MAX_FILES = 20_000
+MAX_NAME_LENGTH = 240  # bytes per name in a path; file systems allow 255
 DEEPEST = 12  # maximum nested folders
 BLOCK = 1 << 16
-LARGEST_HEADER = 1 << 20  # maximum bytes of a tar member's description
-LARGEST_DIRECTORY = 16_000_000  # maximum bytes of a zip's table of contents
+MAX_HEADER_BYTES = 1 << 20  # maximum bytes of a tar member's description
+MAX_DIRECTORY_BYTES = 16_000_000  # maximum bytes of a zip's table of contents
 _END_OF_ZIP, _END_OF_ZIP64 = b"PK\x05\x06", b"PK\x06\x07"
 _END_BYTES, _LOCATOR_BYTES = 22, 20
 _OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.GzipFile, b"BZh": bz2.BZ2File}
@@ -49,8 +49,8 @@ def unpack(archive: Path | str, folder: Path | str) -> int:
         count = total = 0
         seen: set[str] = set()
         for members, (name, content) in enumerate(_members(archive), 1):
-            if members > MOST_FILES:
-                raise refused(worded("It has more than %(most_files)s files.", most_files=MOST_FILES))
+            if members > MAX_FILES:
+                raise refused(worded("It has more than %(most_files)s files.", most_files=MAX_FILES))
             if content is None:
                 continue
             count += 1
@@ -63,8 +63,8 @@ def unpack(archive: Path | str, folder: Path | str) -> int:
             with target.open("xb") as written:
                 while block := content.read(BLOCK):
                     total += len(block)
-                    if total > LARGEST_TOTAL:
-                        raise refused(worded("It is larger than %(gb)s GB.", gb=number(LARGEST_TOTAL / 1e9)))
+                    if total > MAX_TOTAL_BYTES:
+                        raise refused(worded("It is larger than %(gb)s GB.", gb=number(MAX_TOTAL_BYTES / 1e9)))
                     written.write(block)
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise refused(worded("It contains a file and a folder of the same name.")) from error
@@ -109,7 +109,7 @@ def _safe(name: str) -> PurePosixPath:
     leads_out = plain.startswith("/") or ".." in parts or (parts and parts[0][1:2] == ":")
     if leads_out or "\0" in plain or not parts:
         raise refused(worded("The name %(name)s in it points outside its folder.", name=repr(name[:100])))
-    if len(parts) > DEEPEST or any(len(part.encode(errors="surrogateescape")) > LONGEST_NAME for part in parts):
+    if len(parts) > DEEPEST or any(len(part.encode(errors="surrogateescape")) > MAX_NAME_LENGTH for part in parts):
         raise refused(worded("The name %(name)s in it is too long.", name=repr(name[:100])))
     return PurePosixPath(*parts)
 
@@ -155,8 +155,8 @@ def _check_directory(archive: Path) -> None:
     if at < 0 or len(tail) - at < _END_BYTES:
         raise refused(worded("It is damaged: its end is missing."))
     (directory,) = struct.unpack("<I", tail[at + 12 : at + 16])
-    if directory > LARGEST_DIRECTORY or _END_OF_ZIP64 in tail[max(0, at - _LOCATOR_BYTES) : at]:
-        raise refused(worded("It has more than %(most_files)s files.", most_files=MOST_FILES))
+    if directory > MAX_DIRECTORY_BYTES or _END_OF_ZIP64 in tail[max(0, at - _LOCATOR_BYTES) : at]:
+        raise refused(worded("It has more than %(most_files)s files.", most_files=MAX_FILES))
 
 
 def _members_of_tar(plain: IO[bytes]) -> Iterator[tuple[str, IO[bytes] | None]]:
@@ -180,12 +180,12 @@ class _InSmallPieces(io.RawIOBase):
         self._file = file
 
     def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= LARGEST_HEADER:
+        if not 0 <= size <= MAX_HEADER_BYTES:
             raise _TooLarge("a member's description is too large")
         return self._file.read(size)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        if offset > 2 * LARGEST_TOTAL:
+        if offset > 2 * MAX_TOTAL_BYTES:
             raise _TooLarge("it is longer than what may be unpacked")
         return self._file.seek(offset, whence)
 

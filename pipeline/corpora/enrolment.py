@@ -35,12 +35,12 @@ OWNER = "user-1"  # the portal's name for its first account, because the command
 
 COUNT = 10  # number of takes; if all 10 are detected, the rate is at least 72 % (Wilson, 95 %)
 TAKE_S = 4.0  # seconds per recording
-LONGEST_TAKE_S = 15.0
+MAX_TAKE_S = 15.0
 MARGIN_S = 0.3  # seconds stored on both sides of the speech
 QUIET_DB = -50.0  # RMS of the speech [dBFS]; the input noise of a usual microphone is about 10 dB below
 FULL_SCALE = 0.985  # several consecutive samples beyond this are clipped
 CLIPPED_SAMPLES = 3
-SHORTEST_SPEECH_S, LONGEST_SPEECH_S = 0.25, 3.5
+MIN_SPEECH_S, MAX_SPEECH_S = 0.25, 3.5
 EDGE_S = 0.03  # seconds; speech that begins or ends this close to the take's edge is truncated
 
 BEFORE_S, AFTER_S = 2.0, 1.0  # seconds of silence before and after a take when a detector is tried on it
@@ -129,8 +129,8 @@ def examine(audio: np.ndarray, hint: str = "", identifier: str = "") -> Take:
     found = {
         "clipped": int((np.abs(speech) >= FULL_SCALE).sum()) >= CLIPPED_SAMPLES,
         "quiet": level < QUIET_DB,
-        "short": seconds < SHORTEST_SPEECH_S,
-        "long": seconds > LONGEST_SPEECH_S,
+        "short": seconds < MIN_SPEECH_S,
+        "long": seconds > MAX_SPEECH_S,
         "cut": start < edge or end > len(audio) - edge,
     }
     margin = round(MARGIN_S * SAMPLE_RATE)
@@ -149,9 +149,7 @@ def takes_in(folder: Path) -> list[tuple[Path, Take]]:
             worded("It has no audio files."),
             worded("Choose a folder with WAV files."),
         )
-    return [
-        (path, examine(read_foreign_audio(path, max_seconds=LONGEST_TAKE_S + 1.0), hint=path.stem)) for path in files
-    ]
+    return [(path, examine(read_foreign_audio(path, max_seconds=MAX_TAKE_S + 1.0), hint=path.stem)) for path in files]
 
 
 def keep(library: Library, takes: Iterable[Take], *, keyphrase: Keyphrase, speaker: str, role: str = TEST) -> list[int]:
@@ -162,12 +160,12 @@ def keep(library: Library, takes: Iterable[Take], *, keyphrase: Keyphrase, speak
     """
     clips = []
     for take in takes:
-        if not take.usable or take.seconds > LONGEST_TAKE_S:
+        if not take.usable or take.seconds > MAX_TAKE_S:
             raise HarkError(
                 worded("That recording cannot be saved."),
                 PROBLEMS["nothing"]
                 if not take.usable
-                else worded("It has more than %(longest_take_s)s s of speech.", longest_take_s=round(LONGEST_TAKE_S)),
+                else worded("It has more than %(longest_take_s)s s of speech.", longest_take_s=round(MAX_TAKE_S)),
                 worded("Record it again."),
             )
         clips.append(

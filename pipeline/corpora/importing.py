@@ -40,8 +40,8 @@ from pipeline.corpora.licences import UNKNOWN_LICENCE
 from pipeline.corpora.listing import Listing, listed_corpus
 
 ENGINE = "corpus"  # the ``engine`` of all imported clips
-SHORTEST_S = 0.2  # seconds; shorter audio cannot contain a word
-LONGEST_S = 60.0  # seconds; longer audio with a transcript cannot be aligned at once
+MIN_DURATION_S = 0.2  # seconds; shorter audio cannot contain a word
+MAX_DURATION_S = 60.0  # seconds; longer audio with a transcript cannot be aligned at once
 PIECE_S = 30.0  # seconds per chunk into which recordings without a transcript are cut
 CHUNK = 64  # utterances looked up, and clips stored, at once
 # Number of interleaved parts in which a corpus is read if there is a limit, so that all speakers are included.
@@ -361,9 +361,9 @@ def _decode(source: str, utterance: Utterance, own: bool) -> IncomingClip:
             return IncomingClip(source, utterance, None, "missing")
         if utterance.audio.stat().st_size == 0:
             return IncomingClip(source, utterance, None, "empty")
-        seconds = min(max(0.0, utterance.duration_s or LONGEST_S + 1.0), LONGEST_S + 1.0)
+        seconds = min(max(0.0, utterance.duration_s or MAX_DURATION_S + 1.0), MAX_DURATION_S + 1.0)
         if utterance.offset_s is None:  # a file longer than its header claims is rejected for its length
-            seconds = LONGEST_S + 1.0
+            seconds = MAX_DURATION_S + 1.0
         if not seconds:
             return IncomingClip(source, utterance, None, "empty")
         read = read_audio if own else read_foreign_audio
@@ -378,9 +378,9 @@ def usable_samples(audio: np.ndarray) -> tuple[np.ndarray | None, str]:
     """Convert audio [samples] at 16 kHz to int16 samples, or return None and the reason why it is unusable."""
     if not len(audio):
         return None, "empty"
-    if len(audio) < SHORTEST_S * SAMPLE_RATE:
+    if len(audio) < MIN_DURATION_S * SAMPLE_RATE:
         return None, "too short"
-    if len(audio) > LONGEST_S * SAMPLE_RATE:
+    if len(audio) > MAX_DURATION_S * SAMPLE_RATE:
         return None, "too long"
     if np.abs(audio).max() < SILENCE_PEAK:
         return None, "silent"

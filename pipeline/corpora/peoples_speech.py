@@ -82,13 +82,13 @@ def rows(
 def _stream(location: str | Path, configuration: str) -> Iterator[tuple[dict[str, str], bytes]]:
     """Yield each row's columns, and its encoded audio (empty if missing), as the worker reads them."""
     folder = Path(location).expanduser()
-    wish = {
+    source = {
         "files": _parquet_files(folder.resolve(), configuration) if folder.is_dir() else [],
         "location": str(location),
         "configuration": configuration,
         "cache": str(data_folder() / "cache" / "datasets"),
     }
-    command = [str(environments.interpreter(NAME)), "-m", "pipeline.corpora.peoples_speech_worker", json.dumps(wish)]
+    command = [str(environments.interpreter(NAME)), "-m", "pipeline.corpora.peoples_speech_worker", json.dumps(source)]
     try:
         worker = WorkerProcess(NAME, command, {}, START_TIMEOUT_S)
         try:

@@ -37,12 +37,12 @@ def set_up() -> tuple[dict[str, Any], Speak]:
     return {}, read
 
 
-def _rows(datasets: Any, wish: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    more = {"split": "train", "streaming": True, "cache_dir": wish["cache"]}
-    if wish["files"]:
-        stream = datasets.load_dataset("parquet", data_files=wish["files"], **more)
+def _rows(datasets: Any, source: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    more = {"split": "train", "streaming": True, "cache_dir": source["cache"]}
+    if source["files"]:
+        stream = datasets.load_dataset("parquet", data_files=source["files"], **more)
     else:
-        stream = datasets.load_dataset(wish["location"], wish["configuration"], **more)
+        stream = datasets.load_dataset(source["location"], source["configuration"], **more)
     if isinstance((stream.features or {}).get("audio"), datasets.Audio):
         # Undecoded bytes, because decoding by datasets requires torchcodec, which requires a matching ffmpeg.
         stream = stream.cast_column("audio", datasets.Audio(decode=False))

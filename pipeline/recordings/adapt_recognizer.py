@@ -41,18 +41,18 @@ if TYPE_CHECKING:
 FOLDER = OWN_FOLDER  # below the user's data
 
 LANGUAGE = "en"  # the recognizer's only language
-LONGEST_TEXT = 100_000  # characters of the text that comes with a recording
-MOST_EPOCHS = 50
-SHORTEST_S, LONGEST_S = 0.5, 15.0  # seconds of a passage
+MAX_TEXT_LENGTH = 100_000  # characters of the text that comes with a recording
+MAX_EPOCHS = 50
+MIN_DURATION_S, MAX_DURATION_S = 0.5, 15.0  # seconds of a passage
 PAUSE_S = 0.25  # seconds; in a text aligned to its recording, a passage may end at such a pause
 AROUND_S = 0.1  # seconds of margin before and after a passage
-LEAST_PASSAGES = 5  # minimum passages; with fewer, none could be held out, so nothing is trained
+MIN_PASSAGES = 5  # minimum passages; with fewer, none could be held out, so nothing is trained
 HELD_OUT = 5  # one in this many passages is held out
 SYNTHETIC = 300  # number of synthetic clips, which prevent forgetting
 REAL_SHARE = 0.5  # fraction of the batches
 BATCH_S = 60.0
 LEARNING_RATE = 1e-4  # a tenth of the rate of the original training
-FEWEST_STEPS, MOST_STEPS = 50, 3000
+MIN_STEPS, MAX_STEPS = 50, 3000
 
 
 @dataclass(frozen=True)
@@ -92,15 +92,15 @@ def train_recognizer(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
         spec: ``epochs`` over the passages, ``batch_size`` in utterances, ``subset`` in per cent of the training
             passages (all held-out ones are measured).
 
-    Returns ``segments`` and, unless there are fewer than :data:`LEAST_PASSAGES`, also ``weights`` (their path; "" if
+    Returns ``segments`` and, unless there are fewer than :data:`MIN_PASSAGES`, also ``weights`` (their path; "" if
     they are not better and so not stored), ``checked``, ``held_out``, ``hours``, ``steps``, the word error rates of the
     held-out passages ``before`` and ``after`` (and as ``_percent``, for display), and whether they are ``better``.
     Raises HarkError if passages are unreadable, an option is out of range, or the disk is full.
     """
-    options = training_options(spec, most_epochs=MOST_EPOCHS)
+    options = training_options(spec, most_epochs=MAX_EPOCHS)
     reporter.stage("collect", worded("Collecting passages with known words"))
     passages = list(collect(data, reporter))
-    if len(passages) < LEAST_PASSAGES:
+    if len(passages) < MIN_PASSAGES:
         return {"segments": len(passages)}
     if options.subset < WHOLE:
         measured = left_out(passages)
@@ -121,7 +121,7 @@ def _train(passages: list[Passage], options: TrainingOptions, data: Path, report
     measured = left_out(passages)
     packed, count, seconds = _packed(passages, measured, folder, reporter)
     an_epoch = count / options.batch_size if options.batch_size else seconds / BATCH_S
-    steps = min(MOST_STEPS, max(FEWEST_STEPS, math.ceil(options.epochs * an_epoch / REAL_SHARE)))
+    steps = min(MAX_STEPS, max(MIN_STEPS, math.ceil(options.epochs * an_epoch / REAL_SHARE)))
     device = "cuda" if best_device() == "cuda" else "cpu"
     augmenter = BatchAugmenter(SpeechAugmentation(), packed.noise, packed.rooms, device)
 
@@ -250,7 +250,7 @@ def collect(data: Path, reporter: Reporter) -> Iterator[Passage]:
 
 def _passage(recording: str, segment: Segment) -> Iterator[Passage]:
     text = normalize(segment.text, LANGUAGE)
-    if text and not segment.overlap and SHORTEST_S <= segment.end_s - segment.start_s <= LONGEST_S:
+    if text and not segment.overlap and MIN_DURATION_S <= segment.end_s - segment.start_s <= MAX_DURATION_S:
         yield Passage(recording, segment.start_s, segment.end_s, text, segment.speaker)
 
 
@@ -258,7 +258,7 @@ def _of_text(folder: Path, reporter: Reporter) -> Iterator[Passage]:
     """Yield passages of a recording whose text came with it, aligned to the audio and cut at pauses."""
     from pipeline.corpora.alignment import NotAligned, align
 
-    text = (folder / GIVEN_TEXT).read_text(encoding="utf-8", errors="replace")[:LONGEST_TEXT]
+    text = (folder / GIVEN_TEXT).read_text(encoding="utf-8", errors="replace")[:MAX_TEXT_LENGTH]
     mono = read_audio(folder / AUDIO)
     aligner = _aligner()
     try:
@@ -284,7 +284,7 @@ def cut_at_pauses(words: Sequence[tuple[str, float, float]]) -> Iterator[Segment
 def _is_full(part: Sequence[tuple[str, float, float]], following: tuple[str, float, float]) -> bool:
     begin, end = part[0][1], part[-1][2]
     paused = following[1] - end >= PAUSE_S and end - begin >= 1.0
-    return paused or following[2] - begin > LONGEST_S
+    return paused or following[2] - begin > MAX_DURATION_S
 
 
 @cache

@@ -24,8 +24,8 @@ from pipeline.recordings.words import spread
 
 LINE_WIDTH = 42  # columns
 LINES = 2  # maximum lines per caption
-LONGEST_S = 7.0  # maximum seconds per caption
-SHORTEST_S = 1.0  # minimum seconds of a caption that no other follows
+MAX_DURATION_S = 7.0  # maximum seconds per caption
+MIN_DURATION_S = 1.0  # minimum seconds of a caption that no other follows
 PAUSE_S = 1.0  # seconds without words after which a new caption begins
 NAME_WIDTH = 24  # maximum columns of a speaker's name before a caption
 PARAGRAPH_S = 60.0  # seconds after which texts and documents have a new time stamp
@@ -88,7 +88,7 @@ def captions(transcript: Transcript, named: bool) -> list[Caption]:
     shown: list[Caption] = []
     for number, caption in enumerate(drafts):
         following = drafts[number + 1].start_s if number + 1 < len(drafts) else float("inf")
-        longer = min(caption.start_s + SHORTEST_S, following)
+        longer = min(caption.start_s + MIN_DURATION_S, following)
         shown.append(replace(caption, end_s=max(caption.end_s, longer, caption.start_s + 0.001)))
     return shown
 
@@ -99,7 +99,7 @@ def _captions_of(segment: Segment, speaker: str, lead: str) -> Iterator[Caption]
     for token in _tokens(segment):
         if tokens and (
             token.start_s - tokens[-1].end_s > PAUSE_S
-            or token.end_s - tokens[0].start_s > LONGEST_S
+            or token.end_s - tokens[0].start_s > MAX_DURATION_S
             or len(_wrapped([*tokens, token], lead)) > LINES
             or (_SENTENCE_END.search(tokens[-1].text) and len(_wrapped(tokens, lead)) == LINES)
         ):
@@ -113,7 +113,7 @@ def _captions_of(segment: Segment, speaker: str, lead: str) -> Iterator[Caption]
 def _caption(tokens: list[_Token], speaker: str, lead: str) -> Caption:
     start_s = tokens[0].start_s
     # By its times, a word may last half a minute, but a caption should not.
-    return Caption(start_s, min(tokens[-1].end_s, start_s + LONGEST_S), speaker, tuple(_wrapped(tokens, lead)))
+    return Caption(start_s, min(tokens[-1].end_s, start_s + MAX_DURATION_S), speaker, tuple(_wrapped(tokens, lead)))
 
 
 def _tokens(segment: Segment) -> Iterator[_Token]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from db.db_api import Library, library_exists, source_id
 from db.records import NewClip
 from phrase_augmentation.normalize import normalize
-from pipeline.corpora.importing import ENGINE, LONGEST_S, SHORTEST_S
+from pipeline.corpora.importing import ENGINE, MAX_DURATION_S, MIN_DURATION_S
 from pipeline.recordings.media import open_normalized, read_part
 from pipeline.recordings.recording_folder import AUDIO
 from pipeline.recordings.transcript import Segment, Transcript
@@ -69,7 +69,9 @@ def _speaker(recording: str, segment: Segment) -> str:
 def _is_usable(segment: Segment, transcript: Transcript) -> bool:
     language = segment.language or transcript.language or "en"
     seconds = segment.end_s - segment.start_s
-    return not segment.overlap and SHORTEST_S <= seconds <= LONGEST_S and bool(normalize(segment.text, language))
+    return (
+        not segment.overlap and MIN_DURATION_S <= seconds <= MAX_DURATION_S and bool(normalize(segment.text, language))
+    )
 
 
 def _clips(recording: str, audio: Path, transcript: Transcript, wanted: Mapping[str, Segment]) -> Iterator[NewClip]:

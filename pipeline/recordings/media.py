@@ -31,8 +31,8 @@ from core.settings_file import positive_number
 from core.untrusted_json import untrusted_json
 from core.worded import number, worded
 
-LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000  # Hz; speech with less than a telephone's rate is unintelligible
-MOST_CHANNELS = 64  # maximum that ffmpeg can mix
+MIN_RATE, MAX_RATE = 8_000, 192_000  # Hz; speech with less than a telephone's rate is unintelligible
+MAX_CHANNELS = 64  # maximum that ffmpeg can mix
 MERGE_PAUSE_S = 0.5  # seconds between the files of a session: too long for a segment to span
 PROBE_TIMEOUT_S = 300.0  # seconds; it usually takes a fraction of a second, but longer on a busy machine or a slow disk
 DECODE_TIMEOUT_S = 900.0  # seconds; half an hour of audio takes about 10 s, a large video on a slow disk minutes
@@ -316,16 +316,16 @@ def _probe(path: Path, limits: MediaLimits | None = None) -> tuple[MediaFacts, f
         facts, container = _ffprobe(path) if have_ffmpeg() else _libsndfile_facts(path)
     except (AttributeError, TypeError, ValueError) as error:
         raise invalid_answer() from error
-    if not 1 <= facts.channels <= MOST_CHANNELS:
+    if not 1 <= facts.channels <= MAX_CHANNELS:
         raise _not_audio(worded("Its header gives %(channels)s channels.", channels=facts.channels))
-    if not LOWEST_RATE <= facts.sample_rate <= HIGHEST_RATE:
+    if not MIN_RATE <= facts.sample_rate <= MAX_RATE:
         raise HarkError(
             worded("The recording's sample rate is not supported."),
             worded(
                 "It is %(sample_rate)s Hz; Hark accepts %(lowest_rate)s to %(highest_rate)s Hz.",
                 sample_rate=facts.sample_rate,
-                lowest_rate=LOWEST_RATE,
-                highest_rate=HIGHEST_RATE,
+                lowest_rate=MIN_RATE,
+                highest_rate=MAX_RATE,
             ),
             worded("Export it again from the original, at 16000 Hz or more."),
         )

@@ -25,21 +25,21 @@ from pipeline.recordings.transcript import Transcript
 MAX_WORDS, MAX_CHARACTERS = 400, 4_000  # maximum size of a question
 WINDOW_WORDS = 60  # words per passage, or slightly more, because it ends with a segment
 READ = 5  # passages that a model reads per question
-MOST_COMPARED = 400  # maximum passages whose meaning is compared with the question: the best by words
+MAX_COMPARED = 400  # maximum passages whose meaning is compared with the question: the best by words
 NEAR = 0.4  # minimum cosine of a passage that qualifies even if it shares few words with the question
 WRITTEN_FROM = 20  # passages that a language model reads per question
-LONGEST_WRITTEN = 1_000  # maximum characters of its answer
+MAX_ANSWER_LENGTH = 1_000  # maximum characters of its answer
 NOT_FOUND: str = worded("No passage was found that answers this.")
 NO_WORDS: str = worded("No passage was found with the words of this question.")
 WORDS_ONLY: str = worded(
     "Only the words were compared. A question-answering model also understands other wordings: "
     "./hark engines pull reader."
 )
-MOST_NEAREST = 3  # maximum segments displayed in that case
+MAX_NEAREST = 3  # maximum segments displayed in that case
 
 # Fraction of a question's words, weighted by rarity, that must occur. A reader knows synonyms.
 FLOOR_ALONE, FLOOR_WITH_READER = 0.52, 0.25
-FEWEST_SEGMENTS = 100  # minimum segments from which the rarity of words is estimated
+MIN_SEGMENTS = 100  # minimum segments from which the rarity of words is estimated
 SPEAKER_WEIGHT = 0.5  # weight of a match with the speaker's name, relative to one with the text
 QUESTION_SHARE = 0.6  # factor of the score of a segment that is itself a question
 
@@ -198,7 +198,7 @@ def answer(
     with _Index(passages) as index:
         weights = index.weights(terms)
         total = sum(weights.values())
-        ranked = index.rank(terms, MOST_COMPARED)
+        ranked = index.rank(terms, MAX_COMPARED)
         best = ranked[:READ]
         coverage = {row: sum(weights[t] for t in terms if row in index.rows("passage", t)) / total for row in best}
         is_covered = max(coverage.values(), default=0.0) >= FLOOR_ALONE
@@ -261,7 +261,7 @@ def _best_line(
 
 def _nearest(question: str, passages: Sequence[Passage], ranked: Sequence[int], compare: Comparer) -> list[int]:
     """Return rows of the passages nearest to the question in meaning, nearest first; none if not comparable."""
-    rows = list(dict.fromkeys([*ranked, *range(min(len(passages), MOST_COMPARED))]))[:MOST_COMPARED]
+    rows = list(dict.fromkeys([*ranked, *range(min(len(passages), MAX_COMPARED))]))[:MAX_COMPARED]
     if not rows:
         return []
     try:
@@ -284,7 +284,7 @@ def _nearest_lines(
             pass  # falls back to words
     if len(values) != len(lines):
         values = [sum(weight for term, weight in weights.items() if index.in_line(term, line)) for line in lines]
-    best = sorted(zip(values, lines), key=lambda pair: -pair[0])[:MOST_NEAREST]
+    best = sorted(zip(values, lines), key=lambda pair: -pair[0])[:MAX_NEAREST]
     return [line for value, line in best if value > 0]
 
 
@@ -301,7 +301,7 @@ def _written(question: str, lines: Iterable[Citation], chosen: llm.LlmSettings) 
     def check(answer: Any) -> Answer | bool:
         if answer["answer"] == "":
             return False
-        text = llm.checked_text(answer["answer"], LONGEST_WRITTEN, " ".join(line.text for line in given))
+        text = llm.checked_text(answer["answer"], MAX_ANSWER_LENGTH, " ".join(line.text for line in given))
         cited = [given[number] for number in llm.checked_numbers(answer["segments"], range(len(given)))]
         return Answer(text, tuple(cited), True, "language model", 0.0)
 
@@ -395,7 +395,7 @@ class _Index:
     def weights(self, terms: Sequence[str]) -> dict[str, float]:
         """Return the weight of each term: BM25's inverse document frequency in segments, highest if it never occurs."""
         counts = {term: len(self.rows("line", term)) for term in terms}
-        total = max(FEWEST_SEGMENTS, len(self._line_row))
+        total = max(MIN_SEGMENTS, len(self._line_row))
         return {term: math.log(1 + (total - n + 0.5) / (n + 0.5)) for term, n in counts.items()}
 
     def in_line(self, term: str, line: Citation) -> bool:

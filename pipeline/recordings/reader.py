@@ -18,8 +18,8 @@ READER = LocalModel(
     "models/question-answering",
     worded("Answers are the best matching sentence"),
 )
-MOST_PASSAGES, LONGEST_PASSAGE = 50, 20_000  # maximum per question, and characters of each
-LONGEST_ANSWER = 30  # tokens
+MAX_PASSAGES, MAX_PASSAGE_LENGTH = 50, 20_000  # maximum per question, and characters of each
+MAX_ANSWER_TOKENS = 30  # tokens
 WINDOW_TOKENS, STRIDE_TOKENS = 384, 128  # as in the model's training
 NULL_MARGIN = 0.0  # minimum excess of the best span's logits over "no answer"
 BEST_SPANS = 20  # spans over which the probability is normalized
@@ -36,7 +36,7 @@ def read_passages(question: str, passages: Sequence[str]) -> dict[str, Any] | No
     if folder is None:
         return None
     reader = _reader(str(folder))
-    texts = [text[:LONGEST_PASSAGE] for text in passages[:MOST_PASSAGES]]
+    texts = [text[:MAX_PASSAGE_LENGTH] for text in passages[:MAX_PASSAGES]]
     spans = sorted(
         (span for number, text in enumerate(texts) for span in reader.spans(question, text, number)),
         key=lambda span: span.logits, reverse=True,
@@ -96,7 +96,7 @@ class _Reader:
             begins, ends = begins.masked_fill(~inside, -torch.inf), ends.masked_fill(~inside, -torch.inf)
             both = begins[:, None] + ends[None, :]
             both = both.masked_fill(
-                ~torch.ones_like(both, dtype=torch.bool).triu().tril(LONGEST_ANSWER - 1), -torch.inf
+                ~torch.ones_like(both, dtype=torch.bool).triu().tril(MAX_ANSWER_TOKENS - 1), -torch.inf
             )
             values, places = both.flatten().topk(min(BEST_SPANS, both.numel()))
             for value, place in zip(values.tolist(), places.tolist()):

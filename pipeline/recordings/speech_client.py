@@ -31,9 +31,9 @@ START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
 DYING_S = 2.0  # seconds for which a killed process may still accept connections
 PROTOCOL = 3  # part of the socket's name, so that a client never connects to a service with another protocol
-LONGEST_PATH = 107  # bytes of a Unix socket's path (sun_path of unix(7), without the terminating NUL)
+MAX_PATH_BYTES = 107  # bytes of a Unix socket's path (sun_path of unix(7), without the terminating NUL)
 IDLE_S = 600.0  # seconds without requests after which the service ends
-LARGEST_LOG = 2_000_000  # maximum bytes; a larger log is overwritten
+MAX_LOG_BYTES = 2_000_000  # maximum bytes; a larger log is overwritten
 STOP = "stop"  # sent in place of a function
 SERVICE = ("-m", "pipeline.recordings.speech_service")  # arguments of Python
 # Threads of torch and CTranslate2 that wait for each other must not spin: on two busy cores, spinning costs Hark's
@@ -137,11 +137,11 @@ def socket_path() -> Path:
                 worded("%(folder)s is not a folder that only you can use.", folder=str(folder)),
                 worded("Remove it, or set HARK_SPEECH_SOCKET to a socket in a folder of your own."),
             )
-    if len(os.fsencode(path)) > LONGEST_PATH:
+    if len(os.fsencode(path)) > MAX_PATH_BYTES:
         raise HarkError(
             worded("The speech service's socket cannot be created."),
             worded(
-                "Its path has more than %(longest_path)s bytes: %(path)s.", longest_path=LONGEST_PATH, path=str(path)
+                "Its path has more than %(longest_path)s bytes: %(path)s.", longest_path=MAX_PATH_BYTES, path=str(path)
             ),
             worded("Set HARK_SPEECH_SOCKET to a shorter one, or TMPDIR to a shorter temporary folder."),
         )
@@ -244,7 +244,7 @@ def _start(path: Path) -> subprocess.Popen[bytes]:
         "PYTHONSAFEPATH": "1",
     }
     log_file().parent.mkdir(parents=True, exist_ok=True)
-    begun = log_file().is_file() and log_file().stat().st_size < LARGEST_LOG
+    begun = log_file().is_file() and log_file().stat().st_size < MAX_LOG_BYTES
     with log_file().open("ab" if begun else "wb") as log:
         return subprocess.Popen(
             [sys.executable, *SERVICE, str(IDLE_S)],

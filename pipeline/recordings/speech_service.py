@@ -26,7 +26,7 @@ from core.lock import held
 from core.worded import worded
 from pipeline.recordings.speech_client import STOP, ServiceBusy, log_file, of_this_user, socket_path
 
-MOST_CLIENTS = 32  # maximum at once; further ones must retry
+MAX_CLIENTS = 32  # maximum at once; further ones must retry
 WAIT_FOR_REQUEST_S = 30.0  # seconds after which a silent client is dropped
 WAIT_FOR_LOCK_S = 15.0  # seconds; a service that is ending releases its lock soon
 LOOK_EVERY_S = 1.0
@@ -114,8 +114,8 @@ class SpeechService:
         if function == STOP:
             self.stopped = True
             return os.getpid(), None
-        if self._active > MOST_CLIENTS:
-            why = f"{MOST_CLIENTS} requests are being served."
+        if self._active > MAX_CLIENTS:
+            why = f"{MAX_CLIENTS} requests are being served."
             return None, ServiceBusy(worded("The speech service is busy."), why, worded("Try again in a minute."))
         try:
             return function(*arguments, **more), None

@@ -21,7 +21,7 @@ EMBEDDING = LocalModel(
     "models/embedding",
     worded("Passages are found by their words alone"),
 )
-LONGEST_TOKENS = 256
+MAX_TOKENS = 256
 BATCH = 32
 REMEMBERED = 20_000  # vectors in the cache, because every question is compared with the passages of a user's recordings
 
@@ -64,7 +64,7 @@ class _Embedder:
     def _embed(self, texts: list[str]) -> np.ndarray:
         import torch
 
-        most = min(LONGEST_TOKENS, self._tokenizer.model_max_length, self._model.config.max_position_embeddings)
+        most = min(MAX_TOKENS, self._tokenizer.model_max_length, self._model.config.max_position_embeddings)
         coded = self._tokenizer(texts, padding=True, truncation=True, max_length=most, return_tensors="pt")
         inputs = {name: coded[name] for name in self._tokenizer.model_input_names if name in coded}
         with torch.inference_mode():

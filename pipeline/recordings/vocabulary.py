@@ -18,9 +18,9 @@ from phrase_augmentation.vocabulary import zipf
 from pipeline.recordings.words import UNSPACED
 
 FILE = "words.json"  # in a user's data folder
-MOST = 50  # words stored per language; Whisper reads about two hundred tokens
-LONGEST = 40  # characters
-MOST_MISHEARD = 4  # words recognized in place of one
+MAX_WORDS = 50  # words stored per language; Whisper reads about two hundred tokens
+MAX_LENGTH = 40  # characters
+MAX_MISRECOGNIZED_WORDS = 4  # words recognized in place of one
 COMMON = 4.0  # Zipf frequency (log10 per billion words) from which a word counts only as a name, by its capital letter
 _EDGES = re.compile(r"^\W+|(?:['’]s)?\W*$")
 _SENTENCE_END = (".", "!", "?", "…", ":")
@@ -73,7 +73,7 @@ def learned(before: str, after: str, language: str) -> Learned:
 
 def _may_be_elsewhere(wrong: list[str], right: list[str], language: str) -> bool:
     """Return whether rare words were recognized for one word, or one for each, and are not part of the correction."""
-    if len(right) not in (1, len(wrong)) or len(wrong) > MOST_MISHEARD or not all(wrong):
+    if len(right) not in (1, len(wrong)) or len(wrong) > MAX_MISRECOGNIZED_WORDS or not all(wrong):
         return False
     is_rare = any(_is_telling(word.lower(), True, language) for word in wrong)
     return is_rare and not word_pattern(" ".join(wrong)).search(" ".join(right))  # "Kramp" in "Kramp-Karrenbauer"
@@ -100,7 +100,7 @@ def _bare(word: str) -> str:
 
 def _is_telling(word: str, begins_sentence: bool, language: str) -> bool:
     """Return whether a recognizer benefits from expecting the word."""
-    if not 2 <= len(word) <= LONGEST or not any(letter.isalpha() for letter in word):
+    if not 2 <= len(word) <= MAX_LENGTH or not any(letter.isalpha() for letter in word):
         return False
     if zipf(word.lower(), language) < COMMON:
         return True
@@ -110,7 +110,7 @@ def _is_telling(word: str, begins_sentence: bool, language: str) -> bool:
 
 
 def learn(file: Path, words: Iterable[str], language: str) -> None:
-    """Store words of a language as the newest, dropping the oldest beyond :data:`MOST`. Raises HarkError."""
+    """Store words of a language as the newest, dropping the oldest beyond :data:`MAX_WORDS`. Raises HarkError."""
     language = base_language(language)
     with _WORDS.to_change(file) as stored:
         for word in words:
@@ -118,15 +118,15 @@ def learn(file: Path, words: Iterable[str], language: str) -> None:
             if row in stored:
                 stored.remove(row)
             stored.append(row)
-        for row in [row for row in stored if row["language"] == language][:-MOST]:
+        for row in [row for row in stored if row["language"] == language][:-MAX_WORDS]:
             stored.remove(row)
 
 
 def expected(file: Path, language: str | None) -> tuple[str, ...]:
-    """Return the words of a language (None for all), newest first, at most :data:`MOST`."""
+    """Return the words of a language (None for all), newest first, at most :data:`MAX_WORDS`."""
     wanted = base_language(language) if language else None
     rows = [row for row in reversed(_WORDS.load(file)) if wanted in (None, row["language"])]
-    return tuple(dict.fromkeys(row["word"] for row in rows))[:MOST]
+    return tuple(dict.fromkeys(row["word"] for row in rows))[:MAX_WORDS]
 
 
 def forget(file: Path, word: str) -> None:

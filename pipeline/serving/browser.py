@@ -29,7 +29,7 @@ PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 REGISTRY = "https://registry.npmjs.org"  # npm's own; npm's variable NPM_CONFIG_REGISTRY names another
 FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")  # the CPU version, with its loader
-LARGEST = 200_000_000  # maximum bytes of the package
+MAX_BYTES = 200_000_000  # maximum bytes of the package
 TIMEOUT_S = 60.0
 NPM_TIMEOUT_S = 600.0
 
@@ -81,7 +81,9 @@ def _fetched() -> bytes:
             except (OSError, subprocess.TimeoutExpired) as error:
                 failures.append(f"npm: {error}")
     registry = os.environ.get("NPM_CONFIG_REGISTRY", REGISTRY).rstrip("/")
-    server = Server(registry, "The registry", "Try again later.", timeout_s=TIMEOUT_S, largest=LARGEST, redirects=True)
+    server = Server(
+        registry, "The registry", "Try again later.", timeout_s=TIMEOUT_S, largest=MAX_BYTES, redirects=True
+    )
     try:
         with storing(worded("downloading %(name)s", name=PACKAGE)), tempfile.TemporaryDirectory() as folder:
             server.download(f"/{PACKAGE}/-/{PACKAGE}-{VERSION}.tgz", Path(folder) / "package.tgz")

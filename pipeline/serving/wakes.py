@@ -23,7 +23,7 @@ KEPT_S = 2.5  # seconds of the latest audio, which are sent
 MARGIN = 1.5  # logits; a score less than this below the threshold is a near miss
 SETTLED_S = 1.0  # seconds below the threshold after which a near miss is final
 APART_S = 3.0  # minimum seconds between recordings, so that each utterance is sent once
-MOST_WAITING = 20  # maximum recordings that wait to be sent; further ones are dropped
+MAX_WAITING = 20  # maximum recordings that wait to be sent; further ones are dropped
 TIMEOUT_S = 90.0
 
 
@@ -83,7 +83,7 @@ class WakeSender:
                 "Copy it from the detector's page, and put the portal's address before it.",
             )
         self._server = Server(address, "The portal", "Check address and token.", token, TIMEOUT_S)
-        self._waiting: queue.Queue[Wake] = queue.Queue(MOST_WAITING)
+        self._waiting: queue.Queue[Wake] = queue.Queue(MAX_WAITING)
         threading.Thread(target=self._send_all, daemon=True, name="wakes").start()
 
     def send(self, wake: Wake) -> None:

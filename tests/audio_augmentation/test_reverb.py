@@ -36,7 +36,7 @@ def test_simulated_rooms_have_reverberation_times_of_homes() -> None:
         assert np.isfinite(room).all()
         assert direct_path(room) == reverb.BEFORE_DIRECT
         assert np.abs(room).max() == pytest.approx(1.0)
-        assert len(room) <= reverb.LONGEST_RIR_S * SAMPLE_RATE
+        assert len(room) <= reverb.MAX_RIR_S * SAMPLE_RATE
 
 
 def test_the_direct_path_has_the_delay_of_its_distance(rng: np.random.Generator) -> None:

@@ -50,7 +50,7 @@ def fill(
 @pytest.fixture
 def engine(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Splice]:
     """The engine without the shipped people, for which a few seconds are enough."""
-    monkeypatch.setattr(inventory, "LEAST_SPEECH_S", 5.0)
+    monkeypatch.setattr(inventory, "MIN_SPEECH_S", 5.0)
     made = Splice()
     made.shipped = data_dir / "no-such.zip"
     yield made

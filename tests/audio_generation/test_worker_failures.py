@@ -151,7 +151,7 @@ def test_calls_from_several_threads_take_turns(fake: Fake, tmp_path: Path) -> No
 def test_an_engine_held_by_another_thread_reports_that_it_is_busy(
     fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("audio_generation.engine.LONGEST_WAIT_S", 0.1)
+    monkeypatch.setattr("audio_generation.engine.MAX_WAIT_S", 0.1)
     clips = fake.synthesize((request(n) for n in range(9)), tmp_path)
     next(clips)
     with ThreadPoolExecutor(1) as other, pytest.raises(HarkError, match="fake is busy"):

@@ -9,7 +9,7 @@ import pytest
 
 from command_line import doctor
 from command_line.doctor import _confinement, pinned
-from core.confined import not_held
+from core.confined import missing_confinement
 from core.data_folder import REPOSITORY
 from tests.support.command_line_samples import Cli
 from tests.support.constants import replace_in
@@ -34,12 +34,12 @@ def test_doctor_reports_findings_and_changes_nothing(cli: Cli, data_dir: Path, m
 
 def test_doctor_reports_whether_untrusted_files_are_confined(monkeypatch: pytest.MonkeyPatch) -> None:
     finding = _confinement()
-    assert (finding.status == "ok") == (not_held() == "")
-    monkeypatch.setattr("command_line.doctor.not_held", lambda: "it can access the network (x)")
+    assert (finding.status == "ok") == (missing_confinement() == "")
+    monkeypatch.setattr("command_line.doctor.missing_confinement", lambda: "it can access the network (x)")
     finding = _confinement()
     assert finding.status == "optional" and "the network" in finding.found and finding.what_to_do
     program = [sys.executable, "-c", "raise SystemExit('no')"]
-    replace_in(doctor, monkeypatch, not_held=lambda: "", confined=lambda _: program)
+    replace_in(doctor, monkeypatch, missing_confinement=lambda: "", confined=lambda _: program)
     finding = _confinement()
     assert finding.status == "broken" and "no" in finding.found
 

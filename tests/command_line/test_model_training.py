@@ -67,8 +67,8 @@ def test_curves_without_tensorboard_explain_how_to_install_it(
     cli: Cli, asked: list[Any], group: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)  # as where it is not installed
-    wish = (group, "train", "corpus", "--tensorboard")
-    assert "pip install tensorboard" in cli.refused(*wish)["what_to_do"] and asked == []
+    arguments = (group, "train", "corpus", "--tensorboard")
+    assert "pip install tensorboard" in cli.refused(*arguments)["what_to_do"] and asked == []
     monkeypatch.setitem(sys.modules, "tensorboard", pytest)  # it seems to be installed
-    cli.json(*wish)
+    cli.json(*arguments)
     assert len(asked) == 1

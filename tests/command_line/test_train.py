@@ -96,13 +96,13 @@ def test_train_names_the_files_for_each_device(cli: Cli, trained: Asked, data_di
         for name in ("model.onnx", "detect.py", "openwakeword/hey_compass.tflite"):
             archive.writestr(name, "")
         archive.writestr("report.json", json.dumps({"model": {"kind": "encoder"}}))
-    wish = ("train", "hey compass", "--no-download", *["--for", "pi", "--for", "esphome", "--for", "openwakeword"])
-    shown = cli(*wish)
+    arguments = ("train", "hey compass", "--no-download", *["--for", "pi", "--for", "esphome", "--for", "openwakeword"])
+    shown = cli(*arguments)
     assert trained[-1][0].devices == ("esphome", "openwakeword"), "the others take the run's own detector"
     assert "venv/bin/python detect.py --mic" in shown and "wyoming --uri tcp://0.0.0.0:10400" in shown
     assert "cp openwakeword/hey_compass.tflite /share/openwakeword" in shown and "--for esphome)" in shown
     assert "bundle-web" not in shown
-    said = cli.json(*wish)["for"]
+    said = cli.json(*arguments)["for"]
     assert set(said) == {"esphome", "openwakeword", "pi"} and said["pi"]["files"] == ["detect.py", "model.onnx"]
     assert said["esphome"]["files"] == [] and said["esphome"]["missing"]
 

@@ -17,7 +17,7 @@ import pytest
 import soundfile
 
 from core import confined as module
-from core.confined import MEMORY_BYTES, confined, not_held
+from core.confined import MEMORY_BYTES, confined, missing_confinement
 from core.data_folder import REPOSITORY
 from core.foreign_audio import read_foreign_audio
 from lab.processes import has_ended
@@ -25,7 +25,9 @@ from tests.support.constants import replace_in
 from tests.support.programs import run_python
 from tests.support.servers import wait_for
 
-needs_kernel = pytest.mark.skipif(bool(not_held()), reason=f"this kernel does not confine: {not_held()}")
+needs_kernel = pytest.mark.skipif(
+    bool(missing_confinement()), reason=f"this kernel does not confine: {missing_confinement()}"
+)
 NOBODY = 65_534
 Run = Callable[..., str]
 
@@ -236,7 +238,7 @@ def test_missing_kernel_support_is_logged_once_and_decoding_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     replace_in(module, monkeypatch, _landlock_version=lambda: -1, _can_filter=lambda: False)
-    module.not_held.cache_clear()
+    module.missing_confinement.cache_clear()
     try:
         soundfile.write(tmp_path / "a.wav", np.full(16_000, 0.1), 16_000)
         with caplog.at_level(logging.WARNING):
@@ -245,7 +247,7 @@ def test_missing_kernel_support_is_logged_once_and_decoding_works(
         (said,) = [record.getMessage() for record in caplog.records]
         assert "no Landlock" in said and "no seccomp" in said
     finally:
-        module.not_held.cache_clear()
+        module.missing_confinement.cache_clear()
 
 
 def test_a_program_is_not_run_if_the_kernel_cannot_confine_it() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core import confined_call
-from core.confined import not_held
+from core.confined import missing_confinement
 from core.confined_call import called
 from core.errors import HarkError
 from tests.support.constants import replace_in
@@ -46,7 +46,9 @@ def takes_all():
 def ends():
     os.kill(os.getpid(), signal.SIGKILL)
 """
-needs_kernel = pytest.mark.skipif(bool(not_held()), reason=f"this kernel does not confine: {not_held()}")
+needs_kernel = pytest.mark.skipif(
+    bool(missing_confinement()), reason=f"this kernel does not confine: {missing_confinement()}"
+)
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 
 from core.data_folder import REPOSITORY
-from core.processors import MOST_CROWDING, crowding
+from core.processors import MAX_CROWDING, crowding
 from tests.support.programs import output_of
 
 PRINT_CORES = "from core.processors import usable_cores; print(usable_cores())"
@@ -23,7 +23,7 @@ def test_a_process_limited_to_one_processor_counts_one() -> None:
     assert output_of(one) == "1"
 
 
-@pytest.mark.parametrize(("waiting", "times"), [(0.0, 1.0), (0.9, 1.0), (2.5, 2.5), (400.0, MOST_CROWDING)])
+@pytest.mark.parametrize(("waiting", "times"), [(0.0, 1.0), (0.9, 1.0), (2.5, 2.5), (400.0, MAX_CROWDING)])
 def test_crowding_grows_with_the_load_per_core(monkeypatch: pytest.MonkeyPatch, waiting: float, times: float) -> None:
     monkeypatch.setattr(os, "getloadavg", lambda: ((os.cpu_count() or 1) * waiting, 0.0, 0.0))
     assert crowding() == pytest.approx(times)

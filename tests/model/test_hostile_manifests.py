@@ -14,7 +14,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from model.runtime.detector import LARGEST_MANIFEST, Bundle, BundleError, Detector
+from model.runtime.detector import MAX_MANIFEST_BYTES, Bundle, BundleError, Detector
 
 OwnBundle = Callable[..., Path]
 
@@ -67,8 +67,8 @@ def test_texts_of_a_bundle_cannot_control_a_terminal(own_bundle: OwnBundle) -> N
 def test_a_manifest_of_gigabytes_is_not_read(own_bundle: OwnBundle, tmp_path: Path, packed: bool) -> None:
     folder = own_bundle()
     with (folder / "manifest.json").open("ab") as file:
-        file.write(b" " * (LARGEST_MANIFEST + 1) if packed else b"")
-        file.truncate(3 * LARGEST_MANIFEST if packed else 1_500_000_000)  # zeros that take no room
+        file.write(b" " * (MAX_MANIFEST_BYTES + 1) if packed else b"")
+        file.truncate(3 * MAX_MANIFEST_BYTES if packed else 1_500_000_000)  # zeros that take no room
     path = folder
     if packed:
         path = tmp_path / "bundle.zip"

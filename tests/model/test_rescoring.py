@@ -17,7 +17,7 @@ from model.decoder_tokens import BEGIN, END, FIRST_TEXT, NEXT_WORD, SPACE, spell
 from model.encoder import loaded_backbone
 from model.encoder_backbone import DECODER_FILE, package_file
 from model.onnx_graph import Nodes, tensor
-from model.rescoring import LATER_COST, LEAST_LOG_PROBABILITY, LEAST_MARGIN, MOST_MARGIN, rescoring_graph
+from model.rescoring import LATER_COST, MAX_MARGIN, MIN_LOG_PROBABILITY, MIN_MARGIN, rescoring_graph
 from tests.support.moonshine_package import needs_encoder
 from tests.support.untrained_bundle import spoken_in_quiet
 
@@ -94,7 +94,7 @@ def scored_by_the_decoder(states: np.ndarray, sequences: Sequence[Sequence[int]]
 
     written, fits = [BEGIN], []
     firsts = sorted({way[0] for way in sequences})
-    while len(fits) < rescoring.MOST_WRITTEN:
+    while len(fits) < rescoring.MAX_WRITTEN_TOKENS:
         row = log_p(written)[-1]
         fits.append(np.logaddexp.reduce(row[firsts]) - (LATER_COST if fits else 0.0))
         written.append(int(row.argmax()))
@@ -120,9 +120,9 @@ def test_the_graph_gives_the_decoders_scores(text: str) -> None:
     rescoring, evidence = asking(PHRASE).run(["rescoring", "evidence"], {"states": near[None]})
     by_hand = scored_by_the_decoder(near, spellings(PHRASE))
     # 8-bit products are quantized by the range of a whole batch, so that ways asked together differ a little.
-    assert rescoring[0, 0] == pytest.approx(np.clip(1 - by_hand.total / LEAST_LOG_PROBABILITY, 0, 1), abs=0.04)
-    assert evidence[0, 0] == pytest.approx(max(by_hand.total, LEAST_LOG_PROBABILITY), abs=0.8)
-    assert evidence[0, 1] == pytest.approx(np.clip(by_hand.margin, LEAST_MARGIN, MOST_MARGIN), abs=0.8)
+    assert rescoring[0, 0] == pytest.approx(np.clip(1 - by_hand.total / MIN_LOG_PROBABILITY, 0, 1), abs=0.04)
+    assert evidence[0, 0] == pytest.approx(max(by_hand.total, MIN_LOG_PROBABILITY), abs=0.8)
+    assert evidence[0, 1] == pytest.approx(np.clip(by_hand.margin, MIN_MARGIN, MAX_MARGIN), abs=0.8)
     assert evidence[0, 2] == by_hand.is_later
 
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import HarkError
-from phrase_augmentation.confusables import LEAST_DISTANCE, _in_turns, confusables
+from phrase_augmentation.confusables import MIN_DISTANCE, _in_turns, confusables
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.matching import can_be_heard_in
 from phrase_augmentation.normalize import normalize
@@ -31,7 +31,7 @@ def test_no_confusable_contains_the_phrase(phrase: str) -> None:
     assert len({text.kind for text in found}) >= 6
     distances = [text.distance for text in found]
     assert distances == sorted(distances)
-    assert min(distances) >= LEAST_DISTANCE
+    assert min(distances) >= MIN_DISTANCE
     for accent in ("en-us", "en-gb"):
         target = plain(phrase, accent)
         assert not [text for text in texts if f" {target} " in f" {plain(text, accent)} "]

@@ -139,7 +139,7 @@ def make_version(user: User, data: Path, number: int = 1, phrase: str = "hey com
     )
     detector, _ = Detector.objects.get_or_create(user=user, phrase=phrase, language="en")
     job = Job.objects.create(
-        user=user, kind="train", lane="training", title=phrase, state=Job.State.DONE,
+        user=user, kind="train", queue="training", title=phrase, state=Job.State.DONE,
         result={"seconds": {"train": 7.5}, "bundle": str(folder / f"{run}.zip")},
     )  # fmt: skip
     return Version.objects.create(

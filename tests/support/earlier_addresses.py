@@ -113,8 +113,8 @@ class Walk:
         # No multilingual Whisper comes with Hark.
         refused = self.ask("POST", "/v1/audio/translations", 400, files=sound, data=model).json()
         assert refused["error"]["code"] == "unsupported_model"
-        wish = {"model": "tts-1", "voice": "alloy", "input": SAID, "response_format": "wav"}
-        samples, rate = soundfile.read(io.BytesIO(self.ask("POST", "/v1/audio/speech", json=wish).content))
+        payload = {"model": "tts-1", "voice": "alloy", "input": SAID, "response_format": "wav"}
+        samples, rate = soundfile.read(io.BytesIO(self.ask("POST", "/v1/audio/speech", json=payload).content))
         assert len(samples) > rate / 2
 
     def learn_and_answer(self) -> None:

@@ -1,4 +1,4 @@
-"""Hark natively as deployed in deploy/: Nginx before two web servers, workers for each lane, PostgreSQL and Redis."""
+"""Hark natively as deployed in deploy/: Nginx before two web servers, workers for each queue, PostgreSQL and Redis."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from core.data_folder import REPOSITORY
 from lab.processes import answers, free_port
-from pipeline.jobs import LANES, TRAINING
+from pipeline.jobs import QUEUES, TRAINING
 from tests.support.nginx import nginx_settings
 from tests.support.portal_driver import HOST, Portal
 from tests.support.servers import postgresql, program, redis_server, running, wait_for
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 STARTS_S = 600.0  # on two busy cores
 ENDS_S = 180.0  # an idle machine needs eight
-TRAINING_WORKERS = 3  # `./hark worker`, each with one job at a time; the other lanes have one
+TRAINING_WORKERS = 3  # `./hark worker`, each with one job at a time; the other queues have one
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Topology(Portal):
         port: of Nginx, on 127.0.0.1.
         database: its URL.
         folder: of Nginx: its log, and the certificate.
-        training: the workers of that lane, which a test may kill.
+        training: the workers of that queue, which a test may kill.
     """
 
     port: int
@@ -134,11 +134,11 @@ def topology(folder: Path) -> Iterator[Topology]:
         )  # fmt: skip
         assert made.returncode == 0, made.stderr
         processes = {
-            (lane, number): stack.enter_context(
-                started(folder / f"{lane}-{number}.log", "worker", "--lane", lane, "--workers", "1", **settings)
+            (queue, number): stack.enter_context(
+                started(folder / f"{queue}-{number}.log", "worker", "--lane", queue, "--workers", "1", **settings)
             )
-            for lane in LANES
-            for number in range(TRAINING_WORKERS if lane == TRAINING else 1)
+            for queue in QUEUES
+            for number in range(TRAINING_WORKERS if queue == TRAINING else 1)
         }
         for port in web:
             serve = ("serve", "--no-workers", "--port", str(port))
@@ -147,7 +147,7 @@ def topology(folder: Path) -> Iterator[Topology]:
             wait_for(partial(answers, port), STARTS_S)
         port = stack.enter_context(nginx(folder / "nginx", *web))
         address = f"https://{HOST}"
-        training = [process for (lane, _number), process in processes.items() if lane == TRAINING]
+        training = [process for (queue, _number), process in processes.items() if queue == TRAINING]
         running_one = Topology(address, "", data, port, database, folder / "nginx", training)
         with asking(running_one) as client:
             # Starting, each web server makes a newer link, maybe after it has answered; the last one made counts.
@@ -155,5 +155,7 @@ def topology(folder: Path) -> Iterator[Topology]:
             works = [path for path in _links(folder) if client.get(path).status_code == 200]
             assert works, "no web server has said how the owner is made"
             running_one.link = address + works[-1]
-            wait_for(lambda: all(client.get("/ready").json()["checks"][f"workers_{lane}"] for lane in LANES), STARTS_S)
+            wait_for(
+                lambda: all(client.get("/ready").json()["checks"][f"workers_{queue}"] for queue in QUEUES), STARTS_S
+            )
         yield running_one

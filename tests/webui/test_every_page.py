@@ -32,7 +32,7 @@ SUMMARY = make_report()["summary"]
 def things(owner: User) -> dict[str, str]:
     """A thing of the owner's for every kind of id."""
     spec = as_spec(configuration(phrase="hey compass"))
-    job = Job.objects.create(user=owner, kind="plan", lane="audio", title="p", state=Job.State.DONE, spec=spec)
+    job = Job.objects.create(user=owner, kind="plan", queue="audio", title="p", state=Job.State.DONE, spec=spec)
     detector = Detector.objects.create(user=owner, phrase="hey compass", language="en")
     Version.objects.create(detector=detector, number=1, folder="models/x", bundle="x.zip", summary=SUMMARY)
     sample = Sample.objects.create(user=owner, detector=detector, verdict="missed", file="x", seconds=1.0, version=1)
@@ -89,7 +89,7 @@ def test_the_number_of_queries_of_lists_is_constant(
 ) -> None:
     for index in range(number):
         detector = Detector.objects.create(user=owner, phrase=f"phrase {index}", language="en")
-        job = Job.objects.create(user=owner, kind="train", lane="training", title="p", state=Job.State.DONE, spec={})
+        job = Job.objects.create(user=owner, kind="train", queue="training", title="p", state=Job.State.DONE, spec={})
         Version.objects.create(detector=detector, job=job, number=1, folder="f", bundle="b", summary=SUMMARY)
         Sample.objects.create(user=owner, detector=detector, verdict="missed", file="x", seconds=1.0, version=1)
         Recording.objects.create(user=owner, name="r", folder="f", job=job)
@@ -109,7 +109,7 @@ def test_cross_site_forms_are_rejected(owner: User, things: dict[str, str]) -> N
 
 def test_a_phrase_is_escaped_on_every_page(owners: Client, owner: User) -> None:
     bad = "<script>alert(1)</script>"
-    Job.objects.create(user=owner, kind="train", lane="training", title=bad, message=bad, spec={}, state="running")
+    Job.objects.create(user=owner, kind="train", queue="training", title=bad, message=bad, spec={}, state="running")
     for address in ("/", "/jobs/"):
         page = owners.get(address).text
         assert bad not in page and "&lt;script&gt;" in page

@@ -246,7 +246,7 @@ def test_files_can_be_listed_ordered_and_recorded_before_upload(owners: Client, 
 def a_job(user: User, state: str, *events: dict[str, Any], **fields: Any) -> Job:
     """Make a training run with a message of four in the afternoon of a winter's day in New York."""
     spec = {"phrase": "hello robin", "effort": "trial"}
-    values = {"kind": "train", "lane": "training", "title": "hello robin", "spec": spec, "state": state, **fields}
+    values = {"kind": "train", "queue": "training", "title": "hello robin", "spec": spec, "state": state, **fields}
     job = Job.objects.create(user=user, **values)
     when = datetime(2026, 1, 2, 21, 4, 30, tzinfo=UTC)
     Job.objects.filter(pk=job.pk).update(created_at=when)
@@ -396,15 +396,15 @@ def test_a_live_recording_can_be_stored_after_stop(owners: Client, portal: Path)
 
 
 def test_the_slider_sets_the_live_threshold_and_detections_beep(owners: Client, version: Version) -> None:
-    path, wishes = address("version", version), []
+    path, requested = address("version", version), []
 
     def listen(socket: WebSocketRoute) -> None:
         def hear(message: str | bytes) -> None:
             if isinstance(message, str):
-                wishes.append(json.loads(message)["fa_per_day"])
-                socket.send(json.dumps({"threshold": RATES[wishes[-1]]}))
+                requested.append(json.loads(message)["fa_per_day"])
+                socket.send(json.dumps({"threshold": RATES[requested[-1]]}))
             else:
-                over = wishes[-1:] == [240]  # a score of 0.3, which is a hit from 0.2 on
+                over = requested[-1:] == [240]  # a score of 0.3, which is a hit from 0.2 on
                 hits = [{"time_s": 0.1, "score": 0.3}] if over and not told else []
                 told.extend(hits)
                 socket.send(json.dumps({"time_s": 0.1, "scores": [0.3], "detections": hits}))
@@ -432,7 +432,7 @@ def test_the_slider_sets_the_live_threshold_and_detections_beep(owners: Client, 
         page.get_by_role("button", name="Listen", exact=True).click()
         page.locator("[data-hits] li").nth(1).wait_for()
         assert page.evaluate("window.beeps") == 1, "only where a sound is wanted"
-    assert wishes == [12, 240, 240], "also from the beginning of the next listening"
+    assert requested == [12, 240, 240], "also from the beginning of the next listening"
 
 
 def test_answers_are_spoken_only_on_request(owners: Client, owner: User) -> None:

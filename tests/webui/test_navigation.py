@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 def test_the_bell_counts_only_the_users_own_jobs_and_samples(owners: Client, owner: User, other: User) -> None:
     assert 'class="count"' not in owners.get("/").text
     for user, state in ((owner, "queued"), (owner, "done"), (other, "queued")):
-        Job.objects.create(user=user, kind="train", lane="training", title="hey compass", state=state)
+        Job.objects.create(user=user, kind="train", queue="training", title="hey compass", state=state)
     for user in (owner, other):
         detector = Detector.objects.create(user=user, phrase="hey compass", language="en")
         for state in ("new", "new", "taken"):
@@ -111,7 +111,7 @@ def test_lists_are_paged(
     statements: int,
 ) -> None:
     for number in range(rows):
-        Job.objects.create(user=owner, kind="train", lane="training", title=str(number))
+        Job.objects.create(user=owner, kind="train", queue="training", title=str(number))
     with django_assert_num_queries(statements):
         page = page_asked_for(rf.get(f"/{asked}"), Job.objects.order_by("created_at"), SIZE)
         assert [int(job.title) for job in page] == expected

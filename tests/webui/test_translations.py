@@ -210,7 +210,9 @@ def test_a_page_is_german_for_german_users(owners: Client) -> None:
 def test_an_error_page_is_translated(owners: Client, owner: object) -> None:
     assert "Nicht gefunden." in owners.get("/nothing", headers=GERMAN).text
     error = {"what": "The job was interrupted.", "why": "100 % <b>odd</b>", "what_to_do": ""}
-    job = Job.objects.create(user=owner, kind="train", lane="training", title="p", spec={}, state="failed", error=error)
+    job = Job.objects.create(
+        user=owner, kind="train", queue="training", title="p", spec={}, state="failed", error=error
+    )
     page = owners.get(f"/jobs/{job.id}", headers=GERMAN).text
     assert "Der Auftrag wurde unterbrochen." in page and "100 % &lt;b&gt;odd&lt;/b&gt;" in page
     assert "fehlgeschlagen" in page and "Von Stimmen sprechen lassen" in page

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.accounts.services import SCOPES
-from webui.organizations.forms import MOST_DAYS
+from webui.organizations.forms import MAX_DAYS
 
 SCOPE_WORDS = {
     "read": _("read: detectors, jobs, transcripts"),
@@ -144,11 +144,9 @@ class RetentionForm(forms.Form):
 
     prefix = "kept"
     recordings_days = forms.IntegerField(
-        label=_("Delete recordings after [days]"), min_value=1, max_value=MOST_DAYS, required=False
+        label=_("Delete recordings after [days]"), min_value=1, max_value=MAX_DAYS, required=False
     )
-    jobs_days = forms.IntegerField(
-        label=_("Delete jobs after [days]"), min_value=1, max_value=MOST_DAYS, required=False
-    )
+    jobs_days = forms.IntegerField(label=_("Delete jobs after [days]"), min_value=1, max_value=MAX_DAYS, required=False)
 
 
 class WebhookForm(forms.Form):

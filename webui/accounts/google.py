@@ -29,7 +29,7 @@ from webui.http.parameters import safe_address
 from webui.transactions import serialized
 
 
-def where_it_is_on(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+def require_google_sign_in(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
     """Wrap a view of allauth so that it returns 404 without GOOGLE_CLIENT_ID."""
 
     @login_not_required
@@ -42,7 +42,7 @@ def where_it_is_on(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[Htt
     return only
 
 
-begin, back = require_POST(where_it_is_on(oauth2_login)), require_GET(where_it_is_on(oauth2_callback))
+begin, back = require_POST(require_google_sign_in(oauth2_login)), require_GET(require_google_sign_in(oauth2_callback))
 
 
 class GoogleAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]

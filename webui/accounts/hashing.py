@@ -11,9 +11,9 @@ from django.utils.translation import gettext as _
 
 from core.errors import HarkError
 
-MOST_AT_ONCE = 4
+MAX_CONCURRENT = 4
 PATIENCE_S = 1.0  # seconds to wait; one hash takes about 30 ms
-_places = threading.BoundedSemaphore(MOST_AT_ONCE)  # for the whole web server, which is one process
+_places = threading.BoundedSemaphore(MAX_CONCURRENT)  # for the whole web server, which is one process
 
 
 class HashingBusy(HarkError):

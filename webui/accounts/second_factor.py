@@ -48,7 +48,7 @@ from webui.transactions import serialized
 
 PURPOSE = "second factor"
 RECOVERY_CODES, PASSKEY = Authenticator.Type.RECOVERY_CODES, Authenticator.Type.WEBAUTHN
-MOST_PASSKEYS = 20
+MAX_PASSKEYS = 20
 GUESSES, DAY = 10, timedelta(days=1)
 CODE_LIFE = timedelta(seconds=90)  # with MFA_TOTP_TOLERANCE
 # Exceptions that allauth and fido2 raise for a forged credential.
@@ -180,8 +180,8 @@ class PasskeyAgainForm(_Counted, ReauthenticateWebAuthnForm):
 
 class NewPasskeyForm(_Refusing, AddWebAuthnForm):
     def clean(self) -> dict[str, Any]:
-        if Authenticator.objects.filter(user=self.user, type=PASSKEY).count() >= MOST_PASSKEYS:
-            raise ValidationError(_("A user can have %(most)d passkeys.") % {"most": MOST_PASSKEYS})
+        if Authenticator.objects.filter(user=self.user, type=PASSKEY).count() >= MAX_PASSKEYS:
+            raise ValidationError(_("A user can have %(most)d passkeys.") % {"most": MAX_PASSKEYS})
         return dict(super().clean())
 
 

@@ -40,7 +40,7 @@ TOKEN_START = "hark_"
 TOKEN_CHARACTERS = 40  # characters, which have 240 bits, after the prefix
 SHOWN_CHARACTERS = 12
 USE_NOTED_EVERY = timedelta(minutes=1)
-LONGEST_DAYS = 3650
+MAX_DAYS = 3650
 
 REFRESH_LIFE = timedelta(days=14)
 AUDIENCE = "hark"
@@ -242,8 +242,8 @@ def create_token(*, user: User, name: str, scopes: Collection[str], days: int | 
         raise _no_token(_("Its scopes must be among %(scopes)s.") % {"scopes": ", ".join(SCOPES)})
     if "admin" in wanted and not user.is_owner:
         raise _no_token(_("Only the owner can use the scope admin."))
-    if days is not None and not 1 <= days <= LONGEST_DAYS:
-        raise _no_token(_("It must be valid for 1 to %(most)d days.") % {"most": LONGEST_DAYS})
+    if days is not None and not 1 <= days <= MAX_DAYS:
+        raise _no_token(_("It must be valid for 1 to %(most)d days.") % {"most": MAX_DAYS})
     if not user.is_active:
         raise _no_token(_("%(name)s is deactivated.") % {"name": user.username})
     text = TOKEN_START + secrets.token_urlsafe(TOKEN_CHARACTERS * 3 // 4)

@@ -19,7 +19,7 @@ from webui.accounts.audit import Action
 from webui.accounts.models import User
 
 BEGAN, USED = "began", "used"  # keys in the session
-LONGEST_S = 14 * 24 * 3600
+MAX_DURATION_S = 14 * 24 * 3600
 WRITTEN_EVERY_S = 3600
 
 
@@ -29,13 +29,13 @@ def begins(sender: object, request: HttpRequest, **more: Any) -> None:
 
 
 def note_use(session: SessionBase) -> None:
-    """Record that a session is used: it ends SESSION_COOKIE_AGE later, but at most :data:`LONGEST_S` after it began."""
+    """Record that a session is used: it ends SESSION_COOKIE_AGE later, or :data:`MAX_DURATION_S` after its start."""
     now = time.time()
     if now - session.get(USED, 0.0) < WRITTEN_EVERY_S:
         return
     began = session[BEGAN] if USED in session else now
     session[BEGAN], session[USED] = began, now
-    session.set_expiry(max(1, round(min(settings.SESSION_COOKIE_AGE, began + LONGEST_S - now))))
+    session.set_expiry(max(1, round(min(settings.SESSION_COOKIE_AGE, began + MAX_DURATION_S - now))))
     UserSession.objects.filter(session_key=session.session_key).update(last_seen_at=timezone.now())
 
 

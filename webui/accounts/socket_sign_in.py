@@ -24,7 +24,7 @@ from webui.translation import explained, language_of
 
 WAIT_S = 5.0  # seconds to wait for the first message, without a session
 LOOK_EVERY_S = 5.0  # seconds between checks that the user may remain connected
-LONGEST_FIRST = 8_000  # characters
+MAX_FIRST_MESSAGE_LENGTH = 8_000  # characters
 MAX_PER_USER = 20  # sockets at once, because each polls the database
 UNKNOWN, MAY_NOT, NOT_YOURS, TOO_MANY = 4401, 4403, 4404, 4429  # close codes
 
@@ -102,7 +102,7 @@ class SignsIn(AsyncWebsocketConsumer):  # type: ignore[misc]
         """Return whether the user may open what the URL names."""
         raise NotImplementedError
 
-    async def is_theirs_still(self, user: User) -> bool:
+    async def is_still_allowed(self, user: User) -> bool:
         """Return whether an open socket's user still may; called every few seconds: sharing can be withdrawn."""
         return True
 
@@ -165,7 +165,7 @@ class SignsIn(AsyncWebsocketConsumer):  # type: ignore[misc]
             await self.close(UNKNOWN)
             return False
         try:
-            theirs = await self.is_theirs_still(self.user)
+            theirs = await self.is_still_allowed(self.user)
         except DatabaseError:  # a temporary failure
             return True
         if not theirs:
@@ -185,7 +185,7 @@ class SignsIn(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def _sign_in(self, text: str | None) -> None:
         try:
-            token = json_object(text).get("token") if text and len(text) <= LONGEST_FIRST else None
+            token = json_object(text).get("token") if text and len(text) <= MAX_FIRST_MESSAGE_LENGTH else None
         except ValueError:
             token = None
         try:

@@ -32,12 +32,12 @@ from webui.transactions import serialized
 KEPT_FOR = timedelta(hours=24)
 GIVEN_UP_AFTER = timedelta(minutes=10)  # time limit for a request that was killed halfway; none takes longer
 WAIT_S, LOOK_EVERY_S = 5.0, 0.1  # seconds that the second of two simultaneous requests waits for the first
-LONGEST_KEY = 200
+MAX_KEY_LENGTH = 200
 HEADER = {
     "in": "header",
     "name": "Idempotency-Key",
     "required": False,
-    "schema": {"type": "string", "maxLength": LONGEST_KEY},
+    "schema": {"type": "string", "maxLength": MAX_KEY_LENGTH},
     "description": "Any text, such as a UUID. Repeated within a day, a request gets the same answer and runs once.",
     "example": "3f1b7c52-8e0e-4d53-9a39-5b8f1a1e6c11",
 }
@@ -111,10 +111,10 @@ def _purpose(answer: KeptAnswer) -> str:
 
 
 def _key_digest(key: str) -> str:
-    if not 1 <= len(key) <= LONGEST_KEY or not key.isprintable():
+    if not 1 <= len(key) <= MAX_KEY_LENGTH or not key.isprintable():
         raise HarkError(
             _("The Idempotency-Key cannot be used."),
-            _("It must have 1 to %(most)d printable characters.") % {"most": LONGEST_KEY},
+            _("It must have 1 to %(most)d printable characters.") % {"most": MAX_KEY_LENGTH},
             _("Send a UUID, for example."),
         )
     return hashlib.sha256(key.encode()).hexdigest()

@@ -10,10 +10,10 @@ from pydantic import AliasChoices
 
 from webui.api.schemas import WHEN, RequestBody, name_of_user
 from webui.organizations.models import Role
-from webui.organizations.services import LONGEST_NAME
+from webui.organizations.services import MAX_NAME_LENGTH
 
 SECRET = "Zk3v9QdX7cTn1sYw5mBh2rGp8uLe4aJf6oKi0tRq"
-MOST = 2**62
+MAX_DISK_BYTES = 2**62
 
 RoleName = Literal[*Role.values]  # type: ignore[valid-type]
 
@@ -21,13 +21,13 @@ RoleName = Literal[*Role.values]  # type: ignore[valid-type]
 class OrganizationIn(RequestBody):
     """The name of an organization."""
 
-    name: str = Field(max_length=LONGEST_NAME, examples=["Harbour"])
+    name: str = Field(max_length=MAX_NAME_LENGTH, examples=["Harbour"])
 
 
 class QuotaIn(RequestBody):
     """The quota of all its people together; null and 0: no limit."""
 
-    disk_bytes: int | None = Field(None, ge=0, le=MOST, examples=[200_000_000_000])
+    disk_bytes: int | None = Field(None, ge=0, le=MAX_DISK_BYTES, examples=[200_000_000_000])
     jobs_a_day: int | None = Field(None, ge=0, le=1_000_000, examples=[100])
     minutes_a_month: int | None = Field(None, ge=0, le=1_000_000, examples=[6000])
 

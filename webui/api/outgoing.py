@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 
 CONNECT_S, ANSWER_S = 5.0, 10.0  # maximum seconds of each step
 WHOLE_S = 20.0  # seconds for one address of a name, so that a server which sends single bytes is cut off
-MOST_ADDRESSES = 2  # number of addresses of a name that are tried
-LONGEST_S = 30.0 + MOST_ADDRESSES * WHOLE_S  # in total, with the look-up of the name
-LONGEST_URL = 500
+MAX_ADDRESSES = 2  # number of addresses of a name that are tried
+MAX_DURATION_S = 30.0 + MAX_ADDRESSES * WHOLE_S  # in total, with the look-up of the name
+MAX_URL_LENGTH = 500
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -39,8 +39,8 @@ def check_url(url: str) -> SplitResult:
 
     Raises AddressRefused if it is malformed, has another scheme or a password, or is clearly in this network.
     """
-    if not 1 <= len(url) <= LONGEST_URL or not url.isascii() or not url.isprintable() or " " in url:
-        raise _refused(_("It must have 1 to %(most)d ASCII characters without spaces.") % {"most": LONGEST_URL})
+    if not 1 <= len(url) <= MAX_URL_LENGTH or not url.isascii() or not url.isprintable() or " " in url:
+        raise _refused(_("It must have 1 to %(most)d ASCII characters without spaces.") % {"most": MAX_URL_LENGTH})
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -88,7 +88,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
     parts = check_url(url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     problem = ""
-    for address in _look_up(host, port)[:MOST_ADDRESSES]:
+    for address in _look_up(host, port)[:MAX_ADDRESSES]:
         try:
             return asyncio.run(_post_to(address, url, body, headers))
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.InvalidURL, ValueError) as error:

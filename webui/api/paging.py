@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from ninja import Field, Schema
 
-MOST, USUAL = 100, 25
+MAX_LIMIT, USUAL = 100, 25
 FARTHEST = 1_000_000
 
 Item = TypeVar("Item")
@@ -17,7 +17,7 @@ Item = TypeVar("Item")
 class Paging(Schema):
     """The requested part of a list."""
 
-    limit: int = Field(USUAL, ge=1, le=MOST, description="The maximum number of items.", examples=[USUAL])
+    limit: int = Field(USUAL, ge=1, le=MAX_LIMIT, description="The maximum number of items.", examples=[USUAL])
     offset: int = Field(0, ge=0, le=FARTHEST, description="The number of items to skip.", examples=[0])
 
 

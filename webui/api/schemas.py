@@ -13,7 +13,7 @@ from pipeline.training.planning.config import CHOICES, USUAL, RunConfig
 from webui.accounts.services import SCOPES
 from webui.api.webhooks import EVENTS
 from webui.jobs.models import Job
-from webui.trainer.models import LONGEST_NOTE
+from webui.trainer.models import MAX_NOTE_LENGTH
 
 JOB_ID = "6f9d2a44-58a2-4a43-9d5e-0f6f0f5f7a10"
 WHEN = "2026-11-20T20:30:00Z"
@@ -40,7 +40,7 @@ class RequestBody(Schema):
 class WrongField(Schema):
     """A field that does not fit."""
 
-    where: str = Field(examples=["body.wish.phrase"])
+    where: str = Field(examples=["body.payload.phrase"])
     message: str = Field(examples=["Field required"])
 
 
@@ -250,7 +250,7 @@ class VersionOut(Schema):
 class NoteIn(RequestBody):
     """A note about a version."""
 
-    note: str = Field(max_length=LONGEST_NOTE, examples=["with the recordings of May"])
+    note: str = Field(max_length=MAX_NOTE_LENGTH, examples=["with the recordings of May"])
 
 
 class WakesIn(RequestBody):

@@ -28,7 +28,7 @@ from pipeline.jobs import WEBHOOKS
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.api.models import Delivery, Webhook
-from webui.api.outgoing import LONGEST_S, NotSent, check_url, post
+from webui.api.outgoing import MAX_DURATION_S, NotSent, check_url, post
 from webui.jobs.models import Job
 from webui.jobs.queue import enqueue
 from webui.jobs.services import LimitReached
@@ -40,10 +40,10 @@ log = logging.getLogger(__name__)
 
 EVENTS = ("job.done", "job.failed", "job.cancelled", "job.interrupted")
 PING = "ping"
-MOST = 10  # webhooks per user
+MAX_WEBHOOKS = 10  # webhooks per user
 KEPT = 50  # stored deliveries per webhook
-MOST_WAITING = 50  # waiting deliveries per user
-MOST_PINGS = 5  # waiting test messages per user
+MAX_WAITING = 50  # waiting deliveries per user
+MAX_PINGS = 5  # waiting test messages per user
 AT_ONCE = 2  # simultaneous deliveries per user, so that a slow server does not delay others (WEBHOOKS_SENT_AT_ONCE)
 PLACE_AGAIN_AFTER = timedelta(seconds=5)
 AGAIN_AFTER = tuple(timedelta(seconds=seconds) for seconds in (30, 120, 600, 3600, 6 * 3600))  # after these, failed
@@ -62,10 +62,10 @@ def add(*, user: User, url: str, events: Collection[str]) -> tuple[Webhook, str]
             _("Its events must be among %(events)s.") % {"events": ", ".join(EVENTS)},
             _("Change that and try again."),
         )
-    if Webhook.objects.filter(user=user).count() >= MOST:
+    if Webhook.objects.filter(user=user).count() >= MAX_WEBHOOKS:
         raise HarkError(
             _("The webhook was not created."),
-            _("There are already %(most)d, which is the limit.") % {"most": MOST},
+            _("There are already %(most)d, which is the limit.") % {"most": MAX_WEBHOOKS},
             _("Delete one first."),
         )
     secret = SECRET_START + secrets.token_urlsafe(32)
@@ -108,10 +108,10 @@ def summary(job: Job) -> dict[str, Any]:
 
 def ping(*, webhook: Webhook) -> Delivery:
     """Send an empty message as a test. Raises LimitReached if too many are already waiting."""
-    if _waiting(webhook).filter(event=PING).count() >= MOST_PINGS:
+    if _waiting(webhook).filter(event=PING).count() >= MAX_PINGS:
         raise LimitReached(
             _("The webhook was not tested."),
-            _("%(most)d test messages are still waiting to be delivered.") % {"most": MOST_PINGS},
+            _("%(most)d test messages are still waiting to be delivered.") % {"most": MAX_PINGS},
             _("Check what happened to them, and try again later."),
         )
     return send(webhook=webhook, event=PING, content={})
@@ -128,7 +128,7 @@ def send(*, webhook: Webhook, event: str, content: dict[str, Any]) -> Delivery:
     body = {"id": str(identifier), "event": event, "created_at": timezone.now().isoformat(), **content}
     with serialized():
         delivery = Delivery.objects.create(id=identifier, webhook=webhook, event=event, body=json.dumps(body))
-        for late in _waiting(webhook)[MOST_WAITING:]:
+        for late in _waiting(webhook)[MAX_WAITING:]:
             _end(late, Delivery.State.FAILED, late.answer_status, _("Too many newer messages are waiting."))
         for old in Delivery.objects.filter(webhook=webhook).values_list("pk", flat=True)[KEPT:]:
             _book(old, None)
@@ -157,7 +157,7 @@ def deliver(delivery_id: str) -> None:
             if mine.update(next_try_at=now + PLACE_AGAIN_AFTER):
                 _book(delivery.pk, now + PLACE_AGAIN_AFTER)
             return
-        sending_until = now + timedelta(seconds=LONGEST_S)
+        sending_until = now + timedelta(seconds=MAX_DURATION_S)
         if not mine.update(tries=delivery.tries + 1, tried_at=now, next_try_at=next_try, sending_until=sending_until):
             return  # another worker has it
         _book(delivery.pk, next_try)

@@ -22,7 +22,7 @@ from webui.audio.views import recording_of
 from webui.http.uploads import on_disk
 from webui.trainer import speech
 
-LARGEST_QUESTION = 2_000_000  # bytes of a recorded question
+MAX_QUESTION_BYTES = 2_000_000  # bytes of a recorded question
 HITS = 50
 
 
@@ -70,10 +70,10 @@ def _answer(request: HttpRequest, recording: Recording | None) -> dict[str, Any]
     user = signed_in(request)
     spoken = request.FILES.get("audio")
     if spoken is not None and spoken.size:
-        if spoken.size > LARGEST_QUESTION:
+        if spoken.size > MAX_QUESTION_BYTES:
             raise asking.too_long()
         with on_disk(spoken) as path:
-            audio = read_foreign_audio(path, max_seconds=asking.LONGEST_QUESTION_S + 1.0)
+            audio = read_foreign_audio(path, max_seconds=asking.MAX_QUESTION_S + 1.0)
         question = asking.question_of(user, audio, (recording.language or None) if recording is not None else None)
     else:
         question = request.POST.get("question", "")
@@ -89,7 +89,7 @@ def _answer(request: HttpRequest, recording: Recording | None) -> dict[str, Any]
     answer["cited_whole"] = any(citation["whole"] for citation in answer["citations"])
     aloud = None
     if speech.voice_for(user, answer["language"]) is not None:
-        query = {"text": answer["text"][: asking.LONGEST_SPOKEN], "language": answer["language"]}
+        query = {"text": answer["text"][: asking.MAX_SPOKEN_LENGTH], "language": answer["language"]}
         aloud = f"{reverse('audio:speak')}?{urlencode(query)}"
     return {"answer": answer, "aloud": aloud, "by_voice": spoken is not None}
 
@@ -98,7 +98,7 @@ def _answer(request: HttpRequest, recording: Recording | None) -> dict[str, Any]
 def speak(request: HttpRequest) -> FileResponse:
     """Synthesize an answer: ``?text=&language=``."""
     text, language = request.GET.get("text", "").strip(), request.GET.get("language") or "en"
-    if not text or len(text) > asking.LONGEST_SPOKEN or len(language) > 20:
+    if not text or len(text) > asking.MAX_SPOKEN_LENGTH or len(language) > 20:
         raise Http404
     content = asking.spoken(user=signed_in(request), text=text, language=language)
     return FileResponse(io.BytesIO(content), content_type="audio/wav")

@@ -28,10 +28,10 @@ from webui.audio.models import Recording
 from webui.trainer import speech
 from webui.translation import shown
 
-MOST_RECORDINGS = 20  # recordings read per question on all recordings
-MOST_SEGMENTS = 300  # segments from which those recordings are chosen
-LONGEST_SPOKEN = 600  # characters
-LONGEST_QUESTION_S = 30.0  # seconds of a recorded question
+MAX_RECORDINGS = 20  # recordings read per question on all recordings
+MAX_SEGMENTS = 300  # segments from which those recordings are chosen
+MAX_SPOKEN_LENGTH = 600  # characters
+MAX_QUESTION_S = 30.0  # seconds of a recorded question
 T = TypeVar("T")
 
 
@@ -79,12 +79,12 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
 def _promising(user: User, question: str) -> dict[UUID, Recording]:
     """Return visible recordings with words of the question, best first; with a model, also the newest ones."""
     words = search.terms(question.replace('"', " "))
-    hits = search.find(user, words, recording=None, limit=MOST_SEGMENTS, every=False)
-    ids = list(dict.fromkeys(hit.recording_id for hit in hits))[:MOST_RECORDINGS]
+    hits = search.find(user, words, recording=None, limit=MAX_SEGMENTS, every=False)
+    ids = list(dict.fromkeys(hit.recording_id for hit in hits))[:MAX_RECORDINGS]
     transcribed = transcripts.recordings_seen_by(user).filter(version__gt=0)
     if EMBEDDING.readiness().ok or llm.available().ok:
-        newest = transcribed.values_list("pk", flat=True)[:MOST_RECORDINGS]
-        ids = list(dict.fromkeys([*ids, *newest]))[:MOST_RECORDINGS]
+        newest = transcribed.values_list("pk", flat=True)[:MAX_RECORDINGS]
+        ids = list(dict.fromkeys([*ids, *newest]))[:MAX_RECORDINGS]
     recordings = {one.pk: one for one in transcripts.recordings_seen_by(user).select_related("user").filter(pk__in=ids)}
     return {pk: recordings[pk] for pk in ids if pk in recordings}
 
@@ -99,14 +99,14 @@ def _in_service(function: Callable[[str, list[str]], T], model: LocalModel) -> C
 def too_long() -> HarkError:
     return HarkError(
         _("The question is too long."),
-        _("It can last %(most)d seconds.") % {"most": LONGEST_QUESTION_S},
+        _("It can last %(most)d seconds.") % {"most": MAX_QUESTION_S},
         _("Ask a shorter question, or type it."),
     )
 
 
 def question_of(user: User, audio: np.ndarray, language: str | None = None) -> str:
     """Return the text of a recorded question (float32 [samples], 16 kHz). Raises HarkError if it is empty."""
-    if len(audio) > LONGEST_QUESTION_S * SAMPLE_RATE:
+    if len(audio) > MAX_QUESTION_S * SAMPLE_RATE:
         raise too_long()
     engine, _why = choose("auto", language, user_data(user))
     text = " ".join(segment.text for segment in recognize(engine, audio, language)).strip()
@@ -128,4 +128,4 @@ def spoken(*, user: User, text: str, language: str) -> bytes:
             _("No engine that is ready here speaks %(language)s.") % {"language": language},
             _("See the page Voices and models."),
         )
-    return speech.speak(user=user, engine=voice[0], voice=voice[1], text=text[:LONGEST_SPOKEN], language=language)
+    return speech.speak(user=user, engine=voice[0], voice=voice[1], text=text[:MAX_SPOKEN_LENGTH], language=language)

@@ -23,9 +23,9 @@ from webui.audio.intake import checked_options
 from webui.http.parameters import json_object
 from webui.translation import explained
 
-LONGEST_MESSAGE = 2 * SAMPLE_RATE * 2  # bytes: two seconds
-LONGEST_S = 1800.0  # seconds per connection
-MOST_WAITING = 60 * SAMPLE_RATE * 2  # bytes that may wait for a recognizer that is slower than speech
+MAX_MESSAGE_BYTES = 2 * SAMPLE_RATE * 2  # bytes: two seconds
+MAX_DURATION_S = 1800.0  # seconds per connection
+MAX_WAITING_BYTES = 60 * SAMPLE_RATE * 2  # bytes that may wait for a recognizer that is slower than speech
 TOO_MUCH = 4413  # close code
 UNREADABLE = 1007
 OUR_FAULT = 1011
@@ -67,7 +67,7 @@ class TranscribeConsumer(SignsIn):
     async def may(self, user: User) -> bool:
         return True
 
-    async def is_theirs_still(self, user: User) -> bool:
+    async def is_still_allowed(self, user: User) -> bool:
         """Return False once a detector in use is no longer shared or the user has left its organization."""
         if not self.detectors:
             return True
@@ -79,7 +79,7 @@ class TranscribeConsumer(SignsIn):
         self.news = asyncio.Event()
         self.stopping = False
         self.received = 0
-        self.wish: dict[str, Any] = {}
+        self.options: dict[str, Any] = {}
         self.answering: set[asyncio.Task[None]] = set()
 
     async def message(self, text_data: str | None, bytes_data: bytes | None) -> None:
@@ -87,8 +87,8 @@ class TranscribeConsumer(SignsIn):
             if self.stopping:
                 return
             self.received += len(bytes_data)
-            too_long = len(bytes_data) > LONGEST_MESSAGE or self.received > LONGEST_S * SAMPLE_RATE * 2
-            if too_long or len(self.waiting) > MOST_WAITING:
+            too_long = len(bytes_data) > MAX_MESSAGE_BYTES or self.received > MAX_DURATION_S * SAMPLE_RATE * 2
+            if too_long or len(self.waiting) > MAX_WAITING_BYTES:
                 await self.close(TOO_MUCH)
                 return
             if self.session is None and not await self._start({}):
@@ -104,13 +104,13 @@ class TranscribeConsumer(SignsIn):
             self.news.set()
         elif text_data is not None:
             try:
-                wish = json_object(text_data)
+                payload = json_object(text_data)
             except ValueError:
                 await self.close(UNREADABLE)
                 return
-            if "start" in wish and self.session is None:
-                await self._start(wish["start"] if isinstance(wish["start"], dict) else {})
-            elif wish.get("stop"):
+            if "start" in payload and self.session is None:
+                await self._start(payload["start"] if isinstance(payload["start"], dict) else {})
+            elif payload.get("stop"):
                 self.stopping = True
                 self.news.set()
                 if self.session is None:
@@ -127,7 +127,7 @@ class TranscribeConsumer(SignsIn):
         await asyncio.gather(self.working, return_exceptions=True)
         await self._keep(self.session)  # unless it has been saved already
 
-    async def _start(self, wish: dict[str, Any]) -> bool:
+    async def _start(self, start: dict[str, Any]) -> bool:
         assert self.user is not None
         if self not in _open_sessions:
             if list(_open_sessions.values()).count(self.user.pk) >= settings.LIVE_PER_USER:
@@ -135,21 +135,21 @@ class TranscribeConsumer(SignsIn):
                 await self.close(TOO_MANY)
                 return False
             _open_sessions[self] = self.user.pk
-        engine, language = wish.get("engine"), wish.get("language")
-        self.wish = {
+        engine, language = start.get("engine"), start.get("language")
+        self.options = {
             "engine": engine if isinstance(engine, str) and engine else "auto",
             "language": language if isinstance(language, str) and language else None,
-            "answer": wish.get("answer") is True,
-            "save": wish.get("save") is True,
+            "answer": start.get("answer") is True,
+            "save": start.get("save") is True,
         }
         try:
             # Report invalid options now, not when the recording is saved.
-            checked_options({"engine": self.wish["engine"], "language": self.wish["language"]})
-            versions = await database_sync_to_async(live.chosen_versions)(self.user, wish.get("detectors"))
+            checked_options({"engine": self.options["engine"], "language": self.options["language"]})
+            versions = await database_sync_to_async(live.chosen_versions)(self.user, start.get("detectors"))
             self.detectors = [version.detector_id for version in versions]
-            path = await database_sync_to_async(live.new_file)(self.user) if self.wish["save"] else None
+            path = await database_sync_to_async(live.new_file)(self.user) if self.options["save"] else None
             self.session = await _in_thread(
-                live.Session, self.wish["engine"], self.wish["language"], versions, path, user_data(self.user)
+                live.Session, self.options["engine"], self.options["language"], versions, path, user_data(self.user)
             )
         except HarkError as error:
             await self.say(error=explained(error))
@@ -191,7 +191,7 @@ class TranscribeConsumer(SignsIn):
     async def _tell(self, news: list[dict[str, Any]]) -> None:
         for one in news:
             await self.say(**one)
-            if "final" in one and self.wish["answer"]:
+            if "final" in one and self.options["answer"]:
                 for question in live.questions_in(one["final"]["text"]):
                     task = asyncio.create_task(self._answer(question, one["final"]["start_s"]))
                     self.answering.add(task)
@@ -218,7 +218,7 @@ class TranscribeConsumer(SignsIn):
         assert self.user is not None
         try:
             recording = await database_sync_to_async(live.keep)(
-                user=self.user, path=path, engine=self.wish["engine"], language=self.wish["language"]
+                user=self.user, path=path, engine=self.options["engine"], language=self.options["language"]
             )
         except HarkError as error:
             if announce:

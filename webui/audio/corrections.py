@@ -31,7 +31,7 @@ from webui.transactions import serialized
 
 log = logging.getLogger(__name__)
 
-LONGEST_TEXT = 5000  # characters per passage
+MAX_TEXT_LENGTH = 5000  # characters per passage
 
 Recited = Callable[[dict[str, Any]], dict[str, Any]]  # updates a summary's citations to the current segments
 
@@ -55,9 +55,9 @@ def update_segment(*, recording: Recording, number: int, text: str, version: int
     Raises Changed if the transcript has since changed, and HarkError if the segment is missing or the text too long.
     """
     text = " ".join(search.plain(text).split())
-    if len(text) > LONGEST_TEXT:
+    if len(text) > MAX_TEXT_LENGTH:
         raise HarkError(
-            _("The text is too long."), _("A passage can have %(most)d characters.") % {"most": LONGEST_TEXT},
+            _("The text is too long."), _("A passage can have %(most)d characters.") % {"most": MAX_TEXT_LENGTH},
             _("Enter only the words spoken in it."),
         )  # fmt: skip
     with serialized():
@@ -101,7 +101,7 @@ def replace_words(*, recording: Recording, old: str, new: str, besides: int | No
         segments, changed = [], 0
         for number, one in enumerate(transcript.segments):
             text = one.text if number == besides else vocabulary.replace_word(one.text, old, new)
-            if text != one.text and len(text) <= LONGEST_TEXT:
+            if text != one.text and len(text) <= MAX_TEXT_LENGTH:
                 one, changed = corrected(one, text), changed + 1
             segments.append(one)
         if changed:

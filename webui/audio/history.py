@@ -17,7 +17,7 @@ from pipeline.recordings.recording_folder import SUMMARY, TRANSCRIPT
 from pipeline.recordings.transcript import Transcript, load_transcript
 
 FOLDER = "history"
-MOST = 50  # maximum changes that can be undone
+MAX_CHANGES = 50  # maximum changes that can be undone
 
 
 def remember(folder: Path, version: int) -> Path:
@@ -28,7 +28,7 @@ def remember(folder: Path, version: int) -> Path:
     for name in (TRANSCRIPT, SUMMARY):
         if (folder / name).is_file():
             (store / name).hardlink_to(folder / name)
-    for old in _version_folders(folder)[:-MOST]:
+    for old in _version_folders(folder)[:-MAX_CHANGES]:
         forget(old)
     return store
 

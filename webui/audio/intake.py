@@ -25,7 +25,7 @@ from webui.audio.models import Recording
 from webui.audio.transcripts import submit
 from webui.http.errors import StatusError
 from webui.jobs import services as jobs
-from webui.jobs.quota import MOST_S, SECONDS, check_minutes, seconds_left
+from webui.jobs.quota import MAX_SECONDS_KEY, SECONDS, check_minutes, seconds_left
 from webui.transactions import serialized
 
 DEFAULTS: dict[str, Any] = {
@@ -37,7 +37,7 @@ DEFAULTS: dict[str, Any] = {
     "translate": False,  # whether into English
     "session": None,  # an earlier system's name of the session that a recording belongs to
 }
-MOST_SPEAKERS = 20
+MAX_SPEAKERS = 20
 _LANGUAGE = re.compile(r"([a-z]{2,3}(-[a-z0-9]{2,8})*)?")
 
 
@@ -116,7 +116,7 @@ def _submit(recording: Recording, even_if_full: bool = False, seconds: float = 0
         recording, "transcribe", even_if_full, originals=recording.originals, name=recording.name,
         options=recording.options, owner=recording.user.is_owner,
         words=expected_words(recording.user, recording.options.get("language")),
-        **({} if even_if_full else {MOST_S: left_s}),
+        **({} if even_if_full else {MAX_SECONDS_KEY: left_s}),
         **({} if left_s is None else {SECONDS: seconds}),
     )  # fmt: skip
     recording.state = Recording.State.WORKING
@@ -135,9 +135,9 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
     if not (isinstance(language, str) and _LANGUAGE.fullmatch(language := language.strip().lower())):
         raise _no_options(_("A language is a code such as en, de or pt-br."))
     if speakers is not None and not (
-        isinstance(speakers, int) and not isinstance(speakers, bool) and 1 <= speakers <= MOST_SPEAKERS
+        isinstance(speakers, int) and not isinstance(speakers, bool) and 1 <= speakers <= MAX_SPEAKERS
     ):
-        raise _no_options(_("The number of speakers must be from 1 to %(most)d.") % {"most": MOST_SPEAKERS})
+        raise _no_options(_("The number of speakers must be from 1 to %(most)d.") % {"most": MAX_SPEAKERS})
     session = chosen["session"]
     return {
         "engine": engine,

@@ -19,7 +19,7 @@ from webui.audio.speaker_changes import speakers_detected
 from webui.jobs.models import Job, stage_times
 from webui.jobs.quota import take_minutes
 
-PACED, LEAST_PACED_S = 50, 10.0  # number, and minimum duration, of recordings that measure the speed of recognizers
+PACED, MIN_PACED_S = 50, 10.0  # number, and minimum duration, of recordings that measure the speed of recognizers
 log = logging.getLogger(__name__)
 
 
@@ -71,7 +71,7 @@ def job_has_ended(sender: object, job: Job, **more: Any) -> None:
 
 def seconds_a_minute() -> dict[str, float]:
     """Return the recognition time [s] per minute of audio here, by recognizer: medians of recent recordings."""
-    done = Recording.objects.filter(job__kind="transcribe", job__state=Job.State.DONE, duration_s__gte=LEAST_PACED_S)
+    done = Recording.objects.filter(job__kind="transcribe", job__state=Job.State.DONE, duration_s__gte=MIN_PACED_S)
     newest: dict[Any, tuple[str, Any]] = {
         job: (engine, seconds)
         for job, engine, seconds in done.order_by("-created_at").values_list("job_id", "engine", "duration_s")[:PACED]

@@ -28,8 +28,8 @@ from webui.listening.services import runtime_of, scores_of
 from webui.trainer.models import Detector, Version
 from webui.translation import explained
 
-MOST_DETECTORS = 8  # maximum at once
-SHORTEST_QUESTION = 3  # words
+MAX_DETECTORS = 8  # maximum at once
+MIN_QUESTION_WORDS = 3  # words
 _SENTENCE = re.compile(r"[^.!?…]+[.!?…]*")
 _ASKS = re.compile(
     r"(who|whom|whose|what|when|where|which|why|how|is|are|was|were|do|does|did|can|could|should|would|will|has|have|"
@@ -43,7 +43,7 @@ def questions_in(text: str) -> list[str]:
     questions = []
     for sentence in _SENTENCE.findall(text):
         plain = sentence.strip()
-        if len(plain.split()) >= SHORTEST_QUESTION and (plain.endswith("?") or _ASKS.match(plain)):
+        if len(plain.split()) >= MIN_QUESTION_WORDS and (plain.endswith("?") or _ASKS.match(plain)):
             questions.append(plain)
     return questions
 
@@ -57,7 +57,7 @@ def detectors_of(user: User) -> list[tuple[Detector, Version]]:
 def chosen_versions(user: User, ids: object) -> list[Version]:
     """Return the versions in use of the visible detectors with these ids; other ids are ignored."""
     wanted = {number for number in ids if isinstance(number, int)} if isinstance(ids, list) else set()
-    return [version for detector, version in detectors_of(user) if detector.pk in wanted][:MOST_DETECTORS]
+    return [version for detector, version in detectors_of(user) if detector.pk in wanted][:MAX_DETECTORS]
 
 
 def too_many(most: int) -> HarkError:

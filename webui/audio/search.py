@@ -20,8 +20,8 @@ from pipeline.recordings.transcript import Transcript
 from webui.accounts.models import User
 from webui.audio.models import Passage, Recording
 
-MOST_WORDS = 32  # words per query
-LONGEST_QUERY = 400  # characters
+MAX_WORDS = 32  # words per query
+MAX_QUERY_LENGTH = 400  # characters
 BEGIN, END = "\x02", "\x03"  # mark matches; texts do not contain them
 PASSAGES = 2000  # passages per batch
 TOKENIZER = "unicode61 remove_diacritics 2"  # as in the migration 0002_search
@@ -79,11 +79,11 @@ def plain(text: str) -> str:
 def terms(query: str) -> list[str]:
     """Return the words of a query, and phrases in quotation marks; ignore everything else."""
     word_groups = []
-    for phrase, word in _PHRASE.findall(query[:LONGEST_QUERY]):
+    for phrase, word in _PHRASE.findall(query[:MAX_QUERY_LENGTH]):
         words = re.findall(r"\w+", phrase) if phrase else [word] if word else []
         if words:
             word_groups.append(" ".join(words))
-    return word_groups[:MOST_WORDS]
+    return word_groups[:MAX_WORDS]
 
 
 def find(user: User, wanted: Iterable[str], *, recording: Recording | None, limit: int, every: bool) -> list[Hit]:

@@ -17,15 +17,15 @@ from webui.http.errors import StatusError
 from webui.jobs.models import Job
 from webui.transactions import serialized
 
-SHARE_DAYS, MOST_SHARE_DAYS = 7, 90
+SHARE_DAYS, MAX_SHARE_DAYS = 7, 90
 
 
 def share(*, recording: Recording, days: int = SHARE_DAYS) -> tuple[Share, str]:
     """Create a link that works for ``days`` days; return it and its token, which is shown only once."""
     transcript_of(recording)
-    if not 1 <= days <= MOST_SHARE_DAYS:
+    if not 1 <= days <= MAX_SHARE_DAYS:
         raise HarkError(
-            _("The link was not created."), _("A link is valid for 1 to %(most)d days.") % {"most": MOST_SHARE_DAYS},
+            _("The link was not created."), _("A link is valid for 1 to %(most)d days.") % {"most": MAX_SHARE_DAYS},
             _("Choose another number of days."),
         )  # fmt: skip
     token = secrets.token_urlsafe(24)

@@ -29,7 +29,7 @@ from webui.audio.transcripts import check_version, segments_with, submit_alone, 
 from webui.jobs.models import Job
 from webui.transactions import serialized
 
-LONGEST_NAME = 100  # characters
+MAX_NAME_LENGTH = 100  # characters
 
 
 def name_speakers(*, recording: Recording, names: Mapping[str, str], version: int | None = None) -> None:
@@ -48,7 +48,7 @@ def name_speakers(*, recording: Recording, names: Mapping[str, str], version: in
         named = {}
         for speaker, name in names.items():
             _check_speaker(transcript, speaker)
-            name = shown_text(name)[:LONGEST_NAME] or _unnamed(speaker)
+            name = shown_text(name)[:MAX_NAME_LENGTH] or _unnamed(speaker)
             if name != transcript.speakers[speaker]:
                 named[speaker] = name
         if not named:
@@ -155,7 +155,7 @@ def remember_voice(*, recording: Recording, speaker: str, name: str) -> None:
     alone = [part for part in transcript.segments if part.speaker == speaker and not part.overlap]
     side = list(channels.NAMES).index(speaker) if transcript.diarization == "channels" else None
     audio = voiceprints.voice_of(recording.path / AUDIO, [(part.start_s, part.end_s) for part in alone], side)
-    voiceprints.remember(_voices(recording.user), shown_text(name)[:LONGEST_NAME], audio, consent=True)
+    voiceprints.remember(_voices(recording.user), shown_text(name)[:MAX_NAME_LENGTH], audio, consent=True)
 
 
 def voices_of(user: User) -> list[str]:

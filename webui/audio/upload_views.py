@@ -24,8 +24,8 @@ from webui.http.parameters import json_object, uuid_of, whole_number
 from webui.jobs.services import LimitReached
 from webui.translation import explained, shown
 
-MOST_FILES = 100  # files per form
-LARGEST_JSON = 100_000  # bytes
+MAX_FILES = 100  # files per form
+MAX_JSON_BYTES = 100_000  # bytes
 
 
 @require_POST
@@ -33,10 +33,10 @@ def form(request: HttpRequest) -> HttpResponse:
     """Upload the files of a form: ``audio`` (several), ``together`` (as one recording), and the options."""
     user = signed_in(request)
     sent = request.FILES.getlist("audio")
-    if not sent or len(sent) > MOST_FILES:
+    if not sent or len(sent) > MAX_FILES:
         raise HarkError(
             _("No recording was uploaded."),
-            _("The form has no file, or more than %(most)d.") % {"most": MOST_FILES},
+            _("The form has no file, or more than %(most)d.") % {"most": MAX_FILES},
             _("Choose at least one file."),
         )
     options = options_of(request)
@@ -109,7 +109,7 @@ def done(request: HttpRequest, upload_id: UUID) -> JsonResponse:
     upload = _upload(request, upload_id)
     sent = _json(request)
     others = sent.get("with") or []
-    if not isinstance(others, list) or len(others) > MOST_FILES or not isinstance(sent.get("options") or {}, dict):
+    if not isinstance(others, list) or len(others) > MAX_FILES or not isinstance(sent.get("options") or {}, dict):
         raise HarkError(
             _("The request could not be read."), _("It has the wrong format for this address."), _("Reload the page.")
         )
@@ -126,7 +126,7 @@ def _recording_json(recording: Recording) -> JsonResponse:
 def _shown(upload: UploadInProgress) -> dict[str, Any]:
     return {
         "id": str(upload.pk), "name": upload.name, "size": upload.size, "offset": uploads.offset(upload),
-        "address": reverse("audio:upload", args=[upload.pk]), "chunk": uploads.LARGEST_CHUNK,
+        "address": reverse("audio:upload", args=[upload.pk]), "chunk": uploads.MAX_CHUNK_BYTES,
     }  # fmt: skip
 
 
@@ -138,7 +138,7 @@ def _upload(request: HttpRequest, upload_id: UUID) -> UploadInProgress:
 def _json(request: HttpRequest) -> dict[str, Any]:
     """Parse the body as a JSON object. Raises HarkError."""
     try:
-        return json_object(request.read(LARGEST_JSON) or b"{}")
+        return json_object(request.read(MAX_JSON_BYTES) or b"{}")
     except ValueError as error:
         raise HarkError(
             _("The request could not be read."), _("The request is not a JSON object."), _("Reload the page.")

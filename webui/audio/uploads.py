@@ -34,9 +34,9 @@ from webui.http.uploads import on_disk
 from webui.jobs.quota import check_minutes, check_room, take_room
 from webui.jobs.services import check_queue
 
-LARGEST_CHUNK = 8_000_000  # bytes per request
+MAX_CHUNK_BYTES = 8_000_000  # bytes per request
 BLOCK = 256 * 1024  # bytes in memory
-MOST_AT_ONCE = 200  # unfinished uploads per user
+MAX_UNFINISHED = 200  # unfinished uploads per user
 KEPT_FREE = 500_000_000  # bytes of free disk space that uploads must leave
 LARGE, LARGE_AT_ONCE = 2_500_000, 10  # bytes of a large body; maximum simultaneous ones per user
 COPIES = 3  # maximum copies of a body on the disk before its file is in place
@@ -95,11 +95,11 @@ def begin(*, user: User, name: str, size: int) -> UploadInProgress:
     intake.check_size(user, size)
     check_minutes(user)
     active_uploads = UploadInProgress.objects.owned_by(user)
-    if active_uploads.count() >= MOST_AT_ONCE:
+    if active_uploads.count() >= MAX_UNFINISHED:
         raise StatusError(
             429,
             _("There are too many uploads at once."),
-            _("%(most)d uploads are unfinished.") % {"most": MOST_AT_ONCE},
+            _("%(most)d uploads are unfinished.") % {"most": MAX_UNFINISHED},
             _("Wait until some are finished; idle uploads are deleted after a day."),
         )
     upload = UploadInProgress(user=user, name=clean_name(name), size=size)
@@ -151,7 +151,7 @@ def append(*, upload: UploadInProgress, at: int, body: IO[bytes] | Any) -> int:
                 )
                 error.offset = length
                 raise error
-            most = min(upload.size, length + LARGEST_CHUNK)
+            most = min(upload.size, length + MAX_CHUNK_BYTES)
             _check_room(upload.path.parent, most - length)
             try:
                 end = _copy(body, file, length, most)
@@ -179,7 +179,7 @@ def _copy(body: IO[bytes] | Any, file: IO[bytes], start: int, most: int) -> int:
                 413,
                 _("This part is too long."),
                 _("A part can have %(mb)d MB, and all parts together the size announced at the start.")
-                % {"mb": LARGEST_CHUNK // 1_000_000},
+                % {"mb": MAX_CHUNK_BYTES // 1_000_000},
                 _("Send smaller parts, or start again."),
             )
         file.write(block)

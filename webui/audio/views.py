@@ -46,7 +46,7 @@ from webui.translation import shown
 PAGE = 25
 PACED_S = 60.0  # seconds for which recognizers' speeds are cached, because several pages show them
 UNSURE = 0.5  # confidence below which words are shaded
-MOST_SO_FAR = 40  # segments shown during a transcription
+MAX_SEGMENTS_SHOWN = 40  # segments shown during a transcription
 SPEEDS = ("0.75", "1", "1.25", "1.5", "1.75", "2")  # of the player
 COLOURS = 8  # number of speakers' colours in the style sheet
 ROUGH = "hark"  # the recognizer with many errors, of which the page warns
@@ -87,7 +87,7 @@ def form_context() -> dict[str, Any]:
         "engines_source": source(),
         "auto": described(chosen),
         "auto_why": chosen.why,
-        "most_speakers": range(1, intake.MOST_SPEAKERS + 1),
+        "most_speakers": range(1, intake.MAX_SPEAKERS + 1),
         "most_mb": limits.max_bytes // 1_000_000,
         "most_bytes": limits.max_bytes,
         "most_seconds": f"{limits.max_seconds:.0f}",
@@ -116,7 +116,7 @@ def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
         **standing,
         "shares": list(recording.shares.all()) if own else [],
         "share_days": sharing.SHARE_DAYS,
-        "most_share_days": sharing.MOST_SHARE_DAYS,
+        "most_share_days": sharing.MAX_SHARE_DAYS,
         "new_link": shown_now(request, f"link of {recording.pk}").get("link", ""),
         "warnings": result.get("warnings_said", []),
         "expected_words": corrections.expected_words(recording.user, recording.language or None) if own else [],
@@ -139,8 +139,8 @@ def so_far(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 def so_far_context(recording: Recording) -> dict[str, Any]:
     is_working = recording.now == Recording.State.WORKING
     segments = recognized_so_far(recording.path) if is_working else []
-    lines = [(clock(segment.start_s), segment.text) for segment in segments[-MOST_SO_FAR:]]
-    return {"recording": recording, "going": is_working, "said": lines, "more": len(segments) > MOST_SO_FAR}
+    lines = [(clock(segment.start_s), segment.text) for segment in segments[-MAX_SEGMENTS_SHOWN:]]
+    return {"recording": recording, "going": is_working, "said": lines, "more": len(segments) > MAX_SEGMENTS_SHOWN}
 
 
 def transcript_context(recording: Recording, transcript: Transcript) -> dict[str, Any]:

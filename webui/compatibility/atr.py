@@ -25,9 +25,9 @@ from pipeline.jobs import RECOGNIZER_STAGES, TRANSCRIPTION_STAGES
 from pipeline.recordings.adapt_recognizer import (
     FOLDER,
     LANGUAGE,
-    LEAST_PASSAGES,
-    LONGEST_TEXT,
-    MOST_EPOCHS,
+    MAX_EPOCHS,
+    MAX_TEXT_LENGTH,
+    MIN_PASSAGES,
     forget_speech,
 )
 from pipeline.recordings.transcription.hark_engine import HarkCtc, own_weights
@@ -37,7 +37,7 @@ from webui.accounts.signed_in import signed_in
 from webui.accounts.storage import user_data
 from webui.api.endpoints import endpoint, switch, wrong
 from webui.audio import asking, intake, transcripts
-from webui.audio.asking import LONGEST_QUESTION_S, spoken
+from webui.audio.asking import MAX_QUESTION_S, spoken
 from webui.audio.models import Recording
 from webui.audio.uploads import name_of, received
 from webui.compatibility.meetings import progress_of
@@ -52,7 +52,7 @@ from webui.translation import explained
 SESSION = "atr"  # the option ``session`` of recordings uploaded here
 KIND = "train-recognizer"
 UPLOADED = ("file", "files", "audio", "text", "language")  # fields of an upload
-MOST_FILES = 50  # files per upload
+MAX_FILES = 50  # files per upload
 EPOCHS = 4  # the default
 REPLIES = Path("uploads") / "replies"  # spoken answers, below the user's data
 REPLY_KEPT_S = 3600.0
@@ -68,8 +68,8 @@ def upload(request: HttpRequest) -> HttpResponse:
     sent = sent_files(request, "file", "files", "audio")
     texts = {Path(name_of(one)).stem: one for one in sent if name_of(one).lower().endswith(".txt")}
     sounds = [one for one in sent if not name_of(one).lower().endswith(".txt")]
-    if len(sounds) > MOST_FILES:
-        raise wrong("Too many files.", f"{MOST_FILES} may be sent at once.", "Send the rest afterwards.")
+    if len(sounds) > MAX_FILES:
+        raise wrong("Too many files.", f"{MAX_FILES} may be sent at once.", "Send the rest afterwards.")
     alone = set(texts) - {Path(name_of(one)).stem for one in sounds}
     if alone or not sounds:
         why = f"{min(alone)}.txt belongs to none of the recordings." if alone else "None was sent."
@@ -98,11 +98,11 @@ def _read_text(sent: UploadedFile | None) -> str:
     if sent is None:
         return ""
     try:
-        text = sent.read(4 * LONGEST_TEXT + 1).decode("utf-8-sig")
+        text = sent.read(4 * MAX_TEXT_LENGTH + 1).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise wrong("A text cannot be read.", f"{name_of(sent)} is not UTF-8.", "Save it as UTF-8.") from error
-    if len(text) > LONGEST_TEXT:
-        raise wrong("A text is too long.", f"It may have {LONGEST_TEXT:,} characters.", "Split the recording.", 413)
+    if len(text) > MAX_TEXT_LENGTH:
+        raise wrong("A text is too long.", f"It may have {MAX_TEXT_LENGTH:,} characters.", "Split the recording.", 413)
     return text
 
 
@@ -117,9 +117,9 @@ def _keep(user: User, sound: UploadedFile, text: str, language: str | None) -> R
 @endpoint("POST", scopes=("train",), fields=("epochs", "batch_size", "subset", "all"), form="compatibility:training")
 def train_real(request: HttpRequest) -> HttpResponse:
     """Handle ``POST /train-real``: adapt the recognizer to the caller's corrected recordings, one run at a time."""
-    wish = json_or_form(request)
-    options = training_options(wish, EPOCHS, MOST_EPOCHS)
-    if switch(wish, "all", False):
+    body = json_or_form(request)
+    options = training_options(body, EPOCHS, MAX_EPOCHS)
+    if switch(body, "all", False):
         why = "A recognizer learns nothing from words that it wrote itself."
         raise wrong("Unchecked transcripts are not trained on.", why, "Leave out all; correct passages, or send texts.")
     user = signed_in(request)
@@ -134,7 +134,7 @@ def train_real(request: HttpRequest) -> HttpResponse:
         return redirect("compatibility:training")
     message = (
         "Your recordings are transcribed, and you can then ask about them. The recognizer is trained only if a person "
-        f"has written or corrected the words of {LEAST_PASSAGES} passages."
+        f"has written or corrected the words of {MIN_PASSAGES} passages."
     )
     return JsonResponse({"message": message, "job": str(job.id), "status": job.state}, status=202)
 
@@ -222,7 +222,7 @@ def _outcome(user: User, result: dict[str, Any]) -> str:
         return _(
             "You can now ask about your recordings. The recognizer was not trained: people have written or corrected "
             "the words of %(n)s passages, and training needs %(least)s."
-        ) % {"n": result["segments"], "least": LEAST_PASSAGES}
+        ) % {"n": result["segments"], "least": MIN_PASSAGES}
     if not result.get("better"):
         return _("The trained recognizer does not make fewer word errors, so it was discarded.")
     engine, _why = choose(AUTO, LANGUAGE, user_data(user))
@@ -237,15 +237,15 @@ def _outcome(user: User, result: dict[str, Any]) -> str:
 def interact(request: HttpRequest) -> HttpResponse:
     """Handle ``POST /interact``: answer a typed or recorded question from the caller's recordings, with speech."""
     user = signed_in(request)
-    wish = json_or_form(request)
-    question = wish.get("text") or wish.get("message") or ""
+    body = json_or_form(request)
+    question = body.get("text") or body.get("message") or ""
     if not isinstance(question, str):
         raise wrong("The question cannot be read.", "text is not a string.", 'Send {"text": "..."}, or a recording.')
     if not question.strip():
         if not request.FILES:
             raise wrong("The question is missing.", "Neither text nor a recording was sent.", "Send one of them.")
         sound = sent_file(request, "audio", "file")
-        question = text_of(transcribe_upload(user=user, upload=sound, most_s=LONGEST_QUESTION_S))
+        question = text_of(transcribe_upload(user=user, upload=sound, most_s=MAX_QUESTION_S))
         if not question:
             raise wrong("The question was not heard.", "No words were recognized in it.", "Speak closer, or type it.")
     answer = asking.answer(user=user, question=question)
@@ -303,7 +303,7 @@ def upload_tab(request: HttpRequest) -> HttpResponse:
 def training_tab(request: HttpRequest) -> HttpResponse:
     """Show the tab Training or, while a run is active, a fragment of it."""
     user = signed_in(request)
-    context = {"runs": _runs(user)[:SHOWN], "run": progress_shape(user), "epochs": EPOCHS, "most_epochs": MOST_EPOCHS}
+    context = {"runs": _runs(user)[:SHOWN], "run": progress_shape(user), "epochs": EPOCHS, "most_epochs": MAX_EPOCHS}
     return _tab(request, "training", context)
 
 

@@ -38,8 +38,8 @@ ARTEFACTS = {
     POLISHED_TEXT: "text/plain; charset=utf-8",
     POLISHED: "application/json",
 }
-MOST_FILES = 20  # files per meeting
-MOST_SHOWN = 100
+MAX_FILES = 20  # files per meeting
+MAX_SHOWN = 100
 FIELDS = ("audio", "file", "diarize", "speakers", "polish", "summary", "language", "engine")
 
 
@@ -47,11 +47,11 @@ FIELDS = ("audio", "file", "diarize", "speakers", "polish", "summary", "language
 def meetings(request: HttpRequest) -> HttpResponse:
     """Handle ``POST /api/meetings``: audio (several files are one meeting, in order); ``GET`` lists the caller's."""
     if request.method == "GET":
-        newest = _meetings(signed_in(request))[:MOST_SHOWN]
+        newest = _meetings(signed_in(request))[:MAX_SHOWN]
         return JsonResponse({"meetings": [_head(meeting) for meeting in newest]})
     uploads = sent_files(request, "audio", "file")
-    if len(uploads) > MOST_FILES:
-        raise wrong("Too many files.", f"A meeting may have {MOST_FILES}.", "Join some of them first.")
+    if len(uploads) > MAX_FILES:
+        raise wrong("Too many files.", f"A meeting may have {MAX_FILES}.", "Join some of them first.")
     polish, diarize = _polish_wanted(request.POST), switch(request.POST, "diarize", True)
     if request.POST.get("speakers") and not diarize:
         why = "Without diarize speakers are not distinguished."

@@ -13,7 +13,7 @@ from webui.compatibility.uploads import sent_file
 from webui.http.parameters import json_object
 from webui.watching.observing import can_recognize, can_summarize
 
-LONGEST_TEXT = 300_000  # characters, about five hours of speech; the time grows with the number of sentences
+MAX_TEXT_LENGTH = 300_000  # characters, about five hours of speech; the time grows with the number of sentences
 FIELDS = ("audio", "file")
 CHOICES = ("engine", "language")
 
@@ -38,8 +38,8 @@ def summarize(request: HttpRequest) -> HttpResponse:
     text = json_or_form(request).get("text")
     if not isinstance(text, str) or not text.strip():
         raise wrong("There is nothing to summarize.", "The field text is missing or empty.", 'Send {"text": "..."}.')
-    if len(text) > LONGEST_TEXT:
-        raise wrong("The text is too long.", f"It may have {LONGEST_TEXT:,} characters.", "Send it in parts.", 413)
+    if len(text) > MAX_TEXT_LENGTH:
+        raise wrong("The text is too long.", f"It may have {MAX_TEXT_LENGTH:,} characters.", "Send it in parts.", 413)
     return JsonResponse({"summary": summary_of_transcript(as_transcript(text), signed_in(request)).text})
 
 

@@ -41,7 +41,7 @@ HEARD_WITH = (
     "prompt", "temperature",
 )  # fmt: skip
 SPOKEN_WITH = ("model", "input", "voice", "response_format", "stream_format", "speed", "language", "instructions")
-LEAST_CONFIDENCE = 1e-6  # its logarithm is the lowest avg_logprob
+MIN_CONFIDENCE = 1e-6  # its logarithm is the lowest avg_logprob
 
 
 class Refused(StatusError):
@@ -98,11 +98,11 @@ def _transcribed(request: HttpRequest, translate: bool) -> HttpResponseBase:
     engine = _engine(form.get("model", ""))
     if translate:
         _expect_translator(engine)
-    wish: dict[str, Any] = {"user": signed_in(request), "upload": sent_file(request, "file"), "engine": engine}
-    wish["language"] = form.get("language") or None
+    arguments: dict[str, Any] = {"user": signed_in(request), "upload": sent_file(request, "file"), "engine": engine}
+    arguments["language"] = form.get("language") or None
     if streamed:
-        return stream(as_openai, **wish)
-    transcript = transcribe_upload(**wish, translate=translate)
+        return stream(as_openai, **arguments)
+    transcript = transcribe_upload(**arguments, translate=translate)
     if wanted in ("srt", "vtt"):
         kind = "application/x-subrip" if wanted == "srt" else "text/vtt"
         return HttpResponse(write(transcript, wanted), content_type=f"{kind}; charset=utf-8")
@@ -178,7 +178,7 @@ def _segment(number: int, segment: Segment) -> dict[str, Any]:
         "text": segment.text,
         "tokens": [],
         "temperature": 0.0,
-        "avg_logprob": round(math.log(max(segment.confidence, LEAST_CONFIDENCE)), 4),
+        "avg_logprob": round(math.log(max(segment.confidence, MIN_CONFIDENCE)), 4),
         "compression_ratio": round(len(encoded) / len(zlib.compress(encoded)), 3),
         "no_speech_prob": 0.0,  # segments exist only where speech was detected
     }
@@ -187,41 +187,41 @@ def _segment(number: int, segment: Segment) -> dict[str, Any]:
 @endpoint("POST", scopes=("audio",), shape=as_openai)
 def speech(request: HttpRequest) -> HttpResponse:
     """Handle ``POST /v1/audio/speech``."""
-    wish = _wish(request)
-    text = wish.get("input")
+    body = _spoken_body(request)
+    text = body.get("input")
     if not isinstance(text, str) or not text.strip():
         raise Refused(400, "There is nothing to say: input must be a text.", "input")
-    if len(text) > speaking.LONGEST_TEXT:
+    if len(text) > speaking.MAX_TEXT_LENGTH:
         raise Refused(
-            400, f"input can have at most {speaking.LONGEST_TEXT} characters.", "input", "string_above_max_length"
+            400, f"input can have at most {speaking.MAX_TEXT_LENGTH} characters.", "input", "string_above_max_length"
         )
-    wanted = wish.get("response_format") or "mp3"
+    wanted = body.get("response_format") or "mp3"
     if not isinstance(wanted, str) or wanted not in speaking.FORMATS:
         raise Refused(400, f"response_format must be one of {', '.join(speaking.FORMATS)}.", "response_format")
-    if wish.get("stream_format", "audio") != "audio":
+    if body.get("stream_format", "audio") != "audio":
         raise Refused(400, "stream_format must be audio: events are not streamed here.", "stream_format")
-    speed = _number(wish.get("speed", 1.0), speaking.SLOWEST, speaking.FASTEST, "speed")
-    language = wish.get("language") or "en"
+    speed = _number(body.get("speed", 1.0), speaking.SLOWEST, speaking.FASTEST, "speed")
+    language = body.get("language") or "en"
     if not isinstance(language, str) or len(language) > 20:
         raise Refused(400, "language must be a code such as en.", "language")
-    engine, voice = _speaker(request, wish, language)
+    engine, voice = _speaker(request, body, language)
     with place(signed_in(request)):
         content = speaking.converted(spoken(engine, voice, text), wanted, speed)
     return HttpResponse(content, content_type=speaking.FORMATS[wanted][1])
 
 
-def _wish(request: HttpRequest) -> dict[str, Any]:
+def _spoken_body(request: HttpRequest) -> dict[str, Any]:
     try:
-        wish = json_object(request.body)
+        body = json_object(request.body)
     except ValueError as error:
         raise Refused(400, "The body must be a JSON object.", None) from error
-    only_known(wish, SPOKEN_WITH)
-    return wish
+    only_known(body, SPOKEN_WITH)
+    return body
 
 
-def _speaker(request: HttpRequest, wish: dict[str, Any], language: str) -> tuple[Any, Any]:
+def _speaker(request: HttpRequest, body: dict[str, Any], language: str) -> tuple[Any, Any]:
     """Return engine and voice: OpenAI's names stand for the engine's own voices, which may be named too."""
-    model, name = wish.get("model"), wish.get("voice")
+    model, name = body.get("model"), body.get("voice")
     if isinstance(name, dict):
         name = name.get("id")
     if not isinstance(model, str) or not model:

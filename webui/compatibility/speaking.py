@@ -13,7 +13,7 @@ from core.errors import HarkError
 from webui.accounts.models import User
 from webui.trainer.speech import free_engines, voice_for
 
-LONGEST_TEXT = 4096  # characters
+MAX_TEXT_LENGTH = 4096  # characters
 TIMEOUT_S = 120.0
 PCM_RATE = 24_000  # Hz; the rate of OpenAI's "pcm"
 

@@ -23,8 +23,8 @@ from webui.jobs.models import Job
 from webui.translation import explained
 
 SESSION = "stereo"  # the option ``session`` of recordings uploaded here
-USUAL, MOST = 20, 100  # default and maximum number of sessions in a list
-MOST_FILES = 50  # files per POST
+USUAL, MAX_LIMIT = 20, 100  # default and maximum number of sessions in a list
+MAX_FILES = 50  # files per POST
 STATES = {
     "pending": Recording.State.UPLOADED,
     "processing": Recording.State.WORKING,
@@ -39,7 +39,7 @@ def sessions(request: HttpRequest) -> HttpResponse:
     """Handle ``POST /api/v1/transcribe``, which begins a session; ``GET`` lists the caller's, newest first."""
     if request.method == "POST":
         return _begin(request)
-    limit, offset = number(request, "limit", USUAL, MOST), number(request, "offset", 0, 10**6)
+    limit, offset = number(request, "limit", USUAL, MAX_LIMIT), number(request, "offset", 0, 10**6)
     status = request.GET.get("status", "")
     rows = _sessions(signed_in(request))
     if status:
@@ -66,8 +66,8 @@ def _with_status(rows: Recordings, status: str) -> Recordings:
 def _begin(request: HttpRequest) -> HttpResponse:
     """Begin a session for each file; for several, the response names the rejected ones."""
     uploads = sent_files(request, "file", "files", "audio")
-    if len(uploads) > MOST_FILES:
-        raise wrong("Too many files.", f"{MOST_FILES} may be sent at once.", "Send the rest afterwards.")
+    if len(uploads) > MAX_FILES:
+        raise wrong("Too many files.", f"{MAX_FILES} may be sent at once.", "Send the rest afterwards.")
     user = signed_in(request)
     options = {name: request.POST.get(name) for name in ("engine", "language")} | {"session": SESSION}
 

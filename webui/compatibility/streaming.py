@@ -25,13 +25,13 @@ log = logging.getLogger(__name__)
 LOOK_EVERY_S = 0.2
 
 
-def stream(shape: Callable[[HarkError, int], HttpResponse], **wish: Any) -> StreamingHttpResponse:
+def stream(shape: Callable[[HarkError, int], HttpResponse], **arguments: Any) -> StreamingHttpResponse:
     """Stream :func:`transcribe_upload`: ``transcript.text.delta`` for each chunk, finally ``transcript.text.done``.
 
     The response begins with the first words. An earlier error is raised, as without streaming; a later one is an event
     in its ``shape``.
     """
-    transcription = _Transcription(wish)
+    transcription = _Transcription(arguments)
     first = transcription.wait()
     response = StreamingHttpResponse(
         _events(transcription, first, shape), content_type="text/event-stream; charset=utf-8"
@@ -43,16 +43,16 @@ def stream(shape: Callable[[HarkError, int], HttpResponse], **wish: Any) -> Stre
 class _Transcription:
     """A transcription in its own thread; its chunks are read as they are finished."""
 
-    def __init__(self, wish: dict[str, Any]) -> None:
+    def __init__(self, arguments: dict[str, Any]) -> None:
         self.done: Future[Transcript] = Future()
         self._progress: Path | None = None
         self._file: IO[bytes] | None = None  # open, so that it remains readable after its folder is removed
         self._rest = b""
-        threading.Thread(target=self._transcribe, args=(wish,), daemon=True).start()
+        threading.Thread(target=self._transcribe, args=(arguments,), daemon=True).start()
 
-    def _transcribe(self, wish: dict[str, Any]) -> None:
+    def _transcribe(self, arguments: dict[str, Any]) -> None:
         try:
-            self.done.set_result(transcribe_upload(**wish, on_progress_file=self._note_progress_file))
+            self.done.set_result(transcribe_upload(**arguments, on_progress_file=self._note_progress_file))
         except BaseException as error:  # raised again with the result
             self.done.set_exception(error)
         finally:

@@ -34,7 +34,7 @@ from webui.jobs.quota import check_minutes, take_minutes
 
 AT_ONCE_S = 120.0  # seconds of audio that is transcribed without a job
 AT_ONCE_TIMEOUT_S = 300.0  # long, because a first request loads the model
-LONGEST_WAIT_S = 300.0  # seconds that a request waits for a job
+MAX_WAIT_S = 300.0  # seconds that a request waits for a job
 LOOK_EVERY_S = 0.5
 SENTENCE_S = 5.0  # nominal length of a sentence of plain text, so that it can be cited
 
@@ -84,7 +84,7 @@ def transcribe_upload(
 
 
 def _waited_for(recording: Recording) -> Transcript:
-    until = time.monotonic() + LONGEST_WAIT_S
+    until = time.monotonic() + MAX_WAIT_S
     while time.monotonic() < until:
         try:
             recording.refresh_from_db()

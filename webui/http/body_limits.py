@@ -24,8 +24,8 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-LONGEST_NUMBER = 18  # digits
-PIECE_S, LEAST = 60.0, 120_000  # seconds of waiting in which this many bytes of a body must arrive, unless it ends
+MAX_DIGITS = 18  # digits
+STALL_S, MIN_BYTES = 60.0, 120_000  # seconds of waiting in which this many bytes of a body must arrive, unless it ends
 LOOK_EVERY = 16_000_000  # bytes between checks of the free space
 READ_ON_S = 5.0  # seconds for which a rejected body is read: a client that is still sending would get no response
 
@@ -88,12 +88,12 @@ class _Request:
         self.body: Body | None = None  # of a user
         self.read = self.looked_at = 0
         self.has_more, self.answered = True, False
-        self.waited_s, self.came = 0.0, 0  # since the last LEAST bytes
+        self.waited_s, self.came = 0.0, 0  # since the last MIN_BYTES bytes
 
     async def admit(self) -> None:
         """Raise HarkError if the body may not arrive."""
         length = dict(self.scope["headers"]).get(b"content-length", b"")
-        if len(length) > LONGEST_NUMBER:
+        if len(length) > MAX_DIGITS:
             raise too_large()
         size = int(length) if length.isdigit() else 0
         if self.most > self.limits.for_all:
@@ -111,7 +111,7 @@ class _Request:
         """Return the next message. Raises HarkError if the body stalls, is too long, or exceeds the space."""
         began = time.monotonic()
         try:
-            message = await asyncio.wait_for(self._receive(), PIECE_S - self.waited_s if self.has_more else None)
+            message = await asyncio.wait_for(self._receive(), STALL_S - self.waited_s if self.has_more else None)
         except TimeoutError as error:
             why = "Next to nothing came for a minute."
             raise StatusError(408, "The request was cut off.", why, "Send it again.") from error
@@ -119,7 +119,7 @@ class _Request:
         new = len(message.get("body", b""))
         self.read += new
         self.waited_s, self.came = self.waited_s + time.monotonic() - began, self.came + new
-        if self.came >= LEAST:
+        if self.came >= MIN_BYTES:
             self.waited_s, self.came = 0.0, 0
         if self.read > self.most:
             raise too_large()

@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 
 PROBLEM = "application/problem+json"
 BUSY_WAIT_S = 30  # seconds until the next attempt, for an error without its own time
-LONGEST_LINE = 500  # characters in the log for a malformed request
-LONGEST_NAME = 80  # characters of a host name that a page repeats
+MAX_LINE_LENGTH = 500  # characters in the log for a malformed request
+MAX_NAME_LENGTH = 80  # characters of a host name that a page repeats
 
 
 class StatusError(HarkError):
@@ -141,7 +141,7 @@ class OneLineLogFilter(logging.Filter):
         if is_full(error) or is_locked(error) or isinstance(error, SuspiciousOperation):
             record.exc_info, record.exc_text = None, None
             message, why = record.getMessage(), str(error)
-            record.msg, record.args = (message if why in message else f"{message}: {why}")[:LONGEST_LINE], ()
+            record.msg, record.args = (message if why in message else f"{message}: {why}")[:MAX_LINE_LENGTH], ()
         if getattr(record, "status_code", None) == 503:
             record.levelno, record.levelname = logging.WARNING, "WARNING"
         return True
@@ -179,7 +179,7 @@ def refused(request: HttpRequest, exception: Exception) -> HttpResponse:
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     error = HarkError(_("The request could not be read."), _("The request is malformed."), _("Go back and try again."))
     if isinstance(exception, DisallowedHost):
-        host = request.META.get("HTTP_HOST", "")[:LONGEST_NAME]
+        host = request.META.get("HTTP_HOST", "")[:MAX_NAME_LENGTH]
         error = HarkError(
             _("This host name is not configured."),
             _("The portal was opened as “%(host)s”, which is not one of its host names.") % {"host": host},

@@ -18,7 +18,7 @@ from core.untrusted_json import untrusted_json
 
 HERE = ("localhost", "127.0.0.1", "::1")  # names by which only this machine reaches the portal
 INVALID = 422  # status of a page that shows a form again
-LARGEST = 2**63 - 1  # the database's limit
+MAX_INTEGER = 2**63 - 1  # the database's limit
 
 
 def whole_number(text: str | None) -> int | None:

@@ -20,7 +20,7 @@ from webui.jobs.views import news
 EVERY_S = 0.5
 NEWEST = 50  # jobs that are sent regardless of their state
 UNREADABLE = 1007  # close code
-LARGEST_ID = 2**63 - 1
+MAX_ID = 2**63 - 1
 
 
 class LocalizedConsumer(SignsIn, AsyncJsonWebsocketConsumer):
@@ -62,13 +62,13 @@ class JobConsumer(LocalizedConsumer):
 
     async def may(self, user: User) -> bool:
         self.job_id = self.scope["url_route"]["kwargs"]["job_id"]
-        return await self.is_theirs_still(user)
+        return await self.is_still_allowed(user)
 
     async def receive_json(self, content: Any, **kwargs: Any) -> None:
         """Start with the events after the number that the client sends."""
         await super().receive_json(content, **kwargs)
         after = content.get("after") if isinstance(content, dict) else None
-        if self.following is None and isinstance(after, int) and 0 <= after <= LARGEST_ID:
+        if self.following is None and isinstance(after, int) and 0 <= after <= MAX_ID:
             self.following = asyncio.create_task(self._follow(after))
 
     async def _follow(self, after: int) -> None:
@@ -94,7 +94,7 @@ class JobConsumer(LocalizedConsumer):
             return news(self.job_id, after)
 
     @database_sync_to_async
-    def is_theirs_still(self, user: User) -> bool:
+    def is_still_allowed(self, user: User) -> bool:
         """Return False once the job's object is no longer shared or the user has left the organization."""
         return bool(Job.objects.visible_to(user).filter(id=self.job_id).exists())
 

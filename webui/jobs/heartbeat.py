@@ -22,22 +22,22 @@ log = logging.getLogger(__name__)
 BEATS_IN_A_LEASE = 6
 
 
-def beat(lane: str) -> None:
+def beat(queue: str) -> None:
     """Record that a worker of this queue is alive, unless another one has just done so."""
     now = timezone.now()
     just_now = now - timedelta(seconds=settings.JOBS_LEASE_S / BEATS_IN_A_LEASE / 2)
-    if not Heartbeat.objects.filter(lane=lane, seen_at__gt=just_now, seen_at__lte=now).exists():
-        Heartbeat.objects.update_or_create(lane=lane, defaults={"seen_at": now})
+    if not Heartbeat.objects.filter(queue=queue, seen_at__gt=just_now, seen_at__lte=now).exists():
+        Heartbeat.objects.update_or_create(queue=queue, defaults={"seen_at": now})
 
 
-def ages(lanes: Collection[str]) -> dict[str, float]:
+def ages(queues: Collection[str]) -> dict[str, float]:
     """Return the seconds since the last heartbeat of each queue; queues that never had one are omitted.
 
     A heartbeat in the future was written before the clock was set back, by a worker that has since been silent.
     """
     now = timezone.now()
-    seen = Heartbeat.objects.filter(lane__in=lanes).values_list("lane", "seen_at")
-    return {lane: abs((now - at).total_seconds()) for lane, at in seen}
+    seen = Heartbeat.objects.filter(queue__in=queues).values_list("queue", "seen_at")
+    return {queue: abs((now - at).total_seconds()) for queue, at in seen}
 
 
 def keep_beating(**kwargs: object) -> None:
@@ -47,12 +47,12 @@ def keep_beating(**kwargs: object) -> None:
     threading.Thread(target=_beat, args=(Conf.CLUSTER_NAME,), daemon=True).start()
 
 
-def _beat(lane: str) -> None:
+def _beat(queue: str) -> None:
     while True:
         try:
-            beat(lane)
+            beat(queue)
         except DatabaseError as error:
-            log.warning("the workers for %s could not say that they live: %s", lane, error)
+            log.warning("the workers for %s could not say that they live: %s", queue, error)
         finally:
             connection.close()
         time.sleep(settings.JOBS_LEASE_S / BEATS_IN_A_LEASE)

@@ -40,7 +40,7 @@ class Job(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="jobs")
     kind = models.CharField(max_length=40)
-    lane = models.CharField(max_length=20)  # the queue, whose django-q2 cluster runs it
+    queue = models.CharField(max_length=20)  # whose django-q2 cluster runs it
     title = models.CharField(max_length=400)
     spec = models.JSONField(default=dict)
     state = models.CharField(max_length=12, choices=State.choices, default=State.QUEUED, db_index=True)
@@ -158,11 +158,11 @@ def stage_times(jobs: models.QuerySet[Job]) -> Iterator[tuple[Job, str, float, f
 class Heartbeat(models.Model):
     """The last heartbeat of a queue's workers (``webui.jobs.heartbeat``)."""
 
-    lane = models.CharField(max_length=20, primary_key=True)
+    queue = models.CharField(max_length=20, primary_key=True)
     seen_at = models.DateTimeField()
 
     def __str__(self) -> str:
-        return f"{self.lane} at {self.seen_at}"
+        return f"{self.queue} at {self.seen_at}"
 
 
 class Quota(models.Model):

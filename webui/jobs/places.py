@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from webui.accounts.models import User
 from webui.http.errors import StatusError
 
-MOST_AT_ONCE, MAX_PER_USER = 8, 4
+MAX_CONCURRENT, MAX_PER_USER = 8, 4
 
 _requests: Counter[int] = Counter()  # number of waiting requests by user; the web server is one process
 _counting = threading.Lock()
@@ -22,8 +22,8 @@ def place(user: User) -> Iterator[None]:
     with _counting:
         if _requests[user.pk] >= MAX_PER_USER:
             raise _busy(f"{MAX_PER_USER} of your own requests are in progress.")
-        if _requests.total() >= MOST_AT_ONCE:
-            raise _busy(f"{MOST_AT_ONCE} requests of others are in progress.")
+        if _requests.total() >= MAX_CONCURRENT:
+            raise _busy(f"{MAX_CONCURRENT} requests of others are in progress.")
         _requests[user.pk] += 1
     try:
         yield

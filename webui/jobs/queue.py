@@ -21,14 +21,14 @@ def this_cluster() -> str:
     return os.environ.get(CLUSTER, "")
 
 
-def enqueue(task: str, identifier: UUID, lane: str, lost: Callable[[], object] = lambda: None) -> None:
+def enqueue(task: str, identifier: UUID, queue: str, lost: Callable[[], object] = lambda: None) -> None:
     """Send a task to the workers of a queue in this transaction; through Redis once it is committed.
 
     ``lost`` is called if Redis does not accept it. Never raises, because the database records which tasks are due.
     """
     from django_q.tasks import async_task
 
-    send = partial(async_task, task, str(identifier), q_options={"cluster": lane})
+    send = partial(async_task, task, str(identifier), q_options={"cluster": queue})
     if settings.REDIS:
         transaction.on_commit(partial(_send, send, lost))
     else:

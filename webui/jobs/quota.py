@@ -25,7 +25,7 @@ from webui.jobs.models import Job, Quota, Usage
 from webui.organizations.models import Organization
 from webui.transactions import serialized
 
-MOST_S = "most_s"  # key in the spec of a transcription: seconds left of its user's quota
+MAX_SECONDS_KEY = "most_s"  # key in the spec of a transcription: seconds left of its user's quota
 SECONDS = "seconds"  # key in that spec: the duration of its recording, if known
 
 

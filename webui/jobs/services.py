@@ -28,7 +28,7 @@ from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.jobs.models import Job, JobEvent
 from webui.jobs.queue import enqueue, this_cluster
-from webui.jobs.quota import MOST_S, SECONDS, check_jobs, check_minutes, check_room, seconds_left, take_job
+from webui.jobs.quota import MAX_SECONDS_KEY, SECONDS, check_jobs, check_minutes, check_room, seconds_left, take_job
 from webui.transactions import serialized
 from webui.translation import shown
 from webui.watching import tracing
@@ -76,7 +76,7 @@ def submit(
             check_queue(user)
         take_job(user)
         job = Job.objects.create(
-            user=user, kind=kind, lane=KINDS[kind].lane, title=title[:400], spec=spec, organization_id=organization,
+            user=user, kind=kind, queue=KINDS[kind].queue, title=title[:400], spec=spec, organization_id=organization,
             traceparent=tracing.current(),
         )  # fmt: skip
         _send_after_commit()
@@ -117,22 +117,22 @@ def send_waiting() -> None:
     """Send waiting jobs to the clusters, oldest first, as limits and :data:`WAIT_FOR` (job ids in the spec) allow."""
     with serialized():
         sent = Job.objects.filter(state__in=Job.GOING, sent_at__isnull=False)
-        by_lane: Counter[str] = Counter()
+        by_queue: Counter[str] = Counter()
         by_user: Counter[tuple[str, int]] = Counter()
-        for lane, user_id in sent.values_list("lane", "user_id"):
-            by_lane[lane] += 1
-            by_user[lane, user_id] += 1
+        for queue, user_id in sent.values_list("queue", "user_id"):
+            by_queue[queue] += 1
+            by_user[queue, user_id] += 1
         waits: list[UUID] = []
-        while job := _next_waiting(by_lane, by_user, waits):
+        while job := _next_waiting(by_queue, by_user, waits):
             if active_jobs_of(job.spec.get(WAIT_FOR, ())).exists():
                 waits.append(job.id)
                 continue
-            by_lane[job.lane] += 1
-            by_user[job.lane, job.user_id] += 1
+            by_queue[job.queue] += 1
+            by_user[job.queue, job.user_id] += 1
             Job.objects.filter(id=job.id).update(sent_at=timezone.now())
             # If Redis does not accept the task, the next call tries again.
             not_sent = partial(Job.objects.filter(id=job.id, state=Job.State.QUEUED).update, sent_at=None)
-            enqueue("webui.jobs.supervise.run", job.id, job.lane, lost=not_sent)
+            enqueue("webui.jobs.supervise.run", job.id, job.queue, lost=not_sent)
 
 
 def _send_after_commit() -> None:
@@ -140,13 +140,13 @@ def _send_after_commit() -> None:
     transaction.on_commit(send_waiting, robust=True)
 
 
-def _next_waiting(by_lane: Mapping[str, int], by_user: Mapping[tuple[str, int], int], waits: list[UUID]) -> Job | None:
+def _next_waiting(by_queue: Mapping[str, int], by_user: Mapping[tuple[str, int], int], waits: list[UUID]) -> Job | None:
     waiting = Job.objects.filter(state=Job.State.QUEUED, sent_at__isnull=True).exclude(id__in=waits)
-    waiting = waiting.exclude(lane__in=[lane for lane, sent in by_lane.items() if sent >= settings.JOBS_RUNNING])
-    for (lane, user_id), sent in by_user.items():
+    waiting = waiting.exclude(queue__in=[queue for queue, sent in by_queue.items() if sent >= settings.JOBS_RUNNING])
+    for (queue, user_id), sent in by_user.items():
         if sent >= settings.JOBS_RUNNING_PER_USER:
-            waiting = waiting.exclude(lane=lane, user_id=user_id)
-    return waiting.order_by("created_at").only("id", "lane", "user_id", "spec").first()
+            waiting = waiting.exclude(queue=queue, user_id=user_id)
+    return waiting.order_by("created_at").only("id", "queue", "user_id", "spec").first()
 
 
 def claim(job_id: UUID | str) -> Job | None:
@@ -165,8 +165,8 @@ def claim(job_id: UUID | str) -> Job | None:
     if not mine:
         return None
     job = Job.objects.select_related("user").get(id=job_id)
-    if job.spec.get(MOST_S) is not None:  # it may have changed since the job was queued
-        job.spec = {**job.spec, MOST_S: seconds_left(job.user, job)}
+    if job.spec.get(MAX_SECONDS_KEY) is not None:  # it may have changed since the job was queued
+        job.spec = {**job.spec, MAX_SECONDS_KEY: seconds_left(job.user, job)}
         job.save(update_fields=["spec"])
     return job
 
@@ -281,9 +281,9 @@ def retry(*, job: Job) -> None:
         check_room(job.user)
     with serialized():  # another retry may use up the rest of the quota
         if job.can_be_retried:
-            if MOST_S in spec:
+            if MAX_SECONDS_KEY in spec:
                 check_minutes(job.user, spec.get(SECONDS, 0.0))
-                spec = {**spec, MOST_S: seconds_left(job.user)}
+                spec = {**spec, MAX_SECONDS_KEY: seconds_left(job.user)}
             check_queue(job.user)
         again = Job.objects.filter(id=job.id, state__in=Job.CAN_BE_RETRIED).update(
             state=Job.State.QUEUED, queued_at=timezone.now(), sent_at=None, error=None, result=None, finished_at=None,
@@ -363,7 +363,7 @@ def log_of(job: Job) -> Path:
     return user_data(job.user) / "log" / f"job-{job.id}.log"
 
 
-def stuck_lanes() -> set[str]:
+def stuck_queues() -> set[str]:
     """Return the queues whose cluster has a free worker but has left a job waiting for long.
 
     A worker of django-q that is killed while it waits for a task leaves the task queue locked: the cluster is running,
@@ -371,14 +371,16 @@ def stuck_lanes() -> set[str]:
     queue are running, on any machine, no worker counts as free.
     """
     patience = timezone.now() - timedelta(seconds=2 * settings.JOBS_LEASE_S)
-    waiting = Job.objects.filter(state=Job.State.QUEUED, sent_at__lt=patience).values_list("lane", flat=True).distinct()
+    waiting = (
+        Job.objects.filter(state=Job.State.QUEUED, sent_at__lt=patience).values_list("queue", flat=True).distinct()
+    )
     stuck = set()
-    for lane in waiting:
+    for queue in waiting:
         # Workers of these queues only run jobs.
-        at_work = Job.objects.filter(lane=lane, state__in=Job.WORKING).count()
+        at_work = Job.objects.filter(queue=queue, state__in=Job.WORKING).count()
         a_worker_is_free = at_work < min(settings.JOBS_RUNNING, settings.WORKERS)
-        if a_worker_is_free and not Job.objects.filter(lane=lane, started_at__gte=patience).exists():
-            stuck.add(lane)
+        if a_worker_is_free and not Job.objects.filter(queue=queue, started_at__gte=patience).exists():
+            stuck.add(queue)
     return stuck
 
 

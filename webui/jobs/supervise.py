@@ -35,7 +35,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 EVERY_S = 0.5  # seconds between writes of events, and between checks for cancellation
-LARGEST_LOG = 10_000_000  # bytes; a larger log keeps its beginning and its end
+MAX_LOG_BYTES = 10_000_000  # bytes; a larger log keeps its beginning and its end
 GRACE_S = 10.0  # seconds for a child to end by itself
 CHILD = (sys.executable, "-m", "pipeline.jobs")
 
@@ -67,7 +67,7 @@ def _span(job: Job) -> Iterator[None]:
     from opentelemetry.trace import SpanKind, Status, StatusCode
 
     tracer = tracing.provider().get_tracer(__name__)
-    attributes = {"hark.job.id": str(job.pk), "hark.job.kind": job.kind, "hark.job.queue": job.lane}
+    attributes = {"hark.job.id": str(job.pk), "hark.job.kind": job.kind, "hark.job.queue": job.queue}
     parent = tracing.context_of(job.traceparent)
     with tracer.start_as_current_span(f"job {job.kind}", parent, SpanKind.CONSUMER, attributes) as span:
         yield
@@ -85,14 +85,14 @@ def _ns(seconds: float) -> int:
 
 
 def _watched(job: Job) -> None:
-    log.info("job begins", extra={"fields": {"kind": job.kind, "queue": job.lane}})
+    log.info("job begins", extra={"fields": {"kind": job.kind, "queue": job.queue}})
     try:
         _supervise(job)
     except _Stopping:
         services.give_back(job)
-        log.info("job given back", extra={"fields": {"kind": job.kind, "queue": job.lane}})
+        log.info("job given back", extra={"fields": {"kind": job.kind, "queue": job.queue}})
     else:
-        ended = {"kind": job.kind, "queue": job.lane, "state": job.state, "seconds": job.seconds}
+        ended = {"kind": job.kind, "queue": job.queue, "state": job.state, "seconds": job.seconds}
         log.info("job ends", extra={"fields": ended})
 
 
@@ -179,8 +179,8 @@ def _answers() -> bool:
 def _keep_small(log: Path) -> None:
     """Truncate a long log; it is open for appending, so writing continues at its end."""
     try:
-        if log.stat().st_size > LARGEST_LOG:
-            os.truncate(log, LARGEST_LOG // 2)
+        if log.stat().st_size > MAX_LOG_BYTES:
+            os.truncate(log, MAX_LOG_BYTES // 2)
             with log.open("ab") as file:
                 file.write(b"\n... what followed was too much for a log ...\n")
     except OSError:

@@ -15,7 +15,7 @@ from pathlib import Path
 from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 
-SHORTEST = 32  # characters of a key
+MIN_LENGTH = 32  # characters of a key
 NAME = "secret.key"  # name of its file in the portal's folder
 
 
@@ -97,7 +97,7 @@ def _read(path: Path) -> tuple[str, list[tuple[str, datetime]]]:
         key, *lines = path.read_bytes().decode("ascii", "replace").strip().split("\n")
         earlier = [line.rsplit(" ", 1) for line in lines]
         keys = key.strip(), [(old, datetime.fromisoformat(end)) for old, end in earlier]
-        if all(len(text) >= SHORTEST and text.isascii() and text.isprintable() for text in (keys[0], *dict(keys[1]))):
+        if all(len(text) >= MIN_LENGTH and text.isascii() and text.isprintable() for text in (keys[0], *dict(keys[1]))):
             return keys
     except FileNotFoundError:
         return "", []

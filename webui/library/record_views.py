@@ -30,9 +30,9 @@ from webui.library import services
 from webui.listening.services import runtime_of
 from webui.trainer.models import Detector, Version, in_use_of
 
-MOST_TAKES = 50  # maximum prompts
-MOST_TRIED = 100  # newest takes on which a detector is tried while the user waits
-LARGEST_TAKE = 2_000_000  # bytes
+MAX_TAKES = 50  # maximum prompts
+MAX_TRIED = 100  # newest takes on which a detector is tried while the user waits
+MAX_TAKE_BYTES = 2_000_000  # bytes
 
 
 @require_GET
@@ -49,7 +49,7 @@ def record(request: HttpRequest) -> HttpResponse:
     except HarkError as problem:
         return render(request, "library/record.html", {**context, "problem": problem}, status=422)
     wanted = whole_number(request.GET.get("count")) or enrolment.COUNT
-    hints = [{**asdict(hint), "shown": _(hint.words)} for hint in enrolment.hints(min(wanted, MOST_TAKES))]
+    hints = [{**asdict(hint), "shown": _(hint.words)} for hint in enrolment.hints(min(wanted, MAX_TAKES))]
     context |= {
         "phrase": phrase,
         "recording": True,
@@ -85,7 +85,7 @@ def keep(request: HttpRequest) -> JsonResponse:
         raise HarkError(
             _("The request could not be read."), _("The recording has no id."), _("Reload the page.")
         ) from error
-    check_room(user, LARGEST_TAKE)
+    check_room(user, MAX_TAKE_BYTES)
     take = enrolment.examine(_audio(request), request.POST.get("hint", "")[:100], identifier)
     keyphrase = Keyphrase.of(request.POST.get("phrase", ""), request.POST.get("language") or "en")
     with services.library_of(user) as library:
@@ -97,14 +97,14 @@ def keep(request: HttpRequest) -> JsonResponse:
 
 def _audio(request: HttpRequest) -> Any:
     upload = request.FILES.get("audio")
-    if upload is None or not upload.size or upload.size > LARGEST_TAKE:
+    if upload is None or not upload.size or upload.size > MAX_TAKE_BYTES:
         raise HarkError(
             _("That recording cannot be used."),
-            _("It is empty, or longer than %(most)d s.") % {"most": enrolment.LONGEST_TAKE_S},
+            _("It is empty, or longer than %(most)d s.") % {"most": enrolment.MAX_TAKE_S},
             _("Record it again."),
         )
     with on_disk(upload) as path:
-        return read_foreign_audio(path, max_seconds=enrolment.LONGEST_TAKE_S + 1.0)
+        return read_foreign_audio(path, max_seconds=enrolment.MAX_TAKE_S + 1.0)
 
 
 @require_GET
@@ -158,7 +158,7 @@ def _takes(
     """Return the newest takes of a phrase, of one role or all; ``heard`` is None without a version."""
     with services.library_of(user) as library:
         clips = enrolment.kept_takes(library, phrase=phrase, language=language)
-        clips = [clip for clip in clips if role in (None, clip.settings["role"])][-MOST_TRIED:]
+        clips = [clip for clip in clips if role in (None, clip.settings["role"])][-MAX_TRIED:]
         if version is None or not clips:
             return [{"clip": clip, "heard": None} for clip in clips]
         outcomes = enrolment.heard(runtime_of(version), [library.read_audio(clip) for clip in clips])

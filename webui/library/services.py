@@ -18,7 +18,7 @@ from core.errors import HarkError
 from db.db_api import EMISSIONS_FOLDER, Library, library_exists
 from db.records import ORIGINS, Clip, LibrarySearch, NewClip
 from phrase_augmentation.normalize import normalize
-from pipeline.corpora.importing import SHORTEST_S
+from pipeline.corpora.importing import MIN_DURATION_S
 from pipeline.recordings.media import peaks
 from pipeline.training.planning.mining import ENGINE as MINED
 from pipeline.training.planning.mining import faded
@@ -26,14 +26,14 @@ from pipeline.training.planning.splits import real_speaker
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.accounts.storage import bytes_below, user_data
-from webui.http.parameters import LARGEST
+from webui.http.parameters import MAX_INTEGER
 
 PAGE = 50  # clips
-MOST_COUNTED = 10_000  # matches; beyond these, a page shows "more than"
-MOST_AT_ONCE = 500  # clips per form
+MAX_COUNTED = 10_000  # matches; beyond these, a page shows "more than"
+MAX_CLIPS_A_FORM = 500  # clips per form
 PEAKS = 600  # peaks of a displayed waveform
 STATES = {"": "ready", "rejected": "rejected", "any": ""}  # names on the page, and in the library
-LONGEST_TEXT = 2000  # characters of a transcript
+MAX_TEXT_LENGTH = 2000  # characters of a transcript
 FOLDERS = ("clips", EMISSIONS_FOLDER, "models", "jobs")
 
 
@@ -49,7 +49,7 @@ def has_library(user: User) -> bool:
 @contextmanager
 def clip_of(user: User, clip_id: int) -> Iterator[tuple[Library, Clip]]:
     """Open the user's library with one of its clips. Raises Http404 if it has no such clip."""
-    if clip_id > LARGEST or not has_library(user):
+    if clip_id > MAX_INTEGER or not has_library(user):
         raise Http404
     with library_of(user) as library:
         clips = library.clips([clip_id])
@@ -123,7 +123,7 @@ def outline(library: Library, clip: Clip) -> dict[str, Any]:
 
 def relabel(library: Library, clip: Clip, text: str) -> None:
     """Change the transcript of a clip, and delete clips mined by the old one. Raises HarkError if it has no words."""
-    text = " ".join(text.split())[:LONGEST_TEXT]
+    text = " ".join(text.split())[:MAX_TEXT_LENGTH]
     normalized = normalize(text, clip.language)
     if not normalized:
         raise HarkError(
@@ -143,12 +143,12 @@ def trim(library: Library, clip: Clip, *, start_s: float, end_s: float, text: st
     if not (math.isfinite(start_s) and math.isfinite(end_s)):
         raise _no_part(_("Start and end must be numbers of seconds."))
     start_s, end_s = max(0.0, round(start_s, 3)), min(round(end_s, 3), clip.duration_s)
-    if end_s - start_s < SHORTEST_S:
-        raise _no_part(_("A clip must last at least %(s)s s.") % {"s": number_format(SHORTEST_S)})
+    if end_s - start_s < MIN_DURATION_S:
+        raise _no_part(_("A clip must last at least %(s)s s.") % {"s": number_format(MIN_DURATION_S)})
     if start_s == 0.0 and end_s >= round(clip.duration_s, 3) - 0.001:
         raise _no_part(_("Start and end are those of the whole clip."))
     audio = library.read_audio(clip)[round(start_s * SAMPLE_RATE) : round(end_s * SAMPLE_RATE)]
-    text = " ".join(text.split())[:LONGEST_TEXT] or clip.text_original
+    text = " ".join(text.split())[:MAX_TEXT_LENGTH] or clip.text_original
     normalized = normalize(text, clip.language)
     settings = dict(clip.settings)
     parent, offset_s = clip.id, 0.0

@@ -42,14 +42,14 @@ def index(request: HttpRequest) -> HttpResponse:
         engines, languages = library.engines_and_languages()
         before, after = (whole_number(request.GET.get(name)) for name in ("before", "after"))
         page = services.page(library, filters, before, after)
-        count = library.count(filters, services.MOST_COUNTED + 1)
+        count = library.count(filters, services.MAX_COUNTED + 1)
     query = {name: value for name in FIELDS if (value := request.GET.get(name, ""))}
     context = {
         "empty": not engines,
         "page": page,
         "rows": [_row(clip) for clip in page.clips],
         "count": count,
-        "most": services.MOST_COUNTED,
+        "most": services.MAX_COUNTED,
         "chosen": {name: request.GET.get(name, "") for name in FIELDS},
         "anywhere": services.anywhere(filters),
         "engines": engines,
@@ -151,7 +151,7 @@ def act(request: HttpRequest) -> HttpResponse:
     """Exclude, restore or delete clips: ``clip`` (ids), ``action``; deleting asks for confirmation."""
     ids = {number for text in request.POST.getlist("clip") if (number := whole_number(text))}
     action = request.POST.get("action", "")
-    if action not in ACTIONS or len(ids) > services.MOST_AT_ONCE:
+    if action not in ACTIONS or len(ids) > services.MAX_CLIPS_A_FORM:
         why = gettext("Hark does not recognize this form.")
         raise HarkError(gettext("The request could not be read."), why, gettext("Go back and try again."))
     user = signed_in(request)

@@ -28,11 +28,11 @@ from webui.trainer.models import Version
 from webui.trainer.services import version_of
 from webui.translation import explained
 
-LONGEST_MESSAGE = 2 * SAMPLE_RATE * 2  # bytes: two seconds
-LONGEST_S = 1800.0  # seconds per connection
+MAX_MESSAGE_BYTES = 2 * SAMPLE_RATE * 2  # bytes: two seconds
+MAX_DURATION_S = 1800.0  # seconds per connection
 KEPT_S = 60.0  # seconds of audio buffered for marking samples
 BEFORE_ALARM_S = 2.5
-LONGEST_PHRASE, LONGEST_LANGUAGE = 300, 20  # characters
+MAX_PHRASE_LENGTH, MAX_LANGUAGE_LENGTH = 300, 20  # characters
 TOO_MUCH = 4413  # close code
 
 
@@ -60,18 +60,18 @@ class _Listens(SignsIn):
         if self.runtime is None:
             return
         if bytes_data is not None:
-            if len(bytes_data) > LONGEST_MESSAGE or self.samples > LONGEST_S * SAMPLE_RATE:
+            if len(bytes_data) > MAX_MESSAGE_BYTES or self.samples > MAX_DURATION_S * SAMPLE_RATE:
                 await self.close(TOO_MUCH)
                 return
             await self._score(np.frombuffer(bytes_data[: len(bytes_data) // 2 * 2], "<i2").astype(np.float32) / 32768.0)
         elif text_data is not None:
             try:
-                wish = json_object(text_data)
+                payload = json_object(text_data)
             except ValueError:
                 return
-            await self.handle(wish)
+            await self.handle(payload)
 
-    async def handle(self, wish: dict[str, Any]) -> None:
+    async def handle(self, payload: dict[str, Any]) -> None:
         """Handle a text message."""
 
     async def _score(self, audio: np.ndarray) -> None:
@@ -104,7 +104,7 @@ class TryConsumer(_Listens):
     def loaded(self) -> UntrainedStream:
         asked = parse_qs(self.scope["query_string"].decode("latin-1"))
         phrase, language = (asked.get(name, [""])[0] for name in ("phrase", "language"))
-        return services.untrained_runtime(phrase[:LONGEST_PHRASE], language[:LONGEST_LANGUAGE] or "en")
+        return services.untrained_runtime(phrase[:MAX_PHRASE_LENGTH], language[:MAX_LANGUAGE_LENGTH] or "en")
 
 
 class ListenConsumer(_Listens):
@@ -125,7 +125,7 @@ class ListenConsumer(_Listens):
         self.recent = np.zeros(0, np.float32)
         return True
 
-    async def is_theirs_still(self, user: User) -> bool:
+    async def is_still_allowed(self, user: User) -> bool:
         """Return False once the detector is no longer shared or the user has left the organization."""
         return await self._version(user) is not None
 
@@ -135,16 +135,16 @@ class ListenConsumer(_Listens):
     def receive_audio(self, audio: np.ndarray) -> None:
         self.recent = np.concatenate([self.recent, audio])[-round(KEPT_S * SAMPLE_RATE) :]
 
-    async def handle(self, wish: dict[str, Any]) -> None:
-        if "fa_per_day" in wish:
-            await self._turn(wish)
+    async def handle(self, payload: dict[str, Any]) -> None:
+        if "fa_per_day" in payload:
+            await self._turn(payload)
         else:
-            await self._mark(wish)
+            await self._mark(payload)
 
-    async def _turn(self, wish: dict[str, Any]) -> None:
+    async def _turn(self, payload: dict[str, Any]) -> None:
         assert self.runtime is not None
         try:
-            rate = float(wish["fa_per_day"])
+            rate = float(payload["fa_per_day"])
             if not (rate > 0.0 and math.isfinite(rate)):
                 return
         except (ValueError, TypeError, OverflowError):
@@ -152,12 +152,12 @@ class ListenConsumer(_Listens):
         self.runtime.threshold = self.runtime.bundle.threshold(rate)
         await self.say(threshold=self.runtime.threshold)
 
-    async def _mark(self, wish: dict[str, Any]) -> None:
+    async def _mark(self, payload: dict[str, Any]) -> None:
         try:
-            verdict, time_s = str(wish["mark"]), float(wish["time_s"])
+            verdict, time_s = str(payload["mark"]), float(payload["time_s"])
         except (ValueError, TypeError, KeyError, OverflowError):
             return
-        if not 0.0 <= time_s <= LONGEST_S:
+        if not 0.0 <= time_s <= MAX_DURATION_S:
             return
         end = min(len(self.recent), len(self.recent) - self.samples + round(time_s * SAMPLE_RATE))
         audio = self.recent[max(0, end - round(BEFORE_ALARM_S * SAMPLE_RATE)) : max(0, end)]

@@ -43,10 +43,10 @@ from webui.trainer.models import Detector, Version
 from webui.trainer.services import only_trained
 from webui.transactions import serialized
 
-LONGEST_FILE_S = 600.0  # seconds of a recording that is scored while the user waits
+MAX_FILE_S = 600.0  # seconds of a recording that is scored while the user waits
 PEAKS = 1200  # peaks of a displayed waveform
-SHORTEST_S, LONGEST_S = 0.3, 10.0  # seconds of a sample
-LONGEST_WAKE_S = 5.0  # seconds of a device's clip
+MIN_DURATION_S, MAX_DURATION_S = 0.3, 10.0  # seconds of a sample
+MAX_WAKE_S = 5.0  # seconds of a device's clip
 SEND_AGAIN_AFTER_S = 3600  # seconds to wait if no more clips are accepted
 
 
@@ -75,11 +75,11 @@ def scores_of(runtime: Runtime | UntrainedStream, audio: np.ndarray) -> np.ndarr
 
 def detect_in_file(version: Version, path: Path, fa_per_day: float | None = None) -> dict[str, Any]:
     """Return detections, scores and waveform of a recording as JSON values. Raises HarkError."""
-    audio = read_foreign_audio(path, LONGEST_FILE_S + 1.0)
-    if len(audio) > LONGEST_FILE_S * SAMPLE_RATE:
+    audio = read_foreign_audio(path, MAX_FILE_S + 1.0)
+    if len(audio) > MAX_FILE_S * SAMPLE_RATE:
         raise HarkError(
             _("The recording is too long for this page."),
-            _("The limit is %(most)d minutes.") % {"most": LONGEST_FILE_S / 60},
+            _("The limit is %(most)d minutes.") % {"most": MAX_FILE_S / 60},
             _("Cut it, and try the parts."),
         )
     detector = runtime_of(version, fa_per_day)
@@ -103,11 +103,11 @@ def keep_sample(*, user: User, version: Version, verdict: str, audio: np.ndarray
     The sender sees it too, if the detector is shared with them. Raises HarkError for a wrong length or a full disk.
     """
     seconds = len(audio) / SAMPLE_RATE
-    if not SHORTEST_S <= seconds <= LONGEST_S or not (verdict in Sample.Verdict.values or more):
+    if not MIN_DURATION_S <= seconds <= MAX_DURATION_S or not (verdict in Sample.Verdict.values or more):
         raise HarkError(
             _("That cannot be saved."),
             _("A sample must last %(least)s to %(most)d seconds.")
-            % {"least": number_format(SHORTEST_S), "most": LONGEST_S},
+            % {"least": number_format(MIN_DURATION_S), "most": MAX_DURATION_S},
             _("Mark it again."),
         )
     owner = version.detector.user
@@ -151,11 +151,11 @@ def keep_wake(*, user: User, version: Version, path: Path, kind: str, score: flo
             _("Its owner has not enabled that."),
             _("Enable it on the detector's page."),
         )
-    audio = read_foreign_audio(path, LONGEST_WAKE_S + 1.0)
-    if len(audio) > LONGEST_WAKE_S * SAMPLE_RATE:
+    audio = read_foreign_audio(path, MAX_WAKE_S + 1.0)
+    if len(audio) > MAX_WAKE_S * SAMPLE_RATE:
         raise HarkError(
             _("The recording is too long."),
-            _("A recording from a device can last %(most)d seconds.") % {"most": LONGEST_WAKE_S},
+            _("A recording from a device can last %(most)d seconds.") % {"most": MAX_WAKE_S},
             _("Send only the seconds around the detection."),
         )
     with serialized():  # a clip that is not stored does not count
@@ -250,8 +250,8 @@ def retrainable(user: User) -> list[Retrainable]:
 
 def keep_stretch(*, user: User, version: Version, path: Path, verdict: str, start_s: float, end_s: float) -> Sample:
     """Put a segment [s] of a recording into the inbox. Raises HarkError as :func:`keep_sample`, or for no audio."""
-    audio = read_foreign_audio(path, max_seconds=LONGEST_FILE_S)
-    start, end = (round(min(max(0.0, time_s), LONGEST_FILE_S) * SAMPLE_RATE) for time_s in (start_s, end_s))
+    audio = read_foreign_audio(path, max_seconds=MAX_FILE_S)
+    start, end = (round(min(max(0.0, time_s), MAX_FILE_S) * SAMPLE_RATE) for time_s in (start_s, end_s))
     return keep_sample(user=user, version=version, verdict=verdict, audio=audio[start:end])
 
 

@@ -6,16 +6,16 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from webui.organizations.models import Role
-from webui.organizations.services import LONGEST_NAME
+from webui.organizations.services import MAX_NAME_LENGTH
 
-MOST_DAYS = 36_500
+MAX_DAYS = 36_500
 
 
 class NameForm(forms.Form):
     """The form for an organization's name, which :mod:`webui.organizations.services` checks."""
 
     name = forms.CharField(
-        label=_("Name"), max_length=LONGEST_NAME, widget=forms.TextInput(attrs={"autocomplete": "off"})
+        label=_("Name"), max_length=MAX_NAME_LENGTH, widget=forms.TextInput(attrs={"autocomplete": "off"})
     )
 
 
@@ -23,7 +23,7 @@ class SharedForm(forms.Form):
     """Days for which recordings remain shared; empty means until a user withdraws them."""
 
     recordings_days = forms.IntegerField(
-        label=_("Stop sharing recordings after [days]"), min_value=1, max_value=MOST_DAYS, required=False
+        label=_("Stop sharing recordings after [days]"), min_value=1, max_value=MAX_DAYS, required=False
     )
 
 

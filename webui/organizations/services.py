@@ -29,9 +29,9 @@ from webui.organizations.models import Invitation, Membership, Organization, Rol
 from webui.trainer.models import Detector
 from webui.transactions import serialized
 
-LONGEST_NAME = 100
+MAX_NAME_LENGTH = 100
 MAX_PER_USER = 20  # organizations per user
-MOST_OPEN = 50  # open invitations per organization
+MAX_OPEN_INVITATIONS = 50  # open invitations per organization
 
 Thing = Detector | Recording
 
@@ -124,10 +124,10 @@ def _check_free(organization: Organization) -> None:
 
 def _checked_name(name: str) -> str:
     name = " ".join(name.split())
-    if not name or len(name) > LONGEST_NAME or any(unicodedata.category(letter)[0] == "C" for letter in name):
+    if not name or len(name) > MAX_NAME_LENGTH or any(unicodedata.category(letter)[0] == "C" for letter in name):
         raise HarkError(
             _("The organization cannot have that name."),
-            _("A name must have 1 to %(most)d characters, without control characters.") % {"most": LONGEST_NAME},
+            _("A name must have 1 to %(most)d characters, without control characters.") % {"most": MAX_NAME_LENGTH},
             _("Choose another name."),
         )
     return name
@@ -158,10 +158,10 @@ def invite(*, organization: Organization, by: User, role: str, base_url: str) ->
         raise _no_role()
     secret = secrets.token_urlsafe(30)
     with serialized():
-        if open_invitations(organization).count() >= MOST_OPEN:
+        if open_invitations(organization).count() >= MAX_OPEN_INVITATIONS:
             raise HarkError(
                 _("The invitation was not created."),
-                _("%(most)d invitations are open.") % {"most": MOST_OPEN},
+                _("%(most)d invitations are open.") % {"most": MAX_OPEN_INVITATIONS},
                 _("Revoke some of them first."),
             )
         invitation = Invitation.objects.create(

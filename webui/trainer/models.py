@@ -20,7 +20,7 @@ from webui.accounts.storage import user_data
 from webui.jobs.models import Job
 from webui.keys.secret import all_keys
 
-LONGEST_NOTE = 200  # characters
+MAX_NOTE_LENGTH = 200  # characters
 PUBLIC_KEY = "public"  # replaces the token in a URL
 
 
@@ -83,7 +83,7 @@ class Version(models.Model):
     summary = models.JSONField(default=dict)  # the report's summary
     offered = models.BooleanField(default=True)  # False if it was not better than the one in use
     served = models.CharField(max_length=10, choices=Served.choices, default=Served.LINK)
-    note = models.CharField(max_length=LONGEST_NOTE, blank=True, default="")  # written by the user
+    note = models.CharField(max_length=MAX_NOTE_LENGTH, blank=True, default="")  # written by the user
     link_number = models.PositiveIntegerField(default=1)  # the token depends on it
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -31,7 +31,7 @@ from webui.translation import shown
 Report = Mapping[str, Any]
 
 CLIPS_TO_PLAY = 3  # clips per confusable
-HIGHEST_ALARMS = 20.0  # minimum upper end of the plot, per hour
+MIN_PLOT_END = 20.0  # minimum upper end of the plot, per hour
 CURVES_COMPARED = 6  # maximum, because more lines in one plot cannot be distinguished
 CONDITIONS = ("all", "clean", "noisy")
 
@@ -229,7 +229,7 @@ def plot(curves: Iterable[tuple[str, str, Report, str]], points: Sequence[Operat
         "curves": drawn,
         "top": min(1.0, max(0.1, math.ceil(10 * top) / 10)),
         "lowest": lowest,  # the rate [1/h] of one false alarm in the test; lower rates have none
-        "most": max(HIGHEST_ALARMS, 10 * lowest, *(1.2 * point.x for point in points)),
+        "most": max(MIN_PLOT_END, 10 * lowest, *(1.2 * point.x for point in points)),
         "points": [asdict(point) for point in points],
         "words": {"x": _("False alarms per hour in the test"), "y": _("Missed"), "none": _("none")},
     }

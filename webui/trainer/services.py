@@ -27,7 +27,7 @@ from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
-from webui.trainer.models import LONGEST_NOTE, Detector, Version, in_use_of
+from webui.trainer.models import MAX_NOTE_LENGTH, Detector, Version, in_use_of
 from webui.transactions import serialized
 
 log = logging.getLogger(__name__)
@@ -131,9 +131,9 @@ def _submit(detector: Detector, kind: str, spec: dict[str, Any]) -> Job:
 
 def runs_to_compare(versions: Sequence[Version]) -> list[str]:
     """Return the runs of a detector's versions (newest first) to compare, including the one in use."""
-    from pipeline.training.measuring.comparison import MOST_VERSIONS
+    from pipeline.training.measuring.comparison import MAX_VERSIONS
 
-    chosen = list(versions[:MOST_VERSIONS])
+    chosen = list(versions[:MAX_VERSIONS])
     in_use = in_use_of(versions)
     if in_use is not None and in_use not in chosen:
         chosen[-1] = in_use
@@ -342,10 +342,10 @@ def _remove(folders: Iterable[Path], user: User) -> None:
 def set_note(*, version: Version, note: str) -> None:
     """Store the user's note about a version. Raises HarkError if it is too long."""
     note = " ".join(note.split())
-    if len(note) > LONGEST_NOTE:
+    if len(note) > MAX_NOTE_LENGTH:
         raise HarkError(
             _("The note is too long."),
-            _("It has more than %(most)d characters.") % {"most": LONGEST_NOTE},
+            _("It has more than %(most)d characters.") % {"most": MAX_NOTE_LENGTH},
             _("Shorten it."),
         )
     Version.objects.filter(pk=version.pk).update(note=note)

@@ -29,7 +29,7 @@ from webui.accounts.models import User
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
 
-LONGEST_PIECE = 250  # characters per request to an engine
+MAX_REQUEST_LENGTH = 250  # characters per request to an engine
 PAUSE_S = 0.2  # seconds between parts
 
 
@@ -138,10 +138,10 @@ def spoken(engine: Engine, voice: Voice, text: str) -> bytes:
     parts: list[np.ndarray] = []
     rate = 0
     with tempfile.TemporaryDirectory() as folder:
-        wishes = [
+        requests = [
             SpeechRequest(f"said-{n:03d}", piece, voice.name, voice.language, {}) for n, piece in enumerate(pieces)
         ]
-        for clip in engine.synthesize(wishes, Path(folder)):
+        for clip in engine.synthesize(requests, Path(folder)):
             if isinstance(clip, FailedRequest):
                 raise HarkError(_("The phrase could not be spoken."), clip.why, _("Try another voice."))
             audio, rate = soundfile.read(str(clip.path), dtype="float32")
@@ -154,5 +154,5 @@ def spoken(engine: Engine, voice: Voice, text: str) -> bytes:
 def _pieces(text: str) -> list[str]:
     """Split a text into sentences, and long ones further; omit parts without letters or digits."""
     sentences = re.split(r"(?<=[.!?;:…])\s+|\n+", text)
-    pieces = [piece for sentence in sentences for piece in textwrap.wrap(sentence, LONGEST_PIECE)]
+    pieces = [piece for sentence in sentences for piece in textwrap.wrap(sentence, MAX_REQUEST_LENGTH)]
     return [piece for piece in pieces if any(character.isalnum() for character in piece)]

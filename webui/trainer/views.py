@@ -33,7 +33,7 @@ from webui.trainer.models import Detector
 from webui.translation import shown
 
 SAMPLES = 12  # clips on the page of a run
-LONGEST_SPOKEN = 200  # characters of a spoken example
+MAX_SPOKEN_LENGTH = 200  # characters of a spoken example
 SEVERITY = {"good": ("good", "✓"), "caution": ("warning", "!"), "warning": ("bad", "✗")}  # as on the command line
 
 
@@ -165,7 +165,7 @@ def speak(request: HttpRequest) -> FileResponse:
         user=signed_in(request),
         engine=request.GET.get("engine", ""),
         voice=request.GET.get("voice", ""),
-        text=request.GET.get("text", "")[:LONGEST_SPOKEN],
+        text=request.GET.get("text", "")[:MAX_SPOKEN_LENGTH],
         language=request.GET.get("language") or "en",
     )
     response = FileResponse(io.BytesIO(content), content_type="audio/wav")

@@ -23,7 +23,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from core.errors import HarkError
-from pipeline.jobs import AUDIO, LANES, TRAINING, WEBHOOKS
+from pipeline.jobs import AUDIO, QUEUES, TRAINING, WEBHOOKS
 from webui.api.models import Delivery
 from webui.audio.models import Recording, UploadInProgress
 from webui.http.middleware import Middleware, method_of, view_of
@@ -57,9 +57,9 @@ class Jobs(Collector):
     """Waiting and running jobs, and the number, states and durations of those that ended in the last hour."""
 
     def collect(self) -> Iterator[Metric]:
-        rows = Job.objects.filter(state__in=Job.GOING).values("lane", "state").order_by().annotate(n=Count("id"))
-        counts: Values = {(lane, state.value): 0 for lane in (TRAINING, AUDIO) for state in Job.GOING}
-        counts |= {(row["lane"], row["state"]): row["n"] for row in rows}
+        rows = Job.objects.filter(state__in=Job.GOING).values("queue", "state").order_by().annotate(n=Count("id"))
+        counts: Values = {(queue, state.value): 0 for queue in (TRAINING, AUDIO) for state in Job.GOING}
+        counts |= {(row["queue"], row["state"]): row["n"] for row in rows}
         yield _gauge("hark_jobs", "Jobs that are waiting or running.", ("queue", "state"), counts)
         yield GaugeMetricFamily(
             "hark_jobs_running_limit", "Maximum number of running jobs in a queue.", settings.JOBS_RUNNING
@@ -125,18 +125,18 @@ class Disk(Collector):
 
 def _queues() -> Iterator[Metric]:
     now = timezone.now()
-    queued = Job.objects.filter(state=Job.State.QUEUED).values("lane").order_by()
-    waiting = {row["lane"]: (row["n"], row["at"]) for row in queued.annotate(n=Count("id"), at=Min("queued_at"))}
+    queued = Job.objects.filter(state=Job.State.QUEUED).values("queue").order_by()
+    waiting = {row["queue"]: (row["n"], row["at"]) for row in queued.annotate(n=Count("id"), at=Min("queued_at"))}
     messages = Delivery.objects.filter(state=Delivery.State.WAITING).aggregate(n=Count("id"), at=Min("created_at"))
     waiting[WEBHOOKS] = messages["n"], messages["at"]
     depth: Values = {}
     oldest: Values = {}
-    for lane in LANES:
-        depth[(lane,)], at = waiting.get(lane, (0, None))
-        oldest[(lane,)] = max(0.0, (now - at).total_seconds()) if at else 0.0
+    for queue in QUEUES:
+        depth[(queue,)], at = waiting.get(queue, (0, None))
+        oldest[(queue,)] = max(0.0, (now - at).total_seconds()) if at else 0.0
     yield _gauge("hark_queue_depth", "Jobs (webhooks: messages) that wait in a queue.", ("queue",), depth)
     yield _gauge("hark_queue_oldest_seconds", "How long the oldest has waited.", ("queue",), oldest)
-    seen: Values = {(lane,): age for lane, age in heartbeat.ages(LANES).items()}
+    seen: Values = {(queue,): age for queue, age in heartbeat.ages(QUEUES).items()}
     yield _gauge("hark_worker_seen_seconds", "Time since a worker of a queue last reported.", ("queue",), seen)
 
 

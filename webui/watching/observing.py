@@ -22,7 +22,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from core.errors import HarkError
-from pipeline.jobs import LANES, WEBHOOKS
+from pipeline.jobs import QUEUES, WEBHOOKS
 from pipeline.recordings import summarization
 from pipeline.recordings.transcription import registry
 from webui.accounts.models import User
@@ -32,7 +32,7 @@ from webui.http.errors import StatusError
 from webui.http.middleware import Middleware
 from webui.jobs import heartbeat
 from webui.jobs.models import Heartbeat
-from webui.jobs.services import stuck_lanes
+from webui.jobs.services import stuck_queues
 from webui.servers import check_redis
 from webui.watching.metrics import REQUESTS, Disk, Installation, Jobs
 
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 OK = "ok"
 ASKED_BY_ADDRESS = frozenset(("/live", "/ready", "/metrics"))
-LEAST_FREE = 500_000_000  # bytes on the data folder's disk below which jobs may run out of space
+MIN_FREE_BYTES = 500_000_000  # bytes on the data folder's disk below which jobs may run out of space
 PATIENCE_MS = 3000  # wait for another process that is writing to the database; monitors wait only slightly longer
 PROBE = "ready"  # row that tests whether the database can be written
 _PROBE_BYTES = 4096  # size of the file that tests whether the data folder can be written
@@ -60,7 +60,7 @@ def _database() -> str:
         with connection.cursor() as cursor:
             if connection.vendor == "sqlite":
                 cursor.execute(f"PRAGMA busy_timeout = {PATIENCE_MS}")  # of this request's connection
-        Heartbeat.objects.update_or_create(lane=PROBE, defaults={"seen_at": timezone.now()})
+        Heartbeat.objects.update_or_create(queue=PROBE, defaults={"seen_at": timezone.now()})
     except DatabaseError as error:
         log.warning("the database cannot be used: %s", error)
         return "The database cannot be read and written."
@@ -78,8 +78,8 @@ def _storage() -> str:
     except OSError as error:
         log.warning("the data folder cannot be used: %s", error)
         return "The data folder cannot be written."
-    if free < LEAST_FREE:
-        return f"The data folder's disk has {free // 1_000_000} MB left; {LEAST_FREE // 1_000_000} are needed."
+    if free < MIN_FREE_BYTES:
+        return f"The data folder's disk has {free // 1_000_000} MB left; {MIN_FREE_BYTES // 1_000_000} are needed."
     return OK
 
 
@@ -92,11 +92,11 @@ def _queue() -> str:
     return OK
 
 
-def _workers(lane: str) -> str:
+def _workers(queue: str) -> str:
     """Check that a worker of the queue reported within the time of a lease, and that the queue moves."""
     try:
-        age = heartbeat.ages([lane]).get(lane)
-        stuck = webhooks_are_stuck() if lane == WEBHOOKS else lane in stuck_lanes()
+        age = heartbeat.ages([queue]).get(queue)
+        stuck = webhooks_are_stuck() if queue == WEBHOOKS else queue in stuck_queues()
     except DatabaseError:
         return "Not known without the database."
     if age is None:
@@ -118,7 +118,7 @@ NEEDED: dict[str, Callable[[], str]] = {
     "database": _database,
     "storage": _storage,
     **({"queue": _queue} if settings.REDIS else {}),
-    **{f"workers_{lane}": partial(_workers, lane) for lane in LANES},
+    **{f"workers_{queue}": partial(_workers, queue) for queue in QUEUES},
     "recognition": lambda: OK if can_recognize() else "No recognizer is ready.",
 }
 PARTS: dict[str, Callable[[], str]] = {

@@ -10,8 +10,8 @@ from typing import Any
 
 from pipeline.corpora.layouts.utterance import UNREADABLE_TEXT, Utterance, is_file_of, lines_of
 
-LONGEST_WORD = 200  # characters of a speaker, language or licence
-LONGEST_RECORDING_S = 1e9
+MAX_WORD_LENGTH = 200  # characters of a speaker, language or licence
+MAX_RECORDING_S = 1e9
 
 
 def recognizes(folder: Path) -> bool:
@@ -43,9 +43,9 @@ def utterances_of(manifest: Path) -> Iterator[Utterance]:
         yield Utterance(
             manifest.parent / str(entry["audio_filepath"]),
             _word(entry.get("text_original")) or _word(entry.get("text")) or None,
-            speaker=_word(entry.get("speaker"))[:LONGEST_WORD],
-            language=(_word(entry.get("language")) or _word(entry.get("lang")))[:LONGEST_WORD] or None,
-            licence=(_word(entry.get("licence")) or _word(entry.get("license")))[:LONGEST_WORD] or None,
+            speaker=_word(entry.get("speaker"))[:MAX_WORD_LENGTH],
+            language=(_word(entry.get("language")) or _word(entry.get("lang")))[:MAX_WORD_LENGTH] or None,
+            licence=(_word(entry.get("licence")) or _word(entry.get("license")))[:MAX_WORD_LENGTH] or None,
             offset_s=offset,
             duration_s=duration if offset is not None else None,
             problem="a time that is none" if bad else "",
@@ -74,4 +74,4 @@ def _seconds(value: object) -> float | None:
     """Return a number [s], infinity if no recording is that long; None if it is not a number."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
-    return float(value) if abs(value) < LONGEST_RECORDING_S else math.inf
+    return float(value) if abs(value) < MAX_RECORDING_S else math.inf

@@ -11,7 +11,7 @@ AUDIO_SUFFIXES = frozenset(
     (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4", ".aac", ".wma", ".webm")
     + (".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".sph")
 )
-LONGEST_TEXT = 1 << 16  # bytes of a line or of a transcript; a minute of speech needs a thousandth of this
+MAX_TEXT_LENGTH = 1 << 16  # bytes of a line or of a transcript; a minute of speech needs a thousandth of this
 OUTSIDE = "outside of the corpus"
 UNREADABLE_TEXT = "text unreadable or too long"
 
@@ -108,17 +108,17 @@ def is_file_of(folder: Path, path: Path) -> bool:
 def text_of(path: Path) -> str | None:
     """Read a transcript as UTF-8 without its byte order mark, replacing invalid bytes; None if it is too long."""
     with path.open("rb") as file:
-        text = file.read(LONGEST_TEXT + 1)
-    return None if len(text) > LONGEST_TEXT else text.decode("utf-8-sig", "replace")
+        text = file.read(MAX_TEXT_LENGTH + 1)
+    return None if len(text) > MAX_TEXT_LENGTH else text.decode("utf-8-sig", "replace")
 
 
 def lines_of(path: Path) -> Iterator[str | None]:
     """Yield the lines of a table, decoded as by :func:`text_of`, without their ends; None for an overlong line."""
     with path.open("rb") as file:
         encoding = "utf-8-sig"
-        while line := file.readline(LONGEST_TEXT + 1):
-            short = line.endswith(b"\n") or len(line) <= LONGEST_TEXT
+        while line := file.readline(MAX_TEXT_LENGTH + 1):
+            short = line.endswith(b"\n") or len(line) <= MAX_TEXT_LENGTH
             yield line.decode(encoding, "replace").rstrip("\r\n") if short else None
             while line and not line.endswith(b"\n"):
-                line = file.readline(LONGEST_TEXT)
+                line = file.readline(MAX_TEXT_LENGTH)
             encoding = "utf-8"

@@ -25,7 +25,7 @@ from pipeline.recordings.diarization.turns import Diarization, Turn
 
 WINDOW_S = 1.6  # seconds; the encoder's training length
 HOP_S = 0.4
-SHORTEST_S = 0.3  # seconds of speech per embedding
+MIN_DURATION_S = 0.3  # seconds of speech per embedding
 STEP_S = 0.1  # seconds; the resolution of the turns
 FRAMES_A_SECOND = 100  # frames per second of the encoder's spectrogram
 BATCH = 64
@@ -35,14 +35,14 @@ LEVEL = 1e-3  # mean square (-30 dBFS) to which quiet speech is raised, as in th
 # and below which it ends; seconds of pauses within; seconds added at both ends; tuned with the clustering.)
 CERTAIN = (0.5, 0.35, 0.25, 0.06)
 SPOKEN = (0.3, 0.15, 0.5, 0.13)
-SHORTEST_SOUND_S = 0.1  # seconds; a shorter sound is not speech
+MIN_SOUND_S = 0.1  # seconds; a shorter sound is not speech
 CHANGE_COST = 1.0  # nats per change of speaker within speech
 SHARPNESS = 20.0  # factor that turns a cosine into the log-probability of a speaker
 # Two people speak at once where a window is between two voices: 0 is the middle, 1 is one of them. This is only a hint:
 # a third of the overlaps mixed from LibriSpeech is marked, and a third of the marked time is overlap; the rest is where
 # one speaker follows another without a pause. With a distant microphone in a meeting, it marks almost nothing.
 BETWEEN = 0.3
-SHORTEST_OVERLAP_STEPS = 3
+MIN_OVERLAP_STEPS = 3
 
 INSTALL = "python -m pip install --no-deps -r requirements-alone.txt"
 PACKAGES = ("resemblyzer", "silero-vad")
@@ -88,7 +88,7 @@ def speech_regions(
         elif speaking:
             spans[-1][1] = (number + 1) * FRAME_S
     length = len(probabilities) * FRAME_S
-    sounds = [(start, end) for start, end in spans if end - start >= SHORTEST_SOUND_S]
+    sounds = [(start, end) for start, end in spans if end - start >= MIN_SOUND_S]
     regions: list[tuple[float, float]] = []
     for start, end in sounds:
         before = regions[-1][1] if regions else 0.0
@@ -129,7 +129,7 @@ def _windows(regions: Iterable[tuple[float, float]]) -> list[tuple[float, float]
     """Return the (start, end) of windows of at most 1.6 s, spread evenly over each region."""
     windows = []
     for start, end in regions:
-        if end - start >= SHORTEST_S:
+        if end - start >= MIN_DURATION_S:
             steps = max(0, int(np.ceil((end - start - WINDOW_S) / HOP_S)))
             begins = np.linspace(start, max(start, end - WINDOW_S), steps + 1)
             windows += [(float(begin), min(end, float(begin) + WINDOW_S)) for begin in begins]
@@ -234,7 +234,7 @@ def _both(cosines: np.ndarray, centroids: np.ndarray) -> np.ndarray:
     between = (cosines[steps, first] - cosines[steps, second]) / distance < BETWEEN
     edges = np.flatnonzero(np.diff(np.concatenate([[False], between, [False]])))
     for begin, end in edges.reshape(-1, 2):
-        between[begin:end] = end - begin >= SHORTEST_OVERLAP_STEPS
+        between[begin:end] = end - begin >= MIN_OVERLAP_STEPS
     return between
 
 

@@ -21,13 +21,13 @@ from pipeline.recordings.media import open_normalized, read_blocks
 
 NAMES = {"L": "Left speaker", "R": "Right speaker"}
 BLOCK_S = 4.0
-MOST_DELAY_S = 0.25  # maximum delay between the channels that is searched
+MAX_DELAY_S = 0.25  # maximum delay between the channels that is searched
 ALIKE = 0.5  # minimum correlation for a delay
 SMOOTH_FRAMES = 5  # frames (160 ms, a syllable) over which levels are averaged
 LOUD_PERCENTILE = 95  # percentile of a channel's levels in speech; its level when its person speaks
 LOUDER_DB = 6.0  # a person speaks if their channel, relative to its own level, exceeds the other by this
 AUDIBLE_DB = 15.0  # below a channel's loud level; quieter audio is the room's echo of the other person
-LEAST_S, LEAST_SHARE = 0.4, 0.03  # minimum speech of each of two people alone: seconds, and fraction of all speech
+MIN_S, MIN_FRACTION = 0.4, 0.03  # minimum speech of each of two people alone: seconds, and fraction of all speech
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class ChannelComparison:
 
     @property
     def two_speakers(self) -> bool:
-        return bool(min(self.left_s, self.right_s) >= max(LEAST_S, LEAST_SHARE * self.speech_s))
+        return bool(min(self.left_s, self.right_s) >= max(MIN_S, MIN_FRACTION * self.speech_s))
 
 
 def two_speakers(path: Path) -> bool:
@@ -102,7 +102,7 @@ def _read(path: Path, frames: int) -> Iterator[np.ndarray]:
 
 def _delay(path: Path) -> int:
     """Return the samples by which the right channel lags behind the left; 0 if they differ."""
-    most = int(MOST_DELAY_S * SAMPLE_RATE)
+    most = int(MAX_DELAY_S * SAMPLE_RATE)
     total = np.zeros(2 * most + 1)
     energy = 0.0
     for block in _read(path, int(BLOCK_S * SAMPLE_RATE)):

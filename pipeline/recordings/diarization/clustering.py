@@ -8,13 +8,15 @@ import numpy as np
 # librispeech-dev-clean, tst* and sample.
 FINE_SIMILARITY = 0.70  # windows of one voice have a cosine of about 0.75, so initial groups are as fine as voices
 FINER = (0.75, 0.80, 0.85)
-FEWEST_WINDOWS = 4  # minimum windows; a smaller initial group is a mixture of two voices, or a noise
-SMALLEST_SHARE = 0.04  # minimum fraction of the windows of a person, but at most LARGEST_SMALLEST windows. If lower,
-LARGEST_SMALLEST = 25  # (10 s of speech) one person more often counts as two; if higher, rare speakers are lost.
+MIN_WINDOWS = 4  # minimum windows; a smaller initial group is a mixture of two voices, or a noise
+MIN_WINDOW_FRACTION = (
+    0.04  # minimum fraction of the windows of a person, but at most MAX_MIN_WINDOWS windows. If lower,
+)
+MAX_MIN_WINDOWS = 25  # (10 s of speech) one person more often counts as two; if higher, rare speakers are lost.
 SAME_VOICE = 0.87  # minimum similarity (see below) of two groups that are one voice
-MOST_SPEAKERS = 8
+MAX_SPEAKERS = 8
 FAR_S = 1.7  # seconds; nearer windows share audio, so their similarity is not evidence
-MOST_WINDOWS = 4000  # maximum that are compared with each other (64 MB per matrix); of more, a subset is
+MAX_WINDOWS = 4000  # maximum that are compared with each other (64 MB per matrix); of more, a subset is
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -27,7 +29,7 @@ def voices(embeddings: np.ndarray, times_s: np.ndarray, speakers: int | None = N
 
     ``embeddings`` are the windows' [windows, dimensions], of length 1; ``times_s`` are the middles of the windows.
     """
-    every = -(-len(embeddings) // MOST_WINDOWS)
+    every = -(-len(embeddings) // MAX_WINDOWS)
     embeddings, times_s = embeddings[::every].astype(np.float32), times_s[::every]
     likeness = _Likeness(embeddings, times_s)
     if speakers is not None:
@@ -43,7 +45,7 @@ def centroids(embeddings: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _exactly(embeddings: np.ndarray, likeness: _Likeness, speakers: int) -> np.ndarray:
-    fewest = min(FEWEST_WINDOWS, max(1, len(embeddings) // (4 * speakers)))
+    fewest = min(MIN_WINDOWS, max(1, len(embeddings) // (4 * speakers)))
     for similarity in (FINE_SIMILARITY, *FINER):  # voices in one room or on one line are more similar
         labels = _without_small(embeddings, _groups(embeddings, similarity), fewest)
         if len(np.unique(labels)) >= speakers:
@@ -56,11 +58,11 @@ def _exactly(embeddings: np.ndarray, likeness: _Likeness, speakers: int) -> np.n
 
 
 def _estimated(embeddings: np.ndarray, likeness: _Likeness) -> np.ndarray:
-    labels = _without_small(embeddings, _groups(embeddings), FEWEST_WINDOWS)
-    smallest = max(FEWEST_WINDOWS, min(SMALLEST_SHARE * len(embeddings), LARGEST_SMALLEST))
+    labels = _without_small(embeddings, _groups(embeddings), MIN_WINDOWS)
+    smallest = max(MIN_WINDOWS, min(MIN_WINDOW_FRACTION * len(embeddings), MAX_MIN_WINDOWS))
     while True:
         before = labels
-        least = SAME_VOICE if len(np.unique(labels)) <= MOST_SPEAKERS else -np.inf
+        least = SAME_VOICE if len(np.unique(labels)) <= MAX_SPEAKERS else -np.inf
         labels = _merged(labels, likeness, least)
         if labels is before:
             counts = {label: int((labels == label).sum()) for label in np.unique(labels)}

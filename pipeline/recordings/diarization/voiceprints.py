@@ -27,8 +27,8 @@ DIMENSIONS = 256
 # Minimum cosine of two equal voices. Of 18 people of LibriSpeech, each with three clips of 12 s, it was at least 0.76
 # for the same person (19 in 20 above 0.87), and at most 0.76 for different people.
 SAME_PERSON = 0.82
-LEAST_SPEECH_S = 4.0  # minimum seconds of speech for storing a voice
-MOST_SPEECH_S = 60.0  # seconds; more speech does not improve a voice
+MIN_SPEECH_S = 4.0  # minimum seconds of speech for storing a voice
+MAX_SPEECH_S = 60.0  # seconds; more speech does not improve a voice
 
 Voices = dict[str, dict[str, Any]]  # by name
 
@@ -48,11 +48,11 @@ _VOICES: UserFile[Voices] = UserFile(
 def voice_of(audio_file: Path, spans: Iterable[tuple[float, float]], channel: int | None = None) -> np.ndarray:
     """Join a speaker's (start, end) seconds of a normalized recording: float32 [samples] at 16 kHz.
 
-    The longest spans come first, until :data:`MOST_SPEECH_S` is reached. ``channel`` is 0 (left) or 1 (right) if a
+    The longest spans come first, until :data:`MAX_SPEECH_S` is reached. ``channel`` is 0 (left) or 1 (right) if a
     channel is a person, None for a mix of all. Raises HarkError if the recording cannot be read.
     """
     parts: list[np.ndarray] = []
-    left_s = MOST_SPEECH_S
+    left_s = MAX_SPEECH_S
     with open_normalized(audio_file) as recording:
         for start, end in sorted(spans, key=lambda span: span[0] - span[1]):
             if left_s <= 0:
@@ -82,13 +82,13 @@ def remember(file: Path, name: str, audio: np.ndarray, *, consent: bool) -> None
             worded("The name is empty."),
             worded("Enter the name of the speaker."),
         )
-    if len(audio) < LEAST_SPEECH_S * SAMPLE_RATE:
+    if len(audio) < MIN_SPEECH_S * SAMPLE_RATE:
         raise HarkError(
             worded("There is too little speech to remember this voice."),
             worded(
                 "It has %(audio)s s of speech; %(least_speech_s)s s are needed.",
                 audio=round(len(audio) / SAMPLE_RATE, 1),
-                least_speech_s=round(LEAST_SPEECH_S),
+                least_speech_s=round(MIN_SPEECH_S),
             ),
             worded("Remember the voice from a recording with more speech by this person."),
         )

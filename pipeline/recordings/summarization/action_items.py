@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pipeline.recordings.summarization.sentences import Sentence
 from pipeline.recordings.summarization.summary import Point
 
-MOST = 20
-SHORTEST_WORDS, LONGEST_WORDS = 3, 60
+MAX_ITEMS = 20
+MIN_WORDS, MAX_WORDS = 3, 60
 
 _DOING = (
     "send|write|call|ask|book|order|fix|check|update|schedule|review|finish|draft|organi[sz]e|prepare|set|look|find|"
@@ -60,12 +60,12 @@ _UNWANTED = re.compile(
 
 
 def action_items(sentences: Sequence[Sentence]) -> tuple[Point, ...]:
-    """Return sentences in which a person will, shall or must do something, in order, at most :data:`MOST`."""
+    """Return sentences in which a person will, shall or must do something, in order, at most :data:`MAX_ITEMS`."""
     items: dict[str, Point] = {}
     for sentence in sentences:
         length = len(sentence.words)
-        if not SHORTEST_WORDS <= length <= LONGEST_WORDS or _UNWANTED.search(sentence.text):
+        if not MIN_WORDS <= length <= MAX_WORDS or _UNWANTED.search(sentence.text):
             continue
         if any(pattern.search(sentence.text) for pattern in _WANTED):
             items.setdefault(sentence.text.lower(), Point(sentence.text, sentence.segments))
-    return tuple(list(items.values())[:MOST])
+    return tuple(list(items.values())[:MAX_ITEMS])

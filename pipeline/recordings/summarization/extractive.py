@@ -20,8 +20,8 @@ from pipeline.recordings.summarization.summary import Point, Summary
 from pipeline.recordings.transcript import Transcript
 
 TEXT_SENTENCES = 3
-MOST_POINTS, FEWEST_POINTS = 8, 3
-SHORTEST_WORDS = 5  # shorter sentences mean little without their context
+MAX_POINTS, MIN_POINTS = 8, 3
+MIN_WORDS = 5  # shorter sentences mean little without their context
 BLOCK = 300  # sentences compared at once, because the cost is quadratic
 COURTESY = frozenset(
     {
@@ -49,7 +49,7 @@ class Extractive:
     def summarize(self, transcript: Transcript) -> Summary:
         """Return the most important sentences as text, and more of them as points, in their original order."""
         all_sentences = sentences(transcript)
-        wanted = max(FEWEST_POINTS, min(MOST_POINTS, round(math.sqrt(len(all_sentences)))))
+        wanted = max(MIN_POINTS, min(MAX_POINTS, round(math.sqrt(len(all_sentences)))))
         chosen = most_telling(all_sentences, wanted, transcript.language)
         order = {sentence: place for place, sentence in enumerate(all_sentences)}
         lead = sorted(chosen[:TEXT_SENTENCES], key=order.__getitem__)
@@ -68,7 +68,7 @@ def most_telling(all_sentences: Sequence[Sentence], count: int, language: str) -
     unlike: dict[tuple[str, ...], Sentence] = {}
     for sentence in all_sentences:
         unlike.setdefault(tuple(sentence.words), sentence)
-    telling = [s for s in unlike.values() if len(s.words) >= SHORTEST_WORDS and not s.text.endswith(("?", "？"))]
+    telling = [s for s in unlike.values() if len(s.words) >= MIN_WORDS and not s.text.endswith(("?", "？"))]
     candidates = telling if len(telling) >= count else list(unlike.values())
     while len(candidates) > BLOCK:
         # Select the best fifth of each block, until all fit into one.

@@ -12,9 +12,9 @@ from pipeline.recordings.llm import LlmSettings
 from pipeline.recordings.summarization.summary import SENTIMENTS, Point, Sentiment, Summary
 from pipeline.recordings.transcript import Transcript
 
-LONGEST_TEXT = 4_000  # maximum characters of the summary's text
-LONGEST_POINT = 600
-MOST_POINTS = 20
+MAX_TEXT_LENGTH = 4_000  # maximum characters of the summary's text
+MAX_POINT_LENGTH = 600
+MAX_POINTS = 20
 MERGED_AT_ONCE = 8  # summaries of parts per request
 
 _FORM = (
@@ -111,10 +111,12 @@ def _checked(rows: Sequence[Mapping[str, Any]], source: str, chosen: LlmSettings
     allowed = set(_numbers(rows))
 
     def points(value: Any) -> tuple[Point, ...]:
-        if not isinstance(value, list) or len(value) > MOST_POINTS:
-            raise ValueError(f"points must be a list of at most {MOST_POINTS}")
+        if not isinstance(value, list) or len(value) > MAX_POINTS:
+            raise ValueError(f"points must be a list of at most {MAX_POINTS}")
         return tuple(
-            Point(llm.checked_text(row["text"], LONGEST_POINT, source), llm.checked_numbers(row["segments"], allowed))
+            Point(
+                llm.checked_text(row["text"], MAX_POINT_LENGTH, source), llm.checked_numbers(row["segments"], allowed)
+            )
             for row in value
         )
 
@@ -125,7 +127,7 @@ def _checked(rows: Sequence[Mapping[str, Any]], source: str, chosen: LlmSettings
         if feeling["label"] not in SENTIMENTS or not -1 <= float(feeling["score"]) <= 1:
             raise ValueError(f"a sentiment must be one of {', '.join(SENTIMENTS)}, with a score from -1 to 1")
         return Summary(
-            text=llm.checked_text(answer["summary"], LONGEST_TEXT, source),
+            text=llm.checked_text(answer["summary"], MAX_TEXT_LENGTH, source),
             key_points=points(answer["key_points"]),
             action_items=points(answer["action_items"]),
             sentiment=Sentiment(feeling["label"], round(float(feeling["score"]), 3)),

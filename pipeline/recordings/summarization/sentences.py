@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.recordings.transcript import Transcript
 
-LONGEST_WORDS = 60  # words of a sentence over several segments; a longer one ends with its segment
+MAX_WORDS = 60  # words of a sentence over several segments; a longer one ends with its segment
 PAUSE_S = 2.0  # seconds; a longer pause ends a sentence
 PUNCTUATED = 0.3  # minimum fraction of segments that end a sentence, if the recognizer writes punctuation
 
@@ -47,7 +47,7 @@ def sentences(transcript: Transcript) -> list[Sentence]:
         if before is not None and (
             segment.speaker != before.speaker
             or segment.start_s - before.end_s > PAUSE_S
-            or len(open_text.split()) > LONGEST_WORDS
+            or len(open_text.split()) > MAX_WORDS
         ):
             result.append(Sentence(open_text, tuple(open_segments)))
             open_text, open_segments = "", []

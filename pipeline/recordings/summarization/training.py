@@ -23,7 +23,7 @@ from pipeline.recordings.transcript import Segment, Transcript, load_transcript
 if TYPE_CHECKING:
     from model.summarizer.network import SummarizerConfig
 
-FEWEST_SENTENCES = 2  # minimum sentences of a text that one of them summarizes
+MIN_SENTENCES = 2  # minimum sentences of a text that one of them summarizes
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def train(
     import torch
 
     from model.summarizer.network import SummarizerConfig
-    from model.summarizer.pairs import FEWEST, Pair, read_pairs, split_pairs
+    from model.summarizer.pairs import MIN_PAIRS, Pair, read_pairs, split_pairs
     from model.summarizer.train import SummarizerProgress, SummarizerTraining, train_summarizer
 
     reporter.stage("data", f"Reading {run.data}")
@@ -66,11 +66,11 @@ def train(
         raise HarkError(
             "There is nothing to learn from.",
             f"{run.data} contains neither JSON lines with text and summary (*.jsonl) nor transcripts (transcript.json, "
-            f"LibriSpeech's *.trans.txt, a NeMo manifest *.jsonl or *manifest*.json) with {FEWEST_SENTENCES} sentences "
+            f"LibriSpeech's *.trans.txt, a NeMo manifest *.jsonl or *manifest*.json) with {MIN_SENTENCES} sentences "
             f"in {PART_CHARACTERS['character']} characters.",
             "Name a file or folder with one of these, or split longer lines: ./hark summarizer train PAIRS.",
         )
-    split = split_pairs(pairs, run.seed, part_of(len(pairs), run.subset, least=FEWEST))
+    split = split_pairs(pairs, run.seed, part_of(len(pairs), run.subset, least=MIN_PAIRS))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     reporter.stage("train", f"Training on {len(split.train):,} pairs ({device})")
     progress: Progress | None = None
@@ -138,6 +138,6 @@ def _of_corpus(data: Path) -> Iterator[Transcript]:
 def pairs_of(transcript: Transcript) -> Iterator[tuple[str, str]]:
     """Yield the parts of one transcript, each with its most important sentence."""
     for piece in parts(sentences(transcript), PART_CHARACTERS["character"]):
-        if len(piece) >= FEWEST_SENTENCES:
+        if len(piece) >= MIN_SENTENCES:
             best = most_telling(piece, 1, transcript.language)
             yield " ".join(sentence.text for sentence in piece), best[0].text

@@ -35,12 +35,12 @@ SUMMARY = LocalModel(
 )
 CHARACTER_FILE = "models/summarizer/best.pt"  # written by ./hark summarizer train, in the same folder
 PART_CHARACTERS = {"transformers": 2_500, "character": 400}  # approximate input characters in the models' training
-LONGEST_OUTPUT = 128  # maximum tokens of a part's summary
+MAX_OUTPUT_TOKENS = 128  # maximum tokens of a part's summary
 BEAMS = 4
-MOST_POINTS = 12
+MAX_POINTS = 12
 TEXT_POINTS = 4  # sentences of the text
-LONGEST_PART = 20_000  # maximum characters of a model's input
-MOST_CITED = 3  # maximum segments cited by a sentence
+MAX_PART_LENGTH = 20_000  # maximum characters of a model's input
+MAX_CITED = 3  # maximum segments cited by a sentence
 SHARE_OF_BEST = 0.6  # fraction of the best segment's score from which others are cited too
 
 
@@ -72,7 +72,7 @@ class _Local:
         lead = (lead if len(points) > 1 else every)[:TEXT_POINTS]
         return Summary(
             text=" ".join(point.text for point in lead),
-            key_points=tuple(every[:MOST_POINTS]),
+            key_points=tuple(every[:MAX_POINTS]),
             action_items=action_items(all_sentences),
             sentiment=sentiment(all_sentences, transcript.language),
             engine=f"{self.name} {model}",
@@ -91,7 +91,7 @@ def supporting(text: str, transcript: Transcript, segments: Sequence[int]) -> tu
     if best == 0.0:
         return ()
     close = [number for number, score in scores.items() if score >= SHARE_OF_BEST * best]
-    return tuple(sorted(sorted(close, key=lambda number: -scores[number])[:MOST_CITED]))
+    return tuple(sorted(sorted(close, key=lambda number: -scores[number])[:MAX_CITED]))
 
 
 class LocalTransformer(_Local):
@@ -141,7 +141,7 @@ def character_file() -> Path:
 
 def write(engine: str, parts: list[str]) -> tuple[list[str], str]:
     """Summarize texts in the speech service; also return the model's name. Raises HarkError without a model."""
-    parts = [part[:LONGEST_PART] for part in parts]
+    parts = [part[:MAX_PART_LENGTH] for part in parts]
     if engine == "character":
         from model.summarizer.decoding import open_summarizer
 
@@ -179,7 +179,7 @@ class _Model:
             inputs = {name: coded[name] for name in ("input_ids", "attention_mask")}
             with self._lock, torch.inference_mode():
                 output = self._model.generate(
-                    **inputs, max_new_tokens=LONGEST_OUTPUT, num_beams=BEAMS, no_repeat_ngram_size=3, do_sample=False
+                    **inputs, max_new_tokens=MAX_OUTPUT_TOKENS, num_beams=BEAMS, no_repeat_ngram_size=3, do_sample=False
                 )
             written.append(self._tokenizer.decode(output[0], skip_special_tokens=True).strip())
         return written

@@ -17,7 +17,7 @@ from phrase_augmentation.normalize import base_language
 from pipeline.recordings.transcript import Segment
 
 PIECE_S = 30.0  # maximum seconds of audio that an engine gets at once
-LONGEST_TEXT_A_SECOND = 40  # characters; people do not speak faster, so an engine that writes more has invented it
+MAX_CHARACTERS_A_SECOND = 40  # characters; people do not speak faster, so an engine that writes more has invented it
 
 
 class RecognitionEngine:

@@ -20,7 +20,7 @@ from core.worded import worded
 from phrase_augmentation.normalize import base_language
 from pipeline.recordings.transcript import Segment
 from pipeline.recordings.transcription import whisper_models
-from pipeline.recordings.transcription.whisper_text import LEAST_LOG_P, MOST_COMPRESSION, NO_SPEECH, invented
+from pipeline.recordings.transcription.whisper_text import MAX_COMPRESSION, MIN_LOG_P, NO_SPEECH, invented
 from pipeline.recordings.words import segment_of, words_of
 
 BEAM = 5
@@ -119,7 +119,7 @@ class FasterWhisper(whisper_models.WhisperEngine):
         segments, info = model.transcribe(
             audio, language=wanted, task=task, beam_size=BEAM, temperature=TEMPERATURES, word_timestamps=True,
             vad_filter=False, condition_on_previous_text=False, no_speech_threshold=NO_SPEECH,
-            log_prob_threshold=LEAST_LOG_P, compression_ratio_threshold=MOST_COMPRESSION,
+            log_prob_threshold=MIN_LOG_P, compression_ratio_threshold=MAX_COMPRESSION,
             hotwords=", ".join(words) or None,
         )  # fmt: skip
         written = "en" if translate else info.language

@@ -40,17 +40,17 @@ INSTALL = "python -m pip install --no-deps -r requirements-alone.txt"
 NO_WORD = "\N{EIGHTH NOTE}\N{BEAMED EIGHTH NOTES}-\N{EN DASH}\N{EM DASH}."
 PRESENT = ("past_key_values", "present")  # a cache as an input, and as the output that becomes the next input
 HEADS, HEAD_WIDTH = 8, 36  # of the decoder
-MOST_THREADS = 4  # threads of the encoder; more do not make it faster
+MAX_THREADS = 4  # threads of the encoder; more do not make it faster
 
 # Very short audio is transcribed twice or more ("left, left"). With this much silence appended, 124 of 147 single words
 # of Speech Commands were correct, without it 103; with 1 s of it, or half of it before the word, 114 to 122.
-LEAST_S = 2.0
+MIN_DURATION_S = 2.0
 # Moonshine's own limit for English (section 3.2). Real speech had at most 5.7, and 7.4 in a chunk of less than 2 s.
 TOKENS_A_SECOND, SPARE_TOKENS = 6.5, 6
 # A loop in the text: this many repetitions of the same tokens, by number of tokens.
-LONGEST_CIRCLE = 20  # tokens
+MAX_LOOP_TOKENS = 20  # tokens
 ROUNDS, ROUNDS_OF_ONE = 4, 8
-LEAST_HALF_S = 4.0
+MIN_HALF_S = 4.0
 # Nats by which an expected word may be less probable than the best alternative. Of 16 rare words that were
 # misrecognized in 40 utterances of librispeech-dev-clean, 2 nats recovered two, 4 nats seven, and 6 nats eight. None
 # inserted any of 30 names that were not spoken (python -m lab audio).
@@ -59,15 +59,15 @@ EXPECTED_NATS = 4.0
 # tokens, plus half the logarithm of the alignment's confidence. Below this were 13 of 147 single words, all
 # misrecognized; 4 of 32 chunks of meetings and calls, of at most 3 s; none of 300 read sentences; all of 21 chunks of
 # white noise, and 75 of 89 recordings of noises without a check by silero-vad.
-LEAST_SURE = -2.5
+MIN_SURENESS = -2.5
 # If the language is unknown, words count as English if they reach this sureness or this mean confidence; those of a
-# short chunk, if sureness plus the mean log-probability of the tokens reaches LEAST_SHORT_ENGLISH. Of 229
+# short chunk, if sureness plus the mean log-probability of the tokens reaches MIN_SHORT_ENGLISH. Of 229
 # recordings of 1 to 60 s in German, Spanish, French and Mandarin, 16 had such words ("six", "Beijing" ...). Of 258 in
 # English (sentences, names, commands, meetings, learners) all but 41 had, and nearly all of these were misrecognized.
-LEAST_ENGLISH, LEAST_ENGLISH_CONFIDENCE = -1.5, 0.55
-SHORT_S, LEAST_SHORT_ENGLISH = 3.0, -2.0
-LEAST_CONFIDENCE = 1e-5  # minimum confidence of an alignment, which avoids the logarithm of 0
-LEAST_WORD_S = 0.1  # minimum seconds of a gap for words without a time of their own
+MIN_ENGLISH_SURENESS, MIN_ENGLISH_CONFIDENCE = -1.5, 0.55
+SHORT_S, MIN_SHORT_ENGLISH = 3.0, -2.0
+MIN_CONFIDENCE = 1e-5  # minimum confidence of an alignment, which avoids the logarithm of 0
+MIN_WORD_S = 0.1  # minimum seconds of a gap for words without a time of their own
 
 Time = tuple[float, float]  # start and end of a word [s]
 
@@ -194,15 +194,15 @@ class Moonshine(RecognitionEngine):
         except NotAligned:
             return []  # too many words for the time, or words of another language
         sure = _sureness(written, aligned.confidence)
-        if sure < LEAST_SURE:
+        if sure < MIN_SURENESS:
             return []
         segment = segment_of(_placed(written, _times(spoken, aligned.words), len(audio) / SAMPLE_RATE), "en")
         if segment is None:
             return []
         if len(audio) < SHORT_S * SAMPLE_RATE:
-            is_english = sure + _sureness(written, 1.0) >= LEAST_SHORT_ENGLISH
+            is_english = sure + _sureness(written, 1.0) >= MIN_SHORT_ENGLISH
         else:
-            is_english = sure >= LEAST_ENGLISH or segment.confidence >= LEAST_ENGLISH_CONFIDENCE
+            is_english = sure >= MIN_ENGLISH_SURENESS or segment.confidence >= MIN_ENGLISH_CONFIDENCE
         if language is None and not is_english:
             segment = replace(segment, language="")
         return [segment]
@@ -221,14 +221,14 @@ class _Model:
 
     def __init__(self, folder: Path) -> None:
         # With the arena, half a minute of audio leaves 245 MiB allocated and is 3 % faster; see PATIENT_THREADS.
-        self._encoder = session(folder / ENCODER, min(MOST_THREADS, usable_cores()), lean=True)
+        self._encoder = session(folder / ENCODER, min(MAX_THREADS, usable_cores()), lean=True)
         self._decoder = session(folder / DECODER, lean=True)  # runs token by token, too little work for threads
         self._caches = [each.name for each in self._decoder.get_inputs() if each.name.startswith("past_key_values")]
         self._texts = token_texts((folder / TOKENIZER).read_bytes())
 
     def write(self, audio: np.ndarray, expected: _Place) -> tuple[list[_Written], bool]:
         """Return the words of audio, and whether they were truncated because of a loop."""
-        padded = np.pad(audio, (0, max(0, int(LEAST_S * SAMPLE_RATE) - len(audio))))
+        padded = np.pad(audio, (0, max(0, int(MIN_DURATION_S * SAMPLE_RATE) - len(audio))))
         most = math.ceil(TOKENS_A_SECOND * len(audio) / SAMPLE_RATE) + SPARE_TOKENS
         tokens, probabilities = self._tokens(padded, most, expected)
         # A greedy decoder can be caught in a loop. The text of the first repetition is used.
@@ -297,7 +297,7 @@ class _Model:
 
 def _surplus(tokens: Sequence[int]) -> int:
     """Return the number of tokens at the end that only repeat earlier ones; 0 without a loop."""
-    for length in range(1, LONGEST_CIRCLE + 1):
+    for length in range(1, MAX_LOOP_TOKENS + 1):
         rounds = ROUNDS_OF_ONE if length == 1 else ROUNDS
         if len(tokens) < length * ROUNDS:
             return 0
@@ -310,7 +310,7 @@ def _surplus(tokens: Sequence[int]) -> int:
 def _words(model: _Model, audio: np.ndarray, expected: _Place) -> list[_Written]:
     """Return the words of a chunk; after a loop, its halves are recognized separately, so that no speech is lost."""
     written, cut = model.write(audio, expected)
-    if not cut or len(audio) < 2 * LEAST_HALF_S * SAMPLE_RATE:
+    if not cut or len(audio) < 2 * MIN_HALF_S * SAMPLE_RATE:
         return written
     middle = _quietest(audio)
     return [*_words(model, audio[:middle], expected), *_words(model, audio[middle:], expected)]
@@ -328,7 +328,7 @@ def _sureness(written: Sequence[_Written], confidence: float) -> float:
     """Return the certainty that words were spoken, not invented for a noise; ``confidence`` is their alignment's."""
     sure = sum(math.log(p) for word in written for p in word.probabilities)
     sure /= sum(len(word.probabilities) for word in written)
-    return sure + math.log(max(LEAST_CONFIDENCE, confidence)) / 2
+    return sure + math.log(max(MIN_CONFIDENCE, confidence)) / 2
 
 
 def _times(spoken: Sequence[Sequence[str]], units: Sequence[AlignedUnit]) -> list[Time | None]:
@@ -354,7 +354,7 @@ def _placed(written: Sequence[_Written], times: Sequence[Time | None], seconds: 
         following = times[after] if after < len(times) else None
         begin = placed[-1][1] if placed else 0.0
         end = seconds if following is None else following[0]
-        if placed and end - begin < LEAST_WORD_S * (after - number):
+        if placed and end - begin < MIN_WORD_S * (after - number):
             begin, number = placed.pop()[0], number - 1
         text = " ".join(word.text for word in written[number:after])
         placed += [(word.start_s, word.end_s) for word in spread(text, begin, max(begin, end), 0.0)]

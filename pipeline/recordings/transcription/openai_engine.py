@@ -23,13 +23,13 @@ from core.readiness import Readiness
 from core.worded import worded
 from phrase_augmentation.normalize import base_language
 from pipeline.recordings.transcript import Segment
-from pipeline.recordings.transcription.engine import LONGEST_TEXT_A_SECOND, RecognitionEngine
+from pipeline.recordings.transcription.engine import MAX_CHARACTERS_A_SECOND, RecognitionEngine
 from pipeline.recordings.transcription.whisper_text import invented
 from pipeline.recordings.words import segment_of, spread, words_of
 
 TIMEOUT_S = 120.0
 ATTEMPTS = 3  # attempts if the endpoint is busy or unreachable
-LARGEST_ANSWER = 4_000_000  # bytes
+MAX_ANSWER_BYTES = 4_000_000  # bytes
 DEFAULT_MODEL = "whisper-1"
 WORD_CONFIDENCE = 0.9  # used if the endpoint gives none
 # Whisper endpoints return the English names of languages.
@@ -105,7 +105,7 @@ class OpenAiEndpoint(RecognitionEngine):
 def segments_of(answer: Any, seconds: float, language: str | None) -> list[Segment]:
     """Parse a ``verbose_json`` answer into segments. Raises ValueError, KeyError or TypeError if invalid."""
     text = answer["text"]
-    if not isinstance(text, str) or len(text) > LONGEST_TEXT_A_SECOND * (seconds + 5):
+    if not isinstance(text, str) or len(text) > MAX_CHARACTERS_A_SECOND * (seconds + 5):
         raise ValueError("its text cannot have been spoken in that time")
     named = str(answer.get("language") or "").lower()
     spoken = base_language(language) if language else _CODES.get(named, named if len(named) == 2 else "")
@@ -156,6 +156,6 @@ def _server() -> Server:
         ),
         os.environ.get("HARK_ASR_KEY", "").strip(),
         timeout_s=TIMEOUT_S,
-        largest=LARGEST_ANSWER,
+        largest=MAX_ANSWER_BYTES,
         attempts=ATTEMPTS,
     )

@@ -13,9 +13,9 @@ from core.voice_activity import FRAME, FRAME_S
 from pipeline.recordings.transcription.engine import PIECE_S
 
 SPEECH, STILL_SPEECH = 0.5, 0.35  # probability at which speech begins, and below which it ends (silero-vad's)
-LEAST_SPEECH_S = 0.2  # seconds; shorter sounds do not count
-LEAST_PAUSE_S = 0.25  # seconds; shorter pauses are within a word
-LONGEST_PAUSE_S = 2.0  # seconds of a pause within a chunk; a longer one separates two chunks
+MIN_SPEECH_S = 0.2  # seconds; shorter sounds do not count
+MIN_PAUSE_S = 0.25  # seconds; shorter pauses are within a word
+MAX_PAUSE_S = 2.0  # seconds of a pause within a chunk; a longer one separates two chunks
 MARGIN_S = 0.2  # seconds around the speech of a chunk, because the start of a word is detected late
 
 
@@ -32,11 +32,11 @@ class Stretch:
 
 
 def speech(probabilities: np.ndarray) -> list[tuple[int, int]]:
-    """Return the runs of speech as (first frame, end), with pauses of at least ``LEAST_PAUSE_S`` between them."""
+    """Return the runs of speech as (first frame, end), with pauses of at least ``MIN_PAUSE_S`` between them."""
     runs: list[tuple[int, int]] = []
     start: int | None = None
     quiet_since: int | None = None
-    pause = round(LEAST_PAUSE_S / FRAME_S)
+    pause = round(MIN_PAUSE_S / FRAME_S)
     for frame, probability in enumerate(probabilities.tolist()):
         if start is None:
             if probability >= SPEECH:
@@ -50,7 +50,7 @@ def speech(probabilities: np.ndarray) -> list[tuple[int, int]]:
                 start = None
     if start is not None:
         runs.append((start, quiet_since or len(probabilities)))
-    return [(first, end) for first, end in runs if (end - first) * FRAME_S >= LEAST_SPEECH_S]
+    return [(first, end) for first, end in runs if (end - first) * FRAME_S >= MIN_SPEECH_S]
 
 
 def pieces(probabilities: np.ndarray, samples: int) -> list[Stretch]:
@@ -79,7 +79,7 @@ def _parted_by_silence(runs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]
     groups: list[tuple[int, int]] = []
     first = 0
     for number in range(1, len(runs) + 1):
-        if number == len(runs) or (runs[number][0] - runs[number - 1][1]) * FRAME_S > LONGEST_PAUSE_S:
+        if number == len(runs) or (runs[number][0] - runs[number - 1][1]) * FRAME_S > MAX_PAUSE_S:
             groups.append((first, number))
             first = number
     return groups if runs else []

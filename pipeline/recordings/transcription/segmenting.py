@@ -9,8 +9,8 @@ from pipeline.recordings.transcript import Segment, Word
 from pipeline.recordings.words import segment_of
 
 PAUSE_S = 0.8  # seconds; a longer pause separates segments
-LONGEST_S = 15.0  # seconds per segment; a longer one is split at its longest pause
-LEAST_OVERLAP_S = 0.2  # minimum seconds with two speakers in a marked segment
+MAX_DURATION_S = 15.0  # seconds per segment; a longer one is split at its longest pause
+MIN_OVERLAP_S = 0.2  # minimum seconds with two speakers in a marked segment
 EDGE = 0.2  # fraction of the words at each end where it is not split, because a single word is too short to read
 
 
@@ -36,7 +36,7 @@ def _short(words: Sequence[Word]) -> list[Sequence[Word]]:
     waiting = [words]
     while waiting:
         part = waiting.pop()
-        if part[-1].end_s - part[0].start_s <= LONGEST_S or len(part) == 1:
+        if part[-1].end_s - part[0].start_s <= MAX_DURATION_S or len(part) == 1:
             done.append(part)
             continue
         edge = int(EDGE * len(part))
@@ -70,6 +70,6 @@ def with_overlaps(segments: Iterable[Segment]) -> tuple[Segment, ...]:
             other = ordered[later]
             if other.start_s >= one.end_s:
                 break
-            if other.speaker != one.speaker and min(one.end_s, other.end_s) - other.start_s >= LEAST_OVERLAP_S:
+            if other.speaker != one.speaker and min(one.end_s, other.end_s) - other.start_s >= MIN_OVERLAP_S:
                 marked |= {number, later}
     return tuple(replace(s, overlap=True) if n in marked else s for n, s in enumerate(ordered))

@@ -12,7 +12,7 @@ from core.audio_file import SAMPLE_RATE
 from core.voice_activity import FRAME, FRAME_S, SpeechProbability
 from pipeline.recordings.transcript import Segment
 from pipeline.recordings.transcription.engine import PIECE_S
-from pipeline.recordings.transcription.pieces import LEAST_SPEECH_S, MARGIN_S, SPEECH, STILL_SPEECH
+from pipeline.recordings.transcription.pieces import MARGIN_S, MIN_SPEECH_S, SPEECH, STILL_SPEECH
 from pipeline.recordings.transcription.segmenting import shifted, split
 
 PARTIAL_EVERY_S = 1.0  # seconds of audio between two guesses at the same utterance
@@ -126,7 +126,7 @@ class StreamingTranscriber:
         self._open = None
         audio = self._between(begin, stop)
         self._drop(end if margin == 0 else stop)
-        if speech * FRAME_S < LEAST_SPEECH_S:
+        if speech * FRAME_S < MIN_SPEECH_S:
             return []
         segments = self._segments(audio, begin)
         return [Partial(_seconds(begin), _seconds(stop), segments)] if segments else []

@@ -46,10 +46,10 @@ LEAK_DB = 12.0
 LOUD_PERCENTILE = 95.0
 # If an engine for one language finds words in less than this fraction of the speech, the speech is in another language.
 # Less than a second of sound in a longer recording may be a cough.
-LEAST_KNOWN = 0.1
-LEAST_SPOKEN_S, LEAST_SPOKEN_SHARE = 1.0, 0.3
+MIN_KNOWN_FRACTION = 0.1
+MIN_SPOKEN_S, MIN_SPOKEN_FRACTION = 1.0, 0.3
 # Seconds; a longer chunk without a word in the engine's language stays visible in the transcript.
-LEAST_GAP_S = 3.0
+MIN_GAP_S = 3.0
 PIECE_TIMEOUT_S = 900.0  # for a large model on a slow processor, including loading
 
 
@@ -223,7 +223,7 @@ def _recognized(
 
 def _marked(piece: _Piece, segments: list[Segment]) -> list[Segment]:
     """Return the segments of a chunk; a long one without words in the engine's language has one without text."""
-    if piece.stretch.seconds < LEAST_GAP_S or any(segment.language for segment in segments):
+    if piece.stretch.seconds < MIN_GAP_S or any(segment.language for segment in segments):
         return segments
     start, end = (sample / SAMPLE_RATE for sample in (piece.stretch.start, piece.stretch.end))
     return [Segment(start, end, "", 0.0, speaker=piece.speaker)]
@@ -239,8 +239,8 @@ def _check_language(segments: list[Segment], spoken_s: float, seconds: float, en
     """Raise HarkError if little of the speech in a recording of that many seconds is in the engine's only language."""
     known = engine.languages()
     known_s = sum(segment.end_s - segment.start_s for segment in segments if segment.language)
-    is_brief = spoken_s < min(LEAST_SPOKEN_S, LEAST_SPOKEN_SHARE * seconds)
-    if known is None or not spoken_s or is_brief or known_s >= LEAST_KNOWN * spoken_s:
+    is_brief = spoken_s < min(MIN_SPOKEN_S, MIN_SPOKEN_FRACTION * seconds)
+    if known is None or not spoken_s or is_brief or known_s >= MIN_KNOWN_FRACTION * spoken_s:
         return
     names = {"engine": engine.name, "languages": listed(known), "seconds": rounded(spoken_s)}
     raise HarkError(

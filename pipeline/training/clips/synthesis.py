@@ -22,7 +22,7 @@ from db.db_api import Library
 from db.records import NewClip
 from phrase_augmentation.normalize import normalize
 from pipeline.training.planning.plan import Plan, PlannedRequest, draw_voice, remaining, run_splits
-from pipeline.training.scoring.keyword_scoring import LEAST_UNDERSTOOD, is_understood
+from pipeline.training.scoring.keyword_scoring import MIN_INTELLIGIBILITY, is_understood
 
 WAITING_CLIPS = 64  # clips that may wait to be stored before engines pause
 
@@ -196,7 +196,7 @@ def _if_understood(clip: NewClip | FailedRequest) -> NewClip | FailedRequest:
         return clip
     if is_understood(clip.audio, clip.text, clip.language):
         return clip
-    return FailedRequest(clip.request_id or "", f"could not be understood (below {LEAST_UNDERSTOOD:g})")
+    return FailedRequest(clip.request_id or "", f"could not be understood (below {MIN_INTELLIGIBILITY:g})")
 
 
 def _new_clip(result: GeneratedClip | FailedRequest, engine: str, language: str) -> NewClip | FailedRequest:

@@ -42,7 +42,7 @@ STEP_SHARES = {"esphome": 1.0, "openwakeword": 0.67}  # fraction of the effort's
 EIGHT_BIT_SHARE = 0.25  # fraction of the steps that use the file's 8-bit values
 RANGE_WINDOWS = 256  # windows that set the ranges of 8 bits
 CUTOFF = 0.9  # probability to which a threshold is moved if 8 bits cannot resolve it
-HIGHEST_CUTOFF = 0.97
+MAX_CUTOFF = 0.97
 TOLERANCE = {"esphome": 1.5 / 256, "openwakeword": 1e-3}  # of a file in its device's runtime against the detector here
 ARENA = 30_000  # bytes of memory that a device reserves for the network
 KERNEL_STEPS = 4  # 8-bit steps of a logit by which a computer's kernels differ from the reference kernels of devices
@@ -215,7 +215,7 @@ def _windows(store: FeatureStore, detector: TrainedDetector, seed: int) -> np.nd
 def _within_8_bits(detector: Any, store: FeatureStore) -> Any:
     """Return the detector with its threshold in the range where 8-bit probabilities still differ."""
     threshold = threshold_at(calibrated(detector, store)[1], DEFAULT_FA_PER_DAY)
-    if threshold > HIGHEST_CUTOFF:
+    if threshold > MAX_CUTOFF:
         detector = detector.lowered(float(logit(threshold) - logit(CUTOFF)))
     return detector
 

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from model.detector import Detector
     from model.keyword_hmm import HMMDetector
 
-MOST_ANTI_KEYWORDS = 12  # the newest ones; each has a small cost at run time
-SHORTEST_ANTI_KEYWORD = 3  # phones
+MAX_ANTI_KEYWORDS = 12  # the newest ones; each has a small cost at run time
+MIN_ANTI_KEYWORD_PHONES = 3  # phones
 BEFORE_FRAMES = 4  # 20 ms frames before the segment that was mistaken for the phrase; later frames are too late
 MARGINS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
 ALLOWED_LOSS = 0.01  # fraction of the detected utterances of the validation split that anti-keywords may cost
@@ -118,8 +118,8 @@ def find_anti_keywords(
     marked = sorted(marked, key=lambda audio: not fires(detector, audio, threshold))  # near misses come last
     decoded = [_decode(detector, audio) for audio in marked]
     alike = sum(phones in ways for phones in decoded)
-    phones = tuple(dict.fromkeys(p for p in decoded if len(p) >= SHORTEST_ANTI_KEYWORD and p not in ways))[
-        :MOST_ANTI_KEYWORDS
+    phones = tuple(dict.fromkeys(p for p in decoded if len(p) >= MIN_ANTI_KEYWORD_PHONES and p not in ways))[
+        :MAX_ANTI_KEYWORDS
     ]
     counts = AntiKeywords(marked=len(marked), alike=alike)
     if not phones:

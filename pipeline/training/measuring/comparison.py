@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from pipeline.training.negatives.negative_set import NegativePiece
     from pipeline.training.negatives.shipped import Negatives
 
-MOST_VERSIONS = 8  # more versions have fewer recordings in common that are new to all
+MAX_VERSIONS = 8  # more versions have fewer recordings in common that are new to all
 COMPARISON = "comparison.json"  # in the folder of the newest version
 
 

@@ -34,8 +34,8 @@ FOOLED_BY = 5  # confusables that a summary names
 # e, such a threshold rises by this many logits. Two would be needed to accept e times fewer confusables
 # (docs/results.md), but would lose most utterances of the phrase.
 CONFUSABLE_SCALE = 1.0
-MOST_LOST = 0.1  # fraction of the phrase that a floor against confusables may cost
-HIGHEST_LOGIT = 20.0  # logit of a threshold; programs that run a bundle cannot resolve higher ones
+MAX_LOST = 0.1  # fraction of the phrase that a floor against confusables may cost
+MAX_LOGIT = 20.0  # logit of a threshold; programs that run a bundle cannot resolve higher ones
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ def calibrate(validation: ScoredSplit, rates: Sequence[float] = FA_PER_DAY, leas
         lowest = max(rows[-1]["threshold"] if rows else 0.0, least if rate <= DEFAULT_FA_PER_DAY else 0.0)
         if rate < DEFAULT_FA_PER_DAY and row["threshold"] <= lowest:
             height = float(logit(lowest)) + CONFUSABLE_SCALE * math.log(rows[-1]["fa_per_day"] / rate)
-            row |= {"threshold": float(sigmoid(min(height, HIGHEST_LOGIT)))}
+            row |= {"threshold": float(sigmoid(min(height, MAX_LOGIT)))}
             row |= {"extrapolated": False, "raised": True}
         elif row["threshold"] < least and rate == DEFAULT_FA_PER_DAY:
             row |= {"threshold": lowest, "extrapolated": False, "raised": True}
@@ -208,7 +208,7 @@ def calibrated(detector: Any, store: FeatureStore) -> tuple[Any, list[dict[str, 
 
     A keyword HMM is shifted so that its default threshold is 0.5: the phrase is followed through the split once, and
     the line from match score to logit is set afterwards. No default threshold is below the match score
-    ``detector.least``, however rare false alarms are there, unless that floor costs more than :data:`MOST_LOST` of the
+    ``detector.least``, however rare false alarms are there, unless that floor costs more than :data:`MAX_LOST` of the
     close and quiet utterances.
     """
     from model.detector import as_streams, in_batches
@@ -235,7 +235,7 @@ def calibrated(detector: Any, store: FeatureStore) -> tuple[Any, list[dict[str, 
     level, floor = match(threshold_at(thresholds, DEFAULT_FA_PER_DAY)), detector.least
     quiet = validation.pick(validation.headline & (table["condition"] == "clean").to_numpy())
     if quiet:
-        floor = min(floor, match(float(np.quantile(metrics.phrase_scores(quiet), MOST_LOST))))
+        floor = min(floor, match(float(np.quantile(metrics.phrase_scores(quiet), MAX_LOST))))
     return scored(floor, 0.5) if level < floor else scored(level, 0.0)
 
 

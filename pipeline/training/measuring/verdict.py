@@ -13,9 +13,9 @@ from model.metrics import QUANTILE
 from model.runtime.detector import logit
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY
 
-MOST = 0.5
-MOST_SIMILAR = 0.2  # fraction of similar phrases that may activate it
-MOST_ALARMS = 2 * DEFAULT_FA_PER_DAY / 24  # per hour in the test: twice what its threshold was set for
+MAX_MISSED = 0.5
+MAX_SIMILAR_ACCEPTED = 0.2  # fraction of similar phrases that may activate it
+MAX_ALARMS_PER_HOUR = 2 * DEFAULT_FA_PER_DAY / 24  # per hour in the test: twice what its threshold was set for
 EXAMPLES = 3  # number of similar phrases that activate it, named in the sentence
 OF = 20  # utterances; the sentence states how many of them it detects
 # Standard deviation, in logits, of the miss rates of real people around those of test voices, beyond chance: measured
@@ -53,7 +53,7 @@ class Verdict:
 def misses_most(summary: Mapping[str, Any]) -> bool:
     """Return whether a detector with this summary (in its ``report.json``) misses most close and quiet utterances."""
     missed = summary.get("miss_rate_clean", {}).get("value")
-    return missed is not None and missed > MOST
+    return missed is not None and missed > MAX_MISSED
 
 
 def predicts_people(report: Mapping[str, Any]) -> bool:
@@ -100,9 +100,9 @@ def _state(report: Mapping[str, Any]) -> str:
         return "useless"
     if report["effort"] == "trial":
         return "trial"
-    if (summary["fa_per_hour"]["value"] or 0.0) > MOST_ALARMS:
+    if (summary["fa_per_hour"]["value"] or 0.0) > MAX_ALARMS_PER_HOUR:
         return "wakes"
-    if (summary["confusables_accepted"]["value"] or 0.0) > MOST_SIMILAR:
+    if (summary["confusables_accepted"]["value"] or 0.0) > MAX_SIMILAR_ACCEPTED:
         return "alike"
     return "good" if report["results"]["people"]["utterances"] else "unproven"
 

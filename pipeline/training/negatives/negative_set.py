@@ -41,7 +41,7 @@ FRAME_S = 0.02  # seconds per frame of a backbone
 RESCORED_AN_HOUR = 100  # matches per hour of speech that a decoder scores
 PEAK_FRAMES = 50  # frames from which the best match is chosen
 MATCHED_AT_ONCE = 160_000  # frames per batch
-MOST_SAYING = 0.9  # fraction of the segments that may be omitted because they contain the phrase
+MAX_WITH_PHRASE = 0.9  # fraction of the segments that may be omitted because they contain the phrase
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def contains_phrase(texts: tuple[str, ...], keyphrase: Keyphrase) -> tuple[bool,
     """
     heard = phrase_matcher(keyphrase.text, keyphrase.language).hears(texts)
     said = tuple(hears or (not text and any(heard)) for hears, text in zip(heard, texts))
-    return (False,) * len(said) if sum(said) > MOST_SAYING * len(said) else said
+    return (False,) * len(said) if sum(said) > MAX_WITH_PHRASE * len(said) else said
 
 
 def pieces_with_gains(

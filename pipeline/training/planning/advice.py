@@ -28,7 +28,7 @@ COMMON_PER_MILLION, FREQUENT_PER_MILLION = 1.0, 20.0
 NEAR = 1.0  # phone distance: up to two small changes
 VERY_NEAR = 0.6
 SAID_PER_MILLION = 0.5  # a rarer neighbour is not mentioned
-LONGEST_SPLIT = 16  # phones
+MAX_SPLIT_PHONES = 16  # phones
 SPLIT_WORDS = 3_000  # number of the most common words, which a phrase may consist of by chance
 SHOWN = 8
 
@@ -200,7 +200,7 @@ def _near_homophones(
                 found[" ".join([*words[:place], word, *words[place + 1 :]])] = None
     common = vocabulary(language, SPLIT_WORDS)
     sounds = tuple(phone for word in phones for phone in word)
-    for cut in range(1, len(sounds) if len(sounds) <= LONGEST_SPLIT else 0):
+    for cut in range(1, len(sounds) if len(sounds) <= MAX_SPLIT_PHONES else 0):
         for first, first_distance in common.nearest(sounds[:cut], 3):
             if first_distance <= NEAR:
                 for second, second_distance in common.nearest(sounds[cut:], 3):

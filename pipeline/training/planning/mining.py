@@ -37,7 +37,7 @@ AT_A_TIME = 100  # recordings searched before the next check whether they are su
 POWER_S = 0.02  # seconds over which loudness is measured
 # exp(-nats per phone) by which a phrase is less probable than the model's best path: above 0.2, 1 % of cuts of wrong
 # words pass and 95 % of right ones (read speech that the model was not trained on).
-LEAST_CONFIDENCE = 0.2
+MIN_CONFIDENCE = 0.2
 ENGLISH_ENDINGS = ("s", "'s", "es", "d", "ed", "ing")
 
 
@@ -47,7 +47,7 @@ class MiningConfig:
 
     most: int = 300  # mined clips of one phrase; no recording is searched after that
     recordings: int = 1200  # maximum recordings searched for one phrase; a sample if more contain it
-    least_confidence: float = LEAST_CONFIDENCE
+    least_confidence: float = MIN_CONFIDENCE
     # The most cuts of one phrase by one voice. Below 1 a recording that is added can leave fewer cuts.
     speaker_share: float = 1.0
     word_forms: bool = False  # whether to search for the last word with an ending too ("computers")
@@ -187,7 +187,7 @@ def mined_clips(library: Library, texts: Sequence[str], language: str = "en", me
         return clip.settings.get("aligner", "").endswith(CTC_SEGMENTATION) != by_package
 
     for clip in sorted(library.clips_with_texts(texts, language, where=where), key=by_another_method):
-        if "phrase_end_s" not in clip.settings or clip.settings.get("confidence", 1.0) < LEAST_CONFIDENCE:
+        if "phrase_end_s" not in clip.settings or clip.settings.get("confidence", 1.0) < MIN_CONFIDENCE:
             continue
         offset_s = clip.start_s or 0.0
         start_s, end_s = offset_s + clip.settings["phrase_start_s"], offset_s + clip.settings["phrase_end_s"]

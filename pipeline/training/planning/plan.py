@@ -41,7 +41,7 @@ TRANSCRIPTS = 20_000  # number from the library, from which general negatives ar
 # An engine slower than this many seconds per clip gets proportionally fewer clips. The second limit is for runs that
 # train, in which its voices are worth the time.
 SLOW_CLIP_S, SLOW_LEARNED_CLIP_S = 0.25, 0.6
-ROBOT_SHARE = 0.5  # fraction of the clips of a natural engine with as many voices
+RULE_BASED_FRACTION = 0.5  # fraction of the clips of a natural engine with as many voices
 # On two cores: augmentation and features of an example; the same with a large detector's encoder; a training batch of
 # 128; and the hours of the negative set, which every calibration scores.
 SECONDS_PER_EXAMPLE, LARGE_SECONDS_PER_EXAMPLE = 0.03, 0.13
@@ -263,7 +263,7 @@ def draw_voice(
 
 def _share(engine: str, people: int, slow_clip_s: float) -> float:
     share = people**0.5 * min(1.0, slow_clip_s / CLIP_S.get(engine, slow_clip_s))
-    return share * ROBOT_SHARE if engine in RULE_BASED else share
+    return share * RULE_BASED_FRACTION if engine in RULE_BASED else share
 
 
 def draw_requests(

@@ -26,12 +26,12 @@ BLOCK_S = 60.0  # seconds of a long recording that are scored at once
 OVERLAP_S = 4.0  # seconds that the next block repeats, so that no phrase is cut in two
 REFRACTORY_S = 1.0  # minimum seconds between two hits
 TAIL_S = 0.3  # seconds of silence after a clip, because models output phones slightly late
-LONGEST_PHONE_S = 0.35  # average seconds; a slower path is not speech
+MAX_PHONE_S = 0.35  # average seconds; a slower path is not speech
 NEVER = np.float32(-1e30)
 POOL_S = 0.96  # seconds at the end of a window: its new part, and as much of the previous one
-LEAST = 1e-6  # a lower score counts as none
-LEAST_HARD = 0.02  # a position with a lower score is not a hard negative
-LEAST_UNDERSTOOD = 0.15  # of 1; docs/results.md gives the fractions of good and bad clips rejected
+MIN_SCORE = 1e-6  # a lower score counts as none
+MIN_HARD_SCORE = 0.02  # a position with a lower score is not a hard negative
+MIN_INTELLIGIBILITY = 0.15  # of 1; docs/results.md gives the fractions of good and bad clips rejected
 
 # Audio [samples] to the score from 0 to 1 of the phrase ending at each frame, and the frame where it began.
 FrameScores = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -71,7 +71,7 @@ def keyword_scores(log_p: np.ndarray, phones: Sequence[int]) -> tuple[np.ndarray
     each = np.arange(states)
     scores = np.zeros(len(log_p), np.float32)
     starts = np.zeros(len(log_p), np.int64)
-    longest = LONGEST_PHONE_S * len(phones) / 0.02
+    longest = MAX_PHONE_S * len(phones) / 0.02
     for frame in range(len(log_p)):
         ways[0] = value
         ways[1, 1:] = value[:-1]
@@ -109,7 +109,7 @@ def intelligible(audio: np.ndarray, text: str, language: str = "en", aligner: Al
 
 def is_understood(audio: np.ndarray, text: str, language: str = "en") -> bool:
     """Return whether a clip [samples] of an engine that is not always understood may be used."""
-    return intelligible(audio, text, language) >= LEAST_UNDERSTOOD
+    return intelligible(audio, text, language) >= MIN_INTELLIGIBILITY
 
 
 def _emission(audio: np.ndarray, aligner: Aligner | None = None) -> np.ndarray:
@@ -154,7 +154,7 @@ def places(blocks: Iterable[np.ndarray], scores: FrameScores, frame_s: float, le
     waiting: Guess | None = None
     for offset_s, audio in _overlapping(blocks):
         found, starts = scores(audio)
-        for frame in peaks(found, max(least, LEAST), round(REFRACTORY_S / frame_s)):
+        for frame in peaks(found, max(least, MIN_SCORE), round(REFRACTORY_S / frame_s)):
             guess = Guess(
                 round(offset_s + float(starts[frame]) * frame_s, 3),
                 round(offset_s + (frame + 1) * frame_s, 3),
@@ -177,7 +177,7 @@ def hardest_in(streams: Iterable[tuple[int, np.ndarray]], keyphrase: Keyphrase, 
     found = (
         (number, guess)
         for number, audio in streams
-        for guess in places([audio], scorer.scores, scorer.frame_s, LEAST_HARD)
+        for guess in places([audio], scorer.scores, scorer.frame_s, MIN_HARD_SCORE)
     )
     return heapq.nlargest(count, found, key=lambda row: row[1].score)  # of equal ones, the first
 

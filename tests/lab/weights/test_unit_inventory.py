@@ -26,7 +26,7 @@ from tests.support.constants import replace_in
 from tests.support.sounds import noise
 from tests.support.spoken_words import joined, say
 
-LARGEST = 6_000_000  # bytes
+MAX_BYTES = 6_000_000  # bytes
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_an_inventory_round_trips_with_speakers_and_times(
 def test_the_shipped_inventory_is_small_balanced_and_free() -> None:
     if not SHIPPED.is_file():
         pytest.skip(f"{SHIPPED.name} is not there")
-    assert SHIPPED.stat().st_size <= LARGEST
+    assert SHIPPED.stat().st_size <= MAX_BYTES
     with zipfile.ZipFile(SHIPPED) as archive:
         rows = json.loads(archive.read("about.json"))["speakers"]
     assert 8 <= len(rows) <= 12 and all(row["licence"] in ("CC-BY-4.0", "CC0-1.0") for row in rows)
@@ -119,7 +119,7 @@ def test_only_the_spoken_text_is_intelligible(aligner: Aligner) -> None:
 def test_speakers_of_the_library_are_aligned_as_far_as_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aligner: Aligner
 ) -> None:
-    replace_in(alignment, monkeypatch, LEAST_SPEECH_S=3.0, MOST_SPEECH_S=3.0)
+    replace_in(alignment, monkeypatch, MIN_SPEECH_S=3.0, MAX_SPEECH_S=3.0)
     words = ["please", "open", "the", "big", "window", "before", "seven"]
     audio, _ = joined(words)
     text = " ".join(words)

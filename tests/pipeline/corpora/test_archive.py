@@ -71,8 +71,8 @@ def test_a_link_in_a_zip_is_rejected(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("limit", "most", "files", "why"),
     [
-        ("LARGEST_TOTAL", 1_000_000, {"zeros.wav": bytes(3_000_000)}, "is larger than"),
-        ("MOST_FILES", 20, {f"{n}.txt": b"" for n in range(30)}, "has more than 20 files"),
+        ("MAX_TOTAL_BYTES", 1_000_000, {"zeros.wav": bytes(3_000_000)}, "is larger than"),
+        ("MAX_FILES", 20, {f"{n}.txt": b"" for n in range(30)}, "has more than 20 files"),
     ],
     ids=["bytes", "files"],
 )

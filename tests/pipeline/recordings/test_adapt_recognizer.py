@@ -90,17 +90,17 @@ def spoken(tmp_path: Path) -> tuple[list[np.ndarray], list[str]]:
     engine = engine_named("espeak")
     voices = engine.voices("en-us")[:3]
     texts = [text for text in TEXTS for _ in voices]
-    wishes = [
+    requests = [
         SpeechRequest(f"s{n}", text, voices[n % len(voices)].name, voices[n % len(voices)].language, {})
         for n, text in enumerate(texts)
     ]
-    clips = list(engine.synthesize(wishes, tmp_path))
+    clips = list(engine.synthesize(requests, tmp_path))
     assert all(isinstance(clip, GeneratedClip) for clip in clips)
     return [read_audio(clip.path) for clip in clips if isinstance(clip, GeneratedClip)], texts
 
 
 def test_a_whole_run_trains_and_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    replace_in(recognizer_job, monkeypatch, SYNTHETIC=4, FEWEST_STEPS=4, BATCH_S=8.0)
+    replace_in(recognizer_job, monkeypatch, SYNTHETIC=4, MIN_STEPS=4, BATCH_S=8.0)
     pause = np.zeros(SAMPLE_RATE // 2, np.float32)
     clips, texts = spoken(tmp_path / "said")
     parts, segments, place = [], [], 0
@@ -116,8 +116,8 @@ def test_a_whole_run_trains_and_measures(tmp_path: Path, monkeypatch: pytest.Mon
     folder = tmp_path / recognizer_job.FOLDER
     folder.mkdir(parents=True)
     earlier = recognizer_job._keep(shipped_recognizer()[0], folder, before=2.0, after=1.9)  # weights of an earlier run
-    wish = {"epochs": 1, "batch_size": 2, "subset": 60}
-    result = train_recognizer(wish, tmp_path, Reporter(events.append))
+    options = {"epochs": 1, "batch_size": 2, "subset": 60}
+    result = train_recognizer(options, tmp_path, Reporter(events.append))
     stages = [event["name"] for event in events if event["event"] == "stage"]
     assert stages == list(dict(RECOGNIZER_STAGES))
     everything = len(list(recognizer_job.collect(tmp_path, silent_reporter())))
@@ -130,9 +130,9 @@ def test_a_whole_run_trains_and_measures(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_options_out_of_range_are_rejected(tmp_path: Path) -> None:
-    for wish in ({"epochs": 51}, {"subset": 0}, {"batch_size": -2}):
-        with pytest.raises(HarkError, match=next(iter(wish))):
-            train_recognizer(wish, tmp_path, silent_reporter())
+    for options in ({"epochs": 51}, {"subset": 0}, {"batch_size": -2}):
+        with pytest.raises(HarkError, match=next(iter(options))):
+            train_recognizer(options, tmp_path, silent_reporter())
 
 
 def test_the_engine_uses_only_improved_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pytest
 
 from core.errors import HarkError
-from pipeline.recordings.captions import FORMATS, LINE_WIDTH, LINES, LONGEST_S, Caption, captions, clock, write
+from pipeline.recordings.captions import FORMATS, LINE_WIDTH, LINES, MAX_DURATION_S, Caption, captions, clock, write
 from pipeline.recordings.transcript import Segment, Transcript, Word, from_json
 
 LONG = (
@@ -101,7 +101,7 @@ def test_captions_are_short_and_ordered(named: bool) -> None:
     found = captions(hour, named)
     assert all(1 <= len(caption.lines) <= LINES for caption in found)
     assert max(len(line) for caption in found for line in caption.lines) <= LINE_WIDTH
-    assert all(0 < caption.end_s - caption.start_s <= LONGEST_S + 0.001 for caption in found)
+    assert all(0 < caption.end_s - caption.start_s <= MAX_DURATION_S + 0.001 for caption in found)
     starts = [caption.start_s for caption in found]
     assert starts == sorted(starts)
     assert all(one.end_s <= other.start_s + 0.001 for one, other in pairwise(found) if one.speaker == other.speaker)

@@ -15,7 +15,7 @@ from pipeline.recordings import llm
 from pipeline.recordings import question_answering as qa
 from pipeline.recordings.local_models import LocalModel
 from pipeline.recordings.question_answering import Answer, Passage, answer, passages
-from pipeline.recordings.reader import LONGEST_ANSWER, READER, read_passages
+from pipeline.recordings.reader import MAX_ANSWER_TOKENS, READER, read_passages
 from pipeline.recordings.text_similarity import EMBEDDING, similarities
 from pipeline.recordings.transcript import Segment, Transcript
 from tests.support import questions
@@ -297,7 +297,7 @@ def test_the_span_is_the_best_of_all(with_reader: Path) -> None:
         output = model(input_ids=coded["input_ids"], attention_mask=coded["attention_mask"])
     inside = [i for i, kind in enumerate(coded.sequence_ids(0)) if kind == 1]
     best = max(
-        ((i, j) for i in inside for j in inside if i <= j < i + LONGEST_ANSWER),
+        ((i, j) for i in inside for j in inside if i <= j < i + MAX_ANSWER_TOKENS),
         key=lambda span: float(output.start_logits[0, span[0]] + output.end_logits[0, span[1]]),
     )
     offsets = coded["offset_mapping"][0].tolist()

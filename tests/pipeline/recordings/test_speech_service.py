@@ -164,7 +164,7 @@ def test_a_user_error_reaches_the_client_unchanged(service: Path) -> None:
 def test_a_service_with_too_many_clients_reports_that_it_is_busy(
     service: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(speech_service, "MOST_CLIENTS", 0)
+    monkeypatch.setattr(speech_service, "MAX_CLIENTS", 0)
     here = threading.Thread(target=speech_service.SpeechService(service, 60.0).run)
     here.start()
     try:

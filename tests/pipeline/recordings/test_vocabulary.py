@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import HarkError
-from pipeline.recordings.vocabulary import FILE, MOST, expected, forget, learn, learned, replace_word
+from pipeline.recordings.vocabulary import FILE, MAX_WORDS, expected, forget, learn, learned, replace_word
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,8 @@ def test_words_are_stored_by_language_newest_first(tmp_path: Path) -> None:
 def test_the_oldest_words_of_a_language_are_dropped(tmp_path: Path) -> None:
     file = tmp_path / FILE
     learn(file, ["Ximenez"], "de")
-    learn(file, [f"word{number}" for number in range(MOST + 5)], "en")
-    assert len(expected(file, "en")) == MOST and expected(file, "en")[-1] == "word5"
+    learn(file, [f"word{number}" for number in range(MAX_WORDS + 5)], "en")
+    assert len(expected(file, "en")) == MAX_WORDS and expected(file, "en")[-1] == "word5"
     assert expected(file, "de") == ("Ximenez",)
 
 

@@ -167,5 +167,5 @@ def test_the_number_of_passkeys_is_limited(other: User) -> None:
     client.force_login(other)
     assert add(client, Authenticator()).status_code == 302
     row = {"user": other, "type": "webauthn", "data": passkeys_of(other).get().data}
-    Kept.objects.bulk_create(Kept(**row) for _ in range(second_factor.MOST_PASSKEYS - 1))
+    Kept.objects.bulk_create(Kept(**row) for _ in range(second_factor.MAX_PASSKEYS - 1))
     assert add(client, Authenticator()).status_code == 422

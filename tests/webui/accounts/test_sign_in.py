@@ -272,7 +272,7 @@ def hashed(settings: Any, other: User) -> User:
 def test_too_many_simultaneous_sign_ins_get_503(client: Client, hashed: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hashing, "PATIENCE_S", 0.01)
     with ExitStack() as others:
-        for _ in range(hashing.MOST_AT_ONCE):
+        for _ in range(hashing.MAX_CONCURRENT):
             others.enter_context(hashing._place())
         page = client.post("/account/login", {"name": "oscar", "password": PASSWORD})
         program = client.post("/api/v1/pairs", {"name": "oscar", "password": PASSWORD}, "application/json")

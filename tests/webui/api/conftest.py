@@ -38,9 +38,9 @@ def world(owner: User, portal: Path) -> World:
     Job.objects.filter(pk=version.job_id).update(result={"bundle": str(version.path / version.bundle)})
     spec = {"phrase": "hey compass", "language": "en", "effort": "quick", "engines": []}
     job = {"user": owner, "title": "hey compass", "spec": spec}
-    plan = Job.objects.create(**job, kind="plan", lane="audio", state=Job.State.DONE, result={"buckets": {}})
+    plan = Job.objects.create(**job, kind="plan", queue="audio", state=Job.State.DONE, result={"buckets": {}})
     error = {"what": "A.", "why": "B.", "what_to_do": "C."}
-    other = Job.objects.create(**job, kind="train", lane="training", state=Job.State.FAILED, error=error)
+    other = Job.objects.create(**job, kind="train", queue="training", state=Job.State.FAILED, error=error)
     JobEvent.objects.create(job=other, event={"event": "artifact", "time": 1.0, "kind": "log", "path": "/srv/hark/log"})
     sample = keep_sample(user=owner, version=version, verdict="missed", audio=noise(1.0))
     with Library(portal) as library:

@@ -28,13 +28,13 @@ def with_key(headers: dict[str, str], key: str = "one") -> dict[str, str]:
 
 def test_a_repeated_request_gets_the_stored_answer(call: Call, owner: User) -> None:
     headers = with_key(a_pair(owner))
-    wish = {"name": "t", "scopes": ["read"]}
-    first, again = (call("post", "/tokens", body=wish, headers=headers) for _ in range(2))
+    payload = {"name": "t", "scopes": ["read"]}
+    first, again = (call("post", "/tokens", body=payload, headers=headers) for _ in range(2))
     assert first.status_code == again.status_code == 201
     assert first.content == again.content and first["Location"] == again["Location"]
     assert again["Idempotent-Replayed"] == "true" and "Idempotent-Replayed" not in first
     assert ApiToken.objects.count() == 1
-    call("post", "/tokens", body=wish, headers=with_key(a_pair(owner), "two"))
+    call("post", "/tokens", body=payload, headers=with_key(a_pair(owner), "two"))
     assert ApiToken.objects.count() == 2
 
 
@@ -69,10 +69,10 @@ def test_a_corrected_request_may_reuse_the_key(call: Call, owner: User, settings
 
 def test_keys_expire_after_a_day(call: Call, owner: User) -> None:
     headers = with_key(a_pair(owner))
-    wish = {"name": "t", "scopes": ["read"]}
-    call("post", "/tokens", body=wish, headers=headers)
+    payload = {"name": "t", "scopes": ["read"]}
+    call("post", "/tokens", body=payload, headers=headers)
     KeptAnswer.objects.update(created_at=timezone.now() - timedelta(hours=25))
-    call("post", "/tokens", body=wish, headers=headers)
+    call("post", "/tokens", body=payload, headers=headers)
     assert ApiToken.objects.count() == 2 and KeptAnswer.objects.count() == 1
 
 

@@ -14,7 +14,7 @@ def test_list_is_paged(call: Call, owner: User) -> None:
     from webui.jobs.models import Job
 
     for number in range(5):
-        Job.objects.create(user=owner, kind="train", lane="training", title=str(number))
+        Job.objects.create(user=owner, kind="train", queue="training", title=str(number))
     headers = a_token(owner, "read")
     seen, following, pages = [], "/jobs?limit=2&kind=train", 0
     while following:

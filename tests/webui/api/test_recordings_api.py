@@ -88,19 +88,19 @@ def test_transcript_summary_and_search_are_served(call: Call, world: World) -> N
 
 
 def test_questions_are_answered_with_citations(call: Call, world: World, other: User) -> None:
-    wish = {"question": "When do we ship the compass?", "recording": str(world.recording.pk)}
-    said = call("post", "/recordings/ask", body=wish, headers=a_token(world.user, "read")).json()
+    payload = {"question": "When do we ship the compass?", "recording": str(world.recording.pk)}
+    said = call("post", "/recordings/ask", body=payload, headers=a_token(world.user, "read")).json()
     assert said["found"] and said["citations"][0]["text"] == SAID[0] and said["citations"][0]["speaker"] == "S1"
-    other_words = {**wish, "question": "Which courier carries the compass to the captain?"}
+    other_words = {**payload, "question": "Which courier carries the compass to the captain?"}
     said = call("post", "/recordings/ask", body=other_words, headers=a_token(world.user, "read")).json()
     assert not said["found"] and not said["citations"] and said["nearest"][0]["text"] == SAID[0]
-    problem_of(call("post", "/recordings/ask", body=wish, headers=a_token(other)), 404)
-    del wish["recording"]
-    said = call("post", "/recordings/ask", body=wish, headers=a_token(other)).json()
+    problem_of(call("post", "/recordings/ask", body=payload, headers=a_token(other)), 404)
+    del payload["recording"]
+    said = call("post", "/recordings/ask", body=payload, headers=a_token(other)).json()
     assert not said["found"] and not said["citations"], "others' recordings answer nothing"
     for question in ("", "  ", "word " * 900):
-        wish = {"question": question}
-        problem_of(call("post", "/recordings/ask", body=wish, headers=a_token(world.user, "read")), 422)
+        payload = {"question": question}
+        problem_of(call("post", "/recordings/ask", body=payload, headers=a_token(world.user, "read")), 422)
 
 
 def test_every_export_format_is_served(call: Call, world: World) -> None:
@@ -180,7 +180,7 @@ def test_a_recording_can_be_summarized_again(call: Call, world: World) -> None:
     made = call("post", f"{place}?engine=extractive", headers=headers)
     assert made.status_code == 201 and made["Location"] == f"/api/v1/jobs/{made.json()['id']}"
     job = Job.objects.get(kind="summarize")
-    assert made.json()["kind"] == "summarize" and job.spec["engine"] == "extractive" and job.lane == "audio"
+    assert made.json()["kind"] == "summarize" and job.spec["engine"] == "extractive" and job.queue == "audio"
     problem_of(call("post", place, headers=headers), 409)
 
 
@@ -190,7 +190,7 @@ def test_recordings_are_listed_by_state_in_pages(call: Call, world: World) -> No
     said = call("get", "/recordings?limit=1&state=ready", headers=headers).json()
     assert said["total"] == 2 and said["items"][0]["name"] == "b.wav" and said["next"]
     assert call("get", "/recordings?state=failed", headers=headers).json()["items"] == []
-    retried = Job.objects.create(user=world.user, kind="transcribe", lane="audio", title="a", state=Job.State.RUNNING)
+    retried = Job.objects.create(user=world.user, kind="transcribe", queue="audio", title="a", state=Job.State.RUNNING)
     Recording.objects.filter(pk=world.recording.pk).update(job=retried)
     said = call("get", "/recordings?state=working", headers=headers).json()["items"]
     assert [one["state"] for one in said] == ["working"]

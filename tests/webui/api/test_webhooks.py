@@ -45,7 +45,7 @@ def double(settings: Any) -> Iterator[Recorder]:
 
 def ended(user: User, state: str, error: HarkError | None = None) -> Job:
     """Make a job of the user's that has just ended in that state."""
-    job = claimed(Job.objects.create(user=user, kind="plan", lane="audio", title="hey compass", spec={}))
+    job = claimed(Job.objects.create(user=user, kind="plan", queue="audio", title="hey compass", spec={}))
     services.finish(job, state, error)
     return job
 
@@ -108,8 +108,8 @@ def test_each_final_state_is_an_event(owner: User, other: User, double: Recorder
 
 def test_a_cancelled_waiting_job_and_one_whose_worker_died_are_delivered(owner: User, double: Recorder) -> None:
     webhooks.add(user=owner, url=double.url, events=webhooks.EVENTS)
-    services.cancel(job=Job.objects.create(user=owner, kind="plan", lane="audio", title="a", spec={}))
-    job = claimed(Job.objects.create(user=owner, kind="plan", lane="audio", title="b", spec={}, takeovers=1))
+    services.cancel(job=Job.objects.create(user=owner, kind="plan", queue="audio", title="a", spec={}))
+    job = claimed(Job.objects.create(user=owner, kind="plan", queue="audio", title="b", spec={}, takeovers=1))
     Job.objects.filter(id=job.id).update(lease_until=timezone.now() - timedelta(seconds=1))
     services.recover()
     assert sorted(Delivery.objects.values_list("event", flat=True)) == ["job.cancelled", "job.interrupted"]
@@ -197,7 +197,7 @@ def test_a_receiver_that_answers_too_slowly_times_out(
 def test_waiting_pings_are_limited_per_user(call: Call, owner: User, other: User) -> None:
     hook, _secret = webhooks.add(user=owner, url="https://example.org/", events=["job.done"])
     headers = a_token(owner, "train", "read")
-    for _number in range(webhooks.MOST_PINGS):
+    for _number in range(webhooks.MAX_PINGS):
         assert call("post", f"/webhooks/{hook.pk}/ping", headers=headers).status_code == 201
     problem_of(call("post", f"/webhooks/{hook.pk}/ping", headers=headers), 429)
     theirs, _secret = webhooks.add(user=other, url="https://example.org/", events=["job.done"])
@@ -206,9 +206,9 @@ def test_waiting_pings_are_limited_per_user(call: Call, owner: User, other: User
 
 def test_beyond_the_limit_the_oldest_messages_are_dropped(owner: User) -> None:
     hooks = [webhooks.add(user=owner, url=f"https://example.org/{n}", events=["job.done"])[0] for n in range(2)]
-    sent = [webhooks.send(webhook=hooks[n % 2], event="job.done", content={}) for n in range(webhooks.MOST_WAITING + 2)]
+    sent = [webhooks.send(webhook=hooks[n % 2], event="job.done", content={}) for n in range(webhooks.MAX_WAITING + 2)]
     states = {delivery.pk: delivery.state for delivery in Delivery.objects.all()}
-    assert [states[one.pk] for one in sent] == 2 * ["failed"] + webhooks.MOST_WAITING * ["waiting"]
+    assert [states[one.pk] for one in sent] == 2 * ["failed"] + webhooks.MAX_WAITING * ["waiting"]
 
 
 def test_a_slow_receiver_does_not_block_other_users(owner: User, other: User, double: Recorder) -> None:
@@ -234,7 +234,7 @@ def test_overdue_deliveries_are_detected(owner: User, double: Recorder) -> None:
     assert not webhooks.stuck()
     Delivery.objects.filter(pk=old.pk).update(created_at=timezone.now() - timedelta(minutes=10))
     assert webhooks.stuck()
-    webhooks.deliver(str(new.pk))  # the lane works, and has a lot to do
+    webhooks.deliver(str(new.pk))  # the queue works, and has a lot to do
     assert not webhooks.stuck()
 
 
@@ -360,7 +360,7 @@ def test_the_secret_is_shown_once_and_not_readable_in_the_database(call: Call, o
 
 
 def test_the_number_of_webhooks_is_limited(owner: User) -> None:
-    for number in range(webhooks.MOST):
+    for number in range(webhooks.MAX_WEBHOOKS):
         webhooks.add(user=owner, url=f"https://example.org/{number}", events=["job.done"])
     with pytest.raises(HarkError, match="which is the limit"):
         webhooks.add(user=owner, url="https://example.org/", events=["job.done"])

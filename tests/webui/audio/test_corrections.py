@@ -84,10 +84,10 @@ def test_misrecognized_words_are_replaced_elsewhere_and_restored(owners: Client,
     told = owners.post(f"{place}/segments/0", {"text": "Karpathy met Karpati", "version": 1}).json()
     asked = "“Karpati” also occurs in 1 other passage. Replace it with “Karpathy” there too?"
     assert told["elsewhere"] == {"heard": "Karpati", "said": "Karpathy", "told": asked}
-    wish = {"heard": "Karpati", "said": "Karpathy", "besides": 0, "version": told["version"]}
-    assert owners.post(f"{place}/replace", {**wish, "version": 1}).status_code == 409  # it has changed since
-    assert owners.post(f"{place}/replace", {**wish, "said": " "}).status_code == 422
-    page = owners.post(f"{place}/replace", wish, follow=True).text
+    form = {"heard": "Karpati", "said": "Karpathy", "besides": 0, "version": told["version"]}
+    assert owners.post(f"{place}/replace", {**form, "version": 1}).status_code == 409  # it has changed since
+    assert owners.post(f"{place}/replace", {**form, "said": " "}).status_code == 422
+    page = owners.post(f"{place}/replace", form, follow=True).text
     assert "Replaced in 1 passage." in page
     texts = ["Karpathy met Karpati", "karpathy's lantern (Karpathy)", "Karpatinger"]
     assert [one.text for one in transcripts.transcript_of(recording).segments] == texts

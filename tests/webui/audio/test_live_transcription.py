@@ -285,7 +285,7 @@ def test_invalid_messages_close_the_socket(owner: User, said: Any, code: int) ->
 
 
 def test_a_session_longer_than_the_limit_is_closed(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(consumers, "LONGEST_S", 0.5)
+    monkeypatch.setattr(consumers, "MAX_DURATION_S", 0.5)
     assert talk(owner, all_of_it)[-1] == 4413
 
 

@@ -182,7 +182,7 @@ def test_a_language_model_answers_on_pages_and_in_every_api(
         double.says('{"answer": "It is on a Tuesday.", "segments": [0]}')
         page = owners.post("/recordings/ask", {"question": question}, headers=HTMX).text
         doors = {"/api/v1/recordings/ask": {"question": question}, "/interact": {"text": question}}
-        said = [program_of(owner).post(door, wish, "application/json").json() for door, wish in doors.items()]
+        said = [program_of(owner).post(door, payload, "application/json").json() for door, payload in doors.items()]
     assert "It is on a Tuesday." in page and "We meet in the harbour on Tuesday" in page and "data-play" in page
     for one, text in zip(said, ("text", "reply")):
         assert one[text] == "It is on a Tuesday." and one["how"] == "language model" and one["found"]

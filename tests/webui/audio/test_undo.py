@@ -83,9 +83,9 @@ def test_a_new_transcript_clears_the_undo_history(owners: Client, recording: Rec
 
 
 def test_only_the_newest_changes_are_stored(recording: Recording) -> None:
-    for number in range(history.MOST + 3):
+    for number in range(history.MAX_CHANGES + 3):
         speaker_changes.name_speakers(recording=recording, names={"S1": f"Anna {number}"})
-    assert len(list((recording.path / history.FOLDER).iterdir())) == history.MOST
+    assert len(list((recording.path / history.FOLDER).iterdir())) == history.MAX_CHANGES
 
 
 def test_a_damaged_history_cannot_be_undone(owners: Client, recording: Recording, at: str) -> None:

@@ -20,7 +20,7 @@ from command_line import serve as serving
 from core.errors import HarkError
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
-from webui.asgi import LARGEST_FORM, largest_body
+from webui.asgi import MAX_FORM_BYTES, largest_body
 from webui.audio import transcripts, uploads
 from webui.audio.models import Recording, UploadInProgress
 
@@ -49,7 +49,7 @@ def done(client: Client, address: str, **content: Any) -> Any:
 def test_a_file_uploaded_in_chunks_becomes_a_recording(owners: Client, owner: User, wav: Path, portal: Path) -> None:
     content = wav.read_bytes()
     upload = begin(owners, "Call.WAV", len(content)).json()
-    assert upload["offset"] == 0 and upload["chunk"] == uploads.LARGEST_CHUNK
+    assert upload["offset"] == 0 and upload["chunk"] == uploads.MAX_CHUNK_BYTES
     assert send(owners, upload["address"], 0, content[:1000]).json()["offset"] == 1000
     assert done(owners, upload["address"]).status_code == 422  # the rest is missing
     assert owners.get(upload["address"]).json()["offset"] == 1000
@@ -81,7 +81,7 @@ def test_an_upload_beyond_its_announced_size_gets_413(owners: Client) -> None:
 
 
 def test_a_chunk_above_the_limit_gets_413(owners: Client) -> None:
-    most = uploads.LARGEST_CHUNK
+    most = uploads.MAX_CHUNK_BYTES
     upload = begin(owners, "a.wav", 2 * most).json()
     assert send(owners, upload["address"], 0, bytes(most + 1)).status_code == 413
     assert send(owners, upload["address"], 0, bytes(most)).json()["offset"] == most
@@ -118,7 +118,7 @@ def test_unfinished_uploads_reserve_space_for_their_user_only(
 
 
 def test_too_many_simultaneous_uploads_are_rejected(owners: Client, owner: User) -> None:
-    begun = (UploadInProgress(user=owner, name="a.wav", size=10) for _ in range(uploads.MOST_AT_ONCE - 1))
+    begun = (UploadInProgress(user=owner, name="a.wav", size=10) for _ in range(uploads.MAX_UNFINISHED - 1))
     UploadInProgress.objects.bulk_create(begun)
     assert [begin(owners, "a.wav", 10).status_code for _ in range(2)] == [201, 429]
 
@@ -224,8 +224,8 @@ def test_body_limits_depend_on_the_path() -> None:
     def largest(path: str) -> int:
         return largest_body({"path": path})
 
-    assert largest(f"/recordings/uploads/{uuid4()}") == uploads.LARGEST_CHUNK
-    assert largest("/recordings/uploads") == LARGEST_FORM
+    assert largest(f"/recordings/uploads/{uuid4()}") == uploads.MAX_CHUNK_BYTES
+    assert largest("/recordings/uploads") == MAX_FORM_BYTES
     assert largest("/recordings/upload") > 200_000_000 > largest("/recordings/")
 
 

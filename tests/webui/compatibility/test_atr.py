@@ -107,7 +107,7 @@ def test_training_reports_its_progress(program: Client, recording_file: Path, fi
     begun = program.post("/train-real", {"epochs": "3", "batch_size": "8", "subset": "50"})
     assert begun.status_code == 202
     job = Job.objects.get(kind="train-recognizer")
-    assert begun.json()["job"] == str(job.id) and job.lane == "training" and job.spec["epochs"] == 3
+    assert begun.json()["job"] == str(job.id) and job.queue == "training" and job.spec["epochs"] == 3
     assert (job.spec["batch_size"], job.spec["subset"]) == (8, 50)
     again = program.post("/train-real", {"epochs": "9"}).json()
     assert again["job"] == str(job.id), "one at a time"
@@ -250,8 +250,8 @@ def test_an_answer_without_a_voice_is_returned_as_text(program: Client, monkeypa
 
 
 def test_invalid_questions_get_422(program: Client, recording_file: Path, asked: Any) -> None:
-    for wish in ({}, {"text": "  "}, {"text": "word " * 10_000}):
-        assert program.post("/interact", wish).status_code == 422
+    for payload in ({}, {"text": "  "}, {"text": "word " * 10_000}):
+        assert program.post("/interact", payload).status_code == 422
     body = '{"text": ["a"]}'
     assert program.post("/interact", body, content_type="application/json").status_code == 422
 

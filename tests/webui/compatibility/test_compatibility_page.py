@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import resolve
 
 from db.database import DATABASE_NAME
-from pipeline.jobs import LANES
+from pipeline.jobs import QUEUES
 from pipeline.recordings.transcription.registry import ENGINES
 from tests.support.compatibility_page import PAGE, ROWS, expected_of_nobody, filled
 from tests.support.earlier_recordings import program_of, token_text
@@ -38,8 +38,8 @@ NOT_LISTED = {"reply", "nothing"}  # an answer names the one; the other says tha
 def test_every_listed_endpoint_requires_the_listed_scopes(
     client: Client, owner: User, method: str, address: str, scopes: str
 ) -> None:
-    for lane in LANES:
-        beat(lane)  # or it is not ready
+    for queue in QUEUES:
+        beat(queue)  # or it is not ready
     ask = partial(getattr(client, method.lower()), filled(address))
     expected = expected_of_nobody(method, scopes)
     assert ask().status_code == expected

@@ -14,7 +14,7 @@ from tests.support.earlier_recordings import SAID, Finish
 from webui.accounts.models import User
 from webui.audio.models import Recording
 from webui.compatibility import transcribing
-from webui.compatibility.notes import LONGEST_TEXT
+from webui.compatibility.notes import MAX_TEXT_LENGTH
 from webui.jobs import places
 from webui.jobs.models import Job
 
@@ -55,7 +55,7 @@ def test_text_becomes_a_summary(program: Client, asked: Asked) -> None:
 
 
 def test_a_too_long_text_is_rejected(program: Client, asked: list[Any]) -> None:
-    for text, status in (("a" * LONGEST_TEXT, 200), ("a" * (LONGEST_TEXT + 1), 413)):
+    for text, status in (("a" * MAX_TEXT_LENGTH, 200), ("a" * (MAX_TEXT_LENGTH + 1), 413)):
         answer = program.post("/api/nlp/summarize", {"text": text}, content_type="application/json")
         assert answer.status_code == status
     assert "300,000 characters" in answer.json()["why"] and len(asked) == 1
@@ -159,8 +159,8 @@ def test_busy_models_are_reported_as_busy(
         assert answer.status_code == 503 and answer["Retry-After"] == "30" and b"is busy" in answer.content
     assert answer.json()["error"]["type"] == "server_error"
     monkeypatch.setattr("webui.audio.asking.answer", busy)
-    wish = {"question": "When?"}
-    answer = program.post("/api/v1/recordings/ask", wish, content_type="application/json")
+    payload = {"question": "When?"}
+    answer = program.post("/api/v1/recordings/ask", payload, content_type="application/json")
     assert answer.status_code == 503 and answer["Retry-After"] == "30"
 
 
@@ -168,18 +168,18 @@ def test_busy_models_are_reported_as_busy(
 def test_waiting_requests_are_limited(
     program: Client, owner: User, recording_file: Path, asked: Asked, whose: str
 ) -> None:
-    most = places.MAX_PER_USER if whose == "own" else places.MOST_AT_ONCE
-    assert places.MAX_PER_USER < places.MOST_AT_ONCE  # one user leaves places for the others
+    most = places.MAX_PER_USER if whose == "own" else places.MAX_CONCURRENT
+    assert places.MAX_PER_USER < places.MAX_CONCURRENT  # one user leaves places for the others
     with ExitStack() as taken:
         for n in range(most):
             taken.enter_context(places.place(owner if whose == "own" else User(pk=1000 + n)))
         answer = send(program, recording_file)
         assert answer.status_code == 429 and answer["Retry-After"] == "5"
-        for address, wish in (
+        for address, payload in (
             ("/api/nlp/summarize", {"text": "The compass ships on Friday."}),
             ("/v1/audio/speech", {"input": "Hello.", "model": "tts-1", "voice": "alloy"}),
         ):
-            answer = program.post(address, wish, content_type="application/json")
+            answer = program.post(address, payload, content_type="application/json")
             assert answer.status_code == 429, answer.content
         assert not asked
     assert send(program, recording_file).status_code == 200

@@ -267,7 +267,7 @@ def test_an_engines_own_voice_can_be_named(api: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "param"),
+    ("payload", "param"),
     [
         ({"voice": "nobody"}, "voice"),
         ({"input": "  "}, "input"),
@@ -277,8 +277,8 @@ def test_an_engines_own_voice_can_be_named(api: Any) -> None:
         ({"input": "!?"}, None),
     ],
 )
-def test_unsupported_speech_requests_are_rejected(api: Any, wish: dict[str, Any], param: str | None) -> None:
-    asked = {"model": "espeak", "voice": "alloy", "input": "Hello.", "response_format": "wav", **wish}
+def test_unsupported_speech_requests_are_rejected(api: Any, payload: dict[str, Any], param: str | None) -> None:
+    asked = {"model": "espeak", "voice": "alloy", "input": "Hello.", "response_format": "wav", **payload}
     with pytest.raises(openai.BadRequestError) as raised:
         api.audio.speech.create(**asked)
     assert raised.value.param == param

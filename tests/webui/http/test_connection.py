@@ -33,7 +33,7 @@ from tests.support.servers import wait_for
 from webui.accounts.models import User
 from webui.http import connection
 
-MOST = 8
+MAX_CONNECTIONS = 8
 
 
 async def hello(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -62,7 +62,7 @@ def running(application: Any, **options: Any) -> Iterator[int]:
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setattr(connection, "HEAD_S", 0.5)
-    with running(hello, http="webui.http.connection:Connection", limit_concurrency=MOST, ws="none") as port:
+    with running(hello, http="webui.http.connection:Connection", limit_concurrency=MAX_CONNECTIONS, ws="none") as port:
         yield port
 
 
@@ -152,7 +152,7 @@ def test_an_incomplete_second_request_times_out(port: int) -> None:
 
 
 def test_connections_beyond_the_limit_are_closed_at_once(port: int) -> None:
-    idle = [connected(port) for _number in range(MOST)]
+    idle = [connected(port) for _number in range(MAX_CONNECTIONS)]
     try:
         with connected(port) as one_more:
             began = time.monotonic()

@@ -1,4 +1,4 @@
-"""A lane's workers end with the process that started them, even if they cannot do so in order."""
+"""A queue's workers end with the process that started them, even if they cannot do so in order."""
 
 from __future__ import annotations
 

@@ -28,16 +28,16 @@ def test_a_lane_has_a_heartbeat_age_after_the_first_beat(db: None) -> None:
 
 @pytest.mark.parametrize("by", [-3600, 60])
 def test_a_beat_is_written_unless_one_is_recent(db: None, by: int) -> None:
-    Heartbeat.objects.create(lane="audio", seen_at=timezone.now() - timedelta(seconds=by))  # -3600: the clock was set
+    Heartbeat.objects.create(queue="audio", seen_at=timezone.now() - timedelta(seconds=by))  # -3600: the clock was set
     beat("audio")
-    seen = Heartbeat.objects.get(lane="audio").seen_at
+    seen = Heartbeat.objects.get(queue="audio").seen_at
     assert abs((timezone.now() - seen).total_seconds()) < 10
     beat("audio")
-    assert Heartbeat.objects.get(lane="audio").seen_at == seen
+    assert Heartbeat.objects.get(queue="audio").seen_at == seen
 
 
 def test_workers_killed_before_a_clock_change_do_not_seem_alive(db: None) -> None:
-    Heartbeat.objects.create(lane="audio", seen_at=timezone.now() + timedelta(hours=1))
+    Heartbeat.objects.create(queue="audio", seen_at=timezone.now() + timedelta(hours=1))
     assert ages(["audio"])["audio"] > 3000
     beat("audio")
     assert ages(["audio"])["audio"] < 10

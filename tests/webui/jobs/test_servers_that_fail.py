@@ -36,7 +36,7 @@ for job in json.load(sys.stdin):
 
 
 class Portal:
-    """``serve`` with a worker for each lane, on servers of its own."""
+    """``serve`` with a worker for each queue, on servers of its own."""
 
     def __init__(self, folder: Path, database: tuple[str, Server], redis: tuple[str, Server]) -> None:
         import psycopg

@@ -255,16 +255,16 @@ def test_a_job_lost_by_the_cluster_is_resent(owner: User) -> None:
 
 def test_a_lane_whose_workers_take_no_jobs_is_stuck(owner: User) -> None:
     job = submit(owner)
-    assert services.stuck_lanes() == set()
+    assert services.stuck_queues() == set()
     Job.objects.filter(id=job.id).update(sent_at=timezone.now() - timedelta(days=1))
-    assert services.stuck_lanes() == {"training"}
+    assert services.stuck_queues() == {"training"}
     second = submit(owner, 1)
     assert services.claim(second.id) is not None  # its workers do take jobs
-    assert services.stuck_lanes() == set()
+    assert services.stuck_queues() == set()
     Job.objects.filter(id=second.id).update(started_at=timezone.now() - timedelta(days=1))
-    assert services.stuck_lanes() == {"training"}
+    assert services.stuck_queues() == {"training"}
     assert services.claim(job.id) is not None
-    assert services.stuck_lanes() == set()
+    assert services.stuck_queues() == set()
 
 
 def test_a_lane_whose_only_worker_is_busy_is_not_stuck(owner: User, settings: Any) -> None:
@@ -273,9 +273,9 @@ def test_a_lane_whose_only_worker_is_busy_is_not_stuck(owner: User, settings: An
     jobs = submit(owner), submit(owner, 1)
     assert services.claim(jobs[0].id) is not None
     Job.objects.update(sent_at=timezone.now() - timedelta(days=1), started_at=timezone.now() - timedelta(days=1))
-    assert services.stuck_lanes() == set()
+    assert services.stuck_queues() == set()
     settings.WORKERS = 2
-    assert services.stuck_lanes() == {"training"}
+    assert services.stuck_queues() == {"training"}
 
 
 def test_an_old_task_cannot_start_a_job_held_by_limits(owner: User) -> None:

@@ -121,7 +121,7 @@ def test_second_factor_webhooks_links_and_tokens_need_no_earlier_key(
 def test_waiting_jobs_are_resent_after_a_rotation(other: User, key_file: Path) -> None:
     """Workers refuse a task signed with the previous key."""
     long_ago = datetime(2026, 1, 1, tzinfo=UTC)
-    job = Job.objects.create(user=other, kind="plan", lane="audio", spec={}, sent_at=long_ago)
+    job = Job.objects.create(user=other, kind="plan", queue="audio", spec={}, sent_at=long_ago)
     rotate_key(30)
     job.refresh_from_db()
     assert job.sent_at is not None and job.sent_at > long_ago

@@ -81,7 +81,7 @@ def test_importing_a_folder_queues_a_job(owners: Client, corpora: Path) -> None:
         )
         assert answer.status_code == 302
     (job,) = Job.objects.all()
-    assert answer["Location"] == f"/jobs/{job.id}" and job.kind == "import" and job.lane == "audio"
+    assert answer["Location"] == f"/jobs/{job.id}" and job.kind == "import" and job.queue == "audio"
     assert job.spec == {"folder": str(corpora / "mine"), "language": "en", "licence": "x"}
 
 
@@ -272,11 +272,11 @@ def test_abandoned_archives_are_deleted(owners: Client, portal: Path) -> None:
 
 
 def test_only_archive_uploads_may_be_large() -> None:
-    from webui.asgi import LARGEST_FORM, LARGEST_RECORDING, largest_body
+    from webui.asgi import MAX_FORM_BYTES, MAX_RECORDING_BYTES, largest_body
 
-    assert largest_body({"path": ASGI_UPLOAD}) == LARGEST_RECORDING
-    assert largest_body({"path": "/library/record/keep"}) == LARGEST_FORM
-    assert largest_body({"path": "/nowhere/try/file"}) == LARGEST_FORM
+    assert largest_body({"path": ASGI_UPLOAD}) == MAX_RECORDING_BYTES
+    assert largest_body({"path": "/library/record/keep"}) == MAX_FORM_BYTES
+    assert largest_body({"path": "/nowhere/try/file"}) == MAX_FORM_BYTES
 
 
 @pytest.mark.django_db(transaction=True)

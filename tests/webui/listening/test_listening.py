@@ -65,7 +65,7 @@ def test_a_file_that_is_not_a_recording_is_rejected(version: Version, tmp_path: 
 
 def test_a_too_long_recording_is_rejected(version: Version, tmp_path: Path) -> None:
     path = tmp_path / "long.wav"
-    write_audio(path, np.zeros(int(services.LONGEST_FILE_S + 1) * SAMPLE_RATE, np.float32))
+    write_audio(path, np.zeros(int(services.MAX_FILE_S + 1) * SAMPLE_RATE, np.float32))
     with pytest.raises(HarkError, match="too long"):
         services.detect_in_file(version, path)
 
@@ -143,7 +143,7 @@ def test_pressing_retrain_twice_creates_one_job(owners: Client, version: Version
     first, second = owners.post(address), owners.post(address)
     assert first["Location"] == second["Location"]
     job = Job.objects.get()
-    assert (job.kind, job.spec["run"], job.lane) == ("retrain", "run-1", "training")
+    assert (job.kind, job.spec["run"], job.queue) == ("retrain", "run-1", "training")
 
 
 def test_a_version_that_is_not_better_is_stored_but_not_offered(owners: Client, version: Version) -> None:

@@ -112,14 +112,14 @@ def test_an_invitation_works_once_within_a_week_if_its_maker_is_an_owner(house: 
 
 
 def test_invitations_are_limited_and_revocable(house: House) -> None:
-    *_others, secret = [invited(house) for _ in range(services.MOST_OPEN - 1)]  # besides that of the house
+    *_others, secret = [invited(house) for _ in range(services.MAX_OPEN_INVITATIONS - 1)]  # besides that of the house
     with pytest.raises(HarkError, match="was not created"):
         invited(house)
     for invitation in services.open_invitations(house.organization):
         services.revoke_invitation(invitation=invitation)
     with pytest.raises(LinkGone):
         services.find_invitation(secret=secret)
-    assert actions(house)[-services.MOST_OPEN :] == services.MOST_OPEN * ["invitation_revoked"]
+    assert actions(house)[-services.MAX_OPEN_INVITATIONS :] == services.MAX_OPEN_INVITATIONS * ["invitation_revoked"]
     with pytest.raises(HarkError, match="no such role"):
         invited(house, "king")
 
@@ -194,7 +194,7 @@ def test_jobs_and_versions_of_shared_things_are_visible(house: House) -> None:
     job = retrain(version=house.version)
     assert job.user == house.sam and job.organization == house.organization
     assert to_change(Job.objects.all(), house["mia"], pk=job.pk) == job
-    private = Job.objects.create(user=house.sam, kind="plan", lane="audio", title="hey private", spec={})
+    private = Job.objects.create(user=house.sam, kind="plan", queue="audio", title="hey private", spec={})
     assert not Job.objects.visible_to(house["ada"]).filter(pk=private.pk).exists()
     services.share(thing=house.version.detector, organization=None, by=house.sam)
     assert not Job.objects.visible_to(house["mia"]).filter(pk=job.pk).exists()

@@ -56,7 +56,7 @@ def test_post_queues_a_job_that_links_back(owners: Client, owner: User, version:
     response = owners.post(address("compare", version))
     job = Job.objects.get(kind="compare")
     assert response.status_code == 302 and response["Location"] == reverse("jobs:detail", args=[job.id])
-    assert (job.lane, job.user, job.spec["detector"]) == ("training", owner, version.detector_id)
+    assert (job.queue, job.user, job.spec["detector"]) == ("training", owner, version.detector_id)
     newest = [each.path.name for each in made[:3:-1]]
     assert job.spec["runs"] == [*newest, version.path.name], "the newest ones, and the one in use"
     assert owners.post(address("compare", version))["Location"] == response["Location"], "a double click is one job"

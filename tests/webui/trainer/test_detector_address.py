@@ -94,7 +94,7 @@ def test_deleting_a_detector_preserves_clips_and_jobs(
     make_version(owner, portal, 2)
     kept = make_version(owner, portal, 3, phrase="smart mirror")
     running = Job.objects.create(
-        user=owner, kind="train", lane="training", title="hey compass", state=Job.State.RUNNING
+        user=owner, kind="train", queue="training", title="hey compass", state=Job.State.RUNNING
     )
     (portal / "clips").mkdir()
     assert owners.get(address("delete", version)).status_code == 405

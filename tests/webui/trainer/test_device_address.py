@@ -214,8 +214,8 @@ def test_a_device_without_a_file_explains_how_to_get_one(owners: Client, owner: 
 
 
 def test_devices_can_be_chosen_on_the_form(owners: Client) -> None:
-    wish = {"phrase": "hey compass", "language": "en", "effort": "trial", "mining": "on"}
-    owners.post("/new", {**wish, "targets": ["pi", "esphome"]})
+    form = {"phrase": "hey compass", "language": "en", "effort": "trial", "mining": "on"}
+    owners.post("/new", {**form, "targets": ["pi", "esphome"]})
     plan = Job.objects.get()
     assert plan.spec["devices"] == ["esphome"] and plan.spec["targets"] == ["pi", "esphome"]
     Job.objects.filter(pk=plan.pk).update(state="done", result={"buckets": {}, "effort": "trial", "engines": {}})
@@ -224,7 +224,7 @@ def test_devices_can_be_chosen_on_the_form(owners: Client) -> None:
     owners.post("/start", {"plan": str(plan.id)})
     run = Job.objects.get(kind="train")
     assert run.spec["devices"] == ["esphome"] and run.spec["targets"] == ["pi", "esphome"]
-    assert owners.post("/new", {**wish, "targets": ["toaster"]}).status_code == 422
+    assert owners.post("/new", {**form, "targets": ["toaster"]}).status_code == 422
 
 
 def test_chosen_targets_are_listed_first(owners: Client, version: Version) -> None:

@@ -52,9 +52,9 @@ def test_rate_in_the_url_sets_the_slider(owners: Client, version: Version) -> No
     assert chosen_link(page) == address("bundle", version) + "?fa_per_day=2"
 
 
-@pytest.mark.parametrize("wish", ["", "7", "x", "<script>"])
-def test_unknown_rate_selects_the_default(owners: Client, version: Version, wish: str) -> None:
-    page = owners.get(address("version", version), {"fa_per_day": wish}).text
+@pytest.mark.parametrize("rate", ["", "7", "x", "<script>"])
+def test_unknown_rate_selects_the_default(owners: Client, version: Version, rate: str) -> None:
+    page = owners.get(address("version", version), {"fa_per_day": rate}).text
     assert '<option value="12" selected>' in page and "<script>" not in page
 
 

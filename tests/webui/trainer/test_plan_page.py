@@ -39,7 +39,7 @@ def test_a_stopped_run_is_reported_with_its_progress(
 ) -> None:
     client.force_login(owner)
     spec = as_spec(configuration(phrase="hey compass", effort="trial"))
-    job = Job.objects.create(user=owner, kind="plan", lane="audio", title="hey compass", spec=spec, state="done")
+    job = Job.objects.create(user=owner, kind="plan", queue="audio", title="hey compass", spec=spec, state="done")
     for unfinished in ({"planned": 20, "spoken": spoken, "goes_on_with": goes_on_with}, None):
         job.result = {**PLAN, "unfinished": unfinished}
         job.save()
@@ -57,7 +57,7 @@ def test_the_owners_run_installs_neural_voices_unless_opted_out(
     result = {**PLAN, "unfinished": None, "to_install_mb": {"hibari": 55, "piper": 95}}
     for user, asked, installs in ((owner, True, True), (owner, False, False), (other, True, False)):
         client.force_login(user)
-        job = Job.objects.create(user=user, kind="plan", lane="audio", title="hey compass", spec=spec, state="done")
+        job = Job.objects.create(user=user, kind="plan", queue="audio", title="hey compass", spec=spec, state="done")
         job.result = result
         job.save()
         page = client.get(f"/plans/{job.id}").text
@@ -87,16 +87,16 @@ def test_a_plan_in_training_is_marked(client: Client, owner: User) -> None:
 
 def test_the_mining_method_can_be_chosen(owners: Client) -> None:
     pytest.importorskip("ctc_segmentation")
-    wish = {"phrase": "hey compass", "language": "en", "effort": "quick", "mining": "on"}
-    owners.post("/new", wish)
+    form = {"phrase": "hey compass", "language": "en", "effort": "quick", "mining": "on"}
+    owners.post("/new", form)
     assert Job.objects.get().spec["mining_method"] == "viterbi"
-    owners.post("/new", {**wish, "mining_method": "ctc-segmentation"})
+    owners.post("/new", {**form, "mining_method": "ctc-segmentation"})
     job = Job.objects.latest("created_at")
     assert job.spec["mining_method"] == "ctc-segmentation"
     Job.objects.filter(pk=job.pk).update(state="done", result={"buckets": {}, "effort": "quick", "engines": {}})
     page = flat(owners.get(f"/plans/{job.id}"))
     assert '<option value="ctc-segmentation" selected>' in page and '<option value="viterbi">' in page
-    assert owners.post("/new", {**wish, "mining_method": "guess"}).status_code == 422
+    assert owners.post("/new", {**form, "mining_method": "guess"}).status_code == 422
 
 
 def test_default_voices_are_not_stored_as_a_choice(owners: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +106,7 @@ def test_default_voices_are_not_stored_as_a_choice(owners: Client, monkeypatch: 
         for name, usual in (("one", True), ("two", True), ("other", False))
     }
     monkeypatch.setattr(speech, "ready_engines", lambda user: engines)
-    wish = {"phrase": "hey compass", "language": "en", "effort": "quick"}
+    form = {"phrase": "hey compass", "language": "en", "effort": "quick"}
     for chosen, spec in ((["one", "two"], []), (["one"], ["one"]), (["one", "two", "other"], ["one", "other", "two"])):
-        owners.post("/new", {**wish, "engines": chosen})
+        owners.post("/new", {**form, "engines": chosen})
         assert Job.objects.latest("created_at").spec["engines"] == spec

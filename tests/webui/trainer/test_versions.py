@@ -76,7 +76,9 @@ def test_damaged_or_foreign_versions_are_not_changed(owner: User, portal: Path) 
 
 def test_a_portal_run_becomes_one_version(owner: User, portal: Path) -> None:
     spec = services.as_spec(services.configuration(phrase="hey compass"))
-    job = Job.objects.create(user=owner, kind="train", lane="training", title="hey compass", spec=spec, state="running")
+    job = Job.objects.create(
+        user=owner, kind="train", queue="training", title="hey compass", spec=spec, state="running"
+    )
     job.result = finished_run(portal, "run-1")
     assert services.adopt_runs() == 0  # its job will see to it
     services.trained(job)
@@ -97,7 +99,7 @@ def test_a_retrained_version_replaces_the_current_one_if_better(
         services.adopt_runs()
     services.use(version=Version.objects.get(number=2))
     spec = {"phrase": "hey compass", "language": "en", "run": came_from}
-    job = Job.objects.create(user=owner, kind="retrain", lane="training", title="hey compass", spec=spec)
+    job = Job.objects.create(user=owner, kind="retrain", queue="training", title="hey compass", spec=spec)
     job.result = finished_run(portal, "run-3", compared={"better": better, "run": came_from})
     services.trained(job)
     current = Detector.objects.get().current
@@ -111,7 +113,7 @@ FIGURES = {"missed": 9, "false_alarms": 2, "marked_fired": 0, "marked_missed": 0
 def run_of_the_portal(user: User, data: Path, run: str) -> None:
     """Make a training job that ends well."""
     spec = services.as_spec(services.configuration(phrase="hey compass"))
-    job = Job.objects.create(user=user, kind="train", lane="training", title="hey compass", spec=spec, state="done")
+    job = Job.objects.create(user=user, kind="train", queue="training", title="hey compass", spec=spec, state="done")
     job.result = finished_run(data, run)
     services.trained(job)
 
@@ -239,7 +241,7 @@ def test_a_version_can_have_a_note(owners: Client, owner: User, version: Version
 
 def test_samples_of_a_job_always_include_the_phrase(owners: Client, owner: User, portal: Path) -> None:
     config = configuration(phrase="hello robin", effort="trial")
-    job = Job.objects.create(user=owner, kind="train", lane="training", title="hello robin", spec=as_spec(config))
+    job = Job.objects.create(user=owner, kind="train", queue="training", title="hello robin", spec=as_spec(config))
     run = job_folder(portal, config).name
     spoken = [("positive", "hello robin")] * 10 + [("plain_negative", "many small words")] * 30
     with Library(portal) as library:

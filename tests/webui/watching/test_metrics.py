@@ -15,7 +15,7 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.data_folder import REPOSITORY
-from pipeline.jobs import LANES, Bug
+from pipeline.jobs import QUEUES, Bug
 from webui.accounts.models import User
 from webui.audio.models import Recording, UploadInProgress
 from webui.jobs.heartbeat import beat
@@ -39,11 +39,11 @@ def figures(client: Client) -> dict[str, float]:
 @pytest.fixture
 def history(owner: User) -> None:
     """Waiting, ended and failed jobs, an upload, and stages."""
-    for lane in LANES:
-        beat(lane)
+    for queue in QUEUES:
+        beat(queue)
     now = timezone.now()
     began, ended = now - timedelta(seconds=100), now - timedelta(seconds=40)
-    job = Job(user=owner, kind="transcribe", lane="audio", title="secret title", spec={})
+    job = Job(user=owner, kind="transcribe", queue="audio", title="secret title", spec={})
     done = Job.objects.create(**{**fields(job), "state": "done", "started_at": began, "finished_at": ended})
     Job.objects.filter(pk=done.pk).update(result={"engine": "moonshine", "duration_s": 90.0})
     for size in (3_000_000, 2_000_000):
@@ -52,10 +52,10 @@ def history(owner: User) -> None:
     for stage, after in (("normalize", -50), ("normalize", 0), ("transcribe", 10), ("summarize", 40)):
         JobEvent.objects.create(job=done, event={"event": "stage", "name": stage, "message": "", "time": at + after})
     bug = Bug("The job stopped because of a bug in Hark.", "", "").parts()
-    mendable = {"what": "secret file.wav has no sound.", "why": "", "what_to_do": ""}
+    fixable = {"what": "secret file.wav has no sound.", "why": "", "what_to_do": ""}
     for state, error, stage in (
         ("failed", bug, "transcribe"),
-        ("failed", mendable, "normalize"),
+        ("failed", fixable, "normalize"),
         ("interrupted", bug, ""),
     ):
         values = {"state": state, "error": error, "stage": stage, "started_at": began, "finished_at": ended}
@@ -67,7 +67,7 @@ def history(owner: User) -> None:
 
 
 def fields(job: Job) -> dict[str, Any]:
-    return {"user": job.user, "kind": job.kind, "lane": job.lane, "title": job.title, "spec": job.spec}
+    return {"user": job.user, "kind": job.kind, "queue": job.queue, "title": job.title, "spec": job.spec}
 
 
 def test_metrics_match_the_database(owners: Client, history: None) -> None:
@@ -95,7 +95,7 @@ def test_metrics_match_the_database(owners: Client, history: None) -> None:
 
 
 def test_a_requeued_job_counts_as_waiting(owners: Client, owner: User) -> None:
-    job = Job.objects.create(user=owner, kind="train", lane="training", title="p", state="failed", spec={})
+    job = Job.objects.create(user=owner, kind="train", queue="training", title="p", state="failed", spec={})
     long_ago = timezone.now() - timedelta(days=3)
     Job.objects.update(created_at=long_ago, queued_at=long_ago)
     retry(job=job)
@@ -133,7 +133,7 @@ def test_alerts_use_existing_parts_lanes_and_reasons() -> None:
     for parts in re.findall(r'part=~?"([^"]+)"', text):
         for part in parts.split("|"):
             assert [name for name in (*PARTS, "queue") if re.fullmatch(part, name)], part
-    for lanes in re.findall(r'queue=~?"([^"]+)"', text):
-        assert set(lanes.split("|")) <= set(LANES)
+    for queues in re.findall(r'queue=~?"([^"]+)"', text):
+        assert set(queues.split("|")) <= set(QUEUES)
     reasons = {"bug", "disk_full", "interrupted", "limit", "refused", "storage"}
     assert set(re.findall(r'reason="(\w+)"', text)) <= reasons

@@ -12,7 +12,7 @@ from django.db import OperationalError, connection
 from django.test import Client
 from django.utils import timezone
 
-from pipeline.jobs import LANES
+from pipeline.jobs import QUEUES
 from webui.accounts.models import User
 from webui.jobs.heartbeat import beat
 from webui.jobs.models import Heartbeat, Job
@@ -25,13 +25,13 @@ Stop = Callable[[Path, Any, pytest.MonkeyPatch], None]
 @pytest.fixture
 def at_work(db: None) -> None:
     """Give every queue a recent heartbeat."""
-    for lane in LANES:
-        beat(lane)
+    for queue in QUEUES:
+        beat(queue)
 
 
-def late(lane: str) -> Stop:
+def late(queue: str) -> Stop:
     def stop(portal: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        Heartbeat.objects.filter(lane=lane).update(seen_at=timezone.now() - timedelta(seconds=60))
+        Heartbeat.objects.filter(queue=queue).update(seen_at=timezone.now() - timedelta(seconds=60))
 
     return stop
 
@@ -48,7 +48,7 @@ def no_folder(portal: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def no_room(portal: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(observing, "LEAST_FREE", 10**18)
+    monkeypatch.setattr(observing, "MIN_FREE_BYTES", 10**18)
 
 
 def deaf(portal: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +58,7 @@ def deaf(portal: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 def stuck(portal: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     user = User.objects.create_user("olga", "olga@example.org", "x")
     long_ago = timezone.now() - timedelta(hours=1)
-    Job.objects.create(user=user, kind="plan", lane="audio", title="p", sent_at=long_ago)
+    Job.objects.create(user=user, kind="plan", queue="audio", title="p", sent_at=long_ago)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_probes_may_use_any_host_name(owners: Client, at_work: None, path: str) 
         ("storage", no_room, "MB left"),
         ("recognition", deaf, "No recognizer"),
         ("workers_audio", stuck, "take no jobs"),
-        *((f"workers_{lane}", late(lane), "for 60 seconds") for lane in LANES),
+        *((f"workers_{queue}", late(queue), "for 60 seconds") for queue in QUEUES),
     ],
 )
 def test_ready_names_the_failing_part(
@@ -130,7 +130,7 @@ def test_an_unresponsive_database_is_reported(client: Client, at_work: None) -> 
         assert client.get("/live").status_code == 200
     assert answer.status_code == 503 and "secret" not in answer.text
     said = answer.json()["parts"]
-    assert "database" in said["database"] and all("database" in said[f"workers_{lane}"] for lane in LANES)
+    assert "database" in said["database"] and all("database" in said[f"workers_{queue}"] for queue in QUEUES)
     assert said["storage"] == "ok"
 
 

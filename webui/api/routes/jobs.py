@@ -29,7 +29,7 @@ from webui.trainer.speech import free_engines
 
 router = Router(tags=["Jobs"])
 
-MOST_EVENTS = 500
+MAX_EVENTS = 500
 SAMPLES = 12
 OF_SCOPE_TRAIN = ("train", "retrain", "compare", "plan")  # all others need the scope audio
 
@@ -73,29 +73,29 @@ def configuration(user: User, chosen: dict[str, Any]) -> RunConfig:
 
 @router.post("/jobs", response={201: JobOut}, summary="Train a detector", **needs("train"))
 @creation()
-def train(request: HttpRequest, wish: TrainIn) -> Made:
+def train(request: HttpRequest, payload: TrainIn) -> Made:
     """Queue a training run of a phrase or a plan, or return the same waiting or running one.
 
     Once the job is done, its ``result`` names the detector.
     """
     user = caller(request).user
-    if (wish.plan is None) == (wish.phrase is None):
+    if (payload.plan is None) == (payload.phrase is None):
         raise HarkError(
             _("It is not clear what to train."),
             _("The request must have either a phrase or a plan."),
             _("Send one of them; /api/docs shows examples."),
         )
-    if wish.plan is not None:
-        if wish.model_fields_set - {"install_voices"} != {"plan"}:
+    if payload.plan is not None:
+        if payload.model_fields_set - {"install_voices"} != {"plan"}:
             raise HarkError(
                 _("It is not clear what to train."),
                 _("A plan already contains all choices."),
                 _("Send the plan alone, or the choices without it."),
             )
-        chosen = choices_of(owned(Job.objects.all(), user, id=wish.plan, kind="plan").spec)
+        chosen = choices_of(owned(Job.objects.all(), user, id=payload.plan, kind="plan").spec)
     else:
-        chosen = wish.model_dump(exclude={"plan", "install_voices"})
-    job = trainer.train(user=user, config=configuration(user, chosen), install_voices=wish.install_voices)
+        chosen = payload.model_dump(exclude={"plan", "install_voices"})
+    job = trainer.train(user=user, config=configuration(user, chosen), install_voices=payload.install_voices)
     return Made(job_out(job, user), f"/api/v1/jobs/{job.id}")
 
 
@@ -128,7 +128,7 @@ def events(
     request: HttpRequest,
     job_id: UUID,
     after: int = Query(0, ge=0, le=2**62, description="The last number that you already have.", examples=[0]),
-    limit: int = Query(MOST_EVENTS, ge=1, le=MOST_EVENTS, examples=[MOST_EVENTS]),
+    limit: int = Query(MAX_EVENTS, ge=1, le=MAX_EVENTS, examples=[MAX_EVENTS]),
 ) -> EventsOut:
     """Return the job's state and its events after a number. Poll each second, or use ``/ws/jobs/{id}``."""
     job = a_job(caller(request).user, job_id)

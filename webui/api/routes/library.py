@@ -10,7 +10,7 @@ from ninja import Query, Router, Status
 from db.records import Clip, LibrarySearch, LibraryStats
 from webui.api.authentication import caller, needs
 from webui.api.documentation import file_of
-from webui.api.paging import MOST, USUAL
+from webui.api.paging import MAX_LIMIT, USUAL
 from webui.api.schemas import ClipChangeIn, ClipOut, ClipsOut, LibraryOut
 from webui.library import services
 
@@ -37,7 +37,7 @@ def clips(
     origin: Literal["", "generated", "imported", "recorded", "cut"] = "",
     state: Literal["", "ready", "rejected"] = "",
     after: int = Query(0, ge=0, le=2**62, description="The last id that you already have.", examples=[0]),
-    limit: int = Query(USUAL, ge=1, le=MOST, examples=[USUAL]),
+    limit: int = Query(USUAL, ge=1, le=MAX_LIMIT, examples=[USUAL]),
 ) -> ClipsOut:
     """List clips in the order of their ids; ``next`` is the address of the next page."""
     user = caller(request).user
@@ -62,13 +62,13 @@ def clip(request: HttpRequest, clip_id: int) -> Clip:
 
 
 @router.patch("/clips/{int:clip_id}", response=ClipOut, summary="Correct a clip", **needs("train"))
-def change(request: HttpRequest, clip_id: int, wish: ClipChangeIn) -> Clip:
+def change(request: HttpRequest, clip_id: int, payload: ClipChangeIn) -> Clip:
     """Change the clip's text, which deletes segments mined with the old one; or exclude the clip from training."""
     with services.clip_of(caller(request).user, clip_id) as (library, clip):
-        if wish.text is not None:
-            services.relabel(library, clip, wish.text)
-        if wish.state is not None:
-            library.set_state([clip_id], wish.state)
+        if payload.text is not None:
+            services.relabel(library, clip, payload.text)
+        if payload.state is not None:
+            library.set_state([clip_id], payload.state)
         return library.clips([clip_id])[0]
 
 

@@ -57,16 +57,16 @@ def organizations(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]
 
 @router.post("/organizations", response={201: OrganizationOut}, summary="Create an organization", **needs(person=True))
 @creation()
-def add(request: HttpRequest, wish: OrganizationIn) -> Made:
+def add(request: HttpRequest, payload: OrganizationIn) -> Made:
     """Create an organization, with the caller as its owner."""
-    organization = services.create(user=caller(request).user, name=wish.name)
+    organization = services.create(user=caller(request).user, name=payload.name)
     return Made(_out(request, organization), f"/api/v1/organizations/{organization.pk}")
 
 
 @router.post("/organizations/join", response=OrganizationOut, summary="Join an organization", **needs(person=True))
-def join(request: HttpRequest, wish: JoinIn) -> OrganizationOut:
+def join(request: HttpRequest, payload: JoinIn) -> OrganizationOut:
     """Join with the last part of an invitation's link, which works once. 410 if the link does not work."""
-    return _out(request, services.join(user=caller(request).user, secret=wish.secret))
+    return _out(request, services.join(user=caller(request).user, secret=payload.secret))
 
 
 @router.get(ONE, response=OrganizationOut, summary="An organization", **needs("read"))
@@ -76,10 +76,10 @@ def organization(request: HttpRequest, organization_id: int) -> OrganizationOut:
 
 
 @router.patch(ONE, response=OrganizationOut, summary="Rename an organization", **needs(person=True))
-def rename(request: HttpRequest, organization_id: int, wish: OrganizationIn) -> OrganizationOut:
+def rename(request: HttpRequest, organization_id: int, payload: OrganizationIn) -> OrganizationOut:
     """Rename the organization; for its owners."""
     organization = services.owned(caller(request).user, organization_id)
-    services.rename(organization=organization, name=wish.name)
+    services.rename(organization=organization, name=payload.name)
     return _out(request, organization)
 
 
@@ -101,10 +101,10 @@ def members(request: HttpRequest, organization_id: int, paging: Query[Paging]) -
 
 
 @router.patch(MEMBER, response=MemberOut, summary="Change the role of a member", **needs(person=True))
-def change(request: HttpRequest, organization_id: int, user_id: int, wish: RoleIn) -> Membership:
+def change(request: HttpRequest, organization_id: int, user_id: int, payload: RoleIn) -> Membership:
     """Make a person owner, member or viewer; one owner must remain. For its owners and the owner of Hark."""
     membership = services.member(services.administered(caller(request).user, organization_id), user_id)
-    services.set_role(membership=membership, role=wish.role)
+    services.set_role(membership=membership, role=payload.role)
     return membership
 
 
@@ -128,11 +128,11 @@ def invitations(request: HttpRequest, organization_id: int, paging: Query[Paging
     ONE + "/invitations", response={201: InvitationMadeOut}, summary="Create an invitation", **needs(person=True)
 )
 @creation()
-def invite(request: HttpRequest, organization_id: int, wish: RoleIn) -> Made:
+def invite(request: HttpRequest, organization_id: int, payload: RoleIn) -> Made:
     """Create a link with which one signed-in user can join within a week; for the organization's owners."""
     user = caller(request).user
     invitation, link = services.invite(
-        organization=services.owned(user, organization_id), by=user, role=wish.role,
+        organization=services.owned(user, organization_id), by=user, role=payload.role,
         base_url=request.build_absolute_uri("/"),
     )  # fmt: skip
     shown = InvitationOut.from_orm(invitation).model_dump()
@@ -200,11 +200,11 @@ def _withdraw(request: HttpRequest, organization_id: int, thing: services.Thing)
 
 
 @router.put(ONE + "/quota", response=OrganizationOut, summary="Set the quota", **needs(person=True))
-def quota(request: HttpRequest, organization_id: int, wish: QuotaIn) -> OrganizationOut:
+def quota(request: HttpRequest, organization_id: int, payload: QuotaIn) -> OrganizationOut:
     """Set the quota of all members together. For its owners, unless the owner of Hark has set one."""
     user = caller(request).user
     organization = services.visible(user, organization_id)
-    limits = Limits(wish.disk_bytes, wish.jobs_a_day, wish.minutes_a_month)
+    limits = Limits(payload.disk_bytes, payload.jobs_a_day, payload.minutes_a_month)
     services.set_quota(organization=organization, limits=limits, by=user)
     return _out(request, organization)
 

@@ -22,7 +22,7 @@ from webui.trainer.speech import all_engines, speak
 
 router = Router(tags=["Phrases and plans"])
 
-LONGEST_SPOKEN = 200  # letters
+MAX_SPOKEN_LENGTH = 200  # letters
 
 
 @router.get("/advice", response=AdviceOut, summary="Advice on a phrase", **needs("read"))
@@ -58,7 +58,7 @@ def speech(
     request: HttpRequest,
     engine: str = Query(..., max_length=40, examples=["espeak"]),
     voice: str = Query(..., max_length=100, examples=["gmw/en-US"]),
-    text: str = Query(..., min_length=1, max_length=LONGEST_SPOKEN, examples=["hey compass"]),
+    text: str = Query(..., min_length=1, max_length=MAX_SPOKEN_LENGTH, examples=["hey compass"]),
     language: str = Query("en", max_length=20, examples=["en"]),
 ) -> FileResponse:
     """Synthesize a text as a WAV file, except with engines that cost money."""
@@ -70,9 +70,9 @@ def speech(
 
 @router.post("/plans", response={201: PlanOut}, summary="Create a plan", **needs("train"))
 @creation()
-def add_plan(request: HttpRequest, wish: RunIn) -> Made:
+def add_plan(request: HttpRequest, payload: RunIn) -> Made:
     """Plan what training would reuse, synthesize and cost, without training. The job takes seconds: poll the plan."""
-    job = services.plan(user=caller(request).user, config=configuration(caller(request).user, wish.model_dump()))
+    job = services.plan(user=caller(request).user, config=configuration(caller(request).user, payload.model_dump()))
     return Made(_plan(job), f"/api/v1/plans/{job.id}")
 
 

@@ -42,7 +42,7 @@ from webui.http.errors import StatusError
 router = Router(tags=["Recordings"])
 
 ONE = "/recordings/{uuid:recording_id}"
-MOST_HITS, USUAL_HITS = 200, 50
+MAX_HITS, USUAL_HITS = 200, 50
 IN_ONE = Query(None, description="Search this recording only.", examples=[None])
 FORMAT = Query("txt", examples=["srt"])
 RECORDING = File(..., description="Whatever ffmpeg reads; 1 GB and 4 hours unless the server says otherwise.")
@@ -90,7 +90,7 @@ def search(
     request: HttpRequest,
     q: str = Query(..., max_length=400, description="Words; phrases in quotation marks.", examples=["compass"]),
     recording: UUID | None = IN_ONE,
-    limit: int = Query(USUAL_HITS, ge=1, le=MOST_HITS, examples=[USUAL_HITS]),
+    limit: int = Query(USUAL_HITS, ge=1, le=MAX_HITS, examples=[USUAL_HITS]),
 ) -> HitsOut:
     """List segments that contain all the words, best first."""
     one = a_recording(request, recording) if recording is not None else None
@@ -107,10 +107,10 @@ def search(
 
 
 @router.post("/recordings/ask", response=AnswerOut, summary="Ask a question about recordings", **needs("read"))
-def ask(request: HttpRequest, wish: QuestionIn) -> AnswerOut:
+def ask(request: HttpRequest, payload: QuestionIn) -> AnswerOut:
     """Answer a question, citing speaker, recording and time; with the language model if the owner has set one up."""
-    one = a_recording(request, wish.recording) if wish.recording is not None else None
-    answer = asking.answer(user=caller(request).user, question=wish.question, recording=one)
+    one = a_recording(request, payload.recording) if payload.recording is not None else None
+    answer = asking.answer(user=caller(request).user, question=payload.question, recording=one)
     return AnswerOut(**{name: answer[name] for name in AnswerOut.model_fields})
 
 
@@ -139,27 +139,27 @@ def transcript(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
 
 @router.post(ONE + "/speakers", response={201: JobOut}, summary="Detect speakers again", **needs("audio"))
 @creation()
-def detect_speakers(request: HttpRequest, recording_id: UUID, wish: SpeakersIn) -> Made:
+def detect_speakers(request: HttpRequest, recording_id: UUID, payload: SpeakersIn) -> Made:
     """Queue a new detection of speakers; words, corrections and names stay. 409 while the recording is processed."""
     mine = a_recording(request, recording_id, to_change)
-    job = speaker_changes.detect_speakers_again(recording=mine, speakers=wish.speakers)
+    job = speaker_changes.detect_speakers_again(recording=mine, speakers=payload.speakers)
     return Made(job_out(job, caller(request).user), f"/api/v1/jobs/{job.id}")
 
 
 @router.patch(ONE + "/speakers/{speaker}", response=TranscriptOut, summary="Name a speaker", **needs("audio"))
-def name_speaker(request: HttpRequest, recording_id: UUID, speaker: str, wish: SpeakerIn) -> dict[str, Any]:
+def name_speaker(request: HttpRequest, recording_id: UUID, speaker: str, payload: SpeakerIn) -> dict[str, Any]:
     """Name the speaker and return the transcript."""
     mine = a_recording(request, recording_id, to_change)
-    speaker_changes.name_speakers(recording=mine, names={speaker: wish.name})
+    speaker_changes.name_speakers(recording=mine, names={speaker: payload.name})
     return transcript(request, recording_id)
 
 
 @router.post(ONE + "/speakers/{speaker}/voice", response=VoicesOut, summary="Remember a voice", **needs("audio"))
-def remember_voice(request: HttpRequest, recording_id: UUID, speaker: str, wish: VoiceIn) -> dict[str, Any]:
+def remember_voice(request: HttpRequest, recording_id: UUID, speaker: str, payload: VoiceIn) -> dict[str, Any]:
     """Name the speaker and store their voiceprint, so that later recordings offer the name (``sounds_like``)."""
     mine = a_recording(request, recording_id, owned)
-    name = wish.name.strip() or transcripts.transcript_of(mine).speakers.get(speaker, "")
-    if not wish.consent or UNNAMED.fullmatch(name):
+    name = payload.name.strip() or transcripts.transcript_of(mine).speakers.get(speaker, "")
+    if not payload.consent or UNNAMED.fullmatch(name):
         raise HarkError(
             _("The voice was not remembered."),
             _("That needs a name, and the consent of the person whose voice it is."),
@@ -187,12 +187,12 @@ def forget_voice(request: HttpRequest, person: str) -> Status[None]:
 @router.patch(
     ONE + "/segments/{int:number}/speaker", response=TranscriptOut, summary="Assign a speaker", **needs("audio")
 )
-def assign_speaker(request: HttpRequest, recording_id: UUID, number: int, wish: PassageSpeakerIn) -> dict[str, Any]:
+def assign_speaker(request: HttpRequest, recording_id: UUID, number: int, payload: PassageSpeakerIn) -> dict[str, Any]:
     """Set the speaker of a passage, or of all passages of its speaker; return the transcript."""
     mine = a_recording(request, recording_id, to_change)
     speaker_changes.assign_speaker(
-        recording=mine, number=number, speaker=wish.speaker, from_word=wish.from_word,
-        all_of_theirs=wish.all_of_theirs,
+        recording=mine, number=number, speaker=payload.speaker, from_word=payload.from_word,
+        all_of_theirs=payload.all_of_theirs,
     )  # fmt: skip
     return transcript(request, recording_id)
 

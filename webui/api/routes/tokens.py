@@ -37,16 +37,16 @@ def tokens(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
 
 @router.post("/tokens", response={201: TokenMadeOut}, summary="Create a token", **needs(person=True))
 @creation()
-def add(request: HttpRequest, wish: TokenIn) -> Made:
+def add(request: HttpRequest, payload: TokenIn) -> Made:
     """Create a token, whose text is shown once. Its scopes must be among the caller's.
 
     The caller must have signed in, or use an API token with the scope admin.
     """
     allowed = caller(request)
-    beyond = set(wish.scopes) - allowed.scopes
+    beyond = set(payload.scopes) - allowed.scopes
     if beyond:
         raise missing_scope(*beyond)
-    token, text = services.create_token(user=allowed.user, name=wish.name, scopes=wish.scopes, days=wish.days)
+    token, text = services.create_token(user=allowed.user, name=payload.name, scopes=payload.scopes, days=payload.days)
     return Made(TokenMadeOut(**TokenOut.from_orm(token).model_dump(), token=text), f"/api/v1/tokens/{token.pk}")
 
 
@@ -64,20 +64,20 @@ def revoke(request: HttpRequest, token_id: int) -> Status:
 
 
 @router.post("/pairs", response={201: PairOut}, summary="Sign in with name and password", auth=None)
-def sign_in_for_pair(request: HttpRequest, wish: PairIn) -> Status:
+def sign_in_for_pair(request: HttpRequest, payload: PairIn) -> Status:
     """Issue a pair of tokens for a program that a person uses. Wrong passwords count as on the sign-in page."""
-    user = sign_in_program(name=wish.name, password=wish.password, address=client_address(request))
-    return Status(201, services.issue_pair(user=user, scopes=SCOPES if wish.scopes is None else wish.scopes))
+    user = sign_in_program(name=payload.name, password=payload.password, address=client_address(request))
+    return Status(201, services.issue_pair(user=user, scopes=SCOPES if payload.scopes is None else payload.scopes))
 
 
 @router.post("/pairs/refresh", response={201: PairOut}, summary="Refresh a pair of tokens", auth=None)
-def refresh(request: HttpRequest, wish: RefreshIn) -> Status:
+def refresh(request: HttpRequest, payload: RefreshIn) -> Status:
     """Exchange the refresh token for a new pair. If it is used twice, all tokens of the same sign-in are revoked."""
-    return Status(201, services.rotate_pair(refresh=wish.refresh))
+    return Status(201, services.rotate_pair(refresh=payload.refresh))
 
 
 @router.post("/pairs/end", response={204: None}, summary="Sign out", auth=None)
-def end(request: HttpRequest, wish: RefreshIn) -> Status:
+def end(request: HttpRequest, payload: RefreshIn) -> Status:
     """Revoke the pair and all tokens of the same sign-in."""
-    services.end_pair(refresh=wish.refresh)
+    services.end_pair(refresh=payload.refresh)
     return Status(204, None)

@@ -27,9 +27,9 @@ def users(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
 
 @router.post("/users", response={201: UserOut}, summary="Add a user", **needs("admin"))
 @creation()
-def add(request: HttpRequest, wish: UserIn) -> Made:
+def add(request: HttpRequest, payload: UserIn) -> Made:
     """Add a user. Then create the link with which they choose a password."""
-    user = services.create_user(username=wish.name, password=None, email=wish.email)
+    user = services.create_user(username=payload.name, password=None, email=payload.email)
     return Made(UserOut.from_orm(user), f"/api/v1/users/{user.pk}")
 
 
@@ -40,10 +40,10 @@ def user(request: HttpRequest, user_id: int) -> User:
 
 
 @router.patch("/users/{int:user_id}", response=UserOut, summary="Activate or deactivate a user", **needs("admin"))
-def change(request: HttpRequest, user_id: int, wish: UserChangeIn) -> User:
+def change(request: HttpRequest, user_id: int, payload: UserChangeIn) -> User:
     """Activate or deactivate a user (not the owner). Deactivation ends sign-ins and tokens; the data stays."""
     user = get_object_or_404(services.existing_users(), pk=user_id)
-    services.set_active(user=user, active=wish.is_active)
+    services.set_active(user=user, active=payload.is_active)
     return user
 
 

@@ -30,12 +30,12 @@ def all_webhooks(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
 
 @router.post("/webhooks", response={201: WebhookMadeOut}, summary="Add a webhook", **needs("train"))
 @creation()
-def add(request: HttpRequest, wish: WebhookIn) -> Made:
+def add(request: HttpRequest, payload: WebhookIn) -> Made:
     """Add a webhook, whose secret is shown once. Each message is a POST with ``Hark-Signature: t=...,v1=...``.
 
     The header has the time, and the HMAC-SHA256 with the secret over the time, a full stop and the body.
     """
-    hook, secret = webhooks.add(user=caller(request).user, url=wish.url, events=wish.events)
+    hook, secret = webhooks.add(user=caller(request).user, url=payload.url, events=payload.events)
     return Made(WebhookMadeOut(**WebhookOut.from_orm(hook).model_dump(), secret=secret), f"/api/v1/webhooks/{hook.pk}")
 
 

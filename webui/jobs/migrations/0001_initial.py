@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Heartbeat",
             fields=[
-                ("lane", models.CharField(max_length=20, primary_key=True, serialize=False)),
+                ("queue", models.CharField(max_length=20, primary_key=True, serialize=False)),
                 ("seen_at", models.DateTimeField()),
             ],
         ),
@@ -29,7 +29,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ("kind", models.CharField(max_length=40)),
-                ("lane", models.CharField(max_length=20)),
+                ("queue", models.CharField(max_length=20)),
                 ("title", models.CharField(max_length=400)),
                 ("spec", models.JSONField(default=dict)),
                 (

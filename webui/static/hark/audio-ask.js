@@ -4,7 +4,7 @@
 const asking = document.querySelector("[data-ask]");
 if (asking) {
   document.documentElement.classList.add("scripted");
-  const LONGEST_S = 28;
+  const MAX_DURATION_S = 28;
   const ask = (name) => asking.querySelector(`[data-${name}]`);
   const aloud = ask("speak-question"), file = ask("spoken-question"), say = ask("say");
   const label = aloud.textContent;
@@ -32,7 +32,7 @@ if (asking) {
       recorder = await openMicrophone(asking.dataset.worklet, (samples) => {
         chunks.push(samples);
         gathered += samples.byteLength / 2;
-        if (gathered > LONGEST_S * RATE) stop();
+        if (gathered > MAX_DURATION_S * RATE) stop();
       });
     } catch {
       say.textContent = asking.dataset.refused;

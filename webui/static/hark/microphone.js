@@ -17,8 +17,8 @@ function asWav(parts, name) {
 }
 
 async function openMicrophone(worklet, hear) {
-  const wish = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: true };
-  const stream = await navigator.mediaDevices.getUserMedia({ audio: wish });
+  const constraints = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: true };
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: constraints });
   const audio = new AudioContext();
   const close = () => {
     for (const track of stream.getTracks()) track.stop();

@@ -96,7 +96,7 @@ def test_the_number_of_voices_is_limited() -> None:
 
 
 def test_windows_of_a_long_recording_are_subsampled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.recordings.diarization.clustering.MOST_WINDOWS", 50)
+    monkeypatch.setattr("pipeline.recordings.diarization.clustering.MAX_WINDOWS", 50)
     embeddings, times, _ = people([80, 80])
     assert len(voices(embeddings, times)) == 2
 

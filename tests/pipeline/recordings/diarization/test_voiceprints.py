@@ -140,7 +140,7 @@ def test_the_audio_of_a_speaker_is_extracted_longest_first(tmp_path: Path, monke
     assert len(voice_of(tmp_path / "a.flac", [(3.5, 9)])) == RATE // 2  # no further than the recording
     with pytest.raises(HarkError, match="cannot be read"):
         voice_of(tmp_path / "nothing.flac", [(0, 1)])
-    monkeypatch.setattr(voiceprints, "MOST_SPEECH_S", 1.5)
+    monkeypatch.setattr(voiceprints, "MAX_SPEECH_S", 1.5)
     assert len(voice_of(tmp_path / "a.flac", [(0, 1), (2, 4)])) == 1.5 * RATE
 
 

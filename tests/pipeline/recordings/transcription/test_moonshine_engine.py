@@ -22,7 +22,7 @@ from pipeline.recordings.transcription.moonshine_engine import (
     BEGIN,
     END,
     EXPECTED_NATS,
-    LEAST_SURE,
+    MIN_SURENESS,
     Moonshine,
     _expected,
     _Model,
@@ -296,6 +296,6 @@ def test_other_languages_are_not_labelled_english(shared_data: Path, engine: Moo
 
 def test_confident_words_count_as_spoken() -> None:
     sure, unsure = [_Written("yes", (0.9,))], [_Written("you", (0.3,))]
-    assert min(_sureness(sure, 0.5), _sureness(sure, 0.01), _sureness(unsure, 0.5)) >= LEAST_SURE
-    assert max(_sureness(unsure, 0.001), _sureness(sure, 0.0)) < LEAST_SURE
-    assert LEAST_SURE < 0
+    assert min(_sureness(sure, 0.5), _sureness(sure, 0.01), _sureness(unsure, 0.5)) >= MIN_SURENESS
+    assert max(_sureness(unsure, 0.001), _sureness(sure, 0.0)) < MIN_SURENESS
+    assert MIN_SURENESS < 0

@@ -9,7 +9,7 @@ import pytest
 
 from core.audio_file import SAMPLE_RATE
 from core.voice_activity import FRAME, FRAME_S, speech_probabilities
-from pipeline.recordings.transcription.pieces import LONGEST_PAUSE_S, MARGIN_S, pieces
+from pipeline.recordings.transcription.pieces import MARGIN_S, MAX_PAUSE_S, pieces
 from tests.support.sounds import noise
 from tests.support.untrained_bundle import spoken
 
@@ -49,7 +49,7 @@ def test_no_audio_gives_no_chunks() -> None:
 
 
 def test_long_pauses_separate_chunks_and_short_ones_do_not() -> None:
-    found = cut(talk((2, 1.0), (2, LONGEST_PAUSE_S + 1), (2, 0.5)))
+    found = cut(talk((2, 1.0), (2, MAX_PAUSE_S + 1), (2, 0.5)))
     assert len(found) == 2
     assert found[0] == pytest.approx((0.0, 5.0 + MARGIN_S), abs=0.1)
     assert found[1] == pytest.approx((8.0 - MARGIN_S, 10.0 + MARGIN_S), abs=0.1)

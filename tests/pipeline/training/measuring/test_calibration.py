@@ -101,7 +101,7 @@ def test_allowing_confusables_removes_the_floor(tmp_path: Path, monkeypatch: pyt
     store = store_of(detector, tmp_path, 12)
     free, thresholds, _ = calibrated(detector, store)
     level = -free.match.bias.item() / free.match.weight.item()
-    monkeypatch.setattr("model.encoder_detector.LEAST_VERIFIED", level + 0.5)
+    monkeypatch.setattr("model.encoder_detector.MIN_VERIFIED_MATCH", level + 0.5)
     for allowed in (False, True):
         each = EncoderDetector(replace(detector.config, verifier="v", allow_confusables=allowed))
         assert (calibrated(each, store)[1] == thresholds) is allowed

@@ -24,8 +24,8 @@ from phrase_augmentation.phrase_text import PhraseText
 from pipeline.corpora.alignment_methods import CTC_SEGMENTATION, METHODS
 from pipeline.training.planning.config import RunConfig
 from pipeline.training.planning.mining import (
-    LEAST_CONFIDENCE,
     MARGIN_S,
+    MIN_CONFIDENCE,
     MiningConfig,
     _balanced,
     _Place,
@@ -142,7 +142,7 @@ def test_a_segment_mined_with_less_confidence_is_not_an_example(library: Library
     library.add_clips([recording("the pig winter is red", said="the big window is red")])
     assert not mine(Keyphrase("pig winter"), library, silent_reporter()).cuts
     (cut,) = mine(Keyphrase("pig winter"), library, silent_reporter(), MiningConfig(least_confidence=0.0)).cuts
-    assert cut.confidence < LEAST_CONFIDENCE and mined_clips(library, ["pig winter"]) == []
+    assert cut.confidence < MIN_CONFIDENCE and mined_clips(library, ["pig winter"]) == []
 
 
 def test_a_position_mined_by_two_aligners_is_one_example(library: Library) -> None:
