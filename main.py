@@ -8,7 +8,7 @@ import sys
 
 
 def _stop(number: int, frame: object) -> None:
-    """Exit at once on a signal: importing takes a second, and no clean-up is needed before a command begins."""
+    """Exit immediately on a signal: importing takes a second, and no clean-up is needed before a command begins."""
     os.write(2, b"stopped\n")
     os._exit(130)
 

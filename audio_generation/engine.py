@@ -218,7 +218,7 @@ class Engine:
         return problem or Readiness(True)
 
     def voices(self, language: str) -> list[Voice]:
-        """Return the voices of a language ("en": all accents, "en-gb": that accent, "": all languages) if ready."""
+        """Return the voices of a language ("en": all accents, "en-gb": one, "": all); empty if it is not ready."""
         try:
             voices = self.find_voices(language) if self.available().ok else []
         except WorkerGone as reason:
@@ -332,7 +332,7 @@ class Engine:
         return ""
 
     def _start_again(self, restarts: int, spoken: int, why: str) -> tuple[int, str]:
-        """Restart the worker after failure number ``restarts``; return the failures, and why to give it up, or "".
+        """Restart the worker after failure number ``restarts``; return the failures so far, and why to give up, or "".
 
         A failed start (which may be slow on a busy machine) counts as another failure.
         """

@@ -19,7 +19,7 @@ Figures = dict[str, Any]
 
 
 def shared_folder() -> Path:
-    """Return the folder of real audio. Raises HarkError if missing."""
+    """Return the folder of real audio. Raises HarkError if it is missing."""
     folder = Path(os.environ.get("HARK_SHARED") or REPOSITORY.parent / "shared" / "data")
     if not folder.is_dir():
         raise HarkError(
@@ -32,13 +32,19 @@ def shared_folder() -> Path:
 
 
 def manifest_rows(folder: Path) -> list[dict[str, Any]]:
-    """Return the rows of a corpus's ``manifest.jsonl``. Raises OSError, ValueError."""
+    """Return the rows of a corpus's ``manifest.jsonl``.
+
+    Raises OSError if it cannot be read, and ValueError if a line is not JSON.
+    """
     with (folder / "manifest.jsonl").open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
 
 
 def transcripts(folder: Path) -> dict[str, str]:
-    """Return a corpus's ``transcripts.tsv``: texts by the recordings' names without suffix. Raises OSError."""
+    """Return a corpus's ``transcripts.tsv``: texts by the recordings' names without suffix.
+
+    Raises OSError if it cannot be read.
+    """
     with (folder / "transcripts.tsv").open(encoding="utf-8", newline="") as lines:
         return {row[0]: row[1] for row in csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if row}
 

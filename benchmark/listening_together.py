@@ -24,7 +24,7 @@ WINDOWS_AT_ONCE = 128
 
 
 def large_detector(bundle: Bundle) -> EncoderDetector | None:
-    """Return a large bundle's detector; None for another kind, encoder or smoothing."""
+    """Return a large bundle's detector; None if it has a different kind, encoder or smoothing."""
     if "model.pt" not in bundle.manifest["files"] or bundle.manifest["smoothing_frames"] != SMOOTHING_FRAMES:
         return None
     detector, _ = load_checkpoint(io.BytesIO(bundle.read("model.pt")))

@@ -23,7 +23,7 @@ from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 
 VERSION = 2  # increase it with each change of code that affects a stream, so that old ones are not used
-SNR_DB = 10.0  # of kitchen noise
+SNR_DB = 10.0  # dB by which speech exceeds kitchen noise
 CLEAN_FLOOR_DB = 50.0  # level of a microphone's self-noise below the speech
 GAP_S = 1.5  # seconds before, between and after clips
 SAID_GAP_S = 4.0  # with clips of a phrase, so that none is in the refractory time of the previous one

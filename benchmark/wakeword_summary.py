@@ -146,7 +146,7 @@ def shipped_misses(one: Mapping[str, Any], condition: str) -> Mapping[str, float
 
 
 def _within(missed: Mapping[str, float], expected: Mapping[str, float | None]) -> bool:
-    """Return whether a miss rate is in the interval, in whole per cents, as in a report."""
+    """Return whether a miss rate is in the interval, both in whole per cent, as in a report."""
     return round(expected["low"] or 0.0, 2) <= round(missed["value"], 2) <= round(expected["high"] or 0.0, 2)
 
 

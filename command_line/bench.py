@@ -81,7 +81,7 @@ def run_in_lab(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def command_of(options: argparse.Namespace, *before: str) -> str:
-    """Return the command that repeats the figures: the bundles, and the options that differ from their defaults."""
+    """Return the command that reproduces the figures: the bundles, and the options that differ from their defaults."""
     words = [*before, *(short_path(bundle) for bundle in getattr(options, "bundles", ()))]  # argparse needs them first
     for action in options.parser._actions:
         value = getattr(options, action.dest, action.default)

@@ -83,7 +83,7 @@ def run_confusables(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _spoken(texts: Sequence[str], language: str) -> tuple[list[tuple[str, np.ndarray]], str]:
-    """Synthesize the texts; return each with its audio and the voice. Raises HarkError without an engine."""
+    """Synthesize the texts; return each with its audio and the voice. Raises HarkError if no engine is ready."""
     from audio_generation.engine import GeneratedClip, SpeechRequest
     from audio_generation.registry import default_engines
     from audio_generation.splice_side import SPLICE

@@ -286,7 +286,7 @@ class PlainLines:
             self._say(f"! {event['message']}" if event["level"] == "warning" else event["message"])
 
     def _say(self, message: str) -> None:
-        # Written at once and without rich, which repeats a line after an interrupt.
+        # Written immediately and without rich, which repeats a line after an interrupt.
         with contextlib.suppress(OSError):
             self._stream.write(f"[{clock(time.monotonic() - self._started)}] {message}\n")
             self._stream.flush()

@@ -67,7 +67,7 @@ def keep_warnings() -> Iterator[None]:
 
 
 def write_bug(error: BaseException) -> WrittenBug:
-    """Append the traceback under a new id to the log, or else write it to a file in the temporary folder."""
+    """Append the traceback under a new id to the log or, if that fails, write it to a file in the temporary folder."""
     identifier = secrets.token_hex(4)
     summary = f"{type(error).__name__}: {error}"[:300]
     text = (

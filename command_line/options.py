@@ -74,7 +74,10 @@ Commands = argparse._SubParsersAction
 
 
 def common_options(parser: argparse.ArgumentParser) -> None:
-    """Add --data and --json, which may precede or follow the command; the default must not reset a given one."""
+    """Add --data and --json, which may precede or follow the command.
+
+    The default must not override a value given earlier.
+    """
     parser.add_argument(
         "--data",
         metavar="DIR",
@@ -141,7 +144,7 @@ def _number(kind: Callable[[str], Any], within: Callable[[Any], bool], wanted: s
 
 
 def _whole(text: str) -> int:
-    """Parse a whole number, also 1e3. Raises ValueError."""
+    """Parse a whole number, such as 1000 or 1e3. Raises ValueError if it is not one."""
     value = float(text)
     if not value.is_integer():
         raise ValueError(text)

@@ -30,8 +30,8 @@ from webui.setup import ready
 PORT = 8000
 WEB = "web"
 SAME_MACHINE = {"127.0.0.1": "localhost", "0.0.0.0": "localhost", "::": "::1"}  # by --host; others are used as given
-MAX_FILES, MAX_CONNECTIONS = 65_536, 10_000  # of this process; more slows programs that close all possible files
-MAX_BACKLOG = 2048  # connections accepted at once
+MAX_FILES, MAX_CONNECTIONS = 65_536, 10_000  # limits of this process; higher ones slow programs that close all files
+MAX_BACKLOG = 2048  # connections accepted at a time
 MAX_MESSAGE_BYTES = 1 << 18  # bytes per socket message; two seconds of audio are a quarter of it
 RECOVERY_EVERY_S = 5.0
 UP_WITHIN_S = 120.0  # seconds within which the web server must start

@@ -114,7 +114,7 @@ def _run_options(parser: Parser) -> None:
 
 
 def _config(options: argparse.Namespace) -> Prepared:
-    """Return the requested run. Raises HarkError for an unusable phrase, before slow work starts."""
+    """Return the requested run. Raises HarkError, before slow work starts, if the phrase is unusable."""
     from pipeline.training.run import prepare
 
     wanted = RunConfig(

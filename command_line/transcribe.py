@@ -139,6 +139,6 @@ def _free(target: Path) -> Path:
 
 
 def save_transcript_file(target: Path, content: bytes) -> None:
-    """Write a transcript atomically. Raises HarkError."""
+    """Write a transcript atomically. Raises HarkError if that fails."""
     with storing(f"writing {target.name}"), atomic_path(target) as temporary:
         temporary.write_bytes(content)

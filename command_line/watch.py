@@ -38,7 +38,7 @@ def run_watch(options: argparse.Namespace, screen: Screen) -> int:
     """Run ``watch FOLDER`` until it is interrupted, or, with ``--once``, until no recordings are left.
 
     A file is read after two scans find it unchanged, so not while it is being written. A recording with a transcript is
-    done, also after a restart. A failure is reported once; the file is retried when it has changed.
+    done, even after a restart. A failure is reported once; the file is retried when it has changed.
     """
     from pipeline.recordings.transcription import registry
 
@@ -74,7 +74,10 @@ def run_watch(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _waiting(folder: Path, format: str) -> dict[Path, State]:
-    """Return the recordings in a folder without a transcript, by name, with size and time. Raises HarkError."""
+    """Return the recordings in a folder without a transcript, by name, with size and time.
+
+    Raises HarkError if it cannot be read.
+    """
     recordings: dict[Path, State] = {}
     try:
         for file in sorted(folder.iterdir()):

@@ -74,7 +74,7 @@ def run_wyoming(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _token(file: Path | None) -> str:
-    """Read the API token from a file, else from HARK_TOKEN. Raises HarkError without a token."""
+    """Read the API token from a file or, by default, from HARK_TOKEN. Raises HarkError if there is none."""
     try:
         text = os.environ.get("HARK_TOKEN", "") if file is None else file.expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -50,7 +50,10 @@ def joined(blocks: Iterable[np.ndarray], max_seconds: float | None) -> np.ndarra
 
 
 def seconds_of_audio(path: Path) -> float:
-    """Return a file's duration [s], from a plausible header, else by decoding. Raises HarkError if it is not audio."""
+    """Return a file's duration [s], from its header if that is plausible, otherwise by decoding.
+
+    Raises HarkError if it is not audio.
+    """
     try:
         info = soundfile.info(str(path))
         if 0 < info.frames <= path.stat().st_size * FLAC_FRAMES_A_BYTE:
@@ -65,9 +68,9 @@ def read_audio_blocks(path: Path | str, block_s: float = READ_BLOCK_S, start_s: 
 
     All blocks are resampled as one stream. libsndfile reads WAV, FLAC, Ogg Vorbis and Opus, MP3, AIFF and more; other
     formats (M4A, WebM ...) are decoded by the ffmpeg program if it is installed. Raises HarkError if the file does not
-    exist, is not audio, has no samples or an implausible sample rate; also, after the readable blocks, if the file is
-    truncated: decoding failed, or a WAV, FLAC or AIFF is shorter than its header states. (MP3 and Ogg do not state
-    their length reliably; truncated ones are read to their end.)
+    exist, is not audio, has no samples or an implausible sample rate. It also raises HarkError, after the readable
+    blocks, if the file is truncated: decoding failed, or a WAV, FLAC or AIFF is shorter than its header states. (MP3
+    and Ogg do not state their length reliably; truncated ones are read to their end.)
     """
     path = Path(path)
     check_file(path)
@@ -153,7 +156,8 @@ def mono_blocks(
 def resampled(parts: Iterator[tuple[int, np.ndarray]], most_channels: int) -> Iterator[tuple[np.ndarray, float]]:
     """Yield decoded parts at 16 kHz [frames, channels], each with the seconds that were decoded up to its end.
 
-    Audio with more than ``most_channels`` channels is mixed to mono. Raises NotDecoded for an implausible sample rate.
+    Audio with more than ``most_channels`` channels is mixed to mono. Raises NotDecoded if the sample rate is
+    implausible.
     """
     first = next(parts, None)
     if first is None:
@@ -228,8 +232,8 @@ def not_audio(path: Path, why: str) -> HarkError:
 def write_audio(path: Path, audio: np.ndarray, sample_rate: int = SAMPLE_RATE) -> None:
     """Write mono float audio [samples] in [-1, 1] as 16-bit PCM, in the format of the suffix (.wav, .flac, .aiff).
 
-    Raises OSError with an errno if the file system fails (:func:`core.data_folder.storage_error`), ValueError if the
-    suffix does not name a format with 16-bit PCM.
+    Raises OSError with an errno if the file system fails (:func:`core.data_folder.storage_error`), and ValueError if
+    the suffix does not name a format with 16-bit PCM.
     """
     # Encoded in memory first: libsndfile reports a full disk as "System error" or "decoder problem", without an errno.
     encoded = io.BytesIO()

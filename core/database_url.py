@@ -50,7 +50,7 @@ def parameters(url: str) -> dict[str, Any]:
 
 
 def as_servers_take_it(document: str) -> str:
-    """Replace NUL and lone surrogates in JSON by U+FFFD."""
+    """Replace NUL and lone surrogates in JSON with U+FFFD."""
     return _REFUSED_IN_JSON.sub(r"\1\\ufffd", document)
 
 

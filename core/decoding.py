@@ -94,8 +94,8 @@ def decoded(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the first audio stream of a file, or a part of it: sample rate and float32 [frames, channels], in blocks.
 
-    ffmpeg decodes it if installed, else libsndfile. A part that begins after the end is empty. Raises NotDecoded if
-    there is no audio or, after the readable blocks, if decoding stopped.
+    ffmpeg decodes it if it is installed, otherwise libsndfile. A part that begins after the end is empty. Raises
+    NotDecoded if there is no audio or, after the readable blocks, if decoding stopped.
     """
     by_ffmpeg = have_ffmpeg()
     command = _by_ffmpeg(path, start_s, seconds) if by_ffmpeg else by_libsndfile("decode", path, start_s, seconds)

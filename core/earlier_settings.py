@@ -20,7 +20,7 @@ QUEUE = "JOB_QUEUE_MAX_"
 
 @dataclass(frozen=True)
 class Setting:
-    """A name that is set; ``effect`` is the reason if it is rejected, and ``what_to_do`` the next step in that case."""
+    """A setting found under an earlier name: its ``effect``, or the reason for rejecting it and ``what_to_do`` then."""
 
     name: str
     refused: bool

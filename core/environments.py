@@ -68,7 +68,7 @@ def is_enabled(name: str) -> bool:
 
 
 def interpreter(name: str) -> Path:
-    """Return the Python that runs the engine's worker: that of its own environment, if any, else the one of Hark."""
+    """Return the Python that runs the engine's worker: that of its own environment if it exists, otherwise Hark's."""
     return environment(name) / "bin" / "python" if is_enabled(name) else Path(sys.executable)
 
 
@@ -143,7 +143,7 @@ def packages_folder(name: str) -> Path:
 
 
 def damaged(name: str) -> str:
-    """Return why a file whose digest the requirements give cannot be used (missing, truncated, altered), else ""."""
+    """Return why a file whose digest the requirements give is unusable (missing, truncated, altered), or ""."""
     for line in requirements(name).read_text().splitlines() if requirements(name).is_file() else ():
         if line.startswith("# sha256:"):
             file, digest = line.split()[2:]

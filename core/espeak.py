@@ -39,7 +39,10 @@ class _Voice(ctypes.Structure):
 
 
 def load() -> tuple[Any, int]:
-    """Initialize espeakng-loader's or the system's library; return it and its sample rate. Raises Unavailable."""
+    """Initialize espeakng-loader's or the system's library; return it and its sample rate.
+
+    Raises Unavailable if neither is installed.
+    """
     data: bytes | None = None
     try:
         import espeakng_loader

@@ -53,7 +53,10 @@ class Reporter:
         self._emit("error", **error.parts())
 
     def within(self, stage: str) -> Reporter:
-        """Make a reporter for a part of this run: all its stages are named ``stage``; no estimates, no metrics."""
+        """Make a reporter for a part of this run.
+
+        All its stages are named ``stage``, and it reports no estimates or metrics.
+        """
 
         def sink(event: Event) -> None:
             if event["event"] not in ("estimate", "metric"):

@@ -37,7 +37,7 @@ def foreign_audio_blocks(
 
 
 def seconds_of(path: Path) -> float:
-    """Measure a file's duration in seconds by decoding, up to any damage. Raises HarkError if not audio."""
+    """Measure a file's duration in seconds by decoding, up to any damage. Raises HarkError if it is not audio."""
     seconds = 0.0
     try:
         for block in foreign_audio_blocks(path):

@@ -67,7 +67,7 @@ class Server:
         timeout_s: time limit of the whole response; in a download, of each block.
         largest: maximum bytes of a response or a download.
         attempts: maximum number of requests if the server is busy, fails or cannot be reached.
-        redirects: whether they are followed, also to other hosts.
+        redirects: whether they are followed, even to other hosts.
     """
 
     url: str
@@ -116,7 +116,10 @@ class Server:
         raise AssertionError("unreachable")
 
     def download(self, path: str, file: Path) -> None:
-        """Write the body of a response to a file. Raises HttpError, OSError."""
+        """Write the body of a response to a file.
+
+        Raises HttpError if the request fails or the body is too large, and OSError if the file cannot be written.
+        """
         done = 0
         with self.open("GET", path) as response, file.open("wb") as out:
             for block in response.iter_bytes(BLOCK):
@@ -129,7 +132,10 @@ class Server:
     def open(
         self, method: str, path: str, headers: Mapping[str, str] | None = None, **content: Any
     ) -> Iterator[httpx2.Response]:
-        """Yield a response whose body has not been read yet. Raises HttpError, also if reading the body fails."""
+        """Yield a response whose body has not been read yet.
+
+        Raises HttpError if the request, or reading the body in the block, fails.
+        """
         sent = {"User-Agent": "hark", "Accept-Encoding": "identity", **(headers or {})}
         if not (self.key.isascii() and self.key.isprintable()):  # httpx would reject it with a message that repeats it
             raise HttpError(

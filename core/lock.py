@@ -1,4 +1,4 @@
-"""A lock on a file, for work that two processes must not do at once."""
+"""A lock on a file, for work that two processes must not do at the same time."""
 
 from __future__ import annotations
 

@@ -43,7 +43,10 @@ def whole(most: int) -> Callable[[str], str]:
 
 
 def names_in(text: str) -> list[str]:
-    """Split names that are separated by commas, or given as JSON. Raises ValueError for other JSON."""
+    """Split names that are separated by commas, or given as a JSON list.
+
+    Raises ValueError if the JSON is anything else.
+    """
     names: object = text.split(",")
     if text.startswith("["):
         try:

@@ -34,7 +34,7 @@ class SpeechProbability:
         self._rest = np.zeros(0, np.float32)
 
     def feed(self, audio: np.ndarray, last: bool = False) -> np.ndarray:
-        """Return probabilities [frames] of complete frames; with ``last``, also of the rest, padded with silence."""
+        """Return probabilities [frames] of complete frames and, with ``last``, of the rest, padded with silence."""
         samples = np.concatenate([self._rest, np.asarray(audio, np.float32)])
         if last:
             samples = np.pad(samples, (0, -len(samples) % FRAME))

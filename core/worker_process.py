@@ -71,9 +71,10 @@ class WorkerProcess:
             pass
 
     def answer(self, number: str, timeout_s: float) -> dict[str, Any]:
-        """Return the answer to request ``number``, which must be the next one. Raises WorkerGone.
+        """Return the answer to request ``number``, which must be the next one.
 
-        ``timeout_s`` applies to an idle machine; on a busy one it is extended, as are all time limits here.
+        Raises WorkerGone if a valid answer does not arrive in time. ``timeout_s`` applies to an idle machine; on a busy
+        one it is extended, as are all time limits here.
         """
         message = self._read(timeout_s)
         if message.get("id") != number or message.get("event") not in ("done", "failed"):

@@ -1,4 +1,4 @@
-"""Where a library's rows are: in the SQLite file of its folder, or on the PostgreSQL server of DATABASE_URL."""
+"""Choice of the place of a library's rows: the SQLite file of its folder, or the PostgreSQL server of DATABASE_URL."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def database_of(folder: Path) -> Database:
-    """Return the folder's SQLite file if it exists, else PostgreSQL if its library or DATABASE_URL says so."""
+    """Return the folder's SQLite file if it exists, otherwise PostgreSQL if its library or DATABASE_URL says so."""
     file = folder / DATABASE_NAME
     if file.is_file():
         return SqliteDatabase(file)

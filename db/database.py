@@ -1,4 +1,4 @@
-"""What the library's databases have in common. Queries are in SQLite's SQL, adapted by ``postgresql.py``."""
+"""Common parts of the library's databases. Queries are in SQLite's SQL, adapted by ``postgresql.py``."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from db.choice import Connection
 
 EMISSIONS_FOLDER = "emissions"
-CHECKING, REPAIRING = "checking the clip library", "repairing the clip library"  # in messages
+CHECKING, REPAIRING = "checking the clip library", "repairing the clip library"  # activities named in messages
 
 BATCH_CLIPS = 256  # maximum rows per transaction
 BATCH_SAMPLES = 600 * SAMPLE_RATE  # maximum samples per transaction, so that memory stays constant
@@ -335,12 +335,12 @@ class Library:
         return sorted({engine for engine, _ in pairs}), sorted({language for _, language in pairs})
 
     def with_source(self, prefix: str) -> list[Clip]:
-        """Return all clips, also rejected ones, whose source is ``prefix``, a colon and anything, in order of id."""
+        """Return all clips, even rejected ones, whose source is ``prefix``, a colon and anything, in order of id."""
         first = source_id(prefix, "")
         return self._select("source >= ? AND source < ?", [first, first[:-1] + ";"])  # ';' is the character after ':'
 
     def cuts_of(self, ids: Collection[int]) -> list[Clip]:
-        """Return all clips, also rejected ones, that were mined from these."""
+        """Return all clips, including rejected ones, that were mined from these."""
         return self._select("parent_id IN (SELECT value FROM json_each(?))", [list(ids)])
 
     def iter_clips(self, where: ClipQuery | None = None) -> Iterator[Clip]:
@@ -361,7 +361,7 @@ class Library:
         return self._select(condition, [f"{run}:", f"{run};", limit], ClipQuery())
 
     def request_ids_of(self, run: str) -> set[str]:
-        """Return the request ids of all clips, also rejected ones, that a run of this name generated."""
+        """Return the request ids of all clips, including rejected ones, that a run of this name generated."""
         query = "SELECT request_id FROM clip WHERE request_id > ? AND request_id < ?"
         return self._column(query, [f"{run}:", f"{run};"])
 
@@ -375,7 +375,7 @@ class Library:
         return self._column(query, [_plain_list(ids)])
 
     def of_sources(self, sources: Collection[str]) -> list[Clip]:
-        """Return all clips, also rejected ones, of these sources."""
+        """Return all clips, including rejected ones, of these sources."""
         return self._select("source IN (SELECT value FROM json_each(?))", [_plain_list(sources)])
 
     def digests_present(self, digests: Collection[str]) -> set[str]:
@@ -448,7 +448,7 @@ class Library:
 
         It is stored as float16, or unchanged if it is uint8 (packed by the caller), and replaces an earlier emission.
         Clips with the same audio share one file. Raises ValueError if the aligner's name cannot be a file name, and
-        HarkError also for an unknown clip id.
+        HarkError if a clip id is unknown.
         """
         if not _NAME.fullmatch(aligner):
             raise ValueError(f"an aligner's name is made of letters, digits, '.', '_' and '-': {aligner!r}")

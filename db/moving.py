@@ -47,7 +47,10 @@ class Libraries:
         return False
 
     def save(self, name: str, copy: Path) -> None:
-        """Write a consistent snapshot of a library to a new SQLite file. Raises FileNotFoundError if it is missing."""
+        """Write a consistent snapshot of a library to a new SQLite file.
+
+        Raises FileNotFoundError if the library is missing.
+        """
         folder = (self._data / name).parent
         if not is_on_server(folder):  # its user was deleted; connecting would create the library again
             raise FileNotFoundError(folder)

@@ -134,7 +134,10 @@ class SqliteDatabase:
 
 
 def _use_write_ahead_log(connection: SqliteConnection) -> None:
-    """Switch to WAL. If several processes open a new database at once, SQLite reports "locked" without waiting."""
+    """Switch to WAL.
+
+    If several processes open a new database at the same time, SQLite reports "locked" without waiting.
+    """
     deadline = time.monotonic() + database.BUSY_TIMEOUT_S
     while True:
         try:

@@ -31,7 +31,7 @@ class BenchOptions:
     bundles: tuple[Path, ...] = ()
     anchors: int = 400  # approximate number of phrases of LibriPhrase
     pairs: Path | None = None  # the folder for LibriPhrase's pairs
-    minutes: int = 60  # of mixed use
+    minutes: int = 60  # minutes of mixed use
     servers: bool = False  # use the environment's servers
 
 

@@ -48,7 +48,7 @@ class Decoder:
 
 @cache
 def shipped_decoder() -> Decoder:
-    """Return the installed package's decoder. Raises HarkError if the file is missing or has another version."""
+    """Return the installed package's decoder. Raises HarkError if the file is missing or has a different version."""
     parts = _Parts()
     parts.embed()
     parts.again(parts.of_states, parts.origin[f"{ROOT}layers.0/encoder_attn/k_proj/MatMul_output_0"].input[0])

@@ -57,7 +57,7 @@ def package_file(name: Path) -> Path | None:
 
 
 def package_content(name: Path) -> bytes:
-    """Return the content of a file in the package. Raises HarkError if it is missing or has another version."""
+    """Return the content of a file in the package. Raises HarkError if it is missing or has a different version."""
     path = package_file(name)
     content = path.read_bytes() if path is not None else b""
     if path is None or (name in DIGESTS and hashlib.sha256(content).hexdigest() != DIGESTS[name]):
@@ -71,13 +71,13 @@ def package_content(name: Path) -> bytes:
 
 @cache
 def check_package() -> None:
-    """Raise HarkError if a file that large detectors need is missing, or from another version of the package."""
+    """Raise HarkError if a file that large detectors need is missing, or from a different version of the package."""
     for name in (ENCODER_FILE, DECODER_FILE, TOKENIZER_FILE):
         package_content(name)
 
 
 def package_model(name: Path) -> onnx.ModelProto:
-    """Convert a model of the package from onnxruntime's format to ONNX. Raises HarkError as :func:`package_content`."""
+    """Convert a model of the package from onnxruntime's format to ONNX. Raises the error of :func:`package_content`."""
     import onnx
     import onnxruntime
 

@@ -300,7 +300,10 @@ def build_examples(
 def _built(
     specs: Sequence[ExampleSpec], compute: Compute | None, each: Callable[..., Iterable[Any]]
 ) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
-    """Yield the examples of specs; ``each`` applies a builder's method to every row; ``compute`` runs on the GPU."""
+    """Yield the examples of specs.
+
+    ``each`` applies a builder's method to every row, and ``compute`` runs on the GPU.
+    """
     if compute is None:
         for block in _blocks(specs, 512):
             yield from each("build", block)

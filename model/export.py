@@ -1,4 +1,4 @@
-"""Export to ONNX, with the log-mel inside and the state as one vector; 8-bit weights; a check that all forms agree."""
+"""Export to ONNX with the log-mel inside and the state as one vector; 8-bit weights; a check that all forms agree."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ MELS = 40
 F_MIN = 60.0  # Hz
 F_MAX = 7_600.0  # Hz
 POWER_FLOOR = 1e-6  # added to mel power: about the power of noise at -84 dBFS; digital silence becomes log(1e-6)
-BLOCK_FRAMES = 4096  # frames computed at once
+BLOCK_FRAMES = 4096  # frames computed at a time
 LOG_MEL_MEAN = -4.0  # normalizes a model's input: speech at -25 dBFS is within about [-2, 2]
 LOG_MEL_SCALE = 4.0
 

@@ -34,7 +34,7 @@ MATCH_POOL = 10  # frames; the best score of the last 200 ms counts
 ANTI_KEYWORD_POOL = MATCH_POOL + CHUNK_STEPS  # frames of an anti-keyword, whose path may end 80 ms before the phrase's
 ANTI_KEYWORD_SLOPE = 4.0  # match score lost per unit by which an anti-keyword's advantage exceeds the margin
 
-Pronunciations = tuple[tuple[int, ...], ...]  # of a phrase, as outputs of the front end
+Pronunciations = tuple[tuple[int, ...], ...]  # pronunciations of a phrase, as outputs of the front end
 
 
 # Scripted, so that the ONNX loop accepts any length.

@@ -71,7 +71,7 @@ def tensor(name: str, shape: Sequence[int | str], kind: str = "FLOAT") -> onnx.V
 
 
 def prefixed(graph: onnx.GraphProto, prefix: str) -> onnx.GraphProto:
-    """Return a copy with ``prefix`` before every value's name, also in bodies, unlike ``onnx.compose.add_prefix``."""
+    """Return a copy with ``prefix`` before every value's name, even in bodies, unlike ``onnx.compose.add_prefix``."""
     from onnx import AttributeProto, GraphProto
 
     copy = GraphProto()

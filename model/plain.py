@@ -1,4 +1,4 @@
-"""Configurations as JSON values, also for checkpoints that load with ``weights_only=True``."""
+"""Conversion of configurations to JSON values, which checkpoints that load with ``weights_only=True`` need."""
 
 from __future__ import annotations
 

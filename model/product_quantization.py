@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CENTROIDS = 256  # per part, so a code is a byte
+CENTROIDS = 256  # centroids per part, so a code is one byte
 ROUNDS = 15  # iterations of k-means
 
 

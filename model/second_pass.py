@@ -96,7 +96,7 @@ def second_pass_graph(pronunciations: Pronunciations, spellings: Pronunciations,
         verifier: the name of the verifier; empty for none.
 
     Raises:
-        HarkError: the shipped verifier has another name.
+        HarkError: the shipped verifier has a different name.
     """
     if verifier not in ("", verifier_name()):
         raise HarkError(

@@ -97,13 +97,16 @@ def _shipped(file: str, kind: type[Kind]) -> Callable[[], tuple[Kind, dict[str, 
     return shipped
 
 
-shipped_head = _shipped(HEAD, PhoneHead)  # on the encoder of large detectors
-shipped_verifier = _shipped(VERIFIER, Verifier)  # of large detectors
+shipped_head = _shipped(HEAD, PhoneHead)  # phone head on the encoder of large detectors
+shipped_verifier = _shipped(VERIFIER, Verifier)  # verifier of large detectors
 shipped_recognizer = _shipped(RECOGNIZER, Recognizer)
-shipped_backbone = _shipped(BACKBONE, EmbeddingBackbone)  # of standard detectors
-shipped_micro_network = _shipped(MICRO_NETWORK, MicroNetwork)  # not yet trained on a phrase
+shipped_backbone = _shipped(BACKBONE, EmbeddingBackbone)  # backbone of standard detectors
+shipped_micro_network = _shipped(MICRO_NETWORK, MicroNetwork)  # for microcontrollers, without a phrase yet
 
 
 def about_front_end(size: str) -> dict[str, Any]:
-    """Return the ``about`` of the shipped front end of detectors of that size. Raises HarkError."""
+    """Return the ``about`` of the shipped front end of detectors of that size.
+
+    Raises HarkError if its file is missing or damaged.
+    """
     return shipped_head()[1] if size == "large" else shipped_backbone()[1]

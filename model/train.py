@@ -51,7 +51,7 @@ class TrainProgress:
     step: int
     steps: int
     loss: float
-    measure: float | None  # the selection measure if this step was evaluated, else None
+    measure: float | None  # the selection measure if this step was evaluated, otherwise None
     eta_s: float
 
 

@@ -56,7 +56,7 @@ class _Phonemizer:
             os.register_at_fork(after_in_child=self._forget_process)
 
     def _forget_process(self) -> None:
-        """Reset process and lock, also in a forked child, where both belong to the parent."""
+        """Reset process and lock. A forked child does so too, because its copies belong to the parent."""
         self._lock = threading.RLock()
         self._process: WorkerProcess | None = None
 

@@ -79,7 +79,7 @@ def pull_voice(engine: str, voice: str, reporter: Reporter) -> list[Path]:
     return hub_download(*speaker.source(voice), speaker.folder(), reporter)
 
 
-PULLED_MODELS = {model.name: model for model in (READER, EMBEDDING, SUMMARY)}  # of transformers
+PULLED_MODELS = {model.name: model for model in (READER, EMBEDDING, SUMMARY)}  # models of transformers
 MODEL_FILES = (
     "config.json", "generation_config.json", "model.safetensors", "tokenizer*", "vocab*", "merges.txt",
     "special_tokens_map.json",

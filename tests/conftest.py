@@ -24,14 +24,14 @@ from tests.support.slow_tests import LIST, Measuring, is_slow, listed, seconds_o
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["HARK_SETTINGS_FILE"] = ""  # no .env of this machine reaches the tests
 os.environ["HARK_NO_DOWNLOAD"] = "1"  # no run of the tests installs voices
-# In memory where there is enough of it: on a disk, thousands of small databases wait for it to have written them.
+# In memory where there is enough of it: on disk, thousands of small databases would wait for writes.
 MEMORY = Path("/dev/shm")
 if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4 << 30:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 LAB = Path(__file__).parent / "lab"  # ./hark test lab
-TOPOLOGY = "test_topology.py"  # runs only where its marker is asked for, as all that has one of these
+TOPOLOGY = "test_topology.py"  # runs only if requested, like tests with one of these markers
 ASKED_FOR = ("devices", "soak")
 
 

@@ -69,7 +69,7 @@ OWNED = {
 }  # first parts of the paths of the product's Python files
 MAX_FILE_BYTES = 4_000_000  # bytes
 SHIPPED_WEIGHTS = 25_000_000  # bytes, of one file under model/shipped: the largest is a negative set
-# Homes of people and of machines, written so that this line is none itself.
+# Home folders, written so that this line does not match.
 MACHINE_PATH = re.compile(r"(?<![\w.:/-])/(?:work|root|home/\w+|Users/\w+)/\w|\b[A-Z]:\\Users\\")
 
 

@@ -29,8 +29,8 @@ PACKAGES = "flite ffmpeg festival festvox-us-slt-hts festvox-kallpc16k"
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the launcher is a POSIX shell script")
 
 # Stands for python3 and, copied, for the environment's Python. Each pip call is written to $CALLS; the call that finds
-# the file $PIP_FAILS, and has $PIP_FAILS_AT in its arguments, prints $PIP_SAYS and fails. What it does not pretend, the
-# real Python does.
+# the file $PIP_FAILS, and has $PIP_FAILS_AT in its arguments, prints $PIP_SAYS and fails. The real Python does
+# everything else.
 FAKE_PYTHON = f"""#!/bin/sh
 case "$*" in
     "-m venv "*) mkdir -p "$3/bin" "$3/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
@@ -296,7 +296,7 @@ def test_the_cuda_build_is_installed_where_there_is_a_gpu(launcher: Launcher) ->
     assert "--no-deps onnxruntime-gpu==" in onnxruntime
     assert f"-r {launcher.folder}/requirements.txt" in install
 
-    launcher.program("nvidia-smi", "exit 9")  # gone today, as in a container without the device
+    launcher.program("nvidia-smi", "exit 9")  # missing now, as in a container without the device
     launcher.run()
     assert launcher.pip_calls() == []
 

@@ -17,7 +17,7 @@ FIELDS = {"markdown", "textarea", "input", "dropdown", "checkboxes"}
 
 
 def loaded(text: str) -> dict[str, Any]:
-    # To YAML 1.1, "on" is a truth.
+    # YAML 1.1 reads "on" as true.
     return yaml.safe_load(re.sub(r"^on:", '"on":', text, flags=re.MULTILINE))  # type: ignore[no-any-return]
 
 

@@ -26,7 +26,7 @@ SOCKET = "/ws/jobs"
 DONE_S = 1800.0  # on two busy cores
 pytestmark = [
     pytest.mark.topology,
-    pytest.mark.timeout(2 * (STARTS_S + DONE_S)),  # each waits for less, and says for what
+    pytest.mark.timeout(2 * (STARTS_S + DONE_S)),  # each wait is shorter, and its failure states for what
 ]
 
 

@@ -99,7 +99,10 @@ def to_change(things: Things[Row], user: User, **which: Any) -> Row:
 
 
 def owned(things: Things[Row], user: User, **which: Any) -> Row:
-    """Return an object that the user owns. Raises Http404 as :func:`visible`, or StatusError (403) for other users."""
+    """Return an object that the user owns.
+
+    Raises Http404 as :func:`visible`, or StatusError (403) if another user owns it.
+    """
     thing = visible(things, user, **which)
     if not things.owned_by(user).filter(pk=thing.pk).exists():
         raise not_yours()

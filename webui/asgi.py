@@ -41,7 +41,7 @@ from webui.listening.consumers import ListenConsumer, TryConsumer
 MAX_FORM_BYTES, MAX_RECORDING_BYTES = LARGE, 201_000_000  # bytes, including the form around a file
 
 TAKEN_OVER_AT_ONCE = 8
-IN_MEMORY = 100_000  # bytes of a body
+IN_MEMORY = 100_000  # maximum bytes of a body in memory
 
 UPLOADS = re.compile(
     r"/detectors/\d+/\d+/try/(file|mark)|/library/import/upload|/recordings/upload|/api/v1/\S+/(detect|samples)"
@@ -84,7 +84,10 @@ class Pages(ASGIHandler):
             return await super().run_get_response(request)
 
     async def read_body(self, receive: Callable[[], Awaitable[Mapping[str, Any]]]) -> IO[bytes]:
-        """Return the body as a file. Raises RequestAborted if the client disconnects, OSError on a full disk."""
+        """Return the body as a file.
+
+        Raises RequestAborted if the client disconnects, and OSError if the disk is full.
+        """
         folder = settings.FILE_UPLOAD_TEMP_DIR
         folder.mkdir(parents=True, exist_ok=True)
         body = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=str(folder))  # noqa: SIM115

@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def serve(arguments: list[str]) -> None:
-    """Replace this process by ``serve`` at the host and port given to ``runserver`` ("8000", "0.0.0.0:8000")."""
+    """Replace this process with ``serve`` at the host and port given to ``runserver`` ("8000", "0.0.0.0:8000")."""
     host, _colon, port = next((text for text in arguments if not text.startswith("-")), "8000").rpartition(":")
     command = [sys.executable, str(REPOSITORY / "main.py"), "serve", "--host", host.strip("[]") or "127.0.0.1"]
     sys.stderr.write("runserver starts ./hark serve: the pages, with the workers and sockets that they need.\n")

@@ -64,7 +64,7 @@ class PortalServer(Libraries):
     def save(self, name: str, copy: Path) -> None:
         """Write a consistent copy of the portal's database or a library to a new SQLite file.
 
-        Raises FileNotFoundError if it does not exist.
+        Raises FileNotFoundError if the library does not exist.
         """
         if name != PORTAL_DATABASE:
             super().save(name, copy)
@@ -80,7 +80,7 @@ class PortalServer(Libraries):
 
     @contextmanager
     def replaced_by(self, staged: Path, reporter: Reporter) -> Iterator[None]:
-        """Replace the database's rows by those of an unpacked backup's SQLite file, and remove the file.
+        """Replace the database's rows with those of an unpacked backup's SQLite file, and remove the file.
 
         Others see the new rows after the block; if it raises, the database is unchanged.
         """
@@ -143,7 +143,7 @@ def _tables() -> list[type[models.Model]]:
 
 
 def _copy(source: str, target: str, progress: Progress | None = None) -> None:
-    """Replace all rows of ``target`` by those of ``source``, in a transaction of each, and compare them."""
+    """Replace all rows of ``target`` with those of ``source``, in a transaction of each, and compare them."""
     names = [str(model._meta.db_table) for model in _tables()]
     to = connections[target]
     with to.cursor() as cursor:

@@ -80,7 +80,7 @@ def _take_any_json() -> None:
 
 @cache
 def _take_any_text() -> None:
-    """Replace NUL, and lone surrogates in JSON, by U+FFFD, because PostgreSQL rejects them."""
+    """Replace NUL, and lone surrogates in JSON, with U+FFFD, because PostgreSQL rejects them."""
     import psycopg
     from psycopg.types.json import Jsonb, JsonbDumper
     from psycopg.types.string import StrDumperUnknown

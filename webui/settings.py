@@ -51,7 +51,7 @@ from webui.keys.secret import EarlierKeys, secret_key
 from webui.servers import database_settings, request_cache, uses_redis
 from webui.watching import tracing
 
-# Static files are small, so reading them at once is harmless.
+# Static files are small, so reading a whole one is harmless.
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
 
 HERE = Path(__file__).resolve().parent

@@ -22,7 +22,7 @@ CONDITIONS = (_("clean"), _("noisy"), _("far"))
 BUCKETS = (_("positive"), _("confusable"), _("inbetween"), _("plain negative"))
 SPLITS = (_("train"), _("validation"), _("test"))
 TOOL_USES = (_("recognition"), _("speakers"), _("questions"), _("summaries"), _("corpora"))
-SENTIMENTS = (_("negative"), _("neutral"), _("positive"))  # of summaries
+SENTIMENTS = (_("negative"), _("neutral"), _("positive"))  # sentiments of summaries
 
 
 def shown(message: str | Mapping[str, Any]) -> str:

@@ -26,7 +26,10 @@ ACCENTS = {"american": "en-us", "british": "en-gb", "australian": "en-au", "iris
 
 
 class ElevenLabs(Engine):
-    """The engine; key, limit and URL come from the environment or from ``internals/.env`` (lines of ``NAME=value``)."""
+    """The engine.
+
+    Its key, limit and URL come from the environment or from ``internals/.env`` (lines of ``NAME=value``).
+    """
 
     name = "elevenlabs"
     about = worded("A paid service with natural voices. The texts leave this machine.")

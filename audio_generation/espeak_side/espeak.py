@@ -15,12 +15,12 @@ NOVELTY = frozenset(
     ("AnxiousAndy", "Demonic", "Tweaky", "UniRobot", "anikaRobot", "announcer", "croak", "fast", "whisper", "whisperf")
     + ("robosoft", *(f"robosoft{number}" for number in range(2, 9)))
 )
-# Voices for another alphabet than that of the texts.
+# Voices that expect a different alphabet.
 OTHER_SCRIPT = frozenset({"gmw/en-Shaw"})
 
 
 class Espeak(Engine):
-    """The engine; voices have espeak-ng's names, ``gmw/en-US+f3``; the speaker is the variant in any accent."""
+    """The engine. Voices have espeak-ng's names, ``gmw/en-US+f3``; the speaker is the variant in any accent."""
 
     name = "espeak"
     about = worded("Rule-based voices for 100 languages, built in. They make a detector robust.")

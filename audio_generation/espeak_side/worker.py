@@ -59,7 +59,8 @@ class Speaker:
         if name == self.voice:
             return
         self.voice = ""
-        # espeak-ng replaces a missing voice or variant by another one, which only a query of the current voice reveals.
+        # espeak-ng replaces a missing voice or variant with another one, which only a query of the current voice
+        # reveals.
         code = self.library.espeak_SetVoiceByName(name.encode())
         identifier = self.library.espeak_GetCurrentVoice().contents.identifier.decode()
         if code != 0 or identifier != name:

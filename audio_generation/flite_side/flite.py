@@ -14,7 +14,7 @@ PITCH_SPREAD_HZ = {"kal16": 12.0, "awb": 20.0, "rms": 15.0, "slt": 25.0}
 
 
 class Flite(Engine):
-    """The engine; speakers are named as in CMU's Arctic, to match other engines' voices of the same people."""
+    """The engine. Speakers are named as in CMU's Arctic, to match other engines' voices of the same people."""
 
     name = "flite"
     about = worded("Four rule-based voices from Debian's package flite.")

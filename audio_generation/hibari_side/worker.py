@@ -49,7 +49,7 @@ class Speaker:
         if tract != 1:
             harmonics, phase, noise, rest = (self._warp(part, tract) for part in (harmonics, phase, noise, rest))
             rest_phase = rest_phase[self._bins(tract).round().astype(int)]
-        octaves = np.log2(np.maximum(np.arange(len(noise)), 5) / 50)[:, None]  # relative to 1 kHz; a bin has 20 Hz
+        octaves = np.log2(np.maximum(np.arange(len(noise)), 5) / 50)[:, None]  # relative to 1 kHz; a bin is 20 Hz wide
         slope = (octaves * tilt * np.log(10) / 20).astype(np.float32)
         if factor != 1 or intonation != 1:
             # Because its phase belongs to the old pitch.

@@ -17,7 +17,10 @@ LICENCE = "Apache-2.0 (Kokoro-82M)"
 
 
 class Kokoro(Engine):
-    """The engine; a blend is named ``af_heart*0.5+am_adam*0.5``; any weights are accepted, and halves are listed."""
+    """The engine. A blend is named ``af_heart*0.5+am_adam*0.5``.
+
+    Any weights are accepted; only equal blends are listed.
+    """
 
     name = "kokoro"
     about = worded("Kokoro in full precision, with PyTorch. The 8-bit version is enough for most uses.")

@@ -16,7 +16,7 @@ from core.worded import worded
 
 
 class Piper(Engine):
-    """The engine; a voice is ``key.onnx`` and ``key.onnx.json``, named ``key``, or ``key#speaker`` if it has more."""
+    """The engine. A voice is ``key.onnx`` and ``key.onnx.json``, named ``key``, or ``key#speaker`` if it has more."""
 
     name = "piper"
     about = worded("A natural voice, 58 MB. Other voices and languages can be downloaded. Recommended.")

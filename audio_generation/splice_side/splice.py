@@ -18,7 +18,7 @@ from core.worded import worded
 
 
 class Splice(Engine):
-    """The engine; voices are people. ``Voice.speaker`` is that of their recordings, so both are in the same split."""
+    """The engine. Voices are people. ``Voice.speaker`` is that of their recordings, so both are in the same split."""
 
     name = SPLICE
     about = worded("Speech joined from recordings of nine real people. It is part of Hark and is used in the test.")

@@ -27,8 +27,8 @@ from lab.chaos.hostile_files import Source, harmful_bundles
 from lab.processes import descendants, orphans_become_children, resident_kib
 
 FILES = 1000
-MAX_DURATION_S = 120.0  # allowed for opening a file, on an idle machine
-HARMFUL_S = 240.0  # until a model must be stopped: a minute each to load and to run, both with time to stop
+MAX_DURATION_S = 120.0  # seconds allowed for opening a file, on an idle machine
+HARMFUL_S = 240.0  # seconds until a model must be stopped: a minute each to load and to run, both with time to stop
 WARM_UP = 5  # files of each kind before memory is measured, because the first ones load libraries
 SENTENCES = ("what", "why", "what_to_do")
 MAX_SENTENCE_LENGTH = 2000

@@ -15,7 +15,7 @@ from core.errors import HarkError
 from core.events import silent_reporter
 from core.worker_protocol import serve
 
-MAX_DURATION_S = 1800.0  # of a recording, at most
+MAX_DURATION_S = 1800.0  # maximum seconds of a recording
 RUN = "a-run"
 
 

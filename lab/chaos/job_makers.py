@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from webui.accounts.models import User
     from webui.jobs.models import Job
 
-CLIPS = 3  # in an import
-# Of training runs: each has its own phrase, because a second version would be compared with the first.
+CLIPS = 3  # clips in an import
+# Each training run has its own phrase, because a second version would be compared with the first.
 PHRASES = tuple(f"hey {name}" for name in ("compass", "harbour", "lantern", "garden", "river", "silver", "morning"))
 ENGINE = "flite"  # a Debian program, and fast
 SENTENCES = ("We meet in the harbour on Tuesday.", "Who brings the lantern?", "Anna brings the lantern and the map.")

@@ -41,11 +41,11 @@ if TYPE_CHECKING:
 JOBS = 200
 SHARES = {"import": 6, "transcribe": 5, "minable": 3, "summarize": 3, "train": 3}
 KILLS = {"job": 5, "worker": 4, "waiting worker": 3, "web": 2, "serve": 1, "cancel": 1}  # approximate frequencies
-PAUSE_S = (1.0, 5.0)  # between two kills
+PAUSE_S = (1.0, 5.0)  # seconds between two kills
 JOBS_A_KILL = 2  # jobs that must end before the next kill
 LEASE_S = 6
 MAX_DURATION_S = 3600.0
-WAIT_S = 60.0  # for processes to end
+WAIT_S = 60.0  # seconds for processes to end
 
 
 @dataclass

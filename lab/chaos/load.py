@@ -1,6 +1,6 @@
 """``python -m lab load``: the load that a portal can handle on this machine.
 
-First a flood: four people send a hundred recordings each at the same moment, beside a training. Then mixed use: pages
+First a flood: four people send a hundred recordings each at the same moment, during a training. Then mixed use: pages
 and a few uploads at random moments, at a rate that rises until the portal does not keep up. The highest rate that it
 handled then runs for an hour, to see whether memory or the queue grows. A real ``serve`` with its workers answers, in
 its own data folder, with every portal's limits.
@@ -49,20 +49,20 @@ PEOPLE = 10  # accounts
 WEIGHTS = {"page": 8, "recording": 5, "search": 3, "list": 3, "ask": 1, "advice": 1, "upload": 1}  # of mixed use
 SHORT_S = 10.0  # duration of an upload in mixed use
 RATES = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0)  # requests a second
-STEP_S = 60.0  # of each rate
+STEP_S = 60.0  # seconds at each rate
 SLOW_S = 1.0  # a rate is held if 95 of 100 answers took less,
 BEHIND = 3  # and if at its end at most so many jobs wait as can run
-PARTS = 6  # of the hour, for comparison
-LOOK_EVERY_S = 2.0  # at memory and the queue
-MAX_DURATION_S = 3600.0  # until all jobs have ended
-ANSWER_S = 120.0  # timeout of an answer
+PARTS = 6  # parts of the hour that are compared
+LOOK_EVERY_S = 2.0  # seconds between looks at memory and the queue
+MAX_DURATION_S = 3600.0  # maximum seconds until all jobs have ended
+ANSWER_S = 120.0  # seconds to wait for an answer
 ENGINE = "flite"
-PAUSE_S = 0.8  # between sentences
+PAUSE_S = 0.8  # seconds between sentences
 SENTENCES = (
     "We meet in the harbour on Tuesday.", "Who brings the lantern?", "Anna brings the lantern and the map.",
     "The boat leaves at seven in the morning.", "Nobody has asked about the weather.",
 )  # fmt: skip
-WORD = "lantern"  # to search for
+WORD = "lantern"  # the word to search for
 
 
 @dataclass(frozen=True)
@@ -291,7 +291,7 @@ def _flood(server: Server, people: Sequence[Person], talk: np.ndarray) -> Flood:
             continue
         if answer.status_code not in (429, 503, 507) or "what_to_do" not in answer.text:
             flood.wrong.append(f"{answer.status_code}: {answer.text[:200]}")
-        flood.late += "RateLimit-Limit" in answer.headers  # of requests that Django has seen, with their bodies
+        flood.late += "RateLimit-Limit" in answer.headers  # added to requests that Django has seen, with their bodies
     rows = Recording.objects.filter(name__startswith="flood-").select_related("user")
     for one in rows:
         original = one.path / one.originals[0]
@@ -302,7 +302,7 @@ def _flood(server: Server, people: Sequence[Person], talk: np.ndarray) -> Flood:
 
 
 def _wait_for_jobs(reporter: Reporter) -> float:
-    """Wait until no job is left; return the time that took [s]."""
+    """Wait until no job is left; return the seconds that this took."""
     from webui.jobs.models import Job
 
     began = time.monotonic()
@@ -318,7 +318,7 @@ def _wait_for_jobs(reporter: Reporter) -> float:
 
 @contextmanager
 def _watched(server: Server, use: Use, until: float, reporter: Reporter) -> Iterator[Callable[[], None]]:
-    """Yield a function that records memory and the queue when a look is due."""
+    """Yield a function that records memory and the queue when a measurement is due."""
     from webui.jobs.models import Job
 
     next_look, began = time.monotonic(), time.monotonic()

@@ -13,7 +13,7 @@ from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from lab.processes import answers, free_port
 
-ENDS_S = 60.0  # in order
+ENDS_S = 60.0  # seconds to end in order
 STARTS_S = 300.0
 
 
@@ -21,7 +21,7 @@ class Server:
     """``serve``, which may be killed and started again.
 
     Args:
-        settings: of its environment, beside the data folder.
+        settings: environment variables in addition to the data folder.
     """
 
     def __init__(self, data: Path, **settings: str) -> None:
@@ -40,7 +40,7 @@ class Server:
         )
 
     def wait(self) -> None:
-        """Wait until it answers. Raises HarkError."""
+        """Wait until it answers. Raises HarkError if it ends or does not answer in time."""
         until = time.monotonic() + STARTS_S
         while time.monotonic() < until and self.process.poll() is None:
             if answers(self.port):

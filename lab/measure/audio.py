@@ -29,8 +29,8 @@ from phrase_augmentation.normalize import normalize
 from pipeline.recordings.speech_client import PATIENT_THREADS
 from pipeline.recordings.transcription.engine import RecognitionEngine
 
-PIECES = 4  # of about half a minute, for the speed
-UTTERANCES = 40  # of each corpus, for the word errors
+PIECES = 4  # pieces of about half a minute, for the speed
+UTTERANCES = 40  # utterances of each corpus, for the word errors
 
 Row = tuple[Path, str]  # a recording and its transcript
 

@@ -38,8 +38,8 @@ CANDIDATES = 2000  # confusables among which real words are searched
 TEXTS, TAKES = 100, 3  # confusables of a phrase, and clips of each
 PHRASE_TAKES = 60
 MORE = 4  # phones away: larger distances count as this
-WORD_TAKES = 60  # of each word of Speech Commands
-WORD_PHONES = 3  # that is at most this many phones away
+WORD_TAKES = 60  # recordings of each word of Speech Commands
+WORD_PHONES = 3  # maximum phones between such a word and the phrase
 WORST = 10  # texts that are listed
 
 SpokenTexts = tuple[Stream, list[str]]  # clips, and the text of each

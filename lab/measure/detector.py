@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from model.detector import Detector
 
 PHRASE, WINDOW_S = "hey compass", 1.6
-STREAM_S = 60.0  # of audio, 80 ms a call, as on a device
-WARM_UP = 20  # calls
+STREAM_S = 60.0  # seconds of audio, 80 ms per call, as on a device
+WARM_UP = 20  # calls before the measurement
 
 
 def run(options: BenchOptions, reporter: Reporter) -> Figures:

@@ -20,7 +20,7 @@ from pipeline.training.planning.plan import ready_engines
 
 TEXTS = ("hey compass", "hey campus", "compass", "the compass is on the table", "hey, tom passed it on")
 CLIPS = 200
-MAX_DURATION_S = 20.0  # for each measurement; a slow engine speaks fewer clips
+MAX_DURATION_S = 20.0  # maximum seconds per measurement; a slow engine speaks fewer clips
 
 
 def run(options: BenchOptions, reporter: Reporter) -> Figures:

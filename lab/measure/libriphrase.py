@@ -44,20 +44,21 @@ from pipeline.corpora.alignment import NotAligned, align
 from pipeline.training.scoring.zero_shot import RESCORE_ABOVE
 
 SOURCE = "speech/librispeech-dev-clean"  # no shipped weights were trained on it
-MIN_S, MAX_S = 0.5, 2.0  # the sum of a run's words
+MIN_S, MAX_S = 0.5, 2.0  # seconds of a run's words in total
 PAUSE_S = 0.1  # separates runs; the original's aligner writes a pause as an empty word
-MIN_CONFIDENCE = 0.15  # confidence of each word's alignment
-CLIPS = 3  # positives, easy and hard negatives of a text, at most
-SPEAKERS = 2  # of a text, at least. The original wants one who speaks it six times, and three others.
-# Of the texts, by their number of words: nearly the original's (4391, 2605, 467 and 56 episodes), more of four words.
+MIN_CONFIDENCE = 0.15  # minimum confidence of each word's alignment
+CLIPS = 3  # maximum positives, easy negatives and hard negatives of a text
+SPEAKERS = 2  # minimum speakers of a text; the original requires one who speaks it six times, and three others
+# Fractions of the texts by their number of words: nearly the original's (4391, 2605, 467 and 56 episodes), more of four
+# words.
 SHARES = {1: 0.56, 2: 0.33, 3: 0.06, 4: 0.05}
-SILENCE_S = 0.5  # before and after a clip
-RESAMPLES = 300  # of the texts, for intervals
+SILENCE_S = 0.5  # seconds of silence before and after a clip
+RESAMPLES = 300  # resamples of the texts, for intervals
 NEAR_LETTERS = (2, 4)  # bounds of the groups of hard negatives, by distance: up to two letters, up to four, more
 NEVER = 1_000_000  # edits
-THREADS = 4  # phrases that are scored concurrently, at most; each holds a decoder
+THREADS = 4  # maximum phrases scored concurrently; each holds a decoder
 
-# From audio [samples] and a phrase to a score: the higher, the likelier it is that the audio is the phrase.
+# Maps audio [samples] and a phrase to a score: the higher, the more likely the audio is the phrase.
 Scorer = Callable[[np.ndarray, str], float]
 
 
@@ -175,7 +176,7 @@ class LargeDetector:
     """A large detector of any phrase, without calibration. It encodes each clip once and caches the result."""
 
     def __init__(self) -> None:
-        self._encoder = loaded_backbone()  # torch cannot export its graph in several threads at once
+        self._encoder = loaded_backbone()  # torch cannot export its graph in several threads in parallel
         self._outputs: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
 
     def keyword_hmm(self, audio: np.ndarray, phrase: str) -> float:
@@ -295,7 +296,7 @@ def write_pairs(pairs: Sequence[Pair], scores: Mapping[str, np.ndarray], path: P
                 table.writerow([*pair[:3], *pair.clip, *(f"{values[number]:.4f}" for values in scores.values())])
 
 
-@on_one_core()  # several phrases at once are faster than several cores for one
+@on_one_core()  # several phrases in parallel are faster than several cores for one
 def bench_libriphrase(
     folder: Path, count: int, scorers: Mapping[str, Scorer], table: Path, seed: int, reporter: Reporter
 ) -> Figures:

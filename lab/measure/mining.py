@@ -31,10 +31,10 @@ from pipeline.corpora.alignment_methods import CTC_SEGMENTATION, METHODS, VITERB
 from pipeline.training.planning.mining import MARGIN_S, MiningConfig, MiningResult, mine
 
 HOURS = 100.0
-ALIGNED_CLIPS = 120  # with known word times
-FRAME_S = 0.01  # of pocketsphinx
+ALIGNED_CLIPS = 120  # clips with known word times
+FRAME_S = 0.01  # seconds per frame of pocketsphinx
 CHOICES = 20  # phrases, among which another recognizer chooses
-NEAR_S = 0.2  # of the phrase's start and end, to count as the same place
+NEAR_S = 0.2  # maximum seconds between the starts, and between the ends, of the same place
 LETTERS = 11  # minimum letters of the two words of such a phrase
 TIMED_S = 600.0  # audio for timing emissions
 

@@ -25,10 +25,10 @@ from core.events import Progress, Reporter
 from lab import BenchOptions
 
 CLIPS, JOBS, DETECTORS = 10_000, 200, 50
-ROUNDS = 40  # of all pages, when idle
-PAUSE_S = 0.2  # between rounds: users pause, and the rounds must cover every stage of a training run
-PHRASE = "silver lantern"  # to train meanwhile
-MAX_DURATION_S = 900.0  # of the training, at most
+ROUNDS = 40  # rounds of all pages, when idle
+PAUSE_S = 0.2  # seconds between rounds: users pause, and the rounds must cover every stage of a training run
+PHRASE = "silver lantern"  # phrase to train meanwhile
+MAX_DURATION_S = 900.0  # maximum seconds of the training
 SHARE = {"value": 0.1, "low": 0.05, "high": 0.2}
 SUMMARY = {
     **dict.fromkeys(("miss_rate", "miss_rate_clean", "miss_rate_noisy", "fa_per_hour", "confusables_accepted"), SHARE),
@@ -101,7 +101,7 @@ def _counted(progress: Progress, turn: int) -> bool:
 
 @contextmanager
 def _training(data: Path) -> Iterator[Callable[[], bool]]:
-    """Start a training run of the smallest effort as a worker does; yield a function: is it still running.
+    """Start a training run of the smallest effort as a worker does; yield a function that tells if it is still running.
 
     Raises:
         HarkError: it did not end successfully.

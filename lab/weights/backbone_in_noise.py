@@ -30,13 +30,13 @@ from model.fit import Fit
 from model.shipped_weights import shipped_backbone, weights_digest
 
 STEP = STEP_FRAMES * HOP  # samples of the backbone's step
-TAIL_STEPS = 5  # after an item, for the last phone
-SILENCE = 1e-4  # of noise in silence: there is no digital silence
-SPEECH_RMS = 0.004  # of a step that contains speech
-AFTER_SPEECH = 16  # steps that still depend on it
-SILENCE_WEIGHT = 0.25  # of steps without speech, in the loss
+TAIL_STEPS = 5  # steps after an item, for the last phone
+SILENCE = 1e-4  # amplitude of noise in silence, because there is no digital silence
+SPEECH_RMS = 0.004  # minimum RMS of a step that contains speech
+AFTER_SPEECH = 16  # steps after speech that still depend on it
+SILENCE_WEIGHT = 0.25  # weight of steps without speech in the loss
 CTC_WEIGHT = 0.1
-VALIDATED = 4  # batches
+VALIDATED = 4  # batches used for validation
 CHECKPOINT_EVERY = 100  # updates between checkpoints; a multiple of the interval of progress reports
 PRECISION = torch.bfloat16  # on a GPU
 
@@ -96,7 +96,7 @@ def train_in_noise(
     """Train the shipped backbone on the pack's ``train`` split; return it, and its errors.
 
     The errors compare its outputs on the noisy speech of ``validation`` with the teacher's on the quiet speech: states
-    relative to their variance, phones in nats (Kullback-Leibler divergence), each beside the teacher's own in noise.
+    relative to their variance, phones in nats (Kullback-Leibler divergence), each next to the teacher's own in noise.
     Training resumes from ``last.pt`` in ``folder``, written every :data:`CHECKPOINT_EVERY` updates, if it has the same
     configuration.
 

@@ -24,9 +24,9 @@ from model.phone_head import ENCODER_WIDTH, PhoneHead
 from model.phones import BLANK, phone_indices
 
 OUTPUTS_FILE, PLACES_FILE = "encoder.f16", "encoder.json"
-MAX_DURATION_S = 14.0  # of an utterance used for training
+MAX_DURATION_S = 14.0  # maximum seconds of an utterance used for training
 SILENCE = {"before": (1_600, 16_000), "after": (3_200, 16_000)}  # samples around an utterance
-EVALUATED = 100  # utterances of each group
+EVALUATED = 100  # evaluated utterances of each group
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class HeadTrainConfig:
     """Parameters of the training. An encoder is more certain than a backbone, so phone outputs need little."""
 
     steps: int = 2_500
-    batch_frames: int = 4_000  # of 24 ms
+    batch_frames: int = 4_000  # frames of 24 ms per batch
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
-    real_share: float = 0.8  # of the batches
+    real_share: float = 0.8  # fraction of the batches that is real speech
     seed: int = 0
     # Harder noise than this made detection in noise worse (lab/experiments.md).
     augmentation: SpeechAugmentation = field(

@@ -30,10 +30,10 @@ from model.features import HOP
 from model.fit import Fit
 from model.shipped_weights import shipped_backbone
 
-FEATURE_WINDOW = 480  # samples of a feature
+FEATURE_WINDOW = 480  # samples per feature
 BEGINNING = 30  # steps of a stretch that are not trained on: the network has not seen what precedes them
-PHONES_WEIGHT = 0.5  # of the loss of phones, relative to that of states
-VALIDATED = 120  # stretches
+PHONES_WEIGHT = 0.5  # weight of the loss of phones, relative to that of states
+VALIDATED = 120  # stretches used for validation
 FILES = {"features": np.uint8, "states": np.float16, "phones": np.float16}
 
 
@@ -81,7 +81,7 @@ class SpeechPieces:
     features: np.ndarray
     states: np.ndarray
     phones: np.ndarray
-    first: np.ndarray  # step of each piece
+    first: np.ndarray  # first step of each piece
     steps: np.ndarray
     validation: np.ndarray
 
@@ -192,7 +192,7 @@ def _hear(
 def _write_pieces(
     packed: Packed, config: StudentTrainConfig, folder: Path, on_progress: Callable[[int, int, float], None]
 ) -> list[tuple[int, bool]]:
-    """Write inputs for pieces of the pack to :data:`FILES`; return the steps of each, and if it is for validation."""
+    """Write inputs for pieces of the pack to :data:`FILES`; return the steps of each, and which are for validation."""
     backbone, _ = shipped_backbone()
     augmenter = BatchAugmenter(config.augmentation, packed.noise, packed.rooms, "cpu")
     features_of = micro_features()

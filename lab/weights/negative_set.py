@@ -34,10 +34,10 @@ from pipeline.corpora.licences import licence_of
 from pipeline.training.negatives.negative_set import FRAME_S, STREAM_S, stream_row
 from pipeline.training.planning.config import BANK, NEGATIVE_SET
 
-WINDOW_S = 1.2  # of a detector; affects only the silence before a piece in the stored data
-CODE_BYTES = 24  # a state
+WINDOW_S = 1.2  # seconds of a detector's window; affects only the silence before a piece in the stored data
+CODE_BYTES = 24  # bytes per state
 FITTED_STATES = 60_000
-MIN_LEVEL = 8  # of 255: smaller square roots of probabilities become 0, which keeps the set small
+MIN_LEVEL = 8  # minimum, of 255: smaller square roots of probabilities become 0, which keeps the set small
 
 
 def negative_utterances(training: Sequence[Path], held_out: Sequence[Path], hours: float, seed: int) -> list[Utterance]:

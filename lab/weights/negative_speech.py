@@ -23,10 +23,10 @@ from pipeline.acoustic.data import corpus_utterances
 from pipeline.corpora.licences import licence_of
 from pipeline.training.negatives.negative_speech import BITRATE, NEGATIVE_SPEECH
 
-PIECE_S = 40.0  # of one speaker, at most
+PIECE_S = 40.0  # maximum seconds of a piece, which has one speaker
 GAP_S = 0.25
 LOUDEST = 0.5
-SHARES = {"test": 0.15, "validation": 0.30}  # of the speakers; the others are for training
+SHARES = {"test": 0.15, "validation": 0.30}  # fractions of the speakers; the others are for training
 
 
 def split_of(speaker: str) -> str:

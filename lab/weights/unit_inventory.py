@@ -40,12 +40,12 @@ from pipeline.training.scoring.keyword_scoring import intelligible
 
 PEOPLE = 9
 SECONDS_EACH = 295.0
-BITRATE = 16_000  # of Opus; 21,000 is not more intelligible
+BITRATE = 16_000  # bit/s of Opus; 21,000 is not more intelligible
 CUT_PAUSE_S = 0.25  # recordings are cut at pauses this long
-EDGE_S = 0.2  # of silence that stays at either end
-MIN_DURATION_S, MAX_DURATION_S = 0.8, 12.0  # of a stretch
+EDGE_S = 0.2  # seconds of silence kept at either end
+MIN_DURATION_S, MAX_DURATION_S = 0.8, 12.0  # seconds of a stretch
 LOW_VOICE_HZ = 150.0  # median pitch below which a voice counts as a man's
-BETWEEN_S = 0.05  # of silence between recordings, so that the codec does not smear one into the next
+BETWEEN_S = 0.05  # seconds of silence between recordings, so that the codec does not smear one into the next
 VOCABULARY = 20_000  # words whose pairs of phones should occur
 TRIAL_TEXTS = 60  # that every candidate speaks before the selection
 KEYPHRASES = ("computer", "smart mirror", "hey compass", "snowboy", "hey jarvis", "view glass", "okay robot")

@@ -45,23 +45,23 @@ from phrase_augmentation.vocabulary import vocabulary
 from pipeline.corpora.alignment import NotAligned, align
 
 PHONES_FILE, STATES_FILE, TABLE_FILE = "phones.f16", "states.f16", "heard.json"
-MAX_DURATION_S = 35.0  # of an utterance used for training
+MAX_DURATION_S = 35.0  # maximum seconds of an utterance used for training
 FRAMES_A_SECOND = 50
-MAX_FRAMES = 160  # of a stretch
-SURE = 0.15  # confidence of the words of a stretch, and of its whole utterance
-GAP_S = 0.25  # between two words of a stretch, at most
+MAX_FRAMES = 160  # maximum frames of a stretch
+SURE = 0.15  # minimum confidence of the words of a stretch, and of its whole utterance
+GAP_S = 0.25  # maximum seconds between two words of a stretch
 STRETCH_S = (0.25, 2.0)
-BEFORE_S, AFTER_S = (0.05, 0.8), (0.1, 0.5)  # of context around a stretch
-WORDS_WEIGHT = (1.0, 1.2, 1.0, 0.6)  # of stretches of one to four words
+BEFORE_S, AFTER_S = (0.05, 0.8), (0.1, 0.5)  # seconds of context around a stretch
+WORDS_WEIGHT = (1.0, 1.2, 1.0, 0.6)  # weights of stretches of one to four words
 PHONES_OF_TEXT = (2, 31)
 MIN_DISTANCE = 0.3  # phone distance of a similar text; nearer ones count as the same
 NEAR_WORDS = 14
 RARITY_COST = 0.08
-JUDGED_SHARE = 6  # one in so many speakers trains only the weights of the evidence
-WINDOW_S = 2.9  # of other speech, in which the best match of several texts is a false alarm
+JUDGED_SHARE = 6  # one in this many speakers trains only the weights of the evidence
+WINDOW_S = 2.9  # seconds of other speech, in which the best match of several texts is a false alarm
 TEXTS_TRIED = 10
-HITS_SHARE = 8  # one in so many items is such a false alarm in training
-JUDGED_HITS_SHARE = 3  # and where evidence is weighed, because false alarms determine a threshold
+HITS_SHARE = 8  # one in this many items is such a false alarm in training
+JUDGED_HITS_SHARE = 3  # the same where evidence is weighed, because false alarms determine a threshold
 HITS_AT_ONCE = 20
 NOISE_PENALTY = 0.03
 
@@ -86,7 +86,7 @@ class HeardSpeech:
     speaker: str
     corpus: str
     split: str
-    noisy: bool  # in rooms and noise
+    noisy: bool  # whether it is in rooms and noise
     first: int  # frame in the file of phones; a fourth of it in that of states
     frames: int
     words: list[tuple[str, float, float, float]]

@@ -161,7 +161,7 @@ def unpack(packed: np.ndarray, outputs: int) -> np.ndarray:
     """Invert :func:`pack`; return [time, outputs] float32.
 
     Raises:
-        ValueError: it is not a compact form for that many outputs (truncated, or from another aligner).
+        ValueError: it is not a compact form for that many outputs (truncated, or from a different aligner).
     """
     if packed.ndim != 2 or packed.dtype != np.uint8 or packed.shape[1] % 2 or not packed.shape[1]:
         raise ValueError(f"not compact emissions: {packed.dtype} {packed.shape}")

@@ -35,7 +35,7 @@ Beams = dict[tuple[tuple[str, ...], int, int], tuple[float, tuple | None]]
 
 @dataclass(frozen=True)
 class DecodingConfig:
-    """Parameters of the beam search; the weights were chosen on 40 utterances of librispeech-dev-clean (bench asr)."""
+    """Parameters of the beam search; the weights were chosen on 40 utterances of librispeech-dev-clean."""
 
     beam: int = 250  # states that survive each frame
     beam_nats: float = 16.0  # nats; states that are less probable than the best one by more than this are dropped

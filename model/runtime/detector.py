@@ -32,12 +32,12 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime 1.31 and late
 
 SCHEMA = 1
 REARM = 1.0  # logits by which a score must rise above its lowest value since a detection to count as another
-WINDOW_FRAMES = 35  # of a large detector's encoder: an utterance stays in it for 2.8 s after its detection
+WINDOW_FRAMES = 35  # frames in a large detector's window: an utterance stays in it for 2.8 s after its detection
 SMOOTHING_FRAMES = 2  # a score is the mean of this many model outputs, so that a single spike does not fire
 FLUSH_S = 0.32  # silence added after the end of a recording, so that a phrase at its very end is scored
 BLOCK_S = 30.0  # seconds of a recording that are read at a time
 BLOCK_CHUNKS = 375  # model chunks a call when audio is not live: 30 s
-ROLL_OFF = 0.95  # of the lower Nyquist frequency: where resampling starts to fade out (7.6 kHz, the features' limit)
+ROLL_OFF = 0.95  # fraction of the lower Nyquist frequency where resampling starts to fade out (the features' limit)
 MODEL_MEMORY = 2 << 30  # bytes that all models of a process may use together; a large one uses a tenth
 CALL_S = 60.0  # limit of one call of a model, plus ...
 CALL_TIMES = 10.0  # ... this many times the duration of its audio
@@ -52,11 +52,11 @@ MANIFEST_BOUNDS = {  # values beyond these are not a detector's, but an attempt 
     "state_size": (1, 50_000_000),
     "default_fa_per_day": (1e-9, 1e9),
 }
-ROW_BOUNDS = {"fa_per_day": (1e-9, 1e9), "threshold": (0.0, 1.0)}  # of each row of "thresholds"
+ROW_BOUNDS = {"fa_per_day": (1e-9, 1e9), "threshold": (0.0, 1.0)}  # bounds of each row of "thresholds"
 MAX_ROWS = 100
-MANIFEST_KEYS = ("phrase", *MANIFEST_BOUNDS, "thresholds", "files")  # that this program reads
-MAX_PHRASE_LENGTH = 200  # characters
-MAX_MANIFEST_BYTES, MAX_FILE_BYTES = 4 << 20, 1 << 30  # bytes
+MANIFEST_KEYS = ("phrase", *MANIFEST_BOUNDS, "thresholds", "files")  # keys that this program reads
+MAX_PHRASE_LENGTH = 200  # maximum characters of a phrase
+MAX_MANIFEST_BYTES, MAX_FILE_BYTES = 4 << 20, 1 << 30  # maximum bytes
 
 
 class BundleError(ValueError):
@@ -273,7 +273,8 @@ def _limit_memory() -> None:
 def _within(seconds: float, work: Callable[[], Any], stop: Callable[[], None]) -> Any:
     """Run ``work`` in a thread and return its result, so that the caller can be interrupted and can stop it.
 
-    Raises TimeoutError. A running operator cannot be stopped: its thread ends when the operator or the process does.
+    Raises TimeoutError if it takes longer than ``seconds``. A running operator cannot be stopped: its thread ends when
+    the operator or the process does.
     """
     done: Future[Any] = Future()
 
@@ -330,7 +331,10 @@ class Model:
         self.inputs: list[tuple[str, list[Any]]] = [(one.name, one.shape) for one in self._session.get_inputs()]
 
     def run(self, inputs: Mapping[str, np.ndarray], seconds: float) -> list[np.ndarray]:
-        """Return the outputs for ``seconds`` of audio. Raises BundleError on failure or too much time or memory."""
+        """Return the outputs for ``seconds`` of audio.
+
+        Raises BundleError if it fails, or takes too much time or memory.
+        """
         import onnxruntime
 
         options = onnxruntime.RunOptions()

@@ -21,7 +21,7 @@ KIND = "Summarizer"
 
 
 def save_summarizer(path: Path, model: Summarizer, extra: dict[str, Any] | None = None) -> None:
-    """Write a summarizer as a file that loads with ``weights_only=True``, atomically. Raises OSError."""
+    """Write a summarizer as a file that loads with ``weights_only=True``, atomically. Raises OSError if that fails."""
     weights = {name: value.detach().cpu() for name, value in model.state_dict().items()}
     with atomic_path(path) as temporary:
         torch.save({"kind": KIND, "config": asdict(model.config), "weights": weights, **(extra or {})}, temporary)

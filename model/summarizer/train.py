@@ -49,7 +49,7 @@ class SummarizerProgress:
 
     step: int
     steps: int
-    loss: float  # of this step, nats per character
+    loss: float  # loss of this step, nats per character
     validation_loss: float | None  # set at the end of an epoch
 
 
@@ -76,7 +76,8 @@ def train_summarizer(
     """Train on ``split.train``; ``folder/best.pt`` is the model with the lowest loss on ``split.validation``.
 
     Training resumes from ``folder/last.pt`` if that file has the same configuration and data. On a CUDA device the
-    arithmetic is bfloat16 where that is safe (AMP). Raises OSError, and HarkError if the loss is never finite.
+    arithmetic is bfloat16 where that is safe (AMP). Raises OSError if a file cannot be written, and HarkError if the
+    loss is never finite.
     """
     torch.manual_seed(training.seed)
     model = Summarizer(shape).to(device)

@@ -81,7 +81,7 @@ def packed_speech(run: AcousticRun, folder: Path, reporter: Reporter) -> Packed:
         raise HarkError(
             "The noise cannot be read.", f"{run.noise} is not a folder.", "Give --noise a folder of recordings."
         )
-    # The audio depends on these; with another model or number of epochs, it remains usable.
+    # The audio depends on these; with a different model or number of epochs, it remains usable.
     asked = replace(run, epochs=0.0, batch_size=0)
     wanted = json.dumps({**asdict(asked), "corpora": [str(path.resolve()) for path in run.corpora]}, sort_keys=True)
     made_from = folder / "speech" / "made_from.json"

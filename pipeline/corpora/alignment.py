@@ -4,8 +4,8 @@ The words' phones (or characters) are aligned to the emission by one of two meth
 (``pipeline.corpora.alignment_methods``): Hark's Viterbi (``model/asr/viterbi.py``), or the package ctc-segmentation. On
 120 recordings of read speech with known word times, the median error of starts and ends is 20 ms for both. Errors
 exceed 0.1 s for 1.6 % (package: 1.7 %) of starts and 6.4 % of ends. The package takes half as long again, has less
-confidence in correct words (docs/results.md), and requires a compiler where there is no wheel. With characters instead
-of phones, 1.7 % instead of 1.5 % of starts are more than 0.1 s off.
+confidence in correct words, and requires a compiler where there is no wheel. With characters instead of phones, 1.7 %
+instead of 1.5 % of starts are more than 0.1 s off.
 """
 
 from __future__ import annotations

@@ -41,9 +41,9 @@ from pipeline.corpora.listing import Listing, listed_corpus
 
 ENGINE = "corpus"  # the ``engine`` of all imported clips
 MIN_DURATION_S = 0.2  # seconds; shorter audio cannot contain a word
-MAX_DURATION_S = 60.0  # seconds; longer audio with a transcript cannot be aligned at once
+MAX_DURATION_S = 60.0  # seconds; longer audio with a transcript cannot be aligned in one step
 PIECE_S = 30.0  # seconds per chunk into which recordings without a transcript are cut
-CHUNK = 64  # utterances looked up, and clips stored, at once
+CHUNK = 64  # utterances looked up, and clips stored, per batch
 # Number of interleaved parts in which a corpus is read if there is a limit, so that all speakers are included.
 SPREAD = 64
 
@@ -76,7 +76,7 @@ class ImportReport:
     limit_reached: bool = False
 
     def __post_init__(self) -> None:
-        self.seconds = self.seconds_there = 0.0  # of added and of known clips
+        self.seconds = self.seconds_there = 0.0  # seconds of added and of known clips
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def told(folder: str) -> Iterator[Any]:
 
 
 def _utterance(folder: Path, values: Any) -> Utterance:
-    """Validate an utterance of the confined process, which a corpus may control. Raises HarkError."""
+    """Validate an utterance of the confined process, which a corpus may control. Raises HarkError if it is invalid."""
     if not isinstance(values, dict) or set(values) != {field.name for field in fields(Utterance)}:
         raise invalid_answer()
     audio = Path(str(values["audio"]))

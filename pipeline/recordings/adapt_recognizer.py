@@ -208,7 +208,7 @@ def _trained(
 
 
 def _keep(model: Recognizer, folder: Path, before: float, after: float) -> Path | None:
-    """Replace earlier weights by the new ones if these are better, and return their file; otherwise return None."""
+    """Replace earlier weights with the new ones if these are better, and return their file; otherwise return None."""
     from model.shipped_weights import save_weights
 
     if after >= before:

@@ -22,7 +22,7 @@ from core.worded import worded
 from pipeline.recordings.transcript import Segment, Transcript, as_json
 from pipeline.recordings.words import spread
 
-LINE_WIDTH = 42  # columns
+LINE_WIDTH = 42  # maximum columns per line
 LINES = 2  # maximum lines per caption
 MAX_DURATION_S = 7.0  # maximum seconds per caption
 MIN_DURATION_S = 1.0  # minimum seconds of a caption that no other follows
@@ -44,7 +44,7 @@ CSV_COLUMNS = ("start_s", "end_s", "speaker", "text", "confidence", "language", 
 
 @dataclass(frozen=True)
 class Caption:
-    """The text shown at once: one or two lines of one speaker."""
+    """The text shown at one time: one or two lines of one speaker."""
 
     start_s: float
     end_s: float

@@ -126,8 +126,8 @@ def ask(task: str, data: Iterable[Mapping[str, Any]], check: Callable[[Any], T],
         check: converts the parsed answer, or raises ValueError, KeyError or TypeError with a reason if it is invalid;
             the model then gets the reason and one more attempt.
 
-    Raises HarkError on a failed connection, a time-out, a persistent limit, a rejected key or model, or invalid
-    answers.
+    Raises HarkError if the connection fails, the answer is late, a limit persists, the key or the model is rejected, or
+    the answers are invalid.
     """
     messages = [
         {"role": "system", "content": SYSTEM},
@@ -152,7 +152,10 @@ def ask(task: str, data: Iterable[Mapping[str, Any]], check: Callable[[Any], T],
 
 
 def checked_text(value: Any, longest: int, source: str) -> str:
-    """Return an answer's text in one line. Raises ValueError if missing, too long, or with a link not in ``source``."""
+    """Return an answer's text in one line.
+
+    Raises ValueError if it is missing, too long, or has a link that is not in ``source``.
+    """
     if not isinstance(value, str) or not value.strip():
         raise ValueError("a text is missing")
     text = " ".join(value.split())
@@ -165,7 +168,10 @@ def checked_text(value: Any, longest: int, source: str) -> str:
 
 
 def checked_numbers(value: Any, allowed: Container[int]) -> tuple[int, ...]:
-    """Return the segments that an answer cites, in order. Raises ValueError if there are none or unknown ones."""
+    """Return the segments that an answer cites, in order.
+
+    Raises ValueError if it cites none, or one that does not exist.
+    """
     if not isinstance(value, list) or not value:
         raise ValueError("a point cites no segment")
     wrong = [number for number in value if type(number) is not int or number not in allowed]
@@ -189,7 +195,10 @@ def _json_in(answer: str) -> Any:
 
 
 def chat(messages: list[dict[str, str]], chosen: LlmSettings) -> str:
-    """Return the model's answer as text, retrying after a limit (429) or a server error. Raises HarkError."""
+    """Return the model's answer as text, retrying after a limit (429) or a server error.
+
+    Raises HarkError if there is none.
+    """
     asked = {"model": chosen.model, "messages": messages, "temperature": 0}
     answer = chosen.server.ask("POST", "/chat/completions", {"Accept": "application/json"}, json=asked)
     try:

@@ -67,7 +67,7 @@ class MediaLimits:
 
     @classmethod
     def from_environment(cls, *, owner: bool = True) -> MediaLimits:
-        """Read HARK_UPLOAD_MAX_BYTES and HARK_UPLOAD_MAX_SECONDS. Raises HarkError if invalid."""
+        """Read HARK_UPLOAD_MAX_BYTES and HARK_UPLOAD_MAX_SECONDS. Raises HarkError if one is invalid."""
         return cls(
             int(positive_number("HARK_UPLOAD_MAX_BYTES", cls.max_bytes)),
             positive_number("HARK_UPLOAD_MAX_SECONDS", cls.max_seconds),
@@ -205,7 +205,10 @@ def _write_normalized(
 
 
 def merge(sources: Sequence[Path], target: Path, limits: MediaLimits) -> None:
-    """Join normalized files with pauses, in stereo if all are. Raises HarkError, also on a full disk."""
+    """Join normalized files with pauses, in stereo if all are.
+
+    Raises HarkError if one is unreadable, the result is too long, or the disk is full.
+    """
     seconds, channels = MERGE_PAUSE_S * (len(sources) - 1), 2
     for path in sources:
         with open_normalized(path) as recording:
@@ -227,7 +230,10 @@ def merge(sources: Sequence[Path], target: Path, limits: MediaLimits) -> None:
 
 
 def waveform(path: Path, points: int = 1600) -> list[float]:
-    """Return at most ``points`` peaks (0 to 1, of any channel) of a normalized recording. Raises HarkError."""
+    """Return at most ``points`` peaks (0 to 1, of any channel) of a normalized recording.
+
+    Raises HarkError if it cannot be read.
+    """
     with open_normalized(path) as recording:
         step = _step(recording.frames, points)
         blocks = read_blocks(recording, step * max(1, BLOCK_FRAMES // step))
@@ -249,7 +255,10 @@ def _peaks(loud: np.ndarray, step: int) -> list[float]:
 
 
 def open_normalized(path: Path) -> soundfile.SoundFile:
-    """Open a recording written by :func:`normalize`: 16 kHz, one or two channels. Raises HarkError for others."""
+    """Open a recording written by :func:`normalize`: 16 kHz, one or two channels.
+
+    Raises HarkError if it has a different format.
+    """
     try:
         recording = soundfile.SoundFile(str(path))
     except (soundfile.LibsndfileError, OSError) as error:
@@ -366,7 +375,10 @@ def _number(text: object) -> float:
 
 
 def _run_probe(command: list[str], path: Path) -> tuple[Any, str]:
-    """Run a program on a file; return its JSON (None if invalid) and last error line. Raises HarkError on time-out."""
+    """Run a program on a file; return its JSON (None if invalid) and last error line.
+
+    Raises HarkError if it takes too long.
+    """
     started = time.monotonic()
     with run_decoder(command, path, PROBE_TIMEOUT_S) as (process, stderr):
         assert process.stdout is not None
@@ -423,7 +435,10 @@ class _Sink:
 
 @contextmanager
 def _flac_writer(path: Path, channels: int) -> Iterator[Callable[[np.ndarray], None]]:
-    """Yield a function that appends float [frames, channels] to a 16 kHz FLAC. Raises OSError with its errno."""
+    """Yield a function that appends float [frames, channels] to a 16 kHz FLAC.
+
+    Raises OSError, with its errno, if writing fails.
+    """
     with path.open("w+b", buffering=0) as file:
         sink = _Sink(file)
         try:

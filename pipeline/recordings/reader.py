@@ -19,7 +19,7 @@ READER = LocalModel(
     worded("Answers are the best matching sentence"),
 )
 MAX_PASSAGES, MAX_PASSAGE_LENGTH = 50, 20_000  # maximum per question, and characters of each
-MAX_ANSWER_TOKENS = 30  # tokens
+MAX_ANSWER_TOKENS = 30  # maximum tokens of an answer
 WINDOW_TOKENS, STRIDE_TOKENS = 384, 128  # as in the model's training
 NULL_MARGIN = 0.0  # minimum excess of the best span's logits over "no answer"
 BEST_SPANS = 20  # spans over which the probability is normalized
@@ -29,8 +29,8 @@ def read_passages(question: str, passages: Sequence[str]) -> dict[str, Any] | No
     """Mark the answer in texts, in the speech service; needs torch.
 
     Returns the index of the ``passage``, the answer's ``start`` and ``end`` in its characters, and its ``score`` (a
-    probability); an empty dict if there is no answer; None without a model. Raises HarkError if the model cannot be
-    loaded.
+    probability). The result is an empty dict if there is no answer, and None if there is no model. Raises HarkError if
+    the model cannot be loaded.
     """
     folder = READER.folder()
     if folder is None:

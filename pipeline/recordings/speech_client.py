@@ -30,7 +30,7 @@ TIMEOUT_S = 300.0  # seconds per request, including the loading of a model
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
 DYING_S = 2.0  # seconds for which a killed process may still accept connections
-PROTOCOL = 3  # part of the socket's name, so that a client never connects to a service with another protocol
+PROTOCOL = 3  # part of the socket's name, so that a client never connects to a service with a different protocol
 MAX_PATH_BYTES = 107  # bytes of a Unix socket's path (sun_path of unix(7), without the terminating NUL)
 IDLE_S = 600.0  # seconds without requests after which the service ends
 MAX_LOG_BYTES = 2_000_000  # maximum bytes; a larger log is overwritten
@@ -118,7 +118,7 @@ def stop() -> None:
 
 
 def socket_path() -> Path:
-    """Return the service's socket: HARK_SPEECH_SOCKET, or the installation's own. Raises HarkError if unsafe."""
+    """Return the service's socket: HARK_SPEECH_SOCKET, or the installation's own. Raises HarkError if it is unsafe."""
     given = os.environ.get("HARK_SPEECH_SOCKET", "").strip()
     if given:
         path = Path(given).expanduser().absolute()

@@ -26,7 +26,7 @@ from core.lock import held
 from core.worded import worded
 from pipeline.recordings.speech_client import STOP, ServiceBusy, log_file, of_this_user, socket_path
 
-MAX_CLIENTS = 32  # maximum at once; further ones must retry
+MAX_CLIENTS = 32  # maximum simultaneous clients; further ones must retry
 WAIT_FOR_REQUEST_S = 30.0  # seconds after which a silent client is dropped
 WAIT_FOR_LOCK_S = 15.0  # seconds; a service that is ending releases its lock soon
 LOOK_EVERY_S = 1.0
@@ -149,7 +149,7 @@ def main() -> None:
     service = SpeechService(path, float(sys.argv[1]))
 
     def stop(number: int, frame: FrameType | None) -> None:
-        service.stopped = True  # an exception could occur between two turns of a loop, and miss its ``finally``
+        service.stopped = True  # an exception could occur between two iterations of a loop, and miss its ``finally``
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)

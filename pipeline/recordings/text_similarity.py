@@ -27,7 +27,10 @@ REMEMBERED = 20_000  # vectors in the cache, because every question is compared 
 
 
 def similarities(question: str, passages: Sequence[str]) -> list[float]:
-    """Return the cosine of each text and a question, in the speech service; empty without a model. Raises HarkError."""
+    """Return the cosine of each text and a question, in the speech service; empty without a model.
+
+    Raises HarkError if the model fails to load.
+    """
     folder = EMBEDDING.folder()
     if folder is None:
         return []

@@ -52,7 +52,7 @@ class Segment:
 
     @property
     def shown(self) -> str:
-        """The text, as files have it."""
+        """The text as written to files."""
         return self.text or NOT_RECOGNIZED
 
 
@@ -87,7 +87,7 @@ def as_json(transcript: Transcript) -> dict[str, Any]:
 
 
 def from_json(content: Mapping[str, Any]) -> Transcript:
-    """Build a transcript from :func:`as_json`'s output. Raises ValueError, KeyError or TypeError."""
+    """Build a transcript from :func:`as_json`'s output. Raises ValueError, KeyError or TypeError if it is invalid."""
     if content["schema"] != SCHEMA:
         raise ValueError(f"schema {content['schema']}")
     values = {name: value for name, value in content.items() if name not in ("schema", "segments")}
@@ -100,7 +100,7 @@ def segment_of_json(content: Mapping[str, Any]) -> Segment:
 
 
 def save_transcript(transcript: Transcript, path: Path) -> None:
-    """Write a transcript as JSON, atomically. Raises OSError."""
+    """Write a transcript as JSON, atomically. Raises OSError if that fails."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(as_json(transcript), ensure_ascii=False), encoding="utf-8")
 

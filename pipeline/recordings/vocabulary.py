@@ -19,7 +19,7 @@ from pipeline.recordings.words import UNSPACED
 
 FILE = "words.json"  # in a user's data folder
 MAX_WORDS = 50  # words stored per language; Whisper reads about two hundred tokens
-MAX_LENGTH = 40  # characters
+MAX_LENGTH = 40  # maximum characters of a word
 MAX_MISRECOGNIZED_WORDS = 4  # words recognized in place of one
 COMMON = 4.0  # Zipf frequency (log10 per billion words) from which a word counts only as a name, by its capital letter
 _EDGES = re.compile(r"^\W+|(?:['’]s)?\W*$")
@@ -39,9 +39,10 @@ _WORDS: UserFile[list[Row]] = UserFile(
 
 
 class Learned(NamedTuple):
-    """What a correction teaches: names and rare words (``words``, in their spelling), and a replacement.
+    """The result of a correction: names and rare words (``words``, in their spelling), and a replacement.
 
-    ``said`` replaced ``heard``, which may be wrong elsewhere too; both are "" without a replacement.
+    ``heard`` was corrected to ``said``, and other passages may have the same error. Both are "" if there is no
+    replacement.
     """
 
     words: tuple[str, ...] = ()
@@ -72,7 +73,7 @@ def learned(before: str, after: str, language: str) -> Learned:
 
 
 def _may_be_elsewhere(wrong: list[str], right: list[str], language: str) -> bool:
-    """Return whether rare words were recognized for one word, or one for each, and are not part of the correction."""
+    """Return whether ``wrong`` may occur in other passages, because it is rare and not a part of the correction."""
     if len(right) not in (1, len(wrong)) or len(wrong) > MAX_MISRECOGNIZED_WORDS or not all(wrong):
         return False
     is_rare = any(_is_telling(word.lower(), True, language) for word in wrong)
@@ -84,7 +85,7 @@ def word_pattern(words: str) -> re.Pattern[str]:
 
 
 def replace_word(text: str, wrong: str, right: str) -> str:
-    """Replace ``wrong`` by ``right``, with the text's capitalization unless only one of the two is capitalized."""
+    """Replace ``wrong`` with ``right``, with the text's capitalization unless only one of the two is capitalized."""
 
     def as_there(match: re.Match[str]) -> str:
         if wrong[0].isupper() != right[0].isupper():
@@ -110,7 +111,10 @@ def _is_telling(word: str, begins_sentence: bool, language: str) -> bool:
 
 
 def learn(file: Path, words: Iterable[str], language: str) -> None:
-    """Store words of a language as the newest, dropping the oldest beyond :data:`MAX_WORDS`. Raises HarkError."""
+    """Store words of a language as the newest, dropping the oldest beyond :data:`MAX_WORDS`.
+
+    Raises HarkError if the file cannot be read or written.
+    """
     language = base_language(language)
     with _WORDS.to_change(file) as stored:
         for word in words:

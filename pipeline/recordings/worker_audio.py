@@ -15,7 +15,10 @@ from core.worker_process import WorkerGone, WorkerProcess
 
 
 def ask(worker: WorkerProcess, audio: np.ndarray, timeout_s: float, doing: str, **request: Any) -> Any:
-    """Return a worker's answer about audio (float32 [samples], 16 kHz). Raises WorkerGone; HarkError on a full disk."""
+    """Return a worker's answer about audio (float32 [samples], 16 kHz).
+
+    Raises WorkerGone if the worker fails, and HarkError if the disk is full.
+    """
     with tempfile.TemporaryDirectory(prefix="hark-worker-") as folder:
         audio_file, answer_file = Path(folder) / "audio.wav", Path(folder) / "answer.json"
         with storing(doing):

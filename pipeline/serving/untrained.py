@@ -30,7 +30,7 @@ class UntrainedStream:
     score_period_s = SCORE_PERIOD_S
 
     def __init__(self, keyphrase: Keyphrase) -> None:
-        """Load the phrase's scorer. Raises HarkError without phones, or if the speech service fails."""
+        """Load the phrase's scorer. Raises HarkError if the phrase has no phones, or the speech service fails."""
         self._phrase = keyphrase.text, keyphrase.language
         _none, self.threshold, samples = call(TIMEOUT_S, _score, *self._phrase)
         self._trigger = Trigger(self.threshold, round(REFRACTORY_S / SCORE_PERIOD_S))
@@ -39,7 +39,10 @@ class UntrainedStream:
         self._chunks, self._score = 0, 0.0
 
     def scores(self, samples: np.ndarray) -> np.ndarray:
-        """Return the scores [n] of 80 ms chunks completed by ``samples`` (float32, 16 kHz). Raises HarkError."""
+        """Return the scores [n] of 80 ms chunks completed by ``samples`` (float32, 16 kHz).
+
+        Raises HarkError if that fails.
+        """
         self._pending = np.concatenate([self._pending, samples])
         count = len(self._pending) // CHUNK
         scores = np.zeros(count, np.float32)

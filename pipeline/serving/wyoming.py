@@ -54,7 +54,7 @@ OnActivation = Callable[[Activation], None]
 def open_wake_words(bundles: Sequence[Path], fa_per_day: float | None = None) -> dict[str, Detector]:
     """Load detectors; return them by their names for clients: the phrase with underscores, and a number if taken.
 
-    Raises HarkError if a bundle is missing, damaged or of another kind.
+    Raises HarkError if a bundle is missing, damaged or of a different kind.
     """
     detectors: dict[str, Detector] = {}
     for path in bundles:
@@ -109,7 +109,10 @@ class Stream:
         }
 
     def process(self, samples: np.ndarray) -> list[Activation]:
-        """Return the detections in the next samples (float32, 16 kHz), ordered by time. Raises BundleError."""
+        """Return the detections in the next samples (float32, 16 kHz), ordered by time.
+
+        Raises BundleError if a detector fails.
+        """
         activations = [
             Activation(name, hit.time_s, hit.score)
             for name, detector in self._detectors.items()

@@ -69,13 +69,13 @@ from pipeline.training.scoring.languages import is_known
 from pipeline.training.work import StageClock, Work, detector_and_features, foundation
 
 RUN_NAME = re.compile(r"\w[\w.-]*")
-MINED_NEGATIVES = MiningConfig(most=10, recordings=15)  # for each confusable, of which there are hundreds
+MINED_NEGATIVES = MiningConfig(most=10, recordings=15)  # limits for each confusable, of which there are hundreds
 
 
 def prepare(config: RunConfig) -> Prepared:
     """Check the configuration, normalize it and choose its size. Raises HarkError if it is invalid.
 
-    The order of engines and devices does not matter, so it does not make another run either.
+    The order of engines and devices does not matter, so it does not make a different run.
     """
     if config.effort not in EFFORTS:
         raise HarkError(
@@ -227,7 +227,7 @@ def run_training(
 
 
 def _finished_for(made_for: str, data: Path, config: RunConfig) -> Path | None:
-    """Return the folder of a finished run that was made for ``made_for`` and still has its bundle; else None."""
+    """Return the folder of a finished run that was made for ``made_for`` and still has its bundle; otherwise None."""
     for folder in finished_folders(data, config) if made_for else ():
         bundle = data / "models" / folder.name / f"{folder.name}.zip"
         if _result_for(made_for, folder) is not None and bundle.is_file():

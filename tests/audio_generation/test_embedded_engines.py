@@ -1,4 +1,4 @@
-"""espeak, flite and festival: settings take effect, and invalid requests are refused instead of spoken otherwise."""
+"""espeak, flite and festival: settings take effect, and invalid requests are refused, not spoken differently."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def only_clip(engine: Engine, request: SpeechRequest, folder: Path) -> Generated
 
 
 def make_piper_voice(path: Path, speakers: int) -> None:
-    """A model with the inputs and outputs of Piper's VITS: random harmonics a phoneme, a pitch a speaker."""
+    """A model with the inputs and outputs of Piper's VITS: random harmonics per phoneme, a pitch per speaker."""
     onnx = pytest.importorskip("onnx")
     torch = pytest.importorskip("torch")
 

@@ -128,7 +128,7 @@ def test_phones_never_recorded_together_are_joined_at_their_border() -> None:
 
 def test_an_unrecorded_phone_is_replaced_by_a_similar_one_or_rejected() -> None:
     table = unit_table([sung("see you", "a"), sung("may", "b")])
-    assert speak(table, "zoo", "en-us", {}).audio.size  # z by s
+    assert speak(table, "zoo", "en-us", {}).audio.size  # z is replaced with s
     with pytest.raises(NotSpeakable, match="'k'"):
         speak(table, "key", "en-us", {})
     with pytest.raises(NotSpeakable, match="nothing to pronounce"):

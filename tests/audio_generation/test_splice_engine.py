@@ -77,7 +77,7 @@ def test_speakers_with_aligned_recordings_become_voices(engine: Splice, data_dir
         ids = fill(library, "libri-77", licence="CC0-1.0") + fill(library, "libri-78")
         fill(library, "unaligned", aligned=False)
         fill(library, "")
-        library.change_settings(fill(library, "user-1"), {"role": "test"})  # never trained on, as no voice either
+        library.change_settings(fill(library, "user-1"), {"role": "test"})  # never trained on, and not used as a voice
         speakers = {real_speaker(clip) for clip in library.clips(ids)}
     voices = engine.voices("en")
     assert {voice.speaker for voice in voices} == speakers == {"libri-77", "libri-78"}
@@ -98,7 +98,7 @@ def test_a_shipped_speaker_in_the_library_is_one_voice(data_dir: Path, monkeypat
 
 def test_each_result_names_its_own_sources(engine: Splice, data_dir: Path) -> None:
     with Library(data_dir) as library:
-        ids = fill(library, "libri-77", copies=8)  # two minutes: the worker does not know of the fixture's bound
+        ids = fill(library, "libri-77", copies=8)  # two minutes: the worker does not know the fixture's limit
     texts = ["silver mirror", "kick", "   ", "see me turn, please", "seven yellow lamps"]
     requests = [SpeechRequest(str(n), text, "libri-77", "en", {"seed": 3}) for n, text in enumerate(texts)]
     results = list(engine.synthesize(requests, data_dir / "out"))

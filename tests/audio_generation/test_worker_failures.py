@@ -43,7 +43,7 @@ FAILURES = {
     "wrong id": "gave an invalid answer",
     "endless": "sent endless output",
     "no file": "no readable audio file",
-    "silence": "silent",  # what else the check of clips finds: test_clip_check.py
+    "silence": "silent",  # other findings of the check: test_clip_check.py
 }
 
 
@@ -53,7 +53,7 @@ def test_a_failed_request_is_reported_and_the_others_succeed(fake: Fake, tmp_pat
     assert [result.request_id for result in results] == ["r0", "r1", "r2", "r3"]
     assert [type(result) for result in results] == [GeneratedClip, FailedRequest, GeneratedClip, GeneratedClip]
     assert isinstance(results[1], FailedRequest) and FAILURES[behave] in results[1].why
-    assert len(list(tmp_path.iterdir())) == 3  # no rubbish stays
+    assert len(list(tmp_path.iterdir())) == 3  # no partial files remain
 
 
 def test_an_engine_that_only_crashes_is_abandoned_until_the_next_call(fake: Fake, tmp_path: Path) -> None:

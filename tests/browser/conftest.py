@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
-@pytest.fixture(scope="module")  # an open browser has an event loop running, which others could not have
+@pytest.fixture(scope="module")  # an open browser keeps an event loop running, which other tests could not start
 def chromium() -> Iterator[Browser]:
     """Headless Chromium, allowed to use a microphone that plays a tone."""
     with chromium_running() as browser:

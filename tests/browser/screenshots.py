@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def _prepare() -> tuple[dict[str, str], str]:
-    """Return addresses by name, and a session of the owner's."""
+    """Return URLs by name, and a session of the owner's."""
     from webui.setup import ready
 
     ready()
@@ -128,7 +128,7 @@ def _of_detectors(user: Any) -> dict[str, str]:
 
 
 def _of_recordings(user: Any) -> dict[str, str]:
-    """Return addresses of the fullest recording, one without words and a failed one, and of a link that shares one."""
+    """Return URLs of the fullest recording, one without words and a failed one, and of a link that shares one."""
     from urllib.parse import urlencode
 
     from django.urls import reverse
@@ -236,7 +236,7 @@ def _take(pages: dict[str, str], session: str, folder: Path, docs: bool) -> None
                 page.goto(f"http://localhost:{PORT}{address}", wait_until="networkidle")
                 if name in BEFORE:
                     BEFORE[name](page)
-                page.evaluate("document.activeElement.blur(), window.scrollTo(0, 0)")  # what sticks is in its place
+                page.evaluate("document.activeElement.blur(), window.scrollTo(0, 0)")  # sticky elements are in place
                 path = folder / (f"{name}.png" if docs else f"{name}-{size}-{scheme}.png")
                 page.screenshot(path=path, full_page=not docs)
                 if docs:

@@ -142,7 +142,7 @@ def test_a_microphone_of_any_rate_is_resampled_to_16_khz(rate: int) -> None:
 
 
 def test_the_page_sends_the_same_activations_as_wyoming() -> None:
-    """For the same scores the page and the portal's own client find the same activations and near misses."""
+    """From the same scores, the page and the portal's own client find the same activations and near misses."""
     rng = np.random.default_rng(1)
     threshold, chunk = 0.6, 1_280
     scores = 1 / (1 + np.exp(6 - 8 * (rng.random(600) < 0.04)))
@@ -294,8 +294,7 @@ def test_a_large_detector_gives_the_same_scores_as_detect_py(
     """onnxruntime-web supports the graph's 8-bit encoder and decoder, loops and branches."""
     bundle = keyword_hmm_bundle(tmp_path / "bundle", PHRASE, "large", threshold=0.3)
     unpack_for_browser(bundle, tmp_path / "page", CACHE)
-    # It has one model; what is chosen makes no difference.
-    # 8-bit products are rounded another way in WebAssembly.
+    # It has one model, so the choice makes no difference. WebAssembly rounds 8-bit products differently.
     check_same_detections(page, tmp_path / "page", microphone, "model.int8.onnx", 0.02)
 
 

@@ -50,7 +50,7 @@ def test_a_new_owner_reaches_a_detected_phrase_in_few_clicks(tmp_path: Path, vie
         problems += axe(page)
         page.get_by_role("button", name="Stop").click()
 
-        # another phrase, which is not said
+        # another phrase, which is not spoken
         page.locator("#id_phrase").fill("purple elephant")
         page.locator("[data-try*=purple]").click()
         page.get_by_text("Say the phrase").wait_for(timeout=MAX_S * 1000)

@@ -1,4 +1,4 @@
-"""Marks made while a detector is tried on the microphone, in a real browser: none is lost, whenever it is made."""
+"""Marks made while a detector is tried on the microphone, in a real browser: none is lost."""
 
 from __future__ import annotations
 

@@ -75,8 +75,8 @@ def test_the_connection_limit_is_below_the_file_limit(limits: list[tuple[int, in
     assert limits[-1] == (4096, 4096) and files == 4096
     command = serving._web(argparse.Namespace(host="127.0.0.1", port=1), files)
     assert command[command.index("--limit-concurrency") + 1] == "2048"
-    assert command[command.index("--backlog") + 1] == "256"  # of which each takes a file before the limit is looked at
-    assert int(command[command.index("--ws-max-size") + 1]) < 1_000_000  # of any client, signed in or not
+    assert command[command.index("--backlog") + 1] == "256"  # each takes a file before the limit is checked
+    assert int(command[command.index("--ws-max-size") + 1]) < 1_000_000  # the limit for any client, signed in or not
     assert "--no-proxy-headers" in command  # local clients must not set the client IP
 
 

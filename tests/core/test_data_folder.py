@@ -70,7 +70,7 @@ def test_a_full_disk_raises_enospc_and_leaves_no_file(small_disk: Path, suffix: 
     assert "disk is full" in shown.what
     assert "saving clips" in shown.what
     assert "HARK_DATA" in shown.what_to_do
-    with atomic_path(small_disk / f"clip{suffix}") as temporary:  # what fits still goes
+    with atomic_path(small_disk / f"clip{suffix}") as temporary:  # what fits can still be written
         write_audio(temporary, noise[:10_000])
     assert len(read_audio(small_disk / f"clip{suffix}")) == 10_000
 
@@ -103,7 +103,7 @@ def test_every_storage_error_has_what_why_and_what_to_do(number: int, word: str,
     assert storage_error(OSError(number, os.strerror(number)), "saving clips").why
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.ETIMEDOUT])  # the last: a network disk is away
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.ETIMEDOUT])  # the last: an unreachable disk
 def test_a_disk_error_becomes_a_hark_error(number: int) -> None:
     with pytest.raises(HarkError) as caught, storing("saving clips"):
         raise OSError(number, os.strerror(number))

@@ -40,7 +40,7 @@ OWN = {
 }
 
 
-BESIDE = {"OPENAI_API_KEY": "sk-x", "GOOGLE_CLIENT_SECRET": "secret"}  # that some of them need
+BESIDE = {"OPENAI_API_KEY": "sk-x", "GOOGLE_CLIENT_SECRET": "secret"}  # settings that some of them need
 
 
 def test_each_name_is_adopted_under_harks_name() -> None:

@@ -109,7 +109,7 @@ def test_a_missing_truncated_or_altered_voice_is_not_used(requirements: Path) ->
     assert engine.voices("en") == []
     voice.unlink()
     assert engine.available().why == "voice.bin is missing."
-    with pytest.raises(HarkError, match="cannot be used"):  # made again, it lacks the file still: nothing brings it
+    with pytest.raises(HarkError, match="cannot be used"):  # nothing provides the file to a new environment
         environments.enable("hibari")
     assert not environments.environment("hibari").exists(), "what is half made takes no room"
 

@@ -19,7 +19,7 @@ from core.untrusted_json import untrusted_json
 from tests.support.sounds import noise, tone
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
-ALL_ONES = (1 << 36) - 1  # what a FLAC header can say at most
+ALL_ONES = (1 << 36) - 1  # the largest value in a FLAC header
 
 
 def flac_that_promises(path: Path, seconds: float, frames: int) -> Path:
@@ -100,7 +100,7 @@ def test_pages_and_imports_never_open_uploads_directly() -> None:
     allowed = {
         "webui/trainer/speech.py",  # clips that an engine of this machine has just spoken
         "webui/listening/services.py",  # samples of the inbox, which it wrote itself
-        "pipeline/corpora/importing.py",  # a folder of one's own, by ./hark library import
+        "pipeline/corpora/importing.py",  # the user's own folder, by ./hark library import
     }
     own = re.compile(r"^\s*(import soundfile|from core\.audio_file import .*\bread_audio\b)", re.MULTILINE)
     files = [

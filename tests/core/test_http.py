@@ -1,4 +1,4 @@
-"""Requests to a server on this machine that misbehaves in every way we could think of."""
+"""Requests to a server on this machine that misbehaves in every known way."""
 
 from __future__ import annotations
 

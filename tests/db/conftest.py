@@ -31,7 +31,7 @@ def beside(engine: str, request: pytest.FixtureRequest) -> LibraryServer | None:
 
 @pytest.fixture
 def behind(beside: LibraryServer | None) -> Callable[[Path], AbstractContextManager[Run]]:
-    """Another program that runs SQL on a library, in a transaction after BEGIN; dangling references are allowed."""
+    """Another program that runs SQL on a library, in a transaction after BEGIN. Dangling references are allowed."""
 
     @contextmanager
     def opened(folder: Path) -> Iterator[Run]:

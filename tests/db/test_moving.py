@@ -100,7 +100,7 @@ def test_libraries_move_to_a_server_and_back(
 
 @pytest.fixture
 def archived(tmp_path: Path, on_server: LibraryServer) -> Archived:
-    """A library on the server of which there is a backup; the server's other libraries; and its content."""
+    """A library on the server that has a backup, the server's other libraries, and the library's content."""
     data, others = tmp_path / "data", on_server.libraries()
     fill(data, 0)
     back_up(data, tmp_path / "a.zip", QUIET, Libraries(data))

@@ -80,7 +80,7 @@ def test_a_repair_during_writes_loses_no_clip(tmp_path: Path, engine: str) -> No
     writers = [start(tmp_path, worker, count) for worker in range(2)]
     with Library(tmp_path) as library:
         while any(writer.poll() is None for writer in writers):
-            # The harshest: every file without a row counts as left over at once.
+            # The strictest setting: every file without a row counts as left over immediately.
             report = library.check(repair=True, left_over_after_s=0)
             assert set(report.counts) <= {"file without row"}
         assert [writer.returncode for writer in writers] == [0, 0]

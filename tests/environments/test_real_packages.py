@@ -86,7 +86,7 @@ def test_packaged_neural_voices_speak(engine: Engine, tmp_path: Path, data_dir: 
     audios = [read_audio(clip.path) for clip in clips if isinstance(clip, GeneratedClip)]
     assert len(audios) == 5, clips
     assert sorted(intelligible(audio, "hey compass") for audio in audios)[1] > 0.3
-    if engine.name != "piper":  # whose network draws its noise itself
+    if engine.name != "piper":  # Piper's network draws its own noise
         assert np.array_equal(audios[3], audios[4])
 
 

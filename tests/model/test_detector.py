@@ -99,7 +99,7 @@ def test_a_changed_byte_in_a_model_is_rejected(own_bundle: OwnBundle, tmp_path: 
     for damaged in (folder, zipped(folder, tmp_path / "b.zip")):
         error = refused(damaged, int8)
         assert "changed or damaged" in error.what and path.name in error.why
-        Detector(damaged, int8=not int8)  # the other model is whole
+        Detector(damaged, int8=not int8)  # the other model is intact
 
 
 def test_a_file_unknown_to_the_manifest_is_rejected(own_bundle: OwnBundle) -> None:
@@ -218,7 +218,7 @@ def test_other_sample_rates_are_resampled(reader: str, tmp_path: Path, rate: int
     soundfile.write(path, sound(1.5, rate), rate, subtype="PCM_16")
     heard = read(path)
     assert len(heard) == round(int(1.5 * rate) * RATE / rate)
-    inner = slice(800, 23_000)  # a tone that begins at once rings at its ends
+    inner = slice(800, 23_000)  # a tone that begins abruptly rings at its ends
     np.testing.assert_allclose(heard[inner], sound(1.5)[: len(heard)][inner], atol=1e-3)
 
 

@@ -95,7 +95,7 @@ def store(tmp_path: Path, detector: FusedDetector) -> FeatureStore:
 def test_training_changes_the_network_and_not_the_backbone(
     detector: FusedDetector, store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("model.train.best_device", lambda: "cuda")  # it is too small for one
+    monkeypatch.setattr("model.train.best_device", lambda: "cuda")  # the model is too small for a GPU
     steps = TrainConfig(60, 48, 3e-3, ema_decay=0.9, evaluations=2, recipe=BatchRecipe(prefix=0.0))
     train(store, detector, steps, tmp_path, lambda progress: None)
     learned, _ = load_checkpoint(str(tmp_path / "best.pt"))

@@ -17,7 +17,7 @@ from tests.support.moonshine_package import needs_encoder
 from tests.support.untrained_bundle import keyword_hmm_model
 
 __all__ = ["folder"]  # a fixture
-# The way of a GPU, on the processor: what is not exactly the processor's own list is given batches and floats.
+# The GPU's code path on the CPU: any list other than exactly the CPU's gets batches and floats.
 LIKE_A_GPU = (CPU, CPU)
 
 

@@ -68,7 +68,7 @@ def test_a_manifest_of_gigabytes_is_not_read(own_bundle: OwnBundle, tmp_path: Pa
     folder = own_bundle()
     with (folder / "manifest.json").open("ab") as file:
         file.write(b" " * (MAX_MANIFEST_BYTES + 1) if packed else b"")
-        file.truncate(3 * MAX_MANIFEST_BYTES if packed else 1_500_000_000)  # zeros that take no room
+        file.truncate(3 * MAX_MANIFEST_BYTES if packed else 1_500_000_000)  # sparse zeros, which take no disk space
     path = folder
     if packed:
         path = tmp_path / "bundle.zip"

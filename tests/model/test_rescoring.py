@@ -48,7 +48,7 @@ def test_spellings_write_the_phrase(phrase: str) -> None:
     assert phrase in written and len(set(found)) == len(found)
     assert {text.lower() for text in written} == {phrase}
     assert any(text[0].isupper() for text in written)
-    first_word = FIRST_TEXT + 256  # those before it are bytes, which the decoder writes only where there is no other
+    first_word = FIRST_TEXT + 256  # those before it are bytes, which the decoder writes only if there is no other token
     assert all(token >= first_word for way in found for token in way)
 
 
@@ -119,7 +119,7 @@ def test_the_graph_gives_the_decoders_scores(text: str) -> None:
     near = states[-encoder_backbone.STATES_AFTER - encoder_backbone.STATES_BEFORE :]
     rescoring, evidence = asking(PHRASE).run(["rescoring", "evidence"], {"states": near[None]})
     by_hand = scored_by_the_decoder(near, spellings(PHRASE))
-    # 8-bit products are quantized by the range of a whole batch, so that ways asked together differ a little.
+    # 8-bit products are quantized by the range of a whole batch, so phrases scored together differ slightly.
     assert rescoring[0, 0] == pytest.approx(np.clip(1 - by_hand.total / MIN_LOG_PROBABILITY, 0, 1), abs=0.04)
     assert evidence[0, 0] == pytest.approx(max(by_hand.total, MIN_LOG_PROBABILITY), abs=0.8)
     assert evidence[0, 1] == pytest.approx(np.clip(by_hand.margin, MIN_MARGIN, MAX_MARGIN), abs=0.8)

@@ -235,7 +235,7 @@ def test_the_loss_balances_classes_and_smooths_labels() -> None:
 
     assert value([3.0, -3.0], [1.0, 0.0]) == pytest.approx(value([3.0], [1.0]), rel=1e-5)
     assert value([3.0, 3.0], [1.0, 0.0]) > value([3.0, -3.0], [1.0, 0.0])
-    best = float(np.log((1 - LABEL_SMOOTHING / 2) / (LABEL_SMOOTHING / 2)))  # surer than this costs
+    best = float(np.log((1 - LABEL_SMOOTHING / 2) / (LABEL_SMOOTHING / 2)))  # more certainty than this costs
     assert value([best], [1.0]) < value([best + 2], [1.0])
 
 

@@ -50,7 +50,7 @@ def test_zipf_ranks_words_by_frequency() -> None:
 def test_phones_are_cached_on_disk_and_a_damaged_file_is_rebuilt(small: Path) -> None:
     first = vocabulary("en", 300)
     files = sorted((small / "cache").glob("phones-*.json"))
-    assert len(files) == 2  # one an accent
+    assert len(files) == 2  # one per accent
     forget()
     module_raw = module.raw_phones
     module.raw_phones = lambda *_: pytest.fail("phones were made again")  # type: ignore[assignment]

@@ -381,7 +381,7 @@ def test_a_failed_rename_restores_the_previous_state(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_the_images_user_restores_in_place(archive: Path) -> None:
-    with tempfile.TemporaryDirectory() as root:  # not below what only root may enter
+    with tempfile.TemporaryDirectory() as root:  # not below a folder that only root may enter
         folder, copy = Path(root, "data"), Path(root, "hark.zip")
         Path(root).chmod(0o755)
         folder.mkdir(mode=0o700)

@@ -1,4 +1,4 @@
-"""Every address of the portal."""
+"""Every URL of the portal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ VALUES = {"job_id": None, "detector_id": None, "sample_id": None, "number": "1",
 
 
 def addresses(patterns: list[URLPattern | URLResolver], start: str = "", space: str = "") -> Iterator[tuple[str, str]]:
-    """Return (name, pattern) of every address of the portal's own."""
+    """Return (name, pattern) of every URL of the portal's own."""
     for pattern in patterns:
         route = start + str(pattern.pattern)
         if isinstance(pattern, URLResolver):

@@ -43,7 +43,7 @@ class World:
     invitation: Invitation
 
     def place(self, name: str) -> str:
-        """Return the value of a name in an address."""
+        """Return the value of a name in a URL."""
         places = {
             "plan_id": self.plan.id,
             "job_id": self.failed.id,
@@ -80,7 +80,7 @@ def a_pair(user: User) -> dict[str, str]:
 
 
 def call_example(path: str, method: str, operation: Any, place: Callable[[str], str], headers: dict[str, str]) -> Any:
-    """Call an operation of the schema with its own examples; ``place`` gives the values of names in its address."""
+    """Call an operation of the schema with its own examples; ``place`` gives the values of names in its URL."""
     address = re.sub(r"{(\w+)}", lambda name: place(name.group(1)), path)
     asked = {p["name"]: p["example"] for p in operation["parameters"] if p["in"] == "query" and p["required"]}
     address += f"?{urlencode(asked)}" if asked else ""

@@ -1,4 +1,4 @@
-"""docs/compatibility.md: its addresses, and their answers."""
+"""docs/compatibility.md: its URLs, and their answers."""
 
 from __future__ import annotations
 

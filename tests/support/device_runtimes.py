@@ -28,7 +28,7 @@ def detections(device: str, files: Mapping[str, bytes], audio: np.ndarray, folde
         from pymicro_wakeword import MicroWakeWord, MicroWakeWordFeatures
 
         micro, hear = MicroWakeWord.from_config(paths[".json"]), MicroWakeWordFeatures()
-        # Every frame is scored, also after one that fires.
+        # Every frame is scored, even after one that fires.
         fired = [sum(map(micro.process_streaming, hear.process_streaming(block))) > 0 for block in blocks]
     else:
         from pyopen_wakeword import OpenWakeWord, OpenWakeWordFeatures

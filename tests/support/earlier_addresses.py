@@ -1,4 +1,4 @@
-"""A walk along docs/compatibility.md: requests to each address of the earlier systems by an authorized user."""
+"""A walk along docs/compatibility.md: requests to each URL of the earlier systems by an authorized user."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ HEARD = 2  # words of a sentence that must be recognized: espeak is hard to unde
 
 
 class Walk:
-    """Requests address after address, with the account of a user.
+    """Requests URL after URL, with the account of a user.
 
     Attributes:
-        asked: (method, address as the page has it) of all requests.
+        asked: (method, URL as the page has it) of all requests.
         meeting: the id of the meeting, until it is deleted.
     """
 
@@ -37,7 +37,7 @@ class Walk:
         self.meeting = ""
 
     def ask(self, method: str, address: str, status: int = 200, place: str = "", **sent: Any) -> httpx2.Response:
-        """Return the answer of ``place``, or of the address itself if ``place`` is empty."""
+        """Return the answer of ``place``, or of the URL itself if ``place`` is empty."""
         self.asked.add((method, address))
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         answer = self._client.request(method, place or address, headers=headers, **sent)

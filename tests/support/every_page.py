@@ -43,7 +43,7 @@ PLAN: dict[str, Any] = {
 
 
 def every_page(user: User) -> dict[str, str]:
-    """Return the addresses, by name, of pages for a signed-in user."""
+    """Return the URLs, by name, of pages for a signed-in user."""
     data = user_data(user)
     (data / "models").mkdir(parents=True, exist_ok=True)
     versions = [make_version(user, data, number) for number in (1, 2, 3)]
@@ -132,7 +132,7 @@ def every_page(user: User) -> dict[str, str]:
 
 
 def fragments(client: Client, pages: dict[str, str]) -> dict[str, str]:
-    """Return the addresses that those pages fetch when opened, by their paths."""
+    """Return the URLs that those pages fetch when opened, by their paths."""
     asks = re.compile(r'hx-get="([^"]+)" hx-trigger="load|data-words-address="([^"]+)"')
     found = {}
     for page in pages.values():

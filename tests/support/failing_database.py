@@ -1,4 +1,4 @@
-"""The portal's database, as a full disk or a lock lets it fail."""
+"""The portal's database, which a full disk or a lock makes fail."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def vowel(letter: str, pitch: float, count: int) -> list[int]:
 
 
 def misbehave(behave: str, path: str) -> None:
-    """Fail in an engine's ways; the host finds each but "refuse" by itself."""
+    """Fail in an engine's ways; the host detects each of them except "refuse"."""
     if behave == "refuse":
         raise Refused("it was told to refuse")
     if behave == "full disk":

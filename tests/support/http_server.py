@@ -32,7 +32,7 @@ class Recorder:
 def serving(
     answer: Callable[[str, dict[str, str], bytes], Reply], at: tuple[str, int] = ("127.0.0.1", 0)
 ) -> Iterator[str]:
-    """Yield the server's address. ``answer`` gets a request's path, headers and body."""
+    """Yield the server's URL. ``answer`` gets a request's path, headers and body."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -66,7 +66,7 @@ def serving(
 
 
 def do_not_wait(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Let the next attempts of a client follow at once; return the waits that it wanted [s]."""
+    """Let the next attempts of a client follow immediately; return the waits that it wanted [s]."""
     waits: list[float] = []
     monkeypatch.setattr("core.http.sleep", waits.append)
     return waits

@@ -1,4 +1,4 @@
-"""A scripted language model on this machine: answers, hangs, refuses, lies."""
+"""A scripted language model on this machine: it answers, hangs, refuses or lies."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Double:
         self.url = ""
 
     def says(self, *replies: Reply | Callable[[list[dict[str, str]]], Reply]) -> None:
-        """Set the replies, one a request."""
+        """Set the replies, one per request."""
         self.replies = [reply if callable(reply) else lambda _, reply=reply: reply for reply in replies]
 
     def next(self, path: str, headers: dict[str, str], request: dict[str, Any]) -> Reply:

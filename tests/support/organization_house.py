@@ -53,7 +53,7 @@ class House:
         return self["sam"]
 
     def ids(self) -> dict[str, str]:
-        """Return a value for each kind of id in an address."""
+        """Return a value for each kind of id in a URL."""
         assert self.version.job_id is not None
         return {
             "organization_id": str(self.organization.pk),

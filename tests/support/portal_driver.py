@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 PASSWORD = "a-good-long-password"
-SIZES = {"wide": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}  # of windows
+SIZES = {"wide": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}  # window sizes
 HOST = "hark.example.org"  # host name of a deployment in tests
 COMES_TRUE_S = 30
 
 
 @dataclass
 class Portal:
-    """A running portal: its address, the one-time link, its data."""
+    """A running portal: its URL, the one-time link, its data."""
 
     address: str
     link: str
@@ -100,7 +100,7 @@ def watched(browser: Browser, **options: Any) -> Iterator[Page]:
 
 
 def is_elsewhere(address: str) -> bool:
-    """Return whether an address is on another machine; ``data:`` and ``blob:`` are not."""
+    """Return whether a URL is on another machine; ``data:`` and ``blob:`` are not."""
     return urlsplit(address).hostname not in (None, "localhost", "127.0.0.1", HOST)
 
 

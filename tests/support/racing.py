@@ -10,7 +10,7 @@ RACERS = 4
 
 
 def race(act: Callable[[int], object]) -> bool:
-    """Fork :data:`RACERS` processes that all call ``act(number)`` at once and print what it returns, a line each.
+    """Fork :data:`RACERS` processes that all call ``act(number)`` simultaneously and print what it returns.
 
     Returns whether all ended well. The caller must have no threads and no open database.
     """
@@ -20,7 +20,7 @@ def race(act: Callable[[int], object]) -> bool:
         racers.append(os.fork())
         if not racers[-1]:
             os.close(begun)
-            os.read(begin, 1)  # until the other end is closed: all begin at once
+            os.read(begin, 1)  # until the other end is closed: all begin at the same time
             try:
                 os.write(1, f"{act(number)}\n".encode())
             except BaseException:

@@ -47,7 +47,7 @@ def in_chromium(client: Client, paths: Mapping[str, str | HttpResponse], **optio
         path = route.request.url.removeprefix(ADDRESS).split("?")[0]
         if path in rendered:
             kind, content = rendered[path]
-            if wanted := re.match(r"bytes=(\d+)-", route.request.headers.get("range", "")):  # a sound that is sought in
+            if wanted := re.match(r"bytes=(\d+)-", route.request.headers.get("range", "")):  # for seeking in a sound
                 start, size = int(wanted[1]), len(content)
                 headers = {"Content-Range": f"bytes {start}-{size - 1}/{size}", "Content-Type": kind}
                 route.fulfill(status=206, body=content[start:], headers=headers)

@@ -37,7 +37,7 @@ class Scripted:
     def __init__(self, name: str = "scripted", model: str = "a", languages: tuple[str, ...] | None = None) -> None:
         self.name, self.model = name, model
         self._languages = languages
-        self.expected: list[Sequence[str]] = []  # words, a piece
+        self.expected: list[Sequence[str]] = []  # words per piece
         self.heard: list[tuple[float, float, str | None]] = []  # seconds, loudness, language
         self.fails_at = 0
         self.ready = Readiness(True)

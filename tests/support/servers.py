@@ -18,7 +18,7 @@ import pytest
 from lab.processes import answers, free_port
 
 PASSWORD = "a password of the tests' own"
-NEEDED = "HARK_TESTS_NEED_SERVERS"  # set where the tests of the topology were asked for: then nothing may be missing
+NEEDED = "HARK_TESTS_NEED_SERVERS"  # set if the tests of the topology were requested: nothing may be missing then
 USER = "nobody"  # databases run as this user if root runs the tests: PostgreSQL does not start as root
 STARTS_S = 60.0
 
@@ -62,7 +62,7 @@ class Server:
         assert self._process.poll() is None, (self._folder / "log").read_text()
 
     def stop(self) -> None:
-        """Stop it at once, breaking connections. Fails, with its log, if it had already ended."""
+        """Stop it immediately, breaking connections. Fails, with its log, if it had already ended."""
         assert self._process.returncode is not None or self._process.poll() is None, (self._folder / "log").read_text()
         self._process.send_signal(self._ends_by)
         try:
@@ -148,7 +148,8 @@ def mysql_server() -> Iterator[tuple[str, Server]]:
         folder, data, socket_file = Path(name), Path(name) / "data", Path(name) / "socket"
         if user:
             shutil.chown(folder, user)
-        # A server that starts removes the temporary tables that it finds: in /tmp those of others, which end by it.
+        # A server that starts removes the temporary tables that it finds: in /tmp also those of other servers, which
+        # then end.
         alone = ["--no-defaults", f"--datadir={data}", f"--tmpdir={folder}"]
         made = [install, *alone, "--auth-root-authentication-method=normal", "--skip-test-db"]
         subprocess.run(made, check=True, capture_output=True, user=user, cwd=folder)

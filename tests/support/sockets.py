@@ -65,7 +65,7 @@ def no_socket_is_left() -> Iterator[None]:
 
 @pytest.fixture
 def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let sockets look often whether what opened them still counts."""
+    """Let sockets check often whether the sign-in that opened them is still valid."""
     monkeypatch.setattr("webui.accounts.socket_sign_in.LOOK_EVERY_S", 0.1)
 
 

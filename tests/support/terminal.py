@@ -13,7 +13,7 @@ from pathlib import Path
 
 from core.data_folder import REPOSITORY
 
-# A command line whose training takes for ever, so that it can be interrupted, of plans that are small.
+# A command line with small plans, whose training takes forever, so that it can be interrupted.
 SLOW_TRAINING = """
 import signal, sys, time
 from dataclasses import replace

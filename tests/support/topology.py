@@ -128,7 +128,7 @@ def topology(folder: Path) -> Iterator[Topology]:
             "HARK_ALLOWED_HOSTS": HOST, "HARK_SECRET_KEY": token_hex(32),
             "HARK_HTTPS": "1", "HARK_JOBS_LEASE_S": "15", "HARK_SPEECH_SOCKET": str(folder / "speech.sock"),
         }  # fmt: skip
-        made = subprocess.run(  # and with it the tables, before several processes want to make them
+        made = subprocess.run(  # creates the tables too, before several processes would
             [sys.executable, "main.py", "admin", "link", "--url", f"https://{HOST}", "--json"],
             cwd=REPOSITORY, env={**os.environ, **settings}, capture_output=True, text=True, timeout=STARTS_S,
         )  # fmt: skip

@@ -93,7 +93,7 @@ def device_files(name: str = "computer", seed: int = 0) -> dict[str, bytes]:
     with torch.no_grad():
         last = micro.convolutions[-1]
         assert last.bias is not None
-        last.weight *= 100.0  # else its scores lie closely around 0.5
+        last.weight *= 100.0  # otherwise its scores lie closely around 0.5
         last.bias -= micro(heard).mean()
     network = micro.quantized(heard)
     manifest = {
@@ -118,7 +118,7 @@ def recordings(folder: Path) -> Path:
         for number in range(12):
             path = folder / "speech" / name / "audio" / f"{number}.wav"
             path.parent.mkdir(parents=True, exist_ok=True)
-            # One of each twelve sounds a little like the phrase.
+            # One in twelve sounds a little like the phrase.
             alike = number == 5
             pitch = 1000.0 if alike else float(rng.choice([300.0, 450.0, 2300.0]))
             write_audio(path, tone(2.0, pitch, 0.005 if alike else 0.3))

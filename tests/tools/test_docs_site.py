@@ -18,7 +18,7 @@ COMMANDS = (REPOSITORY / "docs" / "commands.md").read_text(encoding="utf-8")
 
 
 class Loaded(HTMLParser):
-    """Collects the addresses that a page loads when opened, without links."""
+    """Collects the URLs that a page loads when opened, without links."""
 
     def __init__(self) -> None:
         super().__init__()

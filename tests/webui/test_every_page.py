@@ -1,4 +1,4 @@
-"""Every address: nothing for anonymous visitors or about another user's things, and nothing from other origins."""
+"""Every URL: nothing for anonymous visitors or about another user's things, and nothing from other origins."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from webui.trainer.services import as_spec, configuration
 
 SHARED = {f"audio:shared{rest}" for rest in ("", "_audio", "_waveform", "_words")}  # with an unguessable token
 OPEN = {":live", ":metrics", *(f"compatibility:{name}" for name in ("docs", "health", "nothing", "token"))}
-# And what allauth brings, which is under sign-in/.
+# And allauth's pages, which are under sign-in/.
 PUBLIC = {"accounts:login", ":account_login", "accounts:setup", "trainer:device_file"} | SHARED | OPEN
 
 SUMMARY = make_report()["summary"]

@@ -183,7 +183,7 @@ def test_changes_by_a_job_appear_and_the_tab_stays_open(owners: Client, owner: U
         page.get_by_text("The speakers are being detected.").wait_for()
         assert page.get_by_role("tab", name="Speakers").get_attribute("aria-selected") == "true"
 
-        # what is typed is asked about
+        # Hark asks before it discards typed text
         page.get_by_role("button", name=re.compile("^Correct")).first.click()
         page.get_by_label("Text of the passage").fill("what was typed")
         page.on("dialog", lambda dialog: dialog.dismiss())
@@ -219,7 +219,7 @@ def test_files_can_be_listed_ordered_and_recorded_before_upload(owners: Client, 
         page.goto(ADDRESS + "/recordings/")
         names = page.locator(".uploads b")
         page.set_input_files("#audio", files[:2])
-        page.set_input_files("#audio", [files[2], files[0]])  # what is there already comes once
+        page.set_input_files("#audio", [files[2], files[0]])  # existing ones appear once
         assert names.all_inner_texts() == ["one.wav", "two.wav", "three.wav"]
         page.locator(".uploads li", has_text="three.wav").get_by_text("0.1 MB · 0:00:03").wait_for()
         up = page.get_by_role("button", name="Move up: three.wav")

@@ -33,7 +33,7 @@ def test_api_responses_are_not_cached(client: Client, owner: User) -> None:
 
 def test_responses_with_their_own_cache_time_are_not_changed(owners: Client, owner: User) -> None:
     recording = ready_recording(owner)
-    assert "no-store" not in owners.get(f"/recordings/{recording.pk}/audio")["Cache-Control"]  # it is jumped about in
+    assert "no-store" not in owners.get(f"/recordings/{recording.pk}/audio")["Cache-Control"]  # players seek in it
     assert "no-store" not in owners.get("/static/hark/hark.css").get("Cache-Control", "")
 
 

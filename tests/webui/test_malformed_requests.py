@@ -80,7 +80,7 @@ def test_a_number_of_5000_digits_is_ignored(browser: Client, owner: User) -> Non
 @pytest.mark.parametrize("address", ["/", "/recordings/", "/api/v1/jobs", "/api/meetings"])
 def test_a_full_disk_under_the_database_gets_507(browser: Client, owner: User, address: str) -> None:
     headers = {**JSON, **a_token(owner)}
-    browser.get("/")  # what is made once is made
+    browser.get("/")  # one-time work is done
     with database_fails(FULL, "SELECT"):
         answer = browser.get(address, headers=headers)
     assert answer.status_code == 507 and answer.json()["what"] == "The disk of this server is full."

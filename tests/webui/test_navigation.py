@@ -47,7 +47,7 @@ def test_the_bell_includes_shared_samples_at_once(owners: Client, owner: User, o
 
 
 def test_cached_menus_differ_by_user_and_language(owners: Client, others: Client) -> None:
-    """Though they are cached: the same page, one user after the other."""
+    """They are cached: one user after the other opens the same page."""
     for _ in range(2):
         for client, language, users in ((owners, "en", "Users"), (others, "en", ""), (owners, "de", "Benutzer")):
             page = client.get("/help", headers={"Accept-Language": language}).text

@@ -1,7 +1,7 @@
 """Deletion of an account with all its data.
 
-Sign-in, tokens, links and webhooks of the account stop working at once, and its name is free again. ``./hark serve``
-removes its files and rows once its jobs have ended and its open connections are closed.
+Sign-in, tokens, links and webhooks of the account stop working immediately, and its name is free again. ``./hark
+serve`` removes its files and rows once its jobs have ended and its open connections are closed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ PATIENCE = timedelta(seconds=15)  # sockets notice within five seconds that thei
 
 
 def delete_account(*, user: User) -> None:
-    """Close an account permanently; :func:`finish_deletions` removes its data. Raises HarkError for the owner's."""
+    """Close an account permanently; :func:`finish_deletions` removes its data.
+
+    Raises HarkError if it is the owner's.
+    """
     if user.is_owner:
         raise HarkError(
             _("The owner's account cannot be deleted."),

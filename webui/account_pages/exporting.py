@@ -59,7 +59,8 @@ def export_file(user: User) -> Path:
 def begin_export(*, user: User) -> Job:
     """Queue the job that makes the zip.
 
-    Raises HarkError for the owner or on a full disk, and StatusError (429) if there was an export within a day.
+    Raises HarkError if the user is the owner or the disk is full, and StatusError (429) if there was an export within a
+    day.
     """
     if user.is_owner:
         raise HarkError(

@@ -48,7 +48,7 @@ class AccountAdapter(DefaultAccountAdapter):
         user.save(update_fields=["password"])
 
     def reauthenticate(self, user: User, password: str) -> bool:
-        """Check the password again; a wrong one counts as a failed sign-in. Raises HarkError after too many."""
+        """Check the password again. A wrong one counts as a failed sign-in; too many raise HarkError."""
         try:
             sign_in(name=user.get_username(), password=password, **sender(self.request))
         except SignInRefused:

@@ -54,7 +54,10 @@ class GoogleAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
     """
 
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> NoReturn:
-        """Begin the session in place of allauth, once Google has identified the person. Raises StatusError."""
+        """Begin the session in place of allauth, once Google has identified the person.
+
+        Raises the errors of :func:`user_of`.
+        """
         user = user_of(sociallogin)
         then = safe_address(request, sociallogin.get_redirect_url(request) or "")
         raise ImmediateHttpResponse(sign_in_or_ask(request, user, then, Action.SIGNED_IN_BY_GOOGLE))

@@ -85,7 +85,7 @@ class ApiToken(models.Model):
     name = models.CharField(max_length=100)
     prefix = models.CharField(max_length=12)  # shown in lists
     digest = models.CharField(max_length=64, unique=True)
-    scopes = models.JSONField(default=list)  # of webui.accounts.services.SCOPES
+    scopes = models.JSONField(default=list)  # a subset of webui.accounts.services.SCOPES
     created_at = models.DateTimeField(auto_now_add=True)
     last_used_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(null=True)  # None for never
@@ -211,7 +211,7 @@ class AuditEntry(models.Model):
     MACHINE = "machine"  # instead of an IP address: a command on the server
 
     at = models.DateTimeField(db_index=True)
-    action = models.CharField(max_length=30)  # of Action
+    action = models.CharField(max_length=30)  # one of Action
     what = models.CharField(max_length=200, blank=True)  # the name or number of the object
     by_id = models.BigIntegerField(null=True, db_index=True)  # None if no user was signed in
     by_name = models.CharField(max_length=150, blank=True)

@@ -71,7 +71,10 @@ def existing_users() -> QuerySet[User]:
 
 
 def create_user(*, username: str, password: str | None, email: str = "") -> User:
-    """Create a user, first of all the owner. Users without a password need :func:`password_link`. Raises HarkError."""
+    """Create a user; the first one is the owner. Users without a password need :func:`password_link`.
+
+    Raises HarkError if name, password or e-mail address is invalid or taken.
+    """
     user = _checked_user(username, password, email)
     with _new_user_transaction():
         user.validate_constraints()
@@ -119,7 +122,7 @@ def _new_user_transaction() -> Iterator[None]:
 def set_active(*, user: User, active: bool) -> None:
     """Activate or deactivate a user. Deactivation ends sessions and tokens permanently; the data remains.
 
-    A user who is activated again must sign in and create new tokens. Raises HarkError for the owner.
+    A user who is activated again must sign in and create new tokens. Raises HarkError if the user is the owner.
     """
     if user.is_owner and not active:
         raise HarkError(
@@ -153,7 +156,10 @@ def owner_link(*, base_url: str) -> str:
 
 
 def password_link(*, user: User, base_url: str) -> str:
-    """Create a link to choose a password, once within a week; older ones end. Raises HarkError if deactivated."""
+    """Create a link to choose a password, once within a week; older ones end.
+
+    Raises HarkError if the user is deactivated.
+    """
     if not user.is_active:
         raise HarkError(
             _("The link was not created."),
@@ -201,7 +207,10 @@ def _use(secret: str, for_owner: bool) -> None:
 
 
 def use_owner_link(*, secret: str, username: str, password: str, email: str = "") -> User:
-    """Create the owner. Raises LinkGone, or HarkError (and the link remains valid) for an invalid name or password."""
+    """Create the owner. Raises LinkGone if the link does not work.
+
+    Raises HarkError if the name or the password is invalid; the link then remains valid.
+    """
     find_link(secret=secret)
     user = _checked_user(username, password, email)
     user.is_owner = True
@@ -233,7 +242,10 @@ def use_password_link(*, secret: str, password: str) -> User:
 
 
 def create_token(*, user: User, name: str, scopes: Collection[str], days: int | None = None) -> tuple[ApiToken, str]:
-    """Return a new API token and its text, shown only once. It expires after ``days`` (or never). Raises HarkError."""
+    """Return a new API token and its text, shown only once. It expires after ``days`` (or never).
+
+    Raises HarkError if the name, the scopes or the days are invalid, or the user is deactivated.
+    """
     name = name.strip()
     if not name or len(name) > 100 or any(unicodedata.category(letter)[0] == "C" for letter in name):
         raise _no_token(_("Its name must have 1 to 100 characters, without control characters."))
@@ -387,7 +399,10 @@ def _claims(text: str, kind: str, even_if_old: bool = False) -> dict[str, Any]:
 
 
 def _signed_claims(text: str, options: Any) -> dict[str, Any]:
-    """Return the claims of a token signed by the current secret key or a previous one. Raises PyJWT's errors."""
+    """Return the claims of a token signed by the current secret key or a previous one.
+
+    Raises PyJWT's errors if it is invalid.
+    """
     for secret in all_keys():
         with suppress(jwt.InvalidSignatureError):
             return jwt.decode(text, _jwt_key(secret), algorithms=["HS256"], audience=AUDIENCE, options=options)

@@ -48,7 +48,7 @@ def sign_in(*, name: str, password: str, address: str, browser: str = "") -> Use
     Raises:
       StatusError: too many failures of this name or from this address in the last ten minutes.
       SignInRefused: name or password is wrong, or the user deactivated; the message does not state which.
-      HashingBusy: too many users are signing in at once.
+      HashingBusy: too many users are signing in at the same time.
     """
     name = unicodedata.normalize("NFKC", name.strip())
     user = User.objects.filter(Q(username__iexact=name) | Q(email__iexact=name)).first() if name else None

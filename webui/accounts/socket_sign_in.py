@@ -24,8 +24,8 @@ from webui.translation import explained, language_of
 
 WAIT_S = 5.0  # seconds to wait for the first message, without a session
 LOOK_EVERY_S = 5.0  # seconds between checks that the user may remain connected
-MAX_FIRST_MESSAGE_LENGTH = 8_000  # characters
-MAX_PER_USER = 20  # sockets at once, because each polls the database
+MAX_FIRST_MESSAGE_LENGTH = 8_000  # maximum characters of the first message
+MAX_PER_USER = 20  # simultaneous sockets, because each polls the database
 UNKNOWN, MAY_NOT, NOT_YOURS, TOO_MANY = 4401, 4403, 4404, 4429  # close codes
 
 _open: dict[SignsIn, int] = {}  # the user of each; the web server is one process, and counts in one thread

@@ -12,7 +12,7 @@ FURTHER = 4  # characters that a password must have in addition to the name
 
 
 def latin_letters(name: str) -> None:
-    """Reject other alphabets: a Cyrillic name can look like another user's. Raises ValidationError."""
+    """Raise ValidationError if a name has letters of other alphabets: a Cyrillic name can look like another user's."""
     for letter in name:
         if not letter.isascii() and "LATIN" not in unicodedata.name(letter, ""):
             raise ValidationError(_("A name can have Latin letters only; %(letter)s is not one.") % {"letter": letter})

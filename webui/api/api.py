@@ -41,7 +41,7 @@ class UntrustedJson(Parser):
     """Ninja's parser, but it also rejects JSON with too deep nesting or infinite numbers."""
 
     def parse_body(self, request: HttpRequest) -> dict[str, Any]:
-        """Parse the body. Raises ValueError."""
+        """Parse the body. Raises ValueError as :func:`core.untrusted_json.untrusted_json` does."""
         return cast(dict[str, Any], untrusted_json(request.body))
 
 
@@ -70,7 +70,7 @@ for subject in (phrases, jobs, detectors, inbox, library, recordings, organizati
 
 
 def _refuse_others(operation: Operation) -> None:
-    """Make an operation refuse what is sent beside its parameters, since it would have no effect."""
+    """Make an operation refuse what is sent in addition to its parameters, since it would have no effect."""
     names: dict[str, list[str]] = {}
     for model in operation.models:
         flat = getattr(model, "__ninja_flatten_map__", model.model_fields)

@@ -61,7 +61,7 @@ def missing_scope(*scopes: str) -> StatusError:
 
 
 def needs(*scopes: str, person: bool = False, **more: Any) -> dict[str, Any]:
-    """Return a route's arguments that require a token with one of ``scopes``, also in its documentation."""
+    """Return a route's arguments that require a token with one of ``scopes``, and state this in its documentation."""
     return {"auth": Token(*scopes, person=person), "openapi_extra": {"x-scopes": sorted(scopes), **more}}
 
 

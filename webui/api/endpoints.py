@@ -34,7 +34,8 @@ def endpoint(
       methods: accepted methods; GET includes HEAD.
       scopes: a token needs one of them; without scopes, anyone may call.
       shape: converts an error to a response; problem details by default.
-      fields: the only fields of the body of a POST; others, and a query, would have no effect: they are rejected.
+      fields: the only fields accepted in the body of a POST. Other fields, and a query, are rejected, because they
+          would have no effect.
       form: the page whose form is sent here; a browser that reloads the URL or goes back is redirected to it.
     """
     allowed = [*methods, *(["HEAD"] if "GET" in methods else [])]

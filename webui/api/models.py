@@ -32,7 +32,7 @@ class Webhook(models.Model):
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="webhooks")
     url = models.CharField(max_length=500)
-    events = models.JSONField(default=list)  # of webui.api.webhooks.EVENTS
+    events = models.JSONField(default=list)  # a subset of webui.api.webhooks.EVENTS
     sealed_secret = models.TextField()
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -61,8 +61,8 @@ class Delivery(models.Model):
     tried_at = models.DateTimeField(null=True)
     next_try_at = models.DateTimeField(null=True)
     sending_until = models.DateTimeField(null=True)  # a worker is sending it, until this time at the latest
-    answer_status = models.IntegerField(null=True)  # of the last attempt
-    problem = models.CharField(max_length=400, default="")  # of the last attempt
+    answer_status = models.IntegerField(null=True)  # status of the last attempt
+    problem = models.CharField(max_length=400, default="")  # problem of the last attempt
 
     class Meta:
         ordering = ("-created_at", "id")

@@ -37,7 +37,7 @@ class NotSent(Exception):
 def check_url(url: str) -> SplitResult:
     """Return the parts of a webhook's URL; its name is looked up only when a message is sent.
 
-    Raises AddressRefused if it is malformed, has another scheme or a password, or is clearly in this network.
+    Raises AddressRefused if it is malformed, has a different scheme or a password, or is clearly in this network.
     """
     if not 1 <= len(url) <= MAX_URL_LENGTH or not url.isascii() or not url.isprintable() or " " in url:
         raise _refused(_("It must have 1 to %(most)d ASCII characters without spaces.") % {"most": MAX_URL_LENGTH})
@@ -80,10 +80,10 @@ def is_public(address: str) -> bool:
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
-    """Send ``body``; return the status of the response. It ignores redirects, and proxies of the environment.
+    """Send ``body``; return the status of the response. Redirects and proxy variables are ignored.
 
-    Raises AddressRefused if the address is not public, and NotSent if its name has no public address, or there is no
-    connection, no response in time, or none in HTTP.
+    Raises AddressRefused if the address is not public, and NotSent if its name has no public address, the connection
+    fails, or no HTTP response arrives in time.
     """
     parts = check_url(url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)

@@ -50,7 +50,7 @@ def in_words(request: HttpRequest, error: Exception) -> tuple[HarkError, int]:
 
 
 def not_found() -> HarkError:
-    """Return the error 404, also for other users' objects, so that ids reveal nothing."""
+    """Return the error 404, including for other users' objects, so that ids reveal nothing."""
     return HarkError(
         _("Not found."),
         _("The id is wrong, or the item was deleted or belongs to another user."),

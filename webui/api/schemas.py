@@ -26,7 +26,7 @@ JobState = Literal[*Job.State.values]  # type: ignore[valid-type]
 
 
 def name_of_user(thing: Any) -> str:
-    """Return the name of the user of a row; a name stays as it is."""
+    """Return the name of the user of a row; a name is returned unchanged."""
     user = thing["user"] if isinstance(thing, dict) else thing.user
     return str(getattr(user, "username", user))
 
@@ -373,14 +373,14 @@ class ClipOut(Schema):
 
 
 class ClipChangeIn(RequestBody):
-    """Changes of a clip; omitted fields stay."""
+    """Changes of a clip; omitted fields do not change."""
 
     text: str | None = Field(None, max_length=2000, description="The transcript.", examples=["Hey, compass!"])
     state: Literal["ready", "rejected"] | None = Field(None, examples=["rejected"])
 
 
 class ClipsOut(Schema):
-    """Clips in order of their ids; ``next`` is the address of those after them, or null."""
+    """Clips in order of their ids; ``next`` is the URL of those after them, or null."""
 
     items: list[ClipOut]
     next: str | None = Field(None, examples=[None])
@@ -468,7 +468,7 @@ class PairOut(Schema):
 
 
 class WebhookIn(RequestBody):
-    """An address to notify when jobs end."""
+    """A URL to notify when jobs end."""
 
     url: str = Field(max_length=500, examples=["https://example.org/hark"])
     events: list[Event] = Field(examples=[["job.done", "job.failed"]])

@@ -53,7 +53,10 @@ TASK = "webui.api.webhooks.deliver"
 
 
 def add(*, user: User, url: str, events: Collection[str]) -> tuple[Webhook, str]:
-    """Add a webhook; return it and its secret, shown only once. Raises HarkError for an invalid URL or too many."""
+    """Add a webhook; return it and its secret, shown only once.
+
+    Raises HarkError if its URL or events are invalid, or the user has too many webhooks.
+    """
     check_url(url)
     wanted = [event for event in EVENTS if event in events]
     if not wanted or len(wanted) != len(set(events)):

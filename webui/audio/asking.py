@@ -30,7 +30,7 @@ from webui.translation import shown
 
 MAX_RECORDINGS = 20  # recordings read per question on all recordings
 MAX_SEGMENTS = 300  # segments from which those recordings are chosen
-MAX_SPOKEN_LENGTH = 600  # characters
+MAX_SPOKEN_LENGTH = 600  # maximum characters of a spoken answer
 MAX_QUESTION_S = 30.0  # seconds of a recorded question
 T = TypeVar("T")
 
@@ -120,7 +120,7 @@ def question_of(user: User, audio: np.ndarray, language: str | None = None) -> s
 
 
 def spoken(*, user: User, text: str, language: str) -> bytes:
-    """Synthesize a text as a WAV file with the best voice. Raises HarkError without one."""
+    """Synthesize a text as a WAV file with the best voice. Raises HarkError if there is no voice."""
     voice = speech.voice_for(user, language)
     if voice is None:
         raise HarkError(

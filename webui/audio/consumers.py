@@ -168,13 +168,13 @@ class TranscribeConsumer(SignsIn):
             logging.getLogger(__name__).warning("a live transcription broke off", exc_info=True)
             code = OUR_FAULT
         await self._keep(session, announce=True)
-        _open_sessions.pop(self, None)  # before the message, because the next session may begin at once
+        _open_sessions.pop(self, None)  # before the message, because the next session may begin immediately
         if code is None:
             await self.say(ended=True)
         await self.close(code)
 
     async def _recognize(self, session: live.Session) -> None:
-        """Recognize everything received since the last call at once, so that a slow recognizer catches up."""
+        """Recognize everything received since the last call in one step, so that a slow recognizer catches up."""
         while True:
             await self.news.wait()
             self.news.clear()

@@ -136,7 +136,10 @@ def _words(user: User) -> Path:
 
 
 def join_with_next(*, recording: Recording, number: int, start_s: str = "") -> None:
-    """Join a passage, which begins at ``start_s`` as on the page, with its speaker's next one. Raises HarkError."""
+    """Join a passage, which begins at ``start_s`` as on the page, with its speaker's next one.
+
+    Raises HarkError if that has a different speaker, or does not exist.
+    """
     with serialized():
         recording, transcript = transcript_to_change(recording)
         segments = segments_with(transcript, number, start_s)

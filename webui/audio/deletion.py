@@ -27,7 +27,10 @@ def remove_leftovers(job: Job) -> None:
 
 
 def remove_renamed(recordings: Path, recording: str = "") -> None:
-    """Remove the folders of recordings, or of only one, that deletions renamed. Raises OSError."""
+    """Remove the folders of recordings, or of only one, that deletions renamed.
+
+    Raises OSError if one cannot be removed.
+    """
     for folder in recordings.glob(f"{DELETED}{recording}*"):
         while folder.exists():
             with suppress(FileNotFoundError):  # another process removes it too

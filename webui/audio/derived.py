@@ -74,8 +74,8 @@ def summarize_again(*, recording: Recording, engine: str = "auto") -> Job:
     Args:
       engine: the summarizer; "auto", as for the first summary, is the best that is ready.
 
-    Raises StatusError (409) without a transcript or while the recording is being transcribed or summarized, HarkError
-    if the engine is unknown or not ready, and webui.jobs.services.LimitReached if too many jobs wait.
+    Raises StatusError (409) if there is no transcript, or while the recording is being transcribed or summarized,
+    HarkError if the engine is unknown or not ready, and webui.jobs.services.LimitReached if too many jobs wait.
     """
     check_engine(engine)
     with serialized():
@@ -126,8 +126,8 @@ def _changed_at(recording: Recording) -> float:
 def polish(*, recording: Recording) -> Job:
     """Queue the clean-up of a transcript by the owner's language model, stored next to it.
 
-    Raises StatusError (409) without a transcript or while the recording is being transcribed or cleaned up, HarkError
-    without a language model, and webui.jobs.services.LimitReached if too many jobs wait.
+    Raises StatusError (409) if there is no transcript, or while the recording is being transcribed or cleaned up;
+    HarkError if no language model is set up; and webui.jobs.services.LimitReached if too many jobs wait.
     """
     llm.available().require(_("The transcript cannot be cleaned up here."))
     with serialized():
@@ -141,8 +141,9 @@ def translate(*, recording: Recording, language: str) -> Job:
     Args:
       language: the code of one of :func:`languages_of_translation`.
 
-    Raises StatusError (409) without a transcript or while the recording is being transcribed or translated, HarkError
-    without a language model or for an unknown language, and webui.jobs.services.LimitReached if too many jobs wait.
+    Raises StatusError (409) if there is no transcript, or while the recording is being transcribed or translated;
+    HarkError if no language model is set up or the language is unknown; and webui.jobs.services.LimitReached if too
+    many jobs wait.
     """
     llm.available().require(_("The recording cannot be translated here."))
     if language not in dict(languages_of_translation()):

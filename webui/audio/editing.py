@@ -9,11 +9,11 @@ from typing import Any
 from pipeline.recordings.transcript import Segment, Word
 from pipeline.recordings.words import retimed, segment_of
 
-POINTS = ("key_points", "action_items")  # of a summary
+POINTS = ("key_points", "action_items")  # lists of points in a summary
 
 
 def corrected(segment: Segment, text: str) -> Segment:
-    """Return the segment with another text. Unchanged words keep their times; new ones share those they replace.
+    """Return the segment with a different text. Unchanged words keep their times; new ones share those they replace.
 
     A word that a person wrote is certain (confidence 1).
     """

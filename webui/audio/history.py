@@ -21,7 +21,7 @@ MAX_CHANGES = 50  # maximum changes that can be undone
 
 
 def remember(folder: Path, version: int) -> Path:
-    """Store the current files as a version, and return its folder. Raises OSError."""
+    """Store the current files as a version, and return its folder. Raises OSError if that fails."""
     store = folder / FOLDER / f"{version:08d}"
     shutil.rmtree(store, ignore_errors=True)
     store.mkdir(parents=True)

@@ -63,9 +63,9 @@ def create_recording(
       text: the user's text of it, for training; "" for none.
       even_if_full: accept it regardless of the number of waiting jobs, because it cannot be recorded again.
 
-    Raises HarkError for an empty or too large file, invalid options, or a full disk; webui.jobs.services.LimitReached
-    if too many jobs wait; StatusError (429) if the user's quota of jobs today or minutes this month is exhausted. In
-    these cases, the files are not moved.
+    Raises HarkError if the file is empty or too large, an option is invalid, or the disk is full;
+    webui.jobs.services.LimitReached if too many jobs wait; StatusError (429) if the user's quota of jobs today or
+    minutes this month is exhausted. In these cases, the files are not moved.
     """
     chosen = checked_options(options or {})
     sources = [source, *more]
@@ -164,7 +164,11 @@ def check_size(user: User, size: int) -> None:
 
 
 def transcribe_again(*, recording: Recording, options: Mapping[str, Any] | None = None) -> None:
-    """Queue another transcription; the present one remains until then. Raises HarkError."""
+    """Queue another transcription; the present one remains until then.
+
+    Raises StatusError (409) while a job transcribes it, HarkError if an option is invalid, and LimitReached or
+    StatusError (429) as :func:`create_recording` does.
+    """
     with serialized():
         old = Recording.objects.select_related("job").get(pk=recording.pk).job
         if old is not None and old.is_going:

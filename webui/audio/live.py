@@ -28,8 +28,8 @@ from webui.listening.services import runtime_of, scores_of
 from webui.trainer.models import Detector, Version
 from webui.translation import explained
 
-MAX_DETECTORS = 8  # maximum at once
-MIN_QUESTION_WORDS = 3  # words
+MAX_DETECTORS = 8  # maximum detectors at a time
+MIN_QUESTION_WORDS = 3  # minimum words of a question
 _SENTENCE = re.compile(r"[^.!?…]+[.!?…]*")
 _ASKS = re.compile(
     r"(who|whom|whose|what|when|where|which|why|how|is|are|was|were|do|does|did|can|could|should|would|will|has|have|"
@@ -144,7 +144,10 @@ def _message_of(result: Any) -> dict[str, Any]:
 
 
 def new_file(user: User) -> Path:
-    """Return a path for a session's audio until it is a recording. Raises HarkError."""
+    """Return a path for a session's audio until it is a recording.
+
+    Raises HarkError if the user's quota is used up or the disk is full.
+    """
     check_room(user)
     check_minutes(user)
     with storing("saving the live recording"):
@@ -160,7 +163,7 @@ def keep(*, user: User, path: Path, engine: str, language: str | None) -> Record
 
 
 def answer(*, user: User, question: str) -> dict[str, Any] | None:
-    """Answer a spoken question from the user's own transcripts; None without an answer."""
+    """Answer a spoken question from the user's own transcripts; None if there is none."""
     try:
         reply = asking.answer(user=user, question=question)
     except HarkError:

@@ -47,15 +47,15 @@ class Recording(models.Model):
     job = models.OneToOneField(Job, on_delete=models.SET_NULL, null=True, related_name="recording")
     folder = models.CharField(max_length=200)  # relative to the user's data folder
     originals = models.JSONField(default=list)  # names of the uploaded files in it, in order
-    options = models.JSONField(default=dict)  # of the transcription
-    bytes = models.BigIntegerField(default=0)  # of the originals
+    options = models.JSONField(default=dict)  # options of the transcription
+    bytes = models.BigIntegerField(default=0)  # size of the originals
     duration_s = models.FloatField(null=True)
     channels = models.IntegerField(null=True)
     language = models.CharField(max_length=20, default="")
     engine = models.CharField(max_length=200, default="")
     speakers = models.IntegerField(default=0)
     words = models.IntegerField(default=0)
-    version = models.IntegerField(default=0)  # of the transcript; each change increments it
+    version = models.IntegerField(default=0)  # version of the transcript; each change increments it
     minable = models.BooleanField(default=False)  # whether it may be used for training
     organization = shared_with(related_name="recordings")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -98,7 +98,7 @@ class Passage(models.Model):
     """A segment of a transcript for the search. Triggers update the full-text index of this table."""
 
     recording = models.ForeignKey(Recording, on_delete=models.CASCADE, related_name="passages")
-    number = models.IntegerField()  # of the segment
+    number = models.IntegerField()  # number of the segment
     start_s = models.FloatField()
     end_s = models.FloatField()
     speaker = models.CharField(max_length=100, default="")  # as displayed

@@ -21,7 +21,7 @@ from webui.accounts.models import User
 from webui.audio.models import Passage, Recording
 
 MAX_WORDS = 32  # words per query
-MAX_QUERY_LENGTH = 400  # characters
+MAX_QUERY_LENGTH = 400  # maximum characters of a query
 BEGIN, END = "\x02", "\x03"  # mark matches; texts do not contain them
 PASSAGES = 2000  # passages per batch
 TOKENIZER = "unicode61 remove_diacritics 2"  # as in the migration 0002_search

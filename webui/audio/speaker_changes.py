@@ -29,7 +29,7 @@ from webui.audio.transcripts import check_version, segments_with, submit_alone, 
 from webui.jobs.models import Job
 from webui.transactions import serialized
 
-MAX_NAME_LENGTH = 100  # characters
+MAX_NAME_LENGTH = 100  # maximum characters of a name
 
 
 def name_speakers(*, recording: Recording, names: Mapping[str, str], version: int | None = None) -> None:
@@ -127,8 +127,8 @@ def detect_speakers_again(*, recording: Recording, speakers: int | None = None) 
     Args:
       speakers: their number; None to estimate it.
 
-    Raises StatusError (409) without a transcript or while the recording or its speakers are being processed, HarkError
-    for an invalid number of speakers, and webui.jobs.services.LimitReached if too many jobs wait.
+    Raises StatusError (409) if there is no transcript, or while the recording or its speakers are being processed;
+    HarkError if the number of speakers is invalid; and webui.jobs.services.LimitReached if too many jobs wait.
     """
     speakers = checked_options({"speakers": speakers})["speakers"]
     with serialized():

@@ -25,7 +25,7 @@ from webui.jobs.services import LimitReached
 from webui.translation import explained, shown
 
 MAX_FILES = 100  # files per form
-MAX_JSON_BYTES = 100_000  # bytes
+MAX_JSON_BYTES = 100_000  # maximum bytes of a JSON body
 
 
 @require_POST
@@ -136,7 +136,7 @@ def _upload(request: HttpRequest, upload_id: UUID) -> UploadInProgress:
 
 
 def _json(request: HttpRequest) -> dict[str, Any]:
-    """Parse the body as a JSON object. Raises HarkError."""
+    """Parse the body as a JSON object. Raises HarkError if it is not one."""
     try:
         return json_object(request.read(MAX_JSON_BYTES) or b"{}")
     except ValueError as error:

@@ -231,7 +231,7 @@ def discard(*, upload: UploadInProgress) -> None:
 
 
 def folder_of(user: User) -> Path:
-    """Return the folder for uploads. Raises OSError."""
+    """Return the folder for uploads. Raises OSError if it cannot be created."""
     folder = user_data(user) / IN_PIECES
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -239,7 +239,10 @@ def folder_of(user: User) -> Path:
 
 @contextmanager
 def kept_on_disk(user: User, upload: UploadedFile) -> Iterator[Path]:
-    """Store the file as :func:`on_disk`, in the user's data and quota. Raises HarkError likewise, and if too large."""
+    """Store the file as :func:`on_disk`, in the user's data and quota.
+
+    Raises HarkError if the disk is full, or the file is too large.
+    """
     size = upload.size or 0
     intake.check_size(user, size)
     take_room(user, size)
@@ -249,7 +252,7 @@ def kept_on_disk(user: User, upload: UploadedFile) -> Iterator[Path]:
 
 @contextmanager
 def received(user: User, upload: UploadedFile) -> Iterator[tuple[Path, MediaFacts]]:
-    """Store the file as :func:`kept_on_disk`; also return its header's facts. Raises HarkError, also for the header."""
+    """Store the file as :func:`kept_on_disk` does; also return its header's facts. Raises HarkError if either fails."""
     with kept_on_disk(user, upload) as path:
         yield path, check_header(path, MediaLimits.from_environment(owner=user.is_owner))
 
@@ -263,7 +266,7 @@ def remove_leftovers() -> None:
 
     Another server may use the same data on another port. So a file is removed only if no process has written to it for
     so long that it cannot belong to a request: an hour, or a day for live audio. Chunked uploads, which can be
-    continued, are not among these files. The remains of failed deletions of recordings are removed at once.
+    continued, are not among these files. The remains of failed deletions of recordings are removed immediately.
     """
     data = Path(settings.DATA)
     candidates = [(path, ABANDONED_AFTER_S) for path in Path(settings.FILE_UPLOAD_TEMP_DIR).glob("*")]

@@ -47,13 +47,13 @@ PAGE = 25
 PACED_S = 60.0  # seconds for which recognizers' speeds are cached, because several pages show them
 UNSURE = 0.5  # confidence below which words are shaded
 MAX_SEGMENTS_SHOWN = 40  # segments shown during a transcription
-SPEEDS = ("0.75", "1", "1.25", "1.5", "1.75", "2")  # of the player
+SPEEDS = ("0.75", "1", "1.25", "1.5", "1.75", "2")  # speeds of the player
 COLOURS = 8  # number of speakers' colours in the style sheet
 ROUGH = "hark"  # the recognizer with many errors, of which the page warns
 
 
 def recording_of(request: HttpRequest, recording_id: UUID, who: Callable[..., Recording] = visible) -> Recording:
-    """Return a recording that the user may see, change or own (``who``). Raises Http404, or StatusError (403)."""
+    """Return a recording that the user may see, change or own (``who``). Raises the errors of ``who``."""
     return who(Recording.objects.select_related("user", "job", "organization"), signed_in(request), id=recording_id)
 
 

@@ -85,7 +85,10 @@ def _count(text: str | None) -> int | None:
 
 
 def _polish_wanted(sent: QueryDict) -> bool:
-    """Return whether to clean up (``auto``: if there is a language model). Raises StatusError if one is missing."""
+    """Return whether to clean up (``auto``: if there is a language model).
+
+    Raises StatusError if it is requested and there is none.
+    """
     ready = llm.available()
     if sent.get("polish", "").strip().lower() in ("", "auto"):
         return ready.ok

@@ -57,7 +57,7 @@ def _chosen(request: HttpRequest) -> dict[str, Any]:
 
 
 def json_or_form(request: HttpRequest) -> dict[str, Any]:
-    """Return the fields of JSON or a form. Raises StatusError for invalid JSON."""
+    """Return the fields of JSON or a form. Raises StatusError if the JSON is invalid."""
     if request.content_type != "application/json":
         return dict(request.POST.items())
     try:

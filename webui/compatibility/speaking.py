@@ -13,7 +13,7 @@ from core.errors import HarkError
 from webui.accounts.models import User
 from webui.trainer.speech import free_engines, voice_for
 
-MAX_TEXT_LENGTH = 4096  # characters
+MAX_TEXT_LENGTH = 4096  # maximum characters of a text
 TIMEOUT_S = 120.0
 PCM_RATE = 24_000  # Hz; the rate of OpenAI's "pcm"
 
@@ -30,7 +30,10 @@ SLOWEST, FASTEST = 0.25, 4.0
 
 
 def chosen_engine(user: User, name: str = "", language: str = "en") -> Engine:
-    """Return the named engine, or the one that speaks answers on the pages. Raises HarkError if not ready, or paid."""
+    """Return the named engine, or the one that speaks answers on the pages.
+
+    Raises HarkError if it is not ready, or is paid.
+    """
     if not name:
         answering = voice_for(user, language)
         if answering is None:
@@ -60,7 +63,10 @@ def named_voice(engine: Engine, name: str, language: str = "en") -> Voice:
 
 
 def converted(wav: bytes, format_name: str, speed: float = 1.0) -> bytes:
-    """Convert a WAV file to one of :data:`FORMATS`, ``speed`` times as fast at the same pitch. Raises HarkError."""
+    """Convert a WAV file to one of :data:`FORMATS`, ``speed`` times as fast at the same pitch.
+
+    Raises HarkError if ffmpeg is missing or fails.
+    """
     if format_name == "wav" and speed == 1.0:
         return wav
     if shutil.which("ffmpeg") is None:

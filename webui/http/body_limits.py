@@ -24,7 +24,7 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-MAX_DIGITS = 18  # digits
+MAX_DIGITS = 18  # maximum digits of a number
 STALL_S, MIN_BYTES = 60.0, 120_000  # seconds of waiting in which this many bytes of a body must arrive, unless it ends
 LOOK_EVERY = 16_000_000  # bytes between checks of the free space
 READ_ON_S = 5.0  # seconds for which a rejected body is read: a client that is still sending would get no response
@@ -85,7 +85,7 @@ class _Request:
     def __init__(self, limits: LimitBodies, scope: Scope, receive: Receive, send: Send) -> None:
         self.limits, self.scope, self._receive, self._send = limits, scope, receive, send
         self.most = limits.largest(scope)
-        self.body: Body | None = None  # of a user
+        self.body: Body | None = None  # None without a user
         self.read = self.looked_at = 0
         self.has_more, self.answered = True, False
         self.waited_s, self.came = 0.0, 0  # since the last MIN_BYTES bytes

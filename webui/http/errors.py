@@ -163,7 +163,7 @@ class ExplainErrorsMiddleware(Middleware):
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Return 404, also for other users' objects, so that ids reveal nothing."""
+    """Return 404, including for other users' objects, so that ids reveal nothing."""
     error = HarkError(
         _("Not found."),
         _("The address is wrong, or the item was deleted or belongs to another user."),
@@ -199,5 +199,8 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def bug(request: HttpRequest) -> HttpResponse:
-    """Return 500, whose traceback Django has logged, or an error outside of views, as of a session on a full disk."""
+    """Return 500 for a bug, whose traceback Django has logged, or explain an error raised outside of views.
+
+    An example is a full disk while a session is saved.
+    """
     return explain(request, *(known(sys.exception()) or (broken(), 500)))

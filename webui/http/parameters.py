@@ -50,7 +50,7 @@ def is_page(request: HttpRequest) -> bool:
 
 
 def safe_address(request: HttpRequest, wanted: str) -> str:
-    """Return ``wanted`` if it is a page of this portal, else the start page."""
+    """Return ``wanted`` if it is a page of this portal, otherwise the start page."""
     if url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure()):
         return wanted
     return resolve_url(settings.LOGIN_REDIRECT_URL)

@@ -16,9 +16,10 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
 def file_or_part(request: HttpRequest, path: Path, content_type: str) -> HttpResponseBase:
-    """Handle GET or HEAD of a file (RFC 9110, section 14) with 200, 206, 304 or 416. Raises OSError.
+    """Handle GET or HEAD of a file (RFC 9110, section 14) with 200, 206, 304 or 416.
 
-    For several ranges at once, and for ranges of a file that has changed (If-Range), the whole file is sent.
+    Raises OSError if it cannot be read. If several ranges are requested, or the file has changed (If-Range), the whole
+    file is sent.
     """
     facts = path.stat()
     size = facts.st_size

@@ -30,7 +30,7 @@ class DataFolderUploads(TemporaryFileUploadHandler):
 def on_disk(upload: UploadedFile, folder: Path | None = None) -> Iterator[Path]:
     """Write the upload to a file in ``folder``, which is removed afterwards unless it was moved.
 
-    Errors give the file's name as uploaded. Raises HarkError on a full disk.
+    Errors give the file's name as uploaded. Raises HarkError if the disk is full.
     """
     name = Path(upload.name or "recording").name
     folder = folder or Path(settings.FILE_UPLOAD_TEMP_DIR)

@@ -50,10 +50,10 @@ class Job(models.Model):
     finished_at = models.DateTimeField(null=True)
 
     sent_at = models.DateTimeField(null=True)  # time of sending to the cluster; None while limits make it wait
-    lease = models.CharField(max_length=32, default="")  # of its worker
+    lease = models.CharField(max_length=32, default="")  # lease of its worker
     lease_until = models.DateTimeField(null=True)
     process_group = models.IntegerField(null=True)
-    cluster = models.CharField(max_length=100, default="")  # of its last worker (webui.jobs.queue)
+    cluster = models.CharField(max_length=100, default="")  # cluster of its last worker (webui.jobs.queue)
     takeovers = models.IntegerField(default=0)  # number of times that a worker was killed
 
     stage = models.CharField(max_length=40, default="")
@@ -64,7 +64,7 @@ class Job(models.Model):
     eta_s = models.FloatField(null=True)
     result = models.JSONField(null=True)
     error = models.JSONField(null=True)  # what, why, what_to_do; said, if they can be translated
-    traceparent = models.CharField(max_length=55, default="")  # of the request that submitted it (watching/tracing.py)
+    traceparent = models.CharField(max_length=55, default="")  # the submitting request's (watching/tracing.py)
     organization = shared_with(related_name="jobs")  # that of the object that it is about
 
     objects: ClassVar = Things["Job"].as_manager()
@@ -188,8 +188,8 @@ class Usage(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="usage")
     day = models.DateField()
     jobs = models.IntegerField(default=0)  # number of jobs begun
-    seconds = models.FloatField(default=0.0)  # of recordings that were transcribed
-    speakers = models.IntegerField(default=0)  # number in those recordings
+    seconds = models.FloatField(default=0.0)  # seconds of recordings that were transcribed
+    speakers = models.IntegerField(default=0)  # number of speakers in those recordings
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("user", "day"), name="one_usage_a_day"),)

@@ -48,7 +48,10 @@ class Limits:
 
 
 def limits_of(user: User) -> Limits:
-    """Return the quota of a user: their own, else the default, else that of the settings."""
+    """Return the quota of a user.
+
+    Each limit is the first that is set: the user's own, the default, that of the settings.
+    """
     if user.is_owner:
         return Limits(None, None, None)
     rows = {quota.user_id: quota for quota in Quota.objects.filter(user=user) | Quota.objects.filter(user=None)}
@@ -155,7 +158,10 @@ def _check_room_in(account: Account, size: int) -> None:
 
 
 def take_room(user: User, size: int) -> None:
-    """Reserve ``size`` bytes for a file that is about to be written. Raises StatusError (507)."""
+    """Reserve ``size`` bytes for a file that is about to be written.
+
+    Raises StatusError (507) as :func:`check_room` does.
+    """
     check_room(user, size)
     add_bytes(user_data(user), size)
 

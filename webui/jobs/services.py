@@ -34,7 +34,7 @@ from webui.translation import shown
 from webui.watching import tracing
 
 WAIT_FOR = "wait_for"
-NO_WORKER: dict[str, Any] = {"lease": "", "lease_until": None, "process_group": None}  # of a job without a worker
+NO_WORKER: dict[str, Any] = {"lease": "", "lease_until": None, "process_group": None}  # fields of jobs without a worker
 QUEUED_AGAIN = {**NO_WORKER, "state": Job.State.QUEUED, "sent_at": None}
 
 LOCKED_S = 2.0  # seconds; a longer write means that the database was locked
@@ -84,7 +84,10 @@ def submit(
 
 
 def check_queue(user: User, coming: int = 0) -> None:
-    """Check that one more job may wait, after ``coming`` ones. Raises LimitReached, or StatusError (429) by quota."""
+    """Check that one more job may wait, after ``coming`` ones.
+
+    Raises LimitReached if too many wait, or StatusError (429) if the quota is used up.
+    """
     check_jobs(user)
     waiting = Job.objects.filter(state=Job.State.QUEUED)
     for queue, most, why in (
@@ -251,7 +254,7 @@ def give_back(job: Job) -> None:
 
 
 def cancel(*, job: Job) -> None:
-    """Cancel a job: a waiting one at once, a running one when its supervisor notices it."""
+    """Cancel a job: a waiting one immediately, a running one when its supervisor notices it."""
     with serialized():
         ended = Job.objects.filter(id=job.id, state=Job.State.QUEUED).update(
             state=Job.State.CANCELLED, finished_at=timezone.now(), sent_at=None

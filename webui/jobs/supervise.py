@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 EVERY_S = 0.5  # seconds between writes of events, and between checks for cancellation
 MAX_LOG_BYTES = 10_000_000  # bytes; a larger log keeps its beginning and its end
-GRACE_S = 10.0  # seconds for a child to end by itself
+GRACE_S = 10.0  # seconds for a child to end on its own
 CHILD = (sys.executable, "-m", "pipeline.jobs")
 
 

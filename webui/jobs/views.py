@@ -23,7 +23,7 @@ EVENTS = 500  # events per response
 def news(job_id: UUID | str, after: int) -> dict[str, Any]:
     """Return the job and at most :data:`EVENTS` events after number ``after``; ``more`` is whether others follow.
 
-    Raises Job.DoesNotExist.
+    Raises Job.DoesNotExist if it was deleted.
     """
     job = Job.objects.get(id=job_id)
     rows = list(JobEvent.objects.filter(job_id=job_id, id__gt=after)[: EVENTS + 1])

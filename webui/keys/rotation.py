@@ -33,7 +33,7 @@ STEPS = timedelta(hours=1)  # the previous key is needed until all secrets are s
 
 
 def rotate_key(days: int) -> datetime | None:
-    """Create and use a new key; return the time until which the previous one is accepted. 0 days end it at once.
+    """Create and use a new key; return the time until which the previous one is accepted. 0 days end it immediately.
 
     Returns None if the environment provides the keys, which do not change. Raises HarkError if the data folder cannot
     be written, or if the environment provides only one key.

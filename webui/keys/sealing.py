@@ -41,7 +41,7 @@ def unseal(text: str, purpose: str) -> str:
 
 
 def reseal(text: str, purpose: str) -> str:
-    """Seal a text again with the current key. Raises HarkError as :func:`unseal`."""
+    """Seal a text again with the current key. Raises the error of :func:`unseal`."""
     return _opened(_box(purpose).rotate, text)
 
 

@@ -1,7 +1,7 @@
 """The secret key that signs sessions and tokens (created once, readable only by its owner), and its rotation.
 
 The file holds the key, then a line for each previous key with the time until which it is accepted. It is read whenever
-a key is needed, so a rotation reaches all processes at once.
+a key is needed, so a rotation reaches all processes immediately.
 """
 
 from __future__ import annotations
@@ -71,7 +71,10 @@ def all_keys() -> list[str]:
 
 
 def rotate(path: Path, until: datetime) -> None:
-    """Create a new key; accept the current one until ``until``, earlier ones until they expire. Raises HarkError."""
+    """Create a new key; accept the current one until ``until``, earlier ones until they expire.
+
+    Raises HarkError if the file cannot be read or written.
+    """
     key = secret_key(path)
     with storing("rotating the secret key"):
         now = datetime.now(UTC)
@@ -82,7 +85,7 @@ def rotate(path: Path, until: datetime) -> None:
 
 
 def forget_earlier(path: Path) -> None:
-    """Stop accepting previous keys. Raises HarkError as :func:`rotate`."""
+    """Stop accepting previous keys. Raises the errors of :func:`rotate`."""
     key = secret_key(path)
     with storing("rotating the secret key"), atomic_path(path, mode=0o600) as temporary:
         temporary.write_text(key)

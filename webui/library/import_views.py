@@ -32,7 +32,7 @@ from webui.jobs.quota import take_room
 from webui.library.services import has_library
 from webui.transactions import serialized
 
-MAX_UPLOAD_BYTES = 200_000_000  # bytes
+MAX_UPLOAD_BYTES = 200_000_000  # maximum bytes of an uploaded archive
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")
 FORGOTTEN_AFTER_S = 24 * 3600.0  # seconds; older archives of jobs that were interrupted and not retried are deleted
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})*")
@@ -119,7 +119,7 @@ def _options_of(request: HttpRequest) -> dict[str, Any]:
 
 
 def allowed_folder(text: str, allowed: list[Path]) -> Path:
-    """Return a folder below one of the allowed ones, links resolved. Raises HarkError for any other.
+    """Return a folder below one of the allowed ones, links resolved. Raises HarkError if it is not below one.
 
     A missing folder and a forbidden one cause the same error.
     """
@@ -143,7 +143,7 @@ def allowed_folder(text: str, allowed: list[Path]) -> Path:
 
 
 def archive_name(sent: str) -> str:
-    """Return a safe file name from the one that a browser sent. Raises HarkError for an unknown suffix."""
+    """Return a safe file name from the one that a browser sent. Raises HarkError if its suffix is unknown."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", sent.replace("\\", "/").rsplit("/", 1)[-1])[-80:].lstrip(".-")
     if not plain.lower().endswith(SUFFIXES) or plain.startswith("."):
         raise HarkError(

@@ -32,7 +32,7 @@ from webui.trainer.models import Detector, Version, in_use_of
 
 MAX_TAKES = 50  # maximum prompts
 MAX_TRIED = 100  # newest takes on which a detector is tried while the user waits
-MAX_TAKE_BYTES = 2_000_000  # bytes
+MAX_TAKE_BYTES = 2_000_000  # maximum bytes of a take
 
 
 @require_GET

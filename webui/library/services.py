@@ -28,7 +28,7 @@ from webui.accounts.models import User
 from webui.accounts.storage import bytes_below, user_data
 from webui.http.parameters import MAX_INTEGER
 
-PAGE = 50  # clips
+PAGE = 50  # clips per page
 MAX_COUNTED = 10_000  # matches; beyond these, a page shows "more than"
 MAX_CLIPS_A_FORM = 500  # clips per form
 PEAKS = 600  # peaks of a displayed waveform
@@ -139,7 +139,10 @@ def relabel(library: Library, clip: Clip, text: str) -> None:
 
 
 def trim(library: Library, clip: Clip, *, start_s: float, end_s: float, text: str, put_aside: bool) -> int:
-    """Store a part of a clip as a new clip; return its id, also if repeated. Raises HarkError for an invalid part."""
+    """Store a part of a clip as a new clip; return its id, which is the same if repeated.
+
+    Raises HarkError if the part is invalid.
+    """
     if not (math.isfinite(start_s) and math.isfinite(end_s)):
         raise _no_part(_("Start and end must be numbers of seconds."))
     start_s, end_s = max(0.0, round(start_s, 3)), min(round(end_s, 3), clip.duration_s)

@@ -20,7 +20,7 @@ from webui.accounts.signed_in import signed_in
 from webui.http.parameters import whole_number
 from webui.library import services
 
-FIELDS = ("q", "engine", "voice", "language", "origin", "state")  # of the form; the rest of the query is the page
+FIELDS = ("q", "engine", "voice", "language", "origin", "state")  # fields of the form; the query also names the page
 ORIGIN_WORDS = {
     "generated": _("synthetic"),
     "imported": _("recordings of people"),

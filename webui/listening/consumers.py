@@ -32,7 +32,7 @@ MAX_MESSAGE_BYTES = 2 * SAMPLE_RATE * 2  # bytes: two seconds
 MAX_DURATION_S = 1800.0  # seconds per connection
 KEPT_S = 60.0  # seconds of audio buffered for marking samples
 BEFORE_ALARM_S = 2.5
-MAX_PHRASE_LENGTH, MAX_LANGUAGE_LENGTH = 300, 20  # characters
+MAX_PHRASE_LENGTH, MAX_LANGUAGE_LENGTH = 300, 20  # maximum characters of each
 TOO_MUCH = 4413  # close code
 
 
@@ -43,7 +43,7 @@ class _Listens(SignsIn):
     runtime: Runtime | UntrainedStream | None = None
 
     def loaded(self) -> Runtime | UntrainedStream:
-        """Load the detector; called in a thread. Raises HarkError."""
+        """Load the detector; called in a thread. Raises HarkError if it cannot be loaded."""
         raise NotImplementedError
 
     async def begin(self) -> None:

@@ -74,7 +74,10 @@ def scores_of(runtime: Runtime | UntrainedStream, audio: np.ndarray) -> np.ndarr
 
 
 def detect_in_file(version: Version, path: Path, fa_per_day: float | None = None) -> dict[str, Any]:
-    """Return detections, scores and waveform of a recording as JSON values. Raises HarkError."""
+    """Return detections, scores and waveform of a recording as JSON values.
+
+    Raises HarkError if it is unreadable or too long, or the detector fails.
+    """
     audio = read_foreign_audio(path, MAX_FILE_S + 1.0)
     if len(audio) > MAX_FILE_S * SAMPLE_RATE:
         raise HarkError(
@@ -100,7 +103,8 @@ def detect_in_file(version: Version, path: Path, fa_per_day: float | None = None
 def keep_sample(*, user: User, version: Version, verdict: str, audio: np.ndarray, **more: Any) -> Sample:
     """Put marked audio [samples, 16 kHz] into the inbox of the detector's user; ``more`` are fields of a device's clip.
 
-    The sender sees it too, if the detector is shared with them. Raises HarkError for a wrong length or a full disk.
+    The sender sees it too, if the detector is shared with them. Raises HarkError if its length is invalid, or the quota
+    or the disk is full.
     """
     seconds = len(audio) / SAMPLE_RATE
     if not MIN_DURATION_S <= seconds <= MAX_DURATION_S or not (verdict in Sample.Verdict.values or more):
@@ -141,7 +145,7 @@ def keep_wake(*, user: User, version: Version, path: Path, kind: str, score: flo
     """Put a device's clip of an activation or a near miss into the inbox, sorted.
 
     Raises StatusError (403 if the owner has not allowed it, 429 if there are too many today or waiting), and HarkError
-    for unusable audio.
+    if the audio is unusable.
     """
     detector = version.detector
     if not WakeIntake.objects.filter(detector=detector).exists():
@@ -249,7 +253,10 @@ def retrainable(user: User) -> list[Retrainable]:
 
 
 def keep_stretch(*, user: User, version: Version, path: Path, verdict: str, start_s: float, end_s: float) -> Sample:
-    """Put a segment [s] of a recording into the inbox. Raises HarkError as :func:`keep_sample`, or for no audio."""
+    """Put a segment [s] of a recording into the inbox.
+
+    Raises the errors of :func:`keep_sample`, and HarkError if there is no audio.
+    """
     audio = read_foreign_audio(path, max_seconds=MAX_FILE_S)
     start, end = (round(min(max(0.0, time_s), MAX_FILE_S) * SAMPLE_RATE) for time_s in (start_s, end_s))
     return keep_sample(user=user, version=version, verdict=verdict, audio=audio[start:end])

@@ -54,7 +54,7 @@ def visible(user: User, number: int) -> Organization:
 
 
 def member(organization: Organization, user_id: int) -> Membership:
-    """Return a person's membership. Raises Http404 if not in the organization."""
+    """Return a person's membership. Raises Http404 if they are not in the organization."""
     people = Membership.objects.select_related("user", "organization")
     return get_object_or_404(people, organization=organization, user__id=user_id)
 
@@ -69,7 +69,10 @@ def administers(user: User, organization: Organization) -> bool:
 
 
 def owned(user: User, number: int, may: Callable[[User, Organization], bool] = manages) -> Organization:
-    """Return an organization that the user owns. Raises Http404 if not visible, StatusError (403) if not an owner."""
+    """Return an organization that the user owns.
+
+    Raises Http404 if the user does not see it, and StatusError (403) if they are not an owner.
+    """
     organization = visible(user, number)
     if not may(user, organization):
         raise StatusError(
@@ -82,12 +85,12 @@ def owned(user: User, number: int, may: Callable[[User, Organization], bool] = m
 
 
 def administered(user: User, number: int) -> Organization:
-    """Return an organization as :func:`owned` does, but also for the owner of the installation."""
+    """Return an organization as :func:`owned` does; the owner of the installation may administer any."""
     return owned(user, number, administers)
 
 
 def create(*, user: User, name: str) -> Organization:
-    """Create an organization owned by the user. Raises HarkError for an invalid name, or if the user is in too many."""
+    """Create an organization owned by the user. Raises HarkError if the name is invalid, or the user is in too many."""
     name = _checked_name(name)
     with serialized():
         _check_number(user)
@@ -153,7 +156,10 @@ def delete(*, organization: Organization) -> None:
 
 
 def invite(*, organization: Organization, by: User, role: str, base_url: str) -> tuple[Invitation, str]:
-    """Create an invitation and its link, which is shown only now and works once, within a week. Raises HarkError."""
+    """Create an invitation and its link, which is shown only now and works once, within a week.
+
+    Raises HarkError if the role is unknown, or too many are open.
+    """
     if role not in Role.values:
         raise _no_role()
     secret = secrets.token_urlsafe(30)
@@ -204,7 +210,10 @@ def find_invitation(*, secret: str) -> Invitation:
 
 
 def join(*, user: User, secret: str) -> Organization:
-    """Add a user to an invitation's organization. Raises LinkGone, or HarkError if already in it or in too many."""
+    """Add a user to an invitation's organization.
+
+    Raises LinkGone if the link does not work, and HarkError if the user is already in it or in too many.
+    """
     with serialized():
         invitation = find_invitation(secret=secret)
         organization = invitation.organization
@@ -229,7 +238,7 @@ def revoke_invitation(*, invitation: Invitation) -> None:
 
 
 def set_role(*, membership: Membership, role: str) -> None:
-    """Make a person owner, member or viewer. Raises HarkError for an unknown role, or if no owner would remain."""
+    """Make a person owner, member or viewer. Raises HarkError if the role is unknown, or no owner would remain."""
     if role not in Role.values:
         raise _no_role()
     organization = membership.organization
@@ -246,7 +255,10 @@ def set_role(*, membership: Membership, role: str) -> None:
 
 
 def remove(*, membership: Membership, by: User) -> None:
-    """Remove a person (or let them leave); what they shared becomes private. Raises HarkError for the last owner."""
+    """Remove a person (or let them leave); what they shared becomes private.
+
+    Raises HarkError if the person is the last owner.
+    """
     with serialized():
         _check_owner_stays(membership)
         _end(membership, by)

@@ -28,7 +28,7 @@ def device_file(
 ) -> HttpResponseBase:
     """Serve a manifest or a model, but no other file of the bundle, to a device that has the URL.
 
-    Every request is revalidated, so that a revoked URL stops working at once.
+    Every request is revalidated, so that a revoked URL stops working immediately.
     """
     version = services.served_version(detector_id=detector_id, number=number, key=key)
     file = version_files.device_file(version, f"{device}/{name}")

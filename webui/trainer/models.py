@@ -20,7 +20,7 @@ from webui.accounts.storage import user_data
 from webui.jobs.models import Job
 from webui.keys.secret import all_keys
 
-MAX_NOTE_LENGTH = 200  # characters
+MAX_NOTE_LENGTH = 200  # maximum characters of a note
 PUBLIC_KEY = "public"  # replaces the token in a URL
 
 

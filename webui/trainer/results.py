@@ -160,7 +160,7 @@ def _operating_point(report: Report, row: Mapping[str, Any]) -> OperatingPoint:
 
 
 def shipped_with(report: Report, points: Sequence[OperatingPoint]) -> OperatingPoint:
-    """Return the point whose threshold is the bundle's default (of equal ones, the one of the default rate)."""
+    """Return the point whose threshold is the bundle's default (on a tie, the one of the default rate)."""
     rows = sorted(report["thresholds"], key=lambda row: row["fa_per_day"])
     default = float(report["summary"]["threshold"])
     away = [(abs(row["threshold"] - default), row["fa_per_day"] != DEFAULT_FA_PER_DAY) for row in rows]

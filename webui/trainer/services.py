@@ -38,7 +38,7 @@ TRAINING_KINDS = ("train", "retrain")  # kinds of jobs that make a version
 def configuration(**choices: Any) -> RunConfig:
     """Return the run's configuration with the phrase normalized. Raises HarkError if it cannot be trained.
 
-    Raises TypeError for a name that is not a user's choice (:data:`pipeline.training.planning.config.CHOICES`).
+    Raises TypeError if a name is not a user's choice (:data:`pipeline.training.planning.config.CHOICES`).
     """
     from pipeline.training.run import prepare
 
@@ -61,7 +61,7 @@ def detector_of(user: User, detector_id: int, who: Callable[..., Detector] = vis
 
 
 def version_of(user: User, detector_id: int, number: int, who: Callable[..., Version] = visible) -> Version:
-    """Return a version that the user may see, change or own (``who``). Raises Http404, or StatusError (403)."""
+    """Return a version that the user may see, change or own (``who``). Raises the errors of ``who``."""
     versions = Version.objects.select_related("detector__user", "detector__organization", "job")
     # detector__id, not detector_id, because the latter fails for a number too large for the database.
     return who(versions, user, detector__id=detector_id, number=number)
@@ -240,7 +240,7 @@ def adopt_runs() -> int:
     data = user_data(owner)
     known = set(Version.objects.filter(detector__user=owner).values_list("folder", flat=True))
     adopted = 0
-    newest: dict[int, tuple[Version, dict[str, Any]]] = {}  # of each detector
+    newest: dict[int, tuple[Version, dict[str, Any]]] = {}  # newest version of each detector
     for path in sorted((data / "jobs").glob(f"*/{RESULT}"), key=lambda path: path.stat().st_mtime):
         if f"models/{path.parent.name}" in known:
             continue

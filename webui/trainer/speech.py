@@ -113,7 +113,7 @@ def pull_voice(*, user: User, engine: str, voice: str) -> Job:
 
 
 def pull_model(*, user: User, kind: str, size: str) -> Job:
-    """Queue the download of a model for recordings. Raises Http404 if unknown or the user is not the owner."""
+    """Queue the download of a model for recordings. Raises Http404 if it is unknown or the user is not the owner."""
     known = {tool.pulled: tool for tool in tools() if tool.pulled}
     if not user.is_owner or kind not in known or (known[kind].sizes and size not in known[kind].sizes):
         raise Http404
@@ -122,7 +122,10 @@ def pull_model(*, user: User, kind: str, size: str) -> Job:
 
 
 def speak(*, user: User, engine: str, voice: str, text: str, language: str) -> bytes:
-    """Synthesize a text as a WAV file, except with paid engines. Raises Http404 for an unknown voice, HarkError."""
+    """Synthesize a text as a WAV file, except with paid engines.
+
+    Raises Http404 if the voice is unknown, and the errors of :func:`spoken`.
+    """
     speaker = engine_named(engine)
     match = next((v for v in speaker.voices(language) if v.name == voice), None)
     if match is None or not text.strip() or engine not in free_engines(language, user):
@@ -131,7 +134,10 @@ def speak(*, user: User, engine: str, voice: str, text: str, language: str) -> b
 
 
 def spoken(engine: Engine, voice: Voice, text: str) -> bytes:
-    """Synthesize a text as a WAV file at the engine's sample rate (mono, 16 bits). Raises HarkError."""
+    """Synthesize a text as a WAV file at the engine's sample rate (mono, 16 bits).
+
+    Raises HarkError if it has no letters or digits, or the engine fails.
+    """
     pieces = _pieces(text)
     if not pieces:
         raise HarkError(_("There is nothing to speak."), _("The text has no letters or digits."), _("Send a text."))

@@ -87,7 +87,7 @@ def sizes_in_bundle(version: Version) -> dict[str, int]:
 def device_file(version: Version, name: str) -> DeviceFile:
     """Return a manifest or model for a device by its name in the bundle.
 
-    Raises Http404 for another name, and StatusError (410) if the bundle is missing or damaged.
+    Raises Http404 if there is no such file, and StatusError (410) if the bundle is missing or damaged.
     """
     path = version.bundle_path
     try:
@@ -114,7 +114,7 @@ def _gone(name: str) -> StatusError:
 def file_response(version: Version, name: str, reader: User) -> FileResponse:
     """Return one of :data:`FILES` as a download, because an opened report would run under this site's origin.
 
-    Raises Http404 for another name, StatusError (410) if it is neither in the folder nor in the bundle.
+    Raises Http404 if the name is unknown, and StatusError (410) if it is neither in the folder nor in the bundle.
     """
     if name not in FILES:
         raise Http404
@@ -146,7 +146,7 @@ def asked_rate(request: HttpRequest) -> float | None:
 
 
 def bundle_response(version: Version, fa_per_day: float | None) -> FileResponse:
-    """Return the bundle as a download, with ``fa_per_day`` as its default rate. Raises StatusError if missing."""
+    """Return the bundle as a download, with ``fa_per_day`` as its default rate. Raises StatusError if it is missing."""
     path, name = bundle_file(version), version.bundle
     file: IO[bytes]
     if fa_per_day is None:

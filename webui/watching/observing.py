@@ -59,7 +59,7 @@ def _database() -> str:
     try:
         with connection.cursor() as cursor:
             if connection.vendor == "sqlite":
-                cursor.execute(f"PRAGMA busy_timeout = {PATIENCE_MS}")  # of this request's connection
+                cursor.execute(f"PRAGMA busy_timeout = {PATIENCE_MS}")  # affects only this request's connection
         Heartbeat.objects.update_or_create(queue=PROBE, defaults={"seen_at": timezone.now()})
     except DatabaseError as error:
         log.warning("the database cannot be used: %s", error)
@@ -142,7 +142,10 @@ def live(request: HttpRequest) -> HttpResponse:
 
 @endpoint("GET")
 def ready(request: HttpRequest) -> HttpResponse:
-    """Handle ``GET /ready``: 200 if jobs are accepted and processed, else 503; each part has "ok" or the reason."""
+    """Handle ``GET /ready``: 200 if jobs are accepted and processed, otherwise 503.
+
+    Each part has "ok" or the reason.
+    """
     states = parts()
     good = all(states[name] == OK for name in NEEDED)
     content = {"status": "ready" if good else "not ready", **_shown(states)}

@@ -50,8 +50,8 @@ class Layout:
     def utterances(self, folder: Path) -> Iterator[Utterance]:
         """Yield the utterances of a corpus, marking audio outside its folder as a problem.
 
-        A corpus may be untrusted, so files that it names outside its own folder, also through links, have a problem,
-        whether or not they exist.
+        A corpus may be untrusted, so files that it names outside its own folder, including through links, have a
+        problem, whether or not they exist.
         """
         for utterance in self.read(folder):
             inside = utterance.problem or lies_below(folder, utterance.audio)

@@ -38,9 +38,10 @@ SPOKEN = (0.3, 0.15, 0.5, 0.13)
 MIN_SOUND_S = 0.1  # seconds; a shorter sound is not speech
 CHANGE_COST = 1.0  # nats per change of speaker within speech
 SHARPNESS = 20.0  # factor that turns a cosine into the log-probability of a speaker
-# Two people speak at once where a window is between two voices: 0 is the middle, 1 is one of them. This is only a hint:
-# a third of the overlaps mixed from LibriSpeech is marked, and a third of the marked time is overlap; the rest is where
-# one speaker follows another without a pause. With a distant microphone in a meeting, it marks almost nothing.
+# Two people speak at the same time where a window is between two voices: 0 is the middle, 1 is one of them. This is
+# only a hint: a third of the overlaps mixed from LibriSpeech is marked, and a third of the marked time is overlap; the
+# rest is where one speaker follows another without a pause. With a distant microphone in a meeting, it marks almost
+# nothing.
 BETWEEN = 0.3
 MIN_OVERLAP_STEPS = 3
 
@@ -51,7 +52,7 @@ _lock = threading.Lock()
 
 
 def diarize_audio(audio: np.ndarray, speakers: int | None = None, reporter: Reporter | None = None) -> Diarization:
-    """Return the turns in float32 [samples] at 16 kHz; ``speakers`` is their number, if known. Raises HarkError."""
+    """Return the turns in float32 [samples] at 16 kHz; ``speakers`` is their number, if known."""
     reporter = reporter or silent_reporter()
     probabilities = speech_probabilities([audio])
     spoken = speech_regions(probabilities, *SPOKEN)
@@ -225,7 +226,7 @@ def _turns(
 
 
 def _both(cosines: np.ndarray, centroids: np.ndarray) -> np.ndarray:
-    """Return for each step, from its cosines [steps, voices], whether two people speak at once."""
+    """Return for each step, from its cosines [steps, voices], whether two people speak at the same time."""
     if len(centroids) < 2:
         return np.zeros(len(cosines), bool)
     first, second = np.argsort(-cosines, axis=1)[:, :2].T

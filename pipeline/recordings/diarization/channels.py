@@ -46,7 +46,10 @@ class ChannelComparison:
 
 
 def two_speakers(path: Path) -> bool:
-    """Return whether a 16 kHz recording has a different person on each of two channels. Raises HarkError."""
+    """Return whether a 16 kHz recording has a different person on each of two channels.
+
+    Raises HarkError if it is unreadable.
+    """
     comparison = compare_if_stereo(path)
     return comparison is not None and comparison.two_speakers
 

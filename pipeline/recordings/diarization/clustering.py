@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-# Tuned on conversations mixed from librispeech-test-clean-a and on pyannote's trn* and dev*; docs/results.md reports
-# librispeech-dev-clean, tst* and sample.
+# Tuned on conversations mixed from librispeech-test-clean-a and on pyannote's trn* and dev*.
 FINE_SIMILARITY = 0.70  # windows of one voice have a cosine of about 0.75, so initial groups are as fine as voices
 FINER = (0.75, 0.80, 0.85)
 MIN_WINDOWS = 4  # minimum windows; a smaller initial group is a mixture of two voices, or a noise

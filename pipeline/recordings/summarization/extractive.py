@@ -22,7 +22,7 @@ from pipeline.recordings.transcript import Transcript
 TEXT_SENTENCES = 3
 MAX_POINTS, MIN_POINTS = 8, 3
 MIN_WORDS = 5  # shorter sentences mean little without their context
-BLOCK = 300  # sentences compared at once, because the cost is quadratic
+BLOCK = 300  # sentences per comparison, because the cost is quadratic
 COURTESY = frozenset(
     {
         "yes", "yeah", "yep", "okay", "ok", "thanks", "thank", "hello", "hi", "bye", "goodbye", "morning", "everybody",
@@ -100,7 +100,7 @@ def _ranked(candidates: Sequence[Sentence], language: str) -> list[Sentence]:
         return ranked
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about few words in many sentences
+        warnings.simplefilter("ignore")  # sumy warns if there are few words in many sentences
         summarizer(document, keep)
     if len(by_merit) < len(candidates) or any(math.isnan(rated.rating) for rated in by_merit):
         return list(candidates)  # only stop words

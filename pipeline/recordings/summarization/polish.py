@@ -26,7 +26,10 @@ TASK = (
 
 
 def polish(transcript: Transcript) -> Transcript:
-    """Correct all texts that no person has edited. Raises HarkError without a model or valid answers."""
+    """Correct all texts that no person has edited.
+
+    Raises HarkError if there is no model, or its answers are invalid.
+    """
     chosen = llm.needed(worded("The transcript cannot be cleaned up."))
     corrected: dict[int, str] = {}
     unedited = tuple(replace(segment, text="") if segment.edited else segment for segment in transcript.segments)

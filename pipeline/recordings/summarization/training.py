@@ -42,7 +42,8 @@ def train(
 ) -> dict[str, Any]:
     """Train a model of this shape (None for the default) in ``folder``, resuming an earlier run there.
 
-    Returns the weights' path, and ROUGE-1 with the first-sentence baseline. Raises HarkError.
+    Returns the weights' path, and ROUGE-1 with the first-sentence baseline. Raises HarkError if ``run.data`` does not
+    exist or has too few texts, or the disk is full.
     """
     import torch
 

@@ -16,7 +16,7 @@ from core.worded import worded
 from phrase_augmentation.normalize import base_language
 from pipeline.recordings.transcript import Segment
 
-PIECE_S = 30.0  # maximum seconds of audio that an engine gets at once
+PIECE_S = 30.0  # maximum seconds of audio that an engine gets at a time
 MAX_CHARACTERS_A_SECOND = 40  # characters; people do not speak faster, so an engine that writes more has invented it
 
 

@@ -39,7 +39,7 @@ INSTALL = "python -m pip install --no-deps -r requirements-alone.txt"
 # A text of only these characters is not a word.
 NO_WORD = "\N{EIGHTH NOTE}\N{BEAMED EIGHTH NOTES}-\N{EN DASH}\N{EM DASH}."
 PRESENT = ("past_key_values", "present")  # a cache as an input, and as the output that becomes the next input
-HEADS, HEAD_WIDTH = 8, 36  # of the decoder
+HEADS, HEAD_WIDTH = 8, 36  # attention heads of the decoder, and their width
 MAX_THREADS = 4  # threads of the encoder; more do not make it faster
 
 # Very short audio is transcribed twice or more ("left, left"). With this much silence appended, 124 of 147 single words
@@ -48,7 +48,7 @@ MIN_DURATION_S = 2.0
 # Moonshine's own limit for English (section 3.2). Real speech had at most 5.7, and 7.4 in a chunk of less than 2 s.
 TOKENS_A_SECOND, SPARE_TOKENS = 6.5, 6
 # A loop in the text: this many repetitions of the same tokens, by number of tokens.
-MAX_LOOP_TOKENS = 20  # tokens
+MAX_LOOP_TOKENS = 20  # maximum tokens in a repeated sequence
 ROUNDS, ROUNDS_OF_ONE = 4, 8
 MIN_HALF_S = 4.0
 # Nats by which an expected word may be less probable than the best alternative. Of 16 rare words that were

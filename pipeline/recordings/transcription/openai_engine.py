@@ -29,7 +29,7 @@ from pipeline.recordings.words import segment_of, spread, words_of
 
 TIMEOUT_S = 120.0
 ATTEMPTS = 3  # attempts if the endpoint is busy or unreachable
-MAX_ANSWER_BYTES = 4_000_000  # bytes
+MAX_ANSWER_BYTES = 4_000_000  # maximum bytes of an answer
 DEFAULT_MODEL = "whisper-1"
 WORD_CONFIDENCE = 0.9  # used if the endpoint gives none
 # Whisper endpoints return the English names of languages.
@@ -103,7 +103,7 @@ class OpenAiEndpoint(RecognitionEngine):
 
 
 def segments_of(answer: Any, seconds: float, language: str | None) -> list[Segment]:
-    """Parse a ``verbose_json`` answer into segments. Raises ValueError, KeyError or TypeError if invalid."""
+    """Parse a ``verbose_json`` answer into segments. Raises ValueError, KeyError or TypeError if it is invalid."""
     text = answer["text"]
     if not isinstance(text, str) or len(text) > MAX_CHARACTERS_A_SECOND * (seconds + 5):
         raise ValueError("its text cannot have been spoken in that time")

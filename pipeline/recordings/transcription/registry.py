@@ -161,10 +161,10 @@ def _fitted(engine: RecognitionEngine, data: Path | None) -> RecognitionEngine:
 
 
 def with_model(name: str, model: str, language: str | None) -> RecognitionEngine:
-    """Return the ready engine with a given model, for a process with another environment than the caller's.
+    """Return the ready engine with a given model, for a process whose environment differs from the caller's.
 
-    One model per engine is in memory; a request for another releases it. Raises the errors of :func:`engine` and
-    :func:`choose`.
+    One model per engine is in memory; a request for a different one releases it. Raises the errors of :func:`engine`
+    and :func:`choose`.
     """
     kind = CHOOSABLE.get(name)
     if kind is None or not model or _engines()[name].model == model:

@@ -1,4 +1,4 @@
-"""Segments for display: speech without a longer pause, short enough to read at once."""
+"""Segments for display: speech without a longer pause, short enough to read at a glance."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _short(words: Sequence[Word]) -> list[Sequence[Word]]:
             continue
         edge = int(EDGE * len(part))
         places = range(max(1, edge), max(2, len(part) - edge))
-        # Of equal pauses, the one nearest to the middle.
+        # On a tie, the pause nearest to the middle.
         at = max(places, key=lambda n: (round(part[n].start_s - part[n - 1].end_s, 2), -abs(2 * n - len(part))))
         waiting += [part[at:], part[:at]]
     return done

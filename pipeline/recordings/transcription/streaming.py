@@ -18,7 +18,7 @@ from pipeline.recordings.transcription.segmenting import shifted, split
 PARTIAL_EVERY_S = 1.0  # seconds of audio between two guesses at the same utterance
 REST = 2.0  # minimum pause, as a multiple of the last guess's time, so that guesses do not delay final results
 PAUSE_S = 0.7  # seconds; a longer pause ends an utterance
-STEP = SAMPLE_RATE  # samples processed at once
+STEP = SAMPLE_RATE  # samples processed at a time
 
 Recognize = Callable[[np.ndarray], list[Segment]]
 
@@ -64,7 +64,7 @@ class StreamingTranscriber:
     def feed(self, audio: np.ndarray) -> list[Partial]:
         """Process the next part; return the utterances that ended in it, in order, and a guess at the open one.
 
-        Raises HarkError from ``recognize``; the utterance is lost, but the stream continues.
+        Raises HarkError if ``recognize`` does. The utterance is then lost, but the stream continues.
         """
         samples = np.ascontiguousarray(audio, dtype=np.float32).reshape(-1)
         samples = np.clip(np.nan_to_num(samples), -1.0, 1.0)
@@ -74,7 +74,7 @@ class StreamingTranscriber:
         return [*partials, *self._guess()]
 
     def finish(self) -> list[Partial]:
-        """End the stream and return the open utterance, if any. Raises HarkError from ``recognize``."""
+        """End the stream and return the open utterance, if any. Raises HarkError if ``recognize`` does."""
         partials = self._take(np.zeros(0, np.float32), last=True)
         if self._open is not None:
             partials += self._close(self._last_speech)

@@ -38,7 +38,7 @@ from pipeline.recordings.transcription.segmenting import shifted, split, with_ov
 
 PROGRESS_FILE = "progress.jsonl"
 SCHEMA = 1  # schema of that file
-BLOCK_FRAMES = 64 * FRAME  # frames read at once: 2 s
+BLOCK_FRAMES = 64 * FRAME  # frames read at a time: 2 s
 SIDES = {"L": "Left", "R": "Right"}  # speakers of a file with one person on each channel
 # Audio that is this much quieter than in the other channel, each relative to its own loud parts, is the other person's
 # voice leaking into this microphone.
@@ -50,7 +50,7 @@ MIN_KNOWN_FRACTION = 0.1
 MIN_SPOKEN_S, MIN_SPOKEN_FRACTION = 1.0, 0.3
 # Seconds; a longer chunk without a word in the engine's language stays visible in the transcript.
 MIN_GAP_S = 3.0
-PIECE_TIMEOUT_S = 900.0  # for a large model on a slow processor, including loading
+PIECE_TIMEOUT_S = 900.0  # seconds, for a large model on a slow processor, including loading
 
 
 @dataclass(frozen=True)
@@ -258,7 +258,7 @@ def _check_language(segments: list[Segment], spoken_s: float, seconds: float, en
 
 
 def _main_language(segments: tuple[Segment, ...], engine: RecognitionEngine, wished: str | None) -> str:
-    """Return the requested language, else the one with the most text, else the engine's own."""
+    """Return the requested language or, by default, the one with the most text; without any text, the engine's own."""
     if wished:
         return base_language(wished)
     spoken: Counter[str] = Counter()
@@ -305,7 +305,7 @@ class _Progress:
         self._file.close()
 
     def add(self, piece: _Piece, segments: list[Segment]) -> None:
-        """Store the segments of a chunk. Raises OSError."""
+        """Store the segments of a chunk. Raises OSError if that fails."""
         self._write({"piece": piece.key(), "segments": [asdict(segment) for segment in segments]})
 
     def _write(self, row: dict[str, Any]) -> None:

@@ -24,8 +24,8 @@ from pipeline.recordings.transcription.engine import RecognitionEngine
 from pipeline.recordings.transcription.whisper_text import invented
 from pipeline.recordings.words import segment_of, words_of
 
-START_TIMEOUT_S = 300.0  # for a large model on a slow disk
-PIECE_TIMEOUT_S = 600.0  # for a large model on a slow processor
+START_TIMEOUT_S = 300.0  # seconds, for a large model on a slow disk
+PIECE_TIMEOUT_S = 600.0  # seconds, for a large model on a slow processor
 
 
 class WorkerEngine(RecognitionEngine):

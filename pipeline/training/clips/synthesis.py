@@ -1,4 +1,4 @@
-"""Synthesis: runs the plan's requests on several engines at once, directly into the clip library."""
+"""Synthesis: runs the plan's requests on several engines in parallel, directly into the clip library."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ EIGHT_BIT_SHARE = 0.25  # fraction of the steps that use the file's 8-bit values
 RANGE_WINDOWS = 256  # windows that set the ranges of 8 bits
 CUTOFF = 0.9  # probability to which a threshold is moved if 8 bits cannot resolve it
 MAX_CUTOFF = 0.97
-TOLERANCE = {"esphome": 1.5 / 256, "openwakeword": 1e-3}  # of a file in its device's runtime against the detector here
+TOLERANCE = {"esphome": 1.5 / 256, "openwakeword": 1e-3}  # largest difference of scores from the detector here
 ARENA = 30_000  # bytes of memory that a device reserves for the network
 KERNEL_STEPS = 4  # 8-bit steps of a logit by which a computer's kernels differ from the reference kernels of devices
 CHECKED_PAIRS, CHECKED_S = 8, 20.0  # maximum pairs of test clips, and their seconds
@@ -67,7 +67,7 @@ class DeviceDetector:
 
 
 def untrained(device: str, seed: int) -> TrainedDetector:
-    """Return the detector for a device before its training. Raises NoRuntimeError without its front end."""
+    """Return the detector for a device before its training. Raises NoRuntimeError if its front end is not installed."""
     import torch
 
     from model.devices.microwakeword import MicroDetector, micro_features

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from model.keyword_hmm import HMMDetector
 
 MAX_ANTI_KEYWORDS = 12  # the newest ones; each has a small cost at run time
-MIN_ANTI_KEYWORD_PHONES = 3  # phones
+MIN_ANTI_KEYWORD_PHONES = 3  # minimum phones of an anti-keyword
 BEFORE_FRAMES = 4  # 20 ms frames before the segment that was mistaken for the phrase; later frames are too late
 MARGINS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
 ALLOWED_LOSS = 0.01  # fraction of the detected utterances of the validation split that anti-keywords may cost

@@ -64,7 +64,7 @@ class Trained:
 
 
 def version_before(data: Path, run: str) -> tuple[Detector, dict[str, Any]]:
-    """Return the detector of a finished run and its bundle's manifest. Raises HarkError if unusable."""
+    """Return the detector of a finished run and its bundle's manifest. Raises HarkError if they are unusable."""
     from model.checkpoint import load_checkpoint
 
     path = data / "models" / run / "model.pt"
@@ -267,7 +267,7 @@ def _by_stored_frames(versions: Sequence[Trained]) -> list[list[Trained]]:
 
 
 def _negatives_in_common(versions: Sequence[Trained]) -> Negatives | None:
-    """Return the real speech that ships if all versions used it as it is now, with one front end; else None."""
+    """Return the real speech that ships if all versions used it as it is now, with one front end; otherwise None."""
     from pipeline.training.negatives.shipped import negatives_of  # imports torch
 
     negatives = negatives_of(versions[0].config, math.inf)

@@ -31,8 +31,8 @@ DEFAULT_FA_PER_DAY = 12.0  # 0.5 per hour, at which miss rates are usually repor
 REPORTED_FA_PER_HOUR = (0.1, 0.5, 2.0)
 FOOLED_BY = 5  # confusables that a summary names
 # Confusables may set a threshold higher than a rate of false alarms needs. Each time the wanted rate falls by a factor
-# e, such a threshold rises by this many logits. Two would be needed to accept e times fewer confusables
-# (docs/results.md), but would lose most utterances of the phrase.
+# e, such a threshold rises by this many logits. Two logits would be needed to accept e times fewer confusables, but
+# would lose most utterances of the phrase.
 CONFUSABLE_SCALE = 1.0
 MAX_LOST = 0.1  # fraction of the phrase that a floor against confusables may cost
 MAX_LOGIT = 20.0  # logit of a threshold; programs that run a bundle cannot resolve higher ones

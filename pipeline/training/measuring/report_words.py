@@ -346,7 +346,6 @@ def _is_trained(report: Row) -> bool:
 
 
 def _engines(report: Row) -> list[str]:
-    """Return the engines of the test."""
     return sorted({row["engine"] for row in report["results"]["by_engine"]})
 
 

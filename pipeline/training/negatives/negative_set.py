@@ -100,7 +100,7 @@ def stream_row(split: str, engine: str, speaker: str = "", bucket: str = "plain_
 
 
 def about_negatives(path: Path) -> dict[str, Any]:
-    """Return a negative set's backbone, corpora, licences and hours. Raises HarkError if damaged."""
+    """Return a negative set's backbone, corpora, licences and hours. Raises HarkError if the file is damaged."""
     with _opened(path) as archive:
         return json.loads(archive.read("about.json"))
 
@@ -110,8 +110,8 @@ def negative_pieces(path: Path, hours: float, seed: int, keyphrase: Keyphrase | 
 
     Segments that contain the phrase are omitted (a detection there is not a false alarm), unless almost all do. Pieces
     of the training part set thresholds too: one false alarm in several hours needs many hours, and peaks of people that
-    the front end has learned from lie where those of others do (lab/experiments.md). With less than an hour the test
-    gives no more than that. Raises HarkError if the file is unusable.
+    the front end has learned from lie where those of others do (lab/experiments.md). If less than an hour is requested,
+    the test part is limited to it too. Raises HarkError if the file is unusable.
     """
     rng = np.random.default_rng((seed, 6))
     quantizer = codes = None
@@ -191,7 +191,7 @@ def rescoring_threshold(path: Path, keyphrase: Keyphrase) -> float:
 
 
 def _matches(pieces: Sequence[NegativePiece], pronunciations: Pronunciations) -> list[np.ndarray]:
-    """Return the match scores [frames] of each segment; many at once, because a keyword HMM runs step by step."""
+    """Return the match scores [frames] of each segment, many in parallel, because a keyword HMM runs step by step."""
     import torch
 
     from model.detector import in_batches

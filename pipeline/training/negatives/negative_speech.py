@@ -68,8 +68,8 @@ def device_negatives(
 ) -> Iterator[NegativePiece]:
     """Yield the negative speech for a device's detector or its teacher: the same audio for each of them.
 
-    For training it comes twice, in rooms and noise like clips; for validation and test quiet, in noise and across a
-    room.
+    For training, it is rendered twice, in rooms and noise like clips. For validation and test, it is rendered quiet, in
+    noise and across a room.
 
     Args:
         receptive_samples: the most that one score depends on, for this detector and others with the same sound.
@@ -95,8 +95,9 @@ class NegativeSpeech:
     and across a room.
 
     Attributes:
-        hours: of speech behind the thresholds, at most. With less than one the test gives no more than that.
-        learns: whether a part of the detector is trained, on most of the others, twice, in rooms and noise.
+        hours: of speech behind the thresholds, at most. If it is less than one, the test is limited to it too.
+        learns: whether a part of the detector is trained. It then learns from most of the other speakers, rendered
+            twice, in rooms and noise.
     """
 
     hours: float = math.inf
@@ -219,7 +220,7 @@ def _opened() -> zipfile.ZipFile:
 
 
 def about_negative_speech() -> dict[str, Any]:
-    """Return the file's ``training_corpora`` and their ``licences``. Raises HarkError if unusable."""
+    """Return the file's ``training_corpora`` and their ``licences``. Raises HarkError if the file is unusable."""
     with _opened() as archive:
         about = json.loads(archive.read("about.json"))
     licences = {name: licence for name, licence in about["licences"].items() if name not in KEPT_FOR_MEASURING}

@@ -54,7 +54,7 @@ def write_bundle(data: Path, run: str, contents: Mapping[str, bytes]) -> BundleF
     """Write the files of :func:`bundle_contents` to ``models/<run>/``: the bundle, the ``.pt`` and the report."""
     folder = data / "models" / run
     folder.mkdir(parents=True, exist_ok=True)
-    remove_unfinished(folder)  # of a run that was killed here
+    remove_unfinished(folder)  # temporary files of a run that was killed here
     bundle = folder / f"{run}.zip"
     with atomic_path(bundle) as temporary, temporary.open("wb") as file:
         _pack(contents, file)

@@ -28,7 +28,7 @@ COMMON_PER_MILLION, FREQUENT_PER_MILLION = 1.0, 20.0
 NEAR = 1.0  # phone distance: up to two small changes
 VERY_NEAR = 0.6
 SAID_PER_MILLION = 0.5  # a rarer neighbour is not mentioned
-MAX_SPLIT_PHONES = 16  # phones
+MAX_SPLIT_PHONES = 16  # maximum phones of a phrase that is split
 SPLIT_WORDS = 3_000  # number of the most common words, which a phrase may consist of by chance
 SHOWN = 8
 
@@ -311,7 +311,7 @@ def _listed(texts: list[str]) -> str:
 
 
 def _suggestions(words: list[str], syllables: int, language: str, per_million: float) -> list[str]:
-    """Return longer phrases, with a greeting before this one; else advice on what to look for."""
+    """Return longer phrases, with a greeting before this one; otherwise advice on what to look for."""
     if syllables > LONG_SYLLABLES:
         return [worded("try its most unusual words alone, three to five syllables in all")]
     greetings = GREETINGS.get(base_language(language), ())

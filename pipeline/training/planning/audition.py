@@ -22,7 +22,7 @@ CLIPS = 4  # number of clips; an engine with fewer than half of them intelligibl
 
 
 def cannot_say(keyphrase: Keyphrase, engines: Mapping[str, Engine], data: Path) -> dict[str, str]:
-    """Return the engines most of whose clips of the phrase Hark's recognizer cannot read, each with a sentence on it.
+    """Return the engines most of whose clips of the phrase Hark's recognizer cannot read, with a sentence for each.
 
     Only engines that are ``unsure`` are tested. The result is stored below ``data``.
 

@@ -39,7 +39,7 @@ def real_negatives(library: Library, config: RunConfig) -> tuple[list[Clip], flo
     """Return real recordings of the library without the phrase, at most the effort's hours, and their hours.
 
     Speakers share these hours evenly, as far as each has enough speech; so an import may displace other clips, but
-    never makes the hours fewer. Recordings of a corpus without speakers count as one, since the number of people is
+    never reduces the hours. Recordings of a corpus without speakers count as one, since the number of people is
     unknown. Recordings without a transcript are included: the phrase might occur in them, which the report states.
     """
     if not config.mining:
@@ -90,7 +90,8 @@ class Chooser:
     ) -> list[tuple[PlannedClip, Clip]]:
         """Return clips of a bucket's texts: recordings of people, cuts out of them, and earlier clips of engines.
 
-        No split gets more than it wants, people before engines; the user's own takes come on top where it wants any.
+        People come before engines, and no split gets more than it needs. The user's own takes are added to each split
+        that needs any.
         """
         config, library = self._config, self._library
         normalized = list(dict.fromkeys(normalize(text.text, config.language) for text in texts))

@@ -21,7 +21,7 @@ from pipeline.training.scoring.languages import is_known
 
 RESULT = "result.json"  # in the folder of a successful run; written last
 BUCKETS = ("positive", "confusable", "inbetween", "plain_negative")
-REAL_ENGINES = ("corpus", "mined")  # of clips by people: whole recordings, and clips mined from them
+REAL_ENGINES = ("corpus", "mined")  # engines of clips by people: whole recordings, and clips mined from them
 BANK = "bank:"  # prefix of a corpus: engine of the shipped real speech, in stored tables and reports
 
 
@@ -64,7 +64,7 @@ class Effort:
     small_buckets: tuple[BucketSize, ...]
     device_steps: int
     network_steps: int
-    # Of the real speech that ships, the most behind the threshold of a calibrated detector: as outputs of an encoder,
+    # Maximum hours of the shipped real speech behind the threshold of a calibrated detector: as outputs of an encoder,
     # and as sound (two cores process an hour of it in a minute, once).
     negative_hours: float = math.inf
     speech_hours: float = math.inf
@@ -129,7 +129,7 @@ LANGUAGE_CODE = r"^[a-z]{2,3}(-[a-z0-9]+)*$"
 
 
 class Recipe(Enum):
-    """How a run makes its own detector."""
+    """The way in which a run makes its own detector."""
 
     CALIBRATED = "calibrated"  # a keyword HMM on shipped weights, of which only the threshold is set
     NETWORK = "network"  # the same, plus a network that learns the phrase
@@ -173,7 +173,7 @@ class RunConfig:
     language: str = field(default="en", metadata=_choice(longest=20, pattern=LANGUAGE_CODE))
     effort: str = field(default="standard", metadata=_choice(values=tuple(EFFORTS)))
     seed: int = field(default=0, metadata=_choice(least=0, most=2**31 - 1))
-    size: str = field(  # of the detector; AUTO_SIZE until `prepare` has chosen
+    size: str = field(  # size of the detector; AUTO_SIZE until `prepare` has chosen
         default="standard",
         metadata=_choice(
             "auto: large for English where its encoder is installed, but for a trial; else standard.",

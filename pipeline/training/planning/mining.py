@@ -28,7 +28,7 @@ from pipeline.corpora.alignment import align_clips, joint_confidence
 from pipeline.corpora.alignment_methods import CTC_SEGMENTATION, VITERBI, alignment_name, check_method
 from pipeline.training.planning.splits import real_speaker
 
-ENGINE = "mined"  # of mined clips in the library, which a run counts and uses only where requested
+ENGINE = "mined"  # engine of mined clips in the library, which a run counts and uses only where requested
 MARGIN_S = 0.1  # seconds before and after the phrase; boundaries are 20 ms off in the median, 70 ms in one of ten
 FADE_S = 0.008  # seconds at both ends of a mined clip, to prevent clicks
 PHONE_S = (0.03, 0.30)  # minimum and maximum average duration of a phone [seconds]
@@ -51,7 +51,7 @@ class MiningConfig:
     # The most cuts of one phrase by one voice. Below 1 a recording that is added can leave fewer cuts.
     speaker_share: float = 1.0
     word_forms: bool = False  # whether to search for the last word with an ending too ("computers")
-    real_only: bool = True  # recordings of people, not clips of speech engines
+    real_only: bool = True  # whether to search only recordings of people, not clips of speech engines
     seed: int = 0
     method: str = VITERBI  # one of pipeline.corpora.alignment_methods.METHODS
 
@@ -64,9 +64,9 @@ class Cut:
     text: str
     speaker: str
     parent_id: int
-    start_s: float  # of the mined clip in its parent
+    start_s: float  # start of the mined clip in its parent
     end_s: float
-    phrase_start_s: float  # in the mined clip
+    phrase_start_s: float  # start of the phrase in the mined clip
     phrase_end_s: float
     confidence: float
 

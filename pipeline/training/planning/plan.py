@@ -54,7 +54,7 @@ POSITIVE_SHARES = {"train": 0.70, "validation": 0.12, "test": 0.18}  # for a det
 CALIBRATED_SHARES = {"confusable": 1.0, "inbetween": 0.5, "plain_negative": 1.0}
 DEVICE_S = 240.0  # seconds for a device's detector: features, and training
 TEACHER_S = 150.0  # seconds for the teacher of all of them
-VALIDATION_SHARE = 0.2  # of the phrase's clips, which show the cost of a large detector's floor against confusables
+VALIDATION_SHARE = 0.2  # fraction of its clips, which show the cost of a large detector's floor against confusables
 VALIDATION_POSITIVES = 150  # for a calibrated retraining; they show the cost of anti-keywords
 
 
@@ -98,12 +98,12 @@ class Plan:
     buckets: tuple[BucketPlan, ...]
     requests: tuple[PlannedRequest, ...]
     clips: tuple[PlannedClip, ...]
-    real_hours: float  # of real recordings among the general negatives
+    real_hours: float  # hours of real recordings among the general negatives
     engines: dict[str, int]  # number of speakers by engine
     engines_missing: dict[str, str]  # reason by engine
     held_out: str
     estimate_s: float
-    people: dict[str, str] = field(default_factory=dict)  # of the library, whose recordings decide their split
+    people: dict[str, str] = field(default_factory=dict)  # people of the library whose recordings decide their split
 
     def bucket(self, name: str) -> BucketPlan:
         """Return a row by its bucket's name."""
@@ -350,7 +350,7 @@ def _people(config: RunConfig, library: Library) -> dict[str, str]:
 def _refuse_empty(
     config: RunConfig, splits: VoiceSplits, engines: Iterable[str], positive: Sequence[PhraseText]
 ) -> None:
-    """Raise HarkError for a split without a voice, and for a phrase without a text."""
+    """Raise HarkError if a split has no voice, or the phrase has no text."""
     for split in SPLITS if config.learns else SPLITS[1:]:
         if not splits.voices[split]:
             raise HarkError(
@@ -375,7 +375,7 @@ class _Buckets:
     """The plan of the buckets, one after another, so that each clip of the library is used once."""
 
     run: str
-    used_ids: Collection[str]  # of clips that an earlier run of this name generated
+    used_ids: Collection[str]  # ids of clips that an earlier run of this name generated
     config: RunConfig
     engines: Mapping[str, Engine]
     splits: VoiceSplits
@@ -445,7 +445,8 @@ def estimated_s(
 ) -> dict[str, float]:
     """Estimate the seconds of each stage of a run, in order.
 
-    The stages: synthesis; features, with augmentation, if needed; training or calibration; each device's detector.
+    The stages are synthesis, features with augmentation (if needed), training or calibration, and each device's
+    detector.
     """
     effort = EFFORTS[config.effort]
     speaking: dict[str, float] = {}
@@ -466,7 +467,7 @@ def estimated_s(
     teacher_s = TEACHER_S
     for device in config.devices:
         stages[device] = DEVICE_S
-        if device in DEVICES:  # the first of them waits for the teacher of all
+        if device in DEVICES:  # the first device detector waits for the shared teacher to train
             stages[device] += teacher_s
             teacher_s = 0.0
     return stages
@@ -502,7 +503,7 @@ def save_plan(plan: Plan, path: Path) -> None:
 
 
 def load_plan(path: Path) -> Plan | None:
-    """Read a plan of :func:`save_plan`; None if it is missing, damaged, or of another version of Hark."""
+    """Read a plan of :func:`save_plan`; None if it is missing, damaged, or of a different version of Hark."""
     try:
         content = json.loads(path.read_text())
         config = _config_of(content.pop("config"))
@@ -513,7 +514,7 @@ def load_plan(path: Path) -> Plan | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError):
-        return None  # damaged or of another version: a new plan finds the existing clips by their texts
+        return None  # damaged or of a different version: a new plan finds the existing clips by their texts
 
 
 def config_of_run(folder: Path) -> RunConfig | None:

@@ -46,9 +46,10 @@ def is_for_test(clip: Clip) -> bool:
 
 
 def splits_of_takes(takes: Iterable[Clip]) -> dict[str, str]:
-    """Return, by speaker, the splits of people who recorded takes of a phrase with Hark: a take for training decides.
+    """Return, by speaker, the splits of people who recorded takes of a phrase with Hark.
 
-    The split holds for all clips of such a person in the run, so that no person is in both training and test.
+    If any take is for training, the speaker is in training. The split holds for all clips of such a person in the run,
+    so that no person is in both training and test.
     """
     chosen: dict[str, str] = {}
     for clip in takes:
@@ -97,8 +98,9 @@ class VoiceSplits:
 def held_out_engine(voices: Mapping[str, Sequence[Voice]], wanted: str) -> str:
     """Return the engine that is held out for the test; empty for none.
 
-    It is the wanted one; else none where :data:`SPLICE` speaks (its people in the test are nearest to people whose
-    voices no part has learned); else, of three or more engines, the one with the fewest speakers of its own.
+    It is the requested one, if any. Otherwise there is none where :data:`SPLICE` speaks, because its people in the test
+    are nearest to people whose voices no part has learned. Otherwise it is, of three or more engines, the one with the
+    fewest speakers of its own.
     """
     if wanted == "none":
         return ""

@@ -22,18 +22,18 @@ from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phonemes import phonemes, phonemes_of_words
 
-BLOCK_S = 60.0  # seconds of a long recording that are scored at once
+BLOCK_S = 60.0  # seconds of a long recording that are scored at a time
 OVERLAP_S = 4.0  # seconds that the next block repeats, so that no phrase is cut in two
 REFRACTORY_S = 1.0  # minimum seconds between two hits
 TAIL_S = 0.3  # seconds of silence after a clip, because models output phones slightly late
-MAX_PHONE_S = 0.35  # average seconds; a slower path is not speech
+MAX_PHONE_S = 0.35  # maximum average seconds per phone; a slower path is not speech
 NEVER = np.float32(-1e30)
 POOL_S = 0.96  # seconds at the end of a window: its new part, and as much of the previous one
 MIN_SCORE = 1e-6  # a lower score counts as none
 MIN_HARD_SCORE = 0.02  # a position with a lower score is not a hard negative
-MIN_INTELLIGIBILITY = 0.15  # of 1; docs/results.md gives the fractions of good and bad clips rejected
+MIN_INTELLIGIBILITY = 0.15  # minimum confidence, of 1
 
-# Audio [samples] to the score from 0 to 1 of the phrase ending at each frame, and the frame where it began.
+# Maps audio [samples] to the score from 0 to 1 of the phrase ending at each frame, and the frame where it began.
 FrameScores = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
@@ -123,7 +123,7 @@ class PhoneScorer:
     window_samples = 3 * SAMPLE_RATE
 
     def __init__(self, keyphrase: Keyphrase) -> None:
-        """Prepare the scorer. Raises HarkError without phones, or if the recognizer fails to load."""
+        """Prepare the scorer. Raises HarkError if the phrase has no phones, or the recognizer fails to load."""
         self._ways = outputs_of(keyphrase)
         self._aligner = default_aligner()
         self.name, self.frame_s = self._aligner.name, self._aligner.frame_s
@@ -179,7 +179,7 @@ def hardest_in(streams: Iterable[tuple[int, np.ndarray]], keyphrase: Keyphrase, 
         for number, audio in streams
         for guess in places([audio], scorer.scores, scorer.frame_s, MIN_HARD_SCORE)
     )
-    return heapq.nlargest(count, found, key=lambda row: row[1].score)  # of equal ones, the first
+    return heapq.nlargest(count, found, key=lambda row: row[1].score)  # on a tie, the first
 
 
 def ranked_confusables(texts: Sequence[tuple[str, np.ndarray]], keyphrase: Keyphrase) -> list[tuple[str, float]]:

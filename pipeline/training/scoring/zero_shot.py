@@ -100,7 +100,7 @@ def _scorer(phrase: str, language: str) -> UntrainedDetector | PhoneScorer:
 
 
 def window_score(phrase: str, language: str, audio: np.ndarray | None = None) -> tuple[float, float, int]:
-    """Return a phrase's score at the end of audio [samples, 16 kHz], its threshold, and the samples scored at once.
+    """Return a phrase's score at the end of audio [samples, 16 kHz], its threshold, and the samples per score.
 
     Shorter audio is padded with silence; None only makes the scorer ready. For the speech service.
     """

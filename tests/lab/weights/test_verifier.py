@@ -63,7 +63,7 @@ def test_a_tiny_training_computes_encoder_outputs_once(
 @needs_encoder
 def test_drawn_items_are_labelled_as_spoken_or_not(packed: Packed, tmp_path: Path) -> None:
     rows = verifier_training._hear(packed, CONFIG, tmp_path, lambda *state: None)
-    # Those for training in noise, too; what was not said is left out.
+    # Those for training are encoded in noise too; words that were not spoken are omitted.
     assert [row.speaker for row in rows].count("learned") == 2 * len(SENTENCES)
     assert [row.speaker for row in rows].count("unheard") == len(SENTENCES)
     speech = Speech(tmp_path, rows, np.random.default_rng(0))

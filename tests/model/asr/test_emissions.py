@@ -32,7 +32,8 @@ def test_long_audio_is_processed_in_windows_that_agree(small: Recognizer) -> Non
     audio = noise(65)
     log_p = aligner.log_probabilities(audio)
     assert log_p.shape == (3250, PHONE_OUTPUTS) and np.isfinite(log_p).all()
-    # Anywhere inside, hearing the surroundings alone says the same, up to what is outside of the context.
+    # Anywhere inside, processing only the surroundings gives the same result, except for what is outside of the
+    # context.
     middle = 1700
     piece = audio[(middle - 400) * 320 : (middle + 400) * 320]
     assert np.abs(aligner.log_probabilities(piece)[300:500] - log_p[middle - 100 : middle + 100]).max() < 0.02

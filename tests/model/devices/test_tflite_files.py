@@ -81,7 +81,7 @@ def test_the_device_runtime_gives_the_micro_networks_scores(tmp_path: Path, micr
     manifest = micro_file(tmp_path, micro)
     frames = torch.cat([sweeps(1)[0][0] for _ in range(4)])
     expected = file_scores(micro, frames[None])[0].numpy()
-    for _ in range(2):  # one that is loaded again remembers nothing
+    for _ in range(2):  # a reloaded one has no state
         loaded = runtime.MicroWakeWord.from_config(manifest)
         heard = [loaded.process_streaming_prob(frame.numpy()[None, None]) for frame in frames]
         got = 256 * np.asarray(heard[STRIDE - 1 :: STRIDE])

@@ -190,7 +190,7 @@ def test_no_speaker_is_in_both_training_and_test(library: Library, run: Callable
         keep_one(library, examine(speechlike(seed=7000 + n)), speaker=speaker, role=TRAIN)
         for n, speaker in enumerate(SPEAKERS[:6])
     }
-    # What else there is of them: marked in the inbox, and read aloud.
+    # Their other clips: marked in the inbox, and read aloud.
     library.add_clips(new_clip("hey compass", s, "corpus", 0.7, source=f"inbox:{s}") for s in SPEAKERS)
     library.add_clips(new_clip(f"a sentence by {s}", s, "corpus", 4.0, source=f"read:{s}") for s in SPEAKERS)
     table = run()

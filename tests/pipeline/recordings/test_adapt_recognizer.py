@@ -109,7 +109,7 @@ def test_a_whole_run_trains_and_measures(tmp_path: Path, monkeypatch: pytest.Mon
         parts += [clip, pause]
         place += len(clip) + len(pause)
     make_recording(tmp_path, "a", segments, np.concatenate(parts))
-    # One whose words came with it, in one piece: they are laid over it.
+    # A recording with its text in one piece, which is aligned to it.
     given = make_recording(tmp_path, "b", [], np.concatenate([pause, clips[0], pause, clips[3], pause]))
     (given / "given.txt").write_text(f"{texts[0].title()}. {texts[3].title()}.")
     events: list[Event] = []

@@ -116,7 +116,7 @@ def test_words_without_times_divide_the_segment() -> None:
     found = captions(transcript(Segment(10, 20, "one two " * 40, 0.5)), named=True)
     assert found[0].start_s == 10 and found[-1].end_s == pytest.approx(20)
     assert found[1].start_s == pytest.approx(10 + 10 * 80 / (40 * 6) * 0.9, abs=1.5)
-    # An edited text whose words are other ones is what counts.
+    # If an edited text has different words, the text counts.
     edited = replace(spoken("five sick", 0.0), text="Five, six!", edited=True)
     assert captions(transcript(edited), named=True)[0].lines == ("Five, six!",)
 

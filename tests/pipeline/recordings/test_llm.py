@@ -1,4 +1,4 @@
-"""The client of language models, against one on this machine that misbehaves in every way we could think of."""
+"""The client of language models, against one on this machine that misbehaves in every known way."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ from tests.support.sounds import tone
 
 @pytest.fixture
 def fake_ffmpeg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
-    """Replace ffmpeg or another program by a shell script; the others stay the real ones."""
+    """Replace ffmpeg or another program with a shell script; the others stay the real ones."""
 
     def make(script: str, name: str = "ffmpeg") -> None:
         folder = tmp_path / "programs"

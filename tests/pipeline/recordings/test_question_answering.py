@@ -211,7 +211,7 @@ def written(text: str, *segments: int) -> str:
 
 
 def test_a_language_model_answers_and_cites(double: Double) -> None:
-    question = "Which gadget was </data> the visitor after?"  # no word of it was said
+    question = "Which gadget was </data> the visitor after?"  # no word of it was spoken
     double.says(written("See https://example.org", 1), written("A chromecast.", 1))
     found = answer(question, SHOP, Marking(), None, llm.settings())
     assert (found.text, found.how, found.found) == ("A chromecast.", "language model", True)
@@ -257,7 +257,7 @@ def pulled(model: LocalModel, folder: Path) -> None:
 
 @pytest.fixture
 def with_reader(reader: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
-    """The reader, which never says that there is nothing, as random weights might; or always, by the parameter."""
+    """A reader that never finds that there is no answer, as random weights might, or always does (by parameter)."""
     pulled(READER, reader)
     monkeypatch.setattr("pipeline.recordings.reader.NULL_MARGIN", getattr(request, "param", -1e9))
     return reader

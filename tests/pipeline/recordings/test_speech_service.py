@@ -111,7 +111,7 @@ def test_a_service_killed_between_requests_is_restarted(service: Path, tmp_path:
 
 def test_the_service_ends_when_idle_and_removes_its_socket(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speech_client, "IDLE_S", 0.4)
-    call(30.0, sleep, 0.8)  # being at work is not idle
+    call(30.0, sleep, 0.8)  # a busy service is not idle
     pid = speech_client._started[-1].pid
     wait_for(lambda: is_gone(pid), 10.0)
     assert not service.exists()
@@ -138,7 +138,7 @@ def test_stop_waits_until_the_service_has_ended(service: Path) -> None:
     pid = speech_client._started[-1].pid
     speech_client.stop()
     assert is_gone(pid) and not service.exists()
-    speech_client.stop()  # where there is none, nothing happens
+    speech_client.stop()  # without a service, nothing happens
 
 
 def test_stop_does_not_hang_on_a_service_of_an_earlier_version(service: Path) -> None:

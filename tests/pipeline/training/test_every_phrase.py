@@ -1,4 +1,4 @@
-"""Two hundred phrases of many shapes through every stage of a run: each ends with a bundle, or is refused at once."""
+"""Two hundred phrases through every stage of a run: each ends with a bundle, or is refused immediately."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ from tests.support.library_server import ENGINES
 from tests.support.moonshine_package import needs_encoder
 from tests.support.tiny_run import TINY
 
-# Where the run is killed, in this order: each run goes on from what the one before has left.
+# Where the run is killed, in this order: each run continues from the previous one.
 KILLS = ("plan:0", "synthesize:2", "features:2", "train:1", "calibrate:0", "report:0", "bundle:0", "zip:3")
 FEW = {
     "confusable": BucketSize(8, 1),
@@ -110,7 +110,7 @@ def test_planning_creates_nothing(tmp_path: Path, tiny_effort: Effort, choirs: d
 
 @pytest.fixture
 def begun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the runs that have begun; each ends at once."""
+    """The names of the runs that have begun; each ends immediately."""
     names: list[str] = []
     made = {"bundle": "compass.zip", "report": "report.html"}
     monkeypatch.setattr(training_pipeline, "_run", lambda work, *rest: names.append(work.folder.name) or made)
@@ -213,7 +213,7 @@ def test_a_run_finished_by_another_job_is_not_taken_over(
 
     @contextmanager
     def slow(path: Path, refusal: object) -> Iterator[None]:
-        if path.parent.name == config.run_name:  # it is finished while one waits
+        if path.parent.name == config.run_name:  # it finishes while the test waits
             (path.parent / "result.json").write_text('{"bundle": "", "report": "", "made_for": "another job"}')
         yield
 
@@ -286,7 +286,7 @@ def attempt(runs: subprocess.Popen[str], data: Path, engines: str, kill_at: str)
 
 @pytest.fixture(scope="module")
 def engines() -> tuple[str, ...]:
-    """Engines that speak at once."""
+    """Engines that speak immediately."""
     from audio_generation.espeak_side.espeak import Espeak
     from audio_generation.flite_side.flite import Flite
 

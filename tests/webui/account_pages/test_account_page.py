@@ -64,7 +64,7 @@ def test_invalid_names_and_emails_are_rejected(
     assert answer.status_code == 422 and text.count(said) == 1 and "<i>x" not in text
     other.refresh_from_db()
     assert other.username == "oscar"
-    assert ">oscar<" in text  # the page's head still says who one is
+    assert ">oscar<" in text  # the page's head still shows the user
 
 
 def test_other_fields_of_the_user_cannot_be_set(others: Client, other: User) -> None:

@@ -1,4 +1,4 @@
-"""The audit log: its entries and readers, and that it cannot be changed and forgets."""
+"""The audit log: its entries and readers, and that it cannot be changed and deletes old entries."""
 
 from __future__ import annotations
 

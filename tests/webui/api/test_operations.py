@@ -34,7 +34,7 @@ def named(entries: list[Any]) -> Any:
 
 @pytest.fixture(autouse=True)
 def heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make this world's detectors answer at once, and set up a language model."""
+    """Make this world's detectors answer immediately, and set up a language model."""
     monkeypatch.setattr("pipeline.recordings.llm.available", lambda: Readiness(True))
     monkeypatch.setattr("webui.listening.services.detect_in_file", lambda version, path, rate: dict(HEARD))
     # Which want a voice, two passages, a change.

@@ -1,4 +1,4 @@
-"""Messages about ended jobs, their signatures, and addresses that are refused."""
+"""Messages about ended jobs, their signatures, and URLs that are refused."""
 
 from __future__ import annotations
 

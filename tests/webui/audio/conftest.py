@@ -22,7 +22,7 @@ def recording(owner: User) -> Recording:
 
 @pytest.fixture
 def at(recording: Recording) -> str:
-    """The address of the recording's page, with which its others begin."""
+    """The URL of the recording's page, with which its others begin."""
     return f"/recordings/{recording.pk}"
 
 

@@ -118,7 +118,7 @@ def test_all_messages_are_documented(owner: User) -> None:
     heard = talk(owner, partial(all_of_it, answer=True, save=True))
     said = {next(iter(message)) for message in heard if isinstance(message, dict)}
     assert {"ready", "final", "answer", "saved", "ended"} <= said
-    # What comes at once has no partial.
+    # Final results that arrive immediately have no partial.
     assert documented == said | {"start", "stop", "partial", "event", "error"}
 
 

@@ -24,12 +24,12 @@ def test_minable_adds_updates_and_removes_clips(owners: Client, recording: Recor
         assert clip.engine == "corpus" and clip.language == "en" and clip.licence == "private"
         assert clip.duration_s == pytest.approx(1.0, abs=0.11)
     assert recording_job.make_minable(job.spec, portal, silent_reporter()) == {"clips": 3, "removed": 0}
-    # a correction reaches the library at once
+    # a correction reaches the library immediately
     Job.objects.update(state=Job.State.DONE)
     owners.post(f"{at}/segments/0", {"text": "We meet on the pier"})
     with Library(portal) as library:
         assert library.search("harbour", 10) == [] and len(library.search("the pier", 10)) == 1
-    # and so does who says it: splits are by speaker
+    # and so does the speaker: splits are by speaker
     owners.post(f"{at}/segments/0/speaker", {"speaker": "S2"})
     with Library(portal) as library:
         assert [clip.speaker for clip in library.search("the pier", 10)] == [f"{recording.pk}-S2"]

@@ -165,7 +165,7 @@ def test_speaker_detection_preserves_corrections_and_names(
     assert "The speakers are being detected." in page and f'hx-get="/jobs/{job.pk}/over"' in page
     assert owners.get(f"/jobs/{job.pk}/over").status_code == 204
     assert owners.post(f"{at}/speakers/detect", {"speakers": "2"}).status_code == 409
-    owners.post(f"{at}/segments/1", {"text": "Who brings a lantern"})  # while the job is at work
+    owners.post(f"{at}/segments/1", {"text": "Who brings a lantern"})  # while the job is running
     finish_detection(job, (0, 0.9, "x"), (1, 1.9, "y"), (2, 2.4, "x"), (2.4, 2.9, "z"))
     after = transcripts.transcript_of(recording)
     assert [(one.speaker, one.text, one.edited) for one in after.segments] == [

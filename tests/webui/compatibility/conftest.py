@@ -63,7 +63,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
 
 @pytest.fixture
 def finish() -> Finish:
-    """Do the job of a recording at once: ``finish(recording, diarization="channels")``."""
+    """Do the job of a recording immediately: ``finish(recording, diarization="channels")``."""
 
     def do(recording: Recording, diarization: str = "acoustic", summary: dict[str, Any] | None = SUMMARY) -> Recording:
         write_results(recording, transcript_of(diarization=diarization), summary)

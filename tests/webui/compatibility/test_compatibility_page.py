@@ -1,4 +1,4 @@
-"""docs/compatibility.md: every address in it answers its method, and no address is missing."""
+"""docs/compatibility.md: every URL in it answers its method, and no URL is missing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from webui.jobs.quota import Limits, set_quota, take_minutes
 pytestmark = pytest.mark.django_db
 
 SENT = re.findall(r"^\| `(POST) (/\S+)` \| [\w ,-]+ \| ([^|]*)\|", PAGE, flags=re.MULTILINE)
-NOT_LISTED = {"reply", "nothing"}  # an answer names the one; the other says that there is nothing
+NOT_LISTED = {"reply", "nothing"}  # a response names the first; the other only rejects requests
 
 
 @pytest.mark.parametrize(("method", "address", "scopes"), ROWS)
@@ -52,7 +52,7 @@ def test_every_listed_endpoint_requires_the_listed_scopes(
         assert (form.status_code == 403) == (method != "GET"), "a form from elsewhere"
 
 
-TAKEN = {  # what a recording is sent to, and in which field
+TAKEN = {  # endpoints that a recording is sent to, and in which field
     "/upload": "file", "/api/meetings": "audio", "/api/v1/transcribe": "file", "/api/asr/transcribe": "audio",
     "/api/voice-to-notes": "audio", "/v1/audio/transcriptions": "file",
 }  # fmt: skip

@@ -86,7 +86,7 @@ def test_an_invalid_body_is_rejected(program: Client, body: str) -> None:
 
 
 class Clock:
-    """A clock that advances with every wait, when ``at_each`` happens, too."""
+    """A clock that advances with every wait, at which ``at_each`` runs too."""
 
     def __init__(self) -> None:
         self.now, self.at_each = 0.0, lambda: None

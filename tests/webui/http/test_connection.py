@@ -67,7 +67,7 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 
 
 async def hears(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """A socket that answers with the length of each message."""
+    """A socket that replies with the length of each message."""
     await receive()
     await send({"type": "websocket.accept"})
     while (said := await receive())["type"] == "websocket.receive":
@@ -182,7 +182,7 @@ def test_connections_beyond_the_file_limit_do_not_flood_the_log() -> None:
                 idle.append(connected(port))
             except ConnectionError:
                 time.sleep(0.1)
-        server.send_signal(signal.SIGSTOP)  # connections that arrive in the meantime are accepted at once
+        server.send_signal(signal.SIGSTOP)  # connections that arrive in the meantime are accepted immediately
         for _number in range(2 * files):
             one = socket.socket()
             one.setblocking(False)

@@ -1,4 +1,4 @@
-"""Failures around running jobs: PostgreSQL restarts, Redis loses everything or is away, SIGTERM comes."""
+"""Failures around running jobs: PostgreSQL restarts, Redis loses everything or is unreachable, SIGTERM arrives."""
 
 from __future__ import annotations
 

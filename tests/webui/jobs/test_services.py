@@ -152,7 +152,7 @@ def test_disk_space_is_limited_per_user(owner: User, other: User, settings: Any)
     forget_count(folder)
     with refuses(507, match="quota is used up"):
         submit(other)
-    (folder / "clips" / "a.flac").unlink()  # room is there again at once
+    (folder / "clips" / "a.flac").unlink()  # space is available again immediately
     assert submit(other).state == Job.State.QUEUED
     assert submit(owner).state == Job.State.QUEUED
 
@@ -203,7 +203,7 @@ def test_a_killed_workers_job_is_retried_once(owner: User) -> None:
     assert services.recover() == 0
     again = services.claim(job.id)
     assert again.takeovers == 1
-    assert services.renew(job) == ""  # the first one, should it live after all, has lost it
+    assert services.renew(job) == ""  # if the first worker is still alive, it has lost the lease
     services.finish(job, Job.State.DONE)
     again.refresh_from_db()
     assert again.state == Job.State.RUNNING

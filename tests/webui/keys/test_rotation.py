@@ -1,4 +1,4 @@
-"""A new secret key: what survives, what ends with the previous key, and that all processes use it at once."""
+"""A new secret key: what survives, what ends with the previous key, and that all processes use it immediately."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_sessions_survive_a_rotation(client: Client, other: User, key_file: Path
     rotate_key(30)
     assert is_signed_in(client) and client.cookies["sessionid"].value == cookie
     drop_earlier(key_file)
-    assert is_signed_in(client)  # it is of the new key
+    assert is_signed_in(client)  # it is signed with the new key
 
 
 def test_tokens_derived_from_a_key_expire_with_it(other: User, key_file: Path, portal: Path) -> None:

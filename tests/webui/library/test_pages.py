@@ -240,7 +240,7 @@ def test_ten_thousand_clips_are_listed_quickly(owners: Client, library: Library,
         )
     for address in ("/library/", "/library/?q=hey+compass", "/library/?q=hey+compass&before=60", "/library/?voice=v77"):
         owners.get(address)
-        took = []  # of this process alone: the machine may be busy with other things
+        took = []  # seconds of this process alone: the machine may be busy with other things
         for _ in range(5):
             started = time.process_time()
             assert owners.get(address).status_code == 200

@@ -1,4 +1,4 @@
-"""Every operation of the API with an id in its address, called by everybody who has no access."""
+"""Every operation of the API with an id in its URL, called by everybody who has no access."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ READ_BY_OWNERS = {"organizations_invitations", "organizations_log", "organizatio
 
 @pytest.fixture
 def places(house: House, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """A value of sam's for each name in an address; a language model is set up."""
+    """A value of sam's for each name in a URL; a language model is set up."""
     monkeypatch.setattr("pipeline.recordings.llm.available", lambda: Readiness(True))
     sam = house.sam
     make_version(sam, user_data(sam), 2)

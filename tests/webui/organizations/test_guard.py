@@ -15,7 +15,7 @@ from webui.access import Owned
 GUARDED = {model.__name__ for model in apps.get_models() if issubclass(model._default_manager._queryset_class, Owned)}
 SCOPES = {"owned_by", "visible_to", "editable_by"}  # methods of a queryset that filter by user
 GETTERS = {"owned", "visible", "to_change", "who"}  # who: one of the others, passed by a caller
-# Doors: what requests come in by, and what looks for things on their behalf.
+# Entry points of requests, and code that looks objects up for them.
 DOORS = ("views.py", "_views.py", "consumers.py", "navigation.py", "live.py", "asking.py")
 FOLDERS = ("api/routes/", "compatibility/")
 EXEMPT = {
@@ -143,6 +143,6 @@ def test_raw_sql_filters_by_visible_to() -> None:
     }
     about_the_database = {"moving.py", "watching/observing.py", "setup.py", "transactions.py"}
     who_asks = {"accounts/backend.py"}
-    put_together_of_querysets = {"navigation.py"}  # which doors give it
+    put_together_of_querysets = {"navigation.py"}  # querysets that entry points pass to it
     assert raw == {"audio/search.py", *about_the_database, *who_asks, *put_together_of_querysets}
     assert files[Path("audio/search.py")].count("visible_to(user)") == 2  # SQLite's words, and PostgreSQL's

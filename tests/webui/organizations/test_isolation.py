@@ -1,4 +1,4 @@
-"""Every address with an id in it, requested by everybody who has no access."""
+"""Every URL with an id in it, requested by everybody who has no access."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from webui.organizations.services import remove
 pytestmark = pytest.mark.django_db
 
 WITH_ID = [row for row in ADDRESSES if "_id>" in row[1] and row[0] != "trainer:device_file"]
-OF_USERS = {name for name, route in WITH_ID if route.startswith("/account/")}  # the installation's owner's
-# One decides these for oneself.
+OF_USERS = {name for name, route in WITH_ID if route.startswith("/account/")}  # only for the owner of the installation
+# Users decide these for themselves.
 OWN = {"organizations:leave"}
 # What a viewer reads, and all others of the organization, too.
 READ = {
@@ -31,14 +31,14 @@ READ = {
     "organizations:organization", "trainer:bundle", "trainer:compare", "trainer:detector", "trainer:file",
     "trainer:use", "trainer:version",
 }  # fmt: skip
-# What is posted and changes something, and may be by a member.
+# POST requests that change something and that members may send.
 CHANGED_BY_MEMBERS = {
     "audio:again", "audio:assign", "audio:join", "audio:replace", "audio:undo",
     "audio:detect_speakers", "audio:polished", "audio:rename", "audio:retry",
     "audio:segment", "audio:speakers", "audio:summary", "audio:translate", "jobs:cancel", "jobs:retry",
     "listening:mark", "trainer:compare", "trainer:make_current", "trainer:note", "trainer:retrain",
 }  # fmt: skip
-# What its user alone decides, or an owner of the organization.
+# Decisions of the object's user, or of an owner of the organization.
 CHANGED_BY_ITS_USER = {
     "audio:delete", "audio:forget_word", "audio:minable", "audio:revoke", "audio:share", "listening:wakes",
     "trainer:address", "trainer:delete", "trainer:delete_version",
@@ -66,7 +66,7 @@ def test_every_url_is_classified_by_role(house: House) -> None:
     names = {name for name, _route in WITH_ID}
     known = READ | CHANGED_BY_MEMBERS | CHANGED_BY_ITS_USER | CHANGED_BY_OWNERS
     assert known <= names
-    # The others read with POST, are of what is never shared, or are the organization's owners' own pages.
+    # The others read with POST, concern objects that are never shared, or are pages for the organization's owners.
     rest = {
         "audio:ask_one", "audio:upload", "audio:done", "listening:audio",
         "listening:decide", "listening:file", ":clip", "trainer:plan", "trainer:samples", "organizations:export",
@@ -151,7 +151,7 @@ def test_a_member_can_change_only_shared_things(house: House) -> None:
         "jobs work on the folder of whose it is"
     )
     assert set(Job.objects.values_list("organization__name", flat=True)) == {"Harbour"}
-    # The voice, the link and the words are sam's, also by fields of what a member may send.
+    # The voice, the link and the words are sam's, including those in fields that a member may send.
     said = {"speaker": "S1", "name": "Mia", "remember": "S1", "consent": "S1"}
     assert client.post(f"/recordings/{after.pk}/speakers", said).status_code == 403
 

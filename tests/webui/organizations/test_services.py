@@ -112,7 +112,7 @@ def test_an_invitation_works_once_within_a_week_if_its_maker_is_an_owner(house: 
 
 
 def test_invitations_are_limited_and_revocable(house: House) -> None:
-    *_others, secret = [invited(house) for _ in range(services.MAX_OPEN_INVITATIONS - 1)]  # besides that of the house
+    *_others, secret = [invited(house) for _ in range(services.MAX_OPEN_INVITATIONS - 1)]  # in addition to the house's
     with pytest.raises(HarkError, match="was not created"):
         invited(house)
     for invitation in services.open_invitations(house.organization):
@@ -136,7 +136,7 @@ def test_names_are_validated_and_unique(house: House) -> None:
 
 
 def test_organizations_are_limited_per_user(house: House) -> None:
-    for number in range(services.MAX_PER_USER - 1):  # besides the one that otto has
+    for number in range(services.MAX_PER_USER - 1):  # in addition to the one that otto has
         services.create(user=house["otto"], name=f"Number {number}")
     with pytest.raises(HarkError, match="too many"):
         services.create(user=house["otto"], name="Another")
@@ -213,7 +213,7 @@ def test_a_deleted_account_leaves_its_organizations(house: House) -> None:
     delete_account(user=house["ada"])
     assert house.membership("mia").role == "owner", "who has been there longest; members before viewers"
     delete_account(user=house.sam)
-    for name in ("mia", "vera"):  # at once, before the files go
+    for name in ("mia", "vera"):  # immediately, before the files are removed
         assert not Recording.objects.visible_to(house[name]).exists()
     delete_account(user=house["otto"])
     assert list(Organization.objects.values_list("name", flat=True)) == ["Harbour"], "nobody was left in the other"
@@ -244,7 +244,7 @@ def test_permissions_are_checked_again_when_changing(house: House) -> None:
     seen_by_ada = Detector.objects.select_related("user", "organization").get(pk=house.version.detector_id)
     quay = services.create(user=sam, name="Quay")
     services.share(thing=house.version.detector, organization=quay, by=sam)
-    with refuses(403):  # an owner of the one organization takes nothing out of another
+    with refuses(403):  # an owner of one organization cannot withdraw anything from another
         services.share(thing=seen_by_ada, organization=None, by=ada)
     assert Detector.objects.get().organization == quay
     mine = Version.objects.select_related("detector__user").get()

@@ -107,7 +107,7 @@ def test_deleting_a_detector_preserves_clips_and_jobs(
     assert owners.get(reverse("jobs:detail", args=[version.job_id])).status_code == 200
 
 
-# All within the test's own folder: should the guard be lost one day, nothing else is.
+# All within the test's own folder: if the guard is ever removed, nothing else is lost.
 @pytest.mark.parametrize(
     "folder", [".", "models", "models/..", "clips", "models/../clips", "{portal}/clips", "deep/er"]
 )

@@ -1,4 +1,4 @@
-"""Devices of a version, and the address of its files for them, which needs no account."""
+"""Devices of a version, and the URL of its files for them, which needs no account."""
 
 from __future__ import annotations
 

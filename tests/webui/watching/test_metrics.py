@@ -124,7 +124,7 @@ def test_dashboard_and_alerts_use_existing_metrics(owners: Client, history: None
     for expression in drawn + rules:
         assert metrics_named(expression) or expression.startswith("up{"), expression
         assert metrics_named(expression) <= existing, expression
-    # Whatever /metrics has is drawn.
+    # Dashboards show every metric.
     assert {name for name in existing if name.startswith("hark_")} <= set().union(*map(metrics_named, drawn))
 
 

@@ -85,7 +85,10 @@ def detector(request: HttpRequest, detector_id: int) -> Detector:
 
 @router.delete("/detectors/{int:detector_id}", response={204: None}, summary="Delete a detector", **needs("train"))
 def delete(request: HttpRequest, detector_id: int) -> Status:
-    """Delete the detector with all versions and files. Its clips stay in the library; a running training continues."""
+    """Delete the detector with all versions and files.
+
+    Its clips are kept in the library, and a running training continues.
+    """
     services.remove_detector(detector=services.detector_of(caller(request).user, detector_id, owned))
     return Status(204, None)
 
@@ -149,7 +152,7 @@ def set_note(request: HttpRequest, detector_id: int, number: int, sent: NoteIn) 
 
 @router.delete(VERSION, response={204: None}, summary="Delete a version", **needs("train"))
 def delete_version(request: HttpRequest, detector_id: int, number: int) -> Status:
-    """Delete the version and its files; their addresses for devices stop working. The only version must stay."""
+    """Delete the version and its files; their URLs for devices stop working. The only version cannot be deleted."""
     services.remove_version(version=a_version(request, detector_id, number, owned))
     return Status(204, None)
 
@@ -204,7 +207,7 @@ def thresholds(request: HttpRequest, detector_id: int, number: int) -> list[Thre
 
 @router.get(VERSION + "/files", response=list[FileOut], summary="Files of a version", **needs("read"))
 def files(request: HttpRequest, detector_id: int, number: int) -> list[FileOut]:
-    """List the files that can be downloaded beside the bundle."""
+    """List the files that can be downloaded in addition to the bundle."""
     version = a_version(request, detector_id, number)
     return [
         FileOut(
@@ -268,7 +271,7 @@ def detect(
     **needs("train"),
 )
 def allow_wakes(request: HttpRequest, detector_id: int, sent: WakesIn) -> Detector:
-    """Let devices send recordings, or refuse them; for the detector's user only. Earlier recordings stay."""
+    """Let devices send recordings, or refuse them; for the detector's user only. Earlier recordings are kept."""
     listening.allow_wakes(detector=services.detector_of(caller(request).user, detector_id, owned), allowed=sent.allowed)
     return detector(request, detector_id)
 

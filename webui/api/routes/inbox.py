@@ -79,6 +79,6 @@ def confirm_sorted(request: HttpRequest) -> Status:
 
 @router.delete("/inbox/{int:sample_id}", response={204: None}, summary="Discard a sample", **needs("audio"))
 def discard(request: HttpRequest, sample_id: int) -> Status:
-    """Delete the sample with its audio. A clip made from it stays."""
+    """Delete the sample with its audio. A clip made from it is kept."""
     services.discard(sample=_sample(request, sample_id, to_change))
     return Status(204, None)

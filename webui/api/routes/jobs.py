@@ -149,7 +149,7 @@ def _event(event: dict[str, Any]) -> dict[str, Any]:
 
 @router.post("/jobs/{uuid:job_id}/cancel", response=JobOut, summary="Cancel a job", **needs("train", "audio"))
 def cancel(request: HttpRequest, job_id: UUID) -> JobOut:
-    """Cancel a waiting job at once, a running one within seconds. A job that has ended does not change."""
+    """Cancel a waiting job immediately, a running one within seconds. A job that has ended does not change."""
     services.cancel(job=_to_change(request, job_id))
     return job(request, job_id)
 

@@ -39,7 +39,7 @@ def clips(
     after: int = Query(0, ge=0, le=2**62, description="The last id that you already have.", examples=[0]),
     limit: int = Query(USUAL, ge=1, le=MAX_LIMIT, examples=[USUAL]),
 ) -> ClipsOut:
-    """List clips in the order of their ids; ``next`` is the address of the next page."""
+    """List clips in the order of their ids; ``next`` is the URL of the next page."""
     user = caller(request).user
     if not services.has_library(user):
         return ClipsOut(items=[], next=None)

@@ -22,7 +22,7 @@ from webui.trainer.speech import all_engines, speak
 
 router = Router(tags=["Phrases and plans"])
 
-MAX_SPOKEN_LENGTH = 200  # letters
+MAX_SPOKEN_LENGTH = 200  # maximum letters of a spoken example
 
 
 @router.get("/advice", response=AdviceOut, summary="Advice on a phrase", **needs("read"))

@@ -129,7 +129,7 @@ def delete(request: HttpRequest, recording_id: UUID) -> Status:
 
 @router.get(ONE + "/transcript", response=TranscriptOut, summary="The transcript", **needs("read"))
 def transcript(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
-    """Return words, times and speakers. 409 without a transcript. Only its user sees ``sounds_like``."""
+    """Return words, times and speakers. 409 if there is no transcript. Only its user sees ``sounds_like``."""
     one = a_recording(request, recording_id)
     content = as_json(transcripts.transcript_of(one))
     if one.user != caller(request).user:
@@ -140,7 +140,10 @@ def transcript(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
 @router.post(ONE + "/speakers", response={201: JobOut}, summary="Detect speakers again", **needs("audio"))
 @creation()
 def detect_speakers(request: HttpRequest, recording_id: UUID, payload: SpeakersIn) -> Made:
-    """Queue a new detection of speakers; words, corrections and names stay. 409 while the recording is processed."""
+    """Queue a new detection of speakers; words, corrections and names are kept.
+
+    409 while the recording is processed.
+    """
     mine = a_recording(request, recording_id, to_change)
     job = speaker_changes.detect_speakers_again(recording=mine, speakers=payload.speakers)
     return Made(job_out(job, caller(request).user), f"/api/v1/jobs/{job.id}")
@@ -178,7 +181,7 @@ def voices(request: HttpRequest) -> dict[str, Any]:
 
 @router.delete("/remembered-voices/{person}", response={204: None}, summary="Forget a voice", **needs("audio"))
 def forget_voice(request: HttpRequest, person: str) -> Status[None]:
-    """Delete a remembered voice; names in transcripts stay."""
+    """Delete a remembered voice; names in transcripts are kept."""
     if not speaker_changes.forget_voice(user=caller(request).user, name=person):
         raise Http404
     return Status(204, None)
@@ -225,7 +228,10 @@ def export(
         "", max_length=20, description="The language of a translation; without it, the transcript.", examples=[""]
     ),
 ) -> FileResponse:
-    """Export as text, captions (SRT, VTT), JSON, table (CSV) or document (DOCX). 409 without such a translation."""
+    """Export as text, captions (SRT, VTT), JSON, table (CSV) or document (DOCX).
+
+    409 if there is no such translation.
+    """
     return derived.export(a_recording(request, recording_id), format, language)
 
 
@@ -236,7 +242,7 @@ def translate(
     recording_id: UUID,
     language: str = Query(..., max_length=20, description="Its code.", examples=["de"]),
 ) -> Made:
-    """Queue a translation by the owner's language model. Export it with its ``language``; the transcript stays."""
+    """Queue a translation by the owner's language model. Export it with its ``language``; the transcript is kept."""
     job = derived.translate(recording=a_recording(request, recording_id, to_change), language=language)
     return Made(job_out(job, caller(request).user), f"/api/v1/jobs/{job.id}")
 
@@ -255,7 +261,7 @@ def summarize(
 
 @router.get(ONE + "/summary", response=RecordingSummaryOut, summary="The summary", **needs("read"))
 def summary(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
-    """Return text, key points and action items, each with its segments, and sentiment. 409 without a summary."""
+    """Return text, key points and action items, each with its segments, and sentiment. 409 if there is no summary."""
     mine = a_recording(request, recording_id)
     transcripts.transcript_of(mine)
     content = derived.summary_of(mine)

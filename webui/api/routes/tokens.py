@@ -58,7 +58,7 @@ def token(request: HttpRequest, token_id: int) -> ApiToken:
 
 @router.delete("/tokens/{int:token_id}", response={204: None}, summary="Revoke a token", **needs(person=True))
 def revoke(request: HttpRequest, token_id: int) -> Status:
-    """Revoke the token at once."""
+    """Revoke the token immediately."""
     services.revoke_token(token=get_object_or_404(ApiToken, id=token_id, user=caller(request).user))
     return Status(204, None)
 

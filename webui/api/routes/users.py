@@ -35,13 +35,13 @@ def add(request: HttpRequest, payload: UserIn) -> Made:
 
 @router.get("/users/{int:user_id}", response=UserOut, summary="A user", **needs("admin"))
 def user(request: HttpRequest, user_id: int) -> User:
-    """Return name, address, and whether they may sign in."""
+    """Return name, e-mail address, and whether they may sign in."""
     return get_object_or_404(services.existing_users(), pk=user_id)
 
 
 @router.patch("/users/{int:user_id}", response=UserOut, summary="Activate or deactivate a user", **needs("admin"))
 def change(request: HttpRequest, user_id: int, payload: UserChangeIn) -> User:
-    """Activate or deactivate a user (not the owner). Deactivation ends sign-ins and tokens; the data stays."""
+    """Activate or deactivate a user (not the owner). Deactivation ends sign-ins and tokens; the data is kept."""
     user = get_object_or_404(services.existing_users(), pk=user_id)
     services.set_active(user=user, active=payload.is_active)
     return user

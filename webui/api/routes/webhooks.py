@@ -41,7 +41,7 @@ def add(request: HttpRequest, payload: WebhookIn) -> Made:
 
 @router.get("/webhooks/{int:webhook_id}", response=WebhookOut, summary="A webhook", **needs("read"))
 def webhook(request: HttpRequest, webhook_id: int) -> Webhook:
-    """Return the webhook's address and events."""
+    """Return the webhook's URL and events."""
     return _own(request, webhook_id)
 
 

@@ -84,7 +84,7 @@ def test_unknown_and_unready_engines_are_rejected() -> None:
         ({"whisper-timestamped", "openai", "hark"}, "en", "whisper-timestamped"),
         ({"faster-whisper", "moonshine", "hark"}, None, "faster-whisper"),
         ({"moonshine", "openai", "hark"}, "en", "moonshine"),
-        ({"moonshine", "openai", "hark"}, None, "openai"),  # which finds the language out
+        ({"moonshine", "openai", "hark"}, None, "openai"),  # which detects the language
         ({"moonshine", "openai", "hark"}, "de", "openai"),
         ({"moonshine", "hark"}, None, "moonshine"),
         ({"openai", "hark"}, "en", "openai"),

@@ -182,7 +182,7 @@ class Scripted(_Model):
 
 def test_a_repetitive_output_is_recognized_again_in_halves() -> None:
     audio = np.ones(20 * SAMPLE_RATE, np.float32)
-    audio[9 * SAMPLE_RATE : 10 * SAMPLE_RATE] = 0  # where it is parted
+    audio[9 * SAMPLE_RATE : 10 * SAMPLE_RATE] = 0  # where it is split
     model = Scripted({20: [7, *[8, 9] * 4], 9: [10, 11], 11: [12, 13]})
     assert [word.text for word in _words(model, audio, _Place())] == ["w7", "w8", "w9", "w10"]
     short = Scripted({3: [7, *[8, 9] * 4]})

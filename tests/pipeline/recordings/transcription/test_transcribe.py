@@ -29,7 +29,7 @@ OTHER = "please call me when you are at home"
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> Scripted:
-    """The only engine."""
+    """The only recognition engine."""
     double = Scripted()
     use_engines(monkeypatch, double)
     return double

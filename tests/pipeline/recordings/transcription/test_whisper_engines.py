@@ -96,7 +96,7 @@ def test_whisper_gets_expected_words_as_its_prompt(converted: Path, monkeypatch:
     model.get_prompt = watched
     monkeypatch.setattr(engine, "_loaded", model)
     assert recognize(engine, NOISE, "en")[0].text == SAYS
-    recognize(engine, NOISE, "en", words=("Siobhan", "Grafana"))  # after which this one says other things
+    recognize(engine, NOISE, "en", words=("Siobhan", "Grafana"))  # with which this model writes other words
     without, told = (model.hf_tokenizer.decode(prompt) for prompt in (prompts[0], prompts[-1]))
     assert "Siobhan, Grafana" in told and "Siobhan" not in without
     asked: list[str | None] = []

@@ -104,7 +104,7 @@ def tiny(few_rooms: None, monkeypatch: pytest.MonkeyPatch) -> Effort:
 def test_the_file_detects_the_phrase_in_the_devices_runtime(
     device: str, clips: pd.DataFrame, speech: None, tiny: Effort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Some minutes of melodies do not say which threshold gives one false alarm in two hours.
+    # A few minutes of melodies cannot show which threshold gives one false alarm in two hours.
     half = [{"fa_per_day": rate, "threshold": 0.5, "extrapolated": False} for rate in FA_PER_DAY]
     for module in (making, devices):
         monkeypatch.setattr(module, "calibrated", lambda one, store: (one, half, score_split(one, store, "validation")))
