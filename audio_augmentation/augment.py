@@ -80,7 +80,7 @@ class Augmenter:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the augmented audio, and the new indices of the samples ``positions`` [len(positions)], int64.
 
-        They are exact to a sample under speed changes, and to 10 ms under tempo changes; other steps do not move sound.
+        They are exact to a sample under speed changes, and to 10 ms under tempo changes. Other steps do not move sound.
 
         Raises:
             ValueError: the audio is not one-dimensional.

@@ -41,7 +41,7 @@ def to_db(amplitude: float) -> float:
 
 
 def limit_peak(audio: np.ndarray) -> np.ndarray:
-    """Scale the audio down if its peak is above 1; no sample is clipped."""
+    """Scale the audio down if its peak is above 1. No sample is clipped."""
     peak = float(np.max(np.abs(audio))) if len(audio) else 0.0
     # The division can round to just above 1; clipping the last bit is inaudible.
     return np.clip(audio / np.float32(peak), -1.0, 1.0) if peak > 1.0 else audio

@@ -62,7 +62,7 @@ def add_noise(audio: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray
 
     Both levels are measured without pauses (:func:`active_rms`), so neither silence around a word nor gaps between
     barks affect the SNR. If the sum would exceed 1, it is scaled down. Shorter noise is repeated, longer noise is cut.
-    Noise is added to silent audio unscaled; silent noise leaves the audio unchanged.
+    Noise is added to silent audio unscaled. Silent noise leaves the audio unchanged.
     """
     noise = repeat_to(noise, len(audio))
     speech_level, noise_level = active_rms(audio), active_rms(noise)
@@ -137,7 +137,7 @@ def clatter(samples: int, rng: np.random.Generator) -> np.ndarray:
     """Generate crockery, cutlery, tools: ringing strokes over faint coloured noise.
 
     Each stroke is a sum of damped, inharmonic modes (modal synthesis, as in van den Doel and Pai, "The sounds of
-    physical shapes", 1998) of one of a few objects; strokes come in loose groups. Active RMS 0.1, peak at most 1.
+    physical shapes", 1998) of one of a few objects. Strokes come in loose groups. Active RMS 0.1, peak at most 1.
     """
     noise = colored_noise(samples, rng.uniform(0.0, 1.5), rng)
     noise *= np.float32(10 ** (rng.uniform(-40.0, -15.0) / 20))
@@ -197,7 +197,7 @@ def babble(clips: Sequence[np.ndarray], samples: int, rng: np.random.Generator) 
 
 
 class NoiseLibrary:
-    """Recorded noise in a folder. Files are read on demand in chunks of 20 s; the most recently used are cached.
+    """Recorded noise in a folder. Files are read on demand in chunks of 20 s. The most recently used are cached.
 
     Attributes:
         paths: the audio files under the folder, sorted.
@@ -209,7 +209,7 @@ class NoiseLibrary:
         self._piece = lru_cache(KEPT_PIECES)(lambda index, number: _read_piece(self.paths[index], number))
 
     def draw(self, samples: int, rng: np.random.Generator) -> np.ndarray:
-        """Return a random segment [samples] of a random file; shorter files are repeated.
+        """Return a random segment [samples] of a random file. Shorter files are repeated.
 
         The result depends only on the files and the generator, not on earlier draws. Unreadable files and silent
         segments are skipped.

@@ -65,10 +65,10 @@ def reverberation_time(rir: np.ndarray) -> float:
 def simulate_room(rng: np.random.Generator) -> np.ndarray:
     """Return the impulse response [samples] of a random furnished room with an RT60 of 0.1 to 0.8 s.
 
-    Rooms measure 2 to 9 m; the speaker is at least 0.3 m from the microphone, which is often near a wall. Early
+    Rooms measure 2 to 9 m. The speaker is at least 0.3 m from the microphone, which is often near a wall. Early
     reflections come from the image method (pyroomacoustics). The rest is noise that decays in each octave, with the
     octave's RT60, from the level at the end of the early part. Walls absorb by Eyring's formula, RT60 = 0.161 V / (-S
-    ln(1 - a)). The direct path is at sample 64; the highest peak is 1.
+    ln(1 - a)). The direct path is at sample 64. The highest peak is 1.
     """
     for _ in range(ROOM_TRIES):
         size = np.array([rng.uniform(2.0, 9.0), rng.uniform(1.8, 7.0), rng.uniform(2.2, 3.5)])

@@ -50,7 +50,7 @@ def trim_silence(audio: np.ndarray, margin_s: float) -> np.ndarray:
 
 
 def _levels_db(audio: np.ndarray) -> np.ndarray:
-    """Return levels [dBFS] of 20 ms frames, one per 10 ms; the last one is zero-padded."""
+    """Return levels [dBFS] of 20 ms frames, one per 10 ms. The last one is zero-padded."""
     if not len(audio):
         return np.zeros(0)
     blocks = np.pad(audio.astype(np.float64), (0, -len(audio) % HOP)).reshape(-1, HOP)

@@ -36,7 +36,7 @@ MAX_WAIT_S = 60.0  # maximum seconds to wait for another thread's call of the sa
 class Voice:
     """A voice of an engine.
 
-    ``speaker`` names the person or vocal tract behind the voice; data are split by it, so it is the same in every
+    ``speaker`` names the person or vocal tract behind the voice. Data are split by it, so it is the same in every
     engine that has that person (flite's and festival's ``slt`` are one woman). ``model`` names weights or program.
     """
 
@@ -97,9 +97,9 @@ class Engine:
 
     A worker is started once and synthesizes many phrases. If it crashes, hangs or writes invalid answers or files, the
     affected request fails with a reason, the worker is restarted, and the run continues. Calls of ``synthesize`` from
-    several threads take turns; within one thread, a call must end before the next begins.
+    several threads take turns. Within one thread, a call must end before the next begins.
 
-    A subclass sets the attributes and implements ``find_voices`` and ``draw_settings``; most need no more.
+    A subclass sets the attributes and implements ``find_voices`` and ``draw_settings``. Most need no more.
 
     Attributes:
         name: its name in the registry, the library and the command line.

@@ -141,7 +141,7 @@ class PocketSphinx:
     score_period_s = CHUNK_SAMPLES / SAMPLE_RATE
 
     def __init__(self, phrases: Sequence[str]) -> None:
-        """Prepare for English phrases; words that are not in its dictionary get Hark's phonemes."""
+        """Prepare for English phrases. Words that are not in its dictionary get Hark's phonemes."""
         self.phrases = tuple(phrases)
         self.thresholds = (SPHINX_THRESHOLD,) * len(self.phrases)
         self.digest = _digest("pocketsphinx", []) + hashlib.sha256("/".join(self.phrases).encode()).hexdigest()[:20]
@@ -162,7 +162,7 @@ class PocketSphinx:
         self._pending = np.zeros(0, np.int16)
 
     def scores(self, samples: np.ndarray) -> np.ndarray:
-        """Return scores [n, phrases]: the probability of a detected phrase, else 0. Each call is an utterance."""
+        """Return scores [n, phrases]: the probability of a detected phrase, otherwise 0. Each call is an utterance."""
         self._pending = np.concatenate([self._pending, _in_16_bits(samples)])
         count = len(self._pending) // CHUNK_SAMPLES
         whole, self._pending = np.split(self._pending, [count * CHUNK_SAMPLES])

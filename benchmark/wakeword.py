@@ -165,7 +165,7 @@ def without(scores: np.ndarray, spans: Sequence[tuple[int, int]], period_s: floa
 
 
 def _fired(scores: np.ndarray, threshold: float, period_s: float) -> np.ndarray:
-    """Return the indices at which a detector with that threshold triggers; it then waits :data:`REFRACTORY_S`."""
+    """Return the indices at which a detector with that threshold triggers. It then waits :data:`REFRACTORY_S`."""
     # `detections` assumes scores per 80 ms; scaling the time corrects for other periods.
     return detections(scores, threshold, REFRACTORY_S * SCORE_PERIOD_S / period_s)
 
@@ -182,7 +182,7 @@ def fires(scores: np.ndarray, spans: Sequence[tuple[int, int]], threshold: float
 
 
 def count_alarms(scores: np.ndarray, threshold: float, period_s: float) -> int:
-    """Count how often a detector with that threshold triggers; it then waits :data:`REFRACTORY_S`."""
+    """Count how often a detector with that threshold triggers. It then waits :data:`REFRACTORY_S`."""
     return len(_fired(scores, threshold, period_s))
 
 
@@ -298,7 +298,7 @@ class EvaluationSet:
     def scores_of_large(
         self, listeners: Sequence[Listener], stream: Stream, condition: str, seed: int, what: str
     ) -> None:
-        """Cache the scores of large bundles; the encoder runs once for all that have windows of the same length."""
+        """Cache the scores of large bundles. The encoder runs once for all that have windows of the same length."""
         by_window: dict[int, list[tuple[Listener, EncoderDetector]]] = {}
         for listener in listeners:
             if not isinstance(listener.scorer, Detector) or self._load(listener, stream, condition, seed) is not None:

@@ -36,7 +36,7 @@ def pooled(measured: Sequence[Measured]) -> Figures:
 
     The bundles score the same clips, so their misses of a clip are not independent: the interval is Wilson's with the
     number of trials that matches the variance between clips (the design effect; Korn and Graubard 1998). It applies to
-    these bundles; only the range shows the effect of another seed.
+    these bundles. Only the range shows the effect of another seed.
     """
     phrases: dict[str, list[Measured]] = {}
     for one in measured:

@@ -74,7 +74,7 @@ def chosen_aligner(options: argparse.Namespace) -> Aligner:
 
 
 def run_train(options: argparse.Namespace, screen: Screen) -> int:
-    """Run ``asr train``, with its files in ``asr/`` of the data folder; the same command resumes an earlier run."""
+    """Run ``asr train``, with its files in ``asr/`` of the data folder. The same command resumes an earlier run."""
     from audio_generation.registry import close_engines
     from pipeline.acoustic.training import AcousticRun, train_acoustic_model
 

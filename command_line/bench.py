@@ -94,7 +94,7 @@ def command_of(options: argparse.Namespace, *before: str) -> str:
 
 
 def show_figures(name: str, command: str, figures: Mapping[str, Any], table: str | None, screen: Screen) -> None:
-    """Show figures with their command, commit and machine; figures without a table are listed."""
+    """Show figures with their command, commit and machine. Figures without a table are listed."""
     from benchmark import commit, machine
 
     result: dict[str, Any] = {

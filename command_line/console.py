@@ -119,7 +119,7 @@ class Screen:
         self.result({"error": error.as_dict()})
 
     def warn_of(self, error: HarkError) -> None:
-        """Show the three sentences of an error on stderr; the command continues."""
+        """Show the three sentences of an error on stderr. The command continues."""
         what, why, what_to_do = map(_printable, (error.what, error.why, error.what_to_do))
         self._failed(what, f"  Why: {why}", f"  What to do: {what_to_do}")
 
@@ -158,7 +158,7 @@ class Screen:
 
     @contextmanager
     def reporter(self, passing: bool = False) -> Iterator[Reporter]:
-        """Yield a reporter that displays events on stderr: bars with the time left on a terminal, else plain lines.
+        """Yield a reporter that displays events on stderr: bars with the time left on a terminal, otherwise lines.
 
         With ``passing``, it leaves no lines behind, and writes none without a terminal.
         """
@@ -304,7 +304,7 @@ def _metrics(values: Mapping[str, float]) -> str:
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[int] = ()) -> Table:
-    """Return a table without a frame; columns whose numbers are in ``right`` are right-aligned."""
+    """Return a table without a frame. Columns whose numbers are in ``right`` are right-aligned."""
     from rich.table import Table
     from rich.text import Text
 

@@ -75,7 +75,7 @@ def run_stats(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_check(options: argparse.Namespace, screen: Screen) -> int:
-    """Run ``library check [--repair]``; the exit code is 2 if a problem remains."""
+    """Run ``library check [--repair]``. The exit code is 2 if a problem remains."""
     from db.db_api import Library
 
     with Library(data_folder()) as library, screen.reporter() as reporter:

@@ -35,7 +35,7 @@ def register(commands: Commands[Parser]) -> None:
 
 
 def run_release(options: argparse.Namespace, screen: Screen) -> int:
-    """Run ``release FOLDER``; the exit code is 2 if a check fails, before any file is made."""
+    """Run ``release FOLDER``. The exit code is 2 if a check fails, before any file is made."""
     version = _version()
     folder: Path = options.folder.expanduser().resolve()
     folder.mkdir(parents=True, exist_ok=True)

@@ -37,7 +37,7 @@ def register(commands: Commands[Parser]) -> None:
 
 
 def run_train(options: argparse.Namespace, screen: Screen) -> int:
-    """Run ``summarizer train``; the same command resumes a stopped run."""
+    """Run ``summarizer train``. The same command resumes a stopped run."""
     from pipeline.recordings.summarization.training import SummarizerRun, train
     from pipeline.recordings.summarization.transformer import CHARACTER_FILE
 

@@ -224,7 +224,7 @@ def _sizes(megabytes: Mapping[str, int]) -> str:
 
 
 def run_retrain(options: argparse.Namespace, screen: Screen) -> int:
-    """Run ``retrain BUNDLE``; the bundle's run must be in this data folder."""
+    """Run ``retrain BUNDLE``. The bundle's run must be in this data folder."""
     from model.runtime.detector import Bundle, BundleError
     from pipeline.serving.detection import as_hark_error
     from pipeline.training.run import retraining_of
@@ -253,7 +253,7 @@ def run_advise(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def ask_and_train(options: argparse.Namespace, screen: Screen) -> int:
-    """Ask for a keyphrase, show the advice and the plan, train; input may be piped."""
+    """Ask for a keyphrase, show the advice and the plan, train. Input may be piped."""
     from rich.prompt import Prompt
 
     from pipeline.training.planning.advice import advise

@@ -66,7 +66,7 @@ def seconds_of_audio(path: Path) -> float:
 def read_audio_blocks(path: Path | str, block_s: float = READ_BLOCK_S, start_s: float = 0.0) -> Iterator[np.ndarray]:
     """Yield a file from ``start_s`` on as consecutive blocks of mono float32 at 16 kHz, in constant memory.
 
-    All blocks are resampled as one stream. libsndfile reads WAV, FLAC, Ogg Vorbis and Opus, MP3, AIFF and more; other
+    All blocks are resampled as one stream. libsndfile reads WAV, FLAC, Ogg Vorbis and Opus, MP3, AIFF and more. Other
     formats (M4A, WebM ...) are decoded by the ffmpeg program if it is installed. Raises HarkError if the file does not
     exist, is not audio, has no samples or an implausible sample rate. It also raises HarkError, after the readable
     blocks, if the file is truncated: decoding failed, or a WAV, FLAC or AIFF is shorter than its header states. (MP3
@@ -94,7 +94,7 @@ def check_file(path: Path) -> None:
 
 
 def _by_libsndfile(path: Path, block_s: float, start_s: float) -> Iterator[tuple[int, np.ndarray]]:
-    """Decode with libsndfile; what it cannot read, :func:`core.decoding.decoded` decodes."""
+    """Decode with libsndfile. What it cannot read, :func:`core.decoding.decoded` decodes."""
     try:
         source = soundfile.SoundFile(str(path))
         if source.format == "FLAC" and source.frames > path.stat().st_size * FLAC_FRAMES_A_BYTE:

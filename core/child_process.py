@@ -13,7 +13,7 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 def end_with_parent(by: signal.Signals = signal.SIGKILL) -> None:
     """Make the kernel signal this process when its parent ends, for any reason (Linux only; elsewhere a no-op).
 
-    Call it first in the child; it also works as ``preexec_fn`` of a process with a single thread.
+    Call it first in the child. It also works as ``preexec_fn`` of a process with a single thread.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, by)

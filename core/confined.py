@@ -67,7 +67,7 @@ def confined(
     writes: Sequence[str | os.PathLike[str]] = (),
     largest_file: int | None = MAX_FILE_BYTES,
 ) -> list[str]:
-    """Return the command that runs a program confined; the program ends with the process that starts it.
+    """Return the command that runs a program confined. The program ends with the process that starts it.
 
     Args:
         reads: files and folders that it may read besides programs, libraries and Python's packages.

@@ -1,4 +1,4 @@
-"""Calls of functions on untrusted files in a confined process; their results come back as JSON, line by line."""
+"""Calls of functions on untrusted files in a confined process. Their results come back as JSON, line by line."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class StorageError(HarkError):
 
 
 class StorageFull(StorageError):
-    """Raised if the disk is full; the portal responds with 507."""
+    """Raised if the disk is full. The portal responds with 507."""
 
     status, reason = 507, "disk_full"
 
@@ -65,7 +65,7 @@ def is_full(error: BaseException | None) -> bool:
 
 
 def storage_error(error: OSError, doing: str) -> HarkError:
-    """Return the HarkError for an OSError from writing; users may see it, so it does not name a folder."""
+    """Return the HarkError for an OSError from writing. Users may see it, so it does not name a folder."""
     where = Path(str(error.filename)).name if error.filename else "the data folder"
     doing = doing if isinstance(doing, Worded) else worded(doing.replace("%", "%%"))
     if is_full(error):
@@ -107,9 +107,9 @@ _UNFINISHED = re.compile(r"\..*-[a-z0-9_]{8}(\.\w+)?")  # names that tempfile ge
 
 @contextmanager
 def atomic_path(target: Path, mode: int = 0o644) -> Iterator[Path]:
-    """Yield a temporary path next to ``target``; it is synced and renamed to ``target`` only if the block succeeds.
+    """Yield a temporary path next to ``target``. It is synced and renamed to ``target`` only if the block succeeds.
 
-    Raises OSError from the file system; callers that face a user write within :func:`storing`.
+    Raises OSError if the file system fails. Callers that face a user write within :func:`storing`.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
@@ -126,7 +126,7 @@ def atomic_path(target: Path, mode: int = 0o644) -> Iterator[Path]:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove files that killed processes left in :func:`atomic_path`; no other process may write there."""
+    """Remove files that killed processes left in :func:`atomic_path`. No other process may write there."""
     for path in folder.glob(".*"):
         if _UNFINISHED.fullmatch(path.name):
             path.unlink(missing_ok=True)

@@ -49,7 +49,7 @@ class BadPackageError(HarkError):
 
 @cache
 def requirements(name: str) -> Path:
-    """Return the path of an engine's requirements; it exists only if the engine can have its own environment."""
+    """Return the path of an engine's requirements. It exists only if the engine can have its own environment."""
     speech_engine = REPOSITORY / "audio_generation" / f"{name}_side" / "internals" / "requirements.txt"
     rooms = ("recordings/transcription", "recordings/diarization", "corpora")
     others = (REPOSITORY / "pipeline" / room / "environments" / f"{name}.txt" for room in rooms)

@@ -1,4 +1,4 @@
-"""libespeak-ng through ctypes; the API is espeak-ng's ``speak_lib.h``, version 1.52.
+"""libespeak-ng through ctypes. The API is espeak-ng's ``speak_lib.h``, version 1.52.
 
 espeak-ng is under the GPL and Hark under the Apache licence, so only separate processes load it:
 ``audio_generation/espeak_side/worker.py`` and ``phrase_augmentation/phonemizer_process.py``.

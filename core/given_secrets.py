@@ -23,7 +23,7 @@ _PLACEHOLDER = re.compile(
 
 
 def check_given_secrets(environment: Mapping[str, str] = os.environ) -> None:
-    """Raise HarkError if a secret can be guessed; the message does not repeat it."""
+    """Raise HarkError if a secret can be guessed. The message does not repeat it."""
     given = [(name, environment.get(name, "").strip()) for name in (KEY, "HARK_METRICS_TOKEN")]
     given += [(EARLIER_KEYS, key.strip()) for key in environment.get(EARLIER_KEYS, "").split(",")]
     given += [(name, _password(environment.get(name, ""))) for name in _URLS]

@@ -81,7 +81,7 @@ class Server:
 
     @property
     def host(self) -> str:
-        """The part of the URL that may be shown; the rest can hold a password."""
+        """The part of the URL that may be shown. The rest can hold a password."""
         parts = urlsplit(self.url)
         return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
 

@@ -19,7 +19,7 @@ EVERY_S = 0.1
 def held(
     path: Path, refusal: Callable[[str], HarkError], patience_s: float | None = None, shared: bool = False
 ) -> Iterator[None]:
-    """Hold the lock on a file, which is created if missing; the lock ends with the process.
+    """Hold the lock on a file, which is created if missing. The lock ends with the process.
 
     Args:
         refusal: returns the error for the ID of the process that holds the lock, or "unknown".

@@ -57,7 +57,7 @@ class UserFile(Generic[Kept]):
 
     @contextmanager
     def to_change(self, file: Path) -> Iterator[Kept]:
-        """Yield the content and write it back at the end of the block; other processes and threads wait.
+        """Yield the content and write it back at the end of the block. Other processes and threads wait.
 
         Raises HarkError if the file cannot be read or written, or another process does not release it.
         """

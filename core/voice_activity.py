@@ -62,7 +62,7 @@ def speech_probabilities(blocks: Iterable[np.ndarray]) -> np.ndarray:
 
 @cache
 def _session() -> Any:
-    """Load the model, once per process; it holds no state, so streams share it."""
+    """Load the model, once per process. It holds no state, so streams share it."""
     package = importlib.util.find_spec("silero_vad")
     if package is None or not package.submodule_search_locations:
         raise HarkError(

@@ -20,7 +20,7 @@ LOG_TAIL = 400  # characters of a worker's stderr that go into ``why``
 
 
 class WorkerGone(Exception):
-    """Raised if the worker died, hung or gave an invalid answer; the message states which."""
+    """Raised if the worker died, hung or gave an invalid answer. The message states which."""
 
 
 class CannotStart(WorkerGone):

@@ -34,7 +34,7 @@ PARENT_CHECK_S = 1.0  # seconds between checks whether the parent still runs
 
 
 class Refused(Exception):
-    """Raised by ``speak`` for a request that it cannot serve; the message becomes ``why``."""
+    """Raised by ``speak`` for a request that it cannot serve. The message becomes ``why``."""
 
 
 class Unavailable(Exception):

@@ -29,7 +29,7 @@ def to_samples(audio: np.ndarray) -> np.ndarray:
 
 
 def digest_of(samples: np.ndarray) -> str:
-    """Return the sha256 of little-endian int16 samples, as hexadecimal; it names the clip's file."""
+    """Return the sha256 of little-endian int16 samples, as hexadecimal. It names the clip's file."""
     return hashlib.sha256(np.ascontiguousarray(samples).tobytes()).hexdigest()
 
 

@@ -77,7 +77,7 @@ def source_id(corpus: str, relative: str) -> str:
 
 
 def library_exists(data_dir: Path) -> bool:
-    """Return whether this data folder has a library; this does not create one."""
+    """Return whether this data folder has a library. This does not create one."""
     return (data_dir / DATABASE_NAME).is_file() or is_on_server(data_dir)
 
 
@@ -106,7 +106,7 @@ class Library:
         self._rows("SELECT 1", doing="opening the clip library")
 
     def close(self) -> None:
-        """Close this thread's connection; the next use opens a new one."""
+        """Close this thread's connection. The next use opens a new one."""
         connection = self._local.__dict__.pop("connection", None)
         if connection is not None and self._local.pid == os.getpid():
             connection.close()
@@ -278,7 +278,7 @@ class Library:
     # -- finding -----------------------------------------------------------------------------------------------
 
     def clips(self, ids: Collection[int]) -> list[Clip]:
-        """Return the clips with these ids, in order of id; unknown ids are ignored."""
+        """Return the clips with these ids, in order of id. Unknown ids are ignored."""
         return self._select("id IN (SELECT value FROM json_each(?))", [list(ids)])
 
     def clips_with_texts(self, texts: Collection[str], language: str, where: ClipQuery | None = None) -> list[Clip]:
@@ -845,7 +845,7 @@ def _files_below(folder: Path) -> dict[Path, float]:
 
 
 def _modified(path: Path) -> float:
-    """Return a file's modification time [seconds since the epoch]; the present time if the file no longer exists."""
+    """Return a file's modification time [seconds since the epoch]. The present time if the file no longer exists."""
     try:
         return path.stat().st_mtime
     except OSError:

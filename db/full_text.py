@@ -19,7 +19,7 @@ def indexed(texts: Iterable[str], tokenizer: str) -> Iterator[sqlite3.Connection
 
 
 def words_of(texts: Sequence[str], tokenizer: str) -> list[list[str]]:
-    """Split each text into words, in order, in the form that is compared; long words are truncated."""
+    """Split each text into words, in order, in the form that is compared. Long words are truncated."""
     words: list[list[str]] = [[] for _ in texts]
     with indexed(texts, tokenizer) as memory:
         memory.execute("CREATE VIRTUAL TABLE word USING fts5vocab (indexed, instance)")

@@ -118,7 +118,7 @@ class PostgresqlConnection:
         return int(clip_id)
 
     def index(self, texts: Mapping[int, str]) -> None:
-        """Store the words of texts, {clip id: text}; missing clips are ignored."""
+        """Store the words of texts, {clip id: text}. Missing clips are ignored."""
         self.executemany(
             "INSERT INTO clip_fts (rowid, words) SELECT id, ? FROM clip WHERE id = ? "
             "ON CONFLICT (rowid) DO UPDATE SET words = excluded.words",
@@ -246,7 +246,7 @@ class PostgresqlDatabase:
                 self._marker.unlink(missing_ok=True)
 
     def drop(self, name: str) -> None:
-        """Drop a library with all its rows; the folder's file is not consulted."""
+        """Drop a library with all its rows. The folder's file is not consulted."""
         try:
             with closing(self.connected()) as raw:
                 raw.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")  # type: ignore[call-overload]

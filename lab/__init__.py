@@ -66,7 +66,7 @@ MEASUREMENTS = {
 
 
 def run_measurement(name: str, options: BenchOptions, reporter: Reporter) -> Figures:
-    """Run one of :data:`MEASUREMENTS`. Raises HarkError for what the user can fix."""
+    """Run one of :data:`MEASUREMENTS`. Raises HarkError if it fails for a reason that the user can fix."""
     module: Any = importlib.import_module(f"lab.{MEASUREMENTS[name].module}")
     figures: Figures = module.run(options, reporter)
     return figures

@@ -44,10 +44,10 @@ SEGMENT_COLUMNS = (
 
 
 class FeatureWriter:
-    """Appends segments to a feature store; the store is complete only after :meth:`close`."""
+    """Appends segments to a feature store. The store is complete only after :meth:`close`."""
 
     def __init__(self, folder: Path) -> None:
-        """Create a store; all segments must have the first one's width."""
+        """Create a store. All segments must have the first one's width."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         (folder / SEGMENTS_FILE).unlink(missing_ok=True)
@@ -181,7 +181,7 @@ class AudioDataset:
 
 @dataclass(frozen=True)
 class BatchRecipe:
-    """Fractions of a batch; the rest are random windows of negatives."""
+    """Fractions of a batch. The rest are random windows of negatives."""
 
     positive: float = 0.25
     aligned_negative: float = 0.30  # confusables and partial-phrase negatives, aligned like the phrase

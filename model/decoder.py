@@ -88,7 +88,7 @@ class _Parts:
     def embed(self) -> None:
         """Add the token embeddings, and slices of the position tables of the tokens' length.
 
-        The package stores the same numbers twice, as embeddings and, transposed, as the output layer; one copy is used.
+        The package stores the same numbers twice, as embeddings and, transposed, as the output layer. One copy is used.
         """
         from onnx import numpy_helper
 

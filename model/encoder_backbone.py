@@ -184,7 +184,7 @@ class SecondPass:
         self._graph, self._above, self._before = session(graph), above, before
 
     def gains(self, match: np.ndarray, roots: np.ndarray, states: np.ndarray) -> np.ndarray:
-        """Return the gain added to each frame's match [frames]; consecutive matching frames get the best one's gain.
+        """Return the gain added to each frame's match [frames]. Consecutive matching frames get the best one's gain.
 
         Args:
             match: score of each frame [frames].

@@ -88,7 +88,7 @@ class EncoderDetectorConfig(HMMConfig):
 
 
 class EncoderDetector(HMMDetector):
-    """The most accurate and largest detector; it includes encoder and decoder."""
+    """The most accurate and largest detector. It includes encoder and decoder."""
 
     floor = ENCODER_MATCH_FLOOR
     slope = 0.7  # logits per match score; small, because rescoring has a range of 8 logits
@@ -276,7 +276,7 @@ def _stream_constants(config: EncoderDetectorConfig) -> dict[str, object]:
 
 
 def _every_chunk(hear: onnx.GraphProto, window: int) -> onnx.GraphProto:
-    """Return the body of the loop over chunks; it buffers ``window`` samples, and ``hear`` computes a score per hop."""
+    """Return the body of the loop over chunks. It buffers ``window`` samples, and ``hear`` computes a score per hop."""
     wait = Nodes()
     wait.copy("score_before", "same_score")
     otherwise = wait.body("wait", [], [tensor("same_score", [1, 1])])

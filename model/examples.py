@@ -131,7 +131,7 @@ class Sound:
 
 
 class ExampleBuilder:
-    """Builds examples; each process has one."""
+    """Builds examples. Each process has one."""
 
     def __init__(self, sources: SoundSources, front_end: FrontEnd) -> None:
         self._sources = sources

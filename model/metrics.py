@@ -87,7 +87,7 @@ def poisson_interval(events: float, exposure: float) -> Interval:
 
 
 def alarm_rate(alarms: int, hours: float, distinct_hours: float) -> Interval:
-    """Return false alarms per hour; the interval is for the distinct hours, because audio may have been repeated."""
+    """Return false alarms per hour. The interval is for the distinct hours, because audio may have been repeated."""
     return poisson_interval(alarms * distinct_hours / hours if hours else 0.0, distinct_hours)
 
 

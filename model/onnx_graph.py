@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Nodes:
-    """Nodes in order of execution, and constants; those of a body or branch are stored in the graph ``around`` it."""
+    """Nodes in order of execution, and constants. Those of a body or branch are stored in the graph ``around`` it."""
 
     def __init__(self, around: Nodes | None = None) -> None:
         self.nodes: list[onnx.NodeProto] = []

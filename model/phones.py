@@ -52,7 +52,7 @@ def outputs_of(keyphrase: Keyphrase) -> tuple[tuple[int, ...], ...]:
 
 
 def character_indices(text: str) -> list[int]:
-    """Return the outputs of a normalized text; characters without an output are skipped."""
+    """Return the outputs of a normalized text. Characters without an output are skipped."""
     return [_CHARACTER_INDEX[character] for character in text if character in _CHARACTER_INDEX]
 
 

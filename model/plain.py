@@ -8,7 +8,7 @@ from typing import Any
 
 
 def plain(config: Any) -> dict[str, Any]:
-    """Return a dataclass's values as a dict; tuples become lists."""
+    """Return a dataclass's values as a dict. Tuples become lists."""
     values: dict[str, Any] = json.loads(json.dumps(asdict(config)))
     return values
 

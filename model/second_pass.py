@@ -46,7 +46,7 @@ def verifier_name() -> str:
 
 
 class PhraseVerifier(nn.Module):
-    """Verifies a phrase; the pronunciation that fits best counts."""
+    """Verifies a phrase. The pronunciation that fits best counts."""
 
     def __init__(self, verifier: Verifier) -> None:
         super().__init__()

@@ -87,7 +87,7 @@ def weights_digest(model: AnyModel) -> str:
 
 
 def _shipped(file: str, kind: type[Kind]) -> Callable[[], tuple[Kind, dict[str, Any]]]:
-    """Return the loader of a shipped model and its ``about``; it raises HarkError if the file is missing or damaged."""
+    """Return the loader of a shipped model and its ``about``. It raises HarkError if the file is missing or damaged."""
 
     def shipped() -> tuple[Kind, dict[str, Any]]:
         model, about = load_weights(FOLDER / file)

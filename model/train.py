@@ -78,7 +78,7 @@ def detection_loss(logits: Tensor, labels: Tensor, soft_logits: Tensor | None = 
     """Return the mean loss of logits [batch] or [batch, members].
 
     It is the squared error to a teacher's ``soft_logits`` [batch] (Ba and Caruana 2014), which are NaN where it has
-    none, or else the binary cross-entropy with smoothed labels [batch], 0 or 1.
+    none, otherwise the binary cross-entropy with smoothed labels [batch], 0 or 1.
     """
     if soft_logits is None:
         targets = labels * (1.0 - LABEL_SMOOTHING) + 0.5 * LABEL_SMOOTHING

@@ -53,7 +53,7 @@ def curves(folder: str) -> Iterator[Callable[[str, float, int], None]]:
 
 
 def training_options(values: Mapping[str, object], epochs: float = 1.0, most_epochs: float = 1000.0) -> TrainingOptions:
-    """Read the options from the values of a form or a job; missing and empty ones get their defaults.
+    """Read the options from the values of a form or a job. Missing and empty ones get their defaults.
 
     Args:
         epochs: the default for epochs.

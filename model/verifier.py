@@ -1,8 +1,8 @@
 """The verifier checks each phone of a phrase where the keyword HMM has matched.
 
 A keyword HMM sums over its phones, so one wrong phone among eight costs little, and confusables pass. The verifier
-locates the phrase again, reads the speech encoder's states at each of its phones, and computes a logit for each phone;
-all of them must be right. The decoder's score of the phrase (:mod:`model.rescoring`) is further evidence. The verifier
+locates the phrase again, reads the speech encoder's states at each of its phones, and computes a logit for each phone.
+All of them must be right. The decoder's score of the phrase (:mod:`model.rescoring`) is further evidence. The verifier
 is not trained for a phrase: it was trained once (``lab/weights/verifier.py``), on many pairs of speech and a text that
 was spoken in it or is similar, and it runs on matches only.
 """

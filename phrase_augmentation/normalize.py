@@ -72,9 +72,9 @@ def script_of(letter: str) -> str:
 
 
 def normalize(text: str, language: str = "en") -> str:
-    """Return lower-case words of letters and inner apostrophes, separated by single spaces; numbers become words.
+    """Return lower-case words of letters and inner apostrophes, separated by single spaces. Numbers become words.
 
-    The result is in NFKC. Hyphens become spaces; other punctuation, emoji and control characters are removed. Digits
+    The result is in NFKC. Hyphens become spaces. Other punctuation, emoji and control characters are removed. Digits
     remain only in languages whose numbers num2words does not know. ``normalize(normalize(x)) == normalize(x)``.
     """
     # One pass suffices for almost every text; rare Unicode sequences compose or change case again after the first.

@@ -182,7 +182,7 @@ def _accents(code: str) -> tuple[str, ...]:
 def phonemes(text: str, language: str = "en") -> Phones:
     """Return a text's phones, spoken without pauses: IPA without stress, length, punctuation and word boundaries.
 
-    Diphthongs and affricates are one phone; the American "er" is ə and ɹ. The result is empty without speech.
+    Diphthongs and affricates are one phone. The American "er" is ə and ɹ. The result is empty without speech.
 
     Raises:
         HarkError: espeak-ng is missing or does not have the language.

@@ -1,6 +1,6 @@
 """Carrier sentences (with a gap) and general sentences, for positives and negatives.
 
-English sentences come from a grammar; other languages have a few carriers, and sentences of frequent words. Positives
+English sentences come from a grammar. Other languages have a few carriers, and sentences of frequent words. Positives
 and negatives share the carriers, so that learning the carriers does not help a detector.
 """
 
@@ -126,7 +126,7 @@ def generated_sentence(language: str, rng: np.random.Generator) -> str:
 def carried(text: str, language: str, rng: np.random.Generator) -> tuple[str, str]:
     """Put a text into a sentence; return it and the position of the text: start, middle or end.
 
-    Except in English, half of the sentences are carriers, if the language has any; others are frequent words around it.
+    Except in English, half of the sentences are carriers, if the language has any. Others are frequent words around it.
     """
     place = str(rng.choice(PLACES))
     if base_language(language) == "en":

@@ -45,7 +45,7 @@ def punctuated(text: str) -> list[str]:
 
 
 def positives(keyphrase: Keyphrase, count: int, seed: int = 0) -> list[PhraseText]:
-    """Return ``count`` utterances that contain the phrase; each is one clip to synthesize.
+    """Return ``count`` utterances that contain the phrase. Each is one clip to synthesize.
 
     Kinds: "alone" (the bare phrase), "punctuated" (alone, with other punctuation and capitals), "start", "middle" and
     "end" (in a sentence). The phrase alone has only a few spellings, so its texts repeat, for different voices. A

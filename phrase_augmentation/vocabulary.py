@@ -1,6 +1,6 @@
 """The words of a language with their phones: the source of confusables, generated sentences and advice.
 
-The words and their frequencies come from ``wordfreq``; the phones come from espeak-ng and are stored on disk, because
+The words and their frequencies come from ``wordfreq``. The phones come from espeak-ng and are stored on disk, because
 they take a second or two per language.
 """
 
@@ -124,7 +124,7 @@ def _zipf_in_list(word: str, name: str) -> float:
 
 
 def has_words(language: str) -> bool:
-    """Return whether the words of a language are known; sentences and confusables need them."""
+    """Return whether the words of a language are known. Sentences and confusables need them."""
     return _wordfreq_name(language) is not None
 
 

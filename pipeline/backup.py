@@ -1,6 +1,6 @@
 """Backups of a data folder: a zip whose manifest has the digest of every file.
 
-Databases are copied first, with SQLite's own backup, so the portal and commands may continue; files follow. A clip's
+Databases are copied first, with SQLite's own backup, so the portal and commands may continue. Files follow. A clip's
 file is written before its row (``db/db_api.py``), so every row of the copy has its file, unless it has since been
 deleted. A database on a server goes into the zip as the SQLite file that would replace it without a server, so a backup
 can be restored with or without one.
@@ -274,7 +274,7 @@ def _files(data: Path, unnamed: set[str]) -> Iterator[str]:
 
 
 def _copy_database(path: Path, copy: Path) -> None:
-    """Copy a database. Raises FileNotFoundError if it has vanished, OSError on a full disk."""
+    """Copy a database. Raises FileNotFoundError if it has vanished, and OSError if the disk is full."""
     until = time.monotonic() + BUSY_S
 
     def wait(status: int, remaining: int, total: int) -> None:
@@ -413,7 +413,7 @@ def _entries_of(data: Path) -> list[Path]:
 
 @contextmanager
 def _temporary_folder(data: Path) -> Iterator[Path]:
-    """Yield a folder that only its owner can read; it is removed afterwards unless it has been renamed."""
+    """Yield a folder that only its owner can read. It is removed afterwards unless it has been renamed."""
     folder = Path(tempfile.mkdtemp(prefix=f".restoring-{data.name}-", dir=_staging_parent(data)))
     try:
         yield folder

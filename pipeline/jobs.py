@@ -1,6 +1,6 @@
 """The child process of a job: ``python -m pipeline.jobs NAME`` reads JSON from stdin, writes events to stdout.
 
-An event is a line of JSON; the last one is ``result`` or ``error``. The process ends with its parent, and its children
+An event is a line of JSON. The last one is ``result`` or ``error``. The process ends with its parent, and its children
 with it, because a job whose supervisor was killed must not run concurrently with the one that resumes it.
 """
 
@@ -48,7 +48,7 @@ def choices_of(spec: Spec) -> dict[str, Any]:
 
 
 def run_config(spec: Spec) -> RunConfig:
-    """Build the configuration from the specification of a training or a plan. Raises TypeError for an unknown name."""
+    """Build the configuration from the specification of a training or a plan. Raises TypeError if a name is unknown."""
     return chosen(RunConfig(""), choices_of(spec))
 
 

@@ -110,7 +110,7 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def postgresql_url() -> Iterator[str]:
-    """A database of PostgreSQL; each test's library has a schema of its own in it."""
+    """A database of PostgreSQL. Each test's library has a schema of its own in it."""
     with postgresql() as url:
         yield url
 

@@ -4,7 +4,7 @@
 
 ADVISORIES is a folder, or a zip, of advisories in the format of OSV: a clone of the Python Packaging Authority's
 advisory database, or the export of all advisories of PyPI that OSV offers. FILE has a package and its newest version in
-each line, with a tab between them; what comes after a second tab is ignored. Where the package index knows advisories
+each line, with a tab between them. What comes after a second tab is ignored. Where the package index knows advisories
 itself, pip-audit does the same: ``pip-audit -r constraints.txt --no-deps --disable-pip``.
 """
 
@@ -129,7 +129,7 @@ def _columns(text: str) -> Iterator[list[str]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the affected pins; the exit code is 1 if there are any."""
+    """Print the affected pins. The exit code is 1 if there are any."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("advisories", type=Path)
     parser.add_argument("--newest", type=Path)

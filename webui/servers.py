@@ -123,7 +123,7 @@ def request_cache() -> dict[str, Any]:
 
 
 def redis() -> Redis:
-    """Return the client of the server at REDIS_URL; it connects at its first use."""
+    """Return the client of the server at REDIS_URL. It connects at its first use."""
     return _client(os.environ[REDIS].strip())
 
 

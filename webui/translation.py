@@ -1,6 +1,6 @@
 """Translation of messages of lower layers into the reader's language.
 
-Sentences are extracted from the code (``webui/jobs/management/commands/makemessages.py``); names used as keys follow.
+Sentences are extracted from the code (``webui/jobs/management/commands/makemessages.py``). Names used as keys follow.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def language_of(scope: Mapping[str, Any]) -> str:
 
 
 def _shown_value(value: Any) -> Any:
-    """Translate a value within a sentence: nested messages and numbers; names are not translated."""
+    """Translate a value within a sentence: nested messages and numbers. Names are not translated."""
     if isinstance(value, Mapping):
         return shown(value)
     return number_format(value) if isinstance(value, float) else value

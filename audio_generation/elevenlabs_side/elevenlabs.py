@@ -67,7 +67,7 @@ class ElevenLabs(Engine):
         return {name: value for name in (KEY, ADDRESS) if (value := _configured(name))}
 
     def find_voices(self, language: str) -> list[Voice]:
-        """Return the account's voices. Each speaks every language; those made for this one come first."""
+        """Return the account's voices. Each speaks every language. Those made for this one come first."""
         facts = self.facts()
         voices = []
         for identifier, name, spoken, accent in facts["voices"]:
@@ -130,7 +130,7 @@ class ElevenLabs(Engine):
 
 
 def _configured(name: str) -> str:
-    """Return a variable from the environment, else from ``internals/.env``; "" if neither has it."""
+    """Return a variable from the environment, otherwise from ``internals/.env``; "" if neither has it."""
     if os.environ.get(name):
         return os.environ[name]
     try:

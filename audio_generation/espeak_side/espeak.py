@@ -20,7 +20,7 @@ OTHER_SCRIPT = frozenset({"gmw/en-Shaw"})
 
 
 class Espeak(Engine):
-    """The engine. Voices have espeak-ng's names, ``gmw/en-US+f3``; the speaker is the variant in any accent."""
+    """The engine. Voices have espeak-ng's names, ``gmw/en-US+f3``. The speaker is the variant in any accent."""
 
     name = "espeak"
     about = worded("Rule-based voices for 100 languages, built in. They make a detector robust.")

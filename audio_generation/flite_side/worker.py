@@ -1,4 +1,4 @@
-"""The process that synthesizes with flite: with libflite if installed, else with the program for each text."""
+"""The process that synthesizes with flite: with libflite if installed, otherwise with the program per text."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def styles() -> tuple[str, ...]:
 
 
 class KokoroInt8(Engine):
-    """The engine. A voice is an accent and a style, ``us/af_bella``; the speaker is the style in any accent.
+    """The engine. A voice is an accent and a style, ``us/af_bella``. The speaker is the style in any accent.
 
     The first letter of a style is its original language: of the 54, 20 are American and 8 British; the others speak
     English with a foreign accent.

@@ -19,7 +19,7 @@ LICENCE = "Apache-2.0 (Kokoro-82M)"
 class Kokoro(Engine):
     """The engine. A blend is named ``af_heart*0.5+am_adam*0.5``.
 
-    Any weights are accepted; only equal blends are listed.
+    Any weights are accepted. Only equal blends are listed.
     """
 
     name = "kokoro"

@@ -64,7 +64,7 @@ class Piper(Engine):
         return list(dict.fromkeys([str(self.folder()), *(str(path.parent) for path in self.models())]))
 
     def find_voices(self, language: str) -> list[Voice]:
-        """Return the voices that the JSON files next to the models describe; unreadable files are skipped."""
+        """Return the voices that the JSON files next to the models describe. Unreadable files are skipped."""
         voices: list[Voice] = []
         for path in self.models():
             try:

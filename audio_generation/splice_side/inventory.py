@@ -118,7 +118,7 @@ def phone_aligners(library: Library) -> list[str]:
 
 
 class Inventory:
-    """The unit tables of people, built on first use; the last :data:`KEPT_VOICES` remain in memory.
+    """The unit tables of people, built on first use. The last :data:`KEPT_VOICES` remain in memory.
 
     ``table(name)`` returns that person's unit table. It raises ValueError if the recordings are not usable, and
     HarkError or OSError if they cannot be read.

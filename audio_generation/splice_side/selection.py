@@ -42,7 +42,7 @@ VOWEL_WEIGHT, DIPHTHONG_WEIGHT = 1.0, 1.4
 
 
 class NotSpeakable(Exception):
-    """Raised if the person's recordings lack something that the text requires; the message names it."""
+    """Raised if the person's recordings lack something that the text requires. The message names it."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def join_costs(table: UnitTable, left: np.ndarray, right: np.ndarray, weight: fl
 
 
 def runs(pieces: Sequence[Piece]) -> list[Run]:
-    """Return the runs that remain as recorded, in order; joins are between them."""
+    """Return the runs that remain as recorded, in order. Joins are between them."""
     result: list[Run] = []
     for piece in pieces:
         goes_on = bool(result) and result[-1].last == piece.left

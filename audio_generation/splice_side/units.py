@@ -1,6 +1,6 @@
 """The units of one person's recorded speech: the cut of each phone, and the spectrum there.
 
-All functions here are pure functions of audio and phone times. A *segment* is a phone or a pause; segments follow one
+All functions here are pure functions of audio and phone times. A *segment* is a phone or a pause. Segments follow one
 another without gaps. Each has one *cut*, near its centre, where a join is least audible: in the closure of stops, and
 where the spectrum of other phones changes least. A *diphone* extends from one segment's cut to the next one's.
 """
@@ -160,7 +160,7 @@ def even_out(audios: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Equalize one person's recordings to one level and to their mean long-term spectrum.
 
     The gain is smooth over frequency (a band is about 500 Hz wide) and at most +-6 dB, so that it removes the effect of
-    rooms and microphones, not of speech; recordings below ten seconds are changed less.
+    rooms and microphones, not of speech. Recordings below ten seconds are changed less.
     """
     from scipy import fft, ndimage
 
@@ -208,7 +208,7 @@ _FILTERS = _mel_filters()
 
 
 def log_mel(audio: np.ndarray) -> np.ndarray:
-    """Return natural logarithms of mel band powers [frames, BANDS]; the centre of frame k is sample k * HOP."""
+    """Return natural logarithms of mel band powers [frames, BANDS]. The centre of frame k is sample k * HOP."""
     from scipy import fft
 
     padded = np.pad(audio.astype(np.float32), (WINDOW // 2, WINDOW))
@@ -329,7 +329,7 @@ def _cuts(rows: dict[str, np.ndarray], labels: Sequence[str], mel: np.ndarray) -
 
 
 def _shifted(values: np.ndarray, frames: int) -> np.ndarray:
-    """Return values [time, ...] shifted by ``frames``; the ends repeat."""
+    """Return values [time, ...] shifted by ``frames``. The ends repeat."""
     return values[np.clip(np.arange(len(values)) + frames, 0, len(values) - 1)]
 
 

@@ -91,7 +91,7 @@ DOORS: Mapping[str, Callable[[Path, Path], None]] = {
 
 
 def _open(request: dict[str, Any]) -> dict[str, Any]:
-    """Serve a request with ``door``, ``path`` and ``data``; the answer has a refusal's three sentences."""
+    """Serve a request with ``door``, ``path`` and ``data``. The answer has a refusal's three sentences."""
     try:
         DOORS[request["door"]](Path(request["path"]), Path(request["data"]))
     except HarkError as error:

@@ -74,7 +74,7 @@ def wav_that_lies(channels: int = 1, rate: int = 16_000) -> bytes:
 
 
 def flac_that_lies(seconds: int, claimed_s: int) -> bytes:
-    """Return silence in a FLAC whose header claims another length."""
+    """Return silence in a FLAC whose header claims a different length."""
     written = io.BytesIO()
     soundfile.write(written, np.zeros(seconds * 8000, np.int16), 8000, format="FLAC", subtype="PCM_16")
     content = bytearray(written.getvalue())

@@ -209,7 +209,7 @@ def _detector(phrase: str) -> EncoderDetector:
 def score_pairs(
     pairs: Sequence[Pair], folder: Path, scorers: Mapping[str, Scorer], reporter: Reporter
 ) -> dict[str, np.ndarray]:
-    """Return the scores [pairs] of each scorer; several phrases are scored concurrently."""
+    """Return the scores [pairs] of each scorer. Several phrases are scored concurrently."""
     by_file: dict[str, set[Clip]] = defaultdict(set)
     by_phrase: dict[str, list[int]] = defaultdict(list)
     for number, pair in enumerate(pairs):
@@ -238,7 +238,7 @@ def _cut(file: Path, clips: Iterable[Clip]) -> Iterator[tuple[Clip, np.ndarray]]
 
 
 def area_under_curve(positives: np.ndarray, negatives: np.ndarray) -> float:
-    """Return how often a positive scores higher than a negative; ties count half."""
+    """Return how often a positive scores higher than a negative. Ties count half."""
     return float(stats.mannwhitneyu(positives, negatives).statistic) / (len(positives) * len(negatives))
 
 
@@ -266,7 +266,7 @@ def summary(pairs: Sequence[Pair], scores: np.ndarray, seed: int) -> Figures:
 
 
 def _errors(scores: np.ndarray, positive: np.ndarray, phrase: np.ndarray, seed: int) -> Figures:
-    """Return error rates; the interval is a bootstrap over phrases."""
+    """Return error rates. The interval is a bootstrap over phrases."""
     rng = np.random.default_rng((seed, 26))
     rows = [np.flatnonzero(phrase == one) for one in np.unique(phrase)]
     drawn = [np.concatenate([rows[n] for n in rng.integers(len(rows), size=len(rows))]) for _ in range(RESAMPLES)]

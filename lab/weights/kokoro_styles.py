@@ -24,7 +24,7 @@ def make_styles(folder: Path, path: Path = STYLES_FILE) -> list[str]:
     """Write the styles of a folder; return their names.
 
     Raises:
-        ValueError: the folder has no style, or a file has another size.
+        ValueError: the folder has no style, or a file has a different size.
     """
     files = sorted(folder.glob("*.bin"))
     if not files:

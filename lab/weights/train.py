@@ -1,6 +1,6 @@
 """``python -m lab.weights.train KIND CORPUS...``: train weights that ship (model/shipped/MODEL_CARD.md).
 
-All files are under ``asr/`` of the data folder; repeating a command resumes its training.
+All files are under ``asr/`` of the data folder. Repeating a command resumes its training.
 """
 
 from __future__ import annotations

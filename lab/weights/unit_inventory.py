@@ -202,7 +202,7 @@ def understood(speaker: Speaker, aligner: Aligner, seconds: float) -> float:
 
 
 def chosen_people(speakers: Sequence[Speaker], aligner: Aligner, count: int, seconds: float) -> list[Speaker]:
-    """Choose the people with enough speech and the most intelligible splices; half have low voices if possible."""
+    """Choose the people with enough speech and the most intelligible splices. Half have low voices if possible."""
     enough = [s for s in speakers if s.seconds >= seconds]
     rank = {s.name: understood(s, aligner, seconds) for s in enough}
     ordered = sorted(enough, key=lambda s: (-rank[s.name], s.name))

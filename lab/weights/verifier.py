@@ -1,6 +1,6 @@
 """Training of the verifier (:mod:`model.verifier`) on stretches of one to four words.
 
-Speech is encoded once; each stretch is paired with its own text and with similar ones.
+Speech is encoded once. Each stretch is paired with its own text and with similar ones.
 """
 
 from __future__ import annotations

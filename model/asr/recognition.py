@@ -1,6 +1,6 @@
 """Decoding of phone emissions into words: a beam search over the phones of a vocabulary, with a language model.
 
-The recognizer was trained on a few hours of speech. Most words that its characters spell are wrong; its phones are
+The recognizer was trained on a few hours of speech. Most words that its characters spell are wrong. Its phones are
 better, and a vocabulary limits them to words. States are (last words, node in the tree of pronunciations, last output);
 if two states are equal, the more probable history survives. Each branch of the tree stores the highest word probability
 below it, so that rare words are pruned early.
@@ -35,7 +35,7 @@ Beams = dict[tuple[tuple[str, ...], int, int], tuple[float, tuple | None]]
 
 @dataclass(frozen=True)
 class DecodingConfig:
-    """Parameters of the beam search; the weights were chosen on 40 utterances of librispeech-dev-clean."""
+    """Parameters of the beam search. The weights were chosen on 40 utterances of librispeech-dev-clean."""
 
     beam: int = 250  # states that survive each frame
     beam_nats: float = 16.0  # nats; states that are less probable than the best one by more than this are dropped

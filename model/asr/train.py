@@ -74,7 +74,7 @@ def mel_of(model: AcousticModel, augmenter: BatchAugmenter, audio: Tensor) -> Te
 
 
 def acoustic_logits(model: AcousticModel, log_mel: Tensor) -> dict[str, Tensor]:
-    """Return logits [batch, time, outputs] by target; before it, a backbone gets silence, so that times agree."""
+    """Return logits [batch, time, outputs] by target. Before it, a backbone gets silence, so that times agree."""
     if isinstance(model, Recognizer):
         return model(log_mel)  # type: ignore[no-any-return]
     lead = model.config.receptive_frames - STEP_FRAMES
@@ -128,7 +128,7 @@ def train_acoustic(
 ) -> dict[str, float]:
     """Train on the pack's ``train`` split; write the weights of the lowest validation error, :data:`BEST`.
 
-    The error is the phone error rate on ``validation``, on real speech if there is any, else on synthetic speech.
+    The error is the phone error rate on ``validation``, on real speech if there is any, otherwise on synthetic speech.
     Training resumes from ``folder/last.pt`` if that has the same configuration. Returns the best evaluation's errors:
     phone error rates by group, and word error rates of a recognizer.
     """
@@ -204,7 +204,10 @@ def _drawn_ahead(batch_of: Callable[[int], SpeechBatch], steps: range) -> Genera
 
 
 def _phone_errors(errors: Mapping[str, float]) -> float:
-    """Return the mean over real speech, else over synthetic speech, else 0, so that the last weights are the best."""
+    """Return the mean over real speech, or over synthetic speech if there is none.
+
+    Without either, it is 0, so the last weights are the best.
+    """
     rates = {group: rate for group, rate in errors.items() if group.startswith("per/")}
     people = [rate for group, rate in rates.items() if group.startswith("per/real")]
     return float(np.mean(people or list(rates.values()) or [0.0]))

@@ -68,7 +68,7 @@ def _is_depthwise(layer: nn.Conv1d) -> bool:
 
 
 class _Convolutions(nn.Module):
-    """The layers of both networks; all are causal."""
+    """The layers of both networks. All are causal."""
 
     def __init__(self, shape: MicroShape | None = None) -> None:
         super().__init__()
@@ -203,7 +203,7 @@ class QuantizedMicroNetwork(_Convolutions):
         return scale, round(-128 - low / scale)
 
     def _weight_scale(self, layer: nn.Conv1d) -> Tensor:
-        """Return one scale per output channel; the last layer, fully connected in the file, has one channel."""
+        """Return one scale per output channel. The last layer, fully connected in the file, has one channel."""
         largest = layer.weight.detach().abs().amax(dim=(1, 2))
         return (largest / 127).clamp(min=1e-8)
 

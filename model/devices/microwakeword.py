@@ -91,7 +91,10 @@ class MicroDetector(TrainedDetector):
 
     @classmethod
     def of_people(cls) -> MicroDetector:
-        """Return a detector pretrained on real speech, without a phrase. Raises HarkError for damaged weights."""
+        """Return a detector pretrained on real speech, without a phrase.
+
+        Raises HarkError if the weights are damaged.
+        """
         network, _ = shipped_micro_network()
         detector = cls(MicroConfig(network.config))
         detector.network = network

@@ -45,7 +45,7 @@ class _Operation:
 
 @dataclass
 class Graph:
-    """A graph of a file; its tensors are identified by the numbers that :meth:`tensor` and :meth:`constant` return."""
+    """A graph of a file. Its tensors are identified by the numbers that :meth:`tensor` and :meth:`constant` return."""
 
     name: str
     _buffers: list[bytes]
@@ -96,7 +96,7 @@ class _Builder(flatbuffers.Builder):  # type: ignore[misc]
 
 
 class TFLiteFile:
-    """A file, built graph by graph; the first graph is the entry point."""
+    """A file, built graph by graph. The first graph is the entry point."""
 
     def __init__(self, description: str) -> None:
         self.description = description

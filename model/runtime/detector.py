@@ -175,7 +175,7 @@ class Bundle:
     """A bundle's manifest and files, each verified against its digest when read."""
 
     def __init__(self, path: Path | str) -> None:
-        """Open the zip or folder at ``path``. Raises BundleError if it is not a bundle or has another schema."""
+        """Open the zip or folder at ``path``. Raises BundleError if it is not a bundle or has a different schema."""
         self.path = Path(path)
         if not self.path.exists():
             raise BundleError(f"The bundle {self.path} cannot be found.", "The path does not exist.", "Check the path.")
@@ -244,7 +244,7 @@ class Bundle:
     def threshold(self, fa_per_day: float | None = None) -> float:
         """Return the threshold for a target number of false alarms a day (default: the bundle's own choice).
 
-        Between the manifest's entries it is interpolated, logit of the threshold against logarithm of the rate; beyond
+        Between the manifest's entries it is interpolated, logit of the threshold against logarithm of the rate. Beyond
         them the nearest entry counts.
         """
         if fa_per_day is None:

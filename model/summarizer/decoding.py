@@ -51,7 +51,7 @@ def padded(rows: list[list[int]], device: str = "cpu") -> Tensor:
 
 @torch.inference_mode()
 def summarize(model: Summarizer, texts: list[str]) -> list[str]:
-    """Write a summary of each text, greedily; the model must be in evaluation mode."""
+    """Write a summary of each text, greedily. The model must be in evaluation mode."""
     config = model.config
     device = str(next(model.parameters()).device)
     summaries: list[str] = []

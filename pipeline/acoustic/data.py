@@ -28,7 +28,7 @@ NO_PHRASE = "hark"  # a phrase that general negatives must not contain
 
 
 def acoustic_split(speaker: str) -> str:
-    """Return ``validation`` for a few speakers, chosen by a fixed hash of the name; else ``train``."""
+    """Return ``validation`` for a few speakers, chosen by a fixed hash of the name; otherwise ``train``."""
     value = int.from_bytes(hashlib.sha256(f"acoustic {speaker}".encode()).digest()[:8], "big") / 2**64
     return "validation" if value < VALIDATION_SHARE else "train"
 

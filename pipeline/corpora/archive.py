@@ -115,7 +115,7 @@ def _safe(name: str) -> PurePosixPath:
 
 
 def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
-    """Yield name and content of every file; the content of a folder is None."""
+    """Yield name and content of every file. The content of a folder is None."""
     with archive.open("rb") as file:
         start = file.read(6)
     if start.startswith(b"PK"):

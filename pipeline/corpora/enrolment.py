@@ -153,7 +153,7 @@ def takes_in(folder: Path) -> list[tuple[Path, Take]]:
 
 
 def keep(library: Library, takes: Iterable[Take], *, keyphrase: Keyphrase, speaker: str, role: str = TEST) -> list[int]:
-    """Store takes of a phrase as clips and return their ids; known takes are not stored again.
+    """Store takes of a phrase as clips and return their ids. Known takes are not stored again.
 
     Raises:
         HarkError: a take has no speech, or the library cannot be written to.

@@ -103,7 +103,8 @@ def import_corpus(
     Args:
         folder: the corpus.
         language: of utterances for which the corpus does not give it.
-        licence: licence of the clips; by default, from the folder's SOURCE, LICENSE or README file, else "unknown".
+        licence: licence of the clips; by default, from the folder's SOURCE, LICENSE or README file, otherwise
+            "unknown".
         limit_hours: maximum hours of this corpus in the library, including earlier imports, spread over the whole
             corpus; None for all of it.
         own: whether the files are trusted, so that this process reads them itself, in a twentieth of the time.
@@ -173,7 +174,7 @@ def reading(folder: Path) -> Iterator[None]:
 
 
 def disappeared(folder: Path) -> HarkError | None:
-    """Return the error for a corpus that vanished while it was read, such as with a lost drive, else None."""
+    """Return the error for a corpus that vanished while it was read, such as with a lost drive; otherwise None."""
     try:
         if any(Path(folder).iterdir()):
             return None
@@ -336,7 +337,7 @@ def store_clips(clips: Iterable[IncomingClip], library: Library, language: str, 
 def _not_there(
     chunk: list[tuple[str, Utterance]], library: Library, language: str, report: ImportReport
 ) -> list[tuple[str, Utterance]]:
-    """Return the utterances with a new source; known clips get transcripts that the corpus has since added."""
+    """Return the utterances with a new source. Known clips get transcripts that the corpus has since added."""
     there = {clip.source: clip for clip in library.of_sources([source for source, _ in chunk])}
     texts: dict[int, tuple[str, str]] = {}
     for source, utterance in chunk:
@@ -406,7 +407,7 @@ def _pieces(utterance: Utterance, lengths: dict[Path, float], own: bool) -> Iter
 
 
 def _measured(audio: Path, own: bool) -> float:
-    """Measure a recording's duration [s], 0 if unreadable; headers may be false or lack it (a FLAC from a pipe)."""
+    """Measure a recording's duration [s], 0 if unreadable. Headers may be false or lack it (a FLAC from a pipe)."""
     try:
         return seconds_of_audio(audio) if own else seconds_of(audio)
     except (HarkError, OSError):

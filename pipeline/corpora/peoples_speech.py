@@ -48,7 +48,7 @@ class SpeechRow:
 
 
 def available() -> Readiness:
-    """Return whether its environment exists, in which ``datasets`` was imported; nothing is imported here."""
+    """Return whether its environment exists, in which ``datasets`` was imported. Nothing is imported here."""
     if environments.is_enabled(NAME):
         return Readiness(True)
     return Readiness(

@@ -1,6 +1,6 @@
 """The process that reads The People's Speech with the package ``datasets``, several rows at a time.
 
-A request's ``path`` is a folder, whose ``rows.json`` lists the rows; their encoded audio is next to it.
+A request's ``path`` is a folder, whose ``rows.json`` lists the rows. Their encoded audio is next to it.
 """
 
 from __future__ import annotations

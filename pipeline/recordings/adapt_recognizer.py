@@ -295,7 +295,7 @@ def _aligner() -> Any:
 
 
 def _pack(passages: list[Passage], measured: frozenset[str], folder: Path, reporter: Reporter) -> None:
-    """Cut the passages, synthesize clips, and pack both; existing results are reused."""
+    """Cut the passages, synthesize clips, and pack both. Existing results are reused."""
     from audio_augmentation.reverb import room_pool
     from audio_generation.registry import close_engines, default_engines
     from model.asr.packed import TABLE_FILE, Utterance, pack

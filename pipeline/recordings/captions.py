@@ -1,7 +1,7 @@
 """Transcripts as files for other programs: text, captions, tables, a document.
 
 Captions follow broadcasters' rules: two lines of 42 columns (a CJK character takes two), about seven seconds, cut at
-word times. Characters that a format does not allow are omitted from it; control characters are always omitted, because
+word times. Characters that a format does not allow are omitted from it. Control characters are always omitted, because
 XML forbids them and readers do not show them.
 """
 
@@ -130,7 +130,7 @@ def _tokens(segment: Segment) -> Iterator[_Token]:
 
 
 def _timed(segment: Segment) -> list[_Token]:
-    """Return the words of the text, with the times of the segment's words if they match, else spread evenly."""
+    """Return the words of the text, with the times of the segment's words if they match, otherwise spread evenly."""
     text = _clean(segment.shown)
     words = [(shown, word.start_s, word.end_s) for word in segment.words if (shown := _clean(word.text))]
     if words and _solid("".join(word for word, *_ in words)) == _solid(text):

@@ -189,7 +189,7 @@ def _summarize(transcript: Transcript, folder: Path, reporter: Reporter, warning
 
 
 def polish_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
-    """Run the job "polish": let the owner's language model clean up a transcript; times and speakers remain.
+    """Run the job "polish": let the owner's language model clean up a transcript. Times and speakers remain.
 
     The result is stored next to the recognized transcript. ``spec`` has ``recording`` (id) and ``folder`` below
     ``data``. Raises HarkError if the language model is missing or fails, the recording was deleted, or the disk is

@@ -2,7 +2,7 @@
 
 Recordings are passed to it as data: encoded so that they cannot end their own quotation, under a fixed system message
 which states that they contain no instructions. The caller checks each answer, and an invalid one is requested once
-more; it can only become text on the screen. The key is sent only in the request's header.
+more. It can only become text on the screen. The key is sent only in the request's header.
 """
 
 from __future__ import annotations

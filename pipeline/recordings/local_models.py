@@ -26,7 +26,7 @@ def hub_folder() -> Path:
 
 @dataclass(frozen=True)
 class LocalModel:
-    """A model of transformers on this machine; it is downloaded only on the owner's request."""
+    """A model of transformers on this machine. It is downloaded only on the owner's request."""
 
     name: str  # its name in ``pipeline.engine_setup.pull_model``
     repository: str  # its name on Hugging Face
@@ -38,7 +38,7 @@ class LocalModel:
         return installation_folder() / self.place
 
     def folder(self) -> Path | None:
-        """Return Hark's own folder, else the one in the cache of Hugging Face; None if neither is complete."""
+        """Return Hark's own folder, otherwise the one in the cache of Hugging Face; None if neither is complete."""
         if complete(self.own_folder):
             return self.own_folder
         cached = hub_folder() / f"models--{self.repository.replace('/', '--')}"

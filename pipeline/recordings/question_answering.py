@@ -275,7 +275,7 @@ def _nearest(question: str, passages: Sequence[Passage], ranked: Sequence[int], 
 def _nearest_lines(
     question: str, weights: Mapping[str, float], lines: Sequence[Citation], index: _Index, compare: Comparer | None
 ) -> list[Citation]:
-    """Return the nearest segments: by meaning if requested and possible, else by their words."""
+    """Return the nearest segments: by meaning if requested and possible, otherwise by their words."""
     values: Sequence[float] = ()
     if compare is not None:
         try:

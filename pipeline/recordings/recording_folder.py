@@ -1,4 +1,4 @@
-"""Names of the files in the folder of a recording; each exists once it has been made."""
+"""Names of the files in the folder of a recording. Each exists once it has been made."""
 
 RECORDINGS = "audio"  # below the user's data; it has a folder for each recording
 

@@ -47,7 +47,7 @@ _started: list[subprocess.Popen[bytes]] = []  # by this process, which reaps the
 
 
 class ServiceBusy(HarkError):
-    """Raised if the service has its maximum of clients; over HTTP, this is a 503 with ``Retry-After``."""
+    """Raised if the service has its maximum of clients. Over HTTP, this is a 503 with ``Retry-After``."""
 
     status, wait_s = 503, 30
 

@@ -2,7 +2,7 @@
 
 Pages, jobs and the command line use it through ``speech_client``, which starts it on demand, so that a model is loaded
 once instead of once per request. It ends on request, after some time without requests (its argument, in seconds), and
-when its socket is removed. Each request runs in a thread; models have their own locks.
+when its socket is removed. Each request runs in a thread. Models have their own locks.
 """
 
 from __future__ import annotations

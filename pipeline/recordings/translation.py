@@ -1,4 +1,4 @@
-"""Translation of transcripts by the owner's language model; times and speakers remain."""
+"""Translation of transcripts by the owner's language model. Times and speakers remain."""
 
 from __future__ import annotations
 

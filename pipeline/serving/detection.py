@@ -34,7 +34,7 @@ class HeardFile:
 
 
 def as_hark_error(error: BundleError) -> HarkError:
-    """Return the error for users; the runtime has its own type, because bundles ship without the rest of Hark."""
+    """Return the error for users. The runtime has its own type, because bundles ship without the rest of Hark."""
     return HarkError(error.what, error.why, error.what_to_do)
 
 

@@ -32,7 +32,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The result of a measurement; unreadable recordings are in ``failed`` and not counted elsewhere."""
+    """The result of a measurement. Unreadable recordings are in ``failed`` and not counted elsewhere."""
 
     positives: int
     negatives: int

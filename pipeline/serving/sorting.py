@@ -41,7 +41,7 @@ class Sorted:
 
 
 def sort_wake(phrase: str, language: str, audio: np.ndarray) -> Sorted:
-    """Sort audio [samples, 16 kHz] in the speech service; it is unsure if no recognizer can process it."""
+    """Sort audio [samples, 16 kHz] in the speech service. It is unsure if no recognizer can process it."""
     try:
         return call(TIMEOUT_S, sorted_here, phrase, language, audio)
     except HarkError as error:

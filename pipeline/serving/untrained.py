@@ -20,7 +20,7 @@ def _score(phrase: str, language: str, window: np.ndarray | None = None) -> tupl
 
 
 class UntrainedStream:
-    """Scores a stream of audio as ``model.runtime.detector.Detector`` does; the speech service does the work.
+    """Scores a stream of audio as ``model.runtime.detector.Detector`` does. The speech service does the work.
 
     Attributes:
         threshold: the score from which the phrase counts as detected.

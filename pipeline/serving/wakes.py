@@ -69,7 +69,7 @@ class WakeWatch:
 
 
 class WakeSender:
-    """Sends recordings to a portal from its own thread; failures are logged and their recordings dropped."""
+    """Sends recordings to a portal from its own thread. Failures are logged and their recordings dropped."""
 
     def __init__(self, address: str, token: str) -> None:
         """Start the thread.

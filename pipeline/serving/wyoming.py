@@ -97,7 +97,7 @@ def information(detectors: Mapping[str, Detector]) -> Info:
 
 
 class Stream:
-    """One stream of audio and its detectors; streams share models."""
+    """One stream of audio and its detectors. Streams share models."""
 
     def __init__(self, detectors: Mapping[str, Detector], sender: WakeSender | None = None) -> None:
         """Begin after silence, without changing ``detectors``. ``sender`` gets activations and near misses."""

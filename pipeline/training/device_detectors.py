@@ -62,7 +62,7 @@ def detectors_for_devices(
 
 
 def _small(work: Work, plan: Plan, clips: pd.DataFrame, generated: GenerationReport) -> tuple[Detector, DeviceDetector]:
-    """Make the detector of size standard in addition to a large one; its bundle is a folder in the large one's."""
+    """Make the detector of size standard in addition to a large one. Its bundle is a folder in the large one's."""
     reporter, config = work.reporter, replace(plan.config, size="standard", devices=(), start_from="")
     plan = replace(plan, config=config)
     detector, store = detector_and_features(replace(work, config=config), clips)

@@ -119,7 +119,7 @@ def prepare(config: RunConfig) -> Prepared:
 
 
 def _refuse_too_long(config: RunConfig) -> None:
-    """Raise HarkError for a phrase that is longer than the window of one of the devices."""
+    """Raise HarkError if the phrase is longer than the window of one of the devices."""
     for device in (name for name in config.devices if name in HEARS_S):
         spoken_s = seconds_to_say(phonemes(config.phrase, config.language))
         if spoken_s > HEARS_S[device]:
@@ -320,7 +320,10 @@ def _write_result(work: Work, made_for: str, files: BundleFiles, report: Report,
 
 
 def _retraining(work: Work) -> Retraining:
-    """Return the retraining that the run performs. Raises HarkError for any obstacle, before anything is made."""
+    """Return the retraining that the run performs.
+
+    Raises HarkError, before anything is made, if it cannot be performed.
+    """
     from pipeline.training.detectors.untrained import untrained_detector
 
     config = work.config
@@ -336,7 +339,7 @@ def _retraining(work: Work) -> Retraining:
 
 
 def _load_or_make_plan(work: Work) -> Plan:
-    """Return the run's plan; the library is mined before a new one is made."""
+    """Return the run's plan. The library is mined before a new one is made."""
     file, config = work.folder / "plan.json", work.config
     plan = load_plan(file)
     if plan is not None:

@@ -1,4 +1,4 @@
-"""hibari and kokoro_int8 with stand-ins for their packages; tests/environments has the real ones."""
+"""hibari and kokoro_int8 with stand-ins for their packages. Tests/environments has the real ones."""
 
 from __future__ import annotations
 

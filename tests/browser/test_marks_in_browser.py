@@ -64,7 +64,7 @@ def test_marks_after_stopping_and_restarting_are_stored(tmp_path: Path) -> None:
 
 
 def _a_detector(data: Path) -> None:
-    """Make the files of a run on the command line that the portal needs for a version; nothing is trained."""
+    """Make the files of a run on the command line that the portal needs for a version. Nothing is trained."""
     folder = data / "models" / "run-1"
     bundle = keyword_hmm_bundle(folder / "files", PHRASE, size="standard")
     (data / "jobs" / "run-1").mkdir(parents=True)

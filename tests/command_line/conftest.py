@@ -16,7 +16,7 @@ from tests.support.command_line_samples import REPOSITORY, Cli, Run, Shown
 
 @pytest.fixture
 def hark(tmp_path: Path) -> Run:
-    """Run ``python main.py ARGUMENTS`` in an empty folder with an empty data folder; stdin is not a terminal."""
+    """Run ``python main.py ARGUMENTS`` in an empty folder with an empty data folder. Stdin is not a terminal."""
 
     def run(*arguments: str, data: Path | None = None, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "HARK_DATA": str(data or tmp_path / "data")}

@@ -64,7 +64,7 @@ def test_serve_continues_if_workers_exit_at_once() -> None:
 
 @pytest.fixture
 def limits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """The limits of open files, soft and hard; the last are in force."""
+    """The limits of open files, soft and hard. The last are in force."""
     given = [(256, 4096)]
     replace_in(resource, monkeypatch, getrlimit=lambda _what: given[-1], setrlimit=lambda _what, new: given.append(new))
     return given

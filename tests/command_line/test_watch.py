@@ -28,7 +28,7 @@ def meanwhile() -> Meanwhile:
 
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch, data_dir: Path, tmp_path: Path, meanwhile: Meanwhile) -> Path:
-    """The watched folder; waiting takes no time."""
+    """The watched folder. Waiting takes no time."""
     use_engines(monkeypatch, Scripted())
     monkeypatch.setattr(watching.time, "sleep", lambda seconds: [happen() for happen in meanwhile])
     made = tmp_path / "inbox"

@@ -34,7 +34,7 @@ Run = Callable[..., str]
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A folder that everybody may enter; pytest's are only its user's."""
+    """A folder that everybody may enter. Pytest's are only its user's."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o777)
         yield Path(folder)

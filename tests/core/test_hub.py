@@ -76,7 +76,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 def at_hub(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    """Let the client ask this address; it reads HF_ENDPOINT only when it is imported."""
+    """Let the client ask this address. It reads HF_ENDPOINT only when it is imported."""
     monkeypatch.setattr(constants, "ENDPOINT", url)
     template = constants.HUGGINGFACE_CO_URL_TEMPLATE
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + template[template.index("/{") :])

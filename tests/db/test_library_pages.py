@@ -17,7 +17,7 @@ from tests.support.programs import run_python
 
 
 def everything(library: Library, filters: LibrarySearch, size: int = 7) -> list[int]:
-    """Return all ids, paging down; paging up from the end must return the same."""
+    """Return all ids, paging down. Paging up from the end must return the same."""
     down: list[int] = []
     while page := library.page(filters, size, before_id=down[-1] if down else None):
         down += [clip.id for clip in page]

@@ -1,4 +1,4 @@
-"""Every form of a detector gives the same scores; one whose float forms disagree is not exported."""
+"""Every form of a detector gives the same scores. One whose float forms disagree is not exported."""
 
 from __future__ import annotations
 

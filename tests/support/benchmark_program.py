@@ -13,7 +13,7 @@ from core.data_folder import REPOSITORY
 
 
 def figures_of(program: str, folder: Path, data: Path | None = None, timeout_s: float = 540) -> Any:
-    """Return a program's last output as JSON; it gets a folder, and ``data`` (else that folder) as its data folder."""
+    """Return a program's last output as JSON. It gets a folder, and ``data`` (else that folder) as its data folder."""
     done = subprocess.run(
         [sys.executable, "-c", program, str(folder)], cwd=REPOSITORY, capture_output=True, text=True,
         timeout=timeout_s, env={**os.environ, "HARK_DATA": str(data or folder)},

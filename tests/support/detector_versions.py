@@ -103,7 +103,7 @@ def make_report(phrase: str = "hey compass", people: int = 0) -> dict[str, Any]:
 
 
 def make_bundle(path: Path, phrase: str, files: Mapping[str, bytes] | None = None) -> None:
-    """Make a bundle with valid digests and more ``files``; its model is not a real one."""
+    """Make a bundle with valid digests and more ``files``. Its model is not a real one."""
     contents = {
         name: name.encode()
         for name in ("model.onnx", "model.int8.onnx", "model.pt", "detect.py", "det.png", "MODEL_CARD.md")

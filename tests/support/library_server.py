@@ -34,7 +34,7 @@ class LibraryServer:
 
     @contextmanager
     def connected(self) -> Iterator[Any]:
-        """Yield the driver's cursor; each statement is a transaction unless it says BEGIN."""
+        """Yield the driver's cursor. Each statement is a transaction unless it says BEGIN."""
         import psycopg
 
         with psycopg.connect(self.url, autocommit=True) as raw:

@@ -1,6 +1,6 @@
 """Thirty questions written from transcripts of real speech, and twelve that these do not answer.
 
-A chapter of LibriSpeech, or a conversation, is a recording, and its utterances are segments; all recordings are
+A chapter of LibriSpeech, or a conversation, is a recording, and its utterances are segments. All recordings are
 searched together. A question counts as answered if the citations contain the words of the answer (``questions.json``).
 """
 

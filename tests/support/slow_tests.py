@@ -47,7 +47,7 @@ def is_there(test: str, tests: Path = TESTS) -> bool:
 def updated(seconds: Mapping[str, int], measured: Mapping[str, float], tests: Path) -> dict[str, int]:
     """Return the list after a run that took ``measured`` seconds for each test.
 
-    Lines of tests that did not run are kept; those of deleted tests are not.
+    Lines of tests that did not run are kept. Those of deleted tests are not.
     """
     took = {**seconds, **{name: round(each) if each >= SLOW_S else 0 for name, each in measured.items()}}
     return {name: took[name] for name in sorted(took) if took[name] and is_there(name, tests)}

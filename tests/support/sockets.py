@@ -50,7 +50,7 @@ _runners: list[asyncio.Runner] = []
 
 
 def run(awaited: Coroutine[Any, Any, Any]) -> Any:
-    """Wait for a coroutine; sockets are served only while it runs."""
+    """Wait for a coroutine. Sockets are served only while it runs."""
     if not _runners:
         _runners.append(asyncio.Runner())
     return _runners[0].run(awaited)

@@ -20,7 +20,7 @@ PHASES = 1600  # samples of a phone: all begin in the same phase
 
 @cache
 def phone_sound(label: str, pitch_hz: float, phase: int) -> np.ndarray:
-    """Return the sound [samples] of one phone; harmonics begin ``phase`` samples into a period."""
+    """Return the sound [samples] of one phone. Harmonics begin ``phase`` samples into a period."""
     rng = np.random.default_rng(zlib.crc32(label.encode()))
     count = round(PHONE_S * SAMPLE_RATE)
     if not is_vowel(label) and label not in "mnŋlɹjwvzð":

@@ -68,7 +68,7 @@ class Topology(Portal):
 
 @contextmanager
 def started(log: Path, *command: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process of Hark, and end it in order unless the test has killed it; its log must have no traceback."""
+    """Run a process of Hark, and end it in order unless the test has killed it. Its log must have no traceback."""
     with log.open("w") as said:
         process = subprocess.Popen(
             [sys.executable, "main.py", *command],

@@ -17,7 +17,7 @@ from webui.trainer.models import Version
 
 @pytest.fixture(autouse=True)
 def portal(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The data folder, which receives everything a test writes; nothing remains of the previous test."""
+    """The data folder, which receives everything a test writes. Nothing remains of the previous test."""
     cache.clear()
     caches["requests"].clear()
     settings.DATA = tmp_path

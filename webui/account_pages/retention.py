@@ -43,7 +43,7 @@ def delete_what_is_old() -> int:
 
 
 def _delete_recordings(user: User, days: int) -> int:
-    """Delete old recordings with everything made from them; those with an active job are deleted later."""
+    """Delete old recordings with everything made from them. Those with an active job are deleted later."""
     old = Recording.objects.filter(user=user, created_at__lt=timezone.now() - timedelta(days=days))
     gone = 0
     for recording in old.exclude(job__state__in=Job.GOING).order_by("created_at")[:AT_ONCE]:

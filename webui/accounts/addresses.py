@@ -36,7 +36,7 @@ def _without_port(text: str) -> str:
 
 
 def client_address(request: HttpRequest) -> str:
-    """Return a request's IP address: the one that a proxy reports if HARK_HTTPS declares one, else the peer's."""
+    """Return a request's IP address: the one that a proxy reports if HARK_HTTPS declares one, otherwise the peer's."""
     if settings.SECURE_PROXY_SSL_HEADER:
         forwarded = _without_port(request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip())
         if forwarded:

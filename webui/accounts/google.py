@@ -1,4 +1,4 @@
-"""Sign-in with Google. allauth communicates with Google; this module decides who may sign in."""
+"""Sign-in with Google. allauth communicates with Google. This module decides who may sign in."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _places = threading.BoundedSemaphore(MAX_CONCURRENT)  # for the whole web server
 
 
 class HashingBusy(HarkError):
-    """Raised if too many passwords are being checked; the response is 503."""
+    """Raised if too many passwords are being checked. The response is 503."""
 
     status, wait_s = 503, 2
 

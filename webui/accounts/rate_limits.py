@@ -1,4 +1,4 @@
-"""Limits on the requests per minute of a user, a token and an IP address; excess requests get 429.
+"""Limits on the requests per minute of a user, a token and an IP address. Excess requests get 429.
 
 They are counted in windows of a minute, in memory or, for the web servers of all machines, in Redis.
 """

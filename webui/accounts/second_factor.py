@@ -56,13 +56,13 @@ _FALSE = (InvalidSignature, ValueError, TypeError, LookupError, AttributeError)
 
 
 class CodeNeeded(SignInRefused):
-    """Raised if name and password are not sufficient for an account; the response is 403."""
+    """Raised if name and password are not sufficient for an account. The response is 403."""
 
     status = 403
 
 
 def is_on(user: User) -> bool:
-    """Return whether sign-in requires a code or a passkey; recovery codes alone do not count."""
+    """Return whether sign-in requires a code or a passkey. Recovery codes alone do not count."""
     return Authenticator.objects.filter(user=user).exclude(type=RECOVERY_CODES).exists()
 
 

@@ -47,7 +47,7 @@ AUDIENCE = "hark"
 
 
 class LinkGone(HarkError):
-    """Raised for a one-time link that does not work; the response is 410."""
+    """Raised for a one-time link that does not work. The response is 410."""
 
     status = 410
 
@@ -71,7 +71,7 @@ def existing_users() -> QuerySet[User]:
 
 
 def create_user(*, username: str, password: str | None, email: str = "") -> User:
-    """Create a user; the first one is the owner. Users without a password need :func:`password_link`.
+    """Create a user. The first one is the owner. Users without a password need :func:`password_link`.
 
     Raises HarkError if name, password or e-mail address is invalid or taken.
     """
@@ -120,7 +120,7 @@ def _new_user_transaction() -> Iterator[None]:
 
 
 def set_active(*, user: User, active: bool) -> None:
-    """Activate or deactivate a user. Deactivation ends sessions and tokens permanently; the data remains.
+    """Activate or deactivate a user. Deactivation ends sessions and tokens permanently. The data remains.
 
     A user who is activated again must sign in and create new tokens. Raises HarkError if the user is the owner.
     """
@@ -209,7 +209,7 @@ def _use(secret: str, for_owner: bool) -> None:
 def use_owner_link(*, secret: str, username: str, password: str, email: str = "") -> User:
     """Create the owner. Raises LinkGone if the link does not work.
 
-    Raises HarkError if the name or the password is invalid; the link then remains valid.
+    Raises HarkError if the name or the password is invalid. The link then remains valid.
     """
     find_link(secret=secret)
     user = _checked_user(username, password, email)
@@ -276,7 +276,7 @@ def _no_token(why: str) -> HarkError:
 
 
 def check_token(*, text: str) -> ApiToken:
-    """Return the API token with this text, and its user; its use is recorded at most once a minute.
+    """Return the API token with this text, and its user. Its use is recorded at most once a minute.
 
     Raises StatusError (401) if it is unknown, revoked or expired, or if its user is deactivated.
     """

@@ -33,7 +33,7 @@ KNOWN_BROWSER, KNOWN_FOR_S = "hark_browser", 180 * 24 * 3600  # a cookie
 
 
 class SignInRefused(HarkError):
-    """Raised for a wrong name or password; the response is 401."""
+    """Raised for a wrong name or password. The response is 401."""
 
     status = 401
 

@@ -82,7 +82,7 @@ def wrong(what: str, why: str, what_to_do: str, status: int = 422) -> StatusErro
 
 
 def number(request: HttpRequest, name: str, usual: int, most: int) -> int:
-    """Return an integer of the query, from 0 to ``most``. Raises StatusError for anything else."""
+    """Return an integer of the query, from 0 to ``most``. Raises StatusError if it is anything else."""
     text = request.GET.get(name, "")
     if not text:
         return usual
@@ -97,7 +97,7 @@ def number(request: HttpRequest, name: str, usual: int, most: int) -> int:
 
 
 def switch(sent: Mapping[str, Any], name: str, usual: bool) -> bool:
-    """Return a boolean from a form or JSON. Raises StatusError for anything else."""
+    """Return a boolean from a form or JSON. Raises StatusError if it is anything else."""
     text = str("" if sent.get(name) is None else sent[name]).strip().lower()
     if text in ("1", "true", "yes", "on"):
         return True

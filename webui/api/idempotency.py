@@ -137,7 +137,7 @@ def _request_digest(request: HttpRequest) -> str:
 
 
 def _claim(user: User, key: str, request: str) -> KeptAnswer:
-    """Return the row of this request: a new one if it must be processed, else that of its earlier response."""
+    """Return the row of this request: a new one if it must be processed, otherwise that of its earlier response."""
     until = time.monotonic() + WAIT_S
     while True:
         now = timezone.now()

@@ -1,4 +1,4 @@
-"""Schemas of the API's operations on organizations; their examples appear in its documentation."""
+"""Schemas of the API's operations on organizations. Their examples appear in its documentation."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class InvitationOut(Schema):
 
 
 class InvitationMadeOut(InvitationOut):
-    """A new invitation; its link is shown only now."""
+    """A new invitation. Its link is shown only now."""
 
     link: str = Field(examples=["https://hark.example.org/organizations/join/..."])
 

@@ -31,11 +31,11 @@ class AddressRefused(HarkError):
 
 
 class NotSent(Exception):
-    """Raised if the receiver cannot be reached or does not respond; the message states the reason."""
+    """Raised if the receiver cannot be reached or does not respond. The message states the reason."""
 
 
 def check_url(url: str) -> SplitResult:
-    """Return the parts of a webhook's URL; its name is looked up only when a message is sent.
+    """Return the parts of a webhook's URL. Its name is looked up only when a message is sent.
 
     Raises AddressRefused if it is malformed, has a different scheme or a password, or is clearly in this network.
     """
@@ -120,7 +120,7 @@ async def _post_to(address: str, url: str, body: bytes, headers: Mapping[str, st
 def _look_up(host: str, port: int) -> list[str]:
     """Return the checked addresses of a name, so that it need not be looked up again.
 
-    The error reveals nothing about names inside this network, not even whether they exist; the log has the details.
+    The error reveals nothing about names inside this network, not even whether they exist. The log has the details.
     """
     try:
         entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -148,7 +148,7 @@ def _refused(why: str, to_do: str = "") -> AddressRefused:
 
 
 def _reason_of(error: BaseException) -> str:
-    """Return the first cause of an error; that of a time-out is uninformative."""
+    """Return the first cause of an error. That of a time-out is uninformative."""
     while not isinstance(error, httpx2.TimeoutException) and (cause := error.__cause__ or error.__context__):
         error = cause
     return f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}".removesuffix(": ")[:200]

@@ -37,7 +37,7 @@ def install(api: NinjaAPI) -> None:
 
 
 def in_words(request: HttpRequest, error: Exception) -> tuple[HarkError, int]:
-    """Return an exception of a view for programs as an error with its status; bugs are logged."""
+    """Return an exception of a view for programs as an error with its status. Bugs are logged."""
     if isinstance(error, Http404):
         return not_found(), 404
     if isinstance(error, PermissionDenied):

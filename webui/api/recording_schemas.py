@@ -1,4 +1,4 @@
-"""Schemas of the API's operations on recordings; their examples appear in its documentation."""
+"""Schemas of the API's operations on recordings. Their examples appear in its documentation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schemas of the API; their examples appear in its documentation."""
+"""Schemas of the API. Their examples appear in its documentation."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ class EventsOut(Schema):
 
 
 class DetectorOut(Schema):
-    """A detector; each successful training run is a version of it."""
+    """A detector. Each successful training run is a version of it."""
 
     id: int = Field(examples=[1])
     phrase: str = Field(examples=[PHRASE])
@@ -435,7 +435,7 @@ class TokenOut(Schema):
 
 
 class TokenMadeOut(TokenOut):
-    """A new API token; its text is shown only now."""
+    """A new API token. Its text is shown only now."""
 
     token: str = Field(examples=["hark_Ab3dE6g..."])
 
@@ -484,7 +484,7 @@ class WebhookOut(Schema):
 
 
 class WebhookMadeOut(WebhookOut):
-    """A new webhook; its secret is shown only now."""
+    """A new webhook. Its secret is shown only now."""
 
     secret: str = Field(examples=["whsec_..."])
 

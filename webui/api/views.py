@@ -24,7 +24,7 @@ def _schema() -> dict[str, Any]:
 @login_not_required
 @require_safe
 def schema(request: HttpRequest) -> HttpResponse:
-    """Return OpenAPI 3.1; it reveals nothing about this installation, so it is public."""
+    """Return OpenAPI 3.1. It reveals nothing about this installation, so it is public."""
     return HttpResponse(json.dumps(_schema(), indent=1, ensure_ascii=False), content_type="application/json")
 
 

@@ -78,7 +78,7 @@ def add(*, user: User, url: str, events: Collection[str]) -> tuple[Webhook, str]
 
 
 def _host(url: str) -> str:
-    """Return the part of a URL that the audit log may hold; the rest may hold a secret."""
+    """Return the part of a URL that the audit log may hold. The rest may hold a secret."""
     return urlsplit(url).hostname or ""
 
 

@@ -77,7 +77,7 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
 
 
 def _promising(user: User, question: str) -> dict[UUID, Recording]:
-    """Return visible recordings with words of the question, best first; with a model, also the newest ones."""
+    """Return visible recordings with words of the question, best first; with a model, the newest ones too."""
     words = search.terms(question.replace('"', " "))
     hits = search.find(user, words, recording=None, limit=MAX_SEGMENTS, every=False)
     ids = list(dict.fromkeys(hit.recording_id for hit in hits))[:MAX_RECORDINGS]

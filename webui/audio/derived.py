@@ -35,7 +35,8 @@ FOLLOWS_AFTER_S = 20.0  # seconds without further corrections before the summary
 def export(recording: Recording, wanted: str, language: str = "") -> FileResponse:
     """Return the transcript or a translation (by language code) as a file of ``pipeline.recordings.captions.FORMATS``.
 
-    Unconfirmed names are omitted. Raises HarkError for an unknown format or translation.
+    Unconfirmed names are omitted. Raises HarkError if the format is unknown, and StatusError (409) if there is no such
+    translation.
     """
     if language and language not in {one["language"] for one in translations_of(recording)}:
         raise StatusError(
@@ -69,7 +70,7 @@ def summary_is_outdated(summary: dict[str, Any], transcript: Transcript) -> bool
 
 
 def summarize_again(*, recording: Recording, engine: str = "auto") -> Job:
-    """Queue another summary of the current transcript; the present one remains until then.
+    """Queue another summary of the current transcript. The present one remains until then.
 
     Args:
       engine: the summarizer; "auto", as for the first summary, is the best that is ready.

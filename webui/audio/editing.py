@@ -13,7 +13,7 @@ POINTS = ("key_points", "action_items")  # lists of points in a summary
 
 
 def corrected(segment: Segment, text: str) -> Segment:
-    """Return the segment with a different text. Unchanged words keep their times; new ones share those they replace.
+    """Return the segment with a different text. Unchanged words keep their times. New ones share those they replace.
 
     A word that a person wrote is certain (confidence 1).
     """

@@ -124,7 +124,7 @@ def _submit(recording: Recording, even_if_full: bool = False, seconds: float = 0
 
 
 def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options completed from :data:`DEFAULTS` where missing or empty. Raises HarkError for invalid ones."""
+    """Return options completed from :data:`DEFAULTS` where missing or empty. Raises HarkError if one is invalid."""
     unknown = set(options) - set(DEFAULTS)
     chosen = {**DEFAULTS, **options}
     if unknown:
@@ -155,7 +155,7 @@ def _no_options(why: str) -> HarkError:
 
 
 def check_size(user: User, size: int) -> None:
-    """Raise StatusError (413) for a recording with more bytes than allowed."""
+    """Raise StatusError (413) if a recording has more bytes than allowed."""
     limits = MediaLimits.from_environment(owner=user.is_owner)
     try:
         limits.check_bytes(size)
@@ -164,7 +164,7 @@ def check_size(user: User, size: int) -> None:
 
 
 def transcribe_again(*, recording: Recording, options: Mapping[str, Any] | None = None) -> None:
-    """Queue another transcription; the present one remains until then.
+    """Queue another transcription. The present one remains until then.
 
     Raises StatusError (409) while a job transcribes it, HarkError if an option is invalid, and LimitReached or
     StatusError (429) as :func:`create_recording` does.

@@ -55,7 +55,7 @@ def detectors_of(user: User) -> list[tuple[Detector, Version]]:
 
 
 def chosen_versions(user: User, ids: object) -> list[Version]:
-    """Return the versions in use of the visible detectors with these ids; other ids are ignored."""
+    """Return the versions in use of the visible detectors with these ids. Other ids are ignored."""
     wanted = {number for number in ids if isinstance(number, int)} if isinstance(ids, list) else set()
     return [version for detector, version in detectors_of(user) if detector.pk in wanted][:MAX_DETECTORS]
 
@@ -99,7 +99,7 @@ class Session:
                 self.file.setframerate(SAMPLE_RATE)
 
     def write(self, content: bytes) -> None:
-        """Store 16-bit samples on arrival. Raises HarkError on a full disk."""
+        """Store 16-bit samples on arrival. Raises HarkError if the disk is full."""
         self.samples += len(content) // 2
         if self.file is not None:
             with storing("saving the live recording"):

@@ -115,7 +115,7 @@ class Passage(models.Model):
 
 
 class UploadInProgress(models.Model):
-    """A file that is uploaded in chunks; its length is the progress."""
+    """A file that is uploaded in chunks. Its length is the progress."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="recording_uploads")

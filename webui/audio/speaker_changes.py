@@ -39,7 +39,7 @@ def name_speakers(*, recording: Recording, names: Mapping[str, str], version: in
       names: by speaker id; unchanged ones are ignored.
       version: the one that the user saw; None for any.
 
-    Raises Changed if the transcript has since changed, and HarkError for an unknown speaker, or if two who speak would
+    Raises Changed if the transcript has since changed, and HarkError if a speaker is unknown, or if two who speak would
     have the same name.
     """
     with serialized():
@@ -122,7 +122,7 @@ def assign_speaker(
 
 
 def detect_speakers_again(*, recording: Recording, speakers: int | None = None) -> Job:
-    """Queue another detection of speakers; words, corrections and names remain.
+    """Queue another detection of speakers. Words, corrections and names remain.
 
     Args:
       speakers: their number; None to estimate it.

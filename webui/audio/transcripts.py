@@ -18,7 +18,7 @@ from webui.jobs.models import Job
 
 
 class Changed(HarkError):
-    """Raised if the transcript has since changed; the response is 409. ``version`` and ``text`` are current."""
+    """Raised if the transcript has since changed. The response is 409. ``version`` and ``text`` are current."""
 
     status = 409
     version = 0

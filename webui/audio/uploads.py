@@ -55,7 +55,7 @@ log = logging.getLogger(__name__)
 
 
 class WrongPlace(HarkError):
-    """Raised for a chunk that does not begin at ``offset``, the end of the last one; the response is 409."""
+    """Raised for a chunk that does not begin at ``offset``, the end of the last one. The response is 409."""
 
     status = 409
     offset = 0
@@ -170,7 +170,7 @@ def append(*, upload: UploadInProgress, at: int, body: IO[bytes] | Any) -> int:
 
 
 def _copy(body: IO[bytes] | Any, file: IO[bytes], start: int, most: int) -> int:
-    """Write the body after ``start``; return the new end. Raises StatusError (413) beyond ``most``."""
+    """Write the body after ``start``; return the new end. Raises StatusError (413) if it would exceed ``most``."""
     end = start
     while block := body.read(BLOCK):
         end += len(block)

@@ -157,7 +157,7 @@ def progress(request: HttpRequest) -> HttpResponse:
 
 
 def progress_shape(user: User) -> dict[str, Any]:
-    """Return the progress; its percentage is that of the whole run, and ``stages`` lists all stages in order."""
+    """Return the progress. Its percentage is that of the whole run, and ``stages`` lists all stages in order."""
     job = _runs(user).first()
     recordings = transcripts.recordings_of(user)
     queue = recordings.filter(job__state__in=Job.GOING)

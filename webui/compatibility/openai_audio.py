@@ -168,7 +168,7 @@ def _language_name(code: str) -> str:
 
 
 def _segment(number: int, segment: Segment) -> dict[str, Any]:
-    """Return a segment with OpenAI's fields; the engines here do not have tokens or a temperature."""
+    """Return a segment with OpenAI's fields. The engines here do not have tokens or a temperature."""
     encoded = segment.text.encode()
     return {
         "id": number,

@@ -95,7 +95,7 @@ def session(request: HttpRequest, session_id: UUID) -> HttpResponse:
 
 
 def _listed(recording: Recording) -> dict[str, Any]:
-    """Describe a session in a list; damaged files become an error, so that the others are listed."""
+    """Describe a session in a list. Damaged files become an error, so that the others are listed."""
     try:
         return _whole(recording)
     except HarkError as error:
@@ -135,7 +135,7 @@ def _head(recording: Recording) -> dict[str, Any]:
 
 
 def segments_of(transcript: Transcript) -> list[dict[str, Any]]:
-    """Return segments in that system's format: with left or right if each channel is one person, else the speaker."""
+    """Return segments in that system's format: with left or right if channels are persons, otherwise the speaker."""
     return [
         {
             "speaker": side_of(transcript, segment.speaker),

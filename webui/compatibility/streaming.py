@@ -41,7 +41,7 @@ def stream(shape: Callable[[HarkError, int], HttpResponse], **arguments: Any) ->
 
 
 class _Transcription:
-    """A transcription in its own thread; its chunks are read as they are finished."""
+    """A transcription in its own thread. Its chunks are read as they are finished."""
 
     def __init__(self, arguments: dict[str, Any]) -> None:
         self.done: Future[Transcript] = Future()

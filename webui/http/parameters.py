@@ -37,7 +37,7 @@ def uuid_of(text: object) -> UUID:
 
 
 def json_object(text: str | bytes) -> dict[str, Any]:
-    """Parse an untrusted JSON object. Raises ValueError for anything else."""
+    """Parse an untrusted JSON object. Raises ValueError if it is anything else."""
     sent = untrusted_json(text)
     if not isinstance(sent, dict):
         raise ValueError("not an object")

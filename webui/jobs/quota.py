@@ -125,7 +125,7 @@ def accounts_of(user: User, limit: str) -> list[Account]:
 
 
 def check_room(user: User, size: int = 0) -> None:
-    """Raise StatusError (507) if ``size`` more bytes exceed the user's quota; the owner's is the disk."""
+    """Raise StatusError (507) if ``size`` more bytes exceed the user's quota. The owner's is the disk."""
     for account in accounts_of(user, "disk_bytes"):
         _check_room_in(account, size)
 
@@ -171,7 +171,7 @@ def _gigabytes(size: int) -> str:
 
 
 def usage_of(whose: User | Organization) -> dict[str, Any]:
-    """Return the use of a quota as displayed by pages; the owner's disk space is not counted."""
+    """Return the use of a quota as displayed by pages. The owner's disk space is not counted."""
     account = account_of(whose)
     is_counted = not (isinstance(whose, User) and whose.is_owner)
     return {

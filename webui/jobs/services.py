@@ -45,7 +45,7 @@ job_ended = Signal()  # sent with ``job``, in the transaction that ends it in an
 
 
 class LimitReached(HarkError):
-    """Raised if there are too many jobs; the response is 429."""
+    """Raised if there are too many jobs. The response is 429."""
 
     status = 429
 
@@ -226,7 +226,7 @@ def finish(job: Job, state: str, error: HarkError | None = None) -> None:
 
 
 def _ended(job: Job) -> None:
-    """Announce the end of a job within its transaction; the leftover result of a cancelled one is removed."""
+    """Announce the end of a job within its transaction. The leftover result of a cancelled one is removed."""
     if job.state == Job.State.CANCELLED:
         transaction.on_commit(partial(finished_file(user_data(job.user), str(job.pk)).unlink, missing_ok=True))
     job_ended.send(Job, job=job)
@@ -248,7 +248,7 @@ def _warn(job: Job, message: str) -> None:
 
 
 def give_back(job: Job) -> None:
-    """Queue a running job again because its worker is being stopped; the next worker continues it."""
+    """Queue a running job again because its worker is being stopped. The next worker continues it."""
     mine = Job.objects.filter(id=job.id, lease=job.lease, state=Job.State.RUNNING)
     mine.update(**QUEUED_AGAIN, queued_at=timezone.now())
 
@@ -275,7 +275,7 @@ def forget(job: Job) -> None:
 
 
 def retry(*, job: Job) -> None:
-    """Queue a job that was not successful again; it continues where it stopped.
+    """Queue a job that was not successful again. It continues where it stopped.
 
     Raises the errors of :func:`submit`, and StatusError (429) if this month's minutes are used up.
     """
@@ -304,8 +304,8 @@ def interrupted(why: str) -> HarkError:
 def recover() -> int:
     """Take back the jobs whose lease expired because their worker was killed; return their number.
 
-    Each is queued again once; after that, it is interrupted, and a user decides. ``./hark serve`` calls this every few
-    seconds; simultaneous calls are safe.
+    Each is queued again once. After that, it is interrupted, and a user decides. ``./hark serve`` calls this every few
+    seconds. Simultaneous calls are safe.
     """
     global _locked_until
     now, began = timezone.now(), time.monotonic()

@@ -60,7 +60,7 @@ def run(job_id: str) -> None:
 
 @contextmanager
 def _span(job: Job) -> Iterator[None]:
-    """Trace the work on a job as a span; spans of its stages are added when it has ended."""
+    """Trace the work on a job as a span. Spans of its stages are added when it has ended."""
     if not tracing.wanted():
         yield
         return
@@ -177,7 +177,7 @@ def _answers() -> bool:
 
 
 def _keep_small(log: Path) -> None:
-    """Truncate a long log; it is open for appending, so writing continues at its end."""
+    """Truncate a long log. It is open for appending, so writing continues at its end."""
     try:
         if log.stat().st_size > MAX_LOG_BYTES:
             os.truncate(log, MAX_LOG_BYTES // 2)

@@ -31,7 +31,7 @@ def _box(purpose: str) -> MultiFernet:
 
 
 def seal(text: str, purpose: str) -> str:
-    """Seal a text; opening it needs the same purpose and the portal's key."""
+    """Seal a text. Opening it needs the same purpose and the portal's key."""
     return _box(purpose).encrypt(text.encode()).decode()
 
 

@@ -20,7 +20,7 @@ NAME = "secret.key"  # name of its file in the portal's folder
 
 
 def secret_key(path: Path) -> str:
-    """Return the key in the file, which the first caller creates; simultaneous callers get the same key.
+    """Return the key in the file, which the first caller creates. Simultaneous callers get the same key.
 
     Raises HarkError if the data folder cannot be written or the file is damaged.
     """

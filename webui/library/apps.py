@@ -6,7 +6,7 @@ from django.apps import AppConfig
 
 
 class LibraryConfig(AppConfig):
-    """The application ``library``; it has no tables, because clips are in the user's own clip library."""
+    """The application ``library``. It has no tables, because clips are in the user's own clip library."""
 
     name = "webui.library"
 

@@ -89,7 +89,7 @@ def upload(request: HttpRequest) -> HttpResponse:
 
 
 def import_archive(*, user: User, sent: UploadedFile, name: str, options: dict[str, Any]) -> Job:
-    """Store an upload and import it; each upload has its own folder, so that imports do not share one.
+    """Store an upload and import it. Each upload has its own folder, so that imports do not share one.
 
     If the same archive with the same name and options is already waiting or running, that job is returned, as for a
     double click.

@@ -109,7 +109,7 @@ def _audio(request: HttpRequest) -> Any:
 
 @require_GET
 def takes(request: HttpRequest) -> HttpResponse:
-    """Show the takes of a phrase (a fragment); with ``?try=1``, also which the detector's version in use detects."""
+    """Show the takes of a phrase (a fragment). With ``?try=1``, it shows which of them the version in use detects."""
     user = signed_in(request)
     phrase, language = request.GET.get("phrase", ""), request.GET.get("language", "en")
     version = in_use_of(_versions(user, phrase, language))

@@ -130,7 +130,7 @@ def text(request: HttpRequest, clip_id: int) -> HttpResponse:
 
 @require_POST
 def trim(request: HttpRequest, clip_id: int) -> HttpResponse:
-    """Create a new clip from a part; the whole one is excluded unless the user wants to keep it."""
+    """Create a new clip from a part. The whole one is excluded unless the user wants to keep it."""
     put_aside = "put_aside" in request.POST
     with services.clip_of(signed_in(request), clip_id) as (library, clip):
         try:

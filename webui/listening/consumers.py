@@ -110,7 +110,7 @@ class TryConsumer(_Listens):
 class ListenConsumer(_Listens):
     """Scores with a version of a detector.
 
-    A text message ``{"fa_per_day": x}`` sets the threshold for that many false alarms per day; the response is
+    A text message ``{"fa_per_day": x}`` sets the threshold for that many false alarms per day. The response is
     ``{"threshold"}``. ``{"mark": "false_alarm" | "missed", "time_s": t}`` puts the audio just before ``t`` into the
     inbox: sending it implies consent, and no other audio is stored. Programs first send their token.
     """

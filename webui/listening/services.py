@@ -134,7 +134,7 @@ def keep_sample(*, user: User, version: Version, verdict: str, audio: np.ndarray
 
 
 def allow_wakes(*, detector: Detector, allowed: bool) -> None:
-    """Store the owner's choice whether devices may send clips; earlier clips remain."""
+    """Store the owner's choice whether devices may send clips. Earlier clips remain."""
     if allowed:
         WakeIntake.objects.get_or_create(detector=detector)
     else:

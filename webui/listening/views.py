@@ -41,7 +41,7 @@ def attempt(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
 
 @require_GET
 def ready(request: HttpRequest) -> HttpResponse:
-    """Preload the untrained detector of ``?phrase=&language=``; errors are reported when the phrase is tried."""
+    """Preload the untrained detector of ``?phrase=&language=``. Errors are reported when the phrase is tried."""
     signed_in(request)
     with suppress(HarkError):
         services.untrained_runtime(request.GET.get("phrase", ""), request.GET.get("language") or "en")

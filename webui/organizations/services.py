@@ -85,7 +85,7 @@ def owned(user: User, number: int, may: Callable[[User, Organization], bool] = m
 
 
 def administered(user: User, number: int) -> Organization:
-    """Return an organization as :func:`owned` does; the owner of the installation may administer any."""
+    """Return an organization as :func:`owned` does. The owner of the installation may administer any."""
     return owned(user, number, administers)
 
 
@@ -255,7 +255,7 @@ def set_role(*, membership: Membership, role: str) -> None:
 
 
 def remove(*, membership: Membership, by: User) -> None:
-    """Remove a person (or let them leave); what they shared becomes private.
+    """Remove a person (or let them leave). What they shared becomes private.
 
     Raises HarkError if the person is the last owner.
     """

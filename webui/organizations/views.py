@@ -163,7 +163,7 @@ def role(request: HttpRequest, organization_id: int, user_id: int) -> HttpRespon
 
 @require_POST
 def remove(request: HttpRequest, organization_id: int, user_id: int) -> HttpResponse:
-    """Remove a person; objects that they shared become private again."""
+    """Remove a person. Objects that they shared become private again."""
     membership = _person(request, organization_id, user_id)
     services.remove(membership=membership, by=signed_in(request))
     sentence = _("%(name)s was removed; what they have shared is private again.")
@@ -229,7 +229,7 @@ def use(request: HttpRequest, organization_id: int) -> HttpResponse:
 
 @require_safe
 def export(request: HttpRequest, organization_id: int) -> HttpResponse:
-    """Download the organization's data as JSON; shared objects are in the exports of their users."""
+    """Download the organization's data as JSON. Shared objects are in the exports of their users."""
     organization = services.owned(signed_in(request), organization_id)
     rows = use_of.rows_of(organization)
     record(Action.ORGANIZATION_EXPORTED, what=organization.name, organization=organization.pk)

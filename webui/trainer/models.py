@@ -44,7 +44,7 @@ class Detector(models.Model):
 
     @property
     def current(self) -> Version | None:
-        """The newest offered version; one that is not better is stored, but not offered."""
+        """The newest offered version. One that is not better is stored, but not offered."""
         return in_use_of(list(self.versions.all()))
 
 

@@ -195,7 +195,7 @@ def compare(request: HttpRequest, detector_id: int) -> HttpResponse:
 
 
 def _changed(request: HttpRequest, versions: list[Version], together: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the changes between two versions: the requested ones, else the newest and the one before it."""
+    """Return the changes between two versions: the requested ones, otherwise the newest and the one before it."""
     by_number = {str(version.number): version for version in versions}
     after = by_number.get(request.GET.get("after", ""), versions[0])
     older = next((version for version in versions if version.number < after.number), versions[-1])

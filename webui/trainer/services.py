@@ -86,7 +86,7 @@ def serve(*, version: Version, to: Version.Served) -> None:
 
 
 def renew_link(*, version: Version) -> None:
-    """Replace the token for devices; the previous URL stops working."""
+    """Replace the token for devices. The previous URL stops working."""
     Version.objects.filter(pk=version.pk).update(link_number=F("link_number") + 1)
     record(Action.DEVICE_ADDRESS, what=_numbers(version) + ": new", about=version.detector.user)
 
@@ -96,7 +96,7 @@ def _numbers(version: Version) -> str:
 
 
 def plan(*, user: User, config: RunConfig, targets: Sequence[str] = ()) -> Job:
-    """Queue a job that plans a training; its page shows ``targets``, the chosen devices."""
+    """Queue a job that plans a training. Its page shows ``targets``, the chosen devices."""
     spec = {**as_spec(config), "targets": list(targets)}
     return jobs.submit(user=user, kind="plan", title=config.phrase, spec=spec)
 

@@ -37,7 +37,7 @@ def about_job(id_: str) -> Iterator[None]:
 
 
 class JsonLines(logging.Formatter):
-    """A record as a JSON object; the record's ``fields`` (``extra={"fields": {...}}``) are added to it."""
+    """A record as a JSON object. The record's ``fields`` (``extra={"fields": {...}}``) are added to it."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {

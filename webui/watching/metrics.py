@@ -1,6 +1,6 @@
 """Metrics for Prometheus: the requests handled by this process, and the jobs of the whole installation.
 
-Requests are counted here; everything else is read from the database and the disk at each scrape, so that all processes
+Requests are counted here. Everything else is read from the database and the disk at each scrape, so that all processes
 report the same values. Values are sums over all users, without names.
 """
 

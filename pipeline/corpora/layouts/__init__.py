@@ -1,4 +1,4 @@
-"""Corpus layouts, one file each, listed in :data:`LAYOUTS`; the first that recognizes a folder reads it."""
+"""Corpus layouts, one file each, listed in :data:`LAYOUTS`. The first that recognizes a folder reads it."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def recognizes(folder: Path) -> bool:
 
 
 def utterances(folder: Path) -> Iterator[Utterance]:
-    """Yield utterances in the order of the table; speakers are "cv-<first 16 characters of client_id>"."""
+    """Yield utterances in the order of the table. Speakers are "cv-<first 16 characters of client_id>"."""
     for table in _tables(folder):
         lines = lines_of(table)
         columns = (next(lines, None) or "").split("\t")

@@ -23,7 +23,7 @@ def recognizes(folder: Path) -> bool:
 
 
 def utterances(folder: Path) -> Iterator[Utterance]:
-    """Yield utterances in the order of the transcripts; speakers are "libri-<number>"."""
+    """Yield utterances in the order of the transcripts. Speakers are "libri-<number>"."""
     for path in _transcripts(folder):
         for line in lines_of(path):
             if line is None:

@@ -20,7 +20,7 @@ def recognizes(folder: Path) -> bool:
 
 
 def utterances(folder: Path) -> Iterator[Utterance]:
-    """Yield utterances in the order of the metadata; the only speaker is named after the folder."""
+    """Yield utterances in the order of the metadata. The only speaker is named after the folder."""
     for line in lines_of(folder / METADATA):
         if line is None:
             yield Utterance(folder / METADATA, None, problem=UNREADABLE_TEXT)

@@ -20,7 +20,7 @@ def recognizes(folder: Path) -> bool:
 
 
 def utterances(folder: Path) -> Iterator[Utterance]:
-    """Yield utterances in order. An empty text means unknown; paths are absolute or relative to the manifest."""
+    """Yield utterances in order. An empty text means unknown. Paths are absolute or relative to the manifest."""
     for manifest in _manifests(folder):
         yield from utterances_of(manifest)
 

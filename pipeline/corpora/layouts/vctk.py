@@ -14,7 +14,7 @@ def recognizes(folder: Path) -> bool:
 
 
 def utterances(folder: Path) -> Iterator[Utterance]:
-    """Yield utterances in order of speaker and name; speakers are "vctk-<name>"."""
+    """Yield utterances in order of speaker and name. Speakers are "vctk-<name>"."""
     audio_folders = _audio_folders(folder)
     for speaker in sorted(path for path in (folder / "txt").iterdir() if path.is_dir()):
         for transcript in sorted(path for path in speaker.glob("*.txt") if is_file_of(folder, path)):

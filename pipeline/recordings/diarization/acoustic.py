@@ -173,7 +173,7 @@ def _embeddings(audio: np.ndarray, windows: Sequence[tuple[float, float]], repor
 
 
 def _spectra(audio: np.ndarray, windows: Sequence[tuple[float, float]]) -> Iterator[np.ndarray]:
-    """Yield the power spectrogram [frames, 40] of each window; overlapping ones are computed together."""
+    """Yield the power spectrogram [frames, 40] of each window. Overlapping ones are computed together."""
     from resemblyzer import wav_to_mel_spectrogram
 
     first = 0

@@ -89,7 +89,7 @@ def _without_small(embeddings: np.ndarray, labels: np.ndarray, fewest: int) -> n
 
 
 def _nearest(embeddings: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return each window's nearest group, numbered from 0; windows labelled -1 do not have a group yet."""
+    """Return each window's nearest group, numbered from 0. Windows labelled -1 do not have a group yet."""
     labelled = labels >= 0
     return (embeddings @ centroids(embeddings[labelled], labels[labelled]).T).argmax(axis=1)
 

@@ -25,9 +25,9 @@ def diarize(
 ) -> Diarization:
     """Return the turns of a normalized recording.
 
-    They come from the channels if each of two is a person, else from pyannote if it is set up, else from the voices.
-    With ``voices``, a file of remembered voices, speakers are compared with these. Raises HarkError if the recording
-    cannot be read or no method works here.
+    They come from the channels if each of two is a person. Otherwise they come from pyannote if it is set up, or from
+    the voices. With ``voices``, a file of remembered voices, speakers are compared with these. Raises HarkError if the
+    recording cannot be read or no method works here.
     """
     reporter = reporter or silent_reporter()
     reporter.stage("speakers", worded("Detecting speakers"))
@@ -92,7 +92,7 @@ def assign(transcript: Transcript, diarization: Diarization) -> Transcript:
 
 
 def assign_again(transcript: Transcript, diarization: Diarization) -> Transcript:
-    """Assign another diarization's speakers; words remain, and names go to the speakers who share most speech."""
+    """Assign another diarization's speakers. Words remain, and names go to the speakers who share most speech."""
     bare = tuple(replace(segment, speaker="", overlap=False) for segment in transcript.segments)
     result = assign(replace(transcript, segments=bare, speakers={}, diarization=""), diarization)
     shares: dict[tuple[str, str], float] = {}
@@ -144,7 +144,7 @@ def _split(segment: Segment, turns: Sequence[Turn]) -> list[Segment]:
 
 
 def _speaker(start_s: float, end_s: float, turns: Sequence[Turn]) -> str:
-    """Return the speaker with the most time in a time span, else the nearest speaker; "" without turns."""
+    """Return the speaker with the most time in a time span, otherwise the nearest speaker; "" without turns."""
     shares: dict[str, float] = {}
     for turn in turns:
         shared = min(end_s, turn.end_s) - max(start_s, turn.start_s)

@@ -108,7 +108,7 @@ def remember(file: Path, name: str, audio: np.ndarray, *, consent: bool) -> None
 
 
 def match_all(file: Path, embeddings: Mapping[str, Sequence[float] | np.ndarray]) -> dict[str, str]:
-    """Return names for the speakers of a recording, by speaker id; each name goes only to its best match."""
+    """Return names for the speakers of a recording, by speaker id. Each name goes only to its best match."""
     stored = _VOICES.load(file)
     cosines = [
         (float(unit(np.asarray(embedding, np.float64)) @ unit(np.array(voice["embedding"]))), speaker, name)

@@ -46,8 +46,9 @@ def summarize(transcript: Transcript, engine: str = AUTO) -> Summary:
     """Summarize a recording.
 
     Args:
-        engine: "auto" or the name of an engine. ``auto`` is the owner's language model, else a local transformers
-            model, else extractive; if one fails, the next one is used, and the summary's ``note`` states this.
+        engine: "auto" or the name of an engine. ``auto`` is the first of these that is ready: the owner's language
+            model, a local transformers model, extractive. If one fails, the next one is used, and the summary's
+            ``note`` states this.
 
     Raises HarkError if the engine does not exist, is not ready or, except with ``auto``, fails.
     """

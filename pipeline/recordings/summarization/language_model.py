@@ -1,4 +1,4 @@
-"""Summaries by the owner's language model; long recordings are summarized in parts, which are then merged."""
+"""Summaries by the owner's language model. Long recordings are summarized in parts, which are then merged."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class LanguageModel:
 
 
 def segment_rows(transcript: Transcript, characters: int) -> Iterator[list[dict[str, Any]]]:
-    """Yield parts of the transcript as rows of data, each of about this many characters; longer segments are cut."""
+    """Yield parts of the transcript as rows of data, each of about this many characters. Longer segments are cut."""
     rows: list[dict[str, Any]] = []
     length = 0
     for number, segment in enumerate(transcript.segments):

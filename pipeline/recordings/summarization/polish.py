@@ -1,4 +1,4 @@
-"""Punctuation, capitals and misheard words corrected by the owner's language model; times and speakers remain.
+"""Punctuation, capitals and misheard words corrected by the owner's language model. Times and speakers remain.
 
 The model must not rewrite: a segment in which it changes more than a limited fraction of the words is not changed. Thus
 a recording cannot make it write something else.

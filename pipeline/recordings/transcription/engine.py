@@ -21,7 +21,7 @@ MAX_CHARACTERS_A_SECOND = 40  # characters; people do not speak faster, so an en
 
 
 class RecognitionEngine:
-    """Recognizes one chunk of speech at a time; other threads wait. Its model is loaded for the first chunk."""
+    """Recognizes one chunk of speech at a time. Other threads wait. Its model is loaded for the first chunk."""
 
     name: str  # in the registry, in transcripts and on the command line
     why: str  # the reason why ``auto`` chooses it; translatable, without a full stop

@@ -60,7 +60,7 @@ class FunAsr(WorkerEngine):
         return [str(self._folder() or ""), *(map(str, beside) if all(map(_is_model, beside)) else ())]
 
     def lacking(self) -> list[str]:
-        """Return the missing packages; only the separate environment counts, because its imports were tested."""
+        """Return the missing packages. Only the separate environment counts, because its imports were tested."""
         return [] if environments.is_enabled(self.name) else list(self.packages)
 
     def _folder(self) -> Path | None:

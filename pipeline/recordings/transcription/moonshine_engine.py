@@ -308,7 +308,7 @@ def _surplus(tokens: Sequence[int]) -> int:
 
 
 def _words(model: _Model, audio: np.ndarray, expected: _Place) -> list[_Written]:
-    """Return the words of a chunk; after a loop, its halves are recognized separately, so that no speech is lost."""
+    """Return the words of a chunk. After a loop, its halves are recognized separately, so that no speech is lost."""
     written, cut = model.write(audio, expected)
     if not cut or len(audio) < 2 * MIN_HALF_S * SAMPLE_RATE:
         return written
@@ -343,7 +343,7 @@ def _times(spoken: Sequence[Sequence[str]], units: Sequence[AlignedUnit]) -> lis
 
 
 def _placed(written: Sequence[_Written], times: Sequence[Time | None], seconds: float) -> tuple[Word, ...]:
-    """Set the times of words; those without share the gap or, if it is too short, the previous word's time."""
+    """Set the times of words. Those without share the gap or, if it is too short, the previous word's time."""
     placed: list[Time] = []
     while (number := len(placed)) < len(times):
         time = times[number]

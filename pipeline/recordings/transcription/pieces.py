@@ -1,4 +1,4 @@
-"""Chunks of speech in a recording, found by silero-vad; engines get no silence, for which they would invent words."""
+"""Chunks of speech in a recording, found by silero-vad. Engines get no silence, for which they would invent words."""
 
 from __future__ import annotations
 

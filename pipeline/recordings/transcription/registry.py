@@ -36,7 +36,7 @@ def _engines() -> dict[str, RecognitionEngine]:
 
 
 def engines() -> list[RecognitionEngine]:
-    """Return all engines, ready or not; each is one object per process, so that its model is loaded once."""
+    """Return all engines, ready or not. Each is one object per process, so that its model is loaded once."""
     return list(_engines().values())
 
 

@@ -15,7 +15,7 @@ EDGE = 0.2  # fraction of the words at each end where it is not split, because a
 
 
 def split(segment: Segment) -> list[Segment]:
-    """Split a segment at its pauses; one without words, or without long pauses, is returned unchanged."""
+    """Split a segment at its pauses. One without words, or without long pauses, is returned unchanged."""
     words = segment.words
     if not words:
         return [segment]

@@ -68,7 +68,7 @@ def best(names: dict[str, Path]) -> str:
 
 
 class WhisperEngine(RecognitionEngine):
-    """``model`` is a size or a path; by default from HARK_WHISPER_MODEL, else the best local one."""
+    """``model`` is a size or a path; by default from HARK_WHISPER_MODEL, otherwise the best local one."""
 
     def __init__(self, model: str = "") -> None:
         super().__init__()

@@ -191,7 +191,7 @@ class _Speaking:
 
 
 def _if_understood(clip: NewClip | FailedRequest) -> NewClip | FailedRequest:
-    """Return the clip if Hark's recognizer finds its text in it, else a failed request."""
+    """Return the clip if Hark's recognizer finds its text in it, otherwise a failed request."""
     if isinstance(clip, FailedRequest):
         return clip
     if is_understood(clip.audio, clip.text, clip.language):
@@ -200,7 +200,7 @@ def _if_understood(clip: NewClip | FailedRequest) -> NewClip | FailedRequest:
 
 
 def _new_clip(result: GeneratedClip | FailedRequest, engine: str, language: str) -> NewClip | FailedRequest:
-    """Return the library's record of a synthesized clip; its file is read, resampled to 16 kHz and removed."""
+    """Return the library's record of a synthesized clip. Its file is read, resampled to 16 kHz and removed."""
     if isinstance(result, FailedRequest):
         return result
     try:

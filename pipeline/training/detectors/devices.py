@@ -50,7 +50,7 @@ CHECKED_PAIRS, CHECKED_S = 8, 20.0  # maximum pairs of test clips, and their sec
 
 
 class NoRuntimeError(HarkError):
-    """Raised if the front end or the runtime of a device's detector is not installed; the run continues without it."""
+    """Raised if the front end or the runtime of a device's detector is not installed. The run continues without it."""
 
 
 @dataclass(frozen=True)

@@ -279,7 +279,7 @@ def _negatives_in_common(versions: Sequence[Trained]) -> Negatives | None:
 def _store(
     detector: Detector, examples: ExamplePlan, negatives: Iterable[NegativePiece], folder: Path, progress: Progress
 ) -> FeatureStore:
-    """Return the features of the stream for a detector; all with the same stored frames share them."""
+    """Return the features of the stream for a detector. All with the same stored frames share them."""
     from pipeline.training.clips.examples import build_store
 
     shutil.rmtree(folder, ignore_errors=True)  # left by a killed comparison

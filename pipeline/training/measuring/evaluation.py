@@ -40,7 +40,7 @@ MAX_LOGIT = 20.0  # logit of a threshold; programs that run a bundle cannot reso
 
 @dataclass(frozen=True)
 class ScoredSplit:
-    """All segments of a split with their scores; each row of ``table`` has one stream of ``streams``."""
+    """All segments of a split with their scores. Each row of ``table`` has one stream of ``streams``."""
 
     table: pd.DataFrame
     streams: list[ScoredStream]
@@ -50,7 +50,7 @@ class ScoredSplit:
         return [self.streams[i] for i in np.flatnonzero(mask)]
 
     def utterances(self, mask: np.ndarray) -> int:
-        """Return the number of clips in the rows of ``mask`` [rows]; most clips have a quiet and a noisy rendering."""
+        """Return the number of clips in the rows of ``mask`` [rows]. Most clips have a quiet and a noisy rendering."""
         return int(self.table["clip_id"][mask].nunique())
 
     def distinct_hours(self, mask: np.ndarray) -> float:
@@ -65,12 +65,12 @@ class ScoredSplit:
         return float(sum(max(by_condition.values()) for by_condition in hours.values()))
 
     def alarm_rate(self, mask: np.ndarray, alarms: int) -> dict[str, float | None]:
-        """Return the hourly rate of that many false alarms in the selected rows; its interval counts distinct hours."""
+        """Return the hourly rate of that many false alarms in the selected rows. Its interval counts distinct hours."""
         hours = sum(stream.hours for stream in self.pick(mask))
         return metrics.alarm_rate(alarms, hours, self.distinct_hours(mask)).as_dict()
 
     def miss_rate(self, mask: np.ndarray, threshold: float) -> dict[str, float | None]:
-        """Return the miss rate in the selected rows, which contain the phrase; its interval counts utterances."""
+        """Return the miss rate in the selected rows, which contain the phrase. Its interval counts utterances."""
         return metrics.miss_rate_at(self.pick(mask), threshold, self.utterances(mask)).as_dict()
 
     @property
@@ -175,7 +175,7 @@ def speech_of_test(clips: pd.DataFrame, pairs: int, seed: int) -> np.ndarray:
 def calibrate(validation: ScoredSplit, rates: Sequence[float] = FA_PER_DAY, least: float = 0.0) -> list[dict[str, Any]]:
     """Return thresholds for ``rates`` (false alarms per day, ascending), from the validation split's general audio.
 
-    A lower rate never has a lower threshold, regardless of the fitted tail; below the default rate, it has a higher
+    A lower rate never has a lower threshold, regardless of the fitted tail. Below the default rate, it has a higher
     one. A threshold that is higher than its rate needs is ``raised``.
 
     Args:

@@ -1,6 +1,6 @@
 """The report of a run, as plain data, as a page and as a DET plot.
 
-Its sentences are in ``report_words.py``; its page is the template ``report.html``.
+Its sentences are in ``report_words.py``. Its page is the template ``report.html``.
 """
 
 from __future__ import annotations

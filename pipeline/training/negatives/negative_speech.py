@@ -90,7 +90,7 @@ def device_negatives(
 class NegativeSpeech:
     """The negative speech for a detector that is calibrated (:class:`pipeline.training.negatives.shipped.Negatives`).
 
-    Speakers that no backbone was trained on are the test; all others set thresholds, because score peaks of the
+    Speakers that no backbone was trained on are the test. All others set thresholds, because score peaks of the
     backbone's training speakers are like those of others (lab/experiments.md). Each segment is rendered quiet, in noise
     and across a room.
 

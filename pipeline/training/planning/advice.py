@@ -162,7 +162,7 @@ def _spoken_vocabulary(language: str) -> str:
 
 
 def _heard_per_million(words: list[str], language: str, known: Vocabulary) -> float:
-    """Estimate how often a phrase is spoken per million words; words of equal sound are added up.
+    """Estimate how often a phrase is spoken per million words. Words of equal sound are added up.
 
     For several words it is the geometric mean of two bounds: the product of their frequencies (they meet by chance),
     too low for usual phrases ("good morning"), and the frequency of the rarest word, the highest possible.

@@ -166,7 +166,7 @@ def _choice(about: str = "", **limits: Any) -> dict[str, Choice]:
 class RunConfig:
     """A training run: the same configuration is the same run, which resumes where it was stopped.
 
-    Users choose the fields with a :class:`Choice`; the others have one right value in the portal.
+    Users choose the fields with a :class:`Choice`. The others have one right value in the portal.
     """
 
     phrase: str = field(metadata=_choice(longest=300))  # normalized
@@ -246,7 +246,7 @@ USUAL = RunConfig("", size=AUTO_SIZE)  # only the phrase is chosen
 
 
 def chosen(start: RunConfig, choices: Mapping[str, Any]) -> RunConfig:
-    """Return ``start`` with a user's choices; lists become tuples. Raises TypeError for other names."""
+    """Return ``start`` with a user's choices. Lists become tuples. Raises TypeError if a name is not one of them."""
     if refused := sorted(choices.keys() - CHOICES.keys()):
         raise TypeError(f"a user cannot choose {', '.join(refused)} of a run")
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in choices.items()}

@@ -2,7 +2,7 @@
 
 The phrase is found in the transcripts by full-text search, in the audio by alignment, and cut out with a margin. A cut
 is stored where the model finds the phrase in it, where its length fits its phones, and where it is loud from end to
-end. Cuts are clips with a parent; mining again finds them and makes none twice.
+end. Cuts are clips with a parent. Mining again finds them and makes none twice.
 """
 
 from __future__ import annotations

@@ -250,7 +250,7 @@ def draw_voice(
 ) -> tuple[str, Voice]:
     """Draw an engine, one of its speakers (all equally likely), and one of that speaker's voices.
 
-    An engine's share grows with the square root of its number of people; slow and rule-based engines have smaller
+    An engine's share grows with the square root of its number of people. Slow and rule-based engines have smaller
     shares.
     """
     names = sorted(by_engine)
@@ -299,7 +299,7 @@ def draw_requests(
 def make_plan(config: RunConfig, texts_of: Mapping[str, Sequence[PhraseText]], run: str, library: Library) -> Plan:
     """Make the plan of a run with the texts of each bucket (:func:`run_texts`).
 
-    It reads the library and adds nothing to it; engines that may be unintelligible synthesize the phrase as a test.
+    It reads the library and adds nothing to it. Engines that may be unintelligible synthesize the phrase as a test.
     """
     engines, missing = ready_engines(config.engines, config.language)
     missing |= cannot_say(config.keyphrase, engines, library.data_dir)

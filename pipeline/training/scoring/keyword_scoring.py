@@ -1,8 +1,8 @@
 """Keyword scoring without training: how well a phrase's phones fit the outputs of an acoustic model.
 
-The score is that of CTC keyword spotting: the most probable path through the phrase's phones against a free loop
-over all phones (the most probable output of each frame), in nats per phone, as exp(-nats): 1 where the model writes
-exactly the phrase. The phrase may begin at any frame; the score of a frame is that of the phrase ending there.
+The score is that of CTC keyword spotting: the most probable path through the phrase's phones against a free loop over
+all phones (the most probable output of each frame), in nats per phone, as exp(-nats): 1 where the model writes exactly
+the phrase. The phrase may begin at any frame. The score of a frame is that of the phrase ending there.
 """
 
 from __future__ import annotations

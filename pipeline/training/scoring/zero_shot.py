@@ -2,7 +2,7 @@
 
 It takes a large detector that was never calibrated or, where its encoder is not installed, the phones of Hark's own
 recognizer. The match score of a phrase's phones and the decoder's rating of it (``model.rescoring``) are added up as in
-a calibrated detector. Calibration derives the threshold of the sum from hours of other speech; here it is one number
+a calibrated detector. Calibration derives the threshold of the sum from hours of other speech. Here it is one number
 for all phrases.
 """
 

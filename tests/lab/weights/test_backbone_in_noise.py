@@ -30,7 +30,7 @@ QUIET = SpeechAugmentation(
 
 
 def real_speech(folder: Path) -> Packed:
-    """Four seconds each of people in the negative speech; every third is for validation."""
+    """Four seconds each of people in the negative speech. Every third is for validation."""
     utterances = []
     with zipfile.ZipFile(NEGATIVE_SPEECH) as archive:
         for number in range(18):

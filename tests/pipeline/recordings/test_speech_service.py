@@ -120,7 +120,7 @@ def test_the_service_ends_when_idle_and_removes_its_socket(service: Path, monkey
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, "a signal to another thread", "its socket goes"])
 def test_the_service_ends_cleanly_on_signals(service: Path, how: object) -> None:
-    """The system may deliver a signal to any thread; the one that waits for connections notices between two waits."""
+    """The system may deliver a signal to any thread. The one that waits for connections notices between two waits."""
     call(30.0, sleep)
     pid = speech_client._started[-1].pid
     if isinstance(how, signal.Signals):

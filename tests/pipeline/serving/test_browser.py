@@ -41,7 +41,7 @@ def tarball(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def registry(tmp_path: Path, tarball: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """A registry with that package; the list records requests."""
+    """A registry with that package. The list records requests."""
     asked: list[str] = []
 
     def answer(path: str, headers: dict[str, str], body: bytes) -> Reply:

@@ -110,7 +110,7 @@ def test_planning_creates_nothing(tmp_path: Path, tiny_effort: Effort, choirs: d
 
 @pytest.fixture
 def begun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the runs that have begun; each ends immediately."""
+    """The names of the runs that have begun. Each ends immediately."""
     names: list[str] = []
     made = {"bundle": "compass.zip", "report": "report.html"}
     monkeypatch.setattr(training_pipeline, "_run", lambda work, *rest: names.append(work.folder.name) or made)

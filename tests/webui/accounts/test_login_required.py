@@ -1,4 +1,4 @@
-"""Pages need a sign-in; fragments and programs get answers that they can use."""
+"""Pages need a sign-in. Fragments and programs get answers that they can use."""
 
 from __future__ import annotations
 

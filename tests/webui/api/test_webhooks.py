@@ -277,7 +277,7 @@ def test_private_urls_are_rejected_at_once(url: str, call: Call, owner: User) ->
 
 
 def looked_up(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[Any]:
-    """Resolve names to these addresses; the list records attempted connections."""
+    """Resolve names to these addresses. The list records attempted connections."""
     real, tried = socket.getaddrinfo, []
 
     def look_up(host: str, port: Any, *arguments: Any, **options: Any) -> Any:

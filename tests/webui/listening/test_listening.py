@@ -29,7 +29,7 @@ PHRASE = "hey compass"
 
 @pytest.fixture
 def version(owner: User, portal: Path) -> Version:
-    """A detector that works without training; its bundle is a folder."""
+    """A detector that works without training. Its bundle is a folder."""
     keyword_hmm_bundle(portal / "models" / "run-1" / "bundle", PHRASE, size="standard")
     detector = Detector.objects.create(user=owner, phrase=PHRASE, language="en")
     summary = {"miss_rate": {"value": 0.1, "low": 0.0, "high": 0.2}}

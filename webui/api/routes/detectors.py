@@ -152,7 +152,7 @@ def set_note(request: HttpRequest, detector_id: int, number: int, sent: NoteIn) 
 
 @router.delete(VERSION, response={204: None}, summary="Delete a version", **needs("train"))
 def delete_version(request: HttpRequest, detector_id: int, number: int) -> Status:
-    """Delete the version and its files; their URLs for devices stop working. The only version cannot be deleted."""
+    """Delete the version and its files. Their URLs for devices stop working. The only version cannot be deleted."""
     services.remove_version(version=a_version(request, detector_id, number, owned))
     return Status(204, None)
 

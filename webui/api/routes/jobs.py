@@ -35,7 +35,7 @@ OF_SCOPE_TRAIN = ("train", "retrain", "compare", "plan")  # all others need the 
 
 
 def job_fields(job: Job, reader: User) -> dict[str, Any]:
-    """Return a job's fields for a reader; only its own user sees expected words (of other recordings) and quotas."""
+    """Return a job's fields for a reader. Only its own user sees expected words (of other recordings) and quotas."""
     version = getattr(job, "version", None)
     hidden: set[str] = set() if job.user_id == reader.pk else {"words", "most_s", "owner"}
     return {
@@ -58,7 +58,7 @@ def a_job(user: User, job_id: UUID, who: Callable[..., Job] = visible) -> Job:
 
 
 def configuration(user: User, chosen: dict[str, Any]) -> RunConfig:
-    """Return the configuration of a requested run. Raises HarkError for an unusable phrase or engine."""
+    """Return the configuration of a requested run. Raises HarkError if the phrase or an engine is unusable."""
     if engines := chosen.get("engines"):
         free = free_engines(chosen["language"], user)
         unknown = [engine for engine in engines if engine not in free]
@@ -156,7 +156,7 @@ def cancel(request: HttpRequest, job_id: UUID) -> JobOut:
 
 @router.post("/jobs/{uuid:job_id}/retry", response=JobOut, summary="Retry a job", **needs("train", "audio"))
 def retry(request: HttpRequest, job_id: UUID) -> JobOut:
-    """Queue a cancelled, failed or interrupted job again; it continues where it stopped."""
+    """Queue a cancelled, failed or interrupted job again. It continues where it stopped."""
     row = _to_change(request, job_id)
     if not row.can_be_retried:
         raise StatusError(

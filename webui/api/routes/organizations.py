@@ -51,7 +51,7 @@ def _out(request: HttpRequest, organization: Organization) -> OrganizationOut:
 
 @router.get("/organizations", response=Page[OrganizationOut], summary="All organizations", **needs("read"))
 def organizations(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
-    """List the caller's organizations; the owner of Hark sees all."""
+    """List the caller's organizations. The owner of Hark sees all."""
     return page(request, _seen(request), paging)
 
 
@@ -102,7 +102,7 @@ def members(request: HttpRequest, organization_id: int, paging: Query[Paging]) -
 
 @router.patch(MEMBER, response=MemberOut, summary="Change the role of a member", **needs(person=True))
 def change(request: HttpRequest, organization_id: int, user_id: int, payload: RoleIn) -> Membership:
-    """Make a person owner, member or viewer; one owner must remain. For its owners and the owner of Hark."""
+    """Make a person owner, member or viewer. One owner must remain. For its owners and the owner of Hark."""
     membership = services.member(services.administered(caller(request).user, organization_id), user_id)
     services.set_role(membership=membership, role=payload.role)
     return membership
@@ -110,7 +110,7 @@ def change(request: HttpRequest, organization_id: int, user_id: int, payload: Ro
 
 @router.delete(MEMBER, response={204: None}, summary="Remove a member, or leave", **needs(person=True))
 def remove(request: HttpRequest, organization_id: int, user_id: int) -> Status:
-    """Remove a person; what they shared is private again. Everybody can leave, except the last owner."""
+    """Remove a person. What they shared is private again. Everybody can leave, except the last owner."""
     user = caller(request).user
     find = services.visible if user_id == user.pk else services.administered
     services.remove(membership=services.member(find(user, organization_id), user_id), by=user)

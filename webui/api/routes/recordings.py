@@ -75,7 +75,7 @@ def create(
     diarize: bool = Form(True, description="Detect the speakers.", examples=[True]),
     summarize: bool = Form(True, examples=[True]),
 ) -> Made:
-    """Store a recording and queue its transcription; its ``state`` is ready once the transcript exists."""
+    """Store a recording and queue its transcription. Its ``state`` is ready once the transcript exists."""
     user = caller(request).user
     options = {
         "engine": engine, "language": language, "speakers": speakers, "diarize": diarize, "summarize": summarize,
@@ -140,7 +140,7 @@ def transcript(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
 @router.post(ONE + "/speakers", response={201: JobOut}, summary="Detect speakers again", **needs("audio"))
 @creation()
 def detect_speakers(request: HttpRequest, recording_id: UUID, payload: SpeakersIn) -> Made:
-    """Queue a new detection of speakers; words, corrections and names are kept.
+    """Queue a new detection of speakers. Words, corrections and names are kept.
 
     409 while the recording is processed.
     """
@@ -181,7 +181,7 @@ def voices(request: HttpRequest) -> dict[str, Any]:
 
 @router.delete("/remembered-voices/{person}", response={204: None}, summary="Forget a voice", **needs("audio"))
 def forget_voice(request: HttpRequest, person: str) -> Status[None]:
-    """Delete a remembered voice; names in transcripts are kept."""
+    """Delete a remembered voice. Names in transcripts are kept."""
     if not speaker_changes.forget_voice(user=caller(request).user, name=person):
         raise Http404
     return Status(204, None)
@@ -242,7 +242,7 @@ def translate(
     recording_id: UUID,
     language: str = Query(..., max_length=20, description="Its code.", examples=["de"]),
 ) -> Made:
-    """Queue a translation by the owner's language model. Export it with its ``language``; the transcript is kept."""
+    """Queue a translation by the owner's language model. Export it with its ``language``. The transcript is kept."""
     job = derived.translate(recording=a_recording(request, recording_id, to_change), language=language)
     return Made(job_out(job, caller(request).user), f"/api/v1/jobs/{job.id}")
 

@@ -41,7 +41,7 @@ def user(request: HttpRequest, user_id: int) -> User:
 
 @router.patch("/users/{int:user_id}", response=UserOut, summary="Activate or deactivate a user", **needs("admin"))
 def change(request: HttpRequest, user_id: int, payload: UserChangeIn) -> User:
-    """Activate or deactivate a user (not the owner). Deactivation ends sign-ins and tokens; the data is kept."""
+    """Activate or deactivate a user (not the owner). Deactivation ends sign-ins and tokens. The data is kept."""
     user = get_object_or_404(services.existing_users(), pk=user_id)
     services.set_active(user=user, active=payload.is_active)
     return user
@@ -57,6 +57,6 @@ def delete(request: HttpRequest, user_id: int) -> Status:
 @router.post("/users/{int:user_id}/link", response={201: LinkOut}, summary="A link for a password", **needs("admin"))
 @creation()
 def link(request: HttpRequest, user_id: int) -> Made:
-    """Create a link with which the user can choose a password, once within a week; older links stop working."""
+    """Create a link with which the user can choose a password, once within a week. Older links stop working."""
     user = get_object_or_404(services.existing_users(), pk=user_id)
     return Made(LinkOut(link=services.password_link(user=user, base_url=request.build_absolute_uri("/"))))

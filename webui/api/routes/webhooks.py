@@ -55,7 +55,7 @@ def remove(request: HttpRequest, webhook_id: int) -> Status:
 @router.post("/webhooks/{int:webhook_id}/ping", response={201: DeliveryOut}, summary="Test a webhook", **needs("train"))
 @creation()
 def ping(request: HttpRequest, webhook_id: int) -> Made:
-    """Send a message of the event ``ping``; the deliveries show its outcome."""
+    """Send a message of the event ``ping``. The deliveries show its outcome."""
     delivery = webhooks.ping(webhook=_own(request, webhook_id))
     return Made(DeliveryOut.from_orm(delivery), f"/api/v1/webhooks/{webhook_id}/deliveries")
 

@@ -32,7 +32,7 @@ RATE = 16_000
 def error_rate(reference: Sequence[Turn], found: Sequence[Turn], collar_s: float = 0.25) -> float:
     """Return the diarization error rate under the best naming of speakers, on a grid of 10 ms.
 
-    Overlapped speech is scored; what lies within ``collar_s`` of a reference turn's edge is not.
+    Overlapped speech is scored. What lies within ``collar_s`` of a reference turn's edge is not.
     """
     times = np.arange(0, max(turn.end_s for turn in (*reference, *found)), 0.01)
     edges = np.array([edge for turn in reference for edge in (turn.start_s, turn.end_s)])
@@ -312,7 +312,7 @@ def note(what):
 
 @pytest.fixture
 def pyannote(data_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A stand-in for the package pyannote.audio, for a real worker process; the file records its arguments."""
+    """A stand-in for the package pyannote.audio, for a real worker process. The file records its arguments."""
     package = tmp_path / "packages" / "pyannote" / "audio"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(PYANNOTE_DOUBLE)

@@ -91,7 +91,7 @@ def told() -> list[Event]:
 def write(
     tmp_path: Path, clips: pd.DataFrame, model: TinyCRNN, monkeypatch: pytest.MonkeyPatch, told: list[Event]
 ) -> Write:
-    """Write the bundle; the pictures, the page and the sentences have their own tests."""
+    """Write the bundle. The pictures, the page and the sentences have their own tests."""
     page = "<!doctype html>page"
     replace_in(bundling, monkeypatch, det_plot=lambda *given: b"\x89PNG picture", html_report=lambda *given: page)
     monkeypatch.setattr(reporting, "in_words", lambda figures: [worded("It was measured.")])
