@@ -23,7 +23,7 @@ import numpy as np
 import onnxruntime
 
 from benchmark import manifest_rows, public_audio, shared_folder, transcripts
-from benchmark.listening_together import large_detector, scores_together
+from benchmark.joint_scoring import large_detector, scores_together
 from benchmark.peers import USUAL_THRESHOLD, MicroWakeWord, OpenWakeWord, Peer, PocketSphinx, packaged_peers
 from benchmark.streams import CLEAN_FLOOR_DB, CONDITIONS, SAID_GAP_S, SNR_DB, Stream, stream_of_files
 from benchmark.synthetic import Speakers, confusable_texts, positive_texts, spoken, voices_for

@@ -52,7 +52,7 @@ def test_random_equalizers_differ_and_stay_within_their_gains(white: np.ndarray,
     assert max(np.abs(gains)) <= 8.5
 
 
-def test_filters_do_not_move_a_sound(click: np.ndarray, rng: np.random.Generator) -> None:
+def test_filters_do_not_shift_a_sound_in_time(click: np.ndarray, rng: np.random.Generator) -> None:
     for _ in range(10):
         filtered = random_equalizer(click, rng, microphone=True)
         lag = int(np.argmax(signal.correlate(filtered, click))) - (len(click) - 1)

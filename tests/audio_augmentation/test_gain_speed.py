@@ -74,7 +74,7 @@ def test_speed_changes_length_and_pitch_and_tempo_keeps_the_pitch(tone: np.ndarr
 
 @pytest.mark.parametrize("factor", [0.85, 1.15])
 @pytest.mark.parametrize("change", [change_speed, change_tempo])
-def test_sounds_move_to_position_over_factor(click: np.ndarray, change, factor: float) -> None:  # type: ignore[no-untyped-def]
+def test_sounds_move_in_proportion_to_the_speed(click: np.ndarray, change, factor: float) -> None:  # type: ignore[no-untyped-def]
     tolerance = 2.0 if change is change_speed else 0.011 * SAMPLE_RATE
     assert abs(centre(change(click, factor)) - centre(click) / factor) <= tolerance
 

@@ -70,12 +70,12 @@ def run(request: pytest.FixtureRequest, place: Path) -> Run:
 @pytest.mark.parametrize(
     "kind", ["AF_INET, socket.SOCK_STREAM", "AF_INET, socket.SOCK_DGRAM", "AF_UNIX", "AF_NETLINK, 3"]
 )
-def test_it_cannot_open_a_socket(run: Run, kind: str) -> None:
+def test_a_confined_program_cannot_open_a_socket(run: Run, kind: str) -> None:
     assert "Operation not permitted" in run(f"import socket\nsocket.socket(socket.{kind})")
 
 
 @needs_kernel
-def test_it_cannot_use_io_uring(run: Run) -> None:
+def test_a_confined_program_cannot_use_io_uring(run: Run) -> None:
     code = "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\n"
     assert run(f"{code}print(libc.syscall(425, 8, bytes(120)), ctypes.get_errno())") == "-1 1"
 
@@ -100,7 +100,7 @@ def test_it_cannot_use_io_uring(run: Run) -> None:
         "os.mknod(own + '/disk', 0o60600, os.makedev(8, 0))",
     ],
 )
-def test_it_cannot_write_outside_its_folder(run: Run, place: Path, act: str) -> None:
+def test_a_confined_program_cannot_write_outside_its_folder(run: Run, place: Path, act: str) -> None:
     said = run(act)
     assert "PermissionError" in said or "OSError" in said, said
     assert (place / "secret").read_text() == "the key"
@@ -108,7 +108,7 @@ def test_it_cannot_write_outside_its_folder(run: Run, place: Path, act: str) -> 
 
 
 @needs_kernel
-def test_it_has_full_access_to_its_folder(run: Run, place: Path) -> None:
+def test_a_confined_program_has_full_access_to_its_folder(run: Run, place: Path) -> None:
     said = run(
         "os.makedirs(own + '/a/b')\nopen(own + '/a/one', 'w').write('1')\nos.rename(own + '/a/one', own + '/a/b/two')\n"
         "open(own + '/a/b/two', 'r+').truncate(0)\nprint(sorted(os.listdir(own + '/a/b')))"
@@ -118,12 +118,14 @@ def test_it_has_full_access_to_its_folder(run: Run, place: Path) -> None:
 
 @needs_kernel
 @pytest.mark.parametrize("path", ["outside + '/secret'", "own + '/../secret'", "'/etc/passwd'", "'/proc/1/environ'"])
-def test_it_can_read_only_the_files_it_was_given(run: Run, path: str) -> None:
+def test_a_confined_program_can_read_only_the_files_it_was_given(run: Run, path: str) -> None:
     assert "PermissionError" in run(f"print(open({path}).read())")
 
 
 @needs_kernel
-def test_it_cannot_read_the_portals_secrets_and_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_confined_program_cannot_read_the_portals_secrets_and_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The portal's data folder is at its default path, next to the code."""
     from core.decoding import run_decoder
 
@@ -155,14 +157,14 @@ def other() -> Iterator[subprocess.Popen]:
 
 
 @needs_kernel
-def test_it_cannot_inspect_other_processes(run: Run, other: subprocess.Popen) -> None:
+def test_a_confined_program_cannot_inspect_other_processes(run: Run, other: subprocess.Popen) -> None:
     code = f"import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\nprint(libc.ptrace(16, {other.pid}, 0, 0))"
     assert run(code) == "-1"
     assert "PermissionError" in run(f"open('/proc/{other.pid}/mem', 'rb')")
 
 
 @needs_kernel
-def test_it_cannot_kill_other_processes(run: Run, other: subprocess.Popen) -> None:
+def test_a_confined_program_cannot_kill_other_processes(run: Run, other: subprocess.Popen) -> None:
     assert "PermissionError" in run(f"os.kill({other.pid}, 9)")
     code = "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\n"
     tgkill = module.SIGNALS[os.uname().machine]["tgkill"]
@@ -172,13 +174,13 @@ def test_it_cannot_kill_other_processes(run: Run, other: subprocess.Popen) -> No
 
 @needs_kernel
 @pytest.mark.parametrize("act", ["os.fork()", "os.posix_spawn('/bin/true', ['true'], {})", "os.forkpty()"])
-def test_it_cannot_escape_limits_by_forking(run: Run, act: str) -> None:
+def test_a_confined_program_cannot_escape_limits_by_forking(run: Run, act: str) -> None:
     said = run(f"print({act})")
     assert "PermissionError" in said or "OSError" in said, said
 
 
 @needs_kernel
-def test_it_can_start_threads_and_abort_itself(run: Run) -> None:
+def test_a_confined_program_can_start_threads_and_abort_itself(run: Run) -> None:
     code = "import threading\nthread = threading.Thread(target=lambda: print('here'))\nthread.start()\nthread.join()"
     assert run(code) == "here"
     assert run(f"{code}\nprint('ends', flush=True)\nos.abort()").splitlines()[:2] == ["here", "ends"]
@@ -201,7 +203,7 @@ def test_its_cpu_time_is_limited(run: Run) -> None:
     assert run("import resource\nprint(resource.getrlimit(resource.RLIMIT_CPU))") == f"({module.CPU_S}, {module.CPU_S})"
 
 
-def test_it_ends_with_its_parent() -> None:
+def test_a_confined_program_ends_with_its_parent() -> None:
     code = (
         "import subprocess, sys, time\nfrom core.confined import confined\n"
         "child = subprocess.Popen(confined([sys.executable, '-c', 'import time; time.sleep(600)']))\n"

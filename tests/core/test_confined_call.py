@@ -95,7 +95,7 @@ def test_a_process_stopped_by_its_limits_is_reported(function: str) -> None:
 
 
 @needs_kernel
-def test_it_can_access_only_the_given_files(tmp_path: Path) -> None:
+def test_a_confined_call_can_access_only_the_given_files(tmp_path: Path) -> None:
     given, other, folder = tmp_path / "given", tmp_path / "other", tmp_path / "folder"
     folder.mkdir()
     for path in (given, other):

@@ -76,7 +76,7 @@ def test_endless_id3_tags_do_not_flood_the_log(tmp_path: Path, capfd: pytest.Cap
 @needs_ffmpeg
 @pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.aiff", "a.ogg"])
-def test_it_gives_the_same_samples_as_read_audio(tmp_path: Path, rate: int, name: str) -> None:
+def test_foreign_audio_has_the_same_samples_as_read_audio(tmp_path: Path, rate: int, name: str) -> None:
     soundfile.write(tmp_path / name, np.stack([tone(rate=rate), tone(rate=rate) / 2], axis=1), rate)
     fast, foreign = read_audio(tmp_path / name), read_foreign_audio(tmp_path / name)
     assert abs(len(fast) - len(foreign)) <= (400 if name == "a.ogg" else 1)  # Vorbis: where the last block ends

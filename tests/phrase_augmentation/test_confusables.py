@@ -116,6 +116,6 @@ def test_confusables_exist_in_other_languages(phrase: str, language: str) -> Non
     assert not [text for text in found if can_be_heard_in(phrase, text.text, language)]
 
 
-def test_kinds_without_a_turn_are_included() -> None:
+def test_kinds_outside_the_rotation_are_included() -> None:
     pools = {kind: [PhraseText(f"{kind} {n}", kind, 1.0) for n in range(2)] for kind in ("vocabulary", "partial")}
     assert {text.text for text in _in_turns(pools)} == {"vocabulary 0", "vocabulary 1", "partial 0", "partial 1"}

@@ -29,7 +29,7 @@ from phrase_augmentation.vocabulary import vocabulary
         ("你好", "你好吗"),
     ],
 )
-def test_texts_that_contain_the_phrase(phrase: str, text: str) -> None:
+def test_texts_with_the_phrase_match(phrase: str, text: str) -> None:
     assert can_be_heard_in(phrase, text, "zh" if ord(phrase[0]) > 0x4E00 else "en")
 
 
@@ -49,7 +49,7 @@ def test_texts_that_contain_the_phrase(phrase: str, text: str) -> None:
         ("flower", "flow"),
     ],
 )
-def test_texts_that_do_not_contain_the_phrase(phrase: str, text: str) -> None:
+def test_texts_without_the_phrase_do_not_match(phrase: str, text: str) -> None:
     assert not can_be_heard_in(phrase, text)
 
 

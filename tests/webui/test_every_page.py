@@ -9,10 +9,10 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from tests.support.addresses import ADDRESSES, filled
 from tests.support.detector_versions import make_report
 from tests.support.portal_users import PASSWORD, browser_of
 from tests.support.programs import run_python
+from tests.support.urls import URLS, filled
 from webui.accounts.models import User
 from webui.audio.models import Recording, Share, UploadInProgress
 from webui.jobs.models import Job
@@ -43,7 +43,7 @@ def things(owner: User) -> dict[str, str]:
     return {name: str(thing.pk) for name, thing in {**ids, "upload_id": upload}.items()}
 
 
-@pytest.mark.parametrize(("name", "route"), ADDRESSES)
+@pytest.mark.parametrize(("name", "route"), URLS)
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_an_anonymous_visitor_is_asked_to_sign_in(
     client: Client, things: dict[str, str], name: str, route: str, method: str
@@ -60,7 +60,7 @@ def test_an_anonymous_visitor_is_asked_to_sign_in(
 
 
 def test_pages_have_no_inline_code_and_no_external_sources(owners: Client, things: dict[str, str]) -> None:
-    for _, route in ADDRESSES:
+    for _, route in URLS:
         answer = owners.get(filled(route, things))
         policy = answer.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy and "unsafe" not in policy
@@ -100,7 +100,7 @@ def test_the_number_of_queries_of_lists_is_constant(
 
 def test_cross_site_forms_are_rejected(owner: User, things: dict[str, str]) -> None:
     strict = browser_of(owner, enforce_csrf_checks=True)
-    for name, route in ADDRESSES:
+    for name, route in URLS:
         if name not in ("compatibility:token", "compatibility:nothing"):  # which use no session
             for send in (strict.post, strict.put, strict.patch, strict.delete):
                 assert send(filled(route, things)).status_code in (403, 405), name

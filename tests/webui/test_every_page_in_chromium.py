@@ -67,7 +67,7 @@ CUT_OFF = """() => {
 }"""
 
 
-def test_every_page_fits_has_contrast_and_one_primary_button(owners: Client, owner: User, other: User) -> None:
+def test_pages_fit_have_contrast_and_one_primary_button(owners: Client, owner: User, other: User) -> None:
     pages = every_page(owner)
     shown: dict[str, Any] = {f"/en/{name.replace(' ', '-')}": path for name, path in pages.items()}
     for name, answer in pages_of_strangers(owner, other).items():

@@ -151,7 +151,9 @@ def test_training_learns_tones_and_continues_after_a_stop(
     assert load_weights(tmp_path / BEST)[0].config == again.config
 
 
-def test_other_speech_restarts_and_without_validation_the_last_win(packed: Packed, tmp_path: Path) -> None:
+def test_other_speech_restarts_training_and_the_last_unmeasured_weights_are_used(
+    packed: Packed, tmp_path: Path
+) -> None:
     nobody = replace(packed, utterances=[replace(u, split="train") for u in packed.utterances], digest="another")
     config = AcousticTrainConfig(steps=8, batch_seconds=4, easy_steps=8, easy_seconds=4, evaluations=4)
     seen: list[int] = []

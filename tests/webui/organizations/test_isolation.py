@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from django.test import Client
 
-from tests.support.addresses import ADDRESSES, filled
 from tests.support.detector_versions import address, body
 from tests.support.organization_house import House, state
+from tests.support.urls import URLS, filled
 from webui.accounts.storage import user_data
 from webui.audio.models import Recording
 from webui.jobs.models import Job
@@ -20,7 +20,7 @@ from webui.organizations.services import remove
 
 pytestmark = pytest.mark.django_db
 
-WITH_ID = [row for row in ADDRESSES if "_id>" in row[1] and row[0] != "trainer:device_file"]
+WITH_ID = [row for row in URLS if "_id>" in row[1] and row[0] != "trainer:device_file"]
 OF_USERS = {name for name, route in WITH_ID if route.startswith("/account/")}  # only for the owner of the installation
 # Users decide these for themselves.
 OWN = {"organizations:leave"}

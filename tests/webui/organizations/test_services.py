@@ -69,7 +69,7 @@ def test_shared_things_are_listed_once(house: House) -> None:
     assert Detector.objects.editable_by(house["mia"]).count() == 1
 
 
-def test_lookups_enforce_visible_change_and_owned(house: House) -> None:
+def test_lookups_enforce_access_levels(house: House) -> None:
     for getter, may, may_not in (
         (visible, "sam ada mia vera", ""), (to_change, "sam ada mia", "vera"), (owned, "sam", "ada mia vera")
     ):  # fmt: skip

@@ -128,7 +128,7 @@ def test_a_damaged_progress_file_restarts_transcription(engine: Scripted, tmp_pa
     assert len(transcribed(path, work).segments) == 3 == len(engine.heard)
 
 
-def test_another_engine_model_language_or_recording_restarts(
+def test_a_different_engine_model_language_or_recording_restarts_transcription(
     engine: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, work = flac(tmp_path / "a.flac", three_sentences()), tmp_path / "work"

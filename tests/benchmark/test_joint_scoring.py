@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.listening_together import large_detector, scores_together
+from benchmark.joint_scoring import large_detector, scores_together
 from model.runtime.detector import Bundle, Detector
 from tests.support.moonshine_package import needs_encoder
 from tests.support.untrained_bundle import bundle_of, keyword_hmm_model, line, spoken_in_quiet

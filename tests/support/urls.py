@@ -11,17 +11,19 @@ from django.urls import URLPattern, URLResolver, get_resolver
 VALUES = {"job_id": None, "detector_id": None, "sample_id": None, "number": "1", "clip_id": "1", "name": "report.json"}
 
 
-def addresses(patterns: list[URLPattern | URLResolver], start: str = "", space: str = "") -> Iterator[tuple[str, str]]:
+def portal_urls(
+    patterns: list[URLPattern | URLResolver], start: str = "", space: str = ""
+) -> Iterator[tuple[str, str]]:
     """Return (name, pattern) of every URL of the portal's own."""
     for pattern in patterns:
         route = start + str(pattern.pattern)
         if isinstance(pattern, URLResolver):
-            yield from addresses(pattern.url_patterns, route, pattern.namespace or space)
+            yield from portal_urls(pattern.url_patterns, route, pattern.namespace or space)
         elif not route.startswith(("sign-in/", "api/")):
             yield f"{space}:{pattern.name}", "/" + route
 
 
-ADDRESSES = sorted(addresses(get_resolver().url_patterns))
+URLS = sorted(portal_urls(get_resolver().url_patterns))
 
 
 def filled(route: str, values: dict[str, str]) -> str:
