@@ -88,7 +88,7 @@ def run_record(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _from_microphone(phrase: str, options: argparse.Namespace, screen: Screen) -> Iterator[tuple[str, Take]]:
-    """Ask for one recording after another. Raises HarkError if there is no terminal or microphone."""
+    """Ask for one recording after another. Raises HarkError if a terminal or a microphone is missing."""
     import numpy as np
 
     from core.audio_file import SAMPLE_RATE

@@ -31,7 +31,7 @@ from model.shipped_weights import shipped_backbone, weights_digest
 
 STEP = STEP_FRAMES * HOP  # samples of the backbone's step
 TAIL_STEPS = 5  # steps after an item, for the last phone
-SILENCE = 1e-4  # amplitude of noise in silence, because there is no digital silence
+SILENCE = 1e-4  # amplitude of noise in silence, because recordings have no digital silence
 SPEECH_RMS = 0.004  # minimum RMS of a step that contains speech
 AFTER_SPEECH = 16  # steps after speech that still depend on it
 SILENCE_WEIGHT = 0.25  # weight of steps without speech in the loss

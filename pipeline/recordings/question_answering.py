@@ -309,7 +309,7 @@ def _written(question: str, lines: Iterable[Citation], chosen: llm.LlmSettings) 
 
 
 def _read(question: str, best: Sequence[Passage], read: Reader) -> Answer | bool | None:
-    """Let a model mark the answer; False if it finds none, None if there is no model or it fails."""
+    """Let a model mark the answer; False if it finds none, None if a model is missing or fails."""
     try:
         marked = read(question, [passage.text for passage in best])
     except HarkError:

@@ -29,7 +29,7 @@ def read_passages(question: str, passages: Sequence[str]) -> dict[str, Any] | No
     """Mark the answer in texts, in the speech service; needs torch.
 
     Returns the index of the ``passage``, the answer's ``start`` and ``end`` in its characters, and its ``score`` (a
-    probability). The result is an empty dict if there is no answer, and None if there is no model. Raises HarkError if
+    probability). The result is an empty dict if there is no answer, and None if no model exists. Raises HarkError if
     the model cannot be loaded.
     """
     folder = READER.folder()

@@ -48,7 +48,7 @@ def test_spellings_write_the_phrase(phrase: str) -> None:
     assert phrase in written and len(set(found)) == len(found)
     assert {text.lower() for text in written} == {phrase}
     assert any(text[0].isupper() for text in written)
-    first_word = FIRST_TEXT + 256  # those before it are bytes, which the decoder writes only if there is no other token
+    first_word = FIRST_TEXT + 256  # those before it are bytes, which the decoder writes only if no other token fits
     assert all(token >= first_word for way in found for token in way)
 
 

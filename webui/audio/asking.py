@@ -120,7 +120,7 @@ def question_of(user: User, audio: np.ndarray, language: str | None = None) -> s
 
 
 def spoken(*, user: User, text: str, language: str) -> bytes:
-    """Synthesize a text as a WAV file with the best voice. Raises HarkError if there is no voice."""
+    """Synthesize a text as a WAV file with the best voice. Raises HarkError if no voice exists."""
     voice = speech.voice_for(user, language)
     if voice is None:
         raise HarkError(

@@ -35,8 +35,8 @@ FOLLOWS_AFTER_S = 20.0  # seconds without further corrections before the summary
 def export(recording: Recording, wanted: str, language: str = "") -> FileResponse:
     """Return the transcript or a translation (by language code) as a file of ``pipeline.recordings.captions.FORMATS``.
 
-    Unconfirmed names are omitted. Raises HarkError if the format is unknown, and StatusError (409) if there is no such
-    translation.
+    Unconfirmed names are omitted. Raises HarkError if the format is unknown, and StatusError (409) if the
+    translation does not exist.
     """
     if language and language not in {one["language"] for one in translations_of(recording)}:
         raise StatusError(
@@ -75,7 +75,7 @@ def summarize_again(*, recording: Recording, engine: str = "auto") -> Job:
     Args:
       engine: the summarizer; "auto", as for the first summary, is the best that is ready.
 
-    Raises StatusError (409) if there is no transcript, or while the recording is being transcribed or summarized,
+    Raises StatusError (409) if the recording has no transcript, or while it is being transcribed or summarized,
     HarkError if the engine is unknown or not ready, and webui.jobs.services.LimitReached if too many jobs wait.
     """
     check_engine(engine)
@@ -127,7 +127,7 @@ def _changed_at(recording: Recording) -> float:
 def polish(*, recording: Recording) -> Job:
     """Queue the clean-up of a transcript by the owner's language model, stored next to it.
 
-    Raises StatusError (409) if there is no transcript, or while the recording is being transcribed or cleaned up;
+    Raises StatusError (409) if the recording has no transcript, or while it is being transcribed or cleaned up;
     HarkError if no language model is set up; and webui.jobs.services.LimitReached if too many jobs wait.
     """
     llm.available().require(_("The transcript cannot be cleaned up here."))
@@ -142,7 +142,7 @@ def translate(*, recording: Recording, language: str) -> Job:
     Args:
       language: the code of one of :func:`languages_of_translation`.
 
-    Raises StatusError (409) if there is no transcript, or while the recording is being transcribed or translated;
+    Raises StatusError (409) if the recording has no transcript, or while it is being transcribed or translated;
     HarkError if no language model is set up or the language is unknown; and webui.jobs.services.LimitReached if too
     many jobs wait.
     """

@@ -127,7 +127,7 @@ def detect_speakers_again(*, recording: Recording, speakers: int | None = None) 
     Args:
       speakers: their number; None to estimate it.
 
-    Raises StatusError (409) if there is no transcript, or while the recording or its speakers are being processed;
+    Raises StatusError (409) if the recording has no transcript, or while it or its speakers are being processed;
     HarkError if the number of speakers is invalid; and webui.jobs.services.LimitReached if too many jobs wait.
     """
     speakers = checked_options({"speakers": speakers})["speakers"]

@@ -255,7 +255,7 @@ def retrainable(user: User) -> list[Retrainable]:
 def keep_stretch(*, user: User, version: Version, path: Path, verdict: str, start_s: float, end_s: float) -> Sample:
     """Put a segment [s] of a recording into the inbox.
 
-    Raises the errors of :func:`keep_sample`, and HarkError if there is no audio.
+    Raises the errors of :func:`keep_sample`, and HarkError if the segment has no audio.
     """
     audio = read_foreign_audio(path, max_seconds=MAX_FILE_S)
     start, end = (round(min(max(0.0, time_s), MAX_FILE_S) * SAMPLE_RATE) for time_s in (start_s, end_s))

@@ -87,7 +87,7 @@ def sizes_in_bundle(version: Version) -> dict[str, int]:
 def device_file(version: Version, name: str) -> DeviceFile:
     """Return a manifest or model for a device by its name in the bundle.
 
-    Raises Http404 if there is no such file, and StatusError (410) if the bundle is missing or damaged.
+    Raises Http404 if the file does not exist, and StatusError (410) if the bundle is missing or damaged.
     """
     path = version.bundle_path
     try:

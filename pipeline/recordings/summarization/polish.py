@@ -28,7 +28,7 @@ TASK = (
 def polish(transcript: Transcript) -> Transcript:
     """Correct all texts that no person has edited.
 
-    Raises HarkError if there is no model, or its answers are invalid.
+    Raises HarkError if the model is missing, or its answers are invalid.
     """
     chosen = llm.needed(worded("The transcript cannot be cleaned up."))
     corrected: dict[int, str] = {}

@@ -140,7 +140,7 @@ def character_file() -> Path:
 
 
 def write(engine: str, parts: list[str]) -> tuple[list[str], str]:
-    """Summarize texts in the speech service; also return the model's name. Raises HarkError if there is no model."""
+    """Summarize texts in the speech service; also return the model's name. Raises HarkError if the model is missing."""
     parts = [part[:MAX_PART_LENGTH] for part in parts]
     if engine == "character":
         from model.summarizer.decoding import open_summarizer

@@ -129,7 +129,7 @@ def delete(request: HttpRequest, recording_id: UUID) -> Status:
 
 @router.get(ONE + "/transcript", response=TranscriptOut, summary="The transcript", **needs("read"))
 def transcript(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
-    """Return words, times and speakers. 409 if there is no transcript. Only its user sees ``sounds_like``."""
+    """Return words, times and speakers. 409 if the recording has no transcript. Only its user sees ``sounds_like``."""
     one = a_recording(request, recording_id)
     content = as_json(transcripts.transcript_of(one))
     if one.user != caller(request).user:
@@ -230,7 +230,7 @@ def export(
 ) -> FileResponse:
     """Export as text, captions (SRT, VTT), JSON, table (CSV) or document (DOCX).
 
-    409 if there is no such translation.
+    409 if the translation does not exist.
     """
     return derived.export(a_recording(request, recording_id), format, language)
 
@@ -261,7 +261,7 @@ def summarize(
 
 @router.get(ONE + "/summary", response=RecordingSummaryOut, summary="The summary", **needs("read"))
 def summary(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
-    """Return text, key points and action items, each with its segments, and sentiment. 409 if there is no summary."""
+    """Return text, key points and action items, each with its segments, and sentiment. 409 if none exists."""
     mine = a_recording(request, recording_id)
     transcripts.transcript_of(mine)
     content = derived.summary_of(mine)

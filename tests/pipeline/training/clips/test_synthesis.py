@@ -146,7 +146,7 @@ def test_the_reason_is_reported_if_no_engine_can_speak(library: Library) -> None
     engines = {"alpha": Choir("alpha"), "beta": Choir("beta", speakers=1)}
     for engine in engines.values():
         engine.fails = lambda r: "there is no voice in it"
-    # Only alpha has a voice for the validation split, so there is no second attempt there.
+    # Only alpha has a voice for the validation split, so nothing is tried again there.
     requests = [request(n, "alpha", "alpha-1/alto", split="validation") for n in range(5)]
     with pytest.raises(HarkError, match="No speech engine could synthesize") as raised:
         speak(requests, engines, library)
