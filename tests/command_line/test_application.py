@@ -193,7 +193,7 @@ def test_a_fixable_failure_prints_what_why_and_what_to_do(cli: Cli, handled: Han
     assert cli.json("library", "stats", code=2) == {"error": error.as_dict()}
 
 
-def test_library_output_stays_out_of_the_json(cli: Cli, handled: Handled) -> None:
+def test_the_library_output_stays_out_of_the_json(cli: Cli, handled: Handled) -> None:
     def noisy(options: argparse.Namespace, screen: object) -> int:
         print("downloading ...")
         import logging

@@ -33,7 +33,7 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_an_imported_corpus_can_be_mined_at_once(cli: Cli, spoken: Path, data_dir: Path) -> None:
+def test_an_imported_corpus_can_be_mined_immediately(cli: Cli, spoken: Path, data_dir: Path) -> None:
     cli("library", "import", str(spoken))
     target = data_dir / "out"
     result = cli.json("mine", "big window", "--export", str(target))

@@ -54,7 +54,7 @@ def test_serve_ends_if_the_web_server_never_starts() -> None:
         look_for(10.0, part, Notes())
 
 
-def test_serve_continues_if_workers_exit_at_once() -> None:
+def test_serve_continues_if_workers_exit_immediately() -> None:
     part, notes = Part("audio", [sys.executable, "-c", "raise SystemExit(3)"]), Notes()
     part.process.wait()
     look_for(0.1, part, notes)

@@ -107,7 +107,7 @@ def test_train_names_the_files_for_each_device(cli: Cli, trained: Asked, data_di
     assert said["esphome"]["files"] == [] and said["esphome"]["missing"]
 
 
-def test_a_phrase_in_another_script_is_planned(cli: Cli, data_dir: Path) -> None:
+def test_a_phrase_in_a_different_script_is_planned(cli: Cli, data_dir: Path) -> None:
     assert "Plan for привет компас" in cli("plan", "Привет Компас", "--language", "ru", "--effort", "trial")
 
 
@@ -201,7 +201,7 @@ def test_impossible_options_are_rejected(cli: Cli, command: str, options: list[s
     assert said in cli.refused(command, "hey compass", *options)["what"]
 
 
-def test_plan_counts_clips_and_creates_nothing(cli: Cli, data_dir: Path) -> None:
+def test_a_plan_counts_clips_and_creates_nothing(cli: Cli, data_dir: Path) -> None:
     words = ("plan", "hey compass", "--effort", "quick", "--engines", "espeak")
     plan = cli.json(*words)
     assert set(plan["buckets"]) == {"positive", "confusable", "inbetween", "plain_negative"}

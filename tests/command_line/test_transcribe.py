@@ -34,7 +34,7 @@ def test_text_and_captions_are_printed_to_stdout(engine: Scripted, data_dir: Pat
     assert not list((data_dir / "transcripts").glob("*"))  # nothing is left over
 
 
-def test_json_is_one_object_with_the_transcript(engine: Scripted, cli: Cli) -> None:
+def test_the_json_is_one_object_with_the_transcript(engine: Scripted, cli: Cli) -> None:
     write_audio(Path("talk.wav"), spoken(TEXT))
     content = cli.json("transcribe", "talk.wav", "missing.wav", "--language", "de", code=2)
     assert content["files"][0]["file"] == "talk.wav"

@@ -92,7 +92,7 @@ with Library(Path(sys.argv[1])) as library:
 """
 
 
-def test_processes_opening_a_new_library_at_once_share_it(tmp_path: Path, on_server: LibraryServer) -> None:
+def test_processes_opening_a_new_library_at_the_same_time_share_it(tmp_path: Path, on_server: LibraryServer) -> None:
     command = [sys.executable, "-c", FIRST, str(tmp_path / "data")]
     processes = [
         subprocess.Popen([*command, str(number)], cwd=REPOSITORY, stdin=subprocess.PIPE, text=True)

@@ -73,7 +73,7 @@ def test_a_missing_file_of_the_bundle_is_named(own_bundle: OwnBundle, tmp_path: 
 
 
 @pytest.mark.parametrize("schema", [0, 2, "1", None])
-def test_another_schema_version_is_rejected(own_bundle: OwnBundle, schema: Any) -> None:
+def test_a_different_schema_version_is_rejected(own_bundle: OwnBundle, schema: Any) -> None:
     assert repr(schema) in refused(own_bundle(schema=schema)).why
 
 

@@ -139,7 +139,7 @@ def test_confusables_are_distinguished() -> None:
     assert gain("commuter", "commuter") > gain("computer", "commuter") + 2
 
 
-def test_a_verifier_of_another_version_is_rejected() -> None:
+def test_a_verifier_of_a_different_version_is_rejected() -> None:
     with pytest.raises(HarkError) as caught:
         second_pass_graph(((1, 2),), ((3,),), "0123456789ab")
     assert "another version" in caught.value.why

@@ -160,7 +160,7 @@ def test_training_continues_where_it_stopped(store: FeatureStore, tmp_path: Path
     assert nothing == [] and finished.history == result.history and finished.best_step == result.best_step
 
 
-def test_another_configuration_restarts_training(store: FeatureStore, trained: Trained, tmp_path: Path) -> None:
+def test_a_different_configuration_restarts_training(store: FeatureStore, trained: Trained, tmp_path: Path) -> None:
     (tmp_path / "last.pt").write_bytes((trained.folder / "last.pt").read_bytes())
     told: list[TrainProgress] = []
     other = TrainConfig(steps=4, batch_size=8, evaluations=1, seed=2)

@@ -81,7 +81,7 @@ def test_an_unwritable_cache_folder_is_not_an_error(tmp_path: Path, monkeypatch:
     forget()
 
 
-def test_several_processes_can_build_the_cache_at_once(small: Path) -> None:
+def test_several_processes_can_build_the_cache_at_the_same_time(small: Path) -> None:
     with get_context("fork").Pool(4) as pool:
         assert len(set(pool.map(count_words, range(4)))) == 1
     assert not list((small / "cache").glob(".*"))

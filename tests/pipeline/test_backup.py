@@ -421,7 +421,7 @@ def test_a_damaged_archive_moves_nothing_aside(data: Path, archive: Path, tmp_pa
     assert {path.name for path in tmp_path.iterdir()} == {"data", "hark.zip"}
 
 
-def test_restore_is_rejected_while_a_portal_is_running(data: Path, archive: Path) -> None:
+def test_a_restore_is_rejected_while_a_portal_is_running(data: Path, archive: Path) -> None:
     # Two may share it.
     with serving(data), serving(data), pytest.raises(HarkError, match="portal is running"):
         restore(archive, data, QUIET, replace=True)

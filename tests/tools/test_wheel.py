@@ -25,7 +25,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return build(tmp_path_factory.mktemp("built"))
 
 
-def test_wheel_and_source_archive_contain_all_files(built: tuple[Path, Path]) -> None:
+def test_the_wheel_and_the_source_archive_contain_all_files(built: tuple[Path, Path]) -> None:
     wheel, source = built
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())

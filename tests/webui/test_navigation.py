@@ -33,7 +33,7 @@ def test_the_bell_counts_only_the_users_own_jobs_and_samples(owners: Client, own
     assert [part.split("<")[0] for part in page.split('class="count">')[1:]] == ["3", "1", "2"]
 
 
-def test_the_bell_includes_shared_samples_at_once(owners: Client, owner: User, other: User) -> None:
+def test_the_bell_includes_shared_samples_immediately(owners: Client, owner: User, other: User) -> None:
     organization = Organization.objects.create(name="Lighthouse")
     detector = Detector.objects.create(user=other, phrase="hey compass", language="en", organization=organization)
     Sample.objects.create(

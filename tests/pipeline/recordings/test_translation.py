@@ -56,7 +56,7 @@ def test_invalid_translations_are_rejected(double: Double, said: str) -> None:
         translate(TALK, "de", "German")
 
 
-def test_translation_needs_a_language_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_translation_needs_a_language_model(monkeypatch: pytest.MonkeyPatch) -> None:
     unset(monkeypatch)
     with pytest.raises(HarkError, match="cannot be translated"):
         translate(TALK, "de", "German")

@@ -59,7 +59,7 @@ CONFIG = RunConfig("hey compass", effort="tiny", growth_constant=5)
 
 
 @pytest.mark.parametrize("phrase", ["", "x", "🙂🙂", "..", "a" * 300])
-def test_an_unusable_phrase_is_rejected_at_once(phrase: str) -> None:
+def test_an_unusable_phrase_is_rejected_immediately(phrase: str) -> None:
     with pytest.raises(HarkError) as raised:
         prepare(RunConfig(phrase, effort="quick"))
     assert raised.value.what and raised.value.why and raised.value.what_to_do
@@ -375,7 +375,7 @@ def test_no_process_outlives_a_killed_run(attempts: tuple[Path, list[Attempt]]) 
     assert left == {}
 
 
-def test_result_and_report_agree(attempts: tuple[Path, list[Attempt]]) -> None:
+def test_the_result_and_the_report_agree(attempts: tuple[Path, list[Attempt]]) -> None:
     result = result_of(attempts)
     report = json.loads(Path(result["report"]).with_name("report.json").read_text())
     assert result["metrics"] == report["summary"] and result["counts"] == report["counts"]
@@ -504,7 +504,9 @@ def test_a_large_detector_is_trained_and_detects_its_phrase(
     assert prepare(replace(wanted, size="standard")).devices == (), "a small one needs none beside it"
 
 
-def test_a_decoder_of_another_version_is_reported_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_decoder_of_a_different_version_is_reported_immediately(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     for name in (encoder_backbone.ENCODER_FILE, encoder_backbone.DECODER_FILE, encoder_backbone.TOKENIZER_FILE):
         (tmp_path / name.name).write_bytes(b"of another version")
     digests = {encoder_backbone.DECODER_FILE: "0" * 64}

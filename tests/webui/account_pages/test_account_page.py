@@ -36,7 +36,7 @@ def test_every_field_has_a_label(others: Client) -> None:
     assert 'autocomplete="email"' in others.get("/account/").text
 
 
-def test_name_and_email_can_be_changed(others: Client, other: User) -> None:
+def test_the_name_and_the_email_can_be_changed(others: Client, other: User) -> None:
     assert others.post("/account/", {"username": "oskar", "email": "Oskar@Example.ORG"}).status_code == 302
     other.refresh_from_db()
     assert (other.username, other.email) == ("oskar", "Oskar@example.org")

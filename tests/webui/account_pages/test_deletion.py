@@ -49,7 +49,7 @@ def folder(other: User, portal: Path) -> Path:
     return folder
 
 
-def test_deletion_ends_access_at_once_and_removes_files_later(
+def test_deletion_ends_access_immediately_and_removes_files_later(
     others: Client, owner: User, other: User, folder: Path
 ) -> None:
     _token, text = create_token(user=other, name="ci", scopes=["read"])

@@ -162,7 +162,7 @@ def test_admin_create_asks_for_values_at_a_terminal(tmp_path: Path) -> None:
     assert json.loads(out) == {"user": "olga", "is_owner": True}
 
 
-def test_several_processes_can_prepare_the_database_at_once(tmp_path: Path) -> None:
+def test_several_processes_can_prepare_the_database_at_the_same_time(tmp_path: Path) -> None:
     program = """
 import sys
 import django

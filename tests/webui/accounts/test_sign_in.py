@@ -249,7 +249,7 @@ def test_a_forwarded_ip_may_have_a_port_and_invalid_ones_are_replaced(
     assert client_address(request) == meant
 
 
-def test_deactivation_ends_sessions_at_once(client: Client, owner: User, other: User) -> None:
+def test_deactivation_ends_sessions_immediately(client: Client, owner: User, other: User) -> None:
     client.force_login(other)
     assert client.get("/account/").status_code == 200
     set_active(user=other, active=False)

@@ -30,7 +30,7 @@ def test_thresholds_are_sorted_numbers(call: Call, world: World) -> None:
     assert all(0 <= row["miss_rate"][name] <= 1 for row in rows for name in ("all", "clean", "noisy"))
 
 
-def test_bundle_is_sent_with_another_default_rate(call: Call, world: World) -> None:
+def test_a_bundle_is_sent_with_a_different_default_rate(call: Call, world: World) -> None:
     place = f"/detectors/{world.version.detector_id}/versions/1/bundle"
     response = call("get", f"{place}?fa_per_day=2", headers=a_token(world.user, "read"))
     with zipfile.ZipFile(io.BytesIO(response.getvalue())) as archive:
@@ -56,7 +56,7 @@ def test_sample_goes_into_the_inbox_and_the_library(call: Call, world: World, re
     assert call("get", "/library", headers=headers).json()["clips"] == 2
 
 
-def test_audio_error_names_the_uploaded_file(
+def test_an_audio_error_names_the_uploaded_file(
     call: Call, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("webui.listening.services.detect_in_file", lambda version, path, rate: read_audio(path))
@@ -126,7 +126,7 @@ def test_search_is_paged(call: Call, world: World, portal: Path) -> None:
     assert call("get", "/clips?phrase=nothing", headers=headers).json()["items"] == []
 
 
-def test_clip_is_changed_and_deleted(call: Call, world: World) -> None:
+def test_a_clip_is_changed_and_deleted(call: Call, world: World) -> None:
     headers = a_token(world.user, "train", "read")
     place = f"/clips/{world.clip}"
     said = call("patch", place, body={"text": "Hey campus.", "state": "rejected"}, headers=headers).json()

@@ -27,7 +27,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language} {{\.runs}}\n(.*?)^```$", DOCS, flags=re.DOTALL | re.MULTILINE)
 
 
-def test_page_loads_swagger_ui_from_this_server_only(client: Client) -> None:
+def test_the_page_loads_swagger_ui_from_this_server_only(client: Client) -> None:
     response = client.get("/api/docs")
     page = response.text
     assert response.status_code == 200

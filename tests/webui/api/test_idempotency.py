@@ -44,7 +44,7 @@ def test_stored_responses_cannot_be_read_in_the_database(call: Call, owner: User
     assert said.json()["token"] not in dump and "my key" not in dump
 
 
-def test_the_same_key_with_another_request_gets_409(call: Call, owner: User) -> None:
+def test_the_same_key_with_a_different_request_gets_409(call: Call, owner: User) -> None:
     headers = with_key(a_token(owner))
     assert call("post", "/plans", body=BODY, headers=headers).status_code == 201
     problem_of(call("post", "/plans", body={"phrase": "hey campus"}, headers=headers), 409)

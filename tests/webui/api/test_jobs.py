@@ -10,7 +10,7 @@ from webui.accounts.models import User
 pytestmark = pytest.mark.django_db
 
 
-def test_list_is_paged(call: Call, owner: User) -> None:
+def test_a_list_is_paged(call: Call, owner: User) -> None:
     from webui.jobs.models import Job
 
     for number in range(5):
@@ -35,7 +35,7 @@ def test_events_hide_server_paths(call: Call, world: World) -> None:
     assert call("get", address, headers=a_token(world.user, "read")).json()["events"] == []
 
 
-def test_job_is_cancelled_and_retried(call: Call, world: World) -> None:
+def test_a_job_is_cancelled_and_retried(call: Call, world: World) -> None:
     headers = a_token(world.user, "train", "read")
     address = f"/jobs/{world.failed.id}"
     assert call("post", f"{address}/retry", headers=headers).json()["state"] == "queued"
@@ -45,7 +45,7 @@ def test_job_is_cancelled_and_retried(call: Call, world: World) -> None:
     problem_of(call("post", f"{address}/cancel", headers=a_token(world.user, "audio")), 403)
 
 
-def test_plan_is_trained(call: Call, world: World) -> None:
+def test_a_plan_is_trained(call: Call, world: World) -> None:
     headers = a_token(world.user, "train")
     made = call("post", "/jobs", body={"plan": str(world.plan.id)}, headers=headers)
     assert made.status_code == 201 and made.json()["spec"]["effort"] == "quick"
@@ -54,7 +54,7 @@ def test_plan_is_trained(call: Call, world: World) -> None:
     problem_of(call("post", "/jobs", body={"plan": str(world.failed.id)}, headers=headers), 404)
 
 
-def test_done_job_names_its_version(call: Call, world: World) -> None:
+def test_a_done_job_names_its_version(call: Call, world: World) -> None:
     said = call("get", f"/jobs/{world.version.job_id}", headers=a_token(world.user, "read")).json()
     assert said["result"] == {"detector": world.version.detector_id, "version": 1}
 

@@ -49,7 +49,7 @@ def send(world: World, path: str, method: str, operation: Any, headers: dict[str
 
 
 @named(OPERATIONS)
-def test_operation_is_documented_with_examples(path: str, method: str, operation: Any) -> None:
+def test_an_operation_is_documented_with_examples(path: str, method: str, operation: Any) -> None:
     assert operation["summary"] and operation["description"] and operation["tags"]
     assert all("example" in parameter for parameter in operation["parameters"])
     assert all("example" in content for content in operation.get("requestBody", {}).get("content", {}).values())
@@ -84,7 +84,9 @@ def test_operation_rejects_missing_revoked_and_wrong_tokens(
 
 
 @named([entry for entry in OPERATIONS if entry not in CLOSED])
-def test_open_operation_needs_a_valid_secret(path: str, method: str, operation: Any, call: Call, world: World) -> None:
+def test_an_open_operation_needs_a_valid_secret(
+    path: str, method: str, operation: Any, call: Call, world: World
+) -> None:
     example = dict(operation["requestBody"]["content"]["application/json"]["example"])
     if "password" in example:
         example["password"] = "guessed"
@@ -92,7 +94,9 @@ def test_open_operation_needs_a_valid_secret(path: str, method: str, operation: 
 
 
 @named(CLOSED)
-def test_owner_gets_the_documented_response(path: str, method: str, operation: Any, call: Call, world: World) -> None:
+def test_the_owner_gets_the_documented_response(
+    path: str, method: str, operation: Any, call: Call, world: World
+) -> None:
     response = send(world, path, method, operation, a_pair(world.user))
     (status,) = [status for status in operation["responses"] if status != "default"]
     assert response.status_code == int(status), response.content[:600]
@@ -113,7 +117,7 @@ def test_owner_gets_the_documented_response(path: str, method: str, operation: A
 
 
 @named(OF_OWNER)
-def test_owner_operation_rejects_others(path: str, method: str, operation: Any, world: World, other: User) -> None:
+def test_an_owner_operation_rejects_others(path: str, method: str, operation: Any, world: World, other: User) -> None:
     problem_of(send(world, path, method, operation, a_pair(other)), 403)
     token, text = create_token(user=other, name="forged", scopes=["read"])
     ApiToken.objects.filter(pk=token.pk).update(scopes=["admin"])
@@ -136,7 +140,7 @@ def test_one_of_the_listed_scopes_is_enough(path: str, method: str, operation: A
 
 
 @named([entry for entry in CLOSED if entry[2]["operationId"] in PERSONAL])
-def test_api_token_cannot_manage_tokens(path: str, method: str, operation: Any, world: World) -> None:
+def test_an_api_token_cannot_manage_tokens(path: str, method: str, operation: Any, world: World) -> None:
     assert len([entry for entry in CLOSED if entry[2]["operationId"] in PERSONAL]) == len(PERSONAL)
     headers = a_token(world.user, "read", "train", "audio")
     problem_of(send(world, path, method, operation, headers), 403)

@@ -11,7 +11,7 @@ from webui.accounts.services import set_active
 pytestmark = pytest.mark.django_db
 
 
-def test_deactivated_user_gets_401(call: Call, other: User) -> None:
+def test_a_deactivated_user_gets_401(call: Call, other: User) -> None:
     token, pair = a_token(other), a_pair(other)
     assert call("get", "/me", headers=token).json() == {
         "user": "oscar", "is_owner": False, "scopes": ["read", "train", "audio"],
@@ -21,7 +21,7 @@ def test_deactivated_user_gets_401(call: Call, other: User) -> None:
     problem_of(call("get", "/me", headers=pair), 401)
 
 
-def test_token_cannot_exceed_its_creators_scopes(call: Call, other: User, owner: User) -> None:
+def test_a_token_cannot_exceed_its_creators_scopes(call: Call, other: User, owner: User) -> None:
     body = {"name": "t", "scopes": ["admin"]}
     problem_of(call("post", "/tokens", body=body, headers=a_pair(other)), 403)
     made = call("post", "/tokens", body={"name": "t", "scopes": ["read"], "days": 1}, headers=a_pair(other)).json()
@@ -31,7 +31,7 @@ def test_token_cannot_exceed_its_creators_scopes(call: Call, other: User, owner:
     problem_of(call("get", "/jobs", headers=bearer(made["token"])), 401)
 
 
-def test_pair_is_refreshed_once_and_ended(call: Call, owner: User) -> None:
+def test_a_token_pair_is_refreshed_once_and_ended(call: Call, owner: User) -> None:
     from tests.support.portal_users import PASSWORD
 
     body = {"name": "olivia", "password": PASSWORD, "scopes": ["read"]}
@@ -44,7 +44,7 @@ def test_pair_is_refreshed_once_and_ended(call: Call, owner: User) -> None:
     problem_of(call("post", "/pairs/refresh", body={"refresh": second["refresh"]}), 401)
 
 
-def test_sixth_wrong_password_gets_429(call: Call, owner: User) -> None:
+def test_the_sixth_wrong_password_gets_429(call: Call, owner: User) -> None:
     for _try in range(5):
         problem_of(call("post", "/pairs", body={"name": "olivia", "password": "guessed"}), 401)
     response = call("post", "/pairs", body={"name": "olivia", "password": "guessed"})
@@ -52,7 +52,7 @@ def test_sixth_wrong_password_gets_429(call: Call, owner: User) -> None:
     assert 0 < int(response["Retry-After"]) <= 600
 
 
-def test_user_is_invited_and_deactivated(call: Call, owner: User) -> None:
+def test_a_user_is_invited_and_deactivated(call: Call, owner: User) -> None:
     from django.test import Client
 
     headers = a_token(owner, "admin")

@@ -269,7 +269,7 @@ def test_only_public_ips_are_accepted() -> None:
         "https://example.org/" + "x" * 500, "https://exämple.org/", "gopher://example.org/",
     ],
 )  # fmt: skip
-def test_private_urls_are_rejected_at_once(url: str, call: Call, owner: User) -> None:
+def test_private_urls_are_rejected_immediately(url: str, call: Call, owner: User) -> None:
     with pytest.raises(outgoing.AddressRefused):
         outgoing.check_url(url)
     problem_of(call("post", "/webhooks", body={"url": url, "events": ["job.done"]}, headers=a_token(owner)), 422)

@@ -14,7 +14,7 @@ from webui.audio.editing import corrected, without_segment
 from webui.audio.models import Recording
 
 
-def test_correction_is_stored_indexed_and_counted(owners: Client, recording: Recording, at: str, owner: User) -> None:
+def test_a_correction_is_stored_indexed_and_counted(owners: Client, recording: Recording, at: str, owner: User) -> None:
     address = f"{at}/segments/0"
     answer = owners.post(address, {"text": " We meet at the\nlighthouse\x00 ", "version": "1"})
     assert answer.json()["version"] == 2 and answer.json()["segment"]["text"] == "We meet at the lighthouse"
@@ -25,7 +25,7 @@ def test_correction_is_stored_indexed_and_counted(owners: Client, recording: Rec
     assert transcripts.search(user=owner, query="harbour") == []
 
 
-def test_outdated_version_gets_409(owners: Client, at: str) -> None:
+def test_an_outdated_version_gets_409(owners: Client, at: str) -> None:
     address = f"{at}/segments/0"
     owners.post(address, {"text": "first", "version": "1"})
     answer = owners.post(address, {"text": "second", "version": "1"})

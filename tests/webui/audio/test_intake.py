@@ -15,7 +15,7 @@ from webui.audio.models import Recording
 from webui.jobs import services as jobs
 
 
-def test_file_is_moved_and_transcription_is_queued(owner: User, wav: Path, portal: Path) -> None:
+def test_a_file_is_moved_and_transcription_is_queued(owner: User, wav: Path, portal: Path) -> None:
     content = wav.read_bytes()
     recording = intake.create_recording(user=owner, name="C:\\calls\\../Mon\x00day\u202e.WAV", source=wav)
     assert not wav.exists()
@@ -35,7 +35,7 @@ def test_several_files_keep_their_order(owner: User, wav: Path, tmp_path: Path) 
     assert (recording.path / "original-2.mp3").read_bytes() == b"not looked into here"
 
 
-def test_full_queue_leaves_the_file_in_place(owner: User, wav: Path, portal: Path, settings: Any) -> None:
+def test_a_full_queue_leaves_the_file_in_place(owner: User, wav: Path, portal: Path, settings: Any) -> None:
     settings.JOBS_WAITING = 0
     with pytest.raises(jobs.LimitReached):
         intake.create_recording(user=owner, name="a.wav", source=wav)
@@ -52,7 +52,7 @@ def test_invalid_options_are_rejected(owner: User, wav: Path, options: dict[str,
     assert wav.is_file()
 
 
-def test_file_above_the_limit_gets_413(owner: User, wav: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_above_the_limit_gets_413(owner: User, wav: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_UPLOAD_MAX_BYTES", "1000")
     with pytest.raises(HarkError, match="too large") as refused:
         intake.create_recording(user=owner, name="a.wav", source=wav)

@@ -23,12 +23,12 @@ def test_words_and_summary_are_escaped_text(owners: Client, at: str) -> None:
     assert "test engine" in page and "Play from 0:00:01" in page
 
 
-def test_summary_is_plain_json(recording: Recording, owner: User) -> None:
+def test_a_summary_is_plain_json(recording: Recording, owner: User) -> None:
     json.dumps(derived.summary_of(recording))
     assert transcripts.recordings_of(owner).count() == 1
 
 
-def test_weak_engine_gets_a_warning(owners: Client, owner: User) -> None:
+def test_a_weak_engine_gets_a_warning(owners: Client, owner: User) -> None:
     one = ready_recording(owner, transcript=replace(transcript_of_words(), engine="hark ctc"))
     page = owners.get(f"/recordings/{one.pk}").text
     assert "four wrong words" in page and '<a href="/engines">Get one</a>' in page
@@ -37,18 +37,18 @@ def test_weak_engine_gets_a_warning(owners: Client, owner: User) -> None:
     assert "four wrong words" in page and "Get one" not in page
 
 
-def test_better_engine_gets_no_warning(owners: Client, at: str) -> None:
+def test_a_better_engine_gets_no_warning(owners: Client, at: str) -> None:
     assert "Get one" not in owners.get(at).text
 
 
-def test_summary_older_than_corrections_is_marked(owners: Client, at: str) -> None:
+def test_a_summary_older_than_corrections_is_marked(owners: Client, at: str) -> None:
     assert "data-outdated hidden" in owners.get(at).text
     owners.post(f"{at}/segments/0", {"text": "We meet at the lighthouse", "version": "1"})
     page = owners.get(at).text
     assert "Written before your corrections, " in page and "data-outdated hidden" not in page
 
 
-def test_summary_that_repeats_its_points_is_not_shown(owners: Client, recording: Recording, at: str) -> None:
+def test_a_summary_that_repeats_its_points_is_not_shown(owners: Client, recording: Recording, at: str) -> None:
     points = Point("Tuesday.", (0,)), Point("In the harbour!", (0,))
     summary = Summary("Tuesday. In the  harbour!", points, (), Sentiment("neutral", 0.0), "test")
     save_summary(summary, recording.path / recording_folder.SUMMARY)
@@ -56,13 +56,13 @@ def test_summary_that_repeats_its_points_is_not_shown(owners: Client, recording:
     assert "Tuesday. In the" not in page and page.count("In the harbour!") == 1
 
 
-def test_share_form_returns_to_its_section(owners: Client, at: str) -> None:
+def test_the_share_form_returns_to_its_section(owners: Client, at: str) -> None:
     assert f'action="{at}/share#sharing"' in owners.get(at).text
     again = owners.get(f"{at}/share")
     assert again.status_code == 302 and again["Location"] == f"{at}#sharing"
 
 
-def test_transcript_without_words_has_no_search_and_no_questions(owners: Client, owner: User) -> None:
+def test_a_transcript_without_words_has_no_search_and_no_questions(owners: Client, owner: User) -> None:
     silent = ready_recording(owner, transcript=replace(transcript_of_words(), segments=(), speakers={}))
     page = owners.get(f"/recordings/{silent.pk}").text
     assert "No words were recognized" in page
@@ -86,11 +86,11 @@ def test_every_export_format_is_served(owners: Client, at: str, wanted: str, beg
     assert f'filename="meeting.{wanted}"' in answer["Content-Disposition"]
 
 
-def test_unknown_format_gets_422(owners: Client, at: str) -> None:
+def test_an_unknown_format_gets_422(owners: Client, at: str) -> None:
     assert owners.get(f"{at}/export?format=exe").status_code == 422
 
 
-def test_name_is_quoted_in_the_header(owners: Client, at: str) -> None:
+def test_the_name_is_quoted_in_the_header(owners: Client, at: str) -> None:
     Recording.objects.update(name='a"; b\r\nX: y – ü.wav')
     said = owners.get(f"{at}/export?format=txt")["Content-Disposition"]
     assert "\n" not in said and '"' not in said and "filename*=utf-8''" in said
@@ -117,7 +117,7 @@ def test_words_are_served_with_times(owners: Client, at: str) -> None:
         ("bytes=-", 200, 0, None),
     ],
 )
-def test_audio_range_is_served(
+def test_an_audio_range_is_served(
     owners: Client, recording: Recording, at: str, asked: str | None, status: int, first: int, last: int | None
 ) -> None:
     whole = (recording.path / "audio.flac").read_bytes()
@@ -130,7 +130,7 @@ def test_audio_range_is_served(
         assert answer["Content-Range"] == f"bytes {start}-{start + len(wanted) - 1}/{len(whole)}"
 
 
-def test_range_beyond_the_end_gets_416_and_if_range_is_checked(owners: Client, at: str) -> None:
+def test_a_range_beyond_the_end_gets_416_and_if_range_is_checked(owners: Client, at: str) -> None:
     address = f"{at}/audio"
     answer = owners.get(address, headers={"Range": "bytes=99999999-"})
     assert answer.status_code == 416 and answer["Content-Range"].startswith("bytes */")

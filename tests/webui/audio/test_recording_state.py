@@ -28,7 +28,7 @@ def fails(recording: Recording, what: str, stage: str = "") -> None:
     Job.objects.filter(pk=recording.job_id).update(state=Job.State.FAILED, stage=stage, error=error)
 
 
-def test_failed_job_makes_the_recording_failed_until_retried(owner: User, waiting: Recording) -> None:
+def test_a_failed_job_makes_the_recording_failed_until_retried(owner: User, waiting: Recording) -> None:
     jobs.finish(claimed(waiting.job), Job.State.FAILED, HarkError("It failed.", "Because.", "Do."))
     recording = transcripts.recordings_of(owner).get(pk=waiting.pk)
     assert recording.state == "failed" and recording.now == "failed"
@@ -40,7 +40,7 @@ def test_failed_job_makes_the_recording_failed_until_retried(owner: User, waitin
     assert found == {"uploaded": 0, "working": 1, "ready": 0, "failed": 0}
 
 
-def test_page_of_a_failed_recording_shows_the_error_and_retries(
+def test_the_page_of_a_failed_recording_shows_the_error_and_retries(
     owners: Client, owner: User, waiting: Recording
 ) -> None:
     at = f"/recordings/{waiting.pk}"
@@ -73,7 +73,7 @@ def test_an_unreadable_file_offers_another_upload(owners: Client, waiting: Recor
     assert "Upload another file" not in owners.get(at).text
 
 
-def test_done_job_makes_the_recording_ready_and_indexed(recording: Recording) -> None:
+def test_a_done_job_makes_the_recording_ready_and_indexed(recording: Recording) -> None:
     assert (recording.state, recording.duration_s, recording.language) == ("ready", 3.0, "en")
     assert (recording.speakers, recording.words, recording.version) == (2, 18, 1)
     assert Passage.objects.filter(recording=recording).count() == 3
@@ -109,7 +109,7 @@ def test_retranscription_preserves_the_old_transcript_until_done(recording: Reco
     assert (recording.path / PROGRESS_FILE).exists(), "the active job's"
 
 
-def test_failed_second_transcription_is_shown_with_the_old_transcript(
+def test_a_failed_second_transcription_is_shown_with_the_old_transcript(
     owners: Client, recording: Recording, at: str
 ) -> None:
     intake.transcribe_again(recording=recording)

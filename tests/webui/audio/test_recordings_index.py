@@ -23,7 +23,7 @@ from webui.audio.models import Passage, Recording
 from webui.jobs.models import Job, JobEvent
 
 
-def test_list_shows_state_and_progress(owners: Client, owner: User, recording: Recording, wav: Path) -> None:
+def test_the_list_shows_state_and_progress(owners: Client, owner: User, recording: Recording, wav: Path) -> None:
     assert b"every 2s" not in owners.get("/recordings/").content
     going = intake.create_recording(user=owner, name="going.wav", source=wav)
     Job.objects.filter(pk=going.job_id).update(state="running", done=3.0, total=10.0, message="Writing it down")
@@ -39,7 +39,7 @@ def test_empty_pages_explain_what_they_are_for(owners: Client) -> None:
 
 
 @pytest.mark.parametrize("number", [1, 20])
-def test_number_of_queries_is_constant(
+def test_the_number_of_queries_is_constant(
     owners: Client, owner: User, number: int, django_assert_max_num_queries: Any
 ) -> None:
     for index in range(number):

@@ -16,7 +16,7 @@ from webui.jobs.models import Job
 from webui.jobs.services import job_ended
 
 
-def test_speaker_is_renamed(owners: Client, owner: User, at: str) -> None:
+def test_a_speaker_is_renamed(owners: Client, owner: User, at: str) -> None:
     answer = owners.post(f"{at}/speakers", {"speaker": "S2", "name": " Böhm <i> "})
     assert answer.status_code == 302
     page = owners.get(at).text
@@ -52,7 +52,7 @@ def speakers_of_passages(recording: Recording) -> list[str]:
     return [segment.speaker for segment in transcripts.transcript_of(recording).segments]
 
 
-def test_segment_is_assigned_to_another_speaker_and_back(
+def test_a_segment_is_assigned_to_another_speaker_and_back(
     owners: Client, owner: User, recording: Recording, at: str
 ) -> None:
     owners.post(f"{at}/segments/0", {"text": "We meet on the pier"})  # a correction
@@ -225,7 +225,7 @@ def test_a_known_voice_is_suggested_and_named_with_one_click(owners: Client, rec
     assert "like Anna." not in page and "Speaker 2 sounds like Ben." in page
 
 
-def test_voice_is_remembered_with_consent_only(owners: Client, recording: Recording, at: str) -> None:
+def test_a_voice_is_remembered_with_consent_only(owners: Client, recording: Recording, at: str) -> None:
     form = {"speaker": "S1", "name": "Anna", "remember": "S1"}
     answer = owners.post(f"{at}/speakers", form)
     assert answer.status_code == 422 and b"consent" in answer.content
@@ -236,7 +236,7 @@ def test_voice_is_remembered_with_consent_only(owners: Client, recording: Record
     assert transcripts.transcript_of(recording).speakers["S1"] == "S1"
 
 
-def test_remembered_voice_can_be_forgotten(
+def test_a_remembered_voice_can_be_forgotten(
     owners: Client, owner: User, at: str, portal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[Path, str, int, bool]] = []
@@ -256,7 +256,7 @@ def test_remembered_voice_can_be_forgotten(
     assert speaker_changes.voices_of(owner) == [] and not (portal / "voices.json").exists()
 
 
-def test_message_about_a_name_is_shown_once_next_to_the_speakers(owners: Client, at: str) -> None:
+def test_a_message_about_a_name_is_shown_once_next_to_the_speakers(owners: Client, at: str) -> None:
     form = {"speaker": "S1", "name": "Anna"}
     page = owners.post(f"{at}/speakers", form, follow=True).text
     assert page.count("The names are saved.") == 1

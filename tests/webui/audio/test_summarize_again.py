@@ -45,7 +45,7 @@ def summarized() -> Job:
     return Job.objects.get(pk=job.pk)
 
 
-def test_summary_can_be_renewed_after_corrections(owners: Client, recording: Recording, at: str) -> None:
+def test_a_summary_can_be_renewed_after_corrections(owners: Client, recording: Recording, at: str) -> None:
     outdated = "data-outdated>Written before your corrections, "
     assert outdated not in flat(owners.get(at))
     owners.post(f"{at}/segments/0", {"text": "We meet at the lighthouse on Tuesday", "version": "1"})
@@ -77,7 +77,7 @@ def test_unknown_engine_and_second_request_are_rejected(owners: Client, at: str)
     assert owners.post(page).status_code == 409
 
 
-def test_summary_of_removed_segments_is_not_stored(
+def test_a_summary_of_removed_segments_is_not_stored(
     owners: Client, recording: Recording, at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     derived.summarize_again(recording=recording)
@@ -98,7 +98,7 @@ def test_summary_of_removed_segments_is_not_stored(
     assert "Summarizing again failed." in shown and "is out of date" in shown
 
 
-def test_recording_without_a_summary_offers_one(owners: Client, recording: Recording, at: str) -> None:
+def test_a_recording_without_a_summary_offers_one(owners: Client, recording: Recording, at: str) -> None:
     (recording.path / recording_folder.SUMMARY).unlink()
     shown = flat(owners.get(at))
     assert "There is no summary." in shown and '<button class="quiet">Summarize</button>' in shown
@@ -117,7 +117,7 @@ def made_by(recording: Recording, engine: str) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), "engine": engine}))
 
 
-def test_summary_is_renewed_automatically_after_corrections(owners: Client, recording: Recording, at: str) -> None:
+def test_a_summary_is_renewed_automatically_after_corrections(owners: Client, recording: Recording, at: str) -> None:
     made_by(recording, "extractive LSA")
     assert 'hx-trigger="corrected from:body delay:20s"' in owners.get(at).text
     assert owners.post(f"{at}/summary", {"follow": "1"}).status_code == 200 and not summaries().exists()
@@ -166,7 +166,7 @@ def test_a_language_model_is_used_only_if_the_user_chose_it(
     assert summaries().count() == 2 and summaries().latest("created_at").spec["engine"] == "llm"
 
 
-def test_transcript_is_polished_if_a_language_model_is_set_up(
+def test_a_transcript_is_polished_if_a_language_model_is_set_up(
     owners: Client, recording: Recording, at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unset(monkeypatch)

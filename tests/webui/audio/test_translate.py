@@ -73,7 +73,7 @@ def test_a_recording_deleted_during_translation_is_not_recreated(
     assert not recording.path.exists()
 
 
-def test_translation_is_not_offered_without_a_language_model(
+def test_a_translation_is_not_offered_without_a_language_model(
     owners: Client, at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unset(monkeypatch)

@@ -88,7 +88,7 @@ def test_a_meeting_is_polished_if_a_language_model_is_set_up(
     assert SAID[0] in (meeting.path / "transcript.txt").read_text(), "and what was recognized is there still"
 
 
-def test_polish_is_rejected_without_a_language_model(program: Client, recording_file: Path) -> None:
+def test_cleanup_is_rejected_without_a_language_model(program: Client, recording_file: Path) -> None:
     answer = send(program, recording_file, polish="1")
     assert answer.status_code == 422 and "HARK_LLM_URL" in answer.json()["what_to_do"]
     assert not Recording.objects.exists()

@@ -68,7 +68,7 @@ def sent(name: str, seconds: float, channels: int = 2) -> SimpleUploadedFile:
     return upload(np.zeros((int(8000 * seconds), channels)), name, 8000)
 
 
-def test_unsuitable_files_are_rejected_at_once(program: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsuitable_files_are_rejected_immediately(program: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_UPLOAD_MAX_SECONDS", "3")
     for file, why in (
         (sent("mono.wav", 1.0, 1), "1 channel;"),

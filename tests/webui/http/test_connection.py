@@ -151,7 +151,7 @@ def test_an_incomplete_second_request_times_out(port: int) -> None:
         assert is_closed(connection)
 
 
-def test_connections_beyond_the_limit_are_closed_at_once(port: int) -> None:
+def test_connections_beyond_the_limit_are_closed_immediately(port: int) -> None:
     idle = [connected(port) for _number in range(MAX_CONNECTIONS)]
     try:
         with connected(port) as one_more:

@@ -163,7 +163,7 @@ def test_only_one_worker_can_claim_a_job(owner: User) -> None:
     assert services.claim(job.id) is None
 
 
-def test_a_waiting_job_is_cancelled_at_once(owner: User) -> None:
+def test_a_waiting_job_is_cancelled_immediately(owner: User) -> None:
     job = submit(owner)
     services.cancel(job=job)
     job.refresh_from_db()

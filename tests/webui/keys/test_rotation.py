@@ -75,7 +75,7 @@ def test_tokens_derived_from_a_key_expire_with_it(other: User, key_file: Path, p
     assert not version.opens_with(address)
 
 
-def test_a_leaked_key_is_invalid_at_once(client: Client, other: User, key_file: Path, portal: Path) -> None:
+def test_a_leaked_key_is_invalid_immediately(client: Client, other: User, key_file: Path, portal: Path) -> None:
     version, pair = make_version(other, portal), issue_pair(user=other)
     address = version.token
     hook, secret = webhooks.add(user=other, url="https://example.org/hook", events=["job.done"])
@@ -174,7 +174,7 @@ for line in sys.stdin:
 """
 
 
-def test_all_processes_use_the_new_key_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_processes_use_the_new_key_immediately(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HARK_SECRET_KEY", raising=False)
     data = tmp_path / "data"
     portal = {"HARK_DATA": str(data), "DJANGO_SETTINGS_MODULE": "webui.settings"}

@@ -115,7 +115,7 @@ def test_confirmed_activations_are_used_in_retraining(
     assert (len(marked.misses), len(marked.false_alarms)) == (2, 1)
 
 
-def test_all_certain_samples_can_be_confirmed_at_once(
+def test_all_certain_samples_can_be_confirmed_together(
     owners: Client, owner: User, version: Version, portal: Path, sorter: dict[str, str]
 ) -> None:
     for kind in ("phrase", "other", "other", "unsure"):

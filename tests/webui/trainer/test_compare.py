@@ -67,7 +67,7 @@ def test_post_queues_a_job_that_links_back(owners: Client, owner: User, version:
     assert f'href="{address("compare", version)}">See the comparison' in page
 
 
-def test_damaged_comparison_is_ignored(owners: Client, owner: User, version: Version, portal: Path) -> None:
+def test_a_damaged_comparison_is_ignored(owners: Client, owner: User, version: Version, portal: Path) -> None:
     newer = make_version(owner, portal, 2)
     (newer.path / "comparison.json").write_text('{"asked": [')
     assert "Compare on the same audio" in owners.get(address("compare", version)).text

@@ -19,7 +19,9 @@ from webui.trainer.models import Detector, Version
 EVERY_PAGE = ("detector", "version", "compare", "use", "bundle")
 
 
-def test_detector_redirects_to_its_newest_version(owners: Client, owner: User, version: Version, portal: Path) -> None:
+def test_a_detector_redirects_to_its_newest_version(
+    owners: Client, owner: User, version: Version, portal: Path
+) -> None:
     newer = make_version(owner, portal, 2)
     response = owners.get(address("detector", version))
     assert response.status_code == 302 and response["Location"] == address("version", newer)
@@ -32,7 +34,7 @@ def test_unknown_ids_get_404(owners: Client, name: str) -> None:
     assert send(reverse(f"trainer:{name}", args=numbers)).status_code == 404
 
 
-def test_phrase_is_escaped(owners: Client, owner: User, portal: Path) -> None:
+def test_the_phrase_is_escaped(owners: Client, owner: User, portal: Path) -> None:
     odd = make_version(owner, portal, phrase="</script><img src=x onerror=alert(1)>")
     for name in ("version", "compare", "use"):
         page = owners.get(address(name, odd)).text
@@ -64,7 +66,7 @@ def test_missing_files_get_410(owners: Client, version: Version) -> None:
     assert "its report is missing" in owners.get(address("compare", version)).text
 
 
-def test_damaged_bundle_gets_an_explained_error(owners: Client, version: Version) -> None:
+def test_a_damaged_bundle_gets_an_explained_error(owners: Client, version: Version) -> None:
     (version.path / version.bundle).write_bytes(b"PK no zip")
     assert owners.get(address("file", version, "model.onnx")).status_code == 410
     assert owners.get(address("bundle", version), {"fa_per_day": "2"}).status_code == 422
@@ -72,7 +74,7 @@ def test_damaged_bundle_gets_an_explained_error(owners: Client, version: Version
 
 
 @pytest.mark.parametrize("name", ["version", "compare"])
-def test_number_of_queries_is_constant(
+def test_the_number_of_queries_is_constant(
     owners: Client, owner: User, version: Version, portal: Path, django_assert_num_queries: Any, name: str
 ) -> None:
     from django.db import connection

@@ -20,7 +20,7 @@ def chosen_link(page: str) -> str:
     return found[1]
 
 
-def test_default_is_the_shipped_threshold(owners: Client, version: Version) -> None:
+def test_the_default_is_the_shipped_threshold(owners: Client, version: Version) -> None:
     page = flat(owners.get(address("version", version)))
     assert '<option value="12" selected>' in page and page.count("<option") == len(RATES)
     assert chosen_link(page) == address("bundle", version) + "?fa_per_day=12"

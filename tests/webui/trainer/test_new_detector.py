@@ -62,7 +62,7 @@ def test_a_german_phrase_is_planned(owners: Client, portal: Path) -> None:
     assert spoken and {sample["voice"] for sample in spoken} <= german
 
 
-def test_a_phrase_in_another_script_points_to_the_language_menu(owners: Client) -> None:
+def test_a_phrase_in_a_different_script_points_to_the_language_menu(owners: Client) -> None:
     refused = owners.post(reverse("trainer:new"), {"phrase": NIHAO, "language": "en", "effort": "trial"})
     advice = owners.get(reverse("trainer:advice"), {"phrase": NIHAO, "language": "en"})
     for page in (refused.text, advice.text):

@@ -23,12 +23,12 @@ def test_files_of_folder_and_bundle_can_be_downloaded(owners: Client, version: V
     assert answer["Content-Disposition"] == f'attachment; filename="{name}"'
 
 
-def test_report_is_a_download(owners: Client, version: Version) -> None:
+def test_the_report_is_a_download(owners: Client, version: Version) -> None:
     answer = owners.get(address("file", version, "report.html"))
     assert answer["Content-Disposition"].startswith("attachment") and answer["X-Content-Type-Options"] == "nosniff"
 
 
-def test_report_is_in_the_readers_language(owners: Client, version: Version) -> None:
+def test_the_report_is_in_the_readers_language(owners: Client, version: Version) -> None:
     report = json.loads((version.path / "report.json").read_text())
     report["in_words_said"] = [worded("The engine %(engine)s is in the test only.", engine="piper").parts()]
     (version.path / "report.json").write_text(json.dumps(report))
@@ -52,7 +52,7 @@ def test_a_report_that_cannot_be_rebuilt_is_sent_unchanged(owners: Client, versi
     assert b"<script>" in body(answer)
 
 
-def test_dataset_is_a_manifest_that_the_library_imports(owners: Client, version: Version, portal: Path) -> None:
+def test_the_dataset_is_a_manifest_that_the_library_imports(owners: Client, version: Version, portal: Path) -> None:
     from pipeline.corpora.layouts import nemo_manifest
 
     content = body(owners.get(address("file", version, "dataset.jsonl"))).decode()
@@ -75,13 +75,13 @@ def test_other_file_names_get_404(owners: Client, version: Version, name: str) -
     assert answer.status_code == 404
 
 
-def test_stored_bundle_is_sent_unchanged(owners: Client, version: Version) -> None:
+def test_a_stored_bundle_is_sent_unchanged(owners: Client, version: Version) -> None:
     answer = owners.get(address("bundle", version))
     assert body(answer) == (version.path / version.bundle).read_bytes()
     assert answer["Content-Disposition"] == f'attachment; filename="{version.bundle}"'
 
 
-def test_bundle_at_another_rate_is_valid(owners: Client, version: Version, tmp_path: Path) -> None:
+def test_a_bundle_at_a_different_rate_is_valid(owners: Client, version: Version, tmp_path: Path) -> None:
     got = tmp_path / "got.zip"
     answer = owners.get(address("bundle", version), {"fa_per_day": "48"})
     got.write_bytes(body(answer))
@@ -94,6 +94,6 @@ def test_bundle_at_another_rate_is_valid(owners: Client, version: Version, tmp_p
 
 
 @pytest.mark.parametrize("rate", ["", "x", "nan", "inf", "-1", "0", "0.1", "1e9"])
-def test_invalid_rate_gets_422(owners: Client, version: Version, rate: str) -> None:
+def test_an_invalid_rate_gets_422(owners: Client, version: Version, rate: str) -> None:
     answer = owners.get(address("bundle", version), {"fa_per_day": rate})
     assert answer.status_code == 422 and re.search("false.alarm", answer.text)

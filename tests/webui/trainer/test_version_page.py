@@ -51,7 +51,7 @@ def test_the_tile_and_the_verdict_predict_the_same_misses(owners: Client, versio
     assert "1 to 45 %" in page and "1 to 24 %" not in page and "expected, close and quiet" in page
 
 
-def test_detector_that_misses_most_is_not_for_use(owners: Client, version: Version) -> None:
+def test_a_detector_that_misses_most_is_not_for_use(owners: Client, version: Version) -> None:
     pages = ("/", f"/detectors/{version.detector_id}/{version.number}")
     assert not any("do not use it" in owners.get(page).text for page in pages)
     version.summary["miss_rate_clean"] = {"value": 0.9, "low": 0.8, "high": 0.95}
@@ -140,7 +140,7 @@ def test_real_people_are_counted_separately_from_synthetic_voices(owners: Client
     assert "all by real people" in every
 
 
-def test_page_of_a_detector_trained_from_scratch_says_so(owners: Client, version: Version) -> None:
+def test_the_page_of_a_detector_trained_from_scratch_says_so(owners: Client, version: Version) -> None:
     report = make_report()
     del report["backbone"]
     report["held_out_engine"] = None
@@ -152,7 +152,7 @@ def test_page_of_a_detector_trained_from_scratch_says_so(owners: Client, version
     assert owners.get(address("compare", version)).status_code == 200
 
 
-def test_calibrated_detector_has_no_training_curve(owners: Client, version: Version) -> None:
+def test_a_calibrated_detector_has_no_training_curve(owners: Client, version: Version) -> None:
     assert "60 steps in" in owners.get(address("version", version)).text
     report = make_report()
     report["training"] = {"steps": 0, "best_step": None, "best_measure": None, "seconds": 0.0, "history": []}
@@ -160,7 +160,7 @@ def test_calibrated_detector_has_no_training_curve(owners: Client, version: Vers
     assert "none: only the threshold was set" in page and "Training curve" not in page
 
 
-def test_version_without_its_job_is_shown(owners: Client, version: Version) -> None:
+def test_a_version_without_its_job_is_shown(owners: Client, version: Version) -> None:
     version.job.delete()
     assert owners.get(address("version", version)).status_code == 200
     assert owners.get(address("compare", version)).status_code == 200

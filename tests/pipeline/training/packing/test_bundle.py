@@ -165,7 +165,7 @@ def test_the_runtime_opens_the_bundle_and_the_checkpoint_has_its_manifest(
     assert Detector(tmp_path / "unpacked").threshold == detector.threshold
 
 
-def test_a_bundle_at_another_rate_differs_only_in_its_default(write: Write, tmp_path: Path) -> None:
+def test_a_bundle_at_a_different_rate_differs_only_in_its_default(write: Write, tmp_path: Path) -> None:
     original, changed = write().bundle, tmp_path / "changed.zip"
     with changed.open("wb") as out:
         bundle_at(original, 2, out)

@@ -86,7 +86,7 @@ def test_only_clips_mined_by_the_chosen_method_are_examples(library: Library) ->
     assert [clip.id for clip in mined_clips(library, ["window"], method=CTC_SEGMENTATION)] == sorted(package)
 
 
-def test_a_missing_mining_method_is_reported_at_once(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_mining_method_is_reported_immediately(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ctc_segmentation", None)
     library.add_clips([recording(SENTENCE)])
     for method, why in ((CTC_SEGMENTATION, "missing"), ("guess", "viterbi")):
