@@ -274,7 +274,7 @@ def test_codespell_reports_no_misspelling() -> None:
 
 
 def test_mypy_reports_no_error() -> None:
-    # By file, so that the environments of the engines (internals/venv) are not looked into.
+    # File by file, so that the engines' environments (internals/venv) are skipped.
     run_tool("mypy", *(str(path.relative_to(REPOSITORY)) for path in python_files()))
 
 

@@ -20,7 +20,7 @@ from pipeline.training.negatives.negative_speech import KEPT_FOR_MEASURING, NEGA
 from tests.support.device_runtimes import detections
 
 PHRASE = "hey compass"
-HELD_OUT = "piper"  # speaks in the test of the run only
+HELD_OUT = "piper"  # speaks only in the run's test
 OTHER_SPEECH_S = 600.0
 HEARD_SHARE = {"esphome": 0.5, "openwakeword": 0.7}
 RUN_S = 3600.0  # on two busy cores

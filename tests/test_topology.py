@@ -96,7 +96,7 @@ def test_another_worker_finishes_a_run_whose_worker_is_killed(tmp_path: Path) ->
             killed, child = worker_of(portal, now()[1]), now()[1]
             assert killed is not None and child is not None
             below = descendants(killed.pid)
-            killed.kill()  # `./hark worker` first, and all that it has started, as where its machine loses its power
+            killed.kill()  # `./hark worker` first, and all that it has started, as when its machine loses power
             for pid in below:
                 if pid != child:  # which ends with its supervisor
                     kill_process(pid)

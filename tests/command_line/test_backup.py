@@ -67,6 +67,6 @@ def test_serve_and_restore_exclude_each_other(
     before_the_portal.append(while_it_starts)
     said = cli.json("serve", "--port", "18765", code=2)
     assert said["error"]["what"] == "No further." and while_serving == ["The portal is running on that data folder."]
-    with held(data_dir / SERVING_LOCK, lambda process: HarkError(process, "", "")):  # as restore has it
+    with held(data_dir / SERVING_LOCK, lambda process: HarkError(process, "", "")):  # as restore holds it
         said = cli.json("serve", "--port", "18765", code=2)
     assert said["error"]["what"] == "The portal cannot start now."

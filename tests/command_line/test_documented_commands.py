@@ -119,7 +119,7 @@ def test_blocks_marked_as_runnable_run(
     block: str, said: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HARK_DATA", str(tmp_path / "data"))
-    assert main(["library", "import", said["FOLDER"]]) == 0  # what a reader has by then
+    assert main(["library", "import", said["FOLDER"]]) == 0  # what a reader has at this point
     for line in block.splitlines():
         program, *words = shlex.split(line, comments=True)
         assert program == "./hark"

@@ -159,7 +159,7 @@ def mysql_server() -> Iterator[tuple[str, Server]]:
             import pymysql
 
             with pymysql.connect(user="root", unix_socket=str(socket_file), autocommit=True) as raw:
-                raw.cursor().execute("CREATE DATABASE hark CHARACTER SET latin1")  # whatever a server begins with
+                raw.cursor().execute("CREATE DATABASE hark CHARACTER SET latin1")  # regardless of the server's default
                 raw.cursor().execute("CREATE USER hark IDENTIFIED BY %s", [PASSWORD])
                 raw.cursor().execute("GRANT ALL ON hark.* TO hark")
             yield f"mysql://hark:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{port}/hark", server

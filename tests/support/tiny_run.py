@@ -41,7 +41,7 @@ TINY = replace(
 
 
 PHRASE = "hey compass"
-# Of the sound sources: no noise, four rooms, as simulating them takes longer than all the rest.
+# No noise and only four rooms, because simulating rooms takes longer than all the rest.
 FEW_ROOMS = ("", 4, 0, ())
 
 

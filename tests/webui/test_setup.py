@@ -92,7 +92,7 @@ def test_runserver_serves_jobs_and_sockets(tmp_path: Path) -> None:
         while (answer := _upgrade(port)) == "" and process.poll() is None and time.monotonic() < until:
             time.sleep(0.5)
         assert answer.startswith("HTTP/1.1 101 "), (answer, log.read_text())
-        assert f"Hark is at http://localhost:{port}" in log.read_text()  # said when its workers have been started
+        assert f"Hark is at http://localhost:{port}" in log.read_text()  # printed when its workers have started
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)

@@ -8,7 +8,7 @@ from django.contrib.auth.backends import ModelBackend
 
 from webui.accounts.models import User
 
-MEMBERSHIPS = User._meta.get_field("memberships").remote_field.model  # of an application above this one
+MEMBERSHIPS = User._meta.get_field("memberships").remote_field.model  # defined by an application above this one
 FETCHED = (
     "SELECT person.*, NOT EXISTS"
     f" (SELECT 1 FROM {MEMBERSHIPS._meta.db_table} AS theirs WHERE theirs.user_id = person.id) AS is_alone"

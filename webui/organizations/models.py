@@ -25,7 +25,7 @@ class Organization(models.Model):
     disk_bytes = models.BigIntegerField(null=True)
     jobs_a_day = models.IntegerField(null=True)
     minutes_a_month = models.IntegerField(null=True)
-    recordings_days = models.PositiveIntegerField(null=True)  # days of sharing; None for ever
+    recordings_days = models.PositiveIntegerField(null=True)  # days of sharing; None for unlimited
     quota_is_fixed = models.BooleanField(default=False)  # whether the owner of the installation has set it
 
     class Meta:

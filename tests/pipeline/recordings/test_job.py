@@ -155,7 +155,7 @@ def test_an_unrequested_summary_is_not_made(spec: dict[str, Any], engine: Engine
     transcribed(spec, tmp_path)
     spec["options"]["summarize"] = False
     transcribed(spec, tmp_path)
-    assert not (tmp_path / "audio/r/summary.json").exists()  # nor left over from the transcript before
+    assert not (tmp_path / "audio/r/summary.json").exists()  # and none is left from the previous transcript
 
 
 def test_real_speech_is_transcribed_and_summarized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,7 +152,7 @@ def test_admin_create_asks_for_values_at_a_terminal(tmp_path: Path) -> None:
                 seen += os.read(main, 1000)
             assert PASSWORD.encode() not in seen
             while answer != "olga" and termios.tcgetattr(terminal)[3] & termios.ECHO:
-                time.sleep(0.01)  # what is typed before the echo is off is thrown away
+                time.sleep(0.01)  # text typed before the echo is off is discarded
             os.write(main, answer.encode() + b"\n")
         out, _ = process.communicate(timeout=60)
     finally:

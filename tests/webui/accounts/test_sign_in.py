@@ -301,7 +301,7 @@ def test_latin_names_are_accepted(name: str) -> None:
 
 
 def test_an_existing_non_latin_name_can_still_sign_in(client: Client) -> None:
-    User.objects.create_user("алиса", password=PASSWORD)  # as Hark made it before it looked at letters
+    User.objects.create_user("алиса", password=PASSWORD)  # as Hark created it before it checked letters
     assert client.post("/account/login", {"name": "алиса", "password": PASSWORD}).status_code == 302
     assert client.get("/account/").status_code == 200
 

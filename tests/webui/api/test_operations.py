@@ -37,7 +37,7 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make this world's detectors answer immediately, and set up a language model."""
     monkeypatch.setattr("pipeline.recordings.llm.available", lambda: Readiness(True))
     monkeypatch.setattr("webui.listening.services.detect_in_file", lambda version, path, rate: dict(HEARD))
-    # Which want a voice, two passages, a change.
+    # These need a voice, two passages or a change.
     for name in ("speaker_changes.remember_voice", "corrections.join_with_next", "corrections.undo"):
         monkeypatch.setattr(f"webui.audio.{name}", lambda **of: None)
     monkeypatch.setattr("webui.listening.services.sort_wake", lambda phrase, language, audio: Sorted("unsure", ""))

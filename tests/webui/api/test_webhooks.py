@@ -90,7 +90,7 @@ def test_a_message_is_signed_with_a_timestamp(owner: User, double: Recorder) -> 
     delivery = Delivery.objects.get()
     assert (delivery.state, delivery.tries, delivery.answer_status) == ("delivered", 1, 204)
     assert not Schedule.objects.exists()
-    webhooks.deliver(str(delivery.pk))  # a task that comes twice
+    webhooks.deliver(str(delivery.pk))  # the task arrives twice
     assert len(double.asked) == 1
 
 
@@ -234,7 +234,7 @@ def test_overdue_deliveries_are_detected(owner: User, double: Recorder) -> None:
     assert not webhooks.stuck()
     Delivery.objects.filter(pk=old.pk).update(created_at=timezone.now() - timedelta(minutes=10))
     assert webhooks.stuck()
-    webhooks.deliver(str(new.pk))  # the queue works, and has a lot to do
+    webhooks.deliver(str(new.pk))  # the queue works, and is busy
     assert not webhooks.stuck()
 
 

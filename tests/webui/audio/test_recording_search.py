@@ -121,7 +121,7 @@ def test_invalid_questions_get_422(owners: Client, at: str, question: str) -> No
     for address in (f"{at}/ask", "/recordings/ask"):
         assert owners.post(address, {"question": question}).status_code == 422
         fragment = owners.post(address, {"question": question}, headers=HTMX)
-        assert fragment.status_code == 200 and b"error" in fragment.content  # HTMX shows no other
+        assert fragment.status_code == 200 and b"error" in fragment.content  # HTMX shows only responses with 200
 
 
 def test_an_answer_is_a_page_or_a_fragment(owners: Client, recording: Recording, at: str) -> None:

@@ -68,7 +68,7 @@ def test_recognizers_are_listed_with_size_speed_and_errors(owners: Client, owner
         # What speakers and the summary take, and a job that waited, do not count.
         for name, at in (("listen", 0.0), ("transcribe", 200.0), ("speakers", 200.0 + seconds), ("summarize", 900.0)):
             JobEvent.objects.create(job_id=made.job_id, event={"event": "stage", "name": name, "time": at})
-    cache.clear()  # for a minute it would say what it said
+    cache.clear()  # it is cached for a minute
     page = owners.get("/recordings/").text
     assert "<b>moonshine tiny-en</b> · 42 MB · a minute of audio took 10 s here" in page
 

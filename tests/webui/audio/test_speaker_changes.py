@@ -67,7 +67,7 @@ def test_a_segment_is_assigned_to_another_speaker_and_back(
     assert speakers_of_passages(recording) == ["S2", "S2", "S1"]
     segment = transcripts.transcript_of(recording).segments[0]
     assert segment.text == "We meet on the pier" and segment.edited
-    # what is made of it follows
+    # files made from it follow
     speaker_changes.name_speakers(recording=recording, names={"S2": "Ben"})
     assert b"Ben: We meet on the pier" in owners.get(f"{at}/export?format=txt").getvalue()
     assert transcripts.search(user=owner, query="pier")[0].speaker == "Ben"
@@ -95,7 +95,7 @@ def test_segments_are_assigned_to_a_new_speaker_and_merged(
     )
     page = owners.get(at).text
     assert 'name="speaker" value="S1"' in page and 'name="speaker" value="S2"' not in page
-    assert 'value="S2"' in owners.get(address.format(1)).text  # can be given back
+    assert 'value="S2"' in owners.get(address.format(1)).text  # it can be assigned again
     owners.post(address.format(1), {"speaker": ""})
     assert speakers_of_passages(recording) == ["S1", "", "S1"]
 

@@ -25,7 +25,7 @@ def undo(client: Client, recording: Recording, version: int | str = "") -> int:
 def test_changes_are_undone_in_reverse_order(owners: Client, owner: User, recording: Recording, at: str) -> None:
     before = transcripts.transcript_of(recording), derived.summary_of(recording)
     assert "data-undo hidden" in flat(owners.get(at))
-    owners.post(f"{at}/segments/1", {"text": ""})  # the passage goes, and the point that rests on it
+    owners.post(f"{at}/segments/1", {"text": ""})  # the passage is removed with the point that cites it
     owners.post(f"{at}/segments/0/speaker", {"speaker": "new"})
     speaker_changes.name_speakers(recording=recording, names={"S1": "Anna"})
     assert passages_of(recording)[0][0] == "S3" and len(passages_of(recording)) == 2

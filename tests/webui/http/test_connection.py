@@ -157,7 +157,7 @@ def test_connections_beyond_the_limit_are_closed_immediately(port: int) -> None:
         with connected(port) as one_more:
             began = time.monotonic()
             assert is_closed(one_more) and time.monotonic() - began < 0.3
-        time.sleep(0.8)  # those that say nothing are gone
+        time.sleep(0.8)  # silent ones are closed
         with connected(port) as later:
             assert b"200" in ask(later)
     finally:

@@ -112,7 +112,7 @@ def test_running_jobs_are_limited_per_user_and_in_total(owner: User, other: User
     submit(other, 10)
     assert OrmQ.objects.count() == settings.JOBS_RUNNING
     services.finish(claimed(first[0]), Job.State.CANCELLED)
-    # its place goes to the oldest that may have it
+    # its slot goes to the oldest job that may have it
     assert Job.objects.get(id=first[2].id).sent_at is not None
     assert Job.objects.get(id=first[3].id).sent_at is None
 
@@ -131,8 +131,8 @@ def test_waiting_jobs_are_limited_per_user(owner: User, other: User, settings: A
     mine = [submit(other, number) for number in range(3)]
     with pytest.raises(services.LimitReached, match="3 of your jobs are waiting"):
         submit(other, 4)
-    assert submit(owner, 5).state == Job.State.QUEUED  # there is room for other users' jobs
-    # nor by taking back what was cancelled
+    assert submit(owner, 5).state == Job.State.QUEUED  # other users' jobs have slots
+    # nor by taking back a cancelled one
     services.cancel(job=mine[0])
     submit(other, 4)
     with pytest.raises(services.LimitReached):

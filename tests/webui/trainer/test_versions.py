@@ -150,7 +150,7 @@ def test_a_users_choice_stays_until_a_new_version_is_better(owner: User, portal:
     assert detector.current == second
     services.use(version=first)
     better = [{"run": "run-2", **FIGURES, "missed": 0}, {"run": "run-1", **FIGURES}]
-    services.compared(Job(spec={"detector": detector.pk}, result={"versions": better}))  # asked for, to look at
+    services.compared(Job(spec={"detector": detector.pk}, result={"versions": better}))  # requested only for display
     assert detector.current == first
     left_out = Job(spec={"detector": detector.pk, "decides": 2}, result={"versions": better[:1]})
     services.compared(left_out)

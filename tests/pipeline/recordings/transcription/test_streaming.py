@@ -77,7 +77,7 @@ def test_the_result_does_not_depend_on_chunk_sizes() -> None:
 def test_partial_results_come_less_often_the_longer_they_take(
     monkeypatch: pytest.MonkeyPatch, takes_s: float, every_s: float, fewest: int
 ) -> None:
-    clock = itertools.count(step=takes_s)  # looked at before and after each recognition
+    clock = itertools.count(step=takes_s)  # read before and after each recognition
     monkeypatch.setattr(streaming, "monotonic", lambda: float(next(clock)))
     long = np.concatenate([spoken(ONE, 0.5, 0.1), spoken(OTHER, 0.1, 0.1), spoken(ONE, 0.1, 1.5)])
     found = stream(StreamingTranscriber(Listener()), long, 1600)

@@ -153,7 +153,7 @@ def test_a_different_engine_model_language_or_recording_restarts_transcription(
 
 
 def test_two_people_on_two_channels_are_separate_speakers(engine: Scripted, tmp_path: Path, two_people: None) -> None:
-    one, other = spoken(ONE, 1.5, 1.5), spoken(OTHER, 1.5, 1.5)  # pauses that part pieces
+    one, other = spoken(ONE, 1.5, 1.5), spoken(OTHER, 1.5, 1.5)  # pauses that separate chunks
     quiet_one, quiet_other = np.zeros_like(one), np.zeros_like(other)
     left = np.concatenate([one, quiet_other, one])
     right = np.concatenate([quiet_one, other, 0.5 * one])  # at the end both speak

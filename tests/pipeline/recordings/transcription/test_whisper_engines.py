@@ -300,7 +300,7 @@ def test_funasr_is_ready_only_in_its_own_environment(tmp_path: Path, monkeypatch
     from pipeline.recordings.transcription.funasr_engine import FunAsr
 
     monkeypatch.setenv("HARK_ENGINES_ENV", str(tmp_path))
-    monkeypatch.setitem(sys.modules, "funasr", pytest)  # it is there, as pip sees it
+    monkeypatch.setitem(sys.modules, "funasr", pytest)  # installed, as pip sees it
     ready = FunAsr().available()
     assert not ready.ok and ready.how_to_enable == "./hark engines enable funasr"
 

@@ -103,7 +103,7 @@ def test_a_marked_false_alarm_no_longer_fires_but_the_phrase_does(scripted: Scri
     def highest(model: BackboneDetector, *parts: Sequence[int]) -> float:
         return float(model.stream_scores(written(*parts)).max())
 
-    assert highest(model, near) > THRESHOLD > highest(model, other)  # it takes it for the phrase
+    assert highest(model, near) > THRESHOLD > highest(model, other)  # it mistakes it for the phrase
     anti_keywords = find_anti_keywords(model, THRESHOLD, [written(near)], store_of(model, written(phrase), tmp_path))
     assert anti_keywords.phones == (near,) and (anti_keywords.marked, anti_keywords.alike) == (1, 0)
     better = model.with_anti_keywords(anti_keywords.phones, anti_keywords.margin)
