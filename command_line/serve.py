@@ -132,7 +132,7 @@ def _serve(options: argparse.Namespace, screen: Screen) -> None:
 
 
 def _address(host: str, port: int) -> str:
-    """Return the address at which this machine reaches a portal that listens on ``host``."""
+    """Return the URL at which this machine reaches a portal that listens on ``host``."""
     return f"http://{_netloc(SAME_MACHINE.get(host, host), port)}"
 
 

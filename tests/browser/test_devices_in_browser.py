@@ -90,7 +90,7 @@ def test_a_device_can_load_the_files_that_the_portal_serves(trains: bool, tmp_pa
         _openwakeword_hears(tmp_path / "head.tflite")
         problems += axe(page)
 
-        # after a renewal the old address leads nowhere
+        # after a renewal the old URL leads nowhere
         page.get_by_text("Create a new secret address").click()
         page.get_by_role("button", name="Replace the address").click()
         with pytest.raises(urllib.error.HTTPError) as refused:

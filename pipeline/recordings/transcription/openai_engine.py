@@ -42,7 +42,7 @@ _CODES = {
 
 
 class OpenAiEndpoint(RecognitionEngine):
-    """``POST <address>/audio/transcriptions`` (or ``translations``) with ``verbose_json`` and word times."""
+    """``POST <URL>/audio/transcriptions`` (or ``translations``) with ``verbose_json`` and word times."""
 
     name = "openai"
     why = worded("no Whisper model is on this machine, and an endpoint is configured")

@@ -44,7 +44,7 @@ INSTALL = "pip install numpy onnxruntime soundfile sounddevice\n"
 YAML = "micro_wake_word:\n  models:\n    - model: "
 # Instructions by device, with the lines to copy. {bundle}: its path, {name}: without the folders before it, {folder}:
 # the folder that it is unpacked into; {file}: the device's file, {file_name}: without its folder in the bundle,
-# {address}: the address of files for devices.
+# {address}: the URL of files for devices.
 STEPS = (
     (
         "esphome",

@@ -19,11 +19,11 @@ OPEN = {
     *("api-docs", "api-schema"),
     # Anyone with a working link sees its recording.
     *("audio:shared", "audio:shared_audio", "audio:shared_waveform", "audio:shared_words"),
-    # Anyone with the address of a version's files for devices.
+    # Anyone with the URL of a version's files for devices.
     "trainer:device_file",
     # They take a name and a password themselves.
     *("compatibility:token", "compatibility:auth-token"),
-    # Nothing private: health, the number of waiting jobs, response times, and unknown addresses.
+    # Nothing private: health, the number of waiting jobs, response times, and unknown URLs.
     *("live", "ready"),
     "metrics",  # takes a token of its own
     *(f"compatibility:{name}-short" for name in ("ready", "live", "metrics")),
