@@ -622,11 +622,18 @@ def bench_wakeword(
 ) -> Figures:
     """Measure all bundles, and the peers if requested, on the same streams, from audio in ``folder`` or the shared one.
 
-    Returns ``bundles`` {name: figures}, ``phrases`` {phrase: mean, range and pooled interval over its bundles},
-    ``average`` over phrases with real recordings, ``predictions`` (predicted and measured misses of real people),
-    ``threshold_accuracy`` (intended and measured false alarms), ``devices`` {device: ``bundles``, ``phrases`` and
-    ``average`` of the bundles' files for it}, ``peers`` {"project: phrase": figures}, ``not_measured`` {what: why} and
-    ``streams`` (the decoded audio). :func:`benchmark.wakeword_summary.table` formats them.
+    :func:`benchmark.wakeword_summary.table` formats the result.
+
+    Returns:
+        bundles: figures of each bundle.
+        phrases: for each phrase, the mean, range and pooled interval over its bundles.
+        average: the average over phrases with real recordings.
+        predictions: predicted and measured misses of real people.
+        threshold_accuracy: intended and measured false alarms.
+        devices: for each device, ``bundles``, ``phrases`` and ``average`` of the bundles' files for it.
+        peers: figures of each "project: phrase".
+        not_measured: the reason for each omitted part.
+        streams: the decoded audio.
 
     Raises:
         HarkError: there is nothing to measure, the real audio is missing, or a bundle cannot be used.

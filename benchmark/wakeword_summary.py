@@ -100,11 +100,13 @@ def average(phrases: Mapping[str, Any]) -> Figures:
 def predictions(bundles: Mapping[str, Any]) -> Figures:
     """Compare the miss rates predicted by bundles' reports with those of real people, at the shipped thresholds.
 
-    Returns for each condition: ``words`` {bundle: {tested, predicted, missed, inside, inside_by_others, warnings}}; the
-    counts of misses within the report's predicted interval (``inside``) and within a prediction by the error of only
-    the other bundles' tests (``inside_by_others``; None below four bundles); ``mean_error`` (of absolute differences);
-    ``rank_correlation`` (Spearman's; None below three bundles, or if all are equal), and that of the adviser's
-    ``warnings`` with the miss rates; and ``error``, from :func:`prediction_error`.
+    Returns ``error`` (:func:`prediction_error`) and, for each condition:
+        words: ``tested``, ``predicted``, ``missed``, ``inside``, ``inside_by_others`` and ``warnings`` of each bundle.
+        inside: the number of bundles whose misses are within the interval that their report predicts.
+        inside_by_others: the same, predicted by the error of only the other bundles' tests; None below four bundles.
+        mean_error: the mean absolute difference of the tested and the real miss rates.
+        rank_correlation: Spearman's; None below three bundles, or if all are equal.
+        rank_correlation_of_warnings: that of the adviser's warnings with the real miss rates.
     """
     held = {
         name: {condition: (one["tested"][condition], shipped_misses(one, condition)) for condition in CONDITIONS}

@@ -66,7 +66,7 @@ def segment(request: HttpRequest, recording_id: UUID, number: int) -> JsonRespon
 
 @require_POST
 def replace(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """Replace ``heard`` by ``said``, except in passage ``besides``; ``version`` is the one that the user saw."""
+    """Replace ``heard`` with ``said``, except in passage ``besides``; ``version`` is the one that the user saw."""
     recording = recording_of(request, recording_id, to_change)
     asked = request.POST
     changed = corrections.replace_words(

@@ -56,7 +56,7 @@ class JsonLines(logging.Formatter):
 
 
 class NoAddress(logging.Filter):
-    """Replaces the URL by the view's name in Django's logs of requests."""
+    """Replaces the URL with the view's name in Django's logs of requests."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         request = getattr(record, "request", None)
