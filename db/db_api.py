@@ -120,12 +120,11 @@ class Library:
     # -- adding ------------------------------------------------------------------------------------------------
 
     def add_clips(self, clips: Iterable[NewClip], once: bool = False) -> list[int]:
-        """Store clips and return their ids in order; for a known request_id or source, the stored clip remains.
+        """Store clips and return their ids in order. A clip with a known request_id or source is not stored again.
 
-        With ``once``, the stored clip also remains if it has the same samples, even if several processes store them at
-        the same time. The iterable is consumed in batches, in constant memory. If it raises, the clips before that are
-        stored and the exception propagates. Raises ValueError, a bug of the caller, if audio is empty, not a vector or
-        not finite.
+        With ``once``, neither is one with known samples, even if several processes store them at the same time. The
+        iterable is consumed in batches, in constant memory. If it raises, the clips before that are stored and the
+        exception propagates. Raises ValueError, a bug of the caller, if audio is empty, not a vector or not finite.
         """
         ids: list[int] = []
         batch: list[tuple[NewClip, str, np.ndarray]] = []

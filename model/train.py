@@ -171,7 +171,6 @@ def _stale(history: Sequence[dict[str, float]]) -> int:
 
 
 def _loss(model: TrainedDetector, sampler: BatchSampler, device: str) -> Tensor:
-    """Return the training loss of the next batch."""
     model.train()
     batch, labels, soft_logits = sampler.draw()
     batch = model.augmented(batch, sampler.rng).to(device)

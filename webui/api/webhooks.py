@@ -199,7 +199,7 @@ def _try(delivery: Delivery) -> tuple[int | None, str, bool]:
 
 
 def _book(delivery_id: UUID, at: datetime | None) -> None:
-    """Schedule the next attempt; ``at`` None for no further one."""
+    """Schedule the next attempt; None for ``at`` means no further one."""
     from django_q.models import Schedule
 
     Schedule.objects.filter(name=f"webhook {delivery_id}").delete()

@@ -38,10 +38,10 @@ T = TypeVar("T")
 def answer(*, user: User, question: str, recording: Recording | None = None) -> dict[str, Any]:
     """Answer a question with citations, as JSON values.
 
-    Returns ``question``, ``text``, ``found``, ``how``, ``score`` and ``note`` as in
-    :class:`pipeline.recordings.question_answering.Answer`, ``language``, ``citations`` and, without an answer,
-    ``nearest``: each with ``recording`` (id), ``name``, ``segment``, ``start_s``, ``end_s``, ``speaker``, ``text``.
-    Raises HarkError if the question is empty or too long, or the recording has no transcript yet.
+    Returns ``question``, ``language``, ``text``, ``found``, ``how``, ``score``, ``note``, ``citations`` and, without an
+    answer, ``nearest`` (see :class:`pipeline.recordings.question_answering.Answer`). Each entry of the last two has
+    ``recording`` (id), ``name``, ``segment``, ``start_s``, ``end_s``, ``speaker`` and ``text``. Raises HarkError if the
+    question is empty or too long, or the recording has no transcript yet.
     """
     asked = {recording.pk: recording} if recording is not None else _promising(user, question)
     texts = []

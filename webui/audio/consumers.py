@@ -38,7 +38,7 @@ _open_sessions: dict[TranscribeConsumer, int] = {}  # the user of each active on
 
 
 async def _in_thread(do: Callable[..., T], *arguments: Any) -> T:
-    """Run ``do`` in one of those threads and return its result."""
+    """Run ``do`` in one of the recognizers' threads and return its result."""
     return await asyncio.get_running_loop().run_in_executor(_recognizing, do, *arguments)
 
 
@@ -46,10 +46,11 @@ class TranscribeConsumer(SignsIn):
     """Replies to samples with ``{"partial": {"text", "start_s", "end_s"}}`` and ``{"final": the same and "segments"}``.
 
     A first text message may set options: ``{"start": {"engine", "language", "detectors": [ids], "answer": true, "save":
-    true}}``. These add ``{"event": {"phrase", "time_s", "score"}}`` from detectors, ``{"answer": {...}}`` to spoken
-    questions, from the user's own transcripts, and at the end ``{"saved": {"recording", "address"}}``. ``{"stop":
-    true}`` ends the session: remaining results are sent, then ``{"ended": true}``. If the connection breaks, a session
-    with ``save`` is saved. A user's sessions beyond ``settings.LIVE_PER_USER`` are rejected and closed with 4429.
+    true}}``. These add messages: ``{"event": {"phrase", "time_s", "score"}}`` from detectors, ``{"answer": {...}}`` to
+    spoken questions, from the user's own transcripts, and ``{"saved": {"recording", "address"}}`` at the end.
+
+    ``{"stop": true}`` ends the session: remaining results are sent, then ``{"ended": true}``. If the connection breaks,
+    a session with ``save`` is saved. A user's sessions beyond ``settings.LIVE_PER_USER`` are closed with 4429.
     """
 
     needed_scope = "audio"

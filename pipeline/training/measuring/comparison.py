@@ -259,7 +259,6 @@ def _examples(versions: Sequence[Trained], clips: pd.DataFrame, noise: Path) -> 
 
 
 def _by_stored_frames(versions: Sequence[Trained]) -> list[list[Trained]]:
-    """Group the versions that share stored frames."""
     groups: dict[Hashable, list[Trained]] = {}
     for version in versions:
         groups.setdefault(version.detector.stored_id, []).append(version)

@@ -109,9 +109,9 @@ def negative_pieces(path: Path, hours: float, seed: int, keyphrase: Keyphrase | 
     """Yield segments of a negative set, drawn by the seed: about ``hours`` for thresholds, and its test part.
 
     Segments that contain the phrase are omitted (a detection there is not a false alarm), unless almost all do. Pieces
-    of the training part set thresholds too: one false alarm in several hours needs many hours, and peaks of people that
-    the front end has learned from lie where those of others do (lab/experiments.md). If less than an hour is requested,
-    the test part is limited to it too. Raises HarkError if the file is unusable.
+    of the training part set thresholds too, because rare false alarms need many hours. Score peaks of people that the
+    front end was trained on are like those of others (lab/experiments.md). If less than an hour is requested, the test
+    part is limited to it too. Raises HarkError if the file is unusable.
     """
     rng = np.random.default_rng((seed, 6))
     quantizer = codes = None

@@ -26,7 +26,6 @@ time.sleep(600)
 
 
 def _group(leader: int) -> list[int]:
-    """Return the processes of a group."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
