@@ -53,7 +53,7 @@ def register(commands: Commands[Parser]) -> None:
         group, "link", "[--user NAME] [--url URL]", "create a link for the setup, or for a new password", run_link
     )
     link.add_argument("--user", metavar="NAME", help="the user who chooses a new password with it (default: the owner)")
-    link.add_argument("--url", type=_address, default=HERE, help=f"address of the portal (default: {HERE})")
+    link.add_argument("--url", type=_address, default=HERE, help=f"URL of the portal (default: {HERE})")
 
 
 def run_factor_off(options: argparse.Namespace, screen: Screen) -> int:
@@ -87,7 +87,7 @@ def _address(text: str) -> str:
     from core.http import web_address
 
     if web_address(text) is None:
-        raise argparse.ArgumentTypeError(f"{text[:80]!r} is not an address such as {HERE}")
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} is not a URL such as {HERE}")
     return text
 
 

@@ -68,7 +68,9 @@ def chosen_aligner(options: argparse.Namespace) -> Aligner:
         raise HarkError(error.what, error.why, what_to_do) from error
     if not isinstance(model, Recognizer):
         raise HarkError(
-            "These weights belong to another model.", f"{options.weights} is a backbone, not a recognizer.", what_to_do
+            "These weights belong to a different model.",
+            f"{options.weights} is a backbone, not a recognizer.",
+            what_to_do,
         )
     return Aligner(model)
 

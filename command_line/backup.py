@@ -66,8 +66,8 @@ def run_restore(options: argparse.Namespace, screen: Screen) -> int:
     named = [setting("DATABASE_URL", values_of(file) if file.is_file() else {}) for file in files]
     if any(named) and named[0] != setting("DATABASE_URL"):
         screen.note(
-            f"The restored settings file ({NAME}) does not name the database that was filled, or names another one: "
-            "check DATABASE_URL before you start Hark."
+            f"The restored settings file ({NAME}) does not name the database that was filled, or names a different "
+            "one: check DATABASE_URL before you start Hark."
         )
     if before:
         screen.show("The previous content, including engines and voices, is now here:")

@@ -59,7 +59,7 @@ def register(commands: Commands[Parser]) -> None:
         "--lane", action="append", choices=QUEUES, help="queue to take jobs from; may be repeated (default: all)"
     )
     worker.add_argument(
-        "--workers", type=int, metavar="N", help="jobs of a queue to run at once (default: HARK_WORKERS)"
+        "--workers", type=int, metavar="N", help="jobs of a queue to run at a time (default: HARK_WORKERS)"
     )
 
 
@@ -160,7 +160,7 @@ def _open_when_up(page: str, screen: Screen) -> None:
     except webbrowser.Error:
         opened = False
     if not opened:
-        screen.note("No browser was found to open it here: open the address above yourself.")
+        screen.note("No browser was found to open it here: open the URL above yourself.")
 
 
 def _web(options: argparse.Namespace, files: int) -> list[str]:

@@ -60,8 +60,8 @@ def run_wyoming(options: argparse.Namespace, screen: Screen) -> int:
     if options.send and len(options.models) > 1:
         raise HarkError(
             "--send is for one detector.",
-            "Its address accepts recordings from that detector only.",
-            "Serve each detector with its own command and address.",
+            "Its URL accepts recordings from that detector only.",
+            "Serve each detector with its own command and URI.",
         )
     sender = WakeSender(options.send, _token(options.token_file)) if options.send else None
     server_at(options.uri)  # reports an invalid URI before anything is loaded

@@ -64,8 +64,8 @@ def _limit(use: str, own: str) -> Rule:
     return Rule(use, whole(MAX_JOBS), f"Set {own}, or correct it.", own)
 
 
-_AT_WORK = _limit("jobs running at once in each queue", "HARK_JOBS_RUNNING")
-_OF_A_USER = _limit("jobs of one user running at once in each queue", "HARK_JOBS_RUNNING_PER_USER")
+_AT_WORK = _limit("jobs running at a time in each queue", "HARK_JOBS_RUNNING")
+_OF_A_USER = _limit("jobs of one user running at a time in each queue", "HARK_JOBS_RUNNING_PER_USER")
 _WAITING = _limit("jobs that may wait", "HARK_JOBS_WAITING")
 ALIASES = {
     "SECRET_KEY": Rule(

@@ -180,7 +180,7 @@ class Server:
         wait_s = _seconds(response.headers.get("Retry-After", ""))
         if status < 400:
             what = worded("%(name)s has moved.", name=self.name)
-            said = f"to {response.headers.get('Location', 'another address')[:200]}"
+            said = f"to {response.headers.get('Location', 'another URL')[:200]}"
         else:
             message = re.search(r'"message"\s*:\s*"((?:[^"\\]|\\.)*)"', body.decode(errors="replace"))
             meaning = HTTPStatus(status).phrase if status in set(HTTPStatus) else "an unknown status"

@@ -632,7 +632,7 @@ class Library:
                 for (path, digest), on_disk in zip(existing.items(), pool.map(clip_files.digest_on_disk, existing)):
                     if on_disk != digest and path.is_file():
                         repaired = repair and self._remove_clips_of(path, digest, only_if_missing=False)
-                        why = "no clip can be read from it" if on_disk is None else "its audio is another one"
+                        why = "no clip can be read from it" if on_disk is None else "its audio is different"
                         problems.append(Problem("wrong audio", f"{path.relative_to(self.data_dir)}: {why}", repaired))
         query = "SELECT 1 FROM clip WHERE path = ?"
         return [*problems, *self._check_left_over(files, expected, query, "", repair, left_over_before)], len(files)

@@ -63,7 +63,9 @@ def package_content(name: Path) -> bytes:
     if path is None or (name in DIGESTS and hashlib.sha256(content).hexdigest() != DIGESTS[name]):
         raise HarkError(
             worded("%(name)s, which large detectors need, is missing.", name=name.name),
-            worded("It comes with the package moonshine-voice 0.0.73, which is not installed or has another version."),
+            worded(
+                "It comes with the package moonshine-voice 0.0.73, which is not installed, or is a different version."
+            ),
             worded("python -m pip install --no-deps -r requirements-alone.txt, or train with --size standard."),
         )
     return content

@@ -101,7 +101,7 @@ def second_pass_graph(pronunciations: Pronunciations, spellings: Pronunciations,
     if verifier not in ("", verifier_name()):
         raise HarkError(
             "This detector cannot be used.",
-            "Its second pass came with another version of Hark.",
+            "Its second pass came with a different version of Hark.",
             "Train the phrase again.",
         )
     asked = rescoring_graph(spellings)

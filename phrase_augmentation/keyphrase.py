@@ -18,7 +18,7 @@ class OtherScript(HarkError):
 
 
 SCRIPT_NAMES = {
-    "": worded("in another script"),
+    "": worded("in a different script"),
     "ARABIC": worded("Arabic"),
     "CJK": worded("Chinese"),
     "CYRILLIC": worded("Cyrillic"),

@@ -605,7 +605,7 @@ def _new_file(into: Path | None, file: Entry) -> Iterator[Callable[[bytes], obje
             path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600 if private else 0o644)
         except (FileExistsError, NotADirectoryError) as error:
-            raise _refused("A name in it is a file and a folder at once.") from error
+            raise _refused("A name in it is both a file and a folder.") from error
     target = os.fdopen(handle, "wb")
 
     def write(block: bytes) -> None:
@@ -631,7 +631,7 @@ def _manifest_of(opened: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -
     try:
         content: dict[str, Any] = untrusted_json(text)
         if content["format"] != FORMAT:
-            raise _refused(f"It was made by another version of Hark: {str(content.get('hark'))[:40]!r}.")
+            raise _refused(f"It was made by a different version of Hark: {str(content.get('hark'))[:40]!r}.")
         files = tuple(
             Entry(str(file["path"]), int(file["bytes"]), str(file["sha256"]), _time(file["modified"]))
             for file in content["files"]

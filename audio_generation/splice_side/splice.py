@@ -21,7 +21,7 @@ class Splice(Engine):
     """The engine. Voices are people. ``Voice.speaker`` is that of their recordings, so both are in the same split."""
 
     name = SPLICE
-    about = worded("Speech joined from recordings of nine real people. It is part of Hark and is used in the test.")
+    about = worded("Speech joined from recordings of nine real people. It ships with Hark, and tests use it.")
     licence = "Apache-2.0"
     clip_s = 0.1
     unsure = True

@@ -136,7 +136,7 @@ def loaded(data: Path, minutes: float, seed: int, reporter: Reporter) -> Figures
     server = Server(data)
     try:
         server.wait()
-        reporter.stage("load", f"{FLOOD} uploads of {FLOODING} people at once, beside a training")
+        reporter.stage("load", f"{FLOOD} uploads of {FLOODING} people at the same time, during a training")
         with _training(data):
             flood = _flood(server, people[:FLOODING], talk)
         _wait_for_jobs(reporter)

@@ -1,5 +1,5 @@
 // Detects a phrase in a browser, as detect.py does, for detect.html. It needs its bundle, and onnxruntime-web in the
-// folder ort/ beside it. This file is the page's program, the worklet that reads the microphone, and a module with the
+// folder ort/ next to it. This file is the page's program, the worklet that reads the microphone, and a module with the
 // rules of detection, which tests compare with detect.py's: change both.
 
 const SCHEMA = 1;
@@ -317,7 +317,7 @@ function page() {
       ort = await import(new URL(ORT, import.meta.url).href);
     } catch (error) {
       const how = "./hark bundle-web BUNDLE fetches it and makes a folder with everything in it.";
-      explain(`onnxruntime-web is missing: there is no ${ORT} beside this page, or it cannot be loaded (${error.message}).`, how);
+      explain(`onnxruntime-web is missing: there is no ${ORT} next to this page, or it cannot be loaded (${error.message}).`, how);
       return say("failed", "Not loaded.");
     }
     ort.env.wasm.numThreads = 1; // more need headers that a plain server does not send

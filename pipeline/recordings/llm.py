@@ -54,7 +54,7 @@ class LlmSettings:
             self.url,
             worded("The language model"),
             worded(
-                "Check the address with its /v1 (HARK_LLM_URL), the key (HARK_LLM_KEY) and the model's name "
+                "Check the URL with its /v1 (HARK_LLM_URL), the key (HARK_LLM_KEY) and the model's name "
                 "(HARK_LLM_MODEL), or try again in a few minutes; for error 413, lower HARK_LLM_PART_CHARACTERS."
             ),
             self.key,
@@ -80,9 +80,9 @@ def settings() -> LlmSettings | None:
         address = (given[url] or OPENAI).rstrip("/")
         if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
             raise HarkError(
-                worded("The address of the language model is not valid."),
+                worded("The URL of the language model is not valid."),
                 worded("%(url)s must begin with http:// or https://.", url=url),
-                worded("Set %(url)s to the server's base address, such as http://localhost:8080/v1.", url=url),
+                worded("Set %(url)s to the server's base URL, such as http://localhost:8080/v1.", url=url),
             )
         if not given[key].isascii() or not given[key].isprintable():
             raise HarkError(

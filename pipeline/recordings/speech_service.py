@@ -136,7 +136,7 @@ class SpeechService:
 
 def _refuse_unknown(why: str) -> None:
     raise HarkError(
-        worded("The speech service has another version."),
+        worded("The speech service is running a different version of Hark."),
         f"{why}.",
         worded("Restart ./hark serve, so that all processes have the same version."),
     )

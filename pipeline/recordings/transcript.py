@@ -113,5 +113,5 @@ def load_transcript(path: Path) -> Transcript:
         raise HarkError(
             worded("The transcript cannot be read."),
             f"{path.name}: {error}.",
-            worded("Have the recording transcribed again."),
+            worded("Transcribe the recording again."),
         ) from error

@@ -78,11 +78,11 @@ class WakeSender:
         """
         if web_address(address) is None:
             raise HarkError(
-                f"{address} is not an address to send to.",
+                f"{address} is not a valid URL.",
                 "It begins with neither http:// nor https://.",
-                "Copy it from the detector's page, and put the portal's address before it.",
+                "Copy it from the detector's page, and put the portal's URL before it.",
             )
-        self._server = Server(address, "The portal", "Check address and token.", token, TIMEOUT_S)
+        self._server = Server(address, "The portal", "Check the URL and the token.", token, TIMEOUT_S)
         self._waiting: queue.Queue[Wake] = queue.Queue(MAX_WAITING)
         threading.Thread(target=self._send_all, daemon=True, name="wakes").start()
 

@@ -281,7 +281,7 @@ def server_at(uri: str) -> AsyncServer:
         server = AsyncServer.from_uri(uri)
     except ValueError as error:
         raise HarkError(
-            f"{uri} is not an address that Hark can listen on.",
+            f"{uri} is not a URI that Hark can listen on.",
             f"{error}.",
             "Use one such as tcp://127.0.0.1:10400, unix:///run/hark.sock or stdio://.",
         ) from error
@@ -351,7 +351,7 @@ async def serve(
         raise HarkError(
             f"Hark cannot listen on {uri}.",
             f"{reason}: most likely another program or another Hark already does.",
-            "Choose another address: wyoming --uri tcp://127.0.0.1:10401.",
+            "Choose another URI: wyoming --uri tcp://127.0.0.1:10401.",
         ) from error
     try:
         ready()

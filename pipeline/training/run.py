@@ -331,7 +331,7 @@ def _retraining(work: Work) -> Retraining:
     if detector.front_end_id != untrained_detector(config, 1.0, rescored=False).front_end_id:
         raise HarkError(
             worded("This detector cannot be retrained."),
-            worded("It is based on a backbone from another version of Hark."),
+            worded("It is based on a backbone from a different version of Hark."),
             worded("Train the phrase again."),
         )
     marked = marked_audio(work.library, config.phrase, config.language)

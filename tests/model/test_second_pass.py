@@ -142,7 +142,7 @@ def test_confusables_are_distinguished() -> None:
 def test_a_verifier_of_a_different_version_is_rejected() -> None:
     with pytest.raises(HarkError) as caught:
         second_pass_graph(((1, 2),), ((3,),), "0123456789ab")
-    assert "another version" in caught.value.why
+    assert "a different version" in caught.value.why
 
 
 # ---- frames and streams

@@ -497,7 +497,7 @@ def test_advice_does_not_shift_the_form(owners: Client, viewport: dict[str, int]
         page.route(f"**{advice}?**", advise)
         page.goto(ADDRESS + new)
         field = page.locator("#id_language")
-        page.get_by_text("Here you see how the phrase sounds").wait_for()
+        page.get_by_text("This shows how the phrase sounds").wait_for()
         before = field.bounding_box()
         page.locator("#id_phrase").fill("hey compass")
         page.locator("#advice").get_by_text("3 syllables", exact=False).first.wait_for()

@@ -153,7 +153,7 @@ class WebhookForm(forms.Form):
     """A new webhook; :func:`webui.api.webhooks.add` checks its URL."""
 
     url = forms.CharField(
-        label=_("Address"),
+        label=_("URL"),
         max_length=500,
         widget=forms.URLInput(attrs={"placeholder": "https://example.org/hark", "autocomplete": "off"}),
     )

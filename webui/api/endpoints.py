@@ -54,7 +54,7 @@ def endpoint(
             if request.method not in allowed:
                 if form and request.method == "GET" and is_page(request):
                     return redirect(form)
-                why = f"{request.method} is not for this address, but {', '.join(methods)}."
+                why = f"{request.method} is not for this URL, but {', '.join(methods)}."
                 response = failed(
                     request, HarkError("This request is not supported.", why, "See docs/compatibility.md."), 405
                 )
@@ -89,7 +89,7 @@ def number(request: HttpRequest, name: str, usual: int, most: int) -> int:
     value = whole_number(text)
     if value is None or value > most:
         raise wrong(
-            "The request does not fit this address.",
+            "The request does not fit this URL.",
             f"{name} must be a whole number from 0 to {most:,}.",
             f"Leave {name} out, or send one.",
         )
@@ -114,7 +114,7 @@ def only_known(names: Iterable[str], fields: Collection[str]) -> None:
         raise wrong(
             f"The option {unknown[0][:40]!r} does not exist here.",
             "It would have no effect.",
-            f"Leave it out; this address takes {', '.join(fields) or 'nothing in its query'}.",
+            f"Leave it out; this URL takes {', '.join(fields) or 'nothing in its query'}.",
         )
 
 

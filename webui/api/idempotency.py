@@ -155,7 +155,7 @@ def _claim(user: User, key: str, request: str) -> KeptAnswer:
             raise StatusError(
                 409,
                 _("This Idempotency-Key was used for another request."),
-                _("A key identifies one request, and this request has another address or body."),
+                _("A key identifies one request, and this request has a different URL or body."),
                 _("Use another key."),
             )
         if answer.status is not None:

@@ -45,9 +45,9 @@ def check_url(url: str) -> SplitResult:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise _refused(_("It is not an address such as https://example.org/hook.")) from error
+        raise _refused(_("It is not a URL such as https://example.org/hook.")) from error
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        raise _refused(_("It is not an address such as https://example.org/hook."))
+        raise _refused(_("It is not a URL such as https://example.org/hook."))
     if parts.username is not None or parts.password is not None or parts.fragment:
         raise _refused(_("It contains a name, a password or a fragment (#)."))
     if parts.hostname == "localhost" or parts.hostname.endswith(".localhost"):
@@ -143,7 +143,7 @@ def _refuse_private(host: str, address: str) -> None:
 
 def _refused(why: str, to_do: str = "") -> AddressRefused:
     return AddressRefused(
-        _("This address cannot be a webhook."), why, to_do or _("Use one such as https://example.org/hook.")
+        _("This URL cannot be a webhook."), why, to_do or _("Use one such as https://example.org/hook.")
     )
 
 

@@ -65,7 +65,7 @@ def _invalid(error: ValidationError) -> HttpResponse:
     ]
     mistakes = "; ".join(f"{entry['where']}: {entry['message']}" for entry in wrong[:NAMED])
     explained = HarkError(
-        _("The request does not match this address."), f"{mistakes}.", _("Correct that; /api/docs shows examples.")
+        _("The request does not match this URL."), f"{mistakes}.", _("Correct that; /api/docs shows examples.")
     )
     return problem(explained, 422, errors=wrong)
 
@@ -81,7 +81,7 @@ def explained(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRespon
             return response
         allowed = response.headers.get("Allow", "")
         if status == 405:
-            why = _("This address accepts %(allowed)s, not %(method)s.") % {
+            why = _("This URL accepts %(allowed)s, not %(method)s.") % {
                 "method": request.method,
                 "allowed": allowed,
             }

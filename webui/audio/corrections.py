@@ -146,7 +146,7 @@ def join_with_next(*, recording: Recording, number: int, start_s: str = "") -> N
         if number + 1 == len(segments) or segments[number + 1].speaker != segments[number].speaker:
             raise HarkError(
                 _("The passages cannot be joined."),
-                _("The next passage has another speaker, or there is none."),
+                _("The next passage has a different speaker, or there is none."),
                 _("Assign both to one speaker first."),
             )
         segments[number : number + 2] = [joined(segments[number], segments[number + 1])]

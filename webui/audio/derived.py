@@ -43,7 +43,7 @@ def export(recording: Recording, wanted: str, language: str = "") -> FileRespons
             409,
             _("There is no such translation."),
             _("The transcript was not translated into that language."),
-            _("Have it translated first."),
+            _("Translate it first."),
         )
     whole = load_transcript(translation_file(recording.path, language)) if language else transcript_of(recording)
     content = io.BytesIO(write(replace(whole, sounds_like={}), wanted, recording.name))

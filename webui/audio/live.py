@@ -63,7 +63,7 @@ def chosen_versions(user: User, ids: object) -> list[Version]:
 def too_many(most: int) -> HarkError:
     return HarkError(
         _("You are already transcribing live."),
-        _("A user can have %(most)d live sessions at once.") % {"most": most},
+        _("A user can have %(most)d live sessions at a time.") % {"most": most},
         _("End one of them on the other page or machine, then start again."),
     )
 

@@ -111,7 +111,7 @@ def done(request: HttpRequest, upload_id: UUID) -> JsonResponse:
     others = sent.get("with") or []
     if not isinstance(others, list) or len(others) > MAX_FILES or not isinstance(sent.get("options") or {}, dict):
         raise HarkError(
-            _("The request could not be read."), _("It has the wrong format for this address."), _("Reload the page.")
+            _("The request could not be read."), _("It has the wrong format for this URL."), _("Reload the page.")
         )
     more = [_upload(request, uuid_of(other)) for other in others]
     recording = uploads.finish(user=signed_in(request), upload=upload, options=sent.get("options") or {}, more=more)

@@ -71,7 +71,7 @@ def check_body(body: Body, before: Sequence[Body]) -> None:
     if body.size > LARGE and sum(one.size > LARGE for one in theirs) > LARGE_AT_ONCE:
         raise StatusError(
             429,
-            _("There are too many uploads at once."),
+            _("There are too many uploads at the same time."),
             _("%(most)d large uploads are unfinished.") % {"most": LARGE_AT_ONCE},
             _("Wait until one of them is finished."),
         )
@@ -98,7 +98,7 @@ def begin(*, user: User, name: str, size: int) -> UploadInProgress:
     if active_uploads.count() >= MAX_UNFINISHED:
         raise StatusError(
             429,
-            _("There are too many uploads at once."),
+            _("There are too many uploads at the same time."),
             _("%(most)d uploads are unfinished.") % {"most": MAX_UNFINISHED},
             _("Wait until some are finished; idle uploads are deleted after a day."),
         )

@@ -69,7 +69,7 @@ def upload(request: HttpRequest) -> HttpResponse:
     texts = {Path(name_of(one)).stem: one for one in sent if name_of(one).lower().endswith(".txt")}
     sounds = [one for one in sent if not name_of(one).lower().endswith(".txt")]
     if len(sounds) > MAX_FILES:
-        raise wrong("Too many files.", f"{MAX_FILES} may be sent at once.", "Send the rest afterwards.")
+        raise wrong("Too many files.", f"{MAX_FILES} may be sent at a time.", "Send the rest afterwards.")
     alone = set(texts) - {Path(name_of(one)).stem for one in sounds}
     if alone or not sounds:
         why = f"{min(alone)}.txt belongs to none of the recordings." if alone else "None was sent."

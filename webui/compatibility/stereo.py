@@ -67,7 +67,7 @@ def _begin(request: HttpRequest) -> HttpResponse:
     """Begin a session for each file; for several, the response names the rejected ones."""
     uploads = sent_files(request, "file", "files", "audio")
     if len(uploads) > MAX_FILES:
-        raise wrong("Too many files.", f"{MAX_FILES} may be sent at once.", "Send the rest afterwards.")
+        raise wrong("Too many files.", f"{MAX_FILES} may be sent at a time.", "Send the rest afterwards.")
     user = signed_in(request)
     options = {name: request.POST.get(name) for name in ("engine", "language")} | {"session": SESSION}
 

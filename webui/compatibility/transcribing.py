@@ -106,7 +106,7 @@ def _waited_for(recording: Recording) -> Transcript:
         time.sleep(LOOK_EVERY_S)
     raise StatusError(
         504,
-        "The recording takes longer than this address waits.",
+        "The recording takes longer than this URL waits.",
         f"It is longer than {AT_ONCE_S / 60:.0f} minutes, or many others are waiting. It is still being transcribed.",
         f"Ask GET /api/v1/recordings/{recording.pk} for its state, and then get its /transcript.",
     )

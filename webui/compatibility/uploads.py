@@ -31,7 +31,7 @@ def sent_file(request: HttpRequest, *names: str) -> UploadedFile:
     """Return the only file in these fields. Raises StatusError unless there is exactly one."""
     files = sent_files(request, *names)
     if len(files) > 1:
-        raise wrong("There are several files.", f"{len(files)} were sent; this address takes one.", "Send one a time.")
+        raise wrong("There are several files.", f"{len(files)} were sent; this URL takes one.", "Send one at a time.")
     return files[0]
 
 

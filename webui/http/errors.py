@@ -108,7 +108,7 @@ def too_large() -> StatusError:
     return StatusError(
         413,
         _("The request is too large."),
-        _("Its body is longer than this address accepts."),
+        _("Its body is longer than this URL accepts."),
         _("Send less; /api/docs gives the limit."),
     )
 

@@ -36,7 +36,7 @@ Voices = dict[str, dict[str, Any]]  # by name
 def _checked(content: Any) -> Voices:
     for voice in content.values():
         if len(voice["embedding"]) != DIMENSIONS or int(voice["times"]) < 1:
-            raise ValueError("a voice of another kind")
+            raise ValueError("a voice of a different kind")
     return dict(content)
 
 

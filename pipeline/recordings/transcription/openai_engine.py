@@ -66,8 +66,8 @@ class OpenAiEndpoint(RecognitionEngine):
         if parts.scheme not in ("http", "https") or not parts.hostname:
             return Readiness(
                 False,
-                worded("HARK_ASR_URL is not the address of an endpoint."),
-                worded("Set it to an address such as https://host/v1, and restart."),
+                worded("HARK_ASR_URL is not a valid URL."),
+                worded("Set it to a URL such as https://host/v1, and restart."),
             )
         return Readiness(True)
 

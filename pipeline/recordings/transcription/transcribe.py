@@ -139,7 +139,7 @@ def recognize_by_name(
     if len(audio) > (PIECE_S + 1) * SAMPLE_RATE:
         raise HarkError(
             worded("The part cannot be recognized."),
-            worded("An engine accepts at most %(piece_s)s s at once.", piece_s=rounded(PIECE_S)),
+            worded("An engine accepts at most %(piece_s)s s at a time.", piece_s=rounded(PIECE_S)),
             worded("Split the recording first."),
         )
     return registry.with_model(name, model, language).recognize(audio, language, translate, words)

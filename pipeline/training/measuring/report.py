@@ -40,6 +40,7 @@ Report = dict[str, Any]
 Say = Callable[[str], str]  # translates a sentence into the reader's language
 
 WORST_SPEAKERS = 15  # number in the page; report.json has all
+NAMES = {"inbetween": "partial phrase"}  # names in the page that differ from their keys
 
 
 def run_figures(
@@ -202,7 +203,9 @@ def html_report(report: Mapping[str, Any], say: Say = str, language: str = "en")
     pages.globals["_"] = lambda text: say(worded(text))
     pages.filters |= {
         "say": say,
-        "name": lambda key: say(worded(key.replace("_", " "))),  # Hark's own names: webui.translation lists them
+        "name": lambda key: say(
+            worded(NAMES.get(key) or key.replace("_", " "))
+        ),  # Hark's own names: webui.translation lists them
         "percent": lambda share: say(percent(share)),
         "per_hour": lambda rate: say(per_hour(rate)),
         "share": lambda interval: _with_interval(interval, percent, say),

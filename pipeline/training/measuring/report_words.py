@@ -42,7 +42,8 @@ def _threshold(report: Row) -> Worded:
     raised = ""
     if _default_is("raised", report["thresholds"]):
         raised = worded(
-            ", and is higher than this rate needs: below it, too many confusable phrases would trigger the detector"
+            ", and is higher than this rate alone would require, because below it too many confusable phrases would "
+            "trigger the detector"
         )
     elif report["model"].get("allow_confusables"):
         raised = worded(", and, as chosen, was not raised to reject confusable phrases")

@@ -222,7 +222,7 @@ def _missing(target: str, left_out: bool) -> Worded:
     if target == SMALL:
         return worded(
             "This device needs a detector of size standard, which this bundle lacks. Train the phrase again with "
-            "one beside the large one."
+            "a standard detector in addition to the large one."
         )
     return worded("This device needs its own detector, which this bundle lacks. Train the phrase again for it.")
 

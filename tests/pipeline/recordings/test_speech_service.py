@@ -190,7 +190,7 @@ def test_an_unknown_function_fails_without_ending_the_service(service: Path, tmp
     with pytest.MonkeyPatch.context() as patched:
         patched.syspath_prepend(tmp_path)
         work = importlib.import_module("of_tomorrow").work
-    with pytest.raises(HarkError, match="another version"):
+    with pytest.raises(HarkError, match="a different version"):
         call(30.0, work)
     assert call(30.0, sleep) == "slept"
 

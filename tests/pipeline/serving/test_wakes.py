@@ -89,7 +89,7 @@ def test_an_unreachable_url_does_not_disturb_detection(
 
 
 def test_an_invalid_url_is_rejected_at_the_start(tmp_path: Path) -> None:
-    with pytest.raises(HarkError, match="not an address to send to"):
+    with pytest.raises(HarkError, match="not a valid URL"):
         WakeSender("kitchen", "x")
 
 

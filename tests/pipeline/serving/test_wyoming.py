@@ -347,7 +347,7 @@ def test_a_unix_socket_is_served_but_a_file_is_not_replaced(detectors: dict[str,
     "uri", ["", "http://x", "tcp://127.0.0.1", "tcp://x:99999", "tcp://x:0", "unix://", "unix://a/b"]
 )
 def test_invalid_uris_are_rejected(uri: str) -> None:
-    with pytest.raises(HarkError, match="not an address"):
+    with pytest.raises(HarkError, match="not a URI"):
         server_at(uri)
 
 

@@ -43,7 +43,7 @@ def test_a_webhook_is_added_and_its_secret_shown_once(others: Client, other: Use
     ("changes", "said"),
     [
         ({"url": "http://127.0.0.1/x"}, "127.0.0.1"),
-        ({"url": "ftp://example.org"}, "It is not an address such as"),
+        ({"url": "ftp://example.org"}, "It is not a URL such as"),
         ({"url": ""}, "This field is required"),
         ({"events": []}, "This field is required"),
         ({"events": ["job.begun"]}, "job.begun"),

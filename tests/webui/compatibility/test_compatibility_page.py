@@ -128,7 +128,7 @@ def test_an_unknown_option_is_rejected_by_name(program: Client, recording_file: 
             answer = program.post(address, {field: audio, "num_speakers": "3"})
     assert answer.status_code == (400 if address.startswith("/v1/") else 422), answer.content
     shown = answer.text
-    assert "'num_speakers' does not exist" in shown and "this address takes" in shown
+    assert "'num_speakers' does not exist" in shown and "this URL takes" in shown
     assert not Recording.objects.exists() and not Job.objects.exists()
 
 

@@ -133,7 +133,7 @@ def test_uploads_beyond_a_limit_are_rejected_before_their_body(
 def test_simultaneous_large_bodies_are_limited_per_user(owner: User, other: User) -> None:
     large = [Body(other, "/api/v1/x/detect", 3_000_000) for _ in range(LARGE_AT_ONCE)]
     check_body(large[-1], large[:-1])
-    with pytest.raises(HarkError, match="too many uploads at once"):
+    with pytest.raises(HarkError, match="too many uploads at the same time"):
         check_body(Body(other, "/api/v1/x/detect", 3_000_000), large)
     check_body(Body(other, "/api/v1/x/detect", 3_000), large)
     check_body(Body(owner, "/api/v1/x/detect", 3_000_000), large)

@@ -270,6 +270,6 @@ def summary(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
             409,
             _("There is no summary."),
             _("None was requested, the recording has no speech, or no engine could write one."),
-            _("Have it summarized (POST), or look at the job of the recording."),
+            _("Request a summary (POST), or look at the job of the recording."),
         )
     return content
