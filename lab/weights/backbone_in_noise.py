@@ -101,7 +101,7 @@ def train_in_noise(
     configuration.
 
     Raises:
-        HarkError: too little speech.
+        HarkError: there is too little speech.
     """
     torch.manual_seed(config.seed)
     augmenter = BatchAugmenter(config.augmentation, packed.noise, packed.rooms, device)

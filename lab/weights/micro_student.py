@@ -117,7 +117,7 @@ def train_student(
         on_progress: called with steps done, total steps, and the loss (NaN while inputs are computed).
 
     Raises:
-        HarkError: too little speech.
+        HarkError: there is too little speech.
         ImportError: pymicro-features is not installed.
     """
     data = _hear(packed, config, folder, on_progress)

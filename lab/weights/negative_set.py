@@ -47,7 +47,7 @@ def negative_utterances(training: Sequence[Path], held_out: Sequence[Path], hour
     trained, half for each, by the speaker's name.
 
     Raises:
-        HarkError: a folder without a corpus.
+        HarkError: a folder has no corpus.
     """
     learned = [replace(u, split="train") for folder in training for u in _utterances(folder)]
     drawn: list[Utterance] = []
@@ -87,7 +87,7 @@ def make_negative_set(
     """Write a negative set for large detectors; return its description.
 
     Raises:
-        HarkError: a folder without a corpus, or an encoder that is not installed.
+        HarkError: a folder has no corpus, or the encoder is not installed.
     """
     from model.encoder_detector import EncoderDetector
 

@@ -40,7 +40,7 @@ def train_weights(kind: str, run: AcousticRun, folder: Path, reporter: Reporter)
     is all speech, real and synthetic.
 
     Raises:
-        HarkError: a folder without a corpus, or too little speech.
+        HarkError: a folder has no corpus, or there is too little speech.
     """
     packed = packed_speech(run, folder, reporter)
     if kind == "backbone":

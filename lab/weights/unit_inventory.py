@@ -101,7 +101,7 @@ def speakers_of(
         licences: of people whose licence is not that of the corpus.
 
     Raises:
-        HarkError: no such folder, or no corpus in it.
+        HarkError: the folder does not exist or has no corpus.
     """
     licence, _ = licence_of(folder)
     people: dict[str, list[Stretch]] = {}

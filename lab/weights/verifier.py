@@ -284,7 +284,7 @@ def train_verifier(
         on_progress: called with steps done, total steps, and the loss (NaN while the encoder runs).
 
     Raises:
-        HarkError: too few speakers with a transcript.
+        HarkError: too few speakers have a transcript.
     """
     rows = _hear(packed, config, folder, on_progress)
     rng = np.random.default_rng(config.seed)

@@ -46,7 +46,7 @@ def sign_in(*, name: str, password: str, address: str, browser: str = "") -> Use
       browser: its known-browser cookie; failures elsewhere do not count for a known browser.
 
     Raises:
-      StatusError: too many failures of this name or from this address in the last ten minutes.
+      StatusError: this name or this address has had too many failures in the last ten minutes.
       SignInRefused: name or password is wrong, or the user deactivated; the message does not state which.
       HashingBusy: too many users are signing in at the same time.
     """

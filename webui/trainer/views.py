@@ -202,19 +202,19 @@ def engines(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def enable(request: HttpRequest, engine: str) -> HttpResponse:
-    """Queue the installation of an engine's environment; the owner only."""
+    """Queue the installation of an engine's environment. Only the owner may do this."""
     return redirect("jobs:detail", speech.enable_engine(user=signed_in(request), engine=engine).id)
 
 
 @require_POST
 def pull(request: HttpRequest, engine: str) -> HttpResponse:
-    """Queue the download of a voice; the owner only."""
+    """Queue the download of a voice. Only the owner may do this."""
     voice = request.POST.get("voice", "").strip()[:80]
     return redirect("jobs:detail", speech.pull_voice(user=signed_in(request), engine=engine, voice=voice).id)
 
 
 @require_POST
 def pull_model(request: HttpRequest, kind: str) -> HttpResponse:
-    """Queue the download of a model for recordings; the owner only."""
+    """Queue the download of a model for recordings. Only the owner may do this."""
     size = request.POST.get("size", "").strip()[:40]
     return redirect("jobs:detail", speech.pull_model(user=signed_in(request), kind=kind, size=size).id)
