@@ -495,5 +495,5 @@ if (typeof registerProcessor === "function") {
     },
   );
 } else if (globalThis.document?.getElementById("detections")) {
-  page(); // in a page of somebody else's this file is but a module
+  page(); // in another site's page, this file is only a module
 }

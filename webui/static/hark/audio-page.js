@@ -335,7 +335,7 @@ function correct(item) {
   field.focus();
   field.setSelectionRange(0, 0); // the start, even if not all of it is visible
   field.scrollTop = 0;
-  let outdated = false; // changed by somebody else: the page is reloaded
+  let outdated = false; // changed by another user: the page is reloaded
   const close = () => {
     box.remove();
     if (outdated) location.reload();

@@ -2,8 +2,8 @@
 "use strict";
 
 const SHOWN = 250; // scores: twenty seconds
-const BEFORE_S = 2.5; // of audio before a marked detection
-const PEAK_S = 2.5; // a detection is reported as soon as it passes the threshold; its score may rise for so long
+const BEFORE_S = 2.5; // seconds of audio before a marked detection
+const PEAK_S = 2.5; // a detection is reported as soon as it passes the threshold; its score may rise for this long
 const KEPT = 750; // messages of 80 ms from the microphone: a minute
 const FLASH_MS = 1500;
 const BEEP = { hertz: 880, seconds: 0.12, gain: 0.15 };

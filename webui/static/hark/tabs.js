@@ -1,6 +1,6 @@
 // <div data-tabs> with sections: shows one at a time, chosen by a tab, which is named after data-tab or the heading.
 // <div data-tabs-beside="(media query)"> with a main section and a column of others: if the query matches, the main
-// section is always shown, beside one of the others; elsewhere its tab is the first. Without scripts all are shown.
+// section is always shown, next to one of the others; elsewhere its tab is the first. Without scripts all are shown.
 "use strict";
 
 for (const place of document.querySelectorAll("[data-tabs], [data-tabs-beside]")) {
@@ -53,7 +53,7 @@ for (const place of document.querySelectorAll("[data-tabs], [data-tabs-beside]")
     next.focus();
   });
   column.prepend(list);
-  // An address or a link may point into a hidden section.
+  // A URL or a link may point into a hidden section.
   const follow = () => {
     const target = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
     const found = target ? sections.findIndex((section) => section.contains(target)) : -1;
@@ -65,7 +65,7 @@ for (const place of document.querySelectorAll("[data-tabs], [data-tabs-beside]")
   follow();
   if (beside) beside.addEventListener("change", () => choose(chosen));
   addEventListener("hashchange", follow);
-  document.addEventListener("click", (event) => { // a repeated link does not change the address
+  document.addEventListener("click", (event) => { // a repeated link does not change the URL
     const link = event.target.closest("a[href^='#']");
     if (link && link.hash === location.hash) follow();
   });

@@ -3,7 +3,7 @@
 
 const page = document.getElementById("try");
 const part = (name) => page.querySelector(`[data-${name}]`);
-const AFTER_S = 0.2; // of audio after a marked detection
+const AFTER_S = 0.2; // seconds of audio after a marked detection
 
 let heard = null;
 const file = () => part("upload").elements.audio.files[0];
