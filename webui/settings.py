@@ -1,35 +1,4 @@
-"""Django's settings, from the environment or a file ``.env`` in the data folder or beside the code.
-
-``core.settings_file`` reads it; HARK_SETTINGS_FILE names another. Without any setting the portal runs on this machine.
-
-HARK_DATA           the data folder (default: data/ beside the code)
-HARK_SECRET_KEY     default: a key made in the data folder at the first start (./hark admin rotate-secret replaces it)
-HARK_SECRET_KEY_FALLBACKS  with it: previous keys that are still accepted, separated by commas
-HARK_ALLOWED_HOSTS  names under which the portal may be reached, separated by commas (default: this machine only)
-DATABASE_URL        a database of PostgreSQL for accounts, jobs and clip libraries; of MariaDB or MySQL for all but
-                    libraries (default: files in the data folder)
-REDIS_URL           a Redis server for the workers' queue and the count of requests (default: the database, memory)
-HARK_WORKERS        processes of each queue that this machine starts (default: as many as HARK_JOBS_RUNNING)
-HARK_HTTPS          1: cookies only travel encrypted, behind a proxy that sets X-Forwarded-Proto
-HARK_JOBS_RUNNING, HARK_JOBS_RUNNING_PER_USER      running jobs of a queue (3), of a user (2)
-HARK_JOBS_WAITING   waiting jobs (200), a quarter of them of one user
-HARK_AUDIT_DAYS     days until entries of the audit log are deleted (365)
-HARK_USER_MAX_BYTES  disk space of a user other than the owner, unless a quota differs (50000000000)
-HARK_REQUESTS_PER_MINUTE    of a token, and of an address that sends neither token nor session (600); twice as many of
-                    a user; 0: no limit
-HARK_WAKES_PER_DAY  clips that devices may send for a detector in a day (50); four times as many may await confirmation
-HARK_WEBHOOKS_PRIVATE  1: webhooks may be sent into this network, not only to the open internet
-HARK_IMPORT_FOLDERS    folders below which the owner may import corpora, separated by colons (default: none)
-HARK_UPLOAD_MAX_BYTES, HARK_UPLOAD_MAX_SECONDS    of one recording (1000000000, 14400)
-HARK_METRICS_TOKEN  the bearer token for /metrics (default: only the owner, signed in, reads it)
-OTEL_EXPORTER_OTLP_ENDPOINT    where traces are sent, by OTLP over HTTP (default: nowhere; docs/operating.md)
-HARK_LOG_JSON       1: log JSON lines with the ids of the request and of the job (docs/operating.md)
-GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET    sign-in with Google, off unless both are set
-ACCESS_TOKEN_EXPIRE_MINUTES  minutes that an access token works (15)
-CORS_ORIGINS        origins whose pages may call Hark, separated by commas (default: none)
-HARK_OPEN_SIGN_UP   1: anybody with a Google account gets an account; otherwise only users added by the owner
-Names of earlier systems stand in for some of these: core/earlier_settings.py.
-"""
+"""Django's settings, from the environment or a file ``.env``; docs/settings.md lists them."""
 
 from __future__ import annotations
 

@@ -13,8 +13,10 @@ from core import settings_file
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.given_secrets import check_given_secrets
+from core.settings import RULES
 from core.settings_file import read_settings_files
 from tests.support.programs import prepared
+from tests.support.repository import repository_files
 
 NAMES = ("HARK_LLM_URL", "HARK_LLM_KEY", "HF_HOME", "HARK_DATA")
 
@@ -139,3 +141,21 @@ def test_random_secrets_are_accepted() -> None:
         for _ in range(1000):
             check_given_secrets({"HARK_SECRET_KEY": make(32), "DATABASE_URL": f"postgresql://hark:{make(24)}@db/hark"})
     check_given_secrets({"REDIS_URL": "redis://[", "HARK_METRICS_TOKEN": "0123abcd"})
+
+
+INTERNAL = {"HARK_CLUSTER", "HARK_INSTALLATION"}  # set by Hark for its own processes
+
+
+def test_the_settings_page_lists_exactly_the_variables_that_are_read() -> None:
+    page = (REPOSITORY / "docs" / "settings.md").read_text(encoding="utf-8")
+    first_cells = " ".join(re.findall(r"^\| (`[^|]+) \|", page, re.MULTILINE))
+    listed = re.findall(r"`([A-Z_]+)(?:=\w+)?`", first_cells)
+    names = [path.relative_to(REPOSITORY).as_posix() for path in repository_files()]
+    product = [name for name in names if name.endswith(".py") and not name.startswith(("tests/", "lab/"))]
+    source = {name: (REPOSITORY / name).read_text(encoding="utf-8") for name in ["hark", *product]}
+    whole = "\n".join(source.values())
+    reading = r'(?:environ\.get|environ|_flag|_number)[(\[]"([A-Z_]+)"'
+    of_the_portal = re.findall(reading, source["webui/settings.py"])
+    read = {*re.findall(r"\bHARK_[A-Z]+(?:_[A-Z]+)*\b", whole), *RULES, *of_the_portal} - INTERNAL
+    assert len(of_the_portal) > 15 and not read - {*listed}, read - {*listed}
+    assert not [name for name in listed if not re.search(rf"\b{name}\b", whole)]
