@@ -229,7 +229,7 @@ class NoiseLibrary:
             raise HarkError(
                 worded("No noise file could be read."),
                 worded(
-                    "%(draw_tries)s files in %(parent)s and beside it are not audio that Hark can read.",
+                    "%(draw_tries)s files in %(parent)s and next to it are not audio that Hark can read.",
                     draw_tries=DRAW_TRIES,
                     parent=self.paths[0].parent,
                 ),

@@ -16,7 +16,7 @@ def register(commands: Commands[Parser]) -> None:
         commands, "bundle-web", "BUNDLE [options]", "unpack a detector so that it runs in a browser", run_bundle_web
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the zip that training made, or its folder")
-    parser.add_argument("--to", type=folder, metavar="DIR", help="where to unpack it (default: beside the zip)")
+    parser.add_argument("--to", type=folder, metavar="DIR", help="where to unpack it (default: next to the zip)")
     parser.add_argument(
         "--ort", type=Path, metavar="FILE", help="onnxruntime-web as npm packs it (default: fetched from npm, once)"
     )

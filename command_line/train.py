@@ -94,9 +94,9 @@ def _run_options(parser: Parser) -> None:
         choices=TARGETS,
         default=[],
         help="where you will use it; the closing screen shows the file to use and the commands. For esphome (Voice PE, "
-        "ESP32-S3: micro_wake_word), openwakeword (Home Assistant's add-on) and small (one of size standard beside a "
-        "large one) a separate detector is trained too; browser, pi and python use the main detector. Can be given "
-        "several times",
+        "ESP32-S3: micro_wake_word), openwakeword (Home Assistant's add-on) and small (one of size standard in "
+        "addition to a large one) a separate detector is trained too; browser, pi and python use the main detector. "
+        "Can be given several times",
     )
     parser.add_argument("--from-scratch", action="store_true", help="ignore the shipped backbone and negative set")
     parser.add_argument(

@@ -44,7 +44,7 @@ def transcription_options(parser: Parser) -> None:
         "--format",
         choices=FORMATS,
         default="txt",
-        help="default: txt. A single text is printed; docx, and several texts, are written beside the recordings",
+        help="default: txt. A single text is printed; docx, and several texts, are written next to the recordings",
     )
 
 

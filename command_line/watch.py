@@ -22,7 +22,7 @@ def register(commands: Commands[Parser]) -> None:
     parser = add_command(
         commands, "watch", "FOLDER [options]", "transcribe recordings that are added to a folder", run_watch
     )
-    parser.add_argument("folder", metavar="FOLDER", help="meeting.mp3 in it gets meeting.mp3.txt beside it")
+    parser.add_argument("folder", metavar="FOLDER", help="meeting.mp3 in it gets meeting.mp3.txt next to it")
     transcription_options(parser)
     parser.add_argument(
         "--every",

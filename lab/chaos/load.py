@@ -433,7 +433,7 @@ def table(figures: Figures) -> str:
     )
     answers = ", ".join(f"{status}: {count}" for status, count in flood["statuses"].items())
     summary = [
-        f"{flood['uploads']} uploads at the same moment beside a training, in {flood['seconds']} s: {answers}; "
+        f"{flood['uploads']} uploads at the same moment during a training, in {flood['seconds']} s: {answers}; "
         f"{flood['whole']} recordings whole; {flood['late']} refused after their body; web server, before, most and "
         f"after: {flood['web_mib']} MiB",
         f"rates: {tried}",

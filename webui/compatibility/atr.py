@@ -77,7 +77,7 @@ def upload(request: HttpRequest) -> HttpResponse:
     given = request.POST.get("text", "")
     if given.strip() and len(sounds) > 1:
         raise wrong(
-            "A text belongs to one recording.", f"{len(sounds)} were sent.", "Send name.txt beside each instead."
+            "A text belongs to one recording.", f"{len(sounds)} were sent.", "Send name.txt next to each instead."
         )
 
     def take(sound: UploadedFile) -> Recording:

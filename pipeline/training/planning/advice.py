@@ -251,11 +251,11 @@ def _note_on_length(phones: int, syllables: int, duration: float) -> Note:
 def _note_on_commonness(per_million: float, known: bool, unknown_word: bool) -> Note:
     if not known:
         text = worded(
-            "We do not know how common its words are in this language: listen for it in everyday conversation."
+            "Hark does not know how common its words are in this language: listen for it in everyday conversation."
         )
         return Note("caution", text)
     if unknown_word and not per_million:  # an unlisted word need not be rare
-        text = worded("We do not know how common it is: listen for it in everyday conversation.")
+        text = worded("Hark does not know how common it is: listen for it in everyday conversation.")
         return Note("caution", text)
     hours = 1e6 / per_million / WORDS_AN_HOUR if per_million else math.inf
     if per_million >= FREQUENT_PER_MILLION:

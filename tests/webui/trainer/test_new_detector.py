@@ -82,7 +82,7 @@ def test_severities_match_the_command_line(owners: Client) -> None:
     said = owners.get(reverse("trainer:advice"), {"phrase": "go"}).text
     assert '<p class="note bad">✗ It is too short' in said
     said = owners.get(reverse("trainer:advice"), {"phrase": "xqzt"}).text
-    assert '<p class="note warning">! We do not know how common it is' in said
+    assert '<p class="note warning">! Hark does not know how common it is' in said
     said = owners.get(reverse("trainer:advice"), {"phrase": "hey compass"}).text
     assert '<p class="note good">✓ Good length' in said
 

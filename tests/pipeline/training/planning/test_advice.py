@@ -51,7 +51,7 @@ def test_homophones_and_longer_words_add_to_the_frequency() -> None:
 def test_a_word_that_is_not_listed_is_not_called_rare() -> None:
     notes = advise("xqzt").notes
     assert not any("hardly ever" in note.message for note in notes)
-    assert any(note.level == "caution" and "We do not know" in note.message for note in notes)
+    assert any(note.level == "caution" and "Hark does not know" in note.message for note in notes)
     assert any("hardly ever" in note.message for note in advise("hey compass").notes)
 
 
