@@ -75,7 +75,7 @@ def run_rotate(options: argparse.Namespace, screen: Screen) -> int:
     screen.result({"accepted_until": until.isoformat(timespec="seconds") if until else None})
     if until is None:
         screen.show("All secrets are now sealed with HARK_SECRET_KEY. HARK_SECRET_KEY_FALLBACKS are accepted until you")
-        screen.show("remove them; addresses for devices that were made with them then stop working.")
+        screen.show("remove them; URLs for devices that were made with them then stop working.")
     else:
         screen.show(f"A new secret key was created. The previous one is accepted until {until:%Y-%m-%d %H:%M} UTC;")
         screen.show("addresses for devices that were made with it then stop working. Make a new backup, as")

@@ -85,7 +85,7 @@ def _run_options(parser: Parser) -> None:
         choices=CHOICES["size"].values,
         default=USUAL.size,
         help="size of the detector: large (34 MB) misses far less, standard (3 MB) suits small computers (default: "
-        "large for English, else standard, and standard for a trial)",
+        "large for English, otherwise standard, and standard for a trial)",
     )
     parser.add_argument(
         "--for",

@@ -122,7 +122,7 @@ def _fill(database: Database, source: Connection) -> None:
             arrived.update(repr((table, columns, rows)).encode())
         if given.digest() != arrived.digest():
             raise HarkError(
-                "The copy of the clip library differs from what was copied.",
+                "The copy of the clip library differs from the original.",
                 "Some of its rows are missing or different.",
                 "Nothing was changed. Check the disk, then run the same command again.",
             )

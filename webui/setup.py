@@ -62,7 +62,7 @@ def _prepare_file(database: Path) -> None:
         raise HarkError(
             "The portal's database cannot be used.",
             f"{error}: {database}.",
-            "Check the disk and who owns the file; if it is damaged, stop Hark and put back a copy of the data folder.",
+            "Check the disk and who owns the file; if it is damaged, stop Hark and restore a copy of the data folder.",
         ) from error
 
 

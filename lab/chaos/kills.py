@@ -150,7 +150,7 @@ def _kill_until_all_have_ended(
             killed[how] += _kill(how, server, [job for job in active_jobs if job.process_group is not None], rng)
         if time.monotonic() - began > MAX_DURATION_S:
             raise HarkError(
-                "The jobs do not end.", f"{len(active_jobs)} are still queued or at work.", "See what their logs say."
+                "The jobs do not end.", f"{len(active_jobs)} are still queued or running.", "See what their logs say."
             )
         time.sleep(0.3)
 

@@ -311,7 +311,7 @@ def _wait_for_jobs(reporter: Reporter) -> float:
         most = max(most, left)
         reporter.progress(most - left, most)
         if time.monotonic() - began > MAX_DURATION_S:
-            raise HarkError("The jobs do not end.", f"{left} are still queued or at work.", "See what their logs say.")
+            raise HarkError("The jobs do not end.", f"{left} are still queued or running.", "See what their logs say.")
         time.sleep(0.5)
     return time.monotonic() - began
 

@@ -301,7 +301,7 @@ def bench_libriphrase(
     folder: Path, count: int, scorers: Mapping[str, Scorer], table: Path, seed: int, reporter: Reporter
 ) -> Figures:
     """Return each scorer's figures on pairs of about ``count`` texts of a corpus, and write the pairs to ``table``."""
-    reporter.stage("bench", f"When each word of {folder.name} is said")
+    reporter.stage("bench", f"Aligning the words of {folder.name}")
     pairs = draw_pairs(clips_in(folder, reporter), count, seed)
     reporter.stage("bench", f"Scoring {len(pairs)} pairs")
     scores = score_pairs(pairs, folder, scorers, reporter)

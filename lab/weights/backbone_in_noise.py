@@ -113,7 +113,7 @@ def train_in_noise(
     if not all(sources):
         raise HarkError(
             "There is too little to train the backbone with.",
-            "It wants speech to learn from, and of other people to measure on.",
+            "It needs speech to learn from, and speech of other people to measure on.",
             "Give corpora with more speakers.",
         )
     teacher, _ = shipped_backbone()

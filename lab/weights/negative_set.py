@@ -198,9 +198,11 @@ def seconds_of(path: Path) -> float:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make a negative set; print its description as JSON."""
     parser = argparse.ArgumentParser(prog="python -m lab.weights.negative_set", description=__doc__)
-    parser.add_argument("training", nargs="+", type=Path, metavar="CORPUS", help="what the backbone has learned from")
     parser.add_argument(
-        "--held-out", nargs="+", type=Path, default=[], metavar="CORPUS", help="people it has not heard"
+        "training", nargs="+", type=Path, metavar="CORPUS", help="those that the backbone was trained on"
+    )
+    parser.add_argument(
+        "--held-out", nargs="+", type=Path, default=[], metavar="CORPUS", help="people that it was not trained on"
     )
     parser.add_argument("--noise", default="", metavar="FOLDER", help="recordings of noise")
     parser.add_argument("--hours", type=float, default=float("inf"), help="for training, at most")

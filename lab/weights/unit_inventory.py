@@ -305,10 +305,10 @@ def measured_texts() -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lab.weights.unit_inventory", description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="a transcribed corpus")
-    parser.add_argument("--out", type=Path, default=SHIPPED, help="the inventory to be written")
+    parser.add_argument("--out", type=Path, default=SHIPPED, help="the file to write")
     parser.add_argument("--leave-out", nargs="*", default=[], metavar="SPEAKER", help="people who are not wanted")
     parser.add_argument(
-        "--licence", nargs="*", default=[], metavar="SPEAKER=LICENCE", help="of people with another than their corpus"
+        "--licence", nargs="*", default=[], metavar="SPEAKER=LICENCE", help="for people with their own licence"
     )
     parser.add_argument("--people", type=int, default=PEOPLE)
     parser.add_argument("--seconds", type=float, default=SECONDS_EACH, help="of each person")

@@ -247,7 +247,7 @@ def interact(request: HttpRequest) -> HttpResponse:
         sound = sent_file(request, "audio", "file")
         question = text_of(transcribe_upload(user=user, upload=sound, most_s=MAX_QUESTION_S))
         if not question:
-            raise wrong("The question was not heard.", "No words were recognized in it.", "Speak closer, or type it.")
+            raise wrong("The question was not recognized.", "It contains no words.", "Speak closer, or type it.")
     answer = asking.answer(user=user, question=question)
     fields = ("question", "found", "how", "citations", "nearest", "note")
     reply = {name: answer[name] for name in fields}
