@@ -25,8 +25,8 @@ from core.errors import HarkError
 from core.worded import listed, worded
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".m4a", ".webm")
-PIECE_S = 20.0  # seconds per chunk of a file, which is read and cached as a whole
-KEPT_PIECES = 200  # maximum chunks in memory: 256 MB
+CHUNK_S = 20.0  # seconds per chunk of a file, which is read and cached as a whole
+CACHED_CHUNKS = 200  # maximum chunks in memory: 256 MB
 SEAM = SAMPLE_RATE // 100  # samples (10 ms) of crossfade where noise is repeated
 DRAW_TRIES = 8  # chunks tried before giving up, if they are unreadable or digital silence
 
@@ -205,8 +205,8 @@ class NoiseLibrary:
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = list(paths)
-        self._count = cache(lambda index: _piece_count(self.paths[index]))
-        self._piece = lru_cache(KEPT_PIECES)(lambda index, number: _read_piece(self.paths[index], number))
+        self._count = cache(lambda index: _chunk_count(self.paths[index]))
+        self._piece = lru_cache(CACHED_CHUNKS)(lambda index, number: _read_chunk(self.paths[index], number))
 
     def draw(self, samples: int, rng: np.random.Generator) -> np.ndarray:
         """Return a random segment [samples] of a random file. Shorter files are repeated.
@@ -255,22 +255,22 @@ def load_noise_folder(folder: Path) -> NoiseLibrary:
     return NoiseLibrary(paths)
 
 
-def _piece_count(path: Path) -> int:
+def _chunk_count(path: Path) -> int:
     """Return the number of chunks of a file; 1 if its length is unknown before decoding."""
     try:
-        return max(1, int(soundfile.info(str(path)).duration / PIECE_S))
+        return max(1, int(soundfile.info(str(path)).duration / CHUNK_S))
     except (soundfile.LibsndfileError, OSError):
         return 1
 
 
-def _read_piece(path: Path, number: int) -> np.ndarray:
+def _read_chunk(path: Path, number: int) -> np.ndarray:
     """Read chunk ``number`` (20 s) of a file; empty if the file cannot be read."""
     try:
         if number == 0:
-            return read_audio(path, max_seconds=PIECE_S)
+            return read_audio(path, max_seconds=CHUNK_S)
         with soundfile.SoundFile(str(path)) as source:
-            source.seek(int(number * PIECE_S * source.samplerate))
-            block = source.read(int(PIECE_S * source.samplerate), dtype="float32", always_2d=True).mean(axis=1)
+            source.seek(int(number * CHUNK_S * source.samplerate))
+            block = source.read(int(CHUNK_S * source.samplerate), dtype="float32", always_2d=True).mean(axis=1)
             rate = source.samplerate
         audio = soxr.resample(block, rate, SAMPLE_RATE) if rate != SAMPLE_RATE else block
         return np.clip(np.nan_to_num(np.asarray(audio, dtype=np.float32), posinf=1.0, neginf=-1.0), -1.0, 1.0)

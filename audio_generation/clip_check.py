@@ -11,7 +11,7 @@ import soundfile
 FRAME_S = 0.05
 # RMS of the loudest frame: -50 dBFS, 22 dB below the quietest of 850 measured voices (espeak's +Hugo).
 SILENT_RMS = 0.003
-CLIPPED_SHARE = 0.1  # fraction of samples at full scale; highest of 850 voices: 0.001
+CLIPPED_FRACTION = 0.1  # fraction of samples at full scale; highest of 850 voices: 0.001
 # Maximum spectral flatness; white noise: above 0.9, highest of 850 voices: 0.5 (espeak's +klatt: "six").
 FLAT_SPECTRUM = 0.7
 MIN_S_PER_LETTER = 0.012  # minimum seconds per character; faster (80 characters per second) means a truncated file
@@ -49,7 +49,7 @@ def _problem(audio: np.ndarray, sample_rate: int, duration_s: float, text: str) 
         return f"the audio is too short for the text ({duration_s:.2f} s)"
     if duration_s > MAX_DURATION_S + MAX_S_PER_LETTER * len(text):
         return f"the audio is too long for the text ({duration_s:.1f} s)"
-    if float(np.mean(np.abs(audio) >= 0.999)) > CLIPPED_SHARE:
+    if float(np.mean(np.abs(audio) >= 0.999)) > CLIPPED_FRACTION:
         return "the audio is clipped beyond use"
     audio = audio - audio.mean()
     frame = int(FRAME_S * sample_rate)

@@ -29,7 +29,7 @@ from pipeline.training.scoring.keyword_scoring import is_understood
 EMBEDDED_ENGINES = ("espeak", "flite", "festival")  # available wherever Hark is, so that figures are comparable
 CONFUSABLE_CLIPS = 200
 CONFUSABLE_TEXTS = 2000  # texts requested, a fifth of which belongs to the test
-PARTIAL_SHARE = 0.25  # maximum fraction of the confusables that are parts of the phrase
+PARTIAL_FRACTION = 0.25  # maximum fraction of the confusables that are parts of the phrase
 POSITIVE_CLIPS = 120
 
 Speakers = Mapping[str, Sequence[Sequence[Voice]]]  # by engine: the voices of each speaker
@@ -72,7 +72,7 @@ def confusable_texts(phrase: str, language: str, seed: int) -> list[PhraseText]:
     rng = np.random.default_rng((seed, 1))
     partial = [text for text in texts if text.kind == "partial"]
     others = [t for t in texts if t.kind != "partial" and split_of(normalize(t.text, language)) == "test"]
-    parts = [partial[i] for i in rng.permutation(len(partial))[: int(PARTIAL_SHARE * CONFUSABLE_CLIPS)]]
+    parts = [partial[i] for i in rng.permutation(len(partial))[: int(PARTIAL_FRACTION * CONFUSABLE_CLIPS)]]
     return parts + [others[i] for i in rng.permutation(len(others))[: CONFUSABLE_CLIPS - len(parts)]]
 
 

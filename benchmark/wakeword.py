@@ -25,7 +25,7 @@ import onnxruntime
 from benchmark import manifest_rows, public_audio, shared_folder, transcripts
 from benchmark.joint_scoring import large_detector, scores_together
 from benchmark.peers import USUAL_THRESHOLD, MicroWakeWord, OpenWakeWord, Peer, PocketSphinx, packaged_peers
-from benchmark.streams import CLEAN_FLOOR_DB, CONDITIONS, SAID_GAP_S, SNR_DB, Stream, stream_of_files
+from benchmark.streams import CLEAN_FLOOR_DB, CONDITIONS, SNR_DB, SPOKEN_GAP_S, Stream, stream_of_files
 from benchmark.synthetic import Speakers, confusable_texts, positive_texts, spoken, voices_for
 from benchmark.wakeword_summary import (
     RATES,
@@ -261,17 +261,17 @@ class EvaluationSet:
 
     def spans_saying(self, phrase: str, language: str) -> list[tuple[int, int]]:
         """Return the spans of the other speech's clips that contain the phrase."""
-        matches = phrase_matcher(phrase, language).hears(self._texts)
+        matches = phrase_matcher(phrase, language).matches_of(self._texts)
         return [span for span, says in zip(self.other_speech.spans, matches) if says]
 
     def positives(self, phrase: str, language: str, speakers: Speakers) -> tuple[Stream, str]:
         """Return a stream of the phrase, and its kind: :data:`REAL`, or :data:`SYNTHESIZED` by ``speakers``."""
         files = recordings_of(phrase, self.folder)
         if files:
-            return self._note(stream_of_files(files, self.folder, self.cache, SAID_GAP_S)), REAL
+            return self._note(stream_of_files(files, self.folder, self.cache, SPOKEN_GAP_S)), REAL
         texts = positive_texts(phrase, language, self.seed)
         name = f"positives {phrase}"
-        stream = spoken(texts, speakers, language, self.seed, self.cache, name, SAID_GAP_S)
+        stream = spoken(texts, speakers, language, self.seed, self.cache, name, SPOKEN_GAP_S)
         return self._note(stream), SYNTHESIZED
 
     def confusables(self, phrase: str, language: str, speakers: Speakers) -> Stream:

@@ -117,7 +117,7 @@ def _recordings(library: Library, keyphrase: Keyphrase, hours: float) -> list[Cl
     ):
         if seconds >= hours * 3600:
             break
-        if not listener.hears([clip.text_normalized])[0]:
+        if not listener.matches_of([clip.text_normalized])[0]:
             seconds += clip.duration_s
             clips.append(clip)
     return clips

@@ -106,8 +106,8 @@ async def _serve(uri: str, detectors: Mapping[str, Detector], screen: Screen, se
         screen.note(f"Listening on {uri} (Ctrl-C stops it)")
         screen.result({"uri": uri, "wake_words": {n: d.phrase for n, d in detectors.items()}})
 
-    def heard_by(activation: Activation) -> None:
+    def on_activation(activation: Activation) -> None:
         screen.note(f"{time.strftime('%H:%M:%S')}  {activation.name}  score {activation.score:.3f}")
 
-    await serve(uri, detectors, stopping, ready, heard_by, sender)
+    await serve(uri, detectors, stopping, ready, on_activation, sender)
     return stopping.is_set()

@@ -19,7 +19,7 @@ from core.settings import RULES
 
 NAME = ".env"
 CHOSEN = "HARK_SETTINGS_FILE"
-PLACE = "HARK_DATA"  # the data folder; the file next to the code may set it
+DATA_SETTING = "HARK_DATA"  # the data folder; the file next to the code may set it
 # Names that a restored file may set; Hark's own names that choose a program or a package are excluded.
 _HARMLESS = re.compile(
     r"HARK_(?!(FLITE_PROGRAM|ENGINES_ENV|TORCH|TORCH_INDEX|SETTINGS_FILE|PYANNOTE_\w+|FUNASR_\w+)$)[A-Z_]+|"
@@ -66,7 +66,7 @@ def _read() -> list[Path]:
         return [path]
     beside_code = REPOSITORY / NAME
     later = values_of(beside_code) if beside_code.is_file() else {}
-    _take({PLACE: later[PLACE]} if PLACE in later else {})
+    _take({DATA_SETTING: later[DATA_SETTING]} if DATA_SETTING in later else {})
     in_data = data_folder() / NAME
     read = []
     if in_data.is_file() and in_data != beside_code:

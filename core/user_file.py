@@ -17,11 +17,11 @@ from core.worded import worded
 SCHEMA = 1  # schema of all these files
 MODE = 0o600  # only the user may read it
 
-Kept = TypeVar("Kept", bound=Collection[Any])
+Stored = TypeVar("Stored", bound=Collection[Any])
 
 
 @dataclass(frozen=True)
-class UserFile(Generic[Kept]):
+class UserFile(Generic[Stored]):
     """A kind of file: ``{"schema": 1, <key>: ...}``.
 
     Attributes:
@@ -36,10 +36,10 @@ class UserFile(Generic[Kept]):
     key: str
     called: str
     doing: str
-    parse: Callable[[Any], Kept]
-    empty: Callable[[], Kept]
+    parse: Callable[[Any], Stored]
+    empty: Callable[[], Stored]
 
-    def load(self, file: Path) -> Kept:
+    def load(self, file: Path) -> Stored:
         """Return the content of ``file``. Raises HarkError if the file cannot be read."""
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
@@ -56,7 +56,7 @@ class UserFile(Generic[Kept]):
             ) from error
 
     @contextmanager
-    def to_change(self, file: Path) -> Iterator[Kept]:
+    def to_change(self, file: Path) -> Iterator[Stored]:
         """Yield the content and write it back at the end of the block. Other processes and threads wait.
 
         Raises HarkError if the file cannot be read or written, or another process does not release it.

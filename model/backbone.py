@@ -116,7 +116,7 @@ class Backbone(nn.Module):
             x = block(x)
         return x.transpose(1, 2)
 
-    def hear(self, audio: Tensor, past: Past) -> Tensor:
+    def encode(self, audio: Tensor, past: Past) -> Tensor:
         """Map audio [batch, samples], whole 80 ms chunks, to output frames [batch, time at 20 ms, channels].
 
         ``past`` is the state, with the shapes of :meth:`stream_shapes`.

@@ -84,15 +84,15 @@ class BackboneDetector(HMMDetector):
         return BackboneFrontEnd(self.config.stored, str(folder / "backbone.onnx"))
 
     @torch.no_grad()
-    def hear(self, audio: np.ndarray) -> np.ndarray:
+    def encode(self, audio: np.ndarray) -> np.ndarray:
         count = len(audio) // CHUNK_SAMPLES
         sound = lead_in(audio[: count * CHUNK_SAMPLES], self.config.receptive_samples)
-        outputs: np.ndarray = self.backbone.eval().hear(torch.from_numpy(sound)[None])[0].numpy()
+        outputs: np.ndarray = self.backbone.eval().encode(torch.from_numpy(sound)[None])[0].numpy()
         # A stream's frames end at chunk boundaries.
         return outputs[max(0, len(outputs) - self.config.window_frames - CHUNK_STEPS * (count - 1)) :]
 
     def stream_scores(self, audio: np.ndarray) -> np.ndarray:
-        return scores_of_many(self, [self.hear(audio)])[0]
+        return scores_of_many(self, [self.encode(audio)])[0]
 
     def export(self, path: Path) -> int:
         return export_streaming(self, path)

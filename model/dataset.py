@@ -24,7 +24,7 @@ SOFT_LOGITS_FILE = "soft_logits.f16"
 SEGMENTS_FILE = "segments.csv"
 END_JITTER = (0, 20)  # log-mel frames; a training window ends up to 200 ms after the phrase
 # Fraction of the phrase; a window that ends there contains too little of it, and is a negative.
-PREFIX_SHARE = (0.2, 0.6)
+PREFIX_FRACTION = (0.2, 0.6)
 
 SEGMENT_COLUMNS = (
     "first",  # index of the segment's first frame in the frames file
@@ -176,7 +176,7 @@ class AudioDataset:
     def prefix_ends(self, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Draw window ends in the first part of aligned phrases, too early to contain the phrase."""
         start, end = self.phrase_start[index], self.phrase_end[index]
-        return (start + rng.uniform(*PREFIX_SHARE, len(index)) * (end - start)).astype(np.int64)
+        return (start + rng.uniform(*PREFIX_FRACTION, len(index)) * (end - start)).astype(np.int64)
 
 
 @dataclass(frozen=True)

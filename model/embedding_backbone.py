@@ -152,7 +152,7 @@ class EmbeddingBackbone(nn.Module):
         """Map mel frames [batch, frames, MEL_BANDS] to logits over blank and phones [batch, time, phones]."""
         return self.logits(self.states(self.convolved(mel)))
 
-    def hear(self, audio: Tensor, past: Past | None = None) -> Tensor:
+    def encode(self, audio: Tensor, past: Past | None = None) -> Tensor:
         """Map audio [batch, samples] to square roots of phone probabilities [batch, frames of 20 ms, width].
 
         The states follow the phones if the configuration has ``states``. With a ``past`` (state with the shapes of

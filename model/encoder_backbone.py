@@ -103,7 +103,7 @@ def encoder_path() -> Path | None:
     return package_file(ENCODER_FILE)
 
 
-def frame_places(samples: int, frames: int, first_sample: int = 0) -> np.ndarray:
+def frame_positions(samples: int, frames: int, first_sample: int = 0) -> np.ndarray:
     """Return the index [frames] of the encoder output that is nearest to the centre of each 20 ms frame.
 
     The encoder's input is ``samples`` long, and the first frame begins at ``first_sample``.
@@ -140,11 +140,11 @@ class EncoderBackbone:
             graph = with_float_weights(model).SerializeToString()
         self._session = session(graph, providers=providers)
 
-    def hear(self, audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return square roots of phone probabilities [samples // 320, width], and states [a fourth as many, 288]."""
-        return self.hear_many([audio])[0]
+        return self.encode_many([audio])[0]
 
-    def hear_many(self, audios: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+    def encode_many(self, audios: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return :meth:`hear` of each recording; on a GPU, windows of equal length share a batch."""
         windows = [(number, *window) for number, audio in enumerate(audios) for window in _windows(audio)]
         outputs: dict[int, tuple[np.ndarray, np.ndarray]] = {}
@@ -158,7 +158,7 @@ class EncoderBackbone:
                 probabilities, states = self._session.run(["probabilities", "states"], given)
                 for row, place in enumerate(part):
                     _, _, frames, first_sample = windows[place]
-                    read = frame_places(length, frames, first_sample)
+                    read = frame_positions(length, frames, first_sample)
                     outputs[place] = np.sqrt(probabilities[row, read]), states[row, read[::STATE_FRAMES]]
         none = tuple(np.zeros((0, int(output.shape[2])), np.float32) for output in self._session.get_outputs())
         parts: list[list[tuple[np.ndarray, ...]]] = [[none] for _ in audios]
@@ -169,7 +169,7 @@ class EncoderBackbone:
     def window(self, audio: np.ndarray, frames: int) -> tuple[np.ndarray, np.ndarray]:
         """Run the encoder on one window: square roots of phone probabilities [frames, width], and states."""
         probabilities, states = self._session.run(["probabilities", "states"], {"audio": audio[None]})
-        places = frame_places(len(audio), frames)
+        places = frame_positions(len(audio), frames)
         return np.sqrt(probabilities[0, places]), states[0, places[::STATE_FRAMES]]
 
 
@@ -190,7 +190,7 @@ class SecondPass:
 
         Args:
             match: score of each frame [frames].
-            roots, states: as returned by :meth:`EncoderBackbone.hear`.
+            roots, states: as returned by :meth:`EncoderBackbone.encode`.
         """
         gains = np.zeros(len(match), np.float32)
         above = np.concatenate([[False], match > self._above, [False]])

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from model.backbone import STEM_STRIDE
 from model.encoder import any_time, encoder_name, loaded_backbone, to_onnx, window_graph
-from model.encoder_backbone import FRAME_SAMPLES, STATE_FRAMES, STATES_AFTER, STATES_BEFORE, SecondPass, frame_places
+from model.encoder_backbone import FRAME_SAMPLES, STATE_FRAMES, STATES_AFTER, STATES_BEFORE, SecondPass, frame_positions
 from model.export import Call
 from model.features import CHUNK_SAMPLES, HOP, StoredFrames
 from model.front_end import EncoderFrontEnd
@@ -152,8 +152,8 @@ class EncoderDetector(HMMDetector):
         above, before = self.config.rescore_above, self.config.states_before
         return EncoderFrontEnd(self.config.stored, graph, keyword_hmm, second, above, before)
 
-    def hear(self, audio: np.ndarray) -> np.ndarray:
-        return loaded_backbone().hear(audio)[0]
+    def encode(self, audio: np.ndarray) -> np.ndarray:
+        return loaded_backbone().encode(audio)[0]
 
     @torch.no_grad()
     def matches(self, stored: np.ndarray) -> np.ndarray:
@@ -250,7 +250,7 @@ def stream_graph(detector: EncoderDetector) -> onnx.ModelProto:
 
 def _stream_constants(config: EncoderDetectorConfig) -> dict[str, object]:
     """Return the constants that the nodes of :func:`stream_graph` read, by name."""
-    places = frame_places(config.window_samples, config.window_samples // FRAME_SAMPLES)
+    places = frame_positions(config.window_samples, config.window_samples // FRAME_SAMPLES)
     return {
         "chunk_shape": [1, CHUNK_SAMPLES],
         "rows_shape": [-1, CHUNK_SAMPLES],

@@ -41,9 +41,11 @@ MAX_PREFIX = 2 * SAMPLE_RATE  # samples of a phrase in which windows may end ear
 # Seconds of audio after the phrase; tests wait this long for a hit.
 TAIL_S = {"train": 0.4, "clean": 1.4, "noisy": 1.4, "far": 1.4}
 FASTEST = 1.35  # highest product of speed and tempo in training, by which audio may shrink
-BEFORE_SHARE = 0.6  # fraction of aligned examples with speech before the phrase
-AFTER_SHARE = 0.4
-VOICE_SHARE = 0.6  # fraction of training clips with a changed voice (pitch and formants), because there are few voices
+BEFORE_FRACTION = 0.6  # fraction of aligned examples with speech before the phrase
+AFTER_FRACTION = 0.4
+VOICE_FRACTION = (
+    0.6  # fraction of training clips with a changed voice (pitch and formants), because there are few voices
+)
 VOICE_FACTOR = (0.85, 1.2)
 
 CONDITIONS: dict[str, AugmentationConfig] = {
@@ -182,7 +184,7 @@ class ExampleBuilder:
 
     @staticmethod
     def _voiced(audio: np.ndarray, spec: ExampleSpec, rng: np.random.Generator) -> np.ndarray:
-        if spec.condition != "train" or rng.random() >= VOICE_SHARE:
+        if spec.condition != "train" or rng.random() >= VOICE_FRACTION:
             return audio
         return change_voice(audio, rng.uniform(*VOICE_FACTOR))
 

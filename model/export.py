@@ -70,7 +70,7 @@ class Streaming(nn.Module):
 
     def forward(self, audio: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         carried = Carried(state, self.shapes)
-        outputs = self.detector.backbone.hear(audio, carried).transpose(1, 2)
+        outputs = self.detector.backbone.encode(audio, carried).transpose(1, 2)
         logits = self.detector.stream_logits(outputs, carried)
         return torch.sigmoid(logits), carried.state()
 
@@ -124,7 +124,7 @@ def export_backbone(backbone: EmbeddingBackbone, path: Path) -> None:
     """Write a backbone as ONNX, for a front end: ``audio`` [n, samples] to ``heard`` [n, time, width]."""
     axes = {"audio": {0: "batch", 1: "samples"}, "heard": {0: "batch", 1: "time"}}
     example = torch.zeros(1, (backbone.config.receptive_frames + 16) * HOP)
-    write_onnx(Call(backbone.eval(), backbone.hear), (example,), path, ("audio",), ("heard",), axes)
+    write_onnx(Call(backbone.eval(), backbone.encode), (example,), path, ("audio",), ("heard",), axes)
 
 
 def quantize_weights(source: Path, target: Path) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-WARP_SHARE = 0.8  # fraction of the windows whose vocal tract length is changed
+WARP_FRACTION = 0.8  # fraction of the windows whose vocal tract length is changed
 WARP_FACTOR = (0.8, 1.25)  # factor of the mel axis
 LEVEL_SIGMA = 0.5  # standard deviation of the natural logarithm of power: 2.2 dB
-MASK_SHARE = 0.5
+MASK_FRACTION = 0.5
 MASK_BANDS = 6  # maximum
 MASK_FRAMES = 8
 SILENCE = -13.8  # log-mel of digital silence
@@ -32,7 +32,7 @@ def warp_frequency(batch: Tensor, rng: np.random.Generator) -> Tensor:
     """
     size, _, mels = batch.shape
     low, high = np.log(WARP_FACTOR)
-    factor = np.where(rng.random(size) < WARP_SHARE, np.exp(rng.uniform(low, high, size)), 1.0)
+    factor = np.where(rng.random(size) < WARP_FRACTION, np.exp(rng.uniform(low, high, size)), 1.0)
     source = np.clip(np.arange(mels)[None] * factor[:, None], 0, mels - 1)  # source band of each band
     below = np.floor(source).astype(np.int64)
     fraction = (source - below).astype(np.float32)
@@ -47,7 +47,7 @@ def mask(batch: Tensor, rng: np.random.Generator, silence: float = SILENCE) -> T
     """Mask some frames and mel bands in half of the windows (SpecAugment, Park et al. 2019), in place."""
     from torchaudio.functional import mask_along_axis_iid  # some processes that import this module do not train
 
-    chosen = torch.from_numpy(rng.random(len(batch)) < MASK_SHARE)
+    chosen = torch.from_numpy(rng.random(len(batch)) < MASK_FRACTION)
     windows = batch[chosen]
     with torch.random.fork_rng(devices=[]):  # torchaudio uses torch's generator; ``rng`` makes a run repeatable
         torch.default_generator.manual_seed(int(rng.integers(2**63)))

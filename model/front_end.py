@@ -98,7 +98,7 @@ class EncoderFrontEnd(FrontEnd):
 
     def computer(self, providers: Sequence[str] = (CPU,)) -> Compute:
         encoder = EncoderBackbone(self.graph, providers)
-        return lambda sounds: list(encoder.hear_many(sounds))
+        return lambda sounds: list(encoder.encode_many(sounds))
 
     def storer(self) -> Store:
         keyword_hmm = session(self.keyword_hmm) if self.keyword_hmm else None

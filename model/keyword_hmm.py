@@ -190,7 +190,7 @@ class HMMDetector(Detector):
         return detector.eval()
 
     @abstractmethod
-    def hear(self, audio: np.ndarray) -> np.ndarray:
+    def encode(self, audio: np.ndarray) -> np.ndarray:
         """Return square roots of phone probabilities [20 ms frames, outputs] of a recording that follows silence."""
 
     @torch.no_grad()

@@ -27,9 +27,9 @@ JUMP = 1.0  # nats for going from phone to phone without a blank in between
 JUDGED_FRAMES = 60  # frames before the end, where the encoder's certainty separates quiet from noise
 NO_PHONE = PHONE_OUTPUTS  # stands for the positions before the first and after the last phone
 NOISE = (-6.0, 4.0)  # bounds of the logit of noise
-HEARD_EVIDENCE = 5  # acoustic values (see Verifier.forward)
+ACOUSTIC_EVIDENCE = 5  # acoustic values (see Verifier.forward)
 DECODER_EVIDENCE = 3  # log-probability of the phrase, smallest margin of its tokens, whether other words precede it
-EVIDENCE = HEARD_EVIDENCE + DECODER_EVIDENCE
+EVIDENCE = ACOUSTIC_EVIDENCE + DECODER_EVIDENCE
 JUDGE_WIDTH = 16
 
 
@@ -135,7 +135,7 @@ class Verifier(nn.Module):
     def forward(self, roots: Tensor, states: Tensor, phones: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the logit that all phones are right [batch], each phone's [batch, phones], and the acoustic evidence.
 
-        The evidence [batch, HEARD_EVIDENCE] is the score per phone, the encoder's certainty, the logit, the lowest
+        The evidence [batch, ACOUSTIC_EVIDENCE] is the score per phone, the encoder's certainty, the logit, the lowest
         logit of a phone, and the logit of noise.
         """
         with torch.no_grad():

@@ -105,7 +105,7 @@ def _pools(phrase: str, language: str) -> tuple[tuple[str, tuple[PhraseText, ...
         if text and text != phrase and not (english and UNSPOKEN.search(text)):
             kinds.setdefault(text, kind)
     candidates = list(kinds)
-    texts = [text for text, hit in zip(candidates, phrase_matcher(phrase, language).hears(candidates)) if not hit]
+    texts = [text for text, hit in zip(candidates, phrase_matcher(phrase, language).matches_of(candidates)) if not hit]
     spoken = phones_of_texts(texts, accents(language)[0])
     length = len(phones_of_texts([phrase], accents(language)[0])[0])
     skeleton = letter_skeleton(phrase)

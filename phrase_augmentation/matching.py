@@ -124,7 +124,7 @@ class PhraseMatcher:
             if ways:
                 self._patterns[accent] = re.compile("|".join(sorted(ways)))
 
-    def hears(self, texts: Sequence[str]) -> list[bool]:
+    def matches_of(self, texts: Sequence[str]) -> list[bool]:
         """Return for each text whether it contains the phrase as spoken; about 10,000 short texts per second."""
         normalized = [normalize(text, self.language) for text in texts]
         split = [text.split() for text in normalized]
@@ -152,7 +152,7 @@ class PhraseMatcher:
         ]
         return _chained(clipped)
 
-    def hears_in_lines(self, lines: str, accent: str, whole: bool = False) -> list[int]:
+    def matching_lines(self, lines: str, accent: str, whole: bool = False) -> list[int]:
         """Return the indices of the lines (each a :func:`spoken_form`) that contain the phrase; takes milliseconds.
 
         With ``whole``, return only those that contain nothing else.
@@ -194,13 +194,13 @@ def phrase_matcher(phrase: str, language: str = "en") -> PhraseMatcher:
     return PhraseMatcher(phrase, language)
 
 
-def can_be_heard_in(phrase: str, text: str, language: str = "en") -> bool:
+def phrase_sounds_in(phrase: str, text: str, language: str = "en") -> bool:
     """Return whether the text's phones contain the phrase's, ignoring word boundaries, stress, length and tones.
 
     Homophones count ("flower" contains "flour"), and so do longer words ("supercomputers" contains "computer"). For
-    many texts use :meth:`PhraseMatcher.hears`.
+    many texts use :meth:`PhraseMatcher.matches_of`.
 
     Raises:
         HarkError: espeak-ng is missing or does not have the language.
     """
-    return phrase_matcher(phrase, language).hears([text])[0]
+    return phrase_matcher(phrase, language).matches_of([text])[0]

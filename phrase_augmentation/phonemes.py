@@ -34,7 +34,7 @@ ACCENTS: dict[str, tuple[str, ...]] = {
 }
 BATCH = 512  # texts per request
 TIMEOUT_S = 30.0  # seconds; a batch takes about 20 ms, so after this time the process is considered hung
-KEPT_TEXTS = 200_000  # maximum texts in memory, about 40 MB
+CACHED_TEXTS = 200_000  # maximum texts in memory, about 40 MB
 CLOSING = frozenset("ɪʊiuyʏɯ")  # the second vowel of a diphthong; others begin a new syllable
 RHOTIC_VOWELS = {"ɚ": ("ə", "ɹ"), "ɝ": ("ɜ", "ɹ")}
 SYLLABIC = "\u0329"
@@ -69,7 +69,7 @@ class _Phonemizer:
         """Return espeak-ng's phone strings, one per text. A text that crashes espeak-ng has an empty string."""
         with self._lock:
             missing = list(dict.fromkeys(text for text in texts if (voice, text) not in self._cache))
-            if len(self._cache) + len(missing) > KEPT_TEXTS:
+            if len(self._cache) + len(missing) > CACHED_TEXTS:
                 self._cache.clear()
                 missing = list(dict.fromkeys(texts))
             for begin in range(0, len(missing), BATCH):

@@ -23,7 +23,7 @@ CONSONANT_CLUSTERS = {
     "en": ("sh", "ch", "th", "st", "tr", "pl", "br", "gr", "fl"),
     "de": ("sch", "ch", "st", "tr", "pf"),
 }
-COMMON_SHARE = 0.003  # minimum fraction; letters with a smaller one are foreign to the language
+COMMON_FRACTION = 0.003  # minimum fraction; letters with a smaller one are foreign to the language
 OTHER_VOWEL = 0.4  # phone distance from which all speakers distinguish two vowels
 SEEN_TRIGRAMS = 4  # number of vocabulary words that must contain a trigram to make it readable
 
@@ -51,7 +51,7 @@ def _letters_and_trigrams(language: str) -> tuple[tuple[str, ...], frozenset[str
             letters.update(word)
             trigrams.update({f"^{word}$"[start : start + 3] for start in range(len(word))})
     total = sum(letters.values())
-    common = tuple(sorted(letter for letter, count in letters.items() if count >= COMMON_SHARE * total))
+    common = tuple(sorted(letter for letter, count in letters.items() if count >= COMMON_FRACTION * total))
     return common, frozenset(trigram for trigram, count in trigrams.items() if count >= SEEN_TRIGRAMS)
 
 

@@ -12,8 +12,8 @@ from phrase_augmentation.phrase_text import PhraseText
 from phrase_augmentation.sentences import carried, generated_sentence, generator
 
 ENDINGS = ("", ".", "!", "?", "...", ",")
-ALONE_SHARE = 0.6  # fraction of texts that contain only the phrase, the usual way to address a detector
-PLAIN_SHARE = 0.4  # fraction of those that are the bare phrase; the others vary its punctuation and capitals
+ALONE_FRACTION = 0.6  # fraction of texts that contain only the phrase, the usual way to address a detector
+PLAIN_FRACTION = 0.4  # fraction of those that are the bare phrase; the others vary its punctuation and capitals
 RELATED = 400  # number of nearest confusables used in sentences
 BATCH = 256
 PATIENCE = 20  # batches without a new usable text before giving up
@@ -57,8 +57,8 @@ def positives(keyphrase: Keyphrase, count: int, seed: int = 0) -> list[PhraseTex
     # Natural variants come first and are more probable, because each draw takes the smaller of two.
     result: list[PhraseText] = []
     for index in range(count):
-        if index == 0 or rng.random() < ALONE_SHARE:
-            if index == 0 or rng.random() < PLAIN_SHARE:
+        if index == 0 or rng.random() < ALONE_FRACTION:
+            if index == 0 or rng.random() < PLAIN_FRACTION:
                 result.append(PhraseText(phrase, "alone", 0.0))
             else:
                 variant = variants[int(rng.integers(len(variants), size=2).min())]
@@ -95,7 +95,7 @@ def inbetween(keyphrase: Keyphrase, count: int, seed: int = 0) -> list[PhraseTex
             filler = source[int(rng.integers(len(source)))]
             batch.append(PhraseText(carried(filler, language, rng)[0], kind))
         before = len(texts)
-        for text, matches in zip(batch, listener.hears([text.text for text in batch])):
+        for text, matches in zip(batch, listener.matches_of([text.text for text in batch])):
             if not matches:
                 texts.setdefault(text.text, text)
         idle = idle + 1 if len(texts) == before else 0
@@ -120,13 +120,13 @@ def plain_negatives(keyphrase: Keyphrase, transcripts: Sequence[str], count: int
         if len(texts) >= count:
             break
         batch = [transcripts[index] for index in order[begin : begin + BATCH]]
-        _keep(batch, "transcript", listener.hears(batch), texts, language)
+        _keep(batch, "transcript", listener.matches_of(batch), texts, language)
     rng = generator(seed, "sentences", language)
     idle = 0
     while len(texts) < count and idle < PATIENCE:
         batch = [generated_sentence(language, rng) for _ in range(BATCH)]
         before = len(texts)
-        _keep(batch, "generated", listener.hears(batch), texts, language)
+        _keep(batch, "generated", listener.matches_of(batch), texts, language)
         idle = idle + 1 if len(texts) == before else 0
     return list(texts.values())[:count]
 

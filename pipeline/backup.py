@@ -51,7 +51,7 @@ IN_PLACE = (".before-", ".restoring-")  # prefixes of the names that a restore i
 
 # Excluded for every user: files that can be made or downloaded again, and the markers
 # of libraries on a server, whose rows are in the backup as a database.
-NOT_KEPT = {
+NOT_BACKED_UP = {
     "cache", "engines", "voices", "exports", "logs", "log", "tmp", "library.postgresql",
     MANIFEST,
 }  # fmt: skip
@@ -102,7 +102,7 @@ def hark_version() -> str:
         return str(tomllib.load(file)["project"]["version"])
 
 
-def is_kept(path: PurePosixPath) -> bool:
+def is_backed_up(path: PurePosixPath) -> bool:
     """Return whether a file or folder (its path below the data folder) belongs in a backup."""
     parts = path.parts
     if parts[0] == "users" and len(parts) > 2:
@@ -111,7 +111,7 @@ def is_kept(path: PurePosixPath) -> bool:
         return True
     if any(part.startswith(".") for part in parts) or parts[-1].endswith(_OF_A_PROCESS):
         return False
-    if parts[0] in NOT_KEPT or "/".join(parts) in NOT_KEPT:
+    if parts[0] in NOT_BACKED_UP or "/".join(parts) in NOT_BACKED_UP:
         return False
     if parts[0] == "models" and len(parts) > 1 and parts[1] in DOWNLOADED:
         return False
@@ -260,7 +260,7 @@ def _files(data: Path, unnamed: set[str]) -> Iterator[str]:
         for entry in found:
             path = Path(entry.path)
             name = path.relative_to(data).as_posix()
-            if not is_kept(PurePosixPath(name)):
+            if not is_backed_up(PurePosixPath(name)):
                 continue
             if entry.is_dir():
                 yield from below(path, above | {real})
@@ -669,7 +669,7 @@ def _members(opened: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
             raise _refused(f"{name[:200]!r} in it is a link, a folder or a special file.")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise _refused(f"{name[:200]!r} in it is packed by a method that Hark does not use.")
-        if name != MANIFEST and not (_is_safe(name) and name == info.filename and is_kept(PurePosixPath(name))):
+        if name != MANIFEST and not (_is_safe(name) and name == info.filename and is_backed_up(PurePosixPath(name))):
             raise _refused(f"{name[:200]!r} in it is not a file of a backup.")
         if name in members:
             raise _refused(f"{name[:200]!r} is in it twice.")

@@ -16,7 +16,7 @@ import soundfile
 
 from core.data_folder import REPOSITORY
 from db.db_api import Library
-from pipeline.training.negatives.negative_speech import KEPT_FOR_MEASURING, NEGATIVE_SPEECH
+from pipeline.training.negatives.negative_speech import NEGATIVE_SPEECH, RESERVED_FOR_MEASURING
 from tests.support.device_runtimes import detections
 
 PHRASE = "hey compass"
@@ -35,7 +35,7 @@ def other_speech() -> np.ndarray:
     sounds, seconds = [], 0.0
     with zipfile.ZipFile(NEGATIVE_SPEECH) as archive:
         for row in json.loads(archive.read("table.json")):
-            if row["split"] == "test" and row["corpus"] not in KEPT_FOR_MEASURING and seconds < OTHER_SPEECH_S:
+            if row["split"] == "test" and row["corpus"] not in RESERVED_FOR_MEASURING and seconds < OTHER_SPEECH_S:
                 sound, rate = soundfile.read(io.BytesIO(archive.read(row["file"])), dtype="float32")
                 assert rate == 16_000
                 sounds.append(sound)

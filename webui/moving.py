@@ -36,7 +36,7 @@ NO_IDLE_LIMIT = {  # MariaDB executes the comment
     "mysql": "SET @is_filled = 1 /*M! , idle_transaction_timeout = 0 */",
 }
 # The queue's results of finished tasks, which are pickled; jobs store their own results.
-NOT_KEPT = {"django_q.task"}
+NOT_MOVED = {"django_q.task"}
 
 Digests = dict[str, tuple[int, int]]  # by table: number of rows, and the sum of their digests
 
@@ -152,7 +152,7 @@ def _copy(source: str, target: str, progress: Progress | None = None) -> None:
             cursor.execute(statement)
         with to.constraint_checks_disabled():
             for model in _tables():
-                if model._meta.label_lower not in NOT_KEPT:
+                if model._meta.label_lower not in NOT_MOVED:
                     _copy_table(model, source, target)
                 if progress is not None:
                     progress.advance()

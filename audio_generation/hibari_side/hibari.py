@@ -8,8 +8,8 @@ from audio_generation.engine import Engine, Setting, Voice, speaks
 from core.worded import worded
 
 COUNTS = {"man": 12, "woman": 12, "child": 6}
-KEPT = {"man": 6, "woman": 6, "child": 3}  # number of voices reserved for measurements
-FIRST_KEPT = 101
+RESERVED = {"man": 6, "woman": 6, "child": 3}  # number of voices reserved for measurements
+FIRST_RESERVED = 101
 LICENCE = "Apache-2.0 (hibari, distilled from Kokoro-82M)"
 
 
@@ -38,7 +38,7 @@ class Hibari(Engine):
         return [self._voice(name, who) for name, who in people.items()]
 
     def find_reserved_voices(self, language: str) -> list[Voice]:
-        names = [f"{kind}-{FIRST_KEPT + number}" for kind, count in KEPT.items() for number in range(count)]
+        names = [f"{kind}-{FIRST_RESERVED + number}" for kind, count in RESERVED.items() for number in range(count)]
         return [self._voice(name, f"hibari-{name}") for name in names if speaks("en-us", language)]
 
     def _voice(self, name: str, speaker: str) -> Voice:

@@ -13,7 +13,7 @@ from core.worded import worded
 
 STYLES_FILE = Path(__file__).parent / "styles.npz"  # written by lab.weights.kokoro_styles
 # Reserved for measurements, so no run uses these.
-KEPT = (
+RESERVED = (
     "af_kore", "af_nova", "af_sky", "am_echo", "am_liam", "bf_lily", "bm_lewis", "em_alex", "hf_beta", "if_sara",
     "pf_dora", "zm_yunxia",
 )  # fmt: skip
@@ -45,10 +45,10 @@ class KokoroInt8(Engine):
     request_timeout_s = 120.0
 
     def find_voices(self, language: str) -> list[Voice]:
-        return self._voices([name for name in styles() if name not in KEPT], language)
+        return self._voices([name for name in styles() if name not in RESERVED], language)
 
     def find_reserved_voices(self, language: str) -> list[Voice]:
-        return self._voices(KEPT, language)
+        return self._voices(RESERVED, language)
 
     def _voices(self, names: Sequence[str], language: str) -> list[Voice]:
         return [

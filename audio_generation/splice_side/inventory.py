@@ -33,7 +33,7 @@ SHIPPED = REPOSITORY / "model" / "shipped" / "units-en.zip"
 MIN_SPEECH_S = 120.0  # minimum seconds of a person's aligned recordings
 MAX_SPEECH_S = 360.0  # maximum seconds per person that are held in memory: 12 MB
 MIN_CONFIDENCE = 0.3  # minimum geometric mean of the confidences of a recording's phones
-KEPT_VOICES = 24  # maximum number in memory
+CACHED_VOICES = 24  # maximum number in memory
 PHONE_ALIGNER = "recognizer-phones-"  # prefix of the names of aligners that align phones
 
 
@@ -118,7 +118,7 @@ def phone_aligners(library: Library) -> list[str]:
 
 
 class Inventory:
-    """The unit tables of people, built on first use. The last :data:`KEPT_VOICES` remain in memory.
+    """The unit tables of people, built on first use. The last :data:`CACHED_VOICES` remain in memory.
 
     ``table(name)`` returns that person's unit table. It raises ValueError if the recordings are not usable, and
     HarkError or OSError if they cannot be read.
@@ -127,7 +127,7 @@ class Inventory:
     def __init__(self, shipped: Path, data: Path) -> None:
         self._shipped, self._data = shipped, data
         self._people: dict[str, Person] = {}
-        self.table = lru_cache(KEPT_VOICES)(self._table)
+        self.table = lru_cache(CACHED_VOICES)(self._table)
 
     def person(self, name: str) -> Person | None:
         """Return the person with a voice's name; an unknown name makes it read the library again."""

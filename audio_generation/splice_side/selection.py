@@ -31,7 +31,7 @@ OTHER_WORD_EDGE = 0.25
 OTHER_WORD = 0.3
 BAD_UNIT = 2.0  # factor of the segment's own cost
 OTHER_PHONE = 6.0  # factor of the exchange cost
-NEVER_SAID = 3.0  # per join at the border of two phones
+NEW_JOIN_COST = 3.0  # per join at the border of two phones
 PITCH = 2.5  # per octave
 LOUDNESS = 0.06  # per dB
 VARIETY = 0.5  # range of the random cost of a unit, by which clips differ by seed
@@ -247,7 +247,7 @@ def _borders(
         sides.append((segments[best], cost[best]))
     (lefts, left_cost), (rights, right_cost) = sides
     # Levels should agree; spectra cannot, because two phones meet here.
-    cost = left_cost[:, None] + right_cost[None] + NEVER_SAID
+    cost = left_cost[:, None] + right_cost[None] + NEW_JOIN_COST
     left, right = np.meshgrid(lefts, rights, indexing="ij")
     order = np.argsort(cost.ravel(), kind="stable")[:CANDIDATES]
     return _Column(left.ravel()[order], right.ravel()[order], cost.ravel()[order])

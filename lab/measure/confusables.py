@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmark import Figures, manifest_rows, shared_folder
-from benchmark.streams import CONDITIONS, SAID_GAP_S, Stream, stream_of_files
+from benchmark.streams import CONDITIONS, SPOKEN_GAP_S, Stream, stream_of_files
 from benchmark.synthetic import Speakers, positive_texts, spoken, voices_for
 from benchmark.wakeword import WORDS, EvaluationSet, Listener, bundle_listener, fires, names_of, share_of
 from benchmark.wakeword_summary import aligned, percent, with_interval
@@ -120,7 +120,7 @@ def _streams(listener: Listener, evaluation: EvaluationSet, missing: dict[str, s
     if speakers := _voices(language, missing):
         near = [PhraseText(text, "vocabulary") for text in near_texts(phrase, language, seed) * TAKES]
         for name, texts in (("itself", positive_texts(phrase, language, seed)[:PHRASE_TAKES]), ("near", near)):
-            stream = spoken(texts, speakers, language, seed, cache, f"{name} {phrase}", SAID_GAP_S)
+            stream = spoken(texts, speakers, language, seed, cache, f"{name} {phrase}", SPOKEN_GAP_S)
             streams[name] = stream, [phrase if name == "itself" else str(about["text"]) for about in stream.about]
     corpus = evaluation.folder / WORDS
     if (corpus / "manifest.jsonl").is_file():
@@ -135,7 +135,10 @@ def _streams(listener: Listener, evaluation: EvaluationSet, missing: dict[str, s
                 takes[text] += 1
                 files[corpus / rows[number]["audio_filepath"]] = text
         if files:
-            streams["words"] = stream_of_files(list(files), evaluation.folder, cache, SAID_GAP_S), list(files.values())
+            streams["words"] = (
+                stream_of_files(list(files), evaluation.folder, cache, SPOKEN_GAP_S),
+                list(files.values()),
+            )
         else:
             missing[f"words of {WORDS} near “{phrase}”"] = f"none is at most {WORD_PHONES} phones away"
     else:

@@ -194,7 +194,7 @@ class LargeDetector:
     def _match(self, audio: np.ndarray, phrase: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         digest = sha256(audio.tobytes()).digest()
         if digest not in self._outputs:
-            self._outputs[digest] = self._encoder.hear(audio)
+            self._outputs[digest] = self._encoder.encode(audio)
         roots, states = self._outputs[digest]
         return _detector(phrase).follow(roots), roots, states
 

@@ -23,7 +23,7 @@ from pipeline.acoustic.data import corpus_utterances
 from pipeline.corpora.licences import licence_of
 from pipeline.training.negatives.negative_speech import BITRATE, NEGATIVE_SPEECH
 
-PIECE_S = 40.0  # maximum seconds of a piece, which has one speaker
+CHUNK_S = 40.0  # maximum seconds of a piece, which has one speaker
 GAP_S = 0.25
 LOUDEST = 0.5
 SHARES = {"test": 0.15, "validation": 0.30}  # fractions of the speakers; the others are for training
@@ -92,7 +92,7 @@ def write_negative_speech(utterances: Sequence[Utterance], path: Path, about: Ma
                 if not peak:
                     continue
                 parts.append(((sound * (LOUDEST / peak)).astype(np.float32), utterance.text))
-                if sum(len(part) for part, _ in parts) >= PIECE_S * SAMPLE_RATE:
+                if sum(len(part) for part, _ in parts) >= CHUNK_S * SAMPLE_RATE:
                     write(corpus, speaker, parts)
                     parts = []
             if parts:

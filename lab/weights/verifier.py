@@ -345,7 +345,7 @@ def _hear(
                     changed, _ = augmenter.waveform(torch.from_numpy(audio)[None], torch.tensor([len(audio)]))
                 sounds.append(changed[0].numpy())
             for noisy, sound in enumerate(sounds if aligned.confidence > SURE else ()):
-                phones, states = encoder.hear(sound)
+                phones, states = encoder.encode(sound)
                 frames = len(states) * STATE_FRAMES  # so that both files have the same counts
                 np.pad(phones, ((0, frames - len(phones)), (0, 0)), "edge").astype(np.float16).tofile(phones_file)
                 states.astype(np.float16).tofile(states_file)
@@ -439,7 +439,7 @@ def _cases(speech: Speech, count: int) -> list[tuple[Item, np.ndarray]]:
 
 @torch.no_grad()
 def _evidence(verifier: Verifier, items: Sequence[Item]) -> Tensor:
-    """Return the acoustic evidence of items [items, HEARD_EVIDENCE], computed one by one, without padding."""
+    """Return the acoustic evidence of items [items, ACOUSTIC_EVIDENCE], computed one by one, without padding."""
     vectors = []
     for item in items:
         evidence = verifier(*batch_of([item]).given)[2]

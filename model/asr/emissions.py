@@ -1,8 +1,8 @@
 """Emissions (an acoustic model's output probabilities per frame) for audio of any length, and their compact form.
 
-The compact form has 8 bits per value: the negative log-probability in steps of :data:`STEP`, for the :data:`KEPT` most
-probable outputs of each frame (their indices, then their values). The other outputs share the remaining probability
-evenly. ``./hark bench mining`` measures size and cost on recordings with known word times.
+The compact form has 8 bits per value: the negative log-probability in steps of :data:`STEP`, for the most probable
+:data:`STORED_OUTPUTS` outputs of each frame (their indices, then their values). The other outputs share the remaining
+probability evenly. ``./hark bench mining`` measures size and cost on recordings with known word times.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BATCH_SECONDS = 160.0  # maximum seconds of audio per forward pass
 BLANK_NAME = "<blank>"
 
 STEP = 0.08  # nats per step of 8 bits: 255 steps reach exp(-20.4)
-KEPT = 8  # outputs stored per frame
+STORED_OUTPUTS = 8  # outputs stored per frame
 
 
 class Aligner:
@@ -148,7 +148,7 @@ def weights_digest(model: Any) -> str:
     return digest.hexdigest()[:8]
 
 
-def pack(log_probabilities: np.ndarray, count: int = KEPT) -> np.ndarray:
+def pack(log_probabilities: np.ndarray, count: int = STORED_OUTPUTS) -> np.ndarray:
     """Compress [time, outputs] to uint8 [time, 2 * kept]: indices of the most probable outputs, then their values."""
     count = min(count, log_probabilities.shape[1])
     best = np.argpartition(-log_probabilities, count - 1, axis=1)[:, :count]

@@ -11,7 +11,7 @@ from pathlib import Path
 from core.errors import HarkError
 
 MIN_PAIRS = 20  # minimum pairs; with fewer, there is nothing to measure on
-HELD_OUT_SHARE = 0.1  # fraction of the pairs for validation, and for the test
+HELD_OUT_FRACTION = 0.1  # fraction of the pairs for validation, and for the test
 
 
 @dataclass(frozen=True)
@@ -90,5 +90,5 @@ def split_pairs(pairs: Sequence[Pair], seed: int, subset: int = 0) -> Split:
             "preferably thousands.",
             "Provide more data.",
         )
-    held = max(1, round(HELD_OUT_SHARE * len(unlike)))
+    held = max(1, round(HELD_OUT_FRACTION * len(unlike)))
     return Split(tuple(unlike[2 * held :]), tuple(unlike[held : 2 * held]), tuple(unlike[:held]))

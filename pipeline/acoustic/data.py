@@ -20,9 +20,9 @@ from phrase_augmentation.phonemes import accents, phones_of_texts
 from phrase_augmentation.texts import plain_negatives
 from pipeline.corpora.layouts import layout_of
 
-VALIDATION_SHARE = 0.06  # fraction of the speakers of a corpus, and of the voices of an engine
-PHRASE_SHARE = 0.25  # fraction of the synthetic texts that have one to four words, as keyphrases do
-GENERATED_SHARE = 0.35  # fraction that are sentences of common words; the rest are transcripts of the corpora
+VALIDATION_FRACTION = 0.06  # fraction of the speakers of a corpus, and of the voices of an engine
+PHRASE_FRACTION = 0.25  # fraction of the synthetic texts that have one to four words, as keyphrases do
+GENERATED_FRACTION = 0.35  # fraction that are sentences of common words; the rest are transcripts of the corpora
 MAX_REASONS = 3  # maximum reasons reported for the failed clips of an engine
 NO_PHRASE = "hark"  # a phrase that general negatives must not contain
 
@@ -30,7 +30,7 @@ NO_PHRASE = "hark"  # a phrase that general negatives must not contain
 def acoustic_split(speaker: str) -> str:
     """Return ``validation`` for a few speakers, chosen by a fixed hash of the name; otherwise ``train``."""
     value = int.from_bytes(hashlib.sha256(f"acoustic {speaker}".encode()).digest()[:8], "big") / 2**64
-    return "validation" if value < VALIDATION_SHARE else "train"
+    return "validation" if value < VALIDATION_FRACTION else "train"
 
 
 def corpus_utterances(folder: Path) -> list[Utterance]:
@@ -65,11 +65,11 @@ def spoken_texts(transcripts: Sequence[str], count: int, seed: int, language: st
     for number in range(count):
         draw = rng.random()
         sentence = generated[number % len(generated)]
-        if draw < PHRASE_SHARE:
+        if draw < PHRASE_FRACTION:
             words = normalize(sentence, language).split()
             start = int(rng.integers(len(words)))
             texts.append(" ".join(words[start : start + int(rng.integers(1, 5))]))
-        elif draw < PHRASE_SHARE + GENERATED_SHARE or not transcripts:
+        elif draw < PHRASE_FRACTION + GENERATED_FRACTION or not transcripts:
             texts.append(sentence)
         else:
             texts.append(str(transcripts[int(rng.integers(len(transcripts)))]))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from model.asr.train import AcousticModel
 
 BATCH_SECONDS = 160.0
-MEASURED_SHARE = 0.1  # fraction of the utterances to measure on if there are too few speakers to hold some out
+MEASURED_FRACTION = 0.1  # fraction of the utterances to measure on if there are too few speakers to hold some out
 UNHEARD = "festival"  # an engine held out of training, for measurements
 ROOMS = 150
 MADE_NOISE_S = 10.0  # seconds per generated noise
@@ -219,7 +219,7 @@ def _measurable(utterances: list[Utterance], reporter: Reporter) -> list[Utteran
     if not known or len({u.split for u in known}) > 1:
         return utterances
     drawn = sorted(known, key=lambda u: hashlib.sha256(u.path.encode()).digest())
-    held = {u.path for u in drawn[: part_of(len(known), 100 * MEASURED_SHARE) if len(known) > 1 else 0]}
+    held = {u.path for u in drawn[: part_of(len(known), 100 * MEASURED_FRACTION) if len(known) > 1 else 0]}
     if held:
         reporter.log(
             f"There are too few speakers to hold some out: {len(held)} of {len(known)} utterances are for testing, but "

@@ -178,7 +178,7 @@ def keep(library: Library, takes: Iterable[Take], *, keyphrase: Keyphrase, speak
     return library.add_clips(clips)
 
 
-def kept_takes(library: Library, *, phrase: str = "", language: str = "") -> list[Clip]:
+def saved_takes(library: Library, *, phrase: str = "", language: str = "") -> list[Clip]:
     """Return the stored takes, in order of recording; with ``phrase`` (normalized), only its takes."""
     return [
         clip

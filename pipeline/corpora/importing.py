@@ -42,7 +42,7 @@ from pipeline.corpora.listing import Listing, listed_corpus
 ENGINE = "corpus"  # the ``engine`` of all imported clips
 MIN_DURATION_S = 0.2  # seconds; shorter audio cannot contain a word
 MAX_DURATION_S = 60.0  # seconds; longer audio with a transcript cannot be aligned in one step
-PIECE_S = 30.0  # seconds per chunk into which recordings without a transcript are cut
+CHUNK_S = 30.0  # seconds per chunk into which recordings without a transcript are cut
 CHUNK = 64  # utterances looked up, and clips stored, per batch
 # Number of interleaved parts in which a corpus is read if there is a limit, so that all speakers are included.
 SPREAD = 64
@@ -395,13 +395,13 @@ def _pieces(utterance: Utterance, lengths: dict[Path, float], own: bool) -> Iter
         if utterance.audio not in lengths:  # a corpus may be listed more than once
             lengths[utterance.audio] = _measured(utterance.audio, own)
         seconds = lengths[utterance.audio]
-    if seconds <= PIECE_S:
+    if seconds <= CHUNK_S:
         yield utterance
         return
     start = 0.0
     while start < seconds:
         # The last chunk takes the rest, up to half a chunk more.
-        length = PIECE_S if seconds - start > 1.5 * PIECE_S else seconds - start
+        length = CHUNK_S if seconds - start > 1.5 * CHUNK_S else seconds - start
         yield replace(utterance, offset_s=start, duration_s=length)
         start += length
 

@@ -49,7 +49,7 @@ AROUND_S = 0.1  # seconds of margin before and after a passage
 MIN_PASSAGES = 5  # minimum passages; with fewer, none could be held out, so nothing is trained
 HELD_OUT = 5  # one in this many passages is held out
 SYNTHETIC = 300  # number of synthetic clips, which prevent forgetting
-REAL_SHARE = 0.5  # fraction of the batches
+REAL_FRACTION = 0.5  # fraction of the batches
 BATCH_S = 60.0
 LEARNING_RATE = 1e-4  # a tenth of the rate of the original training
 MIN_STEPS, MAX_STEPS = 50, 3000
@@ -121,7 +121,7 @@ def _train(passages: list[Passage], options: TrainingOptions, data: Path, report
     measured = left_out(passages)
     packed, count, seconds = _packed(passages, measured, folder, reporter)
     an_epoch = count / options.batch_size if options.batch_size else seconds / BATCH_S
-    steps = min(MAX_STEPS, max(MIN_STEPS, math.ceil(options.epochs * an_epoch / REAL_SHARE)))
+    steps = min(MAX_STEPS, max(MIN_STEPS, math.ceil(options.epochs * an_epoch / REAL_FRACTION)))
     device = "cuda" if best_device() == "cuda" else "cpu"
     augmenter = BatchAugmenter(SpeechAugmentation(), packed.noise, packed.rooms, device)
 
@@ -190,7 +190,7 @@ def _trained(
 
     config = AcousticTrainConfig(
         steps=steps, batch_seconds=BATCH_S, batch_size=batch_size, learning_rate=LEARNING_RATE,
-        warmup_steps=min(50, steps // 4), easy_steps=0, real_share=REAL_SHARE,
+        warmup_steps=min(50, steps // 4), easy_steps=0, real_share=REAL_FRACTION,
         evaluations=max(2, min(10, steps // 50)),
     )  # fmt: skip
 

@@ -41,7 +41,7 @@ MAX_NEAREST = 3  # maximum segments displayed in that case
 FLOOR_ALONE, FLOOR_WITH_READER = 0.52, 0.25
 MIN_SEGMENTS = 100  # minimum segments from which the rarity of words is estimated
 SPEAKER_WEIGHT = 0.5  # weight of a match with the speaker's name, relative to one with the text
-QUESTION_SHARE = 0.6  # factor of the score of a segment that is itself a question
+QUESTION_FACTOR = 0.6  # factor of the score of a segment that is itself a question
 
 Reader = Callable[[str, list[str]], Mapping[str, Any] | None]  # like :func:`pipeline.recordings.reader.read_passages`
 Comparer = Callable[[str, list[str]], Sequence[float]]  # like ``pipeline.recordings.text_similarity.similarities``
@@ -253,7 +253,7 @@ def _best_line(
                 value += NEARBY * weight
         if any(pattern.search(line.text) for pattern in wanted):
             value *= 1 + KIND_BONUS
-        value *= QUESTION_SHARE if line.text.endswith("?") else 1.0
+        value *= QUESTION_FACTOR if line.text.endswith("?") else 1.0
         return value - 0.001 * len(line.text.split())  # of two with the same words, the shorter is more specific
 
     return max(((line, row) for row in best for line in passages[row].lines), key=score)

@@ -41,13 +41,13 @@ _WORDS: UserFile[list[Row]] = UserFile(
 class Learned(NamedTuple):
     """The result of a correction: names and rare words (``words``, in their spelling), and a replacement.
 
-    ``heard`` was corrected to ``said``, and other passages may have the same error. Both are "" if there is no
+    ``recognized`` became ``corrected``, and other passages may have the same error. Both are "" if there is no
     replacement.
     """
 
     words: tuple[str, ...] = ()
-    heard: str = ""
-    said: str = ""
+    recognized: str = ""
+    corrected: str = ""
 
 
 def learned(before: str, after: str, language: str) -> Learned:

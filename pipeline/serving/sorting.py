@@ -15,7 +15,7 @@ import numpy as np
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from phrase_augmentation.keyphrase import Keyphrase
-from phrase_augmentation.matching import can_be_heard_in
+from phrase_augmentation.matching import phrase_sounds_in
 from pipeline.recordings.speech_client import call
 from pipeline.recordings.transcription import registry
 from pipeline.training.scoring.languages import is_known
@@ -55,7 +55,7 @@ def sorted_here(phrase: str, language: str, audio: np.ndarray) -> Sorted:
 
     padded = np.pad(audio, round(PADDING_S * SAMPLE_RATE))
     text = _words(padded, language)
-    contains_phrase = bool(text) and can_be_heard_in(phrase, text, language)
+    contains_phrase = bool(text) and phrase_sounds_in(phrase, text, language)
     # The recognizer has only English phones.
     score = phone_score(padded, Keyphrase.of(phrase, language)) if is_known(language) else None
     return Sorted(sorted_by(score, contains_phrase), text)

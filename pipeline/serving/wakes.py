@@ -19,7 +19,7 @@ from core.http import Server, web_address
 from model.runtime.detector import Detection, logit, sigmoid
 
 WAKE, NEAR_MISS = "wake", "near_miss"  # webui.listening.models.Sample.Kind
-KEPT_S = 2.5  # seconds of the latest audio, which are sent
+BUFFER_S = 2.5  # seconds of the latest audio, which are sent
 MARGIN = 1.5  # logits; a score less than this below the threshold is a near miss
 SETTLED_S = 1.0  # seconds below the threshold after which a near miss is final
 APART_S = 3.0  # minimum seconds between recordings, so that each utterance is sent once
@@ -48,7 +48,7 @@ class WakeWatch:
 
     def hear(self, samples: np.ndarray, scores: np.ndarray, detections: Sequence[Detection]) -> list[Wake]:
         """Process the next samples, the scores that they complete, and the detections among these."""
-        self._recent = np.concatenate([self._recent, samples])[-round(KEPT_S * SAMPLE_RATE) :]
+        self._recent = np.concatenate([self._recent, samples])[-round(BUFFER_S * SAMPLE_RATE) :]
         self._now_s += len(scores) * self._period_s
         if detections:
             self._nearly = None

@@ -176,14 +176,14 @@ class WakeClient(AsyncEventHandler):
         self,
         detectors: Mapping[str, Detector],
         info: Info,
-        heard_by: OnActivation,
+        on_activation: OnActivation,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         sender: WakeSender | None = None,
     ) -> None:
         super().__init__(reader, writer)
         self._sender = sender
-        self._detectors, self._info, self._heard_by = detectors, info, heard_by
+        self._detectors, self._info, self._on_activation = detectors, info, on_activation
         self._wanted = detectors  # those that it requested
         self._begin(0)
 
@@ -259,7 +259,7 @@ class WakeClient(AsyncEventHandler):
     async def _tell(self, activations: Sequence[Activation]) -> None:
         for activation in activations:
             self._has_detected = True
-            self._heard_by(activation)
+            self._on_activation(activation)
             await self.write_event(Detection(name=activation.name, timestamp=self._chunk_ms).event())
 
     async def _complain(self, text: str, code: str) -> None:
@@ -327,7 +327,7 @@ async def serve(
     detectors: Mapping[str, Detector],
     stopping: asyncio.Event,
     ready: Callable[[], None] = lambda: None,
-    heard_by: OnActivation = lambda activation: None,
+    on_activation: OnActivation = lambda activation: None,
     sender: WakeSender | None = None,
 ) -> None:
     """Serve clients until ``stopping`` is set (with ``stdio://``, or until stdin ends).
@@ -338,7 +338,7 @@ async def serve(
     info = information(detectors)
 
     def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> WakeClient:
-        return WakeClient(detectors, info, heard_by, reader, writer, sender)
+        return WakeClient(detectors, info, on_activation, reader, writer, sender)
 
     try:
         if isinstance(server, AsyncStdioServer):

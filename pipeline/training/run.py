@@ -34,8 +34,8 @@ from pipeline.training.measuring.comparison import version_before
 from pipeline.training.measuring.report import Report, run_figures
 from pipeline.training.measuring.verdict import Verdict, verdict_of
 from pipeline.training.packing.bundle import BundleFiles, bundle_contents, write_bundle
-from pipeline.training.packing.targets import HEARS_S, TITLES
-from pipeline.training.planning.advice import seconds_to_say
+from pipeline.training.packing.targets import DEVICE_WINDOW_S, TITLES
+from pipeline.training.planning.advice import spoken_seconds
 from pipeline.training.planning.config import (
     AUTO_SIZE,
     EFFORTS,
@@ -120,14 +120,14 @@ def prepare(config: RunConfig) -> Prepared:
 
 def _refuse_too_long(config: RunConfig) -> None:
     """Raise HarkError if the phrase is longer than the window of one of the devices."""
-    for device in (name for name in config.devices if name in HEARS_S):
-        spoken_s = seconds_to_say(phonemes(config.phrase, config.language))
-        if spoken_s > HEARS_S[device]:
+    for device in (name for name in config.devices if name in DEVICE_WINDOW_S):
+        spoken_s = spoken_seconds(phonemes(config.phrase, config.language))
+        if spoken_s > DEVICE_WINDOW_S[device]:
             raise HarkError(
                 worded("%(phrase)s is too long for %(device)s.", phrase=repr(config.phrase), device=TITLES[device]),
                 worded(
                     "It takes about %(said)s s to say; that device's detector sees only %(heard)s s of audio.",
-                    said=round(spoken_s, 1), heard=HEARS_S[device],
+                    said=round(spoken_s, 1), heard=DEVICE_WINDOW_S[device],
                 ),
                 worded("Choose a shorter phrase, or train it without that device."),
             )  # fmt: skip

@@ -99,7 +99,7 @@ def detector_and_features(
         need, phrase_s = detector.config.receptive_samples, seconds()[1]
         return plan_examples(config, clips, work.data / NOISE_FOLDER, need, phrase_s, config.variants, bitrate)
 
-    pieces = negatives_of(config).pieces(detector, config.keyphrase, work.data, reporter)
+    pieces = negatives_of(config).segments(detector, config.keyphrase, work.data, reporter)
     return detector, feature_store(detector, examples, pieces, folder, reporter)
 
 

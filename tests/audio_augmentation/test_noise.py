@@ -150,7 +150,7 @@ def test_draws_do_not_depend_on_earlier_draws(noise_folder: Path, monkeypatch: p
     used, fresh = load_noise_folder(noise_folder), load_noise_folder(noise_folder)
     for seed in range(20):
         used.draw(16_000, np.random.default_rng(seed))
-    monkeypatch.setattr("audio_augmentation.noise.KEPT_PIECES", 1)
+    monkeypatch.setattr("audio_augmentation.noise.CACHED_CHUNKS", 1)
     small = NoiseLibrary(used.paths)
     for seed in (3, 99):
         drawn = [library.draw(16_000, np.random.default_rng(seed)) for library in (used, fresh, small)]

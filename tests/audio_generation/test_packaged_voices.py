@@ -11,7 +11,7 @@ import pytest
 
 from audio_generation.engine import Engine, FailedRequest, GeneratedClip, SpeechRequest
 from audio_generation.hibari_side.hibari import COUNTS, Hibari
-from audio_generation.kokoro_int8_side.kokoro_int8 import KEPT, KokoroInt8, styles
+from audio_generation.kokoro_int8_side.kokoro_int8 import RESERVED, KokoroInt8, styles
 from core.audio_file import read_audio
 from core.data_folder import REPOSITORY
 
@@ -158,8 +158,8 @@ def test_hibari_rejects_unknown_voices_and_texts_without_phonemes(hibari: Hibari
 
 def test_kokoro_int8_speaks_styles_in_two_accents(kokoro: KokoroInt8, tmp_path: Path) -> None:
     voices = kokoro.voices("en")
-    assert len(styles()) == 54 and set(KEPT) < set(styles())
-    assert len(voices) == 2 * (54 - len(KEPT)) == 2 * len({voice.speaker for voice in voices})
+    assert len(styles()) == 54 and set(RESERVED) < set(styles())
+    assert len(voices) == 2 * (54 - len(RESERVED)) == 2 * len({voice.speaker for voice in voices})
     assert {voice.language for voice in kokoro.voices("en-gb")} == {"en-gb"} and kokoro.voices("ja") == []
     names = ["us/jf_alpha", "gb/jf_alpha", "us/jm_kumo", "us/am_adam", "us/af_bella"]
     heard = sounds(spoken(kokoro, tmp_path, names, {}))

@@ -64,11 +64,11 @@ def test_streaming_gives_the_same_outputs_as_the_whole_audio(
     heard = []
     for part in torch.from_numpy(audio[: 60 * CHUNK_SAMPLES])[None].split(chunks * CHUNK_SAMPLES, dim=1):
         carried = Carried(state, backbone.stream_shapes())
-        heard.append(backbone.hear(part, carried))
+        heard.append(backbone.encode(part, carried))
         state = carried.state()
     stream = torch.cat(heard, dim=1)[0]
     lead = CHUNK_SAMPLES - (FFT - HOP)  # its frames end with chunks
-    whole = backbone.hear(torch.from_numpy(audio[lead : 60 * CHUNK_SAMPLES])[None])[0]
+    whole = backbone.encode(torch.from_numpy(audio[lead : 60 * CHUNK_SAMPLES])[None])[0]
     assert len(stream) == 240 and whole.std() > 0.1
     np.testing.assert_allclose(stream[-len(whole) :], whole, atol=1e-5)
 

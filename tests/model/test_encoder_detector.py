@@ -18,7 +18,7 @@ from model.encoder_backbone import (
     STATE_FRAMES,
     EncoderBackbone,
     encoder_path,
-    frame_places,
+    frame_positions,
     package_model,
 )
 from model.encoder_detector import ENCODER_HOP, EncoderDetector
@@ -108,18 +108,18 @@ def test_audio_older_than_the_receptive_field_has_no_effect(
 @needs_encoder
 def test_a_recording_scores_alike_whole_and_in_windows(detector: EncoderDetector) -> None:
     audio = sound(9.0, 5)
-    heard = detector.hear(audio)
+    heard = detector.encode(audio)
     assert heard.shape == (len(audio) // FRAME_SAMPLES, PHONE_OUTPUTS)
     np.testing.assert_allclose(np.square(heard).sum(1), 1.0, atol=1e-3)
     whole, states = EncoderBackbone(encoder.window_graph().SerializeToString()).window(audio, len(heard))
     assert states.shape == (-(-len(heard) // STATE_FRAMES), encoder.ENCODER_WIDTH)
     alike = (heard * whole).sum(1)  # Bhattacharyya: 1 where the probabilities are the same
     assert alike.mean() > 0.9, alike.mean()
-    assert detector.hear(np.zeros(0, np.float32)).shape[0] == 0
+    assert detector.encode(np.zeros(0, np.float32)).shape[0] == 0
 
 
 def test_each_frame_is_read_from_the_encoder_output_nearest_in_time() -> None:
-    places = frame_places(16_000, 50)
+    places = frame_positions(16_000, 50)
     assert (np.diff(places) >= 0).all() and np.diff(places).max() <= 1, "each output is read, in order"
     centres = 384 * places + 447
     inside = slice(2, 47)

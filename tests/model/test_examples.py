@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.dataset import PREFIX_SHARE, AudioDataset, FeatureWriter, open_store
+from model.dataset import PREFIX_FRACTION, AudioDataset, FeatureWriter, open_store
 from model.examples import CONDITIONS, ExampleBuilder, ExampleSpec, build_examples, spoken_seconds
 from model.features import MELS
 from model.front_end import FrontEnd
@@ -86,7 +86,7 @@ def test_spoken_seconds_excludes_silence(folder: Path) -> None:
 
 
 def test_prefix_windows_end_within_the_prefix(builder: ExampleBuilder, folder: Path, tmp_path: Path) -> None:
-    """A window that ends within the phrase must end where PREFIX_SHARE says, or it is a positive labelled negative."""
+    """A window that ends within the phrase must end at PREFIX_FRACTION, or it is a positive labelled negative."""
     writer = FeatureWriter(tmp_path)
     features, row = builder.build(aligned(folder, "train", name="long"))
     writer.append(features, **row)
@@ -97,7 +97,7 @@ def test_prefix_windows_end_within_the_prefix(builder: ExampleBuilder, folder: P
     ends = dataset.prefix_ends(index, np.random.default_rng(0))
     assert ends.min() >= CONFIG.receptive_frames, "the segment begins early enough"
     heard = (ends - row["phrase_start"]) / (row["phrase_end"] - row["phrase_start"])
-    assert heard.max() <= PREFIX_SHARE[1]
+    assert heard.max() <= PREFIX_FRACTION[1]
 
 
 def test_examples_do_not_depend_on_the_number_of_processes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

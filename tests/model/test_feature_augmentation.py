@@ -7,8 +7,8 @@ import torch
 
 from model.feature_augmentation import (
     MASK_BANDS,
+    MASK_FRACTION,
     MASK_FRAMES,
-    MASK_SHARE,
     SILENCE,
     WARP_FACTOR,
     augment_features,
@@ -56,7 +56,7 @@ def test_masks_use_every_allowed_width_and_change_half_the_windows() -> None:
     bands = ((masked == batch.mean(dim=(1, 2), keepdim=True)) & (masked != SILENCE)).any(dim=1).sum(dim=1)
     for widths, most in ((frames, MASK_FRAMES), (bands, MASK_BANDS)):
         counts = torch.bincount(widths, minlength=most + 1)
-        assert len(counts) == most + 1 and counts[1:].min() > 2000 * MASK_SHARE / (most + 1) / 2
+        assert len(counts) == most + 1 and counts[1:].min() > 2000 * MASK_FRACTION / (most + 1) / 2
     assert 0.4 < ((frames > 0) | (bands > 0)).float().mean() < 0.55
 
 

@@ -39,13 +39,13 @@ def detector() -> FusedDetector:
 @torch.no_grad()
 def test_frames_hold_phone_posteriors_and_backbone_states(detector: FusedDetector, audio: np.ndarray) -> None:
     backbone = detector.backbone
-    heard = torch.from_numpy(detector.hear(audio))[None]
+    heard = torch.from_numpy(detector.encode(audio))[None]
     sound = torch.from_numpy(audio[CHUNK_SAMPLES - (FFT - HOP) :])[None]  # frames end with chunks
     states = backbone.states(backbone.convolved(backbone.mel(sound)))  # type: ignore[operator]
     assert heard.shape[2] == detector.config.stored.width == PHONE_OUTPUTS + states.shape[2] // 2
     np.testing.assert_allclose(heard[..., :PHONE_OUTPUTS].square().sum(2), 1.0, atol=1e-4)
     plain = BackboneDetector.of_phrase(shipped_backbone()[0], (SNOWBOY,), 1.2)
-    np.testing.assert_allclose(heard[..., :PHONE_OUTPUTS], plain.hear(audio)[None], atol=1e-5)
+    np.testing.assert_allclose(heard[..., :PHONE_OUTPUTS], plain.encode(audio)[None], atol=1e-5)
     again = detector.states(heard)
     assert states.std() > 0.5
     np.testing.assert_allclose(again[0, -states.shape[1] :], states[0], atol=1e-4)
@@ -61,7 +61,7 @@ def test_all_export_forms_agree(detector: FusedDetector, audio: np.ndarray, form
 
 @torch.no_grad()
 def test_the_match_is_the_hmm_match_plus_the_network_score(detector: FusedDetector, audio: np.ndarray) -> None:
-    stored = detector.hear(audio)[None]
+    stored = detector.encode(audio)[None]
     plain = BackboneDetector.matches(detector, stored)
     logits = detector(torch.from_numpy(stored))
     assert logits.shape == (*plain.shape, detector.config.network.members)

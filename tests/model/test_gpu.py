@@ -56,12 +56,12 @@ def test_an_encoder_gives_nearly_the_same_outputs_in_float_batches() -> None:
     rng = np.random.default_rng(0)
     audios = [(0.1 * rng.standard_normal(size)).astype(np.float32) for size in (8_000, 120_000, 8_000)]
     own, batched = EncoderBackbone(graph), EncoderBackbone(graph, LIKE_A_GPU)
-    together = batched.hear_many(audios)
+    together = batched.encode_many(audios)
     for audio, (phones, states) in zip(audios, together):
-        expected, expected_states = own.hear(audio)
+        expected, expected_states = own.encode(audio)
         assert phones.shape == expected.shape and states.shape == expected_states.shape
         assert float(np.abs(phones**2 - expected**2).mean()) < 5e-3
-        np.testing.assert_allclose(batched.hear(audio)[0], phones, atol=1e-4)
+        np.testing.assert_allclose(batched.encode(audio)[0], phones, atol=1e-4)
 
 
 def test_a_provider_that_cannot_be_loaded_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

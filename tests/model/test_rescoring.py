@@ -27,7 +27,7 @@ PHRASE = "computer"
 @cache
 def asked(text: str, phrase: str) -> float:
     """Return the phrase's rescoring of a spoken text."""
-    _, states = loaded_backbone().hear(spoken_in_quiet(text, 0.3, 0.5))
+    _, states = loaded_backbone().encode(spoken_in_quiet(text, 0.3, 0.5))
     return float(asking(phrase).run(["rescoring"], {"states": states[None, :27]})[0][0, 0])
 
 
@@ -115,7 +115,7 @@ def scored_by_the_decoder(states: np.ndarray, sequences: Sequence[Sequence[int]]
 @needs_encoder
 @pytest.mark.parametrize("text", ["computer", "please ask the computer", "we walked home"])
 def test_the_graph_gives_the_decoders_scores(text: str) -> None:
-    _, states = loaded_backbone().hear(spoken_in_quiet(text, 0.2, 0.4))
+    _, states = loaded_backbone().encode(spoken_in_quiet(text, 0.2, 0.4))
     near = states[-encoder_backbone.STATES_AFTER - encoder_backbone.STATES_BEFORE :]
     rescoring, evidence = asking(PHRASE).run(["rescoring", "evidence"], {"states": near[None]})
     by_hand = scored_by_the_decoder(near, spellings(PHRASE))

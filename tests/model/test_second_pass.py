@@ -126,7 +126,7 @@ def test_the_graph_gives_the_verifiers_scores(frames: int) -> None:
 @cache
 def gain(text: str, phrase: str) -> float:
     """Return how much the second pass raises a phrase's score in a spoken text."""
-    phones, states = loaded_backbone().hear(spoken_in_quiet(text, 0.3, 0.5))
+    phones, states = loaded_backbone().encode(spoken_in_quiet(text, 0.3, 0.5))
     graph = second_pass_graph(outputs_of(Keyphrase(phrase)), spellings(phrase), verifier_name())
     asked = SecondPass(graph.SerializeToString(), 0.0, STATES_BEFORE)
     return asked.gain(phones, states, STATE_FRAMES * min(len(states), 20))

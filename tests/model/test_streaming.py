@@ -170,7 +170,7 @@ def test_block_sizes_do_not_change_the_scores(exported: Any, monkeypatch: pytest
 def test_batching_does_not_change_the_scores(exported: Any) -> None:
     audio = speech(12.0, 3)
     backbone = keyword_hmm_model("computer")
-    for model, frames in ((exported.model, log_mel(audio)), (backbone, backbone.hear(audio))):
+    for model, frames in ((exported.model, log_mel(audio)), (backbone, backbone.encode(audio))):
         stored = model.config.stored
         need = stored.window
         pieces = [frames, frames[:need], frames[: need - 1], frames[8 : 8 + need], frames[:500], frames[:501]]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from core.errors import HarkError
 from phrase_augmentation.confusables import MIN_DISTANCE, _in_turns, confusables
 from phrase_augmentation.keyphrase import Keyphrase
-from phrase_augmentation.matching import can_be_heard_in
+from phrase_augmentation.matching import phrase_sounds_in
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phonemes import phones_of_texts
 from phrase_augmentation.phrase_text import PhraseText
@@ -68,7 +68,7 @@ def test_confusables_of_any_phrase_never_contain_it(words: list[str], seed: int)
         assert sum(map(len, words)) < 2
         return
     assert len(found) <= 150
-    assert not [text for text in found if can_be_heard_in(phrase, text.text)]
+    assert not [text for text in found if phrase_sounds_in(phrase, text.text)]
     assert all(text.text == normalize(text.text) for text in found)
 
 
@@ -94,7 +94,7 @@ def test_confusables_are_the_same_in_another_process() -> None:
     "phrase", ["oh", "i i", "zz", "drop table clips", "etc passwd", "turn on the light in the hall now"]
 )
 def test_unusual_phrases_give_valid_confusables(phrase: str) -> None:
-    assert not [text for text in confusables(Keyphrase(phrase), 200) if can_be_heard_in(phrase, text.text)]
+    assert not [text for text in confusables(Keyphrase(phrase), 200) if phrase_sounds_in(phrase, text.text)]
 
 
 def test_a_phrase_with_only_homophones_has_no_confusables(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +113,7 @@ def test_a_phrase_with_only_homophones_has_no_confusables(monkeypatch: pytest.Mo
 def test_confusables_exist_in_other_languages(phrase: str, language: str) -> None:
     found = confusables(Keyphrase(phrase, language), 60)
     assert len(found) >= (2 if language == "sw" else 60)
-    assert not [text for text in found if can_be_heard_in(phrase, text.text, language)]
+    assert not [text for text in found if phrase_sounds_in(phrase, text.text, language)]
 
 
 def test_kinds_outside_the_rotation_are_included() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from phrase_augmentation.grammar import Grammar, english
 from phrase_augmentation.keyphrase import Keyphrase
-from phrase_augmentation.matching import can_be_heard_in, phrase_matcher
+from phrase_augmentation.matching import phrase_matcher, phrase_sounds_in
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.sentences import CARRIERS, PLACES, carried, generated_sentence, generator
 from phrase_augmentation.texts import inbetween, plain_negatives, positives, punctuated
@@ -53,7 +53,7 @@ def test_english_carriers_place_the_text_as_declared() -> None:
 def test_positives_hold_the_phrase(phrase: str, language: str) -> None:
     texts = positives(Keyphrase(phrase, language), 400, seed=3)
     assert len(texts) == 400
-    assert all(phrase_matcher(phrase, language).hears([text.text for text in texts]))
+    assert all(phrase_matcher(phrase, language).matches_of([text.text for text in texts]))
     kinds = Counter(text.kind for text in texts)
     assert kinds["alone"] + kinds["punctuated"] > 200
     if language != "sw":
@@ -69,7 +69,7 @@ def test_partial_phrase_negatives_never_contain_the_phrase(phrase: str) -> None:
     texts = inbetween(Keyphrase(phrase), 1500, seed=5)
     assert len({text.text for text in texts}) == 1500
     assert {text.kind for text in texts} == {"part", "related"}
-    assert not any(phrase_matcher(phrase).hears([text.text for text in texts]))
+    assert not any(phrase_matcher(phrase).matches_of([text.text for text in texts]))
     assert texts[:200] == inbetween(Keyphrase(phrase), 200, seed=5)
 
 
@@ -88,7 +88,7 @@ def test_plain_negatives_use_transcripts_first() -> None:
     assert {normalize(text.text) for text in texts if text.kind == "transcript"} == {"where is it", "fine weather"}
     assert [text.kind for text in texts[:2]] == ["transcript"] * 2
     assert {text.kind for text in texts[2:]} == {"generated"}
-    assert not any(phrase_matcher("hey compass").hears([text.text for text in texts]))
+    assert not any(phrase_matcher("hey compass").matches_of([text.text for text in texts]))
     assert texts[:40] == plain_negatives(Keyphrase("hey compass"), transcripts, 40, seed=1)
     assert {text.text for text in plain_negatives(Keyphrase("hey compass"), transcripts, 300, seed=2)} != {
         t.text for t in texts
@@ -125,7 +125,7 @@ def test_a_language_without_words_gives_only_its_transcripts() -> None:
 
 def test_negatives_of_a_very_common_phrase_do_not_contain_it() -> None:
     texts = plain_negatives(Keyphrase("uh"), [], 50)
-    assert not [text for text in texts if can_be_heard_in("uh", text.text)]
+    assert not [text for text in texts if phrase_sounds_in("uh", text.text)]
 
 
 FILE = """# A comment.

@@ -24,7 +24,7 @@ from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
 from db.db_api import Library
 from pipeline import backup
-from pipeline.backup import MANIFEST, back_up, check, is_kept, restore, serving
+from pipeline.backup import MANIFEST, back_up, check, is_backed_up, restore, serving
 from tests.support.detector_versions import RUN
 from tests.support.library_clips import numbered_clip
 from tests.support.small_data import CLIPS, make_data
@@ -131,7 +131,7 @@ def test_restore_brings_back_all_files(data: Path, archive: Path, tmp_path: Path
         assert rows_of(tmp_path / "new" / name) == rows_of(data / name)
     before = files_of(data)
     assert {name: digest for name, digest in digests.items() if name not in databases} == {
-        name: digest for name, digest in before.items() if name not in databases and is_kept(PurePosixPath(name))
+        name: digest for name, digest in before.items() if name not in databases and is_backed_up(PurePosixPath(name))
     }
     assert {"noise/Küche.wav", f"models/{RUN}/model.pt"} <= set(digests)
     assert (tmp_path / "new" / "audio" / "7" / "audio.flac").stat().st_mtime == 1e9
@@ -179,8 +179,8 @@ def test_downloaded_models_are_not_backed_up() -> None:
     places = [model.place for model in models if hasattr(model, "place") and hasattr(model, "repository")]
     assert places
     for place in (*places, f"models/{pyannote_engine.NAME}", "models/funasr/paraformer"):
-        assert not is_kept(PurePosixPath(place) / "model.bin")
-    assert is_kept(PurePosixPath(transformer.CHARACTER_FILE))
+        assert not is_backed_up(PurePosixPath(place) / "model.bin")
+    assert is_backed_up(PurePosixPath(transformer.CHARACTER_FILE))
 
 
 def test_a_backup_during_writes_is_consistent(data: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pipeline.recordings.diarization.turns import Turn
 FRAME = SAMPLE_RATE // 100
 AUDIBLE_DB = -35.0  # below a recording's loudest 10 ms: no speech in a clean studio recording
 BRIDGED_S = 0.3  # a shorter pause is part of a turn
-OVERLAP_SHARE = 0.2  # fraction of speaker changes at which the next begins before the last one ends
+OVERLAP_FRACTION = 0.2  # fraction of speaker changes at which the next begins before the last one ends
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def labelled_mix(people: dict[str, list[Path]], speakers: int, seconds: float, r
         last = turns[-1].speaker if turns else ""
         person = order.pop(0) if order else str(rng.choice([one for one in chosen if one != last] or chosen))
         audio = _utterance(people[person], rng)
-        gap = -rng.uniform(0.3, 1.5) if turns and rng.random() < OVERLAP_SHARE else rng.uniform(0.1, 0.9)
+        gap = -rng.uniform(0.3, 1.5) if turns and rng.random() < OVERLAP_FRACTION else rng.uniform(0.1, 0.9)
         start = max(0, end + int(gap * SAMPLE_RATE))
         pieces.append((start, audio * np.float32(level[person])))
         turns += [Turn(start / SAMPLE_RATE + a, start / SAMPLE_RATE + b, person) for a, b in audible(audio)]

@@ -15,7 +15,7 @@ from tests.support.detector_versions import make_version
 from tests.support.sounds import sound
 from webui.accounts.models import User
 from webui.audio import live
-from webui.listening.services import keep_sample
+from webui.listening.services import save_sample
 
 pytestmark = pytest.mark.django_db
 
@@ -61,6 +61,6 @@ def test_uploads_beyond_the_quota_are_rejected(full: Client) -> None:
 def test_samples_and_live_recordings_beyond_the_quota_are_rejected(full: Client, other: User, portal: Path) -> None:
     version = make_version(other, portal / "users" / str(other.pk))
     with pytest.raises(HarkError, match="quota is used up"):
-        keep_sample(user=other, version=version, verdict="missed", audio=np.zeros(SAMPLE_RATE, np.float32))
+        save_sample(user=other, version=version, verdict="missed", audio=np.zeros(SAMPLE_RATE, np.float32))
     with pytest.raises(HarkError, match="quota is used up"):
         live.new_file(other)

@@ -30,7 +30,7 @@ from webui.organizations.models import Membership
 from webui.trainer.models import Detector, Version
 from webui.transactions import serialized
 
-KEPT_S = 24 * 3600
+RETENTION_S = 24 * 3600
 ACCOUNT = "account.json"
 TABLES: dict[str, tuple[Any, str, str]] = {  # by kind: the model, its path to the user, the exported columns
     "tokens": (ApiToken, "user", "name prefix scopes created_at last_used_at expires_at revoked_at"),
@@ -73,7 +73,7 @@ def begin_export(*, user: User) -> Job:
         temporary.write_text(content, encoding="utf-8")
     with serialized():
         exports = Job.objects.filter(user=user, kind="export").exclude(state__in=Job.CAN_BE_RETRIED)
-        if exports.filter(finished_at__gt=timezone.now() - timedelta(seconds=KEPT_S)).exists():
+        if exports.filter(finished_at__gt=timezone.now() - timedelta(seconds=RETENTION_S)).exists():
             raise StatusError(
                 429,
                 _("Your account was exported less than a day ago."),
@@ -99,5 +99,5 @@ def remove_old_exports() -> None:
     """Delete exports that are older than a day. It is called every few seconds."""
     for path in (Path(settings.DATA) / EXPORTS).glob("*.zip"):
         with suppress(OSError):
-            if path.stat().st_mtime < time.time() - KEPT_S:
+            if path.stat().st_mtime < time.time() - RETENTION_S:
                 path.unlink()

@@ -29,7 +29,7 @@ from webui.http.errors import StatusError
 from webui.keys.sealing import seal, unseal
 from webui.transactions import serialized
 
-KEPT_FOR = timedelta(hours=24)
+RETENTION = timedelta(hours=24)
 GIVEN_UP_AFTER = timedelta(minutes=10)  # time limit for a request that was killed halfway; none takes longer
 WAIT_S, LOOK_EVERY_S = 5.0, 0.1  # seconds that the second of two simultaneous requests waits for the first
 MAX_KEY_LENGTH = 200
@@ -142,7 +142,7 @@ def _claim(user: User, key: str, request: str) -> KeptAnswer:
     while True:
         now = timezone.now()
         killed = Q(status=None, claimed_at__lt=now - GIVEN_UP_AFTER)
-        KeptAnswer.objects.filter(killed | Q(created_at__lt=now - KEPT_FOR)).delete()
+        KeptAnswer.objects.filter(killed | Q(created_at__lt=now - RETENTION)).delete()
         try:
             answer, is_new = KeptAnswer.objects.get_or_create(
                 user=user, key_digest=key, defaults={"request_digest": request, "claimed_at": now}

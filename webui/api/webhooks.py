@@ -41,11 +41,11 @@ log = logging.getLogger(__name__)
 EVENTS = ("job.done", "job.failed", "job.cancelled", "job.interrupted")
 PING = "ping"
 MAX_WEBHOOKS = 10  # webhooks per user
-KEPT = 50  # stored deliveries per webhook
+STORED_DELIVERIES = 50  # stored deliveries per webhook
 MAX_WAITING = 50  # waiting deliveries per user
 MAX_PINGS = 5  # waiting test messages per user
 AT_ONCE = 2  # simultaneous deliveries per user, so that a slow server does not delay others (WEBHOOKS_SENT_AT_ONCE)
-PLACE_AGAIN_AFTER = timedelta(seconds=5)
+REQUEUE_AFTER = timedelta(seconds=5)
 AGAIN_AFTER = tuple(timedelta(seconds=seconds) for seconds in (30, 120, 600, 3600, 6 * 3600))  # after these, failed
 SECRET_START = "whsec_"
 PURPOSE = "webhook"
@@ -133,7 +133,7 @@ def send(*, webhook: Webhook, event: str, content: dict[str, Any]) -> Delivery:
         delivery = Delivery.objects.create(id=identifier, webhook=webhook, event=event, body=json.dumps(body))
         for late in _waiting(webhook)[MAX_WAITING:]:
             _end(late, Delivery.State.FAILED, late.answer_status, _("Too many newer messages are waiting."))
-        for old in Delivery.objects.filter(webhook=webhook).values_list("pk", flat=True)[KEPT:]:
+        for old in Delivery.objects.filter(webhook=webhook).values_list("pk", flat=True)[STORED_DELIVERIES:]:
             _book(old, None)
             Delivery.objects.filter(pk=old).delete()
         _book(identifier, timezone.now() + AGAIN_AFTER[0])  # in case the worker is killed before it has begun
@@ -157,8 +157,8 @@ def deliver(delivery_id: str) -> None:
     with serialized():
         mine = Delivery.objects.filter(pk=delivery.pk, state=Delivery.State.WAITING, tries=delivery.tries)
         if _waiting(delivery.webhook).filter(sending_until__gt=now).count() >= AT_ONCE:
-            if mine.update(next_try_at=now + PLACE_AGAIN_AFTER):
-                _book(delivery.pk, now + PLACE_AGAIN_AFTER)
+            if mine.update(next_try_at=now + REQUEUE_AFTER):
+                _book(delivery.pk, now + REQUEUE_AFTER)
             return
         sending_until = now + timedelta(seconds=MAX_DURATION_S)
         if not mine.update(tries=delivery.tries + 1, tried_at=now, next_try_at=next_try, sending_until=sending_until):

@@ -41,7 +41,7 @@ def form(request: HttpRequest) -> HttpResponse:
         )
     options = options_of(request)
     with contextlib.ExitStack() as stack:
-        files = [stack.enter_context(uploads.kept_on_disk(user, file)) for file in sent]
+        files = [stack.enter_context(uploads.saved_upload(user, file)) for file in sent]
         if "together" in request.POST and len(files) > 1:
             first, *more = files
             rows = [

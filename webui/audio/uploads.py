@@ -37,7 +37,7 @@ from webui.jobs.services import check_queue
 MAX_CHUNK_BYTES = 8_000_000  # bytes per request
 BLOCK = 256 * 1024  # bytes in memory
 MAX_UNFINISHED = 200  # unfinished uploads per user
-KEPT_FREE = 500_000_000  # bytes of free disk space that uploads must leave
+RESERVED_BYTES = 500_000_000  # bytes of free disk space that uploads must leave
 LARGE, LARGE_AT_ONCE = 2_500_000, 10  # bytes of a large body; maximum simultaneous ones per user
 COPIES = 3  # maximum copies of a body on the disk before its file is in place
 # Uploads to these URLs become jobs.
@@ -114,8 +114,8 @@ def begin(*, user: User, name: str, size: int) -> UploadInProgress:
 
 
 def _check_room(folder: Path, size: int) -> None:
-    """Raise StatusError (507) if ``size`` bytes would not leave :data:`KEPT_FREE` of the disk."""
-    if shutil.disk_usage(folder).free < size + KEPT_FREE:
+    """Raise StatusError (507) if ``size`` bytes would not leave :data:`RESERVED_BYTES` of the disk."""
+    if shutil.disk_usage(folder).free < size + RESERVED_BYTES:
         raise StatusError(
             507,
             _("There is no space for this recording."),
@@ -238,7 +238,7 @@ def folder_of(user: User) -> Path:
 
 
 @contextmanager
-def kept_on_disk(user: User, upload: UploadedFile) -> Iterator[Path]:
+def saved_upload(user: User, upload: UploadedFile) -> Iterator[Path]:
     """Store the file as :func:`on_disk`, in the user's data and quota.
 
     Raises HarkError if the disk is full, or the file is too large.
@@ -252,8 +252,8 @@ def kept_on_disk(user: User, upload: UploadedFile) -> Iterator[Path]:
 
 @contextmanager
 def received(user: User, upload: UploadedFile) -> Iterator[tuple[Path, MediaFacts]]:
-    """Store the file as :func:`kept_on_disk` does; also return its header's facts. Raises HarkError if either fails."""
-    with kept_on_disk(user, upload) as path:
+    """Store the file as :func:`saved_upload` does; also return its header's facts. Raises HarkError if either fails."""
+    with saved_upload(user, upload) as path:
         yield path, check_header(path, MediaLimits.from_environment(owner=user.is_owner))
 
 

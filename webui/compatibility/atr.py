@@ -55,7 +55,7 @@ UPLOADED = ("file", "files", "audio", "text", "language")  # fields of an upload
 MAX_FILES = 50  # files per upload
 EPOCHS = 4  # the default
 REPLIES = Path("uploads") / "replies"  # spoken answers, below the user's data
-REPLY_KEPT_S = 3600.0
+REPLY_RETENTION_S = 3600.0
 # Usual percentages of a run's time per stage, beginning with the transcription of the uploads that it waits for.
 SHARES = {"transcribe": 10, **dict(zip(dict(RECOGNIZER_STAGES), (3, 2, 20, 3, 5, 52, 5), strict=True))}
 TRANSCRIBING = tuple(dict(TRANSCRIPTION_STAGES))
@@ -278,7 +278,7 @@ def _keep_reply(user: User, wav: bytes) -> UUID:
 
 def _is_over(reply: Path) -> bool:
     """Return whether an answer has expired. Raises OSError if it does not exist."""
-    return time.time() - reply.stat().st_mtime > REPLY_KEPT_S
+    return time.time() - reply.stat().st_mtime > REPLY_RETENTION_S
 
 
 @endpoint("GET", scopes=("audio",))

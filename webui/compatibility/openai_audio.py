@@ -23,7 +23,7 @@ from webui.compatibility.transcribing import text_of, transcribe_upload
 from webui.compatibility.uploads import sent_file
 from webui.http.errors import StatusError, with_headers
 from webui.http.parameters import json_object
-from webui.jobs.places import place
+from webui.jobs.slots import slot
 from webui.trainer.speech import free_engines, spoken
 
 ANY_MODEL = ("auto", "whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe")  # mean the best engine that is ready
@@ -36,11 +36,11 @@ VOICES = (
     "alloy", "ash", "ballad", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer", "verse", "marin", "cedar",
 )  # fmt: skip
 # Fields of a request; prompt, temperature and instructions have no effect, but clients send them automatically.
-HEARD_WITH = (
+TRANSCRIPTION_FIELDS = (
     "file", "model", "language", "response_format", "timestamp_granularities[]", "timestamp_granularities", "stream",
     "prompt", "temperature",
 )  # fmt: skip
-SPOKEN_WITH = ("model", "input", "voice", "response_format", "stream_format", "speed", "language", "instructions")
+SPEECH_FIELDS = ("model", "input", "voice", "response_format", "stream_format", "speed", "language", "instructions")
 MIN_CONFIDENCE = 1e-6  # its logarithm is the lowest avg_logprob
 
 
@@ -66,13 +66,13 @@ def as_openai(error: HarkError, status: int) -> HttpResponse:
     return with_headers(error, response)
 
 
-@endpoint("POST", scopes=("audio",), shape=as_openai, fields=HEARD_WITH)
+@endpoint("POST", scopes=("audio",), shape=as_openai, fields=TRANSCRIPTION_FIELDS)
 def transcriptions(request: HttpRequest) -> HttpResponseBase:
     """Handle ``POST /v1/audio/transcriptions``; ``stream=true`` sends text as it is recognized (server-sent events)."""
     return _transcribed(request, translate=False)
 
 
-@endpoint("POST", scopes=("audio",), shape=as_openai, fields=HEARD_WITH)
+@endpoint("POST", scopes=("audio",), shape=as_openai, fields=TRANSCRIPTION_FIELDS)
 def translations(request: HttpRequest) -> HttpResponseBase:
     """Handle ``POST /v1/audio/translations``: translate speech into English."""
     return _transcribed(request, translate=True)
@@ -205,7 +205,7 @@ def speech(request: HttpRequest) -> HttpResponse:
     if not isinstance(language, str) or len(language) > 20:
         raise Refused(400, "language must be a code such as en.", "language")
     engine, voice = _speaker(request, body, language)
-    with place(signed_in(request)):
+    with slot(signed_in(request)):
         content = speaking.converted(spoken(engine, voice, text), wanted, speed)
     return HttpResponse(content, content_type=speaking.FORMATS[wanted][1])
 
@@ -215,7 +215,7 @@ def _spoken_body(request: HttpRequest) -> dict[str, Any]:
         body = json_object(request.body)
     except ValueError as error:
         raise Refused(400, "The body must be a JSON object.", None) from error
-    only_known(body, SPOKEN_WITH)
+    only_known(body, SPEECH_FIELDS)
     return body
 
 

@@ -29,8 +29,8 @@ from webui.audio import deletion, intake, transcripts
 from webui.audio.models import Recording
 from webui.audio.uploads import name_of, received
 from webui.http.errors import StatusError
-from webui.jobs.places import place
 from webui.jobs.quota import check_minutes, take_minutes
+from webui.jobs.slots import slot
 
 AT_ONCE_S = 120.0  # seconds of audio that is transcribed without a job
 AT_ONCE_TIMEOUT_S = 300.0  # long, because a first request loads the model
@@ -55,7 +55,7 @@ def transcribe_upload(
     not a recording, exceeds the limits, or cannot be transcribed, and StatusError if it takes longer than this endpoint
     waits (504), or too many already wait (429).
     """
-    with received(user, upload) as (path, facts), place(user):
+    with received(user, upload) as (path, facts), slot(user):
         limits = MediaLimits.from_environment(owner=user.is_owner)
         if most_s is not None:
             limits = replace(limits, max_seconds=min(most_s, limits.max_seconds))
@@ -128,7 +128,7 @@ def text_of(transcript: Transcript) -> str:
 
 def summary_of_transcript(transcript: Transcript, user: User) -> Summary:
     """Summarize a transcript with the best ready engine. Raises StatusError (429) if too many already wait."""
-    with place(user):
+    with slot(user):
         return speech_client.call(AT_ONCE_TIMEOUT_S, summarize, transcript)
 
 

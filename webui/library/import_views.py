@@ -94,7 +94,7 @@ def import_archive(*, user: User, sent: UploadedFile, name: str, options: dict[s
     If the same archive with the same name and options is already waiting or running, that job is returned, as for a
     double click.
     """
-    archive, digest = keep_archive(user, sent, name)
+    archive, digest = save_archive(user, sent, name)
     spec = {"archive": archive, "digest": digest, **options}
     job = None
     try:
@@ -154,7 +154,7 @@ def archive_name(sent: str) -> str:
     return plain
 
 
-def keep_archive(user: User, sent: UploadedFile, name: str) -> tuple[str, str]:
+def save_archive(user: User, sent: UploadedFile, name: str) -> tuple[str, str]:
     """Write an upload into a new folder; return its path relative to the user's data, and its digest."""
     take_room(user, sent.size or 0)
     data = user_data(user)

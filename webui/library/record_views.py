@@ -157,7 +157,7 @@ def _takes(
 ) -> list[dict[str, Any]]:
     """Return the newest takes of a phrase, of one role or all; ``heard`` is None without a version."""
     with services.library_of(user) as library:
-        clips = enrolment.kept_takes(library, phrase=phrase, language=language)
+        clips = enrolment.saved_takes(library, phrase=phrase, language=language)
         clips = [clip for clip in clips if role in (None, clip.settings["role"])][-MAX_TRIED:]
         if version is None or not clips:
             return [{"clip": clip, "heard": None} for clip in clips]
@@ -192,7 +192,7 @@ def role(request: HttpRequest) -> HttpResponse:
     phrase, language = request.POST.get("phrase", ""), request.POST.get("language", "en")
     if services.has_library(user):
         with services.library_of(user) as library:
-            clips = enrolment.kept_takes(library, phrase=phrase, language=language)
+            clips = enrolment.saved_takes(library, phrase=phrase, language=language)
             given = [clip for clip in clips if clip.settings["role"] == enrolment.TEST]
             enrolment.set_role(library, given, enrolment.TRAIN)
         if given:

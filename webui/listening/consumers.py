@@ -30,7 +30,7 @@ from webui.translation import explained
 
 MAX_MESSAGE_BYTES = 2 * SAMPLE_RATE * 2  # bytes: two seconds
 MAX_DURATION_S = 1800.0  # seconds per connection
-KEPT_S = 60.0  # seconds of audio buffered for marking samples
+BUFFER_S = 60.0  # seconds of audio buffered for marking samples
 BEFORE_ALARM_S = 2.5
 MAX_PHRASE_LENGTH, MAX_LANGUAGE_LENGTH = 300, 20  # maximum characters of each
 TOO_MUCH = 4413  # close code
@@ -133,7 +133,7 @@ class ListenConsumer(_Listens):
         return services.runtime_of(self.version)
 
     def receive_audio(self, audio: np.ndarray) -> None:
-        self.recent = np.concatenate([self.recent, audio])[-round(KEPT_S * SAMPLE_RATE) :]
+        self.recent = np.concatenate([self.recent, audio])[-round(BUFFER_S * SAMPLE_RATE) :]
 
     async def handle(self, payload: dict[str, Any]) -> None:
         if "fa_per_day" in payload:
@@ -172,7 +172,7 @@ class ListenConsumer(_Listens):
     def _stored_sample(self, verdict: str, audio: np.ndarray) -> Sample:
         assert self.user is not None
         version = version_of(self.user, self.version.detector_id, self.version.number, to_change)
-        return services.keep_sample(user=self.user, version=version, verdict=verdict, audio=audio)
+        return services.save_sample(user=self.user, version=version, verdict=verdict, audio=audio)
 
     @database_sync_to_async
     def _version(self, user: User) -> Version | None:

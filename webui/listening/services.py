@@ -100,7 +100,7 @@ def detect_in_file(version: Version, path: Path, fa_per_day: float | None = None
     }
 
 
-def keep_sample(*, user: User, version: Version, verdict: str, audio: np.ndarray, **more: Any) -> Sample:
+def save_sample(*, user: User, version: Version, verdict: str, audio: np.ndarray, **more: Any) -> Sample:
     """Put marked audio [samples, 16 kHz] into the inbox of the detector's user; ``more`` are fields of a device's clip.
 
     The sender sees it too, if the detector is shared with them. Raises HarkError if its length is invalid, or the quota
@@ -141,7 +141,7 @@ def allow_wakes(*, detector: Detector, allowed: bool) -> None:
         WakeIntake.objects.filter(detector=detector).delete()
 
 
-def keep_wake(*, user: User, version: Version, path: Path, kind: str, score: float, device: str) -> Sample:
+def save_wake(*, user: User, version: Version, path: Path, kind: str, score: float, device: str) -> Sample:
     """Put a device's clip of an activation or a near miss into the inbox, sorted.
 
     Raises StatusError (403 if the owner has not allowed it, 429 if there are too many today or waiting), and HarkError
@@ -164,7 +164,7 @@ def keep_wake(*, user: User, version: Version, path: Path, kind: str, score: flo
         )
     with serialized():  # a clip that is not stored does not count
         _count_wake(detector)
-        sample = keep_sample(
+        sample = save_sample(
             user=user,
             version=version,
             verdict="",
@@ -252,14 +252,14 @@ def retrainable(user: User) -> list[Retrainable]:
     return rows
 
 
-def keep_stretch(*, user: User, version: Version, path: Path, verdict: str, start_s: float, end_s: float) -> Sample:
+def save_segment(*, user: User, version: Version, path: Path, verdict: str, start_s: float, end_s: float) -> Sample:
     """Put a segment [s] of a recording into the inbox.
 
-    Raises the errors of :func:`keep_sample`, and HarkError if the segment has no audio.
+    Raises the errors of :func:`save_sample`, and HarkError if the segment has no audio.
     """
     audio = read_foreign_audio(path, max_seconds=MAX_FILE_S)
     start, end = (round(min(max(0.0, time_s), MAX_FILE_S) * SAMPLE_RATE) for time_s in (start_s, end_s))
-    return keep_sample(user=user, version=version, verdict=verdict, audio=audio[start:end])
+    return save_sample(user=user, version=version, verdict=verdict, audio=audio[start:end])
 
 
 def audio_response(sample: Sample) -> FileResponse:

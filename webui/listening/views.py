@@ -20,7 +20,7 @@ from webui.access import owned, to_change, visible
 from webui.accounts.signed_in import signed_in
 from webui.http.parameters import page_asked_for
 from webui.http.uploads import on_disk
-from webui.jobs.places import place
+from webui.jobs.slots import slot
 from webui.listening import services
 from webui.listening.models import Sample
 from webui.trainer.models import Detector, Version
@@ -68,7 +68,7 @@ def mark(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
         why = _("The selection has no start or no end.")
         raise HarkError(_("The request could not be read."), why, _("Mark it again.")) from error
     with _uploaded(request) as path:
-        sample = services.keep_stretch(
+        sample = services.save_segment(
             user=signed_in(request),
             version=version,
             path=path,
@@ -85,7 +85,7 @@ def _uploaded(request: HttpRequest) -> Iterator[Path]:
     upload = request.FILES.get("audio")
     if upload is None:
         raise HarkError(_("No recording was uploaded."), _("The form has no file."), _("Choose a file."))
-    with place(signed_in(request)), on_disk(upload) as path:
+    with slot(signed_in(request)), on_disk(upload) as path:
         yield path
 
 

@@ -15,7 +15,7 @@ from webui.jobs.quota import account_of
 from webui.organizations.models import Organization
 
 WEEKS = 26  # number displayed
-TOLD = (
+SHOWN_FIELDS = (
     "id", "name", "created_at", "disk_bytes", "jobs_a_day", "minutes_a_month", "recordings_days", "quota_is_fixed",
 )  # fmt: skip
 
@@ -67,7 +67,7 @@ def rows_of(organization: Organization) -> dict[str, Any]:
     """Return an organization's rows by kind, without digests of links and IP addresses."""
     of_it = organization
     return {
-        "organization": {name: getattr(of_it, name) for name in TOLD},
+        "organization": {name: getattr(of_it, name) for name in SHOWN_FIELDS},
         "people": [*of_it.memberships.values("user__username", "role", "joined_at")],
         "invitations": [
             *of_it.invitations.values("role", "invited_by__username", "created_at", "expires_at", "used_at")

@@ -17,7 +17,7 @@ from pipeline.recordings.transcript import UNNAMED, Segment, Transcript, Word
 from pipeline.recordings.words import segment_of
 
 SHORT_WORD_S = 0.25  # a shorter single word amid another speaker's belongs to them; word times are not more exact
-OVERLAP_S, OVERLAP_SHARE = 0.3, 0.3  # time with two speakers, and its fraction of a segment, to mark the segment
+OVERLAP_S, OVERLAP_FRACTION = 0.3, 0.3  # time with two speakers, and its fraction of a segment, to mark the segment
 
 
 def diarize(
@@ -170,7 +170,7 @@ def _marked(segment: Segment, turns: Iterable[Turn]) -> Segment:
     spoken_over = sum(
         max(0.0, min(segment.end_s, end) - max(segment.start_s, start)) for start, end in _overlapped(turns)
     )
-    enough = min(OVERLAP_S, OVERLAP_SHARE * (segment.end_s - segment.start_s))
+    enough = min(OVERLAP_S, OVERLAP_FRACTION * (segment.end_s - segment.start_s))
     return replace(segment, overlap=segment.overlap or 0 < enough <= spoken_over)
 
 

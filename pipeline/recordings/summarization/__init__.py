@@ -24,7 +24,7 @@ __all__ = [
     "words_of",
 ]
 
-NOTHING_SAID = "Nothing was said in this recording."
+NOTHING_SPOKEN = "Nothing was said in this recording."
 AUTO = "auto"
 
 
@@ -53,7 +53,7 @@ def summarize(transcript: Transcript, engine: str = AUTO) -> Summary:
     Raises HarkError if the engine does not exist, is not ready or, except with ``auto``, fails.
     """
     if not any(segment.text.strip() for segment in transcript.segments):
-        return Summary(NOTHING_SAID, (), (), None, engine)
+        return Summary(NOTHING_SPOKEN, (), (), None, engine)
     check_engine(engine)
     known = {candidate.name: candidate for candidate in engines()}
     if engine != AUTO:

@@ -17,7 +17,7 @@ from pipeline.recordings.summarization.language_model import segment_rows, texts
 from pipeline.recordings.transcript import Segment, Transcript
 from pipeline.recordings.words import retimed
 
-CHANGED_SHARE = 0.3  # fraction of a segment's words; one word may always change
+CHANGED_FRACTION = 0.3  # fraction of a segment's words; one word may always change
 TASK = (
     "Correct the punctuation, the capital letters and words that a speech recognizer has evidently misheard. Keep what "
     "was said: no rephrasing, nothing added, nothing left out, the same language. Answer with this JSON object, with "
@@ -52,7 +52,7 @@ def _corrected(segment: Segment, text: str) -> Segment:
         for kind, i1, i2, j1, j2 in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
         if kind != "equal"
     )
-    if not new or changed > max(1, CHANGED_SHARE * len(old)):
+    if not new or changed > max(1, CHANGED_FRACTION * len(old)):
         return segment
     words = retimed(segment.words, text, segment.start_s, segment.end_s) if segment.words else ()
     return replace(segment, text=text, words=words)

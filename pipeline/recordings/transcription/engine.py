@@ -16,7 +16,7 @@ from core.worded import worded
 from phrase_augmentation.normalize import base_language
 from pipeline.recordings.transcript import Segment
 
-PIECE_S = 30.0  # maximum seconds of audio that an engine gets at a time
+CHUNK_S = 30.0  # maximum seconds of audio that an engine gets at a time
 MAX_CHARACTERS_A_SECOND = 40  # characters; people do not speak faster, so an engine that writes more has invented it
 
 
@@ -79,7 +79,7 @@ class RecognitionEngine:
         """Recognize one chunk.
 
         Args:
-            audio: mono float32 [samples] at 16 kHz, at most ``PIECE_S`` seconds.
+            audio: mono float32 [samples] at 16 kHz, at most ``CHUNK_S`` seconds.
             language: the spoken language; None if the engine must detect it and set ``Segment.language``.
             translate: whether to write English; only for an engine that ``translates``.
             words: likely names and other words, in their spelling; see ``expects``.
@@ -88,7 +88,7 @@ class RecognitionEngine:
         confidences; none without speech. Raises HarkError if the engine cannot be used here, or fails for a reason that
         the user can fix.
         """
-        audio = np.ascontiguousarray(audio[: int(PIECE_S * SAMPLE_RATE)], dtype=np.float32)
+        audio = np.ascontiguousarray(audio[: int(CHUNK_S * SAMPLE_RATE)], dtype=np.float32)
         if not len(audio) or float(np.abs(audio).max()) < SILENCE_PEAK:
             return []
         with self._lock:

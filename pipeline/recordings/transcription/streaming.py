@@ -11,8 +11,8 @@ import numpy as np
 from core.audio_file import SAMPLE_RATE
 from core.voice_activity import FRAME, FRAME_S, SpeechProbability
 from pipeline.recordings.transcript import Segment
-from pipeline.recordings.transcription.engine import PIECE_S
-from pipeline.recordings.transcription.pieces import MARGIN_S, MIN_SPEECH_S, SPEECH, STILL_SPEECH
+from pipeline.recordings.transcription.chunks import MARGIN_S, MIN_SPEECH_S, SPEECH, STILL_SPEECH
+from pipeline.recordings.transcription.engine import CHUNK_S
 from pipeline.recordings.transcription.segmenting import shifted, split
 
 PARTIAL_EVERY_S = 1.0  # seconds of audio between two guesses at the same utterance
@@ -41,14 +41,14 @@ class StreamingTranscriber:
     """A stream of mono float32 audio at 16 kHz, in parts of any size. Memory stays below that of two chunks.
 
     Args:
-        recognize: returns the segments of a chunk of at most ``PIECE_S`` seconds, with times from its start, such as
+        recognize: returns the segments of a chunk of at most ``CHUNK_S`` seconds, with times from its start, such as
             ``lambda audio: recognize(engine, audio, language)``. If it raises HarkError, so does ``feed``, and the
             stream can continue.
     """
 
     def __init__(self, recognize: Recognize) -> None:
         self._recognize = recognize
-        self._longest = int(PIECE_S / FRAME_S)
+        self._longest = int(CHUNK_S / FRAME_S)
         self._margin = round(MARGIN_S / FRAME_S)
         self._pause = round(PAUSE_S / FRAME_S)
         self._hearing = SpeechProbability()

@@ -32,8 +32,8 @@ from pipeline.recordings.diarization.channels import two_speakers
 from pipeline.recordings.media import open_normalized, read, read_blocks
 from pipeline.recordings.transcript import Segment, Transcript, segment_of_json
 from pipeline.recordings.transcription import registry
-from pipeline.recordings.transcription.engine import PIECE_S, RecognitionEngine, described
-from pipeline.recordings.transcription.pieces import Stretch, pieces
+from pipeline.recordings.transcription.chunks import Stretch, chunks
+from pipeline.recordings.transcription.engine import CHUNK_S, RecognitionEngine, described
 from pipeline.recordings.transcription.segmenting import shifted, split, with_overlaps
 
 PROGRESS_FILE = "progress.jsonl"
@@ -50,7 +50,7 @@ MIN_KNOWN_FRACTION = 0.1
 MIN_SPOKEN_S, MIN_SPOKEN_FRACTION = 1.0, 0.3
 # Seconds; a longer chunk without a word in the engine's language stays visible in the transcript.
 MIN_GAP_S = 3.0
-PIECE_TIMEOUT_S = 900.0  # seconds, for a large model on a slow processor, including loading
+CHUNK_TIMEOUT_S = 900.0  # seconds, for a large model on a slow processor, including loading
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class TranscribeOptions:
 
 
 @dataclass(frozen=True)
-class _Piece:
+class _Chunk:
     """A chunk to recognize, of the channels' mean (speaker "") or of one channel ("L", "R")."""
 
     speaker: str
@@ -104,7 +104,7 @@ def transcribe(
             with _Progress(work / PROGRESS_FILE, begun) as done:
                 raw_segments = list(_recognized(recording, plan, engine, options, done, reporter))
     if options.language is None:
-        _check_language(raw_segments, sum(piece.stretch.seconds for piece in plan), seconds, engine)
+        _check_language(raw_segments, sum(chunk.stretch.seconds for chunk in plan), seconds, engine)
     segments = with_overlaps(part for segment in raw_segments for part in split(segment))
     speakers = {name: SIDES[name] for name in dict.fromkeys(segment.speaker for segment in segments) if name}
     return Transcript(
@@ -129,17 +129,17 @@ def recognize(
     if engine.hosted:  # it has no model to share, and its key must stay in this process
         return engine.recognize(audio, language, translate, words)
     asked = (engine.name, engine.model, audio, language, translate, tuple(words))
-    return speech_client.call(PIECE_TIMEOUT_S, recognize_by_name, *asked)
+    return speech_client.call(CHUNK_TIMEOUT_S, recognize_by_name, *asked)
 
 
 def recognize_by_name(
     name: str, model: str, audio: np.ndarray, language: str | None, translate: bool, words: Sequence[str]
 ) -> list[Segment]:
     """Run :func:`recognize` in the speech service, with its own engines. Raises HarkError if the chunk is too long."""
-    if len(audio) > (PIECE_S + 1) * SAMPLE_RATE:
+    if len(audio) > (CHUNK_S + 1) * SAMPLE_RATE:
         raise HarkError(
             worded("The part cannot be recognized."),
-            worded("An engine accepts at most %(piece_s)s s at a time.", piece_s=rounded(PIECE_S)),
+            worded("An engine accepts at most %(piece_s)s s at a time.", piece_s=rounded(CHUNK_S)),
             worded("Split the recording first."),
         )
     return registry.with_model(name, model, language).recognize(audio, language, translate, words)
@@ -155,7 +155,7 @@ def recognized_so_far(work: Path) -> list[Segment]:
     return sorted(segments, key=lambda segment: segment.start_s)
 
 
-def _plan(recording: soundfile.SoundFile, sides: bool, reporter: Reporter) -> list[_Piece]:
+def _plan(recording: soundfile.SoundFile, sides: bool, reporter: Reporter) -> list[_Chunk]:
     speakers = list(SIDES) if sides else [""]
     hearing = [SpeechProbability() for _ in speakers]
     probabilities: list[list[np.ndarray]] = [[] for _ in speakers]
@@ -175,9 +175,9 @@ def _plan(recording: soundfile.SoundFile, sides: bool, reporter: Reporter) -> li
     if sides and done:
         speech = _without_leaks(speech, [np.concatenate(parts) for parts in levels])
     plan = [
-        _Piece(speaker, stretch) for speaker, one in zip(speakers, speech) for stretch in pieces(one, recording.frames)
+        _Chunk(speaker, stretch) for speaker, one in zip(speakers, speech) for stretch in chunks(one, recording.frames)
     ]
-    return sorted(plan, key=lambda piece: (piece.stretch.start, piece.speaker))
+    return sorted(plan, key=lambda chunk: (chunk.stretch.start, chunk.speaker))
 
 
 def _without_leaks(speech: list[np.ndarray], levels: list[np.ndarray]) -> list[np.ndarray]:
@@ -192,47 +192,47 @@ def _without_leaks(speech: list[np.ndarray], levels: list[np.ndarray]) -> list[n
 
 def _recognized(
     recording: soundfile.SoundFile,
-    plan: list[_Piece],
+    plan: list[_Chunk],
     engine: RecognitionEngine,
     options: TranscribeOptions,
     done: _Progress,
     reporter: Reporter,
 ) -> Iterator[Segment]:
-    total = sum(piece.stretch.seconds for piece in plan)
+    total = sum(chunk.stretch.seconds for chunk in plan)
     ready = fresh = 0.0
     started = time.monotonic()
     reporter.progress(0.0, total)
-    for piece in plan:
-        segments = done.segments.get(piece.key())
+    for chunk in plan:
+        segments = done.segments.get(chunk.key())
         if segments is None:
             segments = [
-                shifted(segment, piece.stretch.start / SAMPLE_RATE, piece.speaker)
+                shifted(segment, chunk.stretch.start / SAMPLE_RATE, chunk.speaker)
                 for segment in recognize(
-                    engine, _audio(recording, piece), options.language, options.translate, options.words
+                    engine, _audio(recording, chunk), options.language, options.translate, options.words
                 )
             ]
             if options.language is None and engine.languages() is not None:
-                segments = _marked(piece, segments)
-            done.add(piece, segments)
-            fresh += piece.stretch.seconds
-        ready += piece.stretch.seconds
+                segments = _marked(chunk, segments)
+            done.add(chunk, segments)
+            fresh += chunk.stretch.seconds
+        ready += chunk.stretch.seconds
         pace = (time.monotonic() - started) / fresh if fresh else 0.0
         reporter.progress(round(ready, 2), round(total, 2), pace * (total - ready) if fresh else None)
         yield from segments
 
 
-def _marked(piece: _Piece, segments: list[Segment]) -> list[Segment]:
+def _marked(chunk: _Chunk, segments: list[Segment]) -> list[Segment]:
     """Return the segments of a chunk; a long one without words in the engine's language has one without text."""
-    if piece.stretch.seconds < MIN_GAP_S or any(segment.language for segment in segments):
+    if chunk.stretch.seconds < MIN_GAP_S or any(segment.language for segment in segments):
         return segments
-    start, end = (sample / SAMPLE_RATE for sample in (piece.stretch.start, piece.stretch.end))
-    return [Segment(start, end, "", 0.0, speaker=piece.speaker)]
+    start, end = (sample / SAMPLE_RATE for sample in (chunk.stretch.start, chunk.stretch.end))
+    return [Segment(start, end, "", 0.0, speaker=chunk.speaker)]
 
 
-def _audio(recording: soundfile.SoundFile, piece: _Piece) -> np.ndarray:
-    recording.seek(piece.stretch.start)
-    block = read(recording, piece.stretch.end - piece.stretch.start)
-    return block[:, list(SIDES).index(piece.speaker)] if piece.speaker else block.mean(axis=1)
+def _audio(recording: soundfile.SoundFile, chunk: _Chunk) -> np.ndarray:
+    recording.seek(chunk.stretch.start)
+    block = read(recording, chunk.stretch.end - chunk.stretch.start)
+    return block[:, list(SIDES).index(chunk.speaker)] if chunk.speaker else block.mean(axis=1)
 
 
 def _check_language(segments: list[Segment], spoken_s: float, seconds: float, engine: RecognitionEngine) -> None:
@@ -304,9 +304,9 @@ class _Progress:
     def __exit__(self, *error: object) -> None:
         self._file.close()
 
-    def add(self, piece: _Piece, segments: list[Segment]) -> None:
+    def add(self, chunk: _Chunk, segments: list[Segment]) -> None:
         """Store the segments of a chunk. Raises OSError if that fails."""
-        self._write({"piece": piece.key(), "segments": [asdict(segment) for segment in segments]})
+        self._write({"piece": chunk.key(), "segments": [asdict(segment) for segment in segments]})
 
     def _write(self, row: dict[str, Any]) -> None:
         self._file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")

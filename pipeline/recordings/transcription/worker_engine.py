@@ -25,7 +25,7 @@ from pipeline.recordings.transcription.whisper_text import invented
 from pipeline.recordings.words import segment_of, words_of
 
 START_TIMEOUT_S = 300.0  # seconds, for a large model on a slow disk
-PIECE_TIMEOUT_S = 600.0  # seconds, for a large model on a slow processor
+CHUNK_TIMEOUT_S = 600.0  # seconds, for a large model on a slow processor
 
 
 class WorkerEngine(RecognitionEngine):
@@ -65,7 +65,7 @@ class WorkerEngine(RecognitionEngine):
                 if self._loaded is None:
                     self._loaded = self.load()
                 answer = worker_audio.ask(
-                    self._loaded, audio, PIECE_TIMEOUT_S, "transcription", language=language, words=list(words)
+                    self._loaded, audio, CHUNK_TIMEOUT_S, "transcription", language=language, words=list(words)
                 )
                 return segments_of(answer, len(audio) / SAMPLE_RATE)
             except (WorkerGone, ValueError, KeyError, TypeError) as error:

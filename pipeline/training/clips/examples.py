@@ -16,8 +16,8 @@ from db.db_api import Library
 from db.records import Clip
 from model.dataset import FeatureStore, FeatureWriter, open_store
 from model.detector import Detector
-from model.examples import AFTER_SHARE, BEFORE_SHARE, ExampleSpec, SoundSources, build_examples, spoken_seconds
-from pipeline.training.negatives.negative_set import STREAM_S, NegativePiece, stream_row
+from model.examples import AFTER_FRACTION, BEFORE_FRACTION, ExampleSpec, SoundSources, build_examples, spoken_seconds
+from pipeline.training.negatives.negative_set import STREAM_S, NegativeSegment, stream_row
 from pipeline.training.negatives.negative_speech import BITRATE
 from pipeline.training.planning.config import BUCKETS, NOISE_FOLDER, VARIANTS, RunConfig
 from pipeline.training.planning.mining import ENGINE as MINED
@@ -145,7 +145,7 @@ def plan_examples(
             for condition in conditions:
                 drawn = {
                     side: str(neighbours[rng.integers(len(neighbours))])
-                    for side, share in (("before", BEFORE_SHARE), ("after", AFTER_SHARE))
+                    for side, share in (("before", BEFORE_FRACTION), ("after", AFTER_FRACTION))
                     if condition in ("train", "far") and len(neighbours) and rng.random() < share
                 }
                 start_s, end_s = float(str(row.phrase_start_s)), float(str(row.phrase_end_s))
@@ -195,7 +195,7 @@ def device_examples(config: RunConfig, clips: pd.DataFrame, data: Path, need: in
 def build_store(
     detector: Detector,
     examples: ExamplePlan,
-    pieces: Iterable[NegativePiece],
+    pieces: Iterable[NegativeSegment],
     models: Path,
     folder: Path,
     progress: Progress,

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 NAMES = {"esphome": "ESPHome", "openwakeword": "openWakeWord"}
 STEP_SHARES = {"esphome": 1.0, "openwakeword": 0.67}  # fraction of the effort's steps
-EIGHT_BIT_SHARE = 0.25  # fraction of the steps that use the file's 8-bit values
+EIGHT_BIT_FRACTION = 0.25  # fraction of the steps that use the file's 8-bit values
 RANGE_WINDOWS = 256  # windows that set the ranges of 8 bits
 CUTOFF = 0.9  # probability to which a threshold is moved if 8 bits cannot resolve it
 MAX_CUTOFF = 0.97
@@ -131,7 +131,7 @@ def make_for_device(
     detector, trained = learn(detector, store, settings, folder, reporter)
     if isinstance(detector, MicroDetector):
         detector = detector.in_8_bits(_windows(store, detector, config.seed))
-        settings = replace(settings, steps=max(2, round(EIGHT_BIT_SHARE * steps)), learning_rate=rate / 10)
+        settings = replace(settings, steps=max(2, round(EIGHT_BIT_FRACTION * steps)), learning_rate=rate / 10)
         rounded = folder / "8-bit"
         rounded.mkdir(exist_ok=True)
         detector = _within_8_bits(learn(detector, store, settings, rounded, reporter)[0], store)

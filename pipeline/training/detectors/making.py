@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from model.dataset import FeatureStore
     from model.train import TrainConfig, TrainResult
     from pipeline.training.clips.examples import ExamplePlan
-    from pipeline.training.negatives.negative_set import NegativePiece
+    from pipeline.training.negatives.negative_set import NegativeSegment
 
 
 def settings_of_run(config: RunConfig, tensorboard: str = "") -> TrainConfig | None:
@@ -37,7 +37,7 @@ def settings_of_run(config: RunConfig, tensorboard: str = "") -> TrainConfig | N
 def feature_store(
     detector: Any,
     plan_examples: Callable[[], ExamplePlan],
-    negatives: Iterable[NegativePiece],
+    negatives: Iterable[NegativeSegment],
     folder: Path,
     reporter: Reporter,
 ) -> FeatureStore:

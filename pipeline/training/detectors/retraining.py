@@ -141,7 +141,7 @@ def _decode(detector: HMMDetector, audio: np.ndarray) -> tuple[int, ...]:
     """Return the phones that the front end recognizes where the phrase fits best."""
     from model.asr.decoding import greedy
 
-    log_p = 2.0 * np.log(np.maximum(detector.hear(padded(audio)), 1e-4))
+    log_p = 2.0 * np.log(np.maximum(detector.encode(padded(audio)), 1e-4))
     best, first, last = -1.0, 0, 0
     for way in detector.config.pronunciations:
         scores, starts = keyword_scores(log_p, way)

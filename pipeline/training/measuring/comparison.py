@@ -27,7 +27,7 @@ from core.worded import worded
 from db.db_api import Library
 from db.records import Clip
 from model.metrics import det_curve, phrase_scores
-from pipeline.corpora.enrolment import kept_takes
+from pipeline.corpora.enrolment import saved_takes
 from pipeline.training.measuring.evaluation import (
     DEFAULT_FA_PER_DAY,
     ScoredSplit,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from model.dataset import FeatureStore
     from model.detector import Detector
     from pipeline.training.clips.examples import ExamplePlan
-    from pipeline.training.negatives.negative_set import NegativePiece
+    from pipeline.training.negatives.negative_set import NegativeSegment
     from pipeline.training.negatives.shipped import Negatives
 
 MAX_VERSIONS = 8  # more versions have fewer recordings in common that are new to all
@@ -161,7 +161,7 @@ def _compare(runs: Sequence[str], data: Path, folder: Path, reporter: Reporter) 
     for number, group in enumerate(groups):
         reporter.stage("listen", worded("Scoring %(n)d examples with each version", n=len(examples.specs)))
         detector = group[0].detector
-        of_test = negatives.pieces(detector, config.keyphrase, data, reporter, ("test",)) if negatives else ()
+        of_test = negatives.segments(detector, config.keyphrase, data, reporter, ("test",)) if negatives else ()
         store = _store(detector, examples, of_test, folder / str(number), progress)
         for version in group:
             test = score_split(version.detector, store, "test")
@@ -229,7 +229,7 @@ def unseen_clips(versions: Sequence[Trained], library: Library, config: RunConfi
         if clip is not None and _usable(clip, seen, library):
             # The newest version's row; its path belongs to the machine that trained.
             rows.setdefault(clip.id, {**row, "path": str(library.file(clip))})
-    for take in kept_takes(library, phrase=config.phrase, language=config.language):
+    for take in saved_takes(library, phrase=config.phrase, language=config.language):
         if _usable(take, seen, library):
             rows.setdefault(take.id, clip_row(library, take, "positive", "test", reused=True))
     return pd.DataFrame(list(rows.values()), columns=list(CLIP_COLUMNS))
@@ -276,7 +276,7 @@ def _negatives_in_common(versions: Sequence[Trained]) -> Negatives | None:
 
 
 def _store(
-    detector: Detector, examples: ExamplePlan, negatives: Iterable[NegativePiece], folder: Path, progress: Progress
+    detector: Detector, examples: ExamplePlan, negatives: Iterable[NegativeSegment], folder: Path, progress: Progress
 ) -> FeatureStore:
     """Return the features of the stream for a detector. All with the same stored frames share them."""
     from pipeline.training.clips.examples import build_store

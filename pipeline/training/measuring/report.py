@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from model.export import Parity
 
 Report = dict[str, Any]
-Say = Callable[[str], str]  # translates a sentence into the reader's language
+Translate = Callable[[str], str]  # translates a sentence into the reader's language
 
 WORST_SPEAKERS = 15  # number in the page; report.json has all
 NAMES = {"inbetween": "partial phrase"}  # names in the page that differ from their keys
@@ -145,7 +145,7 @@ def _shipped_hours(store: FeatureStore, detector: Detector, split: str) -> float
     return round(float(frames) * detector.config.stored.step / 360_000, 2)
 
 
-def det_plot(report: Mapping[str, Any], image_format: str, say: Say = str) -> bytes:
+def det_plot(report: Mapping[str, Any], image_format: str, translate: Translate = str) -> bytes:
     """Return the DET plot (miss rate against false alarms per hour, both axes logarithmic) as "svg" or "png"."""
     from matplotlib.figure import Figure  # not pyplot, whose state the threads of the portal would share
 
@@ -160,21 +160,30 @@ def det_plot(report: Mapping[str, Any], image_format: str, say: Say = str) -> by
         if not misses:
             continue  # not measured
         axes.plot(
-            alarms, [100 * m for m in misses], color=colour, label=say(name), linewidth=1.8, drawstyle="steps-post"
+            alarms,
+            [100 * m for m in misses],
+            color=colour,
+            label=translate(name),
+            linewidth=1.8,
+            drawstyle="steps-post",
         )
     chosen = report["summary"]
     axes.axvline(
         max(chosen["fa_per_hour"]["value"] or 0.0, 0.3 / hours), color="#888888", linewidth=0.8, linestyle="--"
     )
     axes.axvspan(
-        0.3 / hours / 2, 1.0 / hours, color="#eeeeee", label=say(worded("fewer than one alarm in the test")), zorder=0
+        0.3 / hours / 2,
+        1.0 / hours,
+        color="#eeeeee",
+        label=translate(worded("fewer than one alarm in the test")),
+        zorder=0,
     )
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_xlabel(say(worded("false alarms per hour")))
-    axes.set_ylabel(say(worded("missed, %%")))
+    axes.set_xlabel(translate(worded("false alarms per hour")))
+    axes.set_ylabel(translate(worded("missed, %%")))
     title = worded("DET curve on held-out voices: “%(phrase)s”", phrase=report["phrase"])
-    axes.set_title(say(title), fontsize=11)
+    axes.set_title(translate(title), fontsize=11)
     axes.grid(True, which="both", color="#dddddd", linewidth=0.5)
     axes.legend(frameon=False, fontsize=9)
     figure.tight_layout()
@@ -183,11 +192,11 @@ def det_plot(report: Mapping[str, Any], image_format: str, say: Say = str) -> by
     return buffer.getvalue()
 
 
-def html_report(report: Mapping[str, Any], say: Say = str, language: str = "en") -> str:
+def html_report(report: Mapping[str, Any], translate: Translate = str, language: str = "en") -> str:
     """Render the report as one self-contained page.
 
     Args:
-        say: translates a sentence into the reader's language; English by default.
+        translate: translates a sentence into the reader's language; English by default.
         language: the language of the page.
 
     Raises:
@@ -200,42 +209,41 @@ def html_report(report: Mapping[str, Any], say: Say = str, language: str = "en")
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=StrictUndefined,
     )  # fmt: skip
-    pages.globals["_"] = lambda text: say(worded(text))
+    pages.globals["_"] = lambda text: translate(worded(text))
     pages.filters |= {
-        "say": say,
-        "name": lambda key: say(
-            worded(NAMES.get(key) or key.replace("_", " "))
-        ),  # Hark's own names: webui.translation lists them
-        "percent": lambda share: say(percent(share)),
-        "per_hour": lambda rate: say(per_hour(rate)),
-        "share": lambda interval: _with_interval(interval, percent, say),
-        "rate": lambda interval: _with_interval(interval, per_hour, say),
+        "translate": translate,
+        # Hark's own names: webui.translation lists them.
+        "name": lambda key: translate(worded(NAMES.get(key) or key.replace("_", " "))),
+        "percent": lambda share: translate(percent(share)),
+        "per_hour": lambda rate: translate(per_hour(rate)),
+        "share": lambda interval: _with_interval(interval, percent, translate),
+        "rate": lambda interval: _with_interval(interval, per_hour, translate),
     }
     try:
-        return pages.get_template("report.html").render(_on_the_page(report, say), language=language)
+        return pages.get_template("report.html").render(_on_the_page(report, translate), language=language)
     except UndefinedError as error:
         raise LookupError(str(error)) from error
 
 
-def _with_interval(interval: Interval, words: Callable[[float | None], str], say: Say) -> str:
+def _with_interval(interval: Interval, words: Callable[[float | None], str], translate: Translate) -> str:
     if interval["value"] is None:
-        return say(NOT_MEASURED)
-    return "{} ({} – {})".format(*(say(words(interval[name])) for name in ("value", "low", "high")))
+        return translate(NOT_MEASURED)
+    return "{} ({} – {})".format(*(translate(words(interval[name])) for name in ("value", "low", "high")))
 
 
-def _on_the_page(report: Mapping[str, Any], say: Say) -> dict[str, Any]:
+def _on_the_page(report: Mapping[str, Any], translate: Translate) -> dict[str, Any]:
     """Compute the values that the template shows in addition to those of the report."""
     summary, results = report["summary"], report["results"]
     predicts = predicts_people(report)
     low, high = (per_hour(summary["fa_per_hour"][name]) for name in ("low", "high"))
     hours, parameters = f"{results['hours']:.1f}", f"{summary['parameters']:,}"
     licences = "; ".join(report["licences"])
-    svg = det_plot(report, "svg", say).decode()
+    svg = det_plot(report, "svg", translate).decode()
     return {
         "report": report,
         "about": worded(
             "%(run)s · %(created)s · effort %(effort)s · %(parameters)s parameters",
-            run=report["run"], created=report["created"], effort=say(report["effort"]), parameters=parameters,
+            run=report["run"], created=report["created"], effort=translate(report["effort"]), parameters=parameters,
         ),
         "predicts": predicts,
         "missed": {

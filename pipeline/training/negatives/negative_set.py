@@ -45,7 +45,7 @@ MAX_WITH_PHRASE = 0.9  # fraction of the segments that may be omitted because th
 
 
 @dataclass(frozen=True)
-class NegativePiece:
+class NegativeSegment:
     """A segment of speech: stored frames [frames, width] float16 and its row in the feature store.
 
     Attributes:
@@ -76,16 +76,18 @@ class NegativeSet:
     hours: float
     seed: int
 
-    def pieces(
+    def segments(
         self,
         detector: Any,
         keyphrase: Keyphrase,
         data: Path,
         reporter: Reporter,
         splits: Collection[str] = SPLITS,
-    ) -> Iterator[NegativePiece]:
-        pieces = negative_pieces(NEGATIVE_SET, self.hours, self.seed, keyphrase)
-        return pieces_with_gains((piece for piece in pieces if piece.row["split"] in splits), detector, reporter)
+    ) -> Iterator[NegativeSegment]:
+        segments = negative_segments(NEGATIVE_SET, self.hours, self.seed, keyphrase)
+        return segments_with_gains(
+            (segment for segment in segments if segment.row["split"] in splits), detector, reporter
+        )
 
     def about(self) -> dict[str, Any]:
         return about_negatives(NEGATIVE_SET)
@@ -105,7 +107,9 @@ def about_negatives(path: Path) -> dict[str, Any]:
         return json.loads(archive.read("about.json"))
 
 
-def negative_pieces(path: Path, hours: float, seed: int, keyphrase: Keyphrase | None = None) -> Iterator[NegativePiece]:
+def negative_segments(
+    path: Path, hours: float, seed: int, keyphrase: Keyphrase | None = None
+) -> Iterator[NegativeSegment]:
     """Yield segments of a negative set, drawn by the seed: about ``hours`` for thresholds, and its test part.
 
     Segments that contain the phrase are omitted (a detection there is not a false alarm), unless almost all do. Pieces
@@ -139,7 +143,7 @@ def negative_pieces(path: Path, hours: float, seed: int, keyphrase: Keyphrase | 
             left[row["split"]] -= count * FRAME_S / 3600
             part = frames[firsts[index] : firsts[index] + count]
             own = None if codes is None else codes[first_states[index] : first_states[index + 1]]
-            yield NegativePiece((part.astype(np.float32) / 255).astype(np.float16), row, own, quantizer)
+            yield NegativeSegment((part.astype(np.float32) / 255).astype(np.float16), row, own, quantizer)
 
 
 @lru_cache(maxsize=2)  # a run reads its negatives several times
@@ -148,49 +152,49 @@ def contains_phrase(texts: tuple[str, ...], keyphrase: Keyphrase) -> tuple[bool,
 
     If any text contains it, segments without a transcript are omitted too.
     """
-    heard = phrase_matcher(keyphrase.text, keyphrase.language).hears(texts)
+    heard = phrase_matcher(keyphrase.text, keyphrase.language).matches_of(texts)
     said = tuple(hears or (not text and any(heard)) for hears, text in zip(heard, texts))
     return (False,) * len(said) if sum(said) > MAX_WITH_PHRASE * len(said) else said
 
 
-def pieces_with_gains(
-    pieces: Iterable[NegativePiece], detector: EncoderDetector, reporter: Reporter
-) -> Iterator[NegativePiece]:
+def segments_with_gains(
+    segments: Iterable[NegativeSegment], detector: EncoderDetector, reporter: Reporter
+) -> Iterator[NegativeSegment]:
     """Yield the segments with a column of the second pass's gains; unchanged without a second pass.
 
     The whole set takes a minute or two.
     """
     if detector.second_pass is None:
-        yield from pieces
+        yield from segments
         return
     second_pass = detector.second_pass
 
-    def with_gains(piece: NegativePiece, match: np.ndarray) -> NegativePiece:
-        column = second_pass.gains(match, piece.frames, piece.states()).astype(np.float16)
-        return replace(piece, frames=np.concatenate([piece.frames, column[:, None]], axis=1))
+    def with_gains(segment: NegativeSegment, match: np.ndarray) -> NegativeSegment:
+        column = second_pass.gains(match, segment.frames, segment.states()).astype(np.float16)
+        return replace(segment, frames=np.concatenate([segment.frames, column[:, None]], axis=1))
 
-    chosen = list(pieces)
+    chosen = list(segments)
     if not chosen:
         return
-    hours = round(sum(len(piece.frames) for piece in chosen) * FRAME_S / 3600, 1)
+    hours = round(sum(len(segment.frames) for segment in chosen) * FRAME_S / 3600, 1)
     reporter.stage("features", worded("Checking %(hours)s hours of real speech for matches", hours=hours))
     progress = Progress(reporter, len(chosen))
     with ThreadPoolExecutor(usable_cores()) as pool:  # onnxruntime releases Python's lock
-        for piece in pool.map(with_gains, chosen, _matches(chosen, detector.config.pronunciations)):
-            yield piece
+        for segment in pool.map(with_gains, chosen, _matches(chosen, detector.config.pronunciations)):
+            yield segment
             progress.advance()
 
 
 def rescoring_threshold(path: Path, keyphrase: Keyphrase) -> float:
     """Return the match score that :data:`RESCORED_AN_HOUR` matches of a phrase exceed per hour of a negative set."""
-    matches = _matches(list(negative_pieces(path, np.inf, 0, keyphrase)), outputs_of(keyphrase))
+    matches = _matches(list(negative_segments(path, np.inf, 0, keyphrase)), outputs_of(keyphrase))
     blocks = [match[: len(match) // PEAK_FRAMES * PEAK_FRAMES].reshape(-1, PEAK_FRAMES) for match in matches]
     peaks = np.sort(np.concatenate([block.max(axis=1) for block in blocks]))[::-1]
     hours = sum(map(len, matches)) * FRAME_S / 3600
     return float(peaks[min(len(peaks) - 1, int(RESCORED_AN_HOUR * hours))])
 
 
-def _matches(pieces: Sequence[NegativePiece], pronunciations: Pronunciations) -> list[np.ndarray]:
+def _matches(segments: Sequence[NegativeSegment], pronunciations: Pronunciations) -> list[np.ndarray]:
     """Return the match scores [frames] of each segment, many in parallel, because a keyword HMM runs step by step."""
     import torch
 
@@ -205,7 +209,7 @@ def _matches(pieces: Sequence[NegativePiece], pronunciations: Pronunciations) ->
             scores: np.ndarray = keyword_hmm(torch.from_numpy(phones))[0].numpy()
         return scores
 
-    frames = [piece.frames for piece in pieces]
+    frames = [segment.frames for segment in segments]
     width = frames[0].shape[1] if frames else 0
     return in_batches(match, frames, StoredFrames(width, 1, 1, 1, 1), MATCHED_AT_ONCE)
 

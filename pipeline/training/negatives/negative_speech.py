@@ -23,7 +23,7 @@ from core.worded import worded
 from model.dataset import SEGMENT_COLUMNS, FeatureWriter, open_store, store_is_complete
 from model.examples import ExampleSpec, SoundSources, build_examples
 from phrase_augmentation.keyphrase import Keyphrase
-from pipeline.training.negatives.negative_set import NegativePiece, contains_phrase, stream_row
+from pipeline.training.negatives.negative_set import NegativeSegment, contains_phrase, stream_row
 from pipeline.training.planning.config import BANK
 from pipeline.training.planning.splits import SPLITS
 
@@ -38,7 +38,7 @@ TESTED = ("clean", "noisy", "far")  # conditions of the other splits
 UNHEARD = ("alphanumeric", "librispeech-untranscribed")
 PATIENCE_S = 900.0  # seconds to wait for another run that is rendering it
 # Corpora of the file on which `./hark bench wakeword` counts false alarms: nothing is trained on them.
-KEPT_FOR_MEASURING = ("librispeech-dev-clean",)
+RESERVED_FOR_MEASURING = ("librispeech-dev-clean",)
 VERSION = 3  # increase it when the code of the renderings changes
 
 
@@ -65,7 +65,7 @@ def device_negatives(
     data: Path,
     reporter: Reporter,
     splits: Sequence[str] = SPLITS,
-) -> Iterator[NegativePiece]:
+) -> Iterator[NegativeSegment]:
     """Yield the negative speech for a device's detector or its teacher: the same audio for each of them.
 
     For training, it is rendered twice, in rooms and noise like clips. For validation and test, it is rendered quiet, in
@@ -74,7 +74,7 @@ def device_negatives(
     Args:
         receptive_samples: the most that one score depends on, for this detector and others with the same sound.
 
-    See :func:`_pieces`.
+    See :func:`_segments`.
     """
     renderings: list[_Rendering] = []
     seeds = np.random.default_rng(0)
@@ -83,7 +83,7 @@ def device_negatives(
     for row in table:
         renderings += _renderings(row, row["split"], seeds)
     chosen = [each for each in renderings if each.split in splits]
-    return _pieces(chosen, table, detector, keyphrase, data, reporter, receptive_samples)
+    return _segments(chosen, table, detector, keyphrase, data, reporter, receptive_samples)
 
 
 @dataclass(frozen=True)
@@ -103,14 +103,14 @@ class NegativeSpeech:
     hours: float = math.inf
     learns: bool = False
 
-    def pieces(
+    def segments(
         self,
         detector: Detector,
         keyphrase: Keyphrase,
         data: Path,
         reporter: Reporter,
         splits: Collection[str] = SPLITS,
-    ) -> Iterator[NegativePiece]:
+    ) -> Iterator[NegativeSegment]:
         rng = np.random.default_rng(0)
         hours = self.hours
         left = {"train": 2 * hours, "validation": hours, "test": math.inf if hours >= 1.0 else hours}
@@ -124,8 +124,8 @@ class NegativeSpeech:
                 if left[split] > 0:
                     left[split] -= archive.getinfo(row["file"]).file_size * 8 / BITRATE / 3600
                     renderings += _renderings(row, split, seeds)
-        pieces = _pieces(renderings, table, detector, keyphrase, data, reporter)
-        return (piece for piece in pieces if piece.row["split"] in splits)
+        segments = _segments(renderings, table, detector, keyphrase, data, reporter)
+        return (segment for segment in segments if segment.row["split"] in splits)
 
     def about(self) -> dict[str, Any]:
         hours = {"train": 0.0, "validation": 0.0, "test": 0.0}
@@ -139,10 +139,10 @@ class NegativeSpeech:
 def _table(archive: zipfile.ZipFile) -> list[dict[str, Any]]:
     """Return the rows of the file's table that may be used."""
     rows: list[dict[str, Any]] = json.loads(archive.read("table.json"))
-    return [row for row in rows if row["corpus"] not in KEPT_FOR_MEASURING]
+    return [row for row in rows if row["corpus"] not in RESERVED_FOR_MEASURING]
 
 
-def _pieces(
+def _segments(
     renderings: Sequence[_Rendering],
     table: Sequence[Mapping[str, Any]],
     detector: Detector,
@@ -150,7 +150,7 @@ def _pieces(
     data: Path,
     reporter: Reporter,
     receptive_samples: int = 0,
-) -> Iterator[NegativePiece]:
+) -> Iterator[NegativeSegment]:
     """Yield renderings of the negative speech, without the phrase, as computed by a detector's front end.
 
     They are computed once and stored in the data folder for all phrases.
@@ -186,7 +186,7 @@ def _pieces(
     for row in store.segments.itertuples():
         if not left_out[str(row.text)]:
             columns = {name: getattr(row, name) for name in SEGMENT_COLUMNS[2:]}
-            yield NegativePiece(store.features(row), columns | {"text": ""})
+            yield NegativeSegment(store.features(row), columns | {"text": ""})
 
 
 def _render(renderings: Sequence[_Rendering], detector: Detector, need: int, folder: Path, reporter: Reporter) -> None:
@@ -223,5 +223,5 @@ def about_negative_speech() -> dict[str, Any]:
     """Return the file's ``training_corpora`` and their ``licences``. Raises HarkError if the file is unusable."""
     with _opened() as archive:
         about = json.loads(archive.read("about.json"))
-    licences = {name: licence for name, licence in about["licences"].items() if name not in KEPT_FOR_MEASURING}
+    licences = {name: licence for name, licence in about["licences"].items() if name not in RESERVED_FOR_MEASURING}
     return {"training_corpora": sorted(licences), "licences": licences}

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from core.events import Reporter
 from phrase_augmentation.keyphrase import Keyphrase
-from pipeline.training.negatives.negative_set import NegativePiece, NegativeSet
+from pipeline.training.negatives.negative_set import NegativeSegment, NegativeSet
 from pipeline.training.negatives.negative_speech import NegativeSpeech
 from pipeline.training.planning.config import EFFORTS, Recipe, RunConfig
 from pipeline.training.planning.splits import SPLITS
@@ -17,14 +17,14 @@ from pipeline.training.planning.splits import SPLITS
 class Negatives(Protocol):
     """Real speech for detectors of one kind."""
 
-    def pieces(
+    def segments(
         self,
         detector: Any,
         keyphrase: Keyphrase,
         data: Path,
         reporter: Reporter,
         splits: Collection[str] = SPLITS,
-    ) -> Iterator[NegativePiece]:
+    ) -> Iterator[NegativeSegment]:
         """Yield segments without the phrase, in the format of the detector's feature store.
 
         They are of the splits "validation" and "test" and, if a part of the detector learns from them, "train".
@@ -40,14 +40,14 @@ class Negatives(Protocol):
     def about(self) -> dict[str, Any]:
         """Return ``training_corpora``, ``licences`` and ``hours`` by split; empty without such speech.
 
-        The front end was trained on the people of "train". Raises the errors of :meth:`pieces`.
+        The front end was trained on the people of "train". Raises the errors of :meth:`segments`.
         """
 
 
 class _Nothing:
     """No speech: a detector that is trained from scratch uses the clips of its run."""
 
-    def pieces(self, *_: object, **__: object) -> Iterator[NegativePiece]:
+    def segments(self, *_: object, **__: object) -> Iterator[NegativeSegment]:
         return iter(())
 
     def about(self) -> dict[str, Any]:

@@ -21,7 +21,10 @@ TITLES = {
     "pi": "Raspberry Pi, Wyoming",
     "python": "Python",
 }
-HEARS_S = {"esphome": 2.6, "openwakeword": 1.9}  # seconds of audio behind one score, into which a phrase must fit
+DEVICE_WINDOW_S = {
+    "esphome": 2.6,
+    "openwakeword": 1.9,
+}  # seconds of audio behind one score, into which a phrase must fit
 ALONE = ("detect.html", "detect.js", "detect.py", "manifest.json", "model.onnx")  # a bundle for pages and programs
 NEEDED = {
     SMALL: tuple(f"{SMALL}/{name}" for name in ALONE),

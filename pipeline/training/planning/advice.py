@@ -27,7 +27,7 @@ WORDS_AN_HOUR = 9_000  # of continuous speech, at 150 words per minute
 COMMON_PER_MILLION, FREQUENT_PER_MILLION = 1.0, 20.0
 NEAR = 1.0  # phone distance: up to two small changes
 VERY_NEAR = 0.6
-SAID_PER_MILLION = 0.5  # a rarer neighbour is not mentioned
+SPOKEN_PER_MILLION = 0.5  # a rarer neighbour is not mentioned
 MAX_SPLIT_PHONES = 16  # maximum phones of a phrase that is split
 SPLIT_WORDS = 3_000  # number of the most common words, which a phrase may consist of by chance
 SHOWN = 8
@@ -115,7 +115,7 @@ def advise(phrase: str, language: str = "en") -> Advice:
     phones = tuple(phonemes_of_words(words, language))
     all_phones = [phone for word in phones for phone in word]
     syllables = sum(map(is_vowel, all_phones))
-    duration = seconds_to_say(all_phones)
+    duration = spoken_seconds(all_phones)
     commonness = tuple(WordCommonness(word, zipf(word, language)) for word in words)
     per_million = _heard_per_million(words, language, known)
     near = _near_homophones(words, phones, language, known)
@@ -141,7 +141,7 @@ def advise(phrase: str, language: str = "en") -> Advice:
     )
 
 
-def seconds_to_say(phones: Iterable[str]) -> float:
+def spoken_seconds(phones: Iterable[str]) -> float:
     """Estimate the duration of phones, spoken slowly."""
     return sum(map(_phone_seconds, phones))
 
@@ -179,7 +179,7 @@ def _met_by_chance(shares: list[float]) -> float:
 def _share(word: str, alone: bool, language: str, known: Vocabulary) -> float:
     """Return the fraction of words in running text that sound like ``word`` or, if ``alone``, contain its sound."""
     lines = _spoken_vocabulary(language)
-    heard = phrase_matcher(word, language).hears_in_lines(lines, accents(language)[0], whole=not alone)
+    heard = phrase_matcher(word, language).matching_lines(lines, accents(language)[0], whole=not alone)
     own = zipf(word, language)
     listed = any(known.words[index] == word for index in heard)
     return float(known.frequency[heard].sum()) + (10 ** (own - 9) if own and not listed else 0.0)
@@ -273,7 +273,7 @@ def _note_on_commonness(per_million: float, known: bool, unknown_word: bool) -> 
 
 
 def _notes_on_neighbours(near: list[NearHomophone], language: str) -> list[Note]:
-    said = [other for other in near if _commonness(other.text, language) >= SAID_PER_MILLION]
+    said = [other for other in near if _commonness(other.text, language) >= SPOKEN_PER_MILLION]
     same = [other.text for other in said if other.distance <= 0.1]
     close = [other.text for other in said if 0.1 < other.distance <= VERY_NEAR]
     notes: list[Note] = []

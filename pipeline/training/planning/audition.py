@@ -21,7 +21,7 @@ from pipeline.training.scoring.keyword_scoring import is_understood
 CLIPS = 4  # number of clips; an engine with fewer than half of them intelligible is not used in the run
 
 
-def cannot_say(keyphrase: Keyphrase, engines: Mapping[str, Engine], data: Path) -> dict[str, str]:
+def unintelligible_engines(keyphrase: Keyphrase, engines: Mapping[str, Engine], data: Path) -> dict[str, str]:
     """Return the engines most of whose clips of the phrase Hark's recognizer cannot read, with a sentence for each.
 
     Only engines that are ``unsure`` are tested. The result is stored below ``data``.

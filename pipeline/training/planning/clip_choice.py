@@ -13,7 +13,7 @@ import numpy as np
 from audio_generation.engine import Engine
 from db.db_api import Library
 from db.records import Clip, ClipQuery
-from phrase_augmentation.matching import can_be_heard_in
+from phrase_augmentation.matching import phrase_sounds_in
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
 from pipeline.training.planning.config import EFFORTS, REAL_ENGINES, RunConfig
@@ -75,7 +75,7 @@ def _is_ordinary(clip: Clip, config: RunConfig) -> bool:
     """Return whether a real recording is general speech: without the phrase, and not marked as a false alarm."""
     if FALSE_ALARM_OF in clip.settings:  # of this phrase or another: chosen on purpose, never drawn
         return False
-    return not (clip.text_known and can_be_heard_in(config.phrase, clip.text_normalized, config.language))
+    return not (clip.text_known and phrase_sounds_in(config.phrase, clip.text_normalized, config.language))
 
 
 class Chooser:

@@ -148,7 +148,7 @@ def mine_negatives(
     found: dict[str, MiningResult] = {}
     reporter.stage("mine", worded("Searching the recordings for phrases like “%(phrase)s”", phrase=keyphrase.text))
     normalized = dict.fromkeys(normalize(text, language) for text in texts)
-    candidates = [text for text in normalized if text and not listener.hears([text])[0]]
+    candidates = [text for text in normalized if text and not listener.matches_of([text])[0]]
     quiet = Reporter(lambda event: None)
     for number, text in enumerate(candidates, 1):
         if library.search_ids(text, _where(language, config)):
@@ -158,7 +158,7 @@ def mine_negatives(
                 quiet,
                 config,
                 aligner,
-                lambda transcript: listener.hears([transcript])[0],
+                lambda transcript: listener.matches_of([transcript])[0],
             )
             if result.cuts:
                 found[text] = result

@@ -28,7 +28,7 @@ from phrase_augmentation.confusables import confusables
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
 from phrase_augmentation.texts import inbetween, plain_negatives, positives
-from pipeline.training.planning.audition import cannot_say
+from pipeline.training.planning.audition import unintelligible_engines
 from pipeline.training.planning.clip_choice import Chooser, PlannedClip
 from pipeline.training.planning.config import BUCKETS, DEVICES, EFFORTS, REAL_ENGINES, Recipe, RunConfig
 from pipeline.training.planning.marked import marked_false_alarms
@@ -54,7 +54,7 @@ POSITIVE_SHARES = {"train": 0.70, "validation": 0.12, "test": 0.18}  # for a det
 CALIBRATED_SHARES = {"confusable": 1.0, "inbetween": 0.5, "plain_negative": 1.0}
 DEVICE_S = 240.0  # seconds for a device's detector: features, and training
 TEACHER_S = 150.0  # seconds for the teacher of all of them
-VALIDATION_SHARE = 0.2  # fraction of its clips, which show the cost of a large detector's floor against confusables
+VALIDATION_FRACTION = 0.2  # fraction of its clips, which show the cost of a large detector's floor against confusables
 VALIDATION_POSITIVES = 150  # for a calibrated retraining; they show the cost of anti-keywords
 
 
@@ -239,7 +239,7 @@ def wanted_clips(bucket: str, texts: Mapping[str, Sequence[str]], config: RunCon
         if config.start_from:
             return {"train": 0, "validation": VALIDATION_POSITIVES, "test": effort.test_clips}
         validation = (
-            round(VALIDATION_SHARE * effort.test_clips) if config.size == "large" else 0
+            round(VALIDATION_FRACTION * effort.test_clips) if config.size == "large" else 0
         )  # others have no floor
         return {"train": 0, "validation": validation, "test": effort.test_clips - validation}
     return {"train": 0, "validation": 0, "test": len(texts["test"])}
@@ -302,7 +302,7 @@ def make_plan(config: RunConfig, texts_of: Mapping[str, Sequence[PhraseText]], r
     It reads the library and adds nothing to it. Engines that may be unintelligible synthesize the phrase as a test.
     """
     engines, missing = ready_engines(config.engines, config.language)
-    missing |= cannot_say(config.keyphrase, engines, library.data_dir)
+    missing |= unintelligible_engines(config.keyphrase, engines, library.data_dir)
     engines = {name: engine for name, engine in engines.items() if name not in missing}
     if not engines:
         raise HarkError(

@@ -17,8 +17,8 @@ from audio_generation.splice_side import LIBRARY_MODEL, SPLICE
 from db.records import Clip
 
 SPLITS = ("train", "validation", "test")
-VALIDATION_SHARE = 0.15
-TEST_SHARE = 0.20
+VALIDATION_FRACTION = 0.15
+TEST_FRACTION = 0.20
 FEW_SPEAKERS = 6
 HELD_OUT_FROM = 3  # number of engines from which one is in the test only
 
@@ -30,9 +30,9 @@ def _fraction(name: str) -> float:
 def split_of(name: str) -> str:
     """Return the split of a real speaker or of a text, by a hash of its name, which never changes."""
     fraction = _fraction(name)
-    if fraction < TEST_SHARE:
+    if fraction < TEST_FRACTION:
         return "test"
-    return "validation" if fraction < TEST_SHARE + VALIDATION_SHARE else "train"
+    return "validation" if fraction < TEST_FRACTION + VALIDATION_FRACTION else "train"
 
 
 def real_speaker(clip: Clip) -> str:
@@ -68,8 +68,8 @@ def _split_speakers(speakers: Iterable[str], tested_elsewhere: bool) -> dict[str
     """
     ordered = sorted(set(speakers), key=_fraction)
     count = len(ordered)
-    tests = 0 if count < 2 or (tested_elsewhere and count < FEW_SPEAKERS) else max(1, round(count * TEST_SHARE))
-    validations = 0 if count < 3 else max(1, round(count * VALIDATION_SHARE))
+    tests = 0 if count < 2 or (tested_elsewhere and count < FEW_SPEAKERS) else max(1, round(count * TEST_FRACTION))
+    validations = 0 if count < 3 else max(1, round(count * VALIDATION_FRACTION))
     return {
         speaker: "test" if rank < tests else "validation" if rank < tests + validations else "train"
         for rank, speaker in enumerate(ordered)

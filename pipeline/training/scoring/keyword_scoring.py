@@ -46,7 +46,7 @@ class Guess:
     score: float
 
 
-def ways_to_say(text: str, language: str = "en") -> tuple[tuple[int, ...], ...]:
+def pronunciations_of(text: str, language: str = "en") -> tuple[tuple[int, ...], ...]:
     """Return the outputs of the phones of any normalized text, as a whole and word by word; empty if it has none."""
     in_one_go = phone_indices(phonemes(text, language))
     by_word = [index for phones in phonemes_of_words(text.split(), language) for index in phone_indices(phones)]
@@ -102,7 +102,7 @@ def intelligible(audio: np.ndarray, text: str, language: str = "en", aligner: Al
     not good either. Call it on an engine's clip before that goes into the library.
     """
     log_p = _emission(audio, aligner)
-    ways = [way for way in ways_to_say(normalize(text, language), language) if fits(way, len(log_p))]
+    ways = [way for way in pronunciations_of(normalize(text, language), language) if fits(way, len(log_p))]
     nats = (token_path(log_p, way, filler=False).shortfall(0, len(log_p) - 1) / len(way) for way in ways)
     return max((math.exp(-lost) for lost in nats), default=0.0)
 

@@ -53,7 +53,7 @@ class UntrainedDetector:
         """Return the score (0 to 1) of the phrase ending at each frame of audio [samples], and its first frame."""
         detector, second_pass = self._detector, self._detector.second_pass
         assert second_pass is not None
-        roots, states = loaded_backbone().hear(audio)
+        roots, states = loaded_backbone().encode(audio)
         if not len(roots):
             return np.zeros(0, np.float32), np.zeros(0, np.int64)
         match = detector.follow(roots)

@@ -11,7 +11,7 @@ import pytest
 from core.audio_file import write_audio
 from lab.weights.negative_set import main, negative_utterances
 from model.encoder import encoder_name
-from pipeline.training.negatives.negative_set import about_negatives, negative_pieces
+from pipeline.training.negatives.negative_set import about_negatives, negative_segments
 
 
 def corpus(folder: Path, speakers: int) -> Path:
@@ -45,6 +45,6 @@ def test_one_command_builds_a_negative_set(tmp_path: Path, capsys: pytest.Captur
     assert said["licences"] == {"heard": "CC0-1.0", "unheard": "CC0-1.0"} and said["bytes"] == negatives.stat().st_size
     about = about_negatives(negatives)
     assert about["backbone"] == encoder_name() and set(about["hours"]) == {"train", "validation", "test"}
-    assert {piece.row["split"] for piece in negative_pieces(negatives, np.inf, 0)} == {"validation", "test"}
+    assert {piece.row["split"] for piece in negative_segments(negatives, np.inf, 0)} == {"validation", "test"}
     assert main([str(tmp_path / "nowhere"), "--out", str(negatives)]) == 1
     assert "nowhere" in capsys.readouterr().err

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from model.asr.emissions import CONTEXT_OUTPUTS, KEPT, STEP, WINDOW_OUTPUTS, Aligner, output_count, pack, unpack
+from model.asr.emissions import (
+    CONTEXT_OUTPUTS,
+    STEP,
+    STORED_OUTPUTS,
+    WINDOW_OUTPUTS,
+    Aligner,
+    output_count,
+    pack,
+    unpack,
+)
 from model.asr.network import Recognizer, RecognizerConfig
 from model.phones import CHARACTER_OUTPUTS, PHONE_OUTPUTS
 from tests.support.sounds import noise
@@ -69,9 +78,9 @@ def test_words_are_tokenized_into_phones(small: Recognizer) -> None:
 def test_the_compact_form_preserves_probable_outputs() -> None:
     log_p = np.log(np.random.default_rng(0).dirichlet(np.full(41, 0.05), 200) + 1e-9).astype(np.float32)
     packed = pack(log_p)
-    assert packed.dtype == np.uint8 and packed.shape == (200, 2 * KEPT)
+    assert packed.dtype == np.uint8 and packed.shape == (200, 2 * STORED_OUTPUTS)
     back = unpack(packed, 41)
-    order = np.argsort(-log_p, axis=1)[:, :KEPT]
+    order = np.argsort(-log_p, axis=1)[:, :STORED_OUTPUTS]
     kept, original = (np.take_along_axis(values, order, 1) for values in (back, log_p))
     near = original > -20
     assert np.abs(kept - original)[near].max() <= STEP / 2 + 1e-4

@@ -15,7 +15,7 @@ from model.shipped_weights import load_weights, shipped_backbone, shipped_micro_
 from pipeline.acoustic import training as acoustic_training
 from pipeline.acoustic.data import acoustic_split, corpus_utterances, spoken_texts, synthetic_utterances
 from pipeline.acoustic.training import AcousticRun, train_acoustic_model
-from pipeline.training.negatives.negative_set import about_negatives, negative_pieces
+from pipeline.training.negatives.negative_set import about_negatives, negative_segments
 from pipeline.training.planning.config import NEGATIVE_SET
 from tests.support.acoustic_corpus import corpus, few_rooms
 from tests.support.fake_engine import Fake
@@ -106,13 +106,13 @@ def test_damaged_weights_are_rejected(tmp_path: Path) -> None:
 
 def test_the_negative_set_returns_the_requested_hours() -> None:
     assert about_negatives(NEGATIVE_SET)["hours"]["train"] > 10
-    pieces = list(negative_pieces(NEGATIVE_SET, 0.05, seed=3))
+    pieces = list(negative_segments(NEGATIVE_SET, 0.05, seed=3))
     hours: dict[str, float] = {}
     for piece in pieces:
         assert piece.frames.shape[1] == 41 and piece.frames.min() >= 0.0 and piece.frames.max() <= 1.0
         hours[piece.row["split"]] = hours.get(piece.row["split"], 0.0) + len(piece.frames) / 180_000
     assert set(hours) == {"validation", "test"} and all(0.05 <= h < 0.08 for h in hours.values())
-    again = list(negative_pieces(NEGATIVE_SET, 0.05, seed=3))
+    again = list(negative_segments(NEGATIVE_SET, 0.05, seed=3))
     assert all(np.array_equal(a.frames, b.frames) and a.row == b.row for a, b in zip(pieces, again, strict=True))
 
 
@@ -120,7 +120,7 @@ def test_all_of_the_negative_set_except_its_test_sets_thresholds() -> None:
     in_all = about_negatives(NEGATIVE_SET)["hours"]
     for wanted, given in ((2.0, 2.0), (np.inf, in_all["train"] + in_all["validation"])):
         hours = dict.fromkeys(("validation", "test"), 0.0)
-        for piece in negative_pieces(NEGATIVE_SET, wanted, seed=3):
+        for piece in negative_segments(NEGATIVE_SET, wanted, seed=3):
             hours[piece.row["split"]] += len(piece.frames) / 180_000
         assert hours["validation"] == pytest.approx(given, abs=0.05)
         assert hours["test"] == pytest.approx(in_all["test"], abs=0.01)
@@ -129,7 +129,7 @@ def test_all_of_the_negative_set_except_its_test_sets_thresholds() -> None:
 def test_a_damaged_negative_set_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "negatives.zip").write_bytes(b"nothing")
     with pytest.raises(HarkError, match="cannot be read"):
-        next(negative_pieces(tmp_path / "negatives.zip", 1.0, 0))
+        next(negative_segments(tmp_path / "negatives.zip", 1.0, 0))
 
 
 def test_clips_that_an_engine_fails_to_speak_are_reported(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from pipeline.corpora.enrolment import (
     heard,
     hints,
     keep,
-    kept_takes,
+    saved_takes,
     set_role,
     takes_in,
 )
@@ -116,8 +116,8 @@ def test_takes_are_listed_by_phrase_without_rejected_ones(library: Library) -> N
     two = keep_one(library, examine(speechlike(seed=2)))
     three = keep_one(library, examine(speechlike(seed=3)), "hey campus")
     library.set_state([two], "rejected")
-    assert [clip.id for clip in kept_takes(library)] == [one, three]
-    found = kept_takes(library, phrase="hey compass", language="en")
+    assert [clip.id for clip in saved_takes(library)] == [one, three]
+    found = saved_takes(library, phrase="hey compass", language="en")
     assert [clip.id for clip in found] == [one]
     set_role(library, found, TRAIN)
     assert [clip.settings["role"] for clip in library.clips([one, two, three])] == [TRAIN, TEST, TEST]

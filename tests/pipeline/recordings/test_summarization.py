@@ -168,7 +168,7 @@ def test_sentiment_is_given_in_english_only() -> None:
 @pytest.mark.parametrize("engine", ["auto", "extractive", "llm"])
 def test_a_transcript_without_words_has_no_summary(segments: tuple[Segment, ...], engine: str) -> None:
     summary = summarize(Transcript(3.0, "en", "test", segments), engine)
-    assert summary.text == summarization.NOTHING_SAID and cited(summary) == set() and summary.sentiment is None
+    assert summary.text == summarization.NOTHING_SPOKEN and cited(summary) == set() and summary.sentiment is None
 
 
 @pytest.mark.parametrize(

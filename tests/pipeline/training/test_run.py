@@ -473,10 +473,10 @@ def test_a_detector_is_trained_from_scratch(
 def test_a_large_detector_is_trained_and_detects_its_phrase(
     tinier: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engines: tuple[str, ...]
 ) -> None:
-    pieces = negative_set.negative_pieces
+    pieces = negative_set.negative_segments
     replace_in(
         negative_set, monkeypatch, RESCORED_AN_HOUR=5,  # not a hundred, which takes a minute
-        negative_pieces=lambda path, hours, *rest: pieces(path, min(hours, 0.3), *rest),
+        negative_segments=lambda path, hours, *rest: pieces(path, min(hours, 0.3), *rest),
     )  # fmt: skip
     monkeypatch.setattr(bundle, "PARITY_PAIRS", 2)
     monkeypatch.setitem(EFFORTS, "tiny", replace(EFFORTS["tiny"], network_steps=0))

@@ -23,7 +23,7 @@ from db.db_api import Library
 from db.records import NewClip
 from pipeline.backup import check
 from tests.support.library_server import LibraryServer
-from webui.account_pages.exporting import KEPT_S, export_file, remove_old_exports
+from webui.account_pages.exporting import RETENTION_S, export_file, remove_old_exports
 from webui.accounts.models import User
 from webui.accounts.services import create_token
 from webui.audio.models import Recording
@@ -77,7 +77,7 @@ def test_an_export_contains_only_the_users_own_data(others: Client, owner: User,
 
     remove_old_exports()
     assert export_file(other).exists()
-    old = time.time() - KEPT_S - 1
+    old = time.time() - RETENTION_S - 1
     os.utime(export_file(other), (old, old))
     remove_old_exports()
     assert others.get("/account/export.zip").status_code == 404

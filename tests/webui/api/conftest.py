@@ -23,7 +23,7 @@ from webui.api import webhooks
 from webui.api.organization_schemas import SECRET
 from webui.audio.models import Recording
 from webui.jobs.models import Job, JobEvent
-from webui.listening.services import allow_wakes, keep_sample
+from webui.listening.services import allow_wakes, save_sample
 from webui.organizations import services as organizations
 from webui.organizations.models import Invitation, Membership, Organization, Role
 from webui.trainer.models import Detector
@@ -42,7 +42,7 @@ def world(owner: User, portal: Path) -> World:
     error = {"what": "A.", "why": "B.", "what_to_do": "C."}
     other = Job.objects.create(**job, kind="train", queue="training", state=Job.State.FAILED, error=error)
     JobEvent.objects.create(job=other, event={"event": "artifact", "time": 1.0, "kind": "log", "path": "/srv/hark/log"})
-    sample = keep_sample(user=owner, version=version, verdict="missed", audio=noise(1.0))
+    sample = save_sample(user=owner, version=version, verdict="missed", audio=noise(1.0))
     with Library(portal) as library:
         (clip_id,) = library.add_clips([NewClip(noise(0.5), "Hey, compass!", "hey compass", "en", "espeak")])
     token, text = create_token(user=owner, name="of the world", scopes=["read"])

@@ -327,10 +327,10 @@ def test_the_connection_uses_the_checked_ip(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_last_fifty_deliveries_are_stored(owner: User) -> None:
     hook, _secret = webhooks.add(user=owner, url="https://example.org/", events=["job.done"])
-    for number in range(webhooks.KEPT + 3):
+    for number in range(webhooks.STORED_DELIVERIES + 3):
         webhooks.send(webhook=hook, event="ping", content={"number": number})
-    assert Delivery.objects.count() == webhooks.KEPT == Schedule.objects.count()
-    assert json.loads(Delivery.objects.first().body)["number"] == webhooks.KEPT + 2
+    assert Delivery.objects.count() == webhooks.STORED_DELIVERIES == Schedule.objects.count()
+    assert json.loads(Delivery.objects.first().body)["number"] == webhooks.STORED_DELIVERIES + 2
 
 
 def test_a_job_ends_even_if_its_webhook_fails(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,7 +99,7 @@ def test_invalid_sizes_are_rejected_at_the_beginning(owners: Client, size: Any, 
 def test_unfinished_uploads_reserve_space_for_their_user_only(
     owners: Client, others: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    room = uploads.KEPT_FREE + 100
+    room = uploads.RESERVED_BYTES + 100
     monkeypatch.setattr("webui.audio.uploads.shutil.disk_usage", lambda path: SimpleNamespace(free=room))
     first = begin(owners, "a.wav", 60).json()
     assert "no space" in begin(owners, "b.wav", 41).json()["what"]
@@ -108,11 +108,11 @@ def test_unfinished_uploads_reserve_space_for_their_user_only(
     assert begin(owners, "e.wav", 40).status_code == 201
     # The disk fills up: a chunk is rejected, earlier chunks stay, and the upload continues when there is space.
     assert send(owners, first["address"], 0, b"x" * 20).json()["offset"] == 20
-    room = uploads.KEPT_FREE + 39
+    room = uploads.RESERVED_BYTES + 39
     refused = owners.patch(f"{first['address']}?offset=20", b"y" * 40, content_type="text/plain", headers=JSON)
     assert refused.status_code == 507 and "no space" in refused.json()["what"]
     assert owners.get(first["address"]).json()["offset"] == 20
-    room = uploads.KEPT_FREE + 40
+    room = uploads.RESERVED_BYTES + 40
     assert send(owners, first["address"], 20, b"y" * 40).json()["offset"] == 60
     assert done(owners, first["address"]).status_code == 201
 

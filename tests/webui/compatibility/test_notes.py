@@ -15,7 +15,7 @@ from webui.accounts.models import User
 from webui.audio.models import Recording
 from webui.compatibility import transcribing
 from webui.compatibility.notes import MAX_TEXT_LENGTH
-from webui.jobs import places
+from webui.jobs import slots
 from webui.jobs.models import Job
 
 pytestmark = pytest.mark.django_db
@@ -168,11 +168,11 @@ def test_busy_models_are_reported_as_busy(
 def test_waiting_requests_are_limited(
     program: Client, owner: User, recording_file: Path, asked: Asked, whose: str
 ) -> None:
-    most = places.MAX_PER_USER if whose == "own" else places.MAX_CONCURRENT
-    assert places.MAX_PER_USER < places.MAX_CONCURRENT  # one user leaves places for the others
+    most = slots.MAX_PER_USER if whose == "own" else slots.MAX_CONCURRENT
+    assert slots.MAX_PER_USER < slots.MAX_CONCURRENT  # one user leaves places for the others
     with ExitStack() as taken:
         for n in range(most):
-            taken.enter_context(places.place(owner if whose == "own" else User(pk=1000 + n)))
+            taken.enter_context(slots.slot(owner if whose == "own" else User(pk=1000 + n)))
         answer = send(program, recording_file)
         assert answer.status_code == 429 and answer["Retry-After"] == "5"
         for address, payload in (

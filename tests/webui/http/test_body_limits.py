@@ -68,7 +68,7 @@ def test_a_full_disk_gets_507(path: str) -> None:
 
 @pytest.mark.parametrize("goes_on", [False, True])
 def test_a_stalled_or_slow_body_times_out(monkeypatch: pytest.MonkeyPatch, goes_on: bool) -> None:
-    monkeypatch.setattr("webui.http.body_limits.PIECE_S", 0.2)
+    monkeypatch.setattr("webui.http.body_limits.CHUNK_S", 0.2)
     sent: list[dict[str, Any]] = []
     came = 0
 
@@ -105,7 +105,7 @@ def test_uploads_beyond_a_limit_are_rejected_before_their_body(
     if what == "quota":
         settings.USER_MAX_BYTES, size, status = 1_000_000, 500_000_000, 507
     elif what == "disk":
-        monkeypatch.setattr("webui.audio.uploads.KEPT_FREE", 10**18)
+        monkeypatch.setattr("webui.audio.uploads.RESERVED_BYTES", 10**18)
         status = 507
     elif what == "queue":
         settings.JOBS_WAITING_PER_USER = 0

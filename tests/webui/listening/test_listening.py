@@ -19,7 +19,7 @@ from tests.support.untrained_bundle import keyword_hmm_bundle, spoken
 from webui.accounts.models import User
 from webui.accounts.services import create_token
 from webui.jobs.models import Job
-from webui.jobs.places import MAX_PER_USER, place
+from webui.jobs.slots import MAX_PER_USER, slot
 from webui.listening import services
 from webui.listening.models import Sample
 from webui.trainer.models import Detector, Version
@@ -112,7 +112,7 @@ def test_an_invalid_segment_is_rejected(
 
 
 def test_a_confirmed_false_alarm_is_not_a_clip_of_the_phrase(owner: User, version: Version, portal: Path) -> None:
-    sample = services.keep_sample(user=owner, version=version, verdict="false_alarm", audio=spoken("hay come past"))
+    sample = services.save_sample(user=owner, version=version, verdict="false_alarm", audio=spoken("hay come past"))
     services.take(sample=sample)
     services.take(sample=sample)
     with Library(portal) as library:
@@ -124,7 +124,7 @@ def test_a_confirmed_false_alarm_is_not_a_clip_of_the_phrase(owner: User, versio
 
 
 def test_a_confirmed_miss_becomes_a_training_clip(owner: User, version: Version, portal: Path) -> None:
-    sample = services.keep_sample(user=owner, version=version, verdict="missed", audio=spoken(PHRASE))
+    sample = services.save_sample(user=owner, version=version, verdict="missed", audio=spoken(PHRASE))
     services.take(sample=sample)
     with Library(portal) as library:
         (clip,) = library.clips_with_texts([PHRASE], "en")
@@ -132,7 +132,7 @@ def test_a_confirmed_miss_becomes_a_training_clip(owner: User, version: Version,
 
 
 def test_discarding_a_sample_deletes_its_audio(owners: Client, owner: User, version: Version) -> None:
-    sample = services.keep_sample(user=owner, version=version, verdict="missed", audio=spoken(PHRASE))
+    sample = services.save_sample(user=owner, version=version, verdict="missed", audio=spoken(PHRASE))
     path = sample.path
     assert owners.post(f"/inbox/{sample.pk}", {"decision": "discard"}).status_code == 302
     assert not path.exists() and Sample.objects.count() == 0
@@ -173,6 +173,6 @@ def test_simultaneous_scoring_requests_are_limited(
 
     with ExitStack() as going:
         for _ in range(MAX_PER_USER):
-            going.enter_context(place(owner))
+            going.enter_context(slot(owner))
         assert answers() == [429] * 4
     assert answers() == [200, 200, 200, 201]

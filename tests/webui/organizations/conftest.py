@@ -11,7 +11,7 @@ from tests.support.ready_recordings import ready_recording
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.jobs.models import Job
-from webui.listening.services import keep_sample
+from webui.listening.services import save_sample
 from webui.organizations import services
 from webui.organizations.models import Membership, Role
 
@@ -30,7 +30,7 @@ def house(owner: User) -> House:
     sam = people["sam"]
     version = make_version(sam, user_data(sam))
     recording = ready_recording(sam)
-    sample = keep_sample(user=sam, version=version, verdict="missed", audio=np.full(16_000, 0.1, np.float32))
+    sample = save_sample(user=sam, version=version, verdict="missed", audio=np.full(16_000, 0.1, np.float32))
     for thing in (version.detector, recording):
         services.share(thing=thing, organization=organization, by=sam)
     rita = Membership.objects.select_related("user", "organization").get(user=people["rita"])

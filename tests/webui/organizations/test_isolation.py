@@ -15,7 +15,7 @@ from tests.support.urls import URLS, filled
 from webui.accounts.storage import user_data
 from webui.audio.models import Recording
 from webui.jobs.models import Job
-from webui.listening.services import keep_sample
+from webui.listening.services import save_sample
 from webui.organizations.services import remove
 
 pytestmark = pytest.mark.django_db
@@ -177,7 +177,7 @@ def test_pages_hide_what_only_the_user_may_see(house: House) -> None:
 
 def test_a_mark_is_visible_to_both_until_the_membership_ends(house: House) -> None:
     mia = house["mia"]
-    mark = keep_sample(user=mia, version=house.version, verdict="missed", audio=np.full(16_000, 0.1, np.float32))
+    mark = save_sample(user=mia, version=house.version, verdict="missed", audio=np.full(16_000, 0.1, np.float32))
     assert mark.user == house.sam and mark.path.is_relative_to(user_data(house.sam))
     client = house.client("mia")
     assert f"/inbox/{mark.pk}" in client.get("/inbox").text

@@ -33,7 +33,7 @@ from webui.api.schemas import (
     WakesIn,
 )
 from webui.http.uploads import on_disk
-from webui.jobs.places import place
+from webui.jobs.slots import slot
 from webui.listening import services as listening
 from webui.listening.models import WakeIntake
 from webui.trainer import results, services, version_files
@@ -257,7 +257,7 @@ def detect(
 ) -> HeardOut:
     """Return where the phrase occurs in a recording. The recording is not stored."""
     seen = a_version(request, detector_id, number)
-    with place(caller(request).user), on_disk(audio) as path:
+    with slot(caller(request).user), on_disk(audio) as path:
         result = listening.detect_in_file(seen, path, fa_per_day)
     if not scores:
         result["scores"] = result["peaks"] = None
@@ -296,7 +296,7 @@ def add_wake(
     if in_use is None:
         raise Http404
     with on_disk(audio) as path:
-        sample = listening.keep_wake(
+        sample = listening.save_wake(
             user=caller(request).user, version=in_use, path=path, kind=kind, score=score, device=device
         )
     return Made(SampleOut.from_orm(sample), f"/api/v1/inbox/{sample.pk}")
@@ -315,8 +315,8 @@ def add_sample(
 ) -> Made:
     """Put 0.3 to 10 seconds of audio into the inbox. By sending them you consent to their storage."""
     changed = a_version(request, detector_id, number, to_change)
-    with place(caller(request).user), on_disk(audio) as path:
-        sample = listening.keep_stretch(
+    with slot(caller(request).user), on_disk(audio) as path:
+        sample = listening.save_segment(
             user=caller(request).user,
             version=changed,
             path=path,

@@ -17,7 +17,7 @@ from model.decoder_tokens import token_texts
 from phrase_augmentation.normalize import normalize
 from pipeline.recordings.transcript import Segment
 from pipeline.recordings.transcription import moonshine_engine, registry
-from pipeline.recordings.transcription.engine import PIECE_S
+from pipeline.recordings.transcription.engine import CHUNK_S
 from pipeline.recordings.transcription.moonshine_engine import (
     BEGIN,
     END,
@@ -86,10 +86,10 @@ def test_real_speech_is_recognized(shared_data: Path, engine: Moonshine) -> None
 def test_half_a_minute_of_speech_is_recognized(shared_data: Path, engine: Moonshine) -> None:
     rows = read_speech(shared_data, 10)
     audio = np.concatenate([audio for audio, _ in rows])
-    assert len(audio) > PIECE_S * SAMPLE_RATE
+    assert len(audio) > CHUNK_S * SAMPLE_RATE
     segments = engine.recognize(audio, None)
-    check_words(segments, PIECE_S)
-    assert segments[0].words[-1].end_s > PIECE_S - 4
+    check_words(segments, CHUNK_S)
+    assert segments[0].words[-1].end_s > CHUNK_S - 4
     heard, said = normalize(text_of(segments)).split(), normalize(" ".join(text for _, text in rows)).split()
     assert error_rate([said[: len(heard)]], [heard]) < 0.2
 

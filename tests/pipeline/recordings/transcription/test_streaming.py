@@ -107,7 +107,7 @@ def test_speech_without_a_pause_is_bounded(no_guesses: None, monkeypatch: pytest
 
     monkeypatch.setattr(streaming, "SpeechProbability", AlwaysSpeech)
     listener = Listener()
-    monkeypatch.setattr(streaming, "PIECE_S", 10.0)
+    monkeypatch.setattr(streaming, "CHUNK_S", 10.0)
     transcriber = StreamingTranscriber(listener)
     found = finals(stream(transcriber, np.full(60 * SAMPLE_RATE, 0.1, np.float32), 8000))
     assert max(listener.pieces) <= 10.0

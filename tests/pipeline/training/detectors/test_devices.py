@@ -239,7 +239,7 @@ def test_training_speakers_do_not_set_thresholds(speech: None, tiny: Effort, tmp
     detector = devices.untrained("esphome", 0)
 
     def heard(learns: bool) -> dict[str, set[tuple[str, str]]]:
-        pieces = NegativeSpeech(1.0, learns).pieces(detector, Keyphrase(PHRASE), tmp_path, silent_reporter())
+        pieces = NegativeSpeech(1.0, learns).segments(detector, Keyphrase(PHRASE), tmp_path, silent_reporter())
         found: dict[str, set[tuple[str, str]]] = {}
         for piece in pieces:
             found.setdefault(piece.row["split"], set()).add((piece.row["speaker"], piece.row["condition"]))

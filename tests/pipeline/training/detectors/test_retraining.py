@@ -58,7 +58,7 @@ def store_of(model: BackboneDetector, audio: np.ndarray, folder: Path) -> Featur
     rng = np.random.default_rng(0)
     for number in range(6):
         noisy = audio + 1e-3 * number * rng.standard_normal(len(audio)).astype(np.float32)
-        heard = model.hear(noisy)
+        heard = model.encode(noisy)
         end = len(heard) - 50
         writer.append(
             heard, phrase_start=end - 40, phrase_end=end, label=1, split="validation", condition="clean",
@@ -74,7 +74,7 @@ class Scripted(BackboneDetector):
     So the results depend on no weights.
     """
 
-    def hear(self, audio: np.ndarray) -> np.ndarray:
+    def encode(self, audio: np.ndarray) -> np.ndarray:
         frames = len(audio) // CHUNK_SAMPLES * CHUNK_STEPS
         outputs = np.rint(100 * np.median(audio[: 320 * frames].reshape(frames, 320), axis=1)).astype(int)
         p = np.full((frames + self.config.window_frames - CHUNK_STEPS, self.config.stored.width), 1e-3, np.float32)

@@ -25,7 +25,7 @@ from model.shipped_weights import shipped_backbone
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.clips.examples import clip_row
 from pipeline.training.measuring.comparison import COMPARISON, Trained, compare_versions, unseen_clips
-from pipeline.training.negatives.negative_set import NegativePiece
+from pipeline.training.negatives.negative_set import NegativeSegment
 from pipeline.training.negatives.negative_speech import NegativeSpeech
 from pipeline.training.planning.config import BUCKETS, RunConfig
 from pipeline.training.planning.marked import CORPUS, FALSE_ALARM_OF
@@ -179,7 +179,7 @@ def test_the_negative_set_is_scored_if_all_versions_use_its_backbone(
         row = {"label": 0, "bucket": "plain_negative", "engine": "bank:x", "condition": "clean", "voice": "",
                "speaker": "", "clip_id": -1, "text": "", "phrase_start": -1, "phrase_end": -1}  # fmt: skip
         frames = np.zeros((9_000, runs.backbone.config.width), np.float16)  # three minutes
-        return [NegativePiece(frames, {**row, "split": split}) for split in splits]
+        return [NegativeSegment(frames, {**row, "split": split}) for split in splits]
 
     monkeypatch.setattr(NegativeSpeech, "pieces", few)
     result = compare_versions(["new", "old"], runs.data, silent_reporter())

@@ -20,11 +20,11 @@ from model.phones import PHONE_OUTPUTS
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.negatives import negative_set
 from pipeline.training.negatives.negative_set import (
-    NegativePiece,
+    NegativeSegment,
     about_negatives,
-    negative_pieces,
-    pieces_with_gains,
+    negative_segments,
     rescoring_threshold,
+    segments_with_gains,
 )
 from pipeline.training.planning.config import NEGATIVE_SET
 from tests.support.moonshine_package import needs_encoder
@@ -69,7 +69,7 @@ def negatives(detector: EncoderDetector, tmp_path_factory: pytest.TempPathFactor
 
 def test_the_content_is_read_back_unchanged(negatives: Path) -> None:
     assert about_negatives(negatives)["name"] == "a small one"
-    pieces = list(negative_pieces(negatives, np.inf, 0))
+    pieces = list(negative_segments(negatives, np.inf, 0))
     assert sorted(piece.row["split"] for piece in pieces) == ["test", "test", "validation", "validation", "validation"]
     for piece in pieces:
         assert piece.frames.shape[1] == PHONE_OUTPUTS
@@ -79,7 +79,7 @@ def test_the_content_is_read_back_unchanged(negatives: Path) -> None:
 
 
 def test_a_segment_with_the_phrase_is_not_a_negative(negatives: Path) -> None:
-    count = {phrase: len(list(negative_pieces(negatives, np.inf, 0, Keyphrase(phrase)))) for phrase in PHRASES}
+    count = {phrase: len(list(negative_segments(negatives, np.inf, 0, Keyphrase(phrase)))) for phrase in PHRASES}
     assert count == {"computer": 1, "evening is over": 1, "kettle": 4, "hey compass": 5, "the": 5}, "nearly all say it"
 
 
@@ -90,9 +90,9 @@ def test_untranscribed_segments_may_contain_a_common_phrase() -> None:
 
 
 def test_the_second_pass_rescores_only_matches(negatives: Path, detector: EncoderDetector) -> None:
-    pieces = list(negative_pieces(negatives, np.inf, 0))
+    pieces = list(negative_segments(negatives, np.inf, 0))
     told: list[Event] = []
-    judged = list(pieces_with_gains(pieces, detector, Reporter(told.append)))
+    judged = list(segments_with_gains(pieces, detector, Reporter(told.append)))
     assert [event["name"] for event in told if event["event"] == "stage"] == ["features"]
     assert (told[-1]["event"], told[-1]["done"], told[-1]["total"]) == ("progress", len(pieces), len(pieces))
     assert [piece.row for piece in judged] == [piece.row for piece in pieces]
@@ -101,7 +101,7 @@ def test_the_second_pass_rescores_only_matches(negatives: Path, detector: Encode
     quiet = [c for c, p in zip(columns, pieces, strict=True) if p.row["condition"] == "clean"]
     assert all(column.max() > 0.5 for column in quiet), "the sentence holds the phrase"
     assert np.mean([np.mean(column != 0) for column in columns]) < 0.3, "and much else"
-    assert list(pieces_with_gains(pieces, unasked(detector), silent_reporter())) == pieces
+    assert list(segments_with_gains(pieces, unasked(detector), silent_reporter())) == pieces
 
 
 def test_the_rescoring_threshold_sets_the_rate_of_decoder_calls(
@@ -109,8 +109,8 @@ def test_the_rescoring_threshold_sets_the_rate_of_decoder_calls(
 ) -> None:
     rng = np.random.default_rng(0)
     frames = rng.dirichlet(np.full(41, 0.05), (40, 3000)).astype(np.float16)
-    pieces = [NegativePiece(np.sqrt(part), {}) for part in frames]
-    monkeypatch.setattr(negative_set, "negative_pieces", lambda *_: iter(pieces))
+    pieces = [NegativeSegment(np.sqrt(part), {}) for part in frames]
+    monkeypatch.setattr(negative_set, "negative_segments", lambda *_: iter(pieces))
     threshold = rescoring_threshold(Path("negatives.zip"), Keyphrase("computer"))
     matches = negative_set._matches(pieces, detector.config.pronunciations)
     blocks = sum(int((match.reshape(-1, 50).max(1) > threshold).sum()) for match in matches)
@@ -120,7 +120,7 @@ def test_the_rescoring_threshold_sets_the_rate_of_decoder_calls(
 
 def test_the_shipped_negative_set_has_states_of_real_speech() -> None:
     assert about_negatives(NEGATIVE_SET)["backbone"] == encoder.encoder_name()
-    pieces = [piece for piece, _ in zip(negative_pieces(NEGATIVE_SET, np.inf, 0), range(3))]
+    pieces = [piece for piece, _ in zip(negative_segments(NEGATIVE_SET, np.inf, 0), range(3))]
     for piece in pieces:
         states = piece.states()
         assert len(states) == -(-len(piece.frames) // STATE_FRAMES) and 0.1 < states.std() < 10

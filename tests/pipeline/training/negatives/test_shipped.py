@@ -50,13 +50,13 @@ def standard() -> BackboneDetector:
 @pytest.mark.usefixtures("speech")
 def test_the_test_has_speakers_absent_from_backbone_training(tmp_path: Path) -> None:
     told: list[Event] = []
-    pieces = list(NegativeSpeech(9.0).pieces(standard(), PHRASE, tmp_path, Reporter(told.append)))
+    pieces = list(NegativeSpeech(9.0).segments(standard(), PHRASE, tmp_path, Reporter(told.append)))
     corpora = {(piece.row["engine"], piece.row["split"]) for piece in pieces}
     assert corpora == {("bank:heard", "validation"), (f"bank:{UNHEARD[0]}", "test")}
     assert len(pieces) == 2 * (len(TEXTS) - 1) * len(TESTED), "each in all conditions, without those with the phrase"
     assert any(event["event"] == "stage" for event in told)
     told.clear()
-    again = list(NegativeSpeech(9.0).pieces(standard(), Keyphrase("iron will"), tmp_path, Reporter(told.append)))
+    again = list(NegativeSpeech(9.0).segments(standard(), Keyphrase("iron will"), tmp_path, Reporter(told.append)))
     assert not told and len(again) == 2 * len(TEXTS) * len(TESTED), "heard once for all phrases"
     width = standard().config.stored.width
     assert all(piece.frames.shape[1] == width and len(piece.frames) > 0 for piece in pieces)
@@ -66,7 +66,7 @@ def test_the_test_has_speakers_absent_from_backbone_training(tmp_path: Path) -> 
 def test_the_requested_hours_are_returned(tmp_path: Path) -> None:
     seconds = 5.0
     speech = NegativeSpeech(seconds / 3600)
-    pieces = list(speech.pieces(standard(), Keyphrase("iron will"), tmp_path, silent_reporter()))
+    pieces = list(speech.segments(standard(), Keyphrase("iron will"), tmp_path, silent_reporter()))
     assert {(piece.row["split"]) for piece in pieces} == {"validation", "test"}
     assert len(pieces) < 2 * len(TEXTS) * len(TESTED)
 
@@ -96,7 +96,7 @@ def test_all_detectors_exclude_the_same_utterances(tmp_path: Path, ship_speech: 
 
 def test_a_detector_trained_from_scratch_has_no_shipped_negatives(tmp_path: Path) -> None:
     nothing = negatives_of(RunConfig("hey compass", from_scratch=True))
-    assert not list(nothing.pieces(TinyCRNN(small_crnn(1.2)), PHRASE, tmp_path, silent_reporter()))
+    assert not list(nothing.segments(TinyCRNN(small_crnn(1.2)), PHRASE, tmp_path, silent_reporter()))
     assert nothing.about() == {}
 
 

@@ -20,7 +20,7 @@ from core.errors import HarkError
 from core.readiness import Readiness
 from db.db_api import Library
 from db.records import Clip, NewClip
-from phrase_augmentation.matching import can_be_heard_in
+from phrase_augmentation.matching import phrase_sounds_in
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
 from pipeline.training.planning.clip_choice import PlannedClip, real_negatives
@@ -76,7 +76,7 @@ def test_an_empty_library_needs_all_clips_of_the_effort(library: Library, tiny_e
         assert len(mine) == row.generate == sum(row.by_engine.values())
         assert {request.text for request in mine} <= set(row.texts)
         if row.bucket != "positive":
-            assert not any(can_be_heard_in("hey compass", normalize(text, "en"), "en") for text in row.texts)
+            assert not any(phrase_sounds_in("hey compass", normalize(text, "en"), "en") for text in row.texts)
     assert plan.engines == {"alpha": 12, "beta": 9, "gamma": 4} and plan.held_out == "gamma"
     assert plan.estimate_s > 0
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from core.audio_file import SAMPLE_RATE
 from core.voice_activity import FRAME, FRAME_S
-from pipeline.recordings.transcription.engine import PIECE_S
+from pipeline.recordings.transcription.engine import CHUNK_S
 
 SPEECH, STILL_SPEECH = 0.5, 0.35  # probability at which speech begins, and below which it ends (silero-vad's)
 MIN_SPEECH_S = 0.2  # seconds; shorter sounds do not count
@@ -53,11 +53,11 @@ def speech(probabilities: np.ndarray) -> list[tuple[int, int]]:
     return [(first, end) for first, end in runs if (end - first) * FRAME_S >= MIN_SPEECH_S]
 
 
-def pieces(probabilities: np.ndarray, samples: int) -> list[Stretch]:
-    """Return a recording's chunks for an engine, in order and without overlap, each at most :data:`PIECE_S` long."""
+def chunks(probabilities: np.ndarray, samples: int) -> list[Stretch]:
+    """Return a recording's chunks for an engine, in order and without overlap, each at most :data:`CHUNK_S` long."""
     runs = speech(probabilities)
     margin = round(MARGIN_S / FRAME_S)
-    longest = int((PIECE_S - 2 * MARGIN_S) / FRAME_S)
+    longest = int((CHUNK_S - 2 * MARGIN_S) / FRAME_S)
     spans: list[tuple[int, int]] = []
     for first, last in _parted_by_silence(runs):
         spans += _cut(runs[first:last], probabilities, longest)

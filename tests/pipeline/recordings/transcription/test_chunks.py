@@ -1,4 +1,4 @@
-"""Speech is found, pieces are short enough and cut at pauses, and silence has none."""
+"""Speech is found, chunks are short enough and cut at pauses, and silence has none."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from core.audio_file import SAMPLE_RATE
 from core.voice_activity import FRAME, FRAME_S, speech_probabilities
-from pipeline.recordings.transcription.pieces import MARGIN_S, MAX_PAUSE_S, pieces
+from pipeline.recordings.transcription.chunks import MARGIN_S, MAX_PAUSE_S, chunks
 from tests.support.sounds import noise
 from tests.support.untrained_bundle import spoken
 
@@ -27,25 +27,25 @@ def talk(*parts: tuple[float, float]) -> np.ndarray:
 def cut(probabilities: np.ndarray) -> list[tuple[float, float]]:
     return [
         (stretch.start / SAMPLE_RATE, stretch.end / SAMPLE_RATE)
-        for stretch in pieces(probabilities, len(probabilities) * FRAME)
+        for stretch in chunks(probabilities, len(probabilities) * FRAME)
     ]
 
 
 def test_a_sentence_in_silence_is_one_chunk_with_small_margins() -> None:
     audio = spoken(TEXT, 3.0, 4.0)
-    (piece,) = pieces(speech_probabilities([audio]), len(audio))
-    assert 2.3 < piece.start / SAMPLE_RATE < 3.1
-    assert len(audio) / SAMPLE_RATE - 4.1 < piece.end / SAMPLE_RATE < len(audio) / SAMPLE_RATE - 3.2
+    (chunk,) = chunks(speech_probabilities([audio]), len(audio))
+    assert 2.3 < chunk.start / SAMPLE_RATE < 3.1
+    assert len(audio) / SAMPLE_RATE - 4.1 < chunk.end / SAMPLE_RATE < len(audio) / SAMPLE_RATE - 3.2
 
 
 @pytest.mark.parametrize("level", [0.0, 1e-4, 0.02, 0.3])
 def test_silence_and_noise_give_no_chunks(level: float) -> None:
     audio = noise(20.0, level=level)
-    assert pieces(speech_probabilities([audio]), len(audio)) == []
+    assert chunks(speech_probabilities([audio]), len(audio)) == []
 
 
 def test_no_audio_gives_no_chunks() -> None:
-    assert pieces(np.zeros(0, np.float32), 0) == []
+    assert chunks(np.zeros(0, np.float32), 0) == []
 
 
 def test_long_pauses_separate_chunks_and_short_ones_do_not() -> None:

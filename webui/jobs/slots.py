@@ -17,7 +17,7 @@ _counting = threading.Lock()
 
 
 @contextmanager
-def place(user: User) -> Iterator[None]:
+def slot(user: User) -> Iterator[None]:
     """Reserve a slot for waiting requests during the block. Raises StatusError (429) if there is none left."""
     with _counting:
         if _requests[user.pk] >= MAX_PER_USER:
