@@ -104,7 +104,7 @@ def spoken(
             f"No embedded engine ({', '.join(EMBEDDED_ENGINES)}) is ready with a voice for {language!r}.",
             "See ./hark engines.",
         )
-    who = {engine: [[voice.name for voice in one] for one in speakers[engine]] for engine in sorted(speakers)}
+    who = {engine: [[voice.name for voice in voices] for voices in speakers[engine]] for engine in sorted(speakers)}
     made_from = {
         "spoken": name,
         "texts": [[text.text, text.kind] for text in texts],
@@ -127,11 +127,11 @@ def _speak(texts: Sequence[PhraseText], speakers: Speakers, language: str, seed:
         settings = engines[name].draw_settings(voice, rng)
         request = SpeechRequest(str(index), texts[index].text, voice.name, language, settings)
         requests.setdefault(name, []).append((request, texts[index]))
-    for name, asked in requests.items():
+    for name, of_engine in requests.items():
         with tempfile.TemporaryDirectory() as folder:
             try:
-                results = engines[name].synthesize((request for request, _ in asked), Path(folder))
-                for (request, text), result in zip(asked, results):
+                results = engines[name].synthesize((request for request, _ in of_engine), Path(folder))
+                for (request, text), result in zip(of_engine, results):
                     if isinstance(result, GeneratedClip):
                         audio = read_audio(result.path)
                         if engines[name].unsure and not is_understood(audio, text.text, language):

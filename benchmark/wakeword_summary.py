@@ -39,21 +39,21 @@ def pooled(measured: Sequence[Measured]) -> Figures:
     these bundles. Only the range shows the effect of another seed.
     """
     phrases: dict[str, list[Measured]] = {}
-    for one in measured:
-        phrases.setdefault(one.phrase, []).append(one)
+    for bundle in measured:
+        phrases.setdefault(bundle.phrase, []).append(bundle)
     result: Figures = {}
-    for phrase, ones in phrases.items():
+    for phrase, bundles in phrases.items():
         conditions: Figures = {}
         for condition in CONDITIONS:
             conditions[condition] = {
-                rate: _pool(np.stack([one.missed[condition][rate] for one in ones]))
-                for rate in ones[0].missed[condition]
+                rate: _pool(np.stack([bundle.missed[condition][rate] for bundle in bundles]))
+                for rate in bundles[0].missed[condition]
             }
-        accepted = [one.figures["confusables"]["accepted"]["value"] for one in ones]
+        accepted = [bundle.figures["confusables"]["accepted"]["value"] for bundle in bundles]
         result[phrase] = {
-            "bundles": [one.name for one in ones],
-            "positives": ones[0].figures["positives"],
-            "clips": ones[0].figures["conditions"]["clean"]["clips"],
+            "bundles": [bundle.name for bundle in bundles],
+            "positives": bundles[0].figures["positives"],
+            "clips": bundles[0].figures["conditions"]["clean"]["clips"],
             "conditions": conditions,
             "confusables_accepted": {
                 "mean": float(np.mean(accepted)),
@@ -85,16 +85,11 @@ def average(phrases: Mapping[str, Any]) -> Figures:
     real = {name: figures for name, figures in phrases.items() if figures["positives"] == REAL}
     if not real:
         return {}
-    return {
-        "phrases": sorted(real),
-        **{
-            condition: {
-                f"{rate:g}": float(np.mean([f["conditions"][condition][f"{rate:g}"]["mean"] for f in real.values()]))
-                for rate in RATES
-            }
-            for condition in CONDITIONS
-        },
-    }
+    result: Figures = {"phrases": sorted(real)}
+    for condition in CONDITIONS:
+        rows = [figures["conditions"][condition] for figures in real.values()]
+        result[condition] = {f"{rate:g}": float(np.mean([row[f"{rate:g}"]["mean"] for row in rows])) for rate in RATES}
+    return result
 
 
 def predictions(bundles: Mapping[str, Any]) -> Figures:
@@ -108,11 +103,11 @@ def predictions(bundles: Mapping[str, Any]) -> Figures:
         rank_correlation: Spearman's; None below three bundles, or if all are equal.
         rank_correlation_of_warnings: that of the adviser's warnings with the real miss rates.
     """
-    held = {
-        name: {condition: (one["tested"][condition], shipped_misses(one, condition)) for condition in CONDITIONS}
-        for name, one in bundles.items()
-        if one["positives"] == REAL and all(one["tested"].get(c, {}).get("value") is not None for c in CONDITIONS)
-    }
+    held: dict[str, dict[str, tuple[Any, Any]]] = {}
+    for name, bundle in bundles.items():
+        of_test = bundle["tested"]
+        if bundle["positives"] == REAL and all(of_test.get(c, {}).get("value") is not None for c in CONDITIONS):
+            held[name] = {c: (of_test[c], shipped_misses(bundle, c)) for c in CONDITIONS}
     pairs = {name: list(of.values()) for name, of in held.items()}
     result: Figures = {"error": prediction_error([pair for of in pairs.values() for pair in of])}
     for condition in CONDITIONS:
@@ -142,8 +137,8 @@ def predictions(bundles: Mapping[str, Any]) -> Figures:
     return result
 
 
-def shipped_misses(one: Mapping[str, Any], condition: str) -> Mapping[str, float]:
-    missed: Mapping[str, float] = one["conditions"][condition]["as_shipped"]["miss_rate"]
+def shipped_misses(bundle: Mapping[str, Any], condition: str) -> Mapping[str, float]:
+    missed: Mapping[str, float] = bundle["conditions"][condition]["as_shipped"]["miss_rate"]
     return missed
 
 
@@ -199,9 +194,9 @@ def threshold_accuracy(bundles: Mapping[str, Any]) -> Figures:
             wanted, figures = one["wanted_fa_per_hour"], one["conditions"][condition]
             shipped, best = figures["as_shipped"], figures["at_fa_per_hour"].get(f"{wanted:g}")
             got = shipped["fa_per_hour"]
-            kept = wanted / 2 <= got["value"] <= 2 * wanted or got["low"] <= wanted <= got["high"]
+            holds = wanted / 2 <= got["value"] <= 2 * wanted or got["low"] <= wanted <= got["high"]
             lost = shipped["miss_rate"]["value"] - best["miss_rate"]["value"] if best else None
-            rows[name] = {"wanted": wanted, "got": got, "kept": kept, "lost": lost}
+            rows[name] = {"wanted": wanted, "got": got, "kept": holds, "lost": lost}
         result[condition] = {"bundles": rows, "kept": sum(row["kept"] for row in rows.values())}
     return result
 
@@ -220,8 +215,8 @@ def table(figures: Mapping[str, Any]) -> str:
     rows: list[tuple[str, ...]] = []
     for device, form in {"": figures, **figures["devices"]}.items():
         rows += _rows_of_form(device, form)
-    for name, one in figures.get("peers", {}).items():
-        rows += _rows(name, one)
+    for name, bundle in figures.get("peers", {}).items():
+        rows += _rows(name, bundle)
     lines = aligned([HEADER, *rows])
     lines += ["", "Missed at the threshold with that many false alarms per hour on the same stream, per cent."]
     lines += ["A second detection of the same utterance is a duplicate and counts as a false alarm."]
@@ -253,8 +248,8 @@ def table(figures: Mapping[str, Any]) -> str:
                     else "?"
                 )
             )
-    for name, one in figures["bundles"].items():
-        training = one["training_overlap"]
+    for name, bundle in figures["bundles"].items():
+        training = bundle["training_overlap"]
         if training["corpora"]:
             lines.append(f"USED IN TRAINING of {name}: {', '.join(training['corpora'])}; its figures are too good.")
         elif not training["known"]:
@@ -283,12 +278,12 @@ def _rows_of_form(device: str, form: Mapping[str, Any]) -> list[tuple[str, ...]]
     return rows
 
 
-def _rows(name: str, one: Mapping[str, Any]) -> list[tuple[str, ...]]:
+def _rows(name: str, bundle: Mapping[str, Any]) -> list[tuple[str, ...]]:
     rows = []
     for condition in CONDITIONS:
-        figures = one["conditions"][condition]
+        figures = bundle["conditions"][condition]
         clips = (
-            f"{figures['clips']} {'' if one['positives'] == REAL else 'SYNTHESIZED '}clips, {figures['hours']:.1f} h"
+            f"{figures['clips']} {'' if bundle['positives'] == REAL else 'SYNTHESIZED '}clips, {figures['hours']:.1f} h"
         )
         own = figures["as_shipped"]
         rows.append(
@@ -297,22 +292,22 @@ def _rows(name: str, one: Mapping[str, Any]) -> list[tuple[str, ...]]:
                 condition,
                 *(with_interval(at["miss_rate"]) for at in figures["at_fa_per_hour"].values()),
                 f"{percent(own['miss_rate']['value'])}, {own['fa_per_hour']['value']:.2f}, {own['duplicates']}",
-                with_interval(one["confusables"]["accepted"]) if condition == "clean" else "",
+                with_interval(bundle["confusables"]["accepted"]) if condition == "clean" else "",
             )
         )
     return rows
 
 
-def _rows_of_phrase(phrase: str, one: Mapping[str, Any]) -> list[tuple[str, ...]]:
+def _rows_of_phrase(phrase: str, phrase_figures: Mapping[str, Any]) -> list[tuple[str, ...]]:
     rows = []
     for condition in CONDITIONS:
         cells = [
             with_interval({"value": at["mean"], **at["interval"]})
             + f" [{percent(at['lowest'])}..{percent(at['highest'])}]"
-            for at in one["conditions"][condition].values()
+            for at in phrase_figures["conditions"][condition].values()
         ]
-        what = f"“{phrase}”, mean of {len(one['bundles'])} [range]" if condition == "clean" else ""
-        accepted = percent(one["confusables_accepted"]["mean"]) if condition == "clean" else ""
+        what = f"“{phrase}”, mean of {len(phrase_figures['bundles'])} [range]" if condition == "clean" else ""
+        accepted = percent(phrase_figures["confusables_accepted"]["mean"]) if condition == "clean" else ""
         rows.append((what, condition, *cells, "", accepted))
     return rows
 

@@ -98,8 +98,11 @@ def run_users(options: argparse.Namespace, screen: Screen) -> int:
     users = list(User.objects.order_by("-is_owner", "username"))
     screen.result({"users": [{"user": u.username, "is_owner": u.is_owner, "is_active": u.is_active} for u in users]})
     if users:
-        states = ["owner" if user.is_owner else "" if user.is_active else "deactivated" for user in users]
-        screen.show(table(["user", "e-mail", ""], [[u.username, u.email, s] for u, s in zip(users, states)]))
+        rows = []
+        for user in users:
+            state = "" if user.is_active else "deactivated"
+            rows.append([user.username, user.email, "owner" if user.is_owner else state])
+        screen.show(table(["user", "e-mail", ""], rows))
     else:
         screen.show(f"No users yet. {PROGRAM} admin create makes the owner.")
     return 0

@@ -342,6 +342,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min" if whole % 3600 >= 60 else f"{whole // 3600} h"
 
 
+def detected_times(count: int) -> str:
+    """Return in words how often a phrase was detected."""
+    return {0: "not detected", 1: "detected once"}.get(count, f"detected {count} times")
+
+
 def clock(seconds: float, exact: bool = False) -> str:
     """Format a position in a recording: ``2:03``, ``1:02:03``, or exactly ``2:03.45``."""
     hundredths = round(seconds * 100)

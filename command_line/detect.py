@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from command_line.console import Screen, clock
+from command_line.console import Screen, clock, detected_times
 from command_line.options import Commands, Parser, above_zero, add_command, score
 
 if TYPE_CHECKING:
@@ -34,24 +34,23 @@ def run_detect(options: argparse.Namespace, screen: Screen) -> int:
         with screen.reporter() as reporter:
             recordings.append(listen(detector, path, reporter, keep_scores=options.scores))
         _show(recordings[-1], detector.score_period_s, screen)
-    failed = [(one.file, one.failure) for one in recordings if one.failure is not None]
+    failed = [(recording.file, recording.failure) for recording in recordings if recording.failure is not None]
     result: dict[str, Any] = {
         "detections": [
-            {"file": one.file, "time_s": hit.time_s, "score": round(hit.score, 4)}
-            for one in recordings
-            for hit in one.detections
+            {"file": recording.file, "time_s": hit.time_s, "score": round(hit.score, 4)}
+            for recording in recordings
+            for hit in recording.detections
         ],
         "frame_s": detector.score_period_s,
         "phrase": detector.phrase,
         "threshold": round(detector.threshold, 6),
-        "seconds": {one.file: round(one.seconds, 3) for one in recordings},
+        "seconds": {recording.file: round(recording.seconds, 3) for recording in recordings},
     }
     if options.scores:
-        result["scores"] = {one.file: [round(score, 4) for score in one.scores] for one in recordings}
+        result["scores"] = {recording.file: [round(score, 4) for score in recording.scores] for recording in recordings}
     code = screen.results(result, failed)
-    count = len(result["detections"])
-    times = "not detected" if count == 0 else "detected once" if count == 1 else f"detected {count} times"
-    total = clock(sum(one.seconds for one in recordings))
+    times = detected_times(len(result["detections"]))
+    total = clock(sum(recording.seconds for recording in recordings))
     if len(failed) < len(recordings):
         screen.show(f'"{detector.phrase}" {times} in {total} of audio, threshold {detector.threshold:.3f}')
     return code

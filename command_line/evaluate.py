@@ -57,15 +57,15 @@ def _result(phrase: str, result: Evaluation, usual: float) -> dict[str, Any]:
         "default_fa_per_day": usual,
         "thresholds": [
             {
-                "fa_per_day": one.fa_per_day,
-                "threshold": one.threshold,
-                "missed": one.missed,
-                "miss_rate": one.miss_rate.as_dict(),
-                "duplicates": one.duplicates,
-                "false_alarms": [{"file": file, "time_s": time_s} for file, time_s in one.alarms],
-                "fa_per_hour": one.fa_per_hour.as_dict(),
+                "fa_per_day": outcome.fa_per_day,
+                "threshold": outcome.threshold,
+                "missed": outcome.missed,
+                "miss_rate": outcome.miss_rate.as_dict(),
+                "duplicates": outcome.duplicates,
+                "false_alarms": [{"file": file, "time_s": time_s} for file, time_s in outcome.alarms],
+                "fa_per_hour": outcome.fa_per_hour.as_dict(),
             }
-            for one in result.outcomes
+            for outcome in result.outcomes
         ],
     }
 
@@ -73,17 +73,17 @@ def _result(phrase: str, result: Evaluation, usual: float) -> dict[str, Any]:
 def _show(result: Evaluation, usual: float, screen: Screen) -> None:
     rows = [
         (
-            f"{one.fa_per_day:g}{' (usual)' if one.fa_per_day == usual else ''}",
-            f"{one.threshold:.3f}",
-            _missed(one, result.positives),
-            str(one.duplicates) if result.positives else "",
-            _alarms(one, result.hours),
+            f"{outcome.fa_per_day:g}{' (usual)' if outcome.fa_per_day == usual else ''}",
+            f"{outcome.threshold:.3f}",
+            _missed(outcome, result.positives),
+            str(outcome.duplicates) if result.positives else "",
+            _alarms(outcome, result.hours),
         )
-        for one in result.outcomes
+        for outcome in result.outcomes
     ]
     screen.show(table(("set for, a day", "threshold", "missed", "fired twice", "false alarms an hour"), rows))
     screen.show(f"{result.positives} recordings with the phrase, {result.hours:.2f} hours without it; 95 % intervals.")
-    at_usual = next((one for one in result.outcomes if one.fa_per_day == usual), result.outcomes[0])
+    at_usual = next((outcome for outcome in result.outcomes if outcome.fa_per_day == usual), result.outcomes[0])
     lines = [f"missed       {file}" for file in at_usual.missed]
     lines += [f"false alarm  {file}  {clock(time_s, exact=True)}" for file, time_s in at_usual.alarms]
     for line in lines[:LISTED]:
@@ -92,13 +92,13 @@ def _show(result: Evaluation, usual: float, screen: Screen) -> None:
         screen.show_line(f"and {len(lines) - LISTED} more; --json has all")
 
 
-def _missed(one: Outcome, positives: int) -> str:
+def _missed(outcome: Outcome, positives: int) -> str:
     if not positives:
         return ""
-    rate = one.miss_rate
-    return f"{len(one.missed)}: {100 * rate.value:.1f} % ({100 * rate.low:.1f} – {100 * rate.high:.1f})"
+    rate = outcome.miss_rate
+    return f"{len(outcome.missed)}: {100 * rate.value:.1f} % ({100 * rate.low:.1f} – {100 * rate.high:.1f})"
 
 
-def _alarms(one: Outcome, hours: float) -> str:
-    rate = one.fa_per_hour
-    return f"{len(one.alarms)}: {rate.value:.2f} ({rate.low:.2f} – {rate.high:.2f})" if hours else ""
+def _alarms(outcome: Outcome, hours: float) -> str:
+    rate = outcome.fa_per_hour
+    return f"{len(outcome.alarms)}: {rate.value:.2f} ({rate.low:.2f} – {rate.high:.2f})" if hours else ""

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
-from command_line.console import Screen, clock
+from command_line.console import Screen, clock, detected_times
 from command_line.options import Commands, Parser, add_command, count, language, score
 
 
@@ -52,6 +52,5 @@ def run_try(options: argparse.Namespace, screen: Screen) -> int:
     )
     for row in rows:
         screen.show_line(f"{row['file']}  {clock(row['start_s'], exact=True)}  score {row['score']:.3f}")
-    times = "not detected" if not rows else "detected once" if len(rows) == 1 else f"detected {len(rows)} times"
-    screen.show(f'"{options.phrase}" {times} (no training; threshold {threshold})')
+    screen.show(f'"{options.phrase}" {detected_times(len(rows))} (no training; threshold {threshold})')
     return 0

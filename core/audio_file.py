@@ -40,13 +40,13 @@ def read_audio(path: Path | str, max_seconds: float | None = None, start_s: floa
 def joined(blocks: Iterable[np.ndarray], max_seconds: float | None) -> np.ndarray:
     """Join the blocks of one recording into a vector [samples]; read only as many as ``max_seconds`` needs."""
     most = None if max_seconds is None else int(max_seconds * SAMPLE_RATE)
-    kept, length = [np.zeros(0, np.float32)], 0
+    parts, length = [np.zeros(0, np.float32)], 0
     for block in blocks:
-        kept.append(block)
+        parts.append(block)
         length += len(block)
         if most is not None and length >= most:
             break
-    return np.concatenate(kept)[:most]
+    return np.concatenate(parts)[:most]
 
 
 def seconds_of_audio(path: Path) -> float:
@@ -195,10 +195,10 @@ def missing_seconds(path: Path, decoded_s: float) -> float:
         order: Literal["little", "big"] = "little" if start.startswith(b"RIFF") else "big"
         while len(head := file.read(8)) == 8:
             promised = int.from_bytes(head[4:], order)
-            there = size - file.tell()
+            present = size - file.tell()
             if head[:4] in (b"data", b"SSND"):
-                cut = there < promised < WAV_PLACEHOLDER_BYTES
-                return (promised - there) / max(1, there) * decoded_s if cut else 0.0
+                cut = present < promised < WAV_PLACEHOLDER_BYTES
+                return (promised - present) / max(1, present) * decoded_s if cut else 0.0
             file.seek(promised + promised % 2, 1)
     return 0.0
 

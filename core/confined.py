@@ -102,12 +102,14 @@ def missing_confinement() -> str:
         missing.append("it can access files (the kernel has no Landlock)")
     if not _can_filter():
         missing.append("it can access the network (the kernel has no seccomp filters)")
-    said = "; ".join(missing)
-    if said:
+    sentence = "; ".join(missing)
+    if sentence:
         import logging
 
-        logging.getLogger(__name__).warning("The process that opens untrusted files is not fully confined: %s.", said)
-    return said
+        logging.getLogger(__name__).warning(
+            "The process that opens untrusted files is not fully confined: %s.", sentence
+        )
+    return sentence
 
 
 def _landlock_version() -> int:

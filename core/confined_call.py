@@ -46,9 +46,9 @@ def called(
     )
     environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1"}
     with (
-        tempfile.TemporaryFile() as said,
+        tempfile.TemporaryFile() as stderr,
         subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said, env=environment
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, env=environment
         ) as process,
     ):
         assert process.stdout is not None
@@ -68,8 +68,8 @@ def called(
                 worded("Split it, or pack it again."),
             )
         if code:
-            said.seek(max(0, said.seek(0, os.SEEK_END) - LOG_TAIL))
-            raise RuntimeError(f"{place} ended with code {code}: {said.read().decode(errors='replace')}")
+            stderr.seek(max(0, stderr.seek(0, os.SEEK_END) - LOG_TAIL))
+            raise RuntimeError(f"{place} ended with code {code}: {stderr.read().decode(errors='replace')}")
 
 
 def invalid_answer() -> UnusableFile:
@@ -88,10 +88,10 @@ def _value(line: bytes) -> Any:
             number, text, file = message["os_error"]
             raised: Exception = OSError(number, text, file)
         elif "error" in message:
-            said = message["error"].get("said", {})
+            templates = message["error"].get("said", {})
             raised = UnusableFile(
                 *(
-                    worded_again(said[name]) if name in said else str(message["error"][name])
+                    worded_again(templates[name]) if name in templates else str(message["error"][name])
                     for name in ("what", "why", "what_to_do")
                 )
             )

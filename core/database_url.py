@@ -41,12 +41,12 @@ def parameters(url: str) -> dict[str, Any]:
     from psycopg.conninfo import conninfo_to_dict
 
     try:
-        said: dict[str, Any] = dict(conninfo_to_dict(url))
+        given: dict[str, Any] = dict(conninfo_to_dict(url))
     except (Error, UnicodeError):
-        said = {}
-    if not said.get("dbname"):
+        given = {}
+    if not given.get("dbname"):
         raise unusable(DATABASE, "It is malformed, or names no database", EXAMPLE)
-    return {"connect_timeout": CONNECT_S, "application_name": "hark", "options": WAITS, **said}
+    return {"connect_timeout": CONNECT_S, "application_name": "hark", "options": WAITS, **given}
 
 
 def as_servers_take_it(document: str) -> str:

@@ -51,12 +51,12 @@ def run_decoder(
     """Run a confined program that opens ``source`` for at most ``timeout_s``; yield it and the file of its stderr."""
     environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "AV_LOG_FORCE_NOCOLOR": "1"}
     with (
-        tempfile.TemporaryFile() as said,  # a full pipe would stop ffmpeg
+        tempfile.TemporaryFile() as stderr,  # a full pipe would stop ffmpeg
         subprocess.Popen(
             confined(command, reads=[source, Path(__file__).parent]),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=said,
+            stderr=stderr,
             text=text,
             errors="replace" if text else None,
             env={**environment, "OPENBLAS_NUM_THREADS": "1"},  # each thread allocates memory
@@ -67,16 +67,16 @@ def run_decoder(
         if timeout_s is not None:
             timer.start()
         try:
-            yield process, said
+            yield process, stderr
         finally:
             timer.cancel()
             process.kill()
 
 
-def last_words(said: IO[bytes]) -> str:
+def last_words(stderr: IO[bytes]) -> str:
     """Return the last line that ffmpeg wrote, without the paths of this machine."""
-    said.seek(max(0, said.seek(0, os.SEEK_END) - 4000))
-    lines = [line.strip() for line in said.read().decode(errors="replace").splitlines() if line.strip()]
+    stderr.seek(max(0, stderr.seek(0, os.SEEK_END) - 4000))
+    lines = [line.strip() for line in stderr.read().decode(errors="replace").splitlines() if line.strip()]
     text = re.sub(r"(file:)?/\S*?: |\[\w+ @ 0x\w+\] ", "", lines[-1]) if lines else ""
     return text[:200].rstrip(".")
 
@@ -99,7 +99,7 @@ def decoded(
     """
     by_ffmpeg = have_ffmpeg()
     command = _by_ffmpeg(path, start_s, seconds) if by_ffmpeg else by_libsndfile("decode", path, start_s, seconds)
-    with run_decoder(command, path, timeout_s, text=False) as (process, said):
+    with run_decoder(command, path, timeout_s, text=False) as (process, stderr):
         assert process.stdout is not None
         header = process.stdout.read(AU_HEADER.size)
         if len(header) == AU_HEADER.size:
@@ -119,7 +119,7 @@ def decoded(
                 else worded("it gave no message")
             )
             decoder = "ffmpeg" if by_ffmpeg else "libsndfile"
-            raise NotDecoded(worded("%(program)s: %(said)s", program=decoder, said=last_words(said) or stopped))
+            raise NotDecoded(worded("%(program)s: %(said)s", program=decoder, said=last_words(stderr) or stopped))
 
 
 def _by_ffmpeg(path: Path, start_s: float, seconds: float | None) -> list[str]:

@@ -172,12 +172,12 @@ def imports(name: str) -> list[str]:
 
 def _import(python: str, name: str) -> None:
     for module in imports(name):
-        told = subprocess.run([python, "-W", "ignore", "-c", f"import {module}"], capture_output=True, text=True)
-        if told.returncode:
-            said = (told.stderr.strip().splitlines() or ["nothing"])[-1]
+        ended = subprocess.run([python, "-W", "ignore", "-c", f"import {module}"], capture_output=True, text=True)
+        if ended.returncode:
+            last_line = (ended.stderr.strip().splitlines() or ["nothing"])[-1]
             raise BadPackageError(
                 worded("The environment of %(name)s was created but cannot be used.", name=name),
-                worded("%(module)s cannot be imported: %(said)s", module=module, said=said[:300]),
+                worded("%(module)s cannot be imported: %(said)s", module=module, said=last_line[:300]),
                 worded(
                     "If it came with a build of torch for another machine, set HARK_TORCH_INDEX to an index with "
                     "the right one and run ./hark engines enable %(name)s again.",
@@ -209,7 +209,8 @@ def _run(command: list[str], name: str, report: Callable[[str], None]) -> None:
             lines.append(line.strip())
             report(line.strip())
     if process.returncode:
-        said = next((line for line in reversed(lines) if "error" in line.lower()), lines[-1] if lines else "nothing")
+        last_line = lines[-1] if lines else "nothing"
+        last_error = next((line for line in reversed(lines) if "error" in line.lower()), last_line)
         shown = " ".join(command[1:4])
         raise HarkError(
             worded("The environment of %(name)s could not be created.", name=name),
@@ -217,7 +218,7 @@ def _run(command: list[str], name: str, report: Callable[[str], None]) -> None:
                 "%(command)s ended with code %(returncode)s: %(said)s",
                 command=shown,
                 returncode=process.returncode,
-                said=said[:300],
+                said=last_error[:300],
             ),
             worded(
                 "Check the network (packages come from pip's package index) and the free disk space, then run "

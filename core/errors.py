@@ -33,9 +33,9 @@ class HarkError(Exception):
 
     def parts(self) -> dict[str, Any]:
         """Return :meth:`as_dict` with translatable templates under ``said``, and ``reason`` unless it is "refused"."""
-        said = {name: text.parts() for name, text in self.as_dict().items() if isinstance(text, Worded)}
+        templates = {name: text.parts() for name, text in self.as_dict().items() if isinstance(text, Worded)}
         reason = {"reason": self.reason} if self.reason != HarkError.reason else {}
-        return {**self.as_dict(), **({"said": said} if said else {}), **reason}
+        return {**self.as_dict(), **({"said": templates} if templates else {}), **reason}
 
     def __reduce__(self) -> tuple[type[HarkError], tuple[str, str, str]]:
         # Exceptions are pickled from worker processes; the default would call __init__ with one string.

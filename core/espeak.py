@@ -84,10 +84,10 @@ def voices(library: Any, language: bytes | None = None) -> Iterator[tuple[str, l
     """
     wanted = ctypes.c_char_p(language)
     spec = _Voice(languages=ctypes.cast(wanted, ctypes.c_void_p))
-    found = library.espeak_ListVoices(ctypes.byref(spec) if language else None)
+    listed = library.espeak_ListVoices(ctypes.byref(spec) if language else None)
     index = 0
-    while found[index]:
-        voice = found[index].contents
+    while listed[index]:
+        voice = listed[index].contents
         index += 1
         names: list[tuple[int, str]] = []
         address = voice.languages

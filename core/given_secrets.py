@@ -28,7 +28,8 @@ def check_given_secrets(environment: Mapping[str, str] = os.environ) -> None:
     given += [(EARLIER_KEYS, key.strip()) for key in environment.get(EARLIER_KEYS, "").split(",")]
     given += [(name, _password(environment.get(name, ""))) for name in _URLS]
     for name, text in given:
-        why = "" if not text else weakness(text) if name in (KEY, EARLIER_KEYS) else placeholder(text)
+        fault_of = weakness if name in (KEY, EARLIER_KEYS) else placeholder
+        why = fault_of(text) if text else ""
         if why:
             raise HarkError(
                 f"{name} can be guessed.",

@@ -162,9 +162,9 @@ class Server:
             raise self._away(f"{self.host}: {said}.") from error
 
     def _away(self, why: str) -> HttpError:
-        found = HttpError(worded("%(name)s cannot be reached.", name=self.name), why, self.check)
-        found.again = True
-        return found
+        error = HttpError(worded("%(name)s cannot be reached.", name=self.name), why, self.check)
+        error.again = True
+        return error
 
     def _endless(self) -> HttpError:
         most = f"{self.largest:,}"
@@ -180,19 +180,20 @@ class Server:
         wait_s = _seconds(response.headers.get("Retry-After", ""))
         if status < 400:
             what = worded("%(name)s has moved.", name=self.name)
-            said = f"to {response.headers.get('Location', 'another URL')[:200]}"
+            reason = f"to {response.headers.get('Location', 'another URL')[:200]}"
         else:
             message = re.search(r'"message"\s*:\s*"((?:[^"\\]|\\.)*)"', body.decode(errors="replace"))
             meaning = HTTPStatus(status).phrase if status in set(HTTPStatus) else "an unknown status"
-            said = ": ".join(filter(None, (meaning, " ".join(message[1].split())[:200].rstrip(".") if message else "")))
+            detail = " ".join(message[1].split())[:200].rstrip(".") if message else ""
+            reason = f"{meaning}: {detail}" if detail else meaning
             what = worded("%(name)s answered with an error.", name=self.name)
-        answered = {"host": self.host, "status": status, "said": self._without_key(said)}
+        answered = {"host": self.host, "status": status, "said": self._without_key(reason)}
         why = worded("%(host)s answered %(status)s (%(said)s).", **answered)
         if wait_s is not None and wait_s > MAX_WAIT_S:
             why = worded("%(why)s Retry after %(seconds)s s.", why=why, seconds=round(wait_s))
-        found = HttpError(what, why, self.check)
-        found.status, found.again, found.wait_s = status, status in AGAIN, wait_s
-        return found
+        error = HttpError(what, why, self.check)
+        error.status, error.again, error.wait_s = status, status in AGAIN, wait_s
+        return error
 
     def _without_key(self, text: str) -> str:
         # Servers repeat a rejected key in their message, in full or abbreviated ("sk-ab****yz").

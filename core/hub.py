@@ -80,11 +80,11 @@ def _bar(reporter: Reporter) -> Any:
 def _check(path: Path, digest: str) -> None:
     """Remove a file, and raise HarkError, if it does not have this SHA-256."""
     with path.open("rb") as content:
-        found = hashlib.file_digest(content, "sha256").hexdigest()
-    if found != digest:
+        actual = hashlib.file_digest(content, "sha256").hexdigest()
+    if actual != digest:
         path.unlink()
         raise HarkError(
             worded("%(name)s was discarded: it is not the file that the repository names.", name=path.name),
-            worded("It has the digest %(found)s; %(digest)s was expected.", found=found[:16], digest=digest[:16]),
+            worded("It has the digest %(found)s; %(digest)s was expected.", found=actual[:16], digest=digest[:16]),
             worded("Run the same command again; if it happens again, something on the network alters the file."),
         )

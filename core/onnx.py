@@ -27,7 +27,7 @@ def session(model: bytes | str | Path, threads: int = 1, providers: Sequence[str
         options.enable_cpu_mem_arena = False
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     content = model if isinstance(model, bytes) else str(model)
-    made = onnxruntime.InferenceSession(content, options, providers=list(providers))
-    if providers[0] not in made.get_providers():  # onnxruntime skips one whose libraries it cannot load
+    inference = onnxruntime.InferenceSession(content, options, providers=list(providers))
+    if providers[0] not in inference.get_providers():  # onnxruntime skips one whose libraries it cannot load
         logging.getLogger(__name__).warning("%s cannot be used; the processor does its work", providers[0])
-    return made
+    return inference

@@ -53,16 +53,18 @@ def names_in(text: str) -> list[str]:
             names = json.loads(text)
         except (ValueError, RecursionError):
             names = None
-    if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError("it is not a list: use names separated by commas, or JSON")
-    return [one.strip() for one in names if one.strip()]
+    return [name.strip() for name in names if name.strip()]
 
 
 def _origins(text: str) -> str:
-    origins = [one.rstrip("/").lower() for one in names_in(text)]
-    for one in origins:
-        if not _ORIGIN.fullmatch(one):
-            raise ValueError(f"{one[:80]!r} is not an origin such as https://app.example.org (* is not one: list each)")
+    origins = [origin.rstrip("/").lower() for origin in names_in(text)]
+    for origin in origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise ValueError(
+                f"{origin[:80]!r} is not an origin such as https://app.example.org (* is not one: list each)"
+            )
     return ",".join(origins)
 
 

@@ -87,9 +87,9 @@ def values_of(path: Path) -> dict[str, str]:
             values = dotenv_values(stream=lines, interpolate=False)
     except (OSError, UnicodeDecodeError) as error:
         # The message does not repeat the line, which may hold a key.
-        said = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise HarkError(
-            "A settings file cannot be read.", f"{path}: {said}.", "Correct the file, or remove it."
+            "A settings file cannot be read.", f"{path}: {reason}.", "Correct the file, or remove it."
         ) from error
     return {name: value for name, value in values.items() if value is not None}
 
@@ -99,10 +99,10 @@ def remove_unknown(path: Path) -> list[str]:
     from dotenv.parser import parse_stream
 
     with path.open(encoding="utf-8-sig") as lines:
-        found = [*parse_stream(lines)]
-    harmless = [one for one in found if one.key is None or _HARMLESS.fullmatch(one.key)]
-    path.write_text("".join(one.original.string for one in harmless), encoding="utf-8")
-    return [one.key for one in found if one not in harmless and one.key]
+        bindings = [*parse_stream(lines)]
+    harmless = [binding for binding in bindings if binding.key is None or _HARMLESS.fullmatch(binding.key)]
+    path.write_text("".join(binding.original.string for binding in harmless), encoding="utf-8")
+    return [binding.key for binding in bindings if binding not in harmless and binding.key]
 
 
 def _take(values: dict[str, str]) -> None:

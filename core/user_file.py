@@ -64,14 +64,14 @@ class UserFile(Generic[Stored]):
         with storing(self.doing):
             file.parent.mkdir(parents=True, exist_ok=True)
             with held(file.with_suffix(".lock"), self._being_changed):
-                kept = self.load(file)
-                yield kept
-                if not kept:
+                content = self.load(file)
+                yield content
+                if not content:
                     file.unlink(missing_ok=True)
                     return
                 with atomic_path(file, MODE) as temporary:
                     temporary.write_text(
-                        json.dumps({"schema": SCHEMA, self.key: kept}, ensure_ascii=False), encoding="utf-8"
+                        json.dumps({"schema": SCHEMA, self.key: content}, ensure_ascii=False), encoding="utf-8"
                     )
 
     def _being_changed(self, process: str) -> HarkError:

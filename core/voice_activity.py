@@ -40,7 +40,7 @@ class SpeechProbability:
             samples = np.pad(samples, (0, -len(samples) % FRAME))
         whole = len(samples) // FRAME
         self._rest = samples[whole * FRAME :]
-        found = [np.zeros(0, np.float32)]
+        probabilities = [np.zeros(0, np.float32)]
         for first in range(0, whole, MAX_FRAMES):
             frames = samples[first * FRAME : min(whole, first + MAX_FRAMES) * FRAME].reshape(-1, FRAME)
             before = np.concatenate([self._context[None], frames[:-1, -CONTEXT:]])
@@ -49,8 +49,8 @@ class SpeechProbability:
                 ["speech_probs", "hn", "cn"],
                 {"input": np.concatenate([before, frames], axis=1), "h": self._hidden, "c": self._cell},
             )
-            found.append(np.asarray(values, np.float32).reshape(-1))
-        return np.concatenate(found)
+            probabilities.append(np.asarray(values, np.float32).reshape(-1))
+        return np.concatenate(probabilities)
 
 
 def speech_probabilities(blocks: Iterable[np.ndarray]) -> np.ndarray:

@@ -64,9 +64,9 @@ def worded_again(parts: Mapping[str, Any]) -> Worded:
 
 def worded(template: str, plural: str = "", /, **values: Any) -> Worded:
     """Build a sentence. The templates must be the call's only literals, because ``makemessages`` extracts them."""
-    made = Worded((plural if plural and values["n"] != 1 else template) % values)
-    made.template, made.plural, made.values = template, plural, values
-    return made
+    text = Worded((plural if plural and values["n"] != 1 else template) % values)
+    text.template, text.plural, text.values = template, plural, values
+    return text
 
 
 NOT_MEASURED = worded("not measured")

@@ -148,7 +148,8 @@ class Library:
 
     def _add_batch(self, batch: list[tuple[NewClip, str, np.ndarray]], once: bool) -> list[int]:
         known_requests = self.request_ids_present([c.request_id for c, _, _ in batch if c.request_id is not None])
-        known_sources = {clip.source for clip in self.of_sources([c.source for c, _, _ in batch if c.source])}
+        sources = [clip.source for clip, _, _ in batch if clip.source]
+        known_sources = {clip.source for clip in self.of_sources(sources)}
         files = {
             digest: samples
             for clip, digest, samples in batch

@@ -293,7 +293,8 @@ def _differing(connection: PostgresqlConnection) -> Iterator[dict[int, str]]:
     ).fetchall():
         after = rows[-1][0]
         expected = _words_of([text for _, text, _ in rows])
-        if wrong := {clip_id: text for (clip_id, text, stored), right in zip(rows, expected) if stored != right}:
+        wrong = {clip_id: text for (clip_id, text, stored), right in zip(rows, expected) if stored != right}
+        if wrong:
             yield wrong
 
 

@@ -35,13 +35,13 @@ def _tree(process: int) -> dict[int, int]:
         number = int(status.parent.name)
         parents[number] = int(fields["PPid"])
         sizes[number] = int(fields.get("VmRSS", "0 kB").split()[0])
-    found: dict[int, int] = {}
+    tree: dict[int, int] = {}
     wanted = [process]
     while wanted:
         parent = wanted.pop()
-        found[parent] = sizes.get(parent, 0)
+        tree[parent] = sizes.get(parent, 0)
         wanted += [number for number, of in parents.items() if of == parent]
-    return found
+    return tree
 
 
 @contextmanager
@@ -84,15 +84,15 @@ def has_ended(pid: int) -> bool:
 
 def of_session(session: int) -> list[bytes]:
     """Return the command lines of the processes of a session that have not ended."""
-    found = []
+    commands = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             state, _, _, its_session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
         except (OSError, ValueError):
             continue  # it has just ended
         if int(its_session) == session and state != "Z":
-            found.append(command_of(int(entry.name)))
-    return found
+            commands.append(command_of(int(entry.name)))
+    return commands
 
 
 def command_of(pid: int) -> bytes:

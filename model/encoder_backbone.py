@@ -145,7 +145,7 @@ class EncoderBackbone:
         return self.encode_many([audio])[0]
 
     def encode_many(self, audios: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return :meth:`hear` of each recording; on a GPU, windows of equal length share a batch."""
+        """Return :meth:`encode` of each recording; on a GPU, windows of equal length share a batch."""
         windows = [(number, *window) for number, audio in enumerate(audios) for window in _windows(audio)]
         outputs: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         by_length: dict[int, list[int]] = {}
@@ -164,7 +164,11 @@ class EncoderBackbone:
         parts: list[list[tuple[np.ndarray, ...]]] = [[none] for _ in audios]
         for place, (number, _, _, _) in enumerate(windows):
             parts[number].append(outputs[place])
-        return [(np.concatenate([p for p, _ in each]), np.concatenate([s for _, s in each])) for each in parts]
+        result = []
+        for of_audio in parts:
+            all_phones, all_states = zip(*of_audio)
+            result.append((np.concatenate(all_phones), np.concatenate(all_states)))
+        return result
 
     def window(self, audio: np.ndarray, frames: int) -> tuple[np.ndarray, np.ndarray]:
         """Run the encoder on one window: square roots of phone probabilities [frames, width], and states."""

@@ -23,9 +23,9 @@ TO_DO = "install onnxruntime-gpu in the place of onnxruntime (docs/gpu.md), or s
 
 def wanted() -> bool:
     """Return whether to use a GPU: HARK_TORCH is cuda, or is unset and torch has one."""
-    asked = os.environ.get("HARK_TORCH", "")
-    if asked:
-        return asked == "cuda"
+    setting = os.environ.get("HARK_TORCH", "")
+    if setting:
+        return setting == "cuda"
     import torch
 
     return bool(torch.cuda.is_available())

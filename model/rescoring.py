@@ -63,11 +63,11 @@ class _Asked(nn.Module):
 
     def forward(self, log_p: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
         at_tokens = log_p[:, :-1]
-        each = at_tokens.gather(2, self.tokens)[:, :, 0]
+        at_token = at_tokens.gather(2, self.tokens)[:, :, 0]
         rival = at_tokens.scatter(2, self.tokens, -1e9).amax(2)
-        margin = (each - rival + 1e4 * (1 - self.is_token)).amin(1).amax(0, keepdim=True)
+        margin = (at_token - rival + 1e4 * (1 - self.is_token)).amin(1).amax(0, keepdim=True)
         ends = (log_p + self.complete).logsumexp(2)
-        sequences = (each * self.is_token).sum(1) + (ends * self.is_after).sum(1)
+        sequences = (at_token * self.is_token).sum(1) + (ends * self.is_after).sum(1)
         is_later = (place > 0).float()
         log_probability = sequences.logsumexp(0, keepdim=True) - LATER_COST * is_later
         rescoring = (1 - log_probability / MIN_LOG_PROBABILITY).clip(0.0, 1.0)

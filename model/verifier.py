@@ -177,7 +177,7 @@ class Verifier(nn.Module):
                     summed(x) / (ends - lead)[..., None],
                     _at(x, (begins - 3).clamp(min=0)),
                     _at(x, (ends + 1).clamp(max=time - 1)),
-                    *(self.embed(each) for each in (phones, before, after)),
+                    *(self.embed(phone_logits) for phone_logits in (phones, before, after)),
                     torch.stack(features, dim=2),
                 ],
                 dim=2,
@@ -186,12 +186,12 @@ class Verifier(nn.Module):
         is_phone = places < lengths[:, None]
         mirrored = torch.where(is_phone, lengths[:, None] - 1 - places, places)
         context = [self.onward(x)[0], _at(self.homeward(_at(x, mirrored))[0], mirrored)]
-        each = self.phone(torch.cat([x, *context], dim=2))[..., 0]
-        any_wrong = torch.logsumexp(torch.where(is_phone, -each, -1e4), dim=1)
+        phone_logits = self.phone(torch.cat([x, *context], dim=2))[..., 0]
+        any_wrong = torch.logsumexp(torch.where(is_phone, -phone_logits, -1e4), dim=1)
         logit = self.bias - any_wrong * functional.softplus(self.scale)
         sure = _sureness(roots, end)
-        least = torch.where(is_phone, each, 1e4).amin(dim=1)
-        return logit, each, torch.stack([score, sure, logit, least, self.noisy(states)], dim=1)
+        least = torch.where(is_phone, phone_logits, 1e4).amin(dim=1)
+        return logit, phone_logits, torch.stack([score, sure, logit, least, self.noisy(states)], dim=1)
 
     def noisy(self, states: Tensor) -> Tensor:
         """Return the logit that speech is noisy or reverberant [batch], from its states."""

@@ -108,7 +108,8 @@ def misspellings(word: str, language: str, target: str | None = None) -> list[st
 
 
 def _other_stressed_vowel(target: Phones, other: Phones, stressed: int | None) -> bool:
-    vowels, others = [phone for phone in target if is_vowel(phone)], [phone for phone in other if is_vowel(phone)]
+    vowels = [phone for phone in target if is_vowel(phone)]
+    others = [phone for phone in other if is_vowel(phone)]
     if stressed is None or len(vowels) != len(others) or stressed >= len(vowels):
         return False
     return exchange_cost(vowels[stressed], others[stressed]) >= OTHER_VOWEL

@@ -211,10 +211,10 @@ class _Writer:
                 self._add(name)
             progress.advance()
         files, left_out = tuple(self.written.values()), tuple(sorted(self.vanished | unnamed))
-        made = Backup(hark_version(), datetime.now(UTC).isoformat(timespec="seconds"), files, left_out)
-        content = {"format": FORMAT, **asdict(made)}
+        backup = Backup(hark_version(), datetime.now(UTC).isoformat(timespec="seconds"), files, left_out)
+        content = {"format": FORMAT, **asdict(backup)}
         self.archive.writestr(_info(MANIFEST), json.dumps(content, ensure_ascii=False))
-        return made
+        return backup
 
     def _add(self, name: str) -> None:
         path = self.data / name
@@ -346,11 +346,11 @@ def _writing(doing: str) -> Iterator[None]:
 
 def _not_written(error: OSError, doing: str) -> HarkError:
     where = f": {Path(str(error.filename)).name}" if error.filename else ""
-    said = f"{error.strerror or error}{where}"
+    reason = f"{error.strerror or error}{where}"
     if is_full(error):
-        return StorageFull(*_full(doing, said))
+        return StorageFull(*_full(doing, reason))
     what_to_do = "Check the disk and who owns the folder, then run the same command again; nothing is left behind."
-    return HarkError(f"A file could not be written: {doing}.", f"{said}.", what_to_do)
+    return HarkError(f"A file could not be written: {doing}.", f"{reason}.", what_to_do)
 
 
 # Checking and restoring.

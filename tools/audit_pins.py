@@ -69,7 +69,7 @@ def _texts(place: Path) -> Iterator[tuple[str, str]]:
 
 def findings(pinned: Mapping[str, str], known: Iterable[Mapping[str, Any]]) -> list[Finding]:
     """Return the advisories that affect a pinned version."""
-    found = []
+    matching = []
     for advisory in known:
         for affected in advisory["affected"]:
             package = affected.get("package", {})
@@ -77,8 +77,8 @@ def findings(pinned: Mapping[str, str], known: Iterable[Mapping[str, Any]]) -> l
             if package.get("ecosystem") != "PyPI" or name not in pinned:
                 continue
             if holds(pinned[name], affected):
-                found.append(Finding(name, pinned[name], str(advisory["id"]), _fixed(affected)))
-    return sorted(set(found), key=lambda one: (one.package, one.advisory))
+                matching.append(Finding(name, pinned[name], str(advisory["id"]), _fixed(affected)))
+    return sorted(set(matching), key=lambda one: (one.package, one.advisory))
 
 
 def holds(version: str, affected: Mapping[str, Any]) -> bool:
@@ -137,17 +137,17 @@ def main(arguments: list[str] | None = None) -> int:
     pinned = pins(PINS.read_text(encoding="utf-8"))
     known = list(advisories(options.advisories))
     modified = max((str(one.get("modified") or one.get("published") or "")[:10] for one in known), default="")
-    found = findings(pinned, known)
+    holding = findings(pinned, known)
     say = sys.stdout.write
-    say(f"{len(pinned)} pins, {len(known)} advisories, the newest of {modified or 'no day'}: {len(found)} hold.\n")
-    for one in found:
+    say(f"{len(pinned)} pins, {len(known)} advisories, the newest of {modified or 'no day'}: {len(holding)} hold.\n")
+    for one in holding:
         say(f"{one.package} {one.version}: {one.advisory}, fixed in {', '.join(one.fixed) or 'no version'}\n")
     if options.newest is not None:
         late = behind(pinned, options.newest.read_text(encoding="utf-8"))
         say(f"{len(late)} pins are behind.\n")
         for name, (version, newer) in late.items():
             say(f"{name} {version}: {newer}\n")
-    return 1 if found else 0
+    return 1 if holding else 0
 
 
 if __name__ == "__main__":

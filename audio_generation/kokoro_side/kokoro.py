@@ -60,12 +60,11 @@ class Kokoro(Engine):
         """
         names = sorted(path.stem for path in (self.folder() / "voices").glob("*.pt"))
         single = [name for name in names if name[0] in LANGUAGES and speaks(LANGUAGES[name[0]], language)]
-        blends = [
-            f"{one}*0.5+{two}*0.5"
-            for letter in LANGUAGES
-            if len(accent := [name for name in single if name[0] == letter]) > 2
-            for one, two in zip(accent, accent[1:] + accent[:1])
-        ]
+        blends = []
+        for letter in LANGUAGES:
+            accent = [name for name in single if name[0] == letter]
+            if len(accent) > 2:
+                blends += [f"{first}*0.5+{second}*0.5" for first, second in zip(accent, accent[1:] + accent[:1])]
         return [self._voice(name) for name in single + blends]
 
     def voice_named(self, name: str, language: str) -> Voice | None:

@@ -193,11 +193,11 @@ def table(figures: Figures) -> str:
     columns = ("files", "refused", "used", "tracebacks", "files_left", "processes_left", "growth_mib", "seconds")
     rows = [("", *(column.replace("_", " ").replace("mib", "MiB") for column in columns))]
     kinds = figures["kinds"]
-    for name, one in kinds.items():
-        rows.append((name, *("-" if one[column] is None else f"{one[column]:g}" for column in columns)))
-    totals = [sum(one[column] or 0 for one in kinds.values()) for column in columns]
+    for name, counts in kinds.items():
+        rows.append((name, *("-" if counts[column] is None else f"{counts[column]:g}" for column in columns)))
+    totals = [sum(counts[column] or 0 for counts in kinds.values()) for column in columns]
     rows.append(("all", *("" if column == "growth_mib" else f"{total:g}" for column, total in zip(columns, totals))))
-    wrong = [f"{name}, {defect}" for name, one in kinds.items() for defect in one["defects"]]
+    wrong = [f"{name}, {defect}" for name, counts in kinds.items() for defect in counts["defects"]]
     problems = figures["library_problems"]
     summary = f"problems of the library: {len(problems)} ({figures['clips']} clips)"
     return "\n".join([*aligned(rows), summary, *problems, *wrong])

@@ -230,20 +230,20 @@ class Source:
     @cached_property
     def sounds(self) -> dict[str, bytes]:
         """Return a sound in each format."""
-        made = {
+        encoded_as = {
             "wav": encoded("WAV"), "flac": encoded("FLAC"), "ogg": encoded("OGG", subtype="VORBIS"),
             "opus": encoded("OGG", subtype="OPUS"), "mp3": encoded("MP3"), "aiff": encoded("AIFF"),
         }  # fmt: skip
         if shutil.which("ffmpeg") is None:
-            return made
+            return encoded_as
         sound = self.folder / "sound.wav"
-        sound.write_bytes(made["wav"])
+        sound.write_bytes(encoded_as["wav"])
         for suffix, (before, after) in AUDIO_BY_FFMPEG.items():
             path = self.folder / f"sound.{suffix}"
             command = ["ffmpeg", "-nostdin", "-y", "-v", "error", *before, "-i", str(sound), *after, str(path)]
             subprocess.run(command, check=True, timeout=60)
-            made[suffix] = path.read_bytes()
-        return made
+            encoded_as[suffix] = path.read_bytes()
+        return encoded_as
 
     def _audio(self, suffix: str, content: bytes) -> Callable[[Random, int], Made]:
         others = list(self.sounds.values())

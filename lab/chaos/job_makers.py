@@ -136,12 +136,13 @@ def _train(user: User, number: int) -> Submission:
         from db.db_api import Library
 
         plan = load_plan(user_data(user) / "jobs" / run / "plan.json")
-        asked = [request.request_id for request in plan.requests] if plan else []
+        request_ids = [request.request_id for request in plan.requests] if plan else []
         with Library(user_data(user)) as library:
-            ids = library.request_ids_present(asked)
+            ids = library.request_ids_present(request_ids)
         bundles = list((user_data(user) / "models").glob(f"{run}*/*.zip"))
         versions = Version.objects.filter(folder__contains=run).count()
-        return {"version": versions, "bundle": len(bundles), "clips": int(bool(asked) and len(ids) == len(asked))}
+        all_present = bool(request_ids) and len(ids) == len(request_ids)
+        return {"version": versions, "bundle": len(bundles), "clips": int(all_present)}
 
     return Submission(str(job.pk), "train", results)
 

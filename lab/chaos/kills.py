@@ -199,11 +199,11 @@ def _counts(submissions: list[Submission], retried: Counter[str]) -> dict[str, C
     from webui.jobs.models import Job
 
     counts = {kind: Count() for kind in SHARES}
-    for one in submissions:
-        count = counts[one.kind]
+    for submission in submissions:
+        count = counts[submission.kind]
         count.jobs += 1
-        count.retried += retried[one.job]
-        job = Job.objects.select_related("user").get(pk=one.job)
+        count.retried += retried[submission.job]
+        job = Job.objects.select_related("user").get(pk=submission.job)
         count.done += job.state == Job.State.DONE
         count.cancelled += job.state == Job.State.CANCELLED
         count.failed += job.state == Job.State.FAILED
@@ -214,7 +214,7 @@ def _counts(submissions: list[Submission], retried: Counter[str]) -> dict[str, C
         if job.state == Job.State.FAILED:
             count.lost += 1
             count.wrong.append(f"{job.title}: {json.dumps(job.error)}")
-        results = one.results()
+        results = submission.results()
         lost = [name for name, number in results.items() if number == 0] if job.state == Job.State.DONE else []
         doubled = [name for name, number in results.items() if number > 1]
         left = left_of(job)
@@ -232,12 +232,12 @@ def table(figures: Figures) -> str:
     columns = ("jobs", "done", "cancelled", "failed", "retried", "lost", "doubled", "left")
     rows: list[tuple[str, ...]] = [("", *columns)]
     kinds = figures["kinds"]
-    rows += [(kind, *(str(one[column]) for column in columns)) for kind, one in kinds.items()]
-    rows.append(("all", *(str(sum(one[column] for one in kinds.values())) for column in columns)))
+    rows += [(kind, *(str(counts[column]) for column in columns)) for kind, counts in kinds.items()]
+    rows.append(("all", *(str(sum(counts[column] for counts in kinds.values())) for column in columns)))
     kills = ", ".join(f"{how} {count}" for how, count in figures["kills"].items())
     summary = [
         f"killed: {kills}", f"problems of the libraries: {len(figures['library_problems'])}",
         *figures["library_problems"],
         f"processes left: {figures['processes_left']}", f"seconds: {figures['seconds']}",
     ]  # fmt: skip
-    return "\n".join([*aligned(rows), *summary, *(wrong for one in kinds.values() for wrong in one["wrong"])])
+    return "\n".join([*aligned(rows), *summary, *(wrong for counts in kinds.values() for wrong in counts["wrong"])])

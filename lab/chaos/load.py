@@ -275,13 +275,13 @@ def _flood(server: Server, people: Sequence[Person], talk: np.ndarray) -> Flood:
         )  # loads the server's code
         before = highest = mib()
         began = time.monotonic()
-        asked = [pool.submit(upload, number) for number in range(FLOOD)]
-        while not all(doing.done() for doing in asked):
+        uploads = [pool.submit(upload, number) for number in range(FLOOD)]
+        while not all(doing.done() for doing in uploads):
             highest = max(highest, mib())
             time.sleep(0.5)
         flood.seconds = time.monotonic() - began
         flood.web_mib = [before, highest, mib()]
-    for doing in asked:
+    for doing in uploads:
         if doing.exception() is not None:
             flood.wrong.append(f"no answer: {doing.exception()!r}")
             continue
@@ -293,9 +293,9 @@ def _flood(server: Server, people: Sequence[Person], talk: np.ndarray) -> Flood:
             flood.wrong.append(f"{answer.status_code}: {answer.text[:200]}")
         flood.late += "RateLimit-Limit" in answer.headers  # added to requests that Django has seen, with their bodies
     rows = Recording.objects.filter(name__startswith="flood-").select_related("user")
-    for one in rows:
-        original = one.path / one.originals[0]
-        flood.whole += original.is_file() and hashlib.sha256(original.read_bytes()).digest() == sent[one.name]
+    for recording in rows:
+        original = recording.path / recording.originals[0]
+        flood.whole += original.is_file() and hashlib.sha256(original.read_bytes()).digest() == sent[recording.name]
     if not len(rows) == flood.whole == flood.statuses[201]:
         flood.wrong.append(f"{flood.statuses[201]} were taken; there are {len(rows)}, {flood.whole} of them whole")
     return flood
@@ -353,7 +353,7 @@ def _used(
         ThreadPoolExecutor(64) as pool,
         _watched(server, use, until, reporter) as look,
     ):
-        asked: list[Future[None]] = []
+        requests: list[Future[None]] = []
         number = 0
         while due < until:
             due += rng.exponential(1 / rate)
@@ -363,8 +363,8 @@ def _used(
             kind = str(rng.choice(kinds, p=shares))
             person = people[int(rng.integers(len(people)))]
             number += 1
-            asked.append(pool.submit(_ask, client, kind, person, talk, number, Path(folder), due, use))
-        for doing in asked:
+            requests.append(pool.submit(_ask, client, kind, person, talk, number, Path(folder), due, use))
+        for doing in requests:
             doing.result()
     return use
 
@@ -428,8 +428,8 @@ def table(figures: Figures) -> str:
         columns = (str(times.get(column, "–")) for column in ("count", "p50_s", "p95_s", "max_s"))
         rows.append((f"{use['rate']:g} a second: {kind}", *columns))
     tried = ", ".join(
-        f"{rate} a second: p95 {one['p95_s']} s, {one['waiting']} jobs wait{'' if one['held'] else ' (not held)'}"
-        for rate, one in figures["rates"].items()
+        f"{rate} a second: p95 {got['p95_s']} s, {got['waiting']} jobs wait{'' if got['held'] else ' (not held)'}"
+        for rate, got in figures["rates"].items()
     )
     answers = ", ".join(f"{status}: {count}" for status, count in flood["statuses"].items())
     summary = [
@@ -440,8 +440,8 @@ def table(figures: Figures) -> str:
         f"in {PARTS} parts of {use['minutes']:g} minutes: web server {use['web_mib']} MiB, all {use['all_mib']} MiB, "
         f"most jobs that waited {use['waiting']}; the queue was empty {use['queue_empty_after_s']} s after",
         *flood["wrong"],
-        *(f"{rate} a second: {what} ({times} times)" for rate, one in figures["rates"].items()
-          for what, times in one["wrong"].items()),
+        *(f"{rate} a second: {what} ({times} times)" for rate, got in figures["rates"].items()
+          for what, times in got["wrong"].items()),
         *(f"{what} ({times} times)" for what, times in use["wrong"].items()),
     ]  # fmt: skip
     return "\n".join([*aligned(rows), *summary])

@@ -65,11 +65,10 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
         missing["libriphrase"] = f"there is no {SOURCE}"
     evaluation = EvaluationSet(folder, data_folder() / "cache" / "wakeword", options.seed, reporter)
     with ThreadPoolExecutor(usable_cores()) as pool:  # while one bundle is scored, the clips of the next are made
-        waiting = {
-            name: pool.submit(_accepted, listener, streams, evaluation)
-            for name, listener in named.items()
-            if (streams := _streams(listener, evaluation, missing))
-        }
+        waiting = {}
+        for name, listener in named.items():
+            if streams := _streams(listener, evaluation, missing):
+                waiting[name] = pool.submit(_accepted, listener, streams, evaluation)
         figures["bundles"] = {name: future.result() for name, future in waiting.items()}
     return {**figures, "not_measured": missing}
 
@@ -179,20 +178,22 @@ def table(figures: Mapping[str, Any]) -> str:
         rows = [(f"LibriPhrase, {whole['phrases']} phrases", "LP-Easy EER", "AUC", "LP-Hard EER", "AUC")]
         for name, kinds in whole["scorers"].items():
             for part in kinds["hard"]:
-                at = [kinds[kind].get(part) for kind in ("easy", "hard")]
-                cells = [(with_interval(one["eer"]), percent(one["auc"])) if one else ("", "") for one in at]
-                rows.append((f"{name}, {part}", *cells[0], *cells[1]))
+                cells: list[str] = []
+                for kind in ("easy", "hard"):
+                    rates = kinds[kind].get(part)
+                    cells += [with_interval(rates["eer"]), percent(rates["auc"])] if rates else ["", ""]
+                rows.append((f"{name}, {part}", *cells))
         lines += [*aligned(rows), f"The pairs are in {whole['list']}.", ""]
-    for name, one in figures["bundles"].items():
-        rows = [(f"{name}: “{one['phrase']}” at {one['threshold']:.3f}", "clips", *CONDITIONS)]
+    for name, bundle in figures["bundles"].items():
+        rows = [(f"{name}: “{bundle['phrase']}” at {bundle['threshold']:.3f}", "clips", *CONDITIONS)]
         for kind, what in (("itself", "the phrase, detected"), ("near", "confusables"), ("words", "real words")):
-            for part, at in one.get(kind, {}).get(CONDITIONS[0], {}).items():
+            for part, at in bundle.get(kind, {}).get(CONDITIONS[0], {}).items():
                 if kind == "itself" and part != "all":
                     continue
                 where = f", {part} phones away, accepted" if part != "all" else ""
-                shares = (with_interval(one[kind][condition][part]) for condition in CONDITIONS)
+                shares = (with_interval(bundle[kind][condition][part]) for condition in CONDITIONS)
                 rows.append((what + where, str(at["clips"]), *shares))
-        accepted = {text: row["clean"] / row["clips"] for text, row in one["texts"].items() if row["phones"]}
+        accepted = {text: row["clean"] / row["clips"] for text, row in bundle["texts"].items() if row["phones"]}
         worst = sorted(filter(accepted.get, accepted), key=lambda text: (-accepted[text], text))[:WORST]
         lines += [*aligned(rows), f"accepted most: {', '.join(worst) or 'none'}", ""]
     return "\n".join([*lines, *(f"not measured: {what}: {why}" for what, why in figures["not_measured"].items())])

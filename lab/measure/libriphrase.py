@@ -268,12 +268,14 @@ def summary(pairs: Sequence[Pair], scores: np.ndarray, seed: int) -> Figures:
 def _errors(scores: np.ndarray, positive: np.ndarray, phrase: np.ndarray, seed: int) -> Figures:
     """Return error rates. The interval is a bootstrap over phrases."""
     rng = np.random.default_rng((seed, 26))
-    rows = [np.flatnonzero(phrase == one) for one in np.unique(phrase)]
+    rows = [np.flatnonzero(phrase == rows_of_phrase) for rows_of_phrase in np.unique(phrase)]
     drawn = [np.concatenate([rows[n] for n in rng.integers(len(rows), size=len(rows))]) for _ in range(RESAMPLES)]
     rates = [
-        equal_error_rate(scores[one][positive[one]], scores[one][~positive[one]])
-        for one in drawn
-        if len(np.unique(positive[one])) == 2
+        equal_error_rate(
+            scores[rows_of_phrase][positive[rows_of_phrase]], scores[rows_of_phrase][~positive[rows_of_phrase]]
+        )
+        for rows_of_phrase in drawn
+        if len(np.unique(positive[rows_of_phrase])) == 2
     ]
     low, high = np.percentile(rates, [2.5, 97.5])
     eer = equal_error_rate(scores[positive], scores[~positive])

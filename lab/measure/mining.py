@@ -155,10 +155,10 @@ def _errors(errors: np.ndarray) -> dict[str, float]:
     """Summarize signed errors [words, (start, end)] in seconds."""
     figures: dict[str, float] = {"words": len(errors)}
     for column, name in enumerate(("start", "end")):
-        one = errors[:, column]
-        figures[f"{name}_median_ms"] = round(1000 * float(np.median(np.abs(one))), 1)
-        figures[f"{name}_bias_ms"] = round(1000 * float(np.median(one)), 1)
-        figures[f"{name}_beyond_100_ms"] = round(float((np.abs(one) > 0.1).mean()), 4)
+        of_edge = errors[:, column]
+        figures[f"{name}_median_ms"] = round(1000 * float(np.median(np.abs(of_edge))), 1)
+        figures[f"{name}_bias_ms"] = round(1000 * float(np.median(of_edge)), 1)
+        figures[f"{name}_beyond_100_ms"] = round(float((np.abs(of_edge) > 0.1).mean()), 4)
     return figures
 
 

@@ -84,7 +84,8 @@ def token_path(log_p: np.ndarray, tokens: Sequence[int], free_end: bool = False,
         np.greater(earlier, score, out=jumped[frame])
         np.maximum(earlier, score, out=score)
         np.add(score, emitted[frame], out=score)
-    state = int(score.argmax()) if free_end else states - 1 if score[-1] > score[-2] else states - 2
+    likelier = states - 1 if score[-1] > score[-2] else states - 2
+    state = int(score.argmax()) if free_end else likelier
     path = np.empty(time, np.int64)
     for frame in range(time - 1, -1, -1):
         path[frame] = state

@@ -264,14 +264,14 @@ class QuantizedMicroNetwork(_Convolutions):
         weight = integers.numpy().transpose(0, 2, 1)[:, :, None]  # [out, time, 1, in]
         biases = bias.numpy()
         name = f"layer{number}"
-        each = tuple(steps.tolist())
+        step_sizes = tuple(steps.tolist())
         in_bias = Quantization(tuple((steps * known.scale[0]).tolist()))
         relu = tflite.ActivationFunctionType.RELU if self._rectified(number) else tflite.ActivationFunctionType.NONE
         common = {"FusedActivationFunction": relu}
 
         def constants(weight: np.ndarray, axis: int = 0) -> tuple[int, int]:
             return (
-                graph.constant(f"{name}/weight", weight, Quantization(each, 0, axis)),
+                graph.constant(f"{name}/weight", weight, Quantization(step_sizes, 0, axis)),
                 graph.constant(f"{name}/bias", biases, in_bias),
             )
 

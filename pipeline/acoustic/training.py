@@ -219,14 +219,21 @@ def _measurable(utterances: list[Utterance], reporter: Reporter) -> list[Utteran
     if not known or len({u.split for u in known}) > 1:
         return utterances
     drawn = sorted(known, key=lambda u: hashlib.sha256(u.path.encode()).digest())
-    held = {u.path for u in drawn[: part_of(len(known), 100 * MEASURED_FRACTION) if len(known) > 1 else 0]}
+    held_count = part_of(len(known), 100 * MEASURED_FRACTION) if len(known) > 1 else 0
+    held = {utterance.path for utterance in drawn[:held_count]}
     if held:
         reporter.log(
             f"There are too few speakers to hold some out: {len(held)} of {len(known)} utterances are for testing, but "
             "training has others by the same speakers.",
             "warning",
         )
-    return [replace(u, split="validation" if u.path in held else "train") if u.text else u for u in utterances]
+
+    def split_again(utterance: Utterance) -> Utterance:
+        if not utterance.text:
+            return utterance
+        return replace(utterance, split="validation" if utterance.path in held else "train")
+
+    return [split_again(utterance) for utterance in utterances]
 
 
 def _made_noises(seed: int) -> list[np.ndarray]:

@@ -113,11 +113,11 @@ def align(
         path = token_path(log_p, flat)
     else:
         path = _long_path(log_p, tokens)
-    found = _units(path, words, tokens, aligner)
-    if found.confidence < least:
-        why = f"Its words fit with a confidence of {found.confidence:.2f}; less than {least:.2f} is chance."
+    alignment = _units(path, words, tokens, aligner)
+    if alignment.confidence < least:
+        why = f"Its words fit with a confidence of {alignment.confidence:.2f}; less than {least:.2f} is chance."
         raise NotAligned("The transcript does not match the audio.", why)
-    return found
+    return alignment
 
 
 def _check_script(words: Sequence[str], language: str) -> None:
@@ -197,20 +197,20 @@ def _long_path(log_p: np.ndarray, tokens: Sequence[Sequence[int]]) -> TokenPath:
         if at_end and not fits(rest, len(piece)):
             raise NotAligned(FOREIGN, "The rest of it cannot be spoken in the remaining time.")
         path = token_path(piece, rest, free_end=not at_end)
-        kept = len(rest)
+        committed = len(rest)
         frames = len(piece)
         if not at_end:
             # Words that end where the rest of the window has confirmed them.
             inside = [int(e) - done for e in ends if done < e <= done + len(rest)]
-            kept = max((e for e in inside if 0 <= path.last[e - 1] < COMMIT_FRAMES), default=0)
-            following = int(path.first[kept]) if kept < len(rest) else -1
+            committed = max((e for e in inside if 0 <= path.last[e - 1] < COMMIT_FRAMES), default=0)
+            following = int(path.first[committed]) if committed < len(rest) else -1
             frames = COMMIT_FRAMES if following < 0 else min(max(1, following - 1), COMMIT_FRAMES)
-            if kept:
-                frames = max(frames, int(path.last[kept - 1]) + 1)
-        first[done : done + kept] = path.first[:kept] + begin
-        last[done : done + kept] = path.last[:kept] + begin
+            if committed:
+                frames = max(frames, int(path.last[committed - 1]) + 1)
+        first[done : done + committed] = path.first[:committed] + begin
+        last[done : done + committed] = path.last[:committed] + begin
         own[begin : begin + frames] = np.diff(path.own)[:frames]
-        done, begin = done + kept, begin + frames
+        done, begin = done + committed, begin + frames
     if done < len(flat):
         raise NotAligned(FOREIGN, "The audio ends before the transcript does.")
     return TokenPath(first, last, np.concatenate([[0], np.cumsum(own)]), np.concatenate([[0], np.cumsum(best)]))
@@ -259,10 +259,10 @@ def emissions(
     library: Library, aligner: Aligner, clips: Sequence[Clip], failed: dict[int, HarkError]
 ) -> Iterator[tuple[Clip, np.ndarray]]:
     """Yield each clip with its emission, computing and storing missing ones; errors go to ``failed``."""
-    there = library.with_emission(aligner.name, [clip.id for clip in clips])
+    stored = library.with_emission(aligner.name, [clip.id for clip in clips])
     missing: list[Clip] = []
     for clip in clips:
-        known = stored_emission(library, clip, aligner) if clip.id in there else None
+        known = stored_emission(library, clip, aligner) if clip.id in stored else None
         if known is None:
             missing.append(clip)
         else:
@@ -276,9 +276,11 @@ def emissions(
                 heard.append(clip)
             except HarkError as error:
                 failed[clip.id] = error
-        made = list(aligner.log_probabilities_of(audios))
-        library.add_emissions(aligner.name, ((clip.id, pack(log_p)) for clip, log_p in zip(heard, made, strict=True)))
-        yield from zip(heard, made, strict=True)
+        computed = list(aligner.log_probabilities_of(audios))
+        library.add_emissions(
+            aligner.name, ((clip.id, pack(log_p)) for clip, log_p in zip(heard, computed, strict=True))
+        )
+        yield from zip(heard, computed, strict=True)
 
 
 def _batches(clips: Iterable[Clip]) -> Iterator[list[Clip]]:
@@ -307,9 +309,9 @@ def align_clips(
     """
     check_method(method)
     name = alignment_name(aligner, method)
-    there = library.with_alignment(name, [clip.id for clip in clips])
-    todo = [clip for clip in clips if clip.id not in there]
-    aligned = set(there)
+    known = library.with_alignment(name, [clip.id for clip in clips])
+    todo = [clip for clip in clips if clip.id not in known]
+    aligned = set(known)
     failed: dict[int, HarkError] = {}
     progress = Progress(reporter or silent_reporter(), len(todo))
     for batch in _batches(todo):

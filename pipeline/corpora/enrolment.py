@@ -126,7 +126,7 @@ def examine(audio: np.ndarray, hint: str = "", identifier: str = "") -> Take:
     level = 10 * np.log10(max(1e-12, float((speech**2).mean())))
     seconds = len(speech) / SAMPLE_RATE
     edge = round(EDGE_S * SAMPLE_RATE)
-    found = {
+    problems = {
         "clipped": int((np.abs(speech) >= FULL_SCALE).sum()) >= CLIPPED_SAMPLES,
         "quiet": level < QUIET_DB,
         "short": seconds < MIN_SPEECH_S,
@@ -134,9 +134,9 @@ def examine(audio: np.ndarray, hint: str = "", identifier: str = "") -> Take:
         "cut": start < edge or end > len(audio) - edge,
     }
     margin = round(MARGIN_S * SAMPLE_RATE)
-    kept = np.asarray(audio[max(0, start - margin) : end + margin], dtype=np.float32)
-    identifier = identifier or str(uuid.uuid5(uuid.NAMESPACE_OID, audio_digest(kept)))
-    return Take(kept, round(level, 1), tuple(name for name, wrong in found.items() if wrong), hint, identifier)
+    trimmed = np.asarray(audio[max(0, start - margin) : end + margin], dtype=np.float32)
+    identifier = identifier or str(uuid.uuid5(uuid.NAMESPACE_OID, audio_digest(trimmed)))
+    return Take(trimmed, round(level, 1), tuple(name for name, wrong in problems.items() if wrong), hint, identifier)
 
 
 def takes_in(folder: Path) -> list[tuple[Path, Take]]:

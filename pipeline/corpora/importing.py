@@ -125,9 +125,9 @@ def import_corpus(
 
 def report_of(folder: Path, listing: Listing, licence: str | None, reporter: Reporter) -> ImportReport:
     """Start the report of an import, announce its stage, and warn if no licence is known."""
-    said, said_by = (licence, "the command") if licence else (listing.licence, listing.licence_from)
+    licence_name, said_by = (licence, "the command") if licence else (listing.licence, listing.licence_from)
     reporter.stage("import", f"{folder.name}: {listing.layout}")
-    if said == UNKNOWN_LICENCE:
+    if licence_name == UNKNOWN_LICENCE:
         reporter.log(
             worded(
                 "No licence found in %(corpus)s: its clips are marked 'unknown'. --licence sets one.",
@@ -135,7 +135,7 @@ def report_of(folder: Path, listing: Listing, licence: str | None, reporter: Rep
             ),
             "warning",
         )
-    return ImportReport(corpus=corpus_name(folder), layout=listing.layout, licence=said, licence_from=said_by)
+    return ImportReport(corpus=corpus_name(folder), layout=listing.layout, licence=licence_name, licence_from=said_by)
 
 
 def utterances_of(
@@ -215,14 +215,14 @@ def import_peoples_speech(
     """
     reporter.stage("import", f"People's Speech, {configuration}: up to {limit_hours:g} hours")
     report = ImportReport(corpus=peoples_speech.CORPUS, layout="People's Speech", licence_from="the corpus")
-    there = {clip.source: clip.duration_s for clip in library.with_source(peoples_speech.CORPUS)}
-    report.already_there, report.seconds_there = len(there), sum(there.values())
+    imported = {clip.source: clip.duration_s for clip in library.with_source(peoples_speech.CORPUS)}
+    report.already_there, report.seconds_there = len(imported), sum(imported.values())
     audio: dict[str, np.ndarray | None] = {}
     licences: set[str] = set()
 
     def listed() -> Iterator[tuple[str, Utterance]]:
         for row in peoples_speech.rows(
-            lambda name: source_id(peoples_speech.CORPUS, name) in there, location, configuration
+            lambda name: source_id(peoples_speech.CORPUS, name) in imported, location, configuration
         ):
             source = source_id(peoples_speech.CORPUS, row.identifier)
             audio[source] = row.audio
@@ -338,19 +338,19 @@ def _not_there(
     chunk: list[tuple[str, Utterance]], library: Library, language: str, report: ImportReport
 ) -> list[tuple[str, Utterance]]:
     """Return the utterances with a new source. Known clips get transcripts that the corpus has since added."""
-    there = {clip.source: clip for clip in library.of_sources([source for source, _ in chunk])}
+    imported = {clip.source: clip for clip in library.of_sources([source for source, _ in chunk])}
     texts: dict[int, tuple[str, str]] = {}
     for source, utterance in chunk:
-        if source in there and not there[source].text_known and utterance.text:
+        if source in imported and not imported[source].text_known and utterance.text:
             normalized = normalize(utterance.text, utterance.language or language)
             if normalized:
-                texts[there[source].id] = (utterance.text, normalized)
+                texts[imported[source].id] = (utterance.text, normalized)
     if texts:
         library.set_texts(texts)
     report.transcribed += len(texts)
-    report.already_there += len(there)
-    report.seconds_there += sum(clip.duration_s for clip in there.values())
-    return [(source, utterance) for source, utterance in chunk if source not in there]
+    report.already_there += len(imported)
+    report.seconds_there += sum(clip.duration_s for clip in imported.values())
+    return [(source, utterance) for source, utterance in chunk if source not in imported]
 
 
 def _decode(source: str, utterance: Utterance, own: bool) -> IncomingClip:

@@ -26,13 +26,13 @@ def set_up() -> tuple[dict[str, Any], Speak]:
 
     def read(request: dict[str, Any]) -> None:
         """Write the next rows; an empty list at the end."""
-        folder, told = Path(request["path"]), []
+        folder, facts = Path(request["path"]), []
         for number, row in enumerate(islice(rows, ROWS)):
             encoded = (row.get("audio") or {}).get("bytes")
             if encoded:
                 (folder / str(number)).write_bytes(encoded)
-            told.append({name: str(row[name]) for name in ("id", "text", "licence", "license") if row.get(name)})
-        (folder / "rows.json").write_text(json.dumps(told), encoding="utf-8")
+            facts.append({name: str(row[name]) for name in ("id", "text", "licence", "license") if row.get(name)})
+        (folder / "rows.json").write_text(json.dumps(facts), encoding="utf-8")
 
     return {}, read
 

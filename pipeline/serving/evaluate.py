@@ -60,9 +60,10 @@ def evaluate(detector: Detector, positives: Path | None, negatives: Path | None,
             progress.advance()
 
     utterances, other = list(results_of(with_phrase)), list(results_of(without))
-    failed = [one for one in (*utterances, *other) if one.failure is not None]
-    utterances, other = ([one for one in many if one.failure is None] for many in (utterances, other))
-    hours = sum(one.seconds for one in other) / 3600
+    failed = [file for file in (*utterances, *other) if file.failure is not None]
+    utterances = [file for file in utterances if file.failure is None]
+    other = [file for file in other if file.failure is None]
+    hours = sum(file.seconds for file in other) / 3600
     rows = sorted(detector.bundle.manifest["thresholds"], key=lambda row: -float(row["fa_per_day"]))
     outcomes = [_outcome(detector, row, utterances, other, hours) for row in rows]
     return Evaluation(len(utterances), len(other), hours, outcomes, failed)

@@ -363,7 +363,7 @@ def _mine(config: RunConfig, texts: Mapping[str, Sequence[PhraseText]], library:
     where = ClipQuery(language=config.language, imported=True, slices=False, text_known=True)
     if next(library.iter_clips(where), None) is None:
         return
-    found = mine(config.keyphrase, library, reporter, MiningConfig(method=config.mining_method))
+    mined = mine(config.keyphrase, library, reporter, MiningConfig(method=config.mining_method))
     negatives = [text.text for bucket in ("confusable", "inbetween") for text in texts[bucket]]
     method = replace(MINED_NEGATIVES, method=config.mining_method)
     near = mine_negatives(config.keyphrase, negatives, library, reporter, method)
@@ -371,7 +371,7 @@ def _mine(config: RunConfig, texts: Mapping[str, Sequence[PhraseText]], library:
         worded(
             "Utterances in recordings: %(cuts)d of the phrase, %(near)d of %(confusables)d confusables. Those in "
             "the test are not used in training.",
-            cuts=len(found.cuts), near=sum(len(result.cuts) for result in near.values()), confusables=len(near),
+            cuts=len(mined.cuts), near=sum(len(result.cuts) for result in near.values()), confusables=len(near),
         )
     )  # fmt: skip
 

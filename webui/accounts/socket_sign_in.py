@@ -57,11 +57,11 @@ def is_own_page(origin: str, host: str, encrypted: bool = False) -> bool:
     if origin in (*settings.CSRF_TRUSTED_ORIGINS, *settings.CORS_ALLOWED_ORIGINS):
         return True
     try:
-        page, asked = urlsplit(origin), urlsplit(f"//{host}")
+        page, own = urlsplit(origin), urlsplit(f"//{host}")
         if encrypted and page.scheme != "https":
             return False
         usual = PORTS.get(page.scheme)
-        return bool(page.hostname) and (page.hostname, page.port or usual) == (asked.hostname, asked.port or usual)
+        return bool(page.hostname) and (page.hostname, page.port or usual) == (own.hostname, own.port or usual)
     except ValueError:
         return False
 
@@ -165,12 +165,12 @@ class SignsIn(AsyncWebsocketConsumer):  # type: ignore[misc]
             await self.close(UNKNOWN)
             return False
         try:
-            theirs = await self.is_still_allowed(self.user)
+            is_allowed = await self.is_still_allowed(self.user)
         except DatabaseError:  # a temporary failure
             return True
-        if not theirs:
+        if not is_allowed:
             await self.close(NOT_YOURS)
-        return theirs
+        return is_allowed
 
     def _may_go_on(self) -> bool:
         assert self.user is not None

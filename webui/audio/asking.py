@@ -43,18 +43,18 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
     ``recording`` (id), ``name``, ``segment``, ``start_s``, ``end_s``, ``speaker`` and ``text``. Raises HarkError if the
     question is empty or too long, or the recording has no transcript yet.
     """
-    asked = {recording.pk: recording} if recording is not None else _promising(user, question)
+    searched = {recording.pk: recording} if recording is not None else _promising(user, question)
     texts = []
     language = "en"
-    for one in asked.values():
+    for searched_recording in searched.values():
         try:
-            transcript = transcripts.transcript_of(one)
+            transcript = transcripts.transcript_of(searched_recording)
         except HarkError:
             if recording is not None:
                 raise
             continue  # damaged or being deleted; the others are searched
         language = transcript.language or language
-        texts += passages(str(one.pk), transcript)
+        texts += passages(str(searched_recording.pk), transcript)
     reply = answer_from(
         question,
         texts,
@@ -67,7 +67,7 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
         text = shown(reply.text)
         language = (get_language() or "en").split("-")[0]
     citations, nearest = (
-        [{**asdict(place), "name": asked[UUID(place.recording)].name} for place in places]
+        [{**asdict(place), "name": searched[UUID(place.recording)].name} for place in places]
         for places in (reply.citations, reply.nearest)
     )
     return {

@@ -68,10 +68,10 @@ def segment(request: HttpRequest, recording_id: UUID, number: int) -> JsonRespon
 def replace(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Replace ``heard`` with ``said``, except in passage ``besides``; ``version`` is the one that the user saw."""
     recording = recording_of(request, recording_id, to_change)
-    asked = request.POST
+    form = request.POST
     changed = corrections.replace_words(
-        recording=recording, old=asked.get("heard", ""), new=asked.get("said", ""),
-        besides=whole_number(asked.get("besides")), version=whole_number(asked.get("version")),
+        recording=recording, old=form.get("heard", ""), new=form.get("said", ""),
+        besides=whole_number(form.get("besides")), version=whole_number(form.get("version")),
     )  # fmt: skip
     sentence = ngettext("Replaced in %(n)d passage.", "Replaced in %(n)d passages.", changed) % {"n": changed}
     messages.success(request, sentence, extra_tags="near-said")

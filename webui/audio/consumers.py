@@ -190,11 +190,11 @@ class TranscribeConsumer(SignsIn):
             await asyncio.wait(self.answering, timeout=30.0)
 
     async def _tell(self, news: list[dict[str, Any]]) -> None:
-        for one in news:
-            await self.say(**one)
-            if "final" in one and self.options["answer"]:
-                for question in live.questions_in(one["final"]["text"]):
-                    task = asyncio.create_task(self._answer(question, one["final"]["start_s"]))
+        for message in news:
+            await self.say(**message)
+            if "final" in message and self.options["answer"]:
+                for question in live.questions_in(message["final"]["text"]):
+                    task = asyncio.create_task(self._answer(question, message["final"]["start_s"]))
                     self.answering.add(task)
                     task.add_done_callback(self.answering.discard)
 

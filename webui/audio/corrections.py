@@ -99,11 +99,11 @@ def replace_words(*, recording: Recording, old: str, new: str, besides: int | No
         recording, transcript = transcript_to_change(recording)
         check_version(recording, version, _("Reload the page, then correct the word in one passage again."))
         segments, changed = [], 0
-        for number, one in enumerate(transcript.segments):
-            text = one.text if number == besides else vocabulary.replace_word(one.text, old, new)
-            if text != one.text and len(text) <= MAX_TEXT_LENGTH:
-                one, changed = corrected(one, text), changed + 1
-            segments.append(one)
+        for number, segment in enumerate(transcript.segments):
+            text = segment.text if number == besides else vocabulary.replace_word(segment.text, old, new)
+            if text != segment.text and len(text) <= MAX_TEXT_LENGTH:
+                segment, changed = corrected(segment, text), changed + 1
+            segments.append(segment)
         if changed:
             keep(recording, replace(transcript, segments=tuple(segments)))
     return changed

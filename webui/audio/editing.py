@@ -73,9 +73,14 @@ def with_joined_segments(summary: Mapping[str, Any], number: int) -> dict[str, A
 
 def with_divided_segment(summary: Mapping[str, Any], number: int) -> dict[str, Any]:
     """Return a summary after a segment was split: its citations refer to both parts, with later numbers raised."""
-    return _citing(
-        summary, lambda cited: [place for n in cited for place in ([n, n + 1] if n == number else [n + (n > number)])]
-    )
+
+    def with_both_parts(cited: list[int]) -> list[int]:
+        numbers: list[int] = []
+        for n in cited:
+            numbers += [n, n + 1] if n == number else [n + (n > number)]
+        return numbers
+
+    return _citing(summary, with_both_parts)
 
 
 def _citing(summary: Mapping[str, Any], renumbered: Callable[[list[int]], list[int]]) -> dict[str, Any]:

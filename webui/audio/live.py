@@ -56,7 +56,9 @@ def detectors_of(user: User) -> list[tuple[Detector, Version]]:
 
 def chosen_versions(user: User, ids: object) -> list[Version]:
     """Return the versions in use of the visible detectors with these ids. Other ids are ignored."""
-    wanted = {number for number in ids if isinstance(number, int)} if isinstance(ids, list) else set()
+    if not isinstance(ids, list):
+        return []
+    wanted = {number for number in ids if isinstance(number, int)}
     return [version for detector, version in detectors_of(user) if detector.pk in wanted][:MAX_DETECTORS]
 
 

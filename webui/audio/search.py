@@ -80,9 +80,9 @@ def terms(query: str) -> list[str]:
     """Return the words of a query, and phrases in quotation marks; ignore everything else."""
     word_groups = []
     for phrase, word in _PHRASE.findall(query[:MAX_QUERY_LENGTH]):
-        words = re.findall(r"\w+", phrase) if phrase else [word] if word else []
+        words = " ".join(re.findall(r"\w+", phrase)) if phrase else word
         if words:
-            word_groups.append(" ".join(words))
+            word_groups.append(words)
     return word_groups[:MAX_WORDS]
 
 

@@ -114,10 +114,10 @@ def assign_speaker(
             segments[number : number + 1] = divided(segments[number], from_word)
             recited = partial(with_divided_segment, number=number)
             number += 1
-        for n, one in enumerate(segments):
-            if n == number or (all_of_theirs and not from_word and one.speaker == before):
-                segments[n] = replace(one, speaker=speaker)
-        recording.speakers = len({one.speaker for one in segments} - {""})
+        for n, segment in enumerate(segments):
+            if n == number or (all_of_theirs and not from_word and segment.speaker == before):
+                segments[n] = replace(segment, speaker=speaker)
+        recording.speakers = len({segment.speaker for segment in segments} - {""})
         keep(recording, replace(transcript, segments=tuple(segments), speakers=speakers), recited)
 
 

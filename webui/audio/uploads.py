@@ -66,9 +66,9 @@ def check_body(body: Body, before: Sequence[Body]) -> None:
 
     Raises HarkError if disk, quota or queue have no space, or if this user sends too many large bodies.
     """
-    coming = [one for one in (*before, body) if not one.is_whole]
-    theirs = [one for one in coming if one.user == body.user]
-    if body.size > LARGE and sum(one.size > LARGE for one in theirs) > LARGE_AT_ONCE:
+    coming = [other for other in (*before, body) if not other.is_whole]
+    of_user = [other for other in coming if other.user == body.user]
+    if body.size > LARGE and sum(other.size > LARGE for other in of_user) > LARGE_AT_ONCE:
         raise StatusError(
             429,
             _("There are too many uploads at the same time."),
@@ -77,12 +77,12 @@ def check_body(body: Body, before: Sequence[Body]) -> None:
         )
     is_queued = QUEUED.fullmatch(body.path) is not None
     if is_queued or body.size > LARGE:  # audio that is not stored is small, and may be sent when the quota is exhausted
-        check_room(body.user, sum(one.size for one in theirs))
+        check_room(body.user, sum(other.size for other in of_user))
     Path(settings.FILE_UPLOAD_TEMP_DIR).mkdir(parents=True, exist_ok=True)
-    _check_room(settings.FILE_UPLOAD_TEMP_DIR, COPIES * sum(one.size for one in coming))
+    _check_room(settings.FILE_UPLOAD_TEMP_DIR, COPIES * sum(other.size for other in coming))
     if is_queued:
         check_minutes(body.user)
-        check_queue(body.user, sum(one.user == body.user and one.path == body.path for one in before))
+        check_queue(body.user, sum(other.user == body.user and other.path == body.path for other in before))
 
 
 def begin(*, user: User, name: str, size: int) -> UploadInProgress:
@@ -192,16 +192,16 @@ def finish(
 ) -> Recording:
     """Create a recording from complete uploads, which remain on an error: those of ``intake.create_recording``."""
     together = [upload, *(more or [])]
-    for one in together:
-        if offset(one) != one.size:
+    for part in together:
+        if offset(part) != part.size:
             raise HarkError(
                 _("The upload is not finished."),
                 _("%(there)d of %(size)d bytes of %(name)s have arrived.")
-                % {"there": offset(one), "size": one.size, "name": one.name},
+                % {"there": offset(part), "size": part.size, "name": part.name},
                 _("Send the rest first."),
             )
     with storing("saving the recording"):  # one of two requests that finish the same upload finds no file
-        with_suffixes = [_named(one) for one in together] if len(together) > 1 else [upload.path]
+        with_suffixes = [_named(part) for part in together] if len(together) > 1 else [upload.path]
         recording = intake.create_recording(
             user=user,
             name=upload.name,
@@ -210,8 +210,8 @@ def finish(
             more=with_suffixes[1:],
             identifier=upload.pk,
         )
-    for one in together:
-        discard(upload=one)
+    for part in together:
+        discard(upload=part)
     return recording
 
 

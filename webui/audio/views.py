@@ -242,6 +242,7 @@ def _derived_context(recording: Recording) -> dict[str, Any]:
     active_jobs = {kind: job if job.is_going else None for kind, job in newest.items()}
     problems = {kind: job.error for kind, job in newest.items()}
     polishes = llm.available().ok
+    languages = [(code, name) for code, name in derived.languages_of_translation() if code != recording.language]
     polished, transcript = recording.path / POLISHED_TEXT, recording.path / TRANSCRIPT
     has_polished = polished.is_file() and transcript.is_file()
     summary = derived.summary_of(recording)
@@ -251,9 +252,7 @@ def _derived_context(recording: Recording) -> dict[str, Any]:
         "translations": derived.translations_of(recording),
         "translating": active_jobs.get("translate"),
         "translation_problem": problems.get("translate"),
-        "languages": [one for one in derived.languages_of_translation() if one[0] != recording.language]
-        if polishes
-        else [],
+        "languages": languages if polishes else [],
         "polishing": active_jobs.get("polish"),
         "polish_problem": problems.get("polish"),
         "polished": has_polished,

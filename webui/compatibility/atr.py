@@ -66,11 +66,11 @@ SHOWN = 10  # recordings and runs per tab
 def upload(request: HttpRequest) -> HttpResponse:
     """Handle ``POST /upload``: recordings, and their text if known (``text``, or a ``name.txt`` for each)."""
     sent = sent_files(request, "file", "files", "audio")
-    texts = {Path(name_of(one)).stem: one for one in sent if name_of(one).lower().endswith(".txt")}
-    sounds = [one for one in sent if not name_of(one).lower().endswith(".txt")]
+    texts = {Path(name_of(file)).stem: file for file in sent if name_of(file).lower().endswith(".txt")}
+    sounds = [file for file in sent if not name_of(file).lower().endswith(".txt")]
     if len(sounds) > MAX_FILES:
         raise wrong("Too many files.", f"{MAX_FILES} may be sent at a time.", "Send the rest afterwards.")
-    alone = set(texts) - {Path(name_of(one)).stem for one in sounds}
+    alone = set(texts) - {Path(name_of(file)).stem for file in sounds}
     if alone or not sounds:
         why = f"{min(alone)}.txt belongs to none of the recordings." if alone else "None was sent."
         raise wrong("A text needs its recording.", why, "Send name.wav with name.txt.")
@@ -86,10 +86,10 @@ def upload(request: HttpRequest) -> HttpResponse:
 
     recordings, refused = one_by_one(sounds, take)
     if is_page(request):
-        for one in refused:
-            messages.error(request, _("Rejected: %(name)s. %(why)s") % {"name": one["filename"], "why": one["why"]})
+        for file in refused:
+            messages.error(request, _("Rejected: %(name)s. %(why)s") % {"name": file["filename"], "why": file["why"]})
         return redirect("compatibility:workspace")
-    files = [{"id": str(one.pk), "name": one.name, "state": str(one.now)} for one in recordings]
+    files = [{"id": str(file.pk), "name": file.name, "state": str(file.now)} for file in recordings]
     message = f"{len(recordings)} uploaded." + (f" {len(refused)} not taken." if refused else "")
     return JsonResponse({"message": message, "files": files, "refused": refused})
 

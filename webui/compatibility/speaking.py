@@ -76,7 +76,8 @@ def converted(wav: bytes, format_name: str, speed: float = 1.0) -> bytes:
             "Ask for wav at speed 1, or install it (apt-get install ffmpeg).",
         )
     # One atempo supports 0.5 to 100; slower speeds require two steps.
-    tempo = [f"atempo={step:.4f}" for step in ((0.5, speed / 0.5) if speed < 0.5 else (speed,)) if step != 1.0]
+    steps = (0.5, speed / 0.5) if speed < 0.5 else (speed,)
+    tempo = [f"atempo={step:.4f}" for step in steps if step != 1.0]
     command = ["ffmpeg", "-nostdin", "-v", "error", "-f", "wav", "-i", "pipe:0"]
     command += ["-af", ",".join(tempo)] if tempo else []
     command += ["-map_metadata", "-1", *FORMATS[format_name][0]]

@@ -340,9 +340,9 @@ def share(*, thing: Thing, organization: Organization | None, by: User) -> None:
                 _("Ask one of its owners; its page names them."),
             )
         _give(thing, organization)
-        for one, action in ((before, withdrawn), (organization, shared)):
-            if one is not None:
-                record(action, what=f"{thing.pk}, {one.name}", about=thing.user, organization=one.pk)
+        for affected, action in ((before, withdrawn), (organization, shared)):
+            if affected is not None:
+                record(action, what=f"{thing.pk}, {affected.name}", about=thing.user, organization=affected.pk)
 
 
 def _give(thing: Thing, organization: Organization | None) -> None:

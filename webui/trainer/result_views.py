@@ -176,6 +176,7 @@ def compare(request: HttpRequest, detector_id: int) -> HttpResponse:
         label = _("Version %(number)d") % {"number": row["version"].number}
         curves.append((f"c{place}", label, row["curve"], "all"))
     runs = {version.path.name: version for version in versions}
+    reasons = comparison["left_out"] if comparison else {}
     context = {
         "detector": mine,
         **sharing_of(mine, signed_in(request)),
@@ -184,9 +185,7 @@ def compare(request: HttpRequest, detector_id: int) -> HttpResponse:
         "comparison": comparison,
         "outdated": outdated,
         "together": together,
-        "left_out": [(runs[run], shown(why)) for run, why in comparison["left_out"].items() if run in runs]
-        if comparison
-        else [],
+        "left_out": [(runs[run], shown(why)) for run, why in reasons.items() if run in runs],
         "plot": results.plot(curves) if curves else None,
         "changed": _changed(request, versions, together),
         "most": results.CURVES_COMPARED,

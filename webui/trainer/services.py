@@ -47,7 +47,8 @@ def configuration(**choices: Any) -> RunConfig:
 
 def as_spec(config: RunConfig) -> dict[str, Any]:
     """Return a configuration as a job's spec."""
-    return {name: list(value) if isinstance(value := getattr(config, name), tuple) else value for name in CHOICES}
+    values = {name: getattr(config, name) for name in CHOICES}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def only_trained() -> str:
@@ -223,10 +224,10 @@ def in_use(detectors: Iterable[Detector]) -> dict[int, Version]:
     """Return the versions in use by detector id, with the fields that lists show: one query."""
     of_these = Version.objects.filter(detector__in=[each.pk for each in detectors])
     shown = of_these.only("detector_id", "number", "offered", "summary", "created_at")
-    theirs: dict[int, list[Version]] = {}
+    by_detector: dict[int, list[Version]] = {}
     for version in shown:
-        theirs.setdefault(version.detector_id, []).append(version)
-    return {detector: current for detector, versions in theirs.items() if (current := in_use_of(versions))}
+        by_detector.setdefault(version.detector_id, []).append(version)
+    return {detector: current for detector, versions in by_detector.items() if (current := in_use_of(versions))}
 
 
 def adopt_runs() -> int:

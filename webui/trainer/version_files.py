@@ -134,14 +134,14 @@ def file_response(version: Version, name: str, reader: User) -> FileResponse:
 
 def asked_rate(request: HttpRequest) -> float | None:
     """Return ``?fa_per_day=`` of a URL; None without one. Raises HarkError if it is not a number."""
-    asked = request.GET.get("fa_per_day")
-    if asked is None:
+    text = request.GET.get("fa_per_day")
+    if text is None:
         return None
     try:
-        return float(asked)
+        return float(text)
     except ValueError as error:
         raise HarkError(
-            _("Invalid false-alarm rate."), _("“%s” is not a number.") % asked[:40], _("Enter a number such as 2.")
+            _("Invalid false-alarm rate."), _("“%s” is not a number.") % text[:40], _("Enter a number such as 2.")
         ) from error
 
 

@@ -39,19 +39,19 @@ SEVERITY = {"good": ("good", "✓"), "caution": ("warning", "!"), "warning": ("b
 
 def new(request: HttpRequest) -> HttpResponse:
     """Ask for phrase, language and effort; POST makes a plan."""
-    asked = request.POST or request.GET  # a phrase chosen in a transcript comes with the URL
+    given = request.POST or request.GET  # a phrase chosen in a transcript comes with the URL
     ready = speech.ready_engines(signed_in(request))
     spoken = {name: {base_language(tag) for tag in engine.languages()} for name, engine in ready.items()}
     languages = speech.trainable(set().union(*spoken.values()))
-    language = speech.nearest_language(asked.get("language") or "en", dict(languages))
+    language = speech.nearest_language(given.get("language") or "en", dict(languages))
     able = [name for name, theirs in spoken.items() if language in theirs]
     form = RunForm(
         request.POST or None,
         initial={
-            "phrase": asked.get("phrase", "")[:300],
+            "phrase": given.get("phrase", "")[:300],
             "language": language,
-            "targets": asked.getlist("targets"),
-            "effort": asked.get("effort", "standard"),
+            "targets": given.getlist("targets"),
+            "effort": given.get("effort", "standard"),
         },
         engines=able,
         usual=[name for name in able if ready[name].by_default],

@@ -98,4 +98,5 @@ def _decoder_expecting(words: tuple[str, ...]) -> Any:
     """Return the English decoder with these words in its vocabulary. This takes several seconds."""
     from model.asr.recognition import decoder_for
 
-    return decoder_for("en", [normalized for word in words if (normalized := normalize(word, "en"))] * SAID_BEFORE)
+    normalized = [normalize(word, "en") for word in words]
+    return decoder_for("en", [word for word in normalized if word] * SAID_BEFORE)

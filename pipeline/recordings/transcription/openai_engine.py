@@ -108,7 +108,8 @@ def segments_of(answer: Any, seconds: float, language: str | None) -> list[Segme
     if not isinstance(text, str) or len(text) > MAX_CHARACTERS_A_SECOND * (seconds + 5):
         raise ValueError("its text cannot have been spoken in that time")
     named = str(answer.get("language") or "").lower()
-    spoken = base_language(language) if language else _CODES.get(named, named if len(named) == 2 else "")
+    detected = _CODES.get(named, named if len(named) == 2 else "")
+    spoken = base_language(language) if language else detected
     words = [
         (f" {word['word'].strip()}", _time(word["start"], seconds), _time(word["end"], seconds), WORD_CONFIDENCE)
         for word in answer.get("words") or ()

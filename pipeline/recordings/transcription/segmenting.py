@@ -65,11 +65,11 @@ def with_overlaps(segments: Iterable[Segment]) -> tuple[Segment, ...]:
     """Sort segments by time, and mark those with overlapping speakers."""
     ordered = sorted(segments, key=lambda segment: (segment.start_s, segment.end_s))
     marked = set()
-    for number, one in enumerate(ordered):
+    for number, earlier in enumerate(ordered):
         for later in range(number + 1, len(ordered)):
             other = ordered[later]
-            if other.start_s >= one.end_s:
+            if other.start_s >= earlier.end_s:
                 break
-            if other.speaker != one.speaker and min(one.end_s, other.end_s) - other.start_s >= MIN_OVERLAP_S:
+            if other.speaker != earlier.speaker and min(earlier.end_s, other.end_s) - other.start_s >= MIN_OVERLAP_S:
                 marked |= {number, later}
     return tuple(replace(s, overlap=True) if n in marked else s for n, s in enumerate(ordered))

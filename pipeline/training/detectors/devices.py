@@ -295,10 +295,10 @@ def _off_in_esphome(detector: Any, path: Path, audio: np.ndarray) -> float:
     features = micro_features()(audio)
     features = features[: len(features) // STRIDE * STRIDE]
     runtime = MicroWakeWord.from_config(path)
-    there = [runtime.process_streaming_prob(frame[None, None]) for frame in features][STRIDE - 1 :: STRIDE]
+    in_runtime = [runtime.process_streaming_prob(frame[None, None]) for frame in features][STRIDE - 1 :: STRIDE]
     logits = detector.network.device_logits(torch.from_numpy(features)[None])[0].numpy()
     low, high = (sigmoid(logits + by * detector.network.logit_step) for by in (-KERNEL_STEPS, KERNEL_STEPS))
-    outside = np.maximum(low - np.asarray(there), np.asarray(there) - high)
+    outside = np.maximum(low - np.asarray(in_runtime), np.asarray(in_runtime) - high)
     return float(np.maximum(outside, 0.0).max())
 
 
@@ -309,10 +309,10 @@ def _off_in_openwakeword(detector: Any, path: Path, audio: np.ndarray, cutoff: f
 
     embeddings = embedding()(audio)
     runtime = OpenWakeWord.from_model(path)
-    there = [score for one in embeddings for score in runtime.process_streaming(one[None, None, None])]
+    in_runtime = [score for one in embeddings for score in runtime.process_streaming(one[None, None, None])]
     logits = logit(detector.scores(embeddings[None])[0]) - logit(cutoff)
     here = sigmoid(logits)
-    return float(np.abs(here - np.asarray(there)[-len(here) :]).max())
+    return float(np.abs(here - np.asarray(in_runtime)[-len(here) :]).max())
 
 
 def about(title: str, sizes: Mapping[str, int], measured: MeasuredDetector, off: float) -> dict[str, Any]:

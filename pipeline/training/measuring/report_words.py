@@ -54,7 +54,7 @@ def _threshold(report: Row) -> Worded:
 
 
 def _misses(report: Row) -> Worded:
-    phrase, results, said = report["phrase"], report["results"], report["results"]["utterances"]
+    phrase, results, utterances = report["phrase"], report["results"], report["results"]["utterances"]
     quiet, noisy = report["summary"]["miss_rate_clean"], report["summary"]["miss_rate_noisy"]
     far = ""
     if results["far"]["utterances"]:
@@ -62,7 +62,7 @@ def _misses(report: Row) -> Worded:
             "; across a room in noise and among other speech %(rate)s of %(said)d",
             rate=_share(results["far"]["miss_rate"]), said=results["far"]["utterances"],
         )  # fmt: skip
-    if not said:
+    if not utterances:
         return worded(
             "The test has no utterance of “%(phrase)s” on its own, so how often it is missed was not measured%(far)s.",
             phrase=phrase, far=far,
@@ -73,14 +73,14 @@ def _misses(report: Row) -> Worded:
             "and %(people_noisy)s in noise at 10 dB SNR. Of %(said)d test utterances of the phrase on its own, "
             "the detector missed %(quiet)s in quiet and %(noisy)s in noise%(far)s; the ranges account for chance and "
             "for the error of such tests on real people.",
-            phrase=phrase, said=said, far=far, quiet=percent(quiet["value"]), noisy=percent(noisy["value"]),
+            phrase=phrase, said=utterances, far=far, quiet=percent(quiet["value"]), noisy=percent(noisy["value"]),
             people_quiet=roughly(expected_of_people(quiet)), people_noisy=roughly(expected_of_people(noisy)),
         )  # fmt: skip
     return worded(
         "Of %(said)d test utterances of “%(phrase)s” on its own, the detector missed %(quiet)s in quiet and %(noisy)s "
         "in noise at 10 dB SNR%(far)s. It may miss real people more often: such tests have not predicted that for "
         "detectors of this kind.",
-        phrase=phrase, said=said, far=far, quiet=_share(quiet), noisy=_share(noisy),
+        phrase=phrase, said=utterances, far=far, quiet=_share(quiet), noisy=_share(noisy),
     )  # fmt: skip
 
 
@@ -105,7 +105,8 @@ def _alarms(report: Row) -> Worded:
 
 def _voices(report: Row) -> Worded:
     engines, results = _engines(report), report["results"]["rule_based"]
-    near, rule_based = ([e for e in engines if (e in RULE_BASED) == kind] for kind in (False, True))
+    near = [engine for engine in engines if engine not in RULE_BASED]
+    rule_based = [engine for engine in engines if engine in RULE_BASED]
     kind = worded("synthetic and real") if set(engines) & set(REAL_ENGINES) else worded("all synthetic")
     if near and rule_based:
         voices = worded(
@@ -230,7 +231,8 @@ def _real_hours(report: Row) -> Worded:
 def _remarks(report: Row) -> Iterator[Worded]:
     if _is_trained(report) and report["held_out_engine"] in _engines(report):
         yield worded("The engine %(engine)s is in the test only.", engine=report["held_out_engine"])
-    if rates := listed(f"{row['fa_per_day']:g}" for row in report["thresholds"] if row["extrapolated"]):
+    rates = listed(f"{row['fa_per_day']:g}" for row in report["thresholds"] if row["extrapolated"])
+    if rates:
         yield worded(
             "The thresholds for %(rates)s false alarms per day are extrapolated: the validation audio is too short to "
             "observe such low rates.",

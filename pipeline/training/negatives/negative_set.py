@@ -130,11 +130,11 @@ def negative_segments(
     firsts = np.cumsum([0, *(row["frames"] for row in table)])
     first_states = np.cumsum([0, *(-(-row["frames"] // STATE_FRAMES) for row in table)])
     left = {"validation": hours, "test": np.inf if hours >= 1.0 else hours}
-    said = (False,) * len(table)
+    omitted = (False,) * len(table)
     if keyphrase is not None:
-        said = contains_phrase(tuple(row["text"] for row in table), keyphrase)
+        omitted = contains_phrase(tuple(row["text"] for row in table), keyphrase)
     for index in rng.permutation(len(table)):
-        if said[index]:
+        if omitted[index]:
             continue
         row = {**table[index], "text": ""}
         count = row.pop("frames")

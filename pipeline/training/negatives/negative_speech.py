@@ -192,12 +192,12 @@ def _segments(
 def _render(renderings: Sequence[_Rendering], detector: Detector, need: int, folder: Path, reporter: Reporter) -> None:
     sounds = folder / "sound"
     with _opened() as archive:
-        archive.extractall(sounds, {each.row["file"] for each in renderings})
+        archive.extractall(sounds, {rendering.row["file"] for rendering in renderings})
     specs: list[ExampleSpec] = []
-    for each in renderings:
-        row, sound = each.row, sounds / each.row["file"]
-        columns = {**stream_row(each.split, BANK + row["corpus"], row["speaker"]), "text": row["text"]}
-        specs.append(ExampleSpec((str(sound),), False, each.condition, each.seed, need, columns=columns))
+    for rendering in renderings:
+        row, sound = rendering.row, sounds / rendering.row["file"]
+        columns = {**stream_row(rendering.split, BANK + row["corpus"], row["speaker"]), "text": row["text"]}
+        specs.append(ExampleSpec((str(sound),), False, rendering.condition, rendering.seed, need, columns=columns))
     writer = FeatureWriter(folder)
     progress = Progress(reporter, len(specs))
     with closing(build_examples(specs, SoundSources(), detector.front_end(folder))) as built:

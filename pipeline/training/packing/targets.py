@@ -193,7 +193,7 @@ def targets_of(
         left_out: devices whose package was not installed when the bundle was made.
         address: base URL of the files for devices, with the last slash; "" if they are not served.
     """
-    found = {}
+    targets = {}
     for target in TARGETS:
         files = files_for(target, names)
         if target == SMALL and is_small:
@@ -201,8 +201,8 @@ def targets_of(
         steps = tuple(_steps(target, bundle, files, address)) if files else ()
         missing = None if files else _missing(target, target in left_out)
         typed = "" if files else _typed(target, target in left_out)
-        found[target] = Target(target, TITLES[target], files, SIZES[target], steps, missing, typed)
-    return found
+        targets[target] = Target(target, TITLES[target], files, SIZES[target], steps, missing, typed)
+    return targets
 
 
 def targets_of_bundle(bundle: Path, shown_as: str, left_out: Collection[str] = ()) -> dict[str, Target]:

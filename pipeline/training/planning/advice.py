@@ -193,11 +193,11 @@ def _near_homophones(
     They have another word in place of one, or are two common words that the phrase splits into.
     """
     letters = "".join(words)
-    found: dict[str, None] = {}
+    neighbours: dict[str, None] = {}
     for place, sounds in enumerate(phones):
         for word, distance in known.nearest(sounds, 30):
             if distance <= NEAR and word != words[place]:
-                found[" ".join([*words[:place], word, *words[place + 1 :]])] = None
+                neighbours[" ".join([*words[:place], word, *words[place + 1 :]])] = None
     common = vocabulary(language, SPLIT_WORDS)
     sounds = tuple(phone for word in phones for phone in word)
     for cut in range(1, len(sounds) if len(sounds) <= MAX_SPLIT_PHONES else 0):
@@ -205,8 +205,8 @@ def _near_homophones(
             if first_distance <= NEAR:
                 for second, second_distance in common.nearest(sounds[cut:], 3):
                     if first_distance + second_distance <= NEAR and first + second != letters:
-                        found[f"{first} {second}"] = None
-    texts = list(found)
+                        neighbours[f"{first} {second}"] = None
+    texts = list(neighbours)
     near = [
         NearHomophone(text, round(distance, 2))
         for text, distance in zip(texts, distances_to(" ".join(words), texts, language))
@@ -273,9 +273,9 @@ def _note_on_commonness(per_million: float, known: bool, unknown_word: bool) -> 
 
 
 def _notes_on_neighbours(near: list[NearHomophone], language: str) -> list[Note]:
-    said = [other for other in near if _commonness(other.text, language) >= SPOKEN_PER_MILLION]
-    same = [other.text for other in said if other.distance <= 0.1]
-    close = [other.text for other in said if 0.1 < other.distance <= VERY_NEAR]
+    common = [other for other in near if _commonness(other.text, language) >= SPOKEN_PER_MILLION]
+    same = [other.text for other in common if other.distance <= 0.1]
+    close = [other.text for other in common if 0.1 < other.distance <= VERY_NEAR]
     notes: list[Note] = []
     if same:
         text = worded("It sounds the same as %(texts)s: the detector will react to that too.", texts=_listed(same))

@@ -29,11 +29,11 @@ def unintelligible_engines(keyphrase: Keyphrase, engines: Mapping[str, Engine], 
     Raises:
         HarkError: the disk is full or read-only.
     """
-    asked = [name for name, engine in engines.items() if engine.unsure]
-    if not asked:
+    unsure = [name for name, engine in engines.items() if engine.unsure]
+    if not unsure:
         return {}
-    with storing("testing an engine"), ThreadPoolExecutor(len(asked)) as pool:
-        understood = dict(zip(asked, pool.map(lambda name: _understood(keyphrase, engines[name], data), asked)))
+    with storing("testing an engine"), ThreadPoolExecutor(len(unsure)) as pool:
+        understood = dict(zip(unsure, pool.map(lambda name: _understood(keyphrase, engines[name], data), unsure)))
     return {
         name: worded(
             "it cannot say “%(phrase)s”: %(lost)d of %(clips)d clips were unintelligible",
@@ -47,9 +47,9 @@ def _understood(keyphrase: Keyphrase, engine: Engine, data: Path) -> int:
     """Return in how many of :data:`CLIPS` clips the phrase is intelligible."""
     voices = sorted(engine.voices(keyphrase.language), key=lambda voice: voice.name)
     identity = json.dumps([keyphrase.text, keyphrase.language, engine.name, sorted({voice.model for voice in voices})])
-    kept = data / "cache" / "auditions" / hashlib.sha256(identity.encode()).hexdigest()[:16]
+    cached = data / "cache" / "auditions" / hashlib.sha256(identity.encode()).hexdigest()[:16]
     try:
-        return int(kept.read_text())
+        return int(cached.read_text())
     except (FileNotFoundError, ValueError):
         pass
     rng = np.random.default_rng(0)
@@ -69,6 +69,6 @@ def _understood(keyphrase: Keyphrase, engine: Engine, data: Path) -> int:
         engine.close()
     if len(counted) < CLIPS:  # it may succeed another time; in the run, other engines synthesize what fails
         return CLIPS
-    with atomic_path(kept) as temporary:
+    with atomic_path(cached) as temporary:
         temporary.write_text(str(sum(counted)))
     return sum(counted)

@@ -103,11 +103,10 @@ class Chooser:
         if config.mining:
             cuts = mined_clips(library, normalized, config.language, config.mining_method)
             parents = {parent.id: parent for parent in library.clips([cut.parent_id or 0 for cut in cuts])}
-            candidates += [
-                (cut, parent)
-                for cut in cuts
-                if (parent := parents.get(cut.parent_id or 0)) and parent.engine == "corpus" and parent.state == "ready"
-            ]
+            for cut in cuts:
+                recording = parents.get(cut.parent_id or 0)
+                if recording and recording.engine == "corpus" and recording.state == "ready":
+                    candidates.append((cut, recording))
         # The draw must not depend on the library's order, because concurrent engines store clips in any order.
         candidates.sort(key=lambda pair: _lot(pair[0], config.seed))
         left = dict(wanted)

@@ -145,7 +145,7 @@ def mine_negatives(
     aligner = default_aligner()
     language = keyphrase.language
     listener = phrase_matcher(keyphrase.text, language)
-    found: dict[str, MiningResult] = {}
+    results: dict[str, MiningResult] = {}
     reporter.stage("mine", worded("Searching the recordings for phrases like “%(phrase)s”", phrase=keyphrase.text))
     normalized = dict.fromkeys(normalize(text, language) for text in texts)
     candidates = [text for text in normalized if text and not listener.matches_of([text])[0]]
@@ -161,9 +161,9 @@ def mine_negatives(
                 lambda transcript: listener.matches_of([transcript])[0],
             )
             if result.cuts:
-                found[text] = result
+                results[text] = result
         reporter.progress(number, len(candidates))
-    return found
+    return results
 
 
 def word_forms(keyphrase: Keyphrase) -> tuple[str, ...]:
@@ -179,7 +179,7 @@ def mined_clips(library: Library, texts: Sequence[str], language: str = "en", me
     only one cut is taken: the first by ``method``, or by the other method if there is none.
     """
     where = ClipQuery(language=language, slices=True, text_known=True)
-    found: list[Clip] = []
+    chosen: list[Clip] = []
     places: dict[tuple[int | None, str], list[tuple[float, float]]] = {}
     by_package = method == CTC_SEGMENTATION
 
@@ -191,11 +191,11 @@ def mined_clips(library: Library, texts: Sequence[str], language: str = "en", me
             continue
         offset_s = clip.start_s or 0.0
         start_s, end_s = offset_s + clip.settings["phrase_start_s"], offset_s + clip.settings["phrase_end_s"]
-        there = places.setdefault((clip.parent_id, clip.text_normalized), [])
-        if not any(start_s < (a + b) / 2 < end_s for a, b in there):
-            there.append((start_s, end_s))
-            found.append(clip)
-    return sorted(found, key=lambda clip: clip.id)
+        spans = places.setdefault((clip.parent_id, clip.text_normalized), [])
+        if not any(start_s < (a + b) / 2 < end_s for a, b in spans):
+            spans.append((start_s, end_s))
+            chosen.append(clip)
+    return sorted(chosen, key=lambda clip: clip.id)
 
 
 def _where(language: str, config: MiningConfig) -> ClipQuery:
@@ -277,10 +277,10 @@ def _places(
                 continue
             confidence, phones = joint_confidence(part, counts[words]), sum(counts[words])
             place = _Place(clip, wanted[words], part[0].start_s, part[-1].end_s, confidence)
-            each = (place.end_s - place.start_s) / phones
+            phone_s = (place.end_s - place.start_s) / phones
             if confidence < config.least_confidence:
                 rejected["not heard surely enough"] += 1
-            elif not PHONE_S[0] <= each <= PHONE_S[1]:
+            elif not PHONE_S[0] <= phone_s <= PHONE_S[1]:
                 rejected["too short or too long for its phones"] += 1
             else:
                 places.append(place)
@@ -297,16 +297,16 @@ def _balanced(places: list[_Place], config: MiningConfig) -> tuple[list[_Place],
         by_speaker.setdefault(real_speaker(place.clip), []).append(place)
     sizes = [len(rows) for rows in by_speaker.values()]
     cap = speaker_cap(sizes, config.speaker_share)
-    kept: list[_Place] = []
+    balanced: list[_Place] = []
     # In turns, so that the limit cuts the voices with the most places.
     for turn in range(min(cap, max(sizes, default=0))):
-        kept += [rows[turn] for rows in by_speaker.values() if turn < len(rows)]
+        balanced += [rows[turn] for rows in by_speaker.values() if turn < len(rows)]
     left_out: Counter[str] = Counter()
-    if len(places) > len(kept):
-        left_out["of a voice that gives enough"] = len(places) - len(kept)
-    if len(kept) > config.most:
-        left_out["more than are wanted"] = len(kept) - config.most
-    return kept[: config.most], left_out
+    if len(places) > len(balanced):
+        left_out["of a voice that gives enough"] = len(places) - len(balanced)
+    if len(balanced) > config.most:
+        left_out["more than are wanted"] = len(balanced) - config.most
+    return balanced[: config.most], left_out
 
 
 def speaker_cap(sizes: Sequence[int], share: float) -> int:

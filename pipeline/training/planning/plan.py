@@ -216,25 +216,25 @@ def texts_of_splits(
     """
     if bucket == "positive" or (bucket != "plain_negative" and not config.learns):
         return {split: [text.text for text in texts] for split in SPLITS}
-    found: dict[str, list[str]] = {split: [] for split in SPLITS}
+    of_split: dict[str, list[str]] = {split: [] for split in SPLITS}
     for text in texts:
-        found[splits.split_of(normalize(text.text, config.language))].append(text.text)
+        of_split[splits.split_of(normalize(text.text, config.language))].append(text.text)
     if bucket == "plain_negative":  # with few texts, chance may leave none for a split that needs one
         for split in SPLITS if config.learns else SPLITS[1:]:
-            fullest = max(found.values(), key=len)
-            if not found[split] and len(fullest) > 1:
-                found[split].append(fullest.pop())
-    return found
+            fullest = max(of_split.values(), key=len)
+            if not of_split[split] and len(fullest) > 1:
+                of_split[split].append(fullest.pop())
+    return of_split
 
 
 def wanted_clips(bucket: str, texts: Mapping[str, Sequence[str]], config: RunConfig) -> dict[str, int]:
     """Return the number of clips of a bucket for each split, by the texts of each."""
     effort = EFFORTS[config.effort]
-    each = config.bucket_size(bucket).clips_per_phrase
+    per_phrase = config.bucket_size(bucket).clips_per_phrase
     if config.learns and bucket == "positive":
-        return {split: round(len(texts[split]) * each * POSITIVE_SHARES[split]) for split in SPLITS}
+        return {split: round(len(texts[split]) * per_phrase * POSITIVE_SHARES[split]) for split in SPLITS}
     if config.learns or bucket == "plain_negative":
-        return {split: each * len(texts[split]) for split in SPLITS}
+        return {split: per_phrase * len(texts[split]) for split in SPLITS}
     if bucket == "positive":
         if config.start_from:
             return {"train": 0, "validation": VALIDATION_POSITIVES, "test": effort.test_clips}
@@ -454,11 +454,11 @@ def estimated_s(
         speaking[request.engine] = speaking.get(request.engine, 0.0) + CLIP_S.get(request.engine, 1.0)
     examples = 0
     used: list[PlannedClip | PlannedRequest] = [*clips, *requests]
-    for one in used if needs_features else ():
-        if one.split == "train" and not config.variants:
+    for clip in used if needs_features else ():
+        if clip.split == "train" and not config.variants:
             continue  # for devices
-        once = one.bucket == "plain_negative" or (one.split != "train" and one.bucket != "positive")
-        examples += 1 if once else config.variants if one.split == "train" else 2
+        once = clip.bucket == "plain_negative" or (clip.split != "train" and clip.bucket != "positive")
+        examples += 1 if once else config.variants if clip.split == "train" else 2
     features = examples * (LARGE_SECONDS_PER_EXAMPLE if config.size == "large" else SECONDS_PER_EXAMPLE)
     training = effort.steps * SECONDS_PER_STEP * effort.batch_size / 128
     after = training if config.recipe is Recipe.FROM_NOTHING else CALIBRATION_S[config.size]

@@ -70,10 +70,8 @@ def _split_speakers(speakers: Iterable[str], tested_elsewhere: bool) -> dict[str
     count = len(ordered)
     tests = 0 if count < 2 or (tested_elsewhere and count < FEW_SPEAKERS) else max(1, round(count * TEST_FRACTION))
     validations = 0 if count < 3 else max(1, round(count * VALIDATION_FRACTION))
-    return {
-        speaker: "test" if rank < tests else "validation" if rank < tests + validations else "train"
-        for rank, speaker in enumerate(ordered)
-    }
+    measured = ["test"] * tests + ["validation"] * validations
+    return dict(zip(ordered, measured + ["train"] * (count - len(measured))))
 
 
 @dataclass(frozen=True)

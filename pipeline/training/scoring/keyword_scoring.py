@@ -68,7 +68,7 @@ def keyword_scores(log_p: np.ndarray, phones: Sequence[int]) -> tuple[np.ndarray
     value = np.full(states, NEVER, np.float32)
     begun = np.zeros(states, np.int64)
     ways = np.full((3, states), NEVER, np.float32)
-    each = np.arange(states)
+    state = np.arange(states)
     scores = np.zeros(len(log_p), np.float32)
     starts = np.zeros(len(log_p), np.int64)
     longest = MAX_PHONE_S * len(phones) / 0.02
@@ -79,8 +79,8 @@ def keyword_scores(log_p: np.ndarray, phones: Sequence[int]) -> tuple[np.ndarray
             np.add(value[:-2], jump[2:], out=ways[2, 2:])
         ways[1, 0] = 0.0  # the phrase begins here
         step = ways.argmax(axis=0)
-        value = ways[step, each] + lost[frame]
-        begun = np.where(step == 0, begun, begun[each - step])
+        value = ways[step, state] + lost[frame]
+        begun = np.where(step == 0, begun, begun[state - step])
         if step[0] == 1:
             begun[0] = frame
         starts[frame] = begun[-1]
@@ -153,12 +153,12 @@ def places(blocks: Iterable[np.ndarray], scores: FrameScores, frame_s: float, le
     """
     waiting: Guess | None = None
     for offset_s, audio in _overlapping(blocks):
-        found, starts = scores(audio)
-        for frame in peaks(found, max(least, MIN_SCORE), round(REFRACTORY_S / frame_s)):
+        values, starts = scores(audio)
+        for frame in peaks(values, max(least, MIN_SCORE), round(REFRACTORY_S / frame_s)):
             guess = Guess(
                 round(offset_s + float(starts[frame]) * frame_s, 3),
                 round(offset_s + (frame + 1) * frame_s, 3),
-                round(float(found[frame]), 4),
+                round(float(values[frame]), 4),
             )
             again = waiting is not None and guess.start_s < waiting.end_s  # a score decays slowly
             if waiting is not None and (again or guess.end_s - waiting.end_s < REFRACTORY_S):
@@ -174,12 +174,12 @@ def places(blocks: Iterable[np.ndarray], scores: FrameScores, frame_s: float, le
 def hardest_in(streams: Iterable[tuple[int, np.ndarray]], keyphrase: Keyphrase, count: int) -> list[tuple[int, Guess]]:
     """Return hard negatives: places in recordings (number, audio) that sound like the phrase, the hardest first."""
     scorer = PhoneScorer(keyphrase)
-    found = (
+    guesses = (
         (number, guess)
         for number, audio in streams
         for guess in places([audio], scorer.scores, scorer.frame_s, MIN_HARD_SCORE)
     )
-    return heapq.nlargest(count, found, key=lambda row: row[1].score)  # on a tie, the first
+    return heapq.nlargest(count, guesses, key=lambda row: row[1].score)  # on a tie, the first
 
 
 def ranked_confusables(texts: Sequence[tuple[str, np.ndarray]], keyphrase: Keyphrase) -> list[tuple[str, float]]:
@@ -208,12 +208,12 @@ def _overlapping(blocks: Iterable[np.ndarray]) -> Iterator[tuple[float, np.ndarr
 
 def peaks(scores: np.ndarray, least: float, least_gap: int) -> list[int]:
     """Return the frames of the highest scores from ``least`` up, at least ``least_gap`` from each other, in order."""
-    found: list[int] = []
+    frames: list[int] = []
     taken = np.zeros(len(scores), bool)
     for frame in np.argsort(-scores, kind="stable"):
         if scores[frame] < least:
             break
         if not taken[frame]:
-            found.append(int(frame))
+            frames.append(int(frame))
             taken[max(0, frame - least_gap + 1) : frame + least_gap] = True
-    return sorted(found)
+    return sorted(frames)

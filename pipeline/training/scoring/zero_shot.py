@@ -58,9 +58,9 @@ class UntrainedDetector:
             return np.zeros(0, np.float32), np.zeros(0, np.int64)
         match = detector.follow(roots)
         scores = np.zeros(len(match), np.float32)
-        asked = peaks(match, RESCORE_ABOVE, ASKED_EVERY)
-        gains = [second_pass.gain(roots, states, frame) for frame in asked]
-        scores[asked] = detector.score(match[asked] + np.asarray(gains, np.float32))
+        rescored = peaks(match, RESCORE_ABOVE, ASKED_EVERY)
+        gains = [second_pass.gain(roots, states, frame) for frame in rescored]
+        scores[rescored] = detector.score(match[rescored] + np.asarray(gains, np.float32))
         _, starts = keyword_scores(2 * np.log(np.maximum(roots, 1e-4)), detector.config.pronunciations[0])
         return scores, starts
 

@@ -130,9 +130,9 @@ def delete(request: HttpRequest, recording_id: UUID) -> Status:
 @router.get(ONE + "/transcript", response=TranscriptOut, summary="The transcript", **needs("read"))
 def transcript(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
     """Return words, times and speakers. 409 if the recording has no transcript. Only its user sees ``sounds_like``."""
-    one = a_recording(request, recording_id)
-    content = as_json(transcripts.transcript_of(one))
-    if one.user != caller(request).user:
+    transcribed = a_recording(request, recording_id)
+    content = as_json(transcripts.transcript_of(transcribed))
+    if transcribed.user != caller(request).user:
         content["sounds_like"] = {}
     return {name: value for name, value in content.items() if name != "schema"}
 
