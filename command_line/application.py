@@ -15,7 +15,7 @@ from command_line.console import PROGRAM, OutputClosed, Screen
 from command_line.options import Parser, UsageError, common_options
 from command_line.test import run_tests
 from core.errors import HarkError
-from core.settings_file import read_settings_files
+from core.settings.file import read_settings_files
 
 DONE, BUG, FIXABLE, INTERRUPTED = 0, 1, 2, 130
 

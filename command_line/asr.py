@@ -137,7 +137,7 @@ def run_recognize(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_align(options: argparse.Namespace, screen: Screen) -> int:
-    from core.foreign_audio import read_foreign_audio
+    from core.confinement.foreign_audio import read_foreign_audio
     from pipeline.corpora.alignment import align
 
     audio = read_foreign_audio(options.audio)

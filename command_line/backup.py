@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from command_line.console import PROGRAM, Screen, short_path
 from command_line.options import Commands, Parser, add_command, folder
 from core.data_folder import data_folder
-from core.settings import setting
-from core.settings_file import NAME, values_of
+from core.settings.file import NAME, values_of
+from core.settings.rules import setting
 
 if TYPE_CHECKING:
     from db.moving import Libraries

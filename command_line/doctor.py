@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 
 from command_line.console import PROGRAM, Screen, facts, table
 from command_line.options import Commands, Parser, add_command
-from core import earlier_settings
-from core.confined import confined, missing_confinement
+from core.confinement.confined import confined, missing_confinement
 from core.data_folder import REPOSITORY, data_folder
 from core.errors import HarkError
-from core.given_secrets import check_given_secrets
 from core.processors import usable_cores
+from core.settings import earlier as earlier_settings
+from core.settings.given_secrets import check_given_secrets
 
 if TYPE_CHECKING:
     from core.readiness import Readiness

@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 from command_line.console import Screen
 from command_line.options import Commands, Parser, add_command
 from command_line.server_part import Part
-from core import earlier_settings
 from core.child_process import signal_group
 from core.data_folder import data_folder, keep_private, storing
 from core.errors import HarkError
+from core.settings import earlier as earlier_settings
 from pipeline.backup import serving
 from pipeline.jobs import QUEUES, WEBHOOKS
 from webui.setup import ready

@@ -23,7 +23,7 @@ def register(commands: Commands[Parser]) -> None:
 def run_try(options: argparse.Namespace, screen: Screen) -> int:
     import time
 
-    from core.foreign_audio import foreign_audio_blocks
+    from core.confinement.foreign_audio import foreign_audio_blocks
     from phrase_augmentation.keyphrase import Keyphrase
     from pipeline.training.scoring.keyword_scoring import places
     from pipeline.training.scoring.zero_shot import scorer_of

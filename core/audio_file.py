@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from core.decoding import NotDecoded, decoded, have_ffmpeg
+from core.confinement.decoding import NotDecoded, decoded, have_ffmpeg
 from core.errors import HarkError
 from core.worded import worded
 
@@ -94,7 +94,7 @@ def check_file(path: Path) -> None:
 
 
 def _by_libsndfile(path: Path, block_s: float, start_s: float) -> Iterator[tuple[int, np.ndarray]]:
-    """Decode with libsndfile. What it cannot read, :func:`core.decoding.decoded` decodes."""
+    """Decode with libsndfile. What it cannot read, :func:`core.confinement.decoding.decoded` decodes."""
     try:
         source = soundfile.SoundFile(str(path))
         if source.format == "FLAC" and source.frames > path.stat().st_size * FLAC_FRAMES_A_BYTE:

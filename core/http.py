@@ -16,8 +16,8 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpx2
 
+from core.confinement.untrusted_json import untrusted_json
 from core.errors import HarkError
-from core.untrusted_json import untrusted_json
 from core.worded import number, worded
 
 AGAIN = frozenset({408, 409, 429, 500, 502, 503, 504})  # statuses after which a retry can succeed

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.database_url import DATABASE, need, server_of
-from core.settings import setting
+from core.settings.database_url import DATABASE, need, server_of
+from core.settings.rules import setting
 from db.database import DATABASE_NAME, MARKER
 from db.sqlite import SqliteConnection, SqliteDatabase
 

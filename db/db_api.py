@@ -31,9 +31,9 @@ import soundfile
 
 from core.audio_file import SAMPLE_RATE
 from core.data_folder import atomic_path, storage_error, storing
-from core.database_url import as_servers_take_it
 from core.errors import HarkError
 from core.processors import usable_cores
+from core.settings.database_url import as_servers_take_it
 from core.worded import worded
 from db import clip_files
 from db.choice import database_of, is_on_server, on_server

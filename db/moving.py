@@ -11,9 +11,9 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.database_url import as_servers_take_it, first_line
 from core.errors import HarkError
 from core.events import Reporter
+from core.settings.database_url import as_servers_take_it, first_line
 from db.choice import is_on_server, on_server
 from db.database import DATABASE_NAME, MARKER
 from db.sqlite import SqliteDatabase

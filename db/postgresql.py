@@ -20,9 +20,9 @@ from psycopg import errors
 from psycopg.conninfo import make_conninfo
 
 from core.data_folder import StorageError, StorageFull, atomic_path, storing
-from core.database_url import DATABASE, check_encoding, first_line, no_answer, parameters
 from core.errors import HarkError
-from core.settings import setting
+from core.settings.database_url import DATABASE, check_encoding, first_line, no_answer, parameters
+from core.settings.rules import setting
 from db import database
 from db.database import FULL_TEXT_DIFFERS, MARKER, SCHEMA, SCHEMA_VERSION, Check, in_use, newer
 from db.full_text import words_of

@@ -13,9 +13,9 @@ from typing import Any
 
 from benchmark import Figures
 from command_line.bench import IN_LAB
-from core.database_url import DATABASE
 from core.events import Reporter
-from core.settings_file import CHOSEN
+from core.settings.database_url import DATABASE
+from core.settings.file import CHOSEN
 from lab.processes import resident_kib
 
 LOOK_EVERY_S = 0.1

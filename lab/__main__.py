@@ -12,8 +12,8 @@ from command_line.bench import IN_LAB, add_options, command_of, show_figures
 from command_line.console import PROGRAM as HARK
 from command_line.console import Screen
 from command_line.options import Parser, add_command, common_options, count, names, seed
-from core.database_url import DATABASE
 from core.errors import HarkError
+from core.settings.database_url import DATABASE
 from lab import MEASUREMENTS, BenchOptions, run_measurement, without_servers
 
 PROGRAM = "python -m lab"

@@ -30,12 +30,12 @@ from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from core.confinement.untrusted_json import untrusted_json
 from core.data_folder import REPOSITORY, StorageFull, atomic_path, is_full
 from core.errors import HarkError
 from core.events import Progress, Reporter
 from core.lock import held
-from core.settings_file import NAME, remove_unknown
-from core.untrusted_json import untrusted_json
+from core.settings.file import NAME, remove_unknown
 from db.moving import Libraries
 
 MANIFEST = "hark-backup.json"

@@ -21,9 +21,9 @@ from django.core.management.color import no_style
 from django.db import DatabaseError, DataError, connection, connections, models, transaction
 from django.db.migrations.executor import MigrationExecutor
 
-from core.database_url import as_servers_take_it, first_line
 from core.errors import HarkError
 from core.events import Progress, Reporter
+from core.settings.database_url import as_servers_take_it, first_line
 from db.moving import Libraries
 from pipeline.backup import PORTAL_DATABASE
 from webui.audio.search import index_all

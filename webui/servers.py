@@ -10,7 +10,16 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from core.database_url import CONNECT_S, DATABASE, as_servers_take_it, need, no_answer, parameters, server_of, unusable
+from core.settings.database_url import (
+    CONNECT_S,
+    DATABASE,
+    as_servers_take_it,
+    need,
+    no_answer,
+    parameters,
+    server_of,
+    unusable,
+)
 
 if TYPE_CHECKING:
     from redis import Redis

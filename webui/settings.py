@@ -12,9 +12,9 @@ from django.utils.functional import lazy
 from django.utils.translation import gettext_lazy as _
 
 from core.data_folder import data_folder
-from core.given_secrets import check_given_secrets
-from core.settings import setting
-from core.settings_file import read_settings_files
+from core.settings.file import read_settings_files
+from core.settings.given_secrets import check_given_secrets
+from core.settings.rules import setting
 from webui.keys.secret import NAME as KEY_FILE
 from webui.keys.secret import EarlierKeys, secret_key
 from webui.servers import database_settings, request_cache, uses_redis

@@ -13,7 +13,7 @@ from audio_generation.engine import Engine, Setting, SpeechRequest, Voice, speak
 from core.data_folder import installation_folder
 from core.errors import HarkError
 from core.readiness import Readiness
-from core.settings_file import values_of
+from core.settings.file import values_of
 from core.worded import worded
 
 KEY = "ELEVENLABS_API_KEY"

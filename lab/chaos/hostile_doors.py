@@ -21,7 +21,7 @@ RUN = "a-run"
 
 def _sound(path: Path, data: Path) -> None:
     """Open it as an uploaded recording, and as one to try a detector on; used if either accepts it."""
-    from core.foreign_audio import read_foreign_audio
+    from core.confinement.foreign_audio import read_foreign_audio
     from pipeline.recordings.media import MediaLimits, normalize
 
     target = data / "audio" / "1" / "audio.flac"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.audio_file import SAMPLE_RATE
-from core.foreign_audio import read_foreign_audio
+from core.confinement.foreign_audio import read_foreign_audio
 from db.records import AlignedUnit
 from model.asr.decoding import greedy
 from model.asr.emissions import Aligner

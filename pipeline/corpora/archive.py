@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
-from core.confined_call import called
+from core.confinement.call import called
 from core.data_folder import storing
 from core.errors import HarkError
 from core.worded import number, worded

@@ -15,9 +15,9 @@ import numpy as np
 
 from audio_augmentation.silence import speech_bounds
 from core.audio_file import SAMPLE_RATE
+from core.confinement.foreign_audio import read_foreign_audio
 from core.data_folder import check_folder
 from core.errors import HarkError
-from core.foreign_audio import read_foreign_audio
 from core.worded import worded
 from db.clip_files import audio_digest
 from db.db_api import Library

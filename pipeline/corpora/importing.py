@@ -24,10 +24,10 @@ from tempfile import TemporaryFile
 import numpy as np
 
 from core.audio_file import SAMPLE_RATE, SILENCE_PEAK, read_audio, seconds_of_audio
+from core.confinement.foreign_audio import read_foreign_audio, seconds_of
 from core.data_folder import storing
 from core.errors import HarkError
 from core.events import Reporter
-from core.foreign_audio import read_foreign_audio, seconds_of
 from core.processors import usable_cores
 from core.worded import worded
 from db.clip_files import digest_of, to_samples

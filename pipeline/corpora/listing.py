@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from core.confined_call import called, invalid_answer
+from core.confinement.call import called, invalid_answer
 from pipeline.corpora.layouts import layout_of
 from pipeline.corpora.layouts.utterance import OUTSIDE, Utterance, lies_below
 from pipeline.corpora.licences import licence_of

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from core.errors import HarkError
 from core.http import Server
 from core.readiness import Readiness
-from core.settings_file import positive_number
+from core.settings.file import positive_number
 from core.worded import worded
 
 OPENAI = "https://api.openai.com/v1"  # used if only a key and a model are set, as in the official client

@@ -1,7 +1,7 @@
 """Uploaded recordings: checks, conversion to 16 kHz FLAC, joining, and waveforms.
 
 An upload is untrusted until it has been decoded. Headers are not trusted: only the output of the decoder counts
-(``core.decoding``), which is stopped at a limit.
+(``core.confinement.decoding``), which is stopped at a limit.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ import numpy as np
 import soundfile
 
 from core.audio_file import SAMPLE_RATE, missing_seconds, resampled
-from core.confined_call import invalid_answer
+from core.confinement.call import invalid_answer
+from core.confinement.decoding import NotDecoded, by_libsndfile, decoded, have_ffmpeg, input_of, last_words, run_decoder
+from core.confinement.untrusted_json import untrusted_json
 from core.data_folder import atomic_path, storing
-from core.decoding import NotDecoded, by_libsndfile, decoded, have_ffmpeg, input_of, last_words, run_decoder
 from core.errors import HarkError
 from core.events import Reporter, silent_reporter
-from core.settings_file import positive_number
-from core.untrusted_json import untrusted_json
+from core.settings.file import positive_number
 from core.worded import number, worded
 
 MIN_RATE, MAX_RATE = 8_000, 192_000  # Hz; speech with less than a telephone's rate is unintelligible

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from core.audio_file import SAMPLE_RATE, SILENCE_PEAK
+from core.confinement.foreign_audio import foreign_audio_blocks
 from core.errors import HarkError
 from core.events import Reporter
-from core.foreign_audio import foreign_audio_blocks
 from core.worded import worded
 from model.runtime.detector import BundleError, Detection, Detector
 from pipeline.recordings.media import probe

@@ -9,7 +9,7 @@ import pytest
 
 from command_line import doctor
 from command_line.doctor import _confinement, pinned
-from core.confined import missing_confinement
+from core.confinement.confined import missing_confinement
 from core.data_folder import REPOSITORY
 from tests.support.command_line_samples import Cli
 from tests.support.constants import replace_in

@@ -11,7 +11,7 @@ from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 from ninja.parser import Parser
 
-from core.untrusted_json import untrusted_json
+from core.confinement.untrusted_json import untrusted_json
 from webui.api import problems
 from webui.api.documentation import complete
 from webui.api.endpoints import only_known, sent_names
@@ -41,7 +41,7 @@ class UntrustedJson(Parser):
     """Ninja's parser, but it also rejects JSON with too deep nesting or infinite numbers."""
 
     def parse_body(self, request: HttpRequest) -> dict[str, Any]:
-        """Parse the body. Raises ValueError as :func:`core.untrusted_json.untrusted_json` does."""
+        """Parse the body. Raises ValueError as :func:`core.confinement.untrusted_json.untrusted_json` does."""
         return cast(dict[str, Any], untrusted_json(request.body))
 
 

@@ -12,8 +12,8 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
+from core.confinement.foreign_audio import read_foreign_audio
 from core.errors import HarkError
-from core.foreign_audio import read_foreign_audio
 from pipeline.recordings.captions import clock
 from webui.accounts.signed_in import signed_in
 from webui.audio import asking, transcripts

@@ -14,7 +14,7 @@ from django.http import Http404, HttpRequest
 from django.shortcuts import resolve_url
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from core.untrusted_json import untrusted_json
+from core.confinement.untrusted_json import untrusted_json
 
 HERE = ("localhost", "127.0.0.1", "::1")  # names by which only this machine reaches the portal
 INVALID = 422  # status of a page that shows a form again

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db.models import Q
 from django.utils import translation
 
-from core.untrusted_json import untrusted_json
+from core.confinement.untrusted_json import untrusted_json
 from webui.accounts.models import User
 from webui.accounts.socket_sign_in import NOT_YOURS, SignsIn
 from webui.jobs.models import Job

@@ -15,8 +15,8 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
+from core.confinement.foreign_audio import read_foreign_audio
 from core.errors import HarkError
-from core.foreign_audio import read_foreign_audio
 from db.records import Clip
 from model.metrics import wilson_interval
 from phrase_augmentation.keyphrase import Keyphrase

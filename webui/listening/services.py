@@ -16,10 +16,10 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from core.audio_file import SAMPLE_RATE, read_audio, write_audio
+from core.confinement.foreign_audio import read_foreign_audio
 from core.data_folder import storing
 from core.errors import HarkError
 from core.events import silent_reporter
-from core.foreign_audio import read_foreign_audio
 from db.db_api import Library, source_id
 from db.records import NewClip
 from model.runtime.detector import BundleError

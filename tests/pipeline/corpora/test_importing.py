@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from core.confined_call import called
+from core.confinement.call import called
 from core.errors import HarkError
 from core.events import Reporter, silent_reporter
 from db.db_api import Library

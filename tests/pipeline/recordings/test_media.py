@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from core.confined import MEMORY_BYTES
+from core.confinement.confined import MEMORY_BYTES
 from core.errors import HarkError
 from core.events import Reporter
 from pipeline.recordings import media

@@ -12,10 +12,10 @@ import pytest
 import soundfile
 
 from core.audio_file import SAMPLE_RATE, read_audio
+from core.confinement.foreign_audio import foreign_audio_blocks, read_foreign_audio, seconds_of
+from core.confinement.untrusted_json import untrusted_json
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
-from core.foreign_audio import foreign_audio_blocks, read_foreign_audio, seconds_of
-from core.untrusted_json import untrusted_json
 from tests.support.sounds import noise, tone
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")

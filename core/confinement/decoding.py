@@ -22,7 +22,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from core.confined import CPU_S, confined
+from core.confinement.confined import CPU_S, confined
 from core.worded import Worded, worded
 
 # Formats that ffmpeg may open. Playlists (HLS, concat, DASH) are excluded, because they can refer to other files.

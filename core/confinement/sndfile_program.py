@@ -1,7 +1,7 @@
 """A program that opens an untrusted file by libsndfile in a process of its own, where ffmpeg is not installed.
 
-``python -I sndfile_program.py decode FILE START SECONDS`` writes audio in Sun's AU format, for ``core.decoding``;
-``info FILE START SECONDS`` writes JSON. SECONDS may be null.
+``python -I sndfile_program.py decode FILE START SECONDS`` writes audio in Sun's AU format, for
+``core.confinement.decoding``; ``info FILE START SECONDS`` writes JSON. SECONDS may be null.
 """
 
 from __future__ import annotations

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from core import confined_call
-from core.confined import missing_confinement
-from core.confined_call import called
+from core.confinement import call
+from core.confinement.call import called
+from core.confinement.confined import missing_confinement
 from core.errors import HarkError
 from tests.support.constants import replace_in
 
@@ -54,14 +55,13 @@ needs_kernel = pytest.mark.skipif(
 @pytest.fixture(autouse=True)
 def functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A package "untrusted" next to the real ones, of which the confined process runs its own copy."""
-    for name in ("core", "untrusted"):
-        (tmp_path / name).mkdir()
-    for path in Path(confined_call.__file__).parent.glob("*.py"):
-        (tmp_path / "core" / path.name).write_bytes(path.read_bytes())
-    copy = tmp_path / "core" / "confined_call.py"
+    core = Path(call.__file__).parents[1]
+    shutil.copytree(core, tmp_path / "core", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "untrusted").mkdir()
+    copy = tmp_path / "core" / "confinement" / "call.py"
     copy.write_text(copy.read_text().replace('"pipeline")', '"untrusted")'))
     (tmp_path / "untrusted" / "__init__.py").write_text(PROGRAM)
-    replace_in(confined_call, monkeypatch, __file__=str(copy), REPOSITORY=tmp_path, CODE=("core", "untrusted"))
+    replace_in(call, monkeypatch, __file__=str(copy), REPOSITORY=tmp_path, CODE=("core", "untrusted"))
 
 
 def test_values_are_streamed_and_errors_are_preserved() -> None:
@@ -79,7 +79,7 @@ def test_values_are_streamed_and_errors_are_preserved() -> None:
 def test_an_invalid_answer_is_reported() -> None:
     for line in (b"no JSON\n", b"[1]\n", b'{"value": NaN}\n', b'{"error": {}}\n', b'{"os_error": 7}\n', b"[" * 9_999):
         with pytest.raises(HarkError, match="gave an invalid answer"):
-            confined_call._value(line)
+            call._value(line)
 
 
 def test_closing_the_generator_stops_the_process() -> None:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.given_secrets import weakness
-from core.settings import RULES, Rule, names_in, whole
+from core.settings.given_secrets import weakness
+from core.settings.rules import RULES, Rule, names_in, whole
 
 MAX_DURATION_S = 1_000_000  # seconds per recording
 MAX_JOBS = 10_000
@@ -104,7 +104,7 @@ _UNKNOWN_LIMIT = Rule(
 
 
 def checked(environment: Mapping[str, str] = os.environ) -> Iterator[Setting]:
-    """Yield each setting that is set and has a rule here or in ``core.settings``. Messages do not repeat the values."""
+    """Yield each setting that is set and has a rule here or in ``rules.py``. Messages do not repeat the values."""
     unknown = sorted(name for name in environment if name.startswith(QUEUE) and name not in ALIASES)
     for name, rule in {**RULES, **ALIASES, **dict.fromkeys(unknown, _UNKNOWN_LIMIT)}.items():
         given = environment.get(name, "").strip()

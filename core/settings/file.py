@@ -13,9 +13,9 @@ import re
 from pathlib import Path
 
 from core.data_folder import REPOSITORY, data_folder
-from core.earlier_settings import ALIASES, adopt
 from core.errors import HarkError
-from core.settings import RULES
+from core.settings.earlier import ALIASES, adopt
+from core.settings.rules import RULES
 
 NAME = ".env"
 CHOSEN = "HARK_SETTINGS_FILE"
@@ -32,7 +32,7 @@ def read_settings_files() -> list[Path]:
     """Copy the settings of the files into the environment; return the files read, in order of precedence.
 
     Call it before anything reads the environment; a second call changes nothing. Names of an earlier system count too
-    (``core.earlier_settings``). Raises HarkError if a file cannot be read, or the one that HARK_SETTINGS_FILE names is
+    (``core.settings.earlier``). Raises HarkError if a file cannot be read, or the one that HARK_SETTINGS_FILE names is
     missing.
     """
     read = _read()

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from core import settings_file
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
-from core.given_secrets import check_given_secrets
-from core.settings import RULES
-from core.settings_file import read_settings_files
+from core.settings import file as settings_file
+from core.settings.file import read_settings_files
+from core.settings.given_secrets import check_given_secrets
+from core.settings.rules import RULES
 from tests.support.programs import prepared
 from tests.support.repository import repository_files
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from core.audio_file import SAMPLE_RATE, check_file, joined, mono_blocks
-from core.decoding import decoded
+from core.confinement.decoding import decoded
 from core.errors import HarkError
 
 

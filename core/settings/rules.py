@@ -69,7 +69,7 @@ def _origins(text: str) -> str:
 
 
 def _no_file(text: str) -> str:
-    """Reject SQLite files; ``core.database_url`` checks the rest."""
+    """Reject SQLite files; ``core.settings.database_url`` checks the rest."""
     if text.startswith("sqlite"):
         raise ValueError("an SQLite file needs no name: it is in the data folder")
     return text

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from core.earlier_settings import ALIASES, adopt, checked
-from core.settings import RULES, setting
-from core.settings_file import read_settings_files
+from core.settings.earlier import ALIASES, adopt, checked
+from core.settings.file import read_settings_files
+from core.settings.rules import RULES, setting
 
 SECRET = "9f86d081884c7d659a2feaa0c55ad015"
 GOOD = {

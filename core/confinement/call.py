@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 if __name__ != "__main__":
-    from core.confined import MAX_FILE_BYTES, confined
+    from core.confinement.confined import MAX_FILE_BYTES, confined
+    from core.confinement.untrusted_json import untrusted_json
     from core.errors import UnusableFile
-    from core.untrusted_json import untrusted_json
     from core.worded import worded, worded_again
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 CODE = ("core", "pipeline")  # packages that it may read; their folder may also hold the data folder
 MAX_LINE_LENGTH = 1 << 20  # bytes per line of output
 LOG_TAIL = 4000

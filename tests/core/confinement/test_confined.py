@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from core import confined as module
-from core.confined import MEMORY_BYTES, confined, missing_confinement
+from core.confinement import confined as module
+from core.confinement.confined import MEMORY_BYTES, confined, missing_confinement
+from core.confinement.foreign_audio import read_foreign_audio
 from core.data_folder import REPOSITORY
-from core.foreign_audio import read_foreign_audio
 from lab.processes import has_ended
 from tests.support.constants import replace_in
 from tests.support.programs import run_python
@@ -127,7 +127,7 @@ def test_a_confined_program_cannot_read_the_portals_secrets_and_database(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The portal's data folder is at its default path, next to the code."""
-    from core.decoding import run_decoder
+    from core.confinement.decoding import run_decoder
 
     data = tmp_path / "data"
     (data / "portal").mkdir(parents=True)
@@ -205,7 +205,7 @@ def test_its_cpu_time_is_limited(run: Run) -> None:
 
 def test_a_confined_program_ends_with_its_parent() -> None:
     code = (
-        "import subprocess, sys, time\nfrom core.confined import confined\n"
+        "import subprocess, sys, time\nfrom core.confinement.confined import confined\n"
         "child = subprocess.Popen(confined([sys.executable, '-c', 'import time; time.sleep(600)']))\n"
         "print(child.pid, flush=True)\ntime.sleep(600)"
     )
@@ -224,7 +224,7 @@ def test_a_confined_program_ends_with_its_parent() -> None:
 def test_confined_decoding_reads_every_format(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str, ending: str
 ) -> None:
-    from core import decoding
+    from core.confinement import decoding
 
     if by == "libsndfile":
         monkeypatch.setenv("PATH", "")
@@ -254,7 +254,7 @@ def test_missing_kernel_support_is_logged_once_and_decoding_works(
 
 def test_a_program_is_not_run_if_the_kernel_cannot_confine_it() -> None:
     code = (
-        "import os, sys\nfrom core import confined as module\n"
+        "import os, sys\nfrom core.confinement import confined as module\n"
         "def refuse(*rules):\n    raise OSError(7, 'too many rules')\n"
         "module._give_up_rights = refuse\n"
         "command = module.confined([sys.executable, '-c', 'print(1)'])\n"
