@@ -193,9 +193,9 @@ def _watch(parts: list[Part], screen: Screen) -> None:
     from django.conf import settings
     from django.db import close_old_connections
 
-    from webui.account_pages.deletion import finish_deletions
-    from webui.account_pages.exporting import remove_old_exports
-    from webui.account_pages.retention import delete_what_is_old
+    from webui.account_data.deletion import finish_deletions
+    from webui.account_data.exporting import remove_old_exports
+    from webui.account_data.retention import delete_what_is_old
     from webui.api.webhooks import stuck as webhooks_are_stuck
     from webui.jobs.services import forget_results, recover, stuck_queues
     from webui.organizations.services import withdraw_what_is_old

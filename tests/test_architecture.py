@@ -50,6 +50,7 @@ LAYERS = (
     {"webui.organizations"},
     {"webui.api.models", "webui.api.outgoing"},
     {"webui.api.webhooks"},
+    {"webui.account_data"},
     {"webui.account_pages"},
     {"webui.api"},
     {"webui.watching"},

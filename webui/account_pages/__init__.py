@@ -1,1 +1,1 @@
-"""Pages of accounts; export, deletion and retention of all the data of an account."""
+"""Pages of accounts."""

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.errors import HarkError
-from webui.account_pages.deletion import delete_account
+from webui.account_data.deletion import delete_account
 from webui.account_pages.forms import PersonForm
 from webui.accounts import second_factor, services
 from webui.accounts.audit import Action, record

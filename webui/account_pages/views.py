@@ -18,8 +18,9 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.errors import HarkError
-from webui.account_pages.deletion import delete_account
-from webui.account_pages.exporting import begin_export, export_file
+from webui.account_data.deletion import delete_account
+from webui.account_data.exporting import begin_export, export_file
+from webui.account_data.retention import set_retention
 from webui.account_pages.forms import (
     EVENT_WORDS,
     NewPasswordForm,
@@ -29,7 +30,6 @@ from webui.account_pages.forms import (
     TokenForm,
     WebhookForm,
 )
-from webui.account_pages.retention import set_retention
 from webui.accounts import second_factor, services
 from webui.accounts.audit import Action, entries_of, record
 from webui.accounts.models import ApiToken, User

@@ -40,8 +40,8 @@ class User(AbstractUser):
     is_owner = models.BooleanField(default=False)
     deletion_asked_at = models.DateTimeField(
         null=True, blank=True
-    )  # its data is removed soon afterwards (webui.account_pages.deletion)
-    # Days after which recordings and jobs are deleted (webui.account_pages.retention); None: only manually.
+    )  # its data is removed soon afterwards (webui.account_data.deletion)
+    # Days after which recordings and jobs are deleted (webui.account_data.retention); None: only manually.
     recordings_days = models.PositiveIntegerField(null=True, blank=True)
     jobs_days = models.PositiveIntegerField(null=True, blank=True)
     times_let_out = models.PositiveIntegerField(default=0)  # deactivations; earlier sessions and JWTs stay ended

@@ -15,8 +15,8 @@ from tests.support.detector_versions import make_version
 from tests.support.organization_house import House, person
 from tests.support.refusals import refuses
 from webui.access import owned, to_change, visible
-from webui.account_pages.deletion import delete_account, finish_deletions
-from webui.account_pages.exporting import rows_of
+from webui.account_data.deletion import delete_account, finish_deletions
+from webui.account_data.exporting import rows_of
 from webui.accounts.models import AuditEntry, User
 from webui.accounts.services import LinkGone, set_active
 from webui.accounts.storage import user_data

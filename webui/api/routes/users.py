@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from ninja import Query, Router, Status
 
-from webui.account_pages.deletion import delete_account
+from webui.account_data.deletion import delete_account
 from webui.accounts import services
 from webui.accounts.models import User
 from webui.api.authentication import needs

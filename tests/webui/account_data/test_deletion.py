@@ -16,7 +16,7 @@ from tests.support.detector_versions import make_version
 from tests.support.library_server import LibraryServer
 from tests.support.portal_jobs import claimed
 from tests.support.portal_users import PASSWORD, browser_of
-from webui.account_pages.deletion import delete_account, finish_deletions
+from webui.account_data.deletion import delete_account, finish_deletions
 from webui.accounts.models import AuditEntry, User
 from webui.accounts.services import create_token, create_user, issue_pair
 from webui.accounts.services import digest as digest_of

@@ -23,7 +23,7 @@ from db.db_api import Library
 from db.records import NewClip
 from pipeline.backup import check
 from tests.support.library_server import LibraryServer
-from webui.account_pages.exporting import RETENTION_S, export_file, remove_old_exports
+from webui.account_data.exporting import RETENTION_S, export_file, remove_old_exports
 from webui.accounts.models import User
 from webui.accounts.services import create_token
 from webui.audio.models import Recording

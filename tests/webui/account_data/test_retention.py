@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from tests.support.detector_versions import make_version
 from tests.support.earlier_recordings import ready_recording
-from webui.account_pages.retention import AT_ONCE, delete_what_is_old, set_retention
+from webui.account_data.retention import AT_ONCE, delete_what_is_old, set_retention
 from webui.accounts.models import AuditEntry, User
 from webui.accounts.storage import user_data
 from webui.audio.models import Recording

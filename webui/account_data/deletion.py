@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 
 from core.errors import HarkError
 from db.db_api import remove_rows
-from webui.account_pages.exporting import export_file
+from webui.account_data.exporting import export_file
 from webui.accounts.audit import Action, record
 from webui.accounts.models import ApiToken, OneTimeLink, User
 from webui.accounts.storage import user_data

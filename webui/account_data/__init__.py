@@ -1,0 +1,1 @@
+"""Export, deletion and retention of all the data of an account."""
