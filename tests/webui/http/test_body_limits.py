@@ -68,7 +68,7 @@ def test_a_full_disk_gets_507(path: str) -> None:
 
 @pytest.mark.parametrize("goes_on", [False, True])
 def test_a_stalled_or_slow_body_times_out(monkeypatch: pytest.MonkeyPatch, goes_on: bool) -> None:
-    monkeypatch.setattr("webui.http.body_limits.CHUNK_S", 0.2)
+    monkeypatch.setattr("webui.http.body_limits.STALL_S", 0.2)
     sent: list[dict[str, Any]] = []
     came = 0
 
