@@ -91,7 +91,7 @@ def fetch(folder: Path, reporter: Reporter) -> None:
 
 
 def _download(source: Source, archive: Path) -> None:
-    server = Server(source.host, source.host, CHECK, timeout_s=TIMEOUT_S, largest=MAX_BYTES, redirects=True)
+    server = Server(source.host, source.host, CHECK, timeout_s=TIMEOUT_S, max_bytes=MAX_BYTES, redirects=True)
     server.download(source.path, archive)
     with archive.open("rb") as content:
         digest = file_digest(content, "sha256").hexdigest()

@@ -151,9 +151,9 @@ def _whole(text: str) -> int:
     return int(value)
 
 
-def whole(least: int, most: int) -> Callable[[str], int]:
+def whole(minimum: int, maximum: int) -> Callable[[str], int]:
     """Return the type of whole numbers within these bounds."""
-    return _number(int, lambda value: least <= value <= most, f"a whole number from {least} to {most}")
+    return _number(int, lambda value: minimum <= value <= maximum, f"a whole number from {minimum} to {maximum}")
 
 
 seed = whole(0, 2**32 - 1)  # NumPy rejects negative seeds

@@ -31,7 +31,7 @@ def run_try(options: argparse.Namespace, screen: Screen) -> int:
     started = time.perf_counter()
     keyphrase = Keyphrase.of(options.phrase, options.language)
     scorer = scorer_of(keyphrase, options.recognizer)
-    threshold = scorer.least if options.threshold is None else options.threshold
+    threshold = scorer.min_score if options.threshold is None else options.threshold
     rows: list[dict[str, Any]] = []
     for path in options.wav:
         with screen.reporter() as reporter:

@@ -39,14 +39,14 @@ def read_audio(path: Path | str, max_seconds: float | None = None, start_s: floa
 
 def joined(blocks: Iterable[np.ndarray], max_seconds: float | None) -> np.ndarray:
     """Join the blocks of one recording into a vector [samples]; read only as many as ``max_seconds`` needs."""
-    most = None if max_seconds is None else int(max_seconds * SAMPLE_RATE)
+    max_samples = None if max_seconds is None else int(max_seconds * SAMPLE_RATE)
     parts, length = [np.zeros(0, np.float32)], 0
     for block in blocks:
         parts.append(block)
         length += len(block)
-        if most is not None and length >= most:
+        if max_samples is not None and length >= max_samples:
             break
-    return np.concatenate(parts)[:most]
+    return np.concatenate(parts)[:max_samples]
 
 
 def seconds_of_audio(path: Path) -> float:
@@ -153,10 +153,10 @@ def mono_blocks(
         )
 
 
-def resampled(parts: Iterator[tuple[int, np.ndarray]], most_channels: int) -> Iterator[tuple[np.ndarray, float]]:
+def resampled(parts: Iterator[tuple[int, np.ndarray]], max_channels: int) -> Iterator[tuple[np.ndarray, float]]:
     """Yield decoded parts at 16 kHz [frames, channels], each with the seconds that were decoded up to its end.
 
-    Audio with more than ``most_channels`` channels is mixed to mono. Raises NotDecoded if the sample rate is
+    Audio with more than ``max_channels`` channels is mixed to mono. Raises NotDecoded if the sample rate is
     implausible.
     """
     first = next(parts, None)
@@ -166,7 +166,7 @@ def resampled(parts: Iterator[tuple[int, np.ndarray]], most_channels: int) -> It
     del first  # otherwise it would stay in memory until the whole file has been read
     if not MIN_RATE <= rate <= MAX_RATE:
         raise NotDecoded(worded("Its header gives a sample rate of %(rate)s Hz", rate=rate))
-    mixed = channels > most_channels
+    mixed = channels > max_channels
     channels = 1 if mixed else channels
     resampler = None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, channels, dtype="float32")
     frames = 0

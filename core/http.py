@@ -65,7 +65,7 @@ class Server:
         check: advice to the user in messages.
         key: a bearer token. It is sent to ``url`` alone, so a server with a key must not have ``redirects``.
         timeout_s: time limit of the whole response; in a download, of each block.
-        largest: maximum bytes of a response or a download.
+        max_bytes: maximum bytes of a response or a download.
         attempts: maximum number of requests if the server is busy, fails or cannot be reached.
         redirects: whether they are followed, even to other hosts.
     """
@@ -75,7 +75,7 @@ class Server:
     check: str
     key: str = field(default="", repr=False)
     timeout_s: float = 30.0
-    largest: int = 50_000_000
+    max_bytes: int = 50_000_000
     attempts: int = 1
     redirects: bool = False
 
@@ -101,7 +101,7 @@ class Server:
                     body = b""
                     for block in response.iter_bytes():
                         body += block
-                        if len(body) > self.largest:
+                        if len(body) > self.max_bytes:
                             raise self._endless()
                         if time.monotonic() > ends:
                             raise httpx2.ReadTimeout("")
@@ -124,7 +124,7 @@ class Server:
         with self.open("GET", path) as response, file.open("wb") as out:
             for block in response.iter_bytes(BLOCK):
                 done += len(block)
-                if done > self.largest:
+                if done > self.max_bytes:
                     raise self._endless()
                 out.write(block)
 
@@ -167,7 +167,7 @@ class Server:
         return error
 
     def _endless(self) -> HttpError:
-        most = f"{self.largest:,}"
+        most = f"{self.max_bytes:,}"
         why = worded("%(host)s sent more than %(n)s bytes.", host=self.host, n=most)
         return HttpError(worded("The answer of %(name)s was too long.", name=self.name), why, self.check)
 

@@ -324,11 +324,11 @@ class Library:
         clips = [_clip(row) for row in self._rows(query, [*values, limit])]
         return clips[::-1] if upward else clips
 
-    def count(self, filters: LibrarySearch, most: int) -> int:
-        """Count the clips of a user's search, at most ``most``."""
+    def count(self, filters: LibrarySearch, limit: int) -> int:
+        """Count the clips of a user's search, at most ``limit``."""
         source, condition, values = self._filter_condition(filters)
         query = f"SELECT COUNT(*) FROM (SELECT 1 FROM {source} WHERE {condition} LIMIT ?) AS found"
-        return int(self._rows(query, [*values, most])[0][0])
+        return int(self._rows(query, [*values, limit])[0][0])
 
     def engines_and_languages(self) -> tuple[list[str], list[str]]:
         pairs = self._rows("SELECT DISTINCT engine, language FROM clip")

@@ -114,7 +114,7 @@ class EncoderDetector(HMMDetector):
         return cls(config).eval()
 
     @property
-    def least(self) -> float:
+    def min_score(self) -> float:
         """The lowest match score for 0.5; below it, the verifier favours a similar-sounding phrase."""
         return MIN_VERIFIED_MATCH if self.config.verifier and not self.config.allow_confusables else -math.inf
 

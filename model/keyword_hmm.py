@@ -165,7 +165,7 @@ class HMMDetector(Detector):
         self.centre(self.level)
 
     @property
-    def least(self) -> float:
+    def min_score(self) -> float:
         """The lowest match score that calibration may map to 0.5."""
         return -math.inf
 

@@ -30,9 +30,9 @@ class TrainingOptions:
     subset: float = WHOLE
 
 
-def part_of(count: int, subset: float, least: int = 1) -> int:
-    """Return ``subset`` per cent of ``count``, rounded up, between ``least`` and ``count``."""
-    return min(count, max(least, math.ceil(count * subset / 100)))
+def part_of(count: int, subset: float, minimum: int = 1) -> int:
+    """Return ``subset`` per cent of ``count``, rounded up, between ``minimum`` and ``count``."""
+    return min(count, max(minimum, math.ceil(count * subset / 100)))
 
 
 def curves_folder(folder: Path) -> str:
@@ -52,7 +52,7 @@ def curves(folder: str) -> Iterator[Callable[[str, float, int], None]]:
         yield board.add_scalar
 
 
-def training_options(values: Mapping[str, object], epochs: float = 1.0, most_epochs: float = 1000.0) -> TrainingOptions:
+def training_options(values: Mapping[str, object], epochs: float = 1.0, max_epochs: float = 1000.0) -> TrainingOptions:
     """Read the options from the values of a form or a job. Missing and empty ones get their defaults.
 
     Args:
@@ -62,13 +62,13 @@ def training_options(values: Mapping[str, object], epochs: float = 1.0, most_epo
         HarkError: a value is not a number or is out of range.
     """
     return TrainingOptions(
-        _number(values, "epochs", epochs, 0.0, most_epochs),
+        _number(values, "epochs", epochs, 0.0, max_epochs),
         round(_number(values, "batch_size", 0.0, -1.0, MAX_BATCH)),
         _number(values, "subset", WHOLE, 0.0, WHOLE),
     )
 
 
-def _number(values: Mapping[str, object], name: str, otherwise: float, above: float, most: float) -> float:
+def _number(values: Mapping[str, object], name: str, otherwise: float, above: float, maximum: float) -> float:
     given = values.get(name)
     if given is None or given == "":
         return otherwise
@@ -76,10 +76,10 @@ def _number(values: Mapping[str, object], name: str, otherwise: float, above: fl
         value = float(str(given))
     except ValueError:
         value = math.nan
-    if not above < value <= most:
+    if not above < value <= maximum:
         raise HarkError(
             f"{name} cannot be {str(given)[:40]!r}.",
-            f"It must be a number up to {most:g}.",
+            f"It must be a number up to {maximum:g}.",
             "Leave it out, or send another.",
         )
     return value

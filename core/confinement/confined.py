@@ -65,14 +65,14 @@ def confined(
     program: Sequence[str | os.PathLike[str]],
     reads: Sequence[str | os.PathLike[str]] = (),
     writes: Sequence[str | os.PathLike[str]] = (),
-    largest_file: int | None = MAX_FILE_BYTES,
+    max_file_bytes: int | None = MAX_FILE_BYTES,
 ) -> list[str]:
     """Return the command that runs a program confined. The program ends with the process that starts it.
 
     Args:
         reads: files and folders that it may read besides programs, libraries and Python's packages.
         writes: folders in which it has full access.
-        largest_file: maximum bytes of each file that it writes; None for no limit.
+        max_file_bytes: maximum bytes of each file that it writes; None for no limit.
     """
     import shutil  # here, because importing it takes longer than all the others, and main() does not need it
 
@@ -80,7 +80,7 @@ def confined(
     first = shutil.which(program[0]) or program[0]
     given = [os.path.realpath(path) for path in (*_programs_of(first), *reads)]
     own = [os.path.realpath(path) for path in writes]
-    rules = map(str, (os.getpid(), largest_file or 0, len(given), len(own)))
+    rules = map(str, (os.getpid(), max_file_bytes or 0, len(given), len(own)))
     # Isolated and without site-packages: it imports no user's packages, and starts in 20 ms.
     launcher = [sys.executable, "-I", "-S", __file__]
     return [*launcher, *rules, *given, *own, *(os.fspath(one) for one in (first, *program[1:]))]
@@ -136,12 +136,12 @@ def _needed(number: int, *arguments: object) -> int:
     return result
 
 
-def _limit(largest_file: int | None) -> None:
+def _limit(max_file_bytes: int | None) -> None:
     for what, most in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_CPU, CPU_S),
         (resource.RLIMIT_AS, MEMORY_BYTES),
-        (resource.RLIMIT_FSIZE, largest_file),
+        (resource.RLIMIT_FSIZE, max_file_bytes),
     ):
         if most is not None:
             try:

@@ -33,10 +33,10 @@ class Rule:
             return ""
 
 
-def whole(most: int) -> Callable[[str], str]:
+def whole(maximum: int) -> Callable[[str], str]:
     def check(text: str) -> str:
-        if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= most):
-            raise ValueError(f"it must be a whole number from 1 to {most:,}")
+        if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= maximum):
+            raise ValueError(f"it must be a whole number from 1 to {maximum:,}")
         return text
 
     return check

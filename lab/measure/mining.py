@@ -91,7 +91,9 @@ def _boundaries(speech: Path, aligner: Aligner, seed: int) -> dict[str, Any]:
         confidences = []
         starts[method] = []
         for row, log_p in zip(rows, emissions):
-            alignment = align(log_p, " ".join(word for word, _, _ in row["words"]), aligner, method=method, least=0.0)
+            alignment = align(
+                log_p, " ".join(word for word, _, _ in row["words"]), aligner, method=method, min_confidence=0.0
+            )
             confidences.append(alignment.confidence)
             starts[method] += [unit.start_s for unit in alignment.words]
             errors += [

@@ -107,7 +107,9 @@ def train_in_noise(
     augmenter = BatchAugmenter(config.augmentation, packed.noise, packed.rooms, device)
     seconds = math.inf if config.batch_size else config.batch_seconds
     sources = [
-        BatchSource(packed, packed.where(split), seconds, np.random.default_rng(config.seed), most=config.batch_size)
+        BatchSource(
+            packed, packed.where(split), seconds, np.random.default_rng(config.seed), max_utterances=config.batch_size
+        )
         for split in ("train", "validation")
     ]
     if not all(sources):

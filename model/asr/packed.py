@@ -141,7 +141,7 @@ class SpeechBatch:
 
 @dataclass
 class BatchSource:
-    """Draws batches of about ``seconds`` of speech, or at most ``most`` utterances; ``real_share`` of it is real.
+    """Draws batches of about ``seconds`` of speech, or at most ``max_utterances`` utterances; ``real_share`` of it is real.
 
     Short utterances are joined into items of a few seconds, so that single words occur between others. Items of a batch
     have similar lengths. Corpora are drawn by the square root of their hours, so that a large one does not dominate.
@@ -152,13 +152,13 @@ class BatchSource:
     seconds: float
     rng: np.random.Generator
     real_share: float = 0.6
-    longest_s: float = MAX_DURATION_S
+    max_duration_s: float = MAX_DURATION_S
     join: bool = True
-    most: int = 0  # maximum utterances per batch; 0: as many as fit into ``seconds``
+    max_utterances: int = 0  # maximum utterances per batch; 0: as many as fit into ``seconds``
     _pools: list[tuple[np.ndarray, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        keep = self.packed.length[self.indices] <= self.longest_s * SAMPLE_RATE
+        keep = self.packed.length[self.indices] <= self.max_duration_s * SAMPLE_RATE
         groups: dict[tuple[bool, str], list[int]] = {}
         for index in self.indices[keep]:
             utterance = self.packed.utterances[index]
@@ -184,23 +184,25 @@ class BatchSource:
 
         # The batch is a range of similar lengths from a larger draw.
         drawn: list[list[int]] = []
-        for _ in range(4 * max(2, self.most or int(self.seconds / 5))):
+        for _ in range(4 * max(2, self.max_utterances or int(self.seconds / 5))):
             item = [utterance()]
             if self.join and rng.random() < 0.8:
                 until = rng.uniform(*JOIN_UNTIL_S) * SAMPLE_RATE
-                while length[item].sum() < until and len(item) < (min(8, self.most) if self.most else 8):
+                while length[item].sum() < until and len(item) < (
+                    min(8, self.max_utterances) if self.max_utterances else 8
+                ):
                     item.append(utterance())
-                if length[item].sum() > self.longest_s * SAMPLE_RATE:
+                if length[item].sum() > self.max_duration_s * SAMPLE_RATE:
                     item.pop()
             drawn.append(item)
         drawn.sort(key=lambda item: length[item].sum())
-        start = int(rng.integers(max(1, len(drawn) - self.most)))
+        start = int(rng.integers(max(1, len(drawn) - self.max_utterances)))
         items: list[list[int]] = []
         longest = held = 0
         for item in drawn[start:]:
             longest = max(longest, int(length[item].sum()))
             held += len(item)
-            too_many = bool(self.most) and held > self.most
+            too_many = bool(self.max_utterances) and held > self.max_utterances
             if items and (too_many or longest * (len(items) + 1) > self.seconds * SAMPLE_RATE):
                 break
             items.append(item)

@@ -184,10 +184,10 @@ def _batches(packed: Packed, config: AcousticTrainConfig, rng: np.random.Generat
     transcribed = packed.where("train", transcribed=True)
     easy = BatchSource(
         packed, transcribed, config.easy_seconds, rng, config.real_share, config.easy_longest_s, join=False,
-        most=config.batch_size,
+        max_utterances=config.batch_size,
     )  # fmt: skip
     seconds = math.inf if config.batch_size else config.batch_seconds
-    normal = BatchSource(packed, transcribed, seconds, rng, config.real_share, most=config.batch_size)
+    normal = BatchSource(packed, transcribed, seconds, rng, config.real_share, max_utterances=config.batch_size)
     # If no utterance is short, normal batches are used.
     return lambda step: (easy or normal if step <= config.easy_steps else normal).draw()
 

@@ -216,21 +216,21 @@ class Bundle:
             return "thresholds"
         return _beyond(self.manifest, MANIFEST_BOUNDS)
 
-    def _read(self, name: str, most: int = MAX_FILE_BYTES) -> bytes:
+    def _read(self, name: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
         try:
             if self.path.is_dir():
                 with (self.path / name).open("rb") as file:
-                    data = file.read(most + 1)
+                    data = file.read(max_bytes + 1)
             else:
                 with zipfile.ZipFile(self.path) as archive, archive.open(name) as packed:
-                    data = packed.read(most + 1)
+                    data = packed.read(max_bytes + 1)
         except (FileNotFoundError, KeyError) as error:
             raise self._broken("is not a complete bundle.", f"{name} is missing from it.") from error
         # Damage shows in many ways: in the directory, the compressed bytes, or a header with an unsupported method.
         except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError) as error:
             raise self._broken("is not a bundle that can be read.", f"{name}: {error}.") from error
-        if len(data) > most:
-            raise self._broken("is not a bundle that can be read.", f"{name} has more than {most >> 20} MB.")
+        if len(data) > max_bytes:
+            raise self._broken("is not a bundle that can be read.", f"{name} has more than {max_bytes >> 20} MB.")
         return data
 
     def read(self, name: str) -> bytes:

@@ -28,11 +28,11 @@ class SummarizerConfig:
     longest_summary: int = 160  # maximum characters that are written
     alphabet: str = ALPHABET
 
-    def encode(self, text: str, longest: int) -> list[int]:
-        """Return the indices of a text's characters, at most ``longest``."""
+    def encode(self, text: str, max_length: int) -> list[int]:
+        """Return the indices of a text's characters, at most ``max_length``."""
         place = {character: number for number, character in enumerate(self.alphabet, SPECIAL)}
         clean = " ".join(unicodedata.normalize("NFC", text).split())
-        return [place.get(character, UNKNOWN) for character in clean[:longest]]
+        return [place.get(character, UNKNOWN) for character in clean[:max_length]]
 
     def decode(self, numbers: list[int]) -> str:
         """Return the text of such indices, up to END, without special symbols."""

@@ -17,7 +17,7 @@ def rouge_1(written: Sequence[str], wanted: Sequence[str]) -> float:
     return sum(scores) / len(scores) if scores else 0.0
 
 
-def first_sentence(text: str, longest: int) -> str:
+def first_sentence(text: str, max_length: int) -> str:
     """Return the baseline: the first sentence of a text, cut to the model's longest summary."""
     match = _FIRST.match(text.strip())
-    return (match[0] if match else "")[:longest]
+    return (match[0] if match else "")[:max_length]

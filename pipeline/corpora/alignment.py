@@ -82,13 +82,13 @@ def align(
     aligner: Aligner,
     language: str = "en",
     method: str = VITERBI,
-    least: float = MIN_CONFIDENCE,
+    min_confidence: float = MIN_CONFIDENCE,
 ) -> Alignment:
     """Align a text to an emission [time, outputs] of the aligner, of any length.
 
     Args:
         method: one of :data:`pipeline.corpora.alignment_methods.METHODS`.
-        least: the confidence below which the text does not match.
+        min_confidence: the confidence below which the text does not match.
 
     Raises:
         NotAligned: the text has no words, words that the aligner has no outputs for, or too many words for the time, or
@@ -114,8 +114,10 @@ def align(
     else:
         path = _long_path(log_p, tokens)
     alignment = _units(path, words, tokens, aligner)
-    if alignment.confidence < least:
-        why = f"Its words fit with a confidence of {alignment.confidence:.2f}; less than {least:.2f} is chance."
+    if alignment.confidence < min_confidence:
+        why = (
+            f"Its words fit with a confidence of {alignment.confidence:.2f}; less than {min_confidence:.2f} is chance."
+        )
         raise NotAligned("The transcript does not match the audio.", why)
     return alignment
 

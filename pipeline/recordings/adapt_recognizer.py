@@ -97,7 +97,7 @@ def train_recognizer(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
     held-out passages ``before`` and ``after`` (and as ``_percent``, for display), and whether they are ``better``.
     Raises HarkError if passages are unreadable, an option is out of range, or the disk is full.
     """
-    options = training_options(spec, most_epochs=MAX_EPOCHS)
+    options = training_options(spec, max_epochs=MAX_EPOCHS)
     reporter.stage("collect", worded("Collecting passages with known words"))
     passages = list(collect(data, reporter))
     if len(passages) < MIN_PASSAGES:

@@ -59,7 +59,7 @@ class LlmSettings:
             ),
             self.key,
             timeout_s=self.timeout_s,
-            largest=MAX_BYTES,
+            max_bytes=MAX_BYTES,
             attempts=ATTEMPTS,
         )
 
@@ -151,7 +151,7 @@ def ask(task: str, data: Iterable[Mapping[str, Any]], check: Callable[[Any], T],
     )
 
 
-def checked_text(value: Any, longest: int, source: str) -> str:
+def checked_text(value: Any, max_length: int, source: str) -> str:
     """Return an answer's text in one line.
 
     Raises ValueError if it is missing, too long, or has a link that is not in ``source``.
@@ -159,8 +159,8 @@ def checked_text(value: Any, longest: int, source: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("a text is missing")
     text = " ".join(value.split())
-    if len(text) > longest:
-        raise ValueError(f"a text has more than {longest} characters")
+    if len(text) > max_length:
+        raise ValueError(f"a text has more than {max_length} characters")
     for link in _LINK.findall(text):
         if link.lower().rstrip(".,;") not in source.lower():
             raise ValueError("it contains a link that is not in the data")

@@ -240,13 +240,13 @@ def waveform(path: Path, points: int = 1600) -> list[float]:
         return [peak for block in blocks for peak in _peaks(np.abs(block).max(axis=1), step)]
 
 
-def peaks(audio: np.ndarray, most: int) -> list[float]:
-    """Return the peaks (0 to 1) of at most ``most`` equal parts of audio [samples]."""
-    return _peaks(np.abs(audio), _step(len(audio), most))
+def peaks(audio: np.ndarray, count: int) -> list[float]:
+    """Return the peaks (0 to 1) of at most ``count`` equal parts of audio [samples]."""
+    return _peaks(np.abs(audio), _step(len(audio), count))
 
 
-def _step(samples: int, most: int) -> int:
-    return max(1, -(-samples // most))
+def _step(samples: int, count: int) -> int:
+    return max(1, -(-samples // count))
 
 
 def _peaks(loud: np.ndarray, step: int) -> list[float]:

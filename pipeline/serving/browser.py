@@ -82,7 +82,7 @@ def _fetched() -> bytes:
                 failures.append(f"npm: {error}")
     registry = os.environ.get("NPM_CONFIG_REGISTRY", REGISTRY).rstrip("/")
     server = Server(
-        registry, "The registry", "Try again later.", timeout_s=TIMEOUT_S, largest=MAX_BYTES, redirects=True
+        registry, "The registry", "Try again later.", timeout_s=TIMEOUT_S, max_bytes=MAX_BYTES, redirects=True
     )
     try:
         with storing(worded("downloading %(name)s", name=PACKAGE)), tempfile.TemporaryDirectory() as folder:

@@ -110,9 +110,9 @@ def test_a_slow_drip_response_times_out(waits: list[float]) -> None:
 def test_oversized_responses_are_not_read(double: Recorder, tmp_path: Path) -> None:
     double.replies = [(200, {}, b"x" * 5000)]
     with pytest.raises(HttpError, match="more than 1,000 bytes"):
-        server(double.url, largest=1000).ask("GET", "/")
+        server(double.url, max_bytes=1000).ask("GET", "/")
     with pytest.raises(HttpError, match="more than 1,000 bytes"):
-        server(double.url, largest=1000).download("/", tmp_path / "x")
+        server(double.url, max_bytes=1000).download("/", tmp_path / "x")
 
 
 def test_a_download_is_whole_or_fails(double: Recorder, tmp_path: Path) -> None:

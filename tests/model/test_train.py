@@ -273,7 +273,7 @@ def test_absent_options_have_their_defaults() -> None:
 )
 def test_options_out_of_range_are_rejected(values: dict[str, object]) -> None:
     with pytest.raises(HarkError, match=next(iter(values))):
-        training_options(values, most_epochs=50)
+        training_options(values, max_epochs=50)
 
 
 def test_a_subset_is_neither_empty_nor_larger_than_the_whole() -> None:

@@ -36,11 +36,11 @@ class Allowance:
     """The state of a limit.
 
     Attributes:
-      most: requests allowed per window; n: requests in this one.
+      limit: requests allowed per window; n: requests in this one.
       resets_at: start of the next window [s since 1970].
     """
 
-    most: int
+    limit: int
     n: int
     resets_at: int
 
@@ -68,7 +68,7 @@ def count(limits: Mapping[str, int], now: float | None = None) -> Allowance | No
     except _failures() as error:
         log.warning("requests are not counted: %s", error)
         return None
-    return min(allowances, key=lambda allowance: allowance.most - allowance.n, default=None)
+    return min(allowances, key=lambda allowance: allowance.limit - allowance.n, default=None)
 
 
 def _failures() -> tuple[type[Exception], ...]:
@@ -96,12 +96,12 @@ class RateLimitMiddleware(Middleware):
     ) -> HttpResponseBase | None:
         allowance = count(_limits(request))
         request.allowance = allowance  # type: ignore[attr-defined]
-        if allowance is None or allowance.n <= allowance.most:
+        if allowance is None or allowance.n <= allowance.limit:
             return None
         error = StatusError(
             429,
             _("Too many requests."),
-            _("%(most)d a minute are allowed here.") % {"most": allowance.most},
+            _("%(most)d a minute are allowed here.") % {"most": allowance.limit},
             _("Wait %(n)d seconds, then continue more slowly.") % {"n": allowance.reset_s},
             wait_s=allowance.reset_s,
         )
@@ -139,7 +139,7 @@ def _limits(request: HttpRequest) -> dict[str, int]:
 
 
 def _headers(request: HttpRequest, allowance: Allowance) -> dict[str, str]:
-    most, remaining = str(allowance.most), str(max(0, allowance.most - allowance.n))
+    most, remaining = str(allowance.limit), str(max(0, allowance.limit - allowance.n))
     headers = {
         "RateLimit-Limit": most,
         "RateLimit-Remaining": remaining,

@@ -81,16 +81,16 @@ def wrong(what: str, why: str, what_to_do: str, status: int = 422) -> StatusErro
     return StatusError(status, what, why, what_to_do)
 
 
-def number(request: HttpRequest, name: str, usual: int, most: int) -> int:
-    """Return an integer of the query, from 0 to ``most``. Raises StatusError if it is anything else."""
+def number(request: HttpRequest, name: str, usual: int, maximum: int) -> int:
+    """Return an integer of the query, from 0 to ``maximum``. Raises StatusError if it is anything else."""
     text = request.GET.get(name, "")
     if not text:
         return usual
     value = whole_number(text)
-    if value is None or value > most:
+    if value is None or value > maximum:
         raise wrong(
             "The request does not fit this URL.",
-            f"{name} must be a whole number from 0 to {most:,}.",
+            f"{name} must be a whole number from 0 to {maximum:,}.",
             f"Leave {name} out, or send one.",
         )
     return value

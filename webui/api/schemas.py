@@ -132,9 +132,9 @@ def _choices() -> dict[str, Any]:
                 ... if name == "phrase" else default,
                 description=choice.about or None,
                 examples=[RUN.get(name, default)],
-                ge=choice.least,
-                le=choice.most,
-                max_length=choice.longest,
+                ge=choice.minimum,
+                le=choice.maximum,
+                max_length=choice.max_length,
                 pattern=choice.pattern,
             ),
         )
@@ -149,7 +149,7 @@ class TrainIn(RunIn):
     """The choices of a training run, or its plan."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": RUN})
-    phrase: str | None = Field(None, max_length=CHOICES["phrase"].longest)
+    phrase: str | None = Field(None, max_length=CHOICES["phrase"].max_length)
     plan: UUID | None = Field(None, description="The job of a plan, which gives everything else.")
     install_voices: bool = Field(
         True, description="Install the neural voices that are missing first; the owner's runs alone do."

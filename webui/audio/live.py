@@ -62,10 +62,10 @@ def chosen_versions(user: User, ids: object) -> list[Version]:
     return [version for detector, version in detectors_of(user) if detector.pk in wanted][:MAX_DETECTORS]
 
 
-def too_many(most: int) -> HarkError:
+def too_many(limit: int) -> HarkError:
     return HarkError(
         _("You are already transcribing live."),
-        _("A user can have %(most)d live sessions at a time.") % {"most": most},
+        _("A user can have %(most)d live sessions at a time.") % {"most": limit},
         _("End one of them on the other page or machine, then start again."),
     )
 

@@ -169,12 +169,12 @@ def append(*, upload: UploadInProgress, at: int, body: IO[bytes] | Any) -> int:
     return end
 
 
-def _copy(body: IO[bytes] | Any, file: IO[bytes], start: int, most: int) -> int:
-    """Write the body after ``start``; return the new end. Raises StatusError (413) if it would exceed ``most``."""
+def _copy(body: IO[bytes] | Any, file: IO[bytes], start: int, max_bytes: int) -> int:
+    """Write the body after ``start``; return the new end. Raises StatusError (413) if it would exceed ``max_bytes``."""
     end = start
     while block := body.read(BLOCK):
         end += len(block)
-        if end > most:
+        if end > max_bytes:
             raise StatusError(
                 413,
                 _("This part is too long."),

@@ -243,13 +243,13 @@ def _speaker(request: HttpRequest, body: dict[str, Any], language: str) -> tuple
         raise Refused(400, f"{error.what} {error.why} Or one of {', '.join(VOICES)}.", "voice") from error
 
 
-def _number(value: object, least: float, most: float, name: str) -> float:
+def _number(value: object, minimum: float, maximum: float, name: str) -> float:
     try:
         number = float(str(value))
     except ValueError:
         number = math.nan
-    if not least <= number <= most:
-        raise Refused(400, f"{name} must be a number from {least:g} to {most:g}.", name)
+    if not minimum <= number <= maximum:
+        raise Refused(400, f"{name} must be a number from {minimum:g} to {maximum:g}.", name)
     return number
 
 

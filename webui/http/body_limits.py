@@ -84,7 +84,7 @@ class _Request:
 
     def __init__(self, limits: LimitBodies, scope: Scope, receive: Receive, send: Send) -> None:
         self.limits, self.scope, self._receive, self._send = limits, scope, receive, send
-        self.most = limits.largest(scope)
+        self.max_bytes = limits.largest(scope)
         self.body: Body | None = None  # None without a user
         self.read = self.looked_at = 0
         self.has_more, self.answered = True, False
@@ -96,15 +96,15 @@ class _Request:
         if len(length) > MAX_DIGITS:
             raise too_large()
         size = int(length) if length.isdigit() else 0
-        if self.most > self.limits.for_all:
+        if self.max_bytes > self.limits.for_all:
             user = await self.limits.user_of(self.scope)
             if user is None:
-                self.most = self.limits.for_all
-            elif size <= self.most and self.scope["method"] in ("POST", "PUT", "PATCH"):
+                self.max_bytes = self.limits.for_all
+            elif size <= self.max_bytes and self.scope["method"] in ("POST", "PUT", "PATCH"):
                 self.body = Body(user, self.scope["path"], size)
                 self.limits.coming.append(self.body)
                 await self.limits.check(self.body, self.limits.coming[:-1])
-        if size > self.most:
+        if size > self.max_bytes:
             raise too_large()
 
     async def receive(self) -> dict[str, Any]:
@@ -121,7 +121,7 @@ class _Request:
         self.waited_s, self.came = self.waited_s + time.monotonic() - began, self.came + new
         if self.came >= MIN_BYTES:
             self.waited_s, self.came = 0.0, 0
-        if self.read > self.most:
+        if self.read > self.max_bytes:
             raise too_large()
         if self.body is not None:
             self.body.size, self.body.is_whole = max(self.body.size, self.read), not self.has_more

@@ -85,8 +85,8 @@ def _row(clip: Clip) -> dict[str, Any]:
     }
 
 
-def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
+def _short(text: str, max_length: int) -> str:
+    return text if len(text) <= max_length else text[: max_length - 1] + "…"
 
 
 @require_GET

@@ -42,12 +42,12 @@ class RunForm(forms.Form):
 
     phrase = forms.CharField(
         label=_("Phrase"),
-        max_length=CHOICES["phrase"].longest,
+        max_length=CHOICES["phrase"].max_length,
         strip=True,
         widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}),
     )
     language = forms.CharField(
-        label=_("Language"), max_length=CHOICES["language"].longest, initial=USUAL.language, required=False
+        label=_("Language"), max_length=CHOICES["language"].max_length, initial=USUAL.language, required=False
     )
     effort = forms.ChoiceField(
         label=_("Effort"),
@@ -73,8 +73,8 @@ class RunForm(forms.Form):
     )
     seed = forms.IntegerField(
         label=_("Seed"),
-        min_value=CHOICES["seed"].least,
-        max_value=CHOICES["seed"].most,
+        min_value=CHOICES["seed"].minimum,
+        max_value=CHOICES["seed"].maximum,
         initial=USUAL.seed,
         required=False,
     )

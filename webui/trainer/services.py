@@ -353,12 +353,12 @@ def set_note(*, version: Version, note: str) -> None:
     version.note = note
 
 
-def clips_of_run(job: Job, most: int) -> list[Clip]:
+def clips_of_run(job: Job, limit: int) -> list[Clip]:
     """Return clips that a training run has synthesized so far: the newest of the phrase, then the newest others."""
     data = user_data(job.user)
     if job.kind != "train" or not library_exists(data):
         return []
     run = Path(job.result["bundle"]).stem if job.result else job_folder(data, run_config(job.spec)).name
     with Library(data) as library:
-        clips = [*library.generated_by(f"{run}:positive", most // 2), *library.generated_by(run, most)]
-    return list({clip.id: clip for clip in clips}.values())[:most]
+        clips = [*library.generated_by(f"{run}:positive", limit // 2), *library.generated_by(run, limit)]
+    return list({clip.id: clip for clip in clips}.values())[:limit]

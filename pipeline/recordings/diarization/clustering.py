@@ -82,9 +82,9 @@ def _groups(embeddings: np.ndarray, similarity: float = FINE_SIMILARITY, number:
     return np.asarray(method.fit_predict(embeddings))
 
 
-def _without_small(embeddings: np.ndarray, labels: np.ndarray, fewest: int) -> np.ndarray:
+def _without_small(embeddings: np.ndarray, labels: np.ndarray, min_windows: int) -> np.ndarray:
     counts = np.bincount(labels)
-    large = counts >= min(fewest, counts.max())
+    large = counts >= min(min_windows, counts.max())
     return _nearest(embeddings, np.where(large[labels], labels, -1))
 
 
@@ -94,14 +94,14 @@ def _nearest(embeddings: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return (embeddings @ centroids(embeddings[labelled], labels[labelled]).T).argmax(axis=1)
 
 
-def _merged(labels: np.ndarray, likeness: _Likeness, least: float) -> np.ndarray:
-    """Merge the two most similar groups; return ``labels`` itself if no two have the similarity ``least``."""
+def _merged(labels: np.ndarray, likeness: _Likeness, min_likeness: float) -> np.ndarray:
+    """Merge the two most similar groups; return ``labels`` itself if no two have the similarity ``min_likeness``."""
     names, matrix = likeness.between(labels)
     if len(names) < 2:
         return labels
     np.fill_diagonal(matrix, -np.inf)
     one, other = np.unravel_index(int(matrix.argmax()), matrix.shape)
-    return labels if matrix[one, other] < least else np.where(labels == names[other], names[one], labels)
+    return labels if matrix[one, other] < min_likeness else np.where(labels == names[other], names[one], labels)
 
 
 class _Likeness:

@@ -71,7 +71,7 @@ def train(
             f"in {PART_CHARACTERS['character']} characters.",
             "Name a file or folder with one of these, or split longer lines: ./hark summarizer train PAIRS.",
         )
-    split = split_pairs(pairs, run.seed, part_of(len(pairs), run.subset, least=MIN_PAIRS))
+    split = split_pairs(pairs, run.seed, part_of(len(pairs), run.subset, minimum=MIN_PAIRS))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     reporter.stage("train", f"Training on {len(split.train):,} pairs ({device})")
     progress: Progress | None = None

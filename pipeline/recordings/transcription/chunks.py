@@ -57,10 +57,10 @@ def chunks(probabilities: np.ndarray, samples: int) -> list[Stretch]:
     """Return a recording's chunks for an engine, in order and without overlap, each at most :data:`CHUNK_S` long."""
     runs = speech(probabilities)
     margin = round(MARGIN_S / FRAME_S)
-    longest = int((CHUNK_S - 2 * MARGIN_S) / FRAME_S)
+    max_frames = int((CHUNK_S - 2 * MARGIN_S) / FRAME_S)
     spans: list[tuple[int, int]] = []
     for first, last in _parted_by_silence(runs):
-        spans += _cut(runs[first:last], probabilities, longest)
+        spans += _cut(runs[first:last], probabilities, max_frames)
     stretches: list[Stretch] = []
     for number, (start, end) in enumerate(spans):
         # A margin extends at most to the middle of the pause.
@@ -85,13 +85,13 @@ def _parted_by_silence(runs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]
     return groups if runs else []
 
 
-def _cut(runs: Sequence[tuple[int, int]], probabilities: np.ndarray, longest: int) -> list[tuple[int, int]]:
-    """Cut runs into chunks of at most ``longest`` frames, at the longest pause, or where speech is least probable."""
+def _cut(runs: Sequence[tuple[int, int]], probabilities: np.ndarray, max_frames: int) -> list[tuple[int, int]]:
+    """Cut runs into chunks of at most ``max_frames``, at the longest pause, or where speech is least probable."""
     spans: list[tuple[int, int]] = []
     left = list(runs)
-    while left[-1][1] - (start := left[0][0]) > longest:
+    while left[-1][1] - (start := left[0][0]) > max_frames:
         # A cut in the first third would make the chunk unnecessarily short.
-        earliest, latest = start + longest // 3, start + longest
+        earliest, latest = start + max_frames // 3, start + max_frames
         pauses = [
             (after[0] - before[1], before[1], after[0])
             for before, after in pairwise(left)

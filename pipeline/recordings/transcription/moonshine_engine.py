@@ -190,7 +190,7 @@ class Moonshine(RecognitionEngine):
             return []
         try:
             text = " ".join(" ".join(words) for words in spoken)
-            aligned = align(aligner.log_probabilities(audio), text, aligner, "en", least=0.0)
+            aligned = align(aligner.log_probabilities(audio), text, aligner, "en", min_confidence=0.0)
         except NotAligned:
             return []  # too many words for the time, or words of another language
         sure = _sureness(written, aligned.confidence)
@@ -236,8 +236,8 @@ class _Model:
         length = len(tokens) - surplus
         return self._split(tokens[:length], probabilities[:length]), bool(surplus)
 
-    def _tokens(self, audio: np.ndarray, most: int, expected: _Place) -> tuple[list[int], list[float]]:
-        """Return at most ``most`` tokens, each the best one or part of an expected word, and their probabilities."""
+    def _tokens(self, audio: np.ndarray, max_tokens: int, expected: _Place) -> tuple[list[int], list[float]]:
+        """Return at most ``max_tokens``, each the best one or part of an expected word, and their probabilities."""
         mask = np.ones((1, len(audio)), np.int64)
         (hidden_states,) = self._encoder.run(None, {"input_values": audio[None], "attention_mask": mask})
         inputs = {"encoder_hidden_states": hidden_states, "encoder_attention_mask": mask}
@@ -249,7 +249,7 @@ class _Model:
         token = BEGIN
         attempt: _Attempt | None = None
         tried: set[int] = set()  # numbers of tokens after which an expected word was tried without success
-        while len(tokens) < most:
+        while len(tokens) < max_tokens:
             fed = (token, dict(inputs))
             caches = growing if tokens else self._caches
             inputs |= {"input_ids": np.array([[token]], np.int64), "use_cache_branch": np.array([bool(tokens)])}

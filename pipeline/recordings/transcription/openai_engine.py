@@ -157,6 +157,6 @@ def _server() -> Server:
         ),
         os.environ.get("HARK_ASR_KEY", "").strip(),
         timeout_s=TIMEOUT_S,
-        largest=MAX_ANSWER_BYTES,
+        max_bytes=MAX_ANSWER_BYTES,
         attempts=ATTEMPTS,
     )

@@ -172,26 +172,28 @@ def speech_of_test(clips: pd.DataFrame, pairs: int, seed: int) -> np.ndarray:
     return compose_stream(clips_in_turn, np.random.default_rng(seed))
 
 
-def calibrate(validation: ScoredSplit, rates: Sequence[float] = FA_PER_DAY, least: float = 0.0) -> list[dict[str, Any]]:
+def calibrate(
+    validation: ScoredSplit, rates: Sequence[float] = FA_PER_DAY, min_threshold: float = 0.0
+) -> list[dict[str, Any]]:
     """Return thresholds for ``rates`` (false alarms per day, ascending), from the validation split's general audio.
 
     A lower rate never has a lower threshold, regardless of the fitted tail. Below the default rate, it has a higher
     one. A threshold that is higher than its rate needs is ``raised``.
 
     Args:
-        least: the floor of the default threshold, against confusables. If it applies, general speech cannot set
+        min_threshold: the floor of the default threshold, against confusables. If it applies, general speech cannot set
             stricter thresholds: each accepts fewer confusables (:data:`CONFUSABLE_SCALE`).
     """
     streams = validation.pick(validation.ordinary)
     rows: list[dict[str, Any]] = []
     for rate in sorted(rates, reverse=True):
         row: dict[str, Any] = {"fa_per_day": rate, **asdict(metrics.threshold_for(streams, rate / 24))}
-        lowest = max(rows[-1]["threshold"] if rows else 0.0, least if rate <= DEFAULT_FA_PER_DAY else 0.0)
+        lowest = max(rows[-1]["threshold"] if rows else 0.0, min_threshold if rate <= DEFAULT_FA_PER_DAY else 0.0)
         if rate < DEFAULT_FA_PER_DAY and row["threshold"] <= lowest:
             height = float(logit(lowest)) + CONFUSABLE_SCALE * math.log(rows[-1]["fa_per_day"] / rate)
             row |= {"threshold": float(sigmoid(min(height, MAX_LOGIT)))}
             row |= {"extrapolated": False, "raised": True}
-        elif row["threshold"] < least and rate == DEFAULT_FA_PER_DAY:
+        elif row["threshold"] < min_threshold and rate == DEFAULT_FA_PER_DAY:
             row |= {"threshold": lowest, "extrapolated": False, "raised": True}
         row["threshold"] = max(lowest, row["threshold"])
         rows.append(row)
@@ -208,8 +210,8 @@ def calibrated(detector: Any, store: FeatureStore) -> tuple[Any, list[dict[str, 
 
     A keyword HMM is shifted so that its default threshold is 0.5: the phrase is followed through the split once, and
     the line from match score to logit is set afterwards. No default threshold is below the match score
-    ``detector.least``, however rare false alarms are there, unless that floor costs more than :data:`MAX_LOST` of the
-    close and quiet utterances.
+    ``detector.min_score``, however rare false alarms are there, unless that floor costs more than :data:`MAX_LOST` of
+    the close and quiet utterances.
     """
     from model.detector import as_streams, in_batches
     from model.keyword_hmm import HMMDetector
@@ -222,17 +224,17 @@ def calibrated(detector: Any, store: FeatureStore) -> tuple[Any, list[dict[str, 
     pieces = [store.features(row) for row in table.itertuples()]
     matches = in_batches(detector.matches, pieces, stored, detector.batch_frames)
 
-    def scored(level: float, least: float) -> tuple[HMMDetector, list[dict[str, Any]], ScoredSplit]:
+    def scored(level: float, min_threshold: float) -> tuple[HMMDetector, list[dict[str, Any]], ScoredSplit]:
         centred = detector.centred(level)
         scores = (centred.score(match) for match in matches)
         validation = ScoredSplit(table, as_streams(centred, scores, table))
-        return centred, calibrate(validation, least=least), validation
+        return centred, calibrate(validation, min_threshold=min_threshold), validation
 
     def match(score: float) -> float:
         return float(detector.level + logit(score) / detector.slope)
 
     _, thresholds, validation = scored(detector.level, 0.0)
-    level, floor = match(threshold_at(thresholds, DEFAULT_FA_PER_DAY)), detector.least
+    level, floor = match(threshold_at(thresholds, DEFAULT_FA_PER_DAY)), detector.min_score
     quiet = validation.pick(validation.headline & (table["condition"] == "clean").to_numpy())
     if quiet:
         floor = min(floor, match(float(np.quantile(metrics.phrase_scores(quiet), MAX_LOST))))

@@ -143,17 +143,17 @@ class Choice:
     Attributes:
         about: description of the field; empty if its name is sufficient.
         values: the allowed values, of the field or of each entry of a list; empty: any value within the limits.
-        least: the smallest number.
-        most: the largest number.
-        longest: the most characters of a text, or entries of a list.
+        minimum: the smallest number.
+        maximum: the largest number.
+        max_length: the most characters of a text, or entries of a list.
         pattern: regular expression that a text matches.
     """
 
     about: str = ""
     values: tuple[str, ...] = ()
-    least: int | None = None
-    most: int | None = None
-    longest: int | None = None
+    minimum: int | None = None
+    maximum: int | None = None
+    max_length: int | None = None
     pattern: str | None = None
 
 
@@ -169,10 +169,10 @@ class RunConfig:
     Users choose the fields with a :class:`Choice`. The others have one right value in the portal.
     """
 
-    phrase: str = field(metadata=_choice(longest=300))  # normalized
-    language: str = field(default="en", metadata=_choice(longest=20, pattern=LANGUAGE_CODE))
+    phrase: str = field(metadata=_choice(max_length=300))  # normalized
+    language: str = field(default="en", metadata=_choice(max_length=20, pattern=LANGUAGE_CODE))
     effort: str = field(default="standard", metadata=_choice(values=tuple(EFFORTS)))
-    seed: int = field(default=0, metadata=_choice(least=0, most=2**31 - 1))
+    seed: int = field(default=0, metadata=_choice(minimum=0, maximum=2**31 - 1))
     size: str = field(  # size of the detector; AUTO_SIZE until `prepare` has chosen
         default="standard",
         metadata=_choice(
@@ -189,7 +189,7 @@ class RunConfig:
     allow_confusables: bool = field(
         default=False, metadata=_choice("Do not raise a large detector's threshold to reject confusable phrases.")
     )
-    engines: tuple[str, ...] = field(default=(), metadata=_choice("None: all free ones that are ready.", longest=30))
+    engines: tuple[str, ...] = field(default=(), metadata=_choice("None: all free ones that are ready.", max_length=30))
     hold_out: str = ""  # engine held out for the test; "none"; empty to choose one if there are three or more
     growth_constant: int = GROWTH_CONSTANT
     devices: tuple[str, ...] = field(

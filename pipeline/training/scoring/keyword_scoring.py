@@ -119,7 +119,7 @@ def _emission(audio: np.ndarray, aligner: Aligner | None = None) -> np.ndarray:
 class PhoneScorer:
     """Scores of a phrase in recordings by the phones of Hark's own recognizer; :meth:`scores` is a ``FrameScores``."""
 
-    least = 0.1  # a few false alarms per hour of read speech
+    min_score = 0.1  # a few false alarms per hour of read speech
     window_samples = 3 * SAMPLE_RATE
 
     def __init__(self, keyphrase: Keyphrase) -> None:
@@ -143,8 +143,8 @@ class PhoneScorer:
         return float(self.scores(audio)[0][-round(POOL_S / self.frame_s) :].max(initial=0.0))
 
 
-def places(blocks: Iterable[np.ndarray], scores: FrameScores, frame_s: float, least: float) -> Iterator[Guess]:
-    """Yield the places in a stream of consecutive blocks of audio that score at least ``least``, in order of time.
+def places(blocks: Iterable[np.ndarray], scores: FrameScores, frame_s: float, min_score: float) -> Iterator[Guess]:
+    """Yield the places in a stream of consecutive blocks of audio that score at least ``min_score``, in order of time.
 
     Each is the best within :data:`REFRACTORY_S`. Memory does not grow with the stream.
 
@@ -154,7 +154,7 @@ def places(blocks: Iterable[np.ndarray], scores: FrameScores, frame_s: float, le
     waiting: Guess | None = None
     for offset_s, audio in _overlapping(blocks):
         values, starts = scores(audio)
-        for frame in peaks(values, max(least, MIN_SCORE), round(REFRACTORY_S / frame_s)):
+        for frame in peaks(values, max(min_score, MIN_SCORE), round(REFRACTORY_S / frame_s)):
             guess = Guess(
                 round(offset_s + float(starts[frame]) * frame_s, 3),
                 round(offset_s + (frame + 1) * frame_s, 3),
@@ -206,14 +206,14 @@ def _overlapping(blocks: Iterable[np.ndarray]) -> Iterator[tuple[float, np.ndarr
         yield start / SAMPLE_RATE, np.pad(held, (0, int(0.3 * SAMPLE_RATE)))
 
 
-def peaks(scores: np.ndarray, least: float, least_gap: int) -> list[int]:
-    """Return the frames of the highest scores from ``least`` up, at least ``least_gap`` from each other, in order."""
+def peaks(scores: np.ndarray, min_score: float, min_gap: int) -> list[int]:
+    """Return the frames of the highest scores from ``min_score`` up, at least ``min_gap`` from each other, in order."""
     frames: list[int] = []
     taken = np.zeros(len(scores), bool)
     for frame in np.argsort(-scores, kind="stable"):
-        if scores[frame] < least:
+        if scores[frame] < min_score:
             break
         if not taken[frame]:
             frames.append(int(frame))
-            taken[max(0, frame - least_gap + 1) : frame + least_gap] = True
+            taken[max(0, frame - min_gap + 1) : frame + min_gap] = True
     return sorted(frames)

@@ -35,7 +35,7 @@ class UntrainedDetector:
 
     name = "moonshine-tiny, untrained"
     frame_s = FRAME_SAMPLES / SAMPLE_RATE
-    least = 0.5
+    min_score = 0.5
 
     def __init__(self, keyphrase: Keyphrase) -> None:
         """Load what the phrase needs, the second pass too.
@@ -112,4 +112,4 @@ def window_score(phrase: str, language: str, audio: np.ndarray | None = None) ->
     if audio is not None:
         end = audio[-samples:]
         score = scorer.window_score(np.pad(end, (samples - len(end), 0)))
-    return score, scorer.least, samples
+    return score, scorer.min_score, samples

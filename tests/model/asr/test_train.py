@@ -46,7 +46,7 @@ def test_batches_join_short_utterances_and_list_their_items(packed: Packed) -> N
 
 @pytest.mark.parametrize("most", [1, 2, 7])
 def test_a_batch_holds_at_most_the_requested_utterances(packed: Packed, most: int) -> None:
-    source = BatchSource(packed, packed.where("train"), np.inf, np.random.default_rng(1), most=most)
+    source = BatchSource(packed, packed.where("train"), np.inf, np.random.default_rng(1), max_utterances=most)
     held = [sum(map(len, source.draw().items)) for _ in range(30)]
     assert max(held) == most and np.mean(held) > 0.6 * most
 

@@ -104,7 +104,7 @@ def test_redis_workers_take_one_job_at_a_time_and_lost_jobs_are_resent(owner: Us
 def test_redis_counts_requests(redis: None, settings: Any) -> None:
     settings.CACHES = {**settings.CACHES, "requests": servers.request_cache()}
     left = [count({"token a": 2, "user b": 10}, now=120.0) for _each in range(3)]
-    assert [(one.most, one.n) for one in left if one] == [(2, 1), (2, 2), (2, 3)]
+    assert [(one.limit, one.n) for one in left if one] == [(2, 1), (2, 2), (2, 3)]
     fresh = count({"user b": 10}, now=120.0)
     assert fresh is not None and fresh.n == 3, "what is refused takes nothing from the user's others"
     later = count({"token a": 2}, now=180.0)

@@ -73,7 +73,9 @@ def test_a_stricter_setting_is_stricter(validation: ScoredSplit, least: float) -
     assert accepted == sorted(accepted)
     # The floor holds at the default rate and below it; users who accept more false alarms get them.
     assert rows[240.0] == calibrate(validation)[FA_PER_DAY.index(240.0)]
-    for row in calibrate(validation, least=least):  # a rate has one threshold, whatever other rates are asked for
+    for row in calibrate(
+        validation, min_threshold=least
+    ):  # a rate has one threshold, whatever other rates are asked for
         assert row["threshold"] == pytest.approx(rows[row["fa_per_day"]]["threshold"], abs=1e-12)
 
 

@@ -92,9 +92,9 @@ def test_a_phrase_is_found_once_where_it_is_spoken() -> None:
     audio = (audio + 3e-4 * np.random.default_rng(0).standard_normal(len(audio))).astype(np.float32)
     first = (2 * len(gap) + len(before)) / 16_000
     second = first + (2 * len(gap) + len(before) + len(phrase)) / 16_000
-    found = list(places([audio[:50_000], audio[50_000:]], ear.scores, ear.frame_s, ear.least))
+    found = list(places([audio[:50_000], audio[50_000:]], ear.scores, ear.frame_s, ear.min_score))
     assert [guess.start_s for guess in found] == pytest.approx([first, second], abs=0.25)
-    assert all(guess.end_s - guess.start_s < 1.5 and guess.score > ear.least for guess in found)
+    assert all(guess.end_s - guess.start_s < 1.5 and guess.score > ear.min_score for guess in found)
 
 
 @needs_encoder
@@ -103,11 +103,11 @@ def test_a_phrase_that_is_not_spoken_is_not_found() -> None:
     for audio in (np.zeros(0, np.float32), np.zeros(100, np.float32), np.zeros(32_000, np.float32)):
         scores, starts = ear.scores(audio)
         assert len(scores) == len(starts) == len(audio) // 320 and scores.max(initial=0.0) < 0.1
-    assert ear.scores(np.pad(say("the weather is very nice"), 8_000))[0].max() < ear.least
+    assert ear.scores(np.pad(say("the weather is very nice"), 8_000))[0].max() < ear.min_score
 
 
 @needs_encoder
 def test_an_untrained_detector_detects_real_recordings_of_a_phrase(shared_data: Path) -> None:
     ear = UntrainedDetector(Keyphrase("smart mirror"))
     files = sorted((shared_data / "keyphrases" / "smart_mirror").glob("*.ogg"))[:40]
-    assert np.mean([ear.scores(np.pad(read_audio(file), (0, 8_000)))[0].max() > ear.least for file in files]) > 0.95
+    assert np.mean([ear.scores(np.pad(read_audio(file), (0, 8_000)))[0].max() > ear.min_score for file in files]) > 0.95
