@@ -141,7 +141,7 @@ class SpeechBatch:
 
 @dataclass
 class BatchSource:
-    """Draws batches of about ``seconds`` of speech, or at most ``max_utterances`` utterances; ``real_share`` of it is real.
+    """Draws batches of about ``seconds`` of speech, at most ``max_utterances``; ``real_share`` of it is real.
 
     Short utterances are joined into items of a few seconds, so that single words occur between others. Items of a batch
     have similar lengths. Corpora are drawn by the square root of their hours, so that a large one does not dominate.
