@@ -73,7 +73,7 @@ class Vocabulary:
         words: normalized words.
         frequency: fraction of each word in running text, float64 [words].
         phones: phones of each word in the first accent.
-        matrix: the same phones, for distances to all words at once.
+        matrix: the same phones, for distances to all words in one step.
     """
 
     words: tuple[str, ...]

@@ -73,7 +73,7 @@ def user_of(scope: Scope) -> User | None:
 class Pages(ASGIHandler):
     """Django's handler, but with bodies on the data folder's disk, because the temporary folder may be in memory.
 
-    Only a few recordings are accepted at once, because each needs a thread with a connection to the database.
+    Only a few recordings are accepted at a time, because each needs a thread with a connection to the database.
     """
 
     _places = asyncio.Semaphore(TAKEN_OVER_AT_ONCE)

@@ -2,7 +2,7 @@
 
 It maps 40 features per 10 ms, three frames at a time, to a probability, all in 8 bits; variables of the file hold its
 state. It is trained as :class:`MicroNetwork` in floating point with batch normalization, first on real speech
-(:mod:`model.asr.micro_student`, the shipped weights), then on the phrase, and finally as
+(:mod:`lab.weights.micro_student`, the shipped weights), then on the phrase, and finally as
 :class:`QuantizedMicroNetwork`, which computes with the file's 8-bit values.
 """
 
