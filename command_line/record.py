@@ -26,9 +26,8 @@ def register(commands: Commands[Parser]) -> None:
     parser = add_command(commands, "record", "PHRASE [options]", "record the phrase yourself", run_record)
     parser.add_argument("phrase", nargs="+", metavar="PHRASE", help='the keyphrase, such as "hey compass"')
     parser.add_argument("--from", dest="folder", type=folder, metavar="FOLDER", help="use this folder's recordings")
-    parser.add_argument(
-        "--count", type=whole(1, MAX_COUNT), default=COUNT, metavar="N", help=f"number of takes (default: {COUNT})"
-    )
+    what = f"number of takes (default: {COUNT}, or all of FOLDER)"
+    parser.add_argument("--count", type=whole(1, MAX_COUNT), metavar="N", help=what)
     parser.add_argument(
         "--role",
         choices=ROLES,
@@ -50,7 +49,10 @@ def run_record(options: argparse.Namespace, screen: Screen) -> int:
     keyphrase = Keyphrase.of(" ".join(options.phrase), options.language)
     phrase = keyphrase.text
     detector = None if options.bundle is None else open_detector(options.bundle)
-    named = takes_in(options.folder)[: options.count] if options.folder else _from_microphone(phrase, options, screen)
+    if options.folder:
+        named: Iterator[tuple[object, Take]] = takes_in(options.folder, options.count, screen.warn_of)
+    else:
+        named = _from_microphone(phrase, options, screen)
     saved: list[tuple[str, Take]] = []
     with Library(data_folder()) as library:
         for name, take in named:
@@ -69,7 +71,7 @@ def run_record(options: argparse.Namespace, screen: Screen) -> int:
     result: dict[str, Any] = {"phrase": phrase, "role": options.role, "kept": len(saved), "takes": takes}
     if not saved:
         raise HarkError(
-            f'No recording of "{phrase}" was saved.', "There was no speech in any of them.", "Check the microphone."
+            f'No recording of "{phrase}" was saved.', "None of them has usable speech.", "Check the microphone."
         )
     if detector is not None:
         hits = heard(detector, [take.audio for _, take in saved])
@@ -101,8 +103,9 @@ def _from_microphone(phrase: str, options: argparse.Namespace, screen: Screen) -
             "This command needs a terminal.",
             "Run it in a terminal, or give a folder of recordings with --from.",
         )
-    for number, hint in enumerate(hints(options.count), 1):
-        screen.note(f'{number} of {options.count}: say "{phrase}", {hint.words}. Enter records {TAKE_S:.0f} s.')
+    count = options.count or COUNT
+    for number, hint in enumerate(hints(count), 1):
+        screen.note(f'{number} of {count}: say "{phrase}", {hint.words}. Enter records {TAKE_S:.0f} s.')
         sys.stdin.readline()
         if hint.away:
             screen.note(f"Move there: {WALK_S:.0f} s.")

@@ -7,7 +7,7 @@ report counts them among the unseen speakers; "train" takes are positives for tr
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +70,7 @@ HINTS = (
 
 PROBLEMS = {
     "nothing": worded("There is no speech in it: is this the right microphone, and is it allowed?"),
+    "endless": worded("It has more than %(longest_take_s)s s of speech.", longest_take_s=round(MAX_TAKE_S)),
     "clipped": worded("It is clipped: move further away, or turn the input down."),
     "quiet": worded("It is very quiet: move closer, or turn the input up."),
     "short": worded("It is too short for the phrase."),
@@ -83,9 +84,9 @@ class Take:
     """A recording of the phrase as it will be stored: its speech with a margin.
 
     Attributes:
-        audio: float32 [samples] at 16 kHz; empty without speech.
+        audio: float32 [samples] at 16 kHz; empty if it cannot be stored.
         level_db: RMS of the speech [dBFS].
-        problems: names in :data:`PROBLEMS`; with "nothing" it cannot be stored.
+        problems: names in :data:`PROBLEMS`; with "nothing" or "endless" it cannot be stored.
     """
 
     audio: np.ndarray
@@ -100,7 +101,7 @@ class Take:
 
     @property
     def usable(self) -> bool:
-        """Whether it contains speech, so that it can be stored."""
+        """Whether it can be stored."""
         return len(self.audio) > 0
 
     @property
@@ -120,8 +121,8 @@ def examine(audio: np.ndarray, hint: str = "", identifier: str = "") -> Take:
         identifier: takes with the same identifier are stored once; without it, takes with the same audio are.
     """
     start, end = speech_bounds(audio, "silero")
-    if start == end:
-        return Take(audio[:0], -120.0, ("nothing",), hint, identifier)
+    if start == end or end - start > MAX_TAKE_S * SAMPLE_RATE:
+        return Take(audio[:0], -120.0, ("nothing" if start == end else "endless",), hint, identifier)
     speech = audio[start:end].astype(np.float64)
     level = 10 * np.log10(max(1e-12, float((speech**2).mean())))
     seconds = len(speech) / SAMPLE_RATE
@@ -139,8 +140,11 @@ def examine(audio: np.ndarray, hint: str = "", identifier: str = "") -> Take:
     return Take(trimmed, round(level, 1), tuple(name for name, wrong in problems.items() if wrong), hint, identifier)
 
 
-def takes_in(folder: Path) -> list[tuple[Path, Take]]:
-    """Return the examined recordings in a folder. Raises HarkError if it has none or one is damaged."""
+def takes_in(folder: Path, most: int | None, on_damage: Callable[[HarkError], None]) -> Iterator[tuple[Path, Take]]:
+    """Yield a folder's recordings (at most ``most``), examined; damaged ones are skipped after calling ``on_damage``.
+
+    Raises HarkError if it has none.
+    """
     check_folder(folder)
     files = [path for path in files_below(folder) if is_audio(path)]
     if not files:
@@ -149,25 +153,25 @@ def takes_in(folder: Path) -> list[tuple[Path, Take]]:
             worded("It has no audio files."),
             worded("Choose a folder with WAV files."),
         )
-    return [(path, examine(read_foreign_audio(path, max_seconds=MAX_TAKE_S + 1.0), hint=path.stem)) for path in files]
+    for path in files[:most]:
+        try:
+            audio = read_foreign_audio(path, max_seconds=2 * MAX_TAKE_S)
+        except HarkError as error:
+            on_damage(error)
+        else:
+            yield path, examine(audio, hint=path.stem)
 
 
 def keep(library: Library, takes: Iterable[Take], *, keyphrase: Keyphrase, speaker: str, role: str = TEST) -> list[int]:
     """Store takes of a phrase as clips and return their ids. Known takes are not stored again.
 
     Raises:
-        HarkError: a take has no speech, or the library cannot be written to.
+        HarkError: a take is not usable, or the library cannot be written to.
     """
     clips = []
     for take in takes:
-        if not take.usable or take.seconds > MAX_TAKE_S:
-            raise HarkError(
-                worded("That recording cannot be saved."),
-                PROBLEMS["nothing"]
-                if not take.usable
-                else worded("It has more than %(longest_take_s)s s of speech.", longest_take_s=round(MAX_TAKE_S)),
-                worded("Record it again."),
-            )
+        if not take.usable:
+            raise HarkError(worded("That recording cannot be saved."), take.words[0], worded("Record it again."))
         clips.append(
             NewClip(
                 audio=take.audio, text=keyphrase.text, text_normalized=keyphrase.text, language=keyphrase.language,

@@ -45,6 +45,17 @@ def test_a_folder_of_recordings_is_stored_for_the_test_and_scored(
     assert {(clip.speaker, clip.settings["role"], clip.licence) for clip in clips} == {("user-1", "test", "private")}
 
 
+def test_all_recordings_of_a_folder_are_used_except_damaged_and_endless_ones(cli: Cli, tmp_path: Path) -> None:
+    for number in range(11):
+        write_audio(tmp_path / f"{number}.wav", (1 - number / 20) * spoken("smart mirror"))
+    (tmp_path / "broken.wav").write_bytes(b"no audio")
+    write_audio(tmp_path / "endless.wav", np.tile(spoken("smart mirror"), 16))
+    result = cli.json("record", "smart mirror", "--from", str(tmp_path))
+    assert result["kept"] == 11
+    about = [line for line in cli.err.splitlines() if "broken.wav" in line or "endless.wav" in line]
+    assert len(about) == 2 and "more than 15 s of speech" in about[1], cli.err
+
+
 def test_count_role_and_speaker_are_options(cli: Cli, recordings: Path, data_dir: Path) -> None:
     words = ["--count", "1", "--role", "train", "--speaker", "Ada Lovelace"]
     result = cli.json("record", "smart mirror", "--from", str(recordings), *words)

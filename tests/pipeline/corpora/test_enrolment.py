@@ -72,12 +72,13 @@ def test_a_good_take_is_trimmed_to_its_speech() -> None:
         (speechlike(level=0.004), "quiet"),
         (speechlike(0.12), "short"),
         (speechlike(5.0), "long"),
+        (speechlike(16.0), "endless"),
         (speechlike(around_s=0.0), "cut"),
     ],
 )
 def test_faults_of_a_take_are_reported(audio: np.ndarray, problem: str) -> None:
     take = examine(audio)
-    assert problem in take.problems and take.usable == (problem != "nothing")
+    assert problem in take.problems and take.usable == (problem not in ("nothing", "endless"))
     assert all(words.endswith((".", "?")) for words in take.words)
 
 
@@ -127,14 +128,18 @@ def test_a_folder_of_recordings_becomes_takes(tmp_path: Path) -> None:
     for number in range(3):
         write_audio(tmp_path / f"{number}.wav", speechlike(seed=number))
     (tmp_path / "notes.txt").write_text("nothing")
-    found = takes_in(tmp_path)
+    (tmp_path / "1b.wav").write_bytes(b"no audio")
+    damaged: list[HarkError] = []
+    found = list(takes_in(tmp_path, None, damaged.append))
     assert [path.name for path, _ in found] == ["0.wav", "1.wav", "2.wav"]
     assert [take.hint for _, take in found] == ["0", "1", "2"] and all(take.usable for _, take in found)
+    assert ["1b.wav" in error.what for error in damaged] == [True]
+    assert [path.name for path, _ in takes_in(tmp_path, 1, damaged.append)] == ["0.wav"]
     empty = tmp_path / "empty"
     empty.mkdir()
     for folder in (tmp_path / "none", empty):
         with pytest.raises(HarkError):
-            takes_in(folder)
+            list(takes_in(folder, None, damaged.append))
 
 
 def test_a_detector_is_tried_on_takes(tmp_path: Path) -> None:
