@@ -566,7 +566,10 @@ def _microphone(sample_rate: int, chunk: int) -> Iterator[np.ndarray]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a bundle's command line. Exit code 0: done, 2: an error that the user can fix, 130: interrupted."""
+    """Run a bundle's command line. Exit code 0: done, 2: an error that the user can fix, 130: interrupted.
+
+    A recording that cannot be read does not stop the others.
+    """
     parser = argparse.ArgumentParser(description="Detect a keyphrase in a recording or from the microphone.")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--wav", nargs="+", type=Path, metavar="FILE", help="recordings")
@@ -582,6 +585,7 @@ def main(arguments: list[str] | None = None) -> int:
     out = sys.stdout
     if isinstance(out, io.TextIOWrapper):
         out.reconfigure(encoding="utf-8", line_buffering=True)
+    errors: list[BundleError] = []
     try:
         detector = Detector(options.bundle, options.fa_per_day, options.threshold, options.int8)
         if options.mic:
@@ -591,21 +595,25 @@ def main(arguments: list[str] | None = None) -> int:
                     out.write(f"{hit.time_s:9.2f} s  {detector.phrase}  score {hit.score:.3f}\n")
         detections: list[dict[str, Any]] = []
         for path in options.wav or []:
-            for scores in detector.score_recording(read_wav_blocks(path, detector.sample_rate)):
-                for hit in detector.detections(scores):
-                    detections.append({"file": str(path), "time_s": hit.time_s, "score": round(hit.score, 4)})
-                    if not options.json:
-                        out.write(f"{path}: {hit.time_s:.2f} s  {detector.phrase}  score {hit.score:.3f}\n")
+            try:
+                for scores in detector.score_recording(read_wav_blocks(path, detector.sample_rate)):
+                    for hit in detector.detections(scores):
+                        detections.append({"file": str(path), "time_s": hit.time_s, "score": round(hit.score, 4)})
+                        if not options.json:
+                            out.write(f"{path}: {hit.time_s:.2f} s  {detector.phrase}  score {hit.score:.3f}\n")
+            except BundleError as error:
+                errors.append(error)
         if options.json:
             out.write(json.dumps({"detections": detections, "frame_s": detector.score_period_s}) + "\n")
-        elif not detections:
+        elif not detections and not errors:
             out.write(f"{detector.phrase!r} was not detected.\n")
     except BundleError as error:
-        sys.stderr.write(f"{error.what}\n  Why: {error.why}\n  What to do: {error.what_to_do}\n")
-        return 2
+        errors.append(error)
     except KeyboardInterrupt:
         return 130
-    return 0
+    for problem in errors:
+        sys.stderr.write(f"{problem.what}\n  Why: {problem.why}\n  What to do: {problem.what_to_do}\n")
+    return 2 if errors else 0
 
 
 if __name__ == "__main__":

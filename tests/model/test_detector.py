@@ -338,6 +338,16 @@ def test_an_error_that_the_user_can_fix_has_exit_code_2(own_bundle: OwnBundle, t
     assert run(folder).returncode == 2  # argparse: neither --wav nor --mic
 
 
+def test_an_unreadable_recording_does_not_stop_the_others(own_bundle: OwnBundle, tmp_path: Path) -> None:
+    folder = own_bundle()
+    recordings = [write_pcm(tmp_path / name, np.clip(speech(8.0, 5), -1, 1), 2) for name in ("a.wav", "b.wav")]
+    given = ("--wav", recordings[0], tmp_path / "none.wav", recordings[1], "--threshold", "0.5")
+    done = run(folder, *given, "--json")
+    assert done.returncode == 2 and done.stderr.count("What to do:") == 1 and "none.wav" in done.stderr
+    assert {found["file"] for found in json.loads(done.stdout)["detections"]} == {str(path) for path in recordings}
+    assert str(recordings[1]) in run(folder, *given).stdout
+
+
 def test_main_leaves_the_callers_output_open(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recording = write_pcm(tmp_path / "a.wav", sound(0.5), 2)
     for _ in range(2):
