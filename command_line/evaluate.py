@@ -83,7 +83,7 @@ def _show(result: Evaluation, usual: float, screen: Screen) -> None:
     ]
     screen.show(table(("set for, a day", "threshold", "missed", "fired twice", "false alarms an hour"), rows))
     screen.show(f"{result.positives} recordings with the phrase, {result.hours:.2f} hours without it; 95 % intervals.")
-    at_usual = next((outcome for outcome in result.outcomes if outcome.fa_per_day == usual), result.outcomes[0])
+    at_usual = next(outcome for outcome in result.outcomes if outcome.fa_per_day == usual)
     lines = [f"missed       {file}" for file in at_usual.missed]
     lines += [f"false alarm  {file}  {clock(time_s, exact=True)}" for file, time_s in at_usual.alarms]
     for line in lines[:LISTED]:

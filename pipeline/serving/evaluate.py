@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -42,7 +41,7 @@ class Evaluation:
 
 
 def evaluate(detector: Detector, positives: Path | None, negatives: Path | None, reporter: Reporter) -> Evaluation:
-    """Measure a detector at each threshold of its bundle.
+    """Measure a detector at each threshold of its bundle's table, and at its usual one.
 
     Args:
         positives: a folder of recordings, each with the phrase once; None to measure no misses.
@@ -64,7 +63,10 @@ def evaluate(detector: Detector, positives: Path | None, negatives: Path | None,
     utterances = [file for file in utterances if file.failure is None]
     other = [file for file in other if file.failure is None]
     hours = sum(file.seconds for file in other) / 3600
-    rows = sorted(detector.bundle.manifest["thresholds"], key=lambda row: -float(row["fa_per_day"]))
+    manifest = detector.bundle.manifest
+    thresholds = {float(manifest["default_fa_per_day"]): detector.bundle.threshold()}  # the table may lack that rate
+    thresholds |= {float(row["fa_per_day"]): float(row["threshold"]) for row in manifest["thresholds"]}
+    rows = sorted(thresholds.items(), reverse=True)
     outcomes = [_outcome(detector, row, utterances, other, hours) for row in rows]
     return Evaluation(len(utterances), len(other), hours, outcomes, failed)
 
@@ -78,9 +80,9 @@ def _recordings(folder: Path) -> list[Path]:
 
 
 def _outcome(
-    detector: Detector, row: dict[str, Any], utterances: list[HeardFile], other: list[HeardFile], hours: float
+    detector: Detector, row: tuple[float, float], utterances: list[HeardFile], other: list[HeardFile], hours: float
 ) -> Outcome:
-    threshold = float(row["threshold"])
+    fa_per_day, threshold = row
     refractory = round(float(detector.bundle.manifest["refractory_s"]) / detector.score_period_s)
 
     def fired(recording: HeardFile) -> list[float]:
@@ -91,7 +93,7 @@ def _outcome(
     missed = [file for file, count in hits.items() if not count]
     alarms = [(one.file, time_s) for one in other for time_s in fired(one)]
     return Outcome(
-        float(row["fa_per_day"]),
+        fa_per_day,
         threshold,
         missed,
         sum(hits.values()) - (len(hits) - len(missed)),

@@ -65,6 +65,17 @@ def test_evaluate_counts_misses_and_false_alarms_at_each_threshold(
     assert "missed       " in shown and "false alarm  " in shown
 
 
+def test_a_usual_rate_that_the_table_lacks_has_its_own_row(cli: Cli, positives: Path, tmp_path: Path) -> None:
+    bundle = tone_bundle(tmp_path / "bundle", gain=44.0, thresholds=THRESHOLDS, default_fa_per_day=3.0)
+    given = ("evaluate", str(bundle), "--positives", str(positives))
+    result = cli.json(*given)
+    assert [row["fa_per_day"] for row in result["thresholds"]] == [12.0, 3.0, 2.0]
+    loose, usual, _ = result["thresholds"]
+    assert 0.5 < usual["threshold"] < 0.95 and len(loose["missed"]) < len(usual["missed"]) == 2
+    shown = cli(*given)
+    assert "3 (usual)" in shown and shown.count("\nmissed       ") == 2
+
+
 def test_one_folder_is_enough_and_an_unreadable_file_is_reported(
     cli: Cli, bundle: Path, positives: Path, negatives: Path
 ) -> None:
