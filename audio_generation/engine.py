@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +138,7 @@ class Engine:
 
     def __init__(self) -> None:
         self._worker: WorkerProcess | None = None
+        self._numbers = count(1)  # of requests
         self._starting = threading.RLock()
         self._speaking = threading.Lock()
         self._speaking_thread: int | None = None  # the thread that holds ``_speaking``
@@ -252,7 +253,7 @@ class Engine:
             given_up = self._start() if ready.ok else f"{self.name} is not ready: {ready.why}"
             while True:
                 for request in islice(waiting, self.requests_ahead - len(in_flight)):
-                    flight = _InFlight(request, folder)
+                    flight = _InFlight(request, folder, next(self._numbers))
                     in_flight.append(flight)
                     if not given_up:
                         self._send(flight)
@@ -389,11 +390,8 @@ class Engine:
 class _InFlight:
     """A request in flight: its number in the protocol, its file, and why it was not sent."""
 
-    _last_number = 0
-
-    def __init__(self, request: SpeechRequest, folder: Path) -> None:
-        _InFlight._last_number += 1
-        self.number = str(_InFlight._last_number)
+    def __init__(self, request: SpeechRequest, folder: Path, number: int) -> None:
+        self.number = str(number)
         self.request = request
         self.voice: Voice | None = None
         self.refused = ""
