@@ -11,14 +11,14 @@ from core.worded import worded
 from pipeline.training.clips.removed_recordings import DEVICES_FOLDER
 from pipeline.training.clips.synthesis import GenerationReport
 from pipeline.training.detectors.devices import DeviceDetector, NoRuntimeError, about, make_for_device
-from pipeline.training.detectors.making import learn, measure_detector, set_thresholds, settings_of_run
+from pipeline.training.detectors.making import learn, measure_detector, set_thresholds, settings_of_run, starting_point
 from pipeline.training.detectors.teacher import Teacher, make_teacher
-from pipeline.training.measuring.report import run_figures
-from pipeline.training.packing.bundle import bundle_contents
+from pipeline.training.measuring.report import foundation_of, run_figures, whole_report
+from pipeline.training.packing.bundle import bundle_contents, export_detector
 from pipeline.training.packing.targets import TITLES
 from pipeline.training.planning.config import SMALL
 from pipeline.training.planning.plan import Plan
-from pipeline.training.work import Work, detector_and_features, foundation
+from pipeline.training.work import Work
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,14 +65,14 @@ def _small(work: Work, plan: Plan, clips: pd.DataFrame, generated: GenerationRep
     """Make the detector of size standard in addition to a large one. Its bundle is a folder in the large one's."""
     reporter, config = work.reporter, replace(plan.config, size="standard", devices=(), start_from="")
     plan = replace(plan, config=config)
-    detector, store = detector_and_features(replace(work, config=config), clips)
+    detector, store = starting_point(config, clips, work.data, work.folder, reporter)
     settings, trained = settings_of_run(config), None
     if settings is not None:
         detector, trained = learn(detector, store, settings, work.folder, reporter)
     measured = measure_detector(*set_thresholds(detector, store, reporter), store, trained, config.language, reporter)
-    figures = run_figures(plan, clips, measured, generated, foundation(config, measured.detector))
-    contents, report = bundle_contents(work.folder, plan, clips, measured, figures, {}, {}, reporter)
+    figures = run_figures(plan, clips, measured, generated, foundation_of(config, measured.detector))
+    models, manifest, parity = export_detector(work.folder, plan, clips, measured, figures, reporter)
+    contents = bundle_contents(models, manifest, clips, whole_report(figures, {}, {}, parity, models))
     files = {f"{SMALL}/{name}": content for name, content in contents.items()}
-    sizes = {f"{SMALL}/{name}": size for name, size in report["bytes"].items()}
-    off = report["parity"]["pt_against_onnx"]
-    return measured.detector, DeviceDetector(files, about(TITLES[SMALL], sizes, measured, off))
+    sizes = {f"{SMALL}/{name}": len(content) for name, content in models.items()}
+    return measured.detector, DeviceDetector(files, about(TITLES[SMALL], sizes, measured, parity.onnx))

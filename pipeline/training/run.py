@@ -27,13 +27,13 @@ from phrase_augmentation.phrase_text import PhraseText
 from pipeline.corpora.alignment_methods import check_method
 from pipeline.training.clips.removed_recordings import DEVICES_FOLDER, forget_in_run
 from pipeline.training.clips.synthesis import generate
-from pipeline.training.detectors.making import learn, measure_detector, set_thresholds, settings_of_run
+from pipeline.training.detectors.making import learn, measure_detector, set_thresholds, settings_of_run, starting_point
 from pipeline.training.detectors.retraining import Retraining
 from pipeline.training.device_detectors import detectors_for_devices
 from pipeline.training.measuring.comparison import version_before
-from pipeline.training.measuring.report import Report, run_figures
+from pipeline.training.measuring.report import Report, foundation_of, run_figures, whole_report
 from pipeline.training.measuring.verdict import Verdict, verdict_of
-from pipeline.training.packing.bundle import BundleFiles, bundle_contents, write_bundle
+from pipeline.training.packing.bundle import BundleFiles, bundle_contents, export_detector, write_bundle
 from pipeline.training.packing.targets import DEVICE_WINDOW_S, TITLES
 from pipeline.training.planning.advice import spoken_seconds
 from pipeline.training.planning.config import (
@@ -66,7 +66,7 @@ from pipeline.training.planning.plan import (
 )
 from pipeline.training.planning.splits import SPLITS
 from pipeline.training.scoring.languages import is_known
-from pipeline.training.work import StageClock, Work, detector_and_features, foundation
+from pipeline.training.work import StageClock, Work
 
 RUN_NAME = re.compile(r"\w[\w.-]*")
 MINED_NEGATIVES = MiningConfig(most=10, recordings=15)  # limits for each confusable, of which there are hundreds
@@ -265,7 +265,9 @@ def _run(work: Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
     eta.over("synthesize")
     with clock.stage("features"):
         clips = _clips(plan, work)
-        detector, store = detector_and_features(work, clips, previous)
+        detector, store = starting_point(
+            config, clips, work.data, folder, reporter, previous.detector if previous else None
+        )
     eta.over("features")
     settings = settings_of_run(config, str(folder / "tensorboard") if tensorboard else "")
     trained = None
@@ -279,7 +281,7 @@ def _run(work: Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
     with clock.stage("report"):
         measured = measure_detector(*calibrated, store, trained, config.language, reporter)
     compared = {"compared": previous.compared(measured)} if previous else {}
-    figures = run_figures(plan, clips, measured, generated, foundation(config, measured.detector) | compared)
+    figures = run_figures(plan, clips, measured, generated, foundation_of(config, measured.detector) | compared)
     verdict = verdict_of(figures)
     if config.devices:
         reporter.log(verdict.sentence)  # detectors for devices take several more minutes
@@ -287,7 +289,11 @@ def _run(work: Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
     devices, left_out = detectors_for_devices(work, plan, clips, generated, measured.detector, eta)
     with clock.stage("bundle"):
         reporter.stage("bundle", worded("Exporting, and checking that all forms agree"))
-        contents, report = bundle_contents(folder, plan, clips, measured, figures, devices, left_out, reporter)
+        models, manifest, parity = export_detector(folder, plan, clips, measured, figures, reporter)
+        about_devices = {name: device.report for name, device in devices.items()}
+        report = whole_report(figures, about_devices, left_out, parity, models)
+        of_devices = {name: content for device in devices.values() for name, content in device.files.items()}
+        contents = bundle_contents(models | of_devices, manifest, clips, report)
         files = write_bundle(work.data, plan.run, contents)
     return _write_result(work, made_for, files, report, verdict)
 

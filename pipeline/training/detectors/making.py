@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.events import Progress, Reporter
 from core.worded import worded
+from model.gpu import complaint
 from pipeline.training.measuring.evaluation import MeasuredDetector, ScoredSplit, calibrated, measure, score_split
-from pipeline.training.planning.config import EFFORTS, Recipe, RunConfig
+from pipeline.training.planning.config import EFFORTS, NOISE_FOLDER, Recipe, RunConfig
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from model.dataset import FeatureStore
     from model.train import TrainConfig, TrainResult
     from pipeline.training.clips.examples import ExamplePlan
@@ -32,6 +36,45 @@ def settings_of_run(config: RunConfig, tensorboard: str = "") -> TrainConfig | N
     return TrainConfig(
         steps, 128, 1e-3, weight_decay=0.3, evaluations=4, recipe=recipe, seed=config.seed, tensorboard=tensorboard
     )
+
+
+def starting_point(
+    config: RunConfig, clips: pd.DataFrame, data: Path, folder: Path, reporter: Reporter, previous: Any = None
+) -> tuple[Any, FeatureStore]:
+    """Return the detector that a run begins with, and its features of the clips; made once in ``folder``.
+
+    A retraining begins with the ``previous`` version, but a network that learns the phrase is trained from the start.
+    Marked clips are among those that a detector learns from.
+    """
+    from model.checkpoint import load_checkpoint, save_checkpoint
+    from model.dataset import store_is_complete
+    from pipeline.training.clips.examples import plan_examples, window_seconds
+    from pipeline.training.detectors.untrained import untrained_detector
+    from pipeline.training.negatives.negative_speech import BITRATE
+    from pipeline.training.negatives.shipped import negatives_of
+
+    start = folder / "start.pt"
+    seconds = cache(lambda: window_seconds(clips, config.phrase))  # reads hundreds of clips
+    if not (start.is_file() and store_is_complete(folder / "features")):
+        folder.mkdir(parents=True, exist_ok=True)
+        if previous is not None and config.recipe is not Recipe.NETWORK:
+            detector = previous
+        else:
+            if config.size == "large":
+                reporter.stage("features", worded("Searching real speech for matches of the phrase"))
+            detector = untrained_detector(config, seconds()[0], rescored=True)
+        save_checkpoint(detector, str(start))
+        if config.recipe is not Recipe.FROM_NOTHING and complaint():
+            reporter.log(complaint(), "warning")
+    detector, _ = load_checkpoint(str(start))
+
+    def examples() -> ExamplePlan:
+        bitrate = BITRATE if config.recipe is Recipe.NETWORK else 0
+        need, phrase_s = detector.config.receptive_samples, seconds()[1]
+        return plan_examples(config, clips, data / NOISE_FOLDER, need, phrase_s, config.variants, bitrate)
+
+    pieces = negatives_of(config).segments(detector, config.keyphrase, data, reporter)
+    return detector, feature_store(detector, examples, pieces, folder, reporter)
 
 
 def feature_store(

@@ -26,7 +26,7 @@ from pipeline.training.measuring.report_words import (
     roughly,
 )
 from pipeline.training.measuring.verdict import expected_of_people, predicts_people, verdict_of
-from pipeline.training.planning.config import BANK, BUCKETS, REAL_ENGINES
+from pipeline.training.planning.config import BANK, BUCKETS, REAL_ENGINES, Recipe, RunConfig
 from pipeline.training.planning.plan import Plan
 
 if TYPE_CHECKING:
@@ -92,12 +92,35 @@ def run_figures(
     }
 
 
+def foundation_of(config: RunConfig, detector: Detector) -> dict[str, Any]:
+    """Return the shipped weights and speech that the run built on, for the report."""
+    from model.encoder_detector import EncoderDetector
+    from model.shipped_weights import about_front_end, shipped_micro_network, shipped_verifier
+    from pipeline.training.negatives.negative_speech import about_negative_speech
+    from pipeline.training.negatives.shipped import negatives_of
+
+    of_devices = {"negative_speech": about_negative_speech()} if config.devices else {}
+    if "esphome" in config.devices:
+        of_devices["micro_network"] = shipped_micro_network()[1]
+    if config.recipe is Recipe.FROM_NOTHING:
+        return of_devices
+    passes = {"rescored": False, "verified": False}
+    if isinstance(detector, EncoderDetector):
+        passes = {"rescored": bool(detector.config.spellings), "verified": bool(detector.config.verifier)}
+    return {
+        "backbone": {**about_front_end(config.size), **passes},
+        **({"verifier": shipped_verifier()[1]} if passes["verified"] else {}),
+        "negative_set": negatives_of(config).about(),
+        **of_devices,
+    }
+
+
 def whole_report(
     figures: Report,
     devices: Mapping[str, Report],
     left_out: Mapping[str, HarkError],
     parity: Parity,
-    sizes: Mapping[str, int],
+    models: Mapping[str, bytes],
 ) -> Report:
     """Return the report of a run, as JSON values.
 
@@ -105,7 +128,7 @@ def whole_report(
         figures: figures of the run's own detector (:func:`run_figures`).
         devices: figures of the detectors for devices.
         left_out: the reasons why other devices have none.
-        sizes: bytes of the detector's files, by their names in the bundle.
+        models: the detector's forms, by their names in the bundle.
     """
     sentences = [
         *in_words(figures),
@@ -119,7 +142,7 @@ def whole_report(
         "devices": dict(devices),
         "devices_left_out": list(left_out),
         "parity": parity.as_dict(),
-        "bytes": dict(sizes),
+        "bytes": {name: len(content) for name, content in models.items()},
         "in_words": sentences,  # for programs
         "in_words_said": [sentence.parts() for sentence in sentences],  # for pages, in the reader's language
     }

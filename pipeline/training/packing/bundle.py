@@ -21,14 +21,14 @@ from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
 from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES, Bundle, BundleError, manifest_digest
 from pipeline.training.clips.removed_recordings import CORPUS
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, MeasuredDetector, speech_of_test
-from pipeline.training.measuring.report import Report, det_plot, html_report, whole_report
+from pipeline.training.measuring.report import Report, det_plot, html_report
 from pipeline.training.measuring.report_words import device_in_words, int8_left_out
 from pipeline.training.packing.targets import readme
 from pipeline.training.planning.config import REAL_ENGINES
 from pipeline.training.planning.plan import Plan
 
 if TYPE_CHECKING:
-    from pipeline.training.detectors.devices import DeviceDetector
+    from model.export import Parity
 
 # Parts of a report that describe shipped real speech behind a detector by `training_corpora` and `licences`.
 SHIPPED_SPEECH = ("backbone", "verifier", "negative_set", "negative_speech", "micro_network")
@@ -64,25 +64,17 @@ def write_bundle(data: Path, run: str, contents: Mapping[str, bytes]) -> BundleF
     return BundleFiles(bundle, folder / "model.pt", folder / "report.html")
 
 
-def bundle_contents(
-    folder: Path,
-    plan: Plan,
-    clips: pd.DataFrame,
-    measured: MeasuredDetector,
-    figures: Report,
-    devices: Mapping[str, DeviceDetector],
-    left_out: Mapping[str, HarkError],
-    reporter: Reporter,
-) -> tuple[dict[str, bytes], Report]:
+def export_detector(
+    folder: Path, plan: Plan, clips: pd.DataFrame, measured: MeasuredDetector, figures: Report, reporter: Reporter
+) -> tuple[dict[str, bytes], dict[str, Any], Parity]:
     """Export the detector and check that its forms agree.
 
-    Returns its bundle's files by name, including the manifest, and its report. 8-bit weights that differ too much are
-    omitted, which the reporter and the report state.
+    Returns its forms by file name, the manifest without digests, and how far the forms agree. 8-bit weights that differ
+    too much are omitted, which the reporter states.
 
     Args:
         folder: for the forms while they are made.
-        figures: for the report, of the detector itself (:func:`pipeline.training.measuring.report.run_figures`).
-        left_out: the reasons why other devices have no detector.
+        figures: of the detector itself (:func:`pipeline.training.measuring.report.run_figures`).
 
     Raises:
         HarkError: its float forms do not agree.
@@ -105,11 +97,17 @@ def bundle_contents(
     models = {
         path.name: path.read_bytes() for path in (pt_path, onnx_path, *([int8_path] if parity.int8_agrees else []))
     }
-    sizes = {name: len(content) for name, content in models.items()}
-    report = whole_report(figures, {name: device.report for name, device in devices.items()}, left_out, parity, sizes)
+    for path in (pt_path, onnx_path, int8_path):
+        path.unlink(missing_ok=True)
+    return models, manifest, parity
+
+
+def bundle_contents(
+    models: Mapping[str, bytes], manifest: Mapping[str, Any], clips: pd.DataFrame, report: Report
+) -> dict[str, bytes]:
+    """Return the files of a bundle by name: those of its detectors, the programs, the whole report and the manifest."""
     contents: dict[str, bytes] = {
         **models,
-        **{name: content for device in devices.values() for name, content in device.files.items()},
         **programs(),
         "det.png": det_plot(report, "png"),
         "report.json": json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False).encode(),
@@ -118,10 +116,8 @@ def bundle_contents(
         "LICENSES.txt": licences_text(clips, report).encode(),
     }
     about_devices = {name: device_in_words(about) for name, about in report["devices"].items()}
-    contents["README.md"] = readme(f"{plan.run}.zip", contents, report, about_devices).encode()
-    for path in (pt_path, onnx_path, int8_path):
-        path.unlink(missing_ok=True)
-    return _signed(manifest, contents), report
+    contents["README.md"] = readme(f"{report['run']}.zip", contents, report, about_devices).encode()
+    return _signed(manifest, contents)
 
 
 def _manifest(

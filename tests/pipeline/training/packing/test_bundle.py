@@ -31,6 +31,7 @@ from pipeline.training.packing.bundle import (
     BundleFiles,
     bundle_at,
     bundle_contents,
+    export_detector,
     licences_text,
     model_card,
     write_bundle,
@@ -100,8 +101,9 @@ def write(
     made = MeasuredDetector(model, cast(FeatureStore, None), THRESHOLDS, {}, None)
 
     def write() -> BundleFiles:
-        contents, _ = bundle_contents(job, PLAN, clips, made, figures(), {}, {}, Reporter(told.append))
-        return write_bundle(tmp_path, PLAN.run, contents)
+        models, manifest, parity = export_detector(job, PLAN, clips, made, figures(), Reporter(told.append))
+        report = reporting.whole_report(figures(), {}, {}, parity, models)
+        return write_bundle(tmp_path, PLAN.run, bundle_contents(models, manifest, clips, report))
 
     return write
 
