@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -61,12 +62,13 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
     warnings: list[Worded] = []
     if options.get("diarize", True) and transcript.segments:
         transcript = _with_speakers(transcript, audio, data, options.get("speakers") or None, reporter, warnings)
+    summary = None
     if options.get("summarize", True) and transcript.segments:
-        _summarize(transcript, folder, reporter, warnings)
-    elif (folder / SUMMARY).is_file():
-        (folder / SUMMARY).unlink()  # from an earlier transcript
-    # Written last: until then, the earlier transcript remains.
-    _keep(transcript, folder / TRANSCRIPT, folder / TEXT, str(spec.get("name", "")))
+        summary = _summary_or_warning(transcript, reporter, warnings)
+    with storing("saving the summary"), ExitStack() as afterwards:
+        if summary is not None:  # it gets its name after its transcript, whose segments it cites by number
+            save_summary(summary, afterwards.enter_context(atomic_path(folder / SUMMARY)))
+        _keep(transcript, folder / TRANSCRIPT, folder / TEXT, str(spec.get("name", "")), outdated=folder / SUMMARY)
     return {
         "duration_s": transcript.duration_s, "channels": soundfile.info(str(audio)).channels,
         "language": transcript.language, "engine": transcript.engine, "speakers": len(transcript.speakers),
@@ -176,16 +178,14 @@ def _summary(transcript: Transcript, engine: str, reporter: Reporter) -> Summary
     return replace(summarize(transcript, engine), made_of=words_of(transcript))
 
 
-def _summarize(transcript: Transcript, folder: Path, reporter: Reporter, warnings: list[Worded]) -> None:
-    """Write the summary; if that fails, remove the old one and warn."""
+def _summary_or_warning(transcript: Transcript, reporter: Reporter, warnings: list[Worded]) -> Summary | None:
+    """Return the summary; if it fails, add a warning and return None."""
     try:
-        summary = _summary(transcript, "auto", reporter)
+        return _summary(transcript, "auto", reporter)
     except HarkError as error:
-        (folder / SUMMARY).unlink(missing_ok=True)
         warnings.append(worded("%(what)s %(why)s %(what_to_do)s", **error.as_dict()))
         reporter.log(worded("No summary: %(what)s %(why)s", what=error.what, why=error.why), "warning")
-    else:
-        save_summary(summary, folder / SUMMARY)
+        return None
 
 
 def polish_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
@@ -233,11 +233,14 @@ def _check_there(path: Path) -> None:
         )
 
 
-def _keep(transcript: Transcript, file: Path, text_file: Path, title: str = "") -> None:
-    with storing("saving the transcript"):
-        with atomic_path(text_file) as temporary:
-            temporary.write_bytes(write(transcript, "txt", title))
-        save_transcript(transcript, file)
+def _keep(transcript: Transcript, file: Path, text_file: Path, title: str = "", outdated: Path | None = None) -> None:
+    """Write a transcript and its text, and remove a file made from the earlier transcript, which remains until then."""
+    with storing("saving the transcript"), atomic_path(file) as temporary:
+        save_transcript(transcript, temporary)
+        with atomic_path(text_file) as text:
+            text.write_bytes(write(transcript, "txt", title))
+        if outdated is not None:
+            outdated.unlink(missing_ok=True)
 
 
 def make_minable(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:

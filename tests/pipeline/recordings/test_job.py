@@ -13,6 +13,7 @@ from core.audio_file import SAMPLE_RATE, read_audio, write_audio
 from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
 from pipeline.recordings import job as recording_job
+from pipeline.recordings.summarization import words_of
 from pipeline.recordings.transcript import Transcript, load_transcript
 from tests.support.ready_recordings import transcript_of_words
 from tests.support.sounds import tone
@@ -149,6 +150,39 @@ def test_a_failed_summary_does_not_lose_the_transcript(
     assert result["warnings"] == ["It cannot be summarized. Because. Do."]
     assert [shown(parts) for parts in result["warnings_said"]] == result["warnings"]
     assert (tmp_path / "audio/r/transcript.json").is_file()
+
+
+def test_a_full_disk_preserves_the_earlier_transcript_and_its_summary(
+    spec: dict[str, Any], engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    transcribed(spec, tmp_path)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "audio/r").iterdir()}
+    engine.segments = engine.segments[1:]
+    monkeypatch.setattr(recording_job, "save_transcript", full)
+    with pytest.raises(HarkError, match="The disk is full"):
+        transcribed(spec, tmp_path)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "audio/r").iterdir()} == before
+
+
+@pytest.mark.parametrize("file", ["transcript.txt", "transcript.json", "summary.json"])
+def test_a_kill_never_leaves_the_summary_of_another_transcript(
+    file: str, spec: dict[str, Any], engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(path: Path, target: Path, replace: Any = Path.replace) -> Path:
+        if target.name == file:
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    transcribed(spec, tmp_path)
+    engine.segments = engine.segments[1:]
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        transcribed(spec, tmp_path)
+    summary, transcript = (tmp_path / "audio/r" / name for name in ("summary.json", "transcript.json"))
+    assert not summary.exists() or json.loads(summary.read_text())["made_of"] == words_of(load_transcript(transcript))
 
 
 def test_an_unrequested_summary_is_not_made(spec: dict[str, Any], engine: Engine, tmp_path: Path) -> None:
