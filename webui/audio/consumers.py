@@ -20,6 +20,7 @@ from webui.accounts.socket_sign_in import TOO_MANY, SignsIn
 from webui.accounts.storage import user_data
 from webui.audio import live
 from webui.audio.intake import checked_options
+from webui.http.errors import known
 from webui.http.parameters import json_object
 from webui.translation import explained
 
@@ -30,6 +31,7 @@ TOO_MUCH = 4413  # close code
 UNREADABLE = 1007
 OUR_FAULT = 1011
 
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 # Separate threads: asyncio's (6 on two cores) send the audio of all users, and must not wait for a recognizer.
@@ -97,11 +99,10 @@ class TranscribeConsumer(SignsIn):
             assert self.session is not None
             try:
                 self.session.write(bytes_data)
-            except HarkError as error:
+                self.waiting += bytes_data
+            except HarkError as error:  # it ends as if the client had stopped it, so that earlier audio is saved
                 await self.say(error=explained(error))
-                await self.close()
-                return
-            self.waiting += bytes_data
+                self.stopping = True
             self.news.set()
         elif text_data is not None:
             try:
@@ -126,7 +127,10 @@ class TranscribeConsumer(SignsIn):
             task.cancel()
         self.working.cancel()
         await asyncio.gather(self.working, return_exceptions=True)
-        await self._keep(self.session)  # unless it has been saved already
+        try:
+            await self._keep(self.session, announce=False)  # unless it has been saved already
+        except Exception:
+            log.warning("a live transcription was not saved", exc_info=True)
 
     async def _start(self, start: dict[str, Any]) -> bool:
         assert self.user is not None
@@ -163,12 +167,15 @@ class TranscribeConsumer(SignsIn):
     async def _work(self, session: live.Session) -> None:
         """Recognize until the client stops, then save the session, even after a bug."""
         code = None
-        try:
-            await self._recognize(session)
-        except Exception:
-            logging.getLogger(__name__).warning("a live transcription broke off", exc_info=True)
-            code = OUR_FAULT
-        await self._keep(session, announce=True)
+        for step in (self._recognize, self._keep):
+            try:
+                await step(session)
+            except Exception as error:
+                if (error_and_status := known(error)) is not None:
+                    await self.say(error=explained(error_and_status[0]))
+                else:
+                    log.warning("a live transcription broke off", exc_info=True)
+                    code = OUR_FAULT
         _open_sessions.pop(self, None)  # before the message, because the next session may begin immediately
         if code is None:
             await self.say(ended=True)
@@ -207,8 +214,11 @@ class TranscribeConsumer(SignsIn):
                 citation["address"] = reverse("audio:recording", args=[citation["recording"]])
             await self.say(answer={**answer, "time_s": time_s})
 
-    async def _keep(self, session: live.Session, announce: bool = False) -> None:
-        """Create a recording of the live audio, if requested and if there is any."""
+    async def _keep(self, session: live.Session, announce: bool = True) -> None:
+        """Create a recording of the live audio, if requested and if there is any.
+
+        Raises HarkError or OperationalError if that fails; the file still exists.
+        """
         session.close()
         path: Path | None = session.path
         if path is None or not path.exists():
@@ -217,14 +227,9 @@ class TranscribeConsumer(SignsIn):
             path.unlink()
             return
         assert self.user is not None
-        try:
-            recording = await database_sync_to_async(live.keep)(
-                user=self.user, path=path, engine=self.options["engine"], language=self.options["language"]
-            )
-        except HarkError as error:
-            if announce:
-                await self.say(error=explained(error))
-            return
+        recording = await database_sync_to_async(live.keep)(
+            user=self.user, path=path, engine=self.options["engine"], language=self.options["language"]
+        )
         if announce:
             address = reverse("audio:recording", args=[recording.pk])
             await self.say(saved={"recording": str(recording.pk), "address": address})

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
+import struct
 import uuid
-import wave
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from webui.translation import explained
 
 MAX_DETECTORS = 8  # maximum detectors at a time
 MIN_QUESTION_WORDS = 3  # minimum words of a question
+_WAV_HEADER = struct.Struct("<4sI8sIHHIIHH4sI")
 _SENTENCE = re.compile(r"[^.!?…]+[.!?…]*")
 _ASKS = re.compile(
     r"(who|whom|whose|what|when|where|which|why|how|is|are|was|were|do|does|did|can|could|should|would|will|has|have|"
@@ -92,20 +94,21 @@ class Session:
         self.transcriber = StreamingTranscriber(lambda audio: recognize(chosen, audio, language))
         self.samples = 0
         self.path = keep
-        self.file: wave.Wave_write | None = None
+        self.file: io.FileIO | None = None
         if keep is not None:
             with storing("saving the live recording"):
-                self.file = wave.open(str(keep), "wb")  # noqa: SIM115, closed by close()
-                self.file.setnchannels(1)
-                self.file.setsampwidth(2)
-                self.file.setframerate(SAMPLE_RATE)
+                self.file = keep.open("wb", buffering=0)  # on a full disk, a buffer could not be written at the end
+                self.file.seek(_WAV_HEADER.size)
 
     def write(self, content: bytes) -> None:
-        """Store 16-bit samples on arrival. Raises HarkError if the disk is full."""
-        self.samples += len(content) // 2
+        """Store 16-bit samples on arrival. Raises HarkError if the disk is full; earlier samples remain."""
+        samples = len(content) // 2
         if self.file is not None:
+            left = content[: 2 * samples]
             with storing("saving the live recording"):
-                self.file.writeframesraw(content[: len(content) // 2 * 2])
+                while left:  # a disk that fills up takes a part
+                    left = left[self.file.write(left) :]
+        self.samples += samples
 
     def feed(self, content: bytes) -> list[dict[str, Any]]:
         """Process 16-bit samples; return new ``{"event"}``, ``{"partial"}``, ``{"final"}``, ``{"error"}``."""
@@ -133,8 +136,18 @@ class Session:
             return [{"error": explained(error)}]
 
     def close(self) -> None:
+        """Complete the file: a WAV file of the samples that were stored. Raises HarkError if that fails."""
         if self.file is not None:
-            self.file.close()
+            size = 2 * self.samples
+            header = _WAV_HEADER.pack(
+                b"RIFF", _WAV_HEADER.size - 8 + size, b"WAVEfmt ", 16, 1, 1, SAMPLE_RATE, 2 * SAMPLE_RATE, 2, 16,
+                b"data", size,
+            )  # fmt: skip
+            with storing("saving the live recording"):
+                self.file.truncate(_WAV_HEADER.size + size)
+                self.file.seek(0)
+                self.file.write(header)
+                self.file.close()
             self.file = None
 
 

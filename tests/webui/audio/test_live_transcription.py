@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from django.db import OperationalError
 
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.data_folder import REPOSITORY
@@ -200,6 +202,29 @@ def test_audio_is_stored_when_the_connection_breaks(owner: User) -> None:
     talk(owner, conversation)
     recording = transcripts.recordings_of(owner).select_related("user").get()
     assert len(read_audio(recording.path / "original.wav")) == len(spoken(PHRASE, 0.5, 1.5))
+
+
+def test_a_full_disk_ends_the_session_and_what_fitted_is_saved(
+    owner: User, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "new_file", lambda user: small_disk / "live.wav")
+    (small_disk / "ballast").write_bytes(bytes(shutil.disk_usage(small_disk).free - 20_000))
+    heard = talk(owner, partial(all_of_it, save=True))
+    (error,), (_saved,) = of_kind(heard, "error"), of_kind(heard, "saved")
+    assert "The disk is full" in error["what"] and heard[-2:] == [{"ended": True}, 1000]
+    recording = transcripts.recordings_of(owner).select_related("user").get()
+    kept, whole = read_audio(recording.path / "original.wav"), b"".join(sound())
+    assert len(kept) >= 4 * MESSAGE and (kept * 32768).astype("<i2").tobytes() == whole[: 2 * len(kept)]
+
+
+def test_a_database_on_a_full_disk_ends_the_session(owner: User, portal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**given: Any) -> None:
+        raise OperationalError("database or disk is full")
+
+    monkeypatch.setattr(live, "keep", full)
+    heard = talk(owner, partial(all_of_it, save=True))
+    assert "disk of this server is full" in of_kind(heard, "error")[0]["what"]
+    assert heard[-2:] == [{"ended": True}, 1000] and len(list((portal / "uploads" / "recordings").iterdir())) == 1
 
 
 def test_a_session_without_audio_stores_nothing(owner: User, portal: Path) -> None:
