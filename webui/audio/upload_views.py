@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
+from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
@@ -15,14 +18,12 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST
 
 from core.errors import HarkError
-from pipeline.recordings.media import clean_name
 from webui.accounts.signed_in import signed_in
 from webui.audio import intake, transcripts, uploads
 from webui.audio.models import Recording, UploadInProgress
 from webui.audio.views import options_of
 from webui.http.parameters import json_object, uuid_of, whole_number
-from webui.jobs.services import LimitReached
-from webui.translation import explained, shown
+from webui.translation import explained
 
 MAX_FILES = 100  # files per form
 MAX_JSON_BYTES = 100_000  # maximum bytes of a JSON body
@@ -40,28 +41,21 @@ def form(request: HttpRequest) -> HttpResponse:
             _("Choose at least one file."),
         )
     options = options_of(request)
-    with contextlib.ExitStack() as stack:
-        files = [stack.enter_context(uploads.saved_upload(user, file)) for file in sent]
-        if "together" in request.POST and len(files) > 1:
-            first, *more = files
-            rows = [
-                intake.create_recording(user=user, name=sent[0].name or "", source=first, options=options, more=more)
-            ]
-        else:
-            rows = []
-            for file, path in zip(sent, files, strict=True):
-                try:
-                    one = intake.create_recording(user=user, name=file.name or "", source=path, options=options)
-                    rows.append(one)
-                except LimitReached as error:
-                    if not rows:
-                        raise
-                    left = ", ".join(clean_name(other.name or "") for other in sent[len(rows) :])
-                    messages.error(
-                        request,
-                        f"{shown(error.what)} {shown(error.why)} " + _("Rejected: %(names)s.") % {"names": left},
-                    )
-                    break
+    if "together" in request.POST and len(sent) > 1:
+        with contextlib.ExitStack() as stack:
+            first, *more = [stack.enter_context(uploads.saved_upload(user, file)) for file in sent]
+            name = uploads.name_of(sent[0])
+            rows = [intake.create_recording(user=user, name=name, source=first, options=options, more=more)]
+    else:
+
+        def take(file: UploadedFile) -> Recording:
+            with uploads.saved_upload(user, file) as path:
+                return intake.create_recording(user=user, name=uploads.name_of(file), source=path, options=options)
+
+        rows, refused = uploads.one_by_one(sent, take)
+        for (what, why), alike in groupby(refused, itemgetter("what", "why")):
+            names = ", ".join(one["filename"] for one in alike)
+            messages.error(request, f"{what} {why} " + _("Rejected: %(names)s.") % {"names": names})
     if len(rows) == len(sent) == 1:
         return redirect("audio:recording", rows[0].pk)
     messages.success(

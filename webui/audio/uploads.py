@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -32,7 +32,8 @@ from webui.http.body_limits import Body
 from webui.http.errors import StatusError
 from webui.http.uploads import on_disk
 from webui.jobs.quota import check_minutes, check_room, take_room
-from webui.jobs.services import check_queue
+from webui.jobs.services import LimitReached, check_queue
+from webui.translation import explained
 
 MAX_CHUNK_BYTES = 8_000_000  # bytes per request
 BLOCK = 256 * 1024  # bytes in memory
@@ -259,6 +260,33 @@ def received(user: User, upload: UploadedFile) -> Iterator[tuple[Path, MediaFact
 
 def name_of(upload: UploadedFile) -> str:
     return clean_name(upload.name or "recording")
+
+
+def one_by_one(
+    sent: Sequence[UploadedFile], take: Callable[[UploadedFile], Recording]
+) -> tuple[list[Recording], list[dict[str, str]]]:
+    """Return the recordings made of files, and the rejected files with reasons.
+
+    Raises HarkError if all are rejected.
+    """
+    recordings: list[Recording] = []
+    refused: list[dict[str, str]] = []
+    for number, upload in enumerate(sent):
+        try:
+            recordings.append(take(upload))
+        except LimitReached as error:  # the rest would be rejected too
+            if not recordings:
+                raise
+            refused += [{"filename": name_of(one), **explained(error)} for one in sent[number:]]
+            break
+        except HarkError as error:
+            if len(sent) == 1:
+                raise
+            refused.append({"filename": name_of(upload), **explained(error)})
+    if not recordings:
+        why = " ".join(f"{one['filename']}: {one['what']} {one['why']}" for one in refused)
+        raise HarkError(_("None of the recordings was taken."), why, _("Send others."))
+    return recordings, refused
 
 
 def remove_leftovers() -> None:

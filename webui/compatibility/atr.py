@@ -39,11 +39,11 @@ from webui.api.endpoints import endpoint, switch, wrong
 from webui.audio import asking, intake, transcripts
 from webui.audio.asking import MAX_QUESTION_S, spoken
 from webui.audio.models import Recording
-from webui.audio.uploads import name_of, received
+from webui.audio.uploads import name_of, one_by_one, received
 from webui.compatibility.meetings import progress_of
 from webui.compatibility.notes import json_or_form
 from webui.compatibility.transcribing import text_of, transcribe_upload
-from webui.compatibility.uploads import one_by_one, sent_file, sent_files
+from webui.compatibility.uploads import sent_file, sent_files
 from webui.http.parameters import is_page
 from webui.jobs import services as jobs
 from webui.jobs.models import Job

@@ -16,9 +16,9 @@ from webui.accounts.signed_in import signed_in
 from webui.api.endpoints import endpoint, number, wrong
 from webui.audio import derived, intake, transcripts
 from webui.audio.models import Recording, Recordings
-from webui.audio.uploads import name_of, received
+from webui.audio.uploads import name_of, one_by_one, received
 from webui.compatibility.transcribing import failure_of
-from webui.compatibility.uploads import one_by_one, sent_files
+from webui.compatibility.uploads import sent_files
 from webui.jobs.models import Job
 from webui.translation import explained
 

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest
 
-from core.errors import HarkError
 from webui.api.endpoints import wrong
-from webui.audio.models import Recording
-from webui.audio.uploads import name_of
-from webui.jobs.services import LimitReached
-from webui.translation import explained
 
 
 def sent_files(request: HttpRequest, *names: str) -> list[UploadedFile]:
@@ -33,27 +26,3 @@ def sent_file(request: HttpRequest, *names: str) -> UploadedFile:
     if len(files) > 1:
         raise wrong("There are several files.", f"{len(files)} were sent; this URL takes one.", "Send one at a time.")
     return files[0]
-
-
-def one_by_one(
-    sent: Sequence[UploadedFile], take: Callable[[UploadedFile], Recording]
-) -> tuple[list[Recording], list[dict[str, str]]]:
-    """Return the recordings made of files, and the rejected files with reasons. Raises HarkError if all are."""
-    recordings: list[Recording] = []
-    refused: list[dict[str, str]] = []
-    for number, upload in enumerate(sent):
-        try:
-            recordings.append(take(upload))
-        except LimitReached as error:  # the rest would be rejected too
-            if not recordings:
-                raise
-            refused += [{"filename": name_of(one), **explained(error)} for one in sent[number:]]
-            break
-        except HarkError as error:
-            if len(sent) == 1:
-                raise
-            refused.append({"filename": name_of(upload), **explained(error)})
-    if not recordings:
-        why = " ".join(f"{one['filename']}: {one['what']} {one['why']}" for one in refused)
-        raise wrong("None of the recordings was taken.", why, "Send others.")
-    return recordings, refused

@@ -28,6 +28,7 @@ from webui.audio import corrections, deletion, intake, live, sharing, uploads
 from webui.audio.models import Recording
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
+from webui.jobs.quota import Limits, set_quota
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -120,6 +121,21 @@ def test_the_form_names_rejected_files(owners: Client, settings: Any, wav: Path)
     page = answer.text
     assert all((f"talk-{n}.wav" in page) for n in range(6))
     assert "Rejected:" in page and Job.objects.count() == len(kept)
+
+
+def test_the_form_keeps_the_files_that_can_be_used(others: Client, other: User, wav: Path) -> None:
+    def sent(*names: str) -> Any:
+        files = [SimpleUploadedFile(name, b"" if "empty" in name else wav.read_bytes()) for name in names]
+        return others.post("/recordings/upload", {"audio": files}, follow=True)
+
+    set_quota(other, Limits(None, 2, None))
+    page = sent("empty-1.wav", "a.wav", "empty-2.wav").text
+    assert "The file has 0 bytes. Rejected: empty-1.wav, empty-2.wav." in page and "1 recording was accepted." in page
+    page = sent("b.wav", "c.wav").text
+    assert "You have used all your jobs for today." in page and "Rejected: c.wav." in page
+    assert {recording.name for recording in Recording.objects.all()} == {"a.wav", "b.wav"}
+    none = sent("d.wav", "empty.wav")
+    assert none.status_code == 422 and "None of the recordings was taken." in none.text and "empty.wav" in none.text
 
 
 def test_a_repeated_final_request_creates_one_recording(owners: Client, wav: Path) -> None:
