@@ -213,7 +213,6 @@ def _watch(parts: list[Part], screen: Screen) -> None:
                     count = recover()
                     if count:
                         screen.note(f"{count} jobs of killed workers were recovered.")
-                    adopt_runs()
                     finish_deletions()
                     remove_old_exports()
                     delete_what_is_old()
@@ -221,6 +220,7 @@ def _watch(parts: list[Part], screen: Screen) -> None:
                     if time.monotonic() >= next_minute:
                         next_minute = time.monotonic() + 60.0
                         forget_results()
+                    adopt_runs()  # last: it reads files that anything may have written
                 # With Redis, the workers of each machine check this (webui.jobs.broker).
                 stuck = (set() if settings.REDIS else stuck_queues()) | ({WEBHOOKS} if webhooks_are_stuck() else set())
                 for part in parts:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import re
+import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -130,6 +132,29 @@ def remove_unfinished(folder: Path) -> None:
     for path in folder.glob(".*"):
         if _UNFINISHED.fullmatch(path.name):
             path.unlink(missing_ok=True)
+
+
+_DELETED = ".deleted-"  # begins the name of a folder while it is removed
+
+
+def rename_deleted(folder: Path) -> None:
+    """Rename a folder, if it exists, so that no process finds it or writes into it until it is removed.
+
+    Raises OSError if it cannot be renamed.
+    """
+    with suppress(FileNotFoundError):
+        folder.rename(folder.with_name(f"{_DELETED}{folder.name}-{secrets.token_hex(4)}"))
+
+
+def remove_deleted(parent: Path, name: str = "") -> None:
+    """Remove the folders in ``parent``, or only those of this name, that deletions renamed.
+
+    Raises OSError if one cannot be removed.
+    """
+    for folder in parent.glob(f"{_DELETED}{name}*"):
+        while folder.exists():
+            with suppress(FileNotFoundError):  # another process removes it too
+                shutil.rmtree(folder)
 
 
 def check_folder(folder: Path) -> None:

@@ -7,6 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -60,6 +61,26 @@ def test_serve_continues_if_workers_exit_immediately() -> None:
     look_for(0.1, part, notes)
     assert len(notes.said) == 1
     part.kill()
+
+
+@pytest.mark.django_db
+def test_runs_that_cannot_be_adopted_do_not_delay_deletions(monkeypatch: pytest.MonkeyPatch) -> None:
+    class RoundEnded(BaseException):
+        pass
+
+    def end(seconds: float) -> None:
+        raise RoundEnded
+
+    def fail() -> int:
+        raise OSError("no")
+
+    rounds, notes = [], Notes()
+    monkeypatch.setattr("webui.trainer.services.adopt_runs", fail)
+    monkeypatch.setattr("webui.account_data.deletion.finish_deletions", lambda: rounds.append(1))
+    monkeypatch.setattr(serving, "time", SimpleNamespace(monotonic=time.monotonic, sleep=end))
+    with pytest.raises(RoundEnded):
+        serving._watch([SimpleNamespace(name="audio", look=lambda: "", age_s=0.0)], notes)  # type: ignore
+    assert rounds == [1] and "will be retried: no" in notes.said[-1]
 
 
 @pytest.fixture

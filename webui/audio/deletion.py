@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
-from contextlib import suppress
-from pathlib import Path
 
-from core.data_folder import storing
+from core.data_folder import remove_deleted, rename_deleted, storing
 from pipeline.recordings.library_clips import remove_from_library
 from webui.accounts.audit import Action, record
 from webui.accounts.storage import user_data
@@ -16,25 +13,12 @@ from webui.jobs import services as jobs
 from webui.jobs.models import Job
 from webui.transactions import serialized
 
-DELETED = ".deleted-"  # begins the name of a recording's folder while it is removed
-
 
 def remove_leftovers(job: Job) -> None:
     remove_from_library(user_data(job.user), job.spec["recording"])
     folder = user_data(job.user) / job.spec["folder"]
     shutil.rmtree(folder, ignore_errors=True)
     jobs.forget(job)  # its title and log reveal the recording's content
-
-
-def remove_renamed(recordings: Path, recording: str = "") -> None:
-    """Remove the folders of recordings, or of only one, that deletions renamed.
-
-    Raises OSError if one cannot be removed.
-    """
-    for folder in recordings.glob(f"{DELETED}{recording}*"):
-        while folder.exists():
-            with suppress(FileNotFoundError):  # another process removes it too
-                shutil.rmtree(folder)
 
 
 def delete(*, recording: Recording) -> None:
@@ -48,10 +32,8 @@ def delete(*, recording: Recording) -> None:
         jobs.cancel(job=job)
     with storing("deleting the recording"):
         remove_from_library(user_data(recording.user), str(recording.pk))
-        if recording.path.exists():
-            # Renamed first, so that a running job cannot write into it.
-            recording.path.rename(recording.path.with_name(f"{DELETED}{recording.pk}-{secrets.token_hex(4)}"))
-        remove_renamed(recording.path.parent, str(recording.pk))
+        rename_deleted(recording.path)
+        remove_deleted(recording.path.parent, str(recording.pk))
     with serialized():
         record(Action.RECORDING_DELETED, what=str(recording.pk), about=recording.user)
         recording.delete()

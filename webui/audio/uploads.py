@@ -19,14 +19,13 @@ from django.core.files.uploadedfile import UploadedFile
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from core.data_folder import storage_error, storing
+from core.data_folder import remove_deleted, storage_error, storing
 from core.errors import HarkError
 from pipeline.recordings.media import MediaFacts, MediaLimits, check_header, clean_name, suffix_of
 from pipeline.recordings.recording_folder import RECORDINGS
 from webui.accounts.models import User
 from webui.accounts.storage import add_bytes, user_data
 from webui.audio import intake
-from webui.audio.deletion import remove_renamed
 from webui.audio.models import IN_PIECES, Recording, UploadInProgress
 from webui.http.body_limits import Body
 from webui.http.errors import StatusError
@@ -294,15 +293,16 @@ def remove_leftovers() -> None:
 
     Another server may use the same data on another port. So a file is removed only if no process has written to it for
     so long that it cannot belong to a request: an hour, or a day for live audio. Chunked uploads, which can be
-    continued, are not among these files. The remains of failed deletions of recordings are removed immediately.
+    continued, are not among these files. The remains of failed deletions are removed immediately.
     """
     data = Path(settings.DATA)
     candidates = [(path, ABANDONED_AFTER_S) for path in Path(settings.FILE_UPLOAD_TEMP_DIR).glob("*")]
     for own in (data, *(data / "users").glob("*")):
-        try:
-            remove_renamed(own / RECORDINGS)
-        except OSError as error:
-            log.warning("a deleted recording stays: %s", error)
+        for folder in (RECORDINGS, "jobs", "models"):
+            try:
+                remove_deleted(own / folder)
+            except OSError as error:
+                log.warning("a deleted recording or detector stays: %s", error)
         candidates += [(path, ABANDONED_AFTER_S) for path in (own / RECEIVED).glob("*")]
         candidates += [(path, FORGOTTEN_AFTER.total_seconds()) for path in (own / IN_PIECES).glob("*-*")]
     for path, after_s in candidates:

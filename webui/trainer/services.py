@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from django.db.models import F, Max
 from django.http import Http404
 from django.utils.translation import gettext as _
 
-from core.data_folder import storing
+from core.data_folder import remove_deleted, rename_deleted, storing
 from core.errors import HarkError
 from db.db_api import Library, library_exists
 from db.records import Clip
@@ -242,7 +242,7 @@ def adopt_runs() -> int:
     known = set(Version.objects.filter(detector__user=owner).values_list("folder", flat=True))
     adopted = 0
     newest: dict[int, tuple[Version, dict[str, Any]]] = {}  # newest version of each detector
-    for path in sorted((data / "jobs").glob(f"*/{RESULT}"), key=lambda path: path.stat().st_mtime):
+    for path in sorted((data / "jobs").glob(f"*/{RESULT}"), key=_time_of):
         if f"models/{path.parent.name}" in known:
             continue
         try:
@@ -259,6 +259,14 @@ def adopt_runs() -> int:
     for new, result in newest.values():
         _decide(new, result)
     return adopted
+
+
+def _time_of(result: Path) -> float:
+    """Return when a run ended [seconds since the epoch]; 0 if its result has been deleted."""
+    try:
+        return result.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _new_version(user: User, result: dict[str, Any], phrase: str, language: str, job: Job | None) -> Version | None:
@@ -304,11 +312,9 @@ def remove_detector(*, detector: Detector) -> None:
 
     Raises HarkError if its files cannot be removed.
     """
-    with serialized():
-        folders = [version.path for version in detector.versions.select_related("detector__user")]
+    with _folders_removed(detector.versions.select_related("detector__user"), detector.user):
         record(Action.DETECTOR_DELETED, what=str(detector.pk), about=detector.user)
         detector.delete()
-    _remove(folders, detector.user)
 
 
 def remove_version(*, version: Version) -> None:
@@ -316,7 +322,7 @@ def remove_version(*, version: Version) -> None:
 
     Raises HarkError if it is the only one, or its files cannot be removed.
     """
-    with serialized():
+    with _folders_removed([version], version.detector.user):
         if not version.detector.versions.exclude(pk=version.pk).exists():
             raise HarkError(
                 _("This version cannot be deleted."),
@@ -325,19 +331,27 @@ def remove_version(*, version: Version) -> None:
             )
         record(Action.VERSION_DELETED, what=f"{version.detector_id}, {version.number}", about=version.detector.user)
         version.delete()
-    _remove([version.path], version.detector.user)
 
 
-def _remove(folders: Iterable[Path], user: User) -> None:
+@contextmanager
+def _folders_removed(versions: Iterable[Version], user: User) -> Iterator[None]:
+    """Run the block, which deletes these versions, in a transaction, then remove their folders.
+
+    Raises HarkError if a folder cannot be removed. It is renamed by then, and the server's next start removes it.
+    """
     data = user_data(user)
-    models = (data / "models").resolve()
-    for folder in folders:
-        # Only a run's own folders, regardless of the database; first the one that adopt_runs would find again.
-        if folder.resolve().parent == models:
-            with storing("removing the detector's files"):
-                for path in (data / "jobs" / folder.name, folder):
-                    if path.is_dir():
-                        shutil.rmtree(path)
+    with storing("removing the detector's files"):
+        with serialized():
+            # Only a run's own folders, regardless of the database.
+            own = [version.path for version in versions if version.path.resolve().parent == (data / "models").resolve()]
+            yield
+            for folder in own:  # before other processes see the deletion: adopt_runs would make the version again
+                rename_deleted(data / "jobs" / folder.name)
+        for folder in own:
+            rename_deleted(folder)
+        for folder in own:
+            remove_deleted(data / "jobs", folder.name)
+            remove_deleted(data / "models", folder.name)
 
 
 def set_note(*, version: Version, note: str) -> None:

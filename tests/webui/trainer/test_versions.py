@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from core.errors import HarkError
 from db.db_api import Library
 from db.records import NewClip
 from pipeline.training.planning.config import job_folder
@@ -19,11 +24,13 @@ from tests.support.api_calls import a_token
 from tests.support.detector_versions import address, make_version
 from tests.support.rendered_pages import flat
 from webui.accounts.models import User
+from webui.audio.uploads import remove_leftovers
 from webui.jobs.models import Job
 from webui.trainer import services, speech
 from webui.trainer.models import Detector, Version
 from webui.trainer.services import as_spec, configuration
 from webui.trainer.views import SAMPLES
+from webui.transactions import serialized
 
 SHARE = {"value": 0.1, "low": 0.0, "high": 0.2}
 
@@ -72,6 +79,44 @@ def test_damaged_or_foreign_versions_are_not_changed(owner: User, portal: Path) 
     (portal / "jobs/list/result.json").write_text("[]")
     finished_run(portal, "moved", bundle="/somewhere/else/moved.zip")
     assert services.adopt_runs() == 0 and not Version.objects.exists()
+
+
+def test_a_run_may_disappear_while_runs_are_listed(owner: User, portal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    glob = Path.glob
+    monkeypatch.setattr(Path, "glob", lambda self, names: [*glob(self, names), self / "gone" / "result.json"])
+    finished_run(portal, "run-1")
+    assert services.adopt_runs() == 1
+
+
+def test_a_deleted_detector_is_not_made_again(owner: User, portal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def noticed_at_once() -> Iterator[None]:
+        with serialized():
+            yield
+        services.adopt_runs()
+
+    finished_run(portal, "run-1")
+    services.adopt_runs()
+    monkeypatch.setattr(services, "serialized", noticed_at_once)
+    services.remove_detector(detector=Detector.objects.get())
+    assert not Detector.objects.exists()
+    assert not [*(portal / "jobs").iterdir(), *(portal / "models").iterdir()]
+
+
+def test_the_next_start_removes_what_a_deletion_could_not(
+    owner: User, portal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(folder: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    finished_run(portal, "run-1")
+    services.adopt_runs()
+    with monkeypatch.context() as patched, pytest.raises(HarkError):
+        patched.setattr(shutil, "rmtree", fail)
+        services.remove_detector(detector=Detector.objects.get())
+    assert services.adopt_runs() == 0 and not Detector.objects.exists()
+    remove_leftovers()
+    assert not [*(portal / "jobs").iterdir(), *(portal / "models").iterdir()]
 
 
 def test_a_portal_run_becomes_one_version(owner: User, portal: Path) -> None:
