@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from django.conf import settings
-from django.db.models import F, QuerySet
+from django.db.models import QuerySet
 from django.http import FileResponse
 from django.utils import timezone
 from django.utils.formats import number_format
@@ -148,13 +149,7 @@ def save_wake(*, user: User, version: Version, path: Path, kind: str, score: flo
     if the audio is unusable.
     """
     detector = version.detector
-    if not WakeIntake.objects.filter(detector=detector).exists():
-        raise StatusError(
-            403,
-            _("This detector does not accept recordings from devices."),
-            _("Its owner has not enabled that."),
-            _("Enable it on the detector's page."),
-        )
+    _check_intake(detector)  # before the work of decoding
     audio = read_foreign_audio(path, MAX_WAKE_S + 1.0)
     if len(audio) > MAX_WAKE_S * SAMPLE_RATE:
         raise HarkError(
@@ -163,7 +158,8 @@ def save_wake(*, user: User, version: Version, path: Path, kind: str, score: flo
             _("Send only the seconds around the detection."),
         )
     with serialized():  # a clip that is not stored does not count
-        _count_wake(detector)
+        today, sent = _check_intake(detector)
+        WakeIntake.objects.filter(detector=detector).update(day=today, sent=sent + 1)
         sample = save_sample(
             user=user,
             version=version,
@@ -181,7 +177,16 @@ def save_wake(*, user: User, version: Version, path: Path, kind: str, score: flo
     return sample
 
 
-def _count_wake(detector: Detector) -> None:
+def _check_intake(detector: Detector) -> tuple[date, int]:
+    """Return today (UTC) and the number of clips accepted today. Raises StatusError as :func:`save_wake`."""
+    intake = WakeIntake.objects.filter(detector=detector).first()
+    if intake is None:
+        raise StatusError(
+            403,
+            _("This detector does not accept recordings from devices."),
+            _("Its owner has not enabled that."),
+            _("Enable it on the detector's page."),
+        )
     waiting = Sample.objects.filter(detector=detector, state=Sample.State.NEW).exclude(kind="").count()
     if waiting >= settings.WAKES_WAITING:
         raise StatusError(
@@ -192,10 +197,8 @@ def _count_wake(detector: Detector) -> None:
             SEND_AGAIN_AFTER_S,
         )
     today = timezone.now().date()
-    intake = WakeIntake.objects.filter(detector=detector)
-    intake.exclude(day=today).update(day=today, sent=0)
-    intake.filter(day=None).update(day=today, sent=0)
-    if not intake.filter(sent__lt=settings.WAKES_PER_DAY).update(sent=F("sent") + 1):
+    sent = intake.sent if intake.day == today else 0
+    if sent >= settings.WAKES_PER_DAY:
         raise StatusError(
             429,
             _("The daily limit of this detector is reached."),
@@ -203,13 +206,19 @@ def _count_wake(detector: Detector) -> None:
             _("Continue tomorrow."),
             SEND_AGAIN_AFTER_S,
         )
+    return today, sent
 
 
 def confirm(*, sample: Sample, is_phrase: bool) -> None:
-    """Store a user's verdict on a device's clip, which becomes a clip of the library like a marked sample."""
+    """Store a user's verdict on a device's clip, which becomes a clip of the library like a marked sample.
+
+    Another verdict replaces that clip.
+    """
     sample.verdict = Sample.Verdict.MISSED if is_phrase else Sample.Verdict.FALSE_ALARM
-    Sample.objects.filter(pk=sample.pk).update(verdict=sample.verdict)
-    take(sample=sample)
+    with serialized():  # of two users' verdicts, the inbox and the library have the same one
+        judged_otherwise = Sample.objects.filter(pk=sample.pk).exclude(verdict=sample.verdict)
+        judged_otherwise.update(verdict=sample.verdict, state=Sample.State.NEW)
+        take(sample=sample)
 
 
 def sorted_waiting(user: User) -> QuerySet[Sample]:
@@ -290,6 +299,7 @@ def take(*, sample: Sample) -> None:
         )
     detector = sample.detector
     missed = sample.verdict == Sample.Verdict.MISSED
+    source = source_id(CORPUS, Path(sample.file).name)
     clip = NewClip(
         audio=read_audio(sample.path),
         text=detector.phrase if missed else "",
@@ -299,10 +309,13 @@ def take(*, sample: Sample) -> None:
         engine="corpus",
         speaker=f"user-{sample.user_id}",
         licence="private",
-        source=source_id(CORPUS, Path(sample.file).name),
+        source=source,
         settings={"role": TRAIN} if missed else {FALSE_ALARM_OF: detector.phrase},
     )
     with Library(user_data(sample.user)) as library:
+        # A clip of an earlier verdict is removed with the parts that a person cut out of it.
+        outdated = [old.id for old in library.of_sources([source]) if (FALSE_ALARM_OF in old.settings) == missed]
+        library.delete_clips(outdated + [cut.id for cut in library.cuts_of(outdated)])
         library.add_clips([clip])
     new = Sample.objects.filter(id=sample.pk, state=Sample.State.NEW)
     new.update(state=Sample.State.TAKEN, taken_at=timezone.now())

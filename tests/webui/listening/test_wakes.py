@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from django.test import Client
 from core.data_folder import REPOSITORY
 from db.db_api import Library
 from pipeline.serving.sorting import Sorted
-from pipeline.training.planning.marked import marked_audio
+from pipeline.training.planning.marked import CORPUS, marked_audio
 from tests.support.api_calls import a_token
 from tests.support.detector_versions import address, make_version
 from tests.support.sounds import noise, upload
 from webui.accounts.models import User
 from webui.jobs.models import Job
+from webui.jobs.slots import MAX_PER_USER, slot
+from webui.library.services import trim
 from webui.listening import services
 from webui.listening.models import Sample, WakeIntake
 from webui.trainer.models import Version
@@ -89,6 +92,7 @@ def test_activations_are_limited_per_day_and_in_the_inbox(owner: User, version: 
     settings.WAKES_PER_DAY = 2
     assert send(owner, version, seconds=0.1).status_code == 422, "not stored, so not counted"
     assert [send(owner, version).status_code for _ in range(3)] == [201, 201, 429]
+    assert send(owner, version, seconds=7.0).status_code == 429, "not decoded"
     WakeIntake.objects.update(day="2026-01-01")  # another day
     assert send(owner, version).status_code == 201
     settings.WAKES_PER_DAY, settings.WAKES_WAITING = 10, 3
@@ -96,6 +100,29 @@ def test_activations_are_limited_per_day_and_in_the_inbox(owner: User, version: 
     assert full.status_code == 429 and "inbox is full" in full.json()["what"] and full["Retry-After"]
     services.discard(sample=Sample.objects.all()[0])
     assert send(owner, version).status_code == 201
+
+
+def test_a_device_needs_a_slot(owner: User, version: Version) -> None:
+    with ExitStack() as requests:
+        for _ in range(MAX_PER_USER):
+            requests.enter_context(slot(owner))
+        busy = send(owner, version)
+    assert busy.status_code == 429 and busy["Retry-After"] == "5" and not Sample.objects.exists()
+    assert send(owner, version).status_code == 201
+
+
+def test_another_verdict_replaces_the_clip(owner: User, version: Version, portal: Path) -> None:
+    program = Client(headers=a_token(owner))
+    sample = send(owner, version).json()["id"]
+    with Library(portal) as library:
+        for phrase in (True, True, False, False, True):
+            taken = program.post(f"/api/v1/inbox/{sample}/take?phrase={phrase}").json()
+            assert (taken["verdict"], taken["state"]) == ("missed" if phrase else "false_alarm", "taken")
+            marked = marked_audio(library, PHRASE, "en")
+            assert (len(marked.misses), len(marked.false_alarms)) == (int(phrase), int(not phrase))
+            if not phrase:  # a part of it is not the other verdict's clip either
+                (clip, *_parts) = library.with_source(CORPUS)
+                trim(library, clip, start_s=0.0, end_s=1.0, text="", put_aside=True)
 
 
 def test_confirmed_activations_are_used_in_retraining(

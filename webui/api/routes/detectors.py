@@ -295,7 +295,7 @@ def add_wake(
     in_use = services.detector_of(caller(request).user, detector_id, to_change).current
     if in_use is None:
         raise Http404
-    with on_disk(audio) as path:
+    with slot(caller(request).user), on_disk(audio) as path:
         sample = listening.save_wake(
             user=caller(request).user, version=in_use, path=path, kind=kind, score=score, device=device
         )
