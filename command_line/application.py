@@ -100,12 +100,12 @@ def _run(options: argparse.Namespace) -> int:
         lacking = _lacking(error)
         sys.stderr.write(f"{lacking.what}\n  Why: {lacking.why}\n  What to do: {lacking.what_to_do}\n")
         return FIXABLE
-    from command_line.log import keep_warnings, write_bug
+    from command_line.log import log_warnings, write_bug
     from command_line.train import ask_and_train
 
     _interrupt_on_signals()
     try:
-        with screen, keep_warnings():
+        with screen, log_warnings():
             handler = getattr(options, "handler", None) or ask_and_train
             try:
                 if handler is not run_tests:  # tests have their own settings

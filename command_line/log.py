@@ -50,7 +50,7 @@ class _QuietFile(logging.handlers.RotatingFileHandler):
 
 
 @contextmanager
-def keep_warnings() -> Iterator[None]:
+def log_warnings() -> Iterator[None]:
     """Redirect warnings and logging of all libraries from the terminal to the log file."""
     handler = _QuietFile(log_file(), maxBytes=MAX_LOG_BYTES, backupCount=1, delay=True, encoding="utf-8")
     handler.setLevel(logging.WARNING)

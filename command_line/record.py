@@ -43,7 +43,7 @@ def run_record(options: argparse.Namespace, screen: Screen) -> int:
     """Run ``record PHRASE``; report recordings that cannot be used, and skip them."""
     from db.db_api import Library
     from phrase_augmentation.keyphrase import Keyphrase
-    from pipeline.corpora.enrolment import OWNER, heard, keep, takes_in
+    from pipeline.corpora.enrolment import OWNER, detected, save, takes_in
     from pipeline.serving.detection import open_detector
 
     keyphrase = Keyphrase.of(" ".join(options.phrase), options.language)
@@ -59,7 +59,7 @@ def run_record(options: argparse.Namespace, screen: Screen) -> int:
             for words in take.words:
                 screen.note(f"{name}: {words}")
             if take.usable:
-                keep(
+                save(
                     library, [take], keyphrase=keyphrase,
                     speaker=options.speaker.strip() or OWNER, role=options.role,
                 )  # fmt: skip
@@ -74,7 +74,7 @@ def run_record(options: argparse.Namespace, screen: Screen) -> int:
             f'No recording of "{phrase}" was saved.', "None of them has usable speech.", "Check the microphone."
         )
     if detector is not None:
-        hits = heard(detector, [take.audio for _, take in saved])
+        hits = detected(detector, [take.audio for _, take in saved])
         for row, hit in zip(takes, hits):
             row["heard"] = hit
         result["heard"] = sum(hits)

@@ -25,7 +25,7 @@ def run_try(options: argparse.Namespace, screen: Screen) -> int:
 
     from core.confinement.foreign_audio import foreign_audio_blocks
     from phrase_augmentation.keyphrase import Keyphrase
-    from pipeline.training.scoring.keyword_scoring import places
+    from pipeline.training.scoring.keyword_scoring import guesses_in
     from pipeline.training.scoring.zero_shot import scorer_of
 
     started = time.perf_counter()
@@ -36,7 +36,7 @@ def run_try(options: argparse.Namespace, screen: Screen) -> int:
     for path in options.wav:
         with screen.reporter() as reporter:
             reporter.stage("try", f"Searching {path}")
-            guesses = list(places(foreign_audio_blocks(path), scorer.scores, scorer.frame_s, threshold))
+            guesses = list(guesses_in(foreign_audio_blocks(path), scorer.scores, scorer.frame_s, threshold))
         rows += [{"file": str(path), **asdict(guess)} for guess in guesses]
     if len(rows) > options.most:
         least = sorted((row["score"] for row in rows), reverse=True)[options.most - 1]

@@ -40,18 +40,18 @@ class Figure:
     interval: str
 
 
-def number(value: float | None, places: int = 2) -> str:
+def number(value: float | None, decimals: int = 2) -> str:
     """Format a number in the reader's language."""
     # number_format truncates
-    return _("not measured") if value is None else str(number_format(round(value, places), places))
+    return _("not measured") if value is None else str(number_format(round(value, decimals), decimals))
 
 
 @register.filter
-def share(interval: Interval, places: int = 1) -> Figure:
+def share(interval: Interval, decimals: int = 1) -> Figure:
     """Format a fraction and its interval in per cent."""
     if interval["value"] is None:
         return Figure(_("not measured"), "")
-    value, low, high = (number(100 * (interval[name] or 0.0), places) for name in ("value", "low", "high"))
+    value, low, high = (number(100 * (interval[name] or 0.0), decimals) for name in ("value", "low", "high"))
     return Figure(f"{value} %", _("%(low)s to %(high)s %%") % {"low": low, "high": high})
 
 
@@ -97,16 +97,16 @@ def shown(message: str) -> str:
 
 
 @register.filter
-def said(error: HarkError | Mapping[str, Any], which: str) -> str:
+def sentence(error: HarkError | Mapping[str, Any], which: str) -> str:
     """Return a sentence of an error ("what", "why", "what_to_do") in the reader's language.
 
     A command that sets up engines is replaced by a link to the page for that.
     """
-    sentence = translation.explained(error)[which]
-    if which == "what" or not OF_ENGINES.search(sentence):
-        return sentence
+    text = translation.explained(error)[which]
+    if which == "what" or not OF_ENGINES.search(text):
+        return text
     page = format_html('<a href="{}">{}</a>', reverse("trainer:engines"), _("Voices and models"))
-    return mark_safe(OF_ENGINES.sub(lambda match: page, escape(sentence)))
+    return mark_safe(OF_ENGINES.sub(lambda match: page, escape(text)))
 
 
 @register.filter

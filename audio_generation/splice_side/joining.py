@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from audio_generation.splice_side.selection import Piece, Run, runs
+from audio_generation.splice_side.selection import Run, Unit, runs
 from audio_generation.splice_side.units import PAUSE, UnitTable
 from core.audio_file import SAMPLE_RATE
 
@@ -19,9 +19,9 @@ MAX_LEVELLED_DB = 6.0  # maximum gain; each side of a join gets half
 EDGE_FADE = 160
 
 
-def join(table: UnitTable, pieces: Sequence[Piece]) -> np.ndarray:
+def join(table: UnitTable, units: Sequence[Unit]) -> np.ndarray:
     """Join the units into audio [samples] float32: unchanged runs, with levels matched at the joins."""
-    stretches = runs(pieces)
+    stretches = runs(units)
     sound = np.zeros(0, np.float32)
     gains = _gains(table, stretches)
     for number, stretch in enumerate(stretches):
@@ -48,9 +48,9 @@ def join(table: UnitTable, pieces: Sequence[Piece]) -> np.ndarray:
     return sound / np.float32(peak / 0.95) if peak > 0.95 else sound
 
 
-def sources(table: UnitTable, pieces: Sequence[Piece]) -> list[str]:
+def sources(table: UnitTable, units: Sequence[Unit]) -> list[str]:
     """Return "recording@start-end" [seconds] of each run, in order."""
-    stretches = runs(pieces)
+    stretches = runs(units)
     result = []
     for number, stretch in enumerate(stretches):
         begin, end = (sample / SAMPLE_RATE for sample in _bounds(table, stretches, number))

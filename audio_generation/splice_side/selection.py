@@ -56,7 +56,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Piece:
+class Unit:
     """A unit, from the cut of segment ``left`` to the cut of ``right``, which is ``left + 1`` in a recorded diphone."""
 
     left: int
@@ -92,7 +92,7 @@ def join_weight(label: str) -> float:
     return JOIN_WEIGHT.get(label, 1.0)
 
 
-def select(table: UnitTable, text: Sequence[Wanted], rng: np.random.Generator) -> list[Piece]:
+def select(table: UnitTable, text: Sequence[Wanted], rng: np.random.Generator) -> list[Unit]:
     """Return the units for a text, one per pair of neighbouring phones.
 
     Args:
@@ -118,7 +118,7 @@ def select(table: UnitTable, text: Sequence[Wanted], rng: np.random.Generator) -
     for way in reversed(came_from):
         at = int(way[at])
         path.append(at)
-    return [Piece(int(c.left[i]), int(c.right[i])) for c, i in zip(columns, reversed(path))]
+    return [Unit(int(c.left[i]), int(c.right[i])) for c, i in zip(columns, reversed(path))]
 
 
 def join_costs(table: UnitTable, left: np.ndarray, right: np.ndarray, weight: float) -> np.ndarray:
@@ -133,10 +133,10 @@ def join_costs(table: UnitTable, left: np.ndarray, right: np.ndarray, weight: fl
     return np.where(left[:, None] == right[None], 0.0, cost)
 
 
-def runs(pieces: Sequence[Piece]) -> list[Run]:
+def runs(units: Sequence[Unit]) -> list[Run]:
     """Return the runs that remain as recorded, in order. Joins are between them."""
     result: list[Run] = []
-    for piece in pieces:
+    for piece in units:
         goes_on = bool(result) and result[-1].last == piece.left
         begun = result.pop() if goes_on else Run(piece.left, piece.left, False)
         if piece.right == piece.left + 1:

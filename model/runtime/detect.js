@@ -223,7 +223,7 @@ export class WakeWatch {
   }
 
   /** Process samples, the scores that they complete, and detections in these; return {kind, score, audio} or null. */
-  hear(samples, scores, detections) {
+  process(samples, scores, detections) {
     const joined = new Float32Array(this.recent.length + samples.length);
     joined.set(this.recent);
     joined.set(samples, this.recent.length);
@@ -405,7 +405,7 @@ function page() {
     for (const hit of detections) showDetection("microphone", hit);
     if (!part("send").checked) return void (watch = null);
     if (watch?.threshold !== detector.threshold) watch = new WakeWatch(detector.threshold, detector.manifest);
-    const wake = watch.hear(samples, scores, detections);
+    const wake = watch.process(samples, scores, detections);
     if (!wake) return;
     const refused = sendWake(wake, detector.sampleRate, part("address").value, part("token").value);
     refused.then((why) => (part("sent").textContent = why ? `Not sent. ${why}` : `Sent: ${wake.kind}`)); // meanwhile it listens

@@ -162,7 +162,7 @@ def takes_in(folder: Path, most: int | None, on_damage: Callable[[HarkError], No
             yield path, examine(audio, hint=path.stem)
 
 
-def keep(library: Library, takes: Iterable[Take], *, keyphrase: Keyphrase, speaker: str, role: str = TEST) -> list[int]:
+def save(library: Library, takes: Iterable[Take], *, keyphrase: Keyphrase, speaker: str, role: str = TEST) -> list[int]:
     """Store takes of a phrase as clips and return their ids. Known takes are not stored again.
 
     Raises:
@@ -197,7 +197,7 @@ def set_role(library: Library, clips: Iterable[Clip], role: str) -> None:
     library.change_settings([clip.id for clip in clips], {"role": role})
 
 
-def heard(detector: Detector, takes: Sequence[np.ndarray]) -> list[bool]:
+def detected(detector: Detector, takes: Sequence[np.ndarray]) -> list[bool]:
     """Return for each take [samples, 16 kHz] whether the detector detects it, with silence before and after."""
     rng = np.random.default_rng(0)
     result = []

@@ -40,7 +40,7 @@ def listed_corpus(folder: Path, own: bool) -> Listing:
         return Listing(layout.name, *licence_of(folder), lambda: layout.utterances(folder))
 
     def lines() -> Iterator[Any]:
-        return called("pipeline.corpora.listing:told", [str(folder)], reads=[folder])
+        return called("pipeline.corpora.listing:rows", [str(folder)], reads=[folder])
 
     first = next(lines(), None)
     if not isinstance(first, list) or len(first) != 3:
@@ -49,7 +49,7 @@ def listed_corpus(folder: Path, own: bool) -> Listing:
     return Listing(layout_name, said, said_by, lambda: (_utterance(folder, line) for line in islice(lines(), 1, None)))
 
 
-def told(folder: str) -> Iterator[Any]:
+def rows(folder: str) -> Iterator[Any]:
     """Yield layout, licence and its file, then utterances, from the confined process to :func:`listed_corpus`."""
     layout = layout_of(Path(folder))
     yield [layout.name, *licence_of(Path(folder))]

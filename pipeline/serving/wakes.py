@@ -46,7 +46,7 @@ class WakeWatch:
         self._now_s, self._quiet_until_s, self._peak_s = 0.0, 0.0, 0.0
         self._nearly: Wake | None = None
 
-    def hear(self, samples: np.ndarray, scores: np.ndarray, detections: Sequence[Detection]) -> list[Wake]:
+    def process(self, samples: np.ndarray, scores: np.ndarray, detections: Sequence[Detection]) -> list[Wake]:
         """Process the next samples, the scores that they complete, and the detections among these."""
         self._recent = np.concatenate([self._recent, samples])[-round(BUFFER_S * SAMPLE_RATE) :]
         self._now_s += len(scores) * self._period_s

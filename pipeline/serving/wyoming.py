@@ -124,7 +124,7 @@ class Stream:
         scores = detector.scores(samples)
         hits = detector.detections(scores)
         if self._sender is not None:
-            for wake in self._watches[name].hear(samples, scores, hits):
+            for wake in self._watches[name].process(samples, scores, hits):
                 self._sender.send(wake)
         return hits
 

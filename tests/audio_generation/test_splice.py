@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from audio_generation.splice_side.joining import join, sources
-from audio_generation.splice_side.selection import NotSpeakable, Piece, Wanted, runs, select
+from audio_generation.splice_side.selection import NotSpeakable, Unit, Wanted, runs, select
 from audio_generation.splice_side.speaking import speak
 from audio_generation.splice_side.text import wanted_phones
 from audio_generation.splice_side.units import Recording, UnitTable, Word, even_out, pitch_at, unit_table
@@ -33,14 +33,14 @@ def table() -> UnitTable:
     return unit_table([sung(text, f"r{n}", 110.0 + 10 * n) for n, text in enumerate(SENTENCES)])
 
 
-def chosen(table: UnitTable, text: str, seed: int = 0) -> list[Piece]:
+def chosen(table: UnitTable, text: str, seed: int = 0) -> list[Unit]:
     return select(table, wanted_phones(text, "en-us"), np.random.default_rng(seed))
 
 
-def words_taken(table: UnitTable, pieces: list[Piece]) -> list[list[str]]:
+def words_taken(table: UnitTable, units: list[Unit]) -> list[list[str]]:
     """Return the whole words in each run."""
     result = []
-    for run in runs(pieces):
+    for run in runs(units):
         inside = range(run.first, run.last + 1)
         begins = [i == 0 or table.ends_word[i - 1] or table.word[i - 1] != table.word[i] for i in inside]
         starts = {int(table.word[i]) for i, begin in zip(inside, begins) if begin}
@@ -51,34 +51,34 @@ def words_taken(table: UnitTable, pieces: list[Piece]) -> list[list[str]]:
 
 def test_a_fully_recorded_text_is_used_without_joins(table: UnitTable) -> None:
     for text in (SENTENCES[0], SENTENCES[2]):
-        pieces = chosen(table, text)
-        assert len(runs(pieces)) == 1
-        assert sources(table, pieces)[0].startswith(f"r{SENTENCES.index(text)}@")
+        units = chosen(table, text)
+        assert len(runs(units)) == 1
+        assert sources(table, units)[0].startswith(f"r{SENTENCES.index(text)}@")
 
 
 def test_whole_recorded_words_are_preferred(table: UnitTable) -> None:
-    pieces = chosen(table, "smart mirror")
-    taken = words_taken(table, pieces)
+    units = chosen(table, "smart mirror")
+    taken = words_taken(table, units)
     assert [word for words in taken for word in words] == ["smart", "mirror"]
     # An unrecorded word is joined from long runs, not from single phones.
-    pieces = chosen(table, "sea captain computer")
-    taken = words_taken(table, pieces)
+    units = chosen(table, "sea captain computer")
+    taken = words_taken(table, units)
     assert {"captain", "computer"} <= {word for words in taken for word in words}
-    assert len(runs(pieces)) <= 6
+    assert len(runs(units)) <= 6
 
 
 def test_each_unit_has_the_requested_phones(table: UnitTable) -> None:
     text = wanted_phones("yellow computer", "en-us")
-    pieces = chosen(table, "yellow computer")
-    assert [table.labels[table.label[p.left]] for p in pieces] == [w.label for w in text[:-1]]
-    assert table.labels[table.label[pieces[-1].right]] == ""
+    units = chosen(table, "yellow computer")
+    assert [table.labels[table.label[p.left]] for p in units] == [w.label for w in text[:-1]]
+    assert table.labels[table.label[units[-1].right]] == ""
 
 
 def test_joins_do_not_click(table: UnitTable) -> None:
     for seed, text in enumerate(("smart mirror", "computer compass", "yellow birds saw you", "hey window")):
-        pieces = chosen(table, text, seed)
-        assert len(runs(pieces)) > 1
-        sound = join(table, pieces)
+        units = chosen(table, text, seed)
+        assert len(runs(units)) > 1
+        sound = join(table, units)
         source = max(np.abs(np.diff(audio.astype(np.float32) / 32767)).max() for audio in table.audio)
         assert np.abs(np.diff(sound)).max() < 1.6 * source  # 6 dB of levelling, of which a join's side takes half
         assert abs(sound[0]) < 1e-3 and abs(sound[-1]) < 1e-3
@@ -90,7 +90,7 @@ def test_a_join_of_two_pitches_keeps_the_phase() -> None:
     table = unit_table([sung("see may", "a", 120.0), sung("may see", "b", 120.0)])
     labels = [table.labels[i] for i in table.label]
     (first, second) = (i for i, label in enumerate(labels) if label == "i")
-    sound = join(table, [Piece(first - 1, first), Piece(second, second + 1)])
+    sound = join(table, [Unit(first - 1, first), Unit(second, second + 1)])
     vowel = sound[round(PHONE_S / 2 * SAMPLE_RATE) :][: round(PHONE_S * 0.9 * SAMPLE_RATE)]
     levels = np.sqrt(np.mean(vowel[: len(vowel) // 160 * 160].reshape(-1, 160) ** 2, axis=1))
     middle = levels[2:-2]
@@ -119,11 +119,11 @@ def test_speed_and_pitch_change_the_audio(table: UnitTable) -> None:
 
 def test_phones_never_recorded_together_are_joined_at_their_border() -> None:
     table = unit_table([sung("see you", "a"), sung("may", "b"), sung("no ham", "c")])
-    pieces = select(table, [Wanted(""), Wanted("s", "sam"), Wanted("æ", "sam"), Wanted("m", "sam"), Wanted("")],
+    units = select(table, [Wanted(""), Wanted("s", "sam"), Wanted("æ", "sam"), Wanted("m", "sam"), Wanted("")],
                     np.random.default_rng(0))  # fmt: skip
-    borders = [run for run in runs(pieces) if run.after_border]
+    borders = [run for run in runs(units) if run.after_border]
     assert len(borders) == 1 and table.labels[table.label[borders[0].first]] == "æ"
-    assert len(join(table, pieces)) > 0.25 * SAMPLE_RATE
+    assert len(join(table, units)) > 0.25 * SAMPLE_RATE
 
 
 def test_an_unrecorded_phone_is_replaced_by_a_similar_one_or_rejected() -> None:

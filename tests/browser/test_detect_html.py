@@ -152,7 +152,7 @@ def test_the_page_sends_the_same_activations_as_wyoming() -> None:
     expected = []
     for block, score in zip(samples, scores.astype(np.float32)):
         hits = trigger.detections(np.array([score]), 0.08)
-        expected += [[w.kind, len(w.audio), float(w.audio[-1])] for w in watch.hear(block, np.array([score]), hits)]
+        expected += [[w.kind, len(w.audio), float(w.audio[-1])] for w in watch.process(block, np.array([score]), hits)]
     assert {kind for kind, *_ in expected} == {"wake", "near_miss"}
     program = """
     const watch = new WakeWatch(data.threshold, { score_period_s: 0.08, sample_rate: 16000 });
@@ -162,7 +162,7 @@ def test_the_page_sends_the_same_activations_as_wyoming() -> None:
       const block = new Float32Array(1280).fill(0);
       block[1279] = data.last[i];
       const hits = trigger.fired([score]).map(() => ({ score }));
-      const wake = watch.hear(block, [score], hits);
+      const wake = watch.process(block, [score], hits);
       if (wake) found.push([wake.kind, wake.audio.length, wake.audio.at(-1)]);
     });
     const refused = await sendWake({ kind: "wake", score: 1, audio: new Float32Array(9) }, 16000, data.dead, "x");

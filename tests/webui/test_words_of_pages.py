@@ -16,7 +16,7 @@ from tests.support.every_page import every_page, fragments, pages_of_strangers
 from tests.support.translated import messages_in_code, messages_in_template
 from webui.accounts.models import User
 from webui.jobs.models import Job
-from webui.template_filters import said
+from webui.template_filters import sentence
 
 # Options, settings, Hark's own commands, its documents and environment, paths of the server.
 NOT_FOR_USERS = re.compile(
@@ -106,7 +106,7 @@ def test_an_error_links_the_page_instead_of_a_command(others: Client, other: Use
     page = others.get(reverse("jobs:detail", args=[job.pk])).text
     assert 'Enable one (<a href="/engines">Voices and models</a>), or wait.' in page
     assert "No engine &lt;b&gt; can speak." in page and not operator_words_in(page)
-    for sentence in ("See ./hark engines.", "./hark voices pull kokoro all", "Run ./hark engines enable tps again."):
-        words = said(HarkError("what", "why", sentence), "what_to_do")
-        assert "./hark" not in words and (not sentence.endswith("again.") or words.endswith("</a> again."))
-    assert said(HarkError("what", "why", "Run ./hark enginesX."), "what_to_do") == "Run ./hark enginesX."
+    for message in ("See ./hark engines.", "./hark voices pull kokoro all", "Run ./hark engines enable tps again."):
+        words = sentence(HarkError("what", "why", message), "what_to_do")
+        assert "./hark" not in words and (not message.endswith("again.") or words.endswith("</a> again."))
+    assert sentence(HarkError("what", "why", "Run ./hark enginesX."), "what_to_do") == "Run ./hark enginesX."

@@ -9,7 +9,7 @@ class ApiConfig(AppConfig):
     name = "webui.api"
 
     def ready(self) -> None:
-        from webui.api.webhooks import tell
+        from webui.api.webhooks import notify
         from webui.jobs.services import job_ended
 
-        job_ended.connect(tell, dispatch_uid="webhooks")
+        job_ended.connect(notify, dispatch_uid="webhooks")

@@ -82,7 +82,7 @@ def _host(url: str) -> str:
     return urlsplit(url).hostname or ""
 
 
-def tell(sender: object, *, job: Job, **kwargs: Any) -> None:
+def notify(sender: object, *, job: Job, **kwargs: Any) -> None:
     """Notify webhooks of the end of a job; called in its transaction, which must not fail because of webhooks."""
     event = f"job.{job.state}"
     try:

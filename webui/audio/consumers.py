@@ -227,7 +227,7 @@ class TranscribeConsumer(SignsIn):
             path.unlink()
             return
         assert self.user is not None
-        recording = await database_sync_to_async(live.keep)(
+        recording = await database_sync_to_async(live.save)(
             user=self.user, path=path, engine=self.options["engine"], language=self.options["language"]
         )
         if announce:

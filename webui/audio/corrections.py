@@ -70,7 +70,7 @@ def update_segment(*, recording: Recording, number: int, text: str, version: int
         changed = corrected(before, text) if text else None
         segments[number : number + 1] = [changed] if changed is not None else []
         recited = None if changed is not None else partial(without_segment, number=number)
-        keep(recording, replace(transcript, segments=tuple(segments)), recited)
+        save(recording, replace(transcript, segments=tuple(segments)), recited)
     language = before.language or recording.language
     words, old, new = vocabulary.learned(before.text, text, language)
     _learn(recording, words, language)
@@ -105,7 +105,7 @@ def replace_words(*, recording: Recording, old: str, new: str, besides: int | No
                 segment, changed = corrected(segment, text), changed + 1
             segments.append(segment)
         if changed:
-            keep(recording, replace(transcript, segments=tuple(segments)))
+            save(recording, replace(transcript, segments=tuple(segments)))
     return changed
 
 
@@ -150,7 +150,7 @@ def join_with_next(*, recording: Recording, number: int, start_s: str = "") -> N
                 _("Assign both to one speaker first."),
             )
         segments[number : number + 2] = [joined(segments[number], segments[number + 1])]
-        keep(recording, replace(transcript, segments=tuple(segments)), partial(with_joined_segments, number=number))
+        save(recording, replace(transcript, segments=tuple(segments)), partial(with_joined_segments, number=number))
 
 
 def undo(*, recording: Recording, version: int | None = None) -> None:
@@ -184,7 +184,7 @@ def _times(transcript: Transcript) -> list[tuple[float, float]]:
     return [(segment.start_s, segment.end_s) for segment in transcript.segments]
 
 
-def keep(recording: Recording, transcript: Transcript, recited: Recited | None = None) -> None:
+def save(recording: Recording, transcript: Transcript, recited: Recited | None = None) -> None:
     """Write a changed transcript, and its summary as updated by ``recited``; on failure, write nothing."""
     summary = summary_of(recording) if recited is not None else None
     if recited is not None and summary is not None:

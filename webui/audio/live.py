@@ -169,7 +169,7 @@ def new_file(user: User) -> Path:
         return uploads.folder_of(user) / f"live-{uuid.uuid4().hex}.wav"
 
 
-def keep(*, user: User, path: Path, engine: str, language: str | None) -> Recording:
+def save(*, user: User, path: Path, engine: str, language: str | None) -> Recording:
     """Create a recording of the live audio. If it raises HarkError, the file still exists."""
     name = _("Live, %(time)s") % {"time": f"{timezone.localtime():%Y-%m-%d %H.%M}"}
     return intake.create_recording(

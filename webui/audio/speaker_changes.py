@@ -21,7 +21,7 @@ from pipeline.recordings.recording_folder import AUDIO
 from pipeline.recordings.transcript import Transcript
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
-from webui.audio.corrections import keep
+from webui.audio.corrections import save
 from webui.audio.editing import divided, with_divided_segment, with_other_segments
 from webui.audio.intake import checked_options
 from webui.audio.models import Recording
@@ -63,7 +63,7 @@ def name_speakers(*, recording: Recording, names: Mapping[str, str], version: in
                     _("If they are the same person, choose Speaker next to a passage and assign all passages to them."),
                 )
         like = {who: known for who, known in transcript.sounds_like.items() if who not in named}
-        keep(recording, replace(transcript, speakers=speakers, sounds_like=like))
+        save(recording, replace(transcript, speakers=speakers, sounds_like=like))
 
 
 def _unnamed(speaker: str) -> str:
@@ -118,7 +118,7 @@ def assign_speaker(
             if n == number or (all_of_theirs and not from_word and segment.speaker == before):
                 segments[n] = replace(segment, speaker=speaker)
         recording.speakers = len({segment.speaker for segment in segments} - {""})
-        keep(recording, replace(transcript, segments=tuple(segments), speakers=speakers), recited)
+        save(recording, replace(transcript, segments=tuple(segments), speakers=speakers), recited)
 
 
 def detect_speakers_again(*, recording: Recording, speakers: int | None = None) -> Job:
@@ -145,7 +145,7 @@ def speakers_detected(recording: Recording, about: Mapping[str, Any]) -> None:
     detected = Diarization(turns, about["method"], about["names"], about["versions"], sounds_like=about["sounds_like"])
     after = assign_again(before, detected)
     recording.speakers = len(after.speakers)
-    keep(recording, after, partial(with_other_segments, before=before.segments, after=after.segments))
+    save(recording, after, partial(with_other_segments, before=before.segments, after=after.segments))
 
 
 def remember_voice(*, recording: Recording, speaker: str, name: str) -> None:

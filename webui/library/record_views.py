@@ -89,7 +89,7 @@ def keep(request: HttpRequest) -> JsonResponse:
     take = enrolment.examine(_audio(request), request.POST.get("hint", "")[:100], identifier)
     keyphrase = Keyphrase.of(request.POST.get("phrase", ""), request.POST.get("language") or "en")
     with services.library_of(user) as library:
-        (clip_id,) = enrolment.keep(
+        (clip_id,) = enrolment.save(
             library, [take], keyphrase=keyphrase, speaker=f"user-{user.pk}", role=enrolment.TEST
         )
     return JsonResponse({"kept": {"id": clip_id}})
@@ -161,7 +161,7 @@ def _takes(
         clips = [clip for clip in clips if role in (None, clip.settings["role"])][-MAX_TRIED:]
         if version is None or not clips:
             return [{"clip": clip, "heard": None} for clip in clips]
-        outcomes = enrolment.heard(runtime_of(version), [library.read_audio(clip) for clip in clips])
+        outcomes = enrolment.detected(runtime_of(version), [library.read_audio(clip) for clip in clips])
         return [{"clip": clip, "heard": outcome} for clip, outcome in zip(clips, outcomes)]
 
 

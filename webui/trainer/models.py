@@ -97,14 +97,14 @@ class Version(models.Model):
         return f"{self.detector} {self.number}"
 
     @property
-    def heard(self) -> int | None:
+    def detected_percent(self) -> int | None:
         """Detected per cent of the test's utterances; None without any."""
         missed = self.summary["miss_rate"]["value"]
         return None if missed is None else round(100 * (1 - missed))
 
     @property
     def low(self) -> int:
-        """Lower end of the 95 % interval of :attr:`heard`, in per cent."""
+        """Lower end of the 95 % interval of :attr:`detected_percent`, in per cent."""
         return round(100 * (1 - self.summary["miss_rate"]["high"]))
 
     @property

@@ -131,7 +131,7 @@ def expected(report: Report) -> Figure | None:
     quiet, noisy = (report["summary"][f"miss_rate_{condition}"] for condition in ("clean", "noisy"))
     if not predicts_people(report) or quiet["value"] is None or noisy["value"] is None:
         return None
-    return Figure(share(expected_of_people(quiet), places=0).interval, "")
+    return Figure(share(expected_of_people(quiet), decimals=0).interval, "")
 
 
 def operating_points(report: Report) -> list[OperatingPoint]:

@@ -29,12 +29,12 @@ def set_up() -> tuple[dict[str, Any], Speak]:
     models = dict(zip(("vad_model", "punc_model"), beside))
     model = AutoModel(model=folder, device=device, disable_update=True, disable_pbar=True, **models)
 
-    def hear(request: dict[str, Any]) -> None:
+    def recognize(request: dict[str, Any]) -> None:
         audio, rate = soundfile.read(request["audio"], dtype="float32")
         answer = answer_of(model.generate(input=audio, fs=rate, output_timestamp=True), len(audio) / rate)
         Path(request["path"]).write_text(json.dumps(answer, ensure_ascii=False), encoding="utf-8")
 
-    return {}, hear
+    return {}, recognize
 
 
 def answer_of(results: list[dict[str, Any]], seconds: float) -> dict[str, Any]:

@@ -24,13 +24,13 @@ def set_up() -> tuple[dict[str, Any], Speak]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = whisper_timestamped.load_model(path, device=device)
 
-    def hear(request: dict[str, Any]) -> None:
+    def recognize(request: dict[str, Any]) -> None:
         audio, _ = soundfile.read(request["audio"], dtype="float32")
         language = (request["language"] or "").partition("-")[0] or None
         answer = transcribed(whisper_timestamped, model, audio, language, ", ".join(request["words"]) or None)
         Path(request["path"]).write_text(json.dumps(answer, ensure_ascii=False), encoding="utf-8")
 
-    return {}, hear
+    return {}, recognize
 
 
 def transcribed(library: Any, model: Any, audio: Any, language: str | None, prompt: str | None) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class MiningConfig:
 
 @dataclass(frozen=True)
 class Cut:
-    """A clip that was cut out: the place of the phrase in it [seconds], the confidence, and the recording."""
+    """A clip that was cut out: the occurrence of the phrase in it [seconds], the confidence, and the recording."""
 
     clip_id: int
     text: str
@@ -80,7 +80,7 @@ class MiningResult:
         recordings: number of those with one of them in the transcript.
         looked_into: number of those that were searched; fewer than ``recordings`` if there are too many.
         cuts: those that were stored.
-        rejected: number of places that were not cut out, by reason.
+        rejected: number of occurrences that were not cut out, by reason.
         seconds: seconds spent on searching, aligning (with missing emissions) and cutting.
     """
 
@@ -104,7 +104,7 @@ class MiningResult:
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Occurrence:
     clip: Clip
     text: str
     start_s: float
@@ -175,12 +175,12 @@ def word_forms(keyphrase: Keyphrase) -> tuple[str, ...]:
 def mined_clips(library: Library, texts: Sequence[str], language: str = "en", method: str = VITERBI) -> list[Clip]:
     """Return the cuts of these texts that the library holds, from this mining or an earlier one, in order of id.
 
-    Cuts below the usual confidence, which are for inspection only, are left out. Of a place that was cut out twice,
-    only one cut is taken: the first by ``method``, or by the other method if there is none.
+    Cuts below the usual confidence, which are for inspection only, are left out. If an occurrence was cut out twice,
+    one cut is taken: the first by ``method``, or by the other method if there is none.
     """
     where = ClipQuery(language=language, slices=True, text_known=True)
     chosen: list[Clip] = []
-    places: dict[tuple[int | None, str], list[tuple[float, float]]] = {}
+    occurrences: dict[tuple[int | None, str], list[tuple[float, float]]] = {}
     by_package = method == CTC_SEGMENTATION
 
     def by_another_method(clip: Clip) -> bool:
@@ -191,7 +191,7 @@ def mined_clips(library: Library, texts: Sequence[str], language: str = "en", me
             continue
         offset_s = clip.start_s or 0.0
         start_s, end_s = offset_s + clip.settings["phrase_start_s"], offset_s + clip.settings["phrase_end_s"]
-        spans = places.setdefault((clip.parent_id, clip.text_normalized), [])
+        spans = occurrences.setdefault((clip.parent_id, clip.text_normalized), [])
         if not any(start_s < (a + b) / 2 < end_s for a, b in spans):
             spans.append((start_s, end_s))
             chosen.append(clip)
@@ -220,8 +220,8 @@ def _mine_one(
     clips = {clip.id: clip for clip in library.clips([ids[i] for i in order])}
     searched = time.perf_counter()
     rejected: Counter[str] = Counter()
-    places: list[_Place] = []
-    chosen: list[_Place] = []
+    occurrences: list[_Occurrence] = []
+    chosen: list[_Occurrence] = []
     left_out: Counter[str] = Counter()
     looked_into = 0
     while looked_into < len(order) and len(chosen) < config.most:
@@ -232,8 +232,8 @@ def _mine_one(
         for error in report.failed.values():
             rejected[error.what] += 1
         ready = [clip for clip in allowed if clip.id in report.aligned]
-        places += _places(library, aligner, ready, forms, wanted.language, config, rejected)
-        chosen, left_out = _balanced(places, config)
+        occurrences += _occurrences(library, aligner, ready, forms, wanted.language, config, rejected)
+        chosen, left_out = _balanced(occurrences, config)
     looked_into = min(looked_into, len(order))
     if looked_into < len(ids):
         reporter.log(
@@ -253,7 +253,7 @@ def _mine_one(
     )  # fmt: skip
 
 
-def _places(
+def _occurrences(
     library: Library,
     aligner: Aligner,
     clips: Sequence[Clip],
@@ -261,12 +261,12 @@ def _places(
     language: str,
     config: MiningConfig,
     rejected: Counter[str],
-) -> list[_Place]:
-    """Return the places of the forms, checked for confidence and duration."""
+) -> list[_Occurrence]:
+    """Return the occurrences of the forms, checked for confidence and duration."""
     wanted = {tuple(form.split()): form for form in forms}
     counts = {words: [max(1, len(t)) for t in aligner.tokens(words, language)] for words in wanted}
     length = len(forms[0].split())
-    places: list[_Place] = []
+    occurrences: list[_Occurrence] = []
     name = alignment_name(aligner, config.method)
     for clip in clips:
         units = library.alignment(clip.id, name, "word")
@@ -276,34 +276,34 @@ def _places(
             if words not in wanted:
                 continue
             confidence, phones = joint_confidence(part, counts[words]), sum(counts[words])
-            place = _Place(clip, wanted[words], part[0].start_s, part[-1].end_s, confidence)
-            phone_s = (place.end_s - place.start_s) / phones
+            occurrence = _Occurrence(clip, wanted[words], part[0].start_s, part[-1].end_s, confidence)
+            phone_s = (occurrence.end_s - occurrence.start_s) / phones
             if confidence < config.least_confidence:
                 rejected["not heard surely enough"] += 1
             elif not PHONE_S[0] <= phone_s <= PHONE_S[1]:
                 rejected["too short or too long for its phones"] += 1
             else:
-                places.append(place)
-    return places
+                occurrences.append(occurrence)
+    return occurrences
 
 
-def _balanced(places: list[_Place], config: MiningConfig) -> tuple[list[_Place], Counter[str]]:
-    """Return at most ``config.most`` places, the surest of each voice, and the number left out by reason.
+def _balanced(occurrences: list[_Occurrence], config: MiningConfig) -> tuple[list[_Occurrence], Counter[str]]:
+    """Return at most ``config.most`` occurrences, the surest of each voice, and the number left out by reason.
 
     No voice gives more than its share.
     """
-    by_speaker: dict[str, list[_Place]] = {}
-    for place in sorted(places, key=lambda p: (-p.confidence, p.clip.id, p.start_s)):
-        by_speaker.setdefault(real_speaker(place.clip), []).append(place)
+    by_speaker: dict[str, list[_Occurrence]] = {}
+    for occurrence in sorted(occurrences, key=lambda p: (-p.confidence, p.clip.id, p.start_s)):
+        by_speaker.setdefault(real_speaker(occurrence.clip), []).append(occurrence)
     sizes = [len(rows) for rows in by_speaker.values()]
     cap = speaker_cap(sizes, config.speaker_share)
-    balanced: list[_Place] = []
-    # In turns, so that the limit cuts the voices with the most places.
+    balanced: list[_Occurrence] = []
+    # In turns, so that the limit cuts the voices with the most occurrences.
     for turn in range(min(cap, max(sizes, default=0))):
         balanced += [rows[turn] for rows in by_speaker.values() if turn < len(rows)]
     left_out: Counter[str] = Counter()
-    if len(places) > len(balanced):
-        left_out["of a voice that gives enough"] = len(places) - len(balanced)
+    if len(occurrences) > len(balanced):
+        left_out["of a voice that gives enough"] = len(occurrences) - len(balanced)
     if len(balanced) > config.most:
         left_out["more than are wanted"] = len(balanced) - config.most
     return balanced[: config.most], left_out
@@ -326,38 +326,38 @@ def speaker_cap(sizes: Sequence[int], share: float) -> int:
 def _cut(
     library: Library,
     aligner: Aligner,
-    places: Sequence[_Place],
+    occurrences: Sequence[_Occurrence],
     language: str,
     config: MiningConfig,
     rejected: Counter[str],
 ) -> list[Cut]:
     new: list[NewClip] = []
     name = alignment_name(aligner, config.method)
-    for place in sorted(places, key=lambda p: (p.clip.id, p.start_s)):
-        start_s = max(0.0, place.start_s - MARGIN_S)
+    for span in sorted(occurrences, key=lambda p: (p.clip.id, p.start_s)):
+        start_s = max(0.0, span.start_s - MARGIN_S)
         try:
-            audio = library.read_audio(place.clip, _at(start_s), _at(place.end_s + MARGIN_S))
+            audio = library.read_audio(span.clip, _at(start_s), _at(span.end_s + MARGIN_S))
         except HarkError as error:
             rejected[error.what] += 1
             continue
-        if not loud_throughout(audio[_at(place.start_s) - _at(start_s) :][: _at(place.end_s) - _at(place.start_s)]):
+        if not loud_throughout(audio[_at(span.start_s) - _at(start_s) :][: _at(span.end_s) - _at(span.start_s)]):
             rejected["silent in part"] += 1
             continue
         end_s = start_s + len(audio) / SAMPLE_RATE
-        parent = place.clip
+        parent = span.clip
         settings = {
             "aligner": name,
             "parent_engine": parent.engine,
-            "confidence": place.confidence,
-            "phrase_start_s": round(place.start_s - start_s, 3),
-            "phrase_end_s": round(place.end_s - start_s, 3),
+            "confidence": span.confidence,
+            "phrase_start_s": round(span.start_s - start_s, 3),
+            "phrase_end_s": round(span.end_s - start_s, 3),
         }
         new.append(
             NewClip(
-                audio=faded(audio), text=place.text, text_normalized=place.text, language=language, engine=ENGINE,
+                audio=faded(audio), text=span.text, text_normalized=span.text, language=language, engine=ENGINE,
                 model=parent.model, voice=parent.voice, speaker=real_speaker(parent), licence=parent.licence,
                 settings=settings, parent_id=parent.id, start_s=round(start_s, 3), end_s=round(end_s, 3),
-                request_id=f"mined:{name}:{parent.id}:{place.text}:{round(1000 * place.start_s)}",
+                request_id=f"mined:{name}:{parent.id}:{span.text}:{round(1000 * span.start_s)}",
             )
         )  # fmt: skip
     ids = library.add_clips(new)

@@ -143,7 +143,7 @@ class PhoneScorer:
         return float(self.scores(audio)[0][-round(POOL_S / self.frame_s) :].max(initial=0.0))
 
 
-def places(blocks: Iterable[np.ndarray], scores: FrameScores, frame_s: float, min_score: float) -> Iterator[Guess]:
+def guesses_in(blocks: Iterable[np.ndarray], scores: FrameScores, frame_s: float, min_score: float) -> Iterator[Guess]:
     """Yield the places in a stream of consecutive blocks of audio that score at least ``min_score``, in order of time.
 
     Each is the best within :data:`REFRACTORY_S`. Memory does not grow with the stream.
@@ -177,7 +177,7 @@ def hardest_in(streams: Iterable[tuple[int, np.ndarray]], keyphrase: Keyphrase, 
     guesses = (
         (number, guess)
         for number, audio in streams
-        for guess in places([audio], scorer.scores, scorer.frame_s, MIN_HARD_SCORE)
+        for guess in guesses_in([audio], scorer.scores, scorer.frame_s, MIN_HARD_SCORE)
     )
     return heapq.nlargest(count, guesses, key=lambda row: row[1].score)  # on a tie, the first
 

@@ -21,10 +21,10 @@ from pipeline.corpora.enrolment import (
     TEST,
     TRAIN,
     Take,
+    detected,
     examine,
-    heard,
     hints,
-    keep,
+    save,
     saved_takes,
     set_role,
     takes_in,
@@ -52,7 +52,7 @@ def by_energy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def keep_one(library: Library, take: Take, phrase: str = "hey compass", **more: Any) -> int:
-    (clip_id,) = keep(library, [take], keyphrase=Keyphrase.of(phrase), **{"speaker": "user-1", **more})
+    (clip_id,) = save(library, [take], keyphrase=Keyphrase.of(phrase), **{"speaker": "user-1", **more})
     return clip_id
 
 
@@ -148,8 +148,8 @@ def test_a_detector_is_tried_on_takes(tmp_path: Path) -> None:
 
     detector = open_detector(keyword_hmm_bundle(tmp_path / "bundle", "smart mirror", threshold=0.3))
     said, other = (examine(spoken(text)).audio for text in ("smart mirror", "good evening everybody"))
-    assert heard(detector, [said, other, said]) == [True, False, True]
-    assert heard(detector, []) == []
+    assert detected(detector, [said, other, said]) == [True, False, True]
+    assert detected(detector, []) == []
 
 
 @pytest.fixture

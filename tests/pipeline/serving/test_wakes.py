@@ -43,7 +43,7 @@ def scored(watch: WakeWatch, *scores: float) -> list[tuple[str, float]]:
     found = []
     for score in scores:
         hits = [Detection(0.0, score)] if score >= 0.6 else []
-        found += watch.hear(np.zeros(CHUNK, np.float32), np.array([score], np.float32), hits)
+        found += watch.process(np.zeros(CHUNK, np.float32), np.array([score], np.float32), hits)
     return [(wake.kind, round(wake.score, 2)) for wake in found]
 
 

@@ -221,7 +221,7 @@ def test_a_database_on_a_full_disk_ends_the_session(owner: User, portal: Path, m
     def full(**given: Any) -> None:
         raise OperationalError("database or disk is full")
 
-    monkeypatch.setattr(live, "keep", full)
+    monkeypatch.setattr(live, "save", full)
     heard = talk(owner, partial(all_of_it, save=True))
     assert "disk of this server is full" in of_kind(heard, "error")[0]["what"]
     assert heard[-2:] == [{"ended": True}, 1000] and len(list((portal / "uploads" / "recordings").iterdir())) == 1

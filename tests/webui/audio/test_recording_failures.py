@@ -194,7 +194,7 @@ def test_a_live_recording_is_stored_despite_a_full_queue(owner: User, settings: 
     with pytest.raises(jobs.LimitReached):
         intake.create_recording(user=owner, name="sent.wav", source=wav)
     assert wav.is_file()
-    kept = live.keep(user=owner, path=wav, engine="auto", language="en")
+    kept = live.save(user=owner, path=wav, engine="auto", language="en")
     assert kept.now == Recording.State.WORKING and not wav.exists()
 
 

@@ -115,7 +115,7 @@ def test_the_page_counts_how_many_takes_are_detected(
         Version.objects.create(detector=detector, number=number, folder=folder, bundle="x.zip", offered=number < 3)
     asked = []
     monkeypatch.setattr("webui.library.record_views.runtime_of", lambda version: asked.append(version.number))
-    monkeypatch.setattr(enrolment, "heard", lambda runtime, audio: [True, False, True][: len(audio)])
+    monkeypatch.setattr(enrolment, "detected", lambda runtime, audio: [True, False, True][: len(audio)])
     address = "/library/record/takes?phrase=hey+compass&language=en"
     assert "It detects" not in owners.get(address).text and asked == []
     page = owners.get(address + "&try=1").text

@@ -28,7 +28,7 @@ from pipeline.training.planning.mining import (
     MIN_CONFIDENCE,
     MiningConfig,
     _balanced,
-    _Place,
+    _Occurrence,
     faded,
     loud_throughout,
     mine,
@@ -207,9 +207,10 @@ def test_no_speaker_exceeds_the_cap() -> None:
 
 def test_an_added_recording_never_reduces_the_mined_clips(library: Library) -> None:
     (parent,) = library.clips(library.add_clips([recording(SENTENCE)]))
-    ann = [_Place(parent, "window", number, number + 0.5, 0.9) for number in range(50)]
+    ann = [_Occurrence(parent, "window", number, number + 0.5, 0.9) for number in range(50)]
     unnamed = [
-        _Place(replace(parent, speaker="", source=f"c:{number}.wav"), "window", 1.0, 1.5, 0.9) for number in range(20)
+        _Occurrence(replace(parent, speaker="", source=f"c:{number}.wav"), "window", 1.0, 1.5, 0.9)
+        for number in range(20)
     ]
     for most in (300, 60, 10):
         config = MiningConfig(most=most)

@@ -11,10 +11,10 @@ from core.audio_file import read_audio
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.scoring.keyword_scoring import (
     PhoneScorer,
+    guesses_in,
     hardest_in,
     keyword_scores,
     phone_score,
-    places,
     ranked_confusables,
 )
 from pipeline.training.scoring.zero_shot import UntrainedDetector
@@ -62,7 +62,7 @@ def test_positions_are_found_in_a_long_stream() -> None:
     assert len(audio) / 16_000 > 60
     blocks = [audio[start : start + 7777] for start in range(0, len(audio), 7777)]
     scorer = PhoneScorer(Keyphrase("smart mirror"))
-    found = list(places(blocks, scorer.scores, scorer.frame_s, 0.3))
+    found = list(guesses_in(blocks, scorer.scores, scorer.frame_s, 0.3))
     assert [guess.start_s for guess in found] == pytest.approx(expected, abs=0.2)
 
 
@@ -92,7 +92,7 @@ def test_a_phrase_is_found_once_where_it_is_spoken() -> None:
     audio = (audio + 3e-4 * np.random.default_rng(0).standard_normal(len(audio))).astype(np.float32)
     first = (2 * len(gap) + len(before)) / 16_000
     second = first + (2 * len(gap) + len(before) + len(phrase)) / 16_000
-    found = list(places([audio[:50_000], audio[50_000:]], ear.scores, ear.frame_s, ear.min_score))
+    found = list(guesses_in([audio[:50_000], audio[50_000:]], ear.scores, ear.frame_s, ear.min_score))
     assert [guess.start_s for guess in found] == pytest.approx([first, second], abs=0.25)
     assert all(guess.end_s - guess.start_s < 1.5 and guess.score > ear.min_score for guess in found)
 
