@@ -71,15 +71,19 @@ def run_rotate(options: argparse.Namespace, screen: Screen) -> int:
     ready()
     from webui.keys.rotation import rotate_key
 
-    until = rotate_key(options.days)
-    screen.result({"accepted_until": until.isoformat(timespec="seconds") if until else None})
+    until, unreadable = rotate_key(options.days)
+    screen.result({"accepted_until": until.isoformat(timespec="seconds") if until else None, "unreadable": unreadable})
     if until is None:
-        screen.show("All secrets are now sealed with HARK_SECRET_KEY. HARK_SECRET_KEY_FALLBACKS are accepted until you")
+        screen.show("Secrets are now sealed with HARK_SECRET_KEY. HARK_SECRET_KEY_FALLBACKS are accepted until you")
         screen.show("remove them; URLs for devices that were made with them then stop working.")
     else:
         screen.show(f"A new secret key was created. The previous one is accepted until {until:%Y-%m-%d %H:%M} UTC;")
         screen.show("addresses for devices that were made with it then stop working. Make a new backup, as")
         screen.show("older ones have the old key.")
+    if unreadable:
+        screen.note("No key opens these secrets, so they were left as they are:")
+        for line in unreadable:
+            screen.note(line)
     return 0
 
 

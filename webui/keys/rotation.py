@@ -6,8 +6,11 @@ Sessions, JSON Web Tokens and device URLs that the previous key signed work unti
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from allauth.mfa.models import Authenticator
 from django.conf import settings
@@ -24,7 +27,7 @@ from webui.api.models import Webhook
 from webui.api.webhooks import PURPOSE as WEBHOOK
 from webui.jobs.models import Job
 from webui.jobs.services import send_waiting
-from webui.keys.sealing import reseal
+from webui.keys.sealing import Unreadable, reseal
 from webui.keys.secret import NAME, forget_earlier, rotate
 from webui.transactions import serialized
 
@@ -32,11 +35,23 @@ FROM_ENVIRONMENT = "HARK_SECRET_KEY"
 STEPS = timedelta(hours=1)  # the previous key is needed until all secrets are sealed again
 
 
-def rotate_key(days: int) -> datetime | None:
-    """Create and use a new key; return the time until which the previous one is accepted. 0 days end it immediately.
+class Rotation(NamedTuple):
+    """The result of a rotation.
 
-    Returns None if the environment provides the keys, which do not change. Raises HarkError if the data folder cannot
-    be written, or if the environment provides only one key.
+    Attributes:
+        until: the time until which the previous key is accepted; None if the environment provides the keys.
+        unreadable: stored secrets that no key opens, each with what its user can do.
+    """
+
+    until: datetime | None
+    unreadable: list[str]
+
+
+def rotate_key(days: int) -> Rotation:
+    """Create and use a new key, and accept the previous one for some days; 0 days end it immediately.
+
+    Keys that the environment provides do not change. Raises HarkError if the data folder cannot be written, or if the
+    environment provides only one key.
     """
     until = None
     if not os.environ.get(FROM_ENVIRONMENT):
@@ -52,19 +67,41 @@ def rotate_key(days: int) -> datetime | None:
     record(Action.SECRET_KEY)
     _move_sessions()
     with serialized():
-        for hook in Webhook.objects.all():
-            Webhook.objects.filter(pk=hook.pk).update(sealed_secret=reseal(hook.sealed_secret, WEBHOOK))
-        for factor in Authenticator.objects.all():
-            for name in {"secret", "seed"} & factor.data.keys():
-                factor.data[name] = reseal(factor.data[name], SECOND_FACTOR)
-            factor.save(update_fields=["data"])
+        unreadable = [*_reseal_webhooks(), *dict.fromkeys(_reseal_factors())]
     # Their tasks are signed with the previous key, which workers reject.
     Job.objects.filter(state=Job.State.QUEUED).update(sent_at=None)
     send_waiting()
     if until is not None and not days:
         forget_earlier(Path(settings.PORTAL_DATA) / NAME)
-        return timezone.now()
-    return until
+        until = timezone.now()
+    return Rotation(until, unreadable)
+
+
+def _reseal_webhooks() -> Iterator[str]:
+    """Seal the secrets of webhooks with the new key; yield a line for each that no key opens, which stays as it is."""
+    for hook in Webhook.objects.select_related("user"):
+        try:
+            sealed = reseal(hook.sealed_secret, WEBHOOK)
+        except Unreadable:
+            name, host = hook.user.get_username(), urlsplit(hook.url).hostname
+            yield f"The webhook of {name} to {host}: {name} must delete it on the account page, and add it again."
+        else:
+            Webhook.objects.filter(pk=hook.pk).update(sealed_secret=sealed)
+
+
+def _reseal_factors() -> Iterator[str]:
+    """Do for the secrets of second factors as :func:`_reseal_webhooks`."""
+    for factor in Authenticator.objects.select_related("user"):
+        try:
+            sealed = {
+                name: reseal(factor.data[name], SECOND_FACTOR) for name in {"secret", "seed"} & factor.data.keys()
+            }
+        except Unreadable:
+            name = factor.user.get_username()
+            yield f"The second factor of {name}: run ./hark admin factor-off --user {name}, and set it up again."
+        else:
+            factor.data |= sealed
+            factor.save(update_fields=["data"])
 
 
 def _move_sessions() -> None:

@@ -20,6 +20,10 @@ from webui.keys.secret import all_keys
 SHOWN_ONCE = "shown once"
 
 
+class Unreadable(HarkError):
+    """A sealed text that none of the portal's keys opens."""
+
+
 def _box(purpose: str) -> MultiFernet:
     """Return a box that seals with the current key, and opens with previous ones too."""
     return MultiFernet(
@@ -36,7 +40,7 @@ def seal(text: str, purpose: str) -> str:
 
 
 def unseal(text: str, purpose: str) -> str:
-    """Decrypt a sealed text. Raises HarkError if the portal's key has changed."""
+    """Decrypt a sealed text. Raises Unreadable if the portal's key has changed."""
     return _opened(_box(purpose).decrypt, text)
 
 
@@ -49,7 +53,7 @@ def _opened(opens: Callable[[bytes], bytes], text: str) -> str:
     try:
         return opens(text.encode()).decode()
     except InvalidToken as error:
-        raise HarkError(
+        raise Unreadable(
             "A stored secret can no longer be read.", "The portal's key has changed.", "Create it again."
         ) from error
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from core.data_folder import atomic_path, storing
 from core.errors import HarkError
@@ -34,18 +36,12 @@ def secret_key(path: Path) -> str:
 
 def _make(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    mine = path.with_name(f".{path.name}-{os.getpid()}")
-    handle = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w") as file:
+    with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}-") as file:  # readable only by its owner
         file.write(_new_key())
         file.flush()
         os.fsync(file.fileno())
-    try:
-        os.link(mine, path)  # unlike a rename, this fails if another process was faster
-    except FileExistsError:
-        pass
-    finally:
-        mine.unlink()
+        with suppress(FileExistsError):
+            os.link(file.name, path)  # unlike a rename, this fails if another process was faster
 
 
 class EarlierKeys(list[str]):

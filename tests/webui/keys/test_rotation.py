@@ -23,9 +23,11 @@ from tests.support.programs import answering
 from tests.support.refusals import refuses
 from tests.support.second_factor import SECRET, code_of, is_signed_in, password_step, turned_on
 from webui.accounts.models import AuditEntry, User
+from webui.accounts.second_factor import turn_off
 from webui.accounts.services import create_token, issue_pair, password_link, rotate_pair, user_of_token
 from webui.api import webhooks
 from webui.jobs.models import Job
+from webui.keys import secret as key_files
 from webui.keys.rotation import rotate_key
 from webui.keys.sealing import seal, unseal
 from webui.keys.secret import EarlierKeys, rotate, secret_key
@@ -118,6 +120,69 @@ def test_second_factor_webhooks_links_and_tokens_need_no_earlier_key(
     assert AuditEntry.objects.filter(action="secret_key", address=AuditEntry.MACHINE).count() == 1
 
 
+def test_secrets_that_no_key_opens_are_named_and_stop_nothing(owner: User, other: User, key_file: Path) -> None:
+    turned_on(owner)
+    lost, _secret = webhooks.add(user=owner, url="https://lost.example.org/hook?token=1", events=["job.done"])
+    secret_key(key_file)
+    key_file.write_text("k" * 40)  # as after the loss of the key file
+    codes = turned_on(other)
+    hook, secret = webhooks.add(user=other, url="https://example.org/hook", events=["job.done"])
+    job = Job.objects.create(user=other, kind="plan", queue="audio", spec={})
+    sealed = [lost.sealed_secret, *Authenticator.objects.filter(user=owner).values_list("data", flat=True)]
+
+    rotation = rotate_key(0)
+    assert rotation.until is not None and rotation.unreadable == [
+        "The webhook of olivia to lost.example.org: olivia must delete it on the account page, and add it again.",
+        "The second factor of olivia: run ./hark admin factor-off --user olivia, and set it up again.",
+    ]
+    lost.refresh_from_db()
+    assert sealed == [lost.sealed_secret, *Authenticator.objects.filter(user=owner).values_list("data", flat=True)]
+    hook.refresh_from_db()
+    assert unseal(hook.sealed_secret, webhooks.PURPOSE) == secret
+    client = Client()
+    password_step(client)
+    assert client.post("/account/code", {"code": codes[0]}).status_code == 302
+    job.refresh_from_db()
+    assert job.sent_at is not None
+    turn_off(user=owner)
+    webhooks.remove(webhook=lost)
+    assert rotate_key(30).unreadable == []
+
+
+def test_a_damaged_key_file_loses_no_secret(other: User, key_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hook, secret = webhooks.add(user=other, url="https://example.org/hook", events=["job.done"])
+    good = key_file.with_name("good")
+
+    def damage() -> None:
+        key_file.rename(good)
+        key_file.write_text("damaged")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("webui.keys.rotation._move_sessions", damage)
+        with pytest.raises(HarkError, match="key is damaged"):
+            rotate_key(0)
+    good.rename(key_file)
+    assert rotate_key(0).unreadable == []
+    hook.refresh_from_db()
+    assert unseal(hook.sealed_secret, webhooks.PURPOSE) == secret
+
+
+def test_two_processes_with_the_same_id_make_one_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers of one start have the same process ids."""
+    path, made = tmp_path / "secret.key", []
+
+    def new_key() -> str:
+        if not made:
+            made.append("a" * 40)
+            made.append(secret_key(path))  # the other process is faster
+            return made[0]
+        return "b" * 40
+
+    monkeypatch.setattr(key_files, "_new_key", new_key)
+    assert secret_key(path) == made[1] == "b" * 40
+    assert [*tmp_path.iterdir()] == [path] and path.stat().st_mode & 0o777 == 0o600
+
+
 def test_waiting_jobs_are_resent_after_a_rotation(other: User, key_file: Path) -> None:
     """Workers refuse a task signed with the previous key."""
     long_ago = datetime(2026, 1, 1, tzinfo=UTC)
@@ -154,7 +219,7 @@ def test_a_key_from_the_environment_must_be_rotated_there(
     with pytest.raises(HarkError, match="was not rotated"):
         rotate_key(30)
     settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "another " * 8, [settings.SECRET_KEY]
-    assert rotate_key(30) is None
+    assert rotate_key(30) == (None, [])
     settings.SECRET_KEY_FALLBACKS = []
     assert len(Authenticator.objects.get(user=other, type="recovery_codes").wrap().get_unused_codes()) == 10
 
