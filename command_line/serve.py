@@ -85,7 +85,7 @@ def _data_in_use(screen: Screen) -> Iterator[None]:
     """Load Django for the data folder, and lock the folder as being served."""
     for setting in earlier_settings.checked():
         if setting.refused:
-            screen.note(f"{setting.name} is not supported: {setting.effect} {setting.what_to_do}")
+            screen.note(f"{setting.name} is ignored: {setting.effect} {setting.what_to_do}")
     os.environ["HARK_DATA"] = str(data_folder())  # inherited by the children
     with ExitStack() as lock:
         with storing("starting the portal"):

@@ -34,9 +34,8 @@ def _flag(name: str) -> bool:
     return os.environ.get(name, "") == "1"
 
 
-def _number(name: str, default: int, least: int = 1) -> int:
-    text = os.environ.get(name, "")
-    return int(text) if text.isdecimal() and int(text) >= least else default
+def _number(name: str, default: int) -> int:
+    return int(setting(name) or default)
 
 
 DEBUG = False
@@ -168,7 +167,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "webui.accounts.validators.MoreThanTheName"},
 ]
-ACCESS_TOKEN_MINUTES = int(setting("ACCESS_TOKEN_EXPIRE_MINUTES") or 15)
+ACCESS_TOKEN_MINUTES = _number("ACCESS_TOKEN_EXPIRE_MINUTES", 15)
 ACCOUNT_ADAPTER = "webui.accounts.adapters.AccountAdapter"
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_FORMS = {"change_password": "webui.account_pages.forms.ChangePasswordForm"}
@@ -212,12 +211,12 @@ JOBS_WAITING = _number("HARK_JOBS_WAITING", 200)
 JOBS_WAITING_PER_USER = max(1, JOBS_WAITING // 4)
 USER_MAX_BYTES = _number("HARK_USER_MAX_BYTES", 50_000_000_000)
 JOBS_LEASE_S = _number("HARK_JOBS_LEASE_S", 30)
-REQUESTS_PER_TOKEN = REQUESTS_PER_ADDRESS = _number("HARK_REQUESTS_PER_MINUTE", 600, least=0)
+REQUESTS_PER_TOKEN = REQUESTS_PER_ADDRESS = _number("HARK_REQUESTS_PER_MINUTE", 600)
 REQUESTS_PER_USER = 2 * REQUESTS_PER_TOKEN
 METRICS_TOKEN = os.environ.get("HARK_METRICS_TOKEN", "").strip()
 LIVE_PER_USER = 2  # simultaneous live transcriptions
 WAKES_PER_DAY = _number("HARK_WAKES_PER_DAY", 50)
-WAKES_WAITING = 4 * WAKES_PER_DAY
+WAKES_WAITING = max(1, 4 * WAKES_PER_DAY)
 WEBHOOKS_PRIVATE = _flag("HARK_WEBHOOKS_PRIVATE")
 WEBHOOKS_SENT_AT_ONCE = 4
 WORKERS = _number("HARK_WORKERS", JOBS_RUNNING)

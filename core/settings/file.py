@@ -40,18 +40,6 @@ def read_settings_files() -> list[Path]:
     return read
 
 
-def positive_number(name: str, default: float) -> float:
-    """Return the number in an environment variable. Raises HarkError if it is not a number above 0."""
-    given = os.environ.get(name, "").strip()
-    try:
-        value = float(given) if given else default
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise HarkError(f"{name} is not a number above 0.", f"It is {given[:40]!r}.", f"Set {name} to another value.")
-    return value
-
-
 def _read() -> list[Path]:
     chosen = os.environ.get(CHOSEN)
     if chosen is not None:

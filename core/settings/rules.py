@@ -1,4 +1,4 @@
-"""Hark's settings without a prefix, as other programs name them: a rejected value counts as not set."""
+"""Settings that have rules: numbers, and names that other programs use too. A rejected value counts as not set."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 MAX_MINUTES = 14 * 24 * 60  # maximum minutes that an access token works, as long as a refresh token
+MAX_NUMBER = 10**15  # the largest of any other number; as bytes, a petabyte
 _ORIGIN = re.compile(r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")
 
 
@@ -33,13 +34,23 @@ class Rule:
             return ""
 
 
-def whole(maximum: int) -> Callable[[str], str]:
+def whole(maximum: int, minimum: int = 1) -> Callable[[str], str]:
     def check(text: str) -> str:
-        if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= maximum):
-            raise ValueError(f"it must be a whole number from 1 to {maximum:,}")
+        if not (text.isascii() and text.isdecimal() and minimum <= int(text[:19]) <= maximum):
+            raise ValueError(f"it must be a whole number from {minimum} to {maximum:,}")
         return text
 
     return check
+
+
+def _above_zero(text: str) -> str:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise ValueError("it must be a number above 0")
+    return text
 
 
 def names_in(text: str) -> list[str]:
@@ -81,6 +92,10 @@ def _level(text: str) -> str:
     return text.upper()
 
 
+def _number(use: str, check: Callable[[str], str]) -> Rule:
+    return Rule(use, check, "Correct it, or remove it to use the default.")
+
+
 RULES = {
     "ACCESS_TOKEN_EXPIRE_MINUTES": Rule(
         "how long an access token works", whole(MAX_MINUTES), "Correct it; the default is 15 minutes."
@@ -89,6 +104,19 @@ RULES = {
     "CORS_ORIGINS": Rule("pages of these origins can call Hark", _origins, "List origins, separated by commas."),
     "DATABASE_URL": Rule("accounts, jobs and new clip libraries are in this database", _no_file, "Take it out."),
     "LOG_LEVEL": Rule("less important messages are not logged", _level, "Set one, or remove it."),
+    "HARK_AUDIT_DAYS": _number("days until entries of the audit log are deleted", whole(36_500)),
+    "HARK_JOBS_LEASE_S": _number("seconds until another worker may take the job of a silent one", whole(86_400)),
+    "HARK_JOBS_RUNNING": _number("jobs running at once in each queue", whole(MAX_NUMBER)),
+    "HARK_JOBS_RUNNING_PER_USER": _number("jobs of one user running at once in each queue", whole(MAX_NUMBER)),
+    "HARK_JOBS_WAITING": _number("jobs that may wait", whole(MAX_NUMBER)),
+    "HARK_LLM_PART_CHARACTERS": _number("characters of a transcript in one request", _above_zero),
+    "HARK_LLM_TIMEOUT_S": _number("seconds that the language model may take for an answer", _above_zero),
+    "HARK_REQUESTS_PER_MINUTE": _number("requests of a token or an address in a minute", whole(MAX_NUMBER, minimum=0)),
+    "HARK_UPLOAD_MAX_BYTES": _number("size of a recording", _above_zero),
+    "HARK_UPLOAD_MAX_SECONDS": _number("seconds that a recording may have", _above_zero),
+    "HARK_USER_MAX_BYTES": _number("disk space of a user other than the owner", whole(MAX_NUMBER, minimum=0)),
+    "HARK_WAKES_PER_DAY": _number("clips that devices may send for a detector in a day", whole(MAX_NUMBER, minimum=0)),
+    "HARK_WORKERS": _number("processes of each queue that this machine starts", whole(MAX_NUMBER)),
 }
 
 

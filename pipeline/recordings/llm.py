@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from core.errors import HarkError
 from core.http import Server
 from core.readiness import Readiness
-from core.settings.file import positive_number
+from core.settings.rules import setting
 from core.worded import worded
 
 OPENAI = "https://api.openai.com/v1"  # used if only a key and a model are set, as in the official client
@@ -92,8 +92,8 @@ def settings() -> LlmSettings | None:
             )
         return LlmSettings(
             address, given[model], given[key],
-            positive_number("HARK_LLM_TIMEOUT_S", TIMEOUT_S),
-            int(positive_number("HARK_LLM_PART_CHARACTERS", PART_CHARACTERS)),
+            float(setting("HARK_LLM_TIMEOUT_S") or TIMEOUT_S),
+            int(float(setting("HARK_LLM_PART_CHARACTERS") or PART_CHARACTERS)),
         )  # fmt: skip
     return None
 

@@ -28,7 +28,7 @@ from core.confinement.untrusted_json import untrusted_json
 from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 from core.events import Reporter, silent_reporter
-from core.settings.file import positive_number
+from core.settings.rules import setting
 from core.worded import number, worded
 
 MIN_RATE, MAX_RATE = 8_000, 192_000  # Hz; speech with less than a telephone's rate is unintelligible
@@ -67,10 +67,10 @@ class MediaLimits:
 
     @classmethod
     def from_environment(cls, *, owner: bool = True) -> MediaLimits:
-        """Read HARK_UPLOAD_MAX_BYTES and HARK_UPLOAD_MAX_SECONDS. Raises HarkError if one is invalid."""
+        """Read HARK_UPLOAD_MAX_BYTES and HARK_UPLOAD_MAX_SECONDS."""
         return cls(
-            int(positive_number("HARK_UPLOAD_MAX_BYTES", cls.max_bytes)),
-            positive_number("HARK_UPLOAD_MAX_SECONDS", cls.max_seconds),
+            int(float(setting("HARK_UPLOAD_MAX_BYTES") or cls.max_bytes)),
+            float(setting("HARK_UPLOAD_MAX_SECONDS") or cls.max_seconds),
             owner,
         )
 

@@ -18,6 +18,7 @@ from tests.support.constants import replace_in
 def test_doctor_reports_findings_and_changes_nothing(cli: Cli, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "sqlite:///meetings.db")
     monkeypatch.setenv("HF_TOKEN", "hf_x")
+    monkeypatch.setenv("HARK_AUDIT_DAYS", "90d")
     monkeypatch.setenv("HARK_SECRET_KEY", "change-me")
     result = cli.json("doctor", code=2)
     found = {finding["name"]: finding for finding in result["findings"]}
@@ -26,6 +27,7 @@ def test_doctor_reports_findings_and_changes_nothing(cli: Cli, data_dir: Path, m
     assert found["engine espeak"]["status"] == "ok" and found["library"]["status"] == "ok"
     assert all(f["what_to_do"] for f in result["findings"] if f["status"] != "ok")
     assert found["setting HF_TOKEN"]["status"] == "ok" and "data folder" in found["setting DATABASE_URL"]["found"]
+    assert "whole number from 1 to 36,500" in found["setting HARK_AUDIT_DAYS"]["found"]
     assert any("library import" in suggestion for suggestion in result["suggestions"]), "no real speech yet"
     assert found["secrets"]["status"] == "broken" and "HARK_SECRET_KEY" in found["secrets"]["found"]
     assert not (data_dir / "library.sqlite3").exists(), "looking changes nothing"

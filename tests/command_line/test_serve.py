@@ -13,19 +13,23 @@ from command_line.serve import _address, _open_when_up
 from tests.support.command_line_samples import Cli, Notes
 
 
-def test_unsupported_settings_of_another_system_are_reported(
+def test_rejected_settings_are_reported(
     cli: Cli,
     monkeypatch: pytest.MonkeyPatch,
     before_the_portal: list[Callable[[], None]],
 ) -> None:
-    for name, value in (("DATABASE_URL", "sqlite:///x.db"), ("ALGORITHM", "RS256"), ("HF_TOKEN", "hf_x")):
+    for name, value in (
+        ("DATABASE_URL", "sqlite:///x.db"), ("ALGORITHM", "RS256"), ("HF_TOKEN", "hf_x"),
+        ("HARK_USER_MAX_BYTES", "50GB"),
+    ):  # fmt: skip
         monkeypatch.setenv(name, value)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     cli("serve", "--port", str(port), code=2)
     said = " ".join(cli.err.split())
-    assert "DATABASE_URL is not supported: an SQLite file" in said and "HF_TOKEN" not in said
-    assert "ALGORITHM is not supported: Hark signs with HS256" in said
+    assert "DATABASE_URL is ignored: an SQLite file" in said and "HF_TOKEN" not in said
+    assert "ALGORITHM is ignored: Hark signs with HS256" in said
+    assert "HARK_USER_MAX_BYTES is ignored: it must be a whole number" in said
 
 
 @pytest.fixture

@@ -112,7 +112,6 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert "secret" not in settings().server.host  # type: ignore[union-attr]
     for name, value in (
         ("HARK_LLM_URL", "file:///etc/passwd"), ("HARK_LLM_URL", "localhost:80"), ("HARK_LLM_KEY", f"{KEY}\nX: y"),
-        ("HARK_LLM_TIMEOUT_S", "soon"), ("HARK_LLM_TIMEOUT_S", "0"), ("HARK_LLM_PART_CHARACTERS", "-3"),
     ):  # fmt: skip
         with monkeypatch.context() as patched:
             patched.setenv(name, value)

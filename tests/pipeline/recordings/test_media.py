@@ -142,8 +142,7 @@ def test_limits_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_p
         normalize(tmp_path / "in.wav", tmp_path / "a.flac", MediaLimits.from_environment())
     assert not (tmp_path / "a.flac").exists()
     monkeypatch.setenv("HARK_UPLOAD_MAX_SECONDS", "for ever")
-    with pytest.raises(HarkError, match="HARK_UPLOAD_MAX_SECONDS is not a number"):
-        MediaLimits.from_environment()
+    assert MediaLimits.from_environment().max_seconds == MediaLimits.max_seconds, "serve and doctor report it"
 
 
 def files_in(folder: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
+from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.events import silent_reporter
 from lab.chaos.hostile_files import flac_that_lies
@@ -44,6 +46,14 @@ def test_by_default_only_disk_space_is_limited(owner: User, other: User, setting
     assert limits_of(other) == Limits(10**9, 5, 60) and limits_of(owner) == Limits(None, None, None)
     set_quota(other, Limits(0, 7, None))
     assert limits_of(other) == Limits(None, 7, 60)
+
+
+def test_a_disk_limit_of_0_in_the_environment_means_none(
+    other: User, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARK_USER_MAX_BYTES", "0")
+    settings.USER_MAX_BYTES = runpy.run_path(str(REPOSITORY / "webui" / "settings.py"))["USER_MAX_BYTES"]
+    assert limits_of(other) == Limits(None, None, None)
 
 
 def test_jobs_are_limited_per_day(owner: User, other: User) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shutil
 import subprocess
 from contextlib import ExitStack
@@ -123,6 +124,16 @@ def test_another_verdict_replaces_the_clip(owner: User, version: Version, portal
             if not phrase:  # a part of it is not the other verdict's clip either
                 (clip, *_parts) = library.with_source(CORPUS)
                 trim(library, clip, start_s=0.0, end_s=1.0, text="", put_aside=True)
+
+
+def test_no_activation_is_accepted_if_the_limit_is_0(
+    owner: User, version: Version, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARK_WAKES_PER_DAY", "0")
+    again = runpy.run_path(str(REPOSITORY / "webui" / "settings.py"))
+    settings.WAKES_PER_DAY, settings.WAKES_WAITING = again["WAKES_PER_DAY"], again["WAKES_WAITING"]
+    refused = send(owner, version)
+    assert refused.status_code == 429 and "0 recordings a day" in refused.json()["why"]
 
 
 def test_confirmed_activations_are_used_in_retraining(
