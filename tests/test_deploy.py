@@ -37,6 +37,7 @@ from tests.support.portal_driver import HOST
 from tests.support.servers import program, running, wait_for
 
 KUBERNETES = DEPLOY / "kubernetes"
+NGINX = DEPLOY / "nginx" / "hark.conf.template"
 COMPOSES = ("compose.yaml", "compose.production.yaml", "compose.cuda.yaml")
 PINNED = re.compile(r"[\w./-]+:v?\d+\.\d+\.?\d*[\w.-]*")
 FILLED_IN = {
@@ -289,6 +290,31 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
 def test_prometheus_accepts_the_settings_and_rules() -> None:
     accepted("promtool", "check", "config", "--syntax-only", str(DEPLOY / "prometheus" / "prometheus.yml"))
     accepted("promtool", "check", "rules", str(DEPLOY / "alerts.yml"))
+
+
+def test_the_memory_of_every_web_server_is_scraped() -> None:
+    services = compose("compose.production.yaml")["services"]
+    jobs = {job["job_name"]: job for job in compose("prometheus/prometheus.yml")["scrape_configs"]}
+    ((alert,), *_) = [
+        re.findall(r'process_\w+{job=~"(.*?)"}', rule["expr"])
+        for group in compose("alerts.yml")["groups"] for rule in group["rules"] if "process_" in rule["expr"]
+    ]  # fmt: skip
+    assert alert.split("|") == [*jobs]
+    any_server, every_server = jobs.values()
+    (names,) = every_server["dns_sd_configs"]
+    assert services["web"]["deploy"]["replicas"] > 1 and names == {"names": ["web"], "type": "A", "port": 8000}
+    assert every_server["authorization"] == any_server["authorization"]
+    kept = [job["metric_relabel_configs"][0] for job in jobs.values()]
+    assert [(one["regex"], one["action"]) for one in kept] == [("process_.*", "drop"), ("process_.*", "keep")]
+
+
+def test_the_operating_page_names_the_addresses_that_nginx_does_not_log() -> None:
+    (section,) = re.findall(r"^map \$request_uri \$logged {(.*?)^}", NGINX.read_text(), re.MULTILINE | re.DOTALL)
+    patterns = re.findall(r"^    \"?~\S?([^\s\"]+)\"? 0;$", section, re.MULTILINE)
+    (sentence,) = re.findall(r"not log (.*?)\.\s", (REPOSITORY / "docs" / "operating.md").read_text(), re.DOTALL)
+    assert {one.replace("(/|%2F)", "/") for one in patterns} == set(re.findall("`(.*?)`", sentence)) and patterns
+    (ingress,) = of_kind("Ingress").values()
+    assert ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/enable-access-log"] == "false"
 
 
 def test_alertmanager_accepts_the_settings(tmp_path: Path) -> None:
