@@ -78,7 +78,7 @@ def test_without_a_browser_serve_points_to_the_url(programs: Path, browser: str)
     notes = Notes()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         _open_when_up(_address("127.0.0.1", listener.getsockname()[1]), notes)  # type: ignore[arg-type]
-    assert len(notes.said) == 1 and "open the address above" in notes.said[0]
+    assert len(notes.said) == 1 and "open the URL above" in notes.said[0]
 
 
 def test_invalid_numbers_of_workers_are_rejected(cli: Cli) -> None:
