@@ -85,14 +85,14 @@ def test_the_default_threshold_is_not_below_the_floor(tmp_path: Path, monkeypatc
     store = store_of(detector, tmp_path, 12)
     free, thresholds, _ = calibrated(detector, store)
     level = -free.match.bias.item() / free.match.weight.item()
-    monkeypatch.setattr(EncoderDetector, "least", level + 0.5)
+    monkeypatch.setattr(EncoderDetector, "min_score", level + 0.5)
     raised, higher, validation = calibrated(detector, store)
     assert -raised.match.bias.item() / raised.match.weight.item() == pytest.approx(level + 0.5)
     assert threshold_at(higher, 12.0) == 0.5 and [row["fa_per_day"] for row in higher if row.get("raised")][-1] == 12.0
     assert not any(row.get("raised") for row in thresholds)
     assert threshold_at(higher, 240.0) < 0.5, "who wants more false alarms gets them"
     assert count_false_alarms(validation.streams, 0.5) <= 0.5 * sum(stream.hours for stream in validation.streams)
-    monkeypatch.setattr(EncoderDetector, "least", level - 0.5)
+    monkeypatch.setattr(EncoderDetector, "min_score", level - 0.5)
     assert calibrated(detector, store)[1] == thresholds
 
 
@@ -117,7 +117,7 @@ def test_a_floor_misses_at_most_a_tenth_of_the_phrases(
     level = -free.match.bias.item() / free.match.weight.item()
     heard = phrase_scores(validation.pick(validation.positive))
     assert (heard < 0.5).sum() == unsaid
-    monkeypatch.setattr(EncoderDetector, "least", level + 0.5)
+    monkeypatch.setattr(EncoderDetector, "min_score", level + 0.5)
     _, thresholds, _ = calibrated(detector, store)
     assert [row["fa_per_day"] for row in thresholds if row.get("raised")][-1:] == ([12.0] if raised else [])
 
