@@ -181,7 +181,7 @@ def test_the_negative_set_is_scored_if_all_versions_use_its_backbone(
         frames = np.zeros((9_000, runs.backbone.config.width), np.float16)  # three minutes
         return [NegativeSegment(frames, {**row, "split": split}) for split in splits]
 
-    monkeypatch.setattr(NegativeSpeech, "pieces", few)
+    monkeypatch.setattr(NegativeSpeech, "segments", few)
     result = compare_versions(["new", "old"], runs.data, silent_reporter())
     assert result["stream"]["negative_hours"] == pytest.approx(0.05, abs=0.002), (
         "of the negative set's parts, the test alone"
