@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -26,12 +27,15 @@ from core.worded import worded
 from pipeline.jobs import KINDS, finished_file
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
+from webui.http.errors import StatusError
 from webui.jobs.models import Job, JobEvent
 from webui.jobs.queue import enqueue, this_cluster
 from webui.jobs.quota import MAX_SECONDS_KEY, SECONDS, check_jobs, check_minutes, check_room, seconds_left, take_job
 from webui.transactions import serialized
 from webui.translation import shown
 from webui.watching import tracing
+
+log = logging.getLogger(__name__)
 
 WAIT_FOR = "wait_for"
 NO_WORKER: dict[str, Any] = {"lease": "", "lease_until": None, "process_group": None}  # fields of jobs without a worker
@@ -207,7 +211,8 @@ def record(job: Job, events: Iterable[dict[str, Any]]) -> None:
             fields["error"] = {name: event[name] for name in sentences if name in event}
         rows.append(JobEvent(job=job, event=event))
     with transaction.atomic():  # only this job's rows, so others need not wait
-        if fields and not Job.objects.filter(id=job.id, lease=job.lease).update(**fields):
+        mine = Job.objects.filter(id=job.id, lease=job.lease)
+        if not (mine.update(**fields) if fields else mine.exists()):
             return  # another worker has it
         JobEvent.objects.bulk_create(rows)
 
@@ -226,10 +231,21 @@ def finish(job: Job, state: str, error: HarkError | None = None) -> None:
 
 
 def _ended(job: Job) -> None:
-    """Announce the end of a job within its transaction. The leftover result of a cancelled one is removed."""
+    """Announce the end of a job within its transaction. The leftover result of a cancelled one is removed.
+
+    If a handler raises HarkError, the changes of all handlers are undone, and the job fails with that error.
+    """
     if job.state == Job.State.CANCELLED:
         transaction.on_commit(partial(finished_file(user_data(job.user), str(job.pk)).unlink, missing_ok=True))
-    job_ended.send(Job, job=job)
+    try:
+        with transaction.atomic():
+            job_ended.send(Job, job=job)
+    except HarkError as error:
+        log.warning("the result of job %s cannot be applied: %s", job.pk, error)
+        if job.state != Job.State.FAILED:
+            Job.objects.filter(pk=job.pk).update(state=Job.State.FAILED, error=error.parts())
+            job.refresh_from_db()
+            _ended(job)
 
 
 def take_up_again(job: Job, why: str) -> bool:
@@ -244,7 +260,9 @@ def take_up_again(job: Job, why: str) -> bool:
 
 
 def _warn(job: Job, message: str) -> None:
-    Reporter(lambda event: record(job, [event])).log(message, "warning")
+    events: list[dict[str, Any]] = []
+    Reporter(events.append).log(message, "warning")
+    JobEvent.objects.create(job=job, event=events[0])
 
 
 def give_back(job: Job) -> None:
@@ -277,13 +295,20 @@ def forget(job: Job) -> None:
 def retry(*, job: Job) -> None:
     """Queue a job that was not successful again. It continues where it stopped.
 
-    Raises the errors of :func:`submit`, and StatusError (429) if this month's minutes are used up.
+    Raises the errors of :func:`submit`, and StatusError: 429 if this month's minutes are used up, 409 if another job is
+    active on its recording.
     """
     spec = job.spec
     if job.can_be_retried:
         check_room(job.user)
     with serialized():  # another retry may use up the rest of the quota
         if job.can_be_retried:
+            beside = Job.objects.filter(user=job.user, state__in=Job.GOING, spec__recording=spec.get("recording"))
+            if "recording" in spec and beside.exists():
+                raise StatusError(
+                    409, _("The job cannot be retried."), _("Only one job can change a recording at a time."),
+                    _("Wait, or cancel the job."),
+                )  # fmt: skip
             if MAX_SECONDS_KEY in spec:
                 check_minutes(job.user, spec.get(SECONDS, 0.0))
                 spec = {**spec, MAX_SECONDS_KEY: seconds_left(job.user)}

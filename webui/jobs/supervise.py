@@ -195,7 +195,8 @@ def _conclude(job: Job, exit_code: int) -> None:
     result = job.result if exit_code == 0 or job.state == Job.State.CANCELLING else None
     if result is not None:
         services.finish(job, Job.State.DONE)
-        finished.unlink(missing_ok=True)
+        if job.state == Job.State.DONE:  # otherwise a retry applies it
+            finished.unlink(missing_ok=True)
     elif job.state == Job.State.CANCELLING:
         services.finish(job, Job.State.CANCELLED)
     elif job.error is not None:

@@ -195,6 +195,22 @@ def test_a_lease_that_expired_during_a_lock_can_be_renewed(owner: User, monkeypa
     assert services.recover() == 1
 
 
+def test_a_job_is_not_retried_beside_another_on_its_recording(owner: User) -> None:
+    def on_recording(recording: str, kind: str) -> Job:
+        return services.submit(user=owner, kind=kind, title="talk", spec={"recording": recording})
+
+    failed = on_recording("r", "summarize")
+    Job.objects.update(state=Job.State.FAILED)
+    failed.refresh_from_db()
+    active, _elsewhere = on_recording("r", "transcribe"), on_recording("other", "transcribe")
+    with refuses(409, "Only one job can change a recording"):
+        services.retry(job=failed)
+    Job.objects.filter(pk=active.pk).update(state=Job.State.DONE)
+    services.retry(job=failed)
+    failed.refresh_from_db()
+    assert failed.state == Job.State.QUEUED
+
+
 def test_a_killed_workers_job_is_retried_once(owner: User) -> None:
     job = claimed(submit(owner))
     assert services.recover() == 0  # its lease is good
@@ -294,7 +310,9 @@ def test_only_the_lease_holder_writes_events(owner: User) -> None:
     lapse(job)
     services.recover()
     services.record(job, [stage])
-    assert Job.objects.get(id=job.id).events.filter(event__event="stage").count() == 1
+    services.record(job, [{"event": "log", "time": 3.0, "message": "m", "level": "info"}])
+    assert [event.event["event"] for event in job.events.order_by("id")] == ["stage", "log"]
+    assert "The worker was killed" in job.events.last().event["message"]
 
 
 def test_each_user_has_a_separate_data_folder(owner: User, other: User, settings: Any) -> None:

@@ -136,6 +136,37 @@ def test_a_result_finished_before_a_kill_is_reused(job: Job, portal: Path) -> No
     assert not finished.exists()
 
 
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_result_that_cannot_be_applied_fails_the_job(
+    job: Job, child: Child, portal: Path, owner: User, failures: int
+) -> None:
+    states = []
+
+    def apply(sender: object, job: Job, **more: Any) -> None:
+        states.append(job.state)
+        User.objects.filter(pk=owner.pk).update(first_name="changed")
+        if len(states) <= failures:
+            raise HarkError("The disk is full.", "B.", "C.")
+
+    child("say('result', result=7)")
+    finished = jobs.finished_file(portal, str(job.id))
+    finished.parent.mkdir(exist_ok=True)
+    finished.write_text("7")
+    services.job_ended.connect(apply)
+    try:
+        run(job)
+        assert (job.state, job.takeovers) == (Job.State.FAILED, 0)
+        assert job.error == {"what": "The disk is full.", "why": "B.", "what_to_do": "C."}
+        assert states == [Job.State.DONE, Job.State.FAILED], "handlers see how it ended"
+        owner.refresh_from_db()
+        assert owner.first_name == ("changed" if failures == 1 else "")
+        services.retry(job=job)
+        assert finished.exists() and run(job).state == Job.State.DONE
+        assert not finished.exists()
+    finally:
+        services.job_ended.disconnect(apply)
+
+
 @pytest.mark.parametrize("then", ["", "time.sleep(30)"])  # the child learns of it after its result
 def test_cancelling_after_the_result_does_not_discard_it(
     job: Job, child: Child, monkeypatch: pytest.MonkeyPatch, then: str
