@@ -111,7 +111,7 @@ def is_backed_up(path: PurePosixPath) -> bool:
         return True
     if any(part.startswith(".") for part in parts) or parts[-1].endswith(_OF_A_PROCESS):
         return False
-    if parts[0] in NOT_BACKED_UP or "/".join(parts) in NOT_BACKED_UP:
+    if parts[0] in NOT_BACKED_UP:
         return False
     if parts[0] == "models" and len(parts) > 1 and parts[1] in DOWNLOADED:
         return False

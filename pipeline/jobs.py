@@ -14,6 +14,7 @@ import shutil
 import signal
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib import import_module
@@ -37,6 +38,7 @@ JOB = "job"  # the key of a job's id in its specification
 BESIDE_CHOICES = {"install_voices", "targets", "run", JOB}  # other keys in the specification of a training or a plan
 IMPORTS = "uploads/imports"  # below the user's data: a folder per import, removed after a successful job
 EXPORTS = "exports"  # folder of the installation, with a zip for each user who requested one
+ACCOUNT = "account.json"  # the user's rows in the portal's database, in their folder until they are exported
 SAMPLES = 6  # number of each bucket that a plan offers for playback
 
 Spec = Mapping[str, Any]
@@ -174,14 +176,17 @@ def _pull(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
 
 
 def _export(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
-    """Export all files of a user, as a backup of only their data folder."""
+    """Export all files of a user, as a backup of only their data folder, and remove :data:`ACCOUNT`."""
     from db.moving import Libraries
     from pipeline.backup import back_up
 
     target = installation_folder() / EXPORTS / f"{spec['user']}.zip"
     target.parent.mkdir(mode=0o700, exist_ok=True)
-    made = back_up(data, target, reporter, Libraries(data))
-    return {"bytes": target.stat().st_size, "files": len(made.files)}
+    if (data / ACCOUNT).is_file():  # otherwise this job was killed after its zip was complete
+        back_up(data, target, reporter, Libraries(data))
+        (data / ACCOUNT).unlink()
+    with zipfile.ZipFile(target) as archive:
+        return {"bytes": target.stat().st_size, "files": len(archive.namelist()) - 1}  # the manifest is not counted
 
 
 def _lazy(place: str) -> Callable[[Spec, Path, Reporter], dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The jobs of a recording: "transcribe", "summarize", "polish", "translate" and "minable".
+"""The jobs of a recording: "transcribe", "speakers", "summarize", "polish", "translate" and "minable".
 
 Every step can be repeated: finished results are stored next to the audio and found again, and writes are atomic.
 """
@@ -6,6 +6,7 @@ Every step can be repeated: finished results are stored next to the audio and fo
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -47,6 +48,8 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
     with storing("preparing the recording"):
         remove_unfinished(folder)  # left by a worker that was killed
     _prepare(spec, folder, reporter)
+    for part in folder.glob("part-*.flac"):
+        part.unlink()
     if not (folder / WAVEFORM).is_file():
         with storing("computing the waveform"), atomic_path(folder / WAVEFORM) as temporary:
             temporary.write_text(json.dumps(waveform(audio)))
@@ -107,8 +110,6 @@ def _prepare(spec: Mapping[str, Any], folder: Path, reporter: Reporter) -> None:
                 raise type(error)(which, why, error.what_to_do) from error
         parts.append(part)
     merge(parts, folder / AUDIO, limits)
-    for part in parts:
-        part.unlink()
 
 
 def _with_speakers(
@@ -196,11 +197,12 @@ def polish_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
     full.
     """
     folder = data / spec["folder"]
-    _check_there(folder / TRANSCRIPT)
+    transcript, changed_ns = _current(folder)
     reporter.stage("polish", worded("The language model is cleaning up the transcript"))
-    polished = polish(load_transcript(folder / TRANSCRIPT))
+    polished = polish(transcript)
     _check_there(folder)
     _keep(polished, folder / POLISHED, folder / POLISHED_TEXT)
+    _date(folder / POLISHED_TEXT, changed_ns)
     return {"segments": len(polished.segments)}
 
 
@@ -212,15 +214,29 @@ def translate_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter)
     recording was deleted, or the disk is full.
     """
     folder = data / spec["folder"]
-    _check_there(folder / TRANSCRIPT)
+    transcript, changed_ns = _current(folder)
     reporter.stage("translate", worded("The language model is translating the transcript"))
-    translated = translate(load_transcript(folder / TRANSCRIPT), spec["language"], spec["name"])
+    translated = translate(transcript, spec["language"], spec["name"])
     _check_there(folder)
     file = translation_file(folder, spec["language"])
     with storing("saving the translation"):
         file.parent.mkdir(exist_ok=True)
         save_transcript(translated, file)
+    _date(file, changed_ns)
     return {"segments": len(translated.segments), "language": spec["language"]}
+
+
+def _current(folder: Path) -> tuple[Transcript, int]:
+    """Return the transcript and when it changed last [ns]. Raises HarkError if the recording was deleted."""
+    _check_there(folder / TRANSCRIPT)
+    changed_ns = (folder / TRANSCRIPT).stat().st_mtime_ns
+    return load_transcript(folder / TRANSCRIPT), changed_ns
+
+
+def _date(file: Path, changed_ns: int) -> None:
+    """Give a file the time of the transcript it was made from, so that it is older than any later transcript."""
+    with storing("saving the transcript"):
+        os.utime(file, ns=(changed_ns, changed_ns))
 
 
 def _check_there(path: Path) -> None:

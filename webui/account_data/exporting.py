@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 
 from core.data_folder import atomic_path, storing
 from core.errors import HarkError
-from pipeline.jobs import EXPORTS
+from pipeline.jobs import ACCOUNT, EXPORTS
 from webui.accounts.audit import Action, entries_of, record
 from webui.accounts.models import ApiToken, User
 from webui.accounts.storage import user_data
@@ -31,7 +31,6 @@ from webui.trainer.models import Detector, Version
 from webui.transactions import serialized
 
 RETENTION_S = 24 * 3600
-ACCOUNT = "account.json"
 TABLES: dict[str, tuple[Any, str, str]] = {  # by kind: the model, its path to the user, the exported columns
     "tokens": (ApiToken, "user", "name prefix scopes created_at last_used_at expires_at revoked_at"),
     "webhooks": (Webhook, "user", "url events created_at"),
@@ -68,9 +67,6 @@ def begin_export(*, user: User) -> Job:
             _("The owner's data is the installation's data, including that of all users."),
             _("Make a backup on the server instead: ./hark backup FILE."),
         )
-    with storing("exporting the account"), atomic_path(user_data(user) / ACCOUNT, 0o600) as temporary:
-        content = json.dumps(rows_of(user), cls=DjangoJSONEncoder, ensure_ascii=False, indent=1)
-        temporary.write_text(content, encoding="utf-8")
     with serialized():
         exports = Job.objects.filter(user=user, kind="export").exclude(state__in=Job.CAN_BE_RETRIED)
         if exports.filter(finished_at__gt=timezone.now() - timedelta(seconds=RETENTION_S)).exists():
@@ -80,6 +76,10 @@ def begin_export(*, user: User) -> Job:
                 _("An account can be exported once a day."),
                 _("Download that export, or come back tomorrow."),
             )
+        if not exports.filter(state__in=Job.GOING).exists():
+            with storing("exporting the account"), atomic_path(user_data(user) / ACCOUNT, 0o600) as temporary:
+                content = json.dumps(rows_of(user), cls=DjangoJSONEncoder, ensure_ascii=False, indent=1)
+                temporary.write_text(content, encoding="utf-8")
         job = jobs.submit(user=user, kind="export", title=user.username, spec={"user": user.pk}, even_if_full=True)
         record(Action.EXPORTED, about=user)
     return job

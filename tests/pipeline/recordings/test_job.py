@@ -97,6 +97,9 @@ def test_several_originals_are_joined_in_order(spec: dict[str, Any], engine: Eng
     transcribed(spec, tmp_path)
     assert 5.0 <= len(read_audio(folder / "audio.flac")) / SAMPLE_RATE < 7.0
     assert not list(folder.glob("part-*"))
+    (folder / "part-1.flac").write_bytes(b"fLaC")  # the worker was killed while it removed them
+    transcribed(spec, tmp_path)
+    assert not list(folder.glob("part-*"))
 
 
 def test_a_deleted_recording_is_reported(spec: dict[str, Any], engine: Engine, tmp_path: Path) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from typing import Any
 
 import pytest
 from django.test import Client
 
 from core.errors import HarkError
 from core.events import silent_reporter
-from pipeline.recordings.job import translate_recording
+from pipeline.recordings import job as recording_job
+from pipeline.recordings.job import polish_recording, translate_recording
 from tests.support.api_calls import a_token
 from tests.support.llm_double import in_capitals, unset
 from webui.accounts.models import User
@@ -50,6 +52,23 @@ def test_a_transcript_is_translated_and_exported(owners: Client, recording: Reco
     os.utime(recording.path / "translations" / "de.json", (1, 1))
     assert "The transcript has changed since." in owners.get(at).text
     assert owners.get(f"{at}/export?format=srt&language=../transcript").status_code == 409
+
+
+@pytest.mark.parametrize(("kind", "run"), [("translate", translate_recording), ("polish", polish_recording)])
+def test_a_text_made_from_an_earlier_transcript_is_outdated(
+    owners: Client, recording: Recording, at: str, model: None, monkeypatch: pytest.MonkeyPatch, kind: str, run: Any
+) -> None:
+    make = getattr(recording_job, kind)
+
+    def meanwhile(transcript: Any, *more: str) -> Any:
+        os.utime(recording.path / "transcript.json")
+        return make(transcript, *more)
+
+    os.utime(recording.path / "transcript.json", (1, 1))
+    monkeypatch.setattr(recording_job, kind, meanwhile)
+    spec = {"recording": str(recording.pk), "folder": recording.folder, "language": "de", "name": "German"}
+    run(spec, user_data(recording.user), silent_reporter())
+    assert "The transcript has changed since." in owners.get(at).text
 
 
 def test_the_api_translates_and_exports(owner: User, at: str, model: None) -> None:
