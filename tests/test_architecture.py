@@ -43,6 +43,7 @@ LAYERS = (
     {"webui.organizations.models"},
     {"webui.access"},
     {"webui.jobs"},
+    {"webui.speech"},
     {"webui.trainer"},
     {"webui.listening"},
     {"webui.library"},

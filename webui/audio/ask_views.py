@@ -15,12 +15,12 @@ from django.views.decorators.http import require_GET, require_POST
 from core.confinement.foreign_audio import read_foreign_audio
 from core.errors import HarkError
 from pipeline.recordings.captions import clock
+from webui import speech
 from webui.accounts.signed_in import signed_in
 from webui.audio import asking, transcripts
 from webui.audio.models import Recording
 from webui.audio.views import recording_of
 from webui.http.uploads import on_disk
-from webui.trainer import speech
 
 MAX_QUESTION_BYTES = 2_000_000  # bytes of a recorded question
 HITS = 50

@@ -21,11 +21,12 @@ from pipeline.recordings.reader import READER, read_passages
 from pipeline.recordings.text_similarity import EMBEDDING, similarities
 from pipeline.recordings.transcription.registry import choose
 from pipeline.recordings.transcription.transcribe import recognize
+from webui import speech
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.audio import search, transcripts
 from webui.audio.models import Recording
-from webui.trainer import speech
+from webui.http.slots import slot
 from webui.translation import shown
 
 MAX_RECORDINGS = 20  # recordings read per question on all recordings
@@ -105,11 +106,12 @@ def too_long() -> HarkError:
 
 
 def question_of(user: User, audio: np.ndarray, language: str | None = None) -> str:
-    """Return the text of a recorded question (float32 [samples], 16 kHz). Raises HarkError if it is empty."""
+    """Recognize a recorded question (float32 [samples], 16 kHz). Raises HarkError if it is empty or no slot is free."""
     if len(audio) > MAX_QUESTION_S * SAMPLE_RATE:
         raise too_long()
     engine, _why = choose("auto", language, user_data(user))
-    text = " ".join(segment.text for segment in recognize(engine, audio, language)).strip()
+    with slot(user):
+        text = " ".join(segment.text for segment in recognize(engine, audio, language)).strip()
     if not text:
         raise HarkError(
             _("The question was not recognized."),

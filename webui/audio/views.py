@@ -29,6 +29,7 @@ from pipeline.recordings.transcription.engine import described
 from pipeline.recordings.transcription.measured import facts, source
 from pipeline.recordings.transcription.registry import AUTO, choose, ready
 from pipeline.recordings.transcription.transcribe import recognized_so_far
+from webui import speech
 from webui.access import owned, sharing_of, to_change, visible
 from webui.accounts.signed_in import signed_in
 from webui.audio import corrections, deletion, derived, intake, job_results, live, sharing, speaker_changes, transcripts
@@ -40,7 +41,6 @@ from webui.http.ranges import file_or_part
 from webui.jobs.models import Job
 from webui.jobs.services import stages_of
 from webui.keys.sealing import shown_now
-from webui.trainer import speech
 from webui.translation import shown
 
 PAGE = 25

@@ -23,8 +23,8 @@ from webui.compatibility.transcribing import text_of, transcribe_upload
 from webui.compatibility.uploads import sent_file
 from webui.http.errors import StatusError, with_headers
 from webui.http.parameters import json_object
-from webui.jobs.slots import slot
-from webui.trainer.speech import free_engines, spoken
+from webui.http.slots import slot
+from webui.speech import free_engines, spoken
 
 ANY_MODEL = ("auto", "whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe")  # mean the best engine that is ready
 ANY_SPEAKER = ("auto", "tts-1", "tts-1-hd", "gpt-4o-mini-tts")

@@ -11,7 +11,7 @@ from audio_generation.engine import Engine, Voice
 from audio_generation.registry import engine_named
 from core.errors import HarkError
 from webui.accounts.models import User
-from webui.trainer.speech import free_engines, voice_for
+from webui.speech import free_engines, voice_for
 
 MAX_TEXT_LENGTH = 4096  # maximum characters of a text
 TIMEOUT_S = 120.0

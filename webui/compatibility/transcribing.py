@@ -29,8 +29,8 @@ from webui.audio import deletion, intake, transcripts
 from webui.audio.models import Recording
 from webui.audio.uploads import name_of, received
 from webui.http.errors import StatusError
+from webui.http.slots import slot
 from webui.jobs.quota import check_minutes, take_minutes
-from webui.jobs.slots import slot
 
 AT_ONCE_S = 120.0  # seconds of audio that is transcribed without a job
 AT_ONCE_TIMEOUT_S = 300.0  # long, because a first request loads the model
@@ -55,7 +55,7 @@ def transcribe_upload(
     not a recording, exceeds the limits, or cannot be transcribed, and StatusError if it takes longer than this endpoint
     waits (504), or too many already wait (429).
     """
-    with received(user, upload) as (path, facts), slot(user):
+    with slot(user), received(user, upload) as (path, facts):
         limits = MediaLimits.from_environment(owner=user.is_owner)
         if most_s is not None:
             limits = replace(limits, max_seconds=min(most_s, limits.max_seconds))

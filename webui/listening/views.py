@@ -19,8 +19,8 @@ from core.errors import HarkError
 from webui.access import owned, to_change, visible
 from webui.accounts.signed_in import signed_in
 from webui.http.parameters import page_asked_for
+from webui.http.slots import slot
 from webui.http.uploads import on_disk
-from webui.jobs.slots import slot
 from webui.listening import services
 from webui.listening.models import Sample
 from webui.trainer.models import Detector, Version

@@ -23,11 +23,12 @@ from pipeline.recordings.transcription.measured import source
 from pipeline.training.packing.targets import TITLES
 from pipeline.training.planning.advice import advise
 from pipeline.training.scoring.languages import is_known
+from webui import speech
 from webui.access import owned
 from webui.accounts.signed_in import signed_in
 from webui.http.parameters import uuid_of
 from webui.jobs.models import Job
-from webui.trainer import services, speech
+from webui.trainer import services
 from webui.trainer.forms import RunForm
 from webui.trainer.models import Detector
 from webui.translation import shown

@@ -98,7 +98,7 @@ def test_without_ffmpeg_mp3_is_rejected_and_wav_is_read(
 
 def test_pages_and_imports_never_open_uploads_directly() -> None:
     allowed = {
-        "webui/trainer/speech.py",  # clips that an engine of this machine has just spoken
+        "webui/speech.py",  # clips that an engine of this machine has just spoken
         "webui/listening/services.py",  # samples of the inbox, which it wrote itself
         "pipeline/corpora/importing.py",  # the user's own folder, by ./hark library import
     }

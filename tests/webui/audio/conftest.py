@@ -49,4 +49,4 @@ def speaking() -> None:
 def nobody_speaks(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Leave engines without voices, unless a test uses ``speaking``."""
     if "speaking" not in request.fixturenames:
-        monkeypatch.setattr("webui.trainer.speech.voice_for", lambda user, language: None)
+        monkeypatch.setattr("webui.speech.voice_for", lambda user, language: None)

@@ -23,12 +23,12 @@ from pipeline.recordings.transcription.hark_engine import OWN_FOLDER, SHIPPED, H
 from tests.support.earlier_recordings import program_of
 from tests.support.llm_double import running_double, set_up
 from tests.support.ready_recordings import ready_recording, transcript_of_words
+from webui import speech
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.audio import asking, deletion, job_results, live, transcripts
 from webui.audio.models import Passage, Recording
 from webui.audio.search import terms
-from webui.trainer import speech
 
 HTMX = {"HX-Request": "true"}
 
@@ -273,7 +273,7 @@ def test_the_preferred_answering_voice_is_used_if_present(owner: User, monkeypat
 
     there = {"espeak": Engine("espeak", "gmw/en")}
     there["piper"] = Engine("piper", "en_US-lessac-medium", "en_US-kathleen-low")
-    monkeypatch.setattr("webui.trainer.speech.ready_engines", lambda user: there)
+    monkeypatch.setattr("webui.speech.ready_engines", lambda user: there)
     assert speech.voice_for(owner, "en") == ("piper", "en_US-kathleen-low")
     there["piper"] = Engine("piper", "en_US-lessac-medium")
     assert speech.voice_for(owner, "en") == ("piper", "en_US-lessac-medium")

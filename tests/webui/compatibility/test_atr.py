@@ -244,7 +244,7 @@ def test_not_found_in_the_recordings_is_an_answer(program: Client) -> None:
 
 
 def test_an_answer_without_a_voice_is_returned_as_text(program: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webui.trainer.speech.voice_for", lambda user, language: None)
+    monkeypatch.setattr("webui.speech.voice_for", lambda user, language: None)
     said = program.post("/interact", {"text": "Who painted it?"}).json()
     assert said["reply"] and said["audio_url"] is None and said["audio_problem"]["what_to_do"]
 

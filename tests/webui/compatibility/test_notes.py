@@ -15,7 +15,7 @@ from webui.accounts.models import User
 from webui.audio.models import Recording
 from webui.compatibility import transcribing
 from webui.compatibility.notes import MAX_TEXT_LENGTH
-from webui.jobs import slots
+from webui.http import slots
 from webui.jobs.models import Job
 
 pytestmark = pytest.mark.django_db
@@ -166,8 +166,10 @@ def test_busy_models_are_reported_as_busy(
 
 @pytest.mark.parametrize("whose", ["others", "own"])
 def test_waiting_requests_are_limited(
-    program: Client, owner: User, recording_file: Path, asked: Asked, whose: str
+    program: Client, owner: User, recording_file: Path, asked: Asked, whose: str, tmp_path: Path
 ) -> None:
+    unreadable = tmp_path / "talk.wav"
+    unreadable.write_bytes(b"RIFF")
     most = slots.MAX_PER_USER if whose == "own" else slots.MAX_CONCURRENT
     assert slots.MAX_PER_USER < slots.MAX_CONCURRENT  # one user leaves places for the others
     with ExitStack() as taken:
@@ -175,6 +177,7 @@ def test_waiting_requests_are_limited(
             taken.enter_context(slots.slot(owner if whose == "own" else User(pk=1000 + n)))
         answer = send(program, recording_file)
         assert answer.status_code == 429 and answer["Retry-After"] == "5"
+        assert send(program, unreadable).status_code == 429, "not even its header was decoded"
         for address, payload in (
             ("/api/nlp/summarize", {"text": "The compass ships on Friday."}),
             ("/v1/audio/speech", {"input": "Hello.", "model": "tts-1", "voice": "alloy"}),

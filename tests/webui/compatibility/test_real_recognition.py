@@ -23,7 +23,7 @@ from webui.audio import job_results
 from webui.audio.models import Recording
 from webui.compatibility.speaking import named_voice
 from webui.jobs.models import Job
-from webui.trainer.speech import spoken
+from webui.speech import spoken
 
 pytestmark = pytest.mark.django_db
 

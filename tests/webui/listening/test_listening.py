@@ -18,8 +18,8 @@ from pipeline.training.planning.marked import FALSE_ALARM_OF, marked_false_alarm
 from tests.support.untrained_bundle import keyword_hmm_bundle, spoken
 from webui.accounts.models import User
 from webui.accounts.services import create_token
+from webui.http.slots import MAX_PER_USER, slot
 from webui.jobs.models import Job
-from webui.jobs.slots import MAX_PER_USER, slot
 from webui.listening import services
 from webui.listening.models import Sample
 from webui.trainer.models import Detector, Version

@@ -22,8 +22,8 @@ from tests.support.api_calls import a_token
 from tests.support.detector_versions import address, make_version
 from tests.support.sounds import noise, upload
 from webui.accounts.models import User
+from webui.http.slots import MAX_PER_USER, slot
 from webui.jobs.models import Job
-from webui.jobs.slots import MAX_PER_USER, slot
 from webui.library.services import trim
 from webui.listening import services
 from webui.listening.models import Sample, WakeIntake

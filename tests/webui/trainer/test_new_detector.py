@@ -13,8 +13,8 @@ from audio_generation.registry import engines
 from core.events import silent_reporter
 from pipeline.jobs import _plan
 from tests.support.rendered_pages import flat
+from webui import speech
 from webui.jobs.models import Job
-from webui.trainer import speech
 from webui.trainer.models import Version
 
 NIHAO = "你好世界"

@@ -9,10 +9,10 @@ from django.test import Client
 from django.urls import reverse
 
 from tests.support.rendered_pages import flat
+from webui import speech
 from webui.accounts.models import User
 from webui.jobs.models import Job
 from webui.jobs.services import stages_of
-from webui.trainer import speech
 from webui.trainer.services import as_spec, configuration, plan, train
 
 PLAN = {

@@ -23,10 +23,11 @@ from pipeline.training.planning.config import job_folder
 from tests.support.api_calls import a_token
 from tests.support.detector_versions import address, make_version
 from tests.support.rendered_pages import flat
+from webui import speech
 from webui.accounts.models import User
 from webui.audio.uploads import remove_leftovers
 from webui.jobs.models import Job
-from webui.trainer import services, speech
+from webui.trainer import services
 from webui.trainer.models import Detector, Version
 from webui.trainer.services import as_spec, configuration
 from webui.trainer.views import SAMPLES

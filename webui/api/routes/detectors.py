@@ -32,8 +32,8 @@ from webui.api.schemas import (
     VersionOut,
     WakesIn,
 )
+from webui.http.slots import slot
 from webui.http.uploads import on_disk
-from webui.jobs.slots import slot
 from webui.listening import services as listening
 from webui.listening.models import WakeIntake
 from webui.trainer import results, services, version_files

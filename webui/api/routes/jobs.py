@@ -24,8 +24,8 @@ from webui.api.schemas import ClipOut, EventsOut, JobOut, JobState, TrainIn, Ver
 from webui.http.errors import StatusError
 from webui.jobs import services
 from webui.jobs.models import Job, JobEvent
+from webui.speech import free_engines
 from webui.trainer import services as trainer
-from webui.trainer.speech import free_engines
 
 router = Router(tags=["Jobs"])
 

@@ -17,8 +17,8 @@ from webui.api.idempotency import Made, creation
 from webui.api.routes.jobs import configuration, job_fields
 from webui.api.schemas import AdviceOut, EngineOut, PlanOut, RunIn
 from webui.jobs.models import Job
+from webui.speech import all_engines, speak
 from webui.trainer import services
-from webui.trainer.speech import all_engines, speak
 
 router = Router(tags=["Phrases and plans"])
 

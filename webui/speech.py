@@ -26,6 +26,7 @@ from phrase_augmentation.phonemes import accents
 from phrase_augmentation.vocabulary import has_words
 from pipeline.recordings.tools import tools
 from webui.accounts.models import User
+from webui.http.slots import slot
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
 
@@ -124,13 +125,14 @@ def pull_model(*, user: User, kind: str, size: str) -> Job:
 def speak(*, user: User, engine: str, voice: str, text: str, language: str) -> bytes:
     """Synthesize a text as a WAV file, except with paid engines.
 
-    Raises Http404 if the voice is unknown, and the errors of :func:`spoken`.
+    Raises Http404 if the voice is unknown, and the errors of :func:`slot` and :func:`spoken`.
     """
     speaker = engine_named(engine)
     match = next((v for v in speaker.voices(language) if v.name == voice), None)
     if match is None or not text.strip() or engine not in free_engines(language, user):
         raise Http404
-    return spoken(speaker, match, text)
+    with slot(user):
+        return spoken(speaker, match, text)
 
 
 def spoken(engine: Engine, voice: Voice, text: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Limits on the requests that wait for the speech service, which transcribes one at a time."""
+"""Limits on the requests that wait for a model: the speech service transcribes one recording at a time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from webui.accounts.models import User
+from django.contrib.auth.base_user import AbstractBaseUser
+
 from webui.http.errors import StatusError
 
 MAX_CONCURRENT, MAX_PER_USER = 8, 4
@@ -17,7 +18,7 @@ _counting = threading.Lock()
 
 
 @contextmanager
-def slot(user: User) -> Iterator[None]:
+def slot(user: AbstractBaseUser) -> Iterator[None]:
     """Reserve a slot for waiting requests during the block. Raises StatusError (429) if there is none left."""
     with _counting:
         if _requests[user.pk] >= MAX_PER_USER:
