@@ -41,7 +41,7 @@ class StreamClip(NamedTuple):
 
 @dataclass(frozen=True)
 class Stream:
-    """Joined clips.
+    """A stream of joined clips.
 
     Attributes:
         folder: folder of its files; ``speech.s16`` holds the samples.

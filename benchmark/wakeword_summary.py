@@ -193,10 +193,13 @@ def threshold_accuracy(bundles: Mapping[str, Any]) -> Figures:
         for name, one in bundles.items():
             wanted, figures = one["wanted_fa_per_hour"], one["conditions"][condition]
             shipped, best = figures["as_shipped"], figures["at_fa_per_hour"].get(f"{wanted:g}")
-            got = shipped["fa_per_hour"]
-            holds = wanted / 2 <= got["value"] <= 2 * wanted or got["low"] <= wanted <= got["high"]
+            measured_rate = shipped["fa_per_hour"]
+            holds = (
+                wanted / 2 <= measured_rate["value"] <= 2 * wanted
+                or measured_rate["low"] <= wanted <= measured_rate["high"]
+            )
             lost = shipped["miss_rate"]["value"] - best["miss_rate"]["value"] if best else None
-            rows[name] = {"wanted": wanted, "got": got, "kept": holds, "lost": lost}
+            rows[name] = {"wanted": wanted, "got": measured_rate, "kept": holds, "lost": lost}
         result[condition] = {"bundles": rows, "kept": sum(row["kept"] for row in rows.values())}
     return result
 

@@ -37,20 +37,20 @@ def register(commands: Commands[Parser]) -> None:
     training.add_argument("corpora", nargs="+", type=Path, metavar="CORPUS", help="folders of transcribed speech")
     batch = "utterances per batch; default: as many as fit into 160 s"
     training_options(training, above_zero, "30", batch, "each corpus, and of the synthetic clips")
-    what = "clips by the speech engines; default: 7000"
-    training.add_argument("--synthetic", type=count_or_none, default=7000, metavar="N", help=what)
+    help_text = "clips by the speech engines; default: 7000"
+    training.add_argument("--synthetic", type=count_or_none, default=7000, metavar="N", help=help_text)
     training.add_argument("--noise", default="", metavar="FOLDER", help="recordings of noise")
 
 
 def add_method(parser: Parser, option: str = "--method") -> None:
-    what = "; ".join(f"{name}, {use}" for name, use in METHODS.items())
-    parser.add_argument(option, choices=tuple(METHODS), default=VITERBI, help=f"{what} (default: {VITERBI})")
+    help_text = "; ".join(f"{name}, {use}" for name, use in METHODS.items())
+    parser.add_argument(option, choices=tuple(METHODS), default=VITERBI, help=f"{help_text} (default: {VITERBI})")
 
 
 def add_weights(parser: Parser) -> None:
     """Add the option that :func:`chosen_aligner` reads."""
-    what = "weights from ./hark asr train, instead of the shipped ones"
-    parser.add_argument("--weights", type=Path, metavar="FILE", help=what)
+    help_text = "weights from ./hark asr train, instead of the shipped ones"
+    parser.add_argument("--weights", type=Path, metavar="FILE", help=help_text)
 
 
 def chosen_aligner(options: argparse.Namespace) -> Aligner:

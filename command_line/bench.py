@@ -26,16 +26,18 @@ IN_LAB = {  # measurements in the folder ``lab`` of the source, which are not in
 
 def register(commands: Commands[Parser]) -> None:
     group = add_group(commands, "bench", "measure detectors on real recordings, as in docs/results.md")
-    what = "measure bundles on real recordings of their phrase (needs the shared audio, see HARK_SHARED, or --fetch)"
-    wakeword = add_command(group, "wakeword", "BUNDLE... [options]", what, run_wakeword)
+    help_text = (
+        "measure bundles on real recordings of their phrase (needs the shared audio, see HARK_SHARED, or --fetch)"
+    )
+    wakeword = add_command(group, "wakeword", "BUNDLE... [options]", help_text, run_wakeword)
     wakeword.add_argument("bundles", nargs="*", type=Path, metavar="BUNDLE", help="the bundles to measure")
-    what = "all: measure other projects' detectors too"
-    wakeword.add_argument("--engines", type=names, default=(), metavar="all", help=what)
-    what = "use public audio, downloaded into FOLDER (0.6 GB)"
-    wakeword.add_argument("--fetch", type=folder, metavar="FOLDER", help=what)
+    help_text = "all: measure other projects' detectors too"
+    wakeword.add_argument("--engines", type=names, default=(), metavar="all", help=help_text)
+    help_text = "use public audio, downloaded into FOLDER (0.6 GB)"
+    wakeword.add_argument("--fetch", type=folder, metavar="FOLDER", help=help_text)
     wakeword.add_argument("--seed", type=seed, default=0, metavar="N")
-    for name, what in IN_LAB.items():
-        add_options(add_command(group, name, "[options]", what, run_in_lab), name)
+    for name, help_text in IN_LAB.items():
+        add_options(add_command(group, name, "[options]", help_text, run_in_lab), name)
 
 
 def add_options(command: Parser, name: str) -> None:
@@ -43,8 +45,8 @@ def add_options(command: Parser, name: str) -> None:
     command.add_argument("--seed", type=seed, default=0, metavar="N")
     if name == "confusables":
         command.add_argument("bundles", nargs="*", type=Path, metavar="BUNDLE", help="the bundles to measure")
-        what = "approximate number of LibriPhrase's phrases; default: 400, 0 leaves it out"
-        command.add_argument("--anchors", type=count_or_none, default=400, metavar="N", help=what)
+        help_text = "approximate number of LibriPhrase's phrases; default: 400, 0 leaves it out"
+        command.add_argument("--anchors", type=count_or_none, default=400, metavar="N", help=help_text)
         command.add_argument("--pairs", type=folder, metavar="FOLDER", help="write LibriPhrase's pairs there")
     if name == "mining":
         command.add_argument("--phrase", default="something", help='default: "something"')

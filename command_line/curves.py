@@ -21,11 +21,11 @@ def training_options(parser: Parser, epochs: Callable[[str], float], default_epo
         batch: the help text on a batch's content and default.
         of: the data that ``--subset`` takes a percentage of.
     """
-    what = f"default: {default_epochs}"
-    parser.add_argument("--epochs", type=epochs, default=default_epochs, metavar="N", help=what)
+    help_text = f"default: {default_epochs}"
+    parser.add_argument("--epochs", type=epochs, default=default_epochs, metavar="N", help=help_text)
     parser.add_argument("--batch_size", "--batch-size", type=count, default=0, metavar="N", help=batch)
-    what = f"of {of}; 2 is a quick test; default: 100"
-    parser.add_argument("--subset", type=per_cent, default=WHOLE, metavar="PERCENT", help=what)
+    help_text = f"of {of}; 2 is a quick test; default: 100"
+    parser.add_argument("--subset", type=per_cent, default=WHOLE, metavar="PERCENT", help=help_text)
     parser.add_argument("--tensorboard", action="store_true", help="refuse to start if curves cannot be written")
     parser.add_argument("--seed", type=seed, default=0, metavar="N")
 

@@ -17,13 +17,13 @@ LISTED = 20  # maximum missed recordings and false alarms listed
 
 
 def register(commands: Commands[Parser]) -> None:
-    what = "measure a detector on recordings of your own"
-    parser = add_command(commands, "evaluate", "BUNDLE --positives DIR --negatives DIR", what, run_evaluate)
+    help_text = "measure a detector on recordings of your own"
+    parser = add_command(commands, "evaluate", "BUNDLE --positives DIR --negatives DIR", help_text, run_evaluate)
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the zip that training made, or its folder")
-    what = "recordings that each contain the phrase once"
-    parser.add_argument("--positives", type=folder, metavar="DIR", help=what)
-    what = "recordings of any length without the phrase: speech, music, a room"
-    parser.add_argument("--negatives", type=folder, metavar="DIR", help=what)
+    help_text = "recordings that each contain the phrase once"
+    parser.add_argument("--positives", type=folder, metavar="DIR", help=help_text)
+    help_text = "recordings of any length without the phrase: speech, music, a room"
+    parser.add_argument("--negatives", type=folder, metavar="DIR", help=help_text)
     parser.add_argument("--int8", action="store_true", help="use the model with 8-bit weights, if the bundle has one")
 
 

@@ -28,17 +28,17 @@ def register(commands: Commands[Parser]) -> None:
     check.add_argument("--repair", action="store_true", help="repair what can be repaired")
     check.add_argument("--quick", action="store_true", help="do not decode the audio")
     imports = add_command(group, "import", "FOLDER [options]", "import a folder of recordings", run_import)
-    what = "a corpus in any of the usual layouts, or plain audio"
-    imports.add_argument("folder", type=folder, metavar="FOLDER", help=what)
+    help_text = "a corpus in any of the usual layouts, or plain audio"
+    imports.add_argument("folder", type=folder, metavar="FOLDER", help=help_text)
     imports.add_argument("--licence", help="licence of the recordings (default: as given in the folder)")
-    what = "import at most this many hours, spread over the corpus"
-    imports.add_argument("--limit-hours", type=above_zero, metavar="H", help=what)
-    what = "language of recordings for which the corpus gives none (default: en)"
-    imports.add_argument("--language", type=language, default="en", help=what)
+    help_text = "import at most this many hours, spread over the corpus"
+    imports.add_argument("--limit-hours", type=above_zero, metavar="H", help=help_text)
+    help_text = "language of recordings for which the corpus gives none (default: en)"
+    imports.add_argument("--language", type=language, default="en", help=help_text)
     summary = "stream MLCommons' People's Speech into the library"
     peoples = add_command(group, "import-peoples-speech", "[options]", summary, run_import_peoples)
-    what = f"hours of it to have in the library (default: {PEOPLES_SPEECH_HOURS:g})"
-    peoples.add_argument("--limit-hours", type=above_zero, default=PEOPLES_SPEECH_HOURS, metavar="H", help=what)
+    help_text = f"hours of it to have in the library (default: {PEOPLES_SPEECH_HOURS:g})"
+    peoples.add_argument("--limit-hours", type=above_zero, default=PEOPLES_SPEECH_HOURS, metavar="H", help=help_text)
     peoples.add_argument("--from", dest="location", metavar="FOLDER", help="a local copy of its parquet files")
     peoples.add_argument("--configuration", choices=CONFIGURATIONS, default="clean", help="default: clean")
     summary = "turn the speakers of recordings into voices of splice"

@@ -26,8 +26,8 @@ def register(commands: Commands[Parser]) -> None:
     parser = add_command(commands, "record", "PHRASE [options]", "record the phrase yourself", run_record)
     parser.add_argument("phrase", nargs="+", metavar="PHRASE", help='the keyphrase, such as "hey compass"')
     parser.add_argument("--from", dest="folder", type=folder, metavar="FOLDER", help="use this folder's recordings")
-    what = f"number of takes (default: {COUNT}, or all of FOLDER)"
-    parser.add_argument("--count", type=whole(1, MAX_COUNT), metavar="N", help=what)
+    help_text = f"number of takes (default: {COUNT}, or all of FOLDER)"
+    parser.add_argument("--count", type=whole(1, MAX_COUNT), metavar="N", help=help_text)
     parser.add_argument(
         "--role",
         choices=ROLES,

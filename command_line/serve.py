@@ -59,7 +59,10 @@ def register(commands: Commands[Parser]) -> None:
         "--lane", action="append", choices=QUEUES, help="queue to take jobs from; may be repeated (default: all)"
     )
     worker.add_argument(
-        "--workers", type=int, metavar="N", help="jobs of a queue to run at a time (default: HARK_WORKERS)"
+        "--workers",
+        type=int,
+        metavar="N",
+        help="jobs of each queue except webhooks to run at a time (default: HARK_WORKERS)",
     )
 
 

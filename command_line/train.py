@@ -107,10 +107,10 @@ def _run_options(parser: Parser) -> None:
     )
     parser.add_argument("--no-mining", action="store_true", help="do not use real speech from the library")
     add_method(parser, "--mining-method")
-    what = "speech engines to use (default: all free ones that are ready)"
-    parser.add_argument("--engines", type=names, default=(), metavar="A,B", help=what)
-    what = 'engine reserved for the test, or "none" (default: chosen automatically)'
-    parser.add_argument("--hold-out", default="", metavar="ENGINE", help=what)
+    help_text = "speech engines to use (default: all free ones that are ready)"
+    parser.add_argument("--engines", type=names, default=(), metavar="A,B", help=help_text)
+    help_text = 'engine reserved for the test, or "none" (default: chosen automatically)'
+    parser.add_argument("--hold-out", default="", metavar="ENGINE", help=help_text)
 
 
 def _config(options: argparse.Namespace) -> Prepared:
@@ -388,7 +388,7 @@ def _show_targets(chosen: Iterable[Target], screen: Screen) -> None:
             "", Text.assemble((target.title, "bold"), "  ", ", ".join(target.files)), Text(str(target.size), "dim")
         )
         if target.missing:
-            screen.show(target.how)
+            screen.show(target.missing_instructions)
         for step in target.steps:
             screen.show(str(step.about))
             for line in step.code.splitlines():

@@ -37,7 +37,7 @@ from model.gpu import providers
 
 GPU_BLOCK = 256  # examples per block whose audio is in memory when a GPU computes
 SLACK_FRAMES = 30  # frames stored before the earliest window of an aligned example
-MAX_PREFIX = 2 * SAMPLE_RATE  # samples of a phrase in which windows may end early
+MAX_PREFIX = 2 * SAMPLE_RATE  # maximum samples before the phrase's end at which a window may end
 # Seconds of audio after the phrase; tests wait this long for a hit.
 TAIL_S = {"train": 0.4, "clean": 1.4, "noisy": 1.4, "far": 1.4}
 FASTEST = 1.35  # highest product of speed and tempo in training, by which audio may shrink

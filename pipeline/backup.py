@@ -279,7 +279,7 @@ def _copy_database(path: Path, copy: Path) -> None:
 
     def wait(status: int, remaining: int, total: int) -> None:
         if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) and time.monotonic() > until:
-            raise sqlite3.OperationalError("it stays locked")
+            raise sqlite3.OperationalError("the database remained locked")
 
     try:
         # Not "ro", which cannot read a database in WAL mode that no process has open.

@@ -81,7 +81,7 @@ class Launcher:
         return process.returncode, out, err
 
     def pip_calls(self, alone: bool = False) -> list[str]:
-        """Return pip's calls since the last look: those without dependencies, or the others."""
+        """Return the new calls of pip: those with --no-deps, or those without it."""
         calls = self.folder / "calls"
         lines = calls.read_text().splitlines() if calls.exists() else []
         calls.unlink(missing_ok=True)

@@ -26,7 +26,7 @@ ACCENTS = {"american": "en-us", "british": "en-gb", "australian": "en-au", "iris
 
 
 class ElevenLabs(Engine):
-    """The engine.
+    """The paid engine ElevenLabs, over its HTTP API.
 
     Its key, limit and URL come from the environment or from ``internals/.env`` (lines of ``NAME=value``).
     """

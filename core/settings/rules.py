@@ -116,7 +116,7 @@ RULES = {
     "HARK_UPLOAD_MAX_SECONDS": _number("seconds that a recording may have", _above_zero),
     "HARK_USER_MAX_BYTES": _number("disk space of a user other than the owner", whole(MAX_NUMBER, minimum=0)),
     "HARK_WAKES_PER_DAY": _number("clips that devices may send for a detector in a day", whole(MAX_NUMBER, minimum=0)),
-    "HARK_WORKERS": _number("processes of each queue that this machine starts", whole(MAX_NUMBER)),
+    "HARK_WORKERS": _number("processes of each queue except webhooks that this machine starts", whole(MAX_NUMBER)),
 }
 
 

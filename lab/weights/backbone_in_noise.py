@@ -69,7 +69,7 @@ class NoiseTrainConfig:
 
 @dataclass(frozen=True)
 class Parallel:
-    """The same speech in quiet and in noise, each after a lead [batch, lead + samples], and the teacher's outputs.
+    """Speech in quiet and the same in noise, each after a lead [batch, lead + samples], and the teacher's outputs.
 
     Attributes:
         lengths: samples of each item, without the lead.

@@ -64,7 +64,7 @@ def test_an_oversized_field_is_reported_before_it_is_sent(page: Page, portal: Po
 
 
 def test_the_account_s_menu_changes_the_theme_and_signs_out(page: Page, portal: Portal) -> None:
-    """Its buttons share one form, which is next to the menus."""
+    """The buttons of the account's menu share one form, which is next to the menus."""
     page.goto(f"{portal.address}/jobs/?page=1")
     page.locator(".own-menus summary").last.click()
     page.get_by_role("button", name="Dark theme").click()

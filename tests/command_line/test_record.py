@@ -88,7 +88,9 @@ def test_without_sounddevice_the_error_explains_how_to_install_it(cli: Cli, monk
     assert "sounddevice" in advice and "--from" in advice
 
 
-def test_the_microphone_records_count_takes(cli: Cli, monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> None:
+def test_the_microphone_records_the_requested_number_of_takes(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, data_dir: Path
+) -> None:
     asked: list[int] = []
 
     class Device:

@@ -1,4 +1,4 @@
-"""``summarizer``."""
+"""The command ``summarizer``."""
 
 from __future__ import annotations
 

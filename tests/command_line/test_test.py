@@ -1,4 +1,4 @@
-"""``test``."""
+"""The command ``test``."""
 
 from __future__ import annotations
 

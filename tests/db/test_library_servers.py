@@ -142,7 +142,7 @@ def test_a_restarting_server_is_awaited(tmp_path: Path, server: LibraryServer, m
 def test_a_server_that_is_starting_up_is_retried(
     tmp_path: Path, on_server: LibraryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It first reports that it is starting up, and has started at the next request."""
+    """The server reports that it is starting up, and has started at the next request."""
     import psycopg
 
     connect, tries = psycopg.connect, []

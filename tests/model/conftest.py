@@ -32,7 +32,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
 @pytest.fixture(scope="session")
 def bundle(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """That detector as a bundle's folder; must not be changed."""
+    """The detector above as a bundle's folder; must not be changed."""
     folder = tmp_path_factory.mktemp("bundle") / "bundle"
     thresholds = [{"fa_per_day": f, "threshold": t} for f, t in ((1.0, 0.9), (12.0, 0.6), (48.0, 0.4))]
     return bundle_of(folder, exported.model, "hey compass", 0.6, thresholds=thresholds, default_fa_per_day=12.0)

@@ -58,7 +58,7 @@ def detector() -> EncoderDetector:
 
 
 def unasked(detector: EncoderDetector) -> EncoderDetector:
-    """The same detector without a second pass."""
+    """Return the detector without its second pass."""
     made: EncoderDetector = line(EncoderDetector(replace(detector.config, spellings=())), SLOPE, 0.0)
     return made
 

@@ -148,6 +148,8 @@ def test_an_altered_package_skips_one_engine_and_an_outage_all(
     monkeypatch.setattr("core.environments.enable", enable)
     events: list[Event] = []
     install_voices(["hibari", "piper"], Reporter(events.append))
-    said = [event["message"] for event in events if event["event"] == "log"]
+    log_messages = [event["message"] for event in events if event["event"] == "log"]
     expected = ["hibari", "piper"] if error is BadPackageError else ["hibari"]
-    assert tried == expected and said == [f"Continuing without {name}: {name} cannot be had" for name in expected]
+    assert tried == expected and log_messages == [
+        f"Continuing without {name}: {name} cannot be had" for name in expected
+    ]

@@ -45,9 +45,9 @@ class Cli:
         """Run a command, check its exit code (None: it depends on the machine) and return its stdout."""
         from command_line import application
 
-        ended = application.main(words)
+        exit_code = application.main(words)
         self.out, self.err = self.capsys.readouterr()
-        assert code in (ended, None), (words, ended, self.err)
+        assert code in (exit_code, None), (words, exit_code, self.err)
         return self.out
 
     def json(self, *words: str, code: int | None = 0) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""docs/compatibility.md: its URLs, and their answers."""
+"""Reads endpoints and responses from docs/compatibility.md."""
 
 from __future__ import annotations
 

@@ -82,9 +82,11 @@ class Walk:
         place = f"/api/meetings/{self.meeting}"
         unfinished = self.ask("GET", "/api/meetings/progress").json()
         assert unfinished["queue"]["accepts"]
-        said = self._until(lambda: self.ask("GET", "/api/meetings/{meeting_id}", place=place).json(), "ready")
-        artefact = "/api/meetings/{meeting_id}/artefacts/{name}"
-        texts = {one["name"]: self.ask("GET", artefact, place=one["url"]).text for one in said["artefacts"]}
+        meeting = self._until(lambda: self.ask("GET", "/api/meetings/{meeting_id}", place=place).json(), "ready")
+        address = "/api/meetings/{meeting_id}/artefacts/{name}"
+        texts = {
+            artefact["name"]: self.ask("GET", address, place=artefact["url"]).text for artefact in meeting["artefacts"]
+        }
         assert {"transcript.txt", "transcript.json", "summary.json"} <= set(texts)
         assert heard(texts["transcript.txt"]) >= HEARD, texts
         (listed,) = self.ask("GET", "/api/meetings").json()["meetings"]

@@ -8,7 +8,7 @@ import pandas as pd
 from model.metrics import ScoredStream
 from pipeline.training.measuring.evaluation import ScoredSplit
 
-MINUTE = 750  # scores
+MINUTE = 750  # scores in a minute (one per 80 ms)
 
 
 def split_of(seed: int, minutes: int = 240) -> ScoredSplit:

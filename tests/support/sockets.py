@@ -70,7 +70,7 @@ def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Program:
-    """The same for sequential programs."""
+    """A client of a WebSocket for sequential programs."""
 
     def __init__(self, path: str, origin: str = "", host: str = "localhost", browser: Client | None = None) -> None:
         self._socket = Socket(path, origin, host, browser)

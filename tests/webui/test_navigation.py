@@ -47,7 +47,7 @@ def test_the_bell_includes_shared_samples_immediately(owners: Client, owner: Use
 
 
 def test_cached_menus_differ_by_user_and_language(owners: Client, others: Client) -> None:
-    """They are cached: one user after the other opens the same page."""
+    """Menus are cached: one user after the other opens the same page."""
     for _ in range(2):
         for client, language, users in ((owners, "en", "Users"), (others, "en", ""), (owners, "de", "Benutzer")):
             page = client.get("/help", headers={"Accept-Language": language}).text
@@ -56,7 +56,7 @@ def test_cached_menus_differ_by_user_and_language(owners: Client, others: Client
 
 
 def test_every_page_highlights_one_menu_entry(owners: Client, owner: User, other: User) -> None:
-    """It is visible while the menus are closed."""
+    """The highlighted entry is visible while the menus are closed."""
     for name, path in every_page(owner).items():
         header = flat(owners.get(path)).split("</header>")[0]
         closed = re.sub(r"</summary><ul>.*?</ul>", "", header, flags=re.S)

@@ -63,8 +63,8 @@ class User(AbstractUser):
         )
 
     @property
-    def signed_in_by(self) -> str:
-        """The text that all sessions and JWTs depend on."""
+    def session_secret(self) -> str:
+        """The secret from which session hashes and JWTs are derived: if it changes, all of them end."""
         return self.password + (f" {self.times_let_out}" if self.times_let_out else "")
 
     def has_session(self, hashed: str) -> bool:
@@ -73,9 +73,9 @@ class User(AbstractUser):
         return any(constant_time_compare(hashed, each) for each in known)
 
     def _get_session_auth_hash(self, secret: str | None = None) -> str:
-        """Derive a session's hash from :attr:`signed_in_by`; Django's depends only on the password."""
+        """Derive a session's hash from :attr:`session_secret`; Django's depends only on the password."""
         salt = "django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash"
-        return salted_hmac(salt, self.signed_in_by, secret=secret, algorithm="sha256").hexdigest()
+        return salted_hmac(salt, self.session_secret, secret=secret, algorithm="sha256").hexdigest()
 
 
 class ApiToken(models.Model):
@@ -119,7 +119,7 @@ class SpentToken(models.Model):
     """A JWT that must not be accepted again: a used refresh token, or a revoked family."""
 
     id = models.CharField(primary_key=True, max_length=32)  # jti, or fam
-    expires_at = models.DateTimeField(db_index=True)  # the token expires at this time anyway
+    expires_at = models.DateTimeField(db_index=True)  # from then on the token is expired, and this row is not needed
 
     def __str__(self) -> str:
         return self.id

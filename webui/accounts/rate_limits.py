@@ -72,7 +72,7 @@ def count(limits: Mapping[str, int], now: float | None = None) -> Allowance | No
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """Return the exceptions of a Redis that does not respond, and of a key that the cache has dropped."""
+    """Return the exceptions raised if Redis does not respond or the cache has dropped the key."""
     if not settings.REDIS:
         return (ValueError,)
     from redis.exceptions import RedisError

@@ -382,7 +382,7 @@ def _jwt_key(secret: str | None = None) -> bytes:
 
 def _password_mark(user: User, secret: str | None = None) -> str:
     """Return a value that changes with the password and with each deactivation, which end all JWTs."""
-    return salted_hmac("hark.accounts.jwt.password", user.signed_in_by, secret, algorithm="sha256").hexdigest()[:32]
+    return salted_hmac("hark.accounts.jwt.password", user.session_secret, secret, algorithm="sha256").hexdigest()[:32]
 
 
 def _claims(text: str, kind: str, even_if_old: bool = False) -> dict[str, Any]:

@@ -15,7 +15,9 @@ def latin_letters(name: str) -> None:
     """Raise ValidationError if a name has letters of other alphabets: a Cyrillic name can look like another user's."""
     for letter in name:
         if not letter.isascii() and "LATIN" not in unicodedata.name(letter, ""):
-            raise ValidationError(_("A name can have Latin letters only; %(letter)s is not one.") % {"letter": letter})
+            raise ValidationError(
+                _("A name can contain only Latin letters; %(letter)s is not one.") % {"letter": letter}
+            )
 
 
 class MoreThanTheName:

@@ -87,7 +87,7 @@ class JoinIn(RequestBody):
 
 
 class DoneOut(Schema):
-    """The use by everybody, or by one person."""
+    """What the members, or one of them, used."""
 
     hours: float = Field(description="Transcribed recordings.", examples=[3.5])
     speakers: int = Field(description="Speakers in these recordings.", examples=[9])
@@ -95,7 +95,7 @@ class DoneOut(Schema):
 
 
 class PersonDoneOut(DoneOut):
-    """The use by a person."""
+    """What one person used."""
 
     name: str = Field(examples=["paula"])
 

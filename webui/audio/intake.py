@@ -133,7 +133,7 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
     if engine != "auto" and engine not in [known.name for known in engines()]:
         raise _no_options(_("There is no recognition engine called %(name)s.") % {"name": str(engine)[:40]})
     if not (isinstance(language, str) and _LANGUAGE.fullmatch(language := language.strip().lower())):
-        raise _no_options(_("A language is a code such as en, de or pt-br."))
+        raise _no_options(_("A language code looks like en, de or pt-br."))
     if speakers is not None and not (
         isinstance(speakers, int) and not isinstance(speakers, bool) and 1 <= speakers <= MAX_SPEAKERS
     ):

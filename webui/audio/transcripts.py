@@ -45,7 +45,10 @@ def transcript_of(recording: Recording) -> Transcript:
                 _("Retry it there."),
             )
         raise StatusError(
-            409, _("There is no transcript yet."), _("The recording is being transcribed."), _("Wait a little.")
+            409,
+            _("There is no transcript yet."),
+            _("The recording is being transcribed."),
+            _("Try again when the recording is ready."),
         )
     return load_transcript(recording.path / TRANSCRIPT)
 
@@ -86,7 +89,7 @@ def transcript_to_change(recording: Recording) -> tuple[Recording, Transcript]:
             409,
             _("The recording is being transcribed again."),
             _("The new transcript would undo the change."),
-            _("Wait a little."),
+            _("Try again when the recording is ready."),
         )
     return current, transcript_of(current)
 

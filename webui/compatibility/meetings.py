@@ -79,7 +79,7 @@ def _count(text: str | None) -> int | None:
     number = whole_number(text)
     if number is None:
         raise wrong(
-            "That is not a number of speakers.", "speakers must be a whole number.", "Leave it out, or send one."
+            "The number of speakers is invalid.", "speakers must be a whole number.", "Leave it out, or send one."
         )
     return number
 

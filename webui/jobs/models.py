@@ -45,7 +45,7 @@ class Job(models.Model):
     spec = models.JSONField(default=dict)
     state = models.CharField(max_length=12, choices=State.choices, default=State.QUEUED, db_index=True)
     created_at = models.DateTimeField(auto_now_add=True)
-    queued_at = models.DateTimeField(default=timezone.now)  # the last time, because Retry queues a job again
+    queued_at = models.DateTimeField(default=timezone.now)  # the most recent time: Retry queues a job again
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
 

@@ -113,8 +113,8 @@ def import_archive(*, user: User, sent: UploadedFile, name: str, options: dict[s
 def _options_of(request: HttpRequest) -> dict[str, Any]:
     language = request.POST.get("language", "").strip().lower() or "en"
     if not LANGUAGE.fullmatch(language):
-        why = _("A language is a code such as en, de or pt-br.")
-        raise HarkError(_("That is not a language."), why, _("Enter its code."))
+        why = _("A language code looks like en, de or pt-br.")
+        raise HarkError(_("This language code is invalid."), why, _("Enter such a code."))
     return {"language": language, "licence": " ".join(request.POST.get("licence", "").split())[:100]}
 
 

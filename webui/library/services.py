@@ -183,7 +183,7 @@ def trim(library: Library, clip: Clip, *, start_s: float, end_s: float, text: st
 
 
 def _no_part(why: str) -> HarkError:
-    return HarkError(_("That is not a part of the clip."), why, _("Choose another start or end."))
+    return HarkError(_("This part of the clip is invalid."), why, _("Choose another start or end."))
 
 
 def change(library: Library, ids: Collection[int], action: str) -> int:

@@ -57,7 +57,7 @@ def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
     versions = list(_versions(shown.detector))
     of_phrase = urlencode({"phrase": shown.detector.phrase, "language": shown.detector.language})
     comparison, _outdated = services.comparison_of(versions)
-    together = _together(shown, comparison, versions)
+    together = _same_stream_rows(shown, comparison, versions)
     context = {
         "version": shown,
         "detector": shown.detector,
@@ -127,7 +127,9 @@ def _effort_again(report: results.Report) -> str:
     return "standard" if effort == "trial" else effort
 
 
-def _together(shown: Version, comparison: results.Report | None, versions: list[Version]) -> list[dict[str, Any]]:
+def _same_stream_rows(
+    shown: Version, comparison: results.Report | None, versions: list[Version]
+) -> list[dict[str, Any]]:
     """Return figures on the same stream of the versions that this one was compared with; none if it was not."""
     rows = results.same_stream(comparison, versions) if comparison else []
     return rows if any(row["version"] == shown for row in rows) else []

@@ -160,14 +160,14 @@ class Target:
     typed: str = ""
 
     @property
-    def how(self) -> str:
-        """Instructions of ``missing`` for the command line."""
+    def missing_instructions(self) -> str:
+        """The text of ``missing``, followed by the command to type."""
         return f"{self.missing} ({self.typed})" if self.typed else str(self.missing or "")
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         steps = [{"about": str(step.about), "code": step.code} for step in self.steps]
-        missing = self.how or None
+        missing = self.missing_instructions or None
         return {
             "title": self.title, "files": list(self.files), "size": str(self.size), "steps": steps, "missing": missing
         }  # fmt: skip
@@ -259,7 +259,7 @@ def readme(bundle: str, names: Collection[str], report: Mapping[str, Any], measu
         lines.append(f"| {target.title} | {files} | {target.size} |")
     for target in targets:
         lines += ["", f"## {target.title}", ""]
-        lines += [target.how, ""] if target.missing else []
+        lines += [target.missing_instructions, ""] if target.missing else []
         lines += [measured[target.name], ""] if target.name in measured else []
         for step in target.steps:
             lines += [str(step.about), "", "```yaml" if target.name == "esphome" else "```sh", step.code, "```", ""]

@@ -285,7 +285,7 @@ def test_the_reader_can_report_that_there_is_no_answer(with_reader: Path) -> Non
 
 
 def test_the_span_is_the_best_of_all(with_reader: Path) -> None:
-    """The same span as by trying all of them."""
+    """Compare the span with the best of all, tried one by one."""
     import torch
     from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 

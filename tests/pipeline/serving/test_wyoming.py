@@ -184,7 +184,7 @@ def test_an_untrained_phrase_is_detected_at_its_time(detectors: dict[str, Detect
 
 
 def test_a_client_like_home_assistant_gets_its_detection(detectors: dict[str, Detector]) -> None:
-    """It names one wake word, reads while it sends, and hangs up at the first detection."""
+    """Home Assistant names one wake word, reads while it sends, and hangs up at the first detection."""
 
     async def talk(client: AsyncClient) -> None:
         await client.write_event(Detect(names=["smart_mirror"]).event())

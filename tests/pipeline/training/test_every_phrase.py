@@ -136,7 +136,7 @@ def smallest(little_speech: Path, little_set: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(negative_speech, "NEGATIVE_SPEECH", little_speech)
     for module in (negative_set, untrained):
         monkeypatch.setattr(module, "NEGATIVE_SET", little_set)
-    # To start processes takes longer than a hundred examples, and pytest has one for each core.
+    # Starting processes takes longer than making a hundred examples, and pytest already runs one on each core.
     monkeypatch.setattr(model.examples, "usable_cores", lambda: 1)
     return effort.name
 

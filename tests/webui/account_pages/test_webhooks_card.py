@@ -28,7 +28,7 @@ def test_a_webhook_is_added_and_its_secret_shown_once(others: Client, other: Use
     answer = add(others)
     text = answer.text
     hook = Webhook.objects.get(user=other)
-    assert answer.redirect_chain == [("/account/", 302)]  # reloaded, it adds no second one
+    assert answer.redirect_chain == [("/account/", 302)]  # reloading the page adds no second webhook
     assert answer.status_code == 200 and "no-store" in answer["Cache-Control"]
     assert hook.url == ADDRESS and hook.events == ["job.done", "job.failed"]
     (secret,) = re.findall(r'id="hook-secret" value="(whsec_[^"]+)"', text)

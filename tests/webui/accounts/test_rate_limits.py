@@ -95,8 +95,9 @@ def test_counts_restart_each_minute_and_0_disables_the_limit(client: Client, set
 
 
 def test_no_request_is_limited_while_redis_is_down(client: Client, settings: Any) -> None:
-    away = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": f"redis://127.0.0.1:{free_port()}"}
-    settings.CACHES, settings.REDIS = {**settings.CACHES, "requests": away}, True
+    address = f"redis://127.0.0.1:{free_port()}"
+    unreachable_redis = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": address}
+    settings.CACHES, settings.REDIS = {**settings.CACHES, "requests": unreachable_redis}, True
     assert [client.get("/health").status_code for _ in range(PER_ADDRESS + 1)] == [200] * (PER_ADDRESS + 1)
 
 

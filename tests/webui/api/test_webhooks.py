@@ -129,7 +129,7 @@ def test_a_failing_delivery_is_retried_with_growing_waits_then_dropped(owner: Us
     assert (delivery.state, delivery.tries) == ("failed", len(waits) + 1)
 
 
-def test_the_next_attempt_is_scheduled_before_this_one(
+def test_a_kill_during_a_delivery_does_not_lose_the_next_attempt(
     owner: User, double: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     webhooks.add(user=owner, url=double.url, events=["job.done"])

@@ -1,4 +1,4 @@
-"""The same URLs without stand-ins: Hark's own engine in its own speech service, and a real job."""
+"""The compatible URLs without stand-ins: Hark's own engine in its own speech service, and a real job."""
 
 from __future__ import annotations
 

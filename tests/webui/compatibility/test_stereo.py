@@ -158,7 +158,7 @@ def test_sessions_are_visible_only_to_their_owner(program: Client, recording_fil
 
 @pytest.fixture
 def watcher(settings: Any) -> Client:
-    """Prometheus."""
+    """A client with the token of Prometheus."""
     settings.METRICS_TOKEN = "of-prometheus"
     return Client(headers={"Authorization": "Bearer of-prometheus"})
 

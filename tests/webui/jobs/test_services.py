@@ -284,7 +284,7 @@ def test_a_lane_whose_workers_take_no_jobs_is_stuck(owner: User) -> None:
 
 
 def test_a_lane_whose_only_worker_is_busy_is_not_stuck(owner: User, settings: Any) -> None:
-    """It does not matter how many jobs may run: killing its job would not help."""
+    """The limit on running jobs does not matter: killing the worker's job would not help."""
     settings.WORKERS = 1
     jobs = submit(owner), submit(owner, 1)
     assert services.claim(jobs[0].id) is not None

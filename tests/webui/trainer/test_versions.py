@@ -244,9 +244,7 @@ def test_figures_on_the_same_streams_are_shown_first(owners: Client, owner: User
     comparison = {"asked": asked, "versions": [{"run": run, **figures} for run in asked], "left_out": {}}
     (second.path / "comparison.json").write_text(json.dumps(comparison))
     page = owners.get(f"/detectors/{second.detector_id}/2").text
-    places = [
-        page.index(text) for text in ("Version 1 is in use.", "On the same audio<", "In the test of its own run<")
-    ]
+    places = [page.index(text) for text in ("Version 1 is in use.", "On the same audio<", "In its own run's test<")]
     assert places == sorted(places) and page.count("12.5 %") == 4 and "was not compared" not in page
     assert places[-1] < page.index('class="figures"')
 

@@ -42,7 +42,7 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same in openai-whisper's format."""
+    """A tiny Whisper checkpoint in openai-whisper's format."""
     pytest.importorskip("whisper_timestamped")
     return tiny_whisper(tmp_path_factory.mktemp("models"), "checkpoint")
 

@@ -109,7 +109,7 @@ def test_an_engine_that_stops_does_not_end_the_run(library: Library, error: Exce
 @pytest.mark.parametrize("wrong", ["run:positive:99", "run:positive:1"])
 def test_an_unrequested_clip_is_an_error_of_its_engine(library: Library, wrong: str) -> None:
     class Confused(Choir):
-        """Its sixth clip has the id of none of its requests, or that of its first."""
+        """An engine whose sixth clip has the id of none of its requests, or that of its first."""
 
         def synthesize(self, requests: Any, folder: Path) -> Iterator[Any]:
             for number, clip in enumerate(super().synthesize(requests, folder)):

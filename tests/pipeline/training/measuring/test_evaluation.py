@@ -136,7 +136,7 @@ def test_an_utterance_scored_twice_is_one_trial(test: ScoredSplit, measured: Mea
 
 
 def test_an_hour_in_three_conditions_counts_once() -> None:
-    """Its false alarms are not independent: the interval is that of one hour, the rate that of all."""
+    """False alarms of one hour are not independent: the interval is that of one hour, the rate that of all."""
     quiet = np.full(60 * MINUTE, 0.1, np.float32)
     loud = quiet.copy()
     loud[MINUTE] = 0.9

@@ -41,7 +41,7 @@ def detector() -> EncoderDetector:
 
 
 def unasked(detector: EncoderDetector) -> EncoderDetector:
-    """The same without a decoder."""
+    """Return the detector without its decoder."""
     return EncoderDetector(replace(detector.config, spellings=()))
 
 

@@ -44,11 +44,14 @@ def test_a_device_step_needs_only_the_url() -> None:
 def test_a_missing_file_comes_with_instructions() -> None:
     for device in DEVICES:
         target = targets_with(*USUAL)[device]
-        assert not target.files and not target.steps and f"--for {device}" in target.how
+        assert not target.files and not target.steps and f"--for {device}" in target.missing_instructions
         target = targets_with(*USUAL, left_out=[device])[device]
-        assert f"pip install {PACKAGES[device]}" in target.how and f"--for {device}" in target.how
+        assert (
+            f"pip install {PACKAGES[device]}" in target.missing_instructions
+            and f"--for {device}" in target.missing_instructions
+        )
         assert PACKAGES[device] in str(target.missing) and "--for" not in str(target.missing)
-    assert "--for small" in targets_with(*USUAL)["small"].how
+    assert "--for small" in targets_with(*USUAL)["small"].missing_instructions
 
 
 @pytest.mark.parametrize("target", TARGETS)

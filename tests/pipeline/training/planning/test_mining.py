@@ -181,7 +181,7 @@ def test_a_very_common_phrase_is_sampled_and_reported(library: Library) -> None:
     assert len(mine(Keyphrase("window"), library, silent_reporter(), MiningConfig(most=1)).cuts) == 1
 
 
-def test_a_hundred_thousand_recordings_are_bounded(library: Library) -> None:
+def test_mining_looks_into_a_limited_number_of_a_hundred_thousand_recordings(library: Library) -> None:
     asked: list[int] = []
     library.search_ids = lambda phrase, where=None: list(range(1, 100_001))
     library.clips = lambda ids: asked.append(len(ids)) or []
