@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pipeline.training.packing.targets import Target
     from pipeline.training.planning.advice import Advice
-    from pipeline.training.planning.config import Prepared
+    from pipeline.training.planning.prepared import Prepared
 
 EXAMPLE = "hey compass"
 LONG_RUN_S = 120.0  # seconds; in a terminal, a longer run needs confirmation
@@ -115,7 +115,7 @@ def _run_options(parser: Parser) -> None:
 
 def _config(options: argparse.Namespace) -> Prepared:
     """Return the requested run. Raises HarkError, before slow work starts, if the phrase is unusable."""
-    from pipeline.training.run import prepare
+    from pipeline.training.planning.prepared import prepare
 
     wanted = RunConfig(
         phrase=" ".join(options.phrase),
@@ -227,7 +227,7 @@ def run_retrain(options: argparse.Namespace, screen: Screen) -> int:
     """Run ``retrain BUNDLE``. The bundle's run must be in this data folder."""
     from model.runtime.detector import Bundle, BundleError
     from pipeline.serving.detection import as_hark_error
-    from pipeline.training.run import retraining_of
+    from pipeline.training.planning.prepared import retraining_of
 
     try:
         run = str(Bundle(options.bundle).manifest.get("run", ""))
@@ -306,7 +306,7 @@ def _show_plan(config: Prepared, screen: Screen, short: bool = False) -> dict[st
     from rich.text import Text
 
     from pipeline.engine_setup import voices_to_install
-    from pipeline.training.run import plan_run, plan_summary
+    from pipeline.training.planning.preview import plan_run, plan_summary
 
     with screen.reporter(passing=short) as reporter:
         plan = plan_summary(plan_run(config, data_folder(), reporter), data_folder())
@@ -351,7 +351,7 @@ def _counts(numbers: Mapping[str, int]) -> str:
 
 
 def _as_usual(phrase: str, effort: str = RunConfig.effort) -> Prepared:
-    from pipeline.training.run import prepare
+    from pipeline.training.planning.prepared import prepare
 
     return prepare(replace(USUAL, phrase=phrase, effort=effort))
 

@@ -72,7 +72,8 @@ def _skipped_stages(spec: Spec) -> set[str]:
 
 def _train(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     from pipeline.engine_setup import install_voices, voices_to_install
-    from pipeline.training.run import prepare, run_training
+    from pipeline.training.planning.prepared import prepare
+    from pipeline.training.run import run_training
 
     config = prepare(run_config(spec))
     if spec.get("install_voices"):
@@ -82,7 +83,8 @@ def _train(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
 
 def _plan(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     from pipeline.engine_setup import voices_to_install
-    from pipeline.training.run import plan_run, plan_summary, prepare
+    from pipeline.training.planning.prepared import prepare
+    from pipeline.training.planning.preview import plan_run, plan_summary
 
     config = prepare(run_config(spec))
     plan = plan_run(config, data, reporter)
@@ -149,7 +151,8 @@ def _align(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
 
 
 def _retrain(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
-    from pipeline.training.run import retraining_of, run_training
+    from pipeline.training.planning.prepared import retraining_of
+    from pipeline.training.run import run_training
 
     return run_training(retraining_of(data, spec["run"]), data, reporter, made_for=spec.get(JOB, ""))
 

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 
 from core.events import RunEta
 from core.worded import worded
-from pipeline.training.clips.removed_recordings import DEVICES_FOLDER
 from pipeline.training.clips.synthesis import GenerationReport
 from pipeline.training.detectors.devices import DeviceDetector, NoRuntimeError, about, make_for_device
 from pipeline.training.detectors.making import learn, measure_detector, set_thresholds, settings_of_run, starting_point
 from pipeline.training.detectors.teacher import Teacher, make_teacher
 from pipeline.training.measuring.report import foundation_of, run_figures, whole_report
 from pipeline.training.packing.bundle import bundle_contents, export_detector
-from pipeline.training.packing.targets import TITLES
-from pipeline.training.planning.config import SMALL
+from pipeline.training.planning.config import DEVICES_FOLDER, SMALL, TITLES
 from pipeline.training.planning.plan import Plan
 from pipeline.training.work import Work
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -20,12 +19,8 @@ from core.lock import held
 from core.worded import listed, worded
 from db.db_api import Library
 from db.records import ClipQuery
-from model.encoder_backbone import check_package
-from phrase_augmentation.keyphrase import Keyphrase
-from phrase_augmentation.phonemes import phonemes
 from phrase_augmentation.phrase_text import PhraseText
-from pipeline.corpora.alignment_methods import check_method
-from pipeline.training.clips.removed_recordings import DEVICES_FOLDER, forget_in_run
+from pipeline.training.clips.removed_recordings import forget_in_run
 from pipeline.training.clips.synthesis import generate
 from pipeline.training.detectors.making import learn, measure_detector, set_thresholds, settings_of_run, starting_point
 from pipeline.training.detectors.retraining import Retraining
@@ -34,149 +29,18 @@ from pipeline.training.measuring.comparison import version_before
 from pipeline.training.measuring.report import Report, foundation_of, run_figures, whole_report
 from pipeline.training.measuring.verdict import Verdict, verdict_of
 from pipeline.training.packing.bundle import BundleFiles, bundle_contents, export_detector, write_bundle
-from pipeline.training.packing.targets import DEVICE_WINDOW_S, TITLES
-from pipeline.training.planning.advice import spoken_seconds
-from pipeline.training.planning.config import (
-    AUTO_SIZE,
-    EFFORTS,
-    RESULT,
-    SIZES,
-    SMALL,
-    Prepared,
-    Recipe,
-    RunConfig,
-    finished_folders,
-    job_folder,
-    size_for,
-)
+from pipeline.training.planning.clip_choice import PlannedRequest
+from pipeline.training.planning.config import DEVICES_FOLDER, RESULT, RunConfig, finished_folders, job_folder
+from pipeline.training.planning.estimate import estimated_s
 from pipeline.training.planning.marked import marked_audio
 from pipeline.training.planning.mining import MiningConfig, mine, mine_negatives
-from pipeline.training.planning.plan import (
-    Plan,
-    PlannedRequest,
-    config_of_run,
-    estimated_s,
-    load_plan,
-    make_plan,
-    ready_engines,
-    remaining,
-    run_texts,
-    save_plan,
-    what_is_left,
-)
+from pipeline.training.planning.plan import Plan, load_plan, make_plan, ready_engines, remaining, run_texts, save_plan
+from pipeline.training.planning.prepared import Prepared
 from pipeline.training.planning.splits import SPLITS
 from pipeline.training.scoring.languages import is_known
 from pipeline.training.work import StageClock, Work
 
-RUN_NAME = re.compile(r"\w[\w.-]*")
 MINED_NEGATIVES = MiningConfig(most=10, recordings=15)  # limits for each confusable, of which there are hundreds
-
-
-def prepare(config: RunConfig) -> Prepared:
-    """Check the configuration, normalize it and choose its size. Raises HarkError if it is invalid.
-
-    The order of engines and devices does not matter, so it does not make a different run.
-    """
-    if config.effort not in EFFORTS:
-        raise HarkError(
-            worded("There is no effort called %(effort)s.", effort=repr(config.effort)),
-            worded("Hark has %(efforts)s.", efforts=listed(EFFORTS)),
-            worded("Choose one of them."),
-        )
-    if config.size == AUTO_SIZE:
-        config = replace(config, size=size_for(config))
-    if config.size not in SIZES:
-        raise HarkError(
-            worded("There is no size called %(size)s.", size=repr(config.size)),
-            worded("Hark has %(sizes)s.", sizes=listed(SIZES)),
-            worded("Choose one of these."),
-        )
-    if config.size == "large" and config.recipe is Recipe.FROM_NOTHING:
-        raise HarkError(
-            worded("%(phrase)s cannot have a large detector.", phrase=repr(config.phrase)),
-            worded("Its encoder supports English only and cannot be trained from scratch."),
-            worded("Choose the size standard."),
-        )
-    if config.allow_confusables and config.size != "large":
-        raise HarkError(
-            worded("%(phrase)s cannot be trained with that option.", phrase=repr(config.phrase)),
-            worded("Only the threshold of a large detector is raised to reject confusable phrases."),
-            worded("Train a large detector, or do not choose to accept confusable phrases."),
-        )
-    if config.size == "large":
-        check_package()
-    else:  # the run's own detector is the small one
-        config = replace(config, devices=tuple(device for device in config.devices if device != SMALL))
-    check_method(config.mining_method)
-    config = replace(
-        config,
-        phrase=Keyphrase.of(config.phrase, config.language).text,
-        engines=tuple(sorted(set(config.engines))),
-        devices=tuple(sorted(set(config.devices))),
-    )
-    _refuse_too_long(config)
-    return Prepared(config)
-
-
-def _refuse_too_long(config: RunConfig) -> None:
-    """Raise HarkError if the phrase is longer than the window of one of the devices."""
-    for device in (name for name in config.devices if name in DEVICE_WINDOW_S):
-        spoken_s = spoken_seconds(phonemes(config.phrase, config.language))
-        if spoken_s > DEVICE_WINDOW_S[device]:
-            raise HarkError(
-                worded("%(phrase)s is too long for %(device)s.", phrase=repr(config.phrase), device=TITLES[device]),
-                worded(
-                    "It takes about %(said)s s to say; that device's detector sees only %(heard)s s of audio.",
-                    said=round(spoken_s, 1), heard=DEVICE_WINDOW_S[device],
-                ),
-                worded("Choose a shorter phrase, or train it without that device."),
-            )  # fmt: skip
-
-
-def retraining_of(data: Path, run: str) -> Prepared:
-    """Return the configuration that makes a finished run's detector better. Raises HarkError if it is gone."""
-    # A bundle names its run, and is untrusted.
-    config = config_of_run(data / "jobs" / run) if RUN_NAME.fullmatch(run) else None
-    if config is None or not (data / "models" / run / "model.pt").is_file():
-        raise HarkError(
-            worded("This detector cannot be retrained here."),
-            worded("The run %(run)s was not made in this data folder, or no longer exists.", run=run),
-            worded("Retrain it where it was made, or train the phrase again."),
-        )
-    return prepare(replace(config, start_from=run))
-
-
-def plan_run(config: Prepared, data: Path, reporter: Reporter) -> Plan:
-    """Plan the run that :func:`run_training` would start or continue, without making clips.
-
-    Nothing is mined either, so it says at most how many clips the run has to synthesize.
-    """
-    folder = job_folder(data, config)
-    reporter.stage("plan", worded("Planning “%(phrase)s”", phrase=config.phrase))
-    with Library(data) as library:
-        plan = load_plan(folder / "plan.json")
-        return plan or make_plan(config, run_texts(config, library), folder.name, library)
-
-
-def plan_summary(plan: Plan, data: Path) -> dict[str, Any]:
-    """Return a plan of :func:`plan_run` for users and programs.
-
-    ``unfinished`` is None, or for a stopped run the number of clips ``planned`` and ``spoken`` and the next stage,
-    ``goes_on_with`` ("synthesize", "features", "calibrate" or "train"); all other numbers then cover the rest only.
-    """
-    folder = data / "jobs" / plan.run
-    if not (folder / "plan.json").is_file():
-        return {**plan.summary(), "unfinished": None}
-    from model.dataset import store_is_complete
-
-    needs_features = not store_is_complete(folder / "features")
-    with Library(data) as library:
-        left = what_is_left(plan, library, needs_features)
-    planned = len(plan.requests)
-    last = "train" if plan.config.variants else "calibrate"
-    goes_on_with = "synthesize" if left.requests else "features" if needs_features else last
-    unfinished = {"planned": planned, "spoken": planned - len(left.requests), "goes_on_with": goes_on_with}
-    return {**left.summary(), "unfinished": unfinished}
 
 
 def run_training(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.training.planning.clip_choice import PlannedRequest
 from pipeline.training.planning.config import RunConfig
-from pipeline.training.planning.plan import Plan, PlannedRequest
+from pipeline.training.planning.plan import Plan
 
 
 def request(number: int, engine: str, voice: str, behave: str = "", split: str = "train") -> PlannedRequest:

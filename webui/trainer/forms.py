@@ -11,12 +11,12 @@ from django.utils.translation import gettext_lazy as _
 from core.errors import HarkError
 from phrase_augmentation.keyphrase import OtherScript
 from pipeline.corpora.alignment_methods import CTC_SEGMENTATION, VITERBI
-from pipeline.training.packing.targets import TITLES
 from pipeline.training.planning.config import (
     AUTO_SIZE,
     CHOICES,
     EFFORT_WORDS,
     TARGETS,
+    TITLES,
     TRAINED_TARGETS,
     USUAL,
     RunConfig,

@@ -40,7 +40,7 @@ def configuration(**choices: Any) -> RunConfig:
 
     Raises TypeError if a name is not a user's choice (:data:`pipeline.training.planning.config.CHOICES`).
     """
-    from pipeline.training.run import prepare
+    from pipeline.training.planning.prepared import prepare
 
     return prepare(chosen(USUAL, choices))
 

@@ -20,8 +20,8 @@ from phrase_augmentation.normalize import base_language
 from pipeline.jobs import run_config
 from pipeline.recordings.tools import tools
 from pipeline.recordings.transcription.measured import source
-from pipeline.training.packing.targets import TITLES
 from pipeline.training.planning.advice import advise
+from pipeline.training.planning.config import TITLES
 from pipeline.training.scoring.languages import is_known
 from webui import speech
 from webui.access import owned

@@ -11,10 +11,9 @@ from core.data_folder import atomic_path
 from core.errors import HarkError
 from core.lock import held
 from db.db_api import Library
-from pipeline.training.planning.config import RESULT
+from pipeline.training.planning.config import DEVICES_FOLDER, RESULT
 
 CORPUS = "recording"  # a recording's clips have the source "recording-ID:..." and the speaker "ID" or "ID-..."
-DEVICES_FOLDER = "devices"  # folder of a run for its device detectors
 TABLE = "clips.csv"
 _CORPUS = re.compile(rf"{CORPUS}-([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})(?:-.*)?")
 

@@ -21,7 +21,8 @@ from core.worded import worded
 from db.db_api import Library
 from db.records import NewClip
 from phrase_augmentation.normalize import normalize
-from pipeline.training.planning.plan import Plan, PlannedRequest, draw_voice, remaining, run_splits
+from pipeline.training.planning.clip_choice import PlannedRequest
+from pipeline.training.planning.plan import Plan, draw_voice, remaining, run_splits
 from pipeline.training.scoring.keyword_scoring import MIN_INTELLIGIBILITY, is_understood
 
 WAITING_CLIPS = 64  # clips that may wait to be stored before engines pause
@@ -55,8 +56,8 @@ def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter:
     speaking = _Speaking(plan, engines, library, folder, report, reporter, Progress(reporter, len(todo)))
     try:
         failed = speaking.speak(todo)
-        if failed and len(engines) > 1:
-            retried = _reassign(failed, plan, engines)
+        retried = _reassign(failed, plan, engines) if failed and len(engines) > 1 else []
+        if retried:
             reporter.log(worded("%(n)d clips failed; other engines will synthesize them.", n=len(retried)), "warning")
             speaking.speak(retried)
     finally:

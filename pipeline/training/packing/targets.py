@@ -11,20 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from core.worded import Worded, worded
-from pipeline.training.planning.config import DEVICES, PACKAGES, SMALL, TARGETS
+from pipeline.training.planning.config import DEVICES, PACKAGES, SMALL, TARGETS, TITLES
 
-TITLES = {
-    "esphome": "ESPHome: Voice PE, ESP32-S3",
-    "openwakeword": "Home Assistant: openWakeWord",
-    SMALL: worded("Small computers, slow networks"),
-    "browser": "Browser",
-    "pi": "Raspberry Pi, Wyoming",
-    "python": "Python",
-}
-DEVICE_WINDOW_S = {
-    "esphome": 2.6,
-    "openwakeword": 1.9,
-}  # seconds of audio behind one score, into which a phrase must fit
 ALONE = ("detect.html", "detect.js", "detect.py", "manifest.json", "model.onnx")  # a bundle for pages and programs
 NEEDED = {
     SMALL: tuple(f"{SMALL}/{name}" for name in ALONE),

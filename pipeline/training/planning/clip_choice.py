@@ -1,4 +1,4 @@
-"""The clips of the library that a run uses, and the split of each."""
+"""The clips of a run: those that it uses of the library, with the split of each, and those that it requests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audio_generation.engine import Engine
+from audio_generation.engine import Engine, Setting
 from db.db_api import Library
 from db.records import Clip, ClipQuery
 from phrase_augmentation.matching import phrase_sounds_in
@@ -19,11 +19,7 @@ from phrase_augmentation.phrase_text import PhraseText
 from pipeline.training.planning.config import EFFORTS, REAL_ENGINES, RunConfig
 from pipeline.training.planning.marked import CORPUS, FALSE_ALARM_OF, marked_false_alarms
 from pipeline.training.planning.mining import mined_clips
-from pipeline.training.planning.splits import (
-    VoiceSplits,
-    is_for_test,
-    real_speaker,
-)
+from pipeline.training.planning.splits import VoiceSplits, is_for_test, real_speaker
 
 
 @dataclass(frozen=True)
@@ -33,6 +29,23 @@ class PlannedClip:
     clip_id: int
     bucket: str
     split: str
+
+
+@dataclass(frozen=True)
+class PlannedRequest:
+    """One clip to generate.
+
+    Its id names the run and its place there, so that a killed run generates it only once. When the plan is made, no
+    clip of the library has it, even if a deleted run had the same name.
+    """
+
+    request_id: str
+    bucket: str
+    split: str
+    engine: str
+    voice: str
+    text: str
+    settings: dict[str, Setting]
 
 
 def real_negatives(library: Library, config: RunConfig) -> tuple[list[Clip], float]:
@@ -134,7 +147,7 @@ class Chooser:
         ]
         chosen = [(planned, clip) for planned, clip in chosen if planned.split == "test" or not is_for_test(clip)]
         self._seen |= {clip.id for _, clip in chosen}
-        for clip in marked_false_alarms(self._library, config.phrase) if config.learns else ():
+        for clip in marked_false_alarms(self._library, config.phrase, config.language) if config.learns else ():
             if clip.id not in self._seen and splits.speaker_split.get(real_speaker(clip)) != "test":
                 chosen.append((PlannedClip(clip.id, "plain_negative", "train"), clip))
         return chosen, hours

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any, NewType
+from typing import Any
 
 from core.data_folder import REPOSITORY
 from core.worded import worded
@@ -20,6 +20,7 @@ from pipeline.corpora.alignment_methods import METHODS, VITERBI
 from pipeline.training.scoring.languages import is_known
 
 RESULT = "result.json"  # in the folder of a successful run; written last
+DEVICES_FOLDER = "devices"  # in the folder of a run: its device detectors while they are made
 BUCKETS = ("positive", "confusable", "inbetween", "plain_negative")
 REAL_ENGINES = ("corpus", "mined")  # engines of clips by people: whole recordings, and clips mined from them
 BANK = "bank:"  # prefix of a corpus: engine of the shipped real speech, in stored tables and reports
@@ -31,10 +32,6 @@ class BucketSize:
 
     phrases: int
     clips_per_phrase: int
-
-    @property
-    def target(self) -> int:
-        return self.phrases * self.clips_per_phrase
 
 
 @dataclass(frozen=True)
@@ -68,12 +65,6 @@ class Effort:
     # and as sound (two cores process an hour of it in a minute, once).
     negative_hours: float = math.inf
     speech_hours: float = math.inf
-
-    def size(self, bucket: str) -> BucketSize:
-        """Return the size of a bucket by its name."""
-        size = getattr(self, bucket)
-        assert isinstance(size, BucketSize)
-        return size
 
 
 EFFORTS = {
@@ -119,6 +110,15 @@ PACKAGES = {"esphome": "pymicro-wakeword", "openwakeword": "pyopen-wakeword"}  #
 SMALL = "small"  # for computers and pages for which a large detector is too much: they use one of size standard
 TRAINED_TARGETS = (*DEVICES, SMALL)  # each has an additional detector; the small one has Hark's own format
 TARGETS = (*TRAINED_TARGETS, "browser", "pi", "python")  # devices that a detector runs on
+TITLES = {  # of the targets, for users
+    "esphome": "ESPHome: Voice PE, ESP32-S3",
+    "openwakeword": "Home Assistant: openWakeWord",
+    SMALL: worded("Small computers, slow networks"),
+    "browser": "Browser",
+    "pi": "Raspberry Pi, Wyoming",
+    "python": "Python",
+}
+WINDOW_S = {"esphome": 2.6, "openwakeword": 1.9}  # seconds of audio behind one score, into which a phrase must fit
 SIZES = ("large", "standard")
 NEGATIVE_SET = REPOSITORY / "model" / "shipped" / "negative-set-large.zip"
 AUTO_SIZE = "auto"  # large if available, else standard
@@ -225,7 +225,8 @@ class RunConfig:
         """Return the number of texts and clips of a bucket that the run wants."""
         if self.learns and self.recipe is not Recipe.FROM_NOTHING:
             return EFFORTS[self.effort].small_buckets[BUCKETS.index(bucket)]
-        return EFFORTS[self.effort].size(bucket)
+        size: BucketSize = getattr(EFFORTS[self.effort], bucket)
+        return size
 
     @property
     def run_name(self) -> str:
@@ -240,7 +241,6 @@ class RunConfig:
         return "-".join(filter(None, [slug, self.effort, hashlib.sha256(content).hexdigest()[:8]]))
 
 
-Prepared = NewType("Prepared", RunConfig)  # checked, its phrase normalized and its size chosen: by `prepare` of run.py
 CHOICES: dict[str, Choice] = {each.name: each.metadata["choice"] for each in fields(RunConfig) if each.metadata}
 USUAL = RunConfig("", size=AUTO_SIZE)  # only the phrase is chosen
 
@@ -251,17 +251,6 @@ def chosen(start: RunConfig, choices: Mapping[str, Any]) -> RunConfig:
         raise TypeError(f"a user cannot choose {', '.join(refused)} of a run")
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in choices.items()}
     return replace(start, **values)
-
-
-def size_for(config: RunConfig) -> str:
-    """Return the most accurate size that can be trained here: large for English if its encoder is installed.
-
-    A trial is standard: it should end soon, and misses a lot at any size.
-    """
-    from model.encoder_backbone import encoder_path
-
-    large = config.recipe is not Recipe.FROM_NOTHING and config.effort != "trial" and encoder_path() is not None
-    return "large" if large else "standard"
 
 
 def job_folder(data: Path, config: RunConfig) -> Path:

@@ -29,9 +29,9 @@ class Marked:
     misses: Sequence[np.ndarray] = ()
 
 
-def marked_false_alarms(library: Library, phrase: str) -> list[Clip]:
-    """Return the clips that users marked as false alarms of a phrase, newest first."""
-    clips = [clip for clip in library.with_source(CORPUS) if clip.state == "ready"]
+def marked_false_alarms(library: Library, phrase: str, language: str) -> list[Clip]:
+    """Return the clips that users marked as false alarms of a phrase's detector, newest first."""
+    clips = [clip for clip in library.with_source(CORPUS) if (clip.state, clip.language) == ("ready", language)]
     return [clip for clip in reversed(clips) if clip.settings.get(FALSE_ALARM_OF) == phrase]
 
 
@@ -44,7 +44,7 @@ def marked_misses(library: Library, phrase: str, language: str) -> list[Clip]:
 def marked_audio(library: Library, phrase: str, language: str) -> Marked:
     """Return all errors that users marked for a phrase."""
     return Marked(
-        [library.read_audio(clip) for clip in marked_false_alarms(library, phrase)],
+        [library.read_audio(clip) for clip in marked_false_alarms(library, phrase, language)],
         [library.read_audio(clip) for clip in marked_misses(library, phrase, language)],
     )
 

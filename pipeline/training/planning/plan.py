@@ -1,7 +1,7 @@
 """The plan of a run: the clips of the library that it uses, their splits, and the clips that each engine must generate.
 
-Splits are decided here and nowhere else. A trained detector uses clips of all three. A calibrated one learns nothing
-from clips: the phrase and similar texts are in its test, and general speech sets its threshold.
+A trained detector uses clips of all three splits. A calibrated one learns nothing from clips: the phrase and similar
+texts are in its test, and general speech sets its threshold.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from audio_generation.engine import Engine, Setting, Voice
+from audio_generation.engine import Engine, Voice
 from audio_generation.registry import CLIP_S, RULE_BASED
 from audio_generation.registry import engines as all_engines
 from core.data_folder import atomic_path, storing
@@ -29,8 +29,9 @@ from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
 from phrase_augmentation.texts import inbetween, plain_negatives, positives
 from pipeline.training.planning.audition import unintelligible_engines
-from pipeline.training.planning.clip_choice import Chooser, PlannedClip
-from pipeline.training.planning.config import BUCKETS, DEVICES, EFFORTS, REAL_ENGINES, Recipe, RunConfig
+from pipeline.training.planning.clip_choice import Chooser, PlannedClip, PlannedRequest
+from pipeline.training.planning.config import BUCKETS, EFFORTS, REAL_ENGINES, RunConfig
+from pipeline.training.planning.estimate import estimated_s
 from pipeline.training.planning.marked import marked_false_alarms
 from pipeline.training.planning.splits import SPLITS, VoiceSplits, real_speaker, split_voices, splits_of_takes
 
@@ -42,37 +43,12 @@ TRANSCRIPTS = 20_000  # number from the library, from which general negatives ar
 # train, in which its voices are worth the time.
 SLOW_CLIP_S, SLOW_LEARNED_CLIP_S = 0.25, 0.6
 RULE_BASED_FRACTION = 0.5  # fraction of the clips of a natural engine with as many voices
-# On two cores: augmentation and features of an example; the same with a large detector's encoder; a training batch of
-# 128; and the hours of the negative set, which every calibration scores.
-SECONDS_PER_EXAMPLE, LARGE_SECONDS_PER_EXAMPLE = 0.03, 0.13
-SECONDS_PER_STEP = 0.35
-SECONDS_PER_NETWORK_STEP = 0.06
-CALIBRATION_S = {"large": 80.0, "standard": 30.0}
 
 POSITIVE_SHARES = {"train": 0.70, "validation": 0.12, "test": 0.18}  # for a detector that is trained
 # Negatives of a detector that is calibrated, for each clip of the phrase in its test.
 CALIBRATED_SHARES = {"confusable": 1.0, "inbetween": 0.5, "plain_negative": 1.0}
-DEVICE_S = 240.0  # seconds for a device's detector: features, and training
-TEACHER_S = 150.0  # seconds for the teacher of all of them
 VALIDATION_FRACTION = 0.2  # fraction of its clips, which show the cost of a large detector's floor against confusables
 VALIDATION_POSITIVES = 150  # for a calibrated retraining; they show the cost of anti-keywords
-
-
-@dataclass(frozen=True)
-class PlannedRequest:
-    """One clip to generate.
-
-    Its id names the run and its place there, so that a killed run generates it only once. When the plan is made, no
-    clip of the library has it, even if a deleted run had the same name.
-    """
-
-    request_id: str
-    bucket: str
-    split: str
-    engine: str
-    voice: str
-    text: str
-    settings: dict[str, Setting]
 
 
 @dataclass(frozen=True)
@@ -342,7 +318,8 @@ def _people(config: RunConfig, library: Library) -> dict[str, str]:
     phrase = library.clips_with_texts([config.phrase], config.language)
     takes = splits_of_takes(phrase)
     if config.learns:
-        return {real_speaker(clip): "train" for clip in marked_false_alarms(library, config.phrase)} | takes
+        marked = marked_false_alarms(library, config.phrase, config.language)
+        return {real_speaker(clip): "train" for clip in marked} | takes
     real = [clip for clip in phrase if clip.engine in REAL_ENGINES and not config.start_from]
     return dict.fromkeys([*takes, *map(real_speaker, real)], "test")
 
@@ -434,60 +411,6 @@ class _Buckets:
                     unused, bucket, split, texts[split], count, self.splits, self.engines, rng, existing
                 )
         return drawn
-
-
-def estimated_s(
-    config: RunConfig,
-    clips: Iterable[PlannedClip],
-    requests: Iterable[PlannedRequest],
-    to_speak: Iterable[PlannedRequest],
-    needs_features: bool = True,
-) -> dict[str, float]:
-    """Estimate the seconds of each stage of a run, in order.
-
-    The stages are synthesis, features with augmentation (if needed), training or calibration, and each device's
-    detector.
-    """
-    effort = EFFORTS[config.effort]
-    speaking: dict[str, float] = {}
-    for request in to_speak:
-        speaking[request.engine] = speaking.get(request.engine, 0.0) + CLIP_S.get(request.engine, 1.0)
-    examples = 0
-    used: list[PlannedClip | PlannedRequest] = [*clips, *requests]
-    for clip in used if needs_features else ():
-        if clip.split == "train" and not config.variants:
-            continue  # for devices
-        once = clip.bucket == "plain_negative" or (clip.split != "train" and clip.bucket != "positive")
-        examples += 1 if once else config.variants if clip.split == "train" else 2
-    features = examples * (LARGE_SECONDS_PER_EXAMPLE if config.size == "large" else SECONDS_PER_EXAMPLE)
-    training = effort.steps * SECONDS_PER_STEP * effort.batch_size / 128
-    after = training if config.recipe is Recipe.FROM_NOTHING else CALIBRATION_S[config.size]
-    after += SECONDS_PER_NETWORK_STEP * effort.network_steps if config.recipe is Recipe.NETWORK else 0.0
-    stages = {"synthesize": max(speaking.values(), default=0.0), "features": features, "train": after}
-    teacher_s = TEACHER_S
-    for device in config.devices:
-        stages[device] = DEVICE_S
-        if device in DEVICES:  # the first device detector waits for the shared teacher to train
-            stages[device] += teacher_s
-            teacher_s = 0.0
-    return stages
-
-
-def what_is_left(plan: Plan, library: Library, needs_features: bool) -> Plan:
-    """Return the remaining plan of a stopped run: clips that it has synthesized are in the library and count as reused.
-
-    Args:
-        needs_features: whether the features of the clips are still to be computed.
-    """
-    left = remaining(plan.requests, library)
-    rows = []
-    for row in plan.buckets:
-        engines = [request.engine for request in left if request.bucket == row.bucket]
-        by_engine = {engine: engines.count(engine) for engine in sorted(set(engines))}
-        reused = row.reused + row.generate - len(engines)
-        rows.append(replace(row, reused=reused, generate=len(engines), by_engine=by_engine))
-    estimate = sum(estimated_s(plan.config, plan.clips, plan.requests, left, needs_features).values())
-    return replace(plan, buckets=tuple(rows), requests=tuple(left), estimate_s=estimate)
 
 
 def run_splits(plan: Plan, engines: Mapping[str, Engine]) -> VoiceSplits:

@@ -25,7 +25,8 @@ from pipeline.training.negatives.negative_speech import NEGATIVE_SPEECH
 from pipeline.training.planning import config
 from pipeline.training.planning.config import DEVICES, EFFORTS, NEGATIVE_SET, SMALL, BucketSize, RunConfig
 from pipeline.training.planning.plan import ready_engines
-from pipeline.training.run import prepare, run_training
+from pipeline.training.planning.prepared import prepare
+from pipeline.training.run import run_training
 from tests.support.tiny_run import FEW_ROOMS
 
 # By shape: one word, one syllable, several words, names, numbers, digits, apostrophes, capitals, rare letters,

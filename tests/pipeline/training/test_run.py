@@ -36,7 +36,9 @@ from pipeline.training.negatives import negative_set
 from pipeline.training.packing import bundle
 from pipeline.training.planning.config import AUTO_SIZE, BUCKETS, EFFORTS, BucketSize, Effort, RunConfig, job_folder
 from pipeline.training.planning.plan import Plan, save_plan
-from pipeline.training.run import plan_run, plan_summary, prepare, run_training
+from pipeline.training.planning.prepared import prepare
+from pipeline.training.planning.preview import plan_run, plan_summary
+from pipeline.training.run import run_training
 from tests.support import tiny_run
 from tests.support.choir import Choir, new_clip
 from tests.support.constants import replace_in
@@ -87,9 +89,9 @@ def test_a_phrase_longer_than_a_devices_window_is_rejected() -> None:
 
 def test_auto_size_chooses_large_where_it_is_available(monkeypatch: pytest.MonkeyPatch) -> None:
     auto = RunConfig("hey compass", effort="quick", size=AUTO_SIZE)
-    monkeypatch.setattr(training_pipeline, "check_package", lambda: None)
+    monkeypatch.setattr(encoder_backbone, "check_package", lambda: None)
     for found, size in ((Path("encoder"), "large"), (None, "standard")):
-        monkeypatch.setattr("model.encoder_backbone.encoder_path", lambda found=found: found)
+        monkeypatch.setattr(encoder_backbone, "encoder_path", lambda found=found: found)
         assert prepare(auto).size == size
         assert prepare(replace(auto, effort="trial")).size == "standard"
         assert prepare(replace(auto, from_scratch=True)).size == "standard"
@@ -132,6 +134,7 @@ def test_the_plan_of_a_stopped_run_reports_its_progress(plan: Plan, tmp_path: Pa
     estimates = [fresh["estimate_s"]]
     for spoken, goes_on_with in (
         (0, "synthesize"), (count - 3, "synthesize"), (count, "features"), (count, "calibrate"),
+        (count, "train"),
     ):  # fmt: skip
         with Library(tmp_path) as library:
             library.add_clips(
@@ -139,6 +142,8 @@ def test_the_plan_of_a_stopped_run_reports_its_progress(plan: Plan, tmp_path: Pa
             )
         if goes_on_with == "calibrate":
             FeatureWriter(folder / "features").close()
+        elif goes_on_with == "train":  # stopped at its devices
+            (folder / "devices").mkdir()
         shown = plan_summary(plan_run(CONFIG, tmp_path, silent_reporter()), tmp_path)
         assert shown["unfinished"] == {"planned": count, "spoken": spoken, "goes_on_with": goes_on_with}
         rows = shown["buckets"].values()

@@ -116,7 +116,7 @@ def test_a_confirmed_false_alarm_is_not_a_clip_of_the_phrase(owner: User, versio
     services.take(sample=sample)
     services.take(sample=sample)
     with Library(portal) as library:
-        (clip,) = marked_false_alarms(library, PHRASE)
+        (clip,) = marked_false_alarms(library, PHRASE, "en")
         assert not clip.text_known and clip.settings == {FALSE_ALARM_OF: PHRASE}
         assert library.clips_with_texts([PHRASE], "en") == []
     sample.refresh_from_db()

@@ -22,7 +22,8 @@ from core.errors import HarkError
 from core.events import Event, Pace, Reporter
 from db.db_api import Library
 from pipeline.training.clips.synthesis import GenerationReport, generate
-from pipeline.training.planning.plan import PlannedRequest, remaining, run_splits
+from pipeline.training.planning.clip_choice import PlannedRequest
+from pipeline.training.planning.plan import remaining, run_splits
 from tests.support.choir import Choir
 from tests.support.constants import replace_in
 from tests.support.fake_engine import Fake
@@ -148,9 +149,10 @@ def test_the_reason_is_reported_if_no_engine_can_speak(library: Library) -> None
         engine.fails = lambda r: "there is no voice in it"
     # Only alpha has a voice for the validation split, so nothing is tried again there.
     requests = [request(n, "alpha", "alpha-1/alto", split="validation") for n in range(5)]
+    reporter = Watched()
     with pytest.raises(HarkError, match="No speech engine could synthesize") as raised:
-        speak(requests, engines, library)
-    assert "alpha: there is no voice in it" in raised.value.why
+        generate(plan_of(requests, engines), engines, library, reporter)
+    assert "alpha: there is no voice in it" in raised.value.why and "other engines" not in reporter.warnings
     assert [engine.closed for engine in engines.values()] == [1, 1]
 
 

@@ -31,7 +31,7 @@ from pipeline.training.planning.clip_choice import real_negatives
 from pipeline.training.planning.config import RunConfig
 from pipeline.training.planning.marked import CORPUS, FALSE_ALARM_OF, Marked, marked_audio, marked_false_alarms
 from pipeline.training.planning.plan import Plan, save_plan
-from pipeline.training.run import retraining_of
+from pipeline.training.planning.prepared import retraining_of
 from tests.support.choir import new_clip
 from tests.support.constants import replace_in
 from tests.support.untrained_bundle import keyword_hmm_model, lenient, spoken
@@ -238,15 +238,15 @@ def test_marks_are_counted_for_each_version(model: BackboneDetector, store: Feat
     assert (deaf["marked_missed"], deaf["marked_fired"], deaf["missed"]) == (2, 0, 6)
 
 
-def test_marked_clips_are_anti_keywords_only_for_their_phrase(tmp_path: Path) -> None:
+def test_marked_clips_are_anti_keywords_only_for_their_phrase_and_language(tmp_path: Path) -> None:
     with Library(tmp_path) as library:
         marked = new_clip("", "user-1", "corpus", 2.0, source=source_id(CORPUS, "a.flac"))
         marked = replace(
             marked, text="", text_normalized="", text_known=False, settings={FALSE_ALARM_OF: "hey compass"}
         )
         library.add_clips([marked])
-        assert [clip.source for clip in marked_false_alarms(library, "hey compass")] == ["inbox:a.flac"]
-        assert marked_false_alarms(library, "computer") == []
+        assert [clip.source for clip in marked_false_alarms(library, "hey compass", "en")] == ["inbox:a.flac"]
+        assert marked_false_alarms(library, "computer", "en") == marked_false_alarms(library, "hey compass", "de") == []
         assert real_negatives(library, RunConfig("computer"))[0] == []
 
 

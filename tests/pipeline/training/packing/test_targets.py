@@ -9,8 +9,8 @@ import pytest
 from command_line.application import build_parser
 from model.devices.microwakeword import MicroConfig
 from model.devices.openwakeword import OpenWakeWordConfig
-from pipeline.training.packing.targets import DEVICE_WINDOW_S, NEEDED, Target, readme, targets_of
-from pipeline.training.planning.config import DEVICES, PACKAGES, TARGETS
+from pipeline.training.packing.targets import NEEDED, Target, readme, targets_of
+from pipeline.training.planning.config import DEVICES, PACKAGES, TARGETS, WINDOW_S
 
 USUAL = ("model.onnx", "detect.py", "detect.html", "detect.js")
 OF_DEVICES = ("esphome/hey_compass.json", "esphome/hey_compass.tflite", "openwakeword/hey_compass.tflite")
@@ -73,7 +73,7 @@ def test_small_computers_use_a_standard_bundle_directly() -> None:
 
 def test_the_device_windows_match_their_receptive_fields() -> None:
     shapes = {"esphome": MicroConfig(), "openwakeword": OpenWakeWordConfig()}
-    assert {name: int(shape.receptive_samples / 1600) / 10 for name, shape in shapes.items()} == DEVICE_WINDOW_S
+    assert {name: int(shape.receptive_samples / 1600) / 10 for name, shape in shapes.items()} == WINDOW_S
 
 
 def test_a_path_with_spaces_is_quoted() -> None:

@@ -37,8 +37,9 @@ from pipeline.training.planning.mining import (
     speaker_cap,
     word_forms,
 )
+from pipeline.training.planning.prepared import prepare
 from pipeline.training.planning.splits import real_speaker
-from pipeline.training.run import _mine, prepare
+from pipeline.training.run import _mine
 from pipeline.training.scoring.keyword_scoring import phone_score
 from tests.support.spoken_words import joined, say
 
