@@ -63,11 +63,11 @@ def _small(work: Work, plan: Plan, clips: pd.DataFrame, generated: GenerationRep
     """Make the detector of size standard in addition to a large one. Its bundle is a folder in the large one's."""
     reporter, config = work.reporter, replace(plan.config, size="standard", devices=(), start_from="")
     plan = replace(plan, config=config)
-    detector, store = starting_point(config, clips, work.data, work.folder, reporter)
+    detector, store = starting_point(config, clips, work.data, work.folder, reporter, None)
     settings, trained = settings_of_run(config), None
     if settings is not None:
         detector, trained = learn(detector, store, settings, work.folder, reporter)
-    measured = measure_detector(*set_thresholds(detector, store, reporter), store, trained, config.language, reporter)
+    measured = measure_detector(set_thresholds(detector, store, reporter), store, trained, config.language, reporter)
     figures = run_figures(plan, clips, measured, generated, foundation_of(config, measured.detector))
     models, manifest, parity = export_detector(work.folder, plan, clips, measured, figures, reporter)
     contents = bundle_contents(models, manifest, clips, whole_report(figures, {}, {}, parity, models))

@@ -133,17 +133,16 @@ def _run(work: Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
             config, clips, work.data, folder, reporter, previous.detector if previous else None
         )
     eta.over("features")
-    settings = settings_of_run(config, str(folder / "tensorboard") if tensorboard else "")
-    trained = None
+    settings, trained = settings_of_run(config, str(folder / "tensorboard") if tensorboard else ""), None
     if settings is not None:
         with clock.stage("train"):
             detector, trained = learn(detector, store, settings, folder, reporter)
     with clock.stage("calibrate"):
         if previous is not None:
             detector = previous.with_anti_keywords(detector, store)
-        calibrated = set_thresholds(detector, store, reporter)
+        calibration = set_thresholds(detector, store, reporter)
     with clock.stage("report"):
-        measured = measure_detector(*calibrated, store, trained, config.language, reporter)
+        measured = measure_detector(calibration, store, trained, config.language, reporter)
     compared = {"compared": previous.compared(measured)} if previous else {}
     figures = run_figures(plan, clips, measured, generated, foundation_of(config, measured.detector) | compared)
     verdict = verdict_of(figures)

@@ -135,8 +135,8 @@ def make_for_device(
         rounded = folder / "8-bit"
         rounded.mkdir(exist_ok=True)
         detector = _within_8_bits(learn(detector, store, settings, rounded, reporter)[0], store)
-    measured = measure_detector(*set_thresholds(detector, store, reporter), store, trained, config.language, reporter)
-    detector, cutoff = measured.detector, measured.results["default_threshold"]
+    measured = measure_detector(set_thresholds(detector, store, reporter), store, trained, config.language, reporter)
+    cutoff = measured.results["default_threshold"]
     name = file_name(config.phrase)
     if isinstance(detector, MicroDetector):
         files = _esphome_files(detector, config, name, cutoff)
@@ -214,7 +214,7 @@ def _windows(store: FeatureStore, detector: TrainedDetector, seed: int) -> np.nd
 
 def _within_8_bits(detector: Any, store: FeatureStore) -> Any:
     """Return the detector with its threshold in the range where 8-bit probabilities still differ."""
-    threshold = threshold_at(calibrated(detector, store)[1], DEFAULT_FA_PER_DAY)
+    threshold = threshold_at(calibrated(detector, store).thresholds, DEFAULT_FA_PER_DAY)
     if threshold > MAX_CUTOFF:
         detector = detector.lowered(float(logit(threshold) - logit(CUTOFF)))
     return detector

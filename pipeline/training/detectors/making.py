@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from core.events import Progress, Reporter
 from core.worded import worded
 from model.gpu import complaint
-from pipeline.training.measuring.evaluation import MeasuredDetector, ScoredSplit, calibrated, measure, score_split
+from pipeline.training.measuring.evaluation import Calibrated, MeasuredDetector, calibrated, measure, score_split
 from pipeline.training.planning.config import EFFORTS, NOISE_FOLDER, Recipe, RunConfig
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from model.dataset import FeatureStore
+    from model.detector import Detector
     from model.train import TrainConfig, TrainResult
     from pipeline.training.clips.examples import ExamplePlan
     from pipeline.training.negatives.negative_set import NegativeSegment
@@ -39,7 +40,7 @@ def settings_of_run(config: RunConfig, tensorboard: str = "") -> TrainConfig | N
 
 
 def starting_point(
-    config: RunConfig, clips: pd.DataFrame, data: Path, folder: Path, reporter: Reporter, previous: Any = None
+    config: RunConfig, clips: pd.DataFrame, data: Path, folder: Path, reporter: Reporter, previous: Detector | None
 ) -> tuple[Any, FeatureStore]:
     """Return the detector that a run begins with, and its features of the clips; made once in ``folder``.
 
@@ -78,7 +79,7 @@ def starting_point(
 
 
 def feature_store(
-    detector: Any,
+    detector: Detector,
     plan_examples: Callable[[], ExamplePlan],
     negatives: Iterable[NegativeSegment],
     folder: Path,
@@ -120,10 +121,8 @@ def learn(
     return load_checkpoint(str(folder / "best.pt"))[0], result
 
 
-def set_thresholds(
-    detector: Any, store: FeatureStore, reporter: Reporter
-) -> tuple[Any, list[dict[str, Any]], ScoredSplit]:
-    """Calibrate a detector. Return the detector, its thresholds, and the scores of the validation split."""
+def set_thresholds(detector: Detector, store: FeatureStore, reporter: Reporter) -> Calibrated:
+    """Calibrate a detector on the validation split."""
     frames = store.where(split="validation", bucket="plain_negative")["frames"].sum()
     hours = round(float(frames) * detector.config.stored.step / 360_000, 1)
     reporter.stage("calibrate", worded("Calibrating on %(hours)s hours of speech", hours=hours))
@@ -131,15 +130,10 @@ def set_thresholds(
 
 
 def measure_detector(
-    detector: Any,
-    thresholds: list[dict[str, Any]],
-    validation: ScoredSplit,
-    store: FeatureStore,
-    trained: TrainResult | None,
-    language: str,
-    reporter: Reporter,
+    calibration: Calibrated, store: FeatureStore, trained: TrainResult | None, language: str, reporter: Reporter
 ) -> MeasuredDetector:
     """Measure a detector with its thresholds; ``trained``: result of its training, or None."""
     reporter.stage("report", worded("Measuring on held-out voices"))
-    results = measure(score_split(detector, store, "test"), thresholds, validation, language)
-    return MeasuredDetector(detector, store, thresholds, results, trained)
+    test = score_split(calibration.detector, store, "test")
+    results = measure(test, calibration.thresholds, calibration.validation, language)
+    return MeasuredDetector(calibration.detector, store, calibration.thresholds, results, trained)

@@ -69,7 +69,7 @@ class Retraining:
     reporter: Reporter
     anti_keywords: AntiKeywords = field(default_factory=AntiKeywords)
 
-    def with_anti_keywords(self, detector: Any, store: FeatureStore) -> Any:
+    def with_anti_keywords(self, detector: Detector, store: FeatureStore) -> Detector:
         """Return the detector with anti-keywords of the marked false alarms; unchanged unless it is a keyword HMM.
 
         It is calibrated first, because an anti-keyword's cost is counted in utterances that it detects.
@@ -79,8 +79,9 @@ class Retraining:
         if not isinstance(detector, HMMDetector):
             return detector
         self.reporter.stage("calibrate", worded("Making anti-keywords from marked false alarms"))
-        detector, thresholds, _ = calibrated(detector, store)
-        threshold = threshold_at(thresholds, DEFAULT_FA_PER_DAY)
+        calibration = calibrated(detector, store)
+        detector, threshold = calibration.detector, threshold_at(calibration.thresholds, DEFAULT_FA_PER_DAY)
+        assert isinstance(detector, HMMDetector)
         self.anti_keywords = found = find_anti_keywords(detector, threshold, self.marked.false_alarms, store)
         return detector.with_anti_keywords(found.phones, found.margin)
 

@@ -124,6 +124,15 @@ class ScoredSplit:
 
 
 @dataclass(frozen=True)
+class Calibrated:
+    """A detector, its thresholds (:func:`calibrate`), and the validation split that they come from."""
+
+    detector: Detector
+    thresholds: list[dict[str, Any]]
+    validation: ScoredSplit
+
+
+@dataclass(frozen=True)
 class MeasuredDetector:
     """A detector and its figures.
 
@@ -133,7 +142,7 @@ class MeasuredDetector:
         trained: result of its training, or None.
     """
 
-    detector: Any
+    detector: Detector
     store: FeatureStore
     thresholds: list[dict[str, Any]]
     results: dict[str, Any]
@@ -205,8 +214,8 @@ def threshold_at(thresholds: Sequence[dict[str, Any]], fa_per_day: float) -> flo
     return float(next(row["threshold"] for row in thresholds if row["fa_per_day"] == fa_per_day))
 
 
-def calibrated(detector: Any, store: FeatureStore) -> tuple[Any, list[dict[str, Any]], ScoredSplit]:
-    """Return the detector, its thresholds, and the validation split that they come from.
+def calibrated(detector: Detector, store: FeatureStore) -> Calibrated:
+    """Set the thresholds of a detector from the validation split.
 
     A keyword HMM is shifted so that its default threshold is 0.5: the phrase is followed through the split once, and
     the line from match score to logit is set afterwards. No default threshold is below the match score
@@ -218,24 +227,24 @@ def calibrated(detector: Any, store: FeatureStore) -> tuple[Any, list[dict[str, 
 
     if not isinstance(detector, HMMDetector):
         validation = score_split(detector, store, "validation")
-        return detector, calibrate(validation), validation
+        return Calibrated(detector, calibrate(validation), validation)
     table = store.where(split="validation").reset_index(drop=True)
     stored = detector.config.stored
     pieces = [store.features(row) for row in table.itertuples()]
     matches = in_batches(detector.matches, pieces, stored, detector.batch_frames)
 
-    def scored(level: float, min_threshold: float) -> tuple[HMMDetector, list[dict[str, Any]], ScoredSplit]:
+    def scored(level: float, min_threshold: float) -> Calibrated:
         centred = detector.centred(level)
         scores = (centred.score(match) for match in matches)
         validation = ScoredSplit(table, as_streams(centred, scores, table))
-        return centred, calibrate(validation, min_threshold=min_threshold), validation
+        return Calibrated(centred, calibrate(validation, min_threshold=min_threshold), validation)
 
     def match(score: float) -> float:
         return float(detector.level + logit(score) / detector.slope)
 
-    _, thresholds, validation = scored(detector.level, 0.0)
-    level, floor = match(threshold_at(thresholds, DEFAULT_FA_PER_DAY)), detector.min_score
-    quiet = validation.pick(validation.headline & (table["condition"] == "clean").to_numpy())
+    first = scored(detector.level, 0.0)
+    level, floor = match(threshold_at(first.thresholds, DEFAULT_FA_PER_DAY)), detector.min_score
+    quiet = first.validation.pick(first.validation.headline & (table["condition"] == "clean").to_numpy())
     if quiet:
         floor = min(floor, match(float(np.quantile(metrics.phrase_scores(quiet), MAX_LOST))))
     return scored(floor, 0.5) if level < floor else scored(level, 0.0)

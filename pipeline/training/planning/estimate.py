@@ -11,8 +11,7 @@ from pipeline.training.planning.config import DEVICES, EFFORTS, Recipe, RunConfi
 # Seconds on two cores: augmentation and features of an example; the same with a large detector's encoder; a training
 # batch of 128; and the hours of the negative set, which every calibration scores.
 SECONDS_PER_EXAMPLE, LARGE_SECONDS_PER_EXAMPLE = 0.03, 0.13
-SECONDS_PER_STEP = 0.35
-SECONDS_PER_NETWORK_STEP = 0.06
+SECONDS_PER_STEP, SECONDS_PER_NETWORK_STEP = 0.35, 0.06
 CALIBRATION_S = {"large": 80.0, "standard": 30.0}
 DEVICE_S = 240.0  # a device's detector: features, and training
 TEACHER_S = 150.0  # the teacher of all of them

@@ -17,7 +17,6 @@ from pipeline.training.planning.advice import spoken_seconds
 from pipeline.training.planning.config import AUTO_SIZE, EFFORTS, SIZES, SMALL, TITLES, WINDOW_S, Recipe, RunConfig
 from pipeline.training.planning.plan import config_of_run
 
-RUN_NAME = re.compile(r"\w[\w.-]*")
 Prepared = NewType("Prepared", RunConfig)
 
 
@@ -95,7 +94,7 @@ def _refuse_too_long(config: RunConfig) -> None:
 def retraining_of(data: Path, run: str) -> Prepared:
     """Return the configuration that makes a finished run's detector better. Raises HarkError if it is gone."""
     # A bundle names its run, and is untrusted.
-    config = config_of_run(data / "jobs" / run) if RUN_NAME.fullmatch(run) else None
+    config = config_of_run(data / "jobs" / run) if re.fullmatch(r"\w[\w.-]*", run) else None
     if config is None or not (data / "models" / run / "model.pt").is_file():
         raise HarkError(
             worded("This detector cannot be retrained here."),

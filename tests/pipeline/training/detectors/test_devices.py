@@ -29,7 +29,7 @@ from pipeline.training.detectors import devices, making
 from pipeline.training.detectors import teacher as teacher_module
 from pipeline.training.detectors.devices import NoRuntimeError, make_for_device
 from pipeline.training.detectors.teacher import Teacher, make_teacher
-from pipeline.training.measuring.evaluation import FA_PER_DAY, score_split
+from pipeline.training.measuring.evaluation import FA_PER_DAY, Calibrated, score_split
 from pipeline.training.negatives import negative_speech
 from pipeline.training.negatives.negative_speech import TESTED, NegativeSpeech, device_negatives
 from pipeline.training.planning.config import DEVICES, EFFORTS, BucketSize, Effort, RunConfig
@@ -107,7 +107,9 @@ def test_the_file_detects_the_phrase_in_the_devices_runtime(
     # A few minutes of melodies cannot show which threshold gives one false alarm in two hours.
     half = [{"fa_per_day": rate, "threshold": 0.5, "extrapolated": False} for rate in FA_PER_DAY]
     for module in (making, devices):
-        monkeypatch.setattr(module, "calibrated", lambda one, store: (one, half, score_split(one, store, "validation")))
+        monkeypatch.setattr(
+            module, "calibrated", lambda one, store: Calibrated(one, half, score_split(one, store, "validation"))
+        )
     monkeypatch.setitem(devices.STEP_SHARES, "esphome", 1.5)  # enough for melodies
     job = tmp_path / "job"
     made = make_for_device(device, CONFIG, clips, tmp_path / "data", job, silent_reporter())

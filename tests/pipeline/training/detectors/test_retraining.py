@@ -25,7 +25,7 @@ from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.detectors import retraining
 from pipeline.training.detectors.retraining import AntiKeywords, Retraining, find_anti_keywords
 from pipeline.training.measuring.comparison import counted
-from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, MeasuredDetector, score_split
+from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, Calibrated, MeasuredDetector, score_split
 from pipeline.training.measuring.report_words import compared_in_words
 from pipeline.training.planning.clip_choice import real_negatives
 from pipeline.training.planning.config import RunConfig
@@ -172,7 +172,8 @@ def test_the_cost_of_anti_keywords_is_reported_by_a_calibrated_detector(
         return AntiKeywords((WRITTEN_NEAR,), 0.1)
 
     thresholds = [{"fa_per_day": DEFAULT_FA_PER_DAY, "threshold": 0.625}]
-    found = (calibrated, thresholds, None)
+    nothing: Any = None
+    found = Calibrated(calibrated, thresholds, nothing)
     replace_in(retraining, monkeypatch, calibrated=lambda *given: found, find_anti_keywords=find)
     this = Retraining("run-1", scripted, thresholds, Marked(), silent_reporter())
     made = this.with_anti_keywords(scripted, store)

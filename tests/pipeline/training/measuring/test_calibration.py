@@ -58,7 +58,7 @@ def store_of(detector: HMMDetector, folder: Path, minutes: int = 60, said: int =
 def test_calibration_sets_the_default_to_half_and_preserves_alarms(kind: str, tmp_path: Path) -> None:
     before = detector_of(kind)
     store = store_of(before, tmp_path)
-    after, thresholds, validation = calibrated(before, store)
+    after, thresholds, validation = vars(calibrated(before, store)).values()
     assert threshold_at(thresholds, 12.0) == pytest.approx(0.5, abs=0.03)  # smoothing is not linear
     again = score_split(after, store, "validation")
     for one, other in zip(validation.streams, again.streams, strict=True):
@@ -83,28 +83,28 @@ def test_calibration_sets_the_default_to_half_and_preserves_alarms(kind: str, tm
 def test_the_default_threshold_is_not_below_the_floor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     detector = detector_of("encoder")
     store = store_of(detector, tmp_path, 12)
-    free, thresholds, _ = calibrated(detector, store)
+    free, thresholds, _ = vars(calibrated(detector, store)).values()
     level = -free.match.bias.item() / free.match.weight.item()
     monkeypatch.setattr(EncoderDetector, "min_score", level + 0.5)
-    raised, higher, validation = calibrated(detector, store)
+    raised, higher, validation = vars(calibrated(detector, store)).values()
     assert -raised.match.bias.item() / raised.match.weight.item() == pytest.approx(level + 0.5)
     assert threshold_at(higher, 12.0) == 0.5 and [row["fa_per_day"] for row in higher if row.get("raised")][-1] == 12.0
     assert not any(row.get("raised") for row in thresholds)
     assert threshold_at(higher, 240.0) < 0.5, "who wants more false alarms gets them"
     assert count_false_alarms(validation.streams, 0.5) <= 0.5 * sum(stream.hours for stream in validation.streams)
     monkeypatch.setattr(EncoderDetector, "min_score", level - 0.5)
-    assert calibrated(detector, store)[1] == thresholds
+    assert calibrated(detector, store).thresholds == thresholds
 
 
 def test_allowing_confusables_removes_the_floor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     detector = detector_of("encoder")
     store = store_of(detector, tmp_path, 12)
-    free, thresholds, _ = calibrated(detector, store)
+    free, thresholds, _ = vars(calibrated(detector, store)).values()
     level = -free.match.bias.item() / free.match.weight.item()
     monkeypatch.setattr("model.encoder_detector.MIN_VERIFIED_MATCH", level + 0.5)
     for allowed in (False, True):
         each = EncoderDetector(replace(detector.config, verifier="v", allow_confusables=allowed))
-        assert (calibrated(each, store)[1] == thresholds) is allowed
+        assert (calibrated(each, store).thresholds == thresholds) is allowed
 
 
 @pytest.mark.parametrize(("unsaid", "raised"), [(1, True), (4, False)])
@@ -113,12 +113,12 @@ def test_a_floor_misses_at_most_a_tenth_of_the_phrases(
 ) -> None:
     detector = detector_of("encoder")
     store = store_of(detector, tmp_path, 12, said=16, unsaid=unsaid)
-    free, _, validation = calibrated(detector, store)
+    free, _, validation = vars(calibrated(detector, store)).values()
     level = -free.match.bias.item() / free.match.weight.item()
     heard = phrase_scores(validation.pick(validation.positive))
     assert (heard < 0.5).sum() == unsaid
     monkeypatch.setattr(EncoderDetector, "min_score", level + 0.5)
-    _, thresholds, _ = calibrated(detector, store)
+    _, thresholds, _ = vars(calibrated(detector, store)).values()
     assert [row["fa_per_day"] for row in thresholds if row.get("raised")][-1:] == ([12.0] if raised else [])
 
 
@@ -127,7 +127,7 @@ def test_recalibration_replaces_the_earlier_calibration(tmp_path: Path) -> None:
     store = store_of(detector, tmp_path, 12)
     lines = []
     for slope, bias in ((5.0, 6.0), (4.2, 5.1), (2.0, 0.0)):
-        after, thresholds, _ = calibrated(line(detector.centred(0.0), slope, bias), store)
+        after, thresholds, _ = vars(calibrated(line(detector.centred(0.0), slope, bias), store)).values()
         lines.append((after.match.weight.item(), after.match.bias.item(), threshold_at(thresholds, 12.0)))
     assert lines[0] == lines[1] == lines[2] and lines[0][0] == 5.0
 
