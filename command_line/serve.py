@@ -56,7 +56,7 @@ def register(commands: Commands[Parser]) -> None:
     )
     worker = add_command(commands, "worker", "[options]", "run the jobs of a portal, without its pages", run_worker)
     worker.add_argument(
-        "--lane", action="append", choices=QUEUES, help="queue to take jobs from; may be repeated (default: all)"
+        "--queue", action="append", choices=QUEUES, help="queue to take jobs from; may be repeated (default: all)"
     )
     worker.add_argument(
         "--workers",
@@ -73,7 +73,7 @@ def run_worker(options: argparse.Namespace, screen: Screen) -> int:
             raise HarkError("No workers can be started.", f"--workers is {options.workers}.", "Give a number above 0.")
         os.environ["HARK_WORKERS"] = str(options.workers)
     with _data_in_use(screen):
-        queues = list(dict.fromkeys(options.lane or QUEUES))
+        queues = list(dict.fromkeys(options.queue or QUEUES))
         parts = [Part(queue, _WORKERS) for queue in queues]
         try:
             screen.note(f"Running the jobs of {', '.join(queues)} (Ctrl-C stops it)")

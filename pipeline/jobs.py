@@ -31,9 +31,9 @@ from pipeline.training.planning.config import Recipe, RunConfig, chosen
 DONE, BUG, FIXABLE, INTERRUPTED = 0, 1, 2, 130  # exit codes, as everywhere in Hark
 NICENESS = 10  # a job and its children yield to pages, for which users wait (python -m lab portal)
 MAX_IMPORT_S = 6 * 3600  # time limit for an upload; 2 GB of speech take an hour
-TRAINING, AUDIO = "training", "audio"
-WEBHOOKS = "webhooks"  # a queue without jobs
-QUEUES = TRAINING, AUDIO, WEBHOOKS  # the portal's queues; each has workers
+TRAINING, GENERAL = "training", "general"
+WEBHOOKS = "webhooks"  # its tasks deliver messages; they are not jobs, and have no row in the table of jobs
+QUEUES = TRAINING, GENERAL, WEBHOOKS  # the portal's queues; each has workers
 JOB = "job"  # the key of a job's id in its specification
 BESIDE_CHOICES = {"install_voices", "targets", "run", JOB}  # other keys in the specification of a training or a plan
 IMPORTS = "uploads/imports"  # below the user's data: a folder per import, removed after a successful job
@@ -208,7 +208,7 @@ class Kind:
 
     Attributes:
         name: its name in requests; pages show it translated.
-        queue: TRAINING or AUDIO, each of which has its own workers.
+        queue: TRAINING or GENERAL, each of which has its own workers.
         run: does the job and returns JSON values.
         stages: (name, title) of the stages that a page lists in advance.
         memory_bytes: memory limit of the job's process; None for unlimited.
@@ -262,27 +262,27 @@ RECOGNIZER_STAGES = (
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind(worded("plan"), AUDIO, _plan),
+        Kind(worded("plan"), GENERAL, _plan),
         Kind(worded("train"), TRAINING, _train, TRAINING_STAGES, is_same=_is_same_run, skipped=_skipped_stages),
         Kind(worded("retrain"), TRAINING, _retrain, TRAINING_STAGES, skipped=_skipped_stages),
         Kind(worded("compare"), TRAINING, _compare, COMPARISON_STAGES),
         Kind(
             worded("import"),
-            AUDIO,
+            GENERAL,
             _import,
             IMPORT_STAGES,
             memory_bytes=2 << 30,  # ten times what it needs
         ),
-        Kind(worded("align"), AUDIO, _align, (("align", worded("Align words and recordings")),)),
-        Kind(worded("enable"), AUDIO, _enable),
-        Kind(worded("pull"), AUDIO, _pull),
-        Kind(worded("transcribe"), AUDIO, _lazy("job:transcribe_recording"), TRANSCRIPTION_STAGES),
-        Kind(worded("summarize"), AUDIO, _lazy("job:summarize_recording"), (("summarize", worded("Summarize")),)),
-        Kind(worded("speakers"), AUDIO, _lazy("job:detect_speakers"), (TRANSCRIPTION_STAGES[3],)),
-        Kind(worded("minable"), AUDIO, _lazy("job:make_minable")),
-        Kind(worded("polish"), AUDIO, _lazy("job:polish_recording"), (("polish", worded("Clean up the text")),)),
-        Kind(worded("translate"), AUDIO, _lazy("job:translate_recording"), (("translate", worded("Translate")),)),
-        Kind(worded("export"), AUDIO, _export, EXPORT_STAGES),
+        Kind(worded("align"), GENERAL, _align, (("align", worded("Align words and recordings")),)),
+        Kind(worded("enable"), GENERAL, _enable),
+        Kind(worded("pull"), GENERAL, _pull),
+        Kind(worded("transcribe"), GENERAL, _lazy("job:transcribe_recording"), TRANSCRIPTION_STAGES),
+        Kind(worded("summarize"), GENERAL, _lazy("job:summarize_recording"), (("summarize", worded("Summarize")),)),
+        Kind(worded("speakers"), GENERAL, _lazy("job:detect_speakers"), (TRANSCRIPTION_STAGES[3],)),
+        Kind(worded("minable"), GENERAL, _lazy("job:make_minable")),
+        Kind(worded("polish"), GENERAL, _lazy("job:polish_recording"), (("polish", worded("Clean up the text")),)),
+        Kind(worded("translate"), GENERAL, _lazy("job:translate_recording"), (("translate", worded("Translate")),)),
+        Kind(worded("export"), GENERAL, _export, EXPORT_STAGES),
         Kind(worded("train-recognizer"), TRAINING, _lazy("adapt_recognizer:train_recognizer"), RECOGNIZER_STAGES),
     )
 }

@@ -150,11 +150,11 @@ def test_daily_backups_are_stored_outside_the_data_folder() -> None:
     assert set(mounted) <= set(made.split()), "else its user cannot write them"
 
 
-def test_every_lane_has_a_worker_and_only_the_proxy_is_exposed() -> None:
+def test_every_queue_has_a_worker_and_only_the_proxy_is_exposed() -> None:
     services = compose("compose.production.yaml")["services"]
     ours = [said for said in services.values() if said.get("image") == "hark" and "entrypoint" not in said]
     commands = [build_parser().parse_args(said["command"]) for said in ours]
-    assert sorted(queue for one in commands for queue in getattr(one, "lane", None) or ()) == sorted(QUEUES)
+    assert sorted(queue for one in commands for queue in getattr(one, "queue", None) or ()) == sorted(QUEUES)
     ports = {name: said["ports"] for name, said in services.items() if "ports" in said}
     assert set(ports) == {"nginx", "grafana"} and all(port.startswith("127.0.0.1:") for port in ports["grafana"])
     inside = {name for name, said in services.items() if said.get("networks") == ["inside"]}
@@ -277,7 +277,7 @@ def test_systemd_units_start_valid_commands() -> None:
         (start,) = re.findall(r"^ExecStart=(?:/bin/sh -c 'exec )?(.*?)'?$", unit.read_text(), re.MULTILINE)
         python, main, *command = start.replace("`date +%%u`", "1").split()
         assert (python, main) == ("/opt/hark/.venv/bin/python", "/opt/hark/main.py")
-        build_parser().parse_args([word.replace("%i", "audio") for word in command])
+        build_parser().parse_args([word.replace("%i", "general") for word in command])
 
 
 def test_systemd_accepts_the_units(tmp_path: Path) -> None:
@@ -362,7 +362,7 @@ def test_kubernetes_starts_valid_commands_without_root() -> None:
         (container,) = pod["containers"]
         if "args" in container:
             parsed = build_parser().parse_args(container["args"])
-            queues += getattr(parsed, "lane", None) or []
+            queues += getattr(parsed, "queue", None) or []
         assert pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["runAsUser"] == int(user)
         assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
         assert {"cpu", "memory"} <= set(container["resources"]["requests"]) and "memory" in container["resources"][
@@ -416,7 +416,7 @@ def data_of(one: dict[str, Any]) -> dict[str, str]:
 def test_workers_scale_with_waiting_jobs() -> None:
     most = int(of_kind("ConfigMap")["hark"]["data"]["HARK_JOBS_RUNNING"])
     scaled = of_kind("ScaledObject")
-    assert {one["spec"]["scaleTargetRef"]["name"] for one in scaled.values()} == {"hark-training", "hark-audio"}
+    assert {one["spec"]["scaleTargetRef"]["name"] for one in scaled.values()} == {"hark-training", "hark-general"}
     for one in scaled.values():
         target = of_kind("Deployment")[one["spec"]["scaleTargetRef"]["name"]]
         queue = target["metadata"]["labels"]["part"]

@@ -239,7 +239,7 @@ Q_CLUSTER = {
     "save_limit": 100,
     "catch_up": False,
     "ALT_CLUSTERS": {
-        "audio": {"workers": WORKERS, "timeout": _YEAR_S, "retry": 10 * _YEAR_S},
+        "general": {"workers": WORKERS, "timeout": _YEAR_S, "retry": 10 * _YEAR_S},
         # Webhooks have their own queue, because their receivers may be slow.
         "webhooks": {"workers": WEBHOOKS_SENT_AT_ONCE, "timeout": _YEAR_S, "retry": 10 * _YEAR_S},
     },

@@ -84,4 +84,4 @@ def test_without_a_browser_serve_points_to_the_url(programs: Path, browser: str)
 def test_invalid_numbers_of_workers_are_rejected(cli: Cli) -> None:
     cli("worker", "--workers", "0", code=2)
     assert "above 0" in cli.err
-    cli("worker", "--lane", "tpu", code=2)
+    cli("worker", "--queue", "tpu", code=2)

@@ -65,7 +65,7 @@ def every_page(user: User) -> dict[str, str]:
         )
     spec = as_spec(configuration(phrase="hey compass"))
     plan, failed, going, imported = (
-        Job.objects.create(user=user, kind=kind, queue="audio", title="hey compass", spec=each, state=state, **more)
+        Job.objects.create(user=user, kind=kind, queue="general", title="hey compass", spec=each, state=state, **more)
         for kind, each, state, more in (
             ("plan", spec, "done", {"result": PLAN}),
             ("train", spec, "failed", {"error": ERROR}),

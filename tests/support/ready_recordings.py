@@ -54,7 +54,7 @@ def ready_recording(user: User, name: str = "meeting.wav", transcript: Transcrip
     spec = {"recording": str(recording.pk), "folder": recording.folder, "originals": ["original.wav"], "options": {}}
     recording.options = intake.checked_options({})
     recording.job = Job.objects.create(
-        user=user, kind="transcribe", queue="audio", title=name, state=Job.State.DONE, spec=spec,
+        user=user, kind="transcribe", queue="general", title=name, state=Job.State.DONE, spec=spec,
         result={
             "duration_s": transcript.duration_s, "language": transcript.language, "engine": transcript.engine,
             "speakers": len(transcript.speakers), "channels": 1, "words": 18, "warnings": [],

@@ -135,7 +135,7 @@ def topology(folder: Path) -> Iterator[Topology]:
         assert made.returncode == 0, made.stderr
         processes = {
             (queue, number): stack.enter_context(
-                started(folder / f"{queue}-{number}.log", "worker", "--lane", queue, "--workers", "1", **settings)
+                started(folder / f"{queue}-{number}.log", "worker", "--queue", queue, "--workers", "1", **settings)
             )
             for queue in QUEUES
             for number in range(TRAINING_WORKERS if queue == TRAINING else 1)

@@ -32,7 +32,7 @@ SUMMARY = make_report()["summary"]
 def things(owner: User) -> dict[str, str]:
     """A thing of the owner's for every kind of id."""
     spec = as_spec(configuration(phrase="hey compass"))
-    job = Job.objects.create(user=owner, kind="plan", queue="audio", title="p", state=Job.State.DONE, spec=spec)
+    job = Job.objects.create(user=owner, kind="plan", queue="general", title="p", state=Job.State.DONE, spec=spec)
     detector = Detector.objects.create(user=owner, phrase="hey compass", language="en")
     Version.objects.create(detector=detector, number=1, folder="models/x", bundle="x.zip", summary=SUMMARY)
     sample = Sample.objects.create(user=owner, detector=detector, verdict="missed", file="x", seconds=1.0, version=1)

@@ -42,7 +42,7 @@ from webui.accounts.storage import user_data
 user = User.objects.create_user("oscar", "oscar@example.org", "a-good-long-password")
 user.groups.add(Group.objects.create(name="Küche"))
 spec = {{"b": 1, "a": [0.5, 1e300, 2**60, None, True], "text": "\\U0001f600 \\\\u0000", "empty": {{}}}}
-job = Job.objects.create(user=user, kind="plan", queue="audio", title="ärger \\n", spec=spec, state="done", result=None)
+job = Job.objects.create(user=user, kind="plan", queue="general", title="ärger \\n", spec=spec, state="done")
 Job.objects.filter(pk=job.pk).update(created_at=datetime.datetime(2020, 2, 29, 1, 2, 3, 456789, datetime.UTC))
 JobEvent.objects.bulk_create(JobEvent(job=job, event={{"number": number}}) for number in range(2500))
 recording = Recording.objects.create(user=user, name="Sitzung", folder="audio/r", state="ready", originals=["a.wav"])
@@ -63,7 +63,7 @@ from webui.transactions import serialized
 user = User.objects.get(username="oscar")
 while True:
     with serialized():
-        job = Job.objects.create(user=user, kind="plan", queue="audio", title="meanwhile", state="done")
+        job = Job.objects.create(user=user, kind="plan", queue="general", title="meanwhile", state="done")
         JobEvent.objects.create(job=job, event={{}})
     print("wrote", flush=True)
     time.sleep(0.05)
@@ -94,7 +94,7 @@ client.logout()
 assert client.login(username="oscar", password="a-good-long-password")
 original = body(client.get(f"/recordings/{{sys.argv[1]}}/original"))
 found = body(client.get("/recordings/search", {{"q": "bruecke", "words": "brücke"}})).decode()
-job = Job.objects.create(user=User.objects.get(username="oscar"), kind="plan", queue="audio", title="new")
+job = Job.objects.create(user=User.objects.get(username="oscar"), kind="plan", queue="general", title="new")
 event = JobEvent.objects.create(job=job, event={{}})
 print(json.dumps({{
     "vendor": connection.vendor, "bundle": hashlib.sha256(bundle).hexdigest(), "original": original.decode(),

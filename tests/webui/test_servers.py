@@ -93,7 +93,7 @@ for name in ("nobody", "no\\0body"):
     try: sign_in(name=name, password="wrong", address="192.0.2.1")
     except SignInRefused: print("refused")
 spec = {"said": "a\\0b", "half": "\\ud800!", "whole": "\U0001f600", "typed": "\\\\u0000"}
-job = Job.objects.create(user=user, kind="plan", queue="audio", title="a\\0b", spec=spec)
+job = Job.objects.create(user=user, kind="plan", queue="general", title="a\\0b", spec=spec)
 job.refresh_from_db()
 print(ascii(job.title), ascii(dict(sorted(job.spec.items()))))
 recording = Recording.objects.create(user=user, name="r", folder="r")

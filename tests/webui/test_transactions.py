@@ -14,12 +14,12 @@ def test_a_failure_in_a_transaction_is_rolled_back(transactional_db: None) -> No
     from webui.jobs.models import Heartbeat
 
     with pytest.raises(ZeroDivisionError), serialized():
-        beat("audio")
+        beat("general")
         raise ZeroDivisionError
     assert not Heartbeat.objects.exists() and transaction.get_autocommit()
     with serialized(), serialized():
         assert connection.in_atomic_block
-        beat("audio")
+        beat("general")
     assert Heartbeat.objects.count() == 1
 
 

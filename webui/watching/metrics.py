@@ -23,7 +23,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from core.errors import HarkError
-from pipeline.jobs import AUDIO, QUEUES, TRAINING, WEBHOOKS
+from pipeline.jobs import GENERAL, QUEUES, TRAINING, WEBHOOKS
 from webui.api.models import Delivery
 from webui.audio.models import Recording, UploadInProgress
 from webui.http.middleware import Middleware, method_of, view_of
@@ -58,7 +58,7 @@ class Jobs(Collector):
 
     def collect(self) -> Iterator[Metric]:
         rows = Job.objects.filter(state__in=Job.GOING).values("queue", "state").order_by().annotate(n=Count("id"))
-        counts: Values = {(queue, state.value): 0 for queue in (TRAINING, AUDIO) for state in Job.GOING}
+        counts: Values = {(queue, state.value): 0 for queue in (TRAINING, GENERAL) for state in Job.GOING}
         counts |= {(row["queue"], row["state"]): row["n"] for row in rows}
         yield _gauge("hark_jobs", "Jobs that are waiting or running.", ("queue", "state"), counts)
         yield GaugeMetricFamily(

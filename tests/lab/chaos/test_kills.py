@@ -127,7 +127,7 @@ def owner(db: None, tmp_path: Path, settings: Any) -> User:
 def test_lost_and_duplicated_jobs_are_counted(
     owner: User, state: Job.State, error: dict[str, str] | None, found: dict[str, int], counted: dict[str, int]
 ) -> None:
-    job = Job.objects.create(user=owner, kind="import", queue="audio", title="x", state=state, error=error)
+    job = Job.objects.create(user=owner, kind="import", queue="general", title="x", state=state, error=error)
     counts = kills._counts([job_makers.Submission(str(job.pk), "import", lambda: found)], Counter())
     count = vars(counts["import"])
     assert {name: count[name] for name in ("lost", "doubled", "left") if count[name]} == counted
@@ -136,7 +136,7 @@ def test_lost_and_duplicated_jobs_are_counted(
 
 def test_orphaned_files_are_counted(owner: User, tmp_path: Path) -> None:
     spec = {"archive": "uploads/imports/1/a.zip", "folder": "audio/1"}
-    job = Job.objects.create(user=owner, kind="import", queue="audio", title="x", state=Job.State.DONE, spec=spec)
+    job = Job.objects.create(user=owner, kind="import", queue="general", title="x", state=Job.State.DONE, spec=spec)
     assert job_makers.left_of(job) == []
     for name in (f"jobs/finished-{job.pk}.json", "uploads/imports/1/a.zip", "audio/1/.audio-half.flac"):
         (tmp_path / name).parent.mkdir(parents=True)

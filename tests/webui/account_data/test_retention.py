@@ -28,7 +28,7 @@ def days_old(days: float, *things: Recording | Job) -> None:
 
 
 def ended(user: User, **fields: object) -> Job:
-    values: dict[str, object] = {"kind": "plan", "queue": "audio", "title": "p", "spec": {}, "state": Job.State.DONE}
+    values: dict[str, object] = {"kind": "plan", "queue": "general", "title": "p", "spec": {}, "state": Job.State.DONE}
     job = Job.objects.create(**{"user": user, **values, **fields})
     log = user_data(user) / "log" / f"job-{job.pk}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def test_old_recordings_are_deleted(other: User) -> None:
     old, young, working = (ready_recording(other, f"{name}.wav") for name in ("old", "young", "working"))
     days_old(31, old, working)
     days_old(29, young)
-    going = Job.objects.create(user=other, kind="transcribe", queue="audio", title="t", spec={}, state="running")
+    going = Job.objects.create(user=other, kind="transcribe", queue="general", title="t", spec={}, state="running")
     Recording.objects.filter(pk=working.pk).update(job=going)
     set_retention(user=other, recordings_days=30, jobs_days=None)
     assert delete_what_is_old() == 1

@@ -38,7 +38,7 @@ def world(owner: User, portal: Path) -> World:
     Job.objects.filter(pk=version.job_id).update(result={"bundle": str(version.path / version.bundle)})
     spec = {"phrase": "hey compass", "language": "en", "effort": "quick", "engines": []}
     job = {"user": owner, "title": "hey compass", "spec": spec}
-    plan = Job.objects.create(**job, kind="plan", queue="audio", state=Job.State.DONE, result={"buckets": {}})
+    plan = Job.objects.create(**job, kind="plan", queue="general", state=Job.State.DONE, result={"buckets": {}})
     error = {"what": "A.", "why": "B.", "what_to_do": "C."}
     other = Job.objects.create(**job, kind="train", queue="training", state=Job.State.FAILED, error=error)
     JobEvent.objects.create(job=other, event={"event": "artifact", "time": 1.0, "kind": "log", "path": "/srv/hark/log"})

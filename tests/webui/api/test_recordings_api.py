@@ -180,7 +180,7 @@ def test_a_recording_can_be_summarized_again(call: Call, world: World) -> None:
     made = call("post", f"{place}?engine=extractive", headers=headers)
     assert made.status_code == 201 and made["Location"] == f"/api/v1/jobs/{made.json()['id']}"
     job = Job.objects.get(kind="summarize")
-    assert made.json()["kind"] == "summarize" and job.spec["engine"] == "extractive" and job.queue == "audio"
+    assert made.json()["kind"] == "summarize" and job.spec["engine"] == "extractive" and job.queue == "general"
     problem_of(call("post", place, headers=headers), 409)
 
 
@@ -190,7 +190,9 @@ def test_recordings_are_listed_by_state_in_pages(call: Call, world: World) -> No
     said = call("get", "/recordings?limit=1&state=ready", headers=headers).json()
     assert said["total"] == 2 and said["items"][0]["name"] == "b.wav" and said["next"]
     assert call("get", "/recordings?state=failed", headers=headers).json()["items"] == []
-    retried = Job.objects.create(user=world.user, kind="transcribe", queue="audio", title="a", state=Job.State.RUNNING)
+    retried = Job.objects.create(
+        user=world.user, kind="transcribe", queue="general", title="a", state=Job.State.RUNNING
+    )
     Recording.objects.filter(pk=world.recording.pk).update(job=retried)
     said = call("get", "/recordings?state=working", headers=headers).json()["items"]
     assert [one["state"] for one in said] == ["working"]

@@ -73,7 +73,7 @@ def test_a_program_follows_a_job(world: World) -> None:
 
 def test_the_jobs_socket_sends_only_the_users_own_jobs(world: World, other: User) -> None:
     mine, theirs = token_of(world.user, "read"), token_of(other, "read")
-    made = {"kind": "transcribe", "queue": "audio", "state": "running", "spec": {"recording": "r"}}
+    made = {"kind": "transcribe", "queue": "general", "state": "running", "spec": {"recording": "r"}}
     own = Job.objects.create(user=world.user, title="mine", **made)
     foreign = Job.objects.create(user=other, title="theirs", **made)
     expected = {str(job.pk) for job in Job.objects.filter(user=world.user)}
@@ -259,7 +259,7 @@ def test_sockets_are_limited_per_user(world: World, other: User, monkeypatch: py
 
 
 def running(user: User) -> Job:
-    return Job.objects.create(user=user, kind="plan", queue="audio", title="t", spec={}, state="running")
+    return Job.objects.create(user=user, kind="plan", queue="general", title="t", spec={}, state="running")
 
 
 @pytest.mark.parametrize("ended", ["token", "user", "pair", "session"])

@@ -45,7 +45,7 @@ def double(settings: Any) -> Iterator[Recorder]:
 
 def ended(user: User, state: str, error: HarkError | None = None) -> Job:
     """Make a job of the user's that has just ended in that state."""
-    job = claimed(Job.objects.create(user=user, kind="plan", queue="audio", title="hey compass", spec={}))
+    job = claimed(Job.objects.create(user=user, kind="plan", queue="general", title="hey compass", spec={}))
     services.finish(job, state, error)
     return job
 
@@ -108,8 +108,8 @@ def test_each_final_state_is_an_event(owner: User, other: User, double: Recorder
 
 def test_a_cancelled_waiting_job_and_one_whose_worker_died_are_delivered(owner: User, double: Recorder) -> None:
     webhooks.add(user=owner, url=double.url, events=webhooks.EVENTS)
-    services.cancel(job=Job.objects.create(user=owner, kind="plan", queue="audio", title="a", spec={}))
-    job = claimed(Job.objects.create(user=owner, kind="plan", queue="audio", title="b", spec={}, takeovers=1))
+    services.cancel(job=Job.objects.create(user=owner, kind="plan", queue="general", title="a", spec={}))
+    job = claimed(Job.objects.create(user=owner, kind="plan", queue="general", title="b", spec={}, takeovers=1))
     Job.objects.filter(id=job.id).update(lease_until=timezone.now() - timedelta(seconds=1))
     services.recover()
     assert sorted(Delivery.objects.values_list("event", flat=True)) == ["job.cancelled", "job.interrupted"]

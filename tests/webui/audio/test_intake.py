@@ -22,7 +22,7 @@ def test_a_file_is_moved_and_transcription_is_queued(owner: User, wav: Path, por
     assert recording.name == "Monday.WAV" and recording.path == portal / "audio" / str(recording.pk)
     assert (recording.path / "original.wav").read_bytes() == content
     assert recording.job is not None and recording.bytes == len(content)
-    assert (recording.job.kind, recording.job.queue, recording.state) == ("transcribe", "audio", "working")
+    assert (recording.job.kind, recording.job.queue, recording.state) == ("transcribe", "general", "working")
     assert recording.job.spec["originals"] == ["original.wav"] and recording.job.spec["folder"] == recording.folder
 
 

@@ -74,7 +74,7 @@ def test_a_meeting_is_polished_if_a_language_model_is_set_up(
     job = Job.objects.get(pk=meeting.job_id)
     jobs.finish(job, Job.State.DONE)
     polishing = Job.objects.get(kind="polish")
-    assert polishing.queue == "audio"
+    assert polishing.queue == "general"
     meeting.refresh_from_db()
     assert program.get(place).json()["status"] == "polishing"
     waiting = program.get(f"{ADDRESS}/progress").json()["meetings"]

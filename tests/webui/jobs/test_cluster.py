@@ -39,7 +39,7 @@ def _group(leader: int) -> list[int]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_hung_workers_are_killed_after_their_server_was_killed(portal: Path) -> None:
-    environment = {**os.environ, "HARK_DATA": str(portal), "HARK_JOBS_LEASE_S": "2", "Q_CLUSTER_NAME": "audio"}
+    environment = {**os.environ, "HARK_DATA": str(portal), "HARK_JOBS_LEASE_S": "2", "Q_CLUSTER_NAME": "general"}
     migrated = [sys.executable, "webui/manage.py", "migrate", "-v0"]
     (portal / "portal").mkdir()
     subprocess.run(migrated, cwd=REPOSITORY, env=environment, check=True, timeout=120)

@@ -20,27 +20,29 @@ from webui.jobs.heartbeat import ages, beat
 from webui.jobs.models import Heartbeat
 
 
-def test_a_lane_has_a_heartbeat_age_after_the_first_beat(db: None) -> None:
-    assert ages(["audio"]) == {}
-    beat("audio")
-    assert ages(["audio", "training"])["audio"] < 10 and "training" not in ages(["audio", "training"])
+def test_a_queue_has_a_heartbeat_age_after_the_first_beat(db: None) -> None:
+    assert ages(["general"]) == {}
+    beat("general")
+    assert ages(["general", "training"])["general"] < 10 and "training" not in ages(["general", "training"])
 
 
 @pytest.mark.parametrize("by", [-3600, 60])
 def test_a_beat_is_written_unless_one_is_recent(db: None, by: int) -> None:
-    Heartbeat.objects.create(queue="audio", seen_at=timezone.now() - timedelta(seconds=by))  # -3600: the clock was set
-    beat("audio")
-    seen = Heartbeat.objects.get(queue="audio").seen_at
+    Heartbeat.objects.create(
+        queue="general", seen_at=timezone.now() - timedelta(seconds=by)
+    )  # -3600: the clock was set
+    beat("general")
+    seen = Heartbeat.objects.get(queue="general").seen_at
     assert abs((timezone.now() - seen).total_seconds()) < 10
-    beat("audio")
-    assert Heartbeat.objects.get(queue="audio").seen_at == seen
+    beat("general")
+    assert Heartbeat.objects.get(queue="general").seen_at == seen
 
 
 def test_workers_killed_before_a_clock_change_do_not_seem_alive(db: None) -> None:
-    Heartbeat.objects.create(queue="audio", seen_at=timezone.now() + timedelta(hours=1))
-    assert ages(["audio"])["audio"] > 3000
-    beat("audio")
-    assert ages(["audio"])["audio"] < 10
+    Heartbeat.objects.create(queue="general", seen_at=timezone.now() + timedelta(hours=1))
+    assert ages(["general"])["general"] > 3000
+    beat("general")
+    assert ages(["general"])["general"] < 10
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="process groups")
@@ -51,7 +53,7 @@ def test_workers_send_heartbeats_until_they_are_killed(portal: Path) -> None:
     subprocess.run(migrate, cwd=REPOSITORY, env=environment, check=True, timeout=120)
     ask = (
         "import django; django.setup(); from webui.jobs import heartbeat; import json;"
-        "print(json.dumps(heartbeat.ages(['audio', 'webhooks'])))"
+        "print(json.dumps(heartbeat.ages(['general', 'webhooks'])))"
     )
 
     def heard_of() -> dict[str, float]:
@@ -65,7 +67,7 @@ def test_workers_send_heartbeats_until_they_are_killed(portal: Path) -> None:
     try:
         wait_for(lambda: "webhooks" in heard_of(), 60)
         time.sleep(8)
-        assert heard_of()["webhooks"] < 6 and "audio" not in heard_of()
+        assert heard_of()["webhooks"] < 6 and "general" not in heard_of()
     finally:
         os.killpg(workers.pid, signal.SIGKILL)
         workers.wait()

@@ -47,12 +47,12 @@ def lapse(job: Job) -> None:
     Job.objects.filter(id=job.id).update(lease_until=timezone.now() - timedelta(seconds=1))
 
 
-def test_a_job_is_sent_to_its_lane(owner: User) -> None:
+def test_a_job_is_sent_to_its_queue(owner: User) -> None:
     job = submit(owner)
     plan = services.submit(user=owner, kind="plan", title="p", spec={})
     assert [(row.key, row.task["args"]) for row in OrmQ.objects.order_by("id")] == [
         ("training", (str(job.id),)),
-        ("audio", (str(plan.id),)),
+        ("general", (str(plan.id),)),
     ]
 
 
@@ -269,7 +269,7 @@ def test_a_job_lost_by_the_cluster_is_resent(owner: User) -> None:
     assert OrmQ.objects.count() == 1
 
 
-def test_a_lane_whose_workers_take_no_jobs_is_stuck(owner: User) -> None:
+def test_a_queue_whose_workers_take_no_jobs_is_stuck(owner: User) -> None:
     job = submit(owner)
     assert services.stuck_queues() == set()
     Job.objects.filter(id=job.id).update(sent_at=timezone.now() - timedelta(days=1))
@@ -283,7 +283,7 @@ def test_a_lane_whose_workers_take_no_jobs_is_stuck(owner: User) -> None:
     assert services.stuck_queues() == set()
 
 
-def test_a_lane_whose_only_worker_is_busy_is_not_stuck(owner: User, settings: Any) -> None:
+def test_a_queue_whose_only_worker_is_busy_is_not_stuck(owner: User, settings: Any) -> None:
     """The limit on running jobs does not matter: killing the worker's job would not help."""
     settings.WORKERS = 1
     jobs = submit(owner), submit(owner, 1)

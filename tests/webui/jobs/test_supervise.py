@@ -251,7 +251,7 @@ def test_a_job_runs_at_low_priority(tmp_path: Path) -> None:
         "import os, subprocess, sys\nfrom pipeline import jobs\n"
         "child = [sys.executable, '-c', 'import os; print(os.nice(0))']\n"
         "nice = lambda *of_job: {'job': os.nice(0), 'its own': int(subprocess.check_output(child))}\n"
-        "jobs.KINDS['nice'] = jobs.Kind('nice', jobs.AUDIO, nice)\n"
+        "jobs.KINDS['nice'] = jobs.Kind('nice', jobs.GENERAL, nice)\n"
         "sys.argv = ['jobs', 'name']\nsys.exit(jobs.main())"
     )
     job = json.dumps({"kind": "nice", "spec": {}, "data": str(tmp_path)})

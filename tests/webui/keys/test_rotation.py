@@ -127,7 +127,7 @@ def test_secrets_that_no_key_opens_are_named_and_stop_nothing(owner: User, other
     key_file.write_text("k" * 40)  # as after the loss of the key file
     codes = turned_on(other)
     hook, secret = webhooks.add(user=other, url="https://example.org/hook", events=["job.done"])
-    job = Job.objects.create(user=other, kind="plan", queue="audio", spec={})
+    job = Job.objects.create(user=other, kind="plan", queue="general", spec={})
     sealed = [lost.sealed_secret, *Authenticator.objects.filter(user=owner).values_list("data", flat=True)]
 
     rotation = rotate_key(0)
@@ -186,7 +186,7 @@ def test_two_processes_with_the_same_id_make_one_key(tmp_path: Path, monkeypatch
 def test_waiting_jobs_are_resent_after_a_rotation(other: User, key_file: Path) -> None:
     """Workers refuse a task signed with the previous key."""
     long_ago = datetime(2026, 1, 1, tzinfo=UTC)
-    job = Job.objects.create(user=other, kind="plan", queue="audio", spec={}, sent_at=long_ago)
+    job = Job.objects.create(user=other, kind="plan", queue="general", spec={}, sent_at=long_ago)
     rotate_key(30)
     job.refresh_from_db()
     assert job.sent_at is not None and job.sent_at > long_ago

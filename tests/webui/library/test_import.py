@@ -81,7 +81,7 @@ def test_importing_a_folder_queues_a_job(owners: Client, corpora: Path) -> None:
         )
         assert answer.status_code == 302
     (job,) = Job.objects.all()
-    assert answer["Location"] == f"/jobs/{job.id}" and job.kind == "import" and job.queue == "audio"
+    assert answer["Location"] == f"/jobs/{job.id}" and job.kind == "import" and job.queue == "general"
     assert job.spec == {"folder": str(corpora / "mine"), "language": "en", "licence": "x"}
 
 

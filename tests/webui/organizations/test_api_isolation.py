@@ -52,7 +52,7 @@ def places(house: House, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     make_version(sam, user_data(sam), 2)
     allow_wakes(detector=house.version.detector, allowed=True)
     Job.objects.filter(pk=house.version.job_id).update(state=Job.State.FAILED)
-    plan = Job.objects.create(user=sam, kind="plan", queue="audio", title="p", spec={}, state="done", result={})
+    plan = Job.objects.create(user=sam, kind="plan", queue="general", title="p", spec={}, state="done", result={})
     hook, _secret = webhooks.add(user=sam, url="https://example.org/hark", events=["job.done"])
     a_token(sam, "read")
     more = {"plan_id": plan.pk, "webhook_id": hook.pk, "token_id": sam.api_tokens.get().pk, "clip_id": 1}

@@ -194,7 +194,7 @@ def test_jobs_and_versions_of_shared_things_are_visible(house: House) -> None:
     job = retrain(version=house.version)
     assert job.user == house.sam and job.organization == house.organization
     assert to_change(Job.objects.all(), house["mia"], pk=job.pk) == job
-    private = Job.objects.create(user=house.sam, kind="plan", queue="audio", title="hey private", spec={})
+    private = Job.objects.create(user=house.sam, kind="plan", queue="general", title="hey private", spec={})
     assert not Job.objects.visible_to(house["ada"]).filter(pk=private.pk).exists()
     services.share(thing=house.version.detector, organization=None, by=house.sam)
     assert not Job.objects.visible_to(house["mia"]).filter(pk=job.pk).exists()

@@ -39,7 +39,7 @@ def test_a_stopped_run_is_reported_with_its_progress(
 ) -> None:
     client.force_login(owner)
     spec = as_spec(configuration(phrase="hey compass", effort="trial"))
-    job = Job.objects.create(user=owner, kind="plan", queue="audio", title="hey compass", spec=spec, state="done")
+    job = Job.objects.create(user=owner, kind="plan", queue="general", title="hey compass", spec=spec, state="done")
     for unfinished in ({"planned": 20, "spoken": spoken, "goes_on_with": goes_on_with}, None):
         job.result = {**PLAN, "unfinished": unfinished}
         job.save()
@@ -57,7 +57,7 @@ def test_the_owners_run_installs_neural_voices_unless_opted_out(
     result = {**PLAN, "unfinished": None, "to_install_mb": {"hibari": 55, "piper": 95}}
     for user, asked, installs in ((owner, True, True), (owner, False, False), (other, True, False)):
         client.force_login(user)
-        job = Job.objects.create(user=user, kind="plan", queue="audio", title="hey compass", spec=spec, state="done")
+        job = Job.objects.create(user=user, kind="plan", queue="general", title="hey compass", spec=spec, state="done")
         job.result = result
         job.save()
         page = client.get(f"/plans/{job.id}").text

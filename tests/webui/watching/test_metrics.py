@@ -43,7 +43,7 @@ def history(owner: User) -> None:
         beat(queue)
     now = timezone.now()
     began, ended = now - timedelta(seconds=100), now - timedelta(seconds=40)
-    job = Job(user=owner, kind="transcribe", queue="audio", title="secret title", spec={})
+    job = Job(user=owner, kind="transcribe", queue="general", title="secret title", spec={})
     done = Job.objects.create(**{**fields(job), "state": "done", "started_at": began, "finished_at": ended})
     Job.objects.filter(pk=done.pk).update(result={"engine": "moonshine", "duration_s": 90.0})
     for size in (3_000_000, 2_000_000):
@@ -72,8 +72,8 @@ def fields(job: Job) -> dict[str, Any]:
 
 def test_metrics_match_the_database(owners: Client, history: None) -> None:
     found = figures(owners)
-    assert found["hark_queue_depth{queue=audio}"] == 2 and found["hark_queue_depth{queue=training}"] == 0
-    assert found["hark_queue_oldest_seconds{queue=audio}"] == pytest.approx(300, abs=20)
+    assert found["hark_queue_depth{queue=general}"] == 2 and found["hark_queue_depth{queue=training}"] == 0
+    assert found["hark_queue_oldest_seconds{queue=general}"] == pytest.approx(300, abs=20)
     assert found["hark_queue_oldest_seconds{queue=webhooks}"] == 0
     assert found["hark_jobs_kept{kind=transcribe,state=done}"] == 1
     assert found["hark_jobs_kept{kind=transcribe,state=failed}"] == 2
@@ -88,7 +88,7 @@ def test_metrics_match_the_database(owners: Client, history: None) -> None:
     assert found["hark_recognized_seconds{engine=moonshine}"] == 90
     assert found["hark_job_memory_bytes{kind=transcribe}"] == 3_000_000
     assert 0 < found["hark_disk_free_bytes"] <= found["hark_disk_bytes"]
-    assert found["hark_worker_seen_seconds{queue=audio}"] < 30
+    assert found["hark_worker_seen_seconds{queue=general}"] < 30
     if sys.platform == "linux":
         assert found["process_resident_memory_bytes"] > 1_000_000
     assert "secret" not in owners.get("/metrics").text
@@ -128,7 +128,7 @@ def test_dashboard_and_alerts_use_existing_metrics(owners: Client, history: None
     assert {name for name in existing if name.startswith("hark_")} <= set().union(*map(metrics_named, drawn))
 
 
-def test_alerts_use_existing_parts_lanes_and_reasons() -> None:
+def test_alerts_use_existing_parts_queues_and_reasons() -> None:
     text = (REPOSITORY / "deploy" / "alerts.yml").read_text()
     for parts in re.findall(r'part=~?"([^"]+)"', text):
         for part in parts.split("|"):

@@ -58,7 +58,7 @@ def deaf(portal: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 def stuck(portal: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     user = User.objects.create_user("olga", "olga@example.org", "x")
     long_ago = timezone.now() - timedelta(hours=1)
-    Job.objects.create(user=user, kind="plan", queue="audio", title="p", sent_at=long_ago)
+    Job.objects.create(user=user, kind="plan", queue="general", title="p", sent_at=long_ago)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_ready_reports_every_part(client: Client, at_work: None) -> None:
     for address in ("/ready", "/api/v1/ready", "/api/v1/health/ready"):
         answer = client.get(address)
         assert answer.status_code == 200 and answer.json()["status"] == "ready"
-        assert {"database", "storage", "workers_training", "workers_audio", "workers_webhooks"} <= set(
+        assert {"database", "storage", "workers_training", "workers_general", "workers_webhooks"} <= set(
             answer.json()["parts"]
         )
         assert all(answer.json()["parts"][name] == "ok" for name in observing.NEEDED)
@@ -102,7 +102,7 @@ def test_probes_may_use_any_host_name(owners: Client, at_work: None, path: str) 
         ("storage", no_folder, "cannot be written"),
         ("storage", no_room, "MB left"),
         ("recognition", deaf, "No recognizer"),
-        ("workers_audio", stuck, "take no jobs"),
+        ("workers_general", stuck, "take no jobs"),
         *((f"workers_{queue}", late(queue), "for 60 seconds") for queue in QUEUES),
     ],
 )

@@ -75,7 +75,7 @@ def test_the_trace_of_a_request_continues_in_its_job(others: Client, collector: 
 
 
 def test_the_span_of_a_failed_job_has_status_error(other: User, collector: list[Any], child: Child) -> None:
-    job = Job.objects.create(user=other, kind="plan", queue="audio", spec={}, sent_at="2026-01-01T00:00:00Z")
+    job = Job.objects.create(user=other, kind="plan", queue="general", spec={}, sent_at="2026-01-01T00:00:00Z")
     child("say('error', what='A.', why='B.', what_to_do='C.')\nsys.exit(2)")
     supervise.run(str(job.pk))
     (span,) = [each for each in collector if each.name == "job plan"]
