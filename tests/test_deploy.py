@@ -161,6 +161,29 @@ def test_every_queue_has_a_worker_and_only_the_proxy_is_exposed() -> None:
     assert inside == {"postgres", "redis"}
 
 
+def test_a_restore_starts_everything_that_it_stopped() -> None:
+    text = (DEPLOY / "README.md").read_text()
+    (stopped,), (started,) = (
+        re.findall(rf"^docker compose -f \S+ {verb} (.*)$", text, re.M) for verb in ("stop", "start")
+    )
+    services = compose("compose.production.yaml")["services"].items()
+    ours = {name for name, service in services if service.get("image") == "hark"}
+    assert started == stopped and set(stopped.split()) == ours
+    (named,) = re.findall(r"^units=(.*)$", text, re.MULTILINE)
+    units = [unit for words in re.findall('"(.*?)"', named) for unit in words.split()]
+    files = {re.sub("@[a-z]+", "@", unit if "." in unit else f"{unit}.service") for unit in units}
+    assert files == {path.name for path in (DEPLOY / "systemd").iterdir()} - {"hark-backup.service"}
+    assert {unit.partition("@")[2] for unit in units if "@" in unit} == set(QUEUES)
+    assert re.findall(r"^systemctl (stop|start) (.*)$", text, re.MULTILINE) == [("stop", "$units"), ("start", "$units")]
+    replicas = {
+        name: one["spec"]["replicas"] for name, one in of_kind("Deployment").items() if "replicas" in one["spec"]
+    }
+    scaled = re.findall(r"kubectl -n hark scale deployment (.*?) --replicas=(\d)", text)
+    assert scaled[0] == (" ".join(replicas), "0") and {name: int(number) for name, number in scaled[1:]} == replicas
+    assert text.count("annotate scaledobject --all autoscaling.keda.sh/paused-replicas") == 2
+    assert text.index("delete job restore --ignore-not-found") < text.index("create job restore")
+
+
 def test_every_compose_setting_is_in_the_example_file() -> None:
     named = re.findall(r"(?<!\$)\$\{(\w+)", (DEPLOY / "compose.production.yaml").read_text())
     example = (DEPLOY / "example.env").read_text()
