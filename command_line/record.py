@@ -43,7 +43,7 @@ def run_record(options: argparse.Namespace, screen: Screen) -> int:
     """Run ``record PHRASE``; report recordings that cannot be used, and skip them."""
     from db.db_api import Library
     from phrase_augmentation.keyphrase import Keyphrase
-    from pipeline.corpora.enrolment import OWNER, detected, save, takes_in
+    from pipeline.corpora.enrolment import OWNER, detected, save, saved_takes, takes_in
     from pipeline.serving.detection import open_detector
 
     keyphrase = Keyphrase.of(" ".join(options.phrase), options.language)
@@ -54,21 +54,24 @@ def run_record(options: argparse.Namespace, screen: Screen) -> int:
     else:
         named = _from_microphone(phrase, options, screen)
     saved: list[tuple[str, Take]] = []
+    ids: list[int] = []
     with Library(data_folder()) as library:
         for name, take in named:
             for words in take.words:
                 screen.note(f"{name}: {words}")
             if take.usable:
-                save(
+                ids += save(
                     library, [take], keyphrase=keyphrase,
                     speaker=options.speaker.strip() or OWNER, role=options.role,
                 )  # fmt: skip
                 saved.append((str(name), take))
+        takes_of_phrase = saved_takes(library, phrase=phrase, language=keyphrase.language)
+        stored = [clip for clip in takes_of_phrase if clip.id in ids and clip.settings["role"] == options.role]
     takes = [
         {"file": name, "seconds": round(take.seconds, 3), "level_db": take.level_db, "problems": list(take.problems)}
         for name, take in saved
     ]
-    result: dict[str, Any] = {"phrase": phrase, "role": options.role, "kept": len(saved), "takes": takes}
+    result: dict[str, Any] = {"phrase": phrase, "role": options.role, "kept": len(stored), "takes": takes}
     if not saved:
         raise HarkError(
             f'No recording of "{phrase}" was saved.', "None of them has usable speech.", "Check the microphone."
@@ -80,7 +83,7 @@ def run_record(options: argparse.Namespace, screen: Screen) -> int:
         result["heard"] = sum(hits)
     screen.result(result)
     use = "excluded from every training" if options.role == "test" else "for training from now on"
-    screen.show(f'{len(saved)} recordings of "{phrase}" are in the library, {use}.')
+    screen.show(f'{len(stored)} recordings of "{phrase}" are in the library, {use}.')
     if detector is not None:
         screen.show(f'"{detector.phrase}" detects {result["heard"]} of {len(saved)}.')
         for row in takes:

@@ -163,7 +163,7 @@ def takes_in(folder: Path, most: int | None, on_damage: Callable[[HarkError], No
 
 
 def save(library: Library, takes: Iterable[Take], *, keyphrase: Keyphrase, speaker: str, role: str = TEST) -> list[int]:
-    """Store takes of a phrase as clips and return their ids. Known takes are not stored again.
+    """Store takes of a phrase as clips and return their ids. Known takes are not stored again, but get this role.
 
     Raises:
         HarkError: a take is not usable, or the library cannot be written to.
@@ -179,7 +179,10 @@ def save(library: Library, takes: Iterable[Take], *, keyphrase: Keyphrase, speak
                 settings={"recorded": True, "role": role, "hint": take.hint},
             )
         )  # fmt: skip
-    return library.add_clips(clips)
+    ids = library.add_clips(clips)
+    if changed := [clip for clip in library.clips(ids) if clip.settings.get("role") != role]:
+        set_role(library, changed, role)
+    return ids
 
 
 def saved_takes(library: Library, *, phrase: str = "", language: str = "") -> list[Clip]:

@@ -65,6 +65,21 @@ def test_count_role_and_speaker_are_options(cli: Cli, recordings: Path, data_dir
     assert clip.speaker == "Ada Lovelace" and clip.settings["role"] == "train"
 
 
+@pytest.mark.parametrize("first, then", [("test", "train"), ("train", "test")])
+def test_stored_recordings_get_the_new_role(cli: Cli, recordings: Path, data_dir: Path, first: str, then: str) -> None:
+    command = ("record", "smart mirror", "--from", str(recordings), "--role")
+    cli.json(*command, first)
+    result = cli.json(*command, then)
+    assert (result["role"], result["kept"]) == (then, 3)
+    with Library(data_dir) as library:
+        assert [clip.settings["role"] for clip in library.iter_clips()] == [then] * 3
+
+
+def test_a_recording_stored_for_another_phrase_is_not_counted(cli: Cli, recordings: Path) -> None:
+    cli.json("record", "good evening", "--from", str(recordings))
+    assert cli.json("record", "smart mirror", "--from", str(recordings))["kept"] == 0
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
