@@ -20,6 +20,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, wait
 from concurrent.futures import TimeoutError as OutOfTime
+from copy import copy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -414,6 +415,13 @@ class Detector:
         self._pending = np.zeros(0, np.float32)
         self._before = self._silent_scores
         self._trigger.reset()
+
+    def on_a_new_stream(self) -> Detector:
+        """Return a detector with its own stream and the same loaded model, which may run in several threads."""
+        other = copy(self)
+        other._trigger = copy(self._trigger)
+        other.reset()
+        return other
 
     def _run(self, samples: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         score, new_state = self._model.run({"audio": samples[None], "state": state}, len(samples) / self.sample_rate)

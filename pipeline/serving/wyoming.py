@@ -15,7 +15,6 @@ import socket
 import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlparse
@@ -101,7 +100,7 @@ class Stream:
 
     def __init__(self, detectors: Mapping[str, Detector], sender: WakeSender | None = None) -> None:
         """Begin after silence, without changing ``detectors``. ``sender`` gets activations and near misses."""
-        self._detectors = {name: _on_a_new_stream(detector) for name, detector in detectors.items()}
+        self._detectors = {name: detector.on_a_new_stream() for name, detector in detectors.items()}
         self._sender = sender
         self._watches = {
             name: WakeWatch(detector.threshold, detector.score_period_s)
@@ -131,14 +130,6 @@ class Stream:
     def finish(self) -> list[Activation]:
         """Process silence after the end of the stream, which completes the last utterance."""
         return self.process(np.zeros(round(FLUSH_S * SAMPLE_RATE), np.float32))
-
-
-def _on_a_new_stream(detector: Detector) -> Detector:
-    """Return a detector with its own stream and the same loaded model, which may run in several threads."""
-    other = copy(detector)
-    other._trigger = copy(detector._trigger)
-    other.reset()
-    return other
 
 
 class MonoAudio:

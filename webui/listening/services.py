@@ -6,7 +6,9 @@ import uuid
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from threading import Lock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from django.conf import settings
@@ -51,9 +53,28 @@ MAX_WAKE_S = 5.0  # seconds of a device's clip
 SEND_AGAIN_AFTER_S = 3600  # seconds to wait if no more clips are accepted
 
 
+# Streams in use, and the file and modification time [ns] of each one's bundle. A model is freed after its last stream.
+_streams: WeakKeyDictionary[Runtime, tuple[Path, int]] = WeakKeyDictionary()
+_streams_lock = Lock()
+
+
 def runtime_of(version: Version, fa_per_day: float | None = None) -> Runtime:
-    """Load the detector of a version. Raises HarkError if its bundle is missing or damaged."""
-    return open_detector(version.bundle_path, fa_per_day)
+    """Return a new stream of a version's detector; streams of a bundle share its loaded model.
+
+    Raises HarkError if the bundle is missing or damaged, or the false-alarm rate is invalid.
+    """
+    path = version.bundle_path
+    bundle = path, path.stat().st_mtime_ns if path.exists() else 0
+    with _streams_lock:
+        shared = next((stream for stream, of in _streams.items() if of == bundle), None)
+    runtime = shared.on_a_new_stream() if shared else open_detector(path)
+    try:
+        runtime.threshold = runtime.bundle.threshold(fa_per_day)  # the shared stream has the one that its user chose
+    except BundleError as error:
+        raise as_hark_error(error) from error
+    with _streams_lock:
+        _streams[runtime] = bundle
+    return runtime
 
 
 def untrained_runtime(phrase: str, language: str) -> UntrainedStream:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import weakref
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from django.test import Client
 from core.audio_file import SAMPLE_RATE, write_audio
 from core.errors import HarkError
 from db.db_api import Library
+from pipeline.serving.detection import open_detector
 from pipeline.training.planning.marked import FALSE_ALARM_OF, marked_false_alarms
 from tests.support.untrained_bundle import keyword_hmm_bundle, spoken
 from webui.accounts.models import User
@@ -63,6 +66,28 @@ def test_a_file_that_is_not_a_recording_is_rejected(version: Version, tmp_path: 
         services.detect_in_file(version, bad)
 
 
+def test_streams_of_a_bundle_share_its_model_until_it_changes(version: Version) -> None:
+    first = services.runtime_of(version)
+    first.threshold = 0.9
+    first.process(spoken(PHRASE))
+    second, rare = services.runtime_of(version), services.runtime_of(version, 0.01)
+    assert first._model is second._model is rare._model
+    assert second.threshold == second.bundle.threshold() and rare.threshold == rare.bundle.threshold(0.01)
+    alone = open_detector(version.bundle_path)
+    np.testing.assert_array_equal(second.scores(spoken(PHRASE)), alone.scores(spoken(PHRASE)))
+    os.utime(version.bundle_path, (0, 0))
+    assert services.runtime_of(version)._model is not first._model
+
+
+def test_a_model_is_freed_after_its_last_stream(version: Version) -> None:
+    first, second = services.runtime_of(version), services.runtime_of(version)
+    model = weakref.ref(first._model)
+    del first
+    assert model() is not None
+    del second
+    assert model() is None
+
+
 def test_a_too_long_recording_is_rejected(version: Version, tmp_path: Path) -> None:
     path = tmp_path / "long.wav"
     write_audio(path, np.zeros(int(services.MAX_FILE_S + 1) * SAMPLE_RATE, np.float32))
@@ -99,6 +124,8 @@ def test_a_recording_is_scored_at_the_selected_rate(owners: Client, version: Ver
     assert threshold("?fa_per_day=240") == pytest.approx(bundle.threshold(240.0))
     assert threshold("") == pytest.approx(bundle.threshold())
     assert owners.get(f"{address}?fa_per_day=often").status_code == 422
+    with pytest.raises(HarkError, match="not above 0"):
+        services.runtime_of(version, -1.0)
 
 
 @pytest.mark.parametrize("changes", [{"start_s": "x"}, {"start_s": "0", "end_s": "0"}, {"verdict": "something"}])
