@@ -16,8 +16,8 @@ import pytest
 from audio_generation.engine import FailedRequest, GeneratedClip, SpeechRequest
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
-from lab.processes import has_ended
 from tests.support.fake_engine import Fake
+from tests.support.processes import has_ended
 from tests.support.servers import wait_for
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.processes import of_session
 from tests.support.command_line_samples import REPOSITORY
+from tests.support.processes import of_session
 from tests.support.servers import wait_for
 
 SCRIPT = Path(__file__).with_name("tiny_command.py")

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from core.errors import HarkError
 from core.worker_process import WorkerGone
-from lab.processes import has_ended
 from phrase_augmentation import phonemes as module
 from phrase_augmentation.distance import PhoneMatrix, exchange_cost, phone_distance
 from phrase_augmentation.phonemes import accents, phonemes, phonemes_of_words, phones_of_texts, stressed_vowel
+from tests.support.processes import has_ended
 from tests.support.programs import output_of
 from tests.support.servers import wait_for
 

@@ -20,8 +20,8 @@ from core.confinement import confined as module
 from core.confinement.confined import MEMORY_BYTES, confined, missing_confinement
 from core.confinement.foreign_audio import read_foreign_audio
 from core.data_folder import REPOSITORY
-from lab.processes import has_ended
 from tests.support.constants import replace_in
+from tests.support.processes import has_ended
 from tests.support.programs import run_python
 from tests.support.servers import wait_for
 

@@ -27,7 +27,6 @@ from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
 from db.db_api import Library
-from lab.processes import of_session
 from model import encoder_backbone
 from model.dataset import FeatureWriter
 from model.runtime.detector import Detector
@@ -44,6 +43,7 @@ from tests.support.choir import Choir, new_clip
 from tests.support.constants import replace_in
 from tests.support.library_server import ENGINES
 from tests.support.moonshine_package import needs_encoder
+from tests.support.processes import of_session
 from tests.support.tiny_run import TINY
 
 # Where the run is killed, in this order: each run continues from the previous one.

@@ -21,11 +21,11 @@ from django.db import OperationalError
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.events import silent_reporter
-from lab.processes import has_ended
 from pipeline import jobs
 from pipeline.jobs import KINDS, NICENESS
 from tests.support.failing_database import LOCKED
 from tests.support.portal_jobs import Child
+from tests.support.processes import has_ended
 from tests.support.programs import run_python
 from tests.support.servers import wait_for
 from webui.accounts.models import User
