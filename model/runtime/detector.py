@@ -110,9 +110,9 @@ class Trigger:
 
     The first score at or above the threshold is the detection. Later scores belong to the same utterance until a
     refractory time has passed since the highest of them: an encoder sees the end of a phrase in two windows, often
-    better in the second. This extension ends with the window, or a phrase 3 s later would be missed. After that a score
-    must rise by :data:`REARM` above the lowest since, so that a score that stays high, as when a speaker stops within
-    the phrase, is one detection.
+    better in the second. This time lasts only while the window still contains the utterance; otherwise a second
+    utterance 3 s later would be missed. After that a score must rise by :data:`REARM` above the lowest since, so that a
+    score that stays high, as when a speaker stops within the phrase, is one detection.
     """
 
     def __init__(self, threshold: float, refractory_frames: int) -> None:

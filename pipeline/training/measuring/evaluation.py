@@ -190,8 +190,8 @@ def calibrate(
     one. A threshold that is higher than its rate needs is ``raised``.
 
     Args:
-        min_threshold: the floor of the default threshold, against confusables. If it applies, general speech cannot set
-            stricter thresholds: each accepts fewer confusables (:data:`CONFUSABLE_SCALE`).
+        min_threshold: the lowest default threshold, so that confusables are rejected. Where it applies, thresholds for
+            lower rates rise as the logarithm of the rate falls (:data:`CONFUSABLE_SCALE`).
     """
     streams = validation.pick(validation.ordinary)
     rows: list[dict[str, Any]] = []

@@ -166,7 +166,7 @@ def _choice(about: str = "", **limits: Any) -> dict[str, Choice]:
 class RunConfig:
     """A training run: the same configuration is the same run, which resumes where it was stopped.
 
-    Users choose the fields with a :class:`Choice`. The others have one right value in the portal.
+    Users may set the fields that have a :class:`Choice`; the portal sets the others itself.
     """
 
     phrase: str = field(metadata=_choice(max_length=300))  # normalized

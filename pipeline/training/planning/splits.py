@@ -96,9 +96,8 @@ class VoiceSplits:
 def held_out_engine(voices: Mapping[str, Sequence[Voice]], wanted: str) -> str:
     """Return the engine that is held out for the test; empty for none.
 
-    It is the requested one, if any. Otherwise there is none where :data:`SPLICE` speaks, because its people in the test
-    are nearest to people whose voices no part has learned. Otherwise it is, of three or more engines, the one with the
-    fewest speakers of its own.
+    It is the requested one, if any. Otherwise, none if :data:`SPLICE` is available: its people in the test already
+    serve as unseen voices. Otherwise it is, of three or more engines, the one with the fewest speakers of its own.
     """
     if wanted == "none":
         return ""
