@@ -238,7 +238,7 @@ def _ended(job: Job) -> None:
     if job.state == Job.State.CANCELLED:
         transaction.on_commit(partial(finished_file(user_data(job.user), str(job.pk)).unlink, missing_ok=True))
     try:
-        with transaction.atomic():
+        with serialized():  # a savepoint
             job_ended.send(Job, job=job)
     except HarkError as error:
         log.warning("the result of job %s cannot be applied: %s", job.pk, error)

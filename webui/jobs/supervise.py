@@ -162,13 +162,17 @@ def _retry_on_disconnect(act: Callable[[], T]) -> T:
     """
     until = time.monotonic() + settings.JOBS_LEASE_S
     while True:
+        used = connection.connection
         try:
             return act()
         except (OperationalError, InterfaceError) as error:
-            if not is_locked(error) and (time.monotonic() > until or _answers()):
+            # Django may have connected again as it left the transaction, if the server is back already
+            is_connected = _answers() and connection.connection is used
+            if not is_locked(error) and (time.monotonic() > until or is_connected):
                 raise
             log.warning("the database does not answer, and is tried again: %s", error)
-            connection.close()
+            if not _answers():
+                connection.close()
             time.sleep(EVERY_S)
 
 
