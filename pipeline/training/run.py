@@ -76,7 +76,7 @@ def run_training(
                 try:
                     if not (folder / RESULT).is_file():
                         result = _run(work, tensorboard, made_for)
-                    else:  # finished for this job, or just now by another process: then the next round starts a new run
+                    else:  # if another process finished it, result stays None, and the next round starts a new run
                         result = _result_for(made_for, folder)
                     _remove_what_can_be_made_again(folder)
                 finally:
