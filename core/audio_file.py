@@ -19,12 +19,13 @@ from core.worded import worded
 SAMPLE_RATE = 16_000  # Hz; the rate of all audio inside Hark
 SILENCE_PEAK = 1e-3  # -60 dBFS; audio whose peak is lower counts as silence
 READ_BLOCK_S = 30.0  # seconds per block, so that memory does not grow with a file's length
-MIN_RATE, MAX_RATE = 1_000, 768_000  # Hz; a header outside this range is corrupt (or made to exhaust memory)
+MIN_RATE, MAX_RATE = 1_000, 768_000  # Hz; a header with any other rate is corrupt, or malicious
 MAX_BLOCK_VALUES = 8_000_000  # samples times channels per block, whatever the header claims
 
-# A WAV written to a pipe cannot know its length and carries a placeholder of at least about this size.
+# A program that writes a WAV to a pipe does not know its length, so its header states at least about this size.
 WAV_PLACEHOLDER_BYTES = 0x7FFF_0000
-# A FLAC that claims more frames per byte was written to a pipe, or its header is false. Digital silence has half of it.
+# A FLAC that claims more frames per byte was written to a pipe or has a false header: even digital silence has only
+# half as many.
 FLAC_FRAMES_A_BYTE = 600
 
 
@@ -94,7 +95,7 @@ def check_file(path: Path) -> None:
 
 
 def _by_libsndfile(path: Path, block_s: float, start_s: float) -> Iterator[tuple[int, np.ndarray]]:
-    """Decode with libsndfile. What it cannot read, :func:`core.confinement.decoding.decoded` decodes."""
+    """Decode with libsndfile, or with :func:`core.confinement.decoding.decoded` if libsndfile cannot read the file."""
     try:
         source = soundfile.SoundFile(str(path))
         if source.format == "FLAC" and source.frames > path.stat().st_size * FLAC_FRAMES_A_BYTE:
@@ -180,7 +181,7 @@ def resampled(parts: Iterator[tuple[int, np.ndarray]], max_channels: int) -> Ite
 
 
 def missing_seconds(path: Path, decoded_s: float) -> float:
-    """Return the seconds that a WAV, AIFF or FLAC lacks of the length in its header; 0 if the header has none."""
+    """Return how many seconds a WAV, AIFF or FLAC is shorter than its header states; 0 if the header states nothing."""
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(12)

@@ -147,7 +147,7 @@ def rename_deleted(folder: Path) -> None:
 
 
 def remove_deleted(parent: Path, name: str = "") -> None:
-    """Remove the folders in ``parent``, or only those of this name, that deletions renamed.
+    """Remove the folders in ``parent`` that :func:`rename_deleted` renamed; with ``name``, only those once called so.
 
     Raises OSError if one cannot be removed.
     """

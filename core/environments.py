@@ -1,11 +1,14 @@
 """Separate environments for the large optional engines, made on demand.
 
-An engine's ``internals/requirements.txt`` (for recognition, speakers and corpora: ``environments/NAME.txt`` in their
-folders of ``pipeline/``) lists what its worker needs. ``enable`` installs that into ``<data>/engines/<name>/venv``
-(HARK_ENGINES_ENV replaces ``<data>/engines``) and imports the modules of the file's line ``# imports:``; an environment
-is ready once these imports have worked, not once pip has succeeded. Lines ``# sha256: FILE DIGEST`` give the digests of
-files in its packages (voices, models) that Hark was tested with. Until an environment is ready, the worker runs in
-Hark's own interpreter, which is enough for the embedded engines and for packages that happen to be installed there.
+An engine's ``internals/requirements.txt`` lists the packages of its worker. (Recognition, speakers and corpora have
+``environments/NAME.txt`` in their folders of ``pipeline/``.) ``enable`` installs these packages into
+``<data>/engines/<name>/venv``; HARK_ENGINES_ENV replaces ``<data>/engines``. It then imports the modules in the file's
+line ``# imports:``. An environment is ready once these imports have worked: success of pip is not enough.
+
+Lines ``# sha256: FILE DIGEST`` give the digests of packaged files (voices, models) that Hark was tested with.
+
+Until an environment is ready, the worker runs in Hark's own interpreter. That suffices for the embedded engines, and
+for packages that happen to be installed there.
 """
 
 from __future__ import annotations
@@ -143,7 +146,7 @@ def packages_folder(name: str) -> Path:
 
 
 def damaged(name: str) -> str:
-    """Return why a file whose digest the requirements give is unusable (missing, truncated, altered), or ""."""
+    """Check the files whose digests the requirements give; return why one is missing or altered, or ""."""
     for line in requirements(name).read_text().splitlines() if requirements(name).is_file() else ():
         if line.startswith("# sha256:"):
             file, digest = line.split()[2:]

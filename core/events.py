@@ -70,7 +70,7 @@ def _message_fields(message: str) -> dict[str, Any]:
 
 
 class Pace:
-    """An estimate of the time left, based on the time since the first item, because loading dominates before it."""
+    """An estimate of the time left. It ignores the time until the first item is done, which is mostly loading."""
 
     steady_after_s, steady_after = 5.0, 5
     known_after_s = 30.0  # seconds after which an estimate is given even if few items are done

@@ -46,7 +46,7 @@ def listed(items: Iterable[object]) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Word a fraction: ``3.2 %``; "not measured" for None and NaN."""
+    """Format a fraction as a percentage, ``3.2 %``; return "not measured" for None and NaN."""
     return NOT_MEASURED if share is None or share != share else f"{100 * share:.1f} %"
 
 

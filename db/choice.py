@@ -1,4 +1,4 @@
-"""Choice of the place of a library's rows: the SQLite file of its folder, or the PostgreSQL server of DATABASE_URL."""
+"""Choice of the database of a library: the SQLite file in its folder, or the PostgreSQL server of DATABASE_URL."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def database_of(folder: Path) -> Database:
-    """Return the folder's SQLite file if it exists, otherwise PostgreSQL if its library or DATABASE_URL says so."""
+    """Return the folder's library: in SQLite if its file exists, in PostgreSQL if the marker or DATABASE_URL names it.
+
+    By default it is a new SQLite file.
+    """
     file = folder / DATABASE_NAME
     if file.is_file():
         return SqliteDatabase(file)

@@ -13,16 +13,19 @@ from core.worded import worded
 SCHEMA = Path(__file__).with_name("db.sql")
 SCHEMA_VERSION = 1
 DATABASE_NAME = "library.sqlite3"
-MARKER = "library.postgresql"  # replaces the SQLite file in the data folder; names the library's schema on PostgreSQL
+MARKER = "library.postgresql"  # in place of the SQLite file; holds the name of the schema on PostgreSQL
 BUSY_TIMEOUT_S = 30.0  # seconds that a writer waits for another one
 FULL_TEXT_DIFFERS = "the full-text index does not agree with the clips"
 
 
 @dataclass(frozen=True)
 class Check:
-    """A check of a database: its kind in ``Library.check``, a search that describes any damage, and the repair.
+    """A check of a database.
 
-    Both functions take a connection; ``repair`` runs within a transaction.
+    Attributes:
+        kind: the kind of problem in ``Library.check``.
+        find: takes a connection and returns descriptions of any damage.
+        repair: takes a connection and repairs the damage; it runs within a transaction.
     """
 
     kind: str

@@ -59,7 +59,7 @@ CHECKING, REPAIRING = "checking the clip library", "repairing the clip library" 
 BATCH_CLIPS = 256  # maximum rows per transaction
 BATCH_SAMPLES = 600 * SAMPLE_RATE  # maximum samples per transaction, so that memory stays constant
 BATCH_SECONDS = 5.0  # maximum seconds since a batch's first clip, so that a kill loses little slow synthesis
-WRITE_THREADS = 8  # they wait for the disk in parallel
+WRITE_THREADS = 8  # several, because they mostly wait for the disk
 PAGE_ROWS = 1000  # rows per query of iterators
 LEFT_OVER_AFTER_S = 600.0  # seconds; a younger file without a row may belong to a running writer
 
@@ -122,9 +122,10 @@ class Library:
     def add_clips(self, clips: Iterable[NewClip], once: bool = False) -> list[int]:
         """Store clips and return their ids in order. A clip with a known request_id or source is not stored again.
 
-        With ``once``, neither is one with known samples, even if several processes store them at the same time. The
-        iterable is consumed in batches, in constant memory. If it raises, the clips before that are stored and the
-        exception propagates. Raises ValueError, a bug of the caller, if audio is empty, not a vector or not finite.
+        With ``once``, neither is a clip whose samples are already stored, even if several processes add it at the same
+        time. The iterable is consumed in batches, in constant memory. If it raises, the clips before that are stored
+        and the exception propagates. Raises ValueError, a bug of the caller, if audio is empty, not a vector or not
+        finite.
         """
         ids: list[int] = []
         batch: list[tuple[NewClip, str, np.ndarray]] = []
@@ -845,7 +846,7 @@ def _files_below(folder: Path) -> dict[Path, float]:
 
 
 def _modified(path: Path) -> float:
-    """Return a file's modification time [seconds since the epoch]. The present time if the file no longer exists."""
+    """Return a file's modification time [seconds since the epoch], or the current time if it no longer exists."""
     try:
         return path.stat().st_mtime
     except OSError:

@@ -43,7 +43,7 @@ class Libraries:
         return [file.relative_to(data).as_posix() for file in files if not file.exists()]
 
     def is_used(self) -> bool:
-        """Return whether a restore would replace accounts, which libraries do not hold."""
+        """Return False: a restore of libraries never replaces accounts."""
         return False
 
     def save(self, name: str, copy: Path) -> None:

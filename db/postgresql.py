@@ -30,7 +30,7 @@ from db.full_text import words_of
 KEY = 0x4841524C  # "HARL", for advisory locks; the writers of each library share one, keyed by its schema
 MAKING = 0  # second key of the lock for creating a library
 PAGE_ROWS = 1000  # rows per batch whose words are compared
-RESTARTS_S, AGAIN_AFTER_S = 20.0, 0.5  # seconds; an unreachable server may be restarting
+RESTARTS_S, AGAIN_AFTER_S = 20.0, 0.5  # seconds; maximum wait for a restarting server, and pause between attempts
 NO_ANSWER = {"08", "28", "3D", "53", "57"}  # SQLSTATE classes: connection, sign-in, database, resources, shutdown
 _NAME = re.compile(r"hark_library_[0-9a-f]{16}")
 # PostgreSQL's equivalents of expressions in db_api.py's statements.
@@ -170,7 +170,10 @@ class PostgresqlDatabase:
         self.checks = (Check("full-text index", _full_text_differs, _build_full_text_index),)
 
     def phrase(self, phrase: str) -> tuple[str, list[Any]]:
-        """Match rows that have all words, using the index, and then compare the order of the words."""
+        """Return the SQL condition on ``clip_fts`` for a phrase, and its values.
+
+        The index finds the rows that have all words; the order of the words is compared afterwards.
+        """
         (words,) = _words_of([phrase])
         if not words:
             return "FALSE", []

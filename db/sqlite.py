@@ -134,9 +134,9 @@ class SqliteDatabase:
 
 
 def _use_write_ahead_log(connection: SqliteConnection) -> None:
-    """Switch to WAL.
+    """Switch to write-ahead logging (WAL), and retry while the database is locked.
 
-    If several processes open a new database at the same time, SQLite reports "locked" without waiting.
+    SQLite itself does not wait here if several processes open a new database at the same time.
     """
     deadline = time.monotonic() + database.BUSY_TIMEOUT_S
     while True:

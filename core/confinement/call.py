@@ -1,4 +1,4 @@
-"""Calls of functions on untrusted files in a confined process. Their results come back as JSON, line by line."""
+"""Function calls on untrusted files in a confined process, which returns each result as a line of JSON."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def called(
 
 
 def invalid_answer() -> UnusableFile:
-    """Return the error for an invalid answer: the file that a confined process reads may control it."""
+    """Return the error for an invalid answer: a malicious file may have taken over the process that reads it."""
     return UnusableFile(
         worded("The file could not be read."),
         worded("The process that reads it gave an invalid answer."),

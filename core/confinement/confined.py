@@ -1,7 +1,7 @@
 """Confinement of programs that open untrusted files: no network, only files that they are given, no other process.
 
-It makes the system calls itself: the launcher starts in 20 ms without site-packages, so it cannot import a library, and
-pyseccomp would need libseccomp on the machine.
+This module makes the system calls itself. Its launcher runs without site-packages, so that it starts in 20 ms, and
+therefore cannot import third-party packages; pyseccomp would also need libseccomp on the machine.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def confined(
     """
     import shutil  # here, because importing it takes longer than all the others, and main() does not need it
 
-    missing_confinement()  # it logs the missing rules once
+    missing_confinement()  # for its log entry about missing rules
     first = shutil.which(program[0]) or program[0]
     given = [os.path.realpath(path) for path in (*_programs_of(first), *reads)]
     own = [os.path.realpath(path) for path in writes]
@@ -180,7 +180,7 @@ def _keep_files(version: int, reads: Sequence[str], writes: Sequence[str]) -> No
 def _refuse_calls(machine: str) -> None:
     """Make the calls of :data:`CALLS`, new processes and signals to other processes fail with "not permitted".
 
-    A new process would escape the limits, and nothing would end it with this one.
+    A new process would escape the limits, and would outlive this one.
     """
     architecture, seccomp, calls = CALLS[machine]
 

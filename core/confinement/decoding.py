@@ -1,6 +1,6 @@
 """Decoders of untrusted files: the ffmpeg programs, or libsndfile in a process of its own.
 
-They run confined, open only that file, and have limited memory and time.
+They run confined, can open only the file to decode, and have limited memory and time.
 """
 
 from __future__ import annotations
@@ -131,6 +131,6 @@ def _by_ffmpeg(path: Path, start_s: float, seconds: float | None) -> list[str]:
 
 
 def by_libsndfile(what: str, path: Path, start_s: float = 0.0, seconds: float | None = None) -> list[str]:
-    """Return the command for a machine without ffmpeg; ``what``: "decode" or "info"."""
+    """Return the command that runs ``sndfile_program.py``, which replaces ffmpeg; ``what`` is "decode" or "info"."""
     program = str(Path(__file__).with_name("sndfile_program.py"))
     return [sys.executable, "-I", "-B", program, what, str(path.resolve()), str(start_s), json.dumps(seconds)]

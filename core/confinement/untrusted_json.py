@@ -1,4 +1,4 @@
-"""JSON that a client sent."""
+"""A strict parser for JSON from clients."""
 
 from __future__ import annotations
 

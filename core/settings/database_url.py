@@ -15,7 +15,8 @@ from core.errors import HarkError
 DATABASE = "DATABASE_URL"
 EXAMPLE = "postgresql://NAME:PASSWORD@HOST:5432/DATABASE"
 CONNECT_S = 5  # seconds that connecting to a server may take
-# Seconds that SQLite waits for another transaction; a transaction whose process vanished blocks others for as long.
+# lock_timeout is as long as SQLite waits for another transaction. The server ends transactions that a vanished process
+# left idle, so that they do not block others.
 WAITS = "-c lock_timeout=30s -c idle_in_transaction_session_timeout=60s"
 # Matches, after an even number of backslashes, \u0000 and a surrogate without its other half.
 _REFUSED_IN_JSON = re.compile(

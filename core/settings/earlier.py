@@ -20,7 +20,12 @@ QUEUE = "JOB_QUEUE_MAX_"
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting found under an earlier name: its ``effect``, or the reason for rejecting it and ``what_to_do`` then."""
+    """A setting found under an earlier name.
+
+    Attributes:
+        effect: its effect; the reason for rejecting it if ``refused``.
+        what_to_do: the user's next step; empty if none is needed.
+    """
 
     name: str
     refused: bool

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from core.errors import HarkError
 
-MIN_LENGTH = 32  # minimum characters of a key; a user who guesses a shorter one can sign in as any other
+MIN_LENGTH = 32  # minimum characters of a key; an attacker who guesses it can sign in as any user
 KEY, EARLIER_KEYS = "HARK_SECRET_KEY", "HARK_SECRET_KEY_FALLBACKS"
 _URLS = ("DATABASE_URL", "REDIS_URL")  # settings that hold passwords
 _PLACEHOLDER = re.compile(
