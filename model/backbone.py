@@ -65,7 +65,7 @@ class BackboneConfig:
 
 
 class BackboneBlock(nn.Module):
-    """A causal depthwise-separable convolution with a residual path: [batch, channels, time] to a shorter time."""
+    """A causal depthwise-separable convolution with a residual path; the time of [batch, channels, time] shrinks."""
 
     def __init__(self, channels: int, kernel: int, dilation: int) -> None:
         super().__init__()
@@ -117,9 +117,9 @@ class Backbone(nn.Module):
         return x.transpose(1, 2)
 
     def encode(self, audio: Tensor, past: Past) -> Tensor:
-        """Map audio [batch, samples], whole 80 ms chunks, to output frames [batch, time at 20 ms, channels].
+        """Map audio [batch, samples] of whole 80 ms chunks to output frames [batch, time at 20 ms, channels].
 
-        ``past`` is the state, with the shapes of :meth:`stream_shapes`.
+        ``past`` is the state of the stream before the audio, with the shapes of :meth:`stream_shapes`.
         """
         x = self.stem_first(past.extended(self.log_mel(past.extended(audio, 1)), 1))
         x = self.stem_second(past.extended(x, 2))

@@ -45,8 +45,8 @@ class BackboneDetectorConfig(HMMConfig):
     def receptive_samples(self) -> int:
         """Audio samples that one score depends on.
 
-        These are whole chunks and the tail of the first one. Thus a recording's frames end where a stream's do,
-        although frames are computed in pairs.
+        They are whole chunks, and the samples before these that the first frame needs. A recording's frames thus end
+        where a stream's do, although the backbone computes frames in pairs.
         """
         chunks = -(-(super().receptive_samples - MEL_TAIL) // CHUNK_SAMPLES)
         return MEL_TAIL + chunks * CHUNK_SAMPLES

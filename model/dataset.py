@@ -23,7 +23,7 @@ FRAMES_FILE = "frames.f16"
 SOFT_LOGITS_FILE = "soft_logits.f16"
 SEGMENTS_FILE = "segments.csv"
 END_JITTER = (0, 20)  # log-mel frames; a training window ends up to 200 ms after the phrase
-# Fraction of the phrase; a window that ends there contains too little of it, and is a negative.
+# Range of fractions of the phrase: a window that ends there contains too little of it and is a negative.
 PREFIX_FRACTION = (0.2, 0.6)
 
 SEGMENT_COLUMNS = (
@@ -126,7 +126,7 @@ class AudioDataset:
         end_jitter: tuple[int, int] = END_JITTER,
         soft_logits: np.ndarray | None = None,
     ) -> None:
-        """Read windows from segments. See :data:`END_JITTER`, and ``soft_logits`` of :class:`FeatureStore`."""
+        """Prepare windows of these segments; see :data:`END_JITTER` and ``soft_logits`` of :class:`FeatureStore`."""
         self.frames = frames
         self.soft_logits = soft_logits
         self.window = stored.window

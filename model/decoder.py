@@ -75,7 +75,7 @@ class _Parts:
         self.of_states, self.of_tokens = Nodes(), Nodes()
 
     def again(self, to: Nodes, output: str, *inputs: str) -> str:
-        """Copy the package's node with this output, with ``inputs`` instead of its first inputs."""
+        """Copy the package's node that computes ``output``, with ``inputs`` in place of its first inputs."""
         node = type(self.origin[output])()
         node.CopyFrom(self.origin[output])
         node.name = ""

@@ -118,7 +118,7 @@ class TrainedDetector(Detector):
 def in_batches(
     scores: Callable[[np.ndarray], np.ndarray], pieces: Sequence[np.ndarray], stored: StoredFrames, batch_frames: int
 ) -> list[np.ndarray]:
-    """Apply ``scores`` (as :meth:`Detector.scores`, [batch, n]) to segments of stored frames [frames, width].
+    """Score segments of stored frames [frames, width] with ``scores``, which works like :meth:`Detector.scores`.
 
     For speed, segments of similar length share a batch of up to ``batch_frames`` frames, padded at the end.
     """

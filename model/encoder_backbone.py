@@ -190,7 +190,7 @@ class SecondPass:
         self._graph, self._above, self._before = session(graph), above, before
 
     def gains(self, match: np.ndarray, roots: np.ndarray, states: np.ndarray) -> np.ndarray:
-        """Return the gain added to each frame's match [frames]. Consecutive matching frames get the best one's gain.
+        """Return the gain of each frame's match score [frames]; the frames of a match share the gain of its best one.
 
         Args:
             match: score of each frame [frames].
@@ -205,7 +205,7 @@ class SecondPass:
         return gains
 
     def gain(self, roots: np.ndarray, states: np.ndarray, frame: int) -> float:
-        """Return the gain added to a match that ends at that frame."""
+        """Return the gain of the match score of a match that ends at ``frame``."""
         place = frame // STATE_FRAMES
         first, end = max(0, place - self._before), place + STATES_AFTER
         given = {

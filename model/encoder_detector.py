@@ -51,7 +51,7 @@ class EncoderDetectorConfig(HMMConfig):
         spellings: the phrase as tokens of the decoder; empty for no second pass.
         rescore_above: the match score above which the second pass runs.
         verifier: the name of the verifier (:func:`model.second_pass.verifier_name`); empty for the decoder only.
-        allow_confusables: the default threshold lacks the floor against confusables that a verifier adds.
+        allow_confusables: omit the lower limit of the default threshold with which a verifier rejects confusables.
     """
 
     kind = "encoder"
@@ -115,7 +115,7 @@ class EncoderDetector(HMMDetector):
 
     @property
     def min_score(self) -> float:
-        """The lowest match score for 0.5; below it, the verifier favours a similar-sounding phrase."""
+        """The lowest match score that may map to 0.5; below it, the verifier prefers a similar-sounding phrase."""
         return MIN_VERIFIED_MATCH if self.config.verifier and not self.config.allow_confusables else -math.inf
 
     @property
@@ -163,8 +163,8 @@ class EncoderDetector(HMMDetector):
     def window_match(self, roots: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return each window's best match of the phrase, its frame, and the match minus anti-keywords, each [n, 1].
 
-        ``roots`` holds windows of a stream [n, time, PHONE_OUTPUTS]. A decaying match ended earlier and counted in
-        previous windows, so the best is the floor in that case.
+        ``roots`` holds windows of a stream [n, time, PHONE_OUTPUTS]. A match that only decays ended before the window
+        and counted in earlier ones; the result is then the floor.
         """
         followed = [keyword_hmm(roots)[0][:, None] for keyword_hmm in self.keyword_hmms]
         scores = [match[:, :, -ENCODER_POOL:] for match in followed]

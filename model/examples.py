@@ -255,7 +255,7 @@ def _start_worker(sources: SoundSources, front_end: FrontEnd) -> None:
 
 
 def _end_with_the_parent() -> None:
-    """End this process when the run is killed, because it would wait for work forever."""
+    """End this process when its parent is killed; otherwise it would wait for work forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])

@@ -22,7 +22,7 @@ from model.runtime.detector import smooth_scores
 OPSET = 17  # the first opset with STFT
 PARITY_TOLERANCE = 1e-3  # maximum difference in score between .pt, .onnx and streaming
 INT8_TOLERANCE = 0.25  # maximum difference in score with 8-bit weights; beyond it, a bundle does not include them
-INT8_SHIFT = 1  # scores of 80 ms by which an edge may then move, because rounding can move it by a 20 ms frame
+INT8_SHIFT = 1  # scores by which an edge may then move, because rounding can shift it by a 20 ms frame
 INT8_MIN_VALUES = 512  # smaller tensors (biases, norms) remain float
 
 
@@ -171,7 +171,7 @@ def quantize_weights(source: Path, target: Path) -> None:
 
 
 def onnx_scores(path: Path, audio: np.ndarray, chunks: Sequence[int], receptive_samples: int) -> np.ndarray:
-    """Return unsmoothed scores of a recording from onnxruntime, fed in a repeating cycle of chunk counts."""
+    """Return a recording's unsmoothed scores from onnxruntime; calls get ``chunks`` chunks each, in turn."""
     graph = session(path)
     size = graph.get_inputs()[1].shape[1]
     silence = np.zeros((1, -(-receptive_samples // CHUNK_SAMPLES) * CHUNK_SAMPLES), np.float32)
@@ -207,9 +207,9 @@ class Parity:
 def difference(expected: np.ndarray, other: np.ndarray, shift: int = 0) -> float:
     """Return the largest difference between scores [n] from 0 to 1 of the same audio; 1 if one is NaN.
 
-    With a ``shift``, a score's difference is its distance from the range of the other's scores up to that many before
-    and after: a score that steps from 0.7 to 0 within 80 ms takes any value between if the step comes 20 ms sooner. A
-    peak or dip that only one of them has counts fully.
+    With a ``shift``, each score is compared with the range of the other's scores up to ``shift`` positions before and
+    after it. A score that falls from 0.7 to 0 within 80 ms has any value in between if the fall comes 20 ms earlier, so
+    this does not count as a difference. A peak or dip that only one of them has does.
     """
     if expected.shape != other.shape:
         raise ValueError(f"{expected.shape} and {other.shape} scores cannot be compared")
@@ -218,7 +218,7 @@ def difference(expected: np.ndarray, other: np.ndarray, shift: int = 0) -> float
         near = np.lib.stride_tricks.sliding_window_view(np.pad(of, shift, mode="edge"), 2 * shift + 1)
         return float(np.maximum(scores - near.max(axis=1), near.min(axis=1) - scores).max())
 
-    # Both directions: a peak of one that the other lacks is outside the other's range, but not vice versa.
+    # In both directions: a peak that only one of them has lies outside the other's range, but not the reverse.
     largest = np.maximum(outside(expected, other), outside(other, expected))  # propagates NaN
     return float(np.nan_to_num(largest, nan=1.0))
 

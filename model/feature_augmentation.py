@@ -12,13 +12,13 @@ WARP_FRACTION = 0.8  # fraction of the windows whose vocal tract length is chang
 WARP_FACTOR = (0.8, 1.25)  # factor of the mel axis
 LEVEL_SIGMA = 0.5  # standard deviation of the natural logarithm of power: 2.2 dB
 MASK_FRACTION = 0.5
-MASK_BANDS = 6  # maximum
-MASK_FRAMES = 8
+MASK_BANDS = 6  # maximum number of neighbouring bands in a mask
+MASK_FRAMES = 8  # maximum number of frames in a mask
 SILENCE = -13.8  # log-mel of digital silence
 
 
 def augment_features(batch: Tensor, rng: np.random.Generator) -> Tensor:
-    """Warp frequencies, change levels and mask; log-mel [batch, frames, MELS] to the same shape."""
+    """Return log-mel windows [batch, frames, MELS] with warped frequencies, changed levels and masks."""
     warped = warp_frequency(batch, rng)
     levels = rng.normal(0.0, LEVEL_SIGMA, (len(batch), 1, 1)).astype(np.float32)
     return mask(warped + torch.from_numpy(levels), rng)
@@ -45,7 +45,7 @@ def warp_frequency(batch: Tensor, rng: np.random.Generator) -> Tensor:
 
 def mask(batch: Tensor, rng: np.random.Generator, silence: float = SILENCE) -> Tensor:
     """Mask some frames and mel bands in half of the windows (SpecAugment, Park et al. 2019), in place."""
-    from torchaudio.functional import mask_along_axis_iid  # some processes that import this module do not train
+    from torchaudio.functional import mask_along_axis_iid  # slow to import, and needed only for training
 
     chosen = torch.from_numpy(rng.random(len(batch)) < MASK_FRACTION)
     windows = batch[chosen]

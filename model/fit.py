@@ -56,7 +56,7 @@ class Fit(Generic[Model]):
         self.loss = value if math.isnan(self.loss) else 0.95 * self.loss + 0.05 * value
 
     def save(self, path: Path, identity: object, **more: Any) -> None:
-        """Write everything needed to resume, and ``more``."""
+        """Write a file with everything needed to resume, and with ``more``."""
         parts = {name: part.state_dict() for name, part in self._parts.items()}
         write_checkpoint(path, {"identity": identity, "step": self.step, **parts, **more})
 

@@ -1,4 +1,4 @@
-"""Feature computation on a GPU: whether it is possible and, if it was requested, why not.
+"""Feature computation on a GPU: whether to use one, and why a requested one cannot be used.
 
 One process uses the GPU and computes in batches, while the others mix audio (``model.examples``). An encoder's 8-bit
 matrices have no kernels there, so :func:`with_float_weights` converts them to floats with nearly the same results: 97

@@ -31,7 +31,7 @@ MATCH_FLOOR = -2.5  # lowest match score
 MATCH_MEMORY = 2500  # frames after which any path is back at that floor: 50 s
 CHUNK_STEPS = CHUNK_FRAMES // STEM_STRIDE  # frames per score of a detector
 MATCH_POOL = 10  # frames; the best score of the last 200 ms counts
-ANTI_KEYWORD_POOL = MATCH_POOL + CHUNK_STEPS  # frames of an anti-keyword, whose path may end 80 ms before the phrase's
+ANTI_KEYWORD_POOL = MATCH_POOL + CHUNK_STEPS  # the same for an anti-keyword, whose path may end 80 ms earlier
 ANTI_KEYWORD_SLOPE = 4.0  # match score lost per unit by which an anti-keyword's advantage exceeds the margin
 
 Pronunciations = tuple[tuple[int, ...], ...]  # pronunciations of a phrase, as outputs of the front end

@@ -87,7 +87,7 @@ def poisson_interval(events: float, exposure: float) -> Interval:
 
 
 def alarm_rate(alarms: int, hours: float, distinct_hours: float) -> Interval:
-    """Return false alarms per hour. The interval is for the distinct hours, because audio may have been repeated."""
+    """Return false alarms per hour; the interval counts ``distinct_hours``, because repetitions are not independent."""
     return poisson_interval(alarms * distinct_hours / hours if hours else 0.0, distinct_hours)
 
 
@@ -177,7 +177,7 @@ def miss_rate_at(positives: list[ScoredStream], threshold: float, utterances: in
     """Return the fraction of missed occurrences at a threshold, with Wilson's interval.
 
     Args:
-        utterances: their number if the streams hold several renderings of each (quiet, in noise). It is the number of
+        utterances: number of different ones, if the streams hold several renderings of each. It is the number of
             trials for the interval, because renderings of an utterance are correlated.
     """
     best = phrase_scores(positives)

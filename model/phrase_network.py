@@ -1,4 +1,4 @@
-"""A small network that learns to recognize windows, of a frozen network's states, that end with the phrase."""
+"""A small network that recognizes the phrase at the end of a window of a frozen backbone's states."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class PhraseNetwork(nn.Module):
         )
 
     def projection(self) -> tuple[Tensor, Tensor]:
-        """Return weights [members * projected, states] and biases of :meth:`projected` outside training (no ReLU)."""
+        """Return weights [members * projected, states] and biases of :meth:`projected` in evaluation, before ReLU."""
         mean, variance = self.norm.running_mean, self.norm.running_var
         assert mean is not None and variance is not None
         weight = self.project.weight * torch.rsqrt(variance + self.norm.eps)

@@ -78,9 +78,9 @@ class _Asked(nn.Module):
 def rescoring_graph(sequences: tuple[tuple[int, ...], ...]) -> onnx.ModelProto:
     """Build the graph that maps ``states`` [1, time, 288] to ``rescoring`` [1, 1] and ``evidence`` [1, 3].
 
-    ``rescoring`` is 1 for a certain phrase and 0 at :data:`MIN_LOG_PROBABILITY` or less. ``evidence``, for a
-    verifier, holds the log-probability, the smallest margin of its tokens over the most probable other one (in the
-    spelling with the largest), and 1 if other words precede it.
+    ``rescoring`` is 1 for a certain phrase and 0 at :data:`MIN_LOG_PROBABILITY` or less. ``evidence`` is for the
+    verifier: the phrase's log-probability; the smallest margin by which one of its tokens exceeds the most probable
+    other token, in the spelling where that margin is largest; and 1 if other words precede the phrase, otherwise 0.
 
     Args:
         sequences: token sequences that spell the phrase (:func:`model.decoder_tokens.spellings`); their probabilities

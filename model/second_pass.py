@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     import onnx
 
 RESCORED_WEIGHT = 4.0  # match score that a phrase gains if the decoder is certain, without a verifier
-CERTAIN_WEIGHT = 12.0  # match score that it gains with a verifier
+CERTAIN_WEIGHT = 12.0  # the same with a verifier
 VERDICT_WEIGHT = 0.75  # match score gained or lost per logit of the verifier
-VERDICTS = (-10.0, 4.0)  # bounds of that gain
-NOISE_WEIGHT = 0.1  # match score gained per logit of noise, in which people are missed
+VERDICTS = (-10.0, 4.0)  # bounds of the match score from the verifier
+NOISE_WEIGHT = 0.1  # match score gained per logit of noise, because detectors miss people in noise
 
 
 @cache

@@ -27,8 +27,8 @@ JUMP = 1.0  # nats for going from phone to phone without a blank in between
 JUDGED_FRAMES = 60  # frames before the end, where the encoder's certainty separates quiet from noise
 NO_PHONE = PHONE_OUTPUTS  # stands for the positions before the first and after the last phone
 NOISE = (-6.0, 4.0)  # bounds of the logit of noise
-ACOUSTIC_EVIDENCE = 5  # acoustic values (see Verifier.forward)
-DECODER_EVIDENCE = 3  # log-probability of the phrase, smallest margin of its tokens, whether other words precede it
+ACOUSTIC_EVIDENCE = 5  # number of acoustic values (see Verifier.forward)
+DECODER_EVIDENCE = 3  # number of values from the decoder (see rescoring_graph)
 EVIDENCE = ACOUSTIC_EVIDENCE + DECODER_EVIDENCE
 JUDGE_WIDTH = 16
 

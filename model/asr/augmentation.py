@@ -16,7 +16,7 @@ from core.audio_file import SAMPLE_RATE
 from model.features import F_MAX, F_MIN, FFT, HOP, MELS, POWER_FLOOR, WINDOW
 
 ROOM_SAMPLES = 12_000  # samples of a room impulse response: 0.75 s
-# Lengths are multiples of this, so that there are few FFT plans, all with small prime factors (5 times faster on CUDA).
+# Lengths are padded to multiples of this: CUDA then needs few FFT plans, with small prime factors (5 times faster).
 FFT_STEP = 8_000
 
 
@@ -63,7 +63,10 @@ class BatchAugmenter:
         return torch.rand(size, device=self.device) < share
 
     def change_speed(self, audio: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Resample each item by its own random factor (linear interpolation): audio [batch, samples] and lengths."""
+        """Change the speed of some items, each by a random factor, with linear interpolation.
+
+        Takes and returns audio [batch, samples] and the items' lengths [batch] in samples.
+        """
         c, size = self.config, len(audio)
         factor = self._uniform(size, math.log(c.speed[0]), math.log(c.speed[1])).exp()
         factor = torch.where(self._chosen(size, c.speed_share), factor, torch.ones_like(factor))
@@ -76,7 +79,7 @@ class BatchAugmenter:
         return changed * inside, new_lengths
 
     def _noise(self, audio: Tensor) -> Tensor:
-        """Return a noise for each item [batch, samples]: recorded, other speakers, or coloured."""
+        """Return noise [batch, samples] for each item: a recording, speech of other items, or coloured noise."""
         size, samples = audio.shape
         kind = torch.rand(size, device=self.device)
         c = self.config
@@ -96,12 +99,15 @@ class BatchAugmenter:
         return torch.where((kind > 1.0 - c.babble_share)[:, None], others, noise)
 
     def waveform(self, audio: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Apply every change to the waveform: [batch, samples] and lengths to the same shapes."""
+        """Augment audio [batch, samples]; return it with the items' new lengths [batch] in samples."""
         audio, lengths = self.change_speed(audio, lengths)
         return self.in_a_room(audio, lengths), lengths
 
     def in_a_room(self, audio: Tensor, lengths: Tensor) -> Tensor:
-        """Add a room, noise, a microphone response and a gain: [batch, samples], padded to a multiple of FFT_STEP."""
+        """Add a room, noise, a microphone response and a gain to audio [batch, samples].
+
+        The result is padded to a multiple of :data:`FFT_STEP` samples.
+        """
         c = self.config
         audio = functional.pad(audio, (0, -audio.shape[1] % FFT_STEP))
         size, samples = audio.shape
@@ -128,7 +134,7 @@ class BatchAugmenter:
         return (audio * gain[:, None]).clamp(-1, 1)
 
     def _filters(self, size: int, bins: int) -> Tensor:
-        """Return a smooth random frequency response for each item [batch, bins], some limited to the telephone band."""
+        """Return a smooth random frequency response [batch, bins]; for some items, only of the telephone band."""
         c = self.config
         points = torch.randn(size, 1, 10, device=self.device) * (c.equalizer_db / 2)
         curve = functional.interpolate(points, size=bins, mode="linear", align_corners=True)[:, 0]

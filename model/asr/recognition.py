@@ -29,7 +29,8 @@ GENERAL_WEIGHT = 5.0  # weight of a word's general probability, in word pairs fr
 ROOT = 0
 IMPOSSIBLE = -100.0  # nats; the trigrams' value for unknown words
 UNLISTED = -3.0  # nats by which a word outside the trigrams' vocabulary is less probable than its frequency suggests
-# Maps (last words, node of the tree, last output) to log-probability and words, as nested (previous words, last word).
+# Maps a state (last words, node of the tree, last output) to its log-probability and its words. These are a linked list
+# of pairs (previous words, last word).
 Beams = dict[tuple[tuple[str, ...], int, int], tuple[float, tuple | None]]
 
 
@@ -100,7 +101,7 @@ class TrigramModel:
         return self._probability((word, *begun[::-1]))
 
     def _probability(self, words: tuple[str, ...]) -> float:
-        """Return log P of the first of ``words`` after the others, which begin with the nearest."""
+        """Return log P(words[0] | words[1:]); ``words`` go backwards in time, from the latest to the earliest."""
         log_probability = self._known.get(words)
         if log_probability is None:
             log_probability = self._nats * self._model.prob(list(words))

@@ -74,11 +74,14 @@ def mel_of(model: AcousticModel, augmenter: BatchAugmenter, audio: Tensor) -> Te
 
 
 def acoustic_logits(model: AcousticModel, log_mel: Tensor) -> dict[str, Tensor]:
-    """Return logits [batch, time, outputs] by target. Before it, a backbone gets silence, so that times agree."""
+    """Return logits [batch, time, outputs] by target.
+
+    Quiet frames are put before a backbone's input, so that its outputs have the same times as a recognizer's.
+    """
     if isinstance(model, Recognizer):
         return model(log_mel)  # type: ignore[no-any-return]
     lead = model.config.receptive_frames - STEP_FRAMES
-    # The mean of the item's quiet frames resembles what precedes it more than digital silence does.
+    # The level of an item's own quiet frames is closer to the audio before it than digital silence is.
     quiet = log_mel.quantile(0.1, dim=1, keepdim=True) if log_mel.shape[1] else log_mel.new_full((1,), LOG_MEL_MEAN)
     padded = torch.cat([quiet.expand(-1, lead, -1), log_mel], dim=1)
     return {"phones": model(padded)}
@@ -126,7 +129,7 @@ def train_acoustic(
     device: str = "cpu",
     tensorboard: str = "",
 ) -> dict[str, float]:
-    """Train on the pack's ``train`` split; write the weights of the lowest validation error, :data:`BEST`.
+    """Train on the pack's ``train`` split; write the weights with the lowest validation error as :data:`BEST`.
 
     The error is the phone error rate on ``validation``, on real speech if there is any, otherwise on synthetic speech.
     Training resumes from ``folder/last.pt`` if that has the same configuration. Returns the best evaluation's errors:
@@ -204,9 +207,9 @@ def _drawn_ahead(batch_of: Callable[[int], SpeechBatch], steps: range) -> Genera
 
 
 def _phone_errors(errors: Mapping[str, float]) -> float:
-    """Return the mean over real speech, or over synthetic speech if there is none.
+    """Return the mean phone error rate over real speech, or over synthetic speech if there is none.
 
-    Without either, it is 0, so the last weights are the best.
+    Without either, it is 0, so that the last weights count as the best.
     """
     rates = {group: rate for group, rate in errors.items() if group.startswith("per/")}
     people = [rate for group, rate in rates.items() if group.startswith("per/real")]

@@ -23,7 +23,7 @@ NEVER = np.float32(-1e30)
 
 @dataclass(frozen=True)
 class TokenPath:
-    """Times of tokens. Frames are those of the emission, ``last`` is inclusive.
+    """The frames of an emission in which each token lies; ``last`` is inclusive.
 
     Attributes:
         first, last: frame of each token [tokens]; -1 for tokens after the end (``free_end`` only).

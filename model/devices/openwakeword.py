@@ -74,7 +74,7 @@ def embedding() -> Callable[[np.ndarray], np.ndarray]:
     def embed(audio: np.ndarray) -> np.ndarray:
         assert features is not None  # keeps a reference to the interpreters' models
         samples = np.trunc(np.clip(audio, -1.0, 1.0) * FULL_SCALE)
-        # One chunk per call, as in a stream, because the network's range is 80 dB below a call's loudest frame.
+        # One chunk per call, as in a stream: values more than 80 dB below the loudest frame of a call are clipped.
         starts = range(0, len(samples) - CHUNK_SAMPLES - MEL_SAMPLES + 1, CHUNK_SAMPLES)
         chunks = [samples[start : start + CHUNK_SAMPLES + MEL_SAMPLES] for start in starts]
         mels = [mel(chunk).reshape(-1, MEL_BANDS) / 10 + 2 for chunk in chunks]

@@ -37,13 +37,13 @@ WINDOW_FRAMES = 35  # frames in a large detector's window: an utterance stays in
 SMOOTHING_FRAMES = 2  # a score is the mean of this many model outputs, so that a single spike does not fire
 FLUSH_S = 0.32  # silence added after the end of a recording, so that a phrase at its very end is scored
 BLOCK_S = 30.0  # seconds of a recording that are read at a time
-BLOCK_CHUNKS = 375  # model chunks a call when audio is not live: 30 s
+BLOCK_CHUNKS = 375  # chunks per call of the model when audio is not live: 30 s
 ROLL_OFF = 0.95  # fraction of the lower Nyquist frequency where resampling starts to fade out (the features' limit)
 MODEL_MEMORY = 2 << 30  # bytes that all models of a process may use together; a large one uses a tenth
-CALL_S = 60.0  # limit of one call of a model, plus ...
-CALL_TIMES = 10.0  # ... this many times the duration of its audio
+CALL_S = 60.0  # seconds that a call of a model may take, in addition to CALL_TIMES the duration of its audio
+CALL_TIMES = 10.0
 STOP_S = 5.0  # seconds to wait for a model that was asked to stop
-MANIFEST_BOUNDS = {  # values beyond these are not a detector's, but an attempt to exhaust memory or time
+MANIFEST_BOUNDS = {  # a manifest with values beyond these could exhaust memory or time
     "sample_rate": (8_000, 192_000),
     "chunk_samples": (1, 1_000_000),
     "score_period_s": (0.001, 60.0),
@@ -110,9 +110,9 @@ class Trigger:
 
     The first score at or above the threshold is the detection. Later scores belong to the same utterance until a
     refractory time has passed since the highest of them: an encoder sees the end of a phrase in two windows, often
-    better in the second. This time lasts only while the window still contains the utterance; otherwise a second
-    utterance 3 s later would be missed. After that a score must rise by :data:`REARM` above the lowest since, so that a
-    score that stays high, as when a speaker stops within the phrase, is one detection.
+    better in the second. The refractory time ends at the latest when the window no longer contains the utterance;
+    otherwise, a second utterance 3 s later would be missed. After that, a score must exceed the lowest one since by
+    :data:`REARM`, so that a score that stays high, as when a speaker stops within the phrase, is one detection.
     """
 
     def __init__(self, threshold: float, refractory_frames: int) -> None:
@@ -179,7 +179,11 @@ class Bundle:
         """Open the zip or folder at ``path``. Raises BundleError if it is not a bundle or has a different schema."""
         self.path = Path(path)
         if not self.path.exists():
-            raise BundleError(f"The bundle {self.path} cannot be found.", "The path does not exist.", "Check the path.")
+            raise BundleError(
+                f"The bundle {self.path} cannot be found.",
+                "The path does not exist.",
+                "Give the path of a bundle's zip or unpacked folder.",
+            )
         try:
             self.manifest: dict[str, Any] = json.loads(self._read("manifest.json", MAX_MANIFEST_BYTES))
             schema = self.manifest.get("schema")
@@ -245,8 +249,8 @@ class Bundle:
     def threshold(self, fa_per_day: float | None = None) -> float:
         """Return the threshold for a target number of false alarms a day (default: the bundle's own choice).
 
-        Between the manifest's entries it is interpolated, logit of the threshold against logarithm of the rate. Beyond
-        them the nearest entry counts.
+        Between the manifest's entries, the logit of the threshold is linear in the logarithm of the rate. Beyond them,
+        the nearest entry is used.
         """
         if fa_per_day is None:
             fa_per_day = float(self.manifest["default_fa_per_day"])
@@ -298,7 +302,7 @@ class Model:
     """A graph from a bundle on onnxruntime, with limits on memory and time. Thread-safe."""
 
     def __init__(self, content: bytes, threads: int = 1) -> None:
-        """Load it. Raises BundleError if loading fails."""
+        """Load the graph in ``content``. Raises BundleError if loading fails."""
         try:
             import onnxruntime
         except ImportError as error:
@@ -309,7 +313,7 @@ class Model:
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # its messages are in the exception, too
         options.add_session_config_entry("session.use_env_allocators", "1")
-        # Weights are in the model itself: external files are looked for where there are none.
+        # A bundle's weights are in the model itself; a model that names external files must not read any.
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
         try:
             self._session = _within(
@@ -467,7 +471,9 @@ def read_wav_blocks(path: Path, sample_rate: int) -> Iterator[np.ndarray]:
     Raises BundleError if it cannot be read or contains no samples.
     """
     if not path.is_file():
-        raise BundleError(f"The recording {path} cannot be found.", "The path is not a file.", "Check the path.")
+        raise BundleError(
+            f"The recording {path} cannot be found.", "The path is not a file.", "Give the path of an audio file."
+        )
     try:
         import soundfile
     except (ImportError, OSError):  # OSError: installed, but without its library
@@ -518,10 +524,10 @@ def pcm_samples(data: bytes, width: int) -> np.ndarray:
 
 
 def _resample(blocks: Iterable[np.ndarray], rate: int, wanted: int) -> Iterator[np.ndarray]:
-    """Resample a stream, band-limited; unchanged if the rates agree.
+    """Resample a stream without aliasing; yield its blocks unchanged if the rates are equal.
 
-    Fourier transforms of half a minute, with a second before and after that is cut away, make the seams inaudible.
-    Whole seconds have an integer number of samples at both rates.
+    Half a minute is transformed at a time, with a second on each side that is then cut off, so that seams are
+    inaudible. Whole seconds have an integer number of samples at both rates.
     """
     if rate == wanted:
         yield from blocks
