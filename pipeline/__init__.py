@@ -1,1 +1,1 @@
-"""The work of Hark, one folder per field, without Django."""
+"""Hark's work on speech and detectors, one folder per field, without Django."""

@@ -282,7 +282,7 @@ def _copy_database(path: Path, copy: Path) -> None:
             raise sqlite3.OperationalError("the database remained locked")
 
     try:
-        # Not "ro", which cannot read a database in WAL mode that no process has open.
+        # "rw", because SQLite cannot open a database in WAL mode as "ro" if no process has it open.
         with (
             closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", timeout=1.0, uri=True)) as source,
             closing(sqlite3.connect(copy)) as target,
@@ -397,10 +397,10 @@ def restore(
 
 
 def _staging_parent(data: Path) -> Path:
-    """Return the folder for temporary folders that can be renamed to the data folder: its parent.
+    """Return the folder in which a restore prepares the new data: the parent of the data folder.
 
-    If the data folder is a mount, or its parent is not writable (as in a container), that is the data folder itself:
-    its entries are renamed one by one.
+    The prepared folder is then renamed to the data folder. If that is a mount, or its parent is not writable (as in a
+    container), the new data is prepared in the data folder itself, and its entries are renamed one by one.
     """
     in_place = data.is_dir() and (data.is_mount() or not os.access(data.parent, os.W_OK))
     return data if in_place else data.parent
@@ -424,7 +424,7 @@ def _temporary_folder(data: Path) -> Iterator[Path]:
 def _put_in_place(staged: Path, data: Path, aside: Path | None) -> list[tuple[Path, Path]]:
     """Move the present data to ``aside``, if given, and the new data into its place; return the renames.
 
-    There are at most two, unless the folder itself cannot be renamed.
+    There are at most two, or one per entry if the data folder itself cannot be renamed.
     """
     if _staging_parent(data) == data:
         if aside is None and _entries_of(data):
@@ -478,7 +478,7 @@ def _put_on_server(server: Libraries, staged: Path, data: Path, occupied: bool, 
             for name, copy in saved.items():
                 place = aside / name
                 place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                # A file of that name is older than the use of the server.
+                # A file of that name dates from the time before this data folder used a server.
                 copy.rename(place.with_name(f"from-server{DATABASE}") if place.exists() else place)
             server.forget(aside, saved)
         return aside
@@ -551,7 +551,7 @@ def _read_backup(archive: Path, into: Path | None, reporter: Reporter) -> Backup
                     _take(file, content, into)
                 progress.advance()
     except FileNotFoundError as error:
-        raise HarkError(f"{archive} does not exist.", "It was moved, or its name differs.", "Check it.") from error
+        raise HarkError(f"{archive} does not exist.", "There is no such file.", "Name another backup.") from error
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise _damaged(f"It is not a zip, or was cut off or changed: {error}.") from error
     except (RuntimeError, NotImplementedError, ValueError, struct.error, OverflowError) as error:

@@ -43,7 +43,7 @@ def voices_to_install(config: RunConfig) -> dict[str, int]:
 
 
 def install_voices(names: Iterable[str], reporter: Reporter) -> None:
-    """Enable engines one after another, skipping faulty packages; stop when the network or the disk fails."""
+    """Enable engines one by one. Skip those whose packages are faulty; stop if the network or the disk fails."""
     for name in names:
         try:
             enable_engine(name, reporter)

@@ -29,7 +29,7 @@ from core.worded import worded
 from pipeline.training.planning.config import Recipe, RunConfig, chosen
 
 DONE, BUG, FIXABLE, INTERRUPTED = 0, 1, 2, 130  # exit codes, as everywhere in Hark
-NICENESS = 10  # a job and its children yield to pages, for which users wait (python -m lab portal)
+NICENESS = 10  # jobs yield the processors to the portal's pages, because users wait for these (python -m lab portal)
 MAX_IMPORT_S = 6 * 3600  # time limit for an upload; 2 GB of speech take an hour
 TRAINING, GENERAL = "training", "general"
 WEBHOOKS = "webhooks"  # its tasks deliver messages; they are not jobs, and have no row in the table of jobs

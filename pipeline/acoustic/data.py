@@ -85,7 +85,7 @@ def synthetic_utterances(
     reporter: Reporter,
     language: str = "en",
 ) -> Iterator[Utterance]:
-    """Synthesize ``counts[name]`` texts with each engine into files under ``folder``; report clips that fail."""
+    """Synthesize ``counts[name]`` texts with each engine into files below ``folder``; report failed clips."""
     accent = accents("en")[0]
     progress = Progress(reporter, sum(counts.values()))
     for number, (name, count) in enumerate(sorted(counts.items())):

@@ -1,4 +1,4 @@
-"""Recognition of words and their times by Hark's own recognizer, for following along and comparing, not for minutes."""
+"""Recognition of words and their times by Hark's own recognizer; too inaccurate for transcripts of meetings."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def recognize(file: Path | str, aligner: Aligner, decoder: WordDecoder, language
             aligned = align(heads["phones"], text, aligner, language)
             words, confidence = aligned.words, aligned.confidence
         except NotAligned:
-            text = ""  # there was no speech, so the words were guessed
+            text = ""  # without speech, the decoder guesses words
     return Recognized(
         str(file), round(len(audio) / SAMPLE_RATE, 3), text, text_of(greedy(heads["characters"])),
         phones_of(greedy(heads["phones"])), tuple(words), confidence,

@@ -202,7 +202,7 @@ def _gather(run: AcousticRun, folder: Path, reporter: Reporter) -> None:
 
 
 def _part(utterances: list[Utterance], run: AcousticRun) -> list[Utterance]:
-    """Return the requested percentage of each split of a corpus, with and without transcripts; at least two of each."""
+    """Return the requested percentage of each split of a corpus, at least two with and two without a transcript."""
     if run.subset >= WHOLE:
         return utterances
     groups: dict[tuple[str, bool], list[int]] = {}
@@ -245,5 +245,5 @@ def _made_noises(seed: int) -> list[np.ndarray]:
 
 
 def _at_level(noise: np.ndarray) -> np.ndarray:
-    """Scale to a common level, because a cut from the joined noises must preserve the drawn SNR."""
+    """Scale a noise to the common level: cuts from the joined noises must have the drawn SNR."""
     return noise * np.float32(0.05 / max(1e-4, rms(noise)))

@@ -34,7 +34,7 @@ START_BIAS_S = -0.02
 END_BIAS_S = 0.04
 WINDOW_FRAMES = 3000  # frames; longer emissions (60 s) are aligned in windows
 COMMIT_FRAMES = 2250  # frames; words that end within the first 45 s of each window are final
-MAX_TOKENS_A_FRAME = 0.5  # 25 phones per second, which is faster than people speak
+MAX_TOKENS_A_FRAME = 0.5  # 25 phones per second; people speak more slowly
 # Confidence of a clip below which its transcript does not match. 120 clips of read speech had 0.22 to 1 with their own
 # transcripts (median 0.6), and all had less than this with another clip's.
 MIN_CONFIDENCE = 0.12
@@ -44,7 +44,7 @@ BATCH_AUDIO_S = 1200.0  # seconds of clips per batch of computing, storing and a
 class NotAligned(HarkError):
     """Raised if the text of a clip cannot be aligned to its audio."""
 
-    def __init__(self, what: str, why: str, what_to_do: str = "Check the corpus's transcripts.") -> None:
+    def __init__(self, what: str, why: str, what_to_do: str = "Correct the transcript in the corpus.") -> None:
         super().__init__(what, why, what_to_do)
 
 
@@ -53,7 +53,7 @@ FOREIGN = "The transcript does not belong to this audio."
 
 @dataclass(frozen=True)
 class Alignment:
-    """Words and phones of a clip in order of time; ``confidence``, 0 to 1, is that of the whole text.
+    """Words and phones of a clip in order of time; ``confidence``, from 0 to 1, is that of the whole text.
 
     A confidence is exp(-s), where s is the nats per token by which the aligned path is less probable than the model's
     best output there.
@@ -116,7 +116,7 @@ def align(
     alignment = _units(path, words, tokens, aligner)
     if alignment.confidence < min_confidence:
         why = (
-            f"Its words fit with a confidence of {alignment.confidence:.2f}; less than {min_confidence:.2f} is chance."
+            f"Its words fit with a confidence of {alignment.confidence:.2f}; at least {min_confidence:.2f} is required."
         )
         raise NotAligned("The transcript does not match the audio.", why)
     return alignment
@@ -174,7 +174,7 @@ def _confidence(shortfall: float, tokens: int) -> float:
 
 
 def joint_confidence(units: Sequence[AlignedUnit], tokens: Sequence[int]) -> float:
-    """Return the joint confidence of words, from theirs and their numbers of tokens; 0 if one is missing."""
+    """Combine the confidences of words, weighted by their numbers of tokens; return 0 if a word has none."""
     if any(unit.confidence <= 0 for unit in units):
         return 0.0
     nats = sum(count * math.log(unit.confidence) for unit, count in zip(units, tokens, strict=True))
@@ -182,7 +182,7 @@ def joint_confidence(units: Sequence[AlignedUnit], tokens: Sequence[int]) -> flo
 
 
 def _long_path(log_p: np.ndarray, tokens: Sequence[Sequence[int]]) -> TokenPath:
-    """Align in windows, each with all words that could fit into it, of which the first part is final."""
+    """Align window by window. Each tries all words that could fit into it, and only its first part is final."""
     flat = [token for word in tokens for token in word]
     ends = np.cumsum([len(word) for word in tokens])
     first, last = np.full(len(flat), -1), np.full(len(flat), -1)
@@ -307,7 +307,7 @@ def align_clips(
 ) -> AlignReport:
     """Align clips of the library to their own texts and store words and phones under :func:`alignment_name`.
 
-    Clips that are already aligned are skipped. A clip that fails remains unchanged and does not stop others.
+    Clips that are already aligned are skipped. A clip that fails remains unchanged, and the others are aligned.
     """
     check_method(method)
     name = alignment_name(aligner, method)

@@ -33,7 +33,7 @@ ROLES = (TEST, TRAIN)
 LICENCE = "private"
 OWNER = "user-1"  # the portal's name for its first account, because the command line records for the same person
 
-COUNT = 10  # number of takes; if all 10 are detected, the rate is at least 72 % (Wilson, 95 %)
+COUNT = 10  # takes that a speaker records; if all 10 are detected, the detection rate is at least 72 % (Wilson, 95 %)
 TAKE_S = 4.0  # seconds per recording
 MAX_TAKE_S = 15.0
 MARGIN_S = 0.3  # seconds stored on both sides of the speech
@@ -201,7 +201,7 @@ def set_role(library: Library, clips: Iterable[Clip], role: str) -> None:
 
 
 def detected(detector: Detector, takes: Sequence[np.ndarray]) -> list[bool]:
-    """Return for each take [samples, 16 kHz] whether the detector detects it, with silence before and after."""
+    """Return for each take [samples, 16 kHz] whether the detector detects it between two silences."""
     rng = np.random.default_rng(0)
     result = []
     for audio in takes:

@@ -389,7 +389,7 @@ def usable_samples(audio: np.ndarray) -> tuple[np.ndarray | None, str]:
 
 
 def _pieces(utterance: Utterance, lengths: dict[Path, float], own: bool) -> Iterator[Utterance]:
-    """Split a long recording without a transcript into chunks, so that hours of negatives are not lost."""
+    """Split a long recording without a transcript into chunks, so that it can serve as negatives."""
     seconds = 0.0
     if utterance.text is None and utterance.offset_s is None and not utterance.problem:
         if utterance.audio not in lengths:  # a corpus may be listed more than once
@@ -400,14 +400,14 @@ def _pieces(utterance: Utterance, lengths: dict[Path, float], own: bool) -> Iter
         return
     start = 0.0
     while start < seconds:
-        # The last chunk takes the rest, up to half a chunk more.
+        # The last chunk also takes a rest of less than half a chunk.
         length = CHUNK_S if seconds - start > 1.5 * CHUNK_S else seconds - start
         yield replace(utterance, offset_s=start, duration_s=length)
         start += length
 
 
 def _measured(audio: Path, own: bool) -> float:
-    """Measure a recording's duration [s], 0 if unreadable. Headers may be false or lack it (a FLAC from a pipe)."""
+    """Return a recording's duration [s], 0 if unreadable. An untrusted file is decoded: its header may be false."""
     try:
         return seconds_of_audio(audio) if own else seconds_of(audio)
     except (HarkError, OSError):
@@ -415,7 +415,7 @@ def _measured(audio: Path, own: bool) -> float:
 
 
 def _place(folder: Path, utterance: Utterance) -> str:
-    """Return the position of an utterance in its corpus: the path, and the time if it is a part of a file."""
+    """Return an utterance's place in its corpus: the file's path, followed by the times if it is a part of the file."""
     path = os.path.relpath(utterance.audio, folder).replace(os.sep, "/").encode("utf-8", "backslashreplace").decode()
     return path if utterance.offset_s is None else f"{path}@{utterance.offset_s:.3f}+{utterance.duration_s or 0:.3f}"
 

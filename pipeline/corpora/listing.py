@@ -55,7 +55,7 @@ def rows(folder: str) -> Iterator[Any]:
     yield [layout.name, *licence_of(Path(folder))]
     for utterance in layout.utterances(Path(folder)):
         told_of = replace(utterance, offset_s=None, duration_s=None) if utterance.problem else utterance
-        yield {**asdict(told_of), "audio": str(utterance.audio)}  # an invalid time may be the problem
+        yield {**asdict(told_of), "audio": str(utterance.audio)}  # the times may be the problem
 
 
 def _utterance(folder: Path, values: Any) -> Utterance:

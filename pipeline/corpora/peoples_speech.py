@@ -110,8 +110,8 @@ def _stream(location: str | Path, configuration: str) -> Iterator[tuple[dict[str
         raise HarkError(
             "The People's Speech could not be read.",
             f"{location}: {error}",
-            "Check the network and the dataset's name, or give a folder with its parquet files; "
-            "what was imported is kept, and the same command continues from there.",
+            "Check the network and the dataset's name, or give a folder with its parquet files. "
+            "Run the same command again: it continues after the last imported clip.",
         ) from error
 
 

@@ -26,7 +26,7 @@ class Utterance:
         speaker: the speaker, "" if unknown; the same name means the same person, across corpora too.
         language, licence: set if the corpus gives them for each utterance.
         offset_s, duration_s: the part of the file [seconds]; None for all of it.
-        problem: why it is unusable, so that its audio must not be opened; "" if usable as far as known.
+        problem: why the utterance is unusable; its audio must then not be opened. "" if no problem is known yet.
     """
 
     audio: Path
