@@ -23,7 +23,7 @@ LOOK_EVERY_S = 0.1
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """Options of a measurement; each uses those that concern it."""
+    """Options of all measurements; ``Measurement.takes`` names those that each one uses."""
 
     seed: int = 0
     engines: tuple[str, ...] = ()  # empty: all that are ready and used by default
@@ -54,14 +54,16 @@ MEASUREMENTS = {
     "confusables": Measurement("measure.confusables", IN_LAB["confusables"], ("bundles", "anchors", "pairs")),
     "detector": Measurement("measure.detector", IN_LAB["detector"]),
     "mining": Measurement("measure.mining", IN_LAB["mining"], ("phrase",)),
-    "engines": Measurement("measure.engines", "clips a second of each speech engine", ("engines",)),
-    "audio": Measurement("measure.audio", "engines of recognition: speed, memory, word errors", ("engines",)),
-    "portal": Measurement("measure.portal", "the portal's pages with many clips, jobs and detectors"),
-    "hostile": Measurement("chaos.hostile", "a thousand files that are damaged or mean harm"),
+    "engines": Measurement("measure.engines", "clips per second of each speech engine", ("engines",)),
+    "audio": Measurement("measure.audio", "recognition engines: speed, memory and word errors", ("engines",)),
+    "portal": Measurement("measure.portal", "latency of the portal's pages with many clips, jobs and detectors"),
+    "hostile": Measurement("chaos.hostile", "a thousand damaged or malicious files"),
     "kills": Measurement(
-        "chaos.kills", "200 jobs of a portal whose processes are killed at random: lost, doubled, left", ("servers",)
+        "chaos.kills", "lost and duplicated results of 200 jobs whose processes are killed at random", ("servers",)
     ),
-    "load": Measurement("chaos.load", "a flood of uploads, and mixed use that a portal holds", ("minutes",)),
+    "load": Measurement(
+        "chaos.load", "a flood of uploads, and the highest rate of mixed requests that a portal handles", ("minutes",)
+    ),
 }
 
 

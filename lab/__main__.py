@@ -48,7 +48,9 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
     chosen = BenchOptions(**{**given, "bundles": tuple(given.get("bundles", ()))})
     if chosen.servers and not os.environ.get(DATABASE):
         raise HarkError(
-            "There is no server to measure on.", f"{DATABASE} is not set.", "Set it, or leave out --servers."
+            "--servers needs a database server.",
+            f"{DATABASE} is not set.",
+            "Set it to an empty database, or leave out --servers.",
         )
     if not chosen.servers:
         without_servers()

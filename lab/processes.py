@@ -1,4 +1,4 @@
-"""Processes below this one (Linux): their memory, what they leave behind, how they are killed, and their ports."""
+"""Child processes and their descendants (Linux): memory, orphans, signals and ports."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _tree(process: int) -> dict[int, int]:
 
 @contextmanager
 def orphans_become_children() -> Iterator[None]:
-    """Make orphans of processes below this one its children, for the length of the block."""
+    """Adopt orphaned descendants as children within the block."""
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:
         prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -75,7 +75,7 @@ def parent_of(pid: int) -> int:
 
 
 def command_of(pid: int) -> bytes:
-    """Return the command line of a process; nothing if it has ended."""
+    """Return the command line of a process; empty if it has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
@@ -89,7 +89,7 @@ def free_port() -> int:
 
 
 def answers(port: int) -> bool:
-    """Return whether something accepts connections there."""
+    """Return whether a process accepts connections on this port of localhost."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 

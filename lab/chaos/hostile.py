@@ -28,7 +28,7 @@ from lab.processes import descendants, orphans_become_children, resident_kib
 
 FILES = 1000
 MAX_DURATION_S = 120.0  # seconds allowed for opening a file, on an idle machine
-HARMFUL_S = 240.0  # seconds until a model must be stopped: a minute each to load and to run, both with time to stop
+HARMFUL_S = 240.0  # seconds until Hark must have stopped a model: it may load and run for a minute each
 WARM_UP = 5  # files of each kind before memory is measured, because the first ones load libraries
 SENTENCES = ("what", "why", "what_to_do")
 MAX_SENTENCE_LENGTH = 2000
@@ -37,7 +37,7 @@ DOOR_OF = {
     "bundle (zip)": "bundle", "bundle (model.onnx)": "bundle", "bundle (manifest)": "bundle",
     "checkpoint (.pt)": "checkpoint", "weights (.safetensors)": "weights",
 }  # fmt: skip
-SOUND = "sound"  # the entry point of all others
+SOUND = "sound"  # the door for audio, documents and playlists
 DOORS = (SOUND, *dict.fromkeys(DOOR_OF.values()))
 HARMFUL = "model that never ends"
 WORKER = (sys.executable, "-m", "lab.chaos.hostile_doors")
@@ -45,7 +45,7 @@ WORKER = (sys.executable, "-m", "lab.chaos.hostile_doors")
 
 @dataclass
 class Count:
-    """The outcomes of a kind's files; ``defects`` describes each failure."""
+    """Counts of outcomes for one kind of file; ``defects`` describes each failure."""
 
     files: int = 0
     refused: int = 0
@@ -68,7 +68,7 @@ def opened(seed: int, files: int, reporter: Reporter, harmful: bool = True) -> F
     Archives are imported into the library.
 
     Args:
-        harmful: also models that never end, which take minutes each.
+        harmful: also open models that never end, which take minutes each.
     """
     with tempfile.TemporaryDirectory(prefix="hark-hostile-") as folder, orphans_become_children():
         place = Path(folder)
@@ -92,7 +92,7 @@ def opened(seed: int, files: int, reporter: Reporter, harmful: bool = True) -> F
         if harmful:
             reporter.stage("hostile", f"Opening: {HARMFUL}")
             counts[HARMFUL] = Count()
-            for path in harmful_bundles(place / "harmful"):  # a process for each, as on the command line
+            for path in harmful_bundles(place / "harmful"):  # each in a new process, as on the command line
                 with _Opener(place / "work", "bundle") as opener:
                     opener.open(path, counts[HARMFUL], HARMFUL_S)
         return {"kinds": {name: vars(count) for name, count in counts.items()}, **_library(place / "work" / "data")}
@@ -163,7 +163,7 @@ class _Opener:
             count.growth_mib = round((resident_kib(self._worker.pid) - self._before_kib) / 1024, 1)
 
     def _files(self) -> set[str]:
-        """Return all files that may not remain after opening one: all except the library and its clips."""
+        """Return all files here except the library and its clips; opening a file may leave no others."""
         paths = (path.relative_to(self._folder) for path in self._folder.rglob("*") if path.is_file())
         return {str(path) for path in paths if not str(path).startswith(("data/library.sqlite3", "data/clips/"))}
 
@@ -181,7 +181,7 @@ def _judged(count: Count, answer: dict[str, Any]) -> Iterator[str]:
         count.refused += 1
     else:
         count.tracebacks += 1
-        yield f"no words for people: {refused}" if refused else str(answer.get("why"))
+        yield f"no usable error message: {refused}" if refused else str(answer.get("why"))
 
 
 def _is_sentence(text: str) -> bool:

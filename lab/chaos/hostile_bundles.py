@@ -19,7 +19,10 @@ BOXES = 300_000
 
 
 def loop_bundle(folder: Path, grows: bool = False, from_level: float = -1.0, **manifest: Any) -> Path:
-    """Make an unpacked bundle that loops for ever from audio of that level on; ``grows``: with ever more memory."""
+    """Write an unpacked bundle whose graph loops forever if a sample of its audio exceeds ``from_level``.
+
+    With ``grows``, each pass doubles the memory that the graph uses.
+    """
     body = helper.make_graph(
         [
             helper.make_node("Identity", ["going"], ["going_on"]),
@@ -50,7 +53,10 @@ def loop_bundle(folder: Path, grows: bool = False, from_level: float = -1.0, **m
 
 
 def slow_bundle(folder: Path, when: str) -> Path:
-    """Make an unpacked bundle that takes days. ``when``: "load" (it is folded then) or "run" (in one operator)."""
+    """Write an unpacked bundle whose graph takes days to load or to run, as ``when`` ("load" or "run") says.
+
+    Loading is slow because onnxruntime computes constant parts of a graph then; running, because of a single operator.
+    """
     if when == "load":
         slow = [helper.make_node("ConstantOfShape", ["size"], ["product_0"])]
         slow += [helper.make_node("MatMul", [f"product_{i}", "product_0"], [f"product_{i + 1}"]) for i in range(10_000)]
@@ -82,7 +88,7 @@ def slow_bundle(folder: Path, when: str) -> Path:
 
 
 def resealed(files: Mapping[str, bytes], manifest: dict[str, Any] | None = None) -> dict[str, bytes]:
-    """Update the digests of a bundle's files, as an attacker would."""
+    """Return the files with digests that match their contents, as an attacker would write them."""
     content = dict(manifest or json.loads(files["manifest.json"]))
     if isinstance(content.get("files"), dict):
         content["files"] = {name: hashlib.sha256(files[name]).hexdigest() for name in content["files"]}

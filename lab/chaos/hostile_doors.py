@@ -20,7 +20,7 @@ RUN = "a-run"
 
 
 def _sound(path: Path, data: Path) -> None:
-    """Open it as an uploaded recording, and as one to try a detector on; used if either accepts it."""
+    """Open a file as an uploaded recording, and as a recording to try a detector on; raise HarkError if both fail."""
     from core.confinement.foreign_audio import read_foreign_audio
     from pipeline.recordings.media import MediaLimits, normalize
 
@@ -40,7 +40,7 @@ def _sound(path: Path, data: Path) -> None:
 
 
 def _corpus(path: Path, data: Path) -> None:
-    """Open it as an uploaded archive to import."""
+    """Import a file as an uploaded archive."""
     from pipeline.jobs import KINDS
 
     upload = data / "uploads" / "1" / path.name
@@ -49,11 +49,11 @@ def _corpus(path: Path, data: Path) -> None:
     report = KINDS["import"].run({"archive": f"uploads/1/{path.name}", "language": "en"}, data, silent_reporter())
     shutil.rmtree(upload.parent)  # as the portal does after a successful job
     if not report["added"] + report["already_there"]:
-        raise HarkError("Nothing was taken in.", f"{report['skipped']}", "Look at what it says of each reason.")
+        raise HarkError("The import added no recordings.", f"{report['skipped']}", "The reasons are counted above.")
 
 
 def _bundle(path: Path, data: Path) -> None:
-    """Open it as a detector from somebody else."""
+    """Open and run a file as a detector from another user."""
     from pipeline.serving.detection import listen, open_detector
 
     quiet = data / "quiet.wav"
@@ -67,7 +67,7 @@ def _bundle(path: Path, data: Path) -> None:
 
 
 def _checkpoint(path: Path, data: Path) -> None:
-    """Open it as the version from which a training continues."""
+    """Open a file as the checkpoint that a training continues from."""
     from pipeline.training.measuring.comparison import version_before
 
     place = data / "models" / RUN / "model.pt"
@@ -91,7 +91,7 @@ DOORS: Mapping[str, Callable[[Path, Path], None]] = {
 
 
 def _open(request: dict[str, Any]) -> dict[str, Any]:
-    """Serve a request with ``door``, ``path`` and ``data``. The answer has a refusal's three sentences."""
+    """Serve a request with ``door``, ``path`` and ``data``; the answer has the error's sentences if it is refused."""
     try:
         DOORS[request["door"]](Path(request["path"]), Path(request["data"]))
     except HarkError as error:

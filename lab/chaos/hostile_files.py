@@ -1,6 +1,6 @@
-"""Malicious and damaged files: real ones of every kind that Hark accepts, mutated at random.
+"""Malicious and damaged files: valid files of every kind that Hark accepts, mutated at random.
 
-All are made here: audio in eight formats, archives of corpora, playlists, models and bundles, documents.
+This module makes all of them: audio in eight formats, archives of corpora, playlists, models, bundles and documents.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ import soundfile
 
 from lab.chaos.hostile_bundles import loop_bundle, resealed, slow_bundle
 
-SECONDS = 2.0  # length of the audio that is damaged
+SECONDS = 2.0  # seconds of audio in a file to damage
 EXTREMES = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
-HEADER = 256  # bytes in which the numbers of most formats lie
-AUDIO_BY_FFMPEG = {  # suffix: what is put before and after the input
+HEADER = 256  # bytes at the start, where most formats have their numbers
+AUDIO_BY_FFMPEG = {  # by suffix: ffmpeg's options before and after the input
     "m4a": ([], ["-c:a", "aac"]),
     "webm": ([], ["-c:a", "libopus"]),
     "mp4": (["-f", "lavfi", "-i", "testsrc=duration=2:size=64x64:rate=5"], ["-c:a", "aac"]),
 }
-BOMB_BLOCK, BOMB_BLOCKS = 50_000_000, 60  # bytes of nothing that a bomb unpacks, and how often
+BOMB_BLOCK, BOMB_BLOCKS = 50_000_000, 60  # bytes per block of zeros in a bomb, and number of blocks
 PLAYLISTS = {
     "list.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{there}\n#EXT-X-ENDLIST\n",
     "list.mp3": "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{there}\n#EXT-X-ENDLIST\n",
@@ -54,7 +54,7 @@ class Made:
 
 
 def noise(seconds: float, rate: int = 16_000, channels: int = 1, seed: int = 0) -> np.ndarray:
-    """Return float64 [samples] or [samples, channels], as loud as speech."""
+    """Return noise as loud as speech, float64 [samples] or, with several channels, [samples, channels]."""
     return np.random.default_rng(seed).uniform(-0.3, 0.3, (int(seconds * rate), channels)).squeeze()
 
 
@@ -84,7 +84,7 @@ def flac_that_lies(seconds: int, claimed_s: int) -> bytes:
 
 
 def as_zip(path: Path, files: Mapping[str, bytes]) -> Path:
-    """Make a zip of these files, and a folder."""
+    """Write a zip with these files and an empty folder."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("corpus/", b"")
         for name, content in files.items():
@@ -93,7 +93,7 @@ def as_zip(path: Path, files: Mapping[str, bytes]) -> Path:
 
 
 def as_tar(mode: str) -> Callable[[Path, Mapping[str, bytes]], Path]:
-    """Return a maker of tars of files, and a folder, with ``tarfile``'s mode."""
+    """Return a function that writes a tar with files and an empty folder, in ``tarfile``'s ``mode``."""
 
     def make(path: Path, files: Mapping[str, bytes]) -> Path:
         with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
@@ -113,7 +113,7 @@ PACKERS = {"zip": as_zip, "tar": as_tar("w"), "tar.gz": as_tar("w:gz"), "tar.bz2
 
 
 def tar_with(kind: bytes, path: Path) -> Path:
-    """Make a tar with a link or special file, and a file behind it."""
+    """Write a tar with a link or special file, and a file below its path."""
     with tarfile.open(path, "w") as archive:
         member = tarfile.TarInfo("corpus")
         member.type, member.linkname = kind, "/etc"
@@ -123,14 +123,14 @@ def tar_with(kind: bytes, path: Path) -> Path:
 
 
 def bomb() -> bytes:
-    """Make a tar.gz of 3 MB whose one file has 3 GB of zeros."""
+    """Return a tar.gz of 3 MB whose only file has 3 GB of zeros."""
     member = tarfile.TarInfo("corpus/zeros.wav")
     member.size = BOMB_BLOCK * BOMB_BLOCKS
     return gzip.compress(member.tobuf()) + BOMB_BLOCKS * gzip.compress(bytes(BOMB_BLOCK))
 
 
 def damaged(content: bytes, rng: Random, other: bytes = b"") -> bytes:
-    """Damage a file in one to four ways of :data:`INJURIES`."""
+    """Return the content after one to four random :data:`INJURIES`."""
     hurt = bytearray(content)
     for _ in range(rng.choice((1, 1, 2, 3, 4))):
         hurt = rng.choice(INJURIES)(hurt, rng, other)
@@ -171,7 +171,7 @@ def _with_a_part(content: bytearray, rng: Random, other: bytes) -> bytearray:
 
 
 def _with_another(content: bytearray, rng: Random, other: bytes) -> bytearray:
-    """Join its beginning and the end of another file."""
+    """Replace the end of the content by the end of another file."""
     return content[: rng.randrange(len(content) + 1)] + other[rng.randrange(len(other) + 1) :]
 
 
@@ -204,7 +204,11 @@ CORPORA = (_manifest, _common_voice, _ljspeech, _librispeech, _texts_beside)
 
 
 class Source:
-    """Makes files of every kind, the same for a seed except times in archives; ``folder`` is a working folder."""
+    """Makes files of every kind. Equal seeds give equal files, except for the times in archives.
+
+    Args:
+        folder: a folder for temporary files.
+    """
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder, self.seed = folder, seed
@@ -279,7 +283,7 @@ class Source:
             place = {_common_voice: "clips/", _ljspeech: "wavs/"}.get(layout, "")
             sounds = {place + name: encoded(name.rsplit(".")[-1], 0.5, rng.randrange(1 << 30)) for name in names}
             files = sounds | {name: text.encode() for name, text in layout(names).items()}
-            # Half of them are whole, and what is in them is not.
+            # In half of the archives, the files are damaged instead of the archive.
             inside = number > 0 and rng.random() < 0.5
             if inside:
                 files = {name: damaged(text, rng, self.sounds["mp3"]) for name, text in files.items()}
@@ -320,7 +324,7 @@ class Source:
         return Made(f"{number}.zip", damaged(content, rng, self.sounds["wav"]) if number else content)
 
     def _graph(self, rng: Random, number: int) -> Made:
-        """Make a graph with matching digests, as an attacker would."""
+        """Make a bundle with a damaged graph and digests that match it, as an attacker would."""
         files = self._files()
         files["model.onnx"] = damaged(files["model.onnx"], rng) if number else files["model.onnx"]
         return Made(f"{number}.zip", self._zipped(resealed(files)))
@@ -373,7 +377,7 @@ class Source:
 
 
 def harmful_bundles(folder: Path) -> Iterator[Path]:
-    """Make valid bundles whose graph never ends, takes ever more memory, or takes days to load or in an operator."""
+    """Yield valid bundles whose graph never ends, uses ever more memory, or takes days to load or to run."""
     yield loop_bundle(folder / "never ends")
     yield loop_bundle(folder / "takes all memory", grows=True)
     yield slow_bundle(folder / "days to load", "load")

@@ -29,7 +29,7 @@ SENTENCES = ("We meet in the harbour on Tuesday.", "Who brings the lantern?", "A
 
 @dataclass(frozen=True)
 class Submission:
-    """A queued job, and the results that must exist once when it is done: counts by name, of which each must be 1."""
+    """A queued job. ``results`` counts each of its results by name; when the job is done, each count must be 1."""
 
     job: str
     kind: str
@@ -125,7 +125,7 @@ def _train(user: User, number: int) -> Submission:
     from webui.trainer.models import Version
     from webui.trainer.services import configuration, train
 
-    # Its own seed, which is part of a run's name.
+    # The seed is part of a run's name, so each training is a separate run.
     config = configuration(
         phrase=PHRASES[number % len(PHRASES)], effort="trial", engines=(ENGINE,), seed=number, mining=False
     )
@@ -171,7 +171,7 @@ MAKERS: dict[str, Callable[[User, int], Submission]] = {
 
 
 def left_of(job: Job) -> list[str]:
-    """Return files of a finished job that nothing will use: its upload, its result, partial files."""
+    """Return the files that a finished job should have removed: its upload, its result and partial files."""
     from pipeline.jobs import finished_file
     from webui.accounts.storage import user_data
 

@@ -1,9 +1,11 @@
 """``python -m lab kills``: 200 jobs of a portal, whose processes are killed at random until all jobs have ended.
 
-A real ``serve`` with its workers does them, in its own data folder. A job's process, the worker that supervises it, a
-waiting worker, the web server or ``serve`` itself (which is then restarted) is killed with SIGKILL, and some jobs are
-cancelled. At the end each job is done or cancelled, and its results exist once. With ``--servers`` the portal's rows
-and libraries are in the database of ``DATABASE_URL``, and its queue in that of ``REDIS_URL``.
+A real ``serve`` runs the jobs, with its workers and its own data folder. SIGKILL hits a job's process, the worker that
+supervises it, a waiting worker, the web server, or ``serve`` itself, which is then restarted. Some jobs are cancelled.
+At the end each job must be done or cancelled, and each result of a done job must exist exactly once.
+
+With ``--servers``, the portal's rows and libraries are in the database of ``DATABASE_URL``, and its queue is in the
+Redis of ``REDIS_URL``.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ WAIT_S = 60.0  # seconds for processes to end
 
 @dataclass
 class Count:
-    """The outcomes of a kind's jobs; ``wrong`` lists what is lost, duplicated or left over."""
+    """Counts of outcomes for one kind of job; ``wrong`` lists lost and duplicated results, and leftover files."""
 
     jobs: int = 0
     done: int = 0
@@ -64,7 +66,10 @@ class Count:
 
 
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
-    """Return counts by kind of job, and of kills. Must be the first user of Django in its process."""
+    """Return the outcomes by kind of job, and the number of kills.
+
+    It sets up Django for its own data folder, so nothing else may have set up Django in this process.
+    """
     with tempfile.TemporaryDirectory(prefix="hark-kills-") as folder:
         return killed(Path(folder), options.seed, JOBS, reporter)
 
@@ -73,7 +78,7 @@ def killed(data: Path, seed: int, jobs: int, reporter: Reporter) -> Figures:
     """Run about ``jobs`` jobs in a new data folder, with kills.
 
     Raises:
-        HarkError: they did not end within an hour, or the database is in use.
+        HarkError: the jobs did not end within an hour, or the database has accounts.
     """
     most = str(10 * jobs)
     os.environ.update(HARK_DATA=str(data), HARK_JOBS_WAITING=most)
@@ -84,9 +89,9 @@ def killed(data: Path, seed: int, jobs: int, reporter: Reporter) -> Figures:
 
     if User.objects.exists():
         raise HarkError(
-            "No processes are killed: the database is in use.",
-            "It holds accounts, and jobs of this benchmark would be among theirs.",
-            "Give DATABASE_URL an empty database.",
+            "The benchmark did not start: its database is in use.",
+            "It has accounts, and the benchmark would add its jobs to theirs.",
+            "Set DATABASE_URL to an empty database.",
         )
     rng = random.Random(seed)
     reporter.stage("kills", "Queueing jobs")
@@ -96,7 +101,7 @@ def killed(data: Path, seed: int, jobs: int, reporter: Reporter) -> Figures:
     with orphans_become_children():
         server = Server(data, HARK_JOBS_LEASE_S=str(LEASE_S))
         try:
-            reporter.stage("kills", "Killing what does them")
+            reporter.stage("kills", "Killing their processes")
             retried = _kill_until_all_have_ended(server, submissions, rng, killed, reporter)
         finally:
             server.stop()
@@ -139,24 +144,31 @@ def _kill_until_all_have_ended(
         reporter.progress(len(submissions) - len(active_jobs), len(submissions))
         if not active_jobs and not interrupted:
             return retried
-        for job in interrupted:  # killed twice
+        for job in interrupted:  # Hark does not retry a job whose process was killed twice
             services.retry(job=job)
             retried[str(job.id)] += 1
         ended = len(submissions) - len(active_jobs) - len(interrupted)
-        # Otherwise a slow machine would only restart what was killed.
+        # Otherwise a slow machine would only restart killed processes, and never finish a job.
         if time.monotonic() >= next_kill and killed.total() <= ended // JOBS_A_KILL:
             next_kill = time.monotonic() + rng.uniform(*PAUSE_S)
             how = rng.choices(list(KILLS), list(KILLS.values()))[0]
             killed[how] += _kill(how, server, [job for job in active_jobs if job.process_group is not None], rng)
         if time.monotonic() - began > MAX_DURATION_S:
             raise HarkError(
-                "The jobs do not end.", f"{len(active_jobs)} are still queued or running.", "See what their logs say."
+                f"The jobs did not end within {MAX_DURATION_S / 60:g} minutes.",
+                f"{len(active_jobs)} are still queued or running.",
+                "Read their logs; on a slow machine, run the benchmark again when it is idle.",
             )
         time.sleep(0.3)
 
 
 def _kill(how: str, server: Server, at_work: list[Job], rng: random.Random) -> int:
-    """Kill something of that kind; 0 if there is none right now."""
+    """Kill a process or cancel a job; return 1, or 0 if there is none of that kind.
+
+    Args:
+        how: one of the kinds in :data:`KILLS`.
+        at_work: the jobs that have a process.
+    """
     from webui.jobs import services
 
     if how == "serve":
@@ -176,7 +188,7 @@ def _kill(how: str, server: Server, at_work: list[Job], rng: random.Random) -> i
 
 
 def kill_supervisor(pid: int) -> int:
-    """Kill the worker that supervises a job's process; 0 if it is already dead, and its parent another process."""
+    """Kill the worker that supervises a job's process; return 1, or 0 if that worker has already ended."""
     parent = parent_of(pid)
     return kill_process(parent) if b"webui.jobs.cluster" in command_of(parent) else 0
 

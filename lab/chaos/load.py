@@ -1,9 +1,10 @@
 """``python -m lab load``: the load that a portal can handle on this machine.
 
 First a flood: four people send a hundred recordings each at the same moment, during a training. Then mixed use: pages
-and a few uploads at random moments, at a rate that rises until the portal does not keep up. The highest rate that it
-handled then runs for an hour, to see whether memory or the queue grows. A real ``serve`` with its workers answers, in
-its own data folder, with every portal's limits.
+and a few uploads at random moments, at a rate that rises until the portal cannot keep up. Finally an hour at the
+highest rate that it handled, which shows whether memory or the queue grows.
+
+A real ``serve`` answers, with its workers, its own data folder and the default limits.
 """
 
 from __future__ import annotations
@@ -44,16 +45,16 @@ if TYPE_CHECKING:
 
     from webui.accounts.models import User
 
-FLOOD, FLOODING = 400, 4  # recordings, and their senders
-PEOPLE = 10  # accounts
-WEIGHTS = {"page": 8, "recording": 5, "search": 3, "list": 3, "ask": 1, "advice": 1, "upload": 1}  # of mixed use
-SHORT_S = 10.0  # duration of an upload in mixed use
-RATES = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0)  # requests a second
+FLOOD, FLOODING = 400, 4  # number of recordings, and of the people who send them
+PEOPLE = 10  # number of accounts
+WEIGHTS = {"page": 8, "recording": 5, "search": 3, "list": 3, "ask": 1, "advice": 1, "upload": 1}  # in mixed use
+SHORT_S = 10.0  # seconds of audio in an upload of mixed use
+RATES = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0)  # requests per second, tried in this order
 STEP_S = 60.0  # seconds at each rate
-SLOW_S = 1.0  # a rate is held if 95 of 100 answers took less,
-BEHIND = 3  # and if at its end at most so many jobs wait as can run
-PARTS = 6  # parts of the hour that are compared
-LOOK_EVERY_S = 2.0  # seconds between looks at memory and the queue
+SLOW_S = 1.0  # maximum 95th percentile of response times at a rate that the portal handles
+BEHIND = 3  # maximum waiting jobs at the end of such a rate
+PARTS = 6  # number of equal parts of the hour, which are compared
+LOOK_EVERY_S = 2.0  # seconds between measurements of memory and the queue
 MAX_DURATION_S = 3600.0  # maximum seconds until all jobs have ended
 ANSWER_S = 120.0  # seconds to wait for an answer
 ENGINE = "flite"
@@ -62,12 +63,12 @@ SENTENCES = (
     "We meet in the harbour on Tuesday.", "Who brings the lantern?", "Anna brings the lantern and the map.",
     "The boat leaves at seven in the morning.", "Nobody has asked about the weather.",
 )  # fmt: skip
-WORD = "lantern"  # the word to search for
+WORD = "lantern"  # a word that the search page is asked for
 
 
 @dataclass(frozen=True)
 class Person:
-    """An account: a program with its token, and a signed-in browser."""
+    """An account: the API token of its program, and the session cookie of its browser."""
 
     token: str
     session: str
@@ -78,10 +79,10 @@ class Flood:
     """The outcomes of recordings sent at the same moment.
 
     Attributes:
-        statuses: of the answers.
-        late: refused only after the whole body had arrived.
-        whole: recordings stored exactly as sent.
-        web_mib: of the web server: before, peak, and after.
+        statuses: number of responses by HTTP status.
+        late: number of uploads that were refused only after their whole body had arrived.
+        whole: number of recordings that were stored exactly as sent.
+        web_mib: memory [MiB] of the web server before, at its peak, and afterwards.
     """
 
     statuses: Counter[int] = field(default_factory=Counter)
@@ -94,7 +95,7 @@ class Flood:
 
 @dataclass
 class Use:
-    """Answers of mixed use at one rate."""
+    """Measurements of mixed use at one rate."""
 
     took_s: dict[str, list[float]] = field(default_factory=lambda: {kind: [] for kind in WEIGHTS})
     wrong: Counter[str] = field(default_factory=Counter)
@@ -103,7 +104,7 @@ class Use:
     all_mib: list[float] = field(default_factory=list)
 
     def p95_s(self) -> float:
-        """Return the 95th percentile over all answers; infinity without any."""
+        """Return the 95th percentile of all response times [s]; infinity if there are none."""
         took = [seconds for kind in self.took_s.values() for seconds in kind]
         return float(np.percentile(took, 95)) if took else float("inf")
 
@@ -115,7 +116,10 @@ class Use:
 
 
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
-    """Return figures of both. Must be the first user of Django in its process."""
+    """Return the figures of the flood and of mixed use.
+
+    It sets up Django for its own data folder, so nothing else may have set up Django in this process.
+    """
     with tempfile.TemporaryDirectory(prefix="hark-load-") as folder:
         return loaded(Path(folder), options.minutes, options.seed, reporter)
 
@@ -130,7 +134,7 @@ def loaded(data: Path, minutes: float, seed: int, reporter: Reporter) -> Figures
     from webui.setup import ready
 
     ready()
-    reporter.stage("load", "Speaking what is sent")
+    reporter.stage("load", "Synthesizing the recordings")
     talk = _talk()
     people = [_person(number) for number in range(PEOPLE)]
     server = Server(data)
@@ -140,7 +144,7 @@ def loaded(data: Path, minutes: float, seed: int, reporter: Reporter) -> Figures
         with _training(data):
             flood = _flood(server, people[:FLOODING], talk)
         _wait_for_jobs(reporter)
-        reporter.stage("load", "Looking for the highest rate that is held")
+        reporter.stage("load", "Finding the highest rate that the portal handles")
         rates = {}
         for rate in RATES:
             use = _used(server, people, talk, rate, STEP_S, seed, reporter)
@@ -171,14 +175,16 @@ def loaded(data: Path, minutes: float, seed: int, reporter: Reporter) -> Figures
 
 
 def _talk() -> np.ndarray:
-    """Speak the sentences, one after another [samples]."""
+    """Synthesize the sentences and join them, with pauses [samples]."""
     from audio_generation.engine import GeneratedClip, SpeechRequest
     from audio_generation.registry import default_engines
     from core.audio_file import read_audio
 
     engine = default_engines().get(ENGINE)
     if engine is None:
-        raise HarkError("Nobody can speak.", f"The engine {ENGINE} is not ready.", "See ./hark engines.")
+        raise HarkError(
+            "The recordings cannot be made.", f"The engine {ENGINE} is not ready.", f"apt-get install {ENGINE}"
+        )
     voice = engine.voices("en")[0]
     requests = [SpeechRequest(str(number), text, voice.name, "en", {}) for number, text in enumerate(SENTENCES)]
     pause = np.zeros(round(PAUSE_S * SAMPLE_RATE), np.float32)
@@ -291,13 +297,17 @@ def _flood(server: Server, people: Sequence[Person], talk: np.ndarray) -> Flood:
             continue
         if answer.status_code not in (429, 503, 507) or "what_to_do" not in answer.text:
             flood.wrong.append(f"{answer.status_code}: {answer.text[:200]}")
-        flood.late += "RateLimit-Limit" in answer.headers  # added to requests that Django has seen, with their bodies
+        flood.late += (
+            "RateLimit-Limit" in answer.headers
+        )  # Django, which sets this header, sees a request only after its whole body
     rows = Recording.objects.filter(name__startswith="flood-").select_related("user")
     for recording in rows:
         original = recording.path / recording.originals[0]
         flood.whole += original.is_file() and hashlib.sha256(original.read_bytes()).digest() == sent[recording.name]
     if not len(rows) == flood.whole == flood.statuses[201]:
-        flood.wrong.append(f"{flood.statuses[201]} were taken; there are {len(rows)}, {flood.whole} of them whole")
+        flood.wrong.append(
+            f"{flood.statuses[201]} uploads were accepted; {len(rows)} recordings exist, {flood.whole} of them intact"
+        )
     return flood
 
 
@@ -311,7 +321,11 @@ def _wait_for_jobs(reporter: Reporter) -> float:
         most = max(most, left)
         reporter.progress(most - left, most)
         if time.monotonic() - began > MAX_DURATION_S:
-            raise HarkError("The jobs do not end.", f"{left} are still queued or running.", "See what their logs say.")
+            raise HarkError(
+                f"The jobs did not end within {MAX_DURATION_S / 60:g} minutes.",
+                f"{left} are still queued or running.",
+                "Read their logs.",
+            )
         time.sleep(0.5)
     return time.monotonic() - began
 
@@ -416,7 +430,7 @@ def _times(seconds: Sequence[float]) -> dict[str, float]:
 
 
 def _parts(values: Sequence[float], of: Callable[[Sequence[float]], float] = statistics.median) -> list[float]:
-    """Reduce each part of the time to one value."""
+    """Split values in order of time into :data:`PARTS`, and reduce each part to one value by ``of``."""
     return [round(of(part.tolist())) for part in np.array_split(values, PARTS) if len(part)]
 
 
@@ -426,7 +440,7 @@ def table(figures: Figures) -> str:
     rows: list[tuple[str, ...]] = [("", "number", "p50 [s]", "p95 [s]", "longest [s]")]
     for kind, times in use["answers"].items():
         columns = (str(times.get(column, "–")) for column in ("count", "p50_s", "p95_s", "max_s"))
-        rows.append((f"{use['rate']:g} a second: {kind}", *columns))
+        rows.append((f"{use['rate']:g} per second: {kind}", *columns))
     tried = ", ".join(
         f"{rate} a second: p95 {got['p95_s']} s, {got['waiting']} jobs wait{'' if got['held'] else ' (not held)'}"
         for rate, got in figures["rates"].items()

@@ -1,4 +1,4 @@
-"""``serve`` of a benchmark: a portal with its workers, in a data folder of its own."""
+"""A portal for benchmarks: ``serve`` with its workers, in its own data folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from lab.processes import answers, free_port
 
-ENDS_S = 60.0  # seconds to end in order
+ENDS_S = 60.0  # seconds that ``serve`` may take to end
 STARTS_S = 300.0
 
 
@@ -46,7 +46,9 @@ class Server:
             if answers(self.port):
                 return
             time.sleep(0.2)
-        raise HarkError("The portal did not start.", f"{self.log.name} says why.", "See whether ./hark serve works.")
+        raise HarkError(
+            "The portal did not start.", f"{self.log.name} has its output.", "Fix the error at its end, then try again."
+        )
 
     def kill(self) -> None:
         self.process.kill()
@@ -55,7 +57,7 @@ class Server:
         self.start()
 
     def look(self) -> None:
-        """Start it again, as systemd does, if it has ended: a web server killed before it was up ends it."""
+        """Restart ``serve`` if it has ended, as systemd does. It ends if its web server is killed while starting."""
         if self.process.poll() is not None:
             self.start()
 

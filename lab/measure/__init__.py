@@ -1,1 +1,1 @@
-"""Measurements for the documents."""
+"""Measurements whose figures are in the documentation."""

@@ -45,7 +45,7 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
     rows = {"librispeech-dev-clean": dev_clean(speech), "librispeech-test-other": other_people(speech)}
     corpora = {name: utterances[:UTTERANCES] for name, utterances in rows.items()}
     audios = _pieces(corpora["librispeech-dev-clean"])
-    # A hosted one would measure another machine.
+    # A hosted engine is left out: its figures would be those of another machine.
     measured = [
         engine
         for engine in ready()
@@ -54,7 +54,7 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
         and (not options.engines or engine.name in options.engines)
     ]
     if not measured:
-        raise HarkError("There is nothing to measure.", "None of these engines is ready.", "See ./hark doctor.")
+        raise HarkError("There is nothing to measure.", "None of the chosen engines is ready.", "See ./hark doctor.")
     figures: Figures = {"pieces_s": round(sum(map(len, audios)) / SAMPLE_RATE, 1)}
     for engine in measured:
         label = described(engine).replace(" ", "_")
@@ -79,7 +79,7 @@ def _pieces(rows: Sequence[Row]) -> list[np.ndarray]:
 
 
 def _in_its_own_process(measure: Callable[..., dict[str, Any]], engine: str, *given: object) -> dict[str, Any]:
-    os.environ.update({"HARK_SPEECH_SERVICE": "0", **PATIENT_THREADS})  # the latter as in the speech service
+    os.environ.update({"HARK_SPEECH_SERVICE": "0", **PATIENT_THREADS})  # the thread settings of the speech service
     try:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
             return pool.submit(measure, engine, *given).result()
@@ -87,7 +87,7 @@ def _in_its_own_process(measure: Callable[..., dict[str, Any]], engine: str, *gi
         raise HarkError(
             f"{engine} could not be measured.",
             f"Its process ended: {error}.",
-            "Run the same command again; where memory is short, close other programs.",
+            "If memory ran out, close other programs; then run the same command again.",
         ) from error
 
 

@@ -37,10 +37,10 @@ VOICES = ("hibari", "kokoro_int8", "piper")  # neural ones in the package index
 CANDIDATES = 2000  # confusables among which real words are searched
 TEXTS, TAKES = 100, 3  # confusables of a phrase, and clips of each
 PHRASE_TAKES = 60
-MORE = 4  # phones away: larger distances count as this
+MORE = 4  # phones; larger distances count as this one
 WORD_TAKES = 60  # recordings of each word of Speech Commands
 WORD_PHONES = 3  # maximum phones between such a word and the phrase
-WORST = 10  # texts that are listed
+WORST = 10  # number of texts that the table lists
 
 SpokenTexts = tuple[Stream, list[str]]  # clips, and the text of each
 
@@ -86,7 +86,9 @@ def near_texts(phrase: str, language: str, seed: int) -> list[str]:
     Texts that no training may use come first. Homophones are excluded.
     """
     every = (text for text in confusables(Keyphrase(phrase, language), CANDIDATES, seed) if text.kind == "vocabulary")
-    candidates = [text.text for text in every if text.text.count(" ") <= phrase.count(" ") + 1]  # not "calm pew ter"
+    candidates = [
+        text.text for text in every if text.text.count(" ") <= phrase.count(" ") + 1
+    ]  # without "calm pew ter"
     rng = np.random.default_rng((seed, 27))
     at: dict[int, list[str]] = defaultdict(list)
     for text, phones in zip(candidates, phones_apart(phrase, candidates, language)):
@@ -100,10 +102,10 @@ def near_texts(phrase: str, language: str, seed: int) -> list[str]:
 
 
 def _voices(language: str, missing: dict[str, str]) -> Speakers:
-    """Return neural voices unknown to every run and to the training of the shipped weights.
+    """Return neural voices that neither a run nor the training of the shipped weights has used.
 
-    These are the voices that an engine reserves for measuring; for Piper, which reserves none and trained nothing that
-    ships, those of the test, or its only one.
+    These are the voices that an engine reserves for measurements. Piper reserves none, and no shipped weights were
+    trained on it, so its test voices are used, or its only voice.
     """
     voices = voices_for(language, VOICES)
     missing |= {f"voices of {name}": "the engine is not ready here" for name in VOICES if name not in voices["all"]}
@@ -146,7 +148,7 @@ def _streams(listener: Listener, evaluation: EvaluationSet, missing: dict[str, s
 
 
 def _accepted(listener: Listener, streams: Mapping[str, SpokenTexts], evaluation: EvaluationSet) -> Figures:
-    """Return the shares of clips at which a bundle fires, by condition and phones."""
+    """Return the fractions of clips that trigger a bundle, by condition and by distance in phones."""
     phrase, threshold = listener.phrases[0], listener.thresholds["as_shipped"][0]
     figures: Figures = {"phrase": phrase, "threshold": threshold, "texts": {}}
     for name, (stream, texts) in streams.items():

@@ -23,11 +23,11 @@ WARM_UP = 20  # calls before the measurement
 
 
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
-    """Return ``share_of_core`` (processor time over audio time) and ``bytes`` by size and form, and of openWakeWord.
+    """Return ``share_of_core`` (CPU time / audio duration) and ``bytes`` of each size and form, and of openWakeWord.
 
-    The detectors are those of a run: on the encoder (large) and on the shipped backbone; ``from_nothing`` is a standard
-    one of ``--from-scratch``. The audio is noise, which never matches a phrase, so a large detector's decoder does not
-    run.
+    The detectors are built as in a run: the large one on the encoder, the others on the shipped backbone, except that
+    ``from_nothing`` is built as with ``--from-scratch``. The audio is noise, which never matches a phrase, so a large
+    detector's decoder does not run.
     """
     from model.export import quantize_weights
 

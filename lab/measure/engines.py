@@ -1,4 +1,4 @@
-"""Clips a second of each speech engine that is ready."""
+"""Clips per second of each speech engine that is ready."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
     A clip counts only if it passes the host's checks.
 
     Returns:
-        For each engine: clips_per_s, speech_s_per_s (seconds of speech a second).
+        For each engine: clips_per_s, and speech_s_per_s (seconds of speech per second).
     """
     if options.engines:
         ready_engines(options.engines, "en")  # reports unknown engines and those that are not ready
@@ -42,7 +42,7 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
     if not figures:
         raise HarkError(
             "There is nothing to measure.",
-            "None of these engines is used by default and ready.",
+            "No engine that is used by default is ready.",
             "See ./hark engines list.",
         )
     return figures
@@ -68,7 +68,7 @@ def _requests(engine: Engine, seed: int) -> list[SpeechRequest]:
 
 
 def _spoken(engine: Engine, requests: Sequence[SpeechRequest], folder: Path) -> tuple[float, float]:
-    """Return good clips a second, and seconds of their speech a second."""
+    """Return the usable clips per second, and the seconds of speech in them per second."""
     clips, speech_s = 0, 0.0
     start = time.perf_counter()
     for result in islice(engine.synthesize(requests, folder), len(requests)):

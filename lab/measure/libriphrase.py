@@ -1,10 +1,12 @@
 """LibriPhrase, the usual test of phrase discrimination, rebuilt by its rules from local speech.
 
 The rules are those of its own program (gusrud1103/LibriPhrase; Shin and others, "Learning Audio-Text Agreement for
-Open-vocabulary Keyword Spotting", 2022): runs of one to four words without a pause, half a second to two seconds long,
-cut at word boundaries; of each text some clips of several people, some of any other text, and some of the nearest texts
-with as many words. :data:`SPEAKERS` and :data:`SHARES` had to be scaled to :data:`SOURCE`, Hark's aligner places the
-words, and Hark's phones replace those of g2p_en.
+Open-vocabulary Keyword Spotting", 2022). Clips are runs of one to four words without a pause, half a second to two
+seconds long, cut at word boundaries. A text is paired with clips of itself by several people (positives), of random
+other texts (easy negatives), and of the most similar texts with as many words (hard negatives).
+
+There are three differences. :data:`SPEAKERS` and :data:`SHARES` are scaled to the size of :data:`SOURCE`. Hark's
+aligner places the words. Hark's phones replace those of g2p_en.
 """
 
 from __future__ import annotations
@@ -44,18 +46,18 @@ from pipeline.corpora.alignment import NotAligned, align
 from pipeline.training.scoring.zero_shot import RESCORE_ABOVE
 
 SOURCE = "speech/librispeech-dev-clean"  # no shipped weights were trained on it
-MIN_S, MAX_S = 0.5, 2.0  # seconds of a run's words in total
-PAUSE_S = 0.1  # separates runs; the original's aligner writes a pause as an empty word
+MIN_S, MAX_S = 0.5, 2.0  # minimum and maximum seconds of a run
+PAUSE_S = 0.1  # seconds; a longer pause ends a run, as an empty word of the original's aligner does
 MIN_CONFIDENCE = 0.15  # minimum confidence of each word's alignment
 CLIPS = 3  # maximum positives, easy negatives and hard negatives of a text
 SPEAKERS = 2  # minimum speakers of a text; the original requires one who speaks it six times, and three others
-# Fractions of the texts by their number of words: nearly the original's (4391, 2605, 467 and 56 episodes), more of four
-# words.
+# Fractions of the texts by their number of words: close to the original's (4391, 2605, 467 and 56 episodes), but with
+# more texts of four words, which would otherwise be too few to measure.
 SHARES = {1: 0.56, 2: 0.33, 3: 0.06, 4: 0.05}
 SILENCE_S = 0.5  # seconds of silence before and after a clip
 RESAMPLES = 300  # resamples of the texts, for intervals
 NEAR_LETTERS = (2, 4)  # bounds of the groups of hard negatives, by distance: up to two letters, up to four, more
-NEVER = 1_000_000  # edits
+NEVER = 1_000_000  # edits; more than any distance
 THREADS = 4  # maximum phrases scored concurrently; each holds a decoder
 
 # Maps audio [samples] and a phrase to a score: the higher, the more likely the audio is the phrase.
@@ -63,7 +65,7 @@ Scorer = Callable[[np.ndarray, str], float]
 
 
 class Clip(NamedTuple):
-    """A run of words in a recording, seconds."""
+    """A run of words in a recording, with its times in seconds."""
 
     text: str
     speaker: str
@@ -123,7 +125,7 @@ def arpabet(texts: Sequence[str]) -> list[str]:
 def letter_distances(text: str, others: Sequence[str]) -> np.ndarray:
     """Return the edit distances of a string to the others [n], with the original's quirk.
 
-    It ignores an insertion or a deletion that would make no more than one edit so far.
+    The quirk: an insertion or a deletion is not counted while the distance so far would be one edit or none.
     """
     lengths = np.array([len(other) for other in others], int)
     signs = np.zeros((lengths.max(initial=0), len(others)), int)  # [place, other]
@@ -243,7 +245,10 @@ def area_under_curve(positives: np.ndarray, negatives: np.ndarray) -> float:
 
 
 def summary(pairs: Sequence[Pair], scores: np.ndarray, seed: int) -> Figures:
-    """Return EER with its interval, and AUC, of ``easy`` and ``hard``: pooled, by words, and hard ones by letters."""
+    """Return EER (with an interval) and AUC on ``easy`` and ``hard`` negatives, over all texts and by number of words.
+
+    Hard negatives are also grouped by their distance in letters.
+    """
     kinds = np.array([pair.kind for pair in pairs])
     words = np.array([1 + pair.phrase.count(" ") for pair in pairs])
     letters = np.array([pair.letters for pair in pairs])
@@ -266,7 +271,7 @@ def summary(pairs: Sequence[Pair], scores: np.ndarray, seed: int) -> Figures:
 
 
 def _errors(scores: np.ndarray, positive: np.ndarray, phrase: np.ndarray, seed: int) -> Figures:
-    """Return error rates. The interval is a bootstrap over phrases."""
+    """Return the error rates; the interval is from a bootstrap over phrases."""
     rng = np.random.default_rng((seed, 26))
     rows = [np.flatnonzero(phrase == rows_of_phrase) for rows_of_phrase in np.unique(phrase)]
     drawn = [np.concatenate([rows[n] for n in rng.integers(len(rows), size=len(rows))]) for _ in range(RESAMPLES)]

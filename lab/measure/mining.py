@@ -1,7 +1,7 @@
 """Emissions, alignment and mining: speed, size and accuracy.
 
-The library of :data:`HOURS` contains each recording of librispeech-dev-clean many times under other names: it has the
-rows, transcripts and emissions of that many hours, but not as much different audio.
+The library of :data:`HOURS` contains each recording of librispeech-dev-clean many times under different names. It has
+the rows, transcripts and emissions of that many hours, but less distinct audio.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from pipeline.training.planning.mining import MARGIN_S, MiningConfig, MiningResu
 HOURS = 100.0
 ALIGNED_CLIPS = 120  # clips with known word times
 FRAME_S = 0.01  # seconds per frame of pocketsphinx
-CHOICES = 20  # phrases, among which another recognizer chooses
-NEAR_S = 0.2  # maximum seconds between the starts, and between the ends, of the same place
-LETTERS = 11  # minimum letters of the two words of such a phrase
-TIMED_S = 600.0  # audio for timing emissions
+CHOICES = 20  # number of phrases that another recognizer chooses from
+NEAR_S = 0.2  # maximum difference of the starts, and of the ends, of two positions that agree
+LETTERS = 11  # minimum letters of a phrase of two words for this check
+TIMED_S = 600.0  # seconds of audio for timing emissions
 
 
 @on_one_core()
@@ -165,7 +165,7 @@ def _errors(errors: np.ndarray) -> dict[str, float]:
 
 
 def _queries(speech: Path, folder: Path, aligner: Aligner, phrase: str, reporter: Reporter) -> dict[str, Any]:
-    """Return the seconds that a new phrase takes: from nothing, from emissions, from alignments."""
+    """Return the seconds that mining a new phrase takes: with nothing stored, with emissions, with alignments."""
     source = speech / "librispeech-dev-clean"
     rows = [(row, read_audio(source / row["audio_filepath"])) for row in manifest_rows(source)]
     hours = sum(len(audio) for _, audio in rows) / SAMPLE_RATE / 3600
@@ -189,12 +189,12 @@ def _queries(speech: Path, folder: Path, aligner: Aligner, phrase: str, reporter
         hits = library.search_ids(phrase, ClipQuery(imported=True))
         order = np.random.default_rng((config.seed, 11)).permutation(len(hits))[: config.recordings]
         chosen = library.clips([hits[i] for i in order])
-        # The emissions of those recordings, which an import has made for all.
-        reporter.stage("bench", f"Emissions of the {len(chosen)} recordings that are looked into")
+        # An import computes the emissions of all recordings; here, the recordings to search are enough.
+        reporter.stage("bench", f"Emissions of the {len(chosen)} recordings to search")
         library.add_emissions(aligner.name, _repeated(library, aligner, chosen))
         quiet = Reporter(lambda event: None)
         emissions = _timed(phrase, library, quiet, config, aligner)
-        # The same recordings, now aligned; another confidence repeats everything but the alignment.
+        # The same recordings are aligned by now. A different confidence repeats every step except the alignment.
         alignments = _timed(phrase, library, quiet, replace(config, least_confidence=0.21), aligner)
         sample = chosen[: max(1, min(len(chosen), 60))]
         started = time.perf_counter()
@@ -217,9 +217,10 @@ def _queries(speech: Path, folder: Path, aligner: Aligner, phrase: str, reporter
 def _precision(speech: Path, folder: Path, aligner: Aligner) -> dict[str, Any]:
     """Check real cuts with another recognizer (pocketsphinx).
 
-    ``in_place``: it places the phrase in the parent within :data:`NEAR_S` of the cut's own place, given the whole
-    transcript. ``taken_for_it``: given only the cut, it chooses the phrase among CHOICES equally likely ones;
-    ``taken_for_it_at_its_own_places`` counts this for cuts at its own places.
+    ``in_place`` is the fraction of cuts whose position is within :data:`NEAR_S` of the one that the recognizer finds in
+    the parent recording, given the whole transcript. ``taken_for_it`` is the fraction that it recognizes as the phrase,
+    given only the cut and :data:`CHOICES` equally likely phrases. ``taken_for_it_at_its_own_places`` is the same for
+    cuts at the positions that the recognizer finds.
     """
     import pocketsphinx
 

@@ -25,9 +25,9 @@ from core.events import Progress, Reporter
 from lab import BenchOptions
 
 CLIPS, JOBS, DETECTORS = 10_000, 200, 50
-ROUNDS = 40  # rounds of all pages, when idle
+ROUNDS = 40  # number of rounds of all pages on an idle portal
 PAUSE_S = 0.2  # seconds between rounds: users pause, and the rounds must cover every stage of a training run
-PHRASE = "silver lantern"  # phrase to train meanwhile
+PHRASE = "silver lantern"  # phrase of the training
 MAX_DURATION_S = 900.0  # maximum seconds of the training
 SHARE = {"value": 0.1, "low": 0.05, "high": 0.2}
 SUMMARY = {
@@ -53,10 +53,10 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
         ready()
         reporter.stage("bench", "Filling a portal")
         _fill(Path(folder), reporter)
-        reporter.stage("bench", "Asking for pages")
+        reporter.stage("bench", "Requesting the pages")
         progress = Progress(reporter, ROUNDS)
         idle = _measure(lambda turn: _counted(progress, turn))
-        reporter.stage("bench", "Asking for the same while a training job is at work")
+        reporter.stage("bench", "Requesting the pages during a training")
         started = time.monotonic()
         with _training(Path(folder)) as at_work:
             busy = _measure(lambda turn: at_work() and time.monotonic() - started < MAX_DURATION_S)
@@ -101,7 +101,7 @@ def _counted(progress: Progress, turn: int) -> bool:
 
 @contextmanager
 def _training(data: Path) -> Iterator[Callable[[], bool]]:
-    """Start a training run of the smallest effort as a worker does; yield a function that tells if it is still running.
+    """Start a training run of the smallest effort as a worker does; yield a function that returns whether it runs.
 
     Raises:
         HarkError: it did not end successfully.
@@ -126,9 +126,9 @@ def _training(data: Path) -> Iterator[Callable[[], bool]]:
         if process.returncode not in (None, 0):
             last = json.loads(log.read_text().splitlines()[-1] or "{}")
             raise HarkError(
-                "The training run that was to be measured against did not end well.",
+                "The training during which pages are measured failed.",
                 str(last.get("why") or f"It ended with code {process.returncode}."),
-                "See whether ./hark train works here.",
+                "Fix that: ./hark train --effort trial fails in the same way.",
             )
     finally:
         signal_group(process.pid)

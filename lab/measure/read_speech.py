@@ -1,4 +1,4 @@
-"""Read speech with its texts, of people that no shipped weights were trained on."""
+"""Read speech and its transcripts, by people on whom no shipped weights were trained."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def dev_clean(speech: Path) -> list[tuple[Path, str]]:
 
 
 def other_people(speech: Path) -> list[tuple[Path, str]]:
-    """List librispeech-test-other, people who are hard to understand."""
+    """List librispeech-test-other, whose speakers are harder to recognize."""
     folder = speech / "librispeech-test-other"
     files = {path.stem: path for path in folder.rglob("*") if path.suffix in (".ogg", ".flac", ".wav")}
     return [(files[name], text) for name, text in transcripts(folder).items() if name in files]

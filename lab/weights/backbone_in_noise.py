@@ -1,6 +1,7 @@
-"""Training of the standard backbone for rooms and noise, where it learns its own outputs in quiet.
+"""Training of the standard backbone for rooms and noise.
 
-Teacher-student learning on parallel speech (Li and others 2017). The convolutions are trained, too.
+From noisy speech it learns the outputs that the shipped backbone has for the same speech in quiet (teacher-student
+learning on parallel speech, Li and others 2017). The convolutions are trained too.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from model.features import HOP
 from model.fit import Fit
 from model.shipped_weights import shipped_backbone, weights_digest
 
-STEP = STEP_FRAMES * HOP  # samples of the backbone's step
-TAIL_STEPS = 5  # steps after an item, for the last phone
+STEP = STEP_FRAMES * HOP  # samples per step of the backbone
+TAIL_STEPS = 5  # steps added after an item, because the backbone outputs its last phone late
 SILENCE = 1e-4  # amplitude of noise in silence, because recordings have no digital silence
 SPEECH_RMS = 0.004  # minimum RMS of a step that contains speech
 AFTER_SPEECH = 16  # steps after speech that still depend on it
@@ -46,8 +47,8 @@ class NoiseTrainConfig:
     """Parameters of the training.
 
     Attributes:
-        batch_size: utterances a batch, instead of the seconds; 0: as many as fit into them.
-        convolutions_rate: share of the learning rate for the public embedding's convolutions.
+        batch_size: utterances per batch; 0 for as many as fit into ``batch_seconds``.
+        convolutions_rate: factor of the learning rate for the public embedding's convolutions.
     """
 
     steps: int = 1500
@@ -73,9 +74,9 @@ class Parallel:
 
     Attributes:
         lengths: samples of each item, without the lead.
-        states: of the quiet speech [batch, steps, channels].
-        logits: its phones [batch, FRAMES_AT_ONCE * steps, phones].
-        weights: of each step in the loss [batch, steps].
+        states: the teacher's states for the quiet speech [batch, steps, channels].
+        logits: its logits of phones for it [batch, FRAMES_AT_ONCE * steps, phones].
+        weights: weight of each step in the loss [batch, steps].
     """
 
     noisy: Tensor
@@ -95,8 +96,10 @@ def train_in_noise(
 ) -> tuple[EmbeddingBackbone, dict[str, float]]:
     """Train the shipped backbone on the pack's ``train`` split; return it, and its errors.
 
-    The errors compare its outputs on the noisy speech of ``validation`` with the teacher's on the quiet speech: states
-    relative to their variance, phones in nats (Kullback-Leibler divergence), each next to the teacher's own in noise.
+    The errors compare its outputs on the noisy speech of ``validation`` with the teacher's on the quiet speech. The
+    error of states is relative to their variance; that of phones is the Kullback-Leibler divergence in nats. Both are
+    given for the teacher in noise too.
+
     Training resumes from ``last.pt`` in ``folder``, written every :data:`CHECKPOINT_EVERY` updates, if it has the same
     configuration.
 
@@ -114,8 +117,8 @@ def train_in_noise(
     ]
     if not all(sources):
         raise HarkError(
-            "There is too little to train the backbone with.",
-            "It needs speech to learn from, and speech of other people to measure on.",
+            "There is too little speech to train the backbone.",
+            "It needs speech for training, and speech by other people for validation.",
             "Give corpora with more speakers.",
         )
     teacher, _ = shipped_backbone()

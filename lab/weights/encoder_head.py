@@ -25,13 +25,13 @@ from model.phones import BLANK, phone_indices
 
 OUTPUTS_FILE, PLACES_FILE = "encoder.f16", "encoder.json"
 MAX_DURATION_S = 14.0  # maximum seconds of an utterance used for training
-SILENCE = {"before": (1_600, 16_000), "after": (3_200, 16_000)}  # samples around an utterance
-EVALUATED = 100  # evaluated utterances of each group
+SILENCE = {"before": (1_600, 16_000), "after": (3_200, 16_000)}  # range of samples of silence around an utterance
+EVALUATED = 100  # number of evaluated utterances per group
 
 
 @dataclass(frozen=True)
 class HeadTrainConfig:
-    """Parameters of the training. An encoder is more certain than a backbone, so phone outputs need little."""
+    """Parameters of the training."""
 
     steps: int = 2_500
     batch_frames: int = 4_000  # frames of 24 ms per batch
@@ -93,7 +93,7 @@ def train_head(
 def _outputs(
     packed: Packed, config: HeadTrainConfig, folder: Path, on_progress: Callable[[int, int, float], None]
 ) -> tuple[np.ndarray, list[EncoderOutputs]]:
-    """Return the encoder's outputs [frames, 288] float16 of all utterances, those for training in rooms and noise."""
+    """Return the encoder's outputs of all utterances, float16 [frames, 288]; training ones are in rooms and noise."""
     folder.mkdir(parents=True, exist_ok=True)
     file, table = folder / OUTPUTS_FILE, folder / PLACES_FILE
     wanted = {"seed": config.seed, "augmentation": repr(config.augmentation), "speech": packed.digest}

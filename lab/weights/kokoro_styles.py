@@ -1,9 +1,10 @@
 """Make the shipped style vectors of Kokoro's voices: ``python -m lab.weights.kokoro_styles FOLDER``.
 
-The folder holds a file for each voice, ``af_bella.bin``: 510 vectors of 256 numbers (float32), one for each number of
-phonemes. The npm package kokoro-js has one (Apache-2.0): ``npm pack kokoro-js@1.2.1``, unpacked, ``package/voices``.
-Vectors change slowly with the number of phonemes, so some of them are stored, in 16 bits, and the worker interpolates:
-the error is 0.003 (root mean square), where two voices differ by 0.14.
+FOLDER has a file for each voice, such as ``af_bella.bin``: 510 vectors of 256 numbers (float32), one for each number of
+phonemes. ``package/voices`` in the npm package kokoro-js is such a folder (Apache-2.0; ``npm pack kokoro-js@1.2.1``).
+
+Vectors change slowly with the number of phonemes, so only some of them are stored, in 16 bits, and the worker
+interpolates. The error (root mean square) is 0.003, while two voices differ by 0.14.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from model.training_options import curves
 def learn(
     fit: Fit[Any], loss_of: Callable[[], Tensor], on_progress: Callable[[int, int, float], None], tensorboard: str
 ) -> None:
-    """Take the remaining steps on the losses that ``loss_of`` returns."""
+    """Run the remaining steps of ``fit``, each on a loss from ``loss_of``."""
     with curves(tensorboard) as draw:
         while fit.step < fit.steps:
             fit.learn(loss_of())

@@ -30,8 +30,8 @@ from model.features import HOP
 from model.fit import Fit
 from model.shipped_weights import shipped_backbone
 
-FEATURE_WINDOW = 480  # samples per feature
-BEGINNING = 30  # steps of a stretch that are not trained on: the network has not seen what precedes them
+FEATURE_WINDOW = 480  # samples of audio from which a feature is computed
+BEGINNING = 30  # first steps of a stretch that the loss ignores, because the network lacks the audio before them
 PHONES_WEIGHT = 0.5  # weight of the loss of phones, relative to that of states
 VALIDATED = 120  # stretches used for validation
 FILES = {"features": np.uint8, "states": np.float16, "phones": np.float16}
@@ -42,8 +42,9 @@ class StudentTrainConfig:
     """Parameters of the training.
 
     Attributes:
-        hours: of speech, drawn from the pack.
-        batch: stretches of ``stretch`` steps of 30 ms.
+        hours: hours of speech drawn from the pack.
+        batch: stretches per batch.
+        stretch: steps of 30 ms per stretch.
     """
 
     hours: float = 24.0
@@ -69,7 +70,7 @@ class Student(nn.Module):
         self.phones = nn.Conv1d(channels, phones, 1)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Map features [batch, time, FEATURES] to states and phones [batch, width, time / STRIDE]."""
+        """Map features [batch, time, FEATURES] to states and logits of phones, each [batch, width, time / STRIDE]."""
         hidden = self.network.hidden(frames)
         return self.states(hidden), self.phones(hidden)
 
@@ -88,7 +89,7 @@ class SpeechPieces:
     def stretches(
         self, pieces: np.ndarray, length: int, mean: np.ndarray, deviation: np.ndarray, rng: np.random.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw a stretch from each of some pieces, of ``length`` steps.
+        """Draw a stretch of ``length`` steps from each piece in ``pieces`` (indices).
 
         Returns features [batch, STRIDE length, FEATURES], states in standard deviations and phones [batch, width,
         length].
@@ -125,7 +126,7 @@ def train_student(
     learned, holdout = np.flatnonzero(long_enough & ~data.validation), np.flatnonzero(long_enough & data.validation)
     if not len(learned) or not len(holdout):
         raise HarkError(
-            "There is too little to teach the network with.",
+            "There is too little speech to train the network.",
             f"Of {len(data.steps)} pieces of speech, {len(learned)} are long enough to train on and {len(holdout)} to "
             "measure on.",
             "Give corpora with more speakers.",
@@ -236,7 +237,7 @@ def taught(backbone: EmbeddingBackbone, audio: Tensor, steps: int) -> tuple[np.n
     states = backbone.states(backbone.convolved(backbone.mel(sound[None])))
     logits = backbone.logits(states)[0].reshape(states.shape[1], -1).numpy()
     given = states[0].numpy()
-    # Last sample of each of the backbone's steps, and of the student's.
+    # The last sample of each step of the backbone, and of each step of the student.
     first_end = (mel_frames - 1) * HOP + MEL_FFT - lead
     ends = first_end + STEP_FRAMES * HOP * np.arange(len(given))
     own_ends = (STRIDE * np.arange(steps) + STRIDE - 1) * HOP + FEATURE_WINDOW

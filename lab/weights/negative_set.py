@@ -43,8 +43,8 @@ MIN_LEVEL = 8  # minimum, of 255: smaller square roots of probabilities become 0
 def negative_utterances(training: Sequence[Path], held_out: Sequence[Path], hours: float, seed: int) -> list[Utterance]:
     """Choose the speech of a negative set.
 
-    For training at most ``hours`` of the backbone's own corpora; for thresholds and tests people that it was not
-    trained, half for each, by the speaker's name.
+    Training gets at most ``hours`` of ``training``, the corpora that the backbone was trained on. Thresholds and tests
+    each get half of the speakers in ``held_out``, who must be unknown to the backbone; a speaker's name decides which.
 
     Raises:
         HarkError: a folder has no corpus.
@@ -93,7 +93,9 @@ def make_negative_set(
 
     utterances = negative_utterances(training, held_out, hours, seed)
     if not utterances:
-        raise HarkError("There is no speech for a negative set.", "No recording can be read.", "Name other corpora.")
+        raise HarkError(
+            "The negative set cannot be made.", "No recording in these corpora can be read.", "Name other corpora."
+        )
     outputs = outputs_of(Keyphrase("computer"))  # any phrase: the stored data does not depend on it
     detector = EncoderDetector.of_phrase(outputs, WINDOW_S)
     about = {
@@ -124,11 +126,11 @@ def build_negative_set(
 ) -> dict[str, float]:
     """Write a negative set of the utterances; return hours by split.
 
-    Training pieces get rooms and noise, as examples do; of the others, half are quiet, half noisy.
+    Training pieces are augmented with rooms and noise, as examples are. Half of the other pieces are, too.
 
     Args:
         utterances: their ``split`` is their use; ``path`` is relative to ``root``.
-        front_end: of a backbone; or of an encoder, with its states, for a negative set that has them.
+        front_end: the front end of a backbone, or of an encoder for a negative set that stores the encoder's states.
     """
     stored = front_end.stored
     needed = (stored.lead + stored.step * (stored.window - 1)) * HOP + WINDOW
@@ -168,7 +170,7 @@ def build_negative_set(
             split = str(columns["split"])
             hours[split] = hours.get(split, 0.0) + len(levels) * FRAME_S / 3600
             progress.advance()
-    # Phone by phone over time, because runs of zeros compress best.
+    # Each phone is stored over time, because long runs of zeros compress best.
     joined = np.ascontiguousarray(np.concatenate(parts).T)
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_LZMA) as archive:
         archive.writestr("about.json", json.dumps({**about, "hours": {k: round(v, 2) for k, v in hours.items()}}))
@@ -199,15 +201,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Make a negative set; print its description as JSON."""
     parser = argparse.ArgumentParser(prog="python -m lab.weights.negative_set", description=__doc__)
     parser.add_argument(
-        "training", nargs="+", type=Path, metavar="CORPUS", help="those that the backbone was trained on"
+        "training", nargs="+", type=Path, metavar="CORPUS", help="corpora that the backbone was trained on"
     )
     parser.add_argument(
-        "--held-out", nargs="+", type=Path, default=[], metavar="CORPUS", help="people that it was not trained on"
+        "--held-out",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="CORPUS",
+        help="corpora of speakers that it was not trained on",
     )
     parser.add_argument("--noise", default="", metavar="FOLDER", help="recordings of noise")
-    parser.add_argument("--hours", type=float, default=float("inf"), help="for training, at most")
+    parser.add_argument("--hours", type=float, default=float("inf"), help="maximum hours for training (default: all)")
     parser.add_argument("--seed", type=int, choices=range(1000), default=0, metavar="N")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="default: the one that ships")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="output file (default: the shipped one)")
     options = parser.parse_args(arguments)
     out = options.out or NEGATIVE_SET
     try:

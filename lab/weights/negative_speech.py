@@ -1,4 +1,4 @@
-"""``python -m lab.weights.negative_speech``: makes the real speech that ships as sound, or that of other corpora."""
+"""``python -m lab.weights.negative_speech``: makes the shipped audio of real speech, or one of other corpora."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def split_of(speaker: str) -> str:
 
 
 def chosen_utterances(corpora: Mapping[str, Sequence[Utterance]], hours: float, seed: int) -> list[Utterance]:
-    """Choose utterances of some hours: always from the corpus, and its speaker, with the least speech so far."""
+    """Choose ``hours`` of utterances, each from the corpus and speaker with the least speech so far."""
     rng = np.random.default_rng(seed)
     waiting: dict[str, dict[str, list[Utterance]]] = {}
     for name, utterances in corpora.items():
@@ -75,11 +75,11 @@ def write_negative_speech(utterances: Sequence[Utterance], path: Path, about: Ma
         def write(corpus: str, speaker: str, parts: Sequence[tuple[np.ndarray, str]]) -> None:
             audio = np.concatenate([half for sound, _ in parts for half in (sound, gap)])
             split, name = split_of(speaker), f"{len(table)}.ogg"
-            # Only the identity of a speaker is needed, not the name.
+            # A digest suffices to distinguish speakers, and does not publish names.
             person = hashlib.sha256(speaker.encode()).hexdigest()[:12]
             text = " ".join(text for _, text in parts)
             if not all(text for _, text in parts):
-                text = ""  # a partial text counts as unknown
+                text = ""  # the text of a piece counts as unknown if a part is missing
             table.append({"file": name, "corpus": corpus, "speaker": person, "text": text, "split": split})
             archive.writestr(name, opus_bytes(audio, BITRATE))
             hours[split] = hours.get(split, 0.0) + len(audio) / SAMPLE_RATE / 3600
@@ -108,10 +108,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("corpora", nargs="+", type=Path, metavar="CORPUS", help="each gets an equal share of the hours")
     parser.add_argument("--hours", type=float, default=3.5)
     parser.add_argument(
-        "--licence", action="append", default=[], metavar="CORPUS=NAME", help="of a corpus that does not name its own"
+        "--licence",
+        action="append",
+        default=[],
+        metavar="CORPUS=NAME",
+        help="licence of a corpus that does not name one",
     )
     parser.add_argument("--seed", type=int, choices=range(1000), default=0, metavar="N")
-    parser.add_argument("--out", type=Path, default=NEGATIVE_SPEECH, metavar="FILE", help="default: the one that ships")
+    parser.add_argument(
+        "--out", type=Path, default=NEGATIVE_SPEECH, metavar="FILE", help="output file (default: the shipped one)"
+    )
     options = parser.parse_args(arguments)
     try:
         folders = {folder.resolve().name: folder.resolve() for folder in options.corpora}

@@ -25,9 +25,9 @@ from model.training_options import curves_folder
 from pipeline.acoustic.training import AcousticRun, about, packed_speech, train_by_ctc
 
 KINDS = {
-    "backbone": "the standard backbone by CTC, its first stage",
-    "backbone-in-noise": "the backbone that ships, further, in rooms and noise; wants a GPU",
-    "encoder": "the phone outputs of large detectors, on their encoder",
+    "backbone": "the standard backbone, first stage: by CTC",
+    "backbone-in-noise": "the standard backbone, second stage: in rooms and noise; needs a GPU",
+    "encoder": "the phone head of large detectors",
     "verifier": "the verifier of large detectors",
     "micro": "the network for microcontrollers",
 }
@@ -48,7 +48,9 @@ def train_weights(kind: str, run: AcousticRun, folder: Path, reporter: Reporter)
         from model.embedding_backbone import EmbeddingBackbone, EmbeddingBackboneConfig
 
         backbone = with_public_embedding(EmbeddingBackbone(EmbeddingBackboneConfig()))
-        backbone.convs.requires_grad_(False)  # training them costs three times as much and is worse in quiet
+        backbone.convs.requires_grad_(
+            False
+        )  # training these too takes three times as long, and the result is worse in quiet
         return train_by_ctc(backbone, kind, run, packed, folder, reporter)
     return _train_on_another(kind, run, packed, folder / kind, reporter)
 
@@ -113,10 +115,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     kinds = "; ".join(f"{kind}: {what}" for kind, what in KINDS.items())
     parser.add_argument("kind", choices=list(KINDS), metavar="KIND", help=kinds)
     parser.add_argument("corpora", nargs="+", type=Path, metavar="CORPUS", help="folders of transcribed speech")
-    parser.add_argument("--epochs", type=float, default=30.0, help="of the two backbones")
-    parser.add_argument("--batch-size", type=int, default=0, help="of the two backbones: utterances a batch")
+    parser.add_argument("--epochs", type=float, default=30.0, help="epochs of the two backbones (default: 30)")
+    parser.add_argument("--batch-size", type=int, default=0, help="utterances per batch of the two backbones")
     parser.add_argument("--subset", type=float, default=100.0, help="per cent of each corpus and of the clips")
-    parser.add_argument("--synthetic", type=int, default=7000, help="clips by the speech engines")
+    parser.add_argument("--synthetic", type=int, default=7000, help="number of clips to synthesize (default: 7000)")
     parser.add_argument("--noise", default="", metavar="FOLDER", help="recordings of noise")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)

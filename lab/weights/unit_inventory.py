@@ -1,8 +1,8 @@
 """The inventory of speech that ships with Hark for the engine splice.
 
-``python -m lab.weights.unit_inventory FOLDER... --out FILE`` makes it from transcribed corpora: the recognizer aligns
-the phones, recordings are cut at their pauses, and of the people with the most intelligible splices it takes the
-stretches with the most pairs of phones.
+``python -m lab.weights.unit_inventory FOLDER... --out FILE`` makes it from transcribed corpora. The recognizer aligns
+the phones, and recordings are cut at their pauses. The inventory gets the people with the most intelligible splices,
+and of each the stretches with the most pairs of phones.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ from pipeline.training.scoring.keyword_scoring import intelligible
 PEOPLE = 9
 SECONDS_EACH = 295.0
 BITRATE = 16_000  # bit/s of Opus; 21,000 is not more intelligible
-CUT_PAUSE_S = 0.25  # recordings are cut at pauses this long
-EDGE_S = 0.2  # seconds of silence kept at either end
-MIN_DURATION_S, MAX_DURATION_S = 0.8, 12.0  # seconds of a stretch
+CUT_PAUSE_S = 0.25  # minimum seconds of a pause at which a recording is cut
+EDGE_S = 0.2  # seconds of silence that remain at either end
+MIN_DURATION_S, MAX_DURATION_S = 0.8, 12.0  # minimum and maximum seconds of a stretch
 LOW_VOICE_HZ = 150.0  # median pitch below which a voice counts as a man's
 BETWEEN_S = 0.05  # seconds of silence between recordings, so that the codec does not smear one into the next
-VOCABULARY = 20_000  # words whose pairs of phones should occur
-TRIAL_TEXTS = 60  # that every candidate speaks before the selection
+VOCABULARY = 20_000  # number of frequent words whose pairs of phones are counted
+TRIAL_TEXTS = 60  # number of texts by which the intelligibility of a candidate is measured
 KEYPHRASES = ("computer", "smart mirror", "hey compass", "snowboy", "hey jarvis", "view glass", "okay robot")
 
 
@@ -81,7 +81,7 @@ class Speaker:
 
     @cached_property
     def pitch_hz(self) -> float:
-        """Median pitch of the voiced places; 0 without any."""
+        """Median pitch [Hz] of the voiced positions; 0 if there are none."""
         pitches = [pitch_at(s.audio, np.arange(800, len(s.audio) - 800, 1600)) for s in self.stretches[:20]]
         voiced = np.concatenate(pitches)
         voiced = voiced[~np.isnan(voiced)]
@@ -98,7 +98,7 @@ def speakers_of(
     """Return everyone in a corpus (any layout that Hark reads) with their confidently aligned stretches.
 
     Args:
-        licences: of people whose licence is not that of the corpus.
+        licences: by person, those that differ from the licence of the corpus.
 
     Raises:
         HarkError: the folder does not exist or has no corpus.
@@ -239,7 +239,7 @@ def build(
     if not chosen:
         raise HarkError(
             "No inventory can be made.",
-            f"Nobody in these corpora has {seconds:.0f} s of speech whose phones are sure.",
+            f"No speaker in these corpora has {seconds:.0f} s of speech with confidently aligned phones.",
             "Give a corpus with more speech of each person, or fewer --seconds.",
         )
     weights = pairs_of_vocabulary()
@@ -305,13 +305,17 @@ def measured_texts() -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lab.weights.unit_inventory", description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="a transcribed corpus")
-    parser.add_argument("--out", type=Path, default=SHIPPED, help="the file to write")
-    parser.add_argument("--leave-out", nargs="*", default=[], metavar="SPEAKER", help="people who are not wanted")
+    parser.add_argument("--out", type=Path, default=SHIPPED, help="output file (default: the shipped one)")
+    parser.add_argument("--leave-out", nargs="*", default=[], metavar="SPEAKER", help="speakers to leave out")
     parser.add_argument(
-        "--licence", nargs="*", default=[], metavar="SPEAKER=LICENCE", help="for people with their own licence"
+        "--licence",
+        nargs="*",
+        default=[],
+        metavar="SPEAKER=LICENCE",
+        help="licence of a speaker, if it is not that of the corpus",
     )
     parser.add_argument("--people", type=int, default=PEOPLE)
-    parser.add_argument("--seconds", type=float, default=SECONDS_EACH, help="of each person")
+    parser.add_argument("--seconds", type=float, default=SECONDS_EACH, help="seconds of speech per speaker")
     options = parser.parse_args(arguments)
     own = dict(item.partition("=")[::2] for item in options.licence)
     try:

@@ -61,14 +61,14 @@ JUDGED_SHARE = 6  # one in this many speakers trains only the weights of the evi
 WINDOW_S = 2.9  # seconds of other speech, in which the best match of several texts is a false alarm
 TEXTS_TRIED = 10
 HITS_SHARE = 8  # one in this many items is such a false alarm in training
-JUDGED_HITS_SHARE = 3  # the same where evidence is weighed, because false alarms determine a threshold
+JUDGED_HITS_SHARE = 3  # the same for fitting the weights; more, because false alarms determine a threshold
 HITS_AT_ONCE = 20
 NOISE_PENALTY = 0.03
 
 
 @dataclass(frozen=True)
 class VerifierTrainConfig:
-    """Parameters of the training. ``cases``: stretches and texts to which the evidence's weights are fitted."""
+    """Parameters of the training. The weights of the evidence are fitted to ``cases`` pairs of a stretch and a text."""
 
     steps: int = 9_000
     batch: int = 144
@@ -87,14 +87,14 @@ class HeardSpeech:
     corpus: str
     split: str
     noisy: bool  # whether it is in rooms and noise
-    first: int  # frame in the file of phones; a fourth of it in that of states
+    first: int  # first frame in the file of phones; a quarter of that in the file of states
     frames: int
     words: list[tuple[str, float, float, float]]
 
 
 @dataclass(frozen=True)
 class Item:
-    """A stretch of speech and the pronunciations of a text; ``is_own_text``: it is the stretch's text."""
+    """A stretch of speech and the pronunciations of a text, which is its own if ``is_own_text`` is True."""
 
     phones: np.ndarray
     states: np.ndarray
@@ -296,9 +296,9 @@ def train_verifier(
     for name in ("train", "judge"):
         if not speech[name].stretches:
             raise HarkError(
-                "There is too little to train a verifier on.",
-                f"No speaker with a transcript that can be aligned is left to {name}.",
-                "Give corpora of more speakers.",
+                "There is too little speech to train a verifier.",
+                f"No transcribed speaker that can be aligned is left for the group {name!r}.",
+                "Give corpora with more speakers.",
             )
     verifier = Verifier()
     _train(verifier, speech["train"], config, on_progress, tensorboard)
@@ -317,7 +317,9 @@ def _hear(
     """Encode utterances in quiet, and those for training also in rooms and noise."""
     folder.mkdir(parents=True, exist_ok=True)
     table = folder / TABLE_FILE
-    augmentation = replace(HeadTrainConfig().augmentation, speed_share=0.0)  # words stay where they are
+    augmentation = replace(
+        HeadTrainConfig().augmentation, speed_share=0.0
+    )  # without a change of speed, words keep their times
     wanted = {"seed": config.seed, "augmentation": repr(augmentation), "speech": packed.digest}
     known: dict[str, Any] = json.loads(table.read_text()) if table.is_file() else {}
     if known.get("made") == wanted:
@@ -346,7 +348,7 @@ def _hear(
                 sounds.append(changed[0].numpy())
             for noisy, sound in enumerate(sounds if aligned.confidence > SURE else ()):
                 phones, states = encoder.encode(sound)
-                frames = len(states) * STATE_FRAMES  # so that both files have the same counts
+                frames = len(states) * STATE_FRAMES  # so that both files cover the same time
                 np.pad(phones, ((0, frames - len(phones)), (0, 0)), "edge").astype(np.float16).tofile(phones_file)
                 states.astype(np.float16).tofile(states_file)
                 rows.append(
@@ -414,7 +416,7 @@ def _train(
         given = batch.rows(chosen)
         logit, each, _ = verifier.train()(*given)
         right = (torch.arange(each.shape[1])[None] < given[3][:, None]) & (labels > 0)[:, None]
-        of_phones = functional.softplus(-each[right]).mean()  # each phone of a spoken text is right
+        of_phones = functional.softplus(-each[right]).mean()  # every phone of a spoken text counts as correct
         return functional.binary_cross_entropy_with_logits(logit, labels) + 0.2 * of_phones
 
     learn(fit, loss, on_progress, tensorboard)
@@ -463,7 +465,7 @@ def _fit_noise(verifier: Verifier, items: Sequence[Item], config: VerifierTrainC
 def _fit_logistic(
     module: nn.Module, known: Tensor, wanted: Tensor, config: VerifierTrainConfig, penalty: float = 0.0
 ) -> None:
-    """Fit a logistic regression. ``penalty``: of squared weights."""
+    """Fit a logistic regression, with ``penalty`` times the squared weights added to the loss."""
     optimizer = torch.optim.AdamW(module.parameters(), 1e-2, weight_decay=0.0 if penalty else 0.1)
     fit = Fit(module, optimizer, config.judge_steps, 1)
     for _ in range(config.judge_steps):
