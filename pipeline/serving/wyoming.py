@@ -1,8 +1,8 @@
 """Detectors as a wake-word service in the Wyoming protocol, which Home Assistant uses.
 
 A client asks for the wake words (``describe``), may choose some (``detect``), and sends a stream of audio. It gets a
-``detection`` for each utterance of a phrase, with the timestamp of the audio chunk in which it was detected, or
-``not-detected`` at the end of a stream without detections.
+``detection`` for each utterance of a phrase, with the timestamp of the audio chunk in which it was detected (of a long
+chunk: of the half second), or ``not-detected`` at the end of a stream without detections.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from pipeline.serving.wakes import WakeSender, WakeWatch
 
 RATES = range(4_000, 192_001)  # accepted samples per second
 CHANNELS = range(1, 17)
+PART_SAMPLES = SAMPLE_RATE // 2  # a longer chunk is processed in parts, each with its own timestamp
 
 
 class Activation(NamedTuple):
@@ -138,6 +139,7 @@ class MonoAudio:
     def __init__(self) -> None:
         self._form = (SAMPLE_RATE, 2, 1)
         self._resampler: soxr.ResampleStream | None = None
+        self._partial_frame = b""  # the last bytes of a chunk that ended within a frame
 
     def take(self, chunk: AudioChunk) -> np.ndarray:
         """Return the samples that a chunk adds to the stream. Raises ValueError if the audio is not supported."""
@@ -145,11 +147,13 @@ class MonoAudio:
         if form != self._form:
             if chunk.rate not in RATES or chunk.channels not in CHANNELS or chunk.width not in (1, 2, 3, 4):
                 raise ValueError(f"unsupported rate {chunk.rate}, width {chunk.width} or channels {chunk.channels}")
-            self._form = form
+            self._form, self._partial_frame = form, b""
             other = chunk.rate != SAMPLE_RATE
             self._resampler = soxr.ResampleStream(chunk.rate, SAMPLE_RATE, 1, dtype="float32") if other else None
-        whole = len(chunk.audio) // (chunk.width * chunk.channels) * chunk.width * chunk.channels
-        frames = pcm_samples(chunk.audio[:whole], chunk.width).reshape(-1, chunk.channels)
+        audio = self._partial_frame + chunk.audio
+        whole = len(audio) // (chunk.width * chunk.channels) * chunk.width * chunk.channels
+        self._partial_frame = audio[whole:]
+        frames = pcm_samples(audio[:whole], chunk.width).reshape(-1, chunk.channels)
         samples = np.ascontiguousarray(frames.mean(axis=1, dtype=np.float32))
         return samples if self._resampler is None else self._resampler.resample_chunk(samples)
 
@@ -216,7 +220,7 @@ class WakeClient(AsyncEventHandler):
         self._audio = MonoAudio()
         self._stream: Stream | None = None
         self._now_ms = float(timestamp)  # start of the next chunk, unless it has its own timestamp
-        self._chunk_ms = round(timestamp)  # start of the last chunk
+        self._chunk_ms = round(timestamp)  # start of the last chunk, or of its last part
         self._has_detected = False
 
     async def _listen_for(self, names: Sequence[str] | None) -> None:
@@ -230,13 +234,17 @@ class WakeClient(AsyncEventHandler):
         self._stream = None
 
     async def _hear(self, chunk: AudioChunk) -> None:
-        samples = self._audio.take(chunk)
+        # Runs in threads, so that a long chunk of one client does not block others.
+        samples = await asyncio.to_thread(self._audio.take, chunk)
         begins_ms = self._now_ms if chunk.timestamp is None else float(chunk.timestamp)
-        self._chunk_ms, self._now_ms = round(begins_ms), begins_ms + 1000 * chunk.seconds
+        seconds = len(chunk.audio) / (chunk.width * chunk.channels * chunk.rate)
+        self._chunk_ms, self._now_ms = round(begins_ms), begins_ms + 1000 * seconds
         if self._stream is None:
             self._stream = Stream(self._wanted, self._sender)
-        # Runs in a thread, so that a long chunk of one client does not block others.
-        await self._tell(await asyncio.to_thread(self._stream.process, samples))
+        for start in range(0, len(samples), PART_SAMPLES):
+            self._chunk_ms = round(begins_ms + 1000 * start / SAMPLE_RATE)
+            part = samples[start : start + PART_SAMPLES]
+            await self._tell(await asyncio.to_thread(self._stream.process, part))
 
     async def _end(self) -> None:
         if self._stream is not None:

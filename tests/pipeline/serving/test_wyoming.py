@@ -31,7 +31,7 @@ from lab.chaos.hostile_bundles import loop_bundle
 from lab.processes import free_port
 from model.runtime import detector as run_time
 from model.runtime.detector import Detector
-from pipeline.serving.wyoming import Stream, open_wake_words, serve, server_at
+from pipeline.serving.wyoming import MonoAudio, Stream, open_wake_words, serve, server_at
 from tests.support.untrained_bundle import keyword_hmm_bundle, spoken
 
 RATE = 16_000
@@ -247,6 +247,33 @@ def test_other_audio_formats_are_converted(
         assert event is not None and Detection.is_type(event.type)
 
     with_client(detectors, talk)
+
+
+def test_detections_in_a_long_chunk_have_their_own_times(detectors: dict[str, Detector]) -> None:
+    phrases = ("hey compass", "a lovely day in the park", "smart mirror")
+    audio = speech_of(*phrases)
+    ends = np.cumsum([1000 * len(spoken(phrase)) / RATE for phrase in phrases])[[0, 2]] - 1000
+    pcm = (audio * 32767).astype("<i2").tobytes()
+
+    async def talk(client: AsyncClient) -> None:
+        for timestamp in (None, 7_000):
+            await client.write_event(AudioChunk(RATE, 2, 1, pcm, timestamp=timestamp).event())
+            await client.write_event(AudioStop().event())
+            for name, end_ms in zip(("hey_compass", "smart_mirror"), ends + (timestamp or 0), strict=True):
+                event = await client.read_event()
+                assert event is not None
+                found = Detection.from_event(event)
+                assert found.name == name and found.timestamp is not None
+                assert end_ms - 700 <= found.timestamp <= end_ms + 500
+
+    with_client(detectors, talk)
+
+
+def test_chunks_may_end_within_a_sample() -> None:
+    values = np.arange(-3000, 3000, dtype="<i2")
+    audio, pcm = MonoAudio(), values.tobytes()
+    parts = [audio.take(AudioChunk(RATE, 2, 1, pcm[start : start + 333])) for start in range(0, len(pcm), 333)]
+    assert (np.concatenate(parts) == values / np.float32(32768)).all()
 
 
 def test_a_phrase_at_the_very_end_is_detected(detectors: dict[str, Detector]) -> None:
