@@ -181,12 +181,15 @@ def _answers() -> bool:
 
 
 def _keep_small(log: Path) -> None:
-    """Truncate a long log. It is open for appending, so writing continues at its end."""
+    """Cut the middle out of a long log. It is open for appending, so writing continues at its end."""
     try:
         if log.stat().st_size > MAX_LOG_BYTES:
-            os.truncate(log, MAX_LOG_BYTES // 2)
+            with log.open("rb") as file:
+                file.seek(-MAX_LOG_BYTES // 4, os.SEEK_END)
+                end = file.read()
+            os.truncate(log, MAX_LOG_BYTES // 4)
             with log.open("ab") as file:
-                file.write(b"\n... what followed was too much for a log ...\n")
+                file.write(b"\n... what followed was too much for a log ...\n" + end)
     except OSError:
         pass  # it has been removed
 

@@ -274,6 +274,15 @@ def test_the_size_of_a_log_is_limited(job: Job, child: Child, owner: User, monke
     assert log.read_text().startswith("it began") and "too much for a log" in log.read_text()
 
 
+def test_a_long_log_keeps_its_end(job: Job, child: Child, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervise, "EVERY_S", 30.0)
+    child("sys.stderr.write('it began\\n' + 'tag\\n' * 3_000_000 + 'it failed\\n')\nsay('result', result={})\n")
+    assert run(job).state == Job.State.DONE
+    text = (user_data(owner) / "log" / f"job-{job.id}.log").read_text()
+    assert text.startswith("it began") and text.endswith("it failed\n") and "too much for a log" in text
+    assert len(text) < supervise.MAX_LOG_BYTES
+
+
 def test_an_import_is_limited_to_two_gigabytes(tmp_path: Path) -> None:
     program = (
         "import sys\nfrom dataclasses import replace\nfrom pipeline import jobs\n"
