@@ -393,7 +393,8 @@ class Library:
         draw = random.Random(seed)
         factor, offset, prime = draw.randrange(10**6, 10**9), draw.randrange(10**9), 2_147_483_647
         rows = self._rows(
-            "SELECT text_normalized FROM clip WHERE language = ? AND source NOT LIKE 'recording-%' AND text_known = 1 "
+            "SELECT text_normalized FROM clip WHERE language = ? AND text_known = 1 "
+            "AND source NOT LIKE 'recording-________-____-____-____-____________:%' "  # with a UUID
             "AND parent_id IS NULL AND state = 'ready' AND text_normalized <> '' GROUP BY text_normalized "
             "ORDER BY ((MIN(id) % ?) * ? + ?) % ?, text_normalized LIMIT ?",
             (language, prime, factor, offset, prime, limit),

@@ -202,9 +202,12 @@ def test_transcripts_come_from_imported_speech_in_seeded_order(library: Library)
     library.add_clips(
         [new_clip("made", 100), new_clip("real 1", 101, source="c:again"), new_clip("", 102, source="c:e")]
     )
-    library.add_clips([new_clip("said in a recording", 103, source="recording-7a7cf72e:1")])
+    library.add_clips([
+        new_clip("said in a recording", 103, source="recording-0f8fad5b-d9cb-469f-a165-70867728950e:0-900"),
+        new_clip("real too", 104, source="recording-7a7cf72e:a.wav"),  # from a folder named "recording"
+    ])  # fmt: skip
     drawn = library.transcripts("en", 100, seed=1)
-    assert sorted(drawn) == sorted({f"real {n}" for n in range(50)})
+    assert sorted(drawn) == sorted({*(f"real {n}" for n in range(50)), "real too"})
     assert library.transcripts("en", 10, seed=1) == drawn[:10]
     assert library.transcripts("en", 100, seed=2) != drawn
     assert library.transcripts("de", 10, seed=1) == []

@@ -15,7 +15,7 @@ from pipeline.training.planning.config import DEVICES_FOLDER, RESULT
 
 CORPUS = "recording"  # a recording's clips have the source "recording-ID:..." and the speaker "ID" or "ID-..."
 TABLE = "clips.csv"
-_CORPUS = re.compile(rf"{CORPUS}-([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})(?:-.*)?")
+_CORPUS = re.compile(rf"{CORPUS}-([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})")
 
 
 class _GoesOn(HarkError):
@@ -36,7 +36,7 @@ def forget_in_run(folder: Path, library: Library) -> None:
     """Remove a run's traces of deleted recordings. An unfinished run creates its tables again."""
     table = folder / TABLE
     rows = _rows(table)
-    ids = {found for row in rows if (found := _recording_of(row))}
+    ids = {found for row in rows if (found := recording_of(row["corpus"]))}
     gone = {one for one in ids if not library.with_source(f"{CORPUS}-{one}")}
     if not gone:
         return
@@ -47,7 +47,7 @@ def forget_in_run(folder: Path, library: Library) -> None:
             path.unlink(missing_ok=True)
         return
     for row in rows:
-        if _recording_of(row) in gone:
+        if recording_of(row["corpus"]) in gone:
             row |= dict.fromkeys(row.keys() & {"text", "speaker", "corpus"}, "")
     of_them = re.compile(rf"({'|'.join(sorted(gone))})[\w-]*")
     for name in ("report.json", "report.html"):
@@ -69,7 +69,7 @@ def _rows(table: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
-def _recording_of(row: dict[str, str]) -> str:
-    """Return the id of a row's recording; "" for all other rows."""
-    found = _CORPUS.fullmatch(row["corpus"])
+def recording_of(corpus: str) -> str:
+    """Return the id of the portal's recording that a corpus is; "" for imported corpora."""
+    found = _CORPUS.fullmatch(corpus)
     return found[1] if found else ""

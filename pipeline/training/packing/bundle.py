@@ -19,7 +19,7 @@ from core.worded import number, worded
 from model.features import CHUNK_SAMPLES, SAMPLE_RATE
 from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
 from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES, Bundle, BundleError, manifest_digest
-from pipeline.training.clips.removed_recordings import CORPUS
+from pipeline.training.clips.removed_recordings import CORPUS, recording_of
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, MeasuredDetector, speech_of_test
 from pipeline.training.measuring.report import Report, det_plot, html_report
 from pipeline.training.measuring.report_words import device_in_words, int8_left_out
@@ -210,7 +210,7 @@ def training_corpora(clips: pd.DataFrame, report: Mapping[str, Any]) -> list[str
     """
     own = clips[clips["engine"].isin(REAL_ENGINES) & (clips["split"] != "test")]["corpus"]
     shipped = [name for part in SHIPPED_SPEECH for name in report.get(part, {}).get("training_corpora", [])]
-    return sorted({CORPUS if str(name).startswith(f"{CORPUS}-") else str(name) for name in own} | {*shipped})
+    return sorted({CORPUS if recording_of(str(name)) else str(name) for name in own} | {*shipped})
 
 
 def licences_text(clips: pd.DataFrame, report: Mapping[str, Any]) -> str:

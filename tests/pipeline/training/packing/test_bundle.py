@@ -255,6 +255,12 @@ def test_inaccurate_8_bit_weights_are_omitted_and_reported(
     assert np.array_equal(same, Detector(files.bundle).scores(silence)), "--int8 takes the model that is there"
 
 
+def test_recordings_are_listed_without_ids_and_corpora_by_name(clips: pd.DataFrame) -> None:
+    names = ["recording-0f8fad5b-d9cb-469f-a165-70867728950e", "recording-7a7cf72e", "recording-of-a-talk-7a7cf72e"]
+    own = clips.iloc[[1, 3, 5]].assign(corpus=names, split="train")
+    assert bundling.training_corpora(own, {}) == ["recording", *names[1:]]
+
+
 def test_every_voice_and_corpus_is_named_with_its_licence(clips: pd.DataFrame) -> None:
     text = licences_text(clips, {})
     assert "corpus: 4 clips, 2 voices, licence: CC-BY-4.0" in text
