@@ -7,7 +7,7 @@ import json
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -81,14 +81,11 @@ class _Transcription:
 
     def wait(self) -> list[str]:
         """Return the first texts; none if it ended without any. Raises the errors of :func:`transcribe_upload`."""
-        while not (texts := self.news()):
-            try:
-                self.done.result(timeout=LOOK_EVERY_S)
-            except TimeoutError:
-                if not self.done.done():
-                    continue
-                raise
-            return self.news()
+        while not (texts := self.news()) and not self.done.done():
+            wait([self.done], LOOK_EVERY_S)
+        if self.done.done() and (error := self.done.exception()) is not None:
+            self.close()
+            raise error
         return texts
 
 

@@ -8,6 +8,7 @@ import json
 import re
 import threading
 import time
+from concurrent.futures import wait
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -23,6 +24,7 @@ from pipeline.recordings.transcription.faster_whisper_engine import FasterWhispe
 from tests.support.earlier_recordings import SAID, token_text, transcript_of
 from webui.accounts.models import User
 from webui.audio.models import Recording
+from webui.compatibility import streaming
 
 openai = pytest.importorskip("openai", reason="the official client is not installed (requirements-dev.txt)")
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -135,6 +137,19 @@ def test_an_error_after_the_first_words_is_sent_as_an_event(
     assert next(said).delta == SAID[0]
     with pytest.raises(openai.APIError, match="The test wanted it"):
         next(said)
+
+
+def test_a_transcription_that_has_failed_is_not_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(on_progress_file: Any) -> None:
+        (tmp_path / "progress.jsonl").write_text(PIECE % SAID[0])
+        on_progress_file(tmp_path / "progress.jsonl")
+        raise HarkError("It failed.", "The test wanted it.", "Again.")
+
+    monkeypatch.setattr(streaming, "transcribe_upload", fail)
+    transcription = streaming._Transcription({})
+    wait([transcription.done])
+    with pytest.raises(HarkError, match="The test wanted it"):
+        transcription.wait()
 
 
 async def _streamed(user: User, path: Path) -> Any:
