@@ -25,7 +25,7 @@ Row = TypeVar("Row", bound=models.Model)
 
 
 def shared_with(**more: Any) -> models.ForeignKey[Any, Any]:
-    """Return the field for the organization that an object is shared with; None until its user shares it."""
+    """Return the foreign key to the organization that an object is shared with; null until its user shares it."""
     return models.ForeignKey(Organization, on_delete=models.SET_NULL, null=True, blank=True, **more)
 
 
@@ -81,12 +81,15 @@ class Things(Owned[Row]):
 
 
 def visible(things: Things[Row], user: User, **which: Any) -> Row:
-    """Return an object to read. Raises Http404 if no visible object matches."""
+    """Return an object that the user may read. Raises Http404 if no visible object matches."""
     return get_object_or_404(things.visible_to(user), **which)
 
 
 def to_change(things: Things[Row], user: User, **which: Any) -> Row:
-    """Return an object to change. Raises Http404 as :func:`visible`, or StatusError (403) if it is read-only."""
+    """Return an object that the user may change.
+
+    Raises Http404 if no visible object matches, and StatusError (403) if the user may only read it.
+    """
     thing = visible(things, user, **which)
     if not things.editable_by(user).filter(pk=thing.pk).exists():
         raise StatusError(
@@ -101,7 +104,7 @@ def to_change(things: Things[Row], user: User, **which: Any) -> Row:
 def owned(things: Things[Row], user: User, **which: Any) -> Row:
     """Return an object that the user owns.
 
-    Raises Http404 as :func:`visible`, or StatusError (403) if another user owns it.
+    Raises Http404 if no visible object matches, and StatusError (403) if another user owns it.
     """
     thing = visible(things, user, **which)
     if not things.owned_by(user).filter(pk=thing.pk).exists():
@@ -119,7 +122,7 @@ def not_yours() -> StatusError:
 
 
 def sharing_of(thing: Any, user: User) -> dict[str, Any]:
-    """Return what a page shows about sharing an object; ``share_with`` are the organizations to choose from."""
+    """Return what a page shows about sharing an object; ``share_with`` lists the organizations to choose from."""
     own = thing.user_id == user.pk
     organization = thing.organization
     membership = None if organization is None else membership_of(user, organization)

@@ -50,7 +50,7 @@ PIECES = re.compile(r"/recordings/uploads/[0-9a-f-]{36}")
 
 
 def largest_body(scope: Scope) -> int:
-    """Return how many bytes a request may send; only some URLs accept large bodies."""
+    """Return the maximum size of a request's body in bytes; only some URLs accept large ones."""
     if PIECES.fullmatch(scope["path"]):
         return MAX_CHUNK_BYTES
     if WHOLE.fullmatch(scope["path"]):
@@ -73,7 +73,7 @@ def user_of(scope: Scope) -> User | None:
 class Pages(ASGIHandler):
     """Django's handler, but with bodies on the data folder's disk, because the temporary folder may be in memory.
 
-    Only a few recordings are accepted at a time, because each needs a thread with a connection to the database.
+    It accepts only a few recordings at a time, because each needs a thread with a connection to the database.
     """
 
     _places = asyncio.Semaphore(TAKEN_OVER_AT_ONCE)

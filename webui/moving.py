@@ -213,7 +213,7 @@ class _Digest:
 
 
 def _plain(value: Any, is_json: bool) -> Any:
-    """Return a value as both databases return it."""
+    """Convert a value to a form that does not depend on the database that returned it."""
     if is_json and value is not None:
         return as_servers_take_it(json.dumps(_numbers(value), sort_keys=True))
     if isinstance(value, str):
@@ -224,7 +224,7 @@ def _plain(value: Any, is_json: bool) -> Any:
 
 
 def _numbers(value: Any) -> Any:
-    """Return JSON with all numbers as floats, so that 1 equals 1.0, and 1e300 its digits."""
+    """Return JSON with all numbers as floats, because databases may return 1 as 1.0, and 1e300 as its digits."""
     if isinstance(value, dict):
         return {name: _numbers(one) for name, one in value.items()}
     if isinstance(value, list):

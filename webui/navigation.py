@@ -73,7 +73,7 @@ def _waiting(request: HttpRequest) -> dict[str, int]:
 
 @cache
 def _counts() -> CountsOfUser:
-    """Count active jobs, and marked clips that await a decision."""
+    """Return the queries that count active jobs, and marked clips that await a decision."""
     return CountsOfUser(
         jobs=lambda user: Job.objects.owned_by(user).filter(state__in=Job.GOING),
         clips=lambda user: Sample.objects.editable_by(user).filter(state=Sample.State.NEW),
@@ -100,5 +100,5 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def help_page(request: HttpRequest) -> HttpResponse:
-    """Show the tasks, figures and keys of the portal, and Hark's version."""
+    """Show what one can do in the portal, what its figures mean, its keys, and Hark's version."""
     return render(request, "help.html", {"version": hark_version()})

@@ -1,4 +1,4 @@
-"""Settings for database servers and Redis from DATABASE_URL and REDIS_URL; without these, SQLite does both.
+"""Settings for database servers and Redis from DATABASE_URL and REDIS_URL; without these, SQLite replaces both.
 
 A URL holds a password, so no message repeats it.
 """

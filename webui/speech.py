@@ -70,7 +70,7 @@ def all_engines(language: str) -> list[tuple[Engine, Readiness, list[Voice]]]:
 def trainable(languages: Iterable[str]) -> list[tuple[str, str]]:
     """Return codes and names of the languages for training here: English, then by name.
 
-    Of the spoken languages these are the ones with a vocabulary for sentences around the phrase.
+    These are the spoken languages with a vocabulary for sentences around the phrase.
     """
     names = {code: language_name(code) for code in {*languages, "en"} if has_words(code)}
     return sorted(names.items(), key=lambda pair: (pair[0] != "en", pair[1].casefold()))

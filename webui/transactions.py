@@ -12,7 +12,7 @@ KEY = 0x4841524B  # "HARK", for PostgreSQL's advisory lock
 
 @contextmanager
 def serialized() -> Iterator[None]:
-    """Run a transaction while no other of these runs, so that what it has read remains true until its end.
+    """Run the block in a transaction that excludes all other serialized ones, so that what it reads stays true.
 
     SQLite has one writer at a time (``transaction_mode`` in the settings). Servers have many, so the transaction holds
     a lock: an advisory one on PostgreSQL, the lock of an unchanging row on MariaDB and MySQL. A nested one is a

@@ -37,7 +37,7 @@ PATIENCE = timedelta(seconds=15)  # sockets notice within five seconds that thei
 def delete_account(*, user: User) -> None:
     """Close an account permanently; :func:`finish_deletions` removes its data.
 
-    Raises HarkError if it is the owner's.
+    Raises HarkError if the account is the owner's.
     """
     if user.is_owner:
         raise HarkError(
@@ -70,7 +70,7 @@ def _cancel_jobs(user: User) -> bool:
 def finish_deletions() -> int:
     """Remove the files and rows of deleted accounts; return the number of accounts removed.
 
-    It is called every few seconds, so data that cannot be removed yet is tried again.
+    Called every few seconds, so it retries what could not be removed before.
     """
     gone = 0
     for user in User.objects.filter(deletion_asked_at__lt=timezone.now() - PATIENCE, is_owner=False):

@@ -56,10 +56,10 @@ def export_file(user: User) -> Path:
 
 
 def begin_export(*, user: User) -> Job:
-    """Queue the job that makes the zip.
+    """Queue the job that creates the zip.
 
-    Raises HarkError if the user is the owner or the disk is full, and StatusError (429) if there was an export within a
-    day.
+    Raises HarkError if the user is the owner or the disk is full, and StatusError (429) if the account was already
+    exported within the last day.
     """
     if user.is_owner:
         raise HarkError(
@@ -96,7 +96,7 @@ def rows_of(user: User) -> dict[str, Any]:
 
 
 def remove_old_exports() -> None:
-    """Delete exports that are older than a day. It is called every few seconds."""
+    """Delete exports that are older than a day. Called every few seconds."""
     for path in (Path(settings.DATA) / EXPORTS).glob("*.zip"):
         with suppress(OSError):
             if path.stat().st_mtime < time.time() - RETENTION_S:

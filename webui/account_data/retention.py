@@ -32,7 +32,7 @@ def set_retention(*, user: User, recordings_days: int | None, jobs_days: int | N
 
 
 def delete_what_is_old() -> int:
-    """Delete what is older than its user's retention; return the number deleted. It is called every few seconds."""
+    """Delete what has exceeded its user's retention; return the number deleted. Called every few seconds."""
     gone = 0
     for user in User.objects.filter(~Q(recordings_days=None) | ~Q(jobs_days=None), is_active=True):
         if user.recordings_days is not None:
@@ -43,7 +43,7 @@ def delete_what_is_old() -> int:
 
 
 def _delete_recordings(user: User, days: int) -> int:
-    """Delete old recordings with everything made from them. Those with an active job are deleted later."""
+    """Delete old recordings and everything made from them; those with an active job are left for a later call."""
     old = Recording.objects.filter(user=user, created_at__lt=timezone.now() - timedelta(days=days))
     gone = 0
     for recording in old.exclude(job__state__in=Job.GOING).order_by("created_at")[:AT_ONCE]:
@@ -57,7 +57,7 @@ def _delete_recordings(user: User, days: int) -> int:
 
 
 def _delete_jobs(user: User, days: int) -> int:
-    """Delete old jobs with their logs. The job of a recording or a version remains with it."""
+    """Delete old jobs with their logs, except those that an existing recording or version refers to."""
     before = timezone.now() - timedelta(days=days)
     old = Job.objects.filter(user=user, finished_at__lt=before, recording=None, version=None)
     ended = list(old.exclude(state__in=Job.GOING).order_by("finished_at")[:AT_ONCE])

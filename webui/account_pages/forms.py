@@ -105,7 +105,7 @@ class NewPasswordForm(SetPasswordForm):
 
 
 class ChangePasswordForm(allauth_forms.ChangePasswordForm):
-    """The current password and a new one; a wrong one counts as a failed sign-in."""
+    """The current password and a new one. A wrong current password counts as a failed sign-in."""
 
     def clean_oldpassword(self) -> str:
         password: str = self.cleaned_data["oldpassword"]

@@ -44,7 +44,7 @@ def owner_only(view: Callable[Concatenate[HttpRequest, P], HttpResponse]) -> Cal
 @owner_only
 @require_http_methods(["GET", "HEAD", "POST"])
 def users(request: HttpRequest) -> HttpResponse:
-    """List all users; POST adds one, and the page shows the link with which they choose a password."""
+    """List all users; POST adds one, and shows the link with which the new user chooses a password."""
     form = PersonForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
         try:
@@ -134,7 +134,7 @@ def factor_off(request: HttpRequest, user_id: int) -> HttpResponse:
 @owner_only
 @require_POST
 def delete(request: HttpRequest, user_id: int) -> HttpResponse:
-    """Delete a user's account with all its data; the form repeats the name to prevent slips."""
+    """Delete a user's account with all its data. The owner must type the name to confirm."""
     shown = get_object_or_404(services.existing_users(), pk=user_id)
     if request.POST.get("name", "").strip() != shown.username:
         raise HarkError(

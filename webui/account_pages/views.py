@@ -96,7 +96,7 @@ def logout(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters()
 @require_http_methods(["GET", "HEAD", "POST"])
 def setup(request: HttpRequest, secret: str) -> HttpResponse:
-    """Show the page of a one-time link: the owner chooses name and password, an invited user a password."""
+    """Show the page of a one-time link: the owner chooses a name and a password, other users only a password."""
     link = services.find_link(secret=secret)
     sent = request.POST if request.method == "POST" else None
     person = None if link.user else PersonForm(sent)
@@ -136,7 +136,7 @@ def me(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def choose_theme(request: HttpRequest) -> HttpResponse:
-    """Set the ``theme``: light, dark, or anything else for the system's; redirect to the page ``next``."""
+    """Set the theme (``theme``: light, dark, or anything else for the system's), and redirect to ``next``."""
     theme = request.POST.get("theme", "")
     then = safe_address(request, request.POST.get("next", ""))
     response = HttpResponse(status=303, headers={"Location": then})
@@ -234,7 +234,7 @@ def export(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def exported(request: HttpRequest) -> FileResponse:
-    """Download the export, which exists for a day."""
+    """Download the export, which is deleted after a day."""
     try:
         file = export_file(signed_in(request)).open("rb")
     except OSError as error:

@@ -43,7 +43,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return reverse("accounts:me")
 
     def set_password(self, user: User, password: str) -> None:
-        """Save only the password: hashing takes long, and the owner may lock the account meanwhile."""
+        """Save only the password: hashing is slow, and saving all fields could undo the owner's changes meanwhile."""
         user.set_password(password)
         user.save(update_fields=["password"])
 
@@ -56,7 +56,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return True
 
     def post_login(self, request: HttpRequest, user: User, **hooks: Any) -> HttpResponse:
-        """Record the sign-in, warn of wrong codes since the previous one, and remember the browser."""
+        """Record the sign-in, warn of wrong codes entered since the last one, and remember the browser."""
         if (wrong := wrong_since_last_sign_in(user)) >= NOTICED:
             warning = _("%(n)d wrong codes were entered with your password since you last signed in.") % {"n": wrong}
             advice = _("If that was not you, somebody knows your password: change it now.")

@@ -11,7 +11,7 @@ IPV6_NETWORK = 64  # bits; a household can use all addresses of its network
 
 
 def network_of(address: str) -> str:
-    """Return the address that identifies a household: an IPv6 network, or the IPv4 address itself."""
+    """Return the network that identifies a household: the IPv6 /64, or the IPv4 address itself."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
@@ -24,7 +24,7 @@ def network_of(address: str) -> str:
 
 
 def _without_port(text: str) -> str:
-    """Return the address of "192.0.2.1:1001", "[2001:db8::1]:99" and the like; or ""."""
+    """Return the IP address in "192.0.2.1:1001", "[2001:db8::1]:99" or without a port; "" if there is none."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
@@ -36,7 +36,7 @@ def _without_port(text: str) -> str:
 
 
 def client_address(request: HttpRequest) -> str:
-    """Return a request's IP address: the one that a proxy reports if HARK_HTTPS declares one, otherwise the peer's."""
+    """Return a request's IP address: if HARK_HTTPS declares a proxy, the one that it reports, otherwise the peer's."""
     if settings.SECURE_PROXY_SSL_HEADER:
         forwarded = _without_port(request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip())
         if forwarded:

@@ -1,4 +1,4 @@
-"""A backend that finds a session's user as Django does, but builds the SQL once, because every page needs it."""
+"""Authentication backend that finds a session's user as Django does, with SQL built once, as every page needs it."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class GoogleAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> NoReturn:
         """Begin the session in place of allauth, once Google has identified the person.
 
-        Raises the errors of :func:`user_of`.
+        Raises StatusError if the Google account has no user or may not sign in.
         """
         user = user_of(sociallogin)
         then = safe_address(request, sociallogin.get_redirect_url(request) or "")
@@ -65,7 +65,7 @@ class GoogleAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
     def on_authentication_error(
         self, request: HttpRequest, provider: Any, error: Any = None, exception: Any = None, extra_context: Any = None
     ) -> NoReturn:
-        """Explain a sign-in that Google rejected or that did not begin here. It is called by allauth."""
+        """Explain a sign-in that Google rejected or that did not begin here. Called by allauth."""
         if error == AuthError.CANCELLED:
             raise ImmediateHttpResponse(redirect(settings.LOGIN_URL))
         problem = HarkError(

@@ -1,4 +1,7 @@
-"""Argon2 with OWASP's parameters, a few hashes at a time: attempts need no account but cost memory and a core."""
+"""Argon2 with OWASP's parameters.
+
+Only a few hashes run at a time: anyone can attempt to sign in, and each attempt costs memory and CPU time.
+"""
 
 from __future__ import annotations
 

@@ -19,7 +19,10 @@ from webui.http.middleware import Middleware
 
 
 class LoginRequiredMiddleware(django_middleware.LoginRequiredMiddleware):
-    """Django's middleware, except that the API has its own check, and fragments and JSON get no sign-in page."""
+    """Django's middleware, adapted to requests that cannot use a redirect to the sign-in page.
+
+    The API authenticates its own calls. For a fragment, HTMX loads the sign-in page; a request for JSON gets a 401.
+    """
 
     def process_view(
         self, request: HttpRequest, view_func: Any, view_args: tuple[Any, ...], view_kwargs: dict[str, Any]

@@ -64,7 +64,7 @@ class User(AbstractUser):
 
     @property
     def session_secret(self) -> str:
-        """The secret from which session hashes and JWTs are derived: if it changes, all of them end."""
+        """The secret from which session hashes and JWTs are derived. If it changes, all of them become invalid."""
         return self.password + (f" {self.times_let_out}" if self.times_let_out else "")
 
     def has_session(self, hashed: str) -> bool:
@@ -140,7 +140,7 @@ class SignInFailure(models.Model):
 
 
 class AuditEntries(models.QuerySet["AuditEntry"]):
-    """Entries of the audit log, which can only be added and, after some time, deleted."""
+    """Entries of the audit log, which can only be added and, once they are old, deleted."""
 
     def forget_before(self, time: datetime) -> None:
         super(AuditEntries, self.filter(at__lt=time)).delete()
@@ -153,7 +153,7 @@ class AuditEntries(models.QuerySet["AuditEntry"]):
 
 
 class AuditEntry(models.Model):
-    """An action. It stores users' numbers and names, so it outlives their accounts."""
+    """An action by or on a user. It stores users' numbers and names, so it outlives their accounts."""
 
     class Action(models.TextChoices):
         SIGNED_IN = "signed_in", _("signed in")

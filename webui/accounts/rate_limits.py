@@ -36,7 +36,8 @@ class Allowance:
     """The state of a limit.
 
     Attributes:
-      limit: requests allowed per window; n: requests in this one.
+      limit: requests allowed per window.
+      n: requests in this window.
       resets_at: start of the next window [s since 1970].
     """
 
@@ -50,9 +51,10 @@ class Allowance:
 
 
 def count(limits: Mapping[str, int], now: float | None = None) -> Allowance | None:
-    """Count a request against all ``limits`` (requests per minute by name; 0: none); return the tightest.
+    """Count a request against all ``limits``, and return the one with the least left.
 
-    Without limits, or if Redis fails, return None, so that the request is allowed.
+    ``limits`` are requests per minute by name; 0 means no limit. Without limits, or if Redis fails, return None, so
+    that the request is allowed.
     """
     window = int((time.time() if now is None else now) // WINDOW_S)
     allowances = []

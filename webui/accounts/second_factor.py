@@ -119,7 +119,7 @@ def _expect_wrong(user: User, is_code: bool, address: str, browser: str) -> Sign
 
 
 class CodeStage(AuthenticateStage):
-    """allauth's step after the password."""
+    """The step of allauth's sign-in after the password."""
 
     def exit(self) -> HttpResponse:
         """Begin the session, unless the password has since changed or the user was deactivated."""
@@ -128,7 +128,7 @@ class CodeStage(AuthenticateStage):
 
 
 class _Refusing:
-    """Mixin for allauth's passkey forms: a forged credential is an error of the form."""
+    """Mixin for allauth's passkey forms, which turns a forged credential into an error of the form."""
 
     def full_clean(self) -> None:
         try:
@@ -138,7 +138,7 @@ class _Refusing:
 
 
 class _Counted(_Refusing):
-    """Mixin for allauth's forms that check a second factor: guesses are counted, and a code works once."""
+    """Mixin for allauth's forms that check a second factor; it counts guesses and accepts each code only once."""
 
     def full_clean(self) -> None:
         """Check the form. Raises StatusError after too many failures."""

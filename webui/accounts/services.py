@@ -53,7 +53,7 @@ class LinkGone(HarkError):
 
 
 def digest(text: str) -> str:
-    """Return the SHA-256 in hexadecimal, which is sufficient for long random text; passwords use Argon2."""
+    """Return the SHA-256 in hexadecimal. It is secure for long random texts; passwords need Argon2."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -120,7 +120,7 @@ def _new_user_transaction() -> Iterator[None]:
 
 
 def set_active(*, user: User, active: bool) -> None:
-    """Activate or deactivate a user. Deactivation ends sessions and tokens permanently. The data remains.
+    """Activate or deactivate a user. Deactivation ends sessions and tokens permanently, but deletes no data.
 
     A user who is activated again must sign in and create new tokens. Raises HarkError if the user is the owner.
     """
@@ -144,7 +144,10 @@ def set_active(*, user: User, active: bool) -> None:
 
 
 def owner_link(*, base_url: str) -> str:
-    """Create a link for creating the owner, once within a week; older ones end. Raises HarkError if there is one."""
+    """Create a link with which the owner sets up Hark, once within a week; it replaces earlier links.
+
+    Raises HarkError if Hark already has an owner.
+    """
     with serialized():
         if owner() is not None:
             raise HarkError(
@@ -156,7 +159,7 @@ def owner_link(*, base_url: str) -> str:
 
 
 def password_link(*, user: User, base_url: str) -> str:
-    """Create a link to choose a password, once within a week; older ones end.
+    """Create a link to choose a password, once within a week; it replaces earlier links of the user.
 
     Raises HarkError if the user is deactivated.
     """
@@ -201,7 +204,7 @@ def _gone() -> LinkGone:
 
 
 def _use(secret: str, for_owner: bool) -> None:
-    """Mark the link as used; of two simultaneous uses one fails."""
+    """Mark the link as used. Of two simultaneous uses, one raises LinkGone."""
     if not OneTimeLink.objects.filter(_works(secret), user__isnull=for_owner).update(used_at=timezone.now()):
         raise _gone()
 
@@ -242,7 +245,7 @@ def use_password_link(*, secret: str, password: str) -> User:
 
 
 def create_token(*, user: User, name: str, scopes: Collection[str], days: int | None = None) -> tuple[ApiToken, str]:
-    """Return a new API token and its text, shown only once. It expires after ``days`` (or never).
+    """Create an API token; return it and its text, which is shown only once. Without ``days``, it never expires.
 
     Raises HarkError if the name, the scopes or the days are invalid, or the user is deactivated.
     """
@@ -276,7 +279,7 @@ def _no_token(why: str) -> HarkError:
 
 
 def check_token(*, text: str) -> ApiToken:
-    """Return the API token with this text, and its user. Its use is recorded at most once a minute.
+    """Return the API token with this text, and its user. Records the use, at most once a minute.
 
     Raises StatusError (401) if it is unknown, revoked or expired, or if its user is deactivated.
     """
@@ -324,7 +327,7 @@ class TokenPair:
 
 
 def issue_pair(*, user: User, scopes: Collection[str] = SCOPES) -> TokenPair:
-    """Issue JWTs to a user who has just signed in, with those of the scopes that are allowed."""
+    """Issue JWTs to a user who has just signed in, with those of ``scopes`` that the user may have."""
     record(Action.SIGNED_IN_BY_PROGRAM, by=user)
     return _pair(user, [scope for scope in SCOPES if scope in scopes], family=secrets.token_hex(16))
 
@@ -381,7 +384,7 @@ def _jwt_key(secret: str | None = None) -> bytes:
 
 
 def _password_mark(user: User, secret: str | None = None) -> str:
-    """Return a value that changes with the password and with each deactivation, which end all JWTs."""
+    """Return a value that changes with the password and each deactivation, which invalidates all JWTs."""
     return salted_hmac("hark.accounts.jwt.password", user.session_secret, secret, algorithm="sha256").hexdigest()[:32]
 
 

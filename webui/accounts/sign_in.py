@@ -43,11 +43,11 @@ def sign_in(*, name: str, password: str, address: str, browser: str = "") -> Use
 
     Args:
       address: the IP address of the request.
-      browser: its known-browser cookie; failures elsewhere do not count for a known browser.
+      browser: its known-browser cookie. A known browser is not affected by failures elsewhere.
 
     Raises:
       StatusError: this name or this address has had too many failures in the last ten minutes.
-      SignInRefused: name or password is wrong, or the user deactivated; the message does not state which.
+      SignInRefused: name or password is wrong, or the user is deactivated; the message does not say which.
       HashingBusy: too many users are signing in at the same time.
     """
     name = unicodedata.normalize("NFKC", name.strip())
@@ -128,7 +128,7 @@ def _wait(now: datetime, failures: Iterable[datetime], allowed: int) -> int:
 
 
 def too_many(wait_s: int) -> StatusError:
-    """Return the error that demands a wait of ``wait_s`` seconds."""
+    """Return the error that tells the user to wait ``wait_s`` seconds."""
     minutes = -(-wait_s // 60)
     return StatusError(
         429,
@@ -140,7 +140,7 @@ def too_many(wait_s: int) -> StatusError:
 
 
 def forgive_failure(failure: SignInFailure) -> None:
-    """Delete an expected failure that did not occur, and earlier ones of the same name from the same address."""
+    """Delete a failure recorded in advance that did not occur, and earlier ones of the same name and address."""
     SignInFailure.objects.filter(name_digest=failure.name_digest, address_digest=failure.address_digest).delete()
 
 

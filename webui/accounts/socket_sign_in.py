@@ -99,18 +99,18 @@ class SignsIn(AsyncWebsocketConsumer):  # type: ignore[misc]
                 await super().close(code, reason)
 
     async def may(self, user: User) -> bool:
-        """Return whether the user may open what the URL names."""
+        """Return whether the user may connect to the object that the URL names."""
         raise NotImplementedError
 
     async def is_still_allowed(self, user: User) -> bool:
-        """Return whether an open socket's user still may; called every few seconds: sharing can be withdrawn."""
+        """Return whether the user may stay connected. Called every few seconds, because sharing can be withdrawn."""
         return True
 
     async def begin(self) -> None:
-        """Start; called once, when the socket is open and its user is known."""
+        """Start to serve the client. Called once, when the socket is open and its user is known."""
 
     async def message(self, text_data: str | None, bytes_data: bytes | None) -> None:
-        """Handle a later message, by default with channels' method."""
+        """Handle a message after the sign-in, by default with channels' method."""
         await super().receive(text_data=text_data, bytes_data=bytes_data)
 
     async def connect(self) -> None:
@@ -155,7 +155,7 @@ class SignsIn(AsyncWebsocketConsumer):  # type: ignore[misc]
         await self.begin()
 
     async def _watch(self) -> None:
-        """Close the connection soon after the token or session that opened it, or its user, has become invalid."""
+        """Close the connection soon after its token, its session or its user has become invalid."""
         while await self._is_still_in():
             await asyncio.sleep(LOOK_EVERY_S)
 

@@ -38,7 +38,7 @@ recording to transcribe 1 GB. Lists take `limit` and `offset`. A creation with t
 
 
 class UntrustedJson(Parser):
-    """Ninja's parser, but it also rejects JSON with too deep nesting or infinite numbers."""
+    """Ninja's parser, which here also rejects JSON that is nested too deeply or contains infinite numbers."""
 
     def parse_body(self, request: HttpRequest) -> dict[str, Any]:
         """Parse the body. Raises ValueError as :func:`core.confinement.untrusted_json.untrusted_json` does."""
@@ -46,7 +46,7 @@ class UntrustedJson(Parser):
 
 
 class PortalApi(NinjaAPI):
-    """Ninja's API, with a schema in which everything has an example."""
+    """Ninja's API, with an example for everything in its schema."""
 
     def get_openapi_schema(self, *, path_prefix: str | None = None, path_params: Any = NOT_SET) -> OpenAPISchema:
         return complete(super().get_openapi_schema(path_prefix=path_prefix))
@@ -70,7 +70,7 @@ for subject in (phrases, jobs, detectors, inbox, library, recordings, organizati
 
 
 def _refuse_others(operation: Operation) -> None:
-    """Make an operation refuse what is sent in addition to its parameters, since it would have no effect."""
+    """Make an operation reject parameters that it does not have, because they would have no effect."""
     names: dict[str, list[str]] = {}
     for model in operation.models:
         flat = getattr(model, "__ninja_flatten_map__", model.model_fields)

@@ -28,11 +28,11 @@ def endpoint(
     fields: Collection[str] = (),
     form: str = "",
 ) -> Callable[..., Any]:
-    """Decorate a view for programs: API token, or session and its CSRF token, and explained errors.
+    """Decorate a view for programs: authenticate the caller, check the fields, and convert errors to responses.
 
     Args:
       methods: accepted methods; GET includes HEAD.
-      scopes: a token needs one of them; without scopes, anyone may call.
+      scopes: a token needs one of them; a browser needs its session and CSRF token. Without scopes, anyone may call.
       shape: converts an error to a response; problem details by default.
       fields: the only fields accepted in the body of a POST. Other fields, and a query, are rejected, because they
           would have no effect.
@@ -82,7 +82,10 @@ def wrong(what: str, why: str, what_to_do: str, status: int = 422) -> StatusErro
 
 
 def number(request: HttpRequest, name: str, usual: int, maximum: int) -> int:
-    """Return an integer of the query, from 0 to ``maximum``. Raises StatusError if it is anything else."""
+    """Return the integer ``name`` of the query; ``usual`` without one.
+
+    Raises StatusError if it is not an integer from 0 to ``maximum``.
+    """
     text = request.GET.get(name, "")
     if not text:
         return usual
@@ -97,7 +100,10 @@ def number(request: HttpRequest, name: str, usual: int, maximum: int) -> int:
 
 
 def switch(sent: Mapping[str, Any], name: str, usual: bool) -> bool:
-    """Return a boolean from a form or JSON. Raises StatusError if it is anything else."""
+    """Return the boolean ``name`` of a form or of JSON; ``usual`` without one.
+
+    Raises StatusError if it is not a boolean.
+    """
     text = str("" if sent.get(name) is None else sent[name]).strip().lower()
     if text in ("1", "true", "yes", "on"):
         return True

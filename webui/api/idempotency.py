@@ -1,4 +1,4 @@
-"""Idempotent creations: a request with the same Idempotency-Key can be sent twice and creates once."""
+"""Idempotent creation: a request that is sent again with the same Idempotency-Key does not create a second object."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ class Made:
 def creation(in_transaction: bool = True) -> Callable[..., Any]:
     """Decorate operations that return :class:`Made`. Errors are not stored, so a corrected request can be sent again.
 
-    With ``in_transaction``, create and store in one transaction; not for slow operations, which block all other writes.
+    With ``in_transaction``, one transaction creates the object and stores the response. Slow operations must not use
+    it, because it would block all other writes.
     """
 
     def decorate(view: Callable[..., Made]) -> Callable[..., HttpResponse]:
@@ -137,7 +138,7 @@ def _request_digest(request: HttpRequest) -> str:
 
 
 def _claim(user: User, key: str, request: str) -> KeptAnswer:
-    """Return the row of this request: a new one if it must be processed, otherwise that of its earlier response."""
+    """Return the row of this request: a new one if it must be processed, or else that of its earlier response."""
     until = time.monotonic() + WAIT_S
     while True:
         now = timezone.now()

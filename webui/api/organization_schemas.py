@@ -25,7 +25,7 @@ class OrganizationIn(RequestBody):
 
 
 class QuotaIn(RequestBody):
-    """The quota of all its people together; null and 0: no limit."""
+    """The quota of all members together; null and 0 mean no limit."""
 
     disk_bytes: int | None = Field(None, ge=0, le=MAX_DISK_BYTES, examples=[200_000_000_000])
     jobs_a_day: int | None = Field(None, ge=0, le=1_000_000, examples=[100])
@@ -81,13 +81,13 @@ class InvitationMadeOut(InvitationOut):
 
 
 class JoinIn(RequestBody):
-    """The end of an invitation's link."""
+    """The last part of an invitation's link."""
 
     secret: str = Field(max_length=100, examples=[SECRET])
 
 
 class DoneOut(Schema):
-    """What the members, or one of them, used."""
+    """Usage by all members, or by one of them."""
 
     hours: float = Field(description="Transcribed recordings.", examples=[3.5])
     speakers: int = Field(description="Speakers in these recordings.", examples=[9])
@@ -95,20 +95,20 @@ class DoneOut(Schema):
 
 
 class PersonDoneOut(DoneOut):
-    """What one person used."""
+    """Usage by one person."""
 
     name: str = Field(examples=["paula"])
 
 
 class WeekOut(DoneOut):
-    """The use in a week."""
+    """Usage in one week."""
 
     week: date = Field(description="The Monday on which the week begins, UTC.", examples=["2026-11-16"])
     people: list[PersonDoneOut]
 
 
 class UseOut(Schema):
-    """The use by the people of an organization together, since each joined."""
+    """Usage by the members of an organization, each from the time when they joined."""
 
     disk_bytes: int = Field(examples=[12_000_000_000])
     jobs_today: int = Field(examples=[3])

@@ -27,7 +27,7 @@ NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 class AddressRefused(HarkError):
-    """Raised for a URL that Hark sends nothing to."""
+    """Raised for a URL to which Hark must not send requests."""
 
 
 class NotSent(Exception):
@@ -102,7 +102,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
 
 
 async def _post_to(address: str, url: str, body: bytes, headers: Mapping[str, str]) -> int:
-    """Send ``body`` to one checked address, with the name and certificate of the host, without another look-up."""
+    """Send ``body`` to one checked address, with the host's name and certificate, without another look-up."""
     to = httpx2.URL(url)
     async with (
         asyncio.timeout(WHOLE_S),
@@ -118,7 +118,7 @@ async def _post_to(address: str, url: str, body: bytes, headers: Mapping[str, st
 
 
 def _look_up(host: str, port: int) -> list[str]:
-    """Return the checked addresses of a name, so that it need not be looked up again.
+    """Return the checked addresses of a name, so that they need not be looked up again.
 
     The error reveals nothing about names inside this network, not even whether they exist. The log has the details.
     """
@@ -148,7 +148,7 @@ def _refused(why: str, to_do: str = "") -> AddressRefused:
 
 
 def _reason_of(error: BaseException) -> str:
-    """Return the first cause of an error. That of a time-out is uninformative."""
+    """Return the first cause of an error; for a time-out, the time-out itself, because its cause is uninformative."""
     while not isinstance(error, httpx2.TimeoutException) and (cause := error.__cause__ or error.__context__):
         error = cause
     return f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}".removesuffix(": ")[:200]

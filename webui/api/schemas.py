@@ -57,7 +57,7 @@ class Problem(Schema):
 
 
 class Explained(Schema):
-    """The reason why a job did not end well."""
+    """The reason why a job did not succeed."""
 
     what: str = Field(examples=["The job was interrupted."])
     why: str = Field(examples=["The process was killed, most likely because memory ran out."])
@@ -404,7 +404,7 @@ class LibraryOut(Schema):
 
 
 class MeOut(Schema):
-    """The caller and their rights."""
+    """The caller and their scopes."""
 
     user: str = Field(examples=["olivia"])
     is_owner: bool = Field(examples=[True])

@@ -126,7 +126,10 @@ def _waiting(webhook: Webhook) -> QuerySet[Delivery]:
 
 
 def send(*, webhook: Webhook, event: str, content: dict[str, Any]) -> Delivery:
-    """Store and queue a message. Only a webhook's newest ones are stored; a user's oldest waiting ones fail."""
+    """Store and queue a message.
+
+    Each webhook stores only its newest messages. If a user has too many waiting, the oldest ones fail.
+    """
     identifier = uuid4()
     body = {"id": str(identifier), "event": event, "created_at": timezone.now().isoformat(), **content}
     with serialized():
@@ -175,7 +178,7 @@ def deliver(delivery_id: str) -> None:
 
 
 def _try(delivery: Delivery) -> tuple[int | None, str, bool]:
-    """Return the status of the response, the problem, and whether another attempt is useless."""
+    """Return the status of the response, the problem, and whether the delivery must not be retried."""
     hook = delivery.webhook
     if not hook.user.is_active:
         return None, _("Its user is deactivated."), True
@@ -199,7 +202,7 @@ def _try(delivery: Delivery) -> tuple[int | None, str, bool]:
 
 
 def _book(delivery_id: UUID, at: datetime | None) -> None:
-    """Schedule the next attempt; None for ``at`` means no further one."""
+    """Schedule the next attempt in place of any earlier schedule; None for ``at`` only removes that."""
     from django_q.models import Schedule
 
     Schedule.objects.filter(name=f"webhook {delivery_id}").delete()
@@ -223,7 +226,7 @@ def _end(delivery: Delivery, state: str, status: int | None, problem: str) -> No
 
 
 def stuck() -> bool:
-    """Return whether a message is overdue while no delivery was attempted: the cluster is running but stuck."""
+    """Return whether a message is overdue although no delivery was attempted: the cluster runs but does nothing."""
     patience = timezone.now() - timedelta(seconds=4 * settings.JOBS_LEASE_S)
     due = Q(next_try_at__lt=patience) | Q(tries=0, next_try_at=None, created_at__lt=patience)
     waiting = Delivery.objects.filter(due, state=Delivery.State.WAITING)

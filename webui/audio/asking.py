@@ -78,7 +78,7 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
 
 
 def _promising(user: User, question: str) -> dict[UUID, Recording]:
-    """Return visible recordings with words of the question, best first; with a model, the newest ones too."""
+    """Return visible recordings that contain words of the question, best first; with a model, also the newest ones."""
     words = search.terms(question.replace('"', " "))
     hits = search.find(user, words, recording=None, limit=MAX_SEGMENTS, every=False)
     ids = list(dict.fromkeys(hit.recording_id for hit in hits))[:MAX_RECORDINGS]
@@ -91,7 +91,7 @@ def _promising(user: User, question: str) -> dict[UUID, Recording]:
 
 
 def _in_service(function: Callable[[str, list[str]], T], model: LocalModel) -> Callable[[str, list[str]], T] | None:
-    """Return a model's function in the speech service; None without the model."""
+    """Return ``function`` as a call to the speech service; None if the model is not ready."""
     if not model.readiness().ok:
         return None
     return lambda question, texts: speech_client.call(60.0, function, question, texts)
@@ -106,7 +106,10 @@ def too_long() -> HarkError:
 
 
 def question_of(user: User, audio: np.ndarray, language: str | None = None) -> str:
-    """Recognize a recorded question (float32 [samples], 16 kHz). Raises HarkError if it is empty or no slot is free."""
+    """Recognize a recorded question (float32 [samples], 16 kHz).
+
+    Raises HarkError if it is too long or has no words, and StatusError (429) if too many requests already wait.
+    """
     if len(audio) > MAX_QUESTION_S * SAMPLE_RATE:
         raise too_long()
     engine, _why = choose("auto", language, user_data(user))

@@ -244,7 +244,7 @@ def _shared(token: str) -> Recording:
 @never_cache
 @require_GET
 def shared(request: HttpRequest, token: str) -> HttpResponse:
-    """Show a recording to those who have its link, only for reading and playback."""
+    """Show a recording, read-only, to anyone who has its link."""
     recording = _shared(token)
     transcript = transcripts.transcript_of(recording)
     context = {"recording": recording, "token": token, **transcript_context(recording, transcript)}

@@ -40,7 +40,7 @@ _open_sessions: dict[TranscribeConsumer, int] = {}  # the user of each active on
 
 
 async def _in_thread(do: Callable[..., T], *arguments: Any) -> T:
-    """Run ``do`` in one of the recognizers' threads and return its result."""
+    """Run ``do`` in a thread of the recognizers, and return its result."""
     return await asyncio.get_running_loop().run_in_executor(_recognizing, do, *arguments)
 
 
@@ -71,7 +71,7 @@ class TranscribeConsumer(SignsIn):
         return True
 
     async def is_still_allowed(self, user: User) -> bool:
-        """Return False once a detector in use is no longer shared or the user has left its organization."""
+        """Return False once a detector in use is no longer shared, or the user has left its organization."""
         if not self.detectors:
             return True
         seen = await database_sync_to_async(live.chosen_versions)(user, self.detectors)
@@ -182,7 +182,7 @@ class TranscribeConsumer(SignsIn):
         await self.close(code)
 
     async def _recognize(self, session: live.Session) -> None:
-        """Recognize everything received since the last call in one step, so that a slow recognizer catches up."""
+        """Recognize everything received since the last call in one step, so that a slow recognizer can catch up."""
         while True:
             await self.news.wait()
             self.news.clear()

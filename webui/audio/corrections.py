@@ -39,7 +39,7 @@ Recited = Callable[[dict[str, Any]], dict[str, Any]]  # updates a summary's cita
 class Correction(NamedTuple):
     """The result of a correction: the segment (None if removed) and the transcript's version.
 
-    ``old`` and ``new`` are words that may have to be replaced in other ``places`` too.
+    ``places`` is the number of other segments with the words ``old``, which may have to become ``new`` too.
     """
 
     segment: Segment | None
@@ -50,9 +50,10 @@ class Correction(NamedTuple):
 
 
 def update_segment(*, recording: Recording, number: int, text: str, version: int | None = None) -> Correction:
-    """Correct a segment's text; an empty one removes the segment. ``version``: the one that the user saw, or None.
+    """Correct a segment's text; an empty text removes the segment.
 
-    Raises Changed if the transcript has since changed, and HarkError if the segment is missing or the text too long.
+    ``version`` is the one that the user saw, or None for any. Raises Changed if the transcript has since changed, and
+    HarkError if the segment is missing or the text too long.
     """
     text = " ".join(search.plain(text).split())
     if len(text) > MAX_TEXT_LENGTH:
@@ -110,7 +111,7 @@ def replace_words(*, recording: Recording, old: str, new: str, besides: int | No
 
 
 def _learn(recording: Recording, words: Sequence[str], language: str) -> None:
-    """Store the words of a correction for the user's next transcripts; a failure does not affect the correction."""
+    """Store the words of a correction for the user's next transcripts. If that fails, the correction still holds."""
     if words:
         try:
             vocabulary.learn(_words(recording.user), words, language)
@@ -156,10 +157,11 @@ def join_with_next(*, recording: Recording, number: int, start_s: str = "") -> N
 def undo(*, recording: Recording, version: int | None = None) -> None:
     """Undo the last change of the transcript (words, speakers, names). Words learned from it are still expected.
 
-    The summary remains if its citations still fit; otherwise the earlier one returns, or there is none.
+    The summary remains if its citations still fit. Otherwise the summary from before the change returns, if there was
+    one.
 
     ``version`` is the one that the user saw, or None for any. Raises Changed if the transcript has since changed, and
-    HarkError if nothing was changed or the earlier files are damaged.
+    HarkError if there is nothing to undo or the earlier files are damaged.
     """
     with serialized():
         recording, current = transcript_to_change(recording)
@@ -201,7 +203,7 @@ def save(recording: Recording, transcript: Transcript, recited: Recited | None =
 def _write(
     recording: Recording, transcript: Transcript, summary: Mapping[str, Any] | None, remove_summary: bool = False
 ) -> None:
-    """Write a transcript (and summary) to files, search index and clip library; on failure, nowhere."""
+    """Write a transcript (and summary) to files, search index and clip library. On failure, change none of them."""
     with _undone_on_failure(recording.path, TRANSCRIPT, TEXT, SUMMARY):
         with storing("saving the transcript"):
             save_transcript(transcript, recording.path / TRANSCRIPT)
@@ -222,7 +224,7 @@ def _write(
 
 @contextmanager
 def _undone_on_failure(folder: Path, *names: str) -> Iterator[None]:
-    """Restore these files if the block fails, as the database does, without using disk space."""
+    """Restore these files if the block fails, as the transaction does for rows. Hard links make the copies free."""
     copies = [(folder / name, folder / f".{name}.before") for name in names if (folder / name).is_file()]
     for path, before in copies:
         before.unlink(missing_ok=True)

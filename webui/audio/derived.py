@@ -70,7 +70,7 @@ def summary_is_outdated(summary: dict[str, Any], transcript: Transcript) -> bool
 
 
 def summarize_again(*, recording: Recording, engine: str = "auto") -> Job:
-    """Queue another summary of the current transcript. The present one remains until then.
+    """Queue another summary of the current transcript, which then replaces the present one.
 
     Args:
       engine: the summarizer; "auto", as for the first summary, is the best that is ready.
@@ -101,12 +101,12 @@ def engine_that_follows(recording: Recording, summary: Mapping[str, Any]) -> str
 
 
 def debounce_left_s(recording: Recording) -> int:
-    """Return the seconds that a summary still waits for more corrections before it is updated."""
+    """Return the seconds until a summary may be updated, because the user may still be making corrections."""
     return max(1, round(FOLLOWS_AFTER_S - (time.time() - _changed_at(recording))))
 
 
 def follow_corrections(*, recording: Recording) -> Job | None:
-    """Queue an update of an outdated summary if :func:`engine_that_follows` permits it. None otherwise."""
+    """Queue an update of an outdated summary if :func:`engine_that_follows` permits it; return None otherwise."""
     summary = summary_of(recording)
     if summary is None or not summary_is_outdated(summary, transcript_of(recording)):
         return None

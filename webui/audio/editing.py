@@ -13,9 +13,10 @@ POINTS = ("key_points", "action_items")  # lists of points in a summary
 
 
 def corrected(segment: Segment, text: str) -> Segment:
-    """Return the segment with a different text. Unchanged words keep their times. New ones share those they replace.
+    """Return the segment with a new text, with words timed by the old ones.
 
-    A word that a person wrote is certain (confidence 1).
+    Unchanged words have their old times. New words share the time of the words that they replace, and are certain
+    (confidence 1), because a person wrote them.
     """
     words = retimed(segment.words, text, segment.start_s, segment.end_s, 1.0) if segment.words else ()
     confidence = sum(word.confidence for word in words) / len(words) if words else 1.0
@@ -23,7 +24,7 @@ def corrected(segment: Segment, text: str) -> Segment:
 
 
 def divided(segment: Segment, word: int) -> tuple[Segment, Segment]:
-    """Split the segment before this word (its index in ``words``, neither 0 nor beyond the last)."""
+    """Split the segment before the word with this index, which is neither 0 nor beyond the last word."""
 
     def part(words: tuple[Word, ...]) -> Segment:
         half = segment_of(words, segment.language)
@@ -45,9 +46,9 @@ def joined(first: Segment, second: Segment) -> Segment:
 
 
 def without_segment(summary: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """Return a summary (as in ``summary.json``) after the removal of a segment, with later numbers lowered.
+    """Return the summary (as in ``summary.json``) without citations of a segment that is removed.
 
-    A point that cites no other segment is removed too.
+    The numbers of later segments decrease by one. A point that cited only that segment is removed.
     """
     changed = _citing(summary, lambda cited: [n - (n > number) for n in cited if n != number])
     return {**changed, **{name: [point for point in changed[name] if point["segments"]] for name in POINTS}}
@@ -56,7 +57,10 @@ def without_segment(summary: Mapping[str, Any], number: int) -> dict[str, Any]:
 def with_other_segments(
     summary: Mapping[str, Any], before: Sequence[Segment], after: Sequence[Segment]
 ) -> dict[str, Any]:
-    """Return a summary after a new segmentation: a citation becomes all segments in the time of the cited one."""
+    """Return the summary with citations of a new segmentation.
+
+    Each cited segment is replaced by the new segments whose middle lies within its time.
+    """
 
     def segments_within(cited: list[int]) -> list[int]:
         spans = [(before[n].start_s, before[n].end_s) for n in cited if n < len(before)]
@@ -67,12 +71,12 @@ def with_other_segments(
 
 
 def with_joined_segments(summary: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """Return a summary after a segment and the next were joined: citations of either refer to the joined one."""
+    """Return the summary after segment ``number`` and the next became one, which replaces both in citations."""
     return _citing(summary, lambda cited: sorted({n - (n > number) for n in cited}))
 
 
 def with_divided_segment(summary: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """Return a summary after a segment was split: its citations refer to both parts, with later numbers raised."""
+    """Return the summary after segment ``number`` became two: its citations now cite both parts."""
 
     def with_both_parts(cited: list[int]) -> list[int]:
         numbers: list[int] = []
@@ -84,7 +88,7 @@ def with_divided_segment(summary: Mapping[str, Any], number: int) -> dict[str, A
 
 
 def _citing(summary: Mapping[str, Any], renumbered: Callable[[list[int]], list[int]]) -> dict[str, Any]:
-    """Return a summary with the segment numbers of its text and points mapped by ``renumbered``."""
+    """Return the summary with the cited segment numbers of its text and its points converted by ``renumbered``."""
 
     def changed(point: Mapping[str, Any]) -> dict[str, Any]:
         return {**point, "segments": renumbered(point["segments"])}

@@ -1,7 +1,8 @@
 """Undo history of a transcript and its summary.
 
-Each version that a change replaced has a subfolder in the recording's folder, named by its number. The files are hard
-links, because a new transcript replaces the file; so the history takes no extra space.
+The recording's folder has a subfolder for each version that was changed, named by its number. The files in it are hard
+links. A new transcript replaces the file instead of overwriting it, so the history takes no extra space for the
+original.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def forget(folder: Path) -> None:
 
 
 def forget_all(folder: Path) -> None:
-    """Remove the history, because the transcript is new."""
+    """Remove the history, because a new transcript has none."""
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
 
 

@@ -155,7 +155,7 @@ def _no_options(why: str) -> HarkError:
 
 
 def check_size(user: User, size: int) -> None:
-    """Raise StatusError (413) if a recording has more bytes than allowed."""
+    """Raise StatusError (413) if a recording of ``size`` bytes is too large."""
     limits = MediaLimits.from_environment(owner=user.is_owner)
     try:
         limits.check_bytes(size)

@@ -70,7 +70,7 @@ def job_has_ended(sender: object, job: Job, **more: Any) -> None:
 
 
 def seconds_a_minute() -> dict[str, float]:
-    """Return the recognition time [s] per minute of audio here, by recognizer: medians of recent recordings."""
+    """Return each recognizer's seconds per minute of audio, as medians of recent recordings on this server."""
     done = Recording.objects.filter(job__kind="transcribe", job__state=Job.State.DONE, duration_s__gte=MIN_PACED_S)
     newest: dict[Any, tuple[str, Any]] = {
         job: (engine, seconds)

@@ -79,12 +79,12 @@ class Recording(models.Model):
 
     @property
     def now(self) -> str:
-        """The recording's state, or WORKING while its job is active (which may have been retried on the job's page)."""
+        """The recording's state; WORKING while its job is active, which the user may have retried on the job's page."""
         return self.State.WORKING if self.job is not None and self.job.is_going else self.state
 
     @property
     def error(self) -> dict[str, str] | None:
-        """The reason for a missing (new) transcript (what, why, what_to_do); None unless its job has failed."""
+        """Why the last transcription failed (what, why, what_to_do); None while it runs, or if it succeeded."""
         return self.job.error if self.job is not None and not self.job.is_going else None
 
 
@@ -115,7 +115,7 @@ class Passage(models.Model):
 
 
 class UploadInProgress(models.Model):
-    """A file that is uploaded in chunks. Its length is the progress."""
+    """A file that is uploaded in chunks. Its length on disk is the progress."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="recording_uploads")
@@ -134,7 +134,7 @@ class UploadInProgress(models.Model):
 
 
 class Share(models.Model):
-    """A link by which anyone can read and play a recording for a time. Only its token's SHA-256 is stored."""
+    """A link with which anyone can read and play a recording until it expires. Only its token's SHA-256 is stored."""
 
     recording = models.ForeignKey(Recording, on_delete=models.CASCADE, related_name="shares")
     digest = models.CharField(max_length=64, unique=True)

@@ -1,4 +1,7 @@
-"""Full-text search in transcripts, by SQLite's FTS5; on servers, a column holds the words that it splits."""
+"""Full-text search in transcripts.
+
+On SQLite, FTS5 searches. On database servers, a column of each passage holds its words as FTS5's tokenizer splits them.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,7 @@ def index(recording: Recording, transcript: Transcript) -> None:
 
 
 def index_all() -> None:
-    """Index the passages in the table that are not indexed yet (servers)."""
+    """Index the passages that have no index yet, on database servers."""
     while passages := list(Passage.objects.extra(where=["audio_passage.words IS NULL"])[:PASSAGES]):
         _set_words(passages)
 
@@ -140,7 +143,7 @@ def _find_on_server(
 
 
 def _sought(phrases: list[list[str]], every: bool) -> dict[str, Any]:
-    """Return the condition, and the rank: the fraction of characters that do not match.
+    """Return the condition, and the rank: the fraction of the text that does not match.
 
     MariaDB and MySQL scan all visible passages, because InnoDB's index omits short words.
     """

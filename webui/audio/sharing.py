@@ -56,7 +56,7 @@ def shared(token: str) -> Share:
 
 
 def set_minable(*, recording: Recording, minable: bool) -> Job | None:
-    """Allow or forbid the use of a recording for training; return the job that does it, or None if not needed."""
+    """Allow or forbid the use of a recording for training; return the job that updates the clip library."""
     transcript_of(recording)
     with serialized():
         Recording.objects.filter(pk=recording.pk).update(minable=minable)

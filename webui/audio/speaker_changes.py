@@ -39,8 +39,8 @@ def name_speakers(*, recording: Recording, names: Mapping[str, str], version: in
       names: by speaker id; unchanged ones are ignored.
       version: the one that the user saw; None for any.
 
-    Raises Changed if the transcript has since changed, and HarkError if a speaker is unknown, or if two who speak would
-    have the same name.
+    Raises Changed if the transcript has since changed, and HarkError if a speaker is unknown, or if two speakers with
+    passages would have the same name.
     """
     with serialized():
         recording, transcript = transcript_to_change(recording)
@@ -87,7 +87,7 @@ def assign_speaker(
     from_word: int = 0,
     all_of_theirs: bool = False,
 ) -> None:
-    """Set the speaker of a passage; assigning it back undoes it.
+    """Set the speaker of a passage. Assigning the previous speaker again undoes the change.
 
     Args:
       speaker: an id of the transcript, "" (unknown), or None for a new speaker.

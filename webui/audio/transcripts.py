@@ -64,7 +64,7 @@ def submit_alone(recording: Recording, kind: str, refusal: str, **more: str | in
 
 
 def submit(recording: Recording, kind: str, even_if_full: bool = False, **more: Any) -> Job:
-    """Queue a job on a recording, with its id, its folder and ``more`` in the spec."""
+    """Queue a job on a recording; ``more`` are further entries of its spec."""
     return jobs.submit(
         user=recording.user, kind=kind, title=recording.name, even_if_full=even_if_full,
         spec={"recording": str(recording.pk), "folder": recording.folder, **more},
@@ -95,9 +95,9 @@ def transcript_to_change(recording: Recording) -> tuple[Recording, Transcript]:
 
 
 def segments_with(transcript: Transcript, number: int, start_s: str = "") -> list[Segment]:
-    """Return the segments of a transcript, after a check of one of them.
+    """Return the segments of a transcript. Raises HarkError if segment ``number`` is not the one that the user saw.
 
-    Raises HarkError unless that passage exists and begins at ``start_s`` as displayed ("" for anywhere).
+    ``start_s`` is the start of that segment as displayed, or "" if only its number counts.
     """
     segments = list(transcript.segments)
     if not 0 <= number < len(segments) or start_s not in ("", f"{segments[number].start_s:.3f}"):

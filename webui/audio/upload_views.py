@@ -67,7 +67,7 @@ def form(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def begin(request: HttpRequest) -> JsonResponse:
-    """Begin a chunked upload: maps ``{"name", "size"}`` to ``{"id", "offset", "address", "chunk"}``."""
+    """Begin a chunked upload of ``{"name", "size"}``; return ``{"id", "offset", "address", "chunk"}``."""
     sent = _json(request)
     size = sent.get("size")
     if not isinstance(size, int) or isinstance(size, bool):
@@ -96,7 +96,10 @@ def piece(request: HttpRequest, upload_id: UUID) -> HttpResponse:
 
 @require_POST
 def done(request: HttpRequest, upload_id: UUID) -> JsonResponse:
-    """Finish an upload: maps ``{"options", "with": [ids of its further uploads]}`` to ``{"recording", "address"}``."""
+    """Finish an upload; return ``{"recording", "address"}``.
+
+    The body is ``{"options", "with": [ids of further uploads of the same recording]}``.
+    """
     finished_recording = transcripts.recordings_of(signed_in(request)).filter(pk=upload_id).first()
     if finished_recording is not None:  # the first response was lost
         return _recording_json(finished_recording)

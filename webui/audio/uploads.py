@@ -190,7 +190,10 @@ def _copy(body: IO[bytes] | Any, file: IO[bytes], start: int, max_bytes: int) ->
 def finish(
     *, user: User, upload: UploadInProgress, options: dict[str, Any], more: list[UploadInProgress] | None = None
 ) -> Recording:
-    """Create a recording from complete uploads, which remain on an error: those of ``intake.create_recording``."""
+    """Create a recording from complete uploads, which remain if that fails.
+
+    Raises HarkError if an upload is incomplete, and the errors of ``intake.create_recording``.
+    """
     together = [upload, *(more or [])]
     for part in together:
         if offset(part) != part.size:
@@ -216,7 +219,7 @@ def finish(
 
 
 def _named(upload: UploadInProgress) -> Path:
-    """Link its file to a name with the suffix that it was sent with, so that the upload itself remains."""
+    """Hard-link the upload under its original suffix, and return the link; the upload itself remains."""
     path = upload.path.with_name(upload.path.name + suffix_of(upload.name))
     if path != upload.path:
         path.unlink(missing_ok=True)
@@ -252,7 +255,10 @@ def saved_upload(user: User, upload: UploadedFile) -> Iterator[Path]:
 
 @contextmanager
 def received(user: User, upload: UploadedFile) -> Iterator[tuple[Path, MediaFacts]]:
-    """Store the file as :func:`saved_upload` does; also return its header's facts. Raises HarkError if either fails."""
+    """Store the file as :func:`saved_upload` does, and return its path and the facts in its header.
+
+    Raises HarkError if either fails.
+    """
     with saved_upload(user, upload) as path:
         yield path, check_header(path, MediaLimits.from_environment(owner=user.is_owner))
 

@@ -53,7 +53,7 @@ ROUGH = "hark"  # the recognizer with many errors, of which the page warns
 
 
 def recording_of(request: HttpRequest, recording_id: UUID, who: Callable[..., Recording] = visible) -> Recording:
-    """Return a recording that the user may see, change or own (``who``). Raises the errors of ``who``."""
+    """Return a recording to which the user has the access that ``who`` checks. Raises the errors of ``who``."""
     return who(Recording.objects.select_related("user", "job", "organization"), signed_in(request), id=recording_id)
 
 
@@ -65,7 +65,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def rows(request: HttpRequest) -> HttpResponse:
-    """Show the list while an entry is active (a fragment)."""
+    """Show the list (a fragment), which the page requests again while an entry is active."""
     return render(request, "audio/rows.html", _rows(request))
 
 
@@ -132,7 +132,7 @@ def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 
 @require_GET
 def so_far(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """Show the latest segments during a transcription; empty otherwise (a fragment)."""
+    """Show the latest segments of an active transcription (a fragment); empty without one."""
     return render(request, "audio/so_far.html", so_far_context(recording_of(request, recording_id)))
 
 
@@ -193,14 +193,14 @@ def transcript_context(recording: Recording, transcript: Transcript) -> dict[str
 
 
 def _is_unreadable(job: Job | None) -> bool:
-    """Return whether the upload itself is at fault, so that another attempt would fail too."""
+    """Return whether the job failed because of the uploaded file, so that another attempt would fail too."""
     if job is None or job.state != Job.State.FAILED or job.stage != TRANSCRIPTION_STAGES[0][0]:
         return False
     return (job.error or {}).get("reason", HarkError.reason) == HarkError.reason
 
 
 def summary_context(summary: dict[str, Any] | None, transcript: Transcript) -> dict[str, Any] | None:
-    """Return a summary with the times of its citations, without those that do not fit the current transcript."""
+    """Return a summary with the times of its citations, omitting citations that do not fit the current transcript."""
     if summary is None:
         return None
 
@@ -234,7 +234,7 @@ def summary_context(summary: dict[str, Any] | None, transcript: Transcript) -> d
 
 
 def _derived_context(recording: Recording) -> dict[str, Any]:
-    """Return what the page shows of results made from the transcript, with controls and progress."""
+    """Return what the page shows about the summary, the translations and the cleaned-up text."""
     newest = transcripts.newest_jobs(recording, "summarize", "polish", "translate", "speakers")
     job, first = newest.get("summarize"), recording.job
     if job is not None and first is not None and first.created_at > job.created_at:
@@ -269,7 +269,10 @@ def _derived_context(recording: Recording) -> dict[str, Any]:
 
 @require_http_methods(["GET", "POST"])
 def summary(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """Show the summary while another is made (a fragment). POST makes one, with ``follow`` only if outdated."""
+    """Show the summary (a fragment), again and again while another is made.
+
+    POST makes another one; with ``follow``, only if it is outdated.
+    """
     recording = recording_of(request, recording_id, to_change if request.method == "POST" else visible)
     if "follow" in request.POST:
         derived.follow_corrections(recording=recording)
@@ -420,7 +423,7 @@ def live_page(request: HttpRequest) -> HttpResponse:
 
 
 def delete(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """Ask for confirmation, then delete."""
+    """Delete a recording after the user has confirmed it."""
     recording = recording_of(request, recording_id, owned)
     if request.method != "POST":
         return render(request, "audio/delete.html", {"recording": recording})

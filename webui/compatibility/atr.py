@@ -194,7 +194,7 @@ def progress_shape(user: User) -> dict[str, Any]:
 
 
 def _percent(job: Job) -> float:
-    """Return the finished percentage of a run, from the usual times of its stages and the progress within one."""
+    """Return the percentage of a run that is done, from its stage's progress and the usual share of each stage."""
     if job.state == Job.State.DONE:
         return 100.0
     if job.stage not in SHARES:
@@ -217,7 +217,7 @@ def _transcribed(job: Job) -> float:
 
 
 def _outcome(user: User, result: dict[str, Any]) -> str:
-    """Describe the result of a run, and where it is used."""
+    """Describe the result of a run, and what the recognizer is used for."""
     if "steps" not in result:
         return _(
             "You can now ask about your recordings. The recognizer was not trained: people have written or corrected "
@@ -263,7 +263,7 @@ def interact(request: HttpRequest) -> HttpResponse:
 
 
 def _keep_reply(user: User, wav: bytes) -> UUID:
-    """Store a spoken answer for an hour, and delete older ones."""
+    """Store a spoken answer, and delete answers that are older than an hour."""
     folder, name = user_data(user) / REPLIES, uuid4()
     with storing("saving the spoken answer"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -301,7 +301,7 @@ def upload_tab(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def training_tab(request: HttpRequest) -> HttpResponse:
-    """Show the tab Training or, while a run is active, a fragment of it."""
+    """Show the tab Training; while a run is active, also as a fragment."""
     user = signed_in(request)
     context = {"runs": _runs(user)[:SHOWN], "run": progress_shape(user), "epochs": EPOCHS, "most_epochs": MAX_EPOCHS}
     return _tab(request, "training", context)

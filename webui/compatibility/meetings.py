@@ -1,4 +1,7 @@
-"""The earlier system for meetings, which turns a recording into files: clean transcript, speakers and summary."""
+"""The earlier system for meetings.
+
+It turns a recording into files: a cleaned-up transcript, its speakers and a summary.
+"""
 
 from __future__ import annotations
 

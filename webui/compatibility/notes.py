@@ -1,4 +1,4 @@
-"""The earlier system for recognition and summaries: from audio to a transcript, from text to a summary, or both."""
+"""The earlier system for transcripts of audio, summaries of text, and summaries of audio."""
 
 from __future__ import annotations
 

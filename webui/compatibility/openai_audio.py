@@ -168,7 +168,7 @@ def _language_name(code: str) -> str:
 
 
 def _segment(number: int, segment: Segment) -> dict[str, Any]:
-    """Return a segment with OpenAI's fields. The engines here do not have tokens or a temperature."""
+    """Return a segment with OpenAI's fields. Tokens and temperature are empty, because Hark's engines have none."""
     encoded = segment.text.encode()
     return {
         "id": number,
@@ -220,7 +220,10 @@ def _spoken_body(request: HttpRequest) -> dict[str, Any]:
 
 
 def _speaker(request: HttpRequest, body: dict[str, Any], language: str) -> tuple[Any, Any]:
-    """Return engine and voice: OpenAI's names stand for the engine's own voices, which may be named too."""
+    """Return the engine and the voice of a request.
+
+    OpenAI's voice names stand for voices of the engine, whose own names are accepted too.
+    """
     model, name = body.get("model"), body.get("voice")
     if isinstance(name, dict):
         name = name.get("id")
@@ -264,5 +267,5 @@ def models(request: HttpRequest) -> HttpResponse:
 
 @endpoint("GET", "POST", "DELETE", "PUT", "PATCH", shape=as_openai)
 def nothing(request: HttpRequest, rest: str) -> HttpResponse:
-    """Reject all other requests of OpenAI's API."""
+    """Reject all other requests to OpenAI's API."""
     raise Refused(404, f"Unknown request URL: {request.method} /v1/{rest[:80]}. Hark has the audio API only.", None)

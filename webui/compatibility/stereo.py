@@ -95,7 +95,7 @@ def session(request: HttpRequest, session_id: UUID) -> HttpResponse:
 
 
 def _listed(recording: Recording) -> dict[str, Any]:
-    """Describe a session in a list. Damaged files become an error, so that the others are listed."""
+    """Describe a session in a list. If its files are damaged, describe the error, so that the list still works."""
     try:
         return _whole(recording)
     except HarkError as error:

@@ -28,8 +28,8 @@ LOOK_EVERY_S = 0.2
 def stream(shape: Callable[[HarkError, int], HttpResponse], **arguments: Any) -> StreamingHttpResponse:
     """Stream :func:`transcribe_upload`: ``transcript.text.delta`` for each chunk, finally ``transcript.text.done``.
 
-    The response begins with the first words. An earlier error is raised, as without streaming; a later one is an event
-    in its ``shape``.
+    The response begins with the first words. An error before them is raised, as without streaming; a later one becomes
+    an event in the format of ``shape``.
     """
     transcription = _Transcription(arguments)
     first = transcription.wait()

@@ -13,7 +13,7 @@ HEAD_S = 20.0  # seconds for the first line and the headers of a request to arri
 class Connection(H11Protocol):
     """Closes if no complete request head arrives in time, and immediately if there are too many connections.
 
-    Otherwise, silent connections would use up the files that the process may open.
+    Otherwise, idle connections would use up the file descriptors of the process.
     """
 
     _patience: asyncio.TimerHandle | None = None

@@ -50,7 +50,7 @@ def is_page(request: HttpRequest) -> bool:
 
 
 def safe_address(request: HttpRequest, wanted: str) -> str:
-    """Return ``wanted`` if it is a page of this portal, otherwise the start page."""
+    """Return ``wanted`` if it is a URL of this portal, otherwise the start page."""
     if url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure()):
         return wanted
     return resolve_url(settings.LOGIN_REDIRECT_URL)
@@ -72,7 +72,7 @@ def for_the_network(request: HttpRequest) -> dict[str, str]:
 
 
 def page_asked_for(request: HttpRequest, rows: QuerySet[Any, Any], size: int) -> Page[Any]:
-    """Return the page that the URL names (``?page=``), or the nearest one. A single page needs no count."""
+    """Return the page that the URL names (``?page=``), or the nearest one. If all rows fit on it, none are counted."""
     if "page" in request.GET:
         return Paginator(rows, size).get_page(request.GET["page"])
     first = list(rows[: size + 1])

@@ -30,7 +30,7 @@ Tasks = list[tuple[object, bytes]]
 
 
 class OneAtATime(Broker):
-    """Takes one job at a time, and the next only after that one has begun.
+    """Takes one job at a time, and the next only after a worker has begun it.
 
     A job taken while all workers of this cluster are busy would wait here although workers elsewhere are idle.
     """

@@ -95,7 +95,7 @@ class JobConsumer(LocalizedConsumer):
 
     @database_sync_to_async
     def is_still_allowed(self, user: User) -> bool:
-        """Return False once the job's object is no longer shared or the user has left the organization."""
+        """Return False once the job's object is no longer shared, or the user has left the organization."""
         return bool(Job.objects.visible_to(user).filter(id=self.job_id).exists())
 
 

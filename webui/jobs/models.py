@@ -85,7 +85,7 @@ class Job(models.Model):
 
     @property
     def is_going(self) -> bool:
-        """Whether the job will change without a user's action."""
+        """Whether the job is active: it will end without a user's action."""
         return self.state in self.GOING
 
     @property
@@ -105,7 +105,7 @@ class Job(models.Model):
 
     @property
     def doing(self) -> str:
-        """The activity of an active job in the reader's language, or a default if it has not reported any."""
+        """The activity of an active job in the reader's language; a default until the job reports one."""
         begins = _("Waiting for its turn") if self.state == self.State.QUEUED else _("Starting")
         return self.shown_message or str(begins)
 
@@ -166,7 +166,7 @@ class Heartbeat(models.Model):
 
 
 class Quota(models.Model):
-    """A user's quota or, without a user, the default. 0: no limit; None: the next rule of ``webui.jobs.quota``."""
+    """A user's quota or, without a user, the default. 0 means no limit; None, that :func:`limits_of` looks further."""
 
     user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, related_name="quota")
     disk_bytes = models.BigIntegerField(null=True)

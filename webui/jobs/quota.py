@@ -68,7 +68,7 @@ def limits_of(user: User) -> Limits:
 def set_quota(user: User | None, limits: Limits) -> None:
     """Set the quota of a user or, for None, the default.
 
-    For a limit of None, the next rule applies (:func:`limits_of`); 0 means unlimited.
+    A limit of 0 means unlimited. For a limit of None, :func:`limits_of` uses the next source.
     """
     with serialized():  # MariaDB and MySQL may have several rows without a user
         Quota.objects.update_or_create(user=user, defaults=asdict(limits))
@@ -100,7 +100,7 @@ class Account:
         return sum((row.seconds for row in self.usage(_today().replace(day=1))), 0.0)
 
     def seconds_left(self, states: Sequence[str], but: Job | None = None) -> float:
-        """Return the seconds left this month, less the known lengths of jobs in these states except ``but``."""
+        """Return the seconds left this month, less the known durations of jobs in these states, except ``but``."""
         jobs = Job.objects.filter(user__in=list(self.people), state__in=states)
         others = jobs if but is None else jobs.exclude(pk=but.pk)
         waiting = sum(spec.get(SECONDS, 0.0) for spec in others.values_list("spec", flat=True))
@@ -125,7 +125,7 @@ def accounts_of(user: User, limit: str) -> list[Account]:
 
 
 def check_room(user: User, size: int = 0) -> None:
-    """Raise StatusError (507) if ``size`` more bytes exceed the user's quota. The owner's is the disk."""
+    """Raise StatusError (507) if ``size`` more bytes exceed the user's quota. Only the disk limits the owner."""
     for account in accounts_of(user, "disk_bytes"):
         _check_room_in(account, size)
 
@@ -184,7 +184,7 @@ def usage_of(whose: User | Organization) -> dict[str, Any]:
 
 
 def take_job(user: User) -> None:
-    """Count one more job of today. Called within the transaction that queues the job."""
+    """Count one more job today. Called in the transaction that queues the job."""
     _add(user, jobs=1)
 
 
@@ -220,7 +220,10 @@ def check_jobs(user: User) -> None:
 
 
 def check_minutes(user: User, seconds: float = 0.0) -> None:
-    """Raise StatusError (429) if ``seconds`` (0: unknown) of a recording exceed what active jobs leave of the month."""
+    """Raise StatusError (429) if this month's quota does not suffice for a recording, after all active jobs.
+
+    ``seconds`` is its duration; 0 if unknown.
+    """
     for account in accounts_of(user, "minutes_a_month"):
         most = account.limits.minutes_a_month
         if not most or ((left := account.seconds_left(Job.GOING)) > 0 and seconds <= left):

@@ -63,7 +63,7 @@ def submit(
     even_if_full: bool = False,
     organization: int | None = None,
 ) -> Job:
-    """Queue a job, or return the same one that is already waiting or running (a double click).
+    """Queue a job. If the same job is already waiting or running (a double click), return that one.
 
     The job works on the data of ``user``; ``organization`` is the id of the organization with which its object is
     shared, if any. Raises LimitReached if too many jobs wait, and StatusError if the user's jobs today (429) or disk
@@ -88,7 +88,7 @@ def submit(
 
 
 def check_queue(user: User, coming: int = 0) -> None:
-    """Check that one more job may wait, after ``coming`` ones.
+    """Check that another job may wait, in addition to ``coming`` ones that are not queued yet.
 
     Raises LimitReached if too many wait, or StatusError (429) if the quota is used up.
     """
@@ -179,7 +179,7 @@ def claim(job_id: UUID | str) -> Job | None:
 
 
 def renew(job: Job) -> str:
-    """Renew the lease if necessary; return the job's state, "" if another worker has it."""
+    """Renew the lease if it is due; return the job's state, or "" if another worker has the job."""
     lease = timedelta(seconds=settings.JOBS_LEASE_S)
     until = timezone.now() + lease
     mine = Job.objects.filter(id=job.id, lease=job.lease, state__in=Job.WORKING)
@@ -231,7 +231,7 @@ def finish(job: Job, state: str, error: HarkError | None = None) -> None:
 
 
 def _ended(job: Job) -> None:
-    """Announce the end of a job within its transaction. The leftover result of a cancelled one is removed.
+    """Announce the end of a job within its transaction, and remove the leftover result of a cancelled job.
 
     If a handler raises HarkError, the changes of all handlers are undone, and the job fails with that error.
     """
@@ -249,7 +249,7 @@ def _ended(job: Job) -> None:
 
 
 def take_up_again(job: Job, why: str) -> bool:
-    """Queue a running job again, once, after its process was killed; return False if that was done before."""
+    """Queue a running job again after its process was killed; return False if that has already happened once."""
     with serialized():
         mine = Job.objects.filter(id=job.id, lease=job.lease, state=Job.State.RUNNING, takeovers=0)
         if not mine.update(**QUEUED_AGAIN, queued_at=timezone.now(), takeovers=1):
@@ -293,7 +293,7 @@ def forget(job: Job) -> None:
 
 
 def retry(*, job: Job) -> None:
-    """Queue a job that was not successful again. It continues where it stopped.
+    """Queue an unsuccessful job again. It continues from where it stopped.
 
     Raises the errors of :func:`submit`, and StatusError: 429 if this month's minutes are used up, 409 if another job is
     active on its recording.
@@ -327,10 +327,10 @@ def interrupted(why: str) -> HarkError:
 
 
 def recover() -> int:
-    """Take back the jobs whose lease expired because their worker was killed; return their number.
+    """Queue again the jobs whose worker was killed, so that their lease expired; return their number.
 
-    Each is queued again once. After that, it is interrupted, and a user decides. ``./hark serve`` calls this every few
-    seconds. Simultaneous calls are safe.
+    This happens once per job; the second time, the job is interrupted, and a user decides. ``./hark serve`` calls this
+    every few seconds. Simultaneous calls are safe.
     """
     global _locked_until
     now, began = timezone.now(), time.monotonic()
@@ -375,7 +375,10 @@ def recover() -> int:
 
 
 def forget_results() -> None:
-    """Remove results of done or cancelled jobs that a worker killed at the very end has left. Called every minute."""
+    """Remove results that a worker left because it was killed just as its job was done or cancelled.
+
+    Called every minute.
+    """
     left: dict[UUID, Path] = {}
     for path in (*settings.DATA.glob("jobs/finished-*.json"), *settings.DATA.glob("users/*/jobs/finished-*.json")):
         with suppress(ValueError):
@@ -394,9 +397,11 @@ def log_of(job: Job) -> Path:
 def stuck_queues() -> set[str]:
     """Return the queues whose cluster has a free worker but has left a job waiting for long.
 
-    A worker of django-q that is killed while it waits for a task leaves the task queue locked: the cluster is running,
-    but does nothing until it is restarted. Only the number of this machine's workers is known: if that many jobs of the
-    queue are running, on any machine, no worker counts as free.
+    If a worker of django-q is killed while it waits for a task, the task queue remains locked: the cluster runs, but
+    does nothing until it is restarted.
+
+    Only the number of this machine's workers is known. If that many jobs of a queue are running, on any machine, this
+    counts no worker as free.
     """
     patience = timezone.now() - timedelta(seconds=2 * settings.JOBS_LEASE_S)
     waiting = (

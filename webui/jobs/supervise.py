@@ -156,9 +156,9 @@ def _supervise(job: Job) -> None:
 
 
 def _retry_on_disconnect(act: Callable[[], T]) -> T:
-    """Retry a database action while the database is locked or, during the lease, if the server is unreachable.
+    """Retry a database action while the database is locked; if the server is unreachable, until the lease ends.
 
-    A lock also prevents others from taking the job.
+    A lock needs no time limit, because it also prevents other workers from taking the job.
     """
     until = time.monotonic() + settings.JOBS_LEASE_S
     while True:
@@ -181,7 +181,7 @@ def _answers() -> bool:
 
 
 def _keep_small(log: Path) -> None:
-    """Cut the middle out of a long log. It is open for appending, so writing continues at its end."""
+    """Cut the middle out of a long log. Its process has it open for appending, so it goes on writing at the end."""
     try:
         if log.stat().st_size > MAX_LOG_BYTES:
             with log.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Rotation of the secret key, which signs no user out, and seals secrets again with the new key.
+"""Rotation of the secret key. It signs no user out, and seals stored secrets again with the new key.
 
 Sessions, JSON Web Tokens and device URLs that the previous key signed work until that key expires.
 """
@@ -90,7 +90,7 @@ def _reseal_webhooks() -> Iterator[str]:
 
 
 def _reseal_factors() -> Iterator[str]:
-    """Do for the secrets of second factors as :func:`_reseal_webhooks`."""
+    """Seal the secrets of second factors in the same way; yield a line for each that no key opens."""
     for factor in Authenticator.objects.select_related("user"):
         try:
             sealed = {

@@ -1,7 +1,7 @@
-"""Encrypted storage of secrets that Hark must read again, such as those that sign webhooks, under the portal's key.
+"""Encryption, with the portal's key, of secrets that Hark must read again, such as those that sign webhooks.
 
-Links, tokens and secrets that are shown once are sealed too. The response to their form is a redirect, because
-reloading a page would create a second one; until the redirect is followed, the secret is in the session.
+A link, token or secret that is shown once is sealed too, in the session. The response to its form is a redirect,
+because reloading a page would create a second one, and the page that follows shows the secret.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Unreadable(HarkError):
 
 
 def _box(purpose: str) -> MultiFernet:
-    """Return a box that seals with the current key, and opens with previous ones too."""
+    """Return an encryptor that uses the current key, and decrypts with previous keys too."""
     return MultiFernet(
         [
             Fernet(base64.urlsafe_b64encode(salted_hmac("hark.api.sealing", purpose, key, algorithm="sha256").digest()))

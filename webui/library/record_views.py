@@ -1,4 +1,4 @@
-"""Recording of one's own utterances: prompted one by one, checked, and stored for the test or training."""
+"""Recordings of the user's own utterances, prompted one by one, checked, and stored for the test or training."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def takes(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def own_voice(request: HttpRequest) -> HttpResponse:
-    """Show how many of the user's own test takes of a phrase a version of its detector detects (a fragment).
+    """Show how many of the user's own test takes a version of a phrase's detector detects (a fragment).
 
     The URL has ``?phrase=&language=&version=``, and ``&detector=`` for one that may be shared with the user.
     """

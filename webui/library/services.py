@@ -199,5 +199,5 @@ def change(library: Library, ids: Collection[int], action: str) -> int:
 
 
 def anywhere(filters: LibrarySearch) -> bool:
-    """Return whether the filters restrict only the state."""
+    """Return whether no filter but the state is set."""
     return filters == replace(LibrarySearch(), state=filters.state)

@@ -92,7 +92,7 @@ class _Listens(SignsIn):
         )
 
     def receive_audio(self, audio: np.ndarray) -> None:
-        """Receive all audio [samples]."""
+        """Handle the samples of a message in addition to scoring them; by default, do nothing."""
 
 
 class TryConsumer(_Listens):
@@ -126,7 +126,7 @@ class ListenConsumer(_Listens):
         return True
 
     async def is_still_allowed(self, user: User) -> bool:
-        """Return False once the detector is no longer shared or the user has left the organization."""
+        """Return False once the detector is no longer shared, or the user has left the organization."""
         return await self._version(user) is not None
 
     def loaded(self) -> Runtime:

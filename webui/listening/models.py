@@ -28,7 +28,7 @@ class WakeIntake(models.Model):
 
 
 class Samples(Things["Sample"]):
-    """Samples belong to the detector's user. The sender sees them too while allowed to change the detector."""
+    """Samples belong to the detector's user. Their sender also sees them while allowed to change the detector."""
 
     def _shared(self, user: User, roles: Collection[str]) -> Q:
         return Q(marked_by=user, detector__organization__in=organizations_of(user, CHANGING))

@@ -164,7 +164,7 @@ def allow_wakes(*, detector: Detector, allowed: bool) -> None:
 
 
 def save_wake(*, user: User, version: Version, path: Path, kind: str, score: float, device: str) -> Sample:
-    """Put a device's clip of an activation or a near miss into the inbox, sorted.
+    """Put a device's clip of an activation or a near miss into the inbox, sorted by a recognizer.
 
     Raises StatusError (403 if the owner has not allowed it, 429 if there are too many today or waiting), and HarkError
     if the audio is unusable.
@@ -199,7 +199,10 @@ def save_wake(*, user: User, version: Version, path: Path, kind: str, score: flo
 
 
 def _check_intake(detector: Detector) -> tuple[date, int]:
-    """Return today (UTC) and the number of clips accepted today. Raises StatusError as :func:`save_wake`."""
+    """Return today (UTC) and the number of clips accepted today.
+
+    Raises StatusError for the same reasons as :func:`save_wake`.
+    """
     intake = WakeIntake.objects.filter(detector=detector).first()
     if intake is None:
         raise StatusError(
@@ -231,7 +234,7 @@ def _check_intake(detector: Detector) -> tuple[date, int]:
 
 
 def confirm(*, sample: Sample, is_phrase: bool) -> None:
-    """Store a user's verdict on a device's clip, which becomes a clip of the library like a marked sample.
+    """Store a user's verdict on a device's clip, and make it a clip of the library, like a marked sample.
 
     Another verdict replaces that clip.
     """
@@ -243,7 +246,7 @@ def confirm(*, sample: Sample, is_phrase: bool) -> None:
 
 
 def sorted_waiting(user: User) -> QuerySet[Sample]:
-    """Return unconfirmed clips from devices whose recognizer's verdict is certain."""
+    """Return unconfirmed clips from devices about which a recognizer is certain."""
     sure = Sample.objects.editable_by(user).filter(state=Sample.State.NEW, verdict="").exclude(kind="")
     return sure.exclude(sorted_as=Sample.Sorted.UNSURE)
 
@@ -308,7 +311,7 @@ def discard(*, sample: Sample) -> None:
 
 
 def take(*, sample: Sample) -> None:
-    """Make the sample a clip of the user's library: a miss is the phrase, spoken by a person; a false alarm is not.
+    """Make the sample a clip of the user's library: a miss as the phrase, a false alarm as other speech.
 
     Taking it twice stores it once. Raises HarkError if it is unconfirmed.
     """

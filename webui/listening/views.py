@@ -81,7 +81,7 @@ def mark(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
 
 @contextmanager
 def _uploaded(request: HttpRequest) -> Iterator[Path]:
-    """Store the upload on disk during the block, for which the user has one of the slots for waiting requests."""
+    """Store the upload on disk during the block, which also counts as a waiting request of the user."""
     upload = request.FILES.get("audio")
     if upload is None:
         raise HarkError(_("No recording was uploaded."), _("The form has no file."), _("Choose a file."))
@@ -110,7 +110,7 @@ def confirm_sorted(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def wakes(request: HttpRequest, detector_id: int) -> HttpResponse:
-    """Set whether devices may send clips: ``allowed`` in the form, or not."""
+    """Set whether devices may send clips: ``allowed`` is in the form, or missing."""
     mine = owned(Detector.objects.all(), signed_in(request), id=detector_id)
     services.allow_wakes(detector=mine, allowed="allowed" in request.POST)
     return redirect(reverse("trainer:detector", args=[detector_id]))

@@ -64,7 +64,10 @@ def manages(user: User, organization: Organization) -> bool:
 
 
 def administers(user: User, organization: Organization) -> bool:
-    """Return whether the user may change roles, remove people and delete it: an owner, or the installation's owner."""
+    """Return whether the user may change roles, remove people and delete the organization.
+
+    Its owners and the owner of the installation may.
+    """
     return user.is_owner or manages(user, organization)
 
 
@@ -116,7 +119,7 @@ def rename(*, organization: Organization, name: str) -> None:
 
 
 def _check_free(organization: Organization) -> None:
-    """Raise HarkError if another organization has the name, because MariaDB and MySQL would accept it."""
+    """Raise HarkError if another organization has the name; MariaDB and MySQL do not enforce this."""
     try:
         organization.validate_constraints()
     except ValidationError as error:
@@ -156,7 +159,7 @@ def delete(*, organization: Organization) -> None:
 
 
 def invite(*, organization: Organization, by: User, role: str, base_url: str) -> tuple[Invitation, str]:
-    """Create an invitation and its link, which is shown only now and works once, within a week.
+    """Create an invitation; return it and its link, which is shown only now and works once, within a week.
 
     Raises HarkError if the role is unknown, or too many are open.
     """
@@ -388,7 +391,10 @@ def withdraw_what_is_old() -> int:
 
 
 def may_set_quota(user: User, organization: Organization) -> bool:
-    """Return whether the user may set the quota: Hark's owner or, until that owner has set it, the organization's."""
+    """Return whether the user may set the quota.
+
+    Hark's owner may and, until that owner has set it, the organization's owners.
+    """
     return user.is_owner or (not organization.quota_is_fixed and manages(user, organization))
 
 

@@ -34,7 +34,7 @@ def of_all_users() -> list[dict[str, Any]]:
 
 
 def of_all_organizations() -> list[dict[str, Any]]:
-    """Return the weekly use by organization; a person in two counts in both."""
+    """Return the weekly usage of each organization; a person in two counts in both."""
     since = first_week()
     everything = [(each.name, row) for each in Organization.objects.all() for row in account_of(each).usage(since)]
     return weeks(everything)

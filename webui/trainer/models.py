@@ -49,7 +49,10 @@ class Detector(models.Model):
 
 
 def before_in_use(versions: Sequence[Version]) -> Version | None:
-    """Return the version that was in use before the present one (given all, newest first); None if there was none."""
+    """Return the version that was in use before the current one; None if there was none.
+
+    ``versions`` are all of the detector's, newest first.
+    """
     in_use = in_use_of(versions)
     return next((each for each in versions if each.offered and in_use and each.number < in_use.number), None)
 
@@ -98,18 +101,18 @@ class Version(models.Model):
 
     @property
     def detected_percent(self) -> int | None:
-        """Detected per cent of the test's utterances; None without any."""
+        """The percentage of the test's utterances that were detected; None without any."""
         missed = self.summary["miss_rate"]["value"]
         return None if missed is None else round(100 * (1 - missed))
 
     @property
     def low(self) -> int:
-        """Lower end of the 95 % interval of :attr:`detected_percent`, in per cent."""
+        """The lower end of the 95 % interval of :attr:`detected_percent`, in per cent."""
         return round(100 * (1 - self.summary["miss_rate"]["high"]))
 
     @property
     def high(self) -> int:
-        """Upper end of that interval, in per cent."""
+        """The upper end of that interval, in per cent."""
         return round(100 * (1 - self.summary["miss_rate"]["low"]))
 
     @property
@@ -124,7 +127,7 @@ class Version(models.Model):
 
     @property
     def token(self) -> str:
-        """The token in the URL for devices, which cannot be guessed without the portal's secret key."""
+        """The token in the URL for devices, which no one can guess without the portal's secret key."""
         return self._token(settings.SECRET_KEY)
 
     def _token(self, secret: str) -> str:

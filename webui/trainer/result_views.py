@@ -122,7 +122,7 @@ def _where(request: HttpRequest, version: Version, report: results.Report) -> di
 
 
 def _effort_again(report: results.Report) -> str:
-    """Return the effort for devices: a trial only shows how Hark works and would make no files for them."""
+    """Return the effort of another training for devices; not "trial", which makes no files for them."""
     effort = str(report["effort"])
     return "standard" if effort == "trial" else effort
 
@@ -130,7 +130,7 @@ def _effort_again(report: results.Report) -> str:
 def _same_stream_rows(
     shown: Version, comparison: results.Report | None, versions: list[Version]
 ) -> list[dict[str, Any]]:
-    """Return figures on the same stream of the versions that this one was compared with; none if it was not."""
+    """Return the figures of a comparison on the same stream; none if it does not include the shown version."""
     rows = results.same_stream(comparison, versions) if comparison else []
     return rows if any(row["version"] == shown for row in rows) else []
 

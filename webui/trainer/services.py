@@ -57,12 +57,12 @@ def only_trained() -> str:
 
 
 def detector_of(user: User, detector_id: int, who: Callable[..., Detector] = visible) -> Detector:
-    """Return a detector that the user may see, change or own (``who``), as :func:`version_of`."""
+    """Return a detector to which the user has the access that ``who`` checks. Raises the errors of ``who``."""
     return who(Detector.objects.select_related("user", "organization"), user, id=detector_id)
 
 
 def version_of(user: User, detector_id: int, number: int, who: Callable[..., Version] = visible) -> Version:
-    """Return a version that the user may see, change or own (``who``). Raises the errors of ``who``."""
+    """Return a version to which the user has the access that ``who`` checks. Raises the errors of ``who``."""
     versions = Version.objects.select_related("detector__user", "detector__organization", "job")
     # detector__id, not detector_id, because the latter fails for a number too large for the database.
     return who(versions, user, detector__id=detector_id, number=number)
@@ -124,7 +124,7 @@ def retrain(*, version: Version) -> Job:
 
 
 def _submit(detector: Detector, kind: str, spec: dict[str, Any]) -> Job:
-    """Queue a job on a detector, shared as it is now, because it may have been withdrawn since the request began."""
+    """Queue a job on a detector, shared as the detector is now: its user may just have withdrawn it."""
     with serialized():
         organization = Detector.objects.filter(pk=detector.pk).values_list("organization", flat=True).first()
         return jobs.submit(user=detector.user, kind=kind, title=detector.phrase, spec=spec, organization=organization)
@@ -162,7 +162,7 @@ def _submit_comparison(detector: Detector, versions: Sequence[Version], **more: 
 def compared(job: Job) -> None:
     """Apply a finished comparison: use a new version if the comparison shows that it is better.
 
-    It is called in the job's transaction.
+    Called in the job's transaction.
     """
     from pipeline.training.measuring.comparison import is_better
 
@@ -186,7 +186,7 @@ def use(*, version: Version) -> None:
 
 
 def comparison_of(versions: Sequence[Version]) -> tuple[dict[str, Any] | None, bool]:
-    """Return the newest comparison of the versions (newest first), and whether a new one would compare others."""
+    """Return the newest comparison of the versions (newest first), and whether a new one would include others."""
     from pipeline.training.measuring.comparison import COMPARISON
 
     for version in versions:
@@ -221,7 +221,7 @@ def job_has_ended(sender: object, job: Job, **more: Any) -> None:
 
 
 def in_use(detectors: Iterable[Detector]) -> dict[int, Version]:
-    """Return the versions in use by detector id, with the fields that lists show: one query."""
+    """Return the version in use of each detector, by detector id, with the fields that lists show."""
     of_these = Version.objects.filter(detector__in=[each.pk for each in detectors])
     shown = of_these.only("detector_id", "number", "offered", "summary", "created_at")
     by_detector: dict[int, list[Version]] = {}
@@ -262,7 +262,7 @@ def adopt_runs() -> int:
 
 
 def _time_of(result: Path) -> float:
-    """Return when a run ended [seconds since the epoch]; 0 if its result has been deleted."""
+    """Return the time at which a run ended [seconds since 1970]; 0 if its result has been deleted."""
     try:
         return result.stat().st_mtime
     except OSError:
@@ -297,7 +297,7 @@ def _was_compared_with(version: Version, result: dict[str, Any]) -> bool:
 
 
 def _decide(new: Version, result: dict[str, Any]) -> None:
-    """Queue a comparison of a new version with the one in use, unless its run made one (:func:`compared`)."""
+    """Queue a comparison of a new version with the one in use, unless its own run compared them."""
     in_use = new.detector.current
     if in_use is None or in_use == new or _was_compared_with(in_use, result):
         return

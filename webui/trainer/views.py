@@ -161,7 +161,7 @@ def start(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def speak(request: HttpRequest) -> FileResponse:
-    """Synthesize an example of the plan: ``?engine=&voice=&text=&language=``; not with paid engines."""
+    """Synthesize an example of the plan: ``?engine=&voice=&text=&language=``; paid engines are rejected."""
     content = speech.speak(
         user=signed_in(request),
         engine=request.GET.get("engine", ""),

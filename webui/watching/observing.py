@@ -93,7 +93,7 @@ def _queue() -> str:
 
 
 def _workers(queue: str) -> str:
-    """Check that a worker of the queue reported within the time of a lease, and that the queue moves."""
+    """Check that a worker of the queue has reported within the duration of a lease, and that the queue moves."""
     try:
         age = heartbeat.ages([queue]).get(queue)
         stuck = webhooks_are_stuck() if queue == WEBHOOKS else queue in stuck_queues()

@@ -53,7 +53,7 @@ def _detectors(user: User) -> QuerySet[Detector]:
 
 
 def a_version(request: HttpRequest, detector_id: int, number: int, who: Callable[..., Version] = visible) -> Version:
-    """Return a version that the caller may see, change or own (``who``). Raises Http404 if there is none."""
+    """Return a version to which the caller has the access that ``who`` checks. Raises Http404 if it is not visible."""
     return services.version_of(caller(request).user, detector_id, number, who)
 
 
@@ -87,7 +87,7 @@ def detector(request: HttpRequest, detector_id: int) -> Detector:
 def delete(request: HttpRequest, detector_id: int) -> Status:
     """Delete the detector with all versions and files.
 
-    Its clips are kept in the library, and a running training continues.
+    Its clips stay in the library, and a running training continues.
     """
     services.remove_detector(detector=services.detector_of(caller(request).user, detector_id, owned))
     return Status(204, None)
@@ -144,7 +144,7 @@ def version(request: HttpRequest, detector_id: int, number: int) -> VersionOut:
 
 @router.patch(VERSION, response=VersionOut, summary="Add a note to a version", **needs("train"))
 def set_note(request: HttpRequest, detector_id: int, number: int, sent: NoteIn) -> VersionOut:
-    """Store a note of your own."""
+    """Store your note about the version."""
     version = a_version(request, detector_id, number, to_change)
     services.set_note(version=version, note=sent.note)
     return _version_out(version, version.detector.current)
@@ -172,7 +172,7 @@ def changes(
     number: int,
     since: int = Query(..., ge=1, le=2**31 - 1, description="The version to compare it with.", examples=[1]),
 ) -> list[dict[str, str]]:
-    """Describe how two versions were made differently. The comparison has their figures on the same audio."""
+    """List the differences in how two versions were made. The comparison has their figures on the same audio."""
     return results.changes(a_version(request, detector_id, since), a_version(request, detector_id, number))
 
 
@@ -186,7 +186,7 @@ def report(request: HttpRequest, detector_id: int, number: int) -> dict[str, Any
     VERSION + "/thresholds", response=list[ThresholdOut], summary="Operating points of the version", **needs("read")
 )
 def thresholds(request: HttpRequest, detector_id: int, number: int) -> list[ThresholdOut]:
-    """List the threshold and the misses for each rate of false alarms a day, the lowest rate first."""
+    """List the threshold and the misses at each rate of false alarms per day, lowest rate first."""
     report = a_version(request, detector_id, number).report()
     points = results.operating_points(report)
     shipped = results.shipped_with(report, points)
@@ -227,7 +227,7 @@ def files(request: HttpRequest, detector_id: int, number: int) -> list[FileOut]:
     **needs("read", **file_of("application/octet-stream")),
 )
 def file(request: HttpRequest, detector_id: int, number: int, name: str) -> FileResponse:
-    """Download a file of the list."""
+    """Download one of the version's files."""
     return version_files.file_response(a_version(request, detector_id, number), name, caller(request).user)
 
 
@@ -271,7 +271,7 @@ def detect(
     **needs("train"),
 )
 def allow_wakes(request: HttpRequest, detector_id: int, sent: WakesIn) -> Detector:
-    """Let devices send recordings, or refuse them; for the detector's user only. Earlier recordings are kept."""
+    """Accept or refuse recordings from devices. Only the detector's user may do this. Earlier recordings remain."""
     listening.allow_wakes(detector=services.detector_of(caller(request).user, detector_id, owned), allowed=sent.allowed)
     return detector(request, detector_id)
 
@@ -313,7 +313,7 @@ def add_sample(
     start_s: float = Form(0.0, ge=0, examples=[0.0]),
     end_s: float | None = Form(None, ge=0, description="The end of the sample; none: the end of the recording."),
 ) -> Made:
-    """Put 0.3 to 10 seconds of audio into the inbox. By sending them you consent to their storage."""
+    """Put 0.3 to 10 seconds of audio into the inbox. By sending the audio, you consent to its storage."""
     changed = a_version(request, detector_id, number, to_change)
     with slot(caller(request).user), on_disk(audio) as path:
         sample = listening.save_segment(

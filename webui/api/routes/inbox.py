@@ -30,7 +30,7 @@ def inbox(
     state: Literal["new", "taken"] | None = None,
     detector: int | None = Query(None, ge=1, le=2**62, examples=[1]),
 ) -> dict[str, Any]:
-    """List samples, newest first; of shared detectors only those that the caller has marked."""
+    """List samples, newest first. Of a shared detector, you see only the samples that you marked."""
     rows = Sample.objects.visible_to(caller(request).user)
     if state is not None:
         rows = rows.filter(state=state)
@@ -79,6 +79,6 @@ def confirm_sorted(request: HttpRequest) -> Status:
 
 @router.delete("/inbox/{int:sample_id}", response={204: None}, summary="Discard a sample", **needs("audio"))
 def discard(request: HttpRequest, sample_id: int) -> Status:
-    """Delete the sample with its audio. A clip made from it is kept."""
+    """Delete the sample with its audio. A clip made from it stays in the library."""
     services.discard(sample=_sample(request, sample_id, to_change))
     return Status(204, None)

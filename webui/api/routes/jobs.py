@@ -35,7 +35,10 @@ OF_SCOPE_TRAIN = ("train", "retrain", "compare", "plan")  # all others need the 
 
 
 def job_fields(job: Job, reader: User) -> dict[str, Any]:
-    """Return a job's fields for a reader. Only its own user sees expected words (of other recordings) and quotas."""
+    """Return a job's fields as the reader may see them.
+
+    Only its own user sees quotas, and expected words, which come from other recordings.
+    """
     version = getattr(job, "version", None)
     hidden: set[str] = set() if job.user_id == reader.pk else {"words", "most_s", "owner"}
     return {
@@ -53,7 +56,7 @@ def job_out(job: Job, reader: User) -> JobOut:
 
 
 def a_job(user: User, job_id: UUID, who: Callable[..., Job] = visible) -> Job:
-    """Return a job that the user may see, change or own (``who``). Raises Http404 if there is none."""
+    """Return a job to which the user has the access that ``who`` checks. Raises Http404 if it is not visible."""
     return who(Job.objects.select_related("version"), user, id=job_id)
 
 
@@ -74,7 +77,7 @@ def configuration(user: User, chosen: dict[str, Any]) -> RunConfig:
 @router.post("/jobs", response={201: JobOut}, summary="Train a detector", **needs("train"))
 @creation()
 def train(request: HttpRequest, payload: TrainIn) -> Made:
-    """Queue a training run of a phrase or a plan, or return the same waiting or running one.
+    """Queue a training run of a phrase or a plan. If the same run is waiting or running, return that job.
 
     Once the job is done, its ``result`` names the detector.
     """
@@ -130,7 +133,7 @@ def events(
     after: int = Query(0, ge=0, le=2**62, description="The last number that you already have.", examples=[0]),
     limit: int = Query(MAX_EVENTS, ge=1, le=MAX_EVENTS, examples=[MAX_EVENTS]),
 ) -> EventsOut:
-    """Return the job's state and its events after a number. Poll each second, or use ``/ws/jobs/{id}``."""
+    """Return the job's state and the events after a number. Poll every second, or use ``/ws/jobs/{id}``."""
     job = a_job(caller(request).user, job_id)
     rows = list(JobEvent.objects.filter(job=job, id__gt=after).order_by("id")[: limit + 1])
     shown = rows[:limit]
@@ -143,13 +146,13 @@ def events(
 
 
 def _event(event: dict[str, Any]) -> dict[str, Any]:
-    """Leave out the folder of a path on the server."""
+    """Return an event without the folder of its path on the server."""
     return {**event, "path": Path(str(event["path"])).name} if "path" in event else event
 
 
 @router.post("/jobs/{uuid:job_id}/cancel", response=JobOut, summary="Cancel a job", **needs("train", "audio"))
 def cancel(request: HttpRequest, job_id: UUID) -> JobOut:
-    """Cancel a waiting job immediately, a running one within seconds. A job that has ended does not change."""
+    """Cancel a job: a waiting one immediately, a running one within seconds. An ended job does not change."""
     services.cancel(job=_to_change(request, job_id))
     return job(request, job_id)
 

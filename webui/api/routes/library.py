@@ -19,7 +19,7 @@ router = Router(tags=["Clip library"])
 
 @router.get("/library", response=LibraryOut, summary="Contents of the library", **needs("read"))
 def figures(request: HttpRequest) -> LibraryStats:
-    """Return numbers of clips and hours."""
+    """Return the number of clips and their hours."""
     user = caller(request).user
     if not services.has_library(user):
         return LibraryStats(0, 0.0, 0, 0, 0, 0, 0, {}, {}, {}, {})

@@ -65,7 +65,10 @@ def add(request: HttpRequest, payload: OrganizationIn) -> Made:
 
 @router.post("/organizations/join", response=OrganizationOut, summary="Join an organization", **needs(person=True))
 def join(request: HttpRequest, payload: JoinIn) -> OrganizationOut:
-    """Join with the last part of an invitation's link, which works once. 410 if the link does not work."""
+    """Join an organization, given the last part of an invitation's link.
+
+    A link works once. Returns 410 if it no longer works.
+    """
     return _out(request, services.join(user=caller(request).user, secret=payload.secret))
 
 
@@ -77,7 +80,7 @@ def organization(request: HttpRequest, organization_id: int) -> OrganizationOut:
 
 @router.patch(ONE, response=OrganizationOut, summary="Rename an organization", **needs(person=True))
 def rename(request: HttpRequest, organization_id: int, payload: OrganizationIn) -> OrganizationOut:
-    """Rename the organization; for its owners."""
+    """Rename the organization. Only its owners may do this."""
     organization = services.owned(caller(request).user, organization_id)
     services.rename(organization=organization, name=payload.name)
     return _out(request, organization)
@@ -85,7 +88,10 @@ def rename(request: HttpRequest, organization_id: int, payload: OrganizationIn) 
 
 @router.delete(ONE, response={204: None}, summary="Delete an organization", **needs(person=True))
 def delete(request: HttpRequest, organization_id: int) -> Status:
-    """Delete the organization, but nothing that is shared with it. For its owners and the owner of Hark."""
+    """Delete the organization, but nothing that is shared with it.
+
+    Its owners and the owner of Hark may do this.
+    """
     services.delete(organization=services.administered(caller(request).user, organization_id))
     return Status(204, None)
 
@@ -102,7 +108,10 @@ def members(request: HttpRequest, organization_id: int, paging: Query[Paging]) -
 
 @router.patch(MEMBER, response=MemberOut, summary="Change the role of a member", **needs(person=True))
 def change(request: HttpRequest, organization_id: int, user_id: int, payload: RoleIn) -> Membership:
-    """Make a person owner, member or viewer. One owner must remain. For its owners and the owner of Hark."""
+    """Make a person owner, member or viewer. One owner must remain.
+
+    The organization's owners and the owner of Hark may do this.
+    """
     membership = services.member(services.administered(caller(request).user, organization_id), user_id)
     services.set_role(membership=membership, role=payload.role)
     return membership
@@ -110,7 +119,7 @@ def change(request: HttpRequest, organization_id: int, user_id: int, payload: Ro
 
 @router.delete(MEMBER, response={204: None}, summary="Remove a member, or leave", **needs(person=True))
 def remove(request: HttpRequest, organization_id: int, user_id: int) -> Status:
-    """Remove a person. What they shared is private again. Everybody can leave, except the last owner."""
+    """Remove a person. What they shared becomes private again. Anyone can leave, except the last owner."""
     user = caller(request).user
     find = services.visible if user_id == user.pk else services.administered
     services.remove(membership=services.member(find(user, organization_id), user_id), by=user)
@@ -119,7 +128,7 @@ def remove(request: HttpRequest, organization_id: int, user_id: int) -> Status:
 
 @router.get(ONE + "/invitations", response=Page[InvitationOut], summary="Open invitations", **needs("read"))
 def invitations(request: HttpRequest, organization_id: int, paging: Query[Paging]) -> dict[str, Any]:
-    """List open invitations, newest first; for its owners."""
+    """List open invitations, newest first. Only the organization's owners see them."""
     organization = services.owned(caller(request).user, organization_id)
     return page(request, services.open_invitations(organization), paging)
 
@@ -129,7 +138,7 @@ def invitations(request: HttpRequest, organization_id: int, paging: Query[Paging
 )
 @creation()
 def invite(request: HttpRequest, organization_id: int, payload: RoleIn) -> Made:
-    """Create a link with which one signed-in user can join within a week; for the organization's owners."""
+    """Create a link with which one signed-in user can join within a week. Only the owners may do this."""
     user = caller(request).user
     invitation, link = services.invite(
         organization=services.owned(user, organization_id), by=user, role=payload.role,
@@ -143,7 +152,7 @@ def invite(request: HttpRequest, organization_id: int, payload: RoleIn) -> Made:
     ONE + "/invitations/{int:invitation_id}", response={204: None}, summary="Revoke an invitation", **needs(person=True)
 )
 def revoke(request: HttpRequest, organization_id: int, invitation_id: int) -> Status:
-    """Revoke the link; for the organization's owners."""
+    """Revoke an invitation. Only the organization's owners may do this."""
     organization = services.owned(caller(request).user, organization_id)
     services.revoke_invitation(invitation=get_object_or_404(Invitation, pk=invitation_id, organization=organization))
     return Status(204, None)
@@ -154,7 +163,10 @@ def revoke(request: HttpRequest, organization_id: int, invitation_id: int) -> St
 
 @router.put(ONE + "/detectors/{int:detector_id}", response={204: None}, summary="Share a detector", **needs("train"))
 def share_detector(request: HttpRequest, organization_id: int, detector_id: int) -> Status:
-    """Share a detector, with all versions, with one organization at a time; for its user, as a member or an owner."""
+    """Share a detector, with all its versions, with an organization; one at a time.
+
+    Only its user may do this, as a member or an owner of the organization.
+    """
     return _share(request, organization_id, detector_of(caller(request).user, detector_id))
 
 
@@ -162,7 +174,7 @@ def share_detector(request: HttpRequest, organization_id: int, detector_id: int)
     ONE + "/detectors/{int:detector_id}", response={204: None}, summary="Withdraw a detector", **needs("train")
 )
 def withdraw_detector(request: HttpRequest, organization_id: int, detector_id: int) -> Status:
-    """Withdraw it; for its user and owners of the organization."""
+    """Stop sharing a detector. Its user and the organization's owners may do this."""
     return _withdraw(request, organization_id, detector_of(caller(request).user, detector_id))
 
 
@@ -170,7 +182,10 @@ def withdraw_detector(request: HttpRequest, organization_id: int, detector_id: i
     ONE + "/recordings/{uuid:recording_id}", response={204: None}, summary="Share a recording", **needs("audio")
 )
 def share_recording(request: HttpRequest, organization_id: int, recording_id: UUID) -> Status:
-    """Share a recording with one organization at a time; for its user, as a member or an owner."""
+    """Share a recording with an organization; one at a time.
+
+    Only its user may do this, as a member or an owner of the organization.
+    """
     return _share(request, organization_id, a_recording(request, recording_id))
 
 
@@ -178,7 +193,7 @@ def share_recording(request: HttpRequest, organization_id: int, recording_id: UU
     ONE + "/recordings/{uuid:recording_id}", response={204: None}, summary="Withdraw a recording", **needs("audio")
 )
 def withdraw_recording(request: HttpRequest, organization_id: int, recording_id: UUID) -> Status:
-    """Withdraw it; for its user and owners of the organization."""
+    """Stop sharing a recording. Its user and the organization's owners may do this."""
     return _withdraw(request, organization_id, a_recording(request, recording_id))
 
 
@@ -201,7 +216,10 @@ def _withdraw(request: HttpRequest, organization_id: int, thing: services.Thing)
 
 @router.put(ONE + "/quota", response=OrganizationOut, summary="Set the quota", **needs(person=True))
 def quota(request: HttpRequest, organization_id: int, payload: QuotaIn) -> OrganizationOut:
-    """Set the quota of all members together. For its owners, unless the owner of Hark has set one."""
+    """Set the quota of all members together.
+
+    The owner of Hark may do this, and the organization's owners if the owner of Hark has not set one.
+    """
     user = caller(request).user
     organization = services.visible(user, organization_id)
     limits = Limits(payload.disk_bytes, payload.jobs_a_day, payload.minutes_a_month)
@@ -211,7 +229,10 @@ def quota(request: HttpRequest, organization_id: int, payload: QuotaIn) -> Organ
 
 @router.get(ONE + "/use", response=UseOut, summary="Usage of an organization", **needs("read"))
 def use(request: HttpRequest, organization_id: int) -> dict[str, Any]:
-    """Return the use of the quota, in all and by week and person. For its owners and the owner of Hark."""
+    """Return the usage in total, by week and by person.
+
+    The organization's owners and the owner of Hark may read it.
+    """
     organization = services.administered(caller(request).user, organization_id)
     used = usage_of(organization)
     return {
@@ -224,6 +245,9 @@ def use(request: HttpRequest, organization_id: int) -> dict[str, Any]:
 
 @router.get(ONE + "/log", response=Page[EntryOut], summary="The audit log", **needs("read"))
 def log(request: HttpRequest, organization_id: int, paging: Query[Paging]) -> dict[str, Any]:
-    """List what was done in the organization, newest first. For its owners and the owner of Hark."""
+    """List the actions in the organization, newest first.
+
+    Its owners and the owner of Hark may read them.
+    """
     organization = services.administered(caller(request).user, organization_id)
     return page(request, entries_of_organization(organization.pk), paging)

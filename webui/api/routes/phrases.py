@@ -71,14 +71,17 @@ def speech(
 @router.post("/plans", response={201: PlanOut}, summary="Create a plan", **needs("train"))
 @creation()
 def add_plan(request: HttpRequest, payload: RunIn) -> Made:
-    """Plan what training would reuse, synthesize and cost, without training. The job takes seconds: poll the plan."""
+    """Plan a training run without training: what it would reuse, synthesize and cost.
+
+    The job takes seconds; poll the plan.
+    """
     job = services.plan(user=caller(request).user, config=configuration(caller(request).user, payload.model_dump()))
     return Made(_plan(job), f"/api/v1/plans/{job.id}")
 
 
 @router.get("/plans/{uuid:plan_id}", response=PlanOut, summary="A plan", **needs("read"))
 def plan(request: HttpRequest, plan_id: UUID) -> PlanOut:
-    """Return the plan, or the job that works on it."""
+    """Return the plan or, until it is done, the job that makes it."""
     return _plan(owned(Job.objects.all(), caller(request).user, id=plan_id, kind="plan"))
 
 

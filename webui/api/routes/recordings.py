@@ -49,7 +49,7 @@ RECORDING = File(..., description="Whatever ffmpeg reads; 1 GB and 4 hours unles
 
 
 def a_recording(request: HttpRequest, recording_id: UUID, who: Callable[..., Recording] = visible) -> Recording:
-    """Return a recording that the caller may see, change or own (``who``). Raises Http404 if there is none."""
+    """Return a recording to which the caller has the access that ``who`` checks. Raises Http404 if it is invisible."""
     return who(Recording.objects.select_related("user", "job", "organization"), caller(request).user, pk=recording_id)
 
 
@@ -129,7 +129,10 @@ def delete(request: HttpRequest, recording_id: UUID) -> Status:
 
 @router.get(ONE + "/transcript", response=TranscriptOut, summary="The transcript", **needs("read"))
 def transcript(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
-    """Return words, times and speakers. 409 if the recording has no transcript. Only its user sees ``sounds_like``."""
+    """Return words, times and speakers. Only the recording's user sees ``sounds_like``.
+
+    Returns 409 if the recording has no transcript.
+    """
     transcribed = a_recording(request, recording_id)
     content = as_json(transcripts.transcript_of(transcribed))
     if transcribed.user != caller(request).user:
@@ -140,9 +143,9 @@ def transcript(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
 @router.post(ONE + "/speakers", response={201: JobOut}, summary="Detect speakers again", **needs("audio"))
 @creation()
 def detect_speakers(request: HttpRequest, recording_id: UUID, payload: SpeakersIn) -> Made:
-    """Queue a new detection of speakers. Words, corrections and names are kept.
+    """Queue a new detection of speakers. Words, corrections and names remain.
 
-    409 while the recording is processed.
+    Returns 409 while another job processes the recording.
     """
     mine = a_recording(request, recording_id, to_change)
     job = speaker_changes.detect_speakers_again(recording=mine, speakers=payload.speakers)
@@ -181,7 +184,7 @@ def voices(request: HttpRequest) -> dict[str, Any]:
 
 @router.delete("/remembered-voices/{person}", response={204: None}, summary="Forget a voice", **needs("audio"))
 def forget_voice(request: HttpRequest, person: str) -> Status[None]:
-    """Delete a remembered voice. Names in transcripts are kept."""
+    """Delete a remembered voice. Names in transcripts remain."""
     if not speaker_changes.forget_voice(user=caller(request).user, name=person):
         raise Http404
     return Status(204, None)
@@ -209,7 +212,7 @@ def join_segments(request: HttpRequest, recording_id: UUID, number: int) -> dict
 
 @router.post(ONE + "/undo", response=TranscriptOut, summary="Undo the last change", **needs("audio"))
 def undo(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
-    """Undo the last change of the transcript; return the transcript. 422 if there is none."""
+    """Undo the last change of the transcript; return the transcript. Returns 422 if there is nothing to undo."""
     corrections.undo(recording=a_recording(request, recording_id, to_change))
     return transcript(request, recording_id)
 
@@ -230,7 +233,7 @@ def export(
 ) -> FileResponse:
     """Export as text, captions (SRT, VTT), JSON, table (CSV) or document (DOCX).
 
-    409 if the translation does not exist.
+    Returns 409 if the translation does not exist.
     """
     return derived.export(a_recording(request, recording_id), format, language)
 
@@ -242,7 +245,10 @@ def translate(
     recording_id: UUID,
     language: str = Query(..., max_length=20, description="Its code.", examples=["de"]),
 ) -> Made:
-    """Queue a translation by the owner's language model. Export it with its ``language``. The transcript is kept."""
+    """Queue a translation by the owner's language model. Export it with its ``language``.
+
+    The transcript does not change.
+    """
     job = derived.translate(recording=a_recording(request, recording_id, to_change), language=language)
     return Made(job_out(job, caller(request).user), f"/api/v1/jobs/{job.id}")
 
@@ -254,14 +260,20 @@ def summarize(
     recording_id: UUID,
     engine: str = Query("auto", max_length=40, description="Of summaries.", examples=["auto"]),
 ) -> Made:
-    """Queue another summary, which replaces the present one. 409 during a transcription or a summary."""
+    """Queue another summary, which replaces the present one.
+
+    Returns 409 while the recording is transcribed or summarized.
+    """
     job = derived.summarize_again(recording=a_recording(request, recording_id, to_change), engine=engine)
     return Made(job_out(job, caller(request).user), f"/api/v1/jobs/{job.id}")
 
 
 @router.get(ONE + "/summary", response=RecordingSummaryOut, summary="The summary", **needs("read"))
 def summary(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
-    """Return text, key points and action items, each with its segments, and sentiment. 409 if none exists."""
+    """Return the text, key points and action items, each with its segments, and the sentiment.
+
+    Returns 409 without a summary.
+    """
     mine = a_recording(request, recording_id)
     transcripts.transcript_of(mine)
     content = derived.summary_of(mine)

@@ -31,7 +31,7 @@ def me(request: HttpRequest) -> MeOut:
 
 @router.get("/tokens", response=Page[TokenOut], summary="All tokens", **needs("read"))
 def tokens(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
-    """List tokens, newest first, revoked ones too."""
+    """List your tokens, including revoked ones, newest first."""
     return page(request, ApiToken.objects.filter(user=caller(request).user), paging)
 
 

@@ -35,13 +35,13 @@ def add(request: HttpRequest, payload: UserIn) -> Made:
 
 @router.get("/users/{int:user_id}", response=UserOut, summary="A user", **needs("admin"))
 def user(request: HttpRequest, user_id: int) -> User:
-    """Return name, e-mail address, and whether they may sign in."""
+    """Return the user's name and e-mail address, and whether they may sign in."""
     return get_object_or_404(services.existing_users(), pk=user_id)
 
 
 @router.patch("/users/{int:user_id}", response=UserOut, summary="Activate or deactivate a user", **needs("admin"))
 def change(request: HttpRequest, user_id: int, payload: UserChangeIn) -> User:
-    """Activate or deactivate a user (not the owner). Deactivation ends sign-ins and tokens. The data is kept."""
+    """Activate or deactivate a user (not the owner). Deactivation ends sessions and tokens, but deletes no data."""
     user = get_object_or_404(services.existing_users(), pk=user_id)
     services.set_active(user=user, active=payload.is_active)
     return user
@@ -49,7 +49,7 @@ def change(request: HttpRequest, user_id: int, payload: UserChangeIn) -> User:
 
 @router.delete("/users/{int:user_id}", response={204: None}, summary="Delete a user", **needs("admin"))
 def delete(request: HttpRequest, user_id: int) -> Status:
-    """Delete a user with all data, for good. The owner cannot be deleted."""
+    """Delete a user with all data, permanently. The owner cannot be deleted."""
     delete_account(user=get_object_or_404(services.existing_users(), pk=user_id))
     return Status(204, None)
 
