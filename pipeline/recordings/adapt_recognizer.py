@@ -57,7 +57,7 @@ MIN_STEPS, MAX_STEPS = 50, 3000
 
 @dataclass(frozen=True)
 class Passage:
-    """A few seconds of a recording with known words; ``text`` is normalized."""
+    """A few seconds of a recording whose words are known; ``text`` is normalized."""
 
     recording: str
     start_s: float

@@ -112,7 +112,7 @@ def _captions_of(segment: Segment, speaker: str, lead: str) -> Iterator[Caption]
 
 def _caption(tokens: list[_Token], speaker: str, lead: str) -> Caption:
     start_s = tokens[0].start_s
-    # By its times, a word may last half a minute, but a caption should not.
+    # A word's times may span half a minute, but a caption should not.
     return Caption(start_s, min(tokens[-1].end_s, start_s + MAX_DURATION_S), speaker, tuple(_wrapped(tokens, lead)))
 
 

@@ -69,7 +69,7 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
     if options.get("summarize", True) and transcript.segments:
         summary = _summary_or_warning(transcript, reporter, warnings)
     with storing("saving the summary"), ExitStack() as afterwards:
-        if summary is not None:  # it gets its name after its transcript, whose segments it cites by number
+        if summary is not None:  # renamed after the transcript, because it cites the transcript's segments by number
             save_summary(summary, afterwards.enter_context(atomic_path(folder / SUMMARY)))
         _keep(transcript, folder / TRANSCRIPT, folder / TEXT, str(spec.get("name", "")), outdated=folder / SUMMARY)
     return {

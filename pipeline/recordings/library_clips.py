@@ -21,8 +21,8 @@ AROUND_S = 0.1  # seconds of margin around a segment, because boundaries are nev
 def bring_up_to_date(data: Path, recording: str, folder: Path, transcript: Transcript) -> tuple[int, int]:
     """Update a recording's clips to its transcript; return the number of clips, and of removed ones.
 
-    Unchanged segments keep their clips. A segment with other words or another speaker gets a new clip, and the old one
-    is deleted with its mined clips.
+    Unchanged segments keep their clips. If a segment's words or speaker have changed, it gets a new clip, and the old
+    one is deleted with its mined clips.
     """
     wanted = {
         _source(recording, segment): segment for segment in transcript.segments if _is_usable(segment, transcript)

@@ -67,7 +67,7 @@ class LlmSettings:
 def settings() -> LlmSettings | None:
     """Read the settings: HARK_LLM_URL, _KEY and _MODEL, or OPENAI_BASE_URL, _API_KEY and _MODEL.
 
-    Returns None if neither names a model. The two are never mixed, so a key is never sent to the other's URL. Raises
+    Returns None if neither names a model. The two groups are never mixed, so that no key goes to the other URL. Raises
     HarkError if the settings are invalid.
     """
     for url, key, model in (
@@ -99,7 +99,7 @@ def settings() -> LlmSettings | None:
 
 
 def available() -> Readiness:
-    """Check whether a model is set up, not whether it responds; never raises."""
+    """Check whether a model is set up, without contacting it; never raises."""
     enable = worded(
         "Set HARK_LLM_URL, HARK_LLM_MODEL and, where it needs one, HARK_LLM_KEY (any OpenAI-compatible server)."
     )
@@ -110,7 +110,7 @@ def available() -> Readiness:
 
 
 def needed(what: str) -> LlmSettings:
-    """Return the model's settings. Raises HarkError, which states that ``what`` cannot be done, if none is set up."""
+    """Return the model's settings. Raises HarkError with the sentence ``what`` if no model is set up."""
     chosen = settings()
     if chosen is None:
         ready = available()

@@ -33,7 +33,7 @@ from core.worded import number, worded
 
 MIN_RATE, MAX_RATE = 8_000, 192_000  # Hz; speech with less than a telephone's rate is unintelligible
 MAX_CHANNELS = 64  # maximum that ffmpeg can mix
-MERGE_PAUSE_S = 0.5  # seconds between the files of a session: too long for a segment to span
+MERGE_PAUSE_S = 0.5  # seconds of silence between joined files, so long that no segment spans two files
 PROBE_TIMEOUT_S = 300.0  # seconds; it usually takes a fraction of a second, but longer on a busy machine or a slow disk
 DECODE_TIMEOUT_S = 900.0  # seconds; half an hour of audio takes about 10 s, a large video on a slow disk minutes
 BLOCK_FRAMES = 1 << 16
@@ -41,9 +41,9 @@ UNKNOWN_FRAMES = 1 << 48  # minimum number that means unknown: a FLAC without sa
 UPLOAD = worded("Upload a recording: WAV, FLAC, MP3, Ogg, M4A, WebM, MP4 ...")
 NO_SAMPLES = worded("Decoding it gave no samples.")
 
-# Containers whose duration ffmpeg knows, so that one that decodes to less is truncated.
+# ffmpeg knows the duration of these containers: a file that decodes to less is truncated.
 _KNOWN_LENGTH = frozenset({"flac", "caf", "mov", "mp4", "m4a"})
-# Containers whose header, as ffmpeg reads it, states the true length of the content.
+# The headers of these containers, as ffmpeg reads them, state the true length of the content.
 _TRUE_LENGTH = _KNOWN_LENGTH | {"wav", "aiff"}
 _OTHER_KINDS = (
     (b"%PDF", worded("a PDF document")),
@@ -62,7 +62,7 @@ class MediaLimits:
 
     max_bytes: int = 1_000_000_000
     max_seconds: float = 4 * 3600.0  # diarizing this much takes about 2 GB of memory
-    owner: bool = True  # whether the reader of errors runs this server, and can raise the limit
+    owner: bool = True  # whether the user is the server's owner, whom errors tell how to raise the limit
     left_s: float | None = None  # seconds left in the month's quota; None for unlimited
 
     @classmethod
@@ -193,7 +193,7 @@ def _write_normalized(
         if first is None:
             raise _no_sound(NO_SAMPLES)
         channels, blocks = first[0].shape[1], chain([first], blocks)
-        del first  # otherwise it would stay in memory until the whole file has been read
+        del first  # frees the first block, which would stay in memory while the file is read
         with _flac_writer(temporary, channels) as write:
             for block, seconds in blocks:
                 limits.check_seconds(seconds)

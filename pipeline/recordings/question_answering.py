@@ -35,7 +35,7 @@ WORDS_ONLY: str = worded(
     "Only the words were compared. A question-answering model also understands other wordings: "
     "./hark engines pull reader."
 )
-MAX_NEAREST = 3  # maximum segments displayed in that case
+MAX_NEAREST = 3  # maximum segments shown if there is no answer
 
 # Fraction of a question's words, weighted by rarity, that must occur. A reader knows synonyms.
 FLOOR_ALONE, FLOOR_WITH_READER = 0.52, 0.25
@@ -90,7 +90,7 @@ _KINDS = (
     (re.compile(r"\b(why|warum|wieso|weshalb)\b", re.I), _REASON),
 )
 KIND_BONUS = 0.25  # fraction of a matching segment's score
-NEARBY = 0.5  # weight of words that occur around the segment instead of in it
+NEARBY = 0.5  # weight of a word that occurs in the segment's passage but not in the segment
 
 _WRITE = (
     "Answer a question from the data, which are segments of recordings. Answer with this JSON object, in the language "
@@ -173,7 +173,7 @@ def passages(recording: str, transcript: Transcript) -> list[Passage]:
 
 
 def _words_in(text: str) -> int:
-    """Count words, approximately in a language without spaces."""
+    """Count the words of a text; in a language without spaces, estimate them."""
     return len(text.split()) + len(re.findall(f"[{_CJK}]", text)) // 2
 
 
@@ -260,7 +260,7 @@ def _best_line(
 
 
 def _nearest(question: str, passages: Sequence[Passage], ranked: Sequence[int], compare: Comparer) -> list[int]:
-    """Return rows of the passages nearest to the question in meaning, nearest first; none if not comparable."""
+    """Return the rows of the passages nearest to the question in meaning, best first; empty if ``compare`` fails."""
     rows = list(dict.fromkeys([*ranked, *range(min(len(passages), MAX_COMPARED))]))[:MAX_COMPARED]
     if not rows:
         return []

@@ -18,7 +18,7 @@ READER = LocalModel(
     "models/question-answering",
     worded("Answers are the best matching sentence"),
 )
-MAX_PASSAGES, MAX_PASSAGE_LENGTH = 50, 20_000  # maximum per question, and characters of each
+MAX_PASSAGES, MAX_PASSAGE_LENGTH = 50, 20_000  # maximum passages per question, and characters per passage
 MAX_ANSWER_TOKENS = 30  # maximum tokens of an answer
 WINDOW_TOKENS, STRIDE_TOKENS = 384, 128  # as in the model's training
 NULL_MARGIN = 0.0  # minimum excess of the best span's logits over "no answer"

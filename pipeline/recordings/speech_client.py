@@ -57,7 +57,7 @@ class ServiceGone(Exception):
 
 
 class _TooLate(Exception):
-    """Raised if an answer is late. It is not a TimeoutError, an OSError which storage may raise too."""
+    """Raised if an answer is late. It is not a TimeoutError, because storage may raise that too (an OSError)."""
 
 
 def call(timeout_s: float, function: Callable[P, R], *arguments: P.args, **more: P.kwargs) -> R:

@@ -73,7 +73,7 @@ def learned(before: str, after: str, language: str) -> Learned:
 
 
 def _may_be_elsewhere(wrong: list[str], right: list[str], language: str) -> bool:
-    """Return whether ``wrong`` may occur in other passages, because it is rare and not a part of the correction."""
+    """Return whether other passages may have the same error: ``wrong`` is rare, and not a part of ``right``."""
     if len(right) not in (1, len(wrong)) or len(wrong) > MAX_MISRECOGNIZED_WORDS or not all(wrong):
         return False
     is_rare = any(_is_telling(word.lower(), True, language) for word in wrong)

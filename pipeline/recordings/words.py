@@ -41,7 +41,7 @@ def words_of(raw: Iterable[RawWord], language: str, seconds: float) -> tuple[Wor
 
 
 def spread(text: str, start_s: float, end_s: float, confidence: float) -> tuple[Word, ...]:
-    """Spread the words of a text over its time by their lengths, for engines without word times."""
+    """Divide the time of a text among its words in proportion to their lengths, for engines without word times."""
     shown = text.split()
     letters = sum(len(word) + 1 for word in shown) or 1
     words: list[Word] = []

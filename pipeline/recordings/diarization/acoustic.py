@@ -31,17 +31,18 @@ FRAMES_A_SECOND = 100  # frames per second of the encoder's spectrogram
 BATCH = 64
 LEVEL = 1e-3  # mean square (-30 dBFS) to which quiet speech is raised, as in the encoder's training
 
-# Windows cover only certain speech; turns include its edges and short pauses. (Speech probability at which it begins,
-# and below which it ends; seconds of pauses within; seconds added at both ends; tuned with the clustering.)
+# Arguments of `speech_regions`: the probability at which speech begins, the one below which it ends, the longest pause
+# within it, and the margin at both ends. Windows cover only CERTAIN speech, turns also its edges and short pauses. The
+# values were tuned together with the clustering.
 CERTAIN = (0.5, 0.35, 0.25, 0.06)
 SPOKEN = (0.3, 0.15, 0.5, 0.13)
 MIN_SOUND_S = 0.1  # seconds; a shorter sound is not speech
 CHANGE_COST = 1.0  # nats per change of speaker within speech
 SHARPNESS = 20.0  # factor that turns a cosine into the log-probability of a speaker
-# Two people speak at the same time where a window is between two voices: 0 is the middle, 1 is one of them. This is
-# only a hint: a third of the overlaps mixed from LibriSpeech is marked, and a third of the marked time is overlap; the
-# rest is where one speaker follows another without a pause. With a distant microphone in a meeting, it marks almost
-# nothing.
+# Two people are assumed to speak at the same time where an embedding lies between two voices: 0 is the middle, 1 is one
+# of the voices. The result is only a hint. A third of the overlaps mixed from LibriSpeech is marked, and a third of the
+# marked time is overlap; in the rest, one speaker follows another without a pause. In meetings with a distant
+# microphone, almost nothing is marked.
 BETWEEN = 0.3
 MIN_OVERLAP_STEPS = 3
 
@@ -77,7 +78,11 @@ def diarize_audio(audio: np.ndarray, speakers: int | None = None, reporter: Repo
 def speech_regions(
     probabilities: np.ndarray, begins: float, ends: float, pause_s: float, margin_s: float
 ) -> list[tuple[float, float]]:
-    """Return (start, end) [s] of speech, from its probability per 32 ms, bridging shorter pauses."""
+    """Return (start, end) [s] of each region of speech, from the probability of speech in each 32 ms.
+
+    A region begins at the probability ``begins`` and ends below ``ends``. Pauses shorter than ``pause_s`` are part of
+    it, and ``margin_s`` is added at both ends.
+    """
     spans: list[list[float]] = []
     speaking = False
     for number, probability in enumerate(probabilities):
@@ -209,7 +214,7 @@ def _turns(
     windows: Sequence[tuple[float, float]],
     spoken: Sequence[tuple[float, float]],
 ) -> Iterator[Turn]:
-    """Yield the turns of the voices with these ``centroids``, by number, in each part of the speech."""
+    """Yield the turns in each region of ``spoken``; a speaker's name is the number of their row in ``centroids``."""
     cosines = embeddings @ centroids.T
     probable = np.exp(SHARPNESS * (cosines - cosines.max(axis=1, keepdims=True)))
     probable /= probable.sum(axis=1, keepdims=True)
@@ -226,7 +231,7 @@ def _turns(
 
 
 def _both(cosines: np.ndarray, centroids: np.ndarray) -> np.ndarray:
-    """Return for each step, from its cosines [steps, voices], whether two people speak at the same time."""
+    """Return a mask [steps] of the steps in which two people speak, from each step's cosines [steps, voices]."""
     if len(centroids) < 2:
         return np.zeros(len(cosines), bool)
     first, second = np.argsort(-cosines, axis=1)[:, :2].T
@@ -253,7 +258,7 @@ def _at_times(probable: np.ndarray, middles: np.ndarray, times: np.ndarray) -> n
 
 
 def _path(probable: np.ndarray) -> np.ndarray:
-    """Return the most probable voice of each step, from unscaled probabilities [steps, voices] and costs of changes."""
+    """Return the most probable sequence of voices [steps] (Viterbi), from unscaled probabilities [steps, voices]."""
     from librosa.sequence import viterbi
 
     voices = probable.shape[1]

@@ -24,9 +24,9 @@ BLOCK_S = 4.0
 MAX_DELAY_S = 0.25  # maximum delay between the channels that is searched
 ALIKE = 0.5  # minimum correlation for a delay
 SMOOTH_FRAMES = 5  # frames (160 ms, a syllable) over which levels are averaged
-LOUD_PERCENTILE = 95  # percentile of a channel's levels in speech; its level when its person speaks
+LOUD_PERCENTILE = 95  # percentile of a channel's levels during speech that stands for the level of its own speaker
 LOUDER_DB = 6.0  # a person speaks if their channel, relative to its own level, exceeds the other by this
-AUDIBLE_DB = 15.0  # below a channel's loud level; quieter audio is the room's echo of the other person
+AUDIBLE_DB = 15.0  # dB below a channel's loud level; quieter audio is the other person, heard through the room
 MIN_S, MIN_FRACTION = 0.4, 0.03  # minimum speech of each of two people alone: seconds, and fraction of all speech
 
 
@@ -104,7 +104,7 @@ def _read(path: Path, frames: int) -> Iterator[np.ndarray]:
 
 
 def _delay(path: Path) -> int:
-    """Return the samples by which the right channel lags behind the left; 0 if they differ."""
+    """Return the samples by which the right channel lags behind the left; 0 if the channels hold different audio."""
     most = int(MAX_DELAY_S * SAMPLE_RATE)
     total = np.zeros(2 * most + 1)
     energy = 0.0

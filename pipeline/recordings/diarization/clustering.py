@@ -8,14 +8,14 @@ import numpy as np
 FINE_SIMILARITY = 0.70  # windows of one voice have a cosine of about 0.75, so initial groups are as fine as voices
 FINER = (0.75, 0.80, 0.85)
 MIN_WINDOWS = 4  # minimum windows; a smaller initial group is a mixture of two voices, or a noise
-MIN_WINDOW_FRACTION = (
-    0.04  # minimum fraction of the windows of a person, but at most MAX_MIN_WINDOWS windows. If lower,
-)
-MAX_MIN_WINDOWS = 25  # (10 s of speech) one person more often counts as two; if higher, rare speakers are lost.
-SAME_VOICE = 0.87  # minimum similarity (see below) of two groups that are one voice
+# A person has at least this fraction of the windows, or MAX_MIN_WINDOWS (10 s of speech) if that is less. With a lower
+# minimum, one person more often counts as two; with a higher one, people who speak little are lost.
+MIN_WINDOW_FRACTION = 0.04
+MAX_MIN_WINDOWS = 25
+SAME_VOICE = 0.87  # minimum similarity (see `_Likeness`) of two groups that are one voice
 MAX_SPEAKERS = 8
 FAR_S = 1.7  # seconds; nearer windows share audio, so their similarity is not evidence
-MAX_WINDOWS = 4000  # maximum that are compared with each other (64 MB per matrix); of more, a subset is
+MAX_WINDOWS = 4000  # maximum compared with each other (64 MB per matrix); of more, every n-th is used
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -39,7 +39,7 @@ def voices(embeddings: np.ndarray, times_s: np.ndarray, speakers: int | None = N
 
 
 def centroids(embeddings: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the mean direction of each label's windows, [occurring labels, dimensions]."""
+    """Return the mean direction [labels, dimensions] of the windows with each occurring label."""
     return unit(np.stack([embeddings[labels == label].mean(axis=0) for label in np.unique(labels)]))
 
 
@@ -122,7 +122,7 @@ class _Likeness:
         pairs = member.T @ self.far @ member
         means = (member.T @ self.cosines @ member) / np.maximum(pairs, 1)
         within, known = np.diag(means), np.diag(pairs) > 0
-        # A group of only neighbouring windows cannot be compared with itself, so it counts as uniform as the others.
+        # A group without windows far from each other has no similarity within, so it gets the mean of the others.
         within = np.where(known, within, within[known].mean() if known.any() else FINE_SIMILARITY)
         scale = np.sqrt(np.maximum(np.outer(within, within), 1e-6))
         return names, means / scale

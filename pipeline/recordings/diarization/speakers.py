@@ -16,8 +16,8 @@ from pipeline.recordings.diarization.turns import Diarization, Turn
 from pipeline.recordings.transcript import UNNAMED, Segment, Transcript, Word
 from pipeline.recordings.words import segment_of
 
-SHORT_WORD_S = 0.25  # a shorter single word amid another speaker's belongs to them; word times are not more exact
-OVERLAP_S, OVERLAP_FRACTION = 0.3, 0.3  # time with two speakers, and its fraction of a segment, to mark the segment
+SHORT_WORD_S = 0.25  # seconds; a shorter word between two words of another speaker is assigned to that speaker
+OVERLAP_S, OVERLAP_FRACTION = 0.3, 0.3  # seconds or fraction of a marked segment in which two people speak
 
 
 def diarize(
@@ -92,7 +92,7 @@ def assign(transcript: Transcript, diarization: Diarization) -> Transcript:
 
 
 def assign_again(transcript: Transcript, diarization: Diarization) -> Transcript:
-    """Assign another diarization's speakers. Words remain, and names go to the speakers who share most speech."""
+    """Replace the speakers by those of a new diarization; names go to the new speakers who share most of the speech."""
     bare = tuple(replace(segment, speaker="", overlap=False) for segment in transcript.segments)
     result = assign(replace(transcript, segments=bare, speakers={}, diarization=""), diarization)
     shares: dict[tuple[str, str], float] = {}

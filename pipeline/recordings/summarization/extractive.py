@@ -47,7 +47,7 @@ class Extractive:
         return Readiness(True)
 
     def summarize(self, transcript: Transcript) -> Summary:
-        """Return the most important sentences as text, and more of them as points, in their original order."""
+        """Return a summary whose text is the most important sentences, and whose points are more of them, in order."""
         all_sentences = sentences(transcript)
         wanted = max(MIN_POINTS, min(MAX_POINTS, round(math.sqrt(len(all_sentences)))))
         chosen = most_telling(all_sentences, wanted, transcript.language)

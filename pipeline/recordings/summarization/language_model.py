@@ -57,7 +57,7 @@ class LanguageModel:
 
 
 def segment_rows(transcript: Transcript, characters: int) -> Iterator[list[dict[str, Any]]]:
-    """Yield parts of the transcript as rows of data, each of about this many characters. Longer segments are cut."""
+    """Yield parts of the transcript of about ``characters`` characters, as rows of data; cut longer segments."""
     rows: list[dict[str, Any]] = []
     length = 0
     for number, segment in enumerate(transcript.segments):

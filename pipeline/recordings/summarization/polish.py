@@ -59,5 +59,5 @@ def _corrected(segment: Segment, text: str) -> Segment:
 
 
 def _bare(words: Any) -> list[str]:
-    """Reduce words to what clean-up must not change; a lone punctuation mark remains."""
+    """Return words in lower case without punctuation, for counting changes; a lone punctuation mark remains."""
     return [re.sub(r"[^\w]+", "", word.lower()) or word for word in words]

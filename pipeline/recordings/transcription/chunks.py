@@ -75,7 +75,7 @@ def chunks(probabilities: np.ndarray, samples: int) -> list[Stretch]:
 
 
 def _parted_by_silence(runs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return the (first, last) runs of groups that contain no pause which separates chunks."""
+    """Group runs between pauses that separate chunks; return the (first, end) indices of each group's runs."""
     groups: list[tuple[int, int]] = []
     first = 0
     for number in range(1, len(runs) + 1):

@@ -57,7 +57,7 @@ def facts(name: str, took_s: float | None = None) -> list[Worded]:
 
 
 def source() -> Worded:
-    """Return the corpora and numbers of words behind the word errors."""
+    """Return a sentence with the corpora and numbers of words that the word errors were measured on."""
     easy, hard = (measured()["corpora"][name] for name in (EASY, HARD))
     return worded(
         "Word error rates were measured on %(words)d words of %(easy)s and %(others)d of %(hard)s. Meetings and "

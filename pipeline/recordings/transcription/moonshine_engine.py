@@ -47,23 +47,22 @@ MAX_THREADS = 4  # threads of the encoder; more do not make it faster
 MIN_DURATION_S = 2.0
 # Moonshine's own limit for English (section 3.2). Real speech had at most 5.7, and 7.4 in a chunk of less than 2 s.
 TOKENS_A_SECOND, SPARE_TOKENS = 6.5, 6
-# A loop in the text: this many repetitions of the same tokens, by number of tokens.
-MAX_LOOP_TOKENS = 20  # maximum tokens in a repeated sequence
-ROUNDS, ROUNDS_OF_ONE = 4, 8
+MAX_LOOP_TOKENS = 20  # maximum tokens in a sequence that a loop repeats
+ROUNDS, ROUNDS_OF_ONE = 4, 8  # repetitions that are a loop: of a sequence, and of a single token
 MIN_HALF_S = 4.0
 # Nats by which an expected word may be less probable than the best alternative. Of 16 rare words that were
 # misrecognized in 40 utterances of librispeech-dev-clean, 2 nats recovered two, 4 nats seven, and 6 nats eight. None
 # inserted any of 30 names that were not spoken (python -m lab audio).
 EXPECTED_NATS = 4.0
-# Words count as spoken if the decoder and Hark's recognizer together are sure enough: the mean log-probability of the
-# tokens, plus half the logarithm of the alignment's confidence. Below this were 13 of 147 single words, all
-# misrecognized; 4 of 32 chunks of meetings and calls, of at most 3 s; none of 300 read sentences; all of 21 chunks of
-# white noise, and 75 of 89 recordings of noises without a check by silero-vad.
+# Words count as spoken from this sum on: the mean log-probability of the decoder's tokens, plus half the logarithm of
+# the confidence with which Hark's recognizer aligns the words. The sum was lower for 13 of 147 single words, all
+# misrecognized; for 4 of 32 chunks of meetings and calls, none longer than 3 s; for none of 300 read sentences; for all
+# 21 chunks of white noise; and for 75 of 89 recordings of noises (without a check by silero-vad).
 MIN_SURENESS = -2.5
-# If the language is unknown, words count as English if they reach this sureness or this mean confidence; those of a
-# short chunk, if sureness plus the mean log-probability of the tokens reaches MIN_SHORT_ENGLISH. Of 229
+# If the language is unknown, words count as English if that sum or their mean confidence is high enough. In a chunk
+# shorter than SHORT_S, the sum plus the mean log-probability of the tokens must reach MIN_SHORT_ENGLISH instead. Of 229
 # recordings of 1 to 60 s in German, Spanish, French and Mandarin, 16 had such words ("six", "Beijing" ...). Of 258 in
-# English (sentences, names, commands, meetings, learners) all but 41 had, and nearly all of these were misrecognized.
+# English (sentences, names, commands, meetings, learners), 217 had; nearly all of the other 41 were misrecognized.
 MIN_ENGLISH_SURENESS, MIN_ENGLISH_CONFIDENCE = -1.5, 0.55
 SHORT_S, MIN_SHORT_ENGLISH = 3.0, -2.0
 MIN_CONFIDENCE = 1e-5  # minimum confidence of an alignment, which avoids the logarithm of 0
@@ -101,7 +100,7 @@ def _expected(words: tuple[str, ...]) -> _Place:
 
 
 class _Attempt:
-    """An attempt to write an expected word, token by token, although others are slightly more probable.
+    """An attempt to write an expected word, token by token, although other tokens are slightly more probable.
 
     Attributes:
         begun: number of tokens before it.

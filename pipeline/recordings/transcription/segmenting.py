@@ -10,7 +10,7 @@ from pipeline.recordings.words import segment_of
 
 PAUSE_S = 0.8  # seconds; a longer pause separates segments
 MAX_DURATION_S = 15.0  # seconds per segment; a longer one is split at its longest pause
-MIN_OVERLAP_S = 0.2  # minimum seconds with two speakers in a marked segment
+MIN_OVERLAP_S = 0.2  # a segment is marked if two people speak in at least this many seconds of it
 EDGE = 0.2  # fraction of the words at each end where it is not split, because a single word is too short to read
 
 

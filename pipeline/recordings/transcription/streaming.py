@@ -16,7 +16,7 @@ from pipeline.recordings.transcription.engine import CHUNK_S
 from pipeline.recordings.transcription.segmenting import shifted, split
 
 PARTIAL_EVERY_S = 1.0  # seconds of audio between two guesses at the same utterance
-REST = 2.0  # minimum pause, as a multiple of the last guess's time, so that guesses do not delay final results
+REST = 2.0  # time between guesses, at least, as a multiple of what the last one took: they must not delay final texts
 PAUSE_S = 0.7  # seconds; a longer pause ends an utterance
 STEP = SAMPLE_RATE  # samples processed at a time
 

@@ -45,7 +45,7 @@ SIDES = {"L": "Left", "R": "Right"}  # speakers of a file with one person on eac
 LEAK_DB = 12.0
 LOUD_PERCENTILE = 95.0
 # If an engine for one language finds words in less than this fraction of the speech, the speech is in another language.
-# Less than a second of sound in a longer recording may be a cough.
+# This is not checked if a longer recording has less than a second of speech, which may be a cough.
 MIN_KNOWN_FRACTION = 0.1
 MIN_SPOKEN_S, MIN_SPOKEN_FRACTION = 1.0, 0.3
 # Seconds; a longer chunk without a word in the engine's language stays visible in the transcript.
@@ -270,7 +270,7 @@ def _main_language(segments: tuple[Segment, ...], engine: RecognitionEngine, wis
 
 
 def _begun(audio_file: Path, engine: RecognitionEngine, options: TranscribeOptions, sides: bool) -> dict[str, Any]:
-    """Return the first line of the progress file: everything that affects the segments of a chunk."""
+    """Return the first line of the progress file, with everything that affects the segments of a chunk."""
     with audio_file.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {

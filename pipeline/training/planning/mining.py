@@ -279,7 +279,7 @@ def _occurrences(
             occurrence = _Occurrence(clip, wanted[words], part[0].start_s, part[-1].end_s, confidence)
             phone_s = (occurrence.end_s - occurrence.start_s) / phones
             if confidence < config.least_confidence:
-                rejected["not heard surely enough"] += 1
+                rejected["aligned with too little confidence"] += 1
             elif not PHONE_S[0] <= phone_s <= PHONE_S[1]:
                 rejected["too short or too long for its phones"] += 1
             else:
@@ -303,9 +303,9 @@ def _balanced(occurrences: list[_Occurrence], config: MiningConfig) -> tuple[lis
         balanced += [rows[turn] for rows in by_speaker.values() if turn < len(rows)]
     left_out: Counter[str] = Counter()
     if len(occurrences) > len(balanced):
-        left_out["of a voice that gives enough"] = len(occurrences) - len(balanced)
+        left_out["beyond the limit for one voice"] = len(occurrences) - len(balanced)
     if len(balanced) > config.most:
-        left_out["more than are wanted"] = len(balanced) - config.most
+        left_out["beyond the limit for the phrase"] = len(balanced) - config.most
     return balanced[: config.most], left_out
 
 
@@ -341,7 +341,7 @@ def _cut(
             rejected[error.what] += 1
             continue
         if not loud_throughout(audio[_at(span.start_s) - _at(start_s) :][: _at(span.end_s) - _at(span.start_s)]):
-            rejected["silent in part"] += 1
+            rejected["partly silent"] += 1
             continue
         end_s = start_s + len(audio) / SAMPLE_RATE
         parent = span.clip
