@@ -19,8 +19,7 @@ from tests.support.mounting import mount
 from tests.support.servers import NEEDED, postgresql
 from tests.support.slow_tests import LIST, Measuring, is_slow, listed, seconds_of_files, test_of
 
-# As the speech service has it: with threads of torch that spin while they wait, a test took 172 s on two busy cores
-# instead of 8.
+# Like the speech service. If torch's waiting threads spin, a test takes 172 s instead of 8 s on two busy cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["HARK_SETTINGS_FILE"] = ""  # no .env of this machine reaches the tests
 os.environ["HARK_NO_DOWNLOAD"] = "1"  # no run of the tests installs voices
@@ -40,7 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Measure where that is requested; fail instead of skipping without servers when the topology is requested."""
+    """Apply --measure, and let tests of a requested topology fail instead of being skipped without servers."""
     if "topology" in config.option.markexpr.split():
         os.environ[NEEDED] = "1"
     if config.getoption("measure", False) and not hasattr(config, "workerinput"):
@@ -48,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave the tests of the lab to a command that names them."""
+    """Ignore the tests of the lab unless the command names them."""
     if collection_path != LAB:
         return None
     named = ((config.invocation_params.dir / one.split("::")[0]).resolve() for one in config.args)
@@ -77,7 +76,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True)
 def signals() -> Iterator[None]:
-    """Restore signal handlers after each test: the command line ends with signals ignored, for later children too."""
+    """Restore signal handlers after each test: the command line leaves signals ignored, also in later children."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield
     for number, handler in before.items():
@@ -86,7 +85,7 @@ def signals() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep a portal's database in a file, as outside of tests: in memory, threads do not wait for others' writes."""
+    """Store the portal's database in a file: in memory, threads do not wait for each other's writes."""
     if connection.vendor == "sqlite":
         connection.settings_dict["TEST"]["NAME"] = tmp_path_factory.mktemp("database") / "portal.sqlite3"
 
@@ -138,7 +137,7 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 @pytest.fixture
 def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    """A folder with room for 1 MB, or as many as the test's parameter."""
+    """A folder on a disk of 1 MB, or of the size [MB] in the test's parameter."""
     folder = tmp_path / "disk"
     folder.mkdir()
     if not mount("-t", "tmpfs", "-o", f"size={getattr(request, 'param', 1)}m", "tmpfs", str(folder)):

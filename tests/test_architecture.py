@@ -16,8 +16,8 @@ from core.data_folder import REPOSITORY
 from tests.support.programs import output_of
 from tests.support.repository import repository_files
 
-# A package, a room of pipeline or webui, or a module named here imports only from layers below its own: those of one
-# layer do not know each other. The longest name counts: webui.jobs.quota is of webui.jobs, webui.urls of webui.
+# Each name (a package, a subpackage of pipeline or webui, or a module) may import only from lower layers, not from its
+# own. The longest matching name counts: webui.jobs.quota belongs to webui.jobs, webui.urls to webui.
 LAYERS = (
     {"core"},
     {"phrase_augmentation", "audio_augmentation", "db"},
@@ -154,7 +154,7 @@ def test_modules_form_no_import_cycle() -> None:
 
 
 def test_no_other_package_imports_webui_compatibility() -> None:
-    room, sources = "webui.compatibility", product()  # webui.urls and the settings name it in a string
+    room, sources = "webui.compatibility", product()  # webui.urls and the settings refer to it by a string
     others = [module for module in sources if not module.startswith(room)]
     assert not [
         (module, line, name)

@@ -161,7 +161,7 @@ def test_every_queue_has_a_worker_and_only_the_proxy_is_exposed() -> None:
     assert inside == {"postgres", "redis"}
 
 
-def test_a_restore_starts_everything_that_it_stopped() -> None:
+def test_the_restore_instructions_start_everything_that_they_stop() -> None:
     text = (DEPLOY / "README.md").read_text()
     (stopped,), (started,) = (
         re.findall(rf"^docker compose -f \S+ {verb} (.*)$", text, re.M) for verb in ("stop", "start")

@@ -104,7 +104,7 @@ def test_the_input_is_not_changed(augmenter: Augmenter, speech: np.ndarray, rng:
     np.testing.assert_array_equal(speech, before)
 
 
-def test_lengths_and_positions_agree(augmenter: Augmenter, speech: np.ndarray, rng: np.random.Generator) -> None:
+def test_positions_scale_with_the_length(augmenter: Augmenter, speech: np.ndarray, rng: np.random.Generator) -> None:
     for _ in range(40):
         audio, (start, middle, end) = augmenter.apply_with_positions(speech, (0, len(speech) // 2, len(speech)), rng)
         assert (start, end) == (0, len(audio))
@@ -112,7 +112,7 @@ def test_lengths_and_positions_agree(augmenter: Augmenter, speech: np.ndarray, r
         assert len(speech) / (1.15 * 1.15) - 2 <= len(audio) <= len(speech) / (0.85 * 0.9) + 2
 
 
-def test_levels_lie_in_their_range(augmenter: Augmenter, speech: np.ndarray, rng: np.random.Generator) -> None:
+def test_levels_are_within_their_range(augmenter: Augmenter, speech: np.ndarray, rng: np.random.Generator) -> None:
     levels = []
     for _ in range(150):
         audio = augmenter(speech, rng)
@@ -125,7 +125,7 @@ def test_levels_lie_in_their_range(augmenter: Augmenter, speech: np.ndarray, rng
     assert np.ptp(levels) > 20
 
 
-def test_digital_silence_is_filled(rooms: list[np.ndarray], speech: np.ndarray) -> None:
+def test_digital_silence_is_filled_with_noise(rooms: list[np.ndarray], speech: np.ndarray) -> None:
     for seed in range(20):
         audio = Augmenter(rooms=rooms)(np.pad(speech, (0, 16_000)), np.random.default_rng(seed))
         assert np.count_nonzero(audio[-8_000:]) > 4_000

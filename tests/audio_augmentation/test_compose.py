@@ -35,7 +35,7 @@ def test_no_clips_give_silence(rng: np.random.Generator) -> None:
     assert not stream.any()
 
 
-def test_surround_reports_where_the_phrase_lies(speech: np.ndarray, rng: np.random.Generator) -> None:
+def test_surround_returns_the_position_of_the_phrase(speech: np.ndarray, rng: np.random.Generator) -> None:
     phrase = speech[4_000:20_000]
     for before, after in (
         (speech, speech),

@@ -52,7 +52,7 @@ def test_surrounding_silence_does_not_affect_the_level(speech: np.ndarray, level
         assert to_db(active_rms(set_level(audio, level_db))) == pytest.approx(level_db, abs=0.05)
 
 
-def test_level_of_a_steady_sound_is_its_rms(tone: np.ndarray) -> None:
+def test_the_level_of_a_steady_sound_is_its_rms(tone: np.ndarray) -> None:
     assert active_rms(tone) == pytest.approx(rms(tone), rel=1e-3)
     assert active_rms(np.pad(tone, (0, 64_000))) == pytest.approx(rms(tone), rel=1e-2)
 
@@ -64,7 +64,7 @@ def test_overload_flattens_peaks_and_stays_in_range(speech: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("factor", [0.75, 0.85, 0.9131, 1.0, 1.0731, 1.15, 1.25, 2.0])
-def test_speed_changes_length_and_pitch_and_tempo_keeps_the_pitch(tone: np.ndarray, factor: float) -> None:
+def test_speed_changes_length_and_pitch_but_tempo_keeps_the_pitch(tone: np.ndarray, factor: float) -> None:
     for change, hertz, tolerance in ((change_speed, 440 * factor, 1.5), (change_tempo, 440, 2.0)):
         faster = change(tone, factor)
         assert len(faster) == round(len(tone) / factor)

@@ -103,7 +103,7 @@ def test_settings_are_natural_and_seeded_and_change_the_audio(name: str, tmp_pat
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if name != "fake"])
-def test_a_worker_runs_without_hark_s_dependencies(name: str) -> None:
+def test_a_worker_runs_without_harks_dependencies(name: str) -> None:
     """Workers run in interpreters without Hark's dependencies, and no GPL code enters Hark's own process."""
     tree = ast.parse((REPOSITORY / "audio_generation" / f"{name}_side" / "worker.py").read_text(encoding="utf-8"))
     at_start = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]

@@ -86,7 +86,7 @@ def test_joins_do_not_click(table: UnitTable) -> None:
 
 
 def test_a_join_of_two_pitches_keeps_the_phase() -> None:
-    """The level does not drop at a join of two periodic sounds, as it does when they cancel."""
+    """Two periodic sounds joined out of phase cancel, so the level would drop at the join."""
     table = unit_table([sung("see may", "a", 120.0), sung("may see", "b", 120.0)])
     labels = [table.labels[i] for i in table.label]
     (first, second) = (i for i, label in enumerate(labels) if label == "i")

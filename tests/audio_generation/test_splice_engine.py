@@ -26,7 +26,7 @@ def fill(
     library: Library, speaker: str, aligned: bool = True, copies: int = 1, licence: str = "CC-BY-4.0"
 ) -> list[int]:
     """Recordings of one person, with true phone times."""
-    text = " ".join(TEXTS * 3)  # some 17 s
+    text = " ".join(TEXTS * 3)  # about 17 s
     recordings = [(sung(text, f"{copy}", 110 + 5 * copy), text) for copy in range(copies)]
     ids = library.add_clips(
         NewClip(r.audio, text, text, "en", "corpus", speaker=speaker, licence=licence, source=f"c:{speaker}/{r.name}")

@@ -43,7 +43,7 @@ FAILURES = {
     "wrong id": "gave an invalid answer",
     "endless": "sent endless output",
     "no file": "no readable audio file",
-    "silence": "silent",  # other findings of the check: test_clip_check.py
+    "silence": "silent",  # test_clip_check.py covers the other findings
 }
 
 
@@ -70,7 +70,7 @@ def test_occasional_crashes_among_many_clips_are_tolerated(fake: Fake, tmp_path:
 
 
 def starting(fake: Fake, *starts: str) -> None:
-    """Let the starts of the worker take these values of HARK_FAKE_START in turn, later ones the last."""
+    """Start the worker with these values of HARK_FAKE_START in turn, and with the last one from then on."""
     left = [{"HARK_FAKE_START": start} for start in starts]
     fake.worker_environment = lambda: left.pop(0) if len(left) > 1 else left[0]
 

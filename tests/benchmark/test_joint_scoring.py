@@ -1,4 +1,4 @@
-"""Large bundles that run together detect the same as each alone."""
+"""Large bundles scored together give the same scores as each one alone."""
 
 from __future__ import annotations
 

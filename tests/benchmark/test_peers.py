@@ -35,7 +35,7 @@ def peer(request: pytest.FixtureRequest, tmp_path: Path) -> Peer:
     return OpenWakeWord([folder / "openwakeword" / "hey_robot.tflite"])
 
 
-def test_block_sizes_change_no_score_and_reset_clears_the_state(peer: Peer) -> None:
+def test_scores_do_not_depend_on_block_size_and_reset_clears_the_state(peer: Peer) -> None:
     audio = np.concatenate([np.zeros(8000, np.float32), tone(1.0, 1000), np.zeros(40_000, np.float32)])
     whole = score_stream(peer, [audio])
     in_blocks = score_stream(peer, [audio[at : at + 777] for at in range(0, len(audio), 777)])

@@ -86,12 +86,12 @@ def test_the_threshold_is_the_lowest_that_meets_the_rate() -> None:
 def test_a_second_detection_of_a_clip_is_a_false_alarm() -> None:
     other, said = np.zeros(45_000, np.float32), np.zeros(400, np.float32)
     spans = [(second * SAMPLE_RATE, (second + 1) * SAMPLE_RATE) for second in (2, 12, 22)]
-    said[[30, 155, 280]] = 0.9  # each clip once
-    said[[65, 315]] = 0.8, 0.6  # two of them once more, 2.8 s later
+    said[[30, 155, 280]] = 0.9  # a detection in each clip
+    said[[65, 315]] = 0.8, 0.6  # second detections of two clips, 2.8 s later
     assert count_duplicates(said, spans, 0.5, 0.08) == 2 and count_duplicates(said, spans, 0.7, 0.08) == 1
     assert threshold_at(other, said, spans, 0.08, 2.0) < 0.61 < threshold_at(other, said, spans, 0.08, 1.0) < 0.81
     assert 0.81 < threshold_at(other, said, spans, 0.08, 0.5) < 0.91
-    said[65] = 0.95  # what comes after a clip, and not the clip, is the highest of all
+    said[65] = 0.95  # the highest score is a second detection
     assert threshold_at(other, said, spans, 0.08, 0.5) > 0.94
 
 
@@ -111,7 +111,7 @@ def test_a_score_that_stays_high_is_one_alarm_and_one_hit() -> None:
     spans = [(second * SAMPLE_RATE, (second + 1) * SAMPLE_RATE) for second in (1, 6, 11, 16)]
     assert count_alarms(scores, 0.5, 0.08) == 1
     assert fires(scores, spans, 0.5, 0.08).tolist() == [True, False, False, False]
-    scores[200:210] = 0.3  # down and up again
+    scores[200:210] = 0.3  # the score falls and rises again
     assert fires(scores, spans, 0.5, 0.08).tolist() == [True, False, False, True]
     assert not fires(scores, spans, 0.95, 0.08).any()
 
@@ -227,7 +227,7 @@ def test_a_second_measurement_uses_stored_audio(
     assert clean["at_fa_per_hour"]["0.5"]["miss_rate"]["value"] == 0.25
     assert clean["as_shipped"]["miss_rate"]["value"] == 0.25
     assert clean["as_shipped"]["fa_per_hour"]["value"] == 0 < clean["as_shipped"]["fa_per_hour"]["high"]
-    assert clean["alarms_in"] == []  # not one is allowed in a few minutes
+    assert clean["alarms_in"] == []  # at this rate, a few minutes may contain no alarm
     assert one["confusables"]["clips"] == sum(kind["clips"] for kind in one["confusables"]["by_kind"].values()) > 10
     assert one["confusables"]["clips_by_engine"] == {"choir": one["confusables"]["clips"]}
     assert figures["not_measured"] == {"speech/barista-untranscribed": "it has no audio"}
@@ -255,7 +255,7 @@ def test_scores_of_a_stored_stream_equal_those_of_its_files(shared: Path, data_d
     files = sorted((shared / "keyphrases" / "computer").glob("*.wav"))
     stream = stream_of_files(files, shared, tmp_path / "cache")
     detector = Detector(tone_bundle(tmp_path / "bundle"))
-    kitchen = np.zeros(SAMPLE_RATE, np.float32)  # silent: what is left is the speech
+    kitchen = np.zeros(SAMPLE_RATE, np.float32)  # silence, so that only the speech remains
     kept = score_stream(detector, stream.blocks("kitchen", kitchen, 0))
     gap = np.zeros(int(1.5 * SAMPLE_RATE), np.float32)
     direct = score_stream(detector, [part for path in files for part in (gap, read_audio(path))] + [gap])
@@ -411,7 +411,7 @@ def test_the_average_weights_phrases_equally_and_omits_synthesized() -> None:
         ({"training_corpora": ["arctic", "computer"]}, [], True),
         ({"training_corpora": ["librispeech-test-other"]}, ["speech/librispeech-test-other"], True),
         ({"training_corpora": ["elsewhere/speech/LibriSpeech dev-clean"]}, ["speech/librispeech-dev-clean"], True),
-        ({"training_corpora": ["speech-commands"]}, [], True),  # its words, and none of its noises
+        ({"training_corpora": ["speech-commands"]}, [], True),  # the words of this corpus, but not its noises
         ({"training_corpora": ["noise/doing_the_dishes"]}, [Path(KITCHEN_NOISE).name], True),
         ({"training_corpora": ["smart_mirror"]}, ["keyphrases/smart mirror"], True),
     ],
@@ -434,7 +434,7 @@ def test_confusables_use_voices_absent_from_training(monkeypatch: pytest.MonkeyP
     voices = synthetic.voices_for("en", ["espeak", "flite", "festival"], "festival")
     assert len(voices["test"]["festival"]) == 12 and 1 <= len(voices["test"]["espeak"]) < 6
     assert len(voices["all"]["espeak"]) == 12
-    assert len(synthetic.voices_for("en")["test"]["festival"]) < 6  # where none was held out
+    assert len(synthetic.voices_for("en")["test"]["festival"]) < 6  # for a bundle without a held-out engine
     monkeypatch.setattr(synthetic, "CONFUSABLE_CLIPS", 40)
     texts = synthetic.confusable_texts("smart mirror", "en", 0)
     assert len(texts) == 40 == len({text.text for text in texts})

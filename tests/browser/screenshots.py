@@ -1,8 +1,8 @@
 """Screenshots of every page, light and dark, wide and narrow: ``python -m tests.browser.screenshots DATA FOLDER``.
 
-DATA is a data folder whose portal has an owner (it is copied, not changed). Pages for what it lacks are left out with a
-message. ``--only a,b`` takes pages whose names begin so. With ``--docs`` only the few of docs/portal.md are written,
-small.
+DATA is a data folder whose portal has an owner (it is copied, not changed). Pages whose data it lacks are skipped with
+a message. ``--only a,b`` takes the pages whose names begin with these. ``--docs`` writes only small pictures for
+docs/portal.md.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def _prepare() -> tuple[dict[str, str], str]:
-    """Return URLs by name, and a session of the owner's."""
+    """Return URLs by name, and the key of a session of the owner."""
     from webui.setup import ready
 
     ready()

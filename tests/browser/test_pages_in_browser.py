@@ -1,4 +1,4 @@
-"""Single pages of a portal in a real browser: the documentation of the API, and an upload that is too long."""
+"""Behaviour of several pages in a real browser: API documentation, oversized fields, the account menu, links."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def test_an_oversized_field_is_reported_before_it_is_sent(page: Page, portal: Po
     assert sent
 
 
-def test_the_account_s_menu_changes_the_theme_and_signs_out(page: Page, portal: Portal) -> None:
-    """The buttons of the account's menu share one form, which is next to the menus."""
+def test_the_account_menu_changes_the_theme_and_signs_out(page: Page, portal: Portal) -> None:
+    """The buttons of the account menu share one form, which is outside of the menu."""
     page.goto(f"{portal.address}/jobs/?page=1")
     page.locator(".own-menus summary").last.click()
     page.get_by_role("button", name="Dark theme").click()

@@ -38,7 +38,7 @@ def cli(capsys: Shown, data_dir: Path) -> Cli:
 
 @pytest.fixture
 def before_the_portal(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
-    """Let ``serve`` call these instead of preparing the portal, and then stop."""
+    """Functions that ``serve`` calls instead of preparing the portal, before it stops."""
     from core.errors import HarkError
 
     calls: list[Callable[[], None]] = []

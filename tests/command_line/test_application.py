@@ -26,7 +26,7 @@ Handler = Callable[[argparse.Namespace, object], int]
 
 @contextmanager
 def slow_training(folder: Path, hangup: str = "SIG_DFL") -> Iterator[subprocess.Popen[str]]:
-    """Run a training that has begun and does not end."""
+    """Run a training that never ends; yield its process once it has begun."""
     with subprocess.Popen(
         [*slow_command(folder, hangup=hangup), "train", "hey compass", "--json"],
         cwd=folder, env={**os.environ, "HARK_DATA": str(folder / "data")}, stdin=subprocess.DEVNULL,
@@ -40,7 +40,7 @@ def slow_training(folder: Path, hangup: str = "SIG_DFL") -> Iterator[subprocess.
 
 @pytest.fixture
 def handled(monkeypatch: pytest.MonkeyPatch) -> Callable[[Handler | BaseException], None]:
-    """Set what ``library stats`` does, or fails with."""
+    """Let ``library stats`` call a handler or raise an exception."""
 
     def by(handler: Handler | BaseException) -> None:
         def fail(options: argparse.Namespace, screen: object) -> int:
@@ -258,7 +258,7 @@ except KeyboardInterrupt:
 
 
 def test_an_interrupt_during_an_import_is_not_reported_as_a_bug(cli: Cli, handled: Handled) -> None:
-    error = ImportError("initialization failed")  # pybind11's words, whatever interrupted it
+    error = ImportError("initialization failed")  # pybind11 gives this message for any cause
     error.__cause__ = KeyboardInterrupt()
     handled(error)
     cli("library", "stats", code=application.INTERRUPTED)

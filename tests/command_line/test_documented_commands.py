@@ -31,7 +31,7 @@ MARKED = re.compile(r" *```(?:sh|python) \{\.(?:runs|not-run)\}")
 RUNS = r"^```{} \{{\.runs\}}\n(.*?)^```$"
 API = "api.md"  # its blocks are run by tests/webui/api/test_documentation.py
 CHEAP = {"advise", "doctor", "engines", "voices", "library"}  # commands that take seconds, and change nothing
-NAMED = re.compile(r"`\./hark ([^`|]*)`")  # in a sentence or a table: its arguments may be left out
+NAMED = re.compile(r"`\./hark ([^`|]*)`")  # in a sentence or a table, arguments may be omitted
 LEFT_OUT = re.compile(r"arguments are required|expected one argument|'(?:JOB|NAME)'")
 
 PARSER = build_parser()
@@ -57,7 +57,7 @@ def typed() -> Iterator[tuple[str, list[str]]]:
 
 def refused(words: list[str]) -> str:
     """Return the reason for which the parser refuses a command line; "" if it accepts it."""
-    if words[:1] == ["test"] or "--help" in words:  # what follows is pytest's; help ends the parser
+    if words[:1] == ["test"] or "--help" in words:  # pytest parses the rest; help exits
         return ""
     try:
         _parsed, unknown = PARSER.parse_known_args(words)
@@ -119,7 +119,7 @@ def test_blocks_marked_as_runnable_run(
     block: str, said: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HARK_DATA", str(tmp_path / "data"))
-    assert main(["library", "import", said["FOLDER"]]) == 0  # what a reader has at this point
+    assert main(["library", "import", said["FOLDER"]]) == 0  # as a reader has done before
     for line in block.splitlines():
         program, *words = shlex.split(line, comments=True)
         assert program == "./hark"

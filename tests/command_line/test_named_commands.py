@@ -15,7 +15,7 @@ WORD = re.compile(r"[a-z][a-z_-]*")
 PHRASE = re.compile(r"""(["'])[\w {}]+\1""")
 OPTION = re.compile(r"--[a-z][\w-]*")
 ENDING = re.compile(r"[.,:)'\"`]+$|</?\w+>?.*$")
-VERBS = {"a", "does", "goes", "has", "installs", "leaves", "prefers", "puts", "shows", "with", "works"}  # of prose
+VERBS = {"a", "does", "goes", "has", "installs", "leaves", "prefers", "puts", "shows", "with", "works"}  # in prose
 KINDS = {".py", ".html", ".md", ".js", ".txt", ""}
 
 PARSER: argparse.ArgumentParser = build_parser()

@@ -45,7 +45,7 @@ def test_a_folder_of_recordings_is_stored_for_the_test_and_scored(
     assert {(clip.speaker, clip.settings["role"], clip.licence) for clip in clips} == {("user-1", "test", "private")}
 
 
-def test_all_recordings_of_a_folder_are_used_except_damaged_and_endless_ones(cli: Cli, tmp_path: Path) -> None:
+def test_all_recordings_of_a_folder_are_used_except_damaged_and_long_ones(cli: Cli, tmp_path: Path) -> None:
     for number in range(11):
         write_audio(tmp_path / f"{number}.wav", (1 - number / 20) * spoken("smart mirror"))
     (tmp_path / "broken.wav").write_bytes(b"no audio")

@@ -46,7 +46,7 @@ def test_a_web_server_that_was_up_is_always_restarted(web: Part) -> None:
         while web.process.pid == before and time.monotonic() < until:
             look_for(0.05, web, notes)
         assert web.process.poll() is None and len(notes.said) == times
-    assert "started again in" in notes.said[2] and web._wait_s == pytest.approx(0.8)  # longer from time to time
+    assert "started again in" in notes.said[2] and web._wait_s == pytest.approx(0.8)  # each wait is longer
 
 
 def test_serve_ends_if_the_web_server_never_starts() -> None:
@@ -85,7 +85,7 @@ def test_runs_that_cannot_be_adopted_do_not_delay_deletions(monkeypatch: pytest.
 
 @pytest.fixture
 def limits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """The limits of open files, soft and hard. The last are in force."""
+    """The (soft, hard) limits of open files that were set so far; the last ones apply."""
     given = [(256, 4096)]
     replace_in(resource, monkeypatch, getrlimit=lambda _what: given[-1], setrlimit=lambda _what, new: given.append(new))
     return given
@@ -97,7 +97,7 @@ def test_the_connection_limit_is_below_the_file_limit(limits: list[tuple[int, in
     command = serving._web(argparse.Namespace(host="127.0.0.1", port=1), files)
     assert command[command.index("--limit-concurrency") + 1] == "2048"
     assert command[command.index("--backlog") + 1] == "256"  # each takes a file before the limit is checked
-    assert int(command[command.index("--ws-max-size") + 1]) < 1_000_000  # the limit for any client, signed in or not
+    assert int(command[command.index("--ws-max-size") + 1]) < 1_000_000  # applies before sign-in, too
     assert "--no-proxy-headers" in command  # local clients must not set the client IP
 
 

@@ -17,7 +17,7 @@ EndsWith = Callable[[int], list[list[str]]]
 
 
 def test_pytest_runs_the_tests(hark: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # plugins would take most of the time
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # loading plugins would take most of the time
     (tmp_path / "test_sample.py").write_text(
         "import pytest\ndef test_fast(): pass\n@pytest.mark.slow\ndef test_slow(): assert 'HARK_FAIL' != 'x'\n"
     )

@@ -278,7 +278,7 @@ TRAIN = ("train", "hey compass", "--effort", "quick", "--engines", "flite,espeak
 
 
 def test_a_disk_that_fills_up_is_reported_and_the_library_is_intact(hark: Run, small_disk: Path) -> None:
-    """With room for the library and some clips but not for a run, it says so, and the library stays intact."""
+    """The disk has room for the library and some clips but not for a run."""
     done = hark(*TRAIN, data=small_disk)
     assert_fixable(done)
     assert "disk is full" in done.stderr

@@ -22,7 +22,7 @@ Meanwhile = list[Callable[[], None]]
 
 @pytest.fixture
 def meanwhile() -> Meanwhile:
-    """What happens while the command waits."""
+    """Functions to call, one during each wait of the command."""
     return []
 
 

@@ -40,7 +40,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copied(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make environments as copies of that one, which is quicker. Pip and Python then work as in any other."""
+    """Copy that environment instead of creating new ones, which takes longer."""
     run = environments._run
 
     def copy(command: list[str], name: str, report: Callable[[str], None]) -> None:

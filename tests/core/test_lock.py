@@ -15,7 +15,7 @@ from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.lock import held
 
-# Holds the lock of its first argument for as many seconds as its second says, or until it is ended.
+# Arguments: the lock, and the seconds for which to hold it.
 HOLDER = """
 import sys, time
 from pathlib import Path

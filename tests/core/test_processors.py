@@ -43,7 +43,7 @@ OPENED = {
 
 @pytest.mark.parametrize("how", OPENED)
 def test_no_telemetry_is_sent(tmp_path: Path, how: str) -> None:
-    """Check for the file that names the machine, with which onnxruntime's telemetry begins, in the temporary folder."""
+    """Telemetry of onnxruntime begins by writing a file with the machine's id into the temporary folder."""
     program = f"import sys, time; path = sys.argv[1]; {OPENED[how]}; time.sleep(1)"
     environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
     subprocess.run(

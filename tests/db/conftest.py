@@ -25,13 +25,13 @@ def library(tmp_path: Path, engine: str) -> Iterator[Library]:
 
 @pytest.fixture
 def beside(engine: str, request: pytest.FixtureRequest) -> LibraryServer | None:
-    """The server with the libraries."""
+    """The server with the libraries; None for SQLite."""
     return None if engine == "sqlite" else LibraryServer(request.getfixturevalue("postgresql_url"))
 
 
 @pytest.fixture
 def behind(beside: LibraryServer | None) -> Callable[[Path], AbstractContextManager[Run]]:
-    """Another program that runs SQL on a library, in a transaction after BEGIN. Dangling references are allowed."""
+    """Another program that runs SQL on a library, without checks of foreign keys; transactions begin with BEGIN."""
 
     @contextmanager
     def opened(folder: Path) -> Iterator[Run]:
@@ -57,7 +57,7 @@ def locked(
     behind: Callable[[Path], AbstractContextManager[Run]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[Path], AbstractContextManager[None]]:
-    """Another program that writes into a library and does not finish, which libraries opened later wait for briefly."""
+    """Another program that locks a library; libraries opened later wait only briefly for it."""
     monkeypatch.setattr("db.database.BUSY_TIMEOUT_S", 0.1)
 
     @contextmanager

@@ -75,7 +75,7 @@ def test_clips_with_the_same_audio_share_a_file(library: Library) -> None:
     }
 
 
-def test_once_reuses_the_clip_of_the_same_samples(library: Library) -> None:
+def test_adding_clips_once_reuses_the_clip_of_the_same_samples(library: Library) -> None:
     first = library.add_clips([new_clip("a", 1, source="c:a")])
     clips = [new_clip("b", 1, source="c:b"), new_clip("b", 2, source="c:c"), new_clip("b", 2, source="c:d")]
     ids = library.add_clips(clips, once=True)
@@ -180,7 +180,7 @@ def test_clips_without_known_text_are_never_found_by_text(library: Library) -> N
     assert [c.id for c in library.search("hello", 1)] == [clip_id]
 
 
-def test_with_source_returns_one_corpus_only(library: Library) -> None:
+def test_with_source_returns_clips_of_one_corpus_only(library: Library) -> None:
     names = [("libri", "a/1.flac"), ("libri", "b.flac"), ("libri-2", "a/1.flac"), ("libra", "x")]
     library.add_clips([new_clip("t", n, source=source_id(*name)) for n, name in enumerate(names)])
     assert {clip.source for clip in library.with_source("libri")} == {"libri:a/1.flac", "libri:b.flac"}

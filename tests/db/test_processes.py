@@ -11,7 +11,7 @@ from pathlib import Path
 from core.data_folder import REPOSITORY
 from db.db_api import Library
 
-# Prints each request id after the library has said that it is stored.
+# Prints each request id once its clip is stored.
 WRITER = """
 import sys
 from pathlib import Path

@@ -45,7 +45,7 @@ def own_bundle(bundle: Path, tmp_path: Path) -> Callable[..., Path]:
     def copied(**changes: Any) -> Path:
         folder = shutil.copytree(bundle, tmp_path / "bundle")
         manifest = json.loads((folder / "manifest.json").read_text()) | changes
-        del manifest["digest"]  # it is of the manifest before the changes
+        del manifest["digest"]  # the digest of the unchanged manifest
         (folder / "manifest.json").write_text(json.dumps(manifest))
         return folder
 

@@ -58,7 +58,7 @@ def store(tmp_path: Path) -> FeatureStore:
 
 def test_stored_features_are_read_from_a_memory_map(store: FeatureStore) -> None:
     assert isinstance(store.frames, np.memmap) and store.frames.dtype == np.float16 and not store.frames.flags.writeable
-    assert len(store.segments) == 13 and store.segments["text"].tolist() == ["null"] * 13  # a text, not a missing one
+    assert len(store.segments) == 13 and store.segments["text"].tolist() == ["null"] * 13  # not read as a missing value
     for number, row in enumerate(store.segments.itertuples()):
         np.testing.assert_array_equal(store.features(row), marked(number, row.frames))
     assert len(store.where(bucket="confusable", label=0)) == 4 and len(store.where(split="test")) == 0

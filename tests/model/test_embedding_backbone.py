@@ -1,4 +1,4 @@
-"""The backbone on the public speech embedding: the embedding's own numbers, in a stream as in the whole."""
+"""The backbone on the public speech embedding: it matches the embedding, and streaming changes nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def audio() -> np.ndarray:
 @pytest.fixture(scope="module")
 @torch.no_grad()
 def backbone(audio: np.ndarray) -> EmbeddingBackbone:
-    """An untrained one, whose frames nevertheless differ."""
+    """An untrained backbone, scaled so that its frames differ."""
     torch.manual_seed(0)
     made = with_public_embedding(EmbeddingBackbone(EmbeddingBackboneConfig()))
     convolved = made.convolved(made.mel(torch.from_numpy(audio)[None]))[0]
@@ -41,7 +41,7 @@ def backbone(audio: np.ndarray) -> EmbeddingBackbone:
 
 
 @torch.no_grad()
-def test_its_layers_reproduce_the_public_embedding(audio: np.ndarray) -> None:
+def test_the_layers_reproduce_the_public_embedding(audio: np.ndarray) -> None:
     backbone = with_public_embedding(EmbeddingBackbone(EmbeddingBackboneConfig())).eval()
     samples = (CHUNK_FRAMES * 20 + EMBEDDED_FRAMES - 1) * HOP + FFT
     loud = np.trunc(audio * 32767)[None, :samples] / 32767  # the embedding model reads 16-bit samples
@@ -67,7 +67,7 @@ def test_streaming_gives_the_same_outputs_as_the_whole_audio(
         heard.append(backbone.encode(part, carried))
         state = carried.state()
     stream = torch.cat(heard, dim=1)[0]
-    lead = CHUNK_SAMPLES - (FFT - HOP)  # its frames end with chunks
+    lead = CHUNK_SAMPLES - (FFT - HOP)  # frames of a stream end where chunks end
     whole = backbone.encode(torch.from_numpy(audio[lead : 60 * CHUNK_SAMPLES])[None])[0]
     assert len(stream) == 240 and whole.std() > 0.1
     np.testing.assert_allclose(stream[-len(whole) :], whole, atol=1e-5)

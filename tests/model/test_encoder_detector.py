@@ -46,7 +46,7 @@ def sound(seconds: float, seed: int = 0) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def detector() -> EncoderDetector:
-    # gentle, so that sound which is not the phrase gives scores that differ
+    # a gentle slope, so that scores of other sounds differ from each other
     return line(EncoderDetector.of_phrase(PHRASE, 1.2), 0.8, 1.0)
 
 
@@ -80,7 +80,7 @@ def test_a_window_holds_the_phrase_its_context_and_a_hop() -> None:
 def test_a_fading_match_gets_no_second_pass(detector: EncoderDetector) -> None:
     heard = torch.zeros(3, 144, PHONE_OUTPUTS)
     heard[:, :, 0] = 1.0
-    for window, end in enumerate((143, 96, 95)):  # the last 48 frames are what a window may find a match in
+    for window, end in enumerate((143, 96, 95)):  # a match must end in the window's last 48 frames
         for back, phone in enumerate(reversed(PHRASE[0])):
             heard[window, end - 6 * back] = torch.eye(PHONE_OUTPUTS)[phone]
     best, frame, match = detector.window_match(heard)

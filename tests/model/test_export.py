@@ -68,7 +68,7 @@ def test_only_a_disagreeing_float_form_stops_the_export(
 
 
 def test_a_shifted_difference_forgives_a_moved_edge_but_not_a_missing_peak() -> None:
-    scores = np.array([0.04, 0.04, 0.74, 0.74, 0.40, 0.04, 0.04], np.float32)  # a phrase is over within 80 ms
+    scores = np.array([0.04, 0.04, 0.74, 0.74, 0.40, 0.04, 0.04], np.float32)  # a score falls within 80 ms
     later = np.array([0.04, 0.04, 0.74, 0.74, 0.70, 0.04, 0.04], np.float32)
     assert difference(scores, later) == difference(later, scores) == pytest.approx(0.30)
     assert difference(scores, later, shift=1) == 0
@@ -82,7 +82,7 @@ def test_a_shifted_difference_forgives_a_moved_edge_but_not_a_missing_peak() -> 
         assert difference(one, other, shift=1) == pytest.approx(0.70), "a score too many, or one that is missing"
     assert difference(scores, scores + 0.1, shift=1) == pytest.approx(0.1)
     long = flat.copy()
-    long[2:5] = 0.74  # smoothed, one of these is as high as before, and a single score is not
+    long[2:5] = 0.74  # smoothing lowers a single high score, but not all of three
     assert difference(smooth_scores(long), smooth_scores(peak), shift=1) > INT8_TOLERANCE
     with pytest.raises(ValueError, match="compared"):
         difference(scores, scores[:1])

@@ -60,7 +60,7 @@ def test_masks_use_every_allowed_width_and_change_half_the_windows() -> None:
     assert 0.4 < ((frames > 0) | (bands > 0)).float().mean() < 0.55
 
 
-def test_masks_do_not_use_torch_s_random_generator() -> None:
+def test_masks_do_not_use_the_random_generator_of_torch() -> None:
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)

@@ -40,7 +40,7 @@ def detector() -> FusedDetector:
 def test_frames_hold_phone_posteriors_and_backbone_states(detector: FusedDetector, audio: np.ndarray) -> None:
     backbone = detector.backbone
     heard = torch.from_numpy(detector.encode(audio))[None]
-    sound = torch.from_numpy(audio[CHUNK_SAMPLES - (FFT - HOP) :])[None]  # frames end with chunks
+    sound = torch.from_numpy(audio[CHUNK_SAMPLES - (FFT - HOP) :])[None]  # frames of a stream end where chunks end
     states = backbone.states(backbone.convolved(backbone.mel(sound)))  # type: ignore[operator]
     assert heard.shape[2] == detector.config.stored.width == PHONE_OUTPUTS + states.shape[2] // 2
     np.testing.assert_allclose(heard[..., :PHONE_OUTPUTS].square().sum(2), 1.0, atol=1e-4)
@@ -53,7 +53,7 @@ def test_frames_hold_phone_posteriors_and_backbone_states(detector: FusedDetecto
 
 def test_all_export_forms_agree(detector: FusedDetector, audio: np.ndarray, forms_agree: Callable[..., None]) -> None:
     for parameter in detector.network.parameters():
-        parameter.data.mul_(3.0)  # an untrained network says nothing
+        parameter.data.mul_(3.0)  # the scores of an untrained network hardly vary
     detector.centre(-2.4)
     assert detector.stream_scores(audio).std() > 0.05
     forms_agree(detector, audio)

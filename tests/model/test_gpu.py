@@ -65,10 +65,10 @@ def test_an_encoder_gives_nearly_the_same_outputs_in_float_batches() -> None:
 
 
 def test_a_provider_that_cannot_be_loaded_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    keyword_hmm_model("computer").front_end(tmp_path)  # which writes backbone.onnx
+    keyword_hmm_model("computer").front_end(tmp_path)  # writes backbone.onnx
     session(str(tmp_path / "backbone.onnx"))
     assert not caplog.records
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # onnxruntime's own
+        warnings.simplefilter("ignore")  # onnxruntime warns, too
         session(str(tmp_path / "backbone.onnx"), providers=(gpu.CUDA, CPU))
     assert "CUDAExecutionProvider cannot be used" in caplog.text

@@ -58,7 +58,7 @@ def test_the_wilson_interval_matches_scipy(case: tuple[int, int]) -> None:
 def test_the_poisson_interval_is_exact(events: int, hours: float) -> None:
     interval = poisson_interval(events, hours)
     assert interval.value == events / hours
-    # Garwood: with the low (high) rate, so many events or more (fewer) happen in 2.5 % of the cases.
+    # Garwood: at the high rate, at most this many events have a probability of 2.5 %; at the low rate, at least.
     assert stats.poisson.cdf(events, interval.high * hours) == pytest.approx(0.025, abs=1e-6)
     if events:
         assert stats.poisson.sf(events - 1, interval.low * hours) == pytest.approx(0.025, abs=1e-6)
@@ -192,7 +192,7 @@ def test_extrapolating_an_exponential_tail_recovers_its_threshold(rate: float) -
 
 
 def test_a_bounded_tail_is_not_extrapolated_beyond_its_end() -> None:
-    """For words that are spoken often, second-pass scores have an upper limit, which people do not exceed either."""
+    """Second-pass scores of common words have such an upper limit."""
     end, rate, hours = 2.0, 0.5, 2.0
     heights = []
     for seed in range(30):
@@ -204,7 +204,7 @@ def test_a_bounded_tail_is_not_extrapolated_beyond_its_end() -> None:
         assert operating.extrapolated
         heights.append(float(logit(operating.threshold)))
     right = end - 6.0 * (rate * hours / 800) ** 0.5
-    assert abs(np.mean(heights) - right) < 0.2  # an exponential tail is 0.63 above, beyond the end
+    assert abs(np.mean(heights) - right) < 0.2  # an exponential tail would be 0.63 higher, beyond the end
 
 
 def test_rarer_rates_have_higher_thresholds_even_with_few_peaks() -> None:
@@ -236,7 +236,7 @@ def test_a_det_curve_reaches_both_ends() -> None:
     assert curve["fa_per_hour"][-1] <= 5000 / HOUR * 3600
 
 
-def test_the_selection_measure_prefers_the_better_detector() -> None:
+def test_the_selection_measure_is_lower_for_the_better_detector() -> None:
     rng = np.random.default_rng(0)
     negatives = exponential_tail(1.0, 300.0, 0.7, -3.0, 0)
 
@@ -264,7 +264,7 @@ def test_utterances_three_seconds_apart_are_separate_detections() -> None:
 
 
 def test_a_phrase_end_in_two_windows_is_one_detection() -> None:
-    """An encoder's score is that of a window for six frames, and the second window with an end is often surer."""
+    """An encoder repeats each window's score six times, and the second window with an end often scores higher."""
     for first, second, third in ((0.4, 0.95, 0.01), (0.4, 0.95, 0.3), (0.35, 0.6, 0.9)):
         windows = [0.001, first, second, third, 0.001, 0.001] * 3
         scores = smooth_scores(np.repeat(np.float32(windows), 6))

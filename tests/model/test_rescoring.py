@@ -48,7 +48,7 @@ def test_spellings_write_the_phrase(phrase: str) -> None:
     assert phrase in written and len(set(found)) == len(found)
     assert {text.lower() for text in written} == {phrase}
     assert any(text[0].isupper() for text in written)
-    first_word = FIRST_TEXT + 256  # those before it are bytes, which the decoder writes only if no other token fits
+    first_word = FIRST_TEXT + 256  # tokens before it are bytes, the decoder's fallback
     assert all(token >= first_word for way in found for token in way)
 
 
@@ -76,7 +76,7 @@ class Said(NamedTuple):
 
 
 def scored_by_the_decoder(states: np.ndarray, sequences: Sequence[Sequence[int]]) -> Said:
-    """Return the same by the packaged decoder, step by step."""
+    """Return the scores of the packaged decoder, computed step by step."""
     path = package_file(DECODER_FILE)
     assert path is not None
     package = session(str(path))

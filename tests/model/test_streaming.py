@@ -144,7 +144,7 @@ def test_the_manifest_sets_the_smoothing(own_bundle: Callable[..., Path], bundle
 
 
 def test_the_initial_state_of_a_stream_does_not_match_the_phrase() -> None:
-    """To the backbone a state of zeros is not silence; a path that began in it once waited for the phrase's rest."""
+    """To the backbone, zeros are not silence, so a path that starts in them can wait for the rest of a phrase."""
     model = keyword_hmm_model("okay garden", "standard")
     streaming = Streaming(model)
     carried = slice(-(model.keyword_hmms[0].states + MATCH_POOL - 4 + 1), -1)

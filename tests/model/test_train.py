@@ -221,7 +221,7 @@ def test_training_runs_on_a_gpu(store: FeatureStore, tmp_path: Path) -> None:
     assert isinstance(model, TinyCRNN) and next(model.parameters()).device.type == "cpu"
 
 
-def test_a_teacher_s_scores_replace_the_labels() -> None:
+def test_the_scores_of_a_teacher_replace_the_labels() -> None:
     logits, labels = torch.tensor([1.0, -2.0, 6.0]), torch.tensor([0.0, 1.0, 1.0])
     assert float(detection_loss(logits, labels, torch.tensor([1.0, -2.0, float("nan")]))) == 0
     assert float(detection_loss(logits, labels, torch.tensor([1.0, -2.0, 4.0]))) == pytest.approx(4 / 3)
@@ -235,7 +235,7 @@ def test_the_loss_balances_classes_and_smooths_labels() -> None:
 
     assert value([3.0, -3.0], [1.0, 0.0]) == pytest.approx(value([3.0], [1.0]), rel=1e-5)
     assert value([3.0, 3.0], [1.0, 0.0]) > value([3.0, -3.0], [1.0, 0.0])
-    best = float(np.log((1 - LABEL_SMOOTHING / 2) / (LABEL_SMOOTHING / 2)))  # more certainty than this costs
+    best = float(np.log((1 - LABEL_SMOOTHING / 2) / (LABEL_SMOOTHING / 2)))  # a higher logit increases the loss
     assert value([best], [1.0]) < value([best + 2], [1.0])
 
 

@@ -133,7 +133,7 @@ def test_distance_is_symmetric_and_zero_for_equal_sequences_only(a: tuple[str, .
 
 @settings(max_examples=100, deadline=None)
 @given(sequences, st.lists(sequences, min_size=1, max_size=6))
-def test_matrix_equals_the_plain_distance(query: tuple[str, ...], others: list[tuple[str, ...]]) -> None:
+def test_the_distance_matrix_equals_plain_distances(query: tuple[str, ...], others: list[tuple[str, ...]]) -> None:
     expected = [phone_distance(query, other) for other in others]
     np.testing.assert_allclose(PhoneMatrix(others).distances(query), expected, atol=1e-5)
 

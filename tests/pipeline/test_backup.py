@@ -1,4 +1,4 @@
-"""A data folder to one file and back: nothing is lost, and nothing is put in a wrong place."""
+"""A data folder to one file and back: nothing is lost, and nothing lands in a wrong place."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def add(members: dict[str, bytes], manifest: dict[str, Any], name: str, content:
 
 
 def assert_refused(archive: Path, tmp_path: Path, match: str) -> None:
-    """Check that checking and restoring reject the archive, and leave nothing next to the data folder."""
+    """Assert that a check and a restore reject the archive, and that nothing is left next to the data folder."""
     before = set(tmp_path.rglob("*"))
     with pytest.raises(HarkError, match=match) as raised:
         check(archive, QUIET)
@@ -422,7 +422,7 @@ def test_a_damaged_archive_moves_nothing_aside(data: Path, archive: Path, tmp_pa
 
 
 def test_a_restore_is_rejected_while_a_portal_is_running(data: Path, archive: Path) -> None:
-    # Two may share it.
+    # Two processes may serve one folder.
     with serving(data), serving(data), pytest.raises(HarkError, match="portal is running"):
         restore(archive, data, QUIET, replace=True)
     _backup, aside = restore(archive, data, QUIET, replace=True)

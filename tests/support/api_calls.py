@@ -1,4 +1,4 @@
-"""Calls of the API, and the things of its user."""
+"""Calls of the API, and a user with one thing of each kind."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Call = Callable[..., Any]
 
 @dataclass
 class World:
-    """The owner's things."""
+    """A user and one thing of each kind that the API serves."""
 
     user: User
     version: Version
@@ -43,7 +43,7 @@ class World:
     invitation: Invitation
 
     def place(self, name: str) -> str:
-        """Return the value of a name in a URL."""
+        """Return the value of a path parameter."""
         places = {
             "plan_id": self.plan.id,
             "job_id": self.failed.id,
@@ -80,7 +80,7 @@ def a_pair(user: User) -> dict[str, str]:
 
 
 def call_example(path: str, method: str, operation: Any, place: Callable[[str], str], headers: dict[str, str]) -> Any:
-    """Call an operation of the schema with its own examples; ``place`` gives the values of names in its URL."""
+    """Call an operation of the schema with its own examples; ``place`` returns the value of a path parameter."""
     address = re.sub(r"{(\w+)}", lambda name: place(name.group(1)), path)
     asked = {p["name"]: p["example"] for p in operation["parameters"] if p["in"] == "query" and p["required"]}
     address += f"?{urlencode(asked)}" if asked else ""

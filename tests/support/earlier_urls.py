@@ -52,7 +52,7 @@ class Walk:
         self.token = said["access_token"]
 
     def say_how_they_are(self) -> None:
-        """Request health and figures."""
+        """Request the health and the metrics."""
         assert self.ask("GET", "/health").json() == {"status": "ok", "asr_loaded": True, "nlp_loaded": True}
         assert "swagger" in self.ask("GET", "/docs").text
         said = self.ask("GET", "/api/v1/health").json()

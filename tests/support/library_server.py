@@ -13,7 +13,7 @@ import pytest
 from db.database import MARKER
 from tests.support import servers
 
-# Places of a clip library.
+# Databases that can contain a clip library.
 ENGINES = ("sqlite", pytest.param("postgresql", marks=pytest.mark.topology))
 
 
@@ -55,7 +55,7 @@ class LibraryServer:
         self.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'hark'")
 
     def use(self, cursor: Any, library: str) -> None:
-        """Let a cursor write rows into a library that its tables refuse."""
+        """Let a cursor write into a library without checks of foreign keys."""
         cursor.execute("SET session_replication_role = replica")
         cursor.execute(f"SET search_path TO {library}")
 

@@ -52,7 +52,7 @@ class Server:
 
     def __init__(self, command: list[str], port: int, folder: Path, user: str | None = None) -> None:
         self._command, self._port, self._folder, self._user = command, port, folder, user
-        self._ends_by = signal.SIGTERM if "mariadbd" in command[0] else signal.SIGINT  # which MariaDB does not heed
+        self._ends_by = signal.SIGTERM if "mariadbd" in command[0] else signal.SIGINT  # MariaDB ignores SIGINT
         self.start()
 
     def start(self) -> None:

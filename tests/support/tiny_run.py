@@ -80,7 +80,7 @@ def run(data: Path, engines: str, kill_at: str) -> None:
         sys.stdout.write(json.dumps(event) + "\n")
         sys.stdout.flush()
         if event["event"] == "progress" and event["total"] > 40 and event["done"] < 40 and killer.stage == "synthesize":
-            return  # nothing is stored yet: events come by the clock, however slow the machine is
+            return  # no clip is stored yet: events come at fixed intervals, also on a slow machine
         killer.step(event.get("name") if event["event"] == "stage" else None)
 
     if killer.stage == "zip":

@@ -150,7 +150,7 @@ def topology(folder: Path) -> Iterator[Topology]:
         training = [process for (queue, _number), process in processes.items() if queue == TRAINING]
         running_one = Topology(address, "", data, port, database, folder / "nginx", training)
         with asking(running_one) as client:
-            # Starting, each web server makes a newer link, maybe after it has answered; the last one made counts.
+            # Each starting web server makes a link, perhaps after its first answer; only the newest link works.
             wait_for(lambda: len(_links(folder)) == len(web), STARTS_S)
             works = [path for path in _links(folder) if client.get(path).status_code == 200]
             assert works, "no web server has said how the owner is made"

@@ -255,7 +255,7 @@ def a_job(user: User, state: str, *events: dict[str, Any], **fields: Any) -> Job
     return job
 
 
-def test_times_are_in_the_reader_s_time_zone(owners: Client, owner: User) -> None:
+def test_times_are_in_the_readers_time_zone(owners: Client, owner: User) -> None:
     job = a_job(owner, "done", {"event": "stage", "name": "plan", "message": "Planning"})
     assert "2026-01-02 21:04 UTC" in owners.get("/jobs/").text, "without scripts"
     events = reverse("jobs:events", args=[job.pk])

@@ -23,10 +23,10 @@ def test_a_failure_in_a_transaction_is_rolled_back(transactional_db: None) -> No
     assert Heartbeat.objects.count() == 1
 
 
-def test_only_these_modules_call_transaction_atomic() -> None:
+def test_only_listed_modules_call_transaction_atomic() -> None:
     opened = {
         str(path.relative_to(REPOSITORY)): path.read_text().count("transaction.atomic(")
         for path in (REPOSITORY / "webui").rglob("*.py")
     }
-    expected = {"webui/transactions.py": 1, "webui/jobs/services.py": 1, "webui/moving.py": 3}  # of other databases
+    expected = {"webui/transactions.py": 1, "webui/jobs/services.py": 1, "webui/moving.py": 3}  # other databases
     assert {name: n for name, n in opened.items() if n} == expected

@@ -47,8 +47,8 @@ OWN = {
     "HARK_JOBS_RUNNING": "4",
     "HARK_JOBS_RUNNING_PER_USER": "1",
 }
-TAKEN = set(GOOD) | (set(OWN) & set(RULES))  # after the adoption
-BESIDE = {"OPENAI_API_KEY": "sk-x", "GOOGLE_CLIENT_SECRET": "secret"}  # settings that some of them need
+TAKEN = set(GOOD) | (set(OWN) & set(RULES))  # accepted by `checked` after `adopt`
+BESIDE = {"OPENAI_API_KEY": "sk-x", "GOOGLE_CLIENT_SECRET": "secret"}  # settings that names in GOOD require
 
 
 def test_each_name_is_adopted_under_harks_name() -> None:
@@ -121,7 +121,7 @@ def test_harks_own_name_takes_precedence() -> None:
     assert "HARK_JOBS_WAITING is also set" in one.effect
 
 
-def test_these_tests_cover_every_name_of_the_table() -> None:
+def test_the_tests_cover_every_earlier_name() -> None:
     listed = {name for name in (*RULES, *ALIASES) if not name.startswith("JOB_QUEUE_MAX_")}
     assert listed == {"GPU_MEMORY_FRACTION"} | {name for name in TAKEN if not name.startswith("JOB_QUEUE_MAX_")}
 

@@ -65,7 +65,7 @@ def test_values_are_not_expanded(places: tuple[Path, Path]) -> None:
     (data / ".env").write_text("\ufeff# a comment\nexport HARK_LLM_KEY='sk-$HOME ${HOME}#1'\nHARK_LLM_URL\n")
     read_settings_files()
     assert os.environ["HARK_LLM_KEY"] == "sk-$HOME ${HOME}#1"
-    assert "HARK_LLM_URL" not in os.environ  # a name alone has no effect
+    assert "HARK_LLM_URL" not in os.environ  # a name without a value has no effect
 
 
 def test_a_missing_file_is_not_an_error() -> None:

@@ -59,7 +59,7 @@ serve(lambda: ({}, open_it))
 
 @pytest.fixture
 def door(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Open files in a process that behaves as their names say."""
+    """Let the worker misbehave in the way that the name of its file describes."""
     monkeypatch.setattr(hostile, "WORKER", (sys.executable, "-c", DOOR))
 
 

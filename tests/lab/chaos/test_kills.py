@@ -66,7 +66,7 @@ print(json.dumps({
 
 def test_a_training_killed_in_each_stage_finishes_once(tmp_path: Path) -> None:
     found = figures_of(IN_EACH_STAGE, tmp_path)
-    assert {"synthesize", "features", "bundle"} <= set(found.pop("stages"))  # others may be over too soon
+    assert {"synthesize", "features", "bundle"} <= set(found.pop("stages"))  # other stages may end before the kill
     assert found == {
         "state": "done", "results": {"version": 1, "bundle": 1, "clips": 1}, "problems": [], "doubled": [],
     }  # fmt: skip
@@ -92,7 +92,7 @@ def test_a_killed_training_finishes_once_on_postgresql(tmp_path: Path, monkeypat
 
 
 @pytest.mark.topology
-def test_killed_jobs_finish_once_on_servers_but_not_on_a_used_database(
+def test_killed_jobs_finish_once_on_servers_and_a_used_database_is_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgresql_url: str
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", postgresql_url)

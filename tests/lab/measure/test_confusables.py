@@ -35,7 +35,7 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> dict[str, Choir]:
 
 @pytest.fixture
 def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_dir: Path, engines: dict[str, Choir]) -> Path:
-    """Recordings, among them words near "computer" that sound as the detector likes."""
+    """Recordings, among them words near "computer" that sound like the phrase to the detector."""
     folder = recordings(tmp_path / "shared")
     corpus = folder / confusables.WORDS
     corpus.mkdir(parents=True)

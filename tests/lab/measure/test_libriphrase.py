@@ -45,7 +45,7 @@ def test_phrases_have_no_pause_and_last_half_a_second_to_two() -> None:
 
 
 def counted(one: str, other: str) -> int:
-    """Compute the original's distance cell by cell."""
+    """Return the distance of the original code, computed cell by cell."""
     table = {(0, k): k for k in range(len(other) + 1)} | {(k, 0): k for k in range(len(one) + 1)}
     for i, a in enumerate(one, 1):
         for k, b in enumerate(other, 1):
@@ -54,7 +54,7 @@ def counted(one: str, other: str) -> int:
     return table[len(one), len(other)]
 
 
-def test_a_single_insertion_is_not_considered() -> None:
+def test_letter_distances_match_the_original_code() -> None:
     assert letter_distances("ab", ["ab", "a", "b", ""]).tolist() == [0, 2, 1, 2]
     rng = np.random.default_rng(0)
     texts = ["".join(rng.choice(list("abc"), rng.integers(1, 9))) for _ in range(40)]

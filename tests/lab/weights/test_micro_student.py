@@ -41,7 +41,7 @@ def test_training_without_held_out_speakers_is_rejected(tmp_path: Path) -> None:
 def test_teacher_outputs_are_aligned_with_the_end_of_each_step() -> None:
     backbone, _ = shipped_backbone()
     audio = torch.from_numpy(babble(np.random.default_rng(1), 3.0))
-    later = 12  # steps, which are whole ones of the backbone
+    later = 12  # steps, a whole number of the backbone's
     with torch.no_grad():
         states, phones = taught(backbone, audio, 90)
         shifted, _ = taught(backbone, torch.cat([torch.zeros(later * STRIDE * HOP), audio]), 90)

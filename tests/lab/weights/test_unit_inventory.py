@@ -50,7 +50,7 @@ def test_recordings_are_cut_at_pauses_and_alignments_are_shifted() -> None:
     phones = units("phone", ("s", 0.5, 0.7), ("i", 0.7, 1.0), ("m", 1.05, 1.2), ("i", 1.2, 1.6), ("n", 2.6, 3.0),
                    ("aʊ", 3.0, 3.5), ("oʊ", 5.0, 5.1))  # fmt: skip
     audio = noise(6.0)
-    first, second = stretches("r", audio, Alignment(words, phones, 0.9))  # "oh" alone is too short
+    first, second = stretches("r", audio, Alignment(words, phones, 0.9))  # the last stretch, "oh", is too short
     assert [w.label for w in first.words] == ["see", "me"] and [w.label for w in second.words] == ["now"]
     assert (first.name, second.name) == ("r+0.30", "r+2.40")
     assert [(p.label, p.start_s) for p in second.phones] == [("n", 0.2), ("aʊ", 0.6)]
@@ -113,7 +113,7 @@ def test_only_the_spoken_text_is_intelligible(aligner: Aligner) -> None:
     said = intelligible(audio, "Turn on the kitchen light!", "en", aligner)
     assert said > 0.4 and said > 3 * intelligible(audio, "call my brother tomorrow", "en", aligner)
     assert intelligible(audio, "?!", "en", aligner) == 0.0
-    assert 0 < intelligible(audio, "turn on the kitchen light " * 4, "en", aligner) < said  # as long as you like
+    assert 0 < intelligible(audio, "turn on the kitchen light " * 4, "en", aligner) < said
 
 
 def test_speakers_of_the_library_are_aligned_as_far_as_needed(

@@ -72,7 +72,7 @@ def test_a_tiny_training_reports_losses_and_errors_from_the_first_step(
     module = ModuleType("torch.utils.tensorboard")
     module.SummaryWriter = Curves  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
-    # None is as short as an easy one must be.
+    # No utterance is short enough for the easy steps.
     config = AcousticTrainConfig(steps=6, batch_size=3, easy_steps=2, easy_longest_s=0.1, evaluations=2)
     told: list[AcousticProgress] = []
     model = Recognizer(RecognizerConfig((4, 8), 16, 16, 1, 0.0))
@@ -142,7 +142,7 @@ def test_training_learns_tones_and_continues_after_a_stop(
     assert min(seen)[0] > steps // 4, "it went on from where it was"
     if kind != "recognizer":
         assert errors["per/real/tones"] < 0.5
-    else:  # a recurrent network is still at all-blank after so few steps
+    else:  # after so few steps, a recurrent network outputs only blanks
         assert (
             errors["per/real/tones"] <= 1.0
             and "wer/real/tones" in errors
@@ -151,9 +151,7 @@ def test_training_learns_tones_and_continues_after_a_stop(
     assert load_weights(tmp_path / BEST)[0].config == again.config
 
 
-def test_other_speech_restarts_training_and_the_last_unmeasured_weights_are_used(
-    packed: Packed, tmp_path: Path
-) -> None:
+def test_other_speech_restarts_training_and_unmeasured_weights_are_used(packed: Packed, tmp_path: Path) -> None:
     nobody = replace(packed, utterances=[replace(u, split="train") for u in packed.utterances], digest="another")
     config = AcousticTrainConfig(steps=8, batch_seconds=4, easy_steps=8, easy_seconds=4, evaluations=4)
     seen: list[int] = []
@@ -164,7 +162,7 @@ def test_other_speech_restarts_training_and_the_last_unmeasured_weights_are_used
         train_acoustic(untrained("backbone"), speech, config, folder, told)
         return int(load_weights(folder / BEST)[1]["step"])
 
-    assert train(nobody, tmp_path) == 7 and seen == [3, 5, 7, 8], "the last of three that nobody measured"
+    assert train(nobody, tmp_path) == 7 and seen == [3, 5, 7, 8], "the last of three unmeasured ones"
     train(nobody, tmp_path)
     assert seen[0] == 8, "it continues from the seventh step"
     train(packed, tmp_path)

@@ -116,7 +116,7 @@ def test_the_negative_set_returns_the_requested_hours() -> None:
     assert all(np.array_equal(a.frames, b.frames) and a.row == b.row for a, b in zip(pieces, again, strict=True))
 
 
-def test_all_of_the_negative_set_except_its_test_sets_thresholds() -> None:
+def test_thresholds_use_all_of_the_negative_set_except_its_test_split() -> None:
     in_all = about_negatives(NEGATIVE_SET)["hours"]
     for wanted, given in ((2.0, 2.0), (np.inf, in_all["train"] + in_all["validation"])):
         hours = dict.fromkeys(("validation", "test"), 0.0)

@@ -154,7 +154,7 @@ def test_a_detector_is_tried_on_takes(tmp_path: Path) -> None:
 
 @pytest.fixture
 def run(library: Library, choirs: dict[str, Any], tiny_effort: Any) -> Callable[[], Any]:
-    """The table of a run's clips, from the library at that moment."""
+    """Returns the table of clips of a run that starts now."""
     return lambda: clip_table(make_plan(RUN, run_texts(RUN, library), "run-1", library), library)
 
 

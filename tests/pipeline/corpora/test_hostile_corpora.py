@@ -31,7 +31,7 @@ def secret(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The lines of the process that reads a corpus."""
+    """The answers of the process that reads a corpus."""
     lines: list[Any] = []
     monkeypatch.setattr(listing, "called", lambda *arguments, **more: iter(lines))
     return lines
@@ -228,7 +228,7 @@ def test_a_line_of_many_megabytes_takes_no_memory(
 def test_answers_of_the_reader_process_are_validated(
     folder: Path, library: Library, told: list[Any], lines: list[Any]
 ) -> None:
-    """As if a text of the corpus had taken over the process that reads it."""
+    """A malicious corpus may have taken over the process that reads it."""
     whole = {**asdict(Utterance(put(folder / "a.wav", 1), "x")), "audio": str(folder / "a.wav")}
     told += [{**whole, **line} if isinstance(line, dict) and line else line for line in lines]
     with pytest.raises(HarkError, match="gave an invalid answer"):

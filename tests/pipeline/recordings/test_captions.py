@@ -116,7 +116,7 @@ def test_words_without_times_divide_the_segment() -> None:
     found = captions(transcript(Segment(10, 20, "one two " * 40, 0.5)), named=True)
     assert found[0].start_s == 10 and found[-1].end_s == pytest.approx(20)
     assert found[1].start_s == pytest.approx(10 + 10 * 80 / (40 * 6) * 0.9, abs=1.5)
-    # If an edited text has different words, the text counts.
+    # The edited text takes precedence over its old words.
     edited = replace(spoken("five sick", 0.0), text="Five, six!", edited=True)
     assert captions(transcript(edited), named=True)[0].lines == ("Five, six!",)
 
@@ -130,7 +130,7 @@ def test_unspaced_languages_and_very_long_words_are_wrapped() -> None:
     assert "".join(line for caption in endless for line in caption.lines) == "x" * 200
 
 
-def test_invalid_times_do_not_fail() -> None:
+def test_invalid_times_give_valid_captions() -> None:
     words = (Word("back", 5, 4, 1), Word("in", 3, 2, 1), Word("time", -7, 60, 1))
     later = Segment(3, 3, "at once", 1.0)
     found = captions(transcript(Segment(5, 4, "back in time", 1.0, words), later), named=True)

@@ -85,7 +85,7 @@ def test_a_job_writes_all_files_of_a_recording(spec: dict[str, Any], engine: Eng
 def test_finished_stages_are_not_repeated(spec: dict[str, Any], engine: Engine, tmp_path: Path) -> None:
     transcribed(spec, tmp_path)
     before = (tmp_path / "audio/r/audio.flac").stat().st_mtime_ns
-    (tmp_path / "audio/r/original.wav").unlink()  # it is not needed any more
+    (tmp_path / "audio/r/original.wav").unlink()  # no longer needed
     transcribed(spec, tmp_path)
     assert (tmp_path / "audio/r/audio.flac").stat().st_mtime_ns == before and len(engine.asked) == 2
 

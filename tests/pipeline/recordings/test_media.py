@@ -50,7 +50,7 @@ def fake_ffmpeg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[...
 
 
 def normalized(folder: Path, sound: np.ndarray, rate: int = 16_000) -> tuple[MediaFacts, np.ndarray]:
-    """Write a recording, and return what becomes of it."""
+    """Write a recording and normalize it; return its facts and the resulting samples."""
     soundfile.write(folder / "in.wav", sound, rate)
     facts = normalize(folder / "in.wav", folder / "a.flac", MediaLimits())
     return facts, soundfile.read(folder / "a.flac")[0]

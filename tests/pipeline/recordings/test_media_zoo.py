@@ -38,7 +38,7 @@ def flac(path: Path) -> bytes:
 
 HALF_AN_HOUR = MediaLimits(max_seconds=1800)
 
-# name of the upload, what it holds, what the error says
+# (name of the upload, its content, pattern of the error)
 ZOO: list[tuple[str, Callable[[Path], bytes], str]] = [
     ("empty.wav", lambda path: b"", "empty"),
     ("header.wav", lambda path: wav_that_lies()[:44], "no audio|not a recording|ends prematurely"),
@@ -103,10 +103,10 @@ def test_playlists_open_no_file_or_connection(
 
 def test_a_flac_that_understates_its_length_is_limited(decoder: str, tmp_path: Path) -> None:
     (tmp_path / "bomb.flac").write_bytes(flac_that_lies(31 * 60, 1))
-    if decoder == "ffmpeg":  # goes on, and is stopped at the limit
+    if decoder == "ffmpeg":  # reads on, and is stopped at the limit
         with pytest.raises(HarkError, match="too long"):
             normalize(tmp_path / "bomb.flac", tmp_path / "a.flac", HALF_AN_HOUR)
-    else:  # libsndfile reads what the header says
+    else:  # libsndfile stops where the header says
         assert normalize(tmp_path / "bomb.flac", tmp_path / "a.flac", HALF_AN_HOUR).duration_s == pytest.approx(1)
 
 

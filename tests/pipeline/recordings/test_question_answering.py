@@ -257,7 +257,7 @@ def pulled(model: LocalModel, folder: Path) -> None:
 
 @pytest.fixture
 def with_reader(reader: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
-    """A reader that never finds that there is no answer, as random weights might, or always does (by parameter)."""
+    """A reader with random weights that always answers; a margin as parameter lets it find no answer."""
     pulled(READER, reader)
     monkeypatch.setattr("pipeline.recordings.reader.NULL_MARGIN", getattr(request, "param", -1e9))
     return reader

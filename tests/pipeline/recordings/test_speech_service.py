@@ -84,7 +84,7 @@ def test_two_processes_share_the_service(service: Path, tmp_path: Path) -> None:
     ]
     said = [process.communicate(timeout=60)[0].strip() for process in started]
     assert said[0] == said[1] != ""
-    # It outlives those who started it.
+    # The service outlives the processes that started it.
     assert call(30.0, use_model, tmp_path / "loads")["pid"] == int(said[0])
     assert len((tmp_path / "loads").read_text().splitlines()) == 1
 
@@ -115,12 +115,12 @@ def test_the_service_ends_when_idle_and_removes_its_socket(service: Path, monkey
     pid = speech_client._started[-1].pid
     wait_for(lambda: is_gone(pid), 10.0)
     assert not service.exists()
-    assert call(30.0, sleep) == "slept"  # and is started again
+    assert call(30.0, sleep) == "slept"  # a new service starts
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, "a signal to another thread", "its socket goes"])
 def test_the_service_ends_cleanly_on_signals(service: Path, how: object) -> None:
-    """The system may deliver a signal to any thread. The one that waits for connections notices between two waits."""
+    """The system may deliver a signal to any thread; the thread that waits for connections checks for it."""
     call(30.0, sleep)
     pid = speech_client._started[-1].pid
     if isinstance(how, signal.Signals):

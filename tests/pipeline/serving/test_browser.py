@@ -55,7 +55,7 @@ def registry(tmp_path: Path, tarball: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A zip from before there was a detect.html."""
+    """A zip without detect.html, like those of earlier versions."""
     import torch
 
     from model.tiny_crnn import TinyCRNN

@@ -146,7 +146,7 @@ async def answers(client: AsyncClient, until: type = NotDetected) -> list[Event]
 async def heard(client: AsyncClient, audio: np.ndarray, rate: int = RATE, stamped: bool = True) -> list[Detection]:
     """Return the detections in a recording."""
     await send(client, audio, rate, stamped)
-    await client.write_event(Describe().event())  # answered after all else
+    await client.write_event(Describe().event())  # its answer comes last
     events = await answers(client, Info)
     found = [Detection.from_event(event) for event in events if Detection.is_type(event.type)]
     assert any(NotDetected.is_type(event.type) for event in events) == (not found)

@@ -30,7 +30,7 @@ from pipeline.training.run import run_training
 from tests.support.tiny_run import FEW_ROOMS
 
 # By shape: one word, one syllable, several words, names, numbers, digits, apostrophes, capitals, rare letters,
-# homophones, words of no dictionary, repetitions, what is often said, punctuation, long words, clusters, vowels.
+# homophones, words in no dictionary, repetitions, common phrases, punctuation, long words, clusters, vowels.
 ENGLISH = """
 compass; computer; athena; snowdrop; jupiter; telephone; marmalade; orchestra; volunteer; abracadabra
 go; stop; on; sphinx; strength; thirst; lamp; spa; yacht; eye; oh; ma; judge; rhythm
@@ -70,8 +70,8 @@ SIZES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("standard", DEVICES),
     ("large", (*DEVICES, SMALL)),
 )
-RUNS = 4  # a test, one of each size
-ALWAYS = (24,)  # the first run of the test that need not be asked for
+RUNS = 4  # runs in each test, one of each size
+ALWAYS = (24,)  # first runs of the tests that need no marker
 
 
 def cases() -> list[tuple[str, str, str, tuple[str, ...]]]:

@@ -344,7 +344,7 @@ def test_a_run_killed_in_each_stage_is_finished(attempts: tuple[Path, list[Attem
         assert one.returncode == -signal.SIGKILL, (one.kill_at, one.stderr)
         stage = one.kill_at.partition(":")[0].replace("zip", "bundle")
         assert one.stages()[-1] == stage
-    # What was finished is not done again.
+    # Finished stages are not repeated.
     stages = {one.kill_at: one.stages() for one in made}
     assert "synthesize" not in stages["calibrate:0"] and "features" not in stages["report:0"]
     assert stages[""] == ["plan", "train", "calibrate", "report", "bundle"]

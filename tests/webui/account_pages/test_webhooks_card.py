@@ -72,10 +72,10 @@ def test_the_number_of_queries_does_not_grow_with_webhooks(others: Client, djang
     from django.test.utils import CaptureQueriesContext
 
     add(others)
-    others.get("/account/")  # what is done once
+    others.get("/account/")  # one-time work
     with CaptureQueriesContext(connection) as few:
         others.get("/account/")
-    count = len(few)  # another request empties it
+    count = len(few)  # the next request clears the captured queries
     for number in range(webhooks.MAX_WEBHOOKS - 1):
         add(others, url=f"https://example.org/{number}")
     with django_assert_num_queries(count):

@@ -132,7 +132,7 @@ def test_deactivation_deletion_and_a_new_password_revoke_tokens(owner: User, oth
     with refuses(401, match="deactivated"):
         rotate_pair(refresh=pair.refresh)
     services.set_active(user=other, active=True)
-    refused(pair.access)  # what ended then stays ended
+    refused(pair.access)  # reactivation does not restore tokens
     with refuses(401):
         rotate_pair(refresh=pair.refresh)
     pair = issue_pair(user=other)

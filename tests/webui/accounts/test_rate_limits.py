@@ -40,7 +40,7 @@ def test_a_limited_token_gets_429_with_retry_headers(client: Client, other: User
     assert refused.json()["status"] == 429 and "Wait 15 seconds" in refused.json()["what_to_do"]
 
 
-def test_a_user_s_tokens_and_sessions_are_counted_together(others: Client, owner: User, other: User) -> None:
+def test_a_users_tokens_and_sessions_are_counted_together(others: Client, owner: User, other: User) -> None:
     one, two = header(other, "one"), header(other, "two")
     answers = [others.get("/api/v1/jobs", headers=sent) for sent in (one, one, two, two)]
     answers += [others.get("/inbox"), others.get("/inbox")]
@@ -61,7 +61,7 @@ def test_unauthenticated_requests_are_limited_by_ip(client: Client, other: User)
     answers = [client.get("/api/v1/jobs", headers=nobody), client.get("/api/v1/jobs"), client.get("/account/login")]
     assert [answer.status_code for answer in answers] == [401, 401, 429]
     assert client.get("/account/login", REMOTE_ADDR="192.0.2.7").status_code == 200
-    assert client.get("/api/v1/jobs", headers=header(other)).status_code == 200  # who has a token is not held to it
+    assert client.get("/api/v1/jobs", headers=header(other)).status_code == 200  # not for valid tokens
 
 
 def test_each_api_reports_limits_in_its_own_format(client: Client, other: User) -> None:
@@ -106,4 +106,4 @@ def test_counting_a_request_is_fast() -> None:
     started = time.perf_counter()
     for _ in range(200):
         rate_limits.count({"user 1": 1, "token 1": 1})
-    assert (time.perf_counter() - started) / 200 < 0.01  # a fiftieth of that where nothing else runs
+    assert (time.perf_counter() - started) / 200 < 0.01  # an idle machine needs a fiftieth of that

@@ -118,7 +118,7 @@ def test_failures_from_one_ip_do_not_block_a_user_elsewhere(client: Client, othe
         attempt(client, "oscar", "guess", REMOTE_ADDR="203.0.113.9")
     assert attempt(client, "oscar", PASSWORD, REMOTE_ADDR="203.0.113.9").status_code == 429
     assert attempt(Client(), "oscar", PASSWORD, REMOTE_ADDR="198.51.100.7").status_code == 302
-    assert attempt(client, "oscar", PASSWORD, REMOTE_ADDR="203.0.113.9").status_code == 429  # that wiped nothing there
+    assert attempt(client, "oscar", PASSWORD, REMOTE_ADDR="203.0.113.9").status_code == 429  # still blocked there
 
 
 def test_guesses_of_a_name_from_many_ips_are_limited(other: User) -> None:
@@ -129,7 +129,7 @@ def test_guesses_of_a_name_from_many_ips_are_limited(other: User) -> None:
         with pytest.raises(SignInRefused):
             sign_in(name="oscar", password="wrong", address=f"10.0.{number // 4}.1")
     assert attempt(Client(), "oscar", PASSWORD, REMOTE_ADDR="10.9.9.9").status_code == 429
-    # but there, where oscar has signed in before, even from the guessers' address
+    # except in a browser in which oscar has signed in before, even from the guessers' address
     assert attempt(known, "oscar", PASSWORD, REMOTE_ADDR="10.0.1.1").status_code == 302
 
 

@@ -34,7 +34,7 @@ def world(owner: User, portal: Path) -> World:
     """One of everything, owned by the owner."""
     version = make_version(owner, portal)
     allow_wakes(detector=version.detector, allowed=True)
-    make_version(owner, portal, 2)  # so that there is something to compare
+    make_version(owner, portal, 2)  # a second version for comparisons
     Job.objects.filter(pk=version.job_id).update(result={"bundle": str(version.path / version.bundle)})
     spec = {"phrase": "hey compass", "language": "en", "effort": "quick", "engines": []}
     job = {"user": owner, "title": "hey compass", "spec": spec}

@@ -42,7 +42,7 @@ def test_a_bundle_is_sent_with_a_different_default_rate(call: Call, world: World
     problem_of(call("get", place, headers=a_token(world.user, "read")), 410)
 
 
-def test_sample_goes_into_the_inbox_and_the_library(call: Call, world: World, recording: Path) -> None:
+def test_a_sample_goes_into_the_inbox_and_the_library(call: Call, world: World, recording: Path) -> None:
     place = f"/detectors/{world.version.detector_id}/versions/1/samples"
     headers = a_token(world.user, "audio", "read")
     with recording.open("rb") as file:
@@ -95,7 +95,7 @@ def test_parameters_without_effect_are_rejected(
     assert "does not exist here" in problem_of(response, 422)["what"]
 
 
-def test_delete_removes_the_files(call: Call, world: World) -> None:
+def test_deleting_a_detector_removes_its_files(call: Call, world: World) -> None:
     folder = world.version.path
     assert folder.is_dir()
     place = f"/detectors/{world.version.detector_id}"
@@ -115,7 +115,7 @@ def test_ids_beyond_the_database_get_404(call: Call, owner: User, path: str) -> 
     problem_of(call("get", path.format(10**23), headers=a_pair(owner)), 404)
 
 
-def test_search_is_paged(call: Call, world: World, portal: Path) -> None:
+def test_search_results_are_paged(call: Call, world: World, portal: Path) -> None:
     with Library(portal) as library:
         library.add_clips(NewClip(noise(0.1 + n / 100), "compass", "compass", "en", "flite") for n in range(3))
     headers = a_token(world.user, "read")

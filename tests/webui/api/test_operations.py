@@ -61,7 +61,7 @@ def test_an_operation_is_documented_with_examples(path: str, method: str, operat
 
 
 @named(CLOSED)
-def test_operation_rejects_missing_revoked_and_wrong_tokens(
+def test_an_operation_rejects_missing_revoked_and_wrong_tokens(
     path: str, method: str, operation: Any, world: World
 ) -> None:
     response = send(world, path, method, operation, {})
@@ -125,7 +125,9 @@ def test_an_owner_operation_rejects_others(path: str, method: str, operation: An
 
 
 @named([entry for entry in CLOSED if entry not in (*OF_ONE, *OF_OWNER) and entry[1] == "get"])
-def test_list_contains_own_items_only(path: str, method: str, operation: Any, world: World, other: User) -> None:
+def test_a_list_contains_only_the_users_own_items(
+    path: str, method: str, operation: Any, world: World, other: User
+) -> None:
     response = send(world, path, method, operation, a_pair(other))
     assert response.status_code == 200
     if response.get("Content-Type", "").startswith("application/json") and "items" in response.json():

@@ -230,7 +230,7 @@ def test_invalid_messages_close_the_socket_with_a_code(
         assert socket.hear() == 1007
     socket = signed_in(f"/ws/jobs/{world.failed.id}", token)
     for after in (10**30, -1):
-        socket.say({"after": after})  # no number of an event
+        socket.say({"after": after})  # not a valid event number
     socket.say({"after": 0})
     assert socket.hear()["job"]["state"] == "failed"
     socket = signed_in(place, token)
@@ -239,7 +239,7 @@ def test_invalid_messages_close_the_socket_with_a_code(
         socket.say(wrong)
     socket.say('{"mark": "missed", "time_s": ' + "9" * 4000 + "}")
     socket.say(bytes(3200))
-    assert socket.hear(10)["time_s"] == 0.1  # it goes on
+    assert socket.hear(10)["time_s"] == 0.1  # the stream continues
     assert "Traceback" not in caplog.text
 
 
@@ -276,7 +276,7 @@ def test_a_socket_closes_when_its_credentials_are_revoked(
         socket = signed_in(address, pair.access if ended == "pair" else text)
     socket.say({"after": 0})
     assert socket.hear()["job"]["state"] == "running"
-    run(asyncio.sleep(0.5))  # it goes on as long as nothing ends
+    run(asyncio.sleep(0.5))  # the socket stays open until its credentials end
     if ended == "token":
         revoke_token(token=made)
     elif ended == "pair":

@@ -22,7 +22,7 @@ def recording(owner: User) -> Recording:
 
 @pytest.fixture
 def at(recording: Recording) -> str:
-    """The URL of the recording's page, with which its others begin."""
+    """The URL of the recording's page, which is the prefix of its other URLs."""
     return f"/recordings/{recording.pk}"
 
 
@@ -42,11 +42,11 @@ def waiting(owner: User, wav: Path) -> Recording:
 
 @pytest.fixture
 def speaking() -> None:
-    """Ask engines for their voices, which takes a while."""
+    """Let the test use the engines' real voices, which are slow to find."""
 
 
 @pytest.fixture(autouse=True)
 def nobody_speaks(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Leave engines without voices, unless a test uses ``speaking``."""
+    """Hide all voices unless the test uses ``speaking``."""
     if "speaking" not in request.fixturenames:
         monkeypatch.setattr("webui.speech.voice_for", lambda user, language: None)

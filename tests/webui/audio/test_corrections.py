@@ -85,7 +85,7 @@ def test_misrecognized_words_are_replaced_elsewhere_and_restored(owners: Client,
     asked = "“Karpati” also occurs in 1 other passage. Replace it with “Karpathy” there too?"
     assert told["elsewhere"] == {"heard": "Karpati", "said": "Karpathy", "told": asked}
     form = {"heard": "Karpati", "said": "Karpathy", "besides": 0, "version": told["version"]}
-    assert owners.post(f"{place}/replace", {**form, "version": 1}).status_code == 409  # it has changed since
+    assert owners.post(f"{place}/replace", {**form, "version": 1}).status_code == 409  # no longer current
     assert owners.post(f"{place}/replace", {**form, "said": " "}).status_code == 422
     page = owners.post(f"{place}/replace", form, follow=True).text
     assert "Replaced in 1 passage." in page
@@ -95,10 +95,10 @@ def test_misrecognized_words_are_replaced_elsewhere_and_restored(owners: Client,
     owners.post(f"{place}/undo", {"version": Recording.objects.get().version})
     assert transcripts.transcript_of(recording).segments[1].text == said[1][1]
     told = owners.post(f"{place}/segments/2", {"text": "Siobhan"}).json()
-    assert told["elsewhere"] is None  # no other passage has that
+    assert told["elsewhere"] is None  # no other passage contains the replaced word
 
 
-def test_correction_preserves_times_of_unchanged_words() -> None:
+def test_a_correction_preserves_times_of_unchanged_words() -> None:
     words = tuple(Word(text, i * 1.0, i + 0.8, 0.4) for i, text in enumerate(["the", "hole", "ship", "sank"]))
     new = corrected(Segment(0.0, 4.0, "the hole ship sank", 0.4, words), "The whole old ship sank today.")
     assert new.edited and new.text == "The whole old ship sank today."
@@ -119,6 +119,6 @@ def test_word_times_are_ascending_after_a_correction(text: str) -> None:
     assert " ".join(word.text for word in new.words) == text
 
 
-def test_without_segment_renumbers_citations() -> None:
+def test_removing_a_segment_renumbers_citations() -> None:
     summary = {"text": "t", "segments": [3], "key_points": [], "action_items": [], "engine": "e"}
     assert without_segment(summary, 1) == {**summary, "segments": [2]}

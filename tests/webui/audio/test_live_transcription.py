@@ -134,7 +134,7 @@ def test_samples_are_accepted_without_a_start_message(owner: User) -> None:
     assert of_kind(talk(owner, conversation), "final")
 
 
-def test_spoken_questions_are_answered_from_the_user_s_own_transcripts(owner: User, other: User) -> None:
+def test_spoken_questions_are_answered_from_the_users_own_transcripts(owner: User, other: User) -> None:
     ready_recording(owner)
     conversation = partial(all_of_it, answer=True)
     (answer,) = of_kind(talk(owner, conversation), "answer")

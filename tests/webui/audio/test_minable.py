@@ -14,7 +14,9 @@ from webui.audio.models import Recording
 from webui.jobs.models import Job
 
 
-def test_minable_adds_updates_and_removes_clips(owners: Client, recording: Recording, at: str, portal: Path) -> None:
+def test_a_minable_recording_has_up_to_date_clips_in_the_library(
+    owners: Client, recording: Recording, at: str, portal: Path
+) -> None:
     owners.post(f"{at}/minable", {"minable": "on"})
     job = Job.objects.get(kind="minable")
     assert job.spec["minable"] is True

@@ -70,7 +70,7 @@ def test_a_transcript_without_words_has_no_search_and_no_questions(owners: Clien
         assert part not in page
 
 
-def test_answer_equal_to_its_citation_is_shown_once(owners: Client, at: str) -> None:
+def test_an_answer_equal_to_its_citation_is_shown_once(owners: Client, at: str) -> None:
     form = {"question": "Who brings the lantern and the map?"}
     answer = owners.post(f"{at}/ask", form, headers={"HX-Request": "true"}).text
     assert answer.count("Anna brings the lantern and the map") == 1 and "The closest passage:" in answer

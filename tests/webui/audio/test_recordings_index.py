@@ -51,7 +51,7 @@ def test_the_number_of_queries_is_constant(
             assert owners.get(address).status_code == 200
 
 
-def test_menu_marks_the_current_page(owners: Client, recording: Recording) -> None:
+def test_the_menu_marks_the_current_page(owners: Client, recording: Recording) -> None:
     for address, mark in (("", "page"), ("live", "true"), (str(recording.pk), "true")):
         page = flat(owners.get(f"/recordings/{address}"))
         assert re.search(rf'<a href="/recordings/" aria-current="{mark}">', page)

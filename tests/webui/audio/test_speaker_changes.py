@@ -39,7 +39,7 @@ def test_names_are_saved_all_or_none(owners: Client, recording: Recording, at: s
     )
     assert twice.status_code == 422 and 'href="http://testserver/recordings/x"' in twice.text
     assert owners.post(place, {"speaker": ["S1", "S9"], "name": ["Cleo", "Dora"]}).status_code == 422
-    assert owners.post(place, {"speaker": ["S1", "S2"], "name": ["Ben", "Anna"]}).status_code == 302  # nothing is new
+    assert owners.post(place, {"speaker": ["S1", "S2"], "name": ["Ben", "Anna"]}).status_code == 302  # nothing changes
     assert transcripts.transcript_of(recording).speakers == {"S1": "Ben", "S2": "Anna"}
     assert Recording.objects.get().version == version
     speaker_changes.name_speakers(recording=recording, names={"S2": "Dora"})  # by another page
@@ -58,7 +58,7 @@ def test_a_segment_is_assigned_to_another_speaker_and_back(
     owners.post(f"{at}/segments/0", {"text": "We meet on the pier"})  # a correction
     address = f"{at}/segments/0/speaker"
     page = flat(owners.get(at))
-    assert f'href="{address}"' in page  # without scripts, too
+    assert f'href="{address}"' in page  # the link works without scripts
     form = flat(owners.get(address))
     assert "<html" in form and "We meet on the pier" in form and 'value="S1" checked' in form
     assert "<html" not in flat(owners.get(address, headers={"HX-Request": "true"}))
@@ -67,7 +67,7 @@ def test_a_segment_is_assigned_to_another_speaker_and_back(
     assert speakers_of_passages(recording) == ["S2", "S2", "S1"]
     segment = transcripts.transcript_of(recording).segments[0]
     assert segment.text == "We meet on the pier" and segment.edited
-    # files made from it follow
+    # exports, search, summary and shared page have the new name
     speaker_changes.name_speakers(recording=recording, names={"S2": "Ben"})
     assert b"Ben: We meet on the pier" in owners.get(f"{at}/export?format=txt").getvalue()
     assert transcripts.search(user=owner, query="pier")[0].speaker == "Ben"
@@ -133,7 +133,7 @@ def test_a_passage_of_two_speakers_is_split_at_a_word(
         (0, {"speaker": "S2", "from_word": "7"}),
     ],
 )
-def test_unknown_speaker_or_segment_changes_nothing(
+def test_an_unknown_speaker_or_segment_changes_nothing(
     owners: Client, recording: Recording, at: str, number: int, form: dict[str, str]
 ) -> None:
     assert owners.post(f"{at}/segments/{number}/speaker", form).status_code == 422

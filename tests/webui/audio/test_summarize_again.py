@@ -64,7 +64,7 @@ def test_a_summary_can_be_renewed_after_corrections(owners: Client, recording: R
     assert outdated in flat(owners.get(f"{at}/summary"))
 
 
-def test_unknown_engine_and_second_request_are_rejected(owners: Client, at: str) -> None:
+def test_an_unknown_engine_and_a_second_request_are_rejected(owners: Client, at: str) -> None:
     page = f"{at}/summary"
     unknown = owners.post(page, {"engine": "scribe"})
     assert unknown.status_code == 422 and b"There is no summary engine called" in unknown.content

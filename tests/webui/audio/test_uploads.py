@@ -244,7 +244,7 @@ def test_chunked_uploads_count_once_against_the_quota(
     assert begin(others, "a.wav", 100).status_code == 507
 
 
-def test_of_two_simultaneous_finishes_one_is_rejected(
+def test_one_of_two_simultaneous_finishes_is_rejected(
     owners: Client, owner: User, wav: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = wav.read_bytes()
@@ -277,6 +277,6 @@ def test_several_files_become_several_recordings_or_one(owners: Client, owner: U
     assert list((portal / "uploads" / "received").iterdir()) == []
 
 
-def test_no_file_gets_422(owners: Client) -> None:
+def test_a_form_without_a_file_gets_422(owners: Client) -> None:
     answer = owners.post("/recordings/upload", {"engine": "auto"})
     assert answer.status_code == 422 and b"No recording was uploaded." in answer.content

@@ -237,7 +237,7 @@ def test_a_recorded_question_is_answered(program: Client, recording_file: Path, 
     assert Recording.objects.count() == 1, "the question is not kept"
 
 
-def test_not_found_in_the_recordings_is_an_answer(program: Client) -> None:
+def test_finding_nothing_in_the_recordings_is_a_valid_answer(program: Client) -> None:
     said = program.post("/interact", {"text": "Who painted the elephant?"}).json()
     assert not said["found"] and said["reply"] == "No passage was found with the words of this question."
     assert said["audio_url"] and said["citations"] == said["nearest"] == []

@@ -135,8 +135,8 @@ def test_clients_that_send_requests_stay_connected(port: int) -> None:
     with connected(port) as connection:
         for _request in range(4):
             assert b"200" in ask(connection)
-            time.sleep(0.3)  # together longer than a head may take
-        # a body may come slowly
+            time.sleep(0.3)  # in total longer than a header may take
+        # a body may arrive slowly
         connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n")
         for letter in b"body":
             time.sleep(0.3)

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db(transaction=True)  # jobs are sent when their
 
 @pytest.fixture(autouse=True)
 def two_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Be a cluster of two workers."""
+    """Let this process be a cluster of two workers."""
     monkeypatch.setattr(Conf, "POLL", 0.01)
     monkeypatch.setattr(Conf, "WORKERS", 2)
     monkeypatch.setenv(CLUSTER, "here:1")

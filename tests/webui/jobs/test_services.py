@@ -78,11 +78,11 @@ def test_results_left_by_killed_workers_are_removed(owner: User) -> None:
     left.append(finished_file(user_data(owner), "bench"))  # belongs to no job
     written(left)
     services.forget_results()
-    assert [path.exists() for path in left] == [False, False, True, True, False, True], "who goes on has what was done"
+    assert [path.exists() for path in left] == [False, False, True, True, False, True], "unfinished jobs keep theirs"
 
 
 def test_a_cancelled_job_leaves_no_stored_result(owner: User, django_capture_on_commit_callbacks: Any) -> None:
-    waiting, lost = submit(owner, 1), submit(owner, 2)  # both were taken up again, or will not be
+    waiting, lost = submit(owner, 1), submit(owner, 2)  # both have a result from an earlier attempt
     left = [finished_file(user_data(owner), str(job.id)) for job in (waiting, lost)]
     written(left)
     lapse(claimed(lost))
@@ -97,7 +97,7 @@ def test_a_cancelled_job_leaves_no_stored_result(owner: User, django_capture_on_
 
 
 def test_runs_with_the_same_files_are_one_job(owner: User) -> None:
-    """Other choices of their plans do not matter."""
+    """The targets "browser" and "pi" add no files to the bundle."""
     spec = {"phrase": "hey compass", "language": "en", "effort": "quick", "targets": ["browser"]}
     first = services.submit(user=owner, kind="train", title="p", spec=spec)
     again = services.submit(user=owner, kind="train", title="p", spec={**spec, "targets": ["pi"]})
@@ -126,13 +126,13 @@ def test_a_full_queue_rejects_another_job(owner: User, settings: Any) -> None:
     assert submit(owner, 1) is not None  # a repetition makes no new one
 
 
-def test_waiting_jobs_are_limited_per_user(owner: User, other: User, settings: Any) -> None:
+def test_waiting_jobs_including_retried_ones_are_limited_per_user(owner: User, other: User, settings: Any) -> None:
     settings.JOBS_WAITING_PER_USER = 3
     mine = [submit(other, number) for number in range(3)]
     with pytest.raises(services.LimitReached, match="3 of your jobs are waiting"):
         submit(other, 4)
     assert submit(owner, 5).state == Job.State.QUEUED  # other users' jobs have slots
-    # nor by taking back a cancelled one
+    # retrying a cancelled job counts, too
     services.cancel(job=mine[0])
     submit(other, 4)
     with pytest.raises(services.LimitReached):
@@ -147,7 +147,7 @@ def test_disk_space_is_limited_per_user(owner: User, other: User, settings: Any)
     check_room(other, 900)
     with refuses(507, match="quota is used up"):
         check_room(other, 2000)
-    check_room(owner, 2000)  # it is their disk
+    check_room(owner, 2000)  # the owner of the installation has no quota
     (folder / "clips" / "a.flac").write_bytes(bytes(1000))
     forget_count(folder)
     with refuses(507, match="quota is used up"):
@@ -185,7 +185,7 @@ def test_cancelling_a_running_job_asks_its_worker_to_stop(owner: User) -> None:
 def test_a_lease_that_expired_during_a_lock_can_be_renewed(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     job = claimed(submit(owner))
     lapse(job)
-    monkeypatch.setattr(services, "LOCKED_S", -1.0)  # every write has waited for longer
+    monkeypatch.setattr(services, "LOCKED_S", -1.0)  # every write counts as delayed by a lock
     monkeypatch.setattr(services, "_locked_until", None)
     assert services.recover() == 0 and services.renew(job) == Job.State.RUNNING
     lapse(job)

@@ -48,7 +48,7 @@ def archive(files: dict[str, bytes], name: str = "mine.zip") -> SimpleUploadedFi
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w") as packed:
         for path, content in files.items():
-            packed.writestr(zipfile.ZipInfo(path), content)  # given only a name, an entry gets the current time
+            packed.writestr(zipfile.ZipInfo(path), content)  # a plain name would store the current time
     return SimpleUploadedFile(name, written.getvalue(), "application/zip")
 
 

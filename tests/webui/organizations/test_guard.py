@@ -14,7 +14,7 @@ from webui.access import Owned
 
 GUARDED = {model.__name__ for model in apps.get_models() if issubclass(model._default_manager._queryset_class, Owned)}
 SCOPES = {"owned_by", "visible_to", "editable_by"}  # methods of a queryset that filter by user
-GETTERS = {"owned", "visible", "to_change", "who"}  # who: one of the others, passed by a caller
+GETTERS = {"owned", "visible", "to_change", "who"}  # who: one of the others, passed as an argument
 # Entry points of requests, and code that looks objects up for them.
 DOORS = ("views.py", "_views.py", "consumers.py", "navigation.py", "live.py", "asking.py")
 FOLDERS = ("api/routes/", "compatibility/")

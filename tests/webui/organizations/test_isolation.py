@@ -24,7 +24,7 @@ WITH_ID = [row for row in URLS if "_id>" in row[1] and row[0] != "trainer:device
 OF_USERS = {name for name, route in WITH_ID if route.startswith("/account/")}  # only for the owner of the installation
 # Users decide these for themselves.
 OWN = {"organizations:leave"}
-# What a viewer reads, and all others of the organization, too.
+# GET requests that all members, viewers included, may send.
 READ = {
     "audio:audio", "audio:export", "audio:original", "audio:recording", "audio:so_far", "audio:summary",
     "audio:waveform", "audio:words", "jobs:detail", "jobs:events", "jobs:over", "listening:try",

@@ -46,14 +46,14 @@ def test_a_raised_threshold_is_explained() -> None:
     assert words["option"] == "2 false alarms per day (0.083 per hour), raised"
 
 
-def test_rate_in_the_url_sets_the_slider(owners: Client, version: Version) -> None:
+def test_the_rate_in_the_url_sets_the_slider(owners: Client, version: Version) -> None:
     page = flat(owners.get(address("version", version), {"fa_per_day": "2"}))
     assert '<option value="2" selected>' in page and "Extrapolated:" in page
     assert chosen_link(page) == address("bundle", version) + "?fa_per_day=2"
 
 
 @pytest.mark.parametrize("rate", ["", "7", "x", "<script>"])
-def test_unknown_rate_selects_the_default(owners: Client, version: Version, rate: str) -> None:
+def test_an_unknown_rate_selects_the_default(owners: Client, version: Version, rate: str) -> None:
     page = owners.get(address("version", version), {"fa_per_day": rate}).text
     assert '<option value="12" selected>' in page and "<script>" not in page
 

@@ -51,7 +51,7 @@ def test_the_tile_and_the_verdict_predict_the_same_misses(owners: Client, versio
     assert "1 to 45 %" in page and "1 to 24 %" not in page and "expected, close and quiet" in page
 
 
-def test_a_detector_that_misses_most_is_not_for_use(owners: Client, version: Version) -> None:
+def test_a_detector_that_misses_most_utterances_gets_a_warning(owners: Client, version: Version) -> None:
     pages = ("/", f"/detectors/{version.detector_id}/{version.number}")
     assert not any("do not use it" in owners.get(page).text for page in pages)
     version.summary["miss_rate_clean"] = {"value": 0.9, "low": 0.8, "high": 0.95}

@@ -79,7 +79,7 @@ def test_the_number_of_voices_is_estimated(counts: list[int]) -> None:
     assert len(found) == len(counts)
     nearest = (embeddings @ found.T).argmax(axis=1)
     pairs = {(int(true), int(guess)) for true, guess in zip(labels, nearest)}
-    assert len(pairs) == len(counts)  # one to one
+    assert len(pairs) == len(counts)  # each voice found is a different person
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
@@ -104,7 +104,7 @@ def test_windows_of_a_long_recording_are_subsampled(monkeypatch: pytest.MonkeyPa
 def test_speech_regions_bridge_pauses_and_drop_clicks() -> None:
     probability = np.zeros(100)
     probability[10:30] = 0.9
-    probability[30:34] = 0.4  # still speech, once it has begun
+    probability[30:34] = 0.4  # enough to continue speech, but not to begin it
     probability[38:50] = 0.9  # a pause of 4 frames: 0.128 s
     probability[70] = 0.9  # a click
     probability[80:100] = 0.9
@@ -128,7 +128,7 @@ class LoudnessAsSpeech:
 
 
 def by_pitch(audio: np.ndarray, windows: Sequence[tuple[float, float]], reporter: Reporter) -> np.ndarray:
-    """Replace resemblyzer: a voice is its spectrum."""
+    """Return spectra as embeddings, in place of resemblyzer."""
     rng = np.random.default_rng(0)
     found = []
     for start, end in windows:
@@ -227,14 +227,14 @@ def later(sound: np.ndarray, seconds: float) -> np.ndarray:
     [
         (ONE, OTHER, True),
         (ONE + 0.3 * OTHER, OTHER + 0.3 * ONE, True),  # each leaks into the other's channel
-        (ONE + 0.2 * later(OTHER, 0.02), 0.25 * (OTHER + 0.2 * later(ONE, 0.02)), True),  # later, and a quieter line
+        (ONE + 0.2 * later(OTHER, 0.02), 0.25 * (OTHER + 0.2 * later(ONE, 0.02)), True),  # late leak, quiet line
         (ONE + 0.001 * NOISE[:, 0], OTHER + 0.001 * NOISE[:, 1], True),
         (ALL, ALL, False),
         (ALL, 0.3 * ALL, False),
         (ALL, -ALL, False),
         (ALL, later(ALL, 0.15), False),
         (later(ALL, 0.2), 0.5 * ALL, False),
-        (ALL + 0.005 * NOISE[:, 0], 0.8 * ALL + 0.005 * NOISE[:, 1], False),  # as a coder leaves it
+        (ALL + 0.005 * NOISE[:, 0], 0.8 * ALL + 0.005 * NOISE[:, 1], False),  # with noise like that of a codec
         (ALL, 0 * ALL, False),
         (0 * ALL, ALL, False),
         (ALL, 0.003 * NOISE[:, 1], False),
@@ -260,12 +260,12 @@ def test_turns_are_found_by_channel(stand_ins: None, tmp_path: Path) -> None:
     truth = [Turn(0.5, 4, "L"), Turn(9, 13, "L"), Turn(17, 19, "L"), Turn(4.5, 8.5, "R"), Turn(12.5, 16, "R")]
     assert found.method == "channels" and set(found.speakers) == {"L", "R"}
     assert error_rate(truth, found.turns) < 0.05
-    overlaps = {(turn.start_s, turn.end_s) for turn in found.turns if turn.overlap}  # in truth 12.5 s to 13 s
+    overlaps = {(turn.start_s, turn.end_s) for turn in found.turns if turn.overlap}  # truth: 12.5 s to 13 s
     assert sum(max(0, min(end, 13) - max(start, 12.5)) for start, end in overlaps) > 0.35
     assert sum(end - start for start, end in overlaps) < 1.5
 
 
-def test_recordings_without_two_usable_channels_have_no_two_speakers(tmp_path: Path, stand_ins: None) -> None:
+def test_two_speakers_need_two_usable_channels(tmp_path: Path, stand_ins: None) -> None:
     soundfile.write(tmp_path / "mono.flac", ALL, RATE)
     assert two_speakers(tmp_path / "mono.flac") is False
     soundfile.write(tmp_path / "short.flac", np.zeros((100, 2)), RATE)
@@ -277,7 +277,7 @@ def test_recordings_without_two_usable_channels_have_no_two_speakers(tmp_path: P
         two_speakers(tmp_path / "nothing.flac")
 
 
-# ---- which way
+# ---- choice of the method
 
 
 PYANNOTE_DOUBLE = """
@@ -368,10 +368,10 @@ def test_remembered_voices_are_offered_and_not_applied(
     assert found.sounds_like == {"S2": "Ann"} and found.names == {}
     found = diarize(stereo(tmp_path / "b.flac", ONE, OTHER), voices=voices)
     assert found.names == {"L": "Left speaker", "R": "Right speaker"} and set(found.embeddings) == {"L", "R"}
-    assert list(found.sounds_like.values()) == ["Bob"]  # both are noise, and a name goes to one
+    assert list(found.sounds_like.values()) == ["Bob"]  # both channels resemble Bob, but a name is offered once
 
 
-# ---- whose words they are
+# ---- speakers of words
 
 
 def segment_of(text: str, start: float, step: float = 0.5, **more: object) -> Segment:

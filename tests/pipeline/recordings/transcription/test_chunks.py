@@ -1,4 +1,4 @@
-"""Speech is found, chunks are short enough and cut at pauses, and silence has none."""
+"""Chunks contain the speech, are cut at pauses, and have a limited length; silence has no chunks."""
 
 from __future__ import annotations
 

@@ -160,7 +160,7 @@ def test_a_hosted_engine_runs_without_the_service(monkeypatch: pytest.MonkeyPatc
     assert len(recognize(double, spoken(TEXT), None)) == 1
 
 
-def test_languages_match_by_their_base() -> None:
+def test_languages_are_matched_without_their_region() -> None:
     english: RecognitionEngine = Scripted(languages=("en",))
     assert knows(english, "en-gb") and knows(english, None) and not knows(english, "de")
     assert knows(Scripted(), "tlh")

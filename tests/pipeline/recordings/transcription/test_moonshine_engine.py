@@ -190,7 +190,7 @@ def test_a_repetitive_output_is_recognized_again_in_halves() -> None:
 
 
 class Decoder:
-    """Returns logits by the tokens written so far, held in its cache as in the real one's."""
+    """Returns logits for the tokens written so far, which its cache contains like that of the real decoder."""
 
     def __init__(self, logits: dict[tuple[str, ...], dict[str, float]], texts: list[bytes]) -> None:
         self.logits, self.texts = logits, texts
@@ -210,11 +210,11 @@ class Decoder:
 @pytest.mark.parametrize(
     ("costs", "words", "written"),
     [
-        ((1.0, 1.0), (), "_call _cat ie"),  # greedily
+        ((1.0, 1.0), (), "_call _cat ie"),  # without expected words
         ((1.0, 1.0), ("_kat ie",), "_call _kat ie"),
-        ((1.0, EXPECTED_NATS), ("_kat ie",), "_call _cat ie"),  # both together cost too much: it goes back
-        ((1.0, 1.0), ("_kat ie x",), "_call _cat ie"),  # it does not end so: it goes back
-        ((1.0, 1.0), ("_zoe", "_kat"), "_call _cat ie"),  # "kat" would be a part of a word
+        ((1.0, EXPECTED_NATS), ("_kat ie",), "_call _cat ie"),  # the word costs too much in all, so it is dropped
+        ((1.0, 1.0), ("_kat ie x",), "_call _cat ie"),  # the text ends before the word does, so it is dropped
+        ((1.0, 1.0), ("_zoe", "_kat"), "_call _cat ie"),  # "kat" would be only part of a word
         ((EXPECTED_NATS + 0.1, 0.0), ("_kat ie",), "_call _cat ie"),
     ],
 )
@@ -281,7 +281,7 @@ def test_words_without_times_are_placed_between_their_neighbours() -> None:
     assert (placed[3].start_s, placed[3].end_s) == (1.5, 2.0)
     assert placed[5].start_s >= placed[4].end_s and placed[5].end_s == 2.6
     assert placed[0].confidence == 0.4
-    tight = _placed(words[:3], [(0.5, 1.0), None, (1.0, 1.5)], 2.0)  # no room: it shares the time of the word before
+    tight = _placed(words[:3], [(0.5, 1.0), None, (1.0, 1.5)], 2.0)  # no gap: it shares the time of the previous word
     assert tight[0].start_s == 0.5 < tight[0].end_s == tight[1].start_s < tight[1].end_s == tight[2].start_s == 1.0
 
 

@@ -1,4 +1,4 @@
-"""Partial and final results of a stream in parts of any size, by a scripted recognizer and by Hark's own."""
+"""Partial and final results of streams, from a scripted recognizer and from Hark's own."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_the_result_does_not_depend_on_chunk_sizes() -> None:
 
 
 @pytest.mark.parametrize(("takes_s", "every_s", "fewest"), [(0.0, 1.0, 2), (1.0, 2.0, 1)])
-def test_partial_results_come_less_often_the_longer_they_take(
+def test_slow_recognition_makes_partial_results_less_frequent(
     monkeypatch: pytest.MonkeyPatch, takes_s: float, every_s: float, fewest: int
 ) -> None:
     clock = itertools.count(step=takes_s)  # read before and after each recognition

@@ -110,7 +110,7 @@ def test_the_file_detects_the_phrase_in_the_devices_runtime(
         monkeypatch.setattr(
             module, "calibrated", lambda one, store: Calibrated(one, half, score_split(one, store, "validation"))
         )
-    monkeypatch.setitem(devices.STEP_SHARES, "esphome", 1.5)  # enough for melodies
+    monkeypatch.setitem(devices.STEP_SHARES, "esphome", 1.5)  # melodies need few training steps
     job = tmp_path / "job"
     made = make_for_device(device, CONFIG, clips, tmp_path / "data", job, silent_reporter())
     about = made.report
@@ -124,7 +124,7 @@ def test_the_file_detects_the_phrase_in_the_devices_runtime(
     said[: len(noise)] += 0.1 * noise
     other = np.concatenate([noise] + [part for _ in range(20) for part in (sung(others(rng, 3), rng), pause[::2])])
     assert detections(device, made.files, said, tmp_path) >= 4
-    assert detections(device, made.files, other, tmp_path) <= 4  # of twenty
+    assert detections(device, made.files, other, tmp_path) <= 4  # of 20 melodies
     if device == "esphome":
         assert len(made.files["esphome/hey_compass.tflite"]) < 60_000
         manifest = json.loads(made.files["esphome/hey_compass.json"])
@@ -148,7 +148,7 @@ def test_a_device_never_fires_below_the_threshold() -> None:
     for threshold in np.linspace(0.3, 0.97, 500):
         files = devices._esphome_files(network, CONFIG, "hey_compass", float(threshold))
         micro = json.loads(files["esphome/hey_compass.json"])["micro"]
-        lowest = int(255 * micro["probability_cutoff"]) + 1 / micro["sliding_window_size"]  # mean output that fires
+        lowest = int(255 * micro["probability_cutoff"]) + 1 / micro["sliding_window_size"]  # mean that fires
         assert 256 * threshold <= lowest + 1e-9 < 256 * threshold + 1
 
 
@@ -170,7 +170,7 @@ def test_teacher_targets_are_aligned_in_time() -> None:
         rows = [{**columns, "clip_id": i, "first": f, "frames": n} for i, (f, n) in enumerate(zip(firsts, counts))]
         return FeatureStore(frames, pd.DataFrame(rows))
 
-    short = own.window - 2  # frames of an example that holds no window
+    short = own.window - 2  # frames of an example, too few for a window
     hers = store([len(heard), short], np.concatenate([heard, heard[:short]]).astype(np.float16))
     students = store([23, 4], np.zeros((27, 3), np.float16))
     examples = ExamplePlan((), SoundSources())

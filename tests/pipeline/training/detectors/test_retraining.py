@@ -41,7 +41,7 @@ THRESHOLD = 0.5
 
 @pytest.fixture(scope="module")
 def model() -> BackboneDetector:
-    """A detector of "hey compass" that knows only its phones, and takes "hey campus" for it."""
+    """A detector of "hey compass" that knows only its phones, and mistakes "hey campus" for it."""
     made = lenient(keyword_hmm_model("hey compass", "standard"), "hey compass", "hey campus")
     assert isinstance(made, BackboneDetector)
     return made
@@ -69,10 +69,7 @@ def store_of(model: BackboneDetector, audio: np.ndarray, folder: Path) -> Featur
 
 
 class Scripted(BackboneDetector):
-    """Recognizes the phones that :func:`written` wrote into the audio, clearly except 30, which might be 22.
-
-    So the results depend on no weights.
-    """
+    """Recognizes the phones that :func:`written` encodes, without weights; 30 might also be 22."""
 
     def encode(self, audio: np.ndarray) -> np.ndarray:
         frames = len(audio) // CHUNK_SAMPLES * CHUNK_STEPS
@@ -103,12 +100,12 @@ def test_a_marked_false_alarm_no_longer_fires_but_the_phrase_does(scripted: Scri
     def highest(model: BackboneDetector, *parts: Sequence[int]) -> float:
         return float(model.stream_scores(written(*parts)).max())
 
-    assert highest(model, near) > THRESHOLD > highest(model, other)  # it mistakes it for the phrase
+    assert highest(model, near) > THRESHOLD > highest(model, other)  # it takes the similar phrase for its own
     anti_keywords = find_anti_keywords(model, THRESHOLD, [written(near)], store_of(model, written(phrase), tmp_path))
     assert anti_keywords.phones == (near,) and (anti_keywords.marked, anti_keywords.alike) == (1, 0)
     better = model.with_anti_keywords(anti_keywords.phones, anti_keywords.margin)
     assert highest(better, near) < 0.1
-    assert highest(better, other, near, other) < 0.1  # and not in that recording alone
+    assert highest(better, other, near, other) < 0.1  # in other recordings, too
     assert abs(highest(better, phrase) - highest(model, phrase)) < 0.01
     assert highest(better, other, phrase, other) > THRESHOLD
 
@@ -162,7 +159,7 @@ def test_an_anti_keyword_that_suppresses_the_phrase_is_not_used(
 def test_the_cost_of_anti_keywords_is_reported_by_a_calibrated_detector(
     scripted: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Until then the scores of a retrained one are on their own scale."""
+    """Before calibration, the threshold does not apply to the scores of a retrained detector."""
     store = store_of(scripted, written(WRITTEN), tmp_path)
     calibrated = scripted.centred(0.25)
     asked: list[tuple[Any, float]] = []
@@ -197,7 +194,7 @@ def test_the_cost_of_anti_keywords_is_reported_by_a_calibrated_detector(
         ({"marked_missed": 2, "marked_fired": 0}, False),
     ],
 )
-def test_a_version_is_better_only_if_nothing_is_worse(
+def test_a_version_is_better_if_something_improves_at_little_cost(
     monkeypatch: pytest.MonkeyPatch, after: dict[str, int], better: bool
 ) -> None:
     old = {"utterances": 50, "renderings": 100, "missed": 10, "hours": 1.0, "false_alarms": 3, "threshold": 0.5}

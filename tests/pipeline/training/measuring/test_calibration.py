@@ -27,9 +27,9 @@ def detector_of(kind: str) -> HMMDetector:
 
 
 def store_of(detector: HMMDetector, folder: Path, minutes: int = 60, said: int = 0, unsaid: int = 0) -> FeatureStore:
-    """Make a store of random phones, a minute each; with a column for it, some frames are rescored.
+    """Make a store of ``minutes`` of random phones, with rescored frames if the detector stores their column.
 
-    It also has the phrase, ``said`` times as it is and ``unsaid`` times as nothing like it.
+    It also has ``said`` utterances of the phrase, and ``unsaid`` ones that do not resemble it.
     """
     rng = np.random.default_rng(0)
     writer = FeatureWriter(folder)
@@ -65,7 +65,7 @@ def test_calibration_sets_the_default_to_half_and_preserves_alarms(kind: str, tm
         np.testing.assert_allclose(one.scores, other.scores, atol=1e-6)
     assert calibrate(again) == thresholds
 
-    # The same match score for each rate, whatever line the detector came with.
+    # The thresholds stand for the same match scores as before.
     first = score_split(before, store, "validation")
     for old, new in zip(calibrate(first), thresholds, strict=True):
         matches = [
@@ -77,7 +77,7 @@ def test_calibration_sets_the_default_to_half_and_preserves_alarms(kind: str, tm
             assert count_false_alarms(first.streams, old["threshold"]) == count_false_alarms(
                 validation.streams, new["threshold"]
             )
-    assert before.match.bias.item() == pytest.approx(-before.slope * before.level), "it is another detector"
+    assert before.match.bias.item() == pytest.approx(-before.slope * before.level), "the given one is unchanged"
 
 
 def test_the_default_threshold_is_not_below_the_floor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +90,7 @@ def test_the_default_threshold_is_not_below_the_floor(tmp_path: Path, monkeypatc
     assert -raised.match.bias.item() / raised.match.weight.item() == pytest.approx(level + 0.5)
     assert threshold_at(higher, 12.0) == 0.5 and [row["fa_per_day"] for row in higher if row.get("raised")][-1] == 12.0
     assert not any(row.get("raised") for row in thresholds)
-    assert threshold_at(higher, 240.0) < 0.5, "who wants more false alarms gets them"
+    assert threshold_at(higher, 240.0) < 0.5, "the floor must not limit users who accept more false alarms"
     assert count_false_alarms(validation.streams, 0.5) <= 0.5 * sum(stream.hours for stream in validation.streams)
     monkeypatch.setattr(EncoderDetector, "min_score", level - 0.5)
     assert calibrated(detector, store).thresholds == thresholds

@@ -83,8 +83,8 @@ def test_only_recordings_absent_from_all_training_are_scored(tmp_path: Path) -> 
         library.set_state([rejected], "rejected")
         library.delete_clips([gone])
         found = unseen_clips([new, old], library, CONFIG)
-        # "changed" says the phrase in the training of the new one, the cut is of a recording that it was trained on,
-        # and the person who recorded a take for training is in it. A take recorded after both is in neither.
+        # Excluded: a training clip of the new run, a clip cut from one, and clips of a person in its training.
+        # A take recorded after both runs is in neither.
         assert set(found["clip_id"]) == {both, river, mine, later}
         assert set(found["split"]) == {"test"} and found["clip_id"].is_unique
         assert found.set_index("clip_id")["label"].to_dict() == {both: 1, river: 0, mine: 1, later: 1}

@@ -49,7 +49,7 @@ def test_masks_partition_the_segments(validation: ScoredSplit) -> None:
     assert len(validation.pick(validation.confusables)) == 40
 
 
-def test_a_rarer_false_alarm_has_no_lower_threshold(validation: ScoredSplit, thresholds: list[dict[str, Any]]) -> None:
+def test_a_lower_rate_never_has_a_lower_threshold(validation: ScoredSplit, thresholds: list[dict[str, Any]]) -> None:
     assert [row["fa_per_day"] for row in thresholds] == list(FA_PER_DAY)
     levels = [row["threshold"] for row in thresholds]
     assert levels == sorted(levels, reverse=True) and min(levels) > 0 and max(levels) < 1
@@ -63,8 +63,10 @@ def test_a_rarer_false_alarm_has_no_lower_threshold(validation: ScoredSplit, thr
 
 
 @pytest.mark.parametrize("least", [0.0, 0.5, 0.9, 0.999])
-def test_a_stricter_setting_is_stricter(validation: ScoredSplit, least: float) -> None:
-    """Also if the floor against confusables is higher than any rate of ordinary speech requires."""
+def test_a_lower_rate_raises_the_threshold_and_accepts_no_more_confusables(
+    validation: ScoredSplit, least: float
+) -> None:
+    """The floor against confusables may exceed every threshold that ordinary speech requires."""
     rates = sorted({*FA_PER_DAY, *(24 * rate for rate in REPORTED_FA_PER_HOUR)})
     rows = {row["fa_per_day"]: row for row in calibrate(validation, rates, least)}
     levels = [row["threshold"] for rate, row in rows.items() if rate <= DEFAULT_FA_PER_DAY]

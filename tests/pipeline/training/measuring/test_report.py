@@ -1,4 +1,4 @@
-"""The report claims only what was measured, as data, in words and as a page."""
+"""The report as data, in words and as a page: it claims only what was measured."""
 
 from __future__ import annotations
 
@@ -158,15 +158,15 @@ def test_every_sentence_of_a_report_matches_the_reference(kind: str) -> None:
 
 
 SPLICE = {"bucket": "positive", "engine": "splice", "clips": 30}
-# The maker of the report, the change in it, and a text that it then has or, after "not ", lacks.
+# (arguments of the report, changes of its figures, a text that it then contains; after "not ": lacks)
 RULES = [
     ({}, {}, "not No network learned"),
     ({}, {"model.allow_confusables": True}, "was not raised to reject confusable phrases"),
     ({}, {}, "not phone model ("),
     ({}, {}, "not is in the test only"),
     ({"held_out": "espeak"}, {}, "The engine espeak is in the test only."),
-    ({"held_out": "flite"}, {}, "not in the test only"),  # of which no clip is in the test
-    ({"held_out": "espeak", "trained": None}, {}, "not in the test only"),  # they all are
+    ({"held_out": "flite"}, {}, "not in the test only"),  # it has no clip in the test
+    ({"held_out": "espeak", "trained": None}, {}, "not in the test only"),  # untrained: all engines are
     ({}, {"unknown_transcripts": 7}, "7 recordings of ordinary speech have no transcript"),
     ({}, {"clips": [{**SPLICE, "split": "train"}]}, "30 clips are joined from pieces of real recordings (the engine s"),
     ({}, {"clips": [{**SPLICE, "split": "train"}]}, "not such utterances"),
@@ -246,7 +246,7 @@ def _splice(table: pd.DataFrame) -> Any:
     return table["engine"] == "splice"
 
 
-# What a small test can lack, by chance: the rows of its table that are left out.
+# Rows to remove from the table, by what a small test may lack by chance.
 LACKING = {
     "nothing": lambda table: table["label"] < 0,
     "splice in quiet": lambda table: _splice(table) & (table["condition"] == "clean"),

@@ -118,13 +118,13 @@ def test_the_engine_with_the_fewest_speakers_is_held_out() -> None:
 
 
 def test_an_engine_without_unique_voices_is_not_held_out() -> None:
-    """As festival, both of whose people are flite's: the test would have no voices."""
+    """Both people of festival are also in flite, so the test would have no voices."""
     voices = voices_of({"espeak": ["1", "2", "3"], "festival": ["kal", "slt"], "flite": ["kal", "slt", "awb", "rms"]})
     assert held_out_engine(voices, "") == "flite"
     assert held_out_engine(voices_of({"a": ["1"], "b": ["1"], "c": ["1"]}), "") == ""
 
 
-def test_splice_speakers_are_in_training_and_in_the_test() -> None:
+def test_splice_speakers_are_divided_between_training_and_test() -> None:
     def person(name: str, model: str = "splice units-en arctic") -> Voice:
         return Voice("splice", name, "en-us", name, "CC0-1.0", model)
 
@@ -135,7 +135,7 @@ def test_splice_speakers_are_in_training_and_in_the_test() -> None:
         "train": 6, "validation": 1, "test": 2,
     }  # fmt: skip
     assert held_out_engine(others, "") == "espeak", "without them a whole engine is kept for the test"
-    # Where splice is to be held out, the people of the library are trained on all the same.
+    # Even if splice is held out, people of the library may be in training.
     shipped, own = person("kathleen"), person("me", LIBRARY_MODEL)
     splits = split_voices({**others, "splice": [own, shipped]}, "splice")
     assert splits.voices["test"]["splice"] == [[shipped]] and "splice" not in splits.voices["train"]
@@ -151,7 +151,7 @@ def test_names_are_split_in_the_intended_proportions() -> None:
 
 
 def test_the_split_of_a_name_never_changes() -> None:
-    # Were this to change, voices of old tests would be trained on.
+    # If this changed, later runs would train on voices of earlier tests.
     golden = {"hey compass": "test", "slt": "test", "rms": "validation", "awb": "train", "LibriSpeech 1272": "train"}
     assert {name: split_of(name) for name in golden} == golden
     code = "from pipeline.training.planning.splits import split_of; print(split_of('hey compass'))"
