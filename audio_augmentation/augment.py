@@ -15,8 +15,8 @@ from audio_augmentation.equalizer import random_equalizer
 class AugmentationConfig:
     """Probabilities and ranges of the steps. A ``*_share`` is the probability that a clip gets that step.
 
-    The defaults are known to work for wake words. Strong reverberation, filters and noise together leave no phones in a
-    clip, so each applies only to a fraction of the clips.
+    Each step applies only to a fraction of the clips, because a clip with strong reverberation, filters and noise
+    together has no recognizable phones.
     """
 
     speed_share: float = 0.7
@@ -24,13 +24,13 @@ class AugmentationConfig:
     tempo_share: float = 0.25
     tempo: tuple[float, float] = (0.9, 1.15)  # factor; preserves the pitch
 
-    talker_equalizer_share: float = 0.3  # equalizes the voice before the room: another vocal tract, a loudspeaker
+    talker_equalizer_share: float = 0.3  # before the room: another vocal tract, or a loudspeaker
     room_share: float = 0.5  # effective only if there are rooms
 
     noise_share: float = 0.85
     snr_db: tuple[float, float] = (-5.0, 25.0)
     usual_snr_db: tuple[float, float] = (0.0, 20.0)
-    usual_snr_share: float = 0.85  # fraction of the noisy clips; the others draw from all of snr_db
+    usual_snr_share: float = 0.85  # fraction of the noisy clips whose SNR is usual; the others draw from all of snr_db
     library_share: float = 0.6  # fraction of the noisy clips, if there is recorded noise
     babble_share: float = 0.15  # fraction of the noisy clips, if there are voices; the rest gets generated noise
     floor_snr_db: tuple[float, float] = (30.0, 55.0)  # level of microphone self-noise on clips without other noise
@@ -122,7 +122,7 @@ class Augmenter:
     def _with_noise(self, audio: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         config = self.config
         if rng.random() >= config.noise_share:
-            # Only synthesizers produce digital silence, so a detector must not learn it.
+            # Only synthesizers produce digital silence: a detector could learn to recognize them by it.
             return noise.add_noise(
                 audio, noise.colored_noise(len(audio), rng.uniform(0.0, 1.5), rng), rng.uniform(*config.floor_snr_db)
             )

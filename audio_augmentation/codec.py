@@ -67,7 +67,7 @@ def _opus_round_trip(audio: np.ndarray, bitrate: int) -> np.ndarray:
 
 @lru_cache(maxsize=32)
 def _opus_delay(bitrate: int) -> int:
-    """Return the delay [samples] of this libsndfile's Opus at ``bitrate``; 0 in versions that remove the pre-skip."""
+    """Measure the delay [samples] of the installed libsndfile's Opus; 0 in versions that remove the pre-skip."""
     burst = np.random.default_rng(0).standard_normal(SAMPLE_RATE // 2).astype(np.float32)
     burst = 0.2 * burst * np.hanning(len(burst)).astype(np.float32)
     decoded = _opus_round_trip(np.pad(burst, (0, SAMPLE_RATE // 4)), bitrate)

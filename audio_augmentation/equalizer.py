@@ -1,4 +1,4 @@
-"""Frequency responses: cheap microphones, loudspeakers, distance. Filters have zero phase, to preserve positions."""
+"""Filters for frequency responses of cheap microphones, loudspeakers and distance; zero-phase, to keep positions."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def tilt_response(db_per_octave: float) -> np.ndarray:
 
 
 def random_microphone_response(rng: np.random.Generator) -> np.ndarray:
-    """Draw a cheap microphone behind a grille: little bass, little treble, one to three resonances of up to 8 dB."""
+    """Draw the response of a cheap microphone: little bass, little treble, one to three resonances of up to 8 dB."""
     response = high_pass_response(float(np.exp(rng.uniform(np.log(40.0), np.log(400.0)))), rng.uniform(1.0, 4.0))
     response = response + low_pass_response(
         float(np.exp(rng.uniform(np.log(3000.0), np.log(8000.0)))), rng.uniform(1, 5)

@@ -1,4 +1,4 @@
-"""Level and tempo: measurement and setting of levels, overload, speed (changes pitch) and tempo (preserves pitch)."""
+"""Effects on level and duration: gain, overload, speed (changes the pitch) and tempo (preserves the pitch)."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def change_tempo(audio: np.ndarray, factor: float) -> np.ndarray:
     """Speed speech up ``factor`` times at the same pitch; returns round(samples / factor) samples.
 
     WSOLA (Verhelst and Roelands, ICASSP 1993): overlapping 50 ms frames, each taken from within 10 ms of its nominal
-    position, where it fits the previous frame best. A sound is therefore at most 10 ms from position / factor.
+    position, where it fits the previous frame best. A sound at time t is therefore within 10 ms of t / factor.
     """
     if factor <= 0:
         raise ValueError(f"tempo factor {factor} is not above 0")

@@ -1,4 +1,4 @@
-"""Noise: mixing at a given SNR, recorded noise from a folder, and generated noise."""
+"""Recorded and generated noise, and mixing at a given SNR."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def clatter(samples: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def slow_modulation(samples: int, rng: np.random.Generator, depth_db: float) -> np.ndarray:
-    """Return gains [samples] that vary by about +-``depth_db``, in a new direction every 0.1 to 2 s."""
+    """Return gains [samples] that vary by about +-``depth_db`` and change direction every 0.1 to 2 s."""
     step = rng.uniform(0.1, 2.0) * SAMPLE_RATE
     points = np.arange(int(samples / step) + 2) * step
     gains_db = rng.uniform(-depth_db, depth_db, len(points))
@@ -197,7 +197,7 @@ def babble(clips: Sequence[np.ndarray], samples: int, rng: np.random.Generator) 
 
 
 class NoiseLibrary:
-    """Recorded noise in a folder. Files are read on demand in chunks of 20 s. The most recently used are cached.
+    """Recorded noise in a folder. Files are read on demand in chunks of 20 s; the most recently used are cached.
 
     Attributes:
         paths: the audio files under the folder, sorted.

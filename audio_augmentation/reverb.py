@@ -1,4 +1,4 @@
-"""Rooms: simulated impulse responses, which are applied without a delay."""
+"""Simulated impulse responses of rooms, applied without a delay."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def simulate_room(rng: np.random.Generator) -> np.ndarray:
         rir = _shoebox(size, np.clip(absorption, 0.02, 0.98), microphone, talker, band_rt60, rng)
         distance = float(np.linalg.norm(talker - microphone))
         if abs(direct_path(rir) - SINC_DELAY - distance / SPEED_OF_SOUND * SAMPLE_RATE) > 2.0:
-            continue  # coinciding echoes more than twice as loud as the direct path, which could not be found
+            continue  # direct_path() would find coinciding echoes, more than twice as loud as the direct path
         rir = trim_rir(rir)
         if RT60_RANGE_S[0] <= reverberation_time(rir) <= RT60_RANGE_S[1]:
             return rir

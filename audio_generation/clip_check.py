@@ -1,4 +1,4 @@
-"""Checks that an engine's clips are audible audio, and that they can be speech of their text."""
+"""Checks that an engine's clip is audible, is not noise, and has a plausible duration for its text."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ SILENT_RMS = 0.003
 CLIPPED_FRACTION = 0.1  # fraction of samples at full scale; highest of 850 voices: 0.001
 # Maximum spectral flatness; white noise: above 0.9, highest of 850 voices: 0.5 (espeak's +klatt: "six").
 FLAT_SPECTRUM = 0.7
-MIN_S_PER_LETTER = 0.012  # minimum seconds per character; faster (80 characters per second) means a truncated file
-MAX_DURATION_S = 4.0  # maximum seconds, plus MAX_S_PER_LETTER per character
+MIN_S_PER_LETTER = 0.012  # minimum seconds per character; a shorter clip is truncated
+MAX_DURATION_S = 4.0  # maximum seconds of an empty text; each character adds MAX_S_PER_LETTER
 MAX_S_PER_LETTER = 0.4  # high, because numbers and abbreviations have few characters but take long to speak
 
 
 @dataclass(frozen=True)
 class ClipFacts:
-    """Duration and rate of a clip, and ``problem``, the reason why it failed, or ""."""
+    """The duration and rate of a clip, and the ``problem`` for which it is rejected, or ""."""
 
     duration_s: float
     sample_rate: int

@@ -26,8 +26,8 @@ from core.worker_process import WorkerGone, WorkerProcess
 Setting = float | int | str
 Settings = Mapping[str, Setting]
 
-FREE_RESTARTS = 3  # number of crashes and hangs that are always tolerated
-CLIPS_A_RESTART = 25  # good clips per further restart; with fewer, the call stops using the engine
+FREE_RESTARTS = 3  # number of crashes and hangs after which a worker is always restarted
+CLIPS_A_RESTART = 25  # clips that must succeed per additional restart; otherwise the call gives the engine up
 STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # errors that end the run, not only a request
 MAX_WAIT_S = 60.0  # maximum seconds to wait for another thread's call of the same engine
 
@@ -37,7 +37,8 @@ class Voice:
     """A voice of an engine.
 
     ``speaker`` names the person or vocal tract behind the voice. Data are split by it, so it is the same in every
-    engine that has that person (flite's and festival's ``slt`` are one woman). ``model`` names weights or program.
+    engine that has that person (flite's and festival's ``slt`` are the same woman). ``model`` names the weights or
+    the program.
     """
 
     engine: str
@@ -95,8 +96,8 @@ def speaks(voice_language: str, wanted: str) -> bool:
 class Engine:
     """The base of all speech engines; it runs ``audio_generation/<name>_side/worker.py``.
 
-    A worker is started once and synthesizes many phrases. If it crashes, hangs or writes invalid answers or files, the
-    affected request fails with a reason, the worker is restarted, and the run continues. Calls of ``synthesize`` from
+    A worker is started once and synthesizes many phrases. If it crashes, hangs, or writes invalid answers or files, the
+    affected request fails with a reason, and the worker is restarted. Calls of ``synthesize`` from
     several threads take turns. Within one thread, a call must end before the next begins.
 
     A subclass sets the attributes and implements ``find_voices`` and ``draw_settings``. Most need no more.
@@ -144,7 +145,7 @@ class Engine:
         self._speaking_thread: int | None = None  # the thread that holds ``_speaking``
         self._named: dict[str, dict[str, Voice]] = {}  # by language and name
 
-    # Implemented by subclasses.
+    # For subclasses.
 
     def find_voices(self, language: str) -> list[Voice]:
         """Return the voices of a language; called only if the engine is ready."""
@@ -154,7 +155,7 @@ class Engine:
         return []
 
     def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
-        """Draw random but natural settings for that voice (rate, pitch, scales, seed), for ``SpeechRequest``."""
+        """Draw random but natural ``SpeechRequest.settings`` for a voice, such as rate, pitch and seed."""
         raise NotImplementedError
 
     def source(self, voice: str) -> tuple[str, Sequence[str]]:
@@ -188,7 +189,7 @@ class Engine:
         return [str(self.folder())]
 
     def worker_environment(self) -> Mapping[str, str]:
-        """Return secrets for the worker, which other users of the machine could read if they were arguments."""
+        """Return environment variables with the worker's secrets: other users could read them as arguments."""
         return {}
 
     def voice_named(self, name: str, language: str) -> Voice | None:
@@ -275,7 +276,7 @@ class Engine:
                             self._send(flight)
                 yield result
         finally:
-            if in_flight:  # the caller stopped early; late answers must not be taken for those of the next call
+            if in_flight:  # the caller stopped early, and the next call must not receive these answers
                 self.close()
             self._speaking_thread = None
             self._speaking.release()
@@ -305,7 +306,7 @@ class Engine:
             return self._worker.facts
 
     def _take_turn(self) -> None:
-        if self._speaking_thread == threading.get_ident():  # it would wait for itself
+        if self._speaking_thread == threading.get_ident():  # this thread would wait for itself
             raise RuntimeError(f"{self.name} is still answering another call of synthesize")
         if not self._speaking.acquire(timeout=MAX_WAIT_S):
             raise HarkError(
@@ -321,7 +322,7 @@ class Engine:
     def _start(self) -> str:
         """Start the worker if it is not running; return the reason for a failure, or an empty string.
 
-        Only the call whose turn it is may use this, while it does not wait for an answer.
+        Only the call that holds ``_speaking`` may use this, and only while no answer is outstanding.
         """
         try:
             with self._starting:
@@ -333,7 +334,7 @@ class Engine:
         return ""
 
     def _start_again(self, restarts: int, spoken: int, why: str) -> tuple[int, str]:
-        """Restart the worker after failure number ``restarts``; return the failures so far, and why to give up, or "".
+        """Restart the worker after failure number ``restarts``; return the failures, and why to give up, or "".
 
         A failed start (which may be slow on a busy machine) counts as another failure.
         """

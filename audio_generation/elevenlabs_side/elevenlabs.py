@@ -39,7 +39,7 @@ class ElevenLabs(Engine):
     by_default = False
     packages = ("elevenlabs",)
     loads_weights = True  # starting it requires the network
-    requests_ahead = 1  # low, so that nothing is sent, and paid for, before it is needed
+    requests_ahead = 1  # low, because each request that is sent ahead is paid for even if it is not used
     request_timeout_s = 90.0
 
     def missing(self) -> Readiness | None:
@@ -67,7 +67,7 @@ class ElevenLabs(Engine):
         return {name: value for name in (KEY, ADDRESS) if (value := _configured(name))}
 
     def find_voices(self, language: str) -> list[Voice]:
-        """Return the account's voices. Each speaks every language. Those made for this one come first."""
+        """Return the account's voices, which all speak every language; voices made for this language come first."""
         facts = self.facts()
         voices = []
         for identifier, name, spoken, accent in facts["voices"]:
@@ -113,7 +113,7 @@ class ElevenLabs(Engine):
             return 0  # the number of spent characters is unknown
 
     def refusal(self, request: SpeechRequest) -> str:
-        """Count the request's characters before it is sent, so that a crash cannot hide them."""
+        """Refuse a request beyond the limit; otherwise count its characters now, so that a crash cannot lose them."""
         path = self._spent_file()
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.with_suffix(".lock").open("w") as lock:

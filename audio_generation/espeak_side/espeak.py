@@ -9,8 +9,7 @@ import numpy as np
 from audio_generation.engine import Engine, Setting, Voice, speaks
 from core.worded import worded
 
-# Effects, not people, and a speed test. They are last in the list of voices, so that the first voices, or all but
-# these, sound like people.
+# Sound effects and a speed test. They come last in the list of voices, because most uses take the first voices.
 NOVELTY = frozenset(
     ("AnxiousAndy", "Demonic", "Tweaky", "UniRobot", "anikaRobot", "announcer", "croak", "fast", "whisper", "whisperf")
     + ("robosoft", *(f"robosoft{number}" for number in range(2, 9)))
@@ -20,7 +19,7 @@ OTHER_SCRIPT = frozenset({"gmw/en-Shaw"})
 
 
 class Espeak(Engine):
-    """The engine. Voices have espeak-ng's names, ``gmw/en-US+f3``. The speaker is the variant in any accent."""
+    """The engine. Voices have espeak-ng's names, ``gmw/en-US+f3``. A variant (``f3``) is one speaker in all accents."""
 
     name = "espeak"
     about = worded("Rule-based voices for 100 languages, built in. They make a detector robust.")
@@ -31,7 +30,7 @@ class Espeak(Engine):
     packages = ("espeakng_loader",)
 
     def languages(self) -> set[str]:
-        """Return the languages without creating a voice for each variant."""
+        """Return the languages of the voices, without the cost of creating each voice."""
         return {spoken for _, spoken in self._accents()} if self.available().ok else set()
 
     def _accents(self) -> list[tuple[str, str]]:
@@ -55,7 +54,7 @@ class Espeak(Engine):
         }
 
 
-@lru_cache(maxsize=8)  # pages often ask for the same hundreds of voices
+@lru_cache(maxsize=8)  # pages often request the same hundreds of voices
 def _voices(accents: tuple[tuple[str, str], ...], variants: tuple[str, ...], version: str) -> tuple[Voice, ...]:
     return tuple(
         Voice(

@@ -14,8 +14,8 @@ POS_CHARACTER = 1
 # Values of espeak_PARAMETER by the names of Hark's settings.
 PARAMETERS = {"rate": 1, "volume": 2, "pitch": 3, "pitch_range": 4, "word_gap": 7}
 DEFAULTS = {"rate": 175, "volume": 100, "pitch": 50, "pitch_range": 50, "word_gap": 0}
-# Seed of the noise in breath and fricatives. It makes a worker's clips the same in every run, for the same order of
-# requests. A repeated request differs slightly, because the voice's flutter continues from clip to clip.
+# Seed of the noise in breath and fricatives, which makes a sequence of requests reproducible. Repeating a request
+# within a sequence gives a slightly different clip, because the voice's flutter continues from clip to clip.
 SEED = 1
 
 SynthCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
@@ -26,7 +26,7 @@ class Speaker:
         self.library, self.sample_rate = load()
         self.library.espeak_ng_SetRandSeed(ctypes.c_long(SEED))
         self.blocks: list[bytes] = []
-        self.callback = SynthCallback(self._collect)  # a reference, because the library stores only its address
+        self.callback = SynthCallback(self._collect)  # the library stores only its address
         self.library.espeak_SetSynthCallback(self.callback)
         self.voice = ""
 

@@ -18,7 +18,7 @@ KNOWN = {
 
 
 class Festival(Engine):
-    """The engine: two diphone voices and a statistical one. It excludes other languages, which have other encodings."""
+    """The engine: two diphone voices and a statistical one, all English; other languages have other encodings."""
 
     name = "festival"
     about = worded("Two rule-based voices from Debian's package festival.")

@@ -13,9 +13,10 @@ from typing import Any
 from core.child_process import end_with_parent
 from core.worker_protocol import Refused, Unavailable, serve
 
-# HTS voices take a rate, diphone voices a duration factor and the mean and standard deviation of the pitch (Hz).
+# HTS voices take a rate; diphone voices take a duration factor and the mean and standard deviation of the pitch [Hz].
 # Selecting a voice resets its parameters, so requests do not affect each other. Utterance does not evaluate its
-# arguments, hence the list; output is not flushed at the end of a line, hence fflush.
+# arguments, so the code builds a list and evaluates that. festival does not flush its output after a line, so the code
+# calls fflush.
 SCHEME = """
 (define (hark_say voice text path stretch f0_mean f0_std)
   (eval (list (intern (string-append "voice_" voice))))

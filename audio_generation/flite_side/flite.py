@@ -9,7 +9,7 @@ from core.readiness import Readiness
 from core.worded import worded
 
 ACCENTS = {"awb": "en-gb-scotland"}  # Alan W Black; the others are American
-# Standard deviation of the pitch [Hz] around which a voice is varied; it is larger for women's voices.
+# The usual standard deviation of each voice's pitch [Hz], which is larger for women; settings vary around it.
 PITCH_SPREAD_HZ = {"kal16": 12.0, "awb": 20.0, "rms": 15.0, "slt": 25.0}
 
 

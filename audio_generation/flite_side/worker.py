@@ -12,7 +12,7 @@ from typing import Any
 from core.child_process import end_with_parent
 from core.worker_protocol import Refused, Unavailable, serve, write_wav
 
-VOICES = ("kal16", "awb", "rms", "slt")  # the 16 kHz ones; kal is 8 kHz, and awb_time only tells the time
+VOICES = ("kal16", "awb", "rms", "slt")  # those at 16 kHz; kal has 8 kHz, and awb_time can say only times
 # Features of a voice that a request may set. flite stores pointers to the names, so these bytes must never be freed.
 FEATURES = {"duration_stretch": b"duration_stretch", "f0_shift": b"f0_shift", "f0_stddev": b"int_f0_target_stddev"}
 PROGRAM_TIMEOUT_S = 20

@@ -14,7 +14,7 @@ LICENCE = "Apache-2.0 (hibari, distilled from Kokoro-82M)"
 
 
 class Hibari(Engine):
-    """The engine. A voice is ``heart``, the trained one, or ``man-3``: a kind, and a number that seeds the rest."""
+    """The engine. A voice is ``heart``, the trained one, or ``man-3``: a kind, and the seed of its other parameters."""
 
     name = "hibari"
     about = worded("31 natural voices, 8 MB, 100 times faster than real time. Recommended.")

@@ -1,7 +1,7 @@
 """The process that synthesizes with hibari.
 
-The network outputs the pitch [frames] per 12.5 ms and five spectra [601 bins, frames]: the magnitudes of harmonics and
-noise (natural logarithms), the harmonics' phase, and a residual with its own phase. These are modified here, then
+For each frame of 12.5 ms the network outputs the pitch and five spectra [601 bins]: the magnitudes of harmonics and of
+noise (natural logarithms), the harmonics' phase, and a residual with its own phase. This module modifies them, then
 hibari converts them to audio.
 """
 

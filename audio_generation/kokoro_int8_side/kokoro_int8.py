@@ -12,7 +12,7 @@ from audio_generation.engine import Engine, Setting, Voice, speaks
 from core.worded import worded
 
 STYLES_FILE = Path(__file__).parent / "styles.npz"  # written by lab.weights.kokoro_styles
-# Reserved for measurements, so no run uses these.
+# Voices reserved for measurements, which no run uses.
 RESERVED = (
     "af_kore", "af_nova", "af_sky", "am_echo", "am_liam", "bf_lily", "bm_lewis", "em_alex", "hf_beta", "if_sara",
     "pf_dora", "zm_yunxia",
@@ -28,7 +28,7 @@ def styles() -> tuple[str, ...]:
 
 
 class KokoroInt8(Engine):
-    """The engine. A voice is an accent and a style, ``us/af_bella``. The speaker is the style in any accent.
+    """The engine. A voice is an accent and a style, ``us/af_bella``. A style is one speaker in all accents.
 
     The first letter of a style is its original language: of the 54, 20 are American and 8 British; the others speak
     English with a foreign accent.
@@ -59,5 +59,5 @@ class KokoroInt8(Engine):
         ]
 
     def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
-        """Draw the factor of the speed, and one of pitch and vocal tract together (1.1: a smaller person)."""
+        """Draw factors of the speed and of the ``size``, which raises pitch and resonances (1.1: a smaller person)."""
         return {"speed": round(float(rng.uniform(0.75, 1.3)), 3), "size": round(float(rng.uniform(0.93, 1.08)), 3)}

@@ -54,7 +54,7 @@ class Speaker:
         audio = self.session.run(None, inputs)[0].ravel()
         loudest = float(np.abs(audio).max(initial=0.0))
         samples = (audio * (32767 / max(1.0, loudest))).astype("<i2")
-        # Played faster, the voice has a higher pitch and a smaller vocal tract.
+        # Faster playback gives a higher pitch and higher resonances, as of a smaller vocal tract.
         write_wav(request["path"], samples.tobytes(), round(SAMPLE_RATE * size))
 
     def _style(self, name: str, row: int) -> Any:

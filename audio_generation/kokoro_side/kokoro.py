@@ -56,7 +56,7 @@ class Kokoro(Engine):
     def find_voices(self, language: str) -> list[Voice]:
         """Return all voices, then as many blends: each voice with the next one of the same accent, in equal parts.
 
-        The speaker of a blend names both voices: a split by speaker must put a blend where both are, or exclude it.
+        The speaker of a blend names both voices, so that a split by speaker can put it where both are, or exclude it.
         """
         names = sorted(path.stem for path in (self.folder() / "voices").glob("*.pt"))
         single = [name for name in names if name[0] in LANGUAGES and speaks(LANGUAGES[name[0]], language)]

@@ -16,7 +16,10 @@ from core.worded import worded
 
 
 class Piper(Engine):
-    """The engine. A voice is ``key.onnx`` and ``key.onnx.json``, named ``key``, or ``key#speaker`` if it has more."""
+    """The engine. The files ``key.onnx`` and ``key.onnx.json`` are the voice ``key``.
+
+    A file with several speakers has the voices ``key#speaker``.
+    """
 
     name = "piper"
     about = worded("A natural voice, 58 MB. Other voices and languages can be downloaded. Recommended.")

@@ -44,7 +44,7 @@ class Speaker:
 
     def _voice(self, key: str) -> Any:
         if key not in self.loaded:
-            # Looked for now, because a voice may have been downloaded since the worker started.
+            # Searched again, because a voice may have been downloaded since the worker started.
             models = (path for folder in self.folders for path in folder.rglob("*.onnx"))
             path = next((path for path in models if path.stem == key), None)
             if path is None:

@@ -39,9 +39,12 @@ PHONE_ALIGNER = "recognizer-phones-"  # prefix of the names of aligners that ali
 
 @dataclass(frozen=True)
 class Person:
-    """A voice: its name, the person (with the name that the library's clips have), and the recordings.
+    """A person whose recordings form a voice.
 
     Attributes:
+        name: the name of the voice.
+        speaker: the person's name in the clip library.
+        model: the origin of the recordings, for ``Voice.model``.
         clips: the person's clips in the library, each with the aligner of its phones; empty for shipped people.
     """
 
@@ -96,7 +99,7 @@ def _library_people(library: Library) -> list[Person]:
     by_speaker: dict[tuple[str, str], dict[int, tuple[Clip, str]]] = {}
     for aligner in phone_aligners(library):
         for clip in library.iter_clips(ClipQuery(imported=True, slices=False, text_known=True, aligned_by=aligner)):
-            # A recording of an unknown speaker cannot be a voice; one with the role "test" is reserved for tests.
+            # Recordings of an unknown speaker do not form a voice; those with the role "test" are reserved.
             if clip.speaker and clip.settings.get("role") != "test":
                 theirs = by_speaker.setdefault((clip.language, clip.speaker), {})
                 theirs.setdefault(clip.id, (clip, aligner))
@@ -118,7 +121,7 @@ def phone_aligners(library: Library) -> list[str]:
 
 
 class Inventory:
-    """The unit tables of people, built on first use. The last :data:`CACHED_VOICES` remain in memory.
+    """The unit tables of people, built on first use. The most recent :data:`CACHED_VOICES` remain in memory.
 
     ``table(name)`` returns that person's unit table. It raises ValueError if the recordings are not usable, and
     HarkError or OSError if they cannot be read.
@@ -130,7 +133,7 @@ class Inventory:
         self.table = lru_cache(CACHED_VOICES)(self._table)
 
     def person(self, name: str) -> Person | None:
-        """Return the person with a voice's name; an unknown name makes it read the library again."""
+        """Return the person with a voice's name, or None; for an unknown name, the library is read again first."""
         if name not in self._people:
             self._people = {person.name: person for person in people(self._shipped, self._data)}
         return self._people.get(name)

@@ -20,7 +20,7 @@ EDGE_FADE = 160
 
 
 def join(table: UnitTable, units: Sequence[Unit]) -> np.ndarray:
-    """Join the units into audio [samples] float32: unchanged runs, with levels matched at the joins."""
+    """Join the units into audio float32 [samples]: recorded runs, with levels matched at the joins."""
     stretches = runs(units)
     sound = np.zeros(0, np.float32)
     gains = _gains(table, stretches)

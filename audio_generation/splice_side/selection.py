@@ -34,15 +34,15 @@ OTHER_PHONE = 6.0  # factor of the exchange cost
 NEW_JOIN_COST = 3.0  # per join at the border of two phones
 PITCH = 2.5  # per octave
 LOUDNESS = 0.06  # per dB
-VARIETY = 0.5  # range of the random cost of a unit, by which clips differ by seed
-# Joins are least audible in closures and noise, and most where formants move.
+VARIETY = 0.5  # maximum random cost of a unit, which makes clips differ by seed
+# Joins are least audible in closures and noise, and most audible where formants move.
 JOIN_WEIGHT = {PAUSE: 0.15, **dict.fromkeys(STOPS, 0.45), **dict.fromkeys(("s", "ʃ", "f", "θ", "z", "ʒ", "v"), 0.6)}
 JOIN_WEIGHT |= {**dict.fromkeys(("m", "n", "ŋ", "ð", "h"), 0.85), **dict.fromkeys(("ɹ", "l", "w", "j"), 1.6)}
 VOWEL_WEIGHT, DIPHTHONG_WEIGHT = 1.0, 1.4
 
 
 class NotSpeakable(Exception):
-    """Raised if the person's recordings lack something that the text requires. The message names it."""
+    """Raised if the text requires something that the person's recordings lack. The message names it."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ def _like_pairs(table: UnitTable, first: int, second: int) -> list[tuple[tuple[i
 
 
 def _unit_costs(table: UnitTable, wanted: Wanted, segments: np.ndarray) -> np.ndarray:
-    """Return half of the costs of segments as that phone, because each is in two diphones."""
+    """Return half the cost of using each segment as ``wanted``: each segment is part of two diphones."""
     cost = BAD_UNIT * table.cost[segments]
     if is_vowel(wanted.label):
         cost = cost + OTHER_STRESS * (table.stressed[segments] != wanted.stressed)

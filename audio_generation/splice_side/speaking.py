@@ -19,7 +19,7 @@ from audio_generation.splice_side.units import UnitTable
 from core.audio_file import SAMPLE_RATE
 
 SPEED_RANGE = (0.7, 1.4)
-PITCH_RANGE = (0.88, 1.14)  # factors; beyond these, it sounds like another person
+PITCH_RANGE = (0.88, 1.14)  # factors; beyond these, the voice sounds like another person
 MAX_TEXT_LENGTH = 300  # maximum phones; about half a minute
 MAX_COMMENT_LENGTH = 1900  # characters; libsndfile drops longer ones
 

@@ -18,7 +18,10 @@ from core.worded import worded
 
 
 class Splice(Engine):
-    """The engine. Voices are people. ``Voice.speaker`` is that of their recordings, so both are in the same split."""
+    """The engine, whose voices are people.
+
+    ``Voice.speaker`` is the speaker of their recordings, so that clips and recordings are in the same split.
+    """
 
     name = SPLICE
     about = worded("Speech joined from recordings of nine real people. It ships with Hark, and tests use it.")

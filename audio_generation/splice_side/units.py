@@ -25,8 +25,9 @@ CEPSTRA = 12
 MIN_PAUSE_S = 0.10  # seconds; a shorter gap between phones belongs to the preceding phone
 PAUSE_S = 0.18  # maximum seconds of a longer pause that are used next to speech
 STOPS = frozenset(("p", "b", "t", "d", "k", "ɡ", "ɾ", "tʃ", "dʒ"))
-# Where the closure of a stop is searched, relative to the aligner's start. For 1,900 stops, the level is lowest 10 to
-# 30 ms after it, just before the burst. Slightly earlier, the fade does not reach the burst.
+# Range in which the cut of a stop is searched, in seconds from the start that the aligner gives. In 1,900 stops, the
+# level was lowest 10 to 30 ms after that start, just before the burst. The range ends earlier, so that the fade does
+# not reach the burst.
 CLOSURE_S = (-0.02, 0.02)
 QUIET_PAUSE_DB = 12.0  # above a recording's quietest tenth; louder pauses contain breath or the end of a sound
 F0_RANGE_HZ = (65.0, 400.0)
@@ -334,7 +335,7 @@ def _shifted(values: np.ndarray, frames: int) -> np.ndarray:
 
 
 def _odd_lengths(label: np.ndarray, length: np.ndarray) -> np.ndarray:
-    """Return the cost of segments much shorter or longer than others of their label: octaves beyond a half."""
+    """Return the cost of segments of unusual length: octaves from the median of their label, minus one half."""
     cost = np.zeros(len(label))
     for index in np.unique(label):
         if index == 0:

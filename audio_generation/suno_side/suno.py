@@ -14,7 +14,7 @@ LICENCE = "MIT (Bark)"
 
 
 class Suno(Engine):
-    """The engine. The voice of preset ``v2/en_speaker_6`` is ``en_speaker_6``; ``random`` is a new voice per seed."""
+    """The engine. Preset ``v2/en_speaker_6`` is the voice ``en_speaker_6``; ``random`` is a new voice per seed."""
 
     name = "suno"
     about = worded("Natural voices, with breath and laughter. Slower than real time without a GPU.")

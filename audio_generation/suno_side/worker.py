@@ -31,7 +31,7 @@ class Speaker:
         self.torch.manual_seed(int(settings.get("seed", 0)))
         inputs = self.processor(request["text"], voice_preset=self._preset(request["voice"])).to(self.device)
         if "history_prompt" in inputs:
-            inputs["history_prompt"] = inputs["history_prompt"].to(self.device)  # the line above does not move it
+            inputs["history_prompt"] = inputs["history_prompt"].to(self.device)  # not moved above
         with self.torch.inference_mode():
             audio = self.model.generate(
                 **inputs,
