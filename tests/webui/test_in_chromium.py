@@ -6,6 +6,7 @@ import json
 import re
 import time
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,20 @@ def open_recording(client: Client, recording: Recording, **options: Any) -> Abst
     path = reverse("audio:recording", args=[recording.pk])
     paths = {path + rest: path + rest for rest in ("", "/words", "/waveform", "/audio")}
     return in_chromium(client, paths, **options)
+
+
+def test_an_unrecognized_passage_has_a_placeholder_that_is_not_text(owners: Client, owner: User) -> None:
+    spoken = transcript_of_words()
+    first, *rest = spoken.segments
+    recording = ready_recording(owner, transcript=replace(spoken, segments=(replace(first, text="", words=()), *rest)))
+    with open_recording(owners, recording) as page:
+        page.goto(ADDRESS + reverse("audio:recording", args=[recording.pk]))
+        page.locator(".word").first.wait_for()  # the words have been loaded
+        shown = "getComputedStyle(document.querySelector('#passage-0 [data-words]'), '::before').content"
+        assert page.evaluate(shown) == '"[not recognized]"'
+        assert page.locator("#passage-0 [data-words]").text_content() == ""
+        page.get_by_role("button", name="Correct the passage at 0:00:00").click()
+        assert page.get_by_label("Text of the passage").input_value() == ""
 
 
 def test_the_export_menu_fits_a_phone(owners: Client, owner: User) -> None:

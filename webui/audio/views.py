@@ -161,7 +161,7 @@ def transcript_context(recording: Recording, transcript: Transcript) -> dict[str
                 "colour": colours.get(segment.speaker),
                 # Named only where it changes, because a column of equal names is hard to read.
                 "named": number == 0 or segment.speaker != transcript.segments[number - 1].speaker,
-                "text": segment.text or shown(NOT_RECOGNIZED),
+                "text": segment.text,
                 "overlap": segment.overlap,
                 "edited": segment.edited,
             }
@@ -189,6 +189,7 @@ def transcript_context(recording: Recording, transcript: Transcript) -> dict[str
         "unsure": str(UNSURE),
         "speeds": SPEEDS,
         "rough": transcript.engine.startswith(ROUGH),
+        "not_recognized": shown(NOT_RECOGNIZED),
     }
 
 
