@@ -23,7 +23,7 @@ from pipeline.recordings.transcript import Segment, Transcript, save_transcript
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.audio import history, search
-from webui.audio.derived import summary_of
+from webui.audio.derived import summary_is_outdated, summary_of
 from webui.audio.editing import corrected, joined, with_joined_segments, without_segment
 from webui.audio.models import Recording
 from webui.audio.transcripts import check_version, segments_with, transcript_to_change
@@ -157,8 +157,8 @@ def join_with_next(*, recording: Recording, number: int, start_s: str = "") -> N
 def undo(*, recording: Recording, version: int | None = None) -> None:
     """Undo the last change of the transcript (words, speakers, names). Words learned from it are still expected.
 
-    The summary remains if its citations still fit. Otherwise the summary from before the change returns, if there was
-    one.
+    The summary remains if its citations still fit, unless only the one from before the change summarizes the restored
+    words. Otherwise the summary from before the change returns, if there was one.
 
     ``version`` is the one that the user saw, or None for any. Raises Changed if the transcript has since changed, and
     HarkError if there is nothing to undo or the earlier files are damaged.
@@ -175,11 +175,16 @@ def undo(*, recording: Recording, version: int | None = None) -> None:
             )
         transcript, summary = history.read(before)
         recording.speakers = len({one.speaker for one in transcript.segments} - {""})
-        if _times(current) == _times(transcript):
+        newer = summary_of(recording)
+        if _times(current) == _times(transcript) and (_fits(newer, transcript) or not _fits(summary, transcript)):
             _write(recording, transcript, None)
         else:
             _write(recording, transcript, summary, remove_summary=summary is None)
         history.forget(before)
+
+
+def _fits(summary: dict[str, Any] | None, transcript: Transcript) -> bool:
+    return summary is not None and not summary_is_outdated(summary, transcript)
 
 
 def _times(transcript: Transcript) -> list[tuple[float, float]]:

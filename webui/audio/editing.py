@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.recordings.transcript import Segment, Word
-from pipeline.recordings.words import retimed, segment_of
+from pipeline.recordings.words import retimed, segment_of, spread
 
 POINTS = ("key_points", "action_items")  # lists of points in a summary
 
@@ -36,12 +36,14 @@ def divided(segment: Segment, word: int) -> tuple[Segment, Segment]:
 
 
 def joined(first: Segment, second: Segment) -> Segment:
-    words = first.words + second.words
+    # A corrected passage that was not recognized has a text without words.
+    words = [one.words or spread(one.text, one.start_s, one.end_s, one.confidence) for one in (first, second)]
     lengths = [max(1, len(one.text.split())) for one in (first, second)]
     confidence = (first.confidence * lengths[0] + second.confidence * lengths[1]) / sum(lengths)
     return replace(
-        first, end_s=max(first.end_s, second.end_s), text=f"{first.text} {second.text}", words=words,
-        confidence=round(confidence, 4), overlap=first.overlap or second.overlap, edited=first.edited or second.edited,
+        first, end_s=max(first.end_s, second.end_s), text=f"{first.text} {second.text}".strip(),
+        words=words[0] + words[1], confidence=round(confidence, 4), overlap=first.overlap or second.overlap,
+        edited=first.edited or second.edited,
     )  # fmt: skip
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from django.test import Client
 
+from core.data_folder import atomic_path
 from pipeline.recordings.recording_folder import SUMMARY, TRANSCRIPT
+from pipeline.recordings.summarization import words_of
 from tests.support.ready_recordings import ready_recording, transcript_of_words
 from tests.support.rendered_pages import flat
 from webui.accounts.models import User
@@ -58,6 +61,16 @@ def test_an_undo_preserves_a_newer_summary_whose_citations_still_fit(
             assert derived.summary_of(recording) == after_undo
 
 
+def test_an_undo_restores_the_summary_of_the_restored_words(owners: Client, recording: Recording, at: str) -> None:
+    first = derived.summary_of(recording)
+    owners.post(f"{at}/segments/1", {"text": "Who brings it"})
+    newer = {**first, "text": "Newer.", "made_of": words_of(transcripts.transcript_of(recording))}
+    with atomic_path(recording.path / SUMMARY) as temporary:
+        temporary.write_text(json.dumps(newer))
+    assert undo(owners, recording) == 302
+    assert derived.summary_of(recording) == first
+
+
 def test_a_change_unseen_by_the_page_is_not_undone(owners: Client, recording: Recording, at: str) -> None:
     answer = owners.post(f"{at}/segments/0", {"text": "We meet on the pier"})
     seen = json.loads(answer.content)["version"]
@@ -94,6 +107,20 @@ def test_a_damaged_history_cannot_be_undone(owners: Client, recording: Recording
     assert kept is not None
     (kept / TRANSCRIPT).write_text("{")
     assert undo(owners, recording) == 422 and passages_of(recording)[0][1] == "We meet on the pier"
+
+
+def test_joining_corrected_and_unrecognized_passages_loses_no_text(owners: Client, owner: User) -> None:
+    spoken = transcript_of_words((("S1", "We meet", 0.9), ("S1", "in the harbour", 0.6), ("S1", "Anna", 0.3)))
+    silent = [replace(one, text="", words=()) for one in spoken.segments[:2]]
+    recording = ready_recording(owner, transcript=replace(spoken, segments=(*silent, spoken.segments[2])))
+    page = f"/recordings/{recording.pk}/segments"
+    owners.post(f"{page}/1/join")
+    assert passages_of(recording)[1] == ("S1", "Anna")
+    owners.post(f"{page}/0", {"text": "Who brings the map"})
+    owners.post(f"{page}/0/join")
+    (joined,) = transcripts.transcript_of(recording).segments
+    assert joined.text == "Who brings the map Anna" == " ".join(word.text for word in joined.words)
+    assert [word.start_s for word in joined.words] == sorted(word.start_s for word in joined.words)
 
 
 def test_two_passages_can_be_joined(owners: Client, owner: User) -> None:
