@@ -78,6 +78,12 @@ def read_audio_blocks(path: Path | str, block_s: float = READ_BLOCK_S, start_s: 
     yield from mono_blocks(path, _by_libsndfile(path, block_s, start_s), start_s)
 
 
+def whole_samples(content: bytes) -> tuple[bytes, bytes]:
+    """Split 16-bit samples from an odd last byte, which begins the next part of a stream."""
+    end = len(content) // 2 * 2
+    return content[:end], content[end:]
+
+
 def check_file(path: Path) -> None:
     """Raise HarkError if the file does not exist or is empty."""
     if not path.is_file():

@@ -13,7 +13,7 @@ from channels.db import database_sync_to_async
 from django.conf import settings
 from django.urls import reverse
 
-from core.audio_file import SAMPLE_RATE
+from core.audio_file import SAMPLE_RATE, whole_samples
 from core.errors import HarkError
 from webui.accounts.models import User
 from webui.accounts.socket_sign_in import TOO_MANY, SignsIn
@@ -61,11 +61,12 @@ class TranscribeConsumer(SignsIn):
     detectors: Sequence[int] = ()  # ids of those that run
 
     async def __call__(self, *arguments: Any) -> None:
-        """Run the consumer; free its place however it ends, even through a bug."""
+        """Run the consumer; however it ends, even through a bug, free its place and save its session."""
         try:
             await super().__call__(*arguments)
         finally:
             _open_sessions.pop(self, None)
+            await self._keep_rest()
 
     async def may(self, user: User) -> bool:
         return True
@@ -79,6 +80,7 @@ class TranscribeConsumer(SignsIn):
 
     async def begin(self) -> None:
         self.waiting = bytearray()
+        self.odd_byte = b""
         self.news = asyncio.Event()
         self.stopping = False
         self.received = 0
@@ -97,9 +99,10 @@ class TranscribeConsumer(SignsIn):
             if self.session is None and not await self._start({}):
                 return
             assert self.session is not None
+            samples, self.odd_byte = whole_samples(self.odd_byte + bytes_data)
             try:
-                self.session.write(bytes_data)
-                self.waiting += bytes_data
+                self.session.write(samples)
+                self.waiting += samples
             except HarkError as error:  # it ends as if the client had stopped it, so that earlier audio is saved
                 await self.say(error=explained(error))
                 self.stopping = True
@@ -118,9 +121,8 @@ class TranscribeConsumer(SignsIn):
                 if self.session is None:
                     await self.close()
 
-    async def disconnect(self, code: int) -> None:
-        """Save the session of a client that has disconnected, if it requested that."""
-        await super().disconnect(code)
+    async def _keep_rest(self) -> None:
+        """Stop the recognizer, and save a session that has not been saved, if the client requested that."""
         if self.session is None or self.working is None:
             return
         for task in self.answering:
@@ -128,7 +130,7 @@ class TranscribeConsumer(SignsIn):
         self.working.cancel()
         await asyncio.gather(self.working, return_exceptions=True)
         try:
-            await self._keep(self.session, announce=False)  # unless it has been saved already
+            await self._keep(self.session, announce=False)
         except Exception:
             log.warning("a live transcription was not saved", exc_info=True)
 

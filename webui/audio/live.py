@@ -19,7 +19,7 @@ from core.data_folder import storing
 from core.errors import HarkError
 from pipeline.recordings.transcription.engine import described
 from pipeline.recordings.transcription.registry import choose
-from pipeline.recordings.transcription.streaming import StreamingTranscriber
+from pipeline.recordings.transcription.streaming import Result, StreamingTranscriber
 from pipeline.recordings.transcription.transcribe import recognize
 from webui.accounts.models import User
 from webui.audio import asking, intake, uploads
@@ -102,17 +102,16 @@ class Session:
 
     def write(self, content: bytes) -> None:
         """Store 16-bit samples on arrival. Raises HarkError if the disk is full; earlier samples remain."""
-        samples = len(content) // 2
         if self.file is not None:
-            left = content[: 2 * samples]
+            left = content
             with storing("saving the live recording"):
                 while left:  # a disk that fills up takes a part
                     left = left[self.file.write(left) :]
-        self.samples += samples
+        self.samples += len(content) // 2
 
     def feed(self, content: bytes) -> list[dict[str, Any]]:
         """Process 16-bit samples; return new ``{"event"}``, ``{"partial"}``, ``{"final"}``, ``{"error"}``."""
-        audio = np.frombuffer(content[: len(content) // 2 * 2], "<i2").astype(np.float32) / 32768.0
+        audio = np.frombuffer(content, "<i2").astype(np.float32) / 32768.0
         news: list[dict[str, Any]] = []
         for phrase, runtime in list(self.detectors):
             try:
@@ -124,16 +123,10 @@ class Session:
             for hit in hits:
                 event = {"phrase": phrase, "time_s": hit.time_s, "score": round(hit.score, 4)}
                 news.append({"event": event})
-        try:
-            return news + [_message_of(result) for result in self.transcriber.feed(audio)]
-        except HarkError as error:  # an utterance is lost, but the stream continues
-            return [*news, {"error": explained(error)}]
+        return news + [_message_of(result) for result in self.transcriber.feed(audio)]
 
     def finish(self) -> list[dict[str, Any]]:
-        try:
-            return [_message_of(result) for result in self.transcriber.finish()]
-        except HarkError as error:
-            return [{"error": explained(error)}]
+        return [_message_of(result) for result in self.transcriber.finish()]
 
     def close(self) -> None:
         """Complete the file: a WAV file of the samples that were stored. Raises HarkError if that fails."""
@@ -151,7 +144,9 @@ class Session:
             self.file = None
 
 
-def _message_of(result: Any) -> dict[str, Any]:
+def _message_of(result: Result) -> dict[str, Any]:
+    if isinstance(result, HarkError):
+        return {"error": explained(result)}
     utterance = {"text": result.text, "start_s": result.start_s, "end_s": result.end_s}
     if result.final:
         return {"final": {**utterance, "segments": [asdict(segment) for segment in result.segments]}}

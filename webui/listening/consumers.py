@@ -14,7 +14,7 @@ import numpy as np
 from channels.db import database_sync_to_async
 from django.http import Http404
 
-from core.audio_file import SAMPLE_RATE
+from core.audio_file import SAMPLE_RATE, whole_samples
 from core.errors import HarkError
 from model.runtime.detector import Detector as Runtime
 from pipeline.serving.untrained import UntrainedStream
@@ -48,6 +48,7 @@ class _Listens(SignsIn):
 
     async def begin(self) -> None:
         self.samples = 0
+        self.odd_byte = b""
         try:
             self.runtime = await asyncio.to_thread(self.loaded)
         except HarkError as error:
@@ -63,7 +64,8 @@ class _Listens(SignsIn):
             if len(bytes_data) > MAX_MESSAGE_BYTES or self.samples > MAX_DURATION_S * SAMPLE_RATE:
                 await self.close(TOO_MUCH)
                 return
-            await self._score(np.frombuffer(bytes_data[: len(bytes_data) // 2 * 2], "<i2").astype(np.float32) / 32768.0)
+            samples, self.odd_byte = whole_samples(self.odd_byte + bytes_data)
+            await self._score(np.frombuffer(samples, "<i2").astype(np.float32) / 32768.0)
         elif text_data is not None:
             try:
                 payload = json_object(text_data)

@@ -9,6 +9,7 @@ from time import monotonic
 import numpy as np
 
 from core.audio_file import SAMPLE_RATE
+from core.errors import HarkError
 from core.voice_activity import FRAME, FRAME_S, SpeechProbability
 from pipeline.recordings.transcript import Segment
 from pipeline.recordings.transcription.chunks import MARGIN_S, MIN_SPEECH_S, SPEECH, STILL_SPEECH
@@ -37,13 +38,16 @@ class Partial:
         return " ".join(segment.text for segment in self.segments)
 
 
+Result = Partial | HarkError
+
+
 class StreamingTranscriber:
     """A stream of mono float32 audio at 16 kHz, in parts of any size. Memory stays below that of two chunks.
 
     Args:
         recognize: returns the segments of a chunk of at most ``CHUNK_S`` seconds, with times from its start, such as
-            ``lambda audio: recognize(engine, audio, language)``. If it raises HarkError, so does ``feed``, and the
-            stream can continue.
+            ``lambda audio: recognize(engine, audio, language)``. If it raises HarkError, that is the result of the
+            utterance, and the stream continues.
     """
 
     def __init__(self, recognize: Recognize) -> None:
@@ -61,29 +65,26 @@ class StreamingTranscriber:
         self._guessed_at = 0  # end of the audio of the last guess
         self._guess_took_s = 0.0
 
-    def feed(self, audio: np.ndarray) -> list[Partial]:
-        """Process the next part; return the utterances that ended in it, in order, and a guess at the open one.
-
-        Raises HarkError if ``recognize`` does. The utterance is then lost, but the stream continues.
-        """
+    def feed(self, audio: np.ndarray) -> list[Result]:
+        """Process the next part; return the utterances that ended in it, in order, and a guess at the open one."""
         samples = np.ascontiguousarray(audio, dtype=np.float32).reshape(-1)
         samples = np.clip(np.nan_to_num(samples), -1.0, 1.0)
-        partials: list[Partial] = []
+        partials: list[Result] = []
         for first in range(0, len(samples), STEP):
             partials += self._take(samples[first : first + STEP], last=False)
         return [*partials, *self._guess()]
 
-    def finish(self) -> list[Partial]:
-        """End the stream and return the open utterance, if any. Raises HarkError if ``recognize`` does."""
+    def finish(self) -> list[Result]:
+        """End the stream and return the open utterance, if any."""
         partials = self._take(np.zeros(0, np.float32), last=True)
         if self._open is not None:
             partials += self._close(self._last_speech)
         return partials
 
-    def _take(self, samples: np.ndarray, last: bool) -> list[Partial]:
+    def _take(self, samples: np.ndarray, last: bool) -> list[Result]:
         self._audio = np.concatenate([self._audio, samples])
         self._probabilities += self._hearing.feed(samples, last).tolist()
-        partials: list[Partial] = []
+        partials: list[Result] = []
         while self._next < self._base + len(self._probabilities):
             frame, probability = self._next, self._probabilities[self._next - self._base]
             self._next += 1
@@ -107,7 +108,7 @@ class StreamingTranscriber:
         assert self._open is not None
         return max(self._base, self._open - self._margin)
 
-    def _part(self) -> list[Partial]:
+    def _part(self) -> list[Result]:
         """Close an utterance of an engine's maximum length at its least probable frame, and continue after it."""
         begin = self._first()
         look_from = begin + 2 * self._longest // 3
@@ -119,7 +120,7 @@ class StreamingTranscriber:
             self._open, self._last_speech, self._guessed_at = cut, after, self._next
         return partials
 
-    def _close(self, end: int, margin: int | None = None) -> list[Partial]:
+    def _close(self, end: int, margin: int | None = None) -> list[Result]:
         assert self._open is not None
         begin, speech = self._first(), end - self._open
         stop = min(end + (self._margin if margin is None else margin), self._next)
@@ -128,10 +129,9 @@ class StreamingTranscriber:
         self._drop(end if margin == 0 else stop)
         if speech * FRAME_S < MIN_SPEECH_S:
             return []
-        segments = self._segments(audio, begin)
-        return [Partial(_seconds(begin), _seconds(stop), segments)] if segments else []
+        return self._recognized(audio, begin, stop, final=True)
 
-    def _guess(self) -> list[Partial]:
+    def _guess(self) -> list[Result]:
         if self._open is None:
             return []
         fresh_s = (self._next - self._guessed_at) * FRAME_S
@@ -139,12 +139,17 @@ class StreamingTranscriber:
             return []
         begin, self._guessed_at = self._first(), self._next
         started = monotonic()
-        segments = self._segments(self._between(begin, self._next), begin)
+        guesses = self._recognized(self._between(begin, self._next), begin, self._next, final=False)
         self._guess_took_s = monotonic() - started
-        return [Partial(_seconds(begin), _seconds(self._next), segments, final=False)] if segments else []
+        return guesses
 
-    def _segments(self, audio: np.ndarray, begin: int) -> tuple[Segment, ...]:
-        return tuple(shifted(part, _seconds(begin)) for segment in self._recognize(audio) for part in split(segment))
+    def _recognized(self, audio: np.ndarray, begin: int, end: int, final: bool) -> list[Result]:
+        try:
+            found = self._recognize(audio)
+        except HarkError as error:  # not raised: the rest of the audio would not be processed
+            return [error]
+        segments = tuple(shifted(part, _seconds(begin)) for segment in found for part in split(segment))
+        return [Partial(_seconds(begin), _seconds(end), segments, final)] if segments else []
 
     def _between(self, begin: int, end: int) -> np.ndarray:
         return self._audio[(begin - self._base) * FRAME : (end - self._base) * FRAME]

@@ -193,6 +193,19 @@ def listening(world: World) -> Program:
     return socket
 
 
+def test_samples_divided_between_messages_are_scored(
+    world: World, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored: list[float] = []
+    monkeypatch.setattr(runtime, "scores", lambda audio: [scored.extend(audio), 0.25][1:])
+    content = (1024 * np.arange(9)).astype("<i2").tobytes()
+    socket = listening(world)
+    for part in (content[:3], content[3:4], content[4:11], content[11:]):
+        socket.say(part)
+        assert socket.hear()["scores"] == [0.25]
+    assert scored == [n / 32 for n in range(9)]
+
+
 def test_a_program_streams_audio_and_gets_scores(world: World, runtime: Runtime) -> None:
     socket = listening(world)
     socket.say(bytes(2 * 1280))

@@ -204,6 +204,46 @@ def test_audio_is_stored_when_the_connection_breaks(owner: User) -> None:
     assert len(read_audio(recording.path / "original.wav")) == len(spoken(PHRASE, 0.5, 1.5))
 
 
+def test_audio_received_before_a_bug_in_a_message_is_stored(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def conversation(socket: Socket) -> list[Any]:
+        await socket.say({"start": {"save": True}})
+        assert (await socket.hear())["ready"]
+        await socket.say(sound()[0])
+        (path,) = uploads.folder_of(owner).iterdir()
+        while not path.stat().st_size > 2 * MESSAGE:
+            await asyncio.sleep(0.01)
+        monkeypatch.setattr(live.Session, "write", lambda self, content: 1 / 0)
+        await socket.say(sound()[1])
+        with pytest.raises(ZeroDivisionError):
+            await socket.end.wait(10)
+        return []
+
+    talk(owner, conversation)
+    recording = transcripts.recordings_of(owner).select_related("user").get()
+    assert len(read_audio(recording.path / "original.wav")) == MESSAGE
+
+
+def test_samples_divided_between_messages_are_stored_and_recognized(
+    owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content, fed = b"".join(sound()), []
+    feed = live.Session.feed
+    monkeypatch.setattr(live.Session, "feed", lambda self, part: fed.append(part) or feed(self, part))
+
+    async def conversation(socket: Socket) -> list[Any]:
+        await socket.say({"start": {"save": True}})
+        assert (await socket.hear())["ready"]
+        for at in range(0, len(content), 2001):
+            await socket.say(content[at : at + 2001])
+            await asyncio.sleep(0.01)
+        await socket.say({"stop": True})
+        return await to_the_end(socket)
+
+    assert of_kind(talk(owner, conversation), "final") and b"".join(fed) == content
+    recording = transcripts.recordings_of(owner).select_related("user").get()
+    assert (recording.path / "original.wav").read_bytes().endswith(content)
+
+
 def test_a_full_disk_ends_the_session_and_what_fitted_is_saved(
     owner: User, small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

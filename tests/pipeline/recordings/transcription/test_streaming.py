@@ -11,7 +11,7 @@ from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from pipeline.recordings.transcript import Segment, Word
 from pipeline.recordings.transcription import streaming
-from pipeline.recordings.transcription.streaming import Partial, StreamingTranscriber
+from pipeline.recordings.transcription.streaming import Partial, Result, StreamingTranscriber
 from tests.support.sounds import noise
 from tests.support.untrained_bundle import spoken
 
@@ -39,15 +39,19 @@ def conversation() -> np.ndarray:
     return np.concatenate([spoken(ONE, 1.0, 1.0), spoken(OTHER, 1.0, 1.5)])
 
 
-def stream(transcriber: StreamingTranscriber, audio: np.ndarray, size: int) -> list[Partial]:
-    found: list[Partial] = []
+def stream(transcriber: StreamingTranscriber, audio: np.ndarray, size: int) -> list[Result]:
+    found: list[Result] = []
     for at in range(0, len(audio), size):
         found += transcriber.feed(audio[at : at + size])
     return [*found, *transcriber.finish()]
 
 
-def finals(found: list[Partial]) -> list[Partial]:
-    return [one for one in found if one.final]
+def finals(found: list[Result]) -> list[Partial]:
+    return [one for one in partials(found) if one.final]
+
+
+def partials(found: list[Result]) -> list[Partial]:
+    return [one for one in found if isinstance(one, Partial)]
 
 
 @pytest.fixture
@@ -80,7 +84,7 @@ def test_slow_recognition_makes_partial_results_less_frequent(
     clock = itertools.count(step=takes_s)  # read before and after each recognition
     monkeypatch.setattr(streaming, "monotonic", lambda: float(next(clock)))
     long = np.concatenate([spoken(ONE, 0.5, 0.1), spoken(OTHER, 0.1, 0.1), spoken(ONE, 0.1, 1.5)])
-    found = stream(StreamingTranscriber(Listener()), long, 1600)
+    found = partials(stream(StreamingTranscriber(Listener()), long, 1600))
     kinds = [one.final for one in found]
     assert kinds.count(True) == 1 and kinds[-1]
     guesses = [one for one in found if not one.final]
@@ -127,11 +131,23 @@ def test_a_failure_ends_the_utterance_but_not_the_stream(no_guesses: None) -> No
     listener = Listener()
     transcriber = StreamingTranscriber(listener)
     listener.fails = True
-    with pytest.raises(HarkError, match="The test says so"):
-        stream(transcriber, spoken(ONE, 1.0, 1.5), 1600)
+    (error,) = stream(transcriber, spoken(ONE, 1.0, 1.5), 1600)
+    assert isinstance(error, HarkError) and error.why == "The test says so."
     listener.fails = False
-    found = transcriber.feed(spoken(OTHER, 1.0, 1.5))
-    assert len(found) == 1 and found[0].final
+    assert len(finals(transcriber.feed(spoken(OTHER, 1.0, 1.5)))) == 1
+
+
+def test_audio_after_a_failure_in_the_same_part_is_recognized(no_guesses: None) -> None:
+    audio, calls = np.tile(conversation(), 2), itertools.count(1)
+
+    def fails_second(piece: np.ndarray) -> list[Segment]:
+        listener = Listener()
+        listener.fails = next(calls) == 2
+        return listener(piece)
+
+    whole = stream(StreamingTranscriber(Listener()), audio, len(audio))
+    first, error, *rest = stream(StreamingTranscriber(fails_second), audio, len(audio))
+    assert isinstance(error, HarkError) and [first, *rest] == [whole[0], *whole[2:]] and len(rest) == 2
 
 
 def test_invalid_and_overloud_samples_are_accepted(no_guesses: None) -> None:
@@ -152,7 +168,7 @@ def test_harks_recognizer_works_in_a_stream() -> None:
 
     engine = HarkCtc()
     audio = conversation()
-    found = stream(StreamingTranscriber(lambda piece: engine.recognize(piece, "en")), audio, 1600)
+    found = partials(stream(StreamingTranscriber(lambda piece: engine.recognize(piece, "en")), audio, 1600))
     said = finals(found)
     assert len(said) == 2
     assert {"weather", "nice", "tomorrow"} <= set(said[0].text.split())
