@@ -106,11 +106,12 @@ def done(request: HttpRequest, upload_id: UUID) -> JsonResponse:
     upload = _upload(request, upload_id)
     sent = _json(request)
     others = sent.get("with") or []
-    if not isinstance(others, list) or len(others) > MAX_FILES or not isinstance(sent.get("options") or {}, dict):
+    is_valid = isinstance(others, list) and len(others) <= MAX_FILES and isinstance(sent.get("options") or {}, dict)
+    more = [_upload(request, uuid_of(other)) for other in others] if is_valid else []
+    if not is_valid or len({upload, *more}) <= len(more):  # the same upload twice
         raise HarkError(
             _("The request could not be read."), _("It has the wrong format for this URL."), _("Reload the page.")
         )
-    more = [_upload(request, uuid_of(other)) for other in others]
     recording = uploads.finish(user=signed_in(request), upload=upload, options=sent.get("options") or {}, more=more)
     return _recording_json(recording)
 

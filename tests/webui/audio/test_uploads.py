@@ -152,6 +152,14 @@ def test_several_uploads_can_become_one_recording(owners: Client, owner: User) -
     assert not UploadInProgress.objects.exists()
 
 
+def test_an_upload_named_twice_is_rejected_and_remains(owners: Client) -> None:
+    first, second = sent(owners, b"first", "one.wav"), sent(owners, b"second", "two.mp3")
+    for others in ([second["id"], second["id"].upper()], [first["id"]]):
+        answer = done(owners, first["address"], **{"with": others})
+        assert answer.status_code == 422 and "wrong format" in answer.json()["why"]
+    assert done(owners, first["address"], **{"with": [second["id"]]}).status_code == 201
+
+
 def test_abandoned_uploads_are_deleted_after_a_day(owners: Client) -> None:
     upload = begin(owners, "a.wav", 3).json()
     path = UploadInProgress.objects.get().path
