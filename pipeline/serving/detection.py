@@ -30,7 +30,7 @@ class HeardFile:
     detections: list[Detection] = field(default_factory=list)  # in order of time
     scores: list[float] = field(default_factory=list)  # one per 80 ms, if requested
     silent: bool = True  # whether the peak is below -60 dBFS
-    failure: HarkError | None = None  # the error that ended reading early, after the audio counted above
+    failure: HarkError | None = None  # the error that ended reading early; ``seconds`` counts the audio before it
 
 
 def as_hark_error(error: BundleError) -> HarkError:

@@ -18,7 +18,7 @@ from pipeline.serving.detection import HeardFile, listen
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a detector at one of its thresholds."""
+    """The misses and false alarms of a detector at one of its thresholds."""
 
     fa_per_day: float  # false alarms per day for which the threshold was set
     threshold: float

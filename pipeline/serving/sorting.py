@@ -22,9 +22,9 @@ from pipeline.training.scoring.languages import is_known
 
 PHRASE, OTHER, UNSURE = "phrase", "other", "unsure"
 # Scores of ``keyword_scoring.phone_score``. Of 63 utterances of eight phrases (speech/custom-keywords, which are in the
-# recognizer's training data), 56 were sorted as the phrase and 7 as unsure; all 260 of other phrases as other.
+# recognizer's training data), 56 were sorted as the phrase and 7 as unsure. All 260 of other phrases were rejected.
 SURE, NOT_AT_ALL = 0.95, 0.1
-CONFIRMED = 0.5  # sufficient score if the words contain the phrase too
+CONFIRMED = 0.5  # a score that suffices if the words contain the phrase too
 PADDING_S = 0.3  # seconds of silence around the audio for recognizers
 MAX_TEXT_LENGTH = 200  # maximum characters of the words
 TIMEOUT_S = 60.0

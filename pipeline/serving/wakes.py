@@ -22,7 +22,7 @@ WAKE, NEAR_MISS = "wake", "near_miss"  # webui.listening.models.Sample.Kind
 BUFFER_S = 2.5  # seconds of the latest audio, which are sent
 MARGIN = 1.5  # logits; a score less than this below the threshold is a near miss
 SETTLED_S = 1.0  # seconds below the threshold after which a near miss is final
-APART_S = 3.0  # minimum seconds between recordings, so that each utterance is sent once
+APART_S = 3.0  # minimum seconds between two recordings, so that each utterance is sent once
 MAX_WAITING = 20  # maximum recordings that wait to be sent; further ones are dropped
 TIMEOUT_S = 90.0
 

@@ -75,7 +75,7 @@ def open_wake_words(bundles: Sequence[Path], fa_per_day: float | None = None) ->
 
 
 def information(detectors: Mapping[str, Detector]) -> Info:
-    maker = Attribution(name="Hark", url="")  # the protocol requires one, but Hark has no URL
+    maker = Attribution(name="Hark", url="")  # the protocol requires a URL, but Hark has none
     models = [
         WakeModel(
             name=name,

@@ -60,7 +60,7 @@ def detectors_for_devices(
 
 
 def _small(work: Work, plan: Plan, clips: pd.DataFrame, generated: GenerationReport) -> tuple[Detector, DeviceDetector]:
-    """Make the detector of size standard in addition to a large one. Its bundle is a folder in the large one's."""
+    """Make a detector of size standard in addition to a large one; its files are a folder in the large one's bundle."""
     reporter, config = work.reporter, replace(plan.config, size="standard", devices=(), start_from="")
     plan = replace(plan, config=config)
     detector, store = starting_point(config, clips, work.data, work.folder, reporter, None)

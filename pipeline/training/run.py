@@ -40,7 +40,7 @@ from pipeline.training.planning.splits import SPLITS
 from pipeline.training.scoring.languages import is_known
 from pipeline.training.work import StageClock, Work
 
-MINED_NEGATIVES = MiningConfig(most=10, recordings=15)  # limits for each confusable, of which there are hundreds
+MINED_NEGATIVES = MiningConfig(most=10, recordings=15)  # for each of hundreds of confusables
 
 
 def run_training(
@@ -52,8 +52,8 @@ def run_training(
     stage, counts by bucket, metrics.
 
     Args:
-        made_for: the job that needs the detector. It is made only once for that job, even if the process that asked
-            was killed before it received the result.
+        made_for: the job that needs the detector. If a run for this job has already finished, because the process was
+            killed before it could report the result, that result is returned.
 
     Raises:
         HarkError: anything that the user can fix; finished stages are not lost.

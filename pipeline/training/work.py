@@ -36,7 +36,7 @@ class StageClock:
                 with atomic_path(self._path) as temporary:
                     temporary.write_text(json.dumps(self.seconds))
             except OSError:
-                pass  # the stage itself reports a full disk, which the clock must not hide
+                pass  # the stage reports a full disk itself, and this must not hide its error
 
 
 @dataclass(frozen=True)

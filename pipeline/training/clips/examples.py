@@ -24,9 +24,9 @@ from pipeline.training.planning.mining import ENGINE as MINED
 from pipeline.training.planning.plan import Plan
 from pipeline.training.planning.splits import SPLITS
 
-WINDOW_S = (0.8, 3.0)  # seconds; shortest and longest window of the recurrent layer
+WINDOW_S = (0.8, 3.0)  # minimum and maximum seconds of the recurrent layer's window
 WINDOW_MARGIN_S = 0.25
-SLOWEST = 0.85 * 0.95  # product of speed and tempo, nearly at their slowest
+SLOWEST = 0.85 * 0.95  # product of speed and tempo that few augmented clips go below
 MEASURED_CLIPS = 200  # number of positives whose duration is measured
 NOISE_BLOCKS = 40  # number of blocks of 12 s without speech
 BABBLE_CLIPS = 40
@@ -86,7 +86,7 @@ def clip_table(plan: Plan, library: Library) -> pd.DataFrame:
 
 
 def window_seconds(clips: pd.DataFrame, phrase: str) -> tuple[float, float]:
-    """Return the window that holds the slowest phrase in training, and the phrase's median duration, both [s]."""
+    """Return two durations [s]: a window that holds the slowest augmented phrase, and the phrase's median."""
     alone = clips[(clips["bucket"] == "positive") & (clips["text"] == phrase)]
     sample = alone["path"].sample(min(MEASURED_CLIPS, len(alone)), random_state=0)
     lengths = np.asarray([s for s in map(spoken_seconds, sample) if s > 0])
@@ -187,7 +187,7 @@ def _streams(
 
 
 def device_examples(config: RunConfig, clips: pd.DataFrame, data: Path, need: int) -> ExamplePlan:
-    """Return the examples of all detectors for devices and their teacher; ``need``: maximum samples behind a score."""
+    """Plan examples for all device detectors and their teacher; a score depends on at most ``need`` samples."""
     _, phrase_s = window_seconds(clips, config.phrase)
     return plan_examples(config, clips, data / NOISE_FOLDER, need, phrase_s, VARIANTS, BITRATE)
 

@@ -1,4 +1,4 @@
-"""Removal of deleted recordings' traces from runs: text and speaker in tables, ids in reports, features."""
+"""Removal of all that runs store of deleted recordings: texts and speakers in tables, ids in reports, features."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _GoesOn(HarkError):
 
 
 def forget_in_runs(data: Path, library: Library) -> None:
-    """Call :func:`forget_in_run` for all runs of a data folder; a run in progress does it itself when it ends."""
+    """Call :func:`forget_in_run` for all runs in a data folder but those in progress, which do it when they end."""
     for table in sorted((data / "jobs").glob(f"*/{TABLE}")):
         try:
             with held(table.parent / "lock", lambda holder: _GoesOn(holder, "", ""), patience_s=0):
@@ -55,7 +55,7 @@ def forget_in_run(folder: Path, library: Library) -> None:
         if report.is_file():
             with atomic_path(report) as temporary:
                 temporary.write_text(of_them.sub("", report.read_text(encoding="utf-8")), encoding="utf-8")
-    # Done last, because until then the table lists what must still be removed.
+    # The table comes last: if this is interrupted, it still lists what must be removed.
     with atomic_path(table) as temporary, temporary.open("w", encoding="utf-8", newline="") as lines:
         writer = csv.DictWriter(lines, rows[0].keys())
         writer.writeheader()

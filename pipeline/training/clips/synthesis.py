@@ -37,7 +37,7 @@ class GenerationReport:
 
 
 def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter: Reporter) -> GenerationReport:
-    """Make the clips that the plan requests and the library lacks. If stopped, it resumes from there.
+    """Synthesize the clips that the plan requests and the library lacks; after an interruption, the rest of them.
 
     A failed request is retried once with a voice of another engine. An engine that stops is dropped, as the log states.
 
@@ -130,7 +130,7 @@ class _Speaking:
         return list(left.values())
 
     def _run(self, name: str, requests: list[PlannedRequest]) -> None:
-        """Put an engine's results into the queue, and None at its end."""
+        """Put an engine's results into the queue, followed by None."""
         language, engine = self.plan.config.language, self.engines[name]
         spoken = (
             SpeechRequest(r.request_id, r.text, r.voice, language, r.settings)

@@ -40,13 +40,13 @@ if TYPE_CHECKING:
 NAMES = {"esphome": "ESPHome", "openwakeword": "openWakeWord"}
 STEP_SHARES = {"esphome": 1.0, "openwakeword": 0.67}  # fraction of the effort's steps
 EIGHT_BIT_FRACTION = 0.25  # fraction of the steps that use the file's 8-bit values
-RANGE_WINDOWS = 256  # windows that set the ranges of 8 bits
+RANGE_WINDOWS = 256  # number of windows from which the value ranges of the 8-bit layers are set
 CUTOFF = 0.9  # probability to which a threshold is moved if 8 bits cannot resolve it
 MAX_CUTOFF = 0.97
-TOLERANCE = {"esphome": 1.5 / 256, "openwakeword": 1e-3}  # largest difference of scores from the detector here
+TOLERANCE = {"esphome": 1.5 / 256, "openwakeword": 1e-3}  # maximum difference in score of a file from its detector
 ARENA = 30_000  # bytes of memory that a device reserves for the network
-KERNEL_STEPS = 4  # 8-bit steps of a logit by which a computer's kernels differ from the reference kernels of devices
-CHECKED_PAIRS, CHECKED_S = 8, 20.0  # maximum pairs of test clips, and their seconds
+KERNEL_STEPS = 4  # 8-bit steps of a logit by which a computer's kernels may differ from those of devices
+CHECKED_PAIRS, CHECKED_S = 8, 20.0  # maximum number of pairs of test clips, and of seconds of their audio
 
 
 class NoRuntimeError(HarkError):
@@ -202,7 +202,7 @@ def file_name(phrase: str) -> str:
 
 
 def _windows(store: FeatureStore, detector: TrainedDetector, seed: int) -> np.ndarray:
-    """Return windows of the training split, which set the ranges of 8 bits."""
+    """Return windows of the training split, from which the value ranges of the 8-bit layers are set."""
     from model.dataset import AudioDataset, BatchRecipe, BatchSampler
 
     segments = store.where(split="train")
@@ -213,7 +213,7 @@ def _windows(store: FeatureStore, detector: TrainedDetector, seed: int) -> np.nd
 
 
 def _within_8_bits(detector: Any, store: FeatureStore) -> Any:
-    """Return the detector with its threshold in the range where 8-bit probabilities still differ."""
+    """Return the detector, with its logits lowered if 8 bits cannot resolve probabilities near its threshold."""
     threshold = threshold_at(calibrated(detector, store).thresholds, DEFAULT_FA_PER_DAY)
     if threshold > MAX_CUTOFF:
         detector = detector.lowered(float(logit(threshold) - logit(CUTOFF)))
@@ -248,8 +248,8 @@ def _esphome_files(detector: Any, config: RunConfig, name: str, cutoff: float) -
 def _whole_step(cutoff: float) -> int:
     """Return the 8-bit step that represents a threshold on a device.
 
-    A device triggers if the mean of its last outputs exceeds that step by at least a fraction of one, so never below
-    the threshold for which false alarms were counted.
+    A device triggers if the mean of its last outputs exceeds that step. A mean moves in fractions of a step, so the
+    device never triggers below the threshold for which false alarms were counted.
     """
     from model.devices.microwakeword import AVERAGED
 
@@ -316,7 +316,7 @@ def _off_in_openwakeword(detector: Any, path: Path, audio: np.ndarray, cutoff: f
 
 
 def about(title: str, sizes: Mapping[str, int], measured: MeasuredDetector, off: float) -> dict[str, Any]:
-    """Return the report's figures of a detector that a run makes in addition to its own.
+    """Return what the report states about a detector that a run makes in addition to its own.
 
     Args:
         sizes: bytes of the files that a device loads, by their names in the bundle.

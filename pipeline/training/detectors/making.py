@@ -55,7 +55,7 @@ def starting_point(
     from pipeline.training.negatives.shipped import negatives_of
 
     start = folder / "start.pt"
-    seconds = cache(lambda: window_seconds(clips, config.phrase))  # reads hundreds of clips
+    seconds = cache(lambda: window_seconds(clips, config.phrase))  # reading hundreds of clips takes long
     if not (start.is_file() and store_is_complete(folder / "features")):
         folder.mkdir(parents=True, exist_ok=True)
         if previous is not None and config.recipe is not Recipe.NETWORK:
@@ -92,7 +92,8 @@ def feature_store(
     if store_is_complete(folder / "features"):
         return open_store(folder / "features", detector.config.stored.width)
     folder.mkdir(parents=True, exist_ok=True)
-    negatives = list(negatives)  # first, because if another run is preparing them, the error precedes any work
+    # First, because this fails at once if another run is preparing the negative speech.
+    negatives = list(negatives)
     examples = plan_examples()
     reporter.stage("features", worded("Adding rooms and noise to %(n)d examples", n=len(examples.specs)))
     progress = Progress(reporter, len(examples.specs))

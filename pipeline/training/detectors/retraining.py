@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from model.detector import Detector
     from model.keyword_hmm import HMMDetector
 
-MAX_ANTI_KEYWORDS = 12  # the newest ones; each has a small cost at run time
+MAX_ANTI_KEYWORDS = 12  # only the newest are used, because each costs some time at run time
 MIN_ANTI_KEYWORD_PHONES = 3  # minimum phones of an anti-keyword
-BEFORE_FRAMES = 4  # 20 ms frames before the segment that was mistaken for the phrase; later frames are too late
+BEFORE_FRAMES = 4  # 20 ms frames that an anti-keyword may begin before the best match of the phrase
 MARGINS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
 ALLOWED_LOSS = 0.01  # fraction of the detected utterances of the validation split that anti-keywords may cost
 
@@ -107,9 +107,10 @@ class Retraining:
 def find_anti_keywords(
     detector: HMMDetector, threshold: float, marked: Sequence[np.ndarray], store: FeatureStore
 ) -> AntiKeywords:
-    """Return anti-keywords of marked audio [samples], with the smallest margin that the validation split allows.
+    """Return anti-keywords of ``marked`` audio [samples], with the smallest margin that the validation split allows.
 
-    Its utterances of the phrase, which are detected from the score ``threshold`` on, must not be lost to them.
+    A margin is allowed if the anti-keywords lose at most :data:`ALLOWED_LOSS` of the split's utterances of the phrase
+    that reach ``threshold`` without them.
     """
     from model.detector import score_segments
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LEVEL = -2.5  # match score that becomes a logit of 0
 SLOPE = 3.0  # logits per unit of match score
 BOUND = 8.0  # maximum absolute logit
-SAME = ["clip_id", "bucket", "condition", "engine", "speaker"]  # columns that identify an example
+SAME = ["clip_id", "bucket", "condition", "engine", "speaker"]  # columns in which both stores agree
 
 
 class Teacher:

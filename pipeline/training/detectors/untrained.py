@@ -21,7 +21,7 @@ def untrained_detector(config: RunConfig, window_s: float, rescored: bool) -> De
     """Return the detector that a run begins with, for a phrase that fits into ``window_s`` seconds.
 
     Args:
-        rescored: whether a large detector also asks a decoder for the phrase.
+        rescored: whether a decoder scores the matches of a large detector.
     """
     import torch
 

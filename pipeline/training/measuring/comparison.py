@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from pipeline.training.negatives.negative_set import NegativeSegment
     from pipeline.training.negatives.shipped import Negatives
 
-MAX_VERSIONS = 8  # more versions have fewer recordings in common that are new to all
+MAX_VERSIONS = 8  # the more versions, the fewer recordings were in the training of none of them
 COMPARISON = "comparison.json"  # in the folder of the newest version
 
 
@@ -91,7 +91,7 @@ def is_better(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
 def counted(detector: Detector, test: ScoredSplit, threshold: float, marked: Marked) -> dict[str, Any]:
     """Return a version's figures on a test, which it has scored, and on the marked errors.
 
-    An utterance is in the test in several renderings (quiet, in noise): ``missed`` counts these.
+    The test has several renderings of each utterance (quiet, in noise); ``missed`` counts renderings.
     """
     scores = phrase_scores(test.pick(test.positive))
     return {

@@ -30,12 +30,12 @@ FA_PER_DAY = (0.5, 1.0, 2.0, 5.0, 12.0, 24.0, 48.0, 240.0)  # rates for which th
 DEFAULT_FA_PER_DAY = 12.0  # 0.5 per hour, at which miss rates are usually reported
 REPORTED_FA_PER_HOUR = (0.1, 0.5, 2.0)
 FOOLED_BY = 5  # confusables that a summary names
-# Confusables may set a threshold higher than a rate of false alarms needs. Each time the wanted rate falls by a factor
-# e, such a threshold rises by this many logits. Two logits would be needed to accept e times fewer confusables, but
+# To reject confusables, a threshold may be higher than a rate of false alarms requires. If so, it rises by this many
+# logits for each factor e by which the rate is lower. Accepting e times fewer confusables would take two logits, which
 # would lose most utterances of the phrase.
 CONFUSABLE_SCALE = 1.0
-MAX_LOST = 0.1  # fraction of the phrase that a floor against confusables may cost
-MAX_LOGIT = 20.0  # logit of a threshold; programs that run a bundle cannot resolve higher ones
+MAX_LOST = 0.1  # fraction of the phrase's utterances that may be lost to reject confusables
+MAX_LOGIT = 20.0  # maximum logit of a threshold; programs that run a bundle cannot resolve higher ones
 
 
 @dataclass(frozen=True)
@@ -186,12 +186,12 @@ def calibrate(
 ) -> list[dict[str, Any]]:
     """Return thresholds for ``rates`` (false alarms per day, ascending), from the validation split's general audio.
 
-    A lower rate never has a lower threshold, regardless of the fitted tail. Below the default rate, it has a higher
-    one. A threshold that is higher than its rate needs is ``raised``.
+    The lower the rate, the higher the threshold: never lower, whatever the fitted tail gives, and below the default
+    rate always higher. A threshold that is higher than its rate requires is marked as ``raised``.
 
     Args:
-        min_threshold: the lowest default threshold, so that confusables are rejected. Where it applies, thresholds for
-            lower rates rise as the logarithm of the rate falls (:data:`CONFUSABLE_SCALE`).
+        min_threshold: the minimum of the default threshold, to reject confusables. If it applies, the logits of the
+            thresholds for lower rates rise by :data:`CONFUSABLE_SCALE` times the logarithm of the ratio of the rates.
     """
     streams = validation.pick(validation.ordinary)
     rows: list[dict[str, Any]] = []
@@ -217,10 +217,10 @@ def threshold_at(thresholds: Sequence[dict[str, Any]], fa_per_day: float) -> flo
 def calibrated(detector: Detector, store: FeatureStore) -> Calibrated:
     """Set the thresholds of a detector from the validation split.
 
-    A keyword HMM is shifted so that its default threshold is 0.5: the phrase is followed through the split once, and
-    the line from match score to logit is set afterwards. No default threshold is below the match score
-    ``detector.min_score``, however rare false alarms are there, unless that floor costs more than :data:`MAX_LOST` of
-    the close and quiet utterances.
+    The line from match score to logit of a keyword HMM is set so that its default threshold is 0.5. The HMM runs over
+    the split only once, because the line does not change match scores. The default threshold is at least the match
+    score ``detector.min_score``, however few false alarms there are, unless this minimum would lose more than
+    :data:`MAX_LOST` of the close and quiet utterances.
     """
     from model.detector import as_streams, in_batches
     from model.keyword_hmm import HMMDetector
@@ -352,7 +352,7 @@ def _accepted(split: ScoredSplit, threshold: float) -> tuple[dict[int, bool], di
 def accepted_confusables(split: ScoredSplit, threshold: float, language: str = "en") -> dict[str, Any]:
     """Return the number of accepted confusables, and their texts, the most likely first.
 
-    A text is likely if its words are common and it was often accepted.
+    A text is likely to trigger the detector if its words are common and it was often accepted.
     """
     fired, rate = _accepted(split, threshold)
     by_text: dict[str, list[bool]] = {}

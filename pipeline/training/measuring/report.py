@@ -50,7 +50,7 @@ def run_figures(
     generated: GenerationReport,
     foundation: Mapping[str, Any],
 ) -> Report:
-    """Return what a report states about the run and its own detector, as JSON; ``verdict_of`` needs no more.
+    """Return what a report states about the run and its own detector, as JSON; enough for ``verdict_of``.
 
     Args:
         foundation: facts about the shipped weights that the run built on, and about the previous version:
@@ -161,7 +161,7 @@ def _hours(measured: MeasuredDetector, split: str) -> dict[str, float]:
 
 
 def _shipped_hours(store: FeatureStore, detector: Detector, split: str) -> float:
-    """Return the hours of the real speech that ships, in one condition, among a split's streams."""
+    """Return the hours of shipped real speech among a split's streams, counting one condition only."""
     rows = store.where(split=split)
     rows = rows[rows["engine"].str.startswith(BANK)]
     frames = rows.groupby("condition")["frames"].sum().max() if len(rows) else 0

@@ -14,12 +14,12 @@ from model.runtime.detector import logit
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY
 
 MAX_MISSED = 0.5
-MAX_SIMILAR_ACCEPTED = 0.2  # fraction of similar phrases that may activate it
+MAX_SIMILAR_ACCEPTED = 0.2  # maximum fraction of similar phrases that may trigger a good detector
 MAX_ALARMS_PER_HOUR = 2 * DEFAULT_FA_PER_DAY / 24  # per hour in the test: twice what its threshold was set for
-EXAMPLES = 3  # number of similar phrases that activate it, named in the sentence
+EXAMPLES = 3  # maximum number of similar phrases that the sentence names
 OF = 20  # utterances; the sentence states how many of them it detects
-# Standard deviation, in logits, of the miss rates of real people around those of test voices, beyond chance: measured
-# on 14 words and phrases in quiet and in noise (docs/results.md).
+# Standard deviation, in logits, by which miss rates of real people differ from those of test voices, in addition to
+# chance. It was measured on 14 words and phrases in quiet and in noise (docs/results.md).
 PREDICTION_ERROR = 0.8
 ADVICE = {  # by the state of a verdict
     "useless": worded("It misses most utterances: do not use it."),
@@ -39,8 +39,9 @@ class Verdict:
     """The performance to expect of a detector, and the next step.
 
     Attributes:
-        state: "useless" (it misses most), "trial", "wakes" (other speech activates it too often), "alike" (similar
-            phrases do), "unproven" (no person was measured), or "good": the first of these that holds.
+        state: the first of these that is true: "useless" (it misses most utterances), "trial" (a trial run made it),
+            "wakes" (other speech triggers it too often), "alike" (similar phrases do), "unproven" (no person was
+            measured), "good".
         sentence: expected detections and activations, by its test.
         advice: the consequence for its use.
     """
@@ -68,8 +69,8 @@ def predicts_people(report: Mapping[str, Any]) -> bool:
 def expected_of_people(rate: Mapping[str, float | None], error: float = PREDICTION_ERROR) -> dict[str, float | None]:
     """Return the expected miss rate of real people, from that of test voices with its Wilson interval.
 
-    Both have ``value``, ``low`` and ``high``. The interval is widened by ``error``, a standard deviation in logits, as
-    Zou and Donner (2008) add intervals.
+    Both have ``value``, ``low`` and ``high``. The interval is widened by ``error`` (a standard deviation in logits),
+    with the method of Zou and Donner (2008) for adding intervals.
     """
     if rate["value"] is None or rate["low"] is None or rate["high"] is None:
         return dict(rate)

@@ -112,10 +112,10 @@ def negative_segments(
 ) -> Iterator[NegativeSegment]:
     """Yield segments of a negative set, drawn by the seed: about ``hours`` for thresholds, and its test part.
 
-    Segments that contain the phrase are omitted (a detection there is not a false alarm), unless almost all do. Pieces
-    of the training part set thresholds too, because rare false alarms need many hours. Score peaks of people that the
-    front end was trained on are like those of others (lab/experiments.md). If less than an hour is requested, the test
-    part is limited to it too. Raises HarkError if the file is unusable.
+    Segments that contain the phrase are omitted, because a detection there is not a false alarm, unless almost all
+    contain it. Segments of the training part also set thresholds: measuring rare false alarms takes many hours, and the
+    score peaks of people that the front end was trained on are like those of others (lab/experiments.md). If less than
+    an hour is requested, the test part is limited to ``hours`` too. Raises HarkError if the file is unusable.
     """
     rng = np.random.default_rng((seed, 6))
     quantizer = codes = None
@@ -148,9 +148,10 @@ def negative_segments(
 
 @lru_cache(maxsize=2)  # a run reads its negatives several times
 def contains_phrase(texts: tuple[str, ...], keyphrase: Keyphrase) -> tuple[bool, ...]:
-    """Return for each text whether it is omitted because it contains the phrase.
+    """Return for each text whether its segment must be omitted because it contains the phrase.
 
-    If any text contains it, segments without a transcript are omitted too.
+    If any text contains the phrase, segments without a transcript are omitted too. If almost all segments would be
+    omitted, none is.
     """
     heard = phrase_matcher(keyphrase.text, keyphrase.language).matches_of(texts)
     said = tuple(hears or (not text and any(heard)) for hears, text in zip(heard, texts))
@@ -195,7 +196,7 @@ def rescoring_threshold(path: Path, keyphrase: Keyphrase) -> float:
 
 
 def _matches(segments: Sequence[NegativeSegment], pronunciations: Pronunciations) -> list[np.ndarray]:
-    """Return the match scores [frames] of each segment, many in parallel, because a keyword HMM runs step by step."""
+    """Return the match scores [frames] of each segment; in batches, because a keyword HMM runs frame by frame."""
     import torch
 
     from model.detector import in_batches

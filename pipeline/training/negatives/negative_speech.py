@@ -36,10 +36,10 @@ TRAINED = ("train", "train")  # conditions of the training split
 TESTED = ("clean", "noisy", "far")  # conditions of the other splits
 # Corpora that no shipped backbone was trained on: false alarms of a calibrated detector are counted on them.
 UNHEARD = ("alphanumeric", "librispeech-untranscribed")
-PATIENCE_S = 900.0  # seconds to wait for another run that is rendering it
+PATIENCE_S = 900.0  # seconds to wait for another run that is rendering the speech
 # Corpora of the file on which `./hark bench wakeword` counts false alarms: nothing is trained on them.
 RESERVED_FOR_MEASURING = ("librispeech-dev-clean",)
-VERSION = 3  # increase it when the code of the renderings changes
+VERSION = 3  # of the stored renderings: increase it when the code that renders changes
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def device_negatives(
     noise and across a room.
 
     Args:
-        receptive_samples: the most that one score depends on, for this detector and others with the same sound.
+        receptive_samples: maximum samples that a score of this detector, or of others with the same audio, depends on.
 
     See :func:`_segments`.
     """
@@ -90,12 +90,12 @@ def device_negatives(
 class NegativeSpeech:
     """The negative speech for a detector that is calibrated (:class:`pipeline.training.negatives.shipped.Negatives`).
 
-    Speakers that no backbone was trained on are the test. All others set thresholds, because score peaks of the
-    backbone's training speakers are like those of others (lab/experiments.md). Each segment is rendered quiet, in noise
-    and across a room.
+    The test consists of speakers that no backbone was trained on. All others set thresholds: score peaks of the
+    backbone's training speakers are like those of others (lab/experiments.md). Each segment is rendered three times:
+    quiet, in noise, and across a room.
 
     Attributes:
-        hours: of speech behind the thresholds, at most. If it is less than one, the test is limited to it too.
+        hours: maximum hours of speech that set the thresholds. If less than one, the test is limited to it too.
         learns: whether a part of the detector is trained. It then learns from most of the other speakers, rendered
             twice, in rooms and noise.
     """

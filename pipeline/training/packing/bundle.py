@@ -206,7 +206,8 @@ def programs() -> dict[str, bytes]:
 def training_corpora(clips: pd.DataFrame, report: Mapping[str, Any]) -> list[str]:
     """List the corpora of real speech that went into training: the run's own, and those of what ships.
 
-    The portal's recordings are one corpus without their ids: a bundle is given away, and outlives a recording.
+    All recordings of the portal count as one corpus, without their ids, because others get the bundle, and it remains
+    after a recording is deleted.
     """
     own = clips[clips["engine"].isin(REAL_ENGINES) & (clips["split"] != "test")]["corpus"]
     shipped = [name for part in SHIPPED_SPEECH for name in report.get(part, {}).get("training_corpora", [])]

@@ -13,7 +13,7 @@ from typing import Any
 from core.worded import Worded, worded
 from pipeline.training.planning.config import DEVICES, PACKAGES, SMALL, TARGETS, TITLES
 
-ALONE = ("detect.html", "detect.js", "detect.py", "manifest.json", "model.onnx")  # a bundle for pages and programs
+ALONE = ("detect.html", "detect.js", "detect.py", "manifest.json", "model.onnx")  # used from a small detector's bundle
 NEEDED = {
     SMALL: tuple(f"{SMALL}/{name}" for name in ALONE),
     "browser": ("detect.html", "detect.js", "model.onnx"),
@@ -33,9 +33,9 @@ SIZES = {
 UNPACK = "unzip {bundle} -d {folder}\ncd {folder}\n"
 INSTALL = "pip install numpy onnxruntime soundfile sounddevice\n"
 YAML = "micro_wake_word:\n  models:\n    - model: "
-# Instructions by device, with the lines to copy. {bundle}: its path, {name}: without the folders before it, {folder}:
-# the folder that it is unpacked into; {file}: the device's file, {file_name}: without its folder in the bundle,
-# {address}: the URL of files for devices.
+# Instructions by device, with the lines to copy. {bundle} is the bundle's path, {name} its file name, {folder} the
+# folder that it is unpacked into, {file} the path of the device's file in the bundle, {file_name} that file's name, and
+# {address} the URL of the files for devices.
 STEPS = (
     (
         "esphome",
@@ -131,7 +131,7 @@ class Target:
     """A device and its files in one bundle.
 
     Attributes:
-        name: of :data:`pipeline.training.planning.config.TARGETS`.
+        name: one of :data:`pipeline.training.planning.config.TARGETS`.
         files: contents by name in the bundle; empty if it lacks them.
         size: the ``--size`` that suits it.
         steps: empty without files.

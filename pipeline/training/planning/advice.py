@@ -17,11 +17,11 @@ from phrase_augmentation.normalize import base_language
 from phrase_augmentation.phonemes import Phones, accents, phonemes_of_words
 from phrase_augmentation.vocabulary import Vocabulary, vocabulary, zipf
 
-# Seconds that a phone lasts in an unhurried voice; the sum is accurate to a third.
+# Seconds that a phone lasts in slow speech; the estimated duration of a phrase is accurate to a third.
 CONSONANT_S, VOWEL_S, DIPHTHONG_S, REDUCED_S = 0.07, 0.10, 0.15, 0.06
 
-SHORT_PHONES, SHORT_SYLLABLES = 5, 2  # minimum; a phrase with fewer is too short for any detector
-ENOUGH_PHONES, ENOUGH_SYLLABLES = 6, 3  # the wake words in use ("alexa", "hey siri") have at least about this much
+SHORT_PHONES, SHORT_SYLLABLES = 5, 2  # a phrase with fewer is too short for any detector
+ENOUGH_PHONES, ENOUGH_SYLLABLES = 6, 3  # the usual wake words ("alexa", "hey siri") have at least about this many
 LONG_SYLLABLES = 8
 WORDS_AN_HOUR = 9_000  # of continuous speech, at 150 words per minute
 COMMON_PER_MILLION, FREQUENT_PER_MILLION = 1.0, 20.0
@@ -162,10 +162,10 @@ def _spoken_vocabulary(language: str) -> str:
 
 
 def _heard_per_million(words: list[str], language: str, known: Vocabulary) -> float:
-    """Estimate how often a phrase is spoken per million words. Words of equal sound are added up.
+    """Estimate how often a phrase is heard per million words, including words that sound the same.
 
-    For several words it is the geometric mean of two bounds: the product of their frequencies (they meet by chance),
-    too low for usual phrases ("good morning"), and the frequency of the rarest word, the highest possible.
+    For several words, the estimate is the geometric mean of two bounds. The lower one is the product of the words'
+    frequencies, which is too low for common phrases ("good morning"); the upper one is that of the rarest word.
     """
     if not known.words:
         return 0.0
@@ -188,9 +188,9 @@ def _share(word: str, alone: bool, language: str, known: Vocabulary) -> float:
 def _near_homophones(
     words: list[str], phones: tuple[Phones, ...], language: str, known: Vocabulary
 ) -> list[NearHomophone]:
-    """Return real phrases that sound like this one, up to ``NEAR``, the nearest first.
+    """Return real phrases with a phone distance of at most :data:`NEAR` to this one, the nearest first.
 
-    They have another word in place of one, or are two common words that the phrase splits into.
+    Each differs in one word, or consists of two common words that together sound like the phrase.
     """
     letters = "".join(words)
     neighbours: dict[str, None] = {}
@@ -216,7 +216,7 @@ def _near_homophones(
 
 
 def _commonness(text: str, language: str) -> float:
-    """Return how often a text occurs in a million words, by the frequencies of its words alone."""
+    """Estimate how often a text occurs in a million words, from the frequencies of its words."""
     values = [zipf(word, language) for word in text.split()]
     return _met_by_chance([10 ** (value - 9) if value else 0.0 for value in values])
 
@@ -311,7 +311,7 @@ def _listed(texts: list[str]) -> str:
 
 
 def _suggestions(words: list[str], syllables: int, language: str, per_million: float) -> list[str]:
-    """Return longer phrases, with a greeting before this one; otherwise advice on what to look for."""
+    """Suggest longer phrases that begin with a greeting; if none fits, describe a good phrase."""
     if syllables > LONG_SYLLABLES:
         return [worded("try its most unusual words alone, three to five syllables in all")]
     greetings = GREETINGS.get(base_language(language), ())

@@ -35,8 +35,8 @@ class PlannedClip:
 class PlannedRequest:
     """One clip to generate.
 
-    Its id names the run and its place there, so that a killed run generates it only once. When the plan is made, no
-    clip of the library has it, even if a deleted run had the same name.
+    Its id consists of the run's name and a number, so that a killed run generates the clip only once. The id is new to
+    the library, even if a deleted run had the same name.
     """
 
     request_id: str
@@ -51,9 +51,9 @@ class PlannedRequest:
 def real_negatives(library: Library, config: RunConfig) -> tuple[list[Clip], float]:
     """Return real recordings of the library without the phrase, at most the effort's hours, and their hours.
 
-    Speakers share these hours evenly, as far as each has enough speech; so an import may displace other clips, but
-    never reduces the hours. Recordings of a corpus without speakers count as one, since the number of people is
-    unknown. Recordings without a transcript are included: the phrase might occur in them, which the report states.
+    Speakers share these hours evenly, as far as each has enough speech, so an import may displace other clips but never
+    reduces the hours. All recordings of a corpus without speakers count as one speaker. Recordings without a transcript
+    are included, although the phrase might occur in them; the report states this.
     """
     if not config.mining:
         return [], 0.0

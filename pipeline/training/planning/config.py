@@ -36,12 +36,12 @@ class BucketSize:
 
 @dataclass(frozen=True)
 class Effort:
-    """The one dial for the amount of work that goes into a detector.
+    """The amount of work that goes into a detector.
 
-    A detector that is trained from scratch learns the buckets, ``variants`` times, for ``steps``. One whose network
-    learns the phrase, or one for a device, learns the smaller ``small_buckets``. One that is only calibrated learns
-    nothing from clips: they measure it, and the effort sets the size of its test and the hours of real speech behind
-    its threshold.
+    A detector that is trained from scratch uses the four buckets, ``variants`` versions of each clip, and ``steps``
+    training steps. The network of a standard detector and a device's detector use the smaller ``small_buckets``. A
+    detector that is only calibrated learns nothing from clips; they only measure it, and the effort sets the size of
+    its test and the hours of real speech that set its threshold.
     """
 
     name: str
@@ -53,8 +53,8 @@ class Effort:
     variants: int  # augmented versions of each aligned clip
     steps: int
     batch_size: int
-    # For a calibrated detector: clips of the phrase, most of them for its test, and of confusables. 400 clips give a
-    # miss rate of 3 % to within 2 points.
+    # For a calibrated detector: number of clips of the phrase (most of them for its test) and of confusables. With 400
+    # clips, a miss rate of 3 % is exact to 2 percentage points.
     test_clips: int
     # For detectors that learn from fewer clips: the size of each of `BUCKETS`, and the training steps of a detector for
     # a device and of the network of a standard one (0: it has none).
@@ -70,7 +70,7 @@ class Effort:
 EFFORTS = {
     effort.name: effort
     for effort in (
-        Effort(  # shows every step in a minute; its detectors miss a lot
+        Effort(  # runs all stages in a minute; its detectors miss many utterances
             "trial", BucketSize(20, 10), BucketSize(150, 1), BucketSize(40, 1), BucketSize(200, 1),
             corpus_hours=0.3, variants=1, steps=300, batch_size=64, test_clips=60, negative_hours=2.0,
             speech_hours=0.1,
@@ -107,7 +107,7 @@ EFFORT_WORDS = {
 
 DEVICES = ("esphome", "openwakeword")  # devices with a file format of their own
 PACKAGES = {"esphome": "pymicro-wakeword", "openwakeword": "pyopen-wakeword"}  # required to make the files
-SMALL = "small"  # for computers and pages for which a large detector is too much: they use one of size standard
+SMALL = "small"  # a detector of size standard, for computers and pages for which a large one is too large
 TRAINED_TARGETS = (*DEVICES, SMALL)  # each has an additional detector; the small one has Hark's own format
 TARGETS = (*TRAINED_TARGETS, "browser", "pi", "python")  # devices that a detector runs on
 TITLES = {  # of the targets, for users
@@ -129,7 +129,7 @@ LANGUAGE_CODE = r"^[a-z]{2,3}(-[a-z0-9]+)*$"
 
 
 class Recipe(Enum):
-    """The way in which a run makes its own detector."""
+    """The ways in which a run makes its own detector."""
 
     CALIBRATED = "calibrated"  # a keyword HMM on shipped weights, of which only the threshold is set
     NETWORK = "network"  # the same, plus a network that learns the phrase
@@ -138,7 +138,7 @@ class Recipe(Enum):
 
 @dataclass(frozen=True)
 class Choice:
-    """The values that a user may choose for a field of :class:`RunConfig`, for the API's schema and the portal's form.
+    """The values that users may choose for a field of :class:`RunConfig`, for the API's schema and the portal's form.
 
     Attributes:
         about: description of the field; empty if its name is sufficient.
@@ -164,7 +164,7 @@ def _choice(about: str = "", **limits: Any) -> dict[str, Choice]:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A training run: the same configuration is the same run, which resumes where it was stopped.
+    """The configuration of a training run. A run with an equal configuration is the same run, and resumes it.
 
     Users may set the fields that have a :class:`Choice`; the portal sets the others itself.
     """

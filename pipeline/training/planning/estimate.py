@@ -8,8 +8,8 @@ from audio_generation.registry import CLIP_S
 from pipeline.training.planning.clip_choice import PlannedClip, PlannedRequest
 from pipeline.training.planning.config import DEVICES, EFFORTS, Recipe, RunConfig
 
-# Seconds on two cores: augmentation and features of an example; the same with a large detector's encoder; a training
-# batch of 128; and the hours of the negative set, which every calibration scores.
+# Seconds on two cores for: an example's augmentation and features; the same with a large detector's encoder; a training
+# batch of 128; the scoring of the negative set in each calibration.
 SECONDS_PER_EXAMPLE, LARGE_SECONDS_PER_EXAMPLE = 0.03, 0.13
 SECONDS_PER_STEP, SECONDS_PER_NETWORK_STEP = 0.35, 0.06
 CALIBRATION_S = {"large": 80.0, "standard": 30.0}

@@ -30,13 +30,13 @@ class Marked:
 
 
 def marked_false_alarms(library: Library, phrase: str, language: str) -> list[Clip]:
-    """Return the clips that users marked as false alarms of a phrase's detector, newest first."""
+    """Return the library's clips that users marked as false alarms of the phrase's detector, newest first."""
     clips = [clip for clip in library.with_source(CORPUS) if (clip.state, clip.language) == ("ready", language)]
     return [clip for clip in reversed(clips) if clip.settings.get(FALSE_ALARM_OF) == phrase]
 
 
 def marked_misses(library: Library, phrase: str, language: str) -> list[Clip]:
-    """Return the clips that users marked as misses of the phrase, newest first."""
+    """Return the library's clips that users marked as missed utterances of the phrase, newest first."""
     clips = [clip for clip in library.with_source(CORPUS) if clip.state == "ready" and "role" in clip.settings]
     return [clip for clip in reversed(clips) if (clip.text_normalized, clip.language) == (phrase, language)]
 

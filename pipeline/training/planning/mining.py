@@ -1,8 +1,8 @@
 """Real recordings of a phrase, cut out of the library's transcribed speech.
 
-The phrase is found in the transcripts by full-text search, in the audio by alignment, and cut out with a margin. A cut
-is stored where the model finds the phrase in it, where its length fits its phones, and where it is loud from end to
-end. Cuts are clips with a parent. Mining again finds them and makes none twice.
+Full-text search finds the phrase in the transcripts, and alignment finds it in the audio. It is cut out with a margin.
+A cut becomes a clip, whose parent is the recording, if it aligns with enough confidence, its duration suits the number
+of phones, and it is loud enough at both ends. Mining again adds only new cuts.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ ENGINE = "mined"  # engine of mined clips in the library, which a run counts and
 MARGIN_S = 0.1  # seconds before and after the phrase; boundaries are 20 ms off in the median, 70 ms in one of ten
 FADE_S = 0.008  # seconds at both ends of a mined clip, to prevent clicks
 PHONE_S = (0.03, 0.30)  # minimum and maximum average duration of a phone [seconds]
-QUIETER_DB = 30.0  # a first or last third that is quieter than the loudest moment by this holds no speech
-AT_A_TIME = 100  # recordings searched before the next check whether they are sufficient
+QUIETER_DB = 30.0  # dB below the loudest moment; if the first or last third is quieter, it contains no speech
+AT_A_TIME = 100  # recordings searched between two checks of whether there are enough cuts
 POWER_S = 0.02  # seconds over which loudness is measured
-# exp(-nats per phone) by which a phrase is less probable than the model's best path: above 0.2, 1 % of cuts of wrong
-# words pass and 95 % of right ones (read speech that the model was not trained on).
+# exp(-nats per phone) by which a phrase is less probable than the model's best path. With 0.2, 1 % of cuts with wrong
+# words are accepted, and 95 % of those with the right words (read speech that the model was not trained on).
 MIN_CONFIDENCE = 0.2
 ENGLISH_ENDINGS = ("s", "'s", "es", "d", "ed", "ing")
 
 
 @dataclass(frozen=True)
 class MiningConfig:
-    """Limits of a mining: segments that are searched for, and those that become clips."""
+    """Limits of mining: how many recordings are searched, and which occurrences become clips."""
 
-    most: int = 300  # mined clips of one phrase; no recording is searched after that
+    most: int = 300  # maximum mined clips of one phrase; the search ends when they are found
     recordings: int = 1200  # maximum recordings searched for one phrase; a sample if more contain it
     least_confidence: float = MIN_CONFIDENCE
-    # The most cuts of one phrase by one voice. Below 1 a recording that is added can leave fewer cuts.
+    # Maximum fraction of a phrase's cuts by one speaker. Below 1, a new recording can reduce the number of cuts.
     speaker_share: float = 1.0
     word_forms: bool = False  # whether to search for the last word with an ending too ("computers")
     real_only: bool = True  # whether to search only recordings of people, not clips of speech engines
@@ -58,7 +58,7 @@ class MiningConfig:
 
 @dataclass(frozen=True)
 class Cut:
-    """A clip that was cut out: the occurrence of the phrase in it [seconds], the confidence, and the recording."""
+    """A mined clip: its place in its recording, the place of the phrase in it [seconds], and the confidence."""
 
     clip_id: int
     text: str
@@ -78,10 +78,10 @@ class MiningResult:
     Attributes:
         forms: the texts that were searched for.
         recordings: number of those with one of them in the transcript.
-        looked_into: number of those that were searched; fewer than ``recordings`` if there are too many.
+        looked_into: number of those that were searched; fewer than ``recordings`` if a limit was reached.
         cuts: those that were stored.
         rejected: number of occurrences that were not cut out, by reason.
-        seconds: seconds spent on searching, aligning (with missing emissions) and cutting.
+        seconds: seconds spent on searching, aligning (including the computation of emissions) and cutting.
     """
 
     phrase: str
@@ -175,8 +175,8 @@ def word_forms(keyphrase: Keyphrase) -> tuple[str, ...]:
 def mined_clips(library: Library, texts: Sequence[str], language: str = "en", method: str = VITERBI) -> list[Clip]:
     """Return the cuts of these texts that the library holds, from this mining or an earlier one, in order of id.
 
-    Cuts below the usual confidence, which are for inspection only, are left out. If an occurrence was cut out twice,
-    one cut is taken: the first by ``method``, or by the other method if there is none.
+    Cuts with less than the default confidence are for inspection only, and are omitted. If an occurrence was cut out
+    with both alignment methods, only the cut by ``method`` is returned.
     """
     where = ClipQuery(language=language, slices=True, text_known=True)
     chosen: list[Clip] = []
@@ -215,7 +215,7 @@ def _mine_one(
     reporter.stage("mine", worded("Searching the recordings for “%(phrase)s”", phrase=wanted.text))
     forms = word_forms(wanted) if config.word_forms else (wanted.text,)
     ids = sorted({clip_id for form in forms for clip_id in library.search_ids(form, _where(wanted.language, config))})
-    # A later mining that asks for more searches the same recordings first.
+    # A later mining with a higher limit searches the same recordings first.
     order = np.random.default_rng((config.seed, 11)).permutation(len(ids))[: config.recordings]
     clips = {clip.id: clip for clip in library.clips([ids[i] for i in order])}
     searched = time.perf_counter()
@@ -288,9 +288,9 @@ def _occurrences(
 
 
 def _balanced(occurrences: list[_Occurrence], config: MiningConfig) -> tuple[list[_Occurrence], Counter[str]]:
-    """Return at most ``config.most`` occurrences, the surest of each voice, and the number left out by reason.
+    """Return at most ``config.most`` occurrences, and the number of omitted ones by reason.
 
-    No voice gives more than its share.
+    The occurrences of each speaker with the highest confidence are chosen, up to :func:`speaker_cap`.
     """
     by_speaker: dict[str, list[_Occurrence]] = {}
     for occurrence in sorted(occurrences, key=lambda p: (-p.confidence, p.clip.id, p.start_s)):
@@ -298,7 +298,7 @@ def _balanced(occurrences: list[_Occurrence], config: MiningConfig) -> tuple[lis
     sizes = [len(rows) for rows in by_speaker.values()]
     cap = speaker_cap(sizes, config.speaker_share)
     balanced: list[_Occurrence] = []
-    # In turns, so that the limit cuts the voices with the most occurrences.
+    # One of each speaker in turn, so that the limit affects the speakers with the most occurrences.
     for turn in range(min(cap, max(sizes, default=0))):
         balanced += [rows[turn] for rows in by_speaker.values() if turn < len(rows)]
     left_out: Counter[str] = Counter()
@@ -310,9 +310,9 @@ def _balanced(occurrences: list[_Occurrence], config: MiningConfig) -> tuple[lis
 
 
 def speaker_cap(sizes: Sequence[int], share: float) -> int:
-    """Return the most clips that one voice may give, so that none gives more than ``share`` of all.
+    """Return the maximum clips of one speaker, so that none has more than the fraction ``share`` of all clips.
 
-    With too few voices for that, each may give 1.5 times an even share.
+    ``sizes`` are the numbers of each speaker's clips. With few speakers, ``share`` is at least 1.5 times an even share.
     """
     if not sizes:
         return 0
@@ -385,7 +385,7 @@ def faded(audio: np.ndarray) -> np.ndarray:
 
 
 def loud_throughout(audio: np.ndarray) -> bool:
-    """Return whether the first and last third of a word's audio [samples] hold sound, next to its loudest moment."""
+    """Return whether the first and the last third of audio [samples] reach QUIETER_DB below its loudest moment."""
     size = int(POWER_S * SAMPLE_RATE)
     pieces = len(audio) // size
     if pieces < 3:

@@ -35,19 +35,19 @@ from pipeline.training.planning.estimate import estimated_s
 from pipeline.training.planning.marked import marked_false_alarms
 from pipeline.training.planning.splits import SPLITS, VoiceSplits, real_speaker, split_voices, splits_of_takes
 
-# The phrase's end must be known to train on it: spoken alone or last, it ends where the speech ends.
+# Training needs to know where the phrase ends. Spoken alone or last, it ends where the speech ends.
 POSITIVE_KINDS_WITH_KNOWN_END = ("alone", "punctuated", "end")
-TRANSCRIPTS = 20_000  # number from the library, from which general negatives are drawn
+TRANSCRIPTS = 20_000  # maximum transcripts of the library from which general negatives are drawn
 
-# An engine slower than this many seconds per clip gets proportionally fewer clips. The second limit is for runs that
-# train, in which its voices are worth the time.
+# An engine that needs more seconds per clip than this gets proportionally fewer clips. The second limit is for runs
+# that train, for which a slow engine's voices are worth more time.
 SLOW_CLIP_S, SLOW_LEARNED_CLIP_S = 0.25, 0.6
-RULE_BASED_FRACTION = 0.5  # fraction of the clips of a natural engine with as many voices
+RULE_BASED_FRACTION = 0.5  # clips of a rule-based engine, relative to a natural engine with as many people
 
 POSITIVE_SHARES = {"train": 0.70, "validation": 0.12, "test": 0.18}  # for a detector that is trained
-# Negatives of a detector that is calibrated, for each clip of the phrase in its test.
+# For a calibrated detector: number of negatives of each kind for each clip of the phrase in its test.
 CALIBRATED_SHARES = {"confusable": 1.0, "inbetween": 0.5, "plain_negative": 1.0}
-VALIDATION_FRACTION = 0.2  # fraction of its clips, which show the cost of a large detector's floor against confusables
+VALIDATION_FRACTION = 0.2  # of a large detector's clips: they show how many utterances its minimum threshold loses
 VALIDATION_POSITIVES = 150  # for a calibrated retraining; they show the cost of anti-keywords
 
 
@@ -116,7 +116,7 @@ class Plan:
 
 
 def ready_engines(wanted: Sequence[str], language: str) -> tuple[dict[str, Engine], dict[str, str]]:
-    """Return the engines that the run will use, and for each other engine the reason why not.
+    """Return the engines that the run will use, and the reason why each of the others is not used.
 
     Args:
         wanted: names; empty for those that are used by default.
@@ -171,7 +171,7 @@ def _bucket_texts(bucket: str, config: RunConfig, transcripts: Sequence[str]) ->
     keyphrase, seed = config.keyphrase, config.seed
     count = config.bucket_size(bucket).phrases
     if bucket == "positive":
-        # Ask for more than needed: kinds whose end is unknown are left out.
+        # More than needed, because texts in which the phrase's end is unknown are then omitted.
         texts = positives(keyphrase, count * 3, seed)
         return [t for t in texts if t.kind in POSITIVE_KINDS_WITH_KNOWN_END][:count]
     if not config.learns:
@@ -186,9 +186,9 @@ def _bucket_texts(bucket: str, config: RunConfig, transcripts: Sequence[str]) ->
 def texts_of_splits(
     bucket: str, texts: Sequence[PhraseText], config: RunConfig, splits: VoiceSplits
 ) -> dict[str, list[str]]:
-    """Return the texts of each split. Ordinary speech, and negatives that are trained on, are in one split each.
+    """Return the texts of each split. The phrase's texts are in every split, those of ordinary speech in one each.
 
-    The phrase is in every split and, if nothing is trained, so are texts that resemble it.
+    Texts that resemble the phrase are in one split each if a detector is trained on them, otherwise in every split.
     """
     if bucket == "positive" or (bucket != "plain_negative" and not config.learns):
         return {split: [text.text for text in texts] for split in SPLITS}
@@ -204,7 +204,7 @@ def texts_of_splits(
 
 
 def wanted_clips(bucket: str, texts: Mapping[str, Sequence[str]], config: RunConfig) -> dict[str, int]:
-    """Return the number of clips of a bucket for each split, by the texts of each."""
+    """Return the number of a bucket's clips that the run wants in each split; ``texts`` are those of each split."""
     effort = EFFORTS[config.effort]
     per_phrase = config.bucket_size(bucket).clips_per_phrase
     if config.learns and bucket == "positive":
@@ -262,7 +262,7 @@ def draw_requests(
     have = np.asarray([existing.get(text, 0) for text in texts], dtype=np.int64)
     requests = []
     for request_id in itertools.islice(ids, count):
-        # Ties are broken by rank: the first texts are the best ones.
+        # Of texts with equally many clips, argmin takes the first; the best texts come first.
         index = int(np.argmin(have))
         have[index] += 1
         slow_clip_s = SLOW_LEARNED_CLIP_S if splits.trains else SLOW_CLIP_S
@@ -310,10 +310,10 @@ def make_plan(config: RunConfig, texts_of: Mapping[str, Sequence[PhraseText]], r
 
 
 def _people(config: RunConfig, library: Library) -> dict[str, str]:
-    """Return the splits of people whose recordings decide it; a hash decides the split of everyone else.
+    """Return the splits of people that do not depend on a hash of their names.
 
-    Training has those whose clips were marked as false alarms. A calibrated run is measured on all who say the phrase.
-    A retraining leaves most of them to the hash: it needs some for the validation split too.
+    If the run trains, people whose clips were marked as false alarms are in training. If it only calibrates, all people
+    who say the phrase are in the test, except in a retraining, which needs some of them for validation.
     """
     phrase = library.clips_with_texts([config.phrase], config.language)
     takes = splits_of_takes(phrase)
@@ -371,8 +371,8 @@ class _Buckets:
         if bucket == "plain_negative":
             ordinary, self.real_hours = self.chooser.ordinary()
             for split in SPLITS if self.config.learns else ():
-                # Real speech takes the place of at most half of the synthetic plain negatives: were all positives
-                # synthetic and all ordinary speech real, a detector would learn to distinguish machines from people.
+                # Real speech replaces at most half of the synthetic plain negatives. If all positives were synthetic
+                # and all plain negatives real, a detector would learn to distinguish machines from people.
                 real = sum(clip.split == split for clip, _ in ordinary)
                 missing[split] -= min(real, missing[split], wanted[split] // 2)
             chosen += ordinary

@@ -23,7 +23,7 @@ Prepared = NewType("Prepared", RunConfig)
 def prepare(config: RunConfig) -> Prepared:
     """Check the configuration, normalize it and choose its size. Raises HarkError if it is invalid.
 
-    The order of engines and devices does not matter, so it does not make a different run.
+    Engines and devices are sorted, because their order must not make a different run.
     """
     if config.effort not in EFFORTS:
         raise HarkError(
@@ -69,7 +69,7 @@ def prepare(config: RunConfig) -> Prepared:
 def size_for(config: RunConfig) -> str:
     """Return the most accurate size that can be trained here: large for English if its encoder is installed.
 
-    A trial is standard: it should end soon, and misses a lot at any size.
+    A trial is of size standard, because it should end soon and misses many utterances at any size.
     """
     if config.recipe is Recipe.FROM_NOTHING or config.effort == "trial" or encoder_backbone.encoder_path() is None:
         return "standard"

@@ -18,7 +18,7 @@ from pipeline.training.planning.prepared import Prepared
 def plan_run(config: Prepared, data: Path, reporter: Reporter) -> Plan:
     """Plan the run that :func:`pipeline.training.run.run_training` would start or continue, without making clips.
 
-    Nothing is mined either, so it says at most how many clips the run has to synthesize.
+    Nothing is mined either, so the run may have to synthesize fewer clips than the plan states.
     """
     folder = job_folder(data, config)
     reporter.stage("plan", worded("Planning “%(phrase)s”", phrase=config.phrase))
@@ -41,7 +41,7 @@ def plan_summary(plan: Plan, data: Path) -> dict[str, Any]:
     with Library(data) as library:
         left = _what_is_left(plan, library, needs_features)
     planned = len(plan.requests)
-    at_devices = (folder / DEVICES_FOLDER).is_dir()  # they are trained even if the run's own detector is not
+    at_devices = (folder / DEVICES_FOLDER).is_dir()  # these are trained even if the run's own detector is not
     last = "train" if plan.config.variants or at_devices else "calibrate"
     goes_on_with = "synthesize" if left.requests else "features" if needs_features else last
     unfinished = {"planned": planned, "spoken": planned - len(left.requests), "goes_on_with": goes_on_with}

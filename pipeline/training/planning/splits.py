@@ -41,7 +41,7 @@ def real_speaker(clip: Clip) -> str:
 
 
 def is_for_test(clip: Clip) -> bool:
-    """Return whether a person recorded it as a test: then it is never trained on (``pipeline.corpora.enrolment``)."""
+    """Return whether a person recorded the clip for tests; it is then never trained on (see ``corpora.enrolment``)."""
     return clip.settings.get("role") == "test"
 
 
@@ -60,11 +60,12 @@ def splits_of_takes(takes: Iterable[Clip]) -> dict[str, str]:
 
 
 def _split_speakers(speakers: Iterable[str], tested_elsewhere: bool) -> dict[str, str]:
-    """Return splits of one engine's speakers. With few voices it is not random: of three, each split gets one.
+    """Return the split of each speaker of one engine. Of three speakers, each split gets one.
 
     Args:
         speakers: of one engine.
-        tested_elsewhere: an engine is held out for the test; one with few speakers then gives none to the test.
+        tested_elsewhere: whether another engine is held out for the test. An engine with few speakers then has none in
+            the test.
     """
     ordered = sorted(set(speakers), key=_fraction)
     count = len(ordered)
@@ -96,8 +97,9 @@ class VoiceSplits:
 def held_out_engine(voices: Mapping[str, Sequence[Voice]], wanted: str) -> str:
     """Return the engine that is held out for the test; empty for none.
 
-    It is the requested one, if any. Otherwise, none if :data:`SPLICE` is available: its people in the test already
-    serve as unseen voices. Otherwise it is, of three or more engines, the one with the fewest speakers of its own.
+    A requested engine is held out if it is available. By default, none is held out if :data:`SPLICE` is available,
+    because its people in the test are unseen voices already. Otherwise, if there are three or more engines, it is the
+    one with the fewest speakers of its own.
     """
     if wanted == "none":
         return ""
@@ -110,7 +112,7 @@ def held_out_engine(voices: Mapping[str, Sequence[Voice]], wanted: str) -> str:
         for voice in its_voices:
             engines_of.setdefault(voice.speaker, set()).add(name)
     own = {name: sum(engines == {name} for engines in engines_of.values()) for name in voices}
-    # One that borrows its voices from the others would leave the test without any.
+    # An engine that only has speakers of other engines would leave the test without any.
     return min((name for name in voices if own[name]), key=lambda name: (own[name], name), default="")
 
 
@@ -128,7 +130,7 @@ def split_voices(
         hold_out: engine to keep for the test; empty for the default rule, "none" for none.
         trains: whether anything is trained; if not, the voices of the training split speak in the test too.
 
-    With fewer than three speakers a split is empty; the plan refuses that.
+    With fewer than three speakers, a split is empty, and :func:`pipeline.training.planning.plan.make_plan` fails.
     """
     held_out = held_out_engine(voices, hold_out) if trains else ""  # if nothing is trained, every voice is new
     speaker_split = dict(people)
@@ -141,14 +143,14 @@ def split_voices(
     for engine in sorted(voices):
         by_speaker: dict[str, list[Voice]] = {}
         for voice in voices[engine]:
-            # A held-out splice does not speak as people of the library, whose recordings are trained on.
+            # If splice is held out, it does not use voices of the library's people, whose recordings are trained on.
             if engine != held_out or voice.engine != SPLICE or voice.model != LIBRARY_MODEL:
                 by_speaker.setdefault(voice.speaker, []).append(voice)
         for speaker, its_voices in sorted(by_speaker.items()):
             if engine == held_out:
                 split = speaker_split.get(speaker, "test")
                 if split != "test":
-                    continue  # a training engine has this person: the test would not be of a new voice
+                    continue  # another engine trains on this person, whose voice would not be new to the test
                 speaker_split[speaker] = "test"
             result[speaker_split[speaker]].setdefault(engine, []).append(its_voices)
     if not trains:

@@ -1,8 +1,9 @@
 """Keyword scoring without training: how well a phrase's phones fit the outputs of an acoustic model.
 
-The score is that of CTC keyword spotting: the most probable path through the phrase's phones against a free loop over
-all phones (the most probable output of each frame), in nats per phone, as exp(-nats): 1 where the model writes exactly
-the phrase. The phrase may begin at any frame. The score of a frame is that of the phrase ending there.
+The score is that of CTC keyword spotting: exp(-n), where n is the nats per phone by which the best path through the
+phrase's phones is less probable than the best path through any phones (the most probable output of each frame). It is 1
+if the model's own output is exactly the phrase. Each frame has the score of the phrase that ends there and begins at
+any earlier frame.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ NEVER = np.float32(-1e30)
 POOL_S = 0.96  # seconds at the end of a window: its new part, and as much of the previous one
 MIN_SCORE = 1e-6  # a lower score counts as none
 MIN_HARD_SCORE = 0.02  # a position with a lower score is not a hard negative
-MIN_INTELLIGIBILITY = 0.15  # minimum confidence, of 1
+MIN_INTELLIGIBILITY = 0.15  # minimum confidence, from 0 to 1
 
 # Maps audio [samples] to the score from 0 to 1 of the phrase ending at each frame, and the frame where it began.
 FrameScores = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -98,8 +99,8 @@ def phone_score(audio: np.ndarray, keyphrase: Keyphrase) -> float:
 def intelligible(audio: np.ndarray, text: str, language: str = "en", aligner: Aligner | None = None) -> float:
     """Return the confidence, 0 to 1, that audio [samples] contains a text and nothing else.
 
-    As :func:`phone_score`, but the path goes from the first frame to the last: a clip that stutters or says more is
-    not good either. Call it on an engine's clip before that goes into the library.
+    Unlike in :func:`phone_score`, the path must go from the first frame to the last, so a clip with repetitions or
+    other words has a low confidence. Call this on an engine's clip before the clip goes into the library.
     """
     log_p = _emission(audio, aligner)
     ways = [way for way in pronunciations_of(normalize(text, language), language) if fits(way, len(log_p))]
@@ -108,7 +109,7 @@ def intelligible(audio: np.ndarray, text: str, language: str = "en", aligner: Al
 
 
 def is_understood(audio: np.ndarray, text: str, language: str = "en") -> bool:
-    """Return whether a clip [samples] of an engine that is not always understood may be used."""
+    """Return whether a synthesized clip [samples] is intelligible enough to be used."""
     return intelligible(audio, text, language) >= MIN_INTELLIGIBILITY
 
 
@@ -144,7 +145,7 @@ class PhoneScorer:
 
 
 def guesses_in(blocks: Iterable[np.ndarray], scores: FrameScores, frame_s: float, min_score: float) -> Iterator[Guess]:
-    """Yield the places in a stream of consecutive blocks of audio that score at least ``min_score``, in order of time.
+    """Yield the spans in consecutive blocks of audio that score at least ``min_score``, in order of time.
 
     Each is the best within :data:`REFRACTORY_S`. Memory does not grow with the stream.
 

@@ -1,9 +1,8 @@
 """Detection of a phrase in live audio and in recordings without any training.
 
-It takes a large detector that was never calibrated or, where its encoder is not installed, the phones of Hark's own
-recognizer. The match score of a phrase's phones and the decoder's rating of it (``model.rescoring``) are added up as in
-a calibrated detector. Calibration derives the threshold of the sum from hours of other speech. Here it is one number
-for all phrases.
+It uses a large detector that was not calibrated or, if its encoder is not installed, the phones of Hark's own
+recognizer. As in a calibrated detector, the score is the sum of the phones' match score and the gain from the decoder
+(``model.rescoring``). Calibration would derive a threshold from hours of other speech; here, all phrases have the same.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.scoring.keyword_scoring import PhoneScorer, keyword_scores, peaks
 from pipeline.training.scoring.languages import is_known
 
-RESCORE_ABOVE = -4.0  # match score from which the decoder is asked: at most that of calibrated detectors (-3.4 to -4.0)
+RESCORE_ABOVE = -4.0  # match score from which the decoder runs; calibrated detectors have -4.0 to -3.4
 WINDOW_S = 2.0  # seconds, into which a phrase fits
-PHRASES = 4  # number of phrases whose scorers remain loaded between two windows
+PHRASES = 4  # number of phrases whose scorers remain loaded
 ASKED_EVERY = 24  # minimum frames between two positions that the decoder scores, as between a stream's windows
 
 
@@ -93,7 +92,7 @@ _making = Lock()
 
 @lru_cache(PHRASES)
 def _scorer(phrase: str, language: str) -> UntrainedDetector | PhoneScorer:
-    """Return a scorer after one use, so that the next use is as fast as all others."""
+    """Return a scorer that has run once, so that its next run is fast."""
     scorer = scorer_of(Keyphrase.of(phrase, language))
     scorer.window_score(np.zeros(scorer.window_samples, np.float32))
     return scorer
@@ -104,7 +103,7 @@ def window_score(phrase: str, language: str, audio: np.ndarray | None = None) ->
 
     Shorter audio is padded with silence; None only makes the scorer ready. For the speech service.
     """
-    # Once, and by one request at a time, because torch's exporter, which makes its graphs, is not thread-safe.
+    # One request at a time makes a scorer, because torch's exporter, which makes its graphs, is not thread-safe.
     with _making:
         scorer = _scorer(phrase, language)
     samples = scorer.window_samples
