@@ -1,6 +1,6 @@
-"""Scoring of large bundles on a stream together: the encoder, which takes most of the time, runs once for all.
+"""Joint scoring of large bundles on a stream. The encoder, which takes most of the time, runs once for all of them.
 
-Each is scored by its ``model.pt``, whose scores equal those of its ``model.onnx`` (``model.export.check_parity``).
+A bundle is scored by its ``model.pt``, whose scores equal those of its ``model.onnx`` (``model.export.check_parity``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WINDOWS_AT_ONCE = 128
 
 
 def large_detector(bundle: Bundle) -> EncoderDetector | None:
-    """Return a large bundle's detector; None if it has a different kind, encoder or smoothing."""
+    """Return the detector of a bundle; None if it is not large, or uses another encoder or smoothing."""
     if "model.pt" not in bundle.manifest["files"] or bundle.manifest["smoothing_frames"] != SMOOTHING_FRAMES:
         return None
     detector, _ = load_checkpoint(io.BytesIO(bundle.read("model.pt")))

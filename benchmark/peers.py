@@ -1,6 +1,6 @@
 """Detectors in other projects' runtimes, measured on the same streams.
 
-These are the projects' own models, from their packages, and a bundle's files for devices.
+They run the projects' own models, from their packages, and the files for devices in bundles.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from model.phones import PHONES, phone_indices
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phonemes import phonemes_of_words
 
-VERSION = 2  # increase it with each change here that affects scores, so that cached ones are not used
+VERSION = 2  # part of the cache's key; increase it with each change here that affects scores
 USUAL_THRESHOLD = 0.5  # openWakeWord's default
 WARM_UP_S = 4.0  # seconds of silence before the stream; longer than the memory of any detector here
 FULL_SCALE = 32767.0
@@ -68,7 +68,7 @@ class OpenWakeWord:
     def __init__(self, heads: Sequence[Path]) -> None:
         self._heads = [pyopen_wakeword.OpenWakeWord.from_model(path) for path in heads]
         self._embed = embedding()
-        # A file is named after its phrase: "hey_jarvis_v0.1.tflite".
+        # A file's name contains its phrase: "hey_jarvis_v0.1.tflite".
         self.phrases = tuple(normalize(path.stem.split("_v0")[0].replace("_", " ")) for path in heads)
         self.thresholds = (USUAL_THRESHOLD,) * len(heads)
         self.digest = _digest("pyopen-wakeword", heads)

@@ -97,7 +97,9 @@ def _download(source: Source, archive: Path) -> None:
         digest = file_digest(content, "sha256").hexdigest()
     if source.sha256 and digest != source.sha256:
         raise HarkError(
-            f"{source.host}{source.path} is not the file that Hark knows.", f"Its digest is {digest[:16]}...", CHECK
+            f"{source.host}{source.path} is not the file that Hark was tested with.",
+            f"Its digest is {digest[:16]}...",
+            CHECK,
         )
 
 

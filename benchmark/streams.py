@@ -1,8 +1,8 @@
-"""Streams for measuring detectors: clips joined with pauses, decoded once; noise is mixed in on reading.
+"""Streams for measuring detectors: clips joined with pauses.
 
-The speech is stored as 16-bit samples under ``<data>/cache/wakeword/<digest>/`` (115 MB per hour) and read through a
-memory map, block by block. The noise is not stored, because it is generated from a seed, and speech alone takes half
-the space of a quiet and a noisy stream.
+Clips are decoded once, stored as 16-bit samples under ``<data>/cache/wakeword/<digest>/`` (115 MB per hour), and read
+through a memory map, block by block. Noise is added on reading: storing a quiet and a noisy stream would take twice
+the space.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from core.audio_file import SAMPLE_RATE, read_audio
 from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 
-VERSION = 2  # increase it with each change of code that affects a stream, so that old ones are not used
+VERSION = 2  # part of the digest; increase it with each change of code that affects a stream
 SNR_DB = 10.0  # dB by which speech exceeds kitchen noise
 CLEAN_FLOOR_DB = 50.0  # level of a microphone's self-noise below the speech
 GAP_S = 1.5  # seconds before, between and after clips
-SPOKEN_GAP_S = 4.0  # with clips of a phrase, so that none is in the refractory time of the previous one
+SPOKEN_GAP_S = 4.0  # the same for clips of a phrase; longer than the refractory time after a detection
 BLOCK_S = 60.0  # seconds; a block ends with the clip that reaches this length
 CONDITIONS = ("clean", "kitchen")
 FULL_SCALE = 32767.0
@@ -175,7 +175,9 @@ def _write(clips: Iterable[StreamClip], folder: Path, digest: str, gap_s: float)
                 ends.append(length + len(gap))
         if not spans:
             raise HarkError(
-                "There is nothing to measure on.", "No clip was found or made for a stream.", "Check HARK_SHARED."
+                "The benchmark has no audio.",
+                "No clip was found or made for a stream.",
+                "Set HARK_SHARED to the real audio.",
             )
     with atomic_path(folder / "stream.json") as temporary:
         temporary.write_text(json.dumps({"spans": spans, "about": about, "block_ends": ends}))

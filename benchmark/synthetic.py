@@ -26,9 +26,9 @@ from phrase_augmentation.texts import positives
 from pipeline.training.planning.splits import split_of, split_voices
 from pipeline.training.scoring.keyword_scoring import is_understood
 
-EMBEDDED_ENGINES = ("espeak", "flite", "festival")  # available wherever Hark is, so that figures are comparable
+EMBEDDED_ENGINES = ("espeak", "flite", "festival")  # part of every installation, so that figures are comparable
 CONFUSABLE_CLIPS = 200
-CONFUSABLE_TEXTS = 2000  # texts requested, a fifth of which belongs to the test
+CONFUSABLE_TEXTS = 2000  # texts to request; a fifth of them belongs to the test
 PARTIAL_FRACTION = 0.25  # maximum fraction of the confusables that are parts of the phrase
 POSITIVE_CLIPS = 120
 
@@ -38,12 +38,13 @@ Speakers = Mapping[str, Sequence[Sequence[Voice]]]  # by engine: the voices of e
 def voices_for(language: str, engines: Sequence[str] | None = None, held_out: str | None = None) -> dict[str, Speakers]:
     """Return voices by use: ``{"all": ..., "test": ..., "kept": ...}``.
 
-    "all" are the embedded voices, "test" those unknown to training, "kept" those that engines reserve for measurements.
+    "all" are the embedded voices, "test" those that the training did not use, and "kept" those that engines reserve for
+    measurements.
 
     Args:
         language: language of the phrase.
-        engines: engines that the run used; the embedded ones if unknown.
-        held_out: the engine that the run held out; or None.
+        engines: engines that the run used; by default the embedded ones.
+        held_out: the engine that the run held out, if any.
     """
     ready = default_engines()
     had = {name: ready[name].voices(language) for name in engines or EMBEDDED_ENGINES if name in ready}
@@ -78,7 +79,7 @@ def confusable_texts(phrase: str, language: str, seed: int) -> list[PhraseText]:
 
 def positive_texts(phrase: str, language: str, seed: int) -> list[PhraseText]:
     """Return :data:`POSITIVE_CLIPS` texts of only the phrase, with varied punctuation."""
-    texts = positives(Keyphrase(phrase, language), 3 * POSITIVE_CLIPS, seed)  # three of five contain only the phrase
+    texts = positives(Keyphrase(phrase, language), 3 * POSITIVE_CLIPS, seed)  # enough: 3 of 5 contain only the phrase
     return [text for text in texts if text.kind in ("alone", "punctuated")][:POSITIVE_CLIPS]
 
 

@@ -1,9 +1,10 @@
 """The wake-word benchmark: detectors on real recordings of their phrase, and on hours of other speech.
 
 The audio is outside the repository (``../shared/data``, HARK_SHARED, or a download of :mod:`benchmark.public_audio`).
-It must not be training data: the folders named here are reserved for tests, and the report states if a bundle names one
-of them as training data. A bundle's files for devices and other projects' detectors (:mod:`benchmark.peers`) score the
-same streams.
+It must not be training data: the folders named here are reserved for tests, and the result lists bundles whose manifest
+names one of them as training data.
+
+Bundles, their files for devices, and other projects' detectors (:mod:`benchmark.peers`) score the same streams.
 """
 
 from __future__ import annotations
@@ -66,13 +67,13 @@ KITCHEN_NOISE = "noise/speech-commands/doing_the_dishes.ogg"
 WORDS = "speech/speech-commands"
 HIT_AFTER_S = 1.0  # seconds after a clip's end in which a detection counts
 CONFUSABLE_RATE = "0.5"  # false alarms per hour; confusables are measured at this rate's threshold in quiet
-WORST_CONFUSABLES = 10  # number listed in the figures
+WORST_CONFUSABLES = 10  # number of worst confusables in the figures
 LEVELS = {"good": 0, "caution": 1, "warning": 2}  # weights of the adviser's notes
 
 
 @dataclass(frozen=True)
 class Listener:
-    """A detector of one phrase, or a peer's of several, with all that a measurement requires.
+    """A detector of one phrase, or a peer's detector of several, with everything that a measurement requires.
 
     Attributes:
         name: name in the figures.
@@ -122,7 +123,7 @@ def folded(name: str) -> str:
 
 
 def recordings_of(phrase: str, folder: Path) -> list[Path]:
-    """Return real recordings of a phrase: those in ``keyphrases/<phrase>``, or of a word of Speech Commands.
+    """Return real recordings of a phrase, from ``keyphrases/<phrase>`` or, for a single word, from Speech Commands.
 
     The folder's name may have spaces or underscores. Of Speech Commands, only the few speakers count whose recordings
     were not used to train shipped weights.
@@ -151,7 +152,10 @@ def best_scores(scores: np.ndarray, spans: Sequence[tuple[int, int]], period_s: 
 
 
 def _windows(spans: Sequence[tuple[int, int]], period_s: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first score [clips] that counts for each clip, and the one after the last (a second after its end)."""
+    """Return, for each clip [clips], the index of the first score that counts, and the index after the last one.
+
+    Scores count until a second after the end of the clip.
+    """
     starts, ends = np.asarray(spans, float).reshape(-1, 2).T / SAMPLE_RATE
     return (starts / period_s).astype(int), np.ceil(ends / period_s + HIT_AFTER_S / period_s).astype(int)
 
@@ -173,8 +177,8 @@ def _fired(scores: np.ndarray, threshold: float, period_s: float) -> np.ndarray:
 def fires(scores: np.ndarray, spans: Sequence[tuple[int, int]], threshold: float, period_s: float) -> np.ndarray:
     """Return whether a detector with that threshold triggers [clips] between a clip's start and a second after it.
 
-    It triggers as in :func:`count_alarms`: a score that is still high from earlier audio is neither a hit nor an alarm.
-    Otherwise, a score that never falls would hit everything, at the cost of a single alarm.
+    As in :func:`count_alarms`, a score that is still high from earlier audio does not trigger again. Otherwise, a score
+    that never falls would hit every clip at the cost of a single false alarm.
     """
     fired = _fired(scores, threshold, period_s)
     first, last = _windows(spans, period_s)
@@ -187,7 +191,7 @@ def count_alarms(scores: np.ndarray, threshold: float, period_s: float) -> int:
 
 
 def alarms_in(stream: Stream, scores: np.ndarray, threshold: float, period_s: float) -> list[str]:
-    """Return the files of a stream in which, or just after which, a detector triggers; the highest score first."""
+    """Return the files of a stream during which, or just after which, a detector triggers, the highest score first."""
     fired = _fired(scores, threshold, period_s)
     starts = [start for start, _ in stream.spans]
     clips = np.searchsorted(starts, (fired + 1) * period_s * SAMPLE_RATE, side="right") - 1
@@ -298,7 +302,7 @@ class EvaluationSet:
     def scores_of_large(
         self, listeners: Sequence[Listener], stream: Stream, condition: str, seed: int, what: str
     ) -> None:
-        """Cache the scores of large bundles. The encoder runs once for all that have windows of the same length."""
+        """Cache the scores of large bundles. The encoder runs once for all bundles with the same length of windows."""
         by_window: dict[int, list[tuple[Listener, EncoderDetector]]] = {}
         for listener in listeners:
             if not isinstance(listener.scorer, Detector) or self._load(listener, stream, condition, seed) is not None:
@@ -327,7 +331,7 @@ class EvaluationSet:
 
     def _keep(self, listener: Listener, stream: Stream, condition: str, seed: int, scores: np.ndarray) -> np.ndarray:
         path = self._scores_file(listener, stream, condition, seed)
-        with storing("keeping the scores of the benchmark"), atomic_path(path) as temporary:
+        with storing("storing the scores of the benchmark"), atomic_path(path) as temporary:
             np.save(temporary, scores)
         return scores
 
@@ -348,9 +352,9 @@ class EvaluationSet:
 def measure(listener: Listener, evaluation: EvaluationSet) -> list[Measured]:
     """Return miss rates with intervals at each of :data:`RATES`, clean and in kitchen noise at 10 dB, for each phrase.
 
-    The threshold for a rate has exactly that rate on the other speech of the same condition, where a second detection
-    of a clip of the phrase counts as a false alarm. Also returns results at the detector's own thresholds, and the
-    fraction of confusables above the threshold for 0.5 per hour in the clean condition.
+    The threshold for a rate gives at most that many false alarms per hour on other speech in the same condition. A
+    second detection of a clip of the phrase is a false alarm too. The figures also have results at the detector's own
+    thresholds, and the fraction of confusables above the threshold for 0.5 per hour in the clean condition.
     """
     others = _other_scores(listener, evaluation)
     return [_measure_phrase(listener, column, others, evaluation) for column in range(len(listener.phrases))]
@@ -478,7 +482,7 @@ def device_files(bundle: Bundle, folder: Path) -> dict[str, Path]:
             with storing("unpacking files for devices"), atomic_path(target / name) as temporary:
                 temporary.write_bytes(content)
         if contents:
-            opened[device] = target / min(contents)  # of two, the manifest, which names the network next to it
+            opened[device] = target / min(contents)  # of two files, the JSON manifest comes first; it names the network
     return opened
 
 
@@ -520,7 +524,7 @@ def _device_listener(device: str, scorer: Peer, names: list[str], own: Mapping[s
 
 def peer_listener(peer: Peer) -> Listener:
     """Return a listener for a peer, measured at its own thresholds and at 0.5."""
-    voices = voices_for("en")["all"]  # the peer's training used none of them
+    voices = voices_for("en")["all"]  # a peer was not trained on any of them
     return Listener(
         name=peer.name,
         scorer=peer,
@@ -589,7 +593,7 @@ def _measure_bundles(bundles: Mapping[str, Path], evaluation: EvaluationSet) -> 
         for condition in CONDITIONS:
             speech, seed = evaluation.other_speech, evaluation.seed + 1
             evaluation.scores_of_large(listeners, speech, condition, seed, _hours_of(speech))
-        with ThreadPoolExecutor(usable_cores()) as pool:  # computes most of the work; its scores are cached
+        with ThreadPoolExecutor(usable_cores()) as pool:  # scores most streams, and caches the scores
             list(pool.map(lambda listener: _other_scores(listener, evaluation), listeners))
     measured: dict[str, list[Measured]] = {"": []}
     for name, path in bundles.items():
@@ -604,9 +608,9 @@ def _measure_bundles(bundles: Mapping[str, Path], evaluation: EvaluationSet) -> 
 
 
 def run(bundles: Sequence[Path], peers: bool, fetch: Path | None, seed: int, reporter: Reporter) -> Figures:
-    """Open every bundle first, then measure: see :func:`bench_wakeword`."""
+    """Check that every bundle opens, fetch the audio if requested, and run :func:`bench_wakeword`."""
     for bundle in bundles:
-        open_detector(bundle)  # reports an unusable one before hours of audio are scored for another
+        open_detector(bundle)  # reports an unusable bundle before hours of audio are scored
     if fetch is not None:
         public_audio.fetch(fetch, reporter)
     reporter.stage("bench", "Scoring real recordings (a few minutes per bundle, half an hour for a large one)")
@@ -640,7 +644,7 @@ def bench_wakeword(
     """
     if not bundles and not peers:
         raise HarkError(
-            "There is nothing to measure.",
+            "The benchmark has no detector to measure.",
             "No bundle was given.",
             "./hark bench wakeword BUNDLE [BUNDLE ...]; --engines all measures other projects' detectors.",
         )

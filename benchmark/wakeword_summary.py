@@ -1,4 +1,4 @@
-"""Figures of the wake-word benchmark over several bundles, and as a table."""
+"""Summaries of the wake-word benchmark over several bundles, and its table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from model.runtime.detector import logit
 from pipeline.training.measuring.verdict import expected_of_people
 
 RATES = (0.1, 0.5, 2.0)  # false alarms per hour
-MAX_LOST = 0.02  # maximum fraction that a shipped threshold may miss beyond the best one at its rate
+MAX_LOST = 0.02  # maximum miss rate of a shipped threshold beyond that of the best threshold at its rate
 REAL, SYNTHESIZED = "real recordings", "synthesized"  # kinds of clips of the phrase
 
 Figures = dict[str, Any]
@@ -23,7 +23,7 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True)
 class Measured:
-    """The figures of one phrase, and the missed clips ``[condition][rate]`` (bool [clips]), for pooling."""
+    """The figures of one phrase and, for pooling, its missed clips ``[condition][rate]`` (bool [clips])."""
 
     name: str
     phrase: str
@@ -98,10 +98,10 @@ def predictions(bundles: Mapping[str, Any]) -> Figures:
     Returns ``error`` (:func:`prediction_error`) and, for each condition:
         words: ``tested``, ``predicted``, ``missed``, ``inside``, ``inside_by_others`` and ``warnings`` of each bundle.
         inside: the number of bundles whose misses are within the interval that their report predicts.
-        inside_by_others: the same, predicted by the error of only the other bundles' tests; None below four bundles.
+        inside_by_others: the same if the prediction error is estimated from the other bundles; None below four bundles.
         mean_error: the mean absolute difference of the tested and the real miss rates.
         rank_correlation: Spearman's; None below three bundles, or if all are equal.
-        rank_correlation_of_warnings: that of the adviser's warnings with the real miss rates.
+        rank_correlation_of_warnings: Spearman's of the adviser's warnings with the real miss rates.
     """
     held: dict[str, dict[str, tuple[Any, Any]]] = {}
     for name, bundle in bundles.items():
@@ -150,8 +150,8 @@ def _within(missed: Mapping[str, float], expected: Mapping[str, float | None]) -
 def prediction_error(pairs: Sequence[tuple[Mapping[str, float], Mapping[str, float]]]) -> float | None:
     """Estimate the standard deviation, in logits, of real speakers' miss rates around those of test voices.
 
-    It is the part that their intervals do not explain: with it, squared differences have their expected size (a moment
-    estimate, DerSimonian and Laird 1986). It is None for fewer than six pairs, those of three bundles.
+    It is the part of the differences that the intervals do not explain (a moment estimate, DerSimonian and Laird 1986).
+    It is None for fewer than six pairs, which three bundles give.
     """
     if len(pairs) < 6:
         return None
@@ -183,9 +183,9 @@ def _rank_correlation(first: Sequence[float], second: Sequence[float]) -> float 
 def threshold_accuracy(bundles: Mapping[str, Any]) -> Figures:
     """Check whether shipped thresholds achieve their target false alarms per hour.
 
-    Returns for each condition ``bundles`` {name: {wanted, got, kept, lost}}, and the number ``kept``, whose measured
-    rate is within a factor of two of the target or has an interval that contains it. ``lost`` is the fraction missed
-    beyond that of the threshold with exactly the target rate on the same speech.
+    For each condition, returns ``bundles`` {name: {wanted, got, kept, lost}} and ``kept``, the number of bundles that
+    meet their target: the measured rate is within a factor of two of it, or has an interval that contains it. ``lost``
+    is the miss rate beyond that of the threshold with exactly the target rate on the same speech.
     """
     result: Figures = {}
     for condition in CONDITIONS:
@@ -221,7 +221,7 @@ def table(figures: Mapping[str, Any]) -> str:
     for name, bundle in figures.get("peers", {}).items():
         rows += _rows(name, bundle)
     lines = aligned([HEADER, *rows])
-    lines += ["", "Missed at the threshold with that many false alarms per hour on the same stream, per cent."]
+    lines += ["", "Percentage missed at the threshold with that many false alarms per hour on the same stream."]
     lines += ["A second detection of the same utterance is a duplicate and counts as a false alarm."]
     for condition in CONDITIONS:
         facts = figures["predictions"][condition]
@@ -254,7 +254,9 @@ def table(figures: Mapping[str, Any]) -> str:
     for name, bundle in figures["bundles"].items():
         training = bundle["training_overlap"]
         if training["corpora"]:
-            lines.append(f"USED IN TRAINING of {name}: {', '.join(training['corpora'])}; its figures are too good.")
+            lines.append(
+                f"USED IN TRAINING of {name}: {', '.join(training['corpora'])}; its figures are too optimistic."
+            )
         elif not training["known"]:
             lines.append(f"{name} does not say which real recordings it was trained on.")
     lines += [f"not measured: {what}: {why}" for what, why in figures["not_measured"].items()]

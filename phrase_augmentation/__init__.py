@@ -1,1 +1,1 @@
-"""Texts of positives and of all kinds of negatives for a keyphrase; text only, no audio."""
+"""Texts to synthesize for a keyphrase: positives, and every kind of negatives."""

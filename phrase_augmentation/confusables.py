@@ -21,19 +21,19 @@ from phrase_augmentation.vocabulary import UNSPOKEN, vocabulary
 
 # Below this distance, a text may be mistaken for the phrase: 0.1 is one weak vowel for another, 0.35 "b" for "p".
 MIN_DISTANCE = 0.3
-MIN_DISTANCE_OF_NONWORDS = 0.4  # engines read words that do not exist differently
+MIN_DISTANCE_OF_NONWORDS = 0.4  # higher, because engines differ in how they read made-up words
 RARITY_COST = 0.08  # added per power of ten in rarity, because people and engines know common words
 STEMS = 150  # number of the most common words with the same stem
-JITTER = 0.25  # random fraction of the ranking, by which the seed mixes texts of similar distance
+JITTER = 0.25  # random part of the ranking distance, which makes the seed mix texts of similar distance
 
-# The kinds of every 20 texts, in this order, as long as each kind has any. A "stem" is returned as "vocabulary".
+# The kinds of every 20 texts, in this order; a kind without texts left is skipped. "stem" is returned as "vocabulary".
 TURNS = (
     *("vocabulary", "substitute", "vocabulary", "stem", "vocabulary", "partial", "vocabulary", "substitute", "insert"),
     *("vocabulary", "substitute", "vocabulary", "joined", "delete", "vocabulary", "substitute", "reordered"),
     *("vocabulary", "stem", "repeated"),
 )
-NEW_BREAK = 0.4  # added to the ranking distance per word more than the phrase has: "cup you tore"
-FARTHEST_EDIT = 1.4  # a single edit that changes the phones more is read in a special way (spelt out, for example)
+NEW_BREAK = 0.4  # added to the ranking distance for each word beyond the number in the phrase: "cup you tore"
+FARTHEST_EDIT = 1.4  # phone distance; a word that one edit changes by more is probably spelt out
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def confusables(keyphrase: Keyphrase, count: int, seed: int = 0) -> list[PhraseT
     """Return at most ``count`` distinct texts near the phrase, nearest first (minimum phone distance over accents).
 
     Kinds: "vocabulary" (a real word in place of one, the phones resegmented into other words, or words of the same
-    stem), "substitute", "insert" and "delete" (made-up words by edits of phones), "partial", "repeated", "reordered"
+    stem), "substitute", "insert" and "delete" (made-up words from edits of phones), "partial", "repeated", "reordered"
     and "joined". None is a homophone or contains the phrase (:mod:`phrase_augmentation.matching`). A longer list
     contains the shorter one. The list is shorter than ``count`` if there are not enough.
 
@@ -158,7 +158,7 @@ def _vocabulary(words: list[str], language: str, reach: _Reach) -> Iterator[str]
             yield " ".join([*words[:first], *pair, *words[first + 2 :]])
     if len(words) > 1:
         for neighbours in near:
-            # The neighbours of each single word, because the other words may be inaudible.
+            # Words near each single word of the phrase, because the other words may be inaudible.
             yield from neighbours[:25]
     yield from _resegmented([phone for sounds in phones for phone in sounds], language, reach.split)
 
@@ -216,7 +216,7 @@ def _misspelt(words: list[str], language: str, reach: _Reach) -> Iterator[str]:
         for pair in itertools.product(ranked[first][: reach.spelled_pair], ranked[first + 1][: reach.spelled_pair]):
             yield " ".join([*words[:first], *pair, *words[first + 2 :]])
     if len(words) == 1:
-        # A one-word phrase does not have a second word to misspell, so its word is misspelt twice.
+        # In a phrase of one word, that word is misspelt twice instead of two words once.
         yield from _ranked_misspellings(ranked[0][:40], language, reach.spelled, words[0])
 
 

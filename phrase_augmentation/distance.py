@@ -1,8 +1,8 @@
 """Distance between the sounds of two phone sequences: a weighted edit distance.
 
-The weights are set by hand, following the articulatory features of the IPA chart. On this scale, 0.1 is a reduced vowel
-instead of another, 0.35 a voiced consonant instead of its voiceless counterpart, 0.5 a neighbouring vowel, and 0.8 an
-omitted consonant.
+The weights are set by hand, following the articulatory features of the IPA chart. On this scale, a reduced vowel in
+place of another costs 0.1, a voiced consonant in place of its voiceless counterpart 0.35, a neighbouring vowel 0.5, and
+an omitted consonant 0.8.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class PhoneMatrix:
         np.cumsum(self._left_out, axis=0, out=self._all_left_out[1:])
 
     def distances(self, query: Sequence[str]) -> np.ndarray:
-        """Return the distances of ``query`` to each sequence, float32 [sequences], as of :func:`phone_distance`."""
+        """Return the :func:`phone_distance` of ``query`` to each sequence, float32 [sequences]."""
         longest, count = self._ids.shape
         table = self._all_left_out
         for phone in query:

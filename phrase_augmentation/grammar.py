@@ -1,4 +1,4 @@
-"""Sentences of everyday language from a grammar, whose rules are in a text file that describes its format."""
+"""Everyday sentences from a grammar. Its rules are in ``english.txt``, which also describes their format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The keyphrase that a detector detects."""
+"""Normalization and checks of a keyphrase."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Checks whether a text contains a keyphrase as spoken. Every negative is checked.
 
-The comparison is deliberately generous: it compares phones, across word boundaries, in each accent of the language, and
-treats sounds that fluent speech does not distinguish as equal. Rejecting a text by mistake costs nothing, but a
-negative that contains the phrase teaches the detector to miss it.
+The comparison is deliberately generous. It compares phones across word boundaries, in each accent of the language, and
+treats sounds that fluent speech does not distinguish as equal. A negative that is rejected by mistake costs nothing,
+whereas one that contains the phrase teaches the detector to miss it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _unused_symbols = itertools.count(0xE000)  # the private use area of Unicode
 
 def _symbol(phone: str) -> str:
     """Map a phone to a private character, so that phone sequences can be searched as strings."""
-    # A counter, because with the table's size two threads could assign the same character to two phones.
+    # A counter is thread-safe: with the size of the table, two threads could assign one character to two phones.
     return _symbols.get(phone) or _symbols.setdefault(phone, chr(next(_unused_symbols)))
 
 
@@ -63,7 +63,7 @@ def _folded(phones: Iterable[str], accent: str) -> list[str]:
     result: list[str] = []
     for index, phone in enumerate(plain):
         if accent == "en-us" and phone == "ɔ" and plain[index + 1 : index + 2] != ["ɹ"]:
-            phone = "ɑ"  # half of America pronounces "cot" and "caught" alike
+            phone = "ɑ"  # many Americans pronounce "cot" and "caught" alike
         if result[-1:] != [phone]:
             result.append(phone)
     return result
@@ -135,7 +135,7 @@ class PhraseMatcher:
             of_word = dict(zip(vocabulary, phones_of_texts(vocabulary, accent)))
             for index, (in_context, words) in enumerate(zip(phones_of, split)):
                 if not result[index]:
-                    # Some words change next to others ("a", "the", "to"), so every pronunciation counts.
+                    # Some words ("a", "the", "to") sound different in context, so the words are also pronounced one by one.
                     ways = {in_context, _chained([of_word[word] for word in words])}
                     if base_language(self.language) == "en":
                         ways.add(_chained([_weak_form(word, accent) or of_word[word] for word in words]))

@@ -24,7 +24,7 @@ SCRIPTS: dict[str, frozenset[str]] = {
     "he": frozenset({"HEBREW"}),
     "hy": frozenset({"ARMENIAN"}),
     "hyw": frozenset({"ARMENIAN"}),
-    # espeak-ng reads only kana: it says "Chinese character" for each kanji.
+    # Without Han characters: espeak-ng reads each kanji as the words "Chinese character".
     "ja": frozenset({"HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA"}),
     "ka": frozenset({"GEORGIAN"}),
     "kn": frozenset({"KANNADA"}),

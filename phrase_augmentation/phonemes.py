@@ -1,4 +1,4 @@
-"""Phones of texts from espeak-ng (which runs in its own process, see ``phonemizer_process.py``)."""
+"""Phones of texts, from espeak-ng in its own process (``phonemizer_process.py``)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ACCENTS: dict[str, tuple[str, ...]] = {
     "fil": ("id",),  # espeak-ng does not have Filipino; Indonesian spelling and phones are almost the same
 }
 BATCH = 512  # texts per request
-TIMEOUT_S = 30.0  # seconds; a batch takes about 20 ms, so after this time the process is considered hung
+TIMEOUT_S = 30.0  # seconds; a batch takes about 20 ms, so a process that takes longer than this has hung
 CACHED_TEXTS = 200_000  # maximum texts in memory, about 40 MB
 CLOSING = frozenset("ɪʊiuyʏɯ")  # the second vowel of a diphthong; others begin a new syllable
 RHOTIC_VOWELS = {"ɚ": ("ə", "ɹ"), "ɝ": ("ɜ", "ɹ")}
@@ -47,7 +47,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Phonemizer:
-    """The process, started once, and again after a crash. It is thread-safe; a forked child starts its own."""
+    """The process, which is restarted after a crash. It is thread-safe, and a forked child starts its own."""
 
     def __init__(self) -> None:
         self._forget_process()
@@ -61,7 +61,7 @@ class _Phonemizer:
         self._process: WorkerProcess | None = None
 
     def hello(self) -> dict[str, Any]:
-        """Return what the process reported at its start: version and languages."""
+        """Return the first message of the process, with espeak-ng's version and languages."""
         with self._lock:
             return self._started().facts
 

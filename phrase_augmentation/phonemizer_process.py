@@ -48,7 +48,7 @@ def set_up() -> tuple[dict[str, Any], Speak]:
         voice = request["voice"]
         if voice != current:
             current = ""
-            # If a voice is missing, the previous one would be used, so espeak-ng's return code is checked.
+            # espeak-ng would use the previous voice if this one is missing.
             if voice not in voices or library.espeak_SetVoiceByName(os.fsencode(voices[voice])) != 0:
                 raise Refused(f"espeak-ng has no voice for the language {voice}")
             current = voice

@@ -1,7 +1,7 @@
 """Carrier sentences (with a gap) and general sentences, for positives and negatives.
 
-English sentences come from a grammar. Other languages have a few carriers, and sentences of frequent words. Positives
-and negatives share the carriers, so that learning the carriers does not help a detector.
+English sentences come from a grammar. In other languages, sentences consist of frequent words, and some languages have
+a few carriers. Positives and negatives share the carriers, so that a detector gains nothing from learning them.
 """
 
 from __future__ import annotations
@@ -126,7 +126,8 @@ def generated_sentence(language: str, rng: np.random.Generator) -> str:
 def carried(text: str, language: str, rng: np.random.Generator) -> tuple[str, str]:
     """Put a text into a sentence; return it and the position of the text: start, middle or end.
 
-    Except in English, half of the sentences are carriers, if the language has any. Others are frequent words around it.
+    In English, the sentence comes from the grammar. In other languages with carriers, half of the sentences are
+    carriers; all others are frequent words around the text.
     """
     place = str(rng.choice(PLACES))
     if base_language(language) == "en":

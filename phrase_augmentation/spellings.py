@@ -1,6 +1,6 @@
 """Made-up words: real spellings with letters exchanged, inserted or deleted, if they are readable.
 
-Engines take text, not phones, so phones are edited by editing letters and looking up their phones.
+Engines take text, not phones. Changing a phone therefore means changing letters and looking up the new phones.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from phrase_augmentation.normalize import base_language, scripts_of
 from phrase_augmentation.phonemes import Phones, phonemes_of_words, stressed_vowel
 from phrase_augmentation.vocabulary import vocabulary
 
-# Scripts whose letters are sounds; in others, an exchanged character makes another word or none.
+# Scripts whose letters stand for sounds. In other scripts, exchanging a character gives an unrelated word, or none.
 ALPHABETS = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "GEORGIAN"})
 VOWEL_LETTERS = frozenset("aeiouyæœøıаеёиоуыэюяєіїαεηιουωаաեէըիոօუოიეა")
 CONSONANT_CLUSTERS = {
@@ -27,7 +27,7 @@ COMMON_FRACTION = 0.003  # minimum fraction; letters with a smaller one are fore
 OTHER_VOWEL = 0.4  # phone distance from which all speakers distinguish two vowels
 SEEN_TRIGRAMS = 4  # number of vocabulary words that must contain a trigram to make it readable
 
-# Digraphs first; the capitals stand for sounds of their own.
+# Digraphs first; a capital stands for a sound without a letter of its own.
 _LETTERS_OF_ONE_SOUND = [
     (re.compile(pattern), sound)
     for pattern, sound in (
@@ -157,5 +157,5 @@ def _edits(word: str, consonants: list[str], vowels: list[str], stressed: int | 
         for other in consonants:
             yield before + other + after
     if stressed is not None and len(groups) > 3:
-        # One syllable less: removes the vowel and the consonant before it.
+        # Without the vowel and the consonant before it, which is one syllable less.
         yield "".join(groups[: max(0, stressed - 1)] + groups[stressed + 1 :])

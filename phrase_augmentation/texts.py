@@ -13,7 +13,7 @@ from phrase_augmentation.sentences import carried, generated_sentence, generator
 
 ENDINGS = ("", ".", "!", "?", "...", ",")
 ALONE_FRACTION = 0.6  # fraction of texts that contain only the phrase, the usual way to address a detector
-PLAIN_FRACTION = 0.4  # fraction of those that are the bare phrase; the others vary its punctuation and capitals
+PLAIN_FRACTION = 0.4  # fraction of these texts without punctuation and capitals
 RELATED = 400  # number of nearest confusables used in sentences
 BATCH = 256
 PATIENCE = 20  # batches without a new usable text before giving up
@@ -54,7 +54,7 @@ def positives(keyphrase: Keyphrase, count: int, seed: int = 0) -> list[PhraseTex
     phrase, language = keyphrase.text, keyphrase.language
     rng = generator(seed, "positives", language, phrase)
     variants = punctuated(phrase)[1:]
-    # Natural variants come first and are more probable, because each draw takes the smaller of two.
+    # Natural variants come first; the smaller of two random indices makes them more frequent.
     result: list[PhraseText] = []
     for index in range(count):
         if index == 0 or rng.random() < ALONE_FRACTION:

@@ -23,7 +23,7 @@ from phrase_augmentation.distance import PhoneMatrix
 from phrase_augmentation.normalize import base_language, normalize, script_of, scripts_of
 from phrase_augmentation.phonemes import Phones, accents, phones_of_texts, raw_phones, remember_raw_phones, version
 
-WORDS = 25_000  # number of the most frequent words; the rarest English one occurs about once in two million words
+WORDS = 25_000  # most frequent words; the rarest of these in English occurs about once in two million words
 WORDFREQ_NAMES = {"cmn": "zh", "no": "nb", "hr": "sh", "sr": "sh", "bs": "sh", "hbs": "sh"}
 
 # Words that Hark never synthesizes or lists, not even as confusables.
@@ -106,7 +106,7 @@ def zipf(word: str, language: str = "en") -> float:
     from wordfreq import zipf_frequency
 
     name = _wordfreq_name(language)
-    # wordfreq requires other packages to segment Chinese and Japanese; those words are not looked up.
+    # A longer text in these languages is not a single word, and wordfreq would need other packages to segment it.
     if name is None or (name in ("zh", "ja", "ko") and len(word) > 8):
         return 0.0
     try:
@@ -171,7 +171,7 @@ def _word_list(language: str, count: int) -> tuple[tuple[str, ...], np.ndarray]:
             break
         letters = word.replace("'", "")
         if not letters.isalpha() and not any("\u0900" <= letter <= "\u0dff" for letter in letters):
-            continue  # digits and signs; Python does not count the vowel signs of Indian scripts as letters
+            continue  # it has digits or signs; isalpha() would reject the vowel signs of Indian scripts, too
         if {script_of(letter) for letter in letters if letter.isalpha()} - scripts or normalize(word, language) != word:
             continue
         if len(letters) == 1 and letters not in singles and not scripts & CJK_OR_KANA:
@@ -210,8 +210,8 @@ def _phones_through_disk(words: Sequence[str], accent: str) -> None:
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(raw, ensure_ascii=False), encoding="utf-8")
     except OSError as error:
-        # Only time is lost; a full disk or read-only folder is reported where something must be written.
-        _log.debug("the phones of %s are not kept: %s", accent, error)
+        # The cache only saves time. Writes that must succeed report a full disk or a read-only folder.
+        _log.debug("the phones of %s were not cached: %s", accent, error)
 
 
 def _read_phones(path: Path, count: int) -> list[str] | None:

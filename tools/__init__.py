@@ -1,1 +1,1 @@
-"""The wheel's command, the audit of the pins, and the documentation site."""
+"""The wheel's command, the audit of pinned packages, and the documentation site."""

@@ -1,11 +1,11 @@
-"""Known vulnerabilities of the pinned packages, and pins that are behind, without a network.
+"""An audit of the pinned packages for known vulnerabilities and newer versions, without a network.
 
     python -m tools.audit_pins ADVISORIES [--newest FILE]
 
 ADVISORIES is a folder, or a zip, of advisories in the format of OSV: a clone of the Python Packaging Authority's
-advisory database, or the export of all advisories of PyPI that OSV offers. FILE has a package and its newest version in
-each line, with a tab between them. What comes after a second tab is ignored. Where the package index knows advisories
-itself, pip-audit does the same: ``pip-audit -r constraints.txt --no-deps --disable-pip``.
+advisory database, or the export of all advisories of PyPI that OSV offers. Each line of
+FILE has a package, a tab, and its newest version; a second tab and anything after it are ignored. With a package index
+that serves advisories, pip-audit does the same: ``pip-audit -r constraints.txt --no-deps --disable-pip``.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def holds(version: str, affected: Mapping[str, Any]) -> bool:
 
 
 def _within(version: Version, events: Iterable[Mapping[str, Any]]) -> bool:
-    """Return whether a version is in a range of OSV: ordered events, each of which begins or ends it."""
+    """Return whether a version is in one of OSV's ranges, which is a list of events that begin or end it."""
     inside = False
     for event in events:
         (kind, at), *_others = event.items()
@@ -109,7 +109,7 @@ def _fixed(affected: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def is_version(text: str) -> bool:
-    """Return whether a text is a version, not a commit or empty."""
+    """Return whether a text is a version: OSV also uses commits and empty texts."""
     try:
         Version(text)
     except InvalidVersion:
@@ -139,12 +139,12 @@ def main(arguments: list[str] | None = None) -> int:
     modified = max((str(one.get("modified") or one.get("published") or "")[:10] for one in known), default="")
     holding = findings(pinned, known)
     say = sys.stdout.write
-    say(f"{len(pinned)} pins, {len(known)} advisories, the newest of {modified or 'no day'}: {len(holding)} hold.\n")
+    say(f"{len(pinned)} pins, {len(known)} advisories, newest: {modified or 'unknown'}; {len(holding)} apply.\n")
     for one in holding:
         say(f"{one.package} {one.version}: {one.advisory}, fixed in {', '.join(one.fixed) or 'no version'}\n")
     if options.newest is not None:
         late = behind(pinned, options.newest.read_text(encoding="utf-8"))
-        say(f"{len(late)} pins are behind.\n")
+        say(f"{len(late)} pins have a newer version.\n")
         for name, (version, newer) in late.items():
             say(f"{name} {version}: {newer}\n")
     return 1 if holding else 0

@@ -1,6 +1,6 @@
-"""MkDocs hooks: files keep the repository's layout on the site, and the page of commands lists their options.
+"""MkDocs hooks, which keep the repository's layout on the site, and add options to the page of commands.
 
-README.md and other files are next to docs/ on the site too, so links work in both.
+README.md and other files are next to docs/ on the site too, so that relative links work in both.
 
 Build:  .venv/bin/mkdocs build --strict      (into site/)
 """
