@@ -135,7 +135,7 @@ class PhraseMatcher:
             of_word = dict(zip(vocabulary, phones_of_texts(vocabulary, accent)))
             for index, (in_context, words) in enumerate(zip(phones_of, split)):
                 if not result[index]:
-                    # Some words ("a", "the", "to") sound different in context, so the words are also pronounced one by one.
+                    # Some words ("a", "the", "to") sound different in context, so they are also pronounced alone.
                     ways = {in_context, _chained([of_word[word] for word in words])}
                     if base_language(self.language) == "en":
                         ways.add(_chained([_weak_form(word, accent) or of_word[word] for word in words]))

@@ -117,7 +117,7 @@ def test_a_changed_file_gets_a_new_stream(tmp_path: Path) -> None:
 
 
 def test_missing_clips_and_an_unusable_cache_folder_are_reported(tmp_path: Path) -> None:
-    with pytest.raises(HarkError, match="nothing to measure on"):
+    with pytest.raises(HarkError, match="has no audio"):
         stream_of(lambda: [], {"name": "a"}, tmp_path)
     occupied = tmp_path / "occupied"
     occupied.write_text("a file where the folder should be")

@@ -348,7 +348,7 @@ def test_peers_score_each_stream_once(shared: Path, tmp_path: Path, monkeypatch:
 def test_a_benchmark_without_bundle_or_audio_is_rejected(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(HarkError, match="nothing to measure"):
+    with pytest.raises(HarkError, match="no detector to measure"):
         bench_wakeword([])
     with pytest.raises(HarkError, match="cannot be found"):
         bench_wakeword([tmp_path / "nothing.zip"])
@@ -357,7 +357,7 @@ def test_a_benchmark_without_bundle_or_audio_is_rejected(
         bench_wakeword([], peers=True)
     (tmp_path / "empty").mkdir()
     monkeypatch.setenv("HARK_SHARED", str(tmp_path / "empty"))
-    with pytest.raises(HarkError, match="nothing to measure on"):
+    with pytest.raises(HarkError, match="has no audio"):
         bench_wakeword([tone_bundle(tmp_path / "computer")])
 
 
