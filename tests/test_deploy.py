@@ -147,7 +147,7 @@ def test_daily_backups_are_stored_outside_the_data_folder() -> None:
         data, elsewhere = places
         assert BACKS_UP.findall(said) == [elsewhere] and not Path(elsewhere).is_relative_to(data)
     (made,) = re.findall(r"install -d -o hark .*", (DEPLOY / "Dockerfile").read_text())
-    assert set(mounted) <= set(made.split()), "else its user cannot write them"
+    assert set(mounted) <= set(made.split()), "the service's user must be able to write them"
 
 
 def test_every_queue_has_a_worker_and_only_the_proxy_is_exposed() -> None:
@@ -432,7 +432,7 @@ def test_objects_referenced_in_kubernetes_manifests_exist() -> None:
 
 def data_of(one: dict[str, Any]) -> dict[str, str]:
     found = one.get("data") or one["stringData"]
-    assert all(isinstance(value, str) for value in found.values()), "what is no text, Kubernetes refuses"
+    assert all(isinstance(value, str) for value in found.values()), "Kubernetes accepts only text"
     return found
 
 
@@ -443,7 +443,7 @@ def test_workers_scale_with_waiting_jobs() -> None:
     for one in scaled.values():
         target = of_kind("Deployment")[one["spec"]["scaleTargetRef"]["name"]]
         queue = target["metadata"]["labels"]["part"]
-        assert "replicas" not in target["spec"], "two would say how many"
+        assert "replicas" not in target["spec"], "the scaler alone sets the number of replicas"
         assert target["spec"]["template"]["spec"]["containers"][0]["args"][-2:] == ["--workers", "1"]
         assert 1 <= one["spec"]["minReplicaCount"] < one["spec"]["maxReplicaCount"] <= most
         waits, works = (trigger["metadata"]["query"] for trigger in one["spec"]["triggers"])

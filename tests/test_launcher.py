@@ -226,7 +226,7 @@ def test_packages_that_cannot_be_compiled_are_skipped(launcher: Launcher) -> Non
     code, out, err = launcher.run("train", **launcher.pip_fails("  ERROR: Failed building wheel for ctc-segmentation"))
     assert (code, out) == (0, "main:train\n")
     assert "apt-get install gcc python3-dev" in err
-    assert "Hark's own alignment" in err and "cannot cut" not in err, "what it is for, and what does without"
+    assert "Hark's own alignment" in err and "cannot cut" not in err, "the message names the replacement"
     first, second = launcher.pip_calls()
     assert f"{launcher.folder}/requirements.txt" in first
     assert f"{launcher.venv}/tmp/requirements.txt" in second
@@ -292,7 +292,7 @@ def test_the_cuda_build_is_installed_where_there_is_a_gpu(launcher: Launcher) ->
     assert launcher.run()[0] == 0
     uninstall, install, both, onnxruntime = launcher.pip_calls()
     assert "uninstall -y torch onnxruntime onnxruntime-gpu" in uninstall
-    assert "uninstall -y onnxruntime onnxruntime-gpu" in both, "they fill one folder"
+    assert "uninstall -y onnxruntime onnxruntime-gpu" in both, "the packages share a folder"
     assert "--no-deps onnxruntime-gpu==" in onnxruntime
     assert f"-r {launcher.folder}/requirements.txt" in install
 

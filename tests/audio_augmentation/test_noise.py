@@ -83,7 +83,7 @@ def test_clatter_rings_and_falls_silent(rng: np.random.Generator) -> None:
         power = np.sort(np.abs(np.fft.rfft(audio)) ** 2)[::-1]
         tonal.append(power[: len(power) // 50].sum() / power.sum())
     assert np.median(crests) > 4.5, "strokes stand out; Gaussian noise of this length has 4.3"
-    assert np.median(tonal) > 0.3, "a few modes have much of the power; of white noise they have 0.1"
+    assert np.median(tonal) > 0.3, "a few modes have most of the power; in white noise they have 0.1"
 
 
 def test_hum_consists_of_mains_harmonics(rng: np.random.Generator) -> None:

@@ -144,7 +144,7 @@ def formant_hz(sound: np.ndarray) -> float:
 def test_hibari_has_voices_of_men_women_and_children(hibari: Hibari, tmp_path: Path) -> None:
     voices = {voice.name: voice for voice in hibari.voices("en")}
     assert len(voices) == 1 + sum(COUNTS.values()) == len({voice.speaker for voice in voices.values()})
-    assert voices["heart"].speaker == "kokoro-af_heart", "a voice that Kokoro has too is the same person"
+    assert voices["heart"].speaker == "kokoro-af_heart", "a voice that Kokoro also has is the same person"
     assert hibari.voices("en-gb") == hibari.voices("de") == []
     man, woman, child = sounds(spoken(hibari, tmp_path, ["man-1", "woman-1", "child-1"], {}))
     assert formant_hz(man) < formant_hz(woman) < formant_hz(child)

@@ -43,7 +43,7 @@ def test_scores_do_not_depend_on_block_size_and_reset_clears_the_state(peer: Pee
     assert whole.shape[1] == len(peer.phrases) == 1
     assert abs(len(whole) - len(audio) / SAMPLE_RATE / peer.score_period_s) <= 1
     assert whole.dtype == np.float32 and whole.min() >= 0 and whole.max() <= 1
-    assert np.ptp(whole) > 0.01, "the tone changes what is heard"
+    assert np.ptp(whole) > 0.01, "the tone changes the scores"
 
 
 def test_a_detector_names_its_phrase_and_threshold(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_detectors_are_measured_on_downloaded_audio(
     assert wakeword.texts_of(folder / "speech/librispeech-dev-clean")["1272-128104-0001"] == "my computer said it"
     assert not list(folder.glob(".fetching-*")) and len(asked) == len(SOURCES)
     fetch(folder, QUIET)
-    assert len(asked) == len(SOURCES), "what is there is not fetched again"
+    assert len(asked) == len(SOURCES), "existing audio is not downloaded again"
 
 
 def test_a_download_with_a_wrong_digest_is_rejected(site: Path, asked: list[str], tmp_path: Path) -> None:

@@ -244,10 +244,10 @@ def test_a_second_measurement_uses_stored_audio(
     monkeypatch.setattr(synthetic, "_speak", lambda *arguments: pytest.fail("spoken again"))
     assert bench_wakeword([bundle]) == figures
     with monkeypatch.context() as stopped:  # streams scored before the stop are not scored again
-        stopped.setattr(Detector, "scores", lambda *arguments: pytest.fail("heard again"))
+        stopped.setattr(Detector, "scores", lambda *arguments: pytest.fail("scored again"))
         assert bench_wakeword([bundle]) == figures
         changed = tone_bundle(tmp_path / "another", smoothing_frames=1)
-        with pytest.raises(pytest.fail.Exception, match="heard again"):
+        with pytest.raises(pytest.fail.Exception, match="scored again"):
             bench_wakeword([changed])
 
 

@@ -98,7 +98,7 @@ def test_the_page_makes_the_same_decisions_as_detect_py() -> None:
     answer = in_node(program, cases)
     assert answer["REARM"] == REARM
     assert answer["results"] == expected
-    assert sum(len(one["fired"]) for one in expected) > 300, "there was something to decide"
+    assert sum(len(one["fired"]) for one in expected) > 300, "the cases contain many detections"
 
 
 def test_the_page_interpolates_thresholds_like_detect_py() -> None:
@@ -186,7 +186,7 @@ def test_the_page_loads_nothing_from_other_sites() -> None:
     assert len(page) < 4_000 and "<script type" in page
     for handler in ("onclick", "onload", "onchange", "oninput", "javascript:"):
         assert handler not in page
-    assert "://" not in (page + script).replace("http://localhost", ""), "nothing comes from elsewhere"
+    assert "://" not in (page + script).replace("http://localhost", ""), "it loads nothing from other sites"
     assert "eval(" not in script and "innerHTML" not in script
 
 
@@ -277,7 +277,7 @@ def test_the_phrase_is_detected_at_the_microphone(page: Any, served: Path, micro
     first, second = (float(hit["time"]) for hit in detections(page, "microphone")[:2])
     loop = soundfile.info(microphone).duration
     rounds = (second - first) / loop
-    assert rounds == pytest.approx(round(rounds), abs=0.15) and round(rounds) >= 1, "only where the phrase is said"
+    assert rounds == pytest.approx(round(rounds), abs=0.15) and round(rounds) >= 1, "no detection outside of the phrase"
 
 
 @pytest.mark.parametrize("model", ["model.onnx", "model.int8.onnx"])

@@ -309,9 +309,9 @@ def test_an_ascii_terminal_is_supported(tmp_path: Path) -> None:
 def test_a_missing_command_at_a_terminal_starts_a_dialogue(tmp_path: Path) -> None:
     answers = ["🦜\n", "purple submarine\n", "huge\n", "quick\n", "y\n"]
     _, said = at_terminal(brief_command(tmp_path), {"HARK_DATA": str(tmp_path / "data")}, answers)
-    assert "cannot be pronounced" in said, "what cannot be a keyphrase is explained, and asked for again"
+    assert "cannot be pronounced" in said, "an invalid phrase is explained and asked for again"
     assert "Good length" in said and "Plan for purple submarine" in said
-    assert "it has begun, purple submarine, quick" in said, "the effort is asked for too"
+    assert "it has begun, purple submarine, quick" in said, "the effort is asked for as well"
     assert "stopped; run the same command again" in said
 
 

@@ -75,7 +75,7 @@ def test_unreadable_recordings_are_reported_and_the_others_scored(
     assert all(error[name] for error in result["errors"] for name in ("what", "why", "what_to_do"))
     assert result["error"]["what"] == result["errors"][0]["what"]
     heard = {hit["file"] for hit in result["detections"]}
-    assert heard == {recording, truncated}, "what could be read was listened to"
+    assert heard == {recording, truncated}, "the readable recordings were scored"
     cli("detect", str(bundle), missing, code=2)
     assert missing in cli.err and "  What to do: " in cli.err and cli.out == ""
 

@@ -28,9 +28,9 @@ def test_doctor_reports_findings_and_changes_nothing(cli: Cli, data_dir: Path, m
     assert all(f["what_to_do"] for f in result["findings"] if f["status"] != "ok")
     assert found["setting HF_TOKEN"]["status"] == "ok" and "data folder" in found["setting DATABASE_URL"]["found"]
     assert "whole number from 1 to 36,500" in found["setting HARK_AUDIT_DAYS"]["found"]
-    assert any("library import" in suggestion for suggestion in result["suggestions"]), "no real speech yet"
+    assert any("library import" in suggestion for suggestion in result["suggestions"]), "the library has no real speech"
     assert found["secrets"]["status"] == "broken" and "HARK_SECRET_KEY" in found["secrets"]["found"]
-    assert not (data_dir / "library.sqlite3").exists(), "looking changes nothing"
+    assert not (data_dir / "library.sqlite3").exists(), "doctor creates nothing"
     assert cli("doctor", code=2).startswith("Hark can"), "the verdict comes first"
 
 

@@ -96,7 +96,7 @@ def test_every_block_of_commands_is_marked() -> None:
     opened = [(name, line) for name, text in pages for line in OPENED.findall(text)]
     assert len(opened) > 35 and not [(name, line) for name, line in opened if not MARKED.fullmatch(line)]
     marked = sum(text.count("{.runs}\n") for name, text in pages if name != API)
-    assert marked == len(runs("sh")) + len(runs("python")), "one is written so that no test finds it"
+    assert marked == len(runs("sh")) + len(runs("python")), "a block is marked in a form that no test recognizes"
 
 
 def test_the_check_finds_an_unmarked_block() -> None:

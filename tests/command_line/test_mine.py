@@ -58,7 +58,7 @@ def test_the_mining_method_can_be_chosen(cli: Cli, spoken: Path, data_dir: Path)
     for method in ("viterbi", "ctc-segmentation"):
         (cuts[method],) = cli.json("mine", "big window", "--method", method)["clips"]
     own, other = cuts["viterbi"], cuts["ctc-segmentation"]
-    assert own["clip_id"] != other["clip_id"], "each method's cuts are its own"
+    assert own["clip_id"] != other["clip_id"], "each method has its own clips"
     assert other["start_s"] == pytest.approx(own["start_s"], abs=0.1)
     assert other["end_s"] == pytest.approx(own["end_s"], abs=0.1)
     with Library(data_dir) as library:
@@ -101,16 +101,16 @@ def test_confusables_in_texts_and_recordings_are_shown(cli: Cli, spoken: Path) -
     assert len(scores) == 13 and scores == sorted(scores, reverse=True) and scores[-1] < 0.3
     assert result["texts"][0]["text"] == "big winter" and scores[0] > 0.4
     place = result["recordings"][0]
-    assert place["text"] == SENTENCE and 0.5 < place["start_s"] < 3.5, "the big window"
+    assert place["text"] == SENTENCE and 0.5 < place["start_s"] < 3.5, "the words “big window” in the sentence"
     said = cli.json("confusables", "big window", "--texts", "3")
-    assert said["recordings"] == [], "where the phrase itself is spoken, it is not a confusable"
+    assert said["recordings"] == [], "the phrase itself is not a confusable"
     cli("confusables", "big winter", "--texts", "3")
     assert "scored by Hark's recognizer" in cli.out
     assert "Synthesizing “big winter” and 3 similar texts" in cli.err
     heard = re.search(r"Searching ([\d.e-]+) h of the library's recordings", cli.err)
-    assert heard is not None and float(heard[1]) < 0.1, "there are some seconds"
+    assert heard is not None and float(heard[1]) < 0.1, "the recording is a few seconds long"
     cli("confusables", "big window", "--texts", "3")
-    assert "Searching" not in cli.err, "there is nothing to listen to"
+    assert "Searching" not in cli.err, "no recording is left to search"
     cli("confusables", "big winter", "--texts", "3", "--hours", "0")
 
 
@@ -145,7 +145,7 @@ def test_user_weights_are_used(cli: Cli, spoken: Path, data_dir: Path) -> None:
 
 def test_speakers_of_the_library_become_voices(cli: Cli, spoken: Path) -> None:
     cli("library", "import", str(spoken))
-    assert cli.json("library", "voices") == {"people": []}, "nobody says enough"
+    assert cli.json("library", "voices") == {"people": []}, "no speaker has enough speech"
     assert "No speaker in the library has 2 minutes" in cli("library", "voices")
 
 

@@ -29,7 +29,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         }  # fmt: skip
 
     def summarizer(run: SummarizerRun, folder: Path, reporter: Reporter) -> dict[str, Any]:
-        assert folder == character_file().parent, "the engine reads them there"
+        assert folder == character_file().parent, "where the engine looks for them"
         runs.append(run)
         figures = {"validation_loss": 2.5, "rouge_1": 0.5, "rouge_1_first_sentence": 0.25}
         return {"weights": "w", "curves": "runs", **figures}

@@ -41,7 +41,7 @@ def test_a_folder_of_recordings_is_stored_for_the_test_and_scored(
     assert again["kept"] == 3 and "heard" not in again
     with Library(data_dir) as library:
         clips = list(library.iter_clips())
-    assert len(clips) == 3, "the same recordings are stored once"
+    assert len(clips) == 3, "a recording is stored once"
     assert {(clip.speaker, clip.settings["role"], clip.licence) for clip in clips} == {("user-1", "test", "private")}
 
 

@@ -99,7 +99,7 @@ def test_train_names_the_files_for_each_device(cli: Cli, trained: Asked, data_di
         archive.writestr("report.json", json.dumps({"model": {"kind": "encoder"}}))
     arguments = ("train", "hey compass", "--no-download", *["--for", "pi", "--for", "esphome", "--for", "openwakeword"])
     shown = cli(*arguments)
-    assert trained[-1][0].devices == ("esphome", "openwakeword"), "the others take the run's own detector"
+    assert trained[-1][0].devices == ("esphome", "openwakeword"), "other devices use the detector of the run"
     assert "venv/bin/python detect.py --mic" in shown and "wyoming --uri tcp://0.0.0.0:10400" in shown
     assert "cp openwakeword/hey_compass.tflite /share/openwakeword" in shown and "--for esphome)" in shown
     assert "bundle-web" not in shown
@@ -132,7 +132,7 @@ def test_missing_neural_voices_are_installed_first_unless_opted_out(
     cli("train", "hey compass")  # the run goes on without them
     assert asked == ["hibari"] and "Continuing without hibari: The disk is full." in cli.err and len(trained) == 5
     cli("train", "hey compass", "--hold-out", "hibari", code=2)
-    assert len(asked) == 2, "not before it was tried"
+    assert len(asked) == 2, "only after an attempt to install them"
 
 
 def test_curves_need_tensorboard(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +208,7 @@ def test_a_plan_counts_clips_and_creates_nothing(cli: Cli, data_dir: Path) -> No
     assert set(plan["buckets"]) == {"positive", "confusable", "inbetween", "plain_negative"}
     assert plan["buckets"]["positive"]["by_engine"] == {"espeak": plan["buckets"]["positive"]["generate"]}
     assert "estimate" in cli(*words)
-    assert not (data_dir / "jobs").exists(), "a plan makes nothing"
+    assert not (data_dir / "jobs").exists(), "a plan creates nothing"
 
 
 def test_a_plan_of_a_stopped_run_counts_finished_clips(cli: Cli, data_dir: Path, trained: Asked) -> None:
@@ -248,7 +248,7 @@ def test_a_long_run_needs_confirmation_at_a_terminal(tmp_path: Path) -> None:
     assert "it has begun, hey compass, standard" in at(["\n"])[1]
     code, said = at(["maybe\n", "quick\n"])
     assert "it has begun, hey compass, quick" in said and said.count("Train now?") == 2
-    assert "[y/n] " in flat(at(["y\n"], "--effort", "trial")[1]), "nothing is shorter"
+    assert "[y/n] " in flat(at(["y\n"], "--effort", "trial")[1]), "no effort is shorter"
     for words in (("--yes",), ("--json",)):
         said = at([], *words)[1]
         assert "it has begun" in said and "Train now?" not in said

@@ -111,7 +111,7 @@ def test_a_missing_truncated_or_altered_voice_is_not_used(requirements: Path) ->
     assert engine.available().why == "voice.bin is missing."
     with pytest.raises(HarkError, match="cannot be used"):  # nothing provides the file to a new environment
         environments.enable("hibari")
-    assert not environments.environment("hibari").exists(), "what is half made takes no room"
+    assert not environments.environment("hibari").exists(), "an incomplete environment is removed"
 
 
 def test_a_full_disk_leaves_no_incomplete_environment(requirements: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +139,7 @@ def test_torchaudio_works_without_its_broken_extension(tmp_path: Path) -> None:
     (package / "lib").mkdir()
     (tmp_path / "torch.py").write_text("class version:\n    cuda = '13.0'\n")
     assert subprocess.run(command, env={"PYTHONPATH": str(tmp_path)}, capture_output=True).returncode
-    assert (package / "lib").exists(), "beside a CUDA build it is another fault, which is told"
+    assert (package / "lib").exists(), "with a CUDA build, the failure is reported"
 
 
 ALL = ["piper", "kokoro", "kokoro_int8", "hibari", "suno", "elevenlabs"]

@@ -25,7 +25,7 @@ def test_the_remaining_time_is_shown_once_enough_steps_are_timed(clock: list[flo
     for _ in range(9):
         clock[0] += 0.5
         pace.advance()
-        assert pace.left_s() is None, "4.5 seconds say little"
+        assert pace.left_s() is None, "4.5 seconds are too few for an estimate"
     clock[0] += 0.5
     pace.advance()
     assert pace.left_s() == pytest.approx(0.5 * 89), "loading does not count"
@@ -51,7 +51,7 @@ def test_the_slowest_pace_sets_the_estimate(clock: list[float]) -> None:
         clock[0] += 1.0
         quick.advance()
         progress.advance(paces=(quick, slow))
-    assert [event["eta_s"] for event in told] == [None] * 10, "nothing is known of the slow one"
+    assert [event["eta_s"] for event in told] == [None] * 10, "the slow part has not been timed"
     for _ in range(6):
         clock[0] += 3.0
         slow.advance()

@@ -65,7 +65,7 @@ def test_a_lasting_rate_limit_fails_after_four_attempts(double: Recorder, waits:
     double.replies = [(429, {"Retry-After": "3600"}, b"")]
     with pytest.raises(HttpError, match="3600 s"):
         server(double.url).ask("GET", "/")
-    assert len(double.asked) == 5, "nobody waits for an hour"
+    assert len(double.asked) == 5, "the wait is limited"
 
 
 def test_retry_after_may_be_a_date_and_is_never_negative(double: Recorder, waits: list[float]) -> None:
@@ -137,7 +137,7 @@ def test_redirects_are_followed_only_if_enabled(double: Recorder) -> None:
     double.replies = [moved]
     with pytest.raises(HttpError, match=r"answered 307 \(to .*/elsewhere"):
         server(double.url).ask("GET", "/")
-    assert len(double.asked) == 1, "a key goes nowhere else"
+    assert len(double.asked) == 1, "the key is not sent to another host"
     double.replies = [moved, (200, {}, b"there")]
     assert Server(double.url, "It", "Check.", redirects=True).ask("GET", "/").body == b"there"
 

@@ -51,7 +51,7 @@ def test_a_clip_is_read_back_unchanged(library: Library) -> None:
     assert clip.path == f"clips/{clip.sha256[:2]}/{clip.sha256}.flac"
     audio = library.read_audio(clip)
     assert audio.dtype == np.float32 and np.abs(audio - given_clip.audio).max() < 1 / 32768
-    assert clip_files.audio_digest(audio) == clip.sha256, "storing what was read gives the same file"
+    assert clip_files.audio_digest(audio) == clip.sha256, "storing the audio again gives the same file"
     info = soundfile.info(str(library.file(clip)))
     assert (info.format, info.subtype, info.samplerate, info.channels) == ("FLAC", "PCM_16", 16000, 1)
 
@@ -315,11 +315,11 @@ def test_check_finds_and_repairs_each_kind(
     repaired = library.check(repair=True)
     assert repaired.counts == expected and repaired.ok
     after = library.check(left_over_after_s=0, repair=True)
-    assert set(after.counts) <= {"emission file without row"}, "that of the lost clip, whose row went with it"
+    assert set(after.counts) <= {"emission file without row"}, "the emission of the lost clip, whose row was removed"
     assert library.check(left_over_after_s=0).problems == ()
     assert {clip.id for clip in library.iter_clips()} == {ids[3], ids[4], ids[5]}
     assert library.request_ids_present([f"r{n}" for n in range(6)]) == {"r3", "r4", "r5"}, (
-        "the lost ones are made again"
+        "requests of lost clips are open again"
     )
     assert [clip.id for clip in library.search("t5", 3)] == [fine.id]
     assert all(clip.parent_id is None for clip in library.iter_clips())

@@ -25,7 +25,7 @@ def test_a_full_disk_loses_no_finished_batch(small_disk: Path, monkeypatch: pyte
         kept = library.stats().clips
         assert 4 <= kept < 100 and kept % 4 == 0
         report = library.check(left_over_after_s=0)
-        assert report.problems == (), "the failed batch took its files away again"
+        assert report.problems == (), "the failed batch removed its files"
         with pytest.raises(HarkError):
             library.add_clips(numbered_clip(number, seconds=10) for number in range(200, 203))
         assert library.check(left_over_after_s=0).problems == ()
@@ -104,6 +104,6 @@ def test_a_locked_library_can_be_read_but_not_written(
         with locked(tmp_path):
             with pytest.raises(HarkError, match="in use"):
                 library.add_clips([numbered_clip(1)])
-            assert library.stats().clips == 0, "who reads need not wait"
+            assert library.stats().clips == 0, "readers need not wait"
         library.add_clips([numbered_clip(1)])
         assert library.check(left_over_after_s=0).problems == ()

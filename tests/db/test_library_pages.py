@@ -89,7 +89,7 @@ def test_deleting_a_clip_removes_its_row_file_and_emissions(library: Library) ->
     library.set_alignments("ctc", {one: [AlignedUnit("word", "a", 0.0, 0.1, 1.0)]})
     emission = library.data_dir / f"emissions/ctc/{clip.sha256[:2]}/{clip.sha256}.npy"
     assert library.delete_clips([one, 12345]) == 1
-    assert library.file(clip).is_file() and emission.is_file(), "another clip has the same audio"
+    assert library.file(clip).is_file() and emission.is_file(), "another clip shares the audio"
     assert library.emission(same, "ctc") is not None and library.with_alignment("ctc", [one]) == set()
     assert library.delete_clips([same]) == 1 and library.delete_clips([same]) == 0
     assert not library.file(clip).exists() and not emission.exists()
@@ -107,7 +107,7 @@ def test_deleting_a_clip_deletes_mined_clips_but_not_trimmed_ones(library: Libra
         ]
     )
     whole = ClipQuery(slices=False)
-    assert [clip.id for clip in library.iter_clips(whole)] == [parent, trimmed], "a trimmed clip stands for its parent"
+    assert [clip.id for clip in library.iter_clips(whole)] == [parent, trimmed], "a trimmed clip is no slice"
     assert [clip.id for clip in library.iter_clips(ClipQuery(slices=True))] == [mined]
     assert [clip.id for clip in library.cuts_of([parent])] == [mined, trimmed]
     assert library.delete_clips([parent]) == 2

@@ -121,7 +121,7 @@ def test_a_dropped_connection_is_reopened(tmp_path: Path, on_server: LibraryServ
             connection.execute("UPDATE clip SET state = 'rejected'")
             on_server.end_connections()
             connection.execute("SELECT 1")
-        assert library.stats().rejected == 0, "half a transaction is none"
+        assert library.stats().rejected == 0, "an interrupted transaction stores nothing"
         assert library.add_clips([new_clip("c")]) and library.check(left_over_after_s=0).problems == ()
 
 
@@ -166,7 +166,7 @@ def test_a_forked_process_opens_its_own_connection(tmp_path: Path, on_server: Li
             child = os.fork()
             if not child:
                 os._exit(42 if library.stats().rejected == 0 else 1)
-            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42, "it does not see half a transaction"
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42, "it does not see an unfinished transaction"
         assert library.stats().rejected == 1
 
 
@@ -187,7 +187,7 @@ def test_a_library_that_cannot_be_opened_is_reported(
     on_server.drop(called)
     missing = refused(tmp_path)
     assert "does not have this clip library" in missing.what and called in missing.why
-    assert on_server.called(tmp_path) == called, "no empty library takes its place"
+    assert on_server.called(tmp_path) == called, "no empty library replaces it"
     (tmp_path / MARKER).write_text("public; DROP TABLE clip")
     assert "does not contain the name" in refused(tmp_path).why
     (tmp_path / MARKER).write_text(called)

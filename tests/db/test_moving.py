@@ -75,7 +75,7 @@ def test_libraries_move_to_a_server_and_back(
         pass
     monkeypatch.setenv("DATABASE_URL", server.url)
     others = server.libraries()
-    assert content(first) == before[0], "a library that has its SQLite file goes on with it"
+    assert content(first) == before[0], "a library with an SQLite file continues to use it"
     assert server.libraries() == others
     second = tmp_path / "second"
     restore(tmp_path / "a.zip", second, QUIET, server=Libraries(second))
@@ -84,7 +84,7 @@ def test_libraries_move_to_a_server_and_back(
         assert content(folder) == expected
     with Library(second) as library:
         (new,) = library.add_clips([NewClip(np.full(160, 0.2), "new", "new", "en", "corpus", source="c:new")])
-        assert new > max(clip.id for clip in before[0][0]), "numbers go on where they ended"  # type: ignore[attr-defined]
+        assert new > max(clip.id for clip in before[0][0]), "new ids continue the old ones"  # type: ignore[attr-defined]
         library.delete_clips([new])
 
     again = back_up(second, tmp_path / "b.zip", QUIET, Libraries(second))
@@ -95,7 +95,7 @@ def test_libraries_move_to_a_server_and_back(
     assert [content(third), content(third / "users" / "2")] == before
     with pytest.raises(HarkError, match="DATABASE_URL is not set"):
         back_up(second, tmp_path / "c.zip", QUIET, Libraries(second))
-    assert not (tmp_path / "c.zip").exists(), "no backup without its library"
+    assert not (tmp_path / "c.zip").exists(), "no backup without all libraries"
 
 
 @pytest.fixture

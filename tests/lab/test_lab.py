@@ -31,7 +31,7 @@ def test_a_measurement_prints_its_table_and_command(
     asked: list[BenchOptions] = []
 
     def measured(name: str, options: BenchOptions, reporter: object) -> dict[str, Any]:
-        assert not any(server in os.environ for server in servers), "what is measured is not this machine's portal"
+        assert not any(server in os.environ for server in servers), "the settings of this machine's portal do not apply"
         asked.append(options)
         return {"name": name}
 
@@ -61,7 +61,9 @@ def test_a_quick_measurement_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     figures = run_measurement("detector", BenchOptions(), silent_reporter())
     assert 0 < figures["standard"]["int8"]["bytes"] < figures["standard"]["fp32"]["bytes"]
     assert 0 < figures["standard"]["int8"]["share_of_core"] < 1
-    assert figures["standard"]["parameters"] > 5 * figures["from_nothing"]["parameters"], "it stands on the backbone"
+    assert figures["standard"]["parameters"] > 5 * figures["from_nothing"]["parameters"], (
+        "the detector uses the backbone"
+    )
     assert 0 < figures["openwakeword"]["share_of_core"] < 1
 
 

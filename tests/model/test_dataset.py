@@ -72,7 +72,7 @@ def test_a_store_is_complete_only_after_closing(tmp_path: Path) -> None:
     writer.close()
     assert store_is_complete(folder) and len(open_store(folder).segments) == 1
     FeatureWriter(folder)
-    assert not store_is_complete(folder), "a new writer takes the old store away first"
+    assert not store_is_complete(folder), "a new writer removes the old store first"
 
 
 def test_an_empty_store_can_be_opened(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_windows_end_just_after_the_phrase(store: FeatureStore) -> None:
             if row.phrase_end >= 0:
                 assert row.phrase_end <= last + 1 <= row.phrase_end + END_JITTER[1]
                 ends.add(last + 1 - row.phrase_end)
-    assert ends == set(range(END_JITTER[1] + 1)), "the jitter is used to its full width"
+    assert ends == set(range(END_JITTER[1] + 1)), "the jitter covers its whole range"
 
 
 def test_a_window_of_a_short_segment_is_padded_not_read_from_the_next(tmp_path: Path) -> None:

@@ -232,7 +232,7 @@ def test_blocks_are_resampled_without_seams(rate: int) -> None:
     parts = np.concatenate(list(runtime._resample(np.array_split(audio, 11), rate, RATE)))
     np.testing.assert_array_equal(parts, whole)
     assert len(whole) == round(len(audio) * RATE / rate)
-    assert np.abs(whole - wanted[: len(whole)])[1000:-1000].max() < 1e-4, "below -80 dBFS, seams and all"
+    assert np.abs(whole - wanted[: len(whole)])[1000:-1000].max() < 1e-4, "the error is below -80 dBFS, also at seams"
     assert np.abs(whole).max() < 0.75
 
 
@@ -240,7 +240,7 @@ def test_resampling_removes_frequencies_above_nyquist() -> None:
     time = np.arange(48_000 * 2) / 48_000
     high = np.sin(2 * np.pi * 9000 * time).astype(np.float32)
     heard = np.concatenate(list(runtime._resample([high], 48_000, RATE)))
-    assert np.abs(heard[1000:-1000]).max() < 1e-3, "9 kHz does not come back as 7 kHz"
+    assert np.abs(heard[1000:-1000]).max() < 1e-3, "9 kHz is not aliased to 7 kHz"
     kept = np.concatenate(list(runtime._resample([np.sin(2 * np.pi * 7500 * time).astype(np.float32)], 48_000, RATE)))
     assert np.abs(kept[1000:-1000]).max() == pytest.approx(1.0, abs=0.01)
 

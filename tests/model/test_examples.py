@@ -52,8 +52,8 @@ def test_a_mined_clip_is_labelled_with_the_position_of_its_words(builder: Exampl
     level = features.astype(np.float32).mean(axis=1)
     loud = np.flatnonzero(level > (level.max() + level[-20:].mean()) / 2)
     assert row["phrase_end"] - row["phrase_start"] == pytest.approx(30, abs=2)
-    assert loud[0] == pytest.approx(row["phrase_start"], abs=6), "silence at its edges is not trimmed away"
-    assert loud[-1] == pytest.approx(row["phrase_end"] + 50, abs=6), "what is said after the words stays"
+    assert loud[0] == pytest.approx(row["phrase_start"], abs=6), "silence at the edges is not trimmed"
+    assert loud[-1] == pytest.approx(row["phrase_end"] + 50, abs=6), "speech after the words is not cut"
 
 
 def test_in_a_carrier_sentence_only_the_end_is_labelled_as_the_phrase(builder: ExampleBuilder, folder: Path) -> None:
@@ -68,7 +68,9 @@ def test_negative_streams_are_long_enough_and_have_no_phrase(builder: ExampleBui
         features, row = builder.build(spec)
         assert len(features) >= CONFIG.receptive_frames and np.isfinite(features).all()
         assert (row["phrase_start"], row["phrase_end"]) == (-1, -1)
-    assert len(builder.build(replace(spec, clips=(), condition="noisy"))[0]) > 1000, "noise alone has a length too"
+    assert len(builder.build(replace(spec, clips=(), condition="noisy"))[0]) > 1000, (
+        "an example of noise alone has a length"
+    )
 
 
 def test_the_same_spec_gives_the_same_example(builder: ExampleBuilder, folder: Path) -> None:

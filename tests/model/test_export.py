@@ -38,7 +38,7 @@ def test_all_export_forms_agree(size: str, window_s: float, audio: np.ndarray, t
     made = export_forms(lively_model(size, window_s), tmp_path)
     scores = made.model.stream_scores(audio)
     assert len(scores) == len(audio) // CHUNK_SAMPLES
-    assert scores.std() > 0.1, "the scores go up and down, or agreeing would mean nothing"
+    assert scores.std() > 0.1, "constant scores would agree trivially"
     parity = check_parity(made.model, made.onnx, made.int8, audio)
     assert parity.onnx < 1e-4 and parity.streaming < 1e-4
     assert parity.int8_agrees and 0 < parity.int8 < 0.1
@@ -79,7 +79,7 @@ def test_a_shifted_difference_forgives_a_moved_edge_but_not_a_missing_peak() -> 
     peak = flat.copy()
     peak[3] = 0.74
     for one, other in ((peak, flat), (flat, peak)):
-        assert difference(one, other, shift=1) == pytest.approx(0.70), "a score too many, or one that is missing"
+        assert difference(one, other, shift=1) == pytest.approx(0.70), "an additional or missing peak"
     assert difference(scores, scores + 0.1, shift=1) == pytest.approx(0.1)
     long = flat.copy()
     long[2:5] = 0.74  # smoothing lowers a single high score, but not all of three

@@ -51,7 +51,7 @@ def test_masks_leave_the_rest_unchanged() -> None:
 def test_masks_use_every_allowed_width_and_change_half_the_windows() -> None:
     batch = _windows(2000)
     masked = mask(batch.clone(), np.random.default_rng(0))
-    assert torch.equal(masked, mask(batch.clone(), np.random.default_rng(0))), "a run is repeated from its seed"
+    assert torch.equal(masked, mask(batch.clone(), np.random.default_rng(0))), "the same seed gives the same masks"
     frames = (masked == SILENCE).all(dim=2).sum(dim=1)
     bands = ((masked == batch.mean(dim=(1, 2), keepdim=True)) & (masked != SILENCE)).any(dim=1).sum(dim=1)
     for widths, most in ((frames, MASK_FRAMES), (bands, MASK_BANDS)):

@@ -106,9 +106,9 @@ def test_training_changes_the_network_and_not_the_backbone(
         label: np.mean([stream.scores.max() for stream in score_segments(learned, store, held[held["label"] == label])])
         for label in (0, 1)
     }
-    assert peak[1] > 50 * peak[0], "the HMM hears nothing in either"
+    assert peak[1] > 50 * peak[0], "the network has learned what the HMM cannot"
     first = [member[1].weight for member in learned.network.members]  # type: ignore[index]
-    assert not torch.allclose(first[0], first[1]), "each member is another one"
+    assert not torch.allclose(first[0], first[1]), "the members of the ensemble differ"
 
 
 def test_windows_begin_at_a_step(detector: FusedDetector, store: FeatureStore) -> None:

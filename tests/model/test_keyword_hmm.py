@@ -29,9 +29,9 @@ def test_the_phrase_scores_near_zero_and_other_words_far_below() -> None:
     keyword_hmm = KeywordHMM((PHRASE,))
     whole = best(keyword_hmm, posteriors_of(*PHRASE))
     assert -0.3 < whole <= 0.0, "only the leak is lost"
-    assert best(keyword_hmm, posteriors_of(*PHRASE[:-1])) < whole - 1.0, "the last phone is missing"
+    assert best(keyword_hmm, posteriors_of(*PHRASE[:-1])) < whole - 1.0, "without the last phone"
     assert best(keyword_hmm, posteriors_of(*PHRASE[::-1])) < -1.5
-    assert best(keyword_hmm, posteriors_of(*PHRASE[:2], 7, *PHRASE[3:])) < whole - 1.0, "one phone is another"
+    assert best(keyword_hmm, posteriors_of(*PHRASE[:2], 7, *PHRASE[3:])) < whole - 1.0, "with one wrong phone"
 
 
 def test_any_pronunciation_matches() -> None:
@@ -52,7 +52,7 @@ def test_repeated_phones_need_a_blank_between_them() -> None:
     phrase = tuple(phone_indices(("n", "n")))
     keyword_hmm = KeywordHMM((phrase,))
     assert best(keyword_hmm, posteriors_of(*phrase)) > -0.2
-    assert best(keyword_hmm, posteriors_of(phrase[0])) < -1.0, "one of them said once is not both"
+    assert best(keyword_hmm, posteriors_of(phrase[0])) < -1.0, "one spoken phone does not match two"
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -94,5 +94,7 @@ def test_a_detector_is_centered_on_a_match_score(size: str) -> None:
     matches = torch.linspace(-5, 4, 50).numpy()
     scores = after.score(matches)
     assert ((scores > 0.5) == (matches > -1.75)).all() and (scores[1:] >= scores[:-1]).all()
-    assert float(after.match.weight) == pytest.approx(type(after).slope), "whatever it was before"
-    assert float(before.match.weight) == pytest.approx(4.4), "which is another detector"
+    assert float(after.match.weight) == pytest.approx(type(after).slope), (
+        "the slope does not depend on the previous one"
+    )
+    assert float(before.match.weight) == pytest.approx(4.4), "the original detector is unchanged"

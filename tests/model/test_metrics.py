@@ -93,7 +93,7 @@ def test_a_score_that_stays_high_is_one_detection_until_it_rises_again() -> None
     scores[6 * GAP] = 0.95
     assert detections(scores, 0.6).tolist() == [5, 6 * GAP]
     peaks = false_alarm_peaks([ScoredStream(scores, np.zeros(0))])
-    assert 2 <= (peaks > 0.6).sum() <= 3, "not one for each second"
+    assert 2 <= (peaks > 0.6).sum() <= 3, "a high score is not one peak per second"
 
 
 @pytest.mark.parametrize("size", [1, 3, 50])
@@ -187,7 +187,7 @@ def test_extrapolating_an_exponential_tail_recovers_its_threshold(rate: float) -
         operating = threshold_for(exponential_tail(2.0, per_hour, scale, base, seed), rate)
         assert operating.extrapolated
         errors.append(float(logit(operating.threshold)) - right)
-    assert abs(np.mean(errors)) < 0.35, "no more than a factor 1.5 in the rate, on average"
+    assert abs(np.mean(errors)) < 0.35, "a factor of at most 1.5 in the rate, on average"
     assert np.std(errors) < 1.2
 
 

@@ -129,7 +129,7 @@ def test_the_graph_gives_the_decoders_scores(text: str) -> None:
 @needs_encoder
 def test_the_phrase_is_more_probable_where_it_was_spoken() -> None:
     assert asked("computer", "computer") > 0.75
-    assert asked("ask computer", "computer") > 0.6, "other words may be before it"
+    assert asked("ask computer", "computer") > 0.6, "other words may precede the phrase"
     assert asked("computer", "computer") > asked("commuter", "computer") > asked("banana", "computer")
     assert asked("banana", "banana") > asked("computer", "banana") + 0.2
 

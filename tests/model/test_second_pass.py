@@ -89,7 +89,7 @@ def test_a_phrase_is_located_where_the_keyword_hmm_matches() -> None:
     assert begins[0].tolist() == [40, 46, 52, 58] and begins[1, :3].tolist() == [40, 46, 52]
     for row, count in enumerate(lengths.tolist()):
         match = KeywordHMM((tuple(phones[row, :count].tolist()),), -5.0)(heard[row : row + 1])[0]
-        assert float(match.max()) == pytest.approx(float(score[row]), abs=0.1), "their leaks differ"
+        assert float(match.max()) == pytest.approx(float(score[row]), abs=0.1), "equal except for their leaks"
 
 
 def test_padding_after_a_phrase_in_a_batch_has_no_effect() -> None:
@@ -209,7 +209,7 @@ def test_every_export_form_has_the_same_second_pass(verified: bool, tmp_path: Pa
     certain = CERTAIN_WEIGHT if verified else RESCORED_WEIGHT
     gained = with_second - without
     assert gained.min() > least - 1e-3 and 0.6 * certain < gained.max() <= certain + most + 1e-3
-    assert gained[: home - 8].max() < 0.7 * gained[home:].max(), "what is not the phrase gains less"
+    assert gained[: home - 8].max() < 0.7 * gained[home:].max(), "other audio gains less"
 
 
 @needs_encoder
@@ -224,7 +224,7 @@ def test_an_anti_keyword_lowers_the_second_pass_in_every_form(detector: EncoderD
         float(one.stream_scores(audio).max()) for one in (model, detector, unasked(model))
     )
     gained = (np.log(with_anti_keywords / (1 - with_anti_keywords)) - np.log(plain / (1 - plain))) / SLOPE
-    assert gained > 0.7 * CERTAIN_WEIGHT, "the second pass is asked all the same"
+    assert gained > 0.7 * CERTAIN_WEIGHT, "the second pass runs nevertheless"
     best = float(model.scores(stored_frames(model, audio, tmp_path)[None]).max())
     assert with_anti_keywords < without - 0.03 and best == pytest.approx(with_anti_keywords, abs=0.4)
 

@@ -124,7 +124,7 @@ def test_detections_do_not_depend_on_blocks(detector: Detector) -> None:
         found += detector.detections(part)
     assert found == whole
     times = np.array([hit.time_s for hit in whole])
-    assert np.diff(times).min() >= 12 * 0.08 - 1e-6, "a second of quiet after each"
+    assert np.diff(times).min() >= 12 * 0.08 - 1e-6, "the refractory time separates detections"
     assert all(hit.score >= 0.97 for hit in whole)
 
 

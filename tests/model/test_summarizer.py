@@ -85,7 +85,7 @@ def test_a_continued_run_ends_with_the_same_weights(tmp_path: Path, stop_at: int
     last = [torch.load(tmp_path / name / "last.pt", weights_only=True)["model"] for name in ("whole", "parts")]
     assert same(*last)
     other = train_summarizer(ALL, shape, replace(training, seed=6), tmp_path / "parts", silent)
-    assert other.validation_loss != whole.validation_loss, "another configuration starts again"
+    assert other.validation_loss != whole.validation_loss, "another configuration restarts training"
 
 
 def test_a_kill_while_saving_leaves_the_previous_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

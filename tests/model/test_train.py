@@ -124,7 +124,7 @@ def test_checkpoints_load_without_running_code(trained: Trained) -> None:
     assert set(torch.load(folder / "best.pt", weights_only=True)) == {"config", "weights", "step"}
     last = torch.load(folder / "last.pt", weights_only=True)
     assert last["step"] == trained.result.history[-1]["step"]
-    assert not list(folder.glob(".*")), "no temporary file stays"
+    assert not list(folder.glob(".*")), "no temporary files remain"
 
 
 def test_the_same_seed_gives_the_same_detector(store: FeatureStore, tmp_path: Path) -> None:
@@ -175,9 +175,9 @@ def test_training_stops_when_validation_stops_improving(
     config = TrainConfig(steps=20, batch_size=8, evaluations=10, patience=3, seed=2)
     told: list[TrainProgress] = []
     result = train(store, untrained(), config, tmp_path, told.append)
-    assert told[-1].step == 11 and len(result.history) == 5, "not before the second half"
+    assert told[-1].step == 11 and len(result.history) == 5, "stopping begins in the second half"
     again = train(store, untrained(), config, tmp_path, silent)
-    assert again.history == result.history, "nor does it go on when it is called again"
+    assert again.history == result.history, "a finished training does not continue"
 
 
 def test_scored_segments_have_the_end_of_the_phrase(store: FeatureStore, trained: Trained) -> None:

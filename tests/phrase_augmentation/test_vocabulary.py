@@ -53,7 +53,7 @@ def test_phones_are_cached_on_disk_and_a_damaged_file_is_rebuilt(small: Path) ->
     assert len(files) == 2  # one per accent
     forget()
     module_raw = module.raw_phones
-    module.raw_phones = lambda *_: pytest.fail("phones were made again")  # type: ignore[assignment]
+    module.raw_phones = lambda *_: pytest.fail("phones were computed again")  # type: ignore[assignment]
     try:
         assert vocabulary("en", 300).phones == first.phones
     finally:

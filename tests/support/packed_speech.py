@@ -55,5 +55,5 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Packed:
     utterances.append(Utterance("broken.wav", "s", ("s",), "tone", "tones", True, "train"))
     rooms = [np.concatenate([np.ones(1), 0.1 * rng.standard_normal(500)]).astype(np.float32)]
     noise = [(0.05 * rng.standard_normal(8000)).astype(np.float32)]
-    assert pack(utterances, folder, folder / "pack", noise, rooms) == 60, "what cannot be read is left out"
+    assert pack(utterances, folder, folder / "pack", noise, rooms) == 60, "unreadable audio is skipped"
     return open_pack(folder / "pack")

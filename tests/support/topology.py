@@ -153,7 +153,7 @@ def topology(folder: Path) -> Iterator[Topology]:
             # Each starting web server makes a link, perhaps after its first answer; only the newest link works.
             wait_for(lambda: len(_links(folder)) == len(web), STARTS_S)
             works = [path for path in _links(folder) if client.get(path).status_code == 200]
-            assert works, "no web server has said how the owner is made"
+            assert works, "no web server has printed a link that works"
             running_one.link = address + works[-1]
             wait_for(
                 lambda: all(client.get("/ready").json()["checks"][f"workers_{queue}"] for queue in QUEUES), STARTS_S

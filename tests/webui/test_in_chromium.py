@@ -250,7 +250,7 @@ def test_files_can_be_listed_ordered_and_recorded_before_upload(owners: Client, 
         page.get_by_role("button", name="Stop recording").click()
         assert re.fullmatch(r"Recording \d{4}-\d\d-\d\d \d\d\.\d\d\.wav", names.nth(2).inner_text())
         leaves = "dispatchEvent(new Event('beforeunload', { cancelable: true }))"
-        assert not page.evaluate(leaves), "the recording is nowhere else"
+        assert not page.evaluate(leaves), "the browser asks before the recording is lost"
         page.get_by_label("Join into one recording").check()
         page.get_by_role("button", name="Transcribe").click()
         page.locator(".uploads .error", has_text="No room.").wait_for()
@@ -333,7 +333,9 @@ def test_a_jobs_page_is_the_same_live_and_reloaded(owners: Client, owner: User) 
         page.get_by_text("34 s left in this stage, taking longer than planned").wait_for()
         page.goto(ADDRESS + reverse("jobs:detail", args=[slower.pk]))
         page.get_by_text("34 s left in this stage, about 4 min left in total").wait_for()
-        assert page.locator("progress").evaluate("bar => bar.value / bar.max") == 0.6, "no further than the stage goes"
+        assert page.locator("progress").evaluate("bar => bar.value / bar.max") == 0.6, (
+            "progress does not exceed the stage"
+        )
         for state, job in ended.items():
             page.goto(ADDRESS + reverse("jobs:detail", args=[job.pk]))
             page.locator("li.past").first.wait_for()
@@ -446,8 +448,8 @@ def test_the_slider_sets_the_live_threshold_and_detections_beep(owners: Client, 
         page.get_by_label("Sound at a detection").uncheck()
         page.get_by_role("button", name="Listen", exact=True).click()
         page.locator("[data-hits] li").nth(1).wait_for()
-        assert page.evaluate("window.beeps") == 1, "only where a sound is wanted"
-    assert requested == [12, 240, 240], "also from the beginning of the next listening"
+        assert page.evaluate("window.beeps") == 1, "a sound is played only on request"
+    assert requested == [12, 240, 240], "the next stream starts with the chosen rate"
 
 
 def test_answers_are_spoken_only_on_request(owners: Client, owner: User) -> None:

@@ -175,7 +175,9 @@ def test_a_portal_in_use_moves_to_a_server_and_back(
         restored = json.loads(replaced.stdout)
         assert "does not name the database that was filled" in replaced.stderr
         aside = Installation(Path(restored["before"]))
-        assert aside.python(f"{BEGIN}print(User.objects.count())") == "1", "what the database had is an SQLite file"
+        assert aside.python(f"{BEGIN}print(User.objects.count())") == "1", (
+            "the replaced database is saved as an SQLite file"
+        )
 
         assert not (second.data / "portal" / "portal.sqlite3").exists()
         assert (second.data / MARKER).is_file() == holds_libraries != (second.data / DATABASE_NAME).exists()
@@ -187,7 +189,7 @@ def test_a_portal_in_use_moves_to_a_server_and_back(
             assert after[name] == before[name], name
         assert after["original"] == "RIFF of a recording" and after["clips"]
         assert 0 < after["meanwhile"] == after["pairs"] <= before["meanwhile"]
-        assert after["events"] == 2500 + after["pairs"] + 1, "numbers go on where they ended"
+        assert after["events"] == 2500 + after["pairs"] + 1, "new ids continue the old ones"
         assert files_of(second.data) == files_of(first.data)
 
         second.hark("backup", str(tmp_path / "back.zip"))

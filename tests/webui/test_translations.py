@@ -144,7 +144,7 @@ def test_messages_of_a_job_are_translated(owners: Client, owner: User) -> None:
         told["job"]["message"] == "Synthesizing 1200 clips" and told["events"][1]["message"] == "train stopped: 100 %"
     )
     job.refresh_from_db()
-    assert job.message == "Synthesizing 1200 clips", "what is kept is English, as in the log"
+    assert job.message == "Synthesizing 1200 clips", "the stored message is English, as in the log"
 
 
 TERMINAL = {"adapt_recognizer", "bundle", "browser", "peoples_speech", "training"}  # modules used at a terminal

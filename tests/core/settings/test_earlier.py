@@ -94,7 +94,7 @@ def test_each_name_is_adopted_under_harks_name() -> None:
 def test_invalid_settings_are_rejected_with_a_message(name: str, value: str, why: str) -> None:
     environment = {name: value}
     adopt(environment)
-    assert environment == {name: value}, "nothing of it counts"
+    assert environment == {name: value}, "the invalid value has no effect"
     (one,) = checked(environment)
     assert (one.name, one.refused) == (name, True) and why in one.effect and one.what_to_do
     assert "somebody" not in one.effect + one.what_to_do

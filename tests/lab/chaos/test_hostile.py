@@ -22,7 +22,7 @@ def test_hostile_files_are_used_or_rejected_and_leave_nothing(tmp_path: Path) ->
     kinds = figures["kinds"]
     assert not [defect for one in kinds.values() for defect in one["defects"]], hostile.table(figures)
     assert all(one["used"] + one["refused"] == one["files"] for one in kinds.values())
-    assert all(kinds[name]["used"] for name in HARMLESS_FIRST), "the first of each is a good one"
+    assert all(kinds[name]["used"] for name in HARMLESS_FIRST), "the first file of each kind is valid"
     assert figures["clips"] and not figures["library_problems"], hostile.table(figures)
     refused = {name for name, one in kinds.items() if one["refused"] == one["files"]}
     assert {"playlist", "archive that leads out", "document"} <= refused

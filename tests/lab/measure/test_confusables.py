@@ -71,7 +71,7 @@ def test_a_bundle_is_measured(shared: Path, tmp_path: Path) -> None:
     }  # fmt: skip
     assert one["near"]["kitchen"]["all"]["clips"] == 12 * confusables.TAKES
     assert one["near_by_engine"] == {"choir": 12 * confusables.TAKES}
-    assert set(one["words"]["clean"]) == {"all", "1"}, "a word that is no nearer than another, or the phrase itself"
+    assert set(one["words"]["clean"]) == {"all", "1"}, "neither a distant word nor the phrase itself"
     assert one["words"]["clean"]["1"]["clips"] == 3 and one["words"]["clean"]["1"]["value"] == 1.0
     assert one["texts"]["commuter"]["phones"] == 1 and one["texts"]["commuter"]["clean"] >= 3
     assert figures["bundles"]["second"]["words"]["clean"]["all"]["value"] == 0.0

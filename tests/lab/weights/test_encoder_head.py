@@ -23,5 +23,5 @@ def test_the_phone_head_trains_on_encoder_outputs_computed_once(packed: Packed, 
     again, _ = train_head(
         packed, HeadTrainConfig(steps=60, batch_frames=600, augmentation=quiet), tmp_path, lambda *s: None
     )
-    assert (tmp_path / "encoder.f16").stat().st_mtime_ns == outputs, "the encoder need not hear again"
+    assert (tmp_path / "encoder.f16").stat().st_mtime_ns == outputs, "encoder outputs are not computed again"
     assert again.phones.weight.shape == head.phones.weight.shape

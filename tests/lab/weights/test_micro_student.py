@@ -28,7 +28,7 @@ def test_the_student_learns_from_backbone_outputs_computed_once(
     network, errors = train_student(packed, SHORT, tmp_path / "micro", lambda done, total, loss: told.append(loss))
     assert isinstance(network, MicroNetwork) and not network.training
     assert set(errors) == {"unexplained/states", "unexplained/phones"} and told[-1] == told[-1]
-    monkeypatch.setattr(micro_student, "micro_features", lambda: pytest.fail("it was heard before"))
+    monkeypatch.setattr(micro_student, "micro_features", lambda: pytest.fail("features are computed again"))
     _, at_first = train_student(packed, replace(SHORT, steps=1), tmp_path / "micro", lambda done, total, loss: None)
     assert errors["unexplained/phones"] < 0.5 * at_first["unexplained/phones"]
 

@@ -54,10 +54,10 @@ def test_a_tiny_training_computes_encoder_outputs_once(
     assert isinstance(loaded, Verifier) and about == {"name": "tiny"}
     assert torch.allclose(loaded.phone.weight, verifier.phone.weight, atol=1e-3)
 
-    monkeypatch.setattr(verifier_training, "loaded_backbone", lambda: pytest.fail("it is heard again"))
+    monkeypatch.setattr(verifier_training, "loaded_backbone", lambda: pytest.fail("encoder outputs are computed again"))
     told.clear()
     again, _ = train_verifier(packed, CONFIG, tmp_path, lambda *state: told.append(state))
-    assert torch.equal(again.phone.weight, verifier.phone.weight), "the same seed, the same verifier"
+    assert torch.equal(again.phone.weight, verifier.phone.weight), "the same seed gives the same verifier"
 
 
 @needs_encoder

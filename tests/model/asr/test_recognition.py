@@ -68,5 +68,5 @@ def test_english_trigrams_rank_likely_words_first() -> None:
     trigrams = TrigramModel(word_model({"york": 0.5, "flibber": 0.5}, []))
     assert trigrams.after(("new",), "york") > trigrams.after(("new",), "you") > trigrams.after((), "flibber") - 20
     assert trigrams.after(("new", "york"), "city") > trigrams.after(("the", "old"), "city") > trigrams.alone("city")
-    assert trigrams.alone("flibber") == pytest.approx(math.log(0.5) + UNLISTED), "a word it does not have"
+    assert trigrams.alone("flibber") == pytest.approx(math.log(0.5) + UNLISTED), "a word without trigrams"
     assert -12 < trigrams.alone("the") < -1

@@ -139,7 +139,7 @@ def test_training_learns_tones_and_continues_after_a_stop(
     assert (tmp_path / "last.pt").is_file()
     again = untrained(kind)
     errors = train_acoustic(again, packed, config, tmp_path, lambda p: seen.append((p.step, p.loss)))
-    assert min(seen)[0] > steps // 4, "it went on from where it was"
+    assert min(seen)[0] > steps // 4, "training continued after its last step"
     if kind != "recognizer":
         assert errors["per/real/tones"] < 0.5
     else:  # after so few steps, a recurrent network outputs only blanks
@@ -166,14 +166,14 @@ def test_other_speech_restarts_training_and_unmeasured_weights_are_used(packed: 
     train(nobody, tmp_path)
     assert seen[0] == 8, "it continues from the seventh step"
     train(packed, tmp_path)
-    assert seen == [3, 5, 7, 8], "and with other speech from none"
+    assert seen == [3, 5, 7, 8], "other speech restarts training"
 
 
 def test_phones_and_characters_round_trip() -> None:
     phones = ("k", "ə", "m", "p", "j", "u", "ɾ", "ə", "ɹ")
     assert phones_of(phone_indices(phones)) == phones
     assert phone_indices(("ʔ", "ɐ")) == [phone_index("ə")]
-    assert 1 <= phone_index("ʁ") < PHONE_OUTPUTS, "a phone of another language is the nearest one"
+    assert 1 <= phone_index("ʁ") < PHONE_OUTPUTS, "a phone of another language has the index of a similar one"
     assert text_of(character_indices("it's a test")) == "it's a test"
 
 

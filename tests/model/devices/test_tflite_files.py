@@ -42,14 +42,14 @@ def micro() -> QuantizedMicroNetwork:
         return losses
 
     losses = train(network, 60)
-    assert losses[-1] < 0.3 < losses[0], "a network that learned nothing would show nothing"
+    assert losses[-1] < 0.3 < losses[0], "the network has learned something to compare"
     quantized = network.quantized(sweeps(16)[0])
     frames, _ = sweeps(16)
     with torch.no_grad():
         assert float((quantized(frames) - network(frames)).abs().mean()) < 0.5
     before = quantized.layers[0].weight.detach().clone()
     assert train(quantized, 10)[-1] < 0.4
-    assert not torch.equal(before, quantized.layers[0].weight), "gradients pass the rounding"
+    assert not torch.equal(before, quantized.layers[0].weight), "gradients pass through the rounding"
     return quantized
 
 
@@ -97,8 +97,8 @@ def test_the_micro_network_scores_streams_like_whole_recordings(micro: Quantized
     with torch.no_grad():
         rounded = torch.round(torch.sigmoid(micro(frames)) * 256)
     exact = file_scores(micro, frames)
-    assert float((rounded.clamp(0, 255) - exact).abs().mean()) < 1.5, "training hears what the device hears"
-    assert torch.equal(file_scores(micro, frames[:, :90]), exact[:, :30]), "the future changes nothing"
+    assert float((rounded.clamp(0, 255) - exact).abs().mean()) < 1.5, "training simulates the arithmetic of the device"
+    assert torch.equal(file_scores(micro, frames[:, :90]), exact[:, :30]), "later frames do not affect a score"
 
 
 def test_a_micro_file_follows_the_device_contract(micro: QuantizedMicroNetwork) -> None:
@@ -119,7 +119,7 @@ def test_a_micro_file_follows_the_device_contract(micro: QuantizedMicroNetwork) 
         data = model.Buffers(number).DataAsNumpy()
         if isinstance(data, np.ndarray) and len(data):
             place = data.ctypes.data - np.frombuffer(content, np.uint8).ctypes.data
-            assert place % 16 == 0, "a device reads constants where they lie"
+            assert place % 16 == 0, "devices read constants in place, so they must be aligned"
 
 
 def test_openwakeword_gives_the_heads_scores(tmp_path: Path) -> None:

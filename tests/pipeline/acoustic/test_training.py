@@ -62,7 +62,7 @@ def test_a_tiny_subset_trains_and_is_measured(
     metrics = [event["value"] for event in events if event["event"] == "metric" and event["name"] == "loss"]
     assert metrics and min(metrics) > 0.1
     warned = any("too few speakers" in event.get("message", "") for event in events)
-    assert warned == measured, "none of these speakers is one that is kept out"
+    assert warned == measured, "no speaker is in the held-out split"
 
 
 def test_a_corpus_that_disappears_during_packing_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +87,7 @@ def test_training_without_transcripts_is_rejected(tmp_path: Path) -> None:
 def test_the_shipped_weights_load_and_name_their_corpora() -> None:
     for model, about in (shipped_backbone(), shipped_micro_network(), shipped_recognizer()):
         assert not model.training and set(about["licences"]) == set(about["training_corpora"])
-        assert "librispeech-dev-clean" not in about["training_corpora"], "kept for the evaluation set"
+        assert "librispeech-dev-clean" not in about["training_corpora"], "reserved for the evaluation set"
     backbone, _ = shipped_backbone()
     assert sum(p.numel() for p in backbone.parameters()) <= 600_000
 

@@ -147,7 +147,7 @@ def test_clips_are_processed_and_aligned_once(
     assert library.alignment(good.id, aligner.name, "phone")
     assert len(library.clips([good.id, wrong.id, lost.id, unknown.id])) == 4, "nothing is lost"
     again = align_clips(library, aligner, [good, wrong])
-    assert again.aligned == {good.id} and heard == [3], "emissions are kept, of what failed too"
+    assert again.aligned == {good.id} and heard == [3], "emissions are stored for failed clips, too"
 
 
 def test_unaligned_lists_only_clips_that_mining_would_process(

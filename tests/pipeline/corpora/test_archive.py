@@ -31,7 +31,9 @@ def refused(archive: Path, tmp_path: Path) -> HarkError:
     before = {path for path in tmp_path.rglob("*") if "out" not in path.parts}
     with pytest.raises(HarkError) as raised:
         unpack(archive, tmp_path / "out")
-    assert {path for path in tmp_path.rglob("*") if "out" not in path.parts} == before, "nothing lands outside"
+    assert {path for path in tmp_path.rglob("*") if "out" not in path.parts} == before, (
+        "nothing is written outside the folder"
+    )
     return raised.value
 
 

@@ -180,7 +180,7 @@ def test_takes_are_in_the_split_of_their_role_and_count_among_people(
     table = run()
     mine = table[table["clip_id"].isin(kept)]
     assert set(mine["clip_id"]) == kept and set(mine["split"]) == {role}
-    assert set(mine["bucket"]) == {"positive"} and set(mine["engine"]) == {"corpus"}, "what a report calls people"
+    assert set(mine["bucket"]) == {"positive"} and set(mine["engine"]) == {"corpus"}, "reports count these as people"
 
 
 def test_takes_are_used_however_large_the_library_grows(library: Library, run: Callable[[], Any]) -> None:

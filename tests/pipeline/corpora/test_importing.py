@@ -260,7 +260,7 @@ def test_a_corpus_is_listed_once_despite_a_limit(
         put(folder / "wavs" / f"{number}.wav", number)
     write(folder / "metadata.csv", "".join(f"{number}|One.|One.\n" for number in range(3)))
     assert run(folder, library, limit_hours=1.0).added == 3
-    assert len(calls) == 2, "one for the layout and the licence, one for the utterances"
+    assert len(calls) == 2, "two listings: layout and licence, then utterances"
 
 
 def test_import_progress_is_reported(folder: Path, library: Library) -> None:
@@ -269,7 +269,7 @@ def test_import_progress_is_reported(folder: Path, library: Library) -> None:
     events: list[dict[str, Any]] = []
     import_corpus(folder, library, "en", Reporter(events.append))
     assert events[0]["event"] == "stage"
-    assert [event["message"] for event in events if event["event"] == "log"] != [], "an unknown licence is said"
+    assert [event["message"] for event in events if event["event"] == "log"] != [], "an unknown licence is reported"
     assert [(e["done"], e["total"]) for e in events if e["event"] == "progress"][-1] == (2, 2)
 
 

@@ -126,7 +126,7 @@ def test_a_whole_run_trains_and_measures(tmp_path: Path, monkeypatch: pytest.Mon
     assert result["checked"] == result["segments"] and result["steps"] == learned
     assert 0 < result["held_out"] < result["segments"] and 0 <= result["before"] <= 2 and 0 <= result["after"] <= 2
     kept = Path(result["weights"]) if result["better"] else earlier
-    assert list(folder.iterdir()) == [kept], "no audio is left, and the weights in use only go for better ones"
+    assert list(folder.iterdir()) == [kept], "audio is removed, and only better weights replace those in use"
 
 
 def test_options_out_of_range_are_rejected(tmp_path: Path) -> None:

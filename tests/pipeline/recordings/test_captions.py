@@ -75,7 +75,7 @@ def test_srt_uses_the_times_of_words() -> None:
     numbers = [int(block.split("\n")[0]) for block in content.decode().strip().split("\n\n")]
     cues = read_cues(content)
     assert numbers == list(range(1, len(cues) + 1))
-    assert cues[0] == Cue(0.5, 1.5, ["Anna: Hello, Ben."]), "a short one stays for a second"
+    assert cues[0] == Cue(0.5, 1.5, ["Anna: Hello, Ben."]), "a short caption lasts a second"
     said = " ".join(line for cue in cues for line in cue.lines)
     assert said == f"Anna: Hello, Ben. Ben & <Co>: {LONG} Fine. Anna: Thank <you> & good-bye."
     # The times of the words, not shares of the segment.
@@ -125,7 +125,7 @@ def test_unspaced_languages_and_very_long_words_are_wrapped() -> None:
     chinese = Segment(0, 12, "你好" * 30, 0.5, tuple(Word("你好", 0.4 * n, 0.4 * n + 0.4, 1.0) for n in range(30)))
     found = captions(transcript(chinese), named=True)
     assert "".join(line for caption in found for line in caption.lines) == "你好" * 30
-    assert max(len(line) for caption in found for line in caption.lines) == 20, "two columns each"
+    assert max(len(line) for caption in found for line in caption.lines) == 20, "each character has two columns"
     endless = captions(transcript(Segment(0, 5, "x" * 200, 1.0)), named=True)
     assert "".join(line for caption in endless for line in caption.lines) == "x" * 200
 
@@ -151,7 +151,7 @@ def test_txt_groups_text_by_speaker_with_times() -> None:
         "[0:00:20] Ben & <Co>: Fine.\n\n[0:00:23] Anna: Thank <you> & good-bye.\n"
     )
     many = transcript(*(spoken("word " * 30, 10.0 * n) for n in range(12)))
-    assert write(many, "txt").decode().count("[") == 2, "a time a minute"
+    assert write(many, "txt").decode().count("[") == 2, "one time per minute"
 
 
 def test_json_contains_the_transcript() -> None:

@@ -99,14 +99,14 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.delenv(name, raising=False)
     assert settings() is None and not available().ok and "HARK_LLM_URL" in available().how_to_enable
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    assert settings() is None, "a key that lies around for something else is no consent"
+    assert settings() is None, "a key set for another purpose is not consent"
     monkeypatch.setenv("OPENAI_MODEL", "big")
     assert settings() == LlmSettings(llm.OPENAI, "big", KEY)
     monkeypatch.setenv("HARK_LLM_URL", "http://localhost:1234/v1/")
     assert settings() == LlmSettings(llm.OPENAI, "big", KEY)
     monkeypatch.setenv("HARK_LLM_MODEL", "own")
     own = settings()
-    assert own == LlmSettings("http://localhost:1234/v1", "own", ""), "one's key does not go to the other's address"
+    assert own == LlmSettings("http://localhost:1234/v1", "own", ""), "a key is sent only to its own address"
     assert own.server.host == "localhost:1234" and available().ok
     monkeypatch.setenv("HARK_LLM_URL", "http://user:secret@box/v1")
     assert "secret" not in settings().server.host  # type: ignore[union-attr]

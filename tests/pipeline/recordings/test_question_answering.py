@@ -265,7 +265,7 @@ def with_reader(reader: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch, r
 
 def test_the_reader_marks_a_span_of_the_passage(with_reader: Path) -> None:
     texts = [passage.text for passage in CALL_PASSAGES]
-    assert len(texts[0].split()) > 50, "so long that it takes several windows"
+    assert len(texts[0].split()) > 50, "long enough for several windows"
     for question in ("Which form fails?", "When is the launch? " * 15):
         marked = read_passages(question, texts)
         assert marked

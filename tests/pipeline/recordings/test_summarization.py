@@ -447,7 +447,7 @@ LIES = {
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES.keys())
 def test_an_answer_that_fails_its_checks_is_retried_once_then_dropped(double: Double, lie: dict[str, Any]) -> None:
     double.says(json.dumps(written([3]) | lie), json.dumps(written([3])))
-    assert summarize(TALK, "llm").segments == (3,), "it may repair it once"
+    assert summarize(TALK, "llm").segments == (3,), "the model may correct its answer once"
     double.says(json.dumps(written([3]) | lie))
     with pytest.raises(HarkError, match="no usable answer"):
         summarize(TALK, "llm")
@@ -481,7 +481,7 @@ def test_a_recording_cannot_give_instructions_to_the_model(double: Double) -> No
     with pytest.raises(HarkError, match="no usable answer"):
         summarize(evil, "llm")
     polished = polish(evil)
-    assert polished.segments == evil.segments, "it would have had to change more than a share of the words"
+    assert polished.segments == evil.segments, "it may change only a share of the words"
     for request in double.requests:
         system, user = request["messages"][:2]
         assert system["content"] == llm.SYSTEM

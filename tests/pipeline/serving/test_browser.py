@@ -88,7 +88,7 @@ def test_without_a_network_the_error_explains_what_to_do(tarball: Path, tmp_path
     with pytest.raises(HarkError, match="could not be downloaded") as raised:
         web_runtime(tmp_path / "data")
     assert f"npm pack {PACKAGE}@{VERSION}" in raised.value.what_to_do and "127.0.0.1:9" in raised.value.why
-    assert (web_runtime(tmp_path / "data", tarball) / FILES[0]).is_file(), "and that works"
+    assert (web_runtime(tmp_path / "data", tarball) / FILES[0]).is_file(), "the advice works"
     with pytest.raises(HarkError, match="cannot be read"):
         web_runtime(tmp_path / "other", tmp_path / "none.tgz")
 
@@ -115,7 +115,9 @@ def test_a_bundle_becomes_a_folder_for_a_web_server(bundle: Path, tarball: Path,
     opened = Bundle(page.parent)  # the manifest is whole, and every digest holds
     for name in opened.manifest["files"]:
         opened.read(name)
-    assert unpack_for_browser(page.parent, page.parent, tmp_path / "data") == page, "an unpacked one, in its place"
+    assert unpack_for_browser(page.parent, page.parent, tmp_path / "data") == page, (
+        "an unpacked bundle is extended in place"
+    )
 
 
 def test_a_file_that_is_not_a_bundle_is_rejected(tarball: Path, tmp_path: Path) -> None:

@@ -51,8 +51,8 @@ def test_near_misses_are_sent_once_and_low_scores_never() -> None:
     low = [0.01] * 60
     assert scored(WakeWatch(0.6, 0.08), *low, 0.4, 0.5, 0.45, *low) == [("near_miss", 0.5)]
     assert scored(WakeWatch(0.6, 0.08), *low, 0.2, 0.24, *low) == []
-    assert scored(WakeWatch(0.6, 0.08), 0.5, 0.7, *low) == [("wake", 0.7)], "it was on its way up"
-    assert scored(WakeWatch(0.6, 0.08), 0.7, 0.1, 0.5, *[0.1] * 20) == [("wake", 0.7)], "the same utterance"
+    assert scored(WakeWatch(0.6, 0.08), 0.5, 0.7, *low) == [("wake", 0.7)], "the score was rising to a detection"
+    assert scored(WakeWatch(0.6, 0.08), 0.7, 0.1, 0.5, *[0.1] * 20) == [("wake", 0.7)], "one clip per utterance"
 
 
 def test_an_activation_is_sent_as_a_form_with_its_audio(detectors: dict[str, Detector]) -> None:

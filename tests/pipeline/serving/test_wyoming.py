@@ -302,7 +302,7 @@ def test_an_invalid_client_gets_an_error_and_does_not_affect_others(
         await client.write_event(event)
         answer = await client.read_event()
         assert answer is not None and Error.is_type(answer.type) and event.type in Error.from_event(answer).text
-        assert await client.read_event() is None, "and its connection is closed"
+        assert await client.read_event() is None, "the connection is closed"
 
     async def good(client: AsyncClient) -> None:
         assert len(await heard(client, speech_of("hey compass"))) == 1

@@ -356,7 +356,7 @@ def test_a_run_killed_in_each_stage_is_finished(attempts: tuple[Path, list[Attem
         "plan", "mine", "synthesize", "features", "train", "calibrate", "report", "bundle",
     }  # fmt: skip
     left = {path.name for path in job.rglob("*") if path.suffix in (".pt", ".onnx", ".f16")}
-    assert not left, "what is large, and can be made again, is gone"
+    assert not left, "large files that can be recreated are removed"
     assert not list((data / "tmp").iterdir()) and not list((data / "models").glob("*/.*"))
 
 
@@ -368,7 +368,7 @@ def test_a_continued_run_generates_no_clip_twice(attempts: tuple[Path, list[Atte
     assert counts["plan:0"] == 0 < counts["synthesize:2"] < len(wanted), "it was killed in the middle"
     assert set(made[-1].clips.values()) == {1}
     assert set(made[-1].clips) <= wanted and len(made[-1].clips) >= 0.95 * len(wanted)
-    assert made[-1].clips == made[2].clips, "and after synthesis was finished, nothing at all"
+    assert made[-1].clips == made[2].clips, "after synthesis, no clip is generated"
     spoken_later = next(e["message"] for e in made[2].events if e["event"] == "stage" and e["name"] == "synthesize")
     assert spoken_later == f"Synthesizing {len(wanted) - counts['synthesize:2']} clips"
     with Library(data) as library:
@@ -461,11 +461,11 @@ def test_a_detector_is_trained_from_scratch(
         assert "pip install pymicro-wakeword" in archive.read("README.md").decode()
     said = [event.get("message", "") for event in told]
     before = [str(event.get("name")) for event in told[: said.index(result["verdict"]["sentence"])]]
-    assert "devices" not in before, "how good the usual detector is, is said before those for devices are made"
+    assert "devices" not in before, "the verdict comes before the detectors for devices"
     kinds = [event["event"] for event in told]
     assert kinds.index("estimate") < kinds.index("progress") and told[kinds.index("estimate")]["seconds"] > 0
     shares = [(event["done"], event["stage_done"]) for event in told if event["event"] == "estimate"]
-    assert len(shares) == 5, "at the beginning, and after speaking, hearing, training and the device"
+    assert len(shares) == 5, "estimates at the start and after each of four stages"
     assert (
         [done for done, _ in shares[1:]]
         == [after for _, after in shares[:-1]]
@@ -506,7 +506,7 @@ def test_a_large_detector_is_trained_and_detects_its_phrase(
     about = report["devices"]["small"]
     assert about["bytes"]["small/model.onnx"] == (tmp_path / "all" / "small" / "model.onnx").stat().st_size
     assert any("Small computers" in sentence for sentence in report["in_words"])
-    assert prepare(replace(wanted, size="standard")).devices == (), "a small one needs none beside it"
+    assert prepare(replace(wanted, size="standard")).devices == (), "a small detector needs no second bundle"
 
 
 def test_a_decoder_of_a_different_version_is_reported_immediately(

@@ -90,7 +90,7 @@ def test_deletion_removes_a_library_on_a_server(
     wait_over()
     monkeypatch.setattr("db.postgresql.RESTARTS_S", 0.0)
     monkeypatch.setenv("DATABASE_URL", "postgresql://hark@127.0.0.1:1/hark")
-    assert finish_deletions() == 0 and folder.exists(), "tried again when the server is back"
+    assert finish_deletions() == 0 and folder.exists(), "the deletion is retried once the server is back"
     monkeypatch.setenv("DATABASE_URL", on_server.url)
     assert finish_deletions() == 1 and not folder.exists()
     assert called not in on_server.libraries()

@@ -121,7 +121,7 @@ def test_a_used_up_quota_does_not_block_an_export(others: Client, other: User, p
 
 def test_exports_are_limited_to_one_per_day(others: Client, other: User) -> None:
     first = others.post("/account/export")
-    assert others.post("/account/export")["Location"] == first["Location"], "it is going"
+    assert others.post("/account/export")["Location"] == first["Location"], "an export is already running"
     Job.objects.update(state=Job.State.DONE, finished_at=timezone.now() - timedelta(hours=23))
     (user_data(other) / "account.json").unlink()
     answer = others.post("/account/export")

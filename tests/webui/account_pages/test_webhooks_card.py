@@ -24,7 +24,7 @@ def add(client: Client, **changes: Any) -> Any:
 def test_a_webhook_is_added_and_its_secret_shown_once(others: Client, other: User) -> None:
     page = others.get("/account/").text
     assert 'href="/api/docs"' in page and page.count('<label for="id_url"') == 1
-    assert page.count("checked") >= 2, "how jobs end well and badly is asked for by default"
+    assert page.count("checked") >= 2, "success and failure are selected by default"
     answer = add(others)
     text = answer.text
     hook = Webhook.objects.get(user=other)

@@ -83,7 +83,9 @@ def test_a_passkey_is_added_and_signs_in(other: User) -> None:
     again = browser()
     password_step(again)
     again.get("/account/code")
-    assert again.post("/account/code", {"credential": signed}).status_code == 422, "it answers one question"
+    assert again.post("/account/code", {"credential": signed}).status_code == 422, (
+        "a response is valid for one challenge"
+    )
     assert again.post("/account/code", {"code": codes[0]}).status_code == 302, "recovery codes work, too"
     assert actions().count("passkey_added") == 1 and "factor_on" in actions() and "factor_failed" in actions()
 
@@ -95,7 +97,7 @@ def test_removing_the_last_passkey_turns_the_second_factor_off(other: User) -> N
     client.force_login(other)
     for authenticator, name in ((phone, "phone"), (token, "token")):
         assert add(client, authenticator, name).status_code == 302
-    assert actions().count("recovery_codes") == 1, "those of before stay"
+    assert actions().count("recovery_codes") == 1, "the second passkey makes no new recovery codes"
     removes = re.findall(r'href="([^"]*/remove)"', client.get(PAGE).text)
     app, *passkeys = removes
     unconfirmed = browser()
@@ -108,7 +110,7 @@ def test_removing_the_last_passkey_turns_the_second_factor_off(other: User) -> N
     assert new.post("/account/code", {"code": code_of(SECRET)}).status_code == 302
     client.post(app)
     client.post(passkeys[1])
-    assert not Kept.objects.exists() and not second_factor.is_on(other), "recovery codes alone are no factor"
+    assert not Kept.objects.exists() and not second_factor.is_on(other), "recovery codes alone are not a second factor"
     assert actions()[-2:] == ["passkey_removed", "factor_off"]
 
 

@@ -31,7 +31,7 @@ def test_a_session_ends_after_3_unused_days_or_14_in_all(
     assert abs(left - timedelta(days=left_days)) < timedelta(minutes=1)
     before = Session.objects.get().session_data
     client.get("/account/")
-    assert Session.objects.get().session_data == before, "it is not written at each request"
+    assert Session.objects.get().session_data == before, "the time is not written at each request"
 
 
 def test_sessions_are_listed_and_can_be_ended_one_by_one(other: User, owner: User) -> None:

@@ -278,7 +278,7 @@ def test_too_many_simultaneous_sign_ins_get_503(client: Client, hashed: User, mo
         program = client.post("/api/v1/pairs", {"name": "oscar", "password": PASSWORD}, "application/json")
         unknown = client.post("/account/login", {"name": "nobody", "password": PASSWORD})
     assert [(answer.status_code, answer["Retry-After"]) for answer in (page, program, unknown)] == [(503, "2")] * 3
-    assert not SignInFailure.objects.exists(), "the passwords were not looked at"
+    assert not SignInFailure.objects.exists(), "the passwords were not checked"
     assert client.post("/account/login", {"name": "oscar", "password": PASSWORD}).status_code == 302
 
 

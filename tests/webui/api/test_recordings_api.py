@@ -97,7 +97,7 @@ def test_questions_are_answered_with_citations(call: Call, world: World, other: 
     problem_of(call("post", "/recordings/ask", body=payload, headers=a_token(other)), 404)
     del payload["recording"]
     said = call("post", "/recordings/ask", body=payload, headers=a_token(other)).json()
-    assert not said["found"] and not said["citations"], "others' recordings answer nothing"
+    assert not said["found"] and not said["citations"], "recordings of others are not searched"
     for question in ("", "  ", "word " * 900):
         payload = {"question": question}
         problem_of(call("post", "/recordings/ask", body=payload, headers=a_token(world.user, "read")), 422)

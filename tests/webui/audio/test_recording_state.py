@@ -106,7 +106,7 @@ def test_retranscription_preserves_the_old_transcript_until_done(recording: Reco
     (recording.path / PROGRESS_FILE).write_text("{}")
     with refuses(409):
         intake.transcribe_again(recording=now)
-    assert (recording.path / PROGRESS_FILE).exists(), "the active job's"
+    assert (recording.path / PROGRESS_FILE).exists(), "the progress of the active job"
 
 
 def test_a_failed_second_transcription_is_shown_with_the_old_transcript(

@@ -271,7 +271,7 @@ def test_unnamed_speakers_are_labelled_in_the_readers_language(owners: Client, a
         said = owners.get(page, headers=german).text
         assert "Sprecher 3" in said and "Speaker 3</" not in said
         assert "Speaker 3" in owners.get(page).text
-    assert b"Speaker 3" in owners.get(f"{at}/export?format=txt", headers=german).getvalue(), "as it is kept"
+    assert b"Speaker 3" in owners.get(f"{at}/export?format=txt", headers=german).getvalue(), "the stored label"
 
 
 def test_a_name_may_contain_symbols_and_must_be_unique(owners: Client, recording: Recording, at: str) -> None:

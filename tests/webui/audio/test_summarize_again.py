@@ -132,7 +132,7 @@ def test_a_summary_is_renewed_automatically_after_corrections(owners: Client, re
     assert job.kind == "summarize" and job.spec["engine"] == "extractive" and summarized().state == "done"
     assert "lighthouse" in str(derived.summary_of(recording))
     owners.post(f"{at}/summary", {"follow": "1"})
-    assert summaries().count() == 1, "it is up to date"
+    assert summaries().count() == 1, "the summary is up to date"
 
 
 def test_a_failed_summary_is_retried_only_after_the_next_correction(
@@ -189,6 +189,6 @@ def test_a_transcript_is_polished_if_a_language_model_is_set_up(
     answer = owners.get(address)
     assert answer["Content-Disposition"] == 'attachment; filename="meeting (polished).txt"'
     assert b"ANNA BRINGS THE LANTERN" in answer.getvalue()
-    assert "Anna brings the lantern" in transcripts.transcript_of(recording).text, "and the transcript is what it was"
+    assert "Anna brings the lantern" in transcripts.transcript_of(recording).text, "the transcript is unchanged"
     os.utime(recording.path / "polished.txt", (1, 1))
     assert "The transcript has changed since." in owners.get(at).text

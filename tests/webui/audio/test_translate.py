@@ -48,7 +48,7 @@ def test_a_transcript_is_translated_and_exported(owners: Client, recording: Reco
     transcript = transcripts.transcript_of(recording)
     found = json.loads((recording.path / "translations" / "de.json").read_text())
     assert [one["start_s"] for one in found["segments"]] == [segment.start_s for segment in transcript.segments]
-    assert "Anna brings the lantern" in transcript.text, "and the transcript is what it was"
+    assert "Anna brings the lantern" in transcript.text, "the transcript is unchanged"
     os.utime(recording.path / "translations" / "de.json", (1, 1))
     assert "The transcript has changed since." in owners.get(at).text
     assert owners.get(f"{at}/export?format=srt&language=../transcript").status_code == 409

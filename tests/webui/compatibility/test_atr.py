@@ -135,7 +135,7 @@ def test_training_starts_once_plain_uploads_are_transcribed(
     job = Job.objects.get(kind="train-recognizer")
     assert set(job.spec["wait_for"]) == {str(first.job_id), str(second.job_id)}
     jobs.send_waiting()
-    assert Job.objects.get(pk=job.pk).sent_at is None, "what is learned from is not there yet"
+    assert Job.objects.get(pk=job.pk).sent_at is None, "the transcripts to train on are not ready"
     seen = []
 
     def look() -> dict[str, Any]:
@@ -234,7 +234,7 @@ def test_a_recorded_question_is_answered(program: Client, recording_file: Path, 
     with recording_file.open("rb") as audio:
         said = program.post("/interact", {"audio": audio}).json()
     assert said["question"] == " ".join(SAID) and said["found"] and said["audio_url"]
-    assert Recording.objects.count() == 1, "the question is not kept"
+    assert Recording.objects.count() == 1, "the question is not stored"
 
 
 def test_finding_nothing_in_the_recordings_is_a_valid_answer(program: Client) -> None:

@@ -49,7 +49,7 @@ def test_every_listed_endpoint_requires_the_listed_scopes(
         assert refused.status_code == 403 and (address.startswith("/v1/") or scopes[:5] in refused.json()["why"])
         strict = browser_of(owner, enforce_csrf_checks=True)
         form = getattr(strict, method.lower())(filled(address))
-        assert (form.status_code == 403) == (method != "GET"), "a form from elsewhere"
+        assert (form.status_code == 403) == (method != "GET"), "a cross-site form"
 
 
 TAKEN = {  # endpoints that a recording is sent to, and in which field

@@ -85,7 +85,7 @@ def test_a_meeting_is_polished_if_a_language_model_is_set_up(
     assert {"polished.txt", "polished.json"} <= {row["name"] for row in said["artefacts"]}
     text = program.get(f"{place}/artefacts/polished.txt").getvalue().decode()
     assert SAID[0].upper() in text
-    assert SAID[0] in (meeting.path / "transcript.txt").read_text(), "and what was recognized is there still"
+    assert SAID[0] in (meeting.path / "transcript.txt").read_text(), "the original transcript remains"
 
 
 def test_cleanup_is_rejected_without_a_language_model(program: Client, recording_file: Path) -> None:

@@ -42,7 +42,7 @@ def test_audio_becomes_a_transcript(program: Client, recording_file: Path, asked
     answer = send(program, recording_file)
     assert answer.status_code == 200 and answer.json() == {"transcript": " ".join(SAID)}
     assert asked[0][1]["engine"] == "auto"
-    assert not Recording.objects.exists(), "and nothing is kept"
+    assert not Recording.objects.exists(), "nothing is stored"
     assert not Path(asked[0][1]["audio_file"]).exists()
 
 
@@ -76,7 +76,7 @@ def test_a_file_that_is_not_a_recording_is_rejected(
     answer = send(program, path)
     assert answer.status_code in (400, 422) and all(answer.json()[name] for name in ("what", "why", "what_to_do"))
     assert str(tmp_path) not in answer.text and not asked
-    assert not list((tmp_path / "uploads").rglob("*.wav")), "and nothing of it is left"
+    assert not list((tmp_path / "uploads").rglob("*.wav")), "no file is left"
 
 
 @pytest.mark.parametrize("body", ["[]", "no json", '{"text": 1}', '{"text": "  "}'])
@@ -113,7 +113,7 @@ def test_a_long_recording_waits_for_its_job(
     clock.at_each = lambda: finish(Recording.objects.get())
     answer = send(program, recording_file)
     assert answer.json() == {"transcript": " ".join(SAID)}
-    assert not Recording.objects.exists(), "it is removed when it has been answered"
+    assert not Recording.objects.exists(), "the recording is removed after the answer"
 
 
 def test_a_request_that_waits_too_long_gets_the_id_of_its_result(

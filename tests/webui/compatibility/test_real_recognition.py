@@ -68,7 +68,7 @@ def test_audio_is_recognized_and_summarized(program: Client, service: None) -> N
     assert words_recognized(notes.json()["transcript"]) >= 4 and words_recognized(notes.json()["summary"]) >= 4
     quiet = upload(np.zeros(32_000, np.float32), "quiet.wav")
     silence = program.post("/api/asr/transcribe", {"audio": quiet, "engine": "hark"})
-    assert silence.json() == {"transcript": ""}, "nothing is invented"
+    assert silence.json() == {"transcript": ""}, "silence has no words"
 
 
 def test_a_stereo_call_has_left_and_right_speakers(program: Client, service: None, portal: Path) -> None:

@@ -92,7 +92,7 @@ def test_each_file_becomes_a_session(program: Client, portal: Path) -> None:
     assert [one["filename"] for one in said["refused"]] == ["mono.wav"] and "stereo" in said["refused"][0]["what"]
     for one in said["sessions"]:
         assert program.get(f"{ADDRESS}/{one['session_id']}").json()["status"] == "pending"
-    assert not [path for path in (portal / "uploads").rglob("*") if path.is_file()], "the refused one is gone"
+    assert not [path for path in (portal / "uploads").rglob("*") if path.is_file()], "the rejected file is removed"
     none = program.post(ADDRESS, {"file": [sent("c.wav", 1.0, 1), sent("d.wav", 1.0, 1)]})
     assert none.status_code == 422 and "c.wav" in none.json()["why"] and "d.wav" in none.json()["why"]
     assert program.post(ADDRESS, {"file": [sent("x.wav", 0.1)] * 51}).status_code == 422

@@ -178,7 +178,7 @@ def test_the_user_is_known_from_token_or_session(owner: User, owners: Any) -> No
     assert not known((b"cookie", b"sessionid=made-up"))
     owner.set_password("another-good-long-password")
     owner.save()
-    assert not known(session), "it ended with the password"
+    assert not known(session), "the new password ended the session"
     owners.force_login(owner)
     session = (b"cookie", f"sessionid={owners.cookies['sessionid'].value}".encode())
     assert known(session)

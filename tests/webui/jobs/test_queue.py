@@ -69,7 +69,7 @@ def take_one_after_the_other(broker: Any, owner: User, other: User) -> Job:
     first, second, third = submit(owner, 1), submit(owner, 2), submit(other, 3)
     assert broker.queue_size() == 3
     assert taken(broker) == str(first.id)
-    assert taken(broker) is None, "the first has not begun"
+    assert taken(broker) is None, "the first job has not begun"
     assert services.claim(first.id) is not None
     assert Job.objects.get(id=first.id).cluster == "here:1"
     assert taken(broker) == str(second.id)
@@ -106,6 +106,6 @@ def test_redis_counts_requests(redis: None, settings: Any) -> None:
     left = [count({"token a": 2, "user b": 10}, now=120.0) for _each in range(3)]
     assert [(one.limit, one.n) for one in left if one] == [(2, 1), (2, 2), (2, 3)]
     fresh = count({"user b": 10}, now=120.0)
-    assert fresh is not None and fresh.n == 3, "what is refused takes nothing from the user's others"
+    assert fresh is not None and fresh.n == 3, "a rejected request counts for its token only"
     later = count({"token a": 2}, now=180.0)
     assert later.n == 1

@@ -83,7 +83,7 @@ def test_simultaneous_retries_cannot_exceed_the_quota(other: User, monkeypatch: 
 
     def looked_at(user: User) -> None:
         counted(user)
-        assert connection.savepoint_ids, "another retry may count the same"
+        assert connection.savepoint_ids, "outside of a transaction, two retries could both pass"
 
     monkeypatch.setattr(services, "check_jobs", looked_at)
     for job in (first, second):
@@ -158,7 +158,7 @@ def test_minutes_include_waiting_and_running_jobs(other: User, portal: Any) -> N
     assert first and second and sent(10)
     take_minutes(other, 40)  # used in the meantime by other requests
     assert claimed(first).spec["most_s"] == 80.0
-    assert claimed(second).spec["most_s"] == 30.0, "the first may take fifty"
+    assert claimed(second).spec["most_s"] == 30.0, "the first job may use fifty seconds"
 
 
 def test_a_forged_length_header_does_not_bypass_minutes(other: User, portal: Any) -> None:

@@ -124,7 +124,7 @@ def test_a_job_continues_after_postgresql_restarts(portal: Portal) -> None:
     portal.database.stop()
     portal.database.start()
     wait_for(lambda: portal.ready()[0] == 200, STARTS_S)
-    assert portal.at_work(job) == process, "the same process goes on with it"
+    assert portal.at_work(job) == process, "the same process continues the job"
     wait_for(lambda: portal.is_done(job), DONE_S)
     assert portal.job(job)[2] == 0
 

@@ -89,7 +89,7 @@ def test_a_cancelled_job_leaves_no_stored_result(owner: User, django_capture_on_
     with django_capture_on_commit_callbacks(execute=True):
         services.cancel(job=waiting)
         services.cancel(job=lost)
-    assert [path.exists() for path in left] == [False, True], "the second one is at work"
+    assert [path.exists() for path in left] == [False, True], "the second job is still held by a worker"
     with django_capture_on_commit_callbacks(execute=True):
         services.recover()
     lost.refresh_from_db()
@@ -242,7 +242,7 @@ def test_a_clock_set_back_does_not_block_jobs(owner: User, other: User, monkeypa
     assert services.renew(working) == Job.State.RUNNING  # as a worker does twice a second
     Job.objects.filter(id=unseen.id).update(sent_at=real())
     OrmQ.objects.all().delete()
-    assert services.recover() == 0 and OrmQ.objects.count() == 1, "what was sent is sent again"
+    assert services.recover() == 0 and OrmQ.objects.count() == 1, "a lost task is sent again"
     monkeypatch.setattr("django.utils.timezone.now", lambda: real() - timedelta(hours=1) + timedelta(seconds=40))
     assert services.renew(working) == Job.State.RUNNING
     assert services.recover() == 1

@@ -117,7 +117,7 @@ def test_a_terminated_worker_returns_its_job_to_the_queue(job: Job, child: Child
     run_beside(job, tell)
     assert signal.getsignal(signal.SIGTERM) is before
     assert (job.state, job.sent_at, job.lease, job.process_group) == (Job.State.QUEUED, None, "", None)
-    assert job.takeovers == 0, "that was no accident"
+    assert job.takeovers == 0, "a deliberate stop is not a takeover"
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
     services.send_waiting()
@@ -157,7 +157,7 @@ def test_a_result_that_cannot_be_applied_fails_the_job(
         run(job)
         assert (job.state, job.takeovers) == (Job.State.FAILED, 0)
         assert job.error == {"what": "The disk is full.", "why": "B.", "what_to_do": "C."}
-        assert states == [Job.State.DONE, Job.State.FAILED], "handlers see how it ended"
+        assert states == [Job.State.DONE, Job.State.FAILED], "handlers see the final state"
         owner.refresh_from_db()
         assert owner.first_name == ("changed" if failures == 1 else "")
         services.retry(job=job)

@@ -268,4 +268,4 @@ def test_every_sealed_column_is_resealed_or_short_lived() -> None:
         if field.name.startswith("sealed")
     }
     again, for_a_day = {"Webhook.sealed_secret"}, {"KeptAnswer.sealed_answer"}
-    assert sealed == again | for_a_day, "seal a new column again in webui/keys/rotation.py, and say so here"
+    assert sealed == again | for_a_day, "reseal a new column in webui/keys/rotation.py and list it here"

@@ -131,7 +131,7 @@ def test_an_archive_is_imported_and_skipped_files_are_reported(others: Client, o
     assert job.result["added"] == 3
     assert job.result["skipped"] == {"too short": 1, "unreadable": 1} and job.result["licence"].startswith("CC0")
     data = user_data(other)
-    assert not list((data / "uploads/imports").iterdir()), "neither the archive nor what was in it is left"
+    assert not list((data / "uploads/imports").iterdir()), "the archive and its content are removed"
     with Library(data) as library:
         clips = list(library.iter_clips())
         assert {clip.text_normalized for clip in clips} == {f"sentence number {w}" for w in ("zero", "one", "two")}
@@ -150,7 +150,7 @@ def test_a_folder_is_imported(owners: Client, corpora: Path, library: Library) -
     job = finished(Job.objects.get())
     assert job.state == "done" and job.result["added"] == 3
     assert {clip.licence for clip in library.iter_clips()} == {"mine"}
-    assert (corpora / "mine/0.wav").is_file(), "what was imported from is left as it is"
+    assert (corpora / "mine/0.wav").is_file(), "the imported folder is unchanged"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -163,7 +163,7 @@ def test_recordings_without_alignment_can_be_aligned(owners: Client, library: Li
     assert "/library/import/align" in owners.get("/library/import").text
     owners.post("/library/import/align")
     job = finished(Job.objects.get())
-    assert job.state == "done" and job.result == {"aligned": 0, "failed": 3}, "noise is no word"
+    assert job.state == "done" and job.result == {"aligned": 0, "failed": 3}, "noise cannot be aligned"
     assert "3 do not match" in owners.get(f"/jobs/{job.id}").text
 
 
@@ -178,7 +178,7 @@ def test_the_same_archive_with_other_options_is_another_import(others: Client, o
         ("mine.zip", "CC0"), ("mine.zip", "mine"), ("other.zip", "mine")
     ]  # fmt: skip
     uploads = user_data(other) / "uploads/imports"
-    assert len(list(uploads.iterdir())) == 3, "the double click left nothing behind"
+    assert len(list(uploads.iterdir())) == 3, "the double click leaves no file"
     first, second, third = (finished(job) for job in jobs)
     assert (first.state, second.state, third.state) == ("done", "done", "done"), (second.error, third.error)
     assert [job.result and job.result["added"] for job in (first, second, third)] == [3, 0, 0]
@@ -302,7 +302,7 @@ def test_an_unrelated_error_preserves_the_archive_for_a_retry(
     with monkeypatch.context() as patched, pytest.raises(type(error)):
         patched.setattr("pipeline.corpora.importing.import_corpus", fail)
         run_job.KINDS["import"].run(spec, tmp_path, Reporter(lambda event: None))
-    assert [path.name for path in place.iterdir()] == ["a.zip"], "what was unpacked is gone"
+    assert [path.name for path in place.iterdir()] == ["a.zip"], "unpacked files are removed"
     assert run_job.KINDS["import"].run(spec, tmp_path, Reporter(lambda event: None))["added"] > 0
     signal.alarm(0)
 

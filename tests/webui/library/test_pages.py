@@ -155,7 +155,7 @@ def test_a_trimmed_clip_replaces_the_complete_one(engine: str, owners: Client, l
     first = owners.post(f"/library/{clip_id}/trim", fields)
     assert first.status_code == 302
     again = owners.post(f"/library/{clip_id}/trim", fields)
-    assert again["Location"] == first["Location"], "twice the same is one clip"
+    assert again["Location"] == first["Location"], "the same trim twice is one clip"
     (part,) = library.iter_clips(ClipQuery(slices=False, imported=True))
     assert (part.parent_id, part.start_s, part.end_s) == (clip_id, 0.25, 0.75)
     assert (part.text_original, part.text_normalized, part.speaker) == ("Hey!", "hey", "reader")
@@ -164,7 +164,7 @@ def test_a_trimmed_clip_replaces_the_complete_one(engine: str, owners: Client, l
     page = text_of(owners.get(f"/library/{part.id}"))
     assert f"/library/{clip_id}" in page
     owners.post(f"/library/{part.id}/trim", {"start_s": "0", "end_s": "0.3"})
-    assert len(list(library.iter_clips())) == 2, "the whole one stays where nobody asked to put it aside"
+    assert len(list(library.iter_clips())) == 2, "the complete clip stays unless its replacement is requested"
 
 
 @pytest.mark.parametrize(

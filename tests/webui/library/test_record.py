@@ -126,7 +126,7 @@ def test_the_page_counts_how_many_takes_are_detected(
     asked.clear()
     assert "It detects you 2 of 3 times" in owners.get(tile + "3").text and asked == [3]
     owners.post("/library/record/role", {"phrase": "hey compass", "language": "en"})
-    assert "Not measured" in owners.get(tile + "3").text, "it was trained on them"
+    assert "Not measured" in owners.get(tile + "3").text, "the version was trained on these takes"
     assert "Not measured" in owners.get(tile + "9").text
 
 

@@ -142,9 +142,9 @@ def test_confirmed_activations_are_used_in_retraining(
     heard, missed, wrong = (send(owner, version, kind=kind).json()["id"] for kind in ("wake", "near_miss", "wake"))
     page = owners.get("/inbox").text
     assert page.count("device activation") == 2 and page.count("near miss on a device") == 1
-    assert "Hey, campus!" in page and "The phrase" in page and "Confirm these" not in page, "none is sure"
+    assert "Hey, campus!" in page and "The phrase" in page and "Confirm these" not in page, "no verdict is certain"
     owners.post(f"/inbox/{wrong}", {"decision": "take"}, headers={"Accept": "application/json"})
-    assert Sample.objects.filter(state="taken").count() == 0, "nobody has said what it is"
+    assert Sample.objects.filter(state="taken").count() == 0, "the sample has not been confirmed"
     owners.post(f"/inbox/{heard}", {"decision": "phrase"})
     owners.post(f"/inbox/{missed}", {"decision": "phrase"})
     owners.post(f"/inbox/{wrong}", {"decision": "other"})
@@ -202,7 +202,7 @@ def test_the_inbox_offers_retraining_after_confirmation(
     sorter["kind"] = "phrase"
     for _ in range(2):
         send(owner, version)
-    assert "data-retrain" not in owners.get("/inbox").text, "nobody has confirmed it"
+    assert "data-retrain" not in owners.get("/inbox").text, "the sample is unconfirmed"
     shown = owners.post("/inbox/confirm", follow=True).text
     retrain = address("version", version) + "/retrain"
     assert f'action="{retrain}"' in shown and "2 recordings are new for “hey compass”." in shown
@@ -212,7 +212,7 @@ def test_the_inbox_offers_retraining_after_confirmation(
     shown = owners.get("/inbox").text
     assert "is being retrained" in shown and "Retrain with it" not in shown
     Job.objects.filter(pk=job.pk).update(state=Job.State.FAILED)
-    assert "2 recordings are new" in owners.get("/inbox").text, "no version has heard them"
+    assert "2 recordings are new" in owners.get("/inbox").text, "no version was trained on them"
     Job.objects.filter(pk=job.pk).update(state=Job.State.DONE)
     assert "data-retrain" not in owners.get("/inbox").text
     send(owner, version)

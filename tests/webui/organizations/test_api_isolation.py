@@ -190,7 +190,7 @@ def test_program_tokens_can_share_but_not_manage(house: House) -> None:
     token = Client(headers=a_token(house.sam, "read", "audio"))
     assert token.delete(f"{at}/recordings/{house.recording.pk}").status_code == 204
     assert token.put(f"{at}/recordings/{house.recording.pk}").status_code == 204
-    assert token.put(f"{at}/detectors/{house.version.detector_id}").status_code == 403, "that needs train"
+    assert token.put(f"{at}/detectors/{house.version.detector_id}").status_code == 403, "this needs the scope train"
     owners = Client(headers=a_token(house["ada"]))
     for method, rest in (("post", "/invitations"), ("delete", ""), ("put", "/quota"), ("patch", "")):
         answer = getattr(owners, method)(at + rest, "{}", content_type="application/json")

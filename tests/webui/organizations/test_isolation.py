@@ -74,7 +74,7 @@ def test_every_url_is_classified_by_role(house: House) -> None:
         "organizations:use",
     }  # fmt: skip
     others = {name for name in names - known - OF_USERS if not name.startswith(("compatibility:", "library:"))}
-    assert others == rest, "say here who may use a new address"
+    assert others == rest, "list here who may use a new URL"
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
@@ -148,7 +148,7 @@ def test_a_member_can_change_only_shared_things(house: House) -> None:
     after = Recording.objects.get()
     assert after.name == "Harbour" and after.version > house.recording.version
     assert set(Job.objects.values_list("user__username", flat=True)) == {"sam"}, (
-        "jobs work on the folder of whose it is"
+        "jobs use the data folder of the object's user"
     )
     assert set(Job.objects.values_list("organization__name", flat=True)) == {"Harbour"}
     # The voice, the link and the words are sam's, including those in fields that a member may send.
@@ -163,7 +163,7 @@ def test_pages_hide_what_only_the_user_may_see(house: House) -> None:
     for name in ("vera", "mia", "ada"):
         client = house.client(name)
         page = client.get(address).text
-        assert version.token not in page, "the address for devices works for who is removed, too"
+        assert version.token not in page, "the URL for devices would still work after a removal"
         assert f"/detectors/{version.detector_id}/delete" not in page and "/wakes" not in page
         assert ("/retrain" in page) == (name != "vera")
         page = client.get(f"/recordings/{house.recording.pk}").text
@@ -182,7 +182,7 @@ def test_a_mark_is_visible_to_both_until_the_membership_ends(house: House) -> No
     client = house.client("mia")
     assert f"/inbox/{mark.pk}" in client.get("/inbox").text
     assert client.get(f"/api/v1/inbox/{mark.pk}").status_code == 200
-    assert client.get(f"/api/v1/inbox/{house.sample.pk}").status_code == 404, "others' marks are not shared"
+    assert client.get(f"/api/v1/inbox/{house.sample.pk}").status_code == 404, "marks of others are not shared"
     assert house.client("sam").get("/api/v1/inbox").json()["total"] == 2
     remove(membership=house.membership("mia"), by=mia)
     assert client.get(f"/api/v1/inbox/{mark.pk}").status_code == 404

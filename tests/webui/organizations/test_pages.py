@@ -34,7 +34,7 @@ def test_an_organization_is_created_shared_with_and_deleted(others: Client, othe
 
     page = others.post(f"{at}/invitations", {"role": "member"}, follow=True).text
     link = link_on(page)
-    assert "/join/" not in others.get(at).text, "it is shown once"
+    assert "/join/" not in others.get(at).text, "the link is shown once"
     assert others.post(f"{at}/invitations", {"role": "king"}).status_code == 422
 
     mia = Client()
@@ -43,7 +43,7 @@ def test_an_organization_is_created_shared_with_and_deleted(others: Client, othe
     mia.force_login(person("mia"))
     asked = mia.get(link)
     assert "Join Harbour?" in asked.text and asked["Referrer-Policy"] == "no-referrer"
-    assert not Membership.objects.filter(user__username="mia").exists(), "looking is not joining"
+    assert not Membership.objects.filter(user__username="mia").exists(), "opening the link does not join"
     assert mia.post(link)["Location"] == at and mia.get(link).status_code == 410
 
     detector = Detector.objects.create(user=User.objects.get(username="mia"), phrase="hey compass", language="en")
@@ -63,7 +63,7 @@ def test_an_organization_is_created_shared_with_and_deleted(others: Client, othe
     assert mia.post(f"{at}/people/{other.pk}/remove")["Location"] == at
     assert others.get(at).status_code == 404
     assert mia.post(f"{at}/leave").status_code == 422, "the last owner"
-    assert mia.post(f"{at}/delete", {"name": "Harbour"}).status_code == 422, "another name by now"
+    assert mia.post(f"{at}/delete", {"name": "Harbour"}).status_code == 422, "the organization was renamed"
     assert mia.post(f"{at}/delete", {"name": "Port"})["Location"] == "/organizations/"
     assert not Organization.objects.exists()
     done = list(
@@ -120,7 +120,7 @@ def test_the_installations_owner_administers_without_reading(house: House, owner
     page = owners.get(at).text
     assert "ada" in page and "hey compass" not in page and "meeting.wav" not in page
     assert owners.post(f"{at}/invitations", {"role": "owner"}).status_code == 403, (
-        "they bring nobody in, themselves neither"
+        "the owner of the installation can add nobody"
     )
     mia = house["mia"]
     assert owners.post(f"{at}/people/{mia.pk}/role", {"role": "owner"}).status_code == 302

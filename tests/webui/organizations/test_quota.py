@@ -133,7 +133,7 @@ def test_usage_is_shown_by_week(house: House) -> None:
     assert week["week"] == today - timedelta(days=today.weekday())
     people = {row["name"]: row for row in week["people"]}
     assert people["vera"]["hours"] == 1.5 and people["vera"]["speakers"] == 3 and people["mia"]["jobs"] == 1
-    assert week["speakers"] == 3 + 2, "two speak in sam's recording"
+    assert week["speakers"] == 3 + 2, "sam's recording has two speakers"
     page = house.client("ada").get(f"/organizations/{house.organization.pk}/use").text
     assert "vera" in page and "1.50" in page
     assert (

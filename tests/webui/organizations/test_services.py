@@ -211,12 +211,14 @@ def test_deleting_an_organization_preserves_what_was_shared(house: House) -> Non
 
 def test_a_deleted_account_leaves_its_organizations(house: House) -> None:
     delete_account(user=house["ada"])
-    assert house.membership("mia").role == "owner", "who has been there longest; members before viewers"
+    assert house.membership("mia").role == "owner", "the longest membership; members before viewers"
     delete_account(user=house.sam)
     for name in ("mia", "vera"):  # immediately, before the files are removed
         assert not Recording.objects.visible_to(house[name]).exists()
     delete_account(user=house["otto"])
-    assert list(Organization.objects.values_list("name", flat=True)) == ["Harbour"], "nobody was left in the other"
+    assert list(Organization.objects.values_list("name", flat=True)) == ["Harbour"], (
+        "the other organization had no members left"
+    )
     User.objects.exclude(deletion_asked_at=None).update(deletion_asked_at=timezone.now() - timedelta(minutes=1))
     assert finish_deletions() == 3 and not Detector.objects.exists()
     for name in ("mia", "vera", "dora"):
@@ -228,7 +230,7 @@ def test_an_accounts_export_says_what_is_shared(house: House) -> None:
     rows = rows_of(house.sam)
     assert [row["organization__name"] for row in rows["organizations"]] == ["Harbour"]
     assert rows["recordings"][0]["organization__name"] == rows["detectors"][0]["organization__name"] == "Harbour"
-    assert rows_of(house["mia"])["recordings"] == [], "what others share is no part of one's own"
+    assert rows_of(house["mia"])["recordings"] == [], "shared things of others are not exported"
 
 
 def test_sharing_moves_no_files(house: House, portal: Path) -> None:
@@ -249,7 +251,7 @@ def test_permissions_are_checked_again_when_changing(house: House) -> None:
     assert Detector.objects.get().organization == quay
     mine = Version.objects.select_related("detector__user").get()
     services.share(thing=house.version.detector, organization=None, by=sam)
-    assert retrain(version=mine).organization is None, "who sees a job is who sees its detector"
+    assert retrain(version=mine).organization is None, "a job is shared only if its detector is"
     Recording.objects.all().delete()
     with pytest.raises(Http404):
         services.share(thing=house.recording, organization=None, by=sam)
@@ -278,7 +280,7 @@ def test_removing_a_person_twice_removes_them_once(house: House) -> None:
 def test_old_recordings_are_withdrawn(house: House) -> None:
     recordings = Recording.objects.filter(pk=house.recording.pk)
     recordings.update(created_at=timezone.now() - timedelta(days=8))
-    assert services.withdraw_what_is_old() == 0, "it is off until an owner says a number"
+    assert services.withdraw_what_is_old() == 0, "retention is off by default"
     services.set_retention(organization=house.organization, recordings_days=9)
     assert services.withdraw_what_is_old() == 0
     services.set_retention(organization=house.organization, recordings_days=7)

@@ -40,7 +40,7 @@ def test_versions_are_compared_on_the_same_audio(owners: Client, owner: User, ve
     assert "10.0 %" in page and "4.3 to 21.4 %" in page and "20.0 %" in page, "with Wilson's intervals"
     assert "0.01 to 1.86" in page and "Marked false alarms that trigger it, of 2" in page
     assert "Marked misses still missed, of 3" in page and "Version 1 is left out: Its model is missing." in page
-    assert "DET curves on the same audio" in page and page.count("checked") == 2, "what was left out has no curve"
+    assert "DET curves on the same audio" in page and page.count("checked") == 2, "an excluded version has no curve"
     drawn = json.loads(re.search(r'<script id="det-data"[^>]*>(.*?)</script>', page, re.S).group(1))
     assert [curve["label"] for curve in drawn["curves"]] == ["Version 3", "Version 2"]
     assert page.count('<span class="faint small">in use') == 1
@@ -50,7 +50,7 @@ def test_versions_are_compared_on_the_same_audio(owners: Client, owner: User, ve
 
 
 def test_post_queues_a_job_that_links_back(owners: Client, owner: User, version: Version, portal: Path) -> None:
-    assert owners.post(address("compare", version)).status_code == 422, "one version is nothing to compare"
+    assert owners.post(address("compare", version)).status_code == 422, "one version cannot be compared"
     made = [version, *(make_version(owner, portal, number) for number in range(2, 12))]
     Version.objects.exclude(pk=version.pk).update(offered=False)
     response = owners.post(address("compare", version))
@@ -58,7 +58,7 @@ def test_post_queues_a_job_that_links_back(owners: Client, owner: User, version:
     assert response.status_code == 302 and response["Location"] == reverse("jobs:detail", args=[job.id])
     assert (job.queue, job.user, job.spec["detector"]) == ("training", owner, version.detector_id)
     newest = [each.path.name for each in made[:3:-1]]
-    assert job.spec["runs"] == [*newest, version.path.name], "the newest ones, and the one in use"
+    assert job.spec["runs"] == [*newest, version.path.name], "the newest versions and the one in use"
     assert owners.post(address("compare", version))["Location"] == response["Location"], "a double click is one job"
     page = flat(owners.get(response["Location"]))
     assert "Score all versions" in page and "See the comparison" not in page

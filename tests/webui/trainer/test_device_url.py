@@ -135,7 +135,7 @@ def test_a_detector_can_be_made_public(owners: Client, version: Version, visitor
     public = served_at(owners, version)
     assert public == f"/models/{version.detector_id}/1/public/{MANIFEST}"
     assert visitor.get(public)["Cache-Control"] == "public, no-cache"
-    assert visitor.get(secret).status_code == 200, "devices that have the secret address go on"
+    assert visitor.get(secret).status_code == 200, "devices with the secret URL continue to work"
     choose(owners, version, served="link")
     assert visitor.get(public).status_code == 404 and visitor.get(secret).status_code == 200
 
@@ -153,7 +153,7 @@ def test_a_device_url_can_be_revoked_and_renewed(owners: Client, version: Versio
     assert "- model: hey_compass.json" in page and "/models/" not in page
     page = owners.post(address("address", version), {"served": "link"}, follow=True).text
     assert "The secret address has changed" in page
-    assert visitor.get(second).status_code == 404, "a token that was taken back is never valid again"
+    assert visitor.get(second).status_code == 404, "a revoked token stays invalid"
     assert visitor.get(served_at(owners, version)).status_code == 200
     assert choose(owners, version, served="x").status_code == 422
 
@@ -185,13 +185,13 @@ def test_each_device_has_a_card(owners: Client, version: Version) -> None:
     name = socket.gethostname().lower()
     assert f"HARK_ALLOWED_HOSTS={name} ./hark serve --host 0.0.0.0 --port 8000" in here
     assert f"the address then begins with http://{name}:8000:" in here
-    assert "- model: hey_compass.json" in page, "the way without an address"
+    assert "- model: hey_compass.json" in page, "the instructions without a URL"
 
 
 def test_the_browser_card_has_a_qr_code_for_a_phone(owners: Client, version: Version) -> None:
     page = owners.get(address("version", version)).text
     path = reverse("listening:try", args=[version.detector_id, 1])
-    assert page.split("<main")[1].count("<svg") == 3 and 'fill="#fff"' in page, "the code is read in the dark, too"
+    assert page.split("<main")[1].count("<svg") == 3 and 'fill="#fff"' in page, "the code can be read in the dark theme"
     assert f'href="http://testserver{path}"' in page and "only on pages opened over https" in page
     assert "only on pages opened over https" not in owners.get(address("version", version), secure=True).text
     assert results.qr_code("http://a") != results.qr_code("http://b")
@@ -209,7 +209,7 @@ def test_a_device_without_a_file_explains_how_to_get_one(owners: Client, owner: 
     assert re.search(r'value="quick"[^>]* checked', form), "the effort of this version"
     (version.path / "report.json").write_text(json.dumps(report | {"effort": "trial"}))
     page = flat(owners.get(address("version", version)))
-    assert "effort=standard" in page and "effort=trial" not in page, "another trial would be good for no device"
+    assert "effort=standard" in page and "effort=trial" not in page, "a trial is not good enough for a device"
     assert "Who can download" not in page
 
 

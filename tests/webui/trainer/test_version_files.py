@@ -43,7 +43,9 @@ def test_the_report_is_in_the_readers_language(owners: Client, version: Version)
     )
     assert not left
     assert answer["Content-Disposition"].startswith("attachment")
-    assert b"<script>" in body(owners.get(address("file", version, "report.html"))), "English: the file that is there"
+    assert b"<script>" in body(owners.get(address("file", version, "report.html"))), (
+        "in English, the stored file is sent"
+    )
 
 
 def test_a_report_that_cannot_be_rebuilt_is_sent_unchanged(owners: Client, version: Version) -> None:
@@ -86,7 +88,7 @@ def test_a_bundle_at_a_different_rate_is_valid(owners: Client, version: Version,
     answer = owners.get(address("bundle", version), {"fa_per_day": "48"})
     got.write_bytes(body(answer))
     named = f'attachment; filename="{version.bundle.removesuffix(".zip")}-48-a-day.zip"'
-    assert answer["Content-Disposition"] == named, "two settings are two files"
+    assert answer["Content-Disposition"] == named, "each setting has its own file name"
     bundle = Bundle(got)
     assert bundle.manifest["default_fa_per_day"] == 48.0 and bundle.threshold() == pytest.approx(0.4)
     for name in bundle.manifest["files"]:

@@ -128,7 +128,7 @@ def test_a_version_that_lost_a_comparison_says_so_first(
 def test_a_detector_can_be_tried_live_next_to_its_slider(owners: Client, version: Version) -> None:
     page = owners.get(address("version", version)).text
     assert f'data-socket="/ws/listen/{version.detector_id}/1"' in page
-    assert page.index("live.js") < page.index("det.js"), "the dial is heard from its first place on"
+    assert page.index("live.js") < page.index("det.js"), "live.js must load before the dial sends its first value"
     own_voice = f"{reverse('library:own_voice')}?phrase=hey+compass&amp;language=en&amp;version=1"
     assert f'hx-get="{own_voice}&amp;detector={version.detector_id}"' in page
 

@@ -230,8 +230,8 @@ def test_one_click_reverts_to_the_previous_version(owners: Client, owner: User, 
     owners.post(back[1])
     detector = Detector.objects.get()
     assert detector.current == made[0]
-    assert "Go back" not in owners.get(address("version", made[0])).text, "nothing was before it"
-    assert "Use this version" in owners.get(address("version", made[2])).text, "it is kept"
+    assert "Go back" not in owners.get(address("version", made[0])).text, "there is no previous version"
+    assert "Use this version" in owners.get(address("version", made[2])).text, "the version still exists"
 
 
 def test_figures_on_the_same_streams_are_shown_first(owners: Client, owner: User, portal: Path) -> None:

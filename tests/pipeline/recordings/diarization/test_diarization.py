@@ -463,7 +463,7 @@ def test_a_similar_voice_is_suggested_until_the_speaker_is_named() -> None:
     again = assign_again(named, Diarization(turns, "acoustic", sounds_like={"S1": "Ann", "S2": "Eve"}))
     assert again.speakers["S2"] == "Ann" and again.sounds_like == {"S1": "Eve"}
     other = assign_again(named, Diarization(turns, "acoustic", sounds_like={"S1": "Eve"}))
-    assert other.speakers["S2"] == "Ann" and other.sounds_like == {}, "who has a name is not asked about"
+    assert other.speakers["S2"] == "Ann" and other.sounds_like == {}, "a named speaker gets no suggestion"
 
 
 # ---- real recordings

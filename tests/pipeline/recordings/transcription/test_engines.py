@@ -156,7 +156,7 @@ def test_segments_survive_the_trip_to_the_service_and_back(monkeypatch: pytest.M
 def test_a_hosted_engine_runs_without_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     double = Scripted()
     double.hosted = True
-    monkeypatch.setattr(speech_client, "call", lambda *args: pytest.fail("its key must stay in this process"))
+    monkeypatch.setattr(speech_client, "call", lambda *args: pytest.fail("its key must not leave this process"))
     assert len(recognize(double, spoken(TEXT), None)) == 1
 
 

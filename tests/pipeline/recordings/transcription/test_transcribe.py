@@ -308,7 +308,7 @@ def test_speech_in_another_language_is_rejected(
         transcribed(speech, tmp_path / "a", engine="scripted")
     assert "scripted supports only the language en," in caught.value.why
     assert len(transcribed(speech, tmp_path / "b", language="en").segments) == len(found), (
-        "who names it gets what is found"
+        "a given language is accepted"
     )
     word = flac(tmp_path / "c.flac", spoken(ONE, 0.2, 0.2)[: round(1.2 * SAMPLE_RATE)])
     with pytest.raises(HarkError, match="Choose the spoken language"):
@@ -316,6 +316,4 @@ def test_speech_in_another_language_is_rejected(
     quiet = flac(tmp_path / "b.flac", np.zeros(2 * SAMPLE_RATE, np.float32))
     assert transcribed(quiet, tmp_path / "c", engine="scripted").segments == ()
     made._languages = None
-    assert len(transcribed(speech, tmp_path / "d", engine="scripted").segments) == len(found), (
-        "it finds the language out"
-    )
+    assert len(transcribed(speech, tmp_path / "d", engine="scripted").segments) == len(found), "it detects the language"

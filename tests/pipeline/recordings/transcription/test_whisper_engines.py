@@ -256,7 +256,7 @@ def test_pull_rejects_unknown_models_and_downloads_once(
         "mobiuslabsgmbh/faster-whisper-large-v3-turbo",
         "Systran/faster-whisper-tiny",
     ]
-    assert whisper_models.pull("tiny", silent_reporter()) == folder and len(asked) == 3, "it is there already"
+    assert whisper_models.pull("tiny", silent_reporter()) == folder and len(asked) == 3, "it is not downloaded again"
 
 
 def test_without_word_times_whispers_segments_are_used() -> None:

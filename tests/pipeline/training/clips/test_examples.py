@@ -108,7 +108,7 @@ def test_mined_clips_are_used_with_the_position_of_the_phrase(plan: Plan, librar
     assert len(cuts) >= 10 and (cuts["bucket"] == "positive").all() and (cuts["label"] == 1).all()
     assert (cuts["split"] == cuts["speaker"].map(split_of)).all() and (cuts["corpus"] == "readers").all()
     assert (cuts["phrase_end_s"] == 0.6).all() and (table[table["engine"] != "mined"]["phrase_end_s"] == -1.0).all()
-    assert new.bucket("positive").mined == len(cuts), "mined before they are planned, they save what engines would say"
+    assert new.bucket("positive").mined == len(cuts), "clips mined before the plan replace synthesized ones"
     examples = examples_of(new, table)
     places = {spec.clips[0]: spec.place_s for spec in examples.specs if spec.aligned}
     assert {places[path] for path in cuts["path"]} == {(0.1, 0.6)}
@@ -189,7 +189,7 @@ def test_every_clip_gets_its_examples(plan: Plan, clips: pd.DataFrame, tiny_effo
     streamed = [path for spec in specs if not spec.aligned for path in spec.clips]
     assert sorted(streamed) == sorted(clips[clips["bucket"] == "plain_negative"]["path"])
     for split in ("train", "validation", "test"):
-        assert any(not spec.clips for spec in specs if spec.columns["split"] == split), "noise alone is in every split"
+        assert any(not spec.clips for spec in specs if spec.columns["split"] == split), "every split has noise alone"
     engine_of = dict(zip(clips["path"], clips["engine"]))
     assert all(len({engine_of[path] for path in spec.clips}) <= 1 for spec in specs)
 

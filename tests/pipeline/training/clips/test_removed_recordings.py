@@ -68,7 +68,7 @@ def test_a_running_run_removes_the_recording_at_its_end(tmp_path: Path) -> None:
     folder = make_run(tmp_path, "going", finished=True)
     with held(folder / "lock", lambda holder: HarkError(holder, "", "")):
         remove_from_library(tmp_path, GONE)
-        assert (folder / "features").is_dir(), "the run reads them"
+        assert (folder / "features").is_dir(), "the run still reads the tables"
         with Library(tmp_path) as library:
             forget_in_run(folder, library)
     assert "secret" not in (folder / "clips.csv").read_text()

@@ -63,7 +63,7 @@ def test_all_engines_synthesize_and_clips_record_their_speaker(library: Library)
     assert [e["name"] for e in reporter.events if e["event"] == "stage"] == ["synthesize"]
     last = [e for e in reporter.events if e["event"] == "progress"][-1]
     assert last["done"] == last["total"] == 20
-    assert not any((library.data_dir / "tmp").iterdir()), "no temporary files stay"
+    assert not any((library.data_dir / "tmp").iterdir()), "no temporary files remain"
     again, _ = speak(requests, engines, library)
     assert again.generated == {} and len(engines["alpha"].spoken) == 10
 
@@ -78,7 +78,7 @@ def test_a_slow_engine_is_named_while_other_engines_wait(library: Library, monke
     assert len(messages) == 1 and re.fullmatch(r"quick is done; still running: slow \([34] left\)\.", messages[0])
     left_s = [event["eta_s"] for event in reporter.events if event["event"] == "progress"]
     known = [left for left in left_s if left is not None]
-    assert left_s[-1] == 0 and max(known) > 0.5, "by the slow one's pace"
+    assert left_s[-1] == 0 and max(known) > 0.5, "the slow engine sets the estimate"
 
 
 def test_other_engines_take_over_failed_requests(library: Library) -> None:
@@ -101,7 +101,7 @@ def test_an_engine_that_stops_does_not_end_the_run(library: Library, error: Exce
     bad.fails = lambda r: error if r.request_id.endswith("5") else None
     requests = [request(n, ("good", "bad")[n % 2], ("good", "bad")[n % 2] + "-1/bass") for n in range(20)]
     report, reporter = speak(requests, {"good": good, "bad": bad}, library)
-    assert remaining(requests, library) == [], "the rest of its requests went to the other one"
+    assert remaining(requests, library) == [], "the other engine took its remaining requests"
     (why,) = report.failed["bad"]
     assert "the engine stopped" in why and type(error).__name__ in why and "bad stopped" in reporter.warnings
     assert good.closed == bad.closed == 1
@@ -243,14 +243,14 @@ def test_a_killed_synthesis_generates_nothing_twice(tmp_path: Path, monkeypatch:
     assert done.returncode == -signal.SIGKILL, done.stderr
     with Library(data) as library:
         todo = remaining(requests, library)
-        assert 0 < len(todo) < 60, "some were kept and some were not"
+        assert 0 < len(todo) < 60, "the kill came between two stored clips"
         second = Choir("fake", people=["low"])
         second.voices = lambda language: [Voice("fake", "low", "en", "fake-low", "CC0-1.0", "fake")]
         spoken, _ = speak(requests, {"fake": second}, library)
-        assert sorted(second.spoken) == sorted(r.request_id for r in todo), "only what was missing"
+        assert sorted(second.spoken) == sorted(r.request_id for r in todo), "only missing clips"
         assert spoken.generated == {"positive": len(todo)}
         assert library.check(left_over_after_s=0, repair=True).ok
-        assert not list((data / "tmp").iterdir()), "what the killed run was writing is cleared away"
+        assert not list((data / "tmp").iterdir()), "partial files of the killed run are removed"
     with sqlite3.connect(data / "library.sqlite3") as connection:
         counts = connection.execute("SELECT request_id, COUNT(*) FROM clip GROUP BY request_id").fetchall()
     assert len(counts) == 60 and all(count == 1 for _, count in counts)

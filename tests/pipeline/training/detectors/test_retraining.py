@@ -119,7 +119,7 @@ def test_marked_confusables_stop_firing_and_the_phrase_never_does(tmp_path: Path
         return float(model.stream_scores(spoken(text)).max()) > THRESHOLD
 
     taken = [text for text in nears if fires(model, text)]
-    assert len(taken) >= 3, "too few are taken for the phrase to tell"
+    assert len(taken) >= 3, "too few confusables fire for a meaningful test"
     store = store_of(model, spoken("hey compass"), tmp_path)
     silent = 0
     for text in taken:
@@ -230,7 +230,7 @@ def test_marks_are_counted_for_each_version(model: BackboneDetector, store: Feat
         marked = marked_audio(library, "hey compass", "en")
         assert (len(marked.misses), len(marked.false_alarms)) == (2, 1)
     found = counted(model, score_split(model, store, "validation"), THRESHOLD, marked)
-    assert (found["marked_missed"], found["marked_fired"]) == (1, 1), "one of the misses is nothing but a tone"
+    assert (found["marked_missed"], found["marked_fired"]) == (1, 1), "one marked miss is only a tone"
     assert (found["utterances"], found["renderings"], found["missed"]) == (6, 6, 0)
     deaf = counted(model, score_split(model, store, "validation"), 1.1, marked)
     assert (deaf["marked_missed"], deaf["marked_fired"], deaf["missed"]) == (2, 0, 6)

@@ -154,7 +154,9 @@ def test_versions_score_the_same_audio_at_their_own_thresholds(runs: Runs) -> No
     assert (stream["utterances"], stream["renderings"], stream["people"], stream["negative_hours"]) == (1, 2, 0, 0.0)
     assert stream["hours"] > 0 and (stream["marked"], stream["marked_misses"]) == (1, 1)
     assert found["old"]["miss_rate"]["all"]["value"] == 1.0 and found["new"]["miss_rate"]["all"]["value"] == 0.0
-    assert found["old"]["miss_rate"]["all"]["low"] == pytest.approx(0.2065, abs=1e-3), "of one utterance, not of two"
+    assert found["old"]["miss_rate"]["all"]["low"] == pytest.approx(0.2065, abs=1e-3), (
+        "the two renderings are one utterance"
+    )
     assert (found["new"]["marked_fired"], found["new"]["marked_missed"]) == (1, 0)
     assert (found["old"]["marked_fired"], found["old"]["marked_missed"]) == (0, 1)
     assert found["old"]["false_alarms"] == 0 and found["old"]["hours"] == pytest.approx(stream["hours"], abs=0.001)
@@ -184,7 +186,7 @@ def test_the_negative_set_is_scored_if_all_versions_use_its_backbone(
     monkeypatch.setattr(NegativeSpeech, "segments", few)
     result = compare_versions(["new", "old"], runs.data, silent_reporter())
     assert result["stream"]["negative_hours"] == pytest.approx(0.05, abs=0.002), (
-        "of the negative set's parts, the test alone"
+        "only the test split of the negative set"
     )
     first, second = result["versions"]
     assert {**first, "run": ""} == {**second, "run": ""}, "the same detector has the same figures"

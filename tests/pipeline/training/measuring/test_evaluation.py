@@ -98,7 +98,9 @@ def test_results_use_the_test_split_at_the_bundles_thresholds(
     assert [row["fa_per_hour_wanted"] for row in results["at_rates"]] == list(REPORTED_FA_PER_HOUR)
     by_rate = {row["fa_per_hour_wanted"]: row for row in results["at_rates"]}
     for rate in (0.5, 2.0):
-        assert by_rate[rate]["threshold"] == threshold_at(thresholds, 24 * rate), "what is reported is what is shipped"
+        assert by_rate[rate]["threshold"] == threshold_at(thresholds, 24 * rate), (
+            "the report has the thresholds of the bundle"
+        )
     assert results["default_threshold"] == by_rate[DEFAULT_FA_PER_DAY / 24]["threshold"]
     negatives = test.pick(test.ordinary)
     hours = sum(s.hours for s in negatives)
@@ -131,7 +133,7 @@ def test_an_utterance_scored_twice_is_one_trial(test: ScoredSplit, measured: Mea
         assert new["value"] == pytest.approx(old["value"])
         assert new == pytest.approx(wilson_interval(old["value"] * 40, 40).as_dict())
         assert new["low"] < old["low"] and new["high"] > old["high"]
-        assert rate["miss_rate"]["clean"] == before["miss_rate"]["clean"], "each is there once"
+        assert rate["miss_rate"]["clean"] == before["miss_rate"]["clean"], "each utterance is in quiet once"
     assert twice["confusables"]["said"] == 40
     assert twice["confusables"]["rate"] == pytest.approx(wilson_interval(3, 20).as_dict())
     assert all(row["utterances"] <= row["clips"] for row in twice["by_speaker"])
@@ -157,7 +159,7 @@ def test_an_hour_in_three_conditions_counts_once() -> None:
 
 
 def test_misses_exclude_rule_based_voices(test: ScoredSplit, measured: Measured, results: dict[str, Any]) -> None:
-    assert results["rule_based"]["utterances"] == results["utterances"] == 80, "there are no others"
+    assert results["rule_based"]["utterances"] == results["utterances"] == 80, "there are no other voices"
     table = test.table.copy()
     neural = test.positive & (table["engine"] == "flite").to_numpy()
     table.loc[neural, "engine"] = "hibari"
@@ -218,7 +220,7 @@ def test_accepted_confusables_list_real_words_first(test: ScoredSplit) -> None:
     table.loc[confusables[1::2], "text"] = "hey compost good night"
     table.loc[confusables[0], ["text", "bucket"]] = ["hey compost", "confusable"]
     found = accepted_confusables(ScoredSplit(table, test.streams), 0.0)
-    assert found["worst"][0] == {"text": "hey compost", "accepted": 1, "said": 1}, "a phrase before any sentence"
+    assert found["worst"][0] == {"text": "hey compost", "accepted": 1, "said": 1}, "phrases come before sentences"
 
 
 def test_without_confusables_and_noisy_positives_the_figures_are_missing(

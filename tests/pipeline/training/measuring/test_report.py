@@ -322,7 +322,7 @@ def test_the_page_is_complete_and_has_no_script() -> None:
     assert "&lt;b&gt;hey &amp; compass&lt;/b&gt;" in page_text and "&lt;script&gt;alert(1)" in page_text
     assert "http" not in page_text.replace("http://www.w3.org", "").replace("https://matplotlib.org", "").replace(
         "http://purl.org", ""
-    ).replace("http://creativecommons.org", ""), "it needs nothing from the network"
+    ).replace("http://creativecommons.org", ""), "the page loads nothing from the network"
 
 
 @pytest.mark.parametrize("misses", [[0.0, 0.0, 0.0], [0.0, 0.1, 1.0]])

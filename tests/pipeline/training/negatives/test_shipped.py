@@ -53,11 +53,13 @@ def test_the_test_has_speakers_absent_from_backbone_training(tmp_path: Path) -> 
     pieces = list(NegativeSpeech(9.0).segments(standard(), PHRASE, tmp_path, Reporter(told.append)))
     corpora = {(piece.row["engine"], piece.row["split"]) for piece in pieces}
     assert corpora == {("bank:heard", "validation"), (f"bank:{UNHEARD[0]}", "test")}
-    assert len(pieces) == 2 * (len(TEXTS) - 1) * len(TESTED), "each in all conditions, without those with the phrase"
+    assert len(pieces) == 2 * (len(TEXTS) - 1) * len(TESTED), (
+        "each utterance in all conditions, except those with the phrase"
+    )
     assert any(event["event"] == "stage" for event in told)
     told.clear()
     again = list(NegativeSpeech(9.0).segments(standard(), Keyphrase("iron will"), tmp_path, Reporter(told.append)))
-    assert not told and len(again) == 2 * len(TEXTS) * len(TESTED), "heard once for all phrases"
+    assert not told and len(again) == 2 * len(TEXTS) * len(TESTED), "features are shared by all phrases"
     width = standard().config.stored.width
     assert all(piece.frames.shape[1] == width and len(piece.frames) > 0 for piece in pieces)
 
@@ -113,5 +115,5 @@ def test_the_kind_of_detector_selects_the_negatives() -> None:
 def test_shipped_speech_names_its_speakers_and_hours() -> None:
     about = NegativeSpeech().about()
     assert set(UNHEARD) < set(about["licences"]) == set(about["training_corpora"])
-    assert "librispeech-dev-clean" not in about["licences"], "kept for the evaluation set"
+    assert "librispeech-dev-clean" not in about["licences"], "reserved for the evaluation set"
     assert about["hours"]["train"] > 1.5 and about["hours"]["test"] > 0.7

@@ -111,11 +111,11 @@ def write(
 def test_a_bundle_is_complete_and_every_digest_matches(write: Write, tmp_path: Path) -> None:
     files = write()
     assert files.bundle == tmp_path / "models" / "hey-compass-run" / "hey-compass-run.zip"
-    assert not list((tmp_path / "job").iterdir()), "what was exported lies in the bundle, not in the job"
+    assert not list((tmp_path / "job").iterdir()), "exported files are in the bundle, not in the job"
     with zipfile.ZipFile(files.bundle) as archive:
         assert archive.testzip() is None
         contents = {name: archive.read(name) for name in archive.namelist()}
-        assert archive.getinfo("detect.py").external_attr >> 16 & 0o111, "detect.py can be run"
+        assert archive.getinfo("detect.py").external_attr >> 16 & 0o111, "detect.py is executable"
     assert set(contents) == {
         "model.pt", "model.onnx", "model.int8.onnx", "manifest.json", "detect.py", "detect.html", "detect.js",
         "det.png", "report.json", "report.html", "MODEL_CARD.md", "LICENSES.txt",
@@ -185,7 +185,7 @@ def test_a_bundle_at_a_different_rate_differs_only_in_its_default(write: Write, 
     again = tmp_path / "again.zip"
     with again.open("wb") as out:
         bundle_at(changed, DEFAULT_FA_PER_DAY, out)
-    assert again.read_bytes() == original.read_bytes(), "and back"
+    assert again.read_bytes() == original.read_bytes(), "changing the rate back restores the bundle"
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, 0.4, 241.0, float("nan"), float("inf")])
@@ -252,7 +252,7 @@ def test_inaccurate_8_bit_weights_are_omitted_and_reported(
     assert f"up to {math.ceil(1000 * off) / 1000} from" in said
     silence = np.zeros(16_000, np.float32)
     same = Detector(files.bundle, int8=True).scores(silence)
-    assert np.array_equal(same, Detector(files.bundle).scores(silence)), "--int8 takes the model that is there"
+    assert np.array_equal(same, Detector(files.bundle).scores(silence)), "--int8 falls back to the model that exists"
 
 
 def test_recordings_are_listed_without_ids_and_corpora_by_name(clips: pd.DataFrame) -> None:

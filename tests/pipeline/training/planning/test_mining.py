@@ -217,7 +217,7 @@ def test_an_added_recording_never_reduces_the_mined_clips(library: Library) -> N
         config = MiningConfig(most=most)
         alone, (together, _) = _balanced(ann, config)[0], _balanced([*ann, *unnamed], config)
         assert len(alone) == min(50, most) and len(together) == min(70, most)
-        assert len({real_speaker(place.clip) for place in together}) == min(21, most), "and everybody is heard"
+        assert len({real_speaker(place.clip) for place in together}) == min(21, most), "every speaker is included"
 
 
 def test_negatives_are_mined_only_where_the_phrase_is_absent(library: Library) -> None:
@@ -283,7 +283,7 @@ def test_a_run_mines_the_phrase_and_its_confusables(library: Library, monkeypatc
     _mine(config, near_texts, library, silent_reporter())
     if find_spec("ctc_segmentation"):
         _mine(replace(config, mining_method=CTC_SEGMENTATION), near_texts, library, silent_reporter())
-        assert library.stats().slices == 2 * before, "of the phrase and of what resembles it"
+        assert library.stats().slices == 2 * before, "both the phrase and its confusables"
         before *= 2
     _mine(replace(config, language="de"), near_texts, library, silent_reporter())
     assert library.stats().slices == before

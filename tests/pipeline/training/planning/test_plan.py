@@ -288,7 +288,9 @@ def test_real_negatives_exclude_the_phrase_and_balance_speakers(library: Library
     assert not any("hey compass" in clip.text_normalized for clip in clips)
     each = {name: sum(clip.speaker == name for clip in clips) for name in ("talker", "other 0", "other 1", "other 2")}
     assert 18 <= len(clips) <= 19, "three minutes of ten seconds each"
-    assert set(list(each.values())[1:]) == {4} and each["talker"] == len(clips) - 13, "who said little gave all of it"
+    assert set(list(each.values())[1:]) == {4} and each["talker"] == len(clips) - 13, (
+        "all clips of speakers with few are used"
+    )
     assert any(clip.speaker == "unknown" for clip in clips)
 
 
@@ -421,7 +423,7 @@ class TestAudition:
             "it cannot say “hey compass”: 3 of 4 clips were unintelligible"
         )
         assert {request.engine for request in plan.requests} == {"alpha", "gamma"}
-        assert choirs["alpha"].spoken == [], "it is sure"
+        assert choirs["alpha"].spoken == [], "the engine is reliable"
         assert not list((library.data_dir / "tmp").iterdir()) and choirs["beta"].closed == 1
 
     def test_an_engine_is_scored_once_per_phrase(self, library: Library) -> None:
@@ -429,7 +431,7 @@ class TestAudition:
         assert len(self.heard) == 8
         assert plan_of(library).engines_missing == first.engines_missing and len(self.heard) == 8
         plan_of(library, replace(CONFIG, phrase="hey compact"))
-        assert len(self.heard) == 16, "another phrase is another matter"
+        assert len(self.heard) == 16, "another phrase is scored separately"
 
     def test_an_engine_that_crashes_is_not_marked_unintelligible(
         self, library: Library, choirs: dict[str, Choir]
@@ -437,7 +439,7 @@ class TestAudition:
         choirs["beta"].fails = lambda request: "it crashed"
         assert set(plan_of(library).engines) == {"alpha", "beta", "gamma"}
         choirs["beta"].fails, choirs["beta"].closed = (lambda request: None), 0
-        assert "beta" not in plan_of(library).engines, "nor is that remembered"
+        assert "beta" not in plan_of(library).engines, "a crash is not stored as a score"
 
     def test_planning_fails_if_no_engine_can_say_the_phrase(self, library: Library) -> None:
         with pytest.raises(HarkError, match="No speech engine can say 'hey compass'") as raised:

@@ -134,7 +134,7 @@ def test_splice_speakers_are_divided_between_training_and_test() -> None:
     assert splits.held_out == "" and {s: len(splits.voices[s]["splice"]) for s in SPLITS} == {
         "train": 6, "validation": 1, "test": 2,
     }  # fmt: skip
-    assert held_out_engine(others, "") == "espeak", "without them a whole engine is kept for the test"
+    assert held_out_engine(others, "") == "espeak", "without splice, a whole engine is held out"
     # Even if splice is held out, people of the library may be in training.
     shipped, own = person("kathleen"), person("me", LIBRARY_MODEL)
     splits = split_voices({**others, "splice": [own, shipped]}, "splice")
@@ -155,4 +155,4 @@ def test_the_split_of_a_name_never_changes() -> None:
     golden = {"hey compass": "test", "slt": "test", "rms": "validation", "awb": "train", "LibriSpeech 1272": "train"}
     assert {name: split_of(name) for name in golden} == golden
     code = "from pipeline.training.planning.splits import split_of; print(split_of('hey compass'))"
-    assert output_of(code) == "test", "no process has a hash of its own"
+    assert output_of(code) == "test", "the split does not depend on the process"

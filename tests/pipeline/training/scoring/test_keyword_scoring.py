@@ -27,8 +27,8 @@ def test_scores_of_a_known_emission_are_exact() -> None:
     scores, starts = keyword_scores(emission([4, 0, 1, 1, 0, 2, 0, 5]), [1, 2])
     assert scores.argmax() == 5 and scores[5] == pytest.approx(1) and starts[5] in (2, 3)
     scores, _ = keyword_scores(emission([4, 0, 1, 0, 3, 0]), [1, 2])
-    assert scores.max() == pytest.approx((0.02 / 0.9) ** 0.5, rel=1e-3), "one phone of two was misheard"
-    assert keyword_scores(emission([1, 1, 1]), [1, 1])[0].max() < 0.2, "twice the same needs a blank between"
+    assert scores.max() == pytest.approx((0.02 / 0.9) ** 0.5, rel=1e-3), "one phone of two was misrecognized"
+    assert keyword_scores(emission([1, 1, 1]), [1, 1])[0].max() < 0.2, "a repeated phone needs a blank between"
     assert keyword_scores(emission([1, 0, 1]), [1, 1])[0].max() == pytest.approx(1)
     assert keyword_scores(emission([3]), [3])[0][0] == pytest.approx(1)
     assert len(keyword_scores(emission([0])[:0], [1])[0]) == 0
