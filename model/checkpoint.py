@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import IO, Any
 
 import torch
@@ -17,6 +18,7 @@ from model.devices.microwakeword import MicroConfig, MicroDetector
 from model.devices.openwakeword import OpenWakeWordConfig, OpenWakeWordDetector
 from model.embedding_backbone import EmbeddingBackboneConfig
 from model.encoder_detector import EncoderDetector, EncoderDetectorConfig
+from model.fit import write_checkpoint
 from model.fused_detector import FusedDetector, FusedDetectorConfig
 from model.phrase_network import PhraseNetworkConfig
 from model.plain import from_plain
@@ -47,7 +49,8 @@ def config_from_dict(values: dict[str, Any]) -> DetectorConfig:
 
 def save_checkpoint(detector: Detector, path: str, extra: dict[str, Any] | None = None) -> None:
     """Write configuration, weights and ``extra`` plain values as one file that loads with ``weights_only=True``."""
-    torch.save({"config": detector.config.as_dict(), "weights": detector.state_dict(), **(extra or {})}, path)
+    content = {"config": detector.config.as_dict(), "weights": detector.state_dict(), **(extra or {})}
+    write_checkpoint(Path(path), content)
 
 
 def load_checkpoint(path: str | IO[bytes]) -> tuple[Detector, dict[str, Any]]:

@@ -112,7 +112,7 @@ def open_store(folder: Path, width: int = MELS) -> FeatureStore:
 
 def store_soft_logits(folder: Path, soft_logits: np.ndarray) -> None:
     with atomic_path(folder / SOFT_LOGITS_FILE) as temporary:
-        soft_logits.astype(np.float16).tofile(temporary)
+        temporary.write_bytes(soft_logits.astype(np.float16).tobytes())  # OSErrors of tofile have no errno
 
 
 class AudioDataset:

@@ -83,5 +83,5 @@ class Fit(Generic[Model]):
 
 def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write a file that loads with ``weights_only=True``, atomically."""
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        torch.save(content, file)  # given a path, it would raise RuntimeError if the disk is full

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,6 +17,7 @@ from core.errors import HarkError
 from model.backbone import BackboneConfig
 from model.backbone_detector import BackboneDetectorConfig
 from model.checkpoint import config_from_dict, load_checkpoint, save_checkpoint
+from model.dataset import store_soft_logits
 from model.embedding_backbone import EmbeddingBackboneConfig
 from model.encoder_detector import EncoderDetectorConfig
 from model.shipped_weights import BACKBONE, FOLDER, HEAD, MICRO_NETWORK, RECOGNIZER, VERIFIER, load_weights
@@ -81,3 +85,16 @@ def test_a_damaged_checkpoint_is_rejected_with_a_message(tmp_path: Path, injury:
 def test_shipped_weights_name_the_licence_of_each_corpus(file: str) -> None:
     about = load_weights(FOLDER / file)[1]
     assert about["training_corpora"] and set(about["training_corpora"]) <= set(about["licences"])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has it")
+def test_a_full_disk_is_an_os_error_with_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("fit", "dataset"):
+        monkeypatch.setattr(f"model.{module}.atomic_path", lambda path: nullcontext(Path("/dev/full")))
+    for write in (
+        lambda: save_checkpoint(lively_model(), str(tmp_path / "model.pt")),
+        lambda: store_soft_logits(tmp_path, np.zeros(100_000)),
+    ):
+        with pytest.raises(OSError) as raised:
+            write()
+        assert raised.value.errno == errno.ENOSPC
