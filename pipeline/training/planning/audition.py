@@ -14,6 +14,7 @@ import numpy as np
 from audio_generation.engine import Engine, FailedRequest, SpeechRequest
 from core.audio_file import read_audio
 from core.data_folder import atomic_path, storing
+from core.errors import HarkError
 from core.worded import worded
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.scoring.keyword_scoring import is_understood
@@ -63,8 +64,13 @@ def _understood(keyphrase: Keyphrase, engine: Engine, data: Path) -> int:
     try:
         with tempfile.TemporaryDirectory(dir=data / "tmp", prefix="audition-") as folder:
             for result in engine.synthesize(requests, Path(folder)):
-                if not isinstance(result, FailedRequest):
-                    counted.append(is_understood(read_audio(result.path), keyphrase.text, keyphrase.language))
+                if isinstance(result, FailedRequest):
+                    continue
+                try:
+                    audio = read_audio(result.path)
+                except HarkError:  # a damaged file is a failed request, as in the run
+                    continue
+                counted.append(is_understood(audio, keyphrase.text, keyphrase.language))
     finally:
         engine.close()
     if len(counted) < CLIPS:  # it may succeed another time; in the run, other engines synthesize what fails

@@ -441,6 +441,15 @@ class TestAudition:
         choirs["beta"].fails, choirs["beta"].closed = (lambda request: None), 0
         assert "beta" not in plan_of(library).engines, "a crash is not stored as a score"
 
+    def test_a_damaged_clip_of_an_engine_does_not_end_the_planning(
+        self, library: Library, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def read(path: Path) -> np.ndarray:
+            raise HarkError("It cannot be read.", "It is empty.", "Make it again.")
+
+        monkeypatch.setattr("pipeline.training.planning.audition.read_audio", read)
+        assert set(plan_of(library).engines) == {"alpha", "beta", "gamma"}
+
     def test_planning_fails_if_no_engine_can_say_the_phrase(self, library: Library) -> None:
         with pytest.raises(HarkError, match="No speech engine can say 'hey compass'") as raised:
             plan_of(library, replace(CONFIG, engines=("beta",)))
