@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -251,7 +252,10 @@ def _clips(plan: Plan, work: Work) -> pd.DataFrame:
     from pipeline.training.clips.examples import clip_table
 
     table = work.folder / "clips.csv"
-    if not (table.is_file() and store_is_complete(work.folder / "features")):
+    is_done = table.is_file() and store_is_complete(work.folder / "features")
+    if not (is_done and all(map(os.path.isfile, pd.read_csv(table, keep_default_na=False)["path"]))):
+        # If clips were deleted while the run was stopped, new examples for devices would differ from the teacher's.
+        shutil.rmtree(work.folder / DEVICES_FOLDER, ignore_errors=True)
         clips = clip_table(plan, work.library)
         _refuse_too_little(clips, plan)
         with atomic_path(table) as temporary:

@@ -38,6 +38,7 @@ from pipeline.training.planning.plan import Plan, save_plan
 from pipeline.training.planning.prepared import prepare
 from pipeline.training.planning.preview import plan_run, plan_summary
 from pipeline.training.run import run_training
+from pipeline.training.work import StageClock, Work
 from tests.support import tiny_run
 from tests.support.choir import Choir, new_clip
 from tests.support.constants import replace_in
@@ -252,6 +253,23 @@ def test_too_few_clips_to_train_or_measure_are_rejected(bucket: str, split: str,
     with pytest.raises(HarkError, match="cannot be trained") as raised:
         training_pipeline._refuse_too_little(fewer, plan)
     assert split in raised.value.why and "espeak" in raised.value.why
+
+
+def test_clips_deleted_while_a_run_is_stopped_are_left_out(plan: Plan, tmp_path: Path) -> None:
+    folder = job_folder(tmp_path, CONFIG)
+    FeatureWriter(folder / "features").close()
+    with Library(tmp_path) as library:
+        work = Work(CONFIG, tmp_path, folder, library, StageClock(folder / "seconds.json"), silent_reporter())
+        library.add_clips(
+            new_clip(r.text, f"s{n}", r.engine, 0.2, request_id=r.request_id) for n, r in enumerate(plan.requests)
+        )
+        clips = training_pipeline._clips(plan, work)
+        (folder / "devices").mkdir()
+        assert training_pipeline._clips(plan, work).equals(clips) and (folder / "devices").is_dir()
+        library.delete_clips([int(clips["clip_id"][0])])
+        left = training_pipeline._clips(plan, work)
+    assert list(left["clip_id"]) == list(clips["clip_id"][1:]) and all(map(os.path.isfile, left["path"]))
+    assert not (folder / "devices").exists(), "its examples were made of all clips"
 
 
 # The whole run.
