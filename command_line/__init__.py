@@ -1,1 +1,1 @@
-"""The command line: one module per group of subcommands, shared options, and output on the screen."""
+"""The command line: a module for each group of subcommands, shared options, and output for users and programs."""

@@ -27,16 +27,18 @@ def register(commands: Commands[Parser]) -> None:
         "--password-stdin", action="store_true", help="read the password from stdin (default: ask for it)"
     )
     token = add_command(group, "token", "--name NAME [options]", "create a token for a program", run_token)
-    token.add_argument("--name", required=True, help="what the token is for")
+    token.add_argument("--name", required=True, help="name of the token, such as the program that uses it")
     token.add_argument("--user", metavar="NAME", help="user of the token (default: the owner)")
     token.add_argument(
         "--scopes", type=names, default=("read", "train", "audio"), metavar="A,B",
-        help="some of read, train, audio, wakes, admin (default: read,train,audio)",
+        help="one or more of read, train, audio, wakes, admin (default: read,train,audio)",
     )  # fmt: skip
     token.add_argument(
         "--days", type=whole(1, 3650), metavar="N", help="days until it expires (default: valid until revoked)"
     )
-    factor = add_command(group, "factor-off", "[--user NAME]", "turn off a lost second factor", run_factor_off)
+    factor = add_command(
+        group, "factor-off", "[--user NAME]", "turn off the second factor of a user who lost it", run_factor_off
+    )
     factor.add_argument("--user", metavar="NAME", help="the user (default: the owner)")
     rotate = add_command(
         group, "rotate-secret", "[--days N | --now]", "create a new secret key without signing anyone out", run_rotate
@@ -44,7 +46,7 @@ def register(commands: Commands[Parser]) -> None:
     ends = rotate.add_mutually_exclusive_group()
     ends.add_argument(
         "--days", type=whole(1, 3650), default=DAYS, metavar="N",
-        help=f"how long the previous key is accepted (default: {DAYS})",
+        help=f"days for which the previous key is accepted (default: {DAYS})",
     )  # fmt: skip
     ends.add_argument(
         "--now", dest="days", action="store_const", const=0, help="stop accepting earlier keys, because one has leaked"

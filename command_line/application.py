@@ -124,7 +124,7 @@ def _run(options: argparse.Namespace) -> int:
                 screen.error(_lacking(error))
                 return FIXABLE
             except Exception as error:
-                if isinstance(error.__cause__, KeyboardInterrupt):  # how pybind11 reports one during its import
+                if isinstance(error.__cause__, KeyboardInterrupt):  # pybind11 wraps one during its import
                     screen.stopped(STOPPED)
                     return INTERRUPTED
                 screen.bug(write_bug(error))
@@ -132,7 +132,7 @@ def _run(options: argparse.Namespace) -> int:
             finally:
                 _ignore_signals()
                 _end_workers()
-    except (KeyboardInterrupt, OutputClosed):  # raised in the few lines outside the inner try
+    except (KeyboardInterrupt, OutputClosed):  # from the few lines outside the inner try
         return INTERRUPTED
 
 
@@ -168,7 +168,7 @@ def _interrupt_on_signals() -> None:
 
 
 def _interrupt_again(ignored: sys.UnraisableHookArgs) -> None:
-    """Repeat an interrupt that arrived while Python finalized an object, where it ignores exceptions."""
+    """Repeat an interrupt that Python ignored because it arrived while an object was finalized."""
     if ignored.exc_type is KeyboardInterrupt:
         # After Python has finalized the object.
         again = threading.Timer(AGAIN_AFTER_S, signal.raise_signal, (signal.SIGINT,))

@@ -17,7 +17,7 @@ from pipeline.corpora.alignment_methods import METHODS, VITERBI
 if TYPE_CHECKING:
     from model.asr.emissions import Aligner
 
-TRANSCRIPTS = 50_000  # number from the library, for learning pairs of words
+TRANSCRIPTS = 50_000  # maximum transcripts of the library from which the vocabulary learns pairs of words
 
 
 def register(commands: Commands[Parser]) -> None:
@@ -37,7 +37,7 @@ def register(commands: Commands[Parser]) -> None:
     training.add_argument("corpora", nargs="+", type=Path, metavar="CORPUS", help="folders of transcribed speech")
     batch = "utterances per batch; default: as many as fit into 160 s"
     training_options(training, above_zero, "30", batch, "each corpus, and of the synthetic clips")
-    help_text = "clips by the speech engines; default: 7000"
+    help_text = "number of clips to synthesize; default: 7000"
     training.add_argument("--synthetic", type=count_or_none, default=7000, metavar="N", help=help_text)
     training.add_argument("--noise", default="", metavar="FOLDER", help="recordings of noise")
 

@@ -17,7 +17,7 @@ from core.data_folder import REPOSITORY
 from core.errors import HarkError
 
 ALL = ("all",)  # the only value of wakeword's --engines
-IN_LAB = {  # measurements in the folder ``lab`` of the source, which are not in the product
+IN_LAB = {  # measurements in the folder ``lab`` of the source code, which an installed Hark lacks
     "confusables": "measure phrases against confusables: LibriPhrase, and what bundles accept (needs the shared audio)",
     "detector": "measure a detector's share of one core and its bytes, for each size and form",
     "mining": "measure emissions, alignment and mining in a library of 100 h (needs the shared audio)",
@@ -45,9 +45,9 @@ def add_options(command: Parser, name: str) -> None:
     command.add_argument("--seed", type=seed, default=0, metavar="N")
     if name == "confusables":
         command.add_argument("bundles", nargs="*", type=Path, metavar="BUNDLE", help="the bundles to measure")
-        help_text = "approximate number of LibriPhrase's phrases; default: 400, 0 leaves it out"
+        help_text = "approximate number of phrases of LibriPhrase; default: 400; 0 leaves LibriPhrase out"
         command.add_argument("--anchors", type=count_or_none, default=400, metavar="N", help=help_text)
-        command.add_argument("--pairs", type=folder, metavar="FOLDER", help="write LibriPhrase's pairs there")
+        command.add_argument("--pairs", type=folder, metavar="FOLDER", help="write the pairs of LibriPhrase into it")
     if name == "mining":
         command.add_argument("--phrase", default="something", help='default: "something"')
 

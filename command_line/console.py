@@ -20,7 +20,7 @@ from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
 from core.worded import percent
 
-if TYPE_CHECKING:  # every command imports this module, and --help does not need rich
+if TYPE_CHECKING:  # not at run time: every command imports this module, and --help does not need rich
     from rich.console import Console, RenderableType
     from rich.progress import TaskID
     from rich.table import Table
@@ -45,7 +45,7 @@ class Screen:
         self._stdout, self._stderr = sys.stdout, sys.stderr
         for stream in (self._stdout, self._stderr):
             reconfigure = getattr(stream, "reconfigure", None)
-            if reconfigure is not None:  # a character that the terminal lacks must not end the command
+            if reconfigure is not None:  # a character that the terminal cannot show must not end the command
                 reconfigure(errors="backslashreplace")
         self.err = _console(self._stderr)
         self._has_result = False
@@ -138,7 +138,7 @@ class Screen:
 
     def stopped(self, message: str) -> None:
         """Report an interrupt by Ctrl-C."""
-        self.err = _console(self._stderr)  # the old one may hold an interrupted line
+        self.err = _console(self._stderr)  # the old console may hold a part of a line
         self.note(message)
         again = "Run the same command again to continue."
         self.result({"error": {"what": "Stopped.", "why": "It was interrupted.", "what_to_do": again}})
@@ -286,7 +286,7 @@ class PlainLines:
             self._say(f"! {event['message']}" if event["level"] == "warning" else event["message"])
 
     def _say(self, message: str) -> None:
-        # Written immediately and without rich, which repeats a line after an interrupt.
+        # Written without rich, which repeats a line after an interrupt, and flushed at once.
         with contextlib.suppress(OSError):
             self._stream.write(f"[{clock(time.monotonic() - self._started)}] {message}\n")
             self._stream.flush()

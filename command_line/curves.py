@@ -1,4 +1,4 @@
-"""Options shared by trainings, and TensorBoard: curves, and how to install it."""
+"""Options that all trainings share, and messages on their curves in TensorBoard."""
 
 from __future__ import annotations
 

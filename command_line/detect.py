@@ -68,4 +68,4 @@ def _show(recording: HeardFile, frame_s: float, screen: Screen) -> None:
     if recording.failure is not None:
         screen.warn_of(recording.failure)
     elif recording.silent:
-        screen.note(f"{recording.file} is silent: nothing in it is louder than -60 dB. Is it the right recording?")
+        screen.note(f"{recording.file} is silent: its peak is below -60 dBFS. Choose another recording.")

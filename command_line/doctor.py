@@ -28,7 +28,7 @@ from core.settings.given_secrets import check_given_secrets
 if TYPE_CHECKING:
     from core.readiness import Readiness
 
-SPACE_FOR_A_RUN = 2.0  # GB for clips, and features during a run
+SPACE_FOR_A_RUN = 2.0  # GB that a run needs for clips and features
 OK, OPTIONAL, BROKEN = "ok", "optional", "broken"
 STYLES = {OK: ("✓", "green"), OPTIONAL: ("-", "yellow"), BROKEN: ("✗", "bold red")}
 
@@ -43,7 +43,7 @@ class Finding:
         found: its state, or the problem.
         what_to_do: how to enable or fix it; empty if that is not necessary.
         extra: whether it is one of many engines and models to choose from; --all shows missing ones in full.
-        real_speech: whether the library has some.
+        real_speech: whether the library contains real speech.
     """
 
     name: str
@@ -265,12 +265,12 @@ def _confinement() -> Finding:
         return Finding(name, OPTIONAL, f"not fully confined: {missing}", to_do)
     ended = subprocess.run(confined([sys.executable, "-I", "-c", "pass"]), capture_output=True, text=True, timeout=60)
     if ended.returncode:
-        reason = (ended.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        reason = (ended.stderr.strip().splitlines() or ["it printed no error message"])[-1]
         return Finding(
             name,
             BROKEN,
             f"the process that opens them cannot be started: {reason}",
-            "report this, with your system's name",
+            "report this as a bug, with the name and version of your system",
         )
     return Finding(name, OK, "opened without network, other files or privileges")
 

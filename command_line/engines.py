@@ -33,10 +33,12 @@ def register(commands: Commands[Parser]) -> None:
     pull.add_argument("voice", metavar="VOICE", help="such as en_US-libritts_r-medium (piper) or af_heart (kokoro)")
     engines = add_group(commands, "engines", "list the speech engines, and enable more", run_engines)
     add_command(engines, "list", "", "list every engine and what it lacks", run_engines)
-    enable = add_command(engines, "enable", "NAME", "create an engine's own environment", run_enable)
+    enable = add_command(engines, "enable", "NAME", "install an engine into an environment of its own", run_enable)
     enable.add_argument("name", metavar="NAME", help="an engine: piper, kokoro, funasr, pyannote, tps ...")
     pull = add_command(engines, "pull", "NAME", "download a model for recordings", run_pull_model)
-    pull.add_argument("name", choices=MODELS, help="for pyannote, accept its terms and set HF_TOKEN first")
+    pull.add_argument(
+        "name", choices=MODELS, help="name of the model; for pyannote, accept its terms and set HF_TOKEN first"
+    )
 
 
 def _known(name: str, engines: dict[str, T]) -> T:

@@ -35,7 +35,7 @@ def run_evaluate(options: argparse.Namespace, screen: Screen) -> int:
     if options.positives is None and options.negatives is None:
         raise HarkError(
             "There is nothing to measure on.",
-            "Neither recordings with the phrase nor without it were given.",
+            "Neither --positives nor --negatives was given.",
             "Add --positives DIR, --negatives DIR, or both.",
         )
     detector = open_detector(options.bundle, int8=options.int8)
@@ -81,7 +81,7 @@ def _show(result: Evaluation, usual: float, screen: Screen) -> None:
         )
         for outcome in result.outcomes
     ]
-    screen.show(table(("set for, a day", "threshold", "missed", "fired twice", "false alarms an hour"), rows))
+    screen.show(table(("target per day", "threshold", "missed", "detected twice", "false alarms per hour"), rows))
     screen.show(f"{result.positives} recordings with the phrase, {result.hours:.2f} hours without it; 95 % intervals.")
     at_usual = next(outcome for outcome in result.outcomes if outcome.fa_per_day == usual)
     lines = [f"missed       {file}" for file in at_usual.missed]

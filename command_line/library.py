@@ -142,7 +142,7 @@ def run_import_peoples(options: argparse.Namespace, screen: Screen) -> int:
 
     if options.location is not None and not Path(options.location).expanduser().is_dir():
         what = f"The folder {options.location} does not exist."
-        raise HarkError(what, "--from must be a local copy of the corpus.", "Check the path.")
+        raise HarkError(what, "--from must be a local copy of the corpus.", "Give the folder of its parquet files.")
     with Library(data_folder()) as library, screen.reporter() as reporter:
         report = import_peoples_speech(
             library, reporter, options.limit_hours, options.location or REPOSITORY, options.configuration

@@ -29,10 +29,12 @@ def register(commands: Commands[Parser]) -> None:
         commands, "mine", "PHRASE [options]", "cut a phrase out of the library's real recordings", run_mine
     )
     mining.add_argument("phrase", metavar="PHRASE")
-    mining.add_argument("--most", type=count, metavar="N", help="cut out at most this many (default: 300)")
-    mining.add_argument("--recordings", type=count, metavar="N", help="search at most this many (default: 1200)")
-    mining.add_argument("--least-confidence", type=score, metavar="X", help="of a match, from 0 to 1 (default: 0.2)")
-    mining.add_argument("--speaker-share", type=score, metavar="X", help="largest share of one voice (default: 1)")
+    mining.add_argument("--most", type=count, metavar="N", help="maximum clips to cut out (default: 300)")
+    mining.add_argument("--recordings", type=count, metavar="N", help="maximum recordings to search (default: 1200)")
+    mining.add_argument(
+        "--least-confidence", type=score, metavar="X", help="minimum confidence of a match (default: 0.2)"
+    )
+    mining.add_argument("--speaker-share", type=score, metavar="X", help="maximum share of one voice (default: 1)")
     mining.add_argument("--word-forms", action="store_true", help="also accept an ending on the last word")
     mining.add_argument("--synthetic", action="store_true", help="also search clips of speech engines")
     mining.add_argument("--language", type=language, default="en", help="default: en")
@@ -75,9 +77,9 @@ def run_mine(options: argparse.Namespace, screen: Screen) -> int:
     speakers = len({cut.speaker for cut in outcome.cuts})
     rows: list[tuple[str, object]] = [
         ("phrase", outcome.phrase),
-        ("recordings", f"{outcome.recordings} hold it, {outcome.looked_into} looked into"),
-        ("kept", f"{len(outcome.cuts)} of {speakers} voices"),
-        *((f"not kept: {reason.rstrip('.')}", number) for reason, number in outcome.rejected.items()),
+        ("recordings", f"{outcome.recordings} contain the phrase, {outcome.looked_into} were searched"),
+        ("clips", f"{len(outcome.cuts)} by {speakers} voices"),
+        *((f"rejected: {reason.rstrip('.')}", number) for reason, number in outcome.rejected.items()),
         ("seconds", ", ".join(f"{name} {value}" for name, value in outcome.seconds.items())),
     ]
     best = sorted(outcome.cuts, key=lambda cut: -cut.confidence)

@@ -55,12 +55,12 @@ class Parser(argparse.ArgumentParser):
         near = difflib.get_close_matches(words[0].lstrip("-").partition("=")[0], names, 1)
         self.error(f"unrecognized arguments: {' '.join(words)}" + _did_you_mean([f"--{name}" for name in near]))
 
-    # Suggest_on_error of Python 3.14, for earlier versions.
+    # Python 3.14 has this as suggest_on_error.
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if not isinstance(action, Commands) or value in action.choices:
             super()._check_value(action, value)
             return
-        # A command of a group without the group's name: `token` is `admin token`.
+        # For a subcommand without its group, suggest both: `admin token` for `token`.
         meant = [command.prog for command in self.commands() if command.name == value]
         meant = meant or [action.choices[name].prog for name in difflib.get_close_matches(value, action.choices, 1)]
         self.error(f"{self.prog} has no command {value!r}" + _did_you_mean(meant[:3]))

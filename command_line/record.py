@@ -74,7 +74,9 @@ def run_record(options: argparse.Namespace, screen: Screen) -> int:
     result: dict[str, Any] = {"phrase": phrase, "role": options.role, "kept": len(stored), "takes": takes}
     if not saved:
         raise HarkError(
-            f'No recording of "{phrase}" was saved.', "None of them has usable speech.", "Check the microphone."
+            f'No recording of "{phrase}" was saved.',
+            "None of the recordings has usable speech.",
+            "Make sure that the microphone is not muted, then try again.",
         )
     if detector is not None:
         hits = detected(detector, [take.audio for _, take in saved])
@@ -111,7 +113,7 @@ def _from_microphone(phrase: str, options: argparse.Namespace, screen: Screen) -
         screen.note(f'{number} of {count}: say "{phrase}", {hint.words}. Enter records {TAKE_S:.0f} s.')
         sys.stdin.readline()
         if hint.away:
-            screen.note(f"Move there: {WALK_S:.0f} s.")
+            screen.note(f"You have {WALK_S:.0f} s to move there.")
             time.sleep(WALK_S)
         screen.note("Speak now.")
         try:

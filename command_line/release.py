@@ -45,7 +45,7 @@ def run_release(options: argparse.Namespace, screen: Screen) -> int:
         wheel, source = folder / f"hark-{version}-py3-none-any.whl", folder / f"hark-{version}.tar.gz"
         with tempfile.TemporaryDirectory(prefix="hark-release-") as beside:
             installed, built = Path(beside) / "wheel", Path(beside) / "source"
-            reporter.stage("try", f"Installing {wheel.name} with all that it wants, and starting it")
+            reporter.stage("try", f"Installing {wheel.name} with its requirements, and starting it")
             _python("-m", "venv", str(installed))
             _pip(installed, "-c", "constraints.txt", str(wheel))
             _pip(installed, "--no-deps", "-r", "requirements-alone.txt")
@@ -96,7 +96,9 @@ def _python(*arguments: str, program: str = sys.executable) -> str:
     done = subprocess.run([program, *arguments], cwd=REPOSITORY, capture_output=True, text=True)
     if done.returncode:
         text = (done.stdout + done.stderr).strip()[-2000:]
-        raise HarkError(f"{arguments[0]} failed.", text or "It said nothing.", "Fix that, then run the command again.")
+        raise HarkError(
+            f"{arguments[0]} failed.", text or "It printed nothing.", "Fix that, then run the command again."
+        )
     return done.stdout
 
 

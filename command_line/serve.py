@@ -29,10 +29,10 @@ from webui.setup import ready
 
 PORT = 8000
 WEB = "web"
-SAME_MACHINE = {"127.0.0.1": "localhost", "0.0.0.0": "localhost", "::": "::1"}  # by --host; others are used as given
+SAME_MACHINE = {"127.0.0.1": "localhost", "0.0.0.0": "localhost", "::": "::1"}  # URL's host by --host, if not the same
 MAX_FILES, MAX_CONNECTIONS = 65_536, 10_000  # limits of this process; higher ones slow programs that close all files
 MAX_BACKLOG = 2048  # connections accepted at a time
-MAX_MESSAGE_BYTES = 1 << 18  # bytes per socket message; two seconds of audio are a quarter of it
+MAX_MESSAGE_BYTES = 1 << 18  # bytes per socket message; four times two seconds of audio
 RECOVERY_EVERY_S = 5.0
 UP_WITHIN_S = 120.0  # seconds within which the web server must start
 STUCK_AFTER_S = 60.0  # seconds; a queue that has just started may have to catch up
@@ -223,13 +223,13 @@ def _watch(parts: list[Part], screen: Screen) -> None:
                     if time.monotonic() >= next_minute:
                         next_minute = time.monotonic() + 60.0
                         forget_results()
-                    adopt_runs()  # last: it reads files that anything may have written
+                    adopt_runs()  # last, because it reads files from other programs, which may be corrupt
                 # With Redis, the workers of each machine check this (webui.jobs.broker).
                 stuck = (set() if settings.REDIS else stuck_queues()) | ({WEBHOOKS} if webhooks_are_stuck() else set())
                 for part in parts:
                     if part.name in stuck and part.age_s > STUCK_AFTER_S:
                         screen.note(f"The workers for {part.name} take no jobs.")
-                        part.kill()  # restarted above
+                        part.kill()  # the part is restarted above
             except Exception as error:  # a full disk, or a locked or unreachable database; retried soon
                 screen.note(f"Checking the jobs failed and will be retried: {error}")
             close_old_connections()

@@ -12,7 +12,7 @@ from core.child_process import end_with_parent, signal_group
 from core.data_folder import REPOSITORY
 
 SETTLED_S = 5.0  # seconds; a process that lives this long has started successfully
-LONG_S = 60.0  # seconds; after a process that lived this long, the next restart waits only for the short time again
+LONG_S = 60.0  # seconds; a process that lived this long resets the pause before a restart
 FIRST_WAIT_S, MAX_WAIT_S = 1.0, 60.0
 
 
@@ -50,7 +50,7 @@ class Part:
         return time.monotonic() - self.began
 
     def look(self) -> str:
-        """Check the process and restart it when due; return a message or ""."""
+        """Check the process, and restart it when its pause is over; return a message for the log, or ""."""
         if self._start_at is not None:
             if time.monotonic() >= self._start_at:
                 self.start()

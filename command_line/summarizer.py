@@ -28,7 +28,7 @@ def register(commands: Commands[Parser]) -> None:
         help="JSON lines with text and summary, or a folder of such files (*.jsonl), of transcripts (transcript.json), "
         "of LibriSpeech (*.trans.txt) or of a NeMo manifest; default: the recordings of the data folder",
     )  # fmt: skip
-    training_options(training, count, "20", "pairs a step; default: 32", "the pairs")
+    training_options(training, count, "20", "pairs per batch; default: 32", "the pairs")
 
     summarizing = add_command(group, "summarize", "FILE [options]", "summarize a text or a transcript", run_summarize)
     summarizing.add_argument("file", metavar="FILE", help="a text, a transcript.json, or - for stdin")
@@ -52,7 +52,7 @@ def run_train(options: argparse.Namespace, screen: Screen) -> int:
     screen.result(result)
     screen.show_line(f"weights  {result['weights']}")
     screen.show_line(f"curves   {curves_line(result['curves'])}")
-    screen.show_line(f"loss     {result['validation_loss']:.3f} nats a character, on held-out pairs")
+    screen.show_line(f"loss     {result['validation_loss']:.3f} nats per character, on held-out pairs")
     screen.show_line(
         "WER, CER not measured: a text has many correct summaries; ROUGE-1 counts the words that they share"
     )

@@ -25,7 +25,7 @@ def register(commands: Commands[Parser]) -> None:
 
 
 def run_tests(options: argparse.Namespace, screen: Screen) -> int:
-    """Run pytest over ``tests/`` with these arguments and return its exit code (0: all passed).
+    """Run pytest with these arguments and return its exit code (0 if all tests passed).
 
     Unless tests or files are named, it skips the slow tests (``tests/slow.txt``) and those of the lab, which
     ``test lab`` runs.

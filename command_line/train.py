@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = "hey compass"
 LONG_RUN_S = 120.0  # seconds; in a terminal, a longer run needs confirmation
-SHORTER = "quick"  # the effort offered in place of these
+SHORTER = "quick"  # the effort that is offered instead of those in SHORTENED
 SHORTENED = ("standard", "thorough")
 DECLINED = 130  # exit code, as after an interrupt
 GOES_ON_WITH = {
@@ -396,7 +396,7 @@ def _show_targets(chosen: Iterable[Target], screen: Screen) -> None:
 
 
 def _headline(phrase: str, metrics: Mapping[str, Any]) -> Text:
-    """Return a headline on whether the detector is usable."""
+    """Return a headline that states if the detector is usable."""
     from rich.text import Text
 
     from pipeline.training.measuring.verdict import misses_most

@@ -99,7 +99,9 @@ def transcribed_file(file: Path, options: argparse.Namespace, reporter: Reporter
     try:
         facts = file.stat()
     except OSError as error:
-        raise HarkError(f"The recording {file} cannot be opened.", f"{error.strerror}.", "Check the path.") from error
+        raise HarkError(
+            f"The recording {file} cannot be opened.", f"{error.strerror}.", "Give the path of a readable file."
+        ) from error
     known = hashlib.sha256(f"{file.resolve()}\0{facts.st_size}\0{facts.st_mtime_ns}".encode()).hexdigest()[:16]
     work = data_folder() / "transcripts" / known
     audio = work / "audio.flac"

@@ -44,7 +44,9 @@ def run_watch(options: argparse.Namespace, screen: Screen) -> int:
 
     folder = Path(options.folder)
     if not folder.is_dir():
-        raise HarkError("The folder cannot be watched.", f"The folder {folder} does not exist.", "Check the path.")
+        raise HarkError(
+            "The folder cannot be watched.", f"The folder {folder} does not exist.", "Give an existing folder."
+        )
     registry.choose(options.engine, options.language)  # before any file is read
     if not options.once:
         screen.note(f"Watching {folder}. Ctrl-C stops it.")
@@ -93,12 +95,12 @@ def _waiting(folder: Path, format: str) -> dict[Path, State]:
                 continue
             try:
                 facts = file.stat()
-            except FileNotFoundError:  # it was moved in the meantime
+            except FileNotFoundError:  # it was moved or deleted in the meantime
                 continue
             if file.is_file():
                 recordings[file] = facts.st_size, facts.st_mtime_ns
     except OSError as error:
-        raise HarkError(f"The folder {folder} cannot be read.", f"{error.strerror}.", "Check the folder.") from error
+        raise HarkError(f"The folder {folder} cannot be read.", f"{error.strerror}.", "Make it readable.") from error
     return recordings
 
 

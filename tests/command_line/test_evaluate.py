@@ -90,7 +90,7 @@ def test_one_folder_is_enough_and_an_unreadable_file_is_reported(
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        ([], "Neither recordings"),
+        ([], "Neither --positives"),
         (["--positives", "{empty}"], "contains no audio"),
         (["--negatives", "{empty}/gone"], "does not exist"),
     ],
