@@ -170,7 +170,7 @@ class Engine:
         return HarkError(
             worded("The engine %(engine)s has no voice %(voice)s to download.", engine=self.name, voice=repr(voice)),
             why,
-            worded("Its voices: %(address)s.", address=self.voice_list),
+            worded("Choose one of its voices: %(address)s.", address=self.voice_list),
         )
 
     def missing(self) -> Readiness | None:

@@ -90,7 +90,7 @@ def check_file(path: Path) -> None:
         raise HarkError(
             worded("There is no audio file %(path)s.", path=str(path)),
             worded("The path is not a file."),
-            worded("Check the path."),
+            worded("Give the path of an existing file."),
         )
     if path.stat().st_size == 0:
         raise HarkError(

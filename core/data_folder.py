@@ -162,5 +162,5 @@ def check_folder(folder: Path) -> None:
         raise HarkError(
             worded("There is no folder %(folder)s.", folder=str(folder)),
             worded("The path is not a folder."),
-            worded("Check the path."),
+            worded("Give the path of an existing folder."),
         )

@@ -207,7 +207,10 @@ def test_test_requirements_have_a_separate_stamp(launcher: Launcher) -> None:
             "service not known')': /simple/numpy/\nERROR: Could not find a version that satisfies numpy==2.4.6",
             "The package index cannot be reached: NewConnectionError('[Errno -2] Name or service not known",
         ),
-        ("ERROR: Could not install packages due to an OSError: [Errno 13] Permission denied: '/x'", "no permission to write"),
+        (
+            "ERROR: Could not install packages due to an OSError: [Errno 13] Permission denied: '/x'",
+            "no permission to write",
+        ),
         ("ERROR: something that nobody foresaw", "ERROR: something that nobody foresaw"),
     ],
 )

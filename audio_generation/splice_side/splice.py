@@ -41,7 +41,7 @@ class Splice(Engine):
                 "minutes of aligned speech.",
                 file=self.shipped.name,
             ),
-            "git checkout model/shipped, or ./hark library import a corpus and ./hark mine a phrase of it.",
+            "git checkout model/shipped; or ./hark library import FOLDER, then ./hark library voices",
         )
 
     def worker_arguments(self) -> list[str]:

@@ -65,7 +65,7 @@ def called(
                 worded(
                     "The process that reads it was stopped because it used too much memory or time (%(how)s).", how=how
                 ),
-                worded("Split it, or pack it again."),
+                worded("Split the file into smaller ones, or create it again."),
             )
         if code:
             stderr.seek(max(0, stderr.seek(0, os.SEEK_END) - LOG_TAIL))

@@ -190,13 +190,21 @@ def test_an_error_of_a_job_is_translated(owners: Client, owner: User) -> None:
     job = claimed(services.submit(user=owner, kind="train", title="hey compass", spec={"phrase": "hey compass"}))
     reporter = Reporter(lambda event: services.record(job, [json.loads(json.dumps(event))]))
     reporter.error(
-        HarkError(worded("There is no folder %(folder)s.", folder="100 %"), "Why.", worded("Check the path."))
+        HarkError(
+            worded("There is no folder %(folder)s.", folder="100 %"),
+            "Why.",
+            worded("Give the path of an existing folder."),
+        )
     )
     told = owners.get(f"/jobs/{job.id}/events", headers=GERMAN).json()
-    german = {"what": "Einen Ordner 100 % gibt es nicht.", "why": "Why.", "what_to_do": "Den Pfad prüfen."}
+    german = {
+        "what": "Einen Ordner 100 % gibt es nicht.",
+        "why": "Why.",
+        "what_to_do": "Den Pfad eines vorhandenen Ordners angeben.",
+    }
     assert told["job"]["error"] == german and told["events"][0].items() >= german.items()
     page = unescape(owners.get(f"/jobs/{job.id}", headers=GERMAN).text)
-    assert "Einen Ordner 100 % gibt es nicht." in page and "Den Pfad prüfen." in page
+    assert "Einen Ordner 100 % gibt es nicht." in page and german["what_to_do"] in page
     assert owners.get(f"/jobs/{job.id}/events").json()["job"]["error"]["what"] == "There is no folder 100 %."
 
 
