@@ -251,7 +251,7 @@ def _look_after(parts: list[Part], screen: Screen) -> None:
 
 
 def _stop(parts: list[Part]) -> None:
-    # First without their children: some would end while holding a lock for which the others would wait forever.
+    # Without their children at first: a child that ends while it holds a lock would block the others forever.
     for part in parts:
         part.process.terminate()
     began = time.monotonic()

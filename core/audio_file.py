@@ -131,8 +131,8 @@ def mono_blocks(
 ) -> Iterator[np.ndarray]:
     """Yield the decoded parts of a file (sample rate, float32 [frames, channels]) as blocks of mono at 16 kHz.
 
-    The length is checked against the header, except from ``start_s`` on or up to ``max_seconds``. Raises the errors of
-    :func:`read_audio_blocks`.
+    The length is checked against the header, unless the parts begin after the start or were cut at ``max_seconds``.
+    Raises the errors of :func:`read_audio_blocks`.
     """
     decoded_s = 0.0
     try:

@@ -182,11 +182,11 @@ class LargeDetector:
         self._outputs: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
 
     def keyword_hmm(self, audio: np.ndarray, phrase: str) -> float:
-        """Return the best match of the phrase's phones."""
+        """Return the score of the best match of the phrase's phones in ``audio`` [samples]."""
         return float(self._match(audio, phrase)[0].max())
 
     def second_pass(self, audio: np.ndarray, phrase: str) -> float:
-        """Return the best match with the second pass's gain, if it is above the second pass's threshold."""
+        """Return the same score, plus the gain of the second pass if the score is high enough for one."""
         match, roots, states = self._match(audio, phrase)
         place, second_pass = int(match.argmax()), _detector(phrase).second_pass
         best = float(match[place])

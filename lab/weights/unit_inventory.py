@@ -154,7 +154,7 @@ def _moved(unit: AlignedUnit, start_s: float) -> AlignedUnit:
 def chosen_stretches(speaker: Speaker, weights: Counter[tuple[str, str]], seconds: float) -> list[Stretch]:
     """Choose up to ``seconds`` of stretches with many pairs of phones.
 
-    A pair counts by its frequency in speech, a third as much each time that it occurred before.
+    A pair is worth the square root of its weight, divided by 3 for each time that it already occurs.
     """
     had: Counter[tuple[str, str]] = Counter()
     left = list(speaker.stretches)

@@ -225,7 +225,7 @@ class Speech:
 
 @cache
 def ways_of(text: str) -> Pronunciations:
-    """Return the outputs of a text's phones in each accent; empty if it has none."""
+    """Return the encoder's output for each phone of a text, in each accent; empty if the text cannot be spoken."""
     try:
         return outputs_of(Keyphrase(text))
     except HarkError:
