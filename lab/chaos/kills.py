@@ -89,7 +89,7 @@ def killed(data: Path, seed: int, jobs: int, reporter: Reporter) -> Figures:
 
     if User.objects.exists():
         raise HarkError(
-            "The benchmark did not start: its database is in use.",
+            "The benchmark did not start: the database is in use.",
             "It has accounts, and the benchmark would add its jobs to theirs.",
             "Set DATABASE_URL to an empty database.",
         )
