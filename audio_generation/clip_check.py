@@ -50,7 +50,7 @@ def _problem(audio: np.ndarray, sample_rate: int, duration_s: float, text: str) 
     if duration_s > MAX_DURATION_S + MAX_S_PER_LETTER * len(text):
         return f"the audio is too long for the text ({duration_s:.1f} s)"
     if float(np.mean(np.abs(audio) >= 0.999)) > CLIPPED_FRACTION:
-        return "the audio is clipped beyond use"
+        return "too many samples of the audio are clipped"
     audio = audio - audio.mean()
     frame = int(FRAME_S * sample_rate)
     frames = audio[: len(audio) // frame * frame].reshape(-1, frame)

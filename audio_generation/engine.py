@@ -113,7 +113,8 @@ class Engine:
         rule_based: whether it is formant or diphone synthesis; detectors miss such voices more often than people.
         example_voice: a voice that can be downloaded; "" if its voices come with it.
         voice_list: the URL of a list of voices that can be downloaded.
-        download_mb: megabytes of its packages, if the first English run installs them without being asked.
+        download_mb: megabytes of its packages, if English runs install them (except trials and runs that name engines);
+            otherwise 0.
         answering_order: engines with a lower number are tried first for spoken answers; equal numbers, by name.
         answering_voice: the voice preferred for answers.
     """

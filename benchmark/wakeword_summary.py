@@ -242,8 +242,8 @@ def table(figures: Mapping[str, Any]) -> str:
         if facts["bundles"]:
             lost = [row["lost"] for row in facts["bundles"].values() if row["lost"] is not None]
             lines.append(
-                f"Thresholds, {condition}: {facts['kept']} of {len(facts['bundles'])} give the false alarms that were "
-                "wanted, within a factor of 2 or the interval; missed beyond the best one: "
+                f"Thresholds, {condition}: {facts['kept']} of {len(facts['bundles'])} meet their target of false "
+                "alarms, within a factor of 2 or the interval; missed beyond the best one: "
                 + (
                     f"at most {percent(MAX_LOST)} points by {sum(share <= MAX_LOST for share in lost)} of "
                     f"{len(lost)}, mean {percent(float(np.mean(lost)))}, most {percent(max(lost))} points."

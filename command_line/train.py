@@ -168,7 +168,7 @@ def _agree_and_train(
     if ask:
         agreed = _ask(config, screen, to_install)
         if agreed is None:
-            screen.note("Nothing was begun.")
+            screen.note("No training was started.")
             return DECLINED
         config = agreed
     if to_install:
@@ -320,7 +320,7 @@ def _show_plan(config: Prepared, screen: Screen, short: bool = False) -> dict[st
     hours = plan["real_negative_hours"]
     lines = [("voices", _counts(plan["engines"]))]
     if plan["held_out_engine"]:
-        lines.append(("held out", f"{plan['held_out_engine']}: used in the test only"))
+        lines.append(("held out", f"{plan['held_out_engine']}: used only for the test"))
     lines += [("not used", f"{engine}: {why}") for engine, why in plan["engines_missing"].items()]
     if to_install:
         lines.append(("to install", f"{_sizes(to_install)}: neural voices, by {PROGRAM} train unless --no-download"))

@@ -154,7 +154,7 @@ def _label(wanted: Wanted, index: dict[str, int]) -> int:
         ((exchange_cost(wanted.label, label), label) for label in index if label != PAUSE), default=(np.inf, "")
     )
     if cost > NEAREST_PHONE:
-        raise NotSpeakable(f"the recordings of this voice have nothing like {wanted.label!r} of {wanted.word!r}")
+        raise NotSpeakable(f"the recordings of this voice have no sound similar to {wanted.label!r} in {wanted.word!r}")
     return index[label]
 
 

@@ -41,14 +41,14 @@ def check_given_secrets(environment: Mapping[str, str] = os.environ) -> None:
 def weakness(key: str) -> str:
     """Return the reason why a signing key can be guessed; "" if it cannot."""
     if len(key) < MIN_LENGTH:
-        return f"it has fewer than {MIN_LENGTH} characters: anyone who guesses it can sign in as any user"
+        return f"it has fewer than {MIN_LENGTH} characters, and an attacker who guesses it can sign in as any user"
     return placeholder(key)
 
 
 def placeholder(text: str) -> str:
     """Return the reason why a secret is an example's placeholder; "" if it is not."""
     if _PLACEHOLDER.search(text) or len(set(text)) < 3:
-        return "it is a placeholder, which anybody can read in an example"
+        return "it is a placeholder from a public example"
     return ""
 
 

@@ -63,7 +63,7 @@ SENTENCES = (
     "We meet in the harbour on Tuesday.", "Who brings the lantern?", "Anna brings the lantern and the map.",
     "The boat leaves at seven in the morning.", "Nobody has asked about the weather.",
 )  # fmt: skip
-WORD = "lantern"  # a word that the search page is asked for
+WORD = "lantern"  # a word in the sentences, for searches
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,8 @@ SUMMARY = {
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
     """Return milliseconds (p50, p95) and bytes of each page, compressed as for browsers, without a network.
 
-    Pages are answered in this process. ``asked_elsewhere`` lists the other machines that it contacted meanwhile. It has
-    its own data folder, so it must be the first user of Django in its process.
+    This process serves the pages itself. ``asked_elsewhere`` lists the other machines that it contacted meanwhile. It
+    sets up Django for its own data folder, so nothing else may have set up Django before.
     """
     elsewhere = _asked_elsewhere()
     with tempfile.TemporaryDirectory(prefix="hark-bench-") as folder:
