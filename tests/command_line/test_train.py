@@ -244,7 +244,7 @@ def test_a_long_run_needs_confirmation_at_a_terminal(tmp_path: Path) -> None:
     question = re.search(
         r"Train now\? about \d+ min, up to \d+ clips to synthesize; quick: [^[]+\[y/n/quick\]", flat(said)
     )
-    assert question and code == 130 and "Nothing was begun." in said and "it has begun" not in said
+    assert question and code == 130 and "No training was started." in said and "it has begun" not in said
     assert "it has begun, hey compass, standard" in at(["\n"])[1]
     code, said = at(["maybe\n", "quick\n"])
     assert "it has begun, hey compass, quick" in said and said.count("Train now?") == 2
