@@ -80,6 +80,6 @@ def _number(values: Mapping[str, object], name: str, otherwise: float, above: fl
         raise HarkError(
             f"{name} cannot be {str(given)[:40]!r}.",
             f"It must be a number up to {maximum:g}.",
-            "Leave it out, or send another.",
+            "Leave it out, or give such a number.",
         )
     return value

@@ -169,7 +169,7 @@ def _nothing(data: Path) -> HarkError:
     return HarkError(
         "There is nothing to back up.",
         f"{data} has no library, detector or portal.",
-        "Check HARK_DATA, or --data.",
+        "Set HARK_DATA or --data to the folder with Hark's data.",
     )
 
 
@@ -551,7 +551,7 @@ def _read_backup(archive: Path, into: Path | None, reporter: Reporter) -> Backup
                     _take(file, content, into)
                 progress.advance()
     except FileNotFoundError as error:
-        raise HarkError(f"{archive} does not exist.", "There is no such file.", "Name another backup.") from error
+        raise HarkError(f"{archive} does not exist.", "It was moved or renamed.", "Name another file.") from error
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise _damaged(f"It is not a zip, or was cut off or changed: {error}.") from error
     except (RuntimeError, NotImplementedError, ValueError, struct.error, OverflowError) as error:

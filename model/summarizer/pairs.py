@@ -88,7 +88,7 @@ def split_pairs(pairs: Sequence[Pair], seed: int, subset: int = 0) -> Split:
             "There is too little to learn from.",
             f"There are {len(unlike)} different texts with a summary; at least {MIN_PAIRS} are needed, "
             "preferably thousands.",
-            "Provide more data.",
+            "Add more texts with summaries.",
         )
     held = max(1, round(HELD_OUT_FRACTION * len(unlike)))
     return Split(tuple(unlike[2 * held :]), tuple(unlike[held : 2 * held]), tuple(unlike[:held]))

@@ -3,7 +3,7 @@
 The words' phones (or characters) are aligned to the emission by one of two methods
 (``pipeline.corpora.alignment_methods``): Hark's Viterbi (``model/asr/viterbi.py``), or the package ctc-segmentation. On
 120 recordings of read speech with known word times, the median error of starts and ends is 20 ms for both. Errors
-exceed 0.1 s for 1.6 % (package: 1.7 %) of starts and 6.4 % of ends. The package takes half as long again, has less
+exceed 0.1 s for 1.6 % (package: 1.7 %) of starts and 6.4 % of ends. The package takes 1.5 times as long, has less
 confidence in correct words, and requires a compiler where there is no wheel. With characters instead of phones, 1.7 %
 instead of 1.5 % of starts are more than 0.1 s off.
 """

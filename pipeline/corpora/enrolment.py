@@ -101,7 +101,7 @@ class Take:
 
     @property
     def usable(self) -> bool:
-        """Whether it can be stored."""
+        """True if the take can be stored."""
         return len(self.audio) > 0
 
     @property

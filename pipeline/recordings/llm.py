@@ -146,7 +146,7 @@ def ask(task: str, data: Iterable[Mapping[str, Any]], check: Callable[[Any], T],
         ]
     raise HarkError(
         worded("The language model gave no usable answer."),
-        worded("%(model)s, twice: %(trouble)s", model=chosen.model, trouble=trouble),
+        worded("%(model)s gave two invalid answers: %(trouble)s", model=chosen.model, trouble=trouble),
         worded("Try again, or choose another model (HARK_LLM_MODEL) or another engine."),
     )
 

@@ -62,7 +62,7 @@ class MediaLimits:
 
     max_bytes: int = 1_000_000_000
     max_seconds: float = 4 * 3600.0  # diarizing this much takes about 2 GB of memory
-    owner: bool = True  # whether the user is the server's owner, whom errors tell how to raise the limit
+    owner: bool = True  # whether the user is the server's owner: errors then name the variable that raises the limit
     left_s: float | None = None  # seconds left in the month's quota; None for unlimited
 
     @classmethod

@@ -35,7 +35,7 @@ WORDS_ONLY: str = worded(
     "Only the words were compared. A question-answering model also understands other wordings: "
     "./hark engines pull reader."
 )
-MAX_NEAREST = 3  # maximum segments shown if there is no answer
+MAX_NEAREST = 3  # maximum segments shown without an answer
 
 # Fraction of a question's words, weighted by rarity, that must occur. A reader knows synonyms.
 FLOOR_ALONE, FLOOR_WITH_READER = 0.52, 0.25

@@ -227,7 +227,7 @@ def _load_or_make_plan(work: Work) -> Plan:
 
 
 def _mine(config: RunConfig, texts: Mapping[str, Sequence[PhraseText]], library: Library, reporter: Reporter) -> None:
-    """Mine the phrase, and similar texts, from the library's real recordings, where the plan finds them."""
+    """Mine the phrase and similar texts from real recordings, so that the plan finds their clips in the library."""
     if not config.mining or not is_known(config.language):
         return  # the aligner, too, was trained only on English
     where = ClipQuery(language=config.language, imported=True, slices=False, text_known=True)

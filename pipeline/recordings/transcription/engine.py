@@ -42,7 +42,7 @@ class RecognitionEngine:
 
     @property
     def translates(self) -> bool:
-        """Whether it can translate speech into English."""
+        """True if the engine can translate speech into English."""
         return False
 
     def available(self) -> Readiness:

@@ -67,7 +67,7 @@ class FasterWhisper(whisper_models.WhisperEngine):
 
     @property
     def translates(self) -> bool:
-        """Whether the model translates into English, which the turbo models were not trained for."""
+        """True unless the model is English only or a turbo model, which were not trained to translate."""
         return self.languages() is None and "turbo" not in Path(self.model).name
 
     def versions(self) -> dict[str, str]:

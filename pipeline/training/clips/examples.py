@@ -117,7 +117,7 @@ def plan_examples(
 
     Args:
         variants: augmented versions of each aligned training clip; 0 if nothing is trained.
-        bitrate: bit/s of Opus, with which training clips are encoded if general speech was; 0 for none.
+        bitrate: bit/s at which Opus encodes training clips, as it encoded the shipped speech; 0 for no encoding.
         receptive_samples: samples that a detector needs before a clip's end.
         phrase_s: the phrase's duration in seconds.
     """

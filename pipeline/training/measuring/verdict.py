@@ -42,8 +42,8 @@ class Verdict:
         state: the first of these that is true: "useless" (it misses most utterances), "trial" (a trial run made it),
             "wakes" (other speech triggers it too often), "alike" (similar phrases do), "unproven" (no person was
             measured), "good".
-        sentence: expected detections and activations, by its test.
-        advice: the consequence for its use.
+        sentence: the expected numbers of detections and false alarms, estimated from the test.
+        advice: what to do with the detector.
     """
 
     state: str

@@ -23,7 +23,7 @@ CLIPS = 4  # number of clips; an engine with fewer than half of them intelligibl
 
 
 def unintelligible_engines(keyphrase: Keyphrase, engines: Mapping[str, Engine], data: Path) -> dict[str, str]:
-    """Return the engines most of whose clips of the phrase Hark's recognizer cannot read, with a sentence for each.
+    """Return the engines whose clips of the phrase are mostly unintelligible, each with a sentence that explains it.
 
     Only engines that are ``unsure`` are tested. The result is stored below ``data``.
 
@@ -45,7 +45,7 @@ def unintelligible_engines(keyphrase: Keyphrase, engines: Mapping[str, Engine], 
 
 
 def _understood(keyphrase: Keyphrase, engine: Engine, data: Path) -> int:
-    """Return in how many of :data:`CLIPS` clips the phrase is intelligible."""
+    """Return in how many of :data:`CLIPS` synthesized clips the phrase is intelligible; cached below ``data``."""
     voices = sorted(engine.voices(keyphrase.language), key=lambda voice: voice.name)
     identity = json.dumps([keyphrase.text, keyphrase.language, engine.name, sorted({voice.model for voice in voices})])
     cached = data / "cache" / "auditions" / hashlib.sha256(identity.encode()).hexdigest()[:16]

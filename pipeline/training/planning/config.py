@@ -212,7 +212,7 @@ class RunConfig:
 
     @property
     def learns(self) -> bool:
-        """Whether any part of the run is trained on clips: its own detector, or one for a device."""
+        """True if the run trains a detector on clips: its own, or one for a device."""
         return self.recipe is not Recipe.CALIBRATED or bool(self.devices)
 
     @property
