@@ -50,7 +50,7 @@ def membership_of(user: User, organization: Organization) -> Membership | None:
 class Owned(models.QuerySet[Row]):
     """Rows that belong to a user and are never shared with an organization."""
 
-    to_thing = ""  # the path from a row to the object that it belongs to, such as "recording__"
+    to_thing = ""  # lookup path to the object that a row belongs to, such as "recording__"
 
     def owned_by(self, user: User) -> Self:
         """Return the user's own rows; a deactivated user has none."""

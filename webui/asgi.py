@@ -122,7 +122,7 @@ application = ProtocolTypeRouter(
             cast(Application, Pages()),
             largest_body,
             MAX_FORM_BYTES,
-            # They have their own threads, so that a request that waits for the database does not block others.
+            # Not in the thread of all synchronous code, which a request that waits for the database would block.
             database_sync_to_async(user_of, thread_sensitive=False),
             database_sync_to_async(check_body, thread_sensitive=False),
         ),

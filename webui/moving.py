@@ -122,7 +122,7 @@ def _explaining(what: str) -> Iterator[None]:
     try:
         yield
     except DatabaseError as error:
-        what_to_do = "End every Hark that uses the database, check its disk, then run the same command again."
+        what_to_do = "Stop every Hark that uses the database, check its disk, then run the same command again."
         raise HarkError(what, f"{first_line(error)}.", what_to_do) from error
 
 
@@ -174,18 +174,18 @@ def _copy_table(model: type[models.Model], source: str, target: str) -> None:
             values = [[field.get_db_prep_save(value, to) for field, value in zip(fields, row)] for row in rows]
             try:
                 cursor.executemany(insert, values)
-            except DataError as error:  # SQLite allows texts of any length
+            except DataError as error:  # a text is too long, for example: SQLite has no limit
                 raise HarkError(
                     "The database cannot be filled: the backup was not restored.",
                     f"A row of the table {model._meta.db_table} does not fit: {first_line(error)}.",
-                    "Restore it without DATABASE_URL, shorten what is too long there, and make another backup.",
+                    "Restore it without DATABASE_URL, correct or shorten that row, and make another backup.",
                 ) from error
     arrived = _Digest(fields)
     for _row in arrived.of(_rows(model, target)):
         pass
     if (given.count, given.sum) != (arrived.count, arrived.sum):
         raise HarkError(
-            "The copy of the database differs from what was copied.",
+            "The copy of the database differs from the original.",
             f"The table {model._meta.db_table} had {given.count:,} rows and has {arrived.count:,}, or their contents "
             "differ.",
             "Nothing was changed. Check the disk, then run the same command again.",

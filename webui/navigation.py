@@ -28,7 +28,7 @@ from webui.trainer.services import TRAINING_KINDS, in_use
 ANYONE = User(pk=-(2**31) + 1)  # placeholder for the user in a query
 PAGE = 12  # detectors per page
 NEWEST = 4  # recordings on the start page
-EXAMPLES = "hey lantern", "smart mirror", "good morning house"  # in English, without warnings of the adviser
+EXAMPLES = "hey lantern", "smart mirror", "good morning house"  # English phrases to which the adviser has no objection
 
 
 class CountsOfUser:

@@ -145,7 +145,7 @@ DATABASES = {
         "NAME": PORTAL_DATA / "portal.sqlite3",
         "OPTIONS": {
             "timeout": 30,
-            "transaction_mode": "IMMEDIATE",  # so that a write after a read is not rejected
+            "transaction_mode": "IMMEDIATE",  # lock at the beginning, or a write after a read may fail
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
         },
     }
@@ -221,7 +221,7 @@ WEBHOOKS_PRIVATE = _flag("HARK_WEBHOOKS_PRIVATE")
 WEBHOOKS_SENT_AT_ONCE = 4
 WORKERS = _number("HARK_WORKERS", JOBS_RUNNING)
 REDIS = uses_redis()
-_YEAR_S = 365 * 24 * 3600  # effectively no time limit for jobs
+_YEAR_S = 365 * 24 * 3600  # effectively no time limit, because trainings take hours
 Q_CLUSTER = {
     "name": "training",
     "label": "Tasks",
@@ -279,7 +279,7 @@ CONTENT_SECURITY_POLICY = {
         "font-src": [SELF],
         "connect-src": [SELF],
         "worker-src": [SELF],
-        # Browsers also apply this to the redirect after a form.
+        # Browsers also check the redirect after a form, here to Google.
         "form-action": [SELF, "https://accounts.google.com"] if GOOGLE_SIGN_IN else [SELF],
         "frame-ancestors": [NONE],
         "base-uri": [NONE],

@@ -79,7 +79,7 @@ def prepare_server() -> None:
             if connection.vendor == "mysql":
                 cursor.execute("SELECT GET_LOCK(SHA1(CONCAT('hark ', DATABASE())), 86400)")
                 cursor.execute("SHOW TABLES LIKE 'django_migrations'")
-                if not cursor.fetchall():  # there are no tables yet
+                if not cursor.fetchall():  # a new database
                     cursor.execute(f"ALTER DATABASE CHARACTER SET utf8mb4 COLLATE {MYSQL_COLLATION}")
             else:
                 cursor.execute("SHOW server_encoding")
@@ -92,7 +92,7 @@ def prepare_server() -> None:
     except DatabaseError as error:
         raise HarkError(
             "The portal's database cannot be used.",
-            f"{server} says: {first_line(error)}.",
+            f"{server} reports: {first_line(error)}.",
             "The user of DATABASE_URL must own the database (PostgreSQL 14, MariaDB 10.11, MySQL 8.0.23 or newer).",
         ) from None
 

@@ -42,7 +42,7 @@ class Figure:
 
 def number(value: float | None, decimals: int = 2) -> str:
     """Format a number in the reader's language."""
-    # number_format truncates
+    # round, because number_format truncates
     return _("not measured") if value is None else str(number_format(round(value, decimals), decimals))
 
 

@@ -29,5 +29,5 @@ def serialized() -> Iterator[None]:
 
 
 def is_locked(error: BaseException | None) -> bool:
-    messages = ("is locked", "Lock wait timeout")  # messages of SQLite, and of MariaDB and MySQL
+    messages = ("is locked", "Lock wait timeout")  # of SQLite; of MariaDB and MySQL
     return isinstance(error, OperationalError) and any(words in str(error) for words in messages)

@@ -31,7 +31,7 @@ from webui.transactions import serialized
 
 log = logging.getLogger(__name__)
 
-PATIENCE = timedelta(seconds=15)  # sockets notice within five seconds that their user has been deleted
+PATIENCE = timedelta(seconds=15)  # sockets need up to five seconds to notice that their user is deleted
 
 
 def delete_account(*, user: User) -> None:
@@ -53,7 +53,7 @@ def delete_account(*, user: User) -> None:
         for model in (ApiToken, OneTimeLink, SocialAccount):
             model.objects.filter(user=user).delete()
         User.objects.filter(pk=user.pk).update(
-            username=f"deleted {user.pk}",  # users cannot choose names with spaces
+            username=f"deleted {user.pk}",  # no user can choose this name, because it has a space
             email="", password=make_password(None), is_active=False,
             times_let_out=F("times_let_out") + 1, deletion_asked_at=timezone.now(),
         )  # fmt: skip
@@ -83,7 +83,7 @@ def finish_deletions() -> int:
                 shutil.rmtree(folder)
             export_file(user).unlink(missing_ok=True)
         except (OSError, HarkError) as error:
-            log.warning("the data of a deleted account is not removed yet: %s", error)
+            log.warning("the data of a deleted account could not be removed yet: %s", error)
             continue
         with serialized():
             user.delete()

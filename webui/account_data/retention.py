@@ -21,7 +21,7 @@ from webui.jobs.services import forget
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 20  # maximum of each kind per call; the caller has other work and calls again
+AT_ONCE = 20  # per kind and call, because the caller has other work too; it calls again
 
 
 def set_retention(*, user: User, recordings_days: int | None, jobs_days: int | None) -> None:
@@ -50,7 +50,7 @@ def _delete_recordings(user: User, days: int) -> int:
         try:
             deletion.delete(recording=recording)
         except HarkError as error:
-            log.warning("a recording that is to go is not deleted yet: %s", error)
+            log.warning("a recording older than its user's retention could not be deleted yet: %s", error)
             continue
         gone += 1
     return gone

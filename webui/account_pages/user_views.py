@@ -68,7 +68,7 @@ def user(request: HttpRequest, user_id: int) -> HttpResponse:
 
 
 def _user_page(request: HttpRequest, user_id: int, form: PersonForm, quota: QuotaForm | None = None) -> HttpResponse:
-    person = User.objects.get(pk=user_id)  # the form has changed its own instance
+    person = User.objects.get(pk=user_id)  # validation has changed the form's instance even if it failed
     content = {
         "form": form,
         "person": person,

@@ -102,7 +102,7 @@ def setup(request: HttpRequest, secret: str) -> HttpResponse:
     person = None if link.user else PersonForm(sent)
     password = NewPasswordForm(link.user or User(), sent)
     if person is not None and sent is not None and person.is_valid():
-        password.user = person.instance  # a password must not resemble the name
+        password.user = person.instance  # so that validators can compare the password with the name
     problem: HarkError | None = None
     if sent is not None and (person is None or person.is_valid()) and password.is_valid():
         chosen = password.cleaned_data["new_password1"]

@@ -22,7 +22,7 @@ from webui.accounts.second_factor import PURPOSE, wrong_since_last_sign_in
 from webui.accounts.sign_in import SignInRefused, remember_browser, sender, sign_in
 from webui.keys.sealing import seal, unseal
 
-NOTICED = 3  # wrong codes before a warning, because one may be a typing error
+NOTICED = 3  # wrong codes that cause a warning; fewer are probably typing errors
 
 
 class AccountAdapter(DefaultAccountAdapter):

@@ -44,7 +44,7 @@ class User(AbstractUser):
     # Days after which recordings and jobs are deleted (webui.account_data.retention); None: only manually.
     recordings_days = models.PositiveIntegerField(null=True, blank=True)
     jobs_days = models.PositiveIntegerField(null=True, blank=True)
-    times_let_out = models.PositiveIntegerField(default=0)  # deactivations; earlier sessions and JWTs stay ended
+    times_let_out = models.PositiveIntegerField(default=0)  # number of deactivations; each ends all JWTs
 
     class Meta(AbstractUser.Meta):
         abstract = False
@@ -119,7 +119,7 @@ class SpentToken(models.Model):
     """A JWT that must not be accepted again: a used refresh token, or a revoked family."""
 
     id = models.CharField(primary_key=True, max_length=32)  # jti, or fam
-    expires_at = models.DateTimeField(db_index=True)  # from then on the token is expired, and this row is not needed
+    expires_at = models.DateTimeField(db_index=True)  # the token has expired by then, so this row is no longer needed
 
     def __str__(self) -> str:
         return self.id

@@ -128,7 +128,7 @@ def _limits(request: HttpRequest) -> dict[str, int]:
         try:
             user_and_scopes = user_of_token(header)
         except HarkError:
-            pass  # the view reports the error
+            pass  # the view checks the token again and reports the error
         else:
             request.token_owner = header, user_and_scopes  # type: ignore[attr-defined]  # webui.api.authentication reads it
             user = user_and_scopes[0]

@@ -37,7 +37,7 @@ LINK_LIFE = timedelta(days=7)
 
 SCOPES = ("read", "train", "audio", "wakes", "admin")  # admin is for the owner only
 TOKEN_START = "hark_"
-TOKEN_CHARACTERS = 40  # characters, which have 240 bits, after the prefix
+TOKEN_CHARACTERS = 40  # characters after the prefix; together 240 bits
 SHOWN_CHARACTERS = 12
 USE_NOTED_EVERY = timedelta(minutes=1)
 MAX_DAYS = 3650
@@ -295,7 +295,7 @@ def check_token(*, text: str) -> ApiToken:
         raise _refused(_("The token has expired."))
     now = timezone.now()
     if token.last_used_at is None or token.last_used_at <= now - USE_NOTED_EVERY:
-        with suppress(DatabaseError):  # on a full disk, reading still works
+        with suppress(DatabaseError):  # on a full disk, the token must still work for reading
             ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
     return token
 

@@ -24,7 +24,7 @@ WRITTEN_EVERY_S = 3600
 
 
 def begins(sender: object, request: HttpRequest, **more: Any) -> None:
-    request.session.pop(USED, None)  # from an earlier session in this browser
+    request.session.pop(USED, None)  # left by an earlier session in this browser
     note_use(request.session)
 
 

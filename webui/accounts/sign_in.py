@@ -56,11 +56,11 @@ def sign_in(*, name: str, password: str, address: str, browser: str = "") -> Use
     if user is not None and is_known(browser, user):
         who, place = f"{who} in {browser}", browser
     failure = expect_failure(who, place)
-    # An unknown name is hashed too, so that the time reveals nothing.
+    # A password is hashed for an unknown name too, so that the response time does not reveal which names exist.
     try:
         signed_in = ModelBackend().authenticate(None, username=user.get_username() if user else "\0", password=password)
     except HashingBusy:
-        failure.delete()  # the password was not checked
+        failure.delete()  # it does not count, because the password was not checked
         raise
     if not isinstance(signed_in, User):
         record(Action.SIGN_IN_FAILED, about=user)

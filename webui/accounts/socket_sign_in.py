@@ -121,7 +121,7 @@ class SignsIn(AsyncWebsocketConsumer):  # type: ignore[misc]
         elif not await self.may(user):
             await self.close(NOT_YOURS)
         elif not self._is_counted(user):
-            await self.close(TOO_MANY)  # before it is open, so that pages poll instead
+            await self.close(TOO_MANY)  # rejected before it opens, so that pages fall back to polling
         else:
             await self.accept()
             await self._let_in(user)
@@ -149,7 +149,7 @@ class SignsIn(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def _let_in(self, user: User) -> None:
         self.user = user
-        user.is_alone = False  # because the user may join an organization at any time
+        user.is_alone = False  # query again, because the user may have joined an organization
         activate(language_of(self.scope))
         self._watching = asyncio.create_task(self._watch())
         await self.begin()

@@ -30,10 +30,10 @@ from webui.api.routes import (
 
 ABOUT = """Everything that the pages do, for programs: from a phrase to a detector, and what it detects.
 
-Send a token as `Authorization: Bearer TOKEN`; make one on your account's page, or with `./hark admin token`. The cookie
-of a session works too; what changes something then needs the header `X-CSRFToken`. Errors are problem details (RFC
-9457) that say what happened, why, and what to do. A body of JSON may have 2.5 MB, a form with a file 200 MB, one with a
-recording to transcribe 1 GB. Lists take `limit` and `offset`. A creation with the header
+Send a token as `Authorization: Bearer TOKEN`. Create one on your account page or with `./hark admin token`. A session
+cookie works too; requests that change something then need the header `X-CSRFToken`. Errors are problem details (RFC
+9457) that say what happened, why, and what to do. The maximum size is 2.5 MB for JSON, 200 MB for a form with a file,
+and 1 GB for a form with a recording to transcribe. Lists take `limit` and `offset`. A creation with the header
 `Idempotency-Key` can be sent again within a day, and is made once."""
 
 

@@ -67,7 +67,7 @@ def complete(schema: OpenAPISchema) -> OpenAPISchema:
             if "example" not in parameter:
                 named = NAMES.get(parameter["name"]) if parameter["in"] == "path" else None
                 parameter["example"] = named or example_of(parameter["schema"], known)
-            parameter.pop("examples", None)  # in OpenAPI, a parameter's examples are objects, not a list
+            parameter.pop("examples", None)  # pydantic lists examples, which OpenAPI allows only in a schema
         for content in operation.get("requestBody", {}).get("content", {}).values():
             content["example"] = _sent_example(content["schema"], known)
         for status, response in operation["responses"].items():

@@ -54,7 +54,7 @@ def endpoint(
             if request.method not in allowed:
                 if form and request.method == "GET" and is_page(request):
                     return redirect(form)
-                why = f"{request.method} is not for this URL, but {', '.join(methods)}."
+                why = f"This URL accepts {', '.join(methods)}, not {request.method}."
                 response = failed(
                     request, HarkError("This request is not supported.", why, "See docs/compatibility.md."), 405
                 )

@@ -30,7 +30,7 @@ from webui.keys.sealing import seal, unseal
 from webui.transactions import serialized
 
 RETENTION = timedelta(hours=24)
-GIVEN_UP_AFTER = timedelta(minutes=10)  # time limit for a request that was killed halfway; none takes longer
+GIVEN_UP_AFTER = timedelta(minutes=10)  # a request that has taken longer than this was killed
 WAIT_S, LOOK_EVERY_S = 5.0, 0.1  # seconds that the second of two simultaneous requests waits for the first
 MAX_KEY_LENGTH = 200
 HEADER = {
@@ -38,7 +38,7 @@ HEADER = {
     "name": "Idempotency-Key",
     "required": False,
     "schema": {"type": "string", "maxLength": MAX_KEY_LENGTH},
-    "description": "Any text, such as a UUID. Repeated within a day, a request gets the same answer and runs once.",
+    "description": "Any text, such as a UUID. A request repeated within a day runs once and gets the same response.",
     "example": "3f1b7c52-8e0e-4d53-9a39-5b8f1a1e6c11",
 }
 
@@ -123,7 +123,7 @@ def _key_digest(key: str) -> str:
 
 def _request_digest(request: HttpRequest) -> str:
     digest = hashlib.sha256(f"{request.method} {request.get_full_path()}\n".encode())
-    if request.content_type == "multipart/form-data":  # its boundaries differ each time
+    if request.content_type == "multipart/form-data":  # not the body, because its boundaries differ each time
         for name, values in sorted(request.POST.lists()):
             digest.update(f"{name}={values!r}\n".encode())
         for name, files in sorted(request.FILES.lists()):
@@ -148,7 +148,7 @@ def _claim(user: User, key: str, request: str) -> KeptAnswer:
             answer, is_new = KeptAnswer.objects.get_or_create(
                 user=user, key_digest=key, defaults={"request_digest": request, "claimed_at": now}
             )
-        except IntegrityError:  # the first request has just failed
+        except IntegrityError:  # the first request has just failed and removed its row
             continue
         if is_new:
             return answer

@@ -60,7 +60,7 @@ class Delivery(models.Model):
     tries = models.IntegerField(default=0)
     tried_at = models.DateTimeField(null=True)
     next_try_at = models.DateTimeField(null=True)
-    sending_until = models.DateTimeField(null=True)  # a worker is sending it, until this time at the latest
+    sending_until = models.DateTimeField(null=True)  # while a worker sends it; after this time, that worker was killed
     answer_status = models.IntegerField(null=True)  # status of the last attempt
     problem = models.CharField(max_length=400, default="")  # problem of the last attempt
 

@@ -53,7 +53,7 @@ def check_url(url: str) -> SplitResult:
     if parts.hostname == "localhost" or parts.hostname.endswith(".localhost"):
         _refuse_private(parts.hostname, "127.0.0.1")
     try:
-        # This includes numbers that resemble names: 127.1, 0x7f000001.
+        # Recognizes addresses that resemble names, too: 127.1, 0x7f000001.
         entries = socket.getaddrinfo(parts.hostname, None, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except (OSError, UnicodeError):
         return parts
@@ -114,7 +114,7 @@ async def _post_to(address: str, url: str, body: bytes, headers: Mapping[str, st
             extensions={"sni_hostname": to.raw_host.decode()},
         ) as response,
     ):  # fmt: skip
-        return response.status_code  # the body is not read
+        return response.status_code  # without reading the body
 
 
 def _look_up(host: str, port: int) -> list[str]:

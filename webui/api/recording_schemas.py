@@ -112,7 +112,7 @@ class PassageSpeakerIn(RequestBody):
     """The speaker of a passage."""
 
     speaker: str | None = Field(
-        description='An id of the transcript\'s; "": not known; null: somebody new.', examples=["S1"]
+        description='A speaker id of the transcript; "": unknown; null: a new speaker.', examples=["S1"]
     )
     from_word: int = Field(
         0, ge=0, description="The first word of the second part; the passage is split there.", examples=[0]
@@ -141,7 +141,7 @@ class RecordingSummaryOut(Schema):
     segments: list[int] = Field(description="The segments that the text is based on.", examples=[[0]])
     key_points: list[PointOut]
     action_items: list[PointOut]
-    sentiment: SentimentOut | None = Field(description="null where it is unknown.")
+    sentiment: SentimentOut | None = Field(description="null if unknown.")
     engine: str = Field(examples=["extractive LexRank"])
     note: str = Field(description="How the answer was written, if that matters.", examples=[""])
 

@@ -150,10 +150,8 @@ class TrainIn(RunIn):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": RUN})
     phrase: str | None = Field(None, max_length=CHOICES["phrase"].max_length)
-    plan: UUID | None = Field(None, description="The job of a plan, which gives everything else.")
-    install_voices: bool = Field(
-        True, description="Install the neural voices that are missing first; the owner's runs alone do."
-    )
+    plan: UUID | None = Field(None, description="The job of a plan, which contains all other choices.")
+    install_voices: bool = Field(True, description="First install missing neural voices; only in runs of the owner.")
 
 
 class VersionPlace(Schema):
@@ -190,8 +188,8 @@ class PlanOut(JobOut):
 
     kind: str = Field(examples=["plan"])
     plan: dict[str, Any] | None = Field(
-        description="By bucket what is reused, mined and generated; engines; an estimate of the time; of a run that "
-        "was stopped, what is there (`unfinished`: `planned`, `spoken`, `goes_on_with`).",
+        description="For each bucket, the clips that are reused, mined and generated; the engines; the estimated "
+        "time; the state of an unfinished run (`unfinished`: `planned`, `spoken`, `goes_on_with`).",
         examples=[{"phrase": PHRASE, "effort": "quick", "estimate_s": 110, "buckets": {}, "unfinished": None}],
     )
 
@@ -288,9 +286,9 @@ class MissRates(Schema):
 class ThresholdOut(Schema):
     """An operating point, as measured in the test."""
 
-    fa_per_day: float = Field(description="The false-alarm rate that it is set for.", examples=[2.0])
+    fa_per_day: float = Field(description="The rate of false alarms for which it is set.", examples=[2.0])
     threshold: float = Field(examples=[0.62])
-    extrapolated: bool = Field(description="Too rare to be observed: an estimate.", examples=[False])
+    extrapolated: bool = Field(description="The rate is too low to be observed: an estimate.", examples=[False])
     default: bool = Field(description="The bundle's default.", examples=[True])
     miss_rate: MissRates
     fa_per_hour: float = Field(description="Rate in the test.", examples=[0.08])

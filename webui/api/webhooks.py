@@ -44,9 +44,9 @@ MAX_WEBHOOKS = 10  # webhooks per user
 STORED_DELIVERIES = 50  # stored deliveries per webhook
 MAX_WAITING = 50  # waiting deliveries per user
 MAX_PINGS = 5  # waiting test messages per user
-AT_ONCE = 2  # simultaneous deliveries per user, so that a slow server does not delay others (WEBHOOKS_SENT_AT_ONCE)
+AT_ONCE = 2  # simultaneous deliveries per user, so that one slow receiver does not delay those of other users
 REQUEUE_AFTER = timedelta(seconds=5)
-AGAIN_AFTER = tuple(timedelta(seconds=seconds) for seconds in (30, 120, 600, 3600, 6 * 3600))  # after these, failed
+AGAIN_AFTER = tuple(timedelta(seconds=seconds) for seconds in (30, 120, 600, 3600, 6 * 3600))  # then failed
 SECRET_START = "whsec_"
 PURPOSE = "webhook"
 TASK = "webui.api.webhooks.deliver"
@@ -91,7 +91,7 @@ def notify(sender: object, *, job: Job, **kwargs: Any) -> None:
                 if event in hook.events:
                     send(webhook=hook, event=event, content={"job": summary(job)})
     except Exception:
-        log.exception("the webhooks of job %s were not told", job.id)
+        log.exception("the webhooks were not notified of the end of job %s", job.id)
 
 
 def summary(job: Job) -> dict[str, Any]:
@@ -165,7 +165,7 @@ def deliver(delivery_id: str) -> None:
             return
         sending_until = now + timedelta(seconds=MAX_DURATION_S)
         if not mine.update(tries=delivery.tries + 1, tried_at=now, next_try_at=next_try, sending_until=sending_until):
-            return  # another worker has it
+            return  # another worker is delivering it
         _book(delivery.pk, next_try)
     delivery.tries += 1
     status, problem, hopeless = _try(delivery)

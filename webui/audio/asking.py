@@ -53,7 +53,7 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
         except HarkError:
             if recording is not None:
                 raise
-            continue  # damaged or being deleted; the others are searched
+            continue  # skip a damaged or just deleted recording, and search the others
         language = transcript.language or language
         texts += passages(str(searched_recording.pk), transcript)
     reply = answer_from(
@@ -64,7 +64,7 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
         language_model=llm.settings() if llm.available().ok else None,
     )
     text = reply.text
-    if not reply.found:  # not a quotation, so it is in the user's language
+    if not reply.found:  # a fixed sentence, not a quotation
         text = shown(reply.text)
         language = (get_language() or "en").split("-")[0]
     citations, nearest = (

@@ -103,7 +103,7 @@ class TranscribeConsumer(SignsIn):
             try:
                 self.session.write(samples)
                 self.waiting += samples
-            except HarkError as error:  # it ends as if the client had stopped it, so that earlier audio is saved
+            except HarkError as error:  # end as if the client had stopped, so that earlier audio is saved
                 await self.say(error=explained(error))
                 self.stopping = True
             self.news.set()
@@ -178,7 +178,7 @@ class TranscribeConsumer(SignsIn):
                 else:
                     log.warning("a live transcription broke off", exc_info=True)
                     code = OUR_FAULT
-        _open_sessions.pop(self, None)  # before the message, because the next session may begin immediately
+        _open_sessions.pop(self, None)  # before sending "ended", because the client may then begin the next session
         if code is None:
             await self.say(ended=True)
         await self.close(code)

@@ -116,7 +116,7 @@ def _learn(recording: Recording, words: Sequence[str], language: str) -> None:
         try:
             vocabulary.learn(_words(recording.user), words, language)
         except HarkError as error:
-            log.warning("words of a correction are not kept: %s", error)
+            log.warning("the words of a correction were not stored: %s", error)
 
 
 def expected_words(user: User, language: str | None) -> list[str]:
@@ -124,7 +124,7 @@ def expected_words(user: User, language: str | None) -> list[str]:
     try:
         return list(vocabulary.expected(_words(user), language))
     except HarkError as error:
-        log.warning("words of corrections are not expected: %s", error)
+        log.warning("the expected words could not be read: %s", error)
         return []
 
 

@@ -37,5 +37,5 @@ def delete(*, recording: Recording) -> None:
     with serialized():
         record(Action.RECORDING_DELETED, what=str(recording.pk), about=recording.user)
         recording.delete()
-    for job in about.exclude(state__in=Job.GOING):  # active ones are deleted when they have ended
+    for job in about.exclude(state__in=Job.GOING):  # active ones are deleted when they end
         remove_leftovers(job)

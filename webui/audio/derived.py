@@ -114,7 +114,7 @@ def follow_corrections(*, recording: Recording) -> Job | None:
     try:
         return summarize_again(recording=recording, engine=engine) if engine else None
     except HarkError:
-        return None  # the page still offers it
+        return None  # too many jobs wait, for example; the page still has a button for it
 
 
 def _changed_at(recording: Recording) -> float:

@@ -18,7 +18,7 @@ from pipeline.recordings.recording_folder import SUMMARY, TRANSCRIPT
 from pipeline.recordings.transcript import Transcript, load_transcript
 
 FOLDER = "history"
-MAX_CHANGES = 50  # maximum changes that can be undone
+MAX_CHANGES = 50  # number of changes that can be undone
 
 
 def remember(folder: Path, version: int) -> Path:

@@ -74,12 +74,12 @@ def create_recording(
         raise HarkError(_("The recording is empty."), _("The file has 0 bytes."), _("Choose another file."))
     check_size(user, sum(sizes))
     name = clean_name(name)
-    # The files in its folder have only a safe suffix of the uploaded names.
+    # Only a safe suffix of the uploaded name becomes part of a path.
     originals = [f"original{suffix_of(name) or suffix_of(source.name)}"]
     if more:
         originals = [f"original-{number}{suffix_of(path.name)}" for number, path in enumerate(sources, 1)]
     seconds = 0.0
-    if seconds_left(user) is not None:  # a header may be wrong, so the job enforces the limit too
+    if seconds_left(user) is not None:  # the header may be wrong, so the job enforces the limit too
         for path in sources:
             with suppress(HarkError):
                 seconds += probe(path).duration_s
@@ -100,7 +100,7 @@ def create_recording(
             with storing("saving the text"):
                 (recording.path / GIVEN_TEXT).write_text(text, encoding="utf-8")
         with serialized():
-            transaction.on_commit(undo.pop_all)  # first, so that the files remain whatever fails after the commit
+            transaction.on_commit(undo.pop_all)  # registered first: the files remain even if a later callback fails
             recording.save(force_insert=True)
             _submit(recording, even_if_full, seconds)
         undo.pop_all()

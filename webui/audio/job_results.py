@@ -39,7 +39,7 @@ def transcribed(job: Job) -> None:
     recording.engine, recording.speakers = result["engine"][:200], result["speakers"]
     recording.channels, recording.words = result["channels"], result["words"]
     recording.version += 1
-    recording.save(  # no other field: a page may have changed it meanwhile
+    recording.save(  # only these fields: a page may have changed others meanwhile
         update_fields=["state", "duration_s", "language", "engine", "speakers", "channels", "words", "version"]
     )
     history.forget_all(recording.path)
@@ -64,7 +64,7 @@ def job_has_ended(sender: object, job: Job, **more: Any) -> None:
         speakers_detected(recording.select_related("user", "job").get(), job.result or {})
     elif job.kind == "minable":
         current = recording.select_related("user").get()
-        # It was switched in the meantime, and the last job to end must not decide.
+        # The user has changed the setting in the meantime; it decides, not the job that ends last.
         if job.spec["minable"] != current.minable:
             bring_library_up_to_date(current, after=job)
 

@@ -97,7 +97,7 @@ class Session:
         self.file: io.FileIO | None = None
         if keep is not None:
             with storing("saving the live recording"):
-                self.file = keep.open("wb", buffering=0)  # on a full disk, a buffer could not be written at the end
+                self.file = keep.open("wb", buffering=0)  # a buffer might be lost at the end if the disk is full
                 self.file.seek(_WAV_HEADER.size)
 
     def write(self, content: bytes) -> None:
@@ -105,7 +105,7 @@ class Session:
         if self.file is not None:
             left = content
             with storing("saving the live recording"):
-                while left:  # a disk that fills up takes a part
+                while left:  # write() may store only a part when the disk fills up
                     left = left[self.file.write(left) :]
         self.samples += len(content) // 2
 
@@ -116,7 +116,7 @@ class Session:
         for phrase, runtime in list(self.detectors):
             try:
                 hits = runtime.detections(scores_of(runtime, audio))
-            except HarkError as error:  # it would fail again; the others and the words continue
+            except HarkError as error:  # drop this detector, which would fail again; the rest continues
                 self.detectors.remove((phrase, runtime))
                 news.append({"error": explained(error)})
                 continue

@@ -102,7 +102,7 @@ def find(user: User, wanted: Iterable[str], *, recording: Recording | None, limi
     condition, values = ("AND p.recording_id = %s", [recording.pk.hex]) if recording is not None else ("", [])
     try:
         seen, of_user = Recording.objects.visible_to(user).order_by().values("pk").query.sql_with_params()
-    except EmptyResultSet:  # nothing is visible
+    except EmptyResultSet:  # no recording is visible
         return []
     with connection.cursor() as cursor:
         cursor.execute(
@@ -138,7 +138,7 @@ def _find_on_server(
             passage.recording_id, passage.recording.name, passage.number, passage.start_s, passage.end_s,
             passage.speaker, passage.text, mark_safe(_as_html(marked[row])),
         )
-        for row, passage in enumerate(best) if row in marked  # a collation may find more
+        for row, passage in enumerate(best) if row in marked  # POSITION ignores more differences than FTS5
     ]  # fmt: skip
 
 

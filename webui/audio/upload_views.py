@@ -101,7 +101,7 @@ def done(request: HttpRequest, upload_id: UUID) -> JsonResponse:
     The body is ``{"options", "with": [ids of further uploads of the same recording]}``.
     """
     finished_recording = transcripts.recordings_of(signed_in(request)).filter(pk=upload_id).first()
-    if finished_recording is not None:  # the first response was lost
+    if finished_recording is not None:  # sent again, because the first response was lost
         return _recording_json(finished_recording)
     upload = _upload(request, upload_id)
     sent = _json(request)

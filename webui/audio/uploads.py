@@ -48,7 +48,7 @@ WHOLE = re.compile(
     r"|/api/(asr/transcribe|voice-to-notes|meetings|v1/(transcribe|recordings))"
 )
 FORGOTTEN_AFTER = timedelta(days=1)
-ABANDONED_AFTER_S = 3600.0  # seconds; a file without writes for this long does not belong to a request
+ABANDONED_AFTER_S = 3600.0  # seconds since the last write; no request pauses for so long
 RECEIVED = IN_PIECES.with_name("received")
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ def check_body(body: Body, before: Sequence[Body]) -> None:
             _("Wait until one of them is finished."),
         )
     is_queued = QUEUED.fullmatch(body.path) is not None
-    if is_queued or body.size > LARGE:  # audio that is not stored is small, and may be sent when the quota is exhausted
+    if is_queued or body.size > LARGE:  # small audio that is not stored needs no quota
         check_room(body.user, sum(other.size for other in of_user))
     Path(settings.FILE_UPLOAD_TEMP_DIR).mkdir(parents=True, exist_ok=True)
     _check_room(settings.FILE_UPLOAD_TEMP_DIR, COPIES * sum(other.size for other in coming))
@@ -104,7 +104,7 @@ def begin(*, user: User, name: str, size: int) -> UploadInProgress:
         )
     upload = UploadInProgress(user=user, name=clean_name(name), size=size)
     with storing("receiving the recording"):
-        # Other users' uploads may never arrive, so they do not count. If they do, chunks are rejected, not lost.
+        # Only this user's uploads count: those of others may never arrive. On a full disk, chunks can be sent again.
         promised = size + sum(one.size - offset(one) for one in active_uploads)
         check_room(user, promised)
         _check_room(folder_of(user), promised)
@@ -140,7 +140,7 @@ def append(*, upload: UploadInProgress, at: int, body: IO[bytes] | Any) -> int:
     """
     try:
         with upload.path.open("r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # the second of two identical chunks is at the wrong position
+            fcntl.flock(file, fcntl.LOCK_EX)  # of two identical chunks, the second waits, then fails: WrongPlace
             length = file.seek(0, os.SEEK_END)
             if at != length:
                 error = WrongPlace(
@@ -308,7 +308,7 @@ def remove_leftovers() -> None:
             try:
                 remove_deleted(own / folder)
             except OSError as error:
-                log.warning("a deleted recording or detector stays: %s", error)
+                log.warning("files of a deleted recording or detector could not be removed: %s", error)
         candidates += [(path, ABANDONED_AFTER_S) for path in (own / RECEIVED).glob("*")]
         candidates += [(path, FORGOTTEN_AFTER.total_seconds()) for path in (own / IN_PIECES).glob("*-*")]
     for path, after_s in candidates:
@@ -317,4 +317,4 @@ def remove_leftovers() -> None:
             if path.is_file() and path.stat().st_mtime < time.time() - after_s:
                 path.unlink()
         except OSError as error:
-            log.warning("%s stays: %s", path, error)
+            log.warning("%s could not be removed: %s", path, error)

@@ -222,7 +222,7 @@ def summary_context(summary: dict[str, Any] | None, transcript: Transcript) -> d
 
     text, key_points = summary["text"], [cited(point) for point in summary["key_points"]]
     if _letters(text) == _letters("".join(point["text"] for point in key_points)):
-        text = ""  # it would repeat the points
+        text = ""  # it would only repeat the points
     return {
         "text": text,
         "key_points": key_points,
@@ -239,7 +239,7 @@ def _derived_context(recording: Recording) -> dict[str, Any]:
     newest = transcripts.newest_jobs(recording, "summarize", "polish", "translate", "speakers")
     job, first = newest.get("summarize"), recording.job
     if job is not None and first is not None and first.created_at > job.created_at:
-        del newest["summarize"]  # a later transcription made a new summary
+        del newest["summarize"]  # its result was replaced by the summary of a later transcription
     active_jobs = {kind: job if job.is_going else None for kind, job in newest.items()}
     problems = {kind: job.error for kind, job in newest.items()}
     polishes = llm.available().ok

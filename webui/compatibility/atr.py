@@ -69,10 +69,10 @@ def upload(request: HttpRequest) -> HttpResponse:
     texts = {Path(name_of(file)).stem: file for file in sent if name_of(file).lower().endswith(".txt")}
     sounds = [file for file in sent if not name_of(file).lower().endswith(".txt")]
     if len(sounds) > MAX_FILES:
-        raise wrong("Too many files.", f"{MAX_FILES} may be sent at a time.", "Send the rest afterwards.")
+        raise wrong("Too many files.", f"A request may contain {MAX_FILES}.", "Send the others in another request.")
     alone = set(texts) - {Path(name_of(file)).stem for file in sounds}
     if alone or not sounds:
-        why = f"{min(alone)}.txt belongs to none of the recordings." if alone else "None was sent."
+        why = f"No recording belongs to {min(alone)}.txt." if alone else "None was sent."
         raise wrong("A text needs its recording.", why, "Send name.wav with name.txt.")
     given = request.POST.get("text", "")
     if given.strip() and len(sounds) > 1:
@@ -121,11 +121,11 @@ def train_real(request: HttpRequest) -> HttpResponse:
     options = training_options(body, EPOCHS, MAX_EPOCHS)
     if switch(body, "all", False):
         why = "A recognizer learns nothing from words that it wrote itself."
-        raise wrong("Unchecked transcripts are not trained on.", why, "Leave out all; correct passages, or send texts.")
+        raise wrong("Unchecked transcripts are not trained on.", why, "Leave out all, and correct passages.")
     user = signed_in(request)
     coming = [str(one.job_id) for one in transcripts.recordings_of(user).filter(job__state__in=Job.GOING)]
     if not coming and not transcripts.recordings_of(user).filter(state=Recording.State.READY).exists():
-        raise wrong("There is nothing to learn from.", "You have no transcribed recording.", "Upload some first.", 409)
+        raise wrong("There is nothing to learn from.", "You have no transcribed recording.", "Upload one first.", 409)
     job = _runs(user).first()
     if job is None or not job.is_going:
         spec = {**asdict(options), jobs.WAIT_FOR: coming}
@@ -141,7 +141,7 @@ def train_real(request: HttpRequest) -> HttpResponse:
 
 def forget_cuts(sender: object, *, instance: Recording, **more: Any) -> None:
     """Delete audio cuts that an unfinished training run may have left, when a recording is deleted."""
-    # Otherwise a run still reads them.
+    # An active run still reads the cuts.
     if not Job.objects.filter(user=instance.user, kind=KIND, state__in=Job.GOING).exists():
         forget_speech(user_data(instance.user) / FOLDER)
 
@@ -286,7 +286,7 @@ def reply_audio(request: HttpRequest, reply_id: UUID) -> FileResponse:
     """Handle ``GET /interact/<id>.wav``: a spoken answer to the caller, for an hour."""
     path = user_data(signed_in(request)) / REPLIES / f"{reply_id}.wav"
     try:
-        if _is_over(path):  # no later request has removed it yet
+        if _is_over(path):  # it remains on disk until the next answer is stored
             raise Http404
         return FileResponse(path.open("rb"), content_type="audio/wav")
     except OSError as error:

@@ -54,10 +54,10 @@ def meetings(request: HttpRequest) -> HttpResponse:
         return JsonResponse({"meetings": [_head(meeting) for meeting in newest]})
     uploads = sent_files(request, "audio", "file")
     if len(uploads) > MAX_FILES:
-        raise wrong("Too many files.", f"A meeting may have {MAX_FILES}.", "Join some of them first.")
+        raise wrong("Too many files.", f"A meeting may have {MAX_FILES}.", "Join some of the files first.")
     polish, diarize = _polish_wanted(request.POST), switch(request.POST, "diarize", True)
     if request.POST.get("speakers") and not diarize:
-        why = "Without diarize speakers are not distinguished."
+        why = "Without diarize, Hark does not distinguish speakers."
         raise wrong("speakers would have no effect.", why, "Leave one of the two out.")
     options = {
         "engine": request.POST.get("engine"),
@@ -205,4 +205,4 @@ def polish_when_transcribed(sender: object, *, job: Job, **more: Any) -> None:
     try:
         jobs.submit(user=job.user, kind="polish", title=job.title, spec=spec, even_if_full=True)
     except HarkError:
-        log.exception("the meeting %s is not polished", job.spec["recording"])
+        log.exception("the clean-up of meeting %s was not queued", job.spec["recording"])

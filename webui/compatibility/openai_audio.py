@@ -92,7 +92,7 @@ def _transcribed(request: HttpRequest, translate: bool) -> HttpResponseBase:
         raise Refused(400, "Timestamp granularities need response_format verbose_json.", "timestamp_granularities")
     streamed = switch(form, "stream", False)
     if streamed and (translate or wanted not in STREAMED):
-        reason = "Translations are not streamed." if translate else f"What is streamed has {' or '.join(STREAMED)}."
+        reason = "Translations are not streamed." if translate else f"Only {' and '.join(STREAMED)} are streamed."
         raise Refused(400, reason, "stream" if translate else "response_format")
     _number(form.get("temperature") or 0, 0.0, 1.0, "temperature")
     engine = _engine(form.get("model", ""))
@@ -190,7 +190,7 @@ def speech(request: HttpRequest) -> HttpResponse:
     body = _spoken_body(request)
     text = body.get("input")
     if not isinstance(text, str) or not text.strip():
-        raise Refused(400, "There is nothing to say: input must be a text.", "input")
+        raise Refused(400, "The input is empty or not a text: send the text to speak as input.", "input")
     if len(text) > speaking.MAX_TEXT_LENGTH:
         raise Refused(
             400, f"input can have at most {speaking.MAX_TEXT_LENGTH} characters.", "input", "string_above_max_length"

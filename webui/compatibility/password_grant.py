@@ -45,7 +45,7 @@ def token(request: HttpRequest) -> HttpResponse:
     wanted = request.POST.get("scope", "").split()
     if unknown := set(wanted) - set(SCOPES):
         why = f"The scope {min(unknown)[:40]!r} does not exist."
-        raise _Refused("invalid_scope", why, f"Ask for some of {' '.join(SCOPES)}; without a scope, you get all.")
+        raise _Refused("invalid_scope", why, f"Request some of {' '.join(SCOPES)}; without a scope, you get all.")
     user = sign_in_program(name=name, password=password, address=client_address(request))
     pair = issue_pair(user=user, scopes=wanted or SCOPES)
     return JsonResponse({"access_token": pair.access, "token_type": "bearer", "expires_in": pair.expires_in})

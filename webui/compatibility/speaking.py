@@ -37,7 +37,7 @@ def chosen_engine(user: User, name: str = "", language: str = "en") -> Engine:
     if not name:
         answering = voice_for(user, language)
         if answering is None:
-            why = "None that is ready has a voice for it."
+            why = "No engine that is ready has a voice for this language."
             raise HarkError(f"No engine here speaks {language!r}.", why, "Add a voice: ./hark voices.")
         return engine_named(answering[0])
     engine, free = engine_named(name), free_engines(language, user)
@@ -73,7 +73,7 @@ def converted(wav: bytes, format_name: str, speed: float = 1.0) -> bytes:
         raise HarkError(
             f"{format_name} cannot be written here.",
             "The program ffmpeg is not installed.",
-            "Ask for wav at speed 1, or install it (apt-get install ffmpeg).",
+            "Request wav at speed 1, or install ffmpeg (apt-get install ffmpeg).",
         )
     # One atempo supports 0.5 to 100; slower speeds require two steps.
     steps = (0.5, speed / 0.5) if speed < 0.5 else (speed,)
@@ -95,4 +95,4 @@ def converted(wav: bytes, format_name: str, speed: float = 1.0) -> bytes:
                 return target.read_bytes()
             last_line = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
             why = f"ffmpeg: {last_line[0][:200] if last_line else f'exit code {done.returncode}'}."
-    raise HarkError(f"The speech could not be written as {format_name}.", why, "Ask for another format.")
+    raise HarkError(f"The speech could not be written as {format_name}.", why, "Request another format.")

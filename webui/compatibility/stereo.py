@@ -44,7 +44,7 @@ def sessions(request: HttpRequest) -> HttpResponse:
     rows = _sessions(signed_in(request))
     if status:
         if status not in STATES:
-            raise wrong("That status does not exist.", f"{status[:40]!r} was sent.", f"Ask for {', '.join(STATES)}.")
+            raise wrong("That status does not exist.", f"It is {status[:40]!r}.", f"Send one of {', '.join(STATES)}.")
         rows = _with_status(rows, status)
     total = rows.count()
     listing = [_listed(recording) for recording in rows.select_related("user")[offset : offset + limit]]
@@ -67,7 +67,7 @@ def _begin(request: HttpRequest) -> HttpResponse:
     """Begin a session for each file; for several, the response names the rejected ones."""
     uploads = sent_files(request, "file", "files", "audio")
     if len(uploads) > MAX_FILES:
-        raise wrong("Too many files.", f"{MAX_FILES} may be sent at a time.", "Send the rest afterwards.")
+        raise wrong("Too many files.", f"A request may contain {MAX_FILES}.", "Send the others in another request.")
     user = signed_in(request)
     options = {name: request.POST.get(name) for name in ("engine", "language")} | {"session": SESSION}
 

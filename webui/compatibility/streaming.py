@@ -36,7 +36,7 @@ def stream(shape: Callable[[HarkError, int], HttpResponse], **arguments: Any) ->
     response = StreamingHttpResponse(
         _events(transcription, first, shape), content_type="text/event-stream; charset=utf-8"
     )
-    response["X-Accel-Buffering"] = "no"  # otherwise a proxy waits for the end
+    response["X-Accel-Buffering"] = "no"  # otherwise nginx buffers the whole response
     return response
 
 
@@ -114,7 +114,7 @@ async def _events(
         yield _event({"type": "error", **json.loads(shape(error, getattr(error, "status", 500)).content)})
         return
     text = text_of(transcription.done.result())
-    if text != sent and text.startswith(sent):  # chunks were removed before they could be read
+    if text != sent and text.startswith(sent):  # send the rest: the file was removed before all chunks were read
         yield _event({"type": "transcript.text.delta", "delta": text[len(sent) :]})
     yield _event({"type": "transcript.text.done", "text": text})
 

@@ -33,7 +33,7 @@ from webui.http.slots import slot
 from webui.jobs.quota import check_minutes, take_minutes
 
 AT_ONCE_S = 120.0  # seconds of audio that is transcribed without a job
-AT_ONCE_TIMEOUT_S = 300.0  # long, because a first request loads the model
+AT_ONCE_TIMEOUT_S = 300.0  # seconds; long, because the first request loads the model
 MAX_WAIT_S = 300.0  # seconds that a request waits for a job
 LOOK_EVERY_S = 0.5
 SENTENCE_S = 5.0  # nominal length of a sentence of plain text, so that it can be cited
@@ -92,8 +92,8 @@ def _waited_for(recording: Recording) -> Transcript:
             raise StatusError(
                 410,
                 "The recording was deleted.",
-                "Somebody deleted it while it was being transcribed.",
-                "Send it again if that was unintended.",
+                "Another request deleted it during the transcription.",
+                "Send the recording again if that was a mistake.",
             ) from None
         if recording.state == recording.State.READY:
             transcript = transcripts.transcript_of(recording)
@@ -106,9 +106,9 @@ def _waited_for(recording: Recording) -> Transcript:
         time.sleep(LOOK_EVERY_S)
     raise StatusError(
         504,
-        "The recording takes longer than this URL waits.",
+        "The transcription takes longer than this URL waits.",
         f"It is longer than {AT_ONCE_S / 60:.0f} minutes, or many others are waiting. It is still being transcribed.",
-        f"Ask GET /api/v1/recordings/{recording.pk} for its state, and then get its /transcript.",
+        f"Poll GET /api/v1/recordings/{recording.pk} until its state is ready, then get its /transcript.",
     )
 
 

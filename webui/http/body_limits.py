@@ -68,7 +68,7 @@ class LimitBodies:
         try:
             await request.admit()
             await self.application(scope, request.receive, request.send)
-        except (HarkError, OSError) as error:  # OSError: from the disk that stores the body
+        except (HarkError, OSError) as error:  # OSError: the disk that stores the body is full
             if request.answered:
                 raise
             refused = storage_error(error, "receiving the request") if isinstance(error, OSError) else error
@@ -113,7 +113,7 @@ class _Request:
         try:
             message = await asyncio.wait_for(self._receive(), STALL_S - self.waited_s if self.has_more else None)
         except TimeoutError as error:
-            why = "Next to nothing came for a minute."
+            why = "Almost no data arrived for a minute."
             raise StatusError(408, "The request was cut off.", why, "Send it again.") from error
         self.has_more = message.get("more_body", False)
         new = len(message.get("body", b""))

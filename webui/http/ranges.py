@@ -40,7 +40,7 @@ def file_or_part(request: HttpRequest, path: Path, content_type: str) -> HttpRes
             first, last = max(0, size - int(wanted[2])), size - 1
         status = 206
         if wanted[2] and wanted[1] and int(wanted[2]) < int(wanted[1]):
-            first, last, status = 0, size - 1, 200  # the range is not valid
+            first, last, status = 0, size - 1, 200  # ignore an invalid range
         elif first >= size or first > last:
             return HttpResponse(status=416, headers={"Content-Range": f"bytes */{size}", "Accept-Ranges": "bytes"})
     length = last - first + 1

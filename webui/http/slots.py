@@ -24,7 +24,7 @@ def slot(user: AbstractBaseUser) -> Iterator[None]:
         if _requests[user.pk] >= MAX_PER_USER:
             raise _busy(f"{MAX_PER_USER} of your own requests are in progress.")
         if _requests.total() >= MAX_CONCURRENT:
-            raise _busy(f"{MAX_CONCURRENT} requests of others are in progress.")
+            raise _busy(f"Hark processes {MAX_CONCURRENT} such requests at a time.")
         _requests[user.pk] += 1
     try:
         yield
@@ -34,5 +34,5 @@ def slot(user: AbstractBaseUser) -> Iterator[None]:
 
 
 def _busy(why: str) -> StatusError:
-    what_to_do = "Try again in a moment; a recording can be uploaded (POST /api/v1/recordings), and waits its turn."
+    what_to_do = "Try again in a moment; or upload the recording (POST /api/v1/recordings), which queues it."
     return StatusError(429, "Hark is busy.", why, what_to_do, wait_s=5)

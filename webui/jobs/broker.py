@@ -41,7 +41,7 @@ class OneAtATime(Broker):
     def dequeue(self) -> Tasks | None:
         """Return the next task; None if none arrives for a while."""
         try:
-            if Conf.CLUSTER_NAME == WEBHOOKS:  # the queue without jobs
+            if Conf.CLUSTER_NAME == WEBHOOKS:  # its tasks are deliveries, not jobs
                 return super().dequeue()
             if not self._wants_more():
                 time.sleep(Conf.POLL)
@@ -50,7 +50,7 @@ class OneAtATime(Broker):
             for _number, package in tasks or ():
                 try:
                     job_id = SignedPackage.loads(package)["args"][0]
-                except BadSignature:  # signed before a key rotation: django-q drops it, and it is sent again
+                except BadSignature:  # signed with a previous key: django-q drops the task, and Hark sends it again
                     continue
                 sent_at = (
                     Job.objects.filter(id=job_id, state=Job.State.QUEUED).values_list("sent_at", flat=True).first()
@@ -58,7 +58,7 @@ class OneAtATime(Broker):
                 self._last_task = (job_id, sent_at, time.monotonic()) if sent_at else None
             return tasks
         except self.away as error:
-            log.warning("the workers for %s cannot ask for tasks: %s", Conf.CLUSTER_NAME, error)
+            log.warning("the workers for %s cannot fetch tasks: %s", Conf.CLUSTER_NAME, error)
             connection.close()
             time.sleep(AGAIN_AFTER_S)
             return None

@@ -52,7 +52,7 @@ def _beat(queue: str) -> None:
         try:
             beat(queue)
         except DatabaseError as error:
-            log.warning("the workers for %s could not say that they live: %s", queue, error)
+            log.warning("the workers for %s could not store their heartbeat: %s", queue, error)
         finally:
             connection.close()
         time.sleep(settings.JOBS_LEASE_S / BEATS_IN_A_LEASE)

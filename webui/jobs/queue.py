@@ -41,5 +41,5 @@ def _send(send: Callable[[], object], lost: Callable[[], object]) -> None:
     try:
         send()
     except RedisError as error:
-        log.warning("Redis did not take a task, which is sent again later: %s", error)
+        log.warning("Redis did not accept a task; it will be sent again: %s", error)
         lost()

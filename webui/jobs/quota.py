@@ -70,7 +70,7 @@ def set_quota(user: User | None, limits: Limits) -> None:
 
     A limit of 0 means unlimited. For a limit of None, :func:`limits_of` uses the next source.
     """
-    with serialized():  # MariaDB and MySQL may have several rows without a user
+    with serialized():  # MariaDB and MySQL allow several rows without a user
         Quota.objects.update_or_create(user=user, defaults=asdict(limits))
 
 

@@ -41,9 +41,9 @@ WAIT_FOR = "wait_for"
 NO_WORKER: dict[str, Any] = {"lease": "", "lease_until": None, "process_group": None}  # fields of jobs without a worker
 QUEUED_AGAIN = {**NO_WORKER, "state": Job.State.QUEUED, "sent_at": None}
 
-LOCKED_S = 2.0  # seconds; a longer write means that the database was locked
+LOCKED_S = 2.0  # seconds; a write that takes longer waited for a lock
 
-_locked_until: float | None = None  # time.monotonic(), as far as this process knows
+_locked_until: float | None = None  # time.monotonic(), from the writes of this process
 
 job_ended = Signal()  # sent with ``job``, in the transaction that ends it in any state
 
@@ -187,7 +187,8 @@ def renew(job: Job) -> str:
     if row is None:
         return ""
     state, lasts = row
-    fresh = lasts is not None and until - lease / 6 < lasts <= until  # later: written before the clock was set back
+    # A lease that ends after ``until`` was written before the clock was set back, so it must be renewed.
+    fresh = lasts is not None and until - lease / 6 < lasts <= until
     return str(state) if fresh or mine.update(lease_until=until) else ""
 
 
@@ -210,7 +211,7 @@ def record(job: Job, events: Iterable[dict[str, Any]]) -> None:
             sentences = ("what", "why", "what_to_do", "said", "reason")
             fields["error"] = {name: event[name] for name in sentences if name in event}
         rows.append(JobEvent(job=job, event=event))
-    with transaction.atomic():  # only this job's rows, so others need not wait
+    with transaction.atomic():  # not serialized(), because it changes only rows of this job
         mine = Job.objects.filter(id=job.id, lease=job.lease)
         if not (mine.update(**fields) if fields else mine.exists()):
             return  # another worker has it
@@ -301,7 +302,7 @@ def retry(*, job: Job) -> None:
     spec = job.spec
     if job.can_be_retried:
         check_room(job.user)
-    with serialized():  # another retry may use up the rest of the quota
+    with serialized():  # so that two retries cannot both use the rest of the quota
         if job.can_be_retried:
             beside = Job.objects.filter(user=job.user, state__in=Job.GOING, spec__recording=spec.get("recording"))
             if "recording" in spec and beside.exists():
@@ -409,7 +410,7 @@ def stuck_queues() -> set[str]:
     )
     stuck = set()
     for queue in waiting:
-        # Workers of these queues only run jobs.
+        # These queues have no tasks except jobs.
         at_work = Job.objects.filter(queue=queue, state__in=Job.WORKING).count()
         a_worker_is_free = at_work < min(settings.JOBS_RUNNING, settings.WORKERS)
         if a_worker_is_free and not Job.objects.filter(queue=queue, started_at__gte=patience).exists():

@@ -90,7 +90,7 @@ def _watched(job: Job) -> None:
         _supervise(job)
     except _Stopping:
         services.give_back(job)
-        log.info("job given back", extra={"fields": {"kind": job.kind, "queue": job.queue}})
+        log.info("job returned to the queue", extra={"fields": {"kind": job.kind, "queue": job.queue}})
     else:
         ended = {"kind": job.kind, "queue": job.queue, "state": job.state, "seconds": job.seconds}
         log.info("job ends", extra={"fields": ended})
@@ -125,7 +125,7 @@ def _supervise(job: Job) -> None:
             process.stdin.write(json.dumps(asked).encode())
             process.stdin.close()
         except BrokenPipeError:
-            pass  # it has ended already, and its exit code states the reason
+            pass  # it has already ended; its exit code gives the reason
         event_queue: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         reader = threading.Thread(target=_read, args=(process.stdout, event_queue), daemon=True)
         reader.start()
@@ -166,11 +166,11 @@ def _retry_on_disconnect(act: Callable[[], T]) -> T:
         try:
             return act()
         except (OperationalError, InterfaceError) as error:
-            # Django may have connected again as it left the transaction, if the server is back already
+            # If the server is back, Django may have reconnected on leaving the transaction, with another connection.
             is_connected = _answers() and connection.connection is used
             if not is_locked(error) and (time.monotonic() > until or is_connected):
                 raise
-            log.warning("the database does not answer, and is tried again: %s", error)
+            log.warning("the database does not respond; trying again: %s", error)
             if not _answers():
                 connection.close()
             time.sleep(EVERY_S)
@@ -202,7 +202,7 @@ def _conclude(job: Job, exit_code: int) -> None:
     result = job.result if exit_code == 0 or job.state == Job.State.CANCELLING else None
     if result is not None:
         services.finish(job, Job.State.DONE)
-        if job.state == Job.State.DONE:  # otherwise a retry applies it
+        if job.state == Job.State.DONE:  # a retry applies the result of a job that failed
             finished.unlink(missing_ok=True)
     elif job.state == Job.State.CANCELLING:
         services.finish(job, Job.State.CANCELLED)

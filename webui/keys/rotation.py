@@ -32,7 +32,7 @@ from webui.keys.secret import NAME, forget_earlier, rotate
 from webui.transactions import serialized
 
 FROM_ENVIRONMENT = "HARK_SECRET_KEY"
-STEPS = timedelta(hours=1)  # the previous key is needed until all secrets are sealed again
+STEPS = timedelta(hours=1)  # life of the previous key for 0 days: it opens secrets until they are sealed again
 
 
 class Rotation(NamedTuple):

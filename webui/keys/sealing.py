@@ -54,7 +54,7 @@ def _opened(opens: Callable[[bytes], bytes], text: str) -> str:
         return opens(text.encode()).decode()
     except InvalidToken as error:
         raise Unreadable(
-            "A stored secret can no longer be read.", "The portal's key has changed.", "Create it again."
+            "A stored secret can no longer be read.", "The portal's key has changed.", "Create the secret again."
         ) from error
 
 

@@ -27,7 +27,7 @@ def secret_key(path: Path) -> str:
     Raises HarkError if the data folder cannot be written or the file is damaged.
     """
     with storing("starting the portal"):
-        key = _read(path)[0]  # read first, because every request needs it several times
+        key = _read(path)[0]  # try to read first, because every request does so several times
         if not key:
             _make(path)
             key = _read(path)[0]
@@ -105,6 +105,6 @@ def _read(path: Path) -> tuple[str, list[tuple[str, datetime]]]:
     raise HarkError(
         "The portal's secret key is damaged.",
         f"{path} does not contain a key: it is empty, truncated, or not text.",
-        "Restore a copy of that file. If you have none, delete it, and Hark creates a new key: then all users must "
-        "sign in again, and set up their webhooks and second factors again.",
+        "Restore a copy of the file. If you have none, delete the file, and Hark creates a new key. All users must "
+        "then sign in again, and set up their webhooks and second factors again.",
     )

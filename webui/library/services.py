@@ -98,7 +98,7 @@ def page(library: Library, filters: LibrarySearch, before: int | None = None, af
     more = len(clips) > PAGE
     if after is not None and before is None:
         clips = clips[-PAGE:]
-        older_left = bool(clips)  # the user came from there
+        older_left = bool(clips)  # the user came from that page
         return Page(clips, clips[0].id if more else None, clips[-1].id if older_left else None)
     clips = clips[:PAGE]
     newer = clips[0].id if clips and before is not None else None

@@ -69,7 +69,7 @@ def runtime_of(version: Version, fa_per_day: float | None = None) -> Runtime:
         shared = next((stream for stream, of in _streams.items() if of == bundle), None)
     runtime = shared.on_a_new_stream() if shared else open_detector(path)
     try:
-        runtime.threshold = runtime.bundle.threshold(fa_per_day)  # the shared stream has the one that its user chose
+        runtime.threshold = runtime.bundle.threshold(fa_per_day)  # only of this stream, not of the shared model
     except BundleError as error:
         raise as_hark_error(error) from error
     with _streams_lock:
@@ -170,7 +170,7 @@ def save_wake(*, user: User, version: Version, path: Path, kind: str, score: flo
     if the audio is unusable.
     """
     detector = version.detector
-    _check_intake(detector)  # before the work of decoding
+    _check_intake(detector)  # checked first, because decoding is expensive
     audio = read_foreign_audio(path, MAX_WAKE_S + 1.0)
     if len(audio) > MAX_WAKE_S * SAMPLE_RATE:
         raise HarkError(
@@ -178,7 +178,7 @@ def save_wake(*, user: User, version: Version, path: Path, kind: str, score: flo
             _("A recording from a device can last %(most)d seconds.") % {"most": MAX_WAKE_S},
             _("Send only the seconds around the detection."),
         )
-    with serialized():  # a clip that is not stored does not count
+    with serialized():  # if storing fails, the count is undone
         today, sent = _check_intake(detector)
         WakeIntake.objects.filter(detector=detector).update(day=today, sent=sent + 1)
         sample = save_sample(
@@ -239,7 +239,7 @@ def confirm(*, sample: Sample, is_phrase: bool) -> None:
     Another verdict replaces that clip.
     """
     sample.verdict = Sample.Verdict.MISSED if is_phrase else Sample.Verdict.FALSE_ALARM
-    with serialized():  # of two users' verdicts, the inbox and the library have the same one
+    with serialized():  # if two users decide at once, inbox and library agree
         judged_otherwise = Sample.objects.filter(pk=sample.pk).exclude(verdict=sample.verdict)
         judged_otherwise.update(verdict=sample.verdict, state=Sample.State.NEW)
         take(sample=sample)

@@ -279,7 +279,7 @@ def _end(membership: Membership, by: User) -> None:
 
 def _check_owner_stays(membership: Membership) -> None:
     others = Membership.objects.filter(organization=membership.organization, role=Role.OWNER).exclude(pk=membership.pk)
-    current = get_object_or_404(Membership, pk=membership.pk)  # they may have left in the meantime
+    current = get_object_or_404(Membership, pk=membership.pk)  # 404 if they have left in the meantime
     if current.role == Role.OWNER and not others.exists():
         raise HarkError(
             _("The organization needs an owner."),

@@ -87,7 +87,7 @@ class Version(models.Model):
     offered = models.BooleanField(default=True)  # False if it was not better than the one in use
     served = models.CharField(max_length=10, choices=Served.choices, default=Served.LINK)
     note = models.CharField(max_length=MAX_NOTE_LENGTH, blank=True, default="")  # written by the user
-    link_number = models.PositiveIntegerField(default=1)  # the token depends on it
+    link_number = models.PositiveIntegerField(default=1)  # part of the token: increased to replace it
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects: ClassVar = Versions.as_manager()

@@ -118,7 +118,7 @@ def active_training(plan: Job) -> Job | None:
 def retrain(*, version: Version) -> Job:
     """Queue a job that trains the next version from this one and the marked clips."""
     detector, run = version.detector, Path(version.folder).name
-    config = config_of_run(user_data(detector.user) / "jobs" / run)  # includes its devices, whose stage is listed
+    config = config_of_run(user_data(detector.user) / "jobs" / run)  # with the devices, for the job's list of stages
     spec = as_spec(config) if config is not None else {}
     return _submit(detector, "retrain", {**spec, "phrase": detector.phrase, "language": detector.language, "run": run})
 
@@ -255,7 +255,7 @@ def adopt_runs() -> int:
                     newest[new.detector_id] = new, result
                 adopted += 1
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue  # moved, deleted or truncated, so not a version
+            continue  # the run was moved, deleted or truncated
     for new, result in newest.values():
         _decide(new, result)
     return adopted
@@ -272,7 +272,7 @@ def _time_of(result: Path) -> float:
 def _new_version(user: User, result: dict[str, Any], phrase: str, language: str, job: Job | None) -> Version | None:
     """Create the version of a result; return None if it already exists."""
     bundle = Path(result["bundle"])
-    folder = f"models/{bundle.parent.name}"  # relative, because the path is that on the machine that trained
+    folder = f"models/{bundle.parent.name}"  # the result has the path on the machine that trained
     with serialized():
         detector, _new = Detector.objects.get_or_create(user=user, phrase=phrase, language=language)
         if detector.versions.filter(folder=folder).update(job=job):
@@ -303,8 +303,8 @@ def _decide(new: Version, result: dict[str, Any]) -> None:
         return
     try:
         _submit_comparison(new.detector, list(new.detector.versions.all()), decides=new.number)
-    except HarkError as error:  # too many jobs; the version's page shows that it was not compared
-        log.warning("version %s is not compared: %s", new, error)
+    except HarkError as error:  # too many jobs wait; the version's page then says that it was not compared
+        log.warning("version %s was not compared: %s", new, error)
 
 
 def remove_detector(*, detector: Detector) -> None:
@@ -342,10 +342,10 @@ def _folders_removed(versions: Iterable[Version], user: User) -> Iterator[None]:
     data = user_data(user)
     with storing("removing the detector's files"):
         with serialized():
-            # Only a run's own folders, regardless of the database.
+            # Never remove anything but a folder of models, whatever the database contains.
             own = [version.path for version in versions if version.path.resolve().parent == (data / "models").resolve()]
             yield
-            for folder in own:  # before other processes see the deletion: adopt_runs would make the version again
+            for folder in own:  # before the commit, or adopt_runs of another process would create the version again
                 rename_deleted(data / "jobs" / folder.name)
         for folder in own:
             rename_deleted(folder)

@@ -40,7 +40,7 @@ SEVERITY = {"good": ("good", "✓"), "caution": ("warning", "!"), "warning": ("b
 
 def new(request: HttpRequest) -> HttpResponse:
     """Ask for phrase, language and effort; POST makes a plan."""
-    given = request.POST or request.GET  # a phrase chosen in a transcript comes with the URL
+    given = request.POST or request.GET  # a transcript links here with a phrase in the URL
     ready = speech.ready_engines(signed_in(request))
     spoken = {name: {base_language(tag) for tag in engine.languages()} for name, engine in ready.items()}
     languages = speech.trainable(set().union(*spoken.values()))
@@ -108,7 +108,7 @@ def plan(request: HttpRequest, job_id: UUID) -> HttpResponse:
     job = owned(Job.objects.all(), signed_in(request), id=job_id, kind="plan")
     if job.is_going:
         return render(request, "trainer/planning.html", {"job": job})
-    if request.headers.get("HX-Request"):  # the waiting page, which may now continue
+    if request.headers.get("HX-Request"):  # from the page that waits for the plan
         return HttpResponse(headers={"HX-Refresh": "true"})
     plan = job.result or {}
     context = {

@@ -70,7 +70,7 @@ class RequestIds(Middleware):
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         given = request.headers.get(HEADER, "")
-        # Not reset, because Django logs about the response afterwards, and the next request sets its own.
+        # Never reset: Django still logs the response after this, and the next request sets its own id.
         request_id.set(given if _USABLE.fullmatch(given) else uuid4().hex)
         began = time.perf_counter()
         response = self.get_response(request)

@@ -38,7 +38,7 @@ disable_created_metrics()
 REQUESTS = CollectorRegistry()
 _ANSWERED = Counter("hark_http_requests", "Requests answered.", ("method", "view", "status"), registry=REQUESTS)
 _SECONDS = Histogram(
-    "hark_http_request_seconds", "Time from a request to its answer.", ("method", "view"), registry=REQUESTS,
+    "hark_http_request_seconds", "Time from a request to its response.", ("method", "view"), registry=REQUESTS,
     buckets=BUCKETS_S,
 )  # fmt: skip
 
@@ -75,11 +75,11 @@ class Jobs(Collector):
             if how_ended == Job.State.DONE and began is not None and finished is not None:
                 worked[(kind,)].append((finished - began).total_seconds())
         yield _gauge("hark_jobs_ended", "Jobs that ended in the last hour.", ("kind", "state"), ended)
-        took = "How long jobs that were done in the last hour took."
+        took = "Duration of the jobs completed in the last hour."
         yield _gauge("hark_job_seconds", took, ("kind", "quantile"), _quantiles(worked))
         transcribed = Recording.objects.filter(job__finished_at__gte=since, job__state=Job.State.DONE)
         yield GaugeMetricFamily(
-            "hark_transcribed_seconds", "Sound that was transcribed in the last hour.",
+            "hark_transcribed_seconds", "Duration of the audio transcribed in the last hour.",
             transcribed.aggregate(s=Sum("duration_s"))["s"] or 0.0,
         )  # fmt: skip
 
@@ -134,8 +134,8 @@ def _queues() -> Iterator[Metric]:
     for queue in QUEUES:
         depth[(queue,)], at = waiting.get(queue, (0, None))
         oldest[(queue,)] = max(0.0, (now - at).total_seconds()) if at else 0.0
-    yield _gauge("hark_queue_depth", "Jobs (webhooks: messages) that wait in a queue.", ("queue",), depth)
-    yield _gauge("hark_queue_oldest_seconds", "How long the oldest has waited.", ("queue",), oldest)
+    yield _gauge("hark_queue_depth", "Jobs waiting in a queue (for webhooks: messages).", ("queue",), depth)
+    yield _gauge("hark_queue_oldest_seconds", "Waiting time of the oldest one.", ("queue",), oldest)
     seen: Values = {(queue,): age for queue, age in heartbeat.ages(QUEUES).items()}
     yield _gauge("hark_worker_seen_seconds", "Time since a worker of a queue last reported.", ("queue",), seen)
 
@@ -150,7 +150,7 @@ def _stages(since: datetime) -> Metric:
     took: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for job, stage, began, end in stage_times(Job.objects.filter(finished_at__gte=since, started_at__isnull=False)):
         took[job.kind, stage].append(end - began)
-    about = "How long stages of the jobs that ended in the last hour took."
+    about = "Duration of the stages of jobs that ended in the last hour."
     return _gauge("hark_stage_seconds", about, ("kind", "stage", "quantile"), _quantiles(took))
 
 
@@ -159,7 +159,7 @@ def _memory(since: datetime) -> Metric:
     events = JobEvent.objects.filter(job__finished_at__gte=since, event__event="memory")
     for kind, event in events.values_list("job__kind", "event").order_by():
         most[(kind,)] = max(most[(kind,)], event["bytes"])
-    about = "The most that a process of the jobs that ended in the last hour held."
+    about = "Peak memory of a process of the jobs that ended in the last hour."
     return _gauge("hark_job_memory_bytes", about, ("kind",), most)
 
 
@@ -175,9 +175,9 @@ def _failures(since: datetime) -> Metric:
 
 def _recordings(since: datetime) -> Iterator[Metric]:
     uploads = Recording.objects.filter(created_at__gte=since).aggregate(n=Count("id"), size=Sum("bytes"))
-    yield GaugeMetricFamily("hark_uploads", "Recordings that came in the last hour.", uploads["n"])
-    yield GaugeMetricFamily("hark_uploaded_bytes", "How large they were.", uploads["size"] or 0)
-    yield GaugeMetricFamily("hark_uploads_going", "Uploads that are under way.", UploadInProgress.objects.count())
+    yield GaugeMetricFamily("hark_uploads", "Recordings uploaded in the last hour.", uploads["n"])
+    yield GaugeMetricFamily("hark_uploaded_bytes", "Bytes uploaded in the last hour.", uploads["size"] or 0)
+    yield GaugeMetricFamily("hark_uploads_going", "Uploads in progress.", UploadInProgress.objects.count())
     transcribed = Job.objects.filter(kind="transcribe", state=Job.State.DONE, finished_at__gte=since)
     done = transcribed.values_list("started_at", "finished_at", "result").order_by()
     worked, by_engine = 0.0, defaultdict[tuple[str, ...], float](float)
@@ -185,8 +185,8 @@ def _recordings(since: datetime) -> Iterator[Metric]:
         worked += (end - began).total_seconds() if began and end else 0.0
         if result:
             by_engine[(result["engine"],)] += result["duration_s"]
-    about = "Sound that each engine has recognized in the last hour."
+    about = "Duration of the audio that each engine recognized in the last hour."
     yield _gauge("hark_recognized_seconds", about, ("engine",), by_engine)
     yield GaugeMetricFamily(
-        "hark_transcribing_seconds", "How long transcriptions that were done in the last hour took.", worked
+        "hark_transcribing_seconds", "Total duration of the transcriptions completed in the last hour.", worked
     )

@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 OK = "ok"
 ASKED_BY_ADDRESS = frozenset(("/live", "/ready", "/metrics"))
 MIN_FREE_BYTES = 500_000_000  # bytes on the data folder's disk below which jobs may run out of space
-PATIENCE_MS = 3000  # wait for another process that is writing to the database; monitors wait only slightly longer
+PATIENCE_MS = 3000  # of waiting for another writer to the database; monitors wait only slightly longer
 PROBE = "ready"  # row that tests whether the database can be written
 _PROBE_BYTES = 4096  # size of the file that tests whether the data folder can be written
 
@@ -100,7 +100,7 @@ def _workers(queue: str) -> str:
     except DatabaseError:
         return "Not known without the database."
     if age is None:
-        return "No worker of this queue has ever reported."
+        return "No worker of this queue has reported yet."
     if age > settings.JOBS_LEASE_S:
         return f"No worker of this queue has reported for {age:.0f} seconds."
     return "The workers of this queue take no jobs." if stuck else OK
@@ -189,7 +189,10 @@ def _check_may_watch(request: HttpRequest) -> None:
         )
     if not may:
         raise StatusError(
-            404, "There is nothing here.", "The metrics are off.", "Set HARK_METRICS_TOKEN, or sign in as the owner."
+            404,
+            "The metrics are not available.",
+            "Only the owner can read them, because HARK_METRICS_TOKEN is not set.",
+            "Set HARK_METRICS_TOKEN, or sign in as the owner.",
         )
 
 
@@ -204,7 +207,7 @@ def open_metrics(request: HttpRequest) -> HttpResponse:
 def _registry(*figures: Collector) -> CollectorRegistry:
     """Register the checks of the parts, and ``figures`` if the database is usable."""
     registry = CollectorRegistry()
-    gauge = Gauge("hark_check", "Whether a part is in order.", ("part",), registry=registry)
+    gauge = Gauge("hark_check", "1 if a part works, otherwise 0.", ("part",), registry=registry)
     states = parts()
     for name, state in states.items():
         gauge.labels(name).set(state == OK)

@@ -42,7 +42,7 @@ from webui.trainer.models import Detector, Version
 router = Router(tags=["Detectors"])
 
 RECORDING = File(..., description="WAV, FLAC, Ogg, MP3 and more; ten minutes at most.")
-WAKE = File(..., description="0.3 to 5 seconds around the score.")
+WAKE = File(..., description="0.3 to 5 seconds of audio around the detection.")
 VERSION = "/detectors/{int:detector_id}/versions/{int:number}"
 
 

@@ -45,7 +45,7 @@ ONE = "/recordings/{uuid:recording_id}"
 MAX_HITS, USUAL_HITS = 200, 50
 IN_ONE = Query(None, description="Search this recording only.", examples=[None])
 FORMAT = Query("txt", examples=["srt"])
-RECORDING = File(..., description="Whatever ffmpeg reads; 1 GB and 4 hours unless the server says otherwise.")
+RECORDING = File(..., description="Any format that ffmpeg reads; at most 1 GB and 4 hours by default.")
 
 
 def a_recording(request: HttpRequest, recording_id: UUID, who: Callable[..., Recording] = visible) -> Recording:
@@ -70,7 +70,7 @@ def create(
     request: HttpRequest,
     audio: UploadedFile = RECORDING,
     engine: str = Form("auto", max_length=40, examples=["auto"]),
-    language: str | None = Form(None, max_length=20, description="None: found out.", examples=["en"]),
+    language: str | None = Form(None, max_length=20, description="null: detected automatically.", examples=["en"]),
     speakers: int | None = Form(None, ge=1, le=20, description="None: estimated.", examples=[2]),
     diarize: bool = Form(True, description="Detect the speakers.", examples=[True]),
     summarize: bool = Form(True, examples=[True]),
