@@ -117,7 +117,7 @@ def not_yours() -> StatusError:
         403,
         _("Only the owner can do that."),
         _("It is shared with you but belongs to another user."),
-        _("Ask that person."),
+        _("Ask that user to do it."),
     )
 
 

@@ -86,7 +86,7 @@ def test_only_listed_messages_name_commands_or_settings() -> None:
         "Make a backup on the server instead: ./hark backup FILE.",  # to the owner, as these
         "It does not exist, or is not inside a folder that HARK_IMPORT_FOLDERS allows (%(folders)s).",
         "It does not exist, or is not inside an allowed folder: HARK_IMPORT_FOLDERS is not set.",
-        "Start Hark with HARK_IMPORT_FOLDERS=/the/folder (several with colons between), or upload an archive.",
+        "Start Hark with HARK_IMPORT_FOLDERS=/the/folder (separate several with colons), or upload an archive.",
     }
 
 

@@ -275,7 +275,7 @@ def create_token(*, user: User, name: str, scopes: Collection[str], days: int | 
 
 
 def _no_token(why: str) -> HarkError:
-    return HarkError(_("The token was not created."), why, _("Change that and try again."))
+    return HarkError(_("The token was not created."), why, _("Correct this, then create the token again."))
 
 
 def check_token(*, text: str) -> ApiToken:

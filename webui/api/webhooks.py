@@ -63,7 +63,7 @@ def add(*, user: User, url: str, events: Collection[str]) -> tuple[Webhook, str]
         raise HarkError(
             _("The webhook was not created."),
             _("Its events must be among %(events)s.") % {"events": ", ".join(EVENTS)},
-            _("Change that and try again."),
+            _("Choose at least one of these."),
         )
     if Webhook.objects.filter(user=user).count() >= MAX_WEBHOOKS:
         raise HarkError(
@@ -115,7 +115,7 @@ def ping(*, webhook: Webhook) -> Delivery:
         raise LimitReached(
             _("The webhook was not tested."),
             _("%(most)d test messages are still waiting to be delivered.") % {"most": MAX_PINGS},
-            _("Check what happened to them, and try again later."),
+            _("Wait until they are delivered or have failed, then test it again."),
         )
     return send(webhook=webhook, event=PING, content={})
 

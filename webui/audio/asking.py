@@ -131,6 +131,6 @@ def spoken(*, user: User, text: str, language: str) -> bytes:
         raise HarkError(
             _("The answer cannot be spoken."),
             _("No engine that is ready here speaks %(language)s.") % {"language": language},
-            _("See the page Voices and models."),
+            _("Add a voice on the page Voices and models."),
         )
     return speech.speak(user=user, engine=voice[0], voice=voice[1], text=text[:MAX_SPOKEN_LENGTH], language=language)

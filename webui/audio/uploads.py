@@ -290,7 +290,7 @@ def one_by_one(
             refused.append({"filename": name_of(upload), **explained(error)})
     if not recordings:
         why = " ".join(f"{one['filename']}: {one['what']} {one['why']}" for one in refused)
-        raise HarkError(_("None of the recordings was taken."), why, _("Send others."))
+        raise HarkError(_("No recording was accepted."), why, _("Choose other files."))
     return recordings, refused
 
 

@@ -138,7 +138,7 @@ def allowed_folder(text: str, allowed: list[Path]) -> Path:
     raise HarkError(
         _("That folder cannot be imported."),
         why,
-        _("Start Hark with HARK_IMPORT_FOLDERS=/the/folder (several with colons between), or upload an archive."),
+        _("Start Hark with HARK_IMPORT_FOLDERS=/the/folder (separate several with colons), or upload an archive."),
     )
 
 

@@ -127,9 +127,9 @@ def relabel(library: Library, clip: Clip, text: str) -> None:
     normalized = normalize(text, clip.language)
     if not normalized:
         raise HarkError(
-            _("A transcript contains the spoken words."),
-            _("This one has no word."),
-            _("Enter the words, or exclude the clip."),
+            _("The transcript was not changed."),
+            _("The new one contains no words."),
+            _("Enter the spoken words, or exclude the clip."),
         )
     if (text, normalized) == (clip.text_original, clip.text_normalized) and clip.text_known:
         return

@@ -131,7 +131,7 @@ def save_sample(*, user: User, version: Version, verdict: str, audio: np.ndarray
     seconds = len(audio) / SAMPLE_RATE
     if not MIN_DURATION_S <= seconds <= MAX_DURATION_S or not (verdict in Sample.Verdict.values or more):
         raise HarkError(
-            _("That cannot be saved."),
+            _("The sample was not saved."),
             _("A sample must last %(least)s to %(most)d seconds.")
             % {"least": number_format(MIN_DURATION_S), "most": MAX_DURATION_S},
             _("Mark it again."),

@@ -159,7 +159,8 @@ def test_all_certain_samples_can_be_confirmed_together(
     for kind in ("phrase", "other", "other", "unsure"):
         sorter["kind"] = kind
         send(owner, version)
-    assert "1 are the phrase, 2 are not" in owners.get("/inbox").text
+    page = " ".join(owners.get("/inbox").text.split())
+    assert "from devices: 1 is the phrase, 2 are not." in page
     owners.post("/inbox/confirm")
     assert Sample.objects.get(state="new").sorted_as == "unsure"
     with Library(portal) as library:
@@ -210,7 +211,7 @@ def test_the_inbox_offers_retraining_after_confirmation(
     job = Job.objects.get(kind="retrain")
     assert answer["Location"] == f"/jobs/{job.pk}" and job.spec["phrase"] == PHRASE
     shown = owners.get("/inbox").text
-    assert "is being retrained" in shown and "Retrain with it" not in shown
+    assert "is being retrained" in shown and "<button>Retrain</button>" not in shown
     Job.objects.filter(pk=job.pk).update(state=Job.State.FAILED)
     assert "2 recordings are new" in owners.get("/inbox").text, "no version was trained on them"
     Job.objects.filter(pk=job.pk).update(state=Job.State.DONE)
