@@ -100,7 +100,7 @@ def _workers(queue: str) -> str:
     except DatabaseError:
         return "Not known without the database."
     if age is None:
-        return "No worker of this queue has reported yet."
+        return "No worker of this queue has ever reported."
     if age > settings.JOBS_LEASE_S:
         return f"No worker of this queue has reported for {age:.0f} seconds."
     return "The workers of this queue take no jobs." if stuck else OK
