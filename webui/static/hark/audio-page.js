@@ -430,7 +430,7 @@ if (passages) {
 // Offer Undo for a change made without reloading the page.
 function undoable() {
   page.querySelector("[data-undo]").hidden = false;
-  for (const told of page.querySelectorAll(".notice")) told.remove(); // of earlier changes
+  for (const told of page.querySelectorAll(".notice")) told.remove(); // remove the notices of earlier changes
   for (const field of page.querySelectorAll("input[name=version]")) field.value = version;
 }
 

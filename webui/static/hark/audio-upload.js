@@ -4,7 +4,7 @@
 const form = document.getElementById("upload");
 const words = form.dataset;
 const PIECE = 4e6; // bytes
-const WAIT_S = [1, 2, 4, 8, 15, 15, 30, 30, 60, 60]; // before each new attempt; then it has failed
+const WAIT_S = [1, 2, 4, 8, 15, 15, 30, 30, 60, 60]; // before each retry; after the last one, the upload fails
 const list = form.querySelector("[data-files]");
 const pause = (seconds) => new Promise((resolve) => { setTimeout(resolve, 1000 * seconds); });
 const token = () => form.querySelector("[name=csrfmiddlewaretoken]").value;
@@ -34,7 +34,7 @@ async function ask(method, address, body, type) {
   return content;
 }
 
-// The same with retries while the server cannot be reached or is busy.
+// Sends as above, and retries while the server is unreachable or busy.
 async function insist(row, method, address, body, type) {
   for (let failures = 0; ; failures++) {
     try {
@@ -121,7 +121,7 @@ function arrange() {
   chosen.forEach((row, index) => { row.up.disabled = index === 0; row.down.disabled = index === chosen.length - 1; });
 }
 
-// Append files to those already chosen, and show their lengths, and which are too long, before they are sent.
+// Adds files to those already chosen. Shows, before the upload, how long they are and which are too long.
 function add(files) {
   if (sending) return;
   chosen = chosen.filter((row) => !row.sent);

@@ -52,7 +52,8 @@ function draw() {
   chart.replaceChildren(...parts);
 }
 
-// In steps through the worse corner: between two thresholds, the misses of the upper and the false alarms of the lower.
+// A step curve. Between two thresholds, it shows the worse value of each: the misses of the higher threshold and the
+// false alarms of the lower one.
 function line(curve, at) {
   let path = "";
   curve.alarms.forEach((alarms, index) => {

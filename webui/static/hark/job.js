@@ -67,8 +67,8 @@ function leftInAll(job) {
   return page.dataset.whole.replace("#", left < 90 ? clock(left) : `${Math.ceil(left / 60)} min`);
 }
 
-// The finished share of the whole run, by its estimate and the rest of this stage, at most the share at the end of the
-// stage; without an estimate, the share of the stage, or null.
+// The finished fraction of the whole run, from its estimate and the time left in this stage; it does not exceed the
+// fraction at the end of the stage. Without an estimate, the finished fraction of the stage, or null.
 function done(job) {
   if (!estimate) return job.total > 0 ? job.done / job.total : null;
   const taken = Math.max(0, Date.now() / 1000 - estimate.time);

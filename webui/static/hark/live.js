@@ -32,8 +32,8 @@ class Live {
     this.words = panel.dataset;
     this.socket = this.microphone = null;
     this.threshold = 0.5;
-    this.rate = Number(panel.dataset.rate); // 0: the detector's own choice
-    this.attempt = 0; // tells whether the user stopped or restarted while the microphone was being opened
+    this.rate = Number(panel.dataset.rate); // false alarms per day; 0 for the detector's default
+    this.attempt = 0; // changes if the user stops or restarts while the microphone is being opened
     this.forget();
     this.part("listen").addEventListener("click", () => this.listen());
     this.part("stop").addEventListener("click", () => this.stop());
@@ -165,7 +165,7 @@ class Live {
     );
   }
 
-  // Sets the threshold for so many false alarms a day, now and in later sessions.
+  // Sets the threshold for this many false alarms per day, now and in later sessions.
   turn(rate = this.rate) {
     this.rate = rate;
     if (this.rate && this.ready && this.socket && this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({ fa_per_day: this.rate }));

@@ -55,7 +55,7 @@ async function post(address, fields) {
   return content;
 }
 
-// Times in the reader's own zone, as the server writes UTC; always in 24 hours.
+// Converts times, which the server writes in UTC, to the reader's time zone, always on a 24-hour clock.
 const padded = (...parts) => parts.map((part) => String(part).padStart(2, "0"));
 const dayOf = (time) => padded(time.getFullYear(), time.getMonth() + 1, time.getDate()).join("-");
 const clockOf = (time) => padded(time.getHours(), time.getMinutes()).join(":");
