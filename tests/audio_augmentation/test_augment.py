@@ -60,7 +60,7 @@ def test_every_step_updates_the_position(step: str, rooms: list[np.ndarray]) -> 
     config = (
         replace(EVERYTHING, tempo_share=0.0, telephone_share=0.0) if step not in STEPS else replace(OFF, **STEPS[step])
     )
-    # Rooms in which the talker is near: elsewhere echoes that meet are much louder.
+    # Rooms with a near talker: with a distant one, coinciding echoes are much louder.
     near = [room for room in rooms if np.abs(room[124:]).max() < 0.4]
     assert near
     chain = Augmenter(config, Hiss(), near)

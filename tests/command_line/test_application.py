@@ -262,7 +262,7 @@ def test_an_interrupt_during_an_import_is_not_reported_as_a_bug(cli: Cli, handle
     error.__cause__ = KeyboardInterrupt()
     handled(error)
     cli("library", "stats", code=application.INTERRUPTED)
-    assert application.INTERRUPTED == 130 and "stopped; run the same command again" in cli.err
+    assert "stopped; run the same command again" in cli.err
 
 
 def test_a_closed_terminal_does_not_stop_a_run_under_nohup(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from core.events import Event, Pace, Progress, Reporter, RunEta
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time [s], in a list of one."""
+    """The current time [s], as a list of one element."""
     now = [100.0]
     monkeypatch.setattr(events.time, "monotonic", lambda: now[0])
     return now

@@ -16,6 +16,7 @@ from core.data_folder import StorageFull
 from core.errors import HarkError
 from core.events import Reporter, silent_reporter
 from core.hub import hub_download
+from tests.support.constants import replace_in
 from tests.support.http_server import Reply, serving
 
 constants = pytest.importorskip("huggingface_hub.constants")
@@ -77,9 +78,8 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 def at_hub(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     """Let the client ask this address. It reads HF_ENDPOINT only when it is imported."""
-    monkeypatch.setattr(constants, "ENDPOINT", url)
     template = constants.HUGGINGFACE_CO_URL_TEMPLATE
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + template[template.index("/{") :])
+    replace_in(constants, monkeypatch, ENDPOINT=url, HUGGINGFACE_CO_URL_TEMPLATE=url + template[template.index("/{") :])
     monkeypatch.setattr("time.sleep", lambda seconds: None)
 
 

@@ -32,7 +32,7 @@ SUMMARY: dict[str, Any] = {
 
 
 def transcript_of(seconds: float = 4.0, diarization: str = "") -> Transcript:
-    """Make a transcript of two people who say a sentence each."""
+    """Make a transcript in which two people say one sentence each."""
     speakers = ("L", "R") if diarization == "channels" else ("S1", "S2")
     segments = []
     for number, (text, speaker) in enumerate(zip(SAID, speakers)):

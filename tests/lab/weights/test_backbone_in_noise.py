@@ -22,6 +22,7 @@ from model.asr.packed import BatchSource, Packed, Utterance, open_pack, pack
 from model.embedding_backbone import EmbeddingBackbone
 from model.shipped_weights import shipped_backbone
 from pipeline.training.negatives.negative_speech import NEGATIVE_SPEECH
+from tests.support.constants import replace_in
 from tests.support.packed_speech import packed_of
 
 QUIET = SpeechAugmentation(
@@ -44,7 +45,7 @@ def real_speech(folder: Path) -> Packed:
 
 
 def test_training_makes_the_backbone_states_robust_to_noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backbone_in_noise, "VALIDATED", 1)
+    replace_in(backbone_in_noise, monkeypatch, VALIDATED=1, CHECKPOINT_EVERY=20)
     loud = replace(NoiseTrainConfig().augmentation, room_share=0.0, noise_share=1.0, snr_db=(0.0, 5.0))
     config = NoiseTrainConfig(steps=60, batch_seconds=24.0, warmup_steps=10, augmentation=loud)
     told: list[tuple[int, int]] = []
@@ -58,7 +59,6 @@ def test_training_makes_the_backbone_states_robust_to_noise(tmp_path: Path, monk
 
         return train_in_noise(packed, config, tmp_path / "out", tell)
 
-    monkeypatch.setattr(backbone_in_noise, "CHECKPOINT_EVERY", 20)
     with pytest.raises(KeyboardInterrupt):
         train(until=40)
     backbone, errors = train()

@@ -82,7 +82,7 @@ def test_a_run_with_too_few_corrected_words_trains_nothing(tmp_path: Path) -> No
 
 
 def spoken(tmp_path: Path) -> tuple[list[np.ndarray], list[str]]:
-    """The texts, twice, by an engine that is always installed."""
+    """Recordings of the texts, each twice, by an engine that is always installed."""
     from audio_generation.engine import GeneratedClip, SpeechRequest
     from audio_generation.registry import engine_named
     from core.audio_file import read_audio

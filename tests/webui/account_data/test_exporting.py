@@ -73,7 +73,7 @@ def test_an_export_contains_only_the_users_own_data(others: Client, owner: User,
     assert "token_made" in {row["action"] for row in rows["audit_log"]}
     for secret in (text, token.digest, other.password):
         assert secret not in json.dumps(rows)
-    assert check(export_file(other), silent_reporter()).files  # it is a whole backup
+    assert check(export_file(other), silent_reporter()).files  # it is a complete backup
 
     visitor = Client()
     assert visitor.get("/account/export.zip").status_code == 302

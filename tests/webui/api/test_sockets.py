@@ -57,7 +57,7 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Runtime:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let sockets wait a moment for their token."""
+    """Give clients only a moment to send their token."""
     monkeypatch.setattr("webui.accounts.socket_sign_in.WAIT_S", 0.2)
 
 

@@ -21,6 +21,7 @@ from core.readiness import Readiness
 from model.runtime.detector import BundleError
 from model.runtime.detector import Detector as Runtime
 from pipeline.recordings.transcript import Segment, Word
+from tests.support.constants import replace_in
 from tests.support.ready_recordings import ready_recording
 from tests.support.sockets import Socket
 from tests.support.untrained_bundle import keyword_hmm_bundle, spoken
@@ -57,8 +58,10 @@ class Double:
 @pytest.fixture(autouse=True)
 def engine(monkeypatch: pytest.MonkeyPatch) -> Double:
     double = Double()
-    monkeypatch.setattr("webui.audio.live.choose", lambda name, language, data: double.chosen())
-    monkeypatch.setattr("webui.audio.live.recognize", lambda engine, audio, language: double.hear(audio))
+    replace_in(
+        live, monkeypatch, choose=lambda name, language, data: double.chosen(),
+        recognize=lambda engine, audio, language: double.hear(audio),
+    )  # fmt: skip
     return double
 
 
@@ -179,7 +182,7 @@ def test_a_bug_ends_the_stream_but_the_audio_is_stored(owner: User, monkeypatch:
     assert len(read_audio(recording.path / "original.wav")) == len(spoken(PHRASE, 0.5, 1.5))
 
 
-@pytest.mark.parametrize("who", ["owner", "other"])  # quotas are looked up for all but the owner
+@pytest.mark.parametrize("who", ["owner", "other"])  # the owner has no quota, so test both
 def test_the_session_is_stored_if_requested(who: str, request: pytest.FixtureRequest, owner: User) -> None:
     user = request.getfixturevalue(who)
     (saved,) = of_kind(talk(user, partial(all_of_it, save=True)), "saved")

@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from command_line import serve as serving
 from core.errors import HarkError
+from tests.support.constants import replace_in
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.asgi import MAX_FORM_BYTES, largest_body
@@ -190,8 +191,7 @@ def test_startup_removes_orphaned_upload_files(
     def started(name: str, command: list[str]) -> None:
         raise Started
 
-    monkeypatch.setattr(serving, "Part", started)
-    monkeypatch.setattr(serving, "ready", lambda: None)
+    replace_in(serving, monkeypatch, Part=started, ready=lambda: None)
     with pytest.raises(Started):
         serving.run_serve(argparse.Namespace(host="127.0.0.1", port=0, open=False, no_workers=False), None)
     assert not [path for path in left if path.exists()] and all(path.exists() for path in kept)

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from tests.support.constants import replace_in
 from tests.support.refusals import refuses
 from webui import speech
 from webui.accounts.models import User
@@ -19,11 +20,12 @@ pytestmark = pytest.mark.django_db
 
 def test_speech_and_spoken_questions_take_a_slot(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = SimpleNamespace(voices=lambda language: [SimpleNamespace(name="v")])
-    monkeypatch.setattr(speech, "engine_named", lambda name: engine)
-    monkeypatch.setattr(speech, "free_engines", lambda language, user: ["e"])
-    monkeypatch.setattr(speech, "spoken", lambda engine, voice, text: b"RIFF")
-    monkeypatch.setattr(asking, "choose", lambda *given: (None, ""))
-    monkeypatch.setattr(asking, "recognize", lambda *given: [SimpleNamespace(text="who brings the map")])
+    replace_in(
+        speech, monkeypatch, engine_named=lambda name: engine, free_engines=lambda language, user: ["e"],
+        spoken=lambda engine, voice, text: b"RIFF",
+    )  # fmt: skip
+    heard = [SimpleNamespace(text="who brings the map")]
+    replace_in(asking, monkeypatch, choose=lambda *given: (None, ""), recognize=lambda *given: heard)
 
     def synthesized() -> bytes:
         return speech.speak(user=owner, engine="e", voice="v", text="hey compass", language="en")

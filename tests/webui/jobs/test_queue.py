@@ -13,6 +13,7 @@ from django_q.conf import Conf
 from django_q.signing import SignedPackage
 
 from lab.processes import free_port
+from tests.support.constants import replace_in
 from tests.support.portal_jobs import claimed
 from tests.support.servers import redis_server
 from webui import servers
@@ -28,8 +29,7 @@ pytestmark = pytest.mark.django_db(transaction=True)  # jobs are sent when their
 @pytest.fixture(autouse=True)
 def two_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this process be a cluster of two workers."""
-    monkeypatch.setattr(Conf, "POLL", 0.01)
-    monkeypatch.setattr(Conf, "WORKERS", 2)
+    replace_in(Conf, monkeypatch, POLL=0.01, WORKERS=2)
     monkeypatch.setenv(CLUSTER, "here:1")
 
 

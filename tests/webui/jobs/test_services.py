@@ -13,6 +13,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from pipeline.jobs import TRAINING_STAGES, finished_file
+from tests.support.constants import replace_in
 from tests.support.portal_jobs import claimed
 from tests.support.refusals import refuses
 from webui.accounts.models import User
@@ -185,8 +186,7 @@ def test_cancelling_a_running_job_asks_its_worker_to_stop(owner: User) -> None:
 def test_a_lease_that_expired_during_a_lock_can_be_renewed(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     job = claimed(submit(owner))
     lapse(job)
-    monkeypatch.setattr(services, "LOCKED_S", -1.0)  # every write counts as delayed by a lock
-    monkeypatch.setattr(services, "_locked_until", None)
+    replace_in(services, monkeypatch, LOCKED_S=-1.0, _locked_until=None)  # every write counts as delayed by a lock
     assert services.recover() == 0 and services.renew(job) == Job.State.RUNNING
     lapse(job)
     monkeypatch.setattr(services, "LOCKED_S", 60.0)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.support.constants import replace_in
 from tests.support.organization_house import House
 from tests.support.sockets import Program, no_socket_is_left, signed_in, token_of, watchful  # noqa: F401
 from webui.jobs.consumers import JobsConsumer
@@ -77,8 +78,7 @@ def test_joining_gives_open_sockets_access_to_shared_things(house: House, monkey
     async def message(consumer: JobsConsumer, text_data: str | None, bytes_data: bytes | None) -> None:
         await looked(consumer)
 
-    monkeypatch.setattr(JobsConsumer, "begin", looked)
-    monkeypatch.setattr(JobsConsumer, "message", message)
+    replace_in(JobsConsumer, monkeypatch, begin=looked, message=message)
     socket = Program("/ws/jobs", browser=house.client("rita"))
     assert socket.open()
     socket.hear()

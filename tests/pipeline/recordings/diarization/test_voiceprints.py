@@ -29,7 +29,7 @@ AUDIO = np.zeros(10 * RATE, np.float32)
 
 @pytest.fixture
 def heard(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
-    """Embeddings from the speech service, one a call."""
+    """Embeddings that the speech service returns, one per call."""
     given: list[np.ndarray] = []
 
     def call(timeout_s: float, function: Any, audio: np.ndarray) -> np.ndarray:

@@ -298,4 +298,3 @@ def test_confident_words_count_as_spoken() -> None:
     sure, unsure = [_Written("yes", (0.9,))], [_Written("you", (0.3,))]
     assert min(_sureness(sure, 0.5), _sureness(sure, 0.01), _sureness(unsure, 0.5)) >= MIN_SURENESS
     assert max(_sureness(unsure, 0.001), _sureness(sure, 0.0)) < MIN_SURENESS
-    assert MIN_SURENESS < 0

@@ -186,7 +186,7 @@ def test_existing_clips_are_reused_and_a_few_new_ones_requested(library: Library
 )
 def test_no_speaker_is_in_two_splits(library: Library, choirs: dict[str, Choir], changed: dict[str, Any]) -> None:
     readers = [f"reader {n}" for n in range(12)]
-    choirs["joined"] = Choir("joined", people=readers)  # like splice, it has voices of the library's speakers
+    choirs["joined"] = Choir("joined", people=readers)  # like splice, its voices are speakers of the library
     config = replace(CALIBRATED, **changed)
     first = plan_of(library, config)
     speak(first, library)
