@@ -1,8 +1,8 @@
 """Undo history of a transcript and its summary.
 
-The recording's folder has a subfolder for each version that was changed, named by its number. The files in it are hard
-links. A new transcript replaces the file instead of overwriting it, so the history takes no extra space for the
-original.
+The recording's folder has a subfolder for each version that was changed, named by its number. It holds hard links to
+the old files, which cost no extra space when they are made. They still have the old content after a change, because a
+new transcript replaces the file instead of overwriting it.
 """
 
 from __future__ import annotations

@@ -270,7 +270,7 @@ def _derived_context(recording: Recording) -> dict[str, Any]:
 
 @require_http_methods(["GET", "POST"])
 def summary(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """Show the summary (a fragment), again and again while another is made.
+    """Show the summary (a fragment, which the page requests again while another summary is being made).
 
     POST makes another one; with ``follow``, only if it is outdated.
     """

@@ -135,7 +135,10 @@ def _head(recording: Recording) -> dict[str, Any]:
 
 
 def segments_of(transcript: Transcript) -> list[dict[str, Any]]:
-    """Return segments in that system's format: with left or right if channels are persons, otherwise the speaker."""
+    """Return segments in that system's format.
+
+    Each has its channel (left or right) if the channels are persons, otherwise its speaker.
+    """
     return [
         {
             "speaker": side_of(transcript, segment.speaker),
@@ -149,7 +152,10 @@ def segments_of(transcript: Transcript) -> list[dict[str, Any]]:
 
 
 def side_of(transcript: Transcript, speaker: str) -> str | None:
-    """Return a speaker's channel; the id if channels do not hold one person each, None if unknown."""
+    """Return the channel of a speaker, "left" or "right".
+
+    Return the speaker's id if the channels do not hold one person each, and None if the speaker is unknown.
+    """
     if transcript.diarization == "channels":
         # If the speakers were detected after the words, only the name determines the channel.
         named = transcript.speaker_name(speaker).partition(" ")[0].lower()

@@ -199,5 +199,5 @@ def change(library: Library, ids: Collection[int], action: str) -> int:
 
 
 def anywhere(filters: LibrarySearch) -> bool:
-    """Return whether no filter but the state is set."""
+    """Return whether the search has no filter except the state."""
     return filters == replace(LibrarySearch(), state=filters.state)

@@ -5,7 +5,7 @@ const page = document.getElementById("live");
 const part = (name) => page.querySelector(`[data-${name}]`);
 const form = part("form");
 let socket = null, microphone = null, ended = false, failed = false, saved = false;
-let heard = []; // the samples of this session: buffers, older ones merged into blobs, which need no memory
+let heard = []; // the samples of this session: buffers; older ones are merged into blobs, which the browser can store on disk
 const PUT_TOGETHER = 750; // messages of 80 ms: a minute
 
 const say = (text, ...more) => part("state").replaceChildren(text, ...more);

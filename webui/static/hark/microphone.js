@@ -1,5 +1,5 @@
 // The microphone at 16 kHz, whatever the device's rate: `hear` gets 16-bit samples, 80 ms at a time. The returned object
-// has `close()`, and `beep(hertz, seconds)`.
+// has `close()`, and `beep({ hertz, seconds, gain })`.
 "use strict";
 
 const RATE = 16000, WAV_HEADER = 44; // samples a second, bytes
