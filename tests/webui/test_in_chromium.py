@@ -76,6 +76,31 @@ def test_an_unrecognized_passage_has_a_placeholder_that_is_not_text(owners: Clie
         assert page.get_by_label("Text of the passage").input_value() == ""
 
 
+def test_a_conflict_in_a_passage_does_not_permit_overwriting_others(owners: Client, owner: User) -> None:
+    recording = ready_recording(owner)
+    conflict = {"what": "It has changed.", "version": 5, "text": "We meet on the pier"}
+    saved = {"version": 6, "segment": {"text": "We meet", "words": []}, "elsewhere": None}
+    sent: list[tuple[str, str]] = []
+
+    def answer(route: Route) -> None:
+        form = parse_qs(route.request.post_data or "")
+        sent.append((form["start"][0], form["version"][0]))
+        done = sent[-1] == ("0.000", "5")
+        route.fulfill(status=200 if done else 409, json=saved if done else conflict)
+
+    with open_recording(owners, recording) as page:
+        page.goto(ADDRESS + reverse("audio:recording", args=[recording.pk]))
+        page.route("**/segments/*", answer)
+        for time_s in (0, 1):
+            page.get_by_role("button", name=f"Correct the passage at 0:00:0{time_s}").click()
+            box = page.locator(".passage").nth(time_s)
+            box.get_by_role("button", name="Save").click()
+            box.get_by_text("It has changed.").wait_for()
+        with page.expect_navigation():  # shows the other changes
+            page.locator(".passage").first.get_by_role("button", name="Save").click()
+    assert sent == [("0.000", "1"), ("1.000", "1"), ("0.000", "5")]
+
+
 def test_the_export_menu_fits_a_phone(owners: Client, owner: User) -> None:
     recording = ready_recording(owner)
     with open_recording(owners, recording, viewport=PHONE) as page:
@@ -137,7 +162,7 @@ def test_a_recordings_page_has_two_columns_and_a_sticky_player(owners: Client, o
         page.get_by_label("Name of the speaker").fill("Anna")
         page.keyboard.press("Enter")
         page.get_by_role("button", name="Anna", exact=True).first.wait_for()
-        assert sent == ["speaker=S1&name=Anna"]
+        assert sent == ["speaker=S1&name=Anna&version=1"]
         assert page.get_by_role("button", name="S1", exact=True).count() == 0
         assert "Anna 0:00:00" in " ".join((page.locator("#summary .cite").first.text_content() or "").split())
 

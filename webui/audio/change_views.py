@@ -33,7 +33,7 @@ NEW_SPEAKER = "new"  # not the id of a speaker
 
 @require_POST
 def segment(request: HttpRequest, recording_id: UUID, number: int) -> JsonResponse:
-    """Correct a passage; parameters: ``text`` (an empty one removes the passage), ``version`` that the user saw.
+    """Correct a passage; parameters: ``text`` ("" removes it), its ``start``, and the ``version`` that the user saw.
 
     Returns ``{"version", "segment": {"text", "words"} or null, "elsewhere": {"heard", "said", "told"} or null}``, the
     latter if other passages have the replaced words too; 409 with ``version`` and ``text`` if the transcript has
@@ -46,6 +46,7 @@ def segment(request: HttpRequest, recording_id: UUID, number: int) -> JsonRespon
             number=number,
             text=request.POST.get("text", ""),
             version=whole_number(request.POST.get("version")),
+            start_s=request.POST.get("start", ""),
         )
     except transcripts.Changed as error:
         return JsonResponse({**explained(error), "version": error.version, "text": error.text}, status=409)

@@ -49,8 +49,10 @@ class Correction(NamedTuple):
     places: int = 0
 
 
-def update_segment(*, recording: Recording, number: int, text: str, version: int | None = None) -> Correction:
-    """Correct a segment's text; an empty text removes the segment.
+def update_segment(
+    *, recording: Recording, number: int, text: str, version: int | None = None, start_s: str = ""
+) -> Correction:
+    """Correct the text of a segment, which begins at ``start_s`` as on the page; an empty text removes the segment.
 
     ``version`` is the one that the user saw, or None for any. Raises Changed if the transcript has since changed, and
     HarkError if the segment is missing or the text too long.
@@ -63,11 +65,10 @@ def update_segment(*, recording: Recording, number: int, text: str, version: int
         )  # fmt: skip
     with serialized():
         recording, transcript = transcript_to_change(recording)
-        segments = list(transcript.segments)
-        current_text = segments[number].text if number < len(segments) else ""
+        segments = segments_with(transcript, number, start_s)
+        before = segments[number]
         advice = _("Your text is still in its field: compare it with the new text, then save again.")
-        check_version(recording, version, advice, current_text)
-        before = segments_with(transcript, number)[number]
+        check_version(recording, version, advice, before.text)
         changed = corrected(before, text) if text else None
         segments[number : number + 1] = [changed] if changed is not None else []
         recited = None if changed is not None else partial(without_segment, number=number)

@@ -335,10 +335,10 @@ function correct(item) {
   field.focus();
   field.setSelectionRange(0, 0); // the start, even if not all of it is visible
   field.scrollTop = 0;
-  let outdated = false; // changed by another user: the page is reloaded
+  let seen = 0; // the version with another user's text, after which the page is reloaded
   const close = () => {
     box.remove();
-    if (outdated) location.reload();
+    if (seen) location.reload();
     place.hidden = edit.hidden = false;
     edit.focus();
   };
@@ -354,7 +354,7 @@ function correct(item) {
       answer = await fetch(said.change.replace(/0$/, number), {
         method: "POST",
         headers: { Accept: "application/json", "X-CSRFToken": said.token },
-        body: new URLSearchParams({ text: field.value, version }),
+        body: new URLSearchParams({ text: field.value, start: item.dataset.start, version: seen || version }),
       });
       content = await answer.json();
     } catch {
@@ -365,8 +365,7 @@ function correct(item) {
     }
     if (answer.status === 409 && content.version !== undefined) {
       // Show the other person's text; saving again is the user's decision.
-      version = content.version;
-      outdated = true;
+      seen = content.version;
       note.className = "error";
       note.textContent = `${content.what} ${said.wordNow} “${content.text}”`;
     } else if (!answer.ok) {
@@ -376,7 +375,7 @@ function correct(item) {
       field.dataset.before = field.value;
       location.reload(); // the numbers of all later passages have changed
     } else {
-      version = content.version;
+      if (!seen) version = content.version; // other passages may have changed too
       segments[number] = { ...segments[number], ...content.segment };
       item.querySelector("[data-edited]").hidden = false;
       undoable();
@@ -384,7 +383,6 @@ function correct(item) {
       const summary = document.querySelector("[data-outdated]");
       if (summary) summary.hidden = false;
       document.body.dispatchEvent(new Event("corrected")); // updates the summary
-      outdated = false;
       gather();
       close();
       offerElsewhere(item, content.elsewhere);
@@ -463,7 +461,7 @@ function renameHere(made) {
       const answer = await fetch(said.rename, {
         method: "POST",
         headers: { Accept: "application/json", "X-CSRFToken": said.token },
-        body: new URLSearchParams({ speaker: made.dataset.speaker, name: field.value }),
+        body: new URLSearchParams({ speaker: made.dataset.speaker, name: field.value, version }),
       });
       const content = await answer.json();
       if (!answer.ok) throw new Error(`${content.what} ${content.why} ${content.what_to_do}`);
