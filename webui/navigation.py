@@ -61,7 +61,7 @@ class CountsOfUser:
 
 
 def theme_and_counts(request: HttpRequest) -> dict[str, Any]:
-    """Provide the theme and the counts, which are queried only if a template uses them (context processor)."""
+    """Provide the theme and the counts (context processor). Counts are queried only if a template uses them."""
     theme = request.COOKIES.get("theme", "")
     return {"waiting": SimpleLazyObject(lambda: _waiting(request)), "theme": theme if theme in THEMES else ""}
 

@@ -73,7 +73,7 @@ def _mysql_settings(url: str) -> dict[str, Any]:
 
 @cache
 def _take_any_json() -> None:
-    """Make PyMySQL Django's driver, and replace lone surrogates in JSON, which MariaDB and MySQL reject."""
+    """Make PyMySQL Django's driver, and replace lone surrogates in JSON, because MariaDB and MySQL reject them."""
     import pymysql
 
     pymysql.install_as_MySQLdb()
@@ -122,7 +122,7 @@ def uses_redis() -> bool:
 
 
 def request_cache() -> dict[str, Any]:
-    """Return Django's cache settings for the Redis of REDIS_URL; empty without one."""
+    """Return Django's cache settings for Redis; {} if REDIS_URL is not set."""
     if not uses_redis():
         return {}
     return {

@@ -221,7 +221,7 @@ WEBHOOKS_PRIVATE = _flag("HARK_WEBHOOKS_PRIVATE")
 WEBHOOKS_SENT_AT_ONCE = 4
 WORKERS = _number("HARK_WORKERS", JOBS_RUNNING)
 REDIS = uses_redis()
-_YEAR_S = 365 * 24 * 3600  # effectively no time limit, because trainings take hours
+_YEAR_S = 365 * 24 * 3600  # effectively no time limit, because training runs take hours
 Q_CLUSTER = {
     "name": "training",
     "label": "Tasks",

@@ -132,7 +132,7 @@ class TokenForm(forms.Form):
         scopes.choices = [(scope, SCOPE_WORDS[scope]) for scope in SCOPES if scope != "admin" or user.is_owner]
 
     def clean_name(self) -> str:
-        """Reject the name of a token in use, which also prevents a reloaded page from creating a second token."""
+        """Reject the name of a token in use. This also prevents a reloaded page from creating a second token."""
         name: str = self.cleaned_data["name"]
         if self.user.api_tokens.filter(name=name, revoked_at=None).exists():
             raise ValidationError(_("You already have a token with this name. Revoke it, or choose another name."))

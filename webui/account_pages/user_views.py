@@ -106,7 +106,7 @@ def use(request: HttpRequest) -> HttpResponse:
 @owner_only
 @require_POST
 def link(request: HttpRequest, user_id: int) -> HttpResponse:
-    """Create a link for a new password, which the page shows once."""
+    """Create a link for a new password. The page shows the link once."""
     return _show_link(request, get_object_or_404(services.existing_users(), pk=user_id))
 
 

@@ -149,7 +149,7 @@ def choose_theme(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def tokens(request: HttpRequest) -> HttpResponse:
-    """Create an API token, which the page shows once."""
+    """Create an API token. The page shows it once."""
     user = signed_in(request)
     form = TokenForm(user, request.POST)
     if form.is_valid():
@@ -175,7 +175,7 @@ def revoke(request: HttpRequest, token_id: int) -> HttpResponse:
 
 @require_POST
 def webhooks(request: HttpRequest) -> HttpResponse:
-    """Add a webhook, whose secret the page shows once."""
+    """Add a webhook. The page shows its secret once."""
     form = WebhookForm(request.POST)
     if form.is_valid():
         values = form.cleaned_data
@@ -234,7 +234,7 @@ def export(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def exported(request: HttpRequest) -> FileResponse:
-    """Download the export, which is deleted after a day."""
+    """Download the export. It is deleted after a day."""
     try:
         file = export_file(signed_in(request)).open("rb")
     except OSError as error:

@@ -35,7 +35,7 @@ class LoginRequiredMiddleware(django_middleware.LoginRequiredMiddleware):
     def handle_no_permission(  # type: ignore[override]
         self, request: HttpRequest, view_func: Any
     ) -> HttpResponseBase:
-        """Redirect to the sign-in page, which leads back to the page (not the fragment) that sent the request."""
+        """Redirect to the sign-in page. It leads back to the page (not the fragment) that sent the request."""
         htmx = getattr(request, "htmx", None)
         if htmx:
             return HttpResponseClientRedirect(sign_in_address(htmx.current_url_abs_path or ""))

@@ -140,7 +140,7 @@ class SignInFailure(models.Model):
 
 
 class AuditEntries(models.QuerySet["AuditEntry"]):
-    """Entries of the audit log, which can only be added and, once they are old, deleted."""
+    """Entries of the audit log. They can only be added and, once they are old, deleted."""
 
     def forget_before(self, time: datetime) -> None:
         super(AuditEntries, self.filter(at__lt=time)).delete()

@@ -128,7 +128,7 @@ class CodeStage(AuthenticateStage):
 
 
 class _Refusing:
-    """Mixin for allauth's passkey forms, which turns a forged credential into an error of the form."""
+    """Mixin that turns a forged credential into an error of allauth's passkey form."""
 
     def full_clean(self) -> None:
         try:

@@ -384,7 +384,7 @@ def _jwt_key(secret: str | None = None) -> bytes:
 
 
 def _password_mark(user: User, secret: str | None = None) -> str:
-    """Return a value that changes with the password and each deactivation, which invalidates all JWTs."""
+    """Return the value that every JWT must hold. A new password or a deactivation changes it and ends all JWTs."""
     return salted_hmac("hark.accounts.jwt.password", user.session_secret, secret, algorithm="sha256").hexdigest()[:32]
 
 

@@ -29,7 +29,7 @@ def begins(sender: object, request: HttpRequest, **more: Any) -> None:
 
 
 def note_use(session: SessionBase) -> None:
-    """Record that a session is used: it ends SESSION_COOKIE_AGE later, or :data:`MAX_DURATION_S` after its start."""
+    """Extend a session in use: it ends SESSION_COOKIE_AGE from now, at most :data:`MAX_DURATION_S` after its start."""
     now = time.time()
     if now - session.get(USED, 0.0) < WRITTEN_EVERY_S:
         return
@@ -40,7 +40,7 @@ def note_use(session: SessionBase) -> None:
 
 
 def user_of_session(key: str | None) -> User | None:
-    """Return the user of a session; None without one."""
+    """Return the user of a session; None if nobody is signed in."""
     request = HttpRequest()
     request.session = SessionStore(key)
     user = auth.get_user(request)

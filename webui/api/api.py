@@ -38,7 +38,7 @@ and 1 GB for a form with a recording to transcribe. Lists take `limit` and `offs
 
 
 class UntrustedJson(Parser):
-    """Ninja's parser, which here also rejects JSON that is nested too deeply or contains infinite numbers."""
+    """Ninja's parser, extended to reject JSON that is nested too deeply or contains infinite numbers."""
 
     def parse_body(self, request: HttpRequest) -> dict[str, Any]:
         """Parse the body. Raises ValueError as :func:`core.confinement.untrusted_json.untrusted_json` does."""

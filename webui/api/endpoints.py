@@ -82,7 +82,7 @@ def wrong(what: str, why: str, what_to_do: str, status: int = 422) -> StatusErro
 
 
 def number(request: HttpRequest, name: str, usual: int, maximum: int) -> int:
-    """Return the integer ``name`` of the query; ``usual`` without one.
+    """Return the integer ``name`` of the query; ``usual`` if it is missing.
 
     Raises StatusError if it is not an integer from 0 to ``maximum``.
     """
@@ -100,7 +100,7 @@ def number(request: HttpRequest, name: str, usual: int, maximum: int) -> int:
 
 
 def switch(sent: Mapping[str, Any], name: str, usual: bool) -> bool:
-    """Return the boolean ``name`` of a form or of JSON; ``usual`` without one.
+    """Return the boolean ``name`` of a form or of JSON; ``usual`` if it is missing.
 
     Raises StatusError if it is not a boolean.
     """

@@ -60,7 +60,8 @@ class Delivery(models.Model):
     tries = models.IntegerField(default=0)
     tried_at = models.DateTimeField(null=True)
     next_try_at = models.DateTimeField(null=True)
-    sending_until = models.DateTimeField(null=True)  # while a worker sends it; after this time, that worker was killed
+    # Set while a worker sends it; a worker that has not finished by then is presumed dead.
+    sending_until = models.DateTimeField(null=True)
     answer_status = models.IntegerField(null=True)  # status of the last attempt
     problem = models.CharField(max_length=400, default="")  # problem of the last attempt
 

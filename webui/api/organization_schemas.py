@@ -108,7 +108,10 @@ class WeekOut(DoneOut):
 
 
 class UseOut(Schema):
-    """Usage by the members of an organization, each from the time when they joined."""
+    """Usage of an organization.
+
+    Jobs, minutes and weeks count from the day each member joined; disk_bytes counts all their files.
+    """
 
     disk_bytes: int = Field(examples=[12_000_000_000])
     jobs_today: int = Field(examples=[3])

@@ -1,4 +1,4 @@
-"""The documentation of the API: a page, and the schema that it displays."""
+"""The API documentation: a page, and the schema that it displays."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def _host(url: str) -> str:
 
 
 def notify(sender: object, *, job: Job, **kwargs: Any) -> None:
-    """Notify webhooks of the end of a job; called in its transaction, which must not fail because of webhooks."""
+    """Notify webhooks of the end of a job. Called in the job's transaction, which must not fail because of webhooks."""
     event = f"job.{job.state}"
     try:
         with serialized():
@@ -202,7 +202,7 @@ def _try(delivery: Delivery) -> tuple[int | None, str, bool]:
 
 
 def _book(delivery_id: UUID, at: datetime | None) -> None:
-    """Schedule the next attempt in place of any earlier schedule; None for ``at`` only removes that."""
+    """Schedule the next attempt in place of an earlier schedule; if ``at`` is None, only remove the earlier one."""
     from django_q.models import Schedule
 
     Schedule.objects.filter(name=f"webhook {delivery_id}").delete()

@@ -118,7 +118,7 @@ def speakers(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 
 @require_POST
 def detect_speakers(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """Detect the speakers again; ``speakers`` is their number, which is estimated if empty."""
+    """Detect the speakers again; ``speakers`` is their number, or empty to estimate it."""
     recording = recording_of(request, recording_id, to_change)
     speaker_changes.detect_speakers_again(recording=recording, speakers=whole_number(request.POST.get("speakers")))
     return redirect(reverse("audio:recording", args=[recording_id]) + "#who-speaks")
@@ -217,7 +217,7 @@ def minable(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "POST"])
 def share(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """Create a link for ``days`` days, which the recording's page shows once; GET redirects to that page."""
+    """Create a link for ``days`` days. The recording's page shows it once; GET redirects to that page."""
     recording = recording_of(request, recording_id, owned)
     if request.method == "POST":
         _share, token = sharing.share(recording=recording, days=whole_number(request.POST.get("days")) or 0)

@@ -82,7 +82,9 @@ def update_segment(
 
 
 def replace_words(*, recording: Recording, old: str, new: str, besides: int | None, version: int | None = None) -> int:
-    """Replace words in all segments as one change, except where the text would be too long; return the number.
+    """Replace words in all segments as one change, except where the text would be too long.
+
+    Returns the number of changed segments.
 
     Args:
       besides: the number of a segment to skip.
@@ -121,7 +123,7 @@ def _learn(recording: Recording, words: Sequence[str], language: str) -> None:
 
 
 def expected_words(user: User, language: str | None) -> list[str]:
-    """Return the words expected in transcripts in a language (None for any), newest first; none if unreadable."""
+    """Return the words expected in transcripts in a language (None for any), newest first; [] if unreadable."""
     try:
         return list(vocabulary.expected(_words(user), language))
     except HarkError as error:

@@ -56,7 +56,7 @@ def file_stem(recording: Recording) -> str:
 
 
 def summary_of(recording: Recording) -> dict[str, Any] | None:
-    """Return the summary from ``summary.json``; None without one."""
+    """Return the summary from ``summary.json``; None if the file is missing or damaged."""
     try:
         summary: dict[str, Any] = json.loads((recording.path / SUMMARY).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -24,7 +24,7 @@ def corrected(segment: Segment, text: str) -> Segment:
 
 
 def divided(segment: Segment, word: int) -> tuple[Segment, Segment]:
-    """Split the segment before the word with this index, which is neither 0 nor beyond the last word."""
+    """Split the segment before the word with this index, which must not be 0 or beyond the last word."""
 
     def part(words: tuple[Word, ...]) -> Segment:
         half = segment_of(words, segment.language)
@@ -73,7 +73,7 @@ def with_other_segments(
 
 
 def with_joined_segments(summary: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """Return the summary after segment ``number`` and the next became one, which replaces both in citations."""
+    """Return the summary after segment ``number`` was joined with the next: citations of either cite the joint one."""
     return _citing(summary, lambda cited: sorted({n - (n > number) for n in cited}))
 
 

@@ -173,7 +173,7 @@ def save(*, user: User, path: Path, engine: str, language: str | None) -> Record
 
 
 def answer(*, user: User, question: str) -> dict[str, Any] | None:
-    """Answer a spoken question from the user's own transcripts; None if there is none."""
+    """Answer a spoken question from the user's own transcripts; return None if they have no answer."""
     try:
         reply = asking.answer(user=user, question=question)
     except HarkError:

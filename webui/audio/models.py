@@ -79,12 +79,12 @@ class Recording(models.Model):
 
     @property
     def now(self) -> str:
-        """The recording's state; WORKING while its job is active, which the user may have retried on the job's page."""
+        """The recording's state; WORKING while its job is active: the user may have retried it on the job's page."""
         return self.State.WORKING if self.job is not None and self.job.is_going else self.state
 
     @property
     def error(self) -> dict[str, str] | None:
-        """Why the last transcription failed (what, why, what_to_do); None while it runs, or if it succeeded."""
+        """The error of the last transcription (what, why, what_to_do); None while it runs, or if it succeeded."""
         return self.job.error if self.job is not None and not self.job.is_going else None
 
 

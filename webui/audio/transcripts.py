@@ -117,5 +117,5 @@ def check_version(recording: Recording, version: int | None, what_to_do: str, te
 
 
 def search(*, user: User, query: str, recording: Recording | None = None, limit: int = 50) -> list[Hit]:
-    """Return visible segments with all words of a query, best first; none for a query without words."""
+    """Return visible segments with all words of a query, best first; [] for a query without words."""
     return find(user, terms(query), recording=recording, limit=limit, every=True)

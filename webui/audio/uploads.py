@@ -64,7 +64,7 @@ class WrongPlace(HarkError):
 def check_body(body: Body, before: Sequence[Body]) -> None:
     """Check that a request's body may be received while the bodies ``before`` it are still arriving.
 
-    Raises HarkError if disk, quota or queue have no space, or if this user sends too many large bodies.
+    Raises HarkError if the disk, the quota or the queue has no room, or if this user sends too many large bodies.
     """
     coming = [other for other in (*before, body) if not other.is_whole]
     of_user = [other for other in coming if other.user == body.user]
@@ -242,7 +242,7 @@ def folder_of(user: User) -> Path:
 
 @contextmanager
 def saved_upload(user: User, upload: UploadedFile) -> Iterator[Path]:
-    """Store the file as :func:`on_disk`, in the user's data and quota.
+    """Store the file in the user's data as :func:`on_disk` does, and count it in the quota.
 
     Raises HarkError if the disk is full, or the file is too large.
     """
@@ -270,7 +270,7 @@ def name_of(upload: UploadedFile) -> str:
 def one_by_one(
     sent: Sequence[UploadedFile], take: Callable[[UploadedFile], Recording]
 ) -> tuple[list[Recording], list[dict[str, str]]]:
-    """Return the recordings made of files, and the rejected files with reasons.
+    """Return the recordings made from the files, and the rejected files with reasons.
 
     Raises HarkError if all are rejected.
     """

@@ -65,7 +65,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def rows(request: HttpRequest) -> HttpResponse:
-    """Show the list (a fragment), which the page requests again while an entry is active."""
+    """Show the list (a fragment). The page requests it again while an entry is active."""
     return render(request, "audio/rows.html", _rows(request))
 
 
@@ -132,7 +132,7 @@ def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 
 @require_GET
 def so_far(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """Show the latest segments of an active transcription (a fragment); empty without one."""
+    """Show the latest segments of a transcription (a fragment, hidden if no transcription is active)."""
     return render(request, "audio/so_far.html", so_far_context(recording_of(request, recording_id)))
 
 
@@ -270,7 +270,7 @@ def _derived_context(recording: Recording) -> dict[str, Any]:
 
 @require_http_methods(["GET", "POST"])
 def summary(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """Show the summary (a fragment, which the page requests again while another summary is being made).
+    """Show the summary (a fragment). The page requests it again while another summary is being made.
 
     POST makes another one; with ``follow``, only if it is outdated.
     """

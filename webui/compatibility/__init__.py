@@ -1,1 +1,1 @@
-"""Endpoints of four earlier systems and of OpenAI's audio API, which use the same services as the pages."""
+"""Endpoints of four earlier systems and of OpenAI's audio API. They use the same services as the pages."""

@@ -301,7 +301,7 @@ def upload_tab(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def training_tab(request: HttpRequest) -> HttpResponse:
-    """Show the tab Training; while a run is active, also as a fragment."""
+    """Show the Training tab; while a run is active, also as a fragment."""
     user = signed_in(request)
     context = {"runs": _runs(user)[:SHOWN], "run": progress_shape(user), "epochs": EPOCHS, "most_epochs": MAX_EPOCHS}
     return _tab(request, "training", context)

@@ -196,7 +196,7 @@ def progress(request: HttpRequest) -> HttpResponse:
 
 
 def polish_when_transcribed(sender: object, *, job: Job, **more: Any) -> None:
-    """Queue the clean-up after a transcription; called in its transaction, which must not fail because of it."""
+    """Queue the clean-up after a transcription. Called in the job's transaction, which must not fail because of it."""
     if job.kind != "transcribe" or job.state != Job.State.DONE:
         return
     if job.spec.get("options", {}).get("session") != POLISHED_SESSION:

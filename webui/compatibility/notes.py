@@ -45,7 +45,7 @@ def summarize(request: HttpRequest) -> HttpResponse:
 
 @endpoint("POST", scopes=("audio",), fields=(*FIELDS, *CHOICES))
 def voice_to_notes(request: HttpRequest) -> HttpResponse:
-    """Handle ``POST /api/voice-to-notes``: audio to ``{transcript, summary}``, both empty without speech."""
+    """Handle ``POST /api/voice-to-notes``: audio to ``{transcript, summary}``, both "" if no words are recognized."""
     transcript = transcribe_upload(user=signed_in(request), upload=sent_file(request, *FIELDS), **_chosen(request))
     text = text_of(transcript)
     summary = summary_of_transcript(transcript, signed_in(request)).text if text else ""

@@ -1,4 +1,4 @@
-"""The earlier system for calls with one person on each channel, which it calls sessions."""
+"""The earlier system for calls with one person on each channel. In its API, a call is a session."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SIDES = {"L": "left", "R": "right"}  # speaker ids of two-channel recognition
 
 @endpoint("GET", "POST", scopes=("audio",), fields=("file", "files", "audio", "language", "engine"))
 def sessions(request: HttpRequest) -> HttpResponse:
-    """Handle ``POST /api/v1/transcribe``, which begins a session; ``GET`` lists the caller's, newest first."""
+    """Handle ``POST /api/v1/transcribe``: begin sessions; ``GET`` lists those of the caller, newest first."""
     if request.method == "POST":
         return _begin(request)
     limit, offset = number(request, "limit", USUAL, MAX_LIMIT), number(request, "offset", 0, 10**6)
@@ -166,7 +166,7 @@ def side_of(transcript: Transcript, speaker: str) -> str | None:
 
 
 def summary_shape(summary: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return ``{text, key_points, sentiment}`` of a summary; None without one."""
+    """Return ``{text, key_points, sentiment}`` of a summary; None if there is no summary."""
     if summary is None:
         return None
     sentiment = summary["sentiment"]

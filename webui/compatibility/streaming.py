@@ -80,7 +80,7 @@ class _Transcription:
             self._file.close()
 
     def wait(self) -> list[str]:
-        """Return the first texts; none if it ended without any. Raises the errors of :func:`transcribe_upload`."""
+        """Return the first texts; [] if nothing was recognized. Raises the errors of :func:`transcribe_upload`."""
         while not (texts := self.news()) and not self.done.done():
             wait([self.done], LOOK_EVERY_S)
         if self.done.done() and (error := self.done.exception()) is not None:

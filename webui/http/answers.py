@@ -29,7 +29,7 @@ class ContentPolicy(Middleware):
 
 
 class CompressPages(GZipMiddleware):
-    """Django's middleware, which adds random bytes to hide lengths from attackers (BREACH), for pages and JSON."""
+    """Compresses pages and JSON as Django's middleware does, with random bytes that hide lengths (BREACH)."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         if response.streaming or not response.headers.get("Content-Type", "").startswith(COMPRESSED):

@@ -1,4 +1,4 @@
-"""A connection of uvicorn with a time limit for a request's head, which uvicorn lacks."""
+"""A connection for uvicorn that limits the time for a request's head, because uvicorn's own has no limit."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def safe_address(request: HttpRequest, wanted: str) -> str:
 def for_the_network(request: HttpRequest) -> dict[str, str]:
     """Return the ``command`` that makes the portal available to other machines, and its ``address`` there.
 
-    The result is empty if URLs derived from this request already work on other machines.
+    Returns {} if URLs derived from this request already work on other machines.
     """
     opened = urlsplit(f"//{request.get_host()}")
     if opened.hostname not in HERE:

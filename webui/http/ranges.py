@@ -1,4 +1,4 @@
-"""Byte ranges of files, which browsers need to play from the middle of a recording."""
+"""Byte ranges of files. Browsers need them to play from the middle of a recording."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Job(models.Model):
     result = models.JSONField(null=True)
     error = models.JSONField(null=True)  # what, why, what_to_do; said, if they can be translated
     traceparent = models.CharField(max_length=55, default="")  # the submitting request's (watching/tracing.py)
-    organization = shared_with(related_name="jobs")  # that of the object that it is about
+    organization = shared_with(related_name="jobs")  # the organization of the object that the job is about
 
     objects: ClassVar = Things["Job"].as_manager()
 
@@ -166,7 +166,7 @@ class Heartbeat(models.Model):
 
 
 class Quota(models.Model):
-    """A user's quota or, without a user, the default. 0 means no limit; None, that :func:`limits_of` looks further."""
+    """A user's quota or, without a user, the default. 0 means no limit; for None, :func:`limits_of` looks further."""
 
     user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, related_name="quota")
     disk_bytes = models.BigIntegerField(null=True)

@@ -100,7 +100,7 @@ class Account:
         return sum((row.seconds for row in self.usage(_today().replace(day=1))), 0.0)
 
     def seconds_left(self, states: Sequence[str], but: Job | None = None) -> float:
-        """Return the seconds left this month, less the known durations of jobs in these states, except ``but``."""
+        """Return the seconds left this month, minus the known durations of jobs in ``states``, except ``but``."""
         jobs = Job.objects.filter(user__in=list(self.people), state__in=states)
         others = jobs if but is None else jobs.exclude(pk=but.pk)
         waiting = sum(spec.get(SECONDS, 0.0) for spec in others.values_list("spec", flat=True))
@@ -108,7 +108,7 @@ class Account:
 
 
 def account_of(whose: User | Organization) -> Account:
-    """Return the account of a user or an organization, in which the owner of the installation does not count."""
+    """Return the account of a user or an organization. An organization's omits the owner of the installation."""
     if isinstance(whose, User):
         return Account(limits_of(whose), {whose: date.min})
     memberships = whose.memberships.filter(user__is_owner=False).select_related("user")
@@ -220,9 +220,9 @@ def check_jobs(user: User) -> None:
 
 
 def check_minutes(user: User, seconds: float = 0.0) -> None:
-    """Raise StatusError (429) if this month's quota does not suffice for a recording, after all active jobs.
+    """Raise StatusError (429) if a recording exceeds what active jobs leave of this month's quota.
 
-    ``seconds`` is its duration; 0 if unknown.
+    ``seconds`` is the recording's duration; 0 if unknown.
     """
     for account in accounts_of(user, "minutes_a_month"):
         most = account.limits.minutes_a_month
@@ -246,7 +246,10 @@ def check_minutes(user: User, seconds: float = 0.0) -> None:
 
 
 def seconds_left(user: User, job: Job | None = None) -> float | None:
-    """Return the seconds left this month for a job that begins now, without waiting jobs; None for no limit."""
+    """Return how many seconds of audio the quota leaves a job that begins now; None for no limit.
+
+    Waiting jobs are not deducted.
+    """
     accounts = [account for account in accounts_of(user, "minutes_a_month") if account.limits.minutes_a_month]
     return max(0.0, min(account.seconds_left(Job.WORKING, job) for account in accounts)) if accounts else None
 

@@ -391,7 +391,7 @@ def forget_results() -> None:
 
 
 def log_of(job: Job) -> Path:
-    """Return the path of a job's log, which holds its output other than events."""
+    """Return the path of a job's log. The log holds the job's output except events."""
     return user_data(job.user) / "log" / f"job-{job.id}.log"
 
 

@@ -117,9 +117,8 @@ def _supervise(job: Job) -> None:
     assert process.stdin is not None and process.stdout is not None
     try:
         mine = Job.objects.filter(id=job.id, lease=job.lease)
-        _retry_on_disconnect(
-            partial(mine.update, process_group=process.pid)
-        )  # so that it can be ended if this process is killed
+        # Stored so that the child can be ended if this process is killed.
+        _retry_on_disconnect(partial(mine.update, process_group=process.pid))
         try:
             asked = {"kind": job.kind, "spec": job.spec, "data": str(data)}
             process.stdin.write(json.dumps(asked).encode())
@@ -181,7 +180,7 @@ def _answers() -> bool:
 
 
 def _keep_small(log: Path) -> None:
-    """Cut the middle out of a long log. Its process has it open for appending, so it goes on writing at the end."""
+    """Cut the middle out of a long log. The job's process appends to it, so it continues at the new end."""
     try:
         if log.stat().st_size > MAX_LOG_BYTES:
             with log.open("rb") as file:
@@ -202,7 +201,7 @@ def _conclude(job: Job, exit_code: int) -> None:
     result = job.result if exit_code == 0 or job.state == Job.State.CANCELLING else None
     if result is not None:
         services.finish(job, Job.State.DONE)
-        if job.state == Job.State.DONE:  # a retry applies the result of a job that failed
+        if job.state == Job.State.DONE:  # kept after a failure, because a retry applies it
             finished.unlink(missing_ok=True)
     elif job.state == Job.State.CANCELLING:
         services.finish(job, Job.State.CANCELLED)

@@ -52,7 +52,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
-    """Show a job: its stages, curves and log, which ``job.js`` updates."""
+    """Show a job: its stages, curves and log. ``job.js`` updates them."""
     job = visible(Job.objects.select_related("organization", "version"), signed_in(request), id=job_id)
     version = getattr(job, "version", None)
     stages = services.stages_of(job.kind, job.spec)

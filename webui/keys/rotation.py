@@ -78,7 +78,7 @@ def rotate_key(days: int) -> Rotation:
 
 
 def _reseal_webhooks() -> Iterator[str]:
-    """Seal the secrets of webhooks with the new key; yield a line for each that no key opens, which stays as it is."""
+    """Seal the secrets of webhooks with the new key. Leave those that no key opens, and yield a line for each."""
     for hook in Webhook.objects.select_related("user"):
         try:
             sealed = reseal(hook.sealed_secret, WEBHOOK)

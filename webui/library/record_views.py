@@ -77,7 +77,7 @@ def check(request: HttpRequest) -> JsonResponse:
 
 @require_POST
 def keep(request: HttpRequest) -> JsonResponse:
-    """Store a take: ``audio``, ``phrase``, ``language``, ``hint``, and its id ``take``, which prevents duplicates."""
+    """Store a take: ``audio``, ``phrase``, ``language``, ``hint``, and ``take``, an id that prevents duplicates."""
     user = signed_in(request)
     try:
         identifier = str(UUID(request.POST.get("take", "")))

@@ -106,7 +106,7 @@ def page(library: Library, filters: LibrarySearch, before: int | None = None, af
 
 
 def space(user: User) -> dict[str, Any]:
-    """Return the bytes by folder, and the free space of the disk."""
+    """Return the bytes in each folder, and the free space on the disk."""
     data = user_data(user)
     used = {name: bytes_below(data / name) for name in FOLDERS}
     try:
@@ -122,7 +122,10 @@ def outline(library: Library, clip: Clip) -> dict[str, Any]:
 
 
 def relabel(library: Library, clip: Clip, text: str) -> None:
-    """Change the transcript of a clip, and delete clips mined by the old one. Raises HarkError if it has no words."""
+    """Change a clip's transcript, and delete clips mined with the old one.
+
+    Raises HarkError if the new one has no words.
+    """
     text = " ".join(text.split())[:MAX_TEXT_LENGTH]
     normalized = normalize(text, clip.language)
     if not normalized:

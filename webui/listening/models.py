@@ -58,7 +58,7 @@ class Sample(models.Model):
 
     class State(models.TextChoices):
         NEW = "new"
-        TAKEN = "taken"  # is a clip of the library, for the next training
+        TAKEN = "taken"  # is a clip of the library, for the next training run
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="samples")
     marked_by = models.ForeignKey(  # the sender, if the detector is shared with them; None for its user

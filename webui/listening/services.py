@@ -266,7 +266,7 @@ class Retrainable:
 
 
 def retrainable(user: User) -> list[Retrainable]:
-    """Return the detectors with samples that no training has used yet, and those that are being retrained."""
+    """Return the detectors with samples that no training run has used yet, and those that are being retrained."""
     rows = []
     detectors = Detector.objects.owned_by(user).filter(samples__taken_at__isnull=False).distinct()
     for detector in detectors.prefetch_related("versions__job"):

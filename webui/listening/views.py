@@ -81,7 +81,7 @@ def mark(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
 
 @contextmanager
 def _uploaded(request: HttpRequest) -> Iterator[Path]:
-    """Store the upload on disk during the block, which also counts as a waiting request of the user."""
+    """Store the upload on disk during the block. The block also counts as a waiting request of the user."""
     upload = request.FILES.get("audio")
     if upload is None:
         raise HarkError(_("No recording was uploaded."), _("The form has no file."), _("Choose a file."))

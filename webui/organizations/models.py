@@ -17,7 +17,7 @@ class Role(models.TextChoices):
 
 
 class Organization(models.Model):
-    """People who share detectors and recordings, which remain theirs, in their folders."""
+    """People who share detectors and recordings. Shared objects remain their user's, in that user's folder."""
 
     name = models.CharField(_("name"), max_length=100)
     created_at = models.DateTimeField(auto_now_add=True)

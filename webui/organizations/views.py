@@ -120,7 +120,7 @@ def delete(request: HttpRequest, organization_id: int) -> HttpResponse:
 
 @require_POST
 def invite(request: HttpRequest, organization_id: int) -> HttpResponse:
-    """Create an invitation, whose link the page shows once."""
+    """Create an invitation. The page shows its link once."""
     organization = services.owned(signed_in(request), organization_id)
     form = InvitationForm(request.POST)
     if not form.is_valid():

@@ -1,4 +1,4 @@
-"""Files for devices: their URL, which requires no account, and access to it."""
+"""Files for devices: a URL that requires no account, and control of access to it."""
 
 from __future__ import annotations
 

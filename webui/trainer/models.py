@@ -127,7 +127,7 @@ class Version(models.Model):
 
     @property
     def token(self) -> str:
-        """The token in the URL for devices, which no one can guess without the portal's secret key."""
+        """The token in the URL for devices. No one can guess it without the portal's secret key."""
         return self._token(settings.SECRET_KEY)
 
     def _token(self, secret: str) -> str:

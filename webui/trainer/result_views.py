@@ -122,7 +122,7 @@ def _where(request: HttpRequest, version: Version, report: results.Report) -> di
 
 
 def _effort_again(report: results.Report) -> str:
-    """Return the effort of another training for devices; not "trial", which makes no files for them."""
+    """Return the effort of another training run for devices: never "trial", which makes no files for them."""
     effort = str(report["effort"])
     return "standard" if effort == "trial" else effort
 
@@ -130,7 +130,7 @@ def _effort_again(report: results.Report) -> str:
 def _same_stream_rows(
     shown: Version, comparison: results.Report | None, versions: list[Version]
 ) -> list[dict[str, Any]]:
-    """Return the figures of a comparison on the same stream; none if it does not include the shown version."""
+    """Return the figures of a comparison on the same stream; [] if the comparison omits the shown version."""
     rows = results.same_stream(comparison, versions) if comparison else []
     return rows if any(row["version"] == shown for row in rows) else []
 
@@ -241,7 +241,7 @@ def file(request: HttpRequest, detector_id: int, number: int, name: str) -> File
 
 
 def _translated_report(version: Version, language: str) -> str | None:
-    """Return the report as a page in a language; None for English, which is stored, or if its figures are missing."""
+    """Return the report as a page in a language; None for English (a stored page), or if figures are missing."""
     from pipeline.training.measuring.report import html_report
 
     if language == "en":
@@ -254,7 +254,7 @@ def _translated_report(version: Version, language: str) -> str | None:
 
 @require_POST
 def delete(request: HttpRequest, detector_id: int) -> HttpResponse:
-    """Delete a detector, its versions and their folders. Its clips remain, and a running training continues."""
+    """Delete a detector, its versions and their folders. Its clips remain, and a running training job continues."""
     services.remove_detector(detector=services.detector_of(signed_in(request), detector_id, owned))
     return redirect("home")
 

@@ -89,7 +89,7 @@ def verdict(version: Version, report: Report, winner: Version | None = None) -> 
 
 
 def retrain_address(version: Version, report: Report, effort: str) -> str:
-    """Return the URL of the form for another training of the phrase, with the same devices."""
+    """Return the URL of the form for another training run of the phrase, with the same devices."""
     return f"{reverse('trainer:new')}?{retrain_query(version, report, effort=effort)}"
 
 

@@ -97,20 +97,20 @@ def _numbers(version: Version) -> str:
 
 
 def plan(*, user: User, config: RunConfig, targets: Sequence[str] = ()) -> Job:
-    """Queue a job that plans a training. Its page shows ``targets``, the chosen devices."""
+    """Queue a job that plans a training run. The job's page shows ``targets``, the chosen devices."""
     spec = {**as_spec(config), "targets": list(targets)}
     return jobs.submit(user=user, kind="plan", title=config.phrase, spec=spec)
 
 
 def train(*, user: User, config: RunConfig, install_voices: bool = False, targets: Sequence[str] = ()) -> Job:
-    """Queue a training; with ``install_voices``, the owner's job first installs missing neural voices."""
+    """Queue a training run; with ``install_voices``, the owner's job first installs missing neural voices."""
     installs = install_voices and user.is_owner and bool(voices_to_install(config))
     spec = {**as_spec(config), "install_voices": installs, "targets": list(targets)}
     return jobs.submit(user=user, kind="train", title=config.phrase, spec=spec)
 
 
 def active_training(plan: Job) -> Job | None:
-    """Return the active training of a plan, if any."""
+    """Return the active training run of a plan, if any."""
     active_jobs = Job.objects.filter(user=plan.user, kind="train", state__in=Job.GOING)
     return next((job for job in active_jobs if plan.spec.items() <= job.spec.items()), None)
 
@@ -178,7 +178,7 @@ def compared(job: Job) -> None:
 
 
 def use(*, version: Version) -> None:
-    """Make a version the one in use, which is the newest offered one."""
+    """Put a version into use: withdraw newer ones, because the newest offered version is the one in use."""
     siblings = Version.objects.filter(detector=version.detector)
     with serialized():
         siblings.filter(number__gt=version.number).update(offered=False)
@@ -205,7 +205,7 @@ def active_comparison(detector: Detector) -> Job | None:
 
 
 def trained(job: Job) -> None:
-    """Make the bundle of a finished training the newest version. Called in the job's transaction."""
+    """Make the bundle of a finished training run the newest version. Called in the job's transaction."""
     assert job.result is not None
     config = run_config(job.spec)
     new = _new_version(job.user, job.result, config.phrase, config.language, job)
@@ -231,7 +231,7 @@ def in_use(detectors: Iterable[Detector]) -> dict[int, Version]:
 
 
 def adopt_runs() -> int:
-    """Create versions from the owner's trainings on the command line; return their number.
+    """Create versions from the owner's training runs on the command line; return how many.
 
     ``./hark serve`` calls it every few seconds. Runs of the portal's jobs become versions when the job is done.
     """
@@ -308,7 +308,7 @@ def _decide(new: Version, result: dict[str, Any]) -> None:
 
 
 def remove_detector(*, detector: Detector) -> None:
-    """Delete a detector, its versions and their folders. Its clips remain, and a running training continues.
+    """Delete a detector, its versions and their folders. Its clips remain, and a running training job continues.
 
     Raises HarkError if its files cannot be removed.
     """

@@ -68,7 +68,7 @@ def downloads(version: Version) -> list[dict[str, Any]]:
 
 
 def bundle_size(version: Version) -> int | None:
-    """Return the bytes of the bundle; None if it is missing."""
+    """Return the size of the bundle [bytes]; None if it is missing."""
     try:
         return version.bundle_path.stat().st_size
     except OSError:
@@ -76,7 +76,7 @@ def bundle_size(version: Version) -> int | None:
 
 
 def sizes_in_bundle(version: Version) -> dict[str, int]:
-    """Return the bytes of each file in the bundle; none if it is missing."""
+    """Return the size of each file in the bundle [bytes], by name; {} if the bundle is missing or damaged."""
     try:
         with zipfile.ZipFile(version.bundle_path) as archive:
             return {entry.filename: entry.file_size for entry in archive.infolist()}

@@ -66,7 +66,7 @@ class NoAddress(logging.Filter):
 
 
 class RequestIds(Middleware):
-    """Gives a request the id from its proxy or a new one, which the response repeats."""
+    """Gives a request the id from its proxy or a new one, and repeats that id in the response."""
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         given = request.headers.get(HEADER, "")

@@ -87,7 +87,7 @@ def detector(request: HttpRequest, detector_id: int) -> Detector:
 def delete(request: HttpRequest, detector_id: int) -> Status:
     """Delete the detector with all versions and files.
 
-    Its clips stay in the library, and a running training continues.
+    Its clips stay in the library, and a running training job continues.
     """
     services.remove_detector(detector=services.detector_of(caller(request).user, detector_id, owned))
     return Status(204, None)

@@ -61,7 +61,10 @@ def take(
         None, description="For a recording from a device: whether it is the phrase.", examples=[True]
     ),
 ) -> Sample:
-    """Make the sample a clip of the library, for the next training. ``phrase`` confirms a recording from a device."""
+    """Make the sample a clip of the library, for the next training run.
+
+    ``phrase`` confirms a recording from a device.
+    """
     sample = _sample(request, sample_id, to_change)
     if phrase is None or not sample.kind:
         services.take(sample=sample)

@@ -63,7 +63,7 @@ def clip(request: HttpRequest, clip_id: int) -> Clip:
 
 @router.patch("/clips/{int:clip_id}", response=ClipOut, summary="Correct a clip", **needs("train"))
 def change(request: HttpRequest, clip_id: int, payload: ClipChangeIn) -> Clip:
-    """Change the clip's text, which deletes segments mined with the old one; or exclude the clip from training."""
+    """Change the clip's text, or exclude it from training. A new text deletes segments mined with the old one."""
     with services.clip_of(caller(request).user, clip_id) as (library, clip):
         if payload.text is not None:
             services.relabel(library, clip, payload.text)

@@ -178,7 +178,7 @@ def remember_voice(request: HttpRequest, recording_id: UUID, speaker: str, paylo
 
 @router.get("/remembered-voices", response=VoicesOut, summary="Remembered voices", **needs("read"))
 def voices(request: HttpRequest) -> dict[str, Any]:
-    """Return the names of remembered voices, which are personal data."""
+    """Return the names of remembered voices. They are personal data."""
     return {"voices": speaker_changes.voices_of(caller(request).user)}
 
 

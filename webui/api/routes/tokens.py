@@ -38,7 +38,7 @@ def tokens(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
 @router.post("/tokens", response={201: TokenMadeOut}, summary="Create a token", **needs(person=True))
 @creation()
 def add(request: HttpRequest, payload: TokenIn) -> Made:
-    """Create a token, whose text is shown once. Its scopes must be among the caller's.
+    """Create a token. Its text is shown once, and its scopes must be among the caller's.
 
     The caller must have signed in, or use an API token with the scope admin.
     """

@@ -31,7 +31,7 @@ def all_webhooks(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
 @router.post("/webhooks", response={201: WebhookMadeOut}, summary="Add a webhook", **needs("train"))
 @creation()
 def add(request: HttpRequest, payload: WebhookIn) -> Made:
-    """Add a webhook, whose secret is shown once. Each message is a POST with ``Hark-Signature: t=...,v1=...``.
+    """Add a webhook. Its secret is shown once. Each message is a POST with ``Hark-Signature: t=...,v1=...``.
 
     The header has the time, and the HMAC-SHA256 with the secret over the time, a full stop and the body.
     """
