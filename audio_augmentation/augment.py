@@ -55,8 +55,8 @@ class Augmenter:
 
     Args:
         noises: recorded noise; None for generated noise only.
-        rooms: impulse responses [samples], see :func:`reverb.room_pool`; empty for no reverberation.
-        voices: clips for babble, which must not contain the phrase; empty for no babble.
+        rooms: impulse responses [samples], see :func:`reverb.room_pool`; [] for no reverberation.
+        voices: clips for babble, which must not contain the phrase; [] for no babble.
     """
 
     def __init__(

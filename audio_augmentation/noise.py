@@ -264,7 +264,7 @@ def _chunk_count(path: Path) -> int:
 
 
 def _read_chunk(path: Path, number: int) -> np.ndarray:
-    """Read chunk ``number`` (20 s) of a file; empty if the file cannot be read."""
+    """Read chunk ``number`` (20 s) of a file; return an empty vector if the file cannot be read."""
     try:
         if number == 0:
             return read_audio(path, max_seconds=CHUNK_S)

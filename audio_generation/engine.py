@@ -221,7 +221,7 @@ class Engine:
         return problem or Readiness(True)
 
     def voices(self, language: str) -> list[Voice]:
-        """Return the voices of a language ("en": all accents, "en-gb": one, "": all); empty if it is not ready."""
+        """Return the voices of a language ("en": all accents, "en-gb": one, "": all); [] if the engine is not ready."""
         try:
             voices = self.find_voices(language) if self.available().ok else []
         except WorkerGone as reason:
@@ -239,7 +239,7 @@ class Engine:
         return self.find_reserved_voices(language) if self.available().ok else []
 
     def languages(self) -> set[str]:
-        """Return its voices' languages ("de", "en-gb"); empty if it is not ready. Fast, like ``available``."""
+        """Return the voices' languages ("de", "en-gb"); none if the engine is not ready. Fast, like ``available``."""
         return {voice.language for voice in self.voices("")} - {""}
 
     def synthesize(self, requests: Iterable[SpeechRequest], folder: Path) -> Iterator[GeneratedClip | FailedRequest]:

@@ -141,7 +141,7 @@ class PocketSphinx:
     score_period_s = CHUNK_SAMPLES / SAMPLE_RATE
 
     def __init__(self, phrases: Sequence[str]) -> None:
-        """Prepare for English phrases. Words that are not in its dictionary get Hark's phonemes."""
+        """Prepare for English phrases. Words missing from pocketsphinx's dictionary get Hark's phonemes."""
         self.phrases = tuple(phrases)
         self.thresholds = (SPHINX_THRESHOLD,) * len(self.phrases)
         self.digest = _digest("pocketsphinx", []) + hashlib.sha256("/".join(self.phrases).encode()).hexdigest()[:20]

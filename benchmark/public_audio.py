@@ -35,8 +35,8 @@ class Source:
     Attributes:
         host, path: parts of its URL.
         place: folder for its files, relative to the folder of all audio.
-        wanted: pattern of the files' names in the archive, whose groups form their path in ``place``.
-        sha256: digest of the archive; empty if its URL identifies the content.
+        wanted: pattern of the files' names in the archive; its groups form their path in ``place``.
+        sha256: digest of the archive; "" if the URL identifies the content.
     """
 
     host: str

@@ -111,7 +111,7 @@ def audio_files(folder: Path) -> list[Path]:
 
 
 def texts_of(corpus: Path) -> dict[str, str]:
-    """Return the transcripts of a corpus by the recordings' names without suffix; empty if it has none."""
+    """Return the transcripts of a corpus by the recordings' names without suffix; {} if the corpus has none."""
     if (corpus / "manifest.jsonl").is_file():
         return {Path(row["audio_filepath"]).stem: str(row["text"]) for row in manifest_rows(corpus)}
     return transcripts(corpus) if (corpus / "transcripts.tsv").is_file() else {}
@@ -258,7 +258,7 @@ class EvaluationSet:
 
     @cached_property
     def _texts(self) -> list[str]:
-        """The transcript of each clip of the other speech; empty if unknown."""
+        """The transcript of each clip of the other speech, or "" if unknown."""
         known = {name: texts_of(self.folder / name) for name in OTHER_SPEECH}
         files = [Path(about["file"]) for about in self.other_speech.about]
         return [known["/".join(file.parts[:2])].get(file.stem, "") for file in files]
@@ -551,7 +551,7 @@ def _with_facts(measured: Measured, bundle: Path, language: str, form: str) -> M
 
 
 def _report(bundle: Bundle) -> Mapping[str, Any]:
-    """Return the bundle's ``report.json``; empty if it is missing or unreadable."""
+    """Return the bundle's ``report.json``; {} if the file is missing or unreadable."""
     try:
         report = json.loads(bundle.read("report.json"))
     except (BundleError, ValueError):

@@ -1,4 +1,4 @@
-"""``asr``: Hark's own acoustic model on recordings, which finds words and their times."""
+"""``asr``: Hark's own acoustic model, which finds words and their times in recordings."""
 
 from __future__ import annotations
 

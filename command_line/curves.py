@@ -1,4 +1,4 @@
-"""Options that all trainings share, and messages on their curves in TensorBoard."""
+"""Options that all training commands share, and messages on their curves in TensorBoard."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INSTALL = ".venv/bin/python -m pip install tensorboard -c constraints.txt"
 
 
 def training_options(parser: Parser, epochs: Callable[[str], float], default_epochs: str, batch: str, of: str) -> None:
-    """Add the options that trainings of models share.
+    """Add the options that all training commands share.
 
     Args:
         epochs: the type of the number of epochs.

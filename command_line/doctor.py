@@ -41,7 +41,7 @@ class Finding:
         name: what was checked.
         status: "ok", "optional" (missing, but Hark works without it) or "broken" (Hark does not work without it).
         found: its state, or the problem.
-        what_to_do: how to enable or fix it; empty if that is not necessary.
+        what_to_do: how to enable or fix it; "" if that is not necessary.
         extra: whether it is one of many engines and models to choose from; --all shows missing ones in full.
         real_speech: whether the library contains real speech.
     """
@@ -55,7 +55,7 @@ class Finding:
 
     @property
     def folded(self) -> bool:
-        """Whether only its name is shown without --all."""
+        """True if only the name is shown without --all."""
         return self.extra and self.status == OPTIONAL
 
 
@@ -297,7 +297,7 @@ def _library() -> Finding:
     except HarkError as error:
         return Finding("library", BROKEN, f"{error.what} {error.why}", error.what_to_do)
     real = stats.hours_by_engine.get("corpus", 0.0)
-    summary = f"{stats.clips} clips, {stats.hours:.2f} h, {real:.2f} h of them real speech"
+    summary = f"clips: {stats.clips} ({stats.hours:.2f} h, of which {real:.2f} h are real speech)"
     if not report.ok:
         kinds = ", ".join(f"{count} {kind}" for kind, count in report.counts.items())
         return Finding("library", OPTIONAL, f"{summary}; {kinds}", f"{PROGRAM} library check --repair")

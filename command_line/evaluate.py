@@ -82,7 +82,9 @@ def _show(result: Evaluation, usual: float, screen: Screen) -> None:
         for outcome in result.outcomes
     ]
     screen.show(table(("target per day", "threshold", "missed", "detected twice", "false alarms per hour"), rows))
-    screen.show(f"{result.positives} recordings with the phrase, {result.hours:.2f} hours without it; 95 % intervals.")
+    screen.show(
+        f"Recordings with the phrase: {result.positives}; hours without it: {result.hours:.2f}. Intervals are 95 %."
+    )
     at_usual = next(outcome for outcome in result.outcomes if outcome.fa_per_day == usual)
     lines = [f"missed       {file}" for file in at_usual.missed]
     lines += [f"false alarm  {file}  {clock(time_s, exact=True)}" for file, time_s in at_usual.alarms]

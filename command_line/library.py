@@ -62,7 +62,7 @@ def run_stats(options: argparse.Namespace, screen: Screen) -> int:
     languages = ", ".join(f"{name} {count}" for name, count in stats.by_language.items())
     rows = [[engine, count, f"{stats.hours_by_engine[engine]:.2f}"] for engine, count in stats.by_engine.items()]
     lines = [
-        ("clips", f"{stats.clips} ({stats.hours:.2f} h, {stats.files} files, {stats.texts} different texts)"),
+        ("clips", f"{stats.clips} ({stats.hours:.2f} h; files: {stats.files}, different texts: {stats.texts})"),
         ("languages", languages),
         ("cut from others", stats.slices),
         ("words not known", stats.unknown_text),
@@ -90,13 +90,13 @@ def run_check(options: argparse.Namespace, screen: Screen) -> int:
         if len(report.problems) > SHOWN_PROBLEMS:
             screen.show(f"... and {len(report.problems) - SHOWN_PROBLEMS} more (--json lists all)")
         screen.show("")
-    summary = f"{report.clips} clips, {report.files} files"
+    summary = f"clips: {report.clips}, files: {report.files}"
     if report.ok:
-        repaired = f", {len(report.problems)} problems repaired" if report.problems else ""
+        repaired = f"; problems repaired: {len(report.problems)}" if report.problems else ""
         screen.show(f"The library is in order: {summary}{repaired}.")
         return 0
     left = sum(not problem.repaired for problem in report.problems)
-    screen.show(f"{summary}, {left} problem{'s' if left != 1 else ''}.")
+    screen.show(f"{summary}; problems left: {left}.")
     if options.repair:
         screen.show("The remaining problems need a backup of the data folder.")
     else:
@@ -119,7 +119,7 @@ def run_voices(options: argparse.Namespace, screen: Screen) -> int:
     people = [name for name in people if name in voices]
     screen.result({"people": people})
     if people:
-        screen.show(f"{len(people)} speakers of the library are now voices of splice: {', '.join(people)}")
+        screen.show(f"These speakers in the library are now voices of splice: {', '.join(people)}")
     else:
         screen.show(f"No speaker in the library has {MIN_SPEECH_S / 60:g} minutes of transcribed recordings.")
     return 0
@@ -154,7 +154,7 @@ def _show_import(report: ImportReport, screen: Screen) -> int:
     screen.result(asdict(report))
     skipped = ", ".join(f"{count} {reason}" for reason, count in report.skipped.items())
     rows: list[tuple[str, object]] = [
-        ("added", f"{report.added} clips, {report.hours:.2f} h"),
+        ("clips added", f"{report.added} ({report.hours:.2f} h)"),
         ("there already", report.already_there),
         ("skipped", skipped or "none"),
         ("licence", f"{report.licence} ({report.licence_from})" if report.licence_from else report.licence),
@@ -176,6 +176,6 @@ def run_export(options: argparse.Namespace, screen: Screen) -> int:
         reporter.stage("export", "Copying clips")
         report = library.export(options.folder.absolute())
     screen.result({"manifest": str(report.manifest), "clips": report.clips, "hours": report.hours})
-    screen.show(f"{report.clips} clips, {report.hours:.2f} h")
+    screen.show(f"Clips: {report.clips} ({report.hours:.2f} h)")
     screen.show_line(short_path(report.manifest))
     return 0

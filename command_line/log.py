@@ -23,7 +23,7 @@ FORMAT = "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
 
 @dataclass(frozen=True)
 class WrittenBug:
-    """The log file with the traceback of an unexpected exception (None if not writable), and its id there."""
+    """The log file with the traceback of an unexpected exception (None if not writable), and the traceback's id."""
 
     identifier: str
     log: Path | None

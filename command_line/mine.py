@@ -77,8 +77,8 @@ def run_mine(options: argparse.Namespace, screen: Screen) -> int:
     speakers = len({cut.speaker for cut in outcome.cuts})
     rows: list[tuple[str, object]] = [
         ("phrase", outcome.phrase),
-        ("recordings", f"{outcome.recordings} contain the phrase, {outcome.looked_into} were searched"),
-        ("clips", f"{len(outcome.cuts)} by {speakers} voices"),
+        ("recordings", f"searched: {outcome.looked_into}, with the phrase: {outcome.recordings}"),
+        ("clips", f"{len(outcome.cuts)}, voices: {speakers}"),
         *((f"rejected: {reason.rstrip('.')}", number) for reason, number in outcome.rejected.items()),
         ("seconds", ", ".join(f"{name} {value}" for name, value in outcome.seconds.items())),
     ]

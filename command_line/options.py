@@ -107,7 +107,10 @@ def add_command(commands: Commands[Parser], name: str, arguments: str, summary: 
 def add_group(
     commands: Commands[Parser], name: str, summary: str, handler: Handler | None = None, **defaults: Any
 ) -> Commands[Parser]:
-    """Add a group of subcommands; without a subcommand, ``handler`` runs with ``defaults``, or it is an error."""
+    """Add a group of subcommands. A call without a subcommand runs ``handler`` with ``defaults``.
+
+    It is an error if ``handler`` is None.
+    """
     parser = add_command(commands, name, "[COMMAND] ...", summary, handler)
     parser.set_defaults(**defaults)
     group: Commands[Parser] = parser.add_subparsers(

@@ -84,8 +84,8 @@ def run_record(options: argparse.Namespace, screen: Screen) -> int:
             row["heard"] = hit
         result["heard"] = sum(hits)
     screen.result(result)
-    use = "excluded from every training" if options.role == "test" else "for training from now on"
-    screen.show(f'{len(stored)} recordings of "{phrase}" are in the library, {use}.')
+    use = "excluded from every training run" if options.role == "test" else "for training from now on"
+    screen.show(f'Recordings of "{phrase}" in the library: {len(stored)}, {use}.')
     if detector is not None:
         screen.show(f'"{detector.phrase}" detects {result["heard"]} of {len(saved)}.')
         for row in takes:

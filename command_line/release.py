@@ -128,7 +128,7 @@ def third_parties(packages: Path) -> str:
 
 
 def licence_of(about: importlib.metadata.PackageMetadata) -> str:
-    """Return the first of these that it has: licence expression, classifiers, the licence field's first line."""
+    """Return a package's licence: its licence expression, classifiers or first line of the licence field."""
     if "License-Expression" in about:
         return str(about["License-Expression"])
     named = [one.rpartition(" :: ")[2] for one in about.get_all("Classifier") or () if one.startswith("License ::")]

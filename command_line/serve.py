@@ -29,7 +29,11 @@ from webui.setup import ready
 
 PORT = 8000
 WEB = "web"
-SAME_MACHINE = {"127.0.0.1": "localhost", "0.0.0.0": "localhost", "::": "::1"}  # URL's host by --host, if not the same
+SAME_MACHINE = {
+    "127.0.0.1": "localhost",
+    "0.0.0.0": "localhost",
+    "::": "::1",
+}  # host in the URL, for each --host that differs
 MAX_FILES, MAX_CONNECTIONS = 65_536, 10_000  # limits of this process; higher ones slow programs that close all files
 MAX_BACKLOG = 2048  # connections accepted at a time
 MAX_MESSAGE_BYTES = 1 << 18  # bytes per socket message; four times two seconds of audio
@@ -62,12 +66,12 @@ def register(commands: Commands[Parser]) -> None:
         "--workers",
         type=int,
         metavar="N",
-        help="jobs of each queue except webhooks to run at a time (default: HARK_WORKERS)",
+        help="maximum simultaneous jobs per queue, except webhooks (default: HARK_WORKERS)",
     )
 
 
 def run_worker(options: argparse.Namespace, screen: Screen) -> int:
-    """Run ``worker`` for some queues until Ctrl-C, which returns their jobs."""
+    """Run ``worker`` for some queues until Ctrl-C, then return unfinished jobs to their queues."""
     if options.workers is not None:
         if options.workers < 1:
             raise HarkError("No workers can be started.", f"--workers is {options.workers}.", "Give a number above 0.")
@@ -215,7 +219,7 @@ def _watch(parts: list[Part], screen: Screen) -> None:
                 if sees_to_jobs:
                     count = recover()
                     if count:
-                        screen.note(f"{count} jobs of killed workers were recovered.")
+                        screen.note(f"Recovered jobs of killed workers: {count}")
                     finish_deletions()
                     remove_old_exports()
                     delete_what_is_old()
@@ -237,7 +241,7 @@ def _watch(parts: list[Part], screen: Screen) -> None:
 
 
 def _look_after(parts: list[Part], screen: Screen) -> None:
-    """Restart ended parts. Raises HarkError if the web server's first start failed, because a restart would too."""
+    """Restart ended parts. Raises HarkError if the web server's first start failed: a restart would fail too."""
     for part in parts:
         message = part.look()
         if message and part.name == WEB and not part.has_settled:

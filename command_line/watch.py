@@ -78,7 +78,7 @@ def run_watch(options: argparse.Namespace, screen: Screen) -> int:
 def _waiting(folder: Path, format: str) -> dict[Path, State]:
     """Return the recordings in a folder without a transcript, by name, with size and time.
 
-    Raises HarkError if it cannot be read.
+    Raises HarkError if the folder cannot be read.
     """
     recordings: dict[Path, State] = {}
     try:
@@ -109,7 +109,7 @@ def _target(file: Path, options: argparse.Namespace) -> Path:
 
 
 def _transcribe(file: Path, options: argparse.Namespace, screen: Screen) -> Path:
-    """Write the transcript of a file next to it, empty if there are no words; return its path."""
+    """Write a file's transcript next to it, even if it has no words; return the transcript's path."""
     from pipeline.recordings.captions import write
 
     with screen.reporter() as reporter:

@@ -74,17 +74,19 @@ def run_wyoming(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _token(file: Path | None) -> str:
-    """Read the API token from a file or, by default, from HARK_TOKEN. Raises HarkError if there is none."""
+    """Read the API token from a file or, by default, from HARK_TOKEN. Raises HarkError if it is missing or invalid."""
     try:
         text = os.environ.get("HARK_TOKEN", "") if file is None else file.expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = f"{file}: {getattr(error, 'strerror', error)}."
-        raise HarkError("The token could not be read.", why, "Check --token-file.") from error
+        raise HarkError(
+            "The token could not be read.", why, "Give --token-file a text file that Hark can read."
+        ) from error
     text = text.strip()
     if not text or not text.isascii() or not text.isprintable() or " " in text:
         raise HarkError(
-            "The token is missing.",
-            f"{file} contains no token." if file else "HARK_TOKEN is not set.",
+            "There is no usable token.",
+            f"{file or 'HARK_TOKEN'} is empty, or contains characters that a token cannot have.",
             "Create one on your account page, or on the portal's machine with ./hark admin token --name NAME.",
         )
     return text

@@ -1,4 +1,4 @@
-"""The folder that holds everything Hark writes, and atomic writes, which leave no partial file after a crash."""
+"""The folder that holds everything Hark writes, and atomic writes: a crash leaves no partial file."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def rename_deleted(folder: Path) -> None:
 
 
 def remove_deleted(parent: Path, name: str = "") -> None:
-    """Remove the folders in ``parent`` that :func:`rename_deleted` renamed; with ``name``, only those once called so.
+    """Remove the folders in ``parent`` that :func:`rename_deleted` renamed; with ``name``, only those with that old name.
 
     Raises OSError if one cannot be removed.
     """

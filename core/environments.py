@@ -190,9 +190,10 @@ def _import(python: str, name: str) -> None:
 
 
 def _options(name: str) -> list[str]:
-    """Return the extra options of pip: HARK_TORCH_INDEX names the package index with this machine's torch build.
+    """Return extra options for pip.
 
-    If a requirements file is marked ``# complete``, dependencies that its packages declare are not installed.
+    These are the package index in HARK_TORCH_INDEX if torch is required, and ``--no-deps`` if the requirements are
+    marked ``# complete``.
     """
     text = requirements(name).read_text()
     index = os.environ.get("HARK_TORCH_INDEX")

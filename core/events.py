@@ -104,7 +104,7 @@ class Progress:
         self._last = 0.0
 
     def advance(self, count: int = 1, paces: Collection[Pace] = ()) -> None:
-        """Count ``count`` more items as done. The slowest of ``paces``, which share the work, sets the time left."""
+        """Count ``count`` more items as done. ``paces`` share the work, and the slowest sets the time left."""
         self._pace.advance(count)
         now = time.monotonic()
         if now - self._last >= self.every_s or self._pace.done >= self._pace.total:

@@ -213,7 +213,7 @@ def web_address(text: str) -> SplitResult | None:
 
 
 def _seconds(retry_after: str) -> float | None:
-    """Return the seconds of a ``Retry-After``, which is a number or a date; None if it is neither."""
+    """Return the seconds to wait by ``Retry-After``: a number or a date. Return None if it is neither."""
     try:
         return max(0.0, float(retry_after))
     except ValueError:

@@ -9,7 +9,7 @@ from core.errors import HarkError
 
 @dataclass(frozen=True)
 class Readiness:
-    """Whether a part is ready and, if not, why and how the user can enable it."""
+    """The readiness of a part; if it is not ready, the reason, and how the user can enable it."""
 
     ok: bool
     why: str = ""

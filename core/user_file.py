@@ -29,7 +29,7 @@ class UserFile(Generic[Stored]):
         called: names the content in error messages: a plural that begins a sentence.
         doing: the purpose of a change, in error messages ("remembering the voice").
         parse: checks the JSON under the key and converts it; raises ValueError, KeyError, TypeError or AttributeError
-            if it is invalid. JSON can write its result.
+            if it is invalid. The result can be written as JSON.
         empty: returns the content for a missing file.
     """
 

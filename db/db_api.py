@@ -1,7 +1,7 @@
 """The clip library: this file holds every SQL statement of Hark that reads or changes clips.
 
 The rows are in an SQLite file (``sqlite.py``), or on a server (``postgresql.py``) if DATABASE_URL names one and the
-library has no such file. The statements are SQLite's.
+library has no SQLite file. The statements are SQLite's.
 
 A clip's file is written first (synced, then named), then its row; a batch of rows shares one transaction. After a kill
 in the middle, there may be files without rows; ``Library.check`` finds and removes them. A writer holds the library's
@@ -387,7 +387,7 @@ class Library:
         """Return up to ``limit`` distinct normalized transcripts of imported corpora, drawn by ``seed``.
 
         Transcripts of the portal's recordings are excluded: engines would synthesize them, users who share a detector
-        could play such clips, and the clips would outlive a deleted recording. While the library does not change, a
+        could play these clips, and the clips would outlive a deleted recording. While the library does not change, a
         longer list begins with the shorter one.
         """
         draw = random.Random(seed)
@@ -504,7 +504,7 @@ class Library:
                     )
 
     def alignment(self, clip_id: int, aligner: str, level: str) -> list[AlignedUnit]:
-        """Return the words or phones (``level``) of a clip in order; empty if it was not aligned."""
+        """Return the words or phones (``level``) of a clip in order; [] if the clip was not aligned."""
         query = (
             "SELECT level, label, start_s, end_s, confidence FROM alignment WHERE clip_id = ? AND aligner = ? "
             "AND level = ? ORDER BY position"

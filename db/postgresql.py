@@ -82,7 +82,7 @@ def _words_of(texts: Sequence[str]) -> list[list[str]]:
 
 
 class PostgresqlConnection:
-    """The counterpart of ``SqliteConnection``, which reconnects after a loss outside a transaction.
+    """The counterpart of ``SqliteConnection``. It reconnects if the connection is lost outside a transaction.
 
     ``name`` is the library's schema on the server of ``database``.
     """

@@ -75,7 +75,7 @@ def parent_of(pid: int) -> int:
 
 
 def command_of(pid: int) -> bytes:
-    """Return the command line of a process; empty if it has ended."""
+    """Return the command line of a process; b"" if the process has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:

@@ -110,7 +110,7 @@ class Keyphrase:
 
     @cached_property
     def pronunciations(self) -> tuple[tuple[str, ...], ...]:
-        """The phrase's phones in each expected accent; empty if espeak-ng has none."""
+        """The phrase's phones in each expected accent; () if espeak-ng has none."""
         from phrase_augmentation.phonemes import accents, phones_of_texts
 
         spoken = [phones_of_texts([self.text], accent)[0] for accent in accents(self.language)]

@@ -180,9 +180,10 @@ def _accents(code: str) -> tuple[str, ...]:
 
 
 def phonemes(text: str, language: str = "en") -> Phones:
-    """Return a text's phones, spoken without pauses: IPA without stress, length, punctuation and word boundaries.
+    """Return the phones of a text spoken without pauses: IPA without stress, length, punctuation and word boundaries.
 
-    Diphthongs and affricates are one phone. The American "er" is ə and ɹ. The result is empty without speech.
+    Diphthongs and affricates are one phone. The American "er" is ə and ɹ. The result is empty if nothing
+    in the text can be spoken.
 
     Raises:
         HarkError: espeak-ng is missing or does not have the language.

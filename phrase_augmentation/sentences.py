@@ -99,7 +99,7 @@ def _sentence_words(language: str) -> _Words:
 
 
 def random_words(count: int, language: str, rng: np.random.Generator) -> list[str]:
-    """Draw words by frequency in running text, without immediate repetitions; empty for unknown languages."""
+    """Draw words by frequency in running text, without immediate repetitions; [] for unknown languages."""
     source = _sentence_words(base_language(language))
     if not source.words:
         return []

@@ -139,7 +139,7 @@ def _wordfreq_name(language: str) -> str | None:
 
 @lru_cache(maxsize=8)
 def vocabulary(language: str = "en", count: int = WORDS) -> Vocabulary:
-    """Return a language's vocabulary; empty if wordfreq does not have it. The first call takes a second.
+    """Return a language's vocabulary, without words if wordfreq lacks the language. The first call takes a second.
 
     Raises:
         HarkError: espeak-ng is missing or does not have the language.

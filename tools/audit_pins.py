@@ -139,12 +139,14 @@ def main(arguments: list[str] | None = None) -> int:
     modified = max((str(one.get("modified") or one.get("published") or "")[:10] for one in known), default="")
     holding = findings(pinned, known)
     say = sys.stdout.write
-    say(f"{len(pinned)} pins, {len(known)} advisories, newest: {modified or 'unknown'}; {len(holding)} apply.\n")
+    say(
+        f"Pins: {len(pinned)}; advisories: {len(known)}, newest: {modified or 'unknown'}; that apply: {len(holding)}.\n"
+    )
     for one in holding:
         say(f"{one.package} {one.version}: {one.advisory}, fixed in {', '.join(one.fixed) or 'no version'}\n")
     if options.newest is not None:
         late = behind(pinned, options.newest.read_text(encoding="utf-8"))
-        say(f"{len(late)} pins have a newer version.\n")
+        say(f"Pins with a newer version: {len(late)}\n")
         for name, (version, newer) in late.items():
             say(f"{name} {version}: {newer}\n")
     return 1 if holding else 0

@@ -45,7 +45,7 @@ class Person:
         name: the name of the voice.
         speaker: the person's name in the clip library.
         model: the origin of the recordings, for ``Voice.model``.
-        clips: the person's clips in the library, each with the aligner of its phones; empty for shipped people.
+        clips: the person's clips in the library, each with the aligner of its phones; () for shipped people.
     """
 
     name: str
@@ -64,7 +64,7 @@ def people(shipped: Path, data: Path) -> list[Person]:
 
 
 def shipped_people(path: Path) -> list[Person]:
-    """Return the people of a shipped inventory; empty if it is missing or unreadable."""
+    """Return the people in a shipped inventory; [] if the file is missing or unreadable."""
     try:
         return list(_people_in(path, path.stat().st_mtime_ns))
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):

@@ -52,7 +52,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Recording:
-    """A segment of one person's speech: audio float32 [samples] at 16 kHz. ``name`` identifies the source."""
+    """A stretch of one person's speech: audio float32 [samples] at 16 kHz. ``name`` identifies the source."""
 
     name: str
     audio: np.ndarray

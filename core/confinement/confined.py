@@ -1,4 +1,4 @@
-"""Confinement of programs that open untrusted files: no network, only files that they are given, no other process.
+"""Confinement of programs that open untrusted files: no network, no other process, no files but those given.
 
 This module makes the system calls itself. Its launcher runs without site-packages, so that it starts in 20 ms, and
 therefore cannot import third-party packages; pyseccomp would also need libseccomp on the machine.

@@ -71,9 +71,9 @@ def server_name(vendor: str) -> str:
 
 def no_answer(server: str, name: str, error: Exception) -> HarkError:
     return HarkError(
-        f"{server} does not answer.",
+        f"Hark has no connection to {server}.",
         f"{first_line(error)}.",
-        f"Check that the server runs and that {name} has its address, name and password.",
+        f"Check that the server is running, and that {name} has the right address, database, name and password.",
     )
 
 

@@ -1,6 +1,7 @@
-"""Names in the ``.env`` of earlier systems for meetings and calls, each of which is adopted or rejected with a reason.
+"""Names in the ``.env`` of earlier systems for meetings and calls.
 
-An adopted name stands in for Hark's own name, which wins where both are set (docs/compatibility.md).
+Each is adopted, or rejected with a reason. An adopted name stands in for Hark's own name. If both are set, Hark's own
+name wins (docs/compatibility.md).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Setting:
     """A setting found under an earlier name.
 
     Attributes:
-        effect: its effect; the reason for rejecting it if ``refused``.
+        effect: its effect or, if ``refused``, the reason for rejecting it.
         what_to_do: the user's next step; empty if none is needed.
     """
 

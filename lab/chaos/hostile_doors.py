@@ -67,7 +67,7 @@ def _bundle(path: Path, data: Path) -> None:
 
 
 def _checkpoint(path: Path, data: Path) -> None:
-    """Open a file as the checkpoint that a training continues from."""
+    """Open a file as the checkpoint that a training run continues from."""
     from pipeline.training.measuring.comparison import version_before
 
     place = data / "models" / RUN / "model.pt"

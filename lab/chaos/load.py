@@ -1,8 +1,8 @@
 """``python -m lab load``: the load that a portal can handle on this machine.
 
-First a flood: four people send a hundred recordings each at the same moment, during a training. Then mixed use: pages
-and a few uploads at random moments, at a rate that rises until the portal cannot keep up. Finally an hour at the
-highest rate that it handled, which shows whether memory or the queue grows.
+First a flood: four people send a hundred recordings each at the same moment, during a training run. Then mixed use:
+pages and a few uploads at random moments, at a rate that rises until the portal cannot keep up. Finally an hour at
+the highest rate that the portal handled, which shows whether memory or the queue grows.
 
 A real ``serve`` answers, with its workers, its own data folder and the default limits.
 """
@@ -52,7 +52,7 @@ SHORT_S = 10.0  # seconds of audio in an upload of mixed use
 RATES = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0)  # requests per second, tried in this order
 STEP_S = 60.0  # seconds at each rate
 SLOW_S = 1.0  # maximum 95th percentile of response times at a rate that the portal handles
-BEHIND = 3  # maximum waiting jobs at the end of such a rate
+BEHIND = 3  # maximum jobs waiting after STEP_S at a rate that the portal handles
 PARTS = 6  # number of equal parts of the hour, which are compared
 LOOK_EVERY_S = 2.0  # seconds between measurements of memory and the queue
 MAX_DURATION_S = 3600.0  # maximum seconds until all jobs have ended
@@ -239,7 +239,7 @@ def _expect(answer: httpx2.Response, status: int) -> None:
 
 @contextmanager
 def _training(data: Path) -> Iterator[None]:
-    """Run a training at the command line during the block, in its own folder."""
+    """Train a detector at the command line during the block, in its own folder."""
     folder = data / "trained"
     folder.mkdir(exist_ok=True)
     command = [sys.executable, "main.py", "train", "hey compass", "--effort", "trial", "--data", str(folder)]

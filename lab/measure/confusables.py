@@ -83,7 +83,7 @@ def phones_apart(phrase: str, texts: Sequence[str], language: str = "en") -> lis
 def near_texts(phrase: str, language: str, seed: int) -> list[str]:
     """Return about :data:`TEXTS` texts of real words near a phrase, in equal numbers at 1, 2, 3 and more phones.
 
-    Texts that no training may use come first. Homophones are excluded.
+    Texts that no training run may use come first. Homophones are excluded.
     """
     every = (text for text in confusables(Keyphrase(phrase, language), CANDIDATES, seed) if text.kind == "vocabulary")
     candidates = [

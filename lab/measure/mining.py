@@ -136,7 +136,7 @@ def _second_aligner(rows: list[dict[str, Any]], audios: list[np.ndarray], ours: 
 
 
 def _placed(decoder: Any, words: list[str], audio: np.ndarray) -> list[tuple[float, float]]:
-    """Return (start, end) [s] of each word by pocketsphinx; empty if it lacks a word or finds no path."""
+    """Return (start, end) [s] of each word by pocketsphinx; [] if pocketsphinx lacks a word or finds no path."""
     if not all(decoder.lookup_word(word) for word in words):
         return []
     decoder.set_align_text(" ".join(words))

@@ -1,4 +1,4 @@
-"""``python -m lab portal``: latency of pages with 10,000 clips, 200 jobs, 50 detectors, idle and during a training."""
+"""``python -m lab portal``: latency of pages with 10,000 clips, 200 jobs, 50 detectors, idle and during training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m lab.weights.negative_set``: makes the negative set of large detectors, or one of other speech."""
+"""``python -m lab.weights.negative_set``: makes the negative set of large detectors, or one from other speech."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ class HeardSpeech:
 
 @dataclass(frozen=True)
 class Item:
-    """A stretch of speech and the pronunciations of a text, which is its own if ``is_own_text`` is True."""
+    """A stretch of speech and the pronunciations of a text: its own text if ``is_own_text`` is True."""
 
     phones: np.ndarray
     states: np.ndarray
@@ -158,7 +158,7 @@ class Speech:
         return phones, np.asarray(self._states[state : state + states], np.float32)
 
     def drawn(self) -> list[Item]:
-        """Draw a stretch with its own text and up to two similar ones; empty if it does not fit."""
+        """Draw a stretch with its own text and up to two similar ones; return [] if it is too short or long."""
         rng = self.rng
         number, first, count = stretch = self.stretches[int(np.searchsorted(self._upto, rng.random()))]
         row, text = self.rows[number], self.text(stretch)
@@ -225,7 +225,7 @@ class Speech:
 
 @cache
 def ways_of(text: str) -> Pronunciations:
-    """Return the encoder's output for each phone of a text, in each accent; empty if the text cannot be spoken."""
+    """Return the encoder's output for each phone of a text, in each accent; () if the text cannot be spoken."""
     try:
         return outputs_of(Keyphrase(text))
     except HarkError:

@@ -26,7 +26,7 @@ Handler = Callable[[argparse.Namespace, object], int]
 
 @contextmanager
 def slow_training(folder: Path, hangup: str = "SIG_DFL") -> Iterator[subprocess.Popen[str]]:
-    """Run a training that never ends; yield its process once it has begun."""
+    """Start a training run that never ends; yield its process once it has begun."""
     with subprocess.Popen(
         [*slow_command(folder, hangup=hangup), "train", "hey compass", "--json"],
         cwd=folder, env={**os.environ, "HARK_DATA": str(folder / "data")}, stdin=subprocess.DEVNULL,

@@ -13,7 +13,7 @@ def test_sending_needs_one_detector_and_a_token(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.delenv("HARK_TOKEN", raising=False)
     send = ("--send", "http://127.0.0.1:9/api/v1/detectors/1/wakes")
     assert cli.refused("wyoming", "a.zip", "b.zip", *send)["what"] == "--send is for one detector."
-    assert "HARK_TOKEN is not set." in str(cli.refused("wyoming", "a.zip", *send))
+    assert "HARK_TOKEN is empty" in str(cli.refused("wyoming", "a.zip", *send))
     (tmp_path / "token").write_text("two words\n")
-    for name, words in (("token", "contains no token."), ("gone", "could not be read.")):
+    for name, words in (("token", "contains characters that a token cannot have."), ("gone", "could not be read.")):
         assert words in str(cli.refused("wyoming", "a.zip", *send, "--token-file", str(tmp_path / name)))

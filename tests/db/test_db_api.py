@@ -102,7 +102,7 @@ def test_invalid_samples_are_rejected(library: Library, audio: np.ndarray) -> No
     assert library.stats().clips == 0
 
 
-def test_overloud_audio_is_clipped_not_wrapped(library: Library) -> None:
+def test_out_of_range_audio_is_clipped_not_wrapped(library: Library) -> None:
     (clip_id,) = library.add_clips([new_clip("a", audio=np.array([2.0, -2.0, 0.0], np.float32))])
     assert library.read_audio(library.clips([clip_id])[0]) == pytest.approx([1.0, -1.0, 0.0], abs=1e-4)
 

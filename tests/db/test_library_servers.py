@@ -116,7 +116,7 @@ def test_a_dropped_connection_is_reopened(tmp_path: Path, on_server: LibraryServ
         on_server.end_connections()
         assert library.stats().clips == 1
 
-        gone = pytest.raises(HarkError, match="PostgreSQL does not answer")
+        gone = pytest.raises(HarkError, match="no connection to PostgreSQL")
         with gone, library._writing("writing") as connection:
             connection.execute("UPDATE clip SET state = 'rejected'")
             on_server.end_connections()
@@ -195,7 +195,7 @@ def test_a_library_that_cannot_be_opened_is_reported(
     assert "password" in refused(tmp_path).why
     monkeypatch.setattr("db.postgresql.RESTARTS_S", 0.0)
     monkeypatch.setenv("DATABASE_URL", f"postgresql://hark@127.0.0.1:{free_port()}/hark")
-    assert "PostgreSQL does not answer" in refused(tmp_path).what
+    assert "no connection to PostgreSQL" in refused(tmp_path).what
     monkeypatch.setenv("DATABASE_URL", "mysql://hark@db/hark")
     assert "cannot be used" in refused(tmp_path).what
     monkeypatch.delenv("DATABASE_URL")

@@ -45,7 +45,7 @@ def slow_command(folder: Path, script: str = SLOW_TRAINING, hangup: str = "SIG_D
 
 
 def brief_command(folder: Path) -> list[str]:
-    """Return the command of a training that is interrupted as soon as it has begun."""
+    """Return the command of a training run that is interrupted as soon as it has begun."""
     return slow_command(folder, SLOW_TRAINING.replace("time.sleep(100)", "raise KeyboardInterrupt"))
 
 

@@ -71,7 +71,7 @@ def test_yaml_folders_and_json_zips_give_the_same_advisories(tmp_path: Path, cap
     monkeypatch.setattr(audit_pins, "PINS", pinned)
     assert main([str(packed)]) == 1
     said = capsys.readouterr().out
-    assert "4 pins, 1 advisories, newest: 2026-11-01; 1 apply." in said
+    assert "Pins: 4; advisories: 1, newest: 2026-11-01; that apply: 1." in said
     assert "jinja2 2.10: X-jinja2, fixed in no version" in said
 
 

@@ -76,7 +76,7 @@ def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_an_unreachable_server_is_reported(tmp_path: Path, name: str, scheme: str) -> None:
     said = prepared(tmp_path, **{name: f"{scheme}://hark:{SECRET}@127.0.0.1:{free_port()}/0"})
-    assert "does not answer" in said and name in said and SECRET not in said and "Traceback" not in said
+    assert "no connection to" in said and name in said and SECRET not in said and "Traceback" not in said
 
 
 SAYS = """
@@ -163,7 +163,7 @@ def test_setup_works_on_both_servers_and_reports_a_wrong_password(tmp_path: Path
         quoted = PASSWORD.replace(" ", "%20")
         for name, of_server in (("DATABASE_URL", url), ("REDIS_URL", redis)):
             said = prepared(data, **{name: of_server.replace(quoted, SECRET)})
-            assert "does not answer" in said and "password" in said and SECRET not in said
+            assert "no connection to" in said and "password" in said and SECRET not in said
 
 
 UNIQUE = """

@@ -190,7 +190,7 @@ def test_unchecked_transcripts_are_not_trained_on(
     assert "was not trained" in owners.get("/workspace/training").text
 
 
-def test_a_training_reports_what_uses_its_weights(
+def test_progress_says_which_engine_transcribes_after_a_training_run(
     program: Client, recording_file: Path, finish: Finish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     send(program, recording_file)

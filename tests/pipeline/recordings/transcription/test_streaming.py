@@ -150,7 +150,7 @@ def test_audio_after_a_failure_in_the_same_part_is_recognized(no_guesses: None) 
     assert isinstance(error, HarkError) and [first, *rest] == [whole[0], *whole[2:]] and len(rest) == 2
 
 
-def test_invalid_and_overloud_samples_are_accepted(no_guesses: None) -> None:
+def test_invalid_and_out_of_range_samples_are_accepted(no_guesses: None) -> None:
     audio = conversation() * 50
     audio[100:200] = np.nan
     audio[300:400] = np.inf
