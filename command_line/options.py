@@ -109,7 +109,7 @@ def add_group(
 ) -> Commands[Parser]:
     """Add a group of subcommands. A call without a subcommand runs ``handler`` with ``defaults``.
 
-    It is an error if ``handler`` is None.
+    Without ``handler``, that call is an error.
     """
     parser = add_command(commands, name, "[COMMAND] ...", summary, handler)
     parser.set_defaults(**defaults)

@@ -76,7 +76,7 @@ def run_record(options: argparse.Namespace, screen: Screen) -> int:
         raise HarkError(
             f'No recording of "{phrase}" was saved.',
             "None of the recordings has usable speech.",
-            "Make sure that the microphone is not muted, then try again.",
+            "Make sure that the microphone is not muted, or choose other recordings, then try again.",
         )
     if detector is not None:
         hits = detected(detector, [take.audio for _, take in saved])
@@ -124,7 +124,7 @@ def _from_microphone(phrase: str, options: argparse.Namespace, screen: Screen) -
             raise HarkError(
                 "The microphone cannot be used.",
                 f"{error}.",
-                "Plug one in, choose another as the system's default, or give a folder with --from.",
+                "Plug in a microphone, choose another as the system's default, or give a folder with --from.",
             ) from error
         yield f"take {number}", examine(np.asarray(audio, np.float32)[:, 0], hint=hint.words)
 

@@ -133,7 +133,7 @@ def licence_of(about: importlib.metadata.PackageMetadata) -> str:
         return str(about["License-Expression"])
     named = [one.rpartition(" :: ")[2] for one in about.get_all("Classifier") or () if one.startswith("License ::")]
     text = str(about["License"]).splitlines()[0] if "License" in about and str(about["License"]).strip() else ""
-    return ", ".join(named) or text[:80] or "not said"
+    return ", ".join(named) or text[:80] or "not stated"
 
 
 def _write_components(environment: Path, target: Path) -> None:

@@ -283,8 +283,8 @@ def _refuse_taken_port(host: str, port: int) -> None:
         except OSError as error:
             raise HarkError(
                 f"The portal cannot listen on {_netloc(host, port)}.",
-                f"{error.strerror or error}: most likely another program or another Hark already does.",
-                f"Choose another port: serve --port {port + 1}.",
+                f"{error.strerror or error}.",
+                f"If another program or another Hark uses this port, choose another: serve --port {port + 1}.",
             ) from error
         except OverflowError as error:
             raise HarkError(f"{port} is not a port.", "Ports are 1 to 65535.", f"Try --port {PORT}.") from error

@@ -147,7 +147,7 @@ def rename_deleted(folder: Path) -> None:
 
 
 def remove_deleted(parent: Path, name: str = "") -> None:
-    """Remove the folders in ``parent`` that :func:`rename_deleted` renamed; with ``name``, only those with that old name.
+    """Remove the folders in ``parent`` that :func:`rename_deleted` renamed; with ``name``, only those that had it.
 
     Raises OSError if one cannot be removed.
     """

@@ -185,8 +185,8 @@ class PostgresqlDatabase:
     def connected(self) -> psycopg.Connection:
         if not (url := setting(DATABASE)):
             raise HarkError(
-                "The clip library is on PostgreSQL.",
-                f"The file {MARKER} in the data folder says so, but {DATABASE} is not set.",
+                "The clip library cannot be opened.",
+                f"The file {MARKER} in the data folder says that it is on PostgreSQL, but {DATABASE} is not set.",
                 f"Set {DATABASE} to the value that it had when the library was created.",
             )
         arguments = {**parameters(url), "client_encoding": "utf8"}

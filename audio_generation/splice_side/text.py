@@ -20,7 +20,8 @@ _PAUSES = re.compile(r"[,.;:?!…–—\n]+(?=\s)")  # punctuation within a text
 def wanted_phones(text: str, language: str) -> list[Wanted]:
     """Return the phones of a text, word by word, with pauses at both ends and at punctuation.
 
-    The result is empty if nothing in the text can be spoken. Words are pronounced in isolation, as the aligner of the recordings' phones does.
+    The result is empty if nothing in the text can be spoken. Words are pronounced in isolation, as by the aligner of
+    the recordings' phones.
     """
     result: list[Wanted] = []
     for stretch in _PAUSES.split(text):

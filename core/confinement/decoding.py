@@ -48,7 +48,7 @@ def input_of(path: Path) -> list[str]:
 def run_decoder(
     command: Sequence[str], source: Path, timeout_s: float | None = None, text: bool = True
 ) -> Iterator[tuple[subprocess.Popen[Any], IO[bytes]]]:
-    """Run a confined program that opens ``source``, for at most ``timeout_s``; yield the process and its stderr file."""
+    """Run a confined program on ``source`` for at most ``timeout_s``; yield the process and the file of its stderr."""
     environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "AV_LOG_FORCE_NOCOLOR": "1"}
     with (
         tempfile.TemporaryFile() as stderr,  # a full pipe would stop ffmpeg

@@ -1,8 +1,8 @@
 """Settings from files named ``.env``: lines of NAME=value that stand in for environment variables.
 
 Two are read: first the one in the data folder, then the one next to the code. The environment overrides the first,
-which overrides the second. They hold cache folders and limits,
-and also keys, because other users could read a command line.
+which overrides the second. They hold cache folders and limits, and also keys, because other
+users could read a command line.
 
 ``HARK_SETTINGS_FILE`` names another file to read instead; if it is empty, none is read.
 """

@@ -1,4 +1,4 @@
-"""``python -m lab.weights.negative_speech``: makes the shipped negative speech, or negative speech from other corpora."""
+"""``python -m lab.weights.negative_speech``: makes the shipped negative speech, or that of other corpora."""
 
 from __future__ import annotations
 

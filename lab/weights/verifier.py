@@ -158,7 +158,7 @@ class Speech:
         return phones, np.asarray(self._states[state : state + states], np.float32)
 
     def drawn(self) -> list[Item]:
-        """Draw a stretch with its own text and up to two similar ones; return [] if it is too short or long."""
+        """Draw a stretch with its own text and up to two similar ones; return [] if the stretch cannot be used."""
         rng = self.rng
         number, first, count = stretch = self.stretches[int(np.searchsorted(self._upto, rng.random()))]
         row, text = self.rows[number], self.text(stretch)

@@ -38,7 +38,7 @@ def test_a_release_needs_a_clean_tree_and_a_changelog_entry(tmp_path: Path, monk
         ([("License-Expression", "MIT"), ("License", "other")], "MIT"),
         ([("Classifier", "License :: OSI Approved :: BSD License"), ("License", "see\nfile")], "BSD License"),
         ([("License", "Apache 2.0\nand so on")], "Apache 2.0"),
-        ([], "not said"),
+        ([], "not stated"),
     ],
 )
 def test_the_licence_comes_from_the_package_metadata(fields: list[tuple[str, str]], licence: str) -> None:
