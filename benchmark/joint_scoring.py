@@ -1,6 +1,6 @@
 """Joint scoring of large bundles on a stream. The encoder, which takes most of the time, runs once for all of them.
 
-A bundle is scored by its ``model.pt``, whose scores equal those of its ``model.onnx`` (``model.export.check_parity``).
+A bundle is scored by its ``model.pt``; the scores equal those of its ``model.onnx`` (``model.export.check_parity``).
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ MAX_FRAMES = 512  # maximum number of frames per call of the model
 
 
 class SpeechProbability:
-    """Probability of speech in each complete 32 ms frame of a stream, whose blocks may have any size."""
+    """Probability of speech in each complete 32 ms frame of a stream. The blocks may have any size."""
 
     def __init__(self) -> None:
         self._session = _session()

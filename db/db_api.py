@@ -336,7 +336,7 @@ class Library:
         return sorted({engine for engine, _ in pairs}), sorted({language for _, language in pairs})
 
     def with_source(self, prefix: str) -> list[Clip]:
-        """Return all clips, even rejected ones, whose source is ``prefix``, a colon and anything, in order of id."""
+        """Return all clips, including rejected ones, with a source that begins ``prefix:``, in order of id."""
         first = source_id(prefix, "")
         return self._select("source >= ? AND source < ?", [first, first[:-1] + ";"])  # ';' is the character after ':'
 

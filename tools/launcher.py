@@ -1,4 +1,4 @@
-"""The command `hark` of the wheel, whose application is in ``hark/application/``."""
+"""The wheel's command `hark`, which runs the application in ``hark/application/``."""
 
 import os
 import sys

@@ -40,7 +40,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copied(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Copy that environment instead of creating new ones, which takes longer."""
+    """Copy that environment, because creating new ones takes longer."""
     run = environments._run
 
     def copy(command: list[str], name: str, report: Callable[[str], None]) -> None:

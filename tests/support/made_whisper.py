@@ -1,7 +1,7 @@
 """Whisper checkpoints with random, seeded weights.
 
-The embeddings of positions dominate the decoder, and are those of the tokens of a given text: such a model writes that
-text, whatever the audio is.
+The embeddings of positions dominate the decoder, and are those of the tokens of a given text: the model writes that
+text for any audio.
 
 Needs openai-whisper (its tokenizer's files and the names of the weights). Nothing is downloaded.
 """

@@ -33,8 +33,8 @@ def in_chromium(client: Client, paths: Mapping[str, str | HttpResponse], **optio
     """Yield a page of a browser that finds these paths, and nothing else, at :data:`ADDRESS`.
 
     Args:
-        paths: the paths that the browser requests, each with the address that the client requests before the browser
-            starts, as its event loop blocks the database; or with the answer itself, which may be an error's page.
+        paths: the paths that the browser requests. Each has its answer, which may be an error's page, or an address
+            that the client requests before the browser starts, because its event loop blocks the database.
         options: of the browser's context.
     """
     rendered = {}

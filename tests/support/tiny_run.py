@@ -1,4 +1,4 @@
-"""Whole training runs, tiny, each in its own process, which a test can make die.
+"""Tiny but complete training runs, each in a process that a test can kill.
 
 For each line `[DATA, ENGINES, KILL_AT, OUTPUT, ERRORS]` of JSON on stdin it forks a process, so that modules and
 pronunciations are loaded once, and writes its process id, then its exit code. Each event is a JSON line in OUTPUT.

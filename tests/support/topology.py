@@ -33,13 +33,13 @@ TRAINING_WORKERS = 3  # `./hark worker`, each with one job at a time; the other 
 
 @dataclass
 class Topology(Portal):
-    """A running topology, whose address has the host of its certificate.
+    """A running topology. The host in its address is that of its certificate.
 
     Attributes:
-        port: of Nginx, on 127.0.0.1.
-        database: its URL.
-        folder: of Nginx: its log, and the certificate.
-        training: the workers of that queue, which a test may kill.
+        port: port of Nginx on 127.0.0.1.
+        database: URL of the database.
+        folder: folder of Nginx, with its log and the certificate.
+        training: the workers of the training queue, which a test may kill.
     """
 
     port: int

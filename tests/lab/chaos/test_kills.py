@@ -64,7 +64,7 @@ print(json.dumps({
 """
 
 
-def test_a_training_killed_in_each_stage_finishes_once(tmp_path: Path) -> None:
+def test_a_training_run_killed_in_each_stage_finishes_once(tmp_path: Path) -> None:
     found = figures_of(IN_EACH_STAGE, tmp_path)
     assert {"synthesize", "features", "bundle"} <= set(found.pop("stages"))  # other stages may end before the kill
     assert found == {
@@ -88,7 +88,7 @@ def test_a_killed_training_finishes_once_on_postgresql(tmp_path: Path, monkeypat
     with postgresql() as database_url, redis_server(tmp_path / "redis") as redis_url:
         monkeypatch.setenv("DATABASE_URL", database_url)
         monkeypatch.setenv("REDIS_URL", redis_url)
-        test_a_training_killed_in_each_stage_finishes_once(tmp_path / "data")
+        test_a_training_run_killed_in_each_stage_finishes_once(tmp_path / "data")
 
 
 @pytest.mark.topology

@@ -1,4 +1,4 @@
-"""No person of the training is in the test, whichever engine has their voice."""
+"""Nobody whose voice is in training is in the test, whichever engine has that voice."""
 
 from __future__ import annotations
 
