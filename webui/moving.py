@@ -35,7 +35,7 @@ NO_IDLE_LIMIT = {  # MariaDB executes the comment
     "postgresql": "SET LOCAL idle_in_transaction_session_timeout = 0",
     "mysql": "SET @is_filled = 1 /*M! , idle_transaction_timeout = 0 */",
 }
-# The queue's results of finished tasks, which are pickled; jobs store their own results.
+# The queue's pickled results of finished tasks. Jobs store their own results.
 NOT_MOVED = {"django_q.task"}
 
 Digests = dict[str, tuple[int, int]]  # by table: number of rows, and the sum of their digests
@@ -50,7 +50,7 @@ class PortalServer(Libraries):
     def __init__(self, data: Path) -> None:
         super().__init__(data)
         prepare_server()
-        connection.close()  # which releases the lock on migrations
+        connection.close()  # to release the lock on migrations
 
     def names(self, data: Path) -> list[str]:
         """Return the names of the database's SQLite files in a backup."""

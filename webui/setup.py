@@ -11,7 +11,7 @@ from core.data_folder import keep_private, storage_error, storing
 from core.errors import HarkError
 from core.settings.database_url import DATABASE, check_encoding, first_line, no_answer, server_name
 
-# Case-insensitive, as names are compared, without ignoring trailing spaces; MariaDB and MySQL each read their own name.
+# Ignores case, as comparisons of names must, but not trailing spaces. MariaDB and MySQL each read their own name.
 MYSQL_COLLATION = "/*M! uca1400_nopad_as_ci *//*!80017 utf8mb4_0900_as_ci */"
 
 

@@ -21,7 +21,7 @@ from webui.jobs.services import forget
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 20  # per kind and call, because the caller has other work too; it calls again
+AT_ONCE = 20  # per kind and call; the caller has other work too, and calls again
 
 
 def set_retention(*, user: User, recordings_days: int | None, jobs_days: int | None) -> None:

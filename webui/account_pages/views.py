@@ -244,7 +244,7 @@ def exported(request: HttpRequest) -> FileResponse:
 
 def _person_form(request: HttpRequest, sent: Any = None) -> PersonForm:
     user = signed_in(request)
-    # Otherwise a user could set another person's address, whose Google sign-in would then open this account.
+    # Otherwise a user could set another person's address, and that person's Google sign-in would open this account.
     fixed = settings.GOOGLE_SIGN_IN and not user.is_owner
     return PersonForm(sent, instance=User.objects.get(pk=user.pk), email_fixed=fixed)
 

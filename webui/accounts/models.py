@@ -38,9 +38,8 @@ class User(AbstractUser):
     )
     email = models.EmailField(_("e-mail address"), blank=True)
     is_owner = models.BooleanField(default=False)
-    deletion_asked_at = models.DateTimeField(
-        null=True, blank=True
-    )  # its data is removed soon afterwards (webui.account_data.deletion)
+    # The account's data is removed soon afterwards (webui.account_data.deletion).
+    deletion_asked_at = models.DateTimeField(null=True, blank=True)
     # Days after which recordings and jobs are deleted (webui.account_data.retention); None: only manually.
     recordings_days = models.PositiveIntegerField(null=True, blank=True)
     jobs_days = models.PositiveIntegerField(null=True, blank=True)

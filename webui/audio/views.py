@@ -49,7 +49,7 @@ UNSURE = 0.5  # confidence below which words are shaded
 MAX_SEGMENTS_SHOWN = 40  # segments shown during a transcription
 SPEEDS = ("0.75", "1", "1.25", "1.5", "1.75", "2")  # speeds of the player
 COLOURS = 8  # number of speakers' colours in the style sheet
-ROUGH = "hark"  # the recognizer with many errors, of which the page warns
+ROUGH = "hark"  # a recognizer that makes many errors; the page warns of them
 
 
 def recording_of(request: HttpRequest, recording_id: UUID, who: Callable[..., Recording] = visible) -> Recording:

@@ -31,7 +31,7 @@ ANY_SPEAKER = ("auto", "tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 STREAMED = ("json", "text")  # formats that can be streamed
 TEXT_FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
 GRANULARITIES = ("segment", "word")
-# OpenAI's voices, each of which stands for one of the engine's. Append new ones, so that the others keep their voices.
+# OpenAI's voices. Each stands for one of the engine's. Append new ones, so that the others keep their voices.
 VOICES = (
     "alloy", "ash", "ballad", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer", "verse", "marin", "cedar",
 )  # fmt: skip

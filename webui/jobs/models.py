@@ -85,7 +85,7 @@ class Job(models.Model):
 
     @property
     def is_going(self) -> bool:
-        """Whether the job is queued, running or being cancelled."""
+        """True if the job is queued, running or being cancelled."""
         return self.state in self.GOING
 
     @property

@@ -172,7 +172,7 @@ def claim(job_id: UUID | str) -> Job | None:
     if not mine:
         return None
     job = Job.objects.select_related("user").get(id=job_id)
-    if job.spec.get(MAX_SECONDS_KEY) is not None:  # it may have changed since the job was queued
+    if job.spec.get(MAX_SECONDS_KEY) is not None:  # the rest of the quota may have changed since the job was queued
         job.spec = {**job.spec, MAX_SECONDS_KEY: seconds_left(job.user, job)}
         job.save(update_fields=["spec"])
     return job

@@ -18,7 +18,7 @@ from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 
 MIN_LENGTH = 32  # characters of a key
-NAME = "secret.key"  # name of its file in the portal's folder
+NAME = "secret.key"  # name of the file in the portal's folder
 
 
 def secret_key(path: Path) -> str:

@@ -58,7 +58,7 @@ def before_in_use(versions: Sequence[Version]) -> Version | None:
 
 
 def in_use_of(versions: Sequence[Version]) -> Version | None:
-    """Return the version in use, given all (newest first)."""
+    """Return the version in use among all versions of a detector (newest first)."""
     return next((version for version in versions if version.offered), versions[0] if versions else None)
 
 
@@ -117,12 +117,12 @@ class Version(models.Model):
 
     @property
     def misses_most(self) -> bool:
-        """Whether it misses so many utterances that it is useless."""
+        """True if the version misses so many utterances that it is useless."""
         return misses_most(self.summary)
 
     @property
     def is_trial(self) -> bool:
-        """Whether it was trained only to show how Hark works."""
+        """True if the version was trained only to show how Hark works."""
         return bool(self.summary["effort"] == "trial")
 
     @property

@@ -94,7 +94,7 @@ def retrain_address(version: Version, report: Report, effort: str) -> str:
 
 
 def retrain_query(version: Version, report: Report, **more: str) -> str:
-    """Return the query that fills in that form as for this version."""
+    """Return the query that fills in the form of a training run as for this version."""
     detector = version.detector
     asked = {"phrase": detector.phrase, "language": detector.language, **more}
     return urlencode({**asked, "targets": sorted(_chosen(version, report))}, doseq=True)
@@ -110,7 +110,7 @@ def winner_over(
     """Return the version that was better than this one on the same streams, or None.
 
     With the figures ``together`` (:func:`same_stream`), a version is compared with the one in use, and the one in use
-    with all others. Without them, the comparison of its own run with its predecessor decides.
+    with all others. Without them, the comparison that its own run made decides.
     """
     from pipeline.training.measuring.comparison import is_better
 

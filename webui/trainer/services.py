@@ -297,7 +297,7 @@ def _was_compared_with(version: Version, result: dict[str, Any]) -> bool:
 
 
 def _decide(new: Version, result: dict[str, Any]) -> None:
-    """Queue a comparison of a new version with the one in use, unless its own run compared them."""
+    """Queue a comparison of a new version with the one in use, unless the run of the new one compared them."""
     in_use = new.detector.current
     if in_use is None or in_use == new or _was_compared_with(in_use, result):
         return
