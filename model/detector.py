@@ -1,4 +1,4 @@
-"""The interface of all detectors, and scoring of stored frames with any; kinds: :data:`model.checkpoint.KINDS`."""
+"""The interface of all detectors (:data:`model.checkpoint.KINDS` lists them), and scoring of stored frames."""
 
 from __future__ import annotations
 

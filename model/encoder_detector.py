@@ -51,7 +51,8 @@ class EncoderDetectorConfig(HMMConfig):
         spellings: the phrase as tokens of the decoder; empty for no second pass.
         rescore_above: the match score above which the second pass runs.
         verifier: the name of the verifier (:func:`model.second_pass.verifier_name`); empty for the decoder only.
-        allow_confusables: omit the lower limit of the default threshold with which a verifier rejects confusables.
+        allow_confusables: do not raise the default threshold to reject confusables
+            (:attr:`EncoderDetector.min_score`).
     """
 
     kind = "encoder"

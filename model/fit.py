@@ -1,4 +1,4 @@
-"""Shared by all trainings: the step, the learning rate, averaged weights, and the state to resume from."""
+"""Shared by all training runs: the step, the learning rate, averaged weights, and the state to resume from."""
 
 from __future__ import annotations
 

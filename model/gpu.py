@@ -39,7 +39,7 @@ def providers() -> tuple[str, ...]:
 
 
 def complaint() -> str:
-    """Explain why features are computed on the processor although a GPU is wanted; empty if there is no problem."""
+    """Explain why features are computed on the processor although a GPU is wanted; "" if they are not."""
     if not wanted() or CUDA in providers():
         return ""
     return (

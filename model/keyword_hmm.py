@@ -72,7 +72,7 @@ class KeywordHMM(nn.Module):
 
     def __init__(self, pronunciations: Pronunciations, floor: float = MATCH_FLOOR) -> None:
         super().__init__()
-        self.floor = floor  # the lowest value
+        self.floor = floor
         symbols: list[int] = []
         first: list[bool] = []
         skip: list[float] = []
@@ -104,7 +104,7 @@ class KeywordHMM(nn.Module):
     def forward(self, roots: Tensor, value: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map square roots of phone probabilities [batch, time, width] to scores [batch, time] <= 0 and new values.
 
-        Columns after the phones are ignored. ``value`` [batch, states] are the values of the states; None at the start.
+        Columns after the phones are ignored. ``value`` [batch, states] is the value of each state; None at the start.
         """
         log_p = 2.0 * torch.log(roots[:, :, :PHONE_OUTPUTS].clamp(min=MIN_MATCH))
         each, value = self._follow(log_p, self.start(roots) if value is None else value)
@@ -123,7 +123,7 @@ class HMMConfig(DetectorConfig):
         window_frames: frames of 20 ms that a score depends on (the keyword HMM alone may depend on more).
         anti_keywords: pronunciations of words that were mistaken for the phrase.
         anti_keyword_margin: match score by which an anti-keyword must exceed the phrase to count.
-        anti_keyword_pool: number of frames whose best score of an anti-keyword counts.
+        anti_keyword_pool: number of latest frames over which an anti-keyword's best score is taken.
     """
 
     pronunciations: Pronunciations

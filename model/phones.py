@@ -35,7 +35,7 @@ def phone_index(phone: str) -> int:
 
 
 def phone_indices(phones: Iterable[str]) -> list[int]:
-    """Return the outputs of a sequence of phones, without glottal stops, which have none."""
+    """Return the outputs of a sequence of phones. Glottal stops have none and are omitted."""
     return [phone_index(phone) for phone in phones if phone not in SILENT]
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-NOISE = 1.5  # standard deviations of noise added to states in training, which stands for unseen voices
+NOISE = 1.5  # standard deviation of the noise added to states in training; it stands for unseen voices
 MIN_VARIANCE = 2.5e-3  # minimum variance of a state, so that one that hardly varies is not amplified
 
 

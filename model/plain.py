@@ -1,4 +1,4 @@
-"""Conversion of configurations to JSON values, which checkpoints that load with ``weights_only=True`` need."""
+"""Conversion of configurations to JSON values, so that checkpoints load with ``weights_only=True``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def plain(config: Any) -> dict[str, Any]:
 
 
 def from_plain(kind: type[Any], values: dict[str, Any]) -> Any:
-    """Build the dataclass ``kind`` from such values; ignore unknown names, which other versions of Hark may write."""
+    """Build the dataclass ``kind`` from the values of :func:`plain`. Ignore other versions' unknown names."""
     return kind(**{field.name: _tuples(values[field.name]) for field in fields(kind) if field.name in values})
 
 

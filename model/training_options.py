@@ -1,4 +1,4 @@
-"""Options common to all trainings of Hark's own models: epochs, batch size, fraction of the data."""
+"""Options for training any of Hark's own models: epochs, batch size, fraction of the data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_BATCH = 1024
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """Options of a training.
+    """Options for a training run.
 
     Attributes:
         epochs: passes over the data.
@@ -36,7 +36,7 @@ def part_of(count: int, subset: float, minimum: int = 1) -> int:
 
 
 def curves_folder(folder: Path) -> str:
-    """Return the folder for a training's curves; "" without TensorBoard, which Hark does not install."""
+    """Return the folder for the curves of a training run; "" if TensorBoard is not installed."""
     return str(folder / "runs") if find_spec("tensorboard") else ""
 
 
@@ -79,7 +79,7 @@ def _number(values: Mapping[str, object], name: str, otherwise: float, above: fl
     if not above < value <= maximum:
         raise HarkError(
             f"{name} cannot be {str(given)[:40]!r}.",
-            f"It must be a number up to {maximum:g}.",
-            "Leave it out, or give such a number.",
+            f"It must be a positive number up to {maximum:g}.",
+            "Correct the number, or leave the option out.",
         )
     return value

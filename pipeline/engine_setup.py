@@ -27,9 +27,9 @@ INTERESTING = ("Collecting ", "Building ", "Installing ")
 
 
 def voices_to_install(config: RunConfig) -> dict[str, int]:
-    """Return the missing neural voices that a run installs first, with their megabytes, the smallest first.
+    """Return the missing neural voices that a run installs before it starts, with their megabytes, the smallest first.
 
-    There are none if the run names its engines, is a trial or is not English, or if HARK_NO_DOWNLOAD is set.
+    The result is empty if the run names its engines, is a trial or is not English, or if HARK_NO_DOWNLOAD is set.
     """
     usual = not config.engines and config.effort != "trial" and is_known(config.language)
     if not usual or os.environ.get("HARK_NO_DOWNLOAD"):

@@ -35,7 +35,7 @@ TRAINING, GENERAL = "training", "general"
 WEBHOOKS = "webhooks"  # its tasks deliver messages; they are not jobs, and have no row in the table of jobs
 QUEUES = TRAINING, GENERAL, WEBHOOKS  # the portal's queues; each has workers
 JOB = "job"  # the key of a job's id in its specification
-BESIDE_CHOICES = {"install_voices", "targets", "run", JOB}  # other keys in the specification of a training or a plan
+BESIDE_CHOICES = {"install_voices", "targets", "run", JOB}  # other keys in the specification of a run or its plan
 IMPORTS = "uploads/imports"  # below the user's data: a folder per import, removed after a successful job
 EXPORTS = "exports"  # folder of the installation, with a zip for each user who requested one
 ACCOUNT = "account.json"  # the user's rows in the portal's database, in their folder until they are exported
@@ -45,22 +45,22 @@ Spec = Mapping[str, Any]
 
 
 def choices_of(spec: Spec) -> dict[str, Any]:
-    """Return a run's choices (``CHOICES`` of ``planning.config``) in the specification of a training or a plan."""
+    """Return a run's choices (``CHOICES`` of ``planning.config``) from the specification of the run or its plan."""
     return {name: value for name, value in spec.items() if name not in BESIDE_CHOICES}
 
 
 def run_config(spec: Spec) -> RunConfig:
-    """Build the configuration from the specification of a training or a plan. Raises TypeError if a name is unknown."""
+    """Build the configuration from the specification of a run or a plan. Raises TypeError if a name is unknown."""
     return chosen(RunConfig(""), choices_of(spec))
 
 
 def _is_same_run(spec: Spec, other: Spec) -> bool:
-    """Return whether two trainings are the same run, whose files are named after its configuration."""
+    """Return whether two specifications are of the same run: its files are named after its configuration."""
     return run_config(spec) == run_config(other)
 
 
 def _skipped_stages(spec: Spec) -> set[str]:
-    """Return the names of :data:`TRAINING_STAGES` that a training does not run."""
+    """Return the names of the :data:`TRAINING_STAGES` that a run skips."""
     config = run_config(spec)
     runs = {
         "train": config.recipe is not Recipe.CALIBRATED,
@@ -388,7 +388,7 @@ def _end_after(seconds: int) -> None:
     def stop(number: int, frame: object) -> None:
         raise LimitReached(
             worded("The job was stopped."),
-            worded("It took more than %(hours)d hours.", hours=seconds // 3600),
+            worded("It took more than %(n)d hour.", "It took more than %(n)d hours.", n=seconds // 3600),
             worded("Upload the recordings in parts."),
         )
 

@@ -24,7 +24,7 @@ from phrase_augmentation.vocabulary import vocabulary
 
 WORDS = 40_000  # words in the vocabulary
 WEAK_WORDS = 400  # number of the most frequent words that also have reduced pronunciations ("the", "to", "and")
-BETWEEN = (("see", "now"), ("see", "all"), ("look", "now"))  # neighbouring words for reduced pronunciations
+BETWEEN = (("see", "now"), ("see", "all"), ("look", "now"))  # words before and after a weak word, as in a sentence
 GENERAL_WEIGHT = 5.0  # weight of a word's general probability, in word pairs from transcripts
 ROOT = 0
 IMPOSSIBLE = -100.0  # nats; the trigrams' value for unknown words
@@ -179,7 +179,7 @@ class WordDecoder:
         self._ahead = ahead
 
     def words(self, log_p: np.ndarray, config: DecodingConfig | None = None) -> list[str]:
-        """Return the words of a phone emission [time, outputs]; empty if there is no speech."""
+        """Return the words of a phone emission [time, outputs]; [] without speech."""
         config = config or DecodingConfig()
         still = math.log(config.still)
         order = np.argsort(-log_p, axis=1)[:, : config.outputs]

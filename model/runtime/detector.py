@@ -421,7 +421,7 @@ class Detector:
         self._trigger.reset()
 
     def on_a_new_stream(self) -> Detector:
-        """Return a detector with its own stream and the same loaded model, which may run in several threads."""
+        """Return a detector with its own stream and the same loaded model. The model may run in several threads."""
         other = copy(self)
         other._trigger = copy(self._trigger)
         other.reset()

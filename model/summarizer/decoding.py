@@ -28,7 +28,7 @@ def save_summarizer(path: Path, model: Summarizer, extra: dict[str, Any] | None 
 
 
 def load_summarizer(path: Path, device: str = "cpu") -> Summarizer:
-    """Load the model of such a file, in evaluation mode. Raises HarkError if it is missing or damaged."""
+    """Load a model of :func:`save_summarizer` for evaluation. Raises HarkError if the file is missing or damaged."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         if content["kind"] != KIND:

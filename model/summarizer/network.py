@@ -35,7 +35,7 @@ class SummarizerConfig:
         return [place.get(character, UNKNOWN) for character in clean[:max_length]]
 
     def decode(self, numbers: list[int]) -> str:
-        """Return the text of such indices, up to END, without special symbols."""
+        """Return the text of characters' indices, up to END, without special symbols."""
         shown = numbers[: numbers.index(END)] if END in numbers else numbers
         return "".join(self.alphabet[number - SPECIAL] for number in shown if number >= SPECIAL)
 

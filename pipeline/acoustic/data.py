@@ -120,7 +120,11 @@ def synthetic_utterances(
             )  # fmt: skip
         if failed:
             why = "; ".join(reason for reason, _ in failed.most_common(MAX_REASONS))
-            text = worded("%(engine)s: %(n)d clips failed: %(why)s", engine=name, n=failed.total(), why=why)
+            text = worded(
+                "%(engine)s: %(n)d clip failed: %(why)s",
+                "%(engine)s: %(n)d clips failed: %(why)s",
+                engine=name, n=failed.total(), why=why,
+            )  # fmt: skip
             reporter.log(text, "warning")
 
 

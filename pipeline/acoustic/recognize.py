@@ -22,7 +22,7 @@ class Recognized:
 
     Attributes:
         letters: the text spelled character by character, without a vocabulary.
-        words: from the vocabulary, with times and confidence; empty if nothing was recognized.
+        words: from the vocabulary, with times and confidence; () if nothing was recognized.
     """
 
     file: str

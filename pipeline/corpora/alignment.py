@@ -4,8 +4,8 @@ The words' phones (or characters) are aligned to the emission by one of two meth
 (``pipeline.corpora.alignment_methods``): Hark's Viterbi (``model/asr/viterbi.py``), or the package ctc-segmentation. On
 120 recordings of read speech with known word times, the median error of starts and ends is 20 ms for both. Errors
 exceed 0.1 s for 1.6 % (package: 1.7 %) of starts and 6.4 % of ends. The package takes 1.5 times as long, has less
-confidence in correct words, and requires a compiler where there is no wheel. With characters instead of phones, 1.7 %
-instead of 1.5 % of starts are more than 0.1 s off.
+confidence in correct words, and requires a compiler where there is no wheel. With characters instead of phones,
+slightly more starts are off by more than 0.1 s.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def align(
     tokens = aligner.tokens(words, language)
     flat = [token for word in tokens for token in word]
     if not flat:
-        why = f"{aligner.name} writes none of its words: {' '.join(words)[:60]!r}."
+        why = f"{aligner.name} has no outputs for the transcript's words: {' '.join(words)[:60]!r}."
         raise NotAligned("The transcript cannot be aligned.", why)
     if len(flat) > MAX_TOKENS_A_FRAME * len(log_p) or not fits(flat, len(log_p)):
         raise NotAligned(FOREIGN, f"{len(words)} words cannot be said in {len(log_p) * aligner.frame_s:.1f} s.")

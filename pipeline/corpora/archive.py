@@ -146,7 +146,7 @@ def _members_of_zip(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
 
 
 def _check_directory(archive: Path) -> None:
-    """Reject a zip whose table of contents is too large, which zipfile reads into memory as a whole."""
+    """Reject a zip whose table of contents is too large, because zipfile reads all of it into memory."""
     size = archive.stat().st_size
     with archive.open("rb") as file:
         file.seek(max(0, size - _END_BYTES - _LOCATOR_BYTES - (1 << 16)))

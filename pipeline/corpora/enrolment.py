@@ -84,9 +84,9 @@ class Take:
     """A recording of the phrase as it will be stored: its speech with a margin.
 
     Attributes:
-        audio: float32 [samples] at 16 kHz; empty if it cannot be stored.
+        audio: float32 [samples] at 16 kHz; empty if the take cannot be stored.
         level_db: RMS of the speech [dBFS].
-        problems: names in :data:`PROBLEMS`; with "nothing" or "endless" it cannot be stored.
+        problems: names in :data:`PROBLEMS`; with "nothing" or "endless" the take cannot be stored.
     """
 
     audio: np.ndarray
@@ -143,15 +143,15 @@ def examine(audio: np.ndarray, hint: str = "", identifier: str = "") -> Take:
 def takes_in(folder: Path, most: int | None, on_damage: Callable[[HarkError], None]) -> Iterator[tuple[Path, Take]]:
     """Yield a folder's recordings (at most ``most``), examined; damaged ones are skipped after calling ``on_damage``.
 
-    Raises HarkError if it has none.
+    Raises HarkError if the folder has no audio files.
     """
     check_folder(folder)
     files = [path for path in files_below(folder) if is_audio(path)]
     if not files:
         raise HarkError(
-            worded("%(folder)s contains no recordings.", folder=str(folder)),
-            worded("It has no audio files."),
-            worded("Choose a folder with WAV files."),
+            worded("There are no recordings to examine."),
+            worded("%(folder)s contains no audio files.", folder=str(folder)),
+            worded("Choose a folder with audio files (WAV, FLAC, MP3 ...)."),
         )
     for path in files[:most]:
         try:

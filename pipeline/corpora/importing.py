@@ -174,7 +174,7 @@ def reading(folder: Path) -> Iterator[None]:
 
 
 def disappeared(folder: Path) -> HarkError | None:
-    """Return the error for a corpus that vanished while it was read, such as with a lost drive; otherwise None."""
+    """Return the error for a corpus that vanished while it was read (its drive was lost); otherwise None."""
     try:
         if any(Path(folder).iterdir()):
             return None

@@ -116,7 +116,7 @@ def _stream(location: str | Path, configuration: str) -> Iterator[tuple[dict[str
 
 
 def _parquet_files(folder: Path, configuration: str) -> list[str]:
-    """Return a configuration's training files, by folder and file name; all files if none has such a name."""
+    """Return a configuration's training files, by folder and file name; all files if no name matches."""
     files = sorted(folder.rglob("*.parquet"))
     if not files:
         raise HarkError(

@@ -115,7 +115,7 @@ def _prepare(spec: Mapping[str, Any], folder: Path, reporter: Reporter) -> None:
 def _with_speakers(
     transcript: Transcript, audio: Path, data: Path, speakers: int | None, reporter: Reporter, warnings: list[Worded]
 ) -> Transcript:
-    """Return the transcript with speakers; if they cannot be found, return it without, and add a warning."""
+    """Return the transcript with speakers; if they cannot be found, return it without them, and add a warning."""
     voices = data / voiceprints.FILE
     try:
         if transcript.diarization != "channels":
@@ -250,7 +250,7 @@ def _check_there(path: Path) -> None:
 
 
 def _keep(transcript: Transcript, file: Path, text_file: Path, title: str = "", outdated: Path | None = None) -> None:
-    """Write a transcript and its text, and remove a file made from the earlier transcript, which remains until then."""
+    """Write a transcript and its text; then remove a file made from the earlier transcript."""
     with storing("saving the transcript"), atomic_path(file) as temporary:
         save_transcript(transcript, temporary)
         with atomic_path(text_file) as text:

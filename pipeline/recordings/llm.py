@@ -195,7 +195,7 @@ def _json_in(answer: str) -> Any:
 
 
 def chat(messages: list[dict[str, str]], chosen: LlmSettings) -> str:
-    """Return the model's answer as text, retrying after a limit (429) or a server error.
+    """Return the model's answer as text. A limit (429) or a server error is retried.
 
     Raises HarkError if there is none.
     """
@@ -207,5 +207,12 @@ def chat(messages: list[dict[str, str]], chosen: LlmSettings) -> str:
             raise ValueError("its message is empty")
         return content
     except (ValueError, KeyError, IndexError, TypeError) as error:
-        why = f"{chosen.server.host} sent an answer without a message ({str(error)[:200]})."
-        raise HarkError(worded("The language model gave no answer."), why, chosen.server.check) from error
+        raise HarkError(
+            worded("The language model's answer cannot be used."),
+            worded(
+                "%(host)s sent an answer without a message (%(error)s).",
+                host=chosen.server.host,
+                error=str(error)[:200],
+            ),
+            chosen.server.check,
+        ) from error

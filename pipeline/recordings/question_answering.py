@@ -82,7 +82,7 @@ _TIME = re.compile(
 )
 _PLACE = re.compile(r"\b(in|at|near|from|behind|under|beside|bei|aus|nach|neben|hinter)\b", re.IGNORECASE)
 _REASON = re.compile(r"\b(because|since|reason|so that|therefore|weil|denn|deshalb|damit)\b", re.IGNORECASE)
-# The kinds of words in an answer, by words of the question. Segments with such words get a bonus.
+# The kinds of words in an answer, by words of the question. Segments with words of that kind get a bonus.
 _KINDS = (
     (re.compile(r"\b(how (many|much|old|long|far|often|tall)|wie ?viele?|wie (alt|lange|oft))\b", re.I), _NUMBER),
     (re.compile(r"\b(when|what (time|day|year|month|date)|which (day|year|month)|wann)\b", re.I), _TIME),
@@ -260,7 +260,7 @@ def _best_line(
 
 
 def _nearest(question: str, passages: Sequence[Passage], ranked: Sequence[int], compare: Comparer) -> list[int]:
-    """Return the rows of the passages nearest to the question in meaning, best first; empty if ``compare`` fails."""
+    """Return the rows of the passages nearest to the question in meaning, best first; [] if ``compare`` fails."""
     rows = list(dict.fromkeys([*ranked, *range(min(len(passages), MAX_COMPARED))]))[:MAX_COMPARED]
     if not rows:
         return []
@@ -289,7 +289,7 @@ def _nearest_lines(
 
 
 def _written(question: str, lines: Iterable[Citation], chosen: llm.LlmSettings) -> Answer | bool:
-    """Let the language model answer from segments; False if they have no answer. Raises HarkError if it fails."""
+    """Let the language model answer from segments; False without an answer. Raises HarkError if the model fails."""
     given: list[Citation] = []
     for line in dict.fromkeys(lines):
         if given and sum(len(one.text) for one in (*given, line)) > chosen.part_characters:

@@ -115,7 +115,7 @@ class SpeechService:
             self.stopped = True
             return os.getpid(), None
         if self._active > MAX_CLIENTS:
-            why = f"{MAX_CLIENTS} requests are being served."
+            why = worded("%(n)d requests are being served.", n=MAX_CLIENTS)
             return None, ServiceBusy(worded("The speech service is busy."), why, worded("Try again in a minute."))
         try:
             return function(*arguments, **more), None

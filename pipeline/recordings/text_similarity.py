@@ -27,7 +27,7 @@ REMEMBERED = 20_000  # vectors in the cache, because every question is compared 
 
 
 def similarities(question: str, passages: Sequence[str]) -> list[float]:
-    """Return the cosine of each text and a question, in the speech service; empty without a model.
+    """Return the cosine of each text and a question, in the speech service; [] without a model.
 
     Raises HarkError if the model fails to load.
     """
@@ -52,7 +52,7 @@ class _Embedder:
         )
 
     def vectors(self, texts: list[str]) -> np.ndarray:
-        """Return vectors [texts, width] of length 1."""
+        """Return unit-norm vectors [texts, width]."""
         with self._lock:
             new = [text for text in dict.fromkeys(texts) if text not in self._seen]
             if len(self._seen) + len(new) > REMEMBERED:

@@ -75,7 +75,9 @@ def _recordings(folder: Path) -> list[Path]:
     paths = [path for path in files_below(folder) if is_audio(path)]
     if not paths:
         why = f"{folder} contains no audio file." if folder.is_dir() else f"The folder {folder} does not exist."
-        raise HarkError("There is nothing to measure on.", why, "Choose a folder of recordings (WAV, FLAC, MP3 ...).")
+        raise HarkError(
+            "There are no recordings to measure on.", why, "Choose a folder of recordings (WAV, FLAC, MP3 ...)."
+        )
     return paths
 
 

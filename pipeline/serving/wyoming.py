@@ -165,7 +165,7 @@ class MonoAudio:
 
 
 class WakeClient(AsyncEventHandler):
-    """A client, whose stream no other client can access."""
+    """A client. No other client can access its stream."""
 
     def __init__(
         self,

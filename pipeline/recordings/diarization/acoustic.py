@@ -103,7 +103,7 @@ def speech_regions(
 
 
 def embed(audio: np.ndarray) -> np.ndarray:
-    """Return the embedding [256], of length 1, of one speaker's audio [samples]. Raises HarkError if it is silent."""
+    """Return the unit-norm embedding [256] of one speaker's audio [samples]. Raises HarkError if it is silent."""
     windows = _windows(speech_regions(speech_probabilities([audio]), *CERTAIN))
     if not windows:
         raise HarkError(
@@ -156,7 +156,7 @@ def _encoder() -> Any:
 
 
 def _embeddings(audio: np.ndarray, windows: Sequence[tuple[float, float]], reporter: Reporter) -> np.ndarray:
-    """Return an embedding of length 1 for each window: float32 [windows, 256]."""
+    """Return a unit-norm embedding for each window: float32 [windows, 256]."""
     import torch
 
     with _lock:  # loaded once for all threads

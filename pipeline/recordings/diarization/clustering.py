@@ -24,9 +24,9 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def voices(embeddings: np.ndarray, times_s: np.ndarray, speakers: int | None = None) -> np.ndarray:
-    """Find the voices of windows; return centroids of length 1 [voices, dimensions], at least one.
+    """Find the voices of windows; return unit-norm centroids [voices, dimensions], at least one.
 
-    ``embeddings`` are the windows' [windows, dimensions], of length 1; ``times_s`` are the middles of the windows.
+    ``embeddings`` [windows, dimensions] have unit norm; ``times_s`` are the middles of the windows.
     """
     every = -(-len(embeddings) // MAX_WINDOWS)
     embeddings, times_s = embeddings[::every].astype(np.float32), times_s[::every]

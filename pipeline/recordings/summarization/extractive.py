@@ -114,7 +114,7 @@ def _closed(text: str) -> str:
 
 
 class _Words:
-    """The tokenizer for sumy, whose own tokenizer requires data of nltk."""
+    """The tokenizer for sumy, whose own tokenizer requires nltk's data."""
 
     def to_words(self, text: str) -> list[str]:
         return words_of(text)

@@ -1,4 +1,4 @@
-"""Summaries by the owner's language model. Long recordings are summarized in parts, which are then merged."""
+"""Summaries by the owner's language model. It summarizes long recordings in parts, and merges the summaries."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class LanguageModel:
         return llm.available()
 
     def summarize(self, transcript: Transcript) -> Summary:
-        """Summarize a transcript. Raises HarkError if the model fails, or cites missing segments twice."""
+        """Summarize a transcript. Raises HarkError if the model cannot be reached, or gives two invalid answers."""
         chosen = llm.needed(worded("The summary cannot be written."))
         partial = [
             llm.ask(SUMMARIZE, rows, _checked(rows, transcript.text, chosen), chosen)

@@ -105,7 +105,7 @@ def train(
 
 
 def transcript_pairs(folder: Path, reporter: Reporter) -> Iterator[tuple[str, str]]:
-    """Yield texts with a summary, for users without such pairs.
+    """Yield texts with a summary, for users without their own.
 
     These are parts of transcripts (``transcript.json`` anywhere in the folder, or a corpus), each with the sentence
     that the extractive engine ranks highest. A model trained on them only learns to quote.

@@ -81,7 +81,7 @@ class _Local:
 
 
 def supporting(text: str, transcript: Transcript, segments: Sequence[int]) -> tuple[int, ...]:
-    """Return the segments with most of the text's words, weighted by rarity; none if no such word occurs."""
+    """Return the segments with most of the text's words, weighted by rarity; () if none of the words occurs."""
     wanted = set(words_of(text)) - STOP_WORDS
     words_by_segment = {number: set(words_of(transcript.segments[number].text)) for number in segments}
     counts = Counter(word for words in words_by_segment.values() for word in words)

@@ -85,7 +85,7 @@ class RecognitionEngine:
             words: likely names and other words, in their spelling; see ``expects``.
 
         Returns segments in order, with times in seconds from the start of the chunk, and words with times and
-        confidences; none without speech. Raises HarkError if the engine cannot be used here, or fails for a reason that
+        confidences; [] without speech. Raises HarkError if the engine cannot be used here, or fails for a reason that
         the user can fix.
         """
         audio = np.ascontiguousarray(audio[: int(CHUNK_S * SAMPLE_RATE)], dtype=np.float32)

@@ -25,7 +25,7 @@ def own_folder() -> Path:
 
 
 class FunAsr(WorkerEngine):
-    """Paraformer, which outputs characters with times, but no confidences, so all have the same one."""
+    """Paraformer. It outputs characters with times but without confidences, so all characters have the same one."""
 
     name = "funasr"
     expects = False

@@ -58,7 +58,7 @@ def checkpoints() -> dict[str, Path]:
 
 
 def is_converted(folder: Path) -> bool:
-    """Return whether a folder has a complete CTranslate2 Whisper with its tokenizer, which would be downloaded."""
+    """Return whether a folder has a complete CTranslate2 Whisper with its tokenizer."""
     return all((folder / name).is_file() for name in CONVERTED)
 
 

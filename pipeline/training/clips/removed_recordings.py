@@ -23,7 +23,7 @@ class _GoesOn(HarkError):
 
 
 def forget_in_runs(data: Path, library: Library) -> None:
-    """Call :func:`forget_in_run` for all runs in a data folder but those in progress, which do it when they end."""
+    """Call :func:`forget_in_run` for all runs in a data folder but those in progress; they do it when they end."""
     for table in sorted((data / "jobs").glob(f"*/{TABLE}")):
         try:
             with held(table.parent / "lock", lambda holder: _GoesOn(holder, "", ""), patience_s=0):

@@ -48,7 +48,7 @@ def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter:
     todo = remaining(plan.requests, library)
     if not todo:
         return report
-    reporter.stage("synthesize", worded("Synthesizing %(n)d clips", n=len(todo)))
+    reporter.stage("synthesize", worded("Synthesizing %(n)d clip", "Synthesizing %(n)d clips", n=len(todo)))
     with storing("speech synthesis"):
         folder = library.data_dir / "tmp" / f"speech-{plan.run}"
         shutil.rmtree(folder, ignore_errors=True)  # left by a killed process of the same run
@@ -58,7 +58,12 @@ def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter:
         failed = speaking.speak(todo)
         retried = _reassign(failed, plan, engines) if failed and len(engines) > 1 else []
         if retried:
-            reporter.log(worded("%(n)d clips failed; other engines will synthesize them.", n=len(retried)), "warning")
+            text = worded(
+                "%(n)d clip failed; trying another engine.",
+                "%(n)d clips failed; trying other engines.",
+                n=len(retried),
+            )
+            reporter.log(text, "warning")
             speaking.speak(retried)
     finally:
         for engine in engines.values():
@@ -66,9 +71,12 @@ def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter:
         shutil.rmtree(folder, ignore_errors=True)
     for engine_name, reasons in report.failed.items():
         for why, count in reasons.most_common(3):
-            reporter.log(
-                worded("%(engine)s: %(n)d clips failed: %(why)s", engine=engine_name, n=count, why=why), "warning"
-            )
+            text = worded(
+                "%(engine)s: %(n)d clip failed: %(why)s",
+                "%(engine)s: %(n)d clips failed: %(why)s",
+                engine=engine_name, n=count, why=why,
+            )  # fmt: skip
+            reporter.log(text, "warning")
     if not report.generated and len(todo) == len(plan.requests):
         raise HarkError(
             worded("No speech engine could synthesize speech."),
@@ -180,7 +188,9 @@ class _Speaking:
             if isinstance(item, HarkError) or (isinstance(item, OSError) and item.errno in STORAGE_ERRORS):
                 raise item
             elif isinstance(item, BaseException):
-                self.report.failed[name][f"the engine stopped: {type(item).__name__}: {item}"] += 1
+                error = f"{type(item).__name__}: {item}"
+                why = worded("the engine stopped: %(error)s", error=error)
+                self.report.failed[name][why] += 1
                 self.reporter.log(worded("%(engine)s stopped: %(why)s", engine=name, why=str(item)), "warning")
             elif isinstance(item, FailedRequest):
                 self.report.failed[name][item.why] += 1
@@ -197,7 +207,8 @@ def _if_understood(clip: NewClip | FailedRequest) -> NewClip | FailedRequest:
         return clip
     if is_understood(clip.audio, clip.text, clip.language):
         return clip
-    return FailedRequest(clip.request_id or "", f"could not be understood (below {MIN_INTELLIGIBILITY:g})")
+    why = worded("was not understood (intelligibility below %(limit)s)", limit=MIN_INTELLIGIBILITY)
+    return FailedRequest(clip.request_id or "", why)
 
 
 def _new_clip(result: GeneratedClip | FailedRequest, engine: str, language: str) -> NewClip | FailedRequest:

@@ -1,4 +1,4 @@
-"""Detectors for devices, which a run trains in addition to its own detector, and writes as files that devices load."""
+"""Detectors for devices: a run trains them in addition to its own detector, and writes files that devices load."""
 
 from __future__ import annotations
 

@@ -60,11 +60,11 @@ class Trained:
     threshold: float
     clips: pd.DataFrame  # pipeline.training.clips.examples.CLIP_COLUMNS
     config: RunConfig
-    negatives: dict[str, Any]  # as in its report; empty without a negative set
+    negatives: dict[str, Any]  # as in the version's report; {} without a negative set
 
 
 def version_before(data: Path, run: str) -> tuple[Detector, dict[str, Any]]:
-    """Return the detector of a finished run and its bundle's manifest. Raises HarkError if they are unusable."""
+    """Return a finished run's detector and its bundle's manifest. Raises HarkError if they are missing or damaged."""
     from model.checkpoint import load_checkpoint
 
     path = data / "models" / run / "model.pt"
@@ -74,7 +74,7 @@ def version_before(data: Path, run: str) -> tuple[Detector, dict[str, Any]]:
         if isinstance(about.get("manifest"), dict):
             return detector, about["manifest"]
         why = worded("%(name)s of the run %(run)s is damaged.", name=path.name, run=run)
-    raise HarkError(worded("There is nothing to start from."), why, worded("Train the phrase again."))
+    raise HarkError(worded("The earlier version cannot be used."), why, worded("Train the phrase again."))
 
 
 def is_better(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
@@ -89,7 +89,7 @@ def is_better(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
 
 
 def counted(detector: Detector, test: ScoredSplit, threshold: float, marked: Marked) -> dict[str, Any]:
-    """Return a version's figures on a test, which it has scored, and on the marked errors.
+    """Return a version's figures on a test that it has scored, and on the marked errors.
 
     The test has several renderings of each utterance (quiet, in noise); ``missed`` counts renderings.
     """
@@ -128,8 +128,8 @@ def compare_versions(runs: Sequence[str], data: Path, reporter: Reporter) -> dic
 def _going_on(holder: str) -> HarkError:
     return HarkError(
         worded("These versions are already being compared."),
-        worded("Process %(holder)s is doing it.", holder=holder),
-        worded("Wait for it, or cancel it."),
+        worded("Process %(holder)s is comparing them.", holder=holder),
+        worded("Wait until it ends, or cancel it."),
     )
 
 
@@ -287,7 +287,7 @@ def _store(
 
 
 def _about(test: ScoredSplit, marked: Marked) -> dict[str, Any]:
-    """Return the contents of the stream, which are the same for all versions."""
+    """Return the contents of the stream. They are the same for all versions."""
     ordinary = test.pick(test.ordinary)
     from_negative_set = test.pick(np.asarray(test.table["engine"].str.startswith(BANK), bool))
     return {

@@ -321,7 +321,7 @@ def _misses_by(split: ScoredSplit, columns: list[str], threshold: float) -> list
 
 
 def _unnamed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Replace people's names with numbers, because the report is in the bundle, which others get."""
+    """Replace people's names with numbers, because others get the report with the bundle."""
     real = [row for row in rows if row["engine"] in REAL_ENGINES]
     people = list(dict.fromkeys(row["speaker"] for row in real))
     return [{**row, "speaker": f"#{people.index(row['speaker']) + 1}"} if row in real else row for row in rows]
@@ -342,7 +342,7 @@ def _alarms_by(split: ScoredSplit, threshold: float) -> list[dict[str, Any]]:
 
 
 def _accepted(split: ScoredSplit, threshold: float) -> tuple[dict[int, bool], dict[str, float | None]]:
-    """Return which confusables, by row, were accepted, and their fraction, whose interval counts utterances."""
+    """Return which confusables were accepted, by row, and their fraction. Its interval counts utterances."""
     fired = {int(i): bool((split.streams[i].scores >= threshold).any()) for i in np.flatnonzero(split.confusables)}
     utterances = split.utterances(split.confusables)
     accepted = sum(fired.values()) * utterances / max(1, len(fired))

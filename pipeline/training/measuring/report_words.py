@@ -59,26 +59,27 @@ def _misses(report: Row) -> Worded:
     far = ""
     if results["far"]["utterances"]:
         far = worded(
-            "; across a room in noise and among other speech %(rate)s of %(said)d",
+            " Across a room, in noise and among other speech, it missed %(rate)s of %(said)d.",
             rate=_share(results["far"]["miss_rate"]), said=results["far"]["utterances"],
         )  # fmt: skip
     if not utterances:
         return worded(
-            "The test has no utterance of “%(phrase)s” on its own, so how often it is missed was not measured%(far)s.",
+            "The test has no utterance of “%(phrase)s” on its own, so "
+            "how often the detector misses it was not measured.%(far)s",
             phrase=phrase, far=far,
         )  # fmt: skip
     if predicts_people(report):
         return worded(
             "With real people who say “%(phrase)s”, expect the detector to miss %(people_quiet)s close and quiet, "
             "and %(people_noisy)s in noise at 10 dB SNR. Of %(said)d test utterances of the phrase on its own, "
-            "the detector missed %(quiet)s in quiet and %(noisy)s in noise%(far)s; the ranges account for chance and "
-            "for the error of such tests on real people.",
+            "the detector missed %(quiet)s in quiet and %(noisy)s in noise. The ranges account for chance and for "
+            "the error of such tests on real people.%(far)s",
             phrase=phrase, said=utterances, far=far, quiet=percent(quiet["value"]), noisy=percent(noisy["value"]),
             people_quiet=roughly(expected_of_people(quiet)), people_noisy=roughly(expected_of_people(noisy)),
         )  # fmt: skip
     return worded(
         "Of %(said)d test utterances of “%(phrase)s” on its own, the detector missed %(quiet)s in quiet and %(noisy)s "
-        "in noise at 10 dB SNR%(far)s. It may miss real people more often: such tests have not predicted that for "
+        "in noise at 10 dB SNR.%(far)s It may miss real people more often: such tests have not predicted that for "
         "detectors of this kind.",
         phrase=phrase, said=utterances, far=far, quiet=_share(quiet), noisy=_share(noisy),
     )  # fmt: skip
@@ -185,7 +186,11 @@ def _shipped(report: Row) -> Iterator[Worded]:
 
 def _mined(report: Row) -> Worded:
     if n := sum(row["mined"] for row in report["counts"].values()):
-        return worded("%(n)d clips are recordings of your library, or segments that the aligner cut out of them.", n=n)
+        return worded(
+            "%(n)d clip is a recording of your library, or a segment that the aligner cut out of one.",
+            "%(n)d clips are recordings of your library, or segments that the aligner cut out of them.",
+            n=n,
+        )
     return worded("No clip comes from recordings of your library.")
 
 
@@ -239,7 +244,11 @@ def _remarks(report: Row) -> Iterator[Worded]:
             rates=rates,
         )
     if n := report["unknown_transcripts"]:
-        yield worded("%(n)d recordings of ordinary speech have no transcript; the phrase could occur in them.", n=n)
+        yield worded(
+            "%(n)d recording of ordinary speech has no transcript; the phrase could occur in it.",
+            "%(n)d recordings of ordinary speech have no transcript; the phrase could occur in them.",
+            n=n,
+        )
     for engine, why in report["engines_missing"].items():
         yield worded("The engine %(engine)s was not used: %(why)s.", engine=engine, why=why.rstrip("."))
 

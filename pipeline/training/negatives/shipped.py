@@ -38,7 +38,7 @@ class Negatives(Protocol):
         """
 
     def about(self) -> dict[str, Any]:
-        """Return ``training_corpora``, ``licences`` and ``hours`` by split; empty without such speech.
+        """Return ``training_corpora``, ``licences`` and ``hours`` by split; {} without shipped speech.
 
         The front end was trained on the people of "train". Raises the errors of :meth:`segments`.
         """

@@ -132,11 +132,11 @@ class Target:
 
     Attributes:
         name: one of :data:`pipeline.training.planning.config.TARGETS`.
-        files: contents by name in the bundle; empty if it lacks them.
+        files: names in the bundle; () if it lacks one of them.
         size: the ``--size`` that suits it.
-        steps: empty without files.
+        steps: () without files.
         missing: instructions to get the files; None if the bundle has them.
-        typed: the command for that, if Hark is installed.
+        typed: the command that makes them, if Hark is installed.
     """
 
     name: str
@@ -162,7 +162,7 @@ class Target:
 
 
 def files_for(target: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Return a target's files in a bundle; none if it lacks one of them."""
+    """Return a target's files in a bundle; () if the bundle lacks one of them."""
     if target in DEVICES:
         return tuple(sorted(name for name in names if name.startswith(f"{target}/")))
     there = set(names)

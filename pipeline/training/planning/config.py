@@ -141,7 +141,7 @@ class Choice:
     """The values that users may choose for a field of :class:`RunConfig`, for the API's schema and the portal's form.
 
     Attributes:
-        about: description of the field; empty if its name is sufficient.
+        about: description; "" if the field's name is sufficient.
         values: the allowed values, of the field or of each entry of a list; empty: any value within the limits.
         minimum: the smallest number.
         maximum: the largest number.

@@ -28,7 +28,7 @@ def _fraction(name: str) -> float:
 
 
 def split_of(name: str) -> str:
-    """Return the split of a real speaker or of a text, by a hash of its name, which never changes."""
+    """Return the split of a real speaker or of a text, by a hash of its name, so that it never changes."""
     fraction = _fraction(name)
     if fraction < TEST_FRACTION:
         return "test"

@@ -50,7 +50,7 @@ def test_requests_follow_the_openai_chat_api(double: Double, chosen: LlmSettings
 )
 def test_an_invalid_answer_is_reported(double: Double, chosen: LlmSettings, body: bytes) -> None:
     double.says((200, {}, body))
-    with pytest.raises(HarkError, match="gave no answer"):
+    with pytest.raises(HarkError, match="answer cannot be used"):
         chat(MESSAGES, chosen)
 
 

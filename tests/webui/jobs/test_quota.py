@@ -167,7 +167,7 @@ def test_a_forged_length_header_does_not_bypass_minutes(other: User, portal: Any
     source.write_bytes(flac_that_lies(seconds=90, claimed_s=5))
     recording = intake.create_recording(user=other, name="a.flac", source=source)
     assert recording.job.spec["most_s"] == 60.0
-    with pytest.raises(HarkError, match=r"all your recording minutes.*longer than the 1 minutes that are left"):
+    with pytest.raises(HarkError, match=r"too few recording minutes.*longer than what is left \(1 min\)"):
         KINDS["transcribe"].run(recording.job.spec, user_data(other), silent_reporter())
 
 

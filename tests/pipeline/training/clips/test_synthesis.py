@@ -88,7 +88,7 @@ def test_other_engines_take_over_failed_requests(library: Library) -> None:
     report, reporter = speak(requests, {"good": good, "bad": bad}, library)
     assert remaining(requests, library) == []
     assert report.failed == {"bad": {"it has a cold": 4}} and report.generated == {"positive": 20}
-    assert "4 clips failed; other engines will synthesize them" in reporter.warnings
+    assert "4 clips failed; trying other engines" in reporter.warnings
     assert "bad: 4 clips failed: it has a cold" in reporter.warnings
     assert max(Counter(good.spoken + bad.spoken).values()) == 1
     by_id = {clip.request_id: clip for clip in library.iter_clips()}
@@ -204,7 +204,7 @@ def test_other_engines_replace_clips_of_failing_workers(library: Library, fake_a
     whys = " ".join(report.failed["fake"])
     for why in ("SIGSEGV", "did not answer", "noise", "silent", "invalid answer", "refuse"):
         assert why in whys
-    assert "6 clips failed; other engines will synthesize them" in reporter.warnings
+    assert "6 clips failed; trying other engines" in reporter.warnings
     assert Counter(clip.engine for clip in library.iter_clips()) == {"espeak": 14, "fake": 2}
 
 
