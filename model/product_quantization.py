@@ -1,4 +1,4 @@
-"""Product quantization, which encodes vectors as a few bytes each.
+"""Product quantization: vectors encoded as a few bytes each.
 
 Jégou and others, "Product Quantization for Nearest Neighbor Search" (2011), after a rotation that gives each part an
 equal share of the variance (Ge and others, "Optimized Product Quantization", 2013).

@@ -1,1 +1,1 @@
-"""The acoustic model, which maps speech to characters and phones by CTC: training, decoding and emissions."""
+"""The training, decoding and emissions of the acoustic model. It maps speech to characters and phones by CTC."""

@@ -72,7 +72,7 @@ class Aligner:
             yield heads["phones"]
 
     def tokens(self, words: Sequence[str], language: str) -> list[list[int]]:
-        """Return the outputs that each word consists of; empty for a word that the model has no outputs for."""
+        """Return the outputs that each word consists of; a word that the model has no outputs for gets none."""
         return [phone_indices(phones) for phones in phonemes_of_words(words, language)]
 
     def _outputs_of(self, audios: Sequence[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:

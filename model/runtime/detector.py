@@ -338,7 +338,7 @@ class Model:
     def run(self, inputs: Mapping[str, np.ndarray], seconds: float) -> list[np.ndarray]:
         """Return the outputs for ``seconds`` of audio.
 
-        Raises BundleError if it fails, or takes too much time or memory.
+        Raises BundleError if the model fails, or takes too much time or memory.
         """
         import onnxruntime
 

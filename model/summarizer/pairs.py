@@ -30,7 +30,7 @@ class Split:
 
 
 def read_pairs(path: Path) -> list[Pair]:
-    """Read pairs from JSON lines ``{"text": ..., "summary": ...}`` of a file, or of all such files in a folder.
+    """Read pairs from JSON lines ``{"text": ..., "summary": ...}`` of a file, or of all files in a folder.
 
     In a folder, files that do not begin with a pair are skipped, such as a corpus's manifests or a job's logs. Raises
     HarkError if a file cannot be read or a line is not a pair.

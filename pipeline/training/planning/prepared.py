@@ -92,7 +92,7 @@ def _refuse_too_long(config: RunConfig) -> None:
 
 
 def retraining_of(data: Path, run: str) -> Prepared:
-    """Return the configuration that makes a finished run's detector better. Raises HarkError if it is gone."""
+    """Return the configuration that makes a finished run's detector better. Raises HarkError if that run is gone."""
     # A bundle names its run, and is untrusted.
     config = config_of_run(data / "jobs" / run) if re.fullmatch(r"\w[\w.-]*", run) else None
     if config is None or not (data / "models" / run / "model.pt").is_file():

@@ -95,7 +95,7 @@ class VoiceSplits:
 
 
 def held_out_engine(voices: Mapping[str, Sequence[Voice]], wanted: str) -> str:
-    """Return the engine that is held out for the test; empty for none.
+    """Return the engine that is held out for the test; "" for none.
 
     A requested engine is held out if it is available. By default, none is held out if :data:`SPLICE` is available,
     because its people in the test are unseen voices already. Otherwise, if there are three or more engines, it is the
