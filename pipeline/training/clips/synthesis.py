@@ -48,7 +48,7 @@ def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter:
     todo = remaining(plan.requests, library)
     if not todo:
         return report
-    reporter.stage("synthesize", worded("Synthesizing %(n)d clip", "Synthesizing %(n)d clips", n=len(todo)))
+    reporter.stage("synthesize", worded("Synthesizing %(n)d clips", n=len(todo)))
     with storing("speech synthesis"):
         folder = library.data_dir / "tmp" / f"speech-{plan.run}"
         shutil.rmtree(folder, ignore_errors=True)  # left by a killed process of the same run
