@@ -93,7 +93,8 @@ def prepare_server() -> None:
         raise HarkError(
             "The portal's database cannot be used.",
             f"{server} reports: {first_line(error)}.",
-            "The user of DATABASE_URL must own the database (PostgreSQL 14, MariaDB 10.11, MySQL 8.0.23 or newer).",
+            "Hark needs PostgreSQL 14, MariaDB 10.11, MySQL 8.0.23 or newer, and the user in DATABASE_URL must own the "
+            "database.",
         ) from None
 
 

@@ -90,7 +90,7 @@ class MediaLimits:
         """Raise HarkError if a recording of ``seconds`` exceeds the limit, or what is left in the quota."""
         if self.left_s is not None and seconds > self.left_s:
             raise HarkError(
-                worded("You have too few recording minutes left."),
+                worded("You do not have enough recording minutes left."),
                 worded("The recording is longer than what is left (%(n)s min).", n=number(self.left_s / 60)),
                 worded("Wait for the first of the month (UTC), or ask the owner for more."),
             )

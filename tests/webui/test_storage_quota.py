@@ -55,7 +55,7 @@ def uploads(client: Client) -> dict[str, Any]:
 def test_uploads_beyond_the_quota_are_rejected(full: Client) -> None:
     answers = uploads(full)
     said = {name: (answer.status_code, answer.json().get("what")) for name, answer in answers.items()}
-    assert said == dict.fromkeys(answers, (507, "Your storage quota is used up."))
+    assert said == dict.fromkeys(answers, (507, "There is not enough room in your storage quota."))
 
 
 def test_samples_and_live_recordings_beyond_the_quota_are_rejected(full: Client, other: User, portal: Path) -> None:

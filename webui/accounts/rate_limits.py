@@ -104,7 +104,7 @@ class RateLimitMiddleware(Middleware):
             429,
             _("Too many requests."),
             _("%(most)d a minute are allowed here.") % {"most": allowance.limit},
-            _("Wait %(n)d seconds, then continue more slowly.") % {"n": allowance.reset_s},
+            _("Wait %(n)d s, then continue more slowly.") % {"n": allowance.reset_s},
             wait_s=allowance.reset_s,
         )
         return _refused(request, view_func, error)

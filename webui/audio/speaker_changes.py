@@ -60,7 +60,11 @@ def name_speakers(*, recording: Recording, names: Mapping[str, str], version: in
                 raise HarkError(
                     _("Another speaker is already called “%(name)s”.") % {"name": name},
                     _("Two speakers with the same name could not be distinguished."),
-                    _("If they are the same person, choose Speaker next to a passage and assign all passages to them."),
+                    _(
+                        "If they are the same person, choose Speaker next to a passage of this speaker, select "
+                        "“%(name)s”, and tick “In all passages of …”."
+                    )
+                    % {"name": name},
                 )
         like = {who: known for who, known in transcript.sounds_like.items() if who not in named}
         save(recording, replace(transcript, speakers=speakers, sounds_like=like))

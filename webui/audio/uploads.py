@@ -160,7 +160,9 @@ def append(*, upload: UploadInProgress, at: int, body: IO[bytes] | Any) -> int:
                 raise
     except FileNotFoundError as error:
         raise HarkError(
-            _("The upload no longer exists."), _("Unfinished uploads are deleted after a day."), _("Start again.")
+            _("The upload no longer exists."),
+            _("It was finished or cancelled, or nothing arrived for a day."),
+            _("Start again if the recording is missing."),
         ) from error
     except OSError as error:
         raise storage_error(error, "receiving the recording") from error

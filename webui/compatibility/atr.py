@@ -73,7 +73,7 @@ def upload(request: HttpRequest) -> HttpResponse:
     alone = set(texts) - {Path(name_of(file)).stem for file in sounds}
     if alone or not sounds:
         why = f"No recording belongs to {min(alone)}.txt." if alone else "None was sent."
-        raise wrong("A text needs its recording.", why, "Send name.wav with name.txt.")
+        raise wrong("A recording is missing.", why, "Send name.wav with name.txt.")
     given = request.POST.get("text", "")
     if given.strip() and len(sounds) > 1:
         raise wrong(

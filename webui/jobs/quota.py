@@ -145,13 +145,13 @@ def _check_room_in(account: Account, size: int) -> None:
     if not account.name:
         raise StatusError(
             507,
-            _("Your storage quota is used up."),
+            _("There is not enough room in your storage quota."),
             _("Your recordings, clips and detectors use %(used)s GB; your quota is %(most)s GB.") % values,
             _("Delete what you do not need, or ask the administrator of this server."),
         )
     raise StatusError(
         507,
-        _("The storage quota of your organization is used up."),
+        _("There is not enough room in the storage quota of your organization."),
         _("The members of %(name)s use %(used)s GB; its quota is %(most)s GB.") % values,
         _("Delete what you do not need, or ask one of its owners."),
     )
@@ -208,13 +208,13 @@ def check_jobs(user: User) -> None:
             raise StatusError(
                 429,
                 _("You have used all your jobs for today."),
-                _("You can start %(most)d jobs a day.") % {"most": most},
+                _("Jobs a day: at most %(most)d.") % {"most": most},
                 _("Start this one after midnight (UTC), or ask the owner for more."),
             )
         raise StatusError(
             429,
             _("Your organization has used all its jobs for today."),
-            _("The members of %(name)s can start %(most)d jobs a day in total.") % {"name": account.name, "most": most},
+            _("Jobs a day for all members of %(name)s: at most %(most)d.") % {"name": account.name, "most": most},
             _("Start this one after midnight (UTC), or ask one of its owners for more."),
         )
 
@@ -232,15 +232,14 @@ def check_minutes(user: User, seconds: float = 0.0) -> None:
         if not account.name:
             raise StatusError(
                 429,
-                _("You have used all your recording minutes."),
-                _("You can have %(most)d minutes transcribed a month; %(left)d are left.") % values,
+                _("You do not have enough recording minutes left."),
+                _("Minutes a month: at most %(most)d; left: %(left)d.") % values,
                 _("Wait for the first of the month (UTC), or ask the owner for more."),
             )
         raise StatusError(
             429,
-            _("Your organization has used all its recording minutes."),
-            _("The members of %(name)s can have %(most)d minutes transcribed a month in total; %(left)d are left.")
-            % values,
+            _("Your organization does not have enough recording minutes left."),
+            _("Minutes a month for all members of %(name)s: at most %(most)d; left: %(left)d.") % values,
             _("Wait for the first of the month (UTC), or ask one of its owners for more."),
         )
 

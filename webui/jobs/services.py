@@ -98,9 +98,9 @@ def check_queue(user: User, coming: int = 0) -> None:
         (
             waiting.filter(user=user),
             settings.JOBS_WAITING_PER_USER,
-            _("%(n)d of your jobs are waiting; the limit is %(most)d."),
+            _("Your waiting jobs: %(n)d; the limit is %(most)d."),
         ),
-        (waiting, settings.JOBS_WAITING, _("%(n)d jobs are waiting; the limit is %(most)d.")),
+        (waiting, settings.JOBS_WAITING, _("Waiting jobs: %(n)d; the limit is %(most)d.")),
     ):
         count = queue.count() + coming
         if count >= most:

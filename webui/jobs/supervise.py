@@ -188,7 +188,7 @@ def _keep_small(log: Path) -> None:
                 end = file.read()
             os.truncate(log, MAX_LOG_BYTES // 4)
             with log.open("ab") as file:
-                file.write(b"\n... what followed was too much for a log ...\n" + end)
+                file.write(b"\n... the middle of this log was cut ...\n" + end)
     except OSError:
         pass  # it has been removed
 

@@ -114,7 +114,11 @@ def _options_of(request: HttpRequest) -> dict[str, Any]:
     language = request.POST.get("language", "").strip().lower() or "en"
     if not LANGUAGE.fullmatch(language):
         why = _("A language code looks like en, de or pt-br.")
-        raise HarkError(_("This language code is invalid."), why, _("Enter such a code."))
+        raise HarkError(
+            _("This language code is invalid."),
+            why,
+            _("Enter the code of the language, or leave the field empty for English."),
+        )
     return {"language": language, "licence": " ".join(request.POST.get("licence", "").split())[:100]}
 
 

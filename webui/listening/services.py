@@ -216,7 +216,7 @@ def _check_intake(detector: Detector) -> tuple[date, int]:
         raise StatusError(
             429,
             _("The inbox is full."),
-            _("%(n)d recordings of this detector are waiting for confirmation.") % {"n": waiting},
+            _("Recordings of this detector that wait for confirmation: %(n)d.") % {"n": waiting},
             _("Confirm or discard some in the inbox."),
             SEND_AGAIN_AFTER_S,
         )
@@ -226,7 +226,7 @@ def _check_intake(detector: Detector) -> tuple[date, int]:
         raise StatusError(
             429,
             _("The daily limit of this detector is reached."),
-            _("It accepts %(n)d recordings a day.") % {"n": settings.WAKES_PER_DAY},
+            _("Recordings a day: at most %(n)d.") % {"n": settings.WAKES_PER_DAY},
             _("Continue tomorrow."),
             SEND_AGAIN_AFTER_S,
         )

@@ -122,7 +122,7 @@ def test_a_full_queue_rejects_another_job(owner: User, settings: Any) -> None:
     settings.JOBS_WAITING = 3
     for number in range(3):
         submit(owner, number)
-    with pytest.raises(services.LimitReached, match="3 jobs are waiting"):
+    with pytest.raises(services.LimitReached, match="Waiting jobs: 3"):
         submit(owner, 4)
     assert submit(owner, 1) is not None  # a repetition makes no new one
 
@@ -130,7 +130,7 @@ def test_a_full_queue_rejects_another_job(owner: User, settings: Any) -> None:
 def test_waiting_jobs_including_retried_ones_are_limited_per_user(owner: User, other: User, settings: Any) -> None:
     settings.JOBS_WAITING_PER_USER = 3
     mine = [submit(other, number) for number in range(3)]
-    with pytest.raises(services.LimitReached, match="3 of your jobs are waiting"):
+    with pytest.raises(services.LimitReached, match="Your waiting jobs: 3"):
         submit(other, 4)
     assert submit(owner, 5).state == Job.State.QUEUED  # other users' jobs have slots
     # retrying a cancelled job counts, too
