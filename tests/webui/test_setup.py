@@ -40,7 +40,7 @@ def test_a_damaged_key_is_rejected(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(HarkError, match="secret key is damaged") as caught:
         secret_key(path)
-    assert "delete it" in caught.value.what_to_do
+    assert "delete the file" in caught.value.what_to_do
     path.unlink()
     made = secret_key(path)
     assert len(made) > 60 and secret_key(path) == made and path.stat().st_mode & 0o777 == 0o600

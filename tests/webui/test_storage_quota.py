@@ -60,7 +60,7 @@ def test_uploads_beyond_the_quota_are_rejected(full: Client) -> None:
 
 def test_samples_and_live_recordings_beyond_the_quota_are_rejected(full: Client, other: User, portal: Path) -> None:
     version = make_version(other, portal / "users" / str(other.pk))
-    with pytest.raises(HarkError, match="quota is used up"):
+    with pytest.raises(HarkError, match="not enough room in your storage quota"):
         save_sample(user=other, version=version, verdict="missed", audio=np.zeros(SAMPLE_RATE, np.float32))
-    with pytest.raises(HarkError, match="quota is used up"):
+    with pytest.raises(HarkError, match="not enough room in your storage quota"):
         live.new_file(other)

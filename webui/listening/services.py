@@ -296,12 +296,12 @@ def save_segment(*, user: User, version: Version, path: Path, verdict: str, star
 
 
 def audio_response(sample: Sample) -> FileResponse:
-    """Return the audio of a sample. Raises StatusError if it is missing."""
+    """Return the audio of a sample. Raises StatusError if it cannot be read."""
     try:
         return FileResponse(sample.path.open("rb"), content_type="audio/flac", filename=f"sample-{sample.pk}.flac")
     except OSError as error:
         why = str(error.strerror)
-        raise StatusError(410, _("The sample's audio is missing."), why, _("Discard the sample.")) from error
+        raise StatusError(410, _("The sample's audio cannot be read."), why, _("Discard the sample.")) from error
 
 
 def discard(*, sample: Sample) -> None:

@@ -57,7 +57,7 @@ TAKEN = {  # endpoints that a recording is sent to, and in which field
     "/api/voice-to-notes": "audio", "/v1/audio/transcriptions": "file",
 }  # fmt: skip
 FULL = {
-    "minutes": (429, "recording minutes"), "room": (507, "storage quota"), "queue": (429, "waiting"),
+    "minutes": (429, "recording minutes"), "room": (507, "storage quota"), "queue": (429, "the limit is"),
     "size": (413, "too large"),
 }  # fmt: skip
 

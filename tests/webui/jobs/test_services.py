@@ -146,12 +146,12 @@ def test_disk_space_is_limited_per_user(owner: User, other: User, settings: Any)
     folder = user_data(other)
     (folder / "clips").mkdir(parents=True)
     check_room(other, 900)
-    with refuses(507, match="quota is used up"):
+    with refuses(507, match="not enough room in your storage quota"):
         check_room(other, 2000)
     check_room(owner, 2000)  # the owner of the installation has no quota
     (folder / "clips" / "a.flac").write_bytes(bytes(1000))
     forget_count(folder)
-    with refuses(507, match="quota is used up"):
+    with refuses(507, match="not enough room in your storage quota"):
         submit(other)
     (folder / "clips" / "a.flac").unlink()  # space is available again immediately
     assert submit(other).state == Job.State.QUEUED
