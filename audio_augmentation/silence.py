@@ -41,7 +41,7 @@ def speech_bounds(audio: np.ndarray, method: Method = "energy") -> tuple[int, in
 
 
 def trim_silence(audio: np.ndarray, margin_s: float) -> np.ndarray:
-    """Remove the silence before and after the speech, except for a margin; return no samples if there is no speech."""
+    """Remove the silence before and after the speech, except for a margin; return an empty array without speech."""
     start, end = speech_bounds(audio)
     if start == end:
         return np.zeros(0, dtype=np.float32)

@@ -85,7 +85,7 @@ def _token(file: Path | None) -> str:
     text = text.strip()
     if not text or not text.isascii() or not text.isprintable() or " " in text:
         raise HarkError(
-            "There is no usable token.",
+            "The token cannot be used.",
             f"{file or 'HARK_TOKEN'} is empty, or contains characters that a token cannot have.",
             "Create one on your account page, or on the portal's machine with ./hark admin token --name NAME.",
         )

@@ -166,7 +166,7 @@ def side_of(transcript: Transcript, speaker: str) -> str | None:
 
 
 def summary_shape(summary: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return ``{text, key_points, sentiment}`` of a summary; None if there is no summary."""
+    """Return ``{text, key_points, sentiment}`` of a summary; None without one."""
     if summary is None:
         return None
     sentiment = summary["sentiment"]
