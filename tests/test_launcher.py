@@ -264,7 +264,7 @@ def test_leftovers_of_a_killed_installation_are_removed(launcher: Launcher) -> N
     assert [path.name for path in site.iterdir()] == ["whole-1.0.dist-info"]
 
 
-def test_two_simultaneous_starts_install_once(launcher: Launcher) -> None:
+def test_simultaneous_starts_install_once(launcher: Launcher) -> None:
     starts = [launcher.start("plan", name, PIP_SLEEPS="1") for name in ("a", "b", "c")]
     outputs = [process.communicate(timeout=60) for process in starts]
     assert [process.returncode for process in starts] == [0, 0, 0]

@@ -17,7 +17,7 @@ from tests.support.programs import output_of
 PRINT_CORES = "from core.processors import usable_cores; print(usable_cores())"
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system keeps no process to some processors")
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot pin a process to a processor")
 def test_a_process_limited_to_one_processor_counts_one() -> None:
     one = f"import os; os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1]); {PRINT_CORES}"
     assert output_of(one) == "1"

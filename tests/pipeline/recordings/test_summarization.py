@@ -166,7 +166,7 @@ def test_sentiment_is_given_in_english_only() -> None:
 
 @pytest.mark.parametrize("segments", [(), (Segment(0, 1, "", 0.0), Segment(1, 2, " \n", 0.0))])
 @pytest.mark.parametrize("engine", ["auto", "extractive", "llm"])
-def test_a_transcript_without_words_has_no_summary(segments: tuple[Segment, ...], engine: str) -> None:
+def test_a_transcript_without_words_is_summarized_as_nothing_said(segments: tuple[Segment, ...], engine: str) -> None:
     summary = summarize(Transcript(3.0, "en", "test", segments), engine)
     assert summary.text == summarization.NOTHING_SPOKEN and cited(summary) == set() and summary.sentiment is None
 

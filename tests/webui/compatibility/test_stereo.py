@@ -84,7 +84,7 @@ def test_unsuitable_files_are_rejected_immediately(program: Client, monkeypatch:
     assert not Recording.objects.exists() and not Job.objects.exists()
 
 
-def test_each_file_becomes_a_session(program: Client, portal: Path) -> None:
+def test_each_stereo_file_becomes_a_session(program: Client, portal: Path) -> None:
     files = [sent("a.wav", 1.0), sent("mono.wav", 1.0, 1), sent("b.wav", 1.0)]
     answer = program.post(ADDRESS, {"file": files, "language": "en"})
     said = answer.json()

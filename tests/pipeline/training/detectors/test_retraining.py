@@ -110,7 +110,7 @@ def test_a_marked_false_alarm_no_longer_fires_but_the_phrase_does(scripted: Scri
     assert highest(better, other, phrase, other) > THRESHOLD
 
 
-def test_marked_confusables_stop_firing_and_the_phrase_never_does(tmp_path: Path) -> None:
+def test_anti_keywords_silence_some_confusables_but_never_the_phrase(tmp_path: Path) -> None:
     # Which ones are silenced depends on the weights: an anti-keyword that ends before the phrase matches too early.
     nears = ("hey campus", "hey compost", "he compasses", "hey rumpus", "hey come past")
     model = lenient(keyword_hmm_model("hey compass"), "hey compass")

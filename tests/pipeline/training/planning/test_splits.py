@@ -98,7 +98,7 @@ def test_a_held_out_engine_has_no_voice_used_in_training() -> None:
 
 
 @pytest.mark.parametrize("count", [3, 4, 7, 105])
-def test_every_split_has_speakers_and_training_most(count: int) -> None:
+def test_every_split_has_speakers_and_training_the_most(count: int) -> None:
     splits = split_voices(voices_of({"espeak": [f"v{n}" for n in range(count)]}))
     sizes = {split: len(speakers_in(splits, split)) for split in SPLITS}
     assert sum(sizes.values()) == count and min(sizes.values()) >= 1
