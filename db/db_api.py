@@ -189,7 +189,7 @@ class Library:
         ).fetchone()
         if existing is not None:
             return int(existing[0])
-        # While the write lock is held: a repairing check may have removed the file since it was written.
+        # Written again under the write lock, because a repairing check may have removed the file.
         clip_files.store(self.data_dir, digest, samples)
         row = {
             **{name: getattr(clip, name) for name in ("request_id", "source", "parent_id", "start_s", "end_s")},
@@ -488,7 +488,7 @@ class Library:
         )
 
     def set_alignments(self, aligner: str, alignments: Mapping[int, Sequence[AlignedUnit]]) -> None:
-        """Replace the words and phones of clips that the aligner found, {clip id: units in order of time}."""
+        """Replace the words and phones that this aligner found in clips: {clip id: units in order of time}."""
         with self._writing("storing alignments") as connection:
             for clip_id, units in alignments.items():
                 connection.execute("DELETE FROM alignment WHERE clip_id = ? AND aligner = ?", (clip_id, aligner))

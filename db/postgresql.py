@@ -272,7 +272,10 @@ class PostgresqlDatabase:
         return name
 
     def create(self) -> str:
-        """Create the library, then the file that names it; a kill in between leaves an unused, empty library."""
+        """Create the library unless another process has, and return its schema's name.
+
+        The file that names it is written last, so a kill leaves an unused, empty library.
+        """
         with closing(self.connected()) as raw:
             check_encoding(raw.execute("SHOW server_encoding").fetchone()[0])  # type: ignore[index]
             raw.execute("SELECT pg_advisory_lock(%s, %s)", (KEY, MAKING))  # held until the connection closes

@@ -76,7 +76,7 @@ class Streaming(nn.Module):
 
 
 def export_streaming(detector: Detector, path: Path) -> int:
-    """Write a detector on a backbone, as :meth:`model.detector.Detector.export` specifies."""
+    """Write a detector on a backbone, as :meth:`model.detector.Detector.export` specifies; return its state's size."""
     streaming = Streaming(detector)
     write_onnx(
         streaming,
@@ -121,7 +121,10 @@ class Call(nn.Module):
 
 
 def export_backbone(backbone: EmbeddingBackbone, path: Path) -> None:
-    """Write a backbone as ONNX, for a front end: ``audio`` [n, samples] to ``heard`` [n, time, width]."""
+    """Write a backbone as the ONNX graph of a front end.
+
+    It maps ``audio`` [n, samples] to ``heard`` [n, time, width].
+    """
     axes = {"audio": {0: "batch", 1: "samples"}, "heard": {0: "batch", 1: "time"}}
     example = torch.zeros(1, (backbone.config.receptive_frames + 16) * HOP)
     write_onnx(Call(backbone.eval(), backbone.encode), (example,), path, ("audio",), ("heard",), axes)

@@ -122,7 +122,9 @@ def is_backed_up(path: PurePosixPath) -> bool:
 
 
 def back_up(data: Path, target: Path, reporter: Reporter, server: Libraries | None = None) -> Backup:
-    """Write a backup of a data folder, which may be in use; at the end, it replaces any earlier file of that name.
+    """Write a backup of a data folder, which may be in use; return what it contains.
+
+    At the end, it replaces any earlier file of that name.
 
     Args:
         server: the databases that are not in the folder.
@@ -190,7 +192,10 @@ class _Writer:
         self.vanished: set[str] = set()
 
     def write(self, names: set[str], unnamed: set[str]) -> Backup:
-        """Write the backup from the files found so far, and those whose names are not text."""
+        """Write the backup, with the files found by now; return what it contains.
+
+        ``names`` are the files found before, ``unnamed`` those whose names are not text.
+        """
         self.reporter.stage("databases", "Copying the databases")
         if self.server is not None:
             for name in self.server.names(self.data):

@@ -138,7 +138,7 @@ def speak(*, user: User, engine: str, voice: str, text: str, language: str) -> b
 def spoken(engine: Engine, voice: Voice, text: str) -> bytes:
     """Synthesize a text as a WAV file at the engine's sample rate (mono, 16 bits).
 
-    Raises HarkError if it has no letters or digits, or the engine fails.
+    Raises HarkError if the text has no letters or digits, or the engine fails.
     """
     pieces = _pieces(text)
     if not pieces:

@@ -34,7 +34,10 @@ def server_of(url: str) -> Literal["postgresql", "mysql"]:
 
 
 def parameters(url: str) -> dict[str, Any]:
-    """Return psycopg's parameters, including ``dbname``. Raises HarkError if it is not PostgreSQL or has no driver."""
+    """Return psycopg's parameters, including ``dbname``.
+
+    Raises HarkError if the URL is malformed or names no PostgreSQL database, or psycopg is missing.
+    """
     if server_of(url) != "postgresql":
         raise unusable(DATABASE, "It names no PostgreSQL database", EXAMPLE)
     need("psycopg", "psycopg[binary]", DATABASE)

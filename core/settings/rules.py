@@ -15,9 +15,10 @@ _ORIGIN = re.compile(r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?|https?
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule: ``check`` returns the value in Hark's form, or raises ValueError with the reason for rejecting it.
+    """Checks one setting: ``check`` returns the value in Hark's form, or raises ValueError with the reason.
 
-    If ``needs`` names any settings, one of them must be set too: without it the value has no effect.
+    ``use`` says what the setting is for. If ``needs`` names any settings, one of them must be set too: without it the
+    value has no effect.
     """
 
     use: str

@@ -50,7 +50,7 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Packed:
-    """A pack: ``samples`` (int16 memory map), utterances and their positions, noise, rooms, and its ``digest``."""
+    """The ``samples`` of a pack (int16 memory map), utterances and their positions, noise, rooms, and a ``digest``."""
 
     samples: np.ndarray
     utterances: list[Utterance]

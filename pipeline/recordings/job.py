@@ -40,8 +40,8 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
             ``options`` (engine, language, speakers, diarize, summarize), ``words`` (likely words), ``owner`` (whether
             it is the owner's, who can raise limits), and ``most_s`` (seconds left in the user's quota, if limited).
 
-    Returns the portal's facts on it. Raises HarkError if it is not a recording or exceeds the limits, an engine is not
-    ready or fails, or the disk is full.
+    Returns the portal's facts on it. Raises HarkError if the recording cannot be read or exceeds the limits, an engine
+    is not ready or fails, or the disk is full.
     """
     folder, options = data / spec["folder"], spec["options"]
     audio = folder / AUDIO

@@ -116,7 +116,7 @@ def unpack_for_browser(bundle: Path, folder: Path, data: Path, tarball: Path | N
 
     A bundle without detect.html gets the current one.
 
-    Raises HarkError if it is not a bundle or damaged, or if onnxruntime-web is not available.
+    Raises HarkError if ``bundle`` is not a bundle or is damaged, or onnxruntime-web is not available.
     """
     try:
         opened = Bundle(bundle)

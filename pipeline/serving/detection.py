@@ -62,7 +62,7 @@ def open_detector(
 
 
 def listen(detector: Detector, file: Path | str, reporter: Reporter, keep_scores: bool = False) -> HeardFile:
-    """Run the detector on one recording; a recording that cannot be read (to its end) has a ``failure``.
+    """Return the detections in one recording; if it cannot be read to its end, those before, and the ``failure``.
 
     Raises HarkError if the detector itself failed, or took too much time or memory.
     """

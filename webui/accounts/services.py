@@ -144,7 +144,7 @@ def set_active(*, user: User, active: bool) -> None:
 
 
 def owner_link(*, base_url: str) -> str:
-    """Create a link with which the owner sets up Hark, once within a week; it replaces earlier links.
+    """Return a link with which the owner can set up Hark: it works once, for a week, and replaces earlier links.
 
     Raises HarkError if Hark already has an owner.
     """
@@ -159,9 +159,9 @@ def owner_link(*, base_url: str) -> str:
 
 
 def password_link(*, user: User, base_url: str) -> str:
-    """Create a link to choose a password, once within a week; it replaces earlier links of the user.
+    """Return a link with which the user can set a password.
 
-    Raises HarkError if the user is deactivated.
+    It works once, for a week, and replaces the user's earlier links. Raises HarkError if the user is deactivated.
     """
     if not user.is_active:
         raise HarkError(

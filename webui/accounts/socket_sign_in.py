@@ -28,7 +28,8 @@ MAX_FIRST_MESSAGE_LENGTH = 8_000  # maximum characters of the first message
 MAX_PER_USER = 20  # simultaneous sockets, because each polls the database
 UNKNOWN, MAY_NOT, NOT_YOURS, TOO_MANY = 4401, 4403, 4404, 4429  # close codes
 
-_open: dict[SignsIn, int] = {}  # the user of each; the web server is one process, and counts in one thread
+# Open sockets and the ids of their users. Needs no lock: the web server is one process, and changes this in one thread.
+_open: dict[SignsIn, int] = {}
 
 
 PORTS = {"http": 80, "https": 443}  # omitted in URLs

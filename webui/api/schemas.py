@@ -120,7 +120,7 @@ class EngineOut(Schema):
 
 
 def _choices() -> dict[str, Any]:
-    """Return the fields of a schema with the choices of a run: for each its type and :func:`pydantic.Field`."""
+    """Return a run's choices as fields of a schema: {name: (type, :func:`pydantic.Field`)}."""
     types, fields = get_type_hints(RunConfig), {}
     for name, choice in CHOICES.items():
         many, usual = get_origin(types[name]) is tuple, getattr(USUAL, name)

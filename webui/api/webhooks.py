@@ -126,7 +126,7 @@ def _waiting(webhook: Webhook) -> QuerySet[Delivery]:
 
 
 def send(*, webhook: Webhook, event: str, content: dict[str, Any]) -> Delivery:
-    """Store and queue a message.
+    """Store and queue a message; return its delivery.
 
     Each webhook stores only its newest messages. If a user has too many waiting, the oldest ones fail.
     """

@@ -32,7 +32,7 @@ SLOWEST, FASTEST = 0.25, 4.0
 def chosen_engine(user: User, name: str = "", language: str = "en") -> Engine:
     """Return the named engine, or the one that speaks answers on the pages.
 
-    Raises HarkError if it is not ready, or is paid.
+    Raises HarkError if that engine is not ready, or is paid.
     """
     if not name:
         answering = voice_for(user, language)

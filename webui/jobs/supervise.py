@@ -165,7 +165,8 @@ def _retry_on_disconnect(act: Callable[[], T]) -> T:
         try:
             return act()
         except (OperationalError, InterfaceError) as error:
-            # If the server is back, Django may have reconnected on leaving the transaction, with another connection.
+            # The same working connection means that the error was not a disconnect. After one, Django may have
+            # reconnected on leaving the transaction, but then the connection is a different one.
             is_connected = _answers() and connection.connection is used
             if not is_locked(error) and (time.monotonic() > until or is_connected):
                 raise

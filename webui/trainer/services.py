@@ -1,4 +1,4 @@
-"""Operations from a phrase to a version of its detector, for the pages and the API."""
+"""Operations on detectors and their versions, used by the pages and the API."""
 
 from __future__ import annotations
 

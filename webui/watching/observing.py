@@ -68,7 +68,7 @@ def _database() -> str:
 
 
 def _storage() -> str:
-    """Write a file into the data folder, and check the free space."""
+    """Write a file into the data folder and check the free space; return OK, or what is wrong."""
     folder = Path(settings.DATA)
     try:
         with tempfile.TemporaryFile(dir=folder) as file:

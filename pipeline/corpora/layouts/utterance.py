@@ -41,7 +41,7 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Layout:
-    """A layout: its name, a test that recognizes its folders, and a reader of utterances in a fixed order."""
+    """The name of a layout, a test that recognizes its folders, and a reader of utterances in a fixed order."""
 
     name: str
     recognizes: Callable[[Path], bool]

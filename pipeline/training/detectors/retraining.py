@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from model.detector import Detector
     from model.keyword_hmm import HMMDetector
 
-MAX_ANTI_KEYWORDS = 12  # only the newest are used, because each costs some time at run time
+MAX_ANTI_KEYWORDS = 12  # those that still fire come first, then the newest; each costs some time at run time
 MIN_ANTI_KEYWORD_PHONES = 3  # minimum phones of an anti-keyword
 BEFORE_FRAMES = 4  # 20 ms frames that an anti-keyword may begin before the best match of the phrase
 MARGINS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
@@ -117,7 +117,8 @@ def find_anti_keywords(
     if not marked:
         return AntiKeywords()
     ways = detector.config.pronunciations
-    marked = sorted(marked, key=lambda audio: not fires(detector, audio, threshold))  # near misses come last
+    # Those that no longer fire come last.
+    marked = sorted(marked, key=lambda audio: not fires(detector, audio, threshold))
     decoded = [_decode(detector, audio) for audio in marked]
     alike = sum(phones in ways for phones in decoded)
     phones = tuple(dict.fromkeys(p for p in decoded if len(p) >= MIN_ANTI_KEYWORD_PHONES and p not in ways))[

@@ -48,7 +48,10 @@ class Guess:
 
 
 def pronunciations_of(text: str, language: str = "en") -> tuple[tuple[int, ...], ...]:
-    """Return the outputs of the phones of any normalized text, as a whole and word by word; () if it has none."""
+    """Return a normalized text's pronunciations as indices of the phone model's outputs; () if it has no phones.
+
+    There are up to two: the text spoken as a whole, and word by word.
+    """
     in_one_go = phone_indices(phonemes(text, language))
     by_word = [index for phones in phonemes_of_words(text.split(), language) for index in phone_indices(phones)]
     return tuple(dict.fromkeys(tuple(way) for way in (in_one_go, by_word) if way))

@@ -57,6 +57,6 @@ def delete(request: HttpRequest, user_id: int) -> Status:
 @router.post("/users/{int:user_id}/link", response={201: LinkOut}, summary="A link for a password", **needs("admin"))
 @creation()
 def link(request: HttpRequest, user_id: int) -> Made:
-    """Create a link with which the user can choose a password, once within a week. Older links stop working."""
+    """Create a link with which the user can set a password. It works once, for a week, and replaces earlier links."""
     user = get_object_or_404(services.existing_users(), pk=user_id)
     return Made(LinkOut(link=services.password_link(user=user, base_url=request.build_absolute_uri("/"))))
