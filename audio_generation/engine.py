@@ -217,7 +217,7 @@ class Engine:
             if problem is None and not self.loads_weights:
                 self.facts()
         except (WorkerGone, OSError) as reason:
-            return Readiness(False, str(reason), worded("./hark doctor shows what is missing."))
+            return Readiness(False, str(reason), worded("Run ./hark doctor to see what is missing."))
         return problem or Readiness(True)
 
     def voices(self, language: str) -> list[Voice]:
@@ -228,7 +228,7 @@ class Engine:
             raise HarkError(
                 worded("The engine %(name)s did not list its voices.", name=self.name),
                 f"{reason}.",
-                worded("./hark doctor shows what is missing."),
+                worded("Run ./hark doctor to see what is missing."),
             ) from reason
         reserved = self.find_reserved_voices(language) if voices else []
         self._named[language] = {voice.name: voice for voice in (*voices, *reserved)}

@@ -646,7 +646,7 @@ def bench_wakeword(
         raise HarkError(
             "The benchmark has no detector to measure.",
             "No bundle was given.",
-            "./hark bench wakeword BUNDLE [BUNDLE ...]; --engines all measures other projects' detectors.",
+            "Run ./hark bench wakeword BUNDLE [BUNDLE ...]; --engines all measures other projects' detectors.",
         )
     evaluation = EvaluationSet(folder or shared_folder(), data_folder() / "cache" / "wakeword", seed, reporter)
     not_measured = dict(evaluation.missing)

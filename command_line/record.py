@@ -136,6 +136,7 @@ def _sounddevice() -> Any:
         raise HarkError(
             "The microphone cannot be used.",
             f"{error}.",
-            "pip install sounddevice (and apt-get install libportaudio2), or give a folder of recordings with --from.",
+            "Run pip install sounddevice (and apt-get install libportaudio2), or give a folder of recordings with "
+            "--from.",
         ) from error
     return sounddevice

@@ -30,12 +30,15 @@ def register(commands: Commands[Parser]) -> None:
         "--no-sbom", action="store_true", help="leave out the list of components; pip fetches its generator"
     )
     command.add_argument(
-        "--advisories", type=Path, metavar="PLACE", help="audit the pinned packages against these (docs/security.md)"
+        "--advisories",
+        type=Path,
+        metavar="PLACE",
+        help="audit the pinned packages against the advisories in PLACE (docs/security.md)",
     )
 
 
 def run_release(options: argparse.Namespace, screen: Screen) -> int:
-    """Run ``release FOLDER``. The exit code is 2 if a check fails, before any file is made."""
+    """Run ``release FOLDER``. The exit code is 2 if a check fails; files made before it remain."""
     version = _version()
     folder: Path = options.folder.expanduser().resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -97,7 +100,9 @@ def _python(*arguments: str, program: str = sys.executable) -> str:
     if done.returncode:
         text = (done.stdout + done.stderr).strip()[-2000:]
         raise HarkError(
-            f"{arguments[0]} failed.", text or "It printed nothing.", "Fix that, then run the command again."
+            f"python {' '.join(arguments)} failed.",
+            text or "It printed nothing.",
+            "Fix the cause, then run ./hark release again.",
         )
     return done.stdout
 

@@ -248,7 +248,7 @@ def _look_after(parts: list[Part], screen: Screen) -> None:
             raise HarkError(
                 "The portal could not be started.",
                 f"Its web server ended with code {part.process.returncode}; its output is above.",
-                "Fix that, then run the same command again.",
+                "Fix the cause, then run the same command again.",
             )
         if message:
             screen.note(message)

@@ -89,8 +89,8 @@ def check_file(path: Path) -> None:
     if not path.is_file():
         raise HarkError(
             worded("There is no audio file %(path)s.", path=str(path)),
-            worded("The path is not a file."),
-            worded("Give the path of an existing file."),
+            worded("The path does not exist, or is not a regular file."),
+            worded("Give the path of an audio file."),
         )
     if path.stat().st_size == 0:
         raise HarkError(

@@ -140,7 +140,7 @@ class Server:
         if not (self.key.isascii() and self.key.isprintable()):  # httpx would reject it with a message that repeats it
             raise HttpError(
                 worded("No request was sent to %(name)s.", name=self.name),
-                worded("The key has characters that are not allowed in a key."),
+                worded("The key has characters other than printable ASCII (perhaps a line break)."),
                 self.check,
             )
         if self.key:

@@ -68,6 +68,6 @@ def _session() -> Any:
         raise HarkError(
             worded("Speech cannot be distinguished from silence."),
             worded("The package silero-vad is not installed."),
-            worded("python -m pip install silero-vad -c constraints.txt"),
+            worded("Run python -m pip install silero-vad -c constraints.txt."),
         )
     return session(Path(package.submodule_search_locations[0]) / "data" / "silero_vad_16k_sequence.onnx")

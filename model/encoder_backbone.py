@@ -66,7 +66,7 @@ def package_content(name: Path) -> bytes:
             worded(
                 "It comes with the package moonshine-voice 0.0.73, which is not installed, or is a different version."
             ),
-            worded("python -m pip install --no-deps -r requirements-alone.txt, or train with --size standard."),
+            worded("Run python -m pip install --no-deps -r requirements-alone.txt, or train with --size standard."),
         )
     return content
 

@@ -234,7 +234,7 @@ TRAINING_STAGES = (
     ("train", worded("Train")),
     ("calibrate", worded("Calibrate")),
     ("report", worded("Measure on held-out voices")),
-    ("devices", worded("Detectors for devices")),
+    ("devices", worded("Make the detectors for devices")),
     ("bundle", worded("Pack and check")),
 )
 TRANSCRIPTION_STAGES = (

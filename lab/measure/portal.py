@@ -128,7 +128,7 @@ def _training(data: Path) -> Iterator[Callable[[], bool]]:
             raise HarkError(
                 "The training during which pages are measured failed.",
                 str(last.get("why") or f"It ended with code {process.returncode}."),
-                "Fix that: ./hark train --effort trial fails in the same way.",
+                "Fix the cause: ./hark train --effort trial fails in the same way.",
             )
     finally:
         signal_group(process.pid)

@@ -331,7 +331,7 @@ class Model:
             raise BundleError(
                 "The detector's model cannot be loaded.",
                 f"onnxruntime {onnxruntime.__version__}: {error}",
-                "pip install --upgrade onnxruntime",
+                "Run pip install --upgrade onnxruntime.",
             ) from error
         self.inputs: list[tuple[str, list[Any]]] = [(one.name, one.shape) for one in self._session.get_inputs()]
 
@@ -472,7 +472,9 @@ def read_wav_blocks(path: Path, sample_rate: int) -> Iterator[np.ndarray]:
     """
     if not path.is_file():
         raise BundleError(
-            f"The recording {path} cannot be found.", "The path is not a file.", "Give the path of an audio file."
+            f"The recording {path} cannot be found.",
+            "The path does not exist, or is not a regular file.",
+            "Give the path of an audio file.",
         )
     try:
         import soundfile
@@ -566,7 +568,7 @@ def _microphone(sample_rate: int, chunk: int) -> Iterator[np.ndarray]:
         raise BundleError(
             "The microphone cannot be used.",
             f"{error}.",
-            "pip install sounddevice (and apt-get install libportaudio2).",
+            "Run pip install sounddevice (and apt-get install libportaudio2).",
         ) from error
     try:
         with sounddevice.InputStream(samplerate=sample_rate, channels=1, dtype="float32", blocksize=chunk) as stream:

@@ -130,7 +130,7 @@ def report_of(folder: Path, listing: Listing, licence: str | None, reporter: Rep
     if licence_name == UNKNOWN_LICENCE:
         reporter.log(
             worded(
-                "No licence found in %(corpus)s: its clips are marked 'unknown'. --licence sets one.",
+                "No licence was found in %(corpus)s, so its clips' licence is 'unknown'. Set it with --licence.",
                 corpus=folder.name,
             ),
             "warning",

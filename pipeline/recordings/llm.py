@@ -87,7 +87,7 @@ def settings() -> LlmSettings | None:
         if not given[key].isascii() or not given[key].isprintable():
             raise HarkError(
                 worded("The key of the language model is not valid."),
-                worded("%(key)s has characters that are not allowed in a key (perhaps a line break).", key=key),
+                worded("%(key)s has characters other than printable ASCII (perhaps a line break).", key=key),
                 worded("Set %(key)s again.", key=key),
             )
         return LlmSettings(

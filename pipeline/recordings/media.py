@@ -115,7 +115,7 @@ class MediaLimits:
             return worded(
                 "raise the limit: set %(setting)s to more %(unit)s and restart Hark", setting=setting, unit=unit
             )
-        return worded("ask the owner of this Hark to raise the limit")
+        return worded("ask the owner to raise the limit")
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def suffix_of(name: str) -> str:
 
 
 def probe(path: Path) -> MediaFacts:
-    """Read a file's header, for display, not for limits. Raises HarkError if it has no audio."""
+    """Read a file's header, for display, not for limits. Raises HarkError if the file has no audio."""
     return _probe(path)[0]
 
 
@@ -170,7 +170,8 @@ def normalize(source: Path, target: Path, limits: MediaLimits, reporter: Reporte
 
     The target is written atomically. Returns facts on the written file, so the duration is measured.
 
-    Raises HarkError if it is not a recording, exceeds the limits, is truncated, or the target cannot be written.
+    Raises HarkError if ``source`` is not a recording, exceeds the limits or is truncated, or ``target`` cannot be
+    written.
     """
     facts, container = _within(source, limits)
     with storing("preparing the recording"), atomic_path(target) as temporary:

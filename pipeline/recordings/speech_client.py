@@ -83,11 +83,7 @@ def call(timeout_s: float, function: Callable[P, R], *arguments: P.args, **more:
         except _TooLate:
             raise HarkError(
                 worded("The speech service did not answer in time."),
-                worded(
-                    "It had %(timeout_s)s s for %(operation)s.",
-                    timeout_s=number(timeout_s),
-                    operation=function.__name__,
-                ),
+                worded("The request took longer than %(timeout_s)s s.", timeout_s=number(timeout_s)),
                 worded(
                     "Try again; a smaller model is faster, and the log shows what it was doing: %(log)s",
                     log=str(log_file()),

@@ -125,10 +125,7 @@ class SpeechService:
             identifier = secrets.token_hex(4)
             logger.exception("bug %s in %s", identifier, function.__name__)
             return None, HarkError(
-                worded(
-                    "The speech service failed during %(operation)s because of an internal error.",
-                    operation=function.__name__,
-                ),
+                worded("The speech service failed because of an internal error."),
                 worded("The details are in %(log)s, id %(identifier)s.", log=str(log_file()), identifier=identifier),
                 worded("Try again; if it happens again, report it with that part of the log."),
             )

@@ -137,7 +137,7 @@ def _refuse_private(host: str, address: str) -> None:
     if not settings.WEBHOOKS_PRIVATE and not is_public(address):
         raise _refused(
             _("%(host)s is not a public address.") % {"host": host},
-            _("Use a public address. Only the administrator of this server can allow others."),
+            _("Use a public address. Only the owner can allow others."),
         )
 
 

@@ -101,7 +101,7 @@ def engine_that_follows(recording: Recording, summary: Mapping[str, Any]) -> str
 
 
 def debounce_left_s(recording: Recording) -> int:
-    """Return the seconds until a summary may be updated, because the user may still be making corrections."""
+    """Return the seconds to wait before a summary may be updated, at least 1: the user may still be correcting."""
     return max(1, round(FOLLOWS_AFTER_S - (time.time() - _changed_at(recording))))
 
 
@@ -149,7 +149,7 @@ def translate(*, recording: Recording, language: str) -> Job:
     llm.available().require(_("The recording cannot be translated here."))
     if language not in dict(languages_of_translation()):
         raise HarkError(
-            _("The recording cannot be translated this way."),
+            _("The recording cannot be translated into that language."),
             _("Hark does not know the language %(code)s.") % {"code": language[:20]},
             _("Choose another language."),
         )

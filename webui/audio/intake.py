@@ -151,7 +151,7 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _no_options(why: str) -> HarkError:
-    return HarkError(_("The recording cannot be transcribed this way."), why, _("Choose another option."))
+    return HarkError(_("The recording cannot be transcribed with these options."), why, _("Choose another option."))
 
 
 def check_size(user: User, size: int) -> None:

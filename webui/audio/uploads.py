@@ -120,7 +120,7 @@ def _check_room(folder: Path, size: int) -> None:
             507,
             _("There is no space for this recording."),
             _("The disk of this server is nearly full."),
-            _("Delete recordings that are no longer needed, or ask the administrator of this server."),
+            _("Delete recordings that are no longer needed, or ask the owner to make room."),
         )
 
 

@@ -107,8 +107,9 @@ def _waited_for(recording: Recording) -> Transcript:
     raise StatusError(
         504,
         "The transcription takes longer than this URL waits.",
-        f"It is longer than {AT_ONCE_S / 60:.0f} minutes, or many others are waiting. It is still being transcribed.",
-        f"Poll GET /api/v1/recordings/{recording.pk} until its state is ready, then get its /transcript.",
+        f"A recording longer than {AT_ONCE_S / 60:.0f} minutes is transcribed in a job. This one did not end in time, "
+        "but continues.",
+        f"Poll GET /api/v1/recordings/{recording.pk} until its state is ready, then GET its /transcript.",
     )
 
 

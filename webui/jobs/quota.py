@@ -108,7 +108,7 @@ class Account:
 
 
 def account_of(whose: User | Organization) -> Account:
-    """Return the account of a user or an organization. An organization's omits the owner of the installation."""
+    """Return the account of a user or an organization. An organization's account omits the owner of Hark."""
     if isinstance(whose, User):
         return Account(limits_of(whose), {whose: date.min})
     memberships = whose.memberships.filter(user__is_owner=False).select_related("user")
@@ -117,7 +117,10 @@ def account_of(whose: User | Organization) -> Account:
 
 
 def accounts_of(user: User, limit: str) -> list[Account]:
-    """Return the accounts of a user and their organizations with a ``limit`` (of :class:`Limits`); [] for the owner."""
+    """Return the user's account and those of their organizations that set ``limit``, a field of :class:`Limits`.
+
+    Returns [] for the owner.
+    """
     if user.is_owner:
         return []
     organizations = Organization.objects.filter(memberships__user=user, **{f"{limit}__gt": 0})
@@ -125,7 +128,10 @@ def accounts_of(user: User, limit: str) -> list[Account]:
 
 
 def check_room(user: User, size: int = 0) -> None:
-    """Raise StatusError (507) if ``size`` more bytes exceed the user's quota. Only the disk limits the owner."""
+    """Raise StatusError (507) if ``size`` more bytes exceed the user's quota.
+
+    The owner's use is limited only by the disk.
+    """
     for account in accounts_of(user, "disk_bytes"):
         _check_room_in(account, size)
 
@@ -147,7 +153,7 @@ def _check_room_in(account: Account, size: int) -> None:
             507,
             _("There is not enough room in your storage quota."),
             _("Your recordings, clips and detectors use %(used)s GB; your quota is %(most)s GB.") % values,
-            _("Delete what you do not need, or ask the administrator of this server."),
+            _("Delete what you do not need, or ask the owner for a larger quota."),
         )
     raise StatusError(
         507,
@@ -208,13 +214,13 @@ def check_jobs(user: User) -> None:
             raise StatusError(
                 429,
                 _("You have used all your jobs for today."),
-                _("Jobs a day: at most %(most)d.") % {"most": most},
+                _("Your daily quota of jobs is %(most)d.") % {"most": most},
                 _("Start this one after midnight (UTC), or ask the owner for more."),
             )
         raise StatusError(
             429,
             _("Your organization has used all its jobs for today."),
-            _("Jobs a day for all members of %(name)s: at most %(most)d.") % {"name": account.name, "most": most},
+            _("The daily quota of jobs of %(name)s is %(most)d.") % {"name": account.name, "most": most},
             _("Start this one after midnight (UTC), or ask one of its owners for more."),
         )
 
@@ -233,13 +239,13 @@ def check_minutes(user: User, seconds: float = 0.0) -> None:
             raise StatusError(
                 429,
                 _("You do not have enough recording minutes left."),
-                _("Minutes a month: at most %(most)d; left: %(left)d.") % values,
+                _("Your quota is %(most)d min a month, with %(left)d min left.") % values,
                 _("Wait for the first of the month (UTC), or ask the owner for more."),
             )
         raise StatusError(
             429,
             _("Your organization does not have enough recording minutes left."),
-            _("Minutes a month for all members of %(name)s: at most %(most)d; left: %(left)d.") % values,
+            _("The quota of %(name)s is %(most)d min a month, with %(left)d min left.") % values,
             _("Wait for the first of the month (UTC), or ask one of its owners for more."),
         )
 

@@ -226,7 +226,7 @@ def _check_intake(detector: Detector) -> tuple[date, int]:
         raise StatusError(
             429,
             _("The daily limit of this detector is reached."),
-            _("Recordings a day: at most %(n)d.") % {"n": settings.WAKES_PER_DAY},
+            _("Its daily limit of recordings is %(n)d.") % {"n": settings.WAKES_PER_DAY},
             _("Continue tomorrow."),
             SEND_AGAIN_AFTER_S,
         )

@@ -385,7 +385,7 @@ def _device_summary(about: Mapping[str, Any] | None) -> str:
         return ""
     quiet, noisy = (1.0 - share for share in missed)
     accepted = about["confusables_accepted"]["value"]
-    summary = _("Its own detector detected %(quiet)s %% of the test voices close and quiet, %(noisy)s %% in noise.") % {
+    summary = _("Its own detector detected %(quiet)s %% of the utterances close and quiet, %(noisy)s %% in noise.") % {
         "quiet": round(100 * quiet), "noisy": round(100 * noisy),
     }  # fmt: skip
     if accepted is not None:

@@ -66,10 +66,10 @@ def train(
     if not pairs:
         raise HarkError(
             "There is nothing to learn from.",
-            f"{run.data} contains neither JSON lines with text and summary (*.jsonl) nor transcripts (transcript.json, "
-            f"LibriSpeech's *.trans.txt, a NeMo manifest *.jsonl or *manifest*.json) with {MIN_SENTENCES} sentences "
-            f"in {PART_CHARACTERS['character']} characters.",
-            "Name a file or folder with one of these, or split longer lines: ./hark summarizer train PAIRS.",
+            f"{run.data} has neither pairs (*.jsonl with text and summary) nor transcripts in which {MIN_SENTENCES} "
+            f"sentences in a row have at most {PART_CHARACTERS['character']} characters together.",
+            "Name a file or folder with pairs or transcripts (./hark summarizer train --help lists the formats), or "
+            "split longer lines.",
         )
     split = split_pairs(pairs, run.seed, part_of(len(pairs), run.subset, minimum=MIN_PAIRS))
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -59,7 +59,8 @@ class FasterWhisper(whisper_models.WhisperEngine):
                 False,
                 why,
                 worded(
-                    "./hark transcribe --pull %(size)s, or set HARK_WHISPER_MODEL to a folder with a converted model.",
+                    "Run ./hark transcribe --pull %(size)s, or set HARK_WHISPER_MODEL to a folder with a converted "
+                    "model.",
                     size=size,
                 ),
             )

@@ -260,11 +260,11 @@ def _note_on_commonness(per_million: float, known: bool, unknown_word: bool) -> 
     hours = 1e6 / per_million / WORDS_AN_HOUR if per_million else math.inf
     if per_million >= FREQUENT_PER_MILLION:
         often = (
-            worded("%(n)d times an hour", n=round(1 / hours))
+            worded("%(n)d time an hour", "%(n)d times an hour", n=round(1 / hours))
             if hours < 0.7
-            else worded("once in %(hours)d h", hours=round(max(1.0, hours)))
+            else worded("every %(hours)d h", hours=round(max(1.0, hours)))
         )
-        text = worded("People say this all the time: in conversation it may occur %(often)s by chance.", often=often)
+        text = worded("These are frequent words: in conversation, it may occur by chance %(often)s.", often=often)
         return Note("warning", text)
     if per_million >= COMMON_PER_MILLION:
         text = worded("It occurs in ordinary conversation, perhaps once in %(hours)d h.", hours=round(hours))

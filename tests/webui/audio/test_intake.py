@@ -47,7 +47,7 @@ def test_a_full_queue_leaves_the_file_in_place(owner: User, wav: Path, portal: P
     [{"engine": "sox"}, {"language": "no language"}, {"speakers": 99}, {"speakers": True}, {"speakers": "2"}, {"x": 1}],
 )
 def test_invalid_options_are_rejected(owner: User, wav: Path, options: dict[str, object]) -> None:
-    with pytest.raises(HarkError, match="cannot be transcribed this way"):
+    with pytest.raises(HarkError, match="cannot be transcribed with these options"):
         intake.create_recording(user=owner, name="a.wav", source=wav, options=options)
     assert wav.is_file()
 

@@ -133,7 +133,7 @@ def test_no_activation_is_accepted_if_the_limit_is_0(
     again = runpy.run_path(str(REPOSITORY / "webui" / "settings.py"))
     settings.WAKES_PER_DAY, settings.WAKES_WAITING = again["WAKES_PER_DAY"], again["WAKES_WAITING"]
     refused = send(owner, version)
-    assert refused.status_code == 429 and "at most 0" in refused.json()["why"]
+    assert refused.status_code == 429 and "recordings is 0" in refused.json()["why"]
 
 
 def test_confirmed_activations_are_used_in_retraining(

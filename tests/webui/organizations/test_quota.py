@@ -54,7 +54,7 @@ def test_minutes_of_all_members_share_the_quota(house: House) -> None:
     take_minutes(house["vera"], 8 * 60)
     assert seconds_left(mia) == pytest.approx(120 - 3), "sam's recording has three seconds"
     check_minutes(mia, 60)
-    with refuses(429, match="at most 10; left: 1"):
+    with refuses(429, match="10 min a month, with 1 min"):
         check_minutes(mia, 180)
     set_quota(mia, Limits(None, None, 1))
     assert seconds_left(mia) == 60

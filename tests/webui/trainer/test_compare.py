@@ -38,8 +38,8 @@ def test_versions_are_compared_on_the_same_audio(owners: Client, owner: User, ve
     assert "Compare again" in page and "have changed since this comparison" not in page
     assert "50 utterances by 9 voices, 7 of them by people" in page and "1.25 h come from the negative set" in page
     assert "10.0 %" in page and "4.3 to 21.4 %" in page and "20.0 %" in page, "with Wilson's intervals"
-    assert "0.01 to 1.86" in page and "Marked false alarms that trigger it, of 2" in page
-    assert "Marked misses still missed, of 3" in page and "Version 1 is left out: Its model is missing." in page
+    assert "0.01 to 1.86" in page and "False alarms (of 2 marked) that still fire" in page
+    assert "(of 3 marked) that are still missed" in page and "Version 1 is left out: Its model is missing." in page
     assert "DET curves on the same audio" in page and page.count("checked") == 2, "an excluded version has no curve"
     drawn = json.loads(re.search(r'<script id="det-data"[^>]*>(.*?)</script>', page, re.S).group(1))
     assert [curve["label"] for curve in drawn["curves"]] == ["Version 3", "Version 2"]

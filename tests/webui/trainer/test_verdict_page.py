@@ -33,7 +33,7 @@ def test_training_again_preselects_the_devices(version: Version) -> None:
 
 def test_a_card_summarizes_the_device_detectors_figures() -> None:
     said = results._device_summary(ABOUT)
-    assert "detected 54 % of the test voices close and quiet, 36 % in noise" in said
+    assert "detected 54 % of the utterances close and quiet, 36 % in noise" in said
     assert "60 % of confusable phrases trigger it" in said
     assert said.endswith("It had 1 false alarm in 70 minutes of other speech and noise.")
     assert results._device_summary({**ABOUT, "test_hours": 0.0}).endswith("60 % of confusable phrases trigger it.")
