@@ -131,7 +131,14 @@ def _config(options: argparse.Namespace) -> Prepared:
         devices=tuple(target for target in options.targets if target in TRAINED_TARGETS),
         hold_out=options.hold_out,
     )
-    return prepare(wanted)
+    config = prepare(wanted)
+    if config.hold_out not in ("", "none") and not config.learns:
+        raise HarkError(
+            f"The engine {config.hold_out!r} cannot be held out.",
+            "This run trains no network, so all voices are new to its detector.",
+            "Leave out --hold-out, or train a network (--size standard, or --for with a device).",
+        )
+    return config
 
 
 def _check_hold_out(config: RunConfig) -> None:

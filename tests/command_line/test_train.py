@@ -131,7 +131,7 @@ def test_missing_neural_voices_are_installed_first_unless_opted_out(
     assert not asked
     cli("train", "hey compass")  # the run goes on without them
     assert asked == ["hibari"] and "Continuing without hibari: The disk is full." in cli.err and len(trained) == 5
-    cli("train", "hey compass", "--hold-out", "hibari", code=2)
+    cli("train", "hey compass", "--size", "standard", "--hold-out", "hibari", code=2)
     assert len(asked) == 2, "only after an attempt to install them"
 
 
@@ -193,8 +193,9 @@ def test_a_phrase_with_shell_syntax_is_only_text(cli: Cli, trained: Asked) -> No
     [
         (["--engines", "nobody"], "no speech engine called 'nobody'"),
         (["--engines", "../fake"], "no speech engine called"),
-        (["--hold-out", "nobody"], "cannot be held out"),
-        (["--engines", "espeak", "--hold-out", "fake"], "cannot be held out"),
+        (["--hold-out", "nobody", "--size", "standard"], "cannot be held out"),
+        (["--engines", "espeak", "--hold-out", "fake", "--size", "standard"], "cannot be held out"),
+        (["--engines", "espeak,flite", "--hold-out", "flite"], "cannot be held out"),  # nothing is trained
         (["--language", "qqq"], "qqq"),
     ],
 )
