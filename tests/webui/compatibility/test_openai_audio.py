@@ -228,7 +228,7 @@ def test_a_full_queue_is_a_rate_limit_error(
     settings.JOBS_WAITING = 0
     with pytest.raises(openai.RateLimitError) as raised:
         api.audio.transcriptions.create(model="whisper-1", file=recording_file)
-    assert "waiting" in raised.value.message and raised.value.code == "rate_limit_exceeded"
+    assert "Waiting jobs" in raised.value.message and raised.value.code == "rate_limit_exceeded"
     assert raised.value.response.headers["Retry-After"] and not list((portal / "uploads").rglob("*.wav"))
 
 
