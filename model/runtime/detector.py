@@ -596,7 +596,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--threshold", type=float, help="score from 0 to 1 that triggers a detection (overrides --fa-per-day)"
     )
     parser.add_argument("--int8", action="store_true", help="use the model with 8-bit weights, if there is one")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--json", action="store_true", help="print one JSON object; with --mic, one per detection")
     options = parser.parse_args(arguments)
     out = sys.stdout
     if isinstance(out, io.TextIOWrapper):
@@ -608,7 +608,10 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stderr.write(f"Listening for {detector.phrase!r} (threshold {detector.threshold:.3f}); Ctrl-C ends.\n")
             for block in _microphone(detector.sample_rate, detector.chunk):
                 for hit in detector.process(block):
-                    out.write(f"{hit.time_s:9.2f} s  {detector.phrase}  score {hit.score:.3f}\n")
+                    if options.json:
+                        out.write(json.dumps({"time_s": hit.time_s, "score": round(hit.score, 4)}) + "\n")
+                    else:
+                        out.write(f"{hit.time_s:9.2f} s  {detector.phrase}  score {hit.score:.3f}\n")
         detections: list[dict[str, Any]] = []
         for path in options.wav or []:
             try:

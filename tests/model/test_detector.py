@@ -10,7 +10,7 @@ import subprocess
 import sys
 import wave
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -324,6 +324,19 @@ def test_the_command_line_prints_detections(own_bundle: OwnBundle, tmp_path: Pat
     assert words.returncode == 0 and words.stdout.count("où est-il") >= 2
     none = run(folder, "--wav", recording, "--threshold", "1")
     assert none.returncode == 0 and "was not detected" in none.stdout
+
+
+def test_detections_at_the_microphone_are_printed_as_json(
+    own_bundle: OwnBundle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def microphone(rate: int, chunk: int) -> Iterator[np.ndarray]:
+        yield speech(8.0, 5)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runtime, "_microphone", microphone)
+    assert runtime.main(["--mic", "--bundle", str(own_bundle()), "--threshold", "0.5", "--json"]) == 130
+    hits = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert hits and set(hits[0]) == {"time_s", "score"}
 
 
 def test_an_error_that_the_user_can_fix_has_exit_code_2(own_bundle: OwnBundle, tmp_path: Path) -> None:
