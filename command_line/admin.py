@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,7 @@ def register(commands: Commands[Parser]) -> None:
     )
     ends = rotate.add_mutually_exclusive_group()
     ends.add_argument(
-        "--days", type=whole(1, 3650), default=DAYS, metavar="N",
+        "--days", type=whole(1, 3650), metavar="N",
         help=f"days for which the previous key is accepted (default: {DAYS})",
     )  # fmt: skip
     ends.add_argument(
@@ -71,9 +72,15 @@ def run_factor_off(options: argparse.Namespace, screen: Screen) -> int:
 
 def run_rotate(options: argparse.Namespace, screen: Screen) -> int:
     ready()
-    from webui.keys.rotation import rotate_key
+    from webui.keys.rotation import FROM_ENVIRONMENT, rotate_key
 
-    until, unreadable = rotate_key(options.days)
+    if options.days is not None and os.environ.get(FROM_ENVIRONMENT):
+        raise HarkError(
+            "--days and --now have no effect here.",
+            f"Earlier keys are in {FROM_ENVIRONMENT}_FALLBACKS, which this command cannot change.",
+            "Run it without these options, then remove the keys from there: at once if one has leaked.",
+        )
+    until, unreadable = rotate_key(DAYS if options.days is None else options.days)
     screen.result({"accepted_until": until.isoformat(timespec="seconds") if until else None, "unreadable": unreadable})
     if until is None:
         screen.show("Secrets are now sealed with HARK_SECRET_KEY. HARK_SECRET_KEY_FALLBACKS are accepted until you")
