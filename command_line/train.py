@@ -17,7 +17,16 @@ from command_line.options import Commands, Parser, add_command, language, names,
 from core.data_folder import REPOSITORY, data_folder
 from core.errors import HarkError
 from core.worded import percent
-from pipeline.training.planning.config import CHOICES, EFFORT_WORDS, EFFORTS, TARGETS, TRAINED_TARGETS, USUAL, RunConfig
+from pipeline.training.planning.config import (
+    CHOICES,
+    EFFORT_WORDS,
+    EFFORTS,
+    TARGETS,
+    TRAINED_TARGETS,
+    USUAL,
+    Recipe,
+    RunConfig,
+)
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -159,6 +168,12 @@ def run_train(options: argparse.Namespace, screen: Screen) -> int:
     if options.tensorboard:
         require_tensorboard()
     config = _config(options)
+    if options.tensorboard and config.recipe is Recipe.CALIBRATED:
+        raise HarkError(
+            "--tensorboard has no curves to write.",
+            "This run does not train its own detector; it only sets a threshold.",
+            "Leave it out, or train a network (--size standard, not --effort trial).",
+        )
     return _agree_and_train(
         config, screen, options.yes, not options.no_download, tensorboard=options.tensorboard, targets=options.targets
     )
@@ -245,6 +260,12 @@ def run_retrain(options: argparse.Namespace, screen: Screen) -> int:
 
 def run_plan(options: argparse.Namespace, screen: Screen) -> int:
     config = _config(options)
+    if others := [target for target in options.targets if target not in TRAINED_TARGETS]:
+        raise HarkError(
+            f"--for {others[0]} does not change the plan.",
+            "It uses the main detector.",
+            f"Leave it out; {PROGRAM} train shows the files for it.",
+        )
     _check_hold_out(config)
     _show_plan(config, screen)
     return 0

@@ -78,16 +78,17 @@ def test_every_option_reaches_the_run(cli: Cli, trained: Asked, monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "tensorboard", pytest)  # it seems to be installed
     options = (
         "--effort quick --seed 7 --size standard --from-scratch --no-mining --engines espeak,flite --hold-out flite"
-        " --mining-method ctc-segmentation"
     )
     cli("train", "hey", "compass", *options.split(), "--language", "EN_gb", "--tensorboard", "--json")
     expected = RunConfig(
-        "hey compass", "en-gb", "quick", 7, "standard", mining=False, mining_method="ctc-segmentation",
-        from_scratch=True, engines=("espeak", "flite"), hold_out="flite",
+        "hey compass", "en-gb", "quick", 7, "standard", mining=False, from_scratch=True, engines=("espeak", "flite"),
+        hold_out="flite",
     )  # fmt: skip
     assert trained == [(expected, True)]
-    cli("train", "hey", "compass", "--size", "large", "--allow-confusables", "--json")
-    assert trained[1] == (RunConfig("hey compass", size="large", allow_confusables=True), False)
+    words = ("--size", "large", "--allow-confusables", "--mining-method", "ctc-segmentation")
+    cli("train", "hey", "compass", *words, "--json")
+    expected = RunConfig("hey compass", size="large", allow_confusables=True, mining_method="ctc-segmentation")
+    assert trained[1] == (expected, False)
 
 
 def test_train_names_the_files_for_each_device(cli: Cli, trained: Asked, data_dir: Path) -> None:
@@ -133,6 +134,22 @@ def test_missing_neural_voices_are_installed_first_unless_opted_out(
     assert asked == ["hibari"] and "Continuing without hibari: The disk is full." in cli.err and len(trained) == 5
     cli("train", "hey compass", "--size", "standard", "--hold-out", "hibari", code=2)
     assert len(asked) == 2, "only after an attempt to install them"
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("train --tensorboard --effort trial", "only sets a threshold"),
+        ("train --no-mining --mining-method ctc-segmentation", "which this run does not use"),
+        ("plan --for esphome --for pi", "uses the main detector"),
+    ],
+)
+def test_options_without_an_effect_are_rejected(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, command: str, why: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", pytest)  # it seems to be installed
+    name, *options = command.split()
+    assert why in cli.refused(name, "hey compass", *options)["why"]
 
 
 def test_curves_need_tensorboard(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
