@@ -55,17 +55,22 @@ def run_transcribe(options: argparse.Namespace, screen: Screen) -> int:
     from pipeline.recordings.transcription import registry
 
     result: dict[str, Any] = {}
+    usual = (options.engine, options.language, options.speakers, options.format) == ("auto", None, None, "txt")
+    if not options.files and not (options.pull and usual):
+        raise HarkError("There is nothing to transcribe.", "No file was given.", "See ./hark transcribe --help.")
+    if screen.json_wanted and options.format != "txt":
+        raise HarkError(
+            "--json and --format cannot be combined.", "The JSON contains the transcript.", "Leave out one of them."
+        )
     if options.pull:
         from pipeline.recordings.transcription.whisper_models import pull
 
         with screen.reporter() as reporter:
             result["pulled"] = str(pull(options.pull, reporter))
     if not options.files:
-        if options.pull:
-            screen.show_line(f"model  {result['pulled']}")
-            screen.result(result)
-            return 0
-        raise HarkError("There is nothing to transcribe.", "No file was given.", "See ./hark transcribe --help.")
+        screen.show_line(f"model  {result['pulled']}")
+        screen.result(result)
+        return 0
     registry.choose(options.engine, options.language)  # before any file is read
     files: list[dict[str, Any]] = []
     errors: list[tuple[object, HarkError]] = []
@@ -119,7 +124,8 @@ def transcribed_file(file: Path, options: argparse.Namespace, reporter: Reporter
         words = vocabulary.expected(data_folder() / vocabulary.FILE, options.language)
     except HarkError as error:
         reporter.log(str(error), "warning")
-    wanted = TranscribeOptions(options.engine, options.language, data=data_folder(), words=words)
+    channels = options.speakers in (None, 0, 2)
+    wanted = TranscribeOptions(options.engine, options.language, channels, data=data_folder(), words=words)
     transcript = transcribe(audio, wanted, work, reporter)
     if options.speakers is not None and transcript.diarization != "channels" and transcript.segments:
         from pipeline.recordings.diarization import voiceprints

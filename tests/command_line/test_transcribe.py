@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from core.audio_file import write_audio
+from pipeline.recordings.transcript import Transcript
+from pipeline.recordings.transcription.transcribe import TranscribeOptions
 from tests.support.command_line_samples import Cli
 from tests.support.scripted_engine import Scripted, use_engines
 from tests.support.untrained_bundle import spoken
@@ -72,3 +74,22 @@ def test_invalid_requests_are_rejected(engine: Scripted, cli: Cli) -> None:
     assert "no recognition engine" in cli.refused("transcribe", "talk.wav", "--engine", "siri")["what"]
     for words in (["--speakers", "-1"], ["--speakers", "99"], ["--speakers", "two"], ["--format", "pdf"]):
         cli.refused("transcribe", "talk.wav", *words)
+    assert "contains the transcript" in cli.refused("transcribe", "talk.wav", "--format", "srt")["why"]
+    for option in ("--engine siri", "--language de", "--speakers 0", "--format srt"):
+        assert "No file was given" in cli.refused("transcribe", "--pull", "tiny", *option.split())["why"]
+
+
+@pytest.mark.parametrize(("speakers", "channels"), [("0", True), ("2", True), ("4", False)])
+def test_other_numbers_of_speakers_mix_the_channels(
+    engine: Scripted, cli: Cli, monkeypatch: pytest.MonkeyPatch, speakers: str, channels: bool
+) -> None:
+    asked: list[bool] = []
+
+    def transcribe(audio: Path, options: TranscribeOptions, *_more: object) -> Transcript:
+        asked.append(options.channels)
+        return Transcript(1.0, "en", "scripted")
+
+    monkeypatch.setattr("pipeline.recordings.transcription.transcribe.transcribe", transcribe)
+    write_audio(Path("talk.wav"), spoken(TEXT))
+    cli("transcribe", "talk.wav", "--speakers", speakers)
+    assert asked == [channels]
