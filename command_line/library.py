@@ -30,7 +30,8 @@ def register(commands: Commands[Parser]) -> None:
     imports = add_command(group, "import", "FOLDER [options]", "import a folder of recordings", run_import)
     help_text = "a corpus in any of the usual layouts, or plain audio"
     imports.add_argument("folder", type=folder, metavar="FOLDER", help=help_text)
-    imports.add_argument("--licence", help="licence of the recordings (default: as given in the folder)")
+    help_text = "licence of recordings for which a manifest gives none (default: as given in the folder)"
+    imports.add_argument("--licence", help=help_text)
     help_text = "import at most this many hours, spread over the corpus"
     imports.add_argument("--limit-hours", type=above_zero, metavar="H", help=help_text)
     help_text = "language of recordings for which the corpus gives none (default: en)"
@@ -132,6 +133,8 @@ def run_import(options: argparse.Namespace, screen: Screen) -> int:
     with Library(data_folder()) as library, screen.reporter() as reporter:
         limits = (options.licence, options.limit_hours)
         report = import_corpus(options.folder, library, options.language, reporter, *limits, own=True)
+    if report.already_there and (options.licence or options.language != "en"):
+        screen.note("Clips that were there already keep their language, and their licence unless it was unknown.")
     return _show_import(report, screen)
 
 

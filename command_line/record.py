@@ -65,6 +65,8 @@ def run_record(options: argparse.Namespace, screen: Screen) -> int:
                     speaker=options.speaker.strip() or OWNER, role=options.role,
                 )  # fmt: skip
                 saved.append((str(name), take))
+        if options.speaker.strip():  # of recordings that were there already, too
+            library.set_fact(ids, "speaker", options.speaker.strip())
         takes_of_phrase = saved_takes(library, phrase=phrase, language=keyphrase.language)
         stored = [clip for clip in takes_of_phrase if clip.id in ids and clip.settings["role"] == options.role]
     takes = [

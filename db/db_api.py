@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import soundfile
@@ -233,6 +233,15 @@ class Library:
                 [(_plain(text), _plain(normalized), clip_id) for clip_id, (text, normalized) in texts.items()],
             )
             connection.index({clip_id: _plain(normalized) for clip_id, (_, normalized) in texts.items()})
+
+    def set_fact(self, ids: Collection[int], name: Literal["licence", "speaker"], value: str) -> None:
+        """Set the licence or speaker of clips, and of the clips that were cut from them."""
+        among = "IN (SELECT value FROM json_each(?))"
+        with self._writing("changing clips") as connection:
+            connection.execute(
+                f"UPDATE clip SET {name} = ? WHERE id {among} OR parent_id {among}",
+                [_plain(value), list(ids), list(ids)],
+            )
 
     def set_state(self, ids: Collection[int], state: str) -> None:
         """Mark clips as "ready" or "rejected" (stored, but no longer used)."""

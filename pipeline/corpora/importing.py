@@ -337,7 +337,10 @@ def store_clips(clips: Iterable[IncomingClip], library: Library, language: str, 
 def _not_there(
     chunk: list[tuple[str, Utterance]], library: Library, language: str, report: ImportReport
 ) -> list[tuple[str, Utterance]]:
-    """Return the utterances with a new source. Known clips get transcripts that the corpus has since added."""
+    """Return the utterances with a new source.
+
+    Known clips get transcripts that the corpus has since added, and the report's licence if theirs is unknown.
+    """
     imported = {clip.source: clip for clip in library.of_sources([source for source, _ in chunk])}
     texts: dict[int, tuple[str, str]] = {}
     for source, utterance in chunk:
@@ -347,6 +350,10 @@ def _not_there(
                 texts[imported[source].id] = (utterance.text, normalized)
     if texts:
         library.set_texts(texts)
+    own = {source for source, utterance in chunk if utterance.licence}
+    unlicensed = [clip.id for clip in imported.values() if clip.licence == UNKNOWN_LICENCE and clip.source not in own]
+    if unlicensed and report.licence != UNKNOWN_LICENCE:
+        library.set_fact(unlicensed, "licence", report.licence)
     report.transcribed += len(texts)
     report.already_there += len(imported)
     report.seconds_there += sum(clip.duration_s for clip in imported.values())

@@ -42,6 +42,14 @@ def test_an_import_takes_licence_language_and_limit(cli: Cli, corpus: Path) -> N
     assert cli.json("library", "stats")["by_language"] == {"de": imported["added"]}
 
 
+def test_importing_again_sets_a_licence_that_was_unknown(cli: Cli, corpus: Path) -> None:
+    (corpus / "LICENSE").unlink()
+    for licence, stored in (("", "unknown"), ("CC0-1.0", "CC0-1.0"), ("CC-BY-4.0", "CC0-1.0")):
+        cli("library", "import", str(corpus), *(["--licence", licence] if licence else []))
+        assert ("keep their language" in cli.err) == bool(licence)
+        assert cli.json("library", "stats")["by_licence"] == {stored: 3}
+
+
 def test_check_reports_and_repairs_missing_files(cli: Cli, corpus: Path, data_dir: Path) -> None:
     cli.json("library", "import", str(corpus))
     next((data_dir / "clips").rglob("*.flac")).unlink()

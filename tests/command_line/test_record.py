@@ -63,6 +63,10 @@ def test_count_role_and_speaker_are_options(cli: Cli, recordings: Path, data_dir
     with Library(data_dir) as library:
         (clip,) = library.iter_clips()
     assert clip.speaker == "Ada Lovelace" and clip.settings["role"] == "train"
+    for words, speaker in (["--speaker", "Ada King"], "Ada King"), ([], "Ada King"):
+        cli("record", "smart mirror", "--from", str(recordings), "--count", "1", *words)
+        with Library(data_dir) as library:
+            assert [clip.speaker for clip in library.iter_clips()] == [speaker], "also of a stored recording"
 
 
 @pytest.mark.parametrize("first, then", [("test", "train"), ("train", "test")])
