@@ -64,7 +64,7 @@ def rows(
     Args:
         skip: returns True for identifiers of rows to skip without decoding.
         location: the dataset's name, or a local folder with ``*.parquet`` files (``configuration`` then selects files
-            by their path if any path has it, as in the corpus's own repository).
+            by their path, as in the corpus's own repository; the default one selects all if no path has it).
         configuration: clean, clean_sa, dirty, dirty_sa.
 
     Raises:
@@ -116,7 +116,7 @@ def _stream(location: str | Path, configuration: str) -> Iterator[tuple[dict[str
 
 
 def _parquet_files(folder: Path, configuration: str) -> list[str]:
-    """Return a configuration's training files, by folder and file name; all files if no name matches."""
+    """Return a configuration's training files, by folder and file name; of the default one, all if none matches."""
     files = sorted(folder.rglob("*.parquet"))
     if not files:
         raise HarkError(
@@ -125,6 +125,12 @@ def _parquet_files(folder: Path, configuration: str) -> list[str]:
             "Use the folder of a local copy of the corpus.",
         )
     chosen = [path for path in files if path.parent.name == configuration and path.name.startswith("train")]
+    if not chosen and configuration != CONFIGURATION:
+        raise HarkError(
+            f"That folder does not contain the configuration {configuration}.",
+            f"{folder} has no files {configuration}/train*.parquet.",
+            "Leave out --configuration to import all of its files, or give another folder.",
+        )
     return [str(path) for path in chosen or files]
 
 

@@ -397,6 +397,8 @@ def test_peoples_speech_is_imported_up_to_a_cap(
     assert (first.added, first.skipped, first.unknown_text) == (6, {"unreadable": 1}, 1)
     assert first.limit_reached and first.licence == "CC-BY-4.0"
     assert import_peoples_speech(library, reporter, 3.0 / 3600, location=peoples_speech_folder).added == 0
+    with pytest.raises(HarkError, match="dirty_sa"):
+        import_peoples_speech(library, reporter, 1.0, peoples_speech_folder, "dirty_sa")
     rest = import_peoples_speech(library, reporter, 1.0, location=peoples_speech_folder)
     assert (rest.added, rest.already_there, rest.limit_reached) == (13, 6, False)
     clips = by_place(library)
