@@ -50,6 +50,7 @@ def run_mine(options: argparse.Namespace, screen: Screen) -> int:
     from db.db_api import Library
     from db.records import ClipQuery
     from phrase_augmentation.keyphrase import Keyphrase
+    from phrase_augmentation.normalize import base_language
     from pipeline.training.planning.mining import MiningConfig, mine
 
     limits = {name: getattr(options, name) for name in ("most", "recordings", "least_confidence", "speaker_share")}
@@ -59,6 +60,10 @@ def run_mine(options: argparse.Namespace, screen: Screen) -> int:
         **given,
     )  # fmt: skip
     keyphrase = Keyphrase.of(options.phrase, options.language)
+    if config.word_forms and base_language(keyphrase.language) != "en":
+        raise HarkError(
+            "--word-forms is for English.", "Hark knows no endings of other languages.", "Leave out --word-forms."
+        )
     player = _player() if options.play else ()
     with Library(data_folder()) as library:
         speech = ClipQuery(language=keyphrase.language, imported=True if config.real_only else None, text_known=True)

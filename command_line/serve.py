@@ -75,10 +75,18 @@ def run_worker(options: argparse.Namespace, screen: Screen) -> int:
     if options.workers is not None:
         if options.workers < 1:
             raise HarkError("No workers can be started.", f"--workers is {options.workers}.", "Give a number above 0.")
+        if set(options.queue or QUEUES) == {WEBHOOKS}:
+            raise HarkError(
+                "--workers has no effect on webhooks.", "That queue has a fixed number.", "Leave out --workers."
+            )
         os.environ["HARK_WORKERS"] = str(options.workers)
     with _data_in_use(screen):
         queues = list(dict.fromkeys(options.queue or QUEUES))
         parts = [Part(queue, _WORKERS) for queue in queues]
+        from django.conf import settings
+
+        if (options.workers or 0) > settings.JOBS_RUNNING:
+            screen.note(f"At most {settings.JOBS_RUNNING} jobs of a queue run at once; HARK_JOBS_RUNNING allows more.")
         try:
             screen.note(f"Running the jobs of {', '.join(queues)} (Ctrl-C stops it)")
             _watch(parts, screen)

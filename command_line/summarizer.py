@@ -33,7 +33,7 @@ def register(commands: Commands[Parser]) -> None:
     summarizing = add_command(group, "summarize", "FILE [options]", "summarize a text or a transcript", run_summarize)
     summarizing.add_argument("file", metavar="FILE", help="a text, a transcript.json, or - for stdin")
     summarizing.add_argument("--engine", default="auto", metavar="NAME", help="default: auto, the best that is ready")
-    summarizing.add_argument("--language", type=language, default="en", help="language of a text; default: en")
+    summarizing.add_argument("--language", type=language, metavar="CODE", help="language of a text; default: en")
 
 
 def run_train(options: argparse.Namespace, screen: Screen) -> int:
@@ -80,15 +80,17 @@ def run_summarize(options: argparse.Namespace, screen: Screen) -> int:
     return 0
 
 
-def _transcript(file: str, language: str) -> Transcript:
+def _transcript(file: str, language: str | None) -> Transcript:
     """Return the transcript in a file, or a text as a transcript with one segment per line."""
     from pipeline.recordings.transcript import Segment, Transcript, load_transcript
 
     if file.endswith(".json"):
+        if language is not None:
+            raise HarkError("--language is for a text.", f"{file} gives its language.", "Leave out --language.")
         return load_transcript(Path(file))
     try:
         text = sys.stdin.read() if file == STDIN else Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise HarkError("The text cannot be read.", f"{file}: {error}.", "Give a text file in UTF-8.") from error
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return Transcript(0.0, language, "text", tuple(Segment(0.0, 0.0, line, 1.0) for line in lines))
+    return Transcript(0.0, language or "en", "text", tuple(Segment(0.0, 0.0, line, 1.0) for line in lines))

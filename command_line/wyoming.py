@@ -63,6 +63,12 @@ def run_wyoming(options: argparse.Namespace, screen: Screen) -> int:
             "Its URL accepts recordings from that detector only.",
             "Serve each detector with its own command and URI.",
         )
+    if options.token_file and not options.send:
+        raise HarkError(
+            "--token-file has no effect without --send.",
+            "The token is for sending recordings to a portal.",
+            "Add --send ADDRESS, or leave it out.",
+        )
     sender = WakeSender(options.send, _token(options.token_file)) if options.send else None
     server_at(options.uri)  # reports an invalid URI before anything is loaded
     detectors = open_wake_words(options.models, options.fa_per_day)

@@ -67,6 +67,10 @@ def test_the_mining_method_can_be_chosen(cli: Cli, spoken: Path, data_dir: Path)
     cli("mine", "big window", "--method", "guess", code=2)
 
 
+def test_word_forms_of_other_languages_are_rejected(cli: Cli) -> None:
+    assert "English" in cli.refused("mine", "grosses fenster", "--word-forms", "--language", "de")["what"]
+
+
 def test_mined_clips_are_played(cli: Cli, spoken: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     cli("library", "import", str(spoken))
     program, played = tmp_path / "programs" / "play", tmp_path / "played"

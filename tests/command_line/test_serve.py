@@ -85,3 +85,4 @@ def test_invalid_numbers_of_workers_are_rejected(cli: Cli) -> None:
     cli("worker", "--workers", "0", code=2)
     assert "above 0" in cli.err
     cli("worker", "--queue", "tpu", code=2)
+    assert "webhooks" in cli.refused("worker", "--queue", "webhooks", "--workers", "8")["what"]

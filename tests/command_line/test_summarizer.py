@@ -39,6 +39,8 @@ def test_a_transcript_is_summarized(cli: Cli, tmp_path: Path) -> None:
     save_transcript(Transcript(9.0, "en", "test", said), tmp_path / "transcript.json")
     summary = cli.json("summarizer", "summarize", str(tmp_path / "transcript.json"))
     assert summary["action_items"] == [{"text": "I'll write the policy by Friday.", "segments": [1]}]
+    words = ("summarizer", "summarize", str(tmp_path / "transcript.json"), "--language", "de")
+    assert "gives its language" in cli.refused(*words)["why"]
     assert summary["sentiment"]["label"] in ("negative", "neutral", "positive")
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from core.data_folder import REPOSITORY
 from lab.processes import answers, free_port
-from pipeline.jobs import QUEUES, TRAINING
+from pipeline.jobs import QUEUES, TRAINING, WEBHOOKS
 from tests.support.nginx import nginx_settings
 from tests.support.portal_driver import HOST, Portal
 from tests.support.servers import postgresql, program, redis_server, running, wait_for
@@ -133,9 +133,11 @@ def topology(folder: Path) -> Iterator[Topology]:
             cwd=REPOSITORY, env={**os.environ, **settings}, capture_output=True, text=True, timeout=STARTS_S,
         )  # fmt: skip
         assert made.returncode == 0, made.stderr
+        one = ("--workers", "1")
+        commands = {queue: ("worker", "--queue", queue, *(() if queue == WEBHOOKS else one)) for queue in QUEUES}
         processes = {
             (queue, number): stack.enter_context(
-                started(folder / f"{queue}-{number}.log", "worker", "--queue", queue, "--workers", "1", **settings)
+                started(folder / f"{queue}-{number}.log", *commands[queue], **settings)
             )
             for queue in QUEUES
             for number in range(TRAINING_WORKERS if queue == TRAINING else 1)
