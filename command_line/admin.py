@@ -71,15 +71,15 @@ def run_factor_off(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_rotate(options: argparse.Namespace, screen: Screen) -> int:
-    ready()
-    from webui.keys.rotation import FROM_ENVIRONMENT, rotate_key
-
-    if options.days is not None and os.environ.get(FROM_ENVIRONMENT):
+    if options.days is not None and os.environ.get("HARK_SECRET_KEY"):
         raise HarkError(
             "--days and --now have no effect here.",
-            f"Earlier keys are in {FROM_ENVIRONMENT}_FALLBACKS, which this command cannot change.",
+            "Earlier keys are in HARK_SECRET_KEY_FALLBACKS, which this command cannot change.",
             "Run it without these options, then remove the keys from there: at once if one has leaked.",
         )
+    ready()
+    from webui.keys.rotation import rotate_key
+
     until, unreadable = rotate_key(DAYS if options.days is None else options.days)
     screen.result({"accepted_until": until.isoformat(timespec="seconds") if until else None, "unreadable": unreadable})
     if until is None:

@@ -319,3 +319,9 @@ def test_ctrl_d_at_the_question_stops_without_a_traceback(tmp_path: Path) -> Non
     command = [sys.executable, str(REPOSITORY / "main.py")]
     _, said = at_terminal(command, {"HARK_DATA": str(tmp_path / "data")}, ["\x04"])
     assert "stopped" in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize("option", ["--now", "--days=3"])
+def test_times_for_keys_of_the_environment_are_rejected(cli: Cli, monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+    monkeypatch.setenv("HARK_SECRET_KEY", "k" * 40)
+    assert "HARK_SECRET_KEY_FALLBACKS" in cli.refused("admin", "rotate-secret", option)["why"]
