@@ -249,16 +249,20 @@ class Bundle:
     def threshold(self, fa_per_day: float | None = None) -> float:
         """Return the threshold for a target number of false alarms a day (default: the bundle's own choice).
 
-        Between the manifest's entries, the logit of the threshold is linear in the logarithm of the rate. Beyond them,
-        the nearest entry is used.
+        Between the manifest's entries, the logit of the threshold is linear in the logarithm of the rate.
+
+        Raises BundleError for a target beyond the entries.
         """
+        table = sorted(self.manifest["thresholds"], key=lambda row: float(row["fa_per_day"]))
+        lowest, highest = (float(row["fa_per_day"]) for row in (table[0], table[-1]))
         if fa_per_day is None:
             fa_per_day = float(self.manifest["default_fa_per_day"])
-        if not fa_per_day > 0:
+        elif not lowest <= fa_per_day <= highest:
             raise BundleError(
-                "That false-alarm rate cannot be used.", f"{fa_per_day} is not above 0.", "Give a number such as 2."
+                f"The bundle has no threshold for {fa_per_day:g} false alarms per day.",
+                f"It was calibrated for {lowest:g} to {highest:g} per day.",
+                "Choose a rate in that range.",
             )
-        table = sorted(self.manifest["thresholds"], key=lambda row: float(row["fa_per_day"]))
         rates = np.log([float(row["fa_per_day"]) for row in table])
         levels = np.clip([float(row["threshold"]) for row in table], 1e-9, 1 - 1e-9)
         return float(sigmoid(np.interp(np.log(fa_per_day), rates, np.log(levels / (1 - levels)))))

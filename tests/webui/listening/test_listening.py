@@ -70,9 +70,9 @@ def test_streams_of_a_bundle_share_its_model_until_it_changes(version: Version) 
     first = services.runtime_of(version)
     first.threshold = 0.9
     first.process(spoken(PHRASE))
-    second, rare = services.runtime_of(version), services.runtime_of(version, 0.01)
+    second, rare = services.runtime_of(version), services.runtime_of(version, 0.5)
     assert first._model is second._model is rare._model
-    assert second.threshold == second.bundle.threshold() and rare.threshold == rare.bundle.threshold(0.01)
+    assert second.threshold == second.bundle.threshold() and rare.threshold == rare.bundle.threshold(0.5)
     alone = open_detector(version.bundle_path)
     np.testing.assert_array_equal(second.scores(spoken(PHRASE)), alone.scores(spoken(PHRASE)))
     os.utime(version.bundle_path, (0, 0))
@@ -124,6 +124,7 @@ def test_a_recording_is_scored_at_the_selected_rate(owners: Client, version: Ver
     assert threshold("?fa_per_day=240") == pytest.approx(bundle.threshold(240.0))
     assert threshold("") == pytest.approx(bundle.threshold())
     assert owners.get(f"{address}?fa_per_day=often").status_code == 422
+    assert owners.post(f"{address}/file?fa_per_day=241", {"audio": sound_of(recording)}).status_code == 422
     with pytest.raises(HarkError, match="not above 0"):
         services.runtime_of(version, -1.0)
 
