@@ -79,9 +79,11 @@ def upload(request: HttpRequest) -> HttpResponse:
         raise wrong(
             "A text belongs to one recording.", f"{len(sounds)} were sent.", "Send name.txt next to each instead."
         )
+    if given.strip() and texts:
+        raise wrong("There are two texts.", "text and name.txt were sent.", "Send one of them.")
 
     def take(sound: UploadedFile) -> Recording:
-        text = given or _read_text(texts.get(Path(name_of(sound)).stem))
+        text = given.strip() or _read_text(texts.get(Path(name_of(sound)).stem))
         return _keep(signed_in(request), sound, text, request.POST.get("language"))
 
     recordings, refused = one_by_one(sounds, take)
@@ -238,6 +240,8 @@ def interact(request: HttpRequest) -> HttpResponse:
     """Handle ``POST /interact``: answer a typed or recorded question from the caller's recordings, with speech."""
     user = signed_in(request)
     body = json_or_form(request)
+    if sum(map(bool, (body.get("text"), body.get("message"), request.FILES))) > 1:
+        raise wrong("There are several questions.", "text, message and a recording exclude each other.", "Send one.")
     question = body.get("text") or body.get("message") or ""
     if not isinstance(question, str):
         raise wrong("The question cannot be read.", "text is not a string.", 'Send {"text": "..."}, or a recording.')

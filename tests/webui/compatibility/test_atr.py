@@ -74,6 +74,8 @@ def test_invalid_uploads_are_rejected(program: Client, recording_file: Path) -> 
     content = recording_file.read_bytes()
     two = [SimpleUploadedFile("a.wav", content), SimpleUploadedFile("b.wav", content)]
     assert program.post("/upload", {"files": two, "text": "which?"}).status_code == 422
+    both = [SimpleUploadedFile("a.wav", content), SimpleUploadedFile("a.txt", b"We ship it.")]
+    assert program.post("/upload", {"files": both, "text": "Or this?"}).status_code == 422
     latin = [SimpleUploadedFile("a.wav", content), SimpleUploadedFile("a.txt", "é".encode("latin-1"))]
     assert "UTF-8" in program.post("/upload", {"files": latin}).json()["why"]
     assert not Recording.objects.exists()
@@ -250,7 +252,9 @@ def test_an_answer_without_a_voice_is_returned_as_text(program: Client, monkeypa
 
 
 def test_invalid_questions_get_422(program: Client, recording_file: Path, asked: Any) -> None:
-    for payload in ({}, {"text": "  "}, {"text": "word " * 10_000}):
+    spoken = SimpleUploadedFile("a.wav", recording_file.read_bytes())
+    several = {"text": "Who?", "audio": spoken}, {"text": "Who?", "message": "When?"}
+    for payload in ({}, {"text": "  "}, {"text": "word " * 10_000}, *several):
         assert program.post("/interact", payload).status_code == 422
     body = '{"text": ["a"]}'
     assert program.post("/interact", body, content_type="application/json").status_code == 422
