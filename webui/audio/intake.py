@@ -138,6 +138,8 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
         isinstance(speakers, int) and not isinstance(speakers, bool) and 1 <= speakers <= MAX_SPEAKERS
     ):
         raise _no_options(_("The number of speakers must be from 1 to %(most)d.") % {"most": MAX_SPEAKERS})
+    if speakers is not None and not chosen["diarize"]:
+        raise _no_options(_("Without diarize, Hark does not distinguish speakers."))
     session = chosen["session"]
     return {
         "engine": engine,

@@ -55,15 +55,12 @@ def meetings(request: HttpRequest) -> HttpResponse:
     uploads = sent_files(request, "audio", "file")
     if len(uploads) > MAX_FILES:
         raise wrong("Too many files.", f"A meeting may have {MAX_FILES}.", "Join some of the files first.")
-    polish, diarize = _polish_wanted(request.POST), switch(request.POST, "diarize", True)
-    if request.POST.get("speakers") and not diarize:
-        why = "Without diarize, Hark does not distinguish speakers."
-        raise wrong("speakers would have no effect.", why, "Leave one of the two out.")
+    polish = _polish_wanted(request.POST)
     options = {
         "engine": request.POST.get("engine"),
         "language": request.POST.get("language"),
         "speakers": _count(request.POST.get("speakers")),
-        "diarize": diarize,
+        "diarize": switch(request.POST, "diarize", True),
         "summarize": switch(request.POST, "summary", True),
         "session": POLISHED_SESSION if polish else SESSION,
     }

@@ -52,7 +52,9 @@ def test_a_sample_goes_into_the_inbox_and_the_library(call: Call, world: World, 
     with recording.open("rb") as file:
         body = {"audio": file, "verdict": "false_alarm", "end_s": "0.1"}
         problem_of(call("post", place, body=body, form=True, headers=headers), 422)
-    assert call("post", f"/inbox/{made.json()['id']}/take", headers=headers).json()["state"] == "taken"
+    take = f"/inbox/{made.json()['id']}/take"
+    problem_of(call("post", f"{take}?phrase=true", headers=headers), 422)  # the verdict is that of the mark
+    assert call("post", take, headers=headers).json()["state"] == "taken"
     assert call("get", "/library", headers=headers).json()["clips"] == 2
 
 

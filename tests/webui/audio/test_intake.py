@@ -44,8 +44,9 @@ def test_a_full_queue_leaves_the_file_in_place(owner: User, wav: Path, portal: P
 
 @pytest.mark.parametrize(
     "options",
-    [{"engine": "sox"}, {"language": "no language"}, {"speakers": 99}, {"speakers": True}, {"speakers": "2"}, {"x": 1}],
-)
+    [{"engine": "sox"}, {"language": "no language"}, {"speakers": 99}, {"speakers": True}, {"speakers": "2"}, {"x": 1},
+     {"speakers": 2, "diarize": False}],
+)  # fmt: skip
 def test_invalid_options_are_rejected(owner: User, wav: Path, options: dict[str, object]) -> None:
     with pytest.raises(HarkError, match="cannot be transcribed with these options"):
         intake.create_recording(user=owner, name="a.wav", source=wav, options=options)

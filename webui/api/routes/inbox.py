@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from django.http import FileResponse, HttpRequest
+from django.utils.translation import gettext as _
 from ninja import Query, Router, Status
 
+from core.errors import HarkError
 from webui.access import to_change, visible
 from webui.api.authentication import caller, needs
 from webui.api.documentation import file_of
@@ -66,8 +68,14 @@ def take(
     ``phrase`` confirms a recording from a device.
     """
     sample = _sample(request, sample_id, to_change)
-    if phrase is None or not sample.kind:
+    if phrase is None:
         services.take(sample=sample)
+    elif not sample.kind:
+        raise HarkError(
+            _("phrase has no effect on this sample."),
+            _("Its verdict was given when it was marked."),
+            _("Leave phrase out, or discard the sample and mark it again."),
+        )
     else:
         services.confirm(sample=sample, is_phrase=phrase)
     return _sample(request, sample_id)
