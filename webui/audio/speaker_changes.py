@@ -99,8 +99,14 @@ def assign_speaker(
       from_word: split the passage before this word, and assign the second part; 0 to assign all of it.
       all_of_theirs: also assign all passages of its present speaker, so that two speakers become one.
 
-    Raises HarkError if the passage, word or speaker does not exist.
+    Raises HarkError if the passage, word or speaker does not exist, or for a word and all passages.
     """
+    if from_word and all_of_theirs:
+        raise HarkError(
+            _("The speaker was not changed."),
+            _("A passage is either split at a word, or changed together with the others of its speaker."),
+            _("Leave out either the word or the other passages."),
+        )
     with serialized():
         recording, transcript = transcript_to_change(recording)
         segments = segments_with(transcript, number, start_s)
@@ -119,7 +125,7 @@ def assign_speaker(
             recited = partial(with_divided_segment, number=number)
             number += 1
         for n, segment in enumerate(segments):
-            if n == number or (all_of_theirs and not from_word and segment.speaker == before):
+            if n == number or (all_of_theirs and segment.speaker == before):
                 segments[n] = replace(segment, speaker=speaker)
         recording.speakers = len({segment.speaker for segment in segments} - {""})
         save(recording, replace(transcript, segments=tuple(segments), speakers=speakers), recited)
