@@ -26,6 +26,9 @@ from webui.translation import explained
 
 MAX_MESSAGE_BYTES = 2 * SAMPLE_RATE * 2  # bytes: two seconds
 MAX_DURATION_S = 1800.0  # seconds per connection
+START: dict[str, Any] = {  # the options of a session and their types
+    "engine": str | None, "language": str | None, "detectors": list | None, "answer": bool, "save": bool
+}  # fmt: skip
 MAX_WAITING_BYTES = 60 * SAMPLE_RATE * 2  # bytes that may wait for a recognizer that is slower than speech
 TOO_MUCH = 4413  # close code
 UNREADABLE = 1007
@@ -115,6 +118,8 @@ class TranscribeConsumer(SignsIn):
                 return
             if "start" in payload and self.session is None:
                 await self._start(payload["start"] if isinstance(payload["start"], dict) else {})
+            elif "start" in payload:
+                await self.say(error=explained(live.already_started()))
             elif payload.get("stop"):
                 self.stopping = True
                 self.news.set()
@@ -142,14 +147,16 @@ class TranscribeConsumer(SignsIn):
                 await self.close(TOO_MANY)
                 return False
             _open_sessions[self] = self.user.pk
-        engine, language = start.get("engine"), start.get("language")
         self.options = {
-            "engine": engine if isinstance(engine, str) and engine else "auto",
-            "language": language if isinstance(language, str) and language else None,
-            "answer": start.get("answer") is True,
-            "save": start.get("save") is True,
+            "engine": start.get("engine") or "auto",
+            "language": start.get("language") or None,
+            "answer": start.get("answer", False),
+            "save": start.get("save", False),
         }
         try:
+            for name, value in start.items():
+                if not isinstance(value, START.get(name, ())):
+                    raise live.invalid_option(name)
             # Report invalid options now, not when the recording is saved.
             checked_options({"engine": self.options["engine"], "language": self.options["language"]})
             versions = await database_sync_to_async(live.chosen_versions)(self.user, start.get("detectors"))
@@ -163,6 +170,8 @@ class TranscribeConsumer(SignsIn):
             await self.close()
             return False
         await self.say(ready=True, engine=self.session.engine, why=self.session.why)
+        if missing := [wanted for wanted in start.get("detectors") or () if wanted not in self.detectors]:
+            await self.say(error=explained(live.not_run(missing)))
         self.working = asyncio.create_task(self._work(self.session))
         return True
 

@@ -72,6 +72,30 @@ def too_many(limit: int) -> HarkError:
     )
 
 
+def already_started() -> HarkError:
+    return HarkError(
+        _("The options were not changed."),
+        _("The transcription has already started."),
+        _("Send them before the samples."),
+    )
+
+
+def invalid_option(name: str) -> HarkError:
+    return HarkError(
+        _("The transcription was not started."),
+        _("The option %(name)s does not exist, or its value has another type.") % {"name": name[:40]},
+        _("Use the options and types in the API documentation."),
+    )
+
+
+def not_run(detectors: list[object]) -> HarkError:
+    return HarkError(
+        _("Some detectors do not run: %(ids)s.") % {"ids": str(detectors)[1:-1][:200]},
+        _("They do not exist or have no version, or there are more than %(most)d.") % {"most": MAX_DETECTORS},
+        _("Choose other detectors in a new session."),
+    )
+
+
 class Session:
     """A live transcription. It does not touch the database, so ``feed`` and ``finish`` may run in any thread.
 

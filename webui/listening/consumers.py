@@ -6,17 +6,19 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from typing import Any
 from urllib.parse import parse_qs
 
 import numpy as np
 from channels.db import database_sync_to_async
 from django.http import Http404
+from django.utils.translation import gettext as _
 
 from core.audio_file import SAMPLE_RATE, whole_samples
 from core.errors import HarkError
+from model.runtime.detector import BundleError
 from model.runtime.detector import Detector as Runtime
+from pipeline.serving.detection import as_hark_error
 from pipeline.serving.untrained import UntrainedStream
 from webui.access import to_change
 from webui.accounts.models import User
@@ -70,11 +72,17 @@ class _Listens(SignsIn):
             try:
                 payload = json_object(text_data)
             except ValueError:
-                return
+                payload = {}
             await self.handle(payload)
 
     async def handle(self, payload: dict[str, Any]) -> None:
-        """Handle a text message."""
+        """Handle a text message; {} if it is not a JSON object. By default, refuse it."""
+        error = HarkError(
+            _("The message has no effect."),
+            _("This socket does not accept its names or values."),
+            _("Send a message from the API documentation."),
+        )
+        await self.say(error=explained(error))
 
     async def _score(self, audio: np.ndarray) -> None:
         assert self.runtime is not None
@@ -138,29 +146,28 @@ class ListenConsumer(_Listens):
         self.recent = np.concatenate([self.recent, audio])[-round(BUFFER_S * SAMPLE_RATE) :]
 
     async def handle(self, payload: dict[str, Any]) -> None:
-        if "fa_per_day" in payload:
-            await self._turn(payload)
+        names = set(payload)
+        try:
+            value = float(payload["fa_per_day" if "fa_per_day" in names else "time_s"])
+        except (ValueError, TypeError, KeyError, OverflowError):
+            value = -1.0
+        if names == {"fa_per_day"} and value > 0.0:
+            await self._turn(value)
+        elif names == {"mark", "time_s"} and 0.0 <= value <= MAX_DURATION_S:
+            await self._mark(str(payload["mark"]), value)
         else:
-            await self._mark(payload)
+            await super().handle(payload)
 
-    async def _turn(self, payload: dict[str, Any]) -> None:
+    async def _turn(self, rate: float) -> None:
         assert self.runtime is not None
         try:
-            rate = float(payload["fa_per_day"])
-            if not (rate > 0.0 and math.isfinite(rate)):
-                return
-        except (ValueError, TypeError, OverflowError):
+            self.runtime.threshold = self.runtime.bundle.threshold(rate)
+        except BundleError as error:
+            await self.say(error=explained(as_hark_error(error)))
             return
-        self.runtime.threshold = self.runtime.bundle.threshold(rate)
         await self.say(threshold=self.runtime.threshold)
 
-    async def _mark(self, payload: dict[str, Any]) -> None:
-        try:
-            verdict, time_s = str(payload["mark"]), float(payload["time_s"])
-        except (ValueError, TypeError, KeyError, OverflowError):
-            return
-        if not 0.0 <= time_s <= MAX_DURATION_S:
-            return
+    async def _mark(self, verdict: str, time_s: float) -> None:
         end = min(len(self.recent), len(self.recent) - self.samples + round(time_s * SAMPLE_RATE))
         audio = self.recent[max(0, end - round(BEFORE_ALARM_S * SAMPLE_RATE)) : max(0, end)]
         try:

@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from core.worded import worded
 from lab.chaos.hostile_bundles import loop_bundle
+from model.runtime.detector import BundleError
 from pipeline.serving.detection import open_detector
 from tests.support.api_calls import World
 from tests.support.portal_users import browser_of
@@ -33,6 +34,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 class Bundle:
     def threshold(self, fa_per_day: float) -> float:
+        if fa_per_day > 240:
+            raise BundleError("No threshold.", "It is beyond the table.", "Choose another.")
         return fa_per_day / 100
 
 
@@ -250,7 +253,9 @@ def test_invalid_messages_close_the_socket_with_a_code(
     assert socket.hear()["ready"]
     for wrong in (deep * 30, '{"mark": "missed", "time_s": 1e308}', '{"mark": "missed", "time_s": 1e999}'):
         socket.say(wrong)
+        assert "no effect" in socket.hear()["error"]["what"]
     socket.say('{"mark": "missed", "time_s": ' + "9" * 4000 + "}")
+    assert "no effect" in socket.hear()["error"]["what"]
     socket.say(bytes(3200))
     assert socket.hear(10)["time_s"] == 0.1  # the stream continues
     assert "Traceback" not in caplog.text
@@ -373,6 +378,7 @@ def test_a_program_tries_an_untrained_phrase(world: World, monkeypatch: pytest.M
     assert socket.hear()["threshold"] == 0.5
     for nothing in ('{"mark": "missed", "time_s": 0}', '{"fa_per_day": 2}'):  # there is no detector yet
         socket.say(nothing)
+        assert "no effect" in socket.hear()["error"]["what"]
     socket.say(bytes(2 * 1280))
     assert socket.hear() == {"time_s": 0.08, "scores": [0.25], "detections": []}
     assert asked == [("hey compass", "en-GB")]
@@ -388,8 +394,9 @@ def test_a_detector_that_cannot_be_tried_is_reported(world: World, address: str,
 
 def test_fa_per_day_changes_the_threshold_while_listening(world: World, runtime: Runtime) -> None:
     socket = listening(world)
-    for nonsense in ("0", '"x"', "-1", "1e999", "[]"):
+    for nonsense in ("0", '"x"', "-1", "1e999", "[]", '2, "mark": "missed"'):
         socket.say(f'{{"fa_per_day": {nonsense}}}')
+        assert socket.hear()["error"]["what"]
     socket.say('{"fa_per_day": 12}')
     assert socket.hear() == {"threshold": 12 / 100}
     assert runtime.threshold == 12 / 100

@@ -156,8 +156,10 @@ def detector(owner: User, portal: Path) -> Detector:
 
 def test_only_the_users_own_detectors_run_on_the_stream(owner: User, other: User, detector: Detector) -> None:
     conversation = partial(all_of_it, detectors=[detector.pk, 999, "x", None])
-    (event,) = of_kind(talk(owner, conversation), "event")
+    heard = talk(owner, conversation)
+    (event,) = of_kind(heard, "event")
     assert event["phrase"] == PHRASE and event["score"] > 0.5
+    assert of_kind(heard, "error")[0]["what"] == "Some detectors do not run: 999, 'x', None."
     assert of_kind(talk(other, conversation), "event") == []
 
 
@@ -289,6 +291,21 @@ def test_an_engine_that_fails_once_does_not_end_the_stream(owner: User, engine: 
     heard = talk(owner, all_of_it)
     assert of_kind(heard, "error")[0]["what"] == "It failed."
     assert heard[-2:] == [{"ended": True}, 1000]
+
+
+@pytest.mark.parametrize("option", [{"save": 1}, {"answer": "true"}, {"language": 7}, {"speakers": 2}])
+def test_an_invalid_option_is_reported_by_name(owner: User, option: dict[str, Any]) -> None:
+    error, code = talk(owner, partial(all_of_it, **option))
+    assert next(iter(option)) in error["error"]["why"] and code == 1000
+
+
+def test_options_after_the_first_sample_are_refused(owner: User) -> None:
+    async def conversation(socket: Socket) -> list[Any]:
+        await socket.say(sound()[0])
+        return await all_of_it(socket, save=True)
+
+    heard = talk(owner, conversation)
+    assert "already started" in of_kind(heard, "error")[0]["why"] and not of_kind(heard, "saved")
 
 
 def test_a_missing_engine_is_reported(owner: User, engine: Double) -> None:
