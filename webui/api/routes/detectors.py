@@ -239,7 +239,7 @@ def bundle(
     detector_id: int,
     number: int,
     fa_per_day: float | None = Query(
-        None, gt=0, le=1e6, description="Another default rate for the bundle.", examples=[2.0]
+        None, gt=0, le=1e6, description="Another default rate for the main detector.", examples=[2.0]
     ),
 ) -> FileResponse:
     """Download the zip that runs wherever onnxruntime does; ``fa_per_day`` sets its default rate of false alarms."""
