@@ -92,7 +92,7 @@ class TranscribeConsumer(SignsIn):
 
     async def message(self, text_data: str | None, bytes_data: bytes | None) -> None:
         if bytes_data is not None:
-            if self.stopping:
+            if self.stopping or self._closed:
                 return
             self.received += len(bytes_data)
             too_long = len(bytes_data) > MAX_MESSAGE_BYTES or self.received > MAX_DURATION_S * SAMPLE_RATE * 2
