@@ -106,7 +106,7 @@ def enable(name: str, report: Callable[[str], None] = lambda line: None) -> Path
         raise HarkError(
             worded("The engine %(name)s needs no environment of its own.", name=name),
             worded("It has no internals/requirements.txt."),
-            worded("Run ./hark engines to see what each engine needs."),
+            worded("./hark engines shows what each engine needs."),
         )
     folder = environment(name)
     if is_enabled(name) and not damaged(name):
