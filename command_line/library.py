@@ -134,7 +134,7 @@ def run_import(options: argparse.Namespace, screen: Screen) -> int:
         limits = (options.licence, options.limit_hours)
         report = import_corpus(options.folder, library, options.language, reporter, *limits, own=True)
     if report.already_there and (options.licence or options.language != "en"):
-        screen.note("Clips that were there already keep their language, and their licence unless it was unknown.")
+        screen.note("Clips that were there already keep their language, and a licence that is known.")
     return _show_import(report, screen)
 
 

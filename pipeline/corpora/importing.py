@@ -339,7 +339,7 @@ def _not_there(
 ) -> list[tuple[str, Utterance]]:
     """Return the utterances with a new source.
 
-    Known clips get transcripts that the corpus has since added, and the report's licence if theirs is unknown.
+    Known clips get transcripts that the corpus has since added, and its licence if theirs is unknown.
     """
     imported = {clip.source: clip for clip in library.of_sources([source for source, _ in chunk])}
     texts: dict[int, tuple[str, str]] = {}
@@ -350,10 +350,13 @@ def _not_there(
                 texts[imported[source].id] = (utterance.text, normalized)
     if texts:
         library.set_texts(texts)
-    own = {source for source, utterance in chunk if utterance.licence}
-    unlicensed = [clip.id for clip in imported.values() if clip.licence == UNKNOWN_LICENCE and clip.source not in own]
-    if unlicensed and report.licence != UNKNOWN_LICENCE:
-        library.set_fact(unlicensed, "licence", report.licence)
+    licences: dict[str, list[int]] = {}
+    for source, utterance in chunk:
+        if source in imported and imported[source].licence == UNKNOWN_LICENCE:
+            licences.setdefault(utterance.licence or report.licence, []).append(imported[source].id)
+    for licence, ids in licences.items():
+        if licence != UNKNOWN_LICENCE:
+            library.set_fact(ids, "licence", licence)
     report.transcribed += len(texts)
     report.already_there += len(imported)
     report.seconds_there += sum(clip.duration_s for clip in imported.values())

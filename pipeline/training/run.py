@@ -21,7 +21,7 @@ from core.worded import listed, worded
 from db.db_api import Library
 from db.records import ClipQuery
 from phrase_augmentation.phrase_text import PhraseText
-from pipeline.training.clips.removed_recordings import forget_in_run
+from pipeline.training.clips.removed_recordings import forget_in_run, remove_what_clips_made
 from pipeline.training.clips.synthesis import generate
 from pipeline.training.detectors.making import learn, measure_detector, set_thresholds, settings_of_run, starting_point
 from pipeline.training.detectors.retraining import Retraining
@@ -252,10 +252,9 @@ def _clips(plan: Plan, work: Work) -> pd.DataFrame:
     from pipeline.training.clips.examples import clip_table
 
     table = work.folder / "clips.csv"
-    is_done = table.is_file() and store_is_complete(work.folder / "features")
-    if not (is_done and all(map(os.path.isfile, pd.read_csv(table, keep_default_na=False)["path"]))):
-        # If clips were deleted while the run was stopped, new examples for devices would differ from the teacher's.
-        shutil.rmtree(work.folder / DEVICES_FOLDER, ignore_errors=True)
+    if table.is_file() and not all(map(os.path.isfile, pd.read_csv(table, keep_default_na=False)["path"])):
+        remove_what_clips_made(work.folder)  # clips were deleted while the run was stopped
+    if not (table.is_file() and store_is_complete(work.folder / "features")):
         clips = clip_table(plan, work.library)
         _refuse_too_little(clips, plan)
         with atomic_path(table) as temporary:

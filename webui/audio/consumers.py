@@ -27,7 +27,7 @@ from webui.translation import explained
 MAX_MESSAGE_BYTES = 2 * SAMPLE_RATE * 2  # bytes: two seconds
 MAX_DURATION_S = 1800.0  # seconds per connection
 START: dict[str, Any] = {  # the options of a session and their types
-    "engine": str | None, "language": str | None, "detectors": list | None, "answer": bool, "save": bool
+    "engine": str | None, "language": str | None, "detectors": list | None, "answer": bool | None, "save": bool | None
 }  # fmt: skip
 MAX_WAITING_BYTES = 60 * SAMPLE_RATE * 2  # bytes that may wait for a recognizer that is slower than speech
 TOO_MUCH = 4413  # close code
@@ -150,8 +150,8 @@ class TranscribeConsumer(SignsIn):
         self.options = {
             "engine": start.get("engine") or "auto",
             "language": start.get("language") or None,
-            "answer": start.get("answer", False),
-            "save": start.get("save", False),
+            "answer": bool(start.get("answer")),
+            "save": bool(start.get("save")),
         }
         try:
             for name, value in start.items():

@@ -240,7 +240,8 @@ def interact(request: HttpRequest) -> HttpResponse:
     """Handle ``POST /interact``: answer a typed or recorded question from the caller's recordings, with speech."""
     user = signed_in(request)
     body = json_or_form(request)
-    if sum(map(bool, (body.get("text"), body.get("message"), request.FILES))) > 1:
+    typed = {str(body[name]).strip() for name in ("text", "message") if body.get(name)} - {""}
+    if len(typed) + bool(request.FILES) > 1:
         raise wrong("There are several questions.", "text, message and a recording exclude each other.", "Send one.")
     question = body.get("text") or body.get("message") or ""
     if not isinstance(question, str):

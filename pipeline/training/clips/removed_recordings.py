@@ -40,12 +40,11 @@ def forget_in_run(folder: Path, library: Library) -> None:
     gone = {one for one in ids if not library.with_source(f"{CORPUS}-{one}")}
     if not gone:
         return
+    if not (folder / RESULT).is_file():
+        remove_what_clips_made(folder)
+        return
     for name in ("features", DEVICES_FOLDER):
         shutil.rmtree(folder / name, ignore_errors=True)
-    if not (folder / RESULT).is_file():
-        for path in (table, *folder.glob("*.pt")):
-            path.unlink(missing_ok=True)
-        return
     for row in rows:
         if recording_of(row["corpus"]) in gone:
             row |= dict.fromkeys(row.keys() & {"text", "speaker", "corpus"}, "")
@@ -60,6 +59,14 @@ def forget_in_run(folder: Path, library: Library) -> None:
         writer = csv.DictWriter(lines, rows[0].keys())
         writer.writeheader()
         writer.writerows(rows)
+
+
+def remove_what_clips_made(folder: Path) -> None:
+    """Remove all that an unfinished run has made of its clips: it makes this again of the clips that are left."""
+    for name in ("features", DEVICES_FOLDER):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for path in (*folder.glob("*.pt"), folder / TABLE):
+        path.unlink(missing_ok=True)
 
 
 def _rows(table: Path) -> list[dict[str, str]]:

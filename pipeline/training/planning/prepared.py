@@ -51,12 +51,6 @@ def prepare(config: RunConfig) -> Prepared:
             worded("Only the threshold of a large detector is raised to reject confusable phrases."),
             worded("Train a large detector, or do not choose to accept confusable phrases."),
         )
-    if config.mining_method != RunConfig.mining_method and not config.mining and not config.start_from:
-        raise HarkError(
-            worded("%(phrase)s cannot be trained with that word alignment.", phrase=repr(config.phrase)),
-            worded("It is for recordings from the library, which this run does not use."),
-            worded("Leave it out, or use recordings from the library."),
-        )
     if config.size == "large":
         encoder_backbone.check_package()
     else:  # the run's own detector is the small one

@@ -265,11 +265,12 @@ def test_clips_deleted_while_a_run_is_stopped_are_left_out(plan: Plan, tmp_path:
         )
         clips = training_pipeline._clips(plan, work)
         (folder / "devices").mkdir()
+        (folder / "start.pt").touch()
         assert training_pipeline._clips(plan, work).equals(clips) and (folder / "devices").is_dir()
         library.delete_clips([int(clips["clip_id"][0])])
         left = training_pipeline._clips(plan, work)
     assert list(left["clip_id"]) == list(clips["clip_id"][1:]) and all(map(os.path.isfile, left["path"]))
-    assert not (folder / "devices").exists(), "its examples were made of all clips"
+    assert not any((folder / name).exists() for name in ("features", "devices", "start.pt")), "made of all clips"
 
 
 # The whole run.
