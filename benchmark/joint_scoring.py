@@ -14,10 +14,10 @@ import numpy as np
 
 from core.processors import usable_cores
 from model.checkpoint import load_checkpoint
-from model.encoder import encoder_name, loaded_backbone
-from model.encoder_backbone import FRAME_SAMPLES
-from model.encoder_detector import ENCODER_HOP, EncoderDetector
 from model.features import CHUNK_SAMPLES
+from model.large.encoder import encoder_name, loaded_backbone
+from model.large.encoder_backbone import FRAME_SAMPLES
+from model.large.encoder_detector import ENCODER_HOP, EncoderDetector
 from model.runtime.detector import SMOOTHING_FRAMES, Bundle, smooth_scores
 
 WINDOWS_AT_ONCE = 128

@@ -23,8 +23,8 @@ from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
 from phrase_augmentation.texts import positives
+from pipeline.scoring.keyword_scoring import is_understood
 from pipeline.training.planning.splits import split_of, split_voices
-from pipeline.training.scoring.keyword_scoring import is_understood
 
 EMBEDDED_ENGINES = ("espeak", "flite", "festival")  # part of every installation, so that figures are comparable
 CONFUSABLE_CLIPS = 200

@@ -44,7 +44,7 @@ from core.data_folder import atomic_path, data_folder, storing
 from core.errors import HarkError
 from core.events import Progress, Reporter, silent_reporter
 from core.processors import usable_cores
-from model.encoder_detector import EncoderDetector
+from model.large.encoder_detector import EncoderDetector
 from model.metrics import REFRACTORY_S, SCORE_PERIOD_S, Interval, detections, poisson_interval, wilson_interval
 from model.runtime import detector as detector_module
 from model.runtime.detector import Bundle, BundleError, Detector
@@ -52,10 +52,10 @@ from phrase_augmentation.matching import phrase_matcher
 from phrase_augmentation.normalize import base_language
 from pipeline.acoustic.data import acoustic_split
 from pipeline.serving.detection import open_detector
+from pipeline.training.configuration.advice import advise
+from pipeline.training.configuration.devices import DEVICES
 from pipeline.training.detectors.devices import NAMES
 from pipeline.training.packing.targets import files_for
-from pipeline.training.planning.advice import advise
-from pipeline.training.planning.config import DEVICES
 
 OTHER_SPEECH = (
     "speech/librispeech-dev-clean",

@@ -12,7 +12,7 @@ from scipy import optimize, stats
 from benchmark.streams import CONDITIONS
 from model.metrics import QUANTILE, wilson_interval
 from model.runtime.detector import logit
-from pipeline.training.measuring.verdict import expected_of_people
+from pipeline.training.reporting.verdict import expected_of_people
 
 RATES = (0.1, 0.5, 2.0)  # false alarms per hour
 MAX_LOST = 0.02  # maximum miss rate of a shipped threshold beyond that of the best threshold at its rate

@@ -47,7 +47,7 @@ def run_confusables(options: argparse.Namespace, screen: Screen) -> int:
     from db.db_api import Library, library_exists
     from phrase_augmentation.confusables import confusables
     from phrase_augmentation.keyphrase import Keyphrase
-    from pipeline.training.scoring.keyword_scoring import ranked_confusables
+    from pipeline.scoring.keyword_scoring import ranked_confusables
 
     keyphrase = Keyphrase.of(options.phrase, options.language)
     texts = [text.text for text in confusables(keyphrase, options.texts)]
@@ -124,7 +124,7 @@ def _recordings(library: Library, keyphrase: Keyphrase, hours: float) -> list[Cl
 
 
 def _in_recordings(library: Library, keyphrase: Keyphrase, clips: Sequence[Clip]) -> list[dict[str, Any]]:
-    from pipeline.training.scoring.keyword_scoring import hardest_in
+    from pipeline.scoring.keyword_scoring import hardest_in
 
     texts = {clip.id: clip.text_normalized for clip in clips}
     places = hardest_in(((clip.id, library.read_audio(clip)) for clip in clips), keyphrase, PLACES)

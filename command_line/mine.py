@@ -18,7 +18,7 @@ from core.errors import HarkError
 
 if TYPE_CHECKING:
     from db.db_api import Library
-    from pipeline.training.planning.mining import MiningResult
+    from pipeline.corpora.mining import MiningResult
 
 SHOWN_CUTS = 20
 PLAYERS = (("ffplay", "-nodisp", "-autoexit", "-loglevel", "quiet"), ("play", "-q"), ("afplay",), ("paplay",))
@@ -51,7 +51,7 @@ def run_mine(options: argparse.Namespace, screen: Screen) -> int:
     from db.records import ClipQuery
     from phrase_augmentation.keyphrase import Keyphrase
     from phrase_augmentation.normalize import base_language
-    from pipeline.training.planning.mining import MiningConfig, mine
+    from pipeline.corpora.mining import MiningConfig, mine
 
     limits = {name: getattr(options, name) for name in ("most", "recordings", "least_confidence", "speaker_share")}
     given = {name: value for name, value in limits.items() if value is not None}

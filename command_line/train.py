@@ -17,23 +17,16 @@ from command_line.options import Commands, Parser, add_command, language, names,
 from core.data_folder import REPOSITORY, data_folder
 from core.errors import HarkError
 from core.worded import percent
-from pipeline.training.planning.config import (
-    CHOICES,
-    EFFORT_WORDS,
-    EFFORTS,
-    TARGETS,
-    TRAINED_TARGETS,
-    USUAL,
-    Recipe,
-    RunConfig,
-)
+from pipeline.training.configuration.devices import TARGETS, TRAINED_TARGETS
+from pipeline.training.configuration.efforts import EFFORT_WORDS, EFFORTS
+from pipeline.training.configuration.run_config import CHOICES, USUAL, Recipe, RunConfig
 
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from pipeline.training.configuration.advice import Advice
+    from pipeline.training.configuration.prepared import Prepared
     from pipeline.training.packing.targets import Target
-    from pipeline.training.planning.advice import Advice
-    from pipeline.training.planning.prepared import Prepared
 
 EXAMPLE = "hey compass"
 LONG_RUN_S = 120.0  # seconds; in a terminal, a longer run needs confirmation
@@ -124,7 +117,7 @@ def _run_options(parser: Parser) -> None:
 
 def _config(options: argparse.Namespace) -> Prepared:
     """Return the requested run. Raises HarkError, before slow work starts, if the phrase is unusable."""
-    from pipeline.training.planning.prepared import prepare
+    from pipeline.training.configuration.prepared import prepare
 
     wanted = RunConfig(
         phrase=" ".join(options.phrase),
@@ -255,7 +248,7 @@ def run_retrain(options: argparse.Namespace, screen: Screen) -> int:
     """Run ``retrain BUNDLE``. The bundle's run must be in this data folder."""
     from model.runtime.detector import Bundle, BundleError
     from pipeline.serving.detection import as_hark_error
-    from pipeline.training.planning.prepared import retraining_of
+    from pipeline.training.configuration.prepared import retraining_of
 
     try:
         run = str(Bundle(options.bundle).manifest.get("run", ""))
@@ -278,7 +271,7 @@ def run_plan(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_advise(options: argparse.Namespace, screen: Screen) -> int:
-    from pipeline.training.planning.advice import advise
+    from pipeline.training.configuration.advice import advise
 
     advice = advise(" ".join(options.phrase), options.language)
     screen.result(advice.as_dict())
@@ -290,7 +283,7 @@ def ask_and_train(options: argparse.Namespace, screen: Screen) -> int:
     """Ask for a keyphrase, show the advice and the plan, train. Input may be piped."""
     from rich.prompt import Prompt
 
-    from pipeline.training.planning.advice import advise
+    from pipeline.training.configuration.advice import advise
 
     at_terminal = _at_terminal()
     if at_terminal and screen.json_wanted:
@@ -385,7 +378,7 @@ def _counts(numbers: Mapping[str, int]) -> str:
 
 
 def _as_usual(phrase: str, effort: str = RunConfig.effort) -> Prepared:
-    from pipeline.training.planning.prepared import prepare
+    from pipeline.training.configuration.prepared import prepare
 
     return prepare(replace(USUAL, phrase=phrase, effort=effort))
 
@@ -433,7 +426,7 @@ def _headline(phrase: str, metrics: Mapping[str, Any]) -> Text:
     """Return a headline that states if the detector is usable."""
     from rich.text import Text
 
-    from pipeline.training.measuring.verdict import misses_most
+    from pipeline.training.reporting.verdict import misses_most
 
     if misses_most(metrics):
         missed = percent(metrics["miss_rate_clean"]["value"])
@@ -446,8 +439,8 @@ def _headline(phrase: str, metrics: Mapping[str, Any]) -> Text:
 def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -> None:
     from rich.text import Text
 
-    from pipeline.training.measuring.report_words import per_hour
-    from pipeline.training.measuring.verdict import misses_most
+    from pipeline.training.reporting.report_words import per_hour
+    from pipeline.training.reporting.verdict import misses_most
 
     metrics = result["metrics"]
     alarms, least, most = (per_hour(metrics["fa_per_hour"][name]) for name in ("value", "low", "high"))

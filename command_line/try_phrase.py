@@ -25,8 +25,8 @@ def run_try(options: argparse.Namespace, screen: Screen) -> int:
 
     from core.confinement.foreign_audio import foreign_audio_blocks
     from phrase_augmentation.keyphrase import Keyphrase
-    from pipeline.training.scoring.keyword_scoring import guesses_in
-    from pipeline.training.scoring.zero_shot import scorer_of
+    from pipeline.scoring.keyword_scoring import guesses_in
+    from pipeline.scoring.zero_shot import scorer_of
 
     started = time.perf_counter()
     keyphrase = Keyphrase.of(options.phrase, options.language)

@@ -70,6 +70,16 @@ class Clip:
     state: str
 
 
+def real_speaker(clip: Clip) -> str:
+    """Return the speaker of a real recording; if unknown, the recording itself, for all its segments."""
+    return clip.speaker or (clip.source or clip.sha256).split("@")[0]
+
+
+def is_for_test(clip: Clip) -> bool:
+    """Return whether a person recorded the clip for tests; it is then never trained on (see ``corpora.enrolment``)."""
+    return clip.settings.get("role") == "test"
+
+
 @dataclass(frozen=True)
 class ClipQuery:
     """Conditions on clips, all of which must hold; None matches any clip.

@@ -11,17 +11,17 @@ from torch import nn
 from core.errors import HarkError
 from core.worded import worded
 from model.backbone import BackboneConfig
-from model.backbone_detector import BackboneDetector, BackboneDetectorConfig
 from model.detector import Detector, DetectorConfig
 from model.devices.micro_network import MicroShape
 from model.devices.microwakeword import MicroConfig, MicroDetector
 from model.devices.openwakeword import OpenWakeWordConfig, OpenWakeWordDetector
-from model.embedding_backbone import EmbeddingBackboneConfig
-from model.encoder_detector import EncoderDetector, EncoderDetectorConfig
 from model.fit import write_checkpoint
-from model.fused_detector import FusedDetector, FusedDetectorConfig
-from model.phrase_network import PhraseNetworkConfig
+from model.large.encoder_detector import EncoderDetector, EncoderDetectorConfig
 from model.plain import from_plain
+from model.standard.backbone import EmbeddingBackboneConfig
+from model.standard.backbone_detector import BackboneDetector, BackboneDetectorConfig
+from model.standard.fused_detector import FusedDetector, FusedDetectorConfig
+from model.standard.phrase_network import PhraseNetworkConfig
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
 
 KINDS: dict[str, tuple[type[Any], type[nn.Module]]] = {

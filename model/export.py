@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from core.errors import HarkError
 from core.onnx import session
 from model.detector import Detector
-from model.embedding_backbone import EmbeddingBackbone
 from model.features import CHUNK_SAMPLES, HOP
 from model.runtime.detector import smooth_scores
+from model.standard.backbone import EmbeddingBackbone
 
 OPSET = 17  # the first opset with STFT
 PARITY_TOLERANCE = 1e-3  # maximum difference in score between .pt, .onnx and streaming

@@ -13,8 +13,8 @@ from typing import ClassVar
 import numpy as np
 
 from core.onnx import CPU, session
-from model.encoder_backbone import GPU_BATCH, STATE_FRAMES, EncoderBackbone, SecondPass
 from model.features import HOP, WINDOW, StoredFrames, frame_count, log_mel
+from model.large.encoder_backbone import GPU_BATCH, STATE_FRAMES, EncoderBackbone, SecondPass
 
 Computed = np.ndarray | tuple[np.ndarray, np.ndarray]  # frames; for an encoder, phones and states
 Compute = Callable[[Sequence[np.ndarray]], list[Computed]]
@@ -79,9 +79,9 @@ class EncoderFrontEnd(FrontEnd):
     """A speech encoder's phones.
 
     Attributes:
-        graph: the ONNX file (:func:`model.encoder.window_graph`).
+        graph: the ONNX file (:func:`model.large.encoder.window_graph`).
         keyword_hmm, second_pass: ONNX files for the second pass's gain, one more column; empty for none.
-        above, before: see :class:`model.encoder_backbone.SecondPass`.
+        above, before: see :class:`model.large.encoder_backbone.SecondPass`.
         states: whether to store the encoder's states too, for a negative set.
     """
 

@@ -15,10 +15,10 @@ from core.errors import HarkError
 from core.worded import worded
 from model.asr.network import Recognizer, RecognizerConfig
 from model.devices.micro_network import MicroNetwork, MicroShape
-from model.embedding_backbone import EmbeddingBackbone, EmbeddingBackboneConfig
-from model.phone_head import PhoneHead
+from model.large.phone_head import PhoneHead
+from model.large.verifier import Verifier
 from model.plain import from_plain, plain
-from model.verifier import Verifier
+from model.standard.backbone import EmbeddingBackbone, EmbeddingBackboneConfig
 
 FOLDER = Path(__file__).parent / "shipped"
 BACKBONE = "backbone-standard.safetensors"

@@ -12,6 +12,7 @@ from core.errors import HarkError, no_such
 from core.events import Reporter
 from core.hub import hub_download
 from core.worded import listed, worded
+from model.phones import is_known
 from pipeline.recordings.diarization import pyannote_engine
 from pipeline.recordings.local_models import pull
 from pipeline.recordings.reader import READER
@@ -19,8 +20,7 @@ from pipeline.recordings.summarization.transformer import SUMMARY
 from pipeline.recordings.text_similarity import EMBEDDING
 from pipeline.recordings.transcription import funasr_engine as funasr
 from pipeline.recordings.transcription import whisper_models
-from pipeline.training.planning.config import RunConfig
-from pipeline.training.scoring.languages import is_known
+from pipeline.training.configuration.run_config import RunConfig
 
 # The lines of pip's output that show its progress.
 INTERESTING = ("Collecting ", "Building ", "Installing ")

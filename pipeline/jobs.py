@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -26,7 +26,8 @@ from core.data_folder import atomic_path, data_folder, installation_folder, is_f
 from core.errors import HarkError, UnusableFile
 from core.events import Reporter, json_lines_sink
 from core.worded import worded
-from pipeline.training.planning.config import Recipe, RunConfig, chosen
+from pipeline.training.configuration.run_config import Recipe
+from pipeline.training.configuration.specification import JOB, Spec, run_config
 
 DONE, BUG, FIXABLE, INTERRUPTED = 0, 1, 2, 130  # exit codes, as everywhere in Hark
 NICENESS = 10  # jobs yield the processors to the portal's pages, because users wait for these (python -m lab portal)
@@ -34,24 +35,10 @@ MAX_IMPORT_S = 6 * 3600  # time limit for an upload; 2 GB of speech take an hour
 TRAINING, GENERAL = "training", "general"
 WEBHOOKS = "webhooks"  # its tasks deliver messages; they are not jobs, and have no row in the table of jobs
 QUEUES = TRAINING, GENERAL, WEBHOOKS  # the portal's queues; each has workers
-JOB = "job"  # the key of a job's id in its specification
-BESIDE_CHOICES = {"install_voices", "targets", "run", JOB}  # other keys in the specification of a run or its plan
 IMPORTS = "uploads/imports"  # below the user's data: a folder per import, removed after a successful job
 EXPORTS = "exports"  # folder of the installation, with a zip for each user who requested one
 ACCOUNT = "account.json"  # the user's rows in the portal's database, in their folder until they are exported
 SAMPLES = 6  # number of each bucket that a plan offers for playback
-
-Spec = Mapping[str, Any]
-
-
-def choices_of(spec: Spec) -> dict[str, Any]:
-    """Return a run's choices (``CHOICES`` of ``planning.config``) from the specification of the run or its plan."""
-    return {name: value for name, value in spec.items() if name not in BESIDE_CHOICES}
-
-
-def run_config(spec: Spec) -> RunConfig:
-    """Build the configuration from the specification of a run or a plan. Raises TypeError if a name is unknown."""
-    return chosen(RunConfig(""), choices_of(spec))
 
 
 def _is_same_run(spec: Spec, other: Spec) -> bool:
@@ -72,7 +59,7 @@ def _skipped_stages(spec: Spec) -> set[str]:
 
 def _train(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     from pipeline.engine_setup import install_voices, voices_to_install
-    from pipeline.training.planning.prepared import prepare
+    from pipeline.training.configuration.prepared import prepare
     from pipeline.training.run import run_training
 
     config = prepare(run_config(spec))
@@ -83,7 +70,7 @@ def _train(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
 
 def _plan(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     from pipeline.engine_setup import voices_to_install
-    from pipeline.training.planning.prepared import prepare
+    from pipeline.training.configuration.prepared import prepare
     from pipeline.training.planning.preview import plan_run, plan_summary
 
     config = prepare(run_config(spec))
@@ -151,7 +138,7 @@ def _align(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
 
 
 def _retrain(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
-    from pipeline.training.planning.prepared import retraining_of
+    from pipeline.training.configuration.prepared import retraining_of
     from pipeline.training.run import run_training
 
     return run_training(retraining_of(data, spec["run"]), data, reporter, made_for=spec.get(JOB, ""))

@@ -119,7 +119,7 @@ def _summarize(user: User, number: int) -> Submission:
 
 def _train(user: User, number: int) -> Submission:
     """Train a detector of the smallest size."""
-    from pipeline.jobs import run_config
+    from pipeline.training.configuration.specification import run_config
     from pipeline.training.planning.plan import load_plan
     from webui.accounts.storage import user_data
     from webui.trainer.models import Version

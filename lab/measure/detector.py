@@ -52,13 +52,13 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
 def _models(seed: int) -> Iterator[tuple[str, Detector]]:
     import torch
 
-    from model.decoder_tokens import spellings
-    from model.encoder_backbone import encoder_path
-    from model.encoder_detector import EncoderDetector
-    from model.fused_detector import FusedDetector
+    from model.large.decoder_tokens import spellings
+    from model.large.encoder_backbone import encoder_path
+    from model.large.encoder_detector import EncoderDetector
+    from model.large.second_pass import verifier_name
     from model.phones import outputs_of
-    from model.second_pass import verifier_name
     from model.shipped_weights import shipped_backbone
+    from model.standard.fused_detector import FusedDetector
     from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
     from phrase_augmentation.keyphrase import Keyphrase
 

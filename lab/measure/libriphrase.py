@@ -35,15 +35,15 @@ from db.records import AlignedUnit
 from lab import on_one_core
 from lab.metrics import equal_error_rate
 from model.asr.emissions import default_aligner
-from model.decoder_tokens import spellings
-from model.encoder import loaded_backbone
-from model.encoder_detector import EncoderDetector
+from model.large.decoder_tokens import spellings
+from model.large.encoder import loaded_backbone
+from model.large.encoder_detector import EncoderDetector
+from model.large.second_pass import verifier_name
 from model.phones import PHONES, outputs_of, phone_indices
-from model.second_pass import verifier_name
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.phonemes import phonemes_of_words
 from pipeline.corpora.alignment import NotAligned, align
-from pipeline.training.scoring.zero_shot import RESCORE_ABOVE
+from pipeline.scoring.zero_shot import RESCORE_ABOVE
 
 SOURCE = "speech/librispeech-dev-clean"  # no shipped weights were trained on it
 MIN_S, MAX_S = 0.5, 2.0  # minimum and maximum seconds of a run

@@ -28,7 +28,7 @@ from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
 from pipeline.corpora.alignment import align
 from pipeline.corpora.alignment_methods import CTC_SEGMENTATION, METHODS, VITERBI
-from pipeline.training.planning.mining import MARGIN_S, MiningConfig, MiningResult, mine
+from pipeline.corpora.mining import MARGIN_S, MiningConfig, MiningResult, mine
 
 HOURS = 100.0
 ALIGNED_CLIPS = 120  # clips with known word times

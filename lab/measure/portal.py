@@ -139,10 +139,11 @@ def _fill(data: Path, reporter: Reporter) -> None:
     from django.db import transaction
 
     from db.db_api import Library
+    from pipeline.training.configuration.specification import as_spec
     from webui.accounts.models import User
     from webui.jobs.models import Job, JobEvent
     from webui.trainer.models import Detector, Version
-    from webui.trainer.services import as_spec, configuration
+    from webui.trainer.services import configuration
 
     with Library(data) as library:
         library.add_clips(_clips(reporter))

@@ -25,10 +25,10 @@ from lab.weights.learning import learn
 from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
 from model.asr.packed import BatchSource, Packed, SpeechBatch
 from model.asr.train import ctc_losses, targets_of
-from model.embedding_backbone import FRAMES_AT_ONCE, MEL_FFT, STEP_FRAMES, EmbeddingBackbone
 from model.features import HOP
 from model.fit import Fit
 from model.shipped_weights import shipped_backbone, weights_digest
+from model.standard.backbone import FRAMES_AT_ONCE, MEL_FFT, STEP_FRAMES, EmbeddingBackbone
 
 STEP = STEP_FRAMES * HOP  # samples per step of the backbone
 TAIL_STEPS = 5  # steps added after an item, because the backbone outputs its last phone late

@@ -18,9 +18,9 @@ from lab.weights.learning import learn
 from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
 from model.asr.decoding import error_rate, greedy
 from model.asr.packed import Packed
-from model.encoder_backbone import ENCODER_FILE, package_model
 from model.fit import Fit
-from model.phone_head import ENCODER_WIDTH, PhoneHead
+from model.large.encoder_backbone import ENCODER_FILE, package_model
+from model.large.phone_head import ENCODER_WIDTH, PhoneHead
 from model.phones import BLANK, phone_indices
 
 OUTPUTS_FILE, PLACES_FILE = "encoder.f16", "encoder.json"

@@ -24,11 +24,11 @@ from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
 from model.asr.packed import BatchSource, Packed
 from model.devices.micro_network import FEATURE_SCALE, STRIDE, MicroNetwork
 from model.devices.microwakeword import micro_features
-from model.embedding_backbone import FRAMES_AT_ONCE, MEL_FFT, STEP_FRAMES, EmbeddingBackbone
 from model.feature_augmentation import mask, warp_frequency
 from model.features import HOP
 from model.fit import Fit
 from model.shipped_weights import shipped_backbone
+from model.standard.backbone import FRAMES_AT_ONCE, MEL_FFT, STEP_FRAMES, EmbeddingBackbone
 
 FEATURE_WINDOW = 480  # samples of audio from which a feature is computed
 BEGINNING = 30  # first steps of a stretch that the loss ignores, because the network lacks the audio before them

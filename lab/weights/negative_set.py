@@ -22,17 +22,17 @@ from core.data_folder import atomic_path
 from core.errors import HarkError
 from core.events import Progress, Reporter, silent_reporter
 from model.asr.packed import Utterance
-from model.encoder_backbone import STATE_FRAMES
 from model.examples import ExampleSpec, SoundSources, build_examples
 from model.features import HOP, WINDOW
 from model.front_end import EncoderFrontEnd, FrontEnd
+from model.large.encoder_backbone import STATE_FRAMES
 from model.phones import outputs_of
 from model.product_quantization import ProductQuantizer
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.acoustic.data import corpus_utterances
 from pipeline.corpora.licences import licence_of
+from pipeline.training.configuration.run_config import BANK, NEGATIVE_SET
 from pipeline.training.negatives.negative_set import FRAME_S, STREAM_S, stream_row
-from pipeline.training.planning.config import BANK, NEGATIVE_SET
 
 WINDOW_S = 1.2  # seconds of a detector's window; affects only the silence before a piece in the stored data
 CODE_BYTES = 24  # bytes per state
@@ -89,7 +89,7 @@ def make_negative_set(
     Raises:
         HarkError: a folder has no corpus, or the encoder is not installed.
     """
-    from model.encoder_detector import EncoderDetector
+    from model.large.encoder_detector import EncoderDetector
 
     utterances = negative_utterances(training, held_out, hours, seed)
     if not utterances:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model.embedding_backbone import EmbeddingBackbone
+from model.standard.backbone import EmbeddingBackbone
 
 
 @torch.no_grad()

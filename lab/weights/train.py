@@ -45,7 +45,7 @@ def train_weights(kind: str, run: AcousticRun, folder: Path, reporter: Reporter)
     packed = packed_speech(run, folder, reporter)
     if kind == "backbone":
         from lab.weights.public_embedding import with_public_embedding
-        from model.embedding_backbone import EmbeddingBackbone, EmbeddingBackboneConfig
+        from model.standard.backbone import EmbeddingBackbone, EmbeddingBackboneConfig
 
         backbone = with_public_embedding(EmbeddingBackbone(EmbeddingBackboneConfig()))
         backbone.convs.requires_grad_(

@@ -36,7 +36,7 @@ from phrase_augmentation.phonemes import phonemes_of_words
 from pipeline.corpora.alignment import Alignment, align
 from pipeline.corpora.layouts import layout_of
 from pipeline.corpora.licences import licence_of
-from pipeline.training.scoring.keyword_scoring import intelligible
+from pipeline.scoring.keyword_scoring import intelligible
 
 PEOPLE = 9
 SECONDS_EACH = 295.0

@@ -1,4 +1,4 @@
-"""Training of the verifier (:mod:`model.verifier`) on stretches of one to four words.
+"""Training of the verifier (:mod:`model.large.verifier`) on stretches of one to four words.
 
 Speech is encoded once. Each stretch is paired with its own text and with similar ones.
 """
@@ -29,16 +29,16 @@ from lab.weights.learning import learn
 from model.asr.augmentation import BatchAugmenter
 from model.asr.emissions import default_aligner
 from model.asr.packed import Packed
-from model.decoder_tokens import spellings
-from model.encoder import loaded_backbone
-from model.encoder_backbone import STATE_FRAMES, STATES_AFTER, STATES_BEFORE
 from model.fit import Fit
 from model.keyword_hmm import Pronunciations
-from model.phone_head import ENCODER_WIDTH
+from model.large.decoder_tokens import spellings
+from model.large.encoder import loaded_backbone
+from model.large.encoder_backbone import STATE_FRAMES, STATES_AFTER, STATES_BEFORE
+from model.large.phone_head import ENCODER_WIDTH
+from model.large.rescoring import rescoring_graph
+from model.large.second_pass import phones_and_lengths
+from model.large.verifier import Verifier, located
 from model.phones import PHONE_OUTPUTS, PHONES, outputs_of, phones_of
-from model.rescoring import rescoring_graph
-from model.second_pass import phones_and_lengths
-from model.verifier import Verifier, located
 from phrase_augmentation.distance import exchange_cost, phone_distance
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.vocabulary import vocabulary

@@ -20,12 +20,12 @@ from model.asr.decoding import error_rate, greedy
 from model.asr.network import Recognizer
 from model.asr.packed import BatchSource, Packed, SpeechBatch
 from model.backbone import STEM_STRIDE
-from model.embedding_backbone import STEP_FRAMES, EmbeddingBackbone
 from model.features import HOP, LOG_MEL_MEAN, WINDOW
 from model.fit import Fit
 from model.phones import BLANK, character_indices, phone_indices, text_of
 from model.plain import plain
 from model.shipped_weights import save_weights
+from model.standard.backbone import STEP_FRAMES, EmbeddingBackbone
 from model.training_options import curves
 
 TAIL_S = 0.3  # seconds of silence after an item, so that a causal backbone has time to output the last phone

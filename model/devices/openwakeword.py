@@ -19,7 +19,7 @@ from core.onnx import CPU
 from model.detector import DetectorConfig, TrainedDetector, scores_of_many
 from model.features import CHUNK_FRAMES, CHUNK_SAMPLES, HOP, StoredFrames, lead_in
 from model.front_end import Compute, FrontEnd
-from model.phrase_network import PhraseNetwork, PhraseNetworkConfig
+from model.standard.phrase_network import PhraseNetwork, PhraseNetworkConfig
 
 WINDOW = 16  # embeddings, one per 80 ms
 EMBEDDING = 96  # values per embedding

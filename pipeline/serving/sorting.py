@@ -14,11 +14,11 @@ import numpy as np
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
+from model.phones import is_known
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.matching import phrase_sounds_in
 from pipeline.recordings.speech_client import call
 from pipeline.recordings.transcription import registry
-from pipeline.training.scoring.languages import is_known
 
 PHRASE, OTHER, UNSURE = "phrase", "other", "unsure"
 # Scores of ``keyword_scoring.phone_score``. Of 63 utterances of eight phrases (speech/custom-keywords, which are in the
@@ -51,7 +51,7 @@ def sort_wake(phrase: str, language: str, audio: np.ndarray) -> Sorted:
 
 def sorted_here(phrase: str, language: str, audio: np.ndarray) -> Sorted:
     """Sort audio as :func:`sort_wake` does, within the speech service."""
-    from pipeline.training.scoring.keyword_scoring import phone_score  # imports torch
+    from pipeline.scoring.keyword_scoring import phone_score  # imports torch
 
     padded = np.pad(audio, round(PADDING_S * SAMPLE_RATE))
     text = _words(padded, language)

@@ -14,7 +14,7 @@ HOP_CHUNKS = 6  # a window is scored every 480 ms
 
 
 def _score(phrase: str, language: str, window: np.ndarray | None = None) -> tuple[float, float, int]:
-    from pipeline.training.scoring.zero_shot import window_score  # imports torch, which only the speech service loads
+    from pipeline.scoring.zero_shot import window_score  # imports torch, which only the speech service loads
 
     return window_score(phrase, language, window)
 

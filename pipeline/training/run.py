@@ -20,25 +20,25 @@ from core.lock import held
 from core.worded import listed, worded
 from db.db_api import Library
 from db.records import ClipQuery
+from model.phones import is_known
 from phrase_augmentation.phrase_text import PhraseText
+from pipeline.corpora.mining import MiningConfig, mine, mine_negatives
 from pipeline.training.clips.removed_recordings import forget_in_run, remove_what_clips_made
 from pipeline.training.clips.synthesis import generate
+from pipeline.training.configuration.prepared import Prepared
+from pipeline.training.configuration.run_config import DEVICES_FOLDER, RESULT, RunConfig, finished_folders, job_folder
+from pipeline.training.detectors.for_devices import detectors_for_devices
 from pipeline.training.detectors.making import learn, measure_detector, set_thresholds, settings_of_run, starting_point
 from pipeline.training.detectors.retraining import Retraining
-from pipeline.training.device_detectors import detectors_for_devices
 from pipeline.training.measuring.comparison import version_before
-from pipeline.training.measuring.report import Report, foundation_of, run_figures, whole_report
-from pipeline.training.measuring.verdict import Verdict, verdict_of
 from pipeline.training.packing.bundle import BundleFiles, bundle_contents, export_detector, write_bundle
 from pipeline.training.planning.clip_choice import PlannedRequest
-from pipeline.training.planning.config import DEVICES_FOLDER, RESULT, RunConfig, finished_folders, job_folder
 from pipeline.training.planning.estimate import estimated_s
 from pipeline.training.planning.marked import marked_audio
-from pipeline.training.planning.mining import MiningConfig, mine, mine_negatives
 from pipeline.training.planning.plan import Plan, load_plan, make_plan, ready_engines, remaining, run_texts, save_plan
-from pipeline.training.planning.prepared import Prepared
 from pipeline.training.planning.splits import SPLITS
-from pipeline.training.scoring.languages import is_known
+from pipeline.training.reporting.report import Report, foundation_of, run_figures, whole_report
+from pipeline.training.reporting.verdict import Verdict, verdict_of
 from pipeline.training.work import StageClock, Work
 
 MINED_NEGATIVES = MiningConfig(most=10, recordings=15)  # for each of hundreds of confusables

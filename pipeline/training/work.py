@@ -12,7 +12,7 @@ from pathlib import Path
 from core.data_folder import atomic_path
 from core.events import Reporter
 from db.db_api import Library
-from pipeline.training.planning.config import RunConfig
+from pipeline.training.configuration.run_config import RunConfig
 
 
 class StageClock:

@@ -14,8 +14,7 @@ from audio_generation.splice_side.inventory import SHIPPED, people
 from audio_generation.splice_side.splice import Splice
 from core.audio_file import read_audio
 from db.db_api import EMISSIONS_FOLDER, Library
-from db.records import AlignedUnit, NewClip
-from pipeline.training.planning.splits import real_speaker
+from db.records import AlignedUnit, NewClip, real_speaker
 from tests.support.splice_voice import sung
 
 ALIGNER = "recognizer-phones-0000abcd"

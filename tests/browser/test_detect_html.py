@@ -18,7 +18,7 @@ import soundfile
 
 from core.data_folder import REPOSITORY, data_folder
 from core.errors import HarkError
-from model.encoder_backbone import encoder_path
+from model.large.encoder_backbone import encoder_path
 from model.runtime.detector import REARM, Bundle, Detector, Trigger, smooth_scores
 from pipeline.serving.browser import unpack_for_browser, web_runtime
 from pipeline.serving.wakes import WakeWatch

@@ -14,7 +14,7 @@ import torch
 from core.audio_file import write_audio
 from core.data_folder import REPOSITORY
 from db.db_api import Library
-from model.encoder_backbone import encoder_path
+from model.large.encoder_backbone import encoder_path
 from model.shipped_weights import save_weights, shipped_recognizer
 from tests.support.command_line_samples import Cli
 from tests.support.spoken_words import by_espeak

@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from pipeline.training.planning.config import EFFORTS, BucketSize
+from pipeline.training.configuration.efforts import EFFORTS, BucketSize
 
 EFFORTS["tiny"] = replace(
     EFFORTS["quick"], name="tiny", positive=BucketSize(6, 12), confusable=BucketSize(20, 1),

@@ -68,7 +68,7 @@ def test_pyannote_distinguishes_speakers(tmp_path: Path, data_dir: Path) -> None
 
 @pytest.mark.parametrize("engine", [Hibari(), KokoroInt8(), Piper()], ids=lambda engine: engine.name)
 def test_packaged_neural_voices_speak(engine: Engine, tmp_path: Path, data_dir: Path) -> None:
-    from pipeline.training.scoring.keyword_scoring import intelligible
+    from pipeline.scoring.keyword_scoring import intelligible
 
     python_of(engine.name)
     voices = engine.voices("en")

@@ -15,12 +15,12 @@ import torch
 
 from core.errors import HarkError
 from model.backbone import BackboneConfig
-from model.backbone_detector import BackboneDetectorConfig
 from model.checkpoint import config_from_dict, load_checkpoint, save_checkpoint
 from model.dataset import store_soft_logits
-from model.embedding_backbone import EmbeddingBackboneConfig
-from model.encoder_detector import EncoderDetectorConfig
+from model.large.encoder_detector import EncoderDetectorConfig
 from model.shipped_weights import BACKBONE, FOLDER, HEAD, MICRO_NETWORK, RECOGNIZER, VERIFIER, load_weights
+from model.standard.backbone import EmbeddingBackboneConfig
+from model.standard.backbone_detector import BackboneDetectorConfig
 from model.tiny_crnn import TinyCRNN
 from tests.support.small_crnn import lively_model, small_crnn
 

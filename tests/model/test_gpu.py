@@ -10,8 +10,8 @@ import pytest
 
 from core.onnx import CPU, session
 from model import examples, gpu
-from model.encoder_backbone import EncoderBackbone
 from model.examples import build_examples
+from model.large.encoder_backbone import EncoderBackbone
 from tests.support.hummed_clips import SOURCES, aligned, folder
 from tests.support.moonshine_package import needs_encoder
 from tests.support.untrained_bundle import keyword_hmm_model
@@ -50,7 +50,7 @@ def test_a_backbone_gives_the_same_features_in_batches(
 
 @needs_encoder
 def test_an_encoder_gives_nearly_the_same_outputs_in_float_batches() -> None:
-    from model.encoder import window_graph
+    from model.large.encoder import window_graph
 
     graph = window_graph().SerializeToString()
     rng = np.random.default_rng(0)

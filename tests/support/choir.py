@@ -15,8 +15,8 @@ from core.audio_file import SAMPLE_RATE, write_audio
 from core.readiness import Readiness
 from db.records import NewClip
 from phrase_augmentation.normalize import normalize
-from pipeline.training.planning import config
-from pipeline.training.planning.config import BucketSize, Effort
+from pipeline.training.configuration import run_config as config
+from pipeline.training.configuration.efforts import BucketSize, Effort
 
 
 def tone(text: str, seconds: float = 0.8) -> np.ndarray:

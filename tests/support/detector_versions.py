@@ -29,7 +29,7 @@ def a_share(misses: int, of: int) -> dict[str, float | None]:
 
 
 def make_report(phrase: str = "hey compass", people: int = 0) -> dict[str, Any]:
-    """Make a report like ``pipeline.training.measuring.report.run_figures``, of 40 utterances and 2 hours."""
+    """Make a report like ``pipeline.training.reporting.report.run_figures``, of 40 utterances and 2 hours."""
     curve = {"threshold": LEVELS, "fa_per_hour": [20.0, 4.0, 1.0, 0.5, 0.0]}
     misses = {"all": [0.0, 0.05, 0.1, 0.2, 0.6], "clean": [0.0, 0.0, 0.05, 0.1, 0.5], "noisy": [0, 0.1, 0.15, 0.3, 0.7]}
     shipped = {"all": a_share(6, 40), "clean": a_share(1, 20), "noisy": a_share(5, 20)}

@@ -14,6 +14,7 @@ from django.urls import reverse
 
 from db.db_api import Library
 from db.records import NewClip
+from pipeline.training.configuration.specification import as_spec
 from tests.support.detector_versions import address, make_comparison, make_report, make_version
 from tests.support.portal_users import PASSWORD
 from tests.support.ready_recordings import SAID, ready_recording, transcript_of_words
@@ -26,7 +27,7 @@ from webui.audio.sharing import share
 from webui.jobs.models import Job
 from webui.listening.models import Sample
 from webui.trainer.models import Version
-from webui.trainer.services import as_spec, configuration
+from webui.trainer.services import configuration
 
 ERROR = {"what": "It stopped.", "why": "The disk is full.", "what_to_do": "Retry."}
 PLAN: dict[str, Any] = {

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from model.encoder_backbone import PACKAGE, encoder_path
+from model.large.encoder_backbone import PACKAGE, encoder_path
 
 needs_encoder = pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
 

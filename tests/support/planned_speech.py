@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.planning.clip_choice import PlannedRequest
-from pipeline.training.planning.config import RunConfig
 from pipeline.training.planning.plan import Plan
 
 

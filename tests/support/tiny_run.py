@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from core.events import Event, Reporter
-from pipeline.training.planning import config
-from pipeline.training.planning.config import BucketSize, RunConfig
+from pipeline.training.configuration import run_config as config
+from pipeline.training.configuration.efforts import BucketSize
+from pipeline.training.configuration.run_config import RunConfig
 
 TINY = replace(
     config.EFFORTS["quick"],

@@ -23,9 +23,9 @@ def keyword_hmm_bundle(
 
 
 def keyword_hmm_model(phrase: str, size: str = "standard") -> Any:
-    from model.backbone_detector import BackboneDetector
     from model.phones import outputs_of
     from model.shipped_weights import shipped_backbone
+    from model.standard.backbone_detector import BackboneDetector
 
     if size == "large":
         return large_detector(phrase)
@@ -34,10 +34,10 @@ def keyword_hmm_model(phrase: str, size: str = "standard") -> Any:
 
 def large_detector(phrase: str, window_s: float = 1.2, above: float = -3.2, verified: bool = True) -> Any:
     """Make a large detector whose second pass runs from that match score on."""
-    from model.decoder_tokens import spellings
-    from model.encoder_detector import EncoderDetector
+    from model.large.decoder_tokens import spellings
+    from model.large.encoder_detector import EncoderDetector
+    from model.large.second_pass import verifier_name
     from model.phones import outputs_of
-    from model.second_pass import verifier_name
 
     name = verifier_name() if verified else ""
     return EncoderDetector.of_phrase(outputs_of(Keyphrase(phrase)), window_s, spellings(phrase), above, name)

@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from pipeline.training.configuration.specification import as_spec
 from tests.support.detector_versions import make_report
 from tests.support.portal_users import PASSWORD, browser_of
 from tests.support.programs import run_python
@@ -18,7 +19,7 @@ from webui.audio.models import Recording, Share, UploadInProgress
 from webui.jobs.models import Job
 from webui.listening.models import Sample
 from webui.trainer.models import Detector, Version
-from webui.trainer.services import as_spec, configuration
+from webui.trainer.services import configuration
 
 SHARED = {f"audio:shared{rest}" for rest in ("", "_audio", "_waveform", "_words")}  # with an unguessable token
 OPEN = {":live", ":metrics", *(f"compatibility:{name}" for name in ("docs", "health", "nothing", "token"))}

@@ -20,7 +20,7 @@ from core.errors import HarkError
 from core.events import Reporter
 from core.worded import Worded, worded
 from pipeline.corpora import enrolment as takes
-from pipeline.training.planning.config import EFFORTS
+from pipeline.training.configuration.efforts import EFFORTS
 from tests.support.portal_jobs import claimed
 from tests.support.rendered_pages import flat
 from tests.support.translated import messages_in_code, messages_in_template

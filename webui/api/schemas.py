@@ -9,7 +9,7 @@ from uuid import UUID
 from ninja import Field, Schema
 from pydantic import AliasChoices, ConfigDict, create_model
 
-from pipeline.training.planning.config import CHOICES, USUAL, RunConfig
+from pipeline.training.configuration.run_config import CHOICES, USUAL, RunConfig
 from webui.accounts.services import SCOPES
 from webui.api.webhooks import EVENTS
 from webui.jobs.models import Job

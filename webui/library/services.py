@@ -16,13 +16,12 @@ from django.utils.translation import gettext as _
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from db.db_api import EMISSIONS_FOLDER, Library, library_exists
-from db.records import ORIGINS, Clip, LibrarySearch, NewClip
+from db.records import ORIGINS, Clip, LibrarySearch, NewClip, real_speaker
 from phrase_augmentation.normalize import normalize
 from pipeline.corpora.importing import MIN_DURATION_S
+from pipeline.corpora.mining import ENGINE as MINED
+from pipeline.corpora.mining import faded
 from pipeline.recordings.media import peaks
-from pipeline.training.planning.mining import ENGINE as MINED
-from pipeline.training.planning.mining import faded
-from pipeline.training.planning.splits import real_speaker
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.accounts.storage import bytes_below, user_data

@@ -25,6 +25,7 @@ from core.errors import HarkError
 from core.events import silent_reporter
 from db.db_api import Library, source_id
 from db.records import NewClip
+from model.phones import is_known
 from model.runtime.detector import BundleError
 from model.runtime.detector import Detector as Runtime
 from phrase_augmentation.keyphrase import Keyphrase
@@ -35,7 +36,6 @@ from pipeline.serving.detection import as_hark_error, listen, open_detector
 from pipeline.serving.sorting import sort_wake
 from pipeline.serving.untrained import UntrainedStream
 from pipeline.training.planning.marked import CORPUS, FALSE_ALARM_OF
-from pipeline.training.scoring.languages import is_known
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.http.errors import StatusError

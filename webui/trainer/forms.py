@@ -11,16 +11,9 @@ from django.utils.translation import gettext_lazy as _
 from core.errors import HarkError
 from phrase_augmentation.keyphrase import OtherScript
 from pipeline.corpora.alignment_methods import CTC_SEGMENTATION, VITERBI
-from pipeline.training.planning.config import (
-    AUTO_SIZE,
-    CHOICES,
-    EFFORT_WORDS,
-    TARGETS,
-    TITLES,
-    TRAINED_TARGETS,
-    USUAL,
-    RunConfig,
-)
+from pipeline.training.configuration.devices import TARGETS, TITLES, TRAINED_TARGETS
+from pipeline.training.configuration.efforts import EFFORT_WORDS
+from pipeline.training.configuration.run_config import AUTO_SIZE, CHOICES, USUAL, RunConfig
 from webui.trainer.services import configuration
 from webui.translation import explained
 

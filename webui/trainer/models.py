@@ -14,7 +14,7 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.translation import gettext as _
 
 from core.errors import HarkError
-from pipeline.training.measuring.verdict import misses_most
+from pipeline.training.reporting.verdict import misses_most
 from webui.access import Things, shared_with
 from webui.accounts.storage import user_data
 from webui.jobs.models import Job

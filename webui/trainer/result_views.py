@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.errors import HarkError
-from pipeline.training.planning.config import DEVICES
+from pipeline.training.configuration.devices import DEVICES
 from webui.access import owned, sharing_of, to_change
 from webui.accounts.signed_in import signed_in
 from webui.accounts.storage import user_data
@@ -242,7 +242,7 @@ def file(request: HttpRequest, detector_id: int, number: int, name: str) -> File
 
 def _translated_report(version: Version, language: str) -> str | None:
     """Return the report as a page in a language; None for English (a stored page), or if figures are missing."""
-    from pipeline.training.measuring.report import html_report
+    from pipeline.training.reporting.report import html_report
 
     if language == "en":
         return None

@@ -19,10 +19,10 @@ from django.utils.translation import ngettext
 from core.errors import HarkError
 from db.db_api import Library, library_exists
 from model.phones import phones_of
+from pipeline.training.configuration.devices import DEVICES
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY
-from pipeline.training.measuring.verdict import alarms_in, expected_of_people, predicts_people, verdict_of
 from pipeline.training.packing.targets import Target, is_small, targets_of
-from pipeline.training.planning.config import DEVICES
+from pipeline.training.reporting.verdict import alarms_in, expected_of_people, predicts_people, verdict_of
 from webui.template_filters import Figure, number, rate, share
 from webui.trainer.models import Version, in_use_of
 from webui.trainer.version_files import dataset_table, sizes_in_bundle

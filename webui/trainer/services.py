@@ -18,9 +18,15 @@ from core.errors import HarkError
 from db.db_api import Library, library_exists
 from db.records import Clip
 from pipeline.engine_setup import voices_to_install
-from pipeline.jobs import run_config
-from pipeline.training.planning.config import CHOICES, RESULT, USUAL, RunConfig, chosen, job_folder
-from pipeline.training.planning.plan import config_of_run
+from pipeline.training.configuration.run_config import (
+    RESULT,
+    USUAL,
+    RunConfig,
+    chosen,
+    config_of_run,
+    job_folder,
+)
+from pipeline.training.configuration.specification import as_spec, run_config
 from webui.access import visible
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
@@ -38,17 +44,11 @@ TRAINING_KINDS = ("train", "retrain")  # kinds of jobs that make a version
 def configuration(**choices: Any) -> RunConfig:
     """Return the run's configuration with the phrase normalized. Raises HarkError if it cannot be trained.
 
-    Raises TypeError if a name is not a user's choice (:data:`pipeline.training.planning.config.CHOICES`).
+    Raises TypeError if a name is not a user's choice (:data:`pipeline.training.configuration.run_config.CHOICES`).
     """
-    from pipeline.training.planning.prepared import prepare
+    from pipeline.training.configuration.prepared import prepare
 
     return prepare(chosen(USUAL, choices))
-
-
-def as_spec(config: RunConfig) -> dict[str, Any]:
-    """Return a configuration as a job's spec."""
-    values = {name: getattr(config, name) for name in CHOICES}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def only_trained() -> str:

@@ -17,8 +17,9 @@ from django.utils.translation import gettext_lazy
 
 from core.errors import HarkError
 from model.runtime.detector import Bundle, BundleError
+from pipeline.training.configuration.devices import DEVICES
+from pipeline.training.configuration.run_config import REAL_ENGINES
 from pipeline.training.packing.targets import files_for
-from pipeline.training.planning.config import DEVICES, REAL_ENGINES
 from webui.accounts.models import User
 from webui.http.errors import StatusError
 from webui.trainer.models import Version

@@ -15,14 +15,14 @@ from django.views.decorators.http import require_GET, require_POST
 
 from core.environments import is_enabled, requirements
 from core.errors import HarkError
+from model.phones import is_known
 from phrase_augmentation.keyphrase import OtherScript
 from phrase_augmentation.normalize import base_language
-from pipeline.jobs import run_config
 from pipeline.recordings.tools import tools
 from pipeline.recordings.transcription.measured import source
-from pipeline.training.planning.advice import advise
-from pipeline.training.planning.config import TITLES
-from pipeline.training.scoring.languages import is_known
+from pipeline.training.configuration.advice import advise
+from pipeline.training.configuration.devices import TITLES
+from pipeline.training.configuration.specification import run_config
 from webui import speech
 from webui.access import owned
 from webui.accounts.signed_in import signed_in

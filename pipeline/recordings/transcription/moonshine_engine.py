@@ -25,8 +25,8 @@ from core.processors import usable_cores
 from core.readiness import Readiness
 from core.worded import listed, worded
 from db.records import AlignedUnit
-from model.decoder_tokens import BEGIN, END, FIRST_TEXT, NEXT_WORD, NO_TEXT, SPACE, spellings, token_texts
-from model.encoder_backbone import ASSETS, PACKAGE
+from model.large.decoder_tokens import BEGIN, END, FIRST_TEXT, NEXT_WORD, NO_TEXT, SPACE, spellings, token_texts
+from model.large.encoder_backbone import ASSETS, PACKAGE
 from phrase_augmentation.normalize import normalize
 from pipeline.recordings.transcript import Segment, Word
 from pipeline.recordings.transcription.engine import RecognitionEngine

@@ -17,10 +17,11 @@ from db.records import Clip
 from model.dataset import FeatureStore, FeatureWriter, open_store
 from model.detector import Detector
 from model.examples import AFTER_FRACTION, BEFORE_FRACTION, ExampleSpec, SoundSources, build_examples, spoken_seconds
+from pipeline.corpora.mining import ENGINE as MINED
+from pipeline.training.configuration.efforts import BUCKETS
+from pipeline.training.configuration.run_config import NOISE_FOLDER, VARIANTS, RunConfig
 from pipeline.training.negatives.negative_set import STREAM_S, NegativeSegment, stream_row
 from pipeline.training.negatives.negative_speech import BITRATE
-from pipeline.training.planning.config import BUCKETS, NOISE_FOLDER, VARIANTS, RunConfig
-from pipeline.training.planning.mining import ENGINE as MINED
 from pipeline.training.planning.plan import Plan
 from pipeline.training.planning.splits import SPLITS
 

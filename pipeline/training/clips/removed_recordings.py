@@ -11,7 +11,7 @@ from core.data_folder import atomic_path
 from core.errors import HarkError
 from core.lock import held
 from db.db_api import Library
-from pipeline.training.planning.config import DEVICES_FOLDER, RESULT
+from pipeline.training.configuration.run_config import DEVICES_FOLDER, RESULT
 
 CORPUS = "recording"  # a recording's clips have the source "recording-ID:..." and the speaker "ID" or "ID-..."
 TABLE = "clips.csv"

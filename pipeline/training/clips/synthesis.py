@@ -21,9 +21,9 @@ from core.worded import worded
 from db.db_api import Library
 from db.records import NewClip
 from phrase_augmentation.normalize import normalize
+from pipeline.scoring.keyword_scoring import MIN_INTELLIGIBILITY, is_understood
 from pipeline.training.planning.clip_choice import PlannedRequest
 from pipeline.training.planning.plan import Plan, draw_voice, remaining, run_splits
-from pipeline.training.scoring.keyword_scoring import MIN_INTELLIGIBILITY, is_understood
 
 WAITING_CLIPS = 64  # clips that may wait to be stored before engines pause
 

@@ -22,6 +22,9 @@ from core.errors import HarkError
 from core.events import Reporter
 from core.worded import worded
 from model.runtime.detector import logit, sigmoid
+from pipeline.training.configuration.devices import PACKAGES
+from pipeline.training.configuration.efforts import EFFORTS
+from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.detectors.making import feature_store, learn, measure_detector, set_thresholds
 from pipeline.training.measuring.evaluation import (
     DEFAULT_FA_PER_DAY,
@@ -30,7 +33,6 @@ from pipeline.training.measuring.evaluation import (
     speech_of_test,
     threshold_at,
 )
-from pipeline.training.planning.config import EFFORTS, PACKAGES, RunConfig
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
@@ -107,7 +109,7 @@ def make_for_device(
     """Train, calibrate, measure and write a device's detector. If stopped, the same call resumes from there.
 
     Args:
-        device: one of :data:`pipeline.training.planning.config.DEVICES`.
+        device: one of :data:`pipeline.training.configuration.devices.DEVICES`.
         clips: clips of the run (:data:`pipeline.training.clips.examples.CLIP_COLUMNS`).
         job: the run's folder for devices.
         make_teacher: returns the teacher, whose scores replace the labels of clips; called only if needed.

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from core.events import Progress, Reporter
 from core.worded import worded
 from model.gpu import complaint
+from pipeline.training.configuration.efforts import EFFORTS
+from pipeline.training.configuration.run_config import NOISE_FOLDER, Recipe, RunConfig
 from pipeline.training.measuring.evaluation import Calibrated, MeasuredDetector, calibrated, measure, score_split
-from pipeline.training.planning.config import EFFORTS, NOISE_FOLDER, Recipe, RunConfig
 
 if TYPE_CHECKING:
     import pandas as pd

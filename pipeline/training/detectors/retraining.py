@@ -18,6 +18,7 @@ import numpy as np
 from core.events import Reporter
 from core.worded import worded
 from model.metrics import phrase_scores
+from pipeline.scoring.keyword_scoring import keyword_scores
 from pipeline.training.measuring.comparison import counted, is_better
 from pipeline.training.measuring.evaluation import (
     DEFAULT_FA_PER_DAY,
@@ -27,7 +28,6 @@ from pipeline.training.measuring.evaluation import (
     threshold_at,
 )
 from pipeline.training.planning.marked import Marked, fires, padded
-from pipeline.training.scoring.keyword_scoring import keyword_scores
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore

@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 
 from core.events import Reporter
+from pipeline.training.configuration.run_config import Recipe, RunConfig
 from pipeline.training.detectors.making import feature_store, learn, settings_of_run
-from pipeline.training.planning.config import Recipe, RunConfig
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
     from model.features import StoredFrames
-    from model.fused_detector import FusedDetector
+    from model.standard.fused_detector import FusedDetector
     from pipeline.training.clips.examples import ExamplePlan
 
 LEVEL = -2.5  # match score that becomes a logit of 0
@@ -85,7 +85,7 @@ def make_teacher(
         clips: clips of the run (:data:`pipeline.training.clips.examples.CLIP_COLUMNS`).
         job: the run's folder for devices.
     """
-    from model.fused_detector import FusedDetector
+    from model.standard.fused_detector import FusedDetector
     from pipeline.training.clips.examples import device_examples, window_seconds
     from pipeline.training.detectors.untrained import device_samples, untrained_detector
     from pipeline.training.negatives.negative_speech import device_negatives

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from model.backbone_detector import BackboneDetector
-from model.decoder_tokens import spellings
 from model.detector import Detector
-from model.encoder_detector import EncoderDetector
-from model.fused_detector import FusedDetector
+from model.large.decoder_tokens import spellings
+from model.large.encoder_detector import EncoderDetector
+from model.large.second_pass import verifier_name
 from model.phones import outputs_of
-from model.second_pass import verifier_name
 from model.shipped_weights import shipped_backbone
+from model.standard.backbone_detector import BackboneDetector
+from model.standard.fused_detector import FusedDetector
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
+from pipeline.training.configuration.run_config import NEGATIVE_SET, Recipe, RunConfig
 from pipeline.training.negatives.negative_set import rescoring_threshold
-from pipeline.training.planning.config import NEGATIVE_SET, Recipe, RunConfig
 
 BACKBONE_DELAY_S = 0.12  # a causal backbone outputs a phone this much later
 

@@ -25,9 +25,10 @@ from core.events import Progress, Reporter
 from core.lock import held
 from core.worded import worded
 from db.db_api import Library
-from db.records import Clip
+from db.records import Clip, real_speaker
 from model.metrics import det_curve, phrase_scores
 from pipeline.corpora.enrolment import saved_takes
+from pipeline.training.configuration.run_config import BANK, NOISE_FOLDER, RunConfig, config_of_run
 from pipeline.training.measuring.evaluation import (
     DEFAULT_FA_PER_DAY,
     ScoredSplit,
@@ -35,10 +36,7 @@ from pipeline.training.measuring.evaluation import (
     score_split,
     threshold_at,
 )
-from pipeline.training.planning.config import BANK, NOISE_FOLDER, RunConfig
 from pipeline.training.planning.marked import Marked, fires, marked_audio
-from pipeline.training.planning.plan import config_of_run
-from pipeline.training.planning.splits import real_speaker
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore

@@ -17,7 +17,7 @@ from model import metrics
 from model.metrics import ScoredStream
 from model.runtime.detector import logit, sigmoid
 from phrase_augmentation.vocabulary import zipf
-from pipeline.training.planning.config import REAL_ENGINES
+from pipeline.training.configuration.run_config import REAL_ENGINES
 
 if TYPE_CHECKING:
     import pandas as pd

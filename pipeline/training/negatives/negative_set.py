@@ -23,18 +23,18 @@ from core.errors import HarkError
 from core.events import Progress, Reporter
 from core.processors import usable_cores
 from core.worded import worded
-from model.encoder_backbone import STATE_FRAMES
 from model.features import StoredFrames
+from model.large.encoder_backbone import STATE_FRAMES
 from model.phones import outputs_of
 from model.product_quantization import ProductQuantizer
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.matching import phrase_matcher
-from pipeline.training.planning.config import NEGATIVE_SET
+from pipeline.training.configuration.run_config import NEGATIVE_SET
 from pipeline.training.planning.splits import SPLITS
 
 if TYPE_CHECKING:
-    from model.encoder_detector import EncoderDetector
     from model.keyword_hmm import Pronunciations
+    from model.large.encoder_detector import EncoderDetector
 
 STREAM_S = 25.0  # seconds of speech per segment
 FRAME_S = 0.02  # seconds per frame of a backbone
@@ -200,8 +200,8 @@ def _matches(segments: Sequence[NegativeSegment], pronunciations: Pronunciations
     import torch
 
     from model.detector import in_batches
-    from model.encoder_detector import ENCODER_MATCH_FLOOR
     from model.keyword_hmm import KeywordHMM
+    from model.large.encoder_detector import ENCODER_MATCH_FLOOR
 
     keyword_hmm = KeywordHMM(pronunciations, ENCODER_MATCH_FLOOR)
 

@@ -23,8 +23,8 @@ from core.worded import worded
 from model.dataset import SEGMENT_COLUMNS, FeatureWriter, open_store, store_is_complete
 from model.examples import ExampleSpec, SoundSources, build_examples
 from phrase_augmentation.keyphrase import Keyphrase
+from pipeline.training.configuration.run_config import BANK
 from pipeline.training.negatives.negative_set import NegativeSegment, contains_phrase, stream_row
-from pipeline.training.planning.config import BANK
 from pipeline.training.planning.splits import SPLITS
 
 if TYPE_CHECKING:

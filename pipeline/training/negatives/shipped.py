@@ -8,9 +8,10 @@ from typing import Any, Protocol
 
 from core.events import Reporter
 from phrase_augmentation.keyphrase import Keyphrase
+from pipeline.training.configuration.efforts import EFFORTS
+from pipeline.training.configuration.run_config import Recipe, RunConfig
 from pipeline.training.negatives.negative_set import NegativeSegment, NegativeSet
 from pipeline.training.negatives.negative_speech import NegativeSpeech
-from pipeline.training.planning.config import EFFORTS, Recipe, RunConfig
 from pipeline.training.planning.splits import SPLITS
 
 

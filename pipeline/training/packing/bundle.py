@@ -20,12 +20,13 @@ from model.features import CHUNK_SAMPLES, SAMPLE_RATE
 from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
 from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES, Bundle, BundleError, manifest_digest
 from pipeline.training.clips.removed_recordings import CORPUS, recording_of
+from pipeline.training.configuration.run_config import REAL_ENGINES
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, MeasuredDetector, speech_of_test
-from pipeline.training.measuring.report import Report, det_plot, html_report
-from pipeline.training.measuring.report_words import device_in_words, int8_left_out
 from pipeline.training.packing.targets import readme
-from pipeline.training.planning.config import REAL_ENGINES
 from pipeline.training.planning.plan import Plan
+from pipeline.training.reporting.model_card import model_card
+from pipeline.training.reporting.report import Report, det_plot, html_report
+from pipeline.training.reporting.report_words import device_in_words, int8_left_out
 
 if TYPE_CHECKING:
     from model.export import Parity
@@ -33,12 +34,6 @@ if TYPE_CHECKING:
 # Parts of a report that describe shipped real speech behind a detector by `training_corpora` and `licences`.
 SHIPPED_SPEECH = ("backbone", "verifier", "negative_set", "negative_speech", "micro_network")
 PARITY_PAIRS = 6  # pairs of test clips, one with the phrase and one without
-KINDS = {  # names of detectors, by the kind of their configuration
-    "crnn": "A TinyCRNN",
-    "backbone": "A keyword HMM of phones on a convolutional network",
-    "fused": "A keyword HMM of phones, and a network that has learned the phrase, on a convolutional network",
-    "encoder": "A keyword HMM of phones on a speech encoder, with a second pass,",
-}
 
 
 @dataclass(frozen=True)
@@ -74,7 +69,7 @@ def export_detector(
 
     Args:
         folder: for the forms while they are made.
-        figures: of the detector itself (:func:`pipeline.training.measuring.report.run_figures`).
+        figures: of the detector itself (:func:`pipeline.training.reporting.report.run_figures`).
 
     Raises:
         HarkError: its float forms do not agree.
@@ -229,17 +224,3 @@ def licences_text(clips: pd.DataFrame, report: Mapping[str, Any]) -> str:
     if notice := report.get("backbone", {}).get("notice"):
         lines += ["", f"The model holds {report['backbone']['encoder']}:", "", notice]
     return "\n".join(lines) + "\n"
-
-
-def model_card(report: Mapping[str, Any]) -> str:
-    """Return the card in Markdown: what it is, how to use it, how it was measured, its limits."""
-    from jinja2 import Template
-
-    template = Path(__file__).with_name("model_card.md").read_text(encoding="utf-8")
-    return Template(template, trim_blocks=True, keep_trailing_newline=True).render(
-        report=report,
-        kind=KINDS[report["model"]["kind"]],
-        sizes=", ".join(f"{name} {size / 1000:.0f} kB" for name, size in report["bytes"].items()),
-        differences=", ".join(f"{name.replace('_', ' ')} {value:.1e}" for name, value in report["parity"].items()),
-        encoder=report.get("backbone", {}).get("encoder"),
-    )

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from core.worded import Worded, worded
-from pipeline.training.planning.config import DEVICES, PACKAGES, SMALL, TARGETS, TITLES
+from pipeline.training.configuration.devices import DEVICES, PACKAGES, SMALL, TARGETS, TITLES
 
 ALONE = ("detect.html", "detect.js", "detect.py", "manifest.json", "model.onnx")  # used from a small detector's bundle
 NEEDED = {
@@ -131,7 +131,7 @@ class Target:
     """A device and its files in one bundle.
 
     Attributes:
-        name: one of :data:`pipeline.training.planning.config.TARGETS`.
+        name: one of :data:`pipeline.training.configuration.devices.TARGETS`.
         files: names in the bundle; () if it lacks one of them.
         size: the ``--size`` that suits it.
         steps: () without files.

@@ -17,7 +17,7 @@ from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 from core.worded import worded
 from phrase_augmentation.keyphrase import Keyphrase
-from pipeline.training.scoring.keyword_scoring import is_understood
+from pipeline.scoring.keyword_scoring import is_understood
 
 CLIPS = 4  # number of clips; an engine with fewer than half of them intelligible is not used in the run
 

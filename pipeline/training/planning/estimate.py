@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from audio_generation.registry import CLIP_S
+from pipeline.training.configuration.devices import DEVICES
+from pipeline.training.configuration.efforts import EFFORTS
+from pipeline.training.configuration.run_config import Recipe, RunConfig
 from pipeline.training.planning.clip_choice import PlannedClip, PlannedRequest
-from pipeline.training.planning.config import DEVICES, EFFORTS, Recipe, RunConfig
 
 # Seconds on two cores for: an example's augmentation and features; the same with a large detector's encoder; a training
 # batch of 128; the scoring of the negative set in each calibration.

@@ -23,17 +23,18 @@ from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 from core.worded import Worded, listed, worded
 from db.db_api import Library
-from db.records import Clip
+from db.records import Clip, real_speaker
 from phrase_augmentation.confusables import confusables
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
 from phrase_augmentation.texts import inbetween, plain_negatives, positives
+from pipeline.training.configuration.efforts import BUCKETS, EFFORTS
+from pipeline.training.configuration.run_config import REAL_ENGINES, RunConfig, configuration_of
 from pipeline.training.planning.audition import unintelligible_engines
 from pipeline.training.planning.clip_choice import Chooser, PlannedClip, PlannedRequest
-from pipeline.training.planning.config import BUCKETS, EFFORTS, REAL_ENGINES, RunConfig
 from pipeline.training.planning.estimate import estimated_s
 from pipeline.training.planning.marked import marked_false_alarms
-from pipeline.training.planning.splits import SPLITS, VoiceSplits, real_speaker, split_voices, splits_of_takes
+from pipeline.training.planning.splits import SPLITS, VoiceSplits, split_voices, splits_of_takes
 
 # Training needs to know where the phrase ends. Spoken alone or last, it ends where the speech ends.
 POSITIVE_KINDS_WITH_KNOWN_END = ("alone", "punctuated", "end")
@@ -429,7 +430,7 @@ def load_plan(path: Path) -> Plan | None:
     """Read a plan of :func:`save_plan`; None if it is missing, damaged, or of a different version of Hark."""
     try:
         content = json.loads(path.read_text())
-        config = _config_of(content.pop("config"))
+        config = configuration_of(content.pop("config"))
         rows = tuple(BucketPlan(**{**row, "texts": tuple(row["texts"])}) for row in content.pop("buckets"))
         requests = tuple(PlannedRequest(**request) for request in content.pop("requests"))
         clips = tuple(PlannedClip(**clip) for clip in content.pop("clips"))
@@ -438,18 +439,6 @@ def load_plan(path: Path) -> Plan | None:
         return None
     except (ValueError, KeyError, TypeError, AttributeError):
         return None  # damaged or of a different version: a new plan finds the existing clips by their texts
-
-
-def config_of_run(folder: Path) -> RunConfig | None:
-    """Return the configuration of a job folder's run; None if it is missing."""
-    try:
-        return _config_of(json.loads((folder / "plan.json").read_text())["config"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def _config_of(values: dict[str, Any]) -> RunConfig:
-    return RunConfig(**{**values, "engines": tuple(values["engines"]), "devices": tuple(values["devices"])})
 
 
 def remaining(requests: Iterable[PlannedRequest], library: Library) -> list[PlannedRequest]:

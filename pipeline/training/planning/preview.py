@@ -9,10 +9,10 @@ from typing import Any
 from core.events import Reporter
 from core.worded import worded
 from db.db_api import Library
-from pipeline.training.planning.config import DEVICES_FOLDER, job_folder
+from pipeline.training.configuration.prepared import Prepared
+from pipeline.training.configuration.run_config import DEVICES_FOLDER, job_folder
 from pipeline.training.planning.estimate import estimated_s
 from pipeline.training.planning.plan import Plan, load_plan, make_plan, remaining, run_texts
-from pipeline.training.planning.prepared import Prepared
 
 
 def plan_run(config: Prepared, data: Path, reporter: Reporter) -> Plan:

@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from audio_generation.engine import Voice
 from audio_generation.splice_side import LIBRARY_MODEL, SPLICE
-from db.records import Clip
+from db.records import Clip, real_speaker
 
 SPLITS = ("train", "validation", "test")
 VALIDATION_FRACTION = 0.15
@@ -33,16 +33,6 @@ def split_of(name: str) -> str:
     if fraction < TEST_FRACTION:
         return "test"
     return "validation" if fraction < TEST_FRACTION + VALIDATION_FRACTION else "train"
-
-
-def real_speaker(clip: Clip) -> str:
-    """Return the speaker of a real recording; if unknown, the recording itself, for all its segments."""
-    return clip.speaker or (clip.source or clip.sha256).split("@")[0]
-
-
-def is_for_test(clip: Clip) -> bool:
-    """Return whether a person recorded the clip for tests; it is then never trained on (see ``corpora.enrolment``)."""
-    return clip.settings.get("role") == "test"
 
 
 def splits_of_takes(takes: Iterable[Clip]) -> dict[str, str]:

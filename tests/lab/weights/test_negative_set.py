@@ -10,7 +10,7 @@ import pytest
 
 from core.audio_file import write_audio
 from lab.weights.negative_set import main, negative_utterances
-from model.encoder import encoder_name
+from model.large.encoder import encoder_name
 from pipeline.training.negatives.negative_set import about_negatives, negative_segments
 
 

@@ -14,14 +14,13 @@ from audio_generation.splice_side.inventory import SHIPPED, shipped_people, ship
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from db.db_api import Library
-from db.records import AlignedUnit, NewClip
+from db.records import AlignedUnit, NewClip, real_speaker
 from lab.weights import unit_inventory as unit_inventory
 from lab.weights.unit_inventory import Speaker, Stretch, build, chosen_stretches, pairs_of_vocabulary, stretches
 from model.asr.emissions import Aligner
 from pipeline.corpora import alignment
 from pipeline.corpora.alignment import Alignment, align, align_people
-from pipeline.training.planning.splits import real_speaker
-from pipeline.training.scoring.keyword_scoring import intelligible
+from pipeline.scoring.keyword_scoring import intelligible
 from tests.support.constants import replace_in
 from tests.support.sounds import noise
 from tests.support.spoken_words import joined, say

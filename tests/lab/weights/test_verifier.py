@@ -14,8 +14,8 @@ from core.errors import HarkError
 from lab.weights import verifier as verifier_training
 from lab.weights.verifier import Speech, VerifierTrainConfig, batch_of, near_words, train_verifier, ways_of
 from model.asr.packed import Packed, Utterance, open_pack, pack
+from model.large.verifier import EVIDENCE, Verifier
 from model.shipped_weights import load_weights, save_weights
-from model.verifier import EVIDENCE, Verifier
 from tests.support.moonshine_package import needs_encoder
 from tests.support.sounds import noise
 from tests.support.untrained_bundle import spoken

@@ -18,10 +18,10 @@ from model.asr.decoding import edit_distance, error_rate, greedy
 from model.asr.network import Recognizer, RecognizerConfig
 from model.asr.packed import BatchSource, Packed
 from model.asr.train import BEST, FINAL, AcousticModel, AcousticProgress, AcousticTrainConfig, train_acoustic
-from model.embedding_backbone import EmbeddingBackbone, EmbeddingBackboneConfig
 from model.features import log_mel
 from model.phones import PHONE_OUTPUTS, character_indices, phone_index, phone_indices, phones_of, text_of
 from model.shipped_weights import load_weights
+from model.standard.backbone import EmbeddingBackbone, EmbeddingBackboneConfig
 from tests.support.packed_speech import packed
 
 __all__ = ["packed"]  # fixtures

@@ -30,7 +30,7 @@ from pipeline.corpora.enrolment import (
     takes_in,
 )
 from pipeline.training.clips.examples import clip_table
-from pipeline.training.planning.config import RunConfig
+from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.planning.plan import make_plan, run_texts
 from tests.support.choir import new_clip
 

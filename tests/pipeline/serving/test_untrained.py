@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.encoder_backbone import encoder_path
+from model.large.encoder_backbone import encoder_path
 from phrase_augmentation.keyphrase import Keyphrase
+from pipeline.scoring import zero_shot
 from pipeline.serving.untrained import UntrainedStream
-from pipeline.training.scoring import zero_shot
 from tests.support.moonshine_package import replace_package
 from tests.support.untrained_bundle import spoken
 

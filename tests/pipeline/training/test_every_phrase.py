@@ -16,16 +16,18 @@ import pytest
 import model.examples
 from core.errors import HarkError
 from core.events import Event, Reporter
-from model.encoder_backbone import encoder_path
 from model.examples import SoundSources
+from model.large.encoder_backbone import encoder_path
+from pipeline.training.configuration import run_config as config
+from pipeline.training.configuration.devices import DEVICES, SMALL
+from pipeline.training.configuration.efforts import EFFORTS, BucketSize
+from pipeline.training.configuration.prepared import prepare
+from pipeline.training.configuration.run_config import NEGATIVE_SET, RunConfig
 from pipeline.training.detectors import untrained
 from pipeline.training.negatives import negative_set, negative_speech
 from pipeline.training.negatives.negative_set import STATE_FRAMES
 from pipeline.training.negatives.negative_speech import NEGATIVE_SPEECH
-from pipeline.training.planning import config
-from pipeline.training.planning.config import DEVICES, EFFORTS, NEGATIVE_SET, SMALL, BucketSize, RunConfig
 from pipeline.training.planning.plan import ready_engines
-from pipeline.training.planning.prepared import prepare
 from pipeline.training.run import run_training
 from tests.support.tiny_run import FEW_ROOMS
 

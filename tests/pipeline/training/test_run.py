@@ -27,15 +27,16 @@ from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
 from db.db_api import Library
-from model import encoder_backbone
 from model.dataset import FeatureWriter
+from model.large import encoder_backbone
 from model.runtime.detector import Detector
 from pipeline.training import run as training_pipeline
+from pipeline.training.configuration.efforts import BUCKETS, EFFORTS, BucketSize, Effort
+from pipeline.training.configuration.prepared import prepare
+from pipeline.training.configuration.run_config import AUTO_SIZE, RunConfig, job_folder
 from pipeline.training.negatives import negative_set
 from pipeline.training.packing import bundle
-from pipeline.training.planning.config import AUTO_SIZE, BUCKETS, EFFORTS, BucketSize, Effort, RunConfig, job_folder
 from pipeline.training.planning.plan import Plan, save_plan
-from pipeline.training.planning.prepared import prepare
 from pipeline.training.planning.preview import plan_run, plan_summary
 from pipeline.training.run import run_training
 from pipeline.training.work import StageClock, Work

@@ -181,7 +181,7 @@ def test_an_invalid_trim_is_rejected_with_a_message(
 
 
 def test_a_trimmed_mined_clip_is_a_mined_clip_of_the_recording(owners: Client, library: Library, make: Make) -> None:
-    from pipeline.training.planning.mining import mined_clips
+    from pipeline.corpora.mining import mined_clips
 
     (parent,) = library.add_clips([make("he said hey compass", 1, 2.0, engine="corpus", source="c:1")])
     place = {"phrase_start_s": 0.1, "phrase_end_s": 0.8}

@@ -7,7 +7,7 @@ from pathlib import Path
 from django.test import Client
 from django.urls import reverse
 
-from pipeline.training.planning.advice import advise
+from pipeline.training.configuration.advice import advise
 from tests.support.detector_versions import make_version
 from webui.accounts.models import User
 from webui.navigation import EXAMPLES, PAGE

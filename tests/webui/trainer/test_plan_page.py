@@ -8,12 +8,13 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from pipeline.training.configuration.specification import as_spec
 from tests.support.rendered_pages import flat
 from webui import speech
 from webui.accounts.models import User
 from webui.jobs.models import Job
 from webui.jobs.services import stages_of
-from webui.trainer.services import as_spec, configuration, plan, train
+from webui.trainer.services import configuration, plan, train
 
 PLAN = {
     "phrase": "hey compass",

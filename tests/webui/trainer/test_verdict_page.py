@@ -9,7 +9,7 @@ from pathlib import Path
 from django.test import Client
 from django.urls import reverse
 
-from pipeline.training.planning.config import RunConfig
+from pipeline.training.configuration.run_config import RunConfig
 from tests.support.detector_versions import address, make_version
 from webui.accounts.models import User
 from webui.jobs.services import stages_of

@@ -19,7 +19,8 @@ from django.urls import reverse
 from core.errors import HarkError
 from db.db_api import Library
 from db.records import NewClip
-from pipeline.training.planning.config import job_folder
+from pipeline.training.configuration.run_config import job_folder
+from pipeline.training.configuration.specification import as_spec
 from tests.support.api_calls import a_token
 from tests.support.detector_versions import address, make_version
 from tests.support.rendered_pages import flat
@@ -29,7 +30,7 @@ from webui.audio.uploads import remove_leftovers
 from webui.jobs.models import Job
 from webui.trainer import services
 from webui.trainer.models import Detector, Version
-from webui.trainer.services import as_spec, configuration
+from webui.trainer.services import configuration
 from webui.trainer.views import SAMPLES
 from webui.transactions import serialized
 

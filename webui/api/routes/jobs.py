@@ -13,8 +13,8 @@ from ninja import Query, Router
 
 from core.errors import HarkError
 from db.records import Clip
-from pipeline.jobs import choices_of
-from pipeline.training.planning.config import RunConfig
+from pipeline.training.configuration.run_config import RunConfig
+from pipeline.training.configuration.specification import choices_of
 from webui.access import owned, to_change, visible
 from webui.accounts.models import User
 from webui.api.authentication import caller, missing_scope, needs

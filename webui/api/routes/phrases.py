@@ -9,7 +9,7 @@ from django.http import FileResponse, HttpRequest
 from django.utils.translation import gettext as _
 from ninja import Query, Router
 
-from pipeline.training.planning.advice import advise
+from pipeline.training.configuration.advice import advise
 from webui.access import owned
 from webui.api.authentication import caller, needs
 from webui.api.documentation import file_of

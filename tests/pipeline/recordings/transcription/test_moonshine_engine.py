@@ -13,7 +13,7 @@ from core.audio_file import SAMPLE_RATE, read_audio
 from core.errors import HarkError
 from lab.measure.read_speech import dev_clean
 from model.asr.decoding import error_rate
-from model.decoder_tokens import token_texts
+from model.large.decoder_tokens import token_texts
 from phrase_augmentation.normalize import normalize
 from pipeline.recordings.transcript import Segment
 from pipeline.recordings.transcription import moonshine_engine, registry

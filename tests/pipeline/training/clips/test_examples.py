@@ -18,7 +18,8 @@ from pipeline.training.clips.examples import (
     plan_examples,
     window_seconds,
 )
-from pipeline.training.planning.config import BUCKETS, EFFORTS, Effort, Recipe, RunConfig
+from pipeline.training.configuration.efforts import BUCKETS, EFFORTS, Effort
+from pipeline.training.configuration.run_config import Recipe, RunConfig
 from pipeline.training.planning.plan import Plan, make_plan, run_splits, run_texts
 from pipeline.training.planning.splits import split_of
 from tests.support.choir import new_clip

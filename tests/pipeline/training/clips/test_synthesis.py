@@ -262,9 +262,7 @@ def test_clips_of_unreliable_engines_are_stored_only_if_intelligible(
     choir = Choir("alpha")
     choir.unsure = True
     scores = iter([0.9, 0.05, 0.5, 0.1])
-    monkeypatch.setattr(
-        "pipeline.training.scoring.keyword_scoring.intelligible", lambda audio, text, language: next(scores)
-    )
+    monkeypatch.setattr("pipeline.scoring.keyword_scoring.intelligible", lambda audio, text, language: next(scores))
     voice = choir.voices("en")[0].name
     plan = plan_of([request(number, "alpha", voice) for number in range(4)], {"alpha": choir})
     report = generate(plan, {"alpha": choir}, library, Watched())

@@ -22,9 +22,12 @@ from model.dataset import FeatureStore, open_store
 from model.detector import as_streams
 from model.examples import SoundSources
 from model.features import StoredFrames
-from model.fused_detector import FusedDetector
+from model.standard.fused_detector import FusedDetector
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.clips.examples import CLIP_COLUMNS, ExamplePlan
+from pipeline.training.configuration.devices import DEVICES
+from pipeline.training.configuration.efforts import EFFORTS, BucketSize, Effort
+from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.detectors import devices, making
 from pipeline.training.detectors import teacher as teacher_module
 from pipeline.training.detectors.devices import NoRuntimeError, make_for_device
@@ -32,7 +35,6 @@ from pipeline.training.detectors.teacher import Teacher, make_teacher
 from pipeline.training.measuring.evaluation import FA_PER_DAY, Calibrated, score_split
 from pipeline.training.negatives import negative_speech
 from pipeline.training.negatives.negative_speech import TESTED, NegativeSpeech, device_negatives
-from pipeline.training.planning.config import DEVICES, EFFORTS, BucketSize, Effort, RunConfig
 from tests.support.device_runtimes import detections
 
 PHRASE = "hey compass"

@@ -14,24 +14,24 @@ from core.errors import HarkError
 from core.events import silent_reporter
 from core.worded import Worded
 from db.db_api import Library, source_id
-from model.backbone_detector import BackboneDetector
 from model.dataset import FeatureStore, FeatureWriter, open_store
 from model.export import check_parity, quantize_weights
 from model.features import CHUNK_SAMPLES
 from model.keyword_hmm import CHUNK_STEPS
 from model.phones import outputs_of
 from model.shipped_weights import shipped_backbone
+from model.standard.backbone_detector import BackboneDetector
 from phrase_augmentation.keyphrase import Keyphrase
+from pipeline.training.configuration.prepared import retraining_of
+from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.detectors import retraining
 from pipeline.training.detectors.retraining import AntiKeywords, Retraining, find_anti_keywords
 from pipeline.training.measuring.comparison import counted
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, Calibrated, MeasuredDetector, score_split
-from pipeline.training.measuring.report_words import compared_in_words
 from pipeline.training.planning.clip_choice import real_negatives
-from pipeline.training.planning.config import RunConfig
 from pipeline.training.planning.marked import CORPUS, FALSE_ALARM_OF, Marked, marked_audio, marked_false_alarms
 from pipeline.training.planning.plan import Plan, save_plan
-from pipeline.training.planning.prepared import retraining_of
+from pipeline.training.reporting.report_words import compared_in_words
 from tests.support.choir import new_clip
 from tests.support.constants import replace_in
 from tests.support.untrained_bundle import keyword_hmm_model, lenient, spoken

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from model.backbone_detector import BackboneDetector
-from model.encoder_detector import EncoderDetector
-from model.fused_detector import FusedDetector
+from model.large.encoder_detector import EncoderDetector
+from model.standard.backbone_detector import BackboneDetector
+from model.standard.fused_detector import FusedDetector
 from model.tiny_crnn import TinyCRNN
+from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.detectors.untrained import untrained_detector
-from pipeline.training.planning.config import RunConfig
 
 
 @pytest.mark.parametrize(

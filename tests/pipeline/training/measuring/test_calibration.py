@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.backbone_detector import BackboneDetector, BackboneDetectorConfig
 from model.dataset import FeatureStore, FeatureWriter, open_store
-from model.encoder_detector import EncoderDetector
 from model.keyword_hmm import HMMDetector, KeywordHMM
+from model.large.encoder_detector import EncoderDetector
 from model.metrics import count_false_alarms, phrase_scores
 from model.runtime.detector import logit
+from model.standard.backbone_detector import BackboneDetector, BackboneDetectorConfig
 from pipeline.training.measuring.evaluation import calibrate, calibrated, score_split, threshold_at
 from tests.support.untrained_bundle import line
 
@@ -101,7 +101,7 @@ def test_allowing_confusables_removes_the_floor(tmp_path: Path, monkeypatch: pyt
     store = store_of(detector, tmp_path, 12)
     free, thresholds, _ = vars(calibrated(detector, store)).values()
     level = -free.match.bias.item() / free.match.weight.item()
-    monkeypatch.setattr("model.encoder_detector.MIN_VERIFIED_MATCH", level + 0.5)
+    monkeypatch.setattr("model.large.encoder_detector.MIN_VERIFIED_MATCH", level + 0.5)
     for allowed in (False, True):
         each = EncoderDetector(replace(detector.config, verifier="v", allow_confusables=allowed))
         assert (calibrated(each, store).thresholds == thresholds) is allowed

@@ -16,18 +16,19 @@ from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
 from db.db_api import Library, source_id
 from db.records import NewClip
-from model.backbone_detector import BackboneDetector
 from model.checkpoint import save_checkpoint
 from model.detector import Detector
 from model.keyword_hmm import MATCH_FLOOR
 from model.phones import outputs_of
 from model.shipped_weights import shipped_backbone
+from model.standard.backbone_detector import BackboneDetector
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.clips.examples import clip_row
+from pipeline.training.configuration.efforts import BUCKETS
+from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.measuring.comparison import COMPARISON, Trained, compare_versions, unseen_clips
 from pipeline.training.negatives.negative_set import NegativeSegment
 from pipeline.training.negatives.negative_speech import NegativeSpeech
-from pipeline.training.planning.config import BUCKETS, RunConfig
 from pipeline.training.planning.marked import CORPUS, FALSE_ALARM_OF
 from pipeline.training.planning.plan import BucketPlan, Plan, save_plan
 from tests.support.choir import new_clip

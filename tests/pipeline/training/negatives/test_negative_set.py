@@ -11,13 +11,14 @@ import pytest
 from core.audio_file import write_audio
 from core.events import Event, Reporter, silent_reporter
 from lab.weights.negative_set import build_negative_set
-from model import encoder
 from model.asr.packed import Utterance
-from model.encoder_backbone import STATE_FRAMES
-from model.encoder_detector import EncoderDetector
 from model.examples import SoundSources
+from model.large import encoder
+from model.large.encoder_backbone import STATE_FRAMES
+from model.large.encoder_detector import EncoderDetector
 from model.phones import PHONE_OUTPUTS
 from phrase_augmentation.keyphrase import Keyphrase
+from pipeline.training.configuration.run_config import NEGATIVE_SET
 from pipeline.training.negatives import negative_set
 from pipeline.training.negatives.negative_set import (
     NegativeSegment,
@@ -26,7 +27,6 @@ from pipeline.training.negatives.negative_set import (
     rescoring_threshold,
     segments_with_gains,
 )
-from pipeline.training.planning.config import NEGATIVE_SET
 from tests.support.moonshine_package import needs_encoder
 from tests.support.untrained_bundle import large_detector, spoken
 

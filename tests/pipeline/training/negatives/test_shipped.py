@@ -13,15 +13,16 @@ from core.audio_file import write_audio
 from core.events import Event, Reporter, silent_reporter
 from lab.weights.negative_speech import split_of
 from model.asr.packed import Utterance
-from model.backbone_detector import BackboneDetector
 from model.phones import outputs_of
 from model.shipped_weights import shipped_backbone
+from model.standard.backbone_detector import BackboneDetector
 from model.tiny_crnn import TinyCRNN
 from phrase_augmentation.keyphrase import Keyphrase
+from pipeline.training.configuration.efforts import EFFORTS
+from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.negatives.negative_set import NegativeSet
 from pipeline.training.negatives.negative_speech import TESTED, UNHEARD, NegativeSpeech, device_negatives
 from pipeline.training.negatives.shipped import Negatives, negatives_of
-from pipeline.training.planning.config import EFFORTS, RunConfig
 from pipeline.training.planning.splits import SPLITS
 from tests.support.small_crnn import small_crnn
 

@@ -24,7 +24,7 @@ from model.checkpoint import load_checkpoint
 from model.dataset import FeatureStore
 from model.runtime.detector import SCHEMA, Bundle, Detector
 from model.tiny_crnn import TinyCRNN
-from pipeline.training.measuring import report as reporting
+from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, FA_PER_DAY, MeasuredDetector
 from pipeline.training.packing import bundle as bundling
 from pipeline.training.packing.bundle import (
@@ -33,11 +33,11 @@ from pipeline.training.packing.bundle import (
     bundle_contents,
     export_detector,
     licences_text,
-    model_card,
     write_bundle,
 )
-from pipeline.training.planning.config import RunConfig
 from pipeline.training.planning.plan import Plan
+from pipeline.training.reporting import report as reporting
+from pipeline.training.reporting.model_card import model_card
 from tests.support.constants import replace_in
 from tests.support.small_crnn import small_crnn
 

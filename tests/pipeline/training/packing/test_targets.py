@@ -9,8 +9,8 @@ import pytest
 from command_line.application import build_parser
 from model.devices.microwakeword import MicroConfig
 from model.devices.openwakeword import OpenWakeWordConfig
+from pipeline.training.configuration.devices import DEVICES, PACKAGES, TARGETS, WINDOW_S
 from pipeline.training.packing.targets import NEEDED, Target, readme, targets_of
-from pipeline.training.planning.config import DEVICES, PACKAGES, TARGETS, WINDOW_S
 
 USUAL = ("model.onnx", "detect.py", "detect.html", "detect.js")
 OF_DEVICES = ("esphome/hey_compass.json", "esphome/hey_compass.tflite", "openwakeword/hey_compass.tflite")

@@ -19,19 +19,19 @@ from audio_generation.engine import Voice
 from core.errors import HarkError
 from core.readiness import Readiness
 from db.db_api import Library
-from db.records import Clip, NewClip
+from db.records import Clip, NewClip, real_speaker
 from phrase_augmentation.matching import phrase_sounds_in
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
+from pipeline.training.configuration.efforts import BUCKETS, Effort
+from pipeline.training.configuration.run_config import RunConfig, config_of_run
 from pipeline.training.planning.clip_choice import PlannedClip, real_negatives
-from pipeline.training.planning.config import BUCKETS, Effort, RunConfig
 from pipeline.training.planning.marked import FALSE_ALARM_OF
 from pipeline.training.planning.plan import (
     SLOW_CLIP_S,
     SLOW_LEARNED_CLIP_S,
     VALIDATION_POSITIVES,
     Plan,
-    config_of_run,
     draw_requests,
     draw_voice,
     load_plan,
@@ -43,7 +43,7 @@ from pipeline.training.planning.plan import (
     save_plan,
     texts_of_splits,
 )
-from pipeline.training.planning.splits import SPLITS, real_speaker, split_of, split_voices
+from pipeline.training.planning.splits import SPLITS, split_of, split_voices
 from tests.support.choir import Choir, new_clip
 
 pytestmark = pytest.mark.usefixtures("choirs", "tiny_effort")
@@ -410,7 +410,7 @@ class TestAudition:
             by_beta = choirs["beta"].spoken and not choirs["beta"].closed
             return 0.9 if not by_beta or len(self.heard) == 1 else 0.01
 
-        monkeypatch.setattr("pipeline.training.scoring.keyword_scoring.intelligible", intelligible)
+        monkeypatch.setattr("pipeline.scoring.keyword_scoring.intelligible", intelligible)
         one_by_one = nullcontext(SimpleNamespace(map=map))
         monkeypatch.setattr("pipeline.training.planning.audition.ThreadPoolExecutor", lambda workers: one_by_one)
 

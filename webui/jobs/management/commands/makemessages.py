@@ -17,7 +17,7 @@ SAYING = (
     "pipeline",
 )  # packages outside webui/ with translatable messages
 
-TEMPLATES = ("pipeline/training/measuring/report.html",)
+TEMPLATES = ("pipeline/training/reporting/report.html",)
 
 
 class Command(makemessages.Command):

@@ -1,0 +1,105 @@
+"""A run's configuration once it is checked: Hark can run it, its phrase is normalized and its size chosen."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import NewType
+
+from core.errors import HarkError
+from core.worded import listed, worded
+from model.large import encoder_backbone
+from phrase_augmentation.keyphrase import Keyphrase
+from phrase_augmentation.phonemes import phonemes
+from pipeline.corpora.alignment_methods import check_method
+from pipeline.training.configuration.advice import spoken_seconds
+from pipeline.training.configuration.devices import SMALL, TITLES, WINDOW_S
+from pipeline.training.configuration.efforts import EFFORTS
+from pipeline.training.configuration.run_config import AUTO_SIZE, SIZES, Recipe, RunConfig, config_of_run
+
+Prepared = NewType("Prepared", RunConfig)
+
+
+def prepare(config: RunConfig) -> Prepared:
+    """Check the configuration, normalize it and choose its size. Raises HarkError if it is invalid.
+
+    Engines and devices are sorted, because their order must not make a different run.
+    """
+    if config.effort not in EFFORTS:
+        raise HarkError(
+            worded("There is no effort called %(effort)s.", effort=repr(config.effort)),
+            worded("Hark has %(efforts)s.", efforts=listed(EFFORTS)),
+            worded("Choose one of them."),
+        )
+    if config.size == AUTO_SIZE:
+        config = replace(config, size=size_for(config))
+    if config.size not in SIZES:
+        raise HarkError(
+            worded("There is no size called %(size)s.", size=repr(config.size)),
+            worded("Hark has %(sizes)s.", sizes=listed(SIZES)),
+            worded("Choose one of these."),
+        )
+    if config.size == "large" and config.recipe is Recipe.FROM_NOTHING:
+        raise HarkError(
+            worded("%(phrase)s cannot have a large detector.", phrase=repr(config.phrase)),
+            worded("Its encoder supports English only and cannot be trained from scratch."),
+            worded("Choose the size standard."),
+        )
+    if config.allow_confusables and config.size != "large":
+        raise HarkError(
+            worded("%(phrase)s cannot be trained with that option.", phrase=repr(config.phrase)),
+            worded("Only the threshold of a large detector is raised to reject confusable phrases."),
+            worded("Train a large detector, or do not choose to accept confusable phrases."),
+        )
+    if config.size == "large":
+        encoder_backbone.check_package()
+    else:  # the run's own detector is the small one
+        config = replace(config, devices=tuple(device for device in config.devices if device != SMALL))
+    check_method(config.mining_method)
+    config = replace(
+        config,
+        phrase=Keyphrase.of(config.phrase, config.language).text,
+        engines=tuple(sorted(set(config.engines))),
+        devices=tuple(sorted(set(config.devices))),
+    )
+    _refuse_too_long(config)
+    return Prepared(config)
+
+
+def size_for(config: RunConfig) -> str:
+    """Return the most accurate size that can be trained here: large for English if its encoder is installed.
+
+    A trial is of size standard, because it should end soon and misses many utterances at any size.
+    """
+    if config.recipe is Recipe.FROM_NOTHING or config.effort == "trial" or encoder_backbone.encoder_path() is None:
+        return "standard"
+    return "large"
+
+
+def _refuse_too_long(config: RunConfig) -> None:
+    """Raise HarkError if the phrase is longer than the window of one of the devices."""
+    spoken_s = spoken_seconds(phonemes(config.phrase, config.language)) if config.devices else 0.0
+    for device in config.devices:
+        if device in WINDOW_S and spoken_s > WINDOW_S[device]:
+            raise HarkError(
+                worded("%(phrase)s is too long for %(device)s.", phrase=repr(config.phrase), device=TITLES[device]),
+                worded(
+                    "It takes about %(said)s s to say; that device's detector sees only %(heard)s s of audio.",
+                    said=round(spoken_s, 1), heard=WINDOW_S[device],
+                ),
+                worded("Choose a shorter phrase, or train it without that device."),
+            )  # fmt: skip
+
+
+def retraining_of(data: Path, run: str) -> Prepared:
+    """Return the configuration that makes a finished run's detector better. Raises HarkError if that run is gone."""
+    # A bundle names its run, and is untrusted.
+    config = config_of_run(data / "jobs" / run) if re.fullmatch(r"\w[\w.-]*", run) else None
+    if config is None or not (data / "models" / run / "model.pt").is_file():
+        raise HarkError(
+            worded("This detector cannot be retrained here."),
+            worded("The run %(run)s was not made in this data folder, or no longer exists.", run=run),
+            worded("Retrain it where it was made, or train the phrase again."),
+        )
+    return prepare(replace(config, start_from=run))

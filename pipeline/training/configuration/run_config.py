@@ -1,0 +1,187 @@
+"""The choices of a training run, and the amount of work that each effort stands for."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from core.data_folder import REPOSITORY
+from model.phones import is_known
+from phrase_augmentation.keyphrase import Keyphrase
+from pipeline.corpora.alignment_methods import METHODS, VITERBI
+from pipeline.training.configuration.devices import TRAINED_TARGETS
+from pipeline.training.configuration.efforts import BUCKETS, EFFORTS, BucketSize
+
+RESULT = "result.json"  # in the folder of a successful run; written last
+DEVICES_FOLDER = "devices"  # in the folder of a run: its device detectors while they are made
+REAL_ENGINES = ("corpus", "mined")  # engines of clips by people: whole recordings, and clips mined from them
+BANK = "bank:"  # prefix of a corpus: engine of the shipped real speech, in stored tables and reports
+
+
+SIZES = ("large", "standard")
+NEGATIVE_SET = REPOSITORY / "model" / "shipped" / "negative-set-large.zip"
+AUTO_SIZE = "auto"  # large if available, else standard
+NOISE_FOLDER = "noise"  # below the data folder: recordings of noise that a user puts there are used for augmentation
+VARIANTS = 2  # augmented copies of each training clip, for the networks of standard and device detectors
+GROWTH_CONSTANT = 20  # clips that every run adds to a bucket, so that the library grows with each phrase
+LANGUAGE_CODE = r"^[a-z]{2,3}(-[a-z0-9]+)*$"
+
+
+class Recipe(Enum):
+    """The ways in which a run makes its own detector."""
+
+    CALIBRATED = "calibrated"  # a keyword HMM on shipped weights, of which only the threshold is set
+    NETWORK = "network"  # the same, plus a network that learns the phrase
+    FROM_NOTHING = "from nothing"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The values that users may choose for a field of :class:`RunConfig`, for the API's schema and the portal's form.
+
+    Attributes:
+        about: description; "" if the field's name is sufficient.
+        values: the allowed values, of the field or of each entry of a list; empty: any value within the limits.
+        minimum: the smallest number.
+        maximum: the largest number.
+        max_length: the most characters of a text, or entries of a list.
+        pattern: regular expression that a text matches.
+    """
+
+    about: str = ""
+    values: tuple[str, ...] = ()
+    minimum: int | None = None
+    maximum: int | None = None
+    max_length: int | None = None
+    pattern: str | None = None
+
+
+def _choice(about: str = "", **limits: Any) -> dict[str, Choice]:
+    """Return the metadata of a field that a user may choose."""
+    return {"choice": Choice(about, **limits)}
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """The configuration of a training run. A run with an equal configuration is the same run, and resumes it.
+
+    Users may set the fields that have a :class:`Choice`; the portal sets the others itself.
+    """
+
+    phrase: str = field(metadata=_choice(max_length=300))  # normalized
+    language: str = field(default="en", metadata=_choice(max_length=20, pattern=LANGUAGE_CODE))
+    effort: str = field(default="standard", metadata=_choice(values=tuple(EFFORTS)))
+    seed: int = field(default=0, metadata=_choice(minimum=0, maximum=2**31 - 1))
+    size: str = field(  # size of the detector; AUTO_SIZE until `prepare` has chosen
+        default="standard",
+        metadata=_choice(
+            "auto: large for English where its encoder is installed, but for a trial; else standard.",
+            values=(AUTO_SIZE, *SIZES),
+        ),
+    )
+    mining: bool = field(default=True, metadata=_choice("Use recordings from the library."))
+    mining_method: str = field(
+        default=VITERBI,
+        metadata=_choice("The word alignment for those recordings.", values=tuple(METHODS)),
+    )
+    from_scratch: bool = field(default=False, metadata=_choice("Without the shipped backbone."))
+    allow_confusables: bool = field(
+        default=False, metadata=_choice("Do not raise a large detector's threshold to reject confusable phrases.")
+    )
+    engines: tuple[str, ...] = field(default=(), metadata=_choice("None: all free ones that are ready.", max_length=30))
+    hold_out: str = ""  # engine held out for the test; "none"; empty to choose one if there are three or more
+    growth_constant: int = GROWTH_CONSTANT
+    devices: tuple[str, ...] = field(
+        default=(), metadata=_choice("Devices that get a detector of their own, in the bundle.", values=TRAINED_TARGETS)
+    )
+    start_from: str = ""  # the finished run whose detector this one improves (./hark retrain)
+
+    @property
+    def keyphrase(self) -> Keyphrase:
+        """The phrase in its language."""
+        return Keyphrase(self.phrase, self.language)
+
+    @property
+    def recipe(self) -> Recipe:
+        """Recipe of its own detector; the shipped weights know English only."""
+        if self.from_scratch or not is_known(self.language):
+            return Recipe.FROM_NOTHING
+        has_network = self.size == "standard" and EFFORTS[self.effort].network_steps > 0
+        return Recipe.NETWORK if has_network else Recipe.CALIBRATED
+
+    @property
+    def learns(self) -> bool:
+        """True if the run trains a detector on clips: its own, or one for a device."""
+        return self.recipe is not Recipe.CALIBRATED or bool(self.devices)
+
+    @property
+    def variants(self) -> int:
+        """Number of augmented versions of each clip that its own detector learns from."""
+        learned = {Recipe.NETWORK: VARIANTS, Recipe.FROM_NOTHING: EFFORTS[self.effort].variants}
+        return learned.get(self.recipe, 0)
+
+    def bucket_size(self, bucket: str) -> BucketSize:
+        """Return the number of texts and clips of a bucket that the run wants."""
+        if self.learns and self.recipe is not Recipe.FROM_NOTHING:
+            return EFFORTS[self.effort].small_buckets[BUCKETS.index(bucket)]
+        size: BucketSize = getattr(EFFORTS[self.effort], bucket)
+        return size
+
+    @property
+    def run_name(self) -> str:
+        """Folder name: the phrase for people, a digest of the configuration for exactness.
+
+        The digest omits a field that has its default, so a version with another field continues the same run.
+        """
+        slug = re.sub(r"[^a-z0-9]+", "-", self.phrase.encode("ascii", "ignore").decode().lower()).strip("-")[:40]
+        usual = asdict(type(self)(""))
+        unusual = {name: value for name, value in asdict(self).items() if value != usual[name]}
+        content = json.dumps(unusual, sort_keys=True).encode()
+        return "-".join(filter(None, [slug, self.effort, hashlib.sha256(content).hexdigest()[:8]]))
+
+
+CHOICES: dict[str, Choice] = {each.name: each.metadata["choice"] for each in fields(RunConfig) if each.metadata}
+USUAL = RunConfig("", size=AUTO_SIZE)  # only the phrase is chosen
+
+
+def chosen(start: RunConfig, choices: Mapping[str, Any]) -> RunConfig:
+    """Return ``start`` with a user's choices. Lists become tuples. Raises TypeError if a name is not one of them."""
+    if refused := sorted(choices.keys() - CHOICES.keys()):
+        raise TypeError(f"a user cannot choose {', '.join(refused)} of a run")
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in choices.items()}
+    return replace(start, **values)
+
+
+def job_folder(data: Path, config: RunConfig) -> Path:
+    """Return the folder of the run: that of the unfinished one, or a new one after the last finished one."""
+    number = 1 + len(list(finished_folders(data, config)))
+    return _numbered(data, config, number)
+
+
+def finished_folders(data: Path, config: RunConfig) -> Iterator[Path]:
+    """Return the folders of a configuration's finished runs, oldest first."""
+    folders = (_numbered(data, config, number) for number in itertools.count(1))
+    return itertools.takewhile(lambda folder: (folder / RESULT).is_file(), folders)
+
+
+def _numbered(data: Path, config: RunConfig, number: int) -> Path:
+    return data / "jobs" / (config.run_name if number == 1 else f"{config.run_name}-{number}")
+
+
+def config_of_run(folder: Path) -> RunConfig | None:
+    """Return the configuration of a job folder's run; None if it is missing."""
+    try:
+        return configuration_of(json.loads((folder / "plan.json").read_text())["config"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def configuration_of(values: dict[str, Any]) -> RunConfig:
+    return RunConfig(**{**values, "engines": tuple(values["engines"]), "devices": tuple(values["devices"])})

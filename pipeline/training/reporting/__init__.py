@@ -1,0 +1,1 @@
+"""What a run says of its detector: figures, words, verdict, model card."""

@@ -1,1 +1,0 @@
-"""Scoring of phrases without a trained detector."""
