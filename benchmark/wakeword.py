@@ -50,7 +50,7 @@ from model.runtime import detector as detector_module
 from model.runtime.detector import Bundle, BundleError, Detector
 from phrase_augmentation.matching import phrase_matcher
 from phrase_augmentation.normalize import base_language
-from pipeline.acoustic.data import acoustic_split
+from pipeline.asr.data import acoustic_split
 from pipeline.serving.detection import open_detector
 from pipeline.training.configuration.advice import advise
 from pipeline.training.configuration.devices import DEVICES

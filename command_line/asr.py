@@ -78,7 +78,7 @@ def chosen_aligner(options: argparse.Namespace) -> Aligner:
 def run_train(options: argparse.Namespace, screen: Screen) -> int:
     """Run ``asr train``, with its files in ``asr/`` of the data folder. The same command resumes an earlier run."""
     from audio_generation.registry import close_engines
-    from pipeline.acoustic.training import AcousticRun, train_acoustic_model
+    from pipeline.asr.training import AcousticRun, train_acoustic_model
 
     if options.tensorboard:
         require_tensorboard()
@@ -110,7 +110,7 @@ def run_recognize(options: argparse.Namespace, screen: Screen) -> int:
     """Run ``asr recognize AUDIO...``; an unreadable recording does not stop the others."""
     from db.db_api import Library, library_exists
     from model.asr.recognition import decoder_for
-    from pipeline.acoustic.recognize import recognize
+    from pipeline.asr.recognize import recognize
 
     with screen.reporter() as reporter:
         reporter.stage("words", "Loading the vocabulary")

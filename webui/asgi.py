@@ -32,11 +32,11 @@ from webui.accounts.models import User
 from webui.accounts.services import user_of_token
 from webui.accounts.sessions import user_of_session
 from webui.accounts.socket_sign_in import NothingHere, OwnPagesAndPrograms
-from webui.audio.consumers import TranscribeConsumer
-from webui.audio.uploads import LARGE, MAX_CHUNK_BYTES, QUEUED, WHOLE, check_body
 from webui.http.body_limits import Application, LimitBodies, Scope
 from webui.jobs.consumers import JobConsumer, JobsConsumer
 from webui.listening.consumers import ListenConsumer, TryConsumer
+from webui.recordings.consumers import TranscribeConsumer
+from webui.recordings.uploads import LARGE, MAX_CHUNK_BYTES, QUEUED, WHOLE, check_body
 
 MAX_FORM_BYTES, MAX_RECORDING_BYTES = LARGE, 201_000_000  # bytes, including the form around a file
 

@@ -17,11 +17,11 @@ from pipeline.backup import hark_version
 from webui.account_pages.views import THEMES
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
-from webui.audio.transcripts import recordings_seen_by
-from webui.audio.views import form_context
 from webui.http.parameters import page_asked_for
 from webui.jobs.models import Job
 from webui.listening.models import Sample
+from webui.recordings.transcripts import recordings_seen_by
+from webui.recordings.views import form_context
 from webui.trainer.models import Detector
 from webui.trainer.services import TRAINING_KINDS, in_use
 

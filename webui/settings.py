@@ -76,7 +76,7 @@ INSTALLED_APPS = [
     "webui.trainer",
     "webui.listening",
     "webui.library",
-    "webui.audio",
+    "webui.recordings",
     "webui.api",
     "webui.compatibility",
 ]

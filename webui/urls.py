@@ -20,7 +20,7 @@ urlpatterns = [
     path("jobs/", include("webui.jobs.urls")),
     path("api/", include("webui.api.urls")),
     path("library/", include("webui.library.urls")),
-    path("recordings/", include("webui.audio.urls")),
+    path("recordings/", include("webui.recordings.urls")),
     path("account/", include("webui.account_pages.urls")),
     path("organizations/", include("webui.organizations.urls")),
     path("", include("webui.account_pages.allauth_urls")),

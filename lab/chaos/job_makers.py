@@ -74,8 +74,8 @@ def _texts(data: Path) -> list[str]:
 
 def _transcribe(user: User, number: int) -> Submission:
     from pipeline.recordings.transcript import load_transcript
-    from webui.audio.intake import create_recording
-    from webui.audio.models import Recording
+    from webui.recordings.intake import create_recording
+    from webui.recordings.models import Recording
 
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / f"{number}.wav"
@@ -92,7 +92,7 @@ def _transcribe(user: User, number: int) -> Submission:
 
 def _minable(user: User, number: int) -> Submission:
     from webui.accounts.storage import user_data
-    from webui.audio.sharing import set_minable
+    from webui.recordings.sharing import set_minable
 
     recording = _ready_recording(user, number)
     job = set_minable(recording=recording, minable=True)
@@ -110,7 +110,7 @@ def _minable(user: User, number: int) -> Submission:
 
 
 def _summarize(user: User, number: int) -> Submission:
-    from webui.audio.derived import summarize_again, summary_of
+    from webui.recordings.derived import summarize_again, summary_of
 
     recording = _ready_recording(user, number)
     job = summarize_again(recording=recording)
@@ -151,7 +151,7 @@ def _ready_recording(user: User, number: int) -> Any:
     """Create a recording with its transcript, as its job would."""
     from pipeline.recordings.recording_folder import AUDIO, RECORDINGS, TRANSCRIPT
     from pipeline.recordings.transcript import Segment, Transcript, save_transcript
-    from webui.audio.models import Recording
+    from webui.recordings.models import Recording
 
     seconds = float(2 * len(SENTENCES))
     segments = tuple(Segment(2.0 * n, 2.0 * n + 1.5, text, 0.9, language="en") for n, text in enumerate(SENTENCES))

@@ -255,7 +255,7 @@ def _training(data: Path) -> Iterator[None]:
 def _flood(server: Server, people: Sequence[Person], talk: np.ndarray) -> Flood:
     import httpx2
 
-    from webui.audio.models import Recording
+    from webui.recordings.models import Recording
 
     flood, sent = Flood(), {}
     ready = threading.Barrier(FLOOD)

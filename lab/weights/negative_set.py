@@ -29,7 +29,7 @@ from model.large.encoder_backbone import STATE_FRAMES
 from model.phones import outputs_of
 from model.product_quantization import ProductQuantizer
 from phrase_augmentation.keyphrase import Keyphrase
-from pipeline.acoustic.data import corpus_utterances
+from pipeline.asr.data import corpus_utterances
 from pipeline.corpora.licences import licence_of
 from pipeline.training.configuration.run_config import BANK, NEGATIVE_SET
 from pipeline.training.negatives.negative_set import FRAME_S, STREAM_S, stream_row

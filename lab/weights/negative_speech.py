@@ -19,7 +19,7 @@ from core.audio_file import SAMPLE_RATE, read_audio
 from core.data_folder import atomic_path
 from core.errors import HarkError
 from model.asr.packed import Utterance
-from pipeline.acoustic.data import corpus_utterances
+from pipeline.asr.data import corpus_utterances
 from pipeline.corpora.licences import licence_of
 from pipeline.training.negatives.negative_speech import BITRATE, NEGATIVE_SPEECH
 

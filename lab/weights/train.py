@@ -22,7 +22,7 @@ from model.asr.packed import Packed
 from model.shipped_weights import BACKBONE, HEAD, MICRO_NETWORK, VERIFIER, save_weights, shipped_backbone
 from model.train import best_device
 from model.training_options import curves_folder
-from pipeline.acoustic.training import AcousticRun, about, packed_speech, train_by_ctc
+from pipeline.asr.training import AcousticRun, about, packed_speech, train_by_ctc
 
 KINDS = {
     "backbone": "the standard backbone, first stage: by CTC",

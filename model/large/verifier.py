@@ -3,8 +3,8 @@
 A keyword HMM sums over its phones, so one wrong phone among eight costs little, and confusables pass. The verifier
 locates the phrase again, reads the speech encoder's states at each of its phones, and computes a logit for each phone.
 All of them must be right. The decoder's score of the phrase (:mod:`model.large.rescoring`) is further evidence. The
-verifier is not trained for a phrase: it was trained once (``lab/weights/verifier.py``), on many pairs of speech and a text that
-was spoken in it or is similar, and it runs on matches only.
+verifier is not trained for a phrase: it was trained once (``lab/weights/verifier.py``), on many pairs of speech and a
+text that was spoken in it or is similar, and it runs on matches only.
 """
 
 from __future__ import annotations

@@ -299,7 +299,7 @@ def _pack(passages: list[Passage], measured: frozenset[str], folder: Path, repor
     from audio_augmentation.reverb import room_pool
     from audio_generation.registry import close_engines, default_engines
     from model.asr.packed import TABLE_FILE, Utterance, pack
-    from pipeline.acoustic.data import synthetic_utterances
+    from pipeline.asr.data import synthetic_utterances
 
     wanted = json.dumps([sorted(passage.name for passage in passages), sorted(measured)])
     made_from = folder / "speech" / "made_from.json"

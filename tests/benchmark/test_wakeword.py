@@ -44,7 +44,7 @@ from core.errors import HarkError
 from core.events import Event, Reporter
 from model.metrics import wilson_interval
 from model.runtime.detector import Detector
-from pipeline.acoustic.data import acoustic_split
+from pipeline.asr.data import acoustic_split
 from tests.support.choir import Choir
 from tests.support.untrained_bundle import keyword_hmm_bundle
 from tests.support.wakeword_samples import device_files, recordings, speak_with, tone_bundle

@@ -133,8 +133,8 @@ def _of_recordings(user: Any) -> dict[str, str]:
 
     from django.urls import reverse
 
-    from webui.audio.models import Recording
-    from webui.audio.sharing import share
+    from webui.recordings.models import Recording
+    from webui.recordings.sharing import share
 
     pages = {
         "recordings": reverse("audio:index"),

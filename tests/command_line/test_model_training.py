@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from core.events import Reporter
-from pipeline.acoustic.training import AcousticRun
+from pipeline.asr.training import AcousticRun
 from pipeline.recordings.summarization.training import SummarizerRun
 from pipeline.recordings.summarization.transformer import character_file
 from tests.support.command_line_samples import Cli
@@ -34,7 +34,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         figures = {"validation_loss": 2.5, "rouge_1": 0.5, "rouge_1_first_sentence": 0.25}
         return {"weights": "w", "curves": "runs", **figures}
 
-    monkeypatch.setattr("pipeline.acoustic.training.train_acoustic_model", acoustic)
+    monkeypatch.setattr("pipeline.asr.training.train_acoustic_model", acoustic)
     monkeypatch.setattr("pipeline.recordings.summarization.training.train", summarizer)
     return runs
 

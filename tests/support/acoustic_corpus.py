@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from core.audio_file import write_audio
-from pipeline.acoustic import training as acoustic_training
+from pipeline.asr import training as acoustic_training
 
 
 @pytest.fixture(autouse=True)

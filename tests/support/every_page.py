@@ -22,10 +22,10 @@ from webui.accounts import services
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.api.models import Webhook
-from webui.audio.models import Recording
-from webui.audio.sharing import share
 from webui.jobs.models import Job
 from webui.listening.models import Sample
+from webui.recordings.models import Recording
+from webui.recordings.sharing import share
 from webui.trainer.models import Version
 from webui.trainer.services import configuration
 

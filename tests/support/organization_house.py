@@ -13,10 +13,10 @@ from django.test import Client
 from tests.support.portal_users import browser_of
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
-from webui.audio.models import Passage, Recording, Share
 from webui.jobs.models import Job
 from webui.listening.models import Sample, WakeIntake
 from webui.organizations.models import Invitation, Membership, Organization
+from webui.recordings.models import Passage, Recording, Share
 from webui.trainer.models import Detector, Version
 
 

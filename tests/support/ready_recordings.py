@@ -8,9 +8,9 @@ from pipeline.recordings.summarization import Point, Sentiment, Summary, save_su
 from pipeline.recordings.transcript import Segment, Transcript, Word, save_transcript
 from tests.support.sounds import tone
 from webui.accounts.models import User
-from webui.audio import intake, job_results, transcripts
-from webui.audio.models import Recording
 from webui.jobs.models import Job
+from webui.recordings import intake, job_results, transcripts
+from webui.recordings.models import Recording
 
 SAID = (
     ("S1", "We meet in the harbour on Tuesday", 0.9),

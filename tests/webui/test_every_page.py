@@ -15,9 +15,9 @@ from tests.support.portal_users import PASSWORD, browser_of
 from tests.support.programs import run_python
 from tests.support.urls import URLS, filled
 from webui.accounts.models import User
-from webui.audio.models import Recording, Share, UploadInProgress
 from webui.jobs.models import Job
 from webui.listening.models import Sample
+from webui.recordings.models import Recording, Share, UploadInProgress
 from webui.trainer.models import Detector, Version
 from webui.trainer.services import configuration
 

@@ -23,9 +23,9 @@ from tests.support.portal_driver import comes_true
 from tests.support.ready_recordings import SAID, ready_recording, transcript_of_words
 from tests.support.rendered_pages import ADDRESS, in_chromium
 from webui.accounts.models import User
-from webui.audio.models import Recording
-from webui.audio.speaker_changes import detect_speakers_again
 from webui.jobs.models import Job, JobEvent
+from webui.recordings.models import Recording
+from webui.recordings.speaker_changes import detect_speakers_again
 from webui.trainer.models import Version
 
 if TYPE_CHECKING:

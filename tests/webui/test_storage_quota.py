@@ -14,8 +14,8 @@ from core.errors import HarkError
 from tests.support.detector_versions import make_version
 from tests.support.sounds import sound
 from webui.accounts.models import User
-from webui.audio import live
 from webui.listening.services import save_sample
+from webui.recordings import live
 
 pytestmark = pytest.mark.django_db
 

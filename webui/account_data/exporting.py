@@ -21,12 +21,12 @@ from webui.accounts.audit import Action, entries_of, record
 from webui.accounts.models import ApiToken, User
 from webui.accounts.storage import user_data
 from webui.api.models import Webhook
-from webui.audio.models import Recording, Share
 from webui.http.errors import StatusError
 from webui.jobs import services as jobs
 from webui.jobs.models import Job, Usage
 from webui.listening.models import Sample
 from webui.organizations.models import Membership
+from webui.recordings.models import Recording, Share
 from webui.trainer.models import Detector, Version
 from webui.transactions import serialized
 

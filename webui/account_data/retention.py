@@ -14,10 +14,10 @@ from django.utils import timezone
 from core.errors import HarkError
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
-from webui.audio import deletion
-from webui.audio.models import Recording
 from webui.jobs.models import Job
 from webui.jobs.services import forget
+from webui.recordings import deletion
+from webui.recordings.models import Recording
 
 log = logging.getLogger(__name__)
 

@@ -36,10 +36,6 @@ from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
 from webui.accounts.storage import user_data
 from webui.api.endpoints import endpoint, switch, wrong
-from webui.audio import asking, intake, transcripts
-from webui.audio.asking import MAX_QUESTION_S, spoken
-from webui.audio.models import Recording
-from webui.audio.uploads import name_of, one_by_one, received
 from webui.compatibility.meetings import progress_of
 from webui.compatibility.notes import json_or_form
 from webui.compatibility.transcribing import text_of, transcribe_upload
@@ -47,6 +43,10 @@ from webui.compatibility.uploads import sent_file, sent_files
 from webui.http.parameters import is_page
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
+from webui.recordings import asking, intake, transcripts
+from webui.recordings.asking import MAX_QUESTION_S, spoken
+from webui.recordings.models import Recording
+from webui.recordings.uploads import name_of, one_by_one, received
 from webui.translation import explained
 
 SESSION = "atr"  # the option ``session`` of recordings uploaded here

@@ -21,14 +21,14 @@ from pipeline.recordings.recording_folder import POLISHED, POLISHED_TEXT, SUMMAR
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
 from webui.api.endpoints import endpoint, switch, wrong
-from webui.audio import deletion, intake, transcripts
-from webui.audio.models import Recording
-from webui.audio.uploads import name_of, received
 from webui.compatibility.transcribing import failure_of
 from webui.compatibility.uploads import sent_files
 from webui.http.parameters import whole_number
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
+from webui.recordings import deletion, intake, transcripts
+from webui.recordings.models import Recording
+from webui.recordings.uploads import name_of, received
 from webui.translation import explained
 
 log = logging.getLogger(__name__)

@@ -14,12 +14,12 @@ from pipeline.recordings.transcript import Transcript
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
 from webui.api.endpoints import endpoint, number, wrong
-from webui.audio import derived, intake, transcripts
-from webui.audio.models import Recording, Recordings
-from webui.audio.uploads import name_of, one_by_one, received
 from webui.compatibility.transcribing import failure_of
 from webui.compatibility.uploads import sent_files
 from webui.jobs.models import Job
+from webui.recordings import derived, intake, transcripts
+from webui.recordings.models import Recording, Recordings
+from webui.recordings.uploads import name_of, one_by_one, received
 from webui.translation import explained
 
 SESSION = "stereo"  # the option ``session`` of recordings uploaded here

@@ -25,12 +25,12 @@ from pipeline.recordings.transcript import Segment, Transcript
 from pipeline.recordings.transcription.transcribe import PROGRESS_FILE, TranscribeOptions, transcribe
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
-from webui.audio import deletion, intake, transcripts
-from webui.audio.models import Recording
-from webui.audio.uploads import name_of, received
 from webui.http.errors import StatusError
 from webui.http.slots import slot
 from webui.jobs.quota import check_minutes, take_minutes
+from webui.recordings import deletion, intake, transcripts
+from webui.recordings.models import Recording
+from webui.recordings.uploads import name_of, received
 
 AT_ONCE_S = 120.0  # seconds of audio that is transcribed without a job
 AT_ONCE_TIMEOUT_S = 300.0  # seconds; long, because the first request loads the model

@@ -21,11 +21,11 @@ from webui.access import READING, membership_of, not_yours, organizations_of, to
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.accounts.services import LINK_LIFE, LinkGone, digest
-from webui.audio.models import Recording
 from webui.http.errors import StatusError
 from webui.jobs.models import Job
 from webui.jobs.quota import Limits
 from webui.organizations.models import Invitation, Membership, Organization, Role
+from webui.recordings.models import Recording
 from webui.trainer.models import Detector
 from webui.transactions import serialized
 

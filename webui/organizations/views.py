@@ -17,8 +17,6 @@ from core.errors import HarkError
 from webui.access import membership_of
 from webui.accounts.audit import Action, entries_of_organization, record
 from webui.accounts.signed_in import signed_in
-from webui.audio.models import Recording
-from webui.audio.views import recording_of
 from webui.http.parameters import INVALID, page_asked_for, whole_number
 from webui.jobs.forms import QuotaForm
 from webui.jobs.quota import usage_of
@@ -26,6 +24,8 @@ from webui.keys.sealing import show_next, shown_now
 from webui.organizations import services, use_of
 from webui.organizations.forms import InvitationForm, NameForm, SharedForm
 from webui.organizations.models import Invitation, Membership, Role
+from webui.recordings.models import Recording
+from webui.recordings.views import recording_of
 from webui.trainer.models import Detector
 from webui.trainer.services import detector_of
 

@@ -11,7 +11,7 @@ from lab.weights import backbone_in_noise, train
 from lab.weights.train import train_weights
 from model.asr.packed import open_pack
 from model.shipped_weights import load_weights, shipped_backbone
-from pipeline.acoustic.training import AcousticRun
+from pipeline.asr.training import AcousticRun
 from tests.support.acoustic_corpus import corpus, few_rooms
 
 __all__ = ["few_rooms"]

@@ -14,7 +14,7 @@ import pytest
 
 from core.errors import HarkError
 from db.db_api import Library
-from pipeline.acoustic.data import corpus_utterances
+from pipeline.asr.data import corpus_utterances
 from pipeline.corpora import listing
 from pipeline.corpora.layouts.utterance import Utterance
 from tests.support.small_corpora import put, run, write

@@ -22,9 +22,9 @@ from webui.accounts.services import create_token, create_user, issue_pair
 from webui.accounts.services import digest as digest_of
 from webui.api import webhooks
 from webui.api.models import Delivery, Webhook
-from webui.audio.models import Passage, Recording, Share
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
+from webui.recordings.models import Passage, Recording, Share
 from webui.trainer.models import Detector, Version
 from webui.trainer.services import served_version
 

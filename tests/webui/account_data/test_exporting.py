@@ -28,9 +28,9 @@ from webui.account_data.exporting import RETENTION_S, export_file, remove_old_ex
 from webui.accounts.models import User
 from webui.accounts.services import create_token
 from webui.accounts.storage import user_data
-from webui.audio.models import Recording
 from webui.jobs.models import Job
 from webui.jobs.quota import Limits, set_quota, take_job
+from webui.recordings.models import Recording
 
 
 def run_as_a_worker(job: Job, data: Path, installation: Path) -> None:

@@ -13,8 +13,8 @@ from tests.support.earlier_recordings import ready_recording
 from webui.account_data.retention import AT_ONCE, delete_what_is_old, set_retention
 from webui.accounts.models import AuditEntry, User
 from webui.accounts.storage import user_data
-from webui.audio.models import Recording
 from webui.jobs.models import Job
+from webui.recordings.models import Recording
 
 pytestmark = pytest.mark.django_db
 PAGE = "/account/retention"
@@ -94,7 +94,7 @@ def test_a_failed_deletion_is_retried(other: User, monkeypatch: pytest.MonkeyPat
     days_old(8, ready_recording(other))
     set_retention(user=other, recordings_days=7, jobs_days=None)
     with monkeypatch.context() as patch:
-        patch.setattr("webui.audio.deletion.delete", refuse)
+        patch.setattr("webui.recordings.deletion.delete", refuse)
         assert delete_what_is_old() == 0
     assert delete_what_is_old() == 1
 

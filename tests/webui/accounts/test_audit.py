@@ -15,7 +15,7 @@ from webui.accounts.audit import Action, record
 from webui.accounts.models import AuditEntry, User
 from webui.accounts.services import create_token, create_user
 from webui.api.models import Webhook
-from webui.audio.models import Recording, Share
+from webui.recordings.models import Recording, Share
 from webui.trainer.models import Detector
 
 NEW = "quite another password"

@@ -21,11 +21,11 @@ from webui.accounts.models import User
 from webui.accounts.services import create_token, digest
 from webui.api import webhooks
 from webui.api.organization_schemas import SECRET
-from webui.audio.models import Recording
 from webui.jobs.models import Job, JobEvent
 from webui.listening.services import allow_wakes, save_sample
 from webui.organizations import services as organizations
 from webui.organizations.models import Invitation, Membership, Organization, Role
+from webui.recordings.models import Recording
 from webui.trainer.models import Detector
 
 

@@ -18,8 +18,8 @@ from pipeline.recordings.diarization import voiceprints
 from tests.support.api_calls import Call, World, a_token, problem_of
 from tests.support.earlier_recordings import SAID, ready_recording
 from webui.accounts.models import User
-from webui.audio.models import Recording
 from webui.jobs.models import Job
+from webui.recordings.models import Recording
 
 pytestmark = pytest.mark.django_db
 

@@ -16,9 +16,9 @@ from pipeline.recordings.transcript import Transcript
 from pipeline.recordings.transcription.transcribe import transcribe
 from tests.support.earlier_recordings import SUMMARY, Finish, program_of, transcript_of, write_results
 from webui.accounts.models import User
-from webui.audio import job_results
-from webui.audio.models import Recording
 from webui.jobs.models import Job
+from webui.recordings import job_results
+from webui.recordings.models import Recording
 
 
 @pytest.fixture

@@ -19,10 +19,10 @@ from tests.support.earlier_recordings import SAID, Finish, program_of
 from tests.support.rendered_pages import flat
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
-from webui.audio import transcripts
-from webui.audio.models import Recording
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
+from webui.recordings import transcripts
+from webui.recordings.models import Recording
 
 pytestmark = pytest.mark.django_db
 PAGE = {"Accept": "text/html,application/xhtml+xml"}

@@ -21,12 +21,12 @@ from tests.support.sounds import sound
 from webui.accounts.models import User
 from webui.accounts.services import SCOPES
 from webui.accounts.storage import user_data
-from webui.audio.models import Recording
-from webui.audio.uploads import WHOLE
 from webui.compatibility.urls import urlpatterns
 from webui.jobs.heartbeat import beat
 from webui.jobs.models import Job
 from webui.jobs.quota import Limits, set_quota, take_minutes
+from webui.recordings.models import Recording
+from webui.recordings.uploads import WHOLE
 
 pytestmark = pytest.mark.django_db
 

@@ -14,9 +14,9 @@ from pipeline.jobs import KINDS as DONE_BY
 from tests.support.earlier_recordings import SAID, Finish, program_of
 from tests.support.llm_double import in_capitals, unset
 from webui.accounts.models import User
-from webui.audio.models import Recording
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
+from webui.recordings.models import Recording
 
 pytestmark = pytest.mark.django_db
 ADDRESS = "/api/meetings"

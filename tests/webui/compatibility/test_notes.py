@@ -12,11 +12,11 @@ from django.test import Client
 from pipeline.recordings.speech_client import ServiceBusy
 from tests.support.earlier_recordings import SAID, Finish
 from webui.accounts.models import User
-from webui.audio.models import Recording
 from webui.compatibility import transcribing
 from webui.compatibility.notes import MAX_TEXT_LENGTH
 from webui.http import slots
 from webui.jobs.models import Job
+from webui.recordings.models import Recording
 
 pytestmark = pytest.mark.django_db
 Asked = list[tuple[str, dict[str, Any]]]
@@ -158,7 +158,7 @@ def test_busy_models_are_reported_as_busy(
         answer = send(program, recording_file, address, field, **more)
         assert answer.status_code == 503 and answer["Retry-After"] == "30" and b"is busy" in answer.content
     assert answer.json()["error"]["type"] == "server_error"
-    monkeypatch.setattr("webui.audio.asking.answer", busy)
+    monkeypatch.setattr("webui.recordings.asking.answer", busy)
     payload = {"question": "When?"}
     answer = program.post("/api/v1/recordings/ask", payload, content_type="application/json")
     assert answer.status_code == 503 and answer["Retry-After"] == "30"

@@ -23,8 +23,8 @@ from pipeline.recordings.transcript import Transcript
 from pipeline.recordings.transcription.faster_whisper_engine import FasterWhisper
 from tests.support.earlier_recordings import SAID, token_text, transcript_of
 from webui.accounts.models import User
-from webui.audio.models import Recording
 from webui.compatibility import streaming
+from webui.recordings.models import Recording
 
 openai = pytest.importorskip("openai", reason="the official client is not installed (requirements-dev.txt)")
 pytestmark = pytest.mark.django_db(transaction=True)

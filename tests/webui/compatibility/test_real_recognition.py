@@ -19,10 +19,10 @@ from core.events import silent_reporter
 from pipeline.jobs import KINDS
 from pipeline.recordings import speech_client
 from tests.support.sounds import upload
-from webui.audio import job_results
-from webui.audio.models import Recording
 from webui.compatibility.speaking import named_voice
 from webui.jobs.models import Job
+from webui.recordings import job_results
+from webui.recordings.models import Recording
 from webui.speech import spoken
 
 pytestmark = pytest.mark.django_db

@@ -17,10 +17,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.earlier_recordings import SAID, Finish, program_of
 from tests.support.sounds import upload
 from webui.accounts.models import User
-from webui.audio import transcripts
-from webui.audio.models import Recording
 from webui.compatibility.stereo import STATES
 from webui.jobs.models import Job
+from webui.recordings import transcripts
+from webui.recordings.models import Recording
 
 pytestmark = pytest.mark.django_db
 ADDRESS = "/api/v1/transcribe"

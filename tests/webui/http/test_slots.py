@@ -12,8 +12,8 @@ from tests.support.constants import replace_in
 from tests.support.refusals import refuses
 from webui import speech
 from webui.accounts.models import User
-from webui.audio import asking
 from webui.http.slots import MAX_PER_USER, slot
+from webui.recordings import asking
 
 pytestmark = pytest.mark.django_db
 

@@ -24,11 +24,11 @@ from tests.support.rendered_pages import flat
 from tests.support.sounds import sound
 from webui.accounts.models import AuditEntry, User
 from webui.accounts.storage import forget_count, user_data
-from webui.audio import deletion, intake, job_results
-from webui.audio.models import Recording
 from webui.jobs import services
 from webui.jobs.models import Job, Usage
 from webui.jobs.quota import Limits, check_minutes, limits_of, set_quota, take_minutes, usage_of
+from webui.recordings import deletion, intake, job_results
+from webui.recordings.models import Recording
 
 pytestmark = pytest.mark.django_db
 

@@ -19,10 +19,10 @@ from tests.support.organization_house import House, state
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.api import webhooks
-from webui.audio.models import Recording
 from webui.jobs.models import Job
 from webui.listening.services import allow_wakes
 from webui.organizations.models import Membership
+from webui.recordings.models import Recording
 from webui.trainer.models import Detector
 
 pytestmark = pytest.mark.django_db

@@ -13,10 +13,10 @@ from tests.support.detector_versions import address, body
 from tests.support.organization_house import House, state
 from tests.support.urls import URLS, filled
 from webui.accounts.storage import user_data
-from webui.audio.models import Recording
 from webui.jobs.models import Job
 from webui.listening.services import save_sample
 from webui.organizations.services import remove
+from webui.recordings.models import Recording
 
 pytestmark = pytest.mark.django_db
 

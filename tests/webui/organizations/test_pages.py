@@ -11,8 +11,8 @@ from django.test import Client
 
 from tests.support.organization_house import House, person
 from webui.accounts.models import AuditEntry, User
-from webui.audio.models import Recording
 from webui.organizations.models import Membership, Organization
+from webui.recordings.models import Recording
 from webui.trainer.models import Detector
 
 pytestmark = pytest.mark.django_db

@@ -20,13 +20,13 @@ from webui.account_data.exporting import rows_of
 from webui.accounts.models import AuditEntry, User
 from webui.accounts.services import LinkGone, set_active
 from webui.accounts.storage import user_data
-from webui.audio.models import Recording
-from webui.audio.transcripts import search
 from webui.jobs.models import Job
 from webui.jobs.quota import Limits
 from webui.listening.models import Sample
 from webui.organizations import services
 from webui.organizations.models import Invitation, Membership, Organization, Role
+from webui.recordings.models import Recording
+from webui.recordings.transcripts import search
 from webui.trainer.models import Detector, Version
 from webui.trainer.services import retrain
 

@@ -26,8 +26,8 @@ from tests.support.detector_versions import address, make_version
 from tests.support.rendered_pages import flat
 from webui import speech
 from webui.accounts.models import User
-from webui.audio.uploads import remove_leftovers
 from webui.jobs.models import Job
+from webui.recordings.uploads import remove_leftovers
 from webui.trainer import services
 from webui.trainer.models import Detector, Version
 from webui.trainer.services import configuration

@@ -17,10 +17,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from core.data_folder import REPOSITORY
 from pipeline.jobs import QUEUES, Bug
 from webui.accounts.models import User
-from webui.audio.models import Recording, UploadInProgress
 from webui.jobs.heartbeat import beat
 from webui.jobs.models import Job, JobEvent
 from webui.jobs.services import retry
+from webui.recordings.models import Recording, UploadInProgress
 from webui.watching.observing import PARTS
 
 

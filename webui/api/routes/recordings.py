@@ -34,10 +34,10 @@ from webui.api.recording_schemas import (
 )
 from webui.api.routes.jobs import job_out
 from webui.api.schemas import JobOut
-from webui.audio import asking, corrections, deletion, derived, intake, speaker_changes, transcripts
-from webui.audio.models import Recording
-from webui.audio.uploads import name_of, received
 from webui.http.errors import StatusError
+from webui.recordings import asking, corrections, deletion, derived, intake, speaker_changes, transcripts
+from webui.recordings.models import Recording
+from webui.recordings.uploads import name_of, received
 
 router = Router(tags=["Recordings"])
 

@@ -1,0 +1,84 @@
+"""Results of recordings' jobs, and how long they took."""
+
+from __future__ import annotations
+
+import logging
+import statistics
+from typing import Any
+
+from django.db import transaction
+
+from core.errors import HarkError
+from pipeline.recordings.recording_folder import TRANSCRIPT
+from pipeline.recordings.transcript import load_transcript
+from webui.jobs.models import Job, stage_times
+from webui.jobs.quota import take_minutes
+from webui.recordings import history, search
+from webui.recordings.deletion import remove_leftovers
+from webui.recordings.models import Recording
+from webui.recordings.sharing import bring_library_up_to_date
+from webui.recordings.speaker_changes import speakers_detected
+
+PACED, MIN_PACED_S = 50, 10.0  # number, and minimum duration, of recordings that measure the speed of recognizers
+log = logging.getLogger(__name__)
+
+
+def transcribed(job: Job) -> None:
+    result = job.result or {}
+    recording = Recording.objects.select_related("user").filter(pk=job.spec["recording"]).first()
+    if recording is None:
+        return  # it has been deleted in the meantime
+    try:
+        transcript = load_transcript(recording.path / TRANSCRIPT)
+    except HarkError:
+        log.exception("recording %s has no transcript although its job is done", recording.pk)
+        Recording.objects.filter(pk=recording.pk).update(state=Recording.State.FAILED)
+        return
+    recording.state = Recording.State.READY
+    recording.duration_s, recording.language = result["duration_s"], result["language"][:20]
+    recording.engine, recording.speakers = result["engine"][:200], result["speakers"]
+    recording.channels, recording.words = result["channels"], result["words"]
+    recording.version += 1
+    recording.save(  # only these fields: a page may have changed others meanwhile
+        update_fields=["state", "duration_s", "language", "engine", "speakers", "channels", "words", "version"]
+    )
+    history.forget_all(recording.path)
+    take_minutes(recording.user, recording.duration_s, recording.speakers)
+    search.index(recording, transcript)
+    if recording.minable:
+        bring_library_up_to_date(recording)
+
+
+def job_has_ended(sender: object, job: Job, **more: Any) -> None:
+    """Update a recording's state from an ended job, or remove the files of a deleted recording's job."""
+    if "recording" not in job.spec:
+        return
+    recording = Recording.objects.filter(pk=job.spec["recording"])
+    if not recording.exists():
+        transaction.on_commit(lambda: remove_leftovers(job))
+    elif job.kind == "transcribe" and job.state == Job.State.DONE:
+        transcribed(job)
+    elif job.kind == "transcribe":
+        recording.update(state=Recording.State.FAILED)
+    elif job.kind == "speakers" and job.state == Job.State.DONE:
+        speakers_detected(recording.select_related("user", "job").get(), job.result or {})
+    elif job.kind == "minable":
+        current = recording.select_related("user").get()
+        # The user has changed the setting in the meantime; it decides, not the job that ends last.
+        if job.spec["minable"] != current.minable:
+            bring_library_up_to_date(current, after=job)
+
+
+def seconds_a_minute() -> dict[str, float]:
+    """Return each recognizer's seconds per minute of audio, as medians of recent recordings on this server."""
+    done = Recording.objects.filter(job__kind="transcribe", job__state=Job.State.DONE, duration_s__gte=MIN_PACED_S)
+    newest: dict[Any, tuple[str, Any]] = {
+        job: (engine, seconds)
+        for job, engine, seconds in done.order_by("-created_at").values_list("job_id", "engine", "duration_s")[:PACED]
+    }
+    by_engine: dict[str, list[float]] = {}
+    for job, stage, began, end in stage_times(Job.objects.filter(pk__in=newest)):
+        engine, seconds = newest[job.pk]
+        if stage == "transcribe":
+            by_engine.setdefault(engine, []).append(60 * (end - began) / seconds)
+    return {engine: statistics.median(times) for engine, times in by_engine.items()}
