@@ -40,11 +40,9 @@ def forget_in_run(folder: Path, library: Library) -> None:
     gone = {one for one in ids if not library.with_source(f"{CORPUS}-{one}")}
     if not gone:
         return
+    remove_what_clips_made(folder)
     if not (folder / RESULT).is_file():
-        remove_what_clips_made(folder)
         return
-    for name in ("features", DEVICES_FOLDER):
-        shutil.rmtree(folder / name, ignore_errors=True)
     for row in rows:
         if recording_of(row["corpus"]) in gone:
             row |= dict.fromkeys(row.keys() & {"text", "speaker", "corpus"}, "")
@@ -62,11 +60,12 @@ def forget_in_run(folder: Path, library: Library) -> None:
 
 
 def remove_what_clips_made(folder: Path) -> None:
-    """Remove all that an unfinished run has made of its clips: it makes this again of the clips that are left."""
+    """Remove a run's features and, if it is unfinished, all else that it makes again of the clips that are left."""
     for name in ("features", DEVICES_FOLDER):
         shutil.rmtree(folder / name, ignore_errors=True)
-    for path in (*folder.glob("*.pt"), folder / TABLE):
-        path.unlink(missing_ok=True)
+    if not (folder / RESULT).is_file():
+        for path in (*folder.glob("*.pt"), folder / TABLE):
+            path.unlink(missing_ok=True)
 
 
 def _rows(table: Path) -> list[dict[str, str]]:
