@@ -78,9 +78,9 @@ def read_audio_blocks(path: Path | str, block_s: float = READ_BLOCK_S, start_s: 
     yield from mono_blocks(path, _by_libsndfile(path, block_s, start_s), start_s)
 
 
-def whole_samples(content: bytes) -> tuple[bytes, bytes]:
-    """Split 16-bit samples from an odd last byte, which begins the next part of a stream."""
-    end = len(content) // 2 * 2
+def whole_samples(content: bytes, size: int = 2) -> tuple[bytes, bytes]:
+    """Split samples or frames of ``size`` bytes from a partial last one, which begins the next part of a stream."""
+    end = len(content) // size * size
     return content[:end], content[end:]
 
 

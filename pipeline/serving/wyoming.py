@@ -28,7 +28,7 @@ from wyoming.info import Attribution, Describe, Info, WakeModel, WakeProgram
 from wyoming.server import AsyncEventHandler, AsyncServer, AsyncStdioServer
 from wyoming.wake import Detect, Detection, NotDetected
 
-from core.audio_file import SAMPLE_RATE
+from core.audio_file import SAMPLE_RATE, whole_samples
 from core.errors import HarkError
 from model.runtime.detector import FLUSH_S, BundleError, Detector, pcm_samples
 from model.runtime.detector import Detection as Hit
@@ -150,10 +150,8 @@ class MonoAudio:
             self._form, self._partial_frame = form, b""
             other = chunk.rate != SAMPLE_RATE
             self._resampler = soxr.ResampleStream(chunk.rate, SAMPLE_RATE, 1, dtype="float32") if other else None
-        audio = self._partial_frame + chunk.audio
-        whole = len(audio) // (chunk.width * chunk.channels) * chunk.width * chunk.channels
-        self._partial_frame = audio[whole:]
-        frames = pcm_samples(audio[:whole], chunk.width).reshape(-1, chunk.channels)
+        audio, self._partial_frame = whole_samples(self._partial_frame + chunk.audio, chunk.width * chunk.channels)
+        frames = pcm_samples(audio, chunk.width).reshape(-1, chunk.channels)
         samples = np.ascontiguousarray(frames.mean(axis=1, dtype=np.float32))
         return samples if self._resampler is None else self._resampler.resample_chunk(samples)
 
