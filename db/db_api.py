@@ -56,6 +56,10 @@ if TYPE_CHECKING:
 EMISSIONS_FOLDER = "emissions"
 CHECKING, REPAIRING = "checking the clip library", "repairing the clip library"  # activities named in messages
 
+# A portal's recording is a corpus named "recording-UUID", of speakers named "UUID" or "UUID-...".
+RECORDING = "recording"
+RECORDING_CORPUS = f"{RECORDING}-________-____-____-____-____________"  # a pattern for LIKE
+
 BATCH_CLIPS = 256  # maximum rows per transaction
 BATCH_SAMPLES = 600 * SAMPLE_RATE  # maximum samples per transaction, so that memory stays constant
 BATCH_SECONDS = 5.0  # maximum seconds since a batch's first clip, so that a kill loses little slow synthesis
@@ -402,11 +406,10 @@ class Library:
         draw = random.Random(seed)
         factor, offset, prime = draw.randrange(10**6, 10**9), draw.randrange(10**9), 2_147_483_647
         rows = self._rows(
-            "SELECT text_normalized FROM clip WHERE language = ? AND text_known = 1 "
-            "AND source NOT LIKE 'recording-________-____-____-____-____________:%' "  # with a UUID
+            "SELECT text_normalized FROM clip WHERE language = ? AND text_known = 1 AND source NOT LIKE ? "
             "AND parent_id IS NULL AND state = 'ready' AND text_normalized <> '' GROUP BY text_normalized "
             "ORDER BY ((MIN(id) % ?) * ? + ?) % ?, text_normalized LIMIT ?",
-            (language, prime, factor, offset, prime, limit),
+            (language, f"{RECORDING_CORPUS}:%", prime, factor, offset, prime, limit),
         )
         return [text for (text,) in rows]
 

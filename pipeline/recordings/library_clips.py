@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from db.db_api import Library, library_exists, source_id
+from db.db_api import RECORDING, Library, library_exists, source_id
 from db.records import NewClip
 from phrase_augmentation.normalize import normalize
 from pipeline.corpora.importing import ENGINE, MAX_DURATION_S, MIN_DURATION_S
 from pipeline.recordings.media import open_normalized, read_part
 from pipeline.recordings.recording_folder import AUDIO
 from pipeline.recordings.transcript import Segment, Transcript
-from pipeline.training.clips.removed_recordings import CORPUS, forget_in_runs
+from pipeline.training.clips.removed_recordings import forget_in_runs
 
 LICENCE = "private"
 AROUND_S = 0.1  # seconds of margin around a segment, because boundaries are never exact
@@ -55,7 +55,7 @@ def remove_from_library(data: Path, recording: str) -> int:
 
 
 def _prefix(recording: str) -> str:
-    return f"{CORPUS}-{recording}"
+    return f"{RECORDING}-{recording}"
 
 
 def _source(recording: str, segment: Segment) -> str:

@@ -10,12 +10,11 @@ from pathlib import Path
 from core.data_folder import atomic_path
 from core.errors import HarkError
 from core.lock import held
-from db.db_api import Library
+from db.db_api import RECORDING, RECORDING_CORPUS, Library
 from pipeline.training.configuration.run_config import DEVICES_FOLDER, RESULT
 
-CORPUS = "recording"  # a recording's clips have the source "recording-ID:..." and the speaker "ID" or "ID-..."
 TABLE = "clips.csv"
-_CORPUS = re.compile(rf"{CORPUS}-([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})")
+_CORPUS = re.compile(RECORDING_CORPUS.replace("_", "[0-9a-f]"))
 
 
 class _GoesOn(HarkError):
@@ -37,7 +36,7 @@ def forget_in_run(folder: Path, library: Library) -> None:
     table = folder / TABLE
     rows = _rows(table)
     ids = {found for row in rows if (found := recording_of(row["corpus"]))}
-    gone = {one for one in ids if not library.with_source(f"{CORPUS}-{one}")}
+    gone = {one for one in ids if not library.with_source(f"{RECORDING}-{one}")}
     if not gone:
         return
     remove_what_clips_made(folder)
@@ -77,5 +76,4 @@ def _rows(table: Path) -> list[dict[str, str]]:
 
 def recording_of(corpus: str) -> str:
     """Return the id of the portal's recording that a corpus is; "" for imported corpora."""
-    found = _CORPUS.fullmatch(corpus)
-    return found[1] if found else ""
+    return corpus.removeprefix(f"{RECORDING}-") if _CORPUS.fullmatch(corpus) else ""

@@ -16,10 +16,11 @@ from core.data_folder import REPOSITORY, atomic_path, remove_unfinished
 from core.errors import HarkError
 from core.events import Reporter
 from core.worded import number, worded
+from db.db_api import RECORDING
 from model.features import CHUNK_SAMPLES, SAMPLE_RATE
 from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
 from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES, Bundle, BundleError, manifest_digest
-from pipeline.training.clips.removed_recordings import CORPUS, recording_of
+from pipeline.training.clips.removed_recordings import recording_of
 from pipeline.training.configuration.run_config import REAL_ENGINES
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, MeasuredDetector, speech_of_test
 from pipeline.training.packing.targets import readme
@@ -206,7 +207,7 @@ def training_corpora(clips: pd.DataFrame, report: Mapping[str, Any]) -> list[str
     """
     own = clips[clips["engine"].isin(REAL_ENGINES) & (clips["split"] != "test")]["corpus"]
     shipped = [name for part in SHIPPED_SPEECH for name in report.get(part, {}).get("training_corpora", [])]
-    return sorted({CORPUS if recording_of(str(name)) else str(name) for name in own} | {*shipped})
+    return sorted({RECORDING if recording_of(str(name)) else str(name) for name in own} | {*shipped})
 
 
 def licences_text(clips: pd.DataFrame, report: Mapping[str, Any]) -> str:
