@@ -38,7 +38,7 @@ PLAN: dict[str, Any] = {
     },
     "samples": {"positive": [{"text": "hey compass", "engine": "espeak", "voice": "en"}]},
     "engines": {"espeak": 9, "flite": 1},
-    "engines_missing_said": {"piper": "There is no Piper voice in /srv/hark/voices."},
+    "engines_missing_parts": {"piper": "There is no Piper voice in /srv/hark/voices."},
     "unfinished": {"planned": 20, "spoken": 12, "goes_on_with": "synthesize"},
 }  # fmt: skip
 

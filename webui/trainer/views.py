@@ -114,7 +114,7 @@ def plan(request: HttpRequest, job_id: UUID) -> HttpResponse:
     context = {
         "job": job,
         "plan": plan,
-        "missing": plan.get("engines_missing_said", {}),
+        "missing": plan.get("engines_missing_parts", {}),
         "rows": [_plan_row(name, row, plan, job.spec["language"]) for name, row in plan.get("buckets", {}).items()],
         "minutes": max(1, round(plan.get("estimate_s", 0) / 60)),
         "form": RunForm(engines=speech.free_engines(job.spec["language"], signed_in(request))),

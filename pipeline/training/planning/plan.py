@@ -107,7 +107,7 @@ class Plan:
             },
             "engines": self.engines,
             "engines_missing": self.engines_missing,
-            "engines_missing_said": {
+            "engines_missing_parts": {
                 name: why.parts() if isinstance(why, Worded) else why for name, why in self.engines_missing.items()
             },
             "held_out_engine": self.held_out or None,

@@ -145,7 +145,7 @@ def whole_report(
         "parity": parity.as_dict(),
         "bytes": {name: len(content) for name, content in models.items()},
         "in_words": sentences,  # for programs
-        "in_words_said": [sentence.parts() for sentence in sentences],  # for pages, in the reader's language
+        "in_words_parts": [sentence.parts() for sentence in sentences],  # for pages, in the reader's language
     }
 
 
@@ -278,7 +278,7 @@ def _on_the_page(report: Mapping[str, Any], translate: Translate) -> dict[str, A
             "false alarms per hour in %(hours)s h (95 %% interval %(low)s to %(high)s)", hours=hours, low=low, high=high
         ),
         "verdict": verdict_of(report),
-        "sentences": [worded_again(parts) for parts in report["in_words_said"]],
+        "sentences": [worded_again(parts) for parts in report["in_words_parts"]],
         "svg": svg[svg.index("<svg") :],
         "speakers": sorted(results["by_speaker"], key=lambda r: -(r["miss_rate"]["value"] or 0.0))[:WORST_SPEAKERS],
         "licences": worded("Licences of voices and recordings: %(licences)s", licences=licences),

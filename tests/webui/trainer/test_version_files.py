@@ -30,7 +30,7 @@ def test_the_report_is_a_download(owners: Client, version: Version) -> None:
 
 def test_the_report_is_in_the_readers_language(owners: Client, version: Version) -> None:
     report = json.loads((version.path / "report.json").read_text())
-    report["in_words_said"] = [worded("The engine %(engine)s is in the test only.", engine="piper").parts()]
+    report["in_words_parts"] = [worded("The engine %(engine)s is in the test only.", engine="piper").parts()]
     (version.path / "report.json").write_text(json.dumps(report))
     answer = owners.get(address("file", version, "report.html"), headers={"Accept-Language": "de"})
     page = unescape(body(answer).decode())

@@ -189,7 +189,7 @@ def test_utterances_not_renderings_are_counted(owners: Client, version: Version)
 
 def test_the_report_is_shown_in_the_users_language(owners: Client, version: Version) -> None:
     report = make_report()
-    report["in_words_said"] = [worded("The engine %(engine)s is in the test only.", engine="festival").parts()]
+    report["in_words_parts"] = [worded("The engine %(engine)s is in the test only.", engine="festival").parts()]
     (version.path / "report.json").write_text(json.dumps(report))
     german = owners.get(address("version", version), headers={"Accept-Language": "de"}).text
     assert "<p>Die Engine festival kommt nur im Test vor.</p>" in german

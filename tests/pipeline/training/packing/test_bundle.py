@@ -128,7 +128,7 @@ def test_a_bundle_is_complete_and_every_digest_matches(write: Write, tmp_path: P
     assert manifest["thresholds"] == THRESHOLDS and manifest["default_fa_per_day"] == DEFAULT_FA_PER_DAY
     assert contents["detect.py"] == (REPOSITORY / "model" / "runtime" / "detector.py").read_bytes()
     in_report = json.loads(contents["report.json"])
-    said = in_report["in_words_said"]
+    said = in_report["in_words_parts"]
     assert len(said) == len(in_report["in_words"]) and all(set(one) == {"template", "plural", "values"} for one in said)
     assert max(in_report["parity"]["pt_against_onnx"], in_report["parity"]["pt_against_streaming"]) < 1e-3
     assert in_report["bytes"]["model.int8.onnx"] == len(contents["model.int8.onnx"]) <= 60_000
