@@ -29,7 +29,7 @@ PHRASES = 4  # number of phrases whose scorers remain loaded
 ASKED_EVERY = 24  # minimum frames between two positions that the decoder scores, as between a stream's windows
 
 
-class UntrainedDetector:
+class ZeroShotDetector:
     """Scores of a phrase in recordings; :meth:`scores` is a ``FrameScores`` of ``scoring.keyword_scoring``."""
 
     name = "moonshine-tiny, untrained"
@@ -74,7 +74,7 @@ class UntrainedDetector:
         return float(self._detector.window_scores([outputs])[0])
 
 
-def scorer_of(keyphrase: Keyphrase, recognizer: bool = False) -> UntrainedDetector | PhoneScorer:
+def scorer_of(keyphrase: Keyphrase, recognizer: bool = False) -> ZeroShotDetector | PhoneScorer:
     """Return the most accurate scorer that is available here for the phrase's language.
 
     Args:
@@ -84,14 +84,14 @@ def scorer_of(keyphrase: Keyphrase, recognizer: bool = False) -> UntrainedDetect
         HarkError: the phrase has no phones.
     """
     encoder = encoder_path() is not None and is_known(keyphrase.language)
-    return UntrainedDetector(keyphrase) if encoder and not recognizer else PhoneScorer(keyphrase)
+    return ZeroShotDetector(keyphrase) if encoder and not recognizer else PhoneScorer(keyphrase)
 
 
 _making = Lock()
 
 
 @lru_cache(PHRASES)
-def _scorer(phrase: str, language: str) -> UntrainedDetector | PhoneScorer:
+def _scorer(phrase: str, language: str) -> ZeroShotDetector | PhoneScorer:
     """Return a scorer that has run once, so that its next run is fast."""
     scorer = scorer_of(Keyphrase.of(phrase, language))
     scorer.window_score(np.zeros(scorer.window_samples, np.float32))

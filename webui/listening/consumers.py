@@ -19,7 +19,7 @@ from core.errors import HarkError
 from model.runtime.detector import BundleError
 from model.runtime.detector import Detector as Runtime
 from pipeline.serving.detection import as_hark_error
-from pipeline.serving.untrained import UntrainedStream
+from pipeline.serving.zero_shot import ZeroShotStream
 from webui.access import to_change
 from webui.accounts.models import User
 from webui.accounts.socket_sign_in import SignsIn
@@ -42,9 +42,9 @@ class _Listens(SignsIn):
     """Responds to each message of samples with ``{"time_s", "scores", "detections"}``."""
 
     needed_scope = "audio"
-    runtime: Runtime | UntrainedStream | None = None
+    runtime: Runtime | ZeroShotStream | None = None
 
-    def loaded(self) -> Runtime | UntrainedStream:
+    def loaded(self) -> Runtime | ZeroShotStream:
         """Load the detector; called in a thread. Raises HarkError if it cannot be loaded."""
         raise NotImplementedError
 
@@ -111,10 +111,10 @@ class TryConsumer(_Listens):
     async def may(self, user: User) -> bool:
         return True
 
-    def loaded(self) -> UntrainedStream:
+    def loaded(self) -> ZeroShotStream:
         asked = parse_qs(self.scope["query_string"].decode("latin-1"))
         phrase, language = (asked.get(name, [""])[0] for name in ("phrase", "language"))
-        return services.untrained_runtime(phrase[:MAX_PHRASE_LENGTH], language[:MAX_LANGUAGE_LENGTH] or "en")
+        return services.zero_shot_runtime(phrase[:MAX_PHRASE_LENGTH], language[:MAX_LANGUAGE_LENGTH] or "en")
 
 
 class ListenConsumer(_Listens):

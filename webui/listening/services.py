@@ -34,7 +34,7 @@ from pipeline.corpora.enrolment import TRAIN
 from pipeline.recordings.media import peaks
 from pipeline.serving.detection import as_hark_error, listen, open_detector
 from pipeline.serving.sorting import sort_wake
-from pipeline.serving.untrained import UntrainedStream
+from pipeline.serving.zero_shot import ZeroShotStream
 from pipeline.training.planning.marked import CORPUS, FALSE_ALARM_OF
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
@@ -77,17 +77,17 @@ def runtime_of(version: Version, fa_per_day: float | None = None) -> Runtime:
     return runtime
 
 
-def untrained_runtime(phrase: str, language: str) -> UntrainedStream:
+def zero_shot_runtime(phrase: str, language: str) -> ZeroShotStream:
     """Return a detector of a phrase without training. Raises HarkError if there is none."""
     keyphrase = Keyphrase.of(phrase, language)
     if not is_known(keyphrase.language):
         raise HarkError(
             _("This phrase cannot be tried yet."), only_trained(), _("Train it first; a trial takes a minute.")
         )
-    return UntrainedStream(keyphrase)
+    return ZeroShotStream(keyphrase)
 
 
-def scores_of(runtime: Runtime | UntrainedStream, audio: np.ndarray) -> np.ndarray:
+def scores_of(runtime: Runtime | ZeroShotStream, audio: np.ndarray) -> np.ndarray:
     """Return the scores of the next samples of a stream. Raises HarkError if the detector fails."""
     try:
         return runtime.scores(audio)

@@ -41,10 +41,10 @@ def attempt(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
 
 @require_GET
 def ready(request: HttpRequest) -> HttpResponse:
-    """Preload the untrained detector of ``?phrase=&language=``. Errors are reported when the phrase is tried."""
+    """Preload the zero-shot detector of ``?phrase=&language=``. Errors are reported when the phrase is tried."""
     signed_in(request)
     with suppress(HarkError):
-        services.untrained_runtime(request.GET.get("phrase", ""), request.GET.get("language") or "en")
+        services.zero_shot_runtime(request.GET.get("phrase", ""), request.GET.get("language") or "en")
     return HttpResponse(status=204)
 
 

@@ -17,7 +17,7 @@ from pipeline.scoring.keyword_scoring import (
     phone_score,
     ranked_confusables,
 )
-from pipeline.scoring.zero_shot import UntrainedDetector
+from pipeline.scoring.zero_shot import ZeroShotDetector
 from tests.support.emissions import emission
 from tests.support.moonshine_package import needs_encoder
 from tests.support.spoken_words import joined, say
@@ -85,7 +85,7 @@ def test_real_recordings_of_a_phrase_score_high(shared_data: Path) -> None:
 
 @needs_encoder
 def test_a_phrase_is_found_once_where_it_is_spoken() -> None:
-    ear = UntrainedDetector(Keyphrase("smart mirror"))
+    ear = ZeroShotDetector(Keyphrase("smart mirror"))
     gap = np.zeros(24_000, np.float32)
     before, phrase = say("the weather is very nice"), say("smart mirror")
     audio = np.concatenate([gap, before, gap, phrase, gap, before, gap, phrase, gap])
@@ -99,7 +99,7 @@ def test_a_phrase_is_found_once_where_it_is_spoken() -> None:
 
 @needs_encoder
 def test_a_phrase_that_is_not_spoken_is_not_found() -> None:
-    ear = UntrainedDetector(Keyphrase("hey compass"))
+    ear = ZeroShotDetector(Keyphrase("hey compass"))
     for audio in (np.zeros(0, np.float32), np.zeros(100, np.float32), np.zeros(32_000, np.float32)):
         scores, starts = ear.scores(audio)
         assert len(scores) == len(starts) == len(audio) // 320 and scores.max(initial=0.0) < 0.1
@@ -108,6 +108,6 @@ def test_a_phrase_that_is_not_spoken_is_not_found() -> None:
 
 @needs_encoder
 def test_an_untrained_detector_detects_real_recordings_of_a_phrase(shared_data: Path) -> None:
-    ear = UntrainedDetector(Keyphrase("smart mirror"))
+    ear = ZeroShotDetector(Keyphrase("smart mirror"))
     files = sorted((shared_data / "keyphrases" / "smart_mirror").glob("*.ogg"))[:40]
     assert np.mean([ear.scores(np.pad(read_audio(file), (0, 8_000)))[0].max() > ear.min_score for file in files]) > 0.95

@@ -373,7 +373,7 @@ def test_a_program_tries_an_untrained_phrase(world: World, monkeypatch: pytest.M
         asked.append((phrase, language))
         return Runtime()
 
-    monkeypatch.setattr("webui.listening.services.untrained_runtime", untrained)
+    monkeypatch.setattr("webui.listening.services.zero_shot_runtime", untrained)
     socket = signed_in("/ws/try?phrase=hey+compass&language=en-GB", token_of(world.user, "audio"))
     assert socket.hear()["threshold"] == 0.5
     for nothing in ('{"mark": "missed", "time_s": 0}', '{"fa_per_day": 2}'):  # there is no detector yet

@@ -1,4 +1,4 @@
-"""Live detection of an untrained phrase."""
+"""Live detection of a phrase without training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from model.large.encoder_backbone import encoder_path
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.scoring import zero_shot
-from pipeline.serving.untrained import UntrainedStream
+from pipeline.serving.zero_shot import ZeroShotStream
 from tests.support.moonshine_package import replace_package
 from tests.support.untrained_bundle import spoken
 
@@ -27,7 +27,7 @@ def test_each_utterance_is_detected_once_and_near_its_end(monkeypatch: pytest.Mo
         pytest.skip("the package moonshine-voice is not installed")
     if not encoder:
         replace_package(monkeypatch, None)
-    stream = UntrainedStream(Keyphrase("hey compass"))
+    stream = ZeroShotStream(Keyphrase("hey compass"))
     said = spoken("hey compass", 0.5, GAP_S)
     audio = np.concatenate([spoken("the weather is nice", 0.5, 0.5), said, said])
     first = len(audio) - 2 * len(said)

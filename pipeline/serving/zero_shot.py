@@ -19,7 +19,7 @@ def _score(phrase: str, language: str, window: np.ndarray | None = None) -> tupl
     return window_score(phrase, language, window)
 
 
-class UntrainedStream:
+class ZeroShotStream:
     """Scores a stream of audio as ``model.runtime.detector.Detector`` does. The speech service does the work.
 
     Attributes:
