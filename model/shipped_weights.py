@@ -78,11 +78,11 @@ def load_weights(path: Path) -> tuple[AnyModel, dict[str, Any]]:
         ) from error
 
 
-def weights_digest(model: AnyModel) -> str:
+def weights_digest(model: torch.nn.Module) -> str:
     """Return twelve hexadecimal digits that depend on a model's weights."""
     digest = hashlib.sha256()
     for _, value in sorted(model.state_dict().items()):
-        digest.update(value.numpy().tobytes())
+        digest.update(value.cpu().numpy().tobytes())
     return digest.hexdigest()[:12]
 
 

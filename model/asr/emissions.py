@@ -7,7 +7,6 @@ probability evenly. ``./hark bench mining`` measures size and cost on recordings
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -45,7 +44,7 @@ class Aligner:
 
     def __init__(self, recognizer: Any = None) -> None:
         """Wrap ``recognizer``, a ``model.asr.network.Recognizer``; None means the shipped one."""
-        from model.shipped_weights import shipped_recognizer
+        from model.shipped_weights import shipped_recognizer, weights_digest
 
         self.recognizer = shipped_recognizer()[0] if recognizer is None else recognizer.eval()
         self.name = f"recognizer-phones-{weights_digest(self.recognizer)}"
@@ -137,15 +136,6 @@ def _window_mel(audio: np.ndarray, first: int, outputs: int) -> np.ndarray:
     needed = (2 * outputs - 1) * HOP + WINDOW
     piece = audio[start : start + needed]
     return log_mel(np.pad(piece, (0, needed - len(piece))))
-
-
-def weights_digest(model: Any) -> str:
-    """Return eight hexadecimal digits that depend on every weight of a torch module."""
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:8]
 
 
 def pack(log_probabilities: np.ndarray, count: int = STORED_OUTPUTS) -> np.ndarray:

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.asr.emissions import weights_digest
 from model.backbone import STEM_STRIDE
 from model.detector import scores_of_many
 from model.export import Carried, export_backbone, export_streaming
@@ -28,6 +27,7 @@ from model.keyword_hmm import (
     Pronunciations,
     window_frames,
 )
+from model.shipped_weights import weights_digest
 from model.standard.backbone import FRAMES_AT_ONCE, MEL_TAIL, EmbeddingBackbone, EmbeddingBackboneConfig
 
 
