@@ -10,7 +10,6 @@ from torch import nn
 
 from core.errors import HarkError
 from core.worded import worded
-from model.backbone import BackboneConfig
 from model.detector import Detector, DetectorConfig
 from model.devices.micro_network import MicroShape
 from model.devices.microwakeword import MicroConfig, MicroDetector
@@ -22,7 +21,7 @@ from model.standard.backbone import EmbeddingBackboneConfig
 from model.standard.backbone_detector import BackboneDetector, BackboneDetectorConfig
 from model.standard.fused_detector import FusedDetector, FusedDetectorConfig
 from model.standard.phrase_network import PhraseNetworkConfig
-from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
+from model.tiny_crnn import BackboneConfig, TinyCRNN, TinyCRNNConfig
 
 KINDS: dict[str, tuple[type[Any], type[nn.Module]]] = {
     "crnn": (TinyCRNNConfig, TinyCRNN),

@@ -14,6 +14,7 @@ import numpy as np
 SAMPLE_RATE = 16_000  # Hz
 WINDOW = 400  # samples, 25 ms
 HOP = 160  # samples, 10 ms
+FRAME_STRIDE = 2  # log-mel frames per output frame of backbones, encoder and recognizer: 20 ms
 CHUNK_FRAMES = 8  # log-mel frames per score: 80 ms
 CHUNK_SAMPLES = CHUNK_FRAMES * HOP
 FFT = 512  # points

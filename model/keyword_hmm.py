@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.backbone import STEM_STRIDE
 from model.detector import Detector, DetectorConfig
-from model.features import CHUNK_FRAMES
+from model.features import CHUNK_FRAMES, FRAME_STRIDE
 from model.phones import PHONE_OUTPUTS
 
 # Square roots of phone probabilities below this count as equal. It exceeds the smallest value that a negative set
@@ -29,7 +28,7 @@ MATCH_JUMP = 1.0
 MATCH_LEAK = 0.001  # nats that a path loses per 20 ms frame; a higher value would penalize slow speakers
 MATCH_FLOOR = -2.5  # lowest match score
 MATCH_MEMORY = 2500  # frames after which any path is back at that floor: 50 s
-CHUNK_STEPS = CHUNK_FRAMES // STEM_STRIDE  # frames per score of a detector
+CHUNK_STEPS = CHUNK_FRAMES // FRAME_STRIDE  # frames per score of a detector
 MATCH_POOL = 10  # frames; the best score of the last 200 ms counts
 ANTI_KEYWORD_POOL = MATCH_POOL + CHUNK_STEPS  # the same for an anti-keyword, whose path may end 80 ms earlier
 ANTI_KEYWORD_SLOPE = 4.0  # match score lost per unit by which an anti-keyword's advantage exceeds the margin

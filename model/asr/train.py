@@ -19,8 +19,7 @@ from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
 from model.asr.decoding import error_rate, greedy
 from model.asr.network import Recognizer
 from model.asr.packed import BatchSource, Packed, SpeechBatch
-from model.backbone import STEM_STRIDE
-from model.features import HOP, LOG_MEL_MEAN, WINDOW
+from model.features import FRAME_STRIDE, HOP, LOG_MEL_MEAN, WINDOW
 from model.fit import Fit
 from model.phones import BLANK, character_indices, phone_indices, text_of
 from model.plain import plain
@@ -89,7 +88,7 @@ def acoustic_logits(model: AcousticModel, log_mel: Tensor) -> dict[str, Tensor]:
 
 def output_length(samples: Tensor) -> Tensor:
     frames = (samples - WINDOW).clamp(min=0) // HOP + 1
-    return (frames - 1) // STEM_STRIDE + 1
+    return (frames - 1) // FRAME_STRIDE + 1
 
 
 def ctc_losses(logits: Tensor, outputs: Tensor, flat: Tensor, sizes: Tensor) -> Tensor:

@@ -18,9 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.backbone import STEM_STRIDE
 from model.export import Call
-from model.features import CHUNK_SAMPLES, HOP, StoredFrames
+from model.features import CHUNK_SAMPLES, FRAME_STRIDE, HOP, StoredFrames
 from model.front_end import EncoderFrontEnd
 from model.keyword_hmm import CHUNK_STEPS, HMMConfig, HMMDetector, KeywordHMM, Pronunciations, window_frames
 from model.large.encoder import any_time, encoder_name, loaded_backbone, to_onnx, window_graph
@@ -73,7 +72,7 @@ class EncoderDetectorConfig(HMMConfig):
     def stored(self) -> StoredFrames:
         """Phones and, with a second pass, a last column with its gain for each match."""
         width = PHONE_OUTPUTS + bool(self.spellings)
-        return StoredFrames(width, STEM_STRIDE, self.window_frames, CHUNK_STEPS, STEM_STRIDE)
+        return StoredFrames(width, FRAME_STRIDE, self.window_frames, CHUNK_STEPS, FRAME_STRIDE)
 
     @property
     def states_before(self) -> int:
@@ -83,7 +82,7 @@ class EncoderDetectorConfig(HMMConfig):
     @property
     def window_samples(self) -> int:
         """Samples per window of a stream: the phrase, the context before it, and a hop."""
-        needed = self.window_frames * STEM_STRIDE * HOP + ENCODER_BEFORE + ENCODER_HOP
+        needed = self.window_frames * FRAME_STRIDE * HOP + ENCODER_BEFORE + ENCODER_HOP
         return max(MIN_ENCODER_SAMPLES, -(-needed // ENCODER_HOP) * ENCODER_HOP)
 
     @property

@@ -7,12 +7,12 @@ outputs to phones.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.backbone import Past
 from model.features import HOP, WINDOW
 from model.phones import PHONE_OUTPUTS
 
@@ -36,6 +36,14 @@ SLOPE, FLOOR = 0.2, -0.4  # slope of the leaky ReLU, and its minimum
 FRAMES_AT_ONCE = 2  # frames of 20 ms per step of 40 ms
 STEP_FRAMES = 4  # mel frames per step
 CONVOLVED_FRAMES = 48  # mel frames that one step of the convolutions depends on
+
+
+class Past(Protocol):
+    """State that a stream carries from chunk to chunk (:class:`model.export.Carried`)."""
+
+    def extended(self, x: Tensor, dim: int) -> Tensor:
+        """Prepend the stored past to ``x``, and store as many of the newest values."""
+        ...
 
 
 @dataclass(frozen=True)

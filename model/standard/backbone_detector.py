@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.backbone import STEM_STRIDE
 from model.detector import scores_of_many
 from model.export import Carried, export_backbone, export_streaming
-from model.features import CHUNK_SAMPLES, StoredFrames, lead_in
+from model.features import CHUNK_SAMPLES, FRAME_STRIDE, StoredFrames, lead_in
 from model.front_end import BackboneFrontEnd
 from model.keyword_hmm import (
     CHUNK_STEPS,
@@ -39,7 +38,7 @@ class BackboneDetectorConfig(HMMConfig):
     @property
     def stored(self) -> StoredFrames:
         lead = self.backbone.receptive_frames
-        return StoredFrames(self.backbone.width, STEM_STRIDE, self.window_frames, CHUNK_STEPS, lead, FRAMES_AT_ONCE)
+        return StoredFrames(self.backbone.width, FRAME_STRIDE, self.window_frames, CHUNK_STEPS, lead, FRAMES_AT_ONCE)
 
     @property
     def receptive_samples(self) -> int:

@@ -14,14 +14,13 @@ import pytest
 import torch
 
 from core.errors import HarkError
-from model.backbone import BackboneConfig
 from model.checkpoint import config_from_dict, load_checkpoint, save_checkpoint
 from model.dataset import store_soft_logits
 from model.large.encoder_detector import EncoderDetectorConfig
 from model.shipped_weights import BACKBONE, FOLDER, HEAD, MICRO_NETWORK, RECOGNIZER, VERIFIER, load_weights
 from model.standard.backbone import EmbeddingBackboneConfig
 from model.standard.backbone_detector import BackboneDetectorConfig
-from model.tiny_crnn import TinyCRNN
+from model.tiny_crnn import BackboneConfig, TinyCRNN
 from tests.support.small_crnn import lively_model, small_crnn
 
 WAYS = ((5, 12, 30, 8), (5, 12, 31, 8))

@@ -7,7 +7,6 @@ import pytest
 import torch
 import torchaudio
 
-from model.backbone import LogMel
 from model.features import (
     F_MAX,
     F_MIN,
@@ -24,6 +23,7 @@ from model.features import (
     mel_filterbank,
     mel_to_hz,
 )
+from model.tiny_crnn import LogMel
 from tests.support.sounds import speech
 
 

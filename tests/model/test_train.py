@@ -12,13 +12,12 @@ import torch
 
 from core.errors import HarkError
 from model import train as train_module
-from model.backbone import BackboneConfig
 from model.checkpoint import load_checkpoint
 from model.dataset import AudioDataset, BatchRecipe, BatchSampler, FeatureStore, FeatureWriter, open_store
 from model.detector import score_segments
 from model.features import CHUNK_FRAMES, SAMPLE_RATE, log_mel
 from model.fit import Fit
-from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
+from model.tiny_crnn import BackboneConfig, TinyCRNN, TinyCRNNConfig
 from model.train import (
     LABEL_SMOOTHING,
     TrainConfig,

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import torch
 
-from model.backbone import BackboneConfig
 from model.export import quantize_weights
 from model.features import log_mel
-from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
+from model.tiny_crnn import BackboneConfig, TinyCRNN, TinyCRNNConfig
 from tests.support.sounds import speech
 
 
