@@ -61,8 +61,8 @@ def name_speakers(*, recording: Recording, names: Mapping[str, str], version: in
                     _("Another speaker is already called “%(name)s”.") % {"name": name},
                     _("Two speakers with the same name could not be distinguished."),
                     _(
-                        "If they are the same person, choose Speaker next to a passage of this speaker, select "
-                        "“%(name)s”, and tick “In all passages of …”."
+                        "If they are the same person, choose Speaker next to a passage of this speaker, then "
+                        "“%(name)s” and “In all passages of …”."
                     )
                     % {"name": name},
                 )

@@ -95,13 +95,16 @@ def transcript_to_change(recording: Recording) -> tuple[Recording, Transcript]:
 
 
 def segments_with(transcript: Transcript, number: int, start_s: str = "") -> list[Segment]:
-    """Return the segments of a transcript. Raises HarkError if segment ``number`` is not the one that the user saw.
+    """Return the segments of a transcript. Raises StatusError if segment ``number`` is not the one that the user saw.
 
-    ``start_s`` is the start of that segment as displayed, or "" if only its number counts.
+    ``start_s`` is the start of that segment as displayed (409 if it has changed), or "" if only its number counts.
     """
     segments = list(transcript.segments)
     if not 0 <= number < len(segments) or start_s not in ("", f"{segments[number].start_s:.3f}"):
-        raise HarkError(_("There is no such passage."), _("It was removed."), _("Reload the page."))
+        status = 409 if start_s else 422
+        raise StatusError(
+            status, _("There is no such passage."), _("It has moved or was removed."), _("Reload the page.")
+        )
     return segments
 
 

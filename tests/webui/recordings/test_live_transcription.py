@@ -308,6 +308,16 @@ def test_options_after_the_first_sample_are_refused(owner: User) -> None:
     assert "already started" in of_kind(heard, "error")[0]["why"] and not of_kind(heard, "saved")
 
 
+def test_messages_without_an_effect_are_answered(owner: User) -> None:
+    async def conversation(socket: Socket) -> list[Any]:
+        for message in ({"foo": 1}, {"start": {}, "save": True}, {"stop": False}):
+            await socket.say(message)
+            assert "no effect" in (await socket.hear())["error"]["what"]
+        return await all_of_it(socket)
+
+    assert talk(owner, conversation)[-2:] == [{"ended": True}, 1000]
+
+
 def test_a_missing_engine_is_reported(owner: User, engine: Double) -> None:
     engine.chosen = fail
     heard = talk(owner, all_of_it)

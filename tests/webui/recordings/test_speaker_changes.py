@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from django.test import Client
 
+from core.errors import HarkError
 from tests.support.rendered_pages import flat
 from webui.accounts.models import User
 from webui.jobs.models import Job
@@ -88,8 +89,8 @@ def test_segments_are_assigned_to_a_new_speaker_and_merged(
     assert speakers_of_passages(recording) == ["S1", "S2", "S3"]
     assert transcripts.transcript_of(recording).speakers["S3"] == "Speaker 3"
     assert transcripts.recordings_of(owner).get().speakers == 3
-    owners.post(address.format(2), {"speaker": "S2", "all": "on"})
-    owners.post(address.format(1), {"speaker": "S1", "all": "on"})
+    owners.post(address.format(2), {"speaker": "S2", "where": "all"})
+    owners.post(address.format(1), {"speaker": "S1", "where": "all"})
     assert (
         speakers_of_passages(recording) == ["S1", "S1", "S1"] and transcripts.recordings_of(owner).get().speakers == 1
     )
@@ -105,9 +106,11 @@ def test_a_passage_of_two_speakers_is_split_at_a_word(
 ) -> None:
     owners.post(f"{at}/segments/0", {"text": "We meet at the pier on Tuesday"})  # a correction
     address = f"{at}/segments/0/speaker"
-    assert '<option value="2">… at</option>' in owners.get(address).text
+    shown = owners.get(address).text
+    assert '<option value="2">… at</option>' in shown and '<option value="all">' in shown
+    assert shown.count('name="where"') == 1, "a word and all passages exclude each other"
     before = transcripts.transcript_of(recording)
-    answer = owners.post(address, {"speaker": "S2", "start": "0.000", "from_word": "2"})
+    answer = owners.post(address, {"speaker": "S2", "start": "0.000", "where": "2"})
     assert answer.status_code == 302
     after = transcripts.transcript_of(recording)
     assert speakers_of_passages(recording) == ["S1", "S2", "S2", "S1"]
@@ -125,21 +128,26 @@ def test_a_passage_of_two_speakers_is_split_at_a_word(
 
 
 @pytest.mark.parametrize(
-    ("number", "form"),
+    ("number", "form", "status"),
     [
-        (0, {"speaker": "S9"}),
-        (7, {"speaker": "S1"}),
-        (0, {"speaker": "S2", "start": "1.000"}),
-        (0, {"speaker": "S2", "from_word": "7"}),
-        (0, {"speaker": "S2", "from_word": "2", "all": "on"}),
+        (0, {"speaker": "S9"}, 422),
+        (7, {"speaker": "S1"}, 422),
+        (0, {"speaker": "S2", "start": "1.000"}, 409),
+        (0, {"speaker": "S2", "where": "7"}, 422),
     ],
 )
 def test_an_invalid_change_of_speaker_changes_nothing(
-    owners: Client, recording: Recording, at: str, number: int, form: dict[str, str]
+    owners: Client, recording: Recording, at: str, number: int, form: dict[str, str], status: int
 ) -> None:
-    assert owners.post(f"{at}/segments/{number}/speaker", form).status_code == 422
+    assert owners.post(f"{at}/segments/{number}/speaker", form).status_code == status
     assert speakers_of_passages(recording) == ["S1", "S2", "S1"] and Recording.objects.get().version == 1
     assert owners.get(f"{at}/segments/7/speaker").status_code == 404
+
+
+def test_a_word_and_all_passages_exclude_each_other(recording: Recording) -> None:
+    with pytest.raises(HarkError, match="split at a word"):
+        speaker_changes.assign_speaker(recording=recording, number=0, speaker="S2", from_word=2, all_of_theirs=True)
+    assert speakers_of_passages(recording) == ["S1", "S2", "S1"]
 
 
 def finish_detection(job: Job, *turns: tuple[float, float, str], sounds_like: dict[str, str] | None = None) -> None:
