@@ -15,6 +15,7 @@ from webui.jobs.models import Job
 from webui.jobs.services import job_ended
 from webui.recordings import derived, sharing, speaker_changes, transcripts
 from webui.recordings.models import Recording
+from webui.recordings.recording_jobs import newest_job
 
 
 def test_a_speaker_is_renamed(owners: Client, owner: User, at: str) -> None:
@@ -168,7 +169,7 @@ def test_speaker_detection_preserves_corrections_and_names(
     owners.post(f"{at}/segments/0", {"text": "We meet on the pier"})  # a correction
     speaker_changes.name_speakers(recording=recording, names={"S1": "Anna"})
     assert owners.post(f"{at}/speakers/detect", {"speakers": "3"}).status_code == 302
-    job = transcripts.newest_job(recording, "speakers")
+    job = newest_job(recording, "speakers")
     assert job.spec["speakers"] == 3
     page = flat(owners.get(at))
     assert "The speakers are being detected." in page and f'hx-get="/jobs/{job.pk}/over"' in page
@@ -205,7 +206,7 @@ def test_the_page_of_a_failed_job_does_not_redirect(owners: Client, recording: R
 
 def test_too_many_speakers_are_rejected(owners: Client, recording: Recording, at: str) -> None:
     assert owners.post(f"{at}/speakers/detect", {"speakers": "21"}).status_code == 422
-    assert transcripts.newest_job(recording, "speakers") is None
+    assert newest_job(recording, "speakers") is None
 
 
 def test_renaming_in_place_returns_the_displayed_name(owners: Client, at: str) -> None:
@@ -218,7 +219,7 @@ def test_renaming_in_place_returns_the_displayed_name(owners: Client, at: str) -
 
 def test_a_known_voice_is_suggested_and_named_with_one_click(owners: Client, recording: Recording, at: str) -> None:
     owners.post(f"{at}/speakers/detect", {"speakers": "2"})
-    job = transcripts.newest_job(recording, "speakers")
+    job = newest_job(recording, "speakers")
     assert job is not None
     finish_detection(job, (0, 0.9, "x"), (1, 1.9, "y"), (2, 2.9, "x"), sounds_like={"x": "Anna", "y": "Ben"})
     said = transcripts.transcript_of(Recording.objects.get())
