@@ -46,7 +46,7 @@ from webui.jobs.models import Job
 from webui.recordings import asking, intake, transcripts
 from webui.recordings.asking import MAX_QUESTION_S, spoken
 from webui.recordings.models import Recording
-from webui.recordings.uploads import name_of, one_by_one, received
+from webui.recordings.uploaded_files import name_of, one_by_one, received
 from webui.translation import explained
 
 SESSION = "atr"  # the option ``session`` of recordings uploaded here

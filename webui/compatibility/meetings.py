@@ -29,7 +29,7 @@ from webui.jobs.models import Job
 from webui.recordings import deletion, intake, transcripts
 from webui.recordings.models import Recording
 from webui.recordings.recording_jobs import newest_job
-from webui.recordings.uploads import name_of, received
+from webui.recordings.uploaded_files import name_of, received
 from webui.translation import explained
 
 log = logging.getLogger(__name__)
