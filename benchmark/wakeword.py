@@ -53,8 +53,7 @@ from phrase_augmentation.normalize import base_language
 from pipeline.asr.data import acoustic_split
 from pipeline.serving.detection import open_detector
 from pipeline.training.configuration.advice import advise
-from pipeline.training.configuration.devices import DEVICES
-from pipeline.training.detectors.devices import NAMES
+from pipeline.training.configuration.devices import DEVICES, OWN_FORMAT
 from pipeline.training.packing.targets import files_for
 
 OTHER_SPEECH = (
@@ -475,7 +474,7 @@ def _digest(detector: Detector) -> str:
 def device_files(bundle: Bundle, folder: Path) -> dict[str, Path]:
     """Unpack a bundle's files for devices below ``folder``; return, by device, the file that the runtime opens."""
     opened = {}
-    for device in DEVICES:
+    for device in OWN_FORMAT:
         contents = {name: bundle.read(name) for name in files_for(device, bundle.manifest["files"])}
         target = folder / sha256(b"".join(contents.values())).hexdigest()[:20]
         for name, content in contents.items():
@@ -510,7 +509,7 @@ def device_listeners(files: Mapping[str, Mapping[str, Path]], own: Mapping[str, 
 
 def _device_listener(device: str, scorer: Peer, names: list[str], own: Mapping[str, Listener]) -> DeviceListener:
     listener = Listener(
-        name=", ".join([*names, NAMES[device]]),
+        name=", ".join([*names, DEVICES[device].product]),
         scorer=scorer,
         period_s=scorer.score_period_s,
         phrases=tuple(own[name].phrases[0] for name in names),
@@ -519,7 +518,7 @@ def _device_listener(device: str, scorer: Peer, names: list[str], own: Mapping[s
         speakers=tuple(own[name].speakers[0] for name in names),
         digest=scorer.digest,
     )
-    return DeviceListener(NAMES[device], listener, tuple(names))
+    return DeviceListener(DEVICES[device].product, listener, tuple(names))
 
 
 def peer_listener(peer: Peer) -> Listener:

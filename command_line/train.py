@@ -17,7 +17,7 @@ from command_line.options import Commands, Parser, add_command, language, names,
 from core.data_folder import REPOSITORY, data_folder
 from core.errors import HarkError
 from core.worded import percent
-from pipeline.training.configuration.devices import TARGETS, TRAINED_TARGETS
+from pipeline.training.configuration.devices import DEVICES, TRAINED
 from pipeline.training.configuration.efforts import EFFORT_WORDS, EFFORTS
 from pipeline.training.configuration.run_config import CHOICES, USUAL, Recipe, RunConfig
 
@@ -93,7 +93,7 @@ def _run_options(parser: Parser) -> None:
         "--for",
         dest="targets",
         action="append",
-        choices=TARGETS,
+        choices=DEVICES,
         default=[],
         help="where you will use it; the closing screen shows the file to use and the commands. For esphome (Voice PE, "
         "ESP32-S3: micro_wake_word), openwakeword (Home Assistant's add-on) and small (one of size standard in "
@@ -130,7 +130,7 @@ def _config(options: argparse.Namespace) -> Prepared:
         from_scratch=options.from_scratch,
         allow_confusables=options.allow_confusables,
         engines=options.engines,
-        devices=tuple(target for target in options.targets if target in TRAINED_TARGETS),
+        devices=tuple(target for target in options.targets if target in TRAINED),
         hold_out=options.hold_out,
     )
     config = prepare(wanted)
@@ -253,7 +253,7 @@ def run_retrain(options: argparse.Namespace, screen: Screen) -> int:
 
 def run_plan(options: argparse.Namespace, screen: Screen) -> int:
     config = _config(options)
-    if others := [target for target in options.targets if target not in TRAINED_TARGETS]:
+    if others := [target for target in options.targets if target not in TRAINED]:
         raise HarkError(
             f"--for {others[0]} does not change the plan.",
             "It uses the main detector.",

@@ -46,6 +46,12 @@ class UnusableFile(HarkError):
     """An untrusted file is at fault: the confined process that reads it refused it, or was stopped."""
 
 
+class LimitReached(HarkError):
+    """Raised if a job exceeded the time or memory limit of its kind."""
+
+    reason = "limit"
+
+
 def no_such(kind: str, name: str, known: Iterable[str]) -> HarkError:
     return HarkError(
         worded("There is no %(kind)s called %(name)s.", kind=kind, name=repr(name[:40])),

@@ -22,7 +22,7 @@ import time
 import tomllib
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -31,7 +31,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from core.confinement.untrusted_json import untrusted_json
-from core.data_folder import REPOSITORY, StorageFull, atomic_path, is_full
+from core.data_folder import REPOSITORY, StorageFull, atomic_path, installation_folder, is_full
 from core.errors import HarkError
 from core.events import Progress, Reporter
 from core.lock import held
@@ -45,6 +45,8 @@ BLOCK = 1 << 20
 BUSY_S = 60.0  # seconds to wait for a database that another process has locked
 PORTAL_DATABASE = "portal/portal.sqlite3"
 SERVING_LOCK = "portal/serving.lock"  # below the data folder; portals share the lock, a restore holds it exclusively
+EXPORTS = "exports"  # folder of the installation, with a zip for each user who requested one
+ACCOUNT = "account.json"  # the user's rows in the portal's database, in their folder until they are exported
 SECRETS = ("portal/secret.key", ".env")
 DATABASE = ".sqlite3"
 IN_PLACE = (".before-", ".restoring-")  # prefixes of the names that a restore in place leaves in a data folder
@@ -52,7 +54,7 @@ IN_PLACE = (".before-", ".restoring-")  # prefixes of the names that a restore i
 # Excluded for every user: files that can be made or downloaded again, and the markers
 # of libraries on a server, whose rows are in the backup as a database.
 NOT_BACKED_UP = {
-    "cache", "engines", "voices", "exports", "logs", "log", "tmp", "library.postgresql",
+    "cache", "engines", "voices", EXPORTS, "logs", "log", "tmp", "library.postgresql",
     MANIFEST,
 }  # fmt: skip
 DOWNLOADED = {"whisper", "funasr", "pyannote", "summary", "question-answering", "embedding"}
@@ -146,6 +148,17 @@ def back_up(data: Path, target: Path, reporter: Reporter, server: Libraries | No
             zipfile.ZipFile(temporary, "w") as archive,
         ):
             return _Writer(data, archive, Path(copies), reporter, server).write(names, unnamed)
+
+
+def export_job(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
+    """Run the job "export": back up only the data folder of a ``user``, and remove :data:`ACCOUNT`."""
+    target = installation_folder() / EXPORTS / f"{spec['user']}.zip"
+    target.parent.mkdir(mode=0o700, exist_ok=True)
+    if (data / ACCOUNT).is_file():  # otherwise this job was killed after its zip was complete
+        back_up(data, target, reporter, Libraries(data))
+        (data / ACCOUNT).unlink()
+    with zipfile.ZipFile(target) as archive:
+        return {"bytes": target.stat().st_size, "files": len(archive.namelist()) - 1}  # the manifest is not counted
 
 
 def _refuse_bad_place(data: Path, target: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from audio_generation.registry import engines
 from core import environments
@@ -21,6 +22,7 @@ from pipeline.recordings.text_similarity import EMBEDDING
 from pipeline.recordings.transcription import funasr_engine as funasr
 from pipeline.recordings.transcription import whisper_models
 from pipeline.training.configuration.run_config import RunConfig
+from pipeline.training.configuration.specification import Spec
 
 # The lines of pip's output that show its progress.
 INTERESTING = ("Collecting ", "Building ", "Installing ")
@@ -115,3 +117,16 @@ def pull_model(kind: str, size: str, reporter: Reporter) -> list[Path]:
         return [whisper_models.pull(size, reporter)]
     model = PULLED_MODELS[kind]
     return [pull(model.repository, model.own_folder, ["config.json", "model.safetensors"], reporter, MODEL_FILES)]
+
+
+def enable_job(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    """Run the job "enable": create or update the environment of an ``engine``."""
+    enable_engine(spec["engine"], reporter)
+    return {"engine": spec["engine"]}
+
+
+def pull_job(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    """Run the job "pull": download a ``voice`` of an ``engine``; with ``model``, the model of that kind and size."""
+    download = pull_model if spec.get("model") else pull_voice
+    files = download(spec["engine"], spec["voice"], reporter)
+    return {"engine": spec["engine"], "files": [path.name for path in files]}

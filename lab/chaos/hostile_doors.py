@@ -41,12 +41,12 @@ def _sound(path: Path, data: Path) -> None:
 
 def _corpus(path: Path, data: Path) -> None:
     """Import a file as an uploaded archive."""
-    from pipeline.jobs import KINDS
+    from pipeline.corpora.jobs import import_job
 
     upload = data / "uploads" / "1" / path.name
     upload.parent.mkdir(parents=True)
     shutil.copyfile(path, upload)
-    report = KINDS["import"].run({"archive": f"uploads/1/{path.name}", "language": "en"}, data, silent_reporter())
+    report = import_job({"archive": f"uploads/1/{path.name}", "language": "en"}, data, silent_reporter())
     shutil.rmtree(upload.parent)  # as the portal does after a successful job
     if not report["added"] + report["already_there"]:
         raise HarkError("The import added no recordings.", f"{report['skipped']}", "The reasons are counted above.")

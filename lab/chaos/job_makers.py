@@ -172,7 +172,7 @@ MAKERS: dict[str, Callable[[User, int], Submission]] = {
 
 def left_of(job: Job) -> list[str]:
     """Return the files that a finished job should have removed: its upload, its result and partial files."""
-    from pipeline.jobs import finished_file
+    from pipeline.job_process import finished_file
     from webui.accounts.storage import user_data
 
     data = user_data(job.user)

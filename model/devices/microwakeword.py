@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
+import math
+import string
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,17 +16,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.detector import DetectorConfig, TrainedDetector, scores_of_many
+from model.detector import DetectorConfig, scores_of_many
+from model.devices.device_detector import DeviceDetector, file_name, on_disk
 from model.devices.micro_network import FEATURES, STRIDE, MicroNetwork, MicroShape, QuantizedMicroNetwork
 from model.feature_augmentation import mask, warp_frequency
 from model.features import CHUNK_FRAMES, HOP, SAMPLE_RATE, StoredFrames, lead_in
 from model.front_end import FrontEnd
+from model.runtime.detector import sigmoid
 from model.shipped_weights import shipped_micro_network
 
 AVERAGED = 5  # number of probabilities, one per 30 ms, that a device averages before it compares them with its cutoff
 WARM_UP_S = 1.0  # seconds in which the features adapt to the background noise
 CERTAIN = 1e-5  # in training, probabilities are clipped to within this distance of 0 and 1
 FULL_SCALE = 32767.0
+ARENA = 30_000  # bytes of memory that a device reserves for the network
+KERNEL_STEPS = 4  # 8-bit steps of a logit by which a computer's kernels may differ from those of devices
 
 
 @dataclass(frozen=True)
@@ -73,12 +81,11 @@ def micro_features() -> Any:
     return hear
 
 
-class MicroDetector(TrainedDetector):
+class MicroDetector(DeviceDetector):
     """A streaming convolutional network with 35,000 parameters, in 8 bits on its device."""
 
-    batch_frames = 200_000
-    quantizes = False
-    smoothing_frames = 1  # its device uses scores without smoothing
+    step_share, batch_size, learning_rate = 1.0, 96, 3e-3
+    tolerance = 1.5 / 256
     front_end_id = "micro-features"
     end_jitter = (4, 24)
     config: MicroConfig
@@ -90,11 +97,14 @@ class MicroDetector(TrainedDetector):
         self.network: MicroNetwork | QuantizedMicroNetwork = kind(self.config.shape)
 
     @classmethod
-    def of_people(cls) -> MicroDetector:
+    def untrained(cls) -> MicroDetector:
         """Return a detector pretrained on real speech, without a phrase.
 
-        Raises HarkError if the weights are damaged.
+        Raises:
+            ImportError: pymicro-features is not installed.
+            HarkError: the weights are damaged.
         """
+        micro_features()
         network, _ = shipped_micro_network()
         detector = cls(MicroConfig(network.config))
         detector.network = network
@@ -127,9 +137,55 @@ class MicroDetector(TrainedDetector):
         return scores_of_many(self, [features])[0][-(len(audio) // (CHUNK_FRAMES * HOP)) :]
 
     def export(self, path: Path) -> int:
-        assert isinstance(self.network, QuantizedMicroNetwork)
-        path.write_bytes(self.network.tflite())
+        path.write_bytes(self.tflite())
         return 0
+
+    def tflite(self) -> bytes:
+        """Return the TFLite file of the 8-bit network."""
+        assert isinstance(self.network, QuantizedMicroNetwork)
+        return self.network.tflite()
+
+    def files(self, phrase: str, language: str, cutoff: float) -> dict[str, bytes]:
+        """Return the network and its manifest (ESPHome, ``micro_wake_word``, version 2)."""
+        name = file_name(phrase)
+        manifest = {
+            "type": "micro",
+            "wake_word": string.capwords(phrase),
+            "author": "Hark",
+            "model": f"{name}.tflite",
+            "trained_languages": [language],
+            "version": 2,
+            "micro": {
+                "probability_cutoff": round((_whole_step(cutoff) + 0.5) / 255, 4),  # a device takes steps of 1/255
+                "feature_step_size": 10,
+                "sliding_window_size": AVERAGED,
+                "tensor_arena_size": ARENA,
+                "minimum_esphome_version": "2024.7.0",
+            },
+        }
+        return {
+            f"esphome/{name}.json": json.dumps(manifest, indent=2).encode(),
+            f"esphome/{name}.tflite": self.tflite(),
+        }
+
+    def difference(self, files: Mapping[str, bytes], audio: np.ndarray, cutoff: float) -> float:
+        """Return the largest difference in probability, of which only the excess over :data:`KERNEL_STEPS` counts."""
+        from pymicro_wakeword import MicroWakeWord
+
+        assert isinstance(self.network, QuantizedMicroNetwork)
+        features = micro_features()(audio)
+        features = features[: len(features) // STRIDE * STRIDE]
+        with on_disk(files) as paths:
+            manifest = json.loads(paths[".json"].read_text())
+            manifest["micro"]["sliding_window_size"] = 1  # each probability instead of means
+            paths[".json"].write_text(json.dumps(manifest))
+            runtime = MicroWakeWord.from_config(paths[".json"])
+            outputs = [runtime.process_streaming_prob(frame[None, None]) for frame in features]
+        in_runtime = np.asarray(outputs[STRIDE - 1 :: STRIDE])
+        logits = self.network.device_logits(torch.from_numpy(features)[None])[0].numpy()
+        low, high = (sigmoid(logits + by * self.network.logit_step) for by in (-KERNEL_STEPS, KERNEL_STEPS))
+        outside = np.maximum(low - in_runtime, in_runtime - high)
+        return float(np.maximum(outside, 0.0).max())
 
     def in_8_bits(self, features: np.ndarray) -> MicroDetector:
         """Return the detector with the file's 8-bit values; ``features`` [batch, time, FEATURES] set their ranges."""
@@ -151,3 +207,12 @@ class MicroDetector(TrainedDetector):
         low, high = (network.ranges[-1] - by).tolist()
         network.ranges[-1] = torch.tensor([min(low, 0.0), max(high, 1e-3)])
         return detector
+
+
+def _whole_step(cutoff: float) -> int:
+    """Return the 8-bit step that represents a threshold on a device.
+
+    A device triggers if the mean of its last outputs exceeds that step. A mean moves in fractions of a step, so the
+    device never triggers below the threshold for which false alarms were counted.
+    """
+    return math.ceil(256 * cutoff - 1 / AVERAGED)

@@ -6,7 +6,7 @@ Its TFLite file loads in Home Assistant's add-on and in every other program base
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,9 +16,11 @@ import torch
 from torch import Tensor
 
 from core.onnx import CPU
-from model.detector import DetectorConfig, TrainedDetector, scores_of_many
+from model.detector import DetectorConfig, scores_of_many
+from model.devices.device_detector import DeviceDetector, file_name, on_disk
 from model.features import CHUNK_FRAMES, CHUNK_SAMPLES, HOP, StoredFrames, lead_in
 from model.front_end import Compute, FrontEnd
+from model.runtime.detector import logit, sigmoid
 from model.standard.phrase_network import PhraseNetwork, PhraseNetworkConfig
 
 WINDOW = 16  # embeddings, one per 80 ms
@@ -112,10 +114,9 @@ def interpreter(library: Any, model: Any, shape: tuple[int, ...]) -> Callable[[n
     return run
 
 
-class OpenWakeWordDetector(TrainedDetector):
-    batch_frames = 200_000
-    quantizes = False
-    smoothing_frames = 1  # its device uses scores without smoothing
+class OpenWakeWordDetector(DeviceDetector):
+    step_share, batch_size, learning_rate = 0.67, 128, 1e-3
+    tolerance = 1e-3
     front_end_id = "speech-embedding"
     config: OpenWakeWordConfig
 
@@ -123,6 +124,11 @@ class OpenWakeWordDetector(TrainedDetector):
         super().__init__()
         self.config = config or OpenWakeWordConfig()
         self.network = PhraseNetwork(self.config.network)
+
+    @classmethod
+    def untrained(cls) -> OpenWakeWordDetector:
+        embedding()
+        return cls()
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """Map embeddings [batch, WINDOW + n - 1, EMBEDDING] to logits [batch, n, members]."""
@@ -145,6 +151,19 @@ class OpenWakeWordDetector(TrainedDetector):
     def export(self, path: Path) -> int:
         path.write_bytes(self.tflite())
         return 0
+
+    def files(self, phrase: str, language: str, cutoff: float) -> dict[str, bytes]:
+        return {f"openwakeword/{file_name(phrase)}.tflite": self.tflite(float(logit(cutoff)))}
+
+    def difference(self, files: Mapping[str, bytes], audio: np.ndarray, cutoff: float) -> float:
+        from pyopen_wakeword import OpenWakeWord
+
+        embeddings = embedding()(audio)
+        with on_disk(files) as paths:
+            runtime = OpenWakeWord.from_model(paths[".tflite"])
+            in_runtime = [score for one in embeddings for score in runtime.process_streaming(one[None, None, None])]
+        here = sigmoid(logit(self.scores(embeddings[None])[0]) - logit(cutoff))
+        return float(np.abs(here - np.asarray(in_runtime)[-len(here) :]).max())
 
     @torch.no_grad()
     def tflite(self, threshold: float = 0.0) -> bytes:
@@ -190,8 +209,8 @@ class OpenWakeWordDetector(TrainedDetector):
         joined = graph.tensor("hidden", (1, shape.members * shape.hidden), "float32")
         graph.add("CONCATENATION", tuple(hidden), (joined,), "ConcatenationOptions", Axis=1)
         mean = torch.stack(last_biases).sum(dim=0) - threshold
-        logit = layer("logit", joined, torch.cat(last_weights, dim=1), mean, last=True)
+        summed = layer("logit", joined, torch.cat(last_weights, dim=1), mean, last=True)
         probability = graph.tensor("probability", (1, 1), "float32")
-        graph.add("LOGISTIC", (logit,), (probability,))
+        graph.add("LOGISTIC", (summed,), (probability,))
         graph.outputs = (probability,)
         return file.to_bytes()

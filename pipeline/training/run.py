@@ -28,13 +28,11 @@ from pipeline.training.clips.synthesis import generate
 from pipeline.training.configuration.prepared import Prepared
 from pipeline.training.configuration.run_config import DEVICES_FOLDER, RESULT, RunConfig, finished_folders, job_folder
 from pipeline.training.detectors.for_devices import detectors_for_devices
-from pipeline.training.detectors.making import learn, measure_detector, set_thresholds, settings_of_run, starting_point
+from pipeline.training.detectors.making import as_it_is, make, settings_of_run, starting_point
 from pipeline.training.detectors.retraining import Retraining
-from pipeline.training.measuring.comparison import version_before
 from pipeline.training.packing.bundle import BundleFiles, bundle_contents, export_detector, write_bundle
 from pipeline.training.planning.clip_choice import PlannedRequest
 from pipeline.training.planning.estimate import estimated_s
-from pipeline.training.planning.marked import marked_audio
 from pipeline.training.planning.plan import Plan, load_plan, make_plan, ready_engines, remaining, run_texts, save_plan
 from pipeline.training.planning.splits import SPLITS
 from pipeline.training.reporting.report import Report, foundation_of, run_figures, whole_report
@@ -119,7 +117,7 @@ def _remove_what_can_be_made_again(folder: Path) -> None:
 
 def _run(work: Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
     config, folder, clock, reporter = work.config, work.folder, work.clock, work.reporter
-    previous = _retraining(work) if config.start_from else None
+    previous = Retraining.of_run(work) if config.start_from else None
     plan = _load_or_make_plan(work)
     left = remaining(plan.requests, work.library)
     eta = _eta(work, plan, left)
@@ -130,20 +128,10 @@ def _run(work: Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
     eta.over("synthesize")
     with clock.stage("features"):
         clips = _clips(plan, work)
-        detector, store = starting_point(
-            config, clips, work.data, folder, reporter, previous.detector if previous else None
-        )
+        detector, store = starting_point(work, clips, previous.detector if previous else None)
     eta.over("features")
-    settings, trained = settings_of_run(config, str(folder / "tensorboard") if tensorboard else ""), None
-    if settings is not None:
-        with clock.stage("train"):
-            detector, trained = learn(detector, store, settings, folder, reporter)
-    with clock.stage("calibrate"):
-        if previous is not None:
-            detector = previous.with_anti_keywords(detector, store)
-        calibration = set_thresholds(detector, store, reporter)
-    with clock.stage("report"):
-        measured = measure_detector(calibration, store, trained, config.language, reporter)
+    settings = settings_of_run(config, str(folder / "tensorboard") if tensorboard else "")
+    measured = make(work, detector, store, settings, previous.with_anti_keywords if previous else as_it_is)
     compared = {"compared": previous.compared(measured)} if previous else {}
     figures = run_figures(plan, clips, measured, generated, foundation_of(config, measured.detector) | compared)
     verdict = verdict_of(figures)
@@ -187,25 +175,6 @@ def _write_result(work: Work, made_for: str, files: BundleFiles, report: Report,
     with atomic_path(work.folder / RESULT) as temporary:
         temporary.write_text(json.dumps(result, indent=1, ensure_ascii=False))
     return result
-
-
-def _retraining(work: Work) -> Retraining:
-    """Return the retraining that the run performs.
-
-    Raises HarkError, before anything is made, if it cannot be performed.
-    """
-    from pipeline.training.detectors.untrained import untrained_detector
-
-    config = work.config
-    detector, manifest = version_before(work.data, config.start_from)
-    if detector.front_end_id != untrained_detector(config, 1.0, rescored=False).front_end_id:
-        raise HarkError(
-            worded("This detector cannot be retrained."),
-            worded("It is based on a backbone from a different version of Hark."),
-            worded("Train the phrase again."),
-        )
-    marked = marked_audio(work.library, config.phrase, config.language)
-    return Retraining(config.start_from, detector, manifest["thresholds"], marked, work.reporter)
 
 
 def _load_or_make_plan(work: Work) -> Plan:

@@ -24,13 +24,19 @@ class StageClock:
             self.seconds: dict[str, float] = json.loads(path.read_text())
         except (OSError, ValueError):
             self.seconds = {}  # missing, or truncated by a kill
+        self._in_stage = False
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        started = time.monotonic()
+        """Time a stage. One within another counts as part of it."""
+        if self._in_stage:
+            yield
+            return
+        started, self._in_stage = time.monotonic(), True
         try:
             yield
         finally:
+            self._in_stage = False
             self.seconds[name] = round(self.seconds.get(name, 0.0) + time.monotonic() - started, 2)
             try:
                 with atomic_path(self._path) as temporary:

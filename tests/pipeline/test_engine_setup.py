@@ -16,7 +16,7 @@ from core.environments import BadPackageError
 from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
 from pipeline.engine_setup import PULLED_MODELS, install_voices, pull_model, pull_voice
-from pipeline.jobs import KINDS
+from pipeline.training.jobs import train_job
 from tests.support.programs import make_environment
 
 Hub = Callable[..., list[str]]
@@ -129,9 +129,9 @@ def test_a_portal_run_installs_voices_only_if_its_spec_says_so(data_dir: Path, m
         done.append("run")
         return {}
 
-    monkeypatch.setattr("pipeline.training.run.run_training", run)
+    monkeypatch.setattr("pipeline.training.jobs.run_training", run)
     for installs in (False, True):
-        KINDS["train"].run({"phrase": "hey compass", "install_voices": installs}, data_dir, silent_reporter())
+        train_job({"phrase": "hey compass", "install_voices": installs}, data_dir, silent_reporter())
     assert done == ["run", "hibari", "kokoro_int8", "piper", "run"]
 
 

@@ -159,7 +159,8 @@ def test_errors_shown_by_the_portal_are_translatable() -> None:
     rooms = ("phrase_augmentation", "pipeline/training", "pipeline/recordings", "pipeline/corpora", "webui/jobs")
     paths = [path for room in rooms for path in (REPOSITORY / room).rglob("*.py") if path.stem not in TERMINAL]
     paths += [
-        REPOSITORY / name for name in ("core/audio_file.py", "core/data_folder.py", "core/http.py", "pipeline/jobs.py")
+        REPOSITORY / f"{name}.py"
+        for name in ("core/audio_file", "core/data_folder", "core/http", "pipeline/job_process")
     ]
     plain = []
     for path in paths:

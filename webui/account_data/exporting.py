@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 
 from core.data_folder import atomic_path, storing
 from core.errors import HarkError
-from pipeline.jobs import ACCOUNT, EXPORTS
+from pipeline.backup import ACCOUNT, EXPORTS
 from webui.accounts.audit import Action, entries_of, record
 from webui.accounts.models import ApiToken, User
 from webui.accounts.storage import user_data

@@ -24,7 +24,8 @@ from core.child_process import signal_group
 from core.errors import HarkError
 from core.events import Reporter
 from core.worded import worded
-from pipeline.jobs import KINDS, finished_file
+from pipeline.job_process import finished_file
+from pipeline.jobs import KINDS
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.http.errors import StatusError

@@ -23,7 +23,7 @@ from django.db import InterfaceError, OperationalError, connection
 from core.child_process import signal_group
 from core.data_folder import REPOSITORY, storage_error
 from core.worded import worded
-from pipeline.jobs import finished_file
+from pipeline.job_process import finished_file
 from webui.accounts.storage import user_data
 from webui.jobs import services
 from webui.jobs.models import Job, stage_times
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 EVERY_S = 0.5  # seconds between writes of events, and between checks for cancellation
 MAX_LOG_BYTES = 10_000_000  # bytes; a larger log keeps its beginning and its end
 GRACE_S = 10.0  # seconds for a child to end on its own
-CHILD = (sys.executable, "-m", "pipeline.jobs")
+CHILD = (sys.executable, "-m", "pipeline.job_process")
 
 
 class _Stopping(Exception):

@@ -22,7 +22,6 @@ from django.views.decorators.http import require_GET, require_POST
 
 from core.data_folder import storing
 from core.errors import HarkError
-from pipeline.jobs import IMPORTS
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
 from webui.accounts.storage import user_data
@@ -32,6 +31,7 @@ from webui.jobs.quota import take_room
 from webui.library.services import has_library
 from webui.transactions import serialized
 
+IMPORTS = "uploads/imports"  # below the user's data: a folder per import, removed after a successful job
 MAX_UPLOAD_BYTES = 200_000_000  # maximum bytes of an uploaded archive
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")
 FORGOTTEN_AFTER_S = 24 * 3600.0  # seconds; older archives of jobs that were interrupted and not retried are deleted

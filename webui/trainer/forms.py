@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from core.errors import HarkError
 from phrase_augmentation.keyphrase import OtherScript
 from pipeline.corpora.alignment_methods import CTC_SEGMENTATION, VITERBI
-from pipeline.training.configuration.devices import TARGETS, TITLES, TRAINED_TARGETS
+from pipeline.training.configuration.devices import DEVICES, TRAINED
 from pipeline.training.configuration.efforts import EFFORT_WORDS
 from pipeline.training.configuration.run_config import AUTO_SIZE, CHOICES, USUAL, RunConfig
 from webui.trainer.services import configuration
@@ -51,7 +51,7 @@ class RunForm(forms.Form):
         label=_("Size"), choices=[(name, SIZE_WORDS[name]) for name in CHOICES["size"].values], required=False
     )
     targets = forms.MultipleChoiceField(
-        label=_("Where will you use it?"), choices=[(name, TITLES[name]) for name in TARGETS], required=False
+        label=_("Where will you use it?"), choices=[(name, DEVICES[name].title) for name in DEVICES], required=False
     )
     engines = forms.MultipleChoiceField(label=_("Engines for the voices"), required=False)
     mining = forms.BooleanField(label=_("Use recordings from the library"), required=False, initial=USUAL.mining)
@@ -88,7 +88,7 @@ class RunForm(forms.Form):
                 targets, engines = (values.get(name) or [] for name in ("targets", "engines"))
                 chosen = {k: value for k, value in values.items() if k != "targets" and value not in (None, "", [])}
                 chosen["engines"] = [] if set(engines) == self.usual else engines
-                chosen["devices"] = [target for target in targets if target in TRAINED_TARGETS]
+                chosen["devices"] = [target for target in targets if target in TRAINED]
                 self.config: RunConfig = configuration(**chosen)
             except HarkError as error:
                 self.other_language = isinstance(error, OtherScript)

@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.errors import HarkError
-from pipeline.training.configuration.devices import DEVICES
+from pipeline.training.configuration.devices import OWN_FORMAT
 from webui.access import owned, sharing_of, to_change
 from webui.accounts.signed_in import signed_in
 from webui.accounts.storage import user_data
@@ -110,7 +110,7 @@ def _where(request: HttpRequest, version: Version, report: results.Report) -> di
         "qr_code": "" if network else results.qr_code(trying),
         "targets": rows,
         "again_for": results.retrain_query(version, report, effort=_effort_again(report)),
-        "has_address": mine and any(row["files"] for row in rows if row["target"].name in DEVICES),
+        "has_address": mine and any(row["files"] for row in rows if row["target"].name in OWN_FORMAT),
         "network": network,
         "secure": request.is_secure(),
         "served_choices": [

@@ -19,7 +19,7 @@ from django.utils.translation import ngettext
 from core.errors import HarkError
 from db.db_api import Library, library_exists
 from model.phones import phones_of
-from pipeline.training.configuration.devices import DEVICES
+from pipeline.training.configuration.devices import OWN_FORMAT
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY
 from pipeline.training.packing.targets import Target, is_small, targets_of
 from pipeline.training.reporting.verdict import alarms_in, expected_of_people, predicts_people, verdict_of
@@ -361,7 +361,7 @@ def targets(version: Version, report: Report, address: str) -> list[dict[str, An
     from_bundle = targets_at("")
     rows = []
     for name, target in targets_at(address).items():
-        served = address if name in DEVICES else ""
+        served = address if name in OWN_FORMAT else ""
         rows.append(
             {
                 "target": target,

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy
 
 from core.errors import HarkError
 from model.runtime.detector import Bundle, BundleError
-from pipeline.training.configuration.devices import DEVICES
+from pipeline.training.configuration.devices import OWN_FORMAT
 from pipeline.training.configuration.run_config import REAL_ENGINES
 from pipeline.training.packing.targets import files_for
 from webui.accounts.models import User
@@ -93,7 +93,7 @@ def device_file(version: Version, name: str) -> DeviceFile:
     path = version.bundle_path
     try:
         bundle = Bundle(path)
-        names = [each for device in DEVICES for each in files_for(device, bundle.manifest["files"])]
+        names = [each for device in OWN_FORMAT for each in files_for(device, bundle.manifest["files"])]
         if name not in names:
             raise Http404
         content = bundle.read(name)

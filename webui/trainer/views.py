@@ -21,7 +21,7 @@ from phrase_augmentation.normalize import base_language
 from pipeline.recordings.tools import tools
 from pipeline.recordings.transcription.measured import source
 from pipeline.training.configuration.advice import advise
-from pipeline.training.configuration.devices import TITLES
+from pipeline.training.configuration.devices import DEVICES
 from pipeline.training.configuration.specification import run_config
 from webui import speech
 from webui.access import owned
@@ -124,7 +124,7 @@ def plan(request: HttpRequest, job_id: UUID) -> HttpResponse:
         "clips": sum(row["target"] for row in plan.get("buckets", {}).values()),
         "to_speak": sum(row["generate"] for row in plan.get("buckets", {}).values()),
         "voices": sum(plan.get("engines", {}).values()),
-        "devices": [TITLES[name] for name in job.spec.get("targets", ())],
+        "devices": [DEVICES[name].title for name in job.spec.get("targets", ())],
     }
     return render(request, "trainer/plan.html", context)
 

@@ -15,7 +15,7 @@ from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.phonemes import phonemes
 from pipeline.corpora.alignment_methods import check_method
 from pipeline.training.configuration.advice import spoken_seconds
-from pipeline.training.configuration.devices import SMALL, TITLES, WINDOW_S
+from pipeline.training.configuration.devices import DEVICES, SMALL
 from pipeline.training.configuration.efforts import EFFORTS
 from pipeline.training.configuration.run_config import AUTO_SIZE, SIZES, Recipe, RunConfig, config_of_run
 
@@ -89,13 +89,13 @@ def size_for(config: RunConfig) -> str:
 def _refuse_too_long(config: RunConfig) -> None:
     """Raise HarkError if the phrase is longer than the window of one of the devices."""
     spoken_s = spoken_seconds(phonemes(config.phrase, config.language)) if config.devices else 0.0
-    for device in config.devices:
-        if device in WINDOW_S and spoken_s > WINDOW_S[device]:
+    for device in (DEVICES[name] for name in config.devices):
+        if spoken_s > device.window_s:
             raise HarkError(
-                worded("%(phrase)s is too long for %(device)s.", phrase=repr(config.phrase), device=TITLES[device]),
+                worded("%(phrase)s is too long for %(device)s.", phrase=repr(config.phrase), device=device.title),
                 worded(
                     "It takes about %(said)s s to say; that device's detector sees only %(heard)s s of audio.",
-                    said=round(spoken_s, 1), heard=WINDOW_S[device],
+                    said=round(spoken_s, 1), heard=device.window_s,
                 ),
                 worded("Choose a shorter phrase, or train it without that device."),
             )  # fmt: skip

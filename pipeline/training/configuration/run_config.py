@@ -16,7 +16,7 @@ from core.data_folder import REPOSITORY
 from model.phones import is_known
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.corpora.alignment_methods import METHODS, VITERBI
-from pipeline.training.configuration.devices import TRAINED_TARGETS
+from pipeline.training.configuration.devices import TRAINED
 from pipeline.training.configuration.efforts import BUCKETS, EFFORTS, BucketSize
 
 RESULT = "result.json"  # in the folder of a successful run; written last
@@ -99,7 +99,7 @@ class RunConfig:
     hold_out: str = ""  # engine held out for the test; "none"; empty to choose one if there are three or more
     growth_constant: int = GROWTH_CONSTANT
     devices: tuple[str, ...] = field(
-        default=(), metadata=_choice("Devices that get a detector of their own, in the bundle.", values=TRAINED_TARGETS)
+        default=(), metadata=_choice("Devices that get a detector of their own, in the bundle.", values=TRAINED)
     )
     start_from: str = ""  # the finished run whose detector this one improves (./hark retrain)
 

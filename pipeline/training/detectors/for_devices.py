@@ -1,41 +1,89 @@
-"""The stage of a run that makes additional detectors: a small one, and those in device formats."""
+"""The additional detectors of a run: a small one, and those whose files devices load."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
+
+from core.audio_file import SAMPLE_RATE
+from core.errors import HarkError
 from core.events import RunEta
 from core.worded import worded
+from model.runtime.detector import logit
 from pipeline.training.clips.synthesis import GenerationReport
-from pipeline.training.configuration.devices import SMALL, TITLES
-from pipeline.training.configuration.run_config import DEVICES_FOLDER
-from pipeline.training.detectors.devices import DeviceDetector, NoRuntimeError, about, make_for_device
-from pipeline.training.detectors.making import learn, measure_detector, set_thresholds, settings_of_run, starting_point
+from pipeline.training.configuration.devices import DEVICES, SMALL
+from pipeline.training.configuration.efforts import EFFORTS
+from pipeline.training.configuration.run_config import DEVICES_FOLDER, RunConfig
+from pipeline.training.detectors.making import feature_store, learn, make, settings_of_run, starting_point
 from pipeline.training.detectors.teacher import Teacher, make_teacher
+from pipeline.training.measuring.evaluation import (
+    DEFAULT_FA_PER_DAY,
+    MeasuredDetector,
+    calibrate,
+    speech_of_test,
+    threshold_at,
+)
 from pipeline.training.packing.bundle import bundle_contents, export_detector
 from pipeline.training.planning.plan import Plan
 from pipeline.training.reporting.report import foundation_of, run_figures, whole_report
 from pipeline.training.work import Work
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from model.dataset import FeatureStore
     from model.detector import Detector
+    from model.devices.device_detector import DeviceDetector
+    from model.devices.microwakeword import MicroDetector
+
+EIGHT_BIT_FRACTION = 0.25  # fraction of the steps that use the file's 8-bit values
+RANGE_WINDOWS = 256  # number of windows from which the value ranges of the 8-bit layers are set
+CUTOFF = 0.9  # probability to which a threshold is moved if 8 bits cannot resolve it
+MAX_CUTOFF = 0.97
+CHECKED_PAIRS, CHECKED_S = 8, 20.0  # maximum number of pairs of test clips, and of seconds of their audio
+
+
+class NoRuntimeError(HarkError):
+    """Raised if the front end or the runtime of a device's detector is not installed. The run continues without it."""
+
+    def __init__(self, device: str, error: ImportError) -> None:
+        super().__init__(
+            worded("The bundle has no detector for %(titles)s.", titles=DEVICES[device].product),
+            worded("Its encoder is not installed: %(error)s.", error=str(error)),
+            worded(
+                "Install it (.venv/bin/python -m pip install %(packages)s -c constraints.txt) and train again.",
+                packages=DEVICES[device].package,
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class ForDevice:
+    """What a run makes for a device.
+
+    Attributes:
+        files: contents by name in the bundle.
+        report: figures of the device's detector, as JSON values.
+    """
+
+    files: dict[str, bytes]
+    report: dict[str, Any]
 
 
 def detectors_for_devices(
     work: Work, plan: Plan, clips: pd.DataFrame, generated: GenerationReport, detector: Detector, eta: RunEta
-) -> tuple[dict[str, DeviceDetector], dict[str, NoRuntimeError]]:
+) -> tuple[dict[str, ForDevice], dict[str, NoRuntimeError]]:
     """Make a run's additional detectors; return them and the reasons why others could not be made, by device."""
     config, folder, reporter = work.config, work.folder / DEVICES_FOLDER, work.reporter.within("devices")
-    devices: dict[str, DeviceDetector] = {}
+    made: dict[str, ForDevice] = {}
     left_out: dict[str, NoRuntimeError] = {}
 
     @cache
     def teacher() -> Teacher | None:
-        return make_teacher(detector, config, clips, work.data, folder, reporter)
+        return make_teacher(detector, replace(work, folder=folder / "teacher", reporter=reporter), clips)
 
     # The small one is first: being of size standard, it is the teacher of the others.
     for number, device in enumerate(sorted(config.devices, key=lambda device: device != SMALL), 1):
@@ -43,35 +91,183 @@ def detectors_for_devices(
             "devices",
             worded(
                 "The detector is measured. Detector %(number)s of %(all)s for devices: %(device)s",
-                number=str(number), all=str(len(config.devices)), device=TITLES[device],
+                number=str(number), all=str(len(config.devices)), device=DEVICES[device].title,
             ),
         )  # fmt: skip
+        own = replace(work, folder=folder / device, reporter=reporter)
         with work.clock.stage(device):
             try:
                 if device == SMALL:
-                    of_small = replace(work, folder=folder / SMALL, reporter=reporter)
-                    detector, devices[SMALL] = _small(of_small, plan, clips, generated)
+                    detector, made[SMALL] = _small(own, plan, clips, generated)
                 else:
-                    devices[device] = make_for_device(device, config, clips, work.data, folder, reporter, teacher)
+                    made[device] = make_for_device(device, own, clips, teacher)
             except NoRuntimeError as error:
                 work.reporter.log(str(error), "warning")
                 left_out[device] = error
         eta.over(device)
-    return devices, left_out
+    return made, left_out
 
 
-def _small(work: Work, plan: Plan, clips: pd.DataFrame, generated: GenerationReport) -> tuple[Detector, DeviceDetector]:
+def _small(work: Work, plan: Plan, clips: pd.DataFrame, generated: GenerationReport) -> tuple[Detector, ForDevice]:
     """Make a detector of size standard in addition to a large one; its files are a folder in the large one's bundle."""
-    reporter, config = work.reporter, replace(plan.config, size="standard", devices=(), start_from="")
-    plan = replace(plan, config=config)
-    detector, store = starting_point(config, clips, work.data, work.folder, reporter, None)
-    settings, trained = settings_of_run(config), None
-    if settings is not None:
-        detector, trained = learn(detector, store, settings, work.folder, reporter)
-    measured = measure_detector(set_thresholds(detector, store, reporter), store, trained, config.language, reporter)
+    config = replace(plan.config, size="standard", devices=(), start_from="")
+    work, plan = replace(work, config=config), replace(plan, config=config)
+    measured = make(work, *starting_point(work, clips), settings_of_run(config))
     figures = run_figures(plan, clips, measured, generated, foundation_of(config, measured.detector))
-    models, manifest, parity = export_detector(work.folder, plan, clips, measured, figures, reporter)
+    models, manifest, parity = export_detector(work.folder, plan, clips, measured, figures, work.reporter)
     contents = bundle_contents(models, manifest, clips, whole_report(figures, {}, {}, parity, models))
     files = {f"{SMALL}/{name}": content for name, content in contents.items()}
     sizes = {f"{SMALL}/{name}": len(content) for name, content in models.items()}
-    return measured.detector, DeviceDetector(files, about(TITLES[SMALL], sizes, measured, parity.onnx))
+    return measured.detector, ForDevice(files, _report(DEVICES[SMALL].title, sizes, measured, parity.onnx))
+
+
+def make_for_device(
+    device: str,
+    work: Work,
+    clips: pd.DataFrame,
+    make_teacher: Callable[[], Teacher | None] = lambda: None,
+) -> ForDevice:
+    """Train, calibrate, measure and write a device's detector. If stopped, the same call resumes from there.
+
+    Args:
+        device: one of :data:`pipeline.training.configuration.devices.OWN_FORMAT`.
+        work: of the run, with a folder for this device.
+        clips: clips of the run (:data:`pipeline.training.clips.examples.CLIP_COLUMNS`).
+        make_teacher: returns the teacher, whose scores replace the labels of clips; called only if needed.
+
+    Raises:
+        NoRuntimeError: a package that the device's files need is missing.
+        HarkError: the scores of the file and the detector differ.
+    """
+    from model.dataset import BatchRecipe
+    from model.devices.microwakeword import MicroDetector
+    from model.train import TrainConfig
+
+    config = work.config
+    try:
+        detector = untrained(device, config.seed)
+    except ImportError as error:
+        raise NoRuntimeError(device, error) from error
+    store = _taught_store(detector, work, clips, make_teacher)
+    settings = TrainConfig(
+        steps=max(2, round(detector.step_share * EFFORTS[config.effort].device_steps)),
+        batch_size=detector.batch_size,
+        learning_rate=detector.learning_rate,
+        weight_decay=0.3,
+        recipe=BatchRecipe(aligned_negative=0.05),  # with more confusables in a batch, it would miss people
+        seed=config.seed,
+    )
+
+    def in_8_bits(detector: Any, store: FeatureStore) -> Detector:
+        if not isinstance(detector, MicroDetector):
+            return detector
+        rounded = detector.in_8_bits(_windows(store, detector, config.seed))
+        steps = max(2, round(EIGHT_BIT_FRACTION * settings.steps))
+        shorter = replace(settings, steps=steps, learning_rate=settings.learning_rate / 10)
+        folder = work.folder / "8-bit"
+        folder.mkdir(exist_ok=True)
+        return _within_8_bits(learn(rounded, store, shorter, folder, work.reporter)[0], store)
+
+    measured = make(work, detector, store, settings, in_8_bits)
+    return _checked(device, measured, config, clips)
+
+
+def _checked(device: str, measured: MeasuredDetector, config: RunConfig, clips: pd.DataFrame) -> ForDevice:
+    """Write a device's files, and compare their scores in the device's runtime with those of the detector."""
+    from model.devices.device_detector import DeviceDetector
+
+    detector, cutoff = measured.detector, measured.results["default_threshold"]
+    assert isinstance(detector, DeviceDetector)
+    product = DEVICES[device].product
+    files = detector.files(config.phrase, config.language, cutoff)
+    audio = speech_of_test(clips, CHECKED_PAIRS, 0)[: round(CHECKED_S * SAMPLE_RATE)]
+    try:
+        off = detector.difference(files, audio, cutoff)
+    except ImportError as error:
+        raise NoRuntimeError(device, error) from error
+    if off > detector.tolerance:
+        raise HarkError(
+            worded("The file for %(titles)s was not created.", titles=product),
+            worded(
+                "In the runtime of its device, its scores differ by %(off)s (the tolerance is %(tolerance)s).",
+                off=round(off, 3),
+                tolerance=round(detector.tolerance, 3),
+            ),
+            worded(
+                "This is a bug in Hark or in an installed package: please report it with the output of ./hark doctor."
+            ),
+        )
+    sizes = {name: len(content) for name, content in files.items()}
+    taught = {"taught": measured.store.soft_logits is not None}
+    return ForDevice(files, _report(product, sizes, measured, off) | taught)
+
+
+def untrained(device: str, seed: int) -> DeviceDetector:
+    """Return the detector for a device before its training. Raises ImportError if its front end is not installed."""
+    import torch
+
+    from model.devices.microwakeword import MicroDetector
+    from model.devices.openwakeword import OpenWakeWordDetector
+
+    torch.manual_seed(seed)
+    kinds: dict[str, type[DeviceDetector]] = {"esphome": MicroDetector, "openwakeword": OpenWakeWordDetector}
+    return kinds[device].untrained()
+
+
+def _taught_store(
+    detector: DeviceDetector, work: Work, clips: pd.DataFrame, make_teacher: Callable[[], Teacher | None]
+) -> FeatureStore:
+    """Return the feature store of a device's detector, with the teacher's logits."""
+    from model.dataset import open_store, store_soft_logits
+    from pipeline.training.clips.examples import ExamplePlan, device_examples
+    from pipeline.training.detectors.untrained import device_samples
+    from pipeline.training.negatives.negative_speech import device_negatives
+
+    config, folder = work.config, work.folder
+
+    def examples() -> ExamplePlan:
+        teacher = make_teacher()
+        return teacher.examples if teacher else device_examples(config, clips, work.data, device_samples())
+
+    negatives = device_negatives(detector, config.keyphrase, device_samples(), work.data, work.reporter)
+    store = feature_store(detector, examples, negatives, folder, work.reporter)
+    if store.soft_logits is not None or (teacher := make_teacher()) is None:
+        return store
+    store_soft_logits(folder / "features", teacher.soft_logits(store, detector.config.stored))
+    return open_store(folder / "features", detector.config.stored.width)
+
+
+def _windows(store: FeatureStore, detector: DeviceDetector, seed: int) -> np.ndarray:
+    """Return windows of the training split, from which the value ranges of the 8-bit layers are set."""
+    from model.dataset import AudioDataset, BatchRecipe, BatchSampler
+
+    segments = store.where(split="train")
+    dataset = AudioDataset(segments, store.frames, detector.config.stored, detector.end_jitter)
+    sampler = BatchSampler(dataset, BatchRecipe(), RANGE_WINDOWS, np.random.default_rng(seed))
+    windows: np.ndarray = sampler.draw()[0].numpy()
+    return windows
+
+
+def _within_8_bits(detector: MicroDetector, store: FeatureStore) -> MicroDetector:
+    """Return the detector, with its logits lowered if 8 bits cannot resolve probabilities near its threshold."""
+    threshold = threshold_at(calibrate(detector, store).thresholds, DEFAULT_FA_PER_DAY)
+    if threshold > MAX_CUTOFF:
+        detector = detector.lowered(float(logit(threshold) - logit(CUTOFF)))
+    return detector
+
+
+def _report(title: str, sizes: Mapping[str, int], measured: MeasuredDetector, off: float) -> dict[str, Any]:
+    """Return what the report states about a detector that a run makes in addition to its own.
+
+    Args:
+        sizes: bytes of the files that a device loads, by their names in the bundle.
+        off: the largest difference in score between a file and the detector.
+    """
+    return {
+        "title": title,
+        "bytes": dict(sizes),
+        **measured.summary(),
+        "thresholds": [dict(row) for row in measured.thresholds],
+        "utterances": measured.results["utterances"],
+        "difference": off,
+    }

@@ -12,7 +12,8 @@ from core.worded import worded
 from model.gpu import complaint
 from pipeline.training.configuration.efforts import EFFORTS
 from pipeline.training.configuration.run_config import NOISE_FOLDER, Recipe, RunConfig
-from pipeline.training.measuring.evaluation import Calibrated, MeasuredDetector, calibrated, measure, score_split
+from pipeline.training.measuring.evaluation import MeasuredDetector, calibrate, measure, score_split
+from pipeline.training.work import Work
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,43 +41,56 @@ def settings_of_run(config: RunConfig, tensorboard: str = "") -> TrainConfig | N
     )
 
 
-def starting_point(
-    config: RunConfig, clips: pd.DataFrame, data: Path, folder: Path, reporter: Reporter, previous: Detector | None
-) -> tuple[Any, FeatureStore]:
-    """Return the detector that a run begins with, and its features of the clips; made once in ``folder``.
+def starting_point(work: Work, clips: pd.DataFrame, previous: Detector | None = None) -> tuple[Any, FeatureStore]:
+    """Return the detector that a run begins with, and its features of the clips; made once in the work's folder.
 
-    A retraining begins with the ``previous`` version, but a network that learns the phrase is trained from the start.
-    Marked clips are among those that a detector learns from.
+    Args:
+        previous: the version that a retraining begins with. A network that learns the phrase is trained from the
+            start. Marked clips are among those that a detector learns from.
     """
+    from pipeline.training.clips.examples import window_seconds
+
+    lengths = cache(lambda: window_seconds(clips, work.config.phrase))  # reading hundreds of clips takes long
+    detector = _starting_detector(work, lengths, previous)
+    return detector, _features(work, detector, clips, lengths)
+
+
+def _starting_detector(work: Work, lengths: Callable[[], tuple[float, float]], previous: Detector | None) -> Detector:
     from model.checkpoint import load_checkpoint, save_checkpoint
     from model.dataset import store_is_complete
-    from pipeline.training.clips.examples import plan_examples, window_seconds
     from pipeline.training.detectors.untrained import untrained_detector
-    from pipeline.training.negatives.negative_speech import BITRATE
-    from pipeline.training.negatives.shipped import negatives_of
 
-    start = folder / "start.pt"
-    seconds = cache(lambda: window_seconds(clips, config.phrase))  # reading hundreds of clips takes long
-    if not (start.is_file() and store_is_complete(folder / "features")):
-        folder.mkdir(parents=True, exist_ok=True)
+    config, start = work.config, work.folder / "start.pt"
+    if not (start.is_file() and store_is_complete(work.folder / "features")):
+        work.folder.mkdir(parents=True, exist_ok=True)
         if previous is not None and config.recipe is not Recipe.NETWORK:
             detector = previous
         else:
             if config.size == "large":
-                reporter.stage("features", worded("Searching real speech for matches of the phrase"))
-            detector = untrained_detector(config, seconds()[0], rescored=True)
+                work.reporter.stage("features", worded("Searching real speech for matches of the phrase"))
+            detector = untrained_detector(config, lengths()[0], rescored=True)
         save_checkpoint(detector, str(start))
         if config.recipe is not Recipe.FROM_NOTHING and complaint():
-            reporter.log(complaint(), "warning")
-    detector, _ = load_checkpoint(str(start))
+            work.reporter.log(complaint(), "warning")
+    return load_checkpoint(str(start))[0]
+
+
+def _features(
+    work: Work, detector: Detector, clips: pd.DataFrame, lengths: Callable[[], tuple[float, float]]
+) -> FeatureStore:
+    from pipeline.training.clips.examples import plan_examples
+    from pipeline.training.negatives.negative_speech import BITRATE
+    from pipeline.training.negatives.shipped import negatives_of
+
+    config = work.config
 
     def examples() -> ExamplePlan:
         bitrate = BITRATE if config.recipe is Recipe.NETWORK else 0
-        need, phrase_s = detector.config.receptive_samples, seconds()[1]
-        return plan_examples(config, clips, data / NOISE_FOLDER, need, phrase_s, config.variants, bitrate)
+        need, phrase_s = detector.config.receptive_samples, lengths()[1]
+        return plan_examples(config, clips, work.data / NOISE_FOLDER, need, phrase_s, config.variants, bitrate)
 
-    pieces = negatives_of(config).segments(detector, config.keyphrase, data, reporter)
-    return detector, feature_store(detector, examples, pieces, folder, reporter)
+    negatives = negatives_of(config).segments(detector, config.keyphrase, work.data, work.reporter)
+    return feature_store(detector, examples, negatives, work.folder, work.reporter)
 
 
 def feature_store(
@@ -101,6 +115,42 @@ def feature_store(
     return build_store(detector, examples, negatives, folder, folder / "features", progress)
 
 
+def as_it_is(detector: Detector, store: FeatureStore) -> Detector:
+    return detector
+
+
+def make(
+    work: Work,
+    detector: Any,
+    store: FeatureStore,
+    settings: TrainConfig | None,
+    change: Callable[[Any, FeatureStore], Detector] = as_it_is,
+) -> MeasuredDetector:
+    """Train a detector on its features, set its thresholds on the validation split, and measure it on the test.
+
+    If stopped, the same call resumes.
+
+    Args:
+        settings: of the training; None for a detector that is only calibrated.
+        change: returns the detector as it will be used, which is what is calibrated and measured.
+    """
+    trained: TrainResult | None = None
+    if settings is not None:
+        with work.clock.stage("train"):
+            detector, trained = learn(detector, store, settings, work.folder, work.reporter)
+    with work.clock.stage("calibrate"):
+        detector = change(detector, store)
+        frames = store.where(split="validation", bucket="plain_negative")["frames"].sum()
+        hours = round(float(frames) * detector.config.stored.step / 360_000, 1)
+        work.reporter.stage("calibrate", worded("Calibrating on %(hours)s hours of speech", hours=hours))
+        calibration = calibrate(detector, store)
+    with work.clock.stage("report"):
+        work.reporter.stage("report", worded("Measuring on held-out voices"))
+        test = score_split(calibration.detector, store, "test")
+        results = measure(test, calibration.thresholds, calibration.validation, work.config.language)
+    return MeasuredDetector(calibration.detector, store, calibration.thresholds, results, trained)
+
+
 def learn(
     detector: Any, store: FeatureStore, settings: TrainConfig, folder: Path, reporter: Reporter
 ) -> tuple[Any, TrainResult]:
@@ -121,21 +171,3 @@ def learn(
     reporter.stage("train", worded("Training for %(n)d steps", n=settings.steps))
     result = train(store, detector, settings, folder, on_progress)
     return load_checkpoint(str(folder / "best.pt"))[0], result
-
-
-def set_thresholds(detector: Detector, store: FeatureStore, reporter: Reporter) -> Calibrated:
-    """Calibrate a detector on the validation split."""
-    frames = store.where(split="validation", bucket="plain_negative")["frames"].sum()
-    hours = round(float(frames) * detector.config.stored.step / 360_000, 1)
-    reporter.stage("calibrate", worded("Calibrating on %(hours)s hours of speech", hours=hours))
-    return calibrated(detector, store)
-
-
-def measure_detector(
-    calibration: Calibrated, store: FeatureStore, trained: TrainResult | None, language: str, reporter: Reporter
-) -> MeasuredDetector:
-    """Measure a detector with its thresholds; ``trained``: result of its training, or None."""
-    reporter.stage("report", worded("Measuring on held-out voices"))
-    test = score_split(calibration.detector, store, "test")
-    results = measure(test, calibration.thresholds, calibration.validation, language)
-    return MeasuredDetector(calibration.detector, store, calibration.thresholds, results, trained)

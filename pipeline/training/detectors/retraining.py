@@ -15,19 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.errors import HarkError
 from core.events import Reporter
 from core.worded import worded
 from model.metrics import phrase_scores
 from pipeline.scoring.keyword_scoring import keyword_scores
-from pipeline.training.measuring.comparison import counted, is_better
+from pipeline.training.measuring.comparison import counted, is_better, version_before
 from pipeline.training.measuring.evaluation import (
     DEFAULT_FA_PER_DAY,
     MeasuredDetector,
-    calibrated,
+    calibrate,
     score_split,
     threshold_at,
 )
-from pipeline.training.planning.marked import Marked, fires, padded
+from pipeline.training.planning.marked import Marked, fires, marked_audio, padded
+from pipeline.training.work import Work
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
@@ -69,6 +71,25 @@ class Retraining:
     reporter: Reporter
     anti_keywords: AntiKeywords = field(default_factory=AntiKeywords)
 
+    @classmethod
+    def of_run(cls, work: Work) -> Retraining:
+        """Return the retraining that a run performs.
+
+        Raises HarkError, before anything is made, if it cannot be performed.
+        """
+        from pipeline.training.detectors.untrained import untrained_detector
+
+        config = work.config
+        detector, manifest = version_before(work.data, config.start_from)
+        if detector.front_end_id != untrained_detector(config, 1.0, rescored=False).front_end_id:
+            raise HarkError(
+                worded("This detector cannot be retrained."),
+                worded("It is based on a backbone from a different version of Hark."),
+                worded("Train the phrase again."),
+            )
+        marked = marked_audio(work.library, config.phrase, config.language)
+        return cls(config.start_from, detector, manifest["thresholds"], marked, work.reporter)
+
     def with_anti_keywords(self, detector: Detector, store: FeatureStore) -> Detector:
         """Return the detector with anti-keywords of the marked false alarms; unchanged unless it is a keyword HMM.
 
@@ -79,7 +100,7 @@ class Retraining:
         if not isinstance(detector, HMMDetector):
             return detector
         self.reporter.stage("calibrate", worded("Making anti-keywords from marked false alarms"))
-        calibration = calibrated(detector, store)
+        calibration = calibrate(detector, store)
         detector, threshold = calibration.detector, threshold_at(calibration.thresholds, DEFAULT_FA_PER_DAY)
         assert isinstance(detector, HMMDetector)
         self.anti_keywords = found = find_anti_keywords(detector, threshold, self.marked.false_alarms, store)

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from core.events import Reporter
-from pipeline.training.configuration.run_config import Recipe, RunConfig
+from pipeline.training.configuration.run_config import Recipe
 from pipeline.training.detectors.making import feature_store, learn, settings_of_run
+from pipeline.training.work import Work
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
@@ -73,28 +72,26 @@ class Teacher:
         return soft_logits
 
 
-def make_teacher(
-    detector: Any, config: RunConfig, clips: pd.DataFrame, data: Path, job: Path, reporter: Reporter
-) -> Teacher | None:
+def make_teacher(detector: Any, work: Work, clips: pd.DataFrame) -> Teacher | None:
     """Return the run's detector of size standard; otherwise train one, or resume its training.
 
     It is None if a run of that size would have no network.
 
     Args:
         detector: the run's detector, trained and calibrated.
+        work: of the run, with the teacher's folder.
         clips: clips of the run (:data:`pipeline.training.clips.examples.CLIP_COLUMNS`).
-        job: the run's folder for devices.
     """
     from model.standard.fused_detector import FusedDetector
     from pipeline.training.clips.examples import device_examples, window_seconds
     from pipeline.training.detectors.untrained import device_samples, untrained_detector
     from pipeline.training.negatives.negative_speech import device_negatives
 
+    config, data, reporter = work.config, work.data, work.reporter
     standard = replace(config, size="standard", devices=())
     settings = settings_of_run(standard)
     if standard.recipe is not Recipe.NETWORK or settings is None:
         return None
-    folder = job / "teacher"
     is_trained = isinstance(detector, FusedDetector)
     splits = ("train",) if is_trained else ("train", "validation")
     if not is_trained:
@@ -102,7 +99,7 @@ def make_teacher(
     examples = device_examples(config, clips, data, max(device_samples(), detector.config.receptive_samples))
     own = replace(examples, specs=tuple(s for s in examples.specs if s.columns["split"] in splits))
     negatives = device_negatives(detector, config.keyphrase, device_samples(), data, reporter, splits=splits)
-    store = feature_store(detector, lambda: own, negatives, folder, reporter)
+    store = feature_store(detector, lambda: own, negatives, work.folder, reporter)
     if not is_trained:
-        detector, _ = learn(detector, store, settings, folder, reporter)
+        detector, _ = learn(detector, store, settings, work.folder, reporter)
     return Teacher(detector, store, examples)

@@ -124,8 +124,8 @@ class ScoredSplit:
 
 
 @dataclass(frozen=True)
-class Calibrated:
-    """A detector, its thresholds (:func:`calibrate`), and the validation split that they come from."""
+class Calibration:
+    """A detector, its thresholds (:func:`thresholds_for`), and the validation split that they come from."""
 
     detector: Detector
     thresholds: list[dict[str, Any]]
@@ -137,7 +137,7 @@ class MeasuredDetector:
     """A detector and its figures.
 
     Attributes:
-        thresholds: one row per rate of false alarms (:func:`calibrate`).
+        thresholds: one row per rate of false alarms (:func:`thresholds_for`).
         results: results of the test (:func:`measure`).
         trained: result of its training, or None.
     """
@@ -181,7 +181,7 @@ def speech_of_test(clips: pd.DataFrame, pairs: int, seed: int) -> np.ndarray:
     return compose_stream(clips_in_turn, np.random.default_rng(seed))
 
 
-def calibrate(
+def thresholds_for(
     validation: ScoredSplit, rates: Sequence[float] = FA_PER_DAY, min_threshold: float = 0.0
 ) -> list[dict[str, Any]]:
     """Return thresholds for ``rates`` (false alarms per day, ascending), from the validation split's general audio.
@@ -214,7 +214,7 @@ def threshold_at(thresholds: Sequence[dict[str, Any]], fa_per_day: float) -> flo
     return float(next(row["threshold"] for row in thresholds if row["fa_per_day"] == fa_per_day))
 
 
-def calibrated(detector: Detector, store: FeatureStore) -> Calibrated:
+def calibrate(detector: Detector, store: FeatureStore) -> Calibration:
     """Set the thresholds of a detector from the validation split.
 
     The line from match score to logit of a keyword HMM is set so that its default threshold is 0.5. The HMM runs over
@@ -227,17 +227,17 @@ def calibrated(detector: Detector, store: FeatureStore) -> Calibrated:
 
     if not isinstance(detector, HMMDetector):
         validation = score_split(detector, store, "validation")
-        return Calibrated(detector, calibrate(validation), validation)
+        return Calibration(detector, thresholds_for(validation), validation)
     table = store.where(split="validation").reset_index(drop=True)
     stored = detector.config.stored
     pieces = [store.features(row) for row in table.itertuples()]
     matches = in_batches(detector.matches, pieces, stored, detector.batch_frames)
 
-    def scored(level: float, min_threshold: float) -> Calibrated:
+    def scored(level: float, min_threshold: float) -> Calibration:
         centred = detector.centred(level)
         scores = (centred.score(match) for match in matches)
         validation = ScoredSplit(table, as_streams(centred, scores, table))
-        return Calibrated(centred, calibrate(validation, min_threshold=min_threshold), validation)
+        return Calibration(centred, thresholds_for(validation, min_threshold=min_threshold), validation)
 
     def match(score: float) -> float:
         return float(detector.level + logit(score) / detector.slope)
@@ -276,7 +276,7 @@ def measure(
     # The same rule as for the bundle's thresholds, so that a rate that is in both has one threshold.
     threshold = threshold_at(thresholds, DEFAULT_FA_PER_DAY)
     rates = sorted({*FA_PER_DAY, *(24 * rate for rate in REPORTED_FA_PER_HOUR)})
-    rows = calibrate(validation, rates, threshold)
+    rows = thresholds_for(validation, rates, threshold)
     return {
         **{
             name: {"utterances": test.utterances(mask), "miss_rate": test.miss_rate(mask, threshold)}

@@ -19,11 +19,10 @@ from core.worded import number, worded
 from model.features import CHUNK_SAMPLES, SAMPLE_RATE
 from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
 from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES, Bundle, BundleError, manifest_digest
-from pipeline.training.clips.removed_recordings import CORPUS, recording_of
-from pipeline.training.configuration.run_config import REAL_ENGINES
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, MeasuredDetector, speech_of_test
 from pipeline.training.packing.targets import readme
 from pipeline.training.planning.plan import Plan
+from pipeline.training.reporting.licences import licences_text, training_corpora
 from pipeline.training.reporting.model_card import model_card
 from pipeline.training.reporting.report import Report, det_plot, html_report
 from pipeline.training.reporting.report_words import device_in_words, int8_left_out
@@ -31,8 +30,6 @@ from pipeline.training.reporting.report_words import device_in_words, int8_left_
 if TYPE_CHECKING:
     from model.export import Parity
 
-# Parts of a report that describe shipped real speech behind a detector by `training_corpora` and `licences`.
-SHIPPED_SPEECH = ("backbone", "verifier", "negative_set", "negative_speech", "micro_network")
 PARITY_PAIRS = 6  # pairs of test clips, one with the phrase and one without
 
 
@@ -196,31 +193,3 @@ def programs() -> dict[str, bytes]:
         "detect.html": (runtime / "detect.html").read_bytes(),
         "detect.js": (runtime / "detect.js").read_bytes(),
     }
-
-
-def training_corpora(clips: pd.DataFrame, report: Mapping[str, Any]) -> list[str]:
-    """List the corpora of real speech that went into training: the run's own, and those of what ships.
-
-    All recordings of the portal count as one corpus, without their ids, because others get the bundle, and it remains
-    after a recording is deleted.
-    """
-    own = clips[clips["engine"].isin(REAL_ENGINES) & (clips["split"] != "test")]["corpus"]
-    shipped = [name for part in SHIPPED_SPEECH for name in report.get(part, {}).get("training_corpora", [])]
-    return sorted({CORPUS if recording_of(str(name)) else str(name) for name in own} | {*shipped})
-
-
-def licences_text(clips: pd.DataFrame, report: Mapping[str, Any]) -> str:
-    """List all voices and corpora used, with licences and numbers of clips."""
-    lines = [
-        "What this detector was trained and measured on. None of the audio is in the bundle.",
-        "detect.py, detect.html, detect.js and the model's architecture are part of Hark, Apache-2.0.",
-        "",
-    ]
-    for (engine, licence), group in clips.groupby(["engine", "licence"], sort=True):
-        lines.append(f"{engine}: {len(group)} clips, {group['voice'].nunique()} voices, licence: {licence}")
-    for part in SHIPPED_SPEECH:
-        for name, licence in sorted(report.get(part, {}).get("licences", {}).items()):
-            lines.append(f"{part.replace('_', ' ')}: {name}, licence: {licence}")
-    if notice := report.get("backbone", {}).get("notice"):
-        lines += ["", f"The model holds {report['backbone']['encoder']}:", "", notice]
-    return "\n".join(lines) + "\n"

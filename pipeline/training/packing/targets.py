@@ -11,25 +11,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from core.worded import Worded, worded
-from pipeline.training.configuration.devices import DEVICES, PACKAGES, SMALL, TARGETS, TITLES
+from pipeline.training.configuration.devices import ALONE, DEVICES, OWN_FORMAT, SMALL, TRAINED
 
-ALONE = ("detect.html", "detect.js", "detect.py", "manifest.json", "model.onnx")  # used from a small detector's bundle
-NEEDED = {
-    SMALL: tuple(f"{SMALL}/{name}" for name in ALONE),
-    "browser": ("detect.html", "detect.js", "model.onnx"),
-    "pi": ("detect.py", "model.onnx"),
-    "python": ("detect.py", "model.onnx"),
-}
 SHARE = "/share/openwakeword"  # folder of the add-on's models
-SIZES = {
-    **dict.fromkeys(DEVICES, worded("It has its own detector, whatever the size of the main detector.")),
-    SMALL: worded("Size standard (3 MB): a sixth of the computation of size large, but more misses."),
-    "browser": worded(
-        "A large detector is a one-time download of 34 MB; a standard one (3 MB) suits slow networks, but misses more."
-    ),
-    "pi": worded("Size large for a Raspberry Pi 4 or 5; size standard for a smaller one, but it misses more."),
-    "python": worded("Size large. Size standard (3 MB) suits small computers, but misses more."),
-}
 UNPACK = "unzip {bundle} -d {folder}\ncd {folder}\n"
 INSTALL = "pip install numpy onnxruntime soundfile sounddevice\n"
 YAML = "micro_wake_word:\n  models:\n    - model: "
@@ -131,7 +115,7 @@ class Target:
     """A device and its files in one bundle.
 
     Attributes:
-        name: one of :data:`pipeline.training.configuration.devices.TARGETS`.
+        name: one of :data:`pipeline.training.configuration.devices.DEVICES`.
         files: names in the bundle; () if it lacks one of them.
         size: the ``--size`` that suits it.
         steps: () without files.
@@ -142,7 +126,7 @@ class Target:
     name: str
     title: str
     files: tuple[str, ...]
-    size: Worded
+    size: str
     steps: tuple[Step, ...]
     missing: Worded | None
     typed: str = ""
@@ -163,10 +147,10 @@ class Target:
 
 def files_for(target: str, names: Iterable[str]) -> tuple[str, ...]:
     """Return a target's files in a bundle; () if the bundle lacks one of them."""
-    if target in DEVICES:
-        return tuple(sorted(name for name in names if name.startswith(f"{target}/")))
-    there = set(names)
-    return NEEDED[target] if there.issuperset(NEEDED[target]) else ()
+    there, needed = set(names), DEVICES[target].files
+    if not needed:
+        return tuple(sorted(name for name in there if name.startswith(f"{target}/")))
+    return needed if there.issuperset(needed) else ()
 
 
 def targets_of(
@@ -182,14 +166,14 @@ def targets_of(
         address: base URL of the files for devices, with the last slash; "" if they are not served.
     """
     targets = {}
-    for target in TARGETS:
+    for target in DEVICES:
         files = files_for(target, names)
         if target == SMALL and is_small:
             files = tuple(name for name in ALONE if name in names)
         steps = tuple(_steps(target, bundle, files, address)) if files else ()
         missing = None if files else _missing(target, target in left_out)
         typed = "" if files else _typed(target, target in left_out)
-        targets[target] = Target(target, TITLES[target], files, SIZES[target], steps, missing, typed)
+        targets[target] = Target(target, DEVICES[target].title, files, DEVICES[target].size, steps, missing, typed)
     return targets
 
 
@@ -208,7 +192,7 @@ def _missing(target: str, left_out: bool) -> Worded:
     if left_out:
         return worded(
             "The package %(package)s was not installed. Install it, then train the phrase again for this device.",
-            package=PACKAGES[target],
+            package=DEVICES[target].package,
         )
     if target == SMALL:
         return worded(
@@ -219,12 +203,12 @@ def _missing(target: str, left_out: bool) -> Worded:
 
 
 def _typed(target: str, left_out: bool) -> str:
-    install = f".venv/bin/python -m pip install {PACKAGES[target]} -c constraints.txt; then " if left_out else ""
-    return f"{install}./hark train, with --for {target}" if target in (*DEVICES, SMALL) else ""
+    install = f".venv/bin/python -m pip install {DEVICES[target].package} -c constraints.txt; then " if left_out else ""
+    return f"{install}./hark train, with --for {target}" if target in TRAINED else ""
 
 
 def _steps(target: str, path: str, files: tuple[str, ...], address: str) -> Iterable[Step]:
-    way = f"{target}, served" if address and target in DEVICES else target
+    way = f"{target}, served" if address and target in OWN_FORMAT else target
     if target == SMALL and not files[0].startswith(f"{SMALL}/"):
         way = "small alone"
     file = next((name for name in files if name.endswith(".json")), files[0])

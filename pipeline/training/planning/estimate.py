@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from audio_generation.registry import CLIP_S
-from pipeline.training.configuration.devices import DEVICES
+from pipeline.training.configuration.devices import OWN_FORMAT
 from pipeline.training.configuration.efforts import EFFORTS
 from pipeline.training.configuration.run_config import Recipe, RunConfig
 from pipeline.training.planning.clip_choice import PlannedClip, PlannedRequest
@@ -50,7 +50,7 @@ def estimated_s(
     teacher_s = TEACHER_S
     for device in config.devices:
         stages[device] = DEVICE_S
-        if device in DEVICES:  # the first device detector waits for the shared teacher to train
+        if device in OWN_FORMAT:  # the first device detector waits for the shared teacher to train
             stages[device] += teacher_s
             teacher_s = 0.0
     return stages

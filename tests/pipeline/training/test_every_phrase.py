@@ -19,7 +19,7 @@ from core.events import Event, Reporter
 from model.examples import SoundSources
 from model.large.encoder_backbone import encoder_path
 from pipeline.training.configuration import run_config as config
-from pipeline.training.configuration.devices import DEVICES, SMALL
+from pipeline.training.configuration.devices import OWN_FORMAT, SMALL
 from pipeline.training.configuration.efforts import EFFORTS, BucketSize
 from pipeline.training.configuration.prepared import prepare
 from pipeline.training.configuration.run_config import NEGATIVE_SET, RunConfig
@@ -69,8 +69,8 @@ UNUSABLE = ("", "x", "🙂🙂", "..", "%$#@", "a" * 300, "http://example.com/x?
 SIZES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("standard", ()),
     ("large", ()),
-    ("standard", DEVICES),
-    ("large", (*DEVICES, SMALL)),
+    ("standard", OWN_FORMAT),
+    ("large", (*OWN_FORMAT, SMALL)),
 )
 RUNS = 4  # runs in each test, one of each size
 ALWAYS = (24,)  # first runs of the tests that need no marker
@@ -81,7 +81,9 @@ def cases() -> list[tuple[str, str, str, tuple[str, ...]]]:
     english = [phrase.strip() for row in ENGLISH.strip().splitlines() for phrase in row.split(";")]
     found = [(phrase, "en", *size) for phrase, size in zip([*english, *UNUSABLE], itertools.cycle(SIZES))]
     for language, row in OTHERS.items():
-        found += [(phrase.strip(), language, "standard", DEVICES[: n % 2]) for n, phrase in enumerate(row.split(";"))]
+        found += [
+            (phrase.strip(), language, "standard", OWN_FORMAT[: n % 2]) for n, phrase in enumerate(row.split(";"))
+        ]
     return found
 
 

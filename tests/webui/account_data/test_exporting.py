@@ -22,7 +22,7 @@ from db.database import MARKER
 from db.db_api import Library
 from db.records import NewClip
 from pipeline.backup import check
-from pipeline.jobs import finished_file
+from pipeline.job_process import finished_file
 from tests.support.library_server import LibraryServer
 from webui.account_data.exporting import RETENTION_S, export_file, remove_old_exports
 from webui.accounts.models import User
@@ -37,7 +37,7 @@ def run_as_a_worker(job: Job, data: Path, installation: Path) -> None:
     """Run the job's child process as a worker does."""
     sent = json.dumps({"kind": job.kind, "spec": job.spec, "data": str(data)})
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.jobs", str(job.pk)], input=sent, cwd=REPOSITORY, capture_output=True,
+        [sys.executable, "-m", "pipeline.job_process", str(job.pk)], input=sent, cwd=REPOSITORY, capture_output=True,
         text=True, timeout=120, env={**os.environ, "HARK_DATA": str(installation)},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

@@ -12,7 +12,8 @@ import pytest
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from pipeline.jobs import TRAINING_STAGES, finished_file
+from pipeline.job_process import finished_file
+from pipeline.jobs import TRAINING_STAGES
 from tests.support.constants import replace_in
 from tests.support.portal_jobs import claimed
 from tests.support.refusals import refuses

@@ -21,8 +21,9 @@ from django.db import OperationalError
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.events import silent_reporter
-from pipeline import jobs
-from pipeline.jobs import KINDS, NICENESS
+from pipeline.corpora import jobs as corpora_jobs
+from pipeline.job_process import NICENESS, finished_file
+from pipeline.jobs import KINDS
 from tests.support.constants import replace_in
 from tests.support.failing_database import LOCKED
 from tests.support.portal_jobs import Child
@@ -127,8 +128,6 @@ def test_a_terminated_worker_returns_its_job_to_the_queue(job: Job, child: Child
 
 
 def test_a_result_finished_before_a_kill_is_reused(job: Job, portal: Path) -> None:
-    from pipeline.jobs import finished_file
-
     finished = finished_file(portal, str(job.id))
     finished.parent.mkdir()
     finished.write_text('{"made": "before"}')
@@ -150,7 +149,7 @@ def test_a_result_that_cannot_be_applied_fails_the_job(
             raise HarkError("The disk is full.", "B.", "C.")
 
     child("say('result', result=7)")
-    finished = jobs.finished_file(portal, str(job.id))
+    finished = finished_file(portal, str(job.id))
     finished.parent.mkdir(exist_ok=True)
     finished.write_text("7")
     services.job_ended.connect(apply)
@@ -233,10 +232,10 @@ def test_a_real_child_reports_its_error(job: Job) -> None:
 
 
 def test_a_child_ends_with_its_supervisor() -> None:
-    """Runs ``pipeline.jobs`` from a parent that is killed."""
+    """Runs ``pipeline.job_process`` from a parent that is killed."""
     parent = (
         "import subprocess, sys, time\n"
-        "child = subprocess.Popen([sys.executable, '-m', 'pipeline.jobs', 'name'], stdin=subprocess.PIPE)\n"
+        "child = subprocess.Popen([sys.executable, '-m', 'pipeline.job_process', 'name'], stdin=subprocess.PIPE)\n"
         "print(child.pid, flush=True)\ntime.sleep(600)"  # stdin stays open: it waits for its order
     )
     process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, cwd=REPOSITORY)
@@ -249,11 +248,11 @@ def test_a_child_ends_with_its_supervisor() -> None:
 
 def test_a_job_runs_at_low_priority(tmp_path: Path) -> None:
     program = (
-        "import os, subprocess, sys\nfrom pipeline import jobs\n"
+        "import os, subprocess, sys\nfrom pipeline import job_process, jobs\n"
         "child = [sys.executable, '-c', 'import os; print(os.nice(0))']\n"
         "nice = lambda *of_job: {'job': os.nice(0), 'its own': int(subprocess.check_output(child))}\n"
-        "jobs.KINDS['nice'] = jobs.Kind('nice', jobs.GENERAL, nice)\n"
-        "sys.argv = ['jobs', 'name']\nsys.exit(jobs.main())"
+        "jobs.KINDS['nice'] = jobs.Kind('nice', jobs.GENERAL, '__main__:nice')\n"
+        "sys.argv = ['jobs', 'name']\nsys.exit(job_process.main())"
     )
     job = json.dumps({"kind": "nice", "spec": {}, "data": str(tmp_path)})
     done = run_python(program, job)
@@ -286,10 +285,10 @@ def test_a_long_log_keeps_its_end(job: Job, child: Child, owner: User, monkeypat
 
 def test_an_import_is_limited_to_two_gigabytes(tmp_path: Path) -> None:
     program = (
-        "import sys\nfrom dataclasses import replace\nfrom pipeline import jobs\n"
+        "import sys\nfrom dataclasses import replace\nfrom pipeline import job_process, jobs\n"
         "greedy = lambda *of_job: {'bytes': len(bytearray(3 << 30))}\n"
-        "jobs.KINDS['import'] = replace(jobs.KINDS['import'], run=greedy)\n"
-        "sys.argv = ['jobs', 'name']\nsys.exit(jobs.main())"
+        "jobs.KINDS['import'] = replace(jobs.KINDS['import'], function='__main__:greedy')\n"
+        "sys.argv = ['jobs', 'name']\nsys.exit(job_process.main())"
     )
     job = json.dumps({"kind": "import", "spec": {}, "data": str(tmp_path)})
     done = run_python(program, job)
@@ -298,15 +297,15 @@ def test_an_import_is_limited_to_two_gigabytes(tmp_path: Path) -> None:
 
 
 def test_the_time_of_an_import_of_an_upload_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "MAX_IMPORT_S", 1)
-    monkeypatch.setattr("pipeline.corpora.archive.unpack_confined", lambda archive, folder: time.sleep(30))
+    monkeypatch.setattr(corpora_jobs, "MAX_IMPORT_S", 1)
+    monkeypatch.setattr(corpora_jobs, "unpack_confined", lambda archive, folder: time.sleep(30))
     upload = tmp_path / "uploads" / "1" / "corpus.zip"
     upload.parent.mkdir(parents=True)
     upload.write_bytes(b"PK")
     before = signal.getsignal(signal.SIGALRM)
     try:
         with pytest.raises(HarkError, match="stopped"):
-            KINDS["import"].run({"archive": "uploads/1/corpus.zip", "language": "en"}, tmp_path, silent_reporter())
+            corpora_jobs.import_job({"archive": "uploads/1/corpus.zip", "language": "en"}, tmp_path, silent_reporter())
     finally:
         signal.signal(signal.SIGALRM, before)
     assert not upload.parent.exists()

@@ -20,7 +20,7 @@ from core.events import Reporter
 from db.database import in_use
 from db.db_api import Library
 from db.records import NewClip
-from pipeline import jobs as run_job
+from pipeline.corpora.jobs import import_job
 from tests.support.portal_jobs import claimed
 from tests.support.programs import run_python
 from tests.support.sounds import noise, wav
@@ -300,10 +300,10 @@ def test_an_unrelated_error_preserves_the_archive_for_a_retry(
     (place / "a.zip").write_bytes(archive(corpus_files()).read())
     spec = {"archive": "uploads/x/a.zip", "language": "en"}
     with monkeypatch.context() as patched, pytest.raises(type(error)):
-        patched.setattr("pipeline.corpora.importing.import_corpus", fail)
-        run_job.KINDS["import"].run(spec, tmp_path, Reporter(lambda event: None))
+        patched.setattr("pipeline.corpora.jobs.import_corpus", fail)
+        import_job(spec, tmp_path, Reporter(lambda event: None))
     assert [path.name for path in place.iterdir()] == ["a.zip"], "unpacked files are removed"
-    assert run_job.KINDS["import"].run(spec, tmp_path, Reporter(lambda event: None))["added"] > 0
+    assert import_job(spec, tmp_path, Reporter(lambda event: None))["added"] > 0
     signal.alarm(0)
 
 
@@ -313,7 +313,7 @@ def test_a_full_disk_during_unpacking_preserves_the_archive(small_disk: Path) ->
     with zipfile.ZipFile(kept, "w", zipfile.ZIP_DEFLATED) as packed:
         packed.writestr("a.wav", bytes(2_000_000))
     with pytest.raises(StorageFull):
-        run_job.KINDS["import"].run({"archive": "uploads/x/a.zip", "language": "en"}, small_disk, Reporter(print))
+        import_job({"archive": "uploads/x/a.zip", "language": "en"}, small_disk, Reporter(print))
     signal.alarm(0)
     assert [path.name for path in kept.parent.iterdir()] == ["a.zip"]
 

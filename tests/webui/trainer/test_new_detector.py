@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from audio_generation.registry import engines
 from core.events import silent_reporter
-from pipeline.jobs import _plan
+from pipeline.training.jobs import plan_job
 from tests.support.rendered_pages import flat
 from webui import speech
 from webui.jobs.models import Job
@@ -55,7 +55,7 @@ def test_a_german_phrase_is_planned(owners: Client, portal: Path) -> None:
     answer = owners.post(reverse("trainer:new"), sent)
     job = Job.objects.get()
     assert answer.status_code == 302 and job.kind == "plan" and job.spec["language"] == "de"
-    plan = _plan(job.spec, portal, silent_reporter())
+    plan = plan_job(job.spec, portal, silent_reporter())
     assert plan["buckets"]["positive"]["generate"] > 0 and plan["buckets"]["plain_negative"]["generate"] > 0
     german = {voice.name for voice in engines()["espeak"].voices("de")}
     spoken = [sample for samples in plan["samples"].values() for sample in samples if sample["engine"] == "espeak"]

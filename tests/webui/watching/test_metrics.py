@@ -15,7 +15,8 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.data_folder import REPOSITORY
-from pipeline.jobs import QUEUES, Bug
+from pipeline.job_process import Bug
+from pipeline.jobs import QUEUES
 from webui.accounts.models import User
 from webui.jobs.heartbeat import beat
 from webui.jobs.models import Job, JobEvent

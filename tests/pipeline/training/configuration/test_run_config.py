@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from pipeline.jobs import JOB
 from pipeline.training.configuration.run_config import CHOICES, USUAL, RunConfig, chosen
-from pipeline.training.configuration.specification import run_config
+from pipeline.training.configuration.specification import JOB, run_config
 
 
 def test_user_options_set_the_configuration() -> None:

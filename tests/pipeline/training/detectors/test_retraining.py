@@ -27,7 +27,7 @@ from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.detectors import retraining
 from pipeline.training.detectors.retraining import AntiKeywords, Retraining, find_anti_keywords
 from pipeline.training.measuring.comparison import counted
-from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, Calibrated, MeasuredDetector, score_split
+from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, Calibration, MeasuredDetector, score_split
 from pipeline.training.planning.clip_choice import real_negatives
 from pipeline.training.planning.marked import CORPUS, FALSE_ALARM_OF, Marked, marked_audio, marked_false_alarms
 from pipeline.training.planning.plan import Plan, save_plan
@@ -170,8 +170,8 @@ def test_the_cost_of_anti_keywords_is_reported_by_a_calibrated_detector(
 
     thresholds = [{"fa_per_day": DEFAULT_FA_PER_DAY, "threshold": 0.625}]
     nothing: Any = None
-    found = Calibrated(calibrated, thresholds, nothing)
-    replace_in(retraining, monkeypatch, calibrated=lambda *given: found, find_anti_keywords=find)
+    found = Calibration(calibrated, thresholds, nothing)
+    replace_in(retraining, monkeypatch, calibrate=lambda *given: found, find_anti_keywords=find)
     this = Retraining("run-1", scripted, thresholds, Marked(), silent_reporter())
     made = this.with_anti_keywords(scripted, store)
     assert asked == [(calibrated, 0.625)]

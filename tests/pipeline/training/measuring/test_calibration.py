@@ -14,7 +14,7 @@ from model.large.encoder_detector import EncoderDetector
 from model.metrics import count_false_alarms, phrase_scores
 from model.runtime.detector import logit
 from model.standard.backbone_detector import BackboneDetector, BackboneDetectorConfig
-from pipeline.training.measuring.evaluation import calibrate, calibrated, score_split, threshold_at
+from pipeline.training.measuring.evaluation import calibrate, score_split, threshold_at, thresholds_for
 from tests.support.untrained_bundle import line
 
 WAYS = ((5, 12, 30, 8), (5, 12, 31))
@@ -58,16 +58,16 @@ def store_of(detector: HMMDetector, folder: Path, minutes: int = 60, said: int =
 def test_calibration_sets_the_default_to_half_and_preserves_alarms(kind: str, tmp_path: Path) -> None:
     before = detector_of(kind)
     store = store_of(before, tmp_path)
-    after, thresholds, validation = vars(calibrated(before, store)).values()
+    after, thresholds, validation = vars(calibrate(before, store)).values()
     assert threshold_at(thresholds, 12.0) == pytest.approx(0.5, abs=0.03)  # smoothing is not linear
     again = score_split(after, store, "validation")
     for one, other in zip(validation.streams, again.streams, strict=True):
         np.testing.assert_allclose(one.scores, other.scores, atol=1e-6)
-    assert calibrate(again) == thresholds
+    assert thresholds_for(again) == thresholds
 
     # The thresholds stand for the same match scores as before.
     first = score_split(before, store, "validation")
-    for old, new in zip(calibrate(first), thresholds, strict=True):
+    for old, new in zip(thresholds_for(first), thresholds, strict=True):
         matches = [
             (float(logit(row["threshold"])) - model.match.bias.item()) / model.match.weight.item()
             for row, model in ((old, before), (new, after))
@@ -83,28 +83,28 @@ def test_calibration_sets_the_default_to_half_and_preserves_alarms(kind: str, tm
 def test_the_default_threshold_is_not_below_the_floor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     detector = detector_of("encoder")
     store = store_of(detector, tmp_path, 12)
-    free, thresholds, _ = vars(calibrated(detector, store)).values()
+    free, thresholds, _ = vars(calibrate(detector, store)).values()
     level = -free.match.bias.item() / free.match.weight.item()
     monkeypatch.setattr(EncoderDetector, "min_score", level + 0.5)
-    raised, higher, validation = vars(calibrated(detector, store)).values()
+    raised, higher, validation = vars(calibrate(detector, store)).values()
     assert -raised.match.bias.item() / raised.match.weight.item() == pytest.approx(level + 0.5)
     assert threshold_at(higher, 12.0) == 0.5 and [row["fa_per_day"] for row in higher if row.get("raised")][-1] == 12.0
     assert not any(row.get("raised") for row in thresholds)
     assert threshold_at(higher, 240.0) < 0.5, "the floor must not limit users who accept more false alarms"
     assert count_false_alarms(validation.streams, 0.5) <= 0.5 * sum(stream.hours for stream in validation.streams)
     monkeypatch.setattr(EncoderDetector, "min_score", level - 0.5)
-    assert calibrated(detector, store).thresholds == thresholds
+    assert calibrate(detector, store).thresholds == thresholds
 
 
 def test_allowing_confusables_removes_the_floor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     detector = detector_of("encoder")
     store = store_of(detector, tmp_path, 12)
-    free, thresholds, _ = vars(calibrated(detector, store)).values()
+    free, thresholds, _ = vars(calibrate(detector, store)).values()
     level = -free.match.bias.item() / free.match.weight.item()
     monkeypatch.setattr("model.large.encoder_detector.MIN_VERIFIED_MATCH", level + 0.5)
     for allowed in (False, True):
         each = EncoderDetector(replace(detector.config, verifier="v", allow_confusables=allowed))
-        assert (calibrated(each, store).thresholds == thresholds) is allowed
+        assert (calibrate(each, store).thresholds == thresholds) is allowed
 
 
 @pytest.mark.parametrize(("unsaid", "raised"), [(1, True), (4, False)])
@@ -113,12 +113,12 @@ def test_a_floor_misses_at_most_a_tenth_of_the_phrases(
 ) -> None:
     detector = detector_of("encoder")
     store = store_of(detector, tmp_path, 12, said=16, unsaid=unsaid)
-    free, _, validation = vars(calibrated(detector, store)).values()
+    free, _, validation = vars(calibrate(detector, store)).values()
     level = -free.match.bias.item() / free.match.weight.item()
     heard = phrase_scores(validation.pick(validation.positive))
     assert (heard < 0.5).sum() == unsaid
     monkeypatch.setattr(EncoderDetector, "min_score", level + 0.5)
-    _, thresholds, _ = vars(calibrated(detector, store)).values()
+    _, thresholds, _ = vars(calibrate(detector, store)).values()
     assert [row["fa_per_day"] for row in thresholds if row.get("raised")][-1:] == ([12.0] if raised else [])
 
 
@@ -127,7 +127,7 @@ def test_recalibration_replaces_the_earlier_calibration(tmp_path: Path) -> None:
     store = store_of(detector, tmp_path, 12)
     lines = []
     for slope, bias in ((5.0, 6.0), (4.2, 5.1), (2.0, 0.0)):
-        after, thresholds, _ = vars(calibrated(line(detector.centred(0.0), slope, bias), store)).values()
+        after, thresholds, _ = vars(calibrate(line(detector.centred(0.0), slope, bias), store)).values()
         lines.append((after.match.weight.item(), after.match.bias.item(), threshold_at(thresholds, 12.0)))
     assert lines[0] == lines[1] == lines[2] and lines[0][0] == 5.0
 
@@ -144,5 +144,5 @@ def test_the_split_is_scored_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         return forward(self, heard, value)
 
     monkeypatch.setattr(KeywordHMM, "forward", counted)
-    calibrated(detector, store)
+    calibrate(detector, store)
     assert followed == pytest.approx(store.where(split="validation")["frames"].sum(), rel=0.01)

@@ -18,9 +18,9 @@ from pipeline.training.measuring.evaluation import (
     ScoredSplit,
     accepted_confusables,
     at_threshold,
-    calibrate,
     measure,
     threshold_at,
+    thresholds_for,
 )
 from tests.support.scored_split import MINUTE, split_of
 
@@ -39,7 +39,7 @@ def test() -> ScoredSplit:
 
 @pytest.fixture(scope="module")
 def thresholds(validation: ScoredSplit) -> list[dict[str, Any]]:
-    return calibrate(validation)
+    return thresholds_for(validation)
 
 
 def test_masks_partition_the_segments(validation: ScoredSplit) -> None:
@@ -68,14 +68,14 @@ def test_a_lower_rate_raises_the_threshold_and_accepts_no_more_confusables(
 ) -> None:
     """The floor against confusables may exceed every threshold that ordinary speech requires."""
     rates = sorted({*FA_PER_DAY, *(24 * rate for rate in REPORTED_FA_PER_HOUR)})
-    rows = {row["fa_per_day"]: row for row in calibrate(validation, rates, least)}
+    rows = {row["fa_per_day"]: row for row in thresholds_for(validation, rates, least)}
     levels = [row["threshold"] for rate, row in rows.items() if rate <= DEFAULT_FA_PER_DAY]
     assert levels == sorted(set(levels), reverse=True) and levels[-1] >= least and levels[0] < 1.0
     accepted = [at_threshold(validation, level)["confusables"]["value"] for level in levels]
     assert accepted == sorted(accepted)
     # The floor holds at the default rate and below it; users who accept more false alarms get them.
-    assert rows[240.0] == calibrate(validation)[FA_PER_DAY.index(240.0)]
-    for row in calibrate(
+    assert rows[240.0] == thresholds_for(validation)[FA_PER_DAY.index(240.0)]
+    for row in thresholds_for(
         validation, min_threshold=least
     ):  # a rate has one threshold, whatever other rates are asked for
         assert row["threshold"] == pytest.approx(rows[row["fa_per_day"]]["threshold"], abs=1e-12)

@@ -27,16 +27,10 @@ from model.tiny_crnn import TinyCRNN
 from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, FA_PER_DAY, MeasuredDetector
 from pipeline.training.packing import bundle as bundling
-from pipeline.training.packing.bundle import (
-    BundleFiles,
-    bundle_at,
-    bundle_contents,
-    export_detector,
-    licences_text,
-    write_bundle,
-)
+from pipeline.training.packing.bundle import BundleFiles, bundle_at, bundle_contents, export_detector, write_bundle
 from pipeline.training.planning.plan import Plan
 from pipeline.training.reporting import report as reporting
+from pipeline.training.reporting.licences import licences_text
 from pipeline.training.reporting.model_card import model_card
 from tests.support.constants import replace_in
 from tests.support.small_crnn import small_crnn

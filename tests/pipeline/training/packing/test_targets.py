@@ -9,12 +9,12 @@ import pytest
 from command_line.application import build_parser
 from model.devices.microwakeword import MicroConfig
 from model.devices.openwakeword import OpenWakeWordConfig
-from pipeline.training.configuration.devices import DEVICES, PACKAGES, TARGETS, WINDOW_S
-from pipeline.training.packing.targets import NEEDED, Target, readme, targets_of
+from pipeline.training.configuration.devices import DEVICES, OWN_FORMAT
+from pipeline.training.packing.targets import Target, readme, targets_of
 
 USUAL = ("model.onnx", "detect.py", "detect.html", "detect.js")
 OF_DEVICES = ("esphome/hey_compass.json", "esphome/hey_compass.tflite", "openwakeword/hey_compass.tflite")
-SMALL = NEEDED["small"]
+SMALL = DEVICES["small"].files
 ADDRESS = "https://hark.example.org/models/1/1/token/"
 
 
@@ -24,7 +24,7 @@ def targets_with(*names: str, **more: object) -> dict[str, Target]:
 
 def test_a_complete_bundle_supports_every_target() -> None:
     targets = targets_with(*USUAL, *OF_DEVICES, *SMALL)
-    assert tuple(targets) == TARGETS
+    assert list(targets) == list(DEVICES)
     for target in targets.values():
         assert target.files and target.steps and not target.missing
     assert set(targets["esphome"].files) == set(OF_DEVICES[:2])
@@ -42,19 +42,19 @@ def test_a_device_step_needs_only_the_url() -> None:
 
 
 def test_a_missing_file_comes_with_instructions() -> None:
-    for device in DEVICES:
+    for device in OWN_FORMAT:
         target = targets_with(*USUAL)[device]
         assert not target.files and not target.steps and f"--for {device}" in target.missing_instructions
         target = targets_with(*USUAL, left_out=[device])[device]
         assert (
-            f"pip install {PACKAGES[device]}" in target.missing_instructions
+            f"pip install {DEVICES[device].package}" in target.missing_instructions
             and f"--for {device}" in target.missing_instructions
         )
-        assert PACKAGES[device] in str(target.missing) and "--for" not in str(target.missing)
+        assert DEVICES[device].package in str(target.missing) and "--for" not in str(target.missing)
     assert "--for small" in targets_with(*USUAL)["small"].missing_instructions
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", DEVICES)
 def test_commands_in_the_steps_exist(target: str) -> None:
     """The commands of Hark in a step are parsed as written."""
     parser = build_parser()
@@ -73,7 +73,8 @@ def test_small_computers_use_a_standard_bundle_directly() -> None:
 
 def test_the_device_windows_match_their_receptive_fields() -> None:
     shapes = {"esphome": MicroConfig(), "openwakeword": OpenWakeWordConfig()}
-    assert {name: int(shape.receptive_samples / 1600) / 10 for name, shape in shapes.items()} == WINDOW_S
+    for name, shape in shapes.items():
+        assert int(shape.receptive_samples / 1600) / 10 == DEVICES[name].window_s
 
 
 def test_a_path_with_spaces_is_quoted() -> None:

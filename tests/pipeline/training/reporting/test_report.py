@@ -29,8 +29,8 @@ from pipeline.training.measuring.evaluation import (
     REPORTED_FA_PER_HOUR,
     MeasuredDetector,
     ScoredSplit,
-    calibrate,
     measure,
+    thresholds_for,
 )
 from pipeline.training.planning.plan import BucketPlan, Plan
 from pipeline.training.reporting.model_card import model_card
@@ -275,7 +275,7 @@ def test_a_report_names_figures_that_were_not_measured(lacking: str, kind: str) 
     full.table.loc[positive & (row % 5 == 0), "condition"] = "far"
     stays = ~LACKING[lacking](full.table)
     test = ScoredSplit(full.table[stays].reset_index(drop=True), full.pick(stays.to_numpy()))
-    thresholds = calibrate(test)
+    thresholds = thresholds_for(test)
     report = report_of(results=measure(test, thresholds, test))
     report["model"]["kind"], report["thresholds"] = kind, thresholds
     report["clips"].append({"bucket": "positive", "engine": "splice", "split": "test", "clips": 3})

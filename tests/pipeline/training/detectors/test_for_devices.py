@@ -17,29 +17,33 @@ import pytest
 from core.audio_file import SAMPLE_RATE, write_audio
 from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
+from db.db_api import Library
 from model.asr.packed import Utterance
 from model.dataset import FeatureStore, open_store
 from model.detector import as_streams
+from model.devices.device_detector import file_name
+from model.devices.microwakeword import MicroDetector
 from model.examples import SoundSources
 from model.features import StoredFrames
 from model.standard.fused_detector import FusedDetector
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.clips.examples import CLIP_COLUMNS, ExamplePlan
-from pipeline.training.configuration.devices import DEVICES
+from pipeline.training.configuration.devices import DEVICES, OWN_FORMAT
 from pipeline.training.configuration.efforts import EFFORTS, BucketSize, Effort
 from pipeline.training.configuration.run_config import RunConfig
-from pipeline.training.detectors import devices, making
+from pipeline.training.detectors import for_devices, making
 from pipeline.training.detectors import teacher as teacher_module
-from pipeline.training.detectors.devices import NoRuntimeError, make_for_device
+from pipeline.training.detectors.for_devices import NoRuntimeError, make_for_device, untrained
 from pipeline.training.detectors.teacher import Teacher, make_teacher
-from pipeline.training.measuring.evaluation import FA_PER_DAY, Calibrated, score_split
+from pipeline.training.measuring.evaluation import FA_PER_DAY, Calibration, score_split
 from pipeline.training.negatives import negative_speech
 from pipeline.training.negatives.negative_speech import TESTED, NegativeSpeech, device_negatives
+from pipeline.training.work import StageClock, Work
 from tests.support.device_runtimes import detections
 
 PHRASE = "hey compass"
 MELODY = (600.0, 1500.0, 900.0)  # Hz: how the phrase sounds here
-CONFIG = RunConfig(PHRASE, effort="tiny", devices=DEVICES, seed=1)
+CONFIG = RunConfig(PHRASE, effort="tiny", devices=OWN_FORMAT, seed=1)
 NEED = 3 * SAMPLE_RATE
 
 
@@ -95,6 +99,12 @@ def speech(tmp_path: Path, ship_speech: Callable[..., dict[str, float]]) -> None
     assert set(ship_speech(utterances, songs="CC0-1.0")) == {"train", "validation", "test"}
 
 
+def work_in(folder: Path, name: str) -> Work:
+    """Return the work on a device's detector in ``folder``."""
+    data, own = folder / "data", folder / "job" / name
+    return Work(CONFIG, data, own, Library(data), StageClock(folder / "seconds.json"), silent_reporter())
+
+
 @pytest.fixture
 def tiny(few_rooms: None, monkeypatch: pytest.MonkeyPatch) -> Effort:
     effort = replace(EFFORTS["quick"], name="tiny", small_buckets=(BucketSize(4, 4),) * 4, device_steps=400)
@@ -102,23 +112,22 @@ def tiny(few_rooms: None, monkeypatch: pytest.MonkeyPatch) -> Effort:
     return effort
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("device", OWN_FORMAT)
 def test_the_file_detects_the_phrase_in_the_devices_runtime(
     device: str, clips: pd.DataFrame, speech: None, tiny: Effort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A few minutes of melodies cannot show which threshold gives one false alarm in two hours.
     half = [{"fa_per_day": rate, "threshold": 0.5, "extrapolated": False} for rate in FA_PER_DAY]
-    for module in (making, devices):
+    for module in (making, for_devices):
         monkeypatch.setattr(
-            module, "calibrated", lambda one, store: Calibrated(one, half, score_split(one, store, "validation"))
+            module, "calibrate", lambda one, store: Calibration(one, half, score_split(one, store, "validation"))
         )
-    monkeypatch.setitem(devices.STEP_SHARES, "esphome", 1.5)  # melodies need few training steps
-    job = tmp_path / "job"
-    made = make_for_device(device, CONFIG, clips, tmp_path / "data", job, silent_reporter())
+    monkeypatch.setattr(MicroDetector, "step_share", 1.5)  # melodies need few training steps
+    made = make_for_device(device, work_in(tmp_path, device), clips)
     about = made.report
     assert about["bytes"] == {name: len(content) for name, content in made.files.items()}
     assert all(name.startswith(f"{device}/hey_compass.") for name in made.files)
-    assert about["difference"] < devices.TOLERANCE[device] and about["utterances"] == 12
+    assert about["difference"] < untrained(device, 0).tolerance and about["utterances"] == 12
     rng = np.random.default_rng(9)
     pause = np.zeros(2 * SAMPLE_RATE, np.float32)
     noise = (0.003 * rng.standard_normal(20 * SAMPLE_RATE)).astype(np.float32)
@@ -135,20 +144,20 @@ def test_the_file_detects_the_phrase_in_the_devices_runtime(
 
 
 def test_each_phrase_gets_distinct_file_names() -> None:
-    assert devices.file_name("hey compass") == "hey_compass" and devices.file_name("what's up") == "what_s_up"
-    assert devices.file_name("grüß gott, café") == "gruss_gott_cafe"
-    names = [devices.file_name(phrase) for phrase in ("привет дом", "привет сад", "你好罗盘", "hey 罗盘")]
+    assert file_name("hey compass") == "hey_compass" and file_name("what's up") == "what_s_up"
+    assert file_name("grüß gott, café") == "gruss_gott_cafe"
+    names = [file_name(phrase) for phrase in ("привет дом", "привет сад", "你好罗盘", "hey 罗盘")]
     assert len(set(names)) == 4 and all(name.isascii() and name.replace("_", "").isalnum() for name in names)
-    network: Any = SimpleNamespace(network=SimpleNamespace(tflite=bytes))
-    files = devices._esphome_files(network, replace(CONFIG, phrase="what's up"), "what_s_up", 0.5)
+    network: Any = SimpleNamespace(tflite=bytes)
+    files = MicroDetector.files(network, "what's up", "en", 0.5)
     assert json.loads(files["esphome/what_s_up.json"])["wake_word"] == "What's Up"
 
 
 def test_a_device_never_fires_below_the_threshold() -> None:
     """ESPHome compares the sum of its last outputs with a whole step: ``int(255 * cutoff)`` for each of them."""
-    network: Any = SimpleNamespace(network=SimpleNamespace(tflite=bytes))
+    network: Any = SimpleNamespace(tflite=bytes)
     for threshold in np.linspace(0.3, 0.97, 500):
-        files = devices._esphome_files(network, CONFIG, "hey_compass", float(threshold))
+        files = MicroDetector.files(network, PHRASE, "en", float(threshold))
         micro = json.loads(files["esphome/hey_compass.json"])["micro"]
         lowest = int(255 * micro["probability_cutoff"]) + 1 / micro["sliding_window_size"]  # mean that fires
         assert 256 * threshold <= lowest + 1e-9 < 256 * threshold + 1
@@ -191,18 +200,19 @@ def test_a_run_of_a_large_detector_trains_the_teacher(
     clips: pd.DataFrame, speech: None, tiny: Effort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(EFFORTS, "tiny", replace(tiny, device_steps=60, network_steps=120))
-    job, events = tmp_path / "job", list[Event]()
-    large = replace(CONFIG, size="large")
-    given = (None, large, clips, tmp_path / "data", job, Reporter(events.append))
+    events = list[Event]()
+    large = replace(
+        work_in(tmp_path, "teacher"), config=replace(CONFIG, size="large"), reporter=Reporter(events.append)
+    )
 
     def stages() -> set[str]:
         return {str(event["name"]) for event in events if event["event"] == "stage"}
 
-    teacher = make_teacher(*given)
+    teacher = make_teacher(None, large, clips)
     assert teacher is not None and "train" in stages()
-    made = make_for_device("openwakeword", large, clips, tmp_path / "data", job, silent_reporter(), lambda: teacher)
-    assert made.files
-    store = open_store(job / "openwakeword" / "features", 96)
+    own = replace(work_in(tmp_path, "openwakeword"), config=large.config)
+    assert make_for_device("openwakeword", own, clips, lambda: teacher).files
+    store = open_store(own.folder / "features", 96)
     assert store.soft_logits is not None
 
     def told(label: int) -> float:
@@ -213,13 +223,13 @@ def test_a_run_of_a_large_detector_trains_the_teacher(
     assert told(1) > told(0) + 1
     assert np.isnan(store.soft_logits[store.where(split="test")["first"]]).all()
     events.clear()
-    again = make_teacher(*given)
+    again = make_teacher(None, large, clips)
     assert again is not None and "features" not in stages()
-    assert make_teacher(None, replace(large, language="de"), clips, tmp_path / "data", job, silent_reporter()) is None
+    assert make_teacher(None, replace(large, config=replace(large.config, language="de")), clips) is None
 
 
 def test_speech_with_the_phrase_is_excluded_and_features_are_cached(speech: None, tiny: Effort, tmp_path: Path) -> None:
-    detector = devices.untrained("esphome", 0)
+    detector = untrained("esphome", 0)
     told: list[Event] = []
     pieces = list(device_negatives(detector, Keyphrase(PHRASE), NEED, tmp_path / "data", Reporter(told.append)))
     again = list(device_negatives(detector, Keyphrase("some melody"), NEED, tmp_path / "data", Reporter(told.append)))
@@ -233,14 +243,14 @@ def test_speech_with_the_phrase_is_excluded_and_features_are_cached(speech: None
 @pytest.mark.parametrize("device", ["esphome", "openwakeword"])
 def test_thresholds_apply_to_unsmoothed_device_scores(device: str) -> None:
     """The device takes each score as it is; Hark's own runtime averages two."""
-    detector = devices.untrained(device, 0)
+    detector = untrained(device, 0)
     spike = np.asarray([0.1, 0.9, 0.1], np.float32)
     (stream,) = as_streams(detector, [spike], pd.DataFrame({"phrase_end": [-1]}))
     assert stream.scores.tolist() == spike.tolist()
 
 
 def test_training_speakers_do_not_set_thresholds(speech: None, tiny: Effort, tmp_path: Path) -> None:
-    detector = devices.untrained("esphome", 0)
+    detector = untrained("esphome", 0)
 
     def heard(learns: bool) -> dict[str, set[tuple[str, str]]]:
         pieces = NegativeSpeech(1.0, learns).segments(detector, Keyphrase(PHRASE), tmp_path, silent_reporter())
@@ -265,9 +275,7 @@ def test_damaged_negative_speech_is_reported(tmp_path: Path, monkeypatch: pytest
         if content is not None:
             broken.write_bytes(content)
         with pytest.raises(HarkError, match=r"broken\.zip cannot be read"):
-            list(
-                device_negatives(devices.untrained("esphome", 0), Keyphrase(PHRASE), NEED, tmp_path, silent_reporter())
-            )
+            list(device_negatives(untrained("esphome", 0), Keyphrase(PHRASE), NEED, tmp_path, silent_reporter()))
 
 
 @pytest.mark.parametrize(("device", "package"), [("esphome", "pymicro_features"), ("openwakeword", "pyopen_wakeword")])
@@ -279,8 +287,8 @@ def test_a_missing_runtime_is_reported_before_training(
 
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(NoRuntimeError) as raised:
-        make_for_device(device, CONFIG, clips, tmp_path / "data", tmp_path / "job", silent_reporter(), make)
-    assert devices.NAMES[device] in raised.value.what and devices.PACKAGES[device] in raised.value.what_to_do
+        make_for_device(device, work_in(tmp_path, device), clips, make)
+    assert DEVICES[device].product in raised.value.what and DEVICES[device].package in raised.value.what_to_do
 
 
 def test_a_file_with_deviating_scores_is_not_packed(
@@ -289,7 +297,7 @@ def test_a_file_with_deviating_scores_is_not_packed(
     def other(*arguments: Any) -> float:
         return 0.2
 
-    monkeypatch.setattr(devices, "difference", other)
+    monkeypatch.setattr(MicroDetector, "difference", other)
     monkeypatch.setitem(EFFORTS, "tiny", replace(tiny, device_steps=2))
     with pytest.raises(HarkError, match="file for ESPHome was not created"):
-        make_for_device("esphome", CONFIG, clips, tmp_path / "data", tmp_path / "job", silent_reporter())
+        make_for_device("esphome", work_in(tmp_path, "esphome"), clips)
