@@ -140,12 +140,6 @@ def _config(options: argparse.Namespace) -> Prepared:
             "This run trains no network, so all voices are new to its detector.",
             "Leave it out, or train a network (--size standard or --for with a device, not --effort trial).",
         )
-    if options.no_mining and config.mining_method != RunConfig.mining_method:
-        raise HarkError(
-            "--mining-method has no effect with --no-mining.",
-            "It is for real speech from the library, which this run does not use.",
-            "Leave out one of them.",
-        )
     return config
 
 

@@ -392,9 +392,9 @@ class Library:
         """Return all clips, including rejected ones, of these sources."""
         return self._select("source IN (SELECT value FROM json_each(?))", [_plain_list(sources)])
 
-    def digests_present(self, digests: Collection[str]) -> set[str]:
-        query = "SELECT DISTINCT sha256 FROM clip WHERE sha256 IN (SELECT value FROM json_each(?))"
-        return self._column(query, [_plain_list(digests)])
+    def of_digests(self, digests: Collection[str]) -> list[Clip]:
+        """Return all clips, including rejected ones, whose samples have these digests."""
+        return self._select("sha256 IN (SELECT value FROM json_each(?))", [_plain_list(digests)])
 
     def transcripts(self, language: str, limit: int, seed: int) -> list[str]:
         """Return up to ``limit`` distinct normalized transcripts of imported corpora, drawn by ``seed``.

@@ -70,7 +70,11 @@ export function thresholdFor(manifest, faPerDay) {
   const table = [...manifest.thresholds].sort((a, b) => a.fa_per_day - b.fa_per_day);
   const rates = table.map((row) => Math.log(row.fa_per_day));
   const levels = table.map((row) => logit(row.threshold));
-  const rate = Math.log(faPerDay);
+  const [lowest, highest] = [table[0].fa_per_day, table.at(-1).fa_per_day];
+  if (faPerDay !== undefined && !(lowest <= faPerDay && faPerDay <= highest)) {
+    throw new RangeError(`the bundle was calibrated for ${lowest} to ${highest} false alarms per day`);
+  }
+  const rate = Math.log(faPerDay ?? manifest.default_fa_per_day);
   const next = rates.findIndex((one) => one >= rate);
   let level = next < 0 ? levels.at(-1) : levels[next];
   if (next > 0) {
@@ -151,7 +155,7 @@ export class Detector {
     this.session = session;
     this.chunk = manifest.chunk_samples;
     this.sampleRate = manifest.sample_rate;
-    this.threshold = thresholdFor(manifest, manifest.default_fa_per_day);
+    this.threshold = thresholdFor(manifest);
   }
 
   /** Begin a new stream, preceded by silence. */
@@ -335,10 +339,14 @@ function page() {
   }
 
   function setThreshold() {
-    const rate = Number(part("rate").value);
-    if (!detector || !(rate > 0)) return;
-    detector.threshold = thresholdFor(detector.manifest, rate);
-    part("threshold").textContent = `threshold ${detector.threshold.toFixed(3)}`;
+    if (!detector) return;
+    let refused = "";
+    try {
+      detector.threshold = thresholdFor(detector.manifest, Number(part("rate").value));
+    } catch (error) {
+      refused = ` (unchanged: ${error.message})`;
+    }
+    part("threshold").textContent = `threshold ${detector.threshold.toFixed(3)}${refused}`;
     part("mark").style.left = `${100 * detector.threshold}%`;
   }
 

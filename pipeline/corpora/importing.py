@@ -32,7 +32,7 @@ from core.processors import usable_cores
 from core.worded import worded
 from db.clip_files import digest_of, to_samples
 from db.db_api import Library, source_id
-from db.records import NewClip
+from db.records import Clip, NewClip
 from phrase_augmentation.normalize import normalize
 from pipeline.corpora import peoples_speech
 from pipeline.corpora.layouts.utterance import Utterance
@@ -295,7 +295,7 @@ def _import(
 
 
 def store_clips(clips: Iterable[IncomingClip], library: Library, language: str, report: ImportReport) -> None:
-    """Store decoded utterances in one transaction, except samples that the library already has."""
+    """Store decoded utterances in one transaction. Samples that the library has get a licence if theirs is unknown."""
     new: dict[str, NewClip] = {}
     for clip in clips:
         if clip.samples is None:
@@ -320,8 +320,10 @@ def store_clips(clips: Iterable[IncomingClip], library: Library, language: str, 
             licence=utterance.licence or report.licence,
             source=clip.source,
         )
-    there = library.digests_present(list(new))
-    wanted = [clip for digest, clip in new.items() if digest not in there]
+    there = library.of_digests(list(new))
+    _set_unknown_licences(library, [(clip, new[clip.sha256].licence) for clip in there])
+    present = {clip.sha256 for clip in there}
+    wanted = [clip for digest, clip in new.items() if digest not in present]
     ids = library.add_clips(wanted, once=True)
     # Another import may have stored the same samples in the meantime; the clip then belongs to that import.
     sources = {clip.id: clip.source for clip in library.clips(ids)}
@@ -350,17 +352,22 @@ def _not_there(
                 texts[imported[source].id] = (utterance.text, normalized)
     if texts:
         library.set_texts(texts)
-    licences: dict[str, list[int]] = {}
-    for source, utterance in chunk:
-        if source in imported and imported[source].licence == UNKNOWN_LICENCE:
-            licences.setdefault(utterance.licence or report.licence, []).append(imported[source].id)
-    for licence, ids in licences.items():
-        if licence != UNKNOWN_LICENCE:
-            library.set_fact(ids, "licence", licence)
+    known = ((imported[source], utterance) for source, utterance in chunk if source in imported)
+    _set_unknown_licences(library, [(clip, utterance.licence or report.licence) for clip, utterance in known])
     report.transcribed += len(texts)
     report.already_there += len(imported)
     report.seconds_there += sum(clip.duration_s for clip in imported.values())
     return [(source, utterance) for source, utterance in chunk if source not in imported]
+
+
+def _set_unknown_licences(library: Library, given: Iterable[tuple[Clip, str]]) -> None:
+    """Give clips whose licence is unknown the licence that stands beside them."""
+    licences: dict[str, list[int]] = {}
+    for clip, licence in given:
+        if clip.licence == UNKNOWN_LICENCE != licence:
+            licences.setdefault(licence, []).append(clip.id)
+    for licence, ids in licences.items():
+        library.set_fact(ids, "licence", licence)
 
 
 def _decode(source: str, utterance: Utterance, own: bool) -> IncomingClip:

@@ -42,7 +42,7 @@ FOLDER = OWN_FOLDER  # below the user's data
 
 LANGUAGE = "en"  # the recognizer's only language
 MAX_TEXT_LENGTH = 100_000  # characters of the text that comes with a recording
-MAX_EPOCHS = 50
+EPOCHS, MAX_EPOCHS = 4, 50  # the default, and the maximum
 MIN_DURATION_S, MAX_DURATION_S = 0.5, 15.0  # seconds of a passage
 PAUSE_S = 0.25  # seconds; in a text aligned to its recording, a passage may end at a pause of this length
 AROUND_S = 0.1  # seconds of margin before and after a passage
@@ -52,7 +52,7 @@ SYNTHETIC = 300  # number of synthetic clips, which prevent forgetting
 REAL_FRACTION = 0.5  # fraction of the batches
 BATCH_S = 60.0
 LEARNING_RATE = 1e-4  # a tenth of the rate of the original training
-MIN_STEPS, MAX_STEPS = 50, 3000
+MIN_STEPS, MAX_STEPS = 50, 3000  # a given number of epochs may have fewer steps
 
 
 @dataclass(frozen=True)
@@ -89,15 +89,16 @@ def train_recognizer(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
     """Collect, train and measure; resume from the last checkpoint after an interruption.
 
     Args:
-        spec: ``epochs`` over the passages, ``batch_size`` in utterances, ``subset`` in per cent of the training
-            passages (all held-out ones are measured).
+        spec: ``epochs`` over the passages (without it, :data:`EPOCHS` within the limits of steps), ``batch_size`` in
+            utterances, ``subset`` in per cent of the training passages (all held-out ones are measured).
 
     Returns ``segments`` and, unless there are fewer than :data:`MIN_PASSAGES`, also ``weights`` (their path; "" if
     they are not better and so not stored), ``checked``, ``held_out``, ``hours``, ``steps``, the word error rates of the
     held-out passages ``before`` and ``after`` (and as ``_percent``, for display), and whether they are ``better``.
-    Raises HarkError if passages are unreadable, an option is out of range, or the disk is full.
+    Raises HarkError if passages are unreadable, an option is out of range, the epochs have too many steps, or the disk
+    is full.
     """
-    options = training_options(spec, max_epochs=MAX_EPOCHS)
+    options = training_options(spec, 0.0, MAX_EPOCHS)
     reporter.stage("collect", worded("Collecting passages with known words"))
     passages = list(collect(data, reporter))
     if len(passages) < MIN_PASSAGES:
@@ -121,7 +122,7 @@ def _train(passages: list[Passage], options: TrainingOptions, data: Path, report
     measured = left_out(passages)
     packed, count, seconds = _packed(passages, measured, folder, reporter)
     an_epoch = count / options.batch_size if options.batch_size else seconds / BATCH_S
-    steps = min(MAX_STEPS, max(MIN_STEPS, math.ceil(options.epochs * an_epoch / REAL_FRACTION)))
+    steps = _steps(options.epochs, an_epoch / REAL_FRACTION)
     device = "cuda" if best_device() == "cuda" else "cpu"
     augmenter = BatchAugmenter(SpeechAugmentation(), packed.noise, packed.rooms, device)
 
@@ -162,6 +163,25 @@ def _train(passages: list[Passage], options: TrainingOptions, data: Path, report
     }
 
 
+def _steps(epochs: float, an_epoch: float) -> int:
+    """Return the number of steps, of which an epoch has ``an_epoch``; without ``epochs`` (0), choose a sensible one.
+
+    Raises HarkError if ``epochs`` have more than :data:`MAX_STEPS`.
+    """
+    if not epochs:
+        return min(MAX_STEPS, max(MIN_STEPS, math.ceil(EPOCHS * an_epoch)))
+    steps = math.ceil(epochs * an_epoch)
+    if steps > MAX_STEPS:
+        raise HarkError(
+            worded("The recognizer cannot be trained for that many epochs."),
+            worded("They have %(steps)s steps, and a run can have %(most)s.", steps=steps, most=MAX_STEPS),
+            worded(
+                "Choose at most %(most)s epochs, or a smaller subset.", most=math.floor(10 * MAX_STEPS / an_epoch) / 10
+            ),
+        )
+    return steps
+
+
 def _packed(
     passages: list[Passage], measured: frozenset[str], folder: Path, reporter: Reporter
 ) -> tuple[Packed, int, float]:
@@ -190,7 +210,7 @@ def _trained(
 
     config = AcousticTrainConfig(
         steps=steps, batch_seconds=BATCH_S, batch_size=batch_size, learning_rate=LEARNING_RATE,
-        warmup_steps=min(50, steps // 4), easy_steps=0, real_share=REAL_FRACTION,
+        warmup_steps=max(1, min(50, steps // 4)), easy_steps=0, real_share=REAL_FRACTION,
         evaluations=max(2, min(10, steps // 50)),
     )  # fmt: skip
 

@@ -105,12 +105,20 @@ def test_the_page_interpolates_thresholds_like_detect_py() -> None:
     table = [{"fa_per_day": r, "threshold": t} for r, t in ((12.0, 0.6), (1.0, 0.93), (2.0, 0.9), (48.0, 0.0))]
     bundle = Bundle.__new__(Bundle)
     bundle.manifest = {"thresholds": table, "default_fa_per_day": 12.0}
-    rates = [0.01, 1.0, 1.5, 2.0, 5.0, 12.0, 30.0, 48.0, 1000.0]
+    rates = [1.0, 1.5, 2.0, 5.0, 12.0, 30.0, 48.0]
     program = "console.log(JSON.stringify(data.rates.map((rate) => thresholdFor(data, rate))));"
     found = in_node(program, {"thresholds": table, "rates": rates})
-    assert found == pytest.approx([bundle.threshold(min(48.0, max(1.0, rate))) for rate in rates], rel=1e-9)
-    (single,) = in_node(program, {"thresholds": table[:1], "rates": [3.0]})
+    assert found == pytest.approx([bundle.threshold(rate) for rate in rates], rel=1e-9)
+    (single,) = in_node(program, {"thresholds": table[:1], "rates": [12.0]})
     assert single == pytest.approx(0.6)
+    program = """
+    const refused = data.rates.map((rate) => {
+      try { return thresholdFor(data, rate); } catch (error) { return error.message; }
+    });
+    console.log(JSON.stringify([...refused, thresholdFor({ ...data, default_fa_per_day: 12 })]));
+    """
+    *refused, usual = in_node(program, {"thresholds": table, "rates": [0.99, 0, 48.1]})
+    assert refused == ["the bundle was calibrated for 1 to 48 false alarms per day"] * 3 and usual == pytest.approx(0.6)
 
 
 @pytest.mark.parametrize("rate", [48_000, 44_100, 16_000, 8_000])

@@ -398,6 +398,7 @@ def test_a_live_recording_can_be_stored_after_stop(owners: Client, portal: Path)
                 socket.close()
             elif isinstance(message, str):
                 socket.send('{"ready": true, "engine": "x"}')
+                socket.send(json.dumps({"error": {"what": "A detector does not run.", "why": "", "what_to_do": ""}}))
                 for start, text in ((0.0, "We meet on the pier."), (61.0, "At nine.")):
                     socket.send(json.dumps({"final": {"text": text, "start_s": start, "end_s": start + 1}}))
 
@@ -419,6 +420,7 @@ def test_a_live_recording_can_be_stored_after_stop(owners: Client, portal: Path)
         page.get_by_text("At nine.").wait_for()
         page.wait_for_timeout(700)
         page.get_by_role("button", name="Stop", exact=True).click()
+        page.get_by_text("Ended.").wait_for()  # the error did not end the session
         page.get_by_role("button", name="Copy the text").click()
         page.get_by_text("Copied").wait_for()
         said = "0:00 We meet on the pier.\n1:01 At nine.\n"
@@ -475,6 +477,22 @@ def test_the_slider_sets_the_live_threshold_and_detections_beep(owners: Client, 
         page.locator("[data-hits] li").nth(1).wait_for()
         assert page.evaluate("window.beeps") == 1, "a sound is played only on request"
     assert requested == [12, 240, 240], "the next stream starts with the chosen rate"
+
+
+def test_listening_continues_after_an_error(owners: Client, version: Version) -> None:
+    path = address("version", version)
+
+    def listen(socket: WebSocketRoute) -> None:
+        socket.send(json.dumps({"ready": True, "threshold": 0.5, "frame_s": 0.08}))
+        socket.send(json.dumps({"error": {"what": "The threshold is unchanged.", "why": "", "what_to_do": ""}}))
+        socket.send(json.dumps({"time_s": 0.1, "scores": [0.3], "detections": []}))
+        socket.on_message(lambda message: socket.close())
+
+    with in_chromium(owners, {path: path}, permissions=["microphone"]) as page:
+        page.route_web_socket("**/ws/listen/**", listen)
+        page.goto(ADDRESS + path)
+        page.get_by_role("button", name="Listen", exact=True).click()
+        page.get_by_text("The connection was lost.").wait_for()
 
 
 def test_answers_are_spoken_only_on_request(owners: Client, owner: User) -> None:

@@ -326,8 +326,14 @@ class TokenPair:
     expires_in: int
 
 
-def issue_pair(*, user: User, scopes: Collection[str] = SCOPES) -> TokenPair:
-    """Issue JWTs to a user who has just signed in, with those of ``scopes`` that the user may have."""
+def issue_pair(*, user: User, scopes: Collection[str] | None = None) -> TokenPair:
+    """Issue JWTs to a user who has just signed in, with ``scopes`` or, without them, all that the user may have.
+
+    Raises HarkError if the user may not have one of the scopes.
+    """
+    if scopes is not None and "admin" in scopes and not user.is_owner:
+        raise _no_token(_("Only the owner can use the scope admin."))
+    scopes = SCOPES if scopes is None else scopes
     record(Action.SIGNED_IN_BY_PROGRAM, by=user)
     return _pair(user, [scope for scope in SCOPES if scope in scopes], family=secrets.token_hex(16))
 

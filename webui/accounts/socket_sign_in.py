@@ -14,6 +14,7 @@ from channels.security.websocket import OriginValidator, WebsocketDenier
 from django.conf import settings
 from django.db import DatabaseError
 from django.utils.translation import activate
+from django.utils.translation import gettext as _
 
 from core.errors import HarkError
 from webui.accounts.models import User
@@ -219,6 +220,15 @@ class SignsIn(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def say(self, **content: Any) -> None:
         await self.send(text_data=json.dumps(content))
+
+    async def say_no_effect(self) -> None:
+        """Answer a text message that this socket does not accept."""
+        error = HarkError(
+            _("The message has no effect."),
+            _("This socket does not accept its names or values."),
+            _("Send a message from the API documentation."),
+        )
+        await self.say(error=explained(error))
 
     async def _refuse(self, error: HarkError, code: int) -> None:
         await self.say(error=explained(error))

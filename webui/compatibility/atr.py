@@ -46,14 +46,14 @@ from webui.jobs.models import Job
 from webui.recordings import asking, intake, transcripts
 from webui.recordings.asking import MAX_QUESTION_S, spoken
 from webui.recordings.models import Recording
-from webui.recordings.uploads import name_of, one_by_one, received
+from webui.recordings.uploaded_files import name_of, one_by_one, received
 from webui.translation import explained
 
 SESSION = "atr"  # the option ``session`` of recordings uploaded here
 KIND = "train-recognizer"
 UPLOADED = ("file", "files", "audio", "text", "language")  # fields of an upload
+OPTIONS = ("epochs", "batch_size", "subset")  # of a training run
 MAX_FILES = 50  # files per upload
-EPOCHS = 4  # the default
 REPLIES = Path("uploads") / "replies"  # spoken answers, below the user's data
 REPLY_RETENTION_S = 3600.0
 # Usual percentages of a run's time per stage, beginning with the transcription of the uploads that it waits for.
@@ -116,11 +116,11 @@ def _keep(user: User, sound: UploadedFile, text: str, language: str | None) -> R
         )  # fmt: skip
 
 
-@endpoint("POST", scopes=("train",), fields=("epochs", "batch_size", "subset", "all"), form="compatibility:training")
+@endpoint("POST", scopes=("train",), fields=(*OPTIONS, "all"), form="compatibility:training")
 def train_real(request: HttpRequest) -> HttpResponse:
     """Handle ``POST /train-real``: adapt the recognizer to the caller's corrected recordings, one run at a time."""
     body = json_or_form(request)
-    options = training_options(body, EPOCHS, MAX_EPOCHS)
+    options = {name: value for name, value in asdict(training_options(body, 0.0, MAX_EPOCHS)).items() if value}
     if switch(body, "all", False):
         why = "A recognizer learns nothing from words that it wrote itself."
         raise wrong("Unchecked transcripts are not trained on.", why, "Leave out all, and correct passages.")
@@ -130,8 +130,10 @@ def train_real(request: HttpRequest) -> HttpResponse:
         raise wrong("There is nothing to learn from.", "You have no transcribed recording.", "Upload one first.", 409)
     job = _runs(user).first()
     if job is None or not job.is_going:
-        spec = {**asdict(options), jobs.WAIT_FOR: coming}
-        job = jobs.submit(user=user, kind=KIND, title="Recognizer", spec=spec)
+        job = jobs.submit(user=user, kind=KIND, title="Recognizer", spec={**options, jobs.WAIT_FOR: coming})
+    elif any(body.get(name) not in (None, "") and job.spec.get(name) != options.get(name) for name in OPTIONS):
+        why = f"The job {job.id} is active, with other options."
+        raise wrong("No training was started.", why, "Wait until it ends, or cancel it.", 409)
     if is_page(request):
         return redirect("compatibility:training")
     message = (
@@ -308,7 +310,7 @@ def upload_tab(request: HttpRequest) -> HttpResponse:
 def training_tab(request: HttpRequest) -> HttpResponse:
     """Show the Training tab; while a run is active, also as a fragment."""
     user = signed_in(request)
-    context = {"runs": _runs(user)[:SHOWN], "run": progress_shape(user), "epochs": EPOCHS, "most_epochs": MAX_EPOCHS}
+    context = {"runs": _runs(user)[:SHOWN], "run": progress_shape(user), "most_epochs": MAX_EPOCHS}
     return _tab(request, "training", context)
 
 

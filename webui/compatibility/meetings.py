@@ -28,7 +28,8 @@ from webui.jobs import services as jobs
 from webui.jobs.models import Job
 from webui.recordings import deletion, intake, transcripts
 from webui.recordings.models import Recording
-from webui.recordings.uploads import name_of, received
+from webui.recordings.recording_jobs import newest_job
+from webui.recordings.uploaded_files import name_of, received
 from webui.translation import explained
 
 log = logging.getLogger(__name__)
@@ -113,7 +114,7 @@ def _head(meeting: Recording) -> dict[str, Any]:
         "created_at": meeting.created_at.isoformat(),
     }
     if status == Recording.State.READY and meeting.options.get("session") == POLISHED_SESSION:
-        polishing = transcripts.newest_job(meeting, "polish")
+        polishing = newest_job(meeting, "polish")
         if polishing is not None and polishing.is_going:
             head["status"], job = "polishing", polishing
     if job is not None and job.is_going:
@@ -143,7 +144,7 @@ def meeting(request: HttpRequest, meeting_id: UUID) -> HttpResponse:
         deletion.delete(recording=row)
         return HttpResponse(status=204)
     content = _head(row)
-    polishing = transcripts.newest_job(row, "polish") if row.options.get("session") == POLISHED_SESSION else None
+    polishing = newest_job(row, "polish") if row.options.get("session") == POLISHED_SESSION else None
     if polishing is not None and polishing.error is not None:
         content["polish_error"] = explained(polishing.error)
     content["artefacts"] = [

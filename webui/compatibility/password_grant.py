@@ -47,5 +47,8 @@ def token(request: HttpRequest) -> HttpResponse:
         why = f"The scope {min(unknown)[:40]!r} does not exist."
         raise _Refused("invalid_scope", why, f"Request some of {' '.join(SCOPES)}; without a scope, you get all.")
     user = sign_in_program(name=name, password=password, address=client_address(request))
-    pair = issue_pair(user=user, scopes=wanted or SCOPES)
+    try:
+        pair = issue_pair(user=user, scopes=wanted or None)
+    except HarkError as error:
+        raise _Refused("invalid_scope", error.why, error.what_to_do) from error
     return JsonResponse({"access_token": pair.access, "token_type": "bearer", "expires_in": pair.expires_in})

@@ -19,7 +19,7 @@ from webui.compatibility.uploads import sent_files
 from webui.jobs.models import Job
 from webui.recordings import derived, intake, transcripts
 from webui.recordings.models import Recording, Recordings
-from webui.recordings.uploads import name_of, one_by_one, received
+from webui.recordings.uploaded_files import name_of, one_by_one, received
 from webui.translation import explained
 
 SESSION = "stereo"  # the option ``session`` of recordings uploaded here

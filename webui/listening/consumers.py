@@ -12,7 +12,6 @@ from urllib.parse import parse_qs
 import numpy as np
 from channels.db import database_sync_to_async
 from django.http import Http404
-from django.utils.translation import gettext as _
 
 from core.audio_file import SAMPLE_RATE, whole_samples
 from core.errors import HarkError
@@ -77,12 +76,7 @@ class _Listens(SignsIn):
 
     async def handle(self, payload: dict[str, Any]) -> None:
         """Handle a text message; {} if it is not a JSON object. By default, refuse it."""
-        error = HarkError(
-            _("The message has no effect."),
-            _("This socket does not accept its names or values."),
-            _("Send a message from the API documentation."),
-        )
-        await self.say(error=explained(error))
+        await self.say_no_effect()
 
     async def _score(self, audio: np.ndarray) -> None:
         assert self.runtime is not None

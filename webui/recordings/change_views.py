@@ -128,16 +128,15 @@ def detect_speakers(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 def assign(request: HttpRequest, recording_id: UUID, number: int) -> HttpResponse:
     """Show the form for the speaker of a passage, as a page or a fragment; POST sets it.
 
-    Parameters of POST: ``speaker`` (an id, "", or ``new``), ``start`` of the passage that the user saw, ``from_word``
-    (only from this word on), ``all`` (also in all other passages of its speaker).
+    Parameters of POST: ``speaker`` (an id, "", or ``new``), ``start`` of the passage that the user saw, ``where`` (the
+    number of a word: from it on; ``all``: in all passages of its speaker; "": in this passage).
     """
     recording = recording_of(request, recording_id, to_change)
     if request.method == "POST":
-        who = request.POST.get("speaker", "")
+        who, where = request.POST.get("speaker", ""), request.POST.get("where", "")
         speaker_changes.assign_speaker(
             recording=recording, number=number, speaker=None if who == NEW_SPEAKER else who,
-            start_s=request.POST.get("start", ""), from_word=whole_number(request.POST.get("from_word")) or 0,
-            all_of_theirs="all" in request.POST,
+            start_s=request.POST.get("start", ""), from_word=whole_number(where) or 0, all_of_theirs=where == "all",
         )  # fmt: skip
         return redirect(reverse("audio:recording", args=[recording_id]) + f"#passage-{number}")
     transcript = transcripts.transcript_of(recording)

@@ -116,11 +116,13 @@ class TranscribeConsumer(SignsIn):
             except ValueError:
                 await self.close(UNREADABLE)
                 return
-            if "start" in payload and self.session is None:
+            if payload.keys() == {"start"} and self.session is None:
                 await self._start(payload["start"] if isinstance(payload["start"], dict) else {})
-            elif "start" in payload:
+            elif payload.keys() == {"start"}:
                 await self.say(error=explained(live.already_started()))
-            elif payload.get("stop"):
+            elif payload.keys() != {"stop"} or not payload["stop"]:
+                await self.say_no_effect()
+            else:
                 self.stopping = True
                 self.news.set()
                 if self.session is None:

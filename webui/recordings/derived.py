@@ -25,7 +25,8 @@ from pipeline.recordings.translation import translation_file
 from webui.http.errors import StatusError
 from webui.jobs.models import Job
 from webui.recordings.models import Recording
-from webui.recordings.transcripts import newest_job, submit_alone, transcript_of, transcript_to_change
+from webui.recordings.recording_jobs import newest_job, submit_alone
+from webui.recordings.transcripts import transcript_of, transcript_to_change
 from webui.transactions import serialized
 
 LANGUAGE_MODEL = "llm"  # the summarizer that may cost money

@@ -25,7 +25,7 @@ from webui.jobs import services as jobs
 from webui.jobs.quota import MAX_SECONDS_KEY, SECONDS, check_minutes, seconds_left
 from webui.recordings.corrections import expected_words
 from webui.recordings.models import Recording
-from webui.recordings.transcripts import submit
+from webui.recordings.recording_jobs import submit
 from webui.transactions import serialized
 
 DEFAULTS: dict[str, Any] = {

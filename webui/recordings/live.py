@@ -24,7 +24,7 @@ from pipeline.recordings.transcription.transcribe import recognize
 from webui.accounts.models import User
 from webui.jobs.quota import check_minutes, check_room
 from webui.listening.services import runtime_of, scores_of
-from webui.recordings import asking, intake, uploads
+from webui.recordings import asking, chunked_uploads, intake
 from webui.recordings.models import Recording
 from webui.trainer.models import Detector, Version
 from webui.translation import explained
@@ -185,7 +185,7 @@ def new_file(user: User) -> Path:
     check_room(user)
     check_minutes(user)
     with storing("saving the live recording"):
-        return uploads.folder_of(user) / f"live-{uuid.uuid4().hex}.wav"
+        return chunked_uploads.folder_of(user) / f"live-{uuid.uuid4().hex}.wav"
 
 
 def save(*, user: User, path: Path, engine: str, language: str | None) -> Recording:

@@ -14,7 +14,8 @@ from webui.accounts.services import digest
 from webui.http.errors import StatusError
 from webui.jobs.models import Job
 from webui.recordings.models import Recording, Share
-from webui.recordings.transcripts import submit, transcript_of
+from webui.recordings.recording_jobs import submit
+from webui.recordings.transcripts import transcript_of
 from webui.transactions import serialized
 
 SHARE_DAYS, MAX_SHARE_DAYS = 7, 90

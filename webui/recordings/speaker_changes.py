@@ -26,7 +26,8 @@ from webui.recordings.corrections import save
 from webui.recordings.editing import divided, with_divided_segment, with_other_segments
 from webui.recordings.intake import checked_options
 from webui.recordings.models import Recording
-from webui.recordings.transcripts import check_version, segments_with, submit_alone, transcript_of, transcript_to_change
+from webui.recordings.recording_jobs import submit_alone
+from webui.recordings.transcripts import check_version, segments_with, transcript_of, transcript_to_change
 from webui.transactions import serialized
 
 MAX_NAME_LENGTH = 100  # maximum characters of a name
@@ -61,8 +62,8 @@ def name_speakers(*, recording: Recording, names: Mapping[str, str], version: in
                     _("Another speaker is already called “%(name)s”.") % {"name": name},
                     _("Two speakers with the same name could not be distinguished."),
                     _(
-                        "If they are the same person, choose Speaker next to a passage of this speaker, select "
-                        "“%(name)s”, and tick “In all passages of …”."
+                        "If they are the same person, choose Speaker next to a passage of this speaker, then "
+                        "“%(name)s” and “In all passages of …”."
                     )
                     % {"name": name},
                 )

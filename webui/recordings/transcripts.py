@@ -1,8 +1,6 @@
-"""Visible recordings, their transcripts, and jobs on them."""
+"""Visible recordings and their transcripts."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from django.utils.translation import gettext as _
 
@@ -11,8 +9,6 @@ from pipeline.recordings.recording_folder import TRANSCRIPT
 from pipeline.recordings.transcript import Segment, Transcript, load_transcript
 from webui.accounts.models import User
 from webui.http.errors import StatusError
-from webui.jobs import services as jobs
-from webui.jobs.models import Job
 from webui.recordings.models import Recording, Recordings
 from webui.recordings.search import Hit, find, terms
 
@@ -53,34 +49,6 @@ def transcript_of(recording: Recording) -> Transcript:
     return load_transcript(recording.path / TRANSCRIPT)
 
 
-def submit_alone(recording: Recording, kind: str, refusal: str, **more: str | int | None) -> Job:
-    """Queue a job on a recording. Raises StatusError (409) with the text ``refusal`` if one of its kind is active."""
-    newest = newest_job(recording, kind)
-    if newest is not None and newest.is_going:
-        raise StatusError(
-            409, refusal, _("Only one job can change a recording at a time."), _("Wait, or cancel the job.")
-        )
-    return submit(recording, kind, False, **more)
-
-
-def submit(recording: Recording, kind: str, even_if_full: bool = False, **more: Any) -> Job:
-    """Queue a job on a recording; ``more`` are further entries of its spec."""
-    return jobs.submit(
-        user=recording.user, kind=kind, title=recording.name, even_if_full=even_if_full,
-        spec={"recording": str(recording.pk), "folder": recording.folder, **more},
-        organization=recording.organization_id,
-    )  # fmt: skip
-
-
-def newest_jobs(recording: Recording, *kinds: str) -> dict[str, Job]:
-    about = Job.objects.filter(user_id=recording.user_id, kind__in=kinds, spec__recording=str(recording.pk))
-    return {job.kind: job for job in about.order_by("created_at")}
-
-
-def newest_job(recording: Recording, kind: str) -> Job | None:
-    return newest_jobs(recording, kind).get(kind)
-
-
 def transcript_to_change(recording: Recording) -> tuple[Recording, Transcript]:
     """Return the current recording and transcript; call it within ``serialized()``."""
     current = Recording.objects.select_related("user", "job").get(pk=recording.pk)
@@ -95,13 +63,16 @@ def transcript_to_change(recording: Recording) -> tuple[Recording, Transcript]:
 
 
 def segments_with(transcript: Transcript, number: int, start_s: str = "") -> list[Segment]:
-    """Return the segments of a transcript. Raises HarkError if segment ``number`` is not the one that the user saw.
+    """Return the segments of a transcript. Raises StatusError if segment ``number`` is not the one that the user saw.
 
-    ``start_s`` is the start of that segment as displayed, or "" if only its number counts.
+    ``start_s`` is the start of that segment as displayed (409 if it has changed), or "" if only its number counts.
     """
     segments = list(transcript.segments)
     if not 0 <= number < len(segments) or start_s not in ("", f"{segments[number].start_s:.3f}"):
-        raise HarkError(_("There is no such passage."), _("It was removed."), _("Reload the page."))
+        status = 409 if start_s else 422
+        raise StatusError(
+            status, _("There is no such passage."), _("It has moved or was removed."), _("Reload the page.")
+        )
     return segments
 
 

@@ -20,8 +20,9 @@ from django.views.decorators.http import require_http_methods, require_POST
 from core.errors import HarkError
 from webui.accounts.signed_in import signed_in
 from webui.http.parameters import json_object, uuid_of, whole_number
-from webui.recordings import intake, transcripts, uploads
+from webui.recordings import chunked_uploads, intake, transcripts
 from webui.recordings.models import Recording, UploadInProgress
+from webui.recordings.uploaded_files import name_of, one_by_one, saved_upload
 from webui.recordings.views import options_of
 from webui.translation import explained
 
@@ -43,16 +44,16 @@ def form(request: HttpRequest) -> HttpResponse:
     options = options_of(request)
     if "together" in request.POST and len(sent) > 1:
         with contextlib.ExitStack() as stack:
-            first, *more = [stack.enter_context(uploads.saved_upload(user, file)) for file in sent]
-            name = uploads.name_of(sent[0])
+            first, *more = [stack.enter_context(saved_upload(user, file)) for file in sent]
+            name = name_of(sent[0])
             rows = [intake.create_recording(user=user, name=name, source=first, options=options, more=more)]
     else:
 
         def take(file: UploadedFile) -> Recording:
-            with uploads.saved_upload(user, file) as path:
-                return intake.create_recording(user=user, name=uploads.name_of(file), source=path, options=options)
+            with saved_upload(user, file) as path:
+                return intake.create_recording(user=user, name=name_of(file), source=path, options=options)
 
-        rows, refused = uploads.one_by_one(sent, take)
+        rows, refused = one_by_one(sent, take)
         for (what, why), alike in groupby(refused, itemgetter("what", "why")):
             names = ", ".join(one["filename"] for one in alike)
             messages.error(request, f"{what} {why} " + _("Rejected: %(names)s.") % {"names": names})
@@ -72,7 +73,7 @@ def begin(request: HttpRequest) -> JsonResponse:
     size = sent.get("size")
     if not isinstance(size, int) or isinstance(size, bool):
         raise HarkError(_("The request could not be read."), _("The upload has no size."), _("Send its size in bytes."))
-    upload = uploads.begin(user=signed_in(request), name=str(sent.get("name", "")), size=size)
+    upload = chunked_uploads.begin(user=signed_in(request), name=str(sent.get("name", "")), size=size)
     return JsonResponse(_shown(upload), status=201)
 
 
@@ -81,15 +82,15 @@ def piece(request: HttpRequest, upload_id: UUID) -> HttpResponse:
     """Return the progress of an upload; PUT and PATCH with ``?offset=N`` append the body of the request."""
     upload = _upload(request, upload_id)
     if request.method == "DELETE":
-        uploads.discard(upload=upload)
+        chunked_uploads.discard(upload=upload)
         return HttpResponse(status=204)
     if request.method in ("PUT", "PATCH"):
         at = whole_number(request.GET.get("offset"))
         if at is None:
             raise HarkError(_("The request could not be read."), _("The part has no offset."), _("Send ?offset=BYTES."))
         try:
-            uploads.append(upload=upload, at=at, body=request)
-        except uploads.WrongPlace as error:
+            chunked_uploads.append(upload=upload, at=at, body=request)
+        except chunked_uploads.WrongPlace as error:
             return JsonResponse({**explained(error), "offset": error.offset}, status=409)
     return JsonResponse(_shown(upload))
 
@@ -112,7 +113,9 @@ def done(request: HttpRequest, upload_id: UUID) -> JsonResponse:
         raise HarkError(
             _("The request could not be read."), _("It has the wrong format for this URL."), _("Reload the page.")
         )
-    recording = uploads.finish(user=signed_in(request), upload=upload, options=sent.get("options") or {}, more=more)
+    recording = chunked_uploads.finish(
+        user=signed_in(request), upload=upload, options=sent.get("options") or {}, more=more
+    )
     return _recording_json(recording)
 
 
@@ -123,8 +126,8 @@ def _recording_json(recording: Recording) -> JsonResponse:
 
 def _shown(upload: UploadInProgress) -> dict[str, Any]:
     return {
-        "id": str(upload.pk), "name": upload.name, "size": upload.size, "offset": uploads.offset(upload),
-        "address": reverse("audio:upload", args=[upload.pk]), "chunk": uploads.MAX_CHUNK_BYTES,
+        "id": str(upload.pk), "name": upload.name, "size": upload.size, "offset": chunked_uploads.offset(upload),
+        "address": reverse("audio:upload", args=[upload.pk]), "chunk": chunked_uploads.MAX_CHUNK_BYTES,
     }  # fmt: skip
 
 

@@ -51,6 +51,7 @@ from webui.recordings import (
 )
 from webui.recordings.history import newest
 from webui.recordings.models import Recording
+from webui.recordings.recording_jobs import newest_jobs
 from webui.translation import shown
 
 PAGE = 25
@@ -246,7 +247,7 @@ def summary_context(summary: dict[str, Any] | None, transcript: Transcript) -> d
 
 def _derived_context(recording: Recording) -> dict[str, Any]:
     """Return what the page shows about the summary, the translations and the cleaned-up text."""
-    newest = transcripts.newest_jobs(recording, "summarize", "polish", "translate", "speakers")
+    newest = newest_jobs(recording, "summarize", "polish", "translate", "speakers")
     job, first = newest.get("summarize"), recording.job
     if job is not None and first is not None and first.created_at > job.created_at:
         del newest["summarize"]  # its result was replaced by the summary of a later transcription

@@ -10,6 +10,7 @@ from typing import NewType
 from core.errors import HarkError
 from core.worded import listed, worded
 from model.large import encoder_backbone
+from model.phones import is_known
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.phonemes import phonemes
 from pipeline.corpora.alignment_methods import check_method
@@ -32,6 +33,8 @@ def prepare(config: RunConfig) -> Prepared:
             worded("Hark has %(efforts)s.", efforts=listed(EFFORTS)),
             worded("Choose one of them."),
         )
+    if not is_known(config.language):  # always trained from scratch, so the choice must not make a different run
+        config = replace(config, from_scratch=False)
     if config.size == AUTO_SIZE:
         config = replace(config, size=size_for(config))
     if config.size not in SIZES:
@@ -51,6 +54,12 @@ def prepare(config: RunConfig) -> Prepared:
             worded("%(phrase)s cannot be trained with that option.", phrase=repr(config.phrase)),
             worded("Only the threshold of a large detector is raised to reject confusable phrases."),
             worded("Train a large detector, or do not choose to accept confusable phrases."),
+        )
+    if config.mining_method != RunConfig.mining_method and not config.mining and not config.start_from:
+        raise HarkError(
+            worded("%(phrase)s cannot be trained with that word alignment.", phrase=repr(config.phrase)),
+            worded("It is for recordings from the library, which this run does not use."),
+            worded("Leave it out, or use recordings from the library."),
         )
     if config.size == "large":
         encoder_backbone.check_package()

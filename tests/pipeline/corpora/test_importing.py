@@ -226,8 +226,11 @@ def test_the_same_audio_is_never_copied_twice(folder: Path, library: Library, tm
     first = run(folder, library)
     assert (first.added, first.already_there) == (2, 1)
     assert run(folder, library).added == 0
-    moved = run(tmp_path / "moved", library)
+    moved = run(tmp_path / "moved", library, licence="CC0-1.0")
     assert (moved.added, moved.already_there) == (0, 3)
+    assert {clip.licence for clip in library.iter_clips()} == {"CC0-1.0"}, "the unknown licences are set"
+    assert run(tmp_path / "moved", library, licence="MIT").added == 0
+    assert {clip.licence for clip in library.iter_clips()} == {"CC0-1.0"}, "known licences remain"
     assert library.stats().clips == 2
     assert corpus_name(folder) != corpus_name(tmp_path / "moved")
 

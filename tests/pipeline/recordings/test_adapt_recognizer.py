@@ -100,7 +100,7 @@ def spoken(tmp_path: Path) -> tuple[list[np.ndarray], list[str]]:
 
 
 def test_a_whole_run_trains_and_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    replace_in(recognizer_job, monkeypatch, SYNTHETIC=4, MIN_STEPS=4, BATCH_S=8.0)
+    replace_in(recognizer_job, monkeypatch, SYNTHETIC=4, BATCH_S=8.0)
     pause = np.zeros(SAMPLE_RATE // 2, np.float32)
     clips, texts = spoken(tmp_path / "said")
     parts, segments, place = [], [], 0
@@ -133,6 +133,18 @@ def test_options_out_of_range_are_rejected(tmp_path: Path) -> None:
     for options in ({"epochs": 51}, {"subset": 0}, {"batch_size": -2}):
         with pytest.raises(HarkError, match=next(iter(options))):
             train_recognizer(options, tmp_path, silent_reporter())
+
+
+def test_given_epochs_are_trained_exactly() -> None:
+    assert recognizer_job._steps(1.0, an_epoch=0.5) == 1 and recognizer_job._steps(50.0, an_epoch=60.0) == 3000
+    with pytest.raises(HarkError, match="3010 steps") as refused:
+        recognizer_job._steps(50.0, an_epoch=60.2)
+    assert "at most 49.8 epochs" in refused.value.what_to_do
+
+
+def test_a_run_without_epochs_has_neither_few_nor_many_steps() -> None:
+    steps = [recognizer_job._steps(0.0, an_epoch) for an_epoch in (0.5, 100.0, 5000.0)]
+    assert steps == [recognizer_job.MIN_STEPS, 400, recognizer_job.MAX_STEPS]
 
 
 def test_the_engine_uses_only_improved_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

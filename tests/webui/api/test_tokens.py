@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.api_calls import Call, a_pair, a_token, bearer, problem_of
+from tests.support.portal_users import PASSWORD
 from webui.accounts.models import User
 from webui.accounts.services import set_active
 
@@ -32,8 +33,6 @@ def test_a_token_cannot_exceed_its_creators_scopes(call: Call, other: User, owne
 
 
 def test_a_token_pair_is_refreshed_once_and_ended(call: Call, owner: User) -> None:
-    from tests.support.portal_users import PASSWORD
-
     body = {"name": "olivia", "password": PASSWORD, "scopes": ["read"]}
     first = call("post", "/pairs", body=body).json()
     problem_of(call("post", "/jobs", body={"phrase": "hey compass"}, headers=bearer(first["access"])), 403)
@@ -42,6 +41,12 @@ def test_a_token_pair_is_refreshed_once_and_ended(call: Call, owner: User) -> No
     assert call("post", "/pairs/end", body={"refresh": second["refresh"]}).status_code == 204
     problem_of(call("get", "/jobs", headers=bearer(second["access"])), 401)
     problem_of(call("post", "/pairs/refresh", body={"refresh": second["refresh"]}), 401)
+
+
+def test_only_the_owner_gets_a_pair_with_the_scope_admin(call: Call, owner: User, other: User) -> None:
+    asked = {"password": PASSWORD, "scopes": ["read", "admin"]}
+    assert "Only the owner" in problem_of(call("post", "/pairs", body={"name": "oscar", **asked}), 422)["why"]
+    assert call("post", "/pairs", body={"name": "olivia", **asked}).status_code == 201
 
 
 def test_the_sixth_wrong_password_gets_429(call: Call, owner: User) -> None:

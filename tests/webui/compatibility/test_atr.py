@@ -111,8 +111,12 @@ def test_training_reports_its_progress(program: Client, recording_file: Path, fi
     job = Job.objects.get(kind="train-recognizer")
     assert begun.json()["job"] == str(job.id) and job.queue == "training" and job.spec["epochs"] == 3
     assert (job.spec["batch_size"], job.spec["subset"]) == (8, 50)
-    again = program.post("/train-real", {"epochs": "9"}).json()
-    assert again["job"] == str(job.id), "one at a time"
+    for same in ({}, {"epochs": "3"}, {"epochs": "", "subset": "50.0"}):
+        assert program.post("/train-real", same).json()["job"] == str(job.id), "one at a time"
+    for other_options in ({"epochs": "9"}, {"epochs": "3", "batch_size": "0"}):
+        refused = program.post("/train-real", other_options)
+        assert refused.status_code == 409 and str(job.id) in refused.json()["why"]
+    assert Job.objects.filter(kind="train-recognizer").count() == 1
     Job.objects.filter(pk=job.pk).update(state="running", stage="train", message="Training", done=50, total=200)
     said = program.get("/progress").json()
     assert (said["status"], said["progress"], said["stage"]) == ("running", 56.0, "train") and not said["uploads"]

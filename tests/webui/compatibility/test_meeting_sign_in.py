@@ -42,6 +42,7 @@ def test_a_token_can_have_fewer_scopes(client: Client, other: User) -> None:
         ({"password": ""}, "invalid_request"),
         ({"grant_type": "client_credentials"}, "unsupported_grant_type"),
         ({"scope": "read root"}, "invalid_scope"),
+        ({"scope": "read admin"}, "invalid_scope"),
     ],
 )
 def test_invalid_token_requests_are_rejected(client: Client, other: User, change: dict[str, str], word: str) -> None:

@@ -144,5 +144,5 @@ def test_raw_sql_filters_by_visible_to() -> None:
     about_the_database = {"moving.py", "watching/observing.py", "setup.py", "transactions.py"}
     who_asks = {"accounts/backend.py"}
     put_together_of_querysets = {"navigation.py"}  # querysets that entry points pass to it
-    assert raw == {"audio/search.py", *about_the_database, *who_asks, *put_together_of_querysets}
-    assert files[Path("audio/search.py")].count("visible_to(user)") == 2  # SQLite's words, and PostgreSQL's
+    assert raw == {"recordings/search.py", *about_the_database, *who_asks, *put_together_of_querysets}
+    assert files[Path("recordings/search.py")].count("visible_to(user)") == 2  # SQLite's words, and PostgreSQL's

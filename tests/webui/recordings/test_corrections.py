@@ -38,7 +38,7 @@ def test_a_passage_that_took_the_number_of_another_is_not_corrected(
     owners: Client, recording: Recording, at: str
 ) -> None:
     owners.post(f"{at}/segments/0", {"text": ""})
-    assert owners.post(f"{at}/segments/1", {"text": "Who brings it", "start": "1.000"}).status_code == 422
+    assert owners.post(f"{at}/segments/1", {"text": "Who brings it", "start": "1.000"}).status_code == 409
     assert transcripts.transcript_of(recording).segments == transcript_of_words().segments[1:]
     assert owners.post(f"{at}/segments/0", {"text": "Who brings it", "start": "1.000"}).status_code == 200
 

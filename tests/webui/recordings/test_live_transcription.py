@@ -27,7 +27,7 @@ from tests.support.sockets import Socket
 from tests.support.untrained_bundle import keyword_hmm_bundle, spoken
 from webui.accounts.models import User
 from webui.accounts.services import create_token
-from webui.recordings import consumers, live, transcripts, uploads
+from webui.recordings import chunked_uploads, consumers, live, transcripts
 from webui.recordings.models import Recording
 from webui.trainer.models import Detector, Version
 
@@ -192,7 +192,7 @@ def test_the_session_is_stored_if_requested(who: str, request: pytest.FixtureReq
     assert saved == {"recording": str(recording.pk), "address": f"/recordings/{recording.pk}"}
     kept = read_audio(recording.path / "original.wav")
     assert len(kept) == len(spoken(PHRASE, 0.5, 1.5)) and recording.now == "working"
-    assert recording.name.startswith("Live, ") and not list(uploads.folder_of(user).iterdir())
+    assert recording.name.startswith("Live, ") and not list(chunked_uploads.folder_of(user).iterdir())
 
 
 def test_audio_is_stored_when_the_connection_breaks(owner: User) -> None:
@@ -214,7 +214,7 @@ def test_audio_received_before_a_bug_in_a_message_is_stored(owner: User, monkeyp
         await socket.say({"start": {"save": True}})
         assert (await socket.hear())["ready"]
         await socket.say(sound()[0])
-        (path,) = uploads.folder_of(owner).iterdir()
+        (path,) = chunked_uploads.folder_of(owner).iterdir()
         while not path.stat().st_size > 2 * MESSAGE:
             await asyncio.sleep(0.01)
         monkeypatch.setattr(live.Session, "write", lambda self, content: 1 / 0)
@@ -306,6 +306,16 @@ def test_options_after_the_first_sample_are_refused(owner: User) -> None:
 
     heard = talk(owner, conversation)
     assert "already started" in of_kind(heard, "error")[0]["why"] and not of_kind(heard, "saved")
+
+
+def test_messages_without_an_effect_are_answered(owner: User) -> None:
+    async def conversation(socket: Socket) -> list[Any]:
+        for message in ({"foo": 1}, {"start": {}, "save": True}, {"stop": False}):
+            await socket.say(message)
+            assert "no effect" in (await socket.hear())["error"]["what"]
+        return await all_of_it(socket)
+
+    assert talk(owner, conversation)[-2:] == [{"ended": True}, 1000]
 
 
 def test_a_missing_engine_is_reported(owner: User, engine: Double) -> None:

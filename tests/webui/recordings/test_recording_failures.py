@@ -27,7 +27,7 @@ from webui.accounts.storage import user_data
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
 from webui.jobs.quota import Limits, set_quota
-from webui.recordings import corrections, deletion, intake, live, sharing, uploads
+from webui.recordings import corrections, deletion, intake, leftovers, live, sharing
 from webui.recordings.models import Recording
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -166,7 +166,7 @@ def test_a_deletion_that_fails_halfway_is_completed(recording: Recording, monkey
         raise PermissionError(errno.EACCES, "Permission denied", str(folder))
 
     folder = recording.path
-    for complete in (uploads.remove_leftovers, partial(deletion.delete, recording=recording)):
+    for complete in (leftovers.remove_leftovers, partial(deletion.delete, recording=recording)):
         folder.mkdir(exist_ok=True)
         (folder / recording_folder.AUDIO).write_bytes(b"audio")
         with monkeypatch.context() as patched, pytest.raises(HarkError):

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 from django.test import Client
 
+from core.errors import HarkError
 from tests.support.rendered_pages import flat
 from webui.accounts.models import User
 from webui.jobs.models import Job
 from webui.jobs.services import job_ended
 from webui.recordings import derived, sharing, speaker_changes, transcripts
 from webui.recordings.models import Recording
+from webui.recordings.recording_jobs import newest_job
 
 
 def test_a_speaker_is_renamed(owners: Client, owner: User, at: str) -> None:
@@ -88,8 +90,8 @@ def test_segments_are_assigned_to_a_new_speaker_and_merged(
     assert speakers_of_passages(recording) == ["S1", "S2", "S3"]
     assert transcripts.transcript_of(recording).speakers["S3"] == "Speaker 3"
     assert transcripts.recordings_of(owner).get().speakers == 3
-    owners.post(address.format(2), {"speaker": "S2", "all": "on"})
-    owners.post(address.format(1), {"speaker": "S1", "all": "on"})
+    owners.post(address.format(2), {"speaker": "S2", "where": "all"})
+    owners.post(address.format(1), {"speaker": "S1", "where": "all"})
     assert (
         speakers_of_passages(recording) == ["S1", "S1", "S1"] and transcripts.recordings_of(owner).get().speakers == 1
     )
@@ -105,9 +107,11 @@ def test_a_passage_of_two_speakers_is_split_at_a_word(
 ) -> None:
     owners.post(f"{at}/segments/0", {"text": "We meet at the pier on Tuesday"})  # a correction
     address = f"{at}/segments/0/speaker"
-    assert '<option value="2">… at</option>' in owners.get(address).text
+    shown = owners.get(address).text
+    assert '<option value="2">… at</option>' in shown and '<option value="all">' in shown
+    assert shown.count('name="where"') == 1, "a word and all passages exclude each other"
     before = transcripts.transcript_of(recording)
-    answer = owners.post(address, {"speaker": "S2", "start": "0.000", "from_word": "2"})
+    answer = owners.post(address, {"speaker": "S2", "start": "0.000", "where": "2"})
     assert answer.status_code == 302
     after = transcripts.transcript_of(recording)
     assert speakers_of_passages(recording) == ["S1", "S2", "S2", "S1"]
@@ -125,21 +129,26 @@ def test_a_passage_of_two_speakers_is_split_at_a_word(
 
 
 @pytest.mark.parametrize(
-    ("number", "form"),
+    ("number", "form", "status"),
     [
-        (0, {"speaker": "S9"}),
-        (7, {"speaker": "S1"}),
-        (0, {"speaker": "S2", "start": "1.000"}),
-        (0, {"speaker": "S2", "from_word": "7"}),
-        (0, {"speaker": "S2", "from_word": "2", "all": "on"}),
+        (0, {"speaker": "S9"}, 422),
+        (7, {"speaker": "S1"}, 422),
+        (0, {"speaker": "S2", "start": "1.000"}, 409),
+        (0, {"speaker": "S2", "where": "7"}, 422),
     ],
 )
 def test_an_invalid_change_of_speaker_changes_nothing(
-    owners: Client, recording: Recording, at: str, number: int, form: dict[str, str]
+    owners: Client, recording: Recording, at: str, number: int, form: dict[str, str], status: int
 ) -> None:
-    assert owners.post(f"{at}/segments/{number}/speaker", form).status_code == 422
+    assert owners.post(f"{at}/segments/{number}/speaker", form).status_code == status
     assert speakers_of_passages(recording) == ["S1", "S2", "S1"] and Recording.objects.get().version == 1
     assert owners.get(f"{at}/segments/7/speaker").status_code == 404
+
+
+def test_a_word_and_all_passages_exclude_each_other(recording: Recording) -> None:
+    with pytest.raises(HarkError, match="split at a word"):
+        speaker_changes.assign_speaker(recording=recording, number=0, speaker="S2", from_word=2, all_of_theirs=True)
+    assert speakers_of_passages(recording) == ["S1", "S2", "S1"]
 
 
 def finish_detection(job: Job, *turns: tuple[float, float, str], sounds_like: dict[str, str] | None = None) -> None:
@@ -160,7 +169,7 @@ def test_speaker_detection_preserves_corrections_and_names(
     owners.post(f"{at}/segments/0", {"text": "We meet on the pier"})  # a correction
     speaker_changes.name_speakers(recording=recording, names={"S1": "Anna"})
     assert owners.post(f"{at}/speakers/detect", {"speakers": "3"}).status_code == 302
-    job = transcripts.newest_job(recording, "speakers")
+    job = newest_job(recording, "speakers")
     assert job.spec["speakers"] == 3
     page = flat(owners.get(at))
     assert "The speakers are being detected." in page and f'hx-get="/jobs/{job.pk}/over"' in page
@@ -197,7 +206,7 @@ def test_the_page_of_a_failed_job_does_not_redirect(owners: Client, recording: R
 
 def test_too_many_speakers_are_rejected(owners: Client, recording: Recording, at: str) -> None:
     assert owners.post(f"{at}/speakers/detect", {"speakers": "21"}).status_code == 422
-    assert transcripts.newest_job(recording, "speakers") is None
+    assert newest_job(recording, "speakers") is None
 
 
 def test_renaming_in_place_returns_the_displayed_name(owners: Client, at: str) -> None:
@@ -210,7 +219,7 @@ def test_renaming_in_place_returns_the_displayed_name(owners: Client, at: str) -
 
 def test_a_known_voice_is_suggested_and_named_with_one_click(owners: Client, recording: Recording, at: str) -> None:
     owners.post(f"{at}/speakers/detect", {"speakers": "2"})
-    job = transcripts.newest_job(recording, "speakers")
+    job = newest_job(recording, "speakers")
     assert job is not None
     finish_detection(job, (0, 0.9, "x"), (1, 1.9, "y"), (2, 2.9, "x"), sounds_like={"x": "Anna", "y": "Ben"})
     said = transcripts.transcript_of(Recording.objects.get())

@@ -22,7 +22,7 @@ from tests.support.constants import replace_in
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.asgi import MAX_FORM_BYTES, largest_body
-from webui.recordings import transcripts, uploads
+from webui.recordings import chunked_uploads, leftovers, transcripts, upload_limits
 from webui.recordings.models import Recording, UploadInProgress
 
 JSON = {"Accept": "application/json"}
@@ -50,7 +50,7 @@ def done(client: Client, address: str, **content: Any) -> Any:
 def test_a_file_uploaded_in_chunks_becomes_a_recording(owners: Client, owner: User, wav: Path, portal: Path) -> None:
     content = wav.read_bytes()
     upload = begin(owners, "Call.WAV", len(content)).json()
-    assert upload["offset"] == 0 and upload["chunk"] == uploads.MAX_CHUNK_BYTES
+    assert upload["offset"] == 0 and upload["chunk"] == chunked_uploads.MAX_CHUNK_BYTES
     assert send(owners, upload["address"], 0, content[:1000]).json()["offset"] == 1000
     assert done(owners, upload["address"]).status_code == 422  # the rest is missing
     assert owners.get(upload["address"]).json()["offset"] == 1000
@@ -82,7 +82,7 @@ def test_an_upload_beyond_its_announced_size_gets_413(owners: Client) -> None:
 
 
 def test_a_chunk_above_the_limit_gets_413(owners: Client) -> None:
-    most = uploads.MAX_CHUNK_BYTES
+    most = chunked_uploads.MAX_CHUNK_BYTES
     upload = begin(owners, "a.wav", 2 * most).json()
     assert send(owners, upload["address"], 0, bytes(most + 1)).status_code == 413
     assert send(owners, upload["address"], 0, bytes(most)).json()["offset"] == most
@@ -100,8 +100,8 @@ def test_invalid_sizes_are_rejected_at_the_beginning(owners: Client, size: Any, 
 def test_unfinished_uploads_reserve_space_for_their_user_only(
     owners: Client, others: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    room = uploads.RESERVED_BYTES + 100
-    monkeypatch.setattr("webui.recordings.uploads.shutil.disk_usage", lambda path: SimpleNamespace(free=room))
+    room = upload_limits.RESERVED_BYTES + 100
+    monkeypatch.setattr("webui.recordings.upload_limits.shutil.disk_usage", lambda path: SimpleNamespace(free=room))
     first = begin(owners, "a.wav", 60).json()
     assert "no space" in begin(owners, "b.wav", 41).json()["what"]
     assert begin(others, "c.wav", 100).status_code == 201
@@ -109,17 +109,17 @@ def test_unfinished_uploads_reserve_space_for_their_user_only(
     assert begin(owners, "e.wav", 40).status_code == 201
     # The disk fills up: a chunk is rejected, earlier chunks stay, and the upload continues when there is space.
     assert send(owners, first["address"], 0, b"x" * 20).json()["offset"] == 20
-    room = uploads.RESERVED_BYTES + 39
+    room = upload_limits.RESERVED_BYTES + 39
     refused = owners.patch(f"{first['address']}?offset=20", b"y" * 40, content_type="text/plain", headers=JSON)
     assert refused.status_code == 507 and "no space" in refused.json()["what"]
     assert owners.get(first["address"]).json()["offset"] == 20
-    room = uploads.RESERVED_BYTES + 40
+    room = upload_limits.RESERVED_BYTES + 40
     assert send(owners, first["address"], 20, b"y" * 40).json()["offset"] == 60
     assert done(owners, first["address"]).status_code == 201
 
 
 def test_too_many_simultaneous_uploads_are_rejected(owners: Client, owner: User) -> None:
-    begun = (UploadInProgress(user=owner, name="a.wav", size=10) for _ in range(uploads.MAX_UNFINISHED - 1))
+    begun = (UploadInProgress(user=owner, name="a.wav", size=10) for _ in range(chunked_uploads.MAX_UNFINISHED - 1))
     UploadInProgress.objects.bulk_create(begun)
     assert [begin(owners, "a.wav", 10).status_code for _ in range(2)] == [201, 429]
 
@@ -181,7 +181,7 @@ def test_startup_removes_orphaned_upload_files(
     for path in (*left, *kept):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"half")
-    hours_ago = time.time() - 2 * uploads.ABANDONED_AFTER_S
+    hours_ago = time.time() - 2 * leftovers.ABANDONED_AFTER_S
     for path in (*left, kept[0], UploadInProgress.objects.get().path):
         os.utime(path, (hours_ago, hours_ago))
 
@@ -232,7 +232,7 @@ def test_body_limits_depend_on_the_path() -> None:
     def largest(path: str) -> int:
         return largest_body({"path": path})
 
-    assert largest(f"/recordings/uploads/{uuid4()}") == uploads.MAX_CHUNK_BYTES
+    assert largest(f"/recordings/uploads/{uuid4()}") == chunked_uploads.MAX_CHUNK_BYTES
     assert largest("/recordings/uploads") == MAX_FORM_BYTES
     assert largest("/recordings/upload") > 200_000_000 > largest("/recordings/")
 
@@ -243,7 +243,7 @@ def test_chunked_uploads_count_once_against_the_quota(
 ) -> None:
     monkeypatch.setattr("webui.accounts.storage.COUNTED_FOR_S", counted_for_s)
     settings.USER_MAX_BYTES = 10_000
-    uploads.folder_of(other)
+    chunked_uploads.folder_of(other)
     started = [begin(others, "a.wav", 3_300) for _ in range(4)]
     assert [one.status_code for one in started] == [201, 201, 201, 507]
     for one in started[:3]:
@@ -258,10 +258,10 @@ def test_one_of_two_simultaneous_finishes_is_rejected(
     content = wav.read_bytes()
     sent(owners, content)
     first, second = (UploadInProgress.objects.select_related("user").get() for _ in range(2))
-    made = uploads.finish(user=owner, upload=first, options={})
-    monkeypatch.setattr(uploads, "offset", lambda upload: upload.size)  # as the second has seen it before
+    made = chunked_uploads.finish(user=owner, upload=first, options={})
+    monkeypatch.setattr(chunked_uploads, "offset", lambda upload: upload.size)  # as the second has seen it before
     with pytest.raises(HarkError):
-        uploads.finish(user=owner, upload=second, options={})
+        chunked_uploads.finish(user=owner, upload=second, options={})
     assert (made.path / "original.wav").read_bytes() == content and Recording.objects.count() == 1
 
 

@@ -37,7 +37,7 @@ from webui.api.schemas import JobOut
 from webui.http.errors import StatusError
 from webui.recordings import asking, corrections, deletion, derived, intake, speaker_changes, transcripts
 from webui.recordings.models import Recording
-from webui.recordings.uploads import name_of, received
+from webui.recordings.uploaded_files import name_of, received
 
 router = Router(tags=["Recordings"])
 

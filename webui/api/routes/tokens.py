@@ -67,7 +67,7 @@ def revoke(request: HttpRequest, token_id: int) -> Status:
 def sign_in_for_pair(request: HttpRequest, payload: PairIn) -> Status:
     """Issue a pair of tokens for a program that a person uses. Wrong passwords count as on the sign-in page."""
     user = sign_in_program(name=payload.name, password=payload.password, address=client_address(request))
-    return Status(201, services.issue_pair(user=user, scopes=SCOPES if payload.scopes is None else payload.scopes))
+    return Status(201, services.issue_pair(user=user, scopes=payload.scopes))
 
 
 @router.post("/pairs/refresh", response={201: PairOut}, summary="Refresh a pair of tokens", auth=None)

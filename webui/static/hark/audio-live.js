@@ -46,7 +46,8 @@ function hear(news) {
     const places = news.answer.citations.map((one) => linked(`${one.speaker ? one.speaker + ", " : ""}${one.name} ${clock(one.start_s)}`, `${one.address}#t=${one.start_s.toFixed(3)}`));
     assist(question, made("b", news.answer.text), " ", ...places.flatMap((place) => [place, " "]));
   }
-  if (news.error) { failed = true; say(`${news.error.what} ${news.error.why} ${news.error.what_to_do}`); }
+  if (!news.ended) failed = Boolean(news.error); // other messages show that the session continues
+  if (news.error) say(`${news.error.what} ${news.error.why} ${news.error.what_to_do}`);
   if (news.saved) saved = true;
   if (news.saved) say(page.dataset.saved + " ", linked(page.dataset.open, news.saved.address));
   if (news.ended) { ended = true; if (!failed && !part("state").querySelector("a")) say(page.dataset.ended); }
@@ -94,10 +95,10 @@ part("start").addEventListener("click", async () => {
   socket = new WebSocket(`${scheme}//${location.host}${page.dataset.socket}`);
   socket.addEventListener("open", () => socket.send(JSON.stringify({ start })));
   socket.addEventListener("message", (message) => hear(JSON.parse(message.data)));
-  socket.addEventListener("close", () => {
+  socket.addEventListener("close", (event) => {
     closeMicrophone();
     toggle(false);
-    if (!ended && !failed) say(page.dataset.lost);
+    if (!ended && !(failed && event.wasClean)) say(page.dataset.lost);
   });
   toggle(true);
   part("stop").disabled = false;

@@ -77,10 +77,10 @@ class Live {
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
     const socket = this.socket = new WebSocket(`${scheme}//${location.host}${address}`);
     socket.addEventListener("message", (message) => { if (socket === this.socket) this.hear(JSON.parse(message.data)); });
-    socket.addEventListener("close", () => {
+    socket.addEventListener("close", (event) => {
       if (socket !== this.socket) return;
       this.stop();
-      if (!this.failed) this.say(this.words.lost);
+      if (!(this.failed && event.wasClean)) this.say(this.words.lost);
     });
     this.failed = false;
     this.toggle(true);
@@ -102,8 +102,8 @@ class Live {
   }
 
   hear(news) {
+    this.failed = Boolean(news.error); // other messages show that the stream continues
     if (news.error) {
-      this.failed = true;
       return this.say(`${news.error.what} ${news.error.why} ${news.error.what_to_do}`);
     }
     if (news.threshold !== undefined) {
