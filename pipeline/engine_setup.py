@@ -14,9 +14,9 @@ from core.events import Reporter
 from core.hub import hub_download
 from core.worded import listed, worded
 from model.phones import is_known
+from pipeline.recordings.answers.reader import READER
 from pipeline.recordings.diarization import pyannote_engine
 from pipeline.recordings.local_models import pull
-from pipeline.recordings.reader import READER
 from pipeline.recordings.summarization.transformer import SUMMARY
 from pipeline.recordings.text_similarity import EMBEDDING
 from pipeline.recordings.transcription import funasr_engine as funasr

@@ -76,7 +76,7 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
         "duration_s": transcript.duration_s, "channels": soundfile.info(str(audio)).channels,
         "language": transcript.language, "engine": transcript.engine, "speakers": len(transcript.speakers),
         "words": sum(len(segment.text.split()) for segment in transcript.segments), "warnings": warnings,
-        "warnings_said": [warning.parts() for warning in warnings],
+        "warnings_parts": [warning.parts() for warning in warnings],
     }  # fmt: skip
 
 

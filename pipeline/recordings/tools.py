@@ -9,7 +9,8 @@ from core.environments import is_enabled, requirements
 from core.readiness import Readiness
 from core.worded import Worded
 from pipeline.corpora import peoples_speech
-from pipeline.recordings import reader, summarization, text_similarity
+from pipeline.recordings import summarization, text_similarity
+from pipeline.recordings.answers import reader
 from pipeline.recordings.diarization import acoustic, pyannote_engine
 from pipeline.recordings.summarization.transformer import SUMMARY, LocalTransformer
 from pipeline.recordings.transcription.engine import described

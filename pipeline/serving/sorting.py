@@ -17,7 +17,7 @@ from core.errors import HarkError
 from model.phones import is_known
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.matching import phrase_sounds_in
-from pipeline.recordings.speech_client import call
+from pipeline.recordings.speech_service.client import call
 from pipeline.recordings.transcription import registry
 
 PHRASE, OTHER, UNSURE = "phrase", "other", "unsure"

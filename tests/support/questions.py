@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmark import manifest_rows
 from phrase_augmentation.normalize import normalize
-from pipeline.recordings.question_answering import Answer, Passage, answer
+from pipeline.recordings.answers.question_answering import Answer, Passage, answer
 from pipeline.recordings.text_similarity import similarities as compare
 from pipeline.recordings.transcript import Segment, Transcript
 

@@ -13,11 +13,12 @@ from django.utils.translation import gettext as _
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
-from pipeline.recordings import llm, speech_client
+from pipeline.recordings import llm
+from pipeline.recordings.answers.question_answering import answer as answer_from
+from pipeline.recordings.answers.question_answering import passages
+from pipeline.recordings.answers.reader import READER, read_passages
 from pipeline.recordings.local_models import LocalModel
-from pipeline.recordings.question_answering import answer as answer_from
-from pipeline.recordings.question_answering import passages
-from pipeline.recordings.reader import READER, read_passages
+from pipeline.recordings.speech_service import client as speech_client
 from pipeline.recordings.text_similarity import EMBEDDING, similarities
 from pipeline.recordings.transcription.registry import choose
 from pipeline.recordings.transcription.transcribe import recognize
@@ -40,9 +41,9 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
     """Answer a question with citations, as JSON values.
 
     Returns ``question``, ``language``, ``text``, ``found``, ``how``, ``score``, ``note``, ``citations`` and, without an
-    answer, ``nearest`` (see :class:`pipeline.recordings.question_answering.Answer`). Each entry of the last two has
-    ``recording`` (id), ``name``, ``segment``, ``start_s``, ``end_s``, ``speaker`` and ``text``. Raises HarkError if the
-    question is empty or too long, or the recording has no transcript yet.
+    answer, ``nearest`` (see :class:`pipeline.recordings.answers.question_answering.Answer`). Each entry of the last two
+    has ``recording`` (id), ``name``, ``segment``, ``start_s``, ``end_s``, ``speaker`` and ``text``. Raises HarkError if
+    the question is empty or too long, or the recording has no transcript yet.
     """
     searched = {recording.pk: recording} if recording is not None else _promising(user, question)
     texts = []

@@ -129,7 +129,7 @@ def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
         "share_days": sharing.SHARE_DAYS,
         "most_share_days": sharing.MAX_SHARE_DAYS,
         "new_link": shown_now(request, f"link of {recording.pk}").get("link", ""),
-        "warnings": result.get("warnings_said", []),
+        "warnings": result.get("warnings_parts", []),
         "expected_words": corrections.expected_words(recording.user, recording.language or None) if own else [],
         **_derived_context(recording),
         "network": for_the_network(request),

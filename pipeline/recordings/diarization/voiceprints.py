@@ -17,10 +17,10 @@ from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.user_file import UserFile
 from core.worded import worded
-from pipeline.recordings import speech_client
 from pipeline.recordings.diarization.acoustic import embed
 from pipeline.recordings.diarization.clustering import unit
 from pipeline.recordings.media import open_normalized, read_part
+from pipeline.recordings.speech_service import client as speech_client
 
 FILE = "voices.json"  # in a user's data folder
 DIMENSIONS = 256

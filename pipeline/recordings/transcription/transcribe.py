@@ -27,9 +27,9 @@ from core.voice_activity import FRAME, SpeechProbability
 from core.worded import listed, worded
 from core.worded import number as rounded
 from phrase_augmentation.normalize import base_language
-from pipeline.recordings import speech_client
 from pipeline.recordings.diarization.channels import two_speakers
 from pipeline.recordings.media import open_normalized, read, read_blocks
+from pipeline.recordings.speech_service import client as speech_client
 from pipeline.recordings.transcript import Segment, Transcript, segment_of_json
 from pipeline.recordings.transcription import registry
 from pipeline.recordings.transcription.chunks import Stretch, chunks

@@ -18,7 +18,7 @@ from core.readiness import Readiness
 from core.worded import worded
 from core.worker_process import WorkerGone, WorkerProcess
 from pipeline.recordings import worker_audio
-from pipeline.recordings.speech_client import PATIENT_THREADS
+from pipeline.recordings.speech_service.client import PATIENT_THREADS
 from pipeline.recordings.transcript import Segment
 from pipeline.recordings.transcription.engine import RecognitionEngine
 from pipeline.recordings.transcription.whisper_text import invented

@@ -74,7 +74,7 @@ def test_a_job_writes_all_files_of_a_recording(spec: dict[str, Any], engine: Eng
     assert json.loads((folder / "summary.json").read_text())["engine"]
     assert result == {
         "duration_s": 3.0, "channels": 1, "language": "en", "engine": "test engine", "speakers": 0, "words": 18,
-        "warnings": [], "warnings_said": [],
+        "warnings": [], "warnings_parts": [],
     }  # fmt: skip
     ((audio, options, work),) = engine.asked
     assert (audio, options.engine, options.language, work) == (folder / "audio.flac", "hark", "en", folder)
@@ -151,7 +151,7 @@ def test_a_failed_summary_does_not_lose_the_transcript(
     monkeypatch.setattr("pipeline.recordings.job.summarize", fail)
     result = transcribed(spec, tmp_path)
     assert result["warnings"] == ["It cannot be summarized. Because. Do."]
-    assert [shown(parts) for parts in result["warnings_said"]] == result["warnings"]
+    assert [shown(parts) for parts in result["warnings_parts"]] == result["warnings"]
     assert (tmp_path / "audio/r/transcript.json").is_file()
 
 

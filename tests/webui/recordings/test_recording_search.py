@@ -16,7 +16,7 @@ from django.utils.translation import gettext, override
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.readiness import Readiness
-from pipeline.recordings.question_answering import NO_WORDS
+from pipeline.recordings.answers.question_answering import NO_WORDS
 from pipeline.recordings.transcript import Segment
 from pipeline.recordings.transcription import registry
 from pipeline.recordings.transcription.hark_engine import OWN_FOLDER, SHIPPED, HarkCtc
@@ -165,7 +165,7 @@ def test_passages_are_compared_by_meaning_if_a_model_is_ready(
 
     question = "Which pier is the rendezvous at?"
     assert asking.answer(user=owner, question=question)["nearest"] == [] and asked == []
-    monkeypatch.setattr("pipeline.recordings.speech_client.call", call)
+    monkeypatch.setattr("pipeline.recordings.speech_service.client.call", call)
     monkeypatch.setattr(
         "pipeline.recordings.local_models.LocalModel.readiness", lambda model: Readiness("embedding" in model.place)
     )

@@ -11,7 +11,7 @@ from core.audio_file import SAMPLE_RATE
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.readiness import Readiness
-from pipeline.recordings import speech_client
+from pipeline.recordings.speech_service import client as speech_client
 from pipeline.recordings.tools import tools
 from pipeline.recordings.transcription import registry
 from pipeline.recordings.transcription.engine import RecognitionEngine, described, knows

@@ -12,10 +12,10 @@ import pytest
 
 from core.errors import HarkError
 from pipeline.recordings import llm
-from pipeline.recordings import question_answering as qa
+from pipeline.recordings.answers import question_answering as qa
+from pipeline.recordings.answers.question_answering import Answer, Passage, answer, passages
+from pipeline.recordings.answers.reader import MAX_ANSWER_TOKENS, READER, read_passages
 from pipeline.recordings.local_models import LocalModel
-from pipeline.recordings.question_answering import Answer, Passage, answer, passages
-from pipeline.recordings.reader import MAX_ANSWER_TOKENS, READER, read_passages
 from pipeline.recordings.text_similarity import EMBEDDING, similarities
 from pipeline.recordings.transcript import Segment, Transcript
 from tests.support import questions
@@ -259,7 +259,7 @@ def pulled(model: LocalModel, folder: Path) -> None:
 def with_reader(reader: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
     """A reader with random weights that always answers; a margin as parameter lets it find no answer."""
     pulled(READER, reader)
-    monkeypatch.setattr("pipeline.recordings.reader.NULL_MARGIN", getattr(request, "param", -1e9))
+    monkeypatch.setattr("pipeline.recordings.answers.reader.NULL_MARGIN", getattr(request, "param", -1e9))
     return reader
 
 

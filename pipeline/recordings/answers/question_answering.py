@@ -43,7 +43,7 @@ MIN_SEGMENTS = 100  # minimum segments from which the rarity of words is estimat
 SPEAKER_WEIGHT = 0.5  # weight of a match with the speaker's name, relative to one with the text
 QUESTION_FACTOR = 0.6  # factor of the score of a segment that is itself a question
 
-Reader = Callable[[str, list[str]], Mapping[str, Any] | None]  # like :func:`pipeline.recordings.reader.read_passages`
+Reader = Callable[[str, list[str]], Mapping[str, Any] | None]  # like ``reader.read_passages``
 Comparer = Callable[[str, list[str]], Sequence[float]]  # like ``pipeline.recordings.text_similarity.similarities``
 
 # Words without a topic, including question words, which only define the kind of answer.
@@ -187,8 +187,8 @@ def answer(
     """Answer a question from these passages, of one recording or of many.
 
     Args:
-        read: a function like :func:`pipeline.recordings.reader.read_passages`. Without it, the best sentence is the
-            answer.
+        read: a function like :func:`pipeline.recordings.answers.reader.read_passages`. Without it, the best sentence is
+            the answer.
         compare: compares meanings; it then also selects the passages for a reader, and the nearest ones.
         language_model: whether a language model answers in place of a reader; if it fails, the others do.
 

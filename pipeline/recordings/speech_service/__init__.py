@@ -1,0 +1,1 @@
+"""The process that holds the models for recordings, and its client."""
