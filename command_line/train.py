@@ -20,6 +20,7 @@ from core.worded import percent
 from pipeline.training.configuration.devices import DEVICES, TRAINED
 from pipeline.training.configuration.efforts import EFFORT_WORDS, EFFORTS
 from pipeline.training.configuration.run_config import CHOICES, USUAL, Recipe, RunConfig
+from pipeline.training.configuration.run_folder import CLIPS
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -494,7 +495,7 @@ def _job_folder(result: Mapping[str, Any]) -> Path:
 def _test_clip(result: Mapping[str, Any]) -> str:
     """Return a clip of the phrase, in a voice held out of training, for a first try."""
     try:
-        with (_job_folder(result) / "clips.csv").open(encoding="utf-8", newline="") as rows:
+        with (_job_folder(result) / CLIPS).open(encoding="utf-8", newline="") as rows:
             for row in csv.DictReader(rows):
                 if row["label"] == "1" and row["split"] == "test" and Path(row["path"]).is_file():
                     return short_path(row["path"])

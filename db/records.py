@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 
+REAL_ENGINES = ("corpus", "mined")  # engines of clips by people: whole recordings, and clips mined from them
+BANK = "bank:"  # prefix of a corpus: engine of the shipped real speech, in stored tables and reports
+
 
 @dataclass(frozen=True)
 class NewClip:

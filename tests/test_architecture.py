@@ -24,7 +24,7 @@ LAYERS = (
     {"audio_generation", "model"},
     {"pipeline.corpora", "pipeline.scoring"},
     {"pipeline.training.configuration"},
-    {"pipeline.training.work", "pipeline.training.planning"},
+    {"pipeline.training.planning"},
     {"pipeline.training.negatives"},
     {"pipeline.training.clips"},
     {"pipeline.training.measuring"},

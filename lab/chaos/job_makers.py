@@ -15,6 +15,7 @@ import numpy as np
 import soundfile
 
 from core.audio_file import SAMPLE_RATE, write_audio
+from pipeline.training.configuration.run_folder import PLAN
 
 if TYPE_CHECKING:
     from webui.accounts.models import User
@@ -135,7 +136,7 @@ def _train(user: User, number: int) -> Submission:
     def results() -> dict[str, int]:
         from db.db_api import Library
 
-        plan = load_plan(user_data(user) / "jobs" / run / "plan.json")
+        plan = load_plan(user_data(user) / "jobs" / run / PLAN)
         request_ids = [request.request_id for request in plan.requests] if plan else []
         with Library(user_data(user)) as library:
             ids = library.request_ids_present(request_ids)

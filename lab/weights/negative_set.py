@@ -21,6 +21,7 @@ import soundfile
 from core.data_folder import atomic_path
 from core.errors import HarkError
 from core.events import Progress, Reporter, silent_reporter
+from db.records import BANK
 from model.asr.packed import Utterance
 from model.examples import ExampleSpec, SoundSources, build_examples
 from model.features import HOP, WINDOW
@@ -31,8 +32,7 @@ from model.product_quantization import ProductQuantizer
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.asr.data import corpus_utterances
 from pipeline.corpora.licences import licence_of
-from pipeline.training.configuration.run_config import BANK, NEGATIVE_SET
-from pipeline.training.negatives.negative_set import FRAME_S, STREAM_S, stream_row
+from pipeline.training.negatives.negative_set import FRAME_S, NEGATIVE_SET, STREAM_S, stream_row
 
 WINDOW_S = 1.2  # seconds of a detector's window; affects only the silence before a piece in the stored data
 CODE_BYTES = 24  # bytes per state

@@ -26,9 +26,19 @@ from pipeline.corpora.mining import MiningConfig, mine, mine_negatives
 from pipeline.training.clips.removed_recordings import forget_in_run, remove_what_clips_made
 from pipeline.training.clips.synthesis import generate
 from pipeline.training.configuration.prepared import Prepared
-from pipeline.training.configuration.run_config import DEVICES_FOLDER, RESULT, RunConfig, finished_folders, job_folder
+from pipeline.training.configuration.run_config import RunConfig
+from pipeline.training.configuration.run_folder import (
+    CLIPS,
+    DEVICES_FOLDER,
+    PLAN,
+    RESULT,
+    bundle_of,
+    finished_folders,
+    job_folder,
+)
+from pipeline.training.configuration.work import StageClock, Work
 from pipeline.training.detectors.for_devices import detectors_for_devices
-from pipeline.training.detectors.making import as_it_is, make, settings_of_run, starting_point
+from pipeline.training.detectors.making import make, settings_of_run, starting_point
 from pipeline.training.detectors.retraining import Retraining
 from pipeline.training.packing.bundle import BundleFiles, bundle_contents, export_detector, write_bundle
 from pipeline.training.planning.clip_choice import PlannedRequest
@@ -37,7 +47,6 @@ from pipeline.training.planning.plan import Plan, load_plan, make_plan, ready_en
 from pipeline.training.planning.splits import SPLITS
 from pipeline.training.reporting.report import Report, foundation_of, run_figures, whole_report
 from pipeline.training.reporting.verdict import Verdict, verdict_of
-from pipeline.training.work import StageClock, Work
 
 MINED_NEGATIVES = MiningConfig(most=10, recordings=15)  # for each of hundreds of confusables
 
@@ -92,7 +101,7 @@ def run_training(
 def _finished_for(made_for: str, data: Path, config: RunConfig) -> Path | None:
     """Return the folder of a finished run that was made for ``made_for`` and still has its bundle; otherwise None."""
     for folder in finished_folders(data, config) if made_for else ():
-        bundle = data / "models" / folder.name / f"{folder.name}.zip"
+        bundle = bundle_of(data, folder.name)
         if _result_for(made_for, folder) is not None and bundle.is_file():
             return folder
     return None
@@ -131,9 +140,10 @@ def _run(work: Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
         detector, store = starting_point(work, clips, previous.detector if previous else None)
     eta.over("features")
     settings = settings_of_run(config, str(folder / "tensorboard") if tensorboard else "")
-    measured = make(work, detector, store, settings, previous.with_anti_keywords if previous else as_it_is)
-    compared = {"compared": previous.compared(measured)} if previous else {}
-    figures = run_figures(plan, clips, measured, generated, foundation_of(config, measured.detector) | compared)
+    measured = make(work, detector, store, settings, previous.with_anti_keywords if previous else None)
+    figures = run_figures(plan, clips, measured, generated, foundation_of(config, measured.detector))
+    if previous is not None:
+        figures["compared"] = previous.compared(measured)
     verdict = verdict_of(figures)
     if config.devices:
         reporter.log(verdict.sentence)  # detectors for devices take several more minutes
@@ -179,7 +189,7 @@ def _write_result(work: Work, made_for: str, files: BundleFiles, report: Report,
 
 def _load_or_make_plan(work: Work) -> Plan:
     """Return the run's plan. The library is mined before a new one is made."""
-    file, config = work.folder / "plan.json", work.config
+    file, config = work.folder / PLAN, work.config
     plan = load_plan(file)
     if plan is not None:
         work.reporter.stage("plan", worded("Continuing the run %(run)s", run=work.folder.name))
@@ -220,7 +230,7 @@ def _clips(plan: Plan, work: Work) -> pd.DataFrame:
     from model.dataset import store_is_complete
     from pipeline.training.clips.examples import clip_table
 
-    table = work.folder / "clips.csv"
+    table = work.folder / CLIPS
     if table.is_file() and not all(map(os.path.isfile, pd.read_csv(table, keep_default_na=False)["path"])):
         remove_what_clips_made(work.folder)  # clips were deleted while the run was stopped
     if not (table.is_file() and store_is_complete(work.folder / "features")):

@@ -19,7 +19,8 @@ from core.events import Reporter, silent_reporter
 from db.db_api import Library
 from db.records import NewClip
 from pipeline.training.configuration.prepared import size_for
-from pipeline.training.configuration.run_config import RunConfig, job_folder
+from pipeline.training.configuration.run_config import RunConfig
+from pipeline.training.configuration.run_folder import job_folder
 from pipeline.training.planning.plan import save_plan
 from pipeline.training.planning.preview import plan_run
 from tests.support.command_line_samples import Cli, Run, assert_fixable, error_of

@@ -18,14 +18,8 @@ from core.errors import HarkError
 from db.db_api import Library, library_exists
 from db.records import Clip
 from pipeline.engine_setup import voices_to_install
-from pipeline.training.configuration.run_config import (
-    RESULT,
-    USUAL,
-    RunConfig,
-    chosen,
-    config_of_run,
-    job_folder,
-)
+from pipeline.training.configuration.run_config import USUAL, RunConfig, chosen
+from pipeline.training.configuration.run_folder import RESULT, config_of_run, job_folder
 from pipeline.training.configuration.specification import as_spec, run_config
 from webui.access import visible
 from webui.accounts.audit import Action, record

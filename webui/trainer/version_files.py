@@ -16,9 +16,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from core.errors import HarkError
+from db.records import REAL_ENGINES
 from model.runtime.detector import Bundle, BundleError
 from pipeline.training.configuration.devices import OWN_FORMAT
-from pipeline.training.configuration.run_config import REAL_ENGINES
+from pipeline.training.configuration.run_folder import CLIPS
 from pipeline.training.packing.targets import files_for
 from webui.accounts.models import User
 from webui.http.errors import StatusError
@@ -210,4 +211,4 @@ def dataset_manifest(version: Version, reader: User) -> bytes:
 
 def dataset_table(version: Version) -> Path:
     """Return the run's table of clips; a run has folders of the same name under ``jobs/`` and ``models/``."""
-    return version.path.parents[1] / "jobs" / version.path.name / "clips.csv"
+    return version.path.parents[1] / "jobs" / version.path.name / CLIPS

@@ -11,9 +11,8 @@ from core.data_folder import atomic_path
 from core.errors import HarkError
 from core.lock import held
 from db.db_api import RECORDING, RECORDING_CORPUS, Library
-from pipeline.training.configuration.run_config import DEVICES_FOLDER, RESULT
+from pipeline.training.configuration.run_folder import CLIPS, DEVICES_FOLDER, RESULT
 
-TABLE = "clips.csv"
 _CORPUS = re.compile(RECORDING_CORPUS.replace("_", "[0-9a-f]"))
 
 
@@ -23,7 +22,7 @@ class _GoesOn(HarkError):
 
 def forget_in_runs(data: Path, library: Library) -> None:
     """Call :func:`forget_in_run` for all runs in a data folder but those in progress; they do it when they end."""
-    for table in sorted((data / "jobs").glob(f"*/{TABLE}")):
+    for table in sorted((data / "jobs").glob(f"*/{CLIPS}")):
         try:
             with held(table.parent / "lock", lambda holder: _GoesOn(holder, "", ""), patience_s=0):
                 forget_in_run(table.parent, library)
@@ -33,7 +32,7 @@ def forget_in_runs(data: Path, library: Library) -> None:
 
 def forget_in_run(folder: Path, library: Library) -> None:
     """Remove a run's traces of deleted recordings. An unfinished run creates its tables again."""
-    table = folder / TABLE
+    table = folder / CLIPS
     rows = _rows(table)
     ids = {found for row in rows if (found := recording_of(row["corpus"]))}
     gone = {one for one in ids if not library.with_source(f"{RECORDING}-{one}")}
@@ -63,7 +62,7 @@ def remove_what_clips_made(folder: Path) -> None:
     for name in ("features", DEVICES_FOLDER):
         shutil.rmtree(folder / name, ignore_errors=True)
     if not (folder / RESULT).is_file():
-        for path in (*folder.glob("*.pt"), folder / TABLE):
+        for path in (*folder.glob("*.pt"), folder / CLIPS):
             path.unlink(missing_ok=True)
 
 

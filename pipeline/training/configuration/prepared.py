@@ -17,7 +17,8 @@ from pipeline.corpora.alignment_methods import check_method
 from pipeline.training.configuration.advice import spoken_seconds
 from pipeline.training.configuration.devices import DEVICES, SMALL
 from pipeline.training.configuration.efforts import EFFORTS
-from pipeline.training.configuration.run_config import AUTO_SIZE, SIZES, Recipe, RunConfig, config_of_run
+from pipeline.training.configuration.run_config import AUTO_SIZE, SIZES, Recipe, RunConfig
+from pipeline.training.configuration.run_folder import checkpoint_of, config_of_run
 
 Prepared = NewType("Prepared", RunConfig)
 
@@ -105,7 +106,7 @@ def retraining_of(data: Path, run: str) -> Prepared:
     """Return the configuration that makes a finished run's detector better. Raises HarkError if that run is gone."""
     # A bundle names its run, and is untrusted.
     config = config_of_run(data / "jobs" / run) if re.fullmatch(r"\w[\w.-]*", run) else None
-    if config is None or not (data / "models" / run / "model.pt").is_file():
+    if config is None or not checkpoint_of(data, run).is_file():
         raise HarkError(
             worded("This detector cannot be retrained here."),
             worded("The run %(run)s was not made in this data folder, or no longer exists.", run=run),

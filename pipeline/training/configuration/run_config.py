@@ -1,34 +1,23 @@
-"""The choices of a training run, and the amount of work that each effort stands for."""
+"""The choices of a training run."""
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
-from core.data_folder import REPOSITORY
 from model.phones import is_known
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.corpora.alignment_methods import METHODS, VITERBI
 from pipeline.training.configuration.devices import TRAINED
 from pipeline.training.configuration.efforts import BUCKETS, EFFORTS, BucketSize
 
-RESULT = "result.json"  # in the folder of a successful run; written last
-DEVICES_FOLDER = "devices"  # in the folder of a run: its device detectors while they are made
-REAL_ENGINES = ("corpus", "mined")  # engines of clips by people: whole recordings, and clips mined from them
-BANK = "bank:"  # prefix of a corpus: engine of the shipped real speech, in stored tables and reports
-
-
 SIZES = ("large", "standard")
-NEGATIVE_SET = REPOSITORY / "model" / "shipped" / "negative-set-large.zip"
 AUTO_SIZE = "auto"  # large if available, else standard
-NOISE_FOLDER = "noise"  # below the data folder: recordings of noise that a user puts there are used for augmentation
 VARIANTS = 2  # augmented copies of each training clip, for the networks of standard and device detectors
 GROWTH_CONSTANT = 20  # clips that every run adds to a bucket, so that the library grows with each phrase
 LANGUAGE_CODE = r"^[a-z]{2,3}(-[a-z0-9]+)*$"
@@ -157,31 +146,3 @@ def chosen(start: RunConfig, choices: Mapping[str, Any]) -> RunConfig:
         raise TypeError(f"a user cannot choose {', '.join(refused)} of a run")
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in choices.items()}
     return replace(start, **values)
-
-
-def job_folder(data: Path, config: RunConfig) -> Path:
-    """Return the folder of the run: that of the unfinished one, or a new one after the last finished one."""
-    number = 1 + len(list(finished_folders(data, config)))
-    return _numbered(data, config, number)
-
-
-def finished_folders(data: Path, config: RunConfig) -> Iterator[Path]:
-    """Return the folders of a configuration's finished runs, oldest first."""
-    folders = (_numbered(data, config, number) for number in itertools.count(1))
-    return itertools.takewhile(lambda folder: (folder / RESULT).is_file(), folders)
-
-
-def _numbered(data: Path, config: RunConfig, number: int) -> Path:
-    return data / "jobs" / (config.run_name if number == 1 else f"{config.run_name}-{number}")
-
-
-def config_of_run(folder: Path) -> RunConfig | None:
-    """Return the configuration of a job folder's run; None if it is missing."""
-    try:
-        return configuration_of(json.loads((folder / "plan.json").read_text())["config"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def configuration_of(values: dict[str, Any]) -> RunConfig:
-    return RunConfig(**{**values, "engines": tuple(values["engines"]), "devices": tuple(values["devices"])})

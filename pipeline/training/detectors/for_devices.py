@@ -18,7 +18,9 @@ from model.runtime.detector import logit
 from pipeline.training.clips.synthesis import GenerationReport
 from pipeline.training.configuration.devices import DEVICES, SMALL
 from pipeline.training.configuration.efforts import EFFORTS
-from pipeline.training.configuration.run_config import DEVICES_FOLDER, RunConfig
+from pipeline.training.configuration.run_config import RunConfig
+from pipeline.training.configuration.run_folder import DEVICES_FOLDER
+from pipeline.training.configuration.work import Work
 from pipeline.training.detectors.making import feature_store, learn, make, settings_of_run, starting_point
 from pipeline.training.detectors.teacher import Teacher, make_teacher
 from pipeline.training.measuring.evaluation import (
@@ -31,7 +33,6 @@ from pipeline.training.measuring.evaluation import (
 from pipeline.training.packing.bundle import bundle_contents, export_detector
 from pipeline.training.planning.plan import Plan
 from pipeline.training.reporting.report import foundation_of, run_figures, whole_report
-from pipeline.training.work import Work
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
@@ -131,7 +132,7 @@ def make_for_device(
 
     Args:
         device: one of :data:`pipeline.training.configuration.devices.OWN_FORMAT`.
-        work: of the run, with a folder for this device.
+        work: objects of the run, with the folder for this device.
         clips: clips of the run (:data:`pipeline.training.clips.examples.CLIP_COLUMNS`).
         make_teacher: returns the teacher, whose scores replace the labels of clips; called only if needed.
 

@@ -11,9 +11,10 @@ from core.events import Progress, Reporter
 from core.worded import worded
 from model.gpu import complaint
 from pipeline.training.configuration.efforts import EFFORTS
-from pipeline.training.configuration.run_config import NOISE_FOLDER, Recipe, RunConfig
+from pipeline.training.configuration.run_config import Recipe, RunConfig
+from pipeline.training.configuration.run_folder import NOISE_FOLDER
+from pipeline.training.configuration.work import Work
 from pipeline.training.measuring.evaluation import MeasuredDetector, calibrate, measure, score_split
-from pipeline.training.work import Work
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,16 +116,12 @@ def feature_store(
     return build_store(detector, examples, negatives, folder, folder / "features", progress)
 
 
-def as_it_is(detector: Detector, store: FeatureStore) -> Detector:
-    return detector
-
-
 def make(
     work: Work,
     detector: Any,
     store: FeatureStore,
     settings: TrainConfig | None,
-    change: Callable[[Any, FeatureStore], Detector] = as_it_is,
+    change: Callable[[Any, FeatureStore], Detector] | None = None,
 ) -> MeasuredDetector:
     """Train a detector on its features, set its thresholds on the validation split, and measure it on the test.
 
@@ -132,14 +129,15 @@ def make(
 
     Args:
         settings: of the training; None for a detector that is only calibrated.
-        change: returns the detector as it will be used, which is what is calibrated and measured.
+        change: changes the detector after its training, for example to 8 bits.
     """
     trained: TrainResult | None = None
     if settings is not None:
         with work.clock.stage("train"):
             detector, trained = learn(detector, store, settings, work.folder, work.reporter)
     with work.clock.stage("calibrate"):
-        detector = change(detector, store)
+        if change is not None:
+            detector = change(detector, store)
         frames = store.where(split="validation", bucket="plain_negative")["frames"].sum()
         hours = round(float(frames) * detector.config.stored.step / 360_000, 1)
         work.reporter.stage("calibrate", worded("Calibrating on %(hours)s hours of speech", hours=hours))

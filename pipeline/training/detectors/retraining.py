@@ -20,6 +20,7 @@ from core.events import Reporter
 from core.worded import worded
 from model.metrics import phrase_scores
 from pipeline.scoring.keyword_scoring import keyword_scores
+from pipeline.training.configuration.work import Work
 from pipeline.training.measuring.comparison import counted, is_better, version_before
 from pipeline.training.measuring.evaluation import (
     DEFAULT_FA_PER_DAY,
@@ -28,8 +29,7 @@ from pipeline.training.measuring.evaluation import (
     score_split,
     threshold_at,
 )
-from pipeline.training.planning.marked import Marked, fires, marked_audio, padded
-from pipeline.training.work import Work
+from pipeline.training.measuring.marked_errors import Marked, fires, marked_audio, padded
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
@@ -51,7 +51,7 @@ class AntiKeywords:
         phones: phones of each anti-keyword, as outputs of the front end.
         margin: match score by which one must exceed the phrase to count.
         marked: number of false alarms that users marked.
-        alike: number of those that sound exactly like the phrase, which no anti-keyword can reject.
+        alike: number of marked false alarms that sound exactly like the phrase; no anti-keyword can reject them.
     """
 
     phones: tuple[tuple[int, ...], ...] = ()

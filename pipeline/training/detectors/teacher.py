@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline.training.configuration.run_config import Recipe
+from pipeline.training.configuration.work import Work
 from pipeline.training.detectors.making import feature_store, learn, settings_of_run
-from pipeline.training.work import Work
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
@@ -34,7 +34,7 @@ class Teacher:
     """A detector of size standard, and its features of the examples for devices.
 
     Attributes:
-        examples: examples of device detectors and of this one.
+        examples: the examples that the device detectors and the teacher share.
     """
 
     def __init__(self, detector: FusedDetector, store: FeatureStore, examples: ExamplePlan) -> None:
@@ -79,7 +79,7 @@ def make_teacher(detector: Any, work: Work, clips: pd.DataFrame) -> Teacher | No
 
     Args:
         detector: the run's detector, trained and calibrated.
-        work: of the run, with the teacher's folder.
+        work: objects of the run, with the teacher's folder.
         clips: clips of the run (:data:`pipeline.training.clips.examples.CLIP_COLUMNS`).
     """
     from model.standard.fused_detector import FusedDetector

@@ -11,8 +11,8 @@ from model.shipped_weights import shipped_backbone
 from model.standard.backbone_detector import BackboneDetector
 from model.standard.fused_detector import FusedDetector
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
-from pipeline.training.configuration.run_config import NEGATIVE_SET, Recipe, RunConfig
-from pipeline.training.negatives.negative_set import rescoring_threshold
+from pipeline.training.configuration.run_config import Recipe, RunConfig
+from pipeline.training.negatives.negative_set import NEGATIVE_SET, rescoring_threshold
 
 BACKBONE_DELAY_S = 0.12  # a causal backbone outputs a phone this much later
 

@@ -1,1 +1,1 @@
-"""Measurement of detectors: test figures, the report, its sentences and verdict, comparisons of versions."""
+"""Thresholds, figures of the test, and comparisons of versions."""

@@ -1,8 +1,9 @@
 """Comparison of a detector's versions on one stream, so that their figures are comparable.
 
-Each version was measured on the test of its own run, and the tests of two runs differ. Here all of them score the same:
-every recording that is in the test of one and in the training of none, the takes that none was trained on,
-and the test part of the negative set if all of them use its backbone. Each is at its own threshold.
+Each version was measured on the test of its own run, and the tests of two runs differ. Here all of them score the same
+audio: each recording that is in the test of one version and in the training of none, the enrolment recordings that
+none was trained on, and the test part of the negative set if all of them use its backbone. Each is at its own
+threshold.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ from core.events import Progress, Reporter
 from core.lock import held
 from core.worded import worded
 from db.db_api import Library
-from db.records import Clip, real_speaker
+from db.records import BANK, Clip, real_speaker
 from model.metrics import det_curve, phrase_scores
 from pipeline.corpora.enrolment import saved_takes
-from pipeline.training.configuration.run_config import BANK, NOISE_FOLDER, RunConfig, config_of_run
+from pipeline.training.configuration.run_config import RunConfig
+from pipeline.training.configuration.run_folder import CLIPS, NOISE_FOLDER, checkpoint_of, config_of_run
 from pipeline.training.measuring.evaluation import (
     DEFAULT_FA_PER_DAY,
     ScoredSplit,
@@ -36,7 +38,7 @@ from pipeline.training.measuring.evaluation import (
     score_split,
     threshold_at,
 )
-from pipeline.training.planning.marked import Marked, fires, marked_audio
+from pipeline.training.measuring.marked_errors import Marked, fires, marked_audio
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
@@ -65,7 +67,7 @@ def version_before(data: Path, run: str) -> tuple[Detector, dict[str, Any]]:
     """Return a finished run's detector and its bundle's manifest. Raises HarkError if they are missing or damaged."""
     from model.checkpoint import load_checkpoint
 
-    path = data / "models" / run / "model.pt"
+    path = checkpoint_of(data, run)
     why = worded("%(name)s of the run %(run)s is missing.", name=path.name, run=run)
     if path.is_file():
         detector, about = load_checkpoint(str(path))
@@ -191,7 +193,7 @@ def _open(runs: Sequence[str], data: Path) -> tuple[list[Trained], dict[str, str
         config = config_of_run(data / "jobs" / run)
         try:
             detector, manifest = version_before(data, run)
-            clips = pd.read_csv(data / "jobs" / run / "clips.csv", keep_default_na=False)
+            clips = pd.read_csv(data / "jobs" / run / CLIPS, keep_default_na=False)
             report_file = data / "models" / run / "report.json"
             report = json.loads(report_file.read_text(encoding="utf-8"))
         except HarkError as error:

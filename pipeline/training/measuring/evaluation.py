@@ -13,11 +13,11 @@ import numpy as np
 from audio_augmentation.compose import compose_stream
 from audio_generation.registry import RULE_BASED
 from core.audio_file import read_audio
+from db.records import REAL_ENGINES
 from model import metrics
 from model.metrics import ScoredStream
 from model.runtime.detector import logit, sigmoid
 from phrase_augmentation.vocabulary import zipf
-from pipeline.training.configuration.run_config import REAL_ENGINES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -186,8 +186,8 @@ def thresholds_for(
 ) -> list[dict[str, Any]]:
     """Return thresholds for ``rates`` (false alarms per day, ascending), from the validation split's general audio.
 
-    The lower the rate, the higher the threshold: never lower, whatever the fitted tail gives, and below the default
-    rate always higher. A threshold that is higher than its rate requires is marked as ``raised``.
+    A lower rate never has a lower threshold, even if the fitted tail gives one; below the default rate, it has a higher
+    one. A threshold that is higher than its rate requires is marked as ``raised``.
 
     Args:
         min_threshold: the minimum of the default threshold, to reject confusables. If it applies, the logits of the
@@ -273,7 +273,7 @@ def measure(
     negatives = test.pick(test.ordinary)
     hours = sum(s.hours for s in negatives)
     condition = test.table["condition"].to_numpy()
-    # The same rule as for the bundle's thresholds, so that a rate that is in both has one threshold.
+    # Use the rule of the bundle's thresholds, so that both tables give a rate the same threshold.
     threshold = threshold_at(thresholds, DEFAULT_FA_PER_DAY)
     rates = sorted({*FA_PER_DAY, *(24 * rate for rate in REPORTED_FA_PER_HOUR)})
     rows = thresholds_for(validation, rates, threshold)

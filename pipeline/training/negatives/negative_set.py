@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.events import Progress, Reporter
 from core.processors import usable_cores
@@ -29,13 +30,13 @@ from model.phones import outputs_of
 from model.product_quantization import ProductQuantizer
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.matching import phrase_matcher
-from pipeline.training.configuration.run_config import NEGATIVE_SET
 from pipeline.training.planning.splits import SPLITS
 
 if TYPE_CHECKING:
     from model.keyword_hmm import Pronunciations
     from model.large.encoder_detector import EncoderDetector
 
+NEGATIVE_SET = REPOSITORY / "model" / "shipped" / "negative-set-large.zip"
 STREAM_S = 25.0  # seconds of speech per segment
 FRAME_S = 0.02  # seconds per frame of a backbone
 RESCORED_AN_HOUR = 100  # matches per hour of speech that a decoder scores

@@ -20,10 +20,10 @@ from core.errors import HarkError
 from core.events import Progress, Reporter
 from core.lock import held
 from core.worded import worded
+from db.records import BANK
 from model.dataset import SEGMENT_COLUMNS, FeatureWriter, open_store, store_is_complete
 from model.examples import ExampleSpec, SoundSources, build_examples
 from phrase_augmentation.keyphrase import Keyphrase
-from pipeline.training.configuration.run_config import BANK
 from pipeline.training.negatives.negative_set import NegativeSegment, contains_phrase, stream_row
 from pipeline.training.planning.splits import SPLITS
 

@@ -1,1 +1,1 @@
-"""The bundle, its model card, and the devices that take its files."""
+"""The bundle, and the devices that take its files."""

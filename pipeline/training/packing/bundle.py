@@ -19,6 +19,7 @@ from core.worded import number, worded
 from model.features import CHUNK_SAMPLES, SAMPLE_RATE
 from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
 from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES, Bundle, BundleError, manifest_digest
+from pipeline.training.configuration.run_folder import CHECKPOINT, bundle_of
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, MeasuredDetector, speech_of_test
 from pipeline.training.packing.targets import readme
 from pipeline.training.planning.plan import Plan
@@ -44,16 +45,16 @@ class BundleFiles:
 
 def write_bundle(data: Path, run: str, contents: Mapping[str, bytes]) -> BundleFiles:
     """Write the files of :func:`bundle_contents` to ``models/<run>/``: the bundle, the ``.pt`` and the report."""
-    folder = data / "models" / run
+    bundle = bundle_of(data, run)
+    folder = bundle.parent
     folder.mkdir(parents=True, exist_ok=True)
     remove_unfinished(folder)  # temporary files of a run that was killed here
-    bundle = folder / f"{run}.zip"
     with atomic_path(bundle) as temporary, temporary.open("wb") as file:
         _pack(contents, file)
-    for name in ("model.pt", "report.html", "report.json"):
+    for name in (CHECKPOINT, "report.html", "report.json"):
         with atomic_path(folder / name) as temporary:
             temporary.write_bytes(contents[name])
-    return BundleFiles(bundle, folder / "model.pt", folder / "report.html")
+    return BundleFiles(bundle, folder / CHECKPOINT, folder / "report.html")
 
 
 def export_detector(
@@ -75,7 +76,7 @@ def export_detector(
     from model.export import check_parity, quantize_weights
 
     detector = measured.detector
-    onnx_path, int8_path, pt_path = folder / "model.onnx", folder / "model.int8.onnx", folder / "model.pt"
+    onnx_path, int8_path, pt_path = folder / "model.onnx", folder / "model.int8.onnx", folder / CHECKPOINT
     state_size = detector.export(onnx_path)
     small = int8_path if detector.quantizes else None
     if small is not None:

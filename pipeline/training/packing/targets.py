@@ -1,4 +1,4 @@
-"""The devices of a detector: the file of its bundle that each takes, and the commands for it."""
+"""The files of a bundle that each device takes, and the commands to install them."""
 
 from __future__ import annotations
 

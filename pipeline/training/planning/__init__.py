@@ -1,1 +1,1 @@
-"""Planning: a run's options, advice on the phrase, and the clips and voices that it will use."""
+"""The plan of a run: its clips, voices and splits."""

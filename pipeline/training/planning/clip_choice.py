@@ -12,13 +12,13 @@ import numpy as np
 
 from audio_generation.engine import Engine, Setting
 from db.db_api import Library
-from db.records import Clip, ClipQuery, is_for_test, real_speaker
+from db.records import REAL_ENGINES, Clip, ClipQuery, is_for_test, real_speaker
 from phrase_augmentation.matching import phrase_sounds_in
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
 from pipeline.corpora.mining import mined_clips
 from pipeline.training.configuration.efforts import EFFORTS
-from pipeline.training.configuration.run_config import REAL_ENGINES, RunConfig
+from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.planning.marked import CORPUS, FALSE_ALARM_OF, marked_false_alarms
 from pipeline.training.planning.splits import VoiceSplits
 

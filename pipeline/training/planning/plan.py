@@ -1,7 +1,7 @@
 """The plan of a run: the clips of the library that it uses, their splits, and the clips that each engine must generate.
 
-A trained detector uses clips of all three splits. A calibrated one learns nothing from clips: the phrase and similar
-texts are in its test, and general speech sets its threshold.
+A trained detector uses clips of all three splits. A calibrated one learns nothing from clips: clips
+of the phrase and of similar texts test it, and general speech sets its threshold.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 from core.worded import Worded, listed, worded
 from db.db_api import Library
-from db.records import Clip, real_speaker
+from db.records import REAL_ENGINES, Clip, real_speaker
 from phrase_augmentation.confusables import confusables
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
 from phrase_augmentation.texts import inbetween, plain_negatives, positives
 from pipeline.training.configuration.efforts import BUCKETS, EFFORTS
-from pipeline.training.configuration.run_config import REAL_ENGINES, RunConfig, configuration_of
+from pipeline.training.configuration.run_config import RunConfig
+from pipeline.training.configuration.run_folder import configuration_of
 from pipeline.training.planning.audition import unintelligible_engines
 from pipeline.training.planning.clip_choice import Chooser, PlannedClip, PlannedRequest
 from pipeline.training.planning.estimate import estimated_s

@@ -10,7 +10,7 @@ from core.events import Reporter
 from core.worded import worded
 from db.db_api import Library
 from pipeline.training.configuration.prepared import Prepared
-from pipeline.training.configuration.run_config import DEVICES_FOLDER, job_folder
+from pipeline.training.configuration.run_folder import DEVICES_FOLDER, PLAN, job_folder
 from pipeline.training.planning.estimate import estimated_s
 from pipeline.training.planning.plan import Plan, load_plan, make_plan, remaining, run_texts
 
@@ -23,7 +23,7 @@ def plan_run(config: Prepared, data: Path, reporter: Reporter) -> Plan:
     folder = job_folder(data, config)
     reporter.stage("plan", worded("Planning “%(phrase)s”", phrase=config.phrase))
     with Library(data) as library:
-        return load_plan(folder / "plan.json") or make_plan(config, run_texts(config, library), folder.name, library)
+        return load_plan(folder / PLAN) or make_plan(config, run_texts(config, library), folder.name, library)
 
 
 def plan_summary(plan: Plan, data: Path) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def plan_summary(plan: Plan, data: Path) -> dict[str, Any]:
     ``goes_on_with`` ("synthesize", "features", "calibrate" or "train"); all other numbers then cover the rest only.
     """
     folder = data / "jobs" / plan.run
-    if not (folder / "plan.json").is_file():
+    if not (folder / PLAN).is_file():
         return {**plan.summary(), "unfinished": None}
     from model.dataset import store_is_complete
 

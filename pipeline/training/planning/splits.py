@@ -118,7 +118,7 @@ def split_voices(
         voices: by engine.
         people: of the library, whose split is given; an engine may speak with their voices.
         hold_out: engine to keep for the test; empty for the default rule, "none" for none.
-        trains: whether anything is trained; if not, the voices of the training split speak in the test too.
+        trains: whether the run trains a detector; if not, the voices of the training split are in the test.
 
     With fewer than three speakers, a split is empty, and :func:`pipeline.training.planning.plan.make_plan` fails.
     """

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from db.db_api import RECORDING
+from db.records import REAL_ENGINES
 from pipeline.training.clips.removed_recordings import recording_of
-from pipeline.training.configuration.run_config import REAL_ENGINES
 
 # Parts of a report that describe shipped real speech behind a detector by `training_corpora` and `licences`.
 SHIPPED_SPEECH = ("backbone", "verifier", "negative_set", "negative_speech", "micro_network")

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import HarkError
 from core.worded import NOT_MEASURED, percent, worded, worded_again
+from db.records import BANK, REAL_ENGINES
 from pipeline.training.clips.synthesis import GenerationReport
 from pipeline.training.configuration.efforts import BUCKETS
-from pipeline.training.configuration.run_config import BANK, REAL_ENGINES, Recipe, RunConfig
+from pipeline.training.configuration.run_config import Recipe, RunConfig
 from pipeline.training.measuring.evaluation import MeasuredDetector
 from pipeline.training.planning.plan import Plan
 from pipeline.training.reporting.report_words import (
@@ -54,8 +55,7 @@ def run_figures(
     """Return what a report states about the run and its own detector, as JSON; enough for ``verdict_of``.
 
     Args:
-        foundation: facts about the shipped weights that the run built on, and about the previous version:
-            ``backbone``, ``verifier``, ``negative_set``, ``compared``.
+        foundation: facts about the shipped weights and speech that the run built on (:func:`foundation_of`).
     """
     detector, trained, config = measured.detector, measured.trained, plan.config
     training: dict[str, Any] = {"steps": 0, "best_step": None, "best_measure": None, "seconds": 0.0, "history": []}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from audio_generation.registry import RULE_BASED
 from audio_generation.splice_side import SPLICE
 from core.worded import NOT_MEASURED, Worded, listed, percent, worded
-from pipeline.training.configuration.run_config import BANK, REAL_ENGINES
+from db.records import BANK, REAL_ENGINES
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY
 from pipeline.training.reporting.verdict import expected_of_people, predicts_people
 

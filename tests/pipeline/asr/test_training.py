@@ -15,8 +15,7 @@ from model.shipped_weights import load_weights, shipped_backbone, shipped_micro_
 from pipeline.asr import training as acoustic_training
 from pipeline.asr.data import acoustic_split, corpus_utterances, spoken_texts, synthetic_utterances
 from pipeline.asr.training import AcousticRun, train_acoustic_model
-from pipeline.training.configuration.run_config import NEGATIVE_SET
-from pipeline.training.negatives.negative_set import about_negatives, negative_segments
+from pipeline.training.negatives.negative_set import NEGATIVE_SET, about_negatives, negative_segments
 from tests.support.acoustic_corpus import corpus, few_rooms
 from tests.support.fake_engine import Fake
 

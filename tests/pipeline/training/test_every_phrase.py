@@ -22,10 +22,10 @@ from pipeline.training.configuration import run_config as config
 from pipeline.training.configuration.devices import OWN_FORMAT, SMALL
 from pipeline.training.configuration.efforts import EFFORTS, BucketSize
 from pipeline.training.configuration.prepared import prepare
-from pipeline.training.configuration.run_config import NEGATIVE_SET, RunConfig
+from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.detectors import untrained
 from pipeline.training.negatives import negative_set, negative_speech
-from pipeline.training.negatives.negative_set import STATE_FRAMES
+from pipeline.training.negatives.negative_set import NEGATIVE_SET, STATE_FRAMES
 from pipeline.training.negatives.negative_speech import NEGATIVE_SPEECH
 from pipeline.training.planning.plan import ready_engines
 from pipeline.training.run import run_training

@@ -33,13 +33,14 @@ from model.runtime.detector import Detector
 from pipeline.training import run as training_pipeline
 from pipeline.training.configuration.efforts import BUCKETS, EFFORTS, BucketSize, Effort
 from pipeline.training.configuration.prepared import prepare
-from pipeline.training.configuration.run_config import AUTO_SIZE, RunConfig, job_folder
+from pipeline.training.configuration.run_config import AUTO_SIZE, RunConfig
+from pipeline.training.configuration.run_folder import job_folder
+from pipeline.training.configuration.work import StageClock, Work
 from pipeline.training.negatives import negative_set
 from pipeline.training.packing import bundle
 from pipeline.training.planning.plan import Plan, save_plan
 from pipeline.training.planning.preview import plan_run, plan_summary
 from pipeline.training.run import run_training
-from pipeline.training.work import StageClock, Work
 from tests.support import tiny_run
 from tests.support.choir import Choir, new_clip
 from tests.support.constants import replace_in

@@ -17,7 +17,8 @@ from django.test import Client
 from core.data_folder import REPOSITORY
 from db.db_api import Library
 from pipeline.serving.sorting import Sorted
-from pipeline.training.planning.marked import CORPUS, marked_audio
+from pipeline.training.measuring.marked_errors import marked_audio
+from pipeline.training.planning.marked import CORPUS
 from tests.support.api_calls import a_token
 from tests.support.detector_versions import address, make_version
 from tests.support.sounds import noise, upload

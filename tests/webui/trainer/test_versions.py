@@ -19,7 +19,7 @@ from django.urls import reverse
 from core.errors import HarkError
 from db.db_api import Library
 from db.records import NewClip
-from pipeline.training.configuration.run_config import job_folder
+from pipeline.training.configuration.run_folder import job_folder
 from pipeline.training.configuration.specification import as_spec
 from tests.support.api_calls import a_token
 from tests.support.detector_versions import address, make_version

@@ -11,7 +11,7 @@ from core.lock import held
 from db.db_api import Library
 from pipeline.recordings.library_clips import remove_from_library
 from pipeline.training.clips.removed_recordings import forget_in_run
-from pipeline.training.configuration.run_config import RESULT
+from pipeline.training.configuration.run_folder import RESULT
 from tests.support.choir import new_clip
 
 GONE, STAYS = "0f8fad5b-d9cb-469f-a165-70867728950e", "7c9e6679-7425-40de-944b-e07fc1f90ae7"

@@ -31,6 +31,7 @@ from pipeline.training.clips.examples import CLIP_COLUMNS, ExamplePlan
 from pipeline.training.configuration.devices import DEVICES, OWN_FORMAT
 from pipeline.training.configuration.efforts import EFFORTS, BucketSize, Effort
 from pipeline.training.configuration.run_config import RunConfig
+from pipeline.training.configuration.work import StageClock, Work
 from pipeline.training.detectors import for_devices, making
 from pipeline.training.detectors import teacher as teacher_module
 from pipeline.training.detectors.for_devices import NoRuntimeError, make_for_device, untrained
@@ -38,7 +39,6 @@ from pipeline.training.detectors.teacher import Teacher, make_teacher
 from pipeline.training.measuring.evaluation import FA_PER_DAY, Calibration, score_split
 from pipeline.training.negatives import negative_speech
 from pipeline.training.negatives.negative_speech import TESTED, NegativeSpeech, device_negatives
-from pipeline.training.work import StageClock, Work
 from tests.support.device_runtimes import detections
 
 PHRASE = "hey compass"

@@ -28,8 +28,9 @@ from pipeline.training.detectors import retraining
 from pipeline.training.detectors.retraining import AntiKeywords, Retraining, find_anti_keywords
 from pipeline.training.measuring.comparison import counted
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, Calibration, MeasuredDetector, score_split
+from pipeline.training.measuring.marked_errors import Marked, marked_audio
 from pipeline.training.planning.clip_choice import real_negatives
-from pipeline.training.planning.marked import CORPUS, FALSE_ALARM_OF, Marked, marked_audio, marked_false_alarms
+from pipeline.training.planning.marked import CORPUS, FALSE_ALARM_OF, marked_false_alarms
 from pipeline.training.planning.plan import Plan, save_plan
 from pipeline.training.reporting.report_words import compared_in_words
 from tests.support.choir import new_clip

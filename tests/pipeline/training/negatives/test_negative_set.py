@@ -18,9 +18,9 @@ from model.large.encoder_backbone import STATE_FRAMES
 from model.large.encoder_detector import EncoderDetector
 from model.phones import PHONE_OUTPUTS
 from phrase_augmentation.keyphrase import Keyphrase
-from pipeline.training.configuration.run_config import NEGATIVE_SET
 from pipeline.training.negatives import negative_set
 from pipeline.training.negatives.negative_set import (
+    NEGATIVE_SET,
     NegativeSegment,
     about_negatives,
     negative_segments,

@@ -24,7 +24,8 @@ from phrase_augmentation.matching import phrase_sounds_in
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
 from pipeline.training.configuration.efforts import BUCKETS, Effort
-from pipeline.training.configuration.run_config import RunConfig, config_of_run
+from pipeline.training.configuration.run_config import RunConfig
+from pipeline.training.configuration.run_folder import config_of_run
 from pipeline.training.planning.clip_choice import PlannedClip, real_negatives
 from pipeline.training.planning.marked import FALSE_ALARM_OF
 from pipeline.training.planning.plan import (
