@@ -120,9 +120,10 @@ def _train(passages: list[Passage], options: TrainingOptions, data: Path, report
 
     folder = data / FOLDER
     measured = left_out(passages)
-    packed, count, seconds = _packed(passages, measured, folder, reporter)
-    an_epoch = count / options.batch_size if options.batch_size else seconds / BATCH_S
+    learned = [passage.end_s - passage.start_s for passage in passages if passage.name not in measured]
+    an_epoch = len(learned) / options.batch_size if options.batch_size else sum(learned) / BATCH_S
     steps = _steps(options.epochs, an_epoch / REAL_FRACTION)
+    packed, seconds = _packed(passages, measured, folder, reporter)
     device = "cuda" if best_device() == "cuda" else "cpu"
     augmenter = BatchAugmenter(SpeechAugmentation(), packed.noise, packed.rooms, device)
 
@@ -184,8 +185,8 @@ def _steps(epochs: float, an_epoch: float) -> int:
 
 def _packed(
     passages: list[Passage], measured: frozenset[str], folder: Path, reporter: Reporter
-) -> tuple[Packed, int, float]:
-    """Pack the passages; also return the number of training passages and their total seconds."""
+) -> tuple[Packed, float]:
+    """Pack the passages; also return the total seconds of those to train on."""
     from model.asr.packed import open_pack
 
     _pack(passages, measured, folder, reporter)
@@ -197,7 +198,7 @@ def _packed(
             "None of the passages could be read.",
             "Transcribe the recordings again.",
         )
-    return packed, len(real), float(packed.length[real].sum()) / SAMPLE_RATE
+    return packed, float(packed.length[real].sum()) / SAMPLE_RATE
 
 
 def _trained(

@@ -15,8 +15,7 @@ from core.audio_file import SAMPLE_RATE, write_audio
 from core.readiness import Readiness
 from db.records import NewClip
 from phrase_augmentation.normalize import normalize
-from pipeline.training.configuration import run_config as config
-from pipeline.training.configuration.efforts import BucketSize, Effort
+from pipeline.training.configuration.efforts import EFFORTS, BucketSize, Effort
 
 
 def tone(text: str, seconds: float = 0.8) -> np.ndarray:
@@ -108,9 +107,9 @@ def choirs(monkeypatch: pytest.MonkeyPatch) -> dict[str, Choir]:
 def tiny_effort(monkeypatch: pytest.MonkeyPatch) -> Effort:
     """An effort called "tiny" of a few dozen clips."""
     tiny = replace(
-        config.EFFORTS["quick"], name="tiny", positive=BucketSize(4, 6), confusable=BucketSize(12, 2),
+        EFFORTS["quick"], name="tiny", positive=BucketSize(4, 6), confusable=BucketSize(12, 2),
         inbetween=BucketSize(5, 1), plain_negative=BucketSize(20, 1), corpus_hours=0.05,
         variants=2, steps=4, batch_size=8, test_clips=10, network_steps=0,
     )  # fmt: skip
-    monkeypatch.setitem(config.EFFORTS, "tiny", tiny)
+    monkeypatch.setitem(EFFORTS, "tiny", tiny)
     return tiny

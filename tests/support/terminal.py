@@ -20,7 +20,7 @@ from dataclasses import replace
 signal.signal(signal.SIGHUP, getattr(signal, sys.argv.pop(1)))  # whatever these tests were started with
 sys.path.insert(0, sys.argv.pop(1))
 import pipeline.training.run
-from pipeline.training.configuration.run_config import EFFORTS
+from pipeline.training.configuration.efforts import EFFORTS
 
 for name in EFFORTS:
     EFFORTS[name] = replace(EFFORTS["trial"], name=name)  # which is planned at once

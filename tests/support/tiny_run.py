@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from core.events import Event, Reporter
-from pipeline.training.configuration import run_config as config
-from pipeline.training.configuration.efforts import BucketSize
+from pipeline.training.configuration.efforts import EFFORTS, BucketSize
 from pipeline.training.configuration.run_config import RunConfig
 
 TINY = replace(
-    config.EFFORTS["quick"],
+    EFFORTS["quick"],
     name="tiny",
     positive=BucketSize(5, 24),
     confusable=BucketSize(40, 1),
@@ -73,7 +72,7 @@ def run(data: Path, engines: str, kill_at: str) -> None:
 
     torch.set_num_threads(1)
     db_api.BATCH_CLIPS = 16  # so that a kill in the middle of synthesis leaves stored clips
-    config.EFFORTS["tiny"] = TINY
+    EFFORTS["tiny"] = TINY
     SoundSources.__init__.__defaults__ = FEW_ROOMS
     killer = Killer(kill_at)
 

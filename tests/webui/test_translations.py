@@ -156,7 +156,14 @@ def has_words(text: ast.JoinedStr) -> bool:
 
 def test_errors_shown_by_the_portal_are_translatable() -> None:
     """A plain sentence in a HarkError stays English."""
-    rooms = ("phrase_augmentation", "pipeline/training", "pipeline/recordings", "pipeline/corpora", "webui/jobs")
+    rooms = (
+        "phrase_augmentation",
+        "pipeline/training",
+        "pipeline/scoring",
+        "pipeline/recordings",
+        "pipeline/corpora",
+        "webui/jobs",
+    )
     paths = [path for room in rooms for path in (REPOSITORY / room).rglob("*.py") if path.stem not in TERMINAL]
     paths += [
         REPOSITORY / f"{name}.py"

@@ -248,7 +248,7 @@ def _translated_report(version: Version, language: str) -> str | None:
         return None
     try:
         return html_report(version.report(), shown, language)
-    except HarkError:
+    except (HarkError, LookupError):
         return None
 
 

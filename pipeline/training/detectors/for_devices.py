@@ -50,15 +50,16 @@ CHECKED_PAIRS, CHECKED_S = 8, 20.0  # maximum number of pairs of test clips, and
 class NoRuntimeError(HarkError):
     """Raised if the front end or the runtime of a device's detector is not installed. The run continues without it."""
 
-    def __init__(self, device: str, error: ImportError) -> None:
-        super().__init__(
-            worded("The bundle has no detector for %(titles)s.", titles=DEVICES[device].product),
-            worded("Its encoder is not installed: %(error)s.", error=str(error)),
-            worded(
-                "Install it (.venv/bin/python -m pip install %(packages)s -c constraints.txt) and train again.",
-                packages=DEVICES[device].package,
-            ),
-        )
+
+def _not_installed(device: str, error: ImportError) -> NoRuntimeError:
+    return NoRuntimeError(
+        worded("The bundle has no detector for %(titles)s.", titles=DEVICES[device].product),
+        worded("Its encoder is not installed: %(error)s.", error=str(error)),
+        worded(
+            "Install it (.venv/bin/python -m pip install %(packages)s -c constraints.txt) and train again.",
+            packages=DEVICES[device].package,
+        ),
+    )
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def make_for_device(
     try:
         detector = untrained(device, config.seed)
     except ImportError as error:
-        raise NoRuntimeError(device, error) from error
+        raise _not_installed(device, error) from error
     store = _taught_store(detector, work, clips, make_teacher)
     settings = TrainConfig(
         steps=max(2, round(detector.step_share * EFFORTS[config.effort].device_steps)),
@@ -185,7 +186,7 @@ def _checked(device: str, measured: MeasuredDetector, config: RunConfig, clips: 
     try:
         off = detector.difference(files, audio, cutoff)
     except ImportError as error:
-        raise NoRuntimeError(device, error) from error
+        raise _not_installed(device, error) from error
     if off > detector.tolerance:
         raise HarkError(
             worded("The file for %(titles)s was not created.", titles=product),

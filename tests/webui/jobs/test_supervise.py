@@ -252,7 +252,7 @@ def test_a_job_runs_at_low_priority(tmp_path: Path) -> None:
         "child = [sys.executable, '-c', 'import os; print(os.nice(0))']\n"
         "nice = lambda *of_job: {'job': os.nice(0), 'its own': int(subprocess.check_output(child))}\n"
         "jobs.KINDS['nice'] = jobs.Kind('nice', jobs.GENERAL, '__main__:nice')\n"
-        "sys.argv = ['jobs', 'name']\nsys.exit(job_process.main())"
+        "sys.argv = ['job_process', 'name']\nsys.exit(job_process.main())"
     )
     job = json.dumps({"kind": "nice", "spec": {}, "data": str(tmp_path)})
     done = run_python(program, job)
@@ -288,7 +288,7 @@ def test_an_import_is_limited_to_two_gigabytes(tmp_path: Path) -> None:
         "import sys\nfrom dataclasses import replace\nfrom pipeline import job_process, jobs\n"
         "greedy = lambda *of_job: {'bytes': len(bytearray(3 << 30))}\n"
         "jobs.KINDS['import'] = replace(jobs.KINDS['import'], function='__main__:greedy')\n"
-        "sys.argv = ['jobs', 'name']\nsys.exit(job_process.main())"
+        "sys.argv = ['job_process', 'name']\nsys.exit(job_process.main())"
     )
     job = json.dumps({"kind": "import", "spec": {}, "data": str(tmp_path)})
     done = run_python(program, job)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
@@ -73,8 +74,9 @@ def test_small_computers_use_a_standard_bundle_directly() -> None:
 
 def test_the_device_windows_match_their_receptive_fields() -> None:
     shapes = {"esphome": MicroConfig(), "openwakeword": OpenWakeWordConfig()}
-    for name, shape in shapes.items():
-        assert int(shape.receptive_samples / 1600) / 10 == DEVICES[name].window_s
+    assert {name: int(shape.receptive_samples / 1600) / 10 for name, shape in shapes.items()} == {
+        name: device.window_s for name, device in DEVICES.items() if device.window_s < math.inf
+    }
 
 
 def test_a_path_with_spaces_is_quoted() -> None:
