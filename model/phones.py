@@ -8,9 +8,7 @@ from functools import lru_cache
 from core.errors import HarkError
 from phrase_augmentation.distance import phone_distance
 from phrase_augmentation.keyphrase import Keyphrase
-from phrase_augmentation.normalize import base_language
 
-KNOWN_LANGUAGE = "en"
 BLANK = 0  # index of CTC's blank in every output
 CHARACTERS = (" ", "'", *"abcdefghijklmnopqrstuvwxyz")
 # The phones of American English as phrase_augmentation/phonemes.py writes them, most frequent first.
@@ -64,8 +62,3 @@ def text_of(indices: Sequence[int]) -> str:
 
 def phones_of(indices: Sequence[int]) -> tuple[str, ...]:
     return tuple(PHONES[index - 1] for index in indices)
-
-
-def is_known(language: str) -> bool:
-    """Return whether the shipped weights know a language's sounds, so that phrases are detected without training."""
-    return base_language(language) == KNOWN_LANGUAGE

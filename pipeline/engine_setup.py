@@ -13,7 +13,7 @@ from core.errors import HarkError, no_such
 from core.events import Reporter
 from core.hub import hub_download
 from core.worded import listed, worded
-from model.phones import is_known
+from model.languages import is_known
 from pipeline.recordings.answers.reader import READER
 from pipeline.recordings.diarization import pyannote_engine
 from pipeline.recordings.local_models import pull

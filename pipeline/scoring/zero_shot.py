@@ -14,12 +14,13 @@ from threading import Lock
 import numpy as np
 
 from core.audio_file import SAMPLE_RATE
+from model.languages import is_known
 from model.large.decoder_tokens import spellings
 from model.large.encoder import loaded_backbone
 from model.large.encoder_backbone import FRAME_SAMPLES, encoder_path
 from model.large.encoder_detector import EncoderDetector
 from model.large.second_pass import verifier_name
-from model.phones import is_known, outputs_of
+from model.phones import outputs_of
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.scoring.keyword_scoring import PhoneScorer, keyword_scores, peaks
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
-from model.phones import is_known
+from model.languages import is_known
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.matching import phrase_sounds_in
 from pipeline.recordings.speech_service.client import call

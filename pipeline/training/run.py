@@ -20,7 +20,7 @@ from core.lock import held
 from core.worded import listed, worded
 from db.db_api import Library
 from db.records import ClipQuery
-from model.phones import is_known
+from model.languages import is_known
 from phrase_augmentation.phrase_text import PhraseText
 from pipeline.corpora.mining import MiningConfig, mine, mine_negatives
 from pipeline.training.clips.removed_recordings import forget_in_run, remove_what_clips_made

@@ -25,7 +25,7 @@ from core.errors import HarkError
 from core.events import silent_reporter
 from db.db_api import Library, source_id
 from db.records import NewClip
-from model.phones import is_known
+from model.languages import is_known
 from model.runtime.detector import BundleError
 from model.runtime.detector import Detector as Runtime
 from phrase_augmentation.keyphrase import Keyphrase

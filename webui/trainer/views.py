@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from core.environments import is_enabled, requirements
 from core.errors import HarkError
-from model.phones import is_known
+from model.languages import is_known
 from phrase_augmentation.keyphrase import OtherScript
 from phrase_augmentation.normalize import base_language
 from pipeline.recordings.tools import tools

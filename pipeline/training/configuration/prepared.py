@@ -9,8 +9,8 @@ from typing import NewType
 
 from core.errors import HarkError
 from core.worded import listed, worded
+from model.languages import is_known
 from model.large import encoder_backbone
-from model.phones import is_known
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.phonemes import phonemes
 from pipeline.corpora.alignment_methods import check_method

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from enum import Enum
 from typing import Any
 
-from model.phones import is_known
+from model.languages import is_known
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.corpora.alignment_methods import METHODS, VITERBI
 from pipeline.training.configuration.devices import TRAINED
