@@ -1,6 +1,7 @@
 """Limits on the requests per minute of a user, a token and an IP address. Excess requests get 429.
 
-They are counted in windows of a minute, in memory or, for the web servers of all machines, in Redis.
+They are counted in windows of a minute, in memory or, for the web servers of all machines, in Redis. django-ninja's
+throttles would limit only operations of its own API, after a successful authentication, and set no RateLimit headers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""JSON log lines (HARK_LOG_JSON=1) with the ids of the request and of the job."""
+"""JSON log lines (HARK_LOG_JSON=1) with the ids of the request and of the job.
+
+python-json-logger would write every extra of a record, such as Django's request, whose text is its URL.
+"""
 
 from __future__ import annotations
 

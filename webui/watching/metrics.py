@@ -2,6 +2,7 @@
 
 Requests are counted here. Everything else is read from the database and the disk at each scrape, so that all processes
 report the same values. Values are sums over all users, without names.
+django-prometheus could replace only the two metrics of requests, under other names, and labels them with any method.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ A request is a span, and so are a job and each of its stages; a job continues th
 it. OpenTelemetry's other settings (OTEL_SERVICE_NAME, OTEL_TRACES_SAMPLER ...) work as documented. Without the
 endpoint, OpenTelemetry is not imported.
 
-A span names its view, not its URL, which may hold a token. OpenTelemetry's Django package would record URLs.
+A span names its view, not its URL, which may hold a token. OpenTelemetry's Django package would record the URL, the IP
+address and the browser of each request; its hooks can overwrite these, but not leave them out.
 """
 
 from __future__ import annotations

@@ -87,7 +87,8 @@ def test_the_request_line_contains_no_url(client: Client, caplog: pytest.LogCapt
     assert "a-secret-token" not in "".join(str(record.__dict__) for record in caplog.records)
 
 
-def test_no_secret_of_a_url_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("formatter", [logging.Formatter(), JsonLines()])
+def test_no_secret_of_a_url_is_logged(monkeypatch: pytest.MonkeyPatch, formatter: logging.Formatter) -> None:
     @login_not_required
     def fails(request: HttpRequest, secret: str) -> NoReturn:
         raise RuntimeError("a bug")
@@ -96,6 +97,7 @@ def test_no_secret_of_a_url_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     clear_url_caches()
     (handler,) = (one for one in logging.getLogger().handlers if one.name == "stderr")
     assert isinstance(handler, logging.StreamHandler)
+    monkeypatch.setattr(handler, "formatter", formatter)
     said = io.StringIO()
     before = handler.setStream(said)
     try:
