@@ -1,4 +1,4 @@
-"""What limits uploads before their bodies arrive: the disk, the quota, the queue."""
+"""The limits of uploads before their bodies arrive: the disk, the quota, the queue."""
 
 from __future__ import annotations
 

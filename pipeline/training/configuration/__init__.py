@@ -1,1 +1,1 @@
-"""What a user chooses for a run, checked and completed."""
+"""The choices for a run, checked and completed."""

@@ -1,4 +1,4 @@
-"""Where a run stores what it makes: ``jobs/<run>/`` while it goes on, ``models/<run>/`` for its user."""
+"""The folders of a run: ``jobs/<run>/``, from which it resumes, and ``models/<run>/`` with its results."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def _not_installed(device: str, error: ImportError) -> NoRuntimeError:
 
 @dataclass(frozen=True)
 class ForDevice:
-    """What a run makes for a device.
+    """The files and the report of a run for a device.
 
     Attributes:
         files: contents by name in the bundle.

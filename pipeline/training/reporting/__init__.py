@@ -1,1 +1,1 @@
-"""What a run says of its detector: figures, words, verdict, model card."""
+"""The report on a detector: figures, sentences, verdict, model card."""
