@@ -189,7 +189,7 @@ def test_a_job_may_end_during_the_deletion(recording: Recording, monkeypatch: py
 def test_a_live_recording_is_stored_despite_a_full_queue(owner: User, settings: Any, wav: Path) -> None:
     settings.JOBS_WAITING = 1
     jobs.submit(user=owner, kind="plan", title="waits", spec={})
-    with pytest.raises(jobs.LimitReached):
+    with pytest.raises(jobs.TooManyJobs):
         intake.create_recording(user=owner, name="sent.wav", source=wav)
     assert wav.is_file()
     kept = live.save(user=owner, path=wav, engine="auto", language="en")
