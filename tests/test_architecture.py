@@ -193,7 +193,7 @@ KNOWN = {
         ("model.export", "def f():\n    from audio_generation.registry import engines", 1),
         ("pipeline.training.run", "import model.train, pipeline.corpora.importing, webui, pipeline.jobs", 2),
         ("pipeline.training.run", "from pipeline.recordings.media import probe", 1),
-        ("pipeline.recordings.job", "from pipeline.training.planning import plan", 0),
+        ("pipeline.recordings.jobs", "from pipeline.training.planning import plan", 0),
         ("pipeline.training.configuration.devices", "from pipeline.training.planning import plan", 1),
         ("pipeline.training.run", "from pipeline.training.planning import plan", 0),
         ("core.errors", "import numpy, pipeline.training.planning.plan", 1),

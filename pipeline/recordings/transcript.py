@@ -78,6 +78,11 @@ class Transcript:
     def text(self) -> str:
         return "\n".join(segment.text for segment in self.segments)
 
+    @property
+    def spans(self) -> list[tuple[float, float]]:
+        """The start and end of each segment [s]."""
+        return [(segment.start_s, segment.end_s) for segment in self.segments]
+
     def speaker_name(self, speaker: str) -> str:
         return self.speakers.get(speaker, speaker)
 

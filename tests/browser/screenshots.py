@@ -137,8 +137,8 @@ def _of_recordings(user: Any) -> dict[str, str]:
     from webui.recordings.sharing import share
 
     pages = {
-        "recordings": reverse("audio:index"),
-        "live": reverse("audio:live"),
+        "recordings": reverse("recordings:index"),
+        "live": reverse("recordings:live"),
         "workspace": reverse("compatibility:workspace"),
         "workspace-training": reverse("compatibility:training"),
         "workspace-interact": reverse("compatibility:interact-tab"),
@@ -154,19 +154,19 @@ def _of_recordings(user: Any) -> dict[str, str]:
     words = " ".join(best.passages.values_list("text", flat=True)).split()
     about = next((word for word in words if len(word) > 4), words[0])
     pages |= {
-        "recording": reverse("audio:recording", args=[best.id]),
-        "recording-answer": reverse("audio:recording", args=[best.id]),
-        "recording-correcting": reverse("audio:recording", args=[best.id]),
-        "recording-deleting": reverse("audio:delete", args=[best.id]),
-        "shared": reverse("audio:shared", args=[token]),
-        "search": reverse("audio:search") + "?" + urlencode({"q": about}),
+        "recording": reverse("recordings:recording", args=[best.id]),
+        "recording-answer": reverse("recordings:recording", args=[best.id]),
+        "recording-correcting": reverse("recordings:recording", args=[best.id]),
+        "recording-deleting": reverse("recordings:delete", args=[best.id]),
+        "shared": reverse("recordings:shared", args=[token]),
+        "search": reverse("recordings:search") + "?" + urlencode({"q": about}),
     }
     for name, found in (
         ("recording-silent", [one for one in ready if not one.words]),
         ("recording-failed", [one for one in everything if one.now == "failed"]),
     ):
         if found:
-            pages[name] = reverse("audio:recording", args=[found[0].id])
+            pages[name] = reverse("recordings:recording", args=[found[0].id])
     return pages
 
 

@@ -99,12 +99,12 @@ def every_page(user: User) -> dict[str, str]:
         "job that failed": at("jobs:detail", args=[failed.pk]),
         "job that ended": at("jobs:detail", args=[versions[0].job_id]),
         "recordings": "/recordings/",
-        "recording": at("audio:recording", args=[recording.pk]),
-        "recording at work": at("audio:recording", args=[waiting.pk]),
-        "assign": at("audio:assign", args=[short.pk, 0]),
-        "delete": at("audio:delete", args=[short.pk]),
-        "live": at("audio:live"),
-        "search": at("audio:search") + "?q=lantern",
+        "recording": at("recordings:recording", args=[recording.pk]),
+        "recording at work": at("recordings:recording", args=[waiting.pk]),
+        "assign": at("recordings:assign", args=[short.pk, 0]),
+        "delete": at("recordings:delete", args=[short.pk]),
+        "live": at("recordings:live"),
+        "search": at("recordings:search") + "?q=lantern",
         "workspace": at("compatibility:workspace"),
         "workspace: training": at("compatibility:training"),
         "workspace: interact": at("compatibility:interact-tab"),
@@ -157,7 +157,7 @@ def pages_of_strangers(owner: User, other: User) -> dict[str, Any]:
     asked = {"login": "/account/login", "setup": link.removeprefix("http://localhost"), "gone": "/account/setup/x"}
     found = {name: visitor.get(path) for name, path in asked.items()}
     found["wrong"] = visitor.post("/account/login", {"name": "olivia", "password": "x"})
-    found["shared"] = visitor.get(reverse("audio:shared", args=[token]))
+    found["shared"] = visitor.get(reverse("recordings:shared", args=[token]))
     found["code"] = waiting.get("/account/code")
     found["wrong code"] = waiting.post("/account/code", {"code": "1"})
     return found

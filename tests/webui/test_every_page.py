@@ -21,7 +21,7 @@ from webui.recordings.models import Recording, Share, UploadInProgress
 from webui.trainer.models import Detector, Version
 from webui.trainer.services import configuration
 
-SHARED = {f"audio:shared{rest}" for rest in ("", "_audio", "_waveform", "_words")}  # with an unguessable token
+SHARED = {f"recordings:shared{rest}" for rest in ("", "_audio", "_waveform", "_words")}  # with an unguessable token
 OPEN = {":live", ":metrics", *(f"compatibility:{name}" for name in ("docs", "health", "nothing", "token"))}
 # And allauth's pages, which are under sign-in/.
 PUBLIC = {"accounts:login", ":account_login", "accounts:setup", "trainer:device_file"} | SHARED | OPEN

@@ -38,10 +38,10 @@ PHONE = {"width": 390, "height": 844}
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_recordings_waveform_is_visible_in_both_themes(owners: Client, owner: User, theme: str) -> None:
     recording = ready_recording(owner)
-    path = reverse("audio:recording", args=[recording.pk])
+    path = reverse("recordings:recording", args=[recording.pk])
     with open_recording(owners, recording, color_scheme=theme) as page:
         page.route(
-            f"**{reverse('audio:waveform', args=[recording.pk])}",
+            f"**{reverse('recordings:waveform', args=[recording.pk])}",
             lambda route: route.fulfill(json={"peaks": [0.5] * 90}),
         )
         with page.expect_response("**/waveform"):
@@ -57,7 +57,7 @@ def test_a_recordings_waveform_is_visible_in_both_themes(owners: Client, owner: 
 
 def open_recording(client: Client, recording: Recording, **options: Any) -> AbstractContextManager[Page]:
     """Open the page of a recording with its words and audio."""
-    path = reverse("audio:recording", args=[recording.pk])
+    path = reverse("recordings:recording", args=[recording.pk])
     paths = {path + rest: path + rest for rest in ("", "/words", "/waveform", "/audio")}
     return in_chromium(client, paths, **options)
 
@@ -67,7 +67,7 @@ def test_an_unrecognized_passage_has_a_placeholder_that_is_not_text(owners: Clie
     first, *rest = spoken.segments
     recording = ready_recording(owner, transcript=replace(spoken, segments=(replace(first, text="", words=()), *rest)))
     with open_recording(owners, recording) as page:
-        page.goto(ADDRESS + reverse("audio:recording", args=[recording.pk]))
+        page.goto(ADDRESS + reverse("recordings:recording", args=[recording.pk]))
         page.locator(".word").first.wait_for()  # the words have been loaded
         shown = "getComputedStyle(document.querySelector('#passage-0 [data-words]'), '::before').content"
         assert page.evaluate(shown) == '"[not recognized]"'
@@ -89,7 +89,7 @@ def test_a_conflict_in_a_passage_does_not_permit_overwriting_others(owners: Clie
         route.fulfill(status=200 if done else 409, json=saved if done else conflict)
 
     with open_recording(owners, recording) as page:
-        page.goto(ADDRESS + reverse("audio:recording", args=[recording.pk]))
+        page.goto(ADDRESS + reverse("recordings:recording", args=[recording.pk]))
         page.route("**/segments/*", answer)
         for time_s in (0, 1):
             page.get_by_role("button", name=f"Correct the passage at 0:00:0{time_s}").click()
@@ -104,7 +104,7 @@ def test_a_conflict_in_a_passage_does_not_permit_overwriting_others(owners: Clie
 def test_the_export_menu_fits_a_phone(owners: Client, owner: User) -> None:
     recording = ready_recording(owner)
     with open_recording(owners, recording, viewport=PHONE) as page:
-        page.goto(ADDRESS + reverse("audio:recording", args=[recording.pk]))
+        page.goto(ADDRESS + reverse("recordings:recording", args=[recording.pk]))
         page.locator("summary", has_text="Export").click()
         menu = page.locator("details.menu[open] ul").bounding_box()
         assert menu and menu["x"] >= 0 and menu["x"] + menu["width"] <= PHONE["width"]
@@ -115,7 +115,7 @@ def test_a_recordings_page_has_two_columns_and_a_sticky_player(owners: Client, o
     said = tuple((speaker, text, sure) for _ in range(20) for speaker, text, sure in SAID)
     recording = ready_recording(owner, transcript=transcript_of_words(said))
     with open_recording(owners, recording, viewport={"width": 1280, "height": 800}) as page:
-        page.goto(ADDRESS + reverse("audio:recording", args=[recording.pk]))
+        page.goto(ADDRESS + reverse("recordings:recording", args=[recording.pk]))
         page.locator(".word").first.wait_for()
         passages, summary = page.locator(".passages").bounding_box(), page.locator("#summary").bounding_box()
         assert passages and summary and passages["x"] + passages["width"] < summary["x"]
@@ -201,7 +201,7 @@ def test_a_recordings_page_has_two_columns_and_a_sticky_player(owners: Client, o
         first.click()
         assert page.locator(".passages").is_visible() and not page.locator("#sharing").is_visible()
     with open_recording(owners, recording, java_script_enabled=False) as page:
-        page.goto(ADDRESS + reverse("audio:recording", args=[recording.pk]))
+        page.goto(ADDRESS + reverse("recordings:recording", args=[recording.pk]))
         for part in (".passages", "#summary", "#ask", "#who-speaks", "#sharing", "audio"):
             assert page.locator(part).is_visible(), part
         assert not page.locator(".controls").is_visible()
@@ -212,7 +212,7 @@ def test_changes_by_a_job_appear_and_the_tab_stays_open(owners: Client, owner: U
     job = detect_speakers_again(recording=recording, speakers=2)
     over = '<p role="status">The job is done.</p>'
     with open_recording(owners, recording, viewport={"width": 1280, "height": 800}) as page:
-        page.goto(ADDRESS + reverse("audio:recording", args=[recording.pk]))
+        page.goto(ADDRESS + reverse("recordings:recording", args=[recording.pk]))
         page.get_by_role("tab", name="Speakers").click()
         page.get_by_text("The speakers are being detected.").wait_for()
         news = {"HX-Trigger": "job-over"}
@@ -388,7 +388,7 @@ def test_an_invalid_file_clears_the_previous_result(owners: Client, version: Ver
 
 
 def test_a_live_recording_can_be_stored_after_stop(owners: Client, portal: Path) -> None:
-    path = reverse("audio:live")
+    path = reverse("recordings:live")
     sent: list[bytes] = []
 
     def listen(socket: WebSocketRoute) -> None:
@@ -496,7 +496,7 @@ def test_listening_continues_after_an_error(owners: Client, version: Version) ->
 
 
 def test_answers_are_spoken_only_on_request(owners: Client, owner: User) -> None:
-    page = owners.get(reverse("audio:recording", args=[ready_recording(owner).pk])).text
+    page = owners.get(reverse("recordings:recording", args=[ready_recording(owner).pk])).text
     box = re.search(r"<input[^>]*data-speak-answer[^>]*>", page)
     assert "checked" not in box[0]
 
@@ -504,9 +504,9 @@ def test_answers_are_spoken_only_on_request(owners: Client, owner: User) -> None
 def test_correcting_starts_at_the_first_words_and_buttons_are_spaced(owners: Client, owner: User) -> None:
     said = tuple(("S1", " ".join(f"word{n}" for n in range(200)), 0.9) for _ in range(2))
     recording = ready_recording(owner, transcript=transcript_of_words(said))
-    owners.post(reverse("audio:share", args=[recording.pk]), {"days": "7"})
-    path = reverse("audio:recording", args=[recording.pk])
-    words = reverse("audio:words", args=[recording.pk])
+    owners.post(reverse("recordings:share", args=[recording.pk]), {"days": "7"})
+    path = reverse("recordings:recording", args=[recording.pk])
+    words = reverse("recordings:words", args=[recording.pk])
     with in_chromium(owners, {path: path, words: words}, viewport=PHONE) as page:
         page.goto(ADDRESS + path)
         page.get_by_role("tab", name="Share").click()

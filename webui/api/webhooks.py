@@ -31,7 +31,7 @@ from webui.api.models import Delivery, Webhook
 from webui.api.outgoing import MAX_DURATION_S, NotSent, check_url, post
 from webui.jobs.models import Job
 from webui.jobs.queue import enqueue
-from webui.jobs.services import LimitReached
+from webui.jobs.services import TooManyJobs
 from webui.keys.sealing import seal, unseal
 from webui.transactions import serialized
 from webui.translation import explained
@@ -110,9 +110,9 @@ def summary(job: Job) -> dict[str, Any]:
 
 
 def ping(*, webhook: Webhook) -> Delivery:
-    """Send an empty message as a test. Raises LimitReached if too many are already waiting."""
+    """Send an empty message as a test. Raises TooManyJobs if too many are already waiting."""
     if _waiting(webhook).filter(event=PING).count() >= MAX_PINGS:
-        raise LimitReached(
+        raise TooManyJobs(
             _("The webhook was not tested."),
             _("%(most)d test messages are still waiting to be delivered.") % {"most": MAX_PINGS},
             _("Wait until they are delivered or have failed, then test it again."),

@@ -49,7 +49,7 @@ _locked_until: float | None = None  # time.monotonic(), from the writes of this 
 job_ended = Signal()  # sent with ``job``, in the transaction that ends it in any state
 
 
-class LimitReached(HarkError):
+class TooManyJobs(HarkError):
     """Raised if there are too many jobs. The response is 429."""
 
     status = 429
@@ -67,7 +67,7 @@ def submit(
     """Queue a job. If the same job is already waiting or running (a double click), return that one.
 
     The job works on the data of ``user``; ``organization`` is the id of the organization with which its object is
-    shared, if any. Raises LimitReached if too many jobs wait, and StatusError if the user's jobs today (429) or disk
+    shared, if any. Raises TooManyJobs if too many jobs wait, and StatusError if the user's jobs today (429) or disk
     space (507) are used up.
     """
     if not even_if_full:
@@ -91,7 +91,7 @@ def submit(
 def check_queue(user: User, coming: int = 0) -> None:
     """Check that another job may wait, in addition to ``coming`` ones that are not queued yet.
 
-    Raises LimitReached if too many wait, or StatusError (429) if the quota is used up.
+    Raises TooManyJobs if too many wait, or StatusError (429) if the quota is used up.
     """
     check_jobs(user)
     waiting = Job.objects.filter(state=Job.State.QUEUED)
@@ -105,7 +105,7 @@ def check_queue(user: User, coming: int = 0) -> None:
     ):
         count = queue.count() + coming
         if count >= most:
-            raise LimitReached(
+            raise TooManyJobs(
                 _("Hark is busy."), why % {"n": count, "most": most}, _("Try again when some have finished.")
             )
 

@@ -251,7 +251,7 @@ def share_detector(request: HttpRequest, detector_id: int) -> HttpResponse:
 
 @require_POST
 def share_recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    return _share(request, recording_of(request, recording_id), "audio:recording", "audio:index")
+    return _share(request, recording_of(request, recording_id), "recordings:recording", "recordings:index")
 
 
 def _share(request: HttpRequest, thing: services.Thing, page: str, pages: str) -> HttpResponse:

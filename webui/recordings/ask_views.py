@@ -39,7 +39,7 @@ def search(request: HttpRequest) -> HttpResponse:
         "anything": transcripts.recordings_seen_by(user).exists(),
         "speaks": speech.voice_for(user, "en") is not None,
     }
-    return render(request, "audio/search.html", context)
+    return render(request, "recordings/search.html", context)
 
 
 @require_POST
@@ -63,7 +63,7 @@ def _answered(request: HttpRequest, recording: Recording | None) -> HttpResponse
         context["problem"] = problem
         # HTMX ignores responses with an error status.
         status = 200 if fragment else getattr(problem, "status", 422)
-    return render(request, "audio/answer.html" if fragment else "audio/asked.html", context, status=status)
+    return render(request, "recordings/answer.html" if fragment else "recordings/asked.html", context, status=status)
 
 
 def _answer(request: HttpRequest, recording: Recording | None) -> dict[str, Any]:
@@ -79,8 +79,8 @@ def _answer(request: HttpRequest, recording: Recording | None) -> dict[str, Any]
         question = request.POST.get("question", "")
     answer = asking.answer(user=user, question=question, recording=recording)
     for citation in (*answer["citations"], *answer["nearest"]):
-        page = reverse("audio:recording", args=[citation["recording"]])
-        sound = reverse("audio:audio", args=[citation["recording"]])
+        page = reverse("recordings:recording", args=[citation["recording"]])
+        sound = reverse("recordings:audio", args=[citation["recording"]])
         citation["whole"] = answer["found"] and citation["text"].strip() == answer["text"].strip()
         citation["clock"] = clock(citation["start_s"])
         citation["start"] = f"{citation['start_s']:.3f}"
@@ -90,7 +90,7 @@ def _answer(request: HttpRequest, recording: Recording | None) -> dict[str, Any]
     aloud = None
     if speech.voice_for(user, answer["language"]) is not None:
         query = {"text": answer["text"][: asking.MAX_SPOKEN_LENGTH], "language": answer["language"]}
-        aloud = f"{reverse('audio:speak')}?{urlencode(query)}"
+        aloud = f"{reverse('recordings:speak')}?{urlencode(query)}"
     return {"answer": answer, "aloud": aloud, "by_voice": spoken is not None}
 
 

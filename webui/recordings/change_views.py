@@ -76,7 +76,7 @@ def replace(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     )  # fmt: skip
     sentence = ngettext("Replaced in %(n)d passage.", "Replaced in %(n)d passages.", changed) % {"n": changed}
     messages.success(request, sentence, extra_tags="near-said")
-    return redirect(reverse("audio:recording", args=[recording_id]) + "#said")
+    return redirect(reverse("recordings:recording", args=[recording_id]) + "#said")
 
 
 @require_POST
@@ -113,7 +113,7 @@ def speakers(request: HttpRequest, recording_id: UUID) -> HttpResponse:
         )
     if not remember:
         messages.success(request, _("The names are saved."), extra_tags="near-speakers")
-    return redirect(reverse("audio:recording", args=[recording_id]) + "#who-speaks")
+    return redirect(reverse("recordings:recording", args=[recording_id]) + "#who-speaks")
 
 
 @require_POST
@@ -121,7 +121,7 @@ def detect_speakers(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Detect the speakers again; ``speakers`` is their number, or empty to estimate it."""
     recording = recording_of(request, recording_id, to_change)
     speaker_changes.detect_speakers_again(recording=recording, speakers=whole_number(request.POST.get("speakers")))
-    return redirect(reverse("audio:recording", args=[recording_id]) + "#who-speaks")
+    return redirect(reverse("recordings:recording", args=[recording_id]) + "#who-speaks")
 
 
 @require_http_methods(["GET", "POST"])
@@ -138,7 +138,7 @@ def assign(request: HttpRequest, recording_id: UUID, number: int) -> HttpRespons
             recording=recording, number=number, speaker=None if who == NEW_SPEAKER else who,
             start_s=request.POST.get("start", ""), from_word=whole_number(where) or 0, all_of_theirs=where == "all",
         )  # fmt: skip
-        return redirect(reverse("audio:recording", args=[recording_id]) + f"#passage-{number}")
+        return redirect(reverse("recordings:recording", args=[recording_id]) + f"#passage-{number}")
     transcript = transcripts.transcript_of(recording)
     if number >= len(transcript.segments):
         raise Http404
@@ -155,7 +155,7 @@ def assign(request: HttpRequest, recording_id: UUID, number: int) -> HttpRespons
         "joins": [one.speaker for one in transcript.segments[number + 1 : number + 2]] == [passage.speaker],
     }
     fragment = bool(getattr(request, "htmx", False))
-    return render(request, "audio/assign_form.html" if fragment else "audio/assign.html", context)
+    return render(request, "recordings/assign_form.html" if fragment else "recordings/assign.html", context)
 
 
 @require_POST
@@ -163,7 +163,7 @@ def join(request: HttpRequest, recording_id: UUID, number: int) -> HttpResponse:
     """Join a passage with the next one; ``start`` is that of the passage that the user saw."""
     recording = recording_of(request, recording_id, to_change)
     corrections.join_with_next(recording=recording, number=number, start_s=request.POST.get("start", ""))
-    return redirect(reverse("audio:recording", args=[recording_id]) + f"#passage-{number}")
+    return redirect(reverse("recordings:recording", args=[recording_id]) + f"#passage-{number}")
 
 
 @require_POST
@@ -172,14 +172,14 @@ def undo(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     recording = recording_of(request, recording_id, to_change)
     corrections.undo(recording=recording, version=whole_number(request.POST.get("version")))
     messages.success(request, _("The last change was undone."), extra_tags="near-said")
-    return redirect(reverse("audio:recording", args=[recording_id]) + "#said")
+    return redirect(reverse("recordings:recording", args=[recording_id]) + "#said")
 
 
 @require_POST
 def forget_voice(request: HttpRequest) -> HttpResponse:
     speaker_changes.forget_voice(user=signed_in(request), name=request.POST.get("name", ""))
     messages.success(request, _("The voice is forgotten."))
-    return redirect("audio:index")
+    return redirect("recordings:index")
 
 
 @require_POST
@@ -187,7 +187,7 @@ def forget_word(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Remove a ``word``, learned from the user's corrections, from the expected words."""
     recording = recording_of(request, recording_id, owned)
     corrections.forget_word(user=recording.user, word=request.POST.get("word", ""))
-    return redirect(reverse("audio:recording", args=[recording_id]) + "#expected-words")
+    return redirect(reverse("recordings:recording", args=[recording_id]) + "#expected-words")
 
 
 @require_POST
@@ -195,7 +195,7 @@ def rename(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     name = clean_name(request.POST.get("name", ""))
     recording = recording_of(request, recording_id, to_change)
     Recording.objects.editable_by(signed_in(request)).filter(pk=recording.pk).update(name=name)
-    return redirect("audio:recording", recording_id)
+    return redirect("recordings:recording", recording_id)
 
 
 @require_POST
@@ -207,7 +207,7 @@ def minable(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     else:
         words = _("Its passages were removed from your clip library.")
     messages.success(request, words)
-    return redirect("audio:recording", recording_id)
+    return redirect("recordings:recording", recording_id)
 
 
 # ---- sharing
@@ -220,9 +220,9 @@ def share(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     recording = recording_of(request, recording_id, owned)
     if request.method == "POST":
         _share, token = sharing.share(recording=recording, days=whole_number(request.POST.get("days")) or 0)
-        link = request.build_absolute_uri(reverse("audio:shared", args=[token]))
+        link = request.build_absolute_uri(reverse("recordings:shared", args=[token]))
         show_next(request, f"link of {recording.pk}", {"link": link})
-    return redirect(reverse("audio:recording", args=[recording_id]) + "#sharing")
+    return redirect(reverse("recordings:recording", args=[recording_id]) + "#sharing")
 
 
 @require_POST
@@ -230,7 +230,7 @@ def revoke(request: HttpRequest, recording_id: UUID, share_id: int) -> HttpRespo
     recording = recording_of(request, recording_id, owned)
     sharing.revoke(share=get_object_or_404(Share, id=share_id, recording=recording))
     messages.success(request, _("The link no longer works."), extra_tags="near-sharing")
-    return redirect(reverse("audio:recording", args=[recording_id]) + "#sharing")
+    return redirect(reverse("recordings:recording", args=[recording_id]) + "#sharing")
 
 
 def _shared(token: str) -> Recording:
@@ -248,7 +248,7 @@ def shared(request: HttpRequest, token: str) -> HttpResponse:
     recording = _shared(token)
     transcript = transcripts.transcript_of(recording)
     context = {"recording": recording, "token": token, **transcript_context(recording, transcript)}
-    response = render(request, "audio/shared.html", context)
+    response = render(request, "recordings/shared.html", context)
     response["X-Robots-Tag"] = "noindex"
     response["Referrer-Policy"] = "no-referrer"
     return response

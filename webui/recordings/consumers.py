@@ -224,7 +224,7 @@ class TranscribeConsumer(SignsIn):
         answer = await look(user=self.user, question=question)
         if answer is not None:
             for citation in answer["citations"]:
-                citation["address"] = reverse("audio:recording", args=[citation["recording"]])
+                citation["address"] = reverse("recordings:recording", args=[citation["recording"]])
             await self.say(answer={**answer, "time_s": time_s})
 
     async def _keep(self, session: live.Session, announce: bool = True) -> None:
@@ -244,5 +244,5 @@ class TranscribeConsumer(SignsIn):
             user=self.user, path=path, engine=self.options["engine"], language=self.options["language"]
         )
         if announce:
-            address = reverse("audio:recording", args=[recording.pk])
+            address = reverse("recordings:recording", args=[recording.pk])
             await self.say(saved={"recording": str(recording.pk), "address": address})

@@ -179,7 +179,7 @@ def undo(*, recording: Recording, version: int | None = None) -> None:
         transcript, summary = history.read(before)
         recording.speakers = len({one.speaker for one in transcript.segments} - {""})
         newer = summary_of(recording)
-        if _times(current) == _times(transcript) and (_fits(newer, transcript) or not _fits(summary, transcript)):
+        if current.spans == transcript.spans and (_fits(newer, transcript) or not _fits(summary, transcript)):
             _write(recording, transcript, None)
         else:
             _write(recording, transcript, summary, remove_summary=summary is None)
@@ -188,10 +188,6 @@ def undo(*, recording: Recording, version: int | None = None) -> None:
 
 def _fits(summary: dict[str, Any] | None, transcript: Transcript) -> bool:
     return summary is not None and not summary_is_outdated(summary, transcript)
-
-
-def _times(transcript: Transcript) -> list[tuple[float, float]]:
-    return [(segment.start_s, segment.end_s) for segment in transcript.segments]
 
 
 def save(recording: Recording, transcript: Transcript, recited: Recited | None = None) -> None:

@@ -77,7 +77,7 @@ def summarize_again(*, recording: Recording, engine: str = "auto") -> Job:
       engine: the summarizer; "auto", as for the first summary, is the best that is ready.
 
     Raises StatusError (409) if the recording has no transcript, or while it is being transcribed or summarized,
-    HarkError if the engine is unknown or not ready, and webui.jobs.services.LimitReached if too many jobs wait.
+    HarkError if the engine is unknown or not ready, and webui.jobs.services.TooManyJobs if too many jobs wait.
     """
     check_engine(engine)
     with serialized():
@@ -129,7 +129,7 @@ def polish(*, recording: Recording) -> Job:
     """Queue the clean-up of a transcript by the owner's language model, stored next to it.
 
     Raises StatusError (409) if the recording has no transcript, or while it is being transcribed or cleaned up;
-    HarkError if no language model is set up; and webui.jobs.services.LimitReached if too many jobs wait.
+    HarkError if no language model is set up; and webui.jobs.services.TooManyJobs if too many jobs wait.
     """
     llm.available().require(_("The transcript cannot be cleaned up here."))
     with serialized():
@@ -144,7 +144,7 @@ def translate(*, recording: Recording, language: str) -> Job:
       language: the code of one of :func:`languages_of_translation`.
 
     Raises StatusError (409) if the recording has no transcript, or while it is being transcribed or translated;
-    HarkError if no language model is set up or the language is unknown; and webui.jobs.services.LimitReached if too
+    HarkError if no language model is set up or the language is unknown; and webui.jobs.services.TooManyJobs if too
     many jobs wait.
     """
     llm.available().require(_("The recording cannot be translated here."))

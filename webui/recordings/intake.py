@@ -64,7 +64,7 @@ def create_recording(
       even_if_full: accept it regardless of the number of waiting jobs, because it cannot be recorded again.
 
     Raises HarkError if the file is empty or too large, an option is invalid, or the disk is full;
-    webui.jobs.services.LimitReached if too many jobs wait; StatusError (429) if the user's quota of jobs today or
+    webui.jobs.services.TooManyJobs if too many jobs wait; StatusError (429) if the user's quota of jobs today or
     minutes this month is exhausted. In these cases, the files are not moved.
     """
     chosen = checked_options(options or {})
@@ -168,7 +168,7 @@ def check_size(user: User, size: int) -> None:
 def transcribe_again(*, recording: Recording, options: Mapping[str, Any] | None = None) -> None:
     """Queue another transcription. The present one remains until then.
 
-    Raises StatusError (409) while a job transcribes it, HarkError if an option is invalid, and LimitReached or
+    Raises StatusError (409) while a job transcribes it, HarkError if an option is invalid, and TooManyJobs or
     StatusError (429) as :func:`create_recording` does.
     """
     with serialized():

@@ -139,7 +139,7 @@ def detect_speakers_again(*, recording: Recording, speakers: int | None = None) 
       speakers: their number; None to estimate it.
 
     Raises StatusError (409) if the recording has no transcript, or while it or its speakers are being processed;
-    HarkError if the number of speakers is invalid; and webui.jobs.services.LimitReached if too many jobs wait.
+    HarkError if the number of speakers is invalid; and webui.jobs.services.TooManyJobs if too many jobs wait.
     """
     speakers = checked_options({"speakers": speakers})["speakers"]
     with serialized():

@@ -58,12 +58,12 @@ def form(request: HttpRequest) -> HttpResponse:
             names = ", ".join(one["filename"] for one in alike)
             messages.error(request, f"{what} {why} " + _("Rejected: %(names)s.") % {"names": names})
     if len(rows) == len(sent) == 1:
-        return redirect("audio:recording", rows[0].pk)
+        return redirect("recordings:recording", rows[0].pk)
     messages.success(
         request,
         ngettext("%(n)d recording was accepted.", "%(n)d recordings were accepted.", len(rows)) % {"n": len(rows)},
     )
-    return redirect("audio:index")
+    return redirect("recordings:index")
 
 
 @require_POST
@@ -120,14 +120,14 @@ def done(request: HttpRequest, upload_id: UUID) -> JsonResponse:
 
 
 def _recording_json(recording: Recording) -> JsonResponse:
-    address = reverse("audio:recording", args=[recording.pk])
+    address = reverse("recordings:recording", args=[recording.pk])
     return JsonResponse({"recording": str(recording.pk), "address": address}, status=201)
 
 
 def _shown(upload: UploadInProgress) -> dict[str, Any]:
     return {
         "id": str(upload.pk), "name": upload.name, "size": upload.size, "offset": chunked_uploads.offset(upload),
-        "address": reverse("audio:upload", args=[upload.pk]), "chunk": chunked_uploads.MAX_CHUNK_BYTES,
+        "address": reverse("recordings:upload", args=[upload.pk]), "chunk": chunked_uploads.MAX_CHUNK_BYTES,
     }  # fmt: skip
 
 

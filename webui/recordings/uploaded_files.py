@@ -15,7 +15,7 @@ from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.http.uploads import on_disk
 from webui.jobs.quota import take_room
-from webui.jobs.services import LimitReached
+from webui.jobs.services import TooManyJobs
 from webui.recordings import intake
 from webui.recordings.models import IN_PIECES, Recording
 from webui.translation import explained
@@ -62,7 +62,7 @@ def one_by_one(
     for number, upload in enumerate(sent):
         try:
             recordings.append(take(upload))
-        except LimitReached as error:  # the rest would be rejected too
+        except TooManyJobs as error:  # the rest would be rejected too
             if not recordings:
                 raise
             refused += [{"filename": name_of(one), **explained(error)} for one in sent[number:]]

@@ -6,7 +6,7 @@ from django.urls import path
 
 from webui.recordings import ask_views, change_views, upload_views, views
 
-app_name = "audio"
+app_name = "recordings"
 urlpatterns = [
     path("", views.index, name="index"),
     path("rows", views.rows, name="rows"),

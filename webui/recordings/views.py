@@ -71,13 +71,13 @@ def recording_of(request: HttpRequest, recording_id: UUID, who: Callable[..., Re
 @require_GET
 def index(request: HttpRequest) -> HttpResponse:
     voices = speaker_changes.voices_of(signed_in(request))
-    return render(request, "audio/index.html", {**_rows(request), **form_context(), "voices": voices})
+    return render(request, "recordings/index.html", {**_rows(request), **form_context(), "voices": voices})
 
 
 @require_GET
 def rows(request: HttpRequest) -> HttpResponse:
     """Show the list (a fragment). The page requests it again while an entry is active."""
-    return render(request, "audio/rows.html", _rows(request))
+    return render(request, "recordings/rows.html", _rows(request))
 
 
 def _rows(request: HttpRequest) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
         context |= so_far_context(recording) | {"unreadable": _is_unreadable(recording.job)}
         if recording.job is None or not recording.job.is_going:
             context |= form_context()
-        return render(request, "audio/working.html", {**context, **standing})
+        return render(request, "recordings/working.html", {**context, **standing})
     own = standing["own"]
     result = (recording.job.result if recording.job is not None else None) or {}
     context = {
@@ -138,13 +138,13 @@ def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
         "speaks": speech.voice_for(signed_in(request), recording.language or "en") is not None,
         **form_context(),
     }
-    return render(request, "audio/recording.html", context)
+    return render(request, "recordings/recording.html", context)
 
 
 @require_GET
 def so_far(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Show the latest segments of a transcription (a fragment, hidden if no transcription is active)."""
-    return render(request, "audio/so_far.html", so_far_context(recording_of(request, recording_id)))
+    return render(request, "recordings/so_far.html", so_far_context(recording_of(request, recording_id)))
 
 
 def so_far_context(recording: Recording) -> dict[str, Any]:
@@ -290,7 +290,7 @@ def summary(request: HttpRequest, recording_id: UUID) -> HttpResponse:
         derived.follow_corrections(recording=recording)
     elif request.method == "POST":
         derived.summarize_again(recording=recording, engine=request.POST.get("engine") or "auto")
-        return redirect(reverse("audio:recording", args=[recording_id]) + "#summary")
+        return redirect(reverse("recordings:recording", args=[recording_id]) + "#summary")
     transcript = transcripts.transcript_of(recording)
     context = {
         "recording": recording,
@@ -299,7 +299,7 @@ def summary(request: HttpRequest, recording_id: UUID) -> HttpResponse:
         **sharing_of(recording, signed_in(request)),
         **_derived_context(recording),
     }
-    return render(request, "audio/summary.html", context)
+    return render(request, "recordings/summary.html", context)
 
 
 @require_http_methods(["GET", "POST"])
@@ -308,7 +308,7 @@ def polished(request: HttpRequest, recording_id: UUID) -> HttpResponseBase:
     recording = recording_of(request, recording_id, to_change if request.method == "POST" else visible)
     if request.method == "POST":
         derived.polish(recording=recording)
-        return redirect(reverse("audio:recording", args=[recording_id]) + "#more-title")
+        return redirect(reverse("recordings:recording", args=[recording_id]) + "#more-title")
     try:
         file = (recording.path / POLISHED_TEXT).open("rb")
     except OSError as error:
@@ -385,7 +385,7 @@ def translate(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     derived.translate(
         recording=recording_of(request, recording_id, to_change), language=request.POST.get("language", "")
     )
-    return redirect(reverse("audio:recording", args=[recording_id]) + "#more-title")
+    return redirect(reverse("recordings:recording", args=[recording_id]) + "#more-title")
 
 
 @require_GET
@@ -406,13 +406,13 @@ def retranscribe(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Transcribe the recording again with other options."""
     recording = recording_of(request, recording_id, to_change)
     intake.transcribe_again(recording=recording, options=options_of(request))
-    return redirect("audio:recording", recording_id)
+    return redirect("recordings:recording", recording_id)
 
 
 @require_POST
 def retry(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     intake.retry(recording=recording_of(request, recording_id, to_change))
-    return redirect("audio:recording", recording_id)
+    return redirect("recordings:recording", recording_id)
 
 
 def options_of(request: HttpRequest) -> dict[str, Any]:
@@ -431,14 +431,14 @@ def options_of(request: HttpRequest) -> dict[str, Any]:
 def live_page(request: HttpRequest) -> HttpResponse:
     """Show the page of live transcription with the user's detectors."""
     detectors = [detector for detector, _version in live.detectors_of(signed_in(request))]
-    return render(request, "audio/live.html", {"detectors": detectors, **form_context()})
+    return render(request, "recordings/live.html", {"detectors": detectors, **form_context()})
 
 
 def delete(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Delete a recording after the user has confirmed it."""
     recording = recording_of(request, recording_id, owned)
     if request.method != "POST":
-        return render(request, "audio/delete.html", {"recording": recording})
+        return render(request, "recordings/delete.html", {"recording": recording})
     deletion.delete(recording=recording)
     messages.success(request, _("The recording was deleted."))
-    return redirect("audio:index")
+    return redirect("recordings:index")

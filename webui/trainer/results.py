@@ -22,6 +22,7 @@ from model.phones import phones_of
 from pipeline.training.configuration.devices import OWN_FORMAT
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY
 from pipeline.training.packing.targets import Target, is_small, targets_of
+from pipeline.training.reporting.licences import SHIPPED_SPEECH
 from pipeline.training.reporting.verdict import alarms_in, expected_of_people, predicts_people, verdict_of
 from webui.template_filters import Figure, number, rate, share
 from webui.trainer.models import Version, in_use_of
@@ -252,8 +253,8 @@ def speakers(report: Report) -> list[dict[str, Any]]:
 
 
 def corpora(report: Report) -> dict[str, str]:
-    """Return the licences of the corpora from which the shipped weights and the negative set were made."""
-    parts = [report.get(part, {}).get("licences", {}) for part in ("backbone", "negative_set")]
+    """Return the licences of the corpora of the speech that ships with Hark."""
+    parts = [report.get(part, {}).get("licences", {}) for part in SHIPPED_SPEECH]
     return dict(sorted({name: licence for part in parts for name, licence in part.items()}.items()))
 
 

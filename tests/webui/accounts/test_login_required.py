@@ -18,7 +18,7 @@ OPEN = {
     *("google_login", "google_callback"),
     *("api-docs", "api-schema"),
     # Anyone with a working link sees its recording.
-    *("audio:shared", "audio:shared_audio", "audio:shared_waveform", "audio:shared_words"),
+    *("recordings:shared", "recordings:shared_audio", "recordings:shared_waveform", "recordings:shared_words"),
     # Anyone with the URL of a version's files for devices.
     "trainer:device_file",
     # They take a name and a password themselves.

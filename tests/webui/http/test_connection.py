@@ -243,7 +243,7 @@ def test_pages_and_json_are_compressed(owners: Client) -> None:
 
 def test_audio_is_not_compressed(owners: Client, owner: User) -> None:
     recording = ready_recording(owner)
-    sound = owners.get(reverse("audio:audio", args=[recording.pk]), headers=ASKS)
+    sound = owners.get(reverse("recordings:audio", args=[recording.pk]), headers=ASKS)
     assert sound.status_code == 200 and "Content-Encoding" not in sound.headers
-    part = owners.get(reverse("audio:audio", args=[recording.pk]), headers={**ASKS, "Range": "bytes=0-3"})
+    part = owners.get(reverse("recordings:audio", args=[recording.pk]), headers={**ASKS, "Range": "bytes=0-3"})
     assert part.status_code == 206 and b"".join(part) == b"fLaC"

@@ -123,7 +123,7 @@ def test_a_full_queue_rejects_another_job(owner: User, settings: Any) -> None:
     settings.JOBS_WAITING = 3
     for number in range(3):
         submit(owner, number)
-    with pytest.raises(services.LimitReached, match="Waiting jobs: 3"):
+    with pytest.raises(services.TooManyJobs, match="Waiting jobs: 3"):
         submit(owner, 4)
     assert submit(owner, 1) is not None  # a repetition makes no new one
 
@@ -131,13 +131,13 @@ def test_a_full_queue_rejects_another_job(owner: User, settings: Any) -> None:
 def test_waiting_jobs_including_retried_ones_are_limited_per_user(owner: User, other: User, settings: Any) -> None:
     settings.JOBS_WAITING_PER_USER = 3
     mine = [submit(other, number) for number in range(3)]
-    with pytest.raises(services.LimitReached, match="Your waiting jobs: 3"):
+    with pytest.raises(services.TooManyJobs, match="Your waiting jobs: 3"):
         submit(other, 4)
     assert submit(owner, 5).state == Job.State.QUEUED  # other users' jobs have slots
     # retrying a cancelled job counts, too
     services.cancel(job=mine[0])
     submit(other, 4)
-    with pytest.raises(services.LimitReached):
+    with pytest.raises(services.TooManyJobs):
         services.retry(job=Job.objects.get(id=mine[0].id))
     assert Job.objects.get(id=mine[0].id).state == Job.State.CANCELLED
 

@@ -26,22 +26,23 @@ OF_USERS = {name for name, route in WITH_ID if route.startswith("/account/")}  #
 OWN = {"organizations:leave"}
 # GET requests that all members, viewers included, may send.
 READ = {
-    "audio:audio", "audio:export", "audio:original", "audio:recording", "audio:so_far", "audio:summary",
-    "audio:waveform", "audio:words", "jobs:detail", "jobs:events", "jobs:over", "listening:try",
-    "organizations:organization", "trainer:bundle", "trainer:compare", "trainer:detector", "trainer:file",
-    "trainer:use", "trainer:version",
+    "recordings:audio", "recordings:export", "recordings:original", "recordings:recording", "recordings:so_far",
+    "recordings:summary", "recordings:waveform", "recordings:words", "jobs:detail", "jobs:events", "jobs:over",
+    "listening:try", "organizations:organization", "trainer:bundle", "trainer:compare", "trainer:detector",
+    "trainer:file", "trainer:use", "trainer:version",
 }  # fmt: skip
 # POST requests that change something and that members may send.
 CHANGED_BY_MEMBERS = {
-    "audio:again", "audio:assign", "audio:join", "audio:replace", "audio:undo",
-    "audio:detect_speakers", "audio:polished", "audio:rename", "audio:retry",
-    "audio:segment", "audio:speakers", "audio:summary", "audio:translate", "jobs:cancel", "jobs:retry",
-    "listening:mark", "trainer:compare", "trainer:make_current", "trainer:note", "trainer:retrain",
+    "recordings:again", "recordings:assign", "recordings:join", "recordings:replace", "recordings:undo",
+    "recordings:detect_speakers", "recordings:polished", "recordings:rename", "recordings:retry",
+    "recordings:segment", "recordings:speakers", "recordings:summary", "recordings:translate", "jobs:cancel",
+    "jobs:retry", "listening:mark", "trainer:compare", "trainer:make_current", "trainer:note",
+    "trainer:retrain",
 }  # fmt: skip
 # Decisions of the object's user, or of an owner of the organization.
 CHANGED_BY_ITS_USER = {
-    "audio:delete", "audio:forget_word", "audio:minable", "audio:revoke", "audio:share", "listening:wakes",
-    "trainer:address", "trainer:delete", "trainer:delete_version",
+    "recordings:delete", "recordings:forget_word", "recordings:minable", "recordings:revoke",
+    "recordings:share", "listening:wakes", "trainer:address", "trainer:delete", "trainer:delete_version",
 }  # fmt: skip
 CHANGED_BY_OWNERS = {
     "organizations:delete", "organizations:invite", "organizations:quota", "organizations:remove",
@@ -68,7 +69,7 @@ def test_every_url_is_classified_by_role(house: House) -> None:
     assert known <= names
     # The others read with POST, concern objects that are never shared, or are pages for the organization's owners.
     rest = {
-        "audio:ask_one", "audio:upload", "audio:done", "listening:audio",
+        "recordings:ask_one", "recordings:upload", "recordings:done", "listening:audio",
         "listening:decide", "listening:file", ":clip", "trainer:plan", "trainer:samples", "organizations:export",
         "organizations:leave", "organizations:log", "organizations:share_detector", "organizations:share_recording",
         "organizations:use",
@@ -142,7 +143,7 @@ def test_a_member_can_change_only_shared_things(house: House) -> None:
         if name in refused:
             assert ask(client, house, "post", route).status_code == 403, name
     assert state(house) == before
-    for name, route in sorted(WITH_ID, key=lambda row: row[0] == "audio:again"):  # while that goes on, others wait
+    for name, route in sorted(WITH_ID, key=lambda row: row[0] == "recordings:again"):  # while that goes on, others wait
         if name in CHANGED_BY_MEMBERS:
             assert ask(client, house, "post", route).status_code not in (403, 404), name
     after = Recording.objects.get()

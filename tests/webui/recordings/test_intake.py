@@ -37,7 +37,7 @@ def test_several_files_keep_their_order(owner: User, wav: Path, tmp_path: Path) 
 
 def test_a_full_queue_leaves_the_file_in_place(owner: User, wav: Path, portal: Path, settings: Any) -> None:
     settings.JOBS_WAITING = 0
-    with pytest.raises(jobs.LimitReached):
+    with pytest.raises(jobs.TooManyJobs):
         intake.create_recording(user=owner, name="a.wav", source=wav)
     assert wav.is_file() and not Recording.objects.exists() and not list((portal / "audio").iterdir())
 

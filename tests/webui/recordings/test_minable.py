@@ -9,7 +9,7 @@ from django.test import Client
 
 from core.events import silent_reporter
 from db.db_api import Library
-from pipeline.recordings import job as recording_job
+from pipeline.recordings import jobs as recording_jobs
 from webui.jobs.models import Job
 from webui.recordings.models import Recording
 
@@ -20,12 +20,12 @@ def test_a_minable_recording_has_up_to_date_clips_in_the_library(
     owners.post(f"{at}/minable", {"minable": "on"})
     job = Job.objects.get(kind="minable")
     assert job.spec["minable"] is True
-    assert recording_job.make_minable(job.spec, portal, silent_reporter()) == {"clips": 3, "removed": 0}
+    assert recording_jobs.make_minable(job.spec, portal, silent_reporter()) == {"clips": 3, "removed": 0}
     with Library(portal) as library:
         (clip,) = library.search("harbour on tuesday", 10)
         assert clip.engine == "corpus" and clip.language == "en" and clip.licence == "private"
         assert clip.duration_s == pytest.approx(1.0, abs=0.11)
-    assert recording_job.make_minable(job.spec, portal, silent_reporter()) == {"clips": 3, "removed": 0}
+    assert recording_jobs.make_minable(job.spec, portal, silent_reporter()) == {"clips": 3, "removed": 0}
     # a correction reaches the library immediately
     Job.objects.update(state=Job.State.DONE)
     owners.post(f"{at}/segments/0", {"text": "We meet on the pier"})
@@ -38,6 +38,6 @@ def test_a_minable_recording_has_up_to_date_clips_in_the_library(
     owners.post(f"{at}/minable", {})
     assert Recording.objects.get().minable is False
     job = Job.objects.filter(kind="minable", spec__minable=False).get()
-    assert recording_job.make_minable(job.spec, portal, silent_reporter()) == {"clips": 0, "removed": 3}
+    assert recording_jobs.make_minable(job.spec, portal, silent_reporter()) == {"clips": 0, "removed": 3}
     with Library(portal) as library:
         assert library.stats().clips == 0

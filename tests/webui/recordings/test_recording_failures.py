@@ -17,7 +17,7 @@ from django.test import Client
 from core.errors import HarkError
 from core.events import silent_reporter
 from db.db_api import Library
-from pipeline.recordings import job as recording_job
+from pipeline.recordings import jobs as recording_jobs
 from pipeline.recordings import library_clips, recording_folder
 from pipeline.recordings.transcript import load_transcript
 from tests.support.portal_jobs import claimed
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def ended(job: Job) -> None:
     """Run a job as its child does, in this process, and conclude it as its worker does."""
-    result = recording_job.make_minable(job.spec, user_data(job.user), silent_reporter())
+    result = recording_jobs.make_minable(job.spec, user_data(job.user), silent_reporter())
     Job.objects.filter(pk=job.pk).update(result=result)
     jobs.finish(job, Job.State.DONE)
 
@@ -189,7 +189,7 @@ def test_a_job_may_end_during_the_deletion(recording: Recording, monkeypatch: py
 def test_a_live_recording_is_stored_despite_a_full_queue(owner: User, settings: Any, wav: Path) -> None:
     settings.JOBS_WAITING = 1
     jobs.submit(user=owner, kind="plan", title="waits", spec={})
-    with pytest.raises(jobs.LimitReached):
+    with pytest.raises(jobs.TooManyJobs):
         intake.create_recording(user=owner, name="sent.wav", source=wav)
     assert wav.is_file()
     kept = live.save(user=owner, path=wav, engine="auto", language="en")

@@ -13,7 +13,7 @@ from django.test import Client
 
 from core.events import silent_reporter
 from db.db_api import Library
-from pipeline.recordings import job as recording_job
+from pipeline.recordings import jobs as recording_jobs
 from tests.support.portal_jobs import claimed
 from tests.support.ready_recordings import ready_recording
 from tests.support.rendered_pages import flat
@@ -77,7 +77,7 @@ def test_deleting_removes_files_index_clips_jobs_and_logs(
     owners: Client, owner: User, recording: Recording, at: str, portal: Path
 ) -> None:
     spec = {"recording": str(recording.pk), "folder": recording.folder, "minable": True}
-    recording_job.make_minable(spec, portal, silent_reporter())
+    recording_jobs.make_minable(spec, portal, silent_reporter())
     log = portal / "log" / f"job-{recording.job_id}.log"
     log.parent.mkdir()
     log.write_text("what was said")

@@ -15,9 +15,9 @@ from django.utils import timezone
 
 from core.errors import HarkError
 from core.events import silent_reporter
-from pipeline.recordings import job as recording_job
+from pipeline.recordings import jobs as recording_jobs
 from pipeline.recordings import recording_folder
-from pipeline.recordings.job import polish_recording
+from pipeline.recordings.jobs import polish_recording
 from tests.support.llm_double import in_capitals, unset
 from tests.support.portal_jobs import claimed
 from tests.support.rendered_pages import flat
@@ -37,7 +37,7 @@ def summarized() -> Job:
     """Run the newest job of that kind as a worker does."""
     job = claimed(summaries().latest("created_at"))
     try:
-        recording_job.summarize_recording(job.spec, user_data(job.user), silent_reporter())
+        recording_jobs.summarize_recording(job.spec, user_data(job.user), silent_reporter())
     except HarkError as error:
         jobs.finish(job, Job.State.FAILED, error)
     else:
@@ -81,14 +81,14 @@ def test_a_summary_of_removed_segments_is_not_stored(
     owners: Client, recording: Recording, at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     derived.summarize_again(recording=recording)
-    real = recording_job._summary
+    real = recording_jobs._summary
 
     def corrected_meanwhile(*arguments: object) -> object:
         made = real(*arguments)
         corrections.update_segment(recording=recording, number=1, text="", version=None)
         return made
 
-    monkeypatch.setattr(recording_job, "_summary", corrected_meanwhile)
+    monkeypatch.setattr(recording_jobs, "_summary", corrected_meanwhile)
     before = derived.summary_of(recording)
     assert before is not None
     assert summarized().state == "failed"

@@ -11,8 +11,8 @@ from django.test import Client
 
 from core.errors import HarkError
 from core.events import silent_reporter
-from pipeline.recordings import job as recording_job
-from pipeline.recordings.job import polish_recording, translate_recording
+from pipeline.recordings import jobs as recording_jobs
+from pipeline.recordings.jobs import polish_recording, translate_recording
 from tests.support.api_calls import a_token
 from tests.support.llm_double import in_capitals, unset
 from webui.accounts.models import User
@@ -58,14 +58,14 @@ def test_a_transcript_is_translated_and_exported(owners: Client, recording: Reco
 def test_a_text_made_from_an_earlier_transcript_is_outdated(
     owners: Client, recording: Recording, at: str, model: None, monkeypatch: pytest.MonkeyPatch, kind: str, run: Any
 ) -> None:
-    make = getattr(recording_job, kind)
+    make = getattr(recording_jobs, kind)
 
     def meanwhile(transcript: Any, *more: str) -> Any:
         os.utime(recording.path / "transcript.json")
         return make(transcript, *more)
 
     os.utime(recording.path / "transcript.json", (1, 1))
-    monkeypatch.setattr(recording_job, kind, meanwhile)
+    monkeypatch.setattr(recording_jobs, kind, meanwhile)
     spec = {"recording": str(recording.pk), "folder": recording.folder, "language": "de", "name": "German"}
     run(spec, user_data(recording.user), silent_reporter())
     assert "The transcript has changed since." in owners.get(at).text
@@ -86,7 +86,7 @@ def test_a_recording_deleted_during_translation_is_not_recreated(
     recording: Recording, owner: User, model: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = derived.translate(recording=recording, language="de")
-    monkeypatch.setattr("pipeline.recordings.job.translate", lambda *given: deletion.delete(recording=recording))
+    monkeypatch.setattr("pipeline.recordings.jobs.translate", lambda *given: deletion.delete(recording=recording))
     with pytest.raises(HarkError, match="The recording no longer exists"):
         translate_recording(job.spec, user_data(owner), silent_reporter())
     assert not recording.path.exists()

@@ -17,6 +17,7 @@ from django.urls import reverse
 from core.worded import worded
 from db.db_api import Library
 from db.records import NewClip
+from pipeline.training.reporting.licences import SHIPPED_SPEECH
 from tests.support.detector_versions import RUN, a_share, address, make_comparison, make_report, make_version
 from webui.accounts.models import User
 from webui.trainer.models import Version
@@ -41,6 +42,14 @@ def test_figures_are_shown_with_their_sample_sizes(owners: Client, version: Vers
     assert "quick, 3, en" in page and "7.5 s" in page
     assert reverse("jobs:detail", args=[version.job_id]) in page
     assert "4 more voices with fewer misses" in page
+
+
+def test_the_licences_of_all_shipped_speech_are_shown(owners: Client, version: Version) -> None:
+    report = make_report()
+    for part in SHIPPED_SPEECH:
+        report[part] = {**report.get(part, {}), "licences": {f"corpus of {part}": "CC0-1.0"}}
+    page = page_with(report, owners, version)
+    assert all(f"corpus of {part}: CC0-1.0" in page for part in SHIPPED_SPEECH)
 
 
 def test_the_tile_and_the_verdict_predict_the_same_misses(owners: Client, version: Version) -> None:

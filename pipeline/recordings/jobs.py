@@ -157,7 +157,7 @@ def summarize_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter)
     transcript = load_transcript(folder / TRANSCRIPT)
     summary = _summary(transcript, str(spec.get("engine") or "auto"), reporter)
     # Summaries cite segments by number.
-    if _spans(load_transcript(folder / TRANSCRIPT)) != _spans(transcript):
+    if load_transcript(folder / TRANSCRIPT).spans != transcript.spans:
         raise HarkError(
             worded("The summary is out of date."),
             worded(
@@ -168,10 +168,6 @@ def summarize_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter)
         )
     save_summary(summary, folder / SUMMARY)
     return {"engine": summary.engine}
-
-
-def _spans(transcript: Transcript) -> list[tuple[float, float]]:
-    return [(segment.start_s, segment.end_s) for segment in transcript.segments]
 
 
 def _summary(transcript: Transcript, engine: str, reporter: Reporter) -> Summary:

@@ -12,7 +12,7 @@ import pytest
 from core.audio_file import SAMPLE_RATE, read_audio, write_audio
 from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
-from pipeline.recordings import job as recording_job
+from pipeline.recordings import jobs as recording_jobs
 from pipeline.recordings.summarization import words_of
 from pipeline.recordings.transcript import Transcript, load_transcript
 from tests.support.ready_recordings import transcript_of_words
@@ -50,12 +50,12 @@ class Engine:
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
     engine = Engine()
-    monkeypatch.setattr("pipeline.recordings.job.transcribe", engine.transcribe)
+    monkeypatch.setattr("pipeline.recordings.jobs.transcribe", engine.transcribe)
     return engine
 
 
 def transcribed(spec: dict[str, Any], data: Path) -> dict[str, Any]:
-    return recording_job.transcribe_recording(spec, data, silent_reporter())
+    return recording_jobs.transcribe_recording(spec, data, silent_reporter())
 
 
 def test_a_job_writes_all_files_of_a_recording(spec: dict[str, Any], engine: Engine, tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_job_writes_all_files_of_a_recording(spec: dict[str, Any], engine: Eng
     spec["options"] = {**spec["options"], "engine": "hark", "language": "en"}
     killed = tmp_path / spec["folder"] / ".audio-85cdnc0o.flac"  # while it was written
     killed.write_bytes(b"fLaC")
-    result = recording_job.transcribe_recording(spec, tmp_path, Reporter(events.append))
+    result = recording_jobs.transcribe_recording(spec, tmp_path, Reporter(events.append))
     assert not killed.exists()
     folder = tmp_path / "audio" / "r"
     assert len(read_audio(folder / "audio.flac")) == 3 * SAMPLE_RATE
@@ -148,7 +148,7 @@ def test_a_failed_summary_does_not_lose_the_transcript(
     def fail(*given: Any, **more: Any) -> Any:
         raise HarkError("It cannot be summarized.", "Because.", "Do.")
 
-    monkeypatch.setattr("pipeline.recordings.job.summarize", fail)
+    monkeypatch.setattr("pipeline.recordings.jobs.summarize", fail)
     result = transcribed(spec, tmp_path)
     assert result["warnings"] == ["It cannot be summarized. Because. Do."]
     assert [shown(parts) for parts in result["warnings_parts"]] == result["warnings"]
@@ -164,7 +164,7 @@ def test_a_full_disk_preserves_the_earlier_transcript_and_its_summary(
     transcribed(spec, tmp_path)
     before = {path.name: path.read_bytes() for path in (tmp_path / "audio/r").iterdir()}
     engine.segments = engine.segments[1:]
-    monkeypatch.setattr(recording_job, "save_transcript", full)
+    monkeypatch.setattr(recording_jobs, "save_transcript", full)
     with pytest.raises(HarkError, match="The disk is full"):
         transcribed(spec, tmp_path)
     assert {path.name: path.read_bytes() for path in (tmp_path / "audio/r").iterdir()} == before
