@@ -66,7 +66,7 @@ def main() -> int:
         reporter.error(end)
         return code
     finally:
-        registry = sys.modules.get("audio_generation.registry")
+        registry = sys.modules.get("audio_generation.registry")  # imported only by jobs that speak
         if registry is not None:
             registry.close_engines()
     sink({"event": "memory", "time": time.time(), "bytes": _most_memory()})
