@@ -43,7 +43,7 @@ class HarkError(Exception):
 
 
 class UnusableFile(HarkError):
-    """An untrusted file is at fault: the confined process that reads it refused it, or was stopped."""
+    """Raised if an untrusted file cannot be read: its confined reader refused it, or was stopped."""
 
 
 class LimitReached(HarkError):

@@ -21,6 +21,7 @@ class DeviceDetector(TrainedDetector):
     """A detector whose files a device loads.
 
     Attributes:
+        device: name of the device, and of its folder in a bundle.
         step_share: fraction of the effort's training steps.
         batch_size: windows of a training step.
         learning_rate: of its training.
@@ -30,6 +31,7 @@ class DeviceDetector(TrainedDetector):
     batch_frames = 200_000
     quantizes = False
     smoothing_frames = 1  # its device uses scores without smoothing
+    device: ClassVar[str]
     step_share: ClassVar[float]
     batch_size: ClassVar[int]
     learning_rate: ClassVar[float]

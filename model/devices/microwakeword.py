@@ -84,6 +84,7 @@ def micro_features() -> Any:
 class MicroDetector(DeviceDetector):
     """A streaming convolutional network with 35,000 parameters, in 8 bits on its device."""
 
+    device = "esphome"
     step_share, batch_size, learning_rate = 1.0, 96, 3e-3
     tolerance = 1.5 / 256
     front_end_id = "micro-features"

@@ -115,6 +115,7 @@ def interpreter(library: Any, model: Any, shape: tuple[int, ...]) -> Callable[[n
 
 
 class OpenWakeWordDetector(DeviceDetector):
+    device = "openwakeword"
     step_share, batch_size, learning_rate = 0.67, 128, 1e-3
     tolerance = 1e-3
     front_end_id = "speech-embedding"

@@ -187,7 +187,7 @@ def _gather(run: AcousticRun, folder: Path, reporter: Reporter) -> None:
     ready = default_engines() if run.synthetic else {}
     speaking = sorted(set(ready) - {SPLICE, UNHEARD})
     if speaking:
-        reporter.stage("synthesize", f"Synthesizing with {', '.join(speaking)} speak")
+        reporter.stage("synthesize", f"Synthesizing with {', '.join(speaking)}")
         counts = dict.fromkeys(speaking, -(-part_of(run.synthetic, run.subset) // len(speaking)))
         target = (folder / "synthetic").resolve()
         spoken = synthetic_utterances(ready, counts, transcripts_of(utterances), target, run.seed, reporter)

@@ -40,12 +40,12 @@ from pipeline.training.configuration.work import StageClock, Work
 from pipeline.training.detectors.for_devices import detectors_for_devices
 from pipeline.training.detectors.making import make, settings_of_run, starting_point
 from pipeline.training.detectors.retraining import Retraining
-from pipeline.training.packing.bundle import BundleFiles, bundle_contents, export_detector, write_bundle
+from pipeline.training.packing.bundle import BundleFiles, additional_files, pack, write_bundle
 from pipeline.training.planning.clip_choice import PlannedRequest
 from pipeline.training.planning.estimate import estimated_s
 from pipeline.training.planning.plan import Plan, load_plan, make_plan, ready_engines, remaining, run_texts, save_plan
 from pipeline.training.planning.splits import SPLITS
-from pipeline.training.reporting.report import Report, foundation_of, run_figures, whole_report
+from pipeline.training.reporting.report import Report, foundation_of, run_figures
 from pipeline.training.reporting.verdict import Verdict, verdict_of
 
 MINED_NEGATIVES = MiningConfig(most=10, recordings=15)  # for each of hundreds of confusables
@@ -148,14 +148,11 @@ def _run(work: Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
     if config.devices:
         reporter.log(verdict.sentence)  # detectors for devices take several more minutes
     eta.over("train")
-    devices, left_out = detectors_for_devices(work, plan, clips, generated, measured.detector, eta)
+    made, left_out = detectors_for_devices(work, clips, measured.detector, eta)
     with clock.stage("bundle"):
         reporter.stage("bundle", worded("Exporting, and checking that all forms agree"))
-        models, manifest, parity = export_detector(folder, plan, clips, measured, figures, reporter)
-        about_devices = {name: device.report for name, device in devices.items()}
-        report = whole_report(figures, about_devices, left_out, parity, models)
-        of_devices = {name: content for device in devices.values() for name, content in device.files.items()}
-        contents = bundle_contents(models | of_devices, manifest, clips, report)
+        additional = additional_files(folder / DEVICES_FOLDER, plan, clips, generated, made, left_out, reporter)
+        contents, report = pack(folder, plan, clips, measured, figures, reporter, additional)
         files = write_bundle(work.data, plan.run, contents)
     return _write_result(work, made_for, files, report, verdict)
 

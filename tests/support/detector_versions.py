@@ -56,7 +56,7 @@ def make_report(phrase: str = "hey compass", people: int = 0) -> dict[str, Any]:
         },
         "thresholds": [{"fa_per_day": r, "threshold": t, "extrapolated": r < 12} for r, t in RATES.items()],
         "results": {
-            "people": {"utterances": people, "miss_rate": a_share(people // 2, people)},
+            "people": {"utterances": people, "miss_rate": a_share(people // 4, people)},
             "far": {"utterances": 0, "miss_rate": a_share(0, 0)},
             "hours": 2.0,
             "distinct_hours": 2.0,

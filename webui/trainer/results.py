@@ -72,6 +72,7 @@ def verdict(version: Version, report: Report, winner: Version | None = None) -> 
     colour, address, words = {
         "useless": ("bad", retrain_address(version, report, "thorough"), _("Train it with more effort")),
         "trial": ("warning", retrain_address(version, report, "standard"), _("Train it properly")),
+        "misses": ("warning", retrain_address(version, report, "thorough"), _("Train it with more effort")),
         "wakes": ("warning", "#det", _("Lower its false-alarm rate")),
         "alike": ("warning", "#where", _("Put it on a device")),
         "unproven": ("unproven", f"{reverse('library:record')}?{urlencode(phrase)}", _("Record yourself")),

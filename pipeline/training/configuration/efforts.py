@@ -85,6 +85,6 @@ EFFORTS = {
 EFFORT_WORDS = {
     "trial": worded("trial: about a minute, just to see how it works"),
     "quick": worded("quick: enough to judge the phrase"),
-    "standard": worded("standard: twice as many clips as quick; the default"),
+    "standard": worded("standard: the default; at least twice the clips of quick"),
     "thorough": worded("thorough: the most clips; takes at least twice as long as standard"),
 }

@@ -54,7 +54,7 @@ def prepare(config: RunConfig) -> Prepared:
         raise HarkError(
             worded("%(phrase)s cannot be trained with that option.", phrase=repr(config.phrase)),
             worded("Only the threshold of a large detector is raised to reject confusable phrases."),
-            worded("Train a large detector, or do not choose to accept confusable phrases."),
+            worded("Train a large detector, or do not accept confusable phrases."),
         )
     if config.mining_method != RunConfig.mining_method and not config.mining and not config.start_from:
         raise HarkError(

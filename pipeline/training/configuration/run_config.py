@@ -111,6 +111,11 @@ class RunConfig:
         return self.recipe is not Recipe.CALIBRATED or bool(self.devices)
 
     @property
+    def for_small(self) -> RunConfig:
+        """The configuration of the small detector that a run with a large one makes too."""
+        return replace(self, size="standard", devices=(), start_from="")
+
+    @property
     def variants(self) -> int:
         """Number of augmented versions of each clip that its own detector learns from."""
         learned = {Recipe.NETWORK: VARIANTS, Recipe.FROM_NOTHING: EFFORTS[self.effort].variants}

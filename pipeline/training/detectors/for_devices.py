@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,6 @@ from core.errors import HarkError
 from core.events import RunEta
 from core.worded import worded
 from model.runtime.detector import logit
-from pipeline.training.clips.synthesis import GenerationReport
 from pipeline.training.configuration.devices import DEVICES, SMALL
 from pipeline.training.configuration.efforts import EFFORTS
 from pipeline.training.configuration.run_config import RunConfig
@@ -30,9 +29,6 @@ from pipeline.training.measuring.evaluation import (
     speech_of_test,
     threshold_at,
 )
-from pipeline.training.packing.bundle import bundle_contents, export_detector
-from pipeline.training.planning.plan import Plan
-from pipeline.training.reporting.report import foundation_of, run_figures, whole_report
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
@@ -64,19 +60,20 @@ def _not_installed(device: str, error: ImportError) -> NoRuntimeError:
 
 @dataclass(frozen=True)
 class ForDevice:
-    """The files and the report of a run for a device.
+    """An additional detector of a run.
 
     Attributes:
-        files: contents by name in the bundle.
-        report: figures of the device's detector, as JSON values.
+        files: contents by their names in the bundle; {} for a small detector, which has Hark's own format.
+        off: the largest difference in score between its files and the detector.
     """
 
-    files: dict[str, bytes]
-    report: dict[str, Any]
+    measured: MeasuredDetector
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    off: float = 0.0
 
 
 def detectors_for_devices(
-    work: Work, plan: Plan, clips: pd.DataFrame, generated: GenerationReport, detector: Detector, eta: RunEta
+    work: Work, clips: pd.DataFrame, detector: Detector, eta: RunEta
 ) -> tuple[dict[str, ForDevice], dict[str, NoRuntimeError]]:
     """Make a run's additional detectors; return them and the reasons why others could not be made, by device."""
     config, folder, reporter = work.config, work.folder / DEVICES_FOLDER, work.reporter.within("devices")
@@ -100,7 +97,9 @@ def detectors_for_devices(
         with work.clock.stage(device):
             try:
                 if device == SMALL:
-                    detector, made[SMALL] = _small(own, plan, clips, generated)
+                    of_small = replace(own, config=config.for_small)
+                    measured = make(of_small, *starting_point(of_small, clips), settings_of_run(of_small.config))
+                    detector, made[SMALL] = measured.detector, ForDevice(measured)
                 else:
                     made[device] = make_for_device(device, own, clips, teacher)
             except NoRuntimeError as error:
@@ -110,24 +109,11 @@ def detectors_for_devices(
     return made, left_out
 
 
-def _small(work: Work, plan: Plan, clips: pd.DataFrame, generated: GenerationReport) -> tuple[Detector, ForDevice]:
-    """Make a detector of size standard in addition to a large one; its files are a folder in the large one's bundle."""
-    config = replace(plan.config, size="standard", devices=(), start_from="")
-    work, plan = replace(work, config=config), replace(plan, config=config)
-    measured = make(work, *starting_point(work, clips), settings_of_run(config))
-    figures = run_figures(plan, clips, measured, generated, foundation_of(config, measured.detector))
-    models, manifest, parity = export_detector(work.folder, plan, clips, measured, figures, work.reporter)
-    contents = bundle_contents(models, manifest, clips, whole_report(figures, {}, {}, parity, models))
-    files = {f"{SMALL}/{name}": content for name, content in contents.items()}
-    sizes = {f"{SMALL}/{name}": len(content) for name, content in models.items()}
-    return measured.detector, ForDevice(files, _report(DEVICES[SMALL].title, sizes, measured, parity.onnx))
-
-
 def make_for_device(
     device: str,
     work: Work,
     clips: pd.DataFrame,
-    make_teacher: Callable[[], Teacher | None] = lambda: None,
+    teacher: Callable[[], Teacher | None] = lambda: None,
 ) -> ForDevice:
     """Train, calibrate, measure and write a device's detector. If stopped, the same call resumes from there.
 
@@ -135,7 +121,7 @@ def make_for_device(
         device: one of :data:`pipeline.training.configuration.devices.OWN_FORMAT`.
         work: objects of the run, with the folder for this device.
         clips: clips of the run (:data:`pipeline.training.clips.examples.CLIP_COLUMNS`).
-        make_teacher: returns the teacher, whose scores replace the labels of clips; called only if needed.
+        teacher: returns the teacher, whose scores replace the labels of clips; called only if needed.
 
     Raises:
         NoRuntimeError: a package that the device's files need is missing.
@@ -144,13 +130,14 @@ def make_for_device(
     from model.dataset import BatchRecipe
     from model.devices.microwakeword import MicroDetector
     from model.train import TrainConfig
+    from pipeline.training.detectors.untrained import untrained_for
 
     config = work.config
     try:
-        detector = untrained(device, config.seed)
+        detector = untrained_for(device, config.seed)
     except ImportError as error:
         raise _not_installed(device, error) from error
-    store = _taught_store(detector, work, clips, make_teacher)
+    store = _taught_store(detector, work, clips, teacher)
     settings = TrainConfig(
         steps=max(2, round(detector.step_share * EFFORTS[config.effort].device_steps)),
         batch_size=detector.batch_size,
@@ -199,25 +186,11 @@ def _checked(device: str, measured: MeasuredDetector, config: RunConfig, clips: 
                 "This is a bug in Hark or in an installed package: please report it with the output of ./hark doctor."
             ),
         )
-    sizes = {name: len(content) for name, content in files.items()}
-    taught = {"taught": measured.store.soft_logits is not None}
-    return ForDevice(files, _report(product, sizes, measured, off) | taught)
-
-
-def untrained(device: str, seed: int) -> DeviceDetector:
-    """Return the detector for a device before its training. Raises ImportError if its front end is not installed."""
-    import torch
-
-    from model.devices.microwakeword import MicroDetector
-    from model.devices.openwakeword import OpenWakeWordDetector
-
-    torch.manual_seed(seed)
-    kinds: dict[str, type[DeviceDetector]] = {"esphome": MicroDetector, "openwakeword": OpenWakeWordDetector}
-    return kinds[device].untrained()
+    return ForDevice(measured, files, off)
 
 
 def _taught_store(
-    detector: DeviceDetector, work: Work, clips: pd.DataFrame, make_teacher: Callable[[], Teacher | None]
+    detector: DeviceDetector, work: Work, clips: pd.DataFrame, teacher: Callable[[], Teacher | None]
 ) -> FeatureStore:
     """Return the feature store of a device's detector, with the teacher's logits."""
     from model.dataset import open_store, store_soft_logits
@@ -228,14 +201,14 @@ def _taught_store(
     config, folder = work.config, work.folder
 
     def examples() -> ExamplePlan:
-        teacher = make_teacher()
-        return teacher.examples if teacher else device_examples(config, clips, work.data, device_samples())
+        taught_by = teacher()
+        return taught_by.examples if taught_by else device_examples(config, clips, work.data, device_samples())
 
     negatives = device_negatives(detector, config.keyphrase, device_samples(), work.data, work.reporter)
     store = feature_store(detector, examples, negatives, folder, work.reporter)
-    if store.soft_logits is not None or (teacher := make_teacher()) is None:
+    if store.soft_logits is not None or (taught_by := teacher()) is None:
         return store
-    store_soft_logits(folder / "features", teacher.soft_logits(store, detector.config.stored))
+    store_soft_logits(folder / "features", taught_by.soft_logits(store, detector.config.stored))
     return open_store(folder / "features", detector.config.stored.width)
 
 
@@ -256,20 +229,3 @@ def _within_8_bits(detector: MicroDetector, store: FeatureStore) -> MicroDetecto
     if threshold > MAX_CUTOFF:
         detector = detector.lowered(float(logit(threshold) - logit(CUTOFF)))
     return detector
-
-
-def _report(title: str, sizes: Mapping[str, int], measured: MeasuredDetector, off: float) -> dict[str, Any]:
-    """Return what the report states about a detector that a run makes in addition to its own.
-
-    Args:
-        sizes: bytes of the files that a device loads, by their names in the bundle.
-        off: the largest difference in score between a file and the detector.
-    """
-    return {
-        "title": title,
-        "bytes": dict(sizes),
-        **measured.summary(),
-        "thresholds": [dict(row) for row in measured.thresholds],
-        "utterances": measured.results["utterances"],
-        "difference": off,
-    }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from model.detector import Detector
+from model.checkpoint import KINDS
+from model.detector import Detector, DetectorConfig
+from model.devices.device_detector import DeviceDetector
 from model.large.decoder_tokens import spellings
 from model.large.encoder_detector import EncoderDetector
 from model.large.second_pass import verifier_name
@@ -40,9 +42,19 @@ def untrained_detector(config: RunConfig, window_s: float, rescored: bool) -> De
     return EncoderDetector.of_phrase(phones, window_s, texts, above, verifier_name(), config.allow_confusables)
 
 
+def device_kinds() -> dict[str, tuple[type[DetectorConfig], type[DeviceDetector]]]:
+    """Return the configuration and the class of the detectors for each device with a format of its own."""
+    return {kind.device: (config, kind) for config, kind in KINDS.values() if issubclass(kind, DeviceDetector)}
+
+
+def untrained_for(device: str, seed: int) -> DeviceDetector:
+    """Return the detector for a device before its training. Raises ImportError if its front end is not installed."""
+    import torch
+
+    torch.manual_seed(seed)
+    return device_kinds()[device][1].untrained()
+
+
 def device_samples() -> int:
     """Return the largest number of samples that one score of any detector for a device depends on."""
-    from model.devices.microwakeword import MicroConfig
-    from model.devices.openwakeword import OpenWakeWordConfig
-
-    return max(config.receptive_samples for config in (MicroConfig(), OpenWakeWordConfig()))
+    return max(config().receptive_samples for config, _ in device_kinds().values())

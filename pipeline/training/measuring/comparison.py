@@ -80,8 +80,8 @@ def version_before(data: Path, run: str) -> tuple[Detector, dict[str, Any]]:
 def is_better(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
     """Return whether a version is better than another, by their figures (:func:`counted`) on the same streams.
 
-    A better one has at most one more missed test recording, at most one more false alarm, no more marked false alarms
-    and no more marked misses, and improves one of these.
+    A better one may miss one test recording more and give one false alarm more, but no marked error more, and at least
+    one of these figures falls.
     """
     allowed = {"missed": 1, "false_alarms": 1, "marked_fired": 0, "marked_missed": 0}
     worse = any(new[name] > old[name] + more for name, more in allowed.items())
@@ -181,9 +181,10 @@ def _compare(runs: Sequence[str], data: Path, folder: Path, reporter: Reporter) 
         "left_out": left_out,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    kept = data / "models" / runs[0] / COMPARISON
-    with atomic_path(kept) as temporary:
-        temporary.write_text(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False))
+    newest = checkpoint_of(data, runs[0]).parent
+    if newest.is_dir():  # otherwise the version was deleted meanwhile
+        with atomic_path(newest / COMPARISON) as temporary:
+            temporary.write_text(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False))
     return result
 
 

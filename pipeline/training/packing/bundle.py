@@ -6,7 +6,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -19,19 +19,39 @@ from core.worded import number, worded
 from model.features import CHUNK_SAMPLES, SAMPLE_RATE
 from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
 from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES, Bundle, BundleError, manifest_digest
+from pipeline.training.clips.synthesis import GenerationReport
+from pipeline.training.configuration.devices import SMALL
 from pipeline.training.configuration.run_folder import CHECKPOINT, bundle_of
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, MeasuredDetector, speech_of_test
 from pipeline.training.packing.targets import readme
 from pipeline.training.planning.plan import Plan
 from pipeline.training.reporting.licences import licences_text, training_corpora
 from pipeline.training.reporting.model_card import model_card
-from pipeline.training.reporting.report import Report, det_plot, html_report
+from pipeline.training.reporting.report import (
+    Report,
+    det_plot,
+    device_figures,
+    foundation_of,
+    html_report,
+    run_figures,
+    whole_report,
+)
 from pipeline.training.reporting.report_words import device_in_words, int8_left_out
 
 if TYPE_CHECKING:
     from model.export import Parity
+    from pipeline.training.detectors.for_devices import ForDevice
 
 PARITY_PAIRS = 6  # pairs of test clips, one with the phrase and one without
+
+
+@dataclass(frozen=True)
+class Additional:
+    """The files and figures of a run's detectors for devices, and the reasons why others have none, by device."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    reports: dict[str, Report] = field(default_factory=dict)
+    left_out: Mapping[str, HarkError] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,6 +75,57 @@ def write_bundle(data: Path, run: str, contents: Mapping[str, bytes]) -> BundleF
         with atomic_path(folder / name) as temporary:
             temporary.write_bytes(contents[name])
     return BundleFiles(bundle, folder / CHECKPOINT, folder / "report.html")
+
+
+def pack(
+    folder: Path,
+    plan: Plan,
+    clips: pd.DataFrame,
+    measured: MeasuredDetector,
+    figures: Report,
+    reporter: Reporter,
+    additional: Additional | None = None,
+) -> tuple[dict[str, bytes], Report]:
+    """Export a detector; return the files of its bundle by name, and its whole report.
+
+    Args:
+        folder: for the forms while they are made.
+        figures: of the detector itself (:func:`pipeline.training.reporting.report.run_figures`).
+        additional: the run's detectors for devices.
+    """
+    more = additional or Additional()
+    models, manifest, parity = export_detector(folder, plan, clips, measured, figures, reporter)
+    report = whole_report(figures, more.reports, more.left_out, parity, models)
+    return bundle_contents(models | more.files, manifest, clips, report), report
+
+
+def additional_files(
+    folder: Path,
+    plan: Plan,
+    clips: pd.DataFrame,
+    generated: GenerationReport,
+    made: Mapping[str, ForDevice],
+    left_out: Mapping[str, HarkError],
+    reporter: Reporter,
+) -> Additional:
+    """Return the files and figures of a run's detectors for devices (``detectors_for_devices``).
+
+    The small one becomes a bundle of its own, in a folder of the run's bundle.
+    """
+    packed = Additional(left_out=left_out)
+    for device, one in made.items():
+        files, sizes, off = one.files, {name: len(content) for name, content in one.files.items()}, one.off
+        if device == SMALL:
+            own = replace(plan, config=plan.config.for_small)
+            foundation = foundation_of(own.config, one.measured.detector)
+            figures = run_figures(own, clips, one.measured, generated, foundation)
+            contents, report = pack(folder / SMALL, own, clips, one.measured, figures, reporter)
+            files = {f"{SMALL}/{name}": content for name, content in contents.items()}
+            sizes = {f"{SMALL}/{name}": size for name, size in report["bytes"].items()}
+            off = report["parity"]["pt_against_onnx"]
+        packed.files.update(files)
+        packed.reports[device] = device_figures(device, one.measured, sizes, off)
+    return packed
 
 
 def export_detector(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from audio_generation.registry import CLIP_S
-from pipeline.training.configuration.devices import OWN_FORMAT
+from pipeline.training.configuration.devices import OWN_FORMAT, SMALL
 from pipeline.training.configuration.efforts import EFFORTS
 from pipeline.training.configuration.run_config import Recipe, RunConfig
 from pipeline.training.planning.clip_choice import PlannedClip, PlannedRequest
@@ -47,7 +47,8 @@ def estimated_s(
     after = training if config.recipe is Recipe.FROM_NOTHING else CALIBRATION_S[config.size]
     after += SECONDS_PER_NETWORK_STEP * effort.network_steps if config.recipe is Recipe.NETWORK else 0.0
     stages = {"synthesize": max(speaking.values(), default=0.0), "features": features, "train": after}
-    teacher_s = TEACHER_S
+    has_teacher = config.size == "standard" or SMALL in config.devices
+    teacher_s = 0.0 if has_teacher else TEACHER_S
     for device in config.devices:
         stages[device] = DEVICE_S
         if device in OWN_FORMAT:  # the first device detector waits for the shared teacher to train

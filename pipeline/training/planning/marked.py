@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from db.db_api import Library
 from db.records import Clip
-
-if TYPE_CHECKING:
-    pass
 
 CORPUS = "inbox"  # prefix of the source of marked clips
 FALSE_ALARM_OF = "false_alarm_of"  # setting of a clip: the phrase for which a detector mistook it

@@ -49,7 +49,7 @@ RULE_BASED_FRACTION = 0.5  # clips of a rule-based engine, relative to a natural
 POSITIVE_SHARES = {"train": 0.70, "validation": 0.12, "test": 0.18}  # for a detector that is trained
 # For a calibrated detector: number of negatives of each kind for each clip of the phrase in its test.
 CALIBRATED_SHARES = {"confusable": 1.0, "inbetween": 0.5, "plain_negative": 1.0}
-VALIDATION_FRACTION = 0.2  # of a large detector's clips: they show how many utterances its minimum threshold loses
+MINIMUM_FRACTION = 0.2  # of a large detector's clips: they show how many utterances its minimum threshold loses
 VALIDATION_POSITIVES = 150  # for a calibrated retraining; they show the cost of anti-keywords
 
 
@@ -217,7 +217,7 @@ def wanted_clips(bucket: str, texts: Mapping[str, Sequence[str]], config: RunCon
         if config.start_from:
             return {"train": 0, "validation": VALIDATION_POSITIVES, "test": effort.test_clips}
         validation = (
-            round(VALIDATION_FRACTION * effort.test_clips) if config.size == "large" else 0
+            round(MINIMUM_FRACTION * effort.test_clips) if config.size == "large" else 0
         )  # others have no floor
         return {"train": 0, "validation": validation, "test": effort.test_clips - validation}
     return {"train": 0, "validation": 0, "test": len(texts["test"])}

@@ -16,6 +16,7 @@ from core.errors import HarkError
 from core.worded import NOT_MEASURED, percent, worded, worded_again
 from db.records import BANK, REAL_ENGINES
 from pipeline.training.clips.synthesis import GenerationReport
+from pipeline.training.configuration.devices import DEVICES, OWN_FORMAT
 from pipeline.training.configuration.efforts import BUCKETS
 from pipeline.training.configuration.run_config import Recipe, RunConfig
 from pipeline.training.measuring.evaluation import MeasuredDetector
@@ -114,6 +115,24 @@ def foundation_of(config: RunConfig, detector: Detector) -> dict[str, Any]:
         "negative_set": negatives_of(config).about(),
         **of_devices,
     }
+
+
+def device_figures(device: str, measured: MeasuredDetector, sizes: Mapping[str, int], off: float) -> Report:
+    """Return what the report states about a detector that a run makes in addition to its own.
+
+    Args:
+        sizes: bytes of the files that the device loads, by their names in the bundle.
+        off: the largest difference in score between a file and the detector.
+    """
+    figures = {
+        "title": DEVICES[device].product or DEVICES[device].title,
+        "bytes": dict(sizes),
+        **measured.summary(),
+        "thresholds": [dict(row) for row in measured.thresholds],
+        "utterances": measured.results["utterances"],
+        "difference": off,
+    }
+    return figures | ({"taught": measured.store.soft_logits is not None} if device in OWN_FORMAT else {})
 
 
 def whole_report(

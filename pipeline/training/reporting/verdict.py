@@ -14,6 +14,8 @@ from model.runtime.detector import logit
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY
 
 MAX_MISSED = 0.5
+MAX_MISSED_OF_PEOPLE = 1 / 3  # averaged over quiet, noise and distance
+MIN_OF_PEOPLE = 5  # utterances; with fewer, how well a detector detects people counts as not measured
 MAX_SIMILAR_ACCEPTED = 0.2  # maximum fraction of similar phrases that may trigger a good detector
 MAX_ALARMS_PER_HOUR = 2 * DEFAULT_FA_PER_DAY / 24  # per hour in the test: twice what its threshold was set for
 EXAMPLES = 3  # maximum number of similar phrases that the sentence names
@@ -29,7 +31,8 @@ ADVICE = {  # by the state of a verdict
         "Confusable phrases trigger it: use it where people seldom say them, lower its false-alarm rate, or "
         "choose a more distinctive phrase."
     ),
-    "unproven": worded("Its test had no recording of a person: record yourself to see how well it detects you."),
+    "misses": worded("It misses many recordings of people: allow more false alarms, or train it with more effort."),
+    "unproven": worded("Its test had few or no recordings of people: record yourself to see how well it detects you."),
     "good": worded("It is ready for a device."),
 }
 
@@ -40,8 +43,8 @@ class Verdict:
 
     Attributes:
         state: the first of these that is true: "useless" (it misses most utterances), "trial" (a trial run made it),
-            "wakes" (other speech triggers it too often), "alike" (similar phrases do), "unproven" (no person was
-            measured), "good".
+            "misses" (it misses many recordings of people), "wakes" (other speech triggers it too often), "alike"
+            (similar phrases do), "unproven" (few or no recordings of people were measured), "good".
         sentence: the expected numbers of detections and false alarms, estimated from the test.
         advice: what to do with the detector.
     """
@@ -96,16 +99,19 @@ def verdict_of(report: Mapping[str, Any]) -> Verdict:
 
 
 def _state(report: Mapping[str, Any]) -> str:
-    summary = report["summary"]
+    summary, people = report["summary"], report["results"]["people"]
+    on_people = people["utterances"] >= MIN_OF_PEOPLE
     if misses_most(summary):
         return "useless"
     if report["effort"] == "trial":
         return "trial"
+    if on_people and (people["miss_rate"]["value"] or 0.0) > MAX_MISSED_OF_PEOPLE:
+        return "misses"
     if (summary["fa_per_hour"]["value"] or 0.0) > MAX_ALARMS_PER_HOUR:
         return "wakes"
     if (summary["confusables_accepted"]["value"] or 0.0) > MAX_SIMILAR_ACCEPTED:
         return "alike"
-    return "good" if report["results"]["people"]["utterances"] else "unproven"
+    return "good" if on_people else "unproven"
 
 
 def _detections(report: Mapping[str, Any]) -> Worded:
@@ -113,7 +119,10 @@ def _detections(report: Mapping[str, Any]) -> Worded:
     people = results["people"]
     if people["utterances"]:
         hits = people["utterances"] - _times(people["miss_rate"], people["utterances"])
-        return worded("It detected %(heard)d of %(said)d recordings of people", heard=hits, said=people["utterances"])
+        return worded(
+            "It detected %(heard)d of %(said)d recordings of people (the average of quiet, noise and distance)",
+            heard=hits, said=people["utterances"],
+        )  # fmt: skip
     quiet, noisy = summary["miss_rate_clean"], summary["miss_rate_noisy"]
     if predicts_people(report) and quiet["value"] is not None and noisy["value"] is not None:
         return worded(

@@ -34,8 +34,9 @@ from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.configuration.work import StageClock, Work
 from pipeline.training.detectors import for_devices, making
 from pipeline.training.detectors import teacher as teacher_module
-from pipeline.training.detectors.for_devices import NoRuntimeError, make_for_device, untrained
+from pipeline.training.detectors.for_devices import NoRuntimeError, make_for_device
 from pipeline.training.detectors.teacher import Teacher, make_teacher
+from pipeline.training.detectors.untrained import untrained_for
 from pipeline.training.measuring.evaluation import FA_PER_DAY, Calibration, score_split
 from pipeline.training.negatives import negative_speech
 from pipeline.training.negatives.negative_speech import TESTED, NegativeSpeech, device_negatives
@@ -127,7 +128,7 @@ def test_the_file_detects_the_phrase_in_the_devices_runtime(
     about = made.report
     assert about["bytes"] == {name: len(content) for name, content in made.files.items()}
     assert all(name.startswith(f"{device}/hey_compass.") for name in made.files)
-    assert about["difference"] < untrained(device, 0).tolerance and about["utterances"] == 12
+    assert about["difference"] < untrained_for(device, 0).tolerance and about["utterances"] == 12
     rng = np.random.default_rng(9)
     pause = np.zeros(2 * SAMPLE_RATE, np.float32)
     noise = (0.003 * rng.standard_normal(20 * SAMPLE_RATE)).astype(np.float32)
@@ -229,7 +230,7 @@ def test_a_run_of_a_large_detector_trains_the_teacher(
 
 
 def test_speech_with_the_phrase_is_excluded_and_features_are_cached(speech: None, tiny: Effort, tmp_path: Path) -> None:
-    detector = untrained("esphome", 0)
+    detector = untrained_for("esphome", 0)
     told: list[Event] = []
     pieces = list(device_negatives(detector, Keyphrase(PHRASE), NEED, tmp_path / "data", Reporter(told.append)))
     again = list(device_negatives(detector, Keyphrase("some melody"), NEED, tmp_path / "data", Reporter(told.append)))
@@ -243,14 +244,14 @@ def test_speech_with_the_phrase_is_excluded_and_features_are_cached(speech: None
 @pytest.mark.parametrize("device", ["esphome", "openwakeword"])
 def test_thresholds_apply_to_unsmoothed_device_scores(device: str) -> None:
     """The device takes each score as it is; Hark's own runtime averages two."""
-    detector = untrained(device, 0)
+    detector = untrained_for(device, 0)
     spike = np.asarray([0.1, 0.9, 0.1], np.float32)
     (stream,) = as_streams(detector, [spike], pd.DataFrame({"phrase_end": [-1]}))
     assert stream.scores.tolist() == spike.tolist()
 
 
 def test_training_speakers_do_not_set_thresholds(speech: None, tiny: Effort, tmp_path: Path) -> None:
-    detector = untrained("esphome", 0)
+    detector = untrained_for("esphome", 0)
 
     def heard(learns: bool) -> dict[str, set[tuple[str, str]]]:
         pieces = NegativeSpeech(1.0, learns).segments(detector, Keyphrase(PHRASE), tmp_path, silent_reporter())
@@ -275,7 +276,7 @@ def test_damaged_negative_speech_is_reported(tmp_path: Path, monkeypatch: pytest
         if content is not None:
             broken.write_bytes(content)
         with pytest.raises(HarkError, match=r"broken\.zip cannot be read"):
-            list(device_negatives(untrained("esphome", 0), Keyphrase(PHRASE), NEED, tmp_path, silent_reporter()))
+            list(device_negatives(untrained_for("esphome", 0), Keyphrase(PHRASE), NEED, tmp_path, silent_reporter()))
 
 
 @pytest.mark.parametrize(("device", "package"), [("esphome", "pymicro_features"), ("openwakeword", "pyopen_wakeword")])

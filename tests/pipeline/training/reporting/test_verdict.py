@@ -33,7 +33,7 @@ def test_a_verdict_without_recordings_of_people_says_so() -> None:
 
 def test_a_verdict_counts_recordings_of_people() -> None:
     assert str(verdict_of(a_report(people=19)).sentence).startswith(
-        "It detected 10 of 19 recordings of people; 1 of 10"
+        "It detected 15 of 19 recordings of people (the average of quiet, noise and distance); 1 of 10"
     )
 
 
@@ -71,6 +71,7 @@ def test_zero_and_not_tested_are_distinguished() -> None:
         ("quick", 9, {"fa_per_hour": {"value": 1.5, "low": 0.1, "high": 4.0}}, "wakes"),
         ("quick", 9, {"fa_per_hour": {"value": 1.5}, "confusables_accepted": a_share(3, 10)}, "wakes"),
         ("standard", 0, {}, "unproven"),
+        ("standard", 4, {}, "unproven"),
         ("standard", 9, {}, "good"),
         ("standard", 9, {"confusables_accepted": a_share(0, 0)}, "good"),
     ],
@@ -79,6 +80,13 @@ def test_each_state_has_its_advice(effort: str, people: int, summary: dict[str, 
     verdict = verdict_of({**a_report(people, **summary), "effort": effort})
     assert verdict.state == state and verdict.advice
     assert (state == "useless") == misses_most({**a_report(people, **summary)["summary"]})
+
+
+@pytest.mark.parametrize(("people", "missed", "state"), [(9, 3, "good"), (9, 4, "misses"), (4, 4, "unproven")])
+def test_a_detector_that_misses_people_is_not_good(people: int, missed: int, state: str) -> None:
+    report = a_report(people)
+    report["results"]["people"]["miss_rate"] = a_share(missed, people)
+    assert verdict_of(report).state == state
 
 
 def test_the_expected_range_covers_sampling_and_test_error() -> None:
