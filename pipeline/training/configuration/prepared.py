@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NewType
 
-from core.errors import HarkError
-from core.worded import listed, worded
+from core.errors import HarkError, no_such
+from core.worded import worded
 from model.languages import is_known
 from model.large import encoder_backbone
 from phrase_augmentation.keyphrase import Keyphrase
@@ -29,21 +29,13 @@ def prepare(config: RunConfig) -> Prepared:
     Engines and devices are sorted, because their order must not make a different run.
     """
     if config.effort not in EFFORTS:
-        raise HarkError(
-            worded("There is no effort called %(effort)s.", effort=repr(config.effort)),
-            worded("Hark has %(efforts)s.", efforts=listed(EFFORTS)),
-            worded("Choose one of them."),
-        )
+        raise no_such(worded("effort"), config.effort, EFFORTS)
     if not is_known(config.language):  # always trained from scratch, so the choice must not make a different run
         config = replace(config, from_scratch=False)
     if config.size == AUTO_SIZE:
         config = replace(config, size=size_for(config))
     if config.size not in SIZES:
-        raise HarkError(
-            worded("There is no size called %(size)s.", size=repr(config.size)),
-            worded("Hark has %(sizes)s.", sizes=listed(SIZES)),
-            worded("Choose one of these."),
-        )
+        raise no_such(worded("size"), config.size, SIZES)
     if config.size == "large" and config.recipe is Recipe.FROM_NOTHING:
         raise HarkError(
             worded("%(phrase)s cannot have a large detector.", phrase=repr(config.phrase)),
