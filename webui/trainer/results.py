@@ -80,13 +80,13 @@ def verdict(version: Version, report: Report, winner: Version | None = None) -> 
     }[judgement.state]
     texts = {"sentence": shown(judgement.sentence), "advice": shown(judgement.advice), "own": ""}
     if winner is not None:
-        number = {"number": winner.number}
+        winning = {"number": winner.number}
         texts["own"] = texts["sentence"]
-        texts["sentence"] = _("On the same audio it is not better than version %(number)d.") % number
-        texts["advice"] = _("Use version %(number)d.") % number
+        texts["sentence"] = _("On the same audio it is not better than version %(number)d.") % winning
+        texts["advice"] = _("Use version %(number)d.") % winning
         colour = "bad" if colour == "bad" else "warning"
         address = reverse("trainer:version", args=[detector.pk, winner.number])
-        words = _("Open version %(number)d") % number
+        words = _("Open version %(number)d") % winning
     return {**texts, "state": judgement.state, "colour": colour, "next": address, "next_words": words}
 
 
@@ -385,7 +385,7 @@ def _device_summary(about: Mapping[str, Any] | None) -> str:
     missed = [about[name]["value"] for name in ("miss_rate_clean", "miss_rate_noisy")]
     if None in missed:
         return ""
-    quiet, noisy = (1.0 - share for share in missed)
+    quiet, noisy = (1.0 - rate_missed for rate_missed in missed)
     accepted = about["confusables_accepted"]["value"]
     summary = _("Its own detector detected %(quiet)s %% of the utterances close and quiet, %(noisy)s %% in noise.") % {
         "quiet": round(100 * quiet), "noisy": round(100 * noisy),
