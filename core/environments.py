@@ -105,7 +105,7 @@ def enable(name: str, report: Callable[[str], None] = lambda line: None) -> Path
     if not requirements(name).is_file():
         raise HarkError(
             worded("The engine %(name)s needs no environment of its own.", name=name),
-            worded("It has no internals/requirements.txt."),
+            worded("It has no file of requirements."),
             worded("./hark engines shows what each engine needs."),
         )
     folder = environment(name)

@@ -89,7 +89,7 @@ class Server:
         """Send a request and read the response.
 
         Args:
-            content: ``json``, or ``data`` and ``files`` of a form, as httpx takes them.
+            content: ``json``, or ``data`` and ``files`` of a form, as httpx2 takes them.
 
         Raises:
             HttpError: the response is missing, late or too large, or has a status of 300 or more.

@@ -45,8 +45,8 @@ class Effort:
     small_buckets: tuple[BucketSize, ...]
     device_steps: int
     network_steps: int
-    # Maximum hours of the shipped real speech behind the threshold of a calibrated detector: as outputs of an encoder,
-    # and as sound (two cores process an hour of it in a minute, once).
+    # Maximum hours of the shipped real speech that sets thresholds: `negative_hours` for large detectors, as outputs of
+    # the encoder, `speech_hours` for all others, as sound (two cores process an hour of it in a minute, once).
     negative_hours: float = math.inf
     speech_hours: float = math.inf
 

@@ -46,8 +46,8 @@ def starting_point(work: Work, clips: pd.DataFrame, previous: Detector | None = 
     """Return the detector that a run begins with, and its features of the clips; made once in the work's folder.
 
     Args:
-        previous: the version that a retraining begins with. A network that learns the phrase is trained from the
-            start. Marked clips are among those that a detector learns from.
+        previous: the version that a retraining begins with. A standard detector ignores it: its network is always
+            trained from the start, also on the marked clips.
     """
     from pipeline.training.clips.examples import window_seconds
 

@@ -1,10 +1,10 @@
 """Retraining: a better version of a detector, made from the errors that users marked.
 
-A marked miss is a recording of the phrase like any other, which a TinyCRNN learns from. A marked false alarm becomes an
-*anti-keyword*: its phones are scored as well as those of the phrase, and audio that matches the anti-keyword better
-loses score (``model.keyword_hmm.HMMDetector.combined``). So one mark is sufficient, because nothing has to be learned
-from a single example. The margin by which an anti-keyword must match better is chosen on the validation split, so that
-the phrase itself is rarely lost.
+A marked miss is a recording of the phrase like any other, which a detector that is trained learns from. A marked false
+alarm becomes an *anti-keyword*: its phones are scored as well as those of the phrase, and audio that matches the
+anti-keyword better loses score (``model.keyword_hmm.HMMDetector.combined``). So one mark is sufficient, because nothing
+has to be learned from a single example. The margin by which an anti-keyword must match better is chosen on the
+validation split, so that the phrase itself is rarely lost.
 """
 
 from __future__ import annotations

@@ -190,8 +190,9 @@ def thresholds_for(
     one. A threshold that is higher than its rate requires is marked as ``raised``.
 
     Args:
-        min_threshold: the minimum of the default threshold, to reject confusables. If it applies, the logits of the
-            thresholds for lower rates rise by :data:`CONFUSABLE_SCALE` times the logarithm of the ratio of the rates.
+        min_threshold: the minimum of the default threshold, to reject confusables. If it applies, each lower rate
+            gets a higher threshold: its logit rises by :data:`CONFUSABLE_SCALE` times the logarithm of the ratio of the
+            rates.
     """
     streams = validation.pick(validation.ordinary)
     rows: list[dict[str, Any]] = []

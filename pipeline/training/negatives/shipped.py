@@ -41,7 +41,7 @@ class Negatives(Protocol):
     def about(self) -> dict[str, Any]:
         """Return ``training_corpora``, ``licences`` and ``hours`` by split; {} without shipped speech.
 
-        The front end was trained on the people of "train". Raises the errors of :meth:`segments`.
+        The hours of "train" are of speakers that the front end was trained on. Raises the errors of :meth:`segments`.
         """
 
 

@@ -1,4 +1,4 @@
-"""The clips of a run: those that it uses of the library, with the split of each, and those that it requests."""
+"""The choice of a run's clips from the library, with the split of each, and the clips to synthesize."""
 
 from __future__ import annotations
 
@@ -104,8 +104,8 @@ class Chooser:
     ) -> list[tuple[PlannedClip, Clip]]:
         """Return clips of a bucket's texts: recordings of people, cuts out of them, and earlier clips of engines.
 
-        People come before engines, and no split gets more than it needs. The user's own takes are added to each split
-        that needs any.
+        People come before engines. No split gets more clips than it needs, but each that needs any gets all of the
+        user's own recordings.
         """
         config, library = self._config, self._library
         normalized = list(dict.fromkeys(normalize(text.text, config.language) for text in texts))

@@ -47,8 +47,8 @@ def estimated_s(
     after = training if config.recipe is Recipe.FROM_NOTHING else CALIBRATION_S[config.size]
     after += SECONDS_PER_NETWORK_STEP * effort.network_steps if config.recipe is Recipe.NETWORK else 0.0
     stages = {"synthesize": max(speaking.values(), default=0.0), "features": features, "train": after}
-    has_teacher = config.size == "standard" or SMALL in config.devices
-    teacher_s = 0.0 if has_teacher else TEACHER_S
+    needs_teacher = config.size == "large" and SMALL not in config.devices
+    teacher_s = TEACHER_S if needs_teacher and config.for_small.recipe is Recipe.NETWORK else 0.0
     for device in config.devices:
         stages[device] = DEVICE_S
         if device in OWN_FORMAT:  # the first device detector waits for the shared teacher to train

@@ -1,8 +1,8 @@
 """The split of each speaker, training or test: one rule for generated and for real voices.
 
 A clip belongs to a split by its speaker *and* by its text, and both must agree, so that no voice and no confusable
-is in both training and test. The phrase itself and real recordings are split by speaker alone, and so is what resembles
-the phrase if nothing is trained.
+is in both training and test. The phrase itself and real recordings are split by speaker alone. If nothing is trained,
+confusables are too.
 """
 
 from __future__ import annotations

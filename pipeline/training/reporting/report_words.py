@@ -269,11 +269,15 @@ def compared_in_words(comparison: Row) -> list[Worded]:
     if comparison["marked"]:
         alike = ""
         if anti_keywords["alike"]:
-            alike = worded(", and %(n)d sound exactly like the phrase", n=anti_keywords["alike"])
+            alike = worded(
+                " %(n)d of the marked false alarms sounds exactly like the phrase, so nothing can reject it.",
+                " %(n)d of the marked false alarms sound exactly like the phrase, so nothing can reject them.",
+                n=anti_keywords["alike"],
+            )
         sentences.append(
             worded(
                 "Of %(marked)d marked false alarms, %(fired)d trigger it (previously: %(before)d); %(made)d "
-                "anti-keywords were made from them%(alike)s. It was trained with them, so they do not test it.",
+                "anti-keywords were made from them. It was trained with them, so they do not test it.%(alike)s",
                 marked=comparison["marked"], fired=after["marked_fired"], before=before["marked_fired"],
                 made=len(anti_keywords["phones"]), alike=alike,
             )

@@ -165,7 +165,7 @@ def _similar(report: Mapping[str, Any]) -> Worded:
 def alarms_in(fa_per_hour: float | None, hours: float) -> Worded:
     """Format the number of false alarms in that many hours of other speech, from their rate.
 
-    Not every report counts them at the shipped threshold. All have the rate.
+    Not every report has the number at the shipped threshold.
     """
     alarms = round((fa_per_hour or 0.0) * hours)
     if not hours:
