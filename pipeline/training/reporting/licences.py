@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from db.db_api import RECORDING
 from db.records import REAL_ENGINES
 from pipeline.training.clips.removed_recordings import recording_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Parts of a report that describe shipped real speech behind a detector by `training_corpora` and `licences`.
 SHIPPED_SPEECH = ("backbone", "verifier", "negative_set", "negative_speech", "micro_network")

@@ -40,6 +40,7 @@ from pipeline.training.detectors.untrained import untrained_for
 from pipeline.training.measuring.evaluation import FA_PER_DAY, Calibration, score_split
 from pipeline.training.negatives import negative_speech
 from pipeline.training.negatives.negative_speech import TESTED, NegativeSpeech, device_negatives
+from pipeline.training.reporting.report import device_figures
 from tests.support.device_runtimes import detections
 
 PHRASE = "hey compass"
@@ -125,8 +126,9 @@ def test_the_file_detects_the_phrase_in_the_devices_runtime(
         )
     monkeypatch.setattr(MicroDetector, "step_share", 1.5)  # melodies need few training steps
     made = make_for_device(device, work_in(tmp_path, device), clips)
-    about = made.report
-    assert about["bytes"] == {name: len(content) for name, content in made.files.items()}
+    sizes = {name: len(content) for name, content in made.files.items()}
+    about = device_figures(device, made.measured, sizes, made.off)
+    assert about["bytes"] == sizes and about["taught"] is False
     assert all(name.startswith(f"{device}/hey_compass.") for name in made.files)
     assert about["difference"] < untrained_for(device, 0).tolerance and about["utterances"] == 12
     rng = np.random.default_rng(9)
