@@ -1,7 +1,7 @@
 """The child process of a job: ``python -m pipeline.job_process NAME`` reads JSON from stdin, writes events to stdout.
 
-An event is a line of JSON. The last one is ``result`` or ``error``. The process and its children
-end with its parent: after a supervisor was killed, another may resume the job, and the two must not run at once.
+An event is a line of JSON. The last one is ``result`` or ``error``. The process and its children end
+with its parent: after a supervisor was killed, another may resume the job, and the two must not run at once.
 """
 
 from __future__ import annotations

@@ -165,8 +165,8 @@ class MicroDetector(DeviceDetector):
             },
         }
         return {
-            f"esphome/{name}.json": json.dumps(manifest, indent=2).encode(),
-            f"esphome/{name}.tflite": self.tflite(),
+            f"{self.device}/{name}.json": json.dumps(manifest, indent=2).encode(),
+            f"{self.device}/{name}.tflite": self.tflite(),
         }
 
     def difference(self, files: Mapping[str, bytes], audio: np.ndarray, cutoff: float) -> float:

@@ -154,7 +154,7 @@ class OpenWakeWordDetector(DeviceDetector):
         return 0
 
     def files(self, phrase: str, language: str, cutoff: float) -> dict[str, bytes]:
-        return {f"openwakeword/{file_name(phrase)}.tflite": self.tflite(float(logit(cutoff)))}
+        return {f"{self.device}/{file_name(phrase)}.tflite": self.tflite(float(logit(cutoff)))}
 
     def difference(self, files: Mapping[str, bytes], audio: np.ndarray, cutoff: float) -> float:
         from pyopen_wakeword import OpenWakeWord

@@ -111,8 +111,8 @@ class RunConfig:
         return self.recipe is not Recipe.CALIBRATED or bool(self.devices)
 
     @property
-    def for_small(self) -> RunConfig:
-        """The configuration of the small detector that a run with a large one makes too."""
+    def as_standard(self) -> RunConfig:
+        """The same run for a detector of size standard alone: the small one of a bundle, or the devices' teacher."""
         return replace(self, size="standard", devices=(), start_from="")
 
     @property

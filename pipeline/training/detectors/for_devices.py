@@ -97,7 +97,7 @@ def detectors_for_devices(
         with work.clock.stage(device):
             try:
                 if device == SMALL:
-                    of_small = replace(own, config=config.for_small)
+                    of_small = replace(own, config=config.as_standard)
                     measured = make(of_small, *starting_point(of_small, clips), settings_of_run(of_small.config))
                     detector, made[SMALL] = measured.detector, ForDevice(measured)
                 else:

@@ -88,7 +88,7 @@ def make_teacher(detector: Any, work: Work, clips: pd.DataFrame) -> Teacher | No
     from pipeline.training.negatives.negative_speech import device_negatives
 
     config, data, reporter = work.config, work.data, work.reporter
-    standard = replace(config, size="standard", devices=())
+    standard = config.as_standard
     settings = settings_of_run(standard)
     if standard.recipe is not Recipe.NETWORK or settings is None:
         return None

@@ -84,7 +84,7 @@ def pack(
     measured: MeasuredDetector,
     figures: Report,
     reporter: Reporter,
-    additional: Additional | None = None,
+    additional: Additional,
 ) -> tuple[dict[str, bytes], Report]:
     """Export a detector; return the files of its bundle by name, and its whole report.
 
@@ -93,10 +93,9 @@ def pack(
         figures: of the detector itself (:func:`pipeline.training.reporting.report.run_figures`).
         additional: the run's detectors for devices.
     """
-    more = additional or Additional()
     models, manifest, parity = export_detector(folder, plan, clips, measured, figures, reporter)
-    report = whole_report(figures, more.reports, more.left_out, parity, models)
-    return bundle_contents(models | more.files, manifest, clips, report), report
+    report = whole_report(figures, additional.reports, additional.left_out, parity, models)
+    return bundle_contents(models | additional.files, manifest, clips, report), report
 
 
 def additional_files(
@@ -116,10 +115,10 @@ def additional_files(
     for device, one in made.items():
         files, sizes, off = one.files, {name: len(content) for name, content in one.files.items()}, one.off
         if device == SMALL:
-            own = replace(plan, config=plan.config.for_small)
+            own = replace(plan, config=plan.config.as_standard)
             foundation = foundation_of(own.config, one.measured.detector)
             figures = run_figures(own, clips, one.measured, generated, foundation)
-            contents, report = pack(folder / SMALL, own, clips, one.measured, figures, reporter)
+            contents, report = pack(folder / SMALL, own, clips, one.measured, figures, reporter, Additional())
             files = {f"{SMALL}/{name}": content for name, content in contents.items()}
             sizes = {f"{SMALL}/{name}": size for name, size in report["bytes"].items()}
             off = report["parity"]["pt_against_onnx"]

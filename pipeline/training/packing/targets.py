@@ -236,11 +236,5 @@ def readme(bundle: str, names: Collection[str], report: Mapping[str, Any], measu
         for step in target.steps:
             lines += [str(step.about), "", "```yaml" if target.name == "esphome" else "```sh", step.code, "```", ""]
         lines.pop()
-    return "\n".join(
-        [
-            *lines,
-            "",
-            "MODEL_CARD.md says what was measured; LICENSES.txt lists the voices and corpora that were used.",
-            "",
-        ]
-    )
+    end = "MODEL_CARD.md says what was measured; LICENSES.txt lists the voices and corpora that were used."
+    return "\n".join([*lines, "", end, ""])

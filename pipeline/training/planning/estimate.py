@@ -48,7 +48,7 @@ def estimated_s(
     after += SECONDS_PER_NETWORK_STEP * effort.network_steps if config.recipe is Recipe.NETWORK else 0.0
     stages = {"synthesize": max(speaking.values(), default=0.0), "features": features, "train": after}
     needs_teacher = config.size == "large" and SMALL not in config.devices
-    teacher_s = TEACHER_S if needs_teacher and config.for_small.recipe is Recipe.NETWORK else 0.0
+    teacher_s = TEACHER_S if needs_teacher and config.as_standard.recipe is Recipe.NETWORK else 0.0
     for device in config.devices:
         stages[device] = DEVICE_S
         if device in OWN_FORMAT:  # the first device detector waits for the shared teacher to train

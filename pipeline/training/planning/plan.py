@@ -1,7 +1,7 @@
 """The plan of a run: the clips of the library that it uses, their splits, and the clips that each engine must generate.
 
-A trained detector uses clips of all three splits. A calibrated one learns nothing from clips: clips
-of the phrase and of similar texts test it, and general speech sets its threshold.
+A trained detector uses clips of all three splits. A calibrated one learns nothing from clips: clips of the
+phrase and of similar texts test it, and general speech sets its threshold.
 """
 
 from __future__ import annotations
@@ -216,9 +216,8 @@ def wanted_clips(bucket: str, texts: Mapping[str, Sequence[str]], config: RunCon
     if bucket == "positive":
         if config.start_from:
             return {"train": 0, "validation": VALIDATION_POSITIVES, "test": effort.test_clips}
-        validation = (
-            round(MINIMUM_FRACTION * effort.test_clips) if config.size == "large" else 0
-        )  # others have no floor
+        # Only large detectors have a minimum threshold.
+        validation = round(MINIMUM_FRACTION * effort.test_clips) if config.size == "large" else 0
         return {"train": 0, "validation": validation, "test": effort.test_clips - validation}
     return {"train": 0, "validation": 0, "test": len(texts["test"])}
 

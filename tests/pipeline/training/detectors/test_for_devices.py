@@ -151,14 +151,14 @@ def test_each_phrase_gets_distinct_file_names() -> None:
     assert file_name("grüß gott, café") == "gruss_gott_cafe"
     names = [file_name(phrase) for phrase in ("привет дом", "привет сад", "你好罗盘", "hey 罗盘")]
     assert len(set(names)) == 4 and all(name.isascii() and name.replace("_", "").isalnum() for name in names)
-    network: Any = SimpleNamespace(tflite=bytes)
+    network: Any = SimpleNamespace(device="esphome", tflite=bytes)
     files = MicroDetector.files(network, "what's up", "en", 0.5)
     assert json.loads(files["esphome/what_s_up.json"])["wake_word"] == "What's Up"
 
 
 def test_a_device_never_fires_below_the_threshold() -> None:
     """ESPHome compares the sum of its last outputs with a whole step: ``int(255 * cutoff)`` for each of them."""
-    network: Any = SimpleNamespace(tflite=bytes)
+    network: Any = SimpleNamespace(device="esphome", tflite=bytes)
     for threshold in np.linspace(0.3, 0.97, 500):
         files = MicroDetector.files(network, PHRASE, "en", float(threshold))
         micro = json.loads(files["esphome/hey_compass.json"])["micro"]
