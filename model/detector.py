@@ -52,11 +52,13 @@ class Detector(nn.Module, ABC):
     """Maps audio to scores from 0 to 1, one every 80 ms.
 
     Attributes:
+        title: what it is, for the model card of its bundle.
         batch_frames: stored frames to score in one batch, for speed.
         quantizes: whether its graph can be quantized to 8-bit weights; False if it already has them.
         smoothing_frames: outputs that the runtime averages before it compares them with a threshold.
     """
 
+    title: ClassVar[str]
     batch_frames: ClassVar[int]
     quantizes: ClassVar[bool]
     smoothing_frames: ClassVar[int] = SMOOTHING_FRAMES
@@ -90,6 +92,13 @@ class Detector(nn.Module, ABC):
 
         Returns the size of the state; a state of zeros means silence.
         """
+
+    def foundation(self) -> dict[str, Any]:
+        """Return what a report states about the shipped weights that the detector is built on, as JSON values.
+
+        Raises HarkError if their file is missing or damaged.
+        """
+        return {}
 
     def parameter_count(self) -> int:
         return sum(p.numel() for p in self.parameters())

@@ -102,11 +102,3 @@ shipped_verifier = _shipped(VERIFIER, Verifier)  # verifier of large detectors
 shipped_recognizer = _shipped(RECOGNIZER, Recognizer)
 shipped_backbone = _shipped(BACKBONE, EmbeddingBackbone)  # backbone of standard detectors
 shipped_micro_network = _shipped(MICRO_NETWORK, MicroNetwork)  # for microcontrollers, without a phrase yet
-
-
-def about_front_end(size: str) -> dict[str, Any]:
-    """Return the ``about`` of the shipped front end of detectors of that size.
-
-    Raises HarkError if its file is missing or damaged.
-    """
-    return shipped_head()[1] if size == "large" else shipped_backbone()[1]

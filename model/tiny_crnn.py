@@ -180,6 +180,7 @@ class TinyCRNNConfig(DetectorConfig):
 class TinyCRNN(TrainedDetector):
     """A backbone of its own, with a recurrent layer and an MLP head."""
 
+    title = "A TinyCRNN"
     batch_frames = 160_000
     quantizes = True
     front_end_id = "log-mel"

@@ -12,12 +12,13 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from model import shipped_weights
 from model.export import Call
 from model.features import CHUNK_SAMPLES, FRAME_STRIDE, HOP, StoredFrames
 from model.front_end import EncoderFrontEnd
@@ -97,6 +98,7 @@ class EncoderDetectorConfig(HMMConfig):
 class EncoderDetector(HMMDetector):
     """The most accurate and largest detector. It includes encoder and decoder."""
 
+    title = "A keyword HMM of phones on a speech encoder, with a second pass,"
     floor = ENCODER_MATCH_FLOOR
     slope = 0.7  # logits per match score; small, because rescoring has a range of 8 logits
     level = 1.0  # about the level of calibrated detectors
@@ -128,6 +130,11 @@ class EncoderDetector(HMMDetector):
     @property
     def front_end_id(self) -> str:
         return self.config.encoder
+
+    def foundation(self) -> dict[str, Any]:
+        backbone = shipped_weights.shipped_head()[1] | {"rescored": bool(self.config.spellings)}
+        verifier = {"verifier": shipped_weights.shipped_verifier()[1]} if self.config.verifier else {}
+        return {"backbone": backbone, **verifier}
 
     @property
     def stored_id(self) -> Hashable:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from model.keyword_hmm import (
     Pronunciations,
     window_frames,
 )
-from model.shipped_weights import weights_digest
+from model.shipped_weights import shipped_backbone, weights_digest
 from model.standard.backbone import FRAMES_AT_ONCE, MEL_TAIL, EmbeddingBackbone, EmbeddingBackboneConfig
 
 
@@ -54,6 +54,7 @@ class BackboneDetectorConfig(HMMConfig):
 class BackboneDetector(HMMDetector):
     """A small convolutional network with about 0.5 million parameters; it runs everywhere."""
 
+    title = "A keyword HMM of phones on a convolutional network"
     floor = MATCH_FLOOR
     slope = 5.0
     level = -1.2
@@ -77,6 +78,9 @@ class BackboneDetector(HMMDetector):
     @property
     def front_end_id(self) -> str:
         return f"backbone-{weights_digest(self.backbone)}"
+
+    def foundation(self) -> dict[str, Any]:
+        return {"backbone": shipped_backbone()[1]}
 
     def front_end(self, folder: Path) -> BackboneFrontEnd:
         export_backbone(self.backbone, folder / "backbone.onnx")

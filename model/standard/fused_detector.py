@@ -38,6 +38,7 @@ class FusedDetectorConfig(BackboneDetectorConfig):
 class FusedDetector(BackboneDetector, TrainedDetector):
     """A keyword HMM for the phrase's phones, plus a network trained on utterances of the phrase."""
 
+    title = "A keyword HMM of phones, and a network that has learned the phrase, on a convolutional network"
     floor = -3.2  # lower than without a network, which alone must not trigger on sounds unlike the phrase
     end_jitter = (0, 20)
     config: FusedDetectorConfig

@@ -24,7 +24,7 @@ from model.languages import is_known
 from phrase_augmentation.phrase_text import PhraseText
 from pipeline.corpora.mining import MiningConfig, mine, mine_negatives
 from pipeline.training.clips.removed_recordings import forget_in_run, remove_what_clips_made
-from pipeline.training.clips.synthesis import generate
+from pipeline.training.clips.synthesis import GenerationReport, generate
 from pipeline.training.configuration.prepared import Prepared
 from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.configuration.run_folder import (
@@ -38,9 +38,10 @@ from pipeline.training.configuration.run_folder import (
 )
 from pipeline.training.configuration.work import StageClock, Work
 from pipeline.training.detectors.for_devices import detectors_for_devices
-from pipeline.training.detectors.making import make, settings_of_run, starting_point
+from pipeline.training.detectors.making import calibrate_and_measure, learn, settings_of_run, starting_point
 from pipeline.training.detectors.retraining import Retraining
-from pipeline.training.packing.bundle import BundleFiles, additional_files, pack, write_bundle
+from pipeline.training.measuring.evaluation import MeasuredDetector
+from pipeline.training.packing.bundle import BundleFiles, Reported, pack, write_bundle
 from pipeline.training.planning.clip_choice import PlannedRequest
 from pipeline.training.planning.estimate import estimated_s
 from pipeline.training.planning.plan import Plan, load_plan, make_plan, ready_engines, remaining, run_texts, save_plan
@@ -140,21 +141,30 @@ def _run(work: Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
         detector, store = starting_point(work, clips, previous.detector if previous else None)
     eta.over("features")
     settings = settings_of_run(config, str(folder / "tensorboard") if tensorboard else "")
-    measured = make(work, detector, store, settings, previous.with_anti_keywords if previous else None)
-    figures = run_figures(plan, clips, measured, generated, foundation_of(config, measured.detector))
+    detector, trained = learn(work, detector, store, settings)
     if previous is not None:
-        figures["compared"] = previous.compared(measured)
-    verdict = verdict_of(figures)
+        with clock.stage("calibrate"):
+            detector, anti_keywords = previous.with_anti_keywords(detector, store)
+    own = _reported(plan, calibrate_and_measure(work, detector, store, trained), clips, generated)
+    if previous is not None:
+        own.figures["compared"] = previous.compared(own.measured, anti_keywords)
+    verdict = verdict_of(own.figures)
     if config.devices:
         reporter.log(verdict.sentence)  # detectors for devices take several more minutes
     eta.over("train")
-    made, left_out = detectors_for_devices(work, clips, measured.detector, eta)
+    small, made, left_out = detectors_for_devices(work, clips, own.measured.detector, eta)
     with clock.stage("bundle"):
         reporter.stage("bundle", worded("Exporting, and checking that all forms agree"))
-        additional = additional_files(folder / DEVICES_FOLDER, plan, clips, generated, made, left_out, reporter)
-        contents, report = pack(folder, plan, clips, measured, figures, reporter, additional)
+        as_standard = replace(plan, config=config.as_standard)
+        second = _reported(as_standard, small, clips, generated) if small is not None else None
+        contents, report = pack(folder, clips, own, reporter, second, made, left_out)
         files = write_bundle(work.data, plan.run, contents)
     return _write_result(work, made_for, files, report, verdict)
+
+
+def _reported(plan: Plan, measured: MeasuredDetector, clips: pd.DataFrame, generated: GenerationReport) -> Reported:
+    foundation = foundation_of(plan.config, measured.detector)
+    return Reported(plan, measured, run_figures(plan, clips, measured, generated, foundation))
 
 
 def _eta(work: Work, plan: Plan, left: Sequence[PlannedRequest]) -> RunEta:

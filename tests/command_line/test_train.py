@@ -98,7 +98,7 @@ def test_train_names_the_files_for_each_device(cli: Cli, trained: Asked, data_di
     with zipfile.ZipFile(bundle, "w") as archive:
         for name in ("model.onnx", "detect.py", "openwakeword/hey_compass.tflite"):
             archive.writestr(name, "")
-        archive.writestr("report.json", json.dumps({"model": {"kind": "encoder"}}))
+        archive.writestr("report.json", json.dumps({"size": "large"}))
     arguments = ("train", "hey compass", "--no-download", *["--for", "pi", "--for", "esphome", "--for", "openwakeword"])
     shown = cli(*arguments)
     assert trained[-1][0].devices == ("esphome", "openwakeword"), "other devices use the detector of the run"

@@ -96,7 +96,7 @@ def make_report(phrase: str = "hey compass", people: int = 0) -> dict[str, Any]:
             },
             "det": {name: curve | {"miss_rate": misses[name]} for name in misses},
         },
-        "model": {"kind": "encoder"},
+        "size": "large", "model": {"kind": "encoder"},
         "in_words_parts": [worded("It was measured, and how.").parts()],
         "parity": {"pt_against_onnx": 1e-6}, "devices": {}, "devices_left_out": [],
     }  # fmt: skip

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,13 @@ from pipeline.training.configuration.efforts import EFFORTS
 from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.configuration.run_folder import DEVICES_FOLDER
 from pipeline.training.configuration.work import Work
-from pipeline.training.detectors.making import feature_store, learn, make, settings_of_run, starting_point
+from pipeline.training.detectors.making import (
+    calibrate_and_measure,
+    feature_store,
+    learn,
+    settings_of_run,
+    starting_point,
+)
 from pipeline.training.detectors.teacher import Teacher, make_teacher
 from pipeline.training.measuring.evaluation import (
     DEFAULT_FA_PER_DAY,
@@ -35,6 +41,7 @@ if TYPE_CHECKING:
     from model.detector import Detector
     from model.devices.device_detector import DeviceDetector
     from model.devices.microwakeword import MicroDetector
+    from model.train import TrainConfig
 
 EIGHT_BIT_FRACTION = 0.25  # fraction of the steps that use the file's 8-bit values
 RANGE_WINDOWS = 256  # number of windows from which the value ranges of the 8-bit layers are set
@@ -60,29 +67,36 @@ def _not_installed(device: str, error: ImportError) -> NoRuntimeError:
 
 @dataclass(frozen=True)
 class ForDevice:
-    """An additional detector of a run.
+    """A detector in the format of a device.
 
     Attributes:
-        files: contents by their names in the bundle; {} for a small detector, which has Hark's own format.
+        files: contents by their names in the bundle.
         off: the largest difference in score between its files and the detector.
     """
 
     measured: MeasuredDetector
-    files: Mapping[str, bytes] = field(default_factory=dict)
-    off: float = 0.0
+    files: Mapping[str, bytes]
+    off: float
 
 
 def detectors_for_devices(
     work: Work, clips: pd.DataFrame, detector: Detector, eta: RunEta
-) -> tuple[dict[str, ForDevice], dict[str, NoRuntimeError]]:
-    """Make a run's additional detectors; return them and the reasons why others could not be made, by device."""
-    config, folder, reporter = work.config, work.folder / DEVICES_FOLDER, work.reporter.within("devices")
+) -> tuple[MeasuredDetector | None, dict[str, ForDevice], dict[str, NoRuntimeError]]:
+    """Make a run's additional detectors.
+
+    Returns the small one if the configuration has it, the others by device, and the reasons why some could not be made.
+    """
+    config = work.config
+    small: MeasuredDetector | None = None
     made: dict[str, ForDevice] = {}
     left_out: dict[str, NoRuntimeError] = {}
 
+    def part(name: str) -> Work:
+        return replace(work, folder=work.folder / DEVICES_FOLDER / name, reporter=work.reporter.within("devices"))
+
     @cache
     def teacher() -> Teacher | None:
-        return make_teacher(detector, replace(work, folder=folder / "teacher", reporter=reporter), clips)
+        return make_teacher(small.detector if small else detector, part("teacher"), clips)
 
     # The small one is first: being of size standard, it is the teacher of the others.
     for number, device in enumerate(sorted(config.devices, key=lambda device: device != SMALL), 1):
@@ -93,20 +107,23 @@ def detectors_for_devices(
                 number=str(number), all=str(len(config.devices)), device=DEVICES[device].title,
             ),
         )  # fmt: skip
-        own = replace(work, folder=folder / device, reporter=reporter)
         with work.clock.stage(device):
             try:
                 if device == SMALL:
-                    of_small = replace(own, config=config.as_standard)
-                    measured = make(of_small, *starting_point(of_small, clips), settings_of_run(of_small.config))
-                    detector, made[SMALL] = measured.detector, ForDevice(measured)
+                    small = _make_small(replace(part(SMALL), config=config.as_standard), clips)
                 else:
-                    made[device] = make_for_device(device, own, clips, teacher)
+                    made[device] = make_for_device(device, part(device), clips, teacher)
             except NoRuntimeError as error:
                 work.reporter.log(str(error), "warning")
                 left_out[device] = error
         eta.over(device)
-    return made, left_out
+    return small, made, left_out
+
+
+def _make_small(work: Work, clips: pd.DataFrame) -> MeasuredDetector:
+    detector, store = starting_point(work, clips)
+    detector, trained = learn(work, detector, store, settings_of_run(work.config))
+    return calibrate_and_measure(work, detector, store, trained)
 
 
 def make_for_device(
@@ -146,19 +163,10 @@ def make_for_device(
         recipe=BatchRecipe(aligned_negative=0.05),  # with more confusables in a batch, it would miss people
         seed=config.seed,
     )
-
-    def in_8_bits(detector: Any, store: FeatureStore) -> Detector:
-        if not isinstance(detector, MicroDetector):
-            return detector
-        rounded = detector.in_8_bits(_windows(store, detector, config.seed))
-        steps = max(2, round(EIGHT_BIT_FRACTION * settings.steps))
-        shorter = replace(settings, steps=steps, learning_rate=settings.learning_rate / 10)
-        folder = work.folder / "8-bit"
-        folder.mkdir(exist_ok=True)
-        return _within_8_bits(learn(rounded, store, shorter, folder, work.reporter)[0], store)
-
-    measured = make(work, detector, store, settings, in_8_bits)
-    return _checked(device, measured, config, clips)
+    detector, trained = learn(work, detector, store, settings)
+    if isinstance(detector, MicroDetector):
+        detector = _in_8_bits(work, detector, store, settings)
+    return _checked(device, calibrate_and_measure(work, detector, store, trained), config, clips)
 
 
 def _checked(device: str, measured: MeasuredDetector, config: RunConfig, clips: pd.DataFrame) -> ForDevice:
@@ -223,8 +231,17 @@ def _windows(store: FeatureStore, detector: DeviceDetector, seed: int) -> np.nda
     return windows
 
 
-def _within_8_bits(detector: MicroDetector, store: FeatureStore) -> MicroDetector:
-    """Return the detector, with its logits lowered if 8 bits cannot resolve probabilities near its threshold."""
+def _in_8_bits(work: Work, detector: MicroDetector, store: FeatureStore, settings: TrainConfig) -> MicroDetector:
+    """Return the detector with 8-bit values, trained further with them.
+
+    Its logits are lowered if 8 bits cannot resolve probabilities near its threshold.
+    """
+    rounded = detector.in_8_bits(_windows(store, detector, work.config.seed))
+    steps = max(2, round(EIGHT_BIT_FRACTION * settings.steps))
+    shorter = replace(settings, steps=steps, learning_rate=settings.learning_rate / 10)
+    own = replace(work, folder=work.folder / "8-bit")
+    own.folder.mkdir(exist_ok=True)
+    detector, _ = learn(own, rounded, store, shorter)
     threshold = threshold_at(calibrate(detector, store).thresholds, DEFAULT_FA_PER_DAY)
     if threshold > MAX_CUTOFF:
         detector = detector.lowered(float(logit(threshold) - logit(CUTOFF)))

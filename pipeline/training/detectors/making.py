@@ -116,28 +116,11 @@ def feature_store(
     return build_store(detector, examples, negatives, folder, folder / "features", progress)
 
 
-def make(
-    work: Work,
-    detector: Any,
-    store: FeatureStore,
-    settings: TrainConfig | None,
-    change: Callable[[Any, FeatureStore], Detector] | None = None,
+def calibrate_and_measure(
+    work: Work, detector: Detector, store: FeatureStore, trained: TrainResult | None
 ) -> MeasuredDetector:
-    """Train a detector on its features, set its thresholds on the validation split, and measure it on the test.
-
-    If stopped, the same call resumes.
-
-    Args:
-        settings: of the training; None for a detector that is only calibrated.
-        change: changes the detector after its training, for example to 8 bits.
-    """
-    trained: TrainResult | None = None
-    if settings is not None:
-        with work.clock.stage("train"):
-            detector, trained = learn(detector, store, settings, work.folder, work.reporter)
+    """Set a detector's thresholds on the validation split, and measure it on the test."""
     with work.clock.stage("calibrate"):
-        if change is not None:
-            detector = change(detector, store)
         frames = store.where(split="validation", bucket="plain_negative")["frames"].sum()
         hours = round(float(frames) * detector.config.stored.step / 360_000, 1)
         work.reporter.stage("calibrate", worded("Calibrating on %(hours)s hours of speech", hours=hours))
@@ -150,14 +133,19 @@ def make(
 
 
 def learn(
-    detector: Any, store: FeatureStore, settings: TrainConfig, folder: Path, reporter: Reporter
-) -> tuple[Any, TrainResult]:
-    """Train a detector (:func:`model.train.train`); with the checkpoints in ``folder``, the same call resumes.
+    work: Work, detector: Any, store: FeatureStore, settings: TrainConfig | None
+) -> tuple[Any, TrainResult | None]:
+    """Train a detector (:func:`model.train.train`); if stopped, the same call resumes from the work's folder.
 
-    Returns the detector with the best weights, and the result of the training.
+    Returns the detector with the best weights, and the result of the training; without settings, the same detector and
+    None.
     """
     from model.checkpoint import load_checkpoint
     from model.train import TrainProgress, train
+
+    if settings is None:
+        return detector, None
+    reporter = work.reporter
 
     def on_progress(state: TrainProgress) -> None:
         if state.step % 10 == 0 or state.measure is not None or state.step == state.steps:
@@ -167,5 +155,6 @@ def learn(
             reporter.metric("validation_miss_rate", state.measure)
 
     reporter.stage("train", worded("Training for %(n)d steps", n=settings.steps))
-    result = train(store, detector, settings, folder, on_progress)
-    return load_checkpoint(str(folder / "best.pt"))[0], result
+    with work.clock.stage("train"):
+        result = train(store, detector, settings, work.folder, on_progress)
+    return load_checkpoint(str(work.folder / "best.pt"))[0], result

@@ -10,7 +10,7 @@ validation split, so that the phrase itself is rarely lost.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,16 +60,15 @@ class AntiKeywords:
     alike: int = 0
 
 
-@dataclass
+@dataclass(frozen=True)
 class Retraining:
-    """The version that a run improves, the errors that users marked in it, and their anti-keywords."""
+    """The version that a run improves, and the errors that users marked in it."""
 
     run: str
     detector: Detector
     thresholds: Sequence[dict[str, Any]]
     marked: Marked
     reporter: Reporter
-    anti_keywords: AntiKeywords = field(default_factory=AntiKeywords)
 
     @classmethod
     def of_run(cls, work: Work) -> Retraining:
@@ -90,23 +89,23 @@ class Retraining:
         marked = marked_audio(work.library, config.phrase, config.language)
         return cls(config.start_from, detector, manifest["thresholds"], marked, work.reporter)
 
-    def with_anti_keywords(self, detector: Detector, store: FeatureStore) -> Detector:
-        """Return the detector with anti-keywords of the marked false alarms; unchanged unless it is a keyword HMM.
+    def with_anti_keywords(self, detector: Detector, store: FeatureStore) -> tuple[Detector, AntiKeywords]:
+        """Return the detector with anti-keywords of the marked false alarms, and these; only a keyword HMM has some.
 
         It is calibrated first, because an anti-keyword's cost is counted in utterances that it detects.
         """
         from model.keyword_hmm import HMMDetector
 
         if not isinstance(detector, HMMDetector):
-            return detector
+            return detector, AntiKeywords()
         self.reporter.stage("calibrate", worded("Making anti-keywords from marked false alarms"))
         calibration = calibrate(detector, store)
         detector, threshold = calibration.detector, threshold_at(calibration.thresholds, DEFAULT_FA_PER_DAY)
         assert isinstance(detector, HMMDetector)
-        self.anti_keywords = found = find_anti_keywords(detector, threshold, self.marked.false_alarms, store)
-        return detector.with_anti_keywords(found.phones, found.margin)
+        found = find_anti_keywords(detector, threshold, self.marked.false_alarms, store)
+        return detector.with_anti_keywords(found.phones, found.margin), found
 
-    def compared(self, measured: MeasuredDetector) -> dict[str, Any]:
+    def compared(self, measured: MeasuredDetector, anti_keywords: AntiKeywords) -> dict[str, Any]:
         """Compare both versions, each at its own threshold, on the same test streams and on the marked errors."""
 
         def figures(detector: Detector, thresholds: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -121,7 +120,7 @@ class Retraining:
             "marked": len(self.marked.false_alarms),
             "marked_misses": len(self.marked.misses),
             "better": is_better(new, old),
-            "anti_keywords": asdict(self.anti_keywords),
+            "anti_keywords": asdict(anti_keywords),
         }
 
 

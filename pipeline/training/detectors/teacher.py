@@ -101,5 +101,5 @@ def make_teacher(detector: Any, work: Work, clips: pd.DataFrame) -> Teacher | No
     negatives = device_negatives(detector, config.keyphrase, device_samples(), data, reporter, splits=splits)
     store = feature_store(detector, lambda: own, negatives, work.folder, reporter)
     if not is_trained:
-        detector, _ = learn(detector, store, settings, work.folder, reporter)
+        detector, _ = learn(work, detector, store, settings)
     return Teacher(detector, store, examples)

@@ -6,8 +6,9 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any
 
 import pandas as pd
@@ -19,9 +20,8 @@ from core.worded import number, worded
 from model.features import CHUNK_SAMPLES, SAMPLE_RATE
 from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
 from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES, Bundle, BundleError, manifest_digest
-from pipeline.training.clips.synthesis import GenerationReport
 from pipeline.training.configuration.devices import SMALL
-from pipeline.training.configuration.run_folder import CHECKPOINT, bundle_of
+from pipeline.training.configuration.run_folder import CHECKPOINT, DEVICES_FOLDER, bundle_of
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, MeasuredDetector, speech_of_test
 from pipeline.training.packing.targets import readme
 from pipeline.training.planning.plan import Plan
@@ -31,9 +31,7 @@ from pipeline.training.reporting.report import (
     Report,
     det_plot,
     device_figures,
-    foundation_of,
     html_report,
-    run_figures,
     whole_report,
 )
 from pipeline.training.reporting.report_words import device_in_words, int8_left_out
@@ -46,12 +44,16 @@ PARITY_PAIRS = 6  # pairs of test clips, one with the phrase and one without
 
 
 @dataclass(frozen=True)
-class Additional:
-    """The files and figures of a run's detectors for devices, and the reasons why others have none, by device."""
+class Reported:
+    """A detector in Hark's format, the plan it was made from, and the figures that its report states.
 
-    files: dict[str, bytes] = field(default_factory=dict)
-    reports: dict[str, Report] = field(default_factory=dict)
-    left_out: Mapping[str, HarkError] = field(default_factory=dict)
+    Attributes:
+        figures: of :func:`pipeline.training.reporting.report.run_figures`.
+    """
+
+    plan: Plan
+    measured: MeasuredDetector
+    figures: Report
 
 
 @dataclass(frozen=True)
@@ -79,56 +81,38 @@ def write_bundle(data: Path, run: str, contents: Mapping[str, bytes]) -> BundleF
 
 def pack(
     folder: Path,
-    plan: Plan,
     clips: pd.DataFrame,
-    measured: MeasuredDetector,
-    figures: Report,
+    own: Reported,
     reporter: Reporter,
-    additional: Additional,
+    small: Reported | None = None,
+    devices: Mapping[str, ForDevice] = MappingProxyType({}),
+    left_out: Mapping[str, HarkError] = MappingProxyType({}),
 ) -> tuple[dict[str, bytes], Report]:
     """Export a detector; return the files of its bundle by name, and its whole report.
 
     Args:
         folder: for the forms while they are made.
-        figures: of the detector itself (:func:`pipeline.training.reporting.report.run_figures`).
-        additional: the run's detectors for devices.
+        small: the run's small detector, which gets a bundle of its own in a folder of this one.
+        devices: the run's detectors in formats of devices, by device.
+        left_out: the reasons why other devices have none.
     """
-    models, manifest, parity = export_detector(folder, plan, clips, measured, figures, reporter)
-    report = whole_report(figures, additional.reports, additional.left_out, parity, models)
-    return bundle_contents(models | additional.files, manifest, clips, report), report
-
-
-def additional_files(
-    folder: Path,
-    plan: Plan,
-    clips: pd.DataFrame,
-    generated: GenerationReport,
-    made: Mapping[str, ForDevice],
-    left_out: Mapping[str, HarkError],
-    reporter: Reporter,
-) -> Additional:
-    """Return the files and figures of a run's detectors for devices (``detectors_for_devices``).
-
-    The small one becomes a bundle of its own, in a folder of the run's bundle.
-    """
-    packed = Additional(left_out=left_out)
-    for device, one in made.items():
-        files, sizes, off = one.files, {name: len(content) for name, content in one.files.items()}, one.off
-        if device == SMALL:
-            own = replace(plan, config=plan.config.as_standard)
-            foundation = foundation_of(own.config, one.measured.detector)
-            figures = run_figures(own, clips, one.measured, generated, foundation)
-            contents, report = pack(folder / SMALL, own, clips, one.measured, figures, reporter, Additional())
-            files = {f"{SMALL}/{name}": content for name, content in contents.items()}
-            sizes = {f"{SMALL}/{name}": size for name, size in report["bytes"].items()}
-            off = report["parity"]["pt_against_onnx"]
-        packed.files.update(files)
-        packed.reports[device] = device_figures(device, one.measured, sizes, off)
-    return packed
+    models, manifest, parity = export_detector(folder, own, clips, reporter)
+    files, reports = dict(models), dict[str, Report]()
+    if small is not None:
+        contents, report = pack(folder / DEVICES_FOLDER / SMALL, clips, small, reporter)
+        files |= {f"{SMALL}/{name}": content for name, content in contents.items()}
+        sizes = {f"{SMALL}/{name}": size for name, size in report["bytes"].items()}
+        reports[SMALL] = device_figures(SMALL, small.measured, sizes, report["parity"]["pt_against_onnx"])
+    for device, one in devices.items():
+        files |= one.files
+        sizes = {name: len(content) for name, content in one.files.items()}
+        reports[device] = device_figures(device, one.measured, sizes, one.off)
+    report = whole_report(own.figures, reports, left_out, parity, models)
+    return bundle_contents(files, manifest, clips, report), report
 
 
 def export_detector(
-    folder: Path, plan: Plan, clips: pd.DataFrame, measured: MeasuredDetector, figures: Report, reporter: Reporter
+    folder: Path, own: Reported, clips: pd.DataFrame, reporter: Reporter
 ) -> tuple[dict[str, bytes], dict[str, Any], Parity]:
     """Export the detector and check that its forms agree.
 
@@ -137,7 +121,6 @@ def export_detector(
 
     Args:
         folder: for the forms while they are made.
-        figures: of the detector itself (:func:`pipeline.training.reporting.report.run_figures`).
 
     Raises:
         HarkError: its float forms do not agree.
@@ -145,17 +128,17 @@ def export_detector(
     from model.checkpoint import save_checkpoint
     from model.export import check_parity, quantize_weights
 
-    detector = measured.detector
+    detector = own.measured.detector
     onnx_path, int8_path, pt_path = folder / "model.onnx", folder / "model.int8.onnx", folder / CHECKPOINT
     state_size = detector.export(onnx_path)
     small = int8_path if detector.quantizes else None
     if small is not None:
         quantize_weights(onnx_path, small)
-    audio = speech_of_test(clips, PARITY_PAIRS, plan.config.seed)
+    audio = speech_of_test(clips, PARITY_PAIRS, own.plan.config.seed)
     parity = check_parity(detector, onnx_path, small, audio)
     if without_int8 := int8_left_out(parity):
         reporter.log(without_int8, "warning")
-    manifest = _manifest(plan, measured, state_size, figures["created"], training_corpora(clips, figures))
+    manifest = _manifest(own, state_size, training_corpora(clips, own.figures))
     save_checkpoint(detector, str(pt_path), {"manifest": manifest})
     models = {
         path.name: path.read_bytes() for path in (pt_path, onnx_path, *([int8_path] if parity.int8_agrees else []))
@@ -183,25 +166,23 @@ def bundle_contents(
     return _signed(manifest, contents)
 
 
-def _manifest(
-    plan: Plan, measured: MeasuredDetector, state_size: int, created: str, corpora: Sequence[str]
-) -> dict[str, Any]:
+def _manifest(own: Reported, state_size: int, corpora: Sequence[str]) -> dict[str, Any]:
     """Describe the detector for the programs that run it."""
     return {
         "schema": SCHEMA,
-        "phrase": plan.config.phrase,
-        "language": plan.config.language,
+        "phrase": own.plan.config.phrase,
+        "language": own.plan.config.language,
         "sample_rate": SAMPLE_RATE,
         "chunk_samples": CHUNK_SAMPLES,
         "score_period_s": SCORE_PERIOD_S,
         "smoothing_frames": SMOOTHING_FRAMES,
         "refractory_s": REFRACTORY_S,
-        "receptive_samples": measured.detector.config.stream_samples,
+        "receptive_samples": own.measured.detector.config.stream_samples,
         "state_size": state_size,
-        "thresholds": [dict(row) for row in measured.thresholds],
+        "thresholds": [dict(row) for row in own.measured.thresholds],
         "default_fa_per_day": DEFAULT_FA_PER_DAY,
-        "created": created,
-        "run": plan.run,
+        "created": own.figures["created"],
+        "run": own.plan.run,
         "training_corpora": corpora,
     }
 

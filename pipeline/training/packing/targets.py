@@ -185,7 +185,7 @@ def targets_of_bundle(bundle: Path, shown_as: str, left_out: Collection[str] = (
 
 def is_small(report: Mapping[str, Any]) -> bool:
     """Return whether the detector of a report is smaller than large."""
-    return bool(report["model"].get("kind") != "encoder")
+    return bool(report["size"] != "large")
 
 
 def _missing(target: str, left_out: bool) -> Worded:

@@ -6,13 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-KINDS = {  # names of detectors, by the kind of their configuration
-    "crnn": "A TinyCRNN",
-    "backbone": "A keyword HMM of phones on a convolutional network",
-    "fused": "A keyword HMM of phones, and a network that has learned the phrase, on a convolutional network",
-    "encoder": "A keyword HMM of phones on a speech encoder, with a second pass,",
-}
-
 
 def model_card(report: Mapping[str, Any]) -> str:
     """Return the card in Markdown: what it is, how to use it, how it was measured, its limits."""
@@ -21,7 +14,6 @@ def model_card(report: Mapping[str, Any]) -> str:
     template = Path(__file__).with_name("model_card.md").read_text(encoding="utf-8")
     return Template(template, trim_blocks=True, keep_trailing_newline=True).render(
         report=report,
-        kind=KINDS[report["model"]["kind"]],
         sizes=", ".join(f"{name} {size / 1000:.0f} kB" for name, size in report["bytes"].items()),
         differences=", ".join(f"{name.replace('_', ' ')} {value:.1e}" for name, value in report["parity"].items()),
         encoder=report.get("backbone", {}).get("encoder"),

@@ -18,7 +18,7 @@ from db.records import BANK, REAL_ENGINES
 from pipeline.training.clips.synthesis import GenerationReport
 from pipeline.training.configuration.devices import DEVICES, OWN_FORMAT
 from pipeline.training.configuration.efforts import BUCKETS
-from pipeline.training.configuration.run_config import Recipe, RunConfig
+from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.measuring.evaluation import MeasuredDetector
 from pipeline.training.planning.plan import Plan
 from pipeline.training.reporting.report_words import (
@@ -87,6 +87,8 @@ def run_figures(
         "unknown_transcripts": int((clips[clips["bucket"] == "plain_negative"]["text"] == "").sum()),
         "licences": sorted(set(clips["licence"])),
         "training": training,
+        "size": config.size,
+        "detector": detector.title,
         "model": detector.config.as_dict(),
         **foundation,
         "thresholds": [dict(row) for row in measured.thresholds],
@@ -96,25 +98,15 @@ def run_figures(
 
 def foundation_of(config: RunConfig, detector: Detector) -> dict[str, Any]:
     """Return the shipped weights and speech that the run built on, for the report."""
-    from model.large.encoder_detector import EncoderDetector
-    from model.shipped_weights import about_front_end, shipped_micro_network, shipped_verifier
+    from model.shipped_weights import shipped_micro_network
     from pipeline.training.negatives.negative_speech import about_negative_speech
     from pipeline.training.negatives.shipped import negatives_of
 
     of_devices = {"negative_speech": about_negative_speech()} if config.devices else {}
     if "esphome" in config.devices:
         of_devices["micro_network"] = shipped_micro_network()[1]
-    if config.recipe is Recipe.FROM_NOTHING:
-        return of_devices
-    passes = {"rescored": False, "verified": False}
-    if isinstance(detector, EncoderDetector):
-        passes = {"rescored": bool(detector.config.spellings), "verified": bool(detector.config.verifier)}
-    return {
-        "backbone": {**about_front_end(config.size), **passes},
-        **({"verifier": shipped_verifier()[1]} if passes["verified"] else {}),
-        "negative_set": negatives_of(config).about(),
-        **of_devices,
-    }
+    negatives = negatives_of(config).about()
+    return detector.foundation() | ({"negative_set": negatives} if negatives else {}) | of_devices
 
 
 def device_figures(device: str, measured: MeasuredDetector, sizes: Mapping[str, int], off: float) -> Report:

@@ -66,7 +66,7 @@ def predicts_people(report: Mapping[str, Any]) -> bool:
     They do for large detectors, if some voices are not of rule-based synthesis.
     """
     engines = {row["engine"] for row in report["results"]["by_engine"]}
-    return report.get("model", {}).get("kind") == "encoder" and bool(engines - RULE_BASED)
+    return report["size"] == "large" and bool(engines - RULE_BASED)
 
 
 def expected_of_people(rate: Mapping[str, float | None], error: float = PREDICTION_ERROR) -> dict[str, float | None]:

@@ -53,7 +53,7 @@ def test_the_licences_of_all_shipped_speech_are_shown(owners: Client, version: V
 
 
 def test_the_tile_and_the_verdict_predict_the_same_misses(owners: Client, version: Version) -> None:
-    report = make_report() | {"model": {"kind": "encoder"}}
+    report = make_report() | {"size": "large"}
     report["results"]["by_engine"][0]["engine"] = "piper"  # not only rule-based voices
     page = page_with(report, owners, version)
     assert "Expect it to detect 11 to 20 of 20 utterances by real people in quiet" in page

@@ -174,9 +174,9 @@ def test_the_cost_of_anti_keywords_is_reported_by_a_calibrated_detector(
     found = Calibration(calibrated, thresholds, nothing)
     replace_in(retraining, monkeypatch, calibrate=lambda *given: found, find_anti_keywords=find)
     this = Retraining("run-1", scripted, thresholds, Marked(), silent_reporter())
-    made = this.with_anti_keywords(scripted, store)
+    made, anti_keywords = this.with_anti_keywords(scripted, store)
     assert asked == [(calibrated, 0.625)]
-    assert this.anti_keywords.phones == made.config.anti_keywords == (WRITTEN_NEAR,)
+    assert anti_keywords.phones == made.config.anti_keywords == (WRITTEN_NEAR,)
 
 
 @pytest.mark.parametrize(
@@ -206,8 +206,8 @@ def test_a_version_is_better_if_something_improves_at_little_cost(
     nothing: Any = None
     marked = Marked([np.zeros(1)] * 2, [np.zeros(1)] * 3)
     found = AntiKeywords(((1, 2, 3),), marked=2)
-    this = Retraining("run-1", nothing, thresholds, marked, silent_reporter(), found)
-    compared = this.compared(MeasuredDetector(nothing, nothing, thresholds, {}, None))
+    this = Retraining("run-1", nothing, thresholds, marked, silent_reporter())
+    compared = this.compared(MeasuredDetector(nothing, nothing, thresholds, {}, None), found)
     assert compared["better"] is better
     words = compared_in_words(compared)
     assert all(isinstance(sentence, Worded) for sentence in words)

@@ -27,7 +27,7 @@ from model.tiny_crnn import TinyCRNN
 from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, FA_PER_DAY, MeasuredDetector
 from pipeline.training.packing import bundle as bundling
-from pipeline.training.packing.bundle import BundleFiles, bundle_at, bundle_contents, export_detector, write_bundle
+from pipeline.training.packing.bundle import BundleFiles, Reported, bundle_at, pack, write_bundle
 from pipeline.training.planning.plan import Plan
 from pipeline.training.reporting import report as reporting
 from pipeline.training.reporting.licences import licences_text
@@ -72,7 +72,7 @@ def figures() -> dict[str, Any]:
     return {
         "phrase": "hey compass", "effort": "quick", "run": "hey-compass-run", "created": "2026-01-02T03:04:05+00:00",
         "summary": {"parameters": 12_961}, "thresholds": THRESHOLDS,
-        "licences": ["GPL-3.0"], "model": {"kind": "crnn"},
+        "licences": ["GPL-3.0"], "size": "standard", "detector": TinyCRNN.title, "model": {},
     }  # fmt: skip
 
 
@@ -95,9 +95,8 @@ def write(
     made = MeasuredDetector(model, cast(FeatureStore, None), THRESHOLDS, {}, None)
 
     def write() -> BundleFiles:
-        models, manifest, parity = export_detector(job, PLAN, clips, made, figures(), Reporter(told.append))
-        report = reporting.whole_report(figures(), {}, {}, parity, models)
-        return write_bundle(tmp_path, PLAN.run, bundle_contents(models, manifest, clips, report))
+        contents, _ = pack(job, clips, Reported(PLAN, made, figures()), Reporter(told.append))
+        return write_bundle(tmp_path, PLAN.run, contents)
 
     return write
 

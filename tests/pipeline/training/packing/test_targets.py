@@ -85,7 +85,7 @@ def test_a_path_with_spaces_is_quoted() -> None:
 
 
 def test_the_bundles_readme_has_every_device() -> None:
-    report = {"phrase": "hey compass", "model": {"kind": "encoder"}, "devices_left_out": ["esphome"]}
+    report = {"phrase": "hey compass", "size": "large", "devices_left_out": ["esphome"]}
     text = readme("hey-compass.zip", USUAL, report, {"pi": "It missed 9 %."})
     assert text.startswith("# Where “hey compass” runs")
     for target in targets_with(*USUAL).values():

@@ -225,15 +225,15 @@ def test_a_report_without_training_says_so() -> None:
 
 def test_only_large_detectors_predict_misses_of_people() -> None:
     report = report_of()
-    cases = (("encoder", "hibari", True), ("encoder", "espeak", False), ("crnn", "hibari", False))
-    for kind, engine, promised in cases:
-        report["model"]["kind"] = kind
+    cases = (("large", "hibari", True), ("large", "espeak", False), ("standard", "hibari", False))
+    for size, engine, promised in cases:
+        report["size"] = size
         report["results"]["by_engine"] = [{**row, "engine": engine} for row in report["results"]["by_engine"]]
         said = words(report)
-        assert ("With real people who say" in said) == promised, (kind, engine)
+        assert ("With real people who say" in said) == promised, (size, engine)
         assert ("It may miss real people more often" in said) != promised
         assert ("expected misses of real people" in html_report(report)) == promised
-    report["model"]["kind"] = "encoder"
+    report["size"] = "large"
     report["results"]["by_engine"] = [{**row, "engine": "hibari"} for row in report["results"]["by_engine"]]
     said = words(report)
     assert "expect the detector to miss 2 to 49 % close and quiet, and 0 to 100 % in noise at 10 dB SNR." in said
@@ -265,8 +265,8 @@ LACKING = {
 
 
 @pytest.mark.parametrize("lacking", LACKING)
-@pytest.mark.parametrize("kind", ["crnn", "encoder"])
-def test_a_report_names_figures_that_were_not_measured(lacking: str, kind: str) -> None:
+@pytest.mark.parametrize("size", ["standard", "large"])
+def test_a_report_names_figures_that_were_not_measured(lacking: str, size: str) -> None:
     """Every part of a report says what was not measured; none assumes a condition, engine or bucket."""
     full = split_of(1, minutes=4)
     row = pd.Series(range(len(full.table)))
@@ -277,7 +277,7 @@ def test_a_report_names_figures_that_were_not_measured(lacking: str, kind: str) 
     test = ScoredSplit(full.table[stays].reset_index(drop=True), full.pick(stays.to_numpy()))
     thresholds = thresholds_for(test)
     report = report_of(results=measure(test, thresholds, test))
-    report["model"]["kind"], report["thresholds"] = kind, thresholds
+    report["size"], report["thresholds"] = size, thresholds
     report["clips"].append({"bucket": "positive", "engine": "splice", "split": "test", "clips": 3})
 
     json.dumps(report, allow_nan=False)

@@ -18,7 +18,7 @@ def a_report(people: int = 0, **summary: Any) -> dict[str, Any]:
 
 
 def as_large_detector(report: dict[str, Any]) -> dict[str, Any]:
-    report["model"] = {"kind": "encoder"}
+    report["size"] = "large"
     report["results"]["by_engine"].append({"engine": "piper", "condition": "clean", "clips": 1})
     return report
 
