@@ -1,4 +1,4 @@
-"""Pages of recordings: the list, a recording, its audio and files."""
+"""Pages of recordings: the list, a recording, live transcription, deletion."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,8 +28,6 @@ from webui.recordings.reading.derived import summary_is_outdated, summary_of
 from webui.recordings.reading.transcripts import check_version, segments_with, transcript_to_change
 from webui.recordings.transcribing import expected_words
 from webui.transactions import serialized
-
-log = logging.getLogger(__name__)
 
 MAX_TEXT_LENGTH = 5000  # characters per passage
 

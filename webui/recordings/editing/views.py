@@ -1,4 +1,4 @@
-"""Changes of a transcript: words, names, use in detectors, sharing."""
+"""Changes of a transcript and its names, as a page sends them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Links to a recording, and its use for training."""
+"""Links with which anyone can read and play a recording."""
 
 from __future__ import annotations
 
