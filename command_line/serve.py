@@ -121,7 +121,7 @@ def run_serve(options: argparse.Namespace, screen: Screen) -> int:
 def _serve(options: argparse.Namespace, screen: Screen) -> None:
     from pipeline.recordings.speech_service.client import stop as stop_speech_service
     from webui.accounts.services import owner, owner_link
-    from webui.recordings.leftovers import remove_leftovers
+    from webui.recordings.uploading.leftovers import remove_leftovers
 
     remove_leftovers()
     if not options.no_workers:

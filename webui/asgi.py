@@ -35,9 +35,9 @@ from webui.accounts.socket_sign_in import NothingHere, OwnPagesAndPrograms
 from webui.http.body_limits import Application, LimitBodies, Scope
 from webui.jobs.consumers import JobConsumer, JobsConsumer
 from webui.listening.consumers import ListenConsumer, TryConsumer
-from webui.recordings.chunked_uploads import MAX_CHUNK_BYTES
-from webui.recordings.consumers import TranscribeConsumer
-from webui.recordings.upload_limits import LARGE, QUEUED, WHOLE, check_body
+from webui.recordings.live.consumers import TranscribeConsumer
+from webui.recordings.uploading.chunks import MAX_CHUNK_BYTES
+from webui.recordings.uploading.limits import LARGE, QUEUED, WHOLE, check_body
 
 MAX_FORM_BYTES, MAX_RECORDING_BYTES = LARGE, 201_000_000  # bytes, including the form around a file
 

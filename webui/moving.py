@@ -26,7 +26,7 @@ from core.events import Progress, Reporter
 from core.settings.database_url import as_servers_take_it, first_line
 from db.moving import Libraries
 from pipeline.backup import PORTAL_DATABASE
-from webui.recordings.search import index_all
+from webui.recordings.reading.search import index_all
 from webui.setup import migrate, prepare_server
 
 SERVER, FILE = "default", "file"  # Django's database aliases

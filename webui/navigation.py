@@ -20,7 +20,7 @@ from webui.accounts.signed_in import signed_in
 from webui.http.parameters import page_asked_for
 from webui.jobs.models import Job
 from webui.listening.models import Sample
-from webui.recordings.transcripts import recordings_seen_by
+from webui.recordings.reading.transcripts import recordings_seen_by
 from webui.recordings.views import form_context
 from webui.trainer.models import Detector
 from webui.trainer.services import TRAINING_KINDS, in_use

@@ -75,8 +75,8 @@ def _texts(data: Path) -> list[str]:
 
 def _transcribe(user: User, number: int) -> Submission:
     from pipeline.recordings.transcript import load_transcript
-    from webui.recordings.intake import create_recording
     from webui.recordings.models import Recording
+    from webui.recordings.transcribing.intake import create_recording
 
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / f"{number}.wav"
@@ -93,7 +93,7 @@ def _transcribe(user: User, number: int) -> Submission:
 
 def _minable(user: User, number: int) -> Submission:
     from webui.accounts.storage import user_data
-    from webui.recordings.sharing import set_minable
+    from webui.recordings.sharing.minable import set_minable
 
     recording = _ready_recording(user, number)
     job = set_minable(recording=recording, minable=True)
@@ -111,7 +111,7 @@ def _minable(user: User, number: int) -> Submission:
 
 
 def _summarize(user: User, number: int) -> Submission:
-    from webui.recordings.derived import summarize_again, summary_of
+    from webui.recordings.reading.derived import summarize_again, summary_of
 
     recording = _ready_recording(user, number)
     job = summarize_again(recording=recording)

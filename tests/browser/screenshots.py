@@ -134,7 +134,7 @@ def _of_recordings(user: Any) -> dict[str, str]:
     from django.urls import reverse
 
     from webui.recordings.models import Recording
-    from webui.recordings.sharing import share
+    from webui.recordings.sharing.links import share
 
     pages = {
         "recordings": reverse("recordings:index"),

@@ -16,8 +16,9 @@ from pipeline.recordings.summarization import words_of
 from pipeline.recordings.transcript import Segment, Transcript, Word, save_transcript
 from webui.accounts.models import User
 from webui.accounts.services import create_token
-from webui.recordings import intake, search
 from webui.recordings.models import Recording
+from webui.recordings.reading import search
+from webui.recordings.transcribing import intake
 
 SAID = ("We ship the compass on Friday.", "Then the budget is fine.")
 SUMMARY: dict[str, Any] = {

@@ -25,7 +25,7 @@ from webui.api.models import Webhook
 from webui.jobs.models import Job
 from webui.listening.models import Sample
 from webui.recordings.models import Recording
-from webui.recordings.sharing import share
+from webui.recordings.sharing.links import share
 from webui.trainer.models import Version
 from webui.trainer.services import configuration
 

@@ -9,8 +9,10 @@ from pipeline.recordings.transcript import Segment, Transcript, Word, save_trans
 from tests.support.sounds import tone
 from webui.accounts.models import User
 from webui.jobs.models import Job
-from webui.recordings import intake, job_results, transcripts
+from webui.recordings import job_results
 from webui.recordings.models import Recording
+from webui.recordings.reading import transcripts
+from webui.recordings.transcribing import intake
 
 SAID = (
     ("S1", "We meet in the harbour on Tuesday", 0.9),

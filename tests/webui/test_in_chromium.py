@@ -24,8 +24,8 @@ from tests.support.ready_recordings import SAID, ready_recording, transcript_of_
 from tests.support.rendered_pages import ADDRESS, in_chromium
 from webui.accounts.models import User
 from webui.jobs.models import Job, JobEvent
+from webui.recordings.editing.speaker_changes import detect_speakers_again
 from webui.recordings.models import Recording
-from webui.recordings.speaker_changes import detect_speakers_again
 from webui.trainer.models import Version
 
 if TYPE_CHECKING:

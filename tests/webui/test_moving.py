@@ -37,7 +37,7 @@ from django.contrib.auth.models import Group
 from pipeline.recordings.transcript import Segment, Transcript
 from webui.accounts.models import ApiToken
 from webui.recordings.models import Recording
-from webui.recordings.search import index
+from webui.recordings.reading.search import index
 from webui.accounts.storage import user_data
 user = User.objects.create_user("oscar", "oscar@example.org", "a-good-long-password")
 user.groups.add(Group.objects.create(name="Küche"))

@@ -85,7 +85,7 @@ from webui.setup import ready; ready()
 from webui.accounts.models import User
 from webui.accounts.sign_in import SignInRefused, sign_in
 from webui.recordings.models import Passage, Recording
-from webui.recordings.search import find, index
+from webui.recordings.reading.search import find, index
 from webui.jobs.models import Job
 from pipeline.recordings.transcript import Segment, Transcript
 user = User.objects.create_user("olivia", "olivia@example.org", "x")

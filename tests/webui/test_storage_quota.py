@@ -15,7 +15,7 @@ from tests.support.detector_versions import make_version
 from tests.support.sounds import sound
 from webui.accounts.models import User
 from webui.listening.services import save_sample
-from webui.recordings import live
+from webui.recordings.live import sessions
 
 pytestmark = pytest.mark.django_db
 
@@ -63,4 +63,4 @@ def test_samples_and_live_recordings_beyond_the_quota_are_rejected(full: Client,
     with pytest.raises(HarkError, match="not enough room in your storage quota"):
         save_sample(user=other, version=version, verdict="missed", audio=np.zeros(SAMPLE_RATE, np.float32))
     with pytest.raises(HarkError, match="not enough room in your storage quota"):
-        live.new_file(other)
+        sessions.new_file(other)

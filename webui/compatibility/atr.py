@@ -43,10 +43,11 @@ from webui.compatibility.uploads import sent_file, sent_files
 from webui.http.parameters import is_page
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
-from webui.recordings import asking, intake, transcripts
-from webui.recordings.asking import MAX_QUESTION_S, spoken
 from webui.recordings.models import Recording
-from webui.recordings.uploaded_files import name_of, one_by_one, received
+from webui.recordings.reading import asking, transcripts
+from webui.recordings.reading.asking import MAX_QUESTION_S, spoken
+from webui.recordings.transcribing import intake
+from webui.recordings.uploading.whole_files import name_of, one_by_one, received
 from webui.translation import explained
 
 SESSION = "atr"  # the option ``session`` of recordings uploaded here

@@ -26,10 +26,12 @@ from webui.compatibility.uploads import sent_files
 from webui.http.parameters import whole_number
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
-from webui.recordings import deletion, intake, transcripts
+from webui.recordings import deletion
 from webui.recordings.models import Recording
-from webui.recordings.recording_jobs import newest_job
-from webui.recordings.uploaded_files import name_of, received
+from webui.recordings.reading import transcripts
+from webui.recordings.transcribing import intake
+from webui.recordings.transcribing.jobs import newest_job
+from webui.recordings.uploading.whole_files import name_of, received
 from webui.translation import explained
 
 log = logging.getLogger(__name__)

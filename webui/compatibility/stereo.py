@@ -17,9 +17,10 @@ from webui.api.endpoints import endpoint, number, wrong
 from webui.compatibility.transcribing import failure_of
 from webui.compatibility.uploads import sent_files
 from webui.jobs.models import Job
-from webui.recordings import derived, intake, transcripts
 from webui.recordings.models import Recording, Recordings
-from webui.recordings.uploaded_files import name_of, one_by_one, received
+from webui.recordings.reading import derived, transcripts
+from webui.recordings.transcribing import intake
+from webui.recordings.uploading.whole_files import name_of, one_by_one, received
 from webui.translation import explained
 
 SESSION = "stereo"  # the option ``session`` of recordings uploaded here

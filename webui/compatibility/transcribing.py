@@ -28,9 +28,11 @@ from webui.accounts.storage import user_data
 from webui.http.errors import StatusError
 from webui.http.slots import slot
 from webui.jobs.quota import check_minutes, take_minutes
-from webui.recordings import deletion, intake, transcripts
+from webui.recordings import deletion
 from webui.recordings.models import Recording
-from webui.recordings.uploaded_files import name_of, received
+from webui.recordings.reading import transcripts
+from webui.recordings.transcribing import intake
+from webui.recordings.uploading.whole_files import name_of, received
 
 AT_ONCE_S = 120.0  # seconds of audio that is transcribed without a job
 AT_ONCE_TIMEOUT_S = 300.0  # seconds; long, because the first request loads the model

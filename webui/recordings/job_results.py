@@ -13,11 +13,12 @@ from pipeline.recordings.recording_folder import TRANSCRIPT
 from pipeline.recordings.transcript import load_transcript
 from webui.jobs.models import Job, stage_times
 from webui.jobs.quota import take_minutes
-from webui.recordings import history, search
 from webui.recordings.deletion import remove_leftovers
+from webui.recordings.editing import history
+from webui.recordings.editing.speaker_changes import speakers_detected
 from webui.recordings.models import Recording
-from webui.recordings.sharing import bring_library_up_to_date
-from webui.recordings.speaker_changes import speakers_detected
+from webui.recordings.reading import search
+from webui.recordings.sharing.minable import bring_library_up_to_date
 
 PACED, MIN_PACED_S = 50, 10.0  # number, and minimum duration, of recordings that measure the speed of recognizers
 log = logging.getLogger(__name__)

@@ -39,7 +39,7 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webui.listening.services.detect_in_file", lambda version, path, rate: dict(HEARD))
     # These need a voice, two passages or a change.
     for name in ("speaker_changes.remember_voice", "corrections.join_with_next", "corrections.undo"):
-        monkeypatch.setattr(f"webui.recordings.{name}", lambda **of: None)
+        monkeypatch.setattr(f"webui.recordings.editing.{name}", lambda **of: None)
     monkeypatch.setattr("webui.listening.services.sort_wake", lambda phrase, language, audio: Sorted("unsure", ""))
 
 

@@ -21,8 +21,8 @@ from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
-from webui.recordings import transcripts
 from webui.recordings.models import Recording
+from webui.recordings.reading import transcripts
 
 pytestmark = pytest.mark.django_db
 PAGE = {"Accept": "text/html,application/xhtml+xml"}

@@ -26,7 +26,7 @@ from webui.jobs.heartbeat import beat
 from webui.jobs.models import Job
 from webui.jobs.quota import Limits, set_quota, take_minutes
 from webui.recordings.models import Recording
-from webui.recordings.upload_limits import WHOLE
+from webui.recordings.uploading.limits import WHOLE
 
 pytestmark = pytest.mark.django_db
 

@@ -158,7 +158,7 @@ def test_busy_models_are_reported_as_busy(
         answer = send(program, recording_file, address, field, **more)
         assert answer.status_code == 503 and answer["Retry-After"] == "30" and b"is busy" in answer.content
     assert answer.json()["error"]["type"] == "server_error"
-    monkeypatch.setattr("webui.recordings.asking.answer", busy)
+    monkeypatch.setattr("webui.recordings.reading.asking.answer", busy)
     payload = {"question": "When?"}
     answer = program.post("/api/v1/recordings/ask", payload, content_type="application/json")
     assert answer.status_code == 503 and answer["Retry-After"] == "30"

@@ -19,8 +19,8 @@ from tests.support.sounds import upload
 from webui.accounts.models import User
 from webui.compatibility.stereo import STATES
 from webui.jobs.models import Job
-from webui.recordings import transcripts
 from webui.recordings.models import Recording
+from webui.recordings.reading import transcripts
 
 pytestmark = pytest.mark.django_db
 ADDRESS = "/api/v1/transcribe"

@@ -13,7 +13,7 @@ from webui.accounts.services import create_token
 from webui.http.body_limits import Body, LimitBodies
 from webui.http.errors import StatusError
 from webui.jobs.quota import Limits, set_quota, take_minutes
-from webui.recordings.upload_limits import LARGE_AT_ONCE, check_body
+from webui.recordings.uploading.limits import LARGE_AT_ONCE, check_body
 
 
 def asked(application: Any, path: str, headers: list[tuple[bytes, bytes]], body: bytes) -> tuple[int, bytes]:
@@ -105,7 +105,7 @@ def test_uploads_beyond_a_limit_are_rejected_before_their_body(
     if what == "quota":
         settings.USER_MAX_BYTES, size, status = 1_000_000, 500_000_000, 507
     elif what == "disk":
-        monkeypatch.setattr("webui.recordings.upload_limits.RESERVED_BYTES", 10**18)
+        monkeypatch.setattr("webui.recordings.uploading.limits.RESERVED_BYTES", 10**18)
         status = 507
     elif what == "queue":
         settings.JOBS_WAITING_PER_USER = 0

@@ -13,7 +13,7 @@ from tests.support.refusals import refuses
 from webui import speech
 from webui.accounts.models import User
 from webui.http.slots import MAX_PER_USER, slot
-from webui.recordings import asking
+from webui.recordings.reading import asking
 
 pytestmark = pytest.mark.django_db
 

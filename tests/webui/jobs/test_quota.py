@@ -27,8 +27,9 @@ from webui.accounts.storage import forget_count, user_data
 from webui.jobs import services
 from webui.jobs.models import Job, Usage
 from webui.jobs.quota import Limits, check_minutes, limits_of, set_quota, take_minutes, usage_of
-from webui.recordings import deletion, intake, job_results
+from webui.recordings import deletion, job_results
 from webui.recordings.models import Recording
+from webui.recordings.transcribing import intake
 
 pytestmark = pytest.mark.django_db
 

@@ -26,7 +26,7 @@ from webui.listening.models import Sample
 from webui.organizations import services
 from webui.organizations.models import Invitation, Membership, Organization, Role
 from webui.recordings.models import Recording
-from webui.recordings.transcripts import search
+from webui.recordings.reading.transcripts import search
 from webui.trainer.models import Detector, Version
 from webui.trainer.services import retrain
 

@@ -54,7 +54,7 @@ def test_a_detectors_socket_is_for_members_until_it_is_withdrawn(house: House, m
 def test_removal_ends_live_transcription_with_a_shared_detector(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = {name: token_of(house[name]) for name in ("vera", "mia")}
     silent = SimpleNamespace(engine="double", why="", samples=0, path=None, close=lambda: None)
-    monkeypatch.setattr("webui.recordings.live.Session", lambda *arguments: silent)
+    monkeypatch.setattr("webui.recordings.live.sessions.Session", lambda *arguments: silent)
     with_it, without = Program("/ws/transcribe"), Program("/ws/transcribe")
     for socket, name, detectors in ((with_it, "vera", [house.version.detector_id]), (without, "mia", [])):
         socket.open()

@@ -10,8 +10,8 @@ from core.audio_file import write_audio
 from tests.support.ready_recordings import ready_recording
 from tests.support.sounds import tone
 from webui.accounts.models import User
-from webui.recordings import intake
 from webui.recordings.models import Recording
+from webui.recordings.transcribing import intake
 
 
 @pytest.fixture

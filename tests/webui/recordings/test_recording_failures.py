@@ -27,8 +27,13 @@ from webui.accounts.storage import user_data
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
 from webui.jobs.quota import Limits, set_quota
-from webui.recordings import corrections, deletion, intake, leftovers, live, sharing
+from webui.recordings import deletion
+from webui.recordings.editing import corrections
+from webui.recordings.live import sessions
 from webui.recordings.models import Recording
+from webui.recordings.sharing.minable import set_minable
+from webui.recordings.transcribing import intake
+from webui.recordings.uploading import leftovers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -50,8 +55,8 @@ def texts_of(recording: Recording) -> list[str]:
 
 
 def test_the_latest_switch_wins_regardless_of_job_order(recording: Recording) -> None:
-    on = claimed(sharing.set_minable(recording=recording, minable=True))
-    off = claimed(sharing.set_minable(recording=recording, minable=False))
+    on = claimed(set_minable(recording=recording, minable=True))
+    off = claimed(set_minable(recording=recording, minable=False))
     ended(off)
     ended(on)
     again = Job.objects.get(kind="minable", state=Job.State.QUEUED)
@@ -61,7 +66,7 @@ def test_the_latest_switch_wins_regardless_of_job_order(recording: Recording) ->
 
 
 def test_clips_added_during_a_deletion_are_removed(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = claimed(sharing.set_minable(recording=recording, minable=True))
+    job = claimed(set_minable(recording=recording, minable=True))
     real = library_clips._clips
 
     def deleted_meanwhile(*arguments: Any) -> Iterator[Any]:
@@ -78,8 +83,8 @@ def test_clips_added_during_a_deletion_are_removed(recording: Recording, monkeyp
 @pytest.mark.parametrize(
     ("fails", "error"),
     [
-        ("corrections.write", OSError(28, "No space left on device")),
-        ("search.index", HarkError("The disk is full.", "No space left.", "Free some.")),
+        ("editing.corrections.write", OSError(28, "No space left on device")),
+        ("reading.search.index", HarkError("The disk is full.", "No space left.", "Free some.")),
     ],
 )
 def test_a_correction_that_fails_changes_nothing(
@@ -179,7 +184,7 @@ def test_a_deletion_that_fails_halfway_is_completed(recording: Recording, monkey
 
 
 def test_a_job_may_end_during_the_deletion(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = claimed(sharing.set_minable(recording=recording, minable=True))
+    job = claimed(set_minable(recording=recording, minable=True))
     end = partial(jobs.finish, job, Job.State.CANCELLED)
     monkeypatch.setattr(deletion, "record", lambda *arguments, **more: transaction.on_commit(end))
     deletion.delete(recording=recording)
@@ -192,7 +197,7 @@ def test_a_live_recording_is_stored_despite_a_full_queue(owner: User, settings: 
     with pytest.raises(jobs.TooManyJobs):
         intake.create_recording(user=owner, name="sent.wav", source=wav)
     assert wav.is_file()
-    kept = live.save(user=owner, path=wav, engine="auto", language="en")
+    kept = sessions.save(user=owner, path=wav, engine="auto", language="en")
     assert kept.now == Recording.State.WORKING and not wav.exists()
 
 

@@ -19,8 +19,11 @@ from tests.support.refusals import refuses
 from webui.accounts.models import User
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
-from webui.recordings import corrections, intake, job_results, transcripts
+from webui.recordings import job_results
+from webui.recordings.editing import corrections
 from webui.recordings.models import Passage, Recording
+from webui.recordings.reading import transcripts
+from webui.recordings.transcribing import intake
 
 
 def fails(recording: Recording, what: str, stage: str = "") -> None:

@@ -19,8 +19,11 @@ from tests.support.ready_recordings import ready_recording
 from tests.support.rendered_pages import flat
 from webui.accounts.models import User
 from webui.jobs.models import Job, JobEvent
-from webui.recordings import deletion, intake, job_results, sharing, transcripts
+from webui.recordings import deletion, job_results
 from webui.recordings.models import Passage, Recording
+from webui.recordings.reading import transcripts
+from webui.recordings.sharing import links
+from webui.recordings.transcribing import intake
 
 
 def test_the_list_shows_state_and_progress(owners: Client, owner: User, recording: Recording, wav: Path) -> None:
@@ -45,7 +48,7 @@ def test_the_number_of_queries_is_constant(
     for index in range(number):
         one = ready_recording(owner, f"{index}.wav")
     for _ in range(number):
-        sharing.share(recording=one)
+        links.share(recording=one)
     for address in ("/recordings/", "/recordings/search?q=lantern", f"/recordings/{one.pk}"):
         with django_assert_max_num_queries(10):
             assert owners.get(address).status_code == 200
@@ -81,7 +84,7 @@ def test_deleting_removes_files_index_clips_jobs_and_logs(
     log = portal / "log" / f"job-{recording.job_id}.log"
     log.parent.mkdir()
     log.write_text("what was said")
-    sharing.share(recording=recording)
+    links.share(recording=recording)
     assert b"permanently" in owners.get(f"{at}/delete").content
     assert owners.post(f"{at}/delete").status_code == 302
     assert not Recording.objects.exists() and not Passage.objects.exists() and not Job.objects.exists()

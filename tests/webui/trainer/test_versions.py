@@ -27,7 +27,7 @@ from tests.support.rendered_pages import flat
 from webui import speech
 from webui.accounts.models import User
 from webui.jobs.models import Job
-from webui.recordings.leftovers import remove_leftovers
+from webui.recordings.uploading.leftovers import remove_leftovers
 from webui.trainer import services
 from webui.trainer.models import Detector, Version
 from webui.trainer.services import configuration

@@ -35,9 +35,12 @@ from webui.api.recording_schemas import (
 from webui.api.routes.jobs import job_out
 from webui.api.schemas import JobOut
 from webui.http.errors import StatusError
-from webui.recordings import asking, corrections, deletion, derived, intake, speaker_changes, transcripts
+from webui.recordings import deletion
+from webui.recordings.editing import corrections, speaker_changes
 from webui.recordings.models import Recording
-from webui.recordings.uploaded_files import name_of, received
+from webui.recordings.reading import asking, derived, transcripts
+from webui.recordings.transcribing import intake
+from webui.recordings.uploading.whole_files import name_of, received
 
 router = Router(tags=["Recordings"])
 

@@ -1,4 +1,4 @@
-"""The full-text index of transcripts (webui/recordings/search.py).
+"""The full-text index of transcripts (webui/recordings/reading/search.py).
 
 Triggers keep SQLite's FTS5 in step with the table of passages. A later migration that changes that table rebuilds it on
 SQLite and loses the triggers, so it must run MAKE's again. On PostgreSQL, MariaDB and MySQL the words are in a column

@@ -1,0 +1,1 @@
+"""Changes of transcripts by their users: words, passages, speakers, undo."""

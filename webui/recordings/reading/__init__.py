@@ -1,0 +1,1 @@
+"""Transcripts as their readers see them: pages, search, answers, summaries, translations."""

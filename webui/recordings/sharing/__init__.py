@@ -1,0 +1,1 @@
+"""Links that show a recording to anyone, and its use for training."""

@@ -1,0 +1,1 @@
+"""The start of transcriptions: recordings, their jobs, the words that they expect."""

@@ -1,0 +1,1 @@
+"""Files on their way into recordings: in chunks or whole."""
