@@ -20,7 +20,7 @@ HERE = "http://127.0.0.1:8000"
 
 
 def register(commands: Commands[Parser]) -> None:
-    group = add_group(commands, "admin", "manage users and tokens of the portal", run_users)
+    group = add_group(commands, "admin", run_users)
     create = add_command(group, "create", "[--name NAME --password-stdin]", "add a user to the portal", run_create)
     create.add_argument("--name", help="name of the user (default: ask for it)")
     create.add_argument("--email", default="", help="their e-mail address; they can also sign in with it")

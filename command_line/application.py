@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from importlib import import_module
 from types import FrameType
 
 from command_line.console import PROGRAM, OutputClosed, Screen
@@ -19,22 +20,50 @@ from core.settings.file import read_settings_files
 
 DONE, BUG, FIXABLE, INTERRUPTED = 0, 1, 2, 130
 
-# Each module has ``register(commands)`` and imports slow modules only when it runs.
-COMMANDS = (
-    "train", "detect", "evaluate", "wyoming", "bundle_web", "serve", "admin", "record", "mine", "try_phrase",
-    "confusables", "library", "backup", "transcribe", "watch", "asr", "summarizer", "engines", "bench", "doctor",
-    "release", "test",
-)  # fmt: skip
-
-# Groups of commands in --help.
+# The commands by group, as in --help: name, module, summary. ``register(commands)`` of the module defines the command.
 GROUPS = {
-    "Start here": ("train", "try", "detect", "serve", "doctor"),
-    "A better detector": ("advise", "plan", "confusables", "record", "evaluate", "retrain"),
-    "Devices": ("wyoming", "bundle-web"),
-    "Recordings": ("transcribe", "watch", "summarizer"),
-    "Library and voices": ("library", "mine", "voices", "engines"),
-    "Portal and data": ("worker", "admin", "backup", "restore"),
-    "Advanced": ("asr", "bench", "release", "test"),
+    "Start here": {
+        "train": ("train", "train a detector for a phrase"),
+        "try": ("try_phrase", "find a phrase without any training"),
+        "detect": ("detect", "find the phrase in recordings"),
+        "serve": ("serve", "start the portal, to be used in a browser"),
+        "doctor": ("doctor", "show what works here, what is missing and how to enable it"),
+    },
+    "A better detector": {
+        "advise": ("train", "assess a phrase"),
+        "plan": ("train", "show what training would do, without doing it"),
+        "confusables": ("confusables", "find what sounds like a phrase, before any training"),
+        "record": ("record", "record the phrase yourself"),
+        "evaluate": ("evaluate", "measure a detector on recordings of your own"),
+        "retrain": ("train", "make a detector's next version from marked errors and recordings"),
+    },
+    "Devices": {
+        "wyoming": ("wyoming", "serve detectors as wake words to Home Assistant"),
+        "bundle-web": ("bundle_web", "unpack a detector so that it runs in a browser"),
+    },
+    "Recordings": {
+        "transcribe": ("transcribe", "turn recordings into text"),
+        "watch": ("watch", "transcribe recordings that are added to a folder"),
+        "summarizer": ("summarizer", "train Hark's own summarizer, or summarize a text"),
+    },
+    "Library and voices": {
+        "library": ("library", "inspect the clip library; import and export recordings"),
+        "mine": ("mine", "cut a phrase out of the library's real recordings"),
+        "voices": ("engines", "list the voices available here, and download more"),
+        "engines": ("engines", "list the speech engines, and enable more"),
+    },
+    "Portal and data": {
+        "worker": ("serve", "run the jobs of a portal, without its pages"),
+        "admin": ("admin", "manage users and tokens of the portal"),
+        "backup": ("backup", "write the data folder into one file, also while it is in use"),
+        "restore": ("backup", "restore a backup into an empty data folder"),
+    },
+    "Advanced": {
+        "asr": ("asr", "recognize and align speech with Hark's own acoustic model"),
+        "bench": ("bench", "measure detectors on real recordings, as in docs/results.md"),
+        "release": ("release", "make the files of a release of Hark"),
+        "test": ("test", "run Hark's own tests"),
+    },
 }
 
 STOPPED = "stopped; run the same command again to continue"
@@ -42,30 +71,36 @@ AGAIN_AFTER_S = 0.1
 
 
 def build_parser() -> Parser:
-    """Build the parser with all commands."""
+    """Build the parser with all commands. A command's module is imported when its options are needed."""
     parser = Parser(
         prog=PROGRAM,
         usage=f"{PROGRAM} [COMMAND] ...",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=_description(),
         epilog=f"{PROGRAM} COMMAND --help shows the options of a command.",
     )
     common_options(parser)
     commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser, prog=PROGRAM, help=argparse.SUPPRESS)
-    for command in COMMANDS:
-        importlib.import_module(f"command_line.{command}").register(commands)
-    parser.description = _description(commands.choices)
+
+    @cache
+    def register(module: str) -> None:
+        import_module(f"command_line.{module}").register(commands)
+
+    for group in GROUPS.values():
+        for name, (module, summary) in group.items():
+            commands.add_parser(name, summary=summary, complete=partial(register, module))
     return parser
 
 
-def _description(commands: Mapping[str, Parser]) -> str:
+def _description() -> str:
     """Return a description of Hark and the commands by group, at most 79 columns wide."""
     lines = [
         "Type a phrase, get a wake-word detector; give a recording, get its text.",
         "Without a command, Hark asks for a keyphrase and trains.",
     ]
-    width = max(map(len, commands)) + 2
-    for title, names in GROUPS.items():
-        lines += ["", title, *(f"  {name:{width}}{commands[name].summary}" for name in names)]
+    width = max(len(name) for group in GROUPS.values() for name in group) + 2
+    for title, group in GROUPS.items():
+        lines += ["", title, *(f"  {name:{width}}{summary}" for name, (_, summary) in group.items())]
     return "\n".join(lines)
 
 
@@ -101,13 +136,12 @@ def _run(options: argparse.Namespace) -> int:
         sys.stderr.write(f"{lacking.what}\n  Why: {lacking.why}\n  What to do: {lacking.what_to_do}\n")
         return FIXABLE
     from command_line.log import log_warnings, write_bug
-    from command_line.train import ask_and_train
 
     _interrupt_on_signals()
     try:
         with screen, log_warnings():
-            handler = getattr(options, "handler", None) or ask_and_train
             try:
+                handler = getattr(options, "handler", None) or import_module("command_line.train").ask_and_train
                 if handler is not run_tests:  # tests have their own settings
                     read_settings_files()
                 return int(handler(options, screen))

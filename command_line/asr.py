@@ -21,7 +21,7 @@ TRANSCRIPTS = 50_000  # maximum transcripts of the library from which the vocabu
 
 
 def register(commands: Commands[Parser]) -> None:
-    group = add_group(commands, "asr", "recognize and align speech with Hark's own acoustic model")
+    group = add_group(commands, "asr")
     recognize = add_command(group, "recognize", "AUDIO... [options]", "recognize recordings", run_recognize)
     recognize.add_argument("audio", nargs="+", metavar="AUDIO", help="recordings (WAV, FLAC, Ogg, MP3, M4A ...)")
     recognize.add_argument("--language", type=language, default="en", help="default: en")

@@ -9,7 +9,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from command_line.console import PROGRAM, Screen, short_path
-from command_line.options import Commands, Parser, add_command, folder
+from command_line.options import Commands, Parser, define_command, folder
 from core.data_folder import data_folder
 from core.settings.file import NAME, values_of
 from core.settings.rules import setting
@@ -20,12 +20,10 @@ if TYPE_CHECKING:
 
 
 def register(commands: Commands[Parser]) -> None:
-    summary = "write the data folder into one file, also while it is in use"
-    backup = add_command(commands, "backup", "FILE [--check]", summary, run_backup)
+    backup = define_command(commands, "backup", "FILE [--check]", run_backup)
     backup.add_argument("file", type=folder, metavar="FILE", help="the zip to write")
     backup.add_argument("--check", action="store_true", help="write nothing: check every file of the backup FILE")
-    summary = "restore a backup into an empty data folder"
-    restore = add_command(commands, "restore", "FILE [--replace | --verify]", summary, run_restore)
+    restore = define_command(commands, "restore", "FILE [--replace | --verify]", run_restore)
     restore.add_argument("file", type=folder, metavar="FILE", help=f"a file written by {PROGRAM} backup")
     how = restore.add_mutually_exclusive_group()
     how.add_argument("--replace", action="store_true", help="move aside a data folder that is not empty")

@@ -25,7 +25,7 @@ IN_LAB = {  # measurements in the folder ``lab`` of the source code, which an in
 
 
 def register(commands: Commands[Parser]) -> None:
-    group = add_group(commands, "bench", "measure detectors on real recordings, as in docs/results.md")
+    group = add_group(commands, "bench")
     help_text = (
         "measure bundles on real recordings of their phrase (needs the shared audio, see HARK_SHARED, or --fetch)"
     )

@@ -7,14 +7,12 @@ import shlex
 from pathlib import Path
 
 from command_line.console import Screen
-from command_line.options import Commands, Parser, add_command, folder
+from command_line.options import Commands, Parser, define_command, folder
 from core.data_folder import data_folder
 
 
 def register(commands: Commands[Parser]) -> None:
-    parser = add_command(
-        commands, "bundle-web", "BUNDLE [options]", "unpack a detector so that it runs in a browser", run_bundle_web
-    )
+    parser = define_command(commands, "bundle-web", "BUNDLE [options]", run_bundle_web)
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the zip that training made, or its folder")
     parser.add_argument("--to", type=folder, metavar="DIR", help="where to unpack it (default: next to the zip)")
     parser.add_argument(

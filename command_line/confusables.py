@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from command_line.console import Screen, table
-from command_line.options import Commands, Parser, add_command, at_least_zero, count, language
+from command_line.options import Commands, Parser, at_least_zero, count, define_command, language
 from core.data_folder import data_folder
 from core.errors import HarkError
 
@@ -26,13 +26,7 @@ HOURS = 1.0
 
 
 def register(commands: Commands[Parser]) -> None:
-    parser = add_command(
-        commands,
-        "confusables",
-        "PHRASE [options]",
-        "find what sounds like a phrase, before any training",
-        run_confusables,
-    )
+    parser = define_command(commands, "confusables", "PHRASE [options]", run_confusables)
     parser.add_argument("phrase", metavar="PHRASE")
     parser.add_argument("--texts", type=count, default=TEXTS, metavar="N", help=f"texts to speak (default: {TEXTS})")
     parser.add_argument(

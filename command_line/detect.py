@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from command_line.console import Screen, clock, detected_times
-from command_line.options import Commands, Parser, above_zero, add_command, score
+from command_line.options import Commands, Parser, above_zero, define_command, score
 
 if TYPE_CHECKING:
     from pipeline.serving.detection import HeardFile
 
 
 def register(commands: Commands[Parser]) -> None:
-    parser = add_command(commands, "detect", "BUNDLE AUDIO... [options]", "find the phrase in recordings", run_detect)
+    parser = define_command(commands, "detect", "BUNDLE AUDIO... [options]", run_detect)
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the zip that training made, or its folder")
     parser.add_argument("audio", nargs="+", metavar="AUDIO", help="recordings (WAV, FLAC, Ogg, MP3, M4A ...)")
     level = parser.add_mutually_exclusive_group()

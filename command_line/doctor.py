@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from command_line.console import PROGRAM, Screen, facts, table
-from command_line.options import Commands, Parser, add_command
+from command_line.options import Commands, Parser, define_command
 from core.confinement.confined import confined, missing_confinement
 from core.data_folder import REPOSITORY, data_folder
 from core.errors import HarkError
@@ -60,9 +60,7 @@ class Finding:
 
 
 def register(commands: Commands[Parser]) -> None:
-    parser = add_command(
-        commands, "doctor", "[--all]", "show what works here, what is missing and how to enable it", run_doctor
-    )
+    parser = define_command(commands, "doctor", "[--all]", run_doctor)
     parser.add_argument("--all", action="store_true", help="also show what can be added, and how")
 
 

@@ -22,16 +22,14 @@ MODELS = ("reader", "embedding", "summary", "funasr", "pyannote")  # downloaded 
 
 
 def register(commands: Commands[Parser]) -> None:
-    voices = add_group(
-        commands, "voices", "list the voices available here, and download more", run_voices, language="en", engine=None
-    )
+    voices = add_group(commands, "voices", run_voices, language="en", engine=None)
     listed = add_command(voices, "list", "[--language en] [--engine NAME]", "list the voices of a language", run_voices)
     listed.add_argument("--language", type=language, default="en", help="default: en")
     listed.add_argument("--engine", metavar="NAME", help="every voice of this engine")
     pull = add_command(voices, "pull", "ENGINE VOICE", "download a voice and check it", run_pull)
     pull.add_argument("engine", metavar="ENGINE", help="piper, kokoro or suno")
     pull.add_argument("voice", metavar="VOICE", help="such as en_US-libritts_r-medium (piper) or af_heart (kokoro)")
-    engines = add_group(commands, "engines", "list the speech engines, and enable more", run_engines)
+    engines = add_group(commands, "engines", run_engines)
     add_command(engines, "list", "", "list every engine and what it lacks", run_engines)
     enable = add_command(engines, "enable", "NAME", "install an engine into an environment of its own", run_enable)
     enable.add_argument("name", metavar="NAME", help="an engine: piper, kokoro, funasr, pyannote, tps ...")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from command_line.console import Screen, clock, table
-from command_line.options import Commands, Parser, add_command, folder
+from command_line.options import Commands, Parser, define_command, folder
 from core.errors import HarkError
 
 if TYPE_CHECKING:
@@ -17,8 +17,7 @@ LISTED = 20  # maximum missed recordings and false alarms listed
 
 
 def register(commands: Commands[Parser]) -> None:
-    help_text = "measure a detector on recordings of your own"
-    parser = add_command(commands, "evaluate", "BUNDLE --positives DIR --negatives DIR", help_text, run_evaluate)
+    parser = define_command(commands, "evaluate", "BUNDLE --positives DIR --negatives DIR", run_evaluate)
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the zip that training made, or its folder")
     help_text = "recordings that each contain the phrase once"
     parser.add_argument("--positives", type=folder, metavar="DIR", help=help_text)

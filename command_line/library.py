@@ -21,8 +21,7 @@ CONFIGURATIONS = ("clean", "clean_sa", "dirty", "dirty_sa")
 
 
 def register(commands: Commands[Parser]) -> None:
-    summary = "inspect the clip library; import and export recordings"
-    group = add_group(commands, "library", summary, run_stats)
+    group = add_group(commands, "library", run_stats)
     add_command(group, "stats", "", "show what the library contains", run_stats)
     check = add_command(group, "check", "[--repair] [--quick]", "compare the library's rows with its files", run_check)
     check.add_argument("--repair", action="store_true", help="repair what can be repaired")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from command_line.asr import add_method, add_weights, chosen_aligner
 from command_line.console import Screen, facts, table
-from command_line.options import Commands, Parser, add_command, count, folder, language, score, seed
+from command_line.options import Commands, Parser, count, define_command, folder, language, score, seed
 from core.data_folder import atomic_path, data_folder, storing
 from core.errors import HarkError
 
@@ -25,9 +25,7 @@ PLAYERS = (("ffplay", "-nodisp", "-autoexit", "-loglevel", "quiet"), ("play", "-
 
 
 def register(commands: Commands[Parser]) -> None:
-    mining = add_command(
-        commands, "mine", "PHRASE [options]", "cut a phrase out of the library's real recordings", run_mine
-    )
+    mining = define_command(commands, "mine", "PHRASE [options]", run_mine)
     mining.add_argument("phrase", metavar="PHRASE")
     mining.add_argument("--most", type=count, metavar="N", help="maximum clips to cut out (default: 300)")
     mining.add_argument("--recordings", type=count, metavar="N", help="maximum recordings to search (default: 1200)")

@@ -27,11 +27,12 @@ class Parser(argparse.ArgumentParser):
 
     Attributes:
         summary: the command's description in lists of commands.
+        complete: adds the command's options, unless it has done so. Call it before using a parser from ``choices``.
     """
 
-    def __init__(self, summary: str = "", **settings: Any) -> None:
+    def __init__(self, summary: str = "", complete: Callable[[], None] = lambda: None, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, **settings)
-        self.summary = summary
+        self.summary, self.complete = summary, complete
 
     @property
     def name(self) -> str:
@@ -43,6 +44,7 @@ class Parser(argparse.ArgumentParser):
         for action in self._actions:
             if isinstance(action, Commands):
                 for command in action.choices.values():
+                    command.complete()
                     yield command
                     yield from command.commands()
 
@@ -57,13 +59,15 @@ class Parser(argparse.ArgumentParser):
 
     # Python 3.14 has this as suggest_on_error.
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        if not isinstance(action, Commands) or value in action.choices:
+        if not isinstance(action, Commands):
             super()._check_value(action, value)
-            return
-        # For a subcommand without its group, suggest both: `admin token` for `token`.
-        meant = [command.prog for command in self.commands() if command.name == value]
-        meant = meant or [action.choices[name].prog for name in difflib.get_close_matches(value, action.choices, 1)]
-        self.error(f"{self.prog} has no command {value!r}" + _did_you_mean(meant[:3]))
+        elif value in action.choices:
+            action.choices[value].complete()
+        else:
+            # For a subcommand without its group, suggest both: `admin token` for `token`.
+            meant = [command.prog for command in self.commands() if command.name == value]
+            meant = meant or [action.choices[name].prog for name in difflib.get_close_matches(value, action.choices, 1)]
+            self.error(f"{self.prog} has no command {value!r}" + _did_you_mean(meant[:3]))
 
 
 def _did_you_mean(names: Sequence[str]) -> str:
@@ -95,23 +99,28 @@ def common_options(parser: argparse.ArgumentParser) -> None:
 
 def add_command(commands: Commands[Parser], name: str, arguments: str, summary: str, handler: Handler | None) -> Parser:
     """Add a subcommand with the common options; ``arguments`` appear in its short usage."""
-    parser: Parser = commands.add_parser(
-        name, summary=summary, help=summary, description=summary[0].upper() + summary[1:] + ".",
-        usage=f"%(prog)s {arguments}".rstrip(),
-    )  # fmt: skip
+    commands.add_parser(name, summary=summary, help=summary)
+    return define_command(commands, name, arguments, handler)
+
+
+def define_command(commands: Commands[Parser], name: str, arguments: str, handler: Handler | None) -> Parser:
+    """Define a command of ``GROUPS`` in ``application.py``, as :func:`add_command` defines a subcommand."""
+    parser = commands.choices[name]
+    parser.description = parser.summary[0].upper() + parser.summary[1:] + "."
+    parser.usage = f"%(prog)s {arguments}".rstrip()
     common_options(parser)
     parser.set_defaults(handler=handler, parser=parser)
     return parser
 
 
 def add_group(
-    commands: Commands[Parser], name: str, summary: str, handler: Handler | None = None, **defaults: Any
+    commands: Commands[Parser], name: str, handler: Handler | None = None, **defaults: Any
 ) -> Commands[Parser]:
-    """Add a group of subcommands. A call without a subcommand runs ``handler`` with ``defaults``.
+    """Define a command of ``GROUPS`` that has subcommands. Without one, it runs ``handler`` with ``defaults``.
 
     Without ``handler``, that call is an error.
     """
-    parser = add_command(commands, name, "[COMMAND] ...", summary, handler)
+    parser = define_command(commands, name, "[COMMAND] ...", handler)
     parser.set_defaults(**defaults)
     group: Commands[Parser] = parser.add_subparsers(
         title="commands",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from command_line.console import Screen
-from command_line.options import Commands, Parser, add_command, folder, language, whole
+from command_line.options import Commands, Parser, define_command, folder, language, whole
 from core.data_folder import data_folder
 from core.errors import HarkError
 
@@ -23,7 +23,7 @@ WALK_S = 5.0  # seconds to walk to the position that a hint names
 
 
 def register(commands: Commands[Parser]) -> None:
-    parser = add_command(commands, "record", "PHRASE [options]", "record the phrase yourself", run_record)
+    parser = define_command(commands, "record", "PHRASE [options]", run_record)
     parser.add_argument("phrase", nargs="+", metavar="PHRASE", help='the keyphrase, such as "hey compass"')
     parser.add_argument("--from", dest="folder", type=folder, metavar="FOLDER", help="use this folder's recordings")
     help_text = f"number of takes (default: {COUNT}, or all of FOLDER)"

@@ -14,7 +14,7 @@ import tomllib
 from pathlib import Path
 
 from command_line.console import Screen
-from command_line.options import Commands, Parser, add_command
+from command_line.options import Commands, Parser, define_command
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 
@@ -24,7 +24,7 @@ TRIED = ("--help", "doctor --json", "confusables lantern --json")  # commands th
 
 
 def register(commands: Commands[Parser]) -> None:
-    command = add_command(commands, "release", "FOLDER [options]", "make the files of a release of Hark", run_release)
+    command = define_command(commands, "release", "FOLDER [options]", run_release)
     command.add_argument("folder", type=Path, metavar="FOLDER", help="output folder; it is created")
     command.add_argument(
         "--no-sbom", action="store_true", help="leave out the list of components; pip fetches its generator"

@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit
 
 from command_line.console import Screen
-from command_line.options import Commands, Parser, add_command
+from command_line.options import Commands, Parser, define_command
 from command_line.server_part import Part
 from core.child_process import signal_group
 from core.data_folder import data_folder, keep_private, storing
@@ -45,7 +45,7 @@ STOPPING_S = 8.0  # seconds in total before they are killed; workers return thei
 
 
 def register(commands: Commands[Parser]) -> None:
-    serve = add_command(commands, "serve", "[options]", "start the portal, to be used in a browser", run_serve)
+    serve = define_command(commands, "serve", "[options]", run_serve)
     setting = os.environ.get("PORT", "")  # set by container platforms
     port = int(setting) if setting.isascii() and setting.isdigit() else PORT
     serve.add_argument(
@@ -58,7 +58,7 @@ def register(commands: Commands[Parser]) -> None:
     serve.add_argument(
         "--no-workers", action="store_true", help="run the web server alone; ./hark worker runs the jobs"
     )
-    worker = add_command(commands, "worker", "[options]", "run the jobs of a portal, without its pages", run_worker)
+    worker = define_command(commands, "worker", "[options]", run_worker)
     worker.add_argument(
         "--queue", action="append", choices=QUEUES, help="queue to take jobs from; may be repeated (default: all)"
     )

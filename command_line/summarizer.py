@@ -21,7 +21,7 @@ STDIN = "-"
 
 
 def register(commands: Commands[Parser]) -> None:
-    group = add_group(commands, "summarizer", "train Hark's own summarizer, or summarize a text")
+    group = add_group(commands, "summarizer")
     training = add_command(group, "train", "[PAIRS] [options]", "train the character summarizer", run_train)
     training.add_argument(
         "pairs", metavar="PAIRS", type=Path, nargs="?",

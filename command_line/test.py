@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 from command_line.console import Screen
-from command_line.options import Commands, Parser, add_command
+from command_line.options import Commands, Parser, define_command
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.processors import usable_cores
@@ -21,7 +21,7 @@ CHOOSING = ("-m", "-k", "--lf", "--last-failed", "--ff", "--failed-first", "--sw
 
 
 def register(commands: Commands[Parser]) -> None:
-    add_command(commands, "test", "[PYTEST OPTIONS]", "run Hark's own tests", run_tests)
+    define_command(commands, "test", "[PYTEST OPTIONS]", run_tests)
 
 
 def run_tests(options: argparse.Namespace, screen: Screen) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from command_line.asr import add_method
 from command_line.console import PROGRAM, Screen, command, duration, facts, short_path, table
 from command_line.curves import curves_line, require_tensorboard
-from command_line.options import Commands, Parser, add_command, language, names, seed
+from command_line.options import Commands, Parser, define_command, language, names, seed
 from core.data_folder import REPOSITORY, data_folder
 from core.errors import HarkError
 from core.worded import percent
@@ -44,23 +44,17 @@ LEVEL_STYLES = {"good": ("✓", "green"), "caution": ("!", "yellow"), "warning":
 
 
 def register(commands: Commands[Parser]) -> None:
-    train = add_command(commands, "train", "PHRASE [options]", "train a detector for a phrase", run_train)
+    train = define_command(commands, "train", "PHRASE [options]", run_train)
     _run_options(train)
     _no_question(train)
     train.add_argument("--no-download", action="store_true", help="do not install neural voices that are missing")
     train.add_argument("--tensorboard", action="store_true", help="write curves for TensorBoard into the run's folder")
-    plan = add_command(commands, "plan", "PHRASE [options]", "show what training would do, without doing it", run_plan)
+    plan = define_command(commands, "plan", "PHRASE [options]", run_plan)
     _run_options(plan)
-    retrain = add_command(
-        commands,
-        "retrain",
-        "BUNDLE [--yes]",
-        "make a detector's next version from marked errors and recordings",
-        run_retrain,
-    )
+    retrain = define_command(commands, "retrain", "BUNDLE [--yes]", run_retrain)
     retrain.add_argument("bundle", type=Path, metavar="BUNDLE", help="the zip that training made, in the data folder")
     _no_question(retrain)
-    advise = add_command(commands, "advise", "PHRASE [--language en]", "assess a phrase", run_advise)
+    advise = define_command(commands, "advise", "PHRASE [--language en]", run_advise)
     _phrase(advise)
 
 

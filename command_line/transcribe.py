@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from command_line.console import Screen
-from command_line.options import Commands, Parser, add_command, language, whole
+from command_line.options import Commands, Parser, define_command, language, whole
 from core.data_folder import atomic_path, data_folder, storing
 from core.errors import HarkError
 from pipeline.recordings.captions import FORMATS
@@ -24,7 +24,7 @@ MAX_SPEAKERS = 20
 
 
 def register(commands: Commands[Parser]) -> None:
-    parser = add_command(commands, "transcribe", "[FILE...] [options]", "turn recordings into text", run_transcribe)
+    parser = define_command(commands, "transcribe", "[FILE...] [options]", run_transcribe)
     parser.add_argument("files", nargs="*", metavar="FILE", help="recordings (whatever ffmpeg reads)")
     transcription_options(parser)
     parser.add_argument("--pull", metavar="SIZE", help="download a Whisper model first (tiny, base, small, medium ...)")

@@ -7,11 +7,11 @@ from dataclasses import asdict
 from typing import Any
 
 from command_line.console import Screen, clock, detected_times
-from command_line.options import Commands, Parser, add_command, count, language, score
+from command_line.options import Commands, Parser, count, define_command, language, score
 
 
 def register(commands: Commands[Parser]) -> None:
-    trying = add_command(commands, "try", "PHRASE --wav FILE [options]", "find a phrase without any training", run_try)
+    trying = define_command(commands, "try", "PHRASE --wav FILE [options]", run_try)
     trying.add_argument("phrase", metavar="PHRASE")
     trying.add_argument("--wav", required=True, action="append", metavar="FILE", help="a recording; may be repeated")
     trying.add_argument("--threshold", type=score, metavar="X", help="default: 0.5, and 0.1 without the encoder")

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from command_line.console import Screen
-from command_line.options import Commands, Parser, add_command, whole
+from command_line.options import Commands, Parser, define_command, whole
 from command_line.transcribe import save_transcript_file, transcribed_file, transcription_options
 from core.errors import HarkError
 
@@ -19,9 +19,7 @@ State = tuple[int, int]  # size [bytes] and modification time [ns] of a file
 
 
 def register(commands: Commands[Parser]) -> None:
-    parser = add_command(
-        commands, "watch", "FOLDER [options]", "transcribe recordings that are added to a folder", run_watch
-    )
+    parser = define_command(commands, "watch", "FOLDER [options]", run_watch)
     parser.add_argument("folder", metavar="FOLDER", help="meeting.mp3 in it gets meeting.mp3.txt next to it")
     transcription_options(parser)
     parser.add_argument(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from command_line.console import Screen
-from command_line.options import Commands, Parser, above_zero, add_command
+from command_line.options import Commands, Parser, above_zero, define_command
 from core.errors import HarkError
 
 if TYPE_CHECKING:
@@ -24,9 +24,7 @@ DEFAULT_URI = "tcp://127.0.0.1:10400"
 
 
 def register(commands: Commands[Parser]) -> None:
-    parser = add_command(
-        commands, "wyoming", "MODEL... [options]", "serve detectors as wake words to Home Assistant", run_wyoming
-    )
+    parser = define_command(commands, "wyoming", "MODEL... [options]", run_wyoming)
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="bundles (zips, or their folders)")
     where = (
         f"tcp://HOST:PORT, unix://PATH or stdio:// (default {DEFAULT_URI}; tcp://0.0.0.0:10400: others can reach it)"

@@ -54,9 +54,9 @@ class StorageError(HarkError):
 
 
 class StorageFull(StorageError):
-    """Raised if the disk is full. The portal responds with 507."""
+    """Raised if the disk is full."""
 
-    status, reason = 507, "disk_full"
+    reason = "disk_full"
 
 
 def is_full(error: BaseException | None) -> bool:

@@ -54,9 +54,7 @@ class BadPackageError(HarkError):
 def requirements(name: str) -> Path:
     """Return the path of an engine's requirements. It exists only if the engine can have its own environment."""
     speech_engine = REPOSITORY / "audio_generation" / f"{name}_side" / "internals" / "requirements.txt"
-    folders = ("recordings/transcription", "recordings/diarization", "corpora")
-    others = (REPOSITORY / "pipeline" / folder / "environments" / f"{name}.txt" for folder in folders)
-    return next((path for path in others if path.is_file()), speech_engine)
+    return next((REPOSITORY / "pipeline").glob(f"**/environments/{name}.txt"), speech_engine)
 
 
 def environment(name: str) -> Path:

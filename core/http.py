@@ -33,12 +33,12 @@ class HttpError(HarkError):
     """Raised if a server cannot be reached, or responds with an error.
 
     Attributes:
-        status: HTTP status; 0 if there was no response.
+        answered: HTTP status of the response; 0 if there was none.
         again: whether a retry can succeed.
         wait_s: seconds that the server asks to wait (``Retry-After``).
     """
 
-    status = 0
+    answered = 0
     again = False
     wait_s: float | None = None
 
@@ -192,7 +192,7 @@ class Server:
         if wait_s is not None and wait_s > MAX_WAIT_S:
             why = worded("%(why)s Retry after %(seconds)s s.", why=why, seconds=round(wait_s))
         error = HttpError(what, why, self.check)
-        error.status, error.again, error.wait_s = status, status in AGAIN, wait_s
+        error.answered, error.again, error.wait_s = status, status in AGAIN, wait_s
         return error
 
     def _without_key(self, text: str) -> str:

@@ -55,22 +55,26 @@ def handled(monkeypatch: pytest.MonkeyPatch) -> Callable[[Handler | BaseExceptio
 Handled = Callable[[Handler | BaseException], None]
 
 
-def test_help_imports_no_slow_package() -> None:
+def test_help_imports_no_slow_package_and_only_the_module_of_its_command() -> None:
     program = """
 import sys
-from command_line.application import main
-code = main(["--help"])
-print(code, *sorted({"torch", "pandas", "matplotlib", "numpy", "scipy", "rich", "onnxruntime"} & set(sys.modules)))
+from command_line import application
+usual = set(sys.modules)
+slow = {"torch", "pandas", "matplotlib", "numpy", "scipy", "rich", "onnxruntime"}
+for words in ["--help"], ["detect", "--help"]:
+    code = application.main(words)
+    print(code, *sorted(slow & set(sys.modules)), *(name for name in sys.modules.keys() - usual if "command_" in name))
 """
     done = run_python(program)
-    assert done.stdout.splitlines()[-1] == "0", done.stderr
-    assert "\nStart here\n  train " in done.stdout
+    assert done.stdout.endswith("\n0 command_line.detect\n"), done.stderr
+    assert "\n0\nusage: ./hark detect " in done.stdout and "\nStart here\n  train " in done.stdout
 
 
 def test_help_shows_every_command_once_and_fits_a_terminal() -> None:
     parser = application.build_parser()
     grouped = [name for names in application.GROUPS.values() for name in names]
     assert sorted(grouped) == sorted(command.name for command in parser.commands() if command.prog.count(" ") == 1)
+    assert all(command.usage for command in parser.commands()), "its module defines each"
     lines = parser.format_help().splitlines()
     assert all(title in lines for title in application.GROUPS)
     assert max(map(len, lines)) < 80

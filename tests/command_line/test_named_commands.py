@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Iterator
 
 from command_line.application import build_parser
+from command_line.options import Commands, Parser
 from core.data_folder import REPOSITORY
 from tests.support.repository import repository_files
 
@@ -18,7 +18,7 @@ ENDING = re.compile(r"[.,:)'\"`]+$|</?\w+>?.*$")
 VERBS = {"a", "does", "goes", "has", "installs", "leaves", "prefers", "puts", "shows", "with", "works"}  # in prose
 KINDS = {".py", ".html", ".md", ".js", ".txt", ""}
 
-PARSER: argparse.ArgumentParser = build_parser()
+PARSER = build_parser()
 
 
 def named() -> Iterator[tuple[str, list[str]]]:
@@ -30,8 +30,9 @@ def named() -> Iterator[tuple[str, list[str]]]:
                 yield name, PHRASE.sub("PHRASE", match[1]).split()
 
 
-def choices(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    return next((dict(a.choices) for a in parser._actions if isinstance(a, argparse._SubParsersAction)), {})
+def choices(parser: Parser) -> dict[str, Parser]:
+    parser.complete()
+    return next((dict(a.choices) for a in parser._actions if isinstance(a, Commands)), {})
 
 
 def wrong(words: list[str]) -> str:

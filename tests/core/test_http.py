@@ -61,7 +61,7 @@ def test_a_lasting_rate_limit_fails_after_four_attempts(double: Recorder, waits:
     double.replies = [(429, {}, b'{"error": {"message": "Rate limit\\nreached."}}')]
     with pytest.raises(HttpError, match=r"answered 429 \(Too Many Requests: Rate limit") as caught:
         server(double.url).ask("GET", "/")
-    assert len(double.asked) == 4 and len(waits) == 3 and caught.value.again and caught.value.status == 429
+    assert len(double.asked) == 4 and len(waits) == 3 and caught.value.again and caught.value.answered == 429
     double.replies = [(429, {"Retry-After": "3600"}, b"")]
     with pytest.raises(HttpError, match="3600 s"):
         server(double.url).ask("GET", "/")
@@ -146,7 +146,7 @@ def test_redirects_are_followed_only_if_enabled(double: Recorder) -> None:
 def test_an_unreachable_server_is_reported(url: str, waits: list[float]) -> None:
     with pytest.raises(HttpError, match="cannot be reached") as caught:
         server(url).ask("GET", "/")
-    assert caught.value.status == 0 and caught.value.what_to_do == "Check it."
+    assert caught.value.answered == 0 and caught.value.what_to_do == "Check it."
 
 
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "nonsense://x"])

@@ -18,7 +18,7 @@ from django.http import HttpResponse, StreamingHttpResponse
 from core.errors import HarkError
 from pipeline.recordings.transcript import Transcript
 from webui.compatibility.transcribing import text_of, transcribe_upload
-from webui.http.errors import broken
+from webui.http.errors import broken, status_of
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ async def _events(
         if not isinstance(error, HarkError):
             log.error("a streamed transcription failed", exc_info=error)
             error = broken()
-        yield _event({"type": "error", **json.loads(shape(error, getattr(error, "status", 500)).content)})
+        yield _event({"type": "error", **json.loads(shape(error, status_of(error, 500)).content)})
         return
     text = text_of(transcription.done.result())
     if text != sent and text.startswith(sent):  # send the rest: the file was removed before all chunks were read

@@ -17,7 +17,7 @@ from django.http import HttpResponse
 
 from core.data_folder import storage_error
 from core.errors import HarkError
-from webui.http.errors import StatusError, problem, too_large, with_headers
+from webui.http.errors import StatusError, problem, status_of, too_large, with_headers
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -140,8 +140,7 @@ async def _refuse(scope: Scope, receive: Receive | None, send: Send, error: Hark
     if scope["path"].startswith(("/api/", "/v1/")) or b"application/json" in headers.get(b"accept", b""):
         answer = problem(error)
     else:
-        status = getattr(error, "status", 422)
-        text = HttpResponse(str(error), content_type="text/plain; charset=utf-8", status=status)
+        text = HttpResponse(str(error), content_type="text/plain; charset=utf-8", status=status_of(error))
         answer = with_headers(error, text)
     answer["Content-Length"], answer["Connection"] = len(answer.content), "close"
     answer_headers = [(name.lower().encode(), value.encode()) for name, value in answer.items()]

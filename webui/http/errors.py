@@ -14,7 +14,7 @@ from django.template.response import TemplateResponse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 
-from core.data_folder import is_full
+from core.data_folder import StorageFull, is_full
 from core.errors import HarkError
 from webui.http.middleware import Middleware
 from webui.transactions import is_locked
@@ -36,6 +36,11 @@ class StatusError(HarkError):
         self.status, self.wait_s = status, wait_s
 
 
+def status_of(error: HarkError, usual: int = 422) -> int:
+    """Return the status of the response to an error: 507 for a full disk, that of its class, or ``usual``."""
+    return 507 if isinstance(error, StorageFull) else int(getattr(error, "status", usual))
+
+
 def explain(request: HttpRequest, error: HarkError, status: int) -> HttpResponse:
     """Return the error as a page; for programs as JSON (problem details, RFC 9457); for HTMX as a fragment."""
     if "application/json" in request.headers.get("Accept", "") or request.path.startswith("/api/"):
@@ -50,7 +55,7 @@ def explain(request: HttpRequest, error: HarkError, status: int) -> HttpResponse
 
 def problem(error: HarkError, /, status: int | None = None, **more: Any) -> HttpResponse:
     """Return the error as problem details (RFC 9457); ``more`` are further members."""
-    status = status or getattr(error, "status", 422)
+    status = status or status_of(error)
     sentences = explained(error)
     content = {"type": "about:blank", "title": sentences["what"], "status": status, **sentences, **more}
     return with_headers(error, JsonResponse(content, status=status, content_type=PROBLEM))
@@ -81,7 +86,7 @@ def _form_of(request: HttpRequest) -> str:
 def known(error: BaseException | None) -> tuple[HarkError, int] | None:
     """Return an exception as a HarkError with its status; None for bugs and for errors that Django explains."""
     if isinstance(error, HarkError):
-        return error, int(getattr(error, "status", 422))
+        return error, status_of(error)
     if isinstance(error, RequestDataTooBig):
         return too_large(), 413
     if isinstance(error, SuspiciousOperation | MultiPartParserError):

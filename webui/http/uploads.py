@@ -15,7 +15,7 @@ from django.core.files.uploadhandler import TemporaryFileUploadHandler
 from core.data_folder import storing
 from core.errors import HarkError
 from pipeline.recordings.media import suffix_of
-from webui.http.errors import StatusError
+from webui.http.errors import StatusError, status_of
 
 
 class DataFolderUploads(TemporaryFileUploadHandler):
@@ -47,7 +47,7 @@ def on_disk(upload: UploadedFile, folder: Path | None = None) -> Iterator[Path]:
         if path is None or str(path) not in str(error):
             raise
         what, why, to_do = (text.replace(str(path), name) for text in (error.what, error.why, error.what_to_do))
-        raise StatusError(getattr(error, "status", 422), what, why, to_do) from error
+        raise StatusError(status_of(error), what, why, to_do) from error
     finally:
         if path is not None:
             path.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from core.errors import HarkError
 from pipeline.recordings.captions import clock
 from webui import speech
 from webui.accounts.signed_in import signed_in
+from webui.http.errors import status_of
 from webui.http.uploads import on_disk
 from webui.recordings.models import Recording
 from webui.recordings.reading import asking, transcripts
@@ -62,7 +63,7 @@ def _answered(request: HttpRequest, recording: Recording | None) -> HttpResponse
     except HarkError as problem:
         context["problem"] = problem
         # HTMX ignores responses with an error status.
-        status = 200 if fragment else getattr(problem, "status", 422)
+        status = 200 if fragment else status_of(problem)
     return render(request, "recordings/answer.html" if fragment else "recordings/asked.html", context, status=status)
 
 
