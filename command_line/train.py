@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from pipeline.training.configuration.advice import Advice
-    from pipeline.training.configuration.prepared import Prepared
     from pipeline.training.packing.targets import Target
 
 EXAMPLE = "hey compass"
@@ -110,7 +109,7 @@ def _run_options(parser: Parser) -> None:
     parser.add_argument("--hold-out", default="", metavar="ENGINE", help=help_text)
 
 
-def _config(options: argparse.Namespace) -> Prepared:
+def _config(options: argparse.Namespace) -> RunConfig:
     """Return the requested run. Raises HarkError, before slow work starts, if the phrase is unusable."""
     from pipeline.training.configuration.prepared import prepare
 
@@ -168,7 +167,7 @@ def run_train(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _agree_and_train(
-    config: Prepared, screen: Screen, yes: bool = False, download: bool = True, **training: Any
+    config: RunConfig, screen: Screen, yes: bool = False, download: bool = True, **training: Any
 ) -> int:
     """Install missing voices, show the plan, train; in a terminal, a long run needs confirmation unless ``yes``."""
     from pipeline.engine_setup import voices_to_install
@@ -190,7 +189,7 @@ def _agree_and_train(
     return _train(config, screen, **training)
 
 
-def _ask(config: Prepared, screen: Screen, to_install: Mapping[str, int]) -> Prepared | None:
+def _ask(config: RunConfig, screen: Screen, to_install: Mapping[str, int]) -> RunConfig | None:
     """Show the plan and ask before a run that is long or downloads voices; return the confirmed run, or None."""
     from rich.prompt import Prompt
 
@@ -318,7 +317,7 @@ def _show_advice(advice: Advice, screen: Screen) -> None:
     )
 
 
-def _show_plan(config: Prepared, screen: Screen, short: bool = False) -> dict[str, Any]:
+def _show_plan(config: RunConfig, screen: Screen, short: bool = False) -> dict[str, Any]:
     from rich.text import Text
 
     from pipeline.engine_setup import voices_to_install
@@ -366,13 +365,13 @@ def _counts(numbers: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {number}" for name, number in numbers.items())
 
 
-def _as_usual(phrase: str, effort: str = RunConfig.effort) -> Prepared:
+def _as_usual(phrase: str, effort: str = RunConfig.effort) -> RunConfig:
     from pipeline.training.configuration.prepared import prepare
 
     return prepare(replace(USUAL, phrase=phrase, effort=effort))
 
 
-def _train(config: Prepared, screen: Screen, tensorboard: bool = False, targets: Collection[str] = ()) -> int:
+def _train(config: RunConfig, screen: Screen, tensorboard: bool = False, targets: Collection[str] = ()) -> int:
     from pipeline.training.run import run_training
 
     with screen.reporter() as reporter:

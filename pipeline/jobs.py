@@ -19,11 +19,6 @@ WEBHOOKS = "webhooks"  # its tasks deliver messages; they are not jobs, and have
 QUEUES = TRAINING, GENERAL, WEBHOOKS  # the portal's queues; each has workers
 
 
-def _is_same_run(spec: Spec, other: Spec) -> bool:
-    """Return whether two specifications are of the same run: its files are named after its configuration."""
-    return run_config(spec) == run_config(other)
-
-
 def _skipped_stages(spec: Spec) -> set[str]:
     """Return the names of the :data:`TRAINING_STAGES` that a run skips."""
     config = run_config(spec)
@@ -108,7 +103,7 @@ KINDS = {
             TRAINING,
             "pipeline.training.jobs:train_job",
             TRAINING_STAGES,
-            is_same=_is_same_run,
+            is_same=lambda spec, other: spec["choices"] == other["choices"],  # after which its files are named
             skipped=_skipped_stages,
         ),
         Kind(

@@ -108,7 +108,7 @@ def _training(data: Path) -> Iterator[Callable[[], bool]]:
     """
     from webui.jobs.supervise import CHILD
 
-    spec = {"phrase": PHRASE, "language": "en", "effort": "trial"}
+    spec = {"choices": {"phrase": PHRASE, "language": "en", "effort": "trial"}}
     job = {"kind": "train", "spec": spec, "data": str(data / "users" / "2")}
     log = data / "training.log"
     with log.open("wb") as output:
@@ -150,13 +150,14 @@ def _fill(data: Path, reporter: Reporter) -> None:
     owner = User.objects.create_user("owner", is_owner=True)
     with transaction.atomic():
         for number in range(JOBS):
-            spec = as_spec(configuration(phrase=f"hey compass {number}"))
-            job = Job.objects.create(user=owner, kind="train", queue="training", title=spec["phrase"], spec=spec)
+            phrase = f"hey compass {number}"
+            spec = as_spec(configuration(phrase=phrase))
+            job = Job.objects.create(user=owner, kind="train", queue="training", title=phrase, spec=spec)
             Job.objects.filter(id=job.id).update(state=Job.State.DONE)
             events = [{"event": "log", "time": 1.0, "level": "info", "message": f"line {line}"} for line in range(50)]
             JobEvent.objects.bulk_create(JobEvent(job=job, event=event) for event in events)
             if number < DETECTORS:
-                detector = Detector.objects.create(user=owner, phrase=spec["phrase"], language="en")
+                detector = Detector.objects.create(user=owner, phrase=phrase, language="en")
                 Version.objects.create(
                     detector=detector, job=job, number=1, folder=f"models/{number}", bundle="x.zip", summary=SUMMARY
                 )

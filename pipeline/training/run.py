@@ -25,7 +25,6 @@ from phrase_augmentation.phrase_text import PhraseText
 from pipeline.corpora.mining import MiningConfig, mine, mine_negatives
 from pipeline.training.clips.removed_recordings import forget_in_run, remove_what_clips_made
 from pipeline.training.clips.synthesis import GenerationReport, generate
-from pipeline.training.configuration.prepared import Prepared
 from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.configuration.run_folder import (
     CLIPS,
@@ -53,7 +52,7 @@ MINED_NEGATIVES = MiningConfig(most=10, recordings=15)  # for each of hundreds o
 
 
 def run_training(
-    config: Prepared, data: Path, reporter: Reporter, tensorboard: bool = False, made_for: str = ""
+    config: RunConfig, data: Path, reporter: Reporter, tensorboard: bool = False, made_for: str = ""
 ) -> dict[str, Any]:
     """Make a detector for a phrase and write its bundle.
 

@@ -131,7 +131,7 @@ def test_a_portal_run_installs_voices_only_if_its_spec_says_so(data_dir: Path, m
 
     monkeypatch.setattr("pipeline.training.jobs.run_training", run)
     for installs in (False, True):
-        train_job({"phrase": "hey compass", "install_voices": installs}, data_dir, silent_reporter())
+        train_job({"choices": {"phrase": "hey compass"}, "install_voices": installs}, data_dir, silent_reporter())
     assert done == ["run", "hibari", "kokoro_int8", "piper", "run"]
 
 

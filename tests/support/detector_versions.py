@@ -140,7 +140,7 @@ def make_version(user: User, data: Path, number: int = 1, phrase: str = "hey com
     detector, _ = Detector.objects.get_or_create(user=user, phrase=phrase, language="en")
     job = Job.objects.create(
         user=user, kind="train", queue="training", title=phrase, state=Job.State.DONE,
-        result={"seconds": {"train": 7.5}, "bundle": str(folder / f"{run}.zip")},
+        spec={"choices": {"phrase": phrase}}, result={"seconds": {"train": 7.5}, "bundle": str(folder / f"{run}.zip")},
     )  # fmt: skip
     return Version.objects.create(
         detector=detector, number=number, job=job, folder=f"models/{run}", bundle=f"{run}.zip",

@@ -285,7 +285,7 @@ def test_files_can_be_listed_ordered_and_recorded_before_upload(owners: Client, 
 
 def a_job(user: User, state: str, *events: dict[str, Any], **fields: Any) -> Job:
     """Make a training run with a message of four in the afternoon of a winter's day in New York."""
-    spec = {"phrase": "hello robin", "effort": "trial"}
+    spec = {"choices": {"phrase": "hello robin", "effort": "trial"}}
     values = {"kind": "train", "queue": "training", "title": "hello robin", "spec": spec, "state": state, **fields}
     job = Job.objects.create(user=user, **values)
     when = datetime(2026, 1, 2, 21, 4, 30, tzinfo=UTC)

@@ -126,7 +126,7 @@ def test_advice_is_german_for_german_users(owners: Client) -> None:
 
 
 def test_messages_of_a_job_are_translated(owners: Client, owner: User) -> None:
-    job = claimed(services.submit(user=owner, kind="train", title="hey compass", spec={"phrase": "hey compass"}))
+    job = claimed(services.submit(user=owner, kind="train", title="p", spec={"choices": {"phrase": "hey compass"}}))
     reporter = Reporter(lambda event: services.record(job, [json.loads(json.dumps(event))]))
     reporter.stage("plan", "Measuring on held-out voices")
     reporter.log(worded("%(engine)s stopped: %(why)s", engine="train", why="100 %"), "warning")
@@ -195,7 +195,7 @@ def test_an_error_of_a_lower_layer_is_translated(owners: Client) -> None:
 
 
 def test_an_error_of_a_job_is_translated(owners: Client, owner: User) -> None:
-    job = claimed(services.submit(user=owner, kind="train", title="hey compass", spec={"phrase": "hey compass"}))
+    job = claimed(services.submit(user=owner, kind="train", title="p", spec={"choices": {"phrase": "hey compass"}}))
     reporter = Reporter(lambda event: services.record(job, [json.loads(json.dumps(event))]))
     reporter.error(
         HarkError(
@@ -227,7 +227,7 @@ def test_an_error_page_is_translated(owners: Client, owner: object) -> None:
     assert "Nicht gefunden." in owners.get("/nothing", headers=GERMAN).text
     error = {"what": "The job was interrupted.", "why": "100 % <b>odd</b>", "what_to_do": ""}
     job = Job.objects.create(
-        user=owner, kind="train", queue="training", title="p", spec={}, state="failed", error=error
+        user=owner, kind="train", queue="training", title="p", spec={"choices": {}}, state="failed", error=error
     )
     page = owners.get(f"/jobs/{job.id}", headers=GERMAN).text
     assert "Der Auftrag wurde unterbrochen." in page and "100 % &lt;b&gt;odd&lt;/b&gt;" in page

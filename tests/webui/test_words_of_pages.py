@@ -101,7 +101,7 @@ def test_an_error_links_the_page_instead_of_a_command(others: Client, other: Use
         "No engine <b> can speak.", "None is ready.", "Enable one (./hark engines enable piper), or wait."
     )
     job = Job.objects.create(
-        user=other, kind="train", queue="training", title="p", spec={}, state=Job.State.FAILED, error=error.parts()
+        user=other, kind="train", queue="training", title="p", spec={"choices": {}}, state="failed", error=error.parts()
     )
     page = others.get(reverse("jobs:detail", args=[job.pk])).text
     assert 'Enable one (<a href="/engines">Voices and models</a>), or wait.' in page

@@ -113,14 +113,15 @@ def retrain(*, version: Version) -> Job:
     """Queue a job that trains the next version from this one and the marked clips."""
     detector, run = version.detector, Path(version.folder).name
     config = config_of_run(user_data(detector.user) / "jobs" / run)  # with the devices, for the job's list of stages
-    spec = as_spec(config) if config is not None else {}
-    return _submit(detector, "retrain", {**spec, "phrase": detector.phrase, "language": detector.language, "run": run})
+    config = config or RunConfig(detector.phrase, detector.language)
+    return _submit(detector, "retrain", {**as_spec(config), "run": run})
 
 
 def _submit(detector: Detector, kind: str, spec: dict[str, Any]) -> Job:
     """Queue a job on a detector, shared as the detector is now: its user may just have withdrawn it."""
     with serialized():
         organization = Detector.objects.filter(pk=detector.pk).values_list("organization", flat=True).first()
+        spec = {"phrase": detector.phrase, "language": detector.language, **spec}
         return jobs.submit(user=detector.user, kind=kind, title=detector.phrase, spec=spec, organization=organization)
 
 
@@ -148,9 +149,7 @@ def compare(*, detector: Detector) -> Job:
 
 
 def _submit_comparison(detector: Detector, versions: Sequence[Version], **more: Any) -> Job:
-    spec = {"detector": detector.pk, "phrase": detector.phrase, "language": detector.language, **more}
-    spec["runs"] = runs_to_compare(versions)
-    return _submit(detector, "compare", spec)
+    return _submit(detector, "compare", {"detector": detector.pk, "runs": runs_to_compare(versions), **more})
 
 
 def compared(job: Job) -> None:

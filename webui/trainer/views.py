@@ -110,14 +110,14 @@ def plan(request: HttpRequest, job_id: UUID) -> HttpResponse:
         return render(request, "trainer/planning.html", {"job": job})
     if request.headers.get("HX-Request"):  # from the page that waits for the plan
         return HttpResponse(headers={"HX-Refresh": "true"})
-    plan = job.result or {}
+    plan, language = job.result or {}, job.spec["choices"]["language"]
     context = {
         "job": job,
         "plan": plan,
         "missing": plan.get("engines_missing_parts", {}),
-        "rows": [_plan_row(name, row, plan, job.spec["language"]) for name, row in plan.get("buckets", {}).items()],
+        "rows": [_plan_row(name, row, plan, language) for name, row in plan.get("buckets", {}).items()],
         "minutes": max(1, round(plan.get("estimate_s", 0) / 60)),
-        "form": RunForm(engines=speech.free_engines(job.spec["language"], signed_in(request))),
+        "form": RunForm(engines=speech.free_engines(language, signed_in(request))),
         "going": services.active_training(job),
         "to_install": sorted(plan.get("to_install_mb", {})),
         "megabytes": sum(plan.get("to_install_mb", {}).values()),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import NewType
 
 from core.errors import HarkError, no_such
 from core.worded import worded
@@ -20,13 +19,11 @@ from pipeline.training.configuration.efforts import EFFORTS
 from pipeline.training.configuration.run_config import AUTO_SIZE, SIZES, Recipe, RunConfig
 from pipeline.training.configuration.run_folder import checkpoint_of, config_of_run
 
-Prepared = NewType("Prepared", RunConfig)
 
+def prepare(config: RunConfig) -> RunConfig:
+    """Return a configuration that can be planned and trained: checked, normalized, its size chosen (never AUTO_SIZE).
 
-def prepare(config: RunConfig) -> Prepared:
-    """Check the configuration, normalize it and choose its size. Raises HarkError if it is invalid.
-
-    Engines and devices are sorted, because their order must not make a different run.
+    Engines and devices are sorted, because their order must not make a different run. Raises HarkError if invalid.
     """
     if config.effort not in EFFORTS:
         raise no_such(worded("effort"), config.effort, EFFORTS)
@@ -66,7 +63,7 @@ def prepare(config: RunConfig) -> Prepared:
         devices=tuple(sorted(set(config.devices))),
     )
     _refuse_too_long(config)
-    return Prepared(config)
+    return config
 
 
 def size_for(config: RunConfig) -> str:
@@ -94,7 +91,7 @@ def _refuse_too_long(config: RunConfig) -> None:
             )  # fmt: skip
 
 
-def retraining_of(data: Path, run: str) -> Prepared:
+def retraining_of(data: Path, run: str) -> RunConfig:
     """Return the configuration that makes a finished run's detector better. Raises HarkError if that run is gone."""
     # A bundle names its run, and is untrusted.
     config = config_of_run(data / "jobs" / run) if re.fullmatch(r"\w[\w.-]*", run) else None

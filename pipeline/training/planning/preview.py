@@ -9,13 +9,13 @@ from typing import Any
 from core.events import Reporter
 from core.worded import worded
 from db.db_api import Library
-from pipeline.training.configuration.prepared import Prepared
+from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.configuration.run_folder import DEVICES_FOLDER, PLAN, job_folder
 from pipeline.training.planning.estimate import estimated_s
 from pipeline.training.planning.plan import Plan, load_plan, make_plan, remaining, run_texts
 
 
-def plan_run(config: Prepared, data: Path, reporter: Reporter) -> Plan:
+def plan_run(config: RunConfig, data: Path, reporter: Reporter) -> Plan:
     """Plan the run that :func:`pipeline.training.run.run_training` would start or continue, without making clips.
 
     Nothing is mined either, so the run may have to synthesize fewer clips than the plan states.

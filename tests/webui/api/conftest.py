@@ -36,7 +36,7 @@ def world(owner: User, portal: Path) -> World:
     allow_wakes(detector=version.detector, allowed=True)
     make_version(owner, portal, 2)  # a second version for comparisons
     Job.objects.filter(pk=version.job_id).update(result={"bundle": str(version.path / version.bundle)})
-    spec = {"phrase": "hey compass", "language": "en", "effort": "quick", "engines": []}
+    spec = {"choices": {"phrase": "hey compass", "language": "en", "effort": "quick", "engines": []}}
     job = {"user": owner, "title": "hey compass", "spec": spec}
     plan = Job.objects.create(**job, kind="plan", queue="general", state=Job.State.DONE, result={"buckets": {}})
     error = {"what": "A.", "why": "B.", "what_to_do": "C."}

@@ -47,7 +47,7 @@ def redis(tmp_path: Path, through_redis: None, monkeypatch: pytest.MonkeyPatch) 
 
 
 def submit(user: User, number: int) -> Job:
-    return services.submit(user=user, kind="train", title=f"phrase {number}", spec={"phrase": str(number)})
+    return services.submit(user=user, kind="train", title=f"phrase {number}", spec={"choices": {"phrase": str(number)}})
 
 
 def taken(broker: Any) -> str | None:

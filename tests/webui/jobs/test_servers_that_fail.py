@@ -118,7 +118,7 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
 
 
 def test_a_job_continues_after_postgresql_restarts(portal: Portal) -> None:
-    (job,) = portal.submit({"kind": "train", "spec": {**TRAIN, "seed": 1}})
+    (job,) = portal.submit({"kind": "train", "spec": {"choices": {**TRAIN, "seed": 1}}})
     wait_for(lambda: portal.at_work(job), STARTS_S)
     process = portal.at_work(job)
     portal.database.stop()
@@ -132,7 +132,7 @@ def test_a_job_continues_after_postgresql_restarts(portal: Portal) -> None:
 def test_tasks_lost_by_redis_are_resent(portal: Portal) -> None:
     import redis
 
-    plans = [{"kind": "plan", "spec": {**TRAIN, "seed": number}} for number in range(3)]
+    plans = [{"kind": "plan", "spec": {"choices": {**TRAIN, "seed": number}}} for number in range(3)]
     jobs = portal.submit(*plans)
     redis.from_url(portal.redis_url).flushall()
     wait_for(lambda: portal.is_done(*jobs), DONE_S)
@@ -145,7 +145,7 @@ def test_ready_reports_a_redis_outage_and_jobs_wait(portal: Portal) -> None:
     status, parts = portal.ready()
     assert status == 503 and parts["queue"] == "Redis does not answer."
     assert parts["database"] == parts["storage"] == "ok"
-    (job,) = portal.submit({"kind": "plan", "spec": {**TRAIN, "seed": 9}})
+    (job,) = portal.submit({"kind": "plan", "spec": {"choices": {**TRAIN, "seed": 9}}})
     assert portal.job(job)[0] == "queued"
     portal.redis.start()
     wait_for(lambda: portal.ready()[0] == 200, STARTS_S)
@@ -153,7 +153,7 @@ def test_ready_reports_a_redis_outage_and_jobs_wait(portal: Portal) -> None:
 
 
 def test_sigterm_returns_jobs_and_the_next_start_continues_them(portal: Portal) -> None:
-    (job,) = portal.submit({"kind": "train", "spec": {**TRAIN, "seed": 2}})
+    (job,) = portal.submit({"kind": "train", "spec": {"choices": {**TRAIN, "seed": 2}}})
     wait_for(lambda: portal.at_work(job), STARTS_S)
     process = portal.at_work(job)
     assert portal.stop() == 130  # as after Ctrl-C

@@ -27,17 +27,17 @@ pytestmark = pytest.mark.django_db(transaction=True)  # jobs are sent when their
 
 
 def submit(user: User, number: int = 0) -> Job:
-    return services.submit(user=user, kind="train", title=f"phrase {number}", spec={"phrase": str(number)})
+    return services.submit(user=user, kind="train", title=f"phrase {number}", spec={"choices": {"phrase": str(number)}})
 
 
 @pytest.mark.parametrize(
     ("kind", "spec", "missing"),
     [
-        ("train", {"phrase": "p", "size": "large"}, {"train", "enable", "devices"}),
-        ("train", {"phrase": "p", "size": "large", "devices": ["esphome"]}, {"enable", "train"}),
-        ("train", {"phrase": "p", "size": "standard"}, {"enable", "devices"}),
-        ("train", {"phrase": "p", "from_scratch": True, "install_voices": True}, {"devices"}),
-        ("retrain", {"phrase": "p", "language": "de", "run": "p-1"}, {"enable", "devices"}),
+        ("train", {"choices": {"phrase": "p", "size": "large"}}, {"train", "enable", "devices"}),
+        ("train", {"choices": {"phrase": "p", "size": "large", "devices": ["esphome"]}}, {"enable", "train"}),
+        ("train", {"choices": {"phrase": "p", "size": "standard"}}, {"enable", "devices"}),
+        ("train", {"choices": {"phrase": "p", "from_scratch": True}, "install_voices": True}, {"devices"}),
+        ("retrain", {"choices": {"phrase": "p", "language": "de"}, "run": "p-1"}, {"enable", "devices"}),
         ("train", None, set()),
     ],
 )
@@ -100,10 +100,11 @@ def test_a_cancelled_job_leaves_no_stored_result(owner: User, django_capture_on_
 
 def test_runs_with_the_same_files_are_one_job(owner: User) -> None:
     """The targets "browser" and "pi" add no files to the bundle."""
-    spec = {"phrase": "hey compass", "language": "en", "effort": "quick", "targets": ["browser"]}
+    choices = {"phrase": "hey compass", "language": "en", "effort": "quick"}
+    spec = {"choices": choices, "targets": ["browser"]}
     first = services.submit(user=owner, kind="train", title="p", spec=spec)
     again = services.submit(user=owner, kind="train", title="p", spec={**spec, "targets": ["pi"]})
-    other = services.submit(user=owner, kind="train", title="p", spec={**spec, "seed": 1})
+    other = services.submit(user=owner, kind="train", title="p", spec={"choices": {**choices, "seed": 1}})
     assert first.id == again.id != other.id
 
 

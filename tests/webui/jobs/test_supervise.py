@@ -41,7 +41,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def job(owner: User) -> Job:
-    return services.submit(user=owner, kind="plan", title="p", spec={"phrase": "hey compass"})
+    return services.submit(user=owner, kind="plan", title="p", spec={"choices": {"phrase": "hey compass"}})
 
 
 def run(job: Job) -> Job:
@@ -64,7 +64,7 @@ def test_the_childs_events_and_result_are_stored(job: Job, child: Child, portal:
     run(job)
     assert job.state == Job.State.DONE
     assert job.result == {
-        "kind": "plan", "spec": {"phrase": "hey compass"}, "data": str(portal)
+        "kind": "plan", "spec": {"choices": {"phrase": "hey compass"}}, "data": str(portal)
     }  # fmt: skip
     assert [event.event["event"] for event in job.events.all()] == ["stage", "log"]
     assert "noise" in (portal / "log" / f"job-{job.id}.log").read_text()
@@ -225,7 +225,7 @@ def test_an_uncreatable_log_folder_fails_the_job(job: Job, child: Child, portal:
 
 
 def test_a_real_child_reports_its_error(job: Job) -> None:
-    Job.objects.filter(id=job.id).update(spec={"phrase": "x", "effort": "quick"})
+    Job.objects.filter(id=job.id).update(spec={"choices": {"phrase": "x", "effort": "quick"}})
     run(job)
     assert job.state == Job.State.FAILED
     assert "x" in job.error["what"]

@@ -217,13 +217,13 @@ def test_devices_can_be_chosen_on_the_form(owners: Client) -> None:
     form = {"phrase": "hey compass", "language": "en", "effort": "trial", "mining": "on"}
     owners.post("/new", {**form, "targets": ["pi", "esphome"]})
     plan = Job.objects.get()
-    assert plan.spec["devices"] == ["esphome"] and plan.spec["targets"] == ["pi", "esphome"]
+    assert plan.spec["choices"]["devices"] == ["esphome"] and plan.spec["targets"] == ["pi", "esphome"]
     Job.objects.filter(pk=plan.pk).update(state="done", result={"buckets": {}, "effort": "trial", "engines": {}})
     page = flat(owners.get(f"/plans/{plan.id}"))
     assert 'value="pi" checked' in page and 'value="browser" checked' not in page
     owners.post("/start", {"plan": str(plan.id)})
     run = Job.objects.get(kind="train")
-    assert run.spec["devices"] == ["esphome"] and run.spec["targets"] == ["pi", "esphome"]
+    assert run.spec["choices"]["devices"] == ["esphome"] and run.spec["targets"] == ["pi", "esphome"]
     assert owners.post("/new", {**form, "targets": ["toaster"]}).status_code == 422
 
 

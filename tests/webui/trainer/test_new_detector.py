@@ -54,7 +54,7 @@ def test_a_german_phrase_is_planned(owners: Client, portal: Path) -> None:
     sent = {"phrase": "Hallo Kompass", "language": "de", "effort": "trial", "mining": "on"}  # as the form has it
     answer = owners.post(reverse("trainer:new"), sent)
     job = Job.objects.get()
-    assert answer.status_code == 302 and job.kind == "plan" and job.spec["language"] == "de"
+    assert answer.status_code == 302 and job.kind == "plan" and job.spec["choices"]["language"] == "de"
     plan = plan_job(job.spec, portal, silent_reporter())
     assert plan["buckets"]["positive"]["generate"] > 0 and plan["buckets"]["plain_negative"]["generate"] > 0
     german = {voice.name for voice in engines()["espeak"].voices("de")}

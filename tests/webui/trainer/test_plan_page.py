@@ -90,10 +90,10 @@ def test_the_mining_method_can_be_chosen(owners: Client) -> None:
     pytest.importorskip("ctc_segmentation")
     form = {"phrase": "hey compass", "language": "en", "effort": "quick", "mining": "on"}
     owners.post("/new", form)
-    assert Job.objects.get().spec["mining_method"] == "viterbi"
+    assert Job.objects.get().spec["choices"]["mining_method"] == "viterbi"
     owners.post("/new", {**form, "mining_method": "ctc-segmentation"})
     job = Job.objects.latest("created_at")
-    assert job.spec["mining_method"] == "ctc-segmentation"
+    assert job.spec["choices"]["mining_method"] == "ctc-segmentation"
     Job.objects.filter(pk=job.pk).update(state="done", result={"buckets": {}, "effort": "quick", "engines": {}})
     page = flat(owners.get(f"/plans/{job.id}"))
     assert '<option value="ctc-segmentation" selected>' in page and '<option value="viterbi">' in page
@@ -110,4 +110,4 @@ def test_default_voices_are_not_stored_as_a_choice(owners: Client, monkeypatch: 
     form = {"phrase": "hey compass", "language": "en", "effort": "quick"}
     for chosen, spec in ((["one", "two"], []), (["one"], ["one"]), (["one", "two", "other"], ["one", "other", "two"])):
         owners.post("/new", {**form, "engines": chosen})
-        assert Job.objects.latest("created_at").spec["engines"] == spec
+        assert Job.objects.latest("created_at").spec["choices"]["engines"] == spec

@@ -54,7 +54,7 @@ def test_a_retraining_lists_its_device_stage(version: Version, portal: Path) -> 
     config = RunConfig("hey compass", effort="quick", devices=("esphome",))
     (portal / "jobs" / Path(version.folder).name / "plan.json").write_text(json.dumps({"config": asdict(config)}))
     job = services.retrain(version=version)
-    assert job.spec["devices"] == ["esphome"] and job.spec["run"] == Path(version.folder).name
+    assert job.spec["choices"]["devices"] == ["esphome"] and job.spec["run"] == Path(version.folder).name
     assert "devices" in dict(stages_of(job.kind, job.spec))
 
 

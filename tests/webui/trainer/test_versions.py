@@ -145,7 +145,7 @@ def test_a_retrained_version_replaces_the_current_one_if_better(
         finished_run(portal, run)
         services.adopt_runs()
     services.use(version=Version.objects.get(number=2))
-    spec = {"phrase": "hey compass", "language": "en", "run": came_from}
+    spec = {"choices": {"phrase": "hey compass"}, "run": came_from}
     job = Job.objects.create(user=owner, kind="retrain", queue="training", title="hey compass", spec=spec)
     job.result = finished_run(portal, "run-3", compared={"better": better, "run": came_from})
     services.trained(job)

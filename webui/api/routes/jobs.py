@@ -14,7 +14,6 @@ from ninja import Query, Router
 from core.errors import HarkError
 from db.records import Clip
 from pipeline.training.configuration.run_config import RunConfig
-from pipeline.training.configuration.specification import choices_of
 from webui.access import owned, to_change, visible
 from webui.accounts.models import User
 from webui.api.authentication import caller, missing_scope, needs
@@ -40,10 +39,11 @@ def job_fields(job: Job, reader: User) -> dict[str, Any]:
     Only its own user sees quotas, and expected words, which come from other recordings.
     """
     version = getattr(job, "version", None)
-    hidden: set[str] = set() if job.user_id == reader.pk else {"words", "most_s", "owner"}
+    hidden = {"choices"} if job.user_id == reader.pk else {"choices", "words", "most_s", "owner"}
+    spec = {**job.spec.get("choices", {}), **job.spec}
     return {
         **job.snapshot(),
-        "spec": {name: value for name, value in job.spec.items() if name not in hidden},
+        "spec": {name: value for name, value in spec.items() if name not in hidden},
         "result": None if version is None else VersionPlace(detector=version.detector_id, version=version.number),
         "created_at": job.created_at,
         "started_at": job.started_at,
@@ -95,7 +95,7 @@ def train(request: HttpRequest, payload: TrainIn) -> Made:
                 _("A plan already contains all choices."),
                 _("Send the plan alone, or the choices without it."),
             )
-        chosen = choices_of(owned(Job.objects.all(), user, id=payload.plan, kind="plan").spec)
+        chosen = owned(Job.objects.all(), user, id=payload.plan, kind="plan").spec["choices"]
     else:
         chosen = payload.model_dump(exclude={"plan", "install_voices"})
     job = trainer.train(user=user, config=configuration(user, chosen), install_voices=payload.install_voices)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from pipeline.training.configuration.run_config import CHOICES, USUAL, RunConfig, chosen
-from pipeline.training.configuration.specification import JOB, run_config
+from pipeline.training.configuration.specification import as_spec, run_config
 
 
 def test_user_options_set_the_configuration() -> None:
@@ -21,12 +21,12 @@ def test_options_that_users_cannot_set_are_rejected(name: str) -> None:
     with pytest.raises(TypeError, match=name):
         chosen(USUAL, {"phrase": "hey compass", name: 1})
     with pytest.raises(TypeError, match=name):
-        run_config({"phrase": "hey compass", name: 1})
+        run_config({"choices": {"phrase": "hey compass", name: 1}})
 
 
-def test_other_fields_of_a_jobs_spec_are_ignored() -> None:
-    spec = {"phrase": "hey compass", "targets": ["pi"], "install_voices": True, "run": "hey-compass-1a2b", JOB: "7"}
-    assert run_config(spec) == RunConfig("hey compass")
+def test_a_jobs_spec_gives_its_configuration_back() -> None:
+    config = RunConfig("hey compass", seed=7, engines=("espeak", "flite"))
+    assert run_config({**as_spec(config), "targets": ["pi"], "install_voices": True}) == config
 
 
 def test_a_new_option_does_not_change_existing_run_names() -> None:
