@@ -1,4 +1,4 @@
-"""The context of every page (counts of what waits for the user, the theme), the start page and the help page."""
+"""The context of every page: the theme, and counts of what waits for the user; the start page and the help page."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.functional import SimpleLazyObject
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_GET, require_POST
 
 from pipeline.backup import hark_version
-from webui.account_pages.views import THEMES
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
-from webui.http.parameters import page_asked_for
+from webui.http.parameters import page_asked_for, safe_address
 from webui.jobs.models import Job
 from webui.listening.models import Sample
 from webui.recordings.reading.transcripts import recordings_seen_by
-from webui.recordings.views import form_context
+from webui.recordings.transcribing.form import form_context
 from webui.trainer.models import Detector
 from webui.trainer.services import TRAINING_KINDS, in_use
 
 ANYONE = User(pk=-(2**31) + 1)  # placeholder for the user in a query
+THEMES = ("light", "dark")  # any other value means the system's theme
+THEME_S = 365 * 24 * 3600
 PAGE = 12  # detectors per page
 NEWEST = 4  # recordings on the start page
 EXAMPLES = "hey lantern", "smart mirror", "good morning house"  # English phrases to which the adviser has no objection
@@ -102,3 +103,16 @@ def home(request: HttpRequest) -> HttpResponse:
 def help_page(request: HttpRequest) -> HttpResponse:
     """Show what one can do in the portal, what its figures mean, its keys, and Hark's version."""
     return render(request, "help.html", {"version": hark_version()})
+
+
+@require_POST
+def choose_theme(request: HttpRequest) -> HttpResponse:
+    """Set the theme (``theme``: light, dark, or anything else for the system's), and redirect to ``next``."""
+    theme = request.POST.get("theme", "")
+    then = safe_address(request, request.POST.get("next", ""))
+    response = HttpResponse(status=303, headers={"Location": then})
+    if theme in THEMES:
+        response.set_cookie("theme", theme, max_age=THEME_S, samesite="Lax", secure=request.is_secure(), httponly=True)
+    else:
+        response.delete_cookie("theme")
+    return response

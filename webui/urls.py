@@ -21,6 +21,7 @@ urlpatterns = [
     path("api/", include("webui.api.urls")),
     path("library/", include("webui.library.urls")),
     path("recordings/", include("webui.recordings.urls")),
+    path("account/theme", navigation.choose_theme, name="theme"),
     path("account/", include("webui.account_pages.urls")),
     path("organizations/", include("webui.organizations.urls")),
     path("", include("webui.account_pages.allauth_urls")),

@@ -308,7 +308,7 @@ def test_times_are_in_the_readers_time_zone(owners: Client, owner: User) -> None
 
 
 def test_a_long_log_is_shown_completely(owners: Client, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webui.jobs.views.EVENTS", 2)
+    monkeypatch.setattr("webui.jobs.services.EVENTS", 2)
     job = a_job(owner, "done", *({"event": "log", "message": f"Line {n}", "level": "info"} for n in range(5)))
     path, events = (reverse(f"jobs:{name}", args=[job.pk]) for name in ("detail", "events"))
     answers = [owners.get(events).json()]

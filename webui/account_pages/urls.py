@@ -12,7 +12,6 @@ app_name = "accounts"
 urlpatterns = [
     path("", views.me, name="me"),
     path("language", require_POST(set_language), name="language"),
-    path("theme", views.choose_theme, name="theme"),
     path("tokens", views.tokens, name="tokens"),
     path("tokens/<int:token_id>/revoke", views.revoke, name="revoke"),
     path("webhooks", views.webhooks, name="webhooks"),

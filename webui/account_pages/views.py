@@ -46,8 +46,6 @@ from webui.keys.sealing import show_next, shown_now
 LATEST = 5  # entries of the audit log on the page of an account
 TOKEN, HOOK = "token", "secret of a webhook"  # shown once
 DELETION = "delete"  # prefix of a form
-THEMES = ("light", "dark")  # any other value means the system's theme
-THEME_S = 365 * 24 * 3600
 
 
 def _then(request: HttpRequest) -> str:
@@ -132,19 +130,6 @@ def me(request: HttpRequest) -> HttpResponse:
     form.save()
     messages.success(request, _("Saved."))
     return redirect("accounts:me")
-
-
-@require_POST
-def choose_theme(request: HttpRequest) -> HttpResponse:
-    """Set the theme (``theme``: light, dark, or anything else for the system's), and redirect to ``next``."""
-    theme = request.POST.get("theme", "")
-    then = safe_address(request, request.POST.get("next", ""))
-    response = HttpResponse(status=303, headers={"Location": then})
-    if theme in THEMES:
-        response.set_cookie("theme", theme, max_age=THEME_S, samesite="Lax", secure=request.is_secure(), httponly=True)
-    else:
-        response.delete_cookie("theme")
-    return response
 
 
 @require_POST

@@ -15,7 +15,7 @@ from core.confinement.untrusted_json import untrusted_json
 from webui.accounts.models import User
 from webui.accounts.socket_sign_in import NOT_YOURS, SignsIn
 from webui.jobs.models import Job
-from webui.jobs.views import news
+from webui.jobs.services import news
 
 EVERY_S = 0.5
 NEWEST = 50  # jobs that are sent regardless of their state

@@ -33,7 +33,7 @@ from webui.jobs.models import Job, JobEvent
 from webui.jobs.queue import enqueue, this_cluster
 from webui.jobs.quota import MAX_SECONDS_KEY, SECONDS, check_jobs, check_minutes, check_room, seconds_left, take_job
 from webui.transactions import serialized
-from webui.translation import shown
+from webui.translation import explained, shown
 from webui.watching import tracing
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ NO_WORKER: dict[str, Any] = {"lease": "", "lease_until": None, "process_group": 
 QUEUED_AGAIN = {**NO_WORKER, "state": Job.State.QUEUED, "sent_at": None}
 
 LOCKED_S = 2.0  # seconds; a write that takes longer waited for a lock
+EVENTS = 500  # events per response
 
 _locked_until: float | None = None  # time.monotonic(), from the writes of this process
 
@@ -427,3 +428,26 @@ def end_group(process_group: int, job_id: str) -> None:
         return
     if job_id.encode() in command:
         signal_group(process_group)
+
+
+def news(job_id: UUID | str, after: int) -> dict[str, Any]:
+    """Return the job and at most :data:`EVENTS` events after number ``after``; ``more`` is whether others follow.
+
+    Raises Job.DoesNotExist if it was deleted.
+    """
+    job = Job.objects.get(id=job_id)
+    rows = list(JobEvent.objects.filter(job_id=job_id, id__gt=after)[: EVENTS + 1])
+    events = rows[:EVENTS]
+    return {
+        "job": job.snapshot(),
+        "events": [_shown(event.event) for event in events],
+        "last": events[-1].pk if events else after,
+        "more": len(rows) > EVENTS,
+    }
+
+
+def _shown(event: dict[str, Any]) -> dict[str, Any]:
+    if event["event"] == "error":
+        return {**event, **explained(event)}
+    message = event.get("said") or event.get("message")
+    return {**event, "message": shown(message)} if message else event

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -13,34 +12,9 @@ from webui.access import to_change, visible
 from webui.accounts.signed_in import signed_in
 from webui.http.parameters import page_asked_for, whole_number
 from webui.jobs import services
-from webui.jobs.models import Job, JobEvent
-from webui.translation import explained, shown
+from webui.jobs.models import Job
 
 PAGE = 25
-EVENTS = 500  # events per response
-
-
-def news(job_id: UUID | str, after: int) -> dict[str, Any]:
-    """Return the job and at most :data:`EVENTS` events after number ``after``; ``more`` is whether others follow.
-
-    Raises Job.DoesNotExist if it was deleted.
-    """
-    job = Job.objects.get(id=job_id)
-    rows = list(JobEvent.objects.filter(job_id=job_id, id__gt=after)[: EVENTS + 1])
-    events = rows[:EVENTS]
-    return {
-        "job": job.snapshot(),
-        "events": [_shown(event.event) for event in events],
-        "last": events[-1].pk if events else after,
-        "more": len(rows) > EVENTS,
-    }
-
-
-def _shown(event: dict[str, Any]) -> dict[str, Any]:
-    if event["event"] == "error":
-        return {**event, **explained(event)}
-    message = event.get("said") or event.get("message")
-    return {**event, "message": shown(message)} if message else event
 
 
 @require_GET
@@ -64,7 +38,7 @@ def detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
 def events(request: HttpRequest, job_id: UUID) -> JsonResponse:
     """Return the same data as the WebSocket, for pages that cannot connect to it: ``?after=N``."""
     visible(Job.objects.all(), signed_in(request), id=job_id)
-    return JsonResponse(news(job_id, whole_number(request.GET.get("after")) or 0))
+    return JsonResponse(services.news(job_id, whole_number(request.GET.get("after")) or 0))
 
 
 @require_GET

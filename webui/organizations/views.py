@@ -25,7 +25,7 @@ from webui.organizations import services, use_of
 from webui.organizations.forms import InvitationForm, NameForm, SharedForm
 from webui.organizations.models import Invitation, Membership, Role
 from webui.recordings.models import Recording
-from webui.recordings.reading.views import recording_of
+from webui.recordings.reading.page import recording_of
 from webui.trainer.models import Detector
 from webui.trainer.services import detector_of
 

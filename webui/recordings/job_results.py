@@ -1,9 +1,8 @@
-"""Results of recordings' jobs, and how long they took."""
+"""Results of recordings' jobs."""
 
 from __future__ import annotations
 
 import logging
-import statistics
 from typing import Any
 
 from django.db import transaction
@@ -11,7 +10,7 @@ from django.db import transaction
 from core.errors import HarkError
 from pipeline.recordings.recording_folder import TRANSCRIPT
 from pipeline.recordings.transcript import load_transcript
-from webui.jobs.models import Job, stage_times
+from webui.jobs.models import Job
 from webui.jobs.quota import take_minutes
 from webui.recordings.deletion import remove_leftovers
 from webui.recordings.editing import history
@@ -20,7 +19,6 @@ from webui.recordings.models import Recording
 from webui.recordings.reading import search
 from webui.recordings.sharing.minable import bring_library_up_to_date
 
-PACED, MIN_PACED_S = 50, 10.0  # number, and minimum duration, of recordings that measure the speed of recognizers
 log = logging.getLogger(__name__)
 
 
@@ -68,18 +66,3 @@ def job_has_ended(sender: object, job: Job, **more: Any) -> None:
         # The user has changed the setting in the meantime; it decides, not the job that ends last.
         if job.spec["minable"] != current.minable:
             bring_library_up_to_date(current, after=job)
-
-
-def seconds_a_minute() -> dict[str, float]:
-    """Return each recognizer's seconds per minute of audio, as medians of recent recordings on this server."""
-    done = Recording.objects.filter(job__kind="transcribe", job__state=Job.State.DONE, duration_s__gte=MIN_PACED_S)
-    newest: dict[Any, tuple[str, Any]] = {
-        job: (engine, seconds)
-        for job, engine, seconds in done.order_by("-created_at").values_list("job_id", "engine", "duration_s")[:PACED]
-    }
-    by_engine: dict[str, list[float]] = {}
-    for job, stage, began, end in stage_times(Job.objects.filter(pk__in=newest)):
-        engine, seconds = newest[job.pk]
-        if stage == "transcribe":
-            by_engine.setdefault(engine, []).append(60 * (end - began) / seconds)
-    return {engine: statistics.median(times) for engine, times in by_engine.items()}

@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
@@ -16,10 +15,6 @@ from django.views.decorators.http import require_GET, require_POST
 from core.errors import HarkError
 from pipeline.jobs import TRANSCRIPTION_STAGES
 from pipeline.recordings.captions import clock
-from pipeline.recordings.media import MediaLimits
-from pipeline.recordings.transcription.engine import described
-from pipeline.recordings.transcription.measured import facts, source
-from pipeline.recordings.transcription.registry import AUTO, choose, ready
 from pipeline.recordings.transcription.transcribe import recognized_so_far
 from webui import speech
 from webui.access import owned, sharing_of, to_change
@@ -28,20 +23,18 @@ from webui.http.parameters import for_the_network, page_asked_for
 from webui.jobs.models import Job
 from webui.jobs.services import stages_of
 from webui.keys.sealing import shown_now
-from webui.recordings import deletion, job_results
+from webui.recordings import deletion
 from webui.recordings.editing import speaker_changes
 from webui.recordings.editing.history import newest
 from webui.recordings.live import sessions
 from webui.recordings.models import Recording
 from webui.recordings.reading import transcripts
-from webui.recordings.reading.views import derived_context, recording_of, transcript_context
+from webui.recordings.reading.page import derived_context, recording_of, transcript_context
 from webui.recordings.sharing import links
 from webui.recordings.transcribing import expected_words, intake
-from webui.recordings.uploading.views import options_of
-from webui.translation import shown
+from webui.recordings.transcribing.form import form_context, options_of
 
 PAGE = 25
-PACED_S = 60.0  # seconds for which recognizers' speeds are cached, because several pages show them
 MAX_SEGMENTS_SHOWN = 40  # segments shown during a transcription
 
 
@@ -62,25 +55,6 @@ def _rows(request: HttpRequest) -> dict[str, Any]:
     recordings = list(page.object_list)
     is_working = any(recording.now == Recording.State.WORKING for recording in recordings)
     return {"page": page, "recordings": recordings, "going": is_working}
-
-
-def form_context() -> dict[str, Any]:
-    limits = MediaLimits.from_environment()
-    able = ready()
-    chosen, _why = choose(AUTO, None, among=able)
-    took = cache.get_or_set("seconds-a-minute", job_results.seconds_a_minute, PACED_S) or {}
-    named = [(engine.name, described(engine)) for engine in able]
-    return {
-        "engines": [{"name": name, "words": words, "facts": facts(words, took.get(words))} for name, words in named],
-        "engines_source": source(),
-        "auto": described(chosen),
-        "auto_why": chosen.why,
-        "most_speakers": range(1, intake.MAX_SPEAKERS + 1),
-        "most_mb": limits.max_bytes // 1_000_000,
-        "most_bytes": limits.max_bytes,
-        "most_seconds": f"{limits.max_seconds:.0f}",
-        "longest": shown(limits.longest),
-    }
 
 
 @never_cache

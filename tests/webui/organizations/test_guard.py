@@ -16,10 +16,9 @@ GUARDED = {model.__name__ for model in apps.get_models() if issubclass(model._de
 SCOPES = {"owned_by", "visible_to", "editable_by"}  # methods of a queryset that filter by user
 GETTERS = {"owned", "visible", "to_change", "who"}  # who: one of the others, passed as an argument
 # Entry points of requests, and code that looks objects up for them.
-DOORS = ("views.py", "_views.py", "consumers.py", "navigation.py", "live/sessions.py", "asking.py")
+DOORS = ("views.py", "_views.py", "consumers.py", "navigation.py", "live/sessions.py", "reading/page.py", "asking.py")
 FOLDERS = ("api/routes/", "compatibility/")
 EXEMPT = {
-    "jobs/views.py: Job.objects.get(id=job_id)": "its callers have asked for the job before",
     "compatibility/meetings.py: Job.objects.filter(state=Job.State.QUEUED)": "counts all that wait",
     "compatibility/atr.py: Job.objects.filter(user=instance.user, kind=KIND, state__in=Job.GOING)": "a handler of "
     "deletions, also of those of an account that is closed",

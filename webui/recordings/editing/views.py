@@ -22,7 +22,7 @@ from webui.http.parameters import whole_number
 from webui.recordings.editing import corrections, speaker_changes
 from webui.recordings.models import Recording
 from webui.recordings.reading import transcripts
-from webui.recordings.reading.views import recording_of
+from webui.recordings.reading.page import recording_of
 from webui.recordings.transcribing import expected_words
 from webui.template_filters import speaker_name
 from webui.translation import explained

@@ -21,7 +21,7 @@ from webui.http.errors import status_of
 from webui.http.uploads import on_disk
 from webui.recordings.models import Recording
 from webui.recordings.reading import asking, transcripts
-from webui.recordings.reading.views import recording_of
+from webui.recordings.reading.page import recording_of
 
 MAX_QUESTION_BYTES = 2_000_000  # bytes of a recorded question
 HITS = 50

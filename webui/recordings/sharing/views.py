@@ -18,7 +18,7 @@ from webui.http.parameters import whole_number
 from webui.keys.sealing import show_next
 from webui.recordings.models import Recording, Share
 from webui.recordings.reading import transcripts
-from webui.recordings.reading.views import recording_of, send_audio, send_waveform, transcript_context, transcript_json
+from webui.recordings.reading.page import recording_of, send_audio, send_waveform, transcript_context, transcript_json
 from webui.recordings.sharing import links
 from webui.recordings.sharing.minable import set_minable
 

@@ -23,6 +23,7 @@ from webui.http.parameters import json_object, uuid_of, whole_number
 from webui.recordings.models import Recording, UploadInProgress
 from webui.recordings.reading import transcripts
 from webui.recordings.transcribing import intake
+from webui.recordings.transcribing.form import options_of
 from webui.recordings.uploading import chunks
 from webui.recordings.uploading.whole_files import name_of, one_by_one, saved_upload
 from webui.translation import explained
@@ -65,18 +66,6 @@ def form(request: HttpRequest) -> HttpResponse:
         ngettext("%(n)d recording was accepted.", "%(n)d recordings were accepted.", len(rows)) % {"n": len(rows)},
     )
     return redirect("recordings:index")
-
-
-def options_of(request: HttpRequest) -> dict[str, Any]:
-    sent = request.POST
-    speakers = sent.get("speakers", "")
-    return {
-        "engine": sent.get("engine"),
-        "language": sent.get("language"),
-        "speakers": whole_number(speakers),
-        "diarize": speakers != "none",
-        "summarize": "summarize" in sent,
-    }
 
 
 @require_POST
