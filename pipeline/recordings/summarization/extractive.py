@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.readiness import Readiness
-from pipeline.recordings.answers.question_answering import STOP_WORDS
+from pipeline.recordings.stop_words import STOP_WORDS
 from pipeline.recordings.summarization.action_items import action_items
 from pipeline.recordings.summarization.sentences import Sentence, sentences, words_of
 from pipeline.recordings.summarization.sentiment import sentiment

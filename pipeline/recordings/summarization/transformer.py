@@ -18,9 +18,9 @@ from core.data_folder import installation_folder
 from core.errors import HarkError
 from core.readiness import Readiness
 from core.worded import worded
-from pipeline.recordings.answers.question_answering import STOP_WORDS
 from pipeline.recordings.local_models import LocalModel, load
 from pipeline.recordings.speech_service import client as speech_client
+from pipeline.recordings.stop_words import STOP_WORDS
 from pipeline.recordings.summarization.action_items import action_items
 from pipeline.recordings.summarization.sentences import Sentence, sentences, words_of
 from pipeline.recordings.summarization.sentiment import sentiment
