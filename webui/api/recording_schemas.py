@@ -10,7 +10,7 @@ from ninja import Field, Schema
 from pydantic import AliasChoices
 
 from pipeline.recordings.captions import FORMATS
-from webui.api.schemas import JOB_ID, WHEN, Explained, RequestBody, name_of_user
+from webui.api.schemas import JOB_ID, OWNER, SHARED_WITH, WHEN, Explained, RequestBody, name_of_user
 
 RECORDING_ID = "0c1f6a52-4f0e-4b7e-9a53-1a2b3c4d5e6f"
 SAID = "We ship the compass on Friday."
@@ -47,12 +47,8 @@ class RecordingOut(Schema):
     options: dict[str, Any] = Field(examples=[{"engine": "auto", "language": None, "diarize": True}])
     job: UUID | None = Field(validation_alias=AliasChoices("job_id", "job"), examples=[JOB_ID])
     error: Explained | None = Field(description="Why the transcript is missing.", examples=[None])
-    user: str = Field(description="The user who owns it.", examples=["olivia"])
-    organization: int | None = Field(
-        validation_alias=AliasChoices("organization_id", "organization"),
-        description="The organization that it is shared with.",
-        examples=[None],
-    )
+    user: str = OWNER
+    organization: int | None = SHARED_WITH
     created_at: datetime = Field(examples=[WHEN])
 
     resolve_user = staticmethod(name_of_user)

@@ -20,6 +20,13 @@ WHEN = "2026-11-20T20:30:00Z"
 PHRASE = "hey compass"
 RUN: dict[str, Any] = {"phrase": PHRASE, "effort": "quick"}  # the example of a run
 
+OWNER = Field(description="The user who owns it.", examples=["olivia"])
+SHARED_WITH = Field(
+    validation_alias=AliasChoices("organization_id", "organization"),
+    description="The organization that it is shared with.",
+    examples=[None],
+)
+
 Scope = Literal[*SCOPES]  # type: ignore[valid-type]
 Event = Literal[*EVENTS]  # type: ignore[valid-type]
 JobState = Literal[*Job.State.values]  # type: ignore[valid-type]
@@ -215,12 +222,8 @@ class DetectorOut(Schema):
     phrase: str = Field(examples=[PHRASE])
     language: str = Field(examples=["en"])
     created_at: datetime = Field(examples=[WHEN])
-    user: str = Field(description="The user who owns it.", examples=["olivia"])
-    organization: int | None = Field(
-        validation_alias=AliasChoices("organization_id", "organization"),
-        description="The organization that it is shared with.",
-        examples=[None],
-    )
+    user: str = OWNER
+    organization: int | None = SHARED_WITH
     versions: int = Field(validation_alias=AliasChoices("count", "versions"), examples=[1])
     newest: int | None = Field(description="Number of the newest version.", examples=[1])
     takes_wakes: bool = Field(description="Recordings from devices are accepted.", examples=[True])
