@@ -38,7 +38,7 @@ def _either(one: str, other: str) -> str:
 
 @dataclass(frozen=True)
 class Keyphrase:
-    """A normalized phrase that can be spoken. Only :meth:`of` creates and checks it.
+    """A normalized phrase that can be spoken. Text that was not checked before must go through :meth:`of`.
 
     Attributes:
         text: the result of :func:`phrase_augmentation.normalize.normalize`.
