@@ -103,7 +103,7 @@ KINDS = {
             TRAINING,
             "pipeline.training.jobs:train_job",
             TRAINING_STAGES,
-            is_same=lambda spec, other: spec["choices"] == other["choices"],  # after which its files are named
+            is_same=lambda spec, other: spec["choices"] == other["choices"],  # which name its files
             skipped=_skipped_stages,
         ),
         Kind(

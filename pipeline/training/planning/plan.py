@@ -81,7 +81,7 @@ class Plan:
     engines_missing: dict[str, str]  # reason by engine
     held_out: str
     estimate_s: float
-    people: dict[str, str] = field(default_factory=dict)  # people of the library whose recordings decide their split
+    people: dict[str, str] = field(default_factory=dict)  # split by person, where recordings in the library decide it
 
     def bucket(self, name: str) -> BucketPlan:
         """Return a row by its bucket's name."""

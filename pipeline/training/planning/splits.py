@@ -87,9 +87,9 @@ class VoiceSplits:
 def held_out_engine(voices: Mapping[str, Sequence[Voice]], wanted: str) -> str:
     """Return the engine that is held out for the test; "" for none.
 
-    A requested engine is held out if it is available. By default, none is held out if :data:`SPLICE` is available,
-    because its people in the test are unseen voices already. Otherwise, if there are three or more engines, it is the
-    one with the fewest speakers of its own.
+    A requested engine is held out if it is available. By default, none is held out if :data:`SPLICE` is available:
+    some of its people speak in the test only, so the test has new voices already. Otherwise, if there are three or more
+    engines, the one with the fewest speakers of its own is held out.
     """
     if wanted == "none":
         return ""
