@@ -20,14 +20,13 @@ from model.phones import PHONE_OUTPUTS
 # Square roots of phone probabilities below this count as equal. It exceeds the smallest value that a negative set
 # stores, so that stored and live speech have the same scores.
 MIN_MATCH = 0.04
-# From the log probability of a state, this share of the best output's log probability is subtracted. At 1, frames of
-# noise without a certain phone cost a path nothing; at 0, they cost as much as a wrong phone.
+# A state's score in a frame is its log probability, minus this share of that of the frame's most probable output. At 1,
+# a frame in which every phone is uncertain (noise) costs a path almost nothing; at 0, as much as a wrong phone.
 MATCH_RIVAL = 0.5
 # Nats for going from phone to phone without a blank in between; speech is seldom that fast.
 MATCH_JUMP = 1.0
 MATCH_LEAK = 0.001  # nats that a path loses per 20 ms frame; a higher value would penalize slow speakers
 MATCH_FLOOR = -2.5  # lowest match score
-MATCH_MEMORY = 2500  # frames after which any path is back at that floor: 50 s
 CHUNK_STEPS = CHUNK_FRAMES // FRAME_STRIDE  # frames per score of a detector
 MATCH_POOL = 10  # frames; the best score of the last 200 ms counts
 ANTI_KEYWORD_POOL = MATCH_POOL + CHUNK_STEPS  # the same for an anti-keyword, whose path may end 80 ms earlier
@@ -60,7 +59,7 @@ class KeywordHMM(nn.Module):
     The score is the log-probability of the best path through the phrase's CTC states, per phone, minus
     :data:`MATCH_RIVAL` times that of the best path of any phones (at 1, the usual CTC keyword score). It needs no
     recordings of the phrase, so it does not prefer the voices of speech engines. Values decay and have a floor, so
-    frames older than :data:`MATCH_MEMORY` cannot matter, and in speech those older than a second or two rarely do.
+    frames older than 50 s cannot matter, and in speech those older than a second or two rarely do.
     """
 
     first: Tensor

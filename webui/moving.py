@@ -38,8 +38,6 @@ NO_IDLE_LIMIT = {  # MariaDB executes the comment
 # The queue's pickled results of finished tasks. Jobs store their own results.
 NOT_MOVED = {"django_q.task"}
 
-Digests = dict[str, tuple[int, int]]  # by table: number of rows, and the sum of their digests
-
 
 class PortalServer(Libraries):
     """The database of DATABASE_URL, for backups: the portal's tables and the clip libraries on the same server.

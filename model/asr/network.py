@@ -11,7 +11,6 @@ from model.features import LOG_MEL_MEAN, LOG_MEL_SCALE, MELS
 from model.phones import CHARACTER_OUTPUTS, PHONE_OUTPUTS
 
 STRIDE = 2  # log-mel frames per output: 20 ms
-FRAME_S = 0.02
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from model.keyword_hmm import MATCH_FLOOR, MATCH_MEMORY, MATCH_POOL, KeywordHMM
+from model.keyword_hmm import MATCH_FLOOR, MATCH_LEAK, MATCH_POOL, KeywordHMM
 from model.phones import PHONE_OUTPUTS, phone_indices
 from tests.support.untrained_bundle import keyword_hmm_model, line
 
@@ -57,15 +57,15 @@ def test_repeated_phones_need_a_blank_between_them() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_audio_older_than_the_memory_has_no_effect(seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
+    generator, memory = torch.Generator().manual_seed(seed), round(-MATCH_FLOOR / MATCH_LEAK)  # frames
     keyword_hmm = KeywordHMM((PHRASE,))
-    noise = torch.softmax(4 * torch.randn(1, MATCH_MEMORY + 60, PHONE_OUTPUTS, generator=generator), dim=2).sqrt()
+    noise = torch.softmax(4 * torch.randn(1, memory + 60, PHONE_OUTPUTS, generator=generator), dim=2).sqrt()
     scores, _ = keyword_hmm(noise, keyword_hmm.start(noise))
     _, warm = keyword_hmm(
         torch.cat([posteriors_of(*PHRASE), noise[:, :40], posteriors_of(*PHRASE[:3])], dim=1), keyword_hmm.start(noise)
     )
     later, _ = keyword_hmm(noise, warm)
-    assert torch.equal(scores[:, MATCH_MEMORY:], later[:, MATCH_MEMORY:])
+    assert torch.equal(scores[:, memory:], later[:, memory:])
 
 
 def test_values_never_fall_below_the_floor() -> None:

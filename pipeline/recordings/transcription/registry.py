@@ -177,8 +177,3 @@ def with_model(name: str, model: str, language: str | None) -> RecognitionEngine
             instance = _held[name] = kind(model)
     instance.check()
     return instance
-
-
-def close_engines() -> None:
-    for one in [*engines(), *_held.values()]:
-        one.close()

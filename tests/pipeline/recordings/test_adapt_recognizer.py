@@ -18,7 +18,7 @@ from pipeline.recordings import adapt_recognizer as recognizer_job
 from pipeline.recordings.adapt_recognizer import Passage, collect, left_out, train_recognizer
 from pipeline.recordings.transcript import Segment, Transcript, save_transcript
 from pipeline.recordings.transcription.hark_engine import SHIPPED
-from pipeline.recordings.transcription.registry import choose, close_engines, with_model
+from pipeline.recordings.transcription.registry import choose, with_model
 from tests.support.constants import replace_in
 from tests.support.moonshine_package import replace_package
 
@@ -163,5 +163,6 @@ def test_the_engine_uses_only_improved_weights(tmp_path: Path, monkeypatch: pyte
     assert engine.model == str(second) and f"hark {second.stem}" in why
     assert choose("hark", "en")[0].model == SHIPPED  # other users do not use them
     assert load_weights(second)[1]["after"] == 0.2
-    assert with_model("hark", str(second), "en") is with_model("hark", str(second), "en")  # loaded once
-    close_engines()
+    held = with_model("hark", str(second), "en")
+    assert held is with_model("hark", str(second), "en")  # loaded once
+    held.close()

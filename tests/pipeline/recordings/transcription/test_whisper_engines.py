@@ -228,8 +228,7 @@ def test_the_service_uses_the_model_named_by_the_client(converted: Path, tmp_pat
     assert held._loaded is None  # type: ignore[attr-defined]  # the first one was let go
     with pytest.raises(HarkError, match="not on this machine"):
         recognize_by_name("faster-whisper", "/no/such/model", NOISE, None, False, ())
-    registry.close_engines()
-    registry._held.clear()
+    registry._held.pop("faster-whisper").close()
 
 
 def test_pull_rejects_unknown_models_and_downloads_once(
