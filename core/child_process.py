@@ -1,4 +1,4 @@
-"""Processes that must not outlive their parent."""
+"""What a child process needs: to end with its parent, and to answer it on stdout. Standard library only."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import sys
+from typing import TextIO
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -30,3 +31,11 @@ def signal_group(process_group: int, number: signal.Signals = signal.SIGKILL) ->
 def parent_is_gone(parent: int) -> bool:
     """Return whether ``parent``, which started this process, ended before :func:`end_with_parent` was called."""
     return os.getppid() != parent
+
+
+def take_stdout() -> TextIO:
+    """Return a copy of stdout for answers to the parent; what libraries print from now on goes to stderr."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return answers

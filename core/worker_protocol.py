@@ -1,6 +1,6 @@
 """The protocol of a worker process and its host: JSON lines on the worker's stdin and stdout.
 
-This file runs inside the workers, in whatever interpreter an engine needs, so it uses the standard library only.
+This file runs inside the workers, in whatever interpreter an engine needs, so it needs the standard library only.
 
 The worker speaks first::
 
@@ -30,6 +30,8 @@ import wave
 from collections.abc import Callable
 from typing import Any
 
+from core.child_process import take_stdout
+
 PARENT_CHECK_S = 1.0  # seconds between checks whether the parent still runs
 
 
@@ -47,10 +49,7 @@ Speak = Callable[[dict[str, Any]], dict[str, Any] | None]  # maps a request to t
 def serve(set_up: Callable[[], tuple[dict[str, Any], Speak]]) -> None:
     """Run a worker: ``set_up`` returns the facts for "ready" and the function that synthesizes a request."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal group; the host decides
-    # Libraries print to stdout as they please; the protocol uses a copy of stdout, and their output goes to stderr.
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    sys.stdout = sys.stderr
+    answers = take_stdout()
     requests: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_read_requests, args=(requests,), daemon=True).start()
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()

@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from core.child_process import end_with_parent, parent_is_gone
+from core.child_process import end_with_parent, parent_is_gone, take_stdout
 from core.data_folder import atomic_path, data_folder, is_full, storage_error
 from core.errors import HarkError, LimitReached
 from core.events import Reporter, json_lines_sink
@@ -40,8 +40,7 @@ def main() -> int:
     os.nice(NICENESS)
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
-    events = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # output that libraries print must not mix with the events
+    events = take_stdout()
     job = json.load(sys.stdin)
     sink = json_lines_sink(events)
     reporter = Reporter(sink)

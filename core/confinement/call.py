@@ -113,8 +113,7 @@ def _main() -> int:
         sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules[name])
     errors = import_module("core.errors")
-    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
-    os.dup2(2, 1)  # what libraries print must not mix with the results
+    answers = import_module("core.child_process").take_stdout()
     place, arguments = sys.argv[1], json.loads(sys.argv[2])
     module, _, function = place.partition(":")
     try:
