@@ -22,7 +22,7 @@ RUN = "a-run"
 def _sound(path: Path, data: Path) -> None:
     """Open a file as an uploaded recording, and as a recording to try a detector on; raise HarkError if both fail."""
     from core.confinement.foreign_audio import read_foreign_audio
-    from pipeline.recordings.media import MediaLimits, normalize
+    from pipeline.recordings.files.media import MediaLimits, normalize
 
     target = data / "audio" / "1" / "audio.flac"
     refusals = []

@@ -29,10 +29,10 @@ from core.worded import worded
 from model.training_options import WHOLE, TrainingOptions, part_of, training_options
 from phrase_augmentation.normalize import base_language, normalize
 from phrase_augmentation.phonemes import accents, phones_of_texts
-from pipeline.recordings.media import open_normalized, read_part
-from pipeline.recordings.recording_folder import AUDIO, GIVEN_TEXT, RECORDINGS, TRANSCRIPT
-from pipeline.recordings.transcript import Segment, load_transcript
+from pipeline.recordings.files.media import open_normalized, read_part
+from pipeline.recordings.files.recording_folder import AUDIO, GIVEN_TEXT, RECORDINGS, TRANSCRIPT
 from pipeline.recordings.transcription.hark_engine import OWN_FOLDER, OWN_WEIGHTS, own_weights
+from pipeline.recordings.transcripts.transcript import Segment, load_transcript
 
 if TYPE_CHECKING:
     from model.asr.network import Recognizer

@@ -19,16 +19,24 @@ from core.data_folder import atomic_path, remove_unfinished, storing
 from core.errors import HarkError
 from core.events import Reporter
 from core.worded import Worded, worded
-from pipeline.recordings.captions import write
 from pipeline.recordings.diarization import voiceprints
 from pipeline.recordings.diarization.speakers import assign, diarize
+from pipeline.recordings.files.media import MediaLimits, merge, normalize, waveform
+from pipeline.recordings.files.recording_folder import (
+    AUDIO,
+    POLISHED,
+    POLISHED_TEXT,
+    SUMMARY,
+    TEXT,
+    TRANSCRIPT,
+    WAVEFORM,
+)
 from pipeline.recordings.library_clips import bring_up_to_date, remove_from_library
-from pipeline.recordings.media import MediaLimits, merge, normalize, waveform
-from pipeline.recordings.recording_folder import AUDIO, POLISHED, POLISHED_TEXT, SUMMARY, TEXT, TRANSCRIPT, WAVEFORM
 from pipeline.recordings.summarization import Summary, save_summary, summarize, words_of
 from pipeline.recordings.summarization.polish import polish
-from pipeline.recordings.transcript import Transcript, load_transcript, save_transcript
 from pipeline.recordings.transcription.transcribe import TranscribeOptions, transcribe
+from pipeline.recordings.transcripts.captions import write
+from pipeline.recordings.transcripts.transcript import Transcript, load_transcript, save_transcript
 from pipeline.recordings.translation import translate, translation_file
 
 

@@ -19,8 +19,8 @@ from typing import Any
 
 from core.errors import HarkError
 from core.worded import worded
-from pipeline.recordings import llm
-from pipeline.recordings.transcript import Transcript
+from pipeline.recordings.language_models import llm
+from pipeline.recordings.transcripts.transcript import Transcript
 
 MAX_WORDS, MAX_CHARACTERS = 400, 4_000  # maximum size of a question
 WINDOW_WORDS = 60  # words per passage, or slightly more, because it ends with a segment
@@ -44,7 +44,7 @@ SPEAKER_WEIGHT = 0.5  # weight of a match with the speaker's name, relative to o
 QUESTION_FACTOR = 0.6  # factor of the score of a segment that is itself a question
 
 Reader = Callable[[str, list[str]], Mapping[str, Any] | None]  # like ``reader.read_passages``
-Comparer = Callable[[str, list[str]], Sequence[float]]  # like ``pipeline.recordings.text_similarity.similarities``
+Comparer = Callable[[str, list[str]], Sequence[float]]  # like ``text_similarity.similarities``
 
 # Words without a topic, including question words, which only define the kind of answer.
 STOP_WORDS = frozenset(

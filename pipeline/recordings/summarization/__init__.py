@@ -10,7 +10,7 @@ from pipeline.recordings.summarization.extractive import Extractive
 from pipeline.recordings.summarization.language_model import LanguageModel
 from pipeline.recordings.summarization.summary import Point, Sentiment, Summary, as_json, save_summary, words_of
 from pipeline.recordings.summarization.transformer import Character, LocalTransformer
-from pipeline.recordings.transcript import Transcript
+from pipeline.recordings.transcripts.transcript import Transcript
 
 __all__ = [
     "Point",

@@ -17,7 +17,7 @@ from pipeline.recordings.summarization.action_items import action_items
 from pipeline.recordings.summarization.sentences import Sentence, sentences, words_of
 from pipeline.recordings.summarization.sentiment import sentiment
 from pipeline.recordings.summarization.summary import Point, Summary
-from pipeline.recordings.transcript import Transcript
+from pipeline.recordings.transcripts.transcript import Transcript
 
 TEXT_SENTENCES = 3
 MAX_POINTS, MIN_POINTS = 8, 3

@@ -15,9 +15,9 @@ from core.audio_file import SAMPLE_RATE
 from core.readiness import Readiness
 from core.worded import worded
 from phrase_augmentation.normalize import normalize
-from pipeline.recordings.transcript import Segment, Word
 from pipeline.recordings.transcription.engine import RecognitionEngine
-from pipeline.recordings.words import segment_of
+from pipeline.recordings.transcripts.transcript import Segment, Word
+from pipeline.recordings.transcripts.words import segment_of
 
 SHIPPED = "ctc"  # the model's name, unless it is a path
 OWN_FOLDER = Path("asr") / "own"  # below a user's data; holds weights adapted to their recordings

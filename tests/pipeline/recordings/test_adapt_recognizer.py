@@ -16,9 +16,9 @@ from model.shipped_weights import shipped_recognizer
 from pipeline.jobs import RECOGNIZER_STAGES
 from pipeline.recordings import adapt_recognizer as recognizer_job
 from pipeline.recordings.adapt_recognizer import Passage, collect, left_out, train_recognizer
-from pipeline.recordings.transcript import Segment, Transcript, save_transcript
 from pipeline.recordings.transcription.hark_engine import SHIPPED
 from pipeline.recordings.transcription.registry import choose, close_engines, with_model
+from pipeline.recordings.transcripts.transcript import Segment, Transcript, save_transcript
 from tests.support.constants import replace_in
 from tests.support.moonshine_package import replace_package
 

@@ -14,7 +14,7 @@ from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
 from pipeline.recordings import jobs as recording_jobs
 from pipeline.recordings.summarization import words_of
-from pipeline.recordings.transcript import Transcript, load_transcript
+from pipeline.recordings.transcripts.transcript import Transcript, load_transcript
 from tests.support.ready_recordings import transcript_of_words
 from tests.support.sounds import tone
 from tests.support.untrained_bundle import spoken

@@ -14,11 +14,11 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
-from pipeline.recordings import llm
-from pipeline.recordings.captions import FORMATS, clock
-from pipeline.recordings.recording_folder import AUDIO, POLISHED_TEXT, TRANSCRIPT, WAVEFORM
+from pipeline.recordings.files.recording_folder import AUDIO, POLISHED_TEXT, TRANSCRIPT, WAVEFORM
+from pipeline.recordings.language_models import llm
 from pipeline.recordings.summarization import engines
-from pipeline.recordings.transcript import NOT_RECOGNIZED, Transcript
+from pipeline.recordings.transcripts.captions import FORMATS, clock
+from pipeline.recordings.transcripts.transcript import NOT_RECOGNIZED, Transcript
 from webui.access import sharing_of, to_change, visible
 from webui.accounts.signed_in import signed_in
 from webui.http.errors import StatusError

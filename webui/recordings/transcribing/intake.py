@@ -15,8 +15,8 @@ from django.utils.translation import gettext as _
 
 from core.data_folder import storing
 from core.errors import HarkError
-from pipeline.recordings.media import MediaLimits, clean_name, probe, suffix_of
-from pipeline.recordings.recording_folder import GIVEN_TEXT, RECORDINGS
+from pipeline.recordings.files.media import MediaLimits, clean_name, probe, suffix_of
+from pipeline.recordings.files.recording_folder import GIVEN_TEXT, RECORDINGS
 from pipeline.recordings.transcription.registry import engines
 from pipeline.recordings.transcription.transcribe import PROGRESS_FILE
 from webui.accounts.models import User
