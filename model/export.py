@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from core.errors import HarkError
 from core.onnx import session
 from model.detector import Detector
-from model.features import CHUNK_SAMPLES, HOP
+from model.features import CHUNK_SAMPLES
 from model.runtime.detector import smooth_scores
-from model.standard.backbone import EmbeddingBackbone
 
 OPSET = 17  # the first opset with STFT
 PARITY_TOLERANCE = 1e-3  # maximum difference in score between .pt, .onnx and streaming
@@ -118,16 +117,6 @@ class Call(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Any:
         return self.function(*inputs)
-
-
-def export_backbone(backbone: EmbeddingBackbone, path: Path) -> None:
-    """Write a backbone as the ONNX graph of a front end.
-
-    It maps ``audio`` [n, samples] to ``heard`` [n, time, width].
-    """
-    axes = {"audio": {0: "batch", 1: "samples"}, "heard": {0: "batch", 1: "time"}}
-    example = torch.zeros(1, (backbone.config.receptive_frames + 16) * HOP)
-    write_onnx(Call(backbone.eval(), backbone.encode), (example,), path, ("audio",), ("heard",), axes)
 
 
 def quantize_weights(source: Path, target: Path) -> None:

@@ -12,9 +12,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from core.onnx import CPU, session
-from model.features import HOP, WINDOW, StoredFrames, frame_count, log_mel
-from model.large.encoder_backbone import GPU_BATCH, STATE_FRAMES, EncoderBackbone, SecondPass
+from core.onnx import CPU
+from model.features import StoredFrames, log_mel
 
 Computed = np.ndarray | tuple[np.ndarray, np.ndarray]  # frames; for an encoder, phones and states
 Compute = Callable[[Sequence[np.ndarray]], list[Computed]]
@@ -44,74 +43,3 @@ class FrontEnd:
     def storer(self) -> Store:
         """Return a function that turns results for ``sound(audio, low, high)`` into stored frames [frames, width]."""
         return lambda computed, low, high: np.asarray(computed)
-
-
-@dataclass(frozen=True)
-class BackboneFrontEnd(FrontEnd):
-    """A backbone's outputs; the ONNX file ``graph`` maps ``audio`` [n, samples] to ``heard`` [n, time, width]."""
-
-    graph: str
-    network: ClassVar[bool] = True
-
-    def sound(self, audio: np.ndarray, low: int, high: int) -> np.ndarray:
-        return audio[low * HOP : (high - 1) * HOP + WINDOW]
-
-    def computer(self, providers: Sequence[str] = (CPU,)) -> Compute:
-        backbone = session(self.graph, providers=providers)
-        at_once = 1 if tuple(providers) == (CPU,) else GPU_BATCH
-
-        def compute(sounds: Sequence[np.ndarray]) -> list[Computed]:
-            computed: list[Computed] = []
-            for start in range(0, len(sounds), at_once):
-                part = sounds[start : start + at_once]
-                batch = np.zeros((len(part), max(map(len, part))), np.float32)
-                for row, sound in zip(batch, part):
-                    row[: len(sound)] = sound  # a backbone is causal: padding at the end does not change earlier frames
-                given = backbone.run(None, {"audio": batch})[0]
-                computed += [row[: self.stored.position(frame_count(len(sound)))] for row, sound in zip(given, part)]
-            return computed
-
-        return compute
-
-
-@dataclass(frozen=True)
-class EncoderFrontEnd(FrontEnd):
-    """A speech encoder's phones.
-
-    Attributes:
-        graph: the ONNX file (:func:`model.large.encoder.window_graph`).
-        keyword_hmm, second_pass: ONNX files for the second pass's gain, one more column; empty for none.
-        above, before: see :class:`model.large.encoder_backbone.SecondPass`.
-        states: whether to store the encoder's states too, for a negative set.
-    """
-
-    graph: str
-    keyword_hmm: str = ""
-    second_pass: str = ""
-    above: float = 0.0
-    before: int = 0
-    states: bool = False
-    network: ClassVar[bool] = True
-
-    def sound(self, audio: np.ndarray, low: int, high: int) -> np.ndarray:
-        return audio  # the whole example, because the encoder is bidirectional
-
-    def computer(self, providers: Sequence[str] = (CPU,)) -> Compute:
-        encoder = EncoderBackbone(self.graph, providers)
-        return lambda sounds: list(encoder.encode_many(sounds))
-
-    def storer(self) -> Store:
-        keyword_hmm = session(self.keyword_hmm) if self.keyword_hmm else None
-        second_pass = SecondPass(self.second_pass, self.above, self.before) if self.second_pass else None
-
-        def store(computed: Computed, low: int, high: int) -> np.ndarray:
-            phones, states = computed
-            columns = [phones]
-            if keyword_hmm is not None and second_pass is not None:
-                match = keyword_hmm.run(None, {"heard": phones[None]})[0][0] if len(phones) else np.zeros(0, np.float32)
-                columns.append(second_pass.gains(match, phones, states)[:, None])
-            if self.states:
-                columns.append(np.repeat(states, STATE_FRAMES, axis=0)[: len(phones)])
-            return np.concatenate(columns, axis=1)[low // self.stored.step : high // self.stored.step]
-
-        return store

@@ -17,6 +17,7 @@ from core.onnx import CPU
 if TYPE_CHECKING:
     import onnx
 
+GPU_BATCH = 32  # recordings or windows per batch on a GPU
 CUDA = "CUDAExecutionProvider"
 TO_DO = "install onnxruntime-gpu in the place of onnxruntime (docs/gpu.md), or set HARK_TORCH=cpu"
 

@@ -179,6 +179,17 @@ def test_no_other_package_imports_webui_compatibility() -> None:
     ]
 
 
+def test_the_root_of_model_imports_its_folders_only_in_registries_of_kinds() -> None:
+    sources = product()
+    root = {module for module in sources if module.count(".") == 1 and module.startswith("model.")}
+    assert not [
+        (module, line, name)
+        for module in root - {"model.checkpoint", "model.shipped_weights"}
+        for line, name in imported_modules(sources[module], sources)
+        if name.startswith("model.") and name not in root and name != "model.runtime.detector"
+    ]
+
+
 def test_only_tests_import_tests() -> None:
     assert not [module for module, source in product().items() if re.search(r"^\s*(from|import) tests\b", source, re.M)]
 

@@ -25,8 +25,8 @@ from db.records import BANK
 from model.asr.packed import Utterance
 from model.examples import ExampleSpec, SoundSources, build_examples
 from model.features import HOP, WINDOW
-from model.front_end import EncoderFrontEnd, FrontEnd
-from model.large.encoder_backbone import STATE_FRAMES
+from model.front_end import FrontEnd
+from model.large.encoder_backbone import STATE_FRAMES, EncoderFrontEnd
 from model.phones import outputs_of
 from model.product_quantization import ProductQuantizer
 from phrase_augmentation.keyphrase import Keyphrase

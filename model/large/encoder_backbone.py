@@ -8,17 +8,19 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from core.errors import HarkError
 from core.onnx import CPU, session
 from core.worded import worded
-from model.gpu import with_float_weights
+from model.front_end import Compute, Computed, FrontEnd, Store
+from model.gpu import GPU_BATCH, with_float_weights
 
 if TYPE_CHECKING:
     import onnx
@@ -32,7 +34,6 @@ DIGESTS = {  # SHA-256 digests for moonshine-voice 0.0.73
     ENCODER_FILE: "94e90a4654fc45cdfedb77c4c08e1739f48862998e58fada384b25118134f221",
     DECODER_FILE: "cf524c4862d36e9e5ab032eddc73637efd822d70e868ac575cf1a46e1e4708a0",
 }
-GPU_BATCH = 32  # windows per batch on a GPU
 OUTPUT_HOP = 384  # samples per encoder output: 24 ms
 OUTPUT_CENTRE = 447  # sample in the middle of the first output's receptive field (convolutions only)
 FRAME_SAMPLES = 320  # samples per output frame: 20 ms
@@ -213,3 +214,46 @@ class SecondPass:
             "heard": np.asarray(roots[STATE_FRAMES * first : STATE_FRAMES * end], np.float32)[None],
         }
         return float(self._graph.run(None, given)[0][0, 0])
+
+
+@dataclass(frozen=True)
+class EncoderFrontEnd(FrontEnd):
+    """A speech encoder's phones.
+
+    Attributes:
+        graph: the ONNX file (:func:`model.large.encoder.window_graph`).
+        keyword_hmm, second_pass: ONNX files for the second pass's gain, one more column; empty for none.
+        above, before: see :class:`SecondPass`.
+        states: whether to store the encoder's states too, for a negative set.
+    """
+
+    graph: str
+    keyword_hmm: str = ""
+    second_pass: str = ""
+    above: float = 0.0
+    before: int = 0
+    states: bool = False
+    network: ClassVar[bool] = True
+
+    def sound(self, audio: np.ndarray, low: int, high: int) -> np.ndarray:
+        return audio  # the whole example, because the encoder is bidirectional
+
+    def computer(self, providers: Sequence[str] = (CPU,)) -> Compute:
+        encoder = EncoderBackbone(self.graph, providers)
+        return lambda sounds: list(encoder.encode_many(sounds))
+
+    def storer(self) -> Store:
+        keyword_hmm = session(self.keyword_hmm) if self.keyword_hmm else None
+        second_pass = SecondPass(self.second_pass, self.above, self.before) if self.second_pass else None
+
+        def store(computed: Computed, low: int, high: int) -> np.ndarray:
+            phones, states = computed
+            columns = [phones]
+            if keyword_hmm is not None and second_pass is not None:
+                match = keyword_hmm.run(None, {"heard": phones[None]})[0][0] if len(phones) else np.zeros(0, np.float32)
+                columns.append(second_pass.gains(match, phones, states)[:, None])
+            if self.states:
+                columns.append(np.repeat(states, STATE_FRAMES, axis=0)[: len(phones)])
+            return np.concatenate(columns, axis=1)[low // self.stored.step : high // self.stored.step]
+
+        return store

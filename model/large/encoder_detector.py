@@ -21,7 +21,6 @@ from torch import Tensor
 from model import shipped_weights
 from model.export import Call
 from model.features import CHUNK_SAMPLES, FRAME_STRIDE, HOP, StoredFrames
-from model.front_end import EncoderFrontEnd
 from model.keyword_hmm import CHUNK_STEPS, HMMConfig, HMMDetector, KeywordHMM, Pronunciations, window_frames
 from model.large.encoder import any_time, encoder_name, loaded_backbone, to_onnx, window_graph
 from model.large.encoder_backbone import (
@@ -29,6 +28,7 @@ from model.large.encoder_backbone import (
     STATE_FRAMES,
     STATES_AFTER,
     STATES_BEFORE,
+    EncoderFrontEnd,
     SecondPass,
     frame_positions,
 )

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from model.detector import scores_of_many
-from model.export import Carried, export_backbone, export_streaming
-from model.features import CHUNK_SAMPLES, FRAME_STRIDE, StoredFrames, lead_in
-from model.front_end import BackboneFrontEnd
+from model.export import Call, Carried, export_streaming, write_onnx
+from model.features import CHUNK_SAMPLES, FRAME_STRIDE, HOP, StoredFrames, lead_in
 from model.keyword_hmm import (
     CHUNK_STEPS,
     MATCH_FLOOR,
@@ -28,6 +27,7 @@ from model.keyword_hmm import (
 )
 from model.shipped_weights import shipped_backbone, weights_digest
 from model.standard.backbone import FRAMES_AT_ONCE, MEL_TAIL, EmbeddingBackbone, EmbeddingBackboneConfig
+from model.standard.backbone_front_end import BackboneFrontEnd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +83,11 @@ class BackboneDetector(HMMDetector):
         return {"backbone": shipped_backbone()[1]}
 
     def front_end(self, folder: Path) -> BackboneFrontEnd:
-        export_backbone(self.backbone, folder / "backbone.onnx")
-        return BackboneFrontEnd(self.config.stored, str(folder / "backbone.onnx"))
+        backbone, graph = self.backbone.eval(), folder / "backbone.onnx"
+        axes = {"audio": {0: "batch", 1: "samples"}, "heard": {0: "batch", 1: "time"}}
+        example = torch.zeros(1, (backbone.config.receptive_frames + 16) * HOP)
+        write_onnx(Call(backbone, backbone.encode), (example,), graph, ("audio",), ("heard",), axes)
+        return BackboneFrontEnd(self.config.stored, str(graph))
 
     @torch.no_grad()
     def encode(self, audio: np.ndarray) -> np.ndarray:
