@@ -21,7 +21,11 @@ from tests.support.repository import repository_files
 LAYERS = (
     {"core"},
     {"phrase_augmentation", "audio_augmentation", "db"},
-    {"audio_generation", "model"},
+    {"model.runtime"},
+    {"model"},
+    {"model.standard", "model.large", "model.summarizer"},
+    {"model.devices", "model.asr"},
+    {"audio_generation", "model.checkpoint"},
     {"pipeline.corpora", "pipeline.scoring"},
     {"pipeline.training.configuration"},
     {"pipeline.training.planning"},
@@ -176,17 +180,6 @@ def test_no_other_package_imports_webui_compatibility() -> None:
         for module in others
         for line, name in imported_modules(sources[module], sources)
         if name.startswith(room)
-    ]
-
-
-def test_the_root_of_model_imports_its_folders_only_in_registries_of_kinds() -> None:
-    sources = product()
-    root = {module for module in sources if module.count(".") == 1 and module.startswith("model.")}
-    assert not [
-        (module, line, name)
-        for module in root - {"model.checkpoint", "model.shipped_weights"}
-        for line, name in imported_modules(sources[module], sources)
-        if name.startswith("model.") and name not in root and name != "model.runtime.detector"
     ]
 
 

@@ -81,9 +81,10 @@ def _checkpoint(path: Path, data: Path) -> None:
 
 
 def _weights(path: Path, data: Path) -> None:
-    from model.shipped_weights import load_weights
+    from model.large.phone_head import PhoneHead
+    from model.weights import load_weights
 
-    load_weights(path)
+    load_weights(path, PhoneHead)
 
 
 DOORS: Mapping[str, Callable[[Path, Path], None]] = {

@@ -354,9 +354,10 @@ class Source:
 
     @cached_property
     def _good_weights(self) -> bytes:
-        from model.shipped_weights import FOLDER, HEAD
+        from model.large.phone_head import HEAD
+        from model.weights import SHIPPED
 
-        return (FOLDER / HEAD).read_bytes()
+        return (SHIPPED / HEAD).read_bytes()
 
     def _weights(self, rng: Random, number: int) -> Made:
         good = self._good_weights

@@ -61,10 +61,11 @@ class HarkCtc(RecognitionEngine):
     def load(self) -> Any:
         """Load the acoustic model and the vocabulary, without a library's transcripts, because all users share it."""
         from model.asr.emissions import Aligner
+        from model.asr.network import Recognizer
         from model.asr.recognition import decoder_for
-        from model.shipped_weights import load_weights
+        from model.weights import load_weights
 
-        recognizer = None if self.model == SHIPPED else load_weights(Path(self.model))[0]
+        recognizer = None if self.model == SHIPPED else load_weights(Path(self.model), Recognizer)[0]
         return Aligner(recognizer), decoder_for("en")
 
     def run(
