@@ -57,22 +57,15 @@ def chosen_aligner(options: argparse.Namespace) -> Aligner:
     """Load Hark's recognizer. Raises HarkError if the given weights cannot be used."""
     from model.asr.emissions import Aligner
     from model.asr.network import Recognizer
-    from model.shipped_weights import load_weights
+    from model.weights import load_weights
 
     if options.weights is None:
         return Aligner()
     what_to_do = "Use weights from ./hark asr train CORPUS."
     try:
-        model, _ = load_weights(options.weights)
+        return Aligner(load_weights(options.weights, Recognizer)[0])
     except HarkError as error:
         raise HarkError(error.what, error.why, what_to_do) from error
-    if not isinstance(model, Recognizer):
-        raise HarkError(
-            "These weights belong to a different model.",
-            f"{options.weights} is a backbone, not a recognizer.",
-            what_to_do,
-        )
-    return Aligner(model)
 
 
 def run_train(options: argparse.Namespace, screen: Screen) -> int:

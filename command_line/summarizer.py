@@ -12,10 +12,10 @@ from command_line.curves import curves_line, require_tensorboard, training_optio
 from command_line.options import Commands, Parser, add_command, add_group, count, language
 from core.data_folder import data_folder, installation_folder
 from core.errors import HarkError
-from pipeline.recordings.recording_folder import RECORDINGS
+from pipeline.recordings.files.recording_folder import RECORDINGS
 
 if TYPE_CHECKING:
-    from pipeline.recordings.transcript import Transcript
+    from pipeline.recordings.transcripts.transcript import Transcript
 
 STDIN = "-"
 
@@ -82,7 +82,7 @@ def run_summarize(options: argparse.Namespace, screen: Screen) -> int:
 
 def _transcript(file: str, language: str | None) -> Transcript:
     """Return the transcript in a file, or a text as a transcript with one segment per line."""
-    from pipeline.recordings.transcript import Segment, Transcript, load_transcript
+    from pipeline.recordings.transcripts.transcript import Segment, Transcript, load_transcript
 
     if file.endswith(".json"):
         if language is not None:

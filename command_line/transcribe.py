@@ -14,11 +14,11 @@ from command_line.console import Screen
 from command_line.options import Commands, Parser, define_command, language, whole
 from core.data_folder import atomic_path, data_folder, storing
 from core.errors import HarkError
-from pipeline.recordings.captions import FORMATS
+from pipeline.recordings.transcripts.captions import FORMATS
 
 if TYPE_CHECKING:
     from core.events import Reporter
-    from pipeline.recordings.transcript import Transcript
+    from pipeline.recordings.transcripts.transcript import Transcript
 
 MAX_SPEAKERS = 20
 
@@ -50,9 +50,9 @@ def transcription_options(parser: Parser) -> None:
 
 def run_transcribe(options: argparse.Namespace, screen: Screen) -> int:
     """Run ``transcribe FILE...``; an unreadable recording does not stop the others."""
-    from pipeline.recordings.captions import write
-    from pipeline.recordings.transcript import as_json
     from pipeline.recordings.transcription import registry
+    from pipeline.recordings.transcripts.captions import write
+    from pipeline.recordings.transcripts.transcript import as_json
 
     result: dict[str, Any] = {}
     usual = (options.engine, options.language, options.speakers, options.format) == ("auto", None, None, "txt")
@@ -97,9 +97,9 @@ def run_transcribe(options: argparse.Namespace, screen: Screen) -> int:
 
 def transcribed_file(file: Path, options: argparse.Namespace, reporter: Reporter) -> Transcript:
     """Transcribe one file; until it is done, partial results remain in the data folder, so that it can resume."""
-    from pipeline.recordings import vocabulary
-    from pipeline.recordings.media import MediaLimits, normalize
+    from pipeline.recordings.files.media import MediaLimits, normalize
     from pipeline.recordings.transcription.transcribe import TranscribeOptions, transcribe
+    from pipeline.recordings.transcripts import vocabulary
 
     try:
         facts = file.stat()

@@ -108,7 +108,7 @@ def _target(file: Path, options: argparse.Namespace) -> Path:
 
 def _transcribe(file: Path, options: argparse.Namespace, screen: Screen) -> Path:
     """Write a file's transcript next to it, even if it has no words; return the transcript's path."""
-    from pipeline.recordings.captions import write
+    from pipeline.recordings.transcripts.captions import write
 
     with screen.reporter() as reporter:
         transcript = transcribed_file(file, options, reporter)

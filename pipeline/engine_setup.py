@@ -16,9 +16,9 @@ from core.worded import listed, worded
 from model.languages import is_known
 from pipeline.recordings.answers.reader import READER
 from pipeline.recordings.diarization import pyannote_engine
-from pipeline.recordings.local_models import pull
+from pipeline.recordings.language_models.local_models import pull
+from pipeline.recordings.language_models.text_similarity import EMBEDDING
 from pipeline.recordings.summarization.transformer import SUMMARY
-from pipeline.recordings.text_similarity import EMBEDDING
 from pipeline.recordings.transcription import funasr_engine as funasr
 from pipeline.recordings.transcription import whisper_models
 from pipeline.training.configuration.run_config import RunConfig

@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # Targets of links outside docs/: pages, and files that are copied unchanged.
 ALSO = (
     "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "LICENSE", "deploy/README.md", "lab/README.md",
-    "lab/experiments.md", "model/shipped/MODEL_CARD.md", "pipeline/recordings/transcript.py",
+    "lab/experiments.md", "model/shipped/MODEL_CARD.md", "pipeline/recordings/transcripts/transcript.py",
 )  # fmt: skip
 COMMANDS_PAGE = "docs/commands.md"
 

@@ -27,7 +27,7 @@ from django.http.response import HttpResponseBase
 from django.urls import path, re_path
 
 from core.errors import HarkError
-from pipeline.recordings.media import MediaLimits
+from pipeline.recordings.files.media import MediaLimits
 from webui.accounts.models import User
 from webui.accounts.services import user_of_token
 from webui.accounts.sessions import user_of_session

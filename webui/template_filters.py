@@ -21,7 +21,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
 from core.errors import HarkError
-from pipeline.recordings.transcript import UNNAMED
+from pipeline.recordings.transcripts.transcript import UNNAMED
 from webui import translation
 
 register = template.Library()

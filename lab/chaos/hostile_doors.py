@@ -22,7 +22,7 @@ RUN = "a-run"
 def _sound(path: Path, data: Path) -> None:
     """Open a file as an uploaded recording, and as a recording to try a detector on; raise HarkError if both fail."""
     from core.confinement.foreign_audio import read_foreign_audio
-    from pipeline.recordings.media import MediaLimits, normalize
+    from pipeline.recordings.files.media import MediaLimits, normalize
 
     target = data / "audio" / "1" / "audio.flac"
     refusals = []
@@ -81,9 +81,10 @@ def _checkpoint(path: Path, data: Path) -> None:
 
 
 def _weights(path: Path, data: Path) -> None:
-    from model.shipped_weights import load_weights
+    from model.large.phone_head import PhoneHead
+    from model.weights import load_weights
 
-    load_weights(path)
+    load_weights(path, PhoneHead)
 
 
 DOORS: Mapping[str, Callable[[Path, Path], None]] = {

@@ -354,9 +354,10 @@ class Source:
 
     @cached_property
     def _good_weights(self) -> bytes:
-        from model.shipped_weights import FOLDER, HEAD
+        from model.large.phone_head import HEAD
+        from model.weights import SHIPPED
 
-        return (FOLDER / HEAD).read_bytes()
+        return (SHIPPED / HEAD).read_bytes()
 
     def _weights(self, rng: Random, number: int) -> Made:
         good = self._good_weights
@@ -364,8 +365,8 @@ class Source:
 
     @cached_property
     def _documents(self) -> dict[str, bytes]:
-        from pipeline.recordings.captions import write
-        from pipeline.recordings.transcript import Segment, Transcript
+        from pipeline.recordings.transcripts.captions import write
+        from pipeline.recordings.transcripts.transcript import Segment, Transcript
 
         said = Transcript(2.0, "en", "none", segments=(Segment(0.0, 2.0, "Where did you put the umbrella?", 1.0),))
         return {suffix: write(said, suffix, "A talk") for suffix in ("txt", "srt", "docx", "json")}

@@ -74,7 +74,7 @@ def _texts(data: Path) -> list[str]:
 
 
 def _transcribe(user: User, number: int) -> Submission:
-    from pipeline.recordings.transcript import load_transcript
+    from pipeline.recordings.transcripts.transcript import load_transcript
     from webui.recordings.models import Recording
     from webui.recordings.transcribing.intake import create_recording
 
@@ -150,8 +150,8 @@ def _train(user: User, number: int) -> Submission:
 
 def _ready_recording(user: User, number: int) -> Any:
     """Create a recording with its transcript, as its job would."""
-    from pipeline.recordings.recording_folder import AUDIO, RECORDINGS, TRANSCRIPT
-    from pipeline.recordings.transcript import Segment, Transcript, save_transcript
+    from pipeline.recordings.files.recording_folder import AUDIO, RECORDINGS, TRANSCRIPT
+    from pipeline.recordings.transcripts.transcript import Segment, Transcript, save_transcript
     from webui.recordings.models import Recording
 
     seconds = float(2 * len(SENTENCES))

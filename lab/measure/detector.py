@@ -57,7 +57,7 @@ def _models(seed: int) -> Iterator[tuple[str, Detector]]:
     from model.large.encoder_detector import EncoderDetector
     from model.large.second_pass import verifier_name
     from model.phones import outputs_of
-    from model.shipped_weights import shipped_backbone
+    from model.standard.backbone import shipped_backbone
     from model.standard.fused_detector import FusedDetector
     from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
     from phrase_augmentation.keyphrase import Keyphrase

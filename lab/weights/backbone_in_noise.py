@@ -27,8 +27,8 @@ from model.asr.packed import BatchSource, Packed, SpeechBatch
 from model.asr.train import ctc_losses, targets_of
 from model.features import HOP
 from model.fit import Fit
-from model.shipped_weights import shipped_backbone, weights_digest
-from model.standard.backbone import FRAMES_AT_ONCE, MEL_FFT, STEP_FRAMES, EmbeddingBackbone
+from model.standard.backbone import FRAMES_AT_ONCE, MEL_FFT, STEP_FRAMES, EmbeddingBackbone, shipped_backbone
+from model.weights import weights_digest
 
 STEP = STEP_FRAMES * HOP  # samples per step of the backbone
 TAIL_STEPS = 5  # steps added after an item, because the backbone outputs its last phone late

@@ -27,8 +27,7 @@ from model.devices.microwakeword import micro_features
 from model.feature_augmentation import mask, warp_frequency
 from model.features import HOP
 from model.fit import Fit
-from model.shipped_weights import shipped_backbone
-from model.standard.backbone import FRAMES_AT_ONCE, MEL_FFT, STEP_FRAMES, EmbeddingBackbone
+from model.standard.backbone import FRAMES_AT_ONCE, MEL_FFT, STEP_FRAMES, EmbeddingBackbone, shipped_backbone
 
 FEATURE_WINDOW = 480  # samples of audio from which a feature is computed
 BEGINNING = 30  # first steps of a stretch that the loss ignores, because the network lacks the audio before them

@@ -19,9 +19,13 @@ from core.data_folder import data_folder
 from core.errors import HarkError
 from core.events import Reporter
 from model.asr.packed import Packed
-from model.shipped_weights import BACKBONE, HEAD, MICRO_NETWORK, VERIFIER, save_weights, shipped_backbone
+from model.devices.micro_network import MICRO_NETWORK
+from model.large.phone_head import HEAD
+from model.large.verifier import VERIFIER
+from model.standard.backbone import BACKBONE, shipped_backbone
 from model.train import best_device
 from model.training_options import curves_folder
+from model.weights import save_weights
 from pipeline.asr.training import AcousticRun, about, packed_speech, train_by_ctc
 
 KINDS = {

@@ -44,7 +44,8 @@ class Aligner:
 
     def __init__(self, recognizer: Any = None) -> None:
         """Wrap ``recognizer``, a ``model.asr.network.Recognizer``; None means the shipped one."""
-        from model.shipped_weights import shipped_recognizer, weights_digest
+        from model.asr.network import shipped_recognizer
+        from model.weights import weights_digest
 
         self.recognizer = shipped_recognizer()[0] if recognizer is None else recognizer.eval()
         self.name = f"recognizer-phones-{weights_digest(self.recognizer)}"

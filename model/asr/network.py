@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from model.features import LOG_MEL_MEAN, LOG_MEL_SCALE, MELS
 from model.phones import CHARACTER_OUTPUTS, PHONE_OUTPUTS
+from model.plain import from_plain
+from model.weights import SHIPPED, StoredNetwork, load_weights
 
+RECOGNIZER = "recognizer.safetensors"
 STRIDE = 2  # log-mel frames per output: 20 ms
 
 
@@ -24,7 +28,7 @@ class RecognizerConfig:
     dropout: float = 0.2
 
 
-class Recognizer(nn.Module):
+class Recognizer(StoredNetwork):
     """Map log-mel [batch, frames, MELS] to logits over characters and phones, one per 20 ms (CTC, blank first)."""
 
     def __init__(self, config: RecognizerConfig) -> None:
@@ -52,6 +56,10 @@ class Recognizer(nn.Module):
         self.characters = nn.Linear(2 * config.hidden, CHARACTER_OUTPUTS)
         self.phones = nn.Linear(2 * config.hidden, PHONE_OUTPUTS)
 
+    @classmethod
+    def of_config(cls, values: dict[str, Any]) -> Self:
+        return cls(from_plain(RecognizerConfig, values))
+
     def forward(self, log_mel: Tensor) -> dict[str, Tensor]:
         """Return logits: ``characters`` [batch, time, CHARACTER_OUTPUTS], ``phones`` [batch, time, PHONE_OUTPUTS]."""
         x = self.convolutions(((log_mel - LOG_MEL_MEAN) / LOG_MEL_SCALE).unsqueeze(1))
@@ -59,3 +67,8 @@ class Recognizer(nn.Module):
         x, _ = self.recurrent(self.dropout(x))
         x = self.dropout(x)
         return {"characters": self.characters(x), "phones": self.phones(x)}
+
+
+def shipped_recognizer() -> tuple[Recognizer, dict[str, Any]]:
+    """Load Hark's recognizer, and its ``about``. Raises HarkError if it is missing or damaged."""
+    return load_weights(SHIPPED / RECOGNIZER, Recognizer)

@@ -23,9 +23,9 @@ from model.features import FRAME_STRIDE, HOP, LOG_MEL_MEAN, WINDOW
 from model.fit import Fit
 from model.phones import BLANK, character_indices, phone_indices, text_of
 from model.plain import plain
-from model.shipped_weights import save_weights
 from model.standard.backbone import STEP_FRAMES, EmbeddingBackbone
 from model.training_options import curves
+from model.weights import save_weights
 
 TAIL_S = 0.3  # seconds of silence after an item, so that a causal backbone has time to output the last phone
 EVALUATED = 100  # utterances of each group that are decoded

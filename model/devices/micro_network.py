@@ -9,16 +9,20 @@ state. It is trained as :class:`MicroNetwork` in floating point with batch norma
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.plain import from_plain
+from model.weights import SHIPPED, StoredNetwork, load_weights
+
 if TYPE_CHECKING:
     from model.devices.tflite_file import Graph, Quantization
 
+MICRO_NETWORK = "micro-network.safetensors"
 FEATURES = 40
 STRIDE = 3  # frames of 10 ms per step of the network
 FEATURE_SCALE, FEATURE_ZERO = float(np.float32(26 / 255)), -128  # features are between 0 and 26
@@ -67,7 +71,7 @@ def _is_depthwise(layer: nn.Conv1d) -> bool:
     return layer.groups > 1
 
 
-class _Convolutions(nn.Module):
+class _Convolutions(StoredNetwork):
     """The layers of both networks. All are causal."""
 
     def __init__(self, shape: MicroShape | None = None) -> None:
@@ -75,6 +79,10 @@ class _Convolutions(nn.Module):
         self.config = shape or MicroShape()
         self.convolutions = _convolutions(self.config)
         self.layers = nn.ModuleList(self.convolutions)
+
+    @classmethod
+    def of_config(cls, values: dict[str, Any]) -> Self:
+        return cls(from_plain(MicroShape, values))
 
     def _is_last(self, number: int) -> bool:
         return number == len(self.convolutions) - 1
@@ -350,3 +358,11 @@ def _remembered(
     )  # fmt: skip
     graph.add("ASSIGN_VARIABLE", (handle, newest), (), "AssignVariableOptions")
     return both
+
+
+def shipped_micro_network() -> tuple[MicroNetwork, dict[str, Any]]:
+    """Load the network for microcontrollers, without a phrase yet, and its ``about``.
+
+    Raises HarkError if it is missing or damaged.
+    """
+    return load_weights(SHIPPED / MICRO_NETWORK, MicroNetwork)

@@ -18,12 +18,18 @@ from torch.nn import functional
 
 from model.detector import DetectorConfig, scores_of_many
 from model.devices.device_detector import DeviceDetector, file_name, on_disk
-from model.devices.micro_network import FEATURES, STRIDE, MicroNetwork, MicroShape, QuantizedMicroNetwork
+from model.devices.micro_network import (
+    FEATURES,
+    STRIDE,
+    MicroNetwork,
+    MicroShape,
+    QuantizedMicroNetwork,
+    shipped_micro_network,
+)
 from model.feature_augmentation import mask, warp_frequency
 from model.features import CHUNK_FRAMES, HOP, SAMPLE_RATE, StoredFrames, lead_in
 from model.front_end import FrontEnd
 from model.runtime.detector import sigmoid
-from model.shipped_weights import shipped_micro_network
 
 AVERAGED = 5  # number of probabilities, one per 30 ms, that a device averages before it compares them with its cutoff
 WARM_UP_S = 1.0  # seconds in which the features adapt to the background noise

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model import shipped_weights
 from model.export import write_onnx
 from model.large.encoder_backbone import ENCODER_FILE, EncoderBackbone, package_model
 from model.large.onnx_graph import Nodes, prefixed, tensor
-from model.large.phone_head import ENCODER_WIDTH, PhoneHead
+from model.large.phone_head import ENCODER_WIDTH, shipped_head
 from model.phones import PHONE_OUTPUTS
+from model.weights import weights_digest
 
 if TYPE_CHECKING:
     import onnx
@@ -61,7 +61,7 @@ def window_graph() -> onnx.ModelProto:
     from onnx import numpy_helper
 
     encoder = package_model(ENCODER_FILE)
-    probabilities = nn.Sequential(shipped_head(), nn.Softmax(dim=2)).eval()
+    probabilities = nn.Sequential(shipped_head()[0], nn.Softmax(dim=2)).eval()
     axes = any_time("heard", "probabilities")
     head = to_onnx(probabilities, (torch.zeros(1, 50, ENCODER_WIDTH),), ["heard"], ["probabilities"], axes)
     graph = Nodes()
@@ -79,12 +79,6 @@ def window_graph() -> onnx.ModelProto:
 
 
 @cache
-def shipped_head() -> PhoneHead:
-    """Return the shipped phone head, in evaluation mode. Raises HarkError if it is missing or damaged."""
-    return shipped_weights.shipped_head()[0]
-
-
-@cache
 def loaded_backbone() -> EncoderBackbone:
     """Return the encoder with the shipped head; loaded once per process."""
     return EncoderBackbone(window_graph().SerializeToString())
@@ -93,4 +87,4 @@ def loaded_backbone() -> EncoderBackbone:
 @cache
 def encoder_name() -> str:
     """Return the name of the encoder with the shipped phone head; it changes with the head's weights."""
-    return f"{NAME}+{shipped_weights.weights_digest(shipped_head())}"
+    return f"{NAME}+{weights_digest(shipped_head()[0])}"

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model import shipped_weights
 from model.export import Call
 from model.features import CHUNK_SAMPLES, FRAME_STRIDE, HOP, StoredFrames
 from model.keyword_hmm import CHUNK_STEPS, HMMConfig, HMMDetector, KeywordHMM, Pronunciations, window_frames
@@ -33,8 +32,10 @@ from model.large.encoder_backbone import (
     frame_positions,
 )
 from model.large.onnx_graph import Nodes, prefixed, tensor
+from model.large.phone_head import shipped_head
 from model.large.rescoring import decoder_weights
-from model.large.second_pass import second_pass_graph, shipped_verifier
+from model.large.second_pass import second_pass_graph
+from model.large.verifier import shipped_verifier
 from model.phones import PHONE_OUTPUTS
 
 if TYPE_CHECKING:
@@ -132,8 +133,8 @@ class EncoderDetector(HMMDetector):
         return self.config.encoder
 
     def foundation(self) -> dict[str, Any]:
-        backbone = shipped_weights.shipped_head()[1] | {"rescored": bool(self.config.spellings)}
-        verifier = {"verifier": shipped_weights.shipped_verifier()[1]} if self.config.verifier else {}
+        backbone = shipped_head()[1] | {"rescored": bool(self.config.spellings)}
+        verifier = {"verifier": shipped_verifier()[1]} if self.config.verifier else {}
         return {"backbone": backbone, **verifier}
 
     @property
@@ -225,7 +226,7 @@ class EncoderDetector(HMMDetector):
 
     def parameter_count(self) -> int:
         tensors = [*window_graph().graph.initializer, *(decoder_weights() if self.config.spellings else ())]
-        verifier = sum(p.numel() for p in shipped_verifier().parameters()) if self.config.verifier else 0
+        verifier = sum(p.numel() for p in shipped_verifier()[0].parameters()) if self.config.verifier else 0
         others = sum(math.prod(tensor.dims) for tensor in tensors if len(tensor.dims) > 1)
         return super().parameter_count() + others + verifier
 

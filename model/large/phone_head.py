@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn import functional
 
 from model.phones import PHONE_OUTPUTS
+from model.weights import SHIPPED, StoredNetwork, load_weights
 
 ENCODER_WIDTH = 288
 WIDTH = 128
+HEAD = "encoder-head.safetensors"
 
 
-class PhoneHead(nn.Module):
+class PhoneHead(StoredNetwork):
     """Maps encoder states [batch, time, 288] to phone logits [batch, time, PHONE_OUTPUTS] (CTC, blank first)."""
 
     def __init__(self) -> None:
@@ -28,3 +33,9 @@ class PhoneHead(nn.Module):
         x = self.dropout(x + functional.gelu(self.mix(x)))
         logits: Tensor = self.phones(x).transpose(1, 2)
         return logits
+
+
+@cache
+def shipped_head() -> tuple[PhoneHead, dict[str, Any]]:
+    """Load the head of large detectors, and its ``about``. Raises HarkError if it is missing or damaged."""
+    return load_weights(SHIPPED / HEAD, PhoneHead)

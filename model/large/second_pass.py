@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import HarkError
-from model import shipped_weights
 from model.keyword_hmm import Pronunciations
 from model.large.encoder import to_onnx
 from model.large.onnx_graph import Nodes, prefixed, tensor
 from model.large.phone_head import ENCODER_WIDTH
 from model.large.rescoring import rescoring_graph
-from model.large.verifier import DECODER_EVIDENCE, Verifier
+from model.large.verifier import DECODER_EVIDENCE, Verifier, shipped_verifier
 from model.phones import PHONE_OUTPUTS
+from model.weights import weights_digest
 
 if TYPE_CHECKING:
     import onnx
@@ -34,15 +34,9 @@ NOISE_WEIGHT = 0.1  # match score gained per logit of noise, because detectors m
 
 
 @cache
-def shipped_verifier() -> Verifier:
-    """Return the shipped verifier, in evaluation mode. Raises HarkError if it is missing or damaged."""
-    return shipped_weights.shipped_verifier()[0]
-
-
-@cache
 def verifier_name() -> str:
     """Return the name of the shipped verifier; it changes with its weights."""
-    return shipped_weights.weights_digest(shipped_verifier())
+    return weights_digest(shipped_verifier()[0])
 
 
 class PhraseVerifier(nn.Module):
@@ -83,7 +77,7 @@ def _verifier_graph() -> onnx.GraphProto:
     axes: dict[str, dict[int, str]] = {
         "heard": {1: "frames"}, "states": {1: "time"}, "phones": {0: "ways", 1: "phones"}, "lengths": {0: "ways"}
     }  # fmt: skip
-    module = PhraseVerifier(shipped_verifier()).eval()
+    module = PhraseVerifier(shipped_verifier()[0]).eval()
     return to_onnx(module, example, ["heard", "states", "decoder", "phones", "lengths"], ["gain"], axes).graph
 
 

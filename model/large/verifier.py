@@ -9,6 +9,9 @@ text that was spoken in it or is similar, and it runs on matches only.
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -17,7 +20,9 @@ from model.keyword_hmm import MATCH_RIVAL, MIN_MATCH
 from model.large.encoder_backbone import STATE_FRAMES
 from model.large.phone_head import ENCODER_WIDTH
 from model.phones import PHONE_OUTPUTS
+from model.weights import SHIPPED, StoredNetwork, load_weights
 
+VERIFIER = "verifier.safetensors"
 HIDDEN = 96
 EMBEDDING = 32
 PHONE_FEATURES = 6
@@ -101,7 +106,7 @@ def _sureness(roots: Tensor, end: Tensor) -> Tensor:
     return (2 * torch.log(roots.clamp(min=MIN_MATCH)).amax(dim=2) * judged).sum(dim=1) / judged.sum(dim=1)
 
 
-class Verifier(nn.Module):
+class Verifier(StoredNetwork):
     """The verifier's network.
 
     Phones of phrases are outputs [batch, phones], arbitrary after their ``lengths`` [batch]; ``roots`` are square roots
@@ -204,3 +209,9 @@ class Verifier(nn.Module):
         """Return the logit that the phrase was spoken [batch], from acoustic and decoder evidence [batch, EVIDENCE]."""
         logit: Tensor = self.judge((evidence - self.centre) / self.spread)[:, 0]
         return logit
+
+
+@cache
+def shipped_verifier() -> tuple[Verifier, dict[str, Any]]:
+    """Load the verifier of large detectors, and its ``about``. Raises HarkError if it is missing or damaged."""
+    return load_weights(SHIPPED / VERIFIER, Verifier)

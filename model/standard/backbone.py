@@ -7,7 +7,7 @@ outputs to phones.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,10 @@ from torch.nn import functional
 
 from model.features import HOP, WINDOW
 from model.phones import PHONE_OUTPUTS
+from model.plain import from_plain
+from model.weights import SHIPPED, StoredNetwork, load_weights
 
+BACKBONE = "backbone-standard.safetensors"
 MEL_FFT = 512  # points of the embedding's FFT
 MEL_WINDOW = 400  # samples of the embedding's Hann window
 MEL_BANDS = 32
@@ -93,7 +96,7 @@ class EmbeddingBlock(nn.Module):
         return x[:, self.context :] + torch.relu(y)
 
 
-class EmbeddingBackbone(nn.Module):
+class EmbeddingBackbone(StoredNetwork):
     """Maps audio to square roots of phone probabilities, one frame per 20 ms, without padding."""
 
     window: Tensor
@@ -118,6 +121,10 @@ class EmbeddingBackbone(nn.Module):
         self.norm = nn.BatchNorm1d(config.channels)
         self.blocks = nn.ModuleList(EmbeddingBlock(config.channels, config.kernel, d) for d in config.dilations)
         self.out = nn.Linear(config.channels, FRAMES_AT_ONCE * config.phones)
+
+    @classmethod
+    def of_config(cls, values: dict[str, Any]) -> Self:
+        return cls(from_plain(EmbeddingBackboneConfig, values))
 
     def mel(self, audio: Tensor) -> Tensor:
         """Map audio [batch, samples] to log mel power [batch, frames, MEL_BANDS]: log10 + 2, as in openWakeWord."""
@@ -183,3 +190,8 @@ class EmbeddingBackbone(nn.Module):
                 shapes.append((1, channels, kernel[0] - 1, bands))
             channels, bands = after, bands // POOLS.get(number, (1, 1))[1]
         return shapes + [(1, (self.config.kernel - 1) * d, self.config.channels) for d in self.config.dilations]
+
+
+def shipped_backbone() -> tuple[EmbeddingBackbone, dict[str, Any]]:
+    """Load the backbone of standard detectors, and its ``about``. Raises HarkError if it is missing or damaged."""
+    return load_weights(SHIPPED / BACKBONE, EmbeddingBackbone)

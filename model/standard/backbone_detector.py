@@ -25,9 +25,15 @@ from model.keyword_hmm import (
     Pronunciations,
     window_frames,
 )
-from model.shipped_weights import shipped_backbone, weights_digest
-from model.standard.backbone import FRAMES_AT_ONCE, MEL_TAIL, EmbeddingBackbone, EmbeddingBackboneConfig
+from model.standard.backbone import (
+    FRAMES_AT_ONCE,
+    MEL_TAIL,
+    EmbeddingBackbone,
+    EmbeddingBackboneConfig,
+    shipped_backbone,
+)
 from model.standard.backbone_front_end import BackboneFrontEnd
+from model.weights import weights_digest
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -110,8 +110,8 @@ def train_by_ctc(
     """Train a model in ``folder / name``; return the weights' path, the loss, errors by group, hours and steps."""
     from model.asr.network import Recognizer
     from model.asr.train import BEST, FINAL, AcousticProgress, AcousticTrainConfig, train_acoustic
-    from model.shipped_weights import load_weights, save_weights
     from model.train import best_device
+    from model.weights import load_weights, save_weights
 
     transcribed = _transcribed(packed)
     real = [int(i) for i in transcribed if packed.utterances[i].real]
@@ -141,7 +141,7 @@ def train_by_ctc(
     board = curves_folder(out)
     device = "cpu" if device == "mps" else device
     errors = train_acoustic(model, packed, config, out, show, device, board)
-    best, _ = load_weights(out / (BEST if (out / BEST).is_file() else FINAL))
+    best, _ = load_weights(out / (BEST if (out / BEST).is_file() else FINAL), type(model))
     weights = out / f"{name}.safetensors"
     save_weights(best, weights, about(name, packed), half=isinstance(model, Recognizer))
     return {

@@ -29,10 +29,10 @@ from core.worded import worded
 from model.training_options import WHOLE, TrainingOptions, part_of, training_options
 from phrase_augmentation.normalize import base_language, normalize
 from phrase_augmentation.phonemes import accents, phones_of_texts
-from pipeline.recordings.media import open_normalized, read_part
-from pipeline.recordings.recording_folder import AUDIO, GIVEN_TEXT, RECORDINGS, TRANSCRIPT
-from pipeline.recordings.transcript import Segment, load_transcript
+from pipeline.recordings.files.media import open_normalized, read_part
+from pipeline.recordings.files.recording_folder import AUDIO, GIVEN_TEXT, RECORDINGS, TRANSCRIPT
 from pipeline.recordings.transcription.hark_engine import OWN_FOLDER, OWN_WEIGHTS, own_weights
+from pipeline.recordings.transcripts.transcript import Segment, load_transcript
 
 if TYPE_CHECKING:
     from model.asr.network import Recognizer
@@ -114,9 +114,10 @@ def train_recognizer(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
 
 def _train(passages: list[Passage], options: TrainingOptions, data: Path, reporter: Reporter) -> dict[str, Any]:
     from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
+    from model.asr.network import Recognizer, shipped_recognizer
     from model.asr.train import evaluate
-    from model.shipped_weights import load_weights, shipped_recognizer
     from model.train import best_device
+    from model.weights import load_weights
 
     folder = data / FOLDER
     measured = left_out(passages)
@@ -134,7 +135,7 @@ def _train(passages: list[Passage], options: TrainingOptions, data: Path, report
     model, _about = shipped_recognizer()
     own = own_weights(data)
     reporter.stage("measure", worded("Measuring the errors before training"))
-    before = min(word_errors(known) for known in (model, *([load_weights(own)[0]] if own else ())))
+    before = min(word_errors(known) for known in (model, *([load_weights(own, Recognizer)[0]] if own else ())))
     reporter.metric("before", before)
     minutes = round(seconds / 60, 1)
     reporter.stage(
@@ -207,7 +208,7 @@ def _trained(
     """Train from ``model``; return the last weights, because choosing the best would bias the held-out measurement."""
     from model.asr.network import Recognizer
     from model.asr.train import FINAL, AcousticProgress, AcousticTrainConfig, train_acoustic
-    from model.shipped_weights import load_weights
+    from model.weights import load_weights
 
     config = AcousticTrainConfig(
         steps=steps, batch_seconds=BATCH_S, batch_size=batch_size, learning_rate=LEARNING_RATE,
@@ -223,14 +224,13 @@ def _trained(
             reporter.metric(name, value)
 
     train_acoustic(model, packed, config, folder, show, device=device)
-    trained, _ = load_weights(folder / FINAL)
-    assert isinstance(trained, Recognizer)
+    trained, _ = load_weights(folder / FINAL, Recognizer)
     return trained
 
 
 def _keep(model: Recognizer, folder: Path, before: float, after: float) -> Path | None:
     """Replace earlier weights with the new ones if these are better, and return their file; otherwise return None."""
-    from model.shipped_weights import save_weights
+    from model.weights import save_weights
 
     if after >= before:
         return None

@@ -19,16 +19,25 @@ from core.data_folder import atomic_path, remove_unfinished, storing
 from core.errors import HarkError
 from core.events import Reporter
 from core.worded import Worded, worded
-from pipeline.recordings.captions import write
 from pipeline.recordings.diarization import voiceprints
 from pipeline.recordings.diarization.speakers import assign, diarize
+from pipeline.recordings.files.media import MediaLimits, merge, normalize, waveform
+from pipeline.recordings.files.recording_folder import (
+    AUDIO,
+    POLISHED,
+    POLISHED_TEXT,
+    SUMMARY,
+    TEXT,
+    TRANSCRIPT,
+    WAVEFORM,
+)
 from pipeline.recordings.library_clips import bring_up_to_date, remove_from_library
-from pipeline.recordings.media import MediaLimits, merge, normalize, waveform
-from pipeline.recordings.recording_folder import AUDIO, POLISHED, POLISHED_TEXT, SUMMARY, TEXT, TRANSCRIPT, WAVEFORM
+from pipeline.recordings.recording_options import RecordingOptions
 from pipeline.recordings.summarization import Summary, save_summary, summarize, words_of
 from pipeline.recordings.summarization.polish import polish
-from pipeline.recordings.transcript import Transcript, load_transcript, save_transcript
 from pipeline.recordings.transcription.transcribe import TranscribeOptions, transcribe
+from pipeline.recordings.transcripts.captions import write
+from pipeline.recordings.transcripts.transcript import Transcript, load_transcript, save_transcript
 from pipeline.recordings.translation import translate, translation_file
 
 
@@ -37,13 +46,13 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
 
     Args:
         spec: ``recording`` (id), ``folder`` below ``data``, ``originals`` (names of files in it, in order), and
-            ``options`` (engine, language, speakers, diarize, summarize), ``words`` (likely words), ``owner`` (whether
+            ``options`` (fields of :class:`RecordingOptions`), ``words`` (likely words), ``owner`` (whether
             it is the owner's, who can raise limits), and ``most_s`` (seconds left in the user's quota, if limited).
 
     Returns the portal's facts on it. Raises HarkError if the recording cannot be read or exceeds the limits, an engine
     is not ready or fails, or the disk is full.
     """
-    folder, options = data / spec["folder"], spec["options"]
+    folder, options = data / spec["folder"], RecordingOptions(**spec["options"])
     audio = folder / AUDIO
     with storing("preparing the recording"):
         remove_unfinished(folder)  # left by a worker that was killed
@@ -54,19 +63,19 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
         with storing("computing the waveform"), atomic_path(folder / WAVEFORM) as temporary:
             temporary.write_text(json.dumps(waveform(audio)))
     wanted = TranscribeOptions(
-        engine=options.get("engine") or "auto",
-        language=options.get("language") or None,
-        channels=bool(options.get("diarize", True)) and options.get("speakers") in (None, 2),
+        engine=options.engine,
+        language=options.language,
+        channels=options.diarize and options.speakers in (None, 2),
         data=data,
-        translate=bool(options.get("translate")),
+        translate=options.translate,
         words=tuple(spec.get("words") or ()),
     )
     transcript = transcribe(audio, wanted, folder, reporter)
     warnings: list[Worded] = []
-    if options.get("diarize", True) and transcript.segments:
-        transcript = _with_speakers(transcript, audio, data, options.get("speakers") or None, reporter, warnings)
+    if options.diarize and transcript.segments:
+        transcript = _with_speakers(transcript, audio, data, options.speakers, reporter, warnings)
     summary = None
-    if options.get("summarize", True) and transcript.segments:
+    if options.summarize and transcript.segments:
         summary = _summary_or_warning(transcript, reporter, warnings)
     with storing("saving the summary"), ExitStack() as afterwards:
         if summary is not None:  # renamed after the transcript, because it cites the transcript's segments by number
@@ -93,7 +102,7 @@ def _prepare(spec: Mapping[str, Any], folder: Path, reporter: Reporter) -> None:
             worded("Upload it again."),
         )
     reporter.stage("normalize", worded("Preparing the audio"))
-    limits = replace(MediaLimits.from_environment(owner=bool(spec.get("owner", True))), left_s=spec.get("most_s"))
+    limits = replace(MediaLimits.from_environment(owner=spec["owner"]), left_s=spec.get("most_s"))
     if len(originals) == 1:
         normalize(folder / originals[0], folder / AUDIO, limits, reporter)
         return

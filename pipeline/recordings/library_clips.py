@@ -9,9 +9,9 @@ from db.db_api import RECORDING, Library, library_exists, source_id
 from db.records import NewClip
 from phrase_augmentation.normalize import normalize
 from pipeline.corpora.importing import ENGINE, MAX_DURATION_S, MIN_DURATION_S
-from pipeline.recordings.media import open_normalized, read_part
-from pipeline.recordings.recording_folder import AUDIO
-from pipeline.recordings.transcript import Segment, Transcript
+from pipeline.recordings.files.media import open_normalized, read_part
+from pipeline.recordings.files.recording_folder import AUDIO
+from pipeline.recordings.transcripts.transcript import Segment, Transcript
 from pipeline.training.clips.removed_recordings import forget_in_runs
 
 LICENCE = "private"

@@ -9,9 +9,10 @@ from core.environments import is_enabled, requirements
 from core.readiness import Readiness
 from core.worded import Worded
 from pipeline.corpora import peoples_speech
-from pipeline.recordings import summarization, text_similarity
+from pipeline.recordings import summarization
 from pipeline.recordings.answers import reader
 from pipeline.recordings.diarization import acoustic, pyannote_engine
+from pipeline.recordings.language_models import text_similarity
 from pipeline.recordings.summarization.transformer import SUMMARY, LocalTransformer
 from pipeline.recordings.transcription.engine import described
 from pipeline.recordings.transcription.measured import facts, size_of

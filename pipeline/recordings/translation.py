@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from core.worded import worded
-from pipeline.recordings import llm
-from pipeline.recordings.recording_folder import TRANSLATIONS
+from pipeline.recordings.files.recording_folder import TRANSLATIONS
+from pipeline.recordings.language_models import llm
 from pipeline.recordings.summarization.language_model import segment_rows, texts_by_segment
-from pipeline.recordings.transcript import Transcript
+from pipeline.recordings.transcripts.transcript import Transcript
 
 TIMES, MORE = 4, 100  # maximum characters of a translation: this many times the original, plus this many
 TASK = (

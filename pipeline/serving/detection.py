@@ -16,7 +16,7 @@ from core.errors import HarkError
 from core.events import Reporter
 from core.worded import worded
 from model.runtime.detector import BundleError, Detection, Detector
-from pipeline.recordings.media import probe
+from pipeline.recordings.files.media import probe
 
 PROGRESS_FROM_S = 120.0  # seconds; shorter recordings end before users could read their progress
 

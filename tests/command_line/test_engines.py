@@ -56,7 +56,7 @@ def test_doctor_names_the_command_that_pulls_a_model(cli: Cli, monkeypatch: pyte
         wanted = [found.what_to_do for found in findings if found.name.startswith(("questions:", "summaries:"))]
         return re.findall(r"hark (engines pull \w+)", " ".join(wanted))
 
-    monkeypatch.setattr("pipeline.recordings.local_models.hub_download", download)
+    monkeypatch.setattr("pipeline.recordings.language_models.local_models.hub_download", download)
     named = commands()
     assert named == ["engines pull reader", "engines pull embedding", "engines pull summary"]
     for command in named:

@@ -14,8 +14,9 @@ import torch
 from core.audio_file import write_audio
 from core.data_folder import REPOSITORY
 from db.db_api import Library
+from model.asr.network import shipped_recognizer
 from model.large.encoder_backbone import encoder_path
-from model.shipped_weights import save_weights, shipped_recognizer
+from model.weights import save_weights
 from tests.support.command_line_samples import Cli
 from tests.support.spoken_words import by_espeak
 

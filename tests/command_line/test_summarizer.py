@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.recordings.transcript import Segment, Transcript, save_transcript
+from pipeline.recordings.transcripts.transcript import Segment, Transcript, save_transcript
 from tests.support.command_line_samples import Cli
 
 TEXT = """We moved to bigger servers, and the load test handled ten thousand visitors.

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from core.audio_file import write_audio
-from pipeline.recordings.transcript import Transcript
 from pipeline.recordings.transcription.transcribe import TranscribeOptions
+from pipeline.recordings.transcripts.transcript import Transcript
 from tests.support.command_line_samples import Cli
 from tests.support.scripted_engine import Scripted, use_engines
 from tests.support.untrained_bundle import spoken

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +15,14 @@ import pytest
 import torch
 
 from core.errors import HarkError
+from model.asr.network import shipped_recognizer
 from model.checkpoint import config_from_dict, load_checkpoint, save_checkpoint
 from model.dataset import store_soft_logits
+from model.devices.micro_network import shipped_micro_network
 from model.large.encoder_detector import EncoderDetectorConfig
-from model.shipped_weights import BACKBONE, FOLDER, HEAD, MICRO_NETWORK, RECOGNIZER, VERIFIER, load_weights
-from model.standard.backbone import EmbeddingBackboneConfig
+from model.large.phone_head import shipped_head
+from model.large.verifier import shipped_verifier
+from model.standard.backbone import EmbeddingBackboneConfig, shipped_backbone
 from model.standard.backbone_detector import BackboneDetectorConfig
 from model.tiny_crnn import BackboneConfig, TinyCRNN
 from tests.support.small_crnn import lively_model, small_crnn
@@ -80,9 +84,11 @@ def test_a_damaged_checkpoint_is_rejected_with_a_message(tmp_path: Path, injury:
     assert len(refused.value.why) < 400
 
 
-@pytest.mark.parametrize("file", [BACKBONE, HEAD, MICRO_NETWORK, VERIFIER, RECOGNIZER])
-def test_shipped_weights_name_the_licence_of_each_corpus(file: str) -> None:
-    about = load_weights(FOLDER / file)[1]
+@pytest.mark.parametrize(
+    "shipped", [shipped_backbone, shipped_head, shipped_micro_network, shipped_verifier, shipped_recognizer]
+)
+def test_shipped_weights_name_the_licence_of_each_corpus(shipped: Callable[[], tuple[Any, dict[str, Any]]]) -> None:
+    about = shipped()[1]
     assert about["training_corpora"] and set(about["training_corpora"]) <= set(about["licences"])
 
 

@@ -170,9 +170,9 @@ def test_only_the_user_can_read_a_backup(archive: Path, tmp_path: Path) -> None:
 
 
 def test_downloaded_models_are_not_backed_up() -> None:
-    from pipeline.recordings import text_similarity
     from pipeline.recordings.answers import reader
     from pipeline.recordings.diarization import pyannote_engine
+    from pipeline.recordings.language_models import text_similarity
     from pipeline.recordings.summarization import transformer
 
     modules = (reader, text_similarity, transformer)

@@ -37,7 +37,7 @@ def hub(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
                 file.write_text("{}")
             return files
 
-        for user in ("pipeline.engine_setup", "pipeline.recordings.local_models"):
+        for user in ("pipeline.engine_setup", "pipeline.recordings.language_models.local_models"):
             monkeypatch.setattr(f"{user}.hub_download", download)
         return asked
 

@@ -13,7 +13,7 @@ from django.test import Client
 
 from core.audio_file import SAMPLE_RATE
 from pipeline.recordings.summarization import words_of
-from pipeline.recordings.transcript import Segment, Transcript, Word, save_transcript
+from pipeline.recordings.transcripts.transcript import Segment, Transcript, Word, save_transcript
 from webui.accounts.models import User
 from webui.accounts.services import create_token
 from webui.recordings.models import Recording

@@ -90,7 +90,7 @@ def in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setenv("HARK_LLM_URL", "http://127.0.0.1:9/v1")
     monkeypatch.setenv("HARK_LLM_MODEL", "double")
-    monkeypatch.setattr("pipeline.recordings.llm.ask", ask)
+    monkeypatch.setattr("pipeline.recordings.language_models.llm.ask", ask)
 
 
 def set_up(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 from benchmark import manifest_rows
 from phrase_augmentation.normalize import normalize
 from pipeline.recordings.answers.question_answering import Answer, Passage, answer
-from pipeline.recordings.text_similarity import similarities as compare
-from pipeline.recordings.transcript import Segment, Transcript
+from pipeline.recordings.language_models.text_similarity import similarities as compare
+from pipeline.recordings.transcripts.transcript import Segment, Transcript
 
 QUESTIONS = Path(__file__).with_name("questions.json")
 SPEECH = ("librispeech-dev-clean", "librispeech-test-clean-a")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from core.audio_file import write_audio
-from pipeline.recordings import recording_folder
+from pipeline.recordings.files import recording_folder
 from pipeline.recordings.summarization import Point, Sentiment, Summary, save_summary, words_of
-from pipeline.recordings.transcript import Segment, Transcript, Word, save_transcript
+from pipeline.recordings.transcripts.transcript import Segment, Transcript, Word, save_transcript
 from tests.support.sounds import tone
 from webui.accounts.models import User
 from webui.jobs.models import Job

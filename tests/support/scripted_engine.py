@@ -10,8 +10,8 @@ import pytest
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.readiness import Readiness
-from pipeline.recordings.transcript import Segment, Word
 from pipeline.recordings.transcription import registry
+from pipeline.recordings.transcripts.transcript import Segment, Word
 
 
 def said(text: str, start_s: float, end_s: float, language: str = "en", confidence: float = 0.9) -> Segment:

@@ -24,7 +24,7 @@ def keyword_hmm_bundle(
 
 def keyword_hmm_model(phrase: str, size: str = "standard") -> Any:
     from model.phones import outputs_of
-    from model.shipped_weights import shipped_backbone
+    from model.standard.backbone import shipped_backbone
     from model.standard.backbone_detector import BackboneDetector
 
     if size == "large":

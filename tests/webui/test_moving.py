@@ -34,7 +34,7 @@ FILL = f"""{BEGIN}
 import datetime, uuid
 from pathlib import Path
 from django.contrib.auth.models import Group
-from pipeline.recordings.transcript import Segment, Transcript
+from pipeline.recordings.transcripts.transcript import Segment, Transcript
 from webui.accounts.models import ApiToken
 from webui.recordings.models import Recording
 from webui.recordings.reading.search import index

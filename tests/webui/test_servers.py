@@ -87,7 +87,7 @@ from webui.accounts.sign_in import SignInRefused, sign_in
 from webui.recordings.models import Passage, Recording
 from webui.recordings.reading.search import find, index
 from webui.jobs.models import Job
-from pipeline.recordings.transcript import Segment, Transcript
+from pipeline.recordings.transcripts.transcript import Segment, Transcript
 user = User.objects.create_user("olivia", "olivia@example.org", "x")
 for name in ("nobody", "no\\0body"):
     try: sign_in(name=name, password="wrong", address="192.0.2.1")

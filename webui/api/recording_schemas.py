@@ -9,7 +9,7 @@ from uuid import UUID
 from ninja import Field, Schema
 from pydantic import AliasChoices
 
-from pipeline.recordings.captions import FORMATS
+from pipeline.recordings.transcripts.captions import FORMATS
 from webui.api.schemas import JOB_ID, OWNER, SHARED_WITH, WHEN, Explained, RequestBody, name_of_user
 
 RECORDING_ID = "0c1f6a52-4f0e-4b7e-9a53-1a2b3c4d5e6f"

@@ -16,8 +16,8 @@ from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonRe
 from django.shortcuts import get_object_or_404
 
 from core.errors import HarkError
-from pipeline.recordings import llm
-from pipeline.recordings.recording_folder import POLISHED, POLISHED_TEXT, SUMMARY, TEXT, TRANSCRIPT
+from pipeline.recordings.files.recording_folder import POLISHED, POLISHED_TEXT, SUMMARY, TEXT, TRANSCRIPT
+from pipeline.recordings.language_models import llm
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
 from webui.api.endpoints import endpoint, switch, wrong

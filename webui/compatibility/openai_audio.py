@@ -12,9 +12,9 @@ from django.utils.translation import get_language_info
 
 from audio_generation.registry import engines
 from core.errors import HarkError
-from pipeline.recordings.captions import write
-from pipeline.recordings.transcript import Segment, Transcript
 from pipeline.recordings.transcription import registry as recognizers
+from pipeline.recordings.transcripts.captions import write
+from pipeline.recordings.transcripts.transcript import Segment, Transcript
 from webui.accounts.signed_in import signed_in
 from webui.api.endpoints import endpoint, only_known, switch
 from webui.compatibility import speaking

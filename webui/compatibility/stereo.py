@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404
 
 from core.errors import HarkError
-from pipeline.recordings.transcript import Transcript
+from pipeline.recordings.transcripts.transcript import Transcript
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
 from webui.api.endpoints import endpoint, number, wrong

@@ -16,7 +16,7 @@ from django.db import connection
 from django.http import HttpResponse, StreamingHttpResponse
 
 from core.errors import HarkError
-from pipeline.recordings.transcript import Transcript
+from pipeline.recordings.transcripts.transcript import Transcript
 from webui.compatibility.transcribing import text_of, transcribe_upload
 from webui.http.errors import broken, status_of
 

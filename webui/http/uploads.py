@@ -14,7 +14,7 @@ from django.core.files.uploadhandler import TemporaryFileUploadHandler
 
 from core.data_folder import storing
 from core.errors import HarkError
-from pipeline.recordings.media import suffix_of
+from pipeline.recordings.files.media import suffix_of
 from webui.http.errors import StatusError, status_of
 
 

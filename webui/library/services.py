@@ -21,7 +21,7 @@ from phrase_augmentation.normalize import normalize
 from pipeline.corpora.importing import MIN_DURATION_S
 from pipeline.corpora.mining import ENGINE as MINED
 from pipeline.corpora.mining import faded
-from pipeline.recordings.media import peaks
+from pipeline.recordings.files.media import peaks
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.accounts.storage import bytes_below, user_data

@@ -31,7 +31,7 @@ from model.runtime.detector import Detector as Runtime
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
 from pipeline.corpora.enrolment import TRAIN
-from pipeline.recordings.media import peaks
+from pipeline.recordings.files.media import peaks
 from pipeline.serving.detection import as_hark_error, listen, open_detector
 from pipeline.serving.sorting import sort_wake
 from pipeline.serving.zero_shot import ZeroShotStream

@@ -8,8 +8,8 @@ from typing import Any
 from django.db import transaction
 
 from core.errors import HarkError
-from pipeline.recordings.recording_folder import TRANSCRIPT
-from pipeline.recordings.transcript import load_transcript
+from pipeline.recordings.files.recording_folder import TRANSCRIPT
+from pipeline.recordings.transcripts.transcript import load_transcript
 from webui.jobs.models import Job
 from webui.jobs.quota import take_minutes
 from webui.recordings.deletion import remove_leftovers

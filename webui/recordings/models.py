@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from pipeline.recordings.captions import clock
+from pipeline.recordings.transcripts.captions import clock
 from webui.access import Owned, Things, shared_with
 from webui.accounts.storage import user_data
 from webui.jobs.models import Job

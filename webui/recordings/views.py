@@ -14,8 +14,8 @@ from django.views.decorators.http import require_GET, require_POST
 
 from core.errors import HarkError
 from pipeline.jobs import TRANSCRIPTION_STAGES
-from pipeline.recordings.captions import clock
 from pipeline.recordings.transcription.transcribe import recognized_so_far
+from pipeline.recordings.transcripts.captions import clock
 from webui import speech
 from webui.access import owned, sharing_of, to_change
 from webui.accounts.signed_in import signed_in

@@ -19,9 +19,9 @@ from typing import Any
 
 from core.errors import HarkError
 from core.worded import worded
-from pipeline.recordings import llm
-from pipeline.recordings.stop_words import STOP_WORDS
-from pipeline.recordings.transcript import Transcript
+from pipeline.recordings.language_models import llm
+from pipeline.recordings.transcripts.stop_words import STOP_WORDS
+from pipeline.recordings.transcripts.transcript import Transcript
 
 MAX_WORDS, MAX_CHARACTERS = 400, 4_000  # maximum size of a question
 WINDOW_WORDS = 60  # words per passage, or slightly more, because it ends with a segment
@@ -45,7 +45,7 @@ SPEAKER_WEIGHT = 0.5  # weight of a match with the speaker's name, relative to o
 QUESTION_FACTOR = 0.6  # factor of the score of a segment that is itself a question
 
 Reader = Callable[[str, list[str]], Mapping[str, Any] | None]  # like ``reader.read_passages``
-Comparer = Callable[[str, list[str]], Sequence[float]]  # like ``pipeline.recordings.text_similarity.similarities``
+Comparer = Callable[[str, list[str]], Sequence[float]]  # like ``text_similarity.similarities``
 
 _NUMBER = re.compile(
     r"\d|\b(one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|\w+ty|hundred|thousand|million|half|"

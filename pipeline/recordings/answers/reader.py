@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from core.worded import worded
-from pipeline.recordings.local_models import LocalModel, load
+from pipeline.recordings.language_models.local_models import LocalModel, load
 
 READER = LocalModel(
     "reader",

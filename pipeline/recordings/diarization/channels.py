@@ -17,7 +17,7 @@ from core.audio_file import SAMPLE_RATE
 from core.voice_activity import FRAME, FRAME_S, SpeechProbability
 from pipeline.recordings.diarization.acoustic import SPOKEN, speech_regions, versions
 from pipeline.recordings.diarization.turns import Diarization, Turn, with_overlaps
-from pipeline.recordings.media import open_normalized, read_blocks
+from pipeline.recordings.files.media import open_normalized, read_blocks
 
 NAMES = {"L": "Left speaker", "R": "Right speaker"}
 BLOCK_S = 4.0

@@ -15,8 +15,8 @@ from core.errors import HarkError
 from core.readiness import Readiness
 from core.worded import worded
 from core.worker_process import WorkerGone, WorkerProcess
-from pipeline.recordings import worker_audio
 from pipeline.recordings.diarization.turns import Diarization, Turn, with_overlaps
+from pipeline.recordings.files import worker_audio
 
 NAME = "pyannote"
 REPOSITORY = "pyannote/speaker-diarization-community-1"

@@ -13,8 +13,8 @@ from core.events import Reporter, silent_reporter
 from core.worded import worded
 from pipeline.recordings.diarization import acoustic, channels, pyannote_engine, voiceprints
 from pipeline.recordings.diarization.turns import Diarization, Turn
-from pipeline.recordings.transcript import UNNAMED, Segment, Transcript, Word
-from pipeline.recordings.words import segment_of
+from pipeline.recordings.transcripts.transcript import UNNAMED, Segment, Transcript, Word
+from pipeline.recordings.transcripts.words import segment_of
 
 SHORT_WORD_S = 0.25  # seconds; a shorter word between two words of another speaker is assigned to that speaker
 OVERLAP_S, OVERLAP_FRACTION = 0.3, 0.3  # seconds or fraction of a marked segment in which two people speak

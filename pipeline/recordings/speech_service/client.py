@@ -201,7 +201,7 @@ def _start_and_connect(path: Path, deadline: float) -> Connection:
     _wait_for_ended()
     with (
         storing("starting the speech service"),
-        held(path.with_suffix(".starting"), _not_started, deadline - time.monotonic()),
+        held(path.with_suffix(".starting"), _being_started, deadline - time.monotonic()),
     ):
         with contextlib.suppress(ServiceGone):
             return _connect(path, deadline)  # another process has started it in the meantime
@@ -219,9 +219,11 @@ def _start_and_connect(path: Path, deadline: float) -> Connection:
     )
 
 
+def _being_started(process: str) -> HarkError:
+    return _not_started(worded("Process %(process)s is starting it and has not finished", process=process))
+
+
 def _not_started(why: str) -> HarkError:
-    if why.isdigit():
-        why = worded("Process %(process)s is starting it and has not finished", process=why)
     return HarkError(
         worded("The speech service could not be started."),
         worded("%(why)s. Its log is %(log)s.", why=why, log=str(log_file())),
@@ -255,7 +257,7 @@ def _start(path: Path) -> subprocess.Popen[bytes]:
 
 def _wait_until_dead(path: Path, deadline: float) -> None:
     """Wait until no service holds its lock, but at most until ``deadline``."""
-    with contextlib.suppress(HarkError), held(path.with_suffix(".lock"), _not_started, deadline - time.monotonic()):
+    with contextlib.suppress(HarkError), held(path.with_suffix(".lock"), _being_started, deadline - time.monotonic()):
         pass
 
 

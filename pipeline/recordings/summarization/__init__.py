@@ -10,7 +10,7 @@ from pipeline.recordings.summarization.extractive import Extractive
 from pipeline.recordings.summarization.language_model import LanguageModel
 from pipeline.recordings.summarization.summary import Point, Sentiment, Summary, as_json, save_summary, words_of
 from pipeline.recordings.summarization.transformer import Character, LocalTransformer
-from pipeline.recordings.transcript import Transcript
+from pipeline.recordings.transcripts.transcript import Transcript
 
 __all__ = [
     "Point",
@@ -29,7 +29,7 @@ AUTO = "auto"
 
 
 def engines() -> list[LanguageModel | LocalTransformer | Extractive | Character]:
-    """Return all engines, in the order in which ``auto`` prefers them."""
+    """Return all engines. ``auto`` never uses the last one, because it writes headlines."""
     return [LanguageModel(), LocalTransformer(), Extractive(), Character()]
 
 
@@ -55,17 +55,13 @@ def summarize(transcript: Transcript, engine: str = AUTO) -> Summary:
     if not any(segment.text.strip() for segment in transcript.segments):
         return Summary(NOTHING_SPOKEN, (), (), None, engine)
     check_engine(engine)
-    known = {candidate.name: candidate for candidate in engines()}
     if engine != AUTO:
-        return known[engine].summarize(transcript)
+        return next(known for known in engines() if known.name == engine).summarize(transcript)
     notes: list[str] = []
-    for candidate in known.values():
-        if candidate.name == "extractive" or not candidate.available().ok:
-            continue
-        if candidate.name == "character":  # used only on request, because it writes headlines
-            break
-        try:
-            return replace(candidate.summarize(transcript), note=" ".join(notes))
-        except HarkError as error:
-            notes.append(f"{candidate.name}: {error.what} {error.why}")
-    return replace(known["extractive"].summarize(transcript), note=" ".join(notes))
+    for model in (LanguageModel(), LocalTransformer()):
+        if model.available().ok:
+            try:
+                return replace(model.summarize(transcript), note=" ".join(notes))
+            except HarkError as error:
+                notes.append(f"{model.name}: {error.what} {error.why}")
+    return replace(Extractive().summarize(transcript), note=" ".join(notes))

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.readiness import Readiness
-from pipeline.recordings.stop_words import STOP_WORDS
 from pipeline.recordings.summarization.action_items import action_items
 from pipeline.recordings.summarization.sentences import Sentence, sentences, words_of
 from pipeline.recordings.summarization.sentiment import sentiment
 from pipeline.recordings.summarization.summary import Point, Summary
-from pipeline.recordings.transcript import Transcript
+from pipeline.recordings.transcripts.stop_words import STOP_WORDS
+from pipeline.recordings.transcripts.transcript import Transcript
 
 TEXT_SENTENCES = 3
 MAX_POINTS, MIN_POINTS = 8, 3

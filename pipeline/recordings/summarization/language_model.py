@@ -7,10 +7,10 @@ from typing import Any
 
 from core.readiness import Readiness
 from core.worded import worded
-from pipeline.recordings import llm
-from pipeline.recordings.llm import LlmSettings
+from pipeline.recordings.language_models import llm
+from pipeline.recordings.language_models.llm import LlmSettings
 from pipeline.recordings.summarization.summary import SENTIMENTS, Point, Sentiment, Summary
-from pipeline.recordings.transcript import Transcript
+from pipeline.recordings.transcripts.transcript import Transcript
 
 MAX_TEXT_LENGTH = 4_000  # maximum characters of the summary's text
 MAX_POINT_LENGTH = 600

@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from core.worded import worded
-from pipeline.recordings import llm
+from pipeline.recordings.language_models import llm
 from pipeline.recordings.summarization.language_model import segment_rows, texts_by_segment
-from pipeline.recordings.transcript import Segment, Transcript
-from pipeline.recordings.words import retimed
+from pipeline.recordings.transcripts.transcript import Segment, Transcript
+from pipeline.recordings.transcripts.words import retimed
 
 CHANGED_FRACTION = 0.3  # fraction of a segment's words; one word may always change
 TASK = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from pipeline.recordings.transcript import Transcript
+from pipeline.recordings.transcripts.transcript import Transcript
 
 MAX_WORDS = 60  # words of a sentence over several segments; a longer one ends with its segment
 PAUSE_S = 2.0  # seconds; a longer pause ends a sentence

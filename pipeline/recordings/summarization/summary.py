@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.data_folder import atomic_path, storing
-from pipeline.recordings.transcript import Transcript
+from pipeline.recordings.transcripts.transcript import Transcript
 
 SCHEMA = 1  # schema of the file
 SENTIMENTS = ("negative", "neutral", "positive")

@@ -14,11 +14,11 @@ from core.events import Progress, Reporter
 from model.training_options import WHOLE, curves_folder, part_of
 from pipeline.corpora.layouts import librispeech, nemo_manifest
 from pipeline.corpora.layouts.utterance import Utterance
-from pipeline.recordings.recording_folder import TRANSCRIPT
+from pipeline.recordings.files.recording_folder import TRANSCRIPT
 from pipeline.recordings.summarization.extractive import most_telling
 from pipeline.recordings.summarization.sentences import sentences
 from pipeline.recordings.summarization.transformer import PART_CHARACTERS, parts
-from pipeline.recordings.transcript import Segment, Transcript, load_transcript
+from pipeline.recordings.transcripts.transcript import Segment, Transcript, load_transcript
 
 if TYPE_CHECKING:
     from model.summarizer.network import SummarizerConfig

@@ -14,7 +14,7 @@ from core.audio_file import SAMPLE_RATE, SILENCE_PEAK
 from core.readiness import Readiness
 from core.worded import worded
 from phrase_augmentation.normalize import base_language
-from pipeline.recordings.transcript import Segment
+from pipeline.recordings.transcripts.transcript import Segment
 
 CHUNK_S = 30.0  # maximum seconds of audio that an engine gets at a time
 MAX_CHARACTERS_A_SECOND = 40  # characters; people do not speak faster, so an engine that writes more has invented it

@@ -18,10 +18,10 @@ from core.processors import usable_cores
 from core.readiness import Readiness
 from core.worded import worded
 from phrase_augmentation.normalize import base_language
-from pipeline.recordings.transcript import Segment
 from pipeline.recordings.transcription import whisper_models
 from pipeline.recordings.transcription.whisper_text import MAX_COMPRESSION, MIN_LOG_P, NO_SPEECH, invented
-from pipeline.recordings.words import segment_of, words_of
+from pipeline.recordings.transcripts.transcript import Segment
+from pipeline.recordings.transcripts.words import segment_of, words_of
 
 BEAM = 5
 TEMPERATURES = (0.0, 0.4, 0.8)  # a higher one is tried after an implausible result

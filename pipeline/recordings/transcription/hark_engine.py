@@ -15,9 +15,9 @@ from core.audio_file import SAMPLE_RATE
 from core.readiness import Readiness
 from core.worded import worded
 from phrase_augmentation.normalize import normalize
-from pipeline.recordings.transcript import Segment, Word
 from pipeline.recordings.transcription.engine import RecognitionEngine
-from pipeline.recordings.words import segment_of
+from pipeline.recordings.transcripts.transcript import Segment, Word
+from pipeline.recordings.transcripts.words import segment_of
 
 SHIPPED = "ctc"  # the model's name, unless it is a path
 OWN_FOLDER = Path("asr") / "own"  # below a user's data; holds weights adapted to their recordings
@@ -61,10 +61,11 @@ class HarkCtc(RecognitionEngine):
     def load(self) -> Any:
         """Load the acoustic model and the vocabulary, without a library's transcripts, because all users share it."""
         from model.asr.emissions import Aligner
+        from model.asr.network import Recognizer
         from model.asr.recognition import decoder_for
-        from model.shipped_weights import load_weights
+        from model.weights import load_weights
 
-        recognizer = None if self.model == SHIPPED else load_weights(Path(self.model))[0]
+        recognizer = None if self.model == SHIPPED else load_weights(Path(self.model), Recognizer)[0]
         return Aligner(recognizer), decoder_for("en")
 
     def run(

@@ -28,9 +28,9 @@ from db.records import AlignedUnit
 from model.large.decoder_tokens import BEGIN, END, FIRST_TEXT, NEXT_WORD, NO_TEXT, SPACE, spellings, token_texts
 from model.large.encoder_backbone import ASSETS, PACKAGE
 from phrase_augmentation.normalize import normalize
-from pipeline.recordings.transcript import Segment, Word
 from pipeline.recordings.transcription.engine import RecognitionEngine
-from pipeline.recordings.words import segment_of, spread
+from pipeline.recordings.transcripts.transcript import Segment, Word
+from pipeline.recordings.transcripts.words import segment_of, spread
 
 DISTRIBUTION = "moonshine-voice"
 ENCODER, DECODER, TOKENIZER = "encoder_model.ort", "decoder_model_merged.ort", "tokenizer.bin"

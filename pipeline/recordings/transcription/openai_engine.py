@@ -22,10 +22,10 @@ from core.http import Server
 from core.readiness import Readiness
 from core.worded import worded
 from phrase_augmentation.normalize import base_language
-from pipeline.recordings.transcript import Segment
 from pipeline.recordings.transcription.engine import MAX_CHARACTERS_A_SECOND, RecognitionEngine
 from pipeline.recordings.transcription.whisper_text import invented
-from pipeline.recordings.words import segment_of, spread, words_of
+from pipeline.recordings.transcripts.transcript import Segment
+from pipeline.recordings.transcripts.words import segment_of, spread, words_of
 
 TIMEOUT_S = 120.0
 ATTEMPTS = 3  # attempts if the endpoint is busy or unreachable

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from pipeline.recordings.transcript import Segment, Word
-from pipeline.recordings.words import segment_of
+from pipeline.recordings.transcripts.transcript import Segment, Word
+from pipeline.recordings.transcripts.words import segment_of
 
 PAUSE_S = 0.8  # seconds; a longer pause separates segments
 MAX_DURATION_S = 15.0  # seconds per segment; a longer one is split at its longest pause

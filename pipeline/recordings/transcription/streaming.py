@@ -11,10 +11,10 @@ import numpy as np
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.voice_activity import FRAME, FRAME_S, SpeechProbability
-from pipeline.recordings.transcript import Segment
 from pipeline.recordings.transcription.chunks import MARGIN_S, MIN_SPEECH_S, SPEECH, STILL_SPEECH
 from pipeline.recordings.transcription.engine import CHUNK_S
 from pipeline.recordings.transcription.segmenting import shifted, split
+from pipeline.recordings.transcripts.transcript import Segment
 
 PARTIAL_EVERY_S = 1.0  # seconds of audio between two guesses at the same utterance
 REST = 2.0  # time between guesses, at least, as a multiple of what the last one took: they must not delay final texts

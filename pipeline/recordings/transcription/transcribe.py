@@ -28,13 +28,13 @@ from core.worded import listed, worded
 from core.worded import number as rounded
 from phrase_augmentation.normalize import base_language
 from pipeline.recordings.diarization.channels import two_speakers
-from pipeline.recordings.media import open_normalized, read, read_blocks
+from pipeline.recordings.files.media import open_normalized, read, read_blocks
 from pipeline.recordings.speech_service import client as speech_client
-from pipeline.recordings.transcript import Segment, Transcript, segment_of_json
 from pipeline.recordings.transcription import registry
 from pipeline.recordings.transcription.chunks import Stretch, chunks
 from pipeline.recordings.transcription.engine import CHUNK_S, RecognitionEngine, described
 from pipeline.recordings.transcription.segmenting import shifted, split, with_overlaps
+from pipeline.recordings.transcripts.transcript import Segment, Transcript, segment_of_json
 
 PROGRESS_FILE = "progress.jsonl"
 SCHEMA = 1  # schema of that file
@@ -82,7 +82,7 @@ def transcribe(
     """Transcribe a recording, without speakers unless it has one person on each of two channels.
 
     Args:
-        audio_file: a file from ``pipeline.recordings.media.normalize`` (16 kHz, one or two channels).
+        audio_file: a file from ``pipeline.recordings.files.media.normalize`` (16 kHz, one or two channels).
         work: a folder of this recording; its ``progress.jsonl`` stores finished chunks, from which the same engine,
             model, language and audio resume.
 

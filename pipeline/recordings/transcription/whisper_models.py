@@ -14,8 +14,8 @@ from core.data_folder import installation_folder
 from core.errors import no_such
 from core.events import Reporter
 from core.worded import worded
-from pipeline.recordings import local_models
-from pipeline.recordings.local_models import hub_folder
+from pipeline.recordings.language_models import local_models
+from pipeline.recordings.language_models.local_models import hub_folder
 from pipeline.recordings.transcription.engine import RecognitionEngine
 
 # From the least to the most accurate; the multilingual model of a size ranks higher.

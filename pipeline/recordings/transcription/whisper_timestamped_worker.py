@@ -59,7 +59,7 @@ def _segment(segment: dict[str, Any]) -> dict[str, Any]:
 
 
 def _evenly(segment: dict[str, Any]) -> list[dict[str, Any]]:
-    from pipeline.recordings.words import spread
+    from pipeline.recordings.transcripts.words import spread
 
     confidence = min(1.0, 2.718281828 ** segment.get("avg_logprob", 0.0))
     words = spread(segment["text"], segment["start"], segment["end"], confidence)

@@ -9,7 +9,7 @@ from model.large.decoder_tokens import spellings
 from model.large.encoder_detector import EncoderDetector
 from model.large.second_pass import verifier_name
 from model.phones import outputs_of
-from model.shipped_weights import shipped_backbone
+from model.standard.backbone import shipped_backbone
 from model.standard.backbone_detector import BackboneDetector
 from model.standard.fused_detector import FusedDetector
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig

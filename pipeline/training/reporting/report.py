@@ -98,7 +98,7 @@ def run_figures(
 
 def foundation_of(config: RunConfig, detector: Detector) -> dict[str, Any]:
     """Return the shipped weights and speech that the run built on, for the report."""
-    from model.shipped_weights import shipped_micro_network
+    from model.devices.micro_network import shipped_micro_network
     from pipeline.training.negatives.negative_speech import about_negative_speech
     from pipeline.training.negatives.shipped import negatives_of
 

@@ -19,8 +19,7 @@ from lab.weights import backbone_in_noise
 from lab.weights.backbone_in_noise import NoiseTrainConfig, losses, parallel_speech, read_loss, train_in_noise
 from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
 from model.asr.packed import BatchSource, Packed, Utterance, open_pack, pack
-from model.shipped_weights import shipped_backbone
-from model.standard.backbone import EmbeddingBackbone
+from model.standard.backbone import EmbeddingBackbone, shipped_backbone
 from pipeline.training.negatives.negative_speech import NEGATIVE_SPEECH
 from tests.support.constants import replace_in
 from tests.support.packed_speech import packed_of

@@ -14,7 +14,7 @@ from lab.weights import micro_student
 from lab.weights.micro_student import StudentTrainConfig, taught, train_student
 from model.devices.micro_network import STRIDE, MicroNetwork
 from model.features import HOP
-from model.shipped_weights import shipped_backbone
+from model.standard.backbone import shipped_backbone
 from tests.support.packed_speech import babble, packed_of
 
 SHORT = StudentTrainConfig(hours=0.05, steps=120, batch=8, stretch=60)

@@ -10,7 +10,8 @@ from core.events import silent_reporter
 from lab.weights import backbone_in_noise, train
 from lab.weights.train import train_weights
 from model.asr.packed import open_pack
-from model.shipped_weights import load_weights, shipped_backbone
+from model.standard.backbone import EmbeddingBackbone, shipped_backbone
+from model.weights import load_weights
 from pipeline.asr.training import AcousticRun
 from tests.support.acoustic_corpus import corpus, few_rooms
 
@@ -20,9 +21,9 @@ __all__ = ["few_rooms"]
 def test_one_command_trains_and_writes_weights(tmp_path: Path) -> None:
     run = AcousticRun((corpus(tmp_path),), epochs=1.0, batch_size=4, synthetic=8)
     result = train_weights("backbone", run, tmp_path / "asr", silent_reporter())
-    model, about = load_weights(Path(result["weights"]))
+    model, about = load_weights(Path(result["weights"]), EmbeddingBackbone)
     assert about["training_corpora"] == ["words"] and "festival" not in about["training_engines"]
-    assert model.config.phones == 41  # type: ignore[union-attr]
+    assert model.config.phones == 41
     real = [utterance.split for utterance in open_pack(tmp_path / "asr" / "speech").utterances if utterance.real]
     assert len(real) == 24 and result["steps"] == round(real.count("train") / 4)
     assert result["loss"] > 0.1
@@ -42,7 +43,7 @@ def test_a_fine_tuned_backbone_records_its_origin(tmp_path: Path, monkeypatch: p
     packed, config, folder = asked[:3]
     assert (config.steps, config.batch_size) == (3 * len(packed.where("train")), 1) and result["steps"] == config.steps
     assert folder == tmp_path / "out" / "backbone-in-noise"
-    _, about = load_weights(Path(result["weights"]))
+    _, about = load_weights(Path(result["weights"]), EmbeddingBackbone)
     assert set(about["training_corpora"]) == {*first["training_corpora"], "words"}
     assert about["licences"] == first["licences"] and about["version"] == first["version"] + 1
 

@@ -15,7 +15,7 @@ from lab.weights import verifier as verifier_training
 from lab.weights.verifier import Speech, VerifierTrainConfig, batch_of, near_words, train_verifier, ways_of
 from model.asr.packed import Packed, Utterance, open_pack, pack
 from model.large.verifier import EVIDENCE, Verifier
-from model.shipped_weights import load_weights, save_weights
+from model.weights import load_weights, save_weights
 from tests.support.moonshine_package import needs_encoder
 from tests.support.sounds import noise
 from tests.support.untrained_bundle import spoken
@@ -50,7 +50,7 @@ def test_a_tiny_training_computes_encoder_outputs_once(
     assert not verifier.training and verifier.spread.min() > 0 and (verifier.centre != 0).sum() >= EVIDENCE - 1
 
     save_weights(verifier, tmp_path / "verifier.safetensors", {"name": "tiny"}, half=True)
-    loaded, about = load_weights(tmp_path / "verifier.safetensors")
+    loaded, about = load_weights(tmp_path / "verifier.safetensors", Verifier)
     assert isinstance(loaded, Verifier) and about == {"name": "tiny"}
     assert torch.allclose(loaded.phone.weight, verifier.phone.weight, atol=1e-3)
 

@@ -20,8 +20,8 @@ from model.asr.packed import BatchSource, Packed
 from model.asr.train import BEST, FINAL, AcousticModel, AcousticProgress, AcousticTrainConfig, train_acoustic
 from model.features import log_mel
 from model.phones import PHONE_OUTPUTS, character_indices, phone_index, phone_indices, phones_of, text_of
-from model.shipped_weights import load_weights
 from model.standard.backbone import EmbeddingBackbone, EmbeddingBackboneConfig
+from model.weights import load_weights
 from tests.support.packed_speech import packed
 
 __all__ = ["packed"]  # fixtures
@@ -84,7 +84,7 @@ def test_a_tiny_training_reports_losses_and_errors_from_the_first_step(
     assert {"wer/real/tones", "cer/real/tones", "closed"} <= {name for name, _, _ in Curves.drawn}
     (tmp_path / BEST).write_bytes(b"of another training")
     train_acoustic(model, packed, replace(config, steps=1), tmp_path, told.append)
-    assert not (tmp_path / BEST).is_file() and load_weights(tmp_path / FINAL)[0].config == model.config
+    assert not (tmp_path / BEST).is_file() and load_weights(tmp_path / FINAL, Recognizer)[0].config == model.config
 
 
 def test_augmentation_keeps_shape_and_lengths_and_is_finite(packed: Packed) -> None:
@@ -148,7 +148,7 @@ def test_training_learns_tones_and_continues_after_a_stop(
             and "wer/real/tones" in errors
             and seen[-1][1] < max(loss for _, loss in seen)
         )
-    assert load_weights(tmp_path / BEST)[0].config == again.config
+    assert load_weights(tmp_path / BEST, type(again))[0].config == again.config
 
 
 def test_other_speech_restarts_training_and_unmeasured_weights_are_used(packed: Packed, tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_other_speech_restarts_training_and_unmeasured_weights_are_used(packed: 
         seen.clear()
         told = lambda p: seen.append(p.step) if p.errors is not None else None  # noqa: E731
         train_acoustic(untrained("backbone"), speech, config, folder, told)
-        return int(load_weights(folder / BEST)[1]["step"])
+        return int(load_weights(folder / BEST, EmbeddingBackbone)[1]["step"])
 
     assert train(nobody, tmp_path) == 7 and seen == [3, 5, 7, 8], "the last of three unmeasured ones"
     train(nobody, tmp_path)

@@ -24,10 +24,11 @@ from model.large.encoder_backbone import (
     package_model,
 )
 from model.large.encoder_detector import ENCODER_HOP, EncoderDetector
+from model.large.phone_head import PhoneHead
 from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
 from model.phones import PHONE_OUTPUTS
 from model.runtime.detector import Trigger, smooth_scores
-from model.shipped_weights import load_weights, save_weights
+from model.weights import load_weights, save_weights
 from tests.support.moonshine_package import needs_encoder, replace_package
 from tests.support.untrained_bundle import keyword_hmm_model, line
 
@@ -146,16 +147,16 @@ def test_a_missing_or_different_encoder_is_reported(
 
 def test_a_head_is_stored_and_a_damaged_head_is_rejected(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    made = encoder.PhoneHead().eval()
+    made = PhoneHead().eval()
     path = tmp_path / "head.safetensors"
     save_weights(made, path, {"version": 7}, half=True)
-    read, about = load_weights(path)
+    read, about = load_weights(path, type(made))
     assert about == {"version": 7}
     heard = torch.randn(1, 30, encoder.ENCODER_WIDTH)
     torch.testing.assert_close(read(heard), made(heard), atol=0.02, rtol=0.02)  # it is stored in 16 bits
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(HarkError, match=r"head\.safetensors"):
-        load_weights(path)
+        load_weights(path, type(made))
 
 
 CLIPS = 12

@@ -93,7 +93,7 @@ def test_a_phrase_is_located_where_the_keyword_hmm_matches() -> None:
 
 
 def test_padding_after_a_phrase_in_a_batch_has_no_effect() -> None:
-    verifier, rng = shipped_verifier(), np.random.default_rng(0)
+    verifier, rng = shipped_verifier()[0], np.random.default_rng(0)
     heard = torch.from_numpy(np.sqrt(rng.dirichlet(np.full(PHONE_OUTPUTS, 0.05), (2, 80)))).float()
     states = torch.from_numpy(rng.standard_normal((2, 20, 288))).float()
     phones, lengths = torch.tensor([[3, 4, 5, 30, 31], [8, 9, 10, 11, 12]]), torch.tensor([3, 5])
@@ -118,7 +118,7 @@ def test_the_graph_gives_the_verifiers_scores(frames: int) -> None:
     gain = graph.run(None, given)[0]
     with torch.no_grad():
         told = (*map(torch.from_numpy, (given["heard"], given["states"], evidence)), *phones_and_lengths(ways))
-        expected = PhraseVerifier(shipped_verifier()).eval()(*told)
+        expected = PhraseVerifier(shipped_verifier()[0]).eval()(*told)
     assert gain.shape == (1, 1) and BOUNDS[0] <= expected[0, 0] <= BOUNDS[1]
     assert gain[0, 0] == pytest.approx(CERTAIN_WEIGHT * rescoring[0, 0] + float(expected[0, 0]), abs=1e-3)
 

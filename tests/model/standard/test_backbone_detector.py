@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from model.phones import PHONE_OUTPUTS, phone_indices
-from model.shipped_weights import shipped_backbone
+from model.standard.backbone import shipped_backbone
 from model.standard.backbone_detector import BackboneDetector
 from tests.support.untrained_bundle import line
 

@@ -15,7 +15,7 @@ from model.dataset import AudioDataset, BatchRecipe, FeatureStore, FeatureWriter
 from model.detector import score_segments
 from model.features import CHUNK_SAMPLES, FFT, HOP
 from model.phones import PHONE_OUTPUTS, phone_indices
-from model.shipped_weights import shipped_backbone
+from model.standard.backbone import shipped_backbone
 from model.standard.backbone_detector import BackboneDetector
 from model.standard.fused_detector import NETWORK_WEIGHT, SUREST, FusedDetector, network_match
 from model.train import TrainConfig, train

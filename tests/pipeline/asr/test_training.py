@@ -9,9 +9,11 @@ import pytest
 from audio_generation.engine import Setting, Voice
 from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
-from model.asr.network import RecognizerConfig
+from model.asr.network import Recognizer, RecognizerConfig, shipped_recognizer
 from model.asr.packed import open_pack
-from model.shipped_weights import load_weights, shipped_backbone, shipped_micro_network, shipped_recognizer
+from model.devices.micro_network import shipped_micro_network
+from model.standard.backbone import BACKBONE, shipped_backbone
+from model.weights import SHIPPED, load_weights
 from pipeline.asr import training as acoustic_training
 from pipeline.asr.data import acoustic_split, corpus_utterances, spoken_texts, synthetic_utterances
 from pipeline.asr.training import AcousticRun, train_acoustic_model
@@ -100,7 +102,9 @@ def test_a_missing_noise_folder_is_rejected(tmp_path: Path) -> None:
 def test_damaged_weights_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "w.safetensors").write_bytes(b"nothing")
     with pytest.raises(HarkError, match="cannot be loaded"):
-        load_weights(tmp_path / "w.safetensors")
+        load_weights(tmp_path / "w.safetensors", Recognizer)
+    with pytest.raises(HarkError, match="weights of a EmbeddingBackbone, not of a Recognizer"):
+        load_weights(SHIPPED / BACKBONE, Recognizer)
 
 
 def test_the_negative_set_returns_the_requested_hours() -> None:

@@ -12,13 +12,13 @@ import pytest
 from core.audio_file import SAMPLE_RATE, write_audio
 from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
-from model.shipped_weights import shipped_recognizer
+from model.asr.network import Recognizer, shipped_recognizer
 from pipeline.jobs import RECOGNIZER_STAGES
 from pipeline.recordings import adapt_recognizer as recognizer_job
 from pipeline.recordings.adapt_recognizer import Passage, collect, left_out, train_recognizer
-from pipeline.recordings.transcript import Segment, Transcript, save_transcript
 from pipeline.recordings.transcription.hark_engine import SHIPPED
 from pipeline.recordings.transcription.registry import choose, with_model
+from pipeline.recordings.transcripts.transcript import Segment, Transcript, save_transcript
 from tests.support.constants import replace_in
 from tests.support.moonshine_package import replace_package
 
@@ -148,7 +148,7 @@ def test_a_run_without_epochs_has_neither_few_nor_many_steps() -> None:
 
 
 def test_the_engine_uses_only_improved_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from model.shipped_weights import load_weights
+    from model.weights import load_weights
 
     model, _ = shipped_recognizer()
     folder = tmp_path / recognizer_job.FOLDER
@@ -162,7 +162,7 @@ def test_the_engine_uses_only_improved_weights(tmp_path: Path, monkeypatch: pyte
     engine, why = choose("auto", "en", tmp_path)
     assert engine.model == str(second) and f"hark {second.stem}" in why
     assert choose("hark", "en")[0].model == SHIPPED  # other users do not use them
-    assert load_weights(second)[1]["after"] == 0.2
+    assert load_weights(second, Recognizer)[1]["after"] == 0.2
     held = with_model("hark", str(second), "en")
     assert held is with_model("hark", str(second), "en")  # loaded once
     held.close()

@@ -14,7 +14,7 @@ from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
 from pipeline.recordings import jobs as recording_jobs
 from pipeline.recordings.summarization import words_of
-from pipeline.recordings.transcript import Transcript, load_transcript
+from pipeline.recordings.transcripts.transcript import Transcript, load_transcript
 from tests.support.ready_recordings import transcript_of_words
 from tests.support.sounds import tone
 from tests.support.untrained_bundle import spoken
@@ -31,7 +31,7 @@ def spec(tmp_path: Path) -> dict[str, Any]:
     write_audio(folder / "original.wav", tone(3.0))
     return {
         "recording": "r", "folder": "audio/r", "originals": ["original.wav"], "name": "meeting.wav",
-        "options": {**OPTIONS, "diarize": False},
+        "options": {**OPTIONS, "diarize": False}, "owner": True,
     }  # fmt: skip
 
 
@@ -200,7 +200,7 @@ def test_real_speech_is_transcribed_and_summarized(tmp_path: Path, monkeypatch: 
     folder = tmp_path / "audio" / "r"
     folder.mkdir(parents=True)
     write_audio(folder / "original.wav", spoken("the house is near the river and the children play in the garden"))
-    spec = {"recording": "r", "folder": "audio/r", "originals": ["original.wav"], "name": "a",
+    spec = {"recording": "r", "folder": "audio/r", "originals": ["original.wav"], "name": "a", "owner": True,
             "options": {**OPTIONS, "engine": "hark"}}  # fmt: skip
     result = transcribed(spec, tmp_path)
     transcript = load_transcript(folder / "transcript.json")

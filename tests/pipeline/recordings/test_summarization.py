@@ -12,7 +12,8 @@ import pytest
 
 from core.errors import HarkError
 from core.events import Reporter, silent_reporter
-from pipeline.recordings import llm, summarization
+from pipeline.recordings import summarization
+from pipeline.recordings.language_models import llm
 from pipeline.recordings.summarization import Point, Sentiment, Summary, as_json, engines, save_summary, summarize
 from pipeline.recordings.summarization import transformer as local
 from pipeline.recordings.summarization.action_items import action_items
@@ -23,7 +24,7 @@ from pipeline.recordings.summarization.sentences import Sentence, sentences
 from pipeline.recordings.summarization.sentiment import sentiment
 from pipeline.recordings.summarization.training import SummarizerRun, pairs_of, train, transcript_pairs
 from pipeline.recordings.summarization.transformer import supporting
-from pipeline.recordings.transcript import Segment, Transcript, Word, save_transcript
+from pipeline.recordings.transcripts.transcript import Segment, Transcript, Word, save_transcript
 from tests.support.llm_double import KEY, MODEL, Double, data_of, hang, unset
 
 MEETING = """Anna: Good morning everybody, thanks for joining the weekly meeting about the new website.

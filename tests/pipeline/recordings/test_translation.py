@@ -7,7 +7,7 @@ import json
 import pytest
 
 from core.errors import HarkError
-from pipeline.recordings.transcript import Segment, Transcript, Word
+from pipeline.recordings.transcripts.transcript import Segment, Transcript, Word
 from pipeline.recordings.translation import translate
 from tests.support.llm_double import MODEL, Double, data_of, unset
 

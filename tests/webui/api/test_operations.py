@@ -35,7 +35,7 @@ def named(entries: list[Any]) -> Any:
 @pytest.fixture(autouse=True)
 def heard(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make this world's detectors answer immediately, and set up a language model."""
-    monkeypatch.setattr("pipeline.recordings.llm.available", lambda: Readiness(True))
+    monkeypatch.setattr("pipeline.recordings.language_models.llm.available", lambda: Readiness(True))
     monkeypatch.setattr("webui.listening.services.detect_in_file", lambda version, path, rate: dict(HEARD))
     # These need a voice, two passages or a change.
     for name in ("speaker_changes.remember_voice", "corrections.join_with_next", "corrections.undo"):

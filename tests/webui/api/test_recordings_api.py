@@ -35,7 +35,8 @@ def test_an_upload_is_queued_with_its_options(call: Call, owner: User, recording
     assert made.status_code == 201 and made["Location"] == f"/api/v1/recordings/{made.json()['id']}"
     kept = Recording.objects.get()
     assert kept.options == {
-        "engine": "hark", "language": "en", "speakers": 2, "diarize": True, "summarize": False, "session": None,
+        "engine": "hark", "language": "en", "speakers": 2, "diarize": True, "summarize": False, "translate": False,
+        "session": None,
     }  # fmt: skip
     assert made.json()["state"] == "working" and made.json()["job"] == str(kept.job_id)
     assert call("get", f"/jobs/{kept.job_id}", headers=headers).json()["kind"] == "transcribe"

@@ -12,8 +12,8 @@ from django.test import Client
 
 from core.audio_file import SAMPLE_RATE
 from pipeline.recordings.summarization import Summary, summarize
-from pipeline.recordings.transcript import Transcript
 from pipeline.recordings.transcription.transcribe import transcribe
+from pipeline.recordings.transcripts.transcript import Transcript
 from tests.support.earlier_recordings import SUMMARY, Finish, program_of, transcript_of, write_results
 from webui.accounts.models import User
 from webui.jobs.models import Job

@@ -19,8 +19,8 @@ from django.test import AsyncClient
 
 from core.errors import HarkError
 from core.readiness import Readiness
-from pipeline.recordings.transcript import Transcript
 from pipeline.recordings.transcription.faster_whisper_engine import FasterWhisper
+from pipeline.recordings.transcripts.transcript import Transcript
 from tests.support.earlier_recordings import SAID, token_text, transcript_of
 from webui.accounts.models import User
 from webui.compatibility import streaming

@@ -179,7 +179,7 @@ def test_a_transcription_may_use_the_remaining_minutes(other: User, portal: Any)
     source.write_bytes(b"RIFF")
     recording = intake.create_recording(user=other, name="a.wav", source=source)
     assert recording.job.spec["most_s"] == 120.0
-    from pipeline.recordings.transcript import Transcript, save_transcript
+    from pipeline.recordings.transcripts.transcript import Transcript, save_transcript
 
     save_transcript(Transcript(90.0, "en", "x", ()), recording.path / "transcript.json")
     result = {"duration_s": 90.0, "language": "en", "engine": "x", "speakers": 0, "channels": 1, "words": 0}

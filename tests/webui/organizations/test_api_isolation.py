@@ -10,8 +10,8 @@ import pytest
 from django.test import Client
 
 from core.readiness import Readiness
-from pipeline.recordings.recording_folder import TRANSCRIPT
-from pipeline.recordings.transcript import load_transcript, save_transcript
+from pipeline.recordings.files.recording_folder import TRANSCRIPT
+from pipeline.recordings.transcripts.transcript import load_transcript, save_transcript
 from tests.support.api_calls import a_pair, a_token, call_example, problem_of
 from tests.support.api_operations import OF_ONE, OF_OWNER
 from tests.support.detector_versions import make_version
@@ -47,7 +47,7 @@ READ_BY_OWNERS = {"organizations_invitations", "organizations_log", "organizatio
 @pytest.fixture
 def places(house: House, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """A value of sam's for each name in a URL; a language model is set up."""
-    monkeypatch.setattr("pipeline.recordings.llm.available", lambda: Readiness(True))
+    monkeypatch.setattr("pipeline.recordings.language_models.llm.available", lambda: Readiness(True))
     sam = house.sam
     make_version(sam, user_data(sam), 2)
     allow_wakes(detector=house.version.detector, allowed=True)

@@ -18,8 +18,9 @@ from core.errors import HarkError
 from core.events import silent_reporter
 from db.db_api import Library
 from pipeline.recordings import jobs as recording_jobs
-from pipeline.recordings import library_clips, recording_folder
-from pipeline.recordings.transcript import load_transcript
+from pipeline.recordings import library_clips
+from pipeline.recordings.files import recording_folder
+from pipeline.recordings.transcripts.transcript import load_transcript
 from tests.support.portal_jobs import claimed
 from tests.support.refusals import refuses
 from webui.accounts.models import User

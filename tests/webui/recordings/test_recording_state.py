@@ -11,8 +11,8 @@ from django.test import Client
 
 from core.data_folder import storage_error
 from core.errors import HarkError
-from pipeline.recordings.transcript import Transcript, load_transcript
 from pipeline.recordings.transcription.transcribe import PROGRESS_FILE
+from pipeline.recordings.transcripts.transcript import Transcript, load_transcript
 from tests.support.portal_jobs import claimed
 from tests.support.ready_recordings import transcript_of_words
 from tests.support.refusals import refuses

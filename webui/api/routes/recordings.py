@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from ninja import File, Form, Query, Router, Status, UploadedFile
 
 from core.errors import HarkError
-from pipeline.recordings.transcript import UNNAMED, as_json
+from pipeline.recordings.transcripts.transcript import UNNAMED, as_json
 from webui.access import owned, to_change, visible
 from webui.api.authentication import caller, needs
 from webui.api.documentation import file_of

@@ -14,11 +14,11 @@ from django.utils.translation import gettext as _
 
 from core.data_folder import atomic_path, storing
 from core.errors import HarkError
-from pipeline.recordings import vocabulary
-from pipeline.recordings.captions import write
+from pipeline.recordings.files.recording_folder import SUMMARY, TEXT, TRANSCRIPT
 from pipeline.recordings.library_clips import bring_up_to_date
-from pipeline.recordings.recording_folder import SUMMARY, TEXT, TRANSCRIPT
-from pipeline.recordings.transcript import Segment, Transcript, save_transcript
+from pipeline.recordings.transcripts import vocabulary
+from pipeline.recordings.transcripts.captions import write
+from pipeline.recordings.transcripts.transcript import Segment, Transcript, save_transcript
 from webui.accounts.storage import user_data
 from webui.recordings.editing import history
 from webui.recordings.editing.segments import corrected, joined, with_joined_segments, without_segment

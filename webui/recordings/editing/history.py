@@ -14,8 +14,8 @@ from typing import Any
 
 from core.errors import HarkError
 from core.worded import worded
-from pipeline.recordings.recording_folder import SUMMARY, TRANSCRIPT
-from pipeline.recordings.transcript import Transcript, load_transcript
+from pipeline.recordings.files.recording_folder import SUMMARY, TRANSCRIPT
+from pipeline.recordings.transcripts.transcript import Transcript, load_transcript
 
 FOLDER = "history"
 MAX_CHANGES = 50  # number of changes that can be undone

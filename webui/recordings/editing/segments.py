@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pipeline.recordings.transcript import Segment, Word
-from pipeline.recordings.words import retimed, segment_of, spread
+from pipeline.recordings.transcripts.transcript import Segment, Word
+from pipeline.recordings.transcripts.words import retimed, segment_of, spread
 
 POINTS = ("key_points", "action_items")  # lists of points in a summary
 

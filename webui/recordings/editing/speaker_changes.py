@@ -16,9 +16,9 @@ from core.errors import HarkError
 from pipeline.recordings.diarization import channels, voiceprints
 from pipeline.recordings.diarization.speakers import assign_again
 from pipeline.recordings.diarization.turns import Diarization, Turn
-from pipeline.recordings.media import shown_text
-from pipeline.recordings.recording_folder import AUDIO
-from pipeline.recordings.transcript import Transcript
+from pipeline.recordings.files.media import shown_text
+from pipeline.recordings.files.recording_folder import AUDIO
+from pipeline.recordings.transcripts.transcript import Transcript
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.jobs.models import Job

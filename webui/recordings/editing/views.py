@@ -13,9 +13,9 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST
 
 from core.errors import HarkError
-from pipeline.recordings.captions import clock
-from pipeline.recordings.media import clean_name
-from pipeline.recordings.transcript import UNNAMED
+from pipeline.recordings.files.media import clean_name
+from pipeline.recordings.transcripts.captions import clock
+from pipeline.recordings.transcripts.transcript import UNNAMED
 from webui.access import owned, to_change
 from webui.accounts.signed_in import signed_in
 from webui.http.parameters import whole_number

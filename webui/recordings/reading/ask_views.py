@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from core.confinement.foreign_audio import read_foreign_audio
 from core.errors import HarkError
-from pipeline.recordings.captions import clock
+from pipeline.recordings.transcripts.captions import clock
 from webui import speech
 from webui.accounts.signed_in import signed_in
 from webui.http.errors import status_of

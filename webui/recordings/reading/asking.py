@@ -13,13 +13,13 @@ from django.utils.translation import gettext as _
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
-from pipeline.recordings import llm
 from pipeline.recordings.answers.question_answering import answer as answer_from
 from pipeline.recordings.answers.question_answering import passages
 from pipeline.recordings.answers.reader import READER, read_passages
-from pipeline.recordings.local_models import LocalModel
+from pipeline.recordings.language_models import llm
+from pipeline.recordings.language_models.local_models import LocalModel
+from pipeline.recordings.language_models.text_similarity import EMBEDDING, similarities
 from pipeline.recordings.speech_service import client as speech_client
-from pipeline.recordings.text_similarity import EMBEDDING, similarities
 from pipeline.recordings.transcription.registry import choose
 from pipeline.recordings.transcription.transcribe import recognize
 from webui import speech

@@ -16,11 +16,11 @@ from django.utils.translation import get_language_info
 from django.utils.translation import gettext as _
 
 from core.errors import HarkError
-from pipeline.recordings import llm
-from pipeline.recordings.captions import FORMATS, write
-from pipeline.recordings.recording_folder import SUMMARY, TRANSCRIPT, TRANSLATIONS
+from pipeline.recordings.files.recording_folder import SUMMARY, TRANSCRIPT, TRANSLATIONS
+from pipeline.recordings.language_models import llm
 from pipeline.recordings.summarization import check_engine, engines, words_of
-from pipeline.recordings.transcript import Transcript, load_transcript
+from pipeline.recordings.transcripts.captions import FORMATS, write
+from pipeline.recordings.transcripts.transcript import Transcript, load_transcript
 from pipeline.recordings.translation import translation_file
 from webui.http.errors import StatusError
 from webui.jobs.models import Job
@@ -34,7 +34,7 @@ FOLLOWS_AFTER_S = 20.0  # seconds without further corrections before the summary
 
 
 def export(recording: Recording, wanted: str, language: str = "") -> FileResponse:
-    """Return the transcript or a translation (by language code) as a file of ``pipeline.recordings.captions.FORMATS``.
+    """Return the transcript or a translation (by language code) as a file of ``captions.FORMATS``.
 
     Unconfirmed names are omitted. Raises HarkError if the format is unknown, and StatusError (409) if the
     translation does not exist.

@@ -11,11 +11,11 @@ from uuid import UUID
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.utils.translation import gettext as _
 
-from pipeline.recordings import llm
-from pipeline.recordings.captions import FORMATS, clock
-from pipeline.recordings.recording_folder import AUDIO, POLISHED_TEXT, TRANSCRIPT, WAVEFORM
+from pipeline.recordings.files.recording_folder import AUDIO, POLISHED_TEXT, TRANSCRIPT, WAVEFORM
+from pipeline.recordings.language_models import llm
 from pipeline.recordings.summarization import engines
-from pipeline.recordings.transcript import NOT_RECOGNIZED, Transcript
+from pipeline.recordings.transcripts.captions import FORMATS, clock
+from pipeline.recordings.transcripts.transcript import NOT_RECOGNIZED, Transcript
 from webui.access import visible
 from webui.accounts.signed_in import signed_in
 from webui.http.errors import StatusError

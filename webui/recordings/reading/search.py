@@ -19,7 +19,7 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
 from db.full_text import indexed, words_of
-from pipeline.recordings.transcript import Transcript
+from pipeline.recordings.transcripts.transcript import Transcript
 from webui.accounts.models import User
 from webui.recordings.models import Passage, Recording
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from django.utils.translation import gettext as _
 
 from core.errors import HarkError
-from pipeline.recordings.recording_folder import TRANSCRIPT
-from pipeline.recordings.transcript import Segment, Transcript, load_transcript
+from pipeline.recordings.files.recording_folder import TRANSCRIPT
+from pipeline.recordings.transcripts.transcript import Segment, Transcript, load_transcript
 from webui.accounts.models import User
 from webui.http.errors import StatusError
 from webui.recordings.models import Recording, Recordings

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
-from pipeline.recordings.recording_folder import POLISHED_TEXT
+from pipeline.recordings.files.recording_folder import POLISHED_TEXT
 from webui.access import sharing_of, to_change, visible
 from webui.accounts.signed_in import signed_in
 from webui.recordings.reading import derived, transcripts

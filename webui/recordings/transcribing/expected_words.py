@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.errors import HarkError
-from pipeline.recordings import vocabulary
+from pipeline.recordings.transcripts import vocabulary
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.recordings.models import Recording

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.cache import cache
 from django.http import HttpRequest
 
-from pipeline.recordings.media import MediaLimits
+from pipeline.recordings.files.media import MediaLimits
 from pipeline.recordings.transcription.engine import described
 from pipeline.recordings.transcription.measured import facts, source
 from pipeline.recordings.transcription.registry import AUTO, choose, ready

@@ -7,6 +7,7 @@ import shutil
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from django.utils.translation import gettext as _
 
 from core.data_folder import storing
 from core.errors import HarkError
-from pipeline.recordings.media import MediaLimits, clean_name, probe, suffix_of
-from pipeline.recordings.recording_folder import GIVEN_TEXT, RECORDINGS
+from pipeline.recordings.files.media import MediaLimits, clean_name, probe, suffix_of
+from pipeline.recordings.files.recording_folder import GIVEN_TEXT, RECORDINGS
+from pipeline.recordings.recording_options import RecordingOptions
 from pipeline.recordings.transcription.registry import engines
 from pipeline.recordings.transcription.transcribe import PROGRESS_FILE
 from webui.accounts.models import User
@@ -28,15 +30,6 @@ from webui.recordings.transcribing import expected_words
 from webui.recordings.transcribing.jobs import submit
 from webui.transactions import serialized
 
-DEFAULTS: dict[str, Any] = {
-    "engine": "auto",  # the recognizer
-    "language": None,  # code; None to detect it
-    "speakers": None,  # number; None to estimate it
-    "diarize": True,
-    "summarize": True,
-    "translate": False,  # whether into English
-    "session": None,  # an earlier system's name of the session that a recording belongs to
-}
 MAX_SPEAKERS = 20
 _LANGUAGE = re.compile(r"([a-z]{2,3}(-[a-z0-9]{2,8})*)?")
 
@@ -57,7 +50,7 @@ def create_recording(
     Args:
       name: the file name of ``source``, stored without path and control characters; with ``more``, the recording's name
           also states the number of further files.
-      options: those of :data:`DEFAULTS`; others are rejected.
+      options: fields of :class:`RecordingOptions`; others are rejected.
       more: further files, which are also moved and are appended to ``source`` in this order.
       identifier: identifier of the recording; by default a new one.
       text: the user's text of it, for training; "" for none.
@@ -124,10 +117,12 @@ def _submit(recording: Recording, even_if_full: bool = False, seconds: float = 0
 
 
 def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options completed from :data:`DEFAULTS` where missing or empty. Raises HarkError if one is invalid."""
-    unknown = set(options) - set(DEFAULTS)
-    chosen = {**DEFAULTS, **options}
-    if unknown:
+    """Return all fields of :class:`RecordingOptions`, with defaults for missing and empty ones.
+
+    Raises HarkError if an option is invalid.
+    """
+    chosen = asdict(RecordingOptions()) | dict(options)
+    if unknown := options.keys() - asdict(RecordingOptions()).keys():
         raise _no_options(_("The option %(name)s does not exist.") % {"name": str(min(unknown))[:40]})
     engine, language, speakers = chosen["engine"] or "auto", chosen["language"] or "", chosen["speakers"] or None
     if engine != "auto" and engine not in [known.name for known in engines()]:
@@ -140,16 +135,13 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
         raise _no_options(_("The number of speakers must be from 1 to %(most)d.") % {"most": MAX_SPEAKERS})
     if speakers is not None and not chosen["diarize"]:
         raise _no_options(_("Without diarize, Hark does not distinguish speakers."))
-    session = chosen["session"]
-    return {
-        "engine": engine,
-        "language": language or None,
-        "speakers": speakers,
-        "diarize": bool(chosen["diarize"]),
-        "summarize": bool(chosen["summarize"]),
-        "session": None if session is None else str(session)[:100],
-        **({"translate": True} if chosen["translate"] else {}),
-    }
+    session = None if chosen["session"] is None else str(chosen["session"])[:100]
+    return asdict(
+        RecordingOptions(
+            engine, language or None, speakers,
+            bool(chosen["diarize"]), bool(chosen["summarize"]), bool(chosen["translate"]), session,
+        )
+    )  # fmt: skip
 
 
 def _no_options(why: str) -> HarkError:

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from core.data_folder import storage_error, storing
 from core.errors import HarkError
-from pipeline.recordings.media import clean_name, suffix_of
+from pipeline.recordings.files.media import clean_name, suffix_of
 from webui.accounts.models import User
 from webui.accounts.storage import add_bytes, user_data
 from webui.http.errors import StatusError

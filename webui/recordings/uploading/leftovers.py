@@ -9,7 +9,7 @@ from pathlib import Path
 from django.conf import settings
 
 from core.data_folder import remove_deleted
-from pipeline.recordings.recording_folder import RECORDINGS
+from pipeline.recordings.files.recording_folder import RECORDINGS
 from webui.recordings.models import IN_PIECES
 from webui.recordings.uploading.chunks import FORGOTTEN_AFTER
 from webui.recordings.uploading.whole_files import RECEIVED

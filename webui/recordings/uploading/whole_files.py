@@ -10,7 +10,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.utils.translation import gettext as _
 
 from core.errors import HarkError
-from pipeline.recordings.media import MediaFacts, MediaLimits, check_header, clean_name
+from pipeline.recordings.files.media import MediaFacts, MediaLimits, check_header, clean_name
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.http.uploads import on_disk

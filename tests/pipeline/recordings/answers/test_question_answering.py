@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from core.errors import HarkError
-from pipeline.recordings import llm
 from pipeline.recordings.answers import question_answering as qa
 from pipeline.recordings.answers.question_answering import Answer, Passage, answer, passages
 from pipeline.recordings.answers.reader import MAX_ANSWER_TOKENS, READER, read_passages
-from pipeline.recordings.local_models import LocalModel
-from pipeline.recordings.text_similarity import EMBEDDING, similarities
-from pipeline.recordings.transcript import Segment, Transcript
+from pipeline.recordings.language_models import llm
+from pipeline.recordings.language_models.local_models import LocalModel
+from pipeline.recordings.language_models.text_similarity import EMBEDDING, similarities
+from pipeline.recordings.transcripts.transcript import Segment, Transcript
 from tests.support import questions
 from tests.support.llm_double import Double, data_of
 

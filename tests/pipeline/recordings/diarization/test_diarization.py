@@ -22,7 +22,7 @@ from pipeline.recordings.diarization.clustering import unit, voices
 from pipeline.recordings.diarization.speakers import assign, assign_again, diarize
 from pipeline.recordings.diarization.turns import Diarization, Turn, with_overlaps
 from pipeline.recordings.diarization.voiceprints import remember
-from pipeline.recordings.transcript import Segment, Transcript, Word
+from pipeline.recordings.transcripts.transcript import Segment, Transcript, Word
 from tests.support.constants import replace_in
 from tests.support.programs import make_environment
 

@@ -285,8 +285,9 @@ def test_without_a_service_calls_run_in_this_process(service: Path, monkeypatch:
 
 CLIENT = "pipeline.recordings.transcription.streaming, pipeline.recordings.transcription.transcribe"
 ASKING = (
-    "pipeline.recordings.captions, pipeline.recordings.summarization as s, pipeline.recordings.llm as llm\n"
+    "pipeline.recordings.transcripts.captions, pipeline.recordings.language_models.llm as llm\n"
     "import pipeline.recordings.answers.question_answering, pipeline.recordings.answers.reader as q\n"
+    "import pipeline.recordings.summarization as s\n"
     "q.READER.readiness(); llm.available(); [engine.available() for engine in s.engines()]"
 )
 

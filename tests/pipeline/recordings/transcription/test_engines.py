@@ -18,7 +18,7 @@ from pipeline.recordings.transcription.engine import RecognitionEngine, describe
 from pipeline.recordings.transcription.measured import facts, measured, size_of, source
 from pipeline.recordings.transcription.transcribe import recognize, recognize_by_name
 from pipeline.recordings.transcription.whisper_text import invented
-from pipeline.recordings.words import spread, words_of
+from pipeline.recordings.transcripts.words import spread, words_of
 from tests.support.moonshine_package import replace_package
 from tests.support.scripted_engine import Scripted, said, use_engines
 from tests.support.sounds import noise

@@ -15,7 +15,6 @@ from lab.measure.read_speech import dev_clean
 from model.asr.decoding import error_rate
 from model.large.decoder_tokens import token_texts
 from phrase_augmentation.normalize import normalize
-from pipeline.recordings.transcript import Segment
 from pipeline.recordings.transcription import moonshine_engine, registry
 from pipeline.recordings.transcription.engine import CHUNK_S
 from pipeline.recordings.transcription.moonshine_engine import (
@@ -33,6 +32,7 @@ from pipeline.recordings.transcription.moonshine_engine import (
     _words,
     _Written,
 )
+from pipeline.recordings.transcripts.transcript import Segment
 from tests.support.moonshine_package import replace_package
 from tests.support.sounds import noise, tone
 from tests.support.untrained_bundle import spoken

@@ -9,9 +9,9 @@ import pytest
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
-from pipeline.recordings.transcript import Segment, Word
 from pipeline.recordings.transcription import streaming
 from pipeline.recordings.transcription.streaming import Partial, Result, StreamingTranscriber
+from pipeline.recordings.transcripts.transcript import Segment, Word
 from tests.support.sounds import noise
 from tests.support.untrained_bundle import spoken
 

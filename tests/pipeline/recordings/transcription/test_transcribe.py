@@ -13,12 +13,13 @@ import soundfile
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
-from pipeline.recordings import captions, media
-from pipeline.recordings.transcript import Segment, Transcript, from_json
-from pipeline.recordings.transcript import as_json as transcript_json
+from pipeline.recordings.files import media
 from pipeline.recordings.transcription import segmenting
 from pipeline.recordings.transcription import transcribe as module
 from pipeline.recordings.transcription.transcribe import PROGRESS_FILE, TranscribeOptions, transcribe
+from pipeline.recordings.transcripts import captions
+from pipeline.recordings.transcripts.transcript import Segment, Transcript, from_json
+from pipeline.recordings.transcripts.transcript import as_json as transcript_json
 from tests.support.scripted_engine import Scripted, said, use_engines
 from tests.support.sounds import noise
 from tests.support.untrained_bundle import spoken

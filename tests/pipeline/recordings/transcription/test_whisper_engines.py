@@ -17,7 +17,6 @@ import pytest
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.events import Reporter, silent_reporter
-from pipeline.recordings.transcript import Word
 from pipeline.recordings.transcription import registry, whisper_models
 from pipeline.recordings.transcription.faster_whisper_engine import FasterWhisper
 from pipeline.recordings.transcription.funasr_worker import answer_of
@@ -25,7 +24,8 @@ from pipeline.recordings.transcription.transcribe import recognize, recognize_by
 from pipeline.recordings.transcription.whisper_timestamped_engine import WhisperTimestamped
 from pipeline.recordings.transcription.whisper_timestamped_worker import transcribed
 from pipeline.recordings.transcription.worker_engine import segments_of
-from pipeline.recordings.words import retimed
+from pipeline.recordings.transcripts.transcript import Word
+from pipeline.recordings.transcripts.words import retimed
 from tests.support.programs import make_environment
 from tests.support.sounds import noise
 from tests.support.tiny_whisper import SAYS, tiny_whisper
@@ -244,7 +244,7 @@ def test_pull_rejects_unknown_models_and_downloads_once(
         if folder.name == "tiny":
             folder.symlink_to(converted)
 
-    monkeypatch.setattr("pipeline.recordings.local_models.hub_download", download)
+    monkeypatch.setattr("pipeline.recordings.language_models.local_models.hub_download", download)
     for size in ("distil-small.en", "turbo"):
         with pytest.raises(HarkError, match="is incomplete"):
             whisper_models.pull(size, silent_reporter())

@@ -19,7 +19,7 @@ from model.export import check_parity, quantize_weights
 from model.features import CHUNK_SAMPLES
 from model.keyword_hmm import CHUNK_STEPS
 from model.phones import outputs_of
-from model.shipped_weights import shipped_backbone
+from model.standard.backbone import shipped_backbone
 from model.standard.backbone_detector import BackboneDetector
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.configuration.prepared import retraining_of

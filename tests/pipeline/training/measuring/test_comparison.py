@@ -20,7 +20,7 @@ from model.checkpoint import save_checkpoint
 from model.detector import Detector
 from model.keyword_hmm import MATCH_FLOOR
 from model.phones import outputs_of
-from model.shipped_weights import shipped_backbone
+from model.standard.backbone import shipped_backbone
 from model.standard.backbone_detector import BackboneDetector
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.clips.examples import clip_row

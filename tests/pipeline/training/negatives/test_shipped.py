@@ -14,7 +14,7 @@ from core.events import Event, Reporter, silent_reporter
 from lab.weights.negative_speech import split_of
 from model.asr.packed import Utterance
 from model.phones import outputs_of
-from model.shipped_weights import shipped_backbone
+from model.standard.backbone import shipped_backbone
 from model.standard.backbone_detector import BackboneDetector
 from model.tiny_crnn import TinyCRNN
 from phrase_augmentation.keyphrase import Keyphrase

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 
-from pipeline.recordings.transcript import Segment, Word
+from pipeline.recordings.transcripts.transcript import Segment, Word
 from tests.support.ready_recordings import ready_recording, transcript_of_words
 from webui.accounts.models import User
 from webui.accounts.storage import user_data

@@ -8,7 +8,7 @@ from dataclasses import replace
 from django.test import Client
 
 from core.data_folder import atomic_path
-from pipeline.recordings.recording_folder import SUMMARY, TRANSCRIPT
+from pipeline.recordings.files.recording_folder import SUMMARY, TRANSCRIPT
 from pipeline.recordings.summarization import words_of
 from tests.support.ready_recordings import ready_recording, transcript_of_words
 from tests.support.rendered_pages import flat

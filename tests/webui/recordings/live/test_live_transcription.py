@@ -20,7 +20,7 @@ from core.errors import HarkError
 from core.readiness import Readiness
 from model.runtime.detector import BundleError
 from model.runtime.detector import Detector as Runtime
-from pipeline.recordings.transcript import Segment, Word
+from pipeline.recordings.transcripts.transcript import Segment, Word
 from tests.support.constants import replace_in
 from tests.support.ready_recordings import ready_recording
 from tests.support.sockets import Socket

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from django.test import Client
 
-from pipeline.recordings import recording_folder
+from pipeline.recordings.files import recording_folder
 from pipeline.recordings.summarization import Point, Sentiment, Summary, save_summary
 from tests.support.ready_recordings import ready_recording, transcript_of_words
 from webui.accounts.models import User

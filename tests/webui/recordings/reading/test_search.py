@@ -17,9 +17,9 @@ from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.readiness import Readiness
 from pipeline.recordings.answers.question_answering import NO_WORDS
-from pipeline.recordings.transcript import Segment
 from pipeline.recordings.transcription import registry
 from pipeline.recordings.transcription.hark_engine import OWN_FOLDER, SHIPPED, HarkCtc
+from pipeline.recordings.transcripts.transcript import Segment
 from tests.support.earlier_recordings import program_of
 from tests.support.llm_double import running_double, set_up
 from tests.support.ready_recordings import ready_recording, transcript_of_words
@@ -169,7 +169,8 @@ def test_passages_are_compared_by_meaning_if_a_model_is_ready(
     assert asking.answer(user=owner, question=question)["nearest"] == [] and asked == []
     monkeypatch.setattr("pipeline.recordings.speech_service.client.call", call)
     monkeypatch.setattr(
-        "pipeline.recordings.local_models.LocalModel.readiness", lambda model: Readiness("embedding" in model.place)
+        "pipeline.recordings.language_models.local_models.LocalModel.readiness",
+        lambda model: Readiness("embedding" in model.place),
     )
     nearest = asking.answer(user=owner, question=question)["nearest"]  # no word of it is in any recording
     assert nearest[0]["text"] == "We meet in the harbour on Tuesday" and set(asked) == {"similarities"}

@@ -16,7 +16,7 @@ from django.utils import timezone
 from core.errors import HarkError
 from core.events import silent_reporter
 from pipeline.recordings import jobs as recording_jobs
-from pipeline.recordings import recording_folder
+from pipeline.recordings.files import recording_folder
 from pipeline.recordings.jobs import polish_recording
 from tests.support.llm_double import in_capitals, unset
 from tests.support.portal_jobs import claimed

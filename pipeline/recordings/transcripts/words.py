@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from phrase_augmentation.normalize import base_language
-from pipeline.recordings.transcript import Segment, Word
+from pipeline.recordings.transcripts.transcript import Segment, Word
 
 # Languages without spaces, in which words do not begin with one.
 UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "km", "yue"})

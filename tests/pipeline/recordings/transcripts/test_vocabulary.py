@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import HarkError
-from pipeline.recordings.vocabulary import FILE, MAX_WORDS, expected, forget, learn, learned, replace_word
+from pipeline.recordings.transcripts.vocabulary import FILE, MAX_WORDS, expected, forget, learn, learned, replace_word
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ import soundfile
 from core.confinement.confined import MEMORY_BYTES
 from core.errors import HarkError
 from core.events import Reporter
-from pipeline.recordings import media
-from pipeline.recordings.media import (
+from pipeline.recordings.files import media
+from pipeline.recordings.files.media import (
     MediaFacts,
     MediaLimits,
     clean_name,

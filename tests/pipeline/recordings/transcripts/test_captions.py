@@ -16,8 +16,17 @@ from typing import NamedTuple
 import pytest
 
 from core.errors import HarkError
-from pipeline.recordings.captions import FORMATS, LINE_WIDTH, LINES, MAX_DURATION_S, Caption, captions, clock, write
-from pipeline.recordings.transcript import Segment, Transcript, Word, from_json
+from pipeline.recordings.transcripts.captions import (
+    FORMATS,
+    LINE_WIDTH,
+    LINES,
+    MAX_DURATION_S,
+    Caption,
+    captions,
+    clock,
+    write,
+)
+from pipeline.recordings.transcripts.transcript import Segment, Transcript, Word, from_json
 
 LONG = (
     "I finished the landing page yesterday and the designers are really happy with it. The payment form still fails "

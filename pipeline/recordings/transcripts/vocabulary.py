@@ -15,7 +15,7 @@ from core.user_file import UserFile
 from core.worded import worded
 from phrase_augmentation.normalize import base_language
 from phrase_augmentation.vocabulary import zipf
-from pipeline.recordings.words import UNSPACED
+from pipeline.recordings.transcripts.words import UNSPACED
 
 FILE = "words.json"  # in a user's data folder
 MAX_WORDS = 50  # words stored per language; Whisper reads about two hundred tokens

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from core.errors import HarkError
-from pipeline.recordings import llm
-from pipeline.recordings.llm import LlmSettings, ask, available, chat, quoted, settings
+from pipeline.recordings.language_models import llm
+from pipeline.recordings.language_models.llm import LlmSettings, ask, available, chat, quoted, settings
 from tests.support.http_server import do_not_wait
 from tests.support.llm_double import KEY, MODEL, Double, data_of, hang
 

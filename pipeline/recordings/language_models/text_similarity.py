@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from core.worded import worded
-from pipeline.recordings.local_models import LocalModel, load
+from pipeline.recordings.language_models.local_models import LocalModel, load
 
 EMBEDDING = LocalModel(
     "embedding",

@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 from core.errors import no_such
 from core.worded import worded
-from pipeline.recordings.transcript import Segment, Transcript, as_json
-from pipeline.recordings.words import spread
+from pipeline.recordings.transcripts.transcript import Segment, Transcript, as_json
+from pipeline.recordings.transcripts.words import spread
 
 LINE_WIDTH = 42  # maximum columns per line
 LINES = 2  # maximum lines per caption

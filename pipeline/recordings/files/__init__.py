@@ -1,0 +1,1 @@
+"""Files of recordings: their folder, audio and video that is opened, audio for workers."""

@@ -1,0 +1,1 @@
+"""Language models: a server's, and small ones on this machine."""

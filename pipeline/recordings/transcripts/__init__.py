@@ -1,0 +1,1 @@
+"""Transcripts as data: words, speakers, captions, the words that people have corrected."""
