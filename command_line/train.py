@@ -20,7 +20,7 @@ from core.worded import percent
 from pipeline.training.configuration.devices import DEVICES, TRAINED
 from pipeline.training.configuration.efforts import EFFORT_WORDS, EFFORTS
 from pipeline.training.configuration.run_config import CHOICES, USUAL, Recipe, RunConfig
-from pipeline.training.configuration.run_folder import CLIPS
+from pipeline.training.workspace.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -236,7 +236,7 @@ def run_retrain(options: argparse.Namespace, screen: Screen) -> int:
     """Run ``retrain BUNDLE``. The bundle's run must be in this data folder."""
     from model.runtime.detector import Bundle, BundleError
     from pipeline.serving.detection import as_hark_error
-    from pipeline.training.configuration.prepared import retraining_of
+    from pipeline.training.detectors.retraining import retraining_of
 
     try:
         run = str(Bundle(options.bundle).manifest.get("run", ""))
@@ -474,21 +474,20 @@ def _about_run(result: Mapping[str, Any], tensorboard: bool) -> Iterator[tuple[s
     stages = ", ".join(f"{name} {duration(value)}" for name, value in seconds.items() if value >= 1)
     yield "time", duration(sum(seconds.values())) + (f" ({stages})" if stages else "")
     yield "report", short_path(result["report"])
-    curves = _job_folder(result) / "tensorboard"
+    curves = _run_folder(result).curves
     if tensorboard and curves.is_dir():  # otherwise there was no training
         yield "curves", curves_line(short_path(curves))
 
 
-def _job_folder(result: Mapping[str, Any]) -> Path:
-    """Return the folder of the run whose bundle is ``<data>/models/<run>/<run>.zip``."""
+def _run_folder(result: Mapping[str, Any]) -> RunFolder:
     bundle = Path(result["bundle"])
-    return bundle.parents[2] / "jobs" / bundle.stem
+    return RunFolder(bundle.parents[2], bundle.stem)
 
 
 def _test_clip(result: Mapping[str, Any]) -> str:
     """Return a clip of the phrase, in a voice held out of training, for a first try."""
     try:
-        with (_job_folder(result) / CLIPS).open(encoding="utf-8", newline="") as rows:
+        with _run_folder(result).clips.open(encoding="utf-8", newline="") as rows:
             for row in csv.DictReader(rows):
                 if row["label"] == "1" and row["split"] == "test" and Path(row["path"]).is_file():
                     return short_path(row["path"])

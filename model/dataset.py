@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
 
 from core.data_folder import atomic_path
 from model.features import MELS, StoredFrames
@@ -207,7 +205,7 @@ class BatchSampler:
         """Set the windows (segment indices and window ends) that the detector mistook for the phrase."""
         self.hard = (index, end) if len(index) else None
 
-    def draw(self) -> tuple[Tensor, Tensor, Tensor]:
+    def draw(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Draw a batch: windows [batch, window, width], labels [batch], and the teacher's logits [batch]."""
         data, rng, size = self.dataset, self.rng, self.batch_size
         index: list[np.ndarray] = []
@@ -233,6 +231,4 @@ class BatchSampler:
         chosen = self.negatives[np.searchsorted(self._cumulative, rng.random(rest))]
         add(chosen, data.random_ends(chosen, rng), 0.0)
         segments, last = np.concatenate(index), np.concatenate(ends)
-        drawn = data.windows(segments, last), np.concatenate(labels), data.teacher_logits(segments, last)
-        windows, truth, soft_logits = (torch.from_numpy(part) for part in drawn)
-        return windows, truth, soft_logits
+        return data.windows(segments, last), np.concatenate(labels), data.teacher_logits(segments, last)

@@ -19,6 +19,7 @@ from model.fit import Fit, write_checkpoint
 from model.metrics import selection_measure
 from model.training_options import curves
 
+BEST = "best.pt"  # in the folder of a training: its best weights
 LABEL_SMOOTHING = 0.05
 UNTAUGHT = 6.0  # absolute logit that stands for a label if the teacher has none
 FRAMES_A_SECOND = 100  # log-mel frames per second
@@ -153,7 +154,7 @@ def train(
                 measure = _validated(fit.average, store)
                 history.append({"step": step, "loss": fit.loss, "measure": measure})
                 if measure <= min(row["measure"] for row in history):
-                    _write_best(fit.average, step, folder / "best.pt")
+                    _write_best(fit.average, step, folder / BEST)
                 fit.save(last, identity, seconds=time.monotonic() - started, history=history)
                 draw("loss/train", fit.loss, step)
                 draw("validation/mean_miss_rate", measure, step)
@@ -172,7 +173,7 @@ def _stale(history: Sequence[dict[str, float]]) -> int:
 
 def _loss(model: TrainedDetector, sampler: BatchSampler, device: str) -> Tensor:
     model.train()
-    batch, labels, soft_logits = sampler.draw()
+    batch, labels, soft_logits = map(torch.from_numpy, sampler.draw())
     batch = model.augmented(batch, sampler.rng).to(device)
     labels = labels.to(device)
     with torch.autocast(device_type="cuda", dtype=torch.bfloat16, enabled=device == "cuda"):

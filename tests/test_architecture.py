@@ -28,6 +28,7 @@ LAYERS = (
     {"audio_generation", "model.checkpoint"},
     {"pipeline.corpora", "pipeline.scoring"},
     {"pipeline.training.configuration"},
+    {"pipeline.training.workspace"},
     {"pipeline.training.planning"},
     {"pipeline.training.negatives"},
     {"pipeline.training.clips"},
@@ -185,6 +186,12 @@ def test_no_other_package_imports_webui_compatibility() -> None:
 
 def test_only_tests_import_tests() -> None:
     assert not [module for module, source in product().items() if re.search(r"^\s*(from|import) tests\b", source, re.M)]
+
+
+def test_one_module_spells_the_paths_of_a_run() -> None:
+    spelled = re.compile(r'data[^/\n]* / "(?:jobs|models)"')
+    its_own = {"pipeline.training.workspace.run_folder", "pipeline.job_process"}  # the second: a file of any job
+    assert not [module for module, source in product().items() if module not in its_own and spelled.search(source)]
 
 
 def test_every_file_has_a_layer() -> None:

@@ -68,10 +68,10 @@ def _bundle(path: Path, data: Path) -> None:
 
 def _checkpoint(path: Path, data: Path) -> None:
     """Open a file as the checkpoint that a training run continues from."""
-    from pipeline.training.configuration.run_folder import checkpoint_of
     from pipeline.training.measuring.comparison import version_before
+    from pipeline.training.workspace.run_folder import RunFolder
 
-    place = checkpoint_of(data, RUN)
+    place = RunFolder(data, RUN).checkpoint
     place.parent.mkdir(parents=True)
     try:
         shutil.copyfile(path, place)

@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 
 from core.audio_file import SAMPLE_RATE, write_audio
-from pipeline.training.configuration.run_folder import PLAN
+from pipeline.training.workspace.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from webui.accounts.models import User
@@ -136,14 +136,15 @@ def _train(user: User, number: int) -> Submission:
     def results() -> dict[str, int]:
         from db.db_api import Library
 
-        plan = load_plan(user_data(user) / "jobs" / run / PLAN)
+        plan = load_plan(RunFolder(user_data(user), run).plan)
         request_ids = [request.request_id for request in plan.requests] if plan else []
         with Library(user_data(user)) as library:
             ids = library.request_ids_present(request_ids)
-        bundles = list((user_data(user) / "models").glob(f"{run}*/*.zip"))
+        runs = (each for each in RunFolder.all_in(user_data(user)) if each.name.startswith(run))
         versions = Version.objects.filter(folder__contains=run).count()
         all_present = bool(request_ids) and len(ids) == len(request_ids)
-        return {"version": versions, "bundle": len(bundles), "clips": int(all_present)}
+        bundles = sum(each.bundle.is_file() for each in runs)
+        return {"version": versions, "bundle": bundles, "clips": int(all_present)}
 
     return Submission(str(job.pk), "train", results)
 

@@ -20,22 +20,13 @@ from core.lock import held
 from core.worded import listed, worded
 from db.db_api import Library
 from db.records import ClipQuery
+from model.dataset import FRAMES_FILE, store_is_complete
 from model.languages import is_known
 from phrase_augmentation.phrase_text import PhraseText
 from pipeline.corpora.mining import MiningConfig, mine, mine_negatives
 from pipeline.training.clips.removed_recordings import forget_in_run, remove_what_clips_made
 from pipeline.training.clips.synthesis import GenerationReport, generate
 from pipeline.training.configuration.run_config import RunConfig
-from pipeline.training.configuration.run_folder import (
-    CLIPS,
-    DEVICES_FOLDER,
-    PLAN,
-    RESULT,
-    bundle_of,
-    finished_folders,
-    job_folder,
-)
-from pipeline.training.configuration.work import StageClock, Work
 from pipeline.training.detectors.for_devices import detectors_for_devices
 from pipeline.training.detectors.making import calibrate_and_measure, learn, settings_of_run, starting_point
 from pipeline.training.detectors.retraining import Retraining
@@ -47,6 +38,8 @@ from pipeline.training.planning.plan import Plan, load_plan, make_plan, ready_en
 from pipeline.training.planning.splits import SPLITS
 from pipeline.training.reporting.report import Report, foundation_of, run_figures
 from pipeline.training.reporting.verdict import Verdict, verdict_of
+from pipeline.training.workspace.run_folder import RunFolder
+from pipeline.training.workspace.work import StageClock, Work
 
 MINED_NEGATIVES = MiningConfig(most=10, recordings=15)  # for each of hundreds of confusables
 
@@ -69,7 +62,7 @@ def run_training(
 
     def going_on(holder: str) -> HarkError:
         return HarkError(
-            worded("The run %(name)s is already running.", name=folder.name),
+            worded("The run %(name)s is already running.", name=run.name),
             worded("Process %(holder)s holds its lock.", holder=holder),
             worded("Wait for it, stop it, or start another run with another --seed."),
         )
@@ -77,18 +70,18 @@ def run_training(
     try:
         result = None
         while result is None:
-            folder = _finished_for(made_for, data, config) or job_folder(data, config)
-            folder.mkdir(parents=True, exist_ok=True)
-            with held(folder / "lock", going_on), Library(data) as library:
-                work = Work(config, data, folder, library, StageClock(folder / "seconds.json"), reporter)
+            run = _finished_for(made_for, data, config) or RunFolder.of(data, config)
+            run.path.mkdir(parents=True, exist_ok=True)
+            with held(run.lock, going_on), Library(data) as library:
+                work = Work(config, run, run.path, library, StageClock(run.path / "seconds.json"), reporter)
                 try:
-                    if not (folder / RESULT).is_file():
+                    if not run.result.is_file():
                         result = _run(work, tensorboard, made_for)
                     else:  # if another process finished it, result stays None, and the next round starts a new run
-                        result = _result_for(made_for, folder)
-                    _remove_what_can_be_made_again(folder)
+                        result = _result_for(made_for, run)
+                    _remove_what_can_be_made_again(run)
                 finally:
-                    forget_in_run(folder, library)
+                    forget_in_run(run, library)
     except OSError as error:
         if error.errno is None:
             raise
@@ -98,34 +91,32 @@ def run_training(
     return result
 
 
-def _finished_for(made_for: str, data: Path, config: RunConfig) -> Path | None:
+def _finished_for(made_for: str, data: Path, config: RunConfig) -> RunFolder | None:
     """Return the folder of a finished run that was made for ``made_for`` and still has its bundle; otherwise None."""
-    for folder in finished_folders(data, config) if made_for else ():
-        bundle = bundle_of(data, folder.name)
-        if _result_for(made_for, folder) is not None and bundle.is_file():
-            return folder
+    for run in RunFolder.finished(data, config) if made_for else ():
+        if _result_for(made_for, run) is not None and run.bundle.is_file():
+            return run
     return None
 
 
-def _result_for(made_for: str, folder: Path) -> dict[str, Any] | None:
+def _result_for(made_for: str, run: RunFolder) -> dict[str, Any] | None:
     """Return the result of a finished run; None if it was made for another job, or is damaged."""
     try:
-        result = json.loads((folder / RESULT).read_text())
+        result = json.loads(run.result.read_text())
     except ValueError:
         return None
     return result if made_for and isinstance(result, dict) and result.get("made_for") == made_for else None
 
 
-def _remove_what_can_be_made_again(folder: Path) -> None:
+def _remove_what_can_be_made_again(run: RunFolder) -> None:
     """Remove the large files of a finished run: its features can be computed again from the clips."""
-    names = ("features/frames.f16", "start.pt", "best.pt", "last.pt", *(path.name for path in folder.glob("*.onnx")))
-    for name in names:
-        (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / DEVICES_FOLDER, ignore_errors=True)
+    for path in (run.features / FRAMES_FILE, *run.path.glob("*.pt"), *run.path.glob("*.onnx")):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(run.devices, ignore_errors=True)
 
 
 def _run(work: Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
-    config, folder, clock, reporter = work.config, work.folder, work.clock, work.reporter
+    config, clock, reporter = work.config, work.clock, work.reporter
     previous = Retraining.of_run(work) if config.start_from else None
     plan = _load_or_make_plan(work)
     left = remaining(plan.requests, work.library)
@@ -139,7 +130,7 @@ def _run(work: Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
         clips = _clips(plan, work)
         detector, store = starting_point(work, clips, previous.detector if previous else None)
     eta.over("features")
-    settings = settings_of_run(config, str(folder / "tensorboard") if tensorboard else "")
+    settings = settings_of_run(config, str(work.run.curves) if tensorboard else "")
     detector, trained = learn(work, detector, store, settings)
     if previous is not None:
         with clock.stage("calibrate"):
@@ -156,8 +147,8 @@ def _run(work: Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
         reporter.stage("bundle", worded("Exporting, and checking that all forms agree"))
         as_standard = replace(plan, config=config.as_standard)
         second = _reported(as_standard, small, clips, generated) if small is not None else None
-        contents, report = pack(folder, clips, own, reporter, second, made, left_out)
-        files = write_bundle(work.data, plan.run, contents)
+        contents, report = pack(work.folder, clips, own, reporter, second, made, left_out)
+        files = write_bundle(work.run, contents)
     return _write_result(work, made_for, files, report, verdict)
 
 
@@ -167,9 +158,7 @@ def _reported(plan: Plan, measured: MeasuredDetector, clips: pd.DataFrame, gener
 
 
 def _eta(work: Work, plan: Plan, left: Sequence[PlannedRequest]) -> RunEta:
-    from model.dataset import store_is_complete
-
-    needs_features = not store_is_complete(work.folder / "features")
+    needs_features = not store_is_complete(work.features)
     seconds = estimated_s(work.config, plan.clips, plan.requests, left, needs_features)
     return RunEta(work.reporter, seconds, plan.estimate_s)
 
@@ -188,17 +177,17 @@ def _write_result(work: Work, made_for: str, files: BundleFiles, report: Report,
         **{name: report[name] for name in ("counts", "devices", "devices_left_out", "compared") if name in report},
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    with atomic_path(work.folder / RESULT) as temporary:
+    with atomic_path(work.run.result) as temporary:
         temporary.write_text(json.dumps(result, indent=1, ensure_ascii=False))
     return result
 
 
 def _load_or_make_plan(work: Work) -> Plan:
     """Return the run's plan. The library is mined before a new one is made."""
-    file, config = work.folder / PLAN, work.config
-    plan = load_plan(file)
+    config, run = work.config, work.run
+    plan = load_plan(run.plan)
     if plan is not None:
-        work.reporter.stage("plan", worded("Continuing the run %(run)s", run=work.folder.name))
+        work.reporter.stage("plan", worded("Continuing the run %(run)s", run=run.name))
         return plan
     work.reporter.stage("plan", worded("Planning “%(phrase)s”", phrase=config.phrase))
     with work.clock.stage("plan"):
@@ -206,8 +195,8 @@ def _load_or_make_plan(work: Work) -> Plan:
     with work.clock.stage("mine"):
         _mine(config, texts, work.library, work.reporter)
     with work.clock.stage("plan"):
-        plan = make_plan(config, texts, work.folder.name, work.library)
-        save_plan(plan, file)
+        plan = make_plan(config, texts, run.name, work.library)
+        save_plan(plan, run.plan)
     return plan
 
 
@@ -233,13 +222,12 @@ def _mine(config: RunConfig, texts: Mapping[str, Sequence[PhraseText]], library:
 
 def _clips(plan: Plan, work: Work) -> pd.DataFrame:
     """Return the run's clips (``CLIP_COLUMNS`` of ``clips.examples``). Raises HarkError if there are too few."""
-    from model.dataset import store_is_complete
     from pipeline.training.clips.examples import clip_table
 
-    table = work.folder / CLIPS
+    table = work.run.clips
     if table.is_file() and not all(map(os.path.isfile, pd.read_csv(table, keep_default_na=False)["path"])):
-        remove_what_clips_made(work.folder)  # clips were deleted while the run was stopped
-    if not (table.is_file() and store_is_complete(work.folder / "features")):
+        remove_what_clips_made(work.run)  # clips were deleted while the run was stopped
+    if not (table.is_file() and store_is_complete(work.features)):
         clips = clip_table(plan, work.library)
         _refuse_too_little(clips, plan)
         with atomic_path(table) as temporary:

@@ -20,9 +20,9 @@ from db.db_api import Library
 from db.records import NewClip
 from pipeline.training.configuration.prepared import size_for
 from pipeline.training.configuration.run_config import RunConfig
-from pipeline.training.configuration.run_folder import job_folder
 from pipeline.training.planning.plan import save_plan
 from pipeline.training.planning.preview import plan_run
+from pipeline.training.workspace.run_folder import RunFolder
 from tests.support.command_line_samples import Cli, Run, assert_fixable, error_of
 from tests.support.mounting import mount
 from tests.support.terminal import SLOW_TRAINING, at_terminal, brief_command, slow_command
@@ -234,7 +234,7 @@ def test_a_plan_of_a_stopped_run_counts_finished_clips(cli: Cli, data_dir: Path,
     words = ("hey compass", "--effort", "quick", "--engines", "espeak")
     config = RunConfig("hey compass", effort="quick", engines=("espeak",), size=size_for(RunConfig("hey compass")))
     plan = plan_run(config, data_dir, silent_reporter())
-    save_plan(plan, job_folder(data_dir, config) / "plan.json")
+    save_plan(plan, RunFolder.of(data_dir, config).plan)
     audio = np.linspace(-0.1, 0.1, 1600, dtype=np.float32)
     with Library(data_dir) as library:
         library.add_clips(

@@ -19,8 +19,8 @@ from db.db_api import Library, library_exists
 from db.records import Clip
 from pipeline.engine_setup import voices_to_install
 from pipeline.training.configuration.run_config import USUAL, RunConfig, chosen
-from pipeline.training.configuration.run_folder import RESULT, config_of_run, job_folder
 from pipeline.training.configuration.specification import as_spec, run_config
+from pipeline.training.workspace.run_folder import RunFolder
 from webui.access import visible
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
@@ -112,7 +112,7 @@ def active_training(plan: Job) -> Job | None:
 def retrain(*, version: Version) -> Job:
     """Queue a job that trains the next version from this one and the marked clips."""
     detector, run = version.detector, Path(version.folder).name
-    config = config_of_run(user_data(detector.user) / "jobs" / run)  # with the devices, for the job's list of stages
+    config = RunFolder(user_data(detector.user), run).config()  # with the devices, for the job's list of stages
     config = config or RunConfig(detector.phrase, detector.language)
     return _submit(detector, "retrain", {**as_spec(config), "run": run})
 
@@ -235,14 +235,14 @@ def adopt_runs() -> int:
     known = set(Version.objects.filter(detector__user=owner).values_list("folder", flat=True))
     adopted = 0
     newest: dict[int, tuple[Version, dict[str, Any]]] = {}  # newest version of each detector
-    for path in sorted((data / "jobs").glob(f"*/{RESULT}"), key=_time_of):
-        if f"models/{path.parent.name}" in known:
+    for run in sorted(RunFolder.all_in(data), key=_time_of):
+        if f"models/{run.name}" in known:
             continue
         try:
-            result = json.loads(path.read_text(encoding="utf-8"))
+            result = json.loads(run.result.read_text(encoding="utf-8"))
             bundle = Path(result["bundle"])
             report = json.loads(bundle.with_name("report.json").read_text(encoding="utf-8"))
-            if bundle.is_file() and bundle.parent == data / "models" / path.parent.name:
+            if bundle.is_file() and bundle.parent == run.results:
                 new = _new_version(owner, result, str(result["phrase"]), str(report["language"]), None)
                 if new is not None:
                     newest[new.detector_id] = new, result
@@ -254,10 +254,10 @@ def adopt_runs() -> int:
     return adopted
 
 
-def _time_of(result: Path) -> float:
-    """Return the time at which a run ended [seconds since 1970]; 0 if its result has been deleted."""
+def _time_of(run: RunFolder) -> float:
+    """Return the time at which a run ended [seconds since 1970]; 0 without its result."""
     try:
-        return result.stat().st_mtime
+        return run.result.stat().st_mtime
     except OSError:
         return 0.0
 
@@ -336,15 +336,15 @@ def _folders_removed(versions: Iterable[Version], user: User) -> Iterator[None]:
     with storing("removing the detector's files"):
         with serialized():
             # Never remove anything but a folder of models, whatever the database contains.
-            own = [version.path for version in versions if version.path.resolve().parent == (data / "models").resolve()]
+            found = [(version.path, RunFolder(data, version.path.name)) for version in versions]
+            runs = [run for path, run in found if path.resolve().parent == run.results.parent.resolve()]
             yield
-            for folder in own:  # before the commit, or adopt_runs of another process would create the version again
-                rename_deleted(data / "jobs" / folder.name)
-        for folder in own:
-            rename_deleted(folder)
-        for folder in own:
-            remove_deleted(data / "jobs", folder.name)
-            remove_deleted(data / "models", folder.name)
+            for run in runs:  # before the commit, or adopt_runs of another process would create the version again
+                rename_deleted(run.path)
+        for run in runs:
+            rename_deleted(run.results)
+        for folder in [folder for run in runs for folder in (run.path, run.results)]:
+            remove_deleted(folder.parent, folder.name)
 
 
 def set_note(*, version: Version, note: str) -> None:
@@ -365,7 +365,7 @@ def clips_of_run(job: Job, limit: int) -> list[Clip]:
     data = user_data(job.user)
     if job.kind != "train" or not library_exists(data):
         return []
-    run = Path(job.result["bundle"]).stem if job.result else job_folder(data, run_config(job.spec)).name
+    run = Path(job.result["bundle"]).stem if job.result else RunFolder.of(data, run_config(job.spec)).name
     with Library(data) as library:
         clips = [*library.generated_by(f"{run}:positive", limit // 2), *library.generated_by(run, limit)]
     return list({clip.id: clip for clip in clips}.values())[:limit]

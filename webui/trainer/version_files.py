@@ -19,8 +19,8 @@ from core.errors import HarkError
 from db.records import REAL_ENGINES
 from model.runtime.detector import Bundle, BundleError
 from pipeline.training.configuration.devices import OWN_FORMAT
-from pipeline.training.configuration.run_folder import CLIPS
 from pipeline.training.packing.targets import files_for
+from pipeline.training.workspace.run_folder import RunFolder
 from webui.accounts.models import User
 from webui.http.errors import StatusError
 from webui.trainer.models import Version
@@ -210,5 +210,5 @@ def dataset_manifest(version: Version, reader: User) -> bytes:
 
 
 def dataset_table(version: Version) -> Path:
-    """Return the run's table of clips; a run has folders of the same name under ``jobs/`` and ``models/``."""
-    return version.path.parents[1] / "jobs" / version.path.name / CLIPS
+    """Return the run's table of clips."""
+    return RunFolder(version.path.parents[1], version.path.name).clips

@@ -20,11 +20,11 @@ from model.examples import AFTER_FRACTION, BEFORE_FRACTION, ExampleSpec, SoundSo
 from pipeline.corpora.mining import ENGINE as MINED
 from pipeline.training.configuration.efforts import BUCKETS
 from pipeline.training.configuration.run_config import VARIANTS, RunConfig
-from pipeline.training.configuration.run_folder import NOISE_FOLDER
 from pipeline.training.negatives.negative_set import STREAM_S, NegativeSegment, stream_row
 from pipeline.training.negatives.negative_speech import BITRATE
 from pipeline.training.planning.plan import Plan
 from pipeline.training.planning.splits import SPLITS
+from pipeline.training.workspace.run_folder import NOISE_FOLDER
 
 WINDOW_S = (0.8, 3.0)  # minimum and maximum seconds of the recurrent layer's window
 WINDOW_MARGIN_S = 0.25

@@ -11,7 +11,7 @@ from core.data_folder import atomic_path
 from core.errors import HarkError
 from core.lock import held
 from db.db_api import RECORDING, RECORDING_CORPUS, Library
-from pipeline.training.configuration.run_folder import CLIPS, DEVICES_FOLDER, RESULT
+from pipeline.training.workspace.run_folder import RunFolder
 
 _CORPUS = re.compile(RECORDING_CORPUS.replace("_", "[0-9a-f]"))
 
@@ -22,47 +22,46 @@ class _GoesOn(HarkError):
 
 def forget_in_runs(data: Path, library: Library) -> None:
     """Call :func:`forget_in_run` for all runs in a data folder but those in progress; they do it when they end."""
-    for table in sorted((data / "jobs").glob(f"*/{CLIPS}")):
+    for run in [run for run in RunFolder.all_in(data) if run.clips.is_file()]:
         try:
-            with held(table.parent / "lock", lambda holder: _GoesOn(holder, "", ""), patience_s=0):
-                forget_in_run(table.parent, library)
+            with held(run.lock, lambda holder: _GoesOn(holder, "", ""), patience_s=0):
+                forget_in_run(run, library)
         except _GoesOn:
             continue
 
 
-def forget_in_run(folder: Path, library: Library) -> None:
+def forget_in_run(run: RunFolder, library: Library) -> None:
     """Remove a run's traces of deleted recordings. An unfinished run creates its tables again."""
-    table = folder / CLIPS
-    rows = _rows(table)
+    rows = _rows(run.clips)
     ids = {found for row in rows if (found := recording_of(row["corpus"]))}
     gone = {one for one in ids if not library.with_source(f"{RECORDING}-{one}")}
     if not gone:
         return
-    remove_what_clips_made(folder)
-    if not (folder / RESULT).is_file():
+    remove_what_clips_made(run)
+    if not run.result.is_file():
         return
     for row in rows:
         if recording_of(row["corpus"]) in gone:
             row |= dict.fromkeys(row.keys() & {"text", "speaker", "corpus"}, "")
     of_them = re.compile(rf"({'|'.join(sorted(gone))})[\w-]*")
     for name in ("report.json", "report.html"):
-        report = folder.parents[1] / "models" / folder.name / name
+        report = run.results / name
         if report.is_file():
             with atomic_path(report) as temporary:
                 temporary.write_text(of_them.sub("", report.read_text(encoding="utf-8")), encoding="utf-8")
     # The table comes last: if this is interrupted, it still lists what must be removed.
-    with atomic_path(table) as temporary, temporary.open("w", encoding="utf-8", newline="") as lines:
+    with atomic_path(run.clips) as temporary, temporary.open("w", encoding="utf-8", newline="") as lines:
         writer = csv.DictWriter(lines, rows[0].keys())
         writer.writeheader()
         writer.writerows(rows)
 
 
-def remove_what_clips_made(folder: Path) -> None:
+def remove_what_clips_made(run: RunFolder) -> None:
     """Remove a run's features and, if it is unfinished, all else that it makes again of the clips that are left."""
-    for name in ("features", DEVICES_FOLDER):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    if not (folder / RESULT).is_file():
-        for path in (*folder.glob("*.pt"), folder / CLIPS):
+    for folder in (run.features, run.devices):
+        shutil.rmtree(folder, ignore_errors=True)
+    if not run.result.is_file():
+        for path in (*run.path.glob("*.pt"), run.clips):
             path.unlink(missing_ok=True)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
-from pathlib import Path
 
 from core.errors import HarkError, no_such
 from core.worded import worded
@@ -17,7 +15,6 @@ from pipeline.training.configuration.advice import spoken_seconds
 from pipeline.training.configuration.devices import DEVICES, SMALL
 from pipeline.training.configuration.efforts import EFFORTS
 from pipeline.training.configuration.run_config import AUTO_SIZE, SIZES, Recipe, RunConfig
-from pipeline.training.configuration.run_folder import checkpoint_of, config_of_run
 
 
 def prepare(config: RunConfig) -> RunConfig:
@@ -89,16 +86,3 @@ def _refuse_too_long(config: RunConfig) -> None:
                 ),
                 worded("Choose a shorter phrase, or train it without that device."),
             )  # fmt: skip
-
-
-def retraining_of(data: Path, run: str) -> RunConfig:
-    """Return the configuration that makes a finished run's detector better. Raises HarkError if that run is gone."""
-    # A bundle names its run, and is untrusted.
-    config = config_of_run(data / "jobs" / run) if re.fullmatch(r"\w[\w.-]*", run) else None
-    if config is None or not checkpoint_of(data, run).is_file():
-        raise HarkError(
-            worded("This detector cannot be retrained here."),
-            worded("The run %(run)s was not made in this data folder, or no longer exists.", run=run),
-            worded("Retrain it where it was made, or train the phrase again."),
-        )
-    return prepare(replace(config, start_from=run))

@@ -151,3 +151,8 @@ def chosen(start: RunConfig, choices: Mapping[str, Any]) -> RunConfig:
         raise TypeError(f"a user cannot choose {', '.join(refused)} of a run")
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in choices.items()}
     return replace(start, **values)
+
+
+def configuration_of(values: dict[str, Any]) -> RunConfig:
+    """Return the configuration whose fields were written as JSON."""
+    return RunConfig(**{**values, "engines": tuple(values["engines"]), "devices": tuple(values["devices"])})

@@ -14,12 +14,11 @@ from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.events import RunEta
 from core.worded import worded
+from model.dataset import AudioDataset, BatchRecipe, BatchSampler, FeatureStore, open_store, store_soft_logits
 from model.runtime.detector import logit
 from pipeline.training.configuration.devices import DEVICES, SMALL
 from pipeline.training.configuration.efforts import EFFORTS
 from pipeline.training.configuration.run_config import RunConfig
-from pipeline.training.configuration.run_folder import DEVICES_FOLDER
-from pipeline.training.configuration.work import Work
 from pipeline.training.detectors.making import (
     calibrate_and_measure,
     feature_store,
@@ -35,9 +34,9 @@ from pipeline.training.measuring.evaluation import (
     speech_of_test,
     threshold_at,
 )
+from pipeline.training.workspace.work import Work
 
 if TYPE_CHECKING:
-    from model.dataset import FeatureStore
     from model.detector import Detector
     from model.devices.device_detector import DeviceDetector
     from model.devices.microwakeword import MicroDetector
@@ -92,7 +91,7 @@ def detectors_for_devices(
     left_out: dict[str, NoRuntimeError] = {}
 
     def part(name: str) -> Work:
-        return replace(work, folder=work.folder / DEVICES_FOLDER / name, reporter=work.reporter.within("devices"))
+        return replace(work, folder=work.run.devices / name, reporter=work.reporter.within("devices"))
 
     @cache
     def teacher() -> Teacher | None:
@@ -144,7 +143,6 @@ def make_for_device(
         NoRuntimeError: a package that the device's files need is missing.
         HarkError: the scores of the file and the detector differ.
     """
-    from model.dataset import BatchRecipe
     from model.devices.microwakeword import MicroDetector
     from model.train import TrainConfig
     from pipeline.training.detectors.untrained import untrained_for
@@ -201,34 +199,30 @@ def _taught_store(
     detector: DeviceDetector, work: Work, clips: pd.DataFrame, teacher: Callable[[], Teacher | None]
 ) -> FeatureStore:
     """Return the feature store of a device's detector, with the teacher's logits."""
-    from model.dataset import open_store, store_soft_logits
     from pipeline.training.clips.examples import ExamplePlan, device_examples
     from pipeline.training.detectors.untrained import device_samples
     from pipeline.training.negatives.negative_speech import device_negatives
 
-    config, folder = work.config, work.folder
+    config = work.config
 
     def examples() -> ExamplePlan:
         taught_by = teacher()
-        return taught_by.examples if taught_by else device_examples(config, clips, work.data, device_samples())
+        return taught_by.examples if taught_by else device_examples(config, clips, work.run.data, device_samples())
 
-    negatives = device_negatives(detector, config.keyphrase, device_samples(), work.data, work.reporter)
-    store = feature_store(detector, examples, negatives, folder, work.reporter)
+    negatives = device_negatives(detector, config.keyphrase, device_samples(), work.run.data, work.reporter)
+    store = feature_store(detector, examples, negatives, work)
     if store.soft_logits is not None or (taught_by := teacher()) is None:
         return store
-    store_soft_logits(folder / "features", taught_by.soft_logits(store, detector.config.stored))
-    return open_store(folder / "features", detector.config.stored.width)
+    store_soft_logits(work.features, taught_by.soft_logits(store, detector.config.stored))
+    return open_store(work.features, detector.config.stored.width)
 
 
 def _windows(store: FeatureStore, detector: DeviceDetector, seed: int) -> np.ndarray:
     """Return windows of the training split, from which the value ranges of the 8-bit layers are set."""
-    from model.dataset import AudioDataset, BatchRecipe, BatchSampler
-
     segments = store.where(split="train")
     dataset = AudioDataset(segments, store.frames, detector.config.stored, detector.end_jitter)
     sampler = BatchSampler(dataset, BatchRecipe(), RANGE_WINDOWS, np.random.default_rng(seed))
-    windows: np.ndarray = sampler.draw()[0].numpy()
-    return windows
+    return sampler.draw()[0]
 
 
 def _in_8_bits(work: Work, detector: MicroDetector, store: FeatureStore, settings: TrainConfig) -> MicroDetector:

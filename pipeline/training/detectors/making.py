@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.events import Progress, Reporter
+from core.events import Progress
 from core.worded import worded
+from model.dataset import BatchRecipe, FeatureStore, open_store, store_is_complete
 from model.gpu import complaint
 from pipeline.training.configuration.efforts import EFFORTS
 from pipeline.training.configuration.run_config import Recipe, RunConfig
-from pipeline.training.configuration.run_folder import NOISE_FOLDER
-from pipeline.training.configuration.work import Work
 from pipeline.training.measuring.evaluation import MeasuredDetector, calibrate, measure, score_split
+from pipeline.training.workspace.run_folder import NOISE_FOLDER
+from pipeline.training.workspace.work import Work
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from model.dataset import FeatureStore
     from model.detector import Detector
     from model.train import TrainConfig, TrainResult
     from pipeline.training.clips.examples import ExamplePlan
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 def settings_of_run(config: RunConfig, tensorboard: str = "") -> TrainConfig | None:
     """Return the training settings of the run's own detector, with a folder for curves; None if only calibrated."""
-    from model.dataset import BatchRecipe
     from model.train import TrainConfig
 
     effort = EFFORTS[config.effort]
@@ -58,11 +56,10 @@ def starting_point(work: Work, clips: pd.DataFrame, previous: Detector | None = 
 
 def _starting_detector(work: Work, lengths: Callable[[], tuple[float, float]], previous: Detector | None) -> Detector:
     from model.checkpoint import load_checkpoint, save_checkpoint
-    from model.dataset import store_is_complete
     from pipeline.training.detectors.untrained import untrained_detector
 
     config, start = work.config, work.folder / "start.pt"
-    if not (start.is_file() and store_is_complete(work.folder / "features")):
+    if not (start.is_file() and store_is_complete(work.features)):
         work.folder.mkdir(parents=True, exist_ok=True)
         if previous is not None and config.recipe is not Recipe.NETWORK:
             detector = previous
@@ -88,32 +85,30 @@ def _features(
     def examples() -> ExamplePlan:
         bitrate = BITRATE if config.recipe is Recipe.NETWORK else 0
         need, phrase_s = detector.config.receptive_samples, lengths()[1]
-        return plan_examples(config, clips, work.data / NOISE_FOLDER, need, phrase_s, config.variants, bitrate)
+        return plan_examples(config, clips, work.run.data / NOISE_FOLDER, need, phrase_s, config.variants, bitrate)
 
-    negatives = negatives_of(config).segments(detector, config.keyphrase, work.data, work.reporter)
-    return feature_store(detector, examples, negatives, work.folder, work.reporter)
+    negatives = negatives_of(config).segments(detector, config.keyphrase, work.run.data, work.reporter)
+    return feature_store(detector, examples, negatives, work)
 
 
 def feature_store(
     detector: Detector,
     plan_examples: Callable[[], ExamplePlan],
     negatives: Iterable[NegativeSegment],
-    folder: Path,
-    reporter: Reporter,
+    work: Work,
 ) -> FeatureStore:
-    """Return the features of examples and of negative speech for a detector, stored once below ``folder``."""
-    from model.dataset import open_store, store_is_complete
+    """Return the features of examples and of negative speech for a detector, stored once in the work's folder."""
     from pipeline.training.clips.examples import build_store
 
-    if store_is_complete(folder / "features"):
-        return open_store(folder / "features", detector.config.stored.width)
-    folder.mkdir(parents=True, exist_ok=True)
+    if store_is_complete(work.features):
+        return open_store(work.features, detector.config.stored.width)
+    work.folder.mkdir(parents=True, exist_ok=True)
     # First, because this fails at once if another run is preparing the negative speech.
     negatives = list(negatives)
     examples = plan_examples()
-    reporter.stage("features", worded("Adding rooms and noise to %(n)d examples", n=len(examples.specs)))
-    progress = Progress(reporter, len(examples.specs))
-    return build_store(detector, examples, negatives, folder, folder / "features", progress)
+    work.reporter.stage("features", worded("Adding rooms and noise to %(n)d examples", n=len(examples.specs)))
+    progress = Progress(work.reporter, len(examples.specs))
+    return build_store(detector, examples, negatives, work.folder, work.features, progress)
 
 
 def calibrate_and_measure(
@@ -141,7 +136,7 @@ def learn(
     None.
     """
     from model.checkpoint import load_checkpoint
-    from model.train import TrainProgress, train
+    from model.train import BEST, TrainProgress, train
 
     if settings is None:
         return detector, None
@@ -157,4 +152,4 @@ def learn(
     reporter.stage("train", worded("Training for %(n)d steps", n=settings.steps))
     with work.clock.stage("train"):
         result = train(store, detector, settings, work.folder, on_progress)
-    return load_checkpoint(str(work.folder / "best.pt"))[0], result
+    return load_checkpoint(str(work.folder / BEST))[0], result

@@ -9,8 +9,10 @@ validation split, so that the phrase itself is rarely lost.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +22,8 @@ from core.events import Reporter
 from core.worded import worded
 from model.metrics import phrase_scores
 from pipeline.scoring.keyword_scoring import keyword_scores
-from pipeline.training.configuration.work import Work
+from pipeline.training.configuration.prepared import prepare
+from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.measuring.comparison import counted, is_better, version_before
 from pipeline.training.measuring.evaluation import (
     DEFAULT_FA_PER_DAY,
@@ -30,6 +33,8 @@ from pipeline.training.measuring.evaluation import (
     threshold_at,
 )
 from pipeline.training.measuring.marked_errors import Marked, fires, marked_audio, padded
+from pipeline.training.workspace.run_folder import RunFolder
+from pipeline.training.workspace.work import Work
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
@@ -41,6 +46,19 @@ MIN_ANTI_KEYWORD_PHONES = 3  # minimum phones of an anti-keyword
 BEFORE_FRAMES = 4  # 20 ms frames that an anti-keyword may begin before the best match of the phrase
 MARGINS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
 ALLOWED_LOSS = 0.01  # fraction of the detected utterances of the validation split that anti-keywords may cost
+
+
+def retraining_of(data: Path, run: str) -> RunConfig:
+    """Return the configuration that makes a finished run's detector better. Raises HarkError if that run is gone."""
+    # A bundle names its run, and is untrusted.
+    config = RunFolder(data, run).config() if re.fullmatch(r"\w[\w.-]*", run) else None
+    if config is None or not RunFolder(data, run).checkpoint.is_file():
+        raise HarkError(
+            worded("This detector cannot be retrained here."),
+            worded("The run %(run)s was not made in this data folder, or no longer exists.", run=run),
+            worded("Retrain it where it was made, or train the phrase again."),
+        )
+    return prepare(replace(config, start_from=run))
 
 
 @dataclass(frozen=True)
@@ -79,7 +97,7 @@ class Retraining:
         from pipeline.training.detectors.untrained import untrained_detector
 
         config = work.config
-        detector, manifest = version_before(work.data, config.start_from)
+        detector, manifest = version_before(work.run.data, config.start_from)
         if detector.front_end_id != untrained_detector(config, 1.0, rescored=False).front_end_id:
             raise HarkError(
                 worded("This detector cannot be retrained."),

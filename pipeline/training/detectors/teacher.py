@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline.training.configuration.run_config import Recipe
-from pipeline.training.configuration.work import Work
 from pipeline.training.detectors.making import feature_store, learn, settings_of_run
+from pipeline.training.workspace.work import Work
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
@@ -87,7 +87,7 @@ def make_teacher(detector: Any, work: Work, clips: pd.DataFrame) -> Teacher | No
     from pipeline.training.detectors.untrained import device_samples, untrained_detector
     from pipeline.training.negatives.negative_speech import device_negatives
 
-    config, data, reporter = work.config, work.data, work.reporter
+    config, data = work.config, work.run.data
     standard = config.as_standard
     settings = settings_of_run(standard)
     if standard.recipe is not Recipe.NETWORK or settings is None:
@@ -98,8 +98,8 @@ def make_teacher(detector: Any, work: Work, clips: pd.DataFrame) -> Teacher | No
         detector = untrained_detector(standard, window_seconds(clips, config.phrase)[0], rescored=False)
     examples = device_examples(config, clips, data, max(device_samples(), detector.config.receptive_samples))
     own = replace(examples, specs=tuple(s for s in examples.specs if s.columns["split"] in splits))
-    negatives = device_negatives(detector, config.keyphrase, device_samples(), data, reporter, splits=splits)
-    store = feature_store(detector, lambda: own, negatives, work.folder, reporter)
+    negatives = device_negatives(detector, config.keyphrase, device_samples(), data, work.reporter, splits=splits)
+    store = feature_store(detector, lambda: own, negatives, work)
     if not is_trained:
         detector, _ = learn(work, detector, store, settings)
     return Teacher(detector, store, examples)

@@ -30,7 +30,6 @@ from db.records import BANK, Clip, real_speaker
 from model.metrics import det_curve, phrase_scores
 from pipeline.corpora.enrolment import saved_takes
 from pipeline.training.configuration.run_config import RunConfig
-from pipeline.training.configuration.run_folder import CLIPS, NOISE_FOLDER, checkpoint_of, config_of_run
 from pipeline.training.measuring.evaluation import (
     DEFAULT_FA_PER_DAY,
     ScoredSplit,
@@ -39,6 +38,7 @@ from pipeline.training.measuring.evaluation import (
     threshold_at,
 )
 from pipeline.training.measuring.marked_errors import Marked, fires, marked_audio
+from pipeline.training.workspace.run_folder import NOISE_FOLDER, RunFolder
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
@@ -67,7 +67,7 @@ def version_before(data: Path, run: str) -> tuple[Detector, dict[str, Any]]:
     """Return a finished run's detector and its bundle's manifest. Raises HarkError if they are missing or damaged."""
     from model.checkpoint import load_checkpoint
 
-    path = checkpoint_of(data, run)
+    path = RunFolder(data, run).checkpoint
     why = worded("%(name)s of the run %(run)s is missing.", name=path.name, run=run)
     if path.is_file():
         detector, about = load_checkpoint(str(path))
@@ -115,14 +115,15 @@ def compare_versions(runs: Sequence[str], data: Path, reporter: Reporter) -> dic
     Raises:
         HarkError: fewer than two versions can be compared, or each recording was in the training of one of them.
     """
-    folder = data / "jobs" / f"compare-{Path(runs[0]).name}"
+    own = RunFolder(data, f"compare-{Path(runs[0]).name}")
+    streams = own.path / "streams"
     with storing("comparing the versions"):
-        folder.mkdir(parents=True, exist_ok=True)
-        with held(folder / "lock", _going_on):
+        own.path.mkdir(parents=True, exist_ok=True)
+        with held(own.lock, _going_on):
             try:
-                return _compare(runs, data, folder / "streams", reporter)
+                return _compare(runs, data, streams, reporter)
             finally:
-                shutil.rmtree(folder / "streams", ignore_errors=True)
+                shutil.rmtree(streams, ignore_errors=True)
 
 
 def _going_on(holder: str) -> HarkError:
@@ -181,7 +182,7 @@ def _compare(runs: Sequence[str], data: Path, folder: Path, reporter: Reporter) 
         "left_out": left_out,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    newest = checkpoint_of(data, runs[0]).parent
+    newest = RunFolder(data, runs[0]).results
     if newest.is_dir():  # otherwise the version was deleted meanwhile
         with atomic_path(newest / COMPARISON) as temporary:
             temporary.write_text(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False))
@@ -191,12 +192,12 @@ def _compare(runs: Sequence[str], data: Path, folder: Path, reporter: Reporter) 
 def _open(runs: Sequence[str], data: Path) -> tuple[list[Trained], dict[str, str]]:
     versions, left_out = [], {}
     for run in runs:
-        config = config_of_run(data / "jobs" / run)
+        folder = RunFolder(data, run)
+        config = folder.config()
         try:
             detector, manifest = version_before(data, run)
-            clips = pd.read_csv(data / "jobs" / run / CLIPS, keep_default_na=False)
-            report_file = data / "models" / run / "report.json"
-            report = json.loads(report_file.read_text(encoding="utf-8"))
+            clips = pd.read_csv(folder.clips, keep_default_na=False)
+            report = json.loads((folder.results / "report.json").read_text(encoding="utf-8"))
         except HarkError as error:
             left_out[run] = error.why
             continue

@@ -21,7 +21,6 @@ from model.features import CHUNK_SAMPLES, SAMPLE_RATE
 from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
 from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES, Bundle, BundleError, manifest_digest
 from pipeline.training.configuration.devices import SMALL
-from pipeline.training.configuration.run_folder import CHECKPOINT, DEVICES_FOLDER, bundle_of
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, MeasuredDetector, speech_of_test
 from pipeline.training.packing.targets import readme
 from pipeline.training.planning.plan import Plan
@@ -35,6 +34,7 @@ from pipeline.training.reporting.report import (
     whole_report,
 )
 from pipeline.training.reporting.report_words import device_in_words, int8_left_out
+from pipeline.training.workspace.run_folder import CHECKPOINT, RunFolder
 
 if TYPE_CHECKING:
     from model.export import Parity
@@ -65,18 +65,16 @@ class BundleFiles:
     report: Path
 
 
-def write_bundle(data: Path, run: str, contents: Mapping[str, bytes]) -> BundleFiles:
+def write_bundle(run: RunFolder, contents: Mapping[str, bytes]) -> BundleFiles:
     """Write the files of :func:`bundle_contents` to ``models/<run>/``: the bundle, the ``.pt`` and the report."""
-    bundle = bundle_of(data, run)
-    folder = bundle.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_unfinished(folder)  # temporary files of a run that was killed here
-    with atomic_path(bundle) as temporary, temporary.open("wb") as file:
+    run.results.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(run.results)  # temporary files of a run that was killed here
+    with atomic_path(run.bundle) as temporary, temporary.open("wb") as file:
         _pack(contents, file)
     for name in (CHECKPOINT, "report.html", "report.json"):
-        with atomic_path(folder / name) as temporary:
+        with atomic_path(run.results / name) as temporary:
             temporary.write_bytes(contents[name])
-    return BundleFiles(bundle, folder / CHECKPOINT, folder / "report.html")
+    return BundleFiles(run.bundle, run.checkpoint, run.results / "report.html")
 
 
 def pack(
@@ -99,7 +97,7 @@ def pack(
     models, manifest, parity = export_detector(folder, own, clips, reporter)
     files, reports = dict(models), dict[str, Report]()
     if small is not None:
-        contents, report = pack(folder / DEVICES_FOLDER / SMALL, clips, small, reporter)
+        contents, report = pack(folder, clips, small, reporter)
         files |= {f"{SMALL}/{name}": content for name, content in contents.items()}
         sizes = {f"{SMALL}/{name}": size for name, size in report["bytes"].items()}
         reports[SMALL] = device_figures(SMALL, small.measured, sizes, report["parity"]["pt_against_onnx"])

@@ -29,8 +29,7 @@ from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
 from phrase_augmentation.texts import inbetween, plain_negatives, positives
 from pipeline.training.configuration.efforts import BUCKETS, EFFORTS
-from pipeline.training.configuration.run_config import RunConfig
-from pipeline.training.configuration.run_folder import configuration_of
+from pipeline.training.configuration.run_config import RunConfig, configuration_of
 from pipeline.training.planning.audition import unintelligible_engines
 from pipeline.training.planning.clip_choice import Chooser, PlannedClip, PlannedRequest
 from pipeline.training.planning.estimate import estimated_s

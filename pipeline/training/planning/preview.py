@@ -9,10 +9,11 @@ from typing import Any
 from core.events import Reporter
 from core.worded import worded
 from db.db_api import Library
+from model.dataset import store_is_complete
 from pipeline.training.configuration.run_config import RunConfig
-from pipeline.training.configuration.run_folder import DEVICES_FOLDER, PLAN, job_folder
 from pipeline.training.planning.estimate import estimated_s
 from pipeline.training.planning.plan import Plan, load_plan, make_plan, remaining, run_texts
+from pipeline.training.workspace.run_folder import RunFolder
 
 
 def plan_run(config: RunConfig, data: Path, reporter: Reporter) -> Plan:
@@ -20,10 +21,10 @@ def plan_run(config: RunConfig, data: Path, reporter: Reporter) -> Plan:
 
     Nothing is mined either, so the run may have to synthesize fewer clips than the plan states.
     """
-    folder = job_folder(data, config)
+    run = RunFolder.of(data, config)
     reporter.stage("plan", worded("Planning “%(phrase)s”", phrase=config.phrase))
     with Library(data) as library:
-        return load_plan(folder / PLAN) or make_plan(config, run_texts(config, library), folder.name, library)
+        return load_plan(run.plan) or make_plan(config, run_texts(config, library), run.name, library)
 
 
 def plan_summary(plan: Plan, data: Path) -> dict[str, Any]:
@@ -32,16 +33,14 @@ def plan_summary(plan: Plan, data: Path) -> dict[str, Any]:
     ``unfinished`` is None, or for a stopped run the number of clips ``planned`` and ``spoken`` and the next stage,
     ``goes_on_with`` ("synthesize", "features", "calibrate" or "train"); all other numbers then cover the rest only.
     """
-    folder = data / "jobs" / plan.run
-    if not (folder / PLAN).is_file():
+    run = RunFolder(data, plan.run)
+    if not run.plan.is_file():
         return {**plan.summary(), "unfinished": None}
-    from model.dataset import store_is_complete
-
-    needs_features = not store_is_complete(folder / "features")
+    needs_features = not store_is_complete(run.features)
     with Library(data) as library:
         left = _what_is_left(plan, library, needs_features)
     planned = len(plan.requests)
-    at_devices = (folder / DEVICES_FOLDER).is_dir()  # these are trained even if the run's own detector is not
+    at_devices = run.devices.is_dir()  # these are trained even if the run's own detector is not
     last = "train" if plan.config.variants or at_devices else "calibrate"
     goes_on_with = "synthesize" if left.requests else "features" if needs_features else last
     unfinished = {"planned": planned, "spoken": planned - len(left.requests), "goes_on_with": goes_on_with}

@@ -34,13 +34,13 @@ from pipeline.training import run as training_pipeline
 from pipeline.training.configuration.efforts import BUCKETS, EFFORTS, BucketSize, Effort
 from pipeline.training.configuration.prepared import prepare
 from pipeline.training.configuration.run_config import AUTO_SIZE, RunConfig
-from pipeline.training.configuration.run_folder import job_folder
-from pipeline.training.configuration.work import StageClock, Work
 from pipeline.training.negatives import negative_set
 from pipeline.training.packing import bundle
 from pipeline.training.planning.plan import Plan, save_plan
 from pipeline.training.planning.preview import plan_run, plan_summary
 from pipeline.training.run import run_training
+from pipeline.training.workspace.run_folder import RunFolder
+from pipeline.training.workspace.work import StageClock, Work
 from tests.support import tiny_run
 from tests.support.choir import Choir, new_clip
 from tests.support.constants import replace_in
@@ -118,7 +118,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the runs that have begun. Each ends immediately."""
     names: list[str] = []
     made = {"bundle": "compass.zip", "report": "report.html"}
-    monkeypatch.setattr(training_pipeline, "_run", lambda work, *rest: names.append(work.folder.name) or made)
+    monkeypatch.setattr(training_pipeline, "_run", lambda work, *rest: names.append(work.run.name) or made)
     return names
 
 
@@ -131,7 +131,7 @@ def plan(tmp_path: Path, tiny_effort: Effort, choirs: dict[str, Choir]) -> Plan:
 def test_the_plan_of_a_stopped_run_reports_its_progress(plan: Plan, tmp_path: Path) -> None:
     fresh = plan_summary(plan, tmp_path)
     assert fresh == {**plan.summary(), "unfinished": None}
-    folder = job_folder(tmp_path, CONFIG)
+    folder = RunFolder.of(tmp_path, CONFIG).path
     save_plan(plan, folder / "plan.json")
     count = len(plan.requests)
     estimates = [fresh["estimate_s"]]
@@ -161,7 +161,7 @@ def test_the_plan_of_a_stopped_run_reports_its_progress(plan: Plan, tmp_path: Pa
 def test_a_run_with_all_clips_needs_no_engines(
     plan: Plan, choirs: dict[str, Choir], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save_plan(plan, job_folder(tmp_path, CONFIG) / "plan.json")
+    save_plan(plan, RunFolder.of(tmp_path, CONFIG).plan)
     choirs.clear()
 
     def features(*given: object) -> None:
@@ -176,19 +176,22 @@ def test_a_run_with_all_clips_needs_no_engines(
 
 
 def test_a_finished_run_is_followed_by_a_new_folder(tmp_path: Path) -> None:
-    first = job_folder(tmp_path, CONFIG)
-    assert job_folder(tmp_path, CONFIG) == first
-    first.mkdir(parents=True)
-    assert job_folder(tmp_path, CONFIG) == first
-    (first / "result.json").write_text("{}")
-    assert job_folder(tmp_path, CONFIG).name == first.name + "-2"
-    assert job_folder(tmp_path, replace(CONFIG, seed=1)) not in (first, job_folder(tmp_path, CONFIG))
+    def name(config: RunConfig = CONFIG) -> str:
+        return RunFolder.of(tmp_path, config).name
+
+    first = RunFolder.of(tmp_path, CONFIG)
+    assert name() == first.name
+    first.path.mkdir(parents=True)
+    assert name() == first.name
+    (first.path / "result.json").write_text("{}")
+    assert name() == first.name + "-2"
+    assert name(replace(CONFIG, seed=1)) not in (first.name, name())
 
 
 def test_the_result_of_a_job_is_not_recomputed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(work: Any, tensorboard: bool, made_for: str) -> dict[str, Any]:
         folder = work.folder
-        bundle = work.data / "models" / folder.name / f"{folder.name}.zip"
+        bundle = work.run.data / "models" / folder.name / f"{folder.name}.zip"
         bundle.parent.mkdir(parents=True)
         bundle.write_bytes(b"a bundle")
         (folder / "best.pt").write_bytes(b"large")
@@ -258,10 +261,11 @@ def test_too_few_clips_to_train_or_measure_are_rejected(bucket: str, split: str,
 
 
 def test_clips_deleted_while_a_run_is_stopped_are_left_out(plan: Plan, tmp_path: Path) -> None:
-    folder = job_folder(tmp_path, CONFIG)
+    run = RunFolder.of(tmp_path, CONFIG)
+    folder = run.path
     FeatureWriter(folder / "features").close()
     with Library(tmp_path) as library:
-        work = Work(CONFIG, tmp_path, folder, library, StageClock(folder / "seconds.json"), silent_reporter())
+        work = Work(CONFIG, run, folder, library, StageClock(folder / "seconds.json"), silent_reporter())
         library.add_clips(
             new_clip(r.text, f"s{n}", r.engine, 0.2, request_id=r.request_id) for n, r in enumerate(plan.requests)
         )
@@ -546,7 +550,7 @@ def test_two_processes_do_not_work_on_one_run(
     begun: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = replace(CONFIG, effort="quick")
-    folder = job_folder(tmp_path, config)
+    folder = RunFolder.of(tmp_path, config).path
     folder.mkdir(parents=True)
 
     def refusal(holder: str) -> HarkError:

@@ -19,8 +19,8 @@ from django.urls import reverse
 from core.errors import HarkError
 from db.db_api import Library
 from db.records import NewClip
-from pipeline.training.configuration.run_folder import job_folder
 from pipeline.training.configuration.specification import as_spec
+from pipeline.training.workspace.run_folder import RunFolder
 from tests.support.api_calls import a_token
 from tests.support.detector_versions import address, make_version
 from tests.support.rendered_pages import flat
@@ -287,7 +287,7 @@ def test_a_version_can_have_a_note(owners: Client, owner: User, version: Version
 def test_samples_of_a_job_always_include_the_phrase(owners: Client, owner: User, portal: Path) -> None:
     config = configuration(phrase="hello robin", effort="trial")
     job = Job.objects.create(user=owner, kind="train", queue="training", title="hello robin", spec=as_spec(config))
-    run = job_folder(portal, config).name
+    run = RunFolder.of(portal, config).name
     spoken = [("positive", "hello robin")] * 10 + [("plain_negative", "many small words")] * 30
     with Library(portal) as library:
         library.add_clips(

@@ -11,7 +11,7 @@ from core.lock import held
 from db.db_api import Library
 from pipeline.recordings.library_clips import remove_from_library
 from pipeline.training.clips.removed_recordings import forget_in_run
-from pipeline.training.configuration.run_folder import RESULT
+from pipeline.training.workspace.run_folder import RunFolder
 from tests.support.choir import new_clip
 
 GONE, STAYS = "0f8fad5b-d9cb-469f-a165-70867728950e", "7c9e6679-7425-40de-944b-e07fc1f90ae7"
@@ -34,7 +34,7 @@ def make_run(data: Path, name: str, finished: bool) -> Path:
     (folder / "best.pt").touch()
     (models / "report.json").write_text(json.dumps({"by_speaker": [f"{GONE}-S1", f"{STAYS}-S1"]}))
     if finished:
-        (folder / RESULT).write_text("{}")
+        (folder / "result.json").write_text("{}")
     return folder
 
 
@@ -70,5 +70,5 @@ def test_a_running_run_removes_the_recording_at_its_end(tmp_path: Path) -> None:
         remove_from_library(tmp_path, GONE)
         assert (folder / "features").is_dir(), "the run still reads the tables"
         with Library(tmp_path) as library:
-            forget_in_run(folder, library)
+            forget_in_run(RunFolder(tmp_path, folder.name), library)
     assert "secret" not in (folder / "clips.csv").read_text()

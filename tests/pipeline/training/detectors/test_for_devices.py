@@ -31,7 +31,6 @@ from pipeline.training.clips.examples import CLIP_COLUMNS, ExamplePlan
 from pipeline.training.configuration.devices import DEVICES, OWN_FORMAT
 from pipeline.training.configuration.efforts import EFFORTS, BucketSize, Effort
 from pipeline.training.configuration.run_config import RunConfig
-from pipeline.training.configuration.work import StageClock, Work
 from pipeline.training.detectors import for_devices, making
 from pipeline.training.detectors import teacher as teacher_module
 from pipeline.training.detectors.for_devices import NoRuntimeError, make_for_device
@@ -41,6 +40,8 @@ from pipeline.training.measuring.evaluation import FA_PER_DAY, Calibration, scor
 from pipeline.training.negatives import negative_speech
 from pipeline.training.negatives.negative_speech import TESTED, NegativeSpeech, device_negatives
 from pipeline.training.reporting.report import device_figures
+from pipeline.training.workspace.run_folder import RunFolder
+from pipeline.training.workspace.work import StageClock, Work
 from tests.support.device_runtimes import detections
 
 PHRASE = "hey compass"
@@ -104,7 +105,9 @@ def speech(tmp_path: Path, ship_speech: Callable[..., dict[str, float]]) -> None
 def work_in(folder: Path, name: str) -> Work:
     """Return the work on a device's detector in ``folder``."""
     data, own = folder / "data", folder / "job" / name
-    return Work(CONFIG, data, own, Library(data), StageClock(folder / "seconds.json"), silent_reporter())
+    return Work(
+        CONFIG, RunFolder(data, "run"), own, Library(data), StageClock(folder / "seconds.json"), silent_reporter()
+    )
 
 
 @pytest.fixture
@@ -215,7 +218,7 @@ def test_a_run_of_a_large_detector_trains_the_teacher(
     assert teacher is not None and "train" in stages()
     own = replace(work_in(tmp_path, "openwakeword"), config=large.config)
     assert make_for_device("openwakeword", own, clips, lambda: teacher).files
-    store = open_store(own.folder / "features", 96)
+    store = open_store(own.features, 96)
     assert store.soft_logits is not None
 
     def told(label: int) -> float:

@@ -22,10 +22,9 @@ from model.phones import outputs_of
 from model.standard.backbone import shipped_backbone
 from model.standard.backbone_detector import BackboneDetector
 from phrase_augmentation.keyphrase import Keyphrase
-from pipeline.training.configuration.prepared import retraining_of
 from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.detectors import retraining
-from pipeline.training.detectors.retraining import AntiKeywords, Retraining, find_anti_keywords
+from pipeline.training.detectors.retraining import AntiKeywords, Retraining, find_anti_keywords, retraining_of
 from pipeline.training.measuring.comparison import counted
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, Calibration, MeasuredDetector, score_split
 from pipeline.training.measuring.marked_errors import Marked, marked_audio

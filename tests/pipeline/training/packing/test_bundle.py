@@ -32,6 +32,7 @@ from pipeline.training.planning.plan import Plan
 from pipeline.training.reporting import report as reporting
 from pipeline.training.reporting.licences import licences_text
 from pipeline.training.reporting.model_card import model_card
+from pipeline.training.workspace.run_folder import RunFolder
 from tests.support.constants import replace_in
 from tests.support.small_crnn import small_crnn
 
@@ -96,7 +97,7 @@ def write(
 
     def write() -> BundleFiles:
         contents, _ = pack(job, clips, Reported(PLAN, made, figures()), Reporter(told.append))
-        return write_bundle(tmp_path, PLAN.run, contents)
+        return write_bundle(RunFolder(tmp_path, PLAN.run), contents)
 
     return write
 

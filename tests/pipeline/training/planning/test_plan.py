@@ -25,7 +25,6 @@ from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
 from pipeline.training.configuration.efforts import BUCKETS, Effort
 from pipeline.training.configuration.run_config import RunConfig
-from pipeline.training.configuration.run_folder import config_of_run
 from pipeline.training.planning.clip_choice import PlannedClip, real_negatives
 from pipeline.training.planning.marked import FALSE_ALARM_OF
 from pipeline.training.planning.plan import (
@@ -45,6 +44,7 @@ from pipeline.training.planning.plan import (
     texts_of_splits,
 )
 from pipeline.training.planning.splits import SPLITS, split_of, split_voices
+from pipeline.training.workspace.run_folder import RunFolder
 from tests.support.choir import Choir, new_clip
 
 pytestmark = pytest.mark.usefixtures("choirs", "tiny_effort")
@@ -235,20 +235,28 @@ def test_texts_with_few_clips_are_requested_first(choirs: dict[str, Choir]) -> N
     assert counts == {"one": 5, "two": 4, "three": 4, "four": 3}
 
 
+def run_in(data: Path) -> RunFolder:
+    run = RunFolder(data, "run")
+    run.path.mkdir(parents=True)
+    return run
+
+
 def test_a_plan_round_trips_through_its_file(library: Library, tmp_path: Path) -> None:
     plan = plan_of(library, replace(CONFIG, engines=("alpha", "beta")))
-    save_plan(plan, tmp_path / "plan.json")
-    assert load_plan(tmp_path / "plan.json") == plan
+    run = run_in(tmp_path)
+    save_plan(plan, run.plan)
+    assert load_plan(run.plan) == plan
     summary = json.loads(json.dumps(plan.summary()))
     assert summary["phrase"] == "hey compass" and summary["engines"] == {"alpha": 12, "beta": 9}
     assert summary["buckets"]["confusable"]["generate"] == plan.bucket("confusable").generate
-    assert config_of_run(tmp_path) == plan.config and config_of_run(tmp_path / "gone") is None
+    assert run.config() == plan.config and RunFolder(tmp_path, "gone").config() is None
 
 
 def test_a_plan_of_an_earlier_version_still_gives_its_configuration(tmp_path: Path) -> None:
     earlier = {"run": "r", "config": asdict(CONFIG), "buckets": [], "requests": [], "real_clips": [4], "real_hours": 0}
-    (tmp_path / "plan.json").write_text(json.dumps(earlier))
-    assert load_plan(tmp_path / "plan.json") is None and config_of_run(tmp_path) == CONFIG
+    run = run_in(tmp_path)
+    run.plan.write_text(json.dumps(earlier))
+    assert load_plan(run.plan) is None and run.config() == CONFIG
 
 
 def test_remaining_excludes_finished_requests(library: Library) -> None:

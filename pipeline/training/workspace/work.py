@@ -13,6 +13,7 @@ from core.data_folder import atomic_path
 from core.events import Reporter
 from db.db_api import Library
 from pipeline.training.configuration.run_config import RunConfig
+from pipeline.training.workspace.run_folder import FEATURES, RunFolder
 
 
 class StageClock:
@@ -50,8 +51,13 @@ class Work:
     """The objects that all stages of a run share."""
 
     config: RunConfig
-    data: Path
-    folder: Path  # the run's own, from which it resumes
+    run: RunFolder
+    folder: Path  # in which a detector is made, and from which that resumes: the run's, or one below it
     library: Library
     clock: StageClock
     reporter: Reporter
+
+    @property
+    def features(self) -> Path:
+        """The feature store of the detector that is made."""
+        return self.folder / FEATURES

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.training.configuration.work import StageClock
+from pipeline.training.workspace.work import StageClock
 
 
 def test_stage_times_add_up_over_restarts_and_failures(tmp_path: Path) -> None:
