@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import TypedDict
 
 import numpy as np
 
@@ -28,6 +29,14 @@ TAIL_PEAKS = 50  # number of the highest false-alarm peaks to which the tail is 
 TAIL_PRIOR = 0.1  # added to the shape of a tail: half of its standard error (lab/experiments.md)
 
 
+class IntervalDict(TypedDict):
+    """An :class:`Interval` as JSON; None stands for what was not measured."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
 @dataclass(frozen=True)
 class Interval:
     """An estimate with its 95 % confidence interval."""
@@ -36,10 +45,10 @@ class Interval:
     low: float
     high: float
 
-    def as_dict(self) -> dict[str, float | None]:
+    def as_dict(self) -> IntervalDict:
         """Return JSON-safe values: None stands for NaN (not measured) and infinity."""
-        values = {"value": self.value, "low": self.low, "high": self.high}
-        return {name: value if np.isfinite(value) else None for name, value in values.items()}
+        value, low, high = (each if np.isfinite(each) else None for each in (self.value, self.low, self.high))
+        return {"value": value, "low": low, "high": high}
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from pipeline.training.measuring.evaluation import (
     score_split,
     threshold_at,
 )
+from pipeline.training.measuring.figures import Threshold
 from pipeline.training.measuring.marked_errors import Marked, fires, marked_audio, padded
 from pipeline.training.workspace.run_folder import RunFolder
 from pipeline.training.workspace.work import Work
@@ -84,7 +85,7 @@ class Retraining:
 
     run: str
     detector: Detector
-    thresholds: Sequence[dict[str, Any]]
+    thresholds: Sequence[Threshold]
     marked: Marked
     reporter: Reporter
 
@@ -126,7 +127,7 @@ class Retraining:
     def compared(self, measured: MeasuredDetector, anti_keywords: AntiKeywords) -> dict[str, Any]:
         """Compare both versions, each at its own threshold, on the same test streams and on the marked errors."""
 
-        def figures(detector: Detector, thresholds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        def figures(detector: Detector, thresholds: Sequence[Threshold]) -> dict[str, Any]:
             test = score_split(detector, measured.store, "test")
             return counted(detector, test, threshold_at(thresholds, DEFAULT_FA_PER_DAY), self.marked)
 

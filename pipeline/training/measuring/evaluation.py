@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -15,9 +15,19 @@ from audio_generation.registry import RULE_BASED
 from core.audio_file import read_audio
 from db.records import REAL_ENGINES
 from model import metrics
-from model.metrics import ScoredStream
+from model.metrics import IntervalDict, ScoredStream
 from model.runtime.detector import logit, sigmoid
 from phrase_augmentation.vocabulary import zipf
+from pipeline.training.measuring.figures import (
+    AlarmsBy,
+    AtThreshold,
+    Confusables,
+    Misses,
+    MissesBy,
+    Results,
+    Summary,
+    Threshold,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,8 +41,8 @@ DEFAULT_FA_PER_DAY = 12.0  # 0.5 per hour, at which miss rates are usually repor
 REPORTED_FA_PER_HOUR = (0.1, 0.5, 2.0)
 FOOLED_BY = 5  # confusables that a summary names
 # To reject confusables, a threshold may be higher than a rate of false alarms requires. If so, it rises by this many
-# logits for each factor e by which the rate is lower. Accepting e times fewer confusables would take two logits, which
-# would lose most utterances of the phrase.
+# logits when the wanted rate falls by a factor of e (2.7). To accept e times fewer confusables, it would have to rise
+# by two logits, and most utterances of the phrase would be lost.
 CONFUSABLE_SCALE = 1.0
 MAX_LOST = 0.1  # fraction of the phrase's utterances that may be lost to reject confusables
 MAX_LOGIT = 20.0  # maximum logit of a threshold; programs that run a bundle cannot resolve higher ones
@@ -64,12 +74,12 @@ class ScoredSplit:
             hours[engine][condition] += stream.hours
         return float(sum(max(by_condition.values()) for by_condition in hours.values()))
 
-    def alarm_rate(self, mask: np.ndarray, alarms: int) -> dict[str, float | None]:
+    def alarm_rate(self, mask: np.ndarray, alarms: int) -> IntervalDict:
         """Return the hourly rate of that many false alarms in the selected rows. Its interval counts distinct hours."""
         hours = sum(stream.hours for stream in self.pick(mask))
         return metrics.alarm_rate(alarms, hours, self.distinct_hours(mask)).as_dict()
 
-    def miss_rate(self, mask: np.ndarray, threshold: float) -> dict[str, float | None]:
+    def miss_rate(self, mask: np.ndarray, threshold: float) -> IntervalDict:
         """Return the miss rate in the selected rows, which contain the phrase. Its interval counts utterances."""
         return metrics.miss_rate_at(self.pick(mask), threshold, self.utterances(mask)).as_dict()
 
@@ -128,7 +138,7 @@ class Calibration:
     """A detector, its thresholds (:func:`thresholds_for`), and the validation split that they come from."""
 
     detector: Detector
-    thresholds: list[dict[str, Any]]
+    thresholds: list[Threshold]
     validation: ScoredSplit
 
 
@@ -144,11 +154,11 @@ class MeasuredDetector:
 
     detector: Detector
     store: FeatureStore
-    thresholds: list[dict[str, Any]]
-    results: dict[str, Any]
+    thresholds: list[Threshold]
+    results: Results
     trained: TrainResult | None
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Summary:
         """Return the figures at the shipped threshold, as in a report."""
         results = self.results
         at_default = next(row for row in results["at_rates"] if row["fa_per_hour_wanted"] == DEFAULT_FA_PER_DAY / 24)
@@ -183,7 +193,7 @@ def speech_of_test(clips: pd.DataFrame, pairs: int, seed: int) -> np.ndarray:
 
 def thresholds_for(
     validation: ScoredSplit, rates: Sequence[float] = FA_PER_DAY, min_threshold: float = 0.0
-) -> list[dict[str, Any]]:
+) -> list[Threshold]:
     """Return thresholds for ``rates`` (false alarms per day, ascending), from the validation split's general audio.
 
     A lower rate never has a lower threshold, even if the fitted tail gives one; below the default rate, it has a higher
@@ -195,14 +205,14 @@ def thresholds_for(
             rates.
     """
     streams = validation.pick(validation.ordinary)
-    rows: list[dict[str, Any]] = []
+    rows: list[Threshold] = []
     for rate in sorted(rates, reverse=True):
-        row: dict[str, Any] = {"fa_per_day": rate, **asdict(metrics.threshold_for(streams, rate / 24))}
+        fitted = metrics.threshold_for(streams, rate / 24)
+        row: Threshold = {"fa_per_day": rate, "threshold": fitted.threshold, "extrapolated": fitted.extrapolated}
         lowest = max(rows[-1]["threshold"] if rows else 0.0, min_threshold if rate <= DEFAULT_FA_PER_DAY else 0.0)
         if rate < DEFAULT_FA_PER_DAY and row["threshold"] <= lowest:
             height = float(logit(lowest)) + CONFUSABLE_SCALE * math.log(rows[-1]["fa_per_day"] / rate)
-            row |= {"threshold": float(sigmoid(min(height, MAX_LOGIT)))}
-            row |= {"extrapolated": False, "raised": True}
+            row |= {"threshold": float(sigmoid(min(height, MAX_LOGIT))), "extrapolated": False, "raised": True}
         elif row["threshold"] < min_threshold and rate == DEFAULT_FA_PER_DAY:
             row |= {"threshold": lowest, "extrapolated": False, "raised": True}
         row["threshold"] = max(lowest, row["threshold"])
@@ -210,7 +220,7 @@ def thresholds_for(
     return rows[::-1]
 
 
-def threshold_at(thresholds: Sequence[dict[str, Any]], fa_per_day: float) -> float:
+def threshold_at(thresholds: Sequence[Threshold], fa_per_day: float) -> float:
     """Return the calibrated threshold of a rate in the table."""
     return float(next(row["threshold"] for row in thresholds if row["fa_per_day"] == fa_per_day))
 
@@ -218,10 +228,10 @@ def threshold_at(thresholds: Sequence[dict[str, Any]], fa_per_day: float) -> flo
 def calibrate(detector: Detector, store: FeatureStore) -> Calibration:
     """Set the thresholds of a detector from the validation split.
 
-    The line from match score to logit of a keyword HMM is set so that its default threshold is 0.5. The HMM runs over
-    the split only once, because the line does not change match scores. The default threshold is at least the match
-    score ``detector.min_score``, however few false alarms there are, unless this minimum would lose more than
-    :data:`MAX_LOST` of the close and quiet utterances.
+    A keyword HMM maps match scores to logits by a straight line, whose level is set so that the default threshold is
+    0.5. The HMM runs over the split only once, because the line does not change match scores. The default threshold is
+    at least the match score ``detector.min_score``, however few false alarms there are, unless this minimum would lose
+    more than :data:`MAX_LOST` of the close and quiet utterances.
     """
     from model.detector import as_streams, in_batches
     from model.keyword_hmm import HMMDetector
@@ -251,7 +261,7 @@ def calibrate(detector: Detector, store: FeatureStore) -> Calibration:
     return scored(floor, 0.5) if level < floor else scored(level, 0.0)
 
 
-def at_threshold(test: ScoredSplit, threshold: float) -> dict[str, Any]:
+def at_threshold(test: ScoredSplit, threshold: float) -> AtThreshold:
     """Return a detector's figures at a threshold: false alarms, misses by condition, confusables accepted."""
     negatives = test.pick(test.ordinary)
     alarms = metrics.count_false_alarms(negatives, threshold)
@@ -268,8 +278,8 @@ def at_threshold(test: ScoredSplit, threshold: float) -> dict[str, Any]:
 
 
 def measure(
-    test: ScoredSplit, thresholds: Sequence[dict[str, Any]], validation: ScoredSplit, language: str = "en"
-) -> dict[str, Any]:
+    test: ScoredSplit, thresholds: Sequence[Threshold], validation: ScoredSplit, language: str = "en"
+) -> Results:
     """Return the results on the test split, which was not used for training, checkpoints or thresholds."""
     negatives = test.pick(test.ordinary)
     hours = sum(s.hours for s in negatives)
@@ -279,10 +289,9 @@ def measure(
     rates = sorted({*FA_PER_DAY, *(24 * rate for rate in REPORTED_FA_PER_HOUR)})
     rows = thresholds_for(validation, rates, threshold)
     return {
-        **{
-            name: {"utterances": test.utterances(mask), "miss_rate": test.miss_rate(mask, threshold)}
-            for name, mask in (("people", test.people), ("rule_based", test.rule_based), ("far", test.far))
-        },
+        "people": _misses(test, test.people, threshold),
+        "rule_based": _misses(test, test.rule_based, threshold),
+        "far": _misses(test, test.far, threshold),
         "hours": hours,
         "distinct_hours": test.distinct_hours(test.ordinary),
         "positives": int(test.headline.sum()),  # number of renderings
@@ -295,8 +304,8 @@ def measure(
         ],
         "at_thresholds": [at_threshold(test, level) for level in sorted({row["threshold"] for row in thresholds})],
         "default_threshold": threshold,
-        "by_engine": _misses_by(test, ["engine", "condition"], threshold),
-        "by_speaker": _unnamed(_misses_by(test, ["engine", "speaker"], threshold)),
+        "by_engine": _misses_by(test, "condition", threshold),
+        "by_speaker": _unnamed(_misses_by(test, "speaker", threshold)),
         "false_alarms_by": _alarms_by(test, threshold),
         "confusables": accepted_confusables(test, threshold, language),
         "det": {
@@ -309,40 +318,47 @@ def _conditions(condition: np.ndarray) -> list[tuple[str, np.ndarray]]:
     return [("all", np.ones(len(condition), bool)), ("clean", condition == "clean"), ("noisy", condition == "noisy")]
 
 
-def _misses_by(split: ScoredSplit, columns: list[str], threshold: float) -> list[dict[str, Any]]:
-    rows = []
+def _misses(split: ScoredSplit, mask: np.ndarray, threshold: float) -> Misses:
+    return {"utterances": split.utterances(mask), "miss_rate": split.miss_rate(mask, threshold)}
+
+
+def _misses_by(split: ScoredSplit, column: Literal["condition", "speaker"], threshold: float) -> list[MissesBy]:
+    rows: list[MissesBy] = []
     table = split.table
-    for names, group in table[split.positive].groupby(columns, sort=True):
+    for (engine, name), group in table[split.positive].groupby(["engine", column], sort=True):
         mask = np.zeros(len(table), bool)
         mask[group.index.to_numpy()] = True
-        keys = dict(zip(columns, names if isinstance(names, tuple) else (names,)))
-        counts = {"clips": len(group), "utterances": split.utterances(mask)}
-        rows.append({**keys, **counts, "miss_rate": split.miss_rate(mask, threshold)})
+        row: MissesBy = {
+            "engine": str(engine), "clips": len(group), "utterances": split.utterances(mask),
+            "miss_rate": split.miss_rate(mask, threshold),
+        }  # fmt: skip
+        row[column] = str(name)
+        rows.append(row)
     return rows
 
 
-def _unnamed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _unnamed(rows: list[MissesBy]) -> list[MissesBy]:
     """Replace people's names with numbers, because others get the report with the bundle."""
     real = [row for row in rows if row["engine"] in REAL_ENGINES]
     people = list(dict.fromkeys(row["speaker"] for row in real))
     return [{**row, "speaker": f"#{people.index(row['speaker']) + 1}"} if row in real else row for row in rows]
 
 
-def _alarms_by(split: ScoredSplit, threshold: float) -> list[dict[str, Any]]:
-    rows = []
+def _alarms_by(split: ScoredSplit, threshold: float) -> list[AlarmsBy]:
+    rows: list[AlarmsBy] = []
     table = split.table
     for (engine, condition), group in table[split.ordinary].groupby(["engine", "condition"], sort=True):
         streams = [split.streams[i] for i in group.index]
         hours = sum(s.hours for s in streams)
         alarms = metrics.count_false_alarms(streams, threshold)
-        interval = metrics.poisson_interval(alarms, hours).as_dict()
-        rows.append(
-            {"engine": engine, "condition": condition, "hours": hours, "false_alarms": alarms, "fa_per_hour": interval}
-        )
+        rows.append({
+            "engine": str(engine), "condition": str(condition), "hours": hours, "false_alarms": alarms,
+            "fa_per_hour": metrics.poisson_interval(alarms, hours).as_dict(),
+        })  # fmt: skip
     return rows
 
 
-def _accepted(split: ScoredSplit, threshold: float) -> tuple[dict[int, bool], dict[str, float | None]]:
+def _accepted(split: ScoredSplit, threshold: float) -> tuple[dict[int, bool], IntervalDict]:
     """Return which confusables were accepted, by row, and their fraction. Its interval counts utterances."""
     fired = {int(i): bool((split.streams[i].scores >= threshold).any()) for i in np.flatnonzero(split.confusables)}
     utterances = split.utterances(split.confusables)
@@ -350,7 +366,7 @@ def _accepted(split: ScoredSplit, threshold: float) -> tuple[dict[int, bool], di
     return fired, metrics.wilson_interval(accepted, utterances).as_dict()
 
 
-def accepted_confusables(split: ScoredSplit, threshold: float, language: str = "en") -> dict[str, Any]:
+def accepted_confusables(split: ScoredSplit, threshold: float, language: str = "en") -> Confusables:
     """Return the number of accepted confusables, and their texts, the most likely first.
 
     A text is likely to trigger the detector if its words are common and it was often accepted.
