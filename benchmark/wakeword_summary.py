@@ -10,7 +10,7 @@ import numpy as np
 from scipy import optimize, stats
 
 from benchmark.streams import CONDITIONS
-from model.metrics import QUANTILE, wilson_interval
+from model.metrics import QUANTILE, IntervalDict, wilson_interval
 from model.runtime.detector import logit
 from pipeline.training.reporting.verdict import expected_of_people
 
@@ -142,7 +142,7 @@ def shipped_misses(bundle: Mapping[str, Any], condition: str) -> Mapping[str, fl
     return missed
 
 
-def _within(missed: Mapping[str, float], expected: Mapping[str, float | None]) -> bool:
+def _within(missed: Mapping[str, float], expected: IntervalDict) -> bool:
     """Return whether a miss rate is in the interval, both in whole per cent, as in a report."""
     return round(expected["low"] or 0.0, 2) <= round(missed["value"], 2) <= round(expected["high"] or 0.0, 2)
 

@@ -21,6 +21,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
 from core.errors import HarkError
+from model.metrics import IntervalDict
 from pipeline.recordings.transcripts.transcript import UNNAMED
 from webui import translation
 
@@ -28,8 +29,6 @@ register = template.Library()
 # Commands for which the portal has a page, because readers of an error there may not have a command line.
 OF_ENGINES = re.compile(r"\./hark (?:engines(?: (?:enable|pull) [\w-]+)?|voices(?: pull [\w-]+ [\w-]+)?)(?![\w-])")
 MAX_INFORMATIVE_RATE = 1000.0  # false alarms per hour; an interval that reaches this is uninformative
-
-Interval = Mapping[str, float | None]  # value, low, high: model.metrics.Interval.as_dict
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def number(value: float | None, decimals: int = 2) -> str:
 
 
 @register.filter
-def share(interval: Interval, decimals: int = 1) -> Figure:
+def share(interval: IntervalDict, decimals: int = 1) -> Figure:
     """Format a fraction and its interval in per cent."""
     if interval["value"] is None:
         return Figure(_("not measured"), "")
@@ -56,7 +55,7 @@ def share(interval: Interval, decimals: int = 1) -> Figure:
 
 
 @register.filter
-def rate(interval: Interval) -> Figure:
+def rate(interval: IntervalDict) -> Figure:
     """Format a rate and its interval."""
     if interval["value"] is None:
         return Figure(_("not measured"), "")

@@ -25,18 +25,18 @@ from model.languages import is_known
 from phrase_augmentation.phrase_text import PhraseText
 from pipeline.corpora.mining import MiningConfig, mine, mine_negatives
 from pipeline.training.clips.removed_recordings import forget_in_run, remove_what_clips_made
-from pipeline.training.clips.synthesis import GenerationReport, generate
+from pipeline.training.clips.synthesis import generate
 from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.detectors.for_devices import detectors_for_devices
 from pipeline.training.detectors.making import calibrate_and_measure, learn, settings_of_run, starting_point
 from pipeline.training.detectors.retraining import Retraining
-from pipeline.training.measuring.evaluation import MeasuredDetector
-from pipeline.training.packing.bundle import BundleFiles, Reported, pack, write_bundle
+from pipeline.training.packing.bundle import BundleFiles, pack, write_bundle
 from pipeline.training.planning.clip_choice import PlannedRequest
 from pipeline.training.planning.estimate import estimated_s
 from pipeline.training.planning.plan import Plan, load_plan, make_plan, ready_engines, remaining, run_texts, save_plan
 from pipeline.training.planning.splits import SPLITS
-from pipeline.training.reporting.report import Report, foundation_of, run_figures
+from pipeline.training.reporting.report import reported
+from pipeline.training.reporting.report_types import Report
 from pipeline.training.reporting.verdict import Verdict, verdict_of
 from pipeline.training.workspace.run_folder import RunFolder
 from pipeline.training.workspace.work import StageClock, Work
@@ -135,9 +135,9 @@ def _run(work: Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
     if previous is not None:
         with clock.stage("calibrate"):
             detector, anti_keywords = previous.with_anti_keywords(detector, store)
-    own = _reported(plan, calibrate_and_measure(work, detector, store, trained), clips, generated)
-    if previous is not None:
-        own.figures["compared"] = previous.compared(own.measured, anti_keywords)
+    measured = calibrate_and_measure(work, detector, store, trained)
+    compared = previous.compared(measured, anti_keywords) if previous is not None else None
+    own = reported(plan, measured, clips, generated, compared)
     verdict = verdict_of(own.figures)
     if config.devices:
         reporter.log(verdict.sentence)  # detectors for devices take several more minutes
@@ -146,15 +146,10 @@ def _run(work: Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
     with clock.stage("bundle"):
         reporter.stage("bundle", worded("Exporting, and checking that all forms agree"))
         as_standard = replace(plan, config=config.as_standard)
-        second = _reported(as_standard, small, clips, generated) if small is not None else None
+        second = reported(as_standard, small, clips, generated) if small is not None else None
         contents, report = pack(work.folder, clips, own, reporter, second, made, left_out)
         files = write_bundle(work.run, contents)
     return _write_result(work, made_for, files, report, verdict)
-
-
-def _reported(plan: Plan, measured: MeasuredDetector, clips: pd.DataFrame, generated: GenerationReport) -> Reported:
-    foundation = foundation_of(plan.config, measured.detector)
-    return Reported(plan, measured, run_figures(plan, clips, measured, generated, foundation))
 
 
 def _eta(work: Work, plan: Plan, left: Sequence[PlannedRequest]) -> RunEta:

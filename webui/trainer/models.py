@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
@@ -14,6 +14,7 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.translation import gettext as _
 
 from core.errors import HarkError
+from pipeline.training.reporting.report_types import Report
 from pipeline.training.reporting.verdict import misses_most
 from webui.access import Things, shared_with
 from webui.accounts.storage import user_data
@@ -152,11 +153,11 @@ class Version(models.Model):
     def bundle_path(self) -> Path:
         return self.path / self.bundle
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> Report:
         """Return the whole report. Raises HarkError if its file is missing or truncated."""
         path = self.path / "report.json"
         try:
-            report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            report: Report = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise HarkError(
                 _("The report of this version cannot be read."),

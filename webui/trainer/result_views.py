@@ -17,6 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from core.errors import HarkError
 from pipeline.training.configuration.devices import OWN_FORMAT
+from pipeline.training.reporting.report_types import Report
 from webui.access import owned, sharing_of, to_change
 from webui.accounts.signed_in import signed_in
 from webui.accounts.storage import user_data
@@ -93,7 +94,7 @@ def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
     return render(request, "trainer/version.html", context)
 
 
-def _where(request: HttpRequest, version: Version, report: results.Report) -> dict[str, Any]:
+def _where(request: HttpRequest, version: Version, report: Report) -> dict[str, Any]:
     """Return the devices, and the URL of the files served to them."""
     address = ""
     # The URL gives access permanently, whereas sharing can be withdrawn, so only the user sees it.
@@ -121,14 +122,14 @@ def _where(request: HttpRequest, version: Version, report: results.Report) -> di
     }
 
 
-def _effort_again(report: results.Report) -> str:
+def _effort_again(report: Report) -> str:
     """Return the effort of another training run for devices: never "trial", which makes no files for them."""
     effort = str(report["effort"])
     return "standard" if effort == "trial" else effort
 
 
 def _same_stream_rows(
-    shown: Version, comparison: results.Report | None, versions: list[Version]
+    shown: Version, comparison: results.Figures | None, versions: list[Version]
 ) -> list[dict[str, Any]]:
     """Return the figures of a comparison on the same stream; [] if the comparison omits the shown version."""
     rows = results.same_stream(comparison, versions) if comparison else []
@@ -172,7 +173,7 @@ def compare(request: HttpRequest, detector_id: int) -> HttpResponse:
         row["curve"] = reports.get(row["version"]) if reports else row["report"]
     wanted = set(request.GET.getlist("v"))
     drawn = [row for row in rows if row["curve"] and (not wanted or str(row["version"].number) in wanted)]
-    curves: list[tuple[str, str, results.Report, str]] = []
+    curves: list[tuple[str, str, Report, str]] = []
     for place, row in enumerate(drawn[: results.CURVES_COMPARED]):
         row["drawn"] = True
         label = _("Version %(number)d") % {"number": row["version"].number}

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
 from django.urls import reverse
@@ -21,15 +21,17 @@ from db.db_api import Library, library_exists
 from model.phones import phones_of
 from pipeline.training.configuration.devices import OWN_FORMAT
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY
+from pipeline.training.measuring.figures import MissesBy, Threshold
 from pipeline.training.packing.targets import Target, is_small, targets_of
 from pipeline.training.reporting.licences import SHIPPED_SPEECH
+from pipeline.training.reporting.report_types import Report
 from pipeline.training.reporting.verdict import alarms_in, expected_of_people, predicts_people, verdict_of
 from webui.template_filters import Figure, number, rate, share
 from webui.trainer.models import Version, in_use_of
 from webui.trainer.version_files import dataset_table, sizes_in_bundle
 from webui.translation import shown
 
-Report = Mapping[str, Any]
+Figures = Mapping[str, Any]  # of a version in a comparison
 
 CLIPS_TO_PLAY = 3  # clips per confusable
 MIN_PLOT_END = 20.0  # minimum upper end of the plot, per hour
@@ -130,7 +132,7 @@ def winner_over(
 
 def expected(report: Report) -> Figure | None:
     """Return the expected miss rate of real people, close and in quiet; None if the verdict has no prediction."""
-    quiet, noisy = (report["summary"][f"miss_rate_{condition}"] for condition in ("clean", "noisy"))
+    quiet, noisy = report["summary"]["miss_rate_clean"], report["summary"]["miss_rate_noisy"]
     if not predicts_people(report) or quiet["value"] is None or noisy["value"] is None:
         return None
     return Figure(share(expected_of_people(quiet), decimals=0).interval, "")
@@ -141,7 +143,7 @@ def operating_points(report: Report) -> list[OperatingPoint]:
     return [_operating_point(report, row) for row in sorted(report["thresholds"], key=lambda row: row["fa_per_day"])]
 
 
-def _operating_point(report: Report, row: Mapping[str, Any]) -> OperatingPoint:
+def _operating_point(report: Report, row: Threshold) -> OperatingPoint:
     threshold, hours = float(row["threshold"]), report["results"]["hours"]
     measured = next(at for at in report["results"]["at_thresholds"] if at["threshold"] == threshold)
     point = OperatingPoint(
@@ -248,7 +250,7 @@ def confusables(report: Report, data: Path) -> list[dict[str, Any]]:
     return [{**row, "clips": clips.get(row["text"], [])[:CLIPS_TO_PLAY]} for row in worst]
 
 
-def speakers(report: Report) -> list[dict[str, Any]]:
+def speakers(report: Report) -> list[MissesBy]:
     """Return the test's voices, those missed most first."""
     return sorted(report["results"]["by_speaker"], key=lambda row: (-(row["miss_rate"]["value"] or 0.0), -row["clips"]))
 
@@ -275,7 +277,7 @@ def reports(versions: Iterable[Version]) -> list[dict[str, Any]]:
     return rows
 
 
-def same_stream(comparison: Report, versions: Sequence[Version]) -> list[dict[str, Any]]:
+def same_stream(comparison: Figures, versions: Sequence[Version]) -> list[dict[str, Any]]:
     """Return the versions in a comparison, in its order, each with its figures (``found``) on the common stream."""
     by_run = {version.path.name: version for version in versions}
     return [{"version": by_run[row["run"]], "found": row} for row in comparison["versions"] if row["run"] in by_run]
@@ -300,9 +302,9 @@ def changes(before: Version, after: Version) -> list[dict[str, str]]:
     return rows
 
 
-def changed_figures(before: Report, after: Report) -> list[dict[str, Any]]:
+def changed_figures(before: Figures, after: Figures) -> list[dict[str, Any]]:
     """Return two versions' figures (:func:`same_stream`) as ``what``, ``before`` and ``after`` (:class:`Figure`)."""
-    read: dict[str, Callable[[Report], Figure]] = {
+    read: dict[str, Callable[[Figures], Figure]] = {
         _("Missed"): lambda figures: share(figures["miss_rate"]["all"]),
         _("Confusable phrases accepted"): lambda figures: share(figures["confusables"]),
         _("FA/h"): lambda figures: rate(figures["fa_per_hour"]),
@@ -315,7 +317,7 @@ def changed_figures(before: Report, after: Report) -> list[dict[str, Any]]:
 def _settings_of(version: Version) -> dict[str, str]:
     """Describe how a version was made, by name, without missing values."""
     report = version.report()
-    backbone, verifier, compared = (report.get(part) or {} for part in ("backbone", "verifier", "compared"))
+    backbone, verifier, compared = report.get("backbone", {}), report.get("verifier", {}), report.get("compared", {})
     anti_keywords = report["model"].get("anti_keywords", ())
     settings = {
         _("Effort"): _(report["effort"]),
@@ -343,10 +345,11 @@ def _clip_ids(version: Version) -> set[str] | None:
         return None
 
 
-def as_report(comparison: Report, figures: Report) -> dict[str, Any]:
+def as_report(comparison: Figures, figures: Figures) -> Report:
     """Return the parts of a report that :func:`plot` needs, from a version's figures in a comparison."""
     hours = comparison["stream"]["hours"]
-    return {"results": {"hours": hours, "det": {"all": figures["det"]}, "at_thresholds": [figures]}}
+    parts = {"results": {"hours": hours, "det": {"all": figures["det"]}, "at_thresholds": [figures]}}
+    return cast(Report, parts)
 
 
 def targets(version: Version, report: Report, address: str) -> list[dict[str, Any]]:

@@ -21,18 +21,18 @@ from model.features import CHUNK_SAMPLES, SAMPLE_RATE
 from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
 from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES, Bundle, BundleError, manifest_digest
 from pipeline.training.configuration.devices import SMALL
-from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, MeasuredDetector, speech_of_test
+from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, speech_of_test
 from pipeline.training.packing.targets import readme
-from pipeline.training.planning.plan import Plan
 from pipeline.training.reporting.licences import licences_text, training_corpora
 from pipeline.training.reporting.model_card import model_card
 from pipeline.training.reporting.report import (
-    Report,
+    Reported,
     det_plot,
     device_figures,
     html_report,
     whole_report,
 )
+from pipeline.training.reporting.report_types import DeviceFigures, Report
 from pipeline.training.reporting.report_words import device_in_words, int8_left_out
 from pipeline.training.workspace.run_folder import CHECKPOINT, RunFolder
 
@@ -41,19 +41,6 @@ if TYPE_CHECKING:
     from pipeline.training.detectors.for_devices import ForDevice
 
 PARITY_PAIRS = 6  # pairs of test clips, one with the phrase and one without
-
-
-@dataclass(frozen=True)
-class Reported:
-    """A detector in Hark's format, the plan it was made from, and the figures that its report states.
-
-    Attributes:
-        figures: of :func:`pipeline.training.reporting.report.run_figures`.
-    """
-
-    plan: Plan
-    measured: MeasuredDetector
-    figures: Report
 
 
 @dataclass(frozen=True)
@@ -95,7 +82,7 @@ def pack(
         left_out: the reasons why other devices have none.
     """
     models, manifest, parity = export_detector(folder, own, clips, reporter)
-    files, reports = dict(models), dict[str, Report]()
+    files, reports = dict(models), dict[str, DeviceFigures]()
     if small is not None:
         contents, report = pack(folder, clips, small, reporter)
         files |= {f"{SMALL}/{name}": content for name, content in contents.items()}

@@ -12,6 +12,7 @@ from typing import Any
 
 from core.worded import Worded, worded
 from pipeline.training.configuration.devices import ALONE, DEVICES, OWN_FORMAT, SMALL, TRAINED
+from pipeline.training.reporting.report_types import Report, RunFigures
 
 SHARE = "/share/openwakeword"  # folder of the add-on's models
 UNPACK = "unzip {bundle} -d {folder}\ncd {folder}\n"
@@ -183,7 +184,7 @@ def targets_of_bundle(bundle: Path, shown_as: str, left_out: Collection[str] = (
         return targets_of(shown_as, archive.namelist(), is_small(json.loads(archive.read("report.json"))), left_out)
 
 
-def is_small(report: Mapping[str, Any]) -> bool:
+def is_small(report: RunFigures) -> bool:
     """Return whether the detector of a report is smaller than large."""
     return bool(report["size"] != "large")
 
@@ -219,7 +220,7 @@ def _steps(target: str, path: str, files: tuple[str, ...], address: str) -> Iter
     return [Step(about, lines.format(**places)) for named, about, lines in STEPS if named == way]
 
 
-def readme(bundle: str, names: Collection[str], report: Mapping[str, Any], measured: Mapping[str, str]) -> str:
+def readme(bundle: str, names: Collection[str], report: Report, measured: Mapping[str, str]) -> str:
     """Return the bundle's ``README.md``: for each device its file and the commands.
 
     ``measured``: sentences on the detectors that devices have of their own, by device.

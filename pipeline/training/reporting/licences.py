@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal, get_args
 
 from db.db_api import RECORDING
 from db.records import REAL_ENGINES
 from pipeline.training.clips.removed_recordings import recording_of
+from pipeline.training.reporting.report_types import RunFigures
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # Parts of a report that describe shipped real speech behind a detector by `training_corpora` and `licences`.
-SHIPPED_SPEECH = ("backbone", "verifier", "negative_set", "negative_speech", "micro_network")
+Part = Literal["backbone", "verifier", "negative_set", "negative_speech", "micro_network"]
+SHIPPED_SPEECH: tuple[Part, ...] = get_args(Part)
 
 
-def training_corpora(clips: pd.DataFrame, report: Mapping[str, Any]) -> list[str]:
+def training_corpora(clips: pd.DataFrame, report: RunFigures) -> list[str]:
     """List the corpora of real speech that went into training: the run's own, and those of what ships.
 
     All recordings of the portal count as one corpus, without their ids, because others get the bundle, and it remains
@@ -27,7 +28,7 @@ def training_corpora(clips: pd.DataFrame, report: Mapping[str, Any]) -> list[str
     return sorted({RECORDING if recording_of(str(name)) else str(name) for name in own} | {*shipped})
 
 
-def licences_text(clips: pd.DataFrame, report: Mapping[str, Any]) -> str:
+def licences_text(clips: pd.DataFrame, report: RunFigures) -> str:
     """List all voices and corpora used, with licences and numbers of clips."""
     lines = [
         "What this detector was trained and measured on. None of the audio is in the bundle.",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+from pipeline.training.reporting.report_types import Report
 
 
-def model_card(report: Mapping[str, Any]) -> str:
+def model_card(report: Report) -> str:
     """Return the card in Markdown: what it is, how to use it, how it was measured, its limits."""
     from jinja2 import Template
 

@@ -8,21 +8,23 @@ from __future__ import annotations
 import io
 import platform
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from core.errors import HarkError
 from core.worded import NOT_MEASURED, percent, worded, worded_again
 from db.records import BANK, REAL_ENGINES
+from model.metrics import IntervalDict
 from pipeline.training.clips.synthesis import GenerationReport
 from pipeline.training.configuration.devices import DEVICES, OWN_FORMAT
 from pipeline.training.configuration.efforts import BUCKETS
 from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.measuring.evaluation import MeasuredDetector
 from pipeline.training.planning.plan import Plan
+from pipeline.training.reporting.report_types import DeviceFigures, Foundation, Report, RunFigures
 from pipeline.training.reporting.report_words import (
-    Interval,
     compared_in_words,
     device_in_words,
     in_words,
@@ -39,11 +41,31 @@ if TYPE_CHECKING:
     from model.detector import Detector
     from model.export import Parity
 
-Report = dict[str, Any]
 Translate = Callable[[str], str]  # translates a sentence into the reader's language
 
 WORST_SPEAKERS = 15  # number in the page; report.json has all
 NAMES = {"inbetween": "partial phrase"}  # names in the page that differ from their keys
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A detector in Hark's format, the plan it was made from, and the figures that its report states."""
+
+    plan: Plan
+    measured: MeasuredDetector
+    figures: RunFigures
+
+
+def reported(
+    plan: Plan,
+    measured: MeasuredDetector,
+    clips: pd.DataFrame,
+    generated: GenerationReport,
+    compared: dict[str, Any] | None = None,
+) -> Reported:
+    """Return a detector with its figures; ``compared`` is a comparison with the previous version."""
+    foundation = foundation_of(plan.config, measured.detector)
+    return Reported(plan, measured, run_figures(plan, clips, measured, generated, foundation, compared))
 
 
 def run_figures(
@@ -51,19 +73,21 @@ def run_figures(
     clips: pd.DataFrame,
     measured: MeasuredDetector,
     generated: GenerationReport,
-    foundation: Mapping[str, Any],
-) -> Report:
-    """Return what a report states about the run and its own detector, as JSON; enough for ``verdict_of``.
+    foundation: Foundation,
+    compared: dict[str, Any] | None = None,
+) -> RunFigures:
+    """Return what a report states about the run and its own detector.
 
     Args:
-        foundation: facts about the shipped weights and speech that the run built on (:func:`foundation_of`).
+        foundation: of :func:`foundation_of`.
+        compared: a comparison with the previous version.
     """
     detector, trained, config = measured.detector, measured.trained, plan.config
     training: dict[str, Any] = {"steps": 0, "best_step": None, "best_measure": None, "seconds": 0.0, "history": []}
     if trained is not None:
         training = {name: getattr(trained, name) for name in training} | {"seconds": round(trained.seconds, 1)}
     used = clips.groupby(["bucket", "engine", "split"]).size().reset_index(name="clips")
-    return {
+    figures: RunFigures = {
         "phrase": config.phrase,
         "language": config.language,
         "effort": config.effort,
@@ -90,46 +114,49 @@ def run_figures(
         "size": config.size,
         "detector": detector.title,
         "model": detector.config.as_dict(),
-        **foundation,
-        "thresholds": [dict(row) for row in measured.thresholds],
-        "results": dict(measured.results),
+        "thresholds": measured.thresholds,
+        "results": measured.results,
     }
+    return cast(RunFigures, {**figures, **foundation, **({"compared": compared} if compared is not None else {})})
 
 
-def foundation_of(config: RunConfig, detector: Detector) -> dict[str, Any]:
+def foundation_of(config: RunConfig, detector: Detector) -> Foundation:
     """Return the shipped weights and speech that the run built on, for the report."""
     from model.devices.micro_network import shipped_micro_network
     from pipeline.training.negatives.negative_speech import about_negative_speech
     from pipeline.training.negatives.shipped import negatives_of
 
-    of_devices = {"negative_speech": about_negative_speech()} if config.devices else {}
+    foundation = cast(Foundation, detector.foundation())
+    if negatives := negatives_of(config).about():
+        foundation["negative_set"] = negatives
+    if config.devices:
+        foundation["negative_speech"] = about_negative_speech()
     if "esphome" in config.devices:
-        of_devices["micro_network"] = shipped_micro_network()[1]
-    negatives = negatives_of(config).about()
-    return detector.foundation() | ({"negative_set": negatives} if negatives else {}) | of_devices
+        foundation["micro_network"] = shipped_micro_network()[1]
+    return foundation
 
 
-def device_figures(device: str, measured: MeasuredDetector, sizes: Mapping[str, int], off: float) -> Report:
+def device_figures(device: str, measured: MeasuredDetector, sizes: Mapping[str, int], off: float) -> DeviceFigures:
     """Return what the report states about a detector that a run makes in addition to its own.
 
     Args:
         sizes: bytes of the files that the device loads, by their names in the bundle.
         off: the largest difference in score between a file and the detector.
     """
-    figures = {
+    return {
         "title": DEVICES[device].product or DEVICES[device].title,
         "bytes": dict(sizes),
         **measured.summary(),
-        "thresholds": [dict(row) for row in measured.thresholds],
+        "thresholds": measured.thresholds,
         "utterances": measured.results["utterances"],
         "difference": off,
+        "taught": measured.store.soft_logits is not None if device in OWN_FORMAT else None,
     }
-    return figures | ({"taught": measured.store.soft_logits is not None} if device in OWN_FORMAT else {})
 
 
 def whole_report(
-    figures: Report,
-    devices: Mapping[str, Report],
+    figures: RunFigures,
+    devices: Mapping[str, DeviceFigures],
     left_out: Mapping[str, HarkError],
     parity: Parity,
     models: Mapping[str, bytes],
@@ -155,7 +182,7 @@ def whole_report(
         "devices_left_out": list(left_out),
         "parity": parity.as_dict(),
         "bytes": {name: len(content) for name, content in models.items()},
-        "in_words": sentences,  # for programs
+        "in_words": list(sentences),  # for programs
         "in_words_parts": [sentence.parts() for sentence in sentences],  # for pages, in the reader's language
     }
 
@@ -180,7 +207,7 @@ def _shipped_hours(store: FeatureStore, detector: Detector, split: str) -> float
     return round(float(frames) * detector.config.stored.step / 360_000, 2)
 
 
-def det_plot(report: Mapping[str, Any], image_format: str, translate: Translate = str) -> bytes:
+def det_plot(report: Report, image_format: str, translate: Translate = str) -> bytes:
     """Return the DET plot (miss rate against false alarms per hour, both axes logarithmic) as "svg" or "png"."""
     from matplotlib.figure import Figure  # not pyplot, whose state the threads of the portal would share
 
@@ -227,7 +254,7 @@ def det_plot(report: Mapping[str, Any], image_format: str, translate: Translate 
     return buffer.getvalue()
 
 
-def html_report(report: Mapping[str, Any], translate: Translate = str, language: str = "en") -> str:
+def html_report(report: Report, translate: Translate = str, language: str = "en") -> str:
     """Render the report as one self-contained page.
 
     Args:
@@ -260,13 +287,13 @@ def html_report(report: Mapping[str, Any], translate: Translate = str, language:
         raise LookupError(str(error)) from error
 
 
-def _with_interval(interval: Interval, words: Callable[[float | None], str], translate: Translate) -> str:
+def _with_interval(interval: IntervalDict, words: Callable[[float | None], str], translate: Translate) -> str:
     if interval["value"] is None:
         return translate(NOT_MEASURED)
     return "{} ({} – {})".format(*(translate(words(interval[name])) for name in ("value", "low", "high")))
 
 
-def _on_the_page(report: Mapping[str, Any], translate: Translate) -> dict[str, Any]:
+def _on_the_page(report: Report, translate: Translate) -> dict[str, Any]:
     """Compute the values that the template shows in addition to those of the report."""
     summary, results = report["summary"], report["results"]
     predicts = predicts_people(report)

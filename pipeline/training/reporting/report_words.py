@@ -10,19 +10,20 @@ from audio_generation.registry import RULE_BASED
 from audio_generation.splice_side import SPLICE
 from core.worded import NOT_MEASURED, Worded, listed, percent, worded
 from db.records import BANK, REAL_ENGINES
+from model.metrics import IntervalDict
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY
+from pipeline.training.measuring.figures import Threshold
+from pipeline.training.reporting.report_types import DeviceFigures, RunFigures
 from pipeline.training.reporting.verdict import expected_of_people, predicts_people
 
 if TYPE_CHECKING:
     from model.export import Parity
 
-Row = Mapping[str, Any]
-Interval = Mapping[str, float | None]  # value, low, high: model.metrics.Interval.as_dict
 
 WANTED = f"{DEFAULT_FA_PER_DAY / 24:g}"  # false alarms per hour
 
 
-def in_words(report: Row) -> list[Worded]:
+def in_words(report: RunFigures) -> list[Worded]:
     """Return the sentences about the run's own detector, from the figures of a report."""
     return [
         _threshold(report),
@@ -38,7 +39,7 @@ def in_words(report: Row) -> list[Worded]:
     ]
 
 
-def _threshold(report: Row) -> Worded:
+def _threshold(report: RunFigures) -> Worded:
     raised = ""
     if _default_is("raised", report["thresholds"]):
         raised = worded(
@@ -53,7 +54,7 @@ def _threshold(report: Row) -> Worded:
     )  # fmt: skip
 
 
-def _misses(report: Row) -> Worded:
+def _misses(report: RunFigures) -> Worded:
     phrase, results, utterances = report["phrase"], report["results"], report["results"]["utterances"]
     quiet, noisy = report["summary"]["miss_rate_clean"], report["summary"]["miss_rate_noisy"]
     far = ""
@@ -85,7 +86,7 @@ def _misses(report: Row) -> Worded:
     )  # fmt: skip
 
 
-def _alarms(report: Row) -> Worded:
+def _alarms(report: RunFigures) -> Worded:
     summary, results = report["summary"], report["results"]
     hours, distinct = per_hour(results["hours"]), per_hour(results["distinct_hours"])
     if hours == distinct:
@@ -104,7 +105,7 @@ def _alarms(report: Row) -> Worded:
     )  # fmt: skip
 
 
-def _voices(report: Row) -> Worded:
+def _voices(report: RunFigures) -> Worded:
     engines, results = _engines(report), report["results"]["rule_based"]
     near = [engine for engine in engines if engine not in RULE_BASED]
     rule_based = [engine for engine in engines if engine in RULE_BASED]
@@ -123,7 +124,7 @@ def _voices(report: Row) -> Worded:
     return worded("No voice and no confusable of the test was used in training. %(voices)s", voices=voices)
 
 
-def _people(report: Row) -> Worded:
+def _people(report: RunFigures) -> Worded:
     people = report["results"]["people"]
     if people["utterances"]:
         return worded(
@@ -139,7 +140,7 @@ def _people(report: Row) -> Worded:
     )
 
 
-def _method(report: Row) -> Iterator[Worded]:
+def _method(report: RunFigures) -> Iterator[Worded]:
     if not _is_trained(report):
         yield worded(
             "No network learned the phrase: a pretrained phone model scores its phones, and the clips were used to set "
@@ -152,7 +153,7 @@ def _method(report: Row) -> Iterator[Worded]:
         )
 
 
-def _shipped(report: Row) -> Iterator[Worded]:
+def _shipped(report: RunFigures) -> Iterator[Worded]:
     """Describe the shipped weights and speech behind the detector."""
     if backbone := report.get("backbone"):
         spoken = ""
@@ -184,7 +185,7 @@ def _shipped(report: Row) -> Iterator[Worded]:
         )  # fmt: skip
 
 
-def _mined(report: Row) -> Worded:
+def _mined(report: RunFigures) -> Worded:
     if n := sum(row["mined"] for row in report["counts"].values()):
         return worded(
             "%(n)d clip is a recording of your library, or a segment that the aligner cut out of one.",
@@ -194,7 +195,7 @@ def _mined(report: Row) -> Worded:
     return worded("No clip comes from recordings of your library.")
 
 
-def _joined(report: Row) -> Worded:
+def _joined(report: RunFigures) -> Worded:
     joined = [row for row in report["clips"] if row["engine"] == SPLICE]
     if not joined:
         return worded("No clip was joined from pieces of real recordings (the engine splice).")
@@ -216,7 +217,7 @@ def _joined(report: Row) -> Worded:
     )  # fmt: skip
 
 
-def _real_hours(report: Row) -> Worded:
+def _real_hours(report: RunFigures) -> Worded:
     rows = report["results"]["false_alarms_by"]
     real = [row["hours"] for row in rows if row["engine"].startswith(("corpus", BANK))]
     if not real:
@@ -233,7 +234,7 @@ def _real_hours(report: Row) -> Worded:
     )  # fmt: skip
 
 
-def _remarks(report: Row) -> Iterator[Worded]:
+def _remarks(report: RunFigures) -> Iterator[Worded]:
     if _is_trained(report) and report["held_out_engine"] in _engines(report):
         yield worded("The engine %(engine)s is in the test only.", engine=report["held_out_engine"])
     rates = listed(f"{row['fa_per_day']:g}" for row in report["thresholds"] if row["extrapolated"])
@@ -253,7 +254,7 @@ def _remarks(report: Row) -> Iterator[Worded]:
         yield worded("The engine %(engine)s was not used: %(why)s.", engine=engine, why=why.rstrip("."))
 
 
-def compared_in_words(comparison: Row) -> list[Worded]:
+def compared_in_words(comparison: Mapping[str, Any]) -> list[Worded]:
     """State how a version compares with the previous one (``Retraining.compared``)."""
     before, after, anti_keywords = comparison["before"], comparison["after"], comparison["anti_keywords"]
     sentences = [
@@ -294,12 +295,12 @@ def compared_in_words(comparison: Row) -> list[Worded]:
     return [*sentences, better if comparison["better"] else not_better]
 
 
-def device_in_words(about: Row) -> Worded:
+def device_in_words(about: DeviceFigures) -> Worded:
     """Describe the figures of a detector for a device."""
     extrapolated = untaught = ""
     if _default_is("extrapolated", about["thresholds"]):
         extrapolated = worded(", extrapolated from the highest scores of too few hours to observe it")
-    if not about.get("taught", True):  # a detector of size standard has no teacher
+    if about["taught"] is False:
         untaught = worded(
             " It learned from the clips alone, without a detector of size standard as its teacher: none can be trained "
             "in this language or with this effort."
@@ -338,7 +339,7 @@ def per_hour(value: float | None) -> str:
     return NOT_MEASURED if value is None else f"{value:.2f}"
 
 
-def roughly(interval: Interval) -> Worded:
+def roughly(interval: IntervalDict) -> Worded:
     """Format the range of a miss rate, without false precision: ``5 to 25 %``."""
     if interval["value"] is None or interval["low"] is None or interval["high"] is None:
         return NOT_MEASURED
@@ -346,25 +347,25 @@ def roughly(interval: Interval) -> Worded:
     return worded("%(low)s to %(high)s %%", low=low, high=high)
 
 
-def _share(interval: Interval) -> Worded:
+def _share(interval: IntervalDict) -> Worded:
     if interval["value"] is None:
         return NOT_MEASURED
     shares = {name: percent(interval[name]) for name in ("value", "low", "high")}
     return worded("%(value)s (95 %% interval %(low)s to %(high)s)", **shares)
 
 
-def _rates(interval: Interval) -> dict[str, str]:
+def _rates(interval: IntervalDict) -> dict[str, str]:
     return {name: per_hour(interval[name]) for name in ("value", "low", "high")}
 
 
-def _is_trained(report: Row) -> bool:
+def _is_trained(report: RunFigures) -> bool:
     return bool(report["training"]["steps"])
 
 
-def _engines(report: Row) -> list[str]:
+def _engines(report: RunFigures) -> list[str]:
     return sorted({row["engine"] for row in report["results"]["by_engine"]})
 
 
-def _default_is(what: str, thresholds: Sequence[Row]) -> bool:
+def _default_is(what: str, thresholds: Sequence[Threshold]) -> bool:
     """Return whether the default threshold is of this kind: "raised" or "extrapolated"."""
     return any(row.get(what) for row in thresholds if row["fa_per_day"] == DEFAULT_FA_PER_DAY)

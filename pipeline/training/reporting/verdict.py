@@ -9,9 +9,10 @@ from typing import Any
 
 from audio_generation.registry import RULE_BASED
 from core.worded import Worded, worded
-from model.metrics import QUANTILE
+from model.metrics import QUANTILE, IntervalDict
 from model.runtime.detector import logit
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY
+from pipeline.training.reporting.report_types import RunFigures
 
 MAX_MISSED = 0.5
 MAX_MISSED_OF_PEOPLE = 1 / 3  # averaged over quiet, noise and distance
@@ -60,7 +61,7 @@ def misses_most(summary: Mapping[str, Any]) -> bool:
     return missed is not None and missed > MAX_MISSED
 
 
-def predicts_people(report: Mapping[str, Any]) -> bool:
+def predicts_people(report: RunFigures) -> bool:
     """Return whether misses of such test voices have been shown to predict those of people (docs/results.md).
 
     They do for large detectors, if some voices are not of rule-based synthesis.
@@ -69,14 +70,14 @@ def predicts_people(report: Mapping[str, Any]) -> bool:
     return report["size"] == "large" and bool(engines - RULE_BASED)
 
 
-def expected_of_people(rate: Mapping[str, float | None], error: float = PREDICTION_ERROR) -> dict[str, float | None]:
+def expected_of_people(rate: IntervalDict, error: float = PREDICTION_ERROR) -> IntervalDict:
     """Return the expected miss rate of real people, from that of test voices with its Wilson interval.
 
     Both have ``value``, ``low`` and ``high``. The interval is widened by ``error`` (a standard deviation in logits),
     with the method of Zou and Donner (2008) for adding intervals.
     """
     if rate["value"] is None or rate["low"] is None or rate["high"] is None:
-        return dict(rate)
+        return rate
     centre = float(logit((rate["low"] + rate["high"]) / 2))  # centre of a Wilson interval
 
     def widened(bound: float, side: int) -> float:
@@ -88,7 +89,7 @@ def expected_of_people(rate: Mapping[str, float | None], error: float = PREDICTI
     return {"value": rate["value"], "low": widened(rate["low"], -1), "high": widened(rate["high"], 1)}
 
 
-def verdict_of(report: Mapping[str, Any]) -> Verdict:
+def verdict_of(report: RunFigures) -> Verdict:
     """Return the verdict on a detector from its report (``report.json``), at the threshold that ships in its bundle."""
     state = _state(report)
     alarms = alarms_in(report["summary"]["fa_per_hour"]["value"], report["results"]["hours"])
@@ -98,7 +99,7 @@ def verdict_of(report: Mapping[str, Any]) -> Verdict:
     return Verdict(state, sentence, ADVICE[state])
 
 
-def _state(report: Mapping[str, Any]) -> str:
+def _state(report: RunFigures) -> str:
     summary, people = report["summary"], report["results"]["people"]
     on_people = people["utterances"] >= MIN_OF_PEOPLE
     if misses_most(summary):
@@ -114,7 +115,7 @@ def _state(report: Mapping[str, Any]) -> str:
     return "good" if on_people else "unproven"
 
 
-def _detections(report: Mapping[str, Any]) -> Worded:
+def _detections(report: RunFigures) -> Worded:
     results, summary = report["results"], report["summary"]
     people = results["people"]
     if people["utterances"]:
@@ -139,14 +140,14 @@ def _detections(report: Mapping[str, Any]) -> Worded:
     )  # fmt: skip
 
 
-def _detected_of(missed: Mapping[str, float | None]) -> str:
+def _detected_of(missed: IntervalDict) -> str:
     """Format the number detected of :data:`OF` utterances: "18 to 20"."""
     expected = expected_of_people(missed)
     least, most = (OF - round((expected[name] or 0.0) * OF) for name in ("high", "low"))
     return str(most) if least == most else worded("%(least)d to %(most)d", least=least, most=most)
 
 
-def _similar(report: Mapping[str, Any]) -> Worded:
+def _similar(report: RunFigures) -> Worded:
     similar = report["results"]["confusables"]
     if not similar["said"]:
         return worded("confusable phrases were not tested")
@@ -185,5 +186,5 @@ def _length(hours: float) -> Worded:
     return worded("%(n)d hour", "%(n)d hours", n=math.floor(hours + 0.05))
 
 
-def _times(share: Mapping[str, float | None], of: int) -> int:
+def _times(share: IntervalDict, of: int) -> int:
     return round((share["value"] or 0.0) * of)

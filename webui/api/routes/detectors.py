@@ -11,6 +11,7 @@ from django.http import FileResponse, Http404, HttpRequest
 from django.shortcuts import get_object_or_404
 from ninja import File, Form, Query, Router, Status, UploadedFile
 
+from pipeline.training.reporting.report_types import Report
 from webui.access import owned, to_change, visible
 from webui.accounts.models import User
 from webui.api.authentication import caller, needs
@@ -177,7 +178,7 @@ def changes(
 
 
 @router.get(VERSION + "/report", response=dict[str, Any], summary="The full report", **needs("read"))
-def report(request: HttpRequest, detector_id: int, number: int) -> dict[str, Any]:
+def report(request: HttpRequest, detector_id: int, number: int) -> Report:
     """Return report.json: how and on what the version was measured, and all results."""
     return a_version(request, detector_id, number).report()
 

@@ -27,7 +27,7 @@ from model.tiny_crnn import TinyCRNN
 from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, FA_PER_DAY, MeasuredDetector
 from pipeline.training.packing import bundle as bundling
-from pipeline.training.packing.bundle import BundleFiles, Reported, bundle_at, pack, write_bundle
+from pipeline.training.packing.bundle import BundleFiles, bundle_at, pack, write_bundle
 from pipeline.training.planning.plan import Plan
 from pipeline.training.reporting import report as reporting
 from pipeline.training.reporting.licences import licences_text
@@ -96,7 +96,7 @@ def write(
     made = MeasuredDetector(model, cast(FeatureStore, None), THRESHOLDS, {}, None)
 
     def write() -> BundleFiles:
-        contents, _ = pack(job, clips, Reported(PLAN, made, figures()), Reporter(told.append))
+        contents, _ = pack(job, clips, reporting.Reported(PLAN, made, figures()), Reporter(told.append))
         return write_bundle(RunFolder(tmp_path, PLAN.run), contents)
 
     return write

@@ -1,0 +1,70 @@
+"""The types of a report's JSON values."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any, NotRequired, TypedDict
+
+from pipeline.training.measuring.figures import Results, Summary, Threshold
+
+
+class Foundation(TypedDict, total=False):
+    """The shipped weights and speech that a run built on, each with what its file states about itself."""
+
+    backbone: dict[str, Any]
+    verifier: dict[str, Any]
+    negative_set: dict[str, Any]
+    negative_speech: dict[str, Any]
+    micro_network: dict[str, Any]
+
+
+class RunFigures(Foundation):
+    """What a report states about a run and its own detector; enough for ``verdict_of``."""
+
+    phrase: str
+    language: str
+    effort: str
+    seed: int
+    run: str
+    created: str
+    machine: dict[str, str]
+    summary: Summary
+    counts: dict[str, dict[str, int]]  # by bucket and origin
+    clips: list[dict[Hashable, Any]]  # numbers by bucket, engine and split
+    hours: dict[str, dict[str, float]]  # by split and condition
+    shipped_hours: dict[str, float]  # by split
+    engines: dict[str, int]  # number of speakers
+    engines_missing: dict[str, str]  # reasons
+    held_out_engine: str | None
+    generation_failures: Mapping[str, Mapping[str, int]]  # by engine and reason
+    unknown_transcripts: int
+    licences: list[str]
+    training: dict[str, Any]
+    size: str
+    detector: str
+    model: dict[str, Any]
+    thresholds: list[Threshold]
+    results: Results
+    compared: NotRequired[dict[str, Any]]  # with the previous version
+
+
+class DeviceFigures(Summary):
+    """What a report states about a detector that a run makes in addition to its own."""
+
+    title: str
+    bytes: dict[str, int]  # by file
+    thresholds: list[Threshold]
+    utterances: int
+    difference: float  # in score, between a file and the detector
+    taught: bool | None  # whether a teacher taught it; None if its kind has none
+
+
+class Report(RunFigures):
+    """A whole report, as in ``report.json``."""
+
+    devices: dict[str, DeviceFigures]
+    devices_left_out: list[str]
+    parity: dict[str, float]
+    bytes: dict[str, int]  # by form of the detector
+    in_words: list[str]  # for programs
+    in_words_parts: list[dict[str, Any]]  # for pages, in the reader's language
