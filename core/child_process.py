@@ -1,4 +1,4 @@
-"""What a child process needs: to end with its parent, and to answer it on stdout. Standard library only."""
+"""Child processes that end with their parent and answer on stdout. Imports the standard library only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The front end of a backbone; apart from the backbone, because processes that build examples do not load torch."""
+"""The front end of a backbone, without torch, which processes that build examples do not load."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ class RunConfig:
 
     @property
     def as_standard(self) -> RunConfig:
-        """The same run for a detector of size standard alone: the small one of a bundle, or the devices' teacher."""
+        """The configuration of the same run for a detector of size standard alone: a bundle's small one, or a teacher."""
         return replace(self, size="standard", devices=(), start_from="")
 
     @property

@@ -19,7 +19,7 @@ class Foundation(TypedDict, total=False):
 
 
 class RunFigures(Foundation):
-    """What a report states about a run and its own detector; enough for ``verdict_of``."""
+    """The figures of a run and its own detector, which are enough for ``verdict_of``."""
 
     phrase: str
     language: str
@@ -49,7 +49,7 @@ class RunFigures(Foundation):
 
 
 class DeviceFigures(Summary):
-    """What a report states about a detector that a run makes in addition to its own."""
+    """The figures of a detector that a run makes in addition to its own."""
 
     title: str
     bytes: dict[str, int]  # by file

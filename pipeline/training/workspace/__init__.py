@@ -1,1 +1,1 @@
-"""Where a run is kept: its folders, and the objects that its stages share."""
+"""The folders of a run, and the objects that its stages share."""

@@ -1,4 +1,4 @@
-"""What the pages of a recording show: its transcript, summary and translations, its audio and waveform."""
+"""The contents of a recording's pages: its transcript, summary and translations, its audio and waveform."""
 
 from __future__ import annotations
 
