@@ -112,7 +112,7 @@ class RunConfig:
 
     @property
     def as_standard(self) -> RunConfig:
-        """The configuration of the same run for a detector of size standard alone: a bundle's small one, or a teacher."""
+        """The configuration of the same run for a detector of size standard alone: the small one, or a teacher."""
         return replace(self, size="standard", devices=(), start_from="")
 
     @property
