@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from core.events import Progress
 from core.worded import worded
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pipeline.training.clips.examples import ExamplePlan
     from pipeline.training.negatives.negative_set import NegativeSegment
 
+Kind = TypeVar("Kind", bound="Detector")
+
 
 def settings_of_run(config: RunConfig, tensorboard: str = "") -> TrainConfig | None:
     """Return the training settings of the run's own detector, with a folder for curves; None if only calibrated."""
@@ -40,7 +42,7 @@ def settings_of_run(config: RunConfig, tensorboard: str = "") -> TrainConfig | N
     )
 
 
-def starting_point(work: Work, clips: pd.DataFrame, previous: Detector | None = None) -> tuple[Any, FeatureStore]:
+def starting_point(work: Work, clips: pd.DataFrame, previous: Detector | None = None) -> tuple[Detector, FeatureStore]:
     """Return the detector that a run begins with, and its features of the clips; made once in the work's folder.
 
     Args:
@@ -128,18 +130,20 @@ def calibrate_and_measure(
 
 
 def learn(
-    work: Work, detector: Any, store: FeatureStore, settings: TrainConfig | None
-) -> tuple[Any, TrainResult | None]:
+    work: Work, detector: Kind, store: FeatureStore, settings: TrainConfig | None
+) -> tuple[Kind, TrainResult | None]:
     """Train a detector (:func:`model.train.train`); if stopped, the same call resumes from the work's folder.
 
     Returns the detector with the best weights, and the result of the training; without settings, the same detector and
     None.
     """
     from model.checkpoint import load_checkpoint
+    from model.detector import TrainedDetector
     from model.train import BEST, TrainProgress, train
 
     if settings is None:
         return detector, None
+    assert isinstance(detector, TrainedDetector)
     reporter = work.reporter
 
     def on_progress(state: TrainProgress) -> None:
@@ -152,4 +156,4 @@ def learn(
     reporter.stage("train", worded("Training for %(n)d steps", n=settings.steps))
     with work.clock.stage("train"):
         result = train(store, detector, settings, work.folder, on_progress)
-    return load_checkpoint(str(work.folder / BEST))[0], result
+    return cast(Kind, load_checkpoint(str(work.folder / BEST))[0]), result

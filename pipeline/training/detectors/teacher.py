@@ -20,6 +20,7 @@ from pipeline.training.workspace.work import Work
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
+    from model.detector import Detector
     from model.features import StoredFrames
     from model.standard.fused_detector import FusedDetector
     from pipeline.training.clips.examples import ExamplePlan
@@ -72,7 +73,7 @@ class Teacher:
         return soft_logits
 
 
-def make_teacher(detector: Any, work: Work, clips: pd.DataFrame) -> Teacher | None:
+def make_teacher(detector: Detector | None, work: Work, clips: pd.DataFrame) -> Teacher | None:
     """Return the run's detector of size standard; otherwise train one, or resume its training.
 
     It is None if a run of that size would have no network.
@@ -96,6 +97,7 @@ def make_teacher(detector: Any, work: Work, clips: pd.DataFrame) -> Teacher | No
     splits = ("train",) if is_trained else ("train", "validation")
     if not is_trained:
         detector = untrained_detector(standard, window_seconds(clips, config.phrase)[0], rescored=False)
+    assert isinstance(detector, FusedDetector)
     examples = device_examples(config, clips, data, max(device_samples(), detector.config.receptive_samples))
     own = replace(examples, specs=tuple(s for s in examples.specs if s.columns["split"] in splits))
     negatives = device_negatives(detector, config.keyphrase, device_samples(), data, work.reporter, splits=splits)

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from phrase_augmentation.matching import phrase_matcher
 from pipeline.training.planning.splits import SPLITS
 
 if TYPE_CHECKING:
+    from model.detector import Detector
     from model.keyword_hmm import Pronunciations
     from model.large.encoder_detector import EncoderDetector
 
@@ -79,7 +80,7 @@ class NegativeSet:
 
     def segments(
         self,
-        detector: Any,
+        detector: Detector,
         keyphrase: Keyphrase,
         data: Path,
         reporter: Reporter,
@@ -87,7 +88,9 @@ class NegativeSet:
     ) -> Iterator[NegativeSegment]:
         segments = negative_segments(NEGATIVE_SET, self.hours, self.seed, keyphrase)
         return segments_with_gains(
-            (segment for segment in segments if segment.row["split"] in splits), detector, reporter
+            (segment for segment in segments if segment.row["split"] in splits),
+            cast("EncoderDetector", detector),
+            reporter,
         )
 
     def about(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from core.events import Reporter
 from phrase_augmentation.keyphrase import Keyphrase
@@ -14,13 +14,16 @@ from pipeline.training.negatives.negative_set import NegativeSegment, NegativeSe
 from pipeline.training.negatives.negative_speech import NegativeSpeech
 from pipeline.training.planning.splits import SPLITS
 
+if TYPE_CHECKING:
+    from model.detector import Detector
+
 
 class Negatives(Protocol):
     """Real speech for detectors of one kind."""
 
     def segments(
         self,
-        detector: Any,
+        detector: Detector,
         keyphrase: Keyphrase,
         data: Path,
         reporter: Reporter,
