@@ -1,4 +1,4 @@
-"""The clip library: this file holds every SQL statement of Hark that reads or changes clips.
+"""The clip library. Only this folder holds SQL statements that read or change clips.
 
 The rows are in an SQLite file (``sqlite.py``), or on a server (``postgresql.py``) if DATABASE_URL names one and the
 library has no SQLite file. The statements are SQLite's.

@@ -31,7 +31,7 @@ from webui.jobs.quota import check_minutes, take_minutes
 from webui.recordings import deletion
 from webui.recordings.models import Recording
 from webui.recordings.reading import transcripts
-from webui.recordings.transcribing import intake
+from webui.recordings.transcribing import expected_words, intake
 from webui.recordings.uploading.whole_files import name_of, received
 
 AT_ONCE_S = 120.0  # seconds of audio that is transcribed without a job
@@ -68,7 +68,9 @@ def transcribe_upload(
             try:
                 measured = normalize(path, flac, limits)
                 if measured.duration_s <= AT_ONCE_S:
-                    wanted = TranscribeOptions(engine, language, data=user_data(user), translate=translate)
+                    words = tuple(expected_words.expected(user, language))
+                    # As the job of a longer recording does without speakers.
+                    wanted = TranscribeOptions(engine, language, False, user_data(user), translate, words)
                     check_minutes(user, measured.duration_s)
                     with tempfile.TemporaryDirectory(dir=path.parent) as work:
                         on_progress_file(Path(work) / PROGRESS_FILE)

@@ -20,9 +20,11 @@ from django.test import AsyncClient
 from core.errors import HarkError
 from core.readiness import Readiness
 from pipeline.recordings.transcription.faster_whisper_engine import FasterWhisper
+from pipeline.recordings.transcripts import vocabulary
 from pipeline.recordings.transcripts.transcript import Transcript
 from tests.support.earlier_recordings import SAID, token_text, transcript_of
 from webui.accounts.models import User
+from webui.accounts.storage import user_data
 from webui.compatibility import streaming
 from webui.recordings.models import Recording
 
@@ -52,6 +54,20 @@ def test_transcriptions_return_plain_text(api: Any, recording_file: Path, asked:
             model="whisper-1", file=file, response_format="text", language="en", prompt="Names: compass."
         )
     assert said == TEXT + "\n" and asked[0][1]["language"] == "en"
+
+
+def test_short_recordings_have_the_options_of_long_ones(
+    api: Any, recording_file: Path, asked: Any, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vocabulary.learn(user_data(owner) / vocabulary.FILE, ["Zanzibar"], "en")
+    api.audio.transcriptions.create(model="whisper-1", file=recording_file)
+    assert asked[0][1]["words"] == ("Zanzibar",) and asked[0][1]["channels"] is False
+    monkeypatch.setattr("webui.compatibility.transcribing.AT_ONCE_S", 0.5)
+    monkeypatch.setattr("webui.compatibility.transcribing.MAX_WAIT_S", 0.0)
+    with pytest.raises(openai.APIStatusError):
+        api.audio.transcriptions.create(model="whisper-1", file=recording_file)
+    spec = Recording.objects.get().job.spec
+    assert spec["words"] == ["Zanzibar"] and spec["options"]["diarize"] is False
 
 
 def test_transcriptions_return_srt_and_vtt(api: Any, recording_file: Path, asked: Any) -> None:
