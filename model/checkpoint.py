@@ -6,24 +6,20 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
-from torch import nn
 
 from core.errors import HarkError
 from core.worded import worded
 from model.detector import Detector, DetectorConfig
-from model.devices.micro_network import MicroShape
 from model.devices.microwakeword import MicroConfig, MicroDetector
 from model.devices.openwakeword import OpenWakeWordConfig, OpenWakeWordDetector
 from model.fit import write_checkpoint
 from model.large.encoder_detector import EncoderDetector, EncoderDetectorConfig
 from model.plain import from_plain
-from model.standard.backbone import EmbeddingBackboneConfig
 from model.standard.backbone_detector import BackboneDetector, BackboneDetectorConfig
 from model.standard.fused_detector import FusedDetector, FusedDetectorConfig
-from model.standard.phrase_network import PhraseNetworkConfig
-from model.tiny_crnn import BackboneConfig, TinyCRNN, TinyCRNNConfig
+from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
 
-KINDS: dict[str, tuple[type[Any], type[nn.Module]]] = {
+KINDS: dict[str, tuple[type[DetectorConfig], type[Detector]]] = {
     "crnn": (TinyCRNNConfig, TinyCRNN),
     "backbone": (BackboneDetectorConfig, BackboneDetector),
     "fused": (FusedDetectorConfig, FusedDetector),
@@ -35,15 +31,7 @@ KINDS: dict[str, tuple[type[Any], type[nn.Module]]] = {
 
 def config_from_dict(values: dict[str, Any]) -> DetectorConfig:
     """Invert :meth:`DetectorConfig.as_dict`."""
-    if "backbone" in values:
-        kind = EmbeddingBackboneConfig if values["backbone"].get("kind") == "embedding" else BackboneConfig
-        values = {**values, "backbone": from_plain(kind, values["backbone"])}
-    if "network" in values:
-        values = {**values, "network": from_plain(PhraseNetworkConfig, values["network"])}
-    if "shape" in values:
-        values = {**values, "shape": from_plain(MicroShape, values["shape"])}
-    config: DetectorConfig = from_plain(KINDS[values["kind"]][0], values)
-    return config
+    return from_plain(KINDS[values["kind"]][0], values)
 
 
 def save_checkpoint(detector: Detector, path: str, extra: dict[str, Any] | None = None) -> None:
@@ -62,7 +50,7 @@ def load_checkpoint(path: str | IO[bytes]) -> tuple[Detector, dict[str, Any]]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         config = config_from_dict(content.pop("config"))
-        detector: Any = KINDS[config.as_dict()["kind"]][1](config)
+        detector = KINDS[config.kind][1](config)
         detector.load_state_dict(content.pop("weights"))
     except (FileNotFoundError, PermissionError, MemoryError):
         raise
