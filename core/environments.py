@@ -50,11 +50,16 @@ class BadPackageError(HarkError):
     """Raised if an installed package cannot be used: the package is at fault, not the network or the disk."""
 
 
-@cache
 def requirements(name: str) -> Path:
     """Return the path of an engine's requirements. It exists only if the engine can have its own environment."""
     speech_engine = REPOSITORY / "audio_generation" / f"{name}_side" / "internals" / "requirements.txt"
-    return next((REPOSITORY / "pipeline").glob(f"**/environments/{name}.txt"), speech_engine)
+    return _in_pipeline().get(name, speech_engine)
+
+
+@cache
+def _in_pipeline() -> dict[str, Path]:
+    """Return the requirements of engines other than speech engines, by name."""
+    return {path.stem: path for path in (REPOSITORY / "pipeline").glob("**/environments/*.txt")}
 
 
 def environment(name: str) -> Path:

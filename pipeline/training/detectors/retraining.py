@@ -52,8 +52,9 @@ ALLOWED_LOSS = 0.01  # fraction of the detected utterances of the validation spl
 def retraining_of(data: Path, run: str) -> RunConfig:
     """Return the configuration that makes a finished run's detector better. Raises HarkError if that run is gone."""
     # A bundle names its run, and is untrusted.
-    config = RunFolder(data, run).config() if re.fullmatch(r"\w[\w.-]*", run) else None
-    if config is None or not RunFolder(data, run).checkpoint.is_file():
+    folder = RunFolder(data, run)
+    config = folder.config() if re.fullmatch(r"\w[\w.-]*", run) else None
+    if config is None or not folder.checkpoint.is_file():
         raise HarkError(
             worded("This detector cannot be retrained here."),
             worded("The run %(run)s was not made in this data folder, or no longer exists.", run=run),

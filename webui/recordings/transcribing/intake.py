@@ -121,8 +121,9 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises HarkError if an option is invalid.
     """
-    chosen = asdict(RecordingOptions()) | dict(options)
-    if unknown := options.keys() - asdict(RecordingOptions()).keys():
+    defaults = asdict(RecordingOptions())
+    chosen = defaults | dict(options)
+    if unknown := options.keys() - defaults.keys():
         raise _no_options(_("The option %(name)s does not exist.") % {"name": str(min(unknown))[:40]})
     engine, language, speakers = chosen["engine"] or "auto", chosen["language"] or "", chosen["speakers"] or None
     if engine != "auto" and engine not in [known.name for known in engines()]:
@@ -138,10 +139,15 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
     session = None if chosen["session"] is None else str(chosen["session"])[:100]
     return asdict(
         RecordingOptions(
-            engine, language or None, speakers,
-            bool(chosen["diarize"]), bool(chosen["summarize"]), bool(chosen["translate"]), session,
+            engine=engine,
+            language=language or None,
+            speakers=speakers,
+            diarize=bool(chosen["diarize"]),
+            summarize=bool(chosen["summarize"]),
+            translate=bool(chosen["translate"]),
+            session=session,
         )
-    )  # fmt: skip
+    )
 
 
 def _no_options(why: str) -> HarkError:
