@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from core.data_folder import data_folder
 from core.errors import HarkError
 from core.events import Reporter
 from model.asr.packed import Packed
+from model.crnn_trunk import CRNN_TRUNK
 from model.devices.micro_network import MICRO_NETWORK
 from model.large.phone_head import HEAD
 from model.large.verifier import VERIFIER
@@ -34,14 +35,15 @@ KINDS = {
     "encoder": "the phone head of large detectors",
     "verifier": "the verifier of large detectors",
     "micro": "the network for microcontrollers",
+    "crnn": "the trunk of TinyCRNN",
 }
 
 
 def train_weights(kind: str, run: AcousticRun, folder: Path, reporter: Reporter) -> dict[str, Any]:
     """Train one of :data:`KINDS` in ``folder``; return the weights' path, errors by group and hours of speech.
 
-    "encoder", "verifier" and "micro" have their own numbers of steps and batch sizes; an epoch of "backbone-in-noise"
-    is all speech, real and synthetic.
+    "encoder", "verifier", "micro" and "crnn" have their own numbers of steps and batch sizes; an epoch of
+    "backbone-in-noise" is all speech, real and synthetic.
 
     Raises:
         HarkError: a folder has no corpus, or there is too little speech.
@@ -62,6 +64,7 @@ def train_weights(kind: str, run: AcousticRun, folder: Path, reporter: Reporter)
 def _train_on_another(kind: str, run: AcousticRun, packed: Packed, out: Path, reporter: Reporter) -> dict[str, Any]:
     """Train a model that learns from another network's outputs."""
     from lab.weights.backbone_in_noise import NoiseTrainConfig, train_in_noise
+    from lab.weights.crnn_student import CrnnTrainConfig, train_crnn
     from lab.weights.encoder_head import HeadTrainConfig, train_head
     from lab.weights.micro_student import StudentTrainConfig, train_student
     from lab.weights.verifier import VerifierTrainConfig, train_verifier
@@ -74,6 +77,10 @@ def _train_on_another(kind: str, run: AcousticRun, packed: Packed, out: Path, re
         if loss == loss:
             last = loss
             reporter.metric("loss", loss)
+
+    def tell(errors: Mapping[str, float]) -> None:
+        for name, value in errors.items():
+            reporter.metric(name, value)
 
     board, origin = curves_folder(out), about(kind, packed)
     reporter.stage("train", f"Training {KINDS[kind]}")
@@ -99,6 +106,10 @@ def _train_on_another(kind: str, run: AcousticRun, packed: Packed, out: Path, re
         file, learning = MICRO_NETWORK, StudentTrainConfig(seed=run.seed)
         steps = learning.steps
         model, errors = train_student(packed, learning, out, show, board)
+    elif kind == "crnn":
+        file, following = CRNN_TRUNK, CrnnTrainConfig(seed=run.seed)
+        steps = following.steps
+        model, errors = train_crnn(packed, following, out, show, board, tell)
     else:
         file, hearing = HEAD, HeadTrainConfig(seed=run.seed)
         steps = hearing.steps

@@ -11,7 +11,8 @@ import torch
 
 from core.errors import HarkError
 from lab.weights import micro_student
-from lab.weights.micro_student import StudentTrainConfig, taught, train_student
+from lab.weights.heard_speech import taught
+from lab.weights.micro_student import FEATURE_WINDOW, StudentTrainConfig, train_student
 from model.devices.micro_network import STRIDE, MicroNetwork
 from model.features import HOP
 from model.standard.backbone import shipped_backbone
@@ -42,9 +43,10 @@ def test_teacher_outputs_are_aligned_with_the_end_of_each_step() -> None:
     backbone, _ = shipped_backbone()
     audio = torch.from_numpy(babble(np.random.default_rng(1), 3.0))
     later = 12  # steps, a whole number of the backbone's
+    ends = STRIDE * HOP * np.arange(90) + (STRIDE - 1) * HOP + FEATURE_WINDOW
     with torch.no_grad():
-        states, phones = taught(backbone, audio, 90)
-        shifted, _ = taught(backbone, torch.cat([torch.zeros(later * STRIDE * HOP), audio]), 90)
+        states, phones = taught(backbone, audio, ends)
+        shifted, _ = taught(backbone, torch.cat([torch.zeros(later * STRIDE * HOP), audio]), ends)
     assert states.shape == (90, 144) and phones.shape == (90, 82)
     spread = states[50:78].std()
     assert np.abs(shifted[62:90] - states[50:78]).mean() < 0.1 * spread
