@@ -54,7 +54,7 @@ class CrnnTrainConfig:
 
     hours: float = 32.0
     renderings: int = 3
-    steps: int = 40_000
+    steps: int = 30_000
     batch: int = 48
     stretch: int = 100
     learning_rate: float = 3e-3

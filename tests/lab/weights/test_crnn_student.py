@@ -19,7 +19,7 @@ from tests.support.constants import replace_in
 from tests.support.packed_speech import babble, packed_of
 
 SMALL = TrunkConfig(stem=(4, 8), channels=24, dilations=(1, 2), recurrent=32)
-SHORT = CrnnTrainConfig(hours=0.03, renderings=2, steps=60, batch=8, stretch=50, warmup_steps=5, shape=SMALL)
+SHORT = CrnnTrainConfig(hours=0.02, renderings=2, steps=60, batch=8, stretch=50, warmup_steps=5, shape=SMALL)
 
 
 def test_a_killed_training_resumes_and_has_learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
