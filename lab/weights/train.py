@@ -78,9 +78,8 @@ def _train_on_another(kind: str, run: AcousticRun, packed: Packed, out: Path, re
             last = loss
             reporter.metric("loss", loss)
 
-    def tell(errors: Mapping[str, float]) -> None:
-        for name, value in errors.items():
-            reporter.metric(name, value)
+    def tell(done: int, errors: Mapping[str, float]) -> None:
+        reporter.log(f"{done} updates: " + ", ".join(f"{name} {value:.3f}" for name, value in errors.items()))
 
     board, origin = curves_folder(out), about(kind, packed)
     reporter.stage("train", f"Training {KINDS[kind]}")

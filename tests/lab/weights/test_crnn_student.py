@@ -34,7 +34,9 @@ def test_a_killed_training_resumes_and_has_learned(tmp_path: Path, monkeypatch: 
             if done == killed_at and loss == loss:
                 raise KeyboardInterrupt
 
-        trunk, errors = train_crnn(packed, SHORT, tmp_path / "crnn", tell, on_measured=measured.append)
+        trunk, errors = train_crnn(
+            packed, SHORT, tmp_path / "crnn", tell, on_measured=lambda _, one: measured.append(one)
+        )
         assert errors == measured[-1]
         return trunk
 
