@@ -39,7 +39,7 @@ CARRIED = 0.5  # fraction of the stretches that begin with a state of the recurr
 VALIDATED = 120  # stretches used for validation
 VALIDATION_SNR_DB = 10.0
 PRECISION = torch.bfloat16  # of the layers in training: half the time on processors that multiply such numbers
-CHECKPOINT_EVERY, VALIDATE_EVERY = 200, 1_000  # updates; multiples of the interval of progress reports
+CHECKPOINT_EVERY, VALIDATE_EVERY = 100, 1_000  # updates; multiples of the interval of progress reports
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class CrnnTrainConfig:
 
     hours: float = 32.0
     renderings: int = 3
-    steps: int = 40_000
+    steps: int = 60_000
     batch: int = 48
     stretch: int = 100
     learning_rate: float = 3e-3
