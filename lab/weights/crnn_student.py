@@ -38,7 +38,6 @@ BEGINNING = 30  # first steps of a stretch that the loss ignores, because the ne
 CARRIED = 0.5  # fraction of the stretches that begin with a state of the recurrent layer from other speech
 VALIDATED = 120  # stretches used for validation
 VALIDATION_SNR_DB = 10.0
-PRECISION = torch.bfloat16  # of the layers in training: half the time on processors that multiply such numbers
 CHECKPOINT_EVERY, VALIDATE_EVERY = 100, 1_000  # updates; multiples of the interval of progress reports
 
 
@@ -53,10 +52,10 @@ class CrnnTrainConfig:
         stretch: steps of 40 ms per stretch.
     """
 
-    hours: float = 32.0
-    renderings: int = 3
-    steps: int = 60_000
-    batch: int = 48
+    hours: float = 18.0
+    renderings: int = 2
+    steps: int = 14_000
+    batch: int = 24
     stretch: int = 100
     learning_rate: float = 3e-3
     weight_decay: float = 1e-3
@@ -119,6 +118,8 @@ def train_crnn(
     identity = {"train": repr(asdict(config)), "speech": packed.digest}
     fit.resume(last, identity)
     memory = torch.zeros(1, config.batch, config.shape.recurrent)
+    # Half the time on processors that multiply such numbers; seven times as long on others.
+    short_floats = bool(torch.cpu.get_capabilities().get("avx512_bf16"))
 
     def loss() -> Tensor:
         nonlocal memory
@@ -129,7 +130,7 @@ def train_crnn(
         # A stream lasts for days, so half of the stretches begin after other speech.
         carried = torch.from_numpy(rng.random(config.batch) < CARRIED)[:, None]
         before = memory[:, torch.from_numpy(rng.permutation(config.batch))] * carried
-        with torch.autocast("cpu", PRECISION):
+        with torch.autocast("cpu", torch.bfloat16, enabled=short_floats):
             predicted, memory = student.train()(augment_features(features, rng), before)
         memory = memory.detach().float()
         of_each = losses({name: values.float() for name, values in predicted.items()}, truth)
