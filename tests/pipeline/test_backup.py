@@ -145,7 +145,7 @@ def test_restore_brings_back_all_files(data: Path, archive: Path, tmp_path: Path
 def test_restore_removes_settings_and_tasks_that_run_code(data: Path, tmp_path: Path) -> None:
     settings = b"# keys\nHARK_HTTPS=1\nexport LD_PRELOAD='a\nb'\nOPENAI_API_KEY=k\nHARK_ENGINES_ENV=/x\nodd line\n"
     put(data, ".env", settings)
-    again = "webui.api.webhooks.deliver"
+    again = "webui.webhooks.services.deliver"
     columns = "func, hook, kwargs, schedule_type, repeats, next_run, minutes, cluster, intended_date_kwarg"
     rows = [("os.system", None, None), (again, "os.system", None), (again, None, "{}"), (again, None, None)]
     with closing(sqlite3.connect(data / "portal/portal.sqlite3")) as portal, portal:

@@ -18,11 +18,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from core.errors import HarkError
 from pipeline.training.configuration.devices import OWN_FORMAT
 from pipeline.training.reporting.report_types import Report
-from webui.access import owned, sharing_of, to_change
 from webui.accounts.signed_in import signed_in
 from webui.accounts.storage import user_data
 from webui.http.parameters import for_the_network
 from webui.jobs.services import stages_of
+from webui.organizations.access import owned, sharing_of, to_change
 from webui.trainer import results, services, version_files
 from webui.trainer.models import PUBLIC_KEY, Detector, Version, before_in_use, in_use_of
 from webui.trainer.views import BUCKET_WORDS
