@@ -21,6 +21,7 @@ from core.worded import listed, worded
 from db.db_api import Library
 from db.records import ClipQuery
 from model.dataset import FRAMES_FILE, store_is_complete
+from model.feature_rows import SPLITS
 from model.languages import is_known
 from phrase_augmentation.phrase_text import PhraseText
 from pipeline.corpora.mining import MiningConfig, mine, mine_negatives
@@ -34,7 +35,6 @@ from pipeline.training.packing.bundle import BundleFiles, pack, write_bundle
 from pipeline.training.planning.clip_choice import PlannedRequest
 from pipeline.training.planning.estimate import estimated_s
 from pipeline.training.planning.plan import Plan, load_plan, make_plan, ready_engines, remaining, run_texts, save_plan
-from pipeline.training.planning.splits import SPLITS
 from pipeline.training.reporting.report import reported
 from pipeline.training.reporting.report_types import Report
 from pipeline.training.reporting.verdict import Verdict, verdict_of

@@ -78,8 +78,8 @@ def _starting_detector(work: Work, lengths: Callable[[], tuple[float, float]], p
 def _features(
     work: Work, detector: Detector, clips: pd.DataFrame, lengths: Callable[[], tuple[float, float]]
 ) -> FeatureStore:
+    from model.examples import BITRATE
     from pipeline.training.clips.examples import plan_examples
-    from pipeline.training.negatives.negative_speech import BITRATE
     from pipeline.training.negatives.shipped import negatives_of
 
     config = work.config

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from core.events import Reporter
+from model.feature_rows import SPLITS
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.configuration.efforts import EFFORTS
 from pipeline.training.configuration.run_config import Recipe, RunConfig
 from pipeline.training.negatives.negative_set import NegativeSegment, NegativeSet
 from pipeline.training.negatives.negative_speech import NegativeSpeech
-from pipeline.training.planning.splits import SPLITS
 
 if TYPE_CHECKING:
     from model.detector import Detector

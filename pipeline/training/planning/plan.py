@@ -24,6 +24,7 @@ from core.errors import HarkError
 from core.worded import Worded, listed, worded
 from db.db_api import Library
 from db.records import REAL_ENGINES, Clip, real_speaker
+from model.feature_rows import SPLITS
 from phrase_augmentation.confusables import confusables
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
@@ -34,7 +35,7 @@ from pipeline.training.planning.audition import unintelligible_engines
 from pipeline.training.planning.clip_choice import Chooser, PlannedClip, PlannedRequest
 from pipeline.training.planning.estimate import estimated_s
 from pipeline.training.planning.marked import marked_false_alarms
-from pipeline.training.planning.splits import SPLITS, VoiceSplits, split_voices, splits_of_takes
+from pipeline.training.planning.splits import VoiceSplits, split_voices, splits_of_takes
 
 # Training needs to know where the phrase ends. Spoken alone or last, it ends where the speech ends.
 POSITIVE_KINDS_WITH_KNOWN_END = ("alone", "punctuated", "end")

@@ -13,6 +13,7 @@ from core.audio_file import write_audio
 from core.events import Event, Reporter, silent_reporter
 from lab.weights.negative_speech import split_of
 from model.asr.packed import Utterance
+from model.feature_rows import SPLITS
 from model.phones import outputs_of
 from model.standard.backbone import shipped_backbone
 from model.standard.backbone_detector import BackboneDetector
@@ -23,7 +24,6 @@ from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.negatives.negative_set import NegativeSet
 from pipeline.training.negatives.negative_speech import TESTED, UNHEARD, NegativeSpeech, device_negatives
 from pipeline.training.negatives.shipped import Negatives, negatives_of
-from pipeline.training.planning.splits import SPLITS
 from tests.support.small_crnn import small_crnn
 
 ShipSpeech = Callable[..., dict[str, float]]
