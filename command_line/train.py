@@ -19,7 +19,7 @@ from core.errors import HarkError
 from core.worded import percent
 from pipeline.training.configuration.devices import DEVICES, TRAINED
 from pipeline.training.configuration.efforts import EFFORT_WORDS, EFFORTS
-from pipeline.training.configuration.run_config import CHOICES, USUAL, Recipe, RunConfig
+from pipeline.training.configuration.run_config import CHOICES, USUAL, RunConfig
 from pipeline.training.workspace.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _run_options(parser: Parser) -> None:
 
 def _config(options: argparse.Namespace) -> RunConfig:
     """Return the requested run. Raises HarkError, before slow work starts, if the phrase is unusable."""
-    from pipeline.training.configuration.prepared import prepare
+    from pipeline.training.recipes.prepared import prepare
 
     wanted = RunConfig(
         phrase=" ".join(options.phrase),
@@ -127,14 +127,7 @@ def _config(options: argparse.Namespace) -> RunConfig:
         devices=tuple(target for target in options.targets if target in TRAINED),
         hold_out=options.hold_out,
     )
-    config = prepare(wanted)
-    if config.hold_out not in ("", "none") and not config.learns:
-        raise HarkError(
-            f"The engine {config.hold_out!r} cannot be held out.",
-            "This run trains no network, so all voices are new to its detector.",
-            "Leave it out, or train a network (--size standard or --for with a device, not --effort trial).",
-        )
-    return config
+    return prepare(wanted)
 
 
 def _check_hold_out(config: RunConfig) -> None:
@@ -154,8 +147,10 @@ def _check_hold_out(config: RunConfig) -> None:
 def run_train(options: argparse.Namespace, screen: Screen) -> int:
     if options.tensorboard:
         require_tensorboard()
+    from pipeline.training.recipes import recipe_of
+
     config = _config(options)
-    if options.tensorboard and config.recipe is Recipe.CALIBRATED:
+    if options.tensorboard and not recipe_of(config).trains:
         raise HarkError(
             "--tensorboard has no curves to write.",
             "This run does not train its own detector; it only sets a threshold.",
@@ -366,7 +361,7 @@ def _counts(numbers: Mapping[str, int]) -> str:
 
 
 def _as_usual(phrase: str, effort: str = RunConfig.effort) -> RunConfig:
-    from pipeline.training.configuration.prepared import prepare
+    from pipeline.training.recipes.prepared import prepare
 
     return prepare(replace(USUAL, phrase=phrase, effort=effort))
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from core.events import Reporter
 from pipeline.engine_setup import install_voices, voices_to_install
-from pipeline.training.configuration.prepared import prepare
 from pipeline.training.configuration.specification import JOB, Spec, run_config
 from pipeline.training.detectors.retraining import retraining_of
 from pipeline.training.measuring.comparison import compare_versions
 from pipeline.training.planning.preview import plan_run, plan_summary
+from pipeline.training.recipes.prepared import prepare
 from pipeline.training.run import run_training
 
 SAMPLES = 6  # number of each bucket that a plan offers for playback

@@ -28,13 +28,13 @@ from pipeline.training.clips.removed_recordings import forget_in_run, remove_wha
 from pipeline.training.clips.synthesis import generate
 from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.detectors.for_devices import detectors_for_devices
-from pipeline.training.detectors.making import calibrate_and_measure, learn, settings_of_run, starting_point
+from pipeline.training.detectors.making import calibrate_and_measure, learn, starting_point
 from pipeline.training.detectors.retraining import Retraining
 from pipeline.training.packing.bundle import BundleFiles, pack, write_bundle
 from pipeline.training.planning.clip_choice import PlannedRequest
+from pipeline.training.planning.demand import demand_of
 from pipeline.training.planning.estimate import estimated_s
 from pipeline.training.planning.plan import Plan, load_plan, make_plan, ready_engines, remaining, run_texts, save_plan
-from pipeline.training.planning.splits import SPLITS
 from pipeline.training.reporting.report import reported
 from pipeline.training.reporting.report_types import Report
 from pipeline.training.reporting.verdict import Verdict, verdict_of
@@ -59,6 +59,21 @@ def run_training(
     Raises:
         HarkError: anything that the user can fix; finished stages are not lost.
     """
+    try:
+        while (result := _attempt(config, data, reporter, tensorboard, made_for)) is None:
+            pass  # another process finished that run meanwhile; the next attempt starts a new one
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise storage_error(error, "the training run") from error
+    reporter.artifact("bundle", result["bundle"])
+    reporter.artifact("report", result["report"])
+    return result
+
+
+def _attempt(config: RunConfig, data: Path, reporter: Reporter, tensorboard: bool, made_for: str) -> RunResult | None:
+    """Make the detector in the run's folder; return None if another process finished that run just before."""
+    run = _finished_for(made_for, data, config) or RunFolder.of(data, config)
 
     def going_on(holder: str) -> HarkError:
         return HarkError(
@@ -67,27 +82,15 @@ def run_training(
             worded("Wait for it, stop it, or start another run with another --seed."),
         )
 
-    try:
-        result = None
-        while result is None:
-            run = _finished_for(made_for, data, config) or RunFolder.of(data, config)
-            run.path.mkdir(parents=True, exist_ok=True)
-            with held(run.lock, going_on), Library(data) as library:
-                work = Work(config, run, run.path, library, StageClock(run.path / "seconds.json"), reporter)
-                try:
-                    if not run.result.is_file():
-                        result = _run(work, tensorboard, made_for)
-                    else:  # if another process finished it, result stays None, and the next round starts a new run
-                        result = _result_for(made_for, run)
-                    _remove_what_can_be_made_again(run)
-                finally:
-                    forget_in_run(run, library)
-    except OSError as error:
-        if error.errno is None:
-            raise
-        raise storage_error(error, "the training run") from error
-    reporter.artifact("bundle", result["bundle"])
-    reporter.artifact("report", result["report"])
+    run.path.mkdir(parents=True, exist_ok=True)
+    with held(run.lock, going_on), Library(data) as library:
+        work = Work(config, run, run.path, library, StageClock(run.path / "seconds.json"), reporter)
+        try:
+            is_finished = run.result.is_file()
+            result = _result_for(made_for, run) if is_finished else _run(work, tensorboard, made_for)
+            _remove_what_can_be_made_again(run)
+        finally:
+            forget_in_run(run, library)
     return result
 
 
@@ -130,7 +133,7 @@ def _run(work: Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
         clips = _clips(plan, work)
         detector, store = starting_point(work, clips, previous.detector if previous else None)
     eta.over("features")
-    settings = settings_of_run(config, str(work.run.curves) if tensorboard else "")
+    settings = work.recipe.settings(str(work.run.curves) if tensorboard else "")
     detector, trained = learn(work, detector, store, settings)
     if previous is not None:
         with clock.stage("calibrate"):
@@ -232,9 +235,9 @@ def _clips(plan: Plan, work: Work) -> pd.DataFrame:
 
 def _refuse_too_little(clips: pd.DataFrame, plan: Plan) -> None:
     """Raise HarkError if there is nothing to learn from or nothing to measure on."""
-    needed = {("positive", "test"), ("plain_negative", "validation"), ("plain_negative", "test")}
-    if plan.config.learns:
-        needed = {(bucket, split) for bucket in ("positive", "plain_negative") for split in SPLITS}
+    demand = demand_of(plan.config)
+    needed = {("plain_negative", split) for split in demand.splits}
+    needed |= {("positive", split) for split in (demand.splits if demand.learns else ("test",))}
     for bucket, split in sorted(needed - set(zip(clips["bucket"], clips["split"]))):
         raise HarkError(
             worded("%(phrase)s cannot be trained with the voices available here.", phrase=repr(plan.config.phrase)),

@@ -40,7 +40,7 @@ def configuration(**choices: Any) -> RunConfig:
 
     Raises TypeError if a name is not a user's choice (:data:`pipeline.training.configuration.run_config.CHOICES`).
     """
-    from pipeline.training.configuration.prepared import prepare
+    from pipeline.training.recipes.prepared import prepare
 
     return prepare(chosen(USUAL, choices))
 

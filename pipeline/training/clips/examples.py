@@ -18,8 +18,8 @@ from model.dataset import FeatureStore, FeatureWriter, open_store
 from model.detector import Detector
 from model.examples import AFTER_FRACTION, BEFORE_FRACTION, ExampleSpec, SoundSources, build_examples, spoken_seconds
 from pipeline.corpora.mining import ENGINE as MINED
-from pipeline.training.configuration.efforts import BUCKETS
-from pipeline.training.configuration.run_config import VARIANTS, RunConfig
+from pipeline.training.configuration.efforts import BUCKETS, VARIANTS
+from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.negatives.negative_set import STREAM_S, NegativeSegment, stream_row
 from pipeline.training.negatives.negative_speech import BITRATE
 from pipeline.training.planning.plan import Plan

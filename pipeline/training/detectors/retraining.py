@@ -22,7 +22,6 @@ from core.events import Reporter
 from core.worded import worded
 from model.metrics import phrase_scores
 from pipeline.scoring.keyword_scoring import keyword_scores
-from pipeline.training.configuration.prepared import prepare
 from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.measuring.comparison import counted, is_better, version_before
 from pipeline.training.measuring.evaluation import (
@@ -34,6 +33,7 @@ from pipeline.training.measuring.evaluation import (
 )
 from pipeline.training.measuring.figures import Threshold
 from pipeline.training.measuring.marked_errors import Marked, fires, marked_audio, padded
+from pipeline.training.recipes.prepared import prepare
 from pipeline.training.workspace.run_folder import RunFolder
 from pipeline.training.workspace.work import Work
 
@@ -96,11 +96,9 @@ class Retraining:
 
         Raises HarkError, before anything is made, if it cannot be performed.
         """
-        from pipeline.training.detectors.untrained import untrained_detector
-
         config = work.config
         detector, manifest = version_before(work.run.data, config.start_from)
-        if detector.front_end_id != untrained_detector(config, 1.0, rescored=False).front_end_id:
+        if detector.front_end_id != work.recipe.untrained(1.0).front_end_id:
             raise HarkError(
                 worded("This detector cannot be retrained."),
                 worded("It is based on a backbone from a different version of Hark."),

@@ -38,6 +38,7 @@ from pipeline.training.measuring.evaluation import (
     threshold_at,
 )
 from pipeline.training.measuring.marked_errors import Marked, fires, marked_audio
+from pipeline.training.recipes import recipe_of
 from pipeline.training.workspace.run_folder import NOISE_FOLDER, RunFolder
 
 if TYPE_CHECKING:
@@ -269,9 +270,7 @@ def _by_stored_frames(versions: Sequence[Trained]) -> list[list[Trained]]:
 
 def _negatives_in_common(versions: Sequence[Trained]) -> Negatives | None:
     """Return the real speech that ships if all versions used it as it is now, with one front end; otherwise None."""
-    from pipeline.training.negatives.shipped import negatives_of  # imports torch
-
-    negatives = negatives_of(versions[0].config, math.inf)
+    negatives = recipe_of(versions[0].config).negatives(math.inf)
     about = negatives.about()
     alike = len({version.detector.front_end_id for version in versions}) == 1
     return negatives if alike and about and all(version.negatives == about for version in versions) else None

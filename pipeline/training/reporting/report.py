@@ -23,6 +23,7 @@ from pipeline.training.configuration.efforts import BUCKETS
 from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.measuring.evaluation import MeasuredDetector
 from pipeline.training.planning.plan import Plan
+from pipeline.training.recipes import recipe_of
 from pipeline.training.reporting.report_types import DeviceFigures, Foundation, Report, RunFigures
 from pipeline.training.reporting.report_words import (
     compared_in_words,
@@ -124,10 +125,9 @@ def foundation_of(config: RunConfig, detector: Detector) -> Foundation:
     """Return the shipped weights and speech that the run built on, for the report."""
     from model.devices.micro_network import shipped_micro_network
     from pipeline.training.negatives.negative_speech import about_negative_speech
-    from pipeline.training.negatives.shipped import negatives_of
 
     foundation = cast(Foundation, detector.foundation())
-    if negatives := negatives_of(config).about():
+    if negatives := recipe_of(config).negatives().about():
         foundation["negative_set"] = negatives
     if config.devices:
         foundation["negative_speech"] = about_negative_speech()

@@ -13,6 +13,8 @@ from core.data_folder import atomic_path
 from core.events import Reporter
 from db.db_api import Library
 from pipeline.training.configuration.run_config import RunConfig
+from pipeline.training.recipes import recipe_of
+from pipeline.training.recipes.recipe import Recipe
 from pipeline.training.workspace.run_folder import FEATURES, RunFolder
 
 
@@ -56,6 +58,11 @@ class Work:
     library: Library
     clock: StageClock
     reporter: Reporter
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of the detector that is made."""
+        return recipe_of(self.config)
 
     @property
     def features(self) -> Path:

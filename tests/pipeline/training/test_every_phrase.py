@@ -18,16 +18,15 @@ from core.errors import HarkError
 from core.events import Event, Reporter
 from model.examples import SoundSources
 from model.large.encoder_backbone import encoder_path
-from pipeline.training.configuration import run_config as config
 from pipeline.training.configuration.devices import OWN_FORMAT, SMALL
 from pipeline.training.configuration.efforts import EFFORTS, BucketSize
-from pipeline.training.configuration.prepared import prepare
 from pipeline.training.configuration.run_config import RunConfig
-from pipeline.training.detectors import untrained
 from pipeline.training.negatives import negative_set, negative_speech
 from pipeline.training.negatives.negative_set import NEGATIVE_SET, STATE_FRAMES
 from pipeline.training.negatives.negative_speech import NEGATIVE_SPEECH
 from pipeline.training.planning.plan import ready_engines
+from pipeline.training.recipes import standard
+from pipeline.training.recipes.prepared import prepare
 from pipeline.training.run import run_training
 from tests.support.tiny_run import FEW_ROOMS
 
@@ -136,11 +135,10 @@ def smallest(little_speech: Path, little_set: Path, monkeypatch: pytest.MonkeyPa
         device_steps=10, batch_size=8, variants=1,
     )  # fmt: skip
     monkeypatch.setitem(EFFORTS, effort.name, effort)
-    monkeypatch.setattr(config, "VARIANTS", 1)
+    monkeypatch.setattr(standard, "VARIANTS", 1)
     monkeypatch.setattr(SoundSources.__init__, "__defaults__", FEW_ROOMS)
     monkeypatch.setattr(negative_speech, "NEGATIVE_SPEECH", little_speech)
-    for module in (negative_set, untrained):
-        monkeypatch.setattr(module, "NEGATIVE_SET", little_set)
+    monkeypatch.setattr(negative_set, "NEGATIVE_SET", little_set)
     # Starting processes takes longer than making a hundred examples, and pytest already runs one on each core.
     monkeypatch.setattr(model.examples, "usable_cores", lambda: 1)
     return effort.name
