@@ -12,7 +12,9 @@ from model.dataset import BatchRecipe, FeatureStore, open_store, store_is_comple
 from model.gpu import complaint
 from pipeline.training.configuration.efforts import EFFORTS
 from pipeline.training.configuration.run_config import Recipe, RunConfig
-from pipeline.training.measuring.evaluation import MeasuredDetector, calibrate, measure, score_split
+from pipeline.training.measuring.calibration import calibrate
+from pipeline.training.measuring.evaluation import MeasuredDetector, measure
+from pipeline.training.measuring.scored_split import score_split
 from pipeline.training.workspace.run_folder import NOISE_FOLDER
 from pipeline.training.workspace.work import Work
 

@@ -14,7 +14,8 @@ from model.large.encoder_detector import EncoderDetector
 from model.metrics import count_false_alarms, phrase_scores
 from model.runtime.detector import logit
 from model.standard.backbone_detector import BackboneDetector, BackboneDetectorConfig
-from pipeline.training.measuring.evaluation import calibrate, score_split, threshold_at, thresholds_for
+from pipeline.training.measuring.calibration import calibrate, threshold_at, thresholds_for
+from pipeline.training.measuring.scored_split import score_split
 from tests.support.untrained_bundle import line
 
 WAYS = ((5, 12, 30, 8), (5, 12, 31))

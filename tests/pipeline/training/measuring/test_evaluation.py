@@ -11,17 +11,9 @@ import pandas as pd
 import pytest
 
 from model.metrics import ScoredStream, count_false_alarms, poisson_interval, wilson_interval
-from pipeline.training.measuring.evaluation import (
-    DEFAULT_FA_PER_DAY,
-    FA_PER_DAY,
-    REPORTED_FA_PER_HOUR,
-    ScoredSplit,
-    accepted_confusables,
-    at_threshold,
-    measure,
-    threshold_at,
-    thresholds_for,
-)
+from pipeline.training.measuring.calibration import DEFAULT_FA_PER_DAY, FA_PER_DAY, threshold_at, thresholds_for
+from pipeline.training.measuring.evaluation import REPORTED_FA_PER_HOUR, accepted_confusables, at_threshold, measure
+from pipeline.training.measuring.scored_split import ScoredSplit
 from tests.support.scored_split import MINUTE, split_of
 
 Measured = Callable[[pd.DataFrame], dict[str, Any]]
