@@ -101,7 +101,7 @@ class ScoredSplit:
 
     @property
     def confusables(self) -> np.ndarray:
-        """Mask of confusables and partial-phrase negatives, each spoken once."""
+        """Mask of confusables and in-between phrases, each spoken once."""
         return self.table["bucket"].isin(["confusable", "inbetween"]).to_numpy()
 
 

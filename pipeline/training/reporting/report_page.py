@@ -16,7 +16,7 @@ from pipeline.training.reporting.verdict import expected_of_people, predicts_peo
 Translate = Callable[[str], str]  # translates a sentence into the reader's language
 
 WORST_SPEAKERS = 15  # number in the page; report.json has all
-NAMES = {"inbetween": "partial phrase"}  # names in the page that differ from their keys
+NAMES = {"inbetween": "in-between phrase"}  # names in the page that differ from their keys
 
 
 def det_plot(report: Report, image_format: str, translate: Translate = str) -> bytes:
