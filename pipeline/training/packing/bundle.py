@@ -72,7 +72,7 @@ def pack(
     """Export a detector; return the files of its bundle by name, and its whole report.
 
     Args:
-        folder: for the forms while they are made.
+        folder: temporary folder for the forms.
         small: the run's small detector, which gets a bundle of its own in a folder of this one.
         devices: the run's detectors in formats of devices, by device.
         left_out: the reasons why other devices have none.
@@ -101,7 +101,7 @@ def export_detector(
     too much are omitted, which the reporter states.
 
     Args:
-        folder: for the forms while they are made.
+        folder: temporary folder for the forms.
 
     Raises:
         HarkError: its float forms do not agree.
@@ -209,7 +209,7 @@ def _signed(manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> dict[
 
 
 def _write_zip(contents: Mapping[str, bytes], out: IO[bytes]) -> None:
-    """Write the files as a zip, which depends only on their contents."""
+    """Write the files as a zip whose bytes depend only on their names and contents."""
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in sorted(contents.items()):
             entry = zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0))

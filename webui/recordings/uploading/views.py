@@ -89,7 +89,9 @@ def chunk(request: HttpRequest, upload_id: UUID) -> HttpResponse:
     if request.method in ("PUT", "PATCH"):
         at = whole_number(request.GET.get("offset"))
         if at is None:
-            raise HarkError(_("The request could not be read."), _("The chunk has no offset."), _("Send ?offset=BYTES."))
+            raise HarkError(
+                _("The request could not be read."), _("The chunk has no offset."), _("Send ?offset=BYTES.")
+            )
         try:
             chunks.append(upload=upload, at=at, body=request)
         except chunks.WrongPlace as error:
