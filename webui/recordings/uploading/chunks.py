@@ -18,7 +18,7 @@ from webui.accounts.models import User
 from webui.accounts.storage import add_bytes, user_data
 from webui.http.errors import StatusError
 from webui.jobs.quota import check_minutes, check_room
-from webui.recordings.models import IN_PIECES, Recording, UploadInProgress
+from webui.recordings.models import IN_CHUNKS, Recording, UploadInProgress
 from webui.recordings.transcribing import intake
 from webui.recordings.uploading.limits import check_disk
 
@@ -176,6 +176,6 @@ def discard(*, upload: UploadInProgress) -> None:
 
 def folder_of(user: User) -> Path:
     """Return the folder for uploads. Raises OSError if it cannot be created."""
-    folder = user_data(user) / IN_PIECES
+    folder = user_data(user) / IN_CHUNKS
     folder.mkdir(parents=True, exist_ok=True)
     return folder
