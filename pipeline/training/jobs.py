@@ -44,4 +44,4 @@ def retrain_job(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
 
 def compare_job(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     """Run the job "compare": score the versions that ``runs`` have made."""
-    return compare_versions(spec["runs"], data, reporter)
+    return {**compare_versions(spec["runs"], data, reporter)}

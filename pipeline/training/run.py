@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -36,7 +35,7 @@ from pipeline.training.planning.demand import demand_of
 from pipeline.training.planning.estimate import estimated_s
 from pipeline.training.planning.plan import Plan, load_plan, make_plan, ready_engines, remaining, run_texts, save_plan
 from pipeline.training.reporting.report import reported
-from pipeline.training.reporting.report_types import Report
+from pipeline.training.reporting.report_types import Report, RunResult
 from pipeline.training.reporting.verdict import Verdict, verdict_of
 from pipeline.training.workspace.run_folder import RunFolder
 from pipeline.training.workspace.work import StageClock, Work
@@ -46,11 +45,10 @@ MINED_NEGATIVES = MiningConfig(most=10, recordings=15)  # for each of hundreds o
 
 def run_training(
     config: RunConfig, data: Path, reporter: Reporter, tensorboard: bool = False, made_for: str = ""
-) -> dict[str, Any]:
+) -> RunResult:
     """Make a detector for a phrase and write its bundle.
 
-    Returns the run's result (also in ``result.json`` of the job's folder): phrase, bundle, model_pt, report, seconds by
-    stage, counts by bucket, metrics.
+    Returns the run's result, which is also in ``result.json`` of the job's folder.
 
     Args:
         made_for: the job that needs the detector. If a run for this job has already finished, because the process was
@@ -102,7 +100,7 @@ def _finished_for(made_for: str, data: Path, config: RunConfig) -> RunFolder | N
     return None
 
 
-def _result_for(made_for: str, run: RunFolder) -> dict[str, Any] | None:
+def _result_for(made_for: str, run: RunFolder) -> RunResult | None:
     """Return the result of a finished run; None if it was made for another job, or is damaged."""
     try:
         result = json.loads(run.result.read_text())
@@ -118,7 +116,7 @@ def _remove_what_can_be_made_again(run: RunFolder) -> None:
     shutil.rmtree(run.devices, ignore_errors=True)
 
 
-def _run(work: Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
+def _run(work: Work, tensorboard: bool, made_for: str) -> RunResult:
     config, clock, reporter = work.config, work.clock, work.reporter
     previous = Retraining.of_run(work) if config.start_from else None
     plan = _load_or_make_plan(work)
@@ -161,9 +159,9 @@ def _eta(work: Work, plan: Plan, left: Sequence[PlannedRequest]) -> RunEta:
     return RunEta(work.reporter, seconds, plan.estimate_s)
 
 
-def _write_result(work: Work, made_for: str, files: BundleFiles, report: Report, verdict: Verdict) -> dict[str, Any]:
+def _write_result(work: Work, made_for: str, files: BundleFiles, report: Report, verdict: Verdict) -> RunResult:
     """Write the result of the run, and return it. The run is finished then."""
-    result: dict[str, Any] = {
+    result: RunResult = {
         "phrase": work.config.phrase,
         "made_for": made_for,
         "bundle": str(files.bundle),
@@ -172,9 +170,13 @@ def _write_result(work: Work, made_for: str, files: BundleFiles, report: Report,
         "seconds": work.clock.seconds,
         "metrics": report["summary"],
         "verdict": asdict(verdict),
-        **{name: report[name] for name in ("counts", "devices", "devices_left_out", "compared") if name in report},
+        "counts": report["counts"],
+        "devices": report["devices"],
+        "devices_left_out": report["devices_left_out"],
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    if "compared" in report:
+        result["compared"] = report["compared"]
     with atomic_path(work.run.result) as temporary:
         temporary.write_text(json.dumps(result, indent=1, ensure_ascii=False))
     return result

@@ -132,7 +132,7 @@ def plan(request: HttpRequest, job_id: UUID) -> HttpResponse:
 BUCKET_WORDS = {
     "positive": (_("Your phrase"), _("alone and in sentences, by many voices")),
     "confusable": (_("What sounds like it"), _("one or two sounds different; must not trigger it")),
-    "inbetween": (_("Parts of it"), _("half of it, and its words in other sentences; must not trigger it")),
+    "inbetween": (_("In-between phrases"), _("half of it, and its words in other sentences; must not trigger it")),
     "plain_negative": (_("Ordinary speech"), _("must not trigger it")),
 }
 

@@ -115,7 +115,7 @@ def plan_examples(
     variants: int = 0,
     bitrate: int = 0,
 ) -> ExamplePlan:
-    """Return the examples of a run: several versions of aligned ones, streams of general speech, noise.
+    """Return a run's examples: several versions of each aligned clip, streams of general speech, and noise.
 
     Args:
         variants: augmented versions of each aligned training clip; 0 if nothing is trained.

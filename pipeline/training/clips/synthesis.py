@@ -153,7 +153,7 @@ class _Speaking:
                 if self.stop.is_set():
                     break
                 if result.request_id not in waiting:
-                    why = f"{name} answered the request {result.request_id!r}, which it was not given or had answered"
+                    why = f"{name} answered the request {result.request_id!r}, which was not sent or already answered"
                     raise ValueError(why)
                 waiting.remove(result.request_id)
                 clip = _new_clip(result, name, language)

@@ -26,13 +26,8 @@ from pipeline.training.detectors.making import (
     starting_point,
 )
 from pipeline.training.detectors.teacher import Teacher, make_teacher
-from pipeline.training.measuring.evaluation import (
-    DEFAULT_FA_PER_DAY,
-    MeasuredDetector,
-    calibrate,
-    speech_of_test,
-    threshold_at,
-)
+from pipeline.training.measuring.calibration import DEFAULT_FA_PER_DAY, calibrate, threshold_at
+from pipeline.training.measuring.evaluation import MeasuredDetector, speech_of_test
 from pipeline.training.workspace.work import Work
 
 if TYPE_CHECKING:

@@ -10,7 +10,9 @@ from core.events import Progress
 from core.worded import worded
 from model.dataset import FeatureStore, open_store, store_is_complete
 from model.gpu import complaint
-from pipeline.training.measuring.evaluation import MeasuredDetector, calibrate, measure, score_split
+from pipeline.training.measuring.calibration import calibrate
+from pipeline.training.measuring.evaluation import MeasuredDetector, measure
+from pipeline.training.measuring.scored_split import score_split
 from pipeline.training.workspace.run_folder import NOISE_FOLDER
 from pipeline.training.workspace.work import Work
 

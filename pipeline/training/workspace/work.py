@@ -54,7 +54,7 @@ class Work:
 
     config: RunConfig
     run: RunFolder
-    folder: Path  # in which a detector is made, and from which that resumes: the run's, or one below it
+    folder: Path  # the state of one detector's making, which resumes there: the run's folder, or one inside it
     library: Library
     clock: StageClock
     reporter: Reporter
@@ -66,5 +66,5 @@ class Work:
 
     @property
     def features(self) -> Path:
-        """The feature store of the detector that is made."""
+        """The feature store of the folder's detector."""
         return self.folder / FEATURES

@@ -48,8 +48,8 @@ def create_recording(
     """Move an audio file, which already counts in its user's quota, into a recording; queue its transcription.
 
     Args:
-      name: the file name of ``source``, stored without path and control characters; with ``more``, the recording's name
-          also states the number of further files.
+      name: the file name of ``source``, which becomes the recording's name, without path and control characters; with
+          ``more``, followed by the number of further files.
       options: fields of :class:`RecordingOptions`; others are rejected.
       more: further files, which are also moved and are appended to ``source`` in this order.
       identifier: identifier of the recording; by default a new one.

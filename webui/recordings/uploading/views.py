@@ -80,7 +80,7 @@ def begin(request: HttpRequest) -> JsonResponse:
 
 
 @require_http_methods(["GET", "HEAD", "PUT", "PATCH", "DELETE"])
-def piece(request: HttpRequest, upload_id: UUID) -> HttpResponse:
+def chunk(request: HttpRequest, upload_id: UUID) -> HttpResponse:
     """Return the progress of an upload; PUT and PATCH with ``?offset=N`` append the body of the request."""
     upload = _upload(request, upload_id)
     if request.method == "DELETE":
@@ -89,7 +89,9 @@ def piece(request: HttpRequest, upload_id: UUID) -> HttpResponse:
     if request.method in ("PUT", "PATCH"):
         at = whole_number(request.GET.get("offset"))
         if at is None:
-            raise HarkError(_("The request could not be read."), _("The part has no offset."), _("Send ?offset=BYTES."))
+            raise HarkError(
+                _("The request could not be read."), _("The chunk has no offset."), _("Send ?offset=BYTES.")
+            )
         try:
             chunks.append(upload=upload, at=at, body=request)
         except chunks.WrongPlace as error:

@@ -16,11 +16,11 @@ from webui.accounts.storage import user_data
 from webui.http.uploads import on_disk
 from webui.jobs.quota import take_room
 from webui.jobs.services import TooManyJobs
-from webui.recordings.models import IN_PIECES, Recording
+from webui.recordings.models import IN_CHUNKS, Recording
 from webui.recordings.transcribing import intake
 from webui.translation import explained
 
-RECEIVED = IN_PIECES.with_name("received")
+RECEIVED = IN_CHUNKS.with_name("received")
 
 
 @contextmanager
