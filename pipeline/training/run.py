@@ -106,7 +106,8 @@ def _result_for(made_for: str, run: RunFolder) -> RunResult | None:
         result = json.loads(run.result.read_text())
     except ValueError:
         return None
-    return result if made_for and isinstance(result, dict) and result.get("made_for") == made_for else None
+    is_of_job = made_for and isinstance(result, dict) and result.get("made_for") == made_for
+    return cast(RunResult, result) if is_of_job else None
 
 
 def _remove_what_can_be_made_again(run: RunFolder) -> None:
