@@ -78,7 +78,7 @@ def run_rotate(options: argparse.Namespace, screen: Screen) -> int:
             "Run it without these options, then remove the keys from there: at once if one has leaked.",
         )
     ready()
-    from webui.keys.rotation import rotate_key
+    from webui.key_rotation import rotate_key
 
     until, unreadable = rotate_key(DAYS if options.days is None else options.days)
     screen.result({"accepted_until": until.isoformat(timespec="seconds") if until else None, "unreadable": unreadable})

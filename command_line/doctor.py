@@ -285,6 +285,7 @@ def _microphone() -> Finding:
 
 
 def _library() -> Finding:
+    from db.checking import check_library
     from db.db_api import Library, library_exists
 
     folder = data_folder()
@@ -292,7 +293,7 @@ def _library() -> Finding:
         return Finding("library", OK, "none yet: training creates it")
     try:
         with Library(folder) as library:
-            report = library.check(verify_audio=False)
+            report = check_library(library, verify_audio=False)
             stats = library.stats()
     except HarkError as error:
         return Finding("library", BROKEN, f"{error.what} {error.why}", error.what_to_do)

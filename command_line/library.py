@@ -76,11 +76,12 @@ def run_stats(options: argparse.Namespace, screen: Screen) -> int:
 
 def run_check(options: argparse.Namespace, screen: Screen) -> int:
     """Run ``library check [--repair]``. The exit code is 2 if a problem remains."""
+    from db.checking import check_library
     from db.db_api import Library
 
     with Library(data_folder()) as library, screen.reporter() as reporter:
         reporter.stage("check", "Checking the library" + ("" if options.quick else ", every clip's audio too"))
-        report = library.check(repair=options.repair, verify_audio=not options.quick)
+        report = check_library(library, repair=options.repair, verify_audio=not options.quick)
     screen.result({"ok": report.ok, **asdict(report), "counts": report.counts})
     if report.problems:
         rows = [
@@ -173,10 +174,11 @@ def _show_import(report: ImportReport, screen: Screen) -> int:
 
 def run_export(options: argparse.Namespace, screen: Screen) -> int:
     from db.db_api import Library
+    from db.exporting import export_clips
 
     with Library(data_folder()) as library, screen.reporter() as reporter:
         reporter.stage("export", "Copying clips")
-        report = library.export(options.folder.absolute())
+        report = export_clips(library, options.folder.absolute())
     screen.result({"manifest": str(report.manifest), "clips": report.clips, "hours": report.hours})
     screen.show(f"Clips: {report.clips} ({report.hours:.2f} h)")
     screen.show_line(short_path(report.manifest))

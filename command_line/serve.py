@@ -211,10 +211,10 @@ def _watch(parts: list[Part], screen: Screen) -> None:
     from webui.account_data.deletion import finish_deletions
     from webui.account_data.exporting import remove_old_exports
     from webui.account_data.retention import delete_what_is_old
-    from webui.api.webhooks import stuck as webhooks_are_stuck
     from webui.jobs.services import forget_results, recover, stuck_queues
-    from webui.organizations.services import withdraw_what_is_old
+    from webui.organization_management.services import withdraw_what_is_old
     from webui.trainer.services import adopt_runs
+    from webui.webhooks.services import stuck as webhooks_are_stuck
 
     # Recovering a job may change its files, which a machine that only sends webhooks does not have.
     sees_to_jobs = any(part.name != WEBHOOKS for part in parts)

@@ -23,7 +23,7 @@ class Check:
     """A check of a database.
 
     Attributes:
-        kind: the kind of problem in ``Library.check``.
+        kind: the kind of problem in ``check_library``.
         find: takes a connection and returns descriptions of any damage.
         repair: takes a connection and repairs the damage; it runs within a transaction.
     """

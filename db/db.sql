@@ -1,4 +1,4 @@
--- The clip library. Every statement that uses it is in db_api.py; audio itself is in files beside the database.
+-- The clip library. Every statement that uses it is in this folder; audio itself is in files beside the database.
 -- Text is stored as given; times are seconds; created_at is UTC, ISO 8601.
 
 CREATE TABLE IF NOT EXISTS clip (

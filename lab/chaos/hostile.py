@@ -100,10 +100,11 @@ def opened(seed: int, files: int, reporter: Reporter, harmful: bool = True) -> F
 
 def _library(data: Path) -> Figures:
     """Return the number of imported clips, and the library's problems."""
+    from db.checking import check_library
     from db.db_api import Library
 
     with Library(data) as library:
-        report = library.check(left_over_after_s=0.0)
+        report = check_library(library, left_over_after_s=0.0)
     return {"clips": report.clips, "library_problems": [f"{one.kind}: {one.what}" for one in report.problems]}
 
 

@@ -49,7 +49,7 @@ recording = Recording.objects.create(user=user, name="Sitzung", folder="audio/r"
 folder = user_data(user) / "audio" / "r"
 folder.mkdir(parents=True)
 (folder / "a.wav").write_bytes(b"RIFF of a recording")
-from webui.organizations import services as organizations
+from webui.organization_management import services as organizations
 made = organizations.create(user=user, name="Häfen & Co")
 organizations.invite(organization=made, by=user, role="viewer", base_url="http://localhost")
 organizations.share(thing=recording, organization=made, by=user)

@@ -175,7 +175,7 @@ from webui.accounts.models import User
 from webui.accounts.services import create_user
 from webui.jobs.models import Quota
 from webui.jobs.quota import Limits, set_quota
-from webui.organizations import services
+from webui.organization_management import services
 from webui.organizations.models import Organization
 def made(make, *values, **fields):
     try:

@@ -36,12 +36,12 @@ from webui.accounts.models import ApiToken, User
 from webui.accounts.sessions import sign_in_or_ask
 from webui.accounts.sign_in import forgive, sender, sign_in
 from webui.accounts.signed_in import signed_in
-from webui.api import webhooks as outgoing
-from webui.api.models import Webhook
 from webui.http.errors import with_headers
 from webui.http.parameters import INVALID, safe_address
 from webui.jobs.quota import usage_of
 from webui.keys.sealing import show_next, shown_now
+from webui.webhooks import services as outgoing
+from webui.webhooks.models import Webhook
 
 LATEST = 5  # entries of the audit log on the page of an account
 TOKEN, HOOK = "token", "secret of a webhook"  # shown once

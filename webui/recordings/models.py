@@ -13,9 +13,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from pipeline.recordings.transcripts.captions import clock
-from webui.access import Owned, Things, shared_with
 from webui.accounts.storage import user_data
 from webui.jobs.models import Job
+from webui.organizations.access import Owned, Things, shared_with
 
 IN_CHUNKS = Path("uploads") / "recordings"  # below a user's data: unfinished uploads
 

@@ -19,11 +19,11 @@ from core.errors import HarkError
 from pipeline.training.configuration.devices import OWN_FORMAT
 from pipeline.training.measuring.figures import Comparison
 from pipeline.training.reporting.report_types import Report
-from webui.access import owned, sharing_of, to_change
 from webui.accounts.signed_in import signed_in
 from webui.accounts.storage import user_data
 from webui.http.parameters import for_the_network
 from webui.jobs.services import stages_of
+from webui.organizations.access import owned, sharing_of, to_change
 from webui.trainer import results, services, version_files
 from webui.trainer.models import PUBLIC_KEY, Detector, Version, before_in_use, in_use_of
 from webui.trainer.views import BUCKET_WORDS

@@ -22,12 +22,12 @@ from pipeline.training.configuration.run_config import USUAL, RunConfig, chosen
 from pipeline.training.configuration.specification import as_spec, run_config
 from pipeline.training.measuring.figures import ComparedVersion, Comparison, is_better
 from pipeline.training.workspace.run_folder import RunFolder
-from webui.access import visible
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
+from webui.organizations.access import visible
 from webui.trainer.models import MAX_NOTE_LENGTH, Detector, Version, in_use_of
 from webui.transactions import serialized
 

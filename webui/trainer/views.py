@@ -24,10 +24,10 @@ from pipeline.training.configuration.advice import advise
 from pipeline.training.configuration.devices import DEVICES
 from pipeline.training.configuration.specification import run_config
 from webui import speech
-from webui.access import owned
 from webui.accounts.signed_in import signed_in
 from webui.http.parameters import uuid_of
 from webui.jobs.models import Job
+from webui.organizations.access import owned
 from webui.trainer import services
 from webui.trainer.forms import RunForm
 from webui.trainer.models import Detector

@@ -10,7 +10,8 @@ from pathlib import Path
 from core.data_folder import atomic_path
 from core.errors import HarkError
 from core.lock import held
-from db.db_api import RECORDING, RECORDING_CORPUS, Library
+from db.db_api import Library
+from db.records import RECORDING, RECORDING_CORPUS
 from pipeline.training.workspace.run_folder import RunFolder
 
 _CORPUS = re.compile(RECORDING_CORPUS.replace("_", "[0-9a-f]"))

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from core.events import Reporter
+from model.feature_rows import SPLITS
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.negatives.negative_set import NegativeSegment
-from pipeline.training.planning.splits import SPLITS
 
 if TYPE_CHECKING:
     from model.detector import Detector

@@ -8,12 +8,13 @@ from typing import ClassVar
 
 from db.db_api import Library
 from db.records import REAL_ENGINES, real_speaker
+from model.feature_rows import SPLITS
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
 from pipeline.training.configuration.efforts import EFFORTS
 from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.planning.marked import marked_false_alarms
-from pipeline.training.planning.splits import SPLITS, VoiceSplits, splits_of_takes
+from pipeline.training.planning.splits import VoiceSplits, splits_of_takes
 from pipeline.training.recipes import recipe_of
 
 POSITIVE_SHARES = {"train": 0.70, "validation": 0.12, "test": 0.18}  # for a detector that is trained

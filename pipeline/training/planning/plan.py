@@ -24,6 +24,7 @@ from core.errors import HarkError
 from core.worded import Worded, listed, worded
 from db.db_api import Library
 from db.records import REAL_ENGINES, Clip
+from model.feature_rows import SPLITS
 from phrase_augmentation.confusables import confusables
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
@@ -34,7 +35,7 @@ from pipeline.training.planning.audition import unintelligible_engines
 from pipeline.training.planning.clip_choice import Chooser, PlannedClip, PlannedRequest
 from pipeline.training.planning.demand import Demand, demand_of
 from pipeline.training.planning.estimate import estimated_s
-from pipeline.training.planning.splits import SPLITS, VoiceSplits, split_voices
+from pipeline.training.planning.splits import VoiceSplits, split_voices
 
 # Training needs to know where the phrase ends. Spoken alone or last, it ends where the speech ends.
 POSITIVE_KINDS_WITH_KNOWN_END = ("alone", "punctuated", "end")

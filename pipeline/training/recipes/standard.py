@@ -51,7 +51,7 @@ class Network(Calibrated):
 
     @property
     def bitrate(self) -> int:
-        from pipeline.training.negatives.negative_speech import BITRATE
+        from model.examples import BITRATE
 
         return BITRATE
 

@@ -12,12 +12,12 @@ from core.audio_file import write_audio
 from core.events import Event, Reporter, silent_reporter
 from lab.weights.negative_speech import split_of
 from model.asr.packed import Utterance
+from model.feature_rows import SPLITS
 from model.phones import outputs_of
 from model.standard.backbone import shipped_backbone
 from model.standard.backbone_detector import BackboneDetector
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.negatives.negative_speech import TESTED, UNHEARD, NegativeSpeech, device_negatives
-from pipeline.training.planning.splits import SPLITS
 
 ShipSpeech = Callable[..., dict[str, float]]
 PHRASE = Keyphrase("hey compass")

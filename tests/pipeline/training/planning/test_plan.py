@@ -20,6 +20,7 @@ from core.errors import HarkError
 from core.readiness import Readiness
 from db.db_api import Library
 from db.records import Clip, NewClip, real_speaker
+from model.feature_rows import SPLITS
 from phrase_augmentation.matching import phrase_sounds_in
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
@@ -40,7 +41,7 @@ from pipeline.training.planning.plan import (
     run_texts,
     save_plan,
 )
-from pipeline.training.planning.splits import SPLITS, split_of, split_voices
+from pipeline.training.planning.splits import split_of, split_voices
 from pipeline.training.recipes import recipe_of
 from pipeline.training.workspace.run_folder import RunFolder
 from tests.support.choir import Choir, new_clip

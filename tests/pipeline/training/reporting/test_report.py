@@ -17,8 +17,9 @@ import pytest
 from django.template.loader import render_to_string
 
 from core.worded import Worded
-from model.dataset import SEGMENT_COLUMNS, FeatureStore
+from model.dataset import FeatureStore
 from model.export import Parity
+from model.feature_rows import SEGMENT_COLUMNS
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
 from model.train import TrainResult
 from pipeline.training.clips.synthesis import GenerationReport

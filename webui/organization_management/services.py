@@ -17,13 +17,13 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from core.errors import HarkError
-from webui.access import READING, membership_of, not_yours, organizations_of, to_share_with
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.accounts.services import LINK_LIFE, LinkGone, digest
 from webui.http.errors import StatusError
 from webui.jobs.models import Job
 from webui.jobs.quota import Limits
+from webui.organizations.access import READING, membership_of, not_yours, organizations_of, to_share_with
 from webui.organizations.models import Invitation, Membership, Organization, Role
 from webui.recordings.models import Recording
 from webui.trainer.models import Detector

@@ -16,7 +16,7 @@ from webui.accounts.storage import user_data
 from webui.jobs.models import Job, Usage
 from webui.jobs.quota import Limits, check_minutes, check_room, seconds_left, set_quota, take_minutes
 from webui.jobs.services import submit
-from webui.organizations import services, use_of
+from webui.organization_management import services, use_of
 from webui.organizations.models import Membership, Organization
 
 pytestmark = pytest.mark.django_db

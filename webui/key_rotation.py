@@ -23,13 +23,13 @@ from core.errors import HarkError
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.accounts.second_factor import PURPOSE as SECOND_FACTOR
-from webui.api.models import Webhook
-from webui.api.webhooks import PURPOSE as WEBHOOK
 from webui.jobs.models import Job
 from webui.jobs.services import send_waiting
 from webui.keys.sealing import Unreadable, reseal
 from webui.keys.secret import NAME, forget_earlier, rotate
 from webui.transactions import serialized
+from webui.webhooks.models import Webhook
+from webui.webhooks.services import PURPOSE as WEBHOOK
 
 FROM_ENVIRONMENT = "HARK_SECRET_KEY"
 STEPS = timedelta(hours=1)  # life of the previous key for 0 days: it opens secrets until they are sealed again

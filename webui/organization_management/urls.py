@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from webui.organizations import views
+from webui.organization_management import views
 
 app_name = "organizations"
 ONE = "<int:organization_id>"

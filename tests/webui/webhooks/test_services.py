@@ -24,10 +24,11 @@ from tests.support.http_server import Recorder, serving
 from tests.support.portal_jobs import claimed
 from webui.accounts.models import User
 from webui.accounts.services import set_active
-from webui.api import outgoing, webhooks
-from webui.api.models import Delivery, Webhook
 from webui.jobs import services
 from webui.jobs.models import Job
+from webui.webhooks import outgoing
+from webui.webhooks import services as webhooks
+from webui.webhooks.models import Delivery, Webhook
 
 pytestmark = pytest.mark.django_db
 
@@ -138,7 +139,7 @@ def test_a_kill_during_a_delivery_does_not_lose_the_next_attempt(
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("webui.api.webhooks.post", killed)
+    monkeypatch.setattr("webui.webhooks.services.post", killed)
     with pytest.raises(KeyboardInterrupt):
         work()
     monkeypatch.undo()
@@ -289,7 +290,7 @@ def looked_up(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[Any]:
         tried.append(address)
         raise ConnectionRefusedError(111, "Connection refused")
 
-    monkeypatch.setattr("webui.api.outgoing.socket.getaddrinfo", look_up)
+    monkeypatch.setattr("webui.webhooks.outgoing.socket.getaddrinfo", look_up)
     monkeypatch.setattr(socket.socket, "connect", connect)
     return tried
 
@@ -314,7 +315,7 @@ def test_internal_and_unknown_hosts_get_the_same_error(monkeypatch: pytest.Monke
     def unknown(*_: object, **options: object) -> object:
         raise socket.gaierror(-2, "Name or service not known")
 
-    monkeypatch.setattr("webui.api.outgoing.socket.getaddrinfo", unknown)
+    monkeypatch.setattr("webui.webhooks.outgoing.socket.getaddrinfo", unknown)
     assert told() == inside
 
 
@@ -339,7 +340,7 @@ def test_a_job_ends_even_if_its_webhook_fails(owner: User, monkeypatch: pytest.M
     def fail(**_: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("webui.api.webhooks.send", fail)
+    monkeypatch.setattr("webui.webhooks.services.send", fail)
     assert Job.objects.get(id=ended(owner, Job.State.DONE).id).state == "done"
 
 

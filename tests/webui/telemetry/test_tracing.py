@@ -16,7 +16,7 @@ from tests.support.programs import run_python
 from webui.accounts.models import User
 from webui.jobs import supervise
 from webui.jobs.models import Job
-from webui.watching import tracing
+from webui.telemetry import tracing
 
 pytestmark = pytest.mark.django_db(transaction=True)
 __all__ = ["child"]  # a fixture
@@ -42,7 +42,7 @@ def collector(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[list[A
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
         monkeypatch.setenv("OTEL_SERVICE_NAME", "hark")
-        settings.MIDDLEWARE = ["webui.watching.tracing.TraceRequests", *settings.MIDDLEWARE]
+        settings.MIDDLEWARE = ["webui.telemetry.tracing.TraceRequests", *settings.MIDDLEWARE]
         tracing.provider.cache_clear()
         yield spans
         tracing.provider().shutdown()
@@ -108,7 +108,7 @@ django.setup()
 from django.core.handlers.wsgi import WSGIHandler
 WSGIHandler()
 import webui.jobs.supervise
-print("webui.watching.tracing.TraceRequests" in django.conf.settings.MIDDLEWARE, "opentelemetry" in sys.modules)
+print("webui.telemetry.tracing.TraceRequests" in django.conf.settings.MIDDLEWARE, "opentelemetry" in sys.modules)
 """
     done = run_python(program, DJANGO_SETTINGS_MODULE="webui.settings", OTEL_EXPORTER_OTLP_ENDPOINT=endpoint)
     assert done.stdout.split() == 2 * [str(bool(endpoint))], done.stderr

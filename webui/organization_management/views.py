@@ -14,15 +14,15 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.errors import HarkError
-from webui.access import membership_of
 from webui.accounts.audit import Action, entries_of_organization, record
 from webui.accounts.signed_in import signed_in
 from webui.http.parameters import INVALID, page_asked_for, whole_number
 from webui.jobs.forms import QuotaForm
 from webui.jobs.quota import usage_of
 from webui.keys.sealing import show_next, shown_now
-from webui.organizations import services, use_of
-from webui.organizations.forms import InvitationForm, NameForm, SharedForm
+from webui.organization_management import services, use_of
+from webui.organization_management.forms import InvitationForm, NameForm, SharedForm
+from webui.organizations.access import membership_of
 from webui.organizations.models import Invitation, Membership, Role
 from webui.recordings.models import Recording
 from webui.recordings.reading.page import recording_of

@@ -20,7 +20,7 @@ from django.http.response import HttpResponseBase
 
 from core.errors import HarkError
 from webui.http.middleware import Middleware, method_of, view_of
-from webui.watching.logs import HEADER
+from webui.telemetry.logs import HEADER
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider

@@ -27,14 +27,14 @@ from core.errors import HarkError
 from pipeline.jobs import WEBHOOKS
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
-from webui.api.models import Delivery, Webhook
-from webui.api.outgoing import MAX_DURATION_S, NotSent, check_url, post
 from webui.jobs.models import Job
 from webui.jobs.queue import enqueue
 from webui.jobs.services import TooManyJobs
 from webui.keys.sealing import seal, unseal
 from webui.transactions import serialized
 from webui.translation import explained
+from webui.webhooks.models import Delivery, Webhook
+from webui.webhooks.outgoing import MAX_DURATION_S, NotSent, check_url, post
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ REQUEUE_AFTER = timedelta(seconds=5)
 AGAIN_AFTER = tuple(timedelta(seconds=seconds) for seconds in (30, 120, 600, 3600, 6 * 3600))  # then failed
 SECRET_START = "whsec_"
 PURPOSE = "webhook"
-TASK = "webui.api.webhooks.deliver"
+TASK = "webui.webhooks.services.deliver"
 
 
 def add(*, user: User, url: str, events: Collection[str]) -> tuple[Webhook, str]:

@@ -14,7 +14,6 @@ from core.errors import HarkError
 from tests.support.detector_versions import make_version
 from tests.support.organization_house import House, person
 from tests.support.refusals import refuses
-from webui.access import owned, to_change, visible
 from webui.account_data.deletion import delete_account, finish_deletions
 from webui.account_data.exporting import rows_of
 from webui.accounts.models import AuditEntry, User
@@ -23,7 +22,8 @@ from webui.accounts.storage import user_data
 from webui.jobs.models import Job
 from webui.jobs.quota import Limits
 from webui.listening.models import Sample
-from webui.organizations import services
+from webui.organization_management import services
+from webui.organizations.access import owned, to_change, visible
 from webui.organizations.models import Invitation, Membership, Organization, Role
 from webui.recordings.models import Recording
 from webui.recordings.reading.transcripts import search

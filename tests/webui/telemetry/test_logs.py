@@ -18,7 +18,7 @@ from django.urls import clear_url_caches, path
 from tests.support.programs import run_python
 from webui import urls
 from webui.accounts.services import owner_link
-from webui.watching.logs import JsonLines, about_job, request_id
+from webui.telemetry.logs import JsonLines, about_job, request_id
 
 pytestmark = pytest.mark.django_db
 
@@ -66,9 +66,9 @@ def test_a_json_line_has_message_context_and_exception() -> None:
 
 
 def test_each_request_has_an_id(client: Client, caplog: pytest.LogCaptureFixture, ids: list[tuple[str, str]]) -> None:
-    caplog.set_level(logging.INFO, "webui.watching.logs")
+    caplog.set_level(logging.INFO, "webui.telemetry.logs")
     assert client.get("/live", headers={"X-Request-ID": "from-a.proxy_1"})["X-Request-ID"] == "from-a.proxy_1"
-    assert ids == [("webui.watching.logs", "from-a.proxy_1")]
+    assert ids == [("webui.telemetry.logs", "from-a.proxy_1")]
     for bad in ("", "a b", "x" * 65, "a\tb", '"'):
         own = client.get("/live", headers={"X-Request-ID": bad})["X-Request-ID"]
         assert own != bad and len(own) == 32
@@ -82,7 +82,7 @@ def test_djangos_messages_have_the_request_id(client: Client, ids: list[tuple[st
 
 
 def test_the_request_line_contains_no_url(client: Client, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "webui.watching.logs")
+    caplog.set_level(logging.INFO, "webui.telemetry.logs")
     client.get("/recordings/shared/a-secret-token")
     assert "a-secret-token" not in "".join(str(record.__dict__) for record in caplog.records)
 
@@ -119,7 +119,7 @@ import logging, django
 django.setup()
 from webui import urls
 from webui.accounts.services import owner_link
-from webui.watching.logs import about_job
+from webui.telemetry.logs import about_job
 with about_job("17"):
     logging.getLogger("webui.jobs.supervise").info("begins")
 logging.getLogger("uvicorn.error").warning("of the web server")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from webui.organization_management.services import MAX_NAME_LENGTH
 from webui.organizations.models import Role
-from webui.organizations.services import MAX_NAME_LENGTH
 
 MAX_DAYS = 36_500
 
 
 class NameForm(forms.Form):
-    """The form for an organization's name, which :mod:`webui.organizations.services` checks."""
+    """The form for an organization's name, which :mod:`webui.organization_management.services` checks."""
 
     name = forms.CharField(
         label=_("Name"), max_length=MAX_NAME_LENGTH, widget=forms.TextInput(attrs={"autocomplete": "off"})

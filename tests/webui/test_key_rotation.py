@@ -25,12 +25,12 @@ from tests.support.second_factor import SECRET, code_of, is_signed_in, password_
 from webui.accounts.models import AuditEntry, User
 from webui.accounts.second_factor import turn_off
 from webui.accounts.services import create_token, issue_pair, password_link, rotate_pair, user_of_token
-from webui.api import webhooks
 from webui.jobs.models import Job
+from webui.key_rotation import rotate_key
 from webui.keys import secret as key_files
-from webui.keys.rotation import rotate_key
 from webui.keys.sealing import seal, unseal
 from webui.keys.secret import EarlierKeys, rotate, secret_key
+from webui.webhooks import services as webhooks
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def test_a_damaged_key_file_loses_no_secret(other: User, key_file: Path, monkeyp
         key_file.write_text("damaged")
 
     with monkeypatch.context() as patched:
-        patched.setattr("webui.keys.rotation._move_sessions", damage)
+        patched.setattr("webui.key_rotation._move_sessions", damage)
         with pytest.raises(HarkError, match="key is damaged"):
             rotate_key(0)
     good.rename(key_file)
@@ -268,4 +268,4 @@ def test_every_sealed_column_is_resealed_or_short_lived() -> None:
         if field.name.startswith("sealed")
     }
     again, for_a_day = {"Webhook.sealed_secret"}, {"KeptAnswer.sealed_answer"}
-    assert sealed == again | for_a_day, "reseal a new column in webui/keys/rotation.py and list it here"
+    assert sealed == again | for_a_day, "reseal a new column in webui/key_rotation.py and list it here"

@@ -1,0 +1,1 @@
+"""What the portal tells about each request and job: log lines and traces."""
