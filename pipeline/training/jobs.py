@@ -10,6 +10,7 @@ from pipeline.engine_setup import install_voices, voices_to_install
 from pipeline.training.configuration.specification import JOB, Spec, run_config
 from pipeline.training.detectors.retraining import retraining_of
 from pipeline.training.measuring.comparison import compare_versions
+from pipeline.training.measuring.figures import Comparison
 from pipeline.training.planning.preview import plan_run, plan_summary
 from pipeline.training.recipes.prepared import prepare
 from pipeline.training.reporting.report_types import RunResult
@@ -43,6 +44,6 @@ def retrain_job(spec: Spec, data: Path, reporter: Reporter) -> RunResult:
     return run_training(retraining_of(data, spec["run"]), data, reporter, made_for=spec.get(JOB, ""))
 
 
-def compare_job(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+def compare_job(spec: Spec, data: Path, reporter: Reporter) -> Comparison:
     """Run the job "compare": score the versions that ``runs`` have made."""
-    return {**compare_versions(spec["runs"], data, reporter)}
+    return compare_versions(spec["runs"], data, reporter)
