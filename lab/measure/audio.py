@@ -26,8 +26,8 @@ from lab.measure.read_speech import dev_clean, other_people
 from lab.processes import resident_kib
 from model.asr.decoding import error_rate
 from phrase_augmentation.normalize import normalize
-from pipeline.recordings.speech_service.client import PATIENT_THREADS
 from pipeline.recordings.transcription.engine import RecognitionEngine
+from pipeline.speech_service.client import PATIENT_THREADS
 
 PIECES = 4  # pieces of about half a minute, for the speed
 UTTERANCES = 40  # utterances of each corpus, for the word errors

@@ -19,10 +19,10 @@ from django.core.files.uploadedfile import UploadedFile
 
 from core.errors import HarkError
 from pipeline.recordings.files.media import MediaLimits, normalize
-from pipeline.recordings.speech_service import client as speech_client
 from pipeline.recordings.summarization import Summary, summarize
 from pipeline.recordings.transcription.transcribe import PROGRESS_FILE, TranscribeOptions, transcribe
 from pipeline.recordings.transcripts.transcript import Segment, Transcript
+from pipeline.speech_service import client as speech_client
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.http.errors import StatusError

@@ -57,7 +57,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
         calls.append(("summarize", {"transcript": given}))
         return Summary(given.segments[0].text, (), (), None, "double")
 
-    monkeypatch.setattr("pipeline.recordings.speech_service.client.call", call)
+    monkeypatch.setattr("pipeline.speech_service.client.call", call)
     return calls
 
 

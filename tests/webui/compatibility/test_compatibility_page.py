@@ -71,7 +71,7 @@ def test_every_upload_endpoint_enforces_quotas_and_limits(
     def heard(*asked: object, **more: object) -> None:
         raise AssertionError("nothing may be transcribed")
 
-    monkeypatch.setattr("pipeline.recordings.speech_service.client.call", heard)
+    monkeypatch.setattr("pipeline.speech_service.client.call", heard)
     if full == "minutes":
         set_quota(other, Limits(None, None, 1))
         take_minutes(other, 60)

@@ -125,7 +125,7 @@ def test_words_are_streamed_during_recognition(
             file.write(PIECE % SAID[1])
         return transcript_of(2.0)
 
-    monkeypatch.setattr("pipeline.recordings.speech_service.client.call", call)
+    monkeypatch.setattr("pipeline.speech_service.client.call", call)
 
     async def events() -> list[dict[str, Any]]:
         found = []
@@ -148,7 +148,7 @@ def test_an_error_after_the_first_words_is_sent_as_an_event(
         time.sleep(1.0)
         raise HarkError("It failed.", "The test wanted it.", "Again.")
 
-    monkeypatch.setattr("pipeline.recordings.speech_service.client.call", call)
+    monkeypatch.setattr("pipeline.speech_service.client.call", call)
     said = iter(api.audio.transcriptions.create(model="whisper-1", file=recording_file, stream=True))
     assert next(said).delta == SAID[0]
     with pytest.raises(openai.APIError, match="The test wanted it"):
