@@ -53,7 +53,7 @@ LAYERS = (
     {"webui.organizations.models"},
     {"webui.access"},
     {"webui.jobs"},
-    {"webui.speech"},
+    {"webui.speech", "webui.upload_limits"},
     {"webui.trainer"},
     {"webui.listening"},
     {"webui.library"},
