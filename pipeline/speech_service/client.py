@@ -47,9 +47,7 @@ _started: list[subprocess.Popen[bytes]] = []  # by this process, which reaps the
 
 
 class ServiceBusy(HarkError):
-    """Raised if the service has its maximum of clients. Over HTTP, this is a 503 with ``Retry-After``."""
-
-    status, wait_s = 503, 30
+    """Raised if the service has its maximum of clients. Half a minute later, it may have room."""
 
 
 class ServiceGone(Exception):

