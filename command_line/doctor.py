@@ -112,7 +112,7 @@ def _findings() -> Iterator[Finding]:
     yield from _data_folder()
     yield from _engines()
     yield from _mining_methods()
-    yield from _recording_tools()
+    yield from _for_recordings()
     yield _ffmpeg()
     yield _confinement()
     yield _microphone()
@@ -238,11 +238,11 @@ def _mining_methods() -> Iterator[Finding]:
             yield Finding(f"mining: {name}", OK, use)
 
 
-def _recording_tools() -> Iterator[Finding]:
-    from pipeline.recordings.tools import tools
+def _for_recordings() -> Iterator[Finding]:
+    from pipeline.recordings.engines_and_models import engines_and_models
 
-    for tool in tools():
-        yield _readiness(f"{tool.use}: {tool.name}", tool.readiness)
+    for one in engines_and_models():
+        yield _readiness(f"{one.use}: {one.name}", one.readiness)
 
 
 def _readiness(name: str, readiness: Readiness) -> Finding:

@@ -119,7 +119,7 @@ def run_serve(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _serve(options: argparse.Namespace, screen: Screen) -> None:
-    from pipeline.recordings.speech_service.client import stop as stop_speech_service
+    from pipeline.speech_service.client import stop as stop_speech_service
     from webui.accounts.services import owner, owner_link
     from webui.recordings.uploading.leftovers import remove_leftovers
 

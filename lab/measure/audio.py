@@ -24,8 +24,8 @@ from core.events import Reporter
 from lab import BenchOptions, PeakMemory
 from model.asr.decoding import error_rate
 from phrase_augmentation.normalize import normalize
-from pipeline.recordings.speech_service.client import PATIENT_THREADS
 from pipeline.recordings.transcription.engine import RecognitionEngine
+from pipeline.speech_service.client import PATIENT_THREADS
 from tests.support.processes import resident_kib
 from tests.support.read_speech import dev_clean, other_people
 

@@ -18,7 +18,7 @@ from core.errors import HarkError
 from model.languages import is_known
 from phrase_augmentation.keyphrase import OtherScript
 from phrase_augmentation.normalize import base_language
-from pipeline.recordings.tools import tools
+from pipeline.recordings.engines_and_models import engines_and_models
 from pipeline.recordings.transcription.measured import source
 from pipeline.training.configuration.advice import advise
 from pipeline.training.configuration.devices import DEVICES
@@ -197,7 +197,7 @@ def engines(request: HttpRequest) -> HttpResponse:
         for engine, readiness, voices in speech.all_engines("en")
     ]
     rows.sort(key=lambda row: ("ready", "add", "experts").index(str(row["group"])))
-    context = {"rows": rows, "tools": list(tools()), "engines_source": source()}
+    context = {"rows": rows, "engines_and_models": list(engines_and_models()), "engines_source": source()}
     return render(request, "trainer/engines.html", context)
 
 

@@ -20,9 +20,8 @@ from webui.http.errors import StatusError
 from webui.jobs.quota import check_minutes, check_room
 from webui.recordings.models import IN_CHUNKS, Recording, UploadInProgress
 from webui.recordings.transcribing import intake
-from webui.recordings.uploading.limits import check_disk
+from webui.upload_limits import MAX_CHUNK_BYTES, check_disk, check_size
 
-MAX_CHUNK_BYTES = 8_000_000  # bytes per request
 BLOCK = 256 * 1024  # bytes in memory
 MAX_UNFINISHED = 200  # unfinished uploads per user
 FORGOTTEN_AFTER = timedelta(days=1)
@@ -42,7 +41,7 @@ def begin(*, user: User, name: str, size: int) -> UploadInProgress:
         discard(upload=abandoned)
     if size <= 0:
         raise HarkError(_("The recording is empty."), _("The file has 0 bytes."), _("Choose another file."))
-    intake.check_size(user, size)
+    check_size(user, size)
     check_minutes(user)
     active_uploads = UploadInProgress.objects.owned_by(user)
     if active_uploads.count() >= MAX_UNFINISHED:

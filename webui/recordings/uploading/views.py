@@ -27,6 +27,7 @@ from webui.recordings.transcribing.form import options_of
 from webui.recordings.uploading import chunks
 from webui.recordings.uploading.whole_files import name_of, one_by_one, saved_upload
 from webui.translation import explained
+from webui.upload_limits import MAX_CHUNK_BYTES
 
 MAX_FILES = 100  # files per form
 MAX_JSON_BYTES = 100_000  # maximum bytes of a JSON body
@@ -129,7 +130,7 @@ def _recording_json(recording: Recording) -> JsonResponse:
 def _shown(upload: UploadInProgress) -> dict[str, Any]:
     return {
         "id": str(upload.pk), "name": upload.name, "size": upload.size, "offset": chunks.offset(upload),
-        "address": reverse("recordings:upload", args=[upload.pk]), "chunk": chunks.MAX_CHUNK_BYTES,
+        "address": reverse("recordings:upload", args=[upload.pk]), "chunk": MAX_CHUNK_BYTES,
     }  # fmt: skip
 
 
