@@ -18,7 +18,7 @@ from core.data_folder import REPOSITORY, data_folder
 from core.errors import HarkError
 from core.worded import percent
 from pipeline.training.configuration.devices import DEVICES, TRAINED
-from pipeline.training.configuration.efforts import EFFORT_WORDS, EFFORTS
+from pipeline.training.configuration.efforts import BUCKET_NAMES, EFFORT_WORDS, EFFORTS
 from pipeline.training.configuration.run_config import CHOICES, USUAL, RunConfig
 from pipeline.training.workspace.run_folder import RunFolder
 
@@ -324,7 +324,7 @@ def _show_plan(config: RunConfig, screen: Screen, short: bool = False) -> dict[s
     screen.result({**plan, "to_install_mb": to_install})
     columns = ("phrases", "target", "reused", "mined", "generate")
     rows = [
-        [bucket.replace("_", " "), *(row[name] for name in columns), _counts(row["by_engine"])]
+        [BUCKET_NAMES[bucket], *(row[name] for name in columns), _counts(row["by_engine"])]
         for bucket, row in plan["buckets"].items()
     ]
     hours = plan["real_negative_hours"]
@@ -348,7 +348,7 @@ def _show_plan(config: RunConfig, screen: Screen, short: bool = False) -> dict[s
     if not short:
         for bucket, row in plan["buckets"].items():
             examples = ", ".join(f'"{text}"' for text in list(dict.fromkeys(row["examples"]))[:4])
-            screen.show(Text.assemble((f"{bucket.replace('_', ' ')}: ", "dim"), examples))
+            screen.show(Text.assemble((f"{BUCKET_NAMES[bucket]}: ", "dim"), examples))
     screen.show("")
     # `train PHRASE` has the same effect
     if not short and config.language == RunConfig.language and config == _as_usual(config.phrase):

@@ -26,6 +26,7 @@ from phrase_augmentation.phrase_text import PhraseText
 from pipeline.corpora.mining import MiningConfig, mine, mine_negatives
 from pipeline.training.clips.removed_recordings import forget_in_run, remove_what_clips_made
 from pipeline.training.clips.synthesis import generate
+from pipeline.training.configuration.efforts import BUCKET_NAMES
 from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.detectors.for_devices import detectors_for_devices
 from pipeline.training.detectors.making import calibrate_and_measure, learn, starting_point
@@ -247,7 +248,7 @@ def _refuse_too_little(clips: pd.DataFrame, plan: Plan) -> None:
             worded("%(phrase)s cannot be trained with the voices available here.", phrase=repr(plan.config.phrase)),
             worded(
                 "There is no %(bucket)s clip for the %(split)s split; engines: %(engines)s.",
-                bucket=bucket.replace("_", " "),
+                bucket=BUCKET_NAMES[bucket],
                 split=split,
                 engines=listed(plan.engines),
             ),

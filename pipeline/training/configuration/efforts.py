@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from core.worded import worded
 
 BUCKETS = ("positive", "confusable", "inbetween", "plain_negative")
+BUCKET_NAMES = {bucket: bucket.replace("_", " ") for bucket in BUCKETS} | {"inbetween": "in-between phrase"}
 VARIANTS = 2  # augmented copies of each training clip, for the networks of standard and device detectors
 
 

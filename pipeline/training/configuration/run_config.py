@@ -89,7 +89,7 @@ class RunConfig:
 
     @property
     def from_nothing(self) -> bool:
-        """Whether its own detector is trained from scratch; the shipped weights know English only."""
+        """True if its own detector is trained from scratch; the shipped weights know English only."""
         return self.from_scratch or not is_known(self.language)
 
     @property

@@ -21,7 +21,7 @@ STEP_S = 0.35  # seconds of a training step with a batch of 128, on two cores
 
 
 class FromNothing(Recipe):
-    """Trained on the clips of the run."""
+    """A detector that is trained on the clips of the run."""
 
     computes_features = False
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Large(Recipe):
-    """Calibrated on the shipped negative set."""
+    """A detector whose thresholds are set on the shipped negative set."""
 
     example_s = 0.13
     validation_fraction = 0.2  # they show how many utterances its minimum threshold loses

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Recipe(ABC):
-    """How a run makes its own detector: its start, its clips, its training, and how long these take.
+    """Makes a run's own detector: knows its start, its clips, its training, and how long these take.
 
     Attributes:
         computes_features: whether a network computes the features, which a GPU would run faster.

@@ -19,7 +19,7 @@ NETWORK_STEP_S = 0.06  # seconds of a step of the network's training, on two cor
 
 
 class Calibrated(Recipe):
-    """Calibrated on the shipped negative speech."""
+    """A detector whose thresholds are set on the shipped negative speech."""
 
     @property
     def making_s(self) -> float:
@@ -40,7 +40,7 @@ class Calibrated(Recipe):
 
 
 class Network(Calibrated):
-    """The same, and a network that learns the phrase, in each version from the beginning."""
+    """A calibrated detector with a network that learns the phrase, in each version from the beginning."""
 
     continues = False
     teaches = True

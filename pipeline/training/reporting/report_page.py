@@ -9,6 +9,7 @@ from typing import Any
 
 from core.worded import NOT_MEASURED, percent, worded, worded_again
 from model.metrics import IntervalDict
+from pipeline.training.configuration.efforts import BUCKET_NAMES
 from pipeline.training.reporting.report_types import Report
 from pipeline.training.reporting.report_words import per_hour, roughly
 from pipeline.training.reporting.verdict import expected_of_people, predicts_people, verdict_of
@@ -16,7 +17,6 @@ from pipeline.training.reporting.verdict import expected_of_people, predicts_peo
 Translate = Callable[[str], str]  # translates a sentence into the reader's language
 
 WORST_SPEAKERS = 15  # number in the page; report.json has all
-NAMES = {"inbetween": "in-between phrase"}  # names in the page that differ from their keys
 
 
 def det_plot(report: Report, image_format: str, translate: Translate = str) -> bytes:
@@ -87,7 +87,7 @@ def html_report(report: Report, translate: Translate = str, language: str = "en"
     pages.filters |= {
         "translate": translate,
         # Hark's own names: webui.translation lists them.
-        "name": lambda key: translate(worded(NAMES.get(key) or key.replace("_", " "))),
+        "name": lambda key: translate(worded(BUCKET_NAMES.get(key) or key.replace("_", " "))),
         "percent": lambda share: translate(percent(share)),
         "per_hour": lambda rate: translate(per_hour(rate)),
         "share": lambda interval: _with_interval(interval, percent, translate),
