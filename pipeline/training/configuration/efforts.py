@@ -51,6 +51,7 @@ class Effort:
     # the encoder, `speech_hours` for all others, as sound (two cores process an hour of it in a minute, once).
     negative_hours: float = math.inf
     speech_hours: float = math.inf
+    growth: int = 20  # clips that every run adds to a bucket, so that the library grows with each phrase
 
     def bucket(self, name: str) -> BucketSize:
         """Return the size of one of `BUCKETS` for a detector that is trained from scratch or only calibrated."""

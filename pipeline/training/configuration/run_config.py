@@ -17,7 +17,6 @@ from pipeline.training.configuration.efforts import EFFORTS
 
 SIZES = ("large", "standard")
 AUTO_SIZE = "auto"  # large if available, else standard
-GROWTH_CONSTANT = 20  # clips that every run adds to a bucket, so that the library grows with each phrase
 LANGUAGE_CODE = r"^[a-z]{2,3}(-[a-z0-9]+)*$"
 
 
@@ -76,7 +75,6 @@ class RunConfig:
     )
     engines: tuple[str, ...] = field(default=(), metadata=_choice("None: all free ones that are ready.", max_length=30))
     hold_out: str = ""  # engine held out for the test; "none"; empty to choose one if there are three or more
-    growth_constant: int = GROWTH_CONSTANT
     devices: tuple[str, ...] = field(
         default=(), metadata=_choice("Devices that get a detector of their own, in the bundle.", values=TRAINED)
     )

@@ -312,7 +312,7 @@ class _Buckets:
                 real = sum(clip.split == split for clip, _ in ordinary)
                 missing[split] -= demand.replaced_by(real, missing[split], wanted[split])
             chosen += ordinary
-        rest = demand.config.growth_constant - sum(missing.values())
+        rest = demand.effort.growth - sum(missing.values())
         if texts and rest > 0:
             missing[demand.growth_split] += rest
         drawn = self._drawn(bucket, own, missing, chosen)

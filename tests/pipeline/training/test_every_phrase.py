@@ -132,7 +132,7 @@ def smallest(little_speech: Path, little_set: Path, monkeypatch: pytest.MonkeyPa
     effort = replace(
         EFFORTS["quick"], name="smallest", positive=few[0], confusable=few[1], inbetween=few[2], plain_negative=few[3],
         small_buckets=few, test_clips=8, negative_hours=0.01, speech_hours=0.01, steps=10, network_steps=10,
-        device_steps=10, batch_size=8, variants=1,
+        device_steps=10, batch_size=8, variants=1, growth=2,
     )  # fmt: skip
     monkeypatch.setitem(EFFORTS, effort.name, effort)
     monkeypatch.setattr(standard, "VARIANTS", 1)
@@ -156,9 +156,7 @@ def test_every_phrase_gives_a_bundle_or_is_rejected(first: int, smallest: str, d
         if size == "large" and encoder_path() is None:
             size = "standard"
         speaks = engines if language == "en" else ("espeak",)
-        run = RunConfig(
-            phrase, language, smallest, seed, size, devices=devices, engines=speaks, hold_out="none", growth_constant=2
-        )
+        run = RunConfig(phrase, language, smallest, seed, size, devices=devices, engines=speaks, hold_out="none")
         started, outcome = time.monotonic(), "a bundle"
         spoken: list[Event] = []
         try:

@@ -58,7 +58,7 @@ FEW = {
     "plain_negative": BucketSize(16, 1),
     "test_clips": 16,
 }
-CONFIG = RunConfig("hey compass", effort="tiny", growth_constant=5)
+CONFIG = RunConfig("hey compass", effort="tiny")
 
 
 # Small things, fast.

@@ -25,7 +25,7 @@ from pipeline.training.planning.splits import split_of
 from pipeline.training.recipes import recipe_of
 from tests.support.choir import new_clip
 
-CONFIG = RunConfig("hey compass", effort="tiny", growth_constant=5, from_scratch=True)
+CONFIG = RunConfig("hey compass", effort="tiny", from_scratch=True)
 RECEPTIVE, PHRASE_S = 32_000, 0.8
 
 

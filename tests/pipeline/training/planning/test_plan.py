@@ -48,8 +48,8 @@ from tests.support.choir import Choir, new_clip
 
 pytestmark = pytest.mark.usefixtures("choirs", "tiny_effort")
 
-GROWTH = 5
-CONFIG = RunConfig("hey compass", effort="tiny", growth_constant=GROWTH, from_scratch=True)
+GROWTH = 5  # of the effort "tiny"
+CONFIG = RunConfig("hey compass", effort="tiny", from_scratch=True)
 CALIBRATED = replace(CONFIG, from_scratch=False, seed=1)  # with texts in every split
 
 
