@@ -90,7 +90,7 @@ def run_rotate(options: argparse.Namespace, screen: Screen) -> int:
         screen.show("addresses for devices that were made with it then stop working. Make a new backup, as")
         screen.show("older ones have the old key.")
     if unreadable:
-        screen.note("No key opens these secrets, so they were left as they are:")
+        screen.note("No key opens these secrets, so they remain unchanged:")
         for line in unreadable:
             screen.note(line)
     return 0

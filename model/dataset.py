@@ -167,7 +167,7 @@ class BatchRecipe:
     """Fractions of a batch. The rest are random windows of negatives."""
 
     positive: float = 0.25
-    aligned_negative: float = 0.30  # confusables and partial-phrase negatives, aligned like the phrase
+    aligned_negative: float = 0.30  # confusables and in-between phrases, aligned like the phrase
     hard: float = 0.15  # windows of negatives with the highest scores at the last mining
     prefix: float = 0.05  # windows that contain only the beginning of the phrase
 

@@ -24,7 +24,7 @@ from core.events import Progress, Reporter
 from core.worker_process import WorkerGone, WorkerProcess
 from lab import BenchOptions
 from lab.chaos.hostile_files import Source, harmful_bundles
-from lab.processes import descendants, orphans_become_children, resident_kib
+from tests.support.processes import descendants, orphans_become_children, resident_kib
 
 FILES = 1000
 MAX_DURATION_S = 120.0  # seconds allowed for opening a file, on an idle machine

@@ -18,9 +18,9 @@ from core.errors import HarkError
 from db.checking import check_library
 from db.database import DATABASE_NAME, MARKER, SCHEMA_VERSION
 from db.db_api import Library, library_exists, remove_rows
-from lab.processes import free_port
 from tests.support.library_clips import new_clip
 from tests.support.library_server import LibraryServer
+from tests.support.processes import free_port
 from tests.support.servers import PASSWORD
 
 

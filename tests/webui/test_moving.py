@@ -173,7 +173,7 @@ def test_a_portal_in_use_moves_to_a_server_and_back(
         (second.data / ".env").write_text(f"DATABASE_URL={database}\n")
         replaced = second.run("main.py", "restore", str(tmp_path / "used.zip"), "--replace", "--json")
         restored = json.loads(replaced.stdout)
-        assert "does not name the database that was filled" in replaced.stderr
+        assert "does not name the restored database" in replaced.stderr
         aside = Installation(Path(restored["before"]))
         assert aside.python(f"{BEGIN}print(User.objects.count())") == "1", (
             "the replaced database is saved as an SQLite file"

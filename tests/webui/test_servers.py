@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import HarkError
-from lab.processes import free_port
+from tests.support.processes import free_port
 from tests.support.programs import prepared, run_python
 from tests.support.servers import PASSWORD, mysql, postgresql, redis_server
 from webui import servers

@@ -17,7 +17,7 @@ from webui.accounts.storage import user_data
 from webui.jobs.models import Job
 from webui.organizations.access import Owned, Things, shared_with
 
-IN_PIECES = Path("uploads") / "recordings"  # below a user's data: unfinished uploads
+IN_CHUNKS = Path("uploads") / "recordings"  # below a user's data: unfinished uploads
 
 
 class Recordings(Things["Recording"]):
@@ -130,7 +130,7 @@ class UploadInProgress(models.Model):
 
     @property
     def path(self) -> Path:
-        return user_data(self.user) / IN_PIECES / self.id.hex
+        return user_data(self.user) / IN_CHUNKS / self.id.hex
 
 
 class Share(models.Model):

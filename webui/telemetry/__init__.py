@@ -1,1 +1,1 @@
-"""What the portal tells about each request and job: log lines and traces."""
+"""Log lines and traces of each request and job."""

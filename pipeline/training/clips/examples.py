@@ -27,8 +27,8 @@ from model.examples import (
 )
 from model.feature_rows import SPLITS, STREAM_S, stream_row
 from pipeline.corpora.mining import ENGINE as MINED
-from pipeline.training.configuration.efforts import BUCKETS
-from pipeline.training.configuration.run_config import VARIANTS, RunConfig
+from pipeline.training.configuration.efforts import BUCKETS, VARIANTS
+from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.negatives.negative_set import NegativeSegment
 from pipeline.training.planning.plan import Plan
 from pipeline.training.workspace.run_folder import NOISE_FOLDER
@@ -122,7 +122,7 @@ def plan_examples(
     variants: int = 0,
     bitrate: int = 0,
 ) -> ExamplePlan:
-    """Return the examples of a run: several versions of aligned ones, streams of general speech, noise.
+    """Return a run's examples: several versions of each aligned clip, streams of general speech, and noise.
 
     Args:
         variants: augmented versions of each aligned training clip; 0 if nothing is trained.

@@ -33,12 +33,12 @@ from model.large import encoder_backbone
 from model.runtime.detector import Detector
 from pipeline.training import run as training_pipeline
 from pipeline.training.configuration.efforts import BUCKETS, EFFORTS, BucketSize, Effort
-from pipeline.training.configuration.prepared import prepare
 from pipeline.training.configuration.run_config import AUTO_SIZE, RunConfig
 from pipeline.training.negatives import negative_set
 from pipeline.training.packing import bundle
 from pipeline.training.planning.plan import Plan, save_plan
 from pipeline.training.planning.preview import plan_run, plan_summary
+from pipeline.training.recipes.prepared import prepare
 from pipeline.training.run import run_training
 from pipeline.training.workspace.run_folder import RunFolder
 from pipeline.training.workspace.work import StageClock, Work
@@ -58,7 +58,7 @@ FEW = {
     "plain_negative": BucketSize(16, 1),
     "test_clips": 16,
 }
-CONFIG = RunConfig("hey compass", effort="tiny", growth_constant=5)
+CONFIG = RunConfig("hey compass", effort="tiny")
 
 
 # Small things, fast.
@@ -252,7 +252,7 @@ def test_disk_errors_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_too_few_clips_to_train_or_measure_are_rejected(bucket: str, split: str, from_scratch: bool) -> None:
     everything = pd.DataFrame([{"bucket": b, "split": s} for b in BUCKETS for s in ("train", "validation", "test")])
     plan = Plan(
-        "run", replace(CONFIG, from_scratch=from_scratch, size="large"), (), (), (), 0.0, {"espeak": 2}, {}, "", 0.0
+        "run", replace(CONFIG, effort="quick", from_scratch=from_scratch), (), (), (), 0.0, {"espeak": 2}, {}, "", 0.0
     )
     training_pipeline._refuse_too_little(everything, plan)
     fewer = everything[~((everything["bucket"] == bucket) & (everything["split"] == split))]

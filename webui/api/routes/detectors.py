@@ -115,7 +115,7 @@ def comparison(request: HttpRequest, detector_id: int) -> ComparisonOut:
     """Return the last measurement of all versions on the same audio, on which none of them was trained."""
     versions = list(services.detector_of(caller(request).user, detector_id).versions.select_related("detector__user"))
     newest, outdated = services.comparison_of(versions)
-    return ComparisonOut(outdated=outdated, comparison=newest)
+    return ComparisonOut(outdated=outdated, comparison=None if newest is None else {**newest})
 
 
 @router.post(

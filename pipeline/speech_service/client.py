@@ -1,4 +1,4 @@
-"""Client of the speech service, which holds the loaded models: see ``pipeline.recordings.speech_service.server``.
+"""Client of the speech service, which holds the loaded models: see ``pipeline.speech_service.server``.
 
 Each connection carries one pickled request (a module's function with its arguments) over a Unix socket that only this
 user can open. The answer is a pair: the result and None, or None and a HarkError.
@@ -35,7 +35,7 @@ MAX_PATH_BYTES = 107  # bytes of a Unix socket's path (sun_path of unix(7), with
 IDLE_S = 600.0  # seconds without requests after which the service ends
 MAX_LOG_BYTES = 2_000_000  # maximum bytes; a larger log is overwritten
 STOP = "stop"  # sent in place of a function
-SERVICE = ("-m", "pipeline.recordings.speech_service.server")  # arguments of Python
+SERVICE = ("-m", "pipeline.speech_service.server")  # arguments of Python
 # Threads of torch and CTranslate2 that wait for each other must not spin: on two busy cores, spinning costs Hark's
 # recognizer 4 times as much CPU time, and whisper-timestamped 3 times as much (python -m lab audio).
 PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
@@ -47,9 +47,7 @@ _started: list[subprocess.Popen[bytes]] = []  # by this process, which reaps the
 
 
 class ServiceBusy(HarkError):
-    """Raised if the service has its maximum of clients. Over HTTP, this is a 503 with ``Retry-After``."""
-
-    status, wait_s = 503, 30
+    """Raised if the service has its maximum of clients. Half a minute later, it may have room."""
 
 
 class ServiceGone(Exception):

@@ -1,4 +1,4 @@
-"""The process that holds an installation's loaded models: ``python -m pipeline.recordings.speech_service.server``.
+"""The process that holds an installation's loaded models: ``python -m pipeline.speech_service.server``.
 
 Pages, jobs and the command line use it through its client, which starts it on demand, so that a model is loaded
 once instead of once per request. It ends on request, after some time without requests (its argument, in seconds), and
@@ -24,7 +24,7 @@ from typing import Any
 from core.errors import HarkError
 from core.lock import held
 from core.worded import worded
-from pipeline.recordings.speech_service.client import STOP, ServiceBusy, log_file, of_this_user, socket_path
+from pipeline.speech_service.client import STOP, ServiceBusy, log_file, of_this_user, socket_path
 
 MAX_CLIENTS = 32  # maximum simultaneous clients; further ones must retry
 WAIT_FOR_REQUEST_S = 30.0  # seconds after which a silent client is dropped

@@ -8,8 +8,8 @@ import pytest
 
 from core.errors import HarkError
 from pipeline.corpora.alignment_methods import CTC_SEGMENTATION
-from pipeline.training.configuration.prepared import prepare
 from pipeline.training.configuration.run_config import RunConfig
+from pipeline.training.recipes.prepared import prepare
 
 
 def test_a_word_alignment_without_real_recordings_is_rejected() -> None:
@@ -28,3 +28,11 @@ def test_from_scratch_makes_the_same_run_where_every_run_is_from_scratch() -> No
     assert prepare(replace(german, from_scratch=True)).run_name == prepare(german).run_name
     english = RunConfig("hey compass", effort="quick")
     assert prepare(replace(english, from_scratch=True)).run_name != prepare(english).run_name
+
+
+def test_only_a_run_that_learns_can_hold_an_engine_out() -> None:
+    calibrated = RunConfig("hey compass", effort="trial", size="standard", hold_out="flite")
+    with pytest.raises(HarkError, match="'flite' cannot be held out"):
+        prepare(calibrated)
+    assert prepare(replace(calibrated, effort="quick")).hold_out == "flite"
+    assert prepare(replace(calibrated, devices=("esphome",))).hold_out == "flite"

@@ -7,14 +7,14 @@ from dataclasses import replace
 from core.errors import HarkError, no_such
 from core.worded import worded
 from model.languages import is_known
-from model.large import encoder_backbone
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.phonemes import phonemes
 from pipeline.corpora.alignment_methods import check_method
 from pipeline.training.configuration.advice import spoken_seconds
-from pipeline.training.configuration.devices import DEVICES, SMALL
+from pipeline.training.configuration.devices import DEVICES
 from pipeline.training.configuration.efforts import EFFORTS
-from pipeline.training.configuration.run_config import AUTO_SIZE, SIZES, Recipe, RunConfig
+from pipeline.training.configuration.run_config import AUTO_SIZE, SIZES, RunConfig
+from pipeline.training.recipes import recipe_of, size_for
 
 
 def prepare(config: RunConfig) -> RunConfig:
@@ -30,47 +30,28 @@ def prepare(config: RunConfig) -> RunConfig:
         config = replace(config, size=size_for(config))
     if config.size not in SIZES:
         raise no_such(worded("size"), config.size, SIZES)
-    if config.size == "large" and config.recipe is Recipe.FROM_NOTHING:
-        raise HarkError(
-            worded("%(phrase)s cannot have a large detector.", phrase=repr(config.phrase)),
-            worded("Its encoder supports English only and cannot be trained from scratch."),
-            worded("Choose the size standard."),
-        )
-    if config.allow_confusables and config.size != "large":
-        raise HarkError(
-            worded("%(phrase)s cannot be trained with that option.", phrase=repr(config.phrase)),
-            worded("Only the threshold of a large detector is raised to reject confusable phrases."),
-            worded("Train a large detector, or do not accept confusable phrases."),
-        )
     if config.mining_method != RunConfig.mining_method and not config.mining and not config.start_from:
         raise HarkError(
             worded("%(phrase)s cannot be trained with that word alignment.", phrase=repr(config.phrase)),
             worded("It is for recordings from the library, which this run does not use."),
             worded("Leave it out, or use recordings from the library."),
         )
-    if config.size == "large":
-        encoder_backbone.check_package()
-    else:  # the run's own detector is the small one
-        config = replace(config, devices=tuple(device for device in config.devices if device != SMALL))
     check_method(config.mining_method)
+    config = recipe_of(config).prepared()
     config = replace(
         config,
         phrase=Keyphrase.of(config.phrase, config.language).text,
         engines=tuple(sorted(set(config.engines))),
         devices=tuple(sorted(set(config.devices))),
     )
+    if config.hold_out not in ("", "none") and not recipe_of(config).learns:
+        raise HarkError(
+            worded("The engine %(name)s cannot be held out.", name=repr(config.hold_out)),
+            worded("This run trains no network, so all voices are new to its detector."),
+            worded("Leave it out, or train a network (--size standard or --for with a device, not --effort trial)."),
+        )
     _refuse_too_long(config)
     return config
-
-
-def size_for(config: RunConfig) -> str:
-    """Return the most accurate size that can be trained here: large for English if its encoder is installed.
-
-    A trial is of size standard, because it should end soon and misses many utterances at any size.
-    """
-    if config.recipe is Recipe.FROM_NOTHING or config.effort == "trial" or encoder_backbone.encoder_path() is None:
-        return "standard"
-    return "large"
 
 
 def _refuse_too_long(config: RunConfig) -> None:

@@ -23,7 +23,7 @@ CORPORA = "corpora"
 
 
 @dataclass(frozen=True)
-class Tool:
+class EngineOrModel:
     """An engine or model: its use (one of the constants above), its name, and whether it is ready."""
 
     use: str
@@ -41,25 +41,25 @@ class Tool:
         return [(size, size_of(f"{self.pulled} {size}")) for size in self.sizes]
 
 
-def tools() -> Iterator[Tool]:
+def engines_and_models() -> Iterator[EngineOrModel]:
     """Yield all of them, the best of each kind first, without loading models or using the network."""
     for engine in engines():
         enabled = engine.name if requirements(engine.name).is_file() and not is_enabled(engine.name) else ""
         pulled = engine.name if engine.pulled else ""
         name, ready = described(engine), engine.available()
         known = tuple(facts(name)) if ready.ok else ()
-        yield Tool(RECOGNITION, name, engine.licence, ready, enabled, pulled, engine.sizes, known)
+        yield EngineOrModel(RECOGNITION, name, engine.licence, ready, enabled, pulled, engine.sizes, known)
     enabled = "" if is_enabled(pyannote_engine.NAME) else pyannote_engine.NAME
     pulled = "" if pyannote_engine.is_pulled() else pyannote_engine.NAME
     licence = "MIT (program); CC-BY-4.0 (pipeline)"
-    yield Tool(SPEAKERS, "pyannote", licence, pyannote_engine.readiness(), enabled, pulled)
-    yield Tool(SPEAKERS, "resemblyzer", "Apache-2.0", acoustic.readiness())
+    yield EngineOrModel(SPEAKERS, "pyannote", licence, pyannote_engine.readiness(), enabled, pulled)
+    yield EngineOrModel(SPEAKERS, "resemblyzer", "Apache-2.0", acoustic.readiness())
     for model in (reader.READER, text_similarity.EMBEDDING):
         name = model.repository.removeprefix("distilbert/")
-        yield Tool(QUESTIONS, name, "Apache-2.0", model.readiness(), pulled=model.name)
+        yield EngineOrModel(QUESTIONS, name, "Apache-2.0", model.readiness(), pulled=model.name)
     for writer in summarization.engines():
         pulled = SUMMARY.name if writer.name == LocalTransformer.name else ""
-        yield Tool(SUMMARIES, writer.name, writer.licence, writer.available(), pulled=pulled)
+        yield EngineOrModel(SUMMARIES, writer.name, writer.licence, writer.available(), pulled=pulled)
     corpus = peoples_speech.available()
     enabled = "" if corpus.ok else peoples_speech.NAME
-    yield Tool(CORPORA, "The People's Speech", "Apache-2.0 (program); CC-BY (speech)", corpus, enabled)
+    yield EngineOrModel(CORPORA, "The People's Speech", "Apache-2.0 (program); CC-BY (speech)", corpus, enabled)
