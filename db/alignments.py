@@ -63,7 +63,7 @@ class Alignments:
 
     def with_emission(self, aligner: str, ids: Collection[int]) -> set[int]:
         return self._tables.column(
-            "SELECT clip_id FROM emission WHERE aligner = ? AND clip_id IN (SELECT value FROM json_each(?))",
+            f"SELECT clip_id FROM emission WHERE aligner = ? AND clip_id {self._tables.database.among}",
             (aligner, list(ids)),
         )
 
@@ -93,7 +93,7 @@ class Alignments:
 
     def aligned(self, aligner: str, ids: Collection[int]) -> set[int]:
         return self._tables.column(
-            "SELECT DISTINCT clip_id FROM alignment WHERE aligner = ? AND clip_id IN (SELECT value FROM json_each(?))",
+            f"SELECT DISTINCT clip_id FROM alignment WHERE aligner = ? AND clip_id {self._tables.database.among}",
             (aligner, list(ids)),
         )
 

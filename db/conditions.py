@@ -21,7 +21,7 @@ _ORIGINS = {
 }
 
 
-def of_query(where: ClipQuery) -> tuple[str, list[Any]]:
+def of_query(where: ClipQuery, database: Database) -> tuple[str, list[Any]]:
     parts: list[str] = ["TRUE"]
     values: list[Any] = []
     for condition, value in (
@@ -29,7 +29,7 @@ def of_query(where: ClipQuery) -> tuple[str, list[Any]]:
         ("text_known = ?", None if where.text_known is None else int(where.text_known)),
         ("state = ?", where.state),
         ("(source IS NOT NULL) = ?", where.imported),
-        ("(parent_id IS NOT NULL AND json_extract(settings, '$.trimmed') IS NULL) = ?", where.slices),
+        (f"(parent_id IS NOT NULL AND {database.trimmed} IS NULL) = ?", where.slices),
         ("EXISTS (SELECT 1 FROM alignment WHERE clip_id = clip.id AND aligner = ?)", where.aligned_by),
     ):
         if value is not None:
@@ -49,15 +49,17 @@ def of_search(filters: LibrarySearch, database: Database) -> tuple[str, str, lis
         else:
             # The full-text index returns rows in order, so only one page of many matches is read. CROSS JOIN
             # prevents SQLite from swapping the tables.
-            source = "clip_fts CROSS JOIN clip ON clip.id = clip_fts.rowid"
+            source = "clip_fts CROSS JOIN clip"
+            parts.append("clip.id = clip_fts.rowid")
             condition, values = database.phrase(plain(filters.phrase).strip())
         parts.append(condition)
     for column, value in (("engine", filters.engine), ("language", filters.language), ("state", filters.state)):
         if value:
-            parts.append(f"+clip.{column} = ?")  # "+": reads in order of id; another index would need sorting
+            # Rows are read in order of id; another index would need sorting.
+            parts.append(f"{database.unindexed}clip.{column} = ?")
             values.append(plain(value))
     if filters.voice.strip():
-        parts.append("(instr(lower(clip.voice), lower(?)) > 0 OR instr(lower(clip.speaker), lower(?)) > 0)")
+        parts.append(f"({database.contains('clip.voice')} OR {database.contains('clip.speaker')})")
         values += [plain(filters.voice.strip())] * 2
     if filters.origin in _ORIGINS:
         parts.append(_ORIGINS[filters.origin])
@@ -70,6 +72,6 @@ def of_phrase(phrase: str, database: Database) -> tuple[str, list[Any]]:
     if not phrase:
         return "", []
     if _UNSPACED.search(phrase):
-        return r"text_normalized LIKE ? ESCAPE '\'", ["%" + re.sub(r"([\\%_])", r"\\\1", phrase) + "%"]
+        return database.contains("text_normalized"), [phrase]
     condition, values = database.phrase(phrase)
     return f"id IN (SELECT rowid FROM clip_fts WHERE {condition})", values

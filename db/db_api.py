@@ -1,7 +1,7 @@
 """The clip library. Only this folder holds SQL statements that read or change clips.
 
 The rows are in an SQLite file (``sqlite.py``), or on a server (``postgresql.py``) if DATABASE_URL names one and the
-library has no SQLite file. The statements are SQLite's.
+library has no SQLite file.
 
 A clip's file is written first (synced, then named), then its row; a batch of rows shares one transaction. After a kill
 in the middle, there may be files without rows; ``checking.py`` finds and removes them. A writer holds the library's
@@ -207,7 +207,7 @@ class Library:
 
     def set_fact(self, ids: Collection[int], name: Literal["licence", "speaker"], value: str) -> None:
         """Set the licence or speaker of clips, and of the clips that were cut from them."""
-        among = "IN (SELECT value FROM json_each(?))"
+        among = self.tables.database.among
         with self.tables.writing("changing clips") as connection:
             connection.execute(
                 f"UPDATE clip SET {name} = ? WHERE id {among} OR parent_id {among}",
@@ -222,7 +222,7 @@ class Library:
     def change_settings(self, ids: Collection[int], changes: Mapping[str, Any]) -> None:
         """Merge these settings into those of the clips; None removes a setting."""
         with self.tables.writing("marking clips") as connection:
-            query = "SELECT id, settings FROM clip WHERE id IN (SELECT value FROM json_each(?))"
+            query = f"SELECT id, settings FROM clip WHERE id {self.tables.database.among}"
             rows = connection.execute(query, [list(ids)]).fetchall()
             changed = [(clip_id, {**json.loads(settings), **changes}) for clip_id, settings in rows]
             connection.executemany(
@@ -239,9 +239,9 @@ class Library:
         Clips that a person trimmed remain. The rows are deleted first, in one transaction, then the files that no other
         row names; ``check`` removes files that a kill in the middle leaves.
         """
+        among = self.tables.database.among
         # Mined clips too: their request ids contain the parent's id, which SQLite may reuse for another clip.
-        cuts = "parent_id IN (SELECT value FROM json_each(?)) AND json_extract(settings, '$.trimmed') IS NULL"
-        among = "IN (SELECT value FROM json_each(?))"
+        cuts = f"parent_id {among} AND {self.tables.database.trimmed} IS NULL"
         with self.tables.writing("deleting clips") as connection:
             query = f"SELECT id FROM clip WHERE id {among} UNION SELECT id FROM clip WHERE {cuts}"
             wanted = [[clip_id for (clip_id,) in connection.execute(query, [list(ids), list(ids)]).fetchall()]]
@@ -260,12 +260,12 @@ class Library:
 
     def clips(self, ids: Collection[int]) -> list[Clip]:
         """Return the clips with these ids, in order of id. Unknown ids are ignored."""
-        return self._select("id IN (SELECT value FROM json_each(?))", [list(ids)])
+        return self._select(f"id {self.tables.database.among}", [list(ids)])
 
     def clips_with_texts(self, texts: Collection[str], language: str, where: ClipQuery | None = None) -> list[Clip]:
         """Return the clips whose entire normalized text is one of ``texts``, in order of id."""
         where = replace(where or ClipQuery(text_known=True), language=language)
-        return self._select("text_normalized IN (SELECT value FROM json_each(?))", [plain_list(texts)], where)
+        return self._select(f"text_normalized {self.tables.database.among}", [plain_list(texts)], where)
 
     def search(self, phrase: str, limit: int, where: ClipQuery | None = None) -> list[Clip]:
         """Return the clips whose normalized text contains ``phrase`` as whole words, in order of id.
@@ -281,7 +281,7 @@ class Library:
         condition, values = conditions.of_phrase(phrase, self.tables.database)
         if not condition:
             return []
-        more, more_values = conditions.of_query(where or ClipQuery())
+        more, more_values = conditions.of_query(where or ClipQuery(), self.tables.database)
         return sorted(self.tables.column(f"SELECT id FROM clip WHERE {condition} AND {more}", (*values, *more_values)))
 
     def page(
@@ -322,7 +322,7 @@ class Library:
 
     def cuts_of(self, ids: Collection[int]) -> list[Clip]:
         """Return all clips, including rejected ones, that were mined from these."""
-        return self._select("parent_id IN (SELECT value FROM json_each(?))", [list(ids)])
+        return self._select(f"parent_id {self.tables.database.among}", [list(ids)])
 
     def iter_clips(self, where: ClipQuery | None = None) -> Iterator[Clip]:
         """Yield all clips that match ``where``, in order of id, in constant memory and without holding a lock."""
@@ -348,20 +348,20 @@ class Library:
 
     def clips_of_requests(self, ids: Collection[str]) -> dict[str, Clip]:
         """Return the ready clips of request ids, by request id."""
-        clips = self._select("request_id IN (SELECT value FROM json_each(?))", [plain_list(ids)], ClipQuery())
+        clips = self._select(f"request_id {self.tables.database.among}", [plain_list(ids)], ClipQuery())
         return {clip.request_id or "": clip for clip in clips}
 
     def request_ids_present(self, ids: Collection[str]) -> set[str]:
-        query = "SELECT request_id FROM clip WHERE request_id IN (SELECT value FROM json_each(?))"
+        query = f"SELECT request_id FROM clip WHERE request_id {self.tables.database.among}"
         return self.tables.column(query, [plain_list(ids)])
 
     def of_sources(self, sources: Collection[str]) -> list[Clip]:
         """Return all clips, including rejected ones, of these sources."""
-        return self._select("source IN (SELECT value FROM json_each(?))", [plain_list(sources)])
+        return self._select(f"source {self.tables.database.among}", [plain_list(sources)])
 
     def of_digests(self, digests: Collection[str]) -> list[Clip]:
         """Return all clips, including rejected ones, whose samples have these digests."""
-        return self._select("sha256 IN (SELECT value FROM json_each(?))", [plain_list(digests)])
+        return self._select(f"sha256 {self.tables.database.among}", [plain_list(digests)])
 
     def transcripts(self, language: str, limit: int, seed: int) -> list[str]:
         """Return up to ``limit`` distinct normalized transcripts of imported corpora, drawn by ``seed``.
@@ -425,7 +425,7 @@ class Library:
     def _select(
         self, condition: str, values: Sequence[Any], where: ClipQuery | None = None, limit: int | None = None
     ) -> list[Clip]:
-        more, more_values = conditions.of_query(where or ClipQuery(state=None))
+        more, more_values = conditions.of_query(where or ClipQuery(state=None), self.tables.database)
         query = f"SELECT {', '.join(_COLUMNS)} FROM clip WHERE {condition} AND {more} ORDER BY id"
         values = [*values, *more_values]
         if limit is not None:
