@@ -5,7 +5,7 @@ What each database writes in its own way is an attribute of ``SqliteDatabase`` a
 - ``among``: after a column, the condition that it is in a list, which is the value of its ``?``;
 - ``trimmed``: a clip's setting of that name, or NULL;
 - ``unindexed``: before a column in a condition that must not choose an index;
-- ``contains(column)``: the condition that it contains the value of a ``?``, apart from the case of ASCII letters;
+- ``contains(column)``: the condition that it contains the value of a ``?``, ignoring the case of ASCII letters;
 - ``phrase(phrase)``: the condition on ``clip_fts`` for words in order, and its values.
 """
 
