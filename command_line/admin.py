@@ -78,7 +78,7 @@ def run_rotate(options: argparse.Namespace, screen: Screen) -> int:
             "Run it without these options, then remove the keys from there: at once if one has leaked.",
         )
     ready()
-    from webui.keys.rotation import rotate_key
+    from webui.key_rotation import rotate_key
 
     until, unreadable = rotate_key(DAYS if options.days is None else options.days)
     screen.result({"accepted_until": until.isoformat(timespec="seconds") if until else None, "unreadable": unreadable})
@@ -90,7 +90,7 @@ def run_rotate(options: argparse.Namespace, screen: Screen) -> int:
         screen.show("addresses for devices that were made with it then stop working. Make a new backup, as")
         screen.show("older ones have the old key.")
     if unreadable:
-        screen.note("No key opens these secrets, so they were left as they are:")
+        screen.note("No key opens these secrets, so they remain unchanged:")
         for line in unreadable:
             screen.note(line)
     return 0

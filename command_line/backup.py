@@ -64,7 +64,7 @@ def run_restore(options: argparse.Namespace, screen: Screen) -> int:
     named = [setting("DATABASE_URL", values_of(file) if file.is_file() else {}) for file in files]
     if any(named) and named[0] != setting("DATABASE_URL"):
         screen.note(
-            f"The restored settings file ({NAME}) does not name the database that was filled, or names a different "
+            f"The restored settings file ({NAME}) does not name the restored database, or names a different "
             "one: check DATABASE_URL before you start Hark."
         )
     if before:

@@ -36,7 +36,7 @@ def require_tensorboard() -> None:
         raise HarkError(
             "The curves cannot be written.",
             "TensorBoard is not installed.",
-            f"In Hark's folder: {INSTALL}. It brings the command .venv/bin/tensorboard.",
+            f"In Hark's folder: {INSTALL}. It provides the command .venv/bin/tensorboard.",
         )
 
 

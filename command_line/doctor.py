@@ -112,7 +112,7 @@ def _findings() -> Iterator[Finding]:
     yield from _data_folder()
     yield from _engines()
     yield from _mining_methods()
-    yield from _recording_tools()
+    yield from _for_recordings()
     yield _ffmpeg()
     yield _confinement()
     yield _microphone()
@@ -177,7 +177,9 @@ def _torch() -> Finding:
     cores = usable_cores()
     description = f"{torch.__version__}, trains on {device} ({cores} core{'s' if cores != 1 else ''})"
     if shutil.which("nvidia-smi") and torch.version.cuda is None:
-        return Finding("torch", OPTIONAL, f"{description}; an NVIDIA driver is here", "HARK_TORCH=cuda ./hark doctor")
+        return Finding(
+            "torch", OPTIONAL, f"{description}; an NVIDIA driver is installed", "HARK_TORCH=cuda ./hark doctor"
+        )
     return Finding("torch", OK, description)
 
 
@@ -196,7 +198,7 @@ def _data_folder() -> Iterator[Finding]:
     except OSError as error:
         yield Finding("data folder", BROKEN, f"{folder} cannot be written: {error.strerror}", elsewhere)
         return
-    yield Finding("data folder", OK, f"{folder}{'' if folder.exists() else ' (will be made)'}")
+    yield Finding("data folder", OK, f"{folder}{'' if folder.exists() else ' (will be created)'}")
     free = shutil.disk_usage(existing).free / 1e9
     if free < SPACE_FOR_A_RUN:
         to_do = f"free some space (a run needs about {SPACE_FOR_A_RUN:g} GB), or use another disk with --data DIR"
@@ -236,11 +238,11 @@ def _mining_methods() -> Iterator[Finding]:
             yield Finding(f"mining: {name}", OK, use)
 
 
-def _recording_tools() -> Iterator[Finding]:
-    from pipeline.recordings.tools import tools
+def _for_recordings() -> Iterator[Finding]:
+    from pipeline.recordings.engines_and_models import engines_and_models
 
-    for tool in tools():
-        yield _readiness(f"{tool.use}: {tool.name}", tool.readiness)
+    for one in engines_and_models():
+        yield _readiness(f"{one.use}: {one.name}", one.readiness)
 
 
 def _readiness(name: str, readiness: Readiness) -> Finding:
@@ -283,6 +285,7 @@ def _microphone() -> Finding:
 
 
 def _library() -> Finding:
+    from db.checking import check_library
     from db.db_api import Library, library_exists
 
     folder = data_folder()
@@ -290,7 +293,7 @@ def _library() -> Finding:
         return Finding("library", OK, "none yet: training creates it")
     try:
         with Library(folder) as library:
-            report = library.check(verify_audio=False)
+            report = check_library(library, verify_audio=False)
             stats = library.stats()
     except HarkError as error:
         return Finding("library", BROKEN, f"{error.what} {error.why}", error.what_to_do)

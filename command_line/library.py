@@ -65,7 +65,7 @@ def run_stats(options: argparse.Namespace, screen: Screen) -> int:
         ("clips", f"{stats.clips} ({stats.hours:.2f} h; files: {stats.files}, different texts: {stats.texts})"),
         ("languages", languages),
         ("cut from others", stats.slices),
-        ("words not known", stats.unknown_text),
+        ("no transcript", stats.unknown_text),
         ("rejected", stats.rejected),
         ("folder", data_folder()),
     ]
@@ -76,11 +76,12 @@ def run_stats(options: argparse.Namespace, screen: Screen) -> int:
 
 def run_check(options: argparse.Namespace, screen: Screen) -> int:
     """Run ``library check [--repair]``. The exit code is 2 if a problem remains."""
+    from db.checking import check_library
     from db.db_api import Library
 
     with Library(data_folder()) as library, screen.reporter() as reporter:
         reporter.stage("check", "Checking the library" + ("" if options.quick else ", every clip's audio too"))
-        report = library.check(repair=options.repair, verify_audio=not options.quick)
+        report = check_library(library, repair=options.repair, verify_audio=not options.quick)
     screen.result({"ok": report.ok, **asdict(report), "counts": report.counts})
     if report.problems:
         rows = [
@@ -133,7 +134,7 @@ def run_import(options: argparse.Namespace, screen: Screen) -> int:
         limits = (options.licence, options.limit_hours)
         report = import_corpus(options.folder, library, options.language, reporter, *limits, own=True)
     if report.already_there and (options.licence or options.language != "en"):
-        screen.note("Clips that were there already keep their language, and a licence that is known.")
+        screen.note("Existing clips keep their language and, if known, their licence.")
     return _show_import(report, screen)
 
 
@@ -157,12 +158,12 @@ def _show_import(report: ImportReport, screen: Screen) -> int:
     skipped = ", ".join(f"{count} {reason}" for reason, count in report.skipped.items())
     rows: list[tuple[str, object]] = [
         ("clips added", f"{report.added} ({report.hours:.2f} h)"),
-        ("there already", report.already_there),
+        ("already there", report.already_there),
         ("skipped", skipped or "none"),
         ("licence", f"{report.licence} ({report.licence_from})" if report.licence_from else report.licence),
     ]
     if report.unknown_text:
-        rows.append(("words not known", f"{report.unknown_text}: used as other speech only"))
+        rows.append(("no transcript", f"{report.unknown_text}: used as other speech only"))
     if report.transcribed:
         rows.append(("got a transcript", report.transcribed))
     screen.show(f"{report.corpus}: {report.layout}", facts(rows))
@@ -173,10 +174,11 @@ def _show_import(report: ImportReport, screen: Screen) -> int:
 
 def run_export(options: argparse.Namespace, screen: Screen) -> int:
     from db.db_api import Library
+    from db.exporting import export_clips
 
     with Library(data_folder()) as library, screen.reporter() as reporter:
         reporter.stage("export", "Copying clips")
-        report = library.export(options.folder.absolute())
+        report = export_clips(library, options.folder.absolute())
     screen.result({"manifest": str(report.manifest), "clips": report.clips, "hours": report.hours})
     screen.show(f"Clips: {report.clips} ({report.hours:.2f} h)")
     screen.show_line(short_path(report.manifest))

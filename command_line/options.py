@@ -181,7 +181,7 @@ def names(text: str) -> tuple[str, ...]:
     """Parse names separated by commas."""
     result = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not result:
-        raise argparse.ArgumentTypeError("it has no name; separate names with commas")
+        raise argparse.ArgumentTypeError("it contains no name; separate names with commas")
     return result
 
 

@@ -119,7 +119,7 @@ def run_serve(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _serve(options: argparse.Namespace, screen: Screen) -> None:
-    from pipeline.recordings.speech_service.client import stop as stop_speech_service
+    from pipeline.speech_service.client import stop as stop_speech_service
     from webui.accounts.services import owner, owner_link
     from webui.recordings.uploading.leftovers import remove_leftovers
 
@@ -175,7 +175,7 @@ def _open_when_up(page: str, screen: Screen) -> None:
     except webbrowser.Error:
         opened = False
     if not opened:
-        screen.note("No browser was found to open it here: open the URL above yourself.")
+        screen.note("No browser was found here: open the URL above yourself.")
 
 
 def _web(options: argparse.Namespace, files: int) -> list[str]:
@@ -211,10 +211,10 @@ def _watch(parts: list[Part], screen: Screen) -> None:
     from webui.account_data.deletion import finish_deletions
     from webui.account_data.exporting import remove_old_exports
     from webui.account_data.retention import delete_what_is_old
-    from webui.api.webhooks import stuck as webhooks_are_stuck
     from webui.jobs.services import forget_results, recover, stuck_queues
-    from webui.organizations.services import withdraw_what_is_old
+    from webui.organization_management.services import withdraw_what_is_old
     from webui.trainer.services import adopt_runs
+    from webui.webhooks.services import stuck as webhooks_are_stuck
 
     # Recovering a job may change its files, which a machine that only sends webhooks does not have.
     sees_to_jobs = any(part.name != WEBHOOKS for part in parts)
@@ -263,7 +263,7 @@ def _look_after(parts: list[Part], screen: Screen) -> None:
 
 
 def _stop(parts: list[Part]) -> None:
-    # Without their children at first: a child that ends while it holds a lock would block the others forever.
+    # First without their children: one that is killed while it holds a lock would block the others forever.
     for part in parts:
         part.process.terminate()
     began = time.monotonic()

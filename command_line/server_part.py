@@ -63,7 +63,7 @@ class Part:
         wait_s = self._wait_s
         self._start_at, self._wait_s = time.monotonic() + wait_s, min(2 * wait_s, MAX_WAIT_S)
         when = "" if wait_s == FIRST_WAIT_S else f" in {wait_s:.0f} s"
-        return f"The process for {self.name} has ended and is started again{when}."
+        return f"The process for {self.name} has ended and is restarted{when}."
 
     def kill(self) -> None:
         """End the process and its children immediately."""

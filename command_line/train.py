@@ -18,8 +18,8 @@ from core.data_folder import REPOSITORY, data_folder
 from core.errors import HarkError
 from core.worded import percent
 from pipeline.training.configuration.devices import DEVICES, TRAINED
-from pipeline.training.configuration.efforts import EFFORT_WORDS, EFFORTS
-from pipeline.training.configuration.run_config import CHOICES, USUAL, Recipe, RunConfig
+from pipeline.training.configuration.efforts import BUCKET_NAMES, EFFORT_WORDS, EFFORTS
+from pipeline.training.configuration.run_config import CHOICES, USUAL, RunConfig
 from pipeline.training.workspace.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _run_options(parser: Parser) -> None:
 
 def _config(options: argparse.Namespace) -> RunConfig:
     """Return the requested run. Raises HarkError, before slow work starts, if the phrase is unusable."""
-    from pipeline.training.configuration.prepared import prepare
+    from pipeline.training.recipes.prepared import prepare
 
     wanted = RunConfig(
         phrase=" ".join(options.phrase),
@@ -127,14 +127,7 @@ def _config(options: argparse.Namespace) -> RunConfig:
         devices=tuple(target for target in options.targets if target in TRAINED),
         hold_out=options.hold_out,
     )
-    config = prepare(wanted)
-    if config.hold_out not in ("", "none") and not config.learns:
-        raise HarkError(
-            f"The engine {config.hold_out!r} cannot be held out.",
-            "This run trains no network, so all voices are new to its detector.",
-            "Leave it out, or train a network (--size standard or --for with a device, not --effort trial).",
-        )
-    return config
+    return prepare(wanted)
 
 
 def _check_hold_out(config: RunConfig) -> None:
@@ -154,8 +147,10 @@ def _check_hold_out(config: RunConfig) -> None:
 def run_train(options: argparse.Namespace, screen: Screen) -> int:
     if options.tensorboard:
         require_tensorboard()
+    from pipeline.training.recipes import recipe_of
+
     config = _config(options)
-    if options.tensorboard and config.recipe is Recipe.CALIBRATED:
+    if options.tensorboard and not recipe_of(config).trains:
         raise HarkError(
             "--tensorboard has no curves to write.",
             "This run does not train its own detector; it only sets a threshold.",
@@ -329,7 +324,7 @@ def _show_plan(config: RunConfig, screen: Screen, short: bool = False) -> dict[s
     screen.result({**plan, "to_install_mb": to_install})
     columns = ("phrases", "target", "reused", "mined", "generate")
     rows = [
-        [bucket.replace("_", " "), *(row[name] for name in columns), _counts(row["by_engine"])]
+        [BUCKET_NAMES[bucket], *(row[name] for name in columns), _counts(row["by_engine"])]
         for bucket, row in plan["buckets"].items()
     ]
     hours = plan["real_negative_hours"]
@@ -353,7 +348,7 @@ def _show_plan(config: RunConfig, screen: Screen, short: bool = False) -> dict[s
     if not short:
         for bucket, row in plan["buckets"].items():
             examples = ", ".join(f'"{text}"' for text in list(dict.fromkeys(row["examples"]))[:4])
-            screen.show(Text.assemble((f"{bucket.replace('_', ' ')}: ", "dim"), examples))
+            screen.show(Text.assemble((f"{BUCKET_NAMES[bucket]}: ", "dim"), examples))
     screen.show("")
     # `train PHRASE` has the same effect
     if not short and config.language == RunConfig.language and config == _as_usual(config.phrase):
@@ -366,7 +361,7 @@ def _counts(numbers: Mapping[str, int]) -> str:
 
 
 def _as_usual(phrase: str, effort: str = RunConfig.effort) -> RunConfig:
-    from pipeline.training.configuration.prepared import prepare
+    from pipeline.training.recipes.prepared import prepare
 
     return prepare(replace(USUAL, phrase=phrase, effort=effort))
 

@@ -98,7 +98,8 @@ def run_transcribe(options: argparse.Namespace, screen: Screen) -> int:
 def transcribed_file(file: Path, options: argparse.Namespace, reporter: Reporter) -> Transcript:
     """Transcribe one file; until it is done, partial results remain in the data folder, so that it can resume."""
     from pipeline.recordings.files.media import MediaLimits, normalize
-    from pipeline.recordings.transcription.transcribe import TranscribeOptions, transcribe
+    from pipeline.recordings.recording_options import RecordingOptions
+    from pipeline.recordings.transcribing import transcribed
     from pipeline.recordings.transcripts import vocabulary
 
     try:
@@ -124,18 +125,12 @@ def transcribed_file(file: Path, options: argparse.Namespace, reporter: Reporter
         words = vocabulary.expected(data_folder() / vocabulary.FILE, options.language)
     except HarkError as error:
         reporter.log(str(error), "warning")
-    channels = options.speakers in (None, 0, 2)
-    wanted = TranscribeOptions(options.engine, options.language, channels, data=data_folder(), words=words)
-    transcript = transcribe(audio, wanted, work, reporter)
-    if options.speakers is not None and transcript.diarization != "channels" and transcript.segments:
-        from pipeline.recordings.diarization import voiceprints
-        from pipeline.recordings.diarization.speakers import assign, diarize
-
-        voices = data_folder() / voiceprints.FILE
-        diarization = diarize(audio, speakers=options.speakers or None, voices=voices, reporter=reporter)
-        transcript = assign(transcript, diarization)
-        for speaker, name in transcript.sounds_like.items():
-            reporter.log(f"{transcript.speaker_name(speaker)} sounds like {name}")
+    transcript = transcribed(
+        audio, RecordingOptions(options.engine, options.language, options.speakers or None), data=data_folder(),
+        work=work, words=words, only_channels=options.speakers is None, reporter=reporter,
+    )  # fmt: skip
+    for speaker, name in transcript.sounds_like.items():
+        reporter.log(f"{transcript.speaker_name(speaker)} sounds like {name}")
     shutil.rmtree(work, ignore_errors=True)
     return transcript
 

@@ -35,7 +35,7 @@ def register(commands: Commands[Parser]) -> None:
 def run_watch(options: argparse.Namespace, screen: Screen) -> int:
     """Run ``watch FOLDER`` until it is interrupted, or, with ``--once``, until no recordings are left.
 
-    A file is read after two scans find it unchanged, so not while it is being written. A recording with a transcript is
+    A file is read once two scans find it unchanged, so never while it is written. A recording with a transcript is
     done, even after a restart. A failure is reported once. The file is retried when it has changed.
     """
     from pipeline.recordings.transcription import registry

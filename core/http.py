@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import logging
+import math
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -215,7 +216,8 @@ def web_address(text: str) -> SplitResult | None:
 def _seconds(retry_after: str) -> float | None:
     """Return the seconds to wait by ``Retry-After``: a number or a date. Return None if it is neither."""
     try:
-        return max(0.0, float(retry_after))
+        seconds = float(retry_after)
+        return max(0.0, seconds) if math.isfinite(seconds) else None
     except ValueError:
         pass
     try:

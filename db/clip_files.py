@@ -47,7 +47,7 @@ def store(data_dir: Path, digest: str, samples: np.ndarray) -> bool:
     """Write a clip's file unless it exists; return True if it was written.
 
     The file is synced before it gets its name, so a partial file never has it. The folder is not synced: if a power cut
-    loses the name, the worst result is a row without a file, which ``Library.check`` repairs.
+    loses the name, the worst result is a row without a file, which ``check_library`` repairs.
     """
     target = data_dir / relative_path(digest)
     if target.is_file():

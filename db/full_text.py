@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 
+TOKENIZER = "unicode61 remove_diacritics 0 tokenchars ''''"  # of clips: apostrophes are letters, accents count
 MAX_WORD_LENGTH = 500  # characters; an entry of PostgreSQL's index has at most 2.7 kB, one of a tsvector 2 kB
 
 

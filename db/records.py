@@ -12,6 +12,10 @@ import numpy as np
 REAL_ENGINES = ("corpus", "mined")  # engines of clips by people: whole recordings, and clips mined from them
 BANK = "bank:"  # prefix of a corpus: engine of the shipped real speech, in stored tables and reports
 
+# A portal's recording is a corpus named "recording-UUID", of speakers named "UUID" or "UUID-...".
+RECORDING = "recording"
+RECORDING_CORPUS = f"{RECORDING}-________-____-____-____-____________"  # a pattern for LIKE
+
 
 @dataclass(frozen=True)
 class NewClip:
@@ -157,7 +161,7 @@ class LibraryStats:
 
 @dataclass(frozen=True)
 class Problem:
-    """A problem that ``Library.check`` found: its kind, the clip or file, and whether it was repaired."""
+    """A problem that ``check_library`` found: its kind, the clip or file, and whether it was repaired."""
 
     kind: str
     what: str
@@ -182,7 +186,7 @@ class CheckReport:
 
 @dataclass(frozen=True)
 class ExportReport:
-    """The result of ``Library.export``: ``manifest`` is NeMo's JSON lines, with paths relative to its folder."""
+    """The result of ``export_clips``: ``manifest`` is NeMo's JSON lines, with paths relative to its folder."""
 
     manifest: Path
     clips: int

@@ -17,11 +17,32 @@ from core.data_folder import storage_error
 from core.errors import HarkError
 from core.worded import worded
 from db import database
-from db.database import FULL_TEXT_DIFFERS, SCHEMA, SCHEMA_VERSION, Check, in_use, newer
+from db.database import FULL_TEXT_DIFFERS, SCHEMA_VERSION, Check, in_use, newer, schema
+from db.full_text import TOKENIZER
+
+# "IF NOT EXISTS" throughout: another process may have created it first.
+_TABLES = (
+    schema(id="INTEGER PRIMARY KEY", text="TEXT", by_text="(language, text_normalized)", clustered="WITHOUT ROWID")
+    + f"""
+CREATE VIRTUAL TABLE IF NOT EXISTS clip_fts USING fts5 (
+    text_normalized, content = 'clip', content_rowid = 'id', tokenize = "{TOKENIZER}"
+);
+CREATE TRIGGER IF NOT EXISTS clip_fts_insert AFTER INSERT ON clip BEGIN
+    INSERT INTO clip_fts (rowid, text_normalized) VALUES (new.id, new.text_normalized);
+END;
+CREATE TRIGGER IF NOT EXISTS clip_fts_delete AFTER DELETE ON clip BEGIN
+    INSERT INTO clip_fts (clip_fts, rowid, text_normalized) VALUES ('delete', old.id, old.text_normalized);
+END;
+CREATE TRIGGER IF NOT EXISTS clip_fts_update AFTER UPDATE OF text_normalized ON clip BEGIN
+    INSERT INTO clip_fts (clip_fts, rowid, text_normalized) VALUES ('delete', old.id, old.text_normalized);
+    INSERT INTO clip_fts (rowid, text_normalized) VALUES (new.id, new.text_normalized);
+END;
+"""
+)
 
 
 class SqliteConnection:
-    """A thread's connection; a list among the values fills ``IN (SELECT value FROM json_each(?))``."""
+    """A thread's connection; a list among the values is for ``SqliteDatabase.among``."""
 
     def __init__(self, file: Path) -> None:
         self._raw = sqlite3.connect(str(file), timeout=database.BUSY_TIMEOUT_S, isolation_level=None)
@@ -63,6 +84,9 @@ class SqliteConnection:
 class SqliteDatabase:
     errors = sqlite3.Error
     refused = sqlite3.IntegrityError
+    among = "IN (SELECT value FROM json_each(?))"
+    trimmed = "json_extract(settings, '$.trimmed')"
+    unindexed = "+"
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -89,13 +113,14 @@ class SqliteDatabase:
             _use_write_ahead_log(connection)
             connection.execute("PRAGMA synchronous = FULL")
             if version == 0:
-                # "IF NOT EXISTS" throughout: another process may have created it first.
-                schema = SCHEMA.read_text(encoding="utf-8")
-                connection.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+                connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def contains(self, column: str) -> str:
+        return f"instr(lower({column}), lower(?)) > 0"
 
     def phrase(self, phrase: str) -> tuple[str, list[Any]]:
         """Return the condition on ``clip_fts`` for a phrase, and its values. FTS5 takes quoted text literally."""

@@ -16,7 +16,7 @@ from command_line.bench import IN_LAB
 from core.events import Reporter
 from core.settings.database_url import DATABASE
 from core.settings.file import CHOSEN
-from lab.processes import resident_kib
+from tests.support.processes import resident_kib
 
 LOOK_EVERY_S = 0.1
 

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from core.data_folder import atomic_path
+from model.feature_rows import SEGMENT_COLUMNS
 from model.features import MELS, StoredFrames
 
 FRAMES_FILE = "frames.f16"
@@ -23,22 +24,6 @@ SEGMENTS_FILE = "segments.csv"
 END_JITTER = (0, 20)  # log-mel frames; a training window ends up to 200 ms after the phrase
 # Range of fractions of the phrase: a window that ends there contains too little of it and is a negative.
 PREFIX_FRACTION = (0.2, 0.6)
-
-SEGMENT_COLUMNS = (
-    "first",  # index of the segment's first frame in the frames file
-    "frames",
-    "phrase_start",  # frames into the segment; -1 without an aligned phrase or confusable
-    "phrase_end",
-    "label",  # 1 for the phrase, 0 for anything else
-    "split",  # train, validation or test
-    "condition",  # train, clean or noisy
-    "bucket",
-    "engine",
-    "voice",
-    "speaker",
-    "clip_id",
-    "text",
-)
 
 
 class FeatureWriter:
@@ -182,7 +167,7 @@ class BatchRecipe:
     """Fractions of a batch. The rest are random windows of negatives."""
 
     positive: float = 0.25
-    aligned_negative: float = 0.30  # confusables and partial-phrase negatives, aligned like the phrase
+    aligned_negative: float = 0.30  # confusables and in-between phrases, aligned like the phrase
     hard: float = 0.15  # windows of negatives with the highest scores at the last mining
     prefix: float = 0.05  # windows that contain only the beginning of the phrase
 

@@ -36,6 +36,7 @@ from model.front_end import Compute, Computed, FrontEnd
 from model.gpu import providers
 
 GPU_BLOCK = 256  # examples per block whose audio is in memory when a GPU computes
+BITRATE = 10_000  # bit/s of Opus in the speech that ships: the lowest at which it encodes frequencies above 6 kHz
 SLACK_FRAMES = 30  # frames stored before the earliest window of an aligned example
 MAX_PREFIX = 2 * SAMPLE_RATE  # maximum samples before the phrase's end at which a window may end
 # Seconds of audio after the phrase; tests wait this long for a hit.

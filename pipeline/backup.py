@@ -64,7 +64,7 @@ _WORTH_PACKING = {DATABASE, ".json", ".jsonl", ".csv", ".txt", ".html"}
 _QUEUE = {
     "django_q_ormq": "",
     "django_q_task": "",
-    "django_q_schedule": "WHERE func IS NOT 'webui.api.webhooks.deliver'"
+    "django_q_schedule": "WHERE func IS NOT 'webui.webhooks.services.deliver'"
     " OR coalesce(hook, kwargs, intended_date_kwarg) IS NOT NULL",
 }
 

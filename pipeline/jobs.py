@@ -11,8 +11,8 @@ from typing import Any
 
 from core.events import Reporter
 from core.worded import worded
-from pipeline.training.configuration.run_config import Recipe
 from pipeline.training.configuration.specification import Spec, run_config
+from pipeline.training.recipes import recipe_of
 
 TRAINING, GENERAL = "training", "general"
 WEBHOOKS = "webhooks"  # its tasks deliver messages; they are not jobs, and have no row in the table of jobs
@@ -23,7 +23,7 @@ def _skipped_stages(spec: Spec) -> set[str]:
     """Return the names of the :data:`TRAINING_STAGES` that a run skips."""
     config = run_config(spec)
     runs = {
-        "train": config.recipe is not Recipe.CALIBRATED,
+        "train": recipe_of(config).trains,
         "devices": config.devices,
         "enable": spec.get("install_voices"),
     }

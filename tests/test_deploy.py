@@ -28,12 +28,12 @@ import yaml
 
 from command_line.application import build_parser
 from core.data_folder import REPOSITORY
-from lab.processes import free_port
 from pipeline.jobs import QUEUES
 from tests.support.http_server import serving
 from tests.support.mounting import mount
 from tests.support.nginx import DEPLOY, certificate, nginx_settings
 from tests.support.portal_driver import HOST
+from tests.support.processes import free_port
 from tests.support.servers import program, running, wait_for
 
 KUBERNETES = DEPLOY / "kubernetes"

@@ -13,13 +13,12 @@ from typing import Any
 
 import pytest
 
-from lab.processes import descendants, kill_process
 from pipeline.jobs import QUEUES
 from tests.support.compatibility_page import PAGE, ROWS, expected_of_nobody, filled
 from tests.support.earlier_urls import Walk
 from tests.support.journeys import conversation_and_question, journey_of_a_detector, journey_of_a_recording
 from tests.support.portal_driver import HOST, PASSWORD, chromium_running, watched
-from tests.support.processes import has_ended
+from tests.support.processes import descendants, has_ended, kill_process
 from tests.support.servers import wait_for
 from tests.support.topology import STARTS_S, Topology, asking, topology
 

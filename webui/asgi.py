@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
@@ -27,7 +26,6 @@ from django.http.response import HttpResponseBase
 from django.urls import path, re_path
 
 from core.errors import HarkError
-from pipeline.recordings.files.media import MediaLimits
 from webui.accounts.models import User
 from webui.accounts.services import user_of_token
 from webui.accounts.sessions import user_of_session
@@ -36,27 +34,10 @@ from webui.http.body_limits import Application, LimitBodies, Scope
 from webui.jobs.consumers import JobConsumer, JobsConsumer
 from webui.listening.consumers import ListenConsumer, TryConsumer
 from webui.recordings.live.consumers import TranscribeConsumer
-from webui.recordings.uploading.chunks import MAX_CHUNK_BYTES
-from webui.recordings.uploading.limits import LARGE, QUEUED, WHOLE, check_body
-
-MAX_FORM_BYTES, MAX_RECORDING_BYTES = LARGE, 201_000_000  # bytes, including the form around a file
+from webui.upload_limits import MAX_FORM_BYTES, becomes_job, check_body, largest_body
 
 TAKEN_OVER_AT_ONCE = 8
 IN_MEMORY = 100_000  # maximum bytes of a body in memory
-
-UPLOADS = re.compile(
-    r"/detectors/\d+/\d+/try/(file|mark)|/library/import/upload|/recordings/upload|/api/v1/\S+/(detect|samples)"
-)
-PIECES = re.compile(r"/recordings/uploads/[0-9a-f-]{36}")
-
-
-def largest_body(scope: Scope) -> int:
-    """Return the maximum size of a request's body in bytes; only some URLs accept large ones."""
-    if PIECES.fullmatch(scope["path"]):
-        return MAX_CHUNK_BYTES
-    if WHOLE.fullmatch(scope["path"]):
-        return MediaLimits.from_environment().max_bytes + MAX_FORM_BYTES
-    return MAX_RECORDING_BYTES if UPLOADS.fullmatch(scope["path"]) else MAX_FORM_BYTES
 
 
 def user_of(scope: Scope) -> User | None:
@@ -81,7 +62,7 @@ class Pages(ASGIHandler):
 
     async def run_get_response(self, request: HttpRequest) -> HttpResponseBase:
         """Handle a request whose body has arrived."""
-        async with self._places if QUEUED.fullmatch(request.path) and request.method == "POST" else nullcontext():
+        async with self._places if becomes_job(request.path) and request.method == "POST" else nullcontext():
             return await super().run_get_response(request)
 
     async def read_body(self, receive: Callable[[], Awaitable[Mapping[str, Any]]]) -> IO[bytes]:

@@ -18,7 +18,7 @@ from core.settings.rules import setting
 from webui.keys.secret import NAME as KEY_FILE
 from webui.keys.secret import EarlierKeys, secret_key
 from webui.servers import database_settings, request_cache, uses_redis
-from webui.watching import tracing
+from webui.telemetry import tracing
 
 # Static files are small, so reading a whole one is harmless.
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
@@ -77,12 +77,13 @@ INSTALLED_APPS = [
     "webui.listening",
     "webui.library",
     "webui.recordings",
+    "webui.webhooks",
     "webui.api",
     "webui.compatibility",
 ]
 
 MIDDLEWARE = [
-    "webui.watching.logs.RequestIds",
+    "webui.telemetry.logs.RequestIds",
     "webui.watching.metrics.CountRequests",
     "webui.watching.observing.AnyName",
     "webui.http.answers.CompressPages",
@@ -108,7 +109,7 @@ MIDDLEWARE = [
 ]
 
 if tracing.wanted():
-    MIDDLEWARE.insert(0, "webui.watching.tracing.TraceRequests")
+    MIDDLEWARE.insert(0, "webui.telemetry.tracing.TraceRequests")
 
 ROOT_URLCONF = "webui.urls"
 ASGI_APPLICATION = "webui.asgi.application"
@@ -316,11 +317,11 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {
         "plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
-        "json": {"()": "webui.watching.logs.JsonLines"},
+        "json": {"()": "webui.telemetry.logs.JsonLines"},
     },
     "filters": {
         "in a line": {"()": "webui.http.errors.OneLineLogFilter"},
-        "no address": {"()": "webui.watching.logs.NoAddress"},
+        "no address": {"()": "webui.telemetry.logs.NoAddress"},
     },
     "handlers": {
         "stderr": {
@@ -335,7 +336,7 @@ LOGGING = {
         "django-q": {"level": "WARNING"},
         "django.request": {"level": "ERROR"},
         "httpx2": {"level": "WARNING"},  # at INFO, it logs full URLs, which can hold a secret
-        "webui.watching.logs": {"level": _MORE},
+        "webui.telemetry.logs": {"level": _MORE},
         "webui.jobs.supervise": {"level": _MORE},
         # Its own handler would write plain lines.
         **({"uvicorn": {"level": "WARNING", "handlers": [], "propagate": True}} if LOG_JSON else {}),

@@ -29,7 +29,7 @@ def ready() -> None:
     from django.db import connection
 
     from webui.servers import check_redis
-    from webui.watching import tracing
+    from webui.telemetry import tracing
 
     if tracing.wanted():
         tracing.provider()

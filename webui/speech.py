@@ -24,7 +24,7 @@ from core.readiness import Readiness
 from phrase_augmentation.normalize import base_language
 from phrase_augmentation.phonemes import accents
 from phrase_augmentation.vocabulary import has_words
-from pipeline.recordings.tools import tools
+from pipeline.recordings.engines_and_models import engines_and_models
 from webui.accounts.models import User
 from webui.http.slots import slot
 from webui.jobs import services as jobs
@@ -100,7 +100,7 @@ def language_name(code: str) -> str:
 
 def enable_engine(*, user: User, engine: str) -> Job:
     """Queue the installation of an engine's environment. Raises Http404 if it has none or the user is not the owner."""
-    known = {*engines(), *(tool.enabled for tool in tools())}
+    known = {*engines(), *(one.enabled for one in engines_and_models())}
     if not user.is_owner or engine not in known or not requirements(engine).is_file():
         raise Http404
     return jobs.submit(user=user, kind="enable", title=engine, spec={"engine": engine})
@@ -115,7 +115,7 @@ def pull_voice(*, user: User, engine: str, voice: str) -> Job:
 
 def pull_model(*, user: User, kind: str, size: str) -> Job:
     """Queue the download of a model for recordings. Raises Http404 if it is unknown or the user is not the owner."""
-    known = {tool.pulled: tool for tool in tools() if tool.pulled}
+    known = {one.pulled: one for one in engines_and_models() if one.pulled}
     if not user.is_owner or kind not in known or (known[kind].sizes and size not in known[kind].sizes):
         raise Http404
     spec = {"engine": kind, "voice": size, "model": True}

@@ -19,7 +19,7 @@ from core.worded import Worded
 # Words that pages look up by name, listed so that makemessages finds them.
 EFFORTS = (_("trial"), _("quick"), _("standard"), _("thorough"))
 CONDITIONS = (_("clean"), _("noisy"), _("far"))
-BUCKETS = (_("positive"), _("confusable"), _("partial phrase"), _("plain negative"))
+BUCKETS = (_("positive"), _("confusable"), _("in-between phrase"), _("plain negative"))
 SPLITS = (_("train"), _("validation"), _("test"))
 TOOL_USES = (_("recognition"), _("speakers"), _("questions"), _("summaries"), _("corpora"))
 SENTIMENTS = (_("negative"), _("neutral"), _("positive"))  # sentiments of summaries

@@ -23,7 +23,7 @@ urlpatterns = [
     path("recordings/", include("webui.recordings.urls")),
     path("account/theme", navigation.choose_theme, name="theme"),
     path("account/", include("webui.account_pages.urls")),
-    path("organizations/", include("webui.organizations.urls")),
+    path("organizations/", include("webui.organization_management.urls")),
     path("", include("webui.account_pages.allauth_urls")),
     path("", include("webui.compatibility.urls")),
 ]

@@ -26,7 +26,8 @@ from audio_generation.splice_side.units import Recording, UnitTable, unit_table
 from core.audio_file import SAMPLE_RATE
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
-from db.db_api import EMISSIONS_FOLDER, Library, library_exists
+from db.alignments import EMISSIONS_FOLDER
+from db.db_api import Library, library_exists
 from db.records import AlignedUnit, Clip, ClipQuery
 
 SHIPPED = REPOSITORY / "model" / "shipped" / "units-en.zip"
@@ -180,8 +181,8 @@ def _library_recordings(data: Path, person: Person) -> list[Recording]:
     seconds = 0.0
     with Library(data) as library:
         for clip, aligner in sorted(person.clips, key=lambda row: clip_order(row[0])):
-            phones = library.alignment(clip.id, aligner, "phone")
-            words = library.alignment(clip.id, aligner, "word")
+            phones = library.alignments.units(clip.id, aligner, "phone")
+            words = library.alignments.units(clip.id, aligner, "word")
             if seconds >= MAX_SPEECH_S:
                 break
             if not phones or confidence(phones) < MIN_CONFIDENCE:

@@ -24,7 +24,7 @@ from core.events import Progress, Reporter
 from core.worker_process import WorkerGone, WorkerProcess
 from lab import BenchOptions
 from lab.chaos.hostile_files import Source, harmful_bundles
-from lab.processes import descendants, orphans_become_children, resident_kib
+from tests.support.processes import descendants, orphans_become_children, resident_kib
 
 FILES = 1000
 MAX_DURATION_S = 120.0  # seconds allowed for opening a file, on an idle machine
@@ -100,10 +100,11 @@ def opened(seed: int, files: int, reporter: Reporter, harmful: bool = True) -> F
 
 def _library(data: Path) -> Figures:
     """Return the number of imported clips, and the library's problems."""
+    from db.checking import check_library
     from db.db_api import Library
 
     with Library(data) as library:
-        report = library.check(left_over_after_s=0.0)
+        report = check_library(library, left_over_after_s=0.0)
     return {"clips": report.clips, "library_problems": [f"{one.kind}: {one.what}" for one in report.problems]}
 
 

@@ -193,7 +193,8 @@ def data_folders(data: Path) -> list[Path]:
 
 def library_problems(data: Path) -> list[str]:
     """Return the problems that ``library check`` finds in a data folder."""
+    from db.checking import check_library
     from db.db_api import Library
 
     with Library(data) as library:
-        return [f"{problem.kind}: {problem.what}" for problem in library.check().problems]
+        return [f"{problem.kind}: {problem.what}" for problem in check_library(library).problems]

@@ -28,7 +28,7 @@ from core.events import Reporter
 from lab import BenchOptions
 from lab.chaos.job_makers import MAKERS, Submission, data_folders, left_of, library_problems
 from lab.chaos.served import Server
-from lab.processes import (
+from tests.support.processes import (
     command_of,
     descendants,
     kill_process,

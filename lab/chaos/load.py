@@ -38,7 +38,7 @@ from core.errors import HarkError
 from core.events import Reporter
 from lab import BenchOptions
 from lab.chaos.served import Server
-from lab.processes import resident_kib, web_server
+from tests.support.processes import resident_kib, web_server
 
 if TYPE_CHECKING:
     import httpx2

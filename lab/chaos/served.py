@@ -11,7 +11,7 @@ from pathlib import Path
 
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
-from lab.processes import answers, free_port
+from tests.support.processes import answers, free_port
 
 ENDS_S = 60.0  # seconds that ``serve`` may take to end
 STARTS_S = 300.0

@@ -22,12 +22,12 @@ from core.audio_file import SAMPLE_RATE, read_audio
 from core.errors import HarkError
 from core.events import Reporter
 from lab import BenchOptions, PeakMemory
-from lab.measure.read_speech import dev_clean, other_people
-from lab.processes import resident_kib
 from model.asr.decoding import error_rate
 from phrase_augmentation.normalize import normalize
-from pipeline.recordings.speech_service.client import PATIENT_THREADS
 from pipeline.recordings.transcription.engine import RecognitionEngine
+from pipeline.speech_service.client import PATIENT_THREADS
+from tests.support.processes import resident_kib
+from tests.support.read_speech import dev_clean, other_people
 
 PIECES = 4  # pieces of about half a minute, for the speed
 UTTERANCES = 40  # utterances of each corpus, for the word errors

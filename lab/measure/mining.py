@@ -191,7 +191,7 @@ def _queries(speech: Path, folder: Path, aligner: Aligner, phrase: str, reporter
         chosen = library.clips([hits[i] for i in order])
         # An import computes the emissions of all recordings; here, the recordings to search are enough.
         reporter.stage("bench", f"Emissions of the {len(chosen)} recordings to search")
-        library.add_emissions(aligner.name, _repeated(library, aligner, chosen))
+        library.alignments.add_emissions(aligner.name, _repeated(library, aligner, chosen))
         quiet = Reporter(lambda event: None)
         emissions = _timed(phrase, library, quiet, config, aligner)
         # The same recordings are aligned by now. A different confidence repeats every step except the alignment.

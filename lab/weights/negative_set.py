@@ -24,6 +24,7 @@ from core.events import Progress, Reporter, silent_reporter
 from db.records import BANK
 from model.asr.packed import Utterance
 from model.examples import ExampleSpec, SoundSources, build_examples
+from model.feature_rows import STREAM_S, stream_row
 from model.features import HOP, WINDOW
 from model.front_end import FrontEnd
 from model.large.encoder_backbone import STATE_FRAMES, EncoderFrontEnd
@@ -32,7 +33,7 @@ from model.product_quantization import ProductQuantizer
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.asr.data import corpus_utterances
 from pipeline.corpora.licences import licence_of
-from pipeline.training.negatives.negative_set import FRAME_S, NEGATIVE_SET, STREAM_S, stream_row
+from pipeline.training.negatives.negative_set import FRAME_S, NEGATIVE_SET
 
 WINDOW_S = 1.2  # seconds of a detector's window; affects only the silence before a piece in the stored data
 CODE_BYTES = 24  # bytes per state

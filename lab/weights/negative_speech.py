@@ -19,9 +19,10 @@ from core.audio_file import SAMPLE_RATE, read_audio
 from core.data_folder import atomic_path
 from core.errors import HarkError
 from model.asr.packed import Utterance
+from model.examples import BITRATE
 from pipeline.asr.data import corpus_utterances
 from pipeline.corpora.licences import licence_of
-from pipeline.training.negatives.negative_speech import BITRATE, NEGATIVE_SPEECH
+from pipeline.training.negatives.negative_speech import NEGATIVE_SPEECH
 
 CHUNK_S = 40.0  # maximum seconds of a piece, which has one speaker
 GAP_S = 0.25

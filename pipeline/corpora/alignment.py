@@ -248,7 +248,7 @@ def _segmented(log_p: np.ndarray, flat: Sequence[int], aligner: Aligner) -> Toke
 
 def stored_emission(library: Library, clip: Clip, aligner: Aligner) -> np.ndarray | None:
     """Return a clip's emission [time, outputs]; None if this aligner has none of the clip's length."""
-    packed = library.emission(clip.id, aligner.name)
+    packed = library.alignments.emission(clip.id, aligner.name)
     if packed is None or abs(len(packed) - clip.duration_s / aligner.frame_s) > 1.5:
         return None
     try:
@@ -261,7 +261,7 @@ def emissions(
     library: Library, aligner: Aligner, clips: Sequence[Clip], failed: dict[int, HarkError]
 ) -> Iterator[tuple[Clip, np.ndarray]]:
     """Yield each clip with its emission, computing and storing missing ones; errors go to ``failed``."""
-    stored = library.with_emission(aligner.name, [clip.id for clip in clips])
+    stored = library.alignments.with_emission(aligner.name, [clip.id for clip in clips])
     missing: list[Clip] = []
     for clip in clips:
         known = stored_emission(library, clip, aligner) if clip.id in stored else None
@@ -279,7 +279,7 @@ def emissions(
             except HarkError as error:
                 failed[clip.id] = error
         computed = list(aligner.log_probabilities_of(audios))
-        library.add_emissions(
+        library.alignments.add_emissions(
             aligner.name, ((clip.id, pack(log_p)) for clip, log_p in zip(heard, computed, strict=True))
         )
         yield from zip(heard, computed, strict=True)
@@ -311,7 +311,7 @@ def align_clips(
     """
     check_method(method)
     name = alignment_name(aligner, method)
-    known = library.with_alignment(name, [clip.id for clip in clips])
+    known = library.alignments.aligned(name, [clip.id for clip in clips])
     todo = [clip for clip in clips if clip.id not in known]
     aligned = set(known)
     failed: dict[int, HarkError] = {}
@@ -327,7 +327,7 @@ def align_clips(
             except HarkError as error:
                 failed[clip.id] = error
             progress.advance()
-        library.set_alignments(name, done)
+        library.alignments.replace(name, done)
         aligned |= set(done)
     return AlignReport(frozenset(aligned), failed)
 
@@ -342,7 +342,7 @@ def unaligned(library: Library, aligner: Aligner) -> list[int]:
     missing: list[int] = []
     for start in range(0, len(ids), LOOKED_UP):
         some = ids[start : start + LOOKED_UP]
-        there = library.with_alignment(alignment_name(aligner, VITERBI), some)
+        there = library.alignments.aligned(alignment_name(aligner, VITERBI), some)
         missing += [clip_id for clip_id in some if clip_id not in there]
     return missing
 

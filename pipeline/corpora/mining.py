@@ -268,7 +268,7 @@ def _occurrences(
     occurrences: list[_Occurrence] = []
     name = alignment_name(aligner, config.method)
     for clip in clips:
-        units = library.alignment(clip.id, name, "word")
+        units = library.alignments.units(clip.id, name, "word")
         for begin in range(len(units) - length + 1):
             part = units[begin : begin + length]
             words = tuple(unit.label for unit in part)

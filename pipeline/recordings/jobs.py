@@ -20,7 +20,7 @@ from core.errors import HarkError
 from core.events import Reporter
 from core.worded import Worded, worded
 from pipeline.recordings.diarization import voiceprints
-from pipeline.recordings.diarization.speakers import assign, diarize
+from pipeline.recordings.diarization.speakers import diarize
 from pipeline.recordings.files.media import MediaLimits, merge, normalize, waveform
 from pipeline.recordings.files.recording_folder import (
     AUDIO,
@@ -35,7 +35,7 @@ from pipeline.recordings.library_clips import bring_up_to_date, remove_from_libr
 from pipeline.recordings.recording_options import RecordingOptions
 from pipeline.recordings.summarization import Summary, save_summary, summarize, words_of
 from pipeline.recordings.summarization.polish import polish
-from pipeline.recordings.transcription.transcribe import TranscribeOptions, transcribe
+from pipeline.recordings.transcribing import transcribed
 from pipeline.recordings.transcripts.captions import write
 from pipeline.recordings.transcripts.transcript import Transcript, load_transcript, save_transcript
 from pipeline.recordings.translation import translate, translation_file
@@ -62,18 +62,9 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
     if not (folder / WAVEFORM).is_file():
         with storing("computing the waveform"), atomic_path(folder / WAVEFORM) as temporary:
             temporary.write_text(json.dumps(waveform(audio)))
-    wanted = TranscribeOptions(
-        engine=options.engine,
-        language=options.language,
-        channels=options.diarize and options.speakers in (None, 2),
-        data=data,
-        translate=options.translate,
-        words=tuple(spec.get("words") or ()),
-    )
-    transcript = transcribe(audio, wanted, folder, reporter)
     warnings: list[Worded] = []
-    if options.diarize and transcript.segments:
-        transcript = _with_speakers(transcript, audio, data, options.speakers, reporter, warnings)
+    words = spec.get("words") or ()
+    transcript = transcribed(audio, options, data=data, work=folder, words=words, warnings=warnings, reporter=reporter)
     summary = None
     if options.summarize and transcript.segments:
         summary = _summary_or_warning(transcript, reporter, warnings)
@@ -119,26 +110,6 @@ def _prepare(spec: Mapping[str, Any], folder: Path, reporter: Reporter) -> None:
                 raise type(error)(which, why, error.what_to_do) from error
         parts.append(part)
     merge(parts, folder / AUDIO, limits)
-
-
-def _with_speakers(
-    transcript: Transcript, audio: Path, data: Path, speakers: int | None, reporter: Reporter, warnings: list[Worded]
-) -> Transcript:
-    """Return the transcript with speakers; if they cannot be found, return it without them, and add a warning."""
-    voices = data / voiceprints.FILE
-    try:
-        if transcript.diarization != "channels":
-            return assign(transcript, diarize(audio, speakers=speakers, voices=voices, reporter=reporter))
-        # With a person on each channel, recognition has set the speakers. Their voices may have names.
-        if not voiceprints.names(voices):
-            return transcript
-        names = diarize(audio, voices=voices, reporter=reporter).sounds_like
-        known = {side: name for side, name in names.items() if side in transcript.speakers}
-        return replace(transcript, sounds_like=known)
-    except HarkError as error:
-        warnings.append(worded("%(what)s %(why)s %(what_to_do)s", **error.as_dict()))
-        reporter.log(worded("No speakers: %(what)s %(why)s", what=error.what, why=error.why), "warning")
-        return transcript
 
 
 def detect_speakers(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from db.db_api import RECORDING, Library, library_exists, source_id
-from db.records import NewClip
+from db.db_api import Library, library_exists, source_id
+from db.records import RECORDING, NewClip
 from phrase_augmentation.normalize import normalize
 from pipeline.corpora.importing import ENGINE, MAX_DURATION_S, MIN_DURATION_S
 from pipeline.recordings.files.media import open_normalized, read_part

@@ -17,8 +17,8 @@ from core.errors import HarkError
 from model.languages import is_known
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.matching import phrase_sounds_in
-from pipeline.recordings.speech_service.client import call
 from pipeline.recordings.transcription import registry
+from pipeline.speech_service.client import call
 
 PHRASE, OTHER, UNSURE = "phrase", "other", "unsure"
 # Scores of ``keyword_scoring.phone_score``. Of 63 utterances of eight phrases (speech/custom-keywords, which are in the

@@ -7,7 +7,7 @@ import numpy as np
 from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
 from model.runtime.detector import Detection, Trigger
 from phrase_augmentation.keyphrase import Keyphrase
-from pipeline.recordings.speech_service.client import TIMEOUT_S, call
+from pipeline.speech_service.client import TIMEOUT_S, call
 
 CHUNK = 1_280  # samples: 80 ms
 HOP_CHUNKS = 6  # a window is scored every 480 ms

@@ -7,11 +7,13 @@ from typing import Any
 
 from core.events import Reporter
 from pipeline.engine_setup import install_voices, voices_to_install
-from pipeline.training.configuration.prepared import prepare
 from pipeline.training.configuration.specification import JOB, Spec, run_config
 from pipeline.training.detectors.retraining import retraining_of
 from pipeline.training.measuring.comparison import compare_versions
+from pipeline.training.measuring.figures import Comparison
 from pipeline.training.planning.preview import plan_run, plan_summary
+from pipeline.training.recipes.prepared import prepare
+from pipeline.training.reporting.report_types import RunResult
 from pipeline.training.run import run_training
 
 SAMPLES = 6  # number of each bucket that a plan offers for playback
@@ -29,7 +31,7 @@ def plan_job(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     return {**plan_summary(plan, data), "samples": samples, "to_install_mb": voices_to_install(config)}
 
 
-def train_job(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+def train_job(spec: Spec, data: Path, reporter: Reporter) -> RunResult:
     """Run the job "train", which may install neural voices first."""
     config = prepare(run_config(spec))
     if spec.get("install_voices"):
@@ -37,11 +39,11 @@ def train_job(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     return run_training(config, data, reporter, made_for=spec.get(JOB, ""))
 
 
-def retrain_job(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+def retrain_job(spec: Spec, data: Path, reporter: Reporter) -> RunResult:
     """Run the job "retrain": make the next version of the detector of a finished ``run``."""
     return run_training(retraining_of(data, spec["run"]), data, reporter, made_for=spec.get(JOB, ""))
 
 
-def compare_job(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+def compare_job(spec: Spec, data: Path, reporter: Reporter) -> Comparison:
     """Run the job "compare": score the versions that ``runs`` have made."""
     return compare_versions(spec["runs"], data, reporter)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import pandas as pd
 
@@ -26,17 +26,18 @@ from phrase_augmentation.phrase_text import PhraseText
 from pipeline.corpora.mining import MiningConfig, mine, mine_negatives
 from pipeline.training.clips.removed_recordings import forget_in_run, remove_what_clips_made
 from pipeline.training.clips.synthesis import generate
+from pipeline.training.configuration.efforts import BUCKET_NAMES
 from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.detectors.for_devices import detectors_for_devices
-from pipeline.training.detectors.making import calibrate_and_measure, learn, settings_of_run, starting_point
+from pipeline.training.detectors.making import calibrate_and_measure, learn, starting_point
 from pipeline.training.detectors.retraining import Retraining
 from pipeline.training.packing.bundle import BundleFiles, pack, write_bundle
 from pipeline.training.planning.clip_choice import PlannedRequest
+from pipeline.training.planning.demand import demand_of
 from pipeline.training.planning.estimate import estimated_s
 from pipeline.training.planning.plan import Plan, load_plan, make_plan, ready_engines, remaining, run_texts, save_plan
-from pipeline.training.planning.splits import SPLITS
 from pipeline.training.reporting.report import reported
-from pipeline.training.reporting.report_types import Report
+from pipeline.training.reporting.report_types import Report, RunResult
 from pipeline.training.reporting.verdict import Verdict, verdict_of
 from pipeline.training.workspace.run_folder import RunFolder
 from pipeline.training.workspace.work import StageClock, Work
@@ -46,11 +47,10 @@ MINED_NEGATIVES = MiningConfig(most=10, recordings=15)  # for each of hundreds o
 
 def run_training(
     config: RunConfig, data: Path, reporter: Reporter, tensorboard: bool = False, made_for: str = ""
-) -> dict[str, Any]:
+) -> RunResult:
     """Make a detector for a phrase and write its bundle.
 
-    Returns the run's result (also in ``result.json`` of the job's folder): phrase, bundle, model_pt, report, seconds by
-    stage, counts by bucket, metrics.
+    Returns the run's result, which is also in ``result.json`` of the job's folder.
 
     Args:
         made_for: the job that needs the detector. If a run for this job has already finished, because the process was
@@ -59,6 +59,21 @@ def run_training(
     Raises:
         HarkError: anything that the user can fix; finished stages are not lost.
     """
+    try:
+        while (result := _attempt(config, data, reporter, tensorboard, made_for)) is None:
+            pass  # another process finished that run meanwhile; the next attempt starts a new one
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise storage_error(error, "the training run") from error
+    reporter.artifact("bundle", result["bundle"])
+    reporter.artifact("report", result["report"])
+    return result
+
+
+def _attempt(config: RunConfig, data: Path, reporter: Reporter, tensorboard: bool, made_for: str) -> RunResult | None:
+    """Make the detector in the run's folder; return None if another process finished that run just before."""
+    run = _finished_for(made_for, data, config) or RunFolder.of(data, config)
 
     def going_on(holder: str) -> HarkError:
         return HarkError(
@@ -67,27 +82,15 @@ def run_training(
             worded("Wait for it, stop it, or start another run with another --seed."),
         )
 
-    try:
-        result = None
-        while result is None:
-            run = _finished_for(made_for, data, config) or RunFolder.of(data, config)
-            run.path.mkdir(parents=True, exist_ok=True)
-            with held(run.lock, going_on), Library(data) as library:
-                work = Work(config, run, run.path, library, StageClock(run.path / "seconds.json"), reporter)
-                try:
-                    if not run.result.is_file():
-                        result = _run(work, tensorboard, made_for)
-                    else:  # if another process finished it, result stays None, and the next round starts a new run
-                        result = _result_for(made_for, run)
-                    _remove_what_can_be_made_again(run)
-                finally:
-                    forget_in_run(run, library)
-    except OSError as error:
-        if error.errno is None:
-            raise
-        raise storage_error(error, "the training run") from error
-    reporter.artifact("bundle", result["bundle"])
-    reporter.artifact("report", result["report"])
+    run.path.mkdir(parents=True, exist_ok=True)
+    with held(run.lock, going_on), Library(data) as library:
+        work = Work(config, run, run.path, library, StageClock(run.path / "seconds.json"), reporter)
+        try:
+            is_finished = run.result.is_file()
+            result = _result_for(made_for, run) if is_finished else _run(work, tensorboard, made_for)
+            _remove_what_can_be_made_again(run)
+        finally:
+            forget_in_run(run, library)
     return result
 
 
@@ -99,13 +102,14 @@ def _finished_for(made_for: str, data: Path, config: RunConfig) -> RunFolder | N
     return None
 
 
-def _result_for(made_for: str, run: RunFolder) -> dict[str, Any] | None:
+def _result_for(made_for: str, run: RunFolder) -> RunResult | None:
     """Return the result of a finished run; None if it was made for another job, or is damaged."""
     try:
         result = json.loads(run.result.read_text())
     except ValueError:
         return None
-    return result if made_for and isinstance(result, dict) and result.get("made_for") == made_for else None
+    is_of_job = made_for and isinstance(result, dict) and result.get("made_for") == made_for
+    return cast(RunResult, result) if is_of_job else None
 
 
 def _remove_what_can_be_made_again(run: RunFolder) -> None:
@@ -115,7 +119,7 @@ def _remove_what_can_be_made_again(run: RunFolder) -> None:
     shutil.rmtree(run.devices, ignore_errors=True)
 
 
-def _run(work: Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
+def _run(work: Work, tensorboard: bool, made_for: str) -> RunResult:
     config, clock, reporter = work.config, work.clock, work.reporter
     previous = Retraining.of_run(work) if config.start_from else None
     plan = _load_or_make_plan(work)
@@ -130,7 +134,7 @@ def _run(work: Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
         clips = _clips(plan, work)
         detector, store = starting_point(work, clips, previous.detector if previous else None)
     eta.over("features")
-    settings = settings_of_run(config, str(work.run.curves) if tensorboard else "")
+    settings = work.recipe.settings(str(work.run.curves) if tensorboard else "")
     detector, trained = learn(work, detector, store, settings)
     if previous is not None:
         with clock.stage("calibrate"):
@@ -158,9 +162,9 @@ def _eta(work: Work, plan: Plan, left: Sequence[PlannedRequest]) -> RunEta:
     return RunEta(work.reporter, seconds, plan.estimate_s)
 
 
-def _write_result(work: Work, made_for: str, files: BundleFiles, report: Report, verdict: Verdict) -> dict[str, Any]:
+def _write_result(work: Work, made_for: str, files: BundleFiles, report: Report, verdict: Verdict) -> RunResult:
     """Write the result of the run, and return it. The run is finished then."""
-    result: dict[str, Any] = {
+    result: RunResult = {
         "phrase": work.config.phrase,
         "made_for": made_for,
         "bundle": str(files.bundle),
@@ -169,9 +173,13 @@ def _write_result(work: Work, made_for: str, files: BundleFiles, report: Report,
         "seconds": work.clock.seconds,
         "metrics": report["summary"],
         "verdict": asdict(verdict),
-        **{name: report[name] for name in ("counts", "devices", "devices_left_out", "compared") if name in report},
+        "counts": report["counts"],
+        "devices": report["devices"],
+        "devices_left_out": report["devices_left_out"],
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    if "compared" in report:
+        result["compared"] = report["compared"]
     with atomic_path(work.run.result) as temporary:
         temporary.write_text(json.dumps(result, indent=1, ensure_ascii=False))
     return result
@@ -232,15 +240,15 @@ def _clips(plan: Plan, work: Work) -> pd.DataFrame:
 
 def _refuse_too_little(clips: pd.DataFrame, plan: Plan) -> None:
     """Raise HarkError if there is nothing to learn from or nothing to measure on."""
-    needed = {("positive", "test"), ("plain_negative", "validation"), ("plain_negative", "test")}
-    if plan.config.learns:
-        needed = {(bucket, split) for bucket in ("positive", "plain_negative") for split in SPLITS}
+    demand = demand_of(plan.config)
+    needed = {("plain_negative", split) for split in demand.splits}
+    needed |= {("positive", split) for split in (demand.splits if demand.learns else ("test",))}
     for bucket, split in sorted(needed - set(zip(clips["bucket"], clips["split"]))):
         raise HarkError(
             worded("%(phrase)s cannot be trained with the voices available here.", phrase=repr(plan.config.phrase)),
             worded(
                 "There is no %(bucket)s clip for the %(split)s split; engines: %(engines)s.",
-                bucket=bucket.replace("_", " "),
+                bucket=BUCKET_NAMES[bucket],
                 split=split,
                 engines=listed(plan.engines),
             ),

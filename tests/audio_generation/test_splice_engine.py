@@ -13,7 +13,8 @@ from audio_generation.splice_side import inventory
 from audio_generation.splice_side.inventory import SHIPPED, people
 from audio_generation.splice_side.splice import Splice
 from core.audio_file import read_audio
-from db.db_api import EMISSIONS_FOLDER, Library
+from db.alignments import EMISSIONS_FOLDER
+from db.db_api import Library
 from db.records import AlignedUnit, NewClip, real_speaker
 from tests.support.splice_voice import sung
 
@@ -33,7 +34,7 @@ def fill(
     )
     if aligned:
         (library.data_dir / EMISSIONS_FOLDER / ALIGNER).mkdir(parents=True, exist_ok=True)
-        library.set_alignments(
+        library.alignments.replace(
             ALIGNER,
             {
                 clip_id: [

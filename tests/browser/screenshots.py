@@ -23,8 +23,8 @@ import numpy as np
 
 from core.audio_file import write_audio
 from core.data_folder import REPOSITORY
-from lab.processes import answers
 from tests.support.portal_driver import chromium_running
+from tests.support.processes import answers
 from tests.support.untrained_bundle import spoken
 
 if TYPE_CHECKING:

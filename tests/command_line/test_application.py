@@ -99,7 +99,7 @@ def test_every_command_has_a_help_text(cli: Cli, command: str) -> None:
         (["train", "hey compass", "--seed", "-1"], "'-1' is not a whole number"),
         (["train", "hey compass", "--seed", "x"], "'x' is not a whole number"),
         (["train", "hey compass", "--language", "../../etc"], "is not a language"),
-        (["train", "hey compass", "--engines", ","], "has no name"),
+        (["train", "hey compass", "--engines", ","], "contains no name"),
         (["train", "hey compass", "--data", ""], "it is empty"),
         (["detect", "bundle.zip"], "required: AUDIO"),
         (["detect", "bundle.zip", "x.wav", "--threshold", "1.5"], "'1.5' is not a number from 0 to 1"),

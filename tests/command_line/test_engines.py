@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from command_line.doctor import _recording_tools
+from command_line.doctor import _for_recordings
 from core.events import Reporter
 from tests.support.command_line_samples import Cli
 
@@ -52,7 +52,7 @@ def test_doctor_names_the_command_that_pulls_a_model(cli: Cli, monkeypatch: pyte
             (folder / name).write_text("{}")
 
     def commands() -> list[str]:
-        findings = list(_recording_tools())
+        findings = list(_for_recordings())
         wanted = [found.what_to_do for found in findings if found.name.startswith(("questions:", "summaries:"))]
         return re.findall(r"hark (engines pull \w+)", " ".join(wanted))
 

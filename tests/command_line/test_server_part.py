@@ -46,7 +46,7 @@ def test_a_web_server_that_was_up_is_always_restarted(web: Part) -> None:
         while web.process.pid == before and time.monotonic() < until:
             look_for(0.05, web, notes)
         assert web.process.poll() is None and len(notes.said) == times
-    assert "started again in" in notes.said[2] and web._wait_s == pytest.approx(0.8)  # each wait is longer
+    assert "restarted in" in notes.said[2] and web._wait_s == pytest.approx(0.8)  # each wait is longer
 
 
 def test_serve_ends_if_the_web_server_never_starts() -> None:

@@ -18,10 +18,10 @@ from core.errors import HarkError
 from core.events import Reporter, silent_reporter
 from db.db_api import Library
 from db.records import NewClip
-from pipeline.training.configuration.prepared import size_for
 from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.planning.plan import save_plan
 from pipeline.training.planning.preview import plan_run
+from pipeline.training.recipes import size_for
 from pipeline.training.workspace.run_folder import RunFolder
 from tests.support.command_line_samples import Cli, Run, assert_fixable, error_of
 from tests.support.mounting import mount

@@ -89,7 +89,7 @@ def test_other_numbers_of_speakers_mix_the_channels(
         asked.append(options.channels)
         return Transcript(1.0, "en", "scripted")
 
-    monkeypatch.setattr("pipeline.recordings.transcription.transcribe.transcribe", transcribe)
+    monkeypatch.setattr("pipeline.recordings.transcribing.transcribe", transcribe)
     write_audio(Path("talk.wav"), spoken(TEXT))
     cli("transcribe", "talk.wav", "--speakers", speakers)
     assert asked == [channels]

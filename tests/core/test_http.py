@@ -51,7 +51,8 @@ def test_a_request_sends_json_and_the_key(double: Recorder) -> None:
 
 def test_rate_limits_and_server_errors_are_retried_after_a_wait(double: Recorder, waits: list[float]) -> None:
     double.replies = [
-        (429, {"Retry-After": "7"}, b""), (503, {"Retry-After": "soon"}, b"<html>"), (500, {}, b""), (200, {}, b"done")
+        (429, {"Retry-After": "7"}, b""), (503, {"Retry-After": "soon"}, b"<html>"), (500, {"Retry-After": "inf"}, b""),
+        (200, {}, b"done"),
     ]  # fmt: skip
     assert server(double.url).ask("GET", "/").body == b"done"
     assert waits == [7.0, 2.0, 4.0]

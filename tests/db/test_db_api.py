@@ -1,13 +1,9 @@
-"""The clip library in one process: clips are stored once, found, checked and repaired."""
+"""The clip library in one process: clips are stored once and found."""
 
 from __future__ import annotations
 
-import json
-import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -17,9 +13,10 @@ from hypothesis import strategies as st
 
 from core.errors import HarkError
 from db import clip_files
+from db.checking import check_library
 from db.db_api import Library, source_id
-from db.records import AlignedUnit, ClipQuery, NewClip
-from tests.support.library_clips import Run, new_clip, numbered_clip
+from db.records import ClipQuery, NewClip
+from tests.support.library_clips import new_clip
 from tests.support.sounds import noise
 
 
@@ -63,7 +60,7 @@ def test_the_same_request_or_source_is_stored_once(library: Library) -> None:
     twice = library.add_clips([new_clip("x", 5, request_id="s"), new_clip("x", 5, request_id="s")])
     assert twice[0] == twice[1]
     assert library.request_ids_present({"r", "s", "t"}) == {"r", "s"}
-    assert library.check(left_over_after_s=0).problems == ()
+    assert check_library(library, left_over_after_s=0).problems == ()
 
 
 def test_clips_with_the_same_audio_share_a_file(library: Library) -> None:
@@ -133,7 +130,7 @@ def test_text_that_looks_like_sql_is_only_text(library: Library, text: str) -> N
     assert [c.text_original for c in library.clips_with_texts([text], "en")] == [kept]
     assert all(clip.text_original == kept for clip in library.search(text, 10))
     assert library.request_ids_present([text]) == {kept}
-    assert library.stats().clips == 2 and library.check(left_over_after_s=0).ok
+    assert library.stats().clips == 2 and check_library(library, left_over_after_s=0).ok
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -211,50 +208,6 @@ def test_transcripts_come_from_imported_speech_in_seeded_order(library: Library)
     assert library.transcripts("de", 10, seed=1) == []
 
 
-def test_emissions_and_alignments_are_stored_per_model(library: Library) -> None:
-    first, second = library.add_clips([new_clip("hey compass", 1), new_clip("hey", 2)])
-    matrix = np.log(np.random.default_rng(0).dirichlet(np.ones(40), 25)).astype(np.float32)
-    library.add_emissions("ctc-1", [(first, matrix)])
-    stored = library.emission(first, "ctc-1")
-    assert stored is not None and stored.dtype == np.float16 and np.abs(stored - matrix).max() < 0.01
-    assert library.emission(second, "ctc-1") is None
-    assert library.with_emission("ctc-1", [first, second]) == {first}
-    packed = np.arange(32, dtype=np.uint8).reshape(2, 16)
-    library.add_emissions("packed", [(second, packed)])
-    again = library.emission(second, "packed")
-    assert again is not None and again.dtype == np.uint8 and (again == packed).all(), "as its maker packed it"
-    with pytest.raises(ValueError):
-        library.add_emissions("../x", [(first, matrix)])
-    with pytest.raises(HarkError):
-        library.add_emissions("ctc-1", [(999, matrix)])
-
-    words = [AlignedUnit("word", "hey", 0.1, 0.3, 0.9), AlignedUnit("word", "compass", 0.3, 0.8, 0.8)]
-    phones = [AlignedUnit("phone", "h", 0.1, 0.15, 0.7)]
-    library.set_alignments("ctc-1", {first: words + phones, second: [AlignedUnit("word", "hey", 0.0, 0.2, 0.95)]})
-    assert library.alignment(first, "ctc-1", "word") == words and library.alignment(first, "ctc-1", "phone") == phones
-    library.set_alignments("ctc-1", {first: phones})
-    assert library.alignment(first, "ctc-1", "word") == []
-    assert library.with_alignment("ctc-1", [first, second]) == {first, second}
-    library.set_alignments("ctc-2", {second: phones})
-    assert [clip.id for clip in library.iter_clips(ClipQuery(aligned_by="ctc-2"))] == [second]
-
-
-def test_an_export_can_be_imported(library: Library, tmp_path: Path) -> None:
-    library.add_clips(
-        [
-            NewClip(noise(0.1, 1), "Hey compass!", "hey compass", "en", "fake", speaker="s1"),
-            new_clip("", 2, text_known=False),
-        ]
-    )
-    report = library.export(tmp_path / "out")
-    lines = [json.loads(line) for line in report.manifest.read_text(encoding="utf-8").splitlines()]
-    assert report.clips == 2 and [line.get("text") for line in lines] == ["hey compass", None]
-    assert lines[0]["text_original"] == "Hey compass!" and lines[0]["speaker"] == "s1"
-    audio, rate = soundfile.read(str(report.manifest.parent / lines[0]["audio_filepath"]), dtype="float32")
-    assert rate == 16000 and clip_files.audio_digest(audio) == clip_files.audio_digest(noise(0.1, 1))
-    assert library.export(tmp_path / "out").clips == 2
-
-
 def test_threads_can_share_a_library(library: Library) -> None:
     def add(worker: int) -> None:
         library.add_clips([new_clip("t", worker * 100 + n, request_id=f"{worker}/{n}") for n in range(10)])
@@ -265,70 +218,7 @@ def test_threads_can_share_a_library(library: Library) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert library.stats().clips == 40 and library.check(left_over_after_s=0).problems == ()
-
-
-def age(path: Path) -> None:
-    os.utime(path, (1, 1))
-
-
-def test_check_finds_and_repairs_each_kind(
-    library: Library, engine: str, behind: Callable[[Path], AbstractContextManager[Run]]
-) -> None:
-    ids = library.add_clips([numbered_clip(n) for n in range(6)])
-    lost, empty, swapped, _, child_of_lost, fine = library.clips(ids)
-    with behind(library.data_dir) as run:
-        run("UPDATE clip SET parent_id = ? WHERE id = ?", (lost.id, child_of_lost.id))
-        run("UPDATE clip SET parent_id = 4711 WHERE id = ?", (fine.id,))
-        run("INSERT INTO alignment VALUES (4711, 'a', 'word', 0, 'hey', 0, 1, 1)")
-        run("DELETE FROM clip_fts_data WHERE id > 10" if engine == "sqlite" else "DELETE FROM clip_fts")
-    library.add_emissions("a", [(fine.id, np.zeros((5, 3))), (lost.id, np.zeros((5, 3)))])
-    emissions = sorted((library.data_dir / "emissions").rglob("*.npy"))
-    next(path for path in emissions if fine.sha256 in path.name).unlink()
-    stray_emission = emissions[0].with_name("stray.npy")
-    stray_emission.write_bytes(b"x")
-    library.file(lost).unlink()
-    library.file(empty).write_bytes(b"")
-    library.file(swapped).write_bytes(library.file(fine).read_bytes())
-    orphan = library.file(fine).with_name("0" * 64 + ".flac")
-    orphan.write_bytes(b"left over")
-    temporary = library.file(fine).with_name(".abc-xyz.tmp")
-    temporary.write_bytes(b"half a cl")
-    for path in (orphan, temporary, stray_emission):
-        age(path)
-
-    expected = {
-        "row without file": 1,
-        "wrong audio": 2,
-        "file without row": 1,
-        "temporary file": 1,
-        "emission without file": 1,
-        "emission file without row": 1,
-        "dangling reference": 2,
-        "full-text index": 1,
-    }
-    found = library.check()
-    assert found.counts == expected and not found.ok
-    assert orphan.exists(), "a check without repair changes nothing"
-    repaired = library.check(repair=True)
-    assert repaired.counts == expected and repaired.ok
-    after = library.check(left_over_after_s=0, repair=True)
-    assert set(after.counts) <= {"emission file without row"}, "the emission of the lost clip, whose row was removed"
-    assert library.check(left_over_after_s=0).problems == ()
-    assert {clip.id for clip in library.iter_clips()} == {ids[3], ids[4], ids[5]}
-    assert library.request_ids_present([f"r{n}" for n in range(6)]) == {"r3", "r4", "r5"}, (
-        "requests of lost clips are open again"
-    )
-    assert [clip.id for clip in library.search("t5", 3)] == [fine.id]
-    assert all(clip.parent_id is None for clip in library.iter_clips())
-
-
-def test_a_recent_file_without_a_row_is_not_a_problem(library: Library) -> None:
-    (clip_id,) = library.add_clips([new_clip("t")])
-    stray = library.file(library.clips([clip_id])[0]).with_name("1" * 64 + ".flac")
-    stray.write_bytes(b"just written")
-    report = library.check(repair=True)
-    assert report.problems == () and stray.exists()
+    assert library.stats().clips == 40 and check_library(library, left_over_after_s=0).problems == ()
 
 
 def test_an_unreadable_clip_names_the_repair_command(library: Library) -> None:

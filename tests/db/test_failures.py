@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import HarkError
+from db.checking import check_library
 from db.database import SCHEMA_VERSION
 from db.db_api import Library
 from tests.support.library_clips import numbered_clip
@@ -24,11 +25,11 @@ def test_a_full_disk_loses_no_finished_batch(small_disk: Path, monkeypatch: pyte
             library.add_clips(numbered_clip(number, seconds=1) for number in range(200))
         kept = library.stats().clips
         assert 4 <= kept < 100 and kept % 4 == 0
-        report = library.check(left_over_after_s=0)
+        report = check_library(library, left_over_after_s=0)
         assert report.problems == (), "the failed batch removed its files"
         with pytest.raises(HarkError):
             library.add_clips(numbered_clip(number, seconds=10) for number in range(200, 203))
-        assert library.check(left_over_after_s=0).problems == ()
+        assert check_library(library, left_over_after_s=0).problems == ()
     with Library(small_disk) as again:
         assert again.stats().clips == kept
 
@@ -40,7 +41,7 @@ def test_a_disk_full_from_the_start_is_reported(small_disk: Path) -> None:
     (small_disk / "ballast").unlink()
     with Library(small_disk / "data") as library:
         library.add_clips([numbered_clip(1)])
-        assert library.check(left_over_after_s=0).problems == ()
+        assert check_library(library, left_over_after_s=0).problems == ()
 
 
 def test_a_read_only_folder_is_reported(small_disk: Path) -> None:
@@ -56,7 +57,7 @@ def test_a_read_only_folder_is_reported(small_disk: Path) -> None:
     assert mount("-o", "remount,rw", str(small_disk))
     with Library(small_disk) as library:
         library.add_clips([numbered_clip(2)])
-        assert library.stats().clips == 2 and library.check(left_over_after_s=0).problems == ()
+        assert library.stats().clips == 2 and check_library(library, left_over_after_s=0).problems == ()
 
 
 @pytest.mark.parametrize("content", [b"this is no database at all" * 100, b"SQLite format 3\x00" + b"\xff" * 4096])
@@ -77,7 +78,7 @@ def test_a_database_with_overwritten_pages_is_reported_as_damaged(tmp_path: Path
     with pytest.raises(HarkError, match="damaged"), Library(tmp_path) as library:
         library.add_clips([numbered_clip(1000)])
     with pytest.raises(HarkError), Library(tmp_path) as library:
-        library.check()
+        check_library(library)
 
 
 def test_a_database_of_a_newer_version_is_rejected(tmp_path: Path) -> None:
@@ -106,4 +107,4 @@ def test_a_locked_library_can_be_read_but_not_written(
                 library.add_clips([numbered_clip(1)])
             assert library.stats().clips == 0, "readers need not wait"
         library.add_clips([numbered_clip(1)])
-        assert library.check(left_over_after_s=0).problems == ()
+        assert check_library(library, left_over_after_s=0).problems == ()

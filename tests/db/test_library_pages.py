@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from core.errors import HarkError
+from db.checking import check_library
 from db.db_api import Library
 from db.records import AlignedUnit, ClipQuery, LibrarySearch
 from tests.support.library_clips import new_clip
@@ -85,17 +86,17 @@ def test_deleting_a_clip_removes_its_row_file_and_emissions(library: Library) ->
         [new_clip("a", 1, request_id="r1"), new_clip("a", 1, request_id="r2"), new_clip("b", 2, request_id="r3")]
     )
     clip, neighbour = library.clips([one])[0], library.clips([other])[0]
-    library.add_emissions("ctc", [(n, np.zeros((3, 4))) for n in (one, same, other)])
-    library.set_alignments("ctc", {one: [AlignedUnit("word", "a", 0.0, 0.1, 1.0)]})
+    library.alignments.add_emissions("ctc", [(n, np.zeros((3, 4))) for n in (one, same, other)])
+    library.alignments.replace("ctc", {one: [AlignedUnit("word", "a", 0.0, 0.1, 1.0)]})
     emission = library.data_dir / f"emissions/ctc/{clip.sha256[:2]}/{clip.sha256}.npy"
     assert library.delete_clips([one, 12345]) == 1
     assert library.file(clip).is_file() and emission.is_file(), "another clip shares the audio"
-    assert library.emission(same, "ctc") is not None and library.with_alignment("ctc", [one]) == set()
+    assert library.alignments.emission(same, "ctc") is not None and library.alignments.aligned("ctc", [one]) == set()
     assert library.delete_clips([same]) == 1 and library.delete_clips([same]) == 0
     assert not library.file(clip).exists() and not emission.exists()
     assert library.file(neighbour).is_file() and library.search("a", 9) == []
     assert [found.id for found in library.search("b", 9)] == [other]
-    assert library.check(left_over_after_s=0).problems == ()
+    assert check_library(library, left_over_after_s=0).problems == ()
 
 
 def test_deleting_a_clip_deletes_mined_clips_but_not_trimmed_ones(library: Library) -> None:
@@ -113,7 +114,7 @@ def test_deleting_a_clip_deletes_mined_clips_but_not_trimmed_ones(library: Libra
     assert library.delete_clips([parent]) == 2
     (left,) = library.iter_clips(whole)
     assert left.id == trimmed and left.parent_id is None
-    assert library.check(left_over_after_s=0).problems == ()
+    assert check_library(library, left_over_after_s=0).problems == ()
 
 
 def test_check_repairs_a_killed_deletion(library: Library) -> None:
@@ -123,13 +124,13 @@ import os
 from pathlib import Path
 from db.db_api import Library
 library = Library(Path({str(library.data_dir)!r}))
-library._remove_file_without_row = lambda path, query: os._exit(9)
+library.tables.remove_file_without_row = lambda path, query: os._exit(9)
 library.delete_clips({ids[:3]})
 """
     assert run_python(program).returncode == 9
     assert [clip.id for clip in library.iter_clips()] == ids[3:]
-    assert library.check(repair=True, left_over_after_s=0).counts == {"file without row": 3}
-    assert library.check(left_over_after_s=0).problems == ()
+    assert check_library(library, repair=True, left_over_after_s=0).counts == {"file without row": 3}
+    assert check_library(library, left_over_after_s=0).problems == ()
 
 
 def test_a_failed_deletion_deletes_nothing(
@@ -144,9 +145,9 @@ def test_a_failed_deletion_deletes_nothing(
 def test_changing_the_text_discards_the_alignment(library: Library) -> None:
     one, two = library.add_clips([new_clip("a", 1, request_id="r1"), new_clip("b", 2, request_id="r2")])
     for clip_id in (one, two):
-        library.set_alignments("ctc", {clip_id: [AlignedUnit("word", "a", 0.0, 0.1, 1.0)]})
+        library.alignments.replace("ctc", {clip_id: [AlignedUnit("word", "a", 0.0, 0.1, 1.0)]})
     library.set_texts({one: ("C!", "c"), two: ("B.", "b")})
-    assert library.with_alignment("ctc", [one, two]) == {two}
+    assert library.alignments.aligned("ctc", [one, two]) == {two}
     assert [clip.id for clip in library.search("c", 9)] == [one] and library.search("a", 9) == []
 
 

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
+from db.checking import check_library
 from db.database import DATABASE_NAME, MARKER, SCHEMA_VERSION
 from db.db_api import Library, library_exists, remove_rows
-from lab.processes import free_port
 from tests.support.library_clips import new_clip
 from tests.support.library_server import LibraryServer
+from tests.support.processes import free_port
 from tests.support.servers import PASSWORD
 
 
@@ -78,7 +79,7 @@ def test_very_long_texts_are_found(two: tuple[Library, Library]) -> None:
         assert [c.id for c in library.search("hey compass", 9)] == [1]
         assert [c.id for c in library.search("the end", 9)] == [1, 3]
         assert [c.id for c in library.search(f"{'x' * 5000} y", 9)] == [2]
-        assert library.search("word29999 compass", 9) == [] and library.check(left_over_after_s=0).ok
+        assert library.search("word29999 compass", 9) == [] and check_library(library, left_over_after_s=0).ok
 
 
 FIRST = """
@@ -117,12 +118,12 @@ def test_a_dropped_connection_is_reopened(tmp_path: Path, on_server: LibraryServ
         assert library.stats().clips == 1
 
         gone = pytest.raises(HarkError, match="no connection to PostgreSQL")
-        with gone, library._writing("writing") as connection:
+        with gone, library.tables.writing("writing") as connection:
             connection.execute("UPDATE clip SET state = 'rejected'")
             on_server.end_connections()
             connection.execute("SELECT 1")
         assert library.stats().rejected == 0, "an interrupted transaction stores nothing"
-        assert library.add_clips([new_clip("c")]) and library.check(left_over_after_s=0).problems == ()
+        assert library.add_clips([new_clip("c")]) and check_library(library, left_over_after_s=0).problems == ()
 
 
 def test_a_restarting_server_is_awaited(tmp_path: Path, server: LibraryServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +162,7 @@ def test_a_server_that_is_starting_up_is_retried(
 def test_a_forked_process_opens_its_own_connection(tmp_path: Path, on_server: LibraryServer) -> None:
     with Library(tmp_path) as library:
         library.add_clips([new_clip("a")])
-        with library._writing("writing") as connection:
+        with library.tables.writing("writing") as connection:
             connection.execute("UPDATE clip SET state = 'rejected'")
             child = os.fork()
             if not child:

@@ -13,6 +13,7 @@ import pytest
 
 from core.errors import HarkError
 from core.events import silent_reporter
+from db.checking import check_library
 from db.database import DATABASE_NAME, MARKER
 from db.db_api import Library, remove_rows
 from db.moving import Libraries
@@ -46,19 +47,20 @@ def fill(folder: Path, first: int) -> None:
         library.add_clips(
             [NewClip(np.full(160, 0.1), "go", "go", "en", "mined", parent_id=ids[1], start_s=0.0, end_s=0.01)]
         )
-        library.add_emissions("ctc", [(ids[0], np.zeros((3, 4)))])
-        library.set_alignments("ctc", {ids[40]: [AlignedUnit("word", "hey", 0.1, 1 / 3, 0.9)]})
+        library.alignments.add_emissions("ctc", [(ids[0], np.zeros((3, 4)))])
+        library.alignments.replace("ctc", {ids[40]: [AlignedUnit("word", "hey", 0.1, 1 / 3, 0.9)]})
 
 
 def content(folder: Path) -> list[object]:
     with Library(folder) as library:
-        assert library.check(left_over_after_s=0).problems == ()
+        assert check_library(library, left_over_after_s=0).problems == ()
         clips: list[Clip] = list(library.iter_clips())
         ids = [clip.id for clip in clips]
         found = [library.search_ids(text) for text in (*TEXTS, "hey", "über", "天気")]
         assert all(found)
-        aligned = {clip_id: library.alignment(clip_id, "ctc", "word") for clip_id in library.with_alignment("ctc", ids)}
-        heard, page = library.with_emission("ctc", ids), library.page(LibrarySearch(phrase="compass"), 9)
+        alignments = library.alignments
+        aligned = {clip_id: alignments.units(clip_id, "ctc", "word") for clip_id in alignments.aligned("ctc", ids)}
+        heard, page = alignments.with_emission("ctc", ids), library.page(LibrarySearch(phrase="compass"), 9)
         return [clips, found, aligned, heard, page]
 
 

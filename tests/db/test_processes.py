@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from core.data_folder import REPOSITORY
+from db.checking import check_library
 from db.db_api import Library
 
 # Prints each request id once its clip is stored.
@@ -62,19 +63,19 @@ def test_four_writers_lose_no_clip_when_one_is_killed(tmp_path: Path, engine: st
 
     with Library(tmp_path) as library:
         assert library.request_ids_present(stored) == stored
-        broken = library.check(left_over_after_s=0)
+        broken = check_library(library, left_over_after_s=0)
         assert set(broken.counts) <= {"file without row", "temporary file"}, (
             "a kill may leave files without rows, but no rows without files"
         )
-        assert library.check(repair=True, left_over_after_s=0).ok
-        assert library.check(left_over_after_s=0).problems == ()
+        assert check_library(library, repair=True, left_over_after_s=0).ok
+        assert check_library(library, left_over_after_s=0).problems == ()
 
     again = start(tmp_path, 0, count)
     again.communicate(timeout=60)
     assert again.returncode == 0
     with Library(tmp_path) as library:
         assert library.stats().clips == 4 * count, "the second run stored what was missing and nothing twice"
-        assert library.check(left_over_after_s=0).problems == ()
+        assert check_library(library, left_over_after_s=0).problems == ()
 
 
 def test_a_repair_during_writes_loses_no_clip(tmp_path: Path, engine: str) -> None:
@@ -83,10 +84,10 @@ def test_a_repair_during_writes_loses_no_clip(tmp_path: Path, engine: str) -> No
     with Library(tmp_path) as library:
         while any(writer.poll() is None for writer in writers):
             # The strictest setting: every file without a row counts as left over immediately.
-            report = library.check(repair=True, left_over_after_s=0)
+            report = check_library(library, repair=True, left_over_after_s=0)
             assert set(report.counts) <= {"file without row"}
         assert [writer.returncode for writer in writers] == [0, 0]
         assert library.stats().clips == 2 * count
-        assert library.check(left_over_after_s=0).problems == ()
+        assert check_library(library, left_over_after_s=0).problems == ()
     for writer in writers:
         writer.communicate()

@@ -14,8 +14,8 @@ from command_line.application import main
 from lab import MEASUREMENTS, BenchOptions, run_measurement
 from lab.__main__ import build_parser
 from lab.measure import detector
-from lab.processes import resident_kib
 from tests.support.command_line_samples import error_of
+from tests.support.processes import resident_kib
 
 
 def run(*words: str) -> int:

@@ -109,5 +109,6 @@ def test_examples_do_not_depend_on_the_number_of_processes(folder: Path, monkeyp
         monkeypatch.setattr("model.examples.usable_cores", lambda cores=cores: cores)
         built.append(list(build_examples(specs, SOURCES, LOG_MEL)))
     for (features, row), (features_2, row_2) in zip(*built, strict=True):
-        np.testing.assert_array_equal(features, features_2)
+        # Libraries add numbers in another order with another number of threads.
+        np.testing.assert_array_max_ulp(features, features_2, maxulp=1)
         assert row == row_2

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from core.data_folder import REPOSITORY
-from lab.chaos.hostile_bundles import CHUNK, loop_bundle, slow_bundle
 from model.runtime import detector as run_time
 from model.runtime.detector import BundleError, Detector
+from tests.support.hostile_bundles import CHUNK, loop_bundle, slow_bundle
 from tests.support.programs import run_python
 
 LOUD = np.full(CHUNK, 0.7, np.float32)

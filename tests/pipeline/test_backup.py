@@ -22,6 +22,7 @@ import pytest
 
 from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
+from db.checking import check_library
 from db.db_api import Library
 from pipeline import backup
 from pipeline.backup import MANIFEST, back_up, check, is_backed_up, restore, serving
@@ -138,13 +139,13 @@ def test_restore_brings_back_all_files(data: Path, archive: Path, tmp_path: Path
     assert not [name for name in digests if name.startswith(("cache", "engines", "voices", "log", "tmp"))]
     assert not [name for name in digests if "features" in name or "requests" in name or "whisper" in name]
     with Library(tmp_path / "new" / "users" / "2") as library:
-        assert library.check(left_over_after_s=0).problems == () and library.stats().clips == 2
+        assert check_library(library, left_over_after_s=0).problems == () and library.stats().clips == 2
 
 
 def test_restore_removes_settings_and_tasks_that_run_code(data: Path, tmp_path: Path) -> None:
     settings = b"# keys\nHARK_HTTPS=1\nexport LD_PRELOAD='a\nb'\nOPENAI_API_KEY=k\nHARK_ENGINES_ENV=/x\nodd line\n"
     put(data, ".env", settings)
-    again = "webui.api.webhooks.deliver"
+    again = "webui.webhooks.services.deliver"
     columns = "func, hook, kwargs, schedule_type, repeats, next_run, minutes, cluster, intended_date_kwarg"
     rows = [("os.system", None, None), (again, "os.system", None), (again, None, "{}"), (again, None, None)]
     with closing(sqlite3.connect(data / "portal/portal.sqlite3")) as portal, portal:
@@ -208,7 +209,7 @@ def test_a_backup_during_writes_is_consistent(data: Path, tmp_path: Path) -> Non
     assert made.left_out == ()
     restore(tmp_path / "hark.zip", tmp_path / "new", QUIET)
     with Library(tmp_path / "new") as library:
-        report = library.check(left_over_after_s=1e9)
+        report = check_library(library, left_over_after_s=1e9)
         assert report.problems == () and CLIPS < library.stats().clips <= CLIPS + len(written)
 
 

@@ -14,12 +14,12 @@ from django.test import Client
 from tests.support.sounds import noise, upload
 from webui.accounts.models import User
 from webui.accounts.services import SCOPES, create_token, issue_pair
-from webui.api.models import Webhook
 from webui.jobs.models import Job
 from webui.listening.models import Sample
 from webui.organizations.models import Invitation, Organization
 from webui.recordings.models import Recording
 from webui.trainer.models import Version
+from webui.webhooks.models import Webhook
 
 Call = Callable[..., Any]
 

@@ -109,7 +109,7 @@ def tiny_effort(monkeypatch: pytest.MonkeyPatch) -> Effort:
     tiny = replace(
         EFFORTS["quick"], name="tiny", positive=BucketSize(4, 6), confusable=BucketSize(12, 2),
         inbetween=BucketSize(5, 1), plain_negative=BucketSize(20, 1), corpus_hours=0.05,
-        variants=2, steps=4, batch_size=8, test_clips=10, network_steps=0,
+        variants=2, steps=4, batch_size=8, test_clips=10, network_steps=0, growth=5,
     )  # fmt: skip
     monkeypatch.setitem(EFFORTS, "tiny", tiny)
     return tiny

@@ -21,13 +21,13 @@ from tests.support.ready_recordings import SAID, ready_recording, transcript_of_
 from webui.accounts import services
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
-from webui.api.models import Webhook
 from webui.jobs.models import Job
 from webui.listening.models import Sample
 from webui.recordings.models import Recording
 from webui.recordings.sharing.links import share
 from webui.trainer.models import Version
 from webui.trainer.services import configuration
+from webui.webhooks.models import Webhook
 
 ERROR = {"what": "It stopped.", "why": "The disk is full.", "what_to_do": "Retry."}
 PLAN: dict[str, Any] = {

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from core.data_folder import REPOSITORY
-from lab.processes import answers, free_port
+from tests.support.processes import answers, free_port
 from tests.support.servers import missing
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from model.metrics import ScoredStream
-from pipeline.training.measuring.evaluation import ScoredSplit
+from pipeline.training.measuring.scored_split import ScoredSplit
 
 MINUTE = 750  # scores in a minute (one per 80 ms)
 

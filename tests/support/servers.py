@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import pytest
 
-from lab.processes import answers, free_port
+from tests.support.processes import answers, free_port
 
 PASSWORD = "a password of the tests' own"
 NEEDED = "HARK_TESTS_NEED_SERVERS"  # set if the tests of the topology were requested: nothing may be missing then

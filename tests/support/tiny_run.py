@@ -31,6 +31,7 @@ TINY = replace(
     plain_negative=BucketSize(70, 1),
     negative_hours=0.05,
     speech_hours=0.05,
+    growth=5,
     variants=1,
     steps=60,
     small_buckets=(BucketSize(5, 24), BucketSize(40, 1), BucketSize(12, 1), BucketSize(70, 1)),
@@ -91,7 +92,7 @@ def run(data: Path, engines: str, kill_at: str) -> None:
             killer.step("zip")
 
         zipfile.ZipFile.writestr = writestr  # type: ignore[method-assign]
-    run_config = RunConfig(PHRASE, effort="tiny", size="standard", engines=tuple(engines.split(",")), growth_constant=5)
+    run_config = RunConfig(PHRASE, effort="tiny", size="standard", engines=tuple(engines.split(",")))
     result = run_training(run_config, data, Reporter(sink))
     sys.stdout.write(json.dumps({"event": "result", **result}) + "\n")
 

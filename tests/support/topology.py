@@ -17,10 +17,10 @@ from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from core.data_folder import REPOSITORY
-from lab.processes import answers, free_port
 from pipeline.jobs import QUEUES, TRAINING, WEBHOOKS
 from tests.support.nginx import nginx_settings
 from tests.support.portal_driver import HOST, Portal
+from tests.support.processes import answers, free_port
 from tests.support.servers import postgresql, program, redis_server, running, wait_for
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import pytest
 from django.core.cache import cache, caches
 from django.test import Client
 
+from tests.support.api_calls import Call
 from tests.support.detector_versions import make_version
 from tests.support.portal_users import PASSWORD, browser_of
 from webui.accounts.models import User
@@ -59,3 +60,18 @@ def others(other: User) -> Client:
 def version(owner: User, portal: Path) -> Version:
     """The first version of a detector of the owner's."""
     return make_version(owner, portal)
+
+
+@pytest.fixture
+def call(client: Client) -> Call:
+    """Call the API: ``call("post", "/jobs", body={...}, headers=..., files=...)``."""
+
+    def do(method: str, path: str, *, body: Any = None, headers: dict[str, str] | None = None, **more: Any) -> Any:
+        address = path if path.startswith("/api/") else f"/api/v1{path}"
+        if body is not None and "content_type" not in more and not more.pop("form", False):
+            more["content_type"] = "application/json"
+        if body is not None:
+            more["data"] = body
+        return getattr(client, method)(address, headers=headers or {}, **more)
+
+    return do

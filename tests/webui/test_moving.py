@@ -49,7 +49,7 @@ recording = Recording.objects.create(user=user, name="Sitzung", folder="audio/r"
 folder = user_data(user) / "audio" / "r"
 folder.mkdir(parents=True)
 (folder / "a.wav").write_bytes(b"RIFF of a recording")
-from webui.organizations import services as organizations
+from webui.organization_management import services as organizations
 made = organizations.create(user=user, name="Häfen & Co")
 organizations.invite(organization=made, by=user, role="viewer", base_url="http://localhost")
 organizations.share(thing=recording, organization=made, by=user)
@@ -173,7 +173,7 @@ def test_a_portal_in_use_moves_to_a_server_and_back(
         (second.data / ".env").write_text(f"DATABASE_URL={database}\n")
         replaced = second.run("main.py", "restore", str(tmp_path / "used.zip"), "--replace", "--json")
         restored = json.loads(replaced.stdout)
-        assert "does not name the database that was filled" in replaced.stderr
+        assert "does not name the restored database" in replaced.stderr
         aside = Installation(Path(restored["before"]))
         assert aside.python(f"{BEGIN}print(User.objects.count())") == "1", (
             "the replaced database is saved as an SQLite file"

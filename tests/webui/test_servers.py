@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import HarkError
-from lab.processes import free_port
+from tests.support.processes import free_port
 from tests.support.programs import prepared, run_python
 from tests.support.servers import PASSWORD, mysql, postgresql, redis_server
 from webui import servers
@@ -175,7 +175,7 @@ from webui.accounts.models import User
 from webui.accounts.services import create_user
 from webui.jobs.models import Quota
 from webui.jobs.quota import Limits, set_quota
-from webui.organizations import services
+from webui.organization_management import services
 from webui.organizations.models import Organization
 def made(make, *values, **fields):
     try:

@@ -14,7 +14,7 @@ import pytest
 
 from core.data_folder import REPOSITORY, keep_private
 from core.errors import HarkError
-from lab.processes import free_port
+from tests.support.processes import free_port
 from tests.support.programs import prepared, run_python
 from webui.keys.secret import secret_key
 

@@ -22,12 +22,12 @@ from webui.account_data.exporting import export_file
 from webui.accounts.audit import Action, record
 from webui.accounts.models import ApiToken, OneTimeLink, User
 from webui.accounts.storage import user_data
-from webui.api import webhooks
-from webui.api.models import Webhook
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
-from webui.organizations.services import leave_all
+from webui.organization_management.services import leave_all
 from webui.transactions import serialized
+from webui.webhooks import services as webhooks
+from webui.webhooks.models import Webhook
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,6 @@ from pipeline.backup import ACCOUNT, EXPORTS
 from webui.accounts.audit import Action, entries_of, record
 from webui.accounts.models import ApiToken, User
 from webui.accounts.storage import user_data
-from webui.api.models import Webhook
 from webui.http.errors import StatusError
 from webui.jobs import services as jobs
 from webui.jobs.models import Job, Usage
@@ -29,6 +28,7 @@ from webui.organizations.models import Membership
 from webui.recordings.models import Recording, Share
 from webui.trainer.models import Detector, Version
 from webui.transactions import serialized
+from webui.webhooks.models import Webhook
 
 RETENTION_S = 24 * 3600
 TABLES: dict[str, tuple[Any, str, str]] = {  # by kind: the model, its path to the user, the exported columns

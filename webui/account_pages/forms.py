@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.accounts.services import SCOPES
-from webui.organizations.forms import MAX_DAYS
+from webui.organization_management.forms import MAX_DAYS
 
 SCOPE_WORDS = {
     "read": _("read: detectors, jobs, transcripts"),
@@ -150,7 +150,7 @@ class RetentionForm(forms.Form):
 
 
 class WebhookForm(forms.Form):
-    """A new webhook; :func:`webui.api.webhooks.add` checks its URL."""
+    """A new webhook; :func:`webui.webhooks.services.add` checks its URL."""
 
     url = forms.CharField(
         label=_("URL"),

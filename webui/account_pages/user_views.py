@@ -25,7 +25,7 @@ from webui.jobs.forms import QuotaForm
 from webui.jobs.models import Quota
 from webui.jobs.quota import set_quota, usage_of
 from webui.keys.sealing import show_next, shown_now
-from webui.organizations import use_of
+from webui.organization_management import use_of
 
 P = ParamSpec("P")
 LINK = "link of a user"

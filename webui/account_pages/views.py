@@ -36,12 +36,12 @@ from webui.accounts.models import ApiToken, User
 from webui.accounts.sessions import sign_in_or_ask
 from webui.accounts.sign_in import forgive, sender, sign_in
 from webui.accounts.signed_in import signed_in
-from webui.api import webhooks as outgoing
-from webui.api.models import Webhook
-from webui.http.errors import with_headers
+from webui.http.errors import status_of, with_headers
 from webui.http.parameters import INVALID, safe_address
 from webui.jobs.quota import usage_of
 from webui.keys.sealing import show_next, shown_now
+from webui.webhooks import services as outgoing
+from webui.webhooks.models import Webhook
 
 LATEST = 5  # entries of the audit log on the page of an account
 TOKEN, HOOK = "token", "secret of a webhook"  # shown once
@@ -76,7 +76,8 @@ def login(request: HttpRequest) -> HttpResponse:
         "google": settings.GOOGLE_SIGN_IN,
         "nobody": services.owner() is None,
     }
-    status = getattr(problem, "status", INVALID if form.errors else 200)
+    usual = INVALID if form.errors else 200
+    status = status_of(problem, usual) if problem else usual
     return with_headers(problem, render(request, "accounts/login.html", content, status=status))
 
 

@@ -9,8 +9,8 @@ from ninja import Field, Schema
 from pydantic import AliasChoices
 
 from webui.api.schemas import WHEN, RequestBody, name_of_user
+from webui.organization_management.services import MAX_NAME_LENGTH
 from webui.organizations.models import Role
-from webui.organizations.services import MAX_NAME_LENGTH
 
 SECRET = "Zk3v9QdX7cTn1sYw5mBh2rGp8uLe4aJf6oKi0tRq"
 MAX_DISK_BYTES = 2**62

@@ -11,9 +11,9 @@ from pydantic import AliasChoices, ConfigDict, create_model
 
 from pipeline.training.configuration.run_config import CHOICES, USUAL, RunConfig
 from webui.accounts.services import SCOPES
-from webui.api.webhooks import EVENTS
 from webui.jobs.models import Job
 from webui.trainer.models import MAX_NOTE_LENGTH
+from webui.webhooks.services import EVENTS
 
 JOB_ID = "6f9d2a44-58a2-4a43-9d5e-0f6f0f5f7a10"
 WHEN = "2026-11-20T20:30:00Z"

@@ -11,7 +11,7 @@ import re
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from django.core.exceptions import ObjectDoesNotExist
@@ -19,10 +19,12 @@ from django.core.files.uploadedfile import UploadedFile
 
 from core.errors import HarkError
 from pipeline.recordings.files.media import MediaLimits, normalize
-from pipeline.recordings.speech_service import client as speech_client
+from pipeline.recordings.recording_options import RecordingOptions
 from pipeline.recordings.summarization import Summary, summarize
-from pipeline.recordings.transcription.transcribe import PROGRESS_FILE, TranscribeOptions, transcribe
+from pipeline.recordings.transcribing import transcribed
+from pipeline.recordings.transcription.transcribe import PROGRESS_FILE
 from pipeline.recordings.transcripts.transcript import Segment, Transcript
+from pipeline.speech_service import client as speech_client
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.http.errors import StatusError
@@ -57,6 +59,7 @@ def transcribe_upload(
     not a recording, exceeds the limits, or cannot be transcribed, and StatusError if it takes longer than this endpoint
     waits (504), or too many already wait (429).
     """
+    options = RecordingOptions(engine, language, diarize=False, summarize=False, translate=translate)
     with slot(user), received(user, upload) as (path, facts):
         limits = MediaLimits.from_environment(owner=user.is_owner)
         if most_s is not None:
@@ -68,21 +71,19 @@ def transcribe_upload(
             try:
                 measured = normalize(path, flac, limits)
                 if measured.duration_s <= AT_ONCE_S:
-                    words = tuple(expected_words.expected(user, language))
-                    # As the job of a longer recording does without speakers.
-                    wanted = TranscribeOptions(engine, language, False, user_data(user), translate, words)
+                    words = expected_words.expected(user, language)
                     check_minutes(user, measured.duration_s)
                     with tempfile.TemporaryDirectory(dir=path.parent) as work:
                         on_progress_file(Path(work) / PROGRESS_FILE)
-                        transcript = speech_client.call(AT_ONCE_TIMEOUT_S, transcribe, flac, wanted, Path(work))
+                        transcript = speech_client.call(
+                            AT_ONCE_TIMEOUT_S, transcribed, flac, options, data=user_data(user), work=Path(work),
+                            words=words,
+                        )  # fmt: skip
                     take_minutes(user, measured.duration_s)
                     return transcript
             finally:
                 flac.unlink(missing_ok=True)
-        options = {"engine": engine, "language": language, "diarize": False, "summarize": False}
-        recording = intake.create_recording(
-            user=user, name=name_of(upload), source=path, options={**options, "translate": translate}
-        )
+        recording = intake.create_recording(user=user, name=name_of(upload), source=path, options=asdict(options))
         on_progress_file(recording.path / PROGRESS_FILE)
     return _waited_for(recording)
 

@@ -50,14 +50,14 @@ class LimitBodies:
     """ASGI application that returns 413 if a body is too long, 408 if it stalls, and 507 on a full disk.
 
     Attributes:
-      largest: returns the maximum bytes of a request.
+      largest: returns the maximum bytes of a request to a path.
       for_all: maximum bytes of any request; only users that ``user_of`` finds may send more.
       check: raises HarkError if a body may not arrive in addition to those that began before it.
       coming: bodies that are arriving.
     """
 
     application: Application
-    largest: Callable[[Scope], int]
+    largest: Callable[[str], int]
     for_all: int
     user_of: Callable[[Scope], Awaitable[Any]]
     check: Callable[[Body, Sequence[Body]], Awaitable[None]]
@@ -84,7 +84,7 @@ class _Request:
 
     def __init__(self, limits: LimitBodies, scope: Scope, receive: Receive, send: Send) -> None:
         self.limits, self.scope, self._receive, self._send = limits, scope, receive, send
-        self.max_bytes = limits.largest(scope)
+        self.max_bytes = limits.largest(scope["path"])
         self.body: Body | None = None  # None without a user
         self.read = self.looked_at = 0
         self.has_more, self.answered = True, False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from typing import Any
 
@@ -16,6 +17,7 @@ from django.utils.translation import gettext as _
 
 from core.data_folder import StorageFull, is_full
 from core.errors import HarkError
+from pipeline.speech_service.client import ServiceBusy
 from webui.http.middleware import Middleware
 from webui.transactions import is_locked
 from webui.translation import explained
@@ -37,7 +39,9 @@ class StatusError(HarkError):
 
 
 def status_of(error: HarkError, usual: int = 422) -> int:
-    """Return the status of the response to an error: 507 for a full disk, that of its class, or ``usual``."""
+    """Return the status of the response to an error: that of its class or, without one, ``usual``."""
+    if isinstance(error, ServiceBusy):
+        return 503
     return 507 if isinstance(error, StorageFull) else int(getattr(error, "status", usual))
 
 
@@ -62,10 +66,10 @@ def problem(error: HarkError, /, status: int | None = None, **more: Any) -> Http
 
 
 def with_headers(error: HarkError | None, response: HttpResponse) -> HttpResponse:
-    """Set Retry-After to the error's ``wait_s`` (a default for 429 and 503), and WWW-Authenticate for 401."""
+    """Set Retry-After to the error's ``wait_s``, rounded up (a default for 429 and 503); WWW-Authenticate for 401."""
     wait_s = getattr(error, "wait_s", None) or (BUSY_WAIT_S if response.status_code in (429, 503) else None)
     if wait_s:
-        response["Retry-After"] = str(wait_s)
+        response["Retry-After"] = str(math.ceil(wait_s))  # another server may ask for a fraction
     if response.status_code == 401:
         response["WWW-Authenticate"] = 'Bearer realm="Hark"'
     return response

@@ -13,7 +13,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from webui.access import Things, shared_with
+from webui.organizations.access import Things, shared_with
 from webui.translation import explained, shown
 
 
@@ -64,7 +64,7 @@ class Job(models.Model):
     eta_s = models.FloatField(null=True)
     result = models.JSONField(null=True)
     error = models.JSONField(null=True)  # what, why, what_to_do; said, if they can be translated
-    traceparent = models.CharField(max_length=55, default="")  # the submitting request's (watching/tracing.py)
+    traceparent = models.CharField(max_length=55, default="")  # the submitting request's (telemetry/tracing.py)
     organization = shared_with(related_name="jobs")  # the organization of the object that the job is about
 
     objects: ClassVar = Things["Job"].as_manager()

@@ -32,9 +32,9 @@ from webui.http.errors import StatusError
 from webui.jobs.models import Job, JobEvent
 from webui.jobs.queue import enqueue, this_cluster
 from webui.jobs.quota import MAX_SECONDS_KEY, SECONDS, check_jobs, check_minutes, check_room, seconds_left, take_job
+from webui.telemetry import tracing
 from webui.transactions import serialized
 from webui.translation import explained, shown
-from webui.watching import tracing
 
 log = logging.getLogger(__name__)
 

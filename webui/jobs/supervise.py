@@ -27,9 +27,9 @@ from pipeline.job_process import finished_file
 from webui.accounts.storage import user_data
 from webui.jobs import services
 from webui.jobs.models import Job, stage_times
+from webui.telemetry import tracing
+from webui.telemetry.logs import about_job
 from webui.transactions import is_locked
-from webui.watching import tracing
-from webui.watching.logs import about_job
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

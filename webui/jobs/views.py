@@ -8,11 +8,11 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from webui.access import to_change, visible
 from webui.accounts.signed_in import signed_in
 from webui.http.parameters import page_asked_for, whole_number
 from webui.jobs import services
 from webui.jobs.models import Job
+from webui.organizations.access import to_change, visible
 
 PAGE = 25
 

@@ -30,9 +30,9 @@ from webui.jobs.models import Job
 from webui.jobs.quota import take_room
 from webui.library.services import has_library
 from webui.transactions import serialized
+from webui.upload_limits import MAX_FILE_BYTES
 
 IMPORTS = "uploads/imports"  # below the user's data: a folder per import, removed after a successful job
-MAX_UPLOAD_BYTES = 200_000_000  # maximum bytes of an uploaded archive
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")
 FORGOTTEN_AFTER_S = 24 * 3600.0  # seconds; older archives of jobs that were interrupted and not retried are deleted
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})*")
@@ -44,7 +44,7 @@ def start(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
     context = {
         "folders": [str(folder) for folder in settings.IMPORT_FOLDERS] if user.is_owner else [],
-        "largest": MAX_UPLOAD_BYTES // 1_000_000,
+        "largest": MAX_FILE_BYTES // 1_000_000,
         "suffixes": ",".join(SUFFIXES),
         "imports": Job.objects.owned_by(user).filter(kind="import")[:10],
         "has_library": has_library(user),
@@ -77,11 +77,11 @@ def upload(request: HttpRequest) -> HttpResponse:
         why = _("The form has no file, or an empty one.")
         raise HarkError(_("No archive was uploaded."), why, _("Choose a file."))
     name = archive_name(sent.name or "")
-    if sent.size > MAX_UPLOAD_BYTES:
+    if sent.size > MAX_FILE_BYTES:
         raise HarkError(
             _("The archive is too large for an upload."),
             _("It is %(mb)d MB; the limit is %(most)d MB.")
-            % {"mb": round(sent.size / 1e6), "most": round(MAX_UPLOAD_BYTES / 1e6)},
+            % {"mb": round(sent.size / 1e6), "most": round(MAX_FILE_BYTES / 1e6)},
             _("Import it from a folder of the server, or split it."),
         )
     job = import_archive(user=user, sent=sent, name=name, options=_options_of(request))

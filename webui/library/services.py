@@ -15,7 +15,8 @@ from django.utils.translation import gettext as _
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
-from db.db_api import EMISSIONS_FOLDER, Library, library_exists
+from db.alignments import EMISSIONS_FOLDER
+from db.db_api import Library, library_exists
 from db.records import ORIGINS, Clip, LibrarySearch, NewClip, real_speaker
 from phrase_augmentation.normalize import normalize
 from pipeline.corpora.importing import MIN_DURATION_S

@@ -19,12 +19,12 @@ from model.runtime.detector import BundleError
 from model.runtime.detector import Detector as Runtime
 from pipeline.serving.detection import as_hark_error
 from pipeline.serving.zero_shot import ZeroShotStream
-from webui.access import to_change
 from webui.accounts.models import User
 from webui.accounts.socket_sign_in import SignsIn
 from webui.http.parameters import json_object
 from webui.listening import services
 from webui.listening.models import Sample
+from webui.organizations.access import to_change
 from webui.trainer.models import Version
 from webui.trainer.services import version_of
 from webui.translation import explained

@@ -10,9 +10,9 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from webui.access import CHANGING, Things, organizations_of
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
+from webui.organizations.access import CHANGING, Things, organizations_of
 from webui.trainer.models import Detector
 
 

@@ -16,13 +16,13 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from core.errors import HarkError
-from webui.access import owned, to_change, visible
 from webui.accounts.signed_in import signed_in
 from webui.http.parameters import page_asked_for
 from webui.http.slots import slot
 from webui.http.uploads import on_disk
 from webui.listening import services
 from webui.listening.models import Sample
+from webui.organizations.access import owned, to_change, visible
 from webui.trainer.models import Detector, Version
 from webui.trainer.services import version_of
 from webui.trainer.version_files import asked_rate

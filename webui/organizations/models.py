@@ -1,4 +1,4 @@
-"""Organizations, their members, and invitations; changed by ``webui.organizations.services``."""
+"""Organizations, their members, and invitations; changed by ``webui.organization_management.services``."""
 
 from __future__ import annotations
 

@@ -63,6 +63,6 @@ def job_has_ended(sender: object, job: Job, **more: Any) -> None:
         speakers_detected(recording.select_related("user", "job").get(), job.result or {})
     elif job.kind == "minable":
         current = recording.select_related("user").get()
-        # The user has changed the setting in the meantime; it decides, not the job that ends last.
+        # The user may have changed the setting since the job began: follow the setting, not the job.
         if job.spec["minable"] != current.minable:
             bring_library_up_to_date(current, after=job)

@@ -13,11 +13,11 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from pipeline.recordings.transcripts.captions import clock
-from webui.access import Owned, Things, shared_with
 from webui.accounts.storage import user_data
 from webui.jobs.models import Job
+from webui.organizations.access import Owned, Things, shared_with
 
-IN_PIECES = Path("uploads") / "recordings"  # below a user's data: unfinished uploads
+IN_CHUNKS = Path("uploads") / "recordings"  # below a user's data: unfinished uploads
 
 
 class Recordings(Things["Recording"]):
@@ -130,7 +130,7 @@ class UploadInProgress(models.Model):
 
     @property
     def path(self) -> Path:
-        return user_data(self.user) / IN_PIECES / self.id.hex
+        return user_data(self.user) / IN_CHUNKS / self.id.hex
 
 
 class Share(models.Model):

@@ -17,12 +17,12 @@ from pipeline.jobs import TRANSCRIPTION_STAGES
 from pipeline.recordings.transcription.transcribe import recognized_so_far
 from pipeline.recordings.transcripts.captions import clock
 from webui import speech
-from webui.access import owned, sharing_of, to_change
 from webui.accounts.signed_in import signed_in
 from webui.http.parameters import for_the_network, page_asked_for
 from webui.jobs.models import Job
 from webui.jobs.services import stages_of
 from webui.keys.sealing import shown_now
+from webui.organizations.access import owned, sharing_of, to_change
 from webui.recordings import deletion
 from webui.recordings.editing import speaker_changes
 from webui.recordings.editing.history import newest

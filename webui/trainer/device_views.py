@@ -13,8 +13,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from core.errors import HarkError
-from webui.access import owned
 from webui.accounts.signed_in import signed_in
+from webui.organizations.access import owned
 from webui.trainer import services, version_files
 from webui.trainer.models import Version
 

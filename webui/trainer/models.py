@@ -16,10 +16,10 @@ from django.utils.translation import gettext as _
 from core.errors import HarkError
 from pipeline.training.reporting.report_types import Report
 from pipeline.training.reporting.verdict import misses_most
-from webui.access import Things, shared_with
 from webui.accounts.storage import user_data
 from webui.jobs.models import Job
 from webui.keys.secret import all_keys
+from webui.organizations.access import Things, shared_with
 
 MAX_NOTE_LENGTH = 200  # maximum characters of a note
 PUBLIC_KEY = "public"  # replaces the token in a URL

@@ -17,12 +17,13 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from core.errors import HarkError
 from pipeline.training.configuration.devices import OWN_FORMAT
+from pipeline.training.measuring.figures import Comparison
 from pipeline.training.reporting.report_types import Report
-from webui.access import owned, sharing_of, to_change
 from webui.accounts.signed_in import signed_in
 from webui.accounts.storage import user_data
 from webui.http.parameters import for_the_network
 from webui.jobs.services import stages_of
+from webui.organizations.access import owned, sharing_of, to_change
 from webui.trainer import results, services, version_files
 from webui.trainer.models import PUBLIC_KEY, Detector, Version, before_in_use, in_use_of
 from webui.trainer.views import BUCKET_WORDS
@@ -129,8 +130,8 @@ def _effort_again(report: Report) -> str:
 
 
 def _same_stream_rows(
-    shown: Version, comparison: results.Figures | None, versions: list[Version]
-) -> list[dict[str, Any]]:
+    shown: Version, comparison: Comparison | None, versions: list[Version]
+) -> list[results.OnSameStream]:
     """Return the figures of a comparison on the same stream; [] if the comparison omits the shown version."""
     rows = results.same_stream(comparison, versions) if comparison else []
     return rows if any(row["version"] == shown for row in rows) else []
@@ -196,7 +197,9 @@ def compare(request: HttpRequest, detector_id: int) -> HttpResponse:
     return render(request, "trainer/compare.html", context)
 
 
-def _changed(request: HttpRequest, versions: list[Version], together: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _changed(
+    request: HttpRequest, versions: list[Version], together: list[results.OnSameStream]
+) -> dict[str, Any] | None:
     """Return the changes between two versions: the requested ones, otherwise the newest and the one before it."""
     by_number = {str(version.number): version for version in versions}
     after = by_number.get(request.GET.get("after", ""), versions[0])
@@ -243,7 +246,7 @@ def file(request: HttpRequest, detector_id: int, number: int, name: str) -> File
 
 def _translated_report(version: Version, language: str) -> str | None:
     """Return the report as a page in a language; None for English (a stored page), or if figures are missing."""
-    from pipeline.training.reporting.report import html_report
+    from pipeline.training.reporting.report_page import html_report
 
     if language == "en":
         return None

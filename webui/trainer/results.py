@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 from urllib.parse import urlencode
 
 from django.urls import reverse
@@ -20,23 +20,28 @@ from core.errors import HarkError
 from db.db_api import Library, library_exists
 from model.phones import phones_of
 from pipeline.training.configuration.devices import OWN_FORMAT
-from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY
-from pipeline.training.measuring.figures import MissesBy, Threshold
+from pipeline.training.measuring.calibration import DEFAULT_FA_PER_DAY
+from pipeline.training.measuring.figures import ComparedVersion, Comparison, MissesBy, Threshold, is_better
 from pipeline.training.packing.targets import Target, is_small, targets_of
 from pipeline.training.reporting.licences import SHIPPED_SPEECH
-from pipeline.training.reporting.report_types import Report
+from pipeline.training.reporting.report_types import DeviceFigures, Report
 from pipeline.training.reporting.verdict import alarms_in, expected_of_people, predicts_people, verdict_of
 from webui.template_filters import Figure, number, rate, share
 from webui.trainer.models import Version, in_use_of
 from webui.trainer.version_files import dataset_table, sizes_in_bundle
 from webui.translation import shown
 
-Figures = Mapping[str, Any]  # of a version in a comparison
-
 CLIPS_TO_PLAY = 3  # clips per confusable
 MIN_PLOT_END = 20.0  # minimum upper end of the plot, per hour
 CURVES_COMPARED = 6  # maximum, because more lines in one plot cannot be distinguished
 CONDITIONS = ("all", "clean", "noisy")
+
+
+class OnSameStream(TypedDict):
+    """A version in a comparison, with its figures on the common stream."""
+
+    version: Version
+    found: ComparedVersion
 
 
 @dataclass(frozen=True)
@@ -109,15 +114,13 @@ def _chosen(version: Version, report: Report) -> set[str]:
 
 
 def winner_over(
-    version: Version, report: Report, versions: Sequence[Version], together: Sequence[Mapping[str, Any]]
+    version: Version, report: Report, versions: Sequence[Version], together: Sequence[OnSameStream]
 ) -> Version | None:
     """Return the version that was better than this one on the same streams, or None.
 
     With the figures ``together`` (:func:`same_stream`), a version is compared with the one in use, and the one in use
     with all others. Without them, the comparison that its own run made decides.
     """
-    from pipeline.training.measuring.comparison import is_better
-
     figures = {row["version"]: row["found"] for row in together}
     in_use = in_use_of(versions)
     if version in figures and in_use in figures and in_use != version:
@@ -277,8 +280,8 @@ def reports(versions: Iterable[Version]) -> list[dict[str, Any]]:
     return rows
 
 
-def same_stream(comparison: Figures, versions: Sequence[Version]) -> list[dict[str, Any]]:
-    """Return the versions in a comparison, in its order, each with its figures (``found``) on the common stream."""
+def same_stream(comparison: Comparison, versions: Sequence[Version]) -> list[OnSameStream]:
+    """Return the versions in a comparison, in its order, each with its figures."""
     by_run = {version.path.name: version for version in versions}
     return [{"version": by_run[row["run"]], "found": row} for row in comparison["versions"] if row["run"] in by_run]
 
@@ -302,9 +305,9 @@ def changes(before: Version, after: Version) -> list[dict[str, str]]:
     return rows
 
 
-def changed_figures(before: Figures, after: Figures) -> list[dict[str, Any]]:
+def changed_figures(before: ComparedVersion, after: ComparedVersion) -> list[dict[str, Any]]:
     """Return two versions' figures (:func:`same_stream`) as ``what``, ``before`` and ``after`` (:class:`Figure`)."""
-    read: dict[str, Callable[[Figures], Figure]] = {
+    read: dict[str, Callable[[ComparedVersion], Figure]] = {
         _("Missed"): lambda figures: share(figures["miss_rate"]["all"]),
         _("Confusable phrases accepted"): lambda figures: share(figures["confusables"]),
         _("FA/h"): lambda figures: rate(figures["fa_per_hour"]),
@@ -345,7 +348,7 @@ def _clip_ids(version: Version) -> set[str] | None:
         return None
 
 
-def as_report(comparison: Figures, figures: Figures) -> Report:
+def as_report(comparison: Comparison, figures: ComparedVersion) -> Report:
     """Return the parts of a report that :func:`plot` needs, from a version's figures in a comparison."""
     hours = comparison["stream"]["hours"]
     parts = {"results": {"hours": hours, "det": {"all": figures["det"]}, "at_thresholds": [figures]}}
@@ -381,17 +384,16 @@ def targets(version: Version, report: Report, address: str) -> list[dict[str, An
     return sorted(rows, key=lambda row: not row["chosen"])
 
 
-def _device_summary(about: Mapping[str, Any] | None) -> str:
+def _device_summary(about: DeviceFigures | None) -> str:
     """Describe the quality of a device's own detector; "" if the device uses the main one."""
     if about is None:
         return ""
-    missed = [about[name]["value"] for name in ("miss_rate_clean", "miss_rate_noisy")]
-    if None in missed:
+    quiet, noisy = about["miss_rate_clean"]["value"], about["miss_rate_noisy"]["value"]
+    if quiet is None or noisy is None:
         return ""
-    quiet, noisy = (1.0 - rate_missed for rate_missed in missed)
     accepted = about["confusables_accepted"]["value"]
     summary = _("Its own detector detected %(quiet)s %% of the utterances close and quiet, %(noisy)s %% in noise.") % {
-        "quiet": round(100 * quiet), "noisy": round(100 * noisy),
+        "quiet": round(100 * (1.0 - quiet)), "noisy": round(100 * (1.0 - noisy)),
     }  # fmt: skip
     if accepted is not None:
         summary += " " + _("%(accepted)s %% of confusable phrases trigger it.") % {"accepted": round(100 * accepted)}

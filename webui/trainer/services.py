@@ -20,13 +20,14 @@ from db.records import Clip
 from pipeline.engine_setup import voices_to_install
 from pipeline.training.configuration.run_config import USUAL, RunConfig, chosen
 from pipeline.training.configuration.specification import as_spec, run_config
+from pipeline.training.measuring.figures import ComparedVersion, Comparison, is_better
 from pipeline.training.workspace.run_folder import RunFolder
-from webui.access import visible
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
+from webui.organizations.access import visible
 from webui.trainer.models import MAX_NOTE_LENGTH, Detector, Version, in_use_of
 from webui.transactions import serialized
 
@@ -40,7 +41,7 @@ def configuration(**choices: Any) -> RunConfig:
 
     Raises TypeError if a name is not a user's choice (:data:`pipeline.training.configuration.run_config.CHOICES`).
     """
-    from pipeline.training.configuration.prepared import prepare
+    from pipeline.training.recipes.prepared import prepare
 
     return prepare(chosen(USUAL, choices))
 
@@ -157,16 +158,14 @@ def compared(job: Job) -> None:
 
     Called in the job's transaction.
     """
-    from pipeline.training.measuring.comparison import is_better
-
     assert job.result is not None
     new = Version.objects.filter(detector=job.spec["detector"], number=job.spec.get("decides")).first()
     in_use = None if new is None else new.detector.current
     if new is None or in_use is None or in_use.number >= new.number:
         return
-    by_run = {figures["run"]: figures for figures in job.result["versions"]}
-    figures = [by_run.get(Path(version.folder).name) for version in (new, in_use)]
-    if figures[0] and figures[1] and is_better(figures[0], figures[1]):
+    by_run: dict[str, ComparedVersion] = {figures["run"]: figures for figures in job.result["versions"]}
+    figures, old = (by_run.get(Path(version.folder).name) for version in (new, in_use))
+    if figures and old and is_better(figures, old):
         use(version=new)
 
 
@@ -178,13 +177,13 @@ def use(*, version: Version) -> None:
         siblings.filter(pk=version.pk).update(offered=True)
 
 
-def comparison_of(versions: Sequence[Version]) -> tuple[dict[str, Any] | None, bool]:
+def comparison_of(versions: Sequence[Version]) -> tuple[Comparison | None, bool]:
     """Return the newest comparison of the versions (newest first), and whether a new one would include others."""
     from pipeline.training.measuring.comparison import COMPARISON
 
     for version in versions:
         try:
-            comparison: dict[str, Any] = json.loads((version.path / COMPARISON).read_text("utf-8"))
+            comparison: Comparison = json.loads((version.path / COMPARISON).read_text("utf-8"))
         except (OSError, ValueError):
             continue
         return comparison, comparison["asked"] != runs_to_compare(versions)

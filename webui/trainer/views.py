@@ -18,16 +18,16 @@ from core.errors import HarkError
 from model.languages import is_known
 from phrase_augmentation.keyphrase import OtherScript
 from phrase_augmentation.normalize import base_language
-from pipeline.recordings.tools import tools
+from pipeline.recordings.engines_and_models import engines_and_models
 from pipeline.recordings.transcription.measured import source
 from pipeline.training.configuration.advice import advise
 from pipeline.training.configuration.devices import DEVICES
 from pipeline.training.configuration.specification import run_config
 from webui import speech
-from webui.access import owned
 from webui.accounts.signed_in import signed_in
 from webui.http.parameters import uuid_of
 from webui.jobs.models import Job
+from webui.organizations.access import owned
 from webui.trainer import services
 from webui.trainer.forms import RunForm
 from webui.trainer.models import Detector
@@ -132,7 +132,7 @@ def plan(request: HttpRequest, job_id: UUID) -> HttpResponse:
 BUCKET_WORDS = {
     "positive": (_("Your phrase"), _("alone and in sentences, by many voices")),
     "confusable": (_("What sounds like it"), _("one or two sounds different; must not trigger it")),
-    "inbetween": (_("Parts of it"), _("half of it, and its words in other sentences; must not trigger it")),
+    "inbetween": (_("In-between phrases"), _("half of it, and its words in other sentences; must not trigger it")),
     "plain_negative": (_("Ordinary speech"), _("must not trigger it")),
 }
 
@@ -197,7 +197,7 @@ def engines(request: HttpRequest) -> HttpResponse:
         for engine, readiness, voices in speech.all_engines("en")
     ]
     rows.sort(key=lambda row: ("ready", "add", "experts").index(str(row["group"])))
-    context = {"rows": rows, "tools": list(tools()), "engines_source": source()}
+    context = {"rows": rows, "engines_and_models": list(engines_and_models()), "engines_source": source()}
     return render(request, "trainer/engines.html", context)
 
 

@@ -1,1 +1,1 @@
-"""Monitoring: logs, traces, metrics and checks for programs."""
+"""Monitoring: metrics and checks for programs."""

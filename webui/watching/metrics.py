@@ -25,11 +25,11 @@ from prometheus_client.registry import Collector
 
 from core.errors import HarkError
 from pipeline.jobs import GENERAL, QUEUES, TRAINING, WEBHOOKS
-from webui.api.models import Delivery
 from webui.http.middleware import Middleware, method_of, view_of
 from webui.jobs import heartbeat
 from webui.jobs.models import Job, JobEvent, stage_times
 from webui.recordings.models import Recording, UploadInProgress
+from webui.webhooks.models import Delivery
 
 BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 300.0)
 LOOKED_BACK = timedelta(hours=1)

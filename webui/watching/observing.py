@@ -27,7 +27,6 @@ from pipeline.recordings import summarization
 from pipeline.recordings.transcription import registry
 from webui.accounts.models import User
 from webui.api.endpoints import endpoint
-from webui.api.webhooks import stuck as webhooks_are_stuck
 from webui.http.errors import StatusError
 from webui.http.middleware import Middleware
 from webui.jobs import heartbeat
@@ -35,6 +34,7 @@ from webui.jobs.models import Heartbeat
 from webui.jobs.services import stuck_queues
 from webui.servers import check_redis
 from webui.watching.metrics import REQUESTS, Disk, Installation, Jobs
+from webui.webhooks.services import stuck as webhooks_are_stuck
 
 log = logging.getLogger(__name__)
 

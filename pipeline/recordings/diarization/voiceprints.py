@@ -20,7 +20,7 @@ from core.worded import worded
 from pipeline.recordings.diarization.acoustic import embed
 from pipeline.recordings.diarization.clustering import unit
 from pipeline.recordings.files.media import open_normalized, read_part
-from pipeline.recordings.speech_service import client as speech_client
+from pipeline.speech_service import client as speech_client
 
 FILE = "voices.json"  # in a user's data folder
 DIMENSIONS = 256

@@ -19,13 +19,13 @@ from core.errors import HarkError
 from core.readiness import Readiness
 from core.worded import worded
 from pipeline.recordings.language_models.local_models import LocalModel, load
-from pipeline.recordings.speech_service import client as speech_client
 from pipeline.recordings.summarization.action_items import action_items
 from pipeline.recordings.summarization.sentences import Sentence, sentences, words_of
 from pipeline.recordings.summarization.sentiment import sentiment
 from pipeline.recordings.summarization.summary import Point, Summary
 from pipeline.recordings.transcripts.stop_words import STOP_WORDS
 from pipeline.recordings.transcripts.transcript import Segment, Transcript
+from pipeline.speech_service import client as speech_client
 
 SUMMARY = LocalModel(
     "summary",

@@ -29,12 +29,12 @@ from core.worded import number as rounded
 from phrase_augmentation.normalize import base_language
 from pipeline.recordings.diarization.channels import two_speakers
 from pipeline.recordings.files.media import open_normalized, read, read_blocks
-from pipeline.recordings.speech_service import client as speech_client
 from pipeline.recordings.transcription import registry
 from pipeline.recordings.transcription.chunks import Stretch, chunks
 from pipeline.recordings.transcription.engine import CHUNK_S, RecognitionEngine, described
 from pipeline.recordings.transcription.segmenting import shifted, split, with_overlaps
 from pipeline.recordings.transcripts.transcript import Segment, Transcript, segment_of_json
+from pipeline.speech_service import client as speech_client
 
 PROGRESS_FILE = "progress.jsonl"
 SCHEMA = 1  # schema of that file

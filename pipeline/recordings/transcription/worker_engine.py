@@ -18,11 +18,11 @@ from core.readiness import Readiness
 from core.worded import worded
 from core.worker_process import WorkerGone, WorkerProcess
 from pipeline.recordings.files import worker_audio
-from pipeline.recordings.speech_service.client import PATIENT_THREADS
 from pipeline.recordings.transcription.engine import RecognitionEngine
 from pipeline.recordings.transcription.whisper_text import invented
 from pipeline.recordings.transcripts.transcript import Segment
 from pipeline.recordings.transcripts.words import segment_of, words_of
+from pipeline.speech_service.client import PATIENT_THREADS
 
 START_TIMEOUT_S = 300.0  # seconds, for a large model on a slow disk
 CHUNK_TIMEOUT_S = 600.0  # seconds, for a large model on a slow processor

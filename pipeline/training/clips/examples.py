@@ -16,14 +16,21 @@ from db.db_api import Library
 from db.records import Clip
 from model.dataset import FeatureStore, FeatureWriter, open_store
 from model.detector import Detector
-from model.examples import AFTER_FRACTION, BEFORE_FRACTION, ExampleSpec, SoundSources, build_examples, spoken_seconds
+from model.examples import (
+    AFTER_FRACTION,
+    BEFORE_FRACTION,
+    BITRATE,
+    ExampleSpec,
+    SoundSources,
+    build_examples,
+    spoken_seconds,
+)
+from model.feature_rows import SPLITS, STREAM_S, stream_row
 from pipeline.corpora.mining import ENGINE as MINED
-from pipeline.training.configuration.efforts import BUCKETS
-from pipeline.training.configuration.run_config import VARIANTS, RunConfig
-from pipeline.training.negatives.negative_set import STREAM_S, NegativeSegment, stream_row
-from pipeline.training.negatives.negative_speech import BITRATE
+from pipeline.training.configuration.efforts import BUCKETS, VARIANTS
+from pipeline.training.configuration.run_config import RunConfig
+from pipeline.training.negatives.negative_set import NegativeSegment
 from pipeline.training.planning.plan import Plan
-from pipeline.training.planning.splits import SPLITS
 from pipeline.training.workspace.run_folder import NOISE_FOLDER
 
 WINDOW_S = (0.8, 3.0)  # minimum and maximum seconds of the recurrent layer's window
@@ -115,7 +122,7 @@ def plan_examples(
     variants: int = 0,
     bitrate: int = 0,
 ) -> ExamplePlan:
-    """Return the examples of a run: several versions of aligned ones, streams of general speech, noise.
+    """Return a run's examples: several versions of each aligned clip, streams of general speech, and noise.
 
     Args:
         variants: augmented versions of each aligned training clip; 0 if nothing is trained.

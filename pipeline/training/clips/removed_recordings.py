@@ -1,4 +1,4 @@
-"""Removal of all that runs store of deleted recordings: texts and speakers in tables, ids in reports, features."""
+"""Removal of what runs store about deleted recordings: texts and speakers in tables, ids in reports, features."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 from core.data_folder import atomic_path
 from core.errors import HarkError
 from core.lock import held
-from db.db_api import RECORDING, RECORDING_CORPUS, Library
+from db.db_api import Library
+from db.records import RECORDING, RECORDING_CORPUS
 from pipeline.training.workspace.run_folder import RunFolder
 
 _CORPUS = re.compile(RECORDING_CORPUS.replace("_", "[0-9a-f]"))
@@ -21,7 +22,7 @@ class _GoesOn(HarkError):
 
 
 def forget_in_runs(data: Path, library: Library) -> None:
-    """Call :func:`forget_in_run` for all runs in a data folder but those in progress; they do it when they end."""
+    """Call :func:`forget_in_run` for all runs in a data folder except those in progress, which call it at their end."""
     for run in [run for run in RunFolder.all_in(data) if run.clips.is_file()]:
         try:
             with held(run.lock, lambda holder: _GoesOn(holder, "", ""), patience_s=0):
@@ -57,7 +58,7 @@ def forget_in_run(run: RunFolder, library: Library) -> None:
 
 
 def remove_what_clips_made(run: RunFolder) -> None:
-    """Remove a run's features and, if it is unfinished, all else that it makes again of the clips that are left."""
+    """Remove a run's features and, if it is unfinished, all that it makes again from the remaining clips."""
     for folder in (run.features, run.devices):
         shutil.rmtree(folder, ignore_errors=True)
     if not run.result.is_file():
@@ -73,5 +74,5 @@ def _rows(table: Path) -> list[dict[str, str]]:
 
 
 def recording_of(corpus: str) -> str:
-    """Return the id of the portal's recording that a corpus is; "" for imported corpora."""
+    """Return the id of the portal's recording that a corpus stands for; "" for imported corpora."""
     return corpus.removeprefix(f"{RECORDING}-") if _CORPUS.fullmatch(corpus) else ""

@@ -23,6 +23,7 @@ from db.records import NewClip
 from phrase_augmentation.normalize import normalize
 from pipeline.scoring.keyword_scoring import MIN_INTELLIGIBILITY, is_understood
 from pipeline.training.planning.clip_choice import PlannedRequest
+from pipeline.training.planning.demand import demand_of
 from pipeline.training.planning.plan import Plan, draw_voice, remaining, run_splits
 
 WAITING_CLIPS = 64  # clips that may wait to be stored before engines pause
@@ -89,13 +90,14 @@ def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter:
 def _reassign(failed: list[PlannedRequest], plan: Plan, engines: dict[str, Engine]) -> list[PlannedRequest]:
     """Return the failed requests with voices of other engines in the same split, if there are any."""
     splits = run_splits(plan, engines)
+    slow_clip_s = demand_of(plan.config).slow_clip_s
     rng = np.random.default_rng((plan.config.seed, 3))
     result = []
     for request in failed:
         others = {name: v for name, v in splits.voices[request.split].items() if name != request.engine}
         if not others:
             continue
-        name, voice = draw_voice(others, rng)
+        name, voice = draw_voice(others, rng, slow_clip_s)
         settings = engines[name].draw_settings(voice, rng)
         result.append(replace(request, engine=name, voice=voice.name, settings=settings))
     return result
@@ -151,7 +153,7 @@ class _Speaking:
                 if self.stop.is_set():
                     break
                 if result.request_id not in waiting:
-                    why = f"{name} answered the request {result.request_id!r}, which it was not given or had answered"
+                    why = f"{name} answered the request {result.request_id!r}, which was not sent or already answered"
                     raise ValueError(why)
                 waiting.remove(result.request_id)
                 clip = _new_clip(result, name, language)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from core.worded import worded
 
 BUCKETS = ("positive", "confusable", "inbetween", "plain_negative")
+BUCKET_NAMES = {bucket: bucket.replace("_", " ") for bucket in BUCKETS} | {"inbetween": "in-between phrase"}
+VARIANTS = 2  # augmented copies of each training clip, for the networks of standard and device detectors
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,12 @@ class Effort:
     # the encoder, `speech_hours` for all others, as sound (two cores process an hour of it in a minute, once).
     negative_hours: float = math.inf
     speech_hours: float = math.inf
+    growth: int = 20  # clips that every run adds to a bucket, so that the library grows with each phrase
+
+    def bucket(self, name: str) -> BucketSize:
+        """Return the size of one of `BUCKETS` for a detector that is trained from scratch or only calibrated."""
+        size: BucketSize = getattr(self, name)
+        return size
 
 
 EFFORTS = {

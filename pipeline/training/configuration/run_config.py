@@ -7,28 +7,17 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from enum import Enum
 from typing import Any
 
 from model.languages import is_known
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.corpora.alignment_methods import METHODS, VITERBI
 from pipeline.training.configuration.devices import TRAINED
-from pipeline.training.configuration.efforts import BUCKETS, EFFORTS, BucketSize
+from pipeline.training.configuration.efforts import EFFORTS
 
 SIZES = ("large", "standard")
 AUTO_SIZE = "auto"  # large if available, else standard
-VARIANTS = 2  # augmented copies of each training clip, for the networks of standard and device detectors
-GROWTH_CONSTANT = 20  # clips that every run adds to a bucket, so that the library grows with each phrase
 LANGUAGE_CODE = r"^[a-z]{2,3}(-[a-z0-9]+)*$"
-
-
-class Recipe(Enum):
-    """The ways in which a run makes its own detector."""
-
-    CALIBRATED = "calibrated"  # a keyword HMM on shipped weights, of which only the threshold is set
-    NETWORK = "network"  # the same, plus a network that learns the phrase
-    FROM_NOTHING = "from nothing"
 
 
 @dataclass(frozen=True)
@@ -86,7 +75,6 @@ class RunConfig:
     )
     engines: tuple[str, ...] = field(default=(), metadata=_choice("None: all free ones that are ready.", max_length=30))
     hold_out: str = ""  # engine held out for the test; "none"; empty to choose one if there are three or more
-    growth_constant: int = GROWTH_CONSTANT
     devices: tuple[str, ...] = field(
         default=(), metadata=_choice("Devices that get a detector of their own, in the bundle.", values=TRAINED)
     )
@@ -98,35 +86,14 @@ class RunConfig:
         return Keyphrase(self.phrase, self.language)
 
     @property
-    def recipe(self) -> Recipe:
-        """Recipe of its own detector; the shipped weights know English only."""
-        if self.from_scratch or not is_known(self.language):
-            return Recipe.FROM_NOTHING
-        has_network = self.size == "standard" and EFFORTS[self.effort].network_steps > 0
-        return Recipe.NETWORK if has_network else Recipe.CALIBRATED
-
-    @property
-    def learns(self) -> bool:
-        """True if the run trains a detector on clips: its own, or one for a device."""
-        return self.recipe is not Recipe.CALIBRATED or bool(self.devices)
+    def from_nothing(self) -> bool:
+        """True if its own detector is trained from scratch; the shipped weights know English only."""
+        return self.from_scratch or not is_known(self.language)
 
     @property
     def as_standard(self) -> RunConfig:
         """The configuration of the same run for a detector of size standard alone: the small one, or a teacher."""
         return replace(self, size="standard", devices=(), start_from="")
-
-    @property
-    def variants(self) -> int:
-        """Number of augmented versions of each clip that its own detector learns from."""
-        learned = {Recipe.NETWORK: VARIANTS, Recipe.FROM_NOTHING: EFFORTS[self.effort].variants}
-        return learned.get(self.recipe, 0)
-
-    def bucket_size(self, bucket: str) -> BucketSize:
-        """Return the number of texts and clips of a bucket that the run wants."""
-        if self.learns and self.recipe is not Recipe.FROM_NOTHING:
-            return EFFORTS[self.effort].small_buckets[BUCKETS.index(bucket)]
-        size: BucketSize = getattr(EFFORTS[self.effort], bucket)
-        return size
 
     @property
     def run_name(self) -> str:

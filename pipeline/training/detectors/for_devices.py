@@ -23,17 +23,11 @@ from pipeline.training.detectors.making import (
     calibrate_and_measure,
     feature_store,
     learn,
-    settings_of_run,
     starting_point,
 )
 from pipeline.training.detectors.teacher import Teacher, make_teacher
-from pipeline.training.measuring.evaluation import (
-    DEFAULT_FA_PER_DAY,
-    MeasuredDetector,
-    calibrate,
-    speech_of_test,
-    threshold_at,
-)
+from pipeline.training.measuring.calibration import DEFAULT_FA_PER_DAY, calibrate, threshold_at
+from pipeline.training.measuring.evaluation import MeasuredDetector, speech_of_test
 from pipeline.training.workspace.work import Work
 
 if TYPE_CHECKING:
@@ -121,7 +115,7 @@ def detectors_for_devices(
 
 def _make_small(work: Work, clips: pd.DataFrame) -> MeasuredDetector:
     detector, store = starting_point(work, clips)
-    detector, trained = learn(work, detector, store, settings_of_run(work.config))
+    detector, trained = learn(work, detector, store, work.recipe.settings())
     return calibrate_and_measure(work, detector, store, trained)
 
 
@@ -145,7 +139,7 @@ def make_for_device(
     """
     from model.devices.microwakeword import MicroDetector
     from model.train import TrainConfig
-    from pipeline.training.detectors.untrained import untrained_for
+    from pipeline.training.detectors.device_kinds import untrained_for
 
     config = work.config
     try:
@@ -200,7 +194,7 @@ def _taught_store(
 ) -> FeatureStore:
     """Return the feature store of a device's detector, with the teacher's logits."""
     from pipeline.training.clips.examples import ExamplePlan, device_examples
-    from pipeline.training.detectors.untrained import device_samples
+    from pipeline.training.detectors.device_kinds import device_samples
     from pipeline.training.negatives.negative_speech import device_negatives
 
     config = work.config

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from core.events import Progress
 from core.worded import worded
-from model.dataset import BatchRecipe, FeatureStore, open_store, store_is_complete
+from model.dataset import FeatureStore, open_store, store_is_complete
 from model.gpu import complaint
-from pipeline.training.configuration.efforts import EFFORTS
-from pipeline.training.configuration.run_config import Recipe, RunConfig
-from pipeline.training.measuring.evaluation import MeasuredDetector, calibrate, measure, score_split
+from pipeline.training.measuring.calibration import calibrate
+from pipeline.training.measuring.evaluation import MeasuredDetector, measure
+from pipeline.training.measuring.scored_split import score_split
 from pipeline.training.workspace.run_folder import NOISE_FOLDER
 from pipeline.training.workspace.work import Work
 
@@ -27,27 +27,11 @@ if TYPE_CHECKING:
 Kind = TypeVar("Kind", bound="Detector")
 
 
-def settings_of_run(config: RunConfig, tensorboard: str = "") -> TrainConfig | None:
-    """Return the training settings of the run's own detector, with a folder for curves; None if only calibrated."""
-    from model.train import TrainConfig
-
-    effort = EFFORTS[config.effort]
-    if config.recipe is Recipe.FROM_NOTHING:
-        return TrainConfig(effort.steps, effort.batch_size, seed=config.seed, tensorboard=tensorboard)
-    if config.recipe is Recipe.CALIBRATED:
-        return None
-    steps, recipe = effort.network_steps, BatchRecipe(aligned_negative=0.15)
-    return TrainConfig(
-        steps, 128, 1e-3, weight_decay=0.3, evaluations=4, recipe=recipe, seed=config.seed, tensorboard=tensorboard
-    )
-
-
 def starting_point(work: Work, clips: pd.DataFrame, previous: Detector | None = None) -> tuple[Detector, FeatureStore]:
     """Return the detector that a run begins with, and its features of the clips; made once in the work's folder.
 
     Args:
-        previous: the version that a retraining begins with. A standard detector ignores it: its network is always
-            trained from the start, also on the marked clips.
+        previous: the version that a retraining improves, with which it begins if the recipe ``continues``.
     """
     from pipeline.training.clips.examples import window_seconds
 
@@ -58,19 +42,16 @@ def starting_point(work: Work, clips: pd.DataFrame, previous: Detector | None = 
 
 def _starting_detector(work: Work, lengths: Callable[[], tuple[float, float]], previous: Detector | None) -> Detector:
     from model.checkpoint import load_checkpoint, save_checkpoint
-    from pipeline.training.detectors.untrained import untrained_detector
 
-    config, start = work.config, work.folder / "start.pt"
+    recipe, start = work.recipe, work.folder / "start.pt"
     if not (start.is_file() and store_is_complete(work.features)):
         work.folder.mkdir(parents=True, exist_ok=True)
-        if previous is not None and config.recipe is not Recipe.NETWORK:
+        if previous is not None and recipe.continues:
             detector = previous
         else:
-            if config.size == "large":
-                work.reporter.stage("features", worded("Searching real speech for matches of the phrase"))
-            detector = untrained_detector(config, lengths()[0], rescored=True)
+            detector = recipe.starting_point(lengths()[0], work.reporter)
         save_checkpoint(detector, str(start))
-        if config.recipe is not Recipe.FROM_NOTHING and complaint():
+        if recipe.computes_features and complaint():
             work.reporter.log(complaint(), "warning")
     return load_checkpoint(str(start))[0]
 
@@ -79,17 +60,14 @@ def _features(
     work: Work, detector: Detector, clips: pd.DataFrame, lengths: Callable[[], tuple[float, float]]
 ) -> FeatureStore:
     from pipeline.training.clips.examples import plan_examples
-    from pipeline.training.negatives.negative_speech import BITRATE
-    from pipeline.training.negatives.shipped import negatives_of
 
-    config = work.config
+    config, recipe = work.config, work.recipe
 
     def examples() -> ExamplePlan:
-        bitrate = BITRATE if config.recipe is Recipe.NETWORK else 0
-        need, phrase_s = detector.config.receptive_samples, lengths()[1]
-        return plan_examples(config, clips, work.run.data / NOISE_FOLDER, need, phrase_s, config.variants, bitrate)
+        need, phrase_s, noise = detector.config.receptive_samples, lengths()[1], work.run.data / NOISE_FOLDER
+        return plan_examples(config, clips, noise, need, phrase_s, recipe.variants, recipe.bitrate)
 
-    negatives = negatives_of(config).segments(detector, config.keyphrase, work.run.data, work.reporter)
+    negatives = recipe.negatives().segments(detector, config.keyphrase, work.run.data, work.reporter)
     return feature_store(detector, examples, negatives, work)
 
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -22,18 +22,20 @@ from core.events import Reporter
 from core.worded import worded
 from model.metrics import phrase_scores
 from pipeline.scoring.keyword_scoring import keyword_scores
-from pipeline.training.configuration.prepared import prepare
 from pipeline.training.configuration.run_config import RunConfig
-from pipeline.training.measuring.comparison import counted, is_better, version_before
-from pipeline.training.measuring.evaluation import (
-    DEFAULT_FA_PER_DAY,
-    MeasuredDetector,
-    calibrate,
-    score_split,
-    threshold_at,
+from pipeline.training.measuring.calibration import DEFAULT_FA_PER_DAY, calibrate, threshold_at
+from pipeline.training.measuring.comparison import counted, version_before
+from pipeline.training.measuring.evaluation import MeasuredDetector
+from pipeline.training.measuring.figures import (
+    AgainstPrevious,
+    AntiKeywordFigures,
+    Threshold,
+    VersionFigures,
+    is_better,
 )
-from pipeline.training.measuring.figures import Threshold
 from pipeline.training.measuring.marked_errors import Marked, fires, marked_audio, padded
+from pipeline.training.measuring.scored_split import score_split
+from pipeline.training.recipes.prepared import prepare
 from pipeline.training.workspace.run_folder import RunFolder
 from pipeline.training.workspace.work import Work
 
@@ -96,11 +98,9 @@ class Retraining:
 
         Raises HarkError, before anything is made, if it cannot be performed.
         """
-        from pipeline.training.detectors.untrained import untrained_detector
-
         config = work.config
         detector, manifest = version_before(work.run.data, config.start_from)
-        if detector.front_end_id != untrained_detector(config, 1.0, rescored=False).front_end_id:
+        if detector.front_end_id != work.recipe.untrained(1.0).front_end_id:
             raise HarkError(
                 worded("This detector cannot be retrained."),
                 worded("It is based on a backbone from a different version of Hark."),
@@ -125,10 +125,10 @@ class Retraining:
         found = find_anti_keywords(detector, threshold, self.marked.false_alarms, store)
         return detector.with_anti_keywords(found.phones, found.margin), found
 
-    def compared(self, measured: MeasuredDetector, anti_keywords: AntiKeywords) -> dict[str, Any]:
+    def compared(self, measured: MeasuredDetector, anti_keywords: AntiKeywords) -> AgainstPrevious:
         """Compare both versions, each at its own threshold, on the same test streams and on the marked errors."""
 
-        def figures(detector: Detector, thresholds: Sequence[Threshold]) -> dict[str, Any]:
+        def figures(detector: Detector, thresholds: Sequence[Threshold]) -> VersionFigures:
             test = score_split(detector, measured.store, "test")
             return counted(detector, test, threshold_at(thresholds, DEFAULT_FA_PER_DAY), self.marked)
 
@@ -140,7 +140,7 @@ class Retraining:
             "marked": len(self.marked.false_alarms),
             "marked_misses": len(self.marked.misses),
             "better": is_better(new, old),
-            "anti_keywords": asdict(anti_keywords),
+            "anti_keywords": cast(AntiKeywordFigures, asdict(anti_keywords)),
         }
 
 

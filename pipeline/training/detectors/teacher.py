@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pipeline.training.configuration.run_config import Recipe
-from pipeline.training.detectors.making import feature_store, learn, settings_of_run
+from pipeline.training.detectors.making import feature_store, learn
+from pipeline.training.recipes import recipe_of
 from pipeline.training.workspace.work import Work
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Teacher:
 def make_teacher(detector: Detector | None, work: Work, clips: pd.DataFrame) -> Teacher | None:
     """Return the run's detector of size standard; otherwise train one, or resume its training.
 
-    It is None if a run of that size would have no network.
+    It is None if a detector of that size does not teach.
 
     Args:
         detector: the run's detector, trained and calibrated.
@@ -85,23 +85,22 @@ def make_teacher(detector: Detector | None, work: Work, clips: pd.DataFrame) -> 
     """
     from model.standard.fused_detector import FusedDetector
     from pipeline.training.clips.examples import device_examples, window_seconds
-    from pipeline.training.detectors.untrained import device_samples, untrained_detector
+    from pipeline.training.detectors.device_kinds import device_samples
     from pipeline.training.negatives.negative_speech import device_negatives
 
     config, data = work.config, work.run.data
-    standard = config.as_standard
-    settings = settings_of_run(standard)
-    if standard.recipe is not Recipe.NETWORK or settings is None:
+    recipe = recipe_of(config.as_standard)
+    if not recipe.teaches:
         return None
     is_trained = isinstance(detector, FusedDetector)
     splits = ("train",) if is_trained else ("train", "validation")
     if not is_trained:
-        detector = untrained_detector(standard, window_seconds(clips, config.phrase)[0], rescored=False)
+        detector = recipe.untrained(window_seconds(clips, config.phrase)[0])
     assert isinstance(detector, FusedDetector)
     examples = device_examples(config, clips, data, max(device_samples(), detector.config.receptive_samples))
     own = replace(examples, specs=tuple(s for s in examples.specs if s.columns["split"] in splits))
     negatives = device_negatives(detector, config.keyphrase, device_samples(), data, work.reporter, splits=splits)
     store = feature_store(detector, lambda: own, negatives, work)
     if not is_trained:
-        detector, _ = learn(work, detector, store, settings)
+        detector, _ = learn(work, detector, store, recipe.settings())
     return Teacher(detector, store, examples)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,17 +27,15 @@ from core.lock import held
 from core.worded import worded
 from db.db_api import Library
 from db.records import BANK, Clip, real_speaker
-from model.metrics import det_curve, phrase_scores
+from model.metrics import ScoredStream, det_curve, phrase_scores
 from pipeline.corpora.enrolment import saved_takes
 from pipeline.training.configuration.run_config import RunConfig
-from pipeline.training.measuring.evaluation import (
-    DEFAULT_FA_PER_DAY,
-    ScoredSplit,
-    at_threshold,
-    score_split,
-    threshold_at,
-)
+from pipeline.training.measuring.calibration import DEFAULT_FA_PER_DAY, threshold_at
+from pipeline.training.measuring.evaluation import at_threshold
+from pipeline.training.measuring.figures import ComparedVersion, Comparison, StreamContents, VersionFigures
 from pipeline.training.measuring.marked_errors import Marked, fires, marked_audio
+from pipeline.training.measuring.scored_split import ScoredSplit, score_split
+from pipeline.training.recipes import recipe_of
 from pipeline.training.workspace.run_folder import NOISE_FOLDER, RunFolder
 
 if TYPE_CHECKING:
@@ -77,18 +75,7 @@ def version_before(data: Path, run: str) -> tuple[Detector, dict[str, Any]]:
     raise HarkError(worded("The earlier version cannot be used."), why, worded("Train the phrase again."))
 
 
-def is_better(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
-    """Return whether a version is better than another, by their figures (:func:`counted`) on the same streams.
-
-    A better one may miss one test recording more and give one false alarm more, but no marked error more, and at least
-    one of these figures falls.
-    """
-    allowed = {"missed": 1, "false_alarms": 1, "marked_fired": 0, "marked_missed": 0}
-    worse = any(new[name] > old[name] + more for name, more in allowed.items())
-    return not worse and any(new[name] < old[name] for name in allowed)
-
-
-def counted(detector: Detector, test: ScoredSplit, threshold: float, marked: Marked) -> dict[str, Any]:
+def counted(detector: Detector, test: ScoredSplit, threshold: float, marked: Marked) -> VersionFigures:
     """Return a version's figures on a test that it has scored, and on the marked errors.
 
     The test has several renderings of each utterance (quiet, in noise); ``missed`` counts renderings.
@@ -105,15 +92,10 @@ def counted(detector: Detector, test: ScoredSplit, threshold: float, marked: Mar
     }
 
 
-def compare_versions(runs: Sequence[str], data: Path, reporter: Reporter) -> dict[str, Any]:
+def compare_versions(runs: Sequence[str], data: Path, reporter: Reporter) -> Comparison:
     """Measure the detectors of finished runs, newest first, on one stream; also store the result as :data:`COMPARISON`.
 
-    Returns:
-        ``asked`` (the runs), ``stream`` (its contents), ``versions`` (figures of each, in the given order),
-        ``left_out`` (why, by run), ``created``.
-
-    Raises:
-        HarkError: fewer than two versions can be compared, or each recording was in the training of one of them.
+    Raises HarkError if fewer than two versions can be compared, or each recording was in the training of one of them.
     """
     own = RunFolder(data, f"compare-{Path(runs[0]).name}")
     streams = own.path / "streams"
@@ -134,7 +116,7 @@ def _going_on(holder: str) -> HarkError:
     )
 
 
-def _compare(runs: Sequence[str], data: Path, folder: Path, reporter: Reporter) -> dict[str, Any]:
+def _compare(runs: Sequence[str], data: Path, folder: Path, reporter: Reporter) -> Comparison:
     reporter.stage("gather", worded("Finding recordings that no version was trained on"))
     versions, left_out = _open(runs, data)
     if len(versions) < 2:
@@ -157,7 +139,7 @@ def _compare(runs: Sequence[str], data: Path, folder: Path, reporter: Reporter) 
     negatives = _negatives_in_common(versions)
     groups = _by_stored_frames(versions)
     progress = Progress(reporter, len(groups) * len(examples.specs) + len(versions))
-    figures: dict[str, dict[str, Any]] = {}
+    figures: dict[str, ComparedVersion] = {}
     test: ScoredSplit | None = None
     for number, group in enumerate(groups):
         reporter.stage("listen", worded("Scoring %(n)d examples with each version", n=len(examples.specs)))
@@ -175,7 +157,7 @@ def _compare(runs: Sequence[str], data: Path, folder: Path, reporter: Reporter) 
             progress.advance()
         shutil.rmtree(folder / str(number))
     assert test is not None
-    result = {
+    result: Comparison = {
         "asked": list(runs),
         "stream": _about(test, marked),
         "versions": [figures[version.run] for version in versions],
@@ -269,9 +251,7 @@ def _by_stored_frames(versions: Sequence[Trained]) -> list[list[Trained]]:
 
 def _negatives_in_common(versions: Sequence[Trained]) -> Negatives | None:
     """Return the real speech that ships if all versions used it as it is now, with one front end; otherwise None."""
-    from pipeline.training.negatives.shipped import negatives_of  # imports torch
-
-    negatives = negatives_of(versions[0].config, math.inf)
+    negatives = recipe_of(versions[0].config).negatives(math.inf)
     about = negatives.about()
     alike = len({version.detector.front_end_id for version in versions}) == 1
     return negatives if alike and about and all(version.negatives == about for version in versions) else None
@@ -288,8 +268,7 @@ def _store(
     return build_store(detector, examples, negatives, folder, folder, progress)
 
 
-def _about(test: ScoredSplit, marked: Marked) -> dict[str, Any]:
-    """Return the contents of the stream. They are the same for all versions."""
+def _about(test: ScoredSplit, marked: Marked) -> StreamContents:
     ordinary = test.pick(test.ordinary)
     from_negative_set = test.pick(np.asarray(test.table["engine"].str.startswith(BANK), bool))
     return {
@@ -305,5 +284,5 @@ def _about(test: ScoredSplit, marked: Marked) -> dict[str, Any]:
     }
 
 
-def _hours(streams: Iterable[Any]) -> float:
+def _hours(streams: Iterable[ScoredStream]) -> float:
     return round(sum((stream.hours for stream in streams), 0.0), 4)

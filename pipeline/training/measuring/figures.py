@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NotRequired, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Literal, NotRequired, TypedDict
 
 from model.metrics import IntervalDict
+
+DetCurve = Mapping[str, list[float | None]]  # of :func:`model.metrics.det_curve`
 
 
 class Threshold(TypedDict):
@@ -90,7 +92,7 @@ class Results(TypedDict):
     by_speaker: list[MissesBy]
     false_alarms_by: list[AlarmsBy]
     confusables: Confusables
-    det: dict[str, Mapping[str, list[float | None]]]  # by condition (:func:`model.metrics.det_curve`)
+    det: dict[str, DetCurve]  # by condition
 
 
 class Summary(TypedDict):
@@ -106,3 +108,79 @@ class Summary(TypedDict):
     test_hours: float
     parameters: int
     effort: NotRequired[str]
+
+
+class VersionFigures(AtThreshold):
+    """A version's figures on a test that others have scored too, and on the marked errors."""
+
+    utterances: int
+    renderings: int  # of these utterances: quiet, in noise
+    missed: int  # renderings
+    hours: float
+    marked_fired: int
+    marked_missed: int
+
+
+class ComparedVersion(VersionFigures):
+    """A version in a :class:`Comparison`."""
+
+    run: str
+    people: IntervalDict  # miss rate
+    det: DetCurve
+
+
+class StreamContents(TypedDict):
+    """The contents of the stream of a comparison, which are the same for all versions."""
+
+    utterances: int
+    renderings: int
+    people: int
+    voices: int
+    confusables: int
+    hours: float
+    negative_hours: float  # of the negative set
+    marked: int  # false alarms
+    marked_misses: int
+
+
+class Comparison(TypedDict):
+    """The figures of a detector's versions on one stream."""
+
+    asked: list[str]  # runs
+    stream: StreamContents
+    versions: list[ComparedVersion]  # in the order of ``asked``
+    left_out: dict[str, str]  # reasons, by run
+    created: str
+
+
+class AntiKeywordFigures(TypedDict):
+    """The anti-keywords of a version (:class:`pipeline.training.detectors.retraining.AntiKeywords`)."""
+
+    phones: Sequence[Sequence[int]]
+    margin: float
+    marked: int
+    alike: int
+
+
+class AgainstPrevious(TypedDict):
+    """A version that a run retrained, compared with the previous one (the run ``run``)."""
+
+    run: str
+    before: VersionFigures
+    after: VersionFigures
+    marked: int  # false alarms
+    marked_misses: int
+    better: bool
+    anti_keywords: AntiKeywordFigures
+
+
+def is_better(new: VersionFigures, old: VersionFigures) -> bool:
+    """Return whether a version is better than another, by their figures on the same streams.
+
+    A better one may miss one test recording more and give one false alarm more, but no marked error more, and at least
+    one of these figures falls.
+    """
+    allowed: dict[Literal["missed", "false_alarms", "marked_fired", "marked_missed"], int]
+    allowed = {"missed": 1, "false_alarms": 1, "marked_fired": 0, "marked_missed": 0}
+    worse = any(new[name] > old[name] + more for name, more in allowed.items())
+    return not worse and any(new[name] < old[name] for name in allowed)

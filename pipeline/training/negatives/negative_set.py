@@ -24,13 +24,13 @@ from core.errors import HarkError
 from core.events import Progress, Reporter
 from core.processors import usable_cores
 from core.worded import worded
+from model.feature_rows import SPLITS
 from model.features import StoredFrames
 from model.large.encoder_backbone import STATE_FRAMES
 from model.phones import outputs_of
 from model.product_quantization import ProductQuantizer
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.matching import phrase_matcher
-from pipeline.training.planning.splits import SPLITS
 
 if TYPE_CHECKING:
     from model.detector import Detector
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from model.large.encoder_detector import EncoderDetector
 
 NEGATIVE_SET = REPOSITORY / "model" / "shipped" / "negative-set-large.zip"
-STREAM_S = 25.0  # seconds of speech per segment
 FRAME_S = 0.02  # seconds per frame of a backbone
 RESCORED_AN_HOUR = 100  # matches per hour of speech that a decoder scores
 PEAK_FRAMES = 50  # frames from which the best match is chosen
@@ -95,14 +94,6 @@ class NegativeSet:
 
     def about(self) -> dict[str, Any]:
         return about_negatives(NEGATIVE_SET)
-
-
-def stream_row(split: str, engine: str, speaker: str = "", bucket: str = "plain_negative") -> dict[str, Any]:
-    """Return a stream's row in the feature store."""
-    return {
-        "split": split, "label": 0, "bucket": bucket, "engine": engine, "voice": "", "speaker": speaker,
-        "clip_id": -1, "text": "",
-    }  # fmt: skip
 
 
 def about_negatives(path: Path) -> dict[str, Any]:

@@ -21,17 +21,16 @@ from core.events import Progress, Reporter
 from core.lock import held
 from core.worded import worded
 from db.records import BANK
-from model.dataset import SEGMENT_COLUMNS, FeatureWriter, open_store, store_is_complete
-from model.examples import ExampleSpec, SoundSources, build_examples
+from model.dataset import FeatureWriter, open_store, store_is_complete
+from model.examples import BITRATE, ExampleSpec, SoundSources, build_examples
+from model.feature_rows import SEGMENT_COLUMNS, SPLITS, stream_row
 from phrase_augmentation.keyphrase import Keyphrase
-from pipeline.training.negatives.negative_set import NegativeSegment, contains_phrase, stream_row
-from pipeline.training.planning.splits import SPLITS
+from pipeline.training.negatives.negative_set import NegativeSegment, contains_phrase
 
 if TYPE_CHECKING:
     from model.detector import Detector
 
 NEGATIVE_SPEECH = REPOSITORY / "model" / "shipped" / "negative-speech.zip"
-BITRATE = 10_000  # bit/s of Opus: the lowest at which it encodes frequencies above 6 kHz
 TRAINED = ("train", "train")  # conditions of the training split
 TESTED = ("clean", "noisy", "far")  # conditions of the other splits
 # Corpora that no shipped backbone was trained on: false alarms of a calibrated detector are counted on them.

@@ -21,17 +21,13 @@ from model.features import CHUNK_SAMPLES, SAMPLE_RATE
 from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
 from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES, Bundle, BundleError, manifest_digest
 from pipeline.training.configuration.devices import SMALL
-from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, speech_of_test
+from pipeline.training.measuring.calibration import DEFAULT_FA_PER_DAY
+from pipeline.training.measuring.evaluation import speech_of_test
 from pipeline.training.packing.targets import readme
 from pipeline.training.reporting.licences import licences_text, training_corpora
 from pipeline.training.reporting.model_card import model_card
-from pipeline.training.reporting.report import (
-    Reported,
-    det_plot,
-    device_figures,
-    html_report,
-    whole_report,
-)
+from pipeline.training.reporting.report import Reported, device_figures, whole_report
+from pipeline.training.reporting.report_page import det_plot, html_report
 from pipeline.training.reporting.report_types import DeviceFigures, Report
 from pipeline.training.reporting.report_words import device_in_words, int8_left_out
 from pipeline.training.workspace.run_folder import CHECKPOINT, RunFolder
@@ -57,7 +53,7 @@ def write_bundle(run: RunFolder, contents: Mapping[str, bytes]) -> BundleFiles:
     run.results.mkdir(parents=True, exist_ok=True)
     remove_unfinished(run.results)  # temporary files of a run that was killed here
     with atomic_path(run.bundle) as temporary, temporary.open("wb") as file:
-        _pack(contents, file)
+        _write_zip(contents, file)
     for name in (CHECKPOINT, "report.html", "report.json"):
         with atomic_path(run.results / name) as temporary:
             temporary.write_bytes(contents[name])
@@ -76,7 +72,7 @@ def pack(
     """Export a detector; return the files of its bundle by name, and its whole report.
 
     Args:
-        folder: for the forms while they are made.
+        folder: temporary folder for the forms.
         small: the run's small detector, which gets a bundle of its own in a folder of this one.
         devices: the run's detectors in formats of devices, by device.
         left_out: the reasons why other devices have none.
@@ -105,7 +101,7 @@ def export_detector(
     too much are omitted, which the reporter states.
 
     Args:
-        folder: for the forms while they are made.
+        folder: temporary folder for the forms.
 
     Raises:
         HarkError: its float forms do not agree.
@@ -201,7 +197,7 @@ def bundle_at(bundle: Path, fa_per_day: float, out: IO[bytes]) -> None:
             ),
             worded("Choose a rate in that range."),
         )
-    _pack(_signed(source.manifest | {"default_fa_per_day": float(fa_per_day)}, contents), out)
+    _write_zip(_signed(source.manifest | {"default_fa_per_day": float(fa_per_day)}, contents), out)
 
 
 def _signed(manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -212,8 +208,8 @@ def _signed(manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> dict[
     return {**contents, "manifest.json": json.dumps(signed, indent=1, ensure_ascii=False).encode()}
 
 
-def _pack(contents: Mapping[str, bytes], out: IO[bytes]) -> None:
-    """Write the files as a zip, which depends only on their contents."""
+def _write_zip(contents: Mapping[str, bytes], out: IO[bytes]) -> None:
+    """Write the files as a zip whose bytes depend only on their names and contents."""
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in sorted(contents.items()):
             entry = zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0))

@@ -19,6 +19,7 @@ from phrase_augmentation.phrase_text import PhraseText
 from pipeline.corpora.mining import mined_clips
 from pipeline.training.configuration.efforts import EFFORTS
 from pipeline.training.configuration.run_config import RunConfig
+from pipeline.training.planning.demand import Demand
 from pipeline.training.planning.marked import CORPUS, FALSE_ALARM_OF, marked_false_alarms
 from pipeline.training.planning.splits import VoiceSplits
 
@@ -95,8 +96,9 @@ def _is_ordinary(clip: Clip, config: RunConfig) -> bool:
 class Chooser:
     """Chooses clips of the library for a run, each once, with the split that it belongs to."""
 
-    def __init__(self, config: RunConfig, library: Library, splits: VoiceSplits, engines: Mapping[str, Engine]) -> None:
-        self._config, self._library, self._splits, self._engines = config, library, splits, engines
+    def __init__(self, demand: Demand, library: Library, splits: VoiceSplits, engines: Mapping[str, Engine]) -> None:
+        self._demand, self._config = demand, demand.config
+        self._library, self._splits, self._engines = library, splits, engines
         self._seen: set[int] = set()
 
     def of_texts(
@@ -148,23 +150,26 @@ class Chooser:
         ]
         chosen = [(planned, clip) for planned, clip in chosen if planned.split == "test" or not is_for_test(clip)]
         self._seen |= {clip.id for _, clip in chosen}
-        for clip in marked_false_alarms(self._library, config.phrase, config.language) if config.learns else ():
+        for clip in marked_false_alarms(self._library, config.phrase, config.language) if self._demand.learns else ():
             if clip.id not in self._seen and splits.speaker_split.get(real_speaker(clip)) != "test":
                 chosen.append((PlannedClip(clip.id, "plain_negative", "train"), clip))
         return chosen, hours
 
     def _split(self, bucket: str, clip: Clip, parent: Clip) -> str:
         """Return the split of a clip; "" if it belongs to none."""
-        learns, splits = self._config.learns, self._splits
+        demand, splits = self._demand, self._splits
         if clip.engine == splits.held_out and splits.speaker_split.get(clip.speaker) != "test":
             return ""  # the held-out engine is only in the test, with the voices that the run has
-        if not learns and (clip.source or "").startswith(f"{CORPUS}:"):
+        if not demand.learns and (clip.source or "").startswith(f"{CORPUS}:"):
             return ""  # a detector's error would bias the test
         split = splits.split_of_speaker(real_speaker(clip))
         if is_for_test(parent) and split != "test":
             return ""
-        by_text = bucket == "plain_negative" or (learns and bucket != "positive")
-        if by_text and clip.engine not in REAL_ENGINES and split != splits.split_of(clip.text_normalized):
+        if (
+            demand.splits_by_text(bucket)
+            and clip.engine not in REAL_ENGINES
+            and split != splits.split_of(clip.text_normalized)
+        ):
             return ""
         return split
 

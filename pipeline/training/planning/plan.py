@@ -23,33 +23,25 @@ from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 from core.worded import Worded, listed, worded
 from db.db_api import Library
-from db.records import REAL_ENGINES, Clip, real_speaker
+from db.records import REAL_ENGINES, Clip
+from model.feature_rows import SPLITS
 from phrase_augmentation.confusables import confusables
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
 from phrase_augmentation.texts import inbetween, plain_negatives, positives
-from pipeline.training.configuration.efforts import BUCKETS, EFFORTS
+from pipeline.training.configuration.efforts import BUCKETS
 from pipeline.training.configuration.run_config import RunConfig, configuration_of
 from pipeline.training.planning.audition import unintelligible_engines
 from pipeline.training.planning.clip_choice import Chooser, PlannedClip, PlannedRequest
+from pipeline.training.planning.demand import Demand, demand_of
 from pipeline.training.planning.estimate import estimated_s
-from pipeline.training.planning.marked import marked_false_alarms
-from pipeline.training.planning.splits import SPLITS, VoiceSplits, split_voices, splits_of_takes
+from pipeline.training.planning.splits import VoiceSplits, split_voices
 
 # Training needs to know where the phrase ends. Spoken alone or last, it ends where the speech ends.
 POSITIVE_KINDS_WITH_KNOWN_END = ("alone", "punctuated", "end")
 TRANSCRIPTS = 20_000  # maximum transcripts of the library from which general negatives are drawn
 
-# An engine that needs more seconds per clip than this gets proportionally fewer clips. The second limit is for runs
-# that train, for which a slow engine's voices are worth more time.
-SLOW_CLIP_S, SLOW_LEARNED_CLIP_S = 0.25, 0.6
 RULE_BASED_FRACTION = 0.5  # clips of a rule-based engine, relative to a natural engine with as many people
-
-POSITIVE_SHARES = {"train": 0.70, "validation": 0.12, "test": 0.18}  # for a detector that is trained
-# For a calibrated detector: number of negatives of each kind for each clip of the phrase in its test.
-CALIBRATED_SHARES = {"confusable": 1.0, "inbetween": 0.5, "plain_negative": 1.0}
-MINIMUM_FRACTION = 0.2  # of a large detector's clips: they show how many utterances its minimum threshold loses
-VALIDATION_POSITIVES = 150  # for a calibrated retraining; they show the cost of anti-keywords
 
 
 @dataclass(frozen=True)
@@ -164,19 +156,16 @@ def ready_engines(wanted: Sequence[str], language: str) -> tuple[dict[str, Engin
 def run_texts(config: RunConfig, library: Library) -> dict[str, list[PhraseText]]:
     """Return the texts of each bucket: as many as are wanted, or as the phrase yields."""
     transcripts = library.transcripts(config.language, TRANSCRIPTS, config.seed) if config.mining else []
-    return {bucket: _bucket_texts(bucket, config, transcripts) for bucket in BUCKETS}
+    demand = demand_of(config)
+    return {bucket: _bucket_texts(bucket, demand.phrases(bucket), config, transcripts) for bucket in BUCKETS}
 
 
-def _bucket_texts(bucket: str, config: RunConfig, transcripts: Sequence[str]) -> list[PhraseText]:
-    effort = EFFORTS[config.effort]
+def _bucket_texts(bucket: str, count: int, config: RunConfig, transcripts: Sequence[str]) -> list[PhraseText]:
     keyphrase, seed = config.keyphrase, config.seed
-    count = config.bucket_size(bucket).phrases
     if bucket == "positive":
         # More than needed, because texts in which the phrase's end is unknown are then omitted.
         texts = positives(keyphrase, count * 3, seed)
         return [t for t in texts if t.kind in POSITIVE_KINDS_WITH_KNOWN_END][:count]
-    if not config.learns:
-        count = int(min(count, CALIBRATED_SHARES[bucket] * effort.test_clips))
     if bucket == "confusable":
         return confusables(keyphrase, count, seed)
     if bucket == "inbetween":
@@ -184,45 +173,8 @@ def _bucket_texts(bucket: str, config: RunConfig, transcripts: Sequence[str]) ->
     return plain_negatives(keyphrase, transcripts, count, seed)
 
 
-def texts_of_splits(
-    bucket: str, texts: Sequence[PhraseText], config: RunConfig, splits: VoiceSplits
-) -> dict[str, list[str]]:
-    """Return the texts of each split. The phrase's texts are in every split, those of ordinary speech in one each.
-
-    Texts that resemble the phrase are in one split each if a detector is trained on them, otherwise in every split.
-    """
-    if bucket == "positive" or (bucket != "plain_negative" and not config.learns):
-        return {split: [text.text for text in texts] for split in SPLITS}
-    of_split: dict[str, list[str]] = {split: [] for split in SPLITS}
-    for text in texts:
-        of_split[splits.split_of(normalize(text.text, config.language))].append(text.text)
-    if bucket == "plain_negative":  # with few texts, chance may leave none for a split that needs one
-        for split in SPLITS if config.learns else SPLITS[1:]:
-            fullest = max(of_split.values(), key=len)
-            if not of_split[split] and len(fullest) > 1:
-                of_split[split].append(fullest.pop())
-    return of_split
-
-
-def wanted_clips(bucket: str, texts: Mapping[str, Sequence[str]], config: RunConfig) -> dict[str, int]:
-    """Return the number of a bucket's clips that the run wants in each split; ``texts`` are those of each split."""
-    effort = EFFORTS[config.effort]
-    per_phrase = config.bucket_size(bucket).clips_per_phrase
-    if config.learns and bucket == "positive":
-        return {split: round(len(texts[split]) * per_phrase * POSITIVE_SHARES[split]) for split in SPLITS}
-    if config.learns or bucket == "plain_negative":
-        return {split: per_phrase * len(texts[split]) for split in SPLITS}
-    if bucket == "positive":
-        if config.start_from:
-            return {"train": 0, "validation": VALIDATION_POSITIVES, "test": effort.test_clips}
-        # Only large detectors have a minimum threshold.
-        validation = round(MINIMUM_FRACTION * effort.test_clips) if config.size == "large" else 0
-        return {"train": 0, "validation": validation, "test": effort.test_clips - validation}
-    return {"train": 0, "validation": 0, "test": len(texts["test"])}
-
-
 def draw_voice(
-    by_engine: Mapping[str, list[list[Voice]]], rng: np.random.Generator, slow_clip_s: float = SLOW_CLIP_S
+    by_engine: Mapping[str, list[list[Voice]]], rng: np.random.Generator, slow_clip_s: float
 ) -> tuple[str, Voice]:
     """Draw an engine, one of its speakers (all equally likely), and one of that speaker's voices.
 
@@ -252,6 +204,7 @@ def draw_requests(
     engines: Mapping[str, Engine],
     rng: np.random.Generator,
     existing: Mapping[str, int],
+    slow_clip_s: float,
 ) -> list[PlannedRequest]:
     """Draw ``count`` requests of a split, the texts with the fewest clips first, each by a voice of the split.
 
@@ -265,7 +218,6 @@ def draw_requests(
         # Of texts with equally many clips, argmin takes the first; the best texts come first.
         index = int(np.argmin(have))
         have[index] += 1
-        slow_clip_s = SLOW_LEARNED_CLIP_S if splits.trains else SLOW_CLIP_S
         engine, voice = draw_voice(splits.voices[split], rng, slow_clip_s)
         settings = engines[engine].draw_settings(voice, rng)
         requests.append(PlannedRequest(request_id, bucket, split, engine, voice.name, texts[index], settings))
@@ -287,11 +239,12 @@ def make_plan(config: RunConfig, texts_of: Mapping[str, Sequence[PhraseText]], r
             worded("Spell the phrase as it sounds, or enable another engine (./hark engines)."),
         )
     voices = {name: engine.voices(config.language) for name, engine in engines.items()}
-    people = _people(config, library)
-    splits = split_voices(voices, config.hold_out, config.learns, people)
-    _refuse_empty(config, splits, engines, texts_of["positive"])
-    chooser = Chooser(config, library, splits, engines)
-    buckets = _Buckets(run, library.request_ids_of(run), config, engines, splits, chooser)
+    demand = demand_of(config)
+    people = demand.people(library)
+    splits = split_voices(voices, config.hold_out, demand.learns, people)
+    _refuse_empty(demand, splits, engines, texts_of["positive"])
+    chooser = Chooser(demand, library, splits, engines)
+    buckets = _Buckets(run, library.request_ids_of(run), demand, engines, splits, chooser)
     for bucket in BUCKETS:
         buckets.plan(bucket, texts_of[bucket])
     return Plan(
@@ -309,29 +262,13 @@ def make_plan(config: RunConfig, texts_of: Mapping[str, Sequence[PhraseText]], r
     )
 
 
-def _people(config: RunConfig, library: Library) -> dict[str, str]:
-    """Return the splits of people that do not depend on a hash of their names.
-
-    If the run trains, people whose clips were marked as false alarms are in training. If it only calibrates, all people
-    who say the phrase are in the test, except in a retraining, which needs some of them for validation.
-    """
-    phrase = library.clips_with_texts([config.phrase], config.language)
-    takes = splits_of_takes(phrase)
-    if config.learns:
-        marked = marked_false_alarms(library, config.phrase, config.language)
-        return {real_speaker(clip): "train" for clip in marked} | takes
-    real = [clip for clip in phrase if clip.engine in REAL_ENGINES and not config.start_from]
-    return dict.fromkeys([*takes, *map(real_speaker, real)], "test")
-
-
-def _refuse_empty(
-    config: RunConfig, splits: VoiceSplits, engines: Iterable[str], positive: Sequence[PhraseText]
-) -> None:
+def _refuse_empty(demand: Demand, splits: VoiceSplits, engines: Iterable[str], positive: Sequence[PhraseText]) -> None:
     """Raise HarkError if a split has no voice, or the phrase has no text."""
-    for split in SPLITS if config.learns else SPLITS[1:]:
+    phrase = repr(demand.config.phrase)
+    for split in demand.splits:
         if not splits.voices[split]:
             raise HarkError(
-                worded("%(phrase)s cannot be trained with the voices available here.", phrase=repr(config.phrase)),
+                worded("%(phrase)s cannot be trained with the voices available here.", phrase=phrase),
                 worded(
                     "No voice is left for the %(split)s split; engines: %(engines)s.",
                     split=split,
@@ -341,7 +278,7 @@ def _refuse_empty(
             )
     if not positive:
         raise HarkError(
-            worded("%(phrase)s cannot be spoken.", phrase=repr(config.phrase)),
+            worded("%(phrase)s cannot be spoken.", phrase=phrase),
             worded("No text could be made from it."),
             worded("Choose another phrase."),
         )
@@ -353,7 +290,7 @@ class _Buckets:
 
     run: str
     used_ids: Collection[str]  # ids of clips that an earlier run of this name generated
-    config: RunConfig
+    demand: Demand
     engines: Mapping[str, Engine]
     splits: VoiceSplits
     chooser: Chooser
@@ -364,30 +301,34 @@ class _Buckets:
 
     def plan(self, bucket: str, texts: Sequence[PhraseText]) -> None:
         """Choose the clips of a bucket, and draw the requests for what is missing."""
-        own = texts_of_splits(bucket, texts, self.config, self.splits)
-        wanted = wanted_clips(bucket, own, self.config)
+        demand = self.demand
+        own = demand.texts_of_splits(bucket, texts, self.splits)
+        wanted = demand.clips(bucket, own)
         chosen = self.chooser.of_texts(bucket, texts, wanted)
         missing = {split: max(0, wanted[split] - sum(c.split == split for c, _ in chosen)) for split in SPLITS}
         if bucket == "plain_negative":
             ordinary, self.real_hours = self.chooser.ordinary()
-            for split in SPLITS if self.config.learns else ():
-                # Real speech replaces at most half of the synthetic plain negatives. If all positives were synthetic
-                # and all plain negatives real, a detector would learn to distinguish machines from people.
+            for split in SPLITS:
                 real = sum(clip.split == split for clip, _ in ordinary)
-                missing[split] -= min(real, missing[split], wanted[split] // 2)
+                missing[split] -= demand.replaced_by(real, missing[split], wanted[split])
             chosen += ordinary
-        rest = self.config.growth_constant - sum(missing.values())
+        rest = demand.effort.growth - sum(missing.values())
         if texts and rest > 0:
-            missing["train" if self.config.learns else "test"] += rest
+            missing[demand.growth_split] += rest
         drawn = self._drawn(bucket, own, missing, chosen)
         real_clips = sum(clip.engine in REAL_ENGINES for _, clip in chosen)
         self.rows.append(
             BucketPlan(
-                bucket, tuple(t.text for t in texts), -(-sum(wanted.values()) // max(1, len(texts))),
-                sum(wanted.values()), len(chosen) - real_clips, real_clips, len(drawn),
-                dict(sorted(Counter(request.engine for request in drawn).items())),
+                bucket=bucket,
+                texts=tuple(text.text for text in texts),
+                clips_per_phrase=-(-sum(wanted.values()) // max(1, len(texts))),
+                target=sum(wanted.values()),
+                reused=len(chosen) - real_clips,
+                mined=real_clips,
+                generate=len(drawn),
+                by_engine=dict(sorted(Counter(request.engine for request in drawn).items())),
             )
-        )  # fmt: skip
+        )
         self.clips += [planned for planned, _ in chosen]
         self.requests += drawn
 
@@ -399,24 +340,26 @@ class _Buckets:
         chosen: Sequence[tuple[PlannedClip, Clip]],
     ) -> list[PlannedRequest]:
         """Draw requests for the clips that are missing, by split."""
-        rng = np.random.default_rng((self.config.seed, 2, BUCKETS.index(bucket)))
+        config = self.demand.config
+        rng = np.random.default_rng((config.seed, 2, BUCKETS.index(bucket)))
         drawn: list[PlannedRequest] = []
         for split, count in missing.items():
             if texts[split]:
                 have = Counter(clip.text_normalized for planned, clip in chosen if planned.split == split)
-                existing = {text: have[normalize(text, self.config.language)] for text in texts[split]}
+                existing = {text: have[normalize(text, config.language)] for text in texts[split]}
                 ids = (f"{self.run}:{bucket}:{split}-{number}" for number in itertools.count())
                 unused = (each for each in ids if each not in self.used_ids)
                 drawn += draw_requests(
-                    unused, bucket, split, texts[split], count, self.splits, self.engines, rng, existing
-                )
+                    unused, bucket, split, texts[split], count, self.splits, self.engines, rng, existing,
+                    self.demand.slow_clip_s,
+                )  # fmt: skip
         return drawn
 
 
 def run_splits(plan: Plan, engines: Mapping[str, Engine]) -> VoiceSplits:
     """Return the division of voices that the plan was made with."""
     voices = {name: engine.voices(plan.config.language) for name, engine in engines.items()}
-    return split_voices(voices, plan.config.hold_out, plan.config.learns, plan.people)
+    return split_voices(voices, plan.config.hold_out, demand_of(plan.config).learns, plan.people)
 
 
 def save_plan(plan: Plan, path: Path) -> None:

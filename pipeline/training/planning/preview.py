@@ -13,6 +13,7 @@ from model.dataset import store_is_complete
 from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.planning.estimate import estimated_s
 from pipeline.training.planning.plan import Plan, load_plan, make_plan, remaining, run_texts
+from pipeline.training.recipes import recipe_of
 from pipeline.training.workspace.run_folder import RunFolder
 
 
@@ -41,7 +42,7 @@ def plan_summary(plan: Plan, data: Path) -> dict[str, Any]:
         left = _what_is_left(plan, library, needs_features)
     planned = len(plan.requests)
     at_devices = run.devices.is_dir()  # these are trained even if the run's own detector is not
-    last = "train" if plan.config.variants or at_devices else "calibrate"
+    last = "train" if recipe_of(plan.config).trains or at_devices else "calibrate"
     goes_on_with = "synthesize" if left.requests else "features" if needs_features else last
     unfinished = {"planned": planned, "spoken": planned - len(left.requests), "goes_on_with": goes_on_with}
     return {**left.summary(), "unfinished": unfinished}

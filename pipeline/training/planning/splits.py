@@ -15,8 +15,8 @@ from types import MappingProxyType
 from audio_generation.engine import Voice
 from audio_generation.splice_side import LIBRARY_MODEL, SPLICE
 from db.records import Clip, real_speaker
+from model.feature_rows import SPLITS
 
-SPLITS = ("train", "validation", "test")
 VALIDATION_FRACTION = 0.15
 TEST_FRACTION = 0.20
 FEW_SPEAKERS = 6

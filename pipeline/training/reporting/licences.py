@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, get_args
 
-from db.db_api import RECORDING
-from db.records import REAL_ENGINES
+from db.records import REAL_ENGINES, RECORDING
 from pipeline.training.clips.removed_recordings import recording_of
 from pipeline.training.reporting.report_types import RunFigures
 

@@ -1,38 +1,39 @@
-"""The report of a run, as plain data, as a page and as a DET plot.
-
-Its sentences are in ``report_words.py``. Its page is the template ``report.html``.
-"""
+"""The report of a run, as plain data. Its sentences are in ``report_words.py``, its page in ``report_page.py``."""
 
 from __future__ import annotations
 
-import io
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from core.errors import HarkError
-from core.worded import NOT_MEASURED, percent, worded, worded_again
+from core.worded import worded
 from db.records import BANK, REAL_ENGINES
-from model.metrics import IntervalDict
 from pipeline.training.clips.synthesis import GenerationReport
 from pipeline.training.configuration.devices import DEVICES, OWN_FORMAT
 from pipeline.training.configuration.efforts import BUCKETS
 from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.measuring.evaluation import MeasuredDetector
+from pipeline.training.measuring.figures import AgainstPrevious
 from pipeline.training.planning.plan import Plan
-from pipeline.training.reporting.report_types import DeviceFigures, Foundation, Report, RunFigures
+from pipeline.training.recipes import recipe_of
+from pipeline.training.reporting.report_types import (
+    ClipCount,
+    DetectorSettings,
+    DeviceFigures,
+    Foundation,
+    Report,
+    RunFigures,
+    TrainingFigures,
+)
 from pipeline.training.reporting.report_words import (
     compared_in_words,
     device_in_words,
     in_words,
     int8_left_out,
-    per_hour,
-    roughly,
 )
-from pipeline.training.reporting.verdict import expected_of_people, predicts_people, verdict_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,11 +41,6 @@ if TYPE_CHECKING:
     from model.dataset import FeatureStore
     from model.detector import Detector
     from model.export import Parity
-
-Translate = Callable[[str], str]  # translates a sentence into the reader's language
-
-WORST_SPEAKERS = 15  # number in the page; report.json has all
-NAMES = {"inbetween": "partial phrase"}  # names in the page that differ from their keys
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,7 @@ def reported(
     measured: MeasuredDetector,
     clips: pd.DataFrame,
     generated: GenerationReport,
-    compared: dict[str, Any] | None = None,
+    compared: AgainstPrevious | None = None,
 ) -> Reported:
     """Return a detector with its figures; ``compared`` is a comparison with the previous version."""
     foundation = foundation_of(plan.config, measured.detector)
@@ -74,7 +70,7 @@ def run_figures(
     measured: MeasuredDetector,
     generated: GenerationReport,
     foundation: Foundation,
-    compared: dict[str, Any] | None = None,
+    compared: AgainstPrevious | None = None,
 ) -> RunFigures:
     """Return what a report states about the run and its own detector.
 
@@ -83,9 +79,12 @@ def run_figures(
         compared: a comparison with the previous version.
     """
     detector, trained, config = measured.detector, measured.trained, plan.config
-    training: dict[str, Any] = {"steps": 0, "best_step": None, "best_measure": None, "seconds": 0.0, "history": []}
+    training: TrainingFigures = {"steps": 0, "best_step": None, "best_measure": None, "seconds": 0.0, "history": []}
     if trained is not None:
-        training = {name: getattr(trained, name) for name in training} | {"seconds": round(trained.seconds, 1)}
+        training = {
+            "steps": trained.steps, "best_step": trained.best_step, "best_measure": trained.best_measure,
+            "seconds": round(trained.seconds, 1), "history": trained.history,
+        }  # fmt: skip
     used = clips.groupby(["bucket", "engine", "split"]).size().reset_index(name="clips")
     figures: RunFigures = {
         "phrase": config.phrase,
@@ -101,7 +100,7 @@ def run_figures(
         },
         "summary": {"effort": config.effort, **measured.summary()},
         "counts": {bucket: _origins(clips[clips["bucket"] == bucket]) for bucket in BUCKETS},
-        "clips": used.to_dict("records"),
+        "clips": cast(list[ClipCount], used.to_dict("records")),
         "hours": {split: _hours(measured, split) for split in ("train", "validation", "test")},
         "shipped_hours": {split: _shipped_hours(measured.store, detector, split) for split in ("validation", "test")},
         "engines": plan.engines,
@@ -113,7 +112,7 @@ def run_figures(
         "training": training,
         "size": config.size,
         "detector": detector.title,
-        "model": detector.config.as_dict(),
+        "model": cast(DetectorSettings, detector.config.as_dict()),
         "thresholds": measured.thresholds,
         "results": measured.results,
     }
@@ -124,10 +123,9 @@ def foundation_of(config: RunConfig, detector: Detector) -> Foundation:
     """Return the shipped weights and speech that the run built on, for the report."""
     from model.devices.micro_network import shipped_micro_network
     from pipeline.training.negatives.negative_speech import about_negative_speech
-    from pipeline.training.negatives.shipped import negatives_of
 
     foundation = cast(Foundation, detector.foundation())
-    if negatives := negatives_of(config).about():
+    if negatives := recipe_of(config).negatives().about():
         foundation["negative_set"] = negatives
     if config.devices:
         foundation["negative_speech"] = about_negative_speech()
@@ -205,119 +203,3 @@ def _shipped_hours(store: FeatureStore, detector: Detector, split: str) -> float
     rows = rows[rows["engine"].str.startswith(BANK)]
     frames = rows.groupby("condition")["frames"].sum().max() if len(rows) else 0
     return round(float(frames) * detector.config.stored.step / 360_000, 2)
-
-
-def det_plot(report: Report, image_format: str, translate: Translate = str) -> bytes:
-    """Return the DET plot (miss rate against false alarms per hour, both axes logarithmic) as "svg" or "png"."""
-    from matplotlib.figure import Figure  # not pyplot, whose state the threads of the portal would share
-
-    figure = Figure(figsize=(6.4, 4.2))
-    axes = figure.add_subplot()
-    hours = max(report["results"]["hours"], 1e-3)
-    floor_misses = 0.5 / max(1, report["results"]["positives"])
-    for name, colour in (("clean", "#2a7f62"), ("noisy", "#c0532b")):
-        curve = report["results"]["det"][name]
-        misses = [max(m, floor_misses) for m in curve["miss_rate"] if m is not None]
-        alarms = [max(a or 0.0, 0.3 / hours) for a in curve["fa_per_hour"]]
-        if not misses:
-            continue  # not measured
-        axes.plot(
-            alarms,
-            [100 * m for m in misses],
-            color=colour,
-            label=translate(name),
-            linewidth=1.8,
-            drawstyle="steps-post",
-        )
-    chosen = report["summary"]
-    axes.axvline(
-        max(chosen["fa_per_hour"]["value"] or 0.0, 0.3 / hours), color="#888888", linewidth=0.8, linestyle="--"
-    )
-    axes.axvspan(
-        0.3 / hours / 2,
-        1.0 / hours,
-        color="#eeeeee",
-        label=translate(worded("fewer than one alarm in the test")),
-        zorder=0,
-    )
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlabel(translate(worded("false alarms per hour")))
-    axes.set_ylabel(translate(worded("missed, %%")))
-    title = worded("DET curve on held-out voices: “%(phrase)s”", phrase=report["phrase"])
-    axes.set_title(translate(title), fontsize=11)
-    axes.grid(True, which="both", color="#dddddd", linewidth=0.5)
-    axes.legend(frameon=False, fontsize=9)
-    figure.tight_layout()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=image_format, dpi=130, metadata={"Date": None} if image_format == "svg" else None)
-    return buffer.getvalue()
-
-
-def html_report(report: Report, translate: Translate = str, language: str = "en") -> str:
-    """Render the report as one self-contained page.
-
-    Args:
-        translate: translates a sentence into the reader's language; English by default.
-        language: the language of the page.
-
-    Raises:
-        LookupError: the report lacks a value that the page shows.
-        ValueError, TypeError: a sentence of the report is invalid.
-    """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
-
-    pages = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )  # fmt: skip
-    pages.globals["_"] = lambda text: translate(worded(text))
-    pages.filters |= {
-        "translate": translate,
-        # Hark's own names: webui.translation lists them.
-        "name": lambda key: translate(worded(NAMES.get(key) or key.replace("_", " "))),
-        "percent": lambda share: translate(percent(share)),
-        "per_hour": lambda rate: translate(per_hour(rate)),
-        "share": lambda interval: _with_interval(interval, percent, translate),
-        "rate": lambda interval: _with_interval(interval, per_hour, translate),
-    }
-    try:
-        return pages.get_template("report.html").render(_on_the_page(report, translate), language=language)
-    except UndefinedError as error:
-        raise LookupError(str(error)) from error
-
-
-def _with_interval(interval: IntervalDict, words: Callable[[float | None], str], translate: Translate) -> str:
-    if interval["value"] is None:
-        return translate(NOT_MEASURED)
-    return "{} ({} – {})".format(*(translate(words(interval[name])) for name in ("value", "low", "high")))
-
-
-def _on_the_page(report: Report, translate: Translate) -> dict[str, Any]:
-    """Compute the values that the template shows in addition to those of the report."""
-    summary, results = report["summary"], report["results"]
-    predicts = predicts_people(report)
-    low, high = (per_hour(summary["fa_per_hour"][name]) for name in ("low", "high"))
-    hours, parameters = f"{results['hours']:.1f}", f"{summary['parameters']:,}"
-    licences = "; ".join(report["licences"])
-    svg = det_plot(report, "svg", translate).decode()
-    return {
-        "report": report,
-        "about": worded(
-            "%(run)s · %(created)s · effort %(effort)s · %(parameters)s parameters",
-            run=report["run"], created=report["created"], effort=translate(report["effort"]), parameters=parameters,
-        ),
-        "predicts": predicts,
-        "missed": {
-            name: roughly(expected_of_people(rate) if predicts else rate)
-            for name, rate in (("quiet", summary["miss_rate_clean"]), ("noisy", summary["miss_rate_noisy"]))
-        },
-        "alarms": worded(
-            "false alarms per hour in %(hours)s h (95 %% interval %(low)s to %(high)s)", hours=hours, low=low, high=high
-        ),
-        "verdict": verdict_of(report),
-        "sentences": [worded_again(parts) for parts in report["in_words_parts"]],
-        "svg": svg[svg.index("<svg") :],
-        "speakers": sorted(results["by_speaker"], key=lambda r: -(r["miss_rate"]["value"] or 0.0))[:WORST_SPEAKERS],
-        "licences": worded("Licences of voices and recordings: %(licences)s", licences=licences),
-    }  # fmt: skip

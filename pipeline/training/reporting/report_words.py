@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from audio_generation.registry import RULE_BASED
 from audio_generation.splice_side import SPLICE
 from core.worded import NOT_MEASURED, Worded, listed, percent, worded
 from db.records import BANK, REAL_ENGINES
 from model.metrics import IntervalDict
-from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY
-from pipeline.training.measuring.figures import Threshold
+from pipeline.training.measuring.calibration import DEFAULT_FA_PER_DAY
+from pipeline.training.measuring.figures import AgainstPrevious, Threshold
 from pipeline.training.reporting.report_types import DeviceFigures, RunFigures
 from pipeline.training.reporting.verdict import expected_of_people, predicts_people
 
@@ -254,7 +254,7 @@ def _remarks(report: RunFigures) -> Iterator[Worded]:
         yield worded("The engine %(engine)s was not used: %(why)s.", engine=engine, why=why.rstrip("."))
 
 
-def compared_in_words(comparison: Mapping[str, Any]) -> list[Worded]:
+def compared_in_words(comparison: AgainstPrevious) -> list[Worded]:
     """State how a version compares with the previous one (``Retraining.compared``)."""
     before, after, anti_keywords = comparison["before"], comparison["after"], comparison["anti_keywords"]
     sentences = [

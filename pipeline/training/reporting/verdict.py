@@ -11,7 +11,7 @@ from audio_generation.registry import RULE_BASED
 from core.worded import Worded, worded
 from model.metrics import QUANTILE, IntervalDict
 from model.runtime.detector import logit
-from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY
+from pipeline.training.measuring.calibration import DEFAULT_FA_PER_DAY
 from pipeline.training.reporting.report_types import RunFigures
 
 MAX_MISSED = 0.5

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.training.configuration.run_config import RunConfig, configuration_of
 
-NOISE_FOLDER = "noise"  # below the data folder: recordings of noise that a user puts there are used for augmentation
+NOISE_FOLDER = "noise"  # below the data folder: the user's recordings of noise, for augmentation
 FEATURES = "features"  # feature store of a detector, below the folder in which it is made
 CHECKPOINT = "model.pt"
 

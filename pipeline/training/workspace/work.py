@@ -13,6 +13,8 @@ from core.data_folder import atomic_path
 from core.events import Reporter
 from db.db_api import Library
 from pipeline.training.configuration.run_config import RunConfig
+from pipeline.training.recipes import recipe_of
+from pipeline.training.recipes.recipe import Recipe
 from pipeline.training.workspace.run_folder import FEATURES, RunFolder
 
 
@@ -52,12 +54,17 @@ class Work:
 
     config: RunConfig
     run: RunFolder
-    folder: Path  # in which a detector is made, and from which that resumes: the run's, or one below it
+    folder: Path  # the state of one detector's making, which resumes there: the run's folder, or one inside it
     library: Library
     clock: StageClock
     reporter: Reporter
 
     @property
+    def recipe(self) -> Recipe:
+        """The recipe of the detector that is made."""
+        return recipe_of(self.config)
+
+    @property
     def features(self) -> Path:
-        """The feature store of the detector that is made."""
+        """The feature store of the folder's detector."""
         return self.folder / FEATURES

@@ -33,7 +33,7 @@ from collections import Counter
 from pathlib import Path
 from lab.chaos import kills
 from lab.chaos.job_makers import MAKERS, library_problems
-from lab.processes import kill_process, orphans_become_children
+from tests.support.processes import kill_process, orphans_become_children
 from lab.chaos.served import Server
 from db.db_api import Library
 from webui.setup import ready

@@ -129,7 +129,7 @@ def test_speakers_of_the_library_are_aligned_as_far_as_needed(
             for gain in gains
         )
         assert sorted(align_people(library, aligner)) == ["ann", "bob"]
-        aligned = library.with_alignment(aligner.name, ids)
+        aligned = library.alignments.aligned(aligner.name, ids)
         assert {real_speaker(clip) for clip in library.clips(aligned)} == {"ann", "bob"} and len(aligned) == 2
-        assert [u.label for u in library.alignment(min(aligned), aligner.name, "word")] == words
+        assert [u.label for u in library.alignments.units(min(aligned), aligner.name, "word")] == words
         assert align(aligner.log_probabilities(audio), text, aligner).phones

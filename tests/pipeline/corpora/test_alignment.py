@@ -143,8 +143,8 @@ def test_clips_are_processed_and_aligned_once(
     report = align_clips(library, aligner, [good, wrong, lost, unknown])
     assert report.aligned == {good.id} and set(report.failed) == {wrong.id, lost.id, unknown.id}
     assert heard == [3]
-    assert [unit.label for unit in library.alignment(good.id, aligner.name, "word")] == WORDS
-    assert library.alignment(good.id, aligner.name, "phone")
+    assert [unit.label for unit in library.alignments.units(good.id, aligner.name, "word")] == WORDS
+    assert library.alignments.units(good.id, aligner.name, "phone")
     assert len(library.clips([good.id, wrong.id, lost.id, unknown.id])) == 4, "nothing is lost"
     again = align_clips(library, aligner, [good, wrong])
     assert again.aligned == {good.id} and heard == [3], "emissions are stored for failed clips, too"
@@ -163,12 +163,12 @@ def test_unaligned_lists_only_clips_that_mining_would_process(
 
 def test_a_damaged_or_foreign_emission_is_recomputed(library: Library, aligner: Aligner, log_p: np.ndarray) -> None:
     clip = add(library, " ".join(WORDS), joined(WORDS)[0])
-    library.add_emissions("another", [(clip.id, pack(log_p))])
+    library.alignments.add_emissions("another", [(clip.id, pack(log_p))])
     assert stored_emission(library, clip, aligner) is None
     for wrong in (pack(log_p)[: len(log_p) // 2], log_p, np.full((len(log_p), 16), 200, np.uint8)):
-        library.add_emissions(aligner.name, [(clip.id, wrong)])
+        library.alignments.add_emissions(aligner.name, [(clip.id, wrong)])
         assert stored_emission(library, clip, aligner) is None
-    library.add_emissions(aligner.name, [(clip.id, pack(log_p))])
+    library.alignments.add_emissions(aligner.name, [(clip.id, pack(log_p))])
     assert stored_emission(library, clip, aligner) is not None
     (file,) = (library.data_dir / "emissions" / aligner.name).rglob("*.npy")
     file.write_bytes(file.read_bytes()[:500])

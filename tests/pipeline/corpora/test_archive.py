@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from core.errors import HarkError
-from lab.chaos.hostile_files import PACKERS, as_tar, as_zip, tar_with
 from pipeline.corpora.archive import unpack
+from tests.support.hostile_files import PACKERS, as_tar, as_zip, tar_with
 
 FILES = {"corpus/a.wav": b"sound", "corpus/deep/b.txt": "grüß dich".encode(), "ünïcode.txt": b"x"}
 

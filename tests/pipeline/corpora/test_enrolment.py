@@ -158,7 +158,7 @@ def run(library: Library, choirs: dict[str, Any], tiny_effort: Any) -> Callable[
     return lambda: clip_table(make_plan(RUN, run_texts(RUN, library), "run-1", library), library)
 
 
-RUN = RunConfig("hey compass", effort="tiny", growth_constant=5, from_scratch=True)
+RUN = RunConfig("hey compass", effort="tiny", from_scratch=True)
 
 
 # Of these, the hash would put some into training and some into the test.

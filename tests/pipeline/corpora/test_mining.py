@@ -37,8 +37,8 @@ from pipeline.corpora.mining import (
     word_forms,
 )
 from pipeline.scoring.keyword_scoring import phone_score
-from pipeline.training.configuration.prepared import prepare
 from pipeline.training.configuration.run_config import RunConfig
+from pipeline.training.recipes.prepared import prepare
 from pipeline.training.run import _mine
 from tests.support.spoken_words import joined, say
 

@@ -50,7 +50,7 @@ class Engine:
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
     engine = Engine()
-    monkeypatch.setattr("pipeline.recordings.jobs.transcribe", engine.transcribe)
+    monkeypatch.setattr("pipeline.recordings.transcribing.transcribe", engine.transcribe)
     return engine
 
 

@@ -235,7 +235,7 @@ def test_invented_points_of_a_model_are_dropped(monkeypatch: pytest.MonkeyPatch)
         assert engine == "transformers" and "privacy policy" in " ".join(parts)
         return written * len(parts), "m"
 
-    monkeypatch.setattr("pipeline.recordings.speech_service.client.call", writes)
+    monkeypatch.setattr("pipeline.speech_service.client.call", writes)
     summary = local.LocalTransformer().summarize(TALK)
     assert summary.text == "The launch is in March." and summary.engine == "transformers m"
     assert [point.segments for point in summary.key_points] == [(7,)] and summary.segments == (7,)

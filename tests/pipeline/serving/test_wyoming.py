@@ -27,11 +27,11 @@ from wyoming.wake import Detect, Detection, NotDetected
 
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
-from lab.chaos.hostile_bundles import loop_bundle
-from lab.processes import free_port
 from model.runtime import detector as run_time
 from model.runtime.detector import Detector
 from pipeline.serving.wyoming import MonoAudio, Stream, open_wake_words, serve, server_at
+from tests.support.hostile_bundles import loop_bundle
+from tests.support.processes import free_port
 from tests.support.untrained_bundle import keyword_hmm_bundle, spoken
 
 RATE = 16_000

@@ -18,16 +18,15 @@ from core.errors import HarkError
 from core.events import Event, Reporter
 from model.examples import SoundSources
 from model.large.encoder_backbone import encoder_path
-from pipeline.training.configuration import run_config as config
 from pipeline.training.configuration.devices import OWN_FORMAT, SMALL
 from pipeline.training.configuration.efforts import EFFORTS, BucketSize
-from pipeline.training.configuration.prepared import prepare
 from pipeline.training.configuration.run_config import RunConfig
-from pipeline.training.detectors import untrained
 from pipeline.training.negatives import negative_set, negative_speech
 from pipeline.training.negatives.negative_set import NEGATIVE_SET, STATE_FRAMES
 from pipeline.training.negatives.negative_speech import NEGATIVE_SPEECH
 from pipeline.training.planning.plan import ready_engines
+from pipeline.training.recipes import standard
+from pipeline.training.recipes.prepared import prepare
 from pipeline.training.run import run_training
 from tests.support.tiny_run import FEW_ROOMS
 
@@ -133,14 +132,13 @@ def smallest(little_speech: Path, little_set: Path, monkeypatch: pytest.MonkeyPa
     effort = replace(
         EFFORTS["quick"], name="smallest", positive=few[0], confusable=few[1], inbetween=few[2], plain_negative=few[3],
         small_buckets=few, test_clips=8, negative_hours=0.01, speech_hours=0.01, steps=10, network_steps=10,
-        device_steps=10, batch_size=8, variants=1,
+        device_steps=10, batch_size=8, variants=1, growth=2,
     )  # fmt: skip
     monkeypatch.setitem(EFFORTS, effort.name, effort)
-    monkeypatch.setattr(config, "VARIANTS", 1)
+    monkeypatch.setattr(standard, "VARIANTS", 1)
     monkeypatch.setattr(SoundSources.__init__, "__defaults__", FEW_ROOMS)
     monkeypatch.setattr(negative_speech, "NEGATIVE_SPEECH", little_speech)
-    for module in (negative_set, untrained):
-        monkeypatch.setattr(module, "NEGATIVE_SET", little_set)
+    monkeypatch.setattr(negative_set, "NEGATIVE_SET", little_set)
     # Starting processes takes longer than making a hundred examples, and pytest already runs one on each core.
     monkeypatch.setattr(model.examples, "usable_cores", lambda: 1)
     return effort.name
@@ -158,9 +156,7 @@ def test_every_phrase_gives_a_bundle_or_is_rejected(first: int, smallest: str, d
         if size == "large" and encoder_path() is None:
             size = "standard"
         speaks = engines if language == "en" else ("espeak",)
-        run = RunConfig(
-            phrase, language, smallest, seed, size, devices=devices, engines=speaks, hold_out="none", growth_constant=2
-        )
+        run = RunConfig(phrase, language, smallest, seed, size, devices=devices, engines=speaks, hold_out="none")
         started, outcome = time.monotonic(), "a bundle"
         spoken: list[Event] = []
         try:

@@ -26,18 +26,19 @@ from core import lock
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
+from db.checking import check_library
 from db.db_api import Library
 from model.dataset import FeatureWriter
 from model.large import encoder_backbone
 from model.runtime.detector import Detector
 from pipeline.training import run as training_pipeline
 from pipeline.training.configuration.efforts import BUCKETS, EFFORTS, BucketSize, Effort
-from pipeline.training.configuration.prepared import prepare
 from pipeline.training.configuration.run_config import AUTO_SIZE, RunConfig
 from pipeline.training.negatives import negative_set
 from pipeline.training.packing import bundle
 from pipeline.training.planning.plan import Plan, save_plan
 from pipeline.training.planning.preview import plan_run, plan_summary
+from pipeline.training.recipes.prepared import prepare
 from pipeline.training.run import run_training
 from pipeline.training.workspace.run_folder import RunFolder
 from pipeline.training.workspace.work import StageClock, Work
@@ -57,7 +58,7 @@ FEW = {
     "plain_negative": BucketSize(16, 1),
     "test_clips": 16,
 }
-CONFIG = RunConfig("hey compass", effort="tiny", growth_constant=5)
+CONFIG = RunConfig("hey compass", effort="tiny")
 
 
 # Small things, fast.
@@ -251,7 +252,7 @@ def test_disk_errors_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_too_few_clips_to_train_or_measure_are_rejected(bucket: str, split: str, from_scratch: bool) -> None:
     everything = pd.DataFrame([{"bucket": b, "split": s} for b in BUCKETS for s in ("train", "validation", "test")])
     plan = Plan(
-        "run", replace(CONFIG, from_scratch=from_scratch, size="large"), (), (), (), 0.0, {"espeak": 2}, {}, "", 0.0
+        "run", replace(CONFIG, effort="quick", from_scratch=from_scratch), (), (), (), 0.0, {"espeak": 2}, {}, "", 0.0
     )
     training_pipeline._refuse_too_little(everything, plan)
     fewer = everything[~((everything["bucket"] == bucket) & (everything["split"] == split))]
@@ -397,7 +398,8 @@ def test_a_continued_run_generates_no_clip_twice(attempts: tuple[Path, list[Atte
     spoken_later = next(e["message"] for e in made[2].events if e["event"] == "stage" and e["name"] == "synthesize")
     assert spoken_later == f"Synthesizing {len(wanted) - counts['synthesize:2']} clips"
     with Library(data) as library:
-        assert library.check(left_over_after_s=0, repair=True).ok and library.check(left_over_after_s=0).problems == ()
+        assert check_library(library, left_over_after_s=0, repair=True).ok
+        assert check_library(library, left_over_after_s=0).problems == ()
 
 
 def test_no_process_outlives_a_killed_run(attempts: tuple[Path, list[Attempt]]) -> None:

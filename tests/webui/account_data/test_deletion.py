@@ -20,13 +20,13 @@ from webui.account_data.deletion import delete_account, finish_deletions
 from webui.accounts.models import AuditEntry, User
 from webui.accounts.services import create_token, create_user, issue_pair
 from webui.accounts.services import digest as digest_of
-from webui.api import webhooks
-from webui.api.models import Delivery, Webhook
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
 from webui.recordings.models import Passage, Recording, Share
 from webui.trainer.models import Detector, Version
 from webui.trainer.services import served_version
+from webui.webhooks import services as webhooks
+from webui.webhooks.models import Delivery, Webhook
 
 
 def wait_over() -> None:

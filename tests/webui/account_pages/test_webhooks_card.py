@@ -9,9 +9,9 @@ import pytest
 from django.test import Client
 
 from webui.accounts.models import User
-from webui.api import webhooks
-from webui.api.models import Webhook
 from webui.keys.sealing import unseal
+from webui.webhooks import services as webhooks
+from webui.webhooks.models import Webhook
 
 ADDRESS = "https://example.org/hark?a=<b>"
 

@@ -14,9 +14,9 @@ from tests.support.portal_users import PASSWORD
 from webui.accounts.audit import Action, record
 from webui.accounts.models import AuditEntry, User
 from webui.accounts.services import create_token, create_user
-from webui.api.models import Webhook
 from webui.recordings.models import Recording, Share
 from webui.trainer.models import Detector
+from webui.webhooks.models import Webhook
 
 NEW = "quite another password"
 

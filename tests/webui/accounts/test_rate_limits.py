@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from lab.processes import free_port
+from tests.support.processes import free_port
 from webui.accounts import rate_limits
 from webui.accounts.models import User
 from webui.accounts.services import create_token

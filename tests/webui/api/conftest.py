@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import soundfile
-from django.test import Client
 
 from core.audio_file import SAMPLE_RATE
 from db.db_api import Library
 from db.records import NewClip
-from tests.support.api_calls import Call, World
+from tests.support.api_calls import World
 from tests.support.detector_versions import make_version
 from tests.support.earlier_recordings import ready_recording
 from tests.support.sounds import noise
 from webui.accounts.models import User
 from webui.accounts.services import create_token, digest
-from webui.api import webhooks
 from webui.api.organization_schemas import SECRET
 from webui.jobs.models import Job, JobEvent
 from webui.listening.services import allow_wakes, save_sample
-from webui.organizations import services as organizations
+from webui.organization_management import services as organizations
 from webui.organizations.models import Invitation, Membership, Organization, Role
 from webui.recordings.models import Recording
 from webui.trainer.models import Detector
+from webui.webhooks import services as webhooks
 
 
 @pytest.fixture
@@ -82,18 +80,3 @@ def recording(tmp_path: Path) -> Path:
     path = tmp_path / "recording.wav"
     soundfile.write(path, noise(1.0), SAMPLE_RATE)
     return path
-
-
-@pytest.fixture
-def call(client: Client) -> Call:
-    """Call the API: ``call("post", "/jobs", body={...}, headers=..., files=...)``."""
-
-    def do(method: str, path: str, *, body: Any = None, headers: dict[str, str] | None = None, **more: Any) -> Any:
-        address = path if path.startswith("/api/") else f"/api/v1{path}"
-        if body is not None and "content_type" not in more and not more.pop("form", False):
-            more["content_type"] = "application/json"
-        if body is not None:
-            more["data"] = body
-        return getattr(client, method)(address, headers=headers or {}, **more)
-
-    return do

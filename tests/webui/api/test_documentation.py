@@ -14,8 +14,9 @@ from django.test import Client
 from core.data_folder import REPOSITORY
 from tests.support.api_calls import Call, World, a_token
 from tests.support.api_operations import HEARD, OPERATIONS, SCHEMA
-from webui.api import recording_schemas, schemas, webhooks
+from webui.api import recording_schemas, schemas
 from webui.api.documentation import example_of
+from webui.webhooks import services as webhooks
 
 pytestmark = pytest.mark.django_db
 

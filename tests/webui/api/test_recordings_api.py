@@ -14,7 +14,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from pipeline.recordings.diarization import voiceprints
-from pipeline.recordings.speech_service import client as speech_client
+from pipeline.speech_service import client as speech_client
 from tests.support.api_calls import Call, World, a_token, problem_of
 from tests.support.earlier_recordings import SAID, ready_recording
 from webui.accounts.models import User

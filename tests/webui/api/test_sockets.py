@@ -16,10 +16,10 @@ from django.test import Client
 from django.utils import timezone
 
 from core.worded import worded
-from lab.chaos.hostile_bundles import loop_bundle
 from model.runtime.detector import BundleError
 from pipeline.serving.detection import open_detector
 from tests.support.api_calls import World
+from tests.support.hostile_bundles import loop_bundle
 from tests.support.portal_users import browser_of
 from tests.support.sockets import WAIT_S, Program, Socket, no_socket_is_left, run, signed_in, token_of, watchful
 from webui.accounts.models import ApiToken, User

@@ -12,7 +12,7 @@ from django.test import Client
 
 from core.audio_file import SAMPLE_RATE
 from pipeline.recordings.summarization import Summary, summarize
-from pipeline.recordings.transcription.transcribe import transcribe
+from pipeline.recordings.transcribing import transcribed
 from pipeline.recordings.transcripts.transcript import Transcript
 from tests.support.earlier_recordings import SUMMARY, Finish, program_of, transcript_of, write_results
 from webui.accounts.models import User
@@ -47,9 +47,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     """The calls of the speech service, in whose place a double answers after a look at the file."""
     calls: list[tuple[str, dict[str, Any]]] = []
 
-    def call(timeout_s: float, function: Any, given: Any, *more: Any) -> Transcript | Summary:
-        if function is transcribe:
-            calls.append(("transcribe", {**vars(more[0]), "audio_file": given}))
+    def call(timeout_s: float, function: Any, given: Any, *options: Any, **more: Any) -> Transcript | Summary:
+        if function is transcribed:
+            calls.append(("transcribe", {**vars(options[0]), **more, "audio_file": given}))
             facts = soundfile.info(given)
             assert facts.samplerate == SAMPLE_RATE and facts.format == "FLAC"
             return transcript_of(facts.duration)
@@ -57,7 +57,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
         calls.append(("summarize", {"transcript": given}))
         return Summary(given.segments[0].text, (), (), None, "double")
 
-    monkeypatch.setattr("pipeline.recordings.speech_service.client.call", call)
+    monkeypatch.setattr("pipeline.speech_service.client.call", call)
     return calls
 
 

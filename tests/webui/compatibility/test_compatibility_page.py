@@ -26,7 +26,7 @@ from webui.jobs.heartbeat import beat
 from webui.jobs.models import Job
 from webui.jobs.quota import Limits, set_quota, take_minutes
 from webui.recordings.models import Recording
-from webui.recordings.uploading.limits import WHOLE
+from webui.upload_limits import MAX_FORM_BYTES, largest_body
 
 pytestmark = pytest.mark.django_db
 
@@ -71,7 +71,7 @@ def test_every_upload_endpoint_enforces_quotas_and_limits(
     def heard(*asked: object, **more: object) -> None:
         raise AssertionError("nothing may be transcribed")
 
-    monkeypatch.setattr("pipeline.recordings.speech_service.client.call", heard)
+    monkeypatch.setattr("pipeline.speech_service.client.call", heard)
     if full == "minutes":
         set_quota(other, Limits(None, None, 1))
         take_minutes(other, 60)
@@ -94,8 +94,8 @@ def test_every_upload_endpoint_enforces_quotas_and_limits(
 def test_only_upload_endpoints_accept_large_bodies() -> None:
     with_files = {address for _method, address, sent in SENT if "form:" in sent}
     assert len(with_files) == 8
-    assert all(WHOLE.fullmatch(address) for address in with_files) and WHOLE.fullmatch("/api/v1/recordings")
-    assert not any(WHOLE.fullmatch(address) for _method, address, _scopes in ROWS if address not in with_files)
+    assert {largest_body(address) for address in (*with_files, "/api/v1/recordings")} == {1_002_500_000}
+    assert {largest_body(address) for _, address, _ in ROWS if address not in with_files} == {MAX_FORM_BYTES}
 
 
 def test_the_page_names_recognizers_and_the_library_file() -> None:

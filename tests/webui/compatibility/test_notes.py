@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from pipeline.recordings.speech_service.client import ServiceBusy
+from pipeline.speech_service.client import ServiceBusy
 from tests.support.earlier_recordings import SAID, Finish
 from webui.accounts.models import User
 from webui.compatibility import transcribing
@@ -150,7 +150,7 @@ def test_busy_models_are_reported_as_busy(
     def busy(*arguments: Any, **more: Any) -> Any:
         raise ServiceBusy("The speech service is busy.", "32 requests are being served.", "Try again in a minute.")
 
-    monkeypatch.setattr("pipeline.recordings.speech_service.client.call", busy)
+    monkeypatch.setattr("pipeline.speech_service.client.call", busy)
     for address, field, more in (
         ("/api/asr/transcribe", "audio", {}),
         ("/v1/audio/transcriptions", "file", {"model": "whisper-1"}),

@@ -61,7 +61,7 @@ def test_short_recordings_have_the_options_of_long_ones(
 ) -> None:
     vocabulary.learn(user_data(owner) / vocabulary.FILE, ["Zanzibar"], "en")
     api.audio.transcriptions.create(model="whisper-1", file=recording_file)
-    assert asked[0][1]["words"] == ("Zanzibar",) and asked[0][1]["channels"] is False
+    assert asked[0][1]["words"] == ["Zanzibar"] and asked[0][1]["diarize"] is False
     monkeypatch.setattr("webui.compatibility.transcribing.AT_ONCE_S", 0.5)
     monkeypatch.setattr("webui.compatibility.transcribing.MAX_WAIT_S", 0.0)
     with pytest.raises(openai.APIStatusError):
@@ -117,7 +117,7 @@ def test_words_are_streamed_during_recognition(
 ) -> None:
     first_was_sent = threading.Event()
 
-    def call(timeout_s: float, function: Any, file: Path, options: Any, work: Path) -> Transcript:
+    def call(timeout_s: float, function: Any, file: Path, options: Any, *, work: Path, **more: Any) -> Transcript:
         progress = work / "progress.jsonl"
         progress.write_text('{"schema": 1}\n' + PIECE % SAID[0])
         assert first_was_sent.wait(30)
@@ -125,7 +125,7 @@ def test_words_are_streamed_during_recognition(
             file.write(PIECE % SAID[1])
         return transcript_of(2.0)
 
-    monkeypatch.setattr("pipeline.recordings.speech_service.client.call", call)
+    monkeypatch.setattr("pipeline.speech_service.client.call", call)
 
     async def events() -> list[dict[str, Any]]:
         found = []
@@ -143,12 +143,12 @@ def test_words_are_streamed_during_recognition(
 def test_an_error_after_the_first_words_is_sent_as_an_event(
     api: Any, recording_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def call(timeout_s: float, function: Any, file: Path, options: Any, work: Path) -> Transcript:
+    def call(timeout_s: float, function: Any, file: Path, options: Any, *, work: Path, **more: Any) -> Transcript:
         (work / "progress.jsonl").write_text(PIECE % SAID[0])
         time.sleep(1.0)
         raise HarkError("It failed.", "The test wanted it.", "Again.")
 
-    monkeypatch.setattr("pipeline.recordings.speech_service.client.call", call)
+    monkeypatch.setattr("pipeline.speech_service.client.call", call)
     said = iter(api.audio.transcriptions.create(model="whisper-1", file=recording_file, stream=True))
     assert next(said).delta == SAID[0]
     with pytest.raises(openai.APIError, match="The test wanted it"):

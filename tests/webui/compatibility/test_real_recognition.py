@@ -17,7 +17,7 @@ from audio_generation.registry import close_engines, engine_named
 from core.errors import HarkError
 from core.events import silent_reporter
 from pipeline.jobs import KINDS
-from pipeline.recordings.speech_service import client as speech_client
+from pipeline.speech_service import client as speech_client
 from tests.support.sounds import upload
 from webui.compatibility.speaking import named_voice
 from webui.jobs.models import Job

@@ -7,13 +7,11 @@ from typing import Any
 
 import pytest
 
-from core.errors import HarkError
 from webui.accounts.models import User
 from webui.accounts.services import create_token
 from webui.http.body_limits import Body, LimitBodies
 from webui.http.errors import StatusError
 from webui.jobs.quota import Limits, set_quota, take_minutes
-from webui.recordings.uploading.limits import LARGE_AT_ONCE, check_body
 
 
 def asked(application: Any, path: str, headers: list[tuple[bytes, bytes]], body: bytes) -> tuple[int, bytes]:
@@ -47,7 +45,7 @@ def limited(read: Any, user: bool) -> Any:
     async def check(body: Any, before: Any) -> None:
         pass
 
-    return LimitBodies(application, lambda scope: 50_000, 5_000, user_of, check)
+    return LimitBodies(application, lambda path: 50_000, 5_000, user_of, check)
 
 
 @pytest.mark.parametrize(("user", "length", "status"), [(True, 40_000, 200), (False, 40_000, 413), (False, 4_000, 200)])
@@ -105,7 +103,7 @@ def test_uploads_beyond_a_limit_are_rejected_before_their_body(
     if what == "quota":
         settings.USER_MAX_BYTES, size, status = 1_000_000, 500_000_000, 507
     elif what == "disk":
-        monkeypatch.setattr("webui.recordings.uploading.limits.RESERVED_BYTES", 10**18)
+        monkeypatch.setattr("webui.upload_limits.RESERVED_BYTES", 10**18)
         status = 507
     elif what == "queue":
         settings.JOBS_WAITING_PER_USER = 0
@@ -129,18 +127,6 @@ def test_uploads_beyond_a_limit_are_rejected_before_their_body(
     assert sent[0]["status"] == status and b"what_to_do" in sent[1]["body"]
 
 
-@pytest.mark.django_db
-def test_simultaneous_large_bodies_are_limited_per_user(owner: User, other: User) -> None:
-    large = [Body(other, "/api/v1/x/detect", 3_000_000) for _ in range(LARGE_AT_ONCE)]
-    check_body(large[-1], large[:-1])
-    with pytest.raises(HarkError, match="too many uploads at the same time"):
-        check_body(Body(other, "/api/v1/x/detect", 3_000_000), large)
-    check_body(Body(other, "/api/v1/x/detect", 3_000), large)
-    check_body(Body(owner, "/api/v1/x/detect", 3_000_000), large)
-    large[0].is_whole = True
-    check_body(Body(other, "/api/v1/x/detect", 3_000_000), large)
-
-
 def test_free_space_is_checked_while_a_body_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webui.http.body_limits.LOOK_EVERY", 10_000)
     seen: list[int] = []
@@ -157,7 +143,7 @@ def test_free_space_is_checked_while_a_body_arrives(monkeypatch: pytest.MonkeyPa
         while (await receive())["more_body"]:
             pass
 
-    limited = LimitBodies(application, lambda scope: 50_000, 5_000, user_of, check)
+    limited = LimitBodies(application, lambda path: 50_000, 5_000, user_of, check)
     assert asked(limited, "/recordings/upload", [], b"x" * 40_000)[0] == 507 and seen == [0, 10_000, 20_000, 30_000]
 
 

@@ -26,8 +26,8 @@ from websockets.sync.client import connect
 
 from command_line import serve as serving
 from core.data_folder import REPOSITORY
-from lab.processes import free_port
 from tests.support.portal_driver import served
+from tests.support.processes import free_port
 from tests.support.ready_recordings import ready_recording
 from tests.support.servers import wait_for
 from webui.accounts.models import User

@@ -12,9 +12,9 @@ from django.utils import timezone
 from django_q.conf import Conf
 from django_q.signing import SignedPackage
 
-from lab.processes import free_port
 from tests.support.constants import replace_in
 from tests.support.portal_jobs import claimed
+from tests.support.processes import free_port
 from tests.support.servers import redis_server
 from webui import servers
 from webui.accounts.models import User

@@ -16,8 +16,8 @@ from django.utils import timezone
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.events import silent_reporter
-from lab.chaos.hostile_files import flac_that_lies
 from pipeline.jobs import KINDS
+from tests.support.hostile_files import flac_that_lies
 from tests.support.portal_jobs import claimed
 from tests.support.refusals import refuses
 from tests.support.rendered_pages import flat

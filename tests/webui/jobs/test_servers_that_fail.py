@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from core.data_folder import REPOSITORY
-from lab.processes import answers, free_port
+from tests.support.processes import answers, free_port
 from tests.support.servers import Server, postgresql_server, redis_and_its_server, wait_for
 
 pytestmark = [pytest.mark.topology, pytest.mark.timeout(1800)]

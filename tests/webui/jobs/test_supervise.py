@@ -34,7 +34,7 @@ from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.jobs import services, supervise
 from webui.jobs.models import Job
-from webui.watching.logs import job_id
+from webui.telemetry.logs import job_id
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

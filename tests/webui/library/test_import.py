@@ -271,14 +271,6 @@ def test_abandoned_archives_are_deleted(owners: Client, portal: Path) -> None:
     assert left == {"waiting.zip", "new.zip"}
 
 
-def test_only_archive_uploads_may_be_large() -> None:
-    from webui.asgi import MAX_FORM_BYTES, MAX_RECORDING_BYTES, largest_body
-
-    assert largest_body({"path": ASGI_UPLOAD}) == MAX_RECORDING_BYTES
-    assert largest_body({"path": "/library/record/keep"}) == MAX_FORM_BYTES
-    assert largest_body({"path": "/nowhere/try/file"}) == MAX_FORM_BYTES
-
-
 @pytest.mark.django_db(transaction=True)
 def test_a_cancelled_import_leaves_no_files(others: Client, other: User) -> None:
     others.post(ASGI_UPLOAD, {"archive": archive(corpus_files())})

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from db.checking import check_library
 from db.db_api import Library
 from db.records import ClipQuery, NewClip
 from webui.accounts.models import User
@@ -128,7 +129,7 @@ def test_several_clips_are_rejected_restored_and_deleted(
     for _ in range(2):
         answer = owners.post("/library/act", {"clip": ids[:2], "action": "delete", "sure": "1", "back": back})
         assert answer["Location"] == f"/library/?{back}"
-    assert library.stats().clips == 3 and library.check(left_over_after_s=0).problems == ()
+    assert library.stats().clips == 3 and check_library(library, left_over_after_s=0).problems == ()
     assert "No clip was chosen" in text_of(owners.post("/library/act", {"action": "reject"}, follow=True))
     assert owners.post("/library/act", {"clip": ids, "action": "burn"}).status_code == 422
     assert owners.post("/library/act", {"clip": range(1, 1000), "action": "reject"}).status_code == 422
@@ -231,7 +232,7 @@ def test_the_number_of_queries_is_constant(
 def test_ten_thousand_clips_are_listed_quickly(owners: Client, library: Library, make: Make) -> None:
     texts = (f"hey compass {n}" if n % 2 else f"sentence number {n}" for n in range(10_000))
     rows = [(f"p{n}", f"{n:064x}", text, text, f"v{n % 90}") for n, text in enumerate(texts)]
-    with library._writing("filling the test's library") as connection:
+    with library.tables.writing("filling the test's library") as connection:
         connection.executemany(
             "INSERT INTO clip (path, sha256, text_original, text_normalized, voice, duration_s, sample_rate, "
             "text_known, language, engine, model, speaker, licence, settings, created_at, state) "

@@ -18,12 +18,12 @@ from tests.support.detector_versions import make_version
 from tests.support.organization_house import House, state
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
-from webui.api import webhooks
 from webui.jobs.models import Job
 from webui.listening.services import allow_wakes
 from webui.organizations.models import Membership
 from webui.recordings.models import Recording
 from webui.trainer.models import Detector
+from webui.webhooks import services as webhooks
 
 pytestmark = pytest.mark.django_db
 

@@ -1,4 +1,4 @@
-"""Views, routes and sockets look up users' things only through ``webui.access``."""
+"""Views, routes and sockets look up users' things only through ``webui.organizations.access``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from django.apps import apps
 
 from core.data_folder import REPOSITORY
-from webui.access import Owned
+from webui.organizations.access import Owned
 
 GUARDED = {model.__name__ for model in apps.get_models() if issubclass(model._default_manager._queryset_class, Owned)}
 SCOPES = {"owned_by", "visible_to", "editable_by"}  # methods of a queryset that filter by user

@@ -15,7 +15,7 @@ from tests.support.urls import URLS, filled
 from webui.accounts.storage import user_data
 from webui.jobs.models import Job
 from webui.listening.services import save_sample
-from webui.organizations.services import remove
+from webui.organization_management.services import remove
 from webui.recordings.models import Recording
 
 pytestmark = pytest.mark.django_db

@@ -11,7 +11,7 @@ from tests.support.organization_house import House
 from tests.support.sockets import Program, no_socket_is_left, signed_in, token_of, watchful  # noqa: F401
 from webui.jobs.consumers import JobsConsumer
 from webui.jobs.models import Job
-from webui.organizations import services
+from webui.organization_management import services
 from webui.organizations.models import Membership, Role
 from webui.trainer.models import Detector
 

@@ -86,7 +86,7 @@ class Migration(migrations.Migration):
                         unique=True,
                         validators=[
                             django.core.validators.RegexValidator(
-                                "\\A[\\w.+-]+\\Z", "A name holds letters, digits and . + - _ only."
+                                "\\A[\\w.+-]+\\Z", "A name can contain only letters, digits and . + - _."
                             ),
                             webui.accounts.validators.latin_letters,
                         ],

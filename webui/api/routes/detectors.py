@@ -12,7 +12,6 @@ from django.shortcuts import get_object_or_404
 from ninja import File, Form, Query, Router, Status, UploadedFile
 
 from pipeline.training.reporting.report_types import Report
-from webui.access import owned, to_change, visible
 from webui.accounts.models import User
 from webui.api.authentication import caller, needs
 from webui.api.documentation import file_of
@@ -37,6 +36,7 @@ from webui.http.slots import slot
 from webui.http.uploads import on_disk
 from webui.listening import services as listening
 from webui.listening.models import WakeIntake
+from webui.organizations.access import owned, to_change, visible
 from webui.trainer import results, services, version_files
 from webui.trainer.models import Detector, Version
 
@@ -115,7 +115,7 @@ def comparison(request: HttpRequest, detector_id: int) -> ComparisonOut:
     """Return the last measurement of all versions on the same audio, on which none of them was trained."""
     versions = list(services.detector_of(caller(request).user, detector_id).versions.select_related("detector__user"))
     newest, outdated = services.comparison_of(versions)
-    return ComparisonOut(outdated=outdated, comparison=newest)
+    return ComparisonOut(outdated=outdated, comparison=None if newest is None else {**newest})
 
 
 @router.post(

@@ -10,13 +10,13 @@ from django.utils.translation import gettext as _
 from ninja import Query, Router, Status
 
 from core.errors import HarkError
-from webui.access import to_change, visible
 from webui.api.authentication import caller, needs
 from webui.api.documentation import file_of
 from webui.api.paging import Page, Paging, page
 from webui.api.schemas import SampleOut
 from webui.listening import services
 from webui.listening.models import Sample
+from webui.organizations.access import to_change, visible
 
 router = Router(tags=["Inbox"])
 

@@ -14,7 +14,6 @@ from ninja import Query, Router
 from core.errors import HarkError
 from db.records import Clip
 from pipeline.training.configuration.run_config import RunConfig
-from webui.access import owned, to_change, visible
 from webui.accounts.models import User
 from webui.api.authentication import caller, missing_scope, needs
 from webui.api.idempotency import Made, creation
@@ -23,6 +22,7 @@ from webui.api.schemas import ClipOut, EventsOut, JobOut, JobState, TrainIn, Ver
 from webui.http.errors import StatusError
 from webui.jobs import services
 from webui.jobs.models import Job, JobEvent
+from webui.organizations.access import owned, to_change, visible
 from webui.speech import free_engines
 from webui.trainer import services as trainer
 

@@ -28,7 +28,7 @@ from webui.api.organization_schemas import (
 from webui.api.paging import Page, Paging, page
 from webui.api.routes.recordings import a_recording
 from webui.jobs.quota import Limits, usage_of
-from webui.organizations import services, use_of
+from webui.organization_management import services, use_of
 from webui.organizations.models import Invitation, Membership, Organization
 from webui.trainer.services import detector_of
 

@@ -10,13 +10,13 @@ from django.utils.translation import gettext as _
 from ninja import Query, Router
 
 from pipeline.training.configuration.advice import advise
-from webui.access import owned
 from webui.api.authentication import caller, needs
 from webui.api.documentation import file_of
 from webui.api.idempotency import Made, creation
 from webui.api.routes.jobs import configuration, job_fields
 from webui.api.schemas import AdviceOut, EngineOut, PlanOut, RunIn
 from webui.jobs.models import Job
+from webui.organizations.access import owned
 from webui.speech import all_engines, speak
 from webui.trainer import services
 

@@ -12,7 +12,6 @@ from ninja import File, Form, Query, Router, Status, UploadedFile
 
 from core.errors import HarkError
 from pipeline.recordings.transcripts.transcript import UNNAMED, as_json
-from webui.access import owned, to_change, visible
 from webui.api.authentication import caller, needs
 from webui.api.documentation import file_of
 from webui.api.idempotency import Made, creation
@@ -35,6 +34,7 @@ from webui.api.recording_schemas import (
 from webui.api.routes.jobs import job_out
 from webui.api.schemas import JobOut
 from webui.http.errors import StatusError
+from webui.organizations.access import owned, to_change, visible
 from webui.recordings import deletion
 from webui.recordings.editing import corrections, speaker_changes
 from webui.recordings.models import Recording

@@ -8,12 +8,12 @@ from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from ninja import Query, Router, Status
 
-from webui.api import webhooks
 from webui.api.authentication import caller, needs
 from webui.api.idempotency import Made, creation
-from webui.api.models import Delivery, Webhook
 from webui.api.paging import Page, Paging, page
 from webui.api.schemas import DeliveryOut, WebhookIn, WebhookMadeOut, WebhookOut
+from webui.webhooks import services as webhooks
+from webui.webhooks.models import Delivery, Webhook
 
 router = Router(tags=["Webhooks"])
 

@@ -16,9 +16,9 @@ from core.errors import HarkError
 from pipeline.recordings.files.media import clean_name
 from pipeline.recordings.transcripts.captions import clock
 from pipeline.recordings.transcripts.transcript import UNNAMED
-from webui.access import owned, to_change
 from webui.accounts.signed_in import signed_in
 from webui.http.parameters import whole_number
+from webui.organizations.access import owned, to_change
 from webui.recordings.editing import corrections, speaker_changes
 from webui.recordings.models import Recording
 from webui.recordings.reading import transcripts

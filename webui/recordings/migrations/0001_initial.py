@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[
                             ("uploaded", "Uploaded"),
-                            ("working", "Working"),
+                            ("working", "In progress"),
                             ("ready", "Ready"),
                             ("failed", "Failed"),
                         ],

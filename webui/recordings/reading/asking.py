@@ -19,9 +19,9 @@ from pipeline.recordings.answers.reader import READER, read_passages
 from pipeline.recordings.language_models import llm
 from pipeline.recordings.language_models.local_models import LocalModel
 from pipeline.recordings.language_models.text_similarity import EMBEDDING, similarities
-from pipeline.recordings.speech_service import client as speech_client
 from pipeline.recordings.transcription.registry import choose
 from pipeline.recordings.transcription.transcribe import recognize
+from pipeline.speech_service import client as speech_client
 from webui import speech
 from webui.accounts.models import User
 from webui.accounts.storage import user_data

@@ -16,10 +16,10 @@ from pipeline.recordings.language_models import llm
 from pipeline.recordings.summarization import engines
 from pipeline.recordings.transcripts.captions import FORMATS, clock
 from pipeline.recordings.transcripts.transcript import NOT_RECOGNIZED, Transcript
-from webui.access import visible
 from webui.accounts.signed_in import signed_in
 from webui.http.errors import StatusError
 from webui.http.ranges import file_or_part
+from webui.organizations.access import visible
 from webui.recordings.models import Recording
 from webui.recordings.reading import derived
 from webui.recordings.transcribing.jobs import newest_jobs

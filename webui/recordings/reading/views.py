@@ -11,8 +11,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
 from pipeline.recordings.files.recording_folder import POLISHED_TEXT
-from webui.access import sharing_of, to_change, visible
 from webui.accounts.signed_in import signed_in
+from webui.organizations.access import sharing_of, to_change, visible
 from webui.recordings.reading import derived, transcripts
 from webui.recordings.reading.page import (
     derived_context,

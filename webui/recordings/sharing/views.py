@@ -13,9 +13,9 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
-from webui.access import owned
 from webui.http.parameters import whole_number
 from webui.keys.sealing import show_next
+from webui.organizations.access import owned
 from webui.recordings.models import Recording, Share
 from webui.recordings.reading import transcripts
 from webui.recordings.reading.page import recording_of, send_audio, send_waveform, transcript_context, transcript_json

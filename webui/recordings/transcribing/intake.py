@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 
 from core.data_folder import storing
 from core.errors import HarkError
-from pipeline.recordings.files.media import MediaLimits, clean_name, probe, suffix_of
+from pipeline.recordings.files.media import clean_name, probe, suffix_of
 from pipeline.recordings.files.recording_folder import GIVEN_TEXT, RECORDINGS
 from pipeline.recordings.recording_options import RecordingOptions
 from pipeline.recordings.transcription.registry import engines
@@ -29,6 +29,7 @@ from webui.recordings.models import Recording
 from webui.recordings.transcribing import expected_words
 from webui.recordings.transcribing.jobs import submit
 from webui.transactions import serialized
+from webui.upload_limits import check_size
 
 MAX_SPEAKERS = 20
 _LANGUAGE = re.compile(r"([a-z]{2,3}(-[a-z0-9]{2,8})*)?")
@@ -48,8 +49,8 @@ def create_recording(
     """Move an audio file, which already counts in its user's quota, into a recording; queue its transcription.
 
     Args:
-      name: the file name of ``source``, stored without path and control characters; with ``more``, the recording's name
-          also states the number of further files.
+      name: the file name of ``source``, which becomes the recording's name, without path and control characters; with
+          ``more``, followed by the number of further files.
       options: fields of :class:`RecordingOptions`; others are rejected.
       more: further files, which are also moved and are appended to ``source`` in this order.
       identifier: identifier of the recording; by default a new one.
@@ -152,15 +153,6 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _no_options(why: str) -> HarkError:
     return HarkError(_("The recording cannot be transcribed with these options."), why, _("Choose another option."))
-
-
-def check_size(user: User, size: int) -> None:
-    """Raise StatusError (413) if a recording of ``size`` bytes is too large."""
-    limits = MediaLimits.from_environment(owner=user.is_owner)
-    try:
-        limits.check_bytes(size)
-    except HarkError as error:
-        raise StatusError(413, error.what, error.why, error.what_to_do) from error
 
 
 def transcribe_again(*, recording: Recording, options: Mapping[str, Any] | None = None) -> None:

@@ -18,11 +18,10 @@ from webui.accounts.models import User
 from webui.accounts.storage import add_bytes, user_data
 from webui.http.errors import StatusError
 from webui.jobs.quota import check_minutes, check_room
-from webui.recordings.models import IN_PIECES, Recording, UploadInProgress
+from webui.recordings.models import IN_CHUNKS, Recording, UploadInProgress
 from webui.recordings.transcribing import intake
-from webui.recordings.uploading.limits import check_disk
+from webui.upload_limits import MAX_CHUNK_BYTES, check_disk, check_size
 
-MAX_CHUNK_BYTES = 8_000_000  # bytes per request
 BLOCK = 256 * 1024  # bytes in memory
 MAX_UNFINISHED = 200  # unfinished uploads per user
 FORGOTTEN_AFTER = timedelta(days=1)
@@ -42,7 +41,7 @@ def begin(*, user: User, name: str, size: int) -> UploadInProgress:
         discard(upload=abandoned)
     if size <= 0:
         raise HarkError(_("The recording is empty."), _("The file has 0 bytes."), _("Choose another file."))
-    intake.check_size(user, size)
+    check_size(user, size)
     check_minutes(user)
     active_uploads = UploadInProgress.objects.owned_by(user)
     if active_uploads.count() >= MAX_UNFINISHED:
@@ -83,8 +82,8 @@ def append(*, upload: UploadInProgress, at: int, body: IO[bytes] | Any) -> int:
             length = file.seek(0, os.SEEK_END)
             if at != length:
                 error = WrongPlace(
-                    _("This part does not continue the upload."),
-                    _("The server has %(there)d bytes of the upload, but the part begins at byte %(at)d.")
+                    _("This chunk does not continue the upload."),
+                    _("The server has %(there)d bytes of the upload, but the chunk begins at byte %(at)d.")
                     % {"there": length, "at": at},
                     _("Continue from byte %(there)d.") % {"there": length},
                 )
@@ -118,10 +117,10 @@ def _copy(body: IO[bytes] | Any, file: IO[bytes], start: int, max_bytes: int) ->
         if end > max_bytes:
             raise StatusError(
                 413,
-                _("This part is too long."),
-                _("A part can have %(mb)d MB, and all parts together the size announced at the start.")
+                _("This chunk is too long."),
+                _("A chunk can have %(mb)d MB, and all chunks together the size announced at the start.")
                 % {"mb": MAX_CHUNK_BYTES // 1_000_000},
-                _("Send smaller parts, or start again."),
+                _("Send smaller chunks, or start again."),
             )
         file.write(block)
     file.flush()
@@ -136,16 +135,16 @@ def finish(
     Raises HarkError if an upload is incomplete, and the errors of ``intake.create_recording``.
     """
     together = [upload, *(more or [])]
-    for part in together:
-        if offset(part) != part.size:
+    for each in together:
+        if offset(each) != each.size:
             raise HarkError(
                 _("The upload is not finished."),
                 _("%(there)d of %(size)d bytes of %(name)s have arrived.")
-                % {"there": offset(part), "size": part.size, "name": part.name},
+                % {"there": offset(each), "size": each.size, "name": each.name},
                 _("Send the rest first."),
             )
     with storing("saving the recording"):  # one of two requests that finish the same upload finds no file
-        with_suffixes = [_named(part) for part in together] if len(together) > 1 else [upload.path]
+        with_suffixes = [_named(each) for each in together] if len(together) > 1 else [upload.path]
         recording = intake.create_recording(
             user=user,
             name=upload.name,
@@ -154,8 +153,8 @@ def finish(
             more=with_suffixes[1:],
             identifier=upload.pk,
         )
-    for part in together:
-        discard(upload=part)
+    for each in together:
+        discard(upload=each)
     return recording
 
 
@@ -176,6 +175,6 @@ def discard(*, upload: UploadInProgress) -> None:
 
 def folder_of(user: User) -> Path:
     """Return the folder for uploads. Raises OSError if it cannot be created."""
-    folder = user_data(user) / IN_PIECES
+    folder = user_data(user) / IN_CHUNKS
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -10,7 +10,7 @@ from django.conf import settings
 
 from core.data_folder import remove_deleted
 from pipeline.recordings.files.recording_folder import RECORDINGS
-from webui.recordings.models import IN_PIECES
+from webui.recordings.models import IN_CHUNKS
 from webui.recordings.uploading.chunks import FORGOTTEN_AFTER
 from webui.recordings.uploading.whole_files import RECEIVED
 
@@ -35,7 +35,7 @@ def remove_leftovers() -> None:
             except OSError as error:
                 log.warning("files of a deleted recording or detector could not be removed: %s", error)
         candidates += [(path, ABANDONED_AFTER_S) for path in (own / RECEIVED).glob("*")]
-        candidates += [(path, FORGOTTEN_AFTER.total_seconds()) for path in (own / IN_PIECES).glob("*-*")]
+        candidates += [(path, FORGOTTEN_AFTER.total_seconds()) for path in (own / IN_CHUNKS).glob("*-*")]
     for path, after_s in candidates:
         try:
             # Folders there belong to training runs.

@@ -27,6 +27,7 @@ from webui.recordings.transcribing.form import options_of
 from webui.recordings.uploading import chunks
 from webui.recordings.uploading.whole_files import name_of, one_by_one, saved_upload
 from webui.translation import explained
+from webui.upload_limits import MAX_CHUNK_BYTES
 
 MAX_FILES = 100  # files per form
 MAX_JSON_BYTES = 100_000  # maximum bytes of a JSON body
@@ -80,7 +81,7 @@ def begin(request: HttpRequest) -> JsonResponse:
 
 
 @require_http_methods(["GET", "HEAD", "PUT", "PATCH", "DELETE"])
-def piece(request: HttpRequest, upload_id: UUID) -> HttpResponse:
+def chunk(request: HttpRequest, upload_id: UUID) -> HttpResponse:
     """Return the progress of an upload; PUT and PATCH with ``?offset=N`` append the body of the request."""
     upload = _upload(request, upload_id)
     if request.method == "DELETE":
@@ -89,7 +90,9 @@ def piece(request: HttpRequest, upload_id: UUID) -> HttpResponse:
     if request.method in ("PUT", "PATCH"):
         at = whole_number(request.GET.get("offset"))
         if at is None:
-            raise HarkError(_("The request could not be read."), _("The part has no offset."), _("Send ?offset=BYTES."))
+            raise HarkError(
+                _("The request could not be read."), _("The chunk has no offset."), _("Send ?offset=BYTES.")
+            )
         try:
             chunks.append(upload=upload, at=at, body=request)
         except chunks.WrongPlace as error:
@@ -127,7 +130,7 @@ def _recording_json(recording: Recording) -> JsonResponse:
 def _shown(upload: UploadInProgress) -> dict[str, Any]:
     return {
         "id": str(upload.pk), "name": upload.name, "size": upload.size, "offset": chunks.offset(upload),
-        "address": reverse("recordings:upload", args=[upload.pk]), "chunk": chunks.MAX_CHUNK_BYTES,
+        "address": reverse("recordings:upload", args=[upload.pk]), "chunk": MAX_CHUNK_BYTES,
     }  # fmt: skip
 
 

@@ -16,11 +16,11 @@ from webui.accounts.storage import user_data
 from webui.http.uploads import on_disk
 from webui.jobs.quota import take_room
 from webui.jobs.services import TooManyJobs
-from webui.recordings.models import IN_PIECES, Recording
-from webui.recordings.transcribing import intake
+from webui.recordings.models import IN_CHUNKS, Recording
 from webui.translation import explained
+from webui.upload_limits import check_size
 
-RECEIVED = IN_PIECES.with_name("received")
+RECEIVED = IN_CHUNKS.with_name("received")
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def saved_upload(user: User, upload: UploadedFile) -> Iterator[Path]:
     Raises HarkError if the disk is full, or the file is too large.
     """
     size = upload.size or 0
-    intake.check_size(user, size)
+    check_size(user, size)
     take_room(user, size)
     with on_disk(upload, user_data(user) / RECEIVED) as path:
         yield path

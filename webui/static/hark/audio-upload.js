@@ -1,9 +1,9 @@
-// Uploads of recordings in pieces: a broken connection or a closed page costs one piece at most.
+// Uploads of recordings in chunks: a broken connection or a closed page costs at most one chunk.
 "use strict";
 
 const form = document.getElementById("upload");
 const words = form.dataset;
-const PIECE = 4e6; // bytes
+const CHUNK = 4e6; // bytes
 const WAIT_S = [1, 2, 4, 8, 15, 15, 30, 30, 60, 60]; // before each retry; after the last one, the upload fails
 const list = form.querySelector("[data-files]");
 const pause = (seconds) => new Promise((resolve) => { setTimeout(resolve, 1000 * seconds); });
@@ -177,9 +177,9 @@ async function send(file, seconds, row) {
   let at = upload.offset;
   while (at < file.size) {
     row.at(at);
-    const piece = file.slice(at, at + Math.min(PIECE, upload.chunk));
+    const chunk = file.slice(at, at + Math.min(CHUNK, upload.chunk));
     try {
-      at = (await insist(row, "PATCH", `${upload.address}?offset=${at}`, piece, "application/octet-stream")).offset;
+      at = (await insist(row, "PATCH", `${upload.address}?offset=${at}`, chunk, "application/octet-stream")).offset;
     } catch (error) {
       // The last answer was lost: the error gives the offset to continue from.
       if (!(error instanceof Refused) || error.status !== 409 || error.content.offset === at) throw error;

@@ -19,7 +19,7 @@ from core.user_file import UserFile
 from pipeline.recordings.diarization import voiceprints
 from pipeline.recordings.diarization.acoustic import embed
 from pipeline.recordings.diarization.voiceprints import forget, match_all, names, remember, voice_of
-from pipeline.recordings.speech_service import client as speech_client
+from pipeline.speech_service import client as speech_client
 
 RATE = 16_000
 RNG = np.random.default_rng(0)

@@ -15,9 +15,9 @@ import pytest
 import soundfile
 
 from core.errors import HarkError
-from lab.chaos.hostile_files import PLAYLISTS, flac_that_lies, noise, wav_that_lies
 from pipeline.recordings.files import media
 from pipeline.recordings.files.media import MediaLimits, normalize
+from tests.support.hostile_files import PLAYLISTS, flac_that_lies, noise, wav_that_lies
 from tests.support.programs import needs_ffmpeg
 
 

@@ -11,14 +11,14 @@ from core.audio_file import SAMPLE_RATE
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.readiness import Readiness
-from pipeline.recordings.speech_service import client as speech_client
-from pipeline.recordings.tools import tools
+from pipeline.recordings.engines_and_models import engines_and_models
 from pipeline.recordings.transcription import registry
 from pipeline.recordings.transcription.engine import RecognitionEngine, described, knows
 from pipeline.recordings.transcription.measured import facts, measured, size_of, source
 from pipeline.recordings.transcription.transcribe import recognize, recognize_by_name
 from pipeline.recordings.transcription.whisper_text import invented
 from pipeline.recordings.transcripts.words import spread, words_of
+from pipeline.speech_service import client as speech_client
 from tests.support.moonshine_package import replace_package
 from tests.support.scripted_engine import Scripted, said, use_engines
 from tests.support.sounds import noise
@@ -217,7 +217,7 @@ def test_an_engine_shows_its_size_speed_and_errors() -> None:
 def test_shipped_and_offered_engines_have_measured_figures() -> None:
     for name in ("moonshine", "hark"):
         assert measured()["models"][described(registry.engine(name))]["wrong"]
-    offered = next(tool for tool in tools() if tool.pulled == "faster-whisper")
+    offered = next(one for one in engines_and_models() if one.pulled == "faster-whisper")
     assert offered.sizes and all(size_of(f"faster-whisper {size}") for size in offered.sizes)
     assert dict(offered.downloads)["small"] == "486 MB"
 

@@ -11,7 +11,6 @@ import pytest
 
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.errors import HarkError
-from lab.measure.read_speech import dev_clean
 from model.asr.decoding import error_rate
 from model.large.decoder_tokens import token_texts
 from phrase_augmentation.normalize import normalize
@@ -34,6 +33,7 @@ from pipeline.recordings.transcription.moonshine_engine import (
 )
 from pipeline.recordings.transcripts.transcript import Segment
 from tests.support.moonshine_package import replace_package
+from tests.support.read_speech import dev_clean
 from tests.support.sounds import noise, tone
 from tests.support.untrained_bundle import spoken
 

@@ -18,18 +18,19 @@ from pipeline.training.clips.examples import (
     plan_examples,
     window_seconds,
 )
-from pipeline.training.configuration.efforts import BUCKETS, EFFORTS, Effort
-from pipeline.training.configuration.run_config import Recipe, RunConfig
+from pipeline.training.configuration.efforts import BUCKETS, Effort
+from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.planning.plan import Plan, make_plan, run_splits, run_texts
 from pipeline.training.planning.splits import split_of
+from pipeline.training.recipes import recipe_of
 from tests.support.choir import new_clip
 
-CONFIG = RunConfig("hey compass", effort="tiny", growth_constant=5, from_scratch=True)
+CONFIG = RunConfig("hey compass", effort="tiny", from_scratch=True)
 RECEPTIVE, PHRASE_S = 32_000, 0.8
 
 
 def examples_of(plan: Plan, clips: pd.DataFrame, noise: Path | None = None) -> ExamplePlan:
-    variants = EFFORTS[plan.config.effort].variants if plan.config.recipe is Recipe.FROM_NOTHING else 0
+    variants = recipe_of(plan.config).variants
     return plan_examples(plan.config, clips, noise, RECEPTIVE, PHRASE_S, variants)
 
 

@@ -20,6 +20,7 @@ from audio_generation.engine import Engine, Voice
 from audio_generation.espeak_side.espeak import Espeak
 from core.errors import HarkError
 from core.events import Event, Pace, Reporter
+from db.checking import check_library
 from db.db_api import Library
 from pipeline.training.clips.synthesis import GenerationReport, generate
 from pipeline.training.planning.clip_choice import PlannedRequest
@@ -55,7 +56,7 @@ def test_all_engines_synthesize_and_clips_record_their_speaker(library: Library)
     requests = [request(n, name, f"{name}-1/alto") for n, name in enumerate(["alpha", "beta"] * 10)]
     report, reporter = speak(requests, engines, library)
     assert report.generated == {"positive": 20} and report.failed == {}
-    assert remaining(requests, library) == [] and library.check(left_over_after_s=0).ok
+    assert remaining(requests, library) == [] and check_library(library, left_over_after_s=0).ok
     clips = list(library.iter_clips())
     assert Counter(clip.engine for clip in clips) == {"alpha": 10, "beta": 10}
     assert {clip.speaker for clip in clips} == {"alpha-1", "beta-1"} and {clip.model for clip in clips} == {"hum"}
@@ -164,7 +165,7 @@ def test_a_full_or_read_only_disk_ends_the_run(library: Library, code: int) -> N
     with pytest.raises(HarkError, match="speech synthesis stopped"):
         speak(requests, {"good": good, "bad": bad}, library)
     kept = len(list(library.iter_clips()))
-    assert kept + len(remaining(requests, library)) == 20 and library.check(left_over_after_s=0).ok
+    assert kept + len(remaining(requests, library)) == 20 and check_library(library, left_over_after_s=0).ok
     bad.fails = lambda r: None
     speak(requests, {"good": good, "bad": bad}, library)
     assert remaining(requests, library) == [] and len(list(library.iter_clips())) == 20
@@ -175,7 +176,7 @@ def test_a_disk_that_fills_up_leaves_the_library_intact(small_disk: Path) -> Non
     with Library(small_disk) as library:
         with pytest.raises(HarkError, match="disk is full"):
             speak(requests, {"alpha": Choir("alpha")}, library)
-        assert library.check(left_over_after_s=0).ok
+        assert check_library(library, left_over_after_s=0).ok
         assert not list((small_disk / "tmp").iterdir())
 
 
@@ -249,7 +250,7 @@ def test_a_killed_synthesis_generates_nothing_twice(tmp_path: Path, monkeypatch:
         spoken, _ = speak(requests, {"fake": second}, library)
         assert sorted(second.spoken) == sorted(r.request_id for r in todo), "only missing clips"
         assert spoken.generated == {"positive": len(todo)}
-        assert library.check(left_over_after_s=0, repair=True).ok
+        assert check_library(library, left_over_after_s=0, repair=True).ok
         assert not list((data / "tmp").iterdir()), "partial files of the killed run are removed"
     with sqlite3.connect(data / "library.sqlite3") as connection:
         counts = connection.execute("SELECT request_id, COUNT(*) FROM clip GROUP BY request_id").fetchall()

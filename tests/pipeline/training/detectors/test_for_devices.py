@@ -33,10 +33,11 @@ from pipeline.training.configuration.efforts import EFFORTS, BucketSize, Effort
 from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.detectors import for_devices, making
 from pipeline.training.detectors import teacher as teacher_module
+from pipeline.training.detectors.device_kinds import untrained_for
 from pipeline.training.detectors.for_devices import NoRuntimeError, make_for_device
 from pipeline.training.detectors.teacher import Teacher, make_teacher
-from pipeline.training.detectors.untrained import untrained_for
-from pipeline.training.measuring.evaluation import FA_PER_DAY, Calibration, score_split
+from pipeline.training.measuring.calibration import FA_PER_DAY, Calibration
+from pipeline.training.measuring.scored_split import score_split
 from pipeline.training.negatives import negative_speech
 from pipeline.training.negatives.negative_speech import TESTED, NegativeSpeech, device_negatives
 from pipeline.training.reporting.report import device_figures

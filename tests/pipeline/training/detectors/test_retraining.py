@@ -25,9 +25,11 @@ from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.detectors import retraining
 from pipeline.training.detectors.retraining import AntiKeywords, Retraining, find_anti_keywords, retraining_of
+from pipeline.training.measuring.calibration import DEFAULT_FA_PER_DAY, Calibration
 from pipeline.training.measuring.comparison import counted
-from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, Calibration, MeasuredDetector, score_split
+from pipeline.training.measuring.evaluation import MeasuredDetector
 from pipeline.training.measuring.marked_errors import Marked, marked_audio
+from pipeline.training.measuring.scored_split import score_split
 from pipeline.training.planning.clip_choice import real_negatives
 from pipeline.training.planning.marked import CORPUS, FALSE_ALARM_OF, marked_false_alarms
 from pipeline.training.planning.plan import Plan, save_plan

@@ -1,4 +1,4 @@
-"""Calibration: the default threshold is 0.5, and nothing else changes."""
+"""Calibration: a threshold for each rate of false alarms; the default one is 0.5, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,16 @@ from model.large.encoder_detector import EncoderDetector
 from model.metrics import count_false_alarms, phrase_scores
 from model.runtime.detector import logit
 from model.standard.backbone_detector import BackboneDetector, BackboneDetectorConfig
-from pipeline.training.measuring.evaluation import calibrate, score_split, threshold_at, thresholds_for
+from pipeline.training.measuring.calibration import (
+    DEFAULT_FA_PER_DAY,
+    FA_PER_DAY,
+    calibrate,
+    threshold_at,
+    thresholds_for,
+)
+from pipeline.training.measuring.evaluation import REPORTED_FA_PER_HOUR, at_threshold
+from pipeline.training.measuring.scored_split import ScoredSplit, score_split
+from tests.support.scored_split import split_of
 from tests.support.untrained_bundle import line
 
 WAYS = ((5, 12, 30, 8), (5, 12, 31))
@@ -146,3 +155,41 @@ def test_the_split_is_scored_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(KeywordHMM, "forward", counted)
     calibrate(detector, store)
     assert followed == pytest.approx(store.where(split="validation")["frames"].sum(), rel=0.01)
+
+
+@pytest.fixture(scope="module")
+def validation() -> ScoredSplit:
+    return split_of(0)
+
+
+def test_a_lower_rate_never_has_a_lower_threshold(validation: ScoredSplit) -> None:
+    thresholds = thresholds_for(validation)
+    assert [row["fa_per_day"] for row in thresholds] == list(FA_PER_DAY)
+    levels = [row["threshold"] for row in thresholds]
+    assert levels == sorted(levels, reverse=True) and min(levels) > 0 and max(levels) < 1
+    hours = sum(s.hours for s in validation.pick(validation.ordinary))
+    for row in thresholds:
+        assert row["extrapolated"] == (row["fa_per_day"] / 24 * hours < 3)
+        if not row["extrapolated"]:
+            alarms = count_false_alarms(validation.pick(validation.ordinary), row["threshold"])
+            assert alarms <= row["fa_per_day"] / 24 * hours + 1e-9
+    assert threshold_at(thresholds, 12.0) == levels[FA_PER_DAY.index(12.0)]
+
+
+@pytest.mark.parametrize("least", [0.0, 0.5, 0.9, 0.999])
+def test_a_lower_rate_raises_the_threshold_and_accepts_no_more_confusables(
+    validation: ScoredSplit, least: float
+) -> None:
+    """The floor against confusables may exceed every threshold that ordinary speech requires."""
+    rates = sorted({*FA_PER_DAY, *(24 * rate for rate in REPORTED_FA_PER_HOUR)})
+    rows = {row["fa_per_day"]: row for row in thresholds_for(validation, rates, least)}
+    levels = [row["threshold"] for rate, row in rows.items() if rate <= DEFAULT_FA_PER_DAY]
+    assert levels == sorted(set(levels), reverse=True) and levels[-1] >= least and levels[0] < 1.0
+    accepted = [at_threshold(validation, level)["confusables"]["value"] for level in levels]
+    assert accepted == sorted(accepted)
+    # The floor holds at the default rate and below it; users who accept more false alarms get them.
+    assert rows[240.0] == thresholds_for(validation)[FA_PER_DAY.index(240.0)]
+    for row in thresholds_for(
+        validation, min_threshold=least
+    ):  # a rate has one threshold, whatever other rates are asked for
+        assert row["threshold"] == pytest.approx(rows[row["fa_per_day"]]["threshold"], abs=1e-12)

@@ -1,4 +1,4 @@
-"""Evaluation: thresholds from the validation streams, results from the test, each counted in the right place."""
+"""Evaluation: results from the test, each counted in the right place."""
 
 from __future__ import annotations
 
@@ -11,17 +11,9 @@ import pandas as pd
 import pytest
 
 from model.metrics import ScoredStream, count_false_alarms, poisson_interval, wilson_interval
-from pipeline.training.measuring.evaluation import (
-    DEFAULT_FA_PER_DAY,
-    FA_PER_DAY,
-    REPORTED_FA_PER_HOUR,
-    ScoredSplit,
-    accepted_confusables,
-    at_threshold,
-    measure,
-    threshold_at,
-    thresholds_for,
-)
+from pipeline.training.measuring.calibration import DEFAULT_FA_PER_DAY, threshold_at, thresholds_for
+from pipeline.training.measuring.evaluation import REPORTED_FA_PER_HOUR, accepted_confusables, at_threshold, measure
+from pipeline.training.measuring.scored_split import ScoredSplit
 from tests.support.scored_split import MINUTE, split_of
 
 Measured = Callable[[pd.DataFrame], dict[str, Any]]
@@ -47,38 +39,6 @@ def test_masks_partition_the_segments(validation: ScoredSplit) -> None:
     assert (masks.sum(axis=0) == 1).all()
     assert masks.sum(axis=1).tolist() == [80, 40, 240]
     assert len(validation.pick(validation.confusables)) == 40
-
-
-def test_a_lower_rate_never_has_a_lower_threshold(validation: ScoredSplit, thresholds: list[dict[str, Any]]) -> None:
-    assert [row["fa_per_day"] for row in thresholds] == list(FA_PER_DAY)
-    levels = [row["threshold"] for row in thresholds]
-    assert levels == sorted(levels, reverse=True) and min(levels) > 0 and max(levels) < 1
-    hours = sum(s.hours for s in validation.pick(validation.ordinary))
-    for row in thresholds:
-        assert row["extrapolated"] == (row["fa_per_day"] / 24 * hours < 3)
-        if not row["extrapolated"]:
-            alarms = count_false_alarms(validation.pick(validation.ordinary), row["threshold"])
-            assert alarms <= row["fa_per_day"] / 24 * hours + 1e-9
-    assert threshold_at(thresholds, 12.0) == levels[FA_PER_DAY.index(12.0)]
-
-
-@pytest.mark.parametrize("least", [0.0, 0.5, 0.9, 0.999])
-def test_a_lower_rate_raises_the_threshold_and_accepts_no_more_confusables(
-    validation: ScoredSplit, least: float
-) -> None:
-    """The floor against confusables may exceed every threshold that ordinary speech requires."""
-    rates = sorted({*FA_PER_DAY, *(24 * rate for rate in REPORTED_FA_PER_HOUR)})
-    rows = {row["fa_per_day"]: row for row in thresholds_for(validation, rates, least)}
-    levels = [row["threshold"] for rate, row in rows.items() if rate <= DEFAULT_FA_PER_DAY]
-    assert levels == sorted(set(levels), reverse=True) and levels[-1] >= least and levels[0] < 1.0
-    accepted = [at_threshold(validation, level)["confusables"]["value"] for level in levels]
-    assert accepted == sorted(accepted)
-    # The floor holds at the default rate and below it; users who accept more false alarms get them.
-    assert rows[240.0] == thresholds_for(validation)[FA_PER_DAY.index(240.0)]
-    for row in thresholds_for(
-        validation, min_threshold=least
-    ):  # a rate has one threshold, whatever other rates are asked for
-        assert row["threshold"] == pytest.approx(rows[row["fa_per_day"]]["threshold"], abs=1e-12)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,18 +12,12 @@ from core.audio_file import write_audio
 from core.events import Event, Reporter, silent_reporter
 from lab.weights.negative_speech import split_of
 from model.asr.packed import Utterance
+from model.feature_rows import SPLITS
 from model.phones import outputs_of
 from model.standard.backbone import shipped_backbone
 from model.standard.backbone_detector import BackboneDetector
-from model.tiny_crnn import TinyCRNN
 from phrase_augmentation.keyphrase import Keyphrase
-from pipeline.training.configuration.efforts import EFFORTS
-from pipeline.training.configuration.run_config import RunConfig
-from pipeline.training.negatives.negative_set import NegativeSet
 from pipeline.training.negatives.negative_speech import TESTED, UNHEARD, NegativeSpeech, device_negatives
-from pipeline.training.negatives.shipped import Negatives, negatives_of
-from pipeline.training.planning.splits import SPLITS
-from tests.support.small_crnn import small_crnn
 
 ShipSpeech = Callable[..., dict[str, float]]
 PHRASE = Keyphrase("hey compass")
@@ -95,22 +88,6 @@ def test_all_detectors_exclude_the_same_utterances(tmp_path: Path, ship_speech: 
 
     assert trained_on("hey compass", "train") == trained_on("hey compass", *SPLITS) > 0
     assert trained_on("iron will", "train") == trained_on("iron will", *SPLITS) > trained_on("hey compass", "train")
-
-
-def test_a_detector_trained_from_scratch_has_no_shipped_negatives(tmp_path: Path) -> None:
-    nothing = negatives_of(RunConfig("hey compass", from_scratch=True))
-    assert not list(nothing.segments(TinyCRNN(small_crnn(1.2)), PHRASE, tmp_path, silent_reporter()))
-    assert nothing.about() == {}
-
-
-def test_the_kind_of_detector_selects_the_negatives() -> None:
-    def of(**changes: Any) -> Negatives:
-        return negatives_of(RunConfig("hey compass", **changes))
-
-    assert of(effort="quick", size="large", seed=3) == NegativeSet(EFFORTS["quick"].negative_hours, 3)
-    assert of(effort="quick") == NegativeSpeech(EFFORTS["quick"].speech_hours, learns=True)
-    assert of(effort="trial") == NegativeSpeech(EFFORTS["trial"].speech_hours, learns=False)
-    assert negatives_of(RunConfig("hey compass", effort="trial"), 7.0) == NegativeSpeech(7.0, learns=False)
 
 
 def test_shipped_speech_names_its_speakers_and_hours() -> None:

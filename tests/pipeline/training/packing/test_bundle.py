@@ -25,7 +25,8 @@ from model.dataset import FeatureStore
 from model.runtime.detector import SCHEMA, Bundle, Detector
 from model.tiny_crnn import TinyCRNN
 from pipeline.training.configuration.run_config import RunConfig
-from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, FA_PER_DAY, MeasuredDetector
+from pipeline.training.measuring.calibration import DEFAULT_FA_PER_DAY, FA_PER_DAY
+from pipeline.training.measuring.evaluation import MeasuredDetector
 from pipeline.training.packing import bundle as bundling
 from pipeline.training.packing.bundle import BundleFiles, bundle_at, pack, write_bundle
 from pipeline.training.planning.plan import Plan

@@ -20,17 +20,16 @@ from core.errors import HarkError
 from core.readiness import Readiness
 from db.db_api import Library
 from db.records import Clip, NewClip, real_speaker
+from model.feature_rows import SPLITS
 from phrase_augmentation.matching import phrase_sounds_in
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
 from pipeline.training.configuration.efforts import BUCKETS, Effort
 from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.planning.clip_choice import PlannedClip, real_negatives
+from pipeline.training.planning.demand import VALIDATION_POSITIVES, CalibrationDemand, TrainingDemand, demand_of
 from pipeline.training.planning.marked import FALSE_ALARM_OF
 from pipeline.training.planning.plan import (
-    SLOW_CLIP_S,
-    SLOW_LEARNED_CLIP_S,
-    VALIDATION_POSITIVES,
     Plan,
     draw_requests,
     draw_voice,
@@ -41,16 +40,16 @@ from pipeline.training.planning.plan import (
     run_splits,
     run_texts,
     save_plan,
-    texts_of_splits,
 )
-from pipeline.training.planning.splits import SPLITS, split_of, split_voices
+from pipeline.training.planning.splits import split_of, split_voices
+from pipeline.training.recipes import recipe_of
 from pipeline.training.workspace.run_folder import RunFolder
 from tests.support.choir import Choir, new_clip
 
 pytestmark = pytest.mark.usefixtures("choirs", "tiny_effort")
 
-GROWTH = 5
-CONFIG = RunConfig("hey compass", effort="tiny", growth_constant=GROWTH, from_scratch=True)
+GROWTH = 5  # of the effort "tiny"
+CONFIG = RunConfig("hey compass", effort="tiny", from_scratch=True)
 CALIBRATED = replace(CONFIG, from_scratch=False, seed=1)  # with texts in every split
 
 
@@ -69,7 +68,7 @@ def test_an_empty_library_needs_all_clips_of_the_effort(library: Library) -> Non
     plan = plan_of(library)
     assert [row.bucket for row in plan.buckets] == list(BUCKETS)
     for row in plan.buckets:
-        size = CONFIG.bucket_size(row.bucket)
+        size = recipe_of(CONFIG).bucket_size(row.bucket)
         assert 0 < len(row.texts) <= size.phrases and row.clips_per_phrase == size.clips_per_phrase
         assert abs(row.target - len(row.texts) * size.clips_per_phrase) <= 1
         assert (row.reused, row.mined, row.generate) == (0, 0, max(GROWTH, row.target))
@@ -111,7 +110,8 @@ def test_a_small_number_of_plain_negatives_leaves_no_split_empty(choirs: dict[st
     named = [f"sentence {n}" for n in range(40)]
     texts = [PhraseText(text, "generated") for text in named if split_of(text) == "train"][:4]
     for config, needed in ((CONFIG, SPLITS), (CALIBRATED, SPLITS[1:])):
-        found = texts_of_splits("plain_negative", texts, config, split_voices(voices, "none", config.learns))
+        demand = demand_of(config)
+        found = demand.texts_of_splits("plain_negative", texts, split_voices(voices, "none", demand.learns))
         assert all(found[split] for split in needed)
         assert sorted(text for split in found.values() for text in split) == sorted(text.text for text in texts)
 
@@ -230,7 +230,7 @@ def test_texts_with_few_clips_are_requested_first(choirs: dict[str, Choir]) -> N
     existing = {"one": 5, "two": 1, "three": 0, "four": 2}
     rng = np.random.default_rng(0)
     ids = (f"r:{number}" for number in range(8))
-    requests = draw_requests(ids, "confusable", "train", list(existing), 8, splits, choirs, rng, existing)
+    requests = draw_requests(ids, "confusable", "train", list(existing), 8, splits, choirs, rng, existing, 0.6)
     counts = {text: existing[text] + sum(r.text == text for r in requests) for text in existing}
     assert counts == {"one": 5, "two": 4, "three": 4, "four": 3}
 
@@ -474,7 +474,7 @@ def test_engines_are_weighted_by_voices_kind_and_speed() -> None:
         rng = np.random.default_rng(0)
         return Counter(draw_voice(by_engine, rng, slow_clip_s)[0] for _ in range(5000))
 
-    learned, measured = spoken(SLOW_LEARNED_CLIP_S), spoken(SLOW_CLIP_S)
+    learned, measured = spoken(TrainingDemand.slow_clip_s), spoken(CalibrationDemand.slow_clip_s)
     assert learned["hibari"] == pytest.approx(2 * learned["piper"], rel=0.1)
     assert learned["espeak"] == pytest.approx(learned["piper"], rel=0.1)
     assert learned["kokoro_int8"] == pytest.approx(learned["hibari"], rel=0.1)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from audio_generation.engine import Voice
 from audio_generation.splice_side import LIBRARY_MODEL
-from pipeline.training.planning.splits import SPLITS, VoiceSplits, held_out_engine, split_of, split_voices
+from model.feature_rows import SPLITS
+from pipeline.training.planning.splits import VoiceSplits, held_out_engine, split_of, split_voices
 from tests.support.programs import output_of
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=4)

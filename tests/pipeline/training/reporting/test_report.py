@@ -17,24 +17,22 @@ import pytest
 from django.template.loader import render_to_string
 
 from core.worded import Worded
-from model.dataset import SEGMENT_COLUMNS, FeatureStore
+from model.dataset import FeatureStore
 from model.export import Parity
+from model.feature_rows import SEGMENT_COLUMNS
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
 from model.train import TrainResult
 from pipeline.training.clips.synthesis import GenerationReport
 from pipeline.training.configuration.efforts import BUCKETS
 from pipeline.training.configuration.run_config import RunConfig
-from pipeline.training.measuring.evaluation import (
-    FA_PER_DAY,
-    REPORTED_FA_PER_HOUR,
-    MeasuredDetector,
-    ScoredSplit,
-    measure,
-    thresholds_for,
-)
+from pipeline.training.measuring.calibration import FA_PER_DAY, thresholds_for
+from pipeline.training.measuring.evaluation import REPORTED_FA_PER_HOUR, MeasuredDetector, measure
+from pipeline.training.measuring.scored_split import ScoredSplit
 from pipeline.training.planning.plan import BucketPlan, Plan
 from pipeline.training.reporting.model_card import model_card
-from pipeline.training.reporting.report import Report, det_plot, html_report, run_figures, whole_report
+from pipeline.training.reporting.report import run_figures, whole_report
+from pipeline.training.reporting.report_page import det_plot, html_report
+from pipeline.training.reporting.report_types import Report
 from pipeline.training.reporting.report_words import device_in_words, in_words
 from pipeline.training.reporting.verdict import verdict_of
 from tests.support.scored_split import split_of

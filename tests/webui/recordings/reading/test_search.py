@@ -167,7 +167,7 @@ def test_passages_are_compared_by_meaning_if_a_model_is_ready(
 
     question = "Which pier is the rendezvous at?"
     assert asking.answer(user=owner, question=question)["nearest"] == [] and asked == []
-    monkeypatch.setattr("pipeline.recordings.speech_service.client.call", call)
+    monkeypatch.setattr("pipeline.speech_service.client.call", call)
     monkeypatch.setattr(
         "pipeline.recordings.language_models.local_models.LocalModel.readiness",
         lambda model: Readiness("embedding" in model.place),
