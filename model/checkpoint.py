@@ -17,10 +17,12 @@ from model.large.encoder_detector import EncoderDetector, EncoderDetectorConfig
 from model.plain import from_plain
 from model.standard.backbone_detector import BackboneDetector, BackboneDetectorConfig
 from model.standard.fused_detector import FusedDetector, FusedDetectorConfig
+from model.tiny import tiny_detector
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
 
 KINDS: dict[str, tuple[type[DetectorConfig], type[Detector]]] = {
     "crnn": (TinyCRNNConfig, TinyCRNN),
+    "tiny-crnn": (tiny_detector.TinyCRNNConfig, tiny_detector.TinyCRNN),
     "backbone": (BackboneDetectorConfig, BackboneDetector),
     "fused": (FusedDetectorConfig, FusedDetector),
     "encoder": (EncoderDetectorConfig, EncoderDetector),

@@ -23,7 +23,7 @@ LAYERS = (
     {"phrase_augmentation", "audio_augmentation", "db"},
     {"model.runtime"},
     {"model"},
-    {"model.standard", "model.large", "model.summarizer"},
+    {"model.standard", "model.large", "model.summarizer", "model.tiny"},
     {"model.devices", "model.asr"},
     {"audio_generation", "model.checkpoint"},
     {"pipeline.corpora", "pipeline.scoring", "pipeline.speech_service"},

@@ -19,7 +19,6 @@ from lab.weights.heard_speech import HeardSpeech, Lesson, by_frame, divergence, 
 from lab.weights.learning import learn
 from model.asr.augmentation import SpeechAugmentation
 from model.asr.packed import Packed
-from model.crnn_trunk import STEP_FRAMES, CrnnTrunk, TrunkConfig
 from model.feature_augmentation import augment_features
 from model.features import WINDOW, log_mel
 from model.fit import Fit
@@ -27,6 +26,8 @@ from model.large.encoder import loaded_backbone
 from model.large.encoder_backbone import FRAME_SAMPLES
 from model.phones import BLANK
 from model.standard.backbone import FRAMES_AT_ONCE, shipped_backbone
+from model.tiny.tiny_crnn import STEP_FRAMES, TrunkConfig
+from model.tiny.trunk import CrnnTrunk
 
 LOWEST, LEVEL = -14.0, 24 / 255  # log-mel in 8 bits
 # Samples by which the student hears more than its teachers. The backbone's steps then end with those of the student;

@@ -19,11 +19,11 @@ from core.data_folder import data_folder
 from core.errors import HarkError
 from core.events import Reporter
 from model.asr.packed import Packed
-from model.crnn_trunk import CRNN_TRUNK
 from model.devices.micro_network import MICRO_NETWORK
 from model.large.phone_head import HEAD
 from model.large.verifier import VERIFIER
 from model.standard.backbone import BACKBONE, shipped_backbone
+from model.tiny.trunk import CRNN_TRUNK
 from model.train import best_device
 from model.training_options import curves_folder
 from model.weights import save_weights

@@ -13,8 +13,9 @@ from core.errors import HarkError
 from lab.weights import crnn_student
 from lab.weights.crnn_student import CrnnTrainConfig, train_crnn
 from lab.weights.heard_speech import TABLE
-from model.crnn_trunk import CrnnTrunk, TrunkConfig
 from model.features import log_mel
+from model.tiny.tiny_crnn import TrunkConfig
+from model.tiny.trunk import CrnnTrunk
 from tests.support.constants import replace_in
 from tests.support.packed_speech import babble, packed_of
 
