@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -48,6 +48,13 @@ class AugmentationConfig:
 
     gain_db: tuple[float, float] = (-24.0, 6.0)
     level_db: tuple[float, float] = (-45.0, -15.0)  # dBFS; range of the final active level
+
+    def quiet(self) -> AugmentationConfig:
+        """Return it without the room, noise, microphone and line: these steps do not move sound."""
+        return replace(
+            self, room_share=0.0, noise_share=0.0, equalizer_share=0.0, overload_share=0.0, telephone_share=0.0,
+            opus_share=0.0,
+        )  # fmt: skip
 
 
 class Augmenter:

@@ -90,6 +90,7 @@ class ExampleSpec:
         receptive_samples: samples that a detector needs before the clip's end.
         last_seconds: duration of the phrase at the end of an aligned clip (a carrier sentence); 0 for the whole clip.
         bitrate: of Opus [bit/s], which is applied first to an aligned clip; 0 for none.
+        quiet: without room, noise and microphone, for a teacher; the words are where the example has them.
         columns: the other columns of the segment's row in the feature store.
     """
 
@@ -103,6 +104,7 @@ class ExampleSpec:
     after: str = ""
     place_s: tuple[float, float] | None = None
     bitrate: int = 0
+    quiet: bool = False
     columns: dict[str, Any] = field(default_factory=dict)
 
 
@@ -139,7 +141,8 @@ class ExampleBuilder:
     def __init__(self, sources: SoundSources, front_end: FrontEnd) -> None:
         self._sources = sources
         self._noises = load_noise_folder(Path(sources.noise_folder)) if sources.noise_folder else None
-        self._augmenters: dict[str, Augmenter] = {}  # by condition, created on first use, because many runs never train
+        # By condition and whether quiet, created on first use, because many runs never train.
+        self._augmenters: dict[tuple[str, bool], Augmenter] = {}
         self._front_end, self._store = front_end, front_end.storer()
         self._compute: Compute | None = None  # not loaded if another process computes
 
@@ -147,16 +150,19 @@ class ExampleBuilder:
     def _unheard_rooms(self) -> list[np.ndarray]:
         return room_pool(self._sources.rooms // 3, self._sources.rooms_seed + 1)
 
-    def _augmenter(self, condition: str) -> Augmenter:
-        if condition not in self._augmenters:
-            config, sources = CONDITIONS[condition], self._sources
-            if condition == "train":
+    def _augmenter(self, spec: ExampleSpec) -> Augmenter:
+        key = spec.condition, spec.quiet
+        if key not in self._augmenters:
+            config, sources = CONDITIONS[spec.condition], self._sources
+            if spec.quiet:
+                self._augmenters[key] = Augmenter(config.quiet())
+            elif spec.condition == "train":
                 rooms = room_pool(sources.rooms, sources.rooms_seed)
                 voices = [read_audio(path) for path in sources.babble]
-                self._augmenters[condition] = Augmenter(config, self._noises, rooms, voices)
+                self._augmenters[key] = Augmenter(config, self._noises, rooms, voices)
             else:
-                self._augmenters[condition] = Augmenter(config, self._noises, self._unheard_rooms)
-        return self._augmenters[condition]
+                self._augmenters[key] = Augmenter(config, self._noises, self._unheard_rooms)
+        return self._augmenters[key]
 
     def build(self, spec: ExampleSpec) -> tuple[np.ndarray, dict[str, Any]]:
         """Return the example's stored frames [frames, width] float16, and its row with phrase_start and phrase_end."""
@@ -211,7 +217,7 @@ class ExampleBuilder:
         shift = lead - end  # moves the end of the phrase to sample ``lead``
         audio = np.pad(audio[max(0, -shift) :], (max(0, shift), tail))[: lead + tail]
         start, end = start + shift, lead
-        audio, places = self._augmenter(spec.condition).apply_with_positions(audio, (max(0, start), end), rng)
+        audio, places = self._augmenter(spec).apply_with_positions(audio, (max(0, start), end), rng)
         start_frame, end_frame = int(places[0]) // HOP, int(places[1]) // HOP
         need = (spec.receptive_samples - 400) // HOP + 1
         low = max(0, end_frame - need - slack // HOP)
@@ -233,7 +239,7 @@ class ExampleBuilder:
         shortest = int(spec.receptive_samples * FASTEST) + HOP * 8
         if len(audio) < shortest:
             audio = np.pad(audio, (shortest - len(audio), 0))
-        return self._augmenter(spec.condition)(limit_peak(audio), rng)
+        return self._augmenter(spec)(limit_peak(audio), rng)
 
 
 def _spoken(audio: np.ndarray) -> np.ndarray:

@@ -73,6 +73,19 @@ def test_negative_streams_are_long_enough_and_have_no_phrase(builder: ExampleBui
     )
 
 
+@pytest.mark.parametrize("condition", ["train", "noisy"])
+def test_a_quiet_twin_has_the_words_where_its_example_has_them(
+    builder: ExampleBuilder, folder: Path, condition: str
+) -> None:
+    lowest = []
+    for seed in range(6):
+        spec = aligned(folder, condition, seed, before=str(folder / "other.wav"))
+        (heard, row), (quiet, of_twin) = builder.build(spec), builder.build(replace(spec, quiet=True))
+        assert (row, len(heard)) == (of_twin, len(quiet))
+        lowest.append([np.quantile(frames.astype(np.float32).mean(axis=1), 0.05) for frames in (heard, quiet)])
+    assert np.mean(lowest, axis=0)[0] > np.mean(lowest, axis=0)[1] + 1
+
+
 def test_the_same_spec_gives_the_same_example(builder: ExampleBuilder, folder: Path) -> None:
     spec = aligned(folder, "train", 7, before=str(folder / "other.wav"))
     one, row = builder.build(spec)
