@@ -10,11 +10,23 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from model.detector import TrainedDetector
+
+
+class Check(NamedTuple):
+    """A comparison of a detector with its files in a runtime.
+
+    Attributes:
+        difference: the largest difference in probability.
+        runtime: name of the runtime.
+    """
+
+    difference: float
+    runtime: str
 
 
 class DeviceDetector(TrainedDetector):
@@ -47,15 +59,16 @@ class DeviceDetector(TrainedDetector):
         """Return its files by their names in a bundle; ``cutoff`` is the score from which the device triggers."""
 
     @abstractmethod
-    def difference(self, files: Mapping[str, bytes], audio: np.ndarray, cutoff: float) -> float:
-        """Return the largest difference in probability between its files in the device's own runtime and itself.
+    def check(self, files: Mapping[str, bytes], audio: np.ndarray, cutoff: float) -> Check:
+        """Compare itself with its files in the device's own runtime.
 
         Args:
             files: those of :meth:`files` with the same ``cutoff``.
             audio: [samples].
 
         Raises:
-            ImportError: the runtime is not installed.
+            ImportError: no runtime is installed.
+            RuntimeError: the runtime rejects the files.
         """
 
 

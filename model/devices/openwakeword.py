@@ -17,7 +17,7 @@ from torch import Tensor
 
 from core.onnx import CPU
 from model.detector import DetectorConfig, scores_of_many
-from model.devices.device_detector import DeviceDetector, file_name, on_disk
+from model.devices.device_detector import Check, DeviceDetector, file_name, on_disk
 from model.features import CHUNK_FRAMES, CHUNK_SAMPLES, HOP, StoredFrames, lead_in
 from model.front_end import Compute, FrontEnd
 from model.runtime.detector import logit, sigmoid
@@ -156,7 +156,7 @@ class OpenWakeWordDetector(DeviceDetector):
     def files(self, phrase: str, language: str, cutoff: float) -> dict[str, bytes]:
         return {f"{self.device}/{file_name(phrase)}.tflite": self.tflite(float(logit(cutoff)))}
 
-    def difference(self, files: Mapping[str, bytes], audio: np.ndarray, cutoff: float) -> float:
+    def check(self, files: Mapping[str, bytes], audio: np.ndarray, cutoff: float) -> Check:
         from pyopen_wakeword import OpenWakeWord
 
         embeddings = embedding()(audio)
@@ -164,7 +164,8 @@ class OpenWakeWordDetector(DeviceDetector):
             runtime = OpenWakeWord.from_model(paths[".tflite"])
             in_runtime = [score for one in embeddings for score in runtime.process_streaming(one[None, None, None])]
         here = sigmoid(logit(self.scores(embeddings[None])[0]) - logit(cutoff))
-        return float(np.abs(here - np.asarray(in_runtime)[-len(here) :]).max())
+        difference = float(np.abs(here - np.asarray(in_runtime)[-len(here) :]).max())
+        return Check(difference, "TensorFlow Lite")
 
     @torch.no_grad()
     def tflite(self, threshold: float = 0.0) -> bytes:

@@ -32,7 +32,7 @@ from pipeline.training.workspace.work import Work
 
 if TYPE_CHECKING:
     from model.detector import Detector
-    from model.devices.device_detector import DeviceDetector
+    from model.devices.device_detector import Check, DeviceDetector
     from model.devices.microwakeword import MicroDetector
     from model.train import TrainConfig
 
@@ -43,12 +43,12 @@ MAX_CUTOFF = 0.97
 CHECKED_PAIRS, CHECKED_S = 8, 20.0  # maximum number of pairs of test clips, and of seconds of their audio
 
 
-class NoRuntimeError(HarkError):
-    """Raised if the front end or the runtime of a device's detector is not installed. The run continues without it."""
+class LeftOutError(HarkError):
+    """Raised if the files for a device cannot be made or do not pass their check. The run continues without them."""
 
 
-def _not_installed(device: str, error: ImportError) -> NoRuntimeError:
-    return NoRuntimeError(
+def _not_installed(device: str, error: ImportError) -> LeftOutError:
+    return LeftOutError(
         worded("The bundle has no detector for %(titles)s.", titles=DEVICES[device].product),
         worded("Its encoder is not installed: %(error)s.", error=str(error)),
         worded(
@@ -64,17 +64,17 @@ class ForDevice:
 
     Attributes:
         files: contents by their names in the bundle.
-        off: the largest difference in score between its files and the detector.
+        check: comparison of its files with the detector.
     """
 
     measured: MeasuredDetector
     files: Mapping[str, bytes]
-    off: float
+    check: Check
 
 
 def detectors_for_devices(
     work: Work, clips: pd.DataFrame, detector: Detector, eta: RunEta
-) -> tuple[MeasuredDetector | None, dict[str, ForDevice], dict[str, NoRuntimeError]]:
+) -> tuple[MeasuredDetector | None, dict[str, ForDevice], dict[str, LeftOutError]]:
     """Make a run's additional detectors.
 
     Returns the small one if the configuration has it, the others by device, and the reasons why some could not be made.
@@ -82,7 +82,7 @@ def detectors_for_devices(
     config = work.config
     small: MeasuredDetector | None = None
     made: dict[str, ForDevice] = {}
-    left_out: dict[str, NoRuntimeError] = {}
+    left_out: dict[str, LeftOutError] = {}
 
     def part(name: str) -> Work:
         return replace(work, folder=work.run.devices / name, reporter=work.reporter.within("devices"))
@@ -106,7 +106,7 @@ def detectors_for_devices(
                     small = _make_small(replace(part(SMALL), config=config.as_standard), clips)
                 else:
                     made[device] = make_for_device(device, part(device), clips, teacher)
-            except NoRuntimeError as error:
+            except LeftOutError as error:
                 work.reporter.log(str(error), "warning")
                 left_out[device] = error
         eta.over(device)
@@ -134,8 +134,8 @@ def make_for_device(
         teacher: returns the teacher, whose scores replace the labels of clips; called only if needed.
 
     Raises:
-        NoRuntimeError: a package that the device's files need is missing.
-        HarkError: the scores of the file and the detector differ.
+        LeftOutError: a package that the device's files need is missing, or the device's runtime rejects the files or
+            gives other scores.
     """
     from model.devices.microwakeword import MicroDetector
     from model.train import TrainConfig
@@ -167,26 +167,32 @@ def _checked(device: str, measured: MeasuredDetector, config: RunConfig, clips: 
 
     detector, cutoff = measured.detector, measured.results["default_threshold"]
     assert isinstance(detector, DeviceDetector)
-    product = DEVICES[device].product
     files = detector.files(config.phrase, config.language, cutoff)
     audio = speech_of_test(clips, CHECKED_PAIRS, 0)[: round(CHECKED_S * SAMPLE_RATE)]
     try:
-        off = detector.difference(files, audio, cutoff)
+        check = detector.check(files, audio, cutoff)
     except ImportError as error:
         raise _not_installed(device, error) from error
-    if off > detector.tolerance:
-        raise HarkError(
-            worded("The file for %(titles)s was not created.", titles=product),
-            worded(
-                "In the runtime of its device, its scores differ by %(off)s (the tolerance is %(tolerance)s).",
-                off=round(off, 3),
-                tolerance=round(detector.tolerance, 3),
-            ),
-            worded(
-                "This is a bug in Hark or in an installed package: please report it with the output of ./hark doctor."
-            ),
+    except RuntimeError as error:
+        raise _rejected(
+            device, worded("The runtime of its device does not load the file: %(error)s.", error=str(error))
+        ) from error
+    if check.difference > detector.tolerance:
+        why = worded(
+            "In the runtime of its device, its scores differ by %(off)s (the tolerance is %(tolerance)s).",
+            off=round(check.difference, 3),
+            tolerance=round(detector.tolerance, 3),
         )
-    return ForDevice(measured, files, off)
+        raise _rejected(device, why)
+    return ForDevice(measured, files, check)
+
+
+def _rejected(device: str, why: str) -> LeftOutError:
+    return LeftOutError(
+        worded("The bundle has no detector for %(titles)s.", titles=DEVICES[device].product),
+        why,
+        worded("This is a bug in Hark or in an installed package: please report it with the output of ./hark doctor."),
+    )
 
 
 def _taught_store(

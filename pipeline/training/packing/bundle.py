@@ -77,17 +77,20 @@ def pack(
         devices: the run's detectors in formats of devices, by device.
         left_out: the reasons why other devices have none.
     """
+    from model.devices.device_detector import Check
+
     models, manifest, parity = export_detector(folder, own, clips, reporter)
     files, reports = dict(models), dict[str, DeviceFigures]()
     if small is not None:
         contents, report = pack(folder, clips, small, reporter)
         files |= {f"{SMALL}/{name}": content for name, content in contents.items()}
         sizes = {f"{SMALL}/{name}": size for name, size in report["bytes"].items()}
-        reports[SMALL] = device_figures(SMALL, small.measured, sizes, report["parity"]["pt_against_onnx"])
+        check = Check(report["parity"]["pt_against_onnx"], "onnxruntime")
+        reports[SMALL] = device_figures(SMALL, small.measured, sizes, check)
     for device, one in devices.items():
         files |= one.files
         sizes = {name: len(content) for name, content in one.files.items()}
-        reports[device] = device_figures(device, one.measured, sizes, one.off)
+        reports[device] = device_figures(device, one.measured, sizes, one.check)
     report = whole_report(own.figures, reports, left_out, parity, models)
     return bundle_contents(files, manifest, clips, report), report
 

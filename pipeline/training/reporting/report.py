@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from model.dataset import FeatureStore
     from model.detector import Detector
+    from model.devices.device_detector import Check
     from model.export import Parity
 
 
@@ -134,12 +135,12 @@ def foundation_of(config: RunConfig, detector: Detector) -> Foundation:
     return foundation
 
 
-def device_figures(device: str, measured: MeasuredDetector, sizes: Mapping[str, int], off: float) -> DeviceFigures:
+def device_figures(device: str, measured: MeasuredDetector, sizes: Mapping[str, int], check: Check) -> DeviceFigures:
     """Return what the report states about a detector that a run makes in addition to its own.
 
     Args:
         sizes: bytes of the files that the device loads, by their names in the bundle.
-        off: the largest difference in score between a file and the detector.
+        check: comparison of a file with the detector.
     """
     return {
         "title": DEVICES[device].product or DEVICES[device].title,
@@ -147,7 +148,8 @@ def device_figures(device: str, measured: MeasuredDetector, sizes: Mapping[str, 
         **measured.summary(),
         "thresholds": measured.thresholds,
         "utterances": measured.results["utterances"],
-        "difference": off,
+        "difference": check.difference,
+        "runtime": check.runtime,
         "taught": measured.store.soft_logits is not None if device in OWN_FORMAT else None,
     }
 

@@ -83,6 +83,7 @@ class DeviceFigures(Summary):
     thresholds: list[Threshold]
     utterances: int
     difference: float  # in score, between a file and the detector
+    runtime: str  # in which they were compared
     taught: bool | None  # whether a teacher taught it; None if its kind has none
 
 

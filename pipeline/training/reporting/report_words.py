@@ -311,12 +311,12 @@ def device_in_words(about: DeviceFigures) -> Worded:
         "%(noisy)s in noise at 10 dB SNR, of %(said)d test utterances by voices that were not used in its training; it "
         "may miss people more often. It gave %(alarms)s false alarms per hour (%(least)s to %(most)s) in %(hours)s "
         "hours; the threshold in its file was set for %(wanted)s%(extrapolated)s. Confusables accepted: "
-        "%(accepted)s.%(untaught)s",
+        "%(accepted)s.%(untaught)s Its scores were checked in %(runtime)s.",
         device=about["title"], files=listed(about["bytes"]), parameters=parameters,
         quiet=_share(about["miss_rate_clean"]), noisy=_share(about["miss_rate_noisy"]), said=about["utterances"],
         alarms=rates["value"], least=rates["low"], most=rates["high"], hours=hours,
         wanted=WANTED, extrapolated=extrapolated, accepted=percent(about["confusables_accepted"]["value"]),
-        untaught=untaught,
+        untaught=untaught, runtime=about["runtime"],
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import pytest
 import tflite
 import torch
 
+from model.devices import microwakeword
 from model.devices.micro_network import STRIDE, MicroNetwork, QuantizedMicroNetwork
 from model.devices.openwakeword import EMBEDDING, WINDOW, OpenWakeWordDetector
 
@@ -90,6 +91,19 @@ def test_the_device_runtime_gives_the_micro_networks_scores(tmp_path: Path, micr
         # by one of the logit's 256 levels at most, and seldom.
         level = 256 * 0.25 * micro._scale(len(micro.convolutions) - 1)[0]
         assert np.abs(got - expected).max() <= level + 1 and np.abs(got - expected).mean() < 0.5
+
+
+def test_tflite_micro_gives_exactly_the_micro_networks_scores(
+    micro: QuantizedMicroNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tflite_micro")
+    frames = torch.cat([sweeps(1)[0][0] for _ in range(4)])
+    expected = file_scores(micro, frames[None])[0].numpy()
+    got = 256 * microwakeword.in_tflite_micro({"sweep.tflite": micro.tflite()}, frames.numpy())
+    assert np.array_equal(got, expected) and np.ptp(expected) > 100
+    monkeypatch.setattr(microwakeword, "ARENA", 40_000)
+    with pytest.raises(RuntimeError, match="failed to allocate"):
+        microwakeword.in_tflite_micro({"sweep.tflite": micro.tflite()}, frames.numpy())
 
 
 def test_the_micro_network_scores_streams_like_whole_recordings(micro: QuantizedMicroNetwork) -> None:

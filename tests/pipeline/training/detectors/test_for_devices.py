@@ -21,7 +21,7 @@ from db.db_api import Library
 from model.asr.packed import Utterance
 from model.dataset import FeatureStore, open_store
 from model.detector import as_streams
-from model.devices.device_detector import file_name
+from model.devices.device_detector import Check, file_name
 from model.devices.microwakeword import MicroDetector
 from model.examples import SoundSources
 from model.features import StoredFrames
@@ -34,7 +34,7 @@ from pipeline.training.configuration.run_config import RunConfig
 from pipeline.training.detectors import for_devices, making
 from pipeline.training.detectors import teacher as teacher_module
 from pipeline.training.detectors.device_kinds import untrained_for
-from pipeline.training.detectors.for_devices import NoRuntimeError, make_for_device
+from pipeline.training.detectors.for_devices import LeftOutError, make_for_device
 from pipeline.training.detectors.teacher import Teacher, make_teacher
 from pipeline.training.measuring.calibration import FA_PER_DAY, Calibration
 from pipeline.training.measuring.scored_split import score_split
@@ -131,7 +131,7 @@ def test_the_file_detects_the_phrase_in_the_devices_runtime(
     monkeypatch.setattr(MicroDetector, "step_share", 1.5)  # melodies need few training steps
     made = make_for_device(device, work_in(tmp_path, device), clips)
     sizes = {name: len(content) for name, content in made.files.items()}
-    about = device_figures(device, made.measured, sizes, made.off)
+    about = device_figures(device, made.measured, sizes, made.check)
     assert about["bytes"] == sizes and about["taught"] is False
     assert all(name.startswith(f"{device}/hey_compass.") for name in made.files)
     assert about["difference"] < untrained_for(device, 0).tolerance and about["utterances"] == 12
@@ -293,7 +293,7 @@ def test_a_missing_runtime_is_reported_before_training(
         raise AssertionError("the teacher was made")
 
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(NoRuntimeError) as raised:
+    with pytest.raises(LeftOutError) as raised:
         make_for_device(device, work_in(tmp_path, device), clips, make)
     assert DEVICES[device].product in raised.value.what and DEVICES[device].package in raised.value.what_to_do
 
@@ -301,10 +301,10 @@ def test_a_missing_runtime_is_reported_before_training(
 def test_a_file_with_deviating_scores_is_not_packed(
     clips: pd.DataFrame, speech: None, tiny: Effort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def other(*arguments: Any) -> float:
-        return 0.2
+    def other(*arguments: Any) -> Check:
+        return Check(0.2, "TFLite Micro")
 
-    monkeypatch.setattr(MicroDetector, "difference", other)
+    monkeypatch.setattr(MicroDetector, "check", other)
     monkeypatch.setitem(EFFORTS, "tiny", replace(tiny, device_steps=2))
-    with pytest.raises(HarkError, match="file for ESPHome was not created"):
+    with pytest.raises(LeftOutError, match=r"differ by 0\.2"):
         make_for_device("esphome", work_in(tmp_path, "esphome"), clips)
