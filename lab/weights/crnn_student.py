@@ -53,9 +53,9 @@ class CrnnTrainConfig:
         stretch: steps of 40 ms per stretch.
     """
 
-    hours: float = 18.0
+    hours: float = 10.0
     renderings: int = 2
-    steps: int = 14_000
+    steps: int = 8_000
     batch: int = 24
     stretch: int = 100
     learning_rate: float = 3e-3
