@@ -20,7 +20,7 @@ from model.features import CHUNK_FRAMES, CHUNK_SAMPLES, MELS, SAMPLE_RATE, log_m
 from model.tiny import tiny_crnn, tiny_detector
 from model.tiny.tiny_crnn import TrunkConfig
 from model.tiny.tiny_detector import WINDOW_FRAMES, TinyCRNN
-from model.tiny.trunk import CrnnTrunk
+from model.tiny.trunk import CrnnTrunk, shipped_trunk
 from model.train import TrainConfig, train
 from tests.support.sounds import speech
 
@@ -146,6 +146,12 @@ def test_the_program_needs_neither_hark_nor_numpy(detector: TinyCRNN, audio: np.
     assert done.returncode == 0, done.stderr
     at = (int(means.argmax()) + 2) * 0.08
     assert done.stdout == f"{at:.2f} s: hey compass\n"
+
+
+def test_the_shipped_trunk_is_one_that_learned_people() -> None:
+    trunk, about = shipped_trunk()
+    assert TinyCRNN.of_trunk(trunk).parameter_count() == 418_737
+    assert "speechocean762" in about["training_corpora"] and not about["training_engines"]
 
 
 def test_one_detection_is_told_once() -> None:
