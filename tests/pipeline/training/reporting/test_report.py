@@ -288,7 +288,8 @@ def test_a_report_names_figures_that_were_not_measured(lacking: str, size: str) 
     assert plot([(name, name, report, name) for name in CONDITIONS], operating_points(report))["curves"]
     about = {name: report["summary"][name] for name in ("miss_rate_clean", "miss_rate_noisy", "fa_per_hour")}
     about |= {"confusables_accepted": report["summary"]["confusables_accepted"], "thresholds": thresholds, "bytes": {}}
-    device_in_words(about | {"title": "X", "parameters": 1, "taught": None, "utterances": 0, "test_hours": 0.0})
+    device = {"title": "X", "parameters": 1, "taught": None, "utterances": 0, "test_hours": 0.0, "runtime": "Y"}
+    device_in_words(about | device)
     if lacking == "splice in quiet":
         assert "in quiet not measured, in noise" in words(report)
 
@@ -356,10 +357,11 @@ def test_the_results_of_devices_can_be_translated() -> None:
         "title": "ESPHome", "bytes": {"a.tflite": 1}, "parameters": 12_345, "miss_rate_clean": share,
         "miss_rate_noisy": share, "utterances": 40, "fa_per_hour": share, "test_hours": 2.0,
         "thresholds": [{"fa_per_day": 12.0, "extrapolated": True}], "confusables_accepted": share, "taught": True,
+        "runtime": "TFLite Micro",
     }  # fmt: skip
     said = device_in_words(about)
     assert isinstance(said, Worded) and said.startswith("The detector for ESPHome (a.tflite; 12,345 parameters) missed")
     assert "0.10 false alarms per hour (0.05 to 0.20)" in said and "detector of size standard" not in said
     said = device_in_words(about | {"taught": False})
-    assert said.endswith("in this language or with this effort.")
+    assert said.endswith("in this language or with this effort. Its scores were checked in TFLite Micro.")
     assert "(95 % interval 5.0 % to 20.0 %)" in said and isinstance(said.values["quiet"], Worded)
