@@ -77,15 +77,20 @@ class Streaming(nn.Module):
 def export_streaming(detector: Detector, path: Path) -> int:
     """Write a detector on a backbone, as :meth:`model.detector.Detector.export` specifies; return its state's size."""
     streaming = Streaming(detector)
+    write_streaming(streaming, streaming.state_size, path)
+    return streaming.state_size
+
+
+def write_streaming(streaming: nn.Module, state_size: int, path: Path) -> None:
+    """Write a module that maps audio [1, 1280 n] and state [1, ``state_size``] to scores [1, n] and the next state."""
     write_onnx(
         streaming,
-        (torch.zeros(1, 3 * CHUNK_SAMPLES), torch.zeros(1, streaming.state_size)),
+        (torch.zeros(1, 3 * CHUNK_SAMPLES), torch.zeros(1, state_size)),
         path,
         ("audio", "state"),
         ("score", "new_state"),
         {"audio": {1: "samples"}, "score": {1: "chunks"}},
     )
-    return streaming.state_size
 
 
 def write_onnx(

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from model.detector import DetectorConfig, TrainedDetector
-from model.export import write_onnx
+from model.export import Carried, write_streaming
 from model.feature_augmentation import augment_features
-from model.features import CHUNK_FRAMES, CHUNK_SAMPLES, MELS, SAMPLE_RATE, StoredFrames, hann_window, mel_filterbank
+from model.features import CHUNK_FRAMES, MELS, SAMPLE_RATE, StoredFrames, hann_window, mel_filterbank
 from model.front_end import FrontEnd
-from model.tiny.tiny_crnn import Network, State, TrunkConfig
+from model.tiny.tiny_crnn import Network, TrunkConfig
 from model.tiny.trunk import CrnnTrunk, shipped_trunk
 
 WINDOW_FRAMES = 304  # log-mel frames of a training window: 3 s
@@ -111,29 +111,23 @@ class TinyCRNN(Network, TrainedDetector):
 
     def export(self, path: Path) -> int:
         streaming = _Streaming(self)
-        write_onnx(
-            streaming,
-            (torch.zeros(1, 3 * CHUNK_SAMPLES), torch.zeros(1, streaming.size)),
-            path,
-            ("audio", "state"),
-            ("score", "new_state"),
-            {"audio": {1: "samples"}, "score": {1: "chunks"}},
-        )
-        return streaming.size
+        write_streaming(streaming, streaming.state_size, path)
+        return streaming.state_size
 
 
 class _Streaming(nn.Module):
-    """The network with its state as one vector: (audio [1, 1280 n], state [1, size]) to (score [1, n], new state)."""
+    """The network, its state as one vector: audio [1, 1280 n] and state [1, size] to scores [1, n] and new state."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
         self.shapes = [part.shape for part in network.beginning()]
-        self.size = sum(math.prod(shape) for shape in self.shapes)
+        self.state_size = sum(math.prod(shape) for shape in self.shapes)
         self.eval()
 
     def forward(self, audio: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        parts = state.split([math.prod(shape) for shape in self.shapes], dim=1)
-        before: State = [part.view(shape) for part, shape in zip(parts, self.shapes)]
-        logits, after = self.network.stream(audio, before)
-        return torch.sigmoid(logits), torch.cat([part.reshape(1, -1) for part in after], dim=1)
+        carried = Carried(state, self.shapes)
+        logits, after = self.network.stream(audio, carried.before)
+        for part in after:
+            carried.keep(part)
+        return torch.sigmoid(logits), carried.state()
